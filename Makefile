@@ -1,0 +1,63 @@
+# Everything starts here: each target first makes the machine ready (ops/bootstrap; a moment when it is).
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+BIN := .venv/bin
+SUITES := $(wildcard tests/unit tests/integration tests/security tests/faults tests/compat)
+# More words for pytest: make test ARGS='-k envelope -x'
+ARGS ?=
+# Test files run side by side: a test of a stack mostly waits. JOBS=0 runs them one after another.
+JOBS ?= 3
+SIDE_BY_SIDE := -n $(JOBS) --dist loadfile
+
+.PHONY: help bootstrap demo dev test test-all test-unit test-compat faults lint format bench bench-quick lock clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '  make %-13s %s\n' "$$name" "$$text"; done
+
+bootstrap: ## install what is missing: Debian packages, .venv
+	@ops/bootstrap
+
+demo: bootstrap ## three tenants sign /usr/bin and /usr/lib, everything is verified
+	$(BIN)/python -m workers.dev.demo
+
+dev: bootstrap ## the whole stack in the foreground, with throwaway keys
+	$(BIN)/sigmill dev
+
+test: bootstrap ## all tests but the slow ones
+	$(BIN)/python -m pytest $(SUITES) $(SIDE_BY_SIDE) -m 'not slow' $(ARGS)
+
+test-all: bootstrap ## all tests
+	$(BIN)/python -m pytest $(SUITES) $(SIDE_BY_SIDE) $(ARGS)
+
+test-unit: bootstrap ## no sockets, no sleeps: seconds
+	$(BIN)/python -m pytest tests/unit $(ARGS)
+
+test-compat: bootstrap ## arq's own test suite against our worker
+	$(BIN)/python -m tests.compat.run_arq_suite $(ARGS)
+
+faults: bootstrap ## kill, pause and cut off what can be, slow cases too
+	$(BIN)/python -m pytest tests/faults $(ARGS)
+
+lint: bootstrap ## ruff, mypy, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: bootstrap ## let ruff write what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench-quick: bootstrap ## under five minutes: build/bench/report.json and report.html
+	$(BIN)/sigmill bench quick
+
+bench: bootstrap ## the full measurement
+	$(BIN)/sigmill bench full
+
+lock: ## rewrite requirements.lock from pyproject.toml
+	ops/lock $(ARGS)
+
+clean: ## remove what the targets made
+	rm -rf build dist .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find queueing workers bench tests -name __pycache__ -type d -prune -exec rm -rf {} +
