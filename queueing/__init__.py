@@ -1,0 +1,84 @@
+"""What producers and Redis need: a client that signs digests, and the queue between it and the workers.
+
+Start with ``SigningClient.from_file("client.toml")``. The map:
+
+===================  =====================================================================================
+client               ``SigningClient``; its parts: ``single_calls`` (``sign``, over ``coalescing``),
+                     ``many`` (``sign_many``), ``performing`` (one envelope, renewed as needed),
+                     ``checking`` (nothing is believed unchecked), ``owned_tasks``
+exchange             jobs out, results in: ``sending``, ``replies`` (push), ``lookups`` (the net), ``pending``
+drafts, envelope     what is to be signed; the same with dates and the client key's signature
+jobs, keyspace       what stands in Redis, and under which keys
+submission, claims   the producer's and the worker's calls; ``scripts`` and ``lua/`` run them; ``limits`` go along
+directory            the tenant's keys, signed by the service; ``key_directory_cache``, ``epoch_memory``
+verification         public keys and what verifies under them; ``algorithms`` says what fits
+client_config        ``client.toml``; ``client_key`` the private key, ``request_ids`` what a CI run brings
+costs, priorities    what a signature costs of a tenant's rate; which of its jobs come first
+results, errors      what a caller gets, or catches
+===================  =====================================================================================
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from queueing.algorithms import Algorithm
+    from queueing.client import SigningClient
+    from queueing.client_config import ClientConfig
+    from queueing.client_key import ClientKey
+    from queueing.drafts import Job
+    from queueing.errors import (
+        ConfigError,
+        Denied,
+        Invalid,
+        JobConflict,
+        JobUnknown,
+        LimitBacklog,
+        LimitBudget,
+        QueueUnavailable,
+        ResultInvalid,
+        SigningError,
+        Unavailable,
+        WaitTimeout,
+    )
+    from queueing.priorities import Priority
+    from queueing.results import Signature
+
+__all__ = [
+    "Algorithm",
+    "ClientConfig",
+    "ClientKey",
+    "ConfigError",
+    "Denied",
+    "Invalid",
+    "Job",
+    "JobConflict",
+    "JobUnknown",
+    "LimitBacklog",
+    "LimitBudget",
+    "Priority",
+    "QueueUnavailable",
+    "ResultInvalid",
+    "Signature",
+    "SigningClient",
+    "SigningError",
+    "Unavailable",
+    "WaitTimeout",
+]
+
+_HOMES: Final = {
+    "Algorithm": "algorithms",
+    "ClientConfig": "client_config",
+    "ClientKey": "client_key",
+    "Job": "drafts",
+    "Priority": "priorities",
+    "Signature": "results",
+    "SigningClient": "client",
+}
+"""Where the names live, apart from the errors. Loaded when asked for: a lane needs no Redis client."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'queueing' has no attribute {name!r}")
+    return getattr(import_module(f"queueing.{_HOMES.get(name, 'errors')}"), name)

@@ -1,0 +1,42 @@
+"""Growing waits with jitter, so that many clients do not come back at the same moment."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from queueing.errors import SigningError
+
+_USUAL_WAIT_S: Final = 5.0
+_LEAST_WAIT_S: Final = 0.1
+_MOST_WAIT_S: Final = 300.0
+"""Whatever a service says: at once would be a loop, and room may come back earlier than it thought."""
+
+
+def wait_after(error: SigningError, randomness: Callable[[], float] = random.random) -> float:
+    """How long to wait after a refusal: what it says and up to half as much again, in seconds."""
+    said_s = _USUAL_WAIT_S if error.retry_after_s is None else error.retry_after_s
+    return min(max(said_s, _LEAST_WAIT_S), _MOST_WAIT_S) * (1.0 + 0.5 * randomness())
+
+
+@dataclass(slots=True, kw_only=True)
+class Backoff:
+    """Waits that double from ``first_s`` to ``most_s``, each shortened by up to half at random."""
+
+    first_s: float = 0.1
+    most_s: float = 5.0
+    randomness: Callable[[], float] = field(default=random.random)
+    _tries: int = 0
+
+    def next_s(self) -> float:
+        """The next wait, in seconds."""
+        whole = min(self.first_s * 2.0**self._tries, self.most_s)
+        self._tries = min(self._tries + 1, 32)  # 2**32 is above any most_s, and no float overflows
+        return whole * (0.5 + 0.5 * self.randomness())
+
+    def reset(self) -> None:
+        """Begin again: it worked."""
+        self._tries = 0

@@ -1,0 +1,251 @@
+"""The worker's side of the queue: claim, extend, commit and release, for many tenants in one round trip.
+
+Every call answers per tenant, so one tenant's damaged keys cost that tenant alone: its ``QueueUnavailable``
+stands in its place. ``QueueUnavailable`` is raised when the round trip failed: what was done is then unknown. A lease is
+``owner:fence``; whoever's fence is not the last one changes nothing any more (ADR 0009).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import RedisError
+
+from queueing import keyspace, scripts
+from queueing.errors import QueueUnavailable
+from queueing.limits import NO_LIMITS, ClaimLimits
+from queueing.scripts import Call, Script
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from redis.asyncio import Redis
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimRequest:
+    """What a worker could start now for one tenant.
+
+    ``owed_*``: what earlier claims were charged too little (negative: too much), by what the jobs turned out
+    to be.
+    """
+
+    tenant: str
+    most_jobs: int
+    most_digests: int
+    limits: ClaimLimits = NO_LIMITS
+    owed_cost: float = 0.0
+    owed_digests: int = 0
+
+    def words(self) -> tuple[str | int, ...]:
+        """The arguments of the claim script, from the third on."""
+        limits, costs = self.limits.words()
+        owed = (round(self.owed_cost * 1000), self.owed_digests)
+        return (self.most_jobs, self.most_digests, *limits, *owed, *costs)
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedJob:
+    """A leased job. ``payload`` is arq's bytes, None where the job's key is gone.
+
+    ``job_id`` is as Redis holds it: bytes, which need not be UTF-8. ``due_ms`` is its place in the queue,
+    as text, to be given back unchanged. ``attempt`` counts from 1. ``charged_*``: what the limiter took, by what
+    stood beside the envelope; the cost in units, 0 where the tenant has no rate.
+    """
+
+    tenant: str
+    job_id: bytes
+    due_ms: bytes
+    attempt: int
+    payload: bytes | None
+    lease: bytes
+    charged_digests: int = 0
+    charged_cost: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The answer for one tenant; ``more`` when due jobs were left in the queue. Redis' clock in Unix ms.
+
+    ``excess``: the newest of a backlog far over its cap, leased to be refused. ``wait_s``: a limit holds the next
+    job back for so long; ``limited`` says which ('rate', 'budget' or ''). ``budget_left`` None: no budget. ``replaced``: keys
+    of ours under which somebody had put a foreign type.
+    """
+
+    now_ms: int
+    more: bool
+    jobs: tuple[ClaimedJob, ...]
+    excess: tuple[ClaimedJob, ...] = ()
+    wait_s: float = 0.0
+    limited: str = ""
+    budget_left: int | None = None
+    backlog_digests: int = 0
+    backlog_bytes: int = 0
+    refused: int = 0
+    replaced: int = 0
+
+
+class Committed(IntEnum):
+    """What became of a commit."""
+
+    FENCED = 0
+    COMMITTED = 1
+    REPEATED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One finished job: its lease, arq's result bytes, and who waits for it ('' for nobody)."""
+
+    job_id: bytes
+    lease: bytes
+    result: bytes
+    reply_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How long results stay under their key, and in a client's reply stream, in ms."""
+
+    result_ms: int
+    reply_ms: int = 120_000
+
+
+class Claims:
+    """The four calls, with one owner and one lease length."""
+
+    def __init__(self, redis: Redis, *, owner: str, lease_ms: int) -> None:
+        self._redis = redis
+        self._owner = owner
+        self._lease_ms = lease_ms
+
+    async def _run(self, calls: Sequence[Call]) -> list[Any]:
+        try:
+            return await scripts.run_each(self._redis, calls)
+        except (RedisError, OSError) as error:
+            raise _refused(error) from error
+
+    async def claim(self, requests: Sequence[ClaimRequest]) -> list[Claimed | QueueUnavailable]:
+        """Lease what is due, per tenant. Leases of a claim whose answer is lost run out."""
+        answers = await self._run(
+            [
+                Call(
+                    Script.CLAIM,
+                    (
+                        keyspace.queue(r.tenant),
+                        keyspace.fence(r.tenant),
+                        keyspace.claims(r.tenant),
+                        keyspace.armed(r.tenant),
+                        keyspace.backlog(r.tenant),
+                        keyspace.limiter(r.tenant),
+                    ),
+                    (self._owner, self._lease_ms, *r.words()),
+                )
+                for r in requests
+            ],
+        )
+        return [self._claimed(r.tenant, answer) for r, answer in zip(requests, answers, strict=True)]
+
+    def _claimed(self, tenant: str, answer: Any) -> Claimed | QueueUnavailable:
+        if isinstance(answer, RedisError):
+            return _refused(answer)
+        now_ms, fence, more, found, excess, wait_ms, limited, budget_left, digests, size_bytes, *counts = (
+            answer
+        )
+        refused, replaced = counts
+        lease = self._owner.encode() + b":" + fence
+        jobs = [
+            ClaimedJob(tenant, job_id, due_ms, attempt, payload, lease, charged, milli_units / 1000)
+            for job_id, due_ms, attempt, payload, charged, milli_units in found
+        ]
+        within = len(jobs) - excess
+        return Claimed(
+            now_ms=now_ms,
+            more=bool(more),
+            jobs=tuple(jobs[:within]),
+            excess=tuple(jobs[within:]),
+            wait_s=wait_ms / 1000,
+            limited=limited.decode(),
+            budget_left=None if budget_left < 0 else budget_left,
+            backlog_digests=digests,
+            backlog_bytes=size_bytes,
+            refused=refused,
+            replaced=replaced,
+        )
+
+    async def extend(self, jobs: dict[str, list[ClaimedJob]]) -> list[ClaimedJob]:
+        """Extend the leases of these jobs, by tenant; answers those that are lost. Raises ``QueueUnavailable``."""
+        calls = [
+            Call(
+                Script.EXTEND,
+                (keyspace.queue(tenant), keyspace.claims(tenant)),
+                (self._lease_ms, *(part for job in held for part in (job.job_id, job.lease))),
+            )
+            for tenant, held in jobs.items()
+        ]
+        answers = await self._run(calls)
+        return [
+            job
+            for held, answer in zip(jobs.values(), answers, strict=True)
+            if not isinstance(answer, RedisError)
+            for job, kept in zip(held, answer, strict=True)
+            if not kept
+        ]
+
+    async def commit(
+        self, commits: dict[str, list[Commit]], retention: Retention
+    ) -> dict[str, list[Committed] | QueueUnavailable]:
+        """Publish results, by tenant: an outcome each, or the error of that tenant. Raises ``QueueUnavailable``."""
+        calls = [
+            Call(
+                Script.COMMIT,
+                (keyspace.queue(tenant), keyspace.claims(tenant), keyspace.backlog(tenant)),
+                (
+                    keyspace.reply_prefix(tenant),
+                    retention.result_ms,
+                    retention.reply_ms,
+                    *(part for c in batch for part in (c.job_id, c.lease, c.result, c.reply_id)),
+                ),
+            )
+            for tenant, batch in commits.items()
+        ]
+        answers = await self._run(calls)
+        return {
+            tenant: _refused(answer)
+            if isinstance(answer, RedisError)
+            else [Committed(outcome) for outcome in answer]
+            for tenant, answer in zip(commits, answers, strict=True)
+        }
+
+    async def release(self, jobs: dict[str, list[ClaimedJob]], *, counts: bool, delay_ms: int = 0) -> None:
+        """Give jobs back: to their old place, or due ``delay_ms`` from now.
+
+        ``counts``: the attempt stands against the job, and what it was charged is spent. Raises ``QueueUnavailable``.
+        """
+        calls = [
+            Call(
+                Script.RELEASE,
+                (
+                    keyspace.queue(tenant),
+                    keyspace.claims(tenant),
+                    keyspace.armed(tenant),
+                    keyspace.limiter(tenant),
+                ),
+                (
+                    int(counts),
+                    delay_ms,
+                    keyspace.doorbell(tenant),
+                    tenant,
+                    *(part for j in held for part in (j.job_id, j.lease, j.due_ms)),
+                ),
+            )
+            for tenant, held in jobs.items()
+        ]
+        await self._run(calls)
+
+
+def _refused(error: Exception) -> QueueUnavailable:
+    """Redis' own words name types and keys of ours, never a payload."""
+    return QueueUnavailable(f"{type(error).__name__}: {error}")

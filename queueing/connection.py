@@ -1,0 +1,101 @@
+"""The one place where connections to Redis are made: TLS with hostname check, Sentinel, timeouts, retries.
+
+arq's own factory prints its password in a repr, pickles by default, and drops TLS and retry options under
+Sentinel (design, facts 6 and 7); a pool from here goes into ``arq`` as ``redis_pool=``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from arq.connections import ArqRedis
+from redis import exceptions
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import ExponentialWithJitterBackoff
+
+from queueing.jobs import deserialize, serialize
+from queueing.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from queueing.redis_config import RedisConfig, SentinelConfig, TlsConfig
+
+SOCKET_TIMEOUT_S: Final = 5.0
+"""Longest silence on a connection: above the slowest script, below a lease (15 s)."""
+
+CONNECT_TIMEOUT_S: Final = 2.0
+RETRIES: Final = 2
+"""Repeats of one command on a broken connection; every script may be run twice without harm."""
+
+
+def connect(config: RedisConfig, *, blocking_s: float = 0.0, password: Secret | None = None) -> ArqRedis:
+    """A pool of connections to the primary; nothing is sent before its first command.
+
+    ``blocking_s``: the longest that a command of this pool may block on purpose (XREAD BLOCK).
+    ``password``: instead of ``password_file``, for processes that read it already.
+    """
+    if password is None and config.password_file is not None:
+        password = Secret.from_file(Path(config.password_file))
+    options: dict[str, Any] = {
+        "db": config.database,
+        "username": config.username,
+        "password": password.reveal() if password else None,
+        "socket_timeout": SOCKET_TIMEOUT_S + blocking_s,
+        "socket_connect_timeout": CONNECT_TIMEOUT_S,
+        "socket_keepalive": True,
+        "health_check_interval": 15,
+        "retry": Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), RETRIES),
+        "retry_on_error": [
+            exceptions.ConnectionError,
+            exceptions.TimeoutError,
+            exceptions.ReadOnlyError,
+            exceptions.BusyLoadingError,
+        ],
+        **_tls_options(config.tls),
+    }
+    redis = _primary(config, options)
+    redis.job_serializer = serialize
+    redis.job_deserializer = deserialize
+    return redis
+
+
+def _primary(config: RedisConfig, options: Mapping[str, Any]) -> ArqRedis:
+    if config.sentinel is not None:
+        return _through_sentinel(config, config.sentinel, options)
+    if config.unix_socket is not None:
+        plain = {k: v for k, v in options.items() if not k.startswith("ssl") and k != "socket_keepalive"}
+        return ArqRedis(unix_socket_path=config.unix_socket, **plain)
+    return ArqRedis(host=config.host or "localhost", port=config.port, **options)
+
+
+def _through_sentinel(config: RedisConfig, sentinel: SentinelConfig, options: Mapping[str, Any]) -> ArqRedis:
+    """Each new connection asks the Sentinels for the primary, so a failover needs no restart."""
+    nodes = [(host, int(port)) for host, _, port in (node.rpartition(":") for node in sentinel.nodes)]
+    password = Secret.from_file(Path(sentinel.password_file)) if sentinel.password_file else None
+    sentinels = Sentinel(  # type: ignore[no-untyped-call]
+        nodes,
+        sentinel_kwargs={
+            "username": sentinel.username,
+            "password": password.reveal() if password else None,
+            "socket_timeout": CONNECT_TIMEOUT_S,
+            "socket_connect_timeout": CONNECT_TIMEOUT_S,
+            **_tls_options(config.tls),
+        },
+    )
+    redis: ArqRedis = sentinels.master_for(sentinel.primary, redis_class=ArqRedis, **options)
+    return redis
+
+
+def _tls_options(tls: TlsConfig | None) -> dict[str, Any]:
+    if tls is None:
+        return {}
+    return {
+        "ssl": True,
+        "ssl_check_hostname": True,
+        "ssl_ca_certs": tls.ca_file,
+        "ssl_certfile": tls.cert_file,
+        "ssl_keyfile": tls.key_file,
+    }

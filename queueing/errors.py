@@ -1,0 +1,306 @@
+"""Every way in which signing can fail, as one closed tree.
+
+SigningError                      reason, retryable, denied, hint
+├── Denied                        the caller may not; asking again changes nothing
+│   ├── KeyUnknown · KeyDisabled · KeyExpired
+│   ├── AlgorithmUnknown · AlgorithmMismatch
+│   ├── EnvelopeSignature · EnvelopeAudience
+│   ├── ClientUnknown · ClientRevoked · ClientExpired
+│   └── PolicyDenied
+├── Invalid                       the input is wrong; the same input fails again
+│   ├── DigestLength · EnvelopeMalformed · EnvelopeExpired
+│   ├── JobConflict · JobPoisoned · JobUnknown · FunctionUnknown
+│   └── InputUnreadable · ResultInvalid
+└── Unavailable                   not now; the same request may succeed later (retryable)
+    ├── LimitRate · LimitBacklog · LimitBudget
+    ├── JobExpired · WaitTimeout
+    └── TokenUnavailable · HsmFault · LogUnavailable · QueueUnavailable
+
+``ConfigError`` stands apart: it is met by an operator at start-up or reload, never by a job.
+
+``reason`` is at once the metric label, the code in JSON and the dead letter's reason. No message carries
+a PIN, a key, a digest or a payload.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+
+class SigningError(Exception):
+    """Root of the tree.
+
+    ``retry_after_s`` is None where the service has no better advice than the client's own backoff.
+    """
+
+    reason: ClassVar[str] = "signing.failed"
+    retryable: ClassVar[bool] = False
+    denied: ClassVar[bool] = False
+    hint: ClassVar[str] = "See the worker's log for the event of this job."
+
+    def __init__(self, message: str = "", *, retry_after_s: float | None = None) -> None:
+        super().__init__(message or self.__class__.__doc__ or self.reason)
+        self.message: str = str(self.args[0])
+        self.retry_after_s = retry_after_s
+
+
+class Denied(SigningError):
+    """The caller may not do this."""
+
+    reason = "policy.denied"
+    denied = True
+
+
+class Invalid(SigningError):
+    """The input is wrong and stays wrong."""
+
+    reason = "envelope.malformed"
+
+
+class Unavailable(SigningError):
+    """The service cannot do this now."""
+
+    reason = "queue.unavailable"
+    retryable = True
+
+
+class KeyUnknown(Denied):
+    """The tenant has no such key or version."""
+
+    reason = "key.unknown"
+    hint = "List the tenant's keys with `sigmill keys list`; a version is written KEY/VERSION."
+
+
+class KeyDisabled(Denied):
+    """The key version is not active."""
+
+    reason = "key.disabled"
+    hint = "Sign with an active version, or ask the operator to activate this one."
+
+
+class KeyExpired(Denied):
+    """The key version's time is over."""
+
+    reason = "key.expired"
+    hint = "Ask the operator to rotate the key; clients that name no version follow by themselves."
+
+
+class AlgorithmUnknown(Denied):
+    """No such signing algorithm."""
+
+    reason = "algorithm.unknown"
+    hint = "Use an AWS KMS algorithm name, such as RSASSA_PKCS1_V1_5_SHA_256 or ECDSA_SHA_256."
+
+
+class AlgorithmMismatch(Denied):
+    """The key does not sign with this algorithm."""
+
+    reason = "algorithm.mismatch"
+    hint = "`sigmill keys show KEY` lists what the key may sign with."
+
+
+class EnvelopeSignature(Denied):
+    """The envelope's signature does not verify under the client's key."""
+
+    reason = "envelope.signature"
+    hint = (
+        "Check that client.toml and the private key belong together and that the operator has the public key."
+    )
+
+
+class EnvelopeAudience(Denied):
+    """The envelope was made for another cluster."""
+
+    reason = "envelope.audience"
+    hint = "Use the client.toml of this cluster: its `audience` must equal the service's."
+
+
+class ClientUnknown(Denied):
+    """The tenant has no such client key."""
+
+    reason = "client.unknown"
+    hint = "Run `sigmill clients create` on the build host and give the printed line to the operator."
+
+
+class ClientRevoked(Denied):
+    """The client key was revoked."""
+
+    reason = "client.revoked"
+    hint = "Create a new client key; a revoked one never comes back."
+
+
+class ClientExpired(Denied):
+    """The client key's time is over."""
+
+    reason = "client.expired"
+    hint = "Create a new client key before the old one expires; both may be listed at once."
+
+
+class PolicyDenied(Denied):
+    """A rule of the key's policy forbids this."""
+
+    reason = "policy.denied"
+    hint = "The message names the rule; the operator owns it."
+
+
+class DigestLength(Invalid):
+    """The digest does not have the length that the algorithm signs."""
+
+    reason = "digest.length"
+    hint = "Send the raw digest bytes (32 for SHA-256, 48 for SHA-384, 64 for SHA-512), not hex."
+
+
+class EnvelopeMalformed(Invalid):
+    """The envelope cannot be read."""
+
+    reason = "envelope.malformed"
+    hint = "Make envelopes with queueing.SigningClient or `sigmill sign` of a supported version."
+
+
+class EnvelopeExpired(Invalid):
+    """The envelope's dates are out of range: made in the future, or valid for too long."""
+
+    reason = "envelope.expired"
+    hint = "Check the client's clock (60 s of skew are allowed) and its `envelope_ttl_s`."
+
+
+class JobConflict(Invalid):
+    """This request id was already used for other digests, or another key."""
+
+    reason = "job.conflict"
+    hint = "Use a new request id for new content; nothing was signed."
+
+
+class JobPoisoned(Invalid):
+    """The job broke its lane again and again and was set aside."""
+
+    reason = "job.poisoned"
+    hint = "Look at the lane's exits in the log before submitting the same content again."
+
+
+class JobUnknown(Invalid):
+    """The queue has neither this job nor its result."""
+
+    reason = "job.unknown"
+    hint = "Check the job id; results are kept for the result retention only. Submitting again is safe."
+
+
+class FunctionUnknown(Invalid):
+    """The queue was given a job that is not a signing job."""
+
+    reason = "function.unknown"
+    hint = "Tenant queues take the function `sign` with one envelope as its argument."
+
+
+class InputUnreadable(Invalid):
+    """The file or line that was to be signed cannot be read; nothing was sent for it."""
+
+    reason = "input.unreadable"
+    hint = "Correct the file or the line; the other items are not affected."
+
+
+class ResultInvalid(Invalid):
+    """What came back does not verify: a signature, or the result itself, is false."""
+
+    reason = "result.invalid"
+    hint = "Do not use it. Somebody may be writing to Redis: tell the operator."
+
+
+class LimitRate(Unavailable):
+    """The tenant's rate is used up for now."""
+
+    reason = "limit.rate"
+    hint = "Wait for retry_after_s; the client does so by itself until its deadline."
+
+
+class LimitBacklog(Unavailable):
+    """The tenant's backlog is full; nothing was accepted."""
+
+    reason = "limit.backlog"
+    hint = "Wait for retry_after_s; the client does so by itself until its deadline."
+
+
+class LimitBudget(Unavailable):
+    """The tenant's budget is used up until it is renewed."""
+
+    reason = "limit.budget"
+    hint = "Ask the operator for a larger budget, or wait for the next period."
+
+
+class JobExpired(Unavailable):
+    """The envelope expired before it was signed; nothing was signed."""
+
+    reason = "job.expired"
+    hint = "Submit again under the same request id; a waiting client does so by itself."
+
+
+class WaitTimeout(Unavailable):
+    """The deadline passed before the result came; the job goes on."""
+
+    reason = "wait.timeout"
+    hint = "Nothing is lost: wait again with the job id."
+
+    def __init__(
+        self, message: str = "", *, retry_after_s: float | None = None, job_ids: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.job_ids = job_ids
+
+
+class TokenUnavailable(Unavailable):
+    """The token that holds the key cannot be used now."""
+
+    reason = "token.unavailable"
+    hint = "The operator sees it in `sigmill tokens list`; accepted jobs stay queued."
+
+
+class HsmFault(Unavailable):
+    """The HSM failed in the middle of the operation."""
+
+    reason = "hsm.fault"
+    hint = "The lane is replaced and the job tried again; look at sigmill_lane_restarts_total if it persists."
+
+
+class LogUnavailable(Unavailable):
+    """The write-ahead log cannot be written, so nothing is signed or released."""
+
+    reason = "log.unavailable"
+    hint = "Check the disk of the worker's state directory; work resumes by itself."
+
+
+class QueueUnavailable(Unavailable):
+    """Redis cannot be reached, or refuses."""
+
+    reason = "queue.unavailable"
+    hint = "Check Redis; submitting again under the same request id is safe."
+
+
+class ConfigError(Exception):
+    """A mistake in the configuration: which file, which key, what stands there, what would be right.
+
+    ``value`` is shown to people: never pass a secret.
+    """
+
+    def __init__(self, file: str, key: str, problem: str, remedy: str) -> None:
+        super().__init__(f"{file}: {key}: {problem}" if key else f"{file}: {problem}")
+        self.file = file
+        self.key = key
+        self.problem = problem
+        self.remedy = remedy
+
+
+def _leaves(cls: type[SigningError]) -> list[type[SigningError]]:
+    children = cls.__subclasses__()
+    return [cls] if not children else [leaf for child in children for leaf in _leaves(child)]
+
+
+BY_REASON: Final[dict[str, type[SigningError]]] = {cls.reason: cls for cls in _leaves(SigningError)}
+"""The closed set of reasons: code -> class. Sent over the wire as the code alone."""
+
+
+def from_reason(reason: str, message: str = "", *, retry_after_s: float | None = None) -> SigningError:
+    """The error for a code read from the wire; an unknown code becomes ``ResultInvalid``."""
+    cls = BY_REASON.get(reason)
+    if cls is None:
+        return ResultInvalid("the result carries an unknown error code")
+    return cls(message, retry_after_s=retry_after_s)

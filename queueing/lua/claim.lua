@@ -1,0 +1,216 @@
+-- Lease jobs of one tenant that are due, within its limits.
+--
+-- KEYS[1]  queue           sorted set, job id -> due (Unix ms); a leased job is moved to its lease's end
+-- KEYS[2]  fence           string, the last fence given out
+-- KEYS[3]  claims          hash, job id -> 'attempts:fence:digests:bytes:charge (us)'; bytes 0: not in the backlog
+-- KEYS[4]  armed           set when nothing is due that is free: the next submit rings the doorbell
+-- KEYS[5]  backlog         hash: digests, bytes, refused (see submit.lua)
+-- KEYS[6]  limiter         hash: tat (Unix us, GCRA's theoretical arrival time), day (UTC, since 1970), spent (digests)
+-- ARGV[1]  owner           the worker's id, without ':'
+-- ARGV[2]  lease (ms)
+-- ARGV[3]  most jobs
+-- ARGV[4]  most digests: no further job is taken once this many are (a job is never split)
+-- ARGV[5]  rate            milli-units of cost per second; 0: no limit. All limits come from the caller's
+-- ARGV[6]  burst           milli-units                           configuration, none is read from Redis
+-- ARGV[7]  budget          digests per UTC day; 0: none
+-- ARGV[8]  backlog cap     digests; 0: none
+-- ARGV[9]  backlog cap     bytes; 0: none
+-- ARGV[10] owed            milli-units that earlier claims were charged too little (negative: too much)
+-- ARGV[11] owed            digests, likewise
+-- ARGV[12] cost of a digest where the job names no algorithm of those that follow (milli-units)
+-- ARGV[13..] per algorithm, 2 each: name, cost of a digest (milli-units)
+-- Returns  {now (ms), fence, more (1 if due jobs were left), jobs, excess, wait (ms), limited, budget left,
+--           backlog digests, backlog bytes, refused, replaced}
+--            jobs: each {id, due before (ms), attempt (from 1), payload or false where the job's key is gone,
+--            digests charged, milli-units charged}; the last `excess` of them are the newest of a backlog far over its cap: not
+--            charged, and to be refused
+--            wait: when the next job may be taken, 0 where no limit holds it; limited: '', 'rate' or 'budget'
+--            budget left: -1 without a budget; refused: submits refused so far, as the backlog's hash says
+--            replaced: keys of ours that held a foreign type and were removed
+-- O(jobs * log(backlog)). The job's keys are derived from its id; arq's in-progress key is set in the
+-- same step, so stock workers leave a leased job alone. Needs hints.lua and counters.lua before it.
+
+local time = redis.call('TIME')
+local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
+local now_ms = math.floor(now_us / 1000)
+local owner, lease_ms = ARGV[1], tonumber(ARGV[2])
+local most_jobs, most_digests = tonumber(ARGV[3]), tonumber(ARGV[4])
+local rate, budget = tonumber(ARGV[5]), tonumber(ARGV[7])
+local us_per_unit = rate > 0 and 1000000 / rate or 0
+local burst_us = tonumber(ARGV[6]) * us_per_unit
+
+-- A backlog may grow to this many times its cap (scripts other than submit.lua can write) before it is cut.
+local EXCESS = 2
+-- 32 bytes and their header: a job that names no count has at most so many digests, beside about 200 bytes.
+local BYTES_PER_DIGEST, BYTES_BESIDE = 34, 200
+-- A claim every 20 ms is enough to follow a rate; a wait for each next digest would be a poll.
+local LEAST_WAIT_US = 20000
+-- A planted arrival time cannot lock a tenant out for longer.
+local MOST_AHEAD_US = 86400e6
+local DAY_MS = 86400000
+
+-- Never a fence twice, even when somebody deleted or set back the counter: it is at least the time.
+local last = redis.pcall('GET', KEYS[2])
+local replaced = (type(last) == 'table' and last.err) and 1 or 0
+local fence = now_us
+if type(last) == 'string' and tonumber(last) and tonumber(last) < 2 ^ 52 and tonumber(last) >= fence then
+  fence = tonumber(last) + 1
+end
+local fence_text = string.format('%.0f', fence)
+
+-- The limiter as it stands: how far the arrival time is ahead of now, and what the day's budget has left.
+local today = math.floor(now_ms / DAY_MS)
+local limits = rate > 0 or budget > 0
+local ahead_us, spent = 0, 0
+local function settle()  -- at most once, after the last charge
+  local tat = string.format('%.0f', now_us + ahead_us)
+  redis.call('HSET', KEYS[6], 'tat', tat, 'day', today, 'spent', string.format('%.0f', spent))
+end
+if limits then
+  local kept = numbers(KEYS[6], 'tat', 'day', 'spent')
+  ahead_us = math.min(math.max(kept[1] - now_us, 0), MOST_AHEAD_US)
+  if kept[2] == today then spent = math.max(kept[3], 0) end
+  if ARGV[10] ~= '0' or ARGV[11] ~= '0' then
+    ahead_us = math.max(ahead_us + tonumber(ARGV[10]) * us_per_unit, 0)
+    spent = math.max(spent + tonumber(ARGV[11]), 0)
+    settle()
+  end
+end
+
+local stock = numbers(KEYS[5], 'digests', 'bytes', 'refused')
+local function answer(more, jobs, excess, wait_us, limited)
+  local left = budget > 0 and math.max(budget - spent, 0) or -1
+  return {
+    now_ms, fence_text, more, jobs, excess, math.ceil(wait_us / 1000), limited, left, stock[1], stock[2], stock[3],
+    replaced,
+  }
+end
+
+-- A job of this very millisecond is due: its place has a fraction, for the order within a batch.
+local latest = string.format('%.3f', now_us / 1000 + 1)
+local due = redis.call('ZRANGE', KEYS[1], '-inf', latest, 'BYSCORE', 'LIMIT', 0, most_jobs + 1, 'WITHSCORES')
+local queued = redis.call('ZCARD', KEYS[1])
+if #due == 0 then
+  redis.call('SET', KEYS[4], 1)
+  if queued == 0 then
+    -- Nothing is accepted and unfinished: whatever stock workers took away uncounted is mended here.
+    redis.call('DEL', KEYS[3])
+    redis.call('HDEL', KEYS[5], 'digests', 'bytes')
+    stock[1], stock[2] = 0, 0
+  end
+  return answer(0, {}, 0, 0, '')
+end
+redis.call('SET', KEYS[2], fence_text)
+stock[1], stock[2] = plausible(stock[1], stock[2], queued)
+
+local tries = redis.pcall('TYPE', KEYS[3]).ok
+if tries ~= 'hash' and tries ~= 'none' then
+  redis.call('DEL', KEYS[3])
+  replaced = replaced + 1
+end
+
+local lease_end_ms = now_ms + lease_ms
+local value = owner .. ':' .. fence_text
+local jobs = {}
+
+local function payload_of(id)
+  local payload = redis.pcall('GET', 'arq:job:' .. id)
+  if type(payload) == 'string' then return payload end
+  if type(payload) == 'table' and payload.err then
+    redis.call('DEL', 'arq:job:' .. id)
+    replaced = replaced + 1
+  end
+  return false
+end
+
+local function take(id, score, payload, digests, charge)
+  local attempt, counted, bytes = 1, digests, 0
+  local claimed = redis.call('HGET', KEYS[3], id)
+  if claimed then
+    local attempts, sizes = string.match(claimed, '^(%d+):%d+:?(.*)')
+    attempt = (tonumber(attempts) or 0) + 1
+    local recorded, recorded_bytes = string.match(sizes or '', '^(%d+):(%d+)')
+    if recorded then counted, bytes = recorded, recorded_bytes end
+  end
+  redis.call('HSET', KEYS[3], id, string.format('%d:%s:%s:%s:%.0f', attempt, fence_text, counted, bytes, charge * us_per_unit))
+  redis.call('SET', 'arq:in-progress:' .. id, value, 'PX', lease_ms)
+  redis.call('ZADD', KEYS[1], 'XX', lease_end_ms, id)
+  jobs[#jobs + 1] = {id, score, attempt, payload, digests, charge}
+end
+
+-- What a stock worker holds: step over it once, not at every claim.
+local function held_elsewhere(id)
+  local remaining_ms = redis.call('PTTL', 'arq:in-progress:' .. id)
+  if remaining_ms > 0 then redis.call('ZADD', KEYS[1], 'XX', now_ms + remaining_ms, id) end
+  return remaining_ms > 0
+end
+
+local costs = {}
+if rate > 0 then
+  for i = 13, #ARGV, 2 do costs[ARGV[i]] = tonumber(ARGV[i + 1]) end
+end
+local unnamed = tonumber(ARGV[12])
+local taken, more, wait_us, limited = 0, 0, 0, ''
+local before_us, before_spent = ahead_us, spent
+
+for i = 1, #due, 2 do
+  local id, score = due[i], due[i + 1]
+  if #jobs >= most_jobs or taken >= most_digests then
+    more = 1
+    break
+  end
+  if not held_elsewhere(id) then
+    local payload = payload_of(id)
+    local digests, charge = 0, 0
+    if payload then
+      local hints = hints_of(payload)
+      digests = hints and type(hints.n) == 'number' and hints.n
+      if not digests or digests < 1 then
+        digests = math.max(math.floor((#payload - BYTES_BESIDE) / BYTES_PER_DIGEST), 1)
+      end
+      digests = math.min(digests, MOST_JOB_DIGESTS)
+      if rate > 0 then charge = digests * (hints and costs[hints.alg] or unnamed) end
+    end
+    if limits then
+      local charge_us = charge * us_per_unit
+      -- A job larger than the burst, or the budget, needs an untouched one, and leaves it overdrawn.
+      local over_us = rate > 0 and ahead_us + math.min(charge_us, burst_us) - burst_us or 0
+      if budget > 0 and spent + math.min(digests, budget) > budget then
+        wait_us, limited = ((today + 1) * DAY_MS - now_ms) * 1000, 'budget'
+      elseif over_us > 0.5 then  -- half a microsecond: a bucket that fills in floating point is full
+        wait_us, limited = math.max(over_us, math.min(LEAST_WAIT_US, burst_us / 2)), 'rate'
+      end
+      if limited ~= '' then
+        more = 1
+        break
+      end
+      ahead_us, spent = ahead_us + charge_us, spent + digests
+    end
+    take(id, score, payload, digests, charge)
+    taken = taken + math.max(digests, 1)
+  end
+end
+if ahead_us ~= before_us or spent ~= before_spent then settle() end
+if #jobs == 0 and more == 0 then
+  -- All that was due is held elsewhere, and has just been moved to the end of its lease.
+  if #due > 2 * most_jobs then
+    more = 1  -- what stands behind it was not seen
+  else
+    redis.call('SET', KEYS[4], 1)
+  end
+end
+
+local digest_cap, byte_cap = tonumber(ARGV[8]) * EXCESS, tonumber(ARGV[9]) * EXCESS
+local excess = 0
+if
+  (digest_cap > 0 and (queued > digest_cap or stock[1] > digest_cap)) or (byte_cap > 0 and stock[2] > byte_cap)
+then
+  local newest = redis.call('ZRANGE', KEYS[1], latest, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, most_jobs, 'WITHSCORES')
+  for i = 1, #newest, 2 do
+    if not held_elsewhere(newest[i]) then
+      take(newest[i], newest[i + 1], payload_of(newest[i]), 0, 0)
+      excess = excess + 1
+    end
+  end
+end
+return answer(more, jobs, excess, wait_us, limited)

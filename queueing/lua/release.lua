@@ -1,0 +1,48 @@
+-- Return leased jobs of one tenant to its queue, unsigned.
+--
+-- KEYS[1]  queue           sorted set, job id -> due
+-- KEYS[2]  claims          hash, job id -> 'attempts:fence:digests:bytes:charge (us)'
+-- KEYS[3]  armed           somebody waits for the bell
+-- KEYS[4]  limiter         hash: tat, day, spent (see claim.lua); what was charged is given back
+-- ARGV[1]  1 if the attempt counts against the job and its limits, 0 if it does not (drain, outage of a token)
+-- ARGV[2]  delay (ms): 0 gives the job its old place, so that it keeps its turn
+-- ARGV[3]  doorbell        channel, rung when it is armed and a job is due at once
+-- ARGV[4]  tenant          what the bell says
+-- ARGV[5..] per job, 3 each: job id, lease ('worker:fence'), due (Unix ms, its old place)
+-- Returns  per job 1 returned, 0 lost: done, or another owner has it
+-- O(jobs * log(backlog)). Needs counters.lua before it.
+
+local counts, delay_ms = ARGV[1] == '1', tonumber(ARGV[2])
+local time = redis.call('TIME')
+local later_ms = math.floor(tonumber(time[1]) * 1000 + tonumber(time[2]) / 1000) + delay_ms
+local outcomes = {}
+local back_us, back_digests = 0, 0
+
+for i = 5, #ARGV, 3 do
+  local id, lease, due_ms = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  local lease_key = 'arq:in-progress:' .. id
+  local ours = redis.pcall('GET', lease_key) == lease
+  if ours then
+    redis.call('DEL', lease_key)
+    redis.call('ZADD', KEYS[1], 'XX', delay_ms > 0 and later_ms or due_ms, id)
+    if not counts then
+      local claimed = redis.pcall('HGET', KEYS[2], id)
+      local attempt, digests, bytes, charge_us =
+        string.match(type(claimed) == 'string' and claimed or '', '^(%d+):%d+:(%d+):(%d+):(%d+)$')
+      if attempt then
+        back_us, back_digests = back_us + charge_us, back_digests + digests
+        redis.call('HSET', KEYS[2], id, string.format('%d:0:%s:%s:0', math.max(attempt - 1, 0), digests, bytes))
+      end
+    end
+  end
+  outcomes[#outcomes + 1] = ours and 1 or 0
+end
+if back_digests > 0 and redis.call('EXISTS', KEYS[4]) == 1 then
+  local kept = numbers(KEYS[4], 'tat', 'day', 'spent')
+  redis.call('HSET', KEYS[4], 'tat', string.format('%.0f', math.max(kept[1] - back_us, 0)))
+  if kept[2] == math.floor(tonumber(time[1]) / 86400) then
+    redis.call('HSET', KEYS[4], 'spent', string.format('%.0f', math.max(kept[3] - back_digests, 0)))
+  end
+end
+if delay_ms == 0 and redis.call('DEL', KEYS[3]) == 1 then redis.call('PUBLISH', ARGV[3], ARGV[4]) end
+return outcomes

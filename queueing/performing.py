@@ -1,0 +1,95 @@
+"""One draft from its first submit to its checked outcomes, however often it must be sealed anew."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Final
+
+from queueing.backoff import Backoff, wait_after
+from queueing.checking import ResultChecker
+from queueing.drafts import Draft, Sealer
+from queueing.errors import JobExpired, LimitBacklog, SigningError, WaitTimeout
+from queueing.exchange import Exchange
+from queueing.jobs import decode_result
+from queueing.results import Outcome
+from queueing.submission import Submission
+
+_FIRST_RENEWAL_S: Final = 1.0
+_MOST_RENEWAL_S: Final = 60.0
+"""A job that is said to have expired before its time (a clock is wrong) is renewed ever more slowly."""
+
+
+class Performer:
+    """Gives a draft's outcomes; every failure is one of them."""
+
+    def __init__(self, sealer: Sealer, exchange: Exchange, checker: ResultChecker) -> None:
+        self._sealer = sealer
+        self._exchange = exchange
+        self._checker = checker
+        self._cut_off: dict[str, LimitBacklog] = {}
+
+    def why_unanswered(self, job_id: str) -> SigningError:
+        """What to tell a caller who gives up on this job."""
+        return self._cut_off.get(job_id) or self._exchange.why_unanswered(job_id)
+
+    async def perform(self, draft: Draft, deadline_s: float | None) -> list[Outcome]:
+        """One outcome per digest, in order. Past the deadline they are ``WaitTimeout`` with the job id, or
+        ``QueueUnavailable``, ``LimitBacklog``, ``LimitBudget`` where the queue did not take the job. Raises nothing.
+        """
+        try:
+            return await self._renewing(draft, deadline_s)
+        except SigningError as error:
+            return [error] * len(draft.digests)
+
+    async def by_id(self, job_id: str, deadline_s: float | None) -> list[Outcome]:
+        """The outcomes of a job of which only the id is known: their signatures are not verified."""
+        result = decode_result(await self._exchange.result_by_id(job_id, deadline_s))
+        async with _until(deadline_s, job_id):
+            return await self._checker.unverified(job_id, result)
+
+    async def _renewing(self, draft: Draft, deadline_s: float | None) -> list[Outcome]:
+        waits = Backoff(first_s=_FIRST_RENEWAL_S, most_s=_MOST_RENEWAL_S)
+        submission = self._sealer.seal(draft)
+        while True:
+            try:
+                return await self._once(draft, submission, deadline_s)
+            except JobExpired:
+                # Not signed, by the service's word: the same job continues with new dates.
+                renewed = self._sealer.seal(draft)
+                if not _outlives(submission, renewed):
+                    async with _until(deadline_s, submission.job_id):
+                        await asyncio.sleep(waits.next_s())
+                    renewed = self._sealer.seal(draft)
+                submission = renewed
+            except LimitBacklog as error:
+                # The queue had the job, and a worker cut it off with all that was too much: room comes back.
+                self._cut_off[submission.job_id] = error
+                try:
+                    async with asyncio.timeout_at(deadline_s):
+                        await asyncio.sleep(wait_after(error))
+                except TimeoutError:
+                    raise error from None
+                finally:
+                    del self._cut_off[submission.job_id]
+                submission = self._sealer.seal(draft)
+
+    async def _once(self, draft: Draft, submission: Submission, deadline_s: float | None) -> list[Outcome]:
+        result = decode_result(await self._exchange.result_of(submission, deadline_s))
+        async with _until(deadline_s, submission.job_id):
+            return await self._checker.outcomes(draft, submission.content, submission.job_id, result)
+
+
+def _outlives(old: Submission, new: Submission) -> bool:
+    """Whether the old envelope had really come to its end when the new one was sealed."""
+    return new.envelope.issued_at_ms >= old.envelope.expires_at_ms
+
+
+@contextlib.asynccontextmanager
+async def _until(deadline_s: float | None, job_id: str) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout_at(deadline_s):
+            yield
+    except TimeoutError:
+        raise WaitTimeout(job_ids=(job_id,)) from None

@@ -1,0 +1,101 @@
+"""The Lua scripts by name, and how they are run: many in one pipeline, loaded again where Redis lost them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Final
+
+from redis.exceptions import NoScriptError, RedisError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from redis.asyncio import Redis
+
+
+class Script(StrEnum):
+    """The scripts, by file name; each file's head states its keys, arguments, answer and cost."""
+
+    SUBMIT = "submit"
+    CLAIM = "claim"
+    COMMIT = "commit"
+    EXTEND = "extend"
+    RELEASE = "release"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a script: its keys, which share one hash slot, and its arguments."""
+
+    script: Script
+    keys: tuple[str, ...]
+    args: tuple[str | bytes | int | float, ...]
+
+
+def _text(name: str) -> str:
+    return resources.files("queueing").joinpath(f"lua/{name}.lua").read_text("utf-8")
+
+
+_BEFORE: Final[dict[Script, tuple[str, ...]]] = {
+    Script.SUBMIT: ("hints", "counters"),
+    Script.CLAIM: ("hints", "counters"),
+    Script.COMMIT: ("counters",),
+    Script.EXTEND: (),
+    Script.RELEASE: ("counters",),
+}
+"""What stands before each script: the functions that it calls."""
+
+_SOURCES: Final[dict[Script, str]] = {
+    script: "".join(_text(name) for name in (*_BEFORE[script], script)) for script in Script
+}
+_DIGESTS: Final[dict[Script, str]] = {
+    script: hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+    for script, source in _SOURCES.items()
+}
+
+
+def digest_of(script: Script) -> str:
+    """The SHA-1 by which Redis knows the script."""
+    return _DIGESTS[script]
+
+
+async def load(redis: Redis) -> None:
+    """Load every script: one round trip. Needed by roles that may EVALSHA but not EVAL."""
+    async with redis.pipeline(transaction=False) as pipe:
+        for source in _SOURCES.values():
+            pipe.script_load(source)
+        await pipe.execute()
+
+
+async def run_each(redis: Redis, calls: Sequence[Call]) -> list[Any]:
+    """Run the calls in one round trip; the answer of each, or its ``RedisError`` in its place.
+
+    Scripts that Redis does not have (a restart, a failover, SCRIPT FLUSH) are loaded and only those calls
+    run again. Raises ``RedisError`` when the round trip itself fails: what was run is then unknown.
+    """
+    answers = await _pipeline(redis, calls)
+    missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+    if missing:
+        await load(redis)
+        for i, answer in zip(missing, await _pipeline(redis, [calls[i] for i in missing]), strict=True):
+            answers[i] = answer
+    return answers
+
+
+async def run(redis: Redis, call: Call) -> Any:
+    """Run one call; raises its ``RedisError``."""
+    answer = (await run_each(redis, [call]))[0]
+    if isinstance(answer, RedisError):
+        raise answer
+    return answer
+
+
+async def _pipeline(redis: Redis, calls: Sequence[Call]) -> list[Any]:
+    async with redis.pipeline(transaction=False) as pipe:
+        for call in calls:
+            # redis-py's stub asks for str; every type in Call.args is encoded by its connection.
+            pipe.evalsha(_DIGESTS[call.script], len(call.keys), *call.keys, *call.args)  # type: ignore[arg-type]
+        return await pipe.execute(raise_on_error=False)

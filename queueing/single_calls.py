@@ -1,0 +1,135 @@
+"""``sign()`` calls: each has one digest and a future of its own, and travels in an envelope with others."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from queueing.coalescing import Coalescer
+from queueing.drafts import Draft, Target
+from queueing.envelope import MAX_DIGESTS
+from queueing.errors import QueueUnavailable, SigningError, WaitTimeout
+from queueing.owned_tasks import OwnedTasks
+from queueing.priorities import Priority
+from queueing.results import Outcome, Signature
+
+Perform = Callable[[Draft], Awaitable[list[Outcome]]]
+
+_CLOSED: Final = "the client was closed before the result came"
+
+
+class _Call:
+    """One digest on its way; ``envelope`` is set when it is cut."""
+
+    __slots__ = ("digest", "envelope", "outcome")
+
+    def __init__(self, digest: bytes, outcome: asyncio.Future[Signature]) -> None:
+        self.digest = digest
+        self.outcome = outcome
+        self.envelope: _Envelope | None = None
+
+
+class _Envelope:
+    """The calls that travel together; its task ends with the last call that waits."""
+
+    __slots__ = ("calls", "draft", "task", "waiting")
+
+    def __init__(self, draft: Draft, calls: list[_Call]) -> None:
+        self.draft = draft
+        self.calls = calls
+        self.waiting = len(calls)
+        self.task: asyncio.Task[None] | None = None
+
+    def leave(self) -> None:
+        """One call gave up; nobody is disturbed while others wait."""
+        self.waiting -= 1
+        if not self.waiting and self.task is not None:
+            self.task.cancel()
+
+
+class SingleCalls:
+    """Coalesces concurrent calls. ``busy``: whether envelopes are under way."""
+
+    def __init__(
+        self,
+        perform: Perform,
+        tasks: OwnedTasks,
+        *,
+        job_id: Callable[[Draft], str],
+        why_unanswered: Callable[[str], SigningError],
+        busy: Callable[[], bool],
+        linger_s: float,
+    ) -> None:
+        self._perform = perform
+        self._tasks = tasks
+        self._job_id = job_id
+        self._why_unanswered = why_unanswered
+        self._coalescer: Coalescer[tuple[Target, Priority], _Call] = Coalescer(
+            self._send,
+            scheduler=asyncio.get_running_loop(),
+            busy=busy,
+            linger_s=linger_s,
+            most=MAX_DIGESTS,
+        )
+
+    async def sign(
+        self,
+        target: Target,
+        digest: bytes,
+        deadline_s: float | None,
+        priority: Priority = Priority.NORMAL,
+    ) -> Signature:
+        """One signature; raises the ``SigningError`` of this digest."""
+        call = _Call(digest, asyncio.get_running_loop().create_future())
+        self._coalescer.add((target, priority), call)
+        try:
+            async with asyncio.timeout_at(deadline_s):
+                return await call.outcome
+        except TimeoutError:
+            raise self._late(call) from None
+        finally:
+            if call.outcome.cancelled() and call.envelope is not None:
+                call.envelope.leave()
+
+    def close(self) -> None:
+        """End the calls that were not sent."""
+        for call in self._coalescer.take_all():
+            _set(call, QueueUnavailable(_CLOSED))
+
+    def _late(self, call: _Call) -> SigningError:
+        if call.envelope is None:
+            return QueueUnavailable("the deadline passed before the digest was sent")
+        return self._why_unanswered(self._job_id(call.envelope.draft))
+
+    def _send(self, key: tuple[Target, Priority], calls: list[_Call]) -> None:
+        calls = [call for call in calls if not call.outcome.done()]
+        if not calls:
+            return
+        target, priority = key
+        envelope = _Envelope(Draft.of(target, [call.digest for call in calls], None, priority), calls)
+        for call in calls:
+            call.envelope = envelope
+        envelope.task = self._tasks.start(self._run(envelope))
+
+    async def _run(self, envelope: _Envelope) -> None:
+        try:
+            outcomes = await self._perform(envelope.draft)
+        except asyncio.CancelledError:
+            closed = WaitTimeout(_CLOSED, job_ids=(self._job_id(envelope.draft),))
+            for call in envelope.calls:
+                _set(call, closed)
+            raise
+        for call, outcome in zip(envelope.calls, outcomes, strict=True):
+            _set(call, outcome)
+
+
+def _set(call: _Call, outcome: Outcome) -> None:
+    if call.outcome.done():
+        return
+    if isinstance(outcome, SigningError):
+        # Each caller raises its own: one exception in many tasks would grow one traceback out of all.
+        call.outcome.set_exception(copy.copy(outcome))
+    else:
+        call.outcome.set_result(outcome)
