@@ -1,0 +1,105 @@
+"""A token is chosen if exactly one matches; else the error says how many, and what there is."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+from pkcs11 import TokenFlag
+from pkcs11.exceptions import DeviceRemoved, PKCS11Error, TokenNotPresent
+
+from queueing.errors import TokenUnavailable
+from workers.hsm.faults import HsmFailure
+from workers.hsm.module import LoadedModule
+from workers.hsm.tokens import TokenSelect, select_token, serial_of
+
+
+class FakeSlot:
+    def __init__(
+        self,
+        slot_id: int,
+        label: str = "",
+        serial: bytes = b"",
+        *,
+        initialized: bool = True,
+        fails: PKCS11Error | None = None,
+    ) -> None:
+        self.slot_id, self._fails = slot_id, fails
+        flags = TokenFlag.TOKEN_INITIALIZED if initialized else TokenFlag(0)
+        self.token = SimpleNamespace(label=label, serial=serial, flags=flags, slot=self)
+
+    def get_token(self) -> SimpleNamespace:
+        if self._fails is not None:
+            raise self._fails
+        return self.token
+
+
+def module_with(*slots: FakeSlot) -> LoadedModule:
+    lib = SimpleNamespace(get_slots=lambda token_present: list(slots))
+    return cast("LoadedModule", SimpleNamespace(lib=lib))
+
+
+RELEASE = FakeSlot(1, "release", b"00aa")
+TWIN = FakeSlot(2, "release", b"00bb")
+KERNEL = FakeSlot(3, "kernel", b"00cc  ")
+EMPTY = FakeSlot(4, initialized=False)
+
+
+@pytest.mark.parametrize(
+    "select, slot_id",
+    [
+        (TokenSelect(label="kernel"), 3),
+        (TokenSelect(label="kernel   "), 3),
+        (TokenSelect(serial="00cc"), 3),
+        (TokenSelect(slot=2), 2),
+        (TokenSelect(label="release", serial="00aa"), 1),
+        (TokenSelect(slot=3, label="kernel", serial="00cc"), 3),
+    ],
+)
+def test_the_one_token_that_matches_is_chosen(select: TokenSelect, slot_id: int) -> None:
+    assert select_token(module_with(RELEASE, TWIN, KERNEL, EMPTY), select).slot.slot_id == slot_id
+
+
+@pytest.mark.parametrize(
+    "select, count",
+    [
+        (TokenSelect(label="nothing"), 0),
+        (TokenSelect(label="Release"), 0),
+        (TokenSelect(label="rel"), 0),
+        (TokenSelect(slot=4), 0),
+        (TokenSelect(slot=1, label="kernel"), 0),
+        (TokenSelect(label="release"), 2),
+        (TokenSelect(), 3),
+    ],
+)
+def test_no_match_and_several_are_errors_that_say_how_many_and_list_what_is_there(
+    select: TokenSelect, count: int
+) -> None:
+    with pytest.raises(TokenUnavailable) as caught:
+        select_token(module_with(RELEASE, TWIN, KERNEL, EMPTY), select)
+    assert caught.value.message.startswith(f"{count} tokens match")
+    for part in ("'release'", "'00aa'", "'00bb'", "'kernel'", "'00cc'"):
+        assert part in caught.value.message
+
+
+def test_a_token_pulled_out_between_two_calls_is_passed_over() -> None:
+    gone = FakeSlot(9, "release", fails=TokenNotPresent())
+    assert select_token(module_with(gone, RELEASE), TokenSelect(label="release")).slot.slot_id == 1
+
+
+def test_a_failing_slot_is_a_failure() -> None:
+    with pytest.raises(HsmFailure):
+        select_token(module_with(FakeSlot(9, fails=DeviceRemoved())), TokenSelect(label="release"))
+
+
+def test_with_nothing_there_the_error_says_so() -> None:
+    with pytest.raises(TokenUnavailable, match="no initialised token"):
+        select_token(module_with(), TokenSelect(slot=1))
+
+
+@pytest.mark.parametrize("serial", [b"00aa", b"00aa    ", b"00aa\0\0"])
+def test_a_serial_is_read_without_its_padding(serial: bytes) -> None:
+    token = FakeSlot(1, "x", serial).token
+    assert select_token(module_with(FakeSlot(1, "x", serial)), TokenSelect(serial="00aa")).label == "x"
+    assert serial_of(token) == "00aa"  # type: ignore[arg-type]

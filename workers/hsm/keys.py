@@ -1,0 +1,160 @@
+"""Finding a key by its pinned public key, and refusing one that cannot show that it never left the HSM."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import pkcs11
+from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass, SignMixin
+from pkcs11.exceptions import AttributeSensitive, AttributeTypeInvalid, FunctionFailed
+
+from queueing.errors import KeyDisabled, TokenUnavailable
+from workers.hsm.encodings import bare_point, curve_for_params, curve_point, octet_string, rsa_numbers
+from workers.hsm.faults import translated
+from workers.hsm.mechanisms import KEY_TYPE, PssParameter
+
+if TYPE_CHECKING:
+    from queueing.verification import PublicKey
+
+REQUIRED_ATTRIBUTES: Final[dict[str, bool]] = {
+    # Requirement 1 (CSBR 6.2.6, 6.2.7): generated inside, never outside; a key that cannot show it is refused.
+    "CKA_SIGN": True,
+    "CKA_SENSITIVE": True,
+    "CKA_EXTRACTABLE": False,
+    "CKA_ALWAYS_SENSITIVE": True,
+    "CKA_NEVER_EXTRACTABLE": True,
+    "CKA_LOCAL": True,
+}
+_ATTRIBUTE: Final[dict[str, Attribute]] = {name: Attribute[name[4:]] for name in REQUIRED_ATTRIBUTES}
+_UNREADABLE: Final = (AttributeTypeInvalid, AttributeSensitive, FunctionFailed)
+
+
+class SigningKey(Protocol):
+    """A private key that python-pkcs11 lets sign: all that is used of it, so that tests pass a small fake."""
+
+    def sign(
+        self,
+        data: bytes,
+        /,
+        *,
+        mechanism: Mechanism,
+        mechanism_param: PssParameter | None,
+        buffer_size: int,
+    ) -> bytes:
+        """The raw signature over ``data``."""
+
+
+class KeyMissing(TokenUnavailable):
+    """The token does not have the key now: it went away, or the login was lost, or the wrong one was chosen."""
+
+
+class KeyRefused(KeyDisabled):
+    """The key in the token is not one that may sign."""
+
+
+def find_key(session: pkcs11.Session, public_key: PublicKey) -> SigningKey:
+    """The private key that belongs to ``public_key``; exactly one, with the required attributes.
+
+    Raises ``KeyMissing`` (an infrastructure fault, retryable) if there is none, ``KeyRefused`` if there are
+    several or it fails a required attribute, ``HsmFailure``. That the private key really belongs to the
+    public one is shown by verifying each signature. A few round trips to the token.
+    """
+    with translated():
+        found = _search(session, public_key)
+    if not found:
+        raise KeyMissing("the key was found 0 times in the token")
+    if len(found) > 1:
+        raise KeyRefused(f"the key was found {len(found)} times in the token, exactly one must match")
+    key = found[0]
+    require_attributes(key)
+    if not isinstance(key, SignMixin):  # python-pkcs11 goes by CKA_SIGN
+        raise KeyRefused("the key may not be used: CKA_SIGN is not true")
+    return key
+
+
+def require_attributes(key: pkcs11.PrivateKey) -> dict[str, bool]:
+    """The required attributes, all as they must be; else ``KeyRefused`` that names those which are not."""
+    shown = read_attributes(key)
+    failed = [
+        f"{name} is not {'true' if wanted else 'false'}"
+        for name, wanted in REQUIRED_ATTRIBUTES.items()
+        if shown.get(name) is not wanted
+    ]
+    if failed:
+        raise KeyRefused(f"the key may not be used: {', '.join(failed)}")
+    return shown
+
+
+def read_attributes(key: pkcs11.PrivateKey) -> dict[str, bool]:
+    """Those of the required attributes that the token shows."""
+    with translated():
+        values = attributes_of(key, *_ATTRIBUTE.values())
+    return {name: bool(values[a]) for name, a in _ATTRIBUTE.items() if a in values}
+
+
+def attributes_of(item: pkcs11.Object, *wanted: Attribute) -> dict[Attribute, Any]:
+    """What the token shows of the wanted attributes; one call, or one for each where it cannot do several."""
+    try:
+        return item.get_attributes(list(wanted))
+    except _UNREADABLE:
+        return {name: value for name in wanted for value in _one(item, name)}
+
+
+def objects(session: pkcs11.Session, template: dict[Attribute, Any]) -> list[pkcs11.Object]:
+    """All objects that match; exhausts the search, so that the session is free again."""
+    return list(session.get_objects(template))
+
+
+def private_keys(session: pkcs11.Session, template: dict[Attribute, Any]) -> list[pkcs11.PrivateKey]:
+    """All private-key objects that match."""
+    found = objects(session, {Attribute.CLASS: ObjectClass.PRIVATE_KEY, **template})
+    return [item for item in found if isinstance(item, pkcs11.PrivateKey)]
+
+
+def _one(item: pkcs11.Object, name: Attribute) -> list[Any]:
+    try:
+        return [item[name]]
+    except _UNREADABLE:
+        return []
+
+
+def _search(session: pkcs11.Session, public_key: PublicKey) -> list[pkcs11.PrivateKey]:
+    key_type = KEY_TYPE[public_key.kind]
+    if key_type is KeyType.RSA:
+        return _search_rsa(session, public_key)
+    found: dict[int | None, pkcs11.PrivateKey] = {}
+    for key_id in _ids_of_public_objects(session, public_key):
+        for key in private_keys(session, {Attribute.KEY_TYPE: key_type, Attribute.ID: key_id}):
+            found[key.handle] = key
+    return list(found.values())
+
+
+def _search_rsa(session: pkcs11.Session, public_key: PublicKey) -> list[pkcs11.PrivateKey]:
+    """RSA private keys carry modulus and exponent (PKCS#11 3.1, 6.1.3): no public object is needed."""
+    modulus, exponent = rsa_numbers(public_key.spki)
+    template = {
+        Attribute.KEY_TYPE: KeyType.RSA,
+        Attribute.MODULUS: modulus,
+        Attribute.PUBLIC_EXPONENT: exponent,
+    }
+    return private_keys(session, template)
+
+
+def _ids_of_public_objects(session: pkcs11.Session, public_key: PublicKey) -> set[bytes]:
+    """CKA_ID of the public-key objects with this curve and point; EC private keys do not have the point."""
+    point = curve_point(public_key.spki)
+    ids: set[bytes] = set()
+    for encoded in (octet_string(point), point):
+        template = {
+            Attribute.CLASS: ObjectClass.PUBLIC_KEY,
+            Attribute.KEY_TYPE: KEY_TYPE[public_key.kind],
+            Attribute.EC_POINT: encoded,
+        }
+        for item in objects(session, template):
+            shown = attributes_of(item, Attribute.ID, Attribute.EC_PARAMS, Attribute.EC_POINT)
+            curve = curve_for_params(shown.get(Attribute.EC_PARAMS, b""))
+            if curve is None or curve.kind is not public_key.kind:
+                continue
+            if bare_point(curve, shown.get(Attribute.EC_POINT, b"")) == point and shown.get(Attribute.ID):
+                ids.add(shown[Attribute.ID])
+    return ids

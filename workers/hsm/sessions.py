@@ -1,0 +1,109 @@
+"""The sessions of one token in one process: one login, and one session per thread beside it.
+
+Login belongs to the process and the token, not to a session (PKCS#11 3.1, 5.6.8); python-pkcs11 logs everybody
+out when it closes a session that was opened with a PIN, and a second open with a PIN fails and leaks a session.
+So one session is opened with the PIN, first, signs nothing, and is closed last; the others inherit its login.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from pkcs11.exceptions import PKCS11Error, SessionCount
+from pkcs11.types import PROTECTED_AUTH
+
+from workers.hsm.faults import translate, translated
+
+if TYPE_CHECKING:
+    import pkcs11
+
+    from queueing.secret import Secret
+
+
+class SessionPool:
+    """The login session and the working sessions. Make it with ``open_pool``.
+
+    Each session, and each object found in it, belongs to exactly one thread. ``replace`` may be called from
+    the thread of that session; ``close`` when all threads have ended.
+    """
+
+    __slots__ = ("_login", "_rw", "_sessions", "_token", "wanted")
+
+    def __init__(
+        self,
+        token: pkcs11.Token,
+        login: pkcs11.Session | None,
+        sessions: list[pkcs11.Session],
+        *,
+        wanted: int,
+        rw: bool,
+    ) -> None:
+        self._token = token
+        self._login = login
+        self._sessions = sessions
+        self._rw = rw
+        self.wanted = wanted
+
+    @property
+    def sessions(self) -> tuple[pkcs11.Session, ...]:
+        """The working sessions, in the order of their index."""
+        return tuple(self._sessions)
+
+    @property
+    def missing(self) -> int:
+        """How many of the wanted sessions the token did not give."""
+        return self.wanted - len(self._sessions)
+
+    def replace(self, index: int) -> pkcs11.Session:
+        """Close the session at ``index`` and open another in its place.
+
+        Objects found in the old one must be found again. Raises ``HsmFailure``; the old one is gone then,
+        too, and calling again is allowed.
+        """
+        with suppress(PKCS11Error):  # it is broken: that is why it goes
+            self._sessions[index].close()
+        with translated():
+            session = self._token.open(rw=self._rw)
+        self._sessions[index] = session
+        return session
+
+    def close(self) -> None:
+        """Close the working sessions, then the login session, which logs out. What fails is left behind:
+        the process ends next, and the module closes what is open.
+        """
+        for session in (*self._sessions, self._login):
+            if session is not None:
+                with suppress(PKCS11Error):
+                    session.close()
+        self._sessions.clear()
+        self._login = None
+
+
+def open_pool(
+    token: pkcs11.Token,
+    *,
+    pin: Secret | None,
+    count: int,
+    rw: bool = False,
+    protected_path: bool = False,
+) -> SessionPool:
+    """Log in (with ``pin``, or at the token's own keypad if ``protected_path``, or not at all), then open
+    ``count`` sessions (at least 1); with fewer, if the token has no more: see ``SessionPool.missing``.
+
+    Raises ``HsmFailure``: with ``pin_failure`` the PIN was refused, and must not be tried again. Once per
+    process and token: after a failure the process is to end, for a session may have been leaked.
+    """
+    user_pin = PROTECTED_AUTH if protected_path else pin.reveal() if pin is not None else None
+    with translated():
+        login = token.open(rw=rw, user_pin=user_pin) if user_pin is not None else None
+    sessions: list[pkcs11.Session] = []
+    pool = SessionPool(token, login, sessions, wanted=max(count, 1), rw=rw)
+    try:
+        while len(sessions) < pool.wanted:
+            sessions.append(token.open(rw=rw))
+    except PKCS11Error as exc:
+        if not (isinstance(exc, SessionCount) and sessions):
+            pool.close()
+            raise translate(exc) from exc
+    return pool

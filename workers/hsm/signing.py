@@ -1,0 +1,112 @@
+"""One key, one session, one thread: digests in, verified signatures out.
+
+What is not the exact length that the algorithm signs never reaches the module: SoftHSM signs an ECDSA 'digest'
+of any length, calls a too-long RSA input a broken device, and ends the process for some (design, fact 3). No
+signature leaves that does not verify under the pinned public key: a stale handle can be another key (fact 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from queueing.algorithms import FACTS, Algorithm, Scheme, check_digest_length
+from queueing.errors import AlgorithmMismatch, DigestLength, ResultInvalid, SigningError
+from workers.hsm.encodings import ecdsa_der
+from workers.hsm.faults import NO_CODE, Action, HsmFailure, to_signing_error, translate
+from workers.hsm.mechanisms import MECHANISMS, SIGNATURE_BYTES
+
+if TYPE_CHECKING:
+    from queueing.verification import PublicKey
+    from workers.hsm.keys import SigningKey
+
+_SignOne: TypeAlias = Callable[[bytes], bytes]
+
+_BUFFER_BYTES: Final = 1024  # twice the longest signature; python-pkcs11 would take 8192 per call
+
+
+class Signer:
+    """Signs with one private key on the session in which it was found; for one thread.
+
+    ``verify=False`` leaves out verify-after-sign: for measuring only.
+    """
+
+    __slots__ = ("_by_algorithm", "public_key")
+
+    def __init__(self, key: SigningKey, public_key: PublicKey, *, verify: bool = True) -> None:
+        self.public_key = public_key
+        self._by_algorithm: dict[Algorithm, _SignOne] = {
+            algorithm: _sign_one(key, public_key, algorithm, verify=verify)
+            for algorithm in public_key.algorithms
+        }
+
+    def sign(self, algorithm: Algorithm, digest: bytes) -> bytes:
+        """The signature over ``digest`` in its final encoding: DER for ECDSA, raw else.
+
+        Raises ``AlgorithmMismatch`` and ``DigestLength`` (final) before the module is called, ``HsmFailure``
+        if it fails or its signature is not this key's. Three calls of the module, and one verification.
+        """
+        return self._for(algorithm)(digest)
+
+    def sign_run(
+        self, algorithm: Algorithm, digests: Sequence[bytes], done: list[bytes | SigningError]
+    ) -> None:
+        """Sign ``digests``, appending each outcome to ``done``; a digest that is refused by itself has its
+        error there.
+
+        Raises ``AlgorithmMismatch`` for the whole run, and ``HsmFailure`` as soon as the session, or more, is
+        in doubt; what is in ``done`` by then is verified and good. ``done`` also shows a watchdog how far it is.
+        """
+        sign_one = self._for(algorithm)
+        add = done.append
+        for digest in digests:
+            try:
+                add(sign_one(digest))
+            except DigestLength as exc:
+                add(exc)
+            except HsmFailure as exc:
+                if exc.action is not Action.PERMANENT:
+                    raise
+                add(to_signing_error(exc))
+
+    def _for(self, algorithm: Algorithm) -> _SignOne:
+        sign_one = self._by_algorithm.get(algorithm)
+        if sign_one is None:
+            raise AlgorithmMismatch(f"{self.public_key.kind} keys do not sign with {algorithm}")
+        return sign_one
+
+
+def _sign_one(key: SigningKey, public_key: PublicKey, algorithm: Algorithm, *, verify: bool) -> _SignOne:
+    """The function that signs one digest, with all that can be known before it bound to local names."""
+    facts, row = FACTS[algorithm], MECHANISMS[algorithm]
+    lengths, prefix = facts.digest_lengths, row.prefix
+    mechanism, parameter = row.mechanism, row.parameter
+    signature_bytes = SIGNATURE_BYTES[public_key.kind]
+    is_ecdsa = facts.scheme is Scheme.ECDSA
+    module_sign, check = key.sign, public_key.verify
+
+    def sign_one(digest: bytes) -> bytes:
+        if type(digest) is not bytes:
+            raise DigestLength("a digest is bytes")
+        if len(digest) not in lengths:
+            check_digest_length(algorithm, len(digest))
+        data = prefix + digest if prefix else digest
+        try:
+            raw = module_sign(data, mechanism=mechanism, mechanism_param=parameter, buffer_size=_BUFFER_BYTES)
+        except Exception as exc:
+            raise translate(exc) from exc
+        if len(raw) != signature_bytes:
+            raise _distrusted("the signature has the wrong length")
+        signature = ecdsa_der(raw) if is_ecdsa else raw
+        if verify:
+            try:
+                check(algorithm, digest, signature)
+            except ResultInvalid as exc:
+                raise _distrusted("the signature does not verify under the pinned public key") from exc
+        return signature
+
+    return sign_one
+
+
+def _distrusted(detail: str) -> HsmFailure:
+    return HsmFailure("SIGNATURE_DISTRUSTED", NO_CODE, Action.REPLACE_LANE, detail=detail)
