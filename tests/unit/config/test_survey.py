@@ -1,0 +1,45 @@
+"""check-config's survey: every broken file, and what the files point to, without showing a secret."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.support.config_files import CANARY_PIN, Site, tenant_text
+from workers.config.survey import survey
+
+
+def test_each_broken_file_is_reported(tmp_path: Path) -> None:
+    """One tenant's mistake does not hide the next one's."""
+    site = Site(tmp_path)
+    site.tenants = {
+        "acme": "tenant = 1\n",
+        "globex": tenant_text("globex").replace("epoch = 4", "epoch = -4"),
+    }
+
+    found = survey(site.write().config)
+
+    files = [Path(mistake.file).name for mistake in found.mistakes if "tenants" in mistake.file]
+    assert files == ["acme.toml", "globex.toml"]
+
+
+def test_what_the_files_point_to_is_looked_at(tmp_path: Path) -> None:
+    """A module or a PIN file that is not there, or a PIN that others can read, is found before a lane starts."""
+    site = Site(tmp_path)
+    site.service = site.service.replace("/usr/lib/softhsm/libsofthsm2.so", "/nowhere/module.so")
+    site.write()
+    (tmp_path / "pins" / "acme").chmod(0o644)
+    (tmp_path / "pins" / "globex").unlink()
+
+    keys = {mistake.key: mistake for mistake in survey(site.config).mistakes}
+
+    assert {f"tokens.{t}.module" for t in ("service", "acme", "globex")} <= keys.keys()
+    assert "0644" in keys["tokens.acme.login.pin_file"].problem
+    assert "cannot be read" in keys["tokens.globex.login.pin_file"].problem
+    assert all(CANARY_PIN not in f"{m} {m.remedy}" for m in keys.values())
+
+
+def test_without_a_service_file_there_is_one_mistake(tmp_path: Path) -> None:
+    """The tenants cannot be judged without the tokens."""
+    found = survey(tmp_path / "sigmill.toml")
+
+    assert (found.configuration, len(found.mistakes)) == (None, 1)

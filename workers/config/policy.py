@@ -1,0 +1,79 @@
+"""What a key's owner allows: who, when, how much. Everything that is not allowed is denied, and the rule named."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from queueing.errors import PolicyDenied
+
+DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+EVERY_CLIENT: Final = "*"
+"""In a key's ``clients``: all that the tenant has, now and later."""
+
+_DAY_S: Final = 86_400
+_EPOCH_WEEKDAY: Final = 3  # 1970-01-01 was a Thursday; Monday is 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """Days of the week (Monday is 0) and seconds of the day, in UTC: from ``start_s`` until before ``end_s``."""
+
+    days: frozenset[int]
+    start_s: int
+    end_s: int
+
+    def contains(self, now_ms: int) -> bool:
+        """Whether the moment (Unix ms) lies in the window."""
+        day, second = divmod(now_ms // 1000, _DAY_S)
+        return (day + _EPOCH_WEEKDAY) % 7 in self.days and self.start_s <= second < self.end_s
+
+    def __str__(self) -> str:
+        days = ",".join(DAYS[day] for day in sorted(self.days)) if len(self.days) < 7 else "daily"
+        return f"{days} {_clock(self.start_s)}-{_clock(self.end_s)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """At most ``digests`` signatures in each period of ``period_s``, which begins at a multiple of it (Unix time)."""
+
+    digests: int
+    period_s: int
+
+    def period(self, now_ms: int) -> int:
+        """The number of the period in which the moment lies."""
+        return now_ms // (self.period_s * 1000)
+
+    def left_s(self, now_ms: int) -> float:
+        """Until the next period begins."""
+        return self.period_s - (now_ms / 1000) % self.period_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyPolicy:
+    """The rules of one key. ``clients`` None is every client; no window is any time; no budget is no end."""
+
+    clients: frozenset[str] | None = frozenset()
+    windows: tuple[Window, ...] = ()
+    budget: Budget | None = None
+
+    def __str__(self) -> str:
+        who = "every client" if self.clients is None else ", ".join(sorted(self.clients)) or "nobody"
+        rules = [f"clients: {who}"]
+        rules += [f"windows: {'; '.join(map(str, self.windows))} UTC"] if self.windows else []
+        rules += [f"budget: {self.budget.digests} in {self.budget.period_s} s"] if self.budget else []
+        return "; ".join(rules)
+
+    def check(self, client: str, now_ms: int) -> None:
+        """Raise ``PolicyDenied`` (final), which names the rule that fails."""
+        if self.clients is not None and client not in self.clients:
+            raise PolicyDenied("rule `clients`: the key does not list this client")
+        if self.windows and not any(window.contains(now_ms) for window in self.windows):
+            allowed = "; ".join(map(str, self.windows))
+            raise PolicyDenied(f"rule `windows`: the key signs only {allowed} UTC")
+
+
+def _clock(seconds: int) -> str:
+    hours, rest = divmod(seconds, 3600)
+    return f"{hours:02}:{rest // 60:02}" + (f":{rest % 60:02}" if rest % 60 else "")

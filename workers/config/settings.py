@@ -1,0 +1,207 @@
+"""The configuration files as structs. Paths are relative to the file in which they stand; secrets are files."""
+
+from __future__ import annotations
+
+from datetime import datetime, time
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from queueing.algorithms import Algorithm
+from queueing.directory import KeyState
+from queueing.names import Name
+from queueing.redis_config import RedisConfig
+
+Seconds = Annotated[float, Meta(gt=0, le=30 * 86400)]
+
+
+class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Frozen, named, and closed to unknown keys."""
+
+
+class ServiceSettings(_Strict, frozen=True):
+    """``[service]``. ``audience`` names cluster and region; ``epoch`` only grows."""
+
+    audience: Annotated[str, Meta(min_length=1, max_length=128)]
+    state_dir: str
+    tenants_dir: str = "tenants"
+    epoch: Annotated[int, Meta(ge=0)] = 0
+
+
+class ServiceKeySettings(_Strict, frozen=True):
+    """``[service_key]``: the key that signs the key directories, in a token of its own."""
+
+    token: Name
+    public_key: str
+
+
+class SelectSettings(_Strict, frozen=True):
+    """Which token of the module: what is given must match, and exactly one token may match all of it."""
+
+    slot: Annotated[int, Meta(ge=0)] | None = None
+    label: Annotated[str, Meta(min_length=1, max_length=32)] | None = None
+    serial: Annotated[str, Meta(min_length=1, max_length=16)] | None = None
+
+
+class PinLogin(_Strict, frozen=True):
+    """Log in with the PIN in this file (mode 0600 or stricter, one line)."""
+
+    pin_file: str
+
+
+class TokenSettings(_Strict, frozen=True):
+    """``[tokens.NAME]``. ``sessions`` and ``lanes`` count on this host; lanes None: chosen by the worker.
+
+    ``environment`` is set for this token's lane only. ``call_timeout_s`` must exceed the module's own time-out.
+    ``hsm``: the device that it shares with other tokens. ``socket``: a lane that the host starts (``sigmill lane``), which takes connections of ``worker_uid`` only.
+    """
+
+    module: str
+    select: SelectSettings
+    login: PinLogin | Literal["none", "protected-path"]
+    environment: dict[Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]{0,63}$")], str] = {}
+    sessions: Annotated[int, Meta(ge=1, le=1024)] = 4
+    lanes: Annotated[int, Meta(ge=1, le=64)] | None = None
+    call_timeout_s: Seconds = 10.0
+    verify_after_sign: bool = True
+    socket: str | None = None
+    worker_uid: Annotated[int, Meta(ge=0)] | None = None
+    hsm: Name | None = None
+
+
+class HsmSettings(_Strict, frozen=True):
+    """``[hsms.NAME]``: one device behind several tokens; how many operations this host may run on it at a time."""
+
+    parallel_operations: Annotated[int, Meta(ge=1, le=4096)]
+
+
+class OperatorSettings(_Strict, frozen=True):
+    """``[operators.NAME]``: SPKI in base64 (Ed25519 or ECDSA P-256) of who may sign stop orders."""
+
+    public_key: str
+
+
+class WorkerSettings(_Strict, frozen=True):
+    """``[worker]``: one worker process on this host."""
+
+    lease_s: Annotated[float, Meta(ge=2, le=300)] = 15.0
+    result_retention_s: Annotated[float, Meta(ge=1, le=30 * 86400)] = 3600.0
+    claim_jobs: Annotated[int, Meta(ge=1, le=1024)] = 256
+    slow_poll_s: Seconds = 1.0
+    lane_idle_s: Seconds = 300.0
+    drain_s: Seconds = 20.0
+    chunk_target_s: Annotated[float, Meta(gt=0, le=10)] = 0.1
+    poison_attempts: Annotated[int, Meta(ge=1, le=100)] = 3
+    directory_ttl_s: Annotated[float, Meta(ge=60, le=30 * 86400)] = 7 * 86400.0
+
+
+class MetricsSettings(_Strict, frozen=True):
+    """``[metrics]``: where ``/metrics``, ``/healthz`` and ``/readyz`` are served; port 0 takes a free one."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 9464
+
+
+class ClientSettings(_Strict, frozen=True):
+    """``[clients.NAME]`` of a tenant: SPKI in base64 (Ed25519 or ECDSA P-256)."""
+
+    public_key: str
+    expires: datetime
+    state: Literal["active", "revoked"] = "active"
+
+
+class KeyVersionSettings(_Strict, frozen=True):
+    """``[[keys.NAME.versions]]``: SPKI in base64 and its SHA-256, which must agree; tokens that hold the key."""
+
+    version: Annotated[int, Meta(ge=1, le=2**31)]
+    state: KeyState
+    public_key: str
+    public_key_sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    tokens: Annotated[tuple[Name, ...], Meta(min_length=1)]
+    expires: datetime | None = None
+    certificates: tuple[str, ...] = ()
+
+
+class WindowSettings(_Strict, frozen=True, rename={"start": "from", "end": "until"}):
+    """One of a key's ``windows``: days and times of day in UTC; until None is the end of the day."""
+
+    days: Annotated[tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...], Meta(min_length=1)] = (
+        "mon", "tue", "wed", "thu", "fri", "sat", "sun",
+    )  # fmt: skip
+    start: time = time(0)
+    end: time | None = None
+
+
+class BudgetSettings(_Strict, frozen=True):
+    """A key's ``budget``: digests per hour or day of UTC, over all workers."""
+
+    digests: Annotated[int, Meta(ge=1, le=2**53)]
+    per: Literal["hour", "day"] = "day"
+
+
+class KeySettings(_Strict, frozen=True):
+    """``[keys.NAME]``. ``clients`` names who may use the key, ``*`` is every client of the tenant; empty, nobody.
+
+    ``code-signing`` refuses RSA below 3072 bits (CSBR 6.1.5); ``default_algorithm`` None: the kind's default.
+    """
+
+    versions: Annotated[tuple[KeyVersionSettings, ...], Meta(min_length=1)]
+    algorithms: Annotated[tuple[Algorithm, ...], Meta(min_length=1)]
+    clients: tuple[str, ...]
+    default_algorithm: Algorithm | None = None
+    windows: tuple[WindowSettings, ...] = ()
+    budget: BudgetSettings | None = None
+    profile: Literal["code-signing", "internal"] = "code-signing"
+
+
+class LimitsSettings(_Strict, frozen=True):
+    """``[limits]`` of a tenant, over all workers. Rate and burst in units: 1 is an RSA-2048 signature (``queueing.costs``).
+
+    ``burst`` None is one second of the rate; ``digests_per_day`` counts by the UTC day. ``backlog_*``: what may wait or
+    be in work. ``weight``: the tenant's share beside others that have work at the same time.
+    """
+
+    rate_per_s: Annotated[float, Meta(ge=0.001, le=1e9)] | None = None
+    burst: Annotated[float, Meta(gt=0, le=1e12)] | None = None
+    digests_per_day: Annotated[int, Meta(ge=1, le=2**50)] | None = None
+    backlog_digests: Annotated[int, Meta(ge=1, le=2**50)] = 2_000_000
+    backlog_bytes: Annotated[int, Meta(ge=1, le=2**50)] = 512 * 1024 * 1024
+    weight: Annotated[float, Meta(ge=0.01, le=100)] = 1.0
+
+
+OrderId = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
+
+
+class TenantSettings(_Strict, frozen=True):
+    """The head of a tenant file; ``max_envelope_age_s`` bounds what a client may ask for, 24 h at most.
+
+    ``lifted_orders``: the ids of operators' stop orders that are void from this epoch on.
+    """
+
+    tenant: Name
+    epoch: Annotated[int, Meta(ge=0)] = 0
+    state: Literal["active", "suspended"] = "active"
+    max_envelope_age_s: Annotated[float, Meta(ge=60, le=86400)] = 86400.0
+    lifted_orders: tuple[OrderId, ...] = ()
+
+
+__all__ = [
+    "BudgetSettings",
+    "ClientSettings",
+    "HsmSettings",
+    "KeySettings",
+    "KeyVersionSettings",
+    "LimitsSettings",
+    "MetricsSettings",
+    "OperatorSettings",
+    "PinLogin",
+    "RedisConfig",
+    "SelectSettings",
+    "ServiceKeySettings",
+    "ServiceSettings",
+    "TenantSettings",
+    "TokenSettings",
+    "WindowSettings",
+    "WorkerSettings",
+]

@@ -1,0 +1,251 @@
+"""One tenant's file: its clients and keys, read and checked against the tokens of the service's file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from queueing.algorithms import DEFAULT_FOR_KEY, FACTS, Algorithm, KeyKind
+from queueing.errors import ConfigError
+from queueing.settings import convert, read_toml
+from workers.config.limits import limits_of
+from workers.config.policy import DAYS, EVERY_CLIENT, Budget, KeyPolicy, Window
+from workers.config.settings import (
+    BudgetSettings,
+    ClientSettings,
+    KeySettings,
+    KeyVersionSettings,
+    LimitsSettings,
+    TenantSettings,
+    WindowSettings,
+)
+from workers.config.tenants import KeyVersion, Tenant, TenantClient, TenantKey
+from workers.config.values import expect_name, expect_table, public_key, refuse_unknown, signer_key, unix_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from datetime import time
+    from pathlib import Path
+
+_SMALL_RSA: Final = frozenset({KeyKind.RSA_2048})
+"""Not for public code signing (CSBR 6.1.5)."""
+
+_DAY_S: Final = 86_400
+_PERIODS_S: Final = {"hour": 3600, "day": _DAY_S}
+
+_HEAD_KEYS: Final = {field.encode_name for field in msgspec.structs.fields(TenantSettings)}
+
+
+def load_tenant(file: Path, tokens: Collection[str]) -> Tenant:
+    """Read one tenant file; ``tokens`` are the names of those in the service's file."""
+    return tenant_of(file, read_toml(file), tokens)
+
+
+def tenant_of(file: Path, tables: dict[str, Any], tokens: Collection[str]) -> Tenant:
+    """The tenant in these tables, as if they stood in ``file``."""
+    tables = dict(tables)
+    refuse_unknown(file, tables, _HEAD_KEYS | {"clients", "keys", "limits"})
+    clients = expect_table(file, "clients", tables.pop("clients", {}))
+    keys = expect_table(file, "keys", tables.pop("keys", {}))
+    limits = convert(file, "limits", tables.pop("limits", {}), LimitsSettings)
+    head = convert(file, "", tables, TenantSettings)
+    if file.stem != head.tenant:
+        raise ConfigError(
+            str(file), "tenant", f"the file of `{head.tenant}` has another name", "Rename one of them."
+        )
+    resolved = {name: _key(file, name, table, tokens) for name, table in keys.items()}
+    tenant = Tenant(
+        name=head.tenant,
+        epoch=head.epoch,
+        suspended=head.state == "suspended",
+        max_envelope_age_ms=int(head.max_envelope_age_s * 1000),
+        clients={name: _client(file, name, table) for name, table in clients.items()},
+        keys=resolved,
+        lifted_orders=frozenset(map(bytes.fromhex, head.lifted_orders)),
+        limits=limits_of(limits, (v.public_key.kind for key in resolved.values() for v in key.versions)),
+    )
+    _refuse_twins(file, tenant)
+    _refuse_strangers(file, tenant)
+    return tenant
+
+
+def _refuse_twins(file: Path, tenant: Tenant) -> None:
+    """A public key under two names: what is revoked under one would sign under the other."""
+    seen: dict[bytes, str] = {}
+    for key in tenant.keys.values():
+        for i, version in enumerate(key.versions):
+            path = f"keys.{key.name}.versions[{i}]"
+            first = seen.setdefault(version.public_key.spki, path)
+            if first != path:
+                raise ConfigError(
+                    str(file),
+                    f"{path}.public_key",
+                    f"is that of {first}",
+                    "Pin each key once; a key in several tokens is one version with several `tokens`.",
+                )
+
+
+def _refuse_strangers(file: Path, tenant: Tenant) -> None:
+    """A name that no client has would let in whoever gets it one day."""
+    for key in tenant.keys.values():
+        for name in sorted((key.policy.clients or frozenset()) - tenant.clients.keys()):
+            raise ConfigError(
+                str(file),
+                f"keys.{key.name}.clients",
+                f"no client `{name}`",
+                f"Add [clients.{name}], or correct it.",
+            )
+
+
+def _client(file: Path, name: str, table: object) -> TenantClient:
+    path = f"clients.{name}"
+    expect_name(file, path, name)
+    settings = convert(file, path, table, ClientSettings)
+    client_key = signer_key(
+        file,
+        f"{path}.public_key",
+        settings.public_key,
+        "Paste the line that `sigmill clients create` printed.",
+    )
+    return TenantClient(
+        name=name,
+        public_key=client_key,
+        expires_at_ms=unix_ms(file, f"{path}.expires", settings.expires),
+        revoked=settings.state == "revoked",
+    )
+
+
+def _key(file: Path, name: str, table: object, tokens: Collection[str]) -> TenantKey:
+    path = f"keys.{name}"
+    expect_name(file, path, name)
+    if "clients" not in expect_table(file, path, table):
+        raise ConfigError(
+            str(file),
+            f"{path}.clients",
+            "is missing: nothing says who may use the key",
+            'Write clients = ["*"] for every client of the tenant, or name them.',
+        )
+    settings = convert(file, path, table, KeySettings)
+    versions = tuple(
+        _version(file, f"{path}.versions[{i}]", name, version, tokens)
+        for i, version in enumerate(settings.versions)
+    )
+    numbers = [v.version for v in versions]
+    if numbers != sorted(set(numbers)):
+        raise ConfigError(str(file), f"{path}.versions", "are not in rising order", "Number them 1, 2, 3 …")
+    default = settings.default_algorithm or _default_algorithm(file, path, versions, settings.algorithms)
+    if default not in settings.algorithms:
+        raise ConfigError(
+            str(file),
+            f"{path}.default_algorithm",
+            "is not among `algorithms`",
+            "Add it there, or choose another.",
+        )
+    for version in versions:
+        _check_fit(file, path, version, settings)
+    return TenantKey(
+        name=name,
+        algorithms=frozenset(settings.algorithms),
+        default_algorithm=default,
+        profile=settings.profile,
+        versions=versions,
+        policy=KeyPolicy(
+            clients=None if EVERY_CLIENT in settings.clients else frozenset(settings.clients),
+            windows=tuple(_window(file, f"{path}.windows[{i}]", w) for i, w in enumerate(settings.windows)),
+            budget=_budget(settings.budget),
+        ),
+    )
+
+
+def _window(file: Path, path: str, settings: WindowSettings) -> Window:
+    start_s, end_s = _second(settings.start), _DAY_S if settings.end is None else _second(settings.end)
+    if start_s >= end_s:
+        raise ConfigError(
+            str(file),
+            f"{path}.until",
+            "is not after `from`",
+            "Write two windows for one that spans midnight.",
+        )
+    return Window(days=frozenset(map(DAYS.index, settings.days)), start_s=start_s, end_s=end_s)
+
+
+def _second(moment: time) -> int:
+    return moment.hour * 3600 + moment.minute * 60 + moment.second
+
+
+def _budget(settings: BudgetSettings | None) -> Budget | None:
+    if settings is None:
+        return None
+    return Budget(digests=settings.digests, period_s=_PERIODS_S[settings.per])
+
+
+def _default_algorithm(
+    file: Path, path: str, versions: tuple[KeyVersion, ...], algorithms: tuple[Algorithm, ...]
+) -> Algorithm:
+    usual = DEFAULT_FOR_KEY[versions[-1].public_key.kind]
+    if usual in algorithms:
+        return usual
+    if len(algorithms) == 1:
+        return algorithms[0]
+    raise ConfigError(
+        str(file), f"{path}.default_algorithm", "is missing", f"Choose one of {', '.join(algorithms)}."
+    )
+
+
+def _check_fit(file: Path, path: str, version: KeyVersion, settings: KeySettings) -> None:
+    kind = version.public_key.kind
+    for algorithm in settings.algorithms:
+        if kind not in FACTS[algorithm].key_kinds:
+            raise ConfigError(
+                str(file),
+                f"{path}.algorithms",
+                f"{algorithm} does not fit version {version.version}, which is {kind}",
+                "List only algorithms that every version of the key can make.",
+            )
+    if settings.profile == "code-signing" and kind in _SMALL_RSA:
+        raise ConfigError(
+            str(file),
+            f"{path}.profile",
+            f"version {version.version} is {kind}, too small for code signing",
+            'Use RSA 3072 or larger, or set profile = "internal".',
+        )
+
+
+def _version(
+    file: Path, path: str, key: str, settings: KeyVersionSettings, tokens: Collection[str]
+) -> KeyVersion:
+    pinned = public_key(file, f"{path}.public_key", settings.public_key)
+    if pinned.sha256.hex() != settings.public_key_sha256:
+        raise ConfigError(
+            str(file),
+            f"{path}.public_key_sha256",
+            "is not the SHA-256 of public_key",
+            "Paste both lines from `sigmill keys show`.",
+        )
+    for token in settings.tokens:
+        if token not in tokens:
+            raise ConfigError(str(file), f"{path}.tokens", f"no token `{token}`", f"Add [tokens.{token}].")
+    return KeyVersion(
+        key=key,
+        version=settings.version,
+        state=settings.state,
+        public_key=pinned,
+        tokens=settings.tokens,
+        expires_at_ms=None
+        if settings.expires is None
+        else unix_ms(file, f"{path}.expires", settings.expires),
+        certificates=tuple(
+            _certificate(file, f"{path}.certificates[{i}]", name)
+            for i, name in enumerate(settings.certificates)
+        ),
+    )
+
+
+def _certificate(file: Path, path: str, name: str) -> bytes:
+    try:
+        return x509.load_pem_x509_certificate((file.parent / name).read_bytes()).public_bytes(Encoding.DER)
+    except (OSError, ValueError):
+        raise ConfigError(str(file), path, "is no readable PEM certificate", "Name a PEM file.") from None

@@ -1,0 +1,113 @@
+"""A tenant as the processes use it: names resolved, public keys parsed, nothing left to look up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from queueing.directory import KeyDirectory, KeyEntry, KeyState, KeyVersionEntry
+from queueing.errors import KeyDisabled, KeyExpired, KeyUnknown
+from workers.config.limits import TenantLimits
+
+if TYPE_CHECKING:
+    from queueing.algorithms import Algorithm
+    from queueing.client_identity import ClientPublicKey
+    from queueing.verification import PublicKey
+    from workers.config.policy import KeyPolicy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantClient:
+    """Who may speak for the tenant, and until when (Unix ms)."""
+
+    name: str
+    public_key: ClientPublicKey
+    expires_at_ms: int
+    revoked: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyVersion:
+    """One version of a key: what it is, where it is, whether it signs."""
+
+    key: str
+    version: int
+    state: KeyState
+    public_key: PublicKey
+    tokens: tuple[str, ...]
+    expires_at_ms: int | None
+    certificates: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantKey:
+    """A key: its versions from old to new, and what it signs with."""
+
+    name: str
+    algorithms: frozenset[Algorithm]
+    default_algorithm: Algorithm
+    profile: str
+    versions: tuple[KeyVersion, ...]
+    policy: KeyPolicy
+
+    def version_to_sign(self, version: int, now_ms: int) -> KeyVersion:
+        """The version asked for; 0 asks for the newest active one.
+
+        Raises ``KeyUnknown``, ``KeyDisabled`` or ``KeyExpired`` (all final).
+        """
+        if version:
+            found = next((v for v in self.versions if v.version == version), None)
+            if found is None:
+                raise KeyUnknown(f"the key has no version {version}")
+        else:
+            found = next((v for v in reversed(self.versions) if v.state == "active"), None)
+            if found is None:
+                raise KeyDisabled("the key has no active version")
+        if found.state != "active":
+            raise KeyDisabled(f"version {found.version} of the key is {found.state}")
+        if found.expires_at_ms is not None and found.expires_at_ms <= now_ms:
+            raise KeyExpired(f"version {found.version} of the key has expired")
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tenant:
+    """One tenant at one epoch."""
+
+    name: str
+    epoch: int
+    suspended: bool
+    max_envelope_age_ms: int
+    clients: dict[str, TenantClient]
+    keys: dict[str, TenantKey]
+    lifted_orders: frozenset[bytes] = frozenset()
+    limits: TenantLimits = field(default_factory=TenantLimits)
+
+    @property
+    def tokens(self) -> frozenset[str]:
+        """Every token that holds a key of this tenant."""
+        return frozenset(t for key in self.keys.values() for v in key.versions for t in v.tokens)
+
+    def directory(self, *, audience: str, issued_at_ms: int, expires_at_ms: int) -> KeyDirectory:
+        """What the tenant's clients may know of its keys."""
+        return KeyDirectory(
+            audience=audience,
+            tenant=self.name,
+            epoch=self.epoch,
+            issued_at_ms=issued_at_ms,
+            expires_at_ms=expires_at_ms,
+            keys={name: _entry(key) for name, key in self.keys.items()},
+        )
+
+
+def _entry(key: TenantKey) -> KeyEntry:
+    return KeyEntry(
+        algorithms=tuple(sorted(key.algorithms)),
+        default_algorithm=key.default_algorithm,
+        versions=tuple(
+            KeyVersionEntry(
+                version=v.version, state=v.state, public_key=v.public_key.spki, certificates=v.certificates
+            )
+            for v in key.versions
+        ),
+    )
