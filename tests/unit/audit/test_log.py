@@ -1,0 +1,204 @@
+"""Appending: durable when it returns, many by one sync, and closed when the disk fails."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import stat
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from queueing.errors import LogUnavailable
+from tests.support.fake_lane import turn
+from workers.audit import log as module
+from workers.audit.log import WriteAheadLog
+from workers.audit.records import Record, Released, decode_record
+from workers.audit.segments import read_segment, segments_of
+
+
+def record(number: int) -> Record:
+    return Released(number, "acme", b"job", b"lease", "committed")
+
+
+def numbers(folder: Path) -> list[int]:
+    """What is in the log, read as recovery reads it."""
+    return [decode_record(raw).at_ms for file in segments_of(folder) for raw in read_segment(file)]
+
+
+class Disk:
+    """Stands between the log and the disk: counts syncs, holds them, lets them fail."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.syncs = 0
+        self.open = threading.Event()
+        self.open.set()
+        self.broken: int | None = None
+        self._sync = os.fdatasync
+        monkeypatch.setattr("workers.audit.log.os.fdatasync", self.fdatasync)
+
+    def fdatasync(self, descriptor: int) -> None:
+        self.open.wait(10)
+        self.syncs += 1
+        if self.broken is not None:
+            raise OSError(self.broken, os.strerror(self.broken))
+        self._sync(descriptor)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    return Disk(monkeypatch)
+
+
+@pytest.fixture
+async def wal(tmp_path: Path, disk: Disk) -> AsyncIterator[WriteAheadLog]:
+    made = WriteAheadLog(tmp_path / "wal")
+    yield made
+    disk.open.set()
+    disk.broken = None
+    await made.close()
+
+
+async def test_what_was_appended_is_on_the_disk(wal: WriteAheadLog, disk: Disk, tmp_path: Path) -> None:
+    """When append returns, and after a sync."""
+    await wal.append([record(1), record(2)])
+    assert disk.syncs == 1
+    assert numbers(tmp_path / "wal") == [1, 2]
+
+
+async def test_append_waits_for_the_sync(wal: WriteAheadLog, disk: Disk) -> None:
+    """Written is not durable."""
+    disk.open.clear()
+    appending = asyncio.ensure_future(wal.append([record(1)]))
+    await turn()
+    assert not appending.done()
+    disk.open.set()
+    await appending
+
+
+async def test_appends_that_come_during_a_sync_share_the_next(
+    wal: WriteAheadLog, disk: Disk, tmp_path: Path
+) -> None:
+    """A hundred callers, two syncs; and their order is kept."""
+    disk.open.clear()
+    appends = [asyncio.ensure_future(wal.append([record(n)])) for n in range(100)]
+    await asyncio.sleep(0)
+    later = [asyncio.ensure_future(wal.append([record(n)])) for n in range(100, 200)]
+    await asyncio.sleep(0)
+    disk.open.set()
+    await asyncio.gather(*appends, *later)
+    assert disk.syncs <= 3
+    assert numbers(tmp_path / "wal") == list(range(200))
+
+
+async def test_a_note_goes_along_with_the_next_append(wal: WriteAheadLog, disk: Disk, tmp_path: Path) -> None:
+    """Nobody waits for it, and it costs no sync of its own."""
+    wal.note([record(1)])
+    assert disk.syncs == 0
+    await wal.append([record(2)])
+    assert (disk.syncs, numbers(tmp_path / "wal")) == (1, [1, 2])
+
+
+async def test_closing_writes_what_was_noted(tmp_path: Path) -> None:
+    """An orderly end loses nothing."""
+    wal = WriteAheadLog(tmp_path / "wal")
+    wal.note([record(1)])
+    await wal.close()
+    assert numbers(tmp_path / "wal") == [1]
+
+
+async def test_a_failed_sync_is_told_to_everyone_who_waited(wal: WriteAheadLog, disk: Disk) -> None:
+    """Their records are not durable; it can be asked again."""
+    disk.broken = errno.EIO
+    results = await asyncio.gather(*(wal.append([record(n)]) for n in range(3)), return_exceptions=True)
+    assert [type(result) for result in results] == [LogUnavailable] * 3
+    assert wal.failing
+    assert LogUnavailable.retryable
+
+
+async def test_after_a_failed_sync_the_segment_is_abandoned(
+    wal: WriteAheadLog, disk: Disk, tmp_path: Path
+) -> None:
+    """A second sync of the same file would say OK to pages that are lost (fsyncgate)."""
+    await wal.append([record(1)])
+    disk.broken = errno.EIO
+    with pytest.raises(LogUnavailable):
+        await wal.append([record(2)])
+    disk.broken = None
+    await wal.append([record(3)])
+    first, second = segments_of(tmp_path / "wal")
+    assert [decode_record(raw).at_ms for raw in read_segment(second)] == [3]
+    assert next(decode_record(raw).at_ms for raw in read_segment(first)) == 1
+    assert not wal.failing
+
+
+async def test_a_long_outage_leaves_no_files_behind(wal: WriteAheadLog, disk: Disk, tmp_path: Path) -> None:
+    """Each try has a segment of its own; one in which nothing was acknowledged is removed."""
+    disk.broken = errno.ENOSPC
+    for _ in range(20):
+        with pytest.raises(LogUnavailable):
+            await wal.append([record(1)])
+    disk.broken = None
+    await wal.append([record(2)])
+    assert len(segments_of(tmp_path / "wal")) == 1
+    assert numbers(tmp_path / "wal") == [2]
+
+
+async def test_a_folder_that_cannot_be_made_is_a_failing_log(tmp_path: Path) -> None:
+    """And a file in its place can be taken away again."""
+    (tmp_path / "wal").touch()
+    wal = WriteAheadLog(tmp_path / "wal")
+    with pytest.raises(LogUnavailable):
+        await wal.append([record(1)])
+    (tmp_path / "wal").unlink()
+    await wal.append([record(2)])
+    await wal.close()
+    assert numbers(tmp_path / "wal") == [2]
+
+
+async def test_who_does_not_wait_any_more_disturbs_nobody(wal: WriteAheadLog, disk: Disk) -> None:
+    """A cancelled append is one of a batch."""
+    disk.open.clear()
+    given_up = asyncio.ensure_future(wal.append([record(1)]))
+    patient = asyncio.ensure_future(wal.append([record(2)]))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    disk.open.set()
+    await patient
+    with pytest.raises(asyncio.CancelledError):
+        await given_up
+
+
+async def test_a_full_segment_is_followed_by_the_next(
+    wal: WriteAheadLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are the owner's alone."""
+    monkeypatch.setattr(module, "SEGMENT_BYTES", 10)
+    for number in range(3):
+        await wal.append([record(number)])
+    files = segments_of(tmp_path / "wal")
+    assert len(files) == 3
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+    assert numbers(tmp_path / "wal") == [0, 1, 2]
+
+
+async def test_a_new_process_begins_a_new_segment(wal: WriteAheadLog, tmp_path: Path) -> None:
+    """Nothing is appended behind what may be torn."""
+    await wal.append([record(1)])
+    again = WriteAheadLog(tmp_path / "wal")
+    await again.append([record(2)])
+    await again.close()
+    assert len(segments_of(tmp_path / "wal")) == 2
+
+
+async def test_syncs_are_measured(tmp_path: Path) -> None:
+    """In seconds, one for each."""
+    seen: list[float] = []
+    wal = WriteAheadLog(tmp_path / "wal", synced=seen.append)
+    await wal.append([record(1)])
+    await wal.close()
+    assert len(seen) == 1
+    assert 0 <= seen[0] < 10

@@ -1,0 +1,181 @@
+"""The worker's end of one lane: what it owes, since when, and what becomes of nonsense."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.support.fake_lane import FakeClock, FakeJob, FakeLane, turn
+from workers.lanes import link as module
+from workers.lanes.batching import Group, Slice
+from workers.lanes.frames import ItemOutcome, Outcomes, SignDirectory, SignedDirectory, Stop, Working
+from workers.lanes.link import ChunkSent, LaneLink
+
+GROUP = Group("release", 1, "ECDSA_SHA_256")
+
+
+class Owner:
+    """Who is told."""
+
+    def __init__(self) -> None:
+        self.answered: list[tuple[ChunkSent, Outcomes, float]] = []
+        self.directories: list[SignedDirectory] = []
+
+    def lane_answered(self, link: LaneLink, chunk: ChunkSent, answer: Outcomes, busy_s: float) -> None:
+        self.answered.append((chunk, answer, busy_s))
+
+    def directory_signed(self, answer: SignedDirectory) -> None:
+        self.directories.append(answer)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    fake = FakeClock()
+    monkeypatch.setattr(module, "time", fake)
+    return fake
+
+
+def linked() -> tuple[FakeLane, Owner, LaneLink]:
+    lane, owner = FakeLane(), Owner()
+    return lane, owner, LaneLink(lane, owner)  # type: ignore[arg-type]
+
+
+def slices(*counts: int) -> list[Slice]:
+    return [Slice(FakeJob(f"job-{i}"), GROUP, i, count) for i, count in enumerate(counts)]
+
+
+async def test_a_chunk_names_its_envelopes_and_ranges(clock: FakeClock) -> None:
+    """And is owed until it is answered."""
+    lane, owner, link = linked()
+    reading = asyncio.ensure_future(link.read_until_end())
+    link.send_chunk(GROUP, slices(3, 4))
+    (chunk,) = lane.chunks
+    assert [(item.sealed, item.first, item.count) for item in chunk.items] == [
+        (b"job-0", 0, 3),
+        (b"job-1", 1, 4),
+    ]
+    assert (link.busy, link.digests_outstanding) == (True, 7)
+    lane.answer(chunk)
+    await turn()
+    assert (link.busy, link.digests_outstanding) == (False, 0)
+    assert len(owner.answered) == 1
+    lane.end(0)
+    await reading
+
+
+async def test_readiness_and_sessions_are_known_when_it_says_so(clock: FakeClock) -> None:
+    """No session before."""
+    lane, _, link = linked()
+    reading = asyncio.ensure_future(link.read_until_end())
+    assert (link.sessions, link.became_ready.is_set()) == (0, False)
+    lane.ready(3)
+    await turn()
+    assert (link.sessions, link.became_ready.is_set()) == (3, True)
+    lane.end(0)
+    await reading
+
+
+async def test_the_time_of_a_chunk_begins_when_the_one_before_it_is_done(clock: FakeClock) -> None:
+    """Waiting behind another chunk is not work."""
+    lane, owner, link = linked()
+    reading = asyncio.ensure_future(link.read_until_end())
+    link.send_chunk(GROUP, slices(1))
+    link.send_chunk(GROUP, slices(1))
+    clock.now += 2.0
+    lane.answer(lane.chunks[0])
+    await turn()
+    clock.now += 0.5
+    lane.answer(lane.chunks[1])
+    await turn()
+    assert [busy_s for _, _, busy_s in owner.answered] == [2.0, 0.5]
+    lane.end(0)
+    await reading
+
+
+async def test_silence_counts_only_while_it_owes_something(clock: FakeClock) -> None:
+    """And a sign of life ends it."""
+    lane, _, link = linked()
+    reading = asyncio.ensure_future(link.read_until_end())
+    clock.now += 100
+    assert link.silent_s(clock.now) == 0.0
+    assert link.idle_s(clock.now) == 100.0
+    link.send_chunk(GROUP, slices(1))
+    clock.now += 3
+    assert (link.silent_s(clock.now), link.idle_s(clock.now)) == (3.0, 0.0)
+    lane.say(Working())
+    await turn()
+    assert link.silent_s(clock.now) == 0.0
+    lane.end(0)
+    await reading
+
+
+async def test_a_directory_is_passed_on(clock: FakeClock) -> None:
+    """It is owed meanwhile."""
+    lane, owner, link = linked()
+    reading = asyncio.ensure_future(link.read_until_end())
+    link.ask_directory(SignDirectory(5, "acme", 0, 1))
+    assert lane.directories == [SignDirectory(5, "acme", 0, 1)]
+    busy = [link.busy]
+    lane.say(SignedDirectory(5, b"signed"))
+    await turn()
+    busy.append(link.busy)
+    assert owner.directories == [SignedDirectory(5, b"signed")]
+    assert busy == [True, False]
+    lane.end(0)
+    await reading
+
+
+async def test_stopping_asks(clock: FakeClock) -> None:
+    """Nothing is killed."""
+    lane, _, link = linked()
+    link.stop()
+    assert link.stopping
+    assert lane.sent == [Stop()]
+    assert not lane.killed
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [b"\xff\xff\xff\xff", b"\x00\x00\x00\x01\xc1", b"\x00\x00\x00\x00"],
+    ids=["a frame without end", "no message", "an empty frame"],
+)
+async def test_a_lane_that_talks_nonsense_is_killed(clock: FakeClock, nonsense: bytes) -> None:
+    """Whatever it is, it is no lane of ours."""
+    lane, _, link = linked()
+    lane.reader.feed_data(nonsense)
+    await link.read_until_end()
+    assert lane.killed
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Outcomes(9, (), 0.0), Outcomes(1, (), 0.0), Outcomes(1, (ItemOutcome(None),) * 3, 0.0)],
+    ids=["to no chunk", "with too few items", "with too many"],
+)
+async def test_an_answer_that_does_not_fit_its_chunk_is_nonsense(clock: FakeClock, answer: Outcomes) -> None:
+    """Nobody is told of it."""
+    lane, owner, link = linked()
+    link.send_chunk(GROUP, slices(1, 1))
+    lane.say(answer)
+    await link.read_until_end()
+    assert lane.killed
+    assert not owner.answered
+
+
+async def test_a_lane_that_hangs_up_in_a_frame_has_ended(clock: FakeClock) -> None:
+    """Half a frame is nothing."""
+    lane, owner, link = linked()
+    lane.reader.feed_data(b"\x00\x00\x00\x09abc")
+    lane.end(-11)
+    await link.read_until_end()
+    assert not owner.answered
+
+
+async def test_what_it_owed_is_given_up_in_the_order_of_sending(clock: FakeClock) -> None:
+    """Once."""
+    _, _, link = linked()
+    link.send_chunk(GROUP, slices(1))
+    link.send_chunk(GROUP, slices(2))
+    assert [chunk.digests for chunk in link.abandon()] == [1, 2]
+    assert not link.abandon()

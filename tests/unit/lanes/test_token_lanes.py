@@ -1,0 +1,539 @@
+"""The lanes of one token: started when needed, fed, replaced, and left alone when the token is in doubt."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from queueing.errors import TokenUnavailable
+from queueing.jobs import ErrorNote
+from queueing.secret import Secret
+from tests.support.fake_lane import FakeClock, FakeHost, FakeJob, turn
+from workers.config.settings import PinLogin, SelectSettings, TokenSettings
+from workers.lanes import lane_group, link
+from workers.lanes.batching import Group, Slice
+from workers.lanes.circuit import LONGEST_PAUSE_S, SHORTEST_PAUSE_S, Circuit
+from workers.lanes.frames import ItemOutcome, Outcomes, SignDirectory, SignedDirectory, Stop
+from workers.lanes.lane_exit import LaneExit
+from workers.lanes.lane_group import SILENCE_GRACE_S
+from workers.lanes.launch import LaneSpec
+from workers.lanes.link import ChunkSent
+from workers.lanes.refused_pins import RefusedPins
+from workers.lanes.token_lanes import TokenLanes
+
+GROUP = Group("release", 1, "ECDSA_SHA_256")
+SEGV = -11
+CALL_TIMEOUT_S = 10.0
+
+
+@dataclass
+class Observer:
+    """What was counted."""
+
+    started: int = 0
+    ended: list[str | None] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    circuits: list[Circuit] = field(default_factory=list)
+
+    def lane_started(self, token: str, sessions: int) -> None:
+        self.started += 1
+
+    def lane_ended(self, token: str, sessions: int, reason: str | None) -> None:
+        self.ended.append(reason)
+
+    def lane_failed(self, token: str, reason: str) -> None:
+        self.failed.append(reason)
+
+    def chunk_done(self, token: str, chunk: ChunkSent, seconds: float) -> None: ...
+
+    def circuit_changed(self, token: str, circuit: Circuit) -> None:
+        self.circuits.append(circuit)
+
+
+@dataclass
+class Stand:
+    """The lanes of a token on a host of fakes."""
+
+    lanes: TokenLanes
+    host: FakeHost
+    observer: Observer
+    clock: FakeClock
+    pins: RefusedPins
+    pin_file: Path
+
+    async def submit(self, *jobs: FakeJob, count: int = 1) -> None:
+        for job in jobs:
+            self.lanes.submit(Slice(job, GROUP, 0, count))
+        self.lanes.pump()
+        await turn()
+
+    async def start(self, *jobs: FakeJob, count: int = 1) -> None:
+        """Submit, and the lane that is started for it is ready."""
+        await self.submit(*jobs, count=count)
+        self.host.lanes[-1].ready()
+        await turn()
+
+    async def pass_time(self, seconds: float) -> None:
+        self.clock.now += seconds
+        self.lanes.tick()
+        await turn()
+
+
+@pytest.fixture
+def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A context that makes the stand, and ends its lanes."""
+
+    @asynccontextmanager
+    async def make(**settings: Any) -> AsyncIterator[Stand]:
+        host, clock, observer = FakeHost(), FakeClock(), Observer()
+        monkeypatch.setattr(lane_group, "open_lane", host.open_lane)
+        monkeypatch.setattr(link, "time", clock)
+        pin_file = tmp_path / "pin"
+        pin_file.write_text("1234")
+        token = TokenSettings(
+            module="/m.so",
+            select=SelectSettings(label="acme"),
+            login=PinLogin(pin_file=str(pin_file)),
+            call_timeout_s=CALL_TIMEOUT_S,
+        )
+        spec = LaneSpec(file=tmp_path / "f", token="acme", tenant="acme", settings=token, sessions=2)
+        pins = RefusedPins(tmp_path)
+        async with asyncio.TaskGroup() as tasks:
+            lanes = TokenLanes(
+                spec,
+                **{
+                    "most_lanes": 1,
+                    "chunk_target_s": 0.02,
+                    "idle_s": 300.0,
+                    "poison_crashes": 3,
+                    "refused_pins": pins,
+                    "tasks": tasks,
+                    "observer": observer,
+                    "room": lambda: None,
+                    "now_s": clock.monotonic,
+                    **settings,
+                },
+            )
+            yield Stand(lanes, host, observer, clock, pins, pin_file)
+            await lanes.close()
+
+    return make
+
+
+async def test_a_lane_is_started_by_the_first_work_and_fed_when_it_is_ready(stand: Any) -> None:
+    """Not before; and its answers reach the jobs."""
+    async with stand() as s:
+        assert not s.host.lanes
+        assert s.lanes.healthy
+        job = FakeJob("a")
+        await s.submit(job)
+        (lane,) = s.host.lanes
+        assert not lane.chunks
+        lane.ready()
+        await turn()
+        lane.answer(lane.chunks[0])
+        await turn()
+        assert job.done == [(0, 1)]
+        assert s.observer.started == 1
+
+
+async def test_at_most_two_chunks_are_in_a_lane(stand: Any) -> None:
+    """The next one follows an answer."""
+    async with stand() as s:
+        await s.start(FakeJob("a"), count=100)
+        (lane,) = s.host.lanes
+        assert len(lane.chunks) == 2
+        lane.answer(lane.chunks[0])
+        await turn()
+        assert len(lane.chunks) == 3
+
+
+async def test_what_a_lost_lane_had_is_sent_to_the_next(stand: Any) -> None:
+    """In the order in which it was sent; nobody loses anything, and nobody is told of the loss."""
+    async with stand() as s:
+        job = FakeJob("a")
+        await s.start(job, count=8)
+        assert [chunk.items[0].first for chunk in s.host.lanes[0].chunks] == [0, 4]
+        s.host.lanes[0].end(SEGV)
+        await turn()
+        assert len(s.host.lanes) == 2
+        again = s.host.lanes[1]
+        again.ready()
+        await turn()
+        while len(job.done) < 2:
+            again.answer(again.chunks[len(job.done)])
+            await turn()
+        assert sorted(job.done) == [(0, 4), (4, 4)]
+        assert s.observer.ended == ["signal_11"]
+        assert not job.unavailable
+
+
+async def test_only_the_chunk_that_was_being_signed_is_suspect_and_runs_alone(stand: Any) -> None:
+    """Its neighbours in the lane's queue go on together; nobody shares a chunk with a suspect."""
+    async with stand() as s:
+        bad, *good = (FakeJob(name) for name in "abcdefgh")
+        await s.start(bad, *good)
+        assert [len(chunk.items) for chunk in s.host.lanes[0].chunks] == [4, 4]
+        s.host.lanes[0].end(SEGV)
+        await turn()
+        lane = s.host.lanes[1]
+        lane.ready()
+        await turn()
+        answered = 0
+        while answered < len(lane.chunks):
+            lane.answer(lane.chunks[answered])
+            answered += 1
+            await turn()
+        assert [len(chunk.items) for chunk in lane.chunks] == [1, 1, 1, 1, 4]
+        assert all(job.done == [(0, 1)] for job in (bad, *good))
+
+
+async def test_a_job_over_which_three_lanes_ended_is_poisoned(stand: Any) -> None:
+    """It alone; it is not tried a fourth time."""
+    async with stand() as s:
+        bad = FakeJob("bad")
+        await s.start(bad)
+        for attempt in range(3):
+            assert not bad.poisoned
+            lane = s.host.lanes[attempt]
+            if attempt:
+                lane.ready()
+                await turn()
+            assert len(lane.chunks) == 1
+            lane.end(5)
+            await turn()
+        assert bad.poisoned == [(0, 1)]
+        assert len(s.host.lanes) == 3
+        assert s.observer.ended == ["exit_5"] * 3
+        assert s.lanes.healthy
+
+
+async def test_a_lane_that_was_asked_to_end_blames_nobody(stand: Any) -> None:
+    """Idle for long enough, it is stopped; the next work starts another."""
+    async with stand(idle_s=60.0) as s:
+        job = FakeJob("a")
+        await s.start(job)
+        s.host.lanes[0].answer(s.host.lanes[0].chunks[0])
+        await turn()
+        await s.pass_time(59)
+        assert Stop() not in s.host.lanes[0].sent
+        await s.pass_time(2)
+        assert s.host.lanes[0].sent[-1] == Stop()
+        assert s.observer.ended == [None]
+        await s.submit(FakeJob("b"))
+        assert len(s.host.lanes) == 2
+
+
+async def test_a_lane_that_is_silent_for_too_long_is_killed(stand: Any) -> None:
+    """A moment after the time in which it would have ended itself."""
+    async with stand() as s:
+        await s.start(FakeJob("a"))
+        await s.pass_time(CALL_TIMEOUT_S + SILENCE_GRACE_S - 1)
+        assert not s.host.lanes[0].killed
+        await s.pass_time(2)
+        assert s.host.lanes[0].killed
+        assert len(s.host.lanes) == 2
+
+
+async def test_a_token_in_doubt_is_left_alone_and_its_jobs_go_back(stand: Any) -> None:
+    """The circuit opens, no lane is started and nothing claimed; after the pause it is tried again."""
+    async with stand() as s:
+        job = FakeJob("a")
+        await s.start(job)
+        s.host.lanes[0].fail("CKR_DEVICE_REMOVED", LaneExit.CIRCUIT)
+        await turn()
+        assert job.unavailable == [(0, 1)]
+        assert (s.lanes.healthy, s.lanes.capacity(), len(s.host.lanes)) == (False, 0, 1)
+        late = FakeJob("late")
+        await s.submit(late)
+        assert late.unavailable == [(0, 1)]
+        await s.pass_time(SHORTEST_PAUSE_S + 0.01)
+        assert s.lanes.healthy
+        assert s.observer.circuits == [Circuit.OPEN, Circuit.CLOSED]
+        assert s.observer.ended == ["CKR_DEVICE_REMOVED"]
+        await s.submit(FakeJob("again"))
+        assert len(s.host.lanes) == 2
+
+
+async def test_pauses_grow_to_their_longest_and_an_answer_ends_them(stand: Any) -> None:
+    """A token that stays away is asked less and less often."""
+    async with stand() as s:
+        pauses = []
+        s.host.refuse = True
+        for _ in range(9):
+            await s.submit(FakeJob("a"))
+            before = s.clock.now
+            while not s.lanes.healthy:
+                await s.pass_time(0.25)
+            pauses.append(s.clock.now - before)
+        assert pauses == sorted(pauses)
+        assert pauses[0] == pytest.approx(SHORTEST_PAUSE_S, abs=0.3)
+        assert pauses[-1] == pytest.approx(LONGEST_PAUSE_S, abs=0.3)
+        s.host.refuse = False
+        job = FakeJob("b")
+        await s.start(job)
+        s.host.lanes[-1].answer(s.host.lanes[-1].chunks[0])
+        await turn()
+        s.host.lanes[-1].end(LaneExit.CIRCUIT)
+        await turn()
+        await s.pass_time(SHORTEST_PAUSE_S + 0.01)
+        assert s.lanes.healthy
+
+
+@pytest.mark.parametrize("code", [LaneExit.CONFIG, 1, SEGV])
+async def test_a_lane_that_ends_before_it_is_ready_opens_the_circuit(stand: Any, code: int) -> None:
+    """Whatever it is, starting another at once would not help."""
+    async with stand() as s:
+        job = FakeJob("a")
+        await s.submit(job)
+        s.host.lanes[0].end(code)
+        await turn()
+        assert job.unavailable == [(0, 1)]
+        assert not s.lanes.healthy
+        assert len(s.host.lanes) == 1
+        assert s.observer.failed == [f"signal_{-code}" if code < 0 else f"exit_{int(code)}"]
+        assert s.observer.ended == [], "it was counted as one that had logged in"
+
+
+async def test_a_lane_that_cannot_be_reached_is_counted(stand: Any) -> None:
+    """With the reason that there is none."""
+    async with stand() as s:
+        s.host.refuse = True
+        await s.submit(FakeJob("a"))
+        assert s.observer.failed == ["unreachable"]
+
+
+async def test_a_lane_that_is_stopped_before_it_is_ready_is_not_counted(stand: Any) -> None:
+    """It was asked to end."""
+    async with stand() as s:
+        await s.submit(FakeJob("a"))
+    assert (s.observer.failed, s.observer.ended) == ([], [])
+
+
+async def test_room_is_announced_when_the_circuit_closes(stand: Any) -> None:
+    """Who waits for room would find it only by chance: no lane answers anything meanwhile."""
+    announced: list[int] = []
+    s: Stand
+    async with stand(room=lambda: announced.append(s.lanes.capacity())) as s:
+        await s.submit(FakeJob("a"))
+        s.host.lanes[0].end(LaneExit.CONFIG)
+        await turn()
+        announced.clear()
+        await s.pass_time(SHORTEST_PAUSE_S + 0.01)
+        assert announced
+        assert announced[-1] > 0
+
+
+async def test_room_is_announced_when_a_poisoned_job_leaves(stand: Any) -> None:
+    """What it filled is free, although no lane has answered."""
+    announced: list[int] = []
+    s: Stand
+    async with stand(poison_crashes=1, room=lambda: announced.append(s.lanes.load)) as s:
+        await s.start(FakeJob("bad"), count=4)
+        assert s.lanes.capacity() > 0
+        announced.clear()
+        s.host.lanes[0].end(5)
+        await turn()
+        assert announced == [0]
+
+
+async def test_refusals_do_not_teach_how_fast_the_token_is(stand: Any) -> None:
+    """They cost no time: a claim is as large as before, a chunk too."""
+    async with stand() as s:
+        await s.start(FakeJob("a"), count=4)
+        before = s.lanes.capacity() + s.lanes.load
+        lane = s.host.lanes[0]
+        note = ErrorNote("policy.denied")
+        lane.say(Outcomes(lane.chunks[0].id, (ItemOutcome(note),), 0.0))
+        await turn()
+        assert s.lanes.capacity() == before
+        await s.submit(FakeJob("b"), count=100)
+        assert lane.chunks[-1].items[0].count == 4, "two for each session, as at the start"
+
+
+async def test_a_chunk_is_measured_by_what_was_signed_in_it(stand: Any) -> None:
+    """More than half of it; the digests that were refused are not counted as signed."""
+    async with stand(chunk_target_s=0.02) as s:
+        await s.start(FakeJob("a"), count=4)
+        lane = s.host.lanes[0]
+        s.clock.now += 0.003
+        item = ItemOutcome(None, 1, b"f", (b"s", b"s", b"s", None), {3: ErrorNote("digest.length")})
+        lane.say(Outcomes(lane.chunks[0].id, (item,), 0.0))
+        await turn()
+        await s.submit(FakeJob("b"), count=100)
+        assert lane.chunks[-2].items[0].count == pytest.approx(20, abs=1)
+
+
+async def refused(s: Stand) -> None:
+    """The lane has found the PIN refused, and remembered it."""
+    await s.submit(FakeJob("a"))
+    s.pins.remember("acme", Secret("1234"))
+    s.host.lanes[-1].fail("CKR_PIN_INCORRECT", LaneExit.PIN)
+    await turn()
+    assert s.observer.circuits[-1] is Circuit.REFUSED
+
+
+async def test_a_refused_pin_is_not_tried_again_by_time_alone(stand: Any) -> None:
+    """Not after any pause."""
+    async with stand() as s:
+        await refused(s)
+        for _ in range(10):
+            await s.pass_time(3600)
+            await s.submit(FakeJob("b"))
+        assert len(s.host.lanes) == 1
+        assert not s.lanes.healthy
+
+
+async def test_a_refused_pin_is_tried_again_when_the_operator_resumes_the_token(stand: Any) -> None:
+    """The mark is gone."""
+    async with stand() as s:
+        await refused(s)
+        await s.pass_time(1)
+        s.pins.forget("acme")
+        await s.pass_time(1)
+        assert s.lanes.healthy
+        await s.submit(FakeJob("b"))
+        assert len(s.host.lanes) == 2
+
+
+async def test_a_refused_pin_is_looked_at_again_when_its_file_changes(stand: Any) -> None:
+    """The lane decides if the PIN in it is another."""
+    async with stand() as s:
+        await refused(s)
+        await s.pass_time(1)
+        written = s.pin_file.stat().st_mtime_ns
+        os.utime(s.pin_file, ns=(written, written + 1_000_000_000))
+        await s.pass_time(1)
+        assert s.lanes.healthy
+        await refused(s)
+        await s.pass_time(1)
+        await s.pass_time(1)
+        assert not s.lanes.healthy, "one change is one try"
+
+
+async def test_more_lanes_are_started_while_work_waits(stand: Any) -> None:
+    """One after another, as many as there may be."""
+    async with stand(most_lanes=3) as s:
+        await s.submit(FakeJob("a"), count=200)
+        for expected in (1, 2, 3, 3):
+            assert len(s.host.lanes) == expected
+            s.host.lanes[-1].ready()
+            await turn()
+        assert all(lane.chunks for lane in s.host.lanes)
+
+
+async def test_waiting_jobs_are_returned_at_a_drain_and_those_in_the_lane_are_not(stand: Any) -> None:
+    """What the HSM has is finished."""
+    async with stand() as s:
+        early, late = FakeJob("early"), FakeJob("late")
+        await s.start(early, count=8)
+        await s.submit(late)
+        s.lanes.return_waiting()
+        assert (early.unavailable, late.unavailable) == ([], [(0, 1)])
+        lane = s.host.lanes[0]
+        for chunk in lane.chunks:
+            lane.answer(chunk)
+        await turn()
+        assert early.done == [(0, 4), (4, 4)]
+
+
+async def test_a_directory_is_signed_by_a_lane_that_is_started_for_it(stand: Any) -> None:
+    """And an answer to nobody is nobody's."""
+    async with stand() as s:
+        asking = asyncio.ensure_future(s.lanes.sign_directory(SignDirectory(1, "acme", 0, 1)))
+        await turn()
+        lane = s.host.lanes[0]
+        lane.ready()
+        while not lane.directories:
+            await turn()
+        lane.say(SignedDirectory(9, b"of another time"))
+        lane.say(SignedDirectory(1, b"signed"))
+        assert (await asking).signed == b"signed"
+
+
+async def test_a_directory_is_not_waited_for_while_the_token_is_in_doubt(stand: Any) -> None:
+    """The caller tries again later."""
+    async with stand() as s:
+        s.host.refuse = True
+        await s.submit(FakeJob("a"))
+        with pytest.raises(TokenUnavailable):
+            await s.lanes.sign_directory(SignDirectory(1, "acme", 0, 1))
+
+
+async def test_a_directory_is_not_waited_for_when_its_lane_is_lost(stand: Any) -> None:
+    """The answer will not come: the caller is told at once."""
+    async with stand() as s:
+        asking = asyncio.ensure_future(s.lanes.sign_directory(SignDirectory(1, "acme", 0, 1)))
+        await turn()
+        lane = s.host.lanes[0]
+        lane.ready()
+        while not lane.directories:
+            await turn()
+        lane.end(SEGV)
+        await turn(50)
+        assert asking.done(), "it waits for a lane that is gone"
+        with pytest.raises(TokenUnavailable):
+            await asking
+
+
+async def test_a_directory_is_not_waited_for_when_its_lane_does_not_become_ready(stand: Any) -> None:
+    """The token is in doubt from then on: the caller is told at once."""
+    async with stand() as s:
+        asking = asyncio.ensure_future(s.lanes.sign_directory(SignDirectory(1, "acme", 0, 1)))
+        await turn()
+        s.host.lanes[0].end(SEGV)
+        await turn()
+        assert asking.done(), "it waits for a lane that is gone"
+        with pytest.raises(TokenUnavailable):
+            await asking
+
+
+async def test_directories_wait_for_one_lane_together(stand: Any) -> None:
+    """None is lost; one that nobody waits for any more is not asked for."""
+    async with stand() as s:
+        asking = [
+            asyncio.ensure_future(s.lanes.sign_directory(SignDirectory(i, "acme", 0, 1))) for i in range(3)
+        ]
+        await turn()
+        asking[0].cancel()
+        await turn()
+        (lane,) = s.host.lanes
+        lane.ready()
+        await turn()
+        assert [request.id for request in lane.directories] == [1, 2]
+        for request in lane.directories:
+            lane.say(SignedDirectory(request.id, b"%d" % request.id))
+        await turn()
+        assert [(await each).signed for each in asking[1:]] == [b"1", b"2"]
+
+
+async def test_a_directory_waits_for_the_lane_after_one_that_is_stopping(stand: Any) -> None:
+    """An idle lane was asked to end just before."""
+    async with stand(idle_s=60.0) as s:
+        await s.start(FakeJob("a"))
+        s.host.lanes[0].answer(s.host.lanes[0].chunks[0])
+        await turn()
+        s.clock.now += 61
+        s.lanes.tick()
+        asking = asyncio.ensure_future(s.lanes.sign_directory(SignDirectory(1, "acme", 0, 1)))
+        await turn()
+        s.host.lanes[1].ready()
+        await turn()
+        s.host.lanes[1].say(SignedDirectory(1, b"signed"))
+        assert (await asking).signed == b"signed"
+        assert not s.host.lanes[0].directories
+
+
+async def test_closing_asks_every_lane_to_end(stand: Any) -> None:
+    """Nothing is started any more."""
+    async with stand(most_lanes=2) as s:
+        await s.start(FakeJob("a"))
+    assert all(lane.sent[-1] == Stop() for lane in s.host.lanes)
+    assert s.lanes.capacity() == 0

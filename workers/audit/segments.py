@@ -1,0 +1,50 @@
+"""Segments: files of framed records, each frame with its length and CRC-32, read back up to the first damage.
+
+A frame is ``length: u32 be | crc32(payload): u32 be | payload``. The name of a segment is its number; numbers
+only grow. A torn tail (a crash, a power loss) ends the reading of that segment, never that of the log.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_HEAD: Final = struct.Struct(">II")
+_SUFFIX: Final = ".wal"
+
+MAX_RECORD_BYTES: Final = 4 * 1024 * 1024
+"""Far above the largest result (1,024 RSA-4096 signatures: half a MiB); a longer length is damage."""
+
+
+def frame(payload: bytes) -> bytes:
+    """The record as it is written."""
+    return _HEAD.pack(len(payload), zlib.crc32(payload)) + payload
+
+
+def read_segment(file: Path) -> Iterator[bytes]:
+    """The payloads in order, up to the end or the first frame that is torn or damaged."""
+    with file.open("rb") as stream:
+        while len(head := stream.read(_HEAD.size)) == _HEAD.size:
+            length, crc = _HEAD.unpack(head)
+            if length > MAX_RECORD_BYTES:
+                return
+            payload = stream.read(length)
+            if len(payload) < length or zlib.crc32(payload) != crc:
+                return
+            yield payload
+
+
+def segments_of(folder: Path) -> list[Path]:
+    """All segments, oldest first."""
+    return sorted(folder.glob(f"*{_SUFFIX}"))
+
+
+def next_segment(folder: Path) -> Path:
+    """The path of a segment that does not exist yet, behind all others."""
+    last = max((int(file.stem) for file in segments_of(folder)), default=0)
+    return folder / f"{last + 1:012d}{_SUFFIX}"

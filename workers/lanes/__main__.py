@@ -1,0 +1,60 @@
+"""``python -m workers.lanes``: what the worker starts. Nothing secret is in its arguments."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+from queueing.errors import ConfigError
+from workers.lanes.hardening import die_with_parent, harden
+
+log = logging.getLogger("sigmill.lane")
+
+
+def main(arguments: list[str]) -> int:
+    """Serve the connection whose descriptor is given, as a child of the worker."""
+    parser = argparse.ArgumentParser(prog="sigmill-lane")
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--token", required=True)
+    parser.add_argument("--tenant")
+    parser.add_argument("--sessions", type=int)
+    parser.add_argument("--fd", type=int, required=True)
+    parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--cpu", type=int)
+    parser.add_argument("--state-dir", type=Path)
+    given = parser.parse_args(arguments)
+    harden()
+    die_with_parent(given.parent)
+    if given.cpu is not None:
+        os.sched_setaffinity(0, {given.cpu})
+
+    # Imported after the hardening: what follows loads the PKCS#11 binding.
+    from workers.lanes.lane import Lane, LaneRole
+    from workers.lanes.lane_exit import LaneExit
+    from workers.logs import log_to_stderr
+
+    log_to_stderr()
+    role = LaneRole(
+        file=given.config,
+        token=given.token,
+        tenant=given.tenant,
+        sessions=given.sessions,
+        state_dir=given.state_dir,
+    )
+    try:
+        lane = Lane(role, socket.socket(fileno=given.fd))
+        signal.signal(signal.SIGHUP, lambda *_: lane.reload() and None)
+        lane.serve()
+    except ConfigError as error:
+        log.error("lane.config", extra={"token": given.token, "why": str(error), "hint": error.remedy})
+        return LaneExit.CONFIG
+    return LaneExit.DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,209 @@
+"""The lane's own reading of what is allowed: its files and the operators' orders. The worker only says 'look again'.
+
+What is adopted only grows in epoch. ``generation`` counts every change: work that was authorised under an older one
+is not begun any more.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from queueing.envelope import UnverifiedEnvelope, read_unverified
+from queueing.errors import ConfigError, EnvelopeMalformed, PolicyDenied
+from queueing.orders import OrderInvalid, StopOrder, read_order, verify_order
+from queueing.settings import parse_toml, read_text
+from workers.config.adopted import AdoptedFiles, refuse_older_service, refuse_older_tenant
+from workers.config.loading import service_of
+from workers.config.reading import Stamp, stamp_of
+from workers.config.stops import OrderFolder, Stops
+from workers.config.tenant_file import tenant_of
+from workers.lanes.authorisation import authorise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from workers.config.loading import ServiceConfiguration
+    from workers.config.tenants import Tenant
+    from workers.lanes.authorisation import Authorised
+    from workers.lanes.frames import Item
+
+log = logging.getLogger("sigmill.lane")
+
+ENVELOPES_REMEMBERED: Final = 64
+"""More than are cut into slices at a time: a lane has two chunks."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A file as it was adopted; ``stamp`` None when it was taken from the copy."""
+
+    text: str
+    stamp: Stamp | None
+
+
+class Authority:
+    """What this lane may sign. Changed by the lane's main thread only; each change is one assignment.
+
+    ``state_dir``: where the worker that started this lane keeps the copies of what it adopted: it begins with them.
+    """
+
+    def __init__(self, file: Path, *, token: str, tenant: str | None, state_dir: Path | None = None) -> None:
+        self._file = file.resolve()
+        self._token = token
+        self._tenant_name = tenant
+        self._copies = None if state_dir is None else AdoptedFiles(state_dir)
+        self._verified: dict[bytes, UnverifiedEnvelope] = {}
+        self._orders: dict[bytes, StopOrder] = {}
+        self._stops = Stops()
+        self._held_tenant: _Held | None = None
+        self.generation = 0
+        self.service, self._held_service = self._start_service()
+        self.tenant: Tenant | None = None
+        if tenant is not None:
+            self.tenant, self._held_tenant = self._start_tenant(tenant)
+        for signed in OrderFolder(self.service.state_dir).read(self.service.audience).values():
+            self._take_order(read_order(signed, self.service.audience))
+        self._apply_orders()
+
+    @property
+    def epochs(self) -> tuple[int, int]:
+        """Of the service's file and of the tenant's; -1 where the lane has no tenant, or no more."""
+        return self.service.epoch, -1 if self.tenant is None else self.tenant.epoch
+
+    def authorise(self, item: Item, now_ms: int) -> Authorised:
+        """Judge one item; raises a ``SigningError``."""
+        if self._tenant_name is None:
+            raise EnvelopeMalformed("the service's token signs no envelopes")
+        if self.tenant is None:
+            raise PolicyDenied("rule `state`: the tenant is not configured any more")
+        verified = self._verified.get(item.sealed)
+        unverified = verified or read_unverified(item.sealed)
+        if not 0 <= item.first < item.first + item.count <= len(unverified.envelope.digests):
+            raise EnvelopeMalformed("the chunk names digests that the envelope does not have")
+        authorised = authorise(
+            unverified,
+            self.tenant,
+            audience=self.service.audience,
+            now_ms=now_ms,
+            stops=self._stops,
+            verified_before=verified is not None,
+        )
+        if verified is None and item.count < len(unverified.envelope.digests):
+            self._remember(item.sealed, unverified)
+        if self._token not in authorised.key_version.tokens:
+            raise EnvelopeMalformed("the key is not in this lane's token")
+        return authorised
+
+    def _remember(self, sealed: bytes, unverified: UnverifiedEnvelope) -> None:
+        """Its other slices come soon: the same bytes need no second verification."""
+        if len(self._verified) >= ENVELOPES_REMEMBERED:
+            del self._verified[next(iter(self._verified))]
+        self._verified[sealed] = unverified
+
+    def reload(self) -> str:
+        """Read the files again where they changed. What is wrong with them, or nothing: then they are adopted."""
+        try:
+            service, held_service = self._read_service(self._held_service)
+            tenant, held_tenant = self._read_tenant_again(service)
+        except ConfigError as error:
+            log.error("lane.reload_refused", extra={"token": self._token, "why": str(error)})
+            return str(error)
+        self.service = service
+        if tenant != self.tenant:
+            self.tenant = tenant
+            self._apply_orders()
+            log.info("lane.reloaded", extra={"token": self._token, "epochs": self.epochs})
+        self._held_service, self._held_tenant = held_service, held_tenant
+        return ""
+
+    def adopt_orders(self, orders: Iterable[bytes]) -> None:
+        """Verify orders that somebody brought, and obey those that an operator signed."""
+        before = len(self._orders)
+        for signed in orders:
+            try:
+                order = verify_order(signed, self.service.audience, self.service.operators)
+            except OrderInvalid as error:
+                log.warning("lane.order_refused", extra={"token": self._token, "why": str(error)})
+                continue
+            self._take_order(order)
+        if len(self._orders) != before:
+            self._apply_orders()
+            log.warning("lane.order_adopted", extra={"token": self._token, "orders": len(self._orders)})
+
+    def read_tenant(self, name: str) -> Tenant:
+        """Any tenant as it was adopted, for its key directory; raises ``ConfigError``."""
+        return self._start_tenant(name)[0]
+
+    def _take_order(self, order: StopOrder) -> None:
+        if order.tenant == self._tenant_name:
+            self._orders[order.order_id] = order
+
+    def _apply_orders(self) -> None:
+        if self.tenant is not None:
+            self._stops = Stops.of(self.tenant, self._orders.values())
+        self._verified = {}  # a client's key may be another one now
+        self.generation += 1
+
+    def _start_service(self) -> tuple[ServiceConfiguration, _Held]:
+        """What the worker adopted; the file itself for a lane of the host's, or where there is no copy."""
+        text = None if self._copies is None else self._copies.service_text()
+        if text is None:
+            return self._read_service(None)
+        return service_of(self._file, parse_toml(self._file, text)), _Held(text, None)
+
+    def _start_tenant(self, name: str) -> tuple[Tenant, _Held]:
+        text = None if self._copies is None else self._copies.tenant_text(name)
+        if text is None:
+            return self._load_tenant(self.service, name, None)
+        file = self.service.tenant_file(name)
+        return tenant_of(file, parse_toml(file, text), self.service.tokens), _Held(text, None)
+
+    def _read_service(self, held: _Held | None) -> tuple[ServiceConfiguration, _Held]:
+        stamp = stamp_of(self._file)
+        if held is not None and held.stamp == stamp:
+            return self.service, held
+        text = read_text(self._file)
+        service = service_of(self._file, parse_toml(self._file, text))
+        adopted = held.text if held is not None else AdoptedFiles(service.state_dir).service_text()
+        refuse_older_service(self._file, text, adopted)
+        if held is not None:
+            refuse_other_place(self._file, service, self.service)
+        return service, _Held(text, stamp)
+
+    def _read_tenant_again(self, service: ServiceConfiguration) -> tuple[Tenant | None, _Held | None]:
+        """None for a tenant whose file is gone: nothing is signed for it any more."""
+        if self._tenant_name is None:
+            return None, None
+        file = service.tenant_file(self._tenant_name)
+        if not file.exists() and service.tenants_dir.is_dir():
+            return None, self._held_tenant
+        held = self._held_tenant
+        if held is not None and held.stamp == stamp_of(file) and self.tenant is not None:
+            return self.tenant, held
+        return self._load_tenant(service, self._tenant_name, held)
+
+    def _load_tenant(
+        self, service: ServiceConfiguration, name: str, held: _Held | None
+    ) -> tuple[Tenant, _Held]:
+        file = service.tenant_file(name)
+        stamp = stamp_of(file)
+        text = read_text(file)
+        tenant = tenant_of(file, parse_toml(file, text), service.tokens)
+        adopted = held.text if held is not None else AdoptedFiles(service.state_dir).tenant_text(name)
+        refuse_older_tenant(file, text, adopted)
+        return tenant, _Held(text, stamp)
+
+
+def refuse_other_place(file: Path, new: ServiceConfiguration, old: ServiceConfiguration) -> None:
+    """Raise ``ConfigError`` for what a running process cannot change: who and where it is."""
+    for key, one, other in (
+        ("service.audience", new.audience, old.audience),
+        ("service.state_dir", new.state_dir, old.state_dir),
+        ("service.tenants_dir", new.tenants_dir, old.tenants_dir),
+        ("service_key", new.service_key, old.service_key),
+    ):
+        if one != other:
+            raise ConfigError(str(file), key, "cannot change while it runs", "Restart the worker for it.")

@@ -1,0 +1,244 @@
+"""The lane process: the one place where a token's PIN, its login and its sessions are.
+
+It reads the configuration itself, takes frames from one worker at a time, verifies every envelope, and ends
+rather than go on in doubt: its exit code says why.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+from queueing.algorithms import DEFAULT_FOR_KEY
+from queueing.directory import directory_digest, encode_directory, encode_signed
+from queueing.errors import ConfigError, EnvelopeMalformed, SigningError
+from queueing.jobs import ErrorNote
+from queueing.secret import Secret
+from workers.config.settings import PinLogin
+from workers.config.tenants import KeyVersion
+from workers.hsm import module
+from workers.hsm.faults import Action, HsmFailure
+from workers.hsm.sessions import open_pool
+from workers.hsm.tokens import TokenSelect, select_token
+from workers.lanes.authority import Authority
+from workers.lanes.frames import (
+    Chunk,
+    Failing,
+    FromLane,
+    Outcomes,
+    Ready,
+    Reload,
+    Reloaded,
+    SignDirectory,
+    SignedDirectory,
+    Stop,
+    Working,
+    encode_frame,
+    frame_length,
+    to_lane_decoder,
+)
+from workers.lanes.hardening import one_start_at_a_time
+from workers.lanes.lane_exit import LaneExit
+from workers.lanes.refused_pins import RefusedPins
+from workers.lanes.runs import ChunkInLane, RunLength
+from workers.lanes.session_threads import RunWork, SessionThreads, Watchdog
+
+if TYPE_CHECKING:
+    import socket
+    from pathlib import Path
+
+    from workers.config.loading import ServiceConfiguration
+    from workers.config.settings import TokenSettings
+    from workers.hsm.sessions import SessionPool
+    from workers.lanes.session_threads import SessionThread
+
+log = logging.getLogger("sigmill.lane")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneRole:
+    """What this lane is for: one token, and its tenant; tenant None is the service's own token.
+
+    ``state_dir`` is where the worker keeps what it adopted; None for a lane of the host's.
+    """
+
+    file: Path
+    token: str
+    tenant: str | None
+    sessions: int | None = None
+    state_dir: Path | None = None
+
+
+class Lane:
+    """A logged-in token and its session threads, serving the frames of one connection."""
+
+    def __init__(self, role: LaneRole, connection: socket.socket) -> None:
+        self._role = role
+        self._connection = connection
+        self._send_lock = threading.Lock()
+        self._authority = Authority(role.file, token=role.token, tenant=role.tenant, state_dir=role.state_dir)
+        self._service: ServiceConfiguration = self._authority.service
+        self._token: TokenSettings = self._service.tokens[role.token]
+
+    def serve(self) -> None:
+        """Log in, then answer frames until the worker says stop or goes away."""
+        try:
+            pool, description = self._log_in()
+        except HsmFailure as failure:
+            self._end(failure)
+        except SigningError as error:
+            self._end(HsmFailure(error.reason, -1, Action.OPEN_CIRCUIT, detail=error.message))
+        self._run_length = RunLength(len(pool.sessions))
+        self._threads = SessionThreads(
+            pool,
+            run_length=self._run_length,
+            verify=self._token.verify_after_sign,
+            end=self._end,
+            rules=lambda: self._authority.generation,
+        )
+        Watchdog(
+            self._threads, call_timeout_s=self._token.call_timeout_s, alive=lambda: self._send(Working())
+        ).start()
+        self._send(Ready(os.getpid(), len(pool.sessions), pool.wanted, description))
+        with self._connection.makefile("rb") as stream:
+            while (head := stream.read(4)) and len(head) == 4:
+                message = to_lane_decoder.decode(stream.read(frame_length(head)))
+                if isinstance(message, Stop):
+                    break
+                self._take(message)
+        self._threads.stop()
+        pool.close()
+
+    def _log_in(self) -> tuple[SessionPool, str]:
+        token, settings = self._role.token, self._token
+        os.environ.update(settings.environment)
+        pin = Secret.from_file(settings.login.pin_file) if isinstance(settings.login, PinLogin) else None
+        refused = RefusedPins(self._service.state_dir)
+        if pin is not None:
+            _refuse_to_try_again(refused, token, pin)
+        select = settings.select
+        with one_start_at_a_time(self._service.state_dir):
+            loaded = module.load(settings.module)
+            found = select_token(
+                loaded, TokenSelect(slot=select.slot, label=select.label, serial=select.serial)
+            )
+            try:
+                pool = open_pool(
+                    found,
+                    pin=pin,
+                    count=(self._role.sessions or settings.sessions) if loaded.threads_allowed else 1,
+                    protected_path=settings.login == "protected-path",
+                )
+            except HsmFailure as failure:
+                if failure.pin_failure and pin is not None:
+                    refused.remember(token, pin)
+                raise
+        return pool, loaded.description
+
+    def reload(self) -> str:
+        """Read the files again; what is wrong with them, or nothing. Main thread only."""
+        return self._authority.reload()
+
+    def _take(self, message: Chunk | SignDirectory | Reload) -> None:
+        if isinstance(message, SignDirectory):
+            self._threads.queue.put(_DirectoryWork(message, self))
+            return
+        if isinstance(message, Reload):
+            self._authority.adopt_orders(message.orders)
+            problem = self.reload() if message.files else ""
+            self._send(Reloaded(message.id, *self._authority.epochs, problem))
+            return
+        chunk = ChunkInLane(message.id, self._send, generation=self._authority.generation)
+        now_ms = time.time_ns() // 1_000_000
+        for item in message.items:
+            part = chunk.add_part(item.first, item.count)
+            try:
+                part.authorised = self._authority.authorise(item, now_ms)
+            except SigningError as error:
+                part.error = error
+        for run in chunk.cut(self._run_length):
+            self._threads.queue.put(RunWork(run, self._threads))
+
+    def sign_directory(self, request: SignDirectory, thread: SessionThread) -> bytes:
+        """The directory of the tenant as this process reads it from its files, signed by the service key."""
+        if self._role.tenant is not None:
+            raise EnvelopeMalformed("a tenant's token signs no directories")
+        tenant = self._authority.read_tenant(request.tenant)
+        body = encode_directory(
+            tenant.directory(
+                audience=self._service.audience,
+                issued_at_ms=request.issued_at_ms,
+                expires_at_ms=request.expires_at_ms,
+            )
+        )
+        public_key = self._service.service_key.public_key
+        algorithm = DEFAULT_FOR_KEY[public_key.kind]
+        version = KeyVersion(
+            key="service",
+            version=1,
+            state="active",
+            public_key=public_key,
+            tokens=(self._role.token,),
+            expires_at_ms=None,
+            certificates=(),
+        )
+        signature = thread.signer(version).sign(algorithm, directory_digest(body, algorithm))
+        return encode_signed(body, signature, public_key.sha256)
+
+    def answer(self, message: FromLane) -> None:
+        """Send one message; called by any thread."""
+        self._send(message)
+
+    def _send(self, message: FromLane | Outcomes) -> None:
+        frame = encode_frame(message)
+        try:
+            with self._send_lock:
+                self._connection.sendall(frame)
+        except OSError:
+            os._exit(LaneExit.DONE)  # the worker is gone: nobody waits for what is under way
+
+    def _end(self, failure: HsmFailure) -> NoReturn:
+        """The last word, then out, without a way back through the module (design, facts 2 and 3)."""
+        log.error(
+            "lane.ending", extra={"token": self._role.token, "code": failure.code_name, "why": str(failure)}
+        )
+        self._send(Failing(failure.code_name, failure.action.value, failure.pin_failure))
+        if failure.pin_failure:
+            os._exit(LaneExit.PIN)
+        os._exit(LaneExit.CIRCUIT if failure.action is Action.OPEN_CIRCUIT else LaneExit.REPLACE)
+
+
+def _refuse_to_try_again(refused: RefusedPins, token: str, pin: Secret) -> None:
+    """A PIN that was refused is not tried again, nor one whose refusal could not be remembered."""
+    try:
+        refused.prepare()
+        before = refused.contains(token, pin)
+    except OSError as error:
+        raise HsmFailure(
+            "PIN_MEMORY_UNUSABLE", -1, Action.OPEN_CIRCUIT, detail=f"state_dir: {error.strerror}"
+        ) from error
+    if before:
+        raise HsmFailure("PIN_REFUSED_BEFORE", -1, Action.OPEN_CIRCUIT, pin_failure=True)
+
+
+class _DirectoryWork:
+    """A directory on its way through a session thread."""
+
+    def __init__(self, request: SignDirectory, lane: Lane) -> None:
+        self._request = request
+        self._lane = lane
+
+    def on_thread(self, thread: SessionThread) -> None:
+        try:
+            signed = self._lane.sign_directory(self._request, thread)
+        except SigningError as error:
+            self._lane.answer(SignedDirectory(self._request.id, b"", ErrorNote.of(error)))
+        except ConfigError as error:
+            note = ErrorNote(code="key.unknown", message=f"the tenant's file is broken: {error}")
+            self._lane.answer(SignedDirectory(self._request.id, b"", note))
+        else:
+            self._lane.answer(SignedDirectory(self._request.id, signed))

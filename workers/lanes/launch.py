@@ -1,0 +1,109 @@
+"""Starting a lane as a child of the worker, or finding one that the host has started."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from asyncio import StreamReader, StreamWriter
+    from asyncio.subprocess import Process
+    from pathlib import Path
+
+    from workers.config.settings import TokenSettings
+
+_PASSED_ON: Final = ("LANG", "LC_ALL", "TZ", "PATH")
+"""All that a lane inherits from the worker's environment."""
+
+EXIT_GRACE_S: Final = 2.0
+"""A lane that has hung up is on its way out, and its exit code says why."""
+
+_READ_LIMIT_BYTES: Final = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneSpec:
+    """Which lane to start: ``tenant`` None is the service's own token; ``cpu`` None leaves it to the kernel."""
+
+    file: Path
+    token: str
+    tenant: str | None
+    settings: TokenSettings
+    sessions: int
+    cpu: int | None = None
+    state_dir: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LaneConnection:
+    """A stream to a lane, and its process where it is our child."""
+
+    reader: StreamReader
+    writer: StreamWriter
+    process: Process | None
+
+    def kill(self) -> None:
+        """End the lane now (a child), or leave it (one of the host's, which ends when we hang up)."""
+        self.writer.close()
+        if self.process is not None and self.process.returncode is None:
+            self.process.kill()
+
+    async def ended(self) -> int | None:
+        """How the child ended, given a moment to end by itself; None for a lane of the host's."""
+        if self.process is None:
+            self.writer.close()
+            return None
+        try:
+            async with asyncio.timeout(EXIT_GRACE_S):
+                await self.process.wait()
+        except TimeoutError:
+            pass
+        self.kill()
+        return await self.process.wait()
+
+
+async def open_lane(spec: LaneSpec) -> LaneConnection:
+    """Connect to the lane of this spec; ``OSError`` when it cannot be reached or started."""
+    if spec.settings.socket is not None:
+        reader, writer = await asyncio.open_unix_connection(spec.settings.socket, limit=_READ_LIMIT_BYTES)
+        return LaneConnection(reader, writer, None)
+    return await _spawn(spec)
+
+
+def _environment(settings: TokenSettings) -> dict[str, str]:
+    """The token's own variables are there before the dynamic loader reads them."""
+    return {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | settings.environment
+
+
+async def _spawn(spec: LaneSpec) -> LaneConnection:
+    """Exec'd, never forked: the worker has no PKCS#11 module, and the lane nothing of the worker's memory."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        arguments = ["--config", str(spec.file), "--token", spec.token, "--sessions", str(spec.sessions)]
+        arguments += ["--fd", str(theirs.fileno()), "--parent", str(os.getpid())]
+        arguments += [] if spec.tenant is None else ["--tenant", spec.tenant]
+        arguments += [] if spec.cpu is None else ["--cpu", str(spec.cpu)]
+        arguments += [] if spec.state_dir is None else ["--state-dir", str(spec.state_dir)]
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-I",
+                "-m",
+                "workers.lanes",
+                *arguments,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env=_environment(spec.settings),
+                start_new_session=True,  # a terminal's Ctrl-C drains the worker, which then ends its lanes
+            )
+        except BaseException:
+            ours.close()
+            raise
+    ours.setblocking(False)
+    reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_READ_LIMIT_BYTES)
+    return LaneConnection(reader, writer, process)

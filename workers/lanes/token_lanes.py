@@ -1,0 +1,248 @@
+"""The lanes of one token on this host: started when needed, fed, replaced when they end, left alone when the
+token is in doubt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from queueing.errors import TokenUnavailable
+from workers.lanes.circuit import Circuit, TokenCircuit
+from workers.lanes.directory_requests import DirectoryRequests
+from workers.lanes.dispatch import Dispatch
+from workers.lanes.lane_exit import LaneExit
+from workers.lanes.lane_group import READY_TIMEOUT_S, RELOAD_TIMEOUT_S, LaneGroup
+
+if TYPE_CHECKING:
+    from asyncio import TaskGroup
+    from collections.abc import Callable
+
+    from workers.lanes.batching import Slice
+    from workers.lanes.frames import Outcomes, SignDirectory, SignedDirectory
+    from workers.lanes.hsm_shares import HsmBudget
+    from workers.lanes.launch import LaneSpec
+    from workers.lanes.link import ChunkSent, LaneLink
+    from workers.lanes.observer import LaneObserver
+    from workers.lanes.refused_pins import RefusedPins
+
+log = logging.getLogger("sigmill.lanes")
+
+
+class TokenLanes:
+    """All lanes of one (tenant, token). Single-threaded: everything happens on the worker's loop.
+
+    ``room`` is called whenever ``capacity`` may have grown; ``orders`` are the signed stop orders in force.
+    """
+
+    def __init__(
+        self,
+        spec: LaneSpec,
+        *,
+        most_lanes: int,
+        chunk_target_s: float,
+        idle_s: float,
+        poison_crashes: int,
+        refused_pins: RefusedPins,
+        tasks: TaskGroup,
+        observer: LaneObserver,
+        room: Callable[[], None],
+        orders: Callable[[], tuple[bytes, ...]] = lambda: (),
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.token = spec.token
+        self._idle_s = idle_s
+        self._observer = observer
+        self._room = room
+        self._now_s = now_s
+        self._group = LaneGroup(spec, most=most_lanes, orders=orders, tasks=tasks, owner=self)
+        self._dispatch = Dispatch(chunk_target_s=chunk_target_s, poison_crashes=poison_crashes)
+        self._directories = DirectoryRequests()
+        self._circuit = TokenCircuit(
+            spec.token, refused_pins=refused_pins, changed=self._circuit_changed, now_s=now_s
+        )
+
+    def share_hsm(self, budget: HsmBudget | None, weight: Callable[[], float]) -> None:
+        """The token is on a device that others use too, or (None) on one of its own."""
+        sessions = self._group.spec.sessions
+        self._dispatch.share_hsm(budget, self._group.links, sessions=sessions, weight=weight, wake=self.pump)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it makes sense to give it work: true also when no lane runs, for one would be started."""
+        return self._circuit.closed and not self._group.closing
+
+    @property
+    def can_sign(self) -> bool:
+        """Whether a lane is logged in."""
+        return self._group.some_ready
+
+    @property
+    def load(self) -> int:
+        """Digests that wait or are under way."""
+        return self._dispatch.waiting + sum(link.digests_outstanding for link in self._group.links)
+
+    def sessions_busy(self) -> int:
+        """Sessions that have something to sign; a reading from another thread may be a moment old."""
+        return sum(min(link.sessions, link.digests_outstanding) for link in tuple(self._group.links))
+
+    def capacity(self) -> int:
+        """How many more digests it could start soon: every lane full, and as much again to come.
+
+        None while every lane has its next chunk and half of that is left: a claim costs the same for many.
+        """
+        if not self.healthy:
+            return 0
+        group = self._group
+        possible = min(max(group.count + (1 if self._dispatch.waiting else 0), 1), group.most)
+        full = self._dispatch.full(possible, group.spec.sessions)
+        room = 2 * full - self.load
+        return room if room >= full // 2 else 0
+
+    def submit(self, piece: Slice) -> None:
+        """Sign this when a lane is free; the job is told. To be followed by ``pump``."""
+        self._dispatch.add(piece)
+
+    def pump(self) -> None:
+        """Give free lanes what is next; start a lane where one is missing."""
+        if not self._circuit.closed:
+            self.return_waiting()
+            return
+        for link in sorted(self._group.links, key=lambda lane: lane.digests_outstanding):
+            self._dispatch.feed(link)
+        if self._directories.waiting:
+            self._ask_for_directories()
+        if self._dispatch.waiting:
+            self._group.start_one_more()
+
+    def _ask_for_directories(self) -> None:
+        ready = [link for link in self._group.links if link.ready is not None and not link.stopping]
+        if ready:
+            self._directories.send(ready[0])
+        elif not self._group.links:
+            self._group.start_one_more()
+
+    async def sign_directory(self, request: SignDirectory) -> SignedDirectory:
+        """A signed directory, by the service's lane; ``TokenUnavailable`` (retryable) when there is no lane."""
+        if not self.healthy:
+            raise TokenUnavailable("the service's token cannot be used now")
+        answer = self._directories.add(request)
+        self.pump()
+        try:
+            async with asyncio.timeout(READY_TIMEOUT_S):
+                return await answer
+        except TimeoutError:
+            raise TokenUnavailable("the service's lane did not answer") from None
+        finally:
+            self._directories.forget(request)
+
+    def lane_answered(self, link: LaneLink, chunk: ChunkSent, answer: Outcomes, busy_s: float) -> None:
+        """A chunk is done: hand out its outcomes, feed the lane."""
+        self._observer.chunk_done(self.token, chunk, busy_s)
+        self._circuit.answered()
+        self._dispatch.answered(link, chunk, answer, busy_s)
+        self._room()
+
+    def directory_signed(self, answer: SignedDirectory) -> None:
+        """The service's lane answered; whoever waits is told."""
+        self._directories.signed(answer)
+
+    def lane_unreachable(self) -> None:
+        """The host has no such lane, or no process for one."""
+        self._observer.lane_failed(self.token, "unreachable")
+        self._trip(Circuit.OPEN)
+
+    def lane_ready(self, link: LaneLink) -> None:
+        """A lane has logged in."""
+        self._observer.lane_started(self.token, link.sessions)
+        self.pump()
+        self._room()
+
+    def lane_ended(self, link: LaneLink, code: int | None, *, expected: bool) -> None:
+        """A lane is gone: decide about the token, then about what the lane had."""
+        reason = None if expected else _reason(link, code)
+        if link.ready is not None:
+            self._observer.lane_ended(self.token, link.ready.sessions, reason)
+        elif reason is not None:
+            self._observer.lane_failed(self.token, reason)
+        if not expected:
+            log.warning("lane.ended", extra={"token": self.token, "reason": reason, "exit_code": code})
+        self._dispatch.take_back(link, blame=not expected)
+        self._directories.lane_ended(link)
+        if self._group.closing:
+            self.return_waiting()
+        if code == LaneExit.PIN:
+            self._trip(Circuit.REFUSED)
+        elif not expected and (link.ready is None or code in {LaneExit.CIRCUIT, LaneExit.CONFIG}):
+            self._trip(Circuit.OPEN)
+        self.pump()
+        self._room()
+
+    def _trip(self, circuit: Circuit) -> None:
+        log.error("circuit.opened", extra={"token": self.token, "circuit": circuit.value})
+        self._circuit.trip(circuit)
+        self.return_waiting()
+
+    def _circuit_changed(self, circuit: Circuit) -> None:
+        self._observer.circuit_changed(self.token, circuit)
+
+    def return_waiting(self) -> None:
+        """Jobs go back to the queue, where another worker may have better luck."""
+        self._directories.give_up()
+        self._dispatch.return_all()
+
+    def obey(self) -> None:
+        """Every lane judges the orders in force, or is ended."""
+        self._group.obey()
+
+    def reload(self, within_s: float = RELOAD_TIMEOUT_S) -> None:
+        """Every lane reads its files again and judges the orders in force, or is ended after ``within_s``."""
+        self._group.reload(within_s)
+
+    def reload_problems(self) -> list[str] | None:
+        """What lanes found wrong with their files; None while one owes its answer."""
+        return self._group.reload_problems()
+
+    def change(self, spec: LaneSpec, most_lanes: int) -> None:
+        """From now on lanes are as ``spec`` says; those that run end when they have answered what they have."""
+        self._group.change(spec, most_lanes)
+        self._circuit.close()
+        self._room()
+
+    def retire(self) -> None:
+        """Take no more work; what waits goes back; lanes end when they have answered what they have."""
+        self._group.closing = True
+        self.return_waiting()
+        self._group.reload(RELOAD_TIMEOUT_S)
+        self._group.stop()
+
+    @property
+    def gone(self) -> bool:
+        """Whether it was retired and no lane is left."""
+        return self._group.closing and self._group.none_left
+
+    @property
+    def idle(self) -> bool:
+        """Whether it has no lane, no work and no doubt: nothing would be lost with it."""
+        return self._group.none_left and not self.load and self._circuit.closed
+
+    def tick(self) -> None:
+        """About once a second: close the circuit when it is time, end lanes that are silent or idle."""
+        if self._circuit.close_if_due(self._group.spec.settings):
+            self._room()
+        self._group.end_overdue(self._now_s(), self._idle_s)
+
+    async def close(self) -> None:
+        """End all lanes: ask, then kill what is left after the call timeout."""
+        await self._group.close()
+
+
+def _reason(link: LaneLink, code: int | None) -> str:
+    """Why a lane ended, for label and log: its last word, or how the process went."""
+    if link.last_word is not None:
+        return link.last_word.code_name
+    if code is None:
+        return "disconnected"
+    return f"signal_{-code}" if code < 0 else f"exit_{code}"
