@@ -1,0 +1,73 @@
+"""Progress: a line that rewrites itself on a terminal, lines now and then elsewhere."""
+
+from __future__ import annotations
+
+import io
+
+from workers.dev.progress import Progress
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is one."""
+
+    def isatty(self) -> bool:
+        """Yes."""
+        return True
+
+
+class Clock:
+    """Time that a test moves."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        """Now."""
+        return self.now_s
+
+
+def test_rate_and_time_to_the_end_are_shown() -> None:
+    """Half of it in two seconds: two more to go."""
+    stream, clock = io.StringIO(), Clock()
+    progress = Progress(1000, stream, clock)
+
+    clock.now_s = 2.0
+    progress.show(500)
+
+    assert stream.getvalue() == "signed 500 of 1,000 (50%)  250/s  ETA 2 s\n"
+
+
+def test_without_a_terminal_there_are_few_lines() -> None:
+    """A log is not filled: a line each five seconds, and the last one always."""
+    stream, clock = io.StringIO(), Clock()
+    progress = Progress(100, stream, clock)
+
+    for step in range(0, 100, 10):
+        clock.now_s = step / 10
+        progress.show(step)
+    progress.show(100, last=True)
+
+    assert len(stream.getvalue().splitlines()) == 3
+
+
+def test_on_a_terminal_the_line_is_rewritten() -> None:
+    """One line, until the last."""
+    stream, clock = Terminal(), Clock()
+    progress = Progress(100, stream, clock)
+
+    progress.show(0)
+    clock.now_s = 1.0
+    progress.show(50)
+    progress.show(100, last=True)
+
+    assert stream.getvalue().count("\n") == 1
+    assert stream.getvalue().count("\r\x1b[K") == 3
+
+
+def test_before_the_first_signature_the_end_is_unknown() -> None:
+    """Not infinity, and not zero."""
+    stream = io.StringIO()
+
+    Progress(10, stream, Clock()).show(0)
+
+    assert "ETA unknown" in stream.getvalue()

@@ -1,0 +1,213 @@
+"""The claim loop on a queue of fakes: whoever has work is claimed at once, never by the slow poll."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from queueing.claims import Claimed, ClaimedJob, ClaimRequest
+from queueing.errors import LogUnavailable, QueueUnavailable
+from queueing.limits import ClaimLimits
+from tests.support.fake_lane import turn
+from workers.allowances import Allowances
+from workers.config.limits import TenantLimits
+from workers.config.tenants import Tenant
+from workers.fairness import FairShares
+from workers.intake import Intake
+from workers.job_in_work import JobInWork
+from workers.metrics import Metrics
+
+NEVER_S = 1e6
+PATIENCE_S = 10.0
+
+
+@dataclass
+class Queue:
+    """The rules of claim.lua and submit.lua about the bell, with answers and bells that take their time."""
+
+    random: random.Random
+    waiting: dict[str, deque[bytes]]
+    ring: Callable[[str], None] = lambda _: None
+    armed: set[str] = field(default_factory=set)
+    failures: list[QueueUnavailable] = field(default_factory=list)
+    refusals: int = 0
+    wait_s: float = 0.0
+    claims: int = 0
+
+    async def delay(self) -> None:
+        await turn(self.random.randrange(8))
+
+    def submit(self, tenant: str, job_id: bytes) -> None:
+        self.waiting[tenant].append(job_id)
+        if tenant in self.armed:
+            self.armed.discard(tenant)
+            for _ in range(self.random.randrange(1, 3)):
+                asyncio.get_running_loop().call_soon(self.ring, tenant)
+
+    async def claim(self, requests: Sequence[ClaimRequest]) -> list[Claimed | QueueUnavailable]:
+        self.claims += 1
+        await self.delay()
+        if self.failures:
+            raise self.failures.pop()
+        answers = [self._claim(request) for request in requests]
+        await self.delay()
+        return answers
+
+    def _claim(self, request: ClaimRequest) -> Claimed | QueueUnavailable:
+        if self.refusals:
+            self.refusals -= 1
+            return QueueUnavailable("WRONGTYPE")
+        waiting = self.waiting[request.tenant]
+        if not waiting:
+            self.armed.add(request.tenant)
+            return Claimed(now_ms=0, more=False, jobs=())
+        if self.wait_s:
+            wait_s, self.wait_s = self.wait_s, 0.0
+            return Claimed(now_ms=0, more=True, jobs=(), wait_s=wait_s, limited="rate")
+        ids = [waiting.popleft() for _ in range(min(len(waiting), request.most_jobs))]
+        jobs = tuple(ClaimedJob(request.tenant, job_id, b"1", 1, b"", b"w:1") for job_id in ids)
+        return Claimed(now_ms=0, more=bool(waiting), jobs=jobs)
+
+
+class Farm:
+    """So many jobs in flight for each tenant: when one is done, the next is submitted, until ``left`` is 0."""
+
+    def __init__(
+        self, tenants: Collection[str], *, seed: int = 0, lane_digests: int = 8, **settings: Any
+    ) -> None:
+        self.random = random.Random(seed)
+        self.queue = Queue(self.random, {tenant: deque() for tenant in tenants})
+        self.lane_digests = lane_digests
+        self.load = dict.fromkeys(tenants, 0)
+        self.done: list[bytes] = []
+        self.left = 0
+        self.finished = asyncio.Event()
+        self.log_failures = 0
+        metrics = Metrics(CollectorRegistry())
+        configured = {
+            t: cast("Tenant", SimpleNamespace(limits=TenantLimits(claim=ClaimLimits()))) for t in tenants
+        }
+        allowances = Allowances(lambda: configured, metrics)
+        self.intake = Intake(
+            tenants=lambda: tenants,
+            room_of=self.room,
+            allowances=allowances,
+            shares=FairShares(allowances.weight),
+            claims=cast("Any", self.queue),
+            handover=cast("Any", self),
+            finished=lambda _: None,
+            published_before=lambda _: False,
+            metrics=metrics,
+            claim_jobs=256,
+            slow_poll_s=settings.get("slow_poll_s", NEVER_S),
+        )
+        self.queue.ring = self.intake.ring
+
+    def room(self, tenant: str) -> int:
+        """As ``TokenLanes.capacity``: nothing while half of what lanes have is still to come."""
+        full = 2 * self.lane_digests
+        room = 2 * full - self.load[tenant]
+        return room if room >= full // 2 else 0
+
+    async def take(self, jobs: Sequence[JobInWork]) -> None:
+        """The handover: the log takes its time, then the lanes."""
+        await self.queue.delay()
+        if self.log_failures:
+            self.log_failures -= 1
+            for job in jobs:
+                self.intake.settled(job)
+                self.queue.waiting[job.claimed.tenant].appendleft(job.claimed.job_id)
+            raise LogUnavailable
+        by_tenant: dict[str, list[JobInWork]] = {}
+        for job in jobs:
+            by_tenant.setdefault(job.claimed.tenant, []).append(job)
+            self.load[job.claimed.tenant] += 1
+        for chunk in by_tenant.values():
+            asyncio.get_running_loop().call_later(self.random.choice((0, 0, 0.001)), self._signed, chunk)
+
+    def _signed(self, chunk: list[JobInWork]) -> None:
+        for job in chunk:
+            self.load[job.claimed.tenant] -= 1
+        self.intake.room_again()
+        asyncio.get_running_loop().call_soon(self._published, chunk)
+
+    def _published(self, chunk: list[JobInWork]) -> None:
+        for job in chunk:
+            self.intake.settled(job)
+            self.done.append(job.claimed.job_id)
+            self.submit(job.claimed.tenant)
+        if not self.left and not self.intake.in_work and not any(self.queue.waiting.values()):
+            self.finished.set()
+
+    def submit(self, tenant: str) -> None:
+        if self.left:
+            self.left -= 1
+            self.queue.submit(tenant, b"%d" % self.left)
+
+    async def sign(self, count: int, *, in_flight: int) -> None:
+        """All of them, or a time-out."""
+        self.left = count
+        loop = asyncio.create_task(self.intake.run())
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while not self.queue.armed.issuperset(self.load):
+                    await turn(1)
+                for tenant in self.load:
+                    for _ in range(in_flight):
+                        self.submit(tenant)
+                await self.finished.wait()
+        finally:
+            self.intake.draining = True
+            self.intake.wake()
+            await loop
+        assert sorted(self.done) == sorted(b"%d" % i for i in range(count)), "not each once"
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("in_flight", [1, 5, 128])
+async def test_a_closed_loop_never_waits_for_the_slow_poll(in_flight: int, seed: int) -> None:
+    """One client, as many jobs under way as it likes, more or fewer than the lanes take: no bell is lost."""
+    await Farm(["acme"], seed=seed).sign(40 if in_flight == 1 else 1000, in_flight=in_flight)
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_tenants_do_not_make_each_other_wait(seed: int) -> None:
+    """Each has its own bell, its own room, and its turn."""
+    await Farm([f"t{i}" for i in range(20)], seed=seed).sign(2000, in_flight=16)
+
+
+async def test_what_was_asked_while_redis_was_away_is_asked_again() -> None:
+    """No bell will ring for it: the claim may have been carried out or not."""
+    farm = Farm(["acme"])
+    farm.queue.failures = [QueueUnavailable("gone"), QueueUnavailable("gone")]
+    await farm.sign(50, in_flight=5)
+    assert farm.intake.redis_answers
+
+
+async def test_what_the_log_did_not_take_is_claimed_again() -> None:
+    """After a pause; the tenant's bell is not armed, for its last claim found something."""
+    farm = Farm(["acme"])
+    farm.log_failures = 2
+    await farm.sign(50, in_flight=5)
+
+
+async def test_a_limit_says_when_to_come_back() -> None:
+    """Nothing rings at that time."""
+    farm = Farm(["acme"])
+    farm.queue.wait_s = 0.02
+    await farm.sign(50, in_flight=5)
+
+
+async def test_a_tenant_whose_claim_was_refused_is_looked_at_again() -> None:
+    """With the next look, though a hundred others are before it: its bell may not be armed."""
+    farm = Farm([f"t{i:03}" for i in range(250)], slow_poll_s=0.01)
+    farm.queue.refusals = 300
+    await farm.sign(500, in_flight=1)

@@ -1,0 +1,274 @@
+"""Outcome durable, then committed under the lease, then settled: in that order, whatever fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from queueing.claims import ClaimedJob, Commit, Committed, Retention
+from queueing.errors import HsmFault, KeyUnknown, LogUnavailable, QueueUnavailable
+from tests.support.fake_lane import turn
+from tests.support.jobs_in_work import claimed, job_in_work, signed
+from workers import release as module
+from workers.audit.records import Outcome, Record, Released, Returned
+from workers.job_in_work import JobInWork
+from workers.metrics import Metrics
+from workers.release import Releaser
+
+
+@dataclass
+class Story:
+    """What happened, in order, and what is to fail."""
+
+    events: list[str] = field(default_factory=list)
+    noted: list[Record] = field(default_factory=list)
+    durable: list[Record] = field(default_factory=list)
+    commits: list[dict[str, list[Commit]]] = field(default_factory=list)
+    released: list[tuple[list[bytes], bool, int]] = field(default_factory=list)
+    settled: list[JobInWork] = field(default_factory=list)
+    log_failures: int = 0
+    redis_failures: int = 0
+    refuse: set[str] = field(default_factory=set)
+    answer: Committed = Committed.COMMITTED
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    draining: bool = False
+
+
+class FakeLog:
+    """Appends when the gate is open."""
+
+    def __init__(self, story: Story) -> None:
+        self._story = story
+
+    async def append(self, records: Sequence[Record]) -> None:
+        await self._story.gate.wait()
+        if self._story.log_failures:
+            self._story.log_failures -= 1
+            self._story.events.append("log failed")
+            raise LogUnavailable
+        self._story.durable += records
+        self._story.events.append("durable")
+
+    def note(self, records: Sequence[Record]) -> None:
+        self._story.noted += records
+
+
+class FakeClaims:
+    """Answers every commit as the story says."""
+
+    def __init__(self, story: Story) -> None:
+        self._story = story
+
+    async def commit(
+        self, commits: dict[str, list[Commit]], retention: Retention
+    ) -> dict[str, list[Committed] | QueueUnavailable]:
+        self._story.commits.append(commits)
+        if self._story.redis_failures:
+            self._story.redis_failures -= 1
+            self._story.events.append("commit failed")
+            raise QueueUnavailable
+        self._story.events.append("commit")
+        refused, self._story.refuse = self._story.refuse, set()
+        return {
+            tenant: QueueUnavailable("WRONGTYPE") if tenant in refused else [self._story.answer] * len(batch)
+            for tenant, batch in commits.items()
+        }
+
+    async def release(self, jobs: dict[str, list[ClaimedJob]], *, counts: bool, delay_ms: int = 0) -> None:
+        self._story.events.append("release")
+        ids = [job.job_id for held in jobs.values() for job in held]
+        self._story.released.append((ids, counts, delay_ms))
+
+
+@pytest.fixture
+def story(monkeypatch: pytest.MonkeyPatch) -> Story:
+    for pause in ("PACE_S", "SHORTEST_PAUSE_S", "LONGEST_PAUSE_S"):
+        monkeypatch.setattr(module, pause, 0.0)
+    made = Story()
+    made.gate.set()
+    return made
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics(CollectorRegistry())
+
+
+@pytest.fixture
+async def releaser(story: Story, metrics: Metrics) -> AsyncIterator[Releaser]:
+    def settled(job: JobInWork) -> None:
+        story.events.append("settled")
+        story.settled.append(job)
+
+    made = Releaser(
+        claims=FakeClaims(story),  # type: ignore[arg-type]
+        wal=FakeLog(story),  # type: ignore[arg-type]
+        retention=Retention(result_ms=1000),
+        metrics=metrics,
+        settled=settled,
+        draining=lambda: story.draining,
+    )
+    running = asyncio.ensure_future(made.run())
+    yield made
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+
+def finish(releaser: Releaser, *names: bytes, tenant: str = "acme") -> list[JobInWork]:
+    """Jobs of one digest, all signed."""
+    jobs = [job_in_work(releaser.finished, job_id=name, tenant=tenant) for name in names]
+    for job in jobs:
+        job.slice_done(0, signed(1))
+    return jobs
+
+
+async def test_nothing_is_committed_before_its_outcome_is_durable(story: Story, releaser: Releaser) -> None:
+    """As long as the log takes."""
+    story.gate.clear()
+    (job,) = finish(releaser, b"a")
+    await turn()
+    assert not story.commits
+    story.gate.set()
+    await turn()
+    assert story.events == ["durable", "commit", "settled"]
+    (outcome,) = story.durable
+    assert isinstance(outcome, Outcome)
+    ((commit,),) = story.commits[0].values()
+    assert (commit.job_id, commit.lease, commit.result) == (b"a", b"worker:7", outcome.result)
+    assert story.settled == [job]
+    assert [type(record) for record in story.noted] == [Released]
+
+
+async def test_a_log_that_fails_releases_nothing_until_it_is_well(story: Story, releaser: Releaser) -> None:
+    """However often it fails."""
+    story.log_failures = 5
+    finish(releaser, b"a")
+    await turn(50)
+    assert story.events == ["log failed"] * 5 + ["durable", "commit", "settled"]
+
+
+async def test_a_commit_without_an_answer_is_sent_again_with_the_same_bytes(
+    story: Story, releaser: Releaser
+) -> None:
+    """It may have been done: the same result under the same lease is the same commit."""
+    story.redis_failures = 3
+    finish(releaser, b"a")
+    await turn(50)
+    assert story.events == ["durable", *["commit failed"] * 3, "commit", "settled"]
+    assert len({commits["acme"][0].result for commits in story.commits}) == 1
+
+
+async def test_one_tenants_damaged_keys_do_not_hold_up_the_others(story: Story, releaser: Releaser) -> None:
+    """Theirs is committed once; the damaged one is tried again alone."""
+    story.refuse = {"acme"}
+    finish(releaser, b"a")
+    finish(releaser, b"g", tenant="globex")
+    await turn(50)
+    assert [sorted(commits) for commits in story.commits] == [["acme", "globex"], ["acme"]]
+    assert len(story.settled) == 2
+
+
+async def test_jobs_that_finish_during_a_round_share_the_next(story: Story, releaser: Releaser) -> None:
+    """One append, one commit."""
+    story.gate.clear()
+    finish(releaser, b"a")
+    await turn()
+    finish(releaser, b"b", b"c", b"d")
+    story.gate.set()
+    await turn(50)
+    assert [len(commits["acme"]) for commits in story.commits] == [1, 3]
+
+
+async def test_a_late_commit_is_noted_as_fenced(story: Story, releaser: Releaser, metrics: Metrics) -> None:
+    """Another owner has the job: counted, recorded, and not a signature released."""
+    story.answer = Committed.FENCED
+    finish(releaser, b"a")
+    await turn()
+    (note,) = story.noted
+    assert isinstance(note, Released)
+    assert note.how == "fenced"
+    assert metrics.fenced.labels("acme")._value.get() == 1
+    assert len(story.settled) == 1
+
+
+async def test_a_repeated_commit_is_a_commit(story: Story, releaser: Releaser, metrics: Metrics) -> None:
+    """The answer to the first was lost."""
+    story.answer = Committed.REPEATED
+    finish(releaser, b"a")
+    await turn()
+    assert metrics.fenced.labels("acme")._value.get() == 0
+    assert metrics.signatures.labels("acme", "ECDSA_SHA_256")._value.get() == 1
+
+
+async def test_failed_jobs_have_a_result_too(story: Story, releaser: Releaser, metrics: Metrics) -> None:
+    """Durable and committed as any other; counted by their reason."""
+    job_in_work(releaser.finished, 5).fail(KeyUnknown())
+    await turn()
+    assert story.events == ["durable", "commit", "settled"]
+    assert metrics.failures.labels("acme", "ECDSA_SHA_256", "key.unknown")._value.get() == 5
+    assert metrics.jobs.labels("acme", "key.unknown")._value.get() == 1
+
+
+async def test_a_job_whose_token_went_away_is_due_again_a_little_later(
+    story: Story, releaser: Releaser
+) -> None:
+    """It does not count against the job; what may have been signed is noted."""
+    job = job_in_work(releaser.finished, 2)
+    job.slice_done(0, signed(1))
+    job.slice_unavailable(1, 1)
+    await turn()
+    assert story.released == [([b"job"], False, 1000)]
+    (note,) = story.noted
+    assert isinstance(note, Returned)
+    assert note.maybe_signed
+    assert story.settled == [job]
+    assert not story.commits
+
+
+async def test_a_fault_of_the_hsm_counts_against_the_job(story: Story, releaser: Releaser) -> None:
+    """Else a job on which the HSM always fails would go round for ever."""
+    job = job_in_work(releaser.finished)
+    job.unavailable = HsmFault()
+    job.slice_done(0, signed(1))
+    await turn()
+    assert story.released == [([b"job"], True, 1000)]
+
+
+async def test_a_worker_that_drains_gives_jobs_back_at_once(
+    story: Story, releaser: Releaser, metrics: Metrics
+) -> None:
+    """To their old place in the queue: another worker is well."""
+    story.draining = True
+    job_in_work(releaser.finished).slice_unavailable(0, 1)
+    await turn()
+    assert story.released == [([b"job"], False, 0)]
+    assert metrics.returned.labels("acme", "drain")._value.get() == 1
+
+
+def remembered(job_id: bytes = b"a", tenant: str = "acme") -> Outcome:
+    return Outcome(1, tenant, job_id, b"old-worker:1", "", b"the result as it was")
+
+
+async def test_a_recovered_outcome_is_published_under_the_new_lease(story: Story, releaser: Releaser) -> None:
+    """With the bytes of the log, made durable under this lease too; the job never sees a lane."""
+    releaser.remember([remembered()])
+    assert releaser.published_before(claimed(b"a"))
+    await turn()
+    assert story.events == ["durable", "commit"]
+    (commit,) = story.commits[0]["acme"]
+    assert (commit.lease, commit.result) == (b"worker:7", b"the result as it was")
+
+
+async def test_an_outcome_is_published_once_and_for_its_own_job_only(releaser: Releaser) -> None:
+    """Neither for another job nor for another tenant's job of that name."""
+    releaser.remember([remembered(b"a"), remembered(b"g", tenant="globex")])
+    assert not releaser.published_before(claimed(b"b"))
+    assert not releaser.published_before(claimed(b"g"))
+    assert releaser.published_before(claimed(b"a"))
+    assert not releaser.published_before(claimed(b"a"))

@@ -1,0 +1,104 @@
+"""The budgets of keys: digests are reserved before their dispatch, and what was not signed is given back.
+
+A budget is counted in Redis, so it holds over all workers and against clients, not against whoever writes to Redis
+(docs/security.md). A worker that dies has not given back: the error is on the side of signing less.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from queueing import spending
+from queueing.errors import LimitBudget, QueueUnavailable
+from queueing.spending import Account
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from redis.asyncio import Redis
+
+    from workers.config.policy import Budget
+    from workers.config.tenants import Tenant
+    from workers.job_in_work import JobInWork
+
+log = logging.getLogger("sigmill.budgets")
+
+
+GIVE_BACK_S: Final = 0.5
+
+
+class KeyBudgets:
+    """Reservations of this worker. Costs nothing for keys without a budget."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._reserved: dict[JobInWork, tuple[Account, int]] = {}
+        self._to_give_back: Counter[Account] = Counter()
+
+    async def reserve(
+        self, jobs: Sequence[JobInWork], tenants: dict[str, Tenant], now_ms: int
+    ) -> dict[JobInWork, LimitBudget]:
+        """Reserve each job's digests; the jobs that do not fit any more, and why. Raises ``QueueUnavailable``."""
+        wanted: dict[Account, list[JobInWork]] = {}
+        budgets: dict[Account, Budget] = {}
+        for job in jobs:
+            budget = _budget(job, tenants)
+            if budget is not None and job.envelope is not None:
+                account = Account(
+                    job.claimed.tenant, job.envelope.key, budget.period(now_ms), budget.period_s
+                )
+                wanted.setdefault(account, []).append(job)
+                budgets[account] = budget
+        if not wanted:
+            return {}
+        amounts = {account: sum(job.digests for job in these) for account, these in wanted.items()}
+        totals = await spending.add(self._redis, amounts)
+        refused: dict[JobInWork, LimitBudget] = {}
+        for (account, these), total in zip(wanted.items(), totals, strict=True):
+            left = budgets[account].digests - (total - amounts[account])
+            for job in these:
+                if job.digests <= left:
+                    left -= job.digests
+                    self._reserved[job] = (account, job.digests)
+                else:
+                    self._to_give_back[account] += job.digests
+                    refused[job] = LimitBudget(
+                        f"rule `budget`: the key has {max(left, 0)} of {budgets[account].digests} digests left",
+                        retry_after_s=budgets[account].left_s(now_ms),
+                    )
+        return refused
+
+    def settled(self, job: JobInWork) -> None:
+        """The job has ended or went back: what was not signed is given back soon."""
+        reserved = self._reserved.pop(job, None)
+        if reserved is not None:
+            account, digests = reserved
+            signed = 0 if job.unavailable is not None else sum(s is not None for s in job.signatures)
+            if digests > signed:
+                self._to_give_back[account] += digests - signed
+
+    async def run(self) -> None:
+        """Give back what was not signed, for ever."""
+        while True:
+            await asyncio.sleep(GIVE_BACK_S)
+            await self.give_back()
+
+    async def give_back(self) -> None:
+        """Give back now; what Redis does not take is kept for the next time."""
+        if not self._to_give_back:
+            return
+        amounts, self._to_give_back = self._to_give_back, Counter()
+        try:
+            await spending.add(self._redis, {account: -n for account, n in amounts.items()})
+        except QueueUnavailable as error:
+            self._to_give_back.update(amounts)
+            log.warning("redis.failed", extra={"operation": "budgets", "why": str(error)})
+
+
+def _budget(job: JobInWork, tenants: dict[str, Tenant]) -> Budget | None:
+    tenant = tenants.get(job.claimed.tenant)
+    key = None if tenant is None or job.envelope is None else tenant.keys.get(job.envelope.key)
+    return None if key is None else key.policy.budget

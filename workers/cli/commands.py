@@ -1,0 +1,93 @@
+"""The table of commands, loaded when called: ``sigmill sign`` imports no PKCS#11, ``sigmill lane`` no Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Final, NamedTuple
+
+import click
+
+
+class Lazy(NamedTuple):
+    """Where a command is (``module:attribute``), and the line that ``--help`` shows for it."""
+
+    target: str
+    summary: str
+
+
+COMMANDS: Final[dict[str, Lazy]] = {
+    "bench": Lazy("workers.cli.bench:bench", "Measure this machine, or plan a larger one."),
+    "check-config": Lazy(
+        "workers.cli.check_config:check_config", "Find every mistake in the service's files."
+    ),
+    "clients": Lazy("workers.cli.clients:clients", "Client keys: create one on a build host."),
+    "dev": Lazy("workers.cli.dev:dev", "Run a whole private stack with throwaway keys."),
+    "keys": Lazy("workers.cli.keys:keys", "Signing keys: make them in the token, compare, show."),
+    "lane": Lazy("workers.cli.lane:lane", "Hold one token's sessions for a worker of another user."),
+    "operators": Lazy("workers.cli.operators:operators", "Operator keys, which sign stop orders."),
+    "sign": Lazy("workers.cli.sign:sign", "Sign files or digests, and wait for the signatures."),
+    "status": Lazy("workers.cli.status:status", "Where submitted jobs are."),
+    "stop": Lazy("workers.cli.stop:stop", "Stop a tenant, a key or a client everywhere within a second."),
+    "submit": Lazy("workers.cli.submit:submit", "Put files or digests into the queue, and do not wait."),
+    "tenants": Lazy("workers.cli.tenants:tenants", "Tenants: show them, and adopt changes."),
+    "tokens": Lazy("workers.cli.tokens:tokens", "Tokens: what is there."),
+    "verify": Lazy(
+        "workers.cli.verify:verify", "Check signatures against files, digests and the key directory."
+    ),
+    "wait": Lazy("workers.cli.wait:wait", "Wait for what was submitted."),
+    "worker": Lazy("workers.cli.worker:worker", "Run this host's worker until SIGTERM."),
+}
+CLIENTS: Final[dict[str, Lazy]] = {
+    "create": Lazy("workers.cli.clients_create:create", "Make a client key and its client.toml."),
+    "list": Lazy("workers.cli.clients_operator:list_clients", "The clients of the tenants."),
+    "revoke": Lazy("workers.cli.clients_operator:revoke", "Take a client's right to ask for signatures."),
+}
+KEYS: Final[dict[str, Lazy]] = {
+    "adopt": Lazy("workers.cli.keys_make:adopt", "Register a key that the vendor's tools made."),
+    "create": Lazy("workers.cli.keys_make:create", "Make a key inside a token."),
+    "list": Lazy(
+        "workers.cli.keys_look:list_keys", "The keys of the tenants, and whether the tokens have them."
+    ),
+    "show": Lazy("workers.cli.keys_look:show", "One key: versions, public keys, attributes."),
+}
+OPERATORS: Final[dict[str, Lazy]] = {
+    "create": Lazy("workers.cli.operators:create", "Make an operator's key."),
+}
+TENANTS: Final[dict[str, Lazy]] = {
+    "acl": Lazy("workers.cli.tenants_acl:acl", "The Redis user of a tenant, or of the workers."),
+    "list": Lazy("workers.cli.tenants:list_tenants", "The tenants of the configuration."),
+    "reload": Lazy("workers.cli.tenants:reload", "Have the workers of this host adopt the changed files."),
+    "show": Lazy("workers.cli.tenants:show", "One tenant: keys and their rules, clients, stop orders."),
+}
+TOKENS: Final[dict[str, Lazy]] = {
+    "list": Lazy("workers.cli.tokens:list_tokens", "The tokens of the configuration, and what is there."),
+    "resume": Lazy("workers.cli.tokens:resume", "Try a token's PIN again after it was refused."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is called."""
+
+    def __init__(self, *, table: Mapping[str, Lazy], **attributes: object) -> None:
+        super().__init__(**attributes)  # type: ignore[arg-type]
+        self._table = table
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, sorted."""
+        return sorted({*self._table, *super().list_commands(ctx)})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command; None where there is none of this name."""
+        lazy = self._table.get(cmd_name)
+        if lazy is None:
+            return super().get_command(ctx, cmd_name)
+        module, _, attribute = lazy.target.partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands by the table, so that help imports none of them."""
+        rows = [(name, self._table[name].summary) for name in self.list_commands(ctx) if name in self._table]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)

@@ -1,0 +1,80 @@
+"""``sigmill dev``: a whole private stack in the foreground, with throwaway keys."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import shutil
+import signal
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import click
+
+from workers.cli.output import ErrorObject, Exit, Output, complain, say
+from workers.dev.recipe import KEY, TENANTS
+from workers.dev.redis_server import RedisDidNotStart
+from workers.dev.softhsm import SoftHsmFailed
+from workers.dev.stack import Stack, StackFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_CHECK_S: Final = 0.5
+
+
+@click.command()
+@click.option("--workers", type=click.IntRange(1, 16), default=1, show_default=True)
+@click.option("--keep", is_flag=True, help="Leave the directory there at the end.")
+@click.pass_obj
+def dev(output: Output, /, *, workers: int, keep: bool) -> Exit:
+    """Run Redis, software tokens and workers of your own until Ctrl-C, with keys that are thrown away.
+
+    Not for production: the keys are files on this disk. Prints the lines to paste into another shell.
+    """
+    say("warning: NOT FOR PRODUCTION. The keys are made now, in software, and thrown away at the end.")
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with _directory(keep=keep) as directory, Stack(directory, workers=workers) as stack:
+            _print_lines(stack)
+            with contextlib.suppress(KeyboardInterrupt):
+                while True:
+                    stack.check()
+                    time.sleep(_CHECK_S)
+            say("\nstopping")
+    except (StackFailed, RedisDidNotStart, SoftHsmFailed) as error:
+        complain(
+            ErrorObject.final("dev.failed", str(error), "Run ops/bootstrap if a program is missing."),
+            as_json=output.as_json,
+        )
+        return Exit.FAILED
+    return Exit.DONE
+
+
+def _print_lines(stack: Stack) -> None:
+    say(f"everything is in {stack.directory}, the logs in {stack.logs}; Ctrl-C stops all\n")
+    say("Paste into another shell:\n")
+    click.echo(f"export SIGMILL_CONFIG={shlex.quote(str(stack.config))}")
+    for tenant in TENANTS:
+        click.echo(f"\n# {tenant.name}: {tenant.kind}")
+        click.echo(f"export SIGMILL_CLIENT_CONFIG={shlex.quote(str(stack.clients[tenant.name]))}")
+        click.echo(f"sigmill sign --key {KEY} /usr/bin/env")
+    click.echo("\nsigmill keys list\nsigmill tokens list")
+
+
+@contextlib.contextmanager
+def _directory(*, keep: bool) -> Iterator[Path]:
+    directory = Path(tempfile.mkdtemp(prefix="sigmill-"))
+    try:
+        yield directory
+    finally:
+        if keep:
+            say(f"left behind: {directory}")
+        else:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt

@@ -1,0 +1,81 @@
+"""The progress line, on a terminal only: ``1204/5000 signed  812/s  ETA 5 s  2 failed``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Final, TextIO
+
+_REDRAW_S: Final = 0.2
+
+
+class Progress:
+    """Counts, and redraws at most five times a second. ``total`` None: not known."""
+
+    def __init__(
+        self,
+        total: int | None,
+        *,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._total = total
+        self._stream = sys.stderr if stream is None else stream
+        self._visible = self._stream.isatty()
+        self._clock = clock
+        self._started_s = clock()
+        self._drawn_s = 0.0
+        self._width = 0
+        self.signed = 0
+        self.failed = 0
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the beginning."""
+        return self._clock() - self._started_s
+
+    def count(self, *, ok: bool) -> None:
+        """One more item is done."""
+        if ok:
+            self.signed += 1
+        else:
+            self.failed += 1
+        if self._visible and self._clock() - self._drawn_s >= _REDRAW_S:
+            self._draw()
+
+    def clear(self) -> None:
+        """Leave an empty line behind, so that other output is not mixed with this."""
+        if self._visible and self._width:
+            self._stream.write("\r" + " " * self._width + "\r")
+            self._stream.flush()
+            self._width = 0
+
+    def text(self) -> str:
+        """The line."""
+        elapsed_s = max(self._clock() - self._started_s, 1e-9)
+        rate = (self.signed + self.failed) / elapsed_s
+        of_total = f"{self.signed}/{self._total}" if self._total is not None else str(self.signed)
+        parts = [f"{of_total} signed", f"{rate:.0f}/s"]
+        if self._total is not None and rate > 0:
+            left = self._total - self.signed - self.failed
+            parts.append(f"ETA {_readable(left / rate)}")
+        if self.failed:
+            parts.append(f"{self.failed} failed")
+        return "  ".join(parts)
+
+    def _draw(self) -> None:
+        text = self.text()
+        self._stream.write("\r" + text.ljust(self._width))
+        self._stream.flush()
+        self._width = len(text)
+        self._drawn_s = self._clock()
+
+
+def _readable(seconds: float) -> str:
+    whole = round(seconds)
+    if whole < 90:  # up to here seconds say more than minutes
+        return f"{whole} s"
+    if whole < 5400:
+        return f"{round(whole / 60)} min"
+    return f"{whole / 3600:.1f} h"

@@ -1,0 +1,174 @@
+"""``sigmill sign``: one JSON line per item, in input order."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, cast
+
+import click
+
+from queueing.algorithms import Algorithm, algorithm_named
+from queueing.client import SigningClient
+from queueing.client_config import ClientConfig
+from queueing.client_key import ClientKey
+from queueing.errors import InputUnreadable, SigningError
+from queueing.results import Outcome, Signature
+from workers.cli.items import Inputs, Item
+from workers.cli.lines import failed_line, signed_line
+from workers.cli.options import (
+    DEFAULT_DEADLINE_S,
+    algorithm_option,
+    chosen_request_id,
+    client_config_option,
+    deadline_option,
+    input_options,
+    json_option,
+    key_option,
+    priority_option,
+    request_id_option,
+    run,
+)
+from workers.cli.out_dir import write_signature
+from workers.cli.output import Exit, Tally, emit, say
+from workers.cli.progress import Progress
+
+_NO_DIGEST: Final = cast("bytes", None)
+
+
+@dataclass(slots=True, kw_only=True)
+class Report:
+    """Prints an outcome as its line, and counts it."""
+
+    key: str
+    algorithm: Algorithm
+    raw: bool
+    out_dir: Path | None
+    progress: Progress
+    tally: Tally = field(default_factory=Tally)
+
+    def add(self, item: Item, outcome: Outcome) -> None:
+        """Print and count the outcome of this item."""
+        if isinstance(outcome, Signature):
+            outcome = self._written(item, outcome)
+        self.progress.clear()
+        if isinstance(outcome, Signature):
+            emit(signed_line(item, outcome, raw=self.raw))
+            error = None
+        else:
+            error = item.error or outcome
+            emit(failed_line(item, error, algorithm=self.algorithm, key=self.key))
+        self.tally.add(error)
+        self.progress.count(ok=error is None)
+
+    def finish(self, elapsed_s: float) -> Exit:
+        """Say what became of all, and give the exit code."""
+        self.progress.clear()
+        total = self.tally.done + self.tally.bad
+        failed = f", {self.tally.bad} failed" if self.tally.bad else ""
+        say(f"{self.tally.done} of {total} signed in {elapsed_s:.1f} s{failed}")
+        return self.tally.exit_code()
+
+    def _written(self, item: Item, signature: Signature) -> Outcome:
+        if self.out_dir is None:
+            return signature
+        try:
+            write_signature(self.out_dir, item.name, signature.raw() if self.raw else signature.signature)
+        except SigningError as error:
+            return error
+        except OSError as error:
+            return InputUnreadable(f"the signature cannot be written: {error.strerror}")
+        return signature
+
+
+@click.command()
+@client_config_option
+@key_option
+@algorithm_option
+@request_id_option
+@priority_option
+@deadline_option
+@click.option("--raw", is_flag=True, help="ECDSA signatures as r || s instead of DER.")
+@click.option(
+    "--out-dir", type=click.Path(path_type=Path, file_okay=False), help="Also write each to DIR/NAME.sig."
+)
+@json_option
+@input_options
+def sign(
+    *,
+    config: Path,
+    key: str,
+    algorithm: str | None,
+    request_id: str | None,
+    priority: str,
+    deadline_s: float | None,
+    raw: bool,
+    out_dir: Path | None,
+    files: tuple[Path, ...],
+    digests: tuple[str, ...],
+    manifest: Path | None,
+) -> Exit:
+    """Sign FILES, digests or a manifest.
+
+    Prints one JSON object per line, in input order: name, digest, algorithm, key, key_version,
+    public_key_sha256 (hex), signature (base64), job_id; or error. A run that is started again under the same
+    request id gets back what is done.
+    """
+    inputs = Inputs(files, digests, manifest)
+    inputs.check()
+    settings = ClientConfig.from_file(config)
+    client = SigningClient(settings, ClientKey.from_file(Path(settings.private_key_file)))
+    deadline_s = deadline_s if deadline_s is not None else settings.deadline_s or DEFAULT_DEADLINE_S
+    return run(
+        _sign(
+            client,
+            inputs,
+            key=key,
+            algorithm=None if algorithm is None else algorithm_named(algorithm),
+            request_id=chosen_request_id(request_id),
+            priority=priority,
+            deadline_s=deadline_s,
+            raw=raw,
+            out_dir=out_dir,
+        )
+    )
+
+
+async def _sign(
+    client: SigningClient,
+    inputs: Inputs,
+    *,
+    key: str,
+    algorithm: Algorithm | None,
+    request_id: str | None,
+    priority: str,
+    deadline_s: float,
+    raw: bool,
+    out_dir: Path | None,
+) -> Exit:
+    progress = Progress(inputs.count())
+    async with client:
+        algorithm = algorithm or await client.default_algorithm(key, timeout_s=deadline_s)
+        report = Report(key=key, algorithm=algorithm, raw=raw, out_dir=out_dir, progress=progress)
+        under_way: deque[Item] = deque()
+        digests = _digests(inputs.read(algorithm), under_way)
+        outcomes = client.sign_many(
+            key, digests, algorithm, request_id, priority=priority, timeout_s=deadline_s
+        )
+        async with contextlib.aclosing(digests), contextlib.aclosing(outcomes):
+            async for outcome in outcomes:
+                report.add(under_way.popleft(), outcome)
+    return report.finish(progress.elapsed_s)
+
+
+async def _digests(items: AsyncIterator[Item], under_way: deque[Item]) -> AsyncGenerator[bytes, None]:
+    """The digests of the items, which are kept until their outcomes come.
+
+    An item without a good digest travels as what is no digest at all: refused here, in its place.
+    """
+    async for item in items:
+        under_way.append(item)
+        yield item.digest if item.digest is not None and item.error is None else _NO_DIGEST

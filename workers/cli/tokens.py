@@ -1,0 +1,178 @@
+"""``sigmill tokens``: the tokens of the configuration, as they are found. Nobody logs in for it."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import click
+import msgspec
+
+from queueing.errors import ConfigError, SigningError
+from workers.administration.messages import TokenFacts
+from workers.administration.tokens import TokenDesk
+from workers.cli.commands import TOKENS, LazyGroup
+from workers.cli.options import config_option, json_option
+from workers.cli.output import ErrorObject, Exit, Output, Tally, emit, error_object, say
+from workers.cli.table import print_table
+from workers.config.loading import Premises, load_premises
+from workers.config.settings import PinLogin, TokenSettings
+from workers.config.writing import token_owners
+from workers.lanes.refused_pins import RefusedPins
+
+
+class TokenLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A token of the configuration. ``most_sessions``: 0 without limit, None where it does not say."""
+
+    token: str
+    owner: str | None
+    found: bool
+    login: str
+    sessions: int
+    pin_refused: bool
+    slot: int | None = None
+    label: str | None = None
+    serial: str | None = None
+    model: str | None = None
+    firmware: str | None = None
+    module: str | None = None
+    most_sessions: int | None = None
+    threads: bool | None = None
+    pin_warnings: tuple[str, ...] = ()
+    error: ErrorObject | None = None
+
+
+@click.group(cls=LazyGroup, table=TOKENS, no_args_is_help=True)
+def tokens() -> None:
+    """Look at the tokens that hold the keys."""
+
+
+@click.command("list")
+@config_option
+@json_option
+@click.pass_obj
+def list_tokens(output: Output, /, *, config: Path) -> Exit:
+    """Show each token: whether it is found, what it is, its sessions, how one logs in. Logs in nowhere.
+
+    Exit code 75 if a token cannot be found or asked.
+    """
+    premises = load_premises(config)
+    owners = token_owners(premises)
+    tally = Tally()
+    with ThreadPoolExecutor() as pool:
+        answers = list(pool.map(lambda name: _ask(premises, name), premises.tokens))
+    lines = [
+        _line(premises, name, owners.get(name), answer)
+        for name, answer in zip(premises.tokens, answers, strict=True)
+    ]
+    for answer in answers:
+        tally.add(answer if isinstance(answer, SigningError) else None)
+    if output.as_json:
+        for line in lines:
+            emit(line)
+        return tally.exit_code()
+    print_table(
+        ("TOKEN", "OWNER", "FOUND", "LOGIN", "SESSIONS", "OF", "LABEL", "SERIAL", "MODEL", "FIRMWARE"),
+        [
+            (
+                x.token,
+                x.owner,
+                x.found,
+                x.login,
+                x.sessions,
+                _limit(x),
+                x.label,
+                x.serial,
+                x.model,
+                x.firmware,
+            )
+            for x in lines
+        ],
+    )
+    for line in lines:
+        _say_what_is_wrong(line)
+    return tally.exit_code()
+
+
+@click.command()
+@click.argument("token")
+@config_option
+@json_option
+@click.pass_obj
+def resume(output: Output, /, *, token: str, config: Path) -> Exit:
+    """Try the PIN of TOKEN again, after it was refused and the reason is gone.
+
+    A refused PIN is tried by no lane of this host again, because a few tries lock a token for good.
+    """
+    premises = load_premises(config)
+    if token not in premises.tokens:
+        raise ConfigError(str(premises.file), "tokens", f"no token `{token}`", f"Add [tokens.{token}].")
+    forgotten = RefusedPins(premises.state_dir).forget(token)
+    if output.as_json:
+        emit(Resumed(token=token, was_refused=forgotten))
+    else:
+        say(f"{token}: " + ("its PIN may be tried again" if forgotten else "no PIN of it was refused"))
+    return Exit.DONE
+
+
+class Resumed(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``resume`` did."""
+
+    token: str
+    was_refused: bool
+
+
+def _ask(premises: Premises, name: str) -> TokenFacts | SigningError:
+    try:
+        return TokenDesk(name, premises.tokens[name], premises.state_dir).show()
+    except SigningError as error:
+        return error
+
+
+def _line(premises: Premises, name: str, owner: str | None, answer: TokenFacts | SigningError) -> TokenLine:
+    settings = premises.tokens[name]
+    line = TokenLine(
+        token=name,
+        owner=owner,
+        found=isinstance(answer, TokenFacts),
+        login=_login(settings),
+        sessions=settings.sessions,
+        pin_refused=RefusedPins(premises.state_dir).is_marked(name),
+    )
+    if isinstance(answer, SigningError):
+        return msgspec.structs.replace(line, error=error_object(answer))
+    return msgspec.structs.replace(
+        line,
+        slot=answer.slot,
+        label=answer.label,
+        serial=answer.serial,
+        model=f"{answer.manufacturer} {answer.model}".strip(),
+        firmware=answer.firmware,
+        module=answer.module,
+        most_sessions=answer.most_sessions,
+        threads=answer.threads,
+        pin_warnings=answer.pin_warnings,
+    )
+
+
+def _login(settings: TokenSettings) -> str:
+    return "pin-file" if isinstance(settings.login, PinLogin) else settings.login
+
+
+def _limit(line: TokenLine) -> str:
+    if not line.found or line.most_sessions is None:
+        return "unknown"
+    return "no limit" if line.most_sessions == 0 else str(line.most_sessions)
+
+
+def _say_what_is_wrong(line: TokenLine) -> None:
+    if line.error is not None:
+        say(f"{line.token}: {line.error.message}")
+    if line.pin_warnings:
+        say(f"{line.token}: the token reports {', '.join(line.pin_warnings)}")
+    if line.pin_refused:
+        say(
+            f"{line.token}: its PIN was refused; mend the PIN file, then `sigmill tokens resume {line.token}`"
+        )
+    if line.most_sessions and line.sessions > line.most_sessions:
+        say(f"{line.token}: {line.sessions} sessions are configured, the token has {line.most_sessions}")

@@ -1,0 +1,57 @@
+"""``sigmill worker``: one worker process of this host, until SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from workers.cli.options import config_option
+
+
+@click.command("worker")
+@config_option
+def worker(config: Path) -> None:
+    """Claim, sign and publish for every tenant of the configuration, until SIGTERM.
+
+    SIGHUP reads the configuration again, as `sigmill tenants reload` does. Serves /metrics, /healthz and /readyz at [metrics]. A first SIGTERM drains; a second one does not wait.
+    """
+    import uvloop
+
+    from workers.logs import log_to_stderr
+
+    log_to_stderr()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(config))
+
+
+async def _serve(config: Path) -> None:
+    import time
+
+    from workers.config.reading import ConfigurationFiles
+    from workers.exporter import Exporter
+    from workers.metrics import Metrics, worker_registry
+    from workers.worker import SigningWorker
+
+    files = ConfigurationFiles(config)
+    reading = files.read()
+    files.adopt(reading)
+    configuration = reading.configuration
+    registry = worker_registry()
+    worker = SigningWorker(signing=configuration, metrics=Metrics(registry), files=files)
+    service = worker.service
+    assert service is not None
+    where = configuration.service.metrics
+    exporter = Exporter(
+        host=where.host,
+        port=where.port,
+        registry=registry,
+        alive=lambda: time.monotonic() - service.loop_seen_at < 5.0,
+        ready=lambda: service.ready,
+    )
+    try:
+        await worker.async_run()
+    finally:
+        exporter.close()
+        await worker.close()

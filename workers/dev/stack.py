@@ -1,0 +1,177 @@
+"""Redis, tokens, keys, configuration and workers of our own in one directory, started and stopped together."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import socket
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+from queueing.client_key import ClientKey
+from queueing.verification import PublicKey
+from workers.administration.tokens import TokenDesk
+from workers.config.loading import load_configuration
+from workers.dev.child import Child
+from workers.dev.files import service_file, tenant_text, write_client
+from workers.dev.recipe import SERVICE_KEY_KIND, SERVICE_KEY_LABEL, SERVICE_TOKEN, TENANTS
+from workers.dev.redis_server import RedisServer
+from workers.dev.softhsm import make_token
+
+if TYPE_CHECKING:
+    from queueing.algorithms import KeyKind
+    from workers.config.settings import TokenSettings
+
+_READY_TIMEOUT_S: Final = 60.0
+_DRAIN_TIMEOUT_S: Final = 30.0
+_POLL_S: Final = 0.05
+_SESSIONS: Final = 2
+_PUBLISHED: Final = re.compile(
+    r'^sigmill_directories_published_total\{outcome="published"\} (\S+)$', re.MULTILINE
+)
+
+
+class StackFailed(RuntimeError):
+    """A worker did not come up; the message ends with its log."""
+
+
+class Stack:
+    """A private stack. Use it as a context manager, in the main thread: leaving it stops everything.
+
+    ``directory`` is empty, and short enough for a unix socket's path; it stays when the stack is gone.
+    After entering: ``clients`` has a ``client.toml`` per tenant, ``public_keys`` the pinned key per tenant,
+    ``config`` is the first worker's configuration file, ``children`` what runs.
+    """
+
+    def __init__(self, directory: Path, *, workers: int = 1) -> None:
+        self.directory = directory
+        self.logs = directory / "logs"
+        self.config = directory / "sigmill.toml"
+        self.clients: dict[str, Path] = {}
+        self.public_keys: dict[str, PublicKey] = {}
+        self._worker_count = workers
+        self._redis: RedisServer | None = None
+        self._workers: list[tuple[Child, int]] = []
+
+    def __enter__(self) -> Self:
+        try:
+            self._build()
+            self._wait_until_ready()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """SIGTERM to the workers and wait for them to drain, then Redis. Does nothing the second time."""
+        while self._workers:
+            child, _ = self._workers.pop()
+            child.stop(_DRAIN_TIMEOUT_S)
+        if self._redis is not None:
+            self._redis.stop()
+
+    def check(self) -> None:
+        """Raise ``StackFailed`` if something has ended by itself."""
+        for child, _ in self._workers:
+            if child.exit_code is not None:
+                raise StackFailed(f"{child.name} ended with {child.exit_code}:\n{child.last_words()}")
+        if self._redis is None or not self._redis.alive:
+            raise StackFailed("redis-server has ended")
+
+    @property
+    def worker_pids(self) -> tuple[int, ...]:
+        """The process ids of the workers."""
+        return tuple(child.pid for child, _ in self._workers)
+
+    def _build(self) -> None:
+        self.logs.mkdir(parents=True)
+        self._redis = RedisServer(self.directory / "redis", self.logs)
+        wanted = {SERVICE_TOKEN: (SERVICE_KEY_KIND, SERVICE_KEY_LABEL)}
+        wanted |= {tenant.name: (tenant.kind, tenant.label) for tenant in TENANTS}
+        with ThreadPoolExecutor() as pool:
+            made = pool.map(lambda name: self._token_with_key(name, *wanted[name]), wanted)
+            by_name = dict(zip(wanted, made, strict=True))
+        service_key = by_name[SERVICE_TOKEN][1]
+        self._write_tenants(self._redis, {name: key for name, (_, key) in by_name.items()})
+        ports = _free_ports(self._worker_count)
+        files = [
+            self.config,
+            *(self.directory / f"sigmill-{i}.toml" for i in range(2, self._worker_count + 1)),
+        ]
+        for i, (file, port) in enumerate(zip(files, ports, strict=True), start=1):
+            text = service_file(
+                redis=self._redis,
+                tokens={name: token for name, (token, _) in by_name.items()},
+                service_key=service_key,
+                metrics_port=port,
+                state_dir=f"state-{i}",
+            )
+            file.write_text(text, "utf-8")
+            load_configuration(file)
+            self._workers.append((self._start_worker(i, file), port))
+
+    def _token_with_key(self, name: str, kind: KeyKind, label: str) -> tuple[TokenSettings, PublicKey]:
+        token = make_token(self.directory / "tokens" / name, name, sessions=_SESSIONS)
+        key = TokenDesk(name, token, self.directory / "state-1").create(kind, label)
+        return token, PublicKey.from_spki(key.public_key)
+
+    def _write_tenants(self, redis: RedisServer, keys: dict[str, PublicKey]) -> None:
+        folder = self.directory / "tenants"
+        folder.mkdir()
+        for tenant in TENANTS:
+            client = ClientKey.generate()
+            text = tenant_text(tenant, keys[tenant.name], client)
+            (folder / f"{tenant.name}.toml").write_text(text, "utf-8")
+            place = self.directory / "clients" / tenant.name
+            self.clients[tenant.name] = write_client(place, tenant, client, redis, keys[SERVICE_TOKEN])
+            self.public_keys[tenant.name] = keys[tenant.name]
+
+    def _start_worker(self, number: int, file: Path) -> Child:
+        command = [sys.executable, "-I", "-m", "workers.cli", "worker", "--config", str(file)]
+        return Child(f"worker-{number}", command, self.logs / f"worker-{number}.log")
+
+    def _wait_until_ready(self) -> None:
+        """Every worker can claim, and the clients' key directories are published."""
+        deadline = time.monotonic() + _READY_TIMEOUT_S
+        for child, port in self._workers:
+            while _get(port, "/readyz") is None or _published(port) < len(TENANTS):
+                self.check()
+                if time.monotonic() > deadline:
+                    raise StackFailed(
+                        f"{child.name} was not ready within {_READY_TIMEOUT_S:.0f} s:\n{child.last_words()}"
+                    )
+                time.sleep(_POLL_S)
+
+
+def _get(port: int, path: str) -> str | None:
+    """What the worker answers there; None unless it is 200."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2.0)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.read().decode() if response.status == http.client.OK else None
+    except OSError:
+        return None
+    finally:
+        connection.close()
+
+
+def _published(port: int) -> float:
+    found = _PUBLISHED.search(_get(port, "/metrics") or "")
+    return float(found.group(1)) if found else 0.0
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that are free now, all different."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    try:
+        return [s.getsockname()[1] for s in sockets]
+    finally:
+        for s in sockets:
+            s.close()

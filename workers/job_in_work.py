@@ -1,0 +1,198 @@
+"""A claimed job from its claim to its result: which digests have an outcome, and what is published in the end."""
+
+from __future__ import annotations
+
+import time
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from queueing import keyspace
+from queueing.errors import JobExpired, JobPoisoned, LimitBacklog, LimitBudget, SigningError, TokenUnavailable
+from queueing.jobs import (
+    ArqResult,
+    ErrorNote,
+    JobHints,
+    JobOutcome,
+    ResultHints,
+    content_hash,
+    encode_result,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from queueing.claims import ClaimedJob
+    from queueing.envelope import Envelope
+    from workers.lanes.frames import ItemOutcome
+
+
+class Ending(Enum):
+    """How a job leaves this worker."""
+
+    RESULT = "result"
+    RETURN = "return"
+
+
+class JobInWork:
+    """One leased job. The lanes report slices of it; when all are in, ``finished`` is called once."""
+
+    __slots__ = (
+        "_errors",
+        "_finished",
+        "_left",
+        "_reported",
+        "_started_ms",
+        "claimed",
+        "cost",
+        "enqueued_at_ms",
+        "envelope",
+        "failure",
+        "hints",
+        "key_version",
+        "lost",
+        "maybe_signed",
+        "owed_cost",
+        "owed_digests",
+        "public_key_sha256",
+        "sealed",
+        "signatures",
+        "unavailable",
+    )
+
+    def __init__(self, claimed: ClaimedJob, finished: Callable[[JobInWork], None]) -> None:
+        self.claimed = claimed
+        self._finished = finished
+        self._started_ms = time.time_ns() // 1_000_000
+        self.sealed = b""
+        self.envelope: Envelope | None = None
+        self.hints = JobHints()
+        self.enqueued_at_ms = self._started_ms
+        self.signatures: list[bytes | None] = []
+        self._errors: dict[int, ErrorNote] = {}
+        self._left = 0
+        self._reported = False
+        self.unavailable: SigningError | None = None
+        self.failure: SigningError | None = None
+        self.key_version = 0
+        self.public_key_sha256 = b""
+        self.lost = False
+        self.maybe_signed = False
+        self.cost = self.owed_cost = 0.0
+        self.owed_digests = 0
+
+    def read_as(self, sealed: bytes, envelope: Envelope, hints: JobHints, enqueued_at_ms: int) -> None:
+        """What the payload turned out to be."""
+        self.sealed = sealed
+        self.envelope = envelope
+        self.hints = hints
+        self.enqueued_at_ms = enqueued_at_ms
+        self._left = len(envelope.digests)
+        self.signatures = [None] * self._left
+
+    @property
+    def digests(self) -> int:
+        """How many digests it has; 1 where nobody can say."""
+        return len(self.signatures) or 1
+
+    @property
+    def errors(self) -> dict[int, ErrorNote]:
+        """The digests that were refused one by one."""
+        return self._errors
+
+    @property
+    def ending(self) -> Ending:
+        """Whether it has a result, or goes back because its token went away."""
+        return Ending.RETURN if self.unavailable is not None and self.failure is None else Ending.RESULT
+
+    def fail(self, error: SigningError) -> None:
+        """The whole job is refused."""
+        self.failure = error
+        self._report()
+
+    def put_back(self, error: SigningError) -> None:
+        """The whole job goes back to the queue, unsigned."""
+        self.unavailable = error
+        self._report()
+
+    def slice_done(self, first: int, outcome: ItemOutcome) -> None:
+        """The lane's outcome for the digests from ``first`` on."""
+        if outcome.error is not None:
+            error = outcome.error.error()
+            self._whole(error)
+            return
+        self.maybe_signed = True
+        self.key_version = outcome.key_version
+        self.public_key_sha256 = outcome.public_key_sha256
+        self.signatures[first : first + len(outcome.signatures)] = outcome.signatures
+        for i, note in outcome.errors.items():
+            error = note.error()
+            if error.retryable:
+                self.unavailable = error
+            self._errors[first + i] = note
+        self._settle(len(outcome.signatures))
+
+    def slice_poisoned(self, first: int, count: int) -> None:
+        """Lanes ended over these digests again and again."""
+        del first, count
+        self.maybe_signed = True
+        self._whole(JobPoisoned("the job ended its lane each time it was tried"))
+
+    def slice_unavailable(self, first: int, count: int) -> None:
+        """The token went away; the whole job goes back."""
+        del first
+        self.unavailable = TokenUnavailable()
+        self._settle(count)
+
+    def _whole(self, error: SigningError) -> None:
+        if error.retryable and not isinstance(error, JobExpired):
+            self.unavailable = error
+        elif self.failure is None:
+            self.failure = error
+        self._report()
+
+    def _settle(self, count: int) -> None:
+        self._left -= count
+        if self._left <= 0:
+            self._report()
+
+    def _report(self) -> None:
+        if not self._reported:
+            self._reported = True
+            self._finished(self)
+
+    def result(self) -> bytes:
+        """Arq's result: the outcome of each digest, or the one error of the job."""
+        now_ms = time.time_ns() // 1_000_000
+        failure = self.failure
+        return encode_result(
+            ArqResult(
+                t=self.claimed.attempt,
+                k=ResultHints(
+                    h=self._content(), again=int(isinstance(failure, JobExpired | LimitBacklog | LimitBudget))
+                ),
+                et=self.enqueued_at_ms,
+                s=failure is None,
+                r=self._outcome() if failure is None else ErrorNote.of(failure),
+                st=self._started_ms,
+                ft=now_ms,
+                q=keyspace.queue(self.claimed.tenant),
+                id=self.claimed.job_id.decode("utf-8", "replace"),
+            )
+        )
+
+    def _content(self) -> bytes:
+        """From the envelope; only where there is none, from what stood beside it."""
+        return content_hash(self.envelope) if self.envelope is not None else self.hints.h
+
+    def _outcome(self) -> JobOutcome:
+        envelope = self.envelope
+        if envelope is None:
+            raise RuntimeError("a job without an envelope has no outcome")
+        return JobOutcome(
+            key=envelope.key,
+            key_version=self.key_version,
+            public_key_sha256=self.public_key_sha256,
+            algorithm=envelope.algorithm,
+            signatures=tuple(self.signatures),
+            errors=self._errors,
+        )

@@ -1,0 +1,45 @@
+"""Structured logs: one JSON object per line on stderr, with stable event names; no digest, no secret.
+
+A log call names its event as the message and gives fields as ``extra``:
+``log.info("lane.ready", extra={"token": name})``.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from typing import Final
+
+ROOT: Final = "sigmill"
+
+_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class JsonLines(logging.Formatter):
+    """``ts`` (UTC), ``level``, ``logger``, ``event``, then the fields of the event."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, without its end."""
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line: dict[str, object] = {
+            "ts": f"{moment}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": record.getMessage(),
+        }
+        line.update((k, v) for k, v in vars(record).items() if k not in _STANDARD)
+        if record.exc_info and record.exc_info[0] is not None:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=lambda value: type(value).__name__)
+
+
+def log_to_stderr(level: int = logging.INFO) -> None:
+    """Send Sigmill's and arq's logs to stderr. Called once, by a process' entry point."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines())
+    for name in (ROOT, "arq"):
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [handler]
+        logger.setLevel(level if name == ROOT else max(level, logging.WARNING))
+        logger.propagate = False

@@ -1,0 +1,224 @@
+"""From the lanes back to the client: outcome durable, then committed under the lease, then released.
+
+Jobs that finish while a round is under way share the next one. A round that Redis does not answer is tried
+again until it does: the outcomes are in the log, the jobs stay leased, nothing is signed twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final
+
+from queueing.claims import Commit, Committed
+from queueing.errors import HsmFault, LogUnavailable, QueueUnavailable
+from workers.audit.records import Outcome, Released, Returned
+from workers.job_in_work import Ending
+from workers.metrics import reason_label
+from workers.outcome_counts import count_outcomes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from queueing.claims import ClaimedJob, Claims, Retention
+    from workers.audit.log import WriteAheadLog
+    from workers.audit.records import Record
+    from workers.job_in_work import JobInWork
+    from workers.metrics import Metrics
+
+log = logging.getLogger("sigmill.release")
+
+PACE_S: Final = 0.002
+"""Shortest time between two rounds; a lone result after a pause does not wait."""
+
+SHORTEST_PAUSE_S: Final = 0.05
+LONGEST_PAUSE_S: Final = 1.0
+
+RETURN_DELAY_S: Final = 1.0
+"""A job whose token went away is due again after this, so that it does not go round in circles."""
+
+
+class Releaser:
+    """Publishes results and returns jobs, in rounds."""
+
+    def __init__(
+        self,
+        *,
+        claims: Claims,
+        wal: WriteAheadLog,
+        retention: Retention,
+        metrics: Metrics,
+        settled: Callable[[JobInWork], None],
+        draining: Callable[[], bool],
+    ) -> None:
+        self._claims = claims
+        self._wal = wal
+        self._retention = retention
+        self._metrics = metrics
+        self._settled = settled
+        self._draining = draining
+        self._finished: list[JobInWork] = []
+        self._again: dict[bytes, Outcome] = {}
+        self._publish_again: list[tuple[ClaimedJob, Outcome]] = []
+        self._wake = asyncio.Event()
+        self._began_at = 0.0
+
+    def finished(self, job: JobInWork) -> None:
+        """This job has all its outcomes."""
+        self._finished.append(job)
+        self._wake.set()
+
+    def remember(self, outcomes: list[Outcome]) -> None:
+        """Outcomes of an ended process that may not have been released: published, not signed, when claimed."""
+        self._again.update((outcome.job_id, outcome) for outcome in outcomes)
+
+    def published_before(self, claimed: ClaimedJob) -> bool:
+        """Whether the log already has this job's outcome; then it is published under the new lease."""
+        outcome = self._again.pop(claimed.job_id, None)
+        if outcome is None or outcome.tenant != claimed.tenant:
+            return False
+        self._publish_again.append((claimed, outcome))
+        self._wake.set()
+        return True
+
+    async def run(self) -> None:
+        """Rounds for ever; cancelled when nothing is in work any more."""
+        while True:
+            await self._wake.wait()
+            await self._keep_pace()
+            self._wake.clear()
+            jobs, self._finished = self._finished, []
+            again, self._publish_again = self._publish_again, []
+            results = [job for job in jobs if job.ending is Ending.RESULT]
+            returned = [job for job in jobs if job.ending is Ending.RETURN]
+            if returned:
+                await self._give_back(returned)
+            if results:
+                await self._publish(results)
+            if again:
+                await self._publish_recovered(again)
+
+    async def _keep_pace(self) -> None:
+        """A round at most every ``PACE_S``, so that jobs which finish together are published together."""
+        wait_s = self._began_at + PACE_S - time.monotonic()
+        if wait_s > 0:
+            await asyncio.sleep(wait_s)
+        self._began_at = time.monotonic()
+
+    async def _publish(self, jobs: list[JobInWork]) -> None:
+        now_ms = time.time_ns() // 1_000_000
+        outcomes = [
+            Outcome(now_ms, j.claimed.tenant, j.claimed.job_id, j.claimed.lease, j.hints.re, j.result())
+            for j in jobs
+        ]
+        await self._durable(outcomes)
+        committed = await self._commit(outcomes)
+        self._wal.note(
+            [
+                Released(now_ms, o.tenant, o.job_id, o.lease, done.name.lower())
+                for o, done in zip(outcomes, committed, strict=True)
+            ]
+        )
+        done = list(zip(jobs, committed, strict=True))
+        count_outcomes(done, self._metrics)
+        for job, how in done:
+            if how is Committed.FENCED:
+                log.warning("commit.fenced", extra=_names(job))
+            self._settled(job)
+
+    async def _publish_recovered(self, again: list[tuple[ClaimedJob, Outcome]]) -> None:
+        now_ms = time.time_ns() // 1_000_000
+        outcomes = [
+            Outcome(now_ms, old.tenant, claimed.job_id, claimed.lease, old.reply_id, old.result)
+            for claimed, old in again
+        ]
+        await self._durable(outcomes)
+        committed = await self._commit(outcomes)
+        self._wal.note(
+            [
+                Released(now_ms, o.tenant, o.job_id, o.lease, done.name.lower())
+                for o, done in zip(outcomes, committed, strict=True)
+            ]
+        )
+        log.info("recovery.published", extra={"jobs": len(again)})
+
+    async def _durable(self, records: list[Outcome]) -> None:
+        """Wait until the log has them; it fails closed, so nothing is released before."""
+        pause_s = SHORTEST_PAUSE_S
+        while True:
+            try:
+                await self._wal.append(records)
+            except LogUnavailable:
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+            else:
+                return
+
+    async def _commit(self, outcomes: list[Outcome]) -> list[Committed]:
+        by_tenant: dict[str, list[Outcome]] = defaultdict(list)
+        for outcome in outcomes:
+            by_tenant[outcome.tenant].append(outcome)
+        done: dict[tuple[bytes, bytes], Committed] = {}
+        pause_s = SHORTEST_PAUSE_S
+        while by_tenant:
+            commits = {
+                tenant: [Commit(o.job_id, o.lease, o.result, o.reply_id) for o in batch]
+                for tenant, batch in by_tenant.items()
+            }
+            try:
+                answers = await self._claims.commit(commits, self._retention)
+            except QueueUnavailable as error:
+                answers = {}
+                self._note_outage("commit", error)
+            for tenant, answer in answers.items():
+                if isinstance(answer, QueueUnavailable):
+                    self._note_outage("commit", answer)
+                    continue
+                for outcome, committed in zip(by_tenant.pop(tenant), answer, strict=True):
+                    done[outcome.job_id, outcome.lease] = committed
+            if by_tenant:
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+        return [done[outcome.job_id, outcome.lease] for outcome in outcomes]
+
+    async def _give_back(self, jobs: list[JobInWork]) -> None:
+        """Back to the queue, due a little later, or at once by a worker that ends: another one is well.
+
+        What a lane may have signed is on record as such.
+        """
+        now_ms = time.time_ns() // 1_000_000
+        records: list[Record] = [
+            Returned(now_ms, j.claimed.tenant, j.claimed.job_id, j.claimed.lease, j.maybe_signed)
+            for j in jobs
+        ]
+        self._wal.note(records)
+        for counts in (False, True):
+            batch: dict[str, list[ClaimedJob]] = defaultdict(list)
+            for job in jobs:
+                if isinstance(job.unavailable, HsmFault) is counts:
+                    batch[job.claimed.tenant].append(job.claimed)
+            if batch:
+                await self._release(batch, counts=counts)
+        for job in jobs:
+            why = None if self._draining() else job.unavailable
+            reason = "drain" if why is None else reason_label(why.reason)
+            self._metrics.returned.labels(job.claimed.tenant, reason).inc()
+            self._settled(job)
+
+    async def _release(self, batch: dict[str, list[ClaimedJob]], *, counts: bool) -> None:
+        delay_s = 0.0 if self._draining() else RETURN_DELAY_S
+        try:
+            await self._claims.release(batch, counts=counts, delay_ms=int(delay_s * 1000))
+        except QueueUnavailable as error:
+            self._note_outage("release", error)  # the leases run out by themselves
+
+    def _note_outage(self, operation: str, error: Exception) -> None:
+        self._metrics.redis_errors.labels(operation).inc()
+        log.warning("redis.failed", extra={"operation": operation, "why": str(error)})
+
+
+def _names(job: JobInWork) -> dict[str, str]:
+    """A job's name for the log, whatever a stock producer called it."""
+    return {"tenant": job.claimed.tenant, "job_id": job.claimed.job_id.decode("ascii", "replace")}

@@ -1,0 +1,121 @@
+"""Which lanes a claimed job goes to, by what its envelope says: nothing is authorised here, the lane does that."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from queueing.envelope import read_unverified
+from queueing.errors import (
+    EnvelopeMalformed,
+    JobExpired,
+    JobPoisoned,
+    KeyUnknown,
+    PolicyDenied,
+    SigningError,
+)
+from queueing.jobs import decode_job, job_id_of, tenant_of_job_id
+from workers.lanes.authorisation import authorise
+from workers.lanes.batching import Group
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from queueing.envelope import Envelope, UnverifiedEnvelope
+    from workers.allowances import Allowances
+    from workers.config.stops import Stops
+    from workers.config.tenants import KeyVersion, Tenant
+    from workers.job_in_work import JobInWork
+    from workers.lanes.token_lanes import TokenLanes
+
+MOST_CLAIMS: Final = 8
+"""A job that was claimed this often and never ended has something to do with it."""
+
+
+class Router:
+    """Finds the lanes of jobs, by the configuration in force."""
+
+    def __init__(
+        self,
+        *,
+        tenants: Callable[[], dict[str, Tenant]],
+        lanes_of: Callable[[str], dict[str, TokenLanes]],
+        stops_of: Callable[[Tenant], Stops],
+        allowances: Allowances,
+        audience: str,
+    ) -> None:
+        self._tenants = tenants
+        self._lanes_of = lanes_of
+        self._stops_of = stops_of
+        self._allowances = allowances
+        self._audience = audience
+
+    def route(self, job: JobInWork) -> tuple[Group, TokenLanes]:
+        """Read the job, find its lanes, and charge it; raises a ``SigningError``: what is wrong with it.
+
+        ``LimitRate``: this worker's own cap is reached, and the job goes back.
+        """
+        claimed = job.claimed
+        if claimed.attempt > MOST_CLAIMS:
+            raise JobPoisoned("the job was claimed again and again and never ended")
+        unverified = read_job(job)
+        envelope = unverified.envelope
+        tenant = self._tenants().get(claimed.tenant)
+        if tenant is None:
+            raise PolicyDenied("the tenant is not configured here")
+        now_ms = time.time_ns() // 1_000_000
+        stops = self._stops_of(tenant)
+        try:
+            if tenant.suspended:
+                raise PolicyDenied("rule `state`: the tenant is suspended")
+            stops.check_tenant()
+            version = _version(envelope, tenant, now_ms)
+        except SigningError:
+            # Judged as a lane would, in its order: a stranger learns nothing about keys here either.
+            authorise(unverified, tenant, audience=self._audience, now_ms=now_ms, stops=stops)
+            raise
+        lanes = self._least_loaded(claimed.tenant, version)
+        self._allowances.charge(job, version.public_key.kind)
+        return Group(version.key, version.version, envelope.algorithm), lanes
+
+    def _least_loaded(self, tenant: str, version: KeyVersion) -> TokenLanes:
+        lanes = self._lanes_of(tenant)
+        there = [lanes[token] for token in version.tokens if token in lanes]
+        healthy = [candidate for candidate in there if candidate.healthy]
+        return min(healthy or there, key=lambda candidate: candidate.load)
+
+
+def read_job(job: JobInWork) -> UnverifiedEnvelope:
+    """What the job is; raises ``JobExpired`` where its key is gone, and what is wrong with it."""
+    if job.claimed.payload is None:
+        raise JobExpired("the job's key was gone from Redis")
+    queued = decode_job(job.claimed.payload)
+    unverified = read_unverified(queued.sealed)
+    job.read_as(queued.sealed, unverified.envelope, queued.hints, queued.enqueued_at_ms)
+    _check_hints(job)
+    return unverified
+
+
+def _version(envelope: Envelope, tenant: Tenant, now_ms: int) -> KeyVersion:
+    """The key version that is asked for, by which the job finds its lane."""
+    key = tenant.keys.get(envelope.key)
+    if key is None or envelope.tenant != tenant.name:
+        raise KeyUnknown
+    return key.version_to_sign(envelope.key_version, now_ms)
+
+
+def _check_hints(job: JobInWork) -> None:
+    """What stands beside the envelope decides how the job is counted; a lie is refused."""
+    envelope, claimed = job.envelope, job.claimed
+    if envelope is None:
+        return
+    if job.hints.n not in {0, len(envelope.digests)} or job.hints.alg not in {"", envelope.algorithm}:
+        raise EnvelopeMalformed("what stands beside the envelope does not fit it")
+    try:
+        job_id = claimed.job_id.decode("ascii")
+    except UnicodeDecodeError:
+        return  # a stock producer may name its jobs as it likes
+    if tenant_of_job_id(job_id) is not None and job_id != job_id_of(
+        envelope.tenant, envelope.idempotency_key
+    ):
+        raise EnvelopeMalformed("the envelope belongs to another job")

@@ -1,0 +1,75 @@
+"""A bound on the time series of a process: a tenant or token that comes too late is counted under ``other``.
+
+Thousands of tenants may be configured, and a tenant chooses by its input which reasons it is refused for: neither
+may cost the metrics more than this.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Generic, TypeVar
+
+from prometheus_client import Counter, Gauge, Histogram
+
+OTHER: Final = "other"
+"""The label of whatever has no name of its own."""
+
+MOST_NAMED_SERIES: Final = 1500
+"""Of 2,000 in a process: the rest is for what has no owner, and for ``other``."""
+
+MOST_OF_ONE_OWNER: Final = 120
+"""A busy tenant with one token has about 90."""
+
+M = TypeVar("M", Counter, Gauge, Histogram)
+
+
+class SeriesBudget:
+    """What may still be named, by owner: a tenant or a token."""
+
+    def __init__(self, most: int = MOST_NAMED_SERIES, most_of_one: int = MOST_OF_ONE_OWNER) -> None:
+        self._left = most
+        self._most_of_one = most_of_one
+        self._of: dict[str, int] = {}
+
+    def take(self, owner: str, series: int) -> bool:
+        """Whether the owner may have so many more."""
+        taken = self._of.get(owner, 0) + series
+        if series > self._left or taken > self._most_of_one:
+            return False
+        self._left -= series
+        self._of[owner] = taken
+        return True
+
+
+class Bounded(Generic[M]):
+    """A metric whose first label is its owner, of one ``kind``: tenant or token.
+
+    ``labels`` answers the same child for the same labels, always. ``series``: how many one child has.
+    """
+
+    def __init__(self, metric: M, budget: SeriesBudget, *, kind: str, series: int = 1) -> None:
+        self._metric: M = metric
+        self._kind = kind
+        self._budget = budget
+        self._series = series
+        self._children: dict[tuple[str, ...], M] = {}
+
+    def labels(self, owner: str, *rest: str) -> M:
+        """The child of these labels, or that of ``other`` with the same rest."""
+        labels = (owner, *rest)
+        child = self._children.get(labels)
+        if child is None:
+            if owner != OTHER and not self._budget.take(f"{self._kind} {owner}", self._series):
+                labels = (OTHER, *rest)
+            child = self._children[owner, *rest] = self._metric.labels(*labels)
+        return child
+
+    def is_known(self, owner: str, *rest: str) -> bool:
+        """Whether these labels were asked for before."""
+        return (owner, *rest) in self._children
+
+
+def put(gauge: Bounded[Gauge], owner: str, value: float) -> None:
+    """Set the gauge of an owner that has one: what is counted under ``other`` has no one value."""
+    child = gauge.labels(owner)
+    if child is not gauge.labels(OTHER):
+        child.set(value)

@@ -1,0 +1,313 @@
+"""The signing service of one worker process: what it is made of, and how it starts, drains and ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from queueing import doorbells
+from queueing.claims import Claims, Retention
+from queueing.errors import LogUnavailable, QueueUnavailable
+from queueing.owned_tasks import end_tasks
+from queueing.publishing import publish_caps
+from workers.allowances import Allowances
+from workers.audit.log import WriteAheadLog
+from workers.audit.recovery import recover
+from workers.budgets import KeyBudgets
+from workers.caps import CapsPublisher
+from workers.config.reading import ConfigurationFiles
+from workers.directories import DirectoryPublisher
+from workers.fairness import FairShares
+from workers.handover import Handover
+from workers.intake import Intake
+from workers.lanes.refused_pins import RefusedPins
+from workers.lanes.roster import LaneRoster
+from workers.orders import OrderDesk
+from workers.release import Releaser
+from workers.reloading import Reloader
+from workers.routing import Router
+from workers.worker_marks import WorkerMark
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from redis.asyncio import Redis
+
+    from queueing.claims import ClaimedJob
+    from workers.config.loading import Configuration
+    from workers.config.tenants import Tenant
+    from workers.job_in_work import JobInWork
+    from workers.metrics import Metrics
+
+log = logging.getLogger("sigmill.service")
+
+TICK_S: Final = 0.5
+
+RECOVERY_SLACK_S: Final = 3600.0
+"""Outcomes are published again up to this long after their retention, were the log's clock to be off."""
+
+
+class SigningService:
+    """Claims, signs and publishes for every tenant of the configuration. One per process."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        redis: Redis,
+        bells: Redis,
+        metrics: Metrics,
+        files: ConfigurationFiles | None = None,
+    ) -> None:
+        self._configuration = configuration
+        self._service = (
+            configuration.service
+        )  # what it says of [redis], [worker] and [metrics] stays until the end
+        settings = self._service.worker
+        self._redis = redis
+        self._bells = bells
+        self._metrics = metrics
+        self._owner = f"{os.uname().nodename}.{os.getpid()}.{secrets.token_hex(4)}"
+        self._claims = Claims(redis, owner=self._owner, lease_ms=int(settings.lease_s * 1000))
+        self._wal = WriteAheadLog(self._log_folder(), synced=metrics.log_sync_seconds.observe)
+        self._releaser = Releaser(
+            claims=self._claims,
+            wal=self._wal,
+            retention=Retention(result_ms=int(settings.result_retention_s * 1000)),
+            metrics=metrics,
+            settled=self._settled,
+            draining=lambda: self.draining,
+        )
+        self._budgets = KeyBudgets(redis)
+        self._orders = OrderDesk(
+            redis=redis,
+            service=lambda: self._configuration.service,
+            obey=self._obey,
+            obeyed=self._obeyed,
+            owner=self._owner,
+            metrics=metrics,
+        )
+        self._roster = LaneRoster(
+            configuration,
+            refused_pins=RefusedPins(self._service.state_dir),
+            metrics=metrics,
+            room=self._room_again,
+            orders=self._orders.signed_for,
+        )
+        allowances = Allowances(self._tenants, metrics)
+        shares = FairShares(allowances.weight)
+        router = Router(
+            tenants=self._tenants,
+            lanes_of=self._roster.of,
+            stops_of=self._orders.stops_of,
+            allowances=allowances,
+            audience=self._service.audience,
+        )
+        self._intake = Intake(
+            tenants=self._tenants,
+            room_of=self._roster.room,
+            allowances=allowances,
+            shares=shares,
+            claims=self._claims,
+            handover=Handover(
+                router,
+                tenants=self._tenants,
+                allowances=allowances,
+                shares=shares,
+                budgets=self._budgets,
+                wal=self._wal,
+                metrics=metrics,
+            ),
+            finished=self._finished,
+            published_before=self._releaser.published_before,
+            metrics=metrics,
+            claim_jobs=settings.claim_jobs,
+            slow_poll_s=settings.slow_poll_s,
+        )
+        self._caps = CapsPublisher(partial(publish_caps, redis), self._tenants, metrics)
+        self._directories = DirectoryPublisher(
+            redis=redis,
+            tenants=self._tenants,
+            service_lanes=lambda: self._roster.service_lanes,
+            metrics=metrics,
+            ttl_s=settings.directory_ttl_s,
+        )
+        self._mark = WorkerMark(self._service.state_dir)
+        self._reloader = Reloader(
+            files or ConfigurationFiles(self._service.file),
+            current=lambda: self._configuration,
+            adopt=self._adopt,
+            lanes_obey=self._roster.reloaded,
+            metrics=metrics,
+            mark=self._mark,
+        )
+        self._running = False
+        self.loop_seen_at = time.monotonic()
+        metrics.tenants.set(len(configuration.tenants))
+        metrics.in_flight.set_function(lambda: len(self._intake.in_work))
+        metrics.log_failing.set_function(lambda: self._wal.failing)
+
+    def _log_folder(self) -> Path:
+        return self._service.state_dir / "wal"
+
+    @property
+    def ready(self) -> bool:
+        """Whether this process can claim, and its lanes can sign or be started."""
+        return (
+            self._running
+            and not self._intake.draining
+            and self._intake.redis_answers
+            and not self._wal.failing
+            and self._roster.healthy
+        )
+
+    @property
+    def draining(self) -> bool:
+        """Whether it was asked to end."""
+        return self._intake.draining
+
+    async def run(self) -> None:
+        """Serve until drained. No error of Redis, of the log or of a lane ends it."""
+        self._service.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._set_mark()
+        await self._recover()
+        self._orders.start()
+        async with asyncio.TaskGroup() as tasks:
+            self._running = True
+            self._roster.start(tasks)
+            background = [
+                tasks.create_task(
+                    doorbells.listen(
+                        self._bells, self._ring, self._all_may_have_work, order=self._orders.offer
+                    )
+                ),
+                tasks.create_task(self._extend_leases()),
+                tasks.create_task(self._releaser.run()),
+                tasks.create_task(self._tick()),
+                tasks.create_task(self._directories.run()),
+                tasks.create_task(self._caps.run()),
+                tasks.create_task(self._orders.run()),
+                tasks.create_task(self._budgets.run()),
+                tasks.create_task(self._reloader.run()),
+            ]
+            log.info(
+                "service.started", extra={"owner": self._owner, "tenants": len(self._configuration.tenants)}
+            )
+            await self._intake.run()
+            await self._drain()
+            await end_tasks(background)
+            await self._budgets.give_back()
+            await self._roster.close()
+        await self._wal.close()
+        self._mark.remove()
+        log.info("service.stopped", extra={"owner": self._owner})
+
+    def _set_mark(self) -> None:
+        try:
+            self._mark.set()
+        except OSError as error:
+            log.error("service.not_marked", extra={"why": str(error)})  # `tenants reload` will not find it
+
+    def drain(self) -> None:
+        """Claim nothing more; finish what is under way; then ``run`` returns."""
+        if not self._intake.draining:
+            log.info("service.draining", extra={"in_work": len(self._intake.in_work)})
+        self._intake.draining = True
+        self._intake.wake()
+
+    def reload(self) -> None:
+        """Read the configuration again, soon; how it went is logged, counted and reported."""
+        self._reloader.ask()
+
+    def _adopt(self, configuration: Configuration) -> None:
+        before, self._configuration = self._configuration, configuration
+        self._roster.adopt(configuration)
+        self._orders.configuration_changed()
+        changed = [
+            name for name, tenant in configuration.tenants.items() if tenant != before.tenants.get(name)
+        ]
+        self._directories.again(changed)
+        self._caps.again()
+        self._metrics.tenants.set(len(configuration.tenants))
+        for tenant in changed:
+            self._intake.ring(tenant)
+
+    async def _drain(self) -> None:
+        """What no lane has is returned at once; what is in the HSM is finished and published."""
+        self._roster.return_waiting()
+        if not await self._intake.all_settled(self._service.worker.drain_s):
+            log.warning("service.drain_deadline", extra={"left": len(self._intake.in_work)})
+
+    async def _recover(self) -> None:
+        keep_s = self._service.worker.result_retention_s + RECOVERY_SLACK_S
+        recovered = await asyncio.to_thread(recover, self._log_folder(), keep_s=keep_s)
+        if recovered.unknown or recovered.unreleased:
+            log.warning(
+                "recovery.found",
+                extra={"unknown": len(recovered.unknown), "unreleased": len(recovered.unreleased)},
+            )
+        self._releaser.remember(recovered.unreleased)
+        if recovered.unknown:
+            try:
+                await self._wal.append(recovered.unknown)
+            except LogUnavailable:
+                log.exception("recovery.log_failed")
+
+    def _tenants(self) -> dict[str, Tenant]:
+        return self._configuration.tenants
+
+    def _room_again(self) -> None:
+        self._intake.room_again()
+
+    def _obey(self, tenant: str) -> None:
+        self._roster.obey(tenant)
+
+    def _obeyed(self, tenant: str) -> bool:
+        return self._roster.obeyed(tenant)
+
+    def _finished(self, job: JobInWork) -> None:
+        self._releaser.finished(job)
+
+    def _settled(self, job: JobInWork) -> None:
+        self._budgets.settled(job)
+        self._intake.settled(job)
+
+    def _ring(self, tenant: str) -> None:
+        """Anybody can ring for a tenant that is not ours."""
+        if tenant in self._configuration.tenants:
+            self._intake.ring(tenant)
+
+    def _all_may_have_work(self) -> None:
+        for tenant in self._configuration.tenants:
+            self._intake.ring(tenant)
+
+    async def _extend_leases(self) -> None:
+        """Well before they end: at a third of their length."""
+        every_s = self._service.worker.lease_s / 3
+        while True:
+            await asyncio.sleep(every_s)
+            held: dict[str, list[ClaimedJob]] = {}
+            for job in self._intake.in_work:
+                held.setdefault(job.claimed.tenant, []).append(job.claimed)
+            if not held:
+                continue
+            try:
+                lost = await self._claims.extend(held)
+            except QueueUnavailable as error:
+                self._metrics.redis_errors.labels("extend").inc()
+                log.warning("redis.failed", extra={"operation": "extend", "why": str(error)})
+                continue
+            if lost:
+                log.warning("lease.lost", extra={"jobs": len(lost)})
+
+    async def _tick(self) -> None:
+        while True:
+            self.loop_seen_at = time.monotonic()
+            self._roster.tick()
+            self._roster.let_idle_go({job.claimed.tenant for job in self._intake.in_work})
+            await asyncio.sleep(TICK_S)

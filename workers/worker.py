@@ -1,0 +1,127 @@
+"""arq's worker, and the signing service beside its loop.
+
+Given no signing configuration it behaves as ``arq.Worker`` does. Given one, ordinary functions, cron jobs and
+hooks keep working on arq's own queue, signing jobs take the bulk path on their tenants' queues, and no error
+of Redis ends the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import signal
+from typing import TYPE_CHECKING, Any
+
+from arq.worker import Worker, func
+from redis.exceptions import RedisError
+
+from queueing.connection import connect
+from queueing.errors import FunctionUnknown
+from queueing.jobs import FUNCTION, deserialize, serialize
+from queueing.owned_tasks import end_tasks
+from workers.service import SigningService
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from workers.config.loading import Configuration
+    from workers.config.reading import ConfigurationFiles
+    from workers.metrics import Metrics
+
+log = logging.getLogger("sigmill.worker")
+
+BELL_WAIT_S = 15.0
+"""How long the doorbell's connection may be silent on purpose; it is pinged every 10 s."""
+
+
+async def _misdirected(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:  # noqa: ARG001 - arq's signature
+    """A signing job on arq's queue has no tenant."""
+    raise FunctionUnknown("signing jobs go to their tenant's queue, sigmill:{TENANT}:queue")
+
+
+class SigningWorker(Worker):
+    """``arq.Worker``, with ``signing`` and ``metrics`` beside its own arguments.
+
+    ``files`` are those from which ``signing`` was read and adopted; SIGHUP has them read again.
+    """
+
+    def __init__(
+        self,
+        functions: Sequence[Any] = (),
+        *,
+        signing: Configuration | None = None,
+        metrics: Metrics | None = None,
+        files: ConfigurationFiles | None = None,
+        **arq_arguments: Any,
+    ) -> None:
+        self._signing = signing
+        self._service: SigningService | None = None
+        if signing is not None:
+            if metrics is None:
+                raise ValueError("a signing worker needs its metrics")
+            functions = (*functions, func(_misdirected, name=FUNCTION))
+            arq_arguments.setdefault("redis_pool", connect(signing.service.redis))
+            arq_arguments.setdefault("job_serializer", serialize)
+            arq_arguments.setdefault("job_deserializer", deserialize)
+        super().__init__(functions, **arq_arguments)
+        if signing is not None and metrics is not None:
+            bells = connect(signing.service.redis, blocking_s=BELL_WAIT_S)
+            self._bells = bells
+            self._service = SigningService(
+                signing, redis=self.pool, bells=bells, metrics=metrics, files=files
+            )
+
+    # arq reads the names of its settings off this signature (arq.worker.get_kwargs).
+    __signature__ = inspect.Signature(
+        [
+            *inspect.signature(Worker).parameters.values(),
+            *(
+                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None)
+                for name in ("signing", "metrics", "files")
+            ),
+        ]
+    )
+
+    @property
+    def service(self) -> SigningService | None:
+        """The signing service; None without a signing configuration."""
+        return self._service
+
+    async def main(self) -> None:
+        """Run arq's loop alone, or beside the signing service until that is drained."""
+        if self._service is None:
+            await super().main()
+            return
+        self.loop.add_signal_handler(signal.SIGHUP, self._service.reload)
+        async with asyncio.TaskGroup() as tasks:
+            ordinary = tasks.create_task(self._ordinary_jobs())
+            await self._service.run()
+            await end_tasks([ordinary])
+
+    async def _ordinary_jobs(self) -> None:
+        """Run arq's own loop, begun again whenever Redis breaks it."""
+        while True:
+            try:
+                await super().main()
+            except (RedisError, OSError) as error:
+                log.warning("arq.interrupted", extra={"why": str(error), "error": type(error).__name__})
+                await asyncio.sleep(1.0)
+
+    def handle_sig(self, signum: signal.Signals) -> None:
+        """Drain on the first signal; a second one does not wait."""
+        if self._service is None or self._service.draining:
+            super().handle_sig(signum)
+            return
+        self._service.drain()
+
+    async def close(self) -> None:
+        """Close as arq does; Redis may be away by then."""
+        if self._service is None:
+            await super().close()
+            return
+        try:
+            await super().close()
+        except (RedisError, OSError) as error:
+            log.warning("arq.close_failed", extra={"why": str(error)})
+        await self._bells.aclose()
