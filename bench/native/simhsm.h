@@ -1,0 +1,34 @@
+/* What the parts of the simulated HSM share. */
+#ifndef SIGMILL_SIMHSM_H
+#define SIGMILL_SIMHSM_H
+
+#include "pkcs11_min.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define NS_PER_S 1000000000LL
+
+#define FUNCTION_ID(name, parameters, arguments) FN_##name,
+enum function_id { PKCS11_FUNCTIONS(FUNCTION_ID, FUNCTION_ID) FN_C_SignLength, FN_COUNT };
+
+/* simhsm.c */
+extern CK_FUNCTION_LIST real; /* the real module's functions */
+int64_t now_ns(void);
+void sleep_until(int64_t deadline_ns);
+
+/* simhsm_faults.c: what the rules say of a call. Hangs, exits and crashes have happened when it returns. */
+struct verdict {
+    bool refused, corrupt;
+    CK_RV rv; /* where refused */
+};
+bool faults_open(const char *path);
+struct verdict judge(enum function_id function, const CK_BYTE *in, CK_ULONG n);
+
+/* simhsm_canned.c: sign operations that never reach the real module. */
+CK_RV canned_init(CK_S s, CK_O key);
+CK_RV canned_sign(CK_S s, CK_BYTE *out, CK_ULONG *m);
+void canned_forget_session(CK_S s);
+void canned_forget_all(void);
+
+#endif

@@ -1,0 +1,36 @@
+"""The scenarios by name; quick and full run them in this order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final
+
+from bench.scenarios import build, growth, latency, matrix, simulated, singles, tenancy, throughput
+from bench.session import Session
+from queueing.algorithms import KeyKind
+
+Scenario = Callable[[Session], None]
+
+SCENARIOS: Final[Mapping[str, Scenario]] = {
+    "rsa-3072": partial(throughput.rsa, kind=KeyKind.RSA_3072),
+    "rsa-4096": partial(throughput.rsa, kind=KeyKind.RSA_4096),
+    "rsa-2048": partial(throughput.rsa, kind=KeyKind.RSA_2048),
+    "p256": throughput.p256,
+    "p256-verified": throughput.p256_verified,
+    "singles": singles.singles,
+    "simulated": simulated.simulated,
+    "idle": latency.idle,
+    "claims": growth.claims,
+    "memory": growth.memory,
+    "build": build.build,
+    "open-loop": latency.open_loop,
+    "tenancy-rate": tenancy.rate,
+    "tenancy-noisy": tenancy.noisy_neighbour,
+    "tenancy-shares": tenancy.equal_shares,
+    "matrix": matrix.matrix,
+    "simulated-grid": simulated.simulated_grid,
+    "workers": growth.more_workers,
+}
+QUICK_ONES: Final = tuple(SCENARIOS)[:15]
+"""What evaluates a threshold, and two rows that a reader looks for first."""

@@ -1,0 +1,177 @@
+"""How costs grow with the backlog, the number of tenants and the number of workers; and what memory it takes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from bench.alternation import alternate
+from bench.backlog import Backlog, Step, fill
+from bench.flows import SigmillFlow, in_envelopes
+from bench.report import Growth, GrowthPoint, at_most, number
+from bench.session import Session
+from bench.stand import Stand
+from bench.stand_files import BenchTenant
+from queueing.algorithms import KeyKind
+from queueing.client_key import ClientKey
+from queueing.drafts import Draft, Sealer, Target
+from queueing.envelope import CURRENT_VERSION
+from queueing.jobs import JobHints, encode_job
+from workers.dev.recipe import AUDIENCE, CLIENT, KEY
+
+ROUNDS: Final = {"quick": 15, "full": 40}
+FEW: Final = 1_000
+MANY: Final = 1_000_000
+TENANTS_BACKLOG: Final = 100_000  # shared among the tenants
+TIMES: Final = 1.5
+WORKER_MIB: Final = 150.0
+LANE_MIB: Final = 60.0
+WATCH_S: Final = {"quick": 4.0, "full": 15.0}
+WORKERS: Final = (1, 2, 3, 4)
+
+
+def claims(session: Session) -> None:
+    """Redis CPU of claim and commit per job, in alternating rounds over servers of their own."""
+    wide = session.pace.wide
+    backlogs = (1_000, 10_000, 100_000, MANY) if wide else (FEW, MANY)
+    tenants = (1, 10, 100, 1_000) if wide else (1, 1_000)
+    cases = [(1, jobs) for jobs in backlogs] + [(count, TENANTS_BACKLOG) for count in tenants]
+    with contextlib.ExitStack() as stack:
+        places: dict[tuple[int, int], Backlog] = {}
+        for count, jobs in dict.fromkeys(cases):
+            name = f"r{count}-{jobs}"
+            place = Backlog(session.directory / name, tenants=count, jobs=jobs)
+            places[count, jobs] = stack.enter_context(place)
+        session.say(f"claims: {sum(jobs for _, jobs in places):,} jobs are in {len(places)} servers")
+        steps: dict[tuple[int, int], list[Step]] = {case: [] for case in places}
+        for _ in range(ROUNDS[session.pace.name]):
+            for case, place in places.items():
+                steps[case].append(place.step())
+    by_backlog = [(1, jobs) for jobs in backlogs]
+    by_tenants = [(count, TENANTS_BACKLOG) for count in tenants]
+    session.found.growth += _lines("backlog, jobs", "by backlog, one tenant", by_backlog, steps, axis=1)
+    session.found.growth += _lines("tenants", "by tenants, 100,000 jobs in all", by_tenants, steps, axis=0)
+    _compare(session, "backlog of 10^6 against 10^3", steps[1, MANY], steps[1, FEW])
+    _compare(session, "1,000 tenants against 1", steps[1_000, TENANTS_BACKLOG], steps[1, TENANTS_BACKLOG])
+
+
+def memory(session: Session) -> None:
+    """The worker's and the lanes' memory while a million jobs wait for them."""
+    tenant = BenchTenant(name="p256-off", kind=KeyKind.P256, verify_after_sign=False)
+    with session.stand([tenant]) as stand:
+        payload = _one_job(stand, tenant)
+        stand.redis.do(lambda redis: redis.config_set("maxmemory", "0"))
+        fill(stand.redis, tenant.name, MANY, payload)
+        session.say("memory: 1,000,000 jobs are queued")
+        deadline = time.monotonic() + WATCH_S[session.pace.name]
+        while time.monotonic() < deadline:
+            time.sleep(0.2)
+            stand.check()
+        (worker,) = stand.worker_pids
+        worker_mib = _peak_mib(worker)
+        lanes_mib = max(_peak_mib(pid) for pid in stand.lane_pids())
+    session.threshold(
+        at_most("worker memory (peak RSS) with 10^6 queued jobs", worker_mib, WORKER_MIB, unit="MiB")
+    )
+    session.threshold(at_most("lane memory (peak RSS), the largest", lanes_mib, LANE_MIB, unit="MiB"))
+
+
+def more_workers(session: Session) -> None:
+    """P-256, 256 to an envelope, with one to four workers on this machine."""
+    tenant = BenchTenant(name="p256-off", kind=KeyKind.P256, verify_after_sign=False)
+    rates, costs = [], []
+    for workers in WORKERS:
+        with (
+            session.stand([tenant], workers=workers) as stand,
+            SigmillFlow(stand, tenant.name, in_envelopes(256)) as flow,
+            session.ceiling(tenant.kind) as ceiling,
+        ):
+            pace = session.pace
+            (course,) = alternate(
+                {"": flow},
+                ceiling,
+                rounds=pace.rounds,
+                seconds=pace.seconds,
+                ceiling_seconds=pace.ceiling_seconds,
+            ).values()
+        row = session.row(f"{workers} workers", tenant.kind, 256, course, verified=False)
+        rates.append(GrowthPoint(x=workers, y=100 * (row.share_of_ceiling or 0.0)))
+        costs.append(GrowthPoint(x=workers, y=course.cpu.total))
+    note = "All workers share the two cores: more of them can bring no more signatures, only cost."
+    session.found.growth += [
+        Growth(
+            plot="Workers on one machine",
+            series="% of the ceiling",
+            x_label="workers",
+            y_label="% or us",
+            points=rates,
+            note=note,
+        ),
+        Growth(
+            plot="Workers on one machine",
+            series="CPU us/signature",
+            x_label="workers",
+            y_label="% or us",
+            points=costs,
+        ),
+    ]
+
+
+def _lines(
+    x_label: str,
+    title: str,
+    cases: list[tuple[int, int]],
+    steps: dict[tuple[int, int], list[Step]],
+    axis: int,
+) -> Iterator[Growth]:
+    for name in ("claim", "commit"):
+        points = [
+            GrowthPoint(
+                x=case[axis], y=statistics.median(getattr(step, f"{name}_us") for step in steps[case])
+            )
+            for case in cases
+        ]
+        yield Growth(
+            plot=f"Redis CPU per job, {title}",
+            series=name,
+            x_label=x_label,
+            y_label="us",
+            points=points,
+            note="64 jobs a claim, each with an envelope of one digest.",
+        )
+
+
+def _compare(session: Session, what: str, more: list[Step], less: list[Step]) -> None:
+    """The median of the ratios of each round."""
+    ratio = statistics.median(m.claim_us / one.claim_us for m, one in zip(more, less, strict=True))
+    costs = " against ".join(number(statistics.median(s.claim_us for s in each)) for each in (more, less))
+    session.threshold(at_most(f"claim cost per job, {what}", ratio, TIMES, unit="times", note=f"{costs} us"))
+
+
+def _one_job(stand: Stand, tenant: BenchTenant) -> bytes:
+    """A job as a stock producer could name it: one envelope of one digest, good for every id."""
+    key = ClientKey.from_file(stand.clients[tenant.name].verifying.parent / "client.key")
+    sealer = Sealer(
+        audience=AUDIENCE,
+        tenant=tenant.name,
+        client=CLIENT,
+        key=key,
+        ttl_ms=3_600_000,
+        reply_id="",
+        now_ms=lambda: time.time_ns() // 1_000_000,
+    )
+    target = Target(KEY, CURRENT_VERSION, tenant.algorithm)
+    sealed = sealer.seal(Draft.of(target, [os.urandom(32)], None)).sealed
+    return encode_job(sealed, JobHints(n=1, alg=str(tenant.algorithm)), time.time_ns() // 1_000_000)
+
+
+def _peak_mib(pid: int) -> float:
+    found = re.search(r"^VmHWM:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text("utf-8"), re.MULTILINE)
+    assert found is not None
+    return int(found.group(1)) / 1024
