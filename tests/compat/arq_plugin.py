@@ -1,0 +1,79 @@
+"""A pytest plugin for arq's own suite: put a worker class of ours in the place of ``arq.worker.Worker``.
+
+Loaded with ``-p`` before arq's tests are imported, so that their ``from arq.worker import Worker`` finds
+ours; ``create_worker`` and ``run_worker`` look the name up in their module and find it too. arq's conftest
+starts Redis in a container; its ``testcontainers`` module is replaced by one that points at the private
+redis-server of ``run_arq_suite``.
+
+This runs apart from our own tests (arq's tests are a package named ``tests``): import nothing of ours here
+but the worker.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from types import ModuleType
+from typing import Self
+
+import arq
+import arq.worker
+
+WORKER = os.environ["SIGMILL_COMPAT_WORKER"]  # module:Class, or "pass-through"
+REDIS_PORT = int(os.environ["SIGMILL_COMPAT_REDIS_PORT"])
+
+
+class PassThrough(arq.worker.Worker):
+    """Changes nothing: shows that the replacement itself is harmless."""
+
+
+class RedisContainer:
+    """What arq's conftest uses of ``testcontainers.redis.RedisContainer``; starts nothing."""
+
+    port = REDIS_PORT
+
+    def __init__(self, image: str) -> None:
+        self.image = image
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def get_container_host_ip(self) -> str:
+        """Where the private server listens."""
+        return "127.0.0.1"
+
+    def get_exposed_port(self, port: int) -> int:
+        """The same port inside and out."""
+        return port
+
+
+def _worker_class() -> type[arq.worker.Worker]:
+    if WORKER == "pass-through":
+        return PassThrough
+    module, _, name = WORKER.partition(":")
+    cls = getattr(importlib.import_module(module), name)
+    assert issubclass(cls, arq.worker.Worker)
+    return cls  # type: ignore[no-any-return]  # getattr; checked above
+
+
+def _replace() -> None:
+    cls = _worker_class()
+    arq.worker.Worker = cls  # type: ignore[misc]  # the point of this plugin
+    arq.Worker = cls  # type: ignore[misc]  # as above
+    package = ModuleType("testcontainers")
+    module = ModuleType("testcontainers.redis")
+    module.RedisContainer = RedisContainer  # type: ignore[attr-defined]  # a module made here
+    package.redis = module  # type: ignore[attr-defined]  # as above
+    sys.modules.update({"testcontainers": package, "testcontainers.redis": module})
+
+
+_replace()
+
+
+def pytest_report_header() -> str:
+    """Say whose worker is being tested."""
+    return f"arq {arq.VERSION}, worker {arq.worker.Worker.__module__}.{arq.worker.Worker.__qualname__}"

@@ -1,0 +1,113 @@
+"""Fixtures for every test: private redis-servers and SoftHSM token directories.
+
+``redis_server``          one server for the session, emptied before each test that asks for it
+``redis_server_factory``  servers of a test's own, to be stopped, killed, paused or configured by it
+``own_redis``             one of those, with the defaults
+``softhsm``               a token directory of the test's own
+``softhsm_session``       one for the session, for tests that only add tokens under labels of their own
+``shelf``                 tokens with keys, made once for the session, for tests that only sign with them
+``make_rig``              clusters of a test's own, whose workers, lanes and Redis it may stop, kill or starve
+``cluster``               Redis, worker and lanes for three tenants, for tests that leave them as they are
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.cluster import Cluster, start_cluster
+from tests.support.redis_process import RedisProcess
+from tests.support.rig import MakeRig, Rig
+from tests.support.softhsm import SoftHsm
+from tests.support.tokens import TokenShelf
+
+RedisFactory = Callable[..., RedisProcess]
+
+
+@pytest.fixture(scope="session")
+def _session_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
+    with RedisProcess(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_server(_session_redis: RedisProcess) -> RedisProcess:
+    """The session's server, running and empty. Leave it as it is: to stop or configure one, use the factory."""
+    _session_redis.start()
+    _session_redis.flush()
+    return _session_redis
+
+
+@pytest.fixture
+def redis_server_factory(tmp_path: Path) -> Iterator[RedisFactory]:
+    """Make a started server: ``factory(password=…, appendonly=…, settings={…})``; all end with the test."""
+    with contextlib.ExitStack() as stack:
+        made = 0
+
+        def make(
+            *, password: str | None = None, appendonly: bool = False, settings: dict[str, str] | None = None
+        ) -> RedisProcess:
+            nonlocal made
+            made += 1
+            directory = tmp_path / f"redis-{made}"
+            server = RedisProcess(directory, password=password, appendonly=appendonly, settings=settings)
+            return stack.enter_context(server)
+
+        yield make
+
+
+@pytest.fixture
+def own_redis(redis_server_factory: RedisFactory) -> RedisProcess:
+    """A server that the test may stop, kill or pause."""
+    return redis_server_factory()
+
+
+@pytest.fixture
+def softhsm(tmp_path: Path) -> SoftHsm:
+    """An empty SoftHSM of the test's own."""
+    return SoftHsm(tmp_path / "softhsm")
+
+
+@pytest.fixture(scope="session")
+def softhsm_session(tmp_path_factory: pytest.TempPathFactory) -> SoftHsm:
+    """A SoftHSM for the session: add tokens, change none that another test made."""
+    return SoftHsm(tmp_path_factory.mktemp("softhsm") / "softhsm")
+
+
+@pytest.fixture(scope="session")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> TokenShelf:
+    """Tokens with keys, by name; sign with them, and change none."""
+    return TokenShelf(tmp_path_factory.mktemp("shelf"))
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory, shelf: TokenShelf) -> Iterator[Cluster]:
+    """A running cluster; whatever a test writes into its Redis, it takes out again."""
+    folder = tmp_path_factory.mktemp("cluster")
+    with RedisProcess(folder / "redis", password="cluster-redis-password") as redis:
+        made = start_cluster(folder / "rig", redis, shelf)
+        try:
+            yield made
+        finally:
+            made.rig.__exit__()
+
+
+@pytest.fixture
+def make_rig(tmp_path: Path, shelf: TokenShelf) -> Iterator[MakeRig]:
+    """``make_rig(appendonly=…, redis=False, **settings of Rig)``; everything ends with the test."""
+    with contextlib.ExitStack() as stack:
+
+        def make(*, appendonly: bool = False, redis: bool = True, **settings: Any) -> Rig:
+            server = RedisProcess(tmp_path / "redis", password="rig-password", appendonly=appendonly)
+            stack.callback(server.close)
+            if redis:
+                server.start()
+            folder = settings.pop("directory", tmp_path / "rig")
+            rig = Rig(directory=folder, redis=server, shelf=shelf, **settings)
+            return stack.enter_context(rig)
+
+        yield make

@@ -1,0 +1,81 @@
+"""``sigmill bench`` as a command; what it measures is tested apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.machine import BusynessReading, describe
+from bench.publish import write_report
+from bench.report import CpuSplit, make_report, throughput_row
+from workers.cli.entry import main
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Path:
+    """The report of a run that had the rows that a plan needs."""
+    rows = [
+        throughput_row(
+            scenario=scenario,
+            algorithm="ECDSA_SHA_256",
+            key_kind="P256",
+            digests_per_job=64,
+            signatures_per_s=10_000.0,
+            module_ceiling_per_s=None,
+            cpu=CpuSplit(client=4.0, redis=2.0, worker=3.0, lane=30.0),
+        )
+        for scenario in ("end to end", "simulated HSM, 1 ms in C_Sign, 64 sessions")
+    ]
+    made = make_report(
+        mode="quick",
+        started_at="2026-11-23T12:00:00+00:00",
+        seconds=1.0,
+        machine=describe(),
+        busyness=BusynessReading(seconds=1.0, own_share=1.0, other_share=0.0, steal_share=0.0),
+        thresholds=[],
+        headline="",
+        rows=rows,
+    )
+    return write_report(made, tmp_path)[0]
+
+
+def plan(report: Path, *more: str) -> int:
+    return main(["bench", "plan", "--per-day", "500e6", "--report", str(report), *more])
+
+
+def test_a_plan_is_printed(report: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """HSMs, cores and shards, from the report's costs and a published rate."""
+    assert plan(report, "--algorithm", "ECDSA_SHA_256", "--hsm", "azure-managed-hsm") == 0
+    said = capsys.readouterr().out
+    assert "HSMs: 77 x azure-managed-hsm" in said
+    assert "Redis shards: 1" in said
+
+
+@pytest.mark.parametrize(
+    "arguments,said",
+    [
+        (("--algorithm", "RSASSA_PKCS1_V1_5_SHA_256"), "does not tell the key's size"),
+        (("--algorithm", "P256", "--hsm", "abacus"), "abacus is not in the table"),
+        (("--algorithm", "ED25519"), "give one with"),
+    ],
+)
+def test_what_cannot_be_planned_is_said(
+    report: Path, arguments: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A usage error, with the way out."""
+    assert plan(report, *arguments) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_plan_needs_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Costs are measured, never assumed."""
+    assert plan(tmp_path / "none.json", "--algorithm", "P256") == 2
+    assert "sigmill bench quick" in capsys.readouterr().err
+
+
+def test_scenarios_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a name, and after a wrong one."""
+    assert main(["bench", "scenario"]) == 0
+    assert main(["bench", "scenario", "no-such"]) == 2
+    assert capsys.readouterr().err.count("p256-verified") == 2

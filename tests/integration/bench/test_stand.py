@@ -1,0 +1,151 @@
+"""A stand, its loads and the baseline: small, but the real thing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.arq_flow import ArqFlow
+from bench.backlog import Backlog
+from bench.flows import SigmillFlow, coalesced, in_envelopes, load_process
+from bench.keyring import Keyring
+from bench.load_messages import Arrivals, Burst, Coalesced, Endless, Order, Paced, Rest
+from bench.load_process import LoadFailed, LoadProcess
+from bench.session import QUICK, Session
+from bench.stand import Stand
+from bench.stand_files import BenchTenant, SimTimes
+from queueing.algorithms import KeyKind
+
+TRUSTED = BenchTenant(name="trusted", kind=KeyKind.P256, verify_after_sign=False)
+SIMULATED = BenchTenant(
+    name="simulated",
+    kind=KeyKind.P256,
+    verify_after_sign=False,
+    sessions=8,
+    lanes=1,
+    simulated=SimTimes(sign_us=2000),
+)
+
+
+@pytest.fixture(scope="module")
+def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    """Two tenants: SoftHSM, and a device of 8 sessions that takes 2 ms."""
+    place = tmp_path_factory.mktemp("s")
+    with Stand(place / "s", Keyring(place / "t"), [TRUSTED, SIMULATED]) as running:
+        yield running
+
+
+def jobs_done(stand: Stand) -> float:
+    found = re.findall(r'^sigmill_jobs_total\{.*tenant="trusted".*\} (\S+)$', stand.metrics(), re.MULTILINE)
+    return sum(map(float, found))
+
+
+def test_a_round_tells_signatures_time_cpu_and_round_trips(stand: Stand) -> None:
+    """Every group of processes has used CPU, and there are fewer round trips than signatures."""
+    with SigmillFlow(stand, TRUSTED.name, in_envelopes(64)) as flow:
+        measured = flow.round(0.5)
+    assert measured.signatures % 64 == 0
+    assert measured.per_s == measured.signatures / measured.seconds
+    assert set(measured.cpu_s) == {"client", "redis", "worker", "lane"}
+    assert measured.cpu_s["lane"] > 0
+    assert 0 < measured.round_trips < measured.signatures
+
+
+@pytest.mark.parametrize("size", [1, 16, 256])
+def test_envelopes_have_the_size_that_was_ordered(stand: Stand, size: int) -> None:
+    """The row of a size would otherwise tell of another."""
+    with load_process(stand, TRUSTED) as load:
+        before = jobs_done(stand)
+        load.order(Burst(digests=512, size=size))
+        done = load.answer()
+    assert (done.signatures, done.failures) == (512, {})
+    assert jobs_done(stand) - before == 512 // size
+
+
+@pytest.mark.parametrize(
+    "order,signatures",
+    [
+        (Coalesced(digests=300, callers=100), 300),
+        (Paced(digests=5, pause_s=0.001), 5),
+        (Burst(digests=64, size=64, verify=True), 64),
+        (Burst(digests=64, size=1, clients=4), 64),
+    ],
+)
+def test_loads_do_what_they_are_ordered(stand: Stand, order: Order, signatures: int) -> None:
+    """Each kind of load signs as many digests as it was told."""
+    with load_process(stand, TRUSTED) as load:
+        load.order(order)
+        done = load.answer()
+    assert (done.signatures, done.failures) == (signatures, {})
+    assert done.seconds > 0
+
+
+def test_an_open_loop_keeps_its_schedule(stand: Stand) -> None:
+    """About as many requests as rate and time say, each with a latency."""
+    with load_process(stand, TRUSTED) as load:
+        load.order(Arrivals(requests_per_s=100.0, seconds=0.5, size=4, seed=1))
+        done = load.answer()
+    assert done.open_loop is not None
+    assert done.open_loop.failed == 0
+    assert 20 < done.open_loop.latency.count < 90
+    assert done.signatures == 4 * done.open_loop.latency.count
+
+
+def test_a_flood_ends_when_told(stand: Stand) -> None:
+    """Endless load is answered at once and ends with the next order."""
+    with load_process(stand, TRUSTED) as load:
+        answers = []
+        for order in (Endless(size=16), Rest(), Burst(digests=16, size=16)):
+            load.order(order)
+            answers.append(load.answer())
+    assert [done.signatures for done in answers] == [0, 0, 16]
+
+
+def test_a_simulated_device_bounds_the_rate(stand: Stand) -> None:
+    """8 sessions of 2 ms sign 4,000 a second at most."""
+    with SigmillFlow(stand, SIMULATED.name, in_envelopes(64)) as flow:
+        assert 500 < flow.round(0.5).per_s < 4_100
+
+
+def test_coalescing_callers_are_a_flow_too(stand: Stand) -> None:
+    """Far fewer round trips than signatures: calls share envelopes."""
+    with SigmillFlow(stand, TRUSTED.name, coalesced(500)) as flow:
+        measured = flow.round(0.5)
+    assert measured.round_trips < measured.signatures / 4
+
+
+def test_stock_arq_signs_the_same_way(stand: Stand) -> None:
+    """The baseline runs beside, on the same Redis and module."""
+    with ArqFlow(stand, stand.keyring[KeyKind.P256]) as flow:
+        measured = flow.round(0.3)
+    assert measured.signatures > 10
+    assert set(measured.cpu_s) == {"client", "redis", "worker"}
+
+
+def test_a_load_that_dies_says_why(tmp_path: Path) -> None:
+    """The message has the end of its log."""
+    with pytest.raises(LoadFailed, match="usage"), LoadProcess(["-m", "bench.load"], tmp_path / "log"):
+        pass
+
+
+def test_a_backlog_stays_as_full_as_it_was(tmp_path: Path) -> None:
+    """What a step commits it queues again, and both halves of it cost something."""
+    with Backlog(tmp_path / "r", tenants=2, jobs=2_000) as backlog:
+        steps = [backlog.step() for _ in range(3)]
+        assert backlog.waiting() == 2_000
+    assert all(step.claim_us > 0 and step.commit_us > 0 for step in steps)
+
+
+def test_a_session_finds_the_best_drives_once(tmp_path: Path) -> None:
+    """The second look at the same kind of key opens only what the first one kept."""
+    session = Session(tmp_path, QUICK)
+    with session.ceiling(KeyKind.P256, seconds=0.05) as first:
+        kept = set(first.drives)
+    with session.ceiling(KeyKind.P256, seconds=0.05) as second:
+        assert set(second.drives) == kept
+        second.round(0.05)
+        assert len(second.best_rates(1)) == 1
+    assert len(kept) == 2

@@ -1,0 +1,208 @@
+"""A lane that the host starts, as another user: it takes the worker's uid and nobody else, over a unix socket."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from queueing import Signature
+from queueing.algorithms import KeyKind
+from tests.support.farm import digests
+from tests.support.rig import MakeRig, Rig, until, until_async
+from tests.support.tokens import new_token
+from tests.support.tools import tool
+from workers.dev.recipe import DevTenant
+
+CONNECT = """
+import socket, sys
+with socket.socket(socket.AF_UNIX) as connection:
+    connection.settimeout(10)
+    connection.connect(sys.argv[1])
+    try:
+        print(len(connection.recv(100)))
+    except ConnectionResetError:
+        print(0)
+"""
+
+
+@pytest.fixture
+def as_nobody() -> list[str]:
+    """The words before a command that make it nobody's; it can still read the interpreter, wherever that is."""
+    if os.getuid() != 0:
+        pytest.skip("only root can start a process of another user")
+    entry = pwd.getpwnam("nobody")
+    plain = [tool("setpriv"), "--reuid", str(entry.pw_uid), "--regid", str(entry.pw_gid), "--clear-groups"]
+    reading = [*plain, "--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search"]
+    for words in (plain, reading):
+        tried = subprocess.run(
+            [*words, sys.executable, "-c", "import workers.lanes.host, workers.cli.lane"],
+            check=False,
+            capture_output=True,
+            timeout=20,
+        )
+        if tried.returncode == 0:
+            return words
+    pytest.skip("another user cannot run this interpreter, and CAP_DAC_READ_SEARCH is not ours to give")
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A short folder that other users may enter: pytest's own are closed to them."""
+    folder = Path(tempfile.mkdtemp(prefix="sigmill-host-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+class HostLane:
+    """``sigmill lane`` as an init system would run it: started again whenever it ends."""
+
+    def __init__(self, config: Path, before: Sequence[str] = ()) -> None:
+        command = [sys.executable, "-I", "-m", "workers.cli", "lane", "--config", str(config)]
+        command += ["--token", "acme", "--tenant", "acme"]
+        self._command = [*before, *command]
+        self.log = config.with_suffix(".lane.log")
+        self.process = self.start()
+
+    def start(self) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(self._command, stdout=log, stderr=log, env={"PATH": os.defpath})
+        return self.process
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def host_rig(make_rig: MakeRig, folder: Path, worker_uid: int) -> Rig:
+    """acme's lane is the host's, behind a socket; the worker has no PIN file of acme's at all."""
+    rig = make_rig(
+        directory=folder / "rig", token={"acme": f'socket = "lane.sock"\nworker_uid = {worker_uid}'}
+    )
+    rig.directory.chmod(0o755)
+    own = new_token(folder / "hsm", "acme", {"acme.release.v1": KeyKind.P256})
+    rig.tokens["acme"] = own
+    rig.keys.clear()
+    shutil.rmtree(rig.directory / "clients")
+    rig._write_tenant(DevTenant(name="acme", kind=KeyKind.P256))
+    return rig
+
+
+def lane_config(rig: Rig, folder: Path) -> Path:
+    """The lane's own configuration: the same tokens and tenants, a state directory of its own."""
+    text = rig.config().read_text().replace('state_dir = "state-1"', f'state_dir = "{folder}/lane-state"')
+    file = rig.directory / "lane.toml"
+    file.write_text(text)
+    return file
+
+
+def listening(rig: Rig) -> bool:
+    return (rig.directory / "lane.sock").exists()
+
+
+async def test_a_host_lane_signs_for_the_worker_and_is_replaced_when_it_ends(
+    make_rig: MakeRig, open_folder: Path
+) -> None:
+    """The worker connects when it has work, and again after the host has started the lane anew."""
+    rig = host_rig(make_rig, open_folder, os.getuid())
+    lane = HostLane(rig.config())
+    try:
+        until(lambda: listening(rig), "the lane listens")
+        worker = rig.start_worker()
+        async with rig.client() as client:
+            first = [o async for o in client.sign_many("release", digests(100), timeout_s=20)]
+            assert "acme" not in worker.lanes(), "the worker started one of its own"
+            lane.stop()
+            job = await client.submit("release", digests(100, salt="again"))
+            await until_async(
+                lambda: worker.metric("sigmill_lane_restarts_total", token="acme") >= 1, "it is missed"
+            )
+            lane.start()
+            second = await client.wait(job, timeout_s=40)
+        assert [type(outcome) for outcome in [*first, *second]] == [Signature] * 200
+        worker.child.stop(20)
+        assert lane.process.wait(10) == 0, "it ends with its worker"
+    finally:
+        lane.stop()
+
+
+async def test_a_host_lane_runs_as_a_user_whose_pin_the_worker_cannot_read(
+    make_rig: MakeRig, open_folder: Path, as_nobody: list[str]
+) -> None:
+    """The lane is nobody's, the worker's uid may connect; any other is hung up on and learns nothing."""
+    rig = host_rig(make_rig, open_folder, os.getuid())
+    nobody = pwd.getpwnam("nobody")
+    for path in [open_folder / "hsm", *(open_folder / "hsm").rglob("*")]:
+        os.chown(path, nobody.pw_uid, nobody.pw_gid)
+    state = open_folder / "lane-state"
+    state.mkdir(mode=0o700)
+    os.chown(state, nobody.pw_uid, nobody.pw_gid)
+    config = lane_config(rig, open_folder)
+    rig.directory.chmod(0o777)
+    lane = HostLane(config, as_nobody)
+    try:
+        until(lambda: listening(rig), "the lane listens")
+        answer = subprocess.run(
+            [*as_nobody, sys.executable, "-c", CONNECT, str(rig.directory / "lane.sock")],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=20,
+        )
+        assert answer.stdout == "0\n", "it said something to a stranger"
+        assert "lane.stranger" in lane.log.read_text()
+        rig.start_worker()
+        async with rig.client() as client:
+            outcomes = [o async for o in client.sign_many("release", digests(100), timeout_s=20)]
+        assert [type(outcome) for outcome in outcomes] == [Signature] * 100
+    finally:
+        lane.stop()
+
+
+async def test_a_lane_that_could_not_remember_a_refused_pin_does_not_log_in(
+    make_rig: MakeRig, open_folder: Path, as_nobody: list[str]
+) -> None:
+    """Started again and again by its host, it would lock the token; so it says what is wrong and ends."""
+    rig = host_rig(make_rig, open_folder, os.getuid())
+    nobody = pwd.getpwnam("nobody")
+    for path in [open_folder / "hsm", *(open_folder / "hsm").rglob("*")]:
+        os.chown(path, nobody.pw_uid, nobody.pw_gid)
+    rig.state_dir().mkdir(mode=0o700)
+    rig.directory.chmod(0o777)
+    lane = HostLane(rig.config(), as_nobody)
+    try:
+        until(lambda: listening(rig), "the lane listens")
+        worker = rig.start_worker()
+        async with rig.client() as client:
+            await client.submit("release", digests(10))
+            await until_async(
+                lambda: worker.metric("sigmill_token_circuit_open", token="acme") > 0, "the circuit opens"
+            )
+        assert "PIN_MEMORY_UNUSABLE" in lane.log.read_text()
+    finally:
+        lane.stop()
+
+
+def test_strangers_do_not_wear_the_lane_out(make_rig: MakeRig, open_folder: Path) -> None:
+    """However many come, each is hung up on, and the lane goes on waiting for its worker."""
+    rig = host_rig(make_rig, open_folder, os.getuid() + 1)
+    lane = HostLane(rig.config())
+    try:
+        until(lambda: listening(rig), "the lane listens")
+        for _ in range(8):  # more than the backlog
+            with socket.socket(socket.AF_UNIX) as stranger:
+                stranger.settimeout(10)
+                stranger.connect(str(rig.directory / "lane.sock"))
+                assert stranger.recv(1) == b""
+        assert lane.process.poll() is None
+    finally:
+        lane.stop()

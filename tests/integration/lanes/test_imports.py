@@ -1,0 +1,13 @@
+"""What the process with the PIN loads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+
+def test_a_lane_loads_no_redis_client_and_no_queue() -> None:
+    """Less code beside the PIN, and less memory: the lane speaks frames only."""
+    code = "import sys, workers.lanes.lane; print([m for m in ('redis', 'arq', 'prometheus_client') if m in sys.modules])"
+    said = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[]"

@@ -1,0 +1,125 @@
+"""A PIN that a token refused is tried once: by no lane, no restart, until it or the operator changes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bench.simhsm import read_log, write_rules
+from queueing import Signature
+from queueing.algorithms import KeyKind
+from tests.support.cluster import behind_simhsm
+from tests.support.farm import digests
+from tests.support.rig import MakeRig, Rig, WorkerProcess, until_async
+from workers.config.settings import PinLogin, TokenSettings
+from workers.lanes.refused_pins import RefusedPins
+
+REFUSED_TO_START = "PIN_REFUSED_BEFORE"
+
+
+def own_pin_file(rig: Rig, pin: str) -> Path:
+    """A PIN file of acme's that the test may change; the shelf's stays as it is."""
+    file = rig.directory / "acme.pin"
+    file.touch(mode=0o600)
+    file.write_text(f"{pin}\n")
+    behind = behind_simhsm(rig.directory)
+
+    def wrap(settings: TokenSettings) -> TokenSettings:
+        if settings.select.label == "acme":
+            settings = msgspec.structs.replace(settings, login=PinLogin(pin_file=str(file)))
+        return behind(settings)
+
+    rig.wrap = wrap
+    return file
+
+
+async def refused(worker: WorkerProcess) -> None:
+    await until_async(lambda: worker.metric("sigmill_token_circuit_open", token="acme") == 2, "it is refused")
+
+
+async def test_a_refused_pin_is_tried_once_over_restarts(make_rig: MakeRig) -> None:
+    """The device would take it the second time: that nothing is ever signed shows that it was not tried."""
+    rig = make_rig()
+    own_pin_file(rig, rig.tokens["acme"].pin)
+    write_rules(rig.directory / "acme.faults", ["C_Login rv=0xa0 once"])  # CKR_PIN_INCORRECT
+    async with rig.client() as client:
+        first = rig.start_worker()
+        job = await client.submit("release", digests(10))
+        await refused(first)
+        assert REFUSED_TO_START not in first.log()
+        await asyncio.sleep(1.0)  # longer than a circuit is open
+        assert first.child.stop(20) == 0
+        second = rig.start_worker()
+        await until_async(lambda: REFUSED_TO_START in second.log(), "it is not tried again")
+        await refused(second)
+        assert not read_log(rig.directory / "acme.simhsm.log")
+        memory = RefusedPins(rig.state_dir())
+        assert memory.is_marked("acme")
+        stored = (rig.state_dir() / "refused-pins" / "acme").read_bytes()
+        assert rig.tokens["acme"].pin.encode() not in stored
+        assert memory.forget("acme")  # the operator: `sigmill tokens resume acme`
+        outcomes = await client.wait(job, timeout_s=20)
+    assert [type(outcome) for outcome in outcomes] == [Signature] * 10
+
+
+async def test_a_wrong_pin_is_replaced_in_its_file(make_rig: MakeRig) -> None:
+    """The real module refuses it; when the file has the right one, the lane starts by itself. No log has either."""
+    rig = make_rig()
+    wrong = "925144890321"
+    file = own_pin_file(rig, wrong)
+    worker = rig.start_worker()
+    async with rig.client() as client:
+        job = await client.submit("release", digests(10))
+        await refused(worker)
+        assert worker.ready is False
+        await asyncio.sleep(1.2)
+        assert worker.log().count("CKR_PIN_INCORRECT") >= 1
+        right = rig.tokens["acme"].pin
+        file.write_text(f"{right}\n")
+        outcomes = await client.wait(job, timeout_s=20)
+    assert [type(outcome) for outcome in outcomes] == [Signature] * 10
+    for pin in (wrong, right):
+        assert pin not in worker.log()
+    assert worker.metric("sigmill_token_circuit_open", token="acme") == 0
+
+
+async def test_one_tenants_wrong_pin_is_nobody_elses(make_rig: MakeRig) -> None:
+    """Another tenant's jobs are signed meanwhile."""
+    rig = make_rig(tenants={"acme": KeyKind.P256, "globex": KeyKind.P256})
+    own_pin_file(rig, "000000000000")
+    worker = rig.start_worker()
+    async with rig.client("acme") as unlucky, rig.client("globex") as client:
+        await unlucky.submit("release", digests(10))
+        await refused(worker)
+        signature = await client.sign("release", os.urandom(32), timeout_s=20)
+    assert signature.verified
+    assert worker.ready
+
+
+@pytest.mark.parametrize("mode", [0o644, None], ids=["open-to-others", "missing"])
+async def test_a_pin_file_that_may_not_be_read_is_a_mistake_with_a_remedy(
+    make_rig: MakeRig, mode: int | None
+) -> None:
+    """No login is tried; the log says which file and what to do, and mending it is enough."""
+    rig = make_rig()
+    pin = rig.tokens["acme"].pin
+    file = own_pin_file(rig, pin)
+    if mode is None:
+        file.unlink()
+    else:
+        file.chmod(mode)
+    worker = rig.start_worker()
+    async with rig.client() as client:
+        job = await client.submit("release", digests(10))
+        await until_async(lambda: worker.events("lane.config") > 0, "the mistake is in the log")
+        assert str(file) in worker.log()
+        assert "Traceback" not in worker.log()
+        file.touch(mode=0o600)
+        file.write_text(f"{pin}\n")
+        file.chmod(0o600)
+        outcomes = await client.wait(job, timeout_s=30)
+    assert [type(outcome) for outcome in outcomes] == [Signature] * 10

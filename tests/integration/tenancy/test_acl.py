@@ -1,0 +1,177 @@
+"""The Redis users that `sigmill tenants acl` makes: enough for their role, and nothing beside it. On a real Redis."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+from redis.asyncio import Redis
+from redis.exceptions import NoPermissionError
+
+from queueing import Signature, SigningClient, keyspace
+from queueing.algorithms import KeyKind
+from queueing.connection import connect
+from queueing.redis_config import RedisConfig
+from queueing.scripts import Script, digest_of
+from tests.support.farm import digests
+from tests.support.operator import make_user, sigmill
+from tests.support.rig import MakeRig, Rig, until
+
+TWO = {"acme": KeyKind.P256, "globex": KeyKind.P256}
+
+
+@dataclass(slots=True)
+class Site:
+    """A running rig, the Redis settings of acme's own user, and a connection as that user."""
+
+    rig: Rig
+    acme: RedisConfig
+    redis: Redis
+
+    def client(self) -> SigningClient:
+        config = replace(self.rig.client_config("acme"), redis=self.acme)
+        return SigningClient(config, self.rig.keys["acme"])
+
+
+async def send(redis: Redis, *words: str) -> Any:
+    """Any command, as it is."""
+    return await redis.execute_command(*words)  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture
+async def site(make_rig: MakeRig) -> AsyncIterator[Site]:
+    rig = make_rig(tenants=TWO)
+    rig.start_worker()
+    acme = make_user(rig, "--tenant", "acme")
+    redis = connect(acme)
+    yield Site(rig, acme, redis)
+    await redis.aclose()
+
+
+async def test_a_client_works_fully_as_its_tenants_user(site: Site) -> None:
+    """Submit, push, look-ups, directory, a repeat, a conflict: nothing that the client does is missing."""
+    async with site.client() as client:
+        assert isinstance(await client.sign("release", os.urandom(32), timeout_s=20), Signature)
+        many = [o async for o in client.sign_many("release", digests(300), timeout_s=20)]
+        assert all(isinstance(o, Signature) for o in many)
+        job = await client.submit("release", digests(5), request_id="one")
+        assert all(isinstance(o, Signature) for o in await client.wait(job, timeout_s=20))
+    async with site.client() as again:
+        repeat = await again.submit("release", digests(5), request_id="one")
+        assert all(isinstance(o, Signature) for o in await again.wait(repeat.job_ids[0], timeout_s=20))
+        assert all(isinstance(o, Signature) for o in await again.wait(repeat, timeout_s=20))
+    admin = site.rig.connect()
+    entries: list[dict[str, Any]] = await admin.acl_log()
+    denied = {str(entry["object"]) for entry in entries if entry["username"] == "tenant-acme"}
+    await admin.aclose()
+    assert denied <= {"client|setinfo", "client"}, "what the client library asks for is allowed"
+
+
+NAMES_OF_OTHERS = [
+    keyspace.queue("globex"),
+    keyspace.directory("globex"),
+    keyspace.reply_prefix("globex") + "0" * 32,
+    keyspace.job("{globex}" + "0" * 32),
+    keyspace.result("{globex}" + "0" * 32),
+    keyspace.ORDERS,
+    "arq:queue",
+    "anything",
+]
+
+
+@pytest.mark.parametrize("key", NAMES_OF_OTHERS)
+@pytest.mark.parametrize("command", ["GET", "DEL", "EXISTS", "XREAD"])
+async def test_it_reaches_no_key_of_anybody_else(site: Site, key: str, command: str) -> None:
+    """Neither to read nor to write, nor to see whether it is there."""
+    words = ["STREAMS", key, "0"] if command == "XREAD" else [key]
+    with pytest.raises(NoPermissionError):
+        await send(site.redis, command, *words)
+
+
+OWN_BUT_NOT_TO_WRITE = [keyspace.directory, keyspace.caps, keyspace.limiter, keyspace.fence]
+
+
+async def test_it_writes_nothing_that_the_workers_decide(site: Site) -> None:
+    """Its directory, caps, rate limiter, fence and leases are not its own to change."""
+    keys = [key("acme") for key in OWN_BUT_NOT_TO_WRITE] + [keyspace.IN_PROGRESS_PREFIX + "{acme}" + "0" * 32]
+    for key in keys:
+        for words in (("SET", key, "1"), ("DEL", key)):
+            with pytest.raises(NoPermissionError):
+                await send(site.redis, *words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("EVAL", "return 1", "0"),
+        ("SCRIPT", "LOAD", "return 1"),
+        ("SCRIPT", "FLUSH"),
+        ("EVALSHA", digest_of(Script.CLAIM), "0"),
+        ("EVALSHA", digest_of(Script.COMMIT), "0"),
+        ("KEYS", "*"),
+        ("SCAN", "0"),
+        ("FLUSHALL",),
+        ("CONFIG", "GET", "*"),
+        ("ACL", "LIST"),
+        ("MONITOR",),
+        ("INFO",),
+        ("PUBLISH", keyspace.doorbell("globex"), "x"),
+        ("PUBLISH", keyspace.ORDERS_BELL, "x"),
+        ("SUBSCRIBE", keyspace.doorbell("acme")),
+        ("PSUBSCRIBE", "*"),
+        ("CLIENT", "LIST"),
+        ("SHUTDOWN",),
+    ],
+    ids=lambda words: "-".join(words)[:24],
+)
+async def test_it_runs_no_other_command_or_script(site: Site, words: tuple[str, ...]) -> None:
+    """The submit script by its digest, and the few commands of the client."""
+    with pytest.raises(NoPermissionError):
+        await send(site.redis, *words)
+
+
+async def test_a_worker_works_as_the_workers_user(make_rig: MakeRig) -> None:
+    """Claims, commits, directories, orders and arq's own loop; it may not look round or change the server."""
+    rig = make_rig()
+    rig.config()
+    redis = make_user(rig, "--worker")
+    rig.redis_user = redis
+    worker = rig.start_worker()
+    async with rig.client() as client:
+        assert isinstance(await client.sign("release", os.urandom(32), timeout_s=20), Signature)
+    until(
+        lambda: worker.metric("sigmill_directories_published_total", outcome="published") >= 1, "it publishes"
+    )
+    admin = rig.connect()
+    entries: list[dict[str, Any]] = await admin.acl_log()
+    denied = [str(e["object"]) for e in entries if e["username"] == "worker"]
+    await admin.aclose()
+    assert denied == []
+    assert worker.metric("sigmill_redis_errors_total") == 0
+    assert "arq.interrupted" not in worker.log()
+    own = connect(redis)
+    for words in (
+        ("FLUSHALL",),
+        ("CONFIG", "GET", "*"),
+        ("KEYS", "*"),
+        ("EVAL", "return 1", "0"),
+        ("GET", "x"),
+    ):
+        with pytest.raises(NoPermissionError):
+            await send(own, *words)
+    await own.aclose()
+
+
+def test_the_line_is_what_an_acl_file_takes(make_rig: MakeRig, tmp_path: Path) -> None:
+    """Printed without --apply, the password as its hash only; a tenant that is not there is a mistake."""
+    rig = make_rig()
+    config = str(rig.config())
+    done = sigmill("tenants", "acl", "--config", config, "--tenant", "acme")
+    assert done.stdout.startswith("user tenant-acme reset on ~sigmill:{acme}:queue ")
+    assert sigmill("tenants", "acl", "--config", config, "--tenant", "nobody").returncode == 2
+    assert sigmill("tenants", "acl", "--config", config).returncode == 2

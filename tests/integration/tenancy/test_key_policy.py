@@ -1,0 +1,86 @@
+"""The rules of a key hold on the whole way: who, when and how much."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from datetime import UTC, datetime
+
+import pytest
+
+from queueing import Signature
+from queueing.client_key import ClientKey
+from queueing.errors import SigningError
+from tests.support.farm import digests
+from tests.support.forging import Forger, enqueue, outcome_of, payload
+from tests.support.operator import edit, reload
+from tests.support.rig import MakeRig, client_block
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+async def test_a_key_signs_for_the_clients_it_lists(make_rig: MakeRig) -> None:
+    """Another client of the same tenant is told the rule, and nothing is signed for it."""
+    other = ClientKey.generate()
+    rig = make_rig(more={"acme": client_block("other", other)})
+    edit(rig.tenant_file("acme"), 'clients = ["*"]', 'clients = ["build-1"]')
+    rig.start_worker()
+    redis = rig.connect()
+    job = await enqueue(redis, "acme", payload(Forger(key=other).seal(client="other")))
+    outcome = await outcome_of(redis, job)
+    await redis.aclose()
+    assert isinstance(outcome, SigningError)
+    assert (outcome.reason, "rule `clients`" in outcome.message) == ("policy.denied", True)
+    async with rig.client() as client:
+        assert isinstance(await client.sign("release", os.urandom(32), timeout_s=20), Signature)
+
+
+async def test_a_key_signs_in_its_windows(make_rig: MakeRig) -> None:
+    """Outside them it is denied, with the window in the message; inside it signs."""
+    rig = make_rig()
+    today = DAYS[datetime.now(UTC).weekday()]
+    far = DAYS[(DAYS.index(today) + 3) % 7]
+    edit(rig.tenant_file("acme"), 'clients = ["*"]', f'clients = ["*"]\nwindows = [{{ days = ["{far}"] }}]')
+    rig.start_worker()
+    async with rig.client() as client:
+        with pytest.raises(SigningError) as caught:
+            await client.sign("release", os.urandom(32), timeout_s=20)
+        assert (caught.value.reason, far in caught.value.message) == ("policy.denied", True)
+        near = f'days = ["{today}", "{DAYS[(DAYS.index(today) + 1) % 7]}"]'  # midnight may pass
+        edit(rig.tenant_file("acme"), f'days = ["{far}"]', near)
+        reload(rig.directory / "sigmill-1.toml")
+        assert isinstance(await client.sign("release", os.urandom(32), timeout_s=20), Signature)
+
+
+async def test_a_budget_holds_over_workers_and_counts_what_was_signed(make_rig: MakeRig) -> None:
+    """Refused digests cost nothing; what is over says when to come back; a counter of a foreign type begins anew."""
+    rig = make_rig()
+    edit(rig.tenant_file("acme"), 'clients = ["*"]', 'clients = ["*"]\nbudget = { digests = 200 }')
+    rig.start_worker()
+    rig.start_worker(2)
+    redis = rig.connect()
+    forger = Forger(key=rig.keys["acme"])
+    stranger = Forger(key=ClientKey.generate())
+    for _ in range(5):
+        await outcome_of(
+            redis, await enqueue(redis, "acme", payload(stranger.seal(digests=tuple(digests(40)))))
+        )
+    await asyncio.sleep(1.0)
+    jobs = [
+        await enqueue(redis, "acme", payload(forger.seal(digests=tuple(digests(20, salt=str(i))))))
+        for i in range(15)
+    ]
+    outcomes = [await outcome_of(redis, job) for job in jobs]
+    over = [o for o in outcomes if isinstance(o, SigningError)]
+    assert len(over) == 5
+    assert {o.reason for o in over} == {"limit.budget"}
+    assert all("rule `budget`" in o.message and 0 < (o.retry_after_s or 0) <= 86_400 for o in over)
+    (counter,) = await redis.keys("sigmill:{acme}:spent:*")
+    await asyncio.sleep(1.2)
+    assert await redis.get(counter) == b"200"
+    assert 86_400 < await redis.ttl(counter) <= 2 * 86_400
+    await redis.delete(counter)
+    await redis.rpush(counter, "x")  # type: ignore[misc]
+    job = await enqueue(redis, "acme", payload(forger.seal()))
+    assert not isinstance(await outcome_of(redis, job), SigningError)
+    await redis.aclose()

@@ -1,0 +1,79 @@
+"""5,000 tenants configured, a few active: start, memory, idle load, metrics and reloads stay bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+from queueing import Signature
+from queueing.algorithms import KeyKind
+from tests.support.config_files import p256_key, tenant_text
+from tests.support.operator import edit, reload
+from tests.support.rig import MakeRig, Rig, until
+
+IDLE = 5000
+ACTIVE = {"acme": KeyKind.P256, "globex": KeyKind.P256}
+
+
+def add_idle_tenants(rig: Rig) -> None:
+    """Each with a token of its own that is not there: nobody looks until somebody signs."""
+    rig.service += "".join(
+        f'[tokens.t{i}]\nmodule = "/nowhere.so"\nselect = {{ label = "t{i}" }}\nlogin = "none"\n'
+        for i in range(IDLE)
+    )
+    for i in range(IDLE):
+        rig.tenant_file(f"t{i}").write_text(tenant_text(f"t{i}", p256_key(1000 + i)))
+
+
+def rss_mb(pid: int) -> float:
+    (line,) = [x for x in Path(f"/proc/{pid}/status").read_text().splitlines() if x.startswith("VmRSS")]
+    return int(line.split()[1]) / 1024
+
+
+async def scripts_run(rig: Rig) -> int:
+    redis = rig.connect()
+    stats = await redis.info("commandstats")
+    await redis.aclose()
+    return int(stats.get("cmdstat_evalsha", {}).get("calls", 0))
+
+
+async def test_thousands_of_idle_tenants_cost_little(make_rig: MakeRig) -> None:
+    """Ready within seconds; the active ones sign; idle, a few hundred scripts a second at most; metrics bounded."""
+    rig = make_rig(tenants=ACTIVE, worker={"slow_poll_s": 1.0})
+    add_idle_tenants(rig)
+    started = time.monotonic()
+    worker = rig.start_worker()
+    assert time.monotonic() - started < 15
+    for tenant in ACTIVE:
+        async with rig.client(tenant) as client:
+            assert isinstance(await client.sign("release", os.urandom(32), timeout_s=60), Signature)
+    until(
+        lambda: worker.metric("sigmill_directories_published_total", outcome="published") >= IDLE,
+        "every directory is published",
+        within_s=90,
+    )
+    before = await scripts_run(rig)
+    await asyncio.sleep(4.0)
+    assert (await scripts_run(rig) - before) / 4.0 < 300
+    assert rss_mb(worker.pid) < 250
+    lines = [x for x in worker.get("/metrics")[1].splitlines() if not x.startswith("#")]
+    assert len(lines) < 2000
+    assert worker.metric("sigmill_tenants") == IDLE + 2
+    assert set(worker.lanes()) <= {"acme", "globex", "service"}
+
+
+async def test_one_of_thousands_is_changed_within_a_second(make_rig: MakeRig) -> None:
+    """Only what changed is parsed; a tenant among the last is revoked while the worker is busy."""
+    rig = make_rig(tenants=ACTIVE)
+    add_idle_tenants(rig)
+    rig.start_worker()
+    config = rig.directory / "sigmill-1.toml"
+    async with rig.client() as client:
+        assert isinstance(await client.sign("release", os.urandom(32), timeout_s=60), Signature)
+        edit(rig.tenant_file("acme"), "[clients.build-1]", '[clients.build-1]\nstate = "revoked"')
+        edit(rig.tenant_file("t4999"), "[clients.build-1]", '[clients.build-1]\nstate = "revoked"')
+        (report,) = await asyncio.to_thread(reload, config)
+        assert report["changed"] == ["acme", "t4999"]
+        assert report["took_s"] < 1.0

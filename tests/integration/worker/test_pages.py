@@ -1,0 +1,77 @@
+"""What a worker tells the outside: metrics, health, readiness, logs."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import subprocess
+
+from tests.support.cluster import Cluster
+from tests.support.farm import digests
+from tests.support.rig import until_async
+from tests.support.tools import tool
+
+
+async def sign_some(cluster: Cluster, tenant: str, count: int) -> None:
+    async with cluster.rig.client(tenant) as client:
+        _ = [outcome async for outcome in client.sign_many("release", digests(count), timeout_s=20)]
+
+
+async def test_promtool_finds_nothing_in_the_metrics_page(cluster: Cluster) -> None:
+    """With traffic of several tenants on it, good and bad."""
+    await sign_some(cluster, "acme", 10)
+    await sign_some(cluster, "globex", 10)
+    status, page = cluster.worker.get("/metrics")
+    assert status == http.client.OK
+    done = subprocess.run(
+        [tool("promtool"), "check", "metrics"],
+        input=page,
+        text=True,
+        check=False,
+        capture_output=True,
+        timeout=30,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+async def test_signatures_and_times_are_counted_by_tenant_and_algorithm(cluster: Cluster) -> None:
+    """A hundred signatures are a hundred more, and each stage was timed."""
+
+    def signed() -> float:
+        return cluster.worker.metric("sigmill_signatures_total", tenant="globex", algorithm="ECDSA_SHA_256")
+
+    before = signed()
+    await sign_some(cluster, "globex", 100)
+    await until_async(lambda: signed() == before + 100, "all are counted")
+    for name in ("queue_wait_seconds", "job_seconds"):
+        assert cluster.worker.metric(f"sigmill_{name}_count", tenant="globex") > 0, name
+    for name in ("lane_chunk_seconds", "chunk_digests"):
+        assert cluster.worker.metric(f"sigmill_{name}_count", token="globex") > 0, name
+    assert cluster.worker.metric("sigmill_sessions", token="globex") >= 1
+    assert cluster.worker.metric("sigmill_log_sync_seconds_count") > 0
+
+
+async def test_labels_hold_nothing_of_a_single_job(cluster: Cluster) -> None:
+    """Label values are few and come from the configuration; no digest, id or fingerprint among them."""
+    await sign_some(cluster, "acme", 10)
+    page = cluster.worker.get("/metrics")[1]
+    fingerprint = cluster.rig.tokens["acme"].keys["acme.release.v1"].sha256.hex()
+    assert fingerprint not in page
+    assert "{acme}" not in page
+    assert all(len(line) < 200 for line in page.splitlines() if not line.startswith("#"))
+
+
+def test_probes_answer(cluster: Cluster) -> None:
+    """Alive and ready; anything else on that port is not found."""
+    assert cluster.worker.get("/healthz") == (http.client.OK, "ok\n")
+    assert cluster.worker.get("/readyz") == (http.client.OK, "ok\n")
+    assert cluster.worker.get("/")[0] == http.client.NOT_FOUND
+
+
+async def test_every_line_of_the_log_is_one_json_object(cluster: Cluster) -> None:
+    """With a time, a level and an event, from worker and lanes alike."""
+    await sign_some(cluster, "acme", 10)
+    lines = [json.loads(line) for line in cluster.worker.log().splitlines()]
+    assert lines
+    assert all({"ts", "level", "logger", "event"} <= line.keys() for line in lines)
+    assert {"service.started", "lane.ready"} <= {line["event"] for line in lines}

@@ -1,0 +1,103 @@
+"""Secrets of a running stack are searched for wherever somebody else could look; they are not there."""
+
+from __future__ import annotations
+
+import base64
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.cluster import Cluster
+from tests.support.farm import digests
+from tests.support.forging import Forger, enqueue, payload
+from tests.support.rig import descendants
+
+
+@pytest.fixture
+def secrets(cluster: Cluster) -> dict[str, bytes]:
+    """Each PIN, the client's private key as text and as bytes, and the password of Redis."""
+    rig = cluster.rig
+    pem = (rig.directory / "clients" / "acme" / "client.key").read_text()
+    body = "".join(line for line in pem.splitlines() if "-----" not in line)
+    found = {f"PIN of {name}": token.pin.encode() for name, token in rig.tokens.items()}
+    found["client key, base64"] = body[-40:].encode()
+    found["client key, raw"] = base64.b64decode(body)[-32:]
+    found["client key, hex"] = base64.b64decode(body)[-32:].hex().encode()
+    assert rig.redis.password is not None
+    found["Redis password"] = rig.redis.password.encode()
+    return found
+
+
+async def redis_contents(cluster: Cluster) -> bytes:
+    """Every key and value, by type."""
+    redis = cluster.rig.connect()
+    everything = {
+        b"string": ("GET",),
+        b"hash": ("HGETALL",),
+        b"zset": ("ZRANGE", "0", "-1"),
+        b"list": ("LRANGE", "0", "-1"),
+        b"stream": ("XRANGE", "-", "+"),
+        b"set": ("SMEMBERS",),
+    }
+    parts: list[bytes] = []
+    async for key in redis.scan_iter(count=1000):
+        kind = await redis.type(key)
+        if kind != b"none":
+            command, *rest = everything[kind]
+            value = await redis.execute_command(command, key, *rest)  # type: ignore[no-untyped-call]
+            parts += [key, value if isinstance(value, bytes) else repr(value).encode()]
+    await redis.aclose()
+    return b"\n".join(parts)
+
+
+def processes(cluster: Cluster) -> Iterator[tuple[str, bytes]]:
+    """Command line and environment of the worker, its lanes, and Redis."""
+    pids = [cluster.worker.pid, *descendants(cluster.worker.pid), cluster.rig.redis.pid]
+    assert len(pids) >= 4
+    for pid in pids:
+        for name in ("cmdline", "environ"):
+            yield f"{name} of {pid}", Path(f"/proc/{pid}/{name}").read_bytes()
+
+
+async def test_no_secret_is_where_others_could_look(cluster: Cluster, secrets: dict[str, bytes]) -> None:
+    """Logs, metrics page, Redis, write-ahead log, argv and environment of every process, the client's output."""
+    rig = cluster.rig
+    async with rig.client("acme") as client:
+        _ = [o async for o in client.sign_many("release", digests(300), timeout_s=20)]
+    redis = rig.connect()
+    for bad in (b"", b"\x80nonsense", Forger(key=rig.keys["globex"]).seal()):
+        await enqueue(redis, "acme", payload(bad))
+    await redis.aclose()
+    command = [sys.executable, "-I", "-m", "workers.cli", "sign", "--key", "release"]
+    command += ["--config", str(rig.directory / "clients" / "acme" / "client.toml")]
+    cli = subprocess.Popen(
+        [*command, "--digest", f"SHA256:{os.urandom(32).hex()}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    seen = dict(processes(cluster))
+    seen["argv of sigmill sign"] = Path(f"/proc/{cli.pid}/cmdline").read_bytes()
+    out, errors = cli.communicate(timeout=30)
+    assert cli.returncode == 0, errors
+    seen |= {"output of sigmill sign": out + errors}
+    seen |= {"metrics": cluster.worker.get("/metrics")[1].encode(), "Redis": await redis_contents(cluster)}
+    seen |= {str(file): file.read_bytes() for file in rig.directory.glob("*.log")}
+    seen |= {str(file): file.read_bytes() for file in rig.state_dir().rglob("*") if file.is_file()}
+    assert any(name.endswith(".wal") for name in seen)
+    for place, content in seen.items():
+        for name, secret in secrets.items():
+            assert secret not in content, f"{name} in {place}"
+
+
+async def test_a_lane_that_signs_leaves_no_core_file(cluster: Cluster) -> None:
+    """The limit is set for good, so a crash in the module writes no PIN to the disk."""
+    async with cluster.rig.client("acme") as client:
+        await client.sign("release", os.urandom(32), timeout_s=20)
+    for pid in cluster.worker.lanes()["acme"][:1]:
+        limits = Path(f"/proc/{pid}/limits").read_text()
+        (core,) = [line.split() for line in limits.splitlines() if line.startswith("Max core file size")]
+        assert core[4:6] == ["0", "0"]

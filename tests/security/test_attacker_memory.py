@@ -1,0 +1,128 @@
+"""Where a tenant's PIN is: in its own lane, and in no other process. Memory, environment, arguments, open files."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.cluster import Cluster
+from tests.support.rig import descendants
+from workers.lanes.hardening import harden
+
+NOBODY = 65534
+PR_SET_DUMPABLE = 4  # linux/prctl.h
+PIECE_BYTES = 16 * 1024 * 1024
+_MAP = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) r\S+ \S+ \S+ \S+\s*(.*)$")
+
+pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root may read another process' memory")
+
+
+def memory(pid: int) -> Iterator[bytes]:
+    """All that is mapped readable, in pieces."""
+    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as mem:
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            found = _MAP.match(line)
+            if found is None or found[3] in {"[vvar]", "[vsyscall]"}:
+                continue
+            place, end = int(found[1], 16), int(found[2], 16)
+            while place < end:
+                try:
+                    mem.seek(place)
+                    piece = mem.read(min(PIECE_BYTES, end - place))
+                except (OSError, ValueError, OverflowError):
+                    break  # a device, or gone meanwhile
+                if not piece:
+                    break
+                yield piece
+                place += len(piece)
+
+
+def holds(pid: int, secrets: dict[str, bytes]) -> set[str]:
+    """Whose secrets stand in the memory, the environment or the arguments of the process."""
+    places = [Path(f"/proc/{pid}/{name}").read_bytes() for name in ("environ", "cmdline")]
+    found: set[str] = set()
+    for piece in (*memory(pid), *places):
+        found |= {name for name, secret in secrets.items() if secret in piece}
+    return found
+
+
+def open_files(pid: int) -> set[str]:
+    return {str(fd.readlink()) for fd in Path(f"/proc/{pid}/fd").iterdir()}
+
+
+async def test_a_pin_is_in_its_own_lane_and_nowhere_else(cluster: Cluster) -> None:
+    """While all tenants sign; the scan does find what is there: each lane knows its own configuration file."""
+    for tenant in ("acme", "globex", "initech"):
+        async with cluster.rig.client(tenant) as client:
+            await client.sign("release", os.urandom(32), algorithm="ECDSA_SHA_256", timeout_s=20)
+    pins = {name: token.pin.encode() for name, token in cluster.rig.tokens.items()}
+    pin_files = {name: f"{name}.pin" for name in pins}
+    lanes = cluster.worker.lanes()
+    assert lanes.keys() >= {"acme", "globex", "initech", "service"}
+    control = {"control": str(cluster.rig.directory).encode()}
+    for token, pids in lanes.items():
+        for pid in pids:
+            assert holds(pid, control) == {"control"}
+            assert holds(pid, pins) <= {token}, f"lane of {token}"
+            others = [file for name, file in pin_files.items() if name != token]
+            assert not [link for link in open_files(pid) if any(file in link for file in others)]
+            assert not [link for link in open_files(pid) if "/tokens/" in link and f"/{token}/" not in link]
+    lane_pids = {pid for pids in lanes.values() for pid in pids}
+    for pid in {cluster.worker.pid, *descendants(cluster.worker.pid)} - lane_pids:
+        assert holds(pid, pins) == set(), "the worker"
+
+
+def as_nobody(work: Callable[[], bool]) -> int:
+    """Fork, become nobody, traceable by nobody's other processes, and do the work: the exit code says whether."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 2
+    try:
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
+        code = 0 if work() else 1
+    finally:
+        os._exit(code)
+
+
+def can_read_memory(pid: int) -> bool:
+    try:
+        Path(f"/proc/{pid}/mem").open("rb").close()
+        Path(f"/proc/{pid}/environ").read_bytes()
+    except PermissionError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("hardened", [True, False])
+def test_a_process_of_the_same_user_cannot_look_into_a_hardened_one(hardened: bool) -> None:
+    """What the worker's user could do to a lane that had not given it up (control), it cannot do to one that has."""
+    ready_r, ready_w = os.pipe()
+
+    def be_a_lane() -> bool:
+        if hardened:
+            harden()
+        os.write(ready_w, b".")
+        time.sleep(30)
+        return True
+
+    lane = as_nobody(be_a_lane)
+    try:
+        os.read(ready_r, 1)
+        _, status = os.waitpid(as_nobody(lambda: can_read_memory(lane)), 0)
+    finally:
+        os.kill(lane, signal.SIGKILL)
+        os.waitpid(lane, 0)
+        os.close(ready_r)
+        os.close(ready_w)
+    assert os.waitstatus_to_exitcode(status) == (1 if hardened else 0)

@@ -1,0 +1,98 @@
+"""The attacker is a tenant: it holds its client key and its Redis user, and sends what it likes.
+
+What it may not ask for at all is in ``test_bad_input``; what its Redis user may not touch in
+``tests/integration/tenancy/test_acl.py``. Here: what it can do with both, and what that does to a neighbour.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from queueing import Signature, keyspace
+from queueing.algorithms import KeyKind
+from queueing.connection import connect
+from queueing.errors import SigningError
+from queueing.jobs import JobOutcome, job_id_of
+from tests.support.farm import digests
+from tests.support.forging import Forger, outcome_of, payload
+from tests.support.operator import make_user
+from tests.support.rig import MakeRig, until_async
+
+TWO = {"acme": KeyKind.P256, "globex": KeyKind.P256}
+
+
+async def test_jobs_written_round_the_submit_script_harm_no_neighbour(make_rig: MakeRig) -> None:
+    """Thousands at once, straight into its own queue, half of them rubbish: globex signs among them, nearly as ever."""
+    rig = make_rig(tenants=TWO)
+    worker = rig.start_worker()
+    own = connect(make_user(rig, "--tenant", "acme"))
+    forger = Forger(key=rig.keys["acme"])
+    async with rig.client("globex") as neighbour:
+        assert isinstance(await neighbour.sign("release", os.urandom(32), timeout_s=20), Signature)
+        good = payload(forger.seal(digests=tuple(digests(64))))
+        for start in range(0, 4000, 500):
+            async with own.pipeline(transaction=False) as pipe:
+                for i in range(start, start + 500):
+                    job = "{acme}" + f"{i:032x}"
+                    pipe.set(keyspace.job(job), good if i % 2 else b"\xc1", px=60_000)
+                    pipe.zadd(keyspace.queue("acme"), {job: i})
+                await pipe.execute()
+        await own.publish(keyspace.doorbell("acme"), "acme")
+        slowest_s = 0.0
+        for _ in range(15):
+            started = time.monotonic()
+            assert isinstance(await neighbour.sign("release", os.urandom(32), timeout_s=20), Signature)
+            slowest_s = max(slowest_s, time.monotonic() - started)
+        assert slowest_s < 3.0
+    await own.aclose()
+    assert worker.alive
+
+
+async def test_its_own_counters_are_not_its_own_to_believe(make_rig: MakeRig) -> None:
+    """What it may write under its own name (backlog, claims, leases of arq's kind) stops only itself."""
+    rig = make_rig(tenants=TWO)
+    worker = rig.start_worker()
+    own = connect(make_user(rig, "--tenant", "acme"))
+    for key in (keyspace.queue, keyspace.claims, keyspace.backlog, keyspace.armed):
+        await own.delete(key("acme"))
+        await own.set(key("acme"), "9" * 300)
+    async with rig.client("globex") as neighbour:
+        assert isinstance(await neighbour.sign("release", os.urandom(32), timeout_s=20), Signature)
+    for key in (keyspace.queue, keyspace.claims, keyspace.backlog, keyspace.armed):
+        await own.delete(key("acme"))
+    async with rig.client() as client:
+        assert isinstance(await client.sign("release", os.urandom(32), timeout_s=20), Signature)
+    await own.aclose()
+    assert worker.alive
+
+
+async def test_a_client_key_speaks_for_its_own_tenant_only(make_rig: MakeRig) -> None:
+    """By whichever name, on whichever queue it puts itself: the other tenant's key is not used."""
+    rig = make_rig(tenants=TWO)
+    worker = rig.start_worker()
+    redis = rig.connect()
+    rows = [
+        (Forger(key=rig.keys["acme"], tenant="globex"), "globex", "envelope.signature"),
+        (Forger(key=rig.keys["acme"]), "globex", "envelope.audience"),
+        (Forger(key=rig.keys["acme"], tenant="globex"), "acme", "envelope.audience"),
+    ]
+    for forger, queue, code in rows:
+        envelope = forger.envelope()
+        sealed = forger.seal(idempotency_key=envelope.idempotency_key)
+        job = job_id_of(envelope.tenant, envelope.idempotency_key).encode()
+        await redis.set(b"arq:job:" + job, payload(sealed), px=60_000)
+        await redis.zadd(keyspace.queue(queue), {job: 1})
+        outcome = await outcome_of(redis, job)
+        assert isinstance(outcome, SigningError)
+        assert outcome.reason == code
+    await until_async(lambda: worker.metric("sigmill_failures_total") >= len(rows), "each is counted")
+    good = Forger(key=rig.keys["acme"])
+    envelope = good.envelope()
+    job = job_id_of("acme", envelope.idempotency_key).encode()
+    await redis.set(
+        b"arq:job:" + job, payload(good.seal(idempotency_key=envelope.idempotency_key)), px=60_000
+    )
+    await redis.zadd(keyspace.queue("acme"), {job: 1})
+    assert isinstance(await outcome_of(redis, job), JobOutcome)
+    await redis.aclose()

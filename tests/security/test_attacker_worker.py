@@ -1,0 +1,178 @@
+"""The attacker controls the worker process but not the lane: it speaks frames to a lane, and gets nothing for it.
+
+The lane is a real one, on a real token; whatever it answers with a signature must be what the tenant's client
+authorised, by a key of that tenant, under the newest rules that this lane has seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import struct
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import msgspec
+import pytest
+
+from queueing.algorithms import KeyKind
+from queueing.client_key import ClientKey
+from tests.support.forging import Forger, now_ms
+from tests.support.lane_handle import LaneHandle, spec_for
+from tests.support.operator import edit, operator_block, order_by
+from tests.support.rig import MakeRig, Rig, client_block
+from workers.lanes.frames import Item, ItemOutcome, SignDirectory, SignedDirectory, encode_frame
+
+TWO = {"acme": KeyKind.P256, "globex": KeyKind.P256}
+HOUR_MS = 3_600_000
+ADA = ClientKey.generate()
+GONE = ClientKey.generate()
+
+
+@pytest.fixture
+def rig(make_rig: MakeRig) -> Rig:
+    more = {"acme": client_block("gone", GONE, state="revoked")}
+    return make_rig(tenants=TWO, more=more, service=operator_block("ada", ADA))
+
+
+@pytest.fixture
+async def lane(rig: Rig) -> AsyncIterator[LaneHandle]:
+    async with LaneHandle(spec_for(rig, "acme", sessions=2)) as handle:
+        yield handle
+
+
+@pytest.fixture
+def acme(rig: Rig) -> Forger:
+    return Forger(key=rig.keys["acme"])
+
+
+async def ask(lane: LaneHandle, sealed: bytes, first: int = 0, count: int = 1) -> ItemOutcome:
+    (outcome,) = (await lane.sign([Item(sealed, first, count)])).items
+    return outcome
+
+
+def code(outcome: ItemOutcome) -> str | None:
+    """Why nothing was signed; None where something was."""
+    if outcome.error is not None:
+        return outcome.error.code
+    return None if any(outcome.signatures) else "no signature"
+
+
+async def test_only_what_the_tenant_authorised_is_signed(rig: Rig, lane: LaneHandle, acme: Forger) -> None:
+    """Forged, cross-tenant, re-targeted, expired, altered: each has its code, and the good one is still signed."""
+    globex = Forger(key=rig.keys["globex"], tenant="globex")
+    good = acme.seal()
+    body, signature = msgspec.msgpack.decode(good)
+    digest = acme.envelope().digests[0]
+    rows = {
+        "signed by a stranger": (Forger(key=ClientKey.generate()).seal(), "envelope.signature"),
+        "signed by another tenant's client": (Forger(key=rig.keys["globex"]).seal(), "envelope.signature"),
+        "another tenant's envelope": (globex.seal(), "envelope.audience"),
+        "by a revoked client": (Forger(key=GONE).seal(client="gone"), "client.revoked"),
+        "expired": (
+            acme.seal(issued_at_ms=now_ms() - 2 * HOUR_MS, expires_at_ms=now_ms() - HOUR_MS),
+            "job.expired",
+        ),
+        "for another cluster": (acme.seal(audience="elsewhere"), "envelope.audience"),
+        "without a signature": (msgspec.msgpack.encode([body, b""]), "envelope.signature"),
+        "another body under a good signature": (
+            msgspec.msgpack.encode([msgspec.msgpack.decode(acme.seal(digests=(digest,)))[0], signature]),
+            "envelope.signature",
+        ),
+        "a key of another tenant": (acme.seal(key="globex"), "key.unknown"),
+    }
+    for name, (sealed, expected) in rows.items():
+        assert code(await ask(lane, sealed)) == expected, name
+    assert code(await ask(lane, good)) is None
+
+
+async def test_an_envelope_that_was_verified_vouches_for_no_other_bytes(
+    lane: LaneHandle, acme: Forger
+) -> None:
+    """The lane remembers what it verified by all of its bytes, and ranges outside it are nobody's digests."""
+    digests = tuple(os.urandom(32) for _ in range(4))
+    sealed = acme.seal(digests=digests)
+    body, signature = msgspec.msgpack.decode(sealed)
+    assert code(await ask(lane, sealed, 0, 2)) is None
+    other = acme.seal(digests=(os.urandom(32), *digests[1:]))
+    mixed = msgspec.msgpack.encode([msgspec.msgpack.decode(other)[0], signature])
+    assert code(await ask(lane, mixed, 0, 2)) == "envelope.signature"
+    bent = signature[:-1] + bytes([signature[-1] ^ 1])
+    assert code(await ask(lane, msgspec.msgpack.encode([body, bent]), 2, 2)) == "envelope.signature"
+    for first, count in ((4, 1), (-1, 1), (0, 5), (3, 2), (0, 0), (2, -1), (2**40, 1)):
+        assert code(await ask(lane, sealed, first, count)) == "envelope.malformed"
+    assert code(await ask(lane, sealed, 2, 2)) is None
+
+
+async def test_a_lane_started_for_the_wrong_token_signs_nothing(rig: Rig, acme: Forger) -> None:
+    """acme's rules with globex' PIN: acme's key is not in that token, and globex' envelopes are not acme's."""
+    spec = replace(spec_for(rig, "globex", sessions=1), tenant="acme")
+    async with LaneHandle(spec) as handle:
+        assert code(await ask(handle, acme.seal())) == "envelope.malformed"
+        globex = Forger(key=rig.keys["globex"], tenant="globex")
+        assert code(await ask(handle, globex.seal())) == "envelope.audience"
+
+
+async def test_the_services_lane_signs_no_envelopes_and_a_tenants_no_directories(
+    rig: Rig, lane: LaneHandle, acme: Forger
+) -> None:
+    """A signature of the one kind can never stand for the other."""
+    connection = lane._connection
+    assert connection is not None
+    connection.writer.write(encode_frame(SignDirectory(1, "acme", now_ms(), now_ms() + HOUR_MS)))
+    answer = await lane._read()
+    assert isinstance(answer, SignedDirectory)
+    assert (answer.signed, answer.error is not None) == (b"", True)
+    spec = replace(spec_for(rig, "service", sessions=1), tenant=None)
+    async with LaneHandle(spec) as service:
+        assert code(await ask(service, acme.seal())) == "envelope.malformed"
+
+
+async def test_a_lane_goes_back_to_no_older_rules(rig: Rig, lane: LaneHandle, acme: Forger) -> None:
+    """Whoever puts an old file in place, and says 'reload', gets a refusal; the newest rules stay."""
+    file = rig.tenant_file("acme")
+    old = file.read_text()
+    edit(file, "[clients.build-1]", '[clients.build-1]\nstate = "revoked"')
+    assert (await lane.reload()).problem == ""
+    assert code(await ask(lane, acme.seal())) == "client.revoked"
+    for text in (old, file.read_text().replace('state = "revoked"\n', "", 1)):
+        file.write_text(text)
+        answer = await lane.reload()
+        assert (answer.tenant_epoch, "epoch" in answer.problem) == (2, True)
+        assert code(await ask(lane, acme.seal())) == "client.revoked"
+
+
+async def test_a_lane_verifies_stop_orders_itself(lane: LaneHandle, acme: Forger) -> None:
+    """A forged one stops nothing, a true one cannot be withdrawn by any frame."""
+    forged = order_by(ClientKey.generate())[1]
+    await lane.reload(forged, b"\xc1", files=False)
+    assert code(await ask(lane, acme.seal())) is None
+    await lane.reload(order_by(ADA, scope="key", name="release")[1], files=False)
+    assert code(await ask(lane, acme.seal())) == "key.disabled"
+    await lane.reload(forged)
+    assert code(await ask(lane, acme.seal())) == "key.disabled"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        struct.pack(">I", 2**31),
+        struct.pack(">I", 5) + b"\xc1\xc1\xc1\xc1\xc1",
+        struct.pack(">I", 100_000) + b"\x91" * 100_000,
+        struct.pack(">I", 0),
+        struct.pack(">I", 12) + msgspec.msgpack.encode(["Exec", "rm -rf"]),
+    ],
+    ids=["too-long", "rubbish", "deep", "empty", "unknown"],
+)
+async def test_nonsense_ends_the_lane_and_nothing_else(lane: LaneHandle, raw: bytes) -> None:
+    """In doubt a lane is gone: no answer, no signature, no other meaning."""
+    connection = lane._connection
+    assert connection is not None
+    with contextlib.suppress(OSError):
+        connection.writer.write(raw)
+        await connection.writer.drain()
+    async with asyncio.timeout(20):
+        rest = await connection.reader.read()
+    assert rest == b""
+    assert await lane.exit_code() not in {None, 0} or raw == b""

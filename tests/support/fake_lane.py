@@ -1,0 +1,145 @@
+"""A lane that is played by the test: it stands behind ``open_lane``, and no process, socket or clock is in it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from workers.lanes.frames import (
+    Chunk,
+    Failing,
+    FromLane,
+    ItemOutcome,
+    Outcomes,
+    Ready,
+    SignDirectory,
+    Stop,
+    ToLane,
+    encode_frame,
+    frame_length,
+    to_lane_decoder,
+)
+
+
+async def turn(times: int = 20) -> None:
+    """Let the loop go round until everything that can happen has happened."""
+    for _ in range(times):
+        await asyncio.sleep(0)
+
+
+@dataclass(slots=True)
+class FakeClock:
+    """Stands in for the module ``time``."""
+
+    now: float = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class FakeLane:
+    """Both ends of a lane's connection: what was sent to it is in ``sent``; it ends when told to."""
+
+    def __init__(self) -> None:
+        self.reader = asyncio.StreamReader()
+        self.sent: list[ToLane] = []
+        self.killed = False
+        self._code: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+
+    # what the worker's side calls: LaneConnection, and its writer
+
+    @property
+    def writer(self) -> FakeLane:
+        return self
+
+    def write(self, data: bytes) -> None:
+        while data:
+            length = frame_length(data[:4])
+            self.take(to_lane_decoder.decode(data[4 : 4 + length]))
+            data = data[4 + length :]
+
+    def kill(self) -> None:
+        self.killed = True
+        self.end(-9)
+
+    async def ended(self) -> int | None:
+        return await self._code
+
+    # what the test does
+
+    def take(self, message: ToLane) -> None:
+        self.sent.append(message)
+        if isinstance(message, Stop):
+            self.end(0)
+
+    def say(self, message: FromLane) -> None:
+        self.reader.feed_data(encode_frame(message))
+
+    def ready(self, sessions: int = 2) -> None:
+        self.say(Ready(1, sessions, sessions, "fake"))
+
+    def fail(self, code_name: str, exit_code: int) -> None:
+        """Its last word, and its end."""
+        self.say(Failing(code_name, "", False))
+        self.end(exit_code)
+
+    def end(self, code: int | None) -> None:
+        if not self._code.done():
+            self._code.set_result(code)
+            self.reader.feed_eof()
+
+    @property
+    def chunks(self) -> list[Chunk]:
+        return [message for message in self.sent if isinstance(message, Chunk)]
+
+    @property
+    def directories(self) -> list[SignDirectory]:
+        return [message for message in self.sent if isinstance(message, SignDirectory)]
+
+    def answer(self, chunk: Chunk) -> None:
+        """Every digest of it is signed."""
+        items = tuple(ItemOutcome(None, 1, b"f" * 32, (b"signature",) * item.count) for item in chunk.items)
+        self.say(Outcomes(chunk.id, items, 0.001))
+
+
+@dataclass
+class FakeHost:
+    """Hands out lanes, in order, where ``open_lane`` is called; ``refuse`` makes it fail."""
+
+    lanes: list[FakeLane] = field(default_factory=list)
+    refuse: bool = False
+
+    async def open_lane(self, _: Any) -> FakeLane:
+        if self.refuse:
+            raise ConnectionRefusedError("nobody listens")
+        lane = FakeLane()
+        self.lanes.append(lane)
+        return lane
+
+    def __iter__(self) -> Iterator[FakeLane]:
+        return iter(self.lanes)
+
+
+@dataclass(eq=False)
+class FakeJob:
+    """What became of the slices of a job."""
+
+    name: str
+    done: list[tuple[int, int]] = field(default_factory=list)
+    poisoned: list[tuple[int, int]] = field(default_factory=list)
+    unavailable: list[tuple[int, int]] = field(default_factory=list)
+
+    @property
+    def sealed(self) -> bytes:
+        return self.name.encode()
+
+    def slice_done(self, first: int, outcome: ItemOutcome) -> None:
+        self.done.append((first, len(outcome.signatures)))
+
+    def slice_poisoned(self, first: int, count: int) -> None:
+        self.poisoned.append((first, count))
+
+    def slice_unavailable(self, first: int, count: int) -> None:
+        self.unavailable.append((first, count))

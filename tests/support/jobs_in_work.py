@@ -1,0 +1,55 @@
+"""Claimed jobs as the worker's parts see them, without Redis or lanes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from queueing.claims import ClaimedJob
+from queueing.envelope import Envelope
+from queueing.jobs import JobHints
+from workers.job_in_work import JobInWork
+from workers.lanes.frames import ItemOutcome
+
+FINGERPRINT = b"f" * 32
+
+
+def claimed(job_id: bytes = b"job", *, tenant: str = "acme", lease: bytes = b"worker:7") -> ClaimedJob:
+    """A leased job, on its second attempt."""
+    return ClaimedJob(tenant, job_id, b"1000", 2, b"payload", lease)
+
+
+def envelope(count: int, *, algorithm: str = "ECDSA_SHA_256") -> Envelope:
+    """So many digests, all different."""
+    return Envelope(
+        audience="test",
+        tenant="acme",
+        client="ci",
+        key="release",
+        key_version=0,
+        algorithm=algorithm,
+        issued_at_ms=0,
+        expires_at_ms=1,
+        idempotency_key=bytes(16),
+        digests=tuple(number.to_bytes(32, "big") for number in range(count)),
+    )
+
+
+def job_in_work(
+    finished: Callable[[JobInWork], None],
+    count: int = 1,
+    *,
+    job_id: bytes = b"job",
+    tenant: str = "acme",
+    algorithm: str = "ECDSA_SHA_256",
+    reply_id: str = "",
+) -> JobInWork:
+    """A job that was read and is in the lanes."""
+    job = JobInWork(claimed(job_id, tenant=tenant), finished)
+    hints = JobHints(n=count, h=b"c" * 16, re=reply_id)
+    job.read_as(b"sealed", envelope(count, algorithm=algorithm), hints, 1)
+    return job
+
+
+def signed(count: int) -> ItemOutcome:
+    """What a lane answers for so many good digests."""
+    return ItemOutcome(None, 3, FINGERPRINT, tuple(b"signature-%d" % i for i in range(count)))
