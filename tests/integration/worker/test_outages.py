@@ -77,6 +77,11 @@ async def _collect(source: object) -> list[object]:
     return [outcome async for outcome in source]  # type: ignore[attr-defined]
 
 
+ONE_LANE = {"acme": "lanes = 1"}
+"""A lane started under ``limit_files`` inherits the limit, and SoftHSM rewrites token.object at each login: the
+token would be destroyed, for all tests that share it."""
+
+
 def limit_files(pid: int, most_bytes: int) -> None:
     """No file of this process grows beyond that: what a full disk does (write(2), EFBIG for ENOSPC)."""
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (most_bytes, resource.RLIM_INFINITY))
@@ -84,7 +89,7 @@ def limit_files(pid: int, most_bytes: int) -> None:
 
 async def test_nothing_is_signed_or_released_while_the_log_cannot_be_written(make_rig: MakeRig) -> None:
     """The jobs stay, the worker says that it is not ready, and goes on by itself when the disk is well."""
-    rig = make_rig()
+    rig = make_rig(token=ONE_LANE)
     rig.wrap = behind_simhsm(rig.directory)
     worker = rig.start_worker()
     async with rig.client() as client:
@@ -110,7 +115,7 @@ async def test_nothing_is_signed_or_released_while_the_log_cannot_be_written(mak
 
 async def test_a_signature_is_held_back_until_its_outcome_is_in_the_log(make_rig: MakeRig) -> None:
     """The disk fills up between intent and outcome: it is in the HSM's log, but released after the disk is well."""
-    rig = make_rig(worker={"lease_s": 2.0})
+    rig = make_rig(worker={"lease_s": 2.0}, token=ONE_LANE)
     rig.wrap = behind_simhsm(rig.directory, sign_us=400_000)
     worker = rig.start_worker()
     hsm_log = rig.directory / "acme.simhsm.log"
