@@ -124,7 +124,8 @@ async def test_a_token_that_goes_away_gives_its_jobs_back(make_rig: MakeRig) -> 
         job = await client.submit("release", digests(100))
         await until_async(lambda: worker.metric("sigmill_token_circuit_open", token="acme") == 1, "it opens")
         await until_async(
-            lambda: worker.metric("sigmill_jobs_returned_total", reason="token.unavailable") >= 1, "jobs go back"
+            lambda: worker.metric("sigmill_jobs_returned_total", reason="token.unavailable") >= 1,
+            "jobs go back",
         )
         write_rules(rig.directory / "acme.faults", [])
         outcomes = await client.wait(job, timeout_s=30)
