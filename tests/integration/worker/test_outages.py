@@ -173,7 +173,7 @@ async def test_what_was_signed_before_a_crash_is_published_and_not_signed_again(
     hsm_log = rig.directory / "acme.simhsm.log"
     async with rig.client() as client:
         job = await client.submit("release", digests(1))
-        await until_async(lambda: _dispatched(rig), "it is sent")
+        await until_async(lambda: _dispatched(rig) == 1, "it is sent")
         rig.redis.pause()
 
         def outcome_is_durable() -> bool:
