@@ -11,7 +11,7 @@ import base64
 import http.client
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -222,10 +222,12 @@ class Rig:
     def state_dir(self, number: int = 1) -> Path:
         return self.directory / f"state-{number}"
 
-    def start_worker(self, number: int = 1, *, ready: bool = True) -> WorkerProcess:
-        """Start worker ``number`` and wait until it is ready."""
+    def start_worker(
+        self, number: int = 1, *, ready: bool = True, before: Sequence[str] = ()
+    ) -> WorkerProcess:
+        """Start worker ``number`` and wait until it is ready. ``before``: words that run its command as they say."""
         port = free_port()
-        command = [sys.executable, "-I", "-m", "workers.cli", "worker"]
+        command = [*before, sys.executable, "-I", "-m", "workers.cli", "worker"]
         command += ["--config", str(self.config(number, port))]
         worker = WorkerProcess(
             Child(f"worker-{number}", command, self.directory / f"worker-{number}.log"), port

@@ -34,15 +34,18 @@ with socket.socket(socket.AF_UNIX) as connection:
 """
 
 
-@pytest.fixture
-def as_nobody() -> list[str]:
-    """The words before a command that make it nobody's; it can still read the interpreter, wherever that is."""
+def plain(user: str) -> list[str]:
+    """The words before a command that make it this user's, with no right beside the user's own."""
+    entry = pwd.getpwnam(user)
+    return [tool("setpriv"), "--reuid", str(entry.pw_uid), "--regid", str(entry.pw_gid), "--clear-groups"]
+
+
+def running(user: str) -> list[str]:
+    """The same for a command in Python: it can still read the interpreter, wherever that is."""
     if os.getuid() != 0:
         pytest.skip("only root can start a process of another user")
-    entry = pwd.getpwnam("nobody")
-    plain = [tool("setpriv"), "--reuid", str(entry.pw_uid), "--regid", str(entry.pw_gid), "--clear-groups"]
-    reading = [*plain, "--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search"]
-    for words in (plain, reading):
+    reading = [*plain(user), "--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search"]
+    for words in (plain(user), reading):
         tried = subprocess.run(
             [*words, sys.executable, "-c", "import workers.lanes.host, workers.cli.lane"],
             check=False,
@@ -52,6 +55,12 @@ def as_nobody() -> list[str]:
         if tried.returncode == 0:
             return words
     pytest.skip("another user cannot run this interpreter, and CAP_DAC_READ_SEARCH is not ours to give")
+
+
+@pytest.fixture
+def as_nobody() -> list[str]:
+    """The words before a command that make it nobody's."""
+    return running("nobody")
 
 
 @pytest.fixture
@@ -66,11 +75,11 @@ def open_folder() -> Iterator[Path]:
 class HostLane:
     """``sigmill lane`` as an init system would run it: started again whenever it ends."""
 
-    def __init__(self, config: Path, before: Sequence[str] = ()) -> None:
+    def __init__(self, config: Path, before: Sequence[str] = (), *, service: bool = False) -> None:
         command = [sys.executable, "-I", "-m", "workers.cli", "lane", "--config", str(config)]
-        command += ["--token", "acme", "--tenant", "acme"]
+        command += ["--token", "service"] if service else ["--token", "acme", "--tenant", "acme"]
         self._command = [*before, *command]
-        self.log = config.with_suffix(".lane.log")
+        self.log = config.with_suffix(".service-lane.log" if service else ".lane.log")
         self.process = self.start()
 
     def start(self) -> subprocess.Popen[bytes]:
@@ -135,17 +144,63 @@ async def test_a_host_lane_signs_for_the_worker_and_is_replaced_when_it_ends(
         lane.stop()
 
 
-async def test_a_host_lane_runs_as_a_user_whose_pin_the_worker_cannot_read(
+def give(folder: Path, user: str) -> None:
+    """The folder, and all below it, to this user."""
+    entry = pwd.getpwnam(user)
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, entry.pw_uid, entry.pw_gid)
+
+
+def may_read(user: str, path: Path) -> bool:
+    """Whether a process of this user can; asked by a program that needs no right beside the user's own."""
+    command = [*plain(user), tool("head"), "-c", "1", str(path)]
+    return subprocess.run(command, check=False, capture_output=True, timeout=20).returncode == 0
+
+
+async def test_a_worker_reads_no_pin_of_a_host_lane_and_does_not_trace_it(
+    make_rig: MakeRig, open_folder: Path, as_nobody: list[str]
+) -> None:
+    """Worker and lane have users of their own and sign together; the worker's user sees its files, not the lane's."""
+    as_worker, uid = running("daemon"), pwd.getpwnam("daemon").pw_uid
+    rig = host_rig(make_rig, open_folder, uid)
+    rig.token = {**rig.token, "service": f'socket = "service.sock"\nworker_uid = {uid}'}
+    give(open_folder / "hsm", "nobody")
+    state = open_folder / "lane-state"
+    state.mkdir(mode=0o700)
+    give(state, "nobody")
+    give(rig.directory / "redis-password", "daemon")
+    rig.directory.chmod(0o777)
+    rig.redis.socket_path.parent.chmod(0o755)
+    rig.redis.socket_path.chmod(0o777)
+    lanes = [HostLane(lane_config(rig, open_folder), as_nobody)]
+    try:
+        lanes.append(HostLane(rig.config(), service=True))
+        until(lambda: listening(rig) and (rig.directory / "service.sock").exists(), "the lanes listen")
+        worker = rig.start_worker(before=as_worker)
+        async with rig.client() as client:
+            outcomes = [o async for o in client.sign_many("release", digests(20), timeout_s=20)]
+        assert [type(outcome) for outcome in outcomes] == [Signature] * 20
+        pin_file = open_folder / "hsm" / "acme" / "pin"
+        assert may_read("nobody", pin_file), "the lane can"
+        assert not may_read("daemon", pin_file)
+        assert may_read("daemon", rig.directory / "redis-password"), "a file of the worker's own"
+        assert Path(f"/proc/{worker.pid}").stat().st_uid == uid
+        for name in ("mem", "environ", "maps"):
+            assert not may_read("daemon", Path(f"/proc/{lanes[0].process.pid}/{name}")), name
+    finally:
+        for lane in lanes:
+            lane.stop()
+
+
+async def test_a_host_lane_takes_its_workers_uid_and_nobody_elses(
     make_rig: MakeRig, open_folder: Path, as_nobody: list[str]
 ) -> None:
     """The lane is nobody's, the worker's uid may connect; any other is hung up on and learns nothing."""
     rig = host_rig(make_rig, open_folder, os.getuid())
-    nobody = pwd.getpwnam("nobody")
-    for path in [open_folder / "hsm", *(open_folder / "hsm").rglob("*")]:
-        os.chown(path, nobody.pw_uid, nobody.pw_gid)
+    give(open_folder / "hsm", "nobody")
     state = open_folder / "lane-state"
     state.mkdir(mode=0o700)
-    os.chown(state, nobody.pw_uid, nobody.pw_gid)
+    give(state, "nobody")
     config = lane_config(rig, open_folder)
     rig.directory.chmod(0o777)
     lane = HostLane(config, as_nobody)
@@ -159,7 +214,7 @@ async def test_a_host_lane_runs_as_a_user_whose_pin_the_worker_cannot_read(
             timeout=20,
         )
         assert answer.stdout == "0\n", "it said something to a stranger"
-        assert "lane.stranger" in lane.log.read_text()
+        await until_async(lambda: "lane.stranger" in lane.log.read_text(), "it is said in the log")
         rig.start_worker()
         async with rig.client() as client:
             outcomes = [o async for o in client.sign_many("release", digests(100), timeout_s=20)]
@@ -173,9 +228,7 @@ async def test_a_lane_that_could_not_remember_a_refused_pin_does_not_log_in(
 ) -> None:
     """Started again and again by its host, it would lock the token; so it says what is wrong and ends."""
     rig = host_rig(make_rig, open_folder, os.getuid())
-    nobody = pwd.getpwnam("nobody")
-    for path in [open_folder / "hsm", *(open_folder / "hsm").rglob("*")]:
-        os.chown(path, nobody.pw_uid, nobody.pw_gid)
+    give(open_folder / "hsm", "nobody")
     rig.state_dir().mkdir(mode=0o700)
     rig.directory.chmod(0o777)
     lane = HostLane(rig.config(), as_nobody)
@@ -187,7 +240,7 @@ async def test_a_lane_that_could_not_remember_a_refused_pin_does_not_log_in(
             await until_async(
                 lambda: worker.metric("sigmill_token_circuit_open", token="acme") > 0, "the circuit opens"
             )
-        assert "PIN_MEMORY_UNUSABLE" in lane.log.read_text()
+        await until_async(lambda: "PIN_MEMORY_UNUSABLE" in lane.log.read_text(), "it says why")
     finally:
         lane.stop()
 

@@ -1,0 +1,116 @@
+"""A build's run on real parts: `sigmill sign` against a worker, lanes and an HSM that writes down what it was asked.
+
+The client's own tests have a responder on the other side; here nothing stands in for anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.simhsm import read_log
+from queueing import Signature
+from queueing.errors import DigestLength
+from tests.support.cluster import Cluster, behind_simhsm
+from tests.support.farm import digests
+from tests.support.rig import MakeRig, Rig
+from workers.dev.checks import sha256_check
+
+SIGN_US = 1500
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+async def start(rig: Rig, *words: str) -> asyncio.subprocess.Process:
+    command = [sys.executable, "-I", "-m", "workers.cli", *words]
+    command += ["--config", str(rig.directory / "clients" / "acme" / "client.toml")]
+    pipe = asyncio.subprocess.PIPE
+    return await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
+
+
+async def sigmill(rig: Rig, *words: str) -> Ran:
+    process = await start(rig, *words)
+    out, err = await process.communicate()
+    assert process.returncode is not None
+    return Ran(process.returncode, out.decode(), err.decode())
+
+
+def manifest_of(given: Sequence[bytes], folder: Path) -> Path:
+    file = folder / "digests.jsonl"
+    file.write_text("".join(f'{{"digest": "sha256:{digest.hex()}"}}\n' for digest in given))
+    return file
+
+
+async def test_three_bad_digests_of_a_thousand_fail_alone(cluster: Cluster) -> None:
+    """997 signatures and 3 typed errors in the order of the input; the HSM was asked 997 times."""
+    given = digests(1000, salt="997")
+    bad = {0: b"", 500: bytes(31), 999: bytes(33)}
+    for place, digest in bad.items():
+        given[place] = digest
+    before = len(cluster.signed("globex"))
+    async with cluster.rig.client("globex") as client:
+        outcomes = [outcome async for outcome in client.sign_many("release", given, timeout_s=60)]
+    check = sha256_check(cluster.rig.tokens["globex"].keys["globex.release.v1"].spki)
+    assert len(outcomes) == 1000
+    for place, (digest, outcome) in enumerate(zip(given, outcomes, strict=True)):
+        if place in bad:
+            assert isinstance(outcome, DigestLength), place
+        else:
+            assert isinstance(outcome, Signature), place
+            check(outcome.signature, digest)
+    assert len(cluster.signed("globex")) == before + 997
+
+
+async def test_a_run_that_was_killed_and_started_again_signs_nothing_twice(
+    make_rig: MakeRig, tmp_path: Path
+) -> None:
+    """Killed at three quarters: the second run has all signatures, and the HSM was asked once for each digest."""
+    rig = make_rig(wrap=behind_simhsm(tmp_path / "rig", sign_us=SIGN_US))
+    rig.start_worker()
+    given = digests(2000, salt="killed")
+    words = ("sign", "--key", "release", "--request-id", "build-7", "--manifest")
+    manifest = str(manifest_of(given, tmp_path))
+    first = await start(rig, *words, manifest)
+    assert first.stdout is not None
+    for _ in range(1500):
+        assert await first.stdout.readline()
+    first.kill()
+    await first.communicate()
+    again = await sigmill(rig, *words, manifest)
+    assert (again.code, len(again.lines)) == (0, 2000), again.err
+    assert [line["digest"] for line in again.lines] == [f"sha256:{digest.hex()}" for digest in given]
+    asked = Counter(record.input_tail for record in read_log(rig.directory / "acme.simhsm.log"))
+    assert asked == Counter(digest[-8:] for digest in given)
+
+
+async def test_what_was_late_is_fetched_by_its_job_id(make_rig: MakeRig) -> None:
+    """With no worker there the command ends with 75 and names the job; later `wait` has the signature."""
+    rig = make_rig()
+    worker = rig.start_worker()
+    (early, late) = (f"sha256:{digest.hex()}" for digest in digests(2, salt="late"))
+    assert (await sigmill(rig, "sign", "--key", "release", "--digest", early)).code == 0
+    worker.child.stop(20)
+    ran = await sigmill(rig, "sign", "--key", "release", "--deadline", "500ms", "--digest", late)
+    (line,) = ran.lines
+    assert (ran.code, line["error"]["code"], line["error"]["retryable"]) == (75, "wait.timeout", True)
+    rig.start_worker()
+    waited = await sigmill(rig, "wait", line["job_id"])
+    assert waited.code == 0, waited.err
+    assert waited.lines[0]["signature"]
