@@ -84,18 +84,19 @@ class DirectoryPublisher:
             pass
 
     async def _look(self) -> None:
-        """Some of the tenants, in turn: those that Redis has lost are due at once."""
+        """Some of the tenants, in turn: those that Redis has lost are due at once, or when they are tried again."""
         tenants = sorted(self._tenants())
         part = tenants[self._looked : self._looked + LOOKS_AT_ONCE]
         self._looked = self._looked + LOOKS_AT_ONCE if self._looked + LOOKS_AT_ONCE < len(tenants) else 0
         try:
-            for tenant in await directories_missing(self._redis, part):
-                self._due.pop(tenant, None)
-                self._first.add(tenant)
+            missing = await directories_missing(self._redis, part)
         except SigningError as error:
             self._failed(part[0], error)
-        if self._first:
-            self._wake.set()
+            return
+        soon = time.monotonic() + LOOK_S
+        lost = [tenant for tenant in missing if self._due.get(tenant, 0.0) > soon]
+        if lost:
+            self.again(lost)
 
     async def _publish(self, tenant: str) -> None:
         lanes = self._service_lanes()

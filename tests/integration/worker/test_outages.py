@@ -56,6 +56,16 @@ async def test_redis_comes_back_empty(make_rig: MakeRig) -> None:
         assert isinstance(await client.sign("release", os.urandom(32), timeout_s=20), Signature)
 
 
+async def test_a_service_token_that_is_away_costs_a_try_now_and_then(make_rig: MakeRig) -> None:
+    """No directory can be signed: the worker tries again in seconds, and does not fill its log meanwhile."""
+    rig = make_rig(token={"service": 'socket = "nobody-listens.sock"'})
+    worker = rig.start_worker(ready=False)
+    await until_async(lambda: worker.events("directory.failed") > 0, "it has tried")
+    await asyncio.sleep(3.0)
+    assert worker.events("directory.failed") <= 4
+    assert worker.alive
+
+
 async def test_redis_pauses_under_load(make_rig: MakeRig) -> None:
     """SIGSTOP for longer than any lease: connections time out, leases run out, and every result arrives once."""
     rig = make_rig(worker={"lease_s": 2.0})
