@@ -6,14 +6,17 @@ import contextlib
 import shlex
 import shutil
 import signal
+import sysconfig
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
+import msgspec
 
-from workers.cli.output import ErrorObject, Exit, Output, complain, say
+from workers.cli.options import json_option
+from workers.cli.output import ErrorObject, Exit, Output, complain, emit, say
 from workers.dev.recipe import KEY, TENANTS
 from workers.dev.redis_server import RedisDidNotStart
 from workers.dev.softhsm import SoftHsmFailed
@@ -25,9 +28,20 @@ if TYPE_CHECKING:
 _CHECK_S: Final = 0.5
 
 
+class Running(msgspec.Struct, frozen=True, kw_only=True):
+    """Where everything is, in JSON; ``clients``: tenant -> client.toml."""
+
+    directory: str
+    logs: str
+    config: str
+    clients: dict[str, str]
+    key: str
+
+
 @click.command()
-@click.option("--workers", type=click.IntRange(1, 16), default=1, show_default=True)
+@click.option("--workers", type=click.IntRange(1, 16), default=1, show_default=True, help="How many of them.")
 @click.option("--keep", is_flag=True, help="Leave the directory there at the end.")
+@json_option
 @click.pass_obj
 def dev(output: Output, /, *, workers: int, keep: bool) -> Exit:
     """Run Redis, software tokens and workers of your own until Ctrl-C, with keys that are thrown away.
@@ -38,7 +52,7 @@ def dev(output: Output, /, *, workers: int, keep: bool) -> Exit:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with _directory(keep=keep) as directory, Stack(directory, workers=workers) as stack:
-            _print_lines(stack)
+            _print_running(stack) if output.as_json else _print_lines(stack)
             with contextlib.suppress(KeyboardInterrupt):
                 while True:
                     stack.check()
@@ -53,9 +67,22 @@ def dev(output: Output, /, *, workers: int, keep: bool) -> Exit:
     return Exit.DONE
 
 
+def _print_running(stack: Stack) -> None:
+    emit(
+        Running(
+            directory=str(stack.directory),
+            logs=str(stack.logs),
+            config=str(stack.config),
+            clients={tenant.name: str(stack.clients[tenant.name]) for tenant in TENANTS},
+            key=KEY,
+        )
+    )
+
+
 def _print_lines(stack: Stack) -> None:
     say(f"everything is in {stack.directory}, the logs in {stack.logs}; Ctrl-C stops all\n")
     say("Paste into another shell:\n")
+    click.echo(f'export PATH={shlex.quote(sysconfig.get_path("scripts"))}:"$PATH"')
     click.echo(f"export SIGMILL_CONFIG={shlex.quote(str(stack.config))}")
     for tenant in TENANTS:
         click.echo(f"\n# {tenant.name}: {tenant.kind}")

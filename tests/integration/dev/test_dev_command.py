@@ -2,43 +2,75 @@
 
 from __future__ import annotations
 
-import re
+import contextlib
+import json
+import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-
-from tests.support.sigmill_cli import sigmill
 
 TIMEOUT_S = 60.0
 
 
-def test_the_printed_lines_work() -> None:
-    """The configuration and the client that it names sign a file; the warning is clear; SIGINT ends all."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "workers.cli", "dev"],
+@contextlib.contextmanager
+def dev(*words: str) -> Iterator[subprocess.Popen[str]]:
+    """The command in the foreground; afterwards SIGINT has ended it."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "workers.cli", "dev", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
+    ) as process:
+        try:
+            yield process
+            process.send_signal(signal.SIGINT)
+            process.wait(TIMEOUT_S)
+        finally:
+            process.kill()
+
+
+def read_until(process: subprocess.Popen[str], words: str) -> str:
+    """What it prints, up to the line with these words."""
     assert process.stdout is not None
     printed = ""
-    while "tokens list" not in printed:
+    while words not in printed:
         line = process.stdout.readline()
         assert line, process.communicate()
         printed += line
-    exports = dict(re.findall(r"^export (\w+)=(\S+)$", printed, re.MULTILINE))
-    try:
-        client = exports["SIGMILL_CLIENT_CONFIG"]
-        signed = sigmill("sign", "--config", client, "--key", "release", "/usr/bin/env")
-        listed = sigmill("keys", "list", "--json", "--config", exports["SIGMILL_CONFIG"])
-    finally:
+    return printed
+
+
+def test_the_printed_lines_work_in_a_fresh_shell() -> None:
+    """Each tenant has a file signed, the keys are found, and SIGINT ends all in order."""
+    with dev() as process:
+        lines = read_until(process, "tokens list")
+        shell = subprocess.run(
+            ["/bin/bash", "--noprofile", "--norc", "-e"],
+            input=lines,
+            env={"PATH": os.defpath},
+            text=True,
+            capture_output=True,
+            check=False,
+            timeout=TIMEOUT_S,
+        )
+    assert process.returncode == 0
+    assert shell.returncode == 0, shell.stderr
+    signed = [json.loads(line) for line in shell.stdout.splitlines() if line.startswith("{")]
+    assert [line["name"] for line in signed] == ["/usr/bin/env"] * 3
+    assert all(line["signature"] for line in signed)
+    assert shell.stdout.count(".release.v1") == 3, "keys list"
+
+
+def test_where_everything_is_comes_as_json_too() -> None:
+    """One object; the files that it names are there while it runs, and gone afterwards; the warning is said."""
+    with dev("--json") as process:
+        running = json.loads(read_until(process, "}"))
+        files = [Path(running["config"]), *map(Path, running["clients"].values())]
+        assert all(file.is_file() for file in files)
+        assert sorted(running["clients"]) == ["acme", "globex", "initech"]
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=TIMEOUT_S)
-
-    assert signed.code == 0, signed.err
-    assert signed.json()[0]["signature"]
-    assert [line["found"] for line in listed.json()] == [True, True, True]
-    assert process.returncode == 0
     assert "NOT FOR PRODUCTION" in err
-    assert not Path(exports["SIGMILL_CONFIG"]).exists()
+    assert not any(file.exists() for file in files)
