@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,10 @@ from tests.support.softhsm import SoftHsm
 from tests.support.tokens import TokenShelf
 
 RedisFactory = Callable[..., RedisProcess]
+
+# A shell starts what is put into the background with SIGINT ignored, and children inherit that: no test could
+# send one then.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import http.client
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -80,11 +81,17 @@ class WorkerProcess:
         return self.get("/readyz")[0] == http.client.OK
 
     def metric(self, name: str, **labels: str) -> float:
-        """The sum of the samples of this name that have these labels."""
-        text = self.get("/metrics")[1]
+        """The sum of the samples of this name that have these labels; NaN, which is no number's equal, of a worker
+        that does not answer. A name that no worker has is a mistake of the test.
+        """
+        status, text = self.get("/metrics")
+        if status != http.client.OK:
+            return math.nan
+        families = list(text_string_to_metric_families(text))
+        assert any(name.startswith(family.name) for family in families), f"no metric is called {name}"
         return sum(
             sample.value
-            for family in text_string_to_metric_families(text)
+            for family in families
             for sample in family.samples
             if sample.name == name and labels.items() <= sample.labels.items()
         )
