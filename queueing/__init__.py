@@ -14,6 +14,7 @@ directory            the tenant's keys, signed by the service; ``key_directory_c
 verification         public keys and what verifies under them; ``algorithms`` says what fits
 client_config        ``client.toml``; ``client_key`` the private key, ``request_ids`` what a CI run brings
 costs, priorities    what a signature costs of a tenant's rate; which of its jobs come first
+accept               when a submit or a commit counts: Redis said OK, or replicas have it too
 results, errors      what a caller gets, or catches
 ===================  =====================================================================================
 """
@@ -22,6 +23,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from queueing.accept import AcceptLevel
     from queueing.algorithms import Algorithm
     from queueing.client import SigningClient
     from queueing.client_config import ClientConfig
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
         LimitBacklog,
         LimitBudget,
         QueueUnavailable,
+        QueueUnconfirmed,
         ResultInvalid,
         SigningError,
         Unavailable,
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     from queueing.results import Signature
 
 __all__ = [
+    "AcceptLevel",
     "Algorithm",
     "ClientConfig",
     "ClientKey",
@@ -58,6 +62,7 @@ __all__ = [
     "LimitBudget",
     "Priority",
     "QueueUnavailable",
+    "QueueUnconfirmed",
     "ResultInvalid",
     "Signature",
     "SigningClient",
@@ -67,6 +72,7 @@ __all__ = [
 ]
 
 _HOMES: Final = {
+    "AcceptLevel": "accept",
     "Algorithm": "algorithms",
     "ClientConfig": "client_config",
     "ClientKey": "client_key",

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-_CLIENT: Final = "ping xread xtrim del exists zmscore mget get select"
-"""What ``queueing.client`` sends: replies, look-ups, the key directory."""
+_CLIENT: Final = "ping xread xtrim del exists zmscore mget get select wait"
+"""What ``queueing.client`` sends: replies, look-ups, the key directory, the accept level."""
 
 _SUBMIT: Final = "time type zcard hmget hset hsetnx set zadd zscore publish"
 """What submit.lua calls beside those."""

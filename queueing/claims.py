@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import RedisError
 
 from queueing import keyspace, scripts
-from queueing.errors import QueueUnavailable
+from queueing.errors import QueueUnavailable, QueueUnconfirmed
 from queueing.limits import NO_LIMITS, ClaimLimits
 from queueing.scripts import Call, Script
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from redis.asyncio import Redis
+
+    from queueing.accept import ReplicaWait
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,16 +116,25 @@ class Retention:
 
 
 class Claims:
-    """The four calls, with one owner and one lease length."""
+    """The four calls, with one owner and one lease length.
 
-    def __init__(self, redis: Redis, *, owner: str, lease_ms: int) -> None:
+    ``wait``: for the replicas that must have a commit before it counts. What else is lost in a failover is claimed,
+    extended or given back once more.
+    """
+
+    def __init__(self, redis: Redis, *, owner: str, lease_ms: int, wait: ReplicaWait | None = None) -> None:
         self._redis = redis
         self._owner = owner
         self._lease_ms = lease_ms
+        self._wait = wait
 
     async def _run(self, calls: Sequence[Call]) -> list[Any]:
+        answers, _ = await self._run_confirmed(calls, None)
+        return answers
+
+    async def _run_confirmed(self, calls: Sequence[Call], wait: ReplicaWait | None) -> tuple[list[Any], bool]:
         try:
-            return await scripts.run_each(self._redis, calls)
+            return await scripts.run_confirmed(self._redis, calls, wait)
         except (RedisError, OSError) as error:
             raise _refused(error) from error
 
@@ -197,7 +208,10 @@ class Claims:
     async def commit(
         self, commits: dict[str, list[Commit]], retention: Retention
     ) -> dict[str, list[Committed] | QueueUnavailable]:
-        """Publish results, by tenant: an outcome each, or the error of that tenant. Raises ``QueueUnavailable``."""
+        """Publish results, by tenant: an outcome each, or the error of that tenant. Raises ``QueueUnavailable``, and
+        ``QueueUnconfirmed`` where too few replicas have them in time: what was published stands, and is to be
+        committed again, with the same bytes.
+        """
         calls = [
             Call(
                 Script.COMMIT,
@@ -211,7 +225,9 @@ class Claims:
             )
             for tenant, batch in commits.items()
         ]
-        answers = await self._run(calls)
+        answers, confirmed = await self._run_confirmed(calls, self._wait)
+        if not confirmed:
+            raise QueueUnconfirmed
         return {
             tenant: _refused(answer)
             if isinstance(answer, RedisError)

@@ -12,6 +12,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
+from msgspec.structs import replace
+
+from queueing.accept import AcceptLevel
 from queueing.algorithms import Algorithm, algorithm_named
 from queueing.checking import ResultChecker
 from queueing.client_config import ClientConfig
@@ -44,12 +47,21 @@ class SigningClient:
     A key is named ``KEY`` or ``KEY/VERSION``; ``algorithm`` None is the key's default. ``timeout_s`` None is
     ``deadline_s`` of the configuration, and without that, for ever: while the queue cannot be reached, or has no
     room for the tenant, calls wait and try again. ``priority`` orders the tenant's own jobs: ``release`` before
-    ``normal`` before ``nightly``. Errors are ``SigningError``; ``retryable`` says whether asking again can help.
+    ``normal`` before ``nightly``. ``accept`` is when the queue has a job, instead of the configuration's level: under
+    ``replicated`` a submit that too few replicas confirm is sent again, with the same ids, until the deadline
+    (``QueueUnconfirmed``). Errors are ``SigningError``; ``retryable`` says whether asking again can help.
     """
 
     def __init__(
-        self, config: ClientConfig, key: ClientKey, *, now_ms: Callable[[], int] = wall_clock_ms
+        self,
+        config: ClientConfig,
+        key: ClientKey,
+        *,
+        accept: AcceptLevel | str | None = None,
+        now_ms: Callable[[], int] = wall_clock_ms,
     ) -> None:
+        if accept is not None:
+            config = replace(config, redis=replace(config.redis, accept=AcceptLevel(accept)))
         self._config = config
         self._key = key
         self._now_ms = now_ms
@@ -61,10 +73,10 @@ class SigningClient:
         )
 
     @classmethod
-    def from_file(cls, path: str | os.PathLike[str]) -> Self:
+    def from_file(cls, path: str | os.PathLike[str], *, accept: AcceptLevel | str | None = None) -> Self:
         """A client as ``client.toml`` describes it; raises ``ConfigError``."""
         config = ClientConfig.from_file(Path(path))
-        return cls(config, ClientKey.from_file(Path(config.private_key_file)))
+        return cls(config, ClientKey.from_file(Path(config.private_key_file)), accept=accept)
 
     async def __aenter__(self) -> Self:
         config = self._config
@@ -81,7 +93,12 @@ class SigningClient:
             now_ms=self._now_ms,
         )
         self._exchange = Exchange(
-            self._redis, self._blocking, tenant=config.tenant, reply_id=reply_id, now_ms=self._now_ms
+            self._redis,
+            self._blocking,
+            tenant=config.tenant,
+            reply_id=reply_id,
+            now_ms=self._now_ms,
+            wait=config.redis.replica_wait(),
         )
         self._directory = KeyDirectoryCache(
             self._redis,
@@ -184,7 +201,7 @@ class SigningClient:
         """Put digests into the queue; returns when the queue has them all. One round trip per 128 envelopes.
 
         Digests that are no digests are refused one by one and stand in the job. Raises ``QueueUnavailable``,
-        ``LimitBacklog`` or ``LimitBudget`` (then submitting again under the same request id is safe), or
+        ``QueueUnconfirmed``, ``LimitBacklog`` or ``LimitBudget`` (then submitting again under the same request id is safe), or
         ``JobConflict``.
         """
         deadline_s = self._deadline_s(timeout_s)

@@ -6,13 +6,14 @@ Sentinel (design, facts 6 and 7); a pool from here goes into ``arq`` as ``redis_
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from arq.connections import ArqRedis
 from redis import exceptions
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import ExponentialWithJitterBackoff
 
 from queueing.jobs import deserialize, serialize
@@ -20,6 +21,8 @@ from queueing.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from redis.asyncio import Redis
 
     from queueing.redis_config import RedisConfig, SentinelConfig, TlsConfig
 
@@ -85,8 +88,34 @@ def _through_sentinel(config: RedisConfig, sentinel: SentinelConfig, options: Ma
             **_tls_options(config.tls),
         },
     )
-    redis: ArqRedis = sentinels.master_for(sentinel.primary, redis_class=ArqRedis, **options)
+    redis: ArqRedis = sentinels.master_for(
+        sentinel.primary, redis_class=ArqRedis, connection_pool_class=_SentinelPool, **options
+    )
     return redis
+
+
+class _SentinelPool(SentinelConnectionPool):
+    """Closes the connections to the Sentinels too, when it is closed itself."""
+
+    async def disconnect(self, inuse_connections: bool = True) -> None:  # noqa: FBT001, FBT002 - redis-py's signature
+        await super().disconnect(inuse_connections)
+        if inuse_connections:
+            for sentinel in self.sentinel_manager.sentinels:
+                await sentinel.aclose()
+
+
+async def look_for_primary(redis: Redis) -> None:
+    """Leave the server that this pool talks to, where another one is the primary by now.
+
+    Behind Sentinels they are asked; otherwise the next command connects anew, so that a name or an address that
+    moved is followed. Connections in use stay until their command ends. Raises nothing.
+    """
+    pool = redis.connection_pool
+    with contextlib.suppress(exceptions.RedisError, OSError):
+        if isinstance(pool, SentinelConnectionPool):
+            await pool.get_master_address()  # type: ignore[no-untyped-call]
+        else:
+            await pool.disconnect(inuse_connections=False)
 
 
 def _tls_options(tls: TlsConfig | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ SigningError                      reason, retryable, denied, hint
 └── Unavailable                   not now; the same request may succeed later (retryable)
     ├── LimitRate · LimitBacklog · LimitBudget
     ├── JobExpired · WaitTimeout
-    └── TokenUnavailable · HsmFault · LogUnavailable · QueueUnavailable
+    └── TokenUnavailable · HsmFault · LogUnavailable · QueueUnavailable · QueueUnconfirmed
 
 ``ConfigError`` stands apart: it is met by an operator at start-up or reload, never by a job.
 
@@ -273,6 +273,13 @@ class QueueUnavailable(Unavailable):
 
     reason = "queue.unavailable"
     hint = "Check Redis; submitting again under the same request id is safe."
+
+
+class QueueUnconfirmed(Unavailable):
+    """Redis has it, but too few replicas said so in time; a failover may forget it."""
+
+    reason = "queue.unconfirmed"
+    hint = "Check the replicas of Redis; submitting again under the same request id is safe, and the client does so."
 
 
 class ConfigError(Exception):

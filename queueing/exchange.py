@@ -17,19 +17,29 @@ from queueing.submission import Room, Submission
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
+    from queueing.accept import ReplicaWait
+
 
 class Exchange:
     """Submits envelopes of one tenant and waits for their results.
 
     ``redis`` serves short commands; ``blocking`` has the one connection that waits on the stream. Deadlines
-    are times of the running loop's clock; None waits for ever.
+    are times of the running loop's clock; None waits for ever. ``wait``: what a submit waits for (``queueing.accept``).
     """
 
     def __init__(
-        self, redis: Redis, blocking: Redis, *, tenant: str, reply_id: str, now_ms: Callable[[], int]
+        self,
+        redis: Redis,
+        blocking: Redis,
+        *,
+        tenant: str,
+        reply_id: str,
+        now_ms: Callable[[], int],
+        wait: ReplicaWait | None = None,
     ) -> None:
         self.pending = PendingJobs(asyncio.get_running_loop().time)
-        self._sender = Sender(submit_to(redis, tenant, now_ms), self.pending)
+        self._sender = Sender(submit_to(redis, tenant, now_ms, wait), self.pending)
+        self._confirms = wait is not None
         self._replies = ReplyReader(blocking, tenant, reply_id, self.pending.settle)
         self._lookups = Lookups(redis, tenant, self.pending, self._sender.post)
 
@@ -69,6 +79,7 @@ class Exchange:
             jobs = []
             for submission in submissions:
                 job, new = stack.enter_context(self.pending.waiting(submission.job_id, submission))
+                job.to_confirm = self._confirms
                 if new:
                     self._sender.post(job)
                 jobs.append(job)

@@ -22,7 +22,8 @@ class PendingJob:
     """One job and everybody in this process who waits for it.
 
     ``accepted`` is done when the queue has answered; ``result`` holds arq's result bytes, or the error that
-    the queue itself gave. ``submission`` is None where only the id is known.
+    the queue itself gave. ``submission`` is None where only the id is known. ``to_confirm``: somebody waits until the
+    queue is sure to keep the job, for which its result is no sign.
     """
 
     __slots__ = (
@@ -33,6 +34,7 @@ class PendingJob:
         "look_up_at_s",
         "result",
         "submission",
+        "to_confirm",
         "trouble",
     )
 
@@ -44,6 +46,7 @@ class PendingJob:
         self.result: asyncio.Future[bytes | SigningError] = loop.create_future()
         self.joined = submission is None
         self.trouble: SigningError | None = None
+        self.to_confirm = False
         self.look_up_at_s = math.inf
         self._lookups = 0
 
@@ -106,7 +109,9 @@ class PendingJobs:
 
     def is_wanted(self, job: PendingJob) -> bool:
         """Whether anybody still waits for its answer."""
-        return job in self._waiters and not job.result.done()
+        if job not in self._waiters:
+            return False
+        return not job.result.done() or (job.to_confirm and not job.accepted.done())
 
     def accept(self, job: PendingJob, accepted: Accepted) -> None:
         """The queue has the job; from now on it is looked up when no result comes."""
@@ -122,7 +127,8 @@ class PendingJobs:
         if job is None:
             return
         self._forget(job)
-        if not job.accepted.done():
+        unsure = job.to_confirm and isinstance(result, bytes)
+        if not job.accepted.done() and not unsure:
             job.accepted.set_result(None)
         if not job.result.done():
             job.result.set_result(result)

@@ -8,6 +8,8 @@ from typing import Annotated
 import msgspec
 from msgspec.structs import replace
 
+from queueing.accept import AcceptLevel, ReplicaWait
+
 
 class TlsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """TLS to Redis; the server's name is always checked against its certificate."""
@@ -27,7 +29,11 @@ class SentinelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class RedisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How to reach Redis. Exactly one of ``unix_socket``, ``host`` and ``sentinel`` decides where."""
+    """How to reach Redis. Exactly one of ``unix_socket``, ``host`` and ``sentinel`` decides where.
+
+    ``accept``: when a write counts, a client's submit or a worker's commit. ``replicated`` asks that ``replicas``
+    have it within ``replica_timeout_s`` (a ``WAIT`` in the same round trip; below the connection's own time-out).
+    """
 
     host: str | None = None
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 6379
@@ -37,6 +43,15 @@ class RedisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     password_file: str | None = None
     tls: TlsConfig | None = None
     sentinel: SentinelConfig | None = None
+    accept: AcceptLevel = AcceptLevel.LOCAL
+    replicas: Annotated[int, msgspec.Meta(ge=1, le=16)] = 1
+    replica_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=3)] = 0.5
+
+    def replica_wait(self) -> ReplicaWait | None:
+        """What a write has to wait for; None under ``local``."""
+        if self.accept is AcceptLevel.LOCAL:
+            return None
+        return ReplicaWait(replicas=self.replicas, timeout_s=self.replica_timeout_s)
 
     def places(self) -> int:
         """How many places are named; one is right."""

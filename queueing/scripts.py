@@ -8,12 +8,16 @@ from enum import StrEnum
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoPermissionError, NoScriptError, ReadOnlyError
+
+from queueing.connection import look_for_primary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from redis.asyncio import Redis
+
+    from queueing.accept import ReplicaWait
 
 
 class Script(StrEnum):
@@ -76,26 +80,42 @@ async def run_each(redis: Redis, calls: Sequence[Call]) -> list[Any]:
     Scripts that Redis does not have (a restart, a failover, SCRIPT FLUSH) are loaded and only those calls
     run again. Raises ``RedisError`` when the round trip itself fails: what was run is then unknown.
     """
-    answers = await _pipeline(redis, calls)
-    missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-    if missing:
-        await load(redis)
-        for i, answer in zip(missing, await _pipeline(redis, [calls[i] for i in missing]), strict=True):
-            answers[i] = answer
+    answers, _ = await run_confirmed(redis, calls, None)
     return answers
 
 
-async def run(redis: Redis, call: Call) -> Any:
-    """Run one call; raises its ``RedisError``."""
-    answer = (await run_each(redis, [call]))[0]
-    if isinstance(answer, RedisError):
-        raise answer
-    return answer
+async def run_confirmed(
+    redis: Redis, calls: Sequence[Call], wait: ReplicaWait | None
+) -> tuple[list[Any], bool]:
+    """As ``run_each``, with a ``WAIT`` in the same round trip: the answers, and whether enough replicas have it all.
+
+    Where they do not, or where this server is a replica itself, the primary may have moved: it is looked for anew.
+    """
+    answers, confirmed = await _pipeline(redis, calls, wait)
+    missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+    if missing:
+        await load(redis)
+        again, confirmed_again = await _pipeline(redis, [calls[i] for i in missing], wait)
+        confirmed &= confirmed_again
+        for i, answer in zip(missing, again, strict=True):
+            answers[i] = answer
+    if not confirmed or any(isinstance(answer, ReadOnlyError) for answer in answers):
+        await look_for_primary(redis)
+    return answers, confirmed
 
 
-async def _pipeline(redis: Redis, calls: Sequence[Call]) -> list[Any]:
+async def _pipeline(redis: Redis, calls: Sequence[Call], wait: ReplicaWait | None) -> tuple[list[Any], bool]:
+    """One connection, so that WAIT, which comes last, means the calls before it."""
     async with redis.pipeline(transaction=False) as pipe:
         for call in calls:
             # redis-py's stub asks for str; every type in Call.args is encoded by its connection.
             pipe.evalsha(_DIGESTS[call.script], len(call.keys), *call.keys, *call.args)  # type: ignore[arg-type]
-        return await pipe.execute(raise_on_error=False)
+        if wait is not None:
+            pipe.execute_command(*wait.words())
+        answers = await pipe.execute(raise_on_error=False)
+    if wait is None:
+        return answers, True
+    *answers, replicas = answers
+    if isinstance(replicas, NoPermissionError):
+        raise replicas  # not a question of time
+    return answers, isinstance(replicas, int) and replicas >= wait.replicas

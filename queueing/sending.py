@@ -10,12 +10,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from queueing.backoff import Backoff, wait_after
-from queueing.errors import JobConflict, QueueUnavailable
+from queueing.errors import JobConflict, QueueUnavailable, QueueUnconfirmed
 from queueing.submission import Accepted, Receipt, Receipts, Room, Submission, submit
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
+    from queueing.accept import ReplicaWait
     from queueing.errors import SigningError
     from queueing.pending import PendingJob, PendingJobs
 
@@ -30,17 +31,19 @@ MOST_BYTES: Final = 1024 * 1024
 Submit = Callable[[Sequence[Submission]], Awaitable[Receipts]]
 
 
-def submit_to(redis: Redis, tenant: str, now_ms: Callable[[], int]) -> Submit:
-    """``queueing.submission.submit`` with this tenant's queue."""
+def submit_to(redis: Redis, tenant: str, now_ms: Callable[[], int], wait: ReplicaWait | None) -> Submit:
+    """``queueing.submission.submit`` with this tenant's queue and accept level."""
 
     async def send(submissions: Sequence[Submission]) -> Receipts:
-        return await submit(redis, tenant, submissions, now_ms=now_ms())
+        return await submit(redis, tenant, submissions, now_ms=now_ms(), wait=wait)
 
     return send
 
 
 class Sender:
-    """Submits pending jobs in batches, again and again while Redis cannot be reached or has no room for them."""
+    """Submits pending jobs in batches, again and again while Redis cannot be reached, has no room for them, or is
+    not sure to keep them.
+    """
 
     def __init__(
         self,
@@ -76,17 +79,24 @@ class Sender:
             except QueueUnavailable as error:
                 await self._put_off([job for job, _ in batch], error)
             else:
-                self._backoff.reset()
-                self.room = receipts.room
-                for (job, _), receipt in zip(batch, receipts, strict=True):
-                    self._note(job, receipt)
-                refused = [
-                    (job, receipt.refusal)
-                    for (job, _), receipt in zip(batch, receipts, strict=True)
-                    if receipt.refusal is not None
-                ]
-                if refused:
-                    self._wait_for_room(refused)
+                await self._take_receipts([job for job, _ in batch], receipts)
+
+    async def _take_receipts(self, jobs: Sequence[PendingJob], receipts: Receipts) -> None:
+        self.room = receipts.room
+        unconfirmed: list[PendingJob] = []
+        refused: list[tuple[PendingJob, SigningError]] = []
+        for job, receipt in zip(jobs, receipts, strict=True):
+            self._note(job, receipt)
+            if receipt.refusal is not None:
+                refused.append((job, receipt.refusal))
+            elif not receipt.confirmed and self._pending.is_wanted(job):
+                unconfirmed.append(job)
+        if refused:
+            self._wait_for_room(refused)
+        if unconfirmed:
+            await self._put_off(unconfirmed, QueueUnconfirmed())
+        else:
+            self._backoff.reset()
 
     def _take(self) -> list[tuple[PendingJob, Submission]]:
         batch: list[tuple[PendingJob, Submission]] = []
@@ -98,7 +108,7 @@ class Sender:
                 total_bytes += len(job.submission.sealed)
         return batch
 
-    async def _put_off(self, jobs: Sequence[PendingJob], error: QueueUnavailable) -> None:
+    async def _put_off(self, jobs: Sequence[PendingJob], error: QueueUnavailable | QueueUnconfirmed) -> None:
         for job in jobs:
             job.trouble = error
         self._outbox.extendleft(reversed(jobs))
@@ -123,7 +133,8 @@ class Sender:
             return
         if receipt.accepted is Accepted.CONFLICT:
             self._pending.settle(job.job_id, JobConflict())
-        elif receipt.result is not None:
+            return
+        if receipt.result is not None:
             self._pending.settle(job.job_id, receipt.result)
-        else:
+        if receipt.confirmed:
             self._pending.accept(job, receipt.accepted)

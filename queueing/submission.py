@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
+    from queueing.accept import ReplicaWait
     from queueing.envelope import Envelope
 
 GRACE_MS: Final = 24 * 3600 * 1000
@@ -52,11 +53,14 @@ class Receipt:
     """The queue's answer; ``result`` (arq's bytes) only where the job is done.
 
     ``refusal``: why it was refused, with ``retry_after_s``; nothing was accepted, and nothing is known of it.
+    ``confirmed``: whether as many replicas as were asked for have it; else a failover may forget it, and to ask
+    again with the same id is what there is to do.
     """
 
     accepted: Accepted
     result: bytes | None = None
     refusal: SigningError | None = None
+    confirmed: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +81,17 @@ class Receipts(list[Receipt]):
         self.room = room
 
 
-async def submit(redis: Redis, tenant: str, submissions: Sequence[Submission], *, now_ms: int) -> Receipts:
+async def submit(
+    redis: Redis,
+    tenant: str,
+    submissions: Sequence[Submission],
+    *,
+    now_ms: int,
+    wait: ReplicaWait | None = None,
+) -> Receipts:
     """Hand over jobs of one tenant: one round trip, one receipt each, in order.
 
+    ``wait``: for the replicas that must have the jobs, in the same round trip; without them they are unconfirmed.
     Raises ``QueueUnavailable`` (retryable): then nothing is known, and submitting the same again is safe,
     because the job id is the idempotency key.
     """
@@ -105,19 +117,24 @@ async def submit(redis: Redis, tenant: str, submissions: Sequence[Submission], *
         )
     )
     try:
-        answers, *room = await scripts.run(redis, Call(Script.SUBMIT, keys, tuple(args)))
+        (answer,), confirmed = await scripts.run_confirmed(
+            redis, [Call(Script.SUBMIT, keys, tuple(args))], wait
+        )
+        if isinstance(answer, RedisError):
+            raise answer
     except (RedisError, OSError) as error:
         raise QueueUnavailable(f"Redis did not take the jobs: {type(error).__name__}") from error
+    replies, *room = answer
     room_digests, room_bytes, budget = (None if left < 0 else left for left in room)
     return Receipts(
-        map(_receipt, answers),
+        (_receipt(reply, confirmed=confirmed) for reply in replies),
         Room(backlog_digests=room_digests, backlog_bytes=room_bytes, budget_digests=budget),
     )
 
 
-def _receipt(answer: list[Any]) -> Receipt:
+def _receipt(answer: list[Any], *, confirmed: bool) -> Receipt:
     accepted = Accepted(answer[0].decode())
     if accepted is Accepted.REFUSED:
         reason, wait_ms = answer[1:]
         return Receipt(accepted, refusal=from_reason(reason.decode(), retry_after_s=wait_ms / 1000))
-    return Receipt(accepted, answer[1] if len(answer) > 1 else None)
+    return Receipt(accepted, answer[1] if len(answer) > 1 else None, confirmed=confirmed)

@@ -68,6 +68,7 @@ class Intake:
         metrics: Metrics,
         claim_jobs: int,
         slow_poll_s: float,
+        held: Callable[[], bool] = lambda: False,
     ) -> None:
         self._room_of = room_of
         self._allowances = allowances
@@ -79,6 +80,7 @@ class Intake:
         self._metrics = metrics
         self._claim_jobs = claim_jobs
         self._slow_poll_s = slow_poll_s
+        self._held = held
         self._hot: dict[str, None] = {}  # in the order in which they became so: none is passed over for ever
         self._slow_poll = SlowPoll(tenants)
         self._wake = asyncio.Event()
@@ -150,6 +152,8 @@ class Intake:
 
     async def _sleep(self, next_look: float) -> None:
         until = min(next_look, self._allowances.next_release_s(self._hot))
+        if self._held():
+            until = min(until, time.monotonic() + SHORTEST_PAUSE_S)
         try:
             async with asyncio.timeout(max(until - time.monotonic(), 0.001)):
                 await self._wake.wait()
@@ -165,7 +169,9 @@ class Intake:
         self.redis_answers = False
 
     def _requests(self) -> list[ClaimRequest]:
-        """What each tenant that may have work could start now, as far as it is its turn."""
+        """What each tenant that may have work could start now, as far as it is its turn; nothing while ``held``."""
+        if self._held():
+            return []
         allowances = self._allowances
         free = ((t, self._room_of(t)) for t in self._hot if not allowances.is_held(t))
         rooms = dict(islice(((t, room) for t, room in free if room > 0), MOST_AT_ONCE))

@@ -13,7 +13,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from queueing.claims import Commit, Committed
-from queueing.errors import HsmFault, LogUnavailable, QueueUnavailable
+from queueing.errors import HsmFault, LogUnavailable, QueueUnavailable, QueueUnconfirmed
 from workers.audit.records import Outcome, Released, Returned
 from workers.job_in_work import Ending
 from workers.metrics import reason_label
@@ -64,6 +64,8 @@ class Releaser:
         self._publish_again: list[tuple[ClaimedJob, Outcome]] = []
         self._wake = asyncio.Event()
         self._began_at = 0.0
+        self.unconfirmed = False
+        """Whether a commit waits for the replicas that are to have it."""
 
     def finished(self, job: JobInWork) -> None:
         """This job has all its outcomes."""
@@ -172,6 +174,12 @@ class Releaser:
             except QueueUnavailable as error:
                 answers = {}
                 self._note_outage("commit", error)
+            except QueueUnconfirmed as error:
+                answers = {}
+                self.unconfirmed = True
+                self._note_outage("replicate", error)
+            else:
+                self.unconfirmed = False
             for tenant, answer in answers.items():
                 if isinstance(answer, QueueUnavailable):
                     self._note_outage("commit", answer)

@@ -73,7 +73,12 @@ class SigningService:
         self._bells = bells
         self._metrics = metrics
         self._owner = f"{os.uname().nodename}.{os.getpid()}.{secrets.token_hex(4)}"
-        self._claims = Claims(redis, owner=self._owner, lease_ms=int(settings.lease_s * 1000))
+        self._claims = Claims(
+            redis,
+            owner=self._owner,
+            lease_ms=int(settings.lease_s * 1000),
+            wait=self._service.redis.replica_wait(),
+        )
         self._wal = WriteAheadLog(self._log_folder(), synced=metrics.log_sync_seconds.observe)
         self._releaser = Releaser(
             claims=self._claims,
@@ -128,6 +133,7 @@ class SigningService:
             metrics=metrics,
             claim_jobs=settings.claim_jobs,
             slow_poll_s=settings.slow_poll_s,
+            held=lambda: self._releaser.unconfirmed,
         )
         self._caps = CapsPublisher(partial(publish_caps, redis), self._tenants, metrics)
         self._directories = DirectoryPublisher(
@@ -162,6 +168,7 @@ class SigningService:
             self._running
             and not self._intake.draining
             and self._intake.redis_answers
+            and not self._releaser.unconfirmed
             and not self._wal.failing
             and self._roster.healthy
         )

@@ -122,19 +122,15 @@ class RedisProcess:
             self.command(*command)
 
     def command(self, *words: bytes | str) -> bytes:
-        """One command over the unix socket, without any client library; returns the first reply line."""
-        login = [("AUTH", self.password)] if self.password is not None else []
+        """One command over the unix socket, without any client library: the first reply line, or the bulk string."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(START_TIMEOUT_S)
             connection.connect(str(self.socket_path))
-            with connection.makefile("rb") as replies:
-                reply = b""
-                for request in (*login, words):
-                    connection.sendall(_encode(*request))
-                    reply = replies.readline().rstrip(b"\r\n")
-                    if reply.startswith(b"-"):
-                        raise RedisFailed(reply.decode(errors="replace"))
-        return reply
+            return ask(connection, *words, password=self.password)
+
+    def info(self, section: str) -> dict[str, str]:
+        """The fields of ``INFO section``."""
+        return fields_of(self.command("INFO", section))
 
     def __enter__(self) -> Self:
         return self.start()
@@ -184,6 +180,27 @@ class RedisProcess:
     def _log(self) -> str:
         log = self.directory / "redis.log"
         return log.read_text(errors="replace")[-2000:] if log.exists() else "(no log)"
+
+
+def ask(connection: socket.socket, *words: bytes | str, password: str | None = None) -> bytes:
+    """One command on a fresh connection; raises ``RedisFailed`` with what the server says against it."""
+    login = [("AUTH", password)] if password is not None else []
+    with connection.makefile("rb") as replies:
+        reply = b""
+        for request in (*login, words):
+            connection.sendall(_encode(*request))
+            reply = replies.readline().rstrip(b"\r\n")
+            if reply.startswith(b"-"):
+                raise RedisFailed(reply.decode(errors="replace"))
+            if reply.startswith(b"$") and reply != b"$-1":
+                reply = replies.read(int(reply[1:]) + 2)[:-2]
+    return reply
+
+
+def fields_of(info: bytes) -> dict[str, str]:
+    """The ``field:value`` lines of INFO."""
+    lines = info.decode(errors="replace").splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line)
 
 
 def _encode(*words: bytes | str) -> bytes:

@@ -152,6 +152,7 @@ class Rig:
     ``worker``: settings for ``[worker]``. ``token``: further lines for ``[tokens.NAME]``, by name.
     ``wrap``: changes a token's settings, to put another module before it. ``more``: text at the end of a
     tenant's file. ``redis_user``: as whom workers connect. ``service``: more tables of sigmill.toml.
+    ``redis_table``: the lines of ``[redis]`` for workers and clients, instead of those that name ``redis``.
     """
 
     directory: Path
@@ -164,6 +165,7 @@ class Rig:
     more: Mapping[str, str] = field(default_factory=dict)
     service: str = ""
     redis_user: RedisConfig | None = None
+    redis_table: str = ""
     tokens: dict[str, Token] = field(default_factory=dict)
     keys: dict[str, ClientKey] = field(default_factory=dict)
     workers: list[WorkerProcess] = field(default_factory=list)
@@ -199,7 +201,17 @@ class Rig:
         self.tenant_file(tenant.name).write_text(text)
         service = self.tokens["service"].keys[SERVICE_KEY_LABEL]
         folder = self.directory / "clients" / tenant.name
-        write_client(folder, tenant, self.keys[tenant.name], self.place, service)
+        file = write_client(folder, tenant, self.keys[tenant.name], self.place, service)
+        file.write_text(self._with_table(file.read_text()))
+
+    def _with_table(self, text: str) -> str:
+        """The file, with ``redis_table`` where that is given."""
+        if not self.redis_table:
+            return text
+        password_file = self.directory / "redis-password"
+        named = f'unix_socket = "{self.redis.socket_path}"\npassword_file = "{password_file}"\n'
+        assert named in text
+        return text.replace(named, f'password_file = "{password_file}"\n{self.redis_table}')
 
     def config(self, number: int = 1, port: int = 0) -> Path:
         """The configuration file of worker ``number``, written anew; each has a state directory of its own."""
@@ -210,6 +222,7 @@ class Rig:
             metrics_port=port,
             state_dir=f"state-{number}",
         )
+        text = self._with_table(text)
         if self.redis_user is not None:
             user, password = self.redis_user.username, self.redis_user.password_file
             before = f'password_file = "{self.directory / "redis-password"}"'

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 import click
 import uvloop
 
+from queueing.accept import AcceptLevel
 from queueing.priorities import Priority
 from queueing.request_ids import request_id_from
 from workers.cli.output import Output, say
@@ -90,6 +91,11 @@ priority_option = click.option(
     default=str(Priority.NORMAL),
     show_default=True,
     help="Which of this tenant's jobs come first.",
+)
+accept_option = click.option(
+    "--accept",
+    type=click.Choice([str(level) for level in AcceptLevel]),
+    help="When the queue has a job: Redis said OK, or replicas have it too. Default: `accept` of client.toml, else local.",
 )
 deadline_option = click.option(
     "--deadline",

@@ -21,6 +21,7 @@ from workers.cli.items import Inputs, Item
 from workers.cli.lines import failed_line, signed_line
 from workers.cli.options import (
     DEFAULT_DEADLINE_S,
+    accept_option,
     algorithm_option,
     chosen_request_id,
     client_config_option,
@@ -90,6 +91,7 @@ class Report:
 @algorithm_option
 @request_id_option
 @priority_option
+@accept_option
 @deadline_option
 @click.option("--raw", is_flag=True, help="ECDSA signatures as r || s instead of DER.")
 @click.option(
@@ -104,6 +106,7 @@ def sign(
     algorithm: str | None,
     request_id: str | None,
     priority: str,
+    accept: str | None,
     deadline_s: float | None,
     raw: bool,
     out_dir: Path | None,
@@ -120,7 +123,7 @@ def sign(
     inputs = Inputs(files, digests, manifest)
     inputs.check()
     settings = ClientConfig.from_file(config)
-    client = SigningClient(settings, ClientKey.from_file(Path(settings.private_key_file)))
+    client = SigningClient(settings, ClientKey.from_file(Path(settings.private_key_file)), accept=accept)
     deadline_s = deadline_s if deadline_s is not None else settings.deadline_s or DEFAULT_DEADLINE_S
     return run(
         _sign(

@@ -15,6 +15,7 @@ from queueing.drafts import Job
 from workers.cli.items import Inputs
 from workers.cli.options import (
     DEFAULT_DEADLINE_S,
+    accept_option,
     algorithm_option,
     chosen_request_id,
     client_config_option,
@@ -51,6 +52,7 @@ class SubmittedLine(msgspec.Struct, frozen=True, kw_only=True):
 @algorithm_option
 @request_id_option
 @priority_option
+@accept_option
 @deadline_option
 @json_option
 @input_options
@@ -61,6 +63,7 @@ def submit(
     algorithm: str | None,
     request_id: str | None,
     priority: str,
+    accept: str | None,
     deadline_s: float | None,
     files: tuple[Path, ...],
     digests: tuple[str, ...],
@@ -73,7 +76,7 @@ def submit(
     inputs = Inputs(files, digests, manifest)
     inputs.check()
     settings = ClientConfig.from_file(config)
-    client = SigningClient(settings, ClientKey.from_file(Path(settings.private_key_file)))
+    client = SigningClient(settings, ClientKey.from_file(Path(settings.private_key_file)), accept=accept)
     return run(
         _submit(
             client,

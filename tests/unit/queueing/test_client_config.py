@@ -57,6 +57,8 @@ def test_paths_count_from_the_file(file: Path) -> None:
         ('host = "redis.example"', 'hots = "redis.example"', "redis.hots", "`host`"),
         ('ca_file = "ca.pem"', 'ca_flie = "ca.pem"', "redis.tls.ca_flie", "`ca_file`"),
         ('host = "redis.example"', "", "redis", "host"),
+        ("password_file =", 'accept = "replicatd"\npassword_file =', "redis.accept", "`replicated`"),
+        ("password_file =", "replica_timeout_s = 4.0\npassword_file =", "redis.replica_timeout_s", "range"),
         ('host = "redis.example"', 'host = "a"\nunix_socket = "b"', "redis", "unix_socket"),
         (f'"{SERVICE}"', '"AAAA"', "service_public_keys[0]", "base64"),
         (f'["{SERVICE}"]', "[]", "service_public_keys", ""),
@@ -154,3 +156,13 @@ class TestEpochMemory:
         lost = EpochMemory(tmp_path / "no" / "folder" / "state", audience="a", tenant="t")
         lost.remember(3)
         assert lost.newest == 3
+
+
+def test_a_write_counts_when_redis_said_ok_unless_the_file_says_more(file: Path) -> None:
+    """``replicated`` becomes one WAIT; its time is never 0, which would be for ever."""
+    assert ClientConfig.from_file(file).redis.replica_wait() is None
+    more = 'accept = "replicated"\nreplicas = 2\nreplica_timeout_s = 0.0001\n'
+    file.write_text(GOOD.replace("[redis.tls]", more + "[redis.tls]"))
+    wait = ClientConfig.from_file(file).redis.replica_wait()
+    assert wait is not None
+    assert wait.words() == ("WAIT", 2, 1)

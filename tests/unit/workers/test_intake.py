@@ -17,6 +17,7 @@ from queueing.claims import Claimed, ClaimedJob, ClaimRequest
 from queueing.errors import LogUnavailable, QueueUnavailable
 from queueing.limits import ClaimLimits
 from tests.support.fake_lane import turn
+from workers import intake as module
 from workers.allowances import Allowances
 from workers.config.limits import TenantLimits
 from workers.config.tenants import Tenant
@@ -91,6 +92,7 @@ class Farm:
         self.left = 0
         self.finished = asyncio.Event()
         self.log_failures = 0
+        self.held = False
         metrics = Metrics(CollectorRegistry())
         configured = {
             t: cast("Tenant", SimpleNamespace(limits=TenantLimits(claim=ClaimLimits()))) for t in tenants
@@ -108,6 +110,7 @@ class Farm:
             metrics=metrics,
             claim_jobs=256,
             slow_poll_s=settings.get("slow_poll_s", NEVER_S),
+            held=lambda: self.held,
         )
         self.queue.ring = self.intake.ring
 
@@ -211,3 +214,22 @@ async def test_a_tenant_whose_claim_was_refused_is_looked_at_again() -> None:
     farm = Farm([f"t{i:03}" for i in range(250)], slow_poll_s=0.01)
     farm.queue.refusals = 300
     await farm.sign(500, in_flight=1)
+
+
+async def test_nothing_is_claimed_while_commits_are_held_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Signed results would only pile up; it goes on by itself, without a bell or the slow poll."""
+    monkeypatch.setattr(module, "SHORTEST_PAUSE_S", 0.0)
+    farm = Farm(["acme"])
+    farm.held = True
+    asyncio.get_running_loop().call_soon(farm.queue.submit, "acme", b"0")
+    loop = asyncio.create_task(farm.intake.run())
+    farm.intake.ring("acme")
+    await turn(50)
+    assert not farm.done
+    farm.held = False
+    async with asyncio.timeout(PATIENCE_S):
+        while not farm.done:
+            await turn(1)
+    farm.intake.draining = True
+    farm.intake.wake()
+    await loop

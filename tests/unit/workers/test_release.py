@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from queueing.claims import ClaimedJob, Commit, Committed, Retention
-from queueing.errors import HsmFault, KeyUnknown, LogUnavailable, QueueUnavailable
+from queueing.errors import HsmFault, KeyUnknown, LogUnavailable, QueueUnavailable, QueueUnconfirmed
 from tests.support.fake_lane import turn
 from tests.support.jobs_in_work import claimed, job_in_work, signed
 from workers import release as module
@@ -33,6 +33,7 @@ class Story:
     settled: list[JobInWork] = field(default_factory=list)
     log_failures: int = 0
     redis_failures: int = 0
+    unconfirmed: int = 0
     refuse: set[str] = field(default_factory=set)
     answer: Committed = Committed.COMMITTED
     gate: asyncio.Event = field(default_factory=asyncio.Event)
@@ -72,6 +73,10 @@ class FakeClaims:
             self._story.redis_failures -= 1
             self._story.events.append("commit failed")
             raise QueueUnavailable
+        if self._story.unconfirmed:
+            self._story.unconfirmed -= 1
+            self._story.events.append("unconfirmed")
+            raise QueueUnconfirmed
         self._story.events.append("commit")
         refused, self._story.refuse = self._story.refuse, set()
         return {
@@ -128,6 +133,15 @@ def finish(releaser: Releaser, *names: bytes, tenant: str = "acme") -> list[JobI
     return jobs
 
 
+async def until_turned(question: Callable[[], bool]) -> None:
+    """Turn by turn, at most fifty."""
+    for _ in range(50):
+        if question():
+            return
+        await turn(1)
+    pytest.fail("not within fifty turns")
+
+
 async def test_nothing_is_committed_before_its_outcome_is_durable(story: Story, releaser: Releaser) -> None:
     """As long as the log takes."""
     story.gate.clear()
@@ -162,6 +176,22 @@ async def test_a_commit_without_an_answer_is_sent_again_with_the_same_bytes(
     await turn(50)
     assert story.events == ["durable", *["commit failed"] * 3, "commit", "settled"]
     assert len({commits["acme"][0].result for commits in story.commits}) == 1
+
+
+async def test_a_commit_that_replicas_do_not_have_is_repeated_until_they_do(
+    story: Story, releaser: Releaser, metrics: Metrics
+) -> None:
+    """The same bytes, and the job stays ours: a primary that forgot them gets them again."""
+    story.unconfirmed = 3
+    story.answer = Committed.REPEATED
+    finish(releaser, b"a")
+    await until_turned(lambda: releaser.unconfirmed)
+    assert not story.settled
+    await turn(50)
+    assert story.events == ["durable", *["unconfirmed"] * 3, "commit", "settled"]
+    assert len({commits["acme"][0].result for commits in story.commits}) == 1
+    assert not releaser.unconfirmed
+    assert metrics.redis_errors.labels("replicate")._value.get() == 3
 
 
 async def test_one_tenants_damaged_keys_do_not_hold_up_the_others(story: Story, releaser: Releaser) -> None:

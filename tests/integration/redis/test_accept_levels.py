@@ -1,0 +1,162 @@
+"""Accept levels on a primary with two replicas: what counts, what is asked again, what a worker holds back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+
+import pytest
+from msgspec.structs import replace
+
+from queueing import AcceptLevel, QueueUnconfirmed, Signature, SigningClient, keyspace
+from tests.support.farm import digests
+from tests.support.operator import sigmill
+from tests.support.redis_nodes import RedisNodes
+from tests.support.redis_process import RedisProcess
+from tests.support.rig import Rig, WorkerProcess, until, until_async
+from tests.support.tokens import TokenShelf
+
+REPLICATED = 'accept = "replicated"\nreplica_timeout_s = 0.2\n'
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisNodes]:
+    with RedisNodes(tmp_path_factory.mktemp("nodes")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def rig(nodes: RedisNodes, shelf: TokenShelf, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """Clients accept as ``client.toml`` says, ``replicated``; the worker commits so too."""
+    redis = nodes.nodes[0]
+    table = f'unix_socket = "{redis.socket_path}"\n{REPLICATED}'
+    made = Rig(directory=tmp_path_factory.mktemp("rig") / "rig", redis=redis, shelf=shelf, redis_table=table)
+    with made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def running(rig: Rig) -> WorkerProcess:
+    return rig.start_worker()
+
+
+@pytest.fixture
+def worker(running: WorkerProcess, nodes: RedisNodes) -> Iterator[WorkerProcess]:
+    """Well before and after."""
+    yield running
+    for node in nodes.nodes:
+        node.resume()
+    until(lambda: running.ready, "the worker is ready again")
+
+
+@pytest.fixture
+def frozen(worker: WorkerProcess, nodes: RedisNodes) -> list[RedisProcess]:
+    """Both replicas, which stand still until ``worker`` or the test lets them go on."""
+    replicas = nodes.nodes[1:]
+    for node in replicas:
+        node.pause()
+    return replicas
+
+
+def client(rig: Rig, *, accept: AcceptLevel | None = None, replicas: int = 1) -> SigningClient:
+    config = rig.client_config("acme")
+    config = replace(config, redis=replace(config.redis, replicas=replicas))
+    return SigningClient(config, rig.keys["acme"], accept=accept)
+
+
+async def test_replicated_costs_no_round_trip_of_its_own(rig: Rig, worker: WorkerProcess) -> None:
+    """With replicas that answer, all is as it was."""
+    async with client(rig, replicas=2) as signer:
+        outcomes = [o async for o in signer.sign_many("release", digests(300), timeout_s=20)]
+    assert all(isinstance(outcome, Signature) for outcome in outcomes)
+    assert worker.metric("sigmill_redis_errors_total", operation="replicate") == 0
+
+
+async def test_a_submit_that_no_replica_has_is_unknown_and_asked_again(
+    rig: Rig, worker: WorkerProcess, frozen: list[RedisProcess]
+) -> None:
+    """The caller hears so at its deadline; a call that can wait sends the same ids until they are confirmed."""
+    async with client(rig) as signer:
+        with pytest.raises(QueueUnconfirmed) as caught:
+            await signer.submit("release", digests(100), request_id="unknown", timeout_s=1.5)
+        assert caught.value.retryable
+        waiting = asyncio.create_task(
+            signer.submit("release", digests(100), request_id="unknown", timeout_s=30)
+        )
+        await asyncio.sleep(1.0)
+        assert not waiting.done()
+        for node in frozen:
+            node.resume()
+        job = await waiting
+        outcomes = await signer.wait(job, timeout_s=20)
+        assert [type(outcome) for outcome in outcomes] == [Signature] * 100
+        assert await signer.wait(job, timeout_s=20) == outcomes, "the same bytes"
+
+
+async def test_local_does_not_wait_for_replicas(
+    rig: Rig, worker: WorkerProcess, frozen: list[RedisProcess]
+) -> None:
+    """An operator may lower the level, for one client or all of them."""
+    async with client(rig, accept=AcceptLevel.LOCAL) as signer:
+        job = await signer.submit("release", digests(3), timeout_s=5)
+    assert len(job.job_ids) == 1
+
+
+async def test_as_many_replicas_as_are_asked_for(rig: Rig, worker: WorkerProcess, nodes: RedisNodes) -> None:
+    """One of two is enough for one, and too few for two."""
+    nodes.nodes[1].pause()
+    async with client(rig, replicas=1) as signer:
+        await signer.submit("release", digests(3), timeout_s=10)
+    async with client(rig, replicas=2) as signer:
+        with pytest.raises(QueueUnconfirmed):
+            await signer.submit("release", digests(3), timeout_s=1.0)
+
+
+async def test_a_worker_claims_nothing_while_its_commits_are_unconfirmed(
+    rig: Rig, worker: WorkerProcess, frozen: list[RedisProcess]
+) -> None:
+    """It says that it is not ready, keeps its leases, goes on by itself, and no signature is made twice."""
+    errors = worker.metric("sigmill_redis_errors_total", operation="replicate")
+    async with client(rig, accept=AcceptLevel.LOCAL) as signer:
+        first = await signer.submit("release", digests(1))
+        await until_async(lambda: not worker.ready, "it is not ready")
+        assert worker.metric("sigmill_redis_errors_total", operation="replicate") > errors
+        await signer.submit("release", digests(200))
+        redis = rig.connect()
+        await asyncio.sleep(1.0)
+        assert await redis.zcard(keyspace.queue("acme")) == 4, "the second job's envelopes wait"
+        await redis.aclose()
+        for node in frozen:
+            node.resume()
+        await until_async(lambda: worker.ready, "it is ready again")
+        (outcome,) = await signer.wait(first, timeout_s=20)
+        assert isinstance(outcome, Signature)
+
+
+async def test_the_command_line_says_what_is_unconfirmed(
+    rig: Rig, worker: WorkerProcess, frozen: list[RedisProcess]
+) -> None:
+    """Code and exit status say: try again."""
+    file = rig.directory / "clients" / "acme" / "client.toml"
+    digest = f"sha256:{os.urandom(32).hex()}"
+    words = ["--config", str(file), "--key", "release", "--digest", digest, "--json"]
+    refused = await asyncio.to_thread(sigmill, "submit", *words, "--deadline", "1s")
+    assert refused.returncode == 75, refused.stderr
+    assert '"queue.unconfirmed"' in refused.stdout
+    taken = await asyncio.to_thread(sigmill, "submit", *words, "--deadline", "5s", "--accept", "local")
+    assert taken.returncode == 0, taken.stderr
+
+
+async def test_a_connection_that_wrote_nothing_confirms_nothing(
+    rig: Rig, worker: WorkerProcess, frozen: list[RedisProcess]
+) -> None:
+    """Redis' WAIT means all that the server had written: a repeat on another connection of the pool tells no lie."""
+    writer, other = rig.connect(), rig.connect()
+    await writer.set("sigmill:written", "by somebody else")
+    async with other.pipeline(transaction=False) as pipe:
+        pipe.get("sigmill:nothing")
+        pipe.wait(1, 100)
+        assert await pipe.execute() == [None, 0]
+    await writer.aclose()
+    await other.aclose()

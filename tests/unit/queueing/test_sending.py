@@ -1,0 +1,147 @@
+"""The sender: what the queue did not take for sure is sent again, with the same ids."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack
+
+import pytest
+
+from queueing.backoff import Backoff
+from queueing.envelope import Envelope
+from queueing.errors import LimitBacklog, QueueUnavailable, SigningError
+from queueing.pending import PendingJob, PendingJobs
+from queueing.sending import Sender
+from queueing.submission import Accepted, Receipt, Receipts, Room, Submission
+from tests.support.fake_lane import turn
+
+NO_CAP = Room(backlog_digests=None, backlog_bytes=None, budget_digests=None)
+UNCONFIRMED = Receipt(Accepted.QUEUED, confirmed=False)
+ACCEPTED = Receipt(Accepted.ACCEPTED)
+Answer = list[Receipt] | SigningError
+
+
+def submission(job_id: str) -> Submission:
+    envelope = Envelope(
+        audience="a",
+        tenant="acme",
+        client="ci",
+        key="release",
+        key_version=0,
+        algorithm="ECDSA_SHA_256",
+        issued_at_ms=0,
+        expires_at_ms=1,
+        idempotency_key=bytes(16),
+        digests=(bytes(32),),
+    )
+    return Submission(job_id=job_id, envelope=envelope, sealed=b"s", content=b"c" * 16, reply_id="")
+
+
+class Queue:
+    """Answers as it is told, then accepts; remembers what was sent."""
+
+    def __init__(self) -> None:
+        self.answers: list[Answer] = []
+        self.sent: list[list[str]] = []
+
+    async def send(self, submissions: Sequence[Submission]) -> Receipts:
+        self.sent.append([s.job_id for s in submissions])
+        answer = self.answers.pop(0) if self.answers else [ACCEPTED] * len(submissions)
+        if isinstance(answer, SigningError):
+            raise answer
+        return Receipts(answer, NO_CAP)
+
+
+class Desk:
+    """A sender at work."""
+
+    def __init__(self) -> None:
+        self.queue = Queue()
+        self.callers = ExitStack()
+        self.pending = PendingJobs(asyncio.get_running_loop().time)
+        self.sender = Sender(
+            self.queue.send, self.pending, backoff=Backoff(first_s=0.0), randomness=lambda: 0.0
+        )
+
+    def post(self, job_id: str, *, to_confirm: bool = False) -> PendingJob:
+        job, _ = self.callers.enter_context(self.pending.waiting(job_id, submission(job_id)))
+        job.to_confirm = to_confirm
+        self.sender.post(job)
+        return job
+
+
+@pytest.fixture
+async def desk() -> AsyncIterator[Desk]:
+    made = Desk()
+    running = asyncio.ensure_future(made.sender.run())
+    yield made
+    running.cancel()
+    await asyncio.wait((running,))
+
+
+async def test_unconfirmed_jobs_are_sent_again_in_their_order(desk: Desk) -> None:
+    """They are in the queue or they are not: the same id makes both harmless."""
+    desk.queue.answers = [[UNCONFIRMED] * 3, [UNCONFIRMED] * 3]
+    jobs = [desk.post(job_id) for job_id in "abc"]
+    await turn(50)
+    assert desk.queue.sent == [["a", "b", "c"]] * 3
+    assert all(job.accepted.done() and job.trouble is None for job in jobs)
+
+
+async def test_what_the_caller_hears_at_the_deadline_is_why(desk: Desk) -> None:
+    """Retryable, and not that Redis is away."""
+    desk.queue.answers = [[UNCONFIRMED]] * 1000
+    job = desk.post("a")
+    await turn(5)
+    assert not job.accepted.done()
+    why = job.why_unanswered()
+    assert why.reason == "queue.unconfirmed"
+    assert why.retryable
+
+
+async def test_only_what_is_unconfirmed_is_sent_again(desk: Desk) -> None:
+    """A result is a result, and who was refused waits for room."""
+    done = Receipt(Accepted.DONE, b"result")
+    no_room = Receipt(Accepted.REFUSED, refusal=LimitBacklog(retry_after_s=60.0))
+    desk.queue.answers = [[done, UNCONFIRMED, no_room]]
+    finished, unsure, refused = [desk.post(job_id) for job_id in "abc"]
+    await turn(50)
+    assert desk.queue.sent == [["a", "b", "c"], ["b"]]
+    assert finished.result.result() == b"result"
+    assert unsure.accepted.done()
+    assert refused.trouble is not None
+    assert refused.trouble.reason == "limit.backlog"
+
+
+async def test_a_result_that_comes_meanwhile_ends_the_asking(desk: Desk) -> None:
+    """The primary had the job, and a worker signed it."""
+    desk.queue.answers = [[UNCONFIRMED]] * 3
+    desk.post("a")
+    await turn(2)
+    desk.pending.settle("a", b"result")
+    sent = len(desk.queue.sent)
+    await turn(50)
+    assert len(desk.queue.sent) <= sent + 1
+
+
+async def test_a_submit_is_not_confirmed_by_a_result(desk: Desk) -> None:
+    """What one server signed and forgets in a failover is not accepted: the caller may not wait for it himself."""
+    desk.queue.answers = [[UNCONFIRMED], [Receipt(Accepted.DONE, b"result", confirmed=False)]]
+    job = desk.post("a", to_confirm=True)
+    await turn(1)
+    desk.pending.settle("a", b"result")
+    assert not job.accepted.done()
+    await turn(50)
+    assert desk.queue.sent == [["a"]] * 3
+    assert job.accepted.done()
+    assert job.result.result() == b"result"
+
+
+async def test_a_queue_that_cannot_be_reached_is_tried_again(desk: Desk) -> None:
+    """With everything that was on the way."""
+    desk.queue.answers = [QueueUnavailable(), QueueUnavailable()]
+    job = desk.post("a")
+    await turn(50)
+    assert desk.queue.sent == [["a"]] * 3
+    assert job.accepted.done()
