@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
-from queueing import Signature, SigningClient, keyspace
+from queueing import QueueUnconfirmed, Signature, SigningClient, keyspace
 from queueing.algorithms import KeyKind
 from queueing.connection import connect
 from queueing.redis_config import RedisConfig
@@ -65,6 +65,10 @@ async def test_a_client_works_fully_as_its_tenants_user(site: Site) -> None:
         repeat = await again.submit("release", digests(5), request_id="one")
         assert all(isinstance(o, Signature) for o in await again.wait(repeat.job_ids[0], timeout_s=20))
         assert all(isinstance(o, Signature) for o in await again.wait(repeat, timeout_s=20))
+    config = replace(site.rig.client_config("acme"), redis=site.acme)
+    async with SigningClient(config, site.rig.keys["acme"], accept="replicated") as careful:
+        with pytest.raises(QueueUnconfirmed):  # it may WAIT; there is no replica here
+            await careful.submit("release", digests(1), timeout_s=1.5)
     admin = site.rig.connect()
     entries: list[dict[str, Any]] = await admin.acl_log()
     denied = {str(entry["object"]) for entry in entries if entry["username"] == "tenant-acme"}
