@@ -10,7 +10,7 @@ ARGS ?=
 JOBS ?= 3
 SIDE_BY_SIDE := -n $(JOBS) --dist loadfile
 
-.PHONY: help bootstrap demo dev test test-all test-unit test-compat faults lint format bench bench-quick lock clean
+.PHONY: help bootstrap demo dev test test-all test-unit test-compat faults lint format generate bench bench-quick lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '  make %-13s %s\n' "$$name" "$$text"; done
@@ -54,6 +54,9 @@ bench-quick: bootstrap ## under five minutes: build/bench/report.json and report
 
 bench: bootstrap ## the full measurement
 	$(BIN)/sigmill bench full
+
+generate: bootstrap ## rewrite what is made from code: metrics page, rules, dashboards
+	$(BIN)/python -m ops.generate
 
 lock: ## rewrite requirements.lock from pyproject.toml
 	ops/lock $(ARGS)

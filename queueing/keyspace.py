@@ -67,6 +67,11 @@ def backlog(tenant: str) -> str:
     return f"sigmill:{{{tenant}}}:backlog"
 
 
+def dead(tenant: str) -> str:
+    """Hash: job id -> its dead letter (``queueing.dead_letters``), until an operator retries or drops it."""
+    return f"sigmill:{{{tenant}}}:dead"
+
+
 def caps(tenant: str) -> str:
     """Hash: what the backlog may hold, and the day's budget; the workers write it, the submit script reads it."""
     return f"sigmill:{{{tenant}}}:caps"

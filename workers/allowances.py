@@ -33,14 +33,13 @@ _NONE: Final = TenantLimits()
 class _Account:
     """One tenant's. Costs in units; ``held_until`` on the monotonic clock."""
 
-    __slots__ = ("cap", "cost_per_digest", "held_until", "limits", "owed_cost", "owed_digests", "seen")
+    __slots__ = ("cap", "cost_per_digest", "held_until", "limits", "owed_cost", "owed_digests")
 
     def __init__(self, limits: ClaimLimits, now_s: float) -> None:
         self.held_until = 0.0
         self.owed_cost = 0.0
         self.owed_digests = 0
         self.cost_per_digest = max(limits.costs.values(), default=1.0)
-        self.seen = False
         self.limits = limits
         self.cap = _cap(limits, now_s)
 
@@ -112,9 +111,7 @@ class Allowances:
         account.owed_digests -= request.owed_digests
         if answer.wait_s > 0:
             account.held_until = self._now_s() + answer.wait_s
-        account.seen |= bool(answer.jobs or answer.limited or answer.backlog_digests or answer.refused)
-        if account.seen:  # thousands of tenants that never submit have no series
-            self._metrics.limits_seen(request.tenant, account.limits, answer)
+        self._metrics.limits_seen(request.tenant, account.limits, answer)
 
     def charge(self, job: JobInWork, kind: KeyKind) -> None:
         """The job is what it is; raises ``LimitRate`` where this worker's own cap is reached."""

@@ -30,10 +30,17 @@ class _Quiet(WSGIRequestHandler):
 
 
 class Exporter:
-    """Serves until closed. ``port`` is the one it got, where 0 was asked for."""
+    """Serves until closed. ``port`` is the one it got, where 0 was asked for; ``table`` is where it was set."""
 
     def __init__(
-        self, *, host: str, port: int, registry: CollectorRegistry, alive: Question, ready: Question
+        self,
+        *,
+        host: str,
+        port: int,
+        registry: CollectorRegistry,
+        alive: Question,
+        ready: Question,
+        table: str = "metrics",
     ) -> None:
         metrics = make_wsgi_app(registry)
         probes = {"/healthz": alive, "/readyz": ready}
@@ -55,7 +62,7 @@ class Exporter:
             self._server: WSGIServer = make_server(host, port, app, ThreadingWSGIServer, handler_class=_Quiet)
         except OSError as error:
             raise ConfigError(
-                "[metrics]",
+                f"[{table}]",
                 "port",
                 f"{host}:{port} cannot be listened at: {error.strerror}",
                 "Choose a free one.",

@@ -197,6 +197,7 @@ class Intake:
                 if answer.replaced:
                     self._metrics.keys_replaced.labels(request.tenant).inc(answer.replaced)
                     log.warning("keys.replaced", extra={"tenant": request.tenant, "keys": answer.replaced})
+                self._metrics.claimed(request.tenant, answer.jobs)
                 self._refuse(answer.excess)
                 jobs += self._take(request.tenant, answer)
             else:

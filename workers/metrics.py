@@ -1,149 +1,30 @@
-"""Every metric of the worker, declared in one place. Base units, closed label sets, nothing of a single job.
-
-Tenants, keys and tokens in labels come from the configuration; reasons from the closed set of
-``queueing.errors``.
-"""
+"""What is counted in a worker, and how: the metrics of the catalogue with what sets them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import platform
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Literal
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    ProcessCollector,
-    disable_created_metrics,
-)
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from queueing.algorithms import Algorithm
 from queueing.errors import BY_REASON
-from workers.series import OTHER, Bounded, SeriesBudget, put
+from workers.metrics_catalogue import ProcessMetrics, WorkerMetrics
+from workers.series import OTHER, put
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from queueing.claims import Claimed
+    from queueing.claims import Claimed, ClaimedJob
     from queueing.limits import ClaimLimits
     from workers.lanes.circuit import Circuit
+    from workers.lanes.frames import Outcomes
     from workers.lanes.link import ChunkSent
 
-disable_created_metrics()  # type: ignore[no-untyped-call]
 
-LATENCY_BOUNDS_S: Final = (
-    0.001,
-    0.002,
-    0.005,
-    0.01,
-    0.02,
-    0.05,
-    0.1,
-    0.2,
-    0.5,
-    1.0,
-    2.0,
-    5.0,
-    10.0,
-    30.0,
-    120.0,
-    600.0,
-)
-"""From one idle round trip to an outage; 0.2 s and 2 s stand for objectives."""
-
-SYNC_BOUNDS_S: Final = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0)
-CHUNK_BOUNDS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
-
-_BESIDE_BUCKETS: Final = 3
-"""``+Inf``, sum and count of a histogram."""
-
-
-class Metrics:
+class Metrics(WorkerMetrics):
     """The worker's metrics in a registry of their own."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        budget = SeriesBudget()
-
-        def counter(name: str, help_text: str, *labels: str) -> Counter:
-            return Counter(f"sigmill_{name}", help_text, labels, registry=registry)
-
-        def gauge(name: str, help_text: str) -> Gauge:
-            return Gauge(f"sigmill_{name}", help_text, registry=registry)
-
-        def counter_of(name: str, help_text: str, *labels: str) -> Bounded[Counter]:
-            return Bounded(counter(name, help_text, *labels), budget, kind=labels[0])
-
-        def gauge_of(name: str, help_text: str, owner: str) -> Bounded[Gauge]:
-            metric = Gauge(f"sigmill_{name}", help_text, (owner,), registry=registry)
-            return Bounded(metric, budget, kind=owner)
-
-        def histogram_of(
-            name: str, help_text: str, owner: str, bounds: tuple[float, ...] = LATENCY_BOUNDS_S
-        ) -> Bounded[Histogram]:
-            metric = Histogram(f"sigmill_{name}", help_text, (owner,), buckets=bounds, registry=registry)
-            return Bounded(metric, budget, kind=owner, series=len(bounds) + _BESIDE_BUCKETS)
-
-        self.signatures = counter_of("signatures", "Signatures released.", "tenant", "algorithm")
-        self.failures = counter_of(
-            "failures", "Digests that ended without a signature.", "tenant", "algorithm", "reason"
-        )
-        self.jobs = counter_of("jobs", "Jobs that ended, by what became of them.", "tenant", "outcome")
-        self.returned = counter_of(
-            "jobs_returned", "Jobs given back to the queue unsigned.", "tenant", "reason"
-        )
-        self.fenced = counter_of("commits_fenced", "Commits that another owner's lease refused.", "tenant")
-        self.queue_wait_seconds = histogram_of("queue_wait_seconds", "From enqueued to claimed.", "tenant")
-        self.limiter = counter_of(
-            "limiter_decisions",
-            "Digests that a tenant's limits let pass (granted), and claims that they held back, by limit.",
-            "tenant",
-            "outcome",
-        )
-        self.budget_left = gauge_of("budget_left_digests", "What is left of the day's budget.", "tenant")
-        self.backlog = gauge_of("backlog_digests", "Accepted and not ended, in the whole cluster.", "tenant")
-        self.backlog_room = gauge_of("backlog_room_digests", "What the backlog's cap leaves.", "tenant")
-        self.keys_replaced = counter_of(
-            "redis_keys_replaced", "Keys of ours that held a foreign type and were removed.", "tenant"
-        )
-        self.backlog_refusals = gauge_of(
-            "backlog_refusals", "Envelopes refused at submit since the tenant's counter began.", "tenant"
-        )
-        self.lane_seconds = histogram_of(
-            "lane_chunk_seconds", "From a chunk's turn in its lane to its answer.", "token"
-        )
-        self.job_seconds = histogram_of("job_seconds", "From enqueued to result published.", "tenant")
-        self.chunk_digests = histogram_of("chunk_digests", "Digests in a chunk.", "token", CHUNK_BOUNDS)
-        self.claimed_jobs = Histogram(
-            "sigmill_claimed_jobs",
-            "Jobs in a claim that was not empty.",
-            buckets=CHUNK_BOUNDS,
-            registry=registry,
-        )
-        self.sessions = gauge_of("sessions", "Sessions that are logged in.", "token")
-        self.sessions_busy = gauge_of("sessions_busy", "Sessions that have something to sign.", "token")
-        self.lanes = gauge_of("lanes", "Lanes that are logged in.", "token")
-        self.lane_restarts = counter_of(
-            "lane_restarts", "Lanes that ended without being asked, or never came to be.", "token", "reason"
-        )
-        self.circuit_open = gauge_of(
-            "token_circuit_open", "1 while the token is left alone (2: a PIN was refused).", "token"
-        )
-        self.in_flight = gauge("jobs_in_flight", "Jobs that this worker has leased.")
-        self.redis_errors = counter("redis_errors", "Round trips to Redis that failed.", "operation")
-        self.log_sync_seconds = Histogram(
-            "sigmill_log_sync_seconds",
-            "Write and sync of the write-ahead log.",
-            buckets=SYNC_BOUNDS_S,
-            registry=registry,
-        )
-        self.log_failing = gauge("log_failing", "1 while the write-ahead log cannot be written.")
-        self.directories = counter("directories_published", "Key directories published.", "outcome")
-        self.config_reloads = counter("config_reloads", "Reloads of the configuration.", "outcome")
-        self.orders = gauge("stop_orders", "Stop orders known, lifted ones included.")
-        self.orders_refused = counter(
-            "stop_orders_refused", "Stop orders that no operator of ours signed for this cluster.", "reason"
-        )
-        self.tenants = gauge("tenants", "Tenants in the configuration.")
 
     def watch_sessions(self, token: str, busy: Callable[[], float]) -> None:
         """Ask ``busy`` at each scrape; it is called by the exporter's thread and only reads."""
@@ -158,24 +39,21 @@ class Metrics:
             for wait_s in waits:
                 observe(wait_s)
 
+    def claimed(self, tenant: str, jobs: Iterable[ClaimedJob]) -> None:
+        """What a claim took, by what stands beside the envelopes."""
+        sizes = [job.charged_digests for job in jobs]
+        if sizes:
+            self.claimed_digests.labels(tenant).inc(sum(sizes))
+            for digests in sizes:
+                self.job_digests.observe(digests)
+
     def limits_seen(self, tenant: str, limits: ClaimLimits, answer: Claimed) -> None:
         """What a claim said about the tenant's limits."""
-        idle = not (answer.jobs or answer.backlog_digests or answer.refused or answer.limited)
-        if idle and not self.backlog.is_known(tenant):
-            return  # thousands of tenants are asked for work, and few have some
         if limits.limited and answer.jobs:
             granted = sum([job.charged_digests for job in answer.jobs])
             self.limiter.labels(tenant, "granted").inc(granted)
         if answer.limited:
             self.limiter.labels(tenant, answer.limited).inc()
-        if answer.budget_left is not None:
-            put(self.budget_left, tenant, answer.budget_left)
-        put(self.backlog, tenant, answer.backlog_digests)
-        if limits.backlog_digests:
-            room = max(limits.backlog_digests - answer.backlog_digests, 0)
-            put(self.backlog_room, tenant, room)
-        if answer.refused:
-            put(self.backlog_refusals, tenant, answer.refused)
 
     def lane_started(self, token: str, sessions: int) -> None:
         """A lane has logged in."""
@@ -193,21 +71,33 @@ class Metrics:
         """A lane was lost, or could not be reached, before it had logged in."""
         self.lane_restarts.labels(token, reason).inc()
 
-    def chunk_done(self, token: str, chunk: ChunkSent, seconds: float) -> None:
-        """A lane answered a chunk."""
+    def chunk_done(self, token: str, chunk: ChunkSent, answer: Outcomes, seconds: float) -> None:
+        """A lane answered a chunk, with what it measured itself."""
         self.lane_seconds.labels(token).observe(seconds)
         self.chunk_digests.labels(token).observe(chunk.digests)
+        self.module_seconds.labels(token).inc(answer.sign_s)
+        signed = sum([len(item.signatures) - len(item.errors) for item in answer.items])
+        if signed:
+            algorithm = algorithm_label(chunk.group.algorithm)
+            self.sign_seconds.labels(algorithm).observe(answer.sign_s / signed)
+            if answer.verify_s:
+                self.verify_seconds.labels(algorithm).observe(answer.verify_s / signed)
 
     def circuit_changed(self, token: str, circuit: Circuit) -> None:
         """A token is left alone, or used again."""
         put(self.circuit_open, token, {"closed": 0, "open": 1, "refused": 2}[circuit.value])
 
 
-def worker_registry() -> CollectorRegistry:
-    """The registry of a worker process, with its CPU, memory and descriptors."""
+def process_registry() -> CollectorRegistry:
+    """A registry with the CPU, memory and descriptors of this process."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     return registry
+
+
+def say_build(metrics: ProcessMetrics, process: Literal["worker", "exporter"]) -> None:
+    """What runs here, once."""
+    metrics.build_info.labels(process, version("sigmill"), platform.python_version()).set(1)
 
 
 def algorithm_label(name: str) -> str:

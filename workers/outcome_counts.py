@@ -4,21 +4,47 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from queueing.claims import Committed
+from queueing.errors import (
+    HsmFault,
+    JobExpired,
+    JobPoisoned,
+    LogUnavailable,
+    QueueUnavailable,
+    ResultInvalid,
+    TokenUnavailable,
+)
 from workers.metrics import algorithm_label, reason_label
 from workers.series import OTHER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from workers.job_in_work import JobInWork
     from workers.metrics import Metrics
 
 
-def count_outcomes(results: Iterable[tuple[JobInWork, Committed]], metrics: Metrics) -> None:
-    """Count signatures, failures and jobs of one round, and observe how long each job took."""
+_OURS: Final = frozenset(
+    error.reason
+    for error in (
+        JobExpired,
+        JobPoisoned,
+        ResultInvalid,
+        TokenUnavailable,
+        HsmFault,
+        LogUnavailable,
+        QueueUnavailable,
+    )
+)
+"""Reasons that are the service's failures: what a request asks for, and what its tenant's limits say, are not."""
+
+
+def count_outcomes(
+    results: Iterable[tuple[JobInWork, Committed]], metrics: Metrics, class_of: Callable[[str], str]
+) -> None:
+    """Count signatures, failures and jobs of one round, and observe how long each job took; ``class_of`` a tenant."""
     jobs: Counter[tuple[str, str]] = Counter()
     signatures: Counter[tuple[str, str]] = Counter()
     failures: Counter[tuple[str, str, str]] = Counter()
@@ -40,7 +66,9 @@ def count_outcomes(results: Iterable[tuple[JobInWork, Committed]], metrics: Metr
             signatures[tenant, algorithm] += job.digests - len(job.errors)
             for note in job.errors.values():
                 failures[tenant, algorithm, reason_label(note.code)] += 1
-        took_s.setdefault(tenant, []).append(max(now_s - job.enqueued_at_ms / 1000, 0.0))
+        job_s = max(now_s - job.enqueued_at_ms / 1000, 0.0)
+        took_s.setdefault(tenant, []).append(job_s)
+        judge(job, job_s, class_of(tenant), metrics)
     for job_labels, count in jobs.items():
         metrics.jobs.labels(*job_labels).inc(count)
     for signed_labels, count in signatures.items():
@@ -51,3 +79,15 @@ def count_outcomes(results: Iterable[tuple[JobInWork, Committed]], metrics: Metr
         observe = metrics.job_seconds.labels(tenant).observe
         for time_s in times_s:
             observe(time_s)
+
+
+def judge(job: JobInWork, job_s: float, tenant_class: str, metrics: Metrics) -> None:
+    """Enter the job in the account of its class' objectives; one digest that we failed spoils it."""
+    reasons = {note.code for note in job.errors.values()}
+    if job.failure is not None:
+        reasons.add(job.failure.reason)
+    if reasons & _OURS:
+        metrics.objective_jobs.labels(tenant_class, "bad").inc()
+        return
+    metrics.objective_jobs.labels(tenant_class, "good").inc()
+    metrics.objective_seconds.labels(tenant_class).observe(job_s)

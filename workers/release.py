@@ -52,6 +52,7 @@ class Releaser:
         metrics: Metrics,
         settled: Callable[[JobInWork], None],
         draining: Callable[[], bool],
+        class_of: Callable[[str], str],
     ) -> None:
         self._claims = claims
         self._wal = wal
@@ -59,6 +60,7 @@ class Releaser:
         self._metrics = metrics
         self._settled = settled
         self._draining = draining
+        self._class_of = class_of
         self._finished: list[JobInWork] = []
         self._again: dict[bytes, Outcome] = {}
         self._publish_again: list[tuple[ClaimedJob, Outcome]] = []
@@ -124,7 +126,7 @@ class Releaser:
             ]
         )
         done = list(zip(jobs, committed, strict=True))
-        count_outcomes(done, self._metrics)
+        count_outcomes(done, self._metrics, self._class_of)
         for job, how in done:
             if how is Committed.FENCED:
                 log.warning("commit.fenced", extra=_names(job))

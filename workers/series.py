@@ -6,6 +6,7 @@ may cost the metrics more than this.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, Generic, TypeVar
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -18,6 +19,9 @@ MOST_NAMED_SERIES: Final = 1500
 
 MOST_OF_ONE_OWNER: Final = 120
 """A busy tenant with one token has about 90."""
+
+MOST_RANKED: Final = 100
+"""Owners that a ranked gauge names at a time: a dozen such gauges leave room for the counters."""
 
 M = TypeVar("M", Counter, Gauge, Histogram)
 
@@ -73,3 +77,19 @@ def put(gauge: Bounded[Gauge], owner: str, value: float) -> None:
     child = gauge.labels(owner)
     if child is not gauge.labels(OTHER):
         child.set(value)
+
+
+class Ranked:
+    """A gauge whose owners come and go: what is not shown any more leaves no series behind."""
+
+    def __init__(self, gauge: Gauge) -> None:
+        self._gauge = gauge
+        self._shown: set[tuple[str, ...]] = set()
+
+    def show(self, values: Mapping[tuple[str, ...], float]) -> None:
+        """These, by labels, and no others. A scrape in between sees some of both."""
+        for labels in self._shown - values.keys():
+            self._gauge.remove(*labels)
+        for labels, value in values.items():
+            self._gauge.labels(*labels).set(value)
+        self._shown = set(values)

@@ -87,6 +87,7 @@ class SigningService:
             metrics=metrics,
             settled=self._settled,
             draining=lambda: self.draining,
+            class_of=self._class_of,
         )
         self._budgets = KeyBudgets(redis)
         self._orders = OrderDesk(
@@ -157,6 +158,7 @@ class SigningService:
         metrics.tenants.set(len(configuration.tenants))
         metrics.in_flight.set_function(lambda: len(self._intake.in_work))
         metrics.log_failing.set_function(lambda: self._wal.failing)
+        metrics.log_lag_seconds.set_function(lambda: self._wal.lag_s)
 
     def _log_folder(self) -> Path:
         return self._service.state_dir / "wal"
@@ -268,6 +270,10 @@ class SigningService:
     def _tenants(self) -> dict[str, Tenant]:
         return self._configuration.tenants
 
+    def _class_of(self, name: str) -> str:
+        tenant = self._configuration.tenants.get(name)
+        return "standard" if tenant is None else tenant.tenant_class
+
     def _room_again(self) -> None:
         self._intake.room_again()
 
@@ -309,12 +315,19 @@ class SigningService:
                 self._metrics.redis_errors.labels("extend").inc()
                 log.warning("redis.failed", extra={"operation": "extend", "why": str(error)})
                 continue
+            held_count = sum(len(jobs) for jobs in held.values())
+            self._metrics.lease_events.labels("extended").inc(held_count - len(lost))
+            self._metrics.lease_events.labels("lost").inc(len(lost))
             if lost:
                 log.warning("lease.lost", extra={"jobs": len(lost)})
 
     async def _tick(self) -> None:
+        due_at = time.monotonic()
         while True:
             self.loop_seen_at = time.monotonic()
+            self._metrics.event_loop_lag_seconds.set(max(self.loop_seen_at - due_at, 0.0))
+            self._metrics.ready.set(self.ready)
             self._roster.tick()
             self._roster.let_idle_go({job.claimed.tenant for job in self._intake.in_work})
+            due_at = time.monotonic() + TICK_S
             await asyncio.sleep(TICK_S)

@@ -3,7 +3,7 @@
 -- KEYS[1]  queue           sorted set, job id -> due (Unix ms, fraction keeps the order within a batch)
 -- KEYS[2]  armed           set by a claim that found nothing: somebody waits for the bell
 -- KEYS[3]  claims          hash, job id -> 'attempts:fence:digests:bytes:charge'; written here: what was counted
--- KEYS[4]  backlog         hash: digests and bytes that were accepted and have not ended; refused (jobs, ever);
+-- KEYS[4]  backlog         hash: digests and bytes that were accepted and have not ended; refused (jobs, ever); accepted (digests, ever);
 --                          ended: digests that ended since_ms, the last of them ended_ms (commit.lua)
 -- ARGV[1]  doorbell        channel, rung when it is armed; once, for all who listen
 -- ARGV[2]  tenant          what the bell says
@@ -42,7 +42,7 @@ end
 local caps = numbers(ARGV[3], 'digests', 'bytes', 'budget')
 local digest_cap, byte_cap, budget = caps[1], caps[2], caps[3]
 local queued = redis.call('ZCARD', KEYS[1])
-local stock = numbers(KEYS[4], 'digests', 'bytes', 'refused', 'ended', 'since_ms', 'ended_ms')
+local stock = numbers(KEYS[4], 'digests', 'bytes', 'refused', 'ended', 'since_ms', 'ended_ms', 'accepted')
 local digests, bytes = plausible(stock[1], stock[2], queued)
 local spent, today = 0, math.floor(now_ms / DAY_MS)
 if budget > 0 then
@@ -53,7 +53,7 @@ local tries = redis.pcall('TYPE', KEYS[3]).ok
 if tries ~= 'hash' and tries ~= 'none' then redis.call('DEL', KEYS[3]) end
 
 local replies, refusal = {}, nil
-local added, refused = 0, 0
+local added, refused, accepted = 0, 0, 0
 
 -- Why there is no room for a job of this size; nil where there is. One that is larger than the whole cap needs
 -- an empty backlog.
@@ -126,6 +126,7 @@ for i = 5, #ARGV, 6 do
       redis.call('SET', job_key, payload, 'PX', ttl_ms)
       enqueue(id, head_start_ms, job_digests, #payload)
       reply = {'accepted'}
+      accepted = accepted + job_digests
     end
   end
   if again and reply ~= refusal then redis.call('DEL', result_key) end
@@ -136,6 +137,7 @@ end
 if digests ~= stock[1] or bytes ~= stock[2] then
   redis.call('HSET', KEYS[4], 'digests', string.format('%.0f', digests), 'bytes', string.format('%.0f', bytes))
 end
+if accepted > 0 then redis.call('HSET', KEYS[4], 'accepted', string.format('%.0f', stock[7] + accepted)) end
 if refused > 0 then redis.call('HSET', KEYS[4], 'refused', string.format('%.0f', stock[3] + refused)) end
 if added > 0 and redis.call('DEL', KEYS[2]) == 1 then redis.call('PUBLISH', ARGV[1], ARGV[2]) end
 return {

@@ -39,6 +39,7 @@ class WriteAheadLog:
         self._path: Path | None = None
         self._size = 0
         self._waiting: list[tuple[bytes, asyncio.Future[None]]] = []
+        self._waiting_since: float | None = None
         self._unwaited: list[bytes] = []
         self._flushing: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="wal")
@@ -47,10 +48,18 @@ class WriteAheadLog:
     async def append(self, records: Sequence[Record]) -> None:
         """Return when the records are durable. Raises ``LogUnavailable`` (retryable): they are not."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._waiting_since is None:
+            self._waiting_since = time.monotonic()
         self._waiting.append((b"".join([frame(encode_record(record)) for record in records]), done))
         if self._flushing is None:
             self._flushing = asyncio.ensure_future(self._flush())
         await done
+
+    @property
+    def lag_s(self) -> float:
+        """How long the oldest record that somebody waits for is not on the disk; read by other threads too."""
+        since = self._waiting_since
+        return 0.0 if since is None else time.monotonic() - since
 
     def note(self, records: Sequence[Record]) -> None:
         """Write the records with the next append; nobody waits for them (a lost one is found at recovery)."""
@@ -73,6 +82,7 @@ class WriteAheadLog:
                     if self._synced is not None:
                         self._synced(seconds)
                 self.failing = error is not None
+                self._waiting_since = time.monotonic() if self._waiting else None
                 for _, done in batch:
                     if done.cancelled():
                         continue

@@ -23,6 +23,7 @@ COMMANDS: Final[dict[str, Lazy]] = {
     ),
     "clients": Lazy("workers.cli.clients:clients", "Client keys: create one on a build host."),
     "dev": Lazy("workers.cli.dev:dev", "Run a whole private stack with throwaway keys."),
+    "exporter": Lazy("workers.cli.exporter:exporter", "Tell Prometheus what stands in the queues."),
     "keys": Lazy("workers.cli.keys:keys", "Signing keys: make them in the token, compare, show."),
     "lane": Lazy("workers.cli.lane:lane", "Hold one token's sessions for a worker of another user."),
     "operators": Lazy("workers.cli.operators:operators", "Operator keys, which sign stop orders."),

@@ -31,15 +31,17 @@ async def _serve(config: Path) -> None:
 
     from workers.config.reading import ConfigurationFiles
     from workers.exporter import Exporter
-    from workers.metrics import Metrics, worker_registry
+    from workers.metrics import Metrics, process_registry, say_build
     from workers.worker import SigningWorker
 
     files = ConfigurationFiles(config)
     reading = files.read()
     files.adopt(reading)
     configuration = reading.configuration
-    registry = worker_registry()
-    worker = SigningWorker(signing=configuration, metrics=Metrics(registry), files=files)
+    registry = process_registry()
+    metrics = Metrics(registry)
+    say_build(metrics, "worker")
+    worker = SigningWorker(signing=configuration, metrics=metrics, files=files)
     service = worker.service
     assert service is not None
     where = configuration.service.metrics

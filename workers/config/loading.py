@@ -11,6 +11,7 @@ import msgspec
 from queueing.errors import ConfigError
 from queueing.settings import convert, read_toml
 from workers.config.settings import (
+    ExporterSettings,
     HsmSettings,
     MetricsSettings,
     OperatorSettings,
@@ -40,6 +41,7 @@ _SERVICE_TABLES: Final = {
     "operators",
     "worker",
     "metrics",
+    "exporter",
 }
 
 _LOGINS_BY_NAME: Final = ("none", "protected-path")
@@ -71,6 +73,7 @@ class ServiceConfiguration:
     hsms: dict[str, HsmSettings]
     worker: WorkerSettings
     metrics: MetricsSettings
+    exporter: ExporterSettings
 
     def tenant_file(self, tenant: str) -> Path:
         """Where the tenant's file is; whether it exists is found when it is read."""
@@ -148,6 +151,7 @@ def service_of(file: Path, tables: dict[str, Any]) -> ServiceConfiguration:
         hsms=_hsms(file, tables, tokens),
         worker=convert(file, "worker", tables.get("worker", {}), WorkerSettings),
         metrics=convert(file, "metrics", tables.get("metrics", {}), MetricsSettings),
+        exporter=convert(file, "exporter", tables.get("exporter", {}), ExporterSettings),
     )
 
 

@@ -103,6 +103,14 @@ class MetricsSettings(_Strict, frozen=True):
     port: Annotated[int, Meta(ge=0, le=65535)] = 9464
 
 
+class ExporterSettings(_Strict, frozen=True):
+    """``[exporter]``: where ``sigmill exporter`` serves, and how often it looks at the queues."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 9465
+    interval_s: Annotated[float, Meta(ge=0.1, le=300)] = 5.0
+
+
 class ClientSettings(_Strict, frozen=True):
     """``[clients.NAME]`` of a tenant: SPKI in base64 (Ed25519 or ECDSA P-256)."""
 
@@ -173,15 +181,21 @@ class LimitsSettings(_Strict, frozen=True):
 OrderId = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
 
 
-class TenantSettings(_Strict, frozen=True):
+TenantClass = Literal["interactive", "standard", "bulk"]
+"""Which objectives a tenant is served by (``docs/operate/objectives.md``); the closed set of the label ``class``."""
+
+
+class TenantSettings(_Strict, frozen=True, rename={"tenant_class": "class"}):
     """The head of a tenant file; ``max_envelope_age_s`` bounds what a client may ask for, 24 h at most.
 
-    ``lifted_orders``: the ids of operators' stop orders that are void from this epoch on.
+    ``class``: the objectives that it is measured by. ``lifted_orders``: the ids of operators' stop orders that are
+    void from this epoch on.
     """
 
     tenant: Name
     epoch: Annotated[int, Meta(ge=0)] = 0
     state: Literal["active", "suspended"] = "active"
+    tenant_class: TenantClass = "standard"
     max_envelope_age_s: Annotated[float, Meta(ge=60, le=86400)] = 86400.0
     lifted_orders: tuple[OrderId, ...] = ()
 
@@ -189,6 +203,7 @@ class TenantSettings(_Strict, frozen=True):
 __all__ = [
     "BudgetSettings",
     "ClientSettings",
+    "ExporterSettings",
     "HsmSettings",
     "KeySettings",
     "KeyVersionSettings",
@@ -200,6 +215,7 @@ __all__ = [
     "SelectSettings",
     "ServiceKeySettings",
     "ServiceSettings",
+    "TenantClass",
     "TenantSettings",
     "TokenSettings",
     "WindowSettings",

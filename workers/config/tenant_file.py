@@ -64,6 +64,7 @@ def tenant_of(file: Path, tables: dict[str, Any], tokens: Collection[str]) -> Te
         max_envelope_age_ms=int(head.max_envelope_age_s * 1000),
         clients={name: _client(file, name, table) for name, table in clients.items()},
         keys=resolved,
+        tenant_class=head.tenant_class,
         lifted_orders=frozenset(map(bytes.fromhex, head.lifted_orders)),
         limits=limits_of(limits, (v.public_key.kind for key in resolved.values() for v in key.versions)),
     )

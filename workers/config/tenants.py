@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from queueing.client_identity import ClientPublicKey
     from queueing.verification import PublicKey
     from workers.config.policy import KeyPolicy
+    from workers.config.settings import TenantClass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +83,7 @@ class Tenant:
     keys: dict[str, TenantKey]
     lifted_orders: frozenset[bytes] = frozenset()
     limits: TenantLimits = field(default_factory=TenantLimits)
+    tenant_class: TenantClass = "standard"
 
     @property
     def tokens(self) -> frozenset[str]:

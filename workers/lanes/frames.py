@@ -78,11 +78,16 @@ class ItemOutcome(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Outcomes(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """The answer to a chunk, in its order; ``seconds`` is the time from its first to its last signature."""
+    """The answer to a chunk, in its order; ``seconds`` is the time from its first to its last signature.
+
+    ``sign_s`` and ``verify_s``: time in the module and in verifying, of all sessions together.
+    """
 
     id: int
     items: tuple[ItemOutcome, ...]
     seconds: float
+    sign_s: float = 0.0
+    verify_s: float = 0.0
 
 
 class SignedDirectory(msgspec.Struct, frozen=True, array_like=True, tag=True):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from workers.lanes.circuit import Circuit
+    from workers.lanes.frames import Outcomes
     from workers.lanes.link import ChunkSent
 
 
@@ -21,7 +22,7 @@ class LaneObserver(Protocol):
     def lane_failed(self, token: str, reason: str) -> None:
         """A lane was lost, or could not be reached, before it had logged in."""
 
-    def chunk_done(self, token: str, chunk: ChunkSent, seconds: float) -> None:
+    def chunk_done(self, token: str, chunk: ChunkSent, answer: Outcomes, seconds: float) -> None:
         """A lane answered a chunk."""
 
     def circuit_changed(self, token: str, circuit: Circuit) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from queueing.errors import SigningError, TokenUnavailable
 from workers.hsm.faults import Action, HsmFailure, to_signing_error
 from workers.hsm.keys import KeyMissing, find_key
-from workers.hsm.signing import Signer
+from workers.hsm.signing import Signer, Spent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +43,7 @@ class SessionThread(threading.Thread):
         self._index = index
         self._threads = threads
         self._signers: dict[bytes, Signer] = {}
+        self.spent = Spent()
         self.current: Run | None = None
 
     def run(self) -> None:
@@ -70,7 +71,7 @@ class SessionThread(threading.Thread):
                     # It was there: the login is gone, or the token. A new process finds out (design, fact 4).
                     raise HsmFailure("KEY_WENT_AWAY", -1, Action.REPLACE_LANE) from None
                 raise
-            signer = Signer(key, public_key, verify=self._threads.verify)
+            signer = Signer(key, public_key, verify=self._threads.verify, spent=self.spent)
             self._threads.keys_seen.add(public_key.sha256)
             self._signers[public_key.sha256] = signer
         return signer
@@ -139,8 +140,9 @@ class RunWork:
 
     def on_thread(self, thread: SessionThread) -> None:
         """Sign what is left of the run; the outcome is complete when it returns, unless the lane ends."""
-        run = self._run
+        run, spent = self._run, thread.spent
         thread.current = run
+        sign_s, verify_s = spent.sign_s, spent.verify_s
         try:
             while run.left:
                 if run.generation == self._threads.rules():
@@ -151,6 +153,7 @@ class RunWork:
                     )
         finally:
             thread.current = None
+        run.sign_s, run.verify_s = spent.sign_s - sign_s, spent.verify_s - verify_s
         run.finish()
 
     def _attempt(self, thread: SessionThread, run: Run) -> None:

@@ -140,7 +140,7 @@ class TokenLanes:
 
     def lane_answered(self, link: LaneLink, chunk: ChunkSent, answer: Outcomes, busy_s: float) -> None:
         """A chunk is done: hand out its outcomes, feed the lane."""
-        self._observer.chunk_done(self.token, chunk, busy_s)
+        self._observer.chunk_done(self.token, chunk, answer, busy_s)
         self._circuit.answered()
         self._dispatch.answered(link, chunk, answer, busy_s)
         self._room()

@@ -8,7 +8,7 @@ import pytest
 
 from queueing.errors import ConfigError
 from workers.exporter import Exporter
-from workers.metrics import worker_registry
+from workers.metrics import process_registry
 
 
 def test_a_port_that_is_taken_is_a_mistake_of_the_configuration() -> None:
@@ -19,7 +19,7 @@ def test_a_port_that_is_taken_is_a_mistake_of_the_configuration() -> None:
             Exporter(
                 host="127.0.0.1",
                 port=port,
-                registry=worker_registry(),
+                registry=process_registry(),
                 alive=lambda: True,
                 ready=lambda: True,
             )

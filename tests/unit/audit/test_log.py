@@ -194,6 +194,22 @@ async def test_a_new_process_begins_a_new_segment(wal: WriteAheadLog, tmp_path: 
     assert len(segments_of(tmp_path / "wal")) == 2
 
 
+async def test_the_lag_is_that_of_the_oldest_record_which_is_not_on_the_disk(
+    wal: WriteAheadLog, disk: Disk
+) -> None:
+    """None while nothing waits."""
+    assert wal.lag_s == 0
+    disk.open.clear()
+    waiting = [asyncio.ensure_future(wal.append([record(i)])) for i in range(2)]
+    await turn()
+    first = wal.lag_s
+    assert first > 0
+    assert wal.lag_s > first
+    disk.open.set()
+    await asyncio.gather(*waiting)
+    assert wal.lag_s == 0
+
+
 async def test_syncs_are_measured(tmp_path: Path) -> None:
     """In seconds, one for each."""
     seen: list[float] = []

@@ -23,7 +23,7 @@ from queueing.errors import AlgorithmMismatch, DigestLength, SigningError
 from queueing.verification import PublicKey
 from workers.hsm.faults import Action, HsmFailure
 from workers.hsm.mechanisms import PssParameter
-from workers.hsm.signing import Signer
+from workers.hsm.signing import Signer, Spent
 
 Private: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 PAIRS = [(kind, algorithm) for algorithm, facts in FACTS.items() for kind in sorted(facts.key_kinds)]
@@ -233,3 +233,18 @@ def test_a_run_ends_where_the_session_is_in_doubt_and_keeps_what_was_done() -> N
     for digest, signature in zip(digests, done, strict=False):
         assert isinstance(signature, bytes)
         public(P256).verify(ECDSA, digest, signature)
+
+
+def test_what_signing_and_verifying_take_is_added_up() -> None:
+    """Of all signers that share the account; nothing is verified where that is left out."""
+    spent = Spent()
+    both = Signer(FakeKey(private(P256)), public(P256), spent=spent)
+    both.sign(ECDSA, bytes(32))
+    first = (spent.sign_s, spent.verify_s)
+    assert min(first) > 0
+    both.sign(ECDSA, bytes(32))
+    assert spent.sign_s > first[0]
+    assert spent.verify_s > first[1]
+    verified_s = spent.verify_s
+    Signer(FakeKey(private(P256)), public(P256), verify=False, spent=spent).sign(ECDSA, bytes(32))
+    assert spent.verify_s == verified_s

@@ -92,6 +92,16 @@ def test_every_outcome_is_at_its_digests_place_whatever_the_order_of_threads() -
     assert answer.items[1].signatures == job.envelope.digests[60:65]
 
 
+def test_what_the_runs_took_is_added_up_in_the_answer() -> None:
+    """Of all threads together."""
+    lane = Lane()
+    runs = lane.chunk((authorised(100), 0, 100)).cut(length(4))
+    for run in runs:
+        run.sign_s, run.verify_s = 0.5, 0.25
+        sign(run)
+    assert (lane.answers[0].sign_s, lane.answers[0].verify_s) == (0.5 * len(runs), 0.25 * len(runs))
+
+
 def test_an_error_stands_at_its_index_of_the_item() -> None:
     """Relative to the item's first digest, where the signature is None."""
     lane = Lane()

@@ -51,7 +51,7 @@ class Observer:
     def lane_failed(self, token: str, reason: str) -> None:
         self.failed.append(reason)
 
-    def chunk_done(self, token: str, chunk: ChunkSent, seconds: float) -> None: ...
+    def chunk_done(self, token: str, chunk: ChunkSent, answer: Outcomes, seconds: float) -> None: ...
 
     def circuit_changed(self, token: str, circuit: Circuit) -> None:
         self.circuits.append(circuit)

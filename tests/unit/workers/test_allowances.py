@@ -114,6 +114,7 @@ def test_tenants_that_never_submit_have_no_series() -> None:
     """Thousands may be configured."""
     desk = Desk(backlog_digests=100)
     desk.answered()
-    assert desk.registry.get_sample_value("sigmill_backlog_room_digests", {"tenant": "acme"}) is None
-    desk.answered(backlog_digests=40)
-    assert desk.registry.get_sample_value("sigmill_backlog_room_digests", {"tenant": "acme"}) == 60
+    sample = ("sigmill_limiter_decisions_total", {"tenant": "acme", "outcome": "rate"})
+    assert desk.registry.get_sample_value(*sample) is None
+    desk.answered(limited="rate")
+    assert desk.registry.get_sample_value(*sample) == 1

@@ -12,7 +12,10 @@ from queueing.errors import BY_REASON
 from workers.lanes.circuit import Circuit
 from workers.metrics import Metrics, algorithm_label, reason_label
 
-LABELS = {"tenant", "algorithm", "reason", "outcome", "token", "operation"}
+LABELS = {
+    *("tenant", "algorithm", "reason", "outcome", "token", "operation", "class", "result", "event"),
+    *("process", "version", "python"),
+}
 UNITS = ("_seconds", "_digests", "_jobs", "_bytes")
 
 

@@ -117,6 +117,7 @@ async def releaser(story: Story, metrics: Metrics) -> AsyncIterator[Releaser]:
         metrics=metrics,
         settled=settled,
         draining=lambda: story.draining,
+        class_of=lambda _: "standard",
     )
     running = asyncio.ensure_future(made.run())
     yield made

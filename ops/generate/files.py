@@ -1,0 +1,15 @@
+"""The generated files, by their path in the repository."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from ops.generate import metrics_page
+
+ROOT: Final = Path(__file__).resolve().parent.parent.parent
+
+
+def generated() -> dict[str, str]:
+    """Path and text of each."""
+    return {"docs/reference/metrics.md": metrics_page.page()}
