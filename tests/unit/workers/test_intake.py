@@ -89,7 +89,7 @@ class Farm:
         self.lane_digests = lane_digests
         self.load = dict.fromkeys(tenants, 0)
         self.done: list[bytes] = []
-        self.left = 0
+        self.left = self.count = 0
         self.finished = asyncio.Event()
         self.log_failures = 0
         self.held = False
@@ -147,7 +147,7 @@ class Farm:
             self.intake.settled(job)
             self.done.append(job.claimed.job_id)
             self.submit(job.claimed.tenant)
-        if not self.left and not self.intake.in_work and not any(self.queue.waiting.values()):
+        if len(self.done) == self.count:  # what a claim has taken and not yet answered is nowhere to be seen
             self.finished.set()
 
     def submit(self, tenant: str) -> None:
@@ -157,7 +157,7 @@ class Farm:
 
     async def sign(self, count: int, *, in_flight: int) -> None:
         """All of them, or a time-out."""
-        self.left = count
+        self.left = self.count = count
         loop = asyncio.create_task(self.intake.run())
         try:
             async with asyncio.timeout(PATIENCE_S):
