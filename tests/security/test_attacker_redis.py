@@ -16,15 +16,20 @@ from arq.connections import ArqRedis
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
+from bench.simhsm import read_log
 from queueing import Signature, keyspace
 from queueing.algorithms import KeyKind
+from queueing.costs import COST_OF
 from queueing.errors import SigningError
 from queueing.jobs import ArqResult, JobOutcome, ResultHints, encode_result, job_id_of
-from tests.support.cluster import Cluster
+from tests.support.cluster import Cluster, behind_simhsm
 from tests.support.farm import digests
 from tests.support.forging import Forger, enqueue, fresh_id, now_ms, outcome_of, payload
 from tests.support.rig import MakeRig, until_async
 from workers.dev.checks import sha256_check
+from workers.hard_cap import SLACK
+
+P256_COST = COST_OF[KeyKind.P256]
 
 TENANT_KEYS = (
     keyspace.queue,
@@ -263,6 +268,63 @@ async def test_a_flood_of_bogus_jobs_delays_no_neighbour_for_long(make_rig: Make
     )
     assert worker.alive
     await redis.aclose()
+
+
+_FLOOD = """
+for i = tonumber(ARGV[1]), tonumber(ARGV[2]) do
+  local id = string.format('%032x', i)
+  redis.call('SET', 'arq:job:' .. id, ARGV[3])
+  redis.call('ZADD', KEYS[1], i, id)
+end
+"""
+
+
+@pytest.mark.slow
+async def test_a_flood_of_a_million_bogus_jobs_costs_no_memory_and_no_neighbour(make_rig: MakeRig) -> None:
+    """The worker claims what it can start soon, so a million waiting jobs stay where they are."""
+    rig = make_rig(tenants={"acme": KeyKind.P256, "globex": KeyKind.P256})
+    worker = rig.start_worker()
+    redis = rig.connect()
+    million, at_once = 1_000_000, 50_000
+    async with rig.client("globex") as neighbour:
+        await neighbour.sign("release", os.urandom(32), timeout_s=20)
+        for start in range(0, million, at_once):
+            words = (_FLOOD, 1, keyspace.queue("acme"), start, start + at_once - 1, payload(b"\xc1"))
+            await redis.execute_command("EVAL", *words)  # type: ignore[no-untyped-call]
+        assert await redis.zcard(keyspace.queue("acme")) > million // 2
+        await redis.publish(keyspace.doorbell("acme"), "acme")
+        slowest_s, until_s = 0.0, time.monotonic() + 10.0
+        while time.monotonic() < until_s:
+            started = time.monotonic()
+            assert isinstance(await neighbour.sign("release", os.urandom(32), timeout_s=20), Signature)
+            slowest_s = max(slowest_s, time.monotonic() - started)
+    await until_async(
+        lambda: worker.metric("sigmill_failures_total", tenant="acme", reason="envelope.malformed") > 1000,
+        "refusals are counted",
+    )
+    assert slowest_s < 3.0
+    assert worker.rss_mib < 150
+    await redis.aclose()
+
+
+async def test_a_limiter_that_is_set_back_all_the_time_is_not_believed(make_rig: MakeRig) -> None:
+    """Each worker counts for itself too: at most a fifth more than the limit is signed, whatever Redis says."""
+    rate, burst, seconds = 200, 50, 4.0
+    limits = f"\n[limits]\nrate_per_s = {rate * P256_COST}\nburst = {burst * P256_COST}\n"
+    rig = make_rig(more={"acme": limits})
+    rig.wrap = behind_simhsm(rig.directory)
+    worker = rig.start_worker()
+    redis = rig.connect()
+    forger = Forger(key=rig.keys["acme"])
+    began = time.monotonic()
+    for i in range(300):
+        await enqueue(redis, "acme", payload(forger.seal(digests=tuple(digests(10, salt=str(i))))))
+    while time.monotonic() < began + seconds:
+        await redis.delete(keyspace.limiter("acme"))
+    signed, took_s = len(read_log(rig.directory / "acme.simhsm.log")), time.monotonic() - began
+    await redis.aclose()
+    assert rate * seconds * 0.5 < signed <= SLACK * (burst + rate * took_s) + 10
+    assert worker.metric("sigmill_limiter_decisions_total", outcome="hard_cap") > 0
 
 
 async def test_a_hint_of_another_size_is_a_lie_and_refused(

@@ -72,12 +72,14 @@ def fresh_id() -> str:
     return os.urandom(16).hex()
 
 
-async def enqueue(redis: Redis, tenant: str, raw: bytes, job_id: str | bytes | None = None) -> bytes:
+async def enqueue(
+    redis: Redis, tenant: str, raw: bytes, job_id: str | bytes | None = None, *, keep_ms: int = 60_000
+) -> bytes:
     """Write a job under arq's own keys, and ring; its id."""
     name = (job_id or fresh_id()) if not isinstance(job_id, bytes) else job_id
     encoded = name.encode() if isinstance(name, str) else name
     async with redis.pipeline(transaction=False) as pipe:
-        pipe.set(b"arq:job:" + encoded, raw, px=60_000)
+        pipe.set(b"arq:job:" + encoded, raw, px=keep_ms)
         pipe.zadd(keyspace.queue(tenant), {encoded: now_ms()})
         pipe.publish(keyspace.doorbell(tenant), tenant)
         await pipe.execute()

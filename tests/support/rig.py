@@ -116,6 +116,13 @@ class WorkerProcess:
     def alive(self) -> bool:
         return self.child.exit_code is None
 
+    @property
+    def rss_mib(self) -> float:
+        """What it holds in memory now."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        (line,) = [line for line in status.splitlines() if line.startswith("VmRSS")]
+        return int(line.split()[1]) / 1024
+
 
 def descendants(pid: int) -> list[int]:
     """All processes below this one."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
+
 from queueing import LimitBacklog, Signature, keyspace
 from queueing.algorithms import KeyKind
 from queueing.jobs import ErrorNote, JobHints, decode_result, encode_job
 from tests.support.cluster import behind_simhsm
 from tests.support.farm import digests
-from tests.support.forging import Forger
+from tests.support.forging import Forger, enqueue, now_ms, payload
 from tests.support.rig import MakeRig, until_async
 
 P256_COST = 0.15
@@ -28,10 +30,41 @@ async def test_a_tenant_signs_at_its_rate(make_rig: MakeRig) -> None:
         outcomes = [o async for o in client.sign_many("release", digests(1264), timeout_s=60)]
         took_s = time.monotonic() - began
     assert all(isinstance(outcome, Signature) for outcome in outcomes)
-    assert 2.7 <= took_s <= 3.9, f"{took_s:.2f} s for 1,264 digests, 64 of them at once"
+    assert 2.7 <= took_s <= 6.0, (
+        f"{took_s:.2f} s for 1,264 digests, 64 of them at once; 3 where nobody disturbs"
+    )
     assert worker.metric("sigmill_limiter_decisions_total", outcome="rate") > 0
-    assert worker.metric("sigmill_limiter_decisions_total", outcome="granted") >= 1264
+    await until_async(
+        lambda: worker.metric("sigmill_limiter_decisions_total", outcome="granted") >= 1264, "all are counted"
+    )
     assert worker.metric("sigmill_jobs_returned_total", reason="limit.rate") == 0
+
+
+@pytest.mark.slow
+async def test_four_workers_together_keep_the_limit_within_two_percent(make_rig: MakeRig) -> None:
+    """Over a minute, by what they say they signed; the limiter alone is measured by the bench's tenancy rows."""
+    rate, size, seconds = 400, 32, 60.0
+    rig = make_rig(
+        more={"acme": f"\n[limits]\nrate_per_s = {rate * P256_COST}\nburst = {rate * P256_COST}\n"}
+    )
+    workers = [rig.start_worker(number) for number in range(1, 5)]
+    forger, redis = Forger(key=rig.keys["acme"]), rig.connect()
+    for i in range(int(1.3 * rate * seconds / size)):
+        raw = payload(
+            forger.seal(digests=tuple(digests(size, salt=str(i))), expires_at_ms=now_ms() + 3_600_000)
+        )
+        await enqueue(redis, "acme", raw, keep_ms=3_600_000)
+
+    def signed() -> float:
+        return sum(worker.metric("sigmill_signatures_total", tenant="acme") for worker in workers)
+
+    await until_async(lambda: signed() > 2 * rate, "the burst is used up")
+    first, began = signed(), time.monotonic()
+    await asyncio.sleep(seconds)
+    last, took_s = signed(), time.monotonic() - began
+    await redis.aclose()
+    assert (last - first) / took_s == pytest.approx(rate, rel=0.02)
+    assert all(worker.metric("sigmill_signatures_total", tenant="acme") > 0 for worker in workers)
 
 
 async def test_a_stock_producer_cannot_go_round_the_rate(make_rig: MakeRig) -> None:
@@ -99,4 +132,4 @@ async def test_one_tenant_does_not_get_all_of_a_shared_hsm(make_rig: MakeRig) ->
             began = time.monotonic()
             await quiet.sign("release", digest, timeout_s=20)
             took_s.append(time.monotonic() - began)
-    assert sorted(took_s)[len(took_s) // 2] < 0.1
+    assert sorted(took_s)[len(took_s) // 2] < 1.0, "half a minute if it waited for the other's work"
