@@ -10,7 +10,7 @@ ARGS ?=
 JOBS ?= 3
 SIDE_BY_SIDE := -n $(JOBS) --dist loadfile
 
-.PHONY: help bootstrap demo dev test test-all test-unit test-compat faults lint format generate bench bench-quick lock clean
+.PHONY: help bootstrap demo dev test test-all test-unit test-compat faults compose-check lint format generate bench bench-quick lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '  make %-13s %s\n' "$$name" "$$text"; done
@@ -38,6 +38,9 @@ test-compat: bootstrap ## arq's own test suite against our worker
 
 faults: bootstrap ## kill, pause and cut off what can be, slow cases too
 	$(BIN)/python -m pytest tests/faults $(ARGS)
+
+compose-check: ## docker-compose.yml, up and signing, with podman (root; a few minutes)
+	ops/compose-check
 
 lint: bootstrap ## ruff, mypy, import contracts
 	$(BIN)/ruff check .

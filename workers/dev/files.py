@@ -58,7 +58,7 @@ public_key = "{_base64(service_key.spki)}"
 [metrics]
 port = {metrics_port}
 """,
-        *(_token_table(name, token) for name, token in tokens.items()),
+        *(token_table(name, token) for name, token in tokens.items()),
     ]
     return "\n".join(tables)
 
@@ -111,7 +111,8 @@ password_file = {json.dumps(str(redis.password_file))}
     return config
 
 
-def _token_table(name: str, token: TokenSettings) -> str:
+def token_table(name: str, token: TokenSettings) -> str:
+    """``[tokens.NAME]`` of a SoftHSM token."""
     if not isinstance(token.login, PinLogin):
         raise TypeError("a token of a private stack has a PIN")
     environment = ", ".join(f"{key} = {json.dumps(value)}" for key, value in token.environment.items())

@@ -1,0 +1,202 @@
+"""``python -m workers.dev.trial``: what docker-compose.yml's first container makes for the others.
+
+A certificate authority and Redis' certificate, Redis' users, SoftHSM tokens with keys and PINs, the configuration
+of service and tenants, and a client for each tenant: all random, in volumes, made once. Never for production: the
+keys are software, and whoever can read the volumes has them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import os
+import secrets
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from queueing.access import password_sha256, tenant_rules, worker_rules
+from queueing.client_key import ClientKey
+from queueing.verification import PublicKey
+from workers.administration.tokens import TokenDesk
+from workers.config.loading import load_configuration
+from workers.dev.files import tenant_text, token_table
+from workers.dev.private_files import write_private
+from workers.dev.recipe import AUDIENCE, CLIENT, SERVICE_KEY_KIND, SERVICE_KEY_LABEL, SERVICE_TOKEN, TENANTS
+from workers.dev.softhsm import make_token
+from workers.dev.trial_tls import write_authority_and_server
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from queueing.algorithms import KeyKind
+    from workers.config.settings import TokenSettings
+
+_SESSIONS: Final = 2
+_PASSWORD_BYTES: Final = 24
+_MARK: Final = ".trial"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """Where things go. ``worker`` is the first worker's data (tokens, state).
+
+    The other workers get copies of the tokens, as in an HSM group whose members hold the same keys. Owners are
+    uids; None leaves the files to whoever runs this.
+    """
+
+    config: Path
+    worker: Path
+    more_workers: tuple[Path, ...]
+    redis: Path
+    client: Path
+    redis_host: str
+    redis_port: int = 6379
+    owner: int | None = None
+    redis_owner: int | None = None
+
+    def make(self) -> None:
+        """Make everything, unless all of it is there: folders of two runs would not fit together."""
+        folders = (self.config, self.worker, *self.more_workers, self.redis, self.client)
+        marks = {_mark_of(folder) for folder in folders}
+        if len(marks) == 1 and None not in marks:
+            return
+        for folder in folders:
+            _empty(folder)
+        ca_file = write_authority_and_server(self.redis, host=self.redis_host)
+        shutil.copy(ca_file, self.config)
+        shutil.copy(ca_file, self.client)
+        wanted = {SERVICE_TOKEN: (SERVICE_KEY_KIND, SERVICE_KEY_LABEL)}
+        wanted |= {tenant.name: (tenant.kind, tenant.label) for tenant in TENANTS}
+        tokens = {name: self._token(name, *key) for name, key in wanted.items()}
+        service_key = tokens[SERVICE_TOKEN][1]
+        users = ["user default off", f"user worker {' '.join(worker_rules(self._password(self.config)))}"]
+        (self.config / "tenants").mkdir()
+        for tenant in TENANTS:
+            key = ClientKey.generate()
+            text = tenant_text(tenant, tokens[tenant.name][1], key)
+            (self.config / "tenants" / f"{tenant.name}.toml").write_text(text, "utf-8")
+            password = self._client(tenant.name, key, service_key)
+            users.append(f"user tenant-{tenant.name} {' '.join(tenant_rules(tenant.name, password))}")
+        (self.redis / "users.acl").write_text("\n".join(users) + "\n", "utf-8")
+        for folder in self.more_workers:
+            shutil.copytree(self.worker / "tokens", folder / "tokens")
+        self._service({name: token for name, (token, _) in tokens.items()}, service_key)
+        mark = secrets.token_hex(8)
+        for folder in folders:
+            (folder / _MARK).write_text(mark, "utf-8")
+            _chown(folder, self.redis_owner if folder == self.redis else self.owner)
+        (self.config / "sigmill.toml.new").rename(self.config / "sigmill.toml")
+
+    def _token(self, name: str, kind: KeyKind, label: str) -> tuple[TokenSettings, PublicKey]:
+        token = make_token(self.worker / "tokens" / name, name, sessions=_SESSIONS)
+        key = TokenDesk(name, token, self.worker / "state").create(kind, label)
+        return token, PublicKey.from_spki(key.public_key)
+
+    def _client(self, tenant: str, key: ClientKey, service_key: PublicKey) -> str:
+        """The client's folder; the SHA-256 of its password for Redis."""
+        folder = self.client / tenant
+        folder.mkdir()
+        key.write(folder / "client.key")
+        (folder / "client.toml").write_text(
+            f"""\
+audience = "{AUDIENCE}"
+tenant = "{tenant}"
+client = "{CLIENT}"
+private_key_file = "client.key"
+service_public_keys = ["{base64.b64encode(service_key.spki).decode()}"]
+
+[redis]
+host = "{self.redis_host}"
+port = {self.redis_port}
+username = "tenant-{tenant}"
+password_file = "redis.password"
+tls = {{ ca_file = "../ca.pem" }}
+""",
+            "utf-8",
+        )
+        return self._password(folder)
+
+    def _service(self, tokens: dict[str, TokenSettings], service_key: PublicKey) -> None:
+        """``sigmill.toml``, under another name until everything is there: workers wait for it."""
+        tables = [
+            f"""\
+[service]
+audience = "{AUDIENCE}"
+state_dir = {json.dumps(str(self.worker / "state"))}
+
+[redis]
+host = "{self.redis_host}"
+port = {self.redis_port}
+username = "worker"
+password_file = "redis.password"
+tls = {{ ca_file = "ca.pem" }}
+
+[service_key]
+token = "{SERVICE_TOKEN}"
+public_key = "{base64.b64encode(service_key.spki).decode()}"
+
+[metrics]
+host = "0.0.0.0"
+""",
+            *(token_table(name, token) for name, token in tokens.items()),
+        ]
+        draft = self.config / "sigmill.toml.new"
+        draft.write_text("\n".join(tables), "utf-8")
+        load_configuration(draft)
+
+    def _password(self, folder: Path) -> str:
+        """A new password for Redis in the folder; its SHA-256, as Redis keeps it."""
+        password = secrets.token_urlsafe(_PASSWORD_BYTES)
+        write_private(folder / "redis.password", f"{password}\n")
+        return password_sha256(password)
+
+
+def _mark_of(folder: Path) -> str | None:
+    """What the last run that finished wrote there."""
+    mark = folder / _MARK
+    return mark.read_text("utf-8") if mark.exists() else None
+
+
+def _empty(folder: Path) -> None:
+    """A run that was killed half-way begins again; the folder itself is a mount point."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+def _chown(folder: Path, owner: int | None) -> None:
+    if owner is None:
+        return
+    for place, _, files in os.walk(folder):
+        for name in (place, *(os.path.join(place, file) for file in files)):  # noqa: PTH118
+            os.chown(name, owner, owner)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Make the trial at the places where docker-compose.yml mounts its volumes."""
+    parser = argparse.ArgumentParser(prog="python -m workers.dev.trial", description=__doc__)
+    parser.add_argument("--owner", type=int, required=True, help="the uid of workers, exporter and clients")
+    parser.add_argument("--redis-owner", type=int, required=True)
+    given = parser.parse_args(arguments)
+    trial = Trial(
+        config=Path("/etc/sigmill"),
+        worker=Path("/var/lib/sigmill"),
+        more_workers=(Path("/trial/worker-2"),),
+        redis=Path("/trial/redis"),
+        client=Path("/trial/client"),
+        redis_host="redis",
+        owner=given.owner,
+        redis_owner=given.redis_owner,
+    )
+    trial.make()
+    print("the trial's tokens, keys, users and files are there: NOT FOR PRODUCTION")
+
+
+if __name__ == "__main__":
+    main()
