@@ -31,7 +31,8 @@ class ClaimRequest:
     """What a worker could start now for one tenant.
 
     ``owed_*``: what earlier claims were charged too little (negative: too much), by what the jobs turned out
-    to be.
+    to be. ``suspect_at``: a job that crashed so often is claimed alone, 0 never; ``alone``: this worker has no other
+    job of the tenant.
     """
 
     tenant: str
@@ -40,12 +41,17 @@ class ClaimRequest:
     limits: ClaimLimits = NO_LIMITS
     owed_cost: float = 0.0
     owed_digests: int = 0
+    suspect_at: int = 0
+    alone: bool = False
 
     def words(self) -> tuple[str | int, ...]:
         """The arguments of the claim script, from the third on."""
         limits, costs = self.limits.words()
         owed = (round(self.owed_cost * 1000), self.owed_digests)
-        return (self.most_jobs, self.most_digests, *limits, *owed, *costs)
+        unnamed, *named = costs
+        return (
+            self.most_jobs, self.most_digests, *limits, *owed, unnamed, self.suspect_at, int(self.alone), *named
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +59,9 @@ class ClaimedJob:
     """A leased job. ``payload`` is arq's bytes, None where the job's key is gone.
 
     ``job_id`` is as Redis holds it: bytes, which need not be UTF-8. ``due_ms`` is its place in the queue,
-    as text, to be given back unchanged. ``attempt`` counts from 1. ``charged_*``: what the limiter took, by what
-    stood beside the envelope; the cost in units, 0 where the tenant has no rate.
+    as text, to be given back unchanged. ``attempt`` counts from 1; ``crashes`` of the attempts before it ended with
+    their lease. ``alone``: a suspect, with which nothing else of its tenant may be in work. ``charged_*``: what the limiter
+    took, by what stood beside the envelope; the cost in units, 0 where the tenant has no rate.
     """
 
     tenant: str
@@ -65,6 +72,8 @@ class ClaimedJob:
     lease: bytes
     charged_digests: int = 0
     charged_cost: float = 0.0
+    crashes: int = 0
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +82,8 @@ class Claimed:
 
     ``excess``: the newest of a backlog far over its cap, leased to be refused. ``wait_s``: a limit holds the next
     job back for so long; ``limited`` says which ('rate', 'budget' or ''). ``budget_left`` None: no budget. ``replaced``: keys
-    of ours under which somebody had put a foreign type.
+    of ours under which somebody had put a foreign type. ``suspect_next``: the next job is a suspect, to be claimed when
+    nothing else of the tenant is in work.
     """
 
     now_ms: int
@@ -87,6 +97,10 @@ class Claimed:
     backlog_bytes: int = 0
     refused: int = 0
     replaced: int = 0
+    suspect_next: bool = False
+
+
+_SUSPECT_TAKEN, _SUSPECT_NEXT = 1, 2  # as lua/claim.lua answers
 
 
 class Committed(IntEnum):
@@ -99,12 +113,13 @@ class Committed(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """One finished job: its lease, arq's result bytes, and who waits for it ('' for nobody)."""
+    """One finished job: its lease, arq's result bytes, who waits for it ('' for nobody), and its dead letter, if it is one."""
 
     job_id: bytes
     lease: bytes
     result: bytes
     reply_id: str
+    dead_letter: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,11 +180,14 @@ class Claims:
         now_ms, fence, more, found, excess, wait_ms, limited, budget_left, digests, size_bytes, *counts = (
             answer
         )
-        refused, replaced = counts
+        refused, replaced, isolated = counts
         lease = self._owner.encode() + b":" + fence
+        alone = isolated == _SUSPECT_TAKEN
         jobs = [
-            ClaimedJob(tenant, job_id, due_ms, attempt, payload, lease, charged, milli_units / 1000)
-            for job_id, due_ms, attempt, payload, charged, milli_units in found
+            ClaimedJob(
+                tenant, job_id, due_ms, attempt, payload, lease, charged, milli_units / 1000, crashes, alone
+            )
+            for job_id, due_ms, attempt, payload, charged, milli_units, crashes in found
         ]
         within = len(jobs) - excess
         return Claimed(
@@ -184,6 +202,7 @@ class Claims:
             backlog_bytes=size_bytes,
             refused=refused,
             replaced=replaced,
+            suspect_next=isolated == _SUSPECT_NEXT,
         )
 
     async def extend(self, jobs: dict[str, list[ClaimedJob]]) -> list[ClaimedJob]:
@@ -215,12 +234,21 @@ class Claims:
         calls = [
             Call(
                 Script.COMMIT,
-                (keyspace.queue(tenant), keyspace.claims(tenant), keyspace.backlog(tenant)),
+                (
+                    keyspace.queue(tenant),
+                    keyspace.claims(tenant),
+                    keyspace.backlog(tenant),
+                    keyspace.dead(tenant),
+                ),
                 (
                     keyspace.reply_prefix(tenant),
                     retention.result_ms,
                     retention.reply_ms,
-                    *(part for c in batch for part in (c.job_id, c.lease, c.result, c.reply_id)),
+                    *(
+                        part
+                        for c in batch
+                        for part in (c.job_id, c.lease, c.result, c.reply_id, c.dead_letter)
+                    ),
                 ),
             )
             for tenant, batch in commits.items()

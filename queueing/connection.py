@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from arq.connections import ArqRedis
 from redis import exceptions
@@ -20,11 +20,13 @@ from queueing.jobs import deserialize, serialize
 from queueing.secret import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from redis.asyncio import Redis
 
     from queueing.redis_config import RedisConfig, SentinelConfig, TlsConfig
+
+T = TypeVar("T")
 
 SOCKET_TIMEOUT_S: Final = 5.0
 """Longest silence on a connection: above the slowest script, below a lease (15 s)."""
@@ -63,6 +65,15 @@ def connect(config: RedisConfig, *, blocking_s: float = 0.0, password: Secret | 
     redis.job_serializer = serialize
     redis.job_deserializer = deserialize
     return redis
+
+
+async def with_connection(config: RedisConfig, work: Callable[[ArqRedis], Awaitable[T]]) -> T:
+    """What ``work`` answers, on a pool of its own."""
+    redis = connect(config)
+    try:
+        return await work(redis)
+    finally:
+        await redis.aclose()
 
 
 def _primary(config: RedisConfig, options: Mapping[str, Any]) -> ArqRedis:

@@ -43,7 +43,7 @@ def fence(tenant: str) -> str:
 
 
 def claims(tenant: str) -> str:
-    """Hash: job id -> ``attempts:fence:digests:bytes:charge``, from its submit until it is committed."""
+    """Hash: job id -> ``attempts:fence:digests:bytes:charge:crashes``, from its submit until it is committed."""
     return f"sigmill:{{{tenant}}}:claims"
 
 

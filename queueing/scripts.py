@@ -28,6 +28,7 @@ class Script(StrEnum):
     COMMIT = "commit"
     EXTEND = "extend"
     RELEASE = "release"
+    REVIVE = "revive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ _BEFORE: Final[dict[Script, tuple[str, ...]]] = {
     Script.COMMIT: ("counters",),
     Script.EXTEND: (),
     Script.RELEASE: ("counters",),
+    Script.REVIVE: ("counters",),
 }
 """What stands before each script: the functions that it calls."""
 

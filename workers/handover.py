@@ -62,7 +62,7 @@ class Handover:
         await self._intend([job for job, _, _ in routed], now_ms)
         touched: dict[str, TokenLanes] = {}
         for job, group, lanes in routed:
-            lanes.submit(Slice(job, group, 0, job.digests))
+            lanes.submit(Slice(job, group, 0, job.digests, alone=job.claimed.alone))
             touched[lanes.token] = lanes
         for lanes in touched.values():
             lanes.pump()

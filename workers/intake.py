@@ -13,11 +13,13 @@ import asyncio
 import logging
 import math
 import time
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from queueing.claims import Claimed
 from queueing.errors import HsmFault, LimitBacklog, LogUnavailable, QueueUnavailable, SigningError
+from workers.isolation import Isolation
 from workers.job_in_work import Ending, JobInWork
 from workers.routing import read_job
 from workers.slow_poll import SlowPoll
@@ -67,6 +69,7 @@ class Intake:
         published_before: Callable[[ClaimedJob], bool],
         metrics: Metrics,
         claim_jobs: int,
+        suspect_at: int,
         slow_poll_s: float,
         held: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -79,6 +82,8 @@ class Intake:
         self._published_before = published_before
         self._metrics = metrics
         self._claim_jobs = claim_jobs
+        self._suspect_at = suspect_at
+        self._isolation = Isolation()
         self._slow_poll_s = slow_poll_s
         self._held = held
         self._hot: dict[str, None] = {}  # in the order in which they became so: none is passed over for ever
@@ -173,7 +178,9 @@ class Intake:
         if self._held():
             return []
         allowances = self._allowances
-        free = ((t, self._room_of(t)) for t in self._hot if not allowances.is_held(t))
+        isolation = self._isolation
+        open_to_claim = (t for t in self._hot if not (allowances.is_held(t) or isolation.is_waiting(t)))
+        free = ((t, self._room_of(t)) for t in open_to_claim)
         rooms = dict(islice(((t, room) for t, room in free if room > 0), MOST_AT_ONCE))
         wants = {t: room * allowances.cost_per_digest(t) for t, room in rooms.items()}
         shares = self._shares.allot(wants, ROUND_UNITS)
@@ -183,7 +190,9 @@ class Intake:
             if share > 0:
                 digests = min(rooms[tenant], math.ceil(share / allowances.cost_per_digest(tenant)))
                 jobs = min(digests, math.ceil(self._claim_jobs * share / total))
-                requests.append(allowances.request(tenant, most_jobs=jobs, most_digests=digests))
+                request = allowances.request(tenant, most_jobs=jobs, most_digests=digests)
+                alone = isolation.nothing_in_work(tenant)
+                requests.append(replace(request, suspect_at=self._suspect_at, alone=alone))
         return requests
 
     async def _claim(self, requests: Sequence[ClaimRequest]) -> None:
@@ -215,11 +224,15 @@ class Intake:
             self._slow_poll.had_work(tenant)
         if answer.more or answer.jobs:
             self._hot[tenant] = None  # until a claim finds nothing, which arms the doorbell
-        return [self._begin(claimed) for claimed in answer.jobs if not self._published_before(claimed)]
+        jobs = [self._begin(claimed) for claimed in answer.jobs if not self._published_before(claimed)]
+        if answer.suspect_next or any(job.claimed.alone for job in jobs):
+            self._isolation.wait(tenant)
+        return jobs
 
     def _begin(self, claimed: ClaimedJob) -> JobInWork:
         job = JobInWork(claimed, self._finished)
         self.in_work.add(job)
+        self._isolation.began(claimed.tenant)
         return job
 
     def _refuse(self, excess: Sequence[ClaimedJob]) -> None:
@@ -242,5 +255,9 @@ class Intake:
         if job.ending is Ending.RETURN and not isinstance(job.unavailable, HsmFault):
             self._allowances.returned(job)
         self.in_work.discard(job)
+        waited = self._isolation.is_waiting(job.claimed.tenant)
+        self._isolation.settled(job.claimed.tenant)
+        if waited:
+            self._wake.set()
         if not self.in_work:
             self._idle.set()

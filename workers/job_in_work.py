@@ -7,7 +7,16 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from queueing import keyspace
-from queueing.errors import JobExpired, JobPoisoned, LimitBacklog, LimitBudget, SigningError, TokenUnavailable
+from queueing.dead_letters import DeadLetter, encode_letter
+from queueing.errors import (
+    HsmFault,
+    JobExpired,
+    JobPoisoned,
+    LimitBacklog,
+    LimitBudget,
+    SigningError,
+    TokenUnavailable,
+)
 from queueing.jobs import (
     ArqResult,
     ErrorNote,
@@ -19,7 +28,7 @@ from queueing.jobs import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from queueing.claims import ClaimedJob
     from queueing.envelope import Envelope
@@ -49,6 +58,7 @@ class JobInWork:
         "failure",
         "hints",
         "key_version",
+        "lane_ends",
         "lost",
         "maybe_signed",
         "owed_cost",
@@ -76,6 +86,7 @@ class JobInWork:
         self.key_version = 0
         self.public_key_sha256 = b""
         self.lost = False
+        self.lane_ends: tuple[str, ...] = ()
         self.maybe_signed = False
         self.cost = self.owed_cost = 0.0
         self.owed_digests = 0
@@ -88,6 +99,11 @@ class JobInWork:
         self.enqueued_at_ms = enqueued_at_ms
         self._left = len(envelope.digests)
         self.signatures = [None] * self._left
+
+    @property
+    def job_id(self) -> bytes:
+        """As Redis holds it."""
+        return self.claimed.job_id
 
     @property
     def digests(self) -> int:
@@ -131,11 +147,19 @@ class JobInWork:
             self._errors[first + i] = note
         self._settle(len(outcome.signatures))
 
-    def slice_poisoned(self, first: int, count: int) -> None:
-        """Lanes ended over these digests again and again."""
+    def slice_poisoned(self, first: int, count: int, lane_ends: Sequence[str]) -> None:
+        """Lane after lane ended over these digests."""
         del first, count
         self.maybe_signed = True
+        self.lane_ends = tuple(lane_ends)
         self._whole(JobPoisoned("the job ended its lane each time it was tried"))
+
+    def slice_faulted(self, first: int, count: int) -> None:
+        """The HSM failed over these digests; the whole job goes back."""
+        del first
+        self.maybe_signed = True
+        self.unavailable = HsmFault()
+        self._settle(count)
 
     def slice_unavailable(self, first: int, count: int) -> None:
         """The token went away; the whole job goes back."""
@@ -177,6 +201,30 @@ class JobInWork:
                 ft=now_ms,
                 q=keyspace.queue(self.claimed.tenant),
                 id=self.claimed.job_id.decode("utf-8", "replace"),
+            )
+        )
+
+    def dead_letter(self, worker: str) -> bytes:
+        """The job with the evidence, if the service gives it up; nothing if not."""
+        failure, claimed, envelope = self.failure, self.claimed, self.envelope
+        if not isinstance(failure, JobPoisoned) or envelope is None or claimed.payload is None:
+            return b""
+        return encode_letter(
+            DeadLetter(
+                reason=failure.reason,
+                message=failure.message,
+                at_ms=time.time_ns() // 1_000_000,
+                worker=worker,
+                attempts=claimed.attempt,
+                crashes=claimed.crashes,
+                lane_ends=self.lane_ends,
+                key=envelope.key,
+                algorithm=envelope.algorithm,
+                client=envelope.client,
+                digests=len(envelope.digests),
+                enqueued_at_ms=self.enqueued_at_ms,
+                expires_at_ms=envelope.expires_at_ms,
+                payload=claimed.payload,
             )
         )
 

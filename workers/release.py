@@ -13,7 +13,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from queueing.claims import Commit, Committed
-from queueing.errors import HsmFault, LogUnavailable, QueueUnavailable, QueueUnconfirmed
+from queueing.errors import HsmFault, JobPoisoned, LogUnavailable, QueueUnavailable, QueueUnconfirmed
 from workers.audit.records import Outcome, Released, Returned
 from workers.job_in_work import Ending
 from workers.metrics import reason_label
@@ -39,6 +39,9 @@ LONGEST_PAUSE_S: Final = 1.0
 RETURN_DELAY_S: Final = 1.0
 """A job whose token went away is due again after this, so that it does not go round in circles."""
 
+LONGEST_RETRY_DELAY_S: Final = 4.0
+"""A job over which the HSM failed waits twice as long each time, up to this; it is tried until its envelope expires."""
+
 
 class Releaser:
     """Publishes results and returns jobs, in rounds."""
@@ -53,8 +56,10 @@ class Releaser:
         settled: Callable[[JobInWork], None],
         draining: Callable[[], bool],
         class_of: Callable[[str], str],
+        owner: str = "",
     ) -> None:
         self._claims = claims
+        self._owner = owner
         self._wal = wal
         self._retention = retention
         self._metrics = metrics
@@ -114,8 +119,9 @@ class Releaser:
     async def _publish(self, jobs: list[JobInWork]) -> None:
         now_ms = time.time_ns() // 1_000_000
         outcomes = [
-            Outcome(now_ms, j.claimed.tenant, j.claimed.job_id, j.claimed.lease, j.hints.re, j.result())
+            Outcome(now_ms, c.tenant, c.job_id, c.lease, j.hints.re, j.result(), j.dead_letter(self._owner))
             for j in jobs
+            for c in (j.claimed,)
         ]
         await self._durable(outcomes)
         committed = await self._commit(outcomes)
@@ -130,12 +136,19 @@ class Releaser:
         for job, how in done:
             if how is Committed.FENCED:
                 log.warning("commit.fenced", extra=_names(job))
+            elif isinstance(job.failure, JobPoisoned):
+                log.error(
+                    "job.dead",
+                    extra={**_names(job), "lane_ends": job.lane_ends, "crashes": job.claimed.crashes},
+                )
             self._settled(job)
 
     async def _publish_recovered(self, again: list[tuple[ClaimedJob, Outcome]]) -> None:
         now_ms = time.time_ns() // 1_000_000
         outcomes = [
-            Outcome(now_ms, old.tenant, claimed.job_id, claimed.lease, old.reply_id, old.result)
+            Outcome(
+                now_ms, old.tenant, claimed.job_id, claimed.lease, old.reply_id, old.result, old.dead_letter
+            )
             for claimed, old in again
         ]
         await self._durable(outcomes)
@@ -168,7 +181,7 @@ class Releaser:
         pause_s = SHORTEST_PAUSE_S
         while by_tenant:
             commits = {
-                tenant: [Commit(o.job_id, o.lease, o.result, o.reply_id) for o in batch]
+                tenant: [Commit(o.job_id, o.lease, o.result, o.reply_id, o.dead_letter) for o in batch]
                 for tenant, batch in by_tenant.items()
             }
             try:
@@ -204,21 +217,29 @@ class Releaser:
             for j in jobs
         ]
         self._wal.note(records)
-        for counts in (False, True):
-            batch: dict[str, list[ClaimedJob]] = defaultdict(list)
-            for job in jobs:
-                if isinstance(job.unavailable, HsmFault) is counts:
-                    batch[job.claimed.tenant].append(job.claimed)
-            if batch:
-                await self._release(batch, counts=counts)
+        for (counts, delay_s), batch in self._ways_back(jobs).items():
+            await self._release(batch, counts=counts, delay_s=delay_s)
         for job in jobs:
             why = None if self._draining() else job.unavailable
             reason = "drain" if why is None else reason_label(why.reason)
             self._metrics.returned.labels(job.claimed.tenant, reason).inc()
             self._settled(job)
 
-    async def _release(self, batch: dict[str, list[ClaimedJob]], *, counts: bool) -> None:
-        delay_s = 0.0 if self._draining() else RETURN_DELAY_S
+    def _ways_back(self, jobs: list[JobInWork]) -> dict[tuple[bool, float], dict[str, list[ClaimedJob]]]:
+        """Jobs by how they go back: whether the attempt counts, and how much later they are due."""
+        ways: dict[tuple[bool, float], dict[str, list[ClaimedJob]]] = {}
+        for job in jobs:
+            counts = isinstance(job.unavailable, HsmFault)
+            delay_s = RETURN_DELAY_S
+            if self._draining():
+                delay_s = 0.0
+            elif counts:
+                delay_s = min(RETURN_DELAY_S * 2.0 ** min(job.claimed.attempt - 1, 8), LONGEST_RETRY_DELAY_S)
+            by_tenant = ways.setdefault((counts, delay_s), {})
+            by_tenant.setdefault(job.claimed.tenant, []).append(job.claimed)
+        return ways
+
+    async def _release(self, batch: dict[str, list[ClaimedJob]], *, counts: bool, delay_s: float) -> None:
         try:
             await self._claims.release(batch, counts=counts, delay_ms=int(delay_s * 1000))
         except QueueUnavailable as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from queueing.envelope import read_unverified
 from queueing.errors import (
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from workers.job_in_work import JobInWork
     from workers.lanes.token_lanes import TokenLanes
 
-MOST_CLAIMS: Final = 8
-"""A job that was claimed this often and never ended has something to do with it."""
-
 
 class Router:
     """Finds the lanes of jobs, by the configuration in force."""
@@ -43,12 +40,14 @@ class Router:
         stops_of: Callable[[Tenant], Stops],
         allowances: Allowances,
         audience: str,
+        most_crashes: int,
     ) -> None:
         self._tenants = tenants
         self._lanes_of = lanes_of
         self._stops_of = stops_of
         self._allowances = allowances
         self._audience = audience
+        self._most_crashes = most_crashes
 
     def route(self, job: JobInWork) -> tuple[Group, TokenLanes]:
         """Read the job, find its lanes, and charge it; raises a ``SigningError``: what is wrong with it.
@@ -56,9 +55,11 @@ class Router:
         ``LimitRate``: this worker's own cap is reached, and the job goes back.
         """
         claimed = job.claimed
-        if claimed.attempt > MOST_CLAIMS:
-            raise JobPoisoned("the job was claimed again and again and never ended")
         unverified = read_job(job)
+        if claimed.crashes >= self._most_crashes:
+            raise JobPoisoned(
+                "worker after worker ended while it had the job, the last one with nothing beside it"
+            )
         envelope = unverified.envelope
         tenant = self._tenants().get(claimed.tenant)
         if tenant is None:
@@ -82,7 +83,8 @@ class Router:
         lanes = self._lanes_of(tenant)
         there = [lanes[token] for token in version.tokens if token in lanes]
         healthy = [candidate for candidate in there if candidate.healthy]
-        return min(healthy or there, key=lambda candidate: candidate.load)
+        has_it = [candidate for candidate in healthy if not candidate.lacks(version.key, version.version)]
+        return min(has_it or healthy or there, key=lambda candidate: candidate.load)
 
 
 def read_job(job: JobInWork) -> UnverifiedEnvelope:

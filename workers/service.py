@@ -88,6 +88,7 @@ class SigningService:
             settled=self._settled,
             draining=lambda: self.draining,
             class_of=self._class_of,
+            owner=self._owner,
         )
         self._budgets = KeyBudgets(redis)
         self._orders = OrderDesk(
@@ -113,6 +114,7 @@ class SigningService:
             stops_of=self._orders.stops_of,
             allowances=allowances,
             audience=self._service.audience,
+            most_crashes=settings.poison_attempts,
         )
         self._intake = Intake(
             tenants=self._tenants,
@@ -133,6 +135,7 @@ class SigningService:
             published_before=self._releaser.published_before,
             metrics=metrics,
             claim_jobs=settings.claim_jobs,
+            suspect_at=max(settings.poison_attempts - 1, 1),
             slow_poll_s=settings.slow_poll_s,
             held=lambda: self._releaser.unconfirmed,
         )

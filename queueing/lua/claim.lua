@@ -2,7 +2,8 @@
 --
 -- KEYS[1]  queue           sorted set, job id -> due (Unix ms); a leased job is moved to its lease's end
 -- KEYS[2]  fence           string, the last fence given out
--- KEYS[3]  claims          hash, job id -> 'attempts:fence:digests:bytes:charge (us)'; bytes 0: not in the backlog
+-- KEYS[3]  claims          hash, job id -> 'attempts:fence:digests:bytes:charge (us):crashes'; fence 0: nobody has it;
+--                          bytes 0: not in the backlog; crashes: claims whose lease ran out
 -- KEYS[4]  armed           set when nothing is due that is free: the next submit rings the doorbell
 -- KEYS[5]  backlog         hash: digests, bytes, refused (see submit.lua)
 -- KEYS[6]  limiter         hash: tat (Unix us, GCRA's theoretical arrival time), day (UTC, since 1970), spent (digests)
@@ -18,15 +19,18 @@
 -- ARGV[10] owed            milli-units that earlier claims were charged too little (negative: too much)
 -- ARGV[11] owed            digests, likewise
 -- ARGV[12] cost of a digest where the job names no algorithm of those that follow (milli-units)
--- ARGV[13..] per algorithm, 2 each: name, cost of a digest (milli-units)
+-- ARGV[13] suspect at      crashes from which a job is claimed alone; 0: never
+-- ARGV[14] alone           1: the caller has no other job of this tenant
+-- ARGV[15..] per algorithm, 2 each: name, cost of a digest (milli-units)
 -- Returns  {now (ms), fence, more (1 if due jobs were left), jobs, excess, wait (ms), limited, budget left,
---           backlog digests, backlog bytes, refused, replaced}
+--           backlog digests, backlog bytes, refused, replaced, isolated}
 --            jobs: each {id, due before (ms), attempt (from 1), payload or false where the job's key is gone,
---            digests charged, milli-units charged}; the last `excess` of them are the newest of a backlog far over its cap: not
+--            digests charged, milli-units charged, crashes}; the last `excess` of them are the newest of a backlog far over its cap: not
 --            charged, and to be refused
 --            wait: when the next job may be taken, 0 where no limit holds it; limited: '', 'rate' or 'budget'
 --            budget left: -1 without a budget; refused: submits refused so far, as the backlog's hash says
 --            replaced: keys of ours that held a foreign type and were removed
+--            isolated: 1 the one job is a suspect; 2 a suspect is next, and waits until the caller has no other; else 0
 -- O(jobs * log(backlog)). The job's keys are derived from its id; arq's in-progress key is set in the
 -- same step, so stock workers leave a leased job alone. Needs hints.lua and counters.lua before it.
 
@@ -78,11 +82,12 @@ if limits then
 end
 
 local stock = numbers(KEYS[5], 'digests', 'bytes', 'refused')
+local isolated = 0
 local function answer(more, jobs, excess, wait_us, limited)
   local left = budget > 0 and math.max(budget - spent, 0) or -1
   return {
     now_ms, fence_text, more, jobs, excess, math.ceil(wait_us / 1000), limited, left, stock[1], stock[2], stock[3],
-    replaced,
+    replaced, isolated,
   }
 end
 
@@ -123,19 +128,34 @@ local function payload_of(id)
   return false
 end
 
+-- What is known of a job: claims that counted, crashes (a lease that ran out is one more), and what was counted.
+local function history(id)
+  local claimed = redis.call('HGET', KEYS[3], id) or ''
+  local attempts, holder, digests, bytes = string.match(claimed, '^(%d+):(%d+):?(%d*):?(%d*)')
+  local crashes = tonumber(string.match(claimed, '^%d+:%d+:%d+:%d+:%d+:(%d+)') or 0)
+  if holder and holder ~= '0' then crashes = crashes + 1 end
+  return (tonumber(attempts) or 0) + 1, crashes, digests ~= '' and digests or nil, bytes ~= '' and bytes or nil
+end
+
 local function take(id, score, payload, digests, charge)
-  local attempt, counted, bytes = 1, digests, 0
-  local claimed = redis.call('HGET', KEYS[3], id)
-  if claimed then
-    local attempts, sizes = string.match(claimed, '^(%d+):%d+:?(.*)')
-    attempt = (tonumber(attempts) or 0) + 1
-    local recorded, recorded_bytes = string.match(sizes or '', '^(%d+):(%d+)')
-    if recorded then counted, bytes = recorded, recorded_bytes end
-  end
-  redis.call('HSET', KEYS[3], id, string.format('%d:%s:%s:%s:%.0f', attempt, fence_text, counted, bytes, charge * us_per_unit))
+  local attempt, crashes, counted, bytes = history(id)
+  redis.call(
+    'HSET', KEYS[3], id,
+    string.format(
+      '%d:%s:%s:%s:%.0f:%d', attempt, fence_text, counted or digests, bytes or 0, charge * us_per_unit, crashes
+    )
+  )
   redis.call('SET', 'arq:in-progress:' .. id, value, 'PX', lease_ms)
   redis.call('ZADD', KEYS[1], 'XX', lease_end_ms, id)
-  jobs[#jobs + 1] = {id, score, attempt, payload, digests, charge}
+  jobs[#jobs + 1] = {id, score, attempt, payload, digests, charge, crashes}
+end
+
+-- Whether the job has to be claimed alone: so that whoever it takes along, it takes nobody else's job.
+local suspect_at, alone = tonumber(ARGV[13]), ARGV[14] == '1'
+local function is_suspect(id)
+  if suspect_at == 0 then return false end
+  local _, crashes = history(id)
+  return crashes >= suspect_at
 end
 
 -- What a stock worker holds: step over it once, not at every claim.
@@ -147,7 +167,7 @@ end
 
 local costs = {}
 if rate > 0 then
-  for i = 13, #ARGV, 2 do costs[ARGV[i]] = tonumber(ARGV[i + 1]) end
+  for i = 15, #ARGV, 2 do costs[ARGV[i]] = tonumber(ARGV[i + 1]) end
 end
 local unnamed = tonumber(ARGV[12])
 local taken, more, wait_us, limited = 0, 0, 0, ''
@@ -160,6 +180,11 @@ for i = 1, #due, 2 do
     break
   end
   if not held_elsewhere(id) then
+    local suspect = is_suspect(id)
+    if suspect and not (alone and #jobs == 0) then
+      more, isolated = 1, 2
+      break
+    end
     local payload = payload_of(id)
     local digests, charge = 0, 0
     if payload then
@@ -188,6 +213,10 @@ for i = 1, #due, 2 do
     end
     take(id, score, payload, digests, charge)
     taken = taken + math.max(digests, 1)
+    if suspect then
+      more, isolated = 1, 1
+      break
+    end
   end
 end
 if ahead_us ~= before_us or spent ~= before_spent then settle() end

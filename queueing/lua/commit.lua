@@ -1,12 +1,13 @@
 -- Publish the results of jobs of one tenant, if the lease is still ours.
 --
 -- KEYS[1]  queue           sorted set, job id -> due
--- KEYS[2]  claims          hash, job id -> 'attempts:fence:digests:bytes:charge'; bytes 0: not in the backlog
+-- KEYS[2]  claims          hash, job id -> 'attempts:fence:digests:bytes:charge:crashes'; bytes 0: not in the backlog
 -- KEYS[3]  backlog         hash: digests, bytes, ended, since_ms, ended_ms (see submit.lua)
+-- KEYS[4]  dead            hash, job id -> dead letter
 -- ARGV[1]  reply prefix    of this tenant's reply streams
 -- ARGV[2]  result retention (ms)
 -- ARGV[3]  reply retention (ms)
--- ARGV[4..] per job, 4 each: job id, lease ('worker:fence'), result, reply id ('' for none)
+-- ARGV[4..] per job, 5 each: job id, lease ('worker:fence'), result, reply id ('' for none), dead letter ('' for none)
 -- Returns  per job 1 committed, 2 was committed before with the same bytes, 0 fenced: another owner has it
 -- O(jobs * log(backlog)). One stream entry for each client that waits, with all its results: id, result, ...
 -- Needs counters.lua before it.
@@ -29,8 +30,11 @@ local function push(reply_id)
   entries[reply_id] = nil
 end
 
-for i = 4, #ARGV, 4 do
-  local id, lease, result, reply_id = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+-- Beyond this many a dead letter is not kept: its result says what happened, and the log has its envelope.
+local MOST_DEAD = 10000
+
+for i = 4, #ARGV, 5 do
+  local id, lease, result, reply_id, letter = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
   local lease_key, result_key = 'arq:in-progress:' .. id, 'arq:result:' .. id
   local holder = redis.pcall('GET', lease_key)
   local claimed = redis.pcall('HGET', KEYS[2], id)
@@ -46,6 +50,9 @@ for i = 4, #ARGV, 4 do
     redis.call('DEL', 'arq:job:' .. id, lease_key, 'arq:retry:' .. id)
     redis.pcall('ZREM', KEYS[1], id)  -- a foreign type there must not hold back a result
     redis.pcall('HDEL', KEYS[2], id)
+    if letter ~= '' and (tonumber(redis.pcall('HLEN', KEYS[4])) or 0) < MOST_DEAD then
+      redis.pcall('HSET', KEYS[4], id, letter)
+    end
     local digests, bytes = string.match(type(claimed) == 'string' and claimed or '', '^%d+:%d+:(%d+):(%d+)')
     if digests then
       drained = drained + digests

@@ -1,7 +1,7 @@
 -- Return leased jobs of one tenant to its queue, unsigned.
 --
 -- KEYS[1]  queue           sorted set, job id -> due
--- KEYS[2]  claims          hash, job id -> 'attempts:fence:digests:bytes:charge (us)'
+-- KEYS[2]  claims          hash, job id -> 'attempts:fence:digests:bytes:charge (us):crashes' (see claim.lua)
 -- KEYS[3]  armed           somebody waits for the bell
 -- KEYS[4]  limiter         hash: tat, day, spent (see claim.lua); what was charged is given back
 -- ARGV[1]  1 if the attempt counts against the job and its limits, 0 if it does not (drain, outage of a token)
@@ -21,18 +21,22 @@ local back_us, back_digests = 0, 0
 for i = 5, #ARGV, 3 do
   local id, lease, due_ms = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local lease_key = 'arq:in-progress:' .. id
-  local ours = redis.pcall('GET', lease_key) == lease
+  local holder = redis.pcall('GET', lease_key)
+  local claimed = redis.pcall('HGET', KEYS[2], id)
+  local attempt, fence, digests, bytes, charge_us, crashes =
+    string.match(type(claimed) == 'string' and claimed or '', '^(%d+):(%d+):(%d+):(%d+):(%d+):?(%d*)$')
+  -- A lease that ran out is still ours as long as nobody has claimed the job since.
+  local ours = holder == lease or (not holder and fence ~= nil and fence == string.match(lease, ':(%d+)$'))
   if ours then
     redis.call('DEL', lease_key)
     redis.call('ZADD', KEYS[1], 'XX', delay_ms > 0 and later_ms or due_ms, id)
-    if not counts then
-      local claimed = redis.pcall('HGET', KEYS[2], id)
-      local attempt, digests, bytes, charge_us =
-        string.match(type(claimed) == 'string' and claimed or '', '^(%d+):%d+:(%d+):(%d+):(%d+)$')
-      if attempt then
+    if attempt then
+      if not counts then
         back_us, back_digests = back_us + charge_us, back_digests + digests
-        redis.call('HSET', KEYS[2], id, string.format('%d:0:%s:%s:0', math.max(attempt - 1, 0), digests, bytes))
+        attempt = math.max(attempt - 1, 0)
       end
+      local kept = string.format('%d:0:%s:%s:0:%d', attempt, digests, bytes, tonumber(crashes) or 0)
+      redis.call('HSET', KEYS[2], id, kept)
     end
   end
   outcomes[#outcomes + 1] = ours and 1 or 0

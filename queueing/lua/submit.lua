@@ -2,7 +2,7 @@
 --
 -- KEYS[1]  queue           sorted set, job id -> due (Unix ms, fraction keeps the order within a batch)
 -- KEYS[2]  armed           set by a claim that found nothing: somebody waits for the bell
--- KEYS[3]  claims          hash, job id -> 'attempts:fence:digests:bytes:charge'; written here: what was counted
+-- KEYS[3]  claims          hash, job id -> 'attempts:fence:digests:bytes:charge:crashes'; written here: what was counted
 -- KEYS[4]  backlog         hash: digests and bytes that were accepted and have not ended; refused (jobs, ever); accepted (digests, ever);
 --                          ended: digests that ended since_ms, the last of them ended_ms (commit.lua)
 -- ARGV[1]  doorbell        channel, rung when it is armed; once, for all who listen
@@ -78,7 +78,7 @@ end
 local function enqueue(id, head_start_ms, job_digests, job_bytes)
   redis.call('ZADD', KEYS[1], string.format('%.3f', now_ms - head_start_ms + added / 1000), id)
   added = added + 1
-  if redis.call('HSETNX', KEYS[3], id, string.format('0:0:%d:%d:0', job_digests, job_bytes)) == 1 then
+  if redis.call('HSETNX', KEYS[3], id, string.format('0:0:%d:%d:0:0', job_digests, job_bytes)) == 1 then
     digests, bytes = digests + job_digests, bytes + job_bytes
   end
 end

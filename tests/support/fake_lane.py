@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from queueing.errors import SigningError
+from queueing.jobs import ErrorNote
 from workers.lanes.frames import (
     Chunk,
     Failing,
@@ -46,6 +48,7 @@ class FakeLane:
         self.reader = asyncio.StreamReader()
         self.sent: list[ToLane] = []
         self.killed = False
+        self._answered: set[int] = set()
         self._code: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
 
     # what the worker's side calls: LaneConnection, and its writer
@@ -80,9 +83,9 @@ class FakeLane:
     def ready(self, sessions: int = 2) -> None:
         self.say(Ready(1, sessions, sessions, "fake"))
 
-    def fail(self, code_name: str, exit_code: int) -> None:
+    def fail(self, code_name: str, exit_code: int, *, action: str = "") -> None:
         """Its last word, and its end."""
-        self.say(Failing(code_name, "", False))
+        self.say(Failing(code_name, action, False))
         self.end(exit_code)
 
     def end(self, code: int | None) -> None:
@@ -95,12 +98,30 @@ class FakeLane:
         return [message for message in self.sent if isinstance(message, Chunk)]
 
     @property
+    def alive(self) -> bool:
+        return not self._code.done()
+
+    @property
+    def unanswered(self) -> list[Chunk]:
+        return [chunk for chunk in self.chunks if chunk.id not in self._answered]
+
+    @property
     def directories(self) -> list[SignDirectory]:
         return [message for message in self.sent if isinstance(message, SignDirectory)]
 
     def answer(self, chunk: Chunk) -> None:
         """Every digest of it is signed."""
+        self._answered.add(chunk.id)
         items = tuple(ItemOutcome(None, 1, b"f" * 32, (b"signature",) * item.count) for item in chunk.items)
+        self.say(Outcomes(chunk.id, items, 0.001))
+
+    def refuse(self, chunk: Chunk, error: SigningError) -> None:
+        """No digest of it is signed."""
+        note = ErrorNote.of(error)
+        items = tuple(
+            ItemOutcome(None, 1, b"f" * 32, (None,) * item.count, dict.fromkeys(range(item.count), note))
+            for item in chunk.items
+        )
         self.say(Outcomes(chunk.id, items, 0.001))
 
 
@@ -130,6 +151,12 @@ class FakeJob:
     done: list[tuple[int, int]] = field(default_factory=list)
     poisoned: list[tuple[int, int]] = field(default_factory=list)
     unavailable: list[tuple[int, int]] = field(default_factory=list)
+    faulted: list[tuple[int, int]] = field(default_factory=list)
+    lane_ends: Sequence[str] = ()
+
+    @property
+    def job_id(self) -> bytes:
+        return self.name.encode()
 
     @property
     def sealed(self) -> bytes:
@@ -138,8 +165,12 @@ class FakeJob:
     def slice_done(self, first: int, outcome: ItemOutcome) -> None:
         self.done.append((first, len(outcome.signatures)))
 
-    def slice_poisoned(self, first: int, count: int) -> None:
+    def slice_poisoned(self, first: int, count: int, lane_ends: Sequence[str]) -> None:
         self.poisoned.append((first, count))
+        self.lane_ends = lane_ends
+
+    def slice_faulted(self, first: int, count: int) -> None:
+        self.faulted.append((first, count))
 
     def slice_unavailable(self, first: int, count: int) -> None:
         self.unavailable.append((first, count))

@@ -21,7 +21,10 @@ class Intent(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Signed and verified, or refused: ``result`` is what will be published, with the signature bytes."""
+    """Signed and verified, or refused: ``result`` is what will be published, with the signature bytes.
+
+    ``dead_letter`` is kept beside it where the service gives the job up (``queueing.dead_letters``).
+    """
 
     at_ms: int
     tenant: str
@@ -29,6 +32,7 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True, tag=True):
     lease: bytes
     reply_id: str
     result: bytes
+    dead_letter: bytes = b""
 
 
 class Released(msgspec.Struct, frozen=True, array_like=True, tag=True):

@@ -22,6 +22,7 @@ COMMANDS: Final[dict[str, Lazy]] = {
         "workers.cli.check_config:check_config", "Find every mistake in the service's files."
     ),
     "clients": Lazy("workers.cli.clients:clients", "Client keys: create one on a build host."),
+    "deadletter": Lazy("workers.cli.deadletter:deadletter", "Jobs that were set aside: look, retry, drop."),
     "dev": Lazy("workers.cli.dev:dev", "Run a whole private stack with throwaway keys."),
     "exporter": Lazy("workers.cli.exporter:exporter", "Tell Prometheus what stands in the queues."),
     "keys": Lazy("workers.cli.keys:keys", "Signing keys: make them in the token, compare, show."),
@@ -43,6 +44,12 @@ CLIENTS: Final[dict[str, Lazy]] = {
     "create": Lazy("workers.cli.clients_create:create", "Make a client key and its client.toml."),
     "list": Lazy("workers.cli.clients_operator:list_clients", "The clients of the tenants."),
     "revoke": Lazy("workers.cli.clients_operator:revoke", "Take a client's right to ask for signatures."),
+}
+DEADLETTER: Final[dict[str, Lazy]] = {
+    "drop": Lazy("workers.cli.deadletter:drop", "Remove dead letters for good."),
+    "list": Lazy("workers.cli.deadletter:list_letters", "The jobs that were set aside."),
+    "retry": Lazy("workers.cli.deadletter:retry", "Put jobs back into their queues."),
+    "show": Lazy("workers.cli.deadletter:show", "One job, with the evidence."),
 }
 KEYS: Final[dict[str, Lazy]] = {
     "adopt": Lazy("workers.cli.keys_make:adopt", "Register a key that the vendor's tools made."),

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from workers.lanes.frames import ItemOutcome
 
 GROUPS_MEASURED: Final = 64
@@ -17,14 +19,21 @@ class SigningJob(Protocol):
     """What the lanes need of a job in work."""
 
     @property
+    def job_id(self) -> bytes:
+        """The same at each claim of the job."""
+
+    @property
     def sealed(self) -> bytes:
         """The sealed envelope."""
 
     def slice_done(self, first: int, outcome: ItemOutcome) -> None:
         """The outcome of the digests from ``first`` on."""
 
-    def slice_poisoned(self, first: int, count: int) -> None:
-        """These digests broke their lane again and again; they will not be tried any more."""
+    def slice_poisoned(self, first: int, count: int, lane_ends: Sequence[str]) -> None:
+        """These digests broke lane after lane, which ended so; they will not be tried any more."""
+
+    def slice_faulted(self, first: int, count: int) -> None:
+        """The HSM failed over these digests, twice; they may have been signed."""
 
     def slice_unavailable(self, first: int, count: int) -> None:
         """The token went away before these were signed."""
@@ -39,15 +48,21 @@ class Group:
     algorithm: str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Slice:
-    """Digests ``first`` to ``first + count`` of a job; ``crashes`` counts the lanes that ended over them."""
+    """Digests ``first`` to ``first + count`` of a job.
+
+    ``alone``: signed with nothing beside it, so that nobody else is blamed. ``crashes``: how the lanes ended that broke
+    over it; ``faults``: how often the HSM failed while it had it.
+    """
 
     job: SigningJob
     group: Group
     first: int
     count: int
-    crashes: int = 0
+    alone: bool = False
+    crashes: tuple[str, ...] = ()
+    faults: int = 0
 
 
 @dataclass(slots=True)
@@ -55,13 +70,13 @@ class Batcher:
     """Slices that wait for a lane: FIFO within a group, groups in turn, suspects apart."""
 
     digests: int = 0
-    suspects: deque[Slice] = field(default_factory=deque)
+    suspects: list[Slice] = field(default_factory=list)
     _groups: dict[Group, deque[Slice]] = field(default_factory=dict)
 
     def add(self, piece: Slice, *, front: bool = False) -> None:
-        """One more slice; a slice over which a lane ended waits apart, to be tried alone."""
+        """One more slice; one over which a lane ended waits apart, to be tried alone."""
         self.digests += piece.count
-        if piece.crashes:
+        if piece.alone:
             self.suspects.append(piece)
             return
         waiting = self._groups.setdefault(piece.group, deque())
@@ -93,8 +108,9 @@ class Batcher:
         return taken
 
     def take_suspect(self) -> list[Slice]:
-        """One suspect, alone."""
-        piece = self.suspects.popleft()
+        """One suspect, alone: the one that did least, so that an innocent one does not wait behind a bad one."""
+        piece = min(self.suspects, key=lambda each: len(each.crashes) + each.faults)
+        self.suspects.remove(piece)
         self.digests -= piece.count
         return [piece]
 

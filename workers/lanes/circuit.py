@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from workers.lanes.refused_pins import RefusedPins
 
 SHORTEST_PAUSE_S: Final = 0.5
-LONGEST_PAUSE_S: Final = 30.0
-"""Between attempts on a token in doubt; doubled each time."""
+LONGEST_PAUSE_S: Final = 3.0
+"""Between attempts on a token in doubt; doubled each time. An attempt is one process and one login with a PIN that was
+never refused; a token that comes back is used within five seconds, however long it was away."""
 
 
 class Circuit(StrEnum):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from workers.lanes.batching import Batcher, ChunkSize
+from workers.lanes.lane_end import Cause
+from workers.lanes.suspicion import Records, Suspicion
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -12,12 +14,16 @@ if TYPE_CHECKING:
     from workers.lanes.batching import Group, Slice
     from workers.lanes.frames import Outcomes
     from workers.lanes.hsm_shares import HsmBudget, HsmMember
+    from workers.lanes.lane_end import LaneEnd
     from workers.lanes.link import ChunkSent, LaneLink
 
 CHUNKS_IN_LANE: Final = 2
 """One that is being signed, and the next."""
 
 MOST_PER_CHUNK: Final = 1024
+
+MOST_FAULTS: Final = 2
+"""As often the HSM may fail over the same digests on this host; then their job goes back, for another one perhaps."""
 
 
 def initial_capacity(sessions: int) -> int:
@@ -33,6 +39,15 @@ class Dispatch:
         self._chunk_size = ChunkSize(target_s=chunk_target_s, most=MOST_PER_CHUNK)
         self._poison_crashes = poison_crashes
         self._hsm: HsmMember | None = None
+        self._suspicion = Suspicion()
+        self._records = Records()
+        self._suspects_turn = True
+        self._emptying: LaneLink | None = None
+
+    @property
+    def token_in_doubt(self) -> bool:
+        """Whether lane after lane ended, and none signed anything in between."""
+        return self._suspicion.of_token
 
     @property
     def waiting(self) -> int:
@@ -64,6 +79,7 @@ class Dispatch:
 
     def add(self, piece: Slice) -> None:
         """This is to be signed."""
+        self._records.recall(piece)
         self._batcher.add(piece)
 
     def feed(self, link: LaneLink) -> None:
@@ -71,16 +87,33 @@ class Dispatch:
         while link.ready is not None and not link.stopping and len(link.outstanding) < CHUNKS_IN_LANE:
             if not self._may_send(link):
                 return
-            if self._batcher.suspects and not link.outstanding:
-                slices = self._batcher.take_suspect()
-                self._send(link, slices[0].group, slices)
+            if self._is_suspects_turn(link):
+                if not link.outstanding:
+                    self._send_suspect(link)
                 return
-            if any(piece.crashes for chunk in link.outstanding.values() for piece in chunk.slices):
+            if any(piece.alone for chunk in link.outstanding.values() for piece in chunk.slices):
                 return  # a suspect runs alone, so that nobody else is blamed
             group = self._batcher.next_group()
             if group is None:
                 return
             self._send(link, group, self._batcher.take(group, self._chunk_size.of(group, link.sessions)))
+
+    def _is_suspects_turn(self, link: LaneLink) -> bool:
+        """Whether this lane is to sign a suspect, as soon as it is empty; one lane at a time.
+
+        After a suspect, others first: a job that breaks one lane after the other must not keep them waiting.
+        """
+        if not self._batcher.suspects or not (self._suspects_turn or self._batcher.next_group() is None):
+            return False
+        if self._emptying not in {None, link}:
+            return False
+        self._emptying = link
+        return True
+
+    def _send_suspect(self, link: LaneLink) -> None:
+        self._emptying, self._suspects_turn = None, False
+        slices = self._batcher.take_suspect()
+        self._send(link, slices[0].group, slices)
 
     def _may_send(self, link: LaneLink) -> bool:
         """Whether a shared device has room for what waits."""
@@ -99,6 +132,8 @@ class Dispatch:
     def answered(self, link: LaneLink, chunk: ChunkSent, answer: Outcomes, busy_s: float) -> None:
         """A chunk is done: feed the lane, then hand out the outcomes."""
         signed = sum(len(item.signatures) - len(item.errors) for item in answer.items)
+        if signed:
+            self.signed()
         if 2 * signed > chunk.digests:  # refusals cost no time, and say nothing about the token
             self._chunk_size.measured(chunk.group, signed, busy_s)
         self.feed(link)
@@ -107,23 +142,56 @@ class Dispatch:
             if not link.outstanding:
                 self._hsm.ended(link)
         for piece, outcome in zip(chunk.slices, answer.items, strict=True):
+            if piece.alone:
+                self._records.forget(piece.job.job_id)
             piece.job.slice_done(piece.first, outcome)
 
-    def take_back(self, link: LaneLink, *, blame: bool) -> None:
+    def signed(self) -> None:
+        """The token signs."""
+        self._suspicion.signed()
+        self._suspects_turn = True
+
+    def take_back(self, link: LaneLink, end: LaneEnd) -> None:
         """What a lane that ended had is signed elsewhere, or again. Only the chunk that was being signed is suspect."""
         if self._hsm is not None:
             self._hsm.ended(link)
+        if self._emptying is link:
+            self._emptying = None
+        over_its_work = end.cause in {Cause.FAULT, Cause.CRASH}
+        if over_its_work:
+            self._suspicion.lane_ended()
         for position, chunk in enumerate(link.abandon()):
             for piece in chunk.slices:
-                if blame and position == 0:
-                    piece.crashes += 1
-                if piece.crashes >= self._poison_crashes:
-                    piece.job.slice_poisoned(piece.first, piece.count)
+                if over_its_work and position == 0:
+                    self._again_or_never(piece, end)
                 else:
                     self._batcher.add(piece, front=True)
 
+    def _again_or_never(self, piece: Slice, end: LaneEnd) -> None:
+        """Once more and alone, unless it did this too often."""
+        piece.alone = True
+        if end.cause is Cause.CRASH:
+            piece.crashes += (end.reason,)
+            if len(piece.crashes) >= self._poison_crashes and self._suspicion.may_blame():
+                self._records.forget(piece.job.job_id)
+                piece.job.slice_poisoned(piece.first, piece.count, piece.crashes)
+                return
+            self._records.note(piece)
+        else:
+            piece.faults += 1
+            self._records.note(piece)
+            if piece.faults >= MOST_FAULTS:
+                piece.job.slice_faulted(piece.first, piece.count)
+                return
+        self._batcher.add(piece, front=True)
+
+    def left_alone(self) -> None:
+        """The token's circuit was opened: everything goes back to the queue, where another worker may have better luck."""
+        self._suspicion.left_alone()
+        self.return_all()
+
     def return_all(self) -> None:
-        """Jobs go back to the queue, where another worker may have better luck."""
+        """Jobs that no lane has go back to the queue."""
         if self._hsm is not None:
             self._hsm.content()
         for piece in self._batcher.clear():

@@ -8,6 +8,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
+from workers.lanes.lane_end import LaneEnd, lane_end
 from workers.lanes.launch import LaneSpec, open_lane
 from workers.lanes.link import LaneLink, LaneOwner
 from workers.lanes.placement import cpu_for_lane
@@ -37,8 +38,8 @@ class LaneGroupOwner(LaneOwner, Protocol):
     def lane_ready(self, link: LaneLink) -> None:
         """A lane has logged in."""
 
-    def lane_ended(self, link: LaneLink, code: int | None, *, expected: bool) -> None:
-        """A lane is gone, with this exit code; ``expected``: it was asked to."""
+    def lane_ended(self, link: LaneLink, end: LaneEnd) -> None:
+        """A lane is gone."""
 
 
 class LaneGroup:
@@ -115,7 +116,16 @@ class LaneGroup:
         finally:
             self.links.remove(link)
         code = await connection.ended()
-        self._owner.lane_ended(link, code, expected=link.stopping or self.closing)
+        self._owner.lane_ended(
+            link,
+            lane_end(
+                code=code,
+                last_word=link.last_word,
+                asked=link.stopping or self.closing,
+                silent=link.silent,
+                ready=link.ready is not None,
+            ),
+        )
 
     async def _serve(self, link: LaneLink) -> None:
         reading = asyncio.ensure_future(link.read_until_end())
@@ -174,6 +184,7 @@ class LaneGroup:
                 link.connection.kill()
             elif link.silent_s(now) > silence_s:
                 log.error("lane.silent", extra={"token": token})
+                link.silent = True
                 link.connection.kill()
             elif link.ready is not None and not link.stopping and link.idle_s(now) > idle_s:
                 link.stop()

@@ -72,6 +72,7 @@ class LaneLink:
         self.ready: Ready | None = None
         self.became_ready = asyncio.Event()
         self.stopping = False
+        self.silent = False
         self.cpu: int | None = None
 
     @property

@@ -7,13 +7,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from queueing.errors import TokenUnavailable
 from workers.lanes.circuit import Circuit, TokenCircuit
 from workers.lanes.directory_requests import DirectoryRequests
 from workers.lanes.dispatch import Dispatch
-from workers.lanes.lane_exit import LaneExit
+from workers.lanes.lane_end import Cause, LaneEnd
 from workers.lanes.lane_group import READY_TIMEOUT_S, RELOAD_TIMEOUT_S, LaneGroup
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from workers.lanes.refused_pins import RefusedPins
 
 log = logging.getLogger("sigmill.lanes")
+
+AVOID_S: Final = 5.0
+"""A token that does not have a key now is passed over for so long, where another token has it."""
 
 
 class TokenLanes:
@@ -60,6 +63,7 @@ class TokenLanes:
         self._group = LaneGroup(spec, most=most_lanes, orders=orders, tasks=tasks, owner=self)
         self._dispatch = Dispatch(chunk_target_s=chunk_target_s, poison_crashes=poison_crashes)
         self._directories = DirectoryRequests()
+        self._avoided: dict[tuple[str, int], float] = {}
         self._circuit = TokenCircuit(
             spec.token, refused_pins=refused_pins, changed=self._circuit_changed, now_s=now_s
         )
@@ -73,6 +77,10 @@ class TokenLanes:
     def healthy(self) -> bool:
         """Whether it makes sense to give it work: true also when no lane runs, for one would be started."""
         return self._circuit.closed and not self._group.closing
+
+    def lacks(self, key: str, version: int) -> bool:
+        """Whether the token did not have this key a moment ago."""
+        return self._avoided.get((key, version), 0.0) > self._now_s()
 
     @property
     def can_sign(self) -> bool:
@@ -142,11 +150,16 @@ class TokenLanes:
         """A chunk is done: hand out its outcomes, feed the lane."""
         self._observer.chunk_done(self.token, chunk, answer, busy_s)
         self._circuit.answered()
+        if any(
+            note.code == TokenUnavailable.reason for item in answer.items for note in item.errors.values()
+        ):
+            self._avoided[chunk.group.key, chunk.group.version] = self._now_s() + AVOID_S
         self._dispatch.answered(link, chunk, answer, busy_s)
         self._room()
 
     def directory_signed(self, answer: SignedDirectory) -> None:
         """The service's lane answered; whoever waits is told."""
+        self._dispatch.signed()
         self._directories.signed(answer)
 
     def lane_unreachable(self) -> None:
@@ -160,22 +173,30 @@ class TokenLanes:
         self.pump()
         self._room()
 
-    def lane_ended(self, link: LaneLink, code: int | None, *, expected: bool) -> None:
+    def lane_ended(self, link: LaneLink, end: LaneEnd) -> None:
         """A lane is gone: decide about the token, then about what the lane had."""
-        reason = None if expected else _reason(link, code)
+        asked = end.cause is Cause.ASKED
         if link.ready is not None:
-            self._observer.lane_ended(self.token, link.ready.sessions, reason)
-        elif reason is not None:
-            self._observer.lane_failed(self.token, reason)
-        if not expected:
-            log.warning("lane.ended", extra={"token": self.token, "reason": reason, "exit_code": code})
-        self._dispatch.take_back(link, blame=not expected)
+            self._observer.lane_ended(self.token, link.ready.sessions, None if asked else end.reason)
+        elif not asked:
+            self._observer.lane_failed(self.token, end.reason)
+        if not asked:
+            log.warning(
+                "lane.ended",
+                extra={
+                    "token": self.token,
+                    "reason": end.reason,
+                    "cause": end.cause.value,
+                    "exit_code": end.code,
+                },
+            )
+        self._dispatch.take_back(link, end)
         self._directories.lane_ended(link)
         if self._group.closing:
             self.return_waiting()
-        if code == LaneExit.PIN:
+        if end.cause is Cause.PIN:
             self._trip(Circuit.REFUSED)
-        elif not expected and (link.ready is None or code in {LaneExit.CIRCUIT, LaneExit.CONFIG}):
+        elif end.cause is Cause.TOKEN or self._dispatch.token_in_doubt:
             self._trip(Circuit.OPEN)
         self.pump()
         self._room()
@@ -183,13 +204,14 @@ class TokenLanes:
     def _trip(self, circuit: Circuit) -> None:
         log.error("circuit.opened", extra={"token": self.token, "circuit": circuit.value})
         self._circuit.trip(circuit)
-        self.return_waiting()
+        self._directories.give_up()
+        self._dispatch.left_alone()
 
     def _circuit_changed(self, circuit: Circuit) -> None:
         self._observer.circuit_changed(self.token, circuit)
 
     def return_waiting(self) -> None:
-        """Jobs go back to the queue, where another worker may have better luck."""
+        """What no lane has goes back to the queue, where another worker may have better luck."""
         self._directories.give_up()
         self._dispatch.return_all()
 
@@ -237,12 +259,3 @@ class TokenLanes:
     async def close(self) -> None:
         """End all lanes: ask, then kill what is left after the call timeout."""
         await self._group.close()
-
-
-def _reason(link: LaneLink, code: int | None) -> str:
-    """Why a lane ended, for label and log: its last word, or how the process went."""
-    if link.last_word is not None:
-        return link.last_word.code_name
-    if code is None:
-        return "disconnected"
-    return f"signal_{-code}" if code < 0 else f"exit_{code}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -19,9 +20,15 @@ class Job:
     name: str
     sealed: bytes = field(default=b"", repr=False)
 
+    @property
+    def job_id(self) -> bytes:
+        return self.name.encode()
+
     def slice_done(self, first: int, outcome: ItemOutcome) -> None: ...
 
-    def slice_poisoned(self, first: int, count: int) -> None: ...
+    def slice_poisoned(self, first: int, count: int, lane_ends: Sequence[str]) -> None: ...
+
+    def slice_faulted(self, first: int, count: int) -> None: ...
 
     def slice_unavailable(self, first: int, count: int) -> None: ...
 
@@ -74,8 +81,8 @@ def test_what_comes_back_goes_to_the_front() -> None:
 def test_a_suspect_waits_apart_and_is_taken_alone() -> None:
     """Over which a lane has ended: nobody shares a chunk with it."""
     batcher = batcher_with(("a", RSA, 1))
-    batcher.add(Slice(Job("bad"), RSA, 0, 1, crashes=1))
-    batcher.add(Slice(Job("worse"), RSA, 0, 2, crashes=2))
+    batcher.add(Slice(Job("bad"), RSA, 0, 1, alone=True))
+    batcher.add(Slice(Job("worse"), RSA, 0, 2, alone=True))
     assert batcher.digests == 4
     assert shown(batcher.take(RSA, 9)) == [("a", 0, 1)]
     assert shown(batcher.take_suspect()) == [("bad", 0, 1)]
@@ -83,10 +90,19 @@ def test_a_suspect_waits_apart_and_is_taken_alone() -> None:
     assert batcher.digests == 0
 
 
+def test_the_suspect_that_did_least_is_first() -> None:
+    """An innocent one does not wait behind one that breaks every lane."""
+    batcher = Batcher()
+    batcher.add(Slice(Job("bad"), RSA, 0, 1, alone=True, crashes=("exit_5", "exit_5")))
+    batcher.add(Slice(Job("unlucky"), RSA, 0, 1, alone=True, crashes=("exit_5",)))
+    batcher.add(Slice(Job("faulted"), RSA, 0, 1, alone=True, faults=1))
+    assert [shown(batcher.take_suspect())[0][0] for _ in range(3)] == ["unlucky", "faulted", "bad"]
+
+
 def test_clearing_gives_everything_back_once() -> None:
     """Suspects too; nothing is left."""
     batcher = batcher_with(("a", RSA, 1), ("b", ECDSA, 1))
-    batcher.add(Slice(Job("bad"), RSA, 0, 1, crashes=1))
+    batcher.add(Slice(Job("bad"), RSA, 0, 1, alone=True))
     assert {name for name, _, _ in shown(batcher.clear())} == {"a", "b", "bad"}
     assert batcher.clear() == []
     assert (batcher.digests, batcher.next_group()) == (0, None)

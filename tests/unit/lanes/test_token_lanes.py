@@ -26,7 +26,7 @@ from workers.lanes.lane_group import SILENCE_GRACE_S
 from workers.lanes.launch import LaneSpec
 from workers.lanes.link import ChunkSent
 from workers.lanes.refused_pins import RefusedPins
-from workers.lanes.token_lanes import TokenLanes
+from workers.lanes.token_lanes import AVOID_S, TokenLanes
 
 GROUP = Group("release", 1, "ECDSA_SHA_256")
 SEGV = -11
@@ -215,6 +215,108 @@ async def test_a_job_over_which_three_lanes_ended_is_poisoned(stand: Any) -> Non
         assert s.lanes.healthy
 
 
+async def test_a_poisoned_job_says_how_its_lanes_ended(stand: Any) -> None:
+    """The evidence of its dead letter."""
+    async with stand() as s:
+        bad = FakeJob("bad")
+        await s.start(bad)
+        for code in (5, SEGV, 5):
+            s.host.lanes[-1].ready()
+            await turn()
+            s.host.lanes[-1].end(code)
+            await turn()
+        assert bad.lane_ends == ("exit_5", "signal_11", "exit_5")
+
+
+async def test_an_hsm_that_fails_in_lane_after_lane_blames_no_job(stand: Any) -> None:
+    """Each job is tried twice at most and goes back; after three lanes the token is left alone."""
+    async with stand() as s:
+        first, second = FakeJob("first"), FakeJob("second")
+        await s.start(first, second)
+        for _ in range(3):
+            lane = s.host.lanes[-1]
+            lane.ready()
+            await turn()
+            lane.fail("CKR_DEVICE_ERROR", LaneExit.REPLACE)
+            await turn()
+        assert first.poisoned + second.poisoned == []
+        assert sorted(first.faulted + first.unavailable + second.faulted + second.unavailable) == [(0, 1)] * 2
+        assert not s.lanes.healthy
+        assert len(s.host.lanes) == 3
+
+
+async def test_a_module_that_crashes_at_every_call_takes_one_job_at_most(stand: Any) -> None:
+    """After three lanes the token is left alone and the jobs go back, as often as they come; one may be blamed."""
+    async with stand() as s:
+        jobs = [FakeJob(name) for name in "abcd"]
+        for _ in range(5):
+            waiting = [job for job in jobs if not job.poisoned]
+            await s.submit(*waiting)
+            while s.lanes.healthy and s.lanes.load:
+                s.host.lanes[-1].ready()
+                await turn()
+                s.host.lanes[-1].end(SEGV)
+                await turn()
+            await s.pass_time(LONGEST_PAUSE_S + 1)
+        assert sum(bool(job.poisoned) for job in jobs) == 1
+
+
+async def test_innocent_jobs_get_their_turn_beside_two_that_break_every_lane(stand: Any) -> None:
+    """What lanes did over a job is remembered while it is back in the queue; the others are signed first."""
+    async with stand() as s:
+        bad, good = [FakeJob("bad-1"), FakeJob("bad-2")], [FakeJob("good-1"), FakeJob("good-2")]
+        for _ in range(6):
+            await s.submit(*(job for job in bad if not job.poisoned), *(job for job in good if not job.done))
+            while s.lanes.healthy and s.lanes.load:
+                lane = s.host.lanes[-1]
+                lane.ready()
+                await turn()
+                while lane.alive and lane.unanswered:
+                    chunk = lane.unanswered[0]
+                    if any(item.sealed.startswith(b"bad") for item in chunk.items):
+                        lane.end(5)
+                    else:
+                        lane.answer(chunk)
+                    await turn()
+            await s.pass_time(LONGEST_PAUSE_S + 1)
+        assert [job.done for job in good] == [[(0, 1)], [(0, 1)]]
+        assert bad[0].poisoned or bad[1].poisoned
+
+
+async def test_a_job_that_breaks_lanes_while_others_are_signed_is_set_aside_each_time(stand: Any) -> None:
+    """The token signs in between: it is well, and the second bad job is to blame as the first was."""
+    async with stand() as s:
+        for name in ("bad", "worse"):
+            good, bad = FakeJob("good"), FakeJob(name)
+            await s.submit(good)
+            if s.host.lanes[-1].chunks == []:
+                s.host.lanes[-1].ready()
+                await turn()
+            s.host.lanes[-1].answer(s.host.lanes[-1].chunks[-1])
+            await s.submit(bad)
+            for _ in range(3):
+                s.host.lanes[-1].end(5)
+                await turn()
+                if s.host.lanes[-1].chunks == [] and not bad.poisoned:
+                    s.host.lanes[-1].ready()
+                    await turn()
+            assert bad.poisoned == [(0, 1)]
+
+
+async def test_a_token_that_lacks_a_key_is_passed_over_for_a_while(stand: Any) -> None:
+    """Another token may have it; after some seconds this one is tried again."""
+    async with stand() as s:
+        job = FakeJob("a")
+        await s.start(job)
+        assert not s.lanes.lacks(GROUP.key, GROUP.version)
+        s.host.lanes[0].refuse(s.host.lanes[0].chunks[0], TokenUnavailable())
+        await turn()
+        assert s.lanes.lacks(GROUP.key, GROUP.version)
+        assert not s.lanes.lacks(GROUP.key, GROUP.version + 1)
+        await s.pass_time(AVOID_S + 0.1)
+        assert not s.lanes.lacks(GROUP.key, GROUP.version)
+
+
 async def test_a_lane_that_was_asked_to_end_blames_nobody(stand: Any) -> None:
     """Idle for long enough, it is stopped; the next work starts another."""
     async with stand(idle_s=60.0) as s:
@@ -240,6 +342,7 @@ async def test_a_lane_that_is_silent_for_too_long_is_killed(stand: Any) -> None:
         await s.pass_time(2)
         assert s.host.lanes[0].killed
         assert len(s.host.lanes) == 2
+        assert s.observer.ended == ["silent"]
 
 
 async def test_a_token_in_doubt_is_left_alone_and_its_jobs_go_back(stand: Any) -> None:

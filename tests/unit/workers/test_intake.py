@@ -40,6 +40,7 @@ class Queue:
     armed: set[str] = field(default_factory=set)
     failures: list[QueueUnavailable] = field(default_factory=list)
     refusals: int = 0
+    suspects: set[bytes] = field(default_factory=set)
     wait_s: float = 0.0
     claims: int = 0
 
@@ -73,9 +74,21 @@ class Queue:
         if self.wait_s:
             wait_s, self.wait_s = self.wait_s, 0.0
             return Claimed(now_ms=0, more=True, jobs=(), wait_s=wait_s, limited="rate")
-        ids = [waiting.popleft() for _ in range(min(len(waiting), request.most_jobs))]
-        jobs = tuple(ClaimedJob(request.tenant, job_id, b"1", 1, b"", b"w:1") for job_id in ids)
-        return Claimed(now_ms=0, more=bool(waiting), jobs=jobs)
+        ids: list[bytes] = []
+        suspect_next = alone = False
+        while waiting and len(ids) < request.most_jobs:
+            alone = waiting[0] in self.suspects
+            if alone and (ids or not request.alone):
+                suspect_next, alone = True, False
+                break
+            ids.append(waiting.popleft())
+            if alone:
+                break
+        jobs = tuple(
+            ClaimedJob(request.tenant, job_id, b"1", 1, b"", b"w:1", crashes=2 * alone, alone=alone)
+            for job_id in ids
+        )
+        return Claimed(now_ms=0, more=bool(waiting), jobs=jobs, suspect_next=suspect_next)
 
 
 class Farm:
@@ -109,6 +122,7 @@ class Farm:
             published_before=lambda _: False,
             metrics=metrics,
             claim_jobs=256,
+            suspect_at=2,
             slow_poll_s=settings.get("slow_poll_s", NEVER_S),
             held=lambda: self.held,
         )
@@ -200,6 +214,26 @@ async def test_what_the_log_did_not_take_is_claimed_again() -> None:
     farm = Farm(["acme"])
     farm.log_failures = 2
     await farm.sign(50, in_flight=5)
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_suspect_has_nothing_of_its_tenant_beside_it(seed: int) -> None:
+    """And all the others are signed, with no wait for the slow poll."""
+    farm = Farm(["acme", "globex"], seed=seed)
+    farm.queue.suspects = {b"%d" % number for number in range(0, 400, 7)}
+    crowded: list[bytes] = []
+    begin = farm.take
+
+    async def take(jobs: Sequence[JobInWork]) -> None:
+        for job in jobs:
+            beside = [other for other in farm.intake.in_work if other.claimed.tenant == job.claimed.tenant]
+            if job.claimed.alone and beside != [job]:
+                crowded.append(job.claimed.job_id)
+        await begin(jobs)
+
+    farm.take = take  # type: ignore[method-assign]
+    await farm.sign(400, in_flight=16)
+    assert not crowded
 
 
 async def test_a_limit_says_when_to_come_back() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
+from queueing.dead_letters import DeadLetter
 from queueing.errors import (
     ClientRevoked,
     DigestLength,
@@ -103,9 +105,34 @@ def test_an_expired_job_has_a_result_and_may_be_sent_again(finished: list[JobInW
 def test_a_poisoned_job_ends_and_counts_as_perhaps_signed(finished: list[JobInWork]) -> None:
     """Lanes ended over it: what the HSM did is unknown."""
     job = job_in_work(finished.append, 2)
-    job.slice_poisoned(0, 1)
+    job.slice_poisoned(0, 1, ["exit_5"])
     assert job.ending is Ending.RESULT
     assert isinstance(decode_result(job.result()).outcome, JobPoisoned)
+    assert job.maybe_signed
+
+
+def test_a_poisoned_job_leaves_its_evidence(finished: list[JobInWork]) -> None:
+    """The whole job, how its lanes ended, and what was tried before; no other failure leaves a dead letter."""
+    job = job_in_work(finished.append, 2)
+    assert job.dead_letter("w1") == b""
+    job.slice_poisoned(0, 1, ["exit_5", "signal_11"])
+    letter = msgspec.msgpack.decode(job.dead_letter("w1"), type=DeadLetter)
+    assert (letter.reason, letter.worker, letter.attempts) == ("job.poisoned", "w1", 2)
+    assert letter.lane_ends == ("exit_5", "signal_11")
+    assert (letter.payload, letter.digests, letter.key, letter.client) == (b"payload", 2, "release", "ci")
+    refused = job_in_work(finished.append)
+    refused.fail(KeyUnknown())
+    assert refused.dead_letter("w1") == b""
+
+
+def test_a_job_over_which_the_hsm_failed_goes_back(finished: list[JobInWork]) -> None:
+    """Perhaps signed, to be tried again."""
+    job = job_in_work(finished.append, 2)
+    job.slice_done(0, signed(1))
+    job.slice_faulted(1, 1)
+    assert finished == [job]
+    assert job.ending is Ending.RETURN
+    assert isinstance(job.unavailable, HsmFault)
     assert job.maybe_signed
 
 
@@ -114,7 +141,7 @@ def test_the_first_failure_counts(finished: list[JobInWork]) -> None:
     job = job_in_work(finished.append, 3)
     job.slice_unavailable(0, 1)
     job.slice_done(1, ItemOutcome(ErrorNote.of(KeyUnknown())))
-    job.slice_poisoned(2, 1)
+    job.slice_poisoned(2, 1, [])
     assert finished == [job]
     assert job.ending is Ending.RESULT
     assert isinstance(decode_result(job.result()).outcome, KeyUnknown)

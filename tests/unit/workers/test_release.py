@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
 from queueing.claims import ClaimedJob, Commit, Committed, Retention
-from queueing.errors import HsmFault, KeyUnknown, LogUnavailable, QueueUnavailable, QueueUnconfirmed
+from queueing.dead_letters import DeadLetter
+from queueing.errors import KeyUnknown, LogUnavailable, QueueUnavailable, QueueUnconfirmed
+from queueing.jobs import JobHints
 from tests.support.fake_lane import turn
-from tests.support.jobs_in_work import claimed, job_in_work, signed
+from tests.support.jobs_in_work import claimed, envelope, job_in_work, signed
 from workers import release as module
 from workers.audit.records import Outcome, Record, Released, Returned
 from workers.job_in_work import JobInWork
@@ -118,6 +121,7 @@ async def releaser(story: Story, metrics: Metrics) -> AsyncIterator[Releaser]:
         settled=settled,
         draining=lambda: story.draining,
         class_of=lambda _: "standard",
+        owner="w1",
     )
     running = asyncio.ensure_future(made.run())
     yield made
@@ -262,13 +266,25 @@ async def test_a_job_whose_token_went_away_is_due_again_a_little_later(
     assert not story.commits
 
 
-async def test_a_fault_of_the_hsm_counts_against_the_job(story: Story, releaser: Releaser) -> None:
-    """Else a job on which the HSM always fails would go round for ever."""
-    job = job_in_work(releaser.finished)
-    job.unavailable = HsmFault()
-    job.slice_done(0, signed(1))
+@pytest.mark.parametrize("attempt, delay_ms", [(1, 1000), (2, 2000), (3, 4000), (4, 4000), (400, 4000)])
+async def test_a_job_over_which_the_hsm_failed_waits_longer_each_time(
+    story: Story, releaser: Releaser, attempt: int, delay_ms: int
+) -> None:
+    """The attempt counts; but it is tried until its envelope expires, and some seconds after the HSM is well."""
+    job = JobInWork(replace(claimed(), attempt=attempt), releaser.finished)
+    job.read_as(b"sealed", envelope(1), JobHints(), 1)
+    job.slice_faulted(0, 1)
     await turn()
-    assert story.released == [([b"job"], True, 1000)]
+    assert story.released == [([b"job"], True, delay_ms)]
+
+
+async def test_a_poisoned_job_is_committed_with_its_dead_letter(story: Story, releaser: Releaser) -> None:
+    """In one step with the result, and in the log before."""
+    job_in_work(releaser.finished).slice_poisoned(0, 1, ["exit_5"])
+    await turn()
+    ((commit,),) = (batch for batches in story.commits for batch in batches.values())
+    letter = msgspec.msgpack.decode(commit.dead_letter, type=DeadLetter)
+    assert (letter.reason, letter.lane_ends, letter.worker) == ("job.poisoned", ("exit_5",), "w1")
 
 
 async def test_a_worker_that_drains_gives_jobs_back_at_once(
