@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import defaultdict
 from typing import TYPE_CHECKING
@@ -40,6 +41,7 @@ class Handover:
         budgets: KeyBudgets,
         wal: WriteAheadLog,
         metrics: Metrics,
+        draining: Callable[[], bool],
     ) -> None:
         self._router = router
         self._tenants = tenants
@@ -48,6 +50,7 @@ class Handover:
         self._budgets = budgets
         self._wal = wal
         self._metrics = metrics
+        self._draining = draining
 
     async def take(self, jobs: Sequence[JobInWork]) -> None:
         """Every job goes to a lane, is refused, or goes back.
@@ -60,6 +63,9 @@ class Handover:
         if not routed:
             return
         await self._intend([job for job, _, _ in routed], now_ms)
+        if self._draining():
+            _put_all_back([job for job, _, _ in routed])
+            return
         touched: dict[str, TokenLanes] = {}
         for job, group, lanes in routed:
             lanes.submit(Slice(job, group, 0, job.digests, alone=job.claimed.alone))
@@ -97,7 +103,7 @@ class Handover:
                     for c in (job.claimed,)
                 ]
             )
-        except LogUnavailable:
+        except (LogUnavailable, asyncio.CancelledError):
             _put_all_back(jobs)
             raise
 
@@ -106,7 +112,7 @@ class Handover:
         jobs = [job for job, _, _ in routed]
         try:
             over = await self._budgets.reserve(jobs, self._tenants(), now_ms)
-        except QueueUnavailable:
+        except (QueueUnavailable, asyncio.CancelledError):
             _put_all_back(jobs)
             raise
         for job, error in over.items():

@@ -10,6 +10,7 @@ rings while the claim's answer is on its way makes the tenant hot again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import time
@@ -18,7 +19,14 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from queueing.claims import Claimed
-from queueing.errors import HsmFault, LimitBacklog, LogUnavailable, QueueUnavailable, SigningError
+from queueing.errors import (
+    HsmFault,
+    LimitBacklog,
+    LogUnavailable,
+    QueueUnavailable,
+    SigningError,
+    TokenUnavailable,
+)
 from workers.isolation import Isolation
 from workers.job_in_work import Ending, JobInWork
 from workers.routing import read_job
@@ -29,6 +37,7 @@ if TYPE_CHECKING:
 
     from queueing.claims import ClaimedJob, ClaimRequest, Claims
     from workers.allowances import Allowances
+    from workers.audit.log import WriteAheadLog
     from workers.fairness import FairShares
     from workers.handover import Handover
     from workers.metrics import Metrics
@@ -65,6 +74,7 @@ class Intake:
         shares: FairShares,
         claims: Claims,
         handover: Handover,
+        wal: WriteAheadLog,
         finished: Callable[[JobInWork], None],
         published_before: Callable[[ClaimedJob], bool],
         metrics: Metrics,
@@ -78,6 +88,7 @@ class Intake:
         self._shares = shares
         self._claims = claims
         self._handover = handover
+        self._wal = wal
         self._finished = finished
         self._published_before = published_before
         self._metrics = metrics
@@ -92,7 +103,7 @@ class Intake:
         self._idle = asyncio.Event()
         self._claimed_at = 0.0
         self.in_work: set[JobInWork] = set()
-        self.draining = False
+        self._drain_asked = asyncio.Event()
         self.redis_answers = True
 
     def ring(self, tenant: str) -> None:
@@ -100,8 +111,14 @@ class Intake:
         self._hot[tenant] = None
         self._wake.set()
 
-    def wake(self) -> None:
-        """Look again now."""
+    @property
+    def draining(self) -> bool:
+        """Whether nothing more is to be claimed."""
+        return self._drain_asked.is_set()
+
+    def drain(self) -> None:
+        """Claim nothing more; what a claim under way brings goes back."""
+        self._drain_asked.set()
         self._wake.set()
 
     async def all_settled(self, timeout_s: float) -> bool:
@@ -135,11 +152,13 @@ class Intake:
             if requests:
                 await self._keep_pace()
                 try:
+                    if self._wal.failing:
+                        await self._wal.probe()  # what could not be signed is left to other workers
                     await self._claim(requests)
                 except (QueueUnavailable, LogUnavailable) as error:
                     self._note_outage(error)
                     self._hot.update(dict.fromkeys(request.tenant for request in requests))
-                    await asyncio.sleep(pause_s)
+                    await self._pause(pause_s)
                     pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
                     continue
                 self.redis_answers = True
@@ -154,6 +173,11 @@ class Intake:
         if self.in_work and wait_s > 0:
             await asyncio.sleep(wait_s)
         self._claimed_at = time.monotonic()
+
+    async def _pause(self, pause_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
+                await self._drain_asked.wait()
 
     async def _sleep(self, next_look: float) -> None:
         until = min(next_look, self._allowances.next_release_s(self._hot))
@@ -217,7 +241,11 @@ class Intake:
                 log.error("claim.refused", extra={"tenant": request.tenant, "why": str(answer)})
         if jobs:
             self._metrics.claimed_jobs.observe(len(jobs))
-            await self._handover.take(jobs)
+            if self.draining:
+                for job in jobs:
+                    job.put_back(TokenUnavailable("this worker is about to end"))
+            else:
+                await self._handover.take(jobs)
 
     def _take(self, tenant: str, answer: Claimed) -> list[JobInWork]:
         if answer.jobs:

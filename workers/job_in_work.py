@@ -167,6 +167,10 @@ class JobInWork:
         self.unavailable = TokenUnavailable()
         self._settle(count)
 
+    def slice_in_doubt(self) -> None:
+        """A lane ended over some of the digests: they may have been signed."""
+        self.maybe_signed = True
+
     def _whole(self, error: SigningError) -> None:
         if error.retryable and not isinstance(error, JobExpired):
             self.unavailable = error

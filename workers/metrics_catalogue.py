@@ -103,6 +103,7 @@ class WorkerMetrics(ProcessMetrics):
         "log_lag_seconds", "How long the oldest record that is not on the disk has waited for it."
     )
     log_failing = gauge("log_failing", "1 while the write-ahead log cannot be written: nothing is signed.")
+    log_bytes = gauge("log_bytes", "What the segments of the write-ahead log take on the disk.")
 
     # What became of it
     signatures = counter_of("signatures", "Signatures released.", "tenant", "algorithm")

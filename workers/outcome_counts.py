@@ -16,12 +16,14 @@ from queueing.errors import (
     ResultInvalid,
     TokenUnavailable,
 )
+from queueing.jobs import JobOutcome, decode_result
 from workers.metrics import algorithm_label, reason_label
 from workers.series import OTHER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from workers.audit.records import Outcome
     from workers.job_in_work import JobInWork
     from workers.metrics import Metrics
 
@@ -91,3 +93,25 @@ def judge(job: JobInWork, job_s: float, tenant_class: str, metrics: Metrics) -> 
         return
     metrics.objective_jobs.labels(tenant_class, "good").inc()
     metrics.objective_seconds.labels(tenant_class).observe(job_s)
+
+
+def count_recovered(results: Iterable[tuple[Outcome, Committed]], metrics: Metrics) -> None:
+    """Count what a former process signed and this one released; not what that one had released itself."""
+    for outcome, committed in results:
+        if committed is Committed.FENCED:
+            metrics.fenced.labels(outcome.tenant).inc()
+            metrics.jobs.labels(outcome.tenant, "fenced").inc()
+        elif committed is Committed.COMMITTED:
+            _count_released(outcome, metrics)
+
+
+def _count_released(outcome: Outcome, metrics: Metrics) -> None:
+    tenant, ended = outcome.tenant, decode_result(outcome.result).outcome
+    if isinstance(ended, JobOutcome):
+        algorithm = algorithm_label(ended.algorithm)
+        metrics.jobs.labels(tenant, "done").inc()
+        metrics.signatures.labels(tenant, algorithm).inc(len(ended.signatures) - len(ended.errors))
+        for note in ended.errors.values():
+            metrics.failures.labels(tenant, algorithm, reason_label(note.code)).inc()
+    else:
+        metrics.jobs.labels(tenant, reason_label(ended.reason)).inc()

@@ -17,10 +17,11 @@ from queueing.errors import HsmFault, JobPoisoned, LogUnavailable, QueueUnavaila
 from workers.audit.records import Outcome, Released, Returned
 from workers.job_in_work import Ending
 from workers.metrics import reason_label
-from workers.outcome_counts import count_outcomes
+from workers.outcome_counts import count_outcomes, count_recovered
+from workers.signed_before import SignedBefore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from queueing.claims import ClaimedJob, Claims, Retention
     from workers.audit.log import WriteAheadLog
@@ -35,6 +36,9 @@ PACE_S: Final = 0.002
 
 SHORTEST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 1.0
+
+MOST_AT_ONCE: Final = 256
+"""Recovered outcomes in one round trip: a result may be half a MiB."""
 
 RETURN_DELAY_S: Final = 1.0
 """A job whose token went away is due again after this, so that it does not go round in circles."""
@@ -66,48 +70,68 @@ class Releaser:
         self._settled = settled
         self._draining = draining
         self._class_of = class_of
-        self._finished: list[JobInWork] = []
-        self._again: dict[bytes, Outcome] = {}
-        self._publish_again: list[tuple[ClaimedJob, Outcome]] = []
-        self._wake = asyncio.Event()
+        self._results: list[JobInWork] = []
+        self._returned: list[JobInWork] = []
+        self._left: list[Outcome] = []
+        self._before = SignedBefore()
+        self._again: list[tuple[ClaimedJob, Outcome]] = []
+        self._results_wake = asyncio.Event()
+        self._returned_wake = asyncio.Event()
         self._began_at = 0.0
         self.unconfirmed = False
         """Whether a commit waits for the replicas that are to have it."""
 
     def finished(self, job: JobInWork) -> None:
         """This job has all its outcomes."""
-        self._finished.append(job)
-        self._wake.set()
+        if job.ending is Ending.RESULT:
+            self._results.append(job)
+            self._results_wake.set()
+        else:
+            self._returned.append(job)
+            self._returned_wake.set()
 
-    def remember(self, outcomes: list[Outcome]) -> None:
-        """Outcomes of an ended process that may not have been released: published, not signed, when claimed."""
-        self._again.update((outcome.job_id, outcome) for outcome in outcomes)
+    def recovered(self, outcomes: Sequence[Outcome]) -> None:
+        """Durable outcomes of an ended process that may not have been released; before ``run``."""
+        self._left.extend(outcomes)
+        self._before.add(outcomes)
 
     def published_before(self, claimed: ClaimedJob) -> bool:
         """Whether the log already has this job's outcome; then it is published under the new lease."""
-        outcome = self._again.pop(claimed.job_id, None)
-        if outcome is None or outcome.tenant != claimed.tenant:
+        outcome = self._before.take(claimed)
+        if outcome is None:
             return False
-        self._publish_again.append((claimed, outcome))
-        self._wake.set()
+        self._again.append((claimed, outcome))
+        self._results_wake.set()
         return True
 
     async def run(self) -> None:
-        """Rounds for ever; cancelled when nothing is in work any more."""
+        """Rounds for ever; cancelled when nothing is in work any more.
+
+        What goes back never waits for what is published: that may be held up by the log.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._publishing())
+            tasks.create_task(self._returning())
+            tasks.create_task(self._publish_left())
+
+    async def _publishing(self) -> None:
         while True:
-            await self._wake.wait()
+            await self._results_wake.wait()
             await self._keep_pace()
-            self._wake.clear()
-            jobs, self._finished = self._finished, []
-            again, self._publish_again = self._publish_again, []
-            results = [job for job in jobs if job.ending is Ending.RESULT]
-            returned = [job for job in jobs if job.ending is Ending.RETURN]
-            if returned:
-                await self._give_back(returned)
-            if results:
-                await self._publish(results)
+            self._results_wake.clear()
+            jobs, self._results = self._results, []
+            again, self._again = self._again, []
+            if jobs:
+                await self._publish(jobs)
             if again:
-                await self._publish_recovered(again)
+                await self._publish_again(again)
+
+    async def _returning(self) -> None:
+        while True:
+            await self._returned_wake.wait()
+            self._returned_wake.clear()
+            jobs, self._returned = self._returned, []
+            await self._give_back(jobs)
 
     async def _keep_pace(self) -> None:
         """A round at most every ``PACE_S``, so that jobs which finish together are published together."""
@@ -125,12 +149,7 @@ class Releaser:
         ]
         await self._durable(outcomes)
         committed = await self._commit(outcomes)
-        self._wal.note(
-            [
-                Released(now_ms, o.tenant, o.job_id, o.lease, done.name.lower())
-                for o, done in zip(outcomes, committed, strict=True)
-            ]
-        )
+        self._note_released(outcomes, committed)
         done = list(zip(jobs, committed, strict=True))
         count_outcomes(done, self._metrics, self._class_of)
         for job, how in done:
@@ -143,7 +162,23 @@ class Releaser:
                 )
             self._settled(job)
 
-    async def _publish_recovered(self, again: list[tuple[ClaimedJob, Outcome]]) -> None:
+    async def _publish_left(self) -> None:
+        """Under the lease that the ended process had: it holds until somebody else has claimed the job.
+
+        So these are released at once, whoever would claim the job next. Where somebody has, their outcome counts.
+        """
+        while self._left:
+            outcomes, self._left = self._left[:MOST_AT_ONCE], self._left[MOST_AT_ONCE:]
+            committed = await self._commit(outcomes)
+            self._note_released(outcomes, committed)
+            count_recovered(zip(outcomes, committed, strict=True), self._metrics)
+            for outcome, how in zip(outcomes, committed, strict=True):
+                if how is not Committed.FENCED:
+                    self._before.forget(outcome)
+            log.info("recovery.published", extra={"jobs": len(outcomes) - committed.count(Committed.FENCED)})
+
+    async def _publish_again(self, again: list[tuple[ClaimedJob, Outcome]]) -> None:
+        """Under a lease of this process: the job came back although it was signed."""
         now_ms = time.time_ns() // 1_000_000
         outcomes = [
             Outcome(
@@ -153,13 +188,18 @@ class Releaser:
         ]
         await self._durable(outcomes)
         committed = await self._commit(outcomes)
+        self._note_released(outcomes, committed)
+        count_recovered(zip(outcomes, committed, strict=True), self._metrics)
+        log.info("recovery.published", extra={"jobs": len(again)})
+
+    def _note_released(self, outcomes: Sequence[Outcome], committed: Sequence[Committed]) -> None:
+        now_ms = time.time_ns() // 1_000_000
         self._wal.note(
             [
-                Released(now_ms, o.tenant, o.job_id, o.lease, done.name.lower())
-                for o, done in zip(outcomes, committed, strict=True)
+                Released(now_ms, o.tenant, o.job_id, o.lease, how.name.lower())
+                for o, how in zip(outcomes, committed, strict=True)
             ]
         )
-        log.info("recovery.published", extra={"jobs": len(again)})
 
     async def _durable(self, records: list[Outcome]) -> None:
         """Wait until the log has them; it fails closed, so nothing is released before."""

@@ -27,7 +27,7 @@ log = logging.getLogger("sigmill.config")
 LANES_TIMEOUT_S: Final = 12.0
 """Longer than any lane is given: by then it has obeyed, or was ended."""
 
-_AFTER_RESTART: Final = ("redis", "worker", "metrics")
+_AFTER_RESTART: Final = ("redis", "worker", "log", "metrics")
 _MOST_NAMED: Final = 20
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import secrets
@@ -12,16 +13,16 @@ from typing import TYPE_CHECKING, Final
 
 from queueing import doorbells
 from queueing.claims import Claims, Retention
-from queueing.errors import LogUnavailable, QueueUnavailable
+from queueing.errors import QueueUnavailable
 from queueing.owned_tasks import end_tasks
 from queueing.publishing import publish_caps
 from workers.allowances import Allowances
 from workers.audit.log import WriteAheadLog
-from workers.audit.recovery import recover
 from workers.budgets import KeyBudgets
 from workers.caps import CapsPublisher
 from workers.config.reading import ConfigurationFiles
 from workers.directories import DirectoryPublisher
+from workers.drain import CLAIM_GRACE_S, Drain
 from workers.fairness import FairShares
 from workers.handover import Handover
 from workers.intake import Intake
@@ -30,12 +31,12 @@ from workers.lanes.roster import LaneRoster
 from workers.orders import OrderDesk
 from workers.release import Releaser
 from workers.reloading import Reloader
+from workers.resumption import resume
 from workers.routing import Router
+from workers.state_directory import StateDirectory
 from workers.worker_marks import WorkerMark
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from redis.asyncio import Redis
 
     from queueing.claims import ClaimedJob
@@ -48,8 +49,8 @@ log = logging.getLogger("sigmill.service")
 
 TICK_S: Final = 0.5
 
-RECOVERY_SLACK_S: Final = 3600.0
-"""Outcomes are published again up to this long after their retention, were the log's clock to be off."""
+TIDY_S: Final = 3600.0
+"""Between looks for segments whose time is over."""
 
 
 class SigningService:
@@ -79,7 +80,9 @@ class SigningService:
             lease_ms=int(settings.lease_s * 1000),
             wait=self._service.redis.replica_wait(),
         )
-        self._wal = WriteAheadLog(self._log_folder(), synced=metrics.log_sync_seconds.observe)
+        self._drain = Drain(settings.drain_s)
+        self._state = StateDirectory(self._service)
+        self._wal = WriteAheadLog(self._state.log_folder, synced=metrics.log_sync_seconds.observe)
         self._releaser = Releaser(
             claims=self._claims,
             wal=self._wal,
@@ -130,7 +133,9 @@ class SigningService:
                 budgets=self._budgets,
                 wal=self._wal,
                 metrics=metrics,
+                draining=lambda: self.draining,
             ),
+            wal=self._wal,
             finished=self._finished,
             published_before=self._releaser.published_before,
             metrics=metrics,
@@ -162,9 +167,7 @@ class SigningService:
         metrics.in_flight.set_function(lambda: len(self._intake.in_work))
         metrics.log_failing.set_function(lambda: self._wal.failing)
         metrics.log_lag_seconds.set_function(lambda: self._wal.lag_s)
-
-    def _log_folder(self) -> Path:
-        return self._service.state_dir / "wal"
+        metrics.log_bytes.set_function(lambda: self._wal.bytes)
 
     @property
     def ready(self) -> bool:
@@ -179,15 +182,23 @@ class SigningService:
         )
 
     @property
+    def drain_s(self) -> float:
+        """From the first SIGTERM to the end, at the latest."""
+        return self._service.worker.drain_s
+
+    @property
     def draining(self) -> bool:
         """Whether it was asked to end."""
         return self._intake.draining
 
+    def open(self) -> None:
+        """Take the state directory; ``ConfigError`` when another worker has it, or it cannot be used."""
+        self._state.own()
+
     async def run(self) -> None:
-        """Serve until drained. No error of Redis, of the log or of a lane ends it."""
-        self._service.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Serve until drained; after ``open``. No error of Redis, of the log or of a lane ends it."""
         self._set_mark()
-        await self._recover()
+        self._releaser.recovered(await resume(self._state.log_folder, self._wal, stop=self._drain.asked))
         self._orders.start()
         async with asyncio.TaskGroup() as tasks:
             self._running = True
@@ -206,17 +217,43 @@ class SigningService:
                 tasks.create_task(self._orders.run()),
                 tasks.create_task(self._budgets.run()),
                 tasks.create_task(self._reloader.run()),
+                tasks.create_task(self._tidy_log()),
             ]
             log.info(
                 "service.started", extra={"owner": self._owner, "tenants": len(self._configuration.tenants)}
             )
-            await self._intake.run()
-            await self._drain()
+            await self._claim(tasks.create_task(self._intake.run()))
+            await self._settle()
             await end_tasks(background)
-            await self._budgets.give_back()
-            await self._roster.close()
-        await self._wal.close()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._drain.to_close_s):
+                    await self._budgets.give_back()
+            await self._roster.close(self._drain.to_close_s)
+        await self._close()
+
+    async def _claim(self, claiming: asyncio.Task[None]) -> None:
+        """Until asked to end, and a moment longer: what a claim under way brings is given back."""
+        await self._drain.asked.wait()
+        await asyncio.wait({claiming}, timeout=min(CLAIM_GRACE_S, self._drain.to_finish_s))
+        await end_tasks([claiming])
+
+    async def _settle(self) -> None:
+        """What is in the HSM is finished and published; what is not in time goes back, as perhaps signed."""
+        self._roster.return_waiting()
+        if await self._intake.all_settled(self._drain.to_finish_s):
+            return
+        log.warning("service.drain_deadline", extra={"left": len(self._intake.in_work)})
+        self._roster.kill()
+        await self._intake.all_settled(self._drain.to_return_s)
+
+    async def _close(self) -> None:
+        try:
+            async with asyncio.timeout(self._drain.to_close_s):
+                await self._wal.close()
+        except TimeoutError:
+            log.warning("log.not_closed")
         self._mark.remove()
+        self._state.give_up()
         log.info("service.stopped", extra={"owner": self._owner})
 
     def _set_mark(self) -> None:
@@ -226,11 +263,12 @@ class SigningService:
             log.error("service.not_marked", extra={"why": str(error)})  # `tenants reload` will not find it
 
     def drain(self) -> None:
-        """Claim nothing more; finish what is under way; then ``run`` returns."""
-        if not self._intake.draining:
+        """Claim nothing more, return what no lane has, finish what is under way; then ``run`` returns, within ``drain_s``."""
+        if not self.draining:
             log.info("service.draining", extra={"in_work": len(self._intake.in_work)})
-        self._intake.draining = True
-        self._intake.wake()
+        self._drain.ask()
+        self._intake.drain()
+        self._roster.return_waiting()
 
     def reload(self) -> None:
         """Read the configuration again, soon; how it went is logged, counted and reported."""
@@ -248,27 +286,6 @@ class SigningService:
         self._metrics.tenants.set(len(configuration.tenants))
         for tenant in changed:
             self._intake.ring(tenant)
-
-    async def _drain(self) -> None:
-        """What no lane has is returned at once; what is in the HSM is finished and published."""
-        self._roster.return_waiting()
-        if not await self._intake.all_settled(self._service.worker.drain_s):
-            log.warning("service.drain_deadline", extra={"left": len(self._intake.in_work)})
-
-    async def _recover(self) -> None:
-        keep_s = self._service.worker.result_retention_s + RECOVERY_SLACK_S
-        recovered = await asyncio.to_thread(recover, self._log_folder(), keep_s=keep_s)
-        if recovered.unknown or recovered.unreleased:
-            log.warning(
-                "recovery.found",
-                extra={"unknown": len(recovered.unknown), "unreleased": len(recovered.unreleased)},
-            )
-        self._releaser.remember(recovered.unreleased)
-        if recovered.unknown:
-            try:
-                await self._wal.append(recovered.unknown)
-            except LogUnavailable:
-                log.exception("recovery.log_failed")
 
     def _tenants(self) -> dict[str, Tenant]:
         return self._configuration.tenants
@@ -323,6 +340,15 @@ class SigningService:
             self._metrics.lease_events.labels("lost").inc(len(lost))
             if lost:
                 log.warning("lease.lost", extra={"jobs": len(lost)})
+
+    async def _tidy_log(self) -> None:
+        keep_s = self._service.log.keep_days * 86400
+        while True:
+            try:
+                await self._wal.tidy(keep_s)
+            except OSError as error:
+                log.warning("log.not_tidied", extra={"why": str(error)})
+            await asyncio.sleep(TIDY_S)
 
     async def _tick(self) -> None:
         due_at = time.monotonic()

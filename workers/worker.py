@@ -20,6 +20,7 @@ from queueing.connection import connect
 from queueing.errors import FunctionUnknown
 from queueing.jobs import FUNCTION, deserialize, serialize
 from queueing.owned_tasks import end_tasks
+from workers.drain import HURRY_S, end_process_after
 from workers.service import SigningService
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ log = logging.getLogger("sigmill.worker")
 
 BELL_WAIT_S = 15.0
 """How long the doorbell's connection may be silent on purpose; it is pinged every 10 s."""
+
+
+CLOSE_S = 0.5
+"""For taking leave of Redis, which may be away: arq's health check expires by itself."""
 
 
 async def _misdirected(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:  # noqa: ARG001 - arq's signature
@@ -93,6 +98,7 @@ class SigningWorker(Worker):
         if self._service is None:
             await super().main()
             return
+        self._service.open()
         self.loop.add_signal_handler(signal.SIGHUP, self._service.reload)
         async with asyncio.TaskGroup() as tasks:
             ordinary = tasks.create_task(self._ordinary_jobs())
@@ -109,11 +115,15 @@ class SigningWorker(Worker):
                 await asyncio.sleep(1.0)
 
     def handle_sig(self, signum: signal.Signals) -> None:
-        """Drain on the first signal; a second one does not wait."""
-        if self._service is None or self._service.draining:
+        """Drain on the first signal, within ``drain_s``; a second one does not wait."""
+        if self._service is None:
             super().handle_sig(signum)
-            return
-        self._service.drain()
+        elif self._service.draining:
+            end_process_after(HURRY_S)
+            super().handle_sig(signum)
+        else:
+            end_process_after(self._service.drain_s)
+            self._service.drain()
 
     async def close(self) -> None:
         """Close as arq does; Redis may be away by then."""
@@ -121,7 +131,8 @@ class SigningWorker(Worker):
             await super().close()
             return
         try:
-            await super().close()
-        except (RedisError, OSError) as error:
+            async with asyncio.timeout(CLOSE_S):
+                await super().close()
+        except (RedisError, OSError) as error:  # a time-out is an OSError
             log.warning("arq.close_failed", extra={"why": str(error)})
         await self._bells.aclose()

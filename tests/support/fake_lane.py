@@ -153,6 +153,7 @@ class FakeJob:
     unavailable: list[tuple[int, int]] = field(default_factory=list)
     faulted: list[tuple[int, int]] = field(default_factory=list)
     lane_ends: Sequence[str] = ()
+    in_doubt: bool = False
 
     @property
     def job_id(self) -> bytes:
@@ -174,3 +175,6 @@ class FakeJob:
 
     def slice_unavailable(self, first: int, count: int) -> None:
         self.unavailable.append((first, count))
+
+    def slice_in_doubt(self) -> None:
+        self.in_doubt = True

@@ -1,58 +1,88 @@
 """Appending to the write-ahead log: whoever waits is told when its records are on the disk.
 
 Writes that arrive during an fsync share the next one, so the disk sets the pace and nobody waits for company.
-After a failed write or fsync the segment is abandoned: what the kernel did with its pages is unknown, and a
-second fsync would say OK (fsyncgate, 2018). Records that were not acknowledged are not in the log.
+When the disk fails everybody is told so, and the next append tries again with a new segment.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from queueing.errors import LogUnavailable
 from workers.audit.records import encode_record
-from workers.audit.segments import frame, next_segment
+from workers.audit.retention import folder_bytes, remove_old
+from workers.audit.segment_writer import SegmentWriter
+from workers.audit.segments import frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from workers.audit.open_claims import OpenClaims
     from workers.audit.records import Record
 
 log = logging.getLogger("sigmill.log")
 
-SEGMENT_BYTES: Final = 64 * 1024 * 1024
+NOTE_DELAY_S: Final = 1.0
+"""Notes wait so long for an append to go along with; then they are written by themselves."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    """Records with their frames; ``done`` None where nobody waits."""
+
+    records: tuple[Record, ...]
+    data: bytes
+    done: asyncio.Future[None] | None = None
+
+    def settle(self, error: LogUnavailable | None) -> None:
+        if self.done is None or self.done.done():
+            return
+        if error is None:
+            self.done.set_result(None)
+        else:
+            self.done.set_exception(error)
 
 
 class WriteAheadLog:
-    """One log of one process, in a folder of its own. Its methods belong to the worker's loop."""
+    """One log of one process, in a folder of its own. Its methods belong to the worker's loop.
+
+    ``bytes`` is what the folder takes; it is right after ``measure`` or ``tidy``.
+    """
 
     def __init__(self, folder: Path, *, synced: Callable[[float], None] | None = None) -> None:
         self._folder = folder
         self._synced = synced
-        self._descriptor: int | None = None
-        self._path: Path | None = None
-        self._size = 0
-        self._waiting: list[tuple[bytes, asyncio.Future[None]]] = []
+        self._writer = SegmentWriter(folder)
+        self._waiting: list[_Entry] = []
         self._waiting_since: float | None = None
-        self._unwaited: list[bytes] = []
+        self._notes: list[_Entry] = []
         self._flushing: asyncio.Task[None] | None = None
+        self._note_timer: asyncio.TimerHandle | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="wal")
+        self._closed = False
         self.failing = False
+        self.bytes = 0
+
+    def inherit(self, open_claims: OpenClaims) -> None:
+        """Go on where a former process stopped; before anything is appended."""
+        self._writer = SegmentWriter(self._folder, open_claims=open_claims)
 
     async def append(self, records: Sequence[Record]) -> None:
         """Return when the records are durable. Raises ``LogUnavailable`` (retryable): they are not."""
+        if self._closed:
+            raise LogUnavailable("the write-ahead log is closed")
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        entry = _entry(records)
+        entry.done = done
         if self._waiting_since is None:
             self._waiting_since = time.monotonic()
-        self._waiting.append((b"".join([frame(encode_record(record)) for record in records]), done))
-        if self._flushing is None:
-            self._flushing = asyncio.ensure_future(self._flush())
+        self._flush_with(entry)
         await done
 
     @property
@@ -61,87 +91,105 @@ class WriteAheadLog:
         since = self._waiting_since
         return 0.0 if since is None else time.monotonic() - since
 
+    async def probe(self) -> None:
+        """Whether it can be written again, as an append would find out. Raises ``LogUnavailable``."""
+        await self.append(())
+
     def note(self, records: Sequence[Record]) -> None:
-        """Write the records with the next append; nobody waits for them (a lost one is found at recovery)."""
-        self._unwaited.extend(frame(encode_record(record)) for record in records)
+        """Write the records with the next append, or soon; nobody waits for them (a lost one is found at recovery)."""
+        self._notes.append(_entry(records))
+        self._note_soon()
+
+    def _note_soon(self) -> None:
+        if self._note_timer is None and not self._closed:
+            self._note_timer = asyncio.get_running_loop().call_later(NOTE_DELAY_S, self._write_notes)
+
+    def _write_notes(self) -> None:
+        self._note_timer = None
+        if self._notes and not self._closed:
+            self._flush_with(_Entry((), b""))
+
+    def _flush_with(self, entry: _Entry) -> None:
+        self._waiting.append(entry)
+        if self._flushing is None:
+            self._flushing = asyncio.ensure_future(self._flush())
 
     async def _flush(self) -> None:
-        loop = asyncio.get_running_loop()
         try:
             while self._waiting:
-                batch, self._waiting = self._waiting, []
-                notes, self._unwaited = self._unwaited, []
-                data = b"".join(notes + [blob for blob, _ in batch])
-                error: LogUnavailable | None = None
-                try:
-                    seconds = await loop.run_in_executor(self._thread, self._write, data)
-                except OSError as failure:
-                    log.error("log.failed", extra={"why": failure.strerror, "errno": failure.errno})
-                    error = LogUnavailable(f"the write-ahead log cannot be written: {failure.strerror}")
-                else:
-                    if self._synced is not None:
-                        self._synced(seconds)
-                self.failing = error is not None
-                self._waiting_since = time.monotonic() if self._waiting else None
-                for _, done in batch:
-                    if done.cancelled():
-                        continue
-                    if error is None:
-                        done.set_result(None)
-                    else:
-                        done.set_exception(error)
+                await self._write(self._waiting)
         finally:
             self._flushing = None
 
-    def _write(self, data: bytes) -> float:
-        """Write and sync; runs on the log's own thread. Answers how long it took, in seconds."""
-        started = time.monotonic()
-        descriptor = self._segment()
+    async def _write(self, batch: list[_Entry]) -> None:
+        """One group: notes first, then whatever waits by now."""
+        self._waiting = []
+        notes, self._notes = self._notes, []
+        entries = notes + batch
+        data = b"".join([entry.data for entry in entries])
+        records = [record for entry in entries for record in entry.records]
+        error: LogUnavailable | None = LogUnavailable("the write-ahead log broke")
         try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(descriptor, view) :]
-            os.fdatasync(descriptor)
-        except OSError:
-            self._abandon()
-            if self._size == 0 and self._path is not None:
-                self._path.unlink(
-                    missing_ok=True
-                )  # nothing in it was acknowledged: a long outage fills no folder
-            raise
-        self._size += len(data)
+            seconds = await asyncio.get_running_loop().run_in_executor(
+                self._thread, self._append, data, records
+            )
+        except OSError as failure:
+            log.error("log.failed", extra={"why": failure.strerror, "errno": failure.errno})
+            error = LogUnavailable(f"the write-ahead log cannot be written: {failure.strerror}")
+        except Exception:  # whatever it was, the records are not durable, and nobody waits for ever
+            log.exception("log.broke")
+        else:
+            error = None
+            if self._synced is not None:
+                self._synced(seconds)
+        finally:
+            self.failing = error is not None
+            waits = any(entry.done is not None for entry in self._waiting)
+            self._waiting_since = time.monotonic() if waits else None
+            for entry in batch:
+                entry.settle(error)
+            if error is not None and notes:
+                self._notes[:0] = notes
+                self._note_soon()
+
+    def _append(self, data: bytes, records: Sequence[Record]) -> float:
+        """On the log's own thread. Answers how long it took, in seconds."""
+        started = time.monotonic()
+        self.bytes += self._writer.append(data, records)
         return time.monotonic() - started
 
-    def _segment(self) -> int:
-        """The descriptor to write to: the present segment's, or a new one's when it is full or was abandoned."""
-        if self._descriptor is not None and self._size <= SEGMENT_BYTES:
-            return self._descriptor
-        self._abandon()
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self._path = next_segment(self._folder)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-        descriptor = self._descriptor = os.open(path, flags, 0o600)
-        self._size = 0
-        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)  # the new name is durable too
-        finally:
-            os.close(folder)
-        return descriptor
+    async def measure(self) -> None:
+        """Find out what the folder takes. Raises ``OSError``."""
+        self.bytes = await asyncio.get_running_loop().run_in_executor(
+            self._thread, folder_bytes, self._folder
+        )
 
-    def _abandon(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+    async def tidy(self, keep_s: float) -> int:
+        """Remove segments of which all is older than ``keep_s`` and has its end; how many. Raises ``OSError``."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._tidy, keep_s)
+
+    def _tidy(self, keep_s: float) -> int:
+        removed = remove_old(self._folder, below=self._writer.first_open, before_s=time.time() - keep_s)
+        self.bytes = folder_bytes(self._folder)
+        return removed
 
     async def close(self) -> None:
-        """Write what is left; then the log takes nothing any more."""
-        if self._unwaited:
-            try:
-                await self.append(())
-            except LogUnavailable:
-                log.warning("log.notes_lost", extra={"count": len(self._unwaited)})
-        if self._flushing is not None:
-            await self._flushing
-        self._thread.shutdown()
-        self._abandon()
+        """Write what is left; then the log takes nothing any more. May be cancelled: the thread is left alone then."""
+        try:
+            if self._notes:
+                try:
+                    await self.append(())
+                except LogUnavailable:
+                    log.warning("log.notes_lost", extra={"count": sum(len(n.records) for n in self._notes)})
+            if self._flushing is not None:
+                await self._flushing
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._writer.abandon)
+        finally:
+            self._closed = True
+            if self._note_timer is not None:
+                self._note_timer.cancel()
+            self._thread.shutdown(wait=False)
+
+
+def _entry(records: Sequence[Record]) -> _Entry:
+    return _Entry(tuple(records), b"".join([frame(encode_record(record)) for record in records]))

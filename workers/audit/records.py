@@ -9,6 +9,13 @@ from __future__ import annotations
 import msgspec
 
 
+class Opened(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """The first record of a segment: whatever stands before segment ``first_open`` has come to its end."""
+
+    at_ms: int
+    first_open: int
+
+
 class Intent(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """About to be signed. ``sealed`` is the whole envelope: who authorised which digests, by their signature."""
 
@@ -64,7 +71,7 @@ class Unknown(msgspec.Struct, frozen=True, array_like=True, tag=True):
     lease: bytes
 
 
-Record = Intent | Outcome | Released | Returned | Unknown
+Record = Opened | Intent | Outcome | Released | Returned | Unknown
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Record)

@@ -1,7 +1,7 @@
 """Segments: files of framed records, each frame with its length and CRC-32, read back up to the first damage.
 
-A frame is ``length: u32 be | crc32(payload): u32 be | payload``. The name of a segment is its number; numbers
-only grow. A torn tail (a crash, a power loss) ends the reading of that segment, never that of the log.
+A frame is ``length: u32 be | crc32(payload): u32 be | payload``; no payload is empty. The name of a segment is its
+number; numbers only grow. A torn tail (a crash, a power loss) ends the reading of that segment, never that of the log.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def read_segment(file: Path) -> Iterator[bytes]:
     with file.open("rb") as stream:
         while len(head := stream.read(_HEAD.size)) == _HEAD.size:
             length, crc = _HEAD.unpack(head)
-            if length > MAX_RECORD_BYTES:
-                return
+            if not 0 < length <= MAX_RECORD_BYTES:
+                return  # zeros are blocks that were never written, and their CRC-32 would be right
             payload = stream.read(length)
             if len(payload) < length or zlib.crc32(payload) != crc:
                 return
@@ -41,10 +41,14 @@ def read_segment(file: Path) -> Iterator[bytes]:
 
 def segments_of(folder: Path) -> list[Path]:
     """All segments, oldest first."""
-    return sorted(folder.glob(f"*{_SUFFIX}"))
+    return sorted(file for file in folder.glob(f"*{_SUFFIX}") if file.stem.isdecimal())
 
 
-def next_segment(folder: Path) -> Path:
-    """The path of a segment that does not exist yet, behind all others."""
-    last = max((int(file.stem) for file in segments_of(folder)), default=0)
-    return folder / f"{last + 1:012d}{_SUFFIX}"
+def segment_number(file: Path) -> int:
+    """The number of a segment."""
+    return int(file.stem)
+
+
+def segment_path(folder: Path, number: int) -> Path:
+    """The path of the segment with this number."""
+    return folder / f"{number:012d}{_SUFFIX}"

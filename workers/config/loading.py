@@ -13,6 +13,7 @@ from queueing.settings import convert, read_toml
 from workers.config.settings import (
     ExporterSettings,
     HsmSettings,
+    LogSettings,
     MetricsSettings,
     OperatorSettings,
     PinLogin,
@@ -40,6 +41,7 @@ _SERVICE_TABLES: Final = {
     "hsms",
     "operators",
     "worker",
+    "log",
     "metrics",
     "exporter",
 }
@@ -72,6 +74,7 @@ class ServiceConfiguration:
     operators: dict[str, ClientPublicKey]
     hsms: dict[str, HsmSettings]
     worker: WorkerSettings
+    log: LogSettings
     metrics: MetricsSettings
     exporter: ExporterSettings
 
@@ -138,6 +141,7 @@ def service_of(file: Path, tables: dict[str, Any]) -> ServiceConfiguration:
     refuse_unknown(file, tables, _SERVICE_TABLES)
     service = convert(file, "service", _table(file, tables, "service"), ServiceSettings)
     tokens = _tokens(file, tables)
+    worker = convert(file, "worker", tables.get("worker", {}), WorkerSettings)
     return ServiceConfiguration(
         file=file,
         audience=service.audience,
@@ -149,7 +153,8 @@ def service_of(file: Path, tables: dict[str, Any]) -> ServiceConfiguration:
         tokens=tokens,
         operators=_operators(file, tables),
         hsms=_hsms(file, tables, tokens),
-        worker=convert(file, "worker", tables.get("worker", {}), WorkerSettings),
+        worker=worker,
+        log=_log(file, tables, worker),
         metrics=convert(file, "metrics", tables.get("metrics", {}), MetricsSettings),
         exporter=convert(file, "exporter", tables.get("exporter", {}), ExporterSettings),
     )
@@ -239,6 +244,19 @@ def _hsms(file: Path, tables: dict[str, Any], tokens: dict[str, TokenSettings]) 
         if token.hsm is not None and token.hsm not in hsms:
             raise ConfigError(str(file), f"tokens.{name}.hsm", "no such HSM", f"Add [hsms.{token.hsm}].")
     return hsms
+
+
+def _log(file: Path, tables: dict[str, Any], worker: WorkerSettings) -> LogSettings:
+    """How long the log is kept: never shorter than the results that it can publish again."""
+    log = convert(file, "log", tables.get("log", {}), LogSettings)
+    if log.keep_days * 86400 < worker.result_retention_s:
+        raise ConfigError(
+            str(file),
+            "log.keep_days",
+            f"is less than worker.result_retention_s ({worker.result_retention_s:g} s)",
+            "Keep the log at least as long as the results.",
+        )
+    return log
 
 
 def _operators(file: Path, tables: dict[str, Any]) -> dict[str, ClientPublicKey]:

@@ -96,6 +96,12 @@ class WorkerSettings(_Strict, frozen=True):
     directory_ttl_s: Annotated[float, Meta(ge=60, le=30 * 86400)] = 7 * 86400.0
 
 
+class LogSettings(_Strict, frozen=True):
+    """``[log]``: the write-ahead log. ``keep_days``: segments go when all in them is older; two years and a month."""
+
+    keep_days: Annotated[float, Meta(ge=0.0001, le=36525)] = 762.0
+
+
 class MetricsSettings(_Strict, frozen=True):
     """``[metrics]``: where ``/metrics``, ``/healthz`` and ``/readyz`` are served; port 0 takes a free one."""
 
@@ -208,6 +214,7 @@ __all__ = [
     "KeySettings",
     "KeyVersionSettings",
     "LimitsSettings",
+    "LogSettings",
     "MetricsSettings",
     "OperatorSettings",
     "PinLogin",

@@ -38,6 +38,9 @@ class SigningJob(Protocol):
     def slice_unavailable(self, first: int, count: int) -> None:
         """The token went away before these were signed."""
 
+    def slice_in_doubt(self) -> None:
+        """A lane ended over some of its digests: they may have been signed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -53,7 +56,8 @@ class Slice:
     """Digests ``first`` to ``first + count`` of a job.
 
     ``alone``: signed with nothing beside it, so that nobody else is blamed. ``crashes``: how the lanes ended that broke
-    over it; ``faults``: how often the HSM failed while it had it.
+    over it; ``faults``: how often the HSM failed while it had it. ``begun``: it is a part of a job of which a lane
+    has, or had, another part.
     """
 
     job: SigningJob
@@ -63,6 +67,7 @@ class Slice:
     alone: bool = False
     crashes: tuple[str, ...] = ()
     faults: int = 0
+    begun: bool = False
 
 
 @dataclass(slots=True)
@@ -97,9 +102,9 @@ class Batcher:
         while waiting and room > 0:
             piece = waiting.popleft()
             if piece.count > room:
-                rest = Slice(piece.job, group, piece.first + room, piece.count - room)
+                rest = Slice(piece.job, group, piece.first + room, piece.count - room, begun=True)
                 waiting.appendleft(rest)
-                piece = Slice(piece.job, group, piece.first, room)
+                piece = Slice(piece.job, group, piece.first, room, begun=True)
             taken.append(piece)
             room -= piece.count
         if waiting:
@@ -114,13 +119,16 @@ class Batcher:
         self.digests -= piece.count
         return [piece]
 
-    def clear(self) -> list[Slice]:
-        """Everything that waits, in order, and nothing waits any more."""
+    def clear(self, *, keep_begun: bool = False) -> list[Slice]:
+        """Everything that waits, in order, waits no more; but for the rest of jobs that are begun, if that is kept."""
         everything = [piece for waiting in self._groups.values() for piece in waiting] + list(self.suspects)
         self._groups.clear()
         self.suspects.clear()
         self.digests = 0
-        return everything
+        for piece in everything:
+            if keep_begun and piece.begun:
+                self.add(piece)
+        return [piece for piece in everything if not (keep_begun and piece.begun)]
 
 
 class ChunkSize:

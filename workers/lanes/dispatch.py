@@ -162,6 +162,7 @@ class Dispatch:
             self._suspicion.lane_ended()
         for position, chunk in enumerate(link.abandon()):
             for piece in chunk.slices:
+                piece.job.slice_in_doubt()
                 if over_its_work and position == 0:
                     self._again_or_never(piece, end)
                 else:
@@ -190,9 +191,12 @@ class Dispatch:
         self._suspicion.left_alone()
         self.return_all()
 
-    def return_all(self) -> None:
-        """Jobs that no lane has go back to the queue."""
-        if self._hsm is not None:
+    def return_all(self, *, keep_begun: bool = False) -> None:
+        """Jobs that no lane has go back to the queue.
+
+        ``keep_begun``: not those of which a part is in a lane or signed; it would be signed again.
+        """
+        if self._hsm is not None and not keep_begun:
             self._hsm.content()
-        for piece in self._batcher.clear():
+        for piece in self._batcher.clear(keep_begun=keep_begun):
             piece.job.slice_unavailable(piece.first, piece.count)

@@ -189,11 +189,17 @@ class LaneGroup:
             elif link.ready is not None and not link.stopping and link.idle_s(now) > idle_s:
                 link.stop()
 
-    async def close(self) -> None:
-        """End all lanes: ask, then kill what is left after the call timeout."""
+    async def close(self, within_s: float) -> None:
+        """End all lanes: ask, then kill what is left after the call timeout, or ``within_s`` if that is shorter."""
         self.closing = True
         self.stop()
         if self._running:
-            await asyncio.wait(set(self._running), timeout=self.spec.settings.call_timeout_s)
+            timeout_s = min(self.spec.settings.call_timeout_s, within_s)
+            await asyncio.wait(set(self._running), timeout=timeout_s)
+        self.kill()
+
+    def kill(self) -> None:
+        """End all lanes now."""
+        self.closing = True
         for link in self.links:
             link.connection.kill()

@@ -150,13 +150,18 @@ class LaneRoster:
         return problems
 
     def return_waiting(self) -> None:
-        """What no lane has goes back to the queue."""
+        """Jobs of which no lane has anything go back to the queue."""
         for lanes in self.all():
-            lanes.return_waiting()
+            lanes.return_waiting(keep_begun=True)
 
-    async def close(self) -> None:
-        """End all lanes."""
-        await asyncio.gather(*(lanes.close() for lanes in [*self.all(), *self._leaving]))
+    def kill(self) -> None:
+        """End all lanes now; what they had goes back to the queue."""
+        for lanes in [*self.all(), *self._leaving]:
+            lanes.kill()
+
+    async def close(self, within_s: float) -> None:
+        """End all lanes, at the latest after ``within_s``."""
+        await asyncio.gather(*(lanes.close(within_s) for lanes in [*self.all(), *self._leaving]))
 
     def _adopt_tenant(
         self, configured: Tenant | None, tenant: str, lanes: dict[str, TokenLanes], within_s: float

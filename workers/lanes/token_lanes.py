@@ -210,10 +210,10 @@ class TokenLanes:
     def _circuit_changed(self, circuit: Circuit) -> None:
         self._observer.circuit_changed(self.token, circuit)
 
-    def return_waiting(self) -> None:
-        """What no lane has goes back to the queue, where another worker may have better luck."""
+    def return_waiting(self, *, keep_begun: bool = False) -> None:
+        """What no lane has goes back to the queue, where another worker may have better luck; see ``Dispatch.return_all``."""
         self._directories.give_up()
-        self._dispatch.return_all()
+        self._dispatch.return_all(keep_begun=keep_begun)
 
     def obey(self) -> None:
         """Every lane judges the orders in force, or is ended."""
@@ -256,6 +256,11 @@ class TokenLanes:
             self._room()
         self._group.end_overdue(self._now_s(), self._idle_s)
 
-    async def close(self) -> None:
-        """End all lanes: ask, then kill what is left after the call timeout."""
-        await self._group.close()
+    def kill(self) -> None:
+        """End all lanes now; what they had goes back, as perhaps signed."""
+        self._group.kill()
+        self.return_waiting()
+
+    async def close(self, within_s: float) -> None:
+        """End all lanes: ask, then kill what is left after the call timeout, or ``within_s`` if that is shorter."""
+        await self._group.close(within_s)

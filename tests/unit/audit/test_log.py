@@ -14,9 +14,10 @@ import pytest
 
 from queueing.errors import LogUnavailable
 from tests.support.fake_lane import turn
-from workers.audit import log as module
+from workers.audit import log as log_module
+from workers.audit import segment_writer
 from workers.audit.log import WriteAheadLog
-from workers.audit.records import Record, Released, decode_record
+from workers.audit.records import Opened, Record, Released, decode_record
 from workers.audit.segments import read_segment, segments_of
 
 
@@ -26,7 +27,8 @@ def record(number: int) -> Record:
 
 def numbers(folder: Path) -> list[int]:
     """What is in the log, read as recovery reads it."""
-    return [decode_record(raw).at_ms for file in segments_of(folder) for raw in read_segment(file)]
+    records = [decode_record(raw) for file in segments_of(folder) for raw in read_segment(file)]
+    return [found.at_ms for found in records if not isinstance(found, Opened)]
 
 
 class Disk:
@@ -38,7 +40,7 @@ class Disk:
         self.open.set()
         self.broken: int | None = None
         self._sync = os.fdatasync
-        monkeypatch.setattr("workers.audit.log.os.fdatasync", self.fdatasync)
+        monkeypatch.setattr("workers.audit.segment_writer.os.fdatasync", self.fdatasync)
 
     def fdatasync(self, descriptor: int) -> None:
         self.open.wait(10)
@@ -130,8 +132,8 @@ async def test_after_a_failed_sync_the_segment_is_abandoned(
     disk.broken = None
     await wal.append([record(3)])
     first, second = segments_of(tmp_path / "wal")
-    assert [decode_record(raw).at_ms for raw in read_segment(second)] == [3]
-    assert next(decode_record(raw).at_ms for raw in read_segment(first)) == 1
+    assert [decode_record(raw).at_ms for raw in read_segment(second)][1:] == [3]
+    assert [decode_record(raw).at_ms for raw in read_segment(first)][1] == 1
     assert not wal.failing
 
 
@@ -176,7 +178,7 @@ async def test_a_full_segment_is_followed_by_the_next(
     wal: WriteAheadLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both are the owner's alone."""
-    monkeypatch.setattr(module, "SEGMENT_BYTES", 10)
+    monkeypatch.setattr(segment_writer, "SEGMENT_BYTES", 10)
     for number in range(3):
         await wal.append([record(number)])
     files = segments_of(tmp_path / "wal")
@@ -218,3 +220,66 @@ async def test_syncs_are_measured(tmp_path: Path) -> None:
     await wal.close()
     assert len(seen) == 1
     assert 0 <= seen[0] < 10
+
+
+async def test_a_note_is_written_by_itself_when_nothing_comes(
+    wal: WriteAheadLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last release of the evening is on record before the night."""
+    monkeypatch.setattr(log_module, "NOTE_DELAY_S", 0.0)
+    wal.note([record(1)])
+    while not numbers(tmp_path / "wal"):
+        await turn(1)
+    assert numbers(tmp_path / "wal") == [1]
+
+
+async def test_notes_that_could_not_be_written_go_along_with_the_next_append(
+    wal: WriteAheadLog, disk: Disk, tmp_path: Path
+) -> None:
+    """Before it, in their order: a job that was returned is not taken for one that was lost."""
+    disk.broken = errno.ENOSPC
+    wal.note([record(1), record(2)])
+    with pytest.raises(LogUnavailable):
+        await wal.append([record(3)])
+    wal.note([record(4)])
+    disk.broken = None
+    await wal.append([record(5)])
+    assert numbers(tmp_path / "wal") == [1, 2, 4, 5]
+
+
+async def test_a_probe_finds_out_that_the_disk_is_well(wal: WriteAheadLog, disk: Disk) -> None:
+    """Nothing needs to be risked for it."""
+    disk.broken = errno.EIO
+    with pytest.raises(LogUnavailable):
+        await wal.probe()
+    assert wal.failing
+    disk.broken = None
+    await wal.probe()
+    assert not wal.failing
+
+
+async def test_the_size_of_the_folder_is_known(wal: WriteAheadLog, tmp_path: Path) -> None:
+    """As it grows, without looking at every file."""
+    for number in range(3):
+        await wal.append([record(number)])
+    counted = wal.bytes
+    await wal.measure()
+    assert counted == wal.bytes == sum(file.stat().st_size for file in segments_of(tmp_path / "wal")) > 0
+
+
+async def test_a_closed_log_takes_nothing(tmp_path: Path) -> None:
+    """And says so, rather than never to answer."""
+    wal = WriteAheadLog(tmp_path / "wal")
+    await wal.close()
+    with pytest.raises(LogUnavailable):
+        await wal.append([record(1)])
+
+
+async def test_a_defect_of_the_writer_is_told_to_who_waits(
+    wal: WriteAheadLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it was, the records are not durable, and nobody waits for ever."""
+    monkeypatch.setattr(segment_writer.SegmentWriter, "append", lambda *_: 1 / 0)
+    with pytest.raises(LogUnavailable):
+        await wal.append([record(1)])
+    assert wal.failing

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from workers.audit.records import Intent, Outcome, Record, Released, Returned, Unknown, encode_record
+from workers.audit.records import Intent, Opened, Outcome, Record, Released, Returned, Unknown, encode_record
 from workers.audit.recovery import Recovered, recover
-from workers.audit.segments import frame
+from workers.audit.segments import frame, segment_path
 
 NOW_S = 2_000_000.0
-KEEP_S = 3600.0
 
 
 def intent(job: bytes, lease: bytes = b"w:1") -> Intent:
@@ -33,27 +32,31 @@ def unknown(job: bytes, lease: bytes = b"w:1") -> Unknown:
     return Unknown(int(NOW_S * 1000), "acme", job, lease)
 
 
-def write(folder: Path, *records: Record, number: int = 1, age_s: float = 0.0, tail: bytes = b"") -> Path:
-    file = folder / f"{number:012d}.wal"
+def write(folder: Path, *records: Record, number: int = 1, tail: bytes = b"") -> Path:
+    file = segment_path(folder, number)
     file.write_bytes(b"".join(frame(encode_record(record)) for record in records) + tail)
-    os.utime(file, (NOW_S - age_s, NOW_S - age_s))
     return file
 
 
 def found(folder: Path) -> Recovered:
-    return recover(folder, keep_s=KEEP_S, now_s=NOW_S)
+    return recover(folder, now_s=NOW_S)
+
+
+def left(folder: Path) -> tuple[list[Outcome], list[Unknown]]:
+    what = found(folder)
+    return what.unreleased, what.unknown
 
 
 def test_an_intent_without_an_outcome_is_unknown(tmp_path: Path) -> None:
     """It may have been signed; nobody has seen it."""
     write(tmp_path, intent(b"a"), intent(b"b"), outcome(b"b"), released(b"b"))
-    assert found(tmp_path) == Recovered(unknown=[unknown(b"a")])
+    assert left(tmp_path) == ([], [unknown(b"a")])
 
 
 def test_an_outcome_without_a_release_is_published_again(tmp_path: Path) -> None:
     """It was durable, so it is not signed a second time."""
     write(tmp_path, intent(b"a"), outcome(b"a"))
-    assert found(tmp_path) == Recovered(unreleased=[outcome(b"a")])
+    assert left(tmp_path) == ([outcome(b"a")], [])
 
 
 def test_what_came_to_its_end_leaves_nothing(tmp_path: Path) -> None:
@@ -64,7 +67,7 @@ def test_what_came_to_its_end_leaves_nothing(tmp_path: Path) -> None:
         *(intent(b"b"), returned(b"b")),
         *(intent(b"c"), unknown(b"c")),
     )
-    assert found(tmp_path) == Recovered()
+    assert left(tmp_path) == ([], [])
 
 
 def test_claims_of_one_job_are_apart(tmp_path: Path) -> None:
@@ -77,7 +80,7 @@ def test_an_outcome_closes_its_intent_in_a_later_segment(tmp_path: Path) -> None
     """Segments are one log."""
     write(tmp_path, intent(b"a"), number=1)
     write(tmp_path, outcome(b"a"), number=2)
-    assert found(tmp_path) == Recovered(unreleased=[outcome(b"a")])
+    assert left(tmp_path) == ([outcome(b"a")], [])
 
 
 def test_a_torn_tail_costs_what_was_torn_and_no_later_segment(tmp_path: Path) -> None:
@@ -93,18 +96,54 @@ def test_records_of_a_later_version_are_passed_over(tmp_path: Path) -> None:
     write(
         tmp_path,
         intent(b"a"),
-        tail=frame(b"\x92\xa6Future\x01") + frame(b"") + frame(encode_record(outcome(b"a"))),
+        tail=frame(b"\x92\xa6Future\x01") + frame(encode_record(outcome(b"a"))),
     )
     assert found(tmp_path).unreleased == [outcome(b"a")]
 
 
-def test_segments_past_their_retention_are_not_read(tmp_path: Path) -> None:
-    """Their results are gone from Redis, too."""
-    write(tmp_path, intent(b"old"), number=1, age_s=KEEP_S + 1)
-    write(tmp_path, intent(b"new"), number=2, age_s=KEEP_S - 1)
-    assert found(tmp_path).unknown == [unknown(b"new")]
+def opened(first_open: int) -> Opened:
+    return Opened(1, first_open)
+
+
+def test_reading_begins_where_the_newest_segment_says(tmp_path: Path) -> None:
+    """What is before has its end; two years of log are not read at a start."""
+    write(tmp_path, intent(b"closed in a way that nobody reads"), number=1)
+    write(tmp_path, opened(1), intent(b"a"), number=2)
+    write(tmp_path, opened(2), intent(b"b"), number=3)
+    assert found(tmp_path).unknown == [unknown(b"a"), unknown(b"b")]
+
+
+def test_however_long_ago_what_is_open_is_found(tmp_path: Path) -> None:
+    """A host that was away for a week has its jobs in the queue still."""
+    file = write(tmp_path, opened(1), intent(b"a"), outcome(b"a"), number=1)
+    os.utime(file, (1, 1))
+    assert found(tmp_path).unreleased == [outcome(b"a")]
+
+
+def test_a_newest_segment_without_a_head_leaves_it_to_the_one_before(tmp_path: Path) -> None:
+    """It was torn in its first record."""
+    write(tmp_path, intent(b"of old"), number=1)
+    write(tmp_path, opened(2), intent(b"a"), number=2)
+    write(tmp_path, number=3, tail=frame(encode_record(opened(3)))[:-1])
+    assert found(tmp_path).unknown == [unknown(b"a")]
+
+
+def test_it_says_since_which_segment_each_claim_is_open(tmp_path: Path) -> None:
+    """So that the next process neither forgets nor removes it."""
+    write(tmp_path, opened(1), intent(b"done"), released(b"done"), number=1)
+    write(tmp_path, opened(2), intent(b"a"), number=2)
+    write(tmp_path, opened(2), outcome(b"a"), intent(b"b"), number=3)
+    claims = found(tmp_path).open_claims
+    assert (len(claims), claims.first(4)) == (2, 2)
+
+
+def test_a_second_crash_finds_what_the_first_start_had_not_finished(tmp_path: Path) -> None:
+    """It wrote the outcome again and closed the intent; then it died, too."""
+    write(tmp_path, opened(1), intent(b"a"), outcome(b"a"), intent(b"b"), number=1)
+    write(tmp_path, opened(1), unknown(b"b"), outcome(b"a"), number=2)
+    assert left(tmp_path) == ([outcome(b"a")], [])
 
 
 def test_the_first_start_finds_nothing(tmp_path: Path) -> None:
     """There is no folder yet."""
-    assert found(tmp_path / "wal") == Recovered()
+    assert left(tmp_path / "wal") == ([], [])

@@ -45,6 +45,7 @@ def test_files_without_a_mistake_are_one_configuration(site: Site) -> None:
         ('token = "service"', 'token = "gone"', "service_key.token", "Add [tokens.gone]."),
         ('public_key = "', 'public_key = "?', "service_key.public_key", "on one line"),
         ("[tokens.acme]", "[tokens.acme]\nsessions = 0", "tokens.acme.sessions", "in that range"),
+        ("[tokens.acme]", "[log]\nkeep_days = 0.01\n[tokens.acme]", "log.keep_days", "at least as long"),
         ("[tokens.acme]", "[worker]\nlease_s = 1.0\n[tokens.acme]", "worker.lease_s", "in that range"),
     ],
 )  # fmt: skip

@@ -32,6 +32,8 @@ class Job:
 
     def slice_unavailable(self, first: int, count: int) -> None: ...
 
+    def slice_in_doubt(self) -> None: ...
+
 
 def shown(taken: list[Slice]) -> list[tuple[str, int, int]]:
     return [(piece.job.name, piece.first, piece.count) for piece in taken]  # type: ignore[attr-defined]
@@ -106,6 +108,24 @@ def test_clearing_gives_everything_back_once() -> None:
     assert {name for name, _, _ in shown(batcher.clear())} == {"a", "b", "bad"}
     assert batcher.clear() == []
     assert (batcher.digests, batcher.next_group()) == (0, None)
+
+
+def test_the_rest_of_a_job_that_is_begun_can_be_kept() -> None:
+    """A part of it is in a lane: given back, that part would be signed again."""
+    batcher = batcher_with(("a", RSA, 4), ("b", RSA, 2))
+    assert shown(batcher.take(RSA, 3)) == [("a", 0, 3)]
+    assert shown(batcher.clear(keep_begun=True)) == [("b", 0, 2)]
+    assert batcher.digests == 1
+    assert shown(batcher.take(RSA, 9)) == [("a", 3, 1)]
+
+
+def test_a_part_that_comes_back_is_of_a_job_that_is_begun() -> None:
+    """Its lane ended; the other parts may be signed."""
+    batcher = batcher_with(("a", RSA, 4))
+    (part,) = batcher.take(RSA, 3)
+    batcher.add(part, front=True)
+    assert shown(batcher.clear(keep_begun=True)) == []
+    assert shown(batcher.clear()) == [("a", 0, 3), ("a", 3, 1)]
 
 
 def test_a_first_chunk_is_small() -> None:

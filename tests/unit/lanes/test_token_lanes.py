@@ -122,7 +122,7 @@ def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
                 },
             )
             yield Stand(lanes, host, observer, clock, pins, pin_file)
-            await lanes.close()
+            await lanes.close(CALL_TIMEOUT_S)
 
     return make
 
@@ -545,6 +545,37 @@ async def test_waiting_jobs_are_returned_at_a_drain_and_those_in_the_lane_are_no
             lane.answer(chunk)
         await turn()
         assert early.done == [(0, 4), (4, 4)]
+
+
+async def test_the_rest_of_a_job_that_is_begun_is_finished_at_a_drain(stand: Any) -> None:
+    """Given back, what the lane has of it would be signed twice."""
+    async with stand() as s:
+        job = FakeJob("long")
+        await s.start(job, count=20)
+        s.lanes.return_waiting(keep_begun=True)
+        lane = s.host.lanes[0]
+        answered = 0
+        while answered < len(lane.chunks):
+            lane.answer(lane.chunks[answered])
+            answered += 1
+            await turn()
+        assert not job.unavailable
+        assert sum(count for _, count in job.done) == 20
+
+
+async def test_lanes_that_are_killed_give_back_all_they_had_as_perhaps_signed(stand: Any) -> None:
+    """The deadline of a drain: what is in the HSM is not waited for, and nobody is to blame."""
+    async with stand() as s:
+        job, late = FakeJob("hung"), FakeJob("late")
+        await s.start(job, count=8)
+        await s.submit(late)
+        s.lanes.kill()
+        await turn()
+        assert sum(count for _, count in job.unavailable) == 8
+        assert (job.in_doubt, late.in_doubt) == (True, False)
+        assert late.unavailable == [(0, 1)]
+        assert s.host.lanes[0].killed
+        assert s.observer.ended == [None]
 
 
 async def test_a_directory_is_signed_by_a_lane_that_is_started_for_it(stand: Any) -> None:

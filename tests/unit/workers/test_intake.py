@@ -23,7 +23,7 @@ from workers.config.limits import TenantLimits
 from workers.config.tenants import Tenant
 from workers.fairness import FairShares
 from workers.intake import Intake
-from workers.job_in_work import JobInWork
+from workers.job_in_work import Ending, JobInWork
 from workers.metrics import Metrics
 
 NEVER_S = 1e6
@@ -106,6 +106,8 @@ class Farm:
         self.finished = asyncio.Event()
         self.log_failures = 0
         self.held = False
+        self.failing = False
+        self.probes = 0
         metrics = Metrics(CollectorRegistry())
         configured = {
             t: cast("Tenant", SimpleNamespace(limits=TenantLimits(claim=ClaimLimits()))) for t in tenants
@@ -118,6 +120,7 @@ class Farm:
             shares=FairShares(allowances.weight),
             claims=cast("Any", self.queue),
             handover=cast("Any", self),
+            wal=cast("Any", self),
             finished=lambda _: None,
             published_before=lambda _: False,
             metrics=metrics,
@@ -133,6 +136,14 @@ class Farm:
         full = 2 * self.lane_digests
         room = 2 * full - self.load[tenant]
         return room if room >= full // 2 else 0
+
+    async def probe(self) -> None:
+        """The log: tells whether it is well."""
+        self.probes += 1
+        await self.queue.delay()
+        if self.probes < 3:
+            raise LogUnavailable
+        self.failing = False
 
     async def take(self, jobs: Sequence[JobInWork]) -> None:
         """The handover: the log takes its time, then the lanes."""
@@ -182,8 +193,7 @@ class Farm:
                         self.submit(tenant)
                 await self.finished.wait()
         finally:
-            self.intake.draining = True
-            self.intake.wake()
+            self.intake.drain()
             await loop
         assert sorted(self.done) == sorted(b"%d" % i for i in range(count)), "not each once"
 
@@ -264,6 +274,53 @@ async def test_nothing_is_claimed_while_commits_are_held_up(monkeypatch: pytest.
     async with asyncio.timeout(PATIENCE_S):
         while not farm.done:
             await turn(1)
-    farm.intake.draining = True
-    farm.intake.wake()
+    farm.intake.drain()
     await loop
+
+
+async def test_nothing_is_claimed_while_the_log_cannot_be_written() -> None:
+    """Its jobs are left to workers that can sign; it asks the log, not the queue, until that is well."""
+    farm = Farm(["acme"])
+    claiming = asyncio.create_task(farm.intake.run())
+    async with asyncio.timeout(PATIENCE_S):
+        while "acme" not in farm.queue.armed:
+            await turn(1)
+        claims, farm.failing = farm.queue.claims, True
+        farm.queue.submit("acme", b"1")
+        while farm.failing:
+            assert farm.queue.claims == claims
+            await turn(1)
+        while not farm.done:
+            await turn(1)
+    farm.intake.drain()
+    await claiming
+    assert (farm.probes, farm.done) == (3, [b"1"])
+
+
+async def test_a_claim_that_is_answered_while_the_worker_drains_goes_back_whole() -> None:
+    """No lane sees it, and no intent is written for it."""
+    farm = Farm(["acme"])
+    returned: list[JobInWork] = []
+    farm.intake._finished = returned.append
+    farm.queue.waiting["acme"].extend([b"1", b"2"])
+    farm.intake.ring("acme")
+    claiming = asyncio.create_task(farm.intake.run())
+    while not farm.queue.claims:
+        await turn(1)
+    farm.intake.drain()
+    await claiming
+    assert [job.ending for job in returned] == [Ending.RETURN] * 2
+    assert farm.load == {"acme": 0}
+
+
+async def test_a_drain_is_not_slept_over_while_redis_is_away() -> None:
+    """The pause between two attempts may be a second long."""
+    farm = Farm(["acme"])
+    farm.queue.failures = [QueueUnavailable("gone")] * 100
+    farm.intake.ring("acme")
+    claiming = asyncio.create_task(farm.intake.run())
+    while len(farm.queue.failures) > 97:
+        await turn(1)
+    farm.intake.drain()
+    await turn(30)
+    assert claiming.done()

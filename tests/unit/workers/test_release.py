@@ -11,10 +11,12 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
+from queueing import ClientKey
 from queueing.claims import ClaimedJob, Commit, Committed, Retention
 from queueing.dead_letters import DeadLetter
+from queueing.envelope import seal
 from queueing.errors import KeyUnknown, LogUnavailable, QueueUnavailable, QueueUnconfirmed
-from queueing.jobs import JobHints
+from queueing.jobs import JobHints, encode_job
 from tests.support.fake_lane import turn
 from tests.support.jobs_in_work import claimed, envelope, job_in_work, signed
 from workers import release as module
@@ -107,13 +109,12 @@ def metrics() -> Metrics:
     return Metrics(CollectorRegistry())
 
 
-@pytest.fixture
-async def releaser(story: Story, metrics: Metrics) -> AsyncIterator[Releaser]:
+def releaser_of(story: Story, metrics: Metrics) -> Releaser:
     def settled(job: JobInWork) -> None:
         story.events.append("settled")
         story.settled.append(job)
 
-    made = Releaser(
+    return Releaser(
         claims=FakeClaims(story),  # type: ignore[arg-type]
         wal=FakeLog(story),  # type: ignore[arg-type]
         retention=Retention(result_ms=1000),
@@ -123,6 +124,11 @@ async def releaser(story: Story, metrics: Metrics) -> AsyncIterator[Releaser]:
         class_of=lambda _: "standard",
         owner="w1",
     )
+
+
+@pytest.fixture
+async def releaser(story: Story, metrics: Metrics) -> AsyncIterator[Releaser]:
+    made = releaser_of(story, metrics)
     running = asyncio.ensure_future(made.run())
     yield made
     running.cancel()
@@ -298,24 +304,106 @@ async def test_a_worker_that_drains_gives_jobs_back_at_once(
     assert metrics.returned.labels("acme", "drain")._value.get() == 1
 
 
-def remembered(job_id: bytes = b"a", tenant: str = "acme") -> Outcome:
-    return Outcome(1, tenant, job_id, b"old-worker:1", "", b"the result as it was")
+def outcome_of(job_id: bytes = b"a", tenant: str = "acme", *, digests: int = 1) -> Outcome:
+    """As a former process made it durable."""
+    job = job_in_work(lambda _: None, digests, job_id=job_id, tenant=tenant)
+    job.slice_done(0, signed(digests))
+    return Outcome(1, tenant, job_id, b"old-worker:1", "", job.result())
 
 
-async def test_a_recovered_outcome_is_published_under_the_new_lease(story: Story, releaser: Releaser) -> None:
-    """With the bytes of the log, made durable under this lease too; the job never sees a lane."""
-    releaser.remember([remembered()])
-    assert releaser.published_before(claimed(b"a"))
-    await turn()
-    assert story.events == ["durable", "commit"]
+def came_back(job_id: bytes = b"a", tenant: str = "acme", *, digests: int = 1) -> ClaimedJob:
+    """The job of ``outcome_of``, claimed again."""
+    sealed = seal(envelope(digests), ClientKey.generate())
+    return replace(claimed(job_id, tenant=tenant), payload=encode_job(sealed, JobHints(), 1))
+
+
+@pytest.fixture
+async def restarted(story: Story, metrics: Metrics) -> AsyncIterator[Callable[..., Releaser]]:
+    """Makes a releaser that begins with these outcomes of a former process."""
+    running: list[asyncio.Task[None]] = []
+
+    def make(*outcomes: Outcome) -> Releaser:
+        made = releaser_of(story, metrics)
+        made.recovered(outcomes)
+        running.append(asyncio.ensure_future(made.run()))
+        return made
+
+    yield make
+    for task in running:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_what_was_not_released_is_released_at_the_start_under_its_old_lease(
+    story: Story, restarted: Callable[..., Releaser], metrics: Metrics
+) -> None:
+    """Before anybody, on this host or another, claims the job and signs it again."""
+    old = outcome_of(digests=3)
+    restarted(old)
+    await turn(50)
     (commit,) = story.commits[0]["acme"]
-    assert (commit.lease, commit.result) == (b"worker:7", b"the result as it was")
+    assert (commit.lease, commit.result) == (b"old-worker:1", old.result)
+    (note,) = story.noted
+    assert isinstance(note, Released)
+    assert (note.lease, note.how) == (b"old-worker:1", "committed")
+    assert metrics.signatures.labels("acme", "ECDSA_SHA_256")._value.get() == 3
 
 
-async def test_an_outcome_is_published_once_and_for_its_own_job_only(releaser: Releaser) -> None:
-    """Neither for another job nor for another tenant's job of that name."""
-    releaser.remember([remembered(b"a"), remembered(b"g", tenant="globex")])
-    assert not releaser.published_before(claimed(b"b"))
-    assert not releaser.published_before(claimed(b"g"))
-    assert releaser.published_before(claimed(b"a"))
-    assert not releaser.published_before(claimed(b"a"))
+async def test_what_the_former_process_had_released_is_recorded_and_not_counted_again(
+    story: Story, restarted: Callable[..., Releaser], metrics: Metrics
+) -> None:
+    """It died between the commit and its record."""
+    story.answer = Committed.REPEATED
+    restarted(outcome_of())
+    await turn(50)
+    assert [note.how for note in story.noted if isinstance(note, Released)] == ["repeated"]
+    assert metrics.signatures.labels("acme", "ECDSA_SHA_256")._value.get() == 0
+
+
+async def test_redis_that_is_away_at_the_start_holds_up_no_recovery_for_good(
+    story: Story, restarted: Callable[..., Releaser]
+) -> None:
+    """It is tried until it answers."""
+    story.redis_failures = 3
+    restarted(outcome_of())
+    await turn(50)
+    assert story.events == [*["commit failed"] * 3, "commit"]
+
+
+async def test_a_recovered_outcome_that_was_fenced_is_published_when_its_job_comes_back(
+    story: Story, restarted: Callable[..., Releaser]
+) -> None:
+    """Somebody had claimed the job and gave it back: it is not signed again."""
+    story.answer = Committed.FENCED
+    old = outcome_of()
+    releaser = restarted(old)
+    await turn(50)
+    story.answer = Committed.COMMITTED
+    assert releaser.published_before(came_back())
+    await turn(50)
+    (commit,) = story.commits[-1]["acme"]
+    assert (commit.lease, commit.result) == (b"worker:7", old.result)
+    assert [type(record) for record in story.durable] == [Outcome]
+
+
+async def test_an_outcome_that_was_released_is_not_published_for_a_later_job(
+    restarted: Callable[..., Releaser],
+) -> None:
+    """After its retention the same job may be signed anew."""
+    releaser = restarted(outcome_of())
+    await turn(50)
+    assert not releaser.published_before(came_back())
+
+
+async def test_what_goes_back_does_not_wait_for_what_the_log_holds_up(
+    story: Story, releaser: Releaser
+) -> None:
+    """Unstarted leases are returned at once, also while the disk is away."""
+    story.gate.clear()
+    finish(releaser, b"a")
+    await turn(50)
+    job_in_work(releaser.finished, job_id=b"b").slice_unavailable(0, 1)
+    await turn(50)
+    assert story.released == [([b"b"], False, 1000)]
+    assert not story.commits
