@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from workers.config.loading import ServiceConfiguration
+    from workers.config.service_file import ServiceConfiguration
     from workers.config.tenants import Tenant
     from workers.metrics import Metrics
 

@@ -11,7 +11,7 @@ from workers.audit.ownership import LogInUse, own_folder
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from workers.config.loading import ServiceConfiguration
+    from workers.config.service_file import ServiceConfiguration
 
 
 class StateDirectory:

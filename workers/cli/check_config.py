@@ -59,8 +59,8 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
 def check_config(output: Output, /, *, config: Path) -> Exit:
     """Check the service's file and every tenant's, and whether the modules and secret files are there.
 
-    Reports each file's first mistake, and all that the files point to; logs in nowhere and shows no secret.
-    Exit code 2 if there is a mistake.
+    Reports the first mistake of each table (a token, a client, a key), and all that the files point to; logs in
+    nowhere and shows no secret. Exit code 2 if there is a mistake.
     """
     found = survey(config)
     mistakes = tuple(Mistake.of(error) for error in found.mistakes)
@@ -75,7 +75,7 @@ def check_config(output: Output, /, *, config: Path) -> Exit:
         say(f"error: {where}: {mistake.problem} [config.invalid]\nhint: {mistake.remedy}")
     if found.configuration is None:
         say("the tenant files were not read: the service's file comes first")
-    say(f"{len(mistakes)} mistakes" if mistakes else "no mistakes")
+    say({0: "no mistakes", 1: "1 mistake"}.get(len(mistakes), f"{len(mistakes)} mistakes"))
     return exit_code
 
 

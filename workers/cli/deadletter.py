@@ -23,7 +23,7 @@ from workers.config.loading import load_configuration
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from workers.config.loading import ServiceConfiguration
+    from workers.config.service_file import ServiceConfiguration
 
 _REVIVED: Final = {
     Revived.QUEUED: "queued",

@@ -18,7 +18,7 @@ from queueing.errors import ConfigError
 from queueing.orders import Scope, StopOrder, sign_order
 from workers.cli.options import config_option, json_option, run
 from workers.cli.output import Exit, Output, emit, say
-from workers.config.loading import ServiceConfiguration, load_service
+from workers.config.service_file import ServiceConfiguration, load_service
 
 _WAIT_S: Final = 2.0
 """An order is obeyed within a second; as long again for the word of it to come back."""

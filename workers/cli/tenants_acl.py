@@ -16,7 +16,7 @@ from queueing.errors import ConfigError
 from queueing.secret import Secret
 from workers.cli.options import config_option, json_option, run
 from workers.cli.output import Exit, Output, emit, say
-from workers.config.loading import ServiceConfiguration, load_service
+from workers.config.service_file import ServiceConfiguration, load_service
 
 _PASSWORD_BYTES: Final = 24
 

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 from queueing.errors import ConfigError
 from queueing.settings import parse_toml, read_text
 from workers.config.adopted import AdoptedFiles, refuse_older_service, refuse_older_tenant
-from workers.config.loading import service_of, tenant_files, with_tenants
+from workers.config.loading import tenant_files, with_tenants
+from workers.config.service_file import service_of
 from workers.config.tenant_file import tenant_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from workers.config.loading import Configuration, ServiceConfiguration
+    from workers.config.loading import Configuration
+    from workers.config.service_file import ServiceConfiguration
     from workers.config.tenants import Tenant
 
 Stamp = tuple[int, int, int, int]

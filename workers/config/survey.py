@@ -1,6 +1,7 @@
 """Every mistake of the configuration at once, instead of the first one; and what the files point to.
 
-Each file is read apart: its first mistake is reported, and the others are read all the same.
+Each table of each file (a token, a client, a key) is read apart: its first mistake is reported, and the others are
+read all the same. Without a service's file there are no tokens to judge the tenants by, so that one comes first.
 """
 
 from __future__ import annotations
@@ -8,26 +9,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from queueing.errors import ConfigError
 from queueing.secret import Secret
-from workers.config.loading import (
-    Configuration,
-    ServiceConfiguration,
-    claim_tokens,
-    load_service,
-    load_tenant,
-    tenant_files,
-)
+from queueing.settings import read_toml
+from workers.config.loading import Configuration, claim_tokens, tenant_files
+from workers.config.mistakes import Mistakes
+from workers.config.service_file import read_service
 from workers.config.settings import PinLogin
+from workers.config.tenant_file import read_tenant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
+    from workers.config.service_file import ServiceConfiguration
     from workers.config.tenants import Tenant
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,19 +37,25 @@ class Survey:
 
 def survey(file: Path) -> Survey:
     """Read all files, and look whether modules and secret files are there. Shows no secret; logs in nowhere."""
-    mistakes: list[ConfigError] = []
-    service = _try(partial(load_service, file), mistakes)
+    mistakes = Mistakes()
+    service = mistakes.reading(lambda: read_service(file.resolve(), read_toml(file), mistakes))
     if service is None:
-        return Survey(configuration=None, mistakes=tuple(mistakes))
+        return Survey(configuration=None, mistakes=tuple(mistakes.found))
     tenants: dict[str, Tenant] = {}
     owner_of = {service.service_key.token: "the service"}
-    for path in _try(partial(tenant_files, service), mistakes) or []:
-        tenant = _try(partial(load_tenant, path, service.tokens), mistakes)
+    for path in mistakes.reading(lambda: tenant_files(service)) or []:
+        tenant = mistakes.reading(partial(_tenant, path, service, mistakes))
         if tenant is not None:
             tenants[tenant.name] = tenant
-            _try(partial(claim_tokens, path, tenant, owner_of), mistakes)
-    mistakes += _what_the_service_points_to(service)
-    return Survey(configuration=Configuration(service=service, tenants=tenants), mistakes=tuple(mistakes))
+            mistakes.reading(partial(claim_tokens, path, tenant, owner_of))
+    mistakes.found += _what_the_service_points_to(service)
+    return Survey(
+        configuration=Configuration(service=service, tenants=tenants), mistakes=tuple(mistakes.found)
+    )
+
+
+def _tenant(file: Path, service: ServiceConfiguration, mistakes: Mistakes) -> Tenant | None:
+    return read_tenant(file, read_toml(file), service.tokens, mistakes)
 
 
 def _what_the_service_points_to(service: ServiceConfiguration) -> Iterator[ConfigError]:
@@ -76,11 +79,3 @@ def _secret(file: Path, path: str, name: str | None) -> Iterator[ConfigError]:
         Secret.from_file(name)
     except ConfigError as error:
         yield ConfigError(str(file), path, str(error), error.remedy)
-
-
-def _try(read: Callable[[], T], mistakes: list[ConfigError]) -> T | None:
-    try:
-        return read()
-    except ConfigError as error:
-        mistakes.append(error)
-        return None

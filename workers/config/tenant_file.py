@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -12,6 +13,7 @@ from queueing.algorithms import DEFAULT_FOR_KEY, FACTS, Algorithm, KeyKind
 from queueing.errors import ConfigError
 from queueing.settings import convert, read_toml
 from workers.config.limits import limits_of
+from workers.config.mistakes import Mistakes
 from workers.config.policy import DAYS, EVERY_CLIENT, Budget, KeyPolicy, Window
 from workers.config.settings import (
     BudgetSettings,
@@ -23,10 +25,10 @@ from workers.config.settings import (
     WindowSettings,
 )
 from workers.config.tenants import KeyVersion, Tenant, TenantClient, TenantKey
-from workers.config.values import expect_name, expect_table, public_key, refuse_unknown, signer_key, unix_ms
+from workers.config.values import expect_name, expect_table, public_key, signer_key, unix_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
     from datetime import time
     from pathlib import Path
 
@@ -45,38 +47,57 @@ def load_tenant(file: Path, tokens: Collection[str]) -> Tenant:
 
 
 def tenant_of(file: Path, tables: dict[str, Any], tokens: Collection[str]) -> Tenant:
-    """The tenant in these tables, as if they stood in ``file``."""
-    tables = dict(tables)
-    refuse_unknown(file, tables, _HEAD_KEYS | {"clients", "keys", "limits"})
-    clients = expect_table(file, "clients", tables.pop("clients", {}))
-    keys = expect_table(file, "keys", tables.pop("keys", {}))
-    limits = convert(file, "limits", tables.pop("limits", {}), LimitsSettings)
-    head = convert(file, "", tables, TenantSettings)
-    if file.stem != head.tenant:
-        raise ConfigError(
-            str(file), "tenant", f"the file of `{head.tenant}` has another name", "Rename one of them."
-        )
-    resolved = {name: _key(file, name, table, tokens) for name, table in keys.items()}
-    tenant = Tenant(
+    """The tenant in these tables, as if they stood in ``file``; the first mistake is a ``ConfigError``."""
+    mistakes = Mistakes()
+    tenant = read_tenant(file, tables, tokens, mistakes)
+    if tenant is None:
+        raise mistakes.first()
+    return tenant
+
+
+def read_tenant(
+    file: Path, tables: dict[str, Any], tokens: Collection[str], mistakes: Mistakes
+) -> Tenant | None:
+    """The same; with a mistake it is None, and ``mistakes`` has the first one of each client, key and table."""
+    before = len(mistakes.found)
+    mistakes.unknown(file, tables, _HEAD_KEYS | {"clients", "keys", "limits"})
+    given = mistakes.reading(lambda: expect_table(file, "clients", tables.get("clients", {}))) or {}
+    given_keys = mistakes.reading(lambda: expect_table(file, "keys", tables.get("keys", {}))) or {}
+    limits = mistakes.reading(lambda: convert(file, "limits", tables.get("limits", {}), LimitsSettings))
+    head = mistakes.reading(lambda: _head(file, tables))
+    keys = mistakes.reading_each(given_keys, partial(_key, file, tokens=tokens))
+    clients = mistakes.reading_each(given, partial(_client, file))
+    mistakes.reading(lambda: _refuse_twins(file, keys))
+    mistakes.reading(lambda: _refuse_strangers(file, keys, given))
+    if len(mistakes.found) > before or head is None or limits is None:
+        return None
+    return Tenant(
         name=head.tenant,
         epoch=head.epoch,
         suspended=head.state == "suspended",
         max_envelope_age_ms=int(head.max_envelope_age_s * 1000),
-        clients={name: _client(file, name, table) for name, table in clients.items()},
-        keys=resolved,
-        tenant_class=head.tenant_class,
+        clients=clients,
+        keys=keys,
         lifted_orders=frozenset(map(bytes.fromhex, head.lifted_orders)),
-        limits=limits_of(limits, (v.public_key.kind for key in resolved.values() for v in key.versions)),
+        limits=limits_of(limits, (v.public_key.kind for key in keys.values() for v in key.versions)),
     )
-    _refuse_twins(file, tenant)
-    _refuse_strangers(file, tenant)
-    return tenant
 
 
-def _refuse_twins(file: Path, tenant: Tenant) -> None:
+def _head(file: Path, tables: dict[str, Any]) -> TenantSettings:
+    """What stands before the tables."""
+    given = {name: value for name, value in tables.items() if name in _HEAD_KEYS}
+    head = convert(file, "", given, TenantSettings)
+    if file.stem != head.tenant:
+        raise ConfigError(
+            str(file), "tenant", f"the file of `{head.tenant}` has another name", "Rename one of them."
+        )
+    return head
+
+
+def _refuse_twins(file: Path, keys: Mapping[str, TenantKey]) -> None:
     """A public key under two names: what is revoked under one would sign under the other."""
     seen: dict[bytes, str] = {}
-    for key in tenant.keys.values():
+    for key in keys.values():
         for i, version in enumerate(key.versions):
             path = f"keys.{key.name}.versions[{i}]"
             first = seen.setdefault(version.public_key.spki, path)
@@ -89,10 +110,10 @@ def _refuse_twins(file: Path, tenant: Tenant) -> None:
                 )
 
 
-def _refuse_strangers(file: Path, tenant: Tenant) -> None:
+def _refuse_strangers(file: Path, keys: Mapping[str, TenantKey], clients: Collection[str]) -> None:
     """A name that no client has would let in whoever gets it one day."""
-    for key in tenant.keys.values():
-        for name in sorted((key.policy.clients or frozenset()) - tenant.clients.keys()):
+    for key in keys.values():
+        for name in sorted((key.policy.clients or frozenset()).difference(clients)):
             raise ConfigError(
                 str(file),
                 f"keys.{key.name}.clients",

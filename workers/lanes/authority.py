@@ -15,8 +15,8 @@ from queueing.errors import ConfigError, EnvelopeMalformed, PolicyDenied
 from queueing.orders import OrderInvalid, StopOrder, read_order, verify_order
 from queueing.settings import parse_toml, read_text
 from workers.config.adopted import AdoptedFiles, refuse_older_service, refuse_older_tenant
-from workers.config.loading import service_of
 from workers.config.reading import Stamp, stamp_of
+from workers.config.service_file import service_of
 from workers.config.stops import OrderFolder, Stops
 from workers.config.tenant_file import tenant_of
 from workers.lanes.authorisation import authorise
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from workers.config.loading import ServiceConfiguration
+    from workers.config.service_file import ServiceConfiguration
     from workers.config.tenants import Tenant
     from workers.lanes.authorisation import Authorised
     from workers.lanes.frames import Item

@@ -10,7 +10,7 @@ import struct
 from pathlib import Path
 
 from queueing.errors import ConfigError
-from workers.config.loading import load_service
+from workers.config.service_file import load_service
 from workers.lanes.lane import Lane, LaneRole
 
 log = logging.getLogger("sigmill.lane")

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     import socket
     from pathlib import Path
 
-    from workers.config.loading import ServiceConfiguration
+    from workers.config.service_file import ServiceConfiguration
     from workers.config.settings import TokenSettings
     from workers.hsm.sessions import SessionPool
     from workers.lanes.session_threads import SessionThread

@@ -22,6 +22,46 @@ def test_each_broken_file_is_reported(tmp_path: Path) -> None:
     assert files == ["acme.toml", "globex.toml"]
 
 
+def test_each_table_of_a_file_is_reported(tmp_path: Path) -> None:
+    """A mistake in one client or key does not hide the next, nor does it make one of what refers to it."""
+    site = Site(tmp_path)
+    text = tenant_text().replace("epoch = 4", "epoc = 4").replace("2099-01-01T00:00:00Z", '"never"')
+    text = text.replace('clients = ["*"]', 'clients = ["build-1", "gone"]')
+    site.tenants = {"acme": f"{text}\n[limits]\nweight = -1\n[keys.other]\nalgorithms = []\n"}
+
+    found = survey(site.write().config)
+
+    assert [mistake.key for mistake in found.mistakes if "tenants" in mistake.file] == [
+        "epoc",
+        "limits.weight",
+        "keys.other.clients",
+        "clients.build-1.expires",
+        "keys.release.clients",
+    ]
+
+
+def test_each_table_of_the_services_file_is_reported(tmp_path: Path) -> None:
+    """Tokens, operators and settings, each by its place."""
+    site = Site(tmp_path)
+    site.service = site.service.replace('audience = "test"', "").replace('host = "localhost"', "")
+    site.service = site.service.replace('select = { label = "acme" }', "select = {}")
+    site.service = site.service.replace("[tokens.globex]", '[tokens.globex]\nhsm = "rack-1"')
+    site.service += '\n[operators.ada]\npublic_key = "x"\n[worker]\nlease_s = 1.0\n[metrixs]\n'
+
+    found = survey(site.write().config)
+
+    assert found.configuration is None
+    assert [mistake.key for mistake in found.mistakes] == [
+        "metrixs",
+        "service.audience",
+        "tokens.acme.select",
+        "redis",
+        "operators.ada.public_key",
+        "tokens.globex.hsm",
+        "worker.lease_s",
+    ]
+
+
 def test_what_the_files_point_to_is_looked_at(tmp_path: Path) -> None:
     """A module or a PIN file that is not there, or a PIN that others can read, is found before a lane starts."""
     site = Site(tmp_path)

@@ -10,7 +10,8 @@ import pytest
 from queueing.errors import ConfigError
 from tests.support.config_files import Site, tenant_text
 from workers.config.edits import revoke_client
-from workers.config.loading import Premises, load_premises, load_tenant
+from workers.config.loading import Premises, load_premises
+from workers.config.tenant_file import load_tenant
 from workers.config.writing import edit_tenant, preview_tenant, token_owners
 
 

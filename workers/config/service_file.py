@@ -1,0 +1,277 @@
+"""The service's own file: tokens, Redis, operators and the worker's settings, read without its tenants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from queueing.errors import ConfigError
+from queueing.settings import convert, read_toml
+from workers.config.mistakes import Mistakes
+from workers.config.settings import (
+    ExporterSettings,
+    HsmSettings,
+    LogSettings,
+    MetricsSettings,
+    OperatorSettings,
+    PinLogin,
+    RedisConfig,
+    ServiceKeySettings,
+    ServiceSettings,
+    TokenSettings,
+    WorkerSettings,
+)
+from workers.config.values import expect_name, expect_table, public_key, signer_key
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from queueing.client_identity import ClientPublicKey
+    from queueing.verification import PublicKey
+
+SERVICE_TABLES: Final = {
+    "service",
+    "redis",
+    "service_key",
+    "tokens",
+    "hsms",
+    "operators",
+    "worker",
+    "log",
+    "metrics",
+    "exporter",
+}
+
+_LOGINS_BY_NAME: Final = ("none", "protected-path")
+_REFUSED_ENVIRONMENT: Final = ("LD_PRELOAD", "LD_AUDIT", "PYTHON")
+"""Variables, or their beginnings, that would change the lane's interpreter rather than its module."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceKey:
+    """The key that signs key directories, and its token."""
+
+    token: str
+    public_key: PublicKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceConfiguration:
+    """The service's own file, without its tenants: what a lane needs beside its own tenant."""
+
+    file: Path
+    audience: str
+    epoch: int
+    state_dir: Path
+    tenants_dir: Path
+    redis: RedisConfig
+    service_key: ServiceKey
+    tokens: dict[str, TokenSettings]
+    operators: dict[str, ClientPublicKey]
+    hsms: dict[str, HsmSettings]
+    worker: WorkerSettings
+    log: LogSettings
+    metrics: MetricsSettings
+    exporter: ExporterSettings
+
+    def tenant_file(self, tenant: str) -> Path:
+        """Where the tenant's file is; whether it exists is found when it is read."""
+        return self.tenants_dir / f"{tenant}.toml"
+
+
+def load_service(file: Path) -> ServiceConfiguration:
+    """Read the service's file alone; the first mistake is a ``ConfigError``."""
+    file = file.resolve()
+    return service_of(file, read_toml(file))
+
+
+def service_of(file: Path, tables: dict[str, Any]) -> ServiceConfiguration:
+    """The service in these tables, as if they stood in ``file``, an absolute path."""
+    mistakes = Mistakes()
+    service = read_service(file, tables, mistakes)
+    if service is None:
+        raise mistakes.first()
+    return service
+
+
+def read_service(file: Path, tables: dict[str, Any], mistakes: Mistakes) -> ServiceConfiguration | None:
+    """The same; with a mistake it is None, and ``mistakes`` has the first one of each table."""
+    before = len(mistakes.found)
+    mistakes.unknown(file, tables, SERVICE_TABLES)
+    service = mistakes.reading(lambda: service_settings(file, tables))
+    tokens = read_tokens(file, tables, mistakes)
+    redis = mistakes.reading(lambda: _redis(file, required_table(file, tables, "redis")))
+    names = _names(tables, "tokens")
+    service_key = mistakes.reading(lambda: _service_key(file, tables, names))
+    operators = mistakes.reading_each(_tables(file, tables, "operators", mistakes), partial(_operator, file))
+    hsms = mistakes.reading_each(_tables(file, tables, "hsms", mistakes), partial(_hsm, file))
+    for name, token in tokens.items():
+        mistakes.reading(partial(_check_hsm, file, name, token, _names(tables, "hsms")))
+    worker = mistakes.reading(lambda: convert(file, "worker", tables.get("worker", {}), WorkerSettings))
+    log = mistakes.reading(lambda: _log(file, tables, worker))
+    metrics = mistakes.reading(lambda: convert(file, "metrics", tables.get("metrics", {}), MetricsSettings))
+    exporter = mistakes.reading(
+        lambda: convert(file, "exporter", tables.get("exporter", {}), ExporterSettings)
+    )
+    if len(mistakes.found) > before or not (
+        service and redis and service_key and worker and log and metrics and exporter
+    ):
+        return None
+    return ServiceConfiguration(
+        file=file,
+        audience=service.audience,
+        epoch=service.epoch,
+        state_dir=file.parent / service.state_dir,
+        tenants_dir=file.parent / service.tenants_dir,
+        redis=redis,
+        service_key=service_key,
+        tokens=tokens,
+        operators=operators,
+        hsms=hsms,
+        worker=worker,
+        log=log,
+        metrics=metrics,
+        exporter=exporter,
+    )
+
+
+def service_settings(file: Path, tables: dict[str, Any]) -> ServiceSettings:
+    """The table ``[service]``."""
+    return convert(file, "service", required_table(file, tables, "service"), ServiceSettings)
+
+
+def read_tokens(file: Path, tables: dict[str, Any], mistakes: Mistakes) -> dict[str, TokenSettings]:
+    """The tokens that have no mistake, by name; no two of them name the same one."""
+    chosen: dict[object, str] = {}
+
+    def read(name: str, table: object) -> TokenSettings:
+        token = _token(file, expect_name(file, f"tokens.{name}", name), table)
+        other = chosen.setdefault(_choice(token), name)
+        if other != name:
+            raise ConfigError(
+                str(file),
+                f"tokens.{name}",
+                f"is the token that tokens.{other} names",
+                "Name each token once: two names would let two tenants share one login.",
+            )
+        return token
+
+    return mistakes.reading_each(_tables(file, tables, "tokens", mistakes), read)
+
+
+def required_table(file: Path, tables: dict[str, Any], name: str) -> dict[str, Any]:
+    """A table that must be there."""
+    if name not in tables:
+        raise ConfigError(str(file), name, "the table is missing", f"Add [{name}].")
+    return expect_table(file, name, tables[name])
+
+
+def _tables(file: Path, tables: dict[str, Any], name: str, mistakes: Mistakes) -> dict[str, Any]:
+    """The tables below ``[name]``; none where it is no table."""
+    return mistakes.reading(lambda: expect_table(file, name, tables.get(name, {}))) or {}
+
+
+def _names(tables: dict[str, Any], name: str) -> Collection[str]:
+    """What is named below ``[name]``, with or without a mistake in it."""
+    below = tables.get(name)
+    return below.keys() if isinstance(below, dict) else ()
+
+
+def _redis(file: Path, table: dict[str, Any]) -> RedisConfig:
+    redis = convert(file, "redis", table, RedisConfig)
+    if redis.places() != 1:
+        raise ConfigError(
+            str(file),
+            "redis",
+            f"names {redis.places()} places",
+            "Give exactly one of `host`, `unix_socket` and `sentinel`.",
+        )
+    return redis.relative_to(file.parent)
+
+
+def _choice(token: TokenSettings) -> object:
+    """What a table chooses; two tables that choose one token by different properties are not seen."""
+    return token.module, tuple(sorted(token.environment.items())), token.select
+
+
+def _hsm(file: Path, name: str, table: object) -> HsmSettings:
+    """A device that tokens share."""
+    path = f"hsms.{expect_name(file, f'hsms.{name}', name)}"
+    return convert(file, path, table, HsmSettings)
+
+
+def _check_hsm(file: Path, name: str, token: TokenSettings, hsms: Collection[str]) -> None:
+    if token.hsm is not None and token.hsm not in hsms:
+        raise ConfigError(str(file), f"tokens.{name}.hsm", "no such HSM", f"Add [hsms.{token.hsm}].")
+
+
+def _log(file: Path, tables: dict[str, Any], worker: WorkerSettings | None) -> LogSettings:
+    """How long the log is kept: never shorter than the results that it can publish again."""
+    log = convert(file, "log", tables.get("log", {}), LogSettings)
+    if worker is not None and log.keep_days * 86400 < worker.result_retention_s:
+        raise ConfigError(
+            str(file),
+            "log.keep_days",
+            f"is less than worker.result_retention_s ({worker.result_retention_s:g} s)",
+            "Keep the log at least as long as the results.",
+        )
+    return log
+
+
+def _operator(file: Path, name: str, table: object) -> ClientPublicKey:
+    """One who may sign stop orders."""
+    path = f"operators.{expect_name(file, f'operators.{name}', name)}"
+    settings = convert(file, path, table, OperatorSettings)
+    return signer_key(
+        file,
+        f"{path}.public_key",
+        settings.public_key,
+        "Paste the line that `sigmill operators create` printed.",
+    )
+
+
+def _token(file: Path, name: str, table: object) -> TokenSettings:
+    path = f"tokens.{name}"
+    login = table.get("login") if isinstance(table, dict) else None
+    if login is not None and not isinstance(login, dict) and login not in _LOGINS_BY_NAME:
+        # Not by the struct: what somebody wrote there may be the PIN itself, and must not be shown.
+        raise ConfigError(
+            str(file),
+            f"{path}.login",
+            "is no kind of login",
+            'Write { pin_file = … }, "protected-path" or "none"; a PIN stands in a file of its own.',
+        )
+    token = convert(file, path, table, TokenSettings)
+    select = token.select
+    if select.slot is None and select.label is None and select.serial is None:
+        raise ConfigError(str(file), f"{path}.select", "selects nothing", "Give `label`, `serial` or `slot`.")
+    if not Path(token.module).is_absolute():
+        raise ConfigError(
+            str(file), f"{path}.module", "is not an absolute path", "Write the .so's full path."
+        )
+    for variable in token.environment:
+        if variable.startswith(_REFUSED_ENVIRONMENT):
+            raise ConfigError(
+                str(file),
+                f"{path}.environment.{variable}",
+                "is not for a module",
+                "Set only what the vendor's module itself reads.",
+            )
+    resolved = token.login
+    if isinstance(resolved, PinLogin):
+        resolved = PinLogin(pin_file=str(file.parent / resolved.pin_file))
+    socket = None if token.socket is None else str(file.parent / token.socket)
+    return msgspec.structs.replace(token, login=resolved, socket=socket)
+
+
+def _service_key(file: Path, tables: dict[str, Any], tokens: Collection[str]) -> ServiceKey:
+    settings = convert(file, "service_key", required_table(file, tables, "service_key"), ServiceKeySettings)
+    if settings.token not in tokens:
+        raise ConfigError(str(file), "service_key.token", "no such token", f"Add [tokens.{settings.token}].")
+    return ServiceKey(
+        token=settings.token, public_key=public_key(file, "service_key.public_key", settings.public_key)
+    )
