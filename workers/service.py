@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 
 from queueing import doorbells
 from queueing.claims import Claims, Retention
-from queueing.errors import QueueUnavailable
 from queueing.owned_tasks import end_tasks
 from queueing.publishing import publish_caps
 from workers.allowances import Allowances
@@ -28,6 +27,7 @@ from workers.handover import Handover
 from workers.intake import Intake
 from workers.lanes.refused_pins import RefusedPins
 from workers.lanes.roster import LaneRoster
+from workers.leases import LeaseKeeper
 from workers.orders import OrderDesk
 from workers.release import Releaser
 from workers.reloading import Reloader
@@ -152,6 +152,14 @@ class SigningService:
             metrics=metrics,
             ttl_s=settings.directory_ttl_s,
         )
+        self._leases = LeaseKeeper(
+            self._service.redis,
+            owner=self._owner,
+            lease_s=settings.lease_s,
+            held=self._held,
+            loop_seen_at=lambda: self.loop_seen_at,
+            metrics=metrics,
+        )
         self._mark = WorkerMark(self._service.state_dir)
         self._reloader = Reloader(
             files or ConfigurationFiles(self._service.file),
@@ -200,6 +208,7 @@ class SigningService:
         self._set_mark()
         self._releaser.recovered(await resume(self._state.log_folder, self._wal, stop=self._drain.asked))
         self._orders.start()
+        self._leases.start()
         async with asyncio.TaskGroup() as tasks:
             self._running = True
             self._roster.start(tasks)
@@ -209,7 +218,6 @@ class SigningService:
                         self._bells, self._ring, self._all_may_have_work, order=self._orders.offer
                     )
                 ),
-                tasks.create_task(self._extend_leases()),
                 tasks.create_task(self._releaser.run()),
                 tasks.create_task(self._tick()),
                 tasks.create_task(self._directories.run()),
@@ -229,6 +237,7 @@ class SigningService:
                 async with asyncio.timeout(self._drain.to_close_s):
                     await self._budgets.give_back()
             await self._roster.close(self._drain.to_close_s)
+        self._leases.stop()
         await self._close()
 
     async def _claim(self, claiming: asyncio.Task[None]) -> None:
@@ -319,27 +328,9 @@ class SigningService:
         for tenant in self._configuration.tenants:
             self._intake.ring(tenant)
 
-    async def _extend_leases(self) -> None:
-        """Well before they end: at a third of their length."""
-        every_s = self._service.worker.lease_s / 3
-        while True:
-            await asyncio.sleep(every_s)
-            held: dict[str, list[ClaimedJob]] = {}
-            for job in self._intake.in_work:
-                held.setdefault(job.claimed.tenant, []).append(job.claimed)
-            if not held:
-                continue
-            try:
-                lost = await self._claims.extend(held)
-            except QueueUnavailable as error:
-                self._metrics.redis_errors.labels("extend").inc()
-                log.warning("redis.failed", extra={"operation": "extend", "why": str(error)})
-                continue
-            held_count = sum(len(jobs) for jobs in held.values())
-            self._metrics.lease_events.labels("extended").inc(held_count - len(lost))
-            self._metrics.lease_events.labels("lost").inc(len(lost))
-            if lost:
-                log.warning("lease.lost", extra={"jobs": len(lost)})
+    def _held(self) -> list[ClaimedJob]:
+        """What has to stay leased; also called by the lease keeper's thread: copying a set is one step under the GIL."""
+        return [job.claimed for job in tuple(self._intake.in_work)]
 
     async def _tidy_log(self) -> None:
         keep_s = self._service.log.keep_days * 86400

@@ -1,0 +1,158 @@
+"""Leases are kept off the event loop, end with a worker that is gone, and fence one that comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+from arq.connections import ArqRedis
+from prometheus_client import CollectorRegistry
+
+from queueing import Signature, keyspace
+from queueing.claims import ClaimedJob, Claims
+from queueing.connection import connect
+from queueing.redis_config import RedisConfig
+from tests.support.cluster import behind_simhsm
+from tests.support.farm import digests
+from tests.support.queued import put, submission, take
+from tests.support.redis_process import RedisProcess
+from tests.support.rig import MakeRig, Rig, until, until_async
+from workers.audit.records import Released, decode_record
+from workers.audit.segments import read_segment, segments_of
+from workers.leases import LOOP_PATIENCE_LEASES, LeaseKeeper
+from workers.metrics import Metrics
+
+LEASE_S = 0.6
+
+
+@pytest.fixture
+async def redis(own_redis: RedisProcess) -> AsyncIterator[ArqRedis]:
+    pool = connect(RedisConfig(unix_socket=str(own_redis.socket_path)))
+    yield pool
+    await pool.aclose()
+
+
+class Kept:
+    """A job that is leased for a moment, and the keeper that is to keep it; ``unseen_s``: how long the loop has not turned."""
+
+    def __init__(self, server: RedisProcess, redis: ArqRedis) -> None:
+        self.claims = Claims(redis, owner="one", lease_ms=int(LEASE_S * 1000))
+        self.held: list[ClaimedJob] = []
+        self.unseen_s = 0.0
+        self.keeper = LeaseKeeper(
+            RedisConfig(unix_socket=str(server.socket_path)),
+            owner="one",
+            lease_s=LEASE_S,
+            held=lambda: self.held,
+            loop_seen_at=lambda: time.monotonic() - self.unseen_s,
+            metrics=Metrics(CollectorRegistry()),
+        )
+
+    async def begin(self, redis: ArqRedis) -> None:
+        await put(redis, submission(1))
+        self.held = list((await take(self.claims)).jobs)
+        self.keeper.start()
+
+    async def is_leased(self, redis: ArqRedis) -> bool:
+        return bool(await redis.exists(keyspace.IN_PROGRESS_PREFIX + submission(1).job_id))
+
+
+@pytest.fixture
+def kept(own_redis: RedisProcess, redis: ArqRedis) -> Kept:
+    return Kept(own_redis, redis)
+
+
+async def test_a_loop_that_is_busy_loses_no_lease(kept: Kept, redis: ArqRedis) -> None:
+    """A callback that takes several leases' time: the keeper's thread extends meanwhile."""
+    await kept.begin(redis)
+    time.sleep(3 * LEASE_S)  # noqa: ASYNC251 - to block the loop is the point
+    assert await kept.is_leased(redis)
+    kept.keeper.stop()
+
+
+async def test_a_loop_that_hangs_for_good_loses_its_leases(kept: Kept, redis: ArqRedis) -> None:
+    """Else nobody would ever sign its jobs."""
+    kept.unseen_s = LOOP_PATIENCE_LEASES * LEASE_S + 1
+    await kept.begin(redis)
+    assert await kept.is_leased(redis)
+    deadline = time.monotonic() + 10
+    while await kept.is_leased(redis):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+    kept.keeper.stop()
+
+
+async def test_extending_goes_on_after_redis_was_away(
+    kept: Kept, own_redis: RedisProcess, redis: ArqRedis
+) -> None:
+    """The lease ran out meanwhile, but nobody claimed the job: it is leased again."""
+    await kept.begin(redis)
+    own_redis.pause()
+    await asyncio.sleep(2 * LEASE_S)
+    own_redis.resume()
+    await asyncio.sleep(2 * LEASE_S)
+    assert await kept.is_leased(redis)
+    kept.keeper.stop()
+
+
+def released(rig: Rig, number: int) -> list[str]:
+    """How the releases of this worker went, as its log has them."""
+    records = [
+        decode_record(raw)
+        for file in segments_of(rig.state_dir(number) / "wal")
+        for raw in read_segment(file)
+    ]
+    return [record.how for record in records if isinstance(record, Released)]
+
+
+async def test_a_zombie_changes_no_result(make_rig: MakeRig) -> None:
+    """Stopped for longer than its lease and woken: its commit is refused and on record, the client's result stays."""
+    rig = make_rig(worker={"lease_s": 2.0}, token={"acme": "lanes = 1"})
+    rig.wrap = behind_simhsm(rig.directory, sign_us=400_000)
+    first = rig.start_worker(1)
+    async with rig.client() as client:
+        job = await client.submit("release", digests(4))
+        await until_async(lambda: first.metric("sigmill_jobs_in_flight") == 1, "it is in work")
+        os.kill(first.pid, signal.SIGSTOP)
+        rig.start_worker(2)
+        outcomes = await client.wait(job, timeout_s=40)
+        assert [type(outcome) for outcome in outcomes] == [Signature] * 4
+        redis = rig.connect()
+        before = await redis.get(keyspace.result(job.job_ids[0]))
+        os.kill(first.pid, signal.SIGCONT)
+        await until_async(lambda: first.metric("sigmill_commits_fenced_total") == 1, "it is fenced")
+        assert await redis.get(keyspace.result(job.job_ids[0])) == before
+        await redis.aclose()
+    first.child.terminate()
+    until(lambda: not first.alive, "it drains")
+    assert released(rig, 1) == ["fenced"]
+
+
+async def test_a_killed_workers_jobs_are_signed_when_their_lease_is_over(make_rig: MakeRig) -> None:
+    """Within the lease and two seconds, by a worker that was there all the time; it counts as one crash."""
+    lease_s = 3.0
+    rig = make_rig(worker={"lease_s": lease_s}, token={"acme": "lanes = 1"})
+    rig.wrap = behind_simhsm(rig.directory, sign_us=300_000)
+    first = rig.start_worker(1)
+    async with rig.client() as client:
+        await client.sign("release", os.urandom(32), timeout_s=20)
+        job = await client.submit("release", digests(6))
+        await until_async(lambda: first.metric("sigmill_jobs_in_flight") == 1, "it is in work")
+        second = rig.start_worker(2)
+        first.child.kill()
+        killed_at = time.monotonic()
+        redis = rig.connect()
+        claims = keyspace.claims("acme")
+        await until_async(lambda: second.metric("sigmill_jobs_in_flight") == 1, "it is claimed again")
+        assert time.monotonic() - killed_at < lease_s + 2
+        entry = await redis.hget(claims, job.job_ids[0])  # type: ignore[misc]
+        assert entry is not None
+        assert entry.split(b":")[0] == b"2", "the second attempt"
+        assert entry.split(b":")[5] == b"1", "one crash"
+        await redis.aclose()
+        outcomes = await client.wait(job, timeout_s=40)
+    assert [type(outcome) for outcome in outcomes] == [Signature] * 6
