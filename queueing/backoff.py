@@ -16,6 +16,11 @@ _MOST_WAIT_S: Final = 300.0
 """Whatever a service says: at once would be a loop, and room may come back earlier than it thought."""
 
 
+REDIS_AWAY_S: Final = 1.5
+"""Longest wait for a Redis that does not answer: work is to go on within 2 s of its return. A farm of 3,000 clients
+then tries some 2,700 times a second, which even a Redis with TLS can refuse."""
+
+
 def wait_after(error: SigningError, randomness: Callable[[], float] = random.random) -> float:
     """How long to wait after a refusal: what it says and up to half as much again, in seconds."""
     said_s = _USUAL_WAIT_S if error.retry_after_s is None else error.retry_after_s

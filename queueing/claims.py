@@ -7,6 +7,7 @@ stands in its place. ``QueueUnavailable`` is raised when the round trip failed: 
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
@@ -133,8 +134,8 @@ class Retention:
 class Claims:
     """The four calls, with one owner and one lease length.
 
-    ``wait``: for the replicas that must have a commit before it counts. What else is lost in a failover is claimed,
-    extended or given back once more.
+    ``wait``: for the replicas that must have a claim or a commit before it counts. What a failover forgets of the rest
+    is extended or given back once more.
     """
 
     def __init__(self, redis: Redis, *, owner: str, lease_ms: int, wait: ReplicaWait | None = None) -> None:
@@ -154,8 +155,12 @@ class Claims:
             raise _refused(error) from error
 
     async def claim(self, requests: Sequence[ClaimRequest]) -> list[Claimed | QueueUnavailable]:
-        """Lease what is due, per tenant. Leases of a claim whose answer is lost run out."""
-        answers = await self._run(
+        """Lease what is due, per tenant. Leases of a claim whose answer is lost run out.
+
+        Raises ``QueueUnavailable``, and ``QueueUnconfirmed`` where too few replicas have the leases in time: they were
+        given back, as far as Redis took that.
+        """
+        answers, confirmed = await self._run_confirmed(
             [
                 Call(
                     Script.CLAIM,
@@ -171,8 +176,23 @@ class Claims:
                 )
                 for r in requests
             ],
+            self._wait,
         )
-        return [self._claimed(r.tenant, answer) for r, answer in zip(requests, answers, strict=True)]
+        claimed = [self._claimed(r.tenant, answer) for r, answer in zip(requests, answers, strict=True)]
+        if not confirmed:
+            await self._give_up(claimed)
+            raise QueueUnconfirmed
+        return claimed
+
+    async def _give_up(self, answers: Sequence[Claimed | QueueUnavailable]) -> None:
+        """Leases that another primary may not know: whoever signed under them would not be the only one."""
+        jobs = [job for a in answers if isinstance(a, Claimed) for job in (*a.jobs, *a.excess)]
+        by_tenant: dict[str, list[ClaimedJob]] = {}
+        for job in jobs:
+            by_tenant.setdefault(job.tenant, []).append(job)
+        if by_tenant:
+            with contextlib.suppress(QueueUnavailable):  # then they run out
+                await self.release(by_tenant, counts=False)
 
     def _claimed(self, tenant: str, answer: Any) -> Claimed | QueueUnavailable:
         if isinstance(answer, RedisError):

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from arq.connections import ArqRedis
 from redis import exceptions
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import ExponentialWithJitterBackoff
 
 from queueing.jobs import deserialize, serialize
 from queueing.secret import Secret
+from queueing.sentinels import NewestSentinel, SentinelPool
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -89,7 +89,7 @@ def _through_sentinel(config: RedisConfig, sentinel: SentinelConfig, options: Ma
     """Each new connection asks the Sentinels for the primary, so a failover needs no restart."""
     nodes = [(host, int(port)) for host, _, port in (node.rpartition(":") for node in sentinel.nodes)]
     password = Secret.from_file(Path(sentinel.password_file)) if sentinel.password_file else None
-    sentinels = Sentinel(  # type: ignore[no-untyped-call]
+    sentinels = NewestSentinel(  # type: ignore[no-untyped-call]
         nodes,
         sentinel_kwargs={
             "username": sentinel.username,
@@ -100,19 +100,9 @@ def _through_sentinel(config: RedisConfig, sentinel: SentinelConfig, options: Ma
         },
     )
     redis: ArqRedis = sentinels.master_for(
-        sentinel.primary, redis_class=ArqRedis, connection_pool_class=_SentinelPool, **options
+        sentinel.primary, redis_class=ArqRedis, connection_pool_class=SentinelPool, **options
     )
     return redis
-
-
-class _SentinelPool(SentinelConnectionPool):
-    """Closes the connections to the Sentinels too, when it is closed itself."""
-
-    async def disconnect(self, inuse_connections: bool = True) -> None:  # noqa: FBT001, FBT002 - redis-py's signature
-        await super().disconnect(inuse_connections)
-        if inuse_connections:
-            for sentinel in self.sentinel_manager.sentinels:
-                await sentinel.aclose()
 
 
 async def look_for_primary(redis: Redis) -> None:
@@ -123,7 +113,7 @@ async def look_for_primary(redis: Redis) -> None:
     """
     pool = redis.connection_pool
     with contextlib.suppress(exceptions.RedisError, OSError):
-        if isinstance(pool, SentinelConnectionPool):
+        if isinstance(pool, SentinelPool):
             await pool.get_master_address()  # type: ignore[no-untyped-call]
         else:
             await pool.disconnect(inuse_connections=False)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from redis.exceptions import RedisError
 
 from queueing import keyspace
-from queueing.backoff import Backoff
+from queueing.backoff import REDIS_AWAY_S, Backoff
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -40,7 +40,7 @@ class ReplyReader:
         self._redis = redis
         self._stream = keyspace.reply_prefix(tenant) + reply_id
         self._deliver = deliver
-        self._backoff = backoff or Backoff(most_s=10.0)
+        self._backoff = backoff or Backoff(most_s=REDIS_AWAY_S)
         self._last_id = b"0-0"
         self._untrimmed_bytes = 0
         self._used = False

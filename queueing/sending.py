@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from queueing.backoff import Backoff, wait_after
+from queueing.backoff import REDIS_AWAY_S, Backoff, wait_after
 from queueing.errors import JobConflict, QueueUnavailable, QueueUnconfirmed
 from queueing.submission import Accepted, Receipt, Receipts, Room, Submission, submit
 
@@ -55,7 +55,7 @@ class Sender:
     ) -> None:
         self._send = send
         self._pending = pending
-        self._backoff = backoff or Backoff()
+        self._backoff = backoff or Backoff(most_s=REDIS_AWAY_S)
         self._randomness = randomness
         self._outbox: deque[PendingJob] = deque()
         self._filled = asyncio.Event()

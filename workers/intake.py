@@ -24,6 +24,7 @@ from queueing.errors import (
     LimitBacklog,
     LogUnavailable,
     QueueUnavailable,
+    QueueUnconfirmed,
     SigningError,
     TokenUnavailable,
 )
@@ -155,7 +156,7 @@ class Intake:
                     if self._wal.failing:
                         await self._wal.probe()  # what could not be signed is left to other workers
                     await self._claim(requests)
-                except (QueueUnavailable, LogUnavailable) as error:
+                except (QueueUnavailable, QueueUnconfirmed, LogUnavailable) as error:
                     self._note_outage(error)
                     self._hot.update(dict.fromkeys(request.tenant for request in requests))
                     await self._pause(pause_s)
@@ -189,10 +190,11 @@ class Intake:
         except TimeoutError:
             pass
 
-    def _note_outage(self, error: QueueUnavailable | LogUnavailable) -> None:
+    def _note_outage(self, error: QueueUnavailable | QueueUnconfirmed | LogUnavailable) -> None:
         if isinstance(error, LogUnavailable):
             return  # the log has said so itself
-        self._metrics.redis_errors.labels("claim").inc()
+        operation = "replicate" if isinstance(error, QueueUnconfirmed) else "claim"
+        self._metrics.redis_errors.labels(operation).inc()
         if self.redis_answers:
             log.warning("claim.failed", extra={"why": str(error), "error": type(error).__name__})
         self.redis_answers = False

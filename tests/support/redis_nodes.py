@@ -17,6 +17,9 @@ NAME = "queue"
 """Under which the Sentinels know the primary."""
 
 PASSWORD = "nodes-password"
+PAUSE_MS = 20_000
+"""Longer than the Sentinels leave the old primary alone (8 s and more)."""
+
 READY_WITHIN_S = 30.0
 ANSWER_WITHIN_S = 5.0
 
@@ -157,6 +160,23 @@ class RedisNodes:
                 if node.running and node.info("replication")["role"] == "master":
                     return node
         return None
+
+    def followers(self, primary: RedisProcess) -> int:
+        """How many replicas are linked to this node, and ready for its writes."""
+        with contextlib.suppress(OSError, RedisFailed):
+            said = primary.info("replication")
+            return sum("state=online" in words for name, words in said.items() if name.startswith("slave"))
+        return 0
+
+    def pause_writes(self, primary: RedisProcess) -> None:
+        """What an operator does before ``fail_over``, and waits until the replicas have all that was written."""
+        primary.command("CLIENT", "PAUSE", str(PAUSE_MS), "WRITE")
+        written = int(primary.info("replication")["master_repl_offset"])
+        replicas = [node for node in self.nodes if node is not primary]
+        until(
+            lambda: all(int(node.info("replication")["slave_repl_offset"]) >= written for node in replicas),
+            "the replicas have it all",
+        )
 
     def fail_over(self) -> None:
         """An operator's failover: the primary is well, and told to step down."""

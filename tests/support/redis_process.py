@@ -100,6 +100,10 @@ class RedisProcess:
                 self.port = free_port()
         raise RedisFailed(f"redis-server did not start:\n{self._log()}")
 
+    def configure(self, **settings: str) -> None:
+        """Settings of the next start; ``_`` stands for ``-``."""
+        self._settings |= {name.replace("_", "-"): value for name, value in settings.items()}
+
     def stop(self) -> None:
         """SIGTERM, and wait; does nothing while stopped."""
         self._end(signal.SIGTERM)
@@ -127,6 +131,12 @@ class RedisProcess:
             connection.settimeout(START_TIMEOUT_S)
             connection.connect(str(self.socket_path))
             return ask(connection, *words, password=self.password)
+
+    def answers(self) -> bool:
+        """Whether it takes writes now, as far as PING and its role can tell."""
+        with contextlib.suppress(OSError, RedisFailed):
+            return self.command("PING") == b"+PONG" and self.info("replication")["role"] == "master"
+        return False
 
     def info(self, section: str) -> dict[str, str]:
         """The fields of ``INFO section``."""

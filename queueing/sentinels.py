@@ -1,0 +1,82 @@
+"""Where the primary is, by the Sentinels: all of them are asked, and the newest configuration counts.
+
+redis-py believes the first that answers. For seconds after a failover that may be one that has not heard of it, and
+while replicas are still being moved even the Sentinel in charge lists the old address among its ``masters``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
+from redis.exceptions import RedisError
+
+from queueing.owned_tasks import end_tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from redis.asyncio import Redis
+
+OTHERS_S: Final = 0.2
+"""How long the other Sentinels have once one has answered: one that is down must not hold up every connection."""
+
+Address = tuple[str, int]
+
+
+class NewestSentinel(Sentinel):
+    """redis-py's Sentinel with another way to find the primary."""
+
+    async def discover_master(self, service_name: str) -> Address:
+        """Host and port of the primary; raises ``MasterNotFoundError``, a ``ConnectionError``."""
+        asked = [asyncio.ensure_future(_seen_by(sentinel, service_name)) for sentinel in self.sentinels]
+        try:
+            answers = await _answers(asked)
+        finally:
+            await end_tasks(asked)
+        if not answers:
+            raise MasterNotFoundError(f"no Sentinel names a primary of {service_name!r}")
+        return max(answers)[1]
+
+
+class SentinelPool(SentinelConnectionPool):
+    """Closes the connections to the Sentinels too, when it is closed itself."""
+
+    async def disconnect(self, inuse_connections: bool = True) -> None:  # noqa: FBT001, FBT002 - redis-py's signature
+        """As redis-py does; all, or those that are idle."""
+        await super().disconnect(inuse_connections)
+        if inuse_connections:
+            for sentinel in self.sentinel_manager.sentinels:
+                await sentinel.aclose()
+
+
+async def _seen_by(sentinel: Redis, name: str) -> tuple[int, Address] | None:
+    """What one Sentinel says: the epoch of its configuration and the address; None where it has no primary that is up."""
+    try:
+        state: dict[str, Any] = await sentinel.sentinel_master(name)  # type: ignore[no-untyped-call]
+        address: Address | None = await sentinel.sentinel_get_master_addr_by_name(name)  # type: ignore[no-untyped-call]
+    except (RedisError, OSError):
+        return None
+    if address is None:
+        return None
+    host, port = address
+    moving = (host, port) != (state["ip"], state["port"])  # promoted; the flags are about the old one
+    up = state["is_master"] and not state["is_sdown"] and not state["is_odown"]
+    return (state["config-epoch"], (host, int(port))) if moving or up else None
+
+
+async def _answers(
+    asked: Sequence[asyncio.Future[tuple[int, Address] | None]],
+) -> list[tuple[int, Address]]:
+    """What was answered, soon after the first answer."""
+    pending = set(asked)
+    found: list[tuple[int, Address]] = []
+    while pending:
+        done, pending = await asyncio.wait(
+            pending, timeout=OTHERS_S if found else None, return_when=asyncio.FIRST_COMPLETED
+        )
+        if not done:
+            break
+        found += [answer for answer in (task.result() for task in done) if answer is not None]
+    return found

@@ -1,0 +1,124 @@
+"""Three nodes and three Sentinels: the primary dies, or is told to step down, and work goes on where it may."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.cluster import behind_simhsm
+from tests.support.redis_nodes import RedisNodes
+from tests.support.redis_process import RedisProcess
+from tests.support.rig import Rig, WorkerProcess, until_async
+from tests.support.tokens import TokenShelf
+from tests.support.under_load import under_load
+
+FAILS_OVER_WITHIN_S = 30.0
+"""The Sentinels' own matter: one second until they believe it, then an election, repeated where they disagree."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """Clients and worker find the primary by the Sentinels, and count what ``replicas`` have."""
+
+    nodes: RedisNodes
+    rig: Rig
+    worker: WorkerProcess
+    replicas: int
+
+    def answers(self, old: RedisProcess) -> bool:
+        """Whether another node than ``old`` is the primary, with as many replicas as a write has to have."""
+        node = self.nodes.primary()
+        return node is not None and node is not old and self.nodes.followers(node) >= self.replicas
+
+    async def whole(self) -> RedisProcess:
+        """The primary, when all nodes are there and linked."""
+        primary: list[RedisProcess] = []
+
+        def is_whole() -> bool:
+            found = self.nodes.primary()
+            primary[:] = [found] if found is not None else []
+            return found is not None and self.nodes.followers(found) == len(self.nodes.nodes) - 1
+
+        await until_async(is_whole, "all nodes are linked", within_s=FAILS_OVER_WITHIN_S)
+        return primary[0]
+
+    async def survive(self, fault: Callable[[RedisProcess], Awaitable[None]]) -> None:
+        """Same processes before and after, one outcome per digest, work within 2 s of the new primary's answer."""
+        old = await self.whole()
+        async with under_load(self.rig, self.worker) as load:
+            began = time.monotonic()
+            await fault(old)
+            await until_async(lambda: self.answers(old), "another primary", within_s=FAILS_OVER_WITHIN_S)
+            answered_s = time.monotonic() - began
+            await load.resumes()
+        print(  # noqa: T201 - the figure, for whoever runs this with -s
+            f"another primary, with {self.replicas} replicas, after {answered_s:.1f} s, resumed"
+            f" {load.resumed_s:.2f} s later"
+        )
+
+
+@contextlib.contextmanager
+def stand_with(replicas: int, folder: Path, shelf: TokenShelf) -> Iterator[Stand]:
+    with RedisNodes(folder / "nodes", sentinels=3) as nodes:
+        levels = ('accept = "replicated"', f"replicas = {replicas}", "replica_timeout_s = 0.3")
+        rig = Rig(
+            directory=folder / "rig",
+            redis=nodes.nodes[0],
+            shelf=shelf,
+            worker={"slow_poll_s": 1.0},
+            wrap=behind_simhsm(folder / "rig", sign_us=500),
+            redis_table=nodes.table(*levels),
+        )
+        with rig:
+            yield Stand(nodes, rig, rig.start_worker(), replicas)
+
+
+@pytest.fixture(scope="module")
+def stand(shelf: TokenShelf, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    """One worker for all cases."""
+    with stand_with(1, tmp_path_factory.mktemp("failovers"), shelf) as made:
+        yield made
+
+
+async def test_the_primary_crashes(stand: Stand) -> None:
+    """The Sentinels take the replica that has most, so one that has a write is enough."""
+
+    async def crash(primary: RedisProcess) -> None:
+        await asyncio.to_thread(primary.kill)
+
+    await stand.survive(crash)
+    for node in stand.nodes.nodes:
+        node.start()  # the old primary, which becomes a replica
+
+
+async def test_an_operator_pauses_writes_and_fails_over(stand: Stand) -> None:
+    """As the documentation tells: the replicas catch up, one is promoted, and who still waits at the old one is sent away."""
+
+    async def fail_over(primary: RedisProcess) -> None:
+        await asyncio.to_thread(stand.nodes.pause_writes, primary)
+        stand.nodes.fail_over()
+        await until_async(lambda: stand.answers(primary), "another primary", within_s=FAILS_OVER_WITHIN_S)
+        primary.command("CLIENT", "KILL", "TYPE", "normal")
+
+    await stand.survive(fail_over)
+    for node in stand.nodes.nodes:
+        node.command("CLIENT", "UNPAUSE")
+
+
+@pytest.mark.slow
+async def test_an_operator_just_fails_over(shelf: TokenShelf, tmp_path: Path) -> None:
+    """The old primary is well and says OK for seconds, and so does the replica that still follows it: only a write that
+    all replicas have is safe, and none is accepted until the old primary has become one.
+    """
+
+    async def fail_over(_: RedisProcess) -> None:
+        careful.nodes.fail_over()
+
+    with stand_with(2, tmp_path, shelf) as careful:
+        await careful.survive(fail_over)
