@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from ops.generate import metrics_page
+from ops.generate import metrics_page, rules
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 
 
 def generated() -> dict[str, str]:
     """Path and text of each."""
-    return {"docs/reference/metrics.md": metrics_page.page()}
+    return {"docs/reference/metrics.md": metrics_page.page(), **rules.files()}

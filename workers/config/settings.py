@@ -188,7 +188,7 @@ OrderId = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
 
 
 TenantClass = Literal["interactive", "standard", "bulk"]
-"""Which objectives a tenant is served by (``docs/operate/objectives.md``); the closed set of the label ``class``."""
+"""Which objectives a tenant is measured by (``ops/generate/objectives.py``); the closed set of the label ``class``."""
 
 
 class TenantSettings(_Strict, frozen=True, rename={"tenant_class": "class"}):

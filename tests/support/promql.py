@@ -1,0 +1,45 @@
+"""What a PromQL expression asks for, against what there is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from workers.declared_metrics import MetricTable
+from workers.metrics_catalogue import QueueMetrics, WorkerMetrics
+
+ROOT = Path(__file__).resolve().parents[2]
+
+_NAME = re.compile(r"\bsigmill[_:][a-zA-Z0-9_:]+")
+_RECORD = re.compile(r"^ *- record: (\S+)$", re.MULTILINE)
+_SUFFIXES = ("_bucket", "_sum", "_count")
+
+
+def names_in(expr: str) -> set[str]:
+    """Every series of ours that it names."""
+    return set(_NAME.findall(expr))
+
+
+def recorded() -> set[str]:
+    """What the recording rules make."""
+    return set(_RECORD.findall((ROOT / "ops/prometheus/recording.rules.yml").read_text()))
+
+
+def exposed() -> set[str]:
+    """Every series that a process of ours may have."""
+    names = set()
+    tables: tuple[type[MetricTable], ...] = (WorkerMetrics, QueueMetrics)
+    for table in tables:
+        for _, declared in table.declarations():
+            name = declared.facts.exposed_name
+            names |= {name + suffix for suffix in _SUFFIXES} if declared.facts.bounds else {name}
+    return names
+
+
+CANARY = {"sigmill_canary_last_success_timestamp_seconds", "sigmill_canary_runs_total"}
+"""Made by the canary."""
+
+
+def known() -> set[str]:
+    """What an expression may ask for."""
+    return exposed() | recorded() | CANARY

@@ -1,0 +1,194 @@
+"""Every alert fires where it should and is silent where it should be, by ``promtool test rules``."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ops.generate.rules import ALERTS, RECORDING, alerts
+from tests.support.promql import ROOT
+from tests.support.tools import tool
+
+DAY = 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """At minute ``at``, after a sample per minute of these series, the alert fires with these labels, or is silent."""
+
+    alert: str
+    series: dict[str, str]
+    labels: dict[str, str] | None = None
+    at: int = 20
+
+
+def fires(alert: str, series: dict[str, str], at: int = 20, **labels: str) -> Case:
+    return Case(alert=alert, series=series, labels=labels, at=at)
+
+
+def silent(alert: str, series: dict[str, str], at: int = 20) -> Case:
+    return Case(alert=alert, series=series, at=at)
+
+
+def jobs(good: str, bad: str, tenant_class: str = "interactive") -> dict[str, str]:
+    name = f'sigmill_objective_jobs_total{{class="{tenant_class}",result="'
+    return {f'{name}good"}}': good, f'{name}bad"}}': bad}
+
+
+def late(intime: str, every: str) -> dict[str, str]:
+    name = "sigmill_objective_seconds"
+    return {
+        **jobs(every, "0x600", "standard"),
+        f'{name}_bucket{{class="standard",le="2.0"}}': intime,
+        f'{name}_count{{class="standard"}}': every,
+    }
+
+
+BURNS_HOUR, BURNS_SIX, BURNS_DAY, BURNS_DAYS = [alert.name for alert in alerts()[:4]]
+AVAILABILITY = {"class": "interactive", "objective": "availability"}
+WORKER = 'instance="w1"'
+AGE = 'sigmill_backlog_age_seconds{tenant="acme"}'
+HELD = 'sigmill_limiter_decisions_total{instance="w1",outcome="rate",tenant="acme"}'
+CIRCUIT = f'sigmill_token_circuit_open{{{WORKER},token="t1"}}'
+BUSY, SESSIONS = (f'sigmill_sessions{name}{{{WORKER},token="t1"}}' for name in ("_busy", ""))
+EXPIRY = 'sigmill_certificate_expiry_timestamp_seconds{key="release",tenant="acme"}'
+CLIENT = 'sigmill_client_expiry_timestamp_seconds{tenant="acme"}'
+CANARY = 'sigmill_canary_last_success_timestamp_seconds{token="t1"}'
+RESTARTS = f'sigmill_lane_restarts_total{{{WORKER},reason="exit_70",token="t1"}}'
+KEY = {"tenant": "acme", "key": "release"}
+
+CASES = [
+    # 10 % fail; 0.1 % do; they did until ten minutes ago; one of three does
+    fires(BURNS_HOUR, jobs("0+900x90", "0+100x90"), 65, **AVAILABILITY),
+    silent(BURNS_HOUR, jobs("0+999x90", "0+1x90"), 65),
+    silent(BURNS_HOUR, jobs("0+900x90", "0+100x55 5500x35"), 65),
+    silent(BURNS_HOUR, jobs("0 1 2x88", "0 0 1x88"), 65),
+    fires(BURNS_HOUR, late("0+500x90", "0+1000x90"), 65, **{"class": "standard", "objective": "latency"}),
+    silent(BURNS_HOUR, late("0+995x90", "0+1000x90"), 65),
+    fires(BURNS_SIX, jobs("0+993x400", "0+7x400"), 380, **AVAILABILITY),
+    silent(BURNS_SIX, jobs("0+996x400", "0+4x400"), 380),
+    fires(BURNS_DAY, jobs("0+996x400", "0+4x400"), 380, **AVAILABILITY),
+    silent(BURNS_DAY, jobs("0+998x400", "0+2x400"), 380),
+    fires(BURNS_DAYS, jobs("0+998x400", "0+2x400"), 380, **AVAILABILITY),
+    silent(BURNS_DAYS, jobs("0+9995x400", "0+5x400"), 380),
+    fires("SigmillBacklogOld", {AGE: "0+60x30"}, tenant="acme"),
+    silent("SigmillBacklogOld", {AGE: "60x30"}),
+    silent("SigmillBacklogOld", {AGE: "0+60x30", HELD: "0+5x30"}),
+    fires(
+        "SigmillTenantFlooding", {'sigmill_submits_refused_total{tenant="acme"}': "0+50x30"}, tenant="acme"
+    ),
+    silent("SigmillTenantFlooding", {'sigmill_submits_refused_total{tenant="acme"}': "50x30"}),
+    fires("SigmillLimitsAstray", {'sigmill_limits_astray{tenant="acme"}': "1x30"}, tenant="acme"),
+    silent("SigmillLimitsAstray", {'sigmill_limits_astray{tenant="acme"}': "_x19 1x10"}),
+    fires("SigmillDeadLetters", {'sigmill_dead_letters{tenant="acme"}': "2x30"}, tenant="acme"),
+    silent("SigmillDeadLetters", {'sigmill_dead_letters{tenant="acme"}': "2x5 _x30"}),
+    fires("SigmillCircuitOpen", {CIRCUIT: "1x30"}, token="t1", instance="w1"),
+    silent("SigmillCircuitOpen", {CIRCUIT: "0x18 1x10"}),
+    silent("SigmillCircuitOpen", {CIRCUIT: "2x30"}),
+    fires("SigmillPinRefused", {CIRCUIT: "2x30"}, token="t1", instance="w1"),
+    silent("SigmillPinRefused", {CIRCUIT: "1x30"}),
+    fires("SigmillLanesRestarting", {RESTARTS: "0+1x30"}, token="t1"),
+    silent("SigmillLanesRestarting", {RESTARTS: "0x15 1x15"}),
+    fires("SigmillHsmSaturated", {BUSY: "4x60", SESSIONS: "4x60"}, 40, token="t1"),
+    silent("SigmillHsmSaturated", {BUSY: "3x60", SESSIONS: "4x60"}, 40),
+    silent("SigmillHsmSaturated", {BUSY: "0x60", SESSIONS: "0x60"}, 40),
+    fires("SigmillCanaryFailing", {CANARY: "60x30"}, token="t1"),
+    silent("SigmillCanaryFailing", {CANARY: "0+60x30"}),
+    fires("SigmillLogFailing", {f"sigmill_log_failing{{{WORKER}}}": "1x30"}, instance="w1"),
+    silent("SigmillLogFailing", {f"sigmill_log_failing{{{WORKER}}}": "0x30"}),
+    fires("SigmillNoWorkerReady", {f"sigmill_worker_ready{{{WORKER}}}": "0x30"}),
+    fires("SigmillNoWorkerReady", {}),
+    silent("SigmillNoWorkerReady", {f"sigmill_worker_ready{{{WORKER}}}": "1x30"}),
+    fires(
+        "SigmillWorkerDown",
+        {'up{instance="w1",job="sigmill-worker"}': "0x30"},
+        instance="w1",
+        job="sigmill-worker",
+    ),
+    silent("SigmillWorkerDown", {'up{instance="x",job="node"}': "0x30"}),
+    fires("SigmillRedisDown", {'sigmill_redis_up{instance="e"}': "0x30"}, instance="e"),
+    silent("SigmillRedisDown", {'sigmill_redis_up{instance="e"}': "1x30"}),
+    fires("SigmillRedisRestarted", {'sigmill_redis_restarts_total{instance="e"}': "0x12 1x20"}, instance="e"),
+    silent("SigmillRedisRestarted", {'sigmill_redis_restarts_total{instance="e"}': "0 1x40"}, 30),
+    fires(
+        "SigmillRedisMemoryFull",
+        {
+            'sigmill_redis_memory_used_bytes{instance="e"}': "90x30",
+            'sigmill_redis_memory_limit_bytes{instance="e"}': "100x30",
+        },
+        instance="e",
+    ),
+    silent(
+        "SigmillRedisMemoryFull",
+        {
+            'sigmill_redis_memory_used_bytes{instance="e"}': "90x30",
+            'sigmill_redis_memory_limit_bytes{instance="e"}': "0x30",
+        },
+    ),
+    fires("SigmillExporterSilent", {}),
+    fires("SigmillExporterSilent", {'sigmill_survey_timestamp_seconds{instance="e"}': "60x30"}),
+    silent("SigmillExporterSilent", {'sigmill_survey_timestamp_seconds{instance="e"}': "0+60x30"}),
+    fires("SigmillCertificateExpiring", {EXPIRY: f"{20 * DAY}x120"}, 90, **KEY),
+    silent("SigmillCertificateExpiring", {EXPIRY: f"{40 * DAY}x120"}, 90),
+    fires("SigmillCertificateExpiringSoon", {EXPIRY: f"{2 * DAY}x120"}, 90, **KEY),
+    silent("SigmillCertificateExpiringSoon", {EXPIRY: f"{20 * DAY}x120"}, 90),
+    fires("SigmillClientKeyExpiring", {CLIENT: f"{10 * DAY}x120"}, 90, tenant="acme"),
+    silent("SigmillClientKeyExpiring", {CLIENT: f"{20 * DAY}x120"}, 90),
+]
+
+
+def as_test(case: Case) -> str:
+    """As promtool reads it; JSON is YAML."""
+    selector = f'ALERTS{{alertname="{case.alert}",alertstate="firing"}}'
+    severity = next(alert.severity for alert in alerts() if alert.name == case.alert)
+    samples = []
+    if case.labels is not None:
+        labels = {"alertname": case.alert, "alertstate": "firing", "severity": severity, **case.labels}
+        inside = ",".join(f'{name}="{value}"' for name, value in sorted(labels.items()))
+        samples = [{"labels": f"ALERTS{{{inside}}}", "value": 1}]
+    return json.dumps(
+        {
+            "interval": "1m",
+            "input_series": [{"series": name, "values": values} for name, values in case.series.items()],
+            "promql_expr_test": [{"expr": selector, "eval_time": f"{case.at}m", "exp_samples": samples}],
+        }
+    )
+
+
+def promtool_says(folder: Path, cases: list[Case]) -> subprocess.CompletedProcess[str]:
+    file = folder / "tests.yml"
+    rules = json.dumps([str(ROOT / RECORDING), str(ROOT / ALERTS)])
+    tests = ",\n".join(map(as_test, cases))
+    file.write_text(f'{{"rule_files": {rules}, "evaluation_interval": "1m", "tests": [\n{tests}\n]}}')
+    return subprocess.run(
+        [tool("promtool"), "test", "rules", str(file)], capture_output=True, text=True, check=False
+    )
+
+
+def test_every_alert_is_tried_both_ways() -> None:
+    """One that nobody has seen fire is none; one that nobody has seen silent, neither."""
+    names = {alert.name for alert in alerts()}
+    assert {case.alert for case in CASES if case.labels is not None} == names
+    assert {case.alert for case in CASES if case.labels is None} == names
+
+
+def test_alerts_fire_and_are_silent_as_they_should(tmp_path: Path) -> None:
+    """All cases in one run."""
+    done = promtool_says(tmp_path, CASES)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        fires("SigmillPinRefused", {CIRCUIT: "1x30"}, token="t1", instance="w1"),
+        silent("SigmillCircuitOpen", {CIRCUIT: "1x30"}),
+    ],
+)
+def test_a_case_that_is_wrong_fails(wrong: Case, tmp_path: Path) -> None:
+    """The check of the check."""
+    assert promtool_says(tmp_path, [wrong]).returncode != 0
