@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
@@ -28,8 +28,11 @@ NOTES: Final = (
 )
 
 
-def run(mode: Literal["quick", "full"], pace: Pace) -> Report:
-    """Run all scenarios of a mode and write the report; what a scenario cannot measure is a missed threshold."""
+def run(mode: Literal["quick", "full"], pace: Pace, tell: Callable[[str], None]) -> Report:
+    """Run all scenarios of a mode, write the report and tell the verdict, line by line.
+
+    What a scenario cannot measure is a missed threshold.
+    """
     began, started_at = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     names = QUICK_ONES if mode == "quick" else tuple(SCENARIOS)
     with Busyness() as busy, open_session(pace) as session:
@@ -51,8 +54,8 @@ def run(mode: Literal["quick", "full"], pace: Pace) -> Report:
     )
     as_json, as_html = write_report(report, OUT)
     for line in in_words(report):
-        print(line)
-    print(f"{report.seconds:.0f} s; written: {as_json}, {as_html}")
+        tell(line)
+    tell(f"{report.seconds:.0f} s; written: {as_json}, {as_html}")
     return report
 
 

@@ -68,7 +68,7 @@ class KeyUnknown(Denied):
     """The tenant has no such key or version."""
 
     reason = "key.unknown"
-    hint = "List the tenant's keys with `sigmill keys list`; a version is written KEY/VERSION."
+    hint = "A version is written KEY/VERSION; the operator's `sigmill keys list` says which there are."
 
 
 class KeyDisabled(Denied):
@@ -96,7 +96,9 @@ class AlgorithmMismatch(Denied):
     """The key does not sign with this algorithm."""
 
     reason = "algorithm.mismatch"
-    hint = "`sigmill keys show KEY` lists what the key may sign with."
+    hint = (
+        "Leave the algorithm out for the key's default; the operator's `sigmill keys show` lists the others."
+    )
 
 
 class EnvelopeSignature(Denied):

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from workers.cli.output import Exit, say
+from workers.cli.options import json_option
+from workers.cli.output import Exit, Output, emit, say
 
 
 @click.group()
@@ -15,28 +16,39 @@ def bench() -> None:
 
 
 @bench.command()
-def quick() -> Exit:
+@json_option
+@click.pass_obj
+def quick(output: Output, /) -> Exit:
     """Every threshold, in less than five minutes; exit code 1 when one is missed."""
     from bench.report import exit_status
     from bench.runner import run
     from bench.session import QUICK
 
-    return Exit(exit_status(run("quick", QUICK)))
+    report = run("quick", QUICK, say if output.as_json else click.echo)
+    if output.as_json:
+        emit(report)
+    return Exit(exit_status(report))
 
 
 @bench.command()
-def full() -> Exit:
+@json_option
+@click.pass_obj
+def full(output: Output, /) -> Exit:
     """Every row and every threshold; takes up to 40 minutes."""
     from bench.report import exit_status
     from bench.runner import run
     from bench.session import FULL
 
-    return Exit(exit_status(run("full", FULL)))
+    report = run("full", FULL, say if output.as_json else click.echo)
+    if output.as_json:
+        emit(report)
+    return Exit(exit_status(report))
 
 
 @bench.command()
 @click.argument("names", nargs=-1, metavar="NAME…")
 @click.option("--full", "at_full_pace", is_flag=True, help="At the full run's pace.")
+@json_option
 def scenario(*, names: tuple[str, ...], at_full_pace: bool) -> Exit:
     """Run single scenarios, without a report; without a NAME, list them."""
     from bench.runner import run_scenarios
@@ -68,7 +80,11 @@ def scenario(*, names: tuple[str, ...], at_full_pace: bool) -> Exit:
     show_default=True,
     help="Whose measured costs to plan with.",
 )
-def plan(*, per_day: float, algorithm: str, model: str | None, peak_factor: float, report: Path) -> Exit:
+@json_option
+@click.pass_obj
+def plan(
+    output: Output, /, *, per_day: float, algorithm: str, model: str | None, peak_factor: float, report: Path
+) -> Exit:
     """How many HSMs, worker cores and Redis shards so many signatures a day need."""
     from bench.hsm_rates import MODELS
     from bench.plan import Demand, in_words, kind_named
@@ -85,6 +101,9 @@ def plan(*, per_day: float, algorithm: str, model: str | None, peak_factor: floa
         made = planned(read_report(report).rows, demand, model)
     except (ValueError, LookupError) as error:
         raise click.UsageError(str(error)) from None
+    if output.as_json:
+        emit(made)
+        return Exit.DONE
     for line in in_words(made):
         click.echo(line)
     return Exit.DONE

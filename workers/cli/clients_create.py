@@ -63,7 +63,11 @@ class CreatedLine(msgspec.Struct, frozen=True, kw_only=True):
     "--out", type=click.Path(path_type=Path), default=Path(), show_default="here", help="The folder."
 )
 @click.option(
-    "--kind", type=click.Choice([str(k) for k in ClientKeyKind]), default="ed25519", show_default=True
+    "--kind",
+    type=click.Choice([str(k) for k in ClientKeyKind]),
+    default="ed25519",
+    show_default=True,
+    help="The key's kind; a TPM has P-256.",
 )
 @click.option(
     "--expires-in",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from workers.cli.options import config_option
+from workers.cli.options import config_option, json_option
 
 if TYPE_CHECKING:
     from workers.config.loading import Configuration
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 @click.command("exporter")
 @config_option
+@json_option
 def exporter(config: Path) -> None:
     """Tell Prometheus of backlogs, budgets, dead letters and certificates, until SIGTERM.
 

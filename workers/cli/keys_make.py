@@ -53,7 +53,8 @@ def wish_options(command: F) -> F:
         json_option,
         click.option("--write", is_flag=True, help="Enter the key in the tenant's file as well."),
         click.option(
-            "--profile", type=click.Choice(["code-signing", "internal"]), default="code-signing", show_default=True
+            "--profile", type=click.Choice(["code-signing", "internal"]), default="code-signing", show_default=True,
+            help="What a new key is for; code-signing refuses RSA below 3072.",
         ),
         click.option(
             "--client", "clients", multiple=True, metavar="NAME",
@@ -80,7 +81,9 @@ def wish_options(command: F) -> F:
 
 @click.command()
 @wish_options
-@click.option("--type", "kind_name", required=True, type=click.Choice(list(KIND_NAMES)))
+@click.option(
+    "--type", "kind_name", required=True, type=click.Choice(list(KIND_NAMES)), help="Kind and size."
+)
 @click.option("--label", help="CKA_LABEL in the token. Default: TENANT.KEY.vVERSION.")
 @click.pass_obj
 def create(output: Output, /, *, kind_name: str, label: str | None, **given: Any) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from workers.cli.options import config_option
+from workers.cli.options import config_option, json_option
 
 
 @click.command("lane")
@@ -14,6 +14,7 @@ from workers.cli.options import config_option
 @click.option("--token", required=True, help="The token to log in to.")
 @click.option("--tenant", help="Its tenant; without it, the service's own token.")
 @click.option("--socket", type=click.Path(path_type=Path), help="Where to listen; else the token's `socket`.")
+@json_option
 def lane(config: Path, token: str, tenant: str | None, socket: Path | None) -> None:
     """Hold one token's PIN and sessions, for a worker that runs as another user.
 

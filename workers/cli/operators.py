@@ -37,7 +37,11 @@ def operators() -> None:
     "--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The new private key."
 )
 @click.option(
-    "--kind", type=click.Choice([str(k) for k in ClientKeyKind]), default="ed25519", show_default=True
+    "--kind",
+    type=click.Choice([str(k) for k in ClientKeyKind]),
+    default="ed25519",
+    show_default=True,
+    help="The key's kind; a TPM has P-256.",
 )
 @json_option
 @click.pass_obj

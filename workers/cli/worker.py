@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
-from workers.cli.options import config_option
+from workers.cli.options import config_option, json_option
 
 
 @click.command("worker")
 @config_option
+@json_option
 def worker(config: Path) -> None:
     """Claim, sign and publish for every tenant of the configuration, until SIGTERM.
 

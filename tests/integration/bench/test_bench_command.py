@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,13 @@ def test_a_plan_is_printed(report: Path, capsys: pytest.CaptureFixture[str]) -> 
     said = capsys.readouterr().out
     assert "HSMs: 77 x azure-managed-hsm" in said
     assert "Redis shards: 1" in said
+
+
+def test_a_plan_in_json_has_its_numbers(report: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the lines say, to reckon with."""
+    assert plan(report, "--algorithm", "ECDSA_SHA_256", "--hsm", "azure-managed-hsm", "--json") == 0
+    made = json.loads(capsys.readouterr().out)
+    assert (made["hsms"], made["redis_shards"], made["kind"]) == (77, 1, "P256")
 
 
 @pytest.mark.parametrize(
