@@ -34,6 +34,7 @@ COMMANDS: Final[dict[str, Lazy]] = {
     "submit": Lazy("workers.cli.submit:submit", "Put files or digests into the queue, and do not wait."),
     "tenants": Lazy("workers.cli.tenants:tenants", "Tenants: show them, and adopt changes."),
     "tokens": Lazy("workers.cli.tokens:tokens", "Tokens: what is there."),
+    "top": Lazy("workers.cli.top:top", "The cluster at work: rates, waits, backlogs, sessions, circuits."),
     "verify": Lazy(
         "workers.cli.verify:verify", "Check signatures against files, digests and the key directory."
     ),
