@@ -36,8 +36,13 @@ test-unit: bootstrap ## no sockets, no sleeps: seconds
 test-compat: bootstrap ## arq's own test suite against our worker
 	$(BIN)/python -m tests.compat.run_arq_suite $(ARGS)
 
-faults: bootstrap ## kill, pause and cut off what can be, slow cases too
-	$(BIN)/python -m pytest tests/faults $(ARGS)
+# make faults SEEDS=17 runs one seed again, SEEDS=1-200 many; without, some seeds and what shows that the checker finds faults.
+SEEDS ?=
+RUNS ?= 2
+
+faults: bootstrap ## seeded runs of the whole stack under faults, and the checker's own tests
+	$(BIN)/python -m tests.faults $(or $(SEEDS),1-10) --jobs $(RUNS)
+	$(if $(SEEDS),,$(BIN)/python -m pytest tests/faults $(ARGS))
 
 compose-check: ## docker-compose.yml, up and signing, with podman (root; a few minutes)
 	ops/compose-check

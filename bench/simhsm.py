@@ -49,7 +49,8 @@ class SimHsm:
 class SignRecord:
     """One finished C_Sign, as the module itself saw it.
 
-    ``input_tail`` and ``signature_head`` are up to 8 bytes; the head is empty where ``rv`` is not 0.
+    ``input_tail`` and ``signature_head`` are up to 8 bytes; the head is empty where ``rv`` is not 0. ``at_us``: when
+    it was over, in Unix microseconds.
     """
 
     pid: int
@@ -57,6 +58,7 @@ class SignRecord:
     input_tail: bytes
     rv: int
     signature_head: bytes
+    at_us: int
 
 
 def write_rules(path: Path, rules: Sequence[str]) -> None:
@@ -77,13 +79,14 @@ def read_log(path: Path) -> list[SignRecord]:
 
 
 def _record(line: str) -> SignRecord:
-    pid, session, tail, rv, head = line.split()
+    pid, session, tail, rv, head, at_us = line.split()
     return SignRecord(
         pid=int(pid),
         session=int(session),
         input_tail=_bytes(tail),
         rv=int(rv, 16),
         signature_head=_bytes(head),
+        at_us=int(at_us),
     )
 
 

@@ -12,7 +12,7 @@
  *                       length and do not verify
  *   SIMHSM_FAULTS_FILE  fault rules (see simhsm_faults.c); read again within 10 ms of a change
  *   SIMHSM_LOG          a file to which each finished C_Sign appends one line, in one write:
- *                       pid session input-tail rv signature-head     (hex; 8 bytes of each; - for none)
+ *                       pid session input-tail rv signature-head unix-us     (hex; 8 bytes of each; - for none)
  *
  * A chosen time is the whole time of the call: the real module's own work counts toward it. A call that
  * waits for a slot waits on top of that.
@@ -114,7 +114,10 @@ static void log_sign(CK_S s, const CK_BYTE *in, CK_ULONG n, CK_RV rv, const CK_B
     CK_ULONG k = !in ? 0 : n < TAIL_BYTES ? n : TAIL_BYTES;
     hex(tail, in + n - k, k);
     hex(head, out, rv != CKR_OK ? 0 : m < TAIL_BYTES ? m : TAIL_BYTES);
-    int length = snprintf(line, sizeof line, "%d %lu %s 0x%lx %s\n", (int)getpid(), s, tail, rv, head);
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    int length = snprintf(line, sizeof line, "%d %lu %s 0x%lx %s %lld\n", (int)getpid(), s, tail, rv, head,
+                          (long long)t.tv_sec * 1000000 + t.tv_nsec / 1000);
     while (write(config.log_fd, line, (size_t)length) < 0 && errno == EINTR) {
     }
 }

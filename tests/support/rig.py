@@ -254,16 +254,24 @@ class Rig:
     ) -> WorkerProcess:
         """Start worker ``number`` and wait until it is ready. ``before``: words that run its command as they say."""
         port = free_port()
-        command = [*before, sys.executable, "-I", "-m", "workers.cli", "worker"]
-        command += ["--config", str(self.config(number, port))]
-        worker = WorkerProcess(
-            Child(f"worker-{number}", command, self.directory / f"worker-{number}.log"), port
-        )
+        words = [*self.program(number), "worker", "--config", str(self.config(number, port))]
+        log = self.directory / f"worker-{number}.log"
+        child = Child(f"worker-{number}", [*before, sys.executable, *words], log, self.environment)
+        worker = WorkerProcess(child, port)
         self.workers.append(worker)
         if ready:
             until(lambda: worker.ready or not worker.alive, "the worker is ready")
             assert worker.alive, worker.child.last_words(30)
         return worker
+
+    def program(self, number: int) -> list[str]:
+        """What Python runs as ``sigmill``."""
+        return ["-I", "-m", "workers.cli"]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a worker's environment has beside what every child's has."""
+        return {}
 
     def client_config(self, tenant: str) -> ClientConfig:
         return ClientConfig.from_file(self.directory / "clients" / tenant / "client.toml")

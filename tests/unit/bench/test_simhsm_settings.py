@@ -38,7 +38,7 @@ def test_rules_replace_the_file_in_one_step(tmp_path: Path) -> None:
 def test_log_lines_become_records(tmp_path: Path) -> None:
     """Success and failure, with and without bytes."""
     path = tmp_path / "log"
-    path.write_text("12 3 0011223344556677 0x0 8899aabbccddeeff\n12 4 ff 0x30 -\n")
+    path.write_text("12 3 0011223344556677 0x0 8899aabbccddeeff 1700000000000001\n12 4 ff 0x30 - 5\n")
     assert read_log(path) == [
         SignRecord(
             pid=12,
@@ -46,8 +46,9 @@ def test_log_lines_become_records(tmp_path: Path) -> None:
             input_tail=bytes.fromhex("0011223344556677"),
             rv=0,
             signature_head=bytes.fromhex("8899aabbccddeeff"),
+            at_us=1_700_000_000_000_001,
         ),
-        SignRecord(pid=12, session=4, input_tail=b"\xff", rv=0x30, signature_head=b""),
+        SignRecord(pid=12, session=4, input_tail=b"\xff", rv=0x30, signature_head=b"", at_us=5),
     ]
 
 

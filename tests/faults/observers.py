@@ -1,0 +1,102 @@
+"""What the module, the workers' logs and the write-ahead logs say, as events of a history."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+from bench.simhsm import read_log
+from queueing.envelope import read_unverified
+from queueing.errors import SigningError
+from queueing.jobs import decode_result
+from tests.faults.history import Event, HsmSign, LaneEnded, LogRecord
+from workers.audit.records import (
+    Intent,
+    Opened,
+    Outcome,
+    Released,
+    Returned,
+    Unknown,
+    decode_record,
+)
+from workers.audit.segments import read_segment, segments_of
+
+_LANE_ENDS = {"lane.ended", "lane.reload_overdue"}
+
+
+def hsm_events(token: str, file: Path) -> Iterator[Event]:
+    """The simulated HSM's own log."""
+    for record in read_log(file):
+        yield HsmSign(
+            at=record.at_us / 1e6,
+            token=token,
+            pid=record.pid,
+            tail=record.input_tail,
+            rv=record.rv,
+            head=record.signature_head,
+        )
+
+
+def worker_events(worker: str, file: Path) -> Iterator[Event]:
+    """What the worker's structured log says of its lanes."""
+    for line in file.read_text(errors="replace").splitlines():
+        if not line.startswith("{"):
+            continue
+        entry = json.loads(line)
+        if entry["event"] in _LANE_ENDS:
+            at = datetime.fromisoformat(entry["ts"]).timestamp()
+            yield LaneEnded(
+                at=at, worker=worker, token=entry["token"], reason=str(entry.get("reason") or entry["event"])
+            )
+
+
+def log_events(worker: str, folder: Path) -> Iterator[Event]:
+    """The write-ahead log as it stands on the disk."""
+    for segment in segments_of(folder):
+        for raw in read_segment(segment):
+            record = decode_record(raw)
+            if not isinstance(record, Opened):
+                yield _log_event(worker, record)
+
+
+def _log_event(worker: str, record: Intent | Outcome | Released | Returned | Unknown) -> LogRecord:
+    digests: tuple[bytes, ...] = ()
+    signatures: tuple[bytes, ...] = ()
+    result, how, maybe_signed, letter = b"", "", False, False
+    match record:
+        case Intent():
+            digests = read_unverified(record.sealed).envelope.digests
+        case Outcome():
+            signatures, result = _signatures(record.result), hashlib.sha256(record.result).digest()
+            letter = bool(record.dead_letter)
+        case Released():
+            how = record.how
+        case Returned():
+            maybe_signed = record.maybe_signed
+        case Unknown():
+            pass
+    return LogRecord(
+        at=record.at_ms / 1000,
+        worker=worker,
+        what=type(record).__name__.lower(),  # type: ignore[arg-type]  # the five kinds
+        tenant=record.tenant,
+        job=record.job_id.decode("ascii", "replace"),
+        lease=record.lease.decode("ascii", "replace"),
+        digests=digests,
+        signatures=signatures,
+        result=result,
+        how=how,
+        maybe_signed=maybe_signed,
+        dead_letter=letter,
+    )
+
+
+def _signatures(result: bytes) -> tuple[bytes, ...]:
+    """The signatures of a result, empty where a digest was refused; none where the whole job was."""
+    outcome = decode_result(result).outcome
+    if isinstance(outcome, SigningError):
+        return ()
+    return tuple(signature or b"" for signature in outcome.signatures)

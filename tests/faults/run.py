@@ -1,0 +1,125 @@
+"""One seeded run from its start to its verdict, and what is said of many."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import msgspec
+
+from tests.faults.checker import Verdict, check
+from tests.faults.history import Left, write_history
+from tests.faults.injections import KINDS, Scene, inject
+from tests.faults.load import ANSWER_TIMEOUT_S, Load
+from tests.faults.schedule import WORKERS, Step, schedule
+from tests.faults.stand import LEASE_S, SIGN_US, Stand
+from tests.faults.tokens import TENANTS
+
+STEPS = 6
+WARM_UP_S = 0.5
+REDIS_EMPTY_S = 10.0
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a seed, for the record. ``recoveries`` in seconds, by kind; of single faults only."""
+
+    seed: int
+    seconds: float
+    schedule: list[str]
+    violations: list[str]
+    injections: dict[str, int]
+    recoveries: dict[str, list[float]]
+    operations: dict[str, int]
+    digests: int
+    mended_tokens: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Plan:
+    """What a run is made of, beside its seed. ``only``: these kinds instead of all; ``broken``: a script of
+    ``broken.py`` in place of the shipped one; ``patience_s``: after so long a client's job is lost."""
+
+    steps: int = STEPS
+    workers: int = WORKERS
+    only: tuple[str, ...] = ()
+    pairs: float = 0.2
+    broken: str = ""
+    lease_s: float = LEASE_S
+    sign_us: int = SIGN_US
+    patience_s: float = ANSWER_TIMEOUT_S
+
+
+async def run_seed(seed: int, folder: Path, plan: Plan | None = None) -> Report:
+    """Run the seed's schedule in ``folder``, and judge it. The history is written to ``folder/history.jsonl``."""
+    plan = plan or Plan()
+    steps = schedule(
+        seed, plan.only or tuple(KINDS), steps=plan.steps, workers=plan.workers, pairs=plan.pairs
+    )
+    began = time.monotonic()
+    with Stand.open(folder, broken=plan.broken, lease_s=plan.lease_s, sign_us=plan.sign_us) as stand:
+        for number in range(1, plan.workers + 1):
+            await stand.start_worker(number)
+        await _under_load(stand, steps, Random(seed), plan.patience_s)
+        for number in sorted(stand.workers):
+            await stand.stop_worker(number)
+        events = stand.events()
+        mended = stand.keeper.mended
+    write_history(folder / "history.jsonl", sorted(events, key=lambda event: event.at))
+    verdict = check(events)
+    return _report(seed, time.monotonic() - began, steps, verdict, mended)
+
+
+async def _under_load(stand: Stand, steps: list[Step], rng: Random, patience_s: float) -> None:
+    signing = {tenant: [stand.rig.client(tenant) for _ in range(2)] for tenant in TENANTS}
+    async with Load.of(signing, stand.recorder, rng, patience_s) as load:
+        await asyncio.sleep(WARM_UP_S)
+        for step in steps:
+            await _do(step, Scene(stand, load, Random(rng.random())))
+        load.running = False
+    await stand.read_results(load.jobs)
+    left = await stand.left_in_redis(within_s=REDIS_EMPTY_S)
+    stand.recorder.note(*(Left(at=time.time(), what=what) for what in left))
+    await stand.read_results(load.jobs, all_there=True)
+
+
+async def _do(step: Step, scene: Scene) -> None:
+    """The faults of a step, all at once; then wait until what was open has ended, or the bound is over."""
+    faults = await asyncio.gather(
+        *(inject(scene, kind, draw) for kind, draw in zip(step.kinds, step.draws, strict=True))
+    )
+    healed_at = max(fault.at for fault in faults)
+    bound_s = sum(fault.bound_s for fault in faults)
+    if len(faults) > 1:
+        faults = [
+            msgspec.structs.replace(
+                fault, at=healed_at, bound_s=bound_s, kind="+".join(f.kind for f in faults)
+            )
+            if i == 0
+            else msgspec.structs.replace(fault, at=healed_at, bound_s=bound_s, kind=f"with {faults[0].kind}")
+            for i, fault in enumerate(faults)
+        ]
+    scene.stand.recorder.note(*faults)
+    await scene.load.settled(healed_at, bound_s)
+    await scene.stand.read_results(scene.load.jobs)
+
+
+def _report(seed: int, seconds: float, steps: list[Step], verdict: Verdict, mended: int) -> Report:
+    return Report(
+        seed=seed,
+        seconds=round(seconds, 1),
+        schedule=[str(step) for step in steps],
+        violations=sorted({f"{v.rule}: {v.why}" for v in verdict.violations}),
+        injections=dict(Counter(kind for step in steps for kind in step.kinds)),
+        recoveries={
+            kind: [round(value, 2) for value in values]
+            for kind, values in verdict.recoveries.items()
+            if kind in KINDS
+        },
+        operations=dict(verdict.operations),
+        digests=verdict.operations["C_Sign"],
+        mended_tokens=mended,
+    )
