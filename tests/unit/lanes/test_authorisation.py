@@ -32,6 +32,8 @@ from queueing.errors import (
     SigningError,
 )
 from tests.support.config_files import p256_key, version_lines
+from workers.config.policy import KeyPolicy
+from workers.config.stops import Stops
 from workers.config.tenant_file import tenant_of
 from workers.config.tenants import Tenant
 from workers.lanes.authorisation import CLOCK_SKEW_MS, authorise
@@ -179,6 +181,37 @@ def test_a_tenant_may_allow_less_than_a_day() -> None:
     bounded = replace(tenant(), max_envelope_age_ms=HOUR_MS)
     assert refusal(unverified(expires_at_ms=NOW_MS + HOUR_MS + 1), bounded) is EnvelopeExpired
     authorise(unverified(), bounded, audience=AUDIENCE, now_ms=NOW_MS)
+
+
+def test_a_key_is_for_the_clients_it_lists() -> None:
+    """Another client of the same tenant is denied, and the error names the rule; the one that is listed is not."""
+    acme = tenant()
+    policy = KeyPolicy(clients=frozenset({"tpm"}))
+    acme = replace(acme, keys={**acme.keys, "release": replace(acme.keys["release"], policy=policy)})
+    with pytest.raises(PolicyDenied, match="rule `clients`"):
+        authorise(unverified(), acme, audience=AUDIENCE, now_ms=NOW_MS)
+    authorise(unverified(TPM, client="tpm"), acme, audience=AUDIENCE, now_ms=NOW_MS)
+
+
+@pytest.mark.parametrize(
+    "stops, error",
+    [
+        (Stops(tenant="9f"), PolicyDenied),
+        (Stops(keys={"release": "9f"}), KeyDisabled),
+        (Stops(clients={"ci": "9f"}), ClientRevoked),
+    ],
+    ids=["tenant", "key", "client"],
+)
+def test_what_an_order_stops_signs_nothing(stops: Stops, error: type[SigningError]) -> None:
+    """The tenant, one of its keys, one of its clients; the error names the order."""
+    with pytest.raises(error, match="order stops the .* \\(9f\\)"):
+        authorise(unverified(), tenant(), audience=AUDIENCE, now_ms=NOW_MS, stops=stops)
+
+
+def test_what_an_order_does_not_name_goes_on() -> None:
+    """Another key and another client are not stopped with it."""
+    stops = Stops(keys={"next": "9f"}, clients={"tpm": "9f"})
+    authorise(unverified(), tenant(), audience=AUDIENCE, now_ms=NOW_MS, stops=stops)
 
 
 def test_a_suspended_tenant_signs_nothing() -> None:
