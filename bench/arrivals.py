@@ -45,14 +45,6 @@ def poisson_starts(rate_per_s: float, duration_s: float, *, seed: int) -> Iterat
         at_s += generator.expovariate(rate_per_s)
 
 
-def even_starts(rate_per_s: float, duration_s: float) -> Iterator[float]:
-    """Start times at a constant distance, the first at 0."""
-    if rate_per_s <= 0:
-        raise ValueError("a rate is positive")
-    for index in range(round(rate_per_s * duration_s)):
-        yield index / rate_per_s
-
-
 class OpenLoop:
     """Sends requests by a schedule and records what they took.
 

@@ -55,13 +55,6 @@ def cpu_between(before: CpuSnapshot, after: CpuSnapshot) -> dict[str, float]:
     return used
 
 
-def per_signature_us(cpu_s: Mapping[str, float], signatures: int) -> dict[str, float]:
-    """CPU microseconds per signature of each group; raises ``ValueError`` for no signatures."""
-    if signatures <= 0:
-        raise ValueError("no signatures to share the CPU time among")
-    return {name: 1e6 * seconds / signatures for name, seconds in cpu_s.items()}
-
-
 def redis_cpu_s(info: Mapping[str, object]) -> float:
     """User and system CPU of redis-server by ``INFO cpu``: all threads, without forked children."""
     return float(str(info["used_cpu_user"])) + float(str(info["used_cpu_sys"]))

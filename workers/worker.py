@@ -60,7 +60,6 @@ class SigningWorker(Worker):
         files: ConfigurationFiles | None = None,
         **arq_arguments: Any,
     ) -> None:
-        self._signing = signing
         self._service: SigningService | None = None
         if signing is not None:
             if metrics is None:

@@ -7,7 +7,9 @@ import itertools
 
 import pytest
 
-from bench.arrivals import OpenLoop, even_starts, poisson_starts
+from bench.arrivals import OpenLoop, poisson_starts
+
+EVEN = [index / 10 for index in range(10)]  # seconds
 
 
 class FakeTime:
@@ -49,18 +51,11 @@ def test_poisson_starts_have_the_rate_and_spread_of_a_poisson_process() -> None:
     assert max(starts) < 50.0
 
 
-def test_even_starts_are_even() -> None:
-    """A constant distance, from 0."""
-    assert list(even_starts(4.0, 1.0)) == [0.0, 0.25, 0.5, 0.75]
-
-
 @pytest.mark.parametrize("rate", [0.0, -1.0])
 def test_a_rate_is_positive(rate: float) -> None:
-    """Neither schedule takes a rate that never comes."""
+    """A schedule that never comes is refused."""
     with pytest.raises(ValueError, match="rate"):
         list(poisson_starts(rate, 1.0, seed=1))
-    with pytest.raises(ValueError, match="rate"):
-        list(even_starts(rate, 1.0))
 
 
 async def test_latency_counts_from_the_scheduled_start(fake_time: FakeTime) -> None:
@@ -92,7 +87,7 @@ async def test_requests_start_whether_or_not_earlier_ones_were_answered(fake_tim
         await release.wait()
 
     loop = OpenLoop(request, clock=fake_time.clock, sleep=fake_time.sleep)
-    result = await loop.run(even_starts(10.0, 1.0))
+    result = await loop.run(EVEN)
     assert (result.latency.count, result.failed) == (10, 0)
 
 
@@ -104,7 +99,7 @@ async def test_a_failed_request_is_counted_and_is_no_latency(fake_time: FakeTime
             raise RuntimeError("refused")
 
     loop = OpenLoop(request, clock=fake_time.clock, sleep=fake_time.sleep)
-    result = await loop.run(even_starts(10.0, 1.0))
+    result = await loop.run(EVEN)
     assert (result.failed, result.latency.count) == (5, 5)
 
 
@@ -117,7 +112,7 @@ async def test_too_many_unanswered_requests_end_the_run_openly(fake_time: FakeTi
 
     loop = OpenLoop(request, outstanding_max=3, clock=fake_time.clock, sleep=fake_time.sleep)
     async with asyncio.TaskGroup() as tasks:
-        run = tasks.create_task(loop.run(even_starts(10.0, 1.0)))
+        run = tasks.create_task(loop.run(EVEN))
         for _ in range(100):  # more turns of the loop than the whole schedule would take
             await asyncio.sleep(0)
         release.set()

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from bench.cpu import CpuMeter, CpuSnapshot, cpu_between, per_signature_us, redis_cpu_s
+from bench.cpu import CpuMeter, CpuSnapshot, cpu_between, redis_cpu_s
 from bench.procfs import ProcessGone
 
 
@@ -43,17 +43,6 @@ def test_the_meter_sees_this_process_work() -> None:
     used = cpu_between(before, meter.snapshot())
     assert used["client"] == pytest.approx(used["lane"], abs=0.03)
     assert 0.02 < used["client"] < 5.0
-
-
-def test_per_signature_is_in_microseconds() -> None:
-    """Half a second for 10,000 signatures is 50 us each."""
-    assert per_signature_us({"redis": 0.5}, 10_000) == {"redis": pytest.approx(50.0)}
-
-
-def test_no_signatures_have_no_cost_each() -> None:
-    """Dividing by nothing is refused, not infinite."""
-    with pytest.raises(ValueError, match="no signatures"):
-        per_signature_us({"redis": 0.5}, 0)
 
 
 def test_redis_tells_its_cpu_by_info() -> None:

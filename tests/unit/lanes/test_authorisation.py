@@ -204,7 +204,7 @@ def test_a_key_is_for_the_clients_it_lists() -> None:
 )
 def test_what_an_order_stops_signs_nothing(stops: Stops, error: type[SigningError]) -> None:
     """The tenant, one of its keys, one of its clients; the error names the order."""
-    with pytest.raises(error, match="order stops the .* \\(9f\\)"):
+    with pytest.raises(error, match=r"order stops the .* \(9f\)"):
         authorise(unverified(), tenant(), audience=AUDIENCE, now_ms=NOW_MS, stops=stops)
 
 
