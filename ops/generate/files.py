@@ -5,11 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from ops.generate import metrics_page, rules
+from ops.generate import consoles, grafana, metrics_page, rules
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 
 
 def generated() -> dict[str, str]:
     """Path and text of each."""
-    return {"docs/reference/metrics.md": metrics_page.page(), **rules.files()}
+    return {
+        "docs/reference/metrics.md": metrics_page.page(),
+        **rules.files(),
+        **grafana.files(),
+        **consoles.files(),
+    }

@@ -12,15 +12,16 @@ from ops.generate.objectives import BURNS, LEAST_JOBS, OBJECTIVES, WINDOWS_S, Bu
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-RECORDING: Final = "ops/prometheus/recording.rules.yml"
+BUDGETS: Final = "ops/prometheus/objectives.rules.yml"
+TOKENS: Final = "ops/prometheus/tokens.rules.yml"
 ALERTS: Final = "ops/prometheus/alerts.rules.yml"
 
 _HEAD: Final = "# Written by `make generate`; do not edit. `promtool check rules` and tests/unit/ops check it.\ngroups:\n"
 
 
 def files(clock: Clock = REAL) -> dict[str, str]:
-    """Both files, by path."""
-    return {RECORDING: _recording(clock), ALERTS: _alerts(clock)}
+    """Each file, by path."""
+    return {BUDGETS: _budget_rules(clock), TOKENS: _token_rules(), ALERTS: _alerts(clock)}
 
 
 def alerts(clock: Clock = REAL) -> list[Alert]:
@@ -28,7 +29,7 @@ def alerts(clock: Clock = REAL) -> list[Alert]:
     return [*(_burn(burn, clock) for burn in BURNS), *symptoms(clock)]
 
 
-def _recording(clock: Clock) -> str:
+def _budget_rules(clock: Clock) -> str:
     objectives = [
         rule
         for objective in OBJECTIVES
@@ -45,12 +46,12 @@ def _recording(clock: Clock) -> str:
         )
         for window in WINDOWS_S
     ]
+    return _HEAD + _group("sigmill-objectives", [*objectives, *jobs])
+
+
+def _token_rules() -> str:
     busy = "sum by (token) (sigmill_sessions_busy) / (sum by (token) (sigmill_sessions) > 0)"
-    groups = (
-        ("sigmill-objectives", [*objectives, *jobs]),
-        ("sigmill-tokens", [_record("sigmill:token_busy:ratio", busy, {})]),
-    )
-    return _HEAD + "".join(_group(name, rules) for name, rules in groups)
+    return _HEAD + _group("sigmill-tokens", [_record("sigmill:token_busy:ratio", busy, {})])
 
 
 def _budgets(objective: Objective) -> Iterable[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from ops.generate.rules import files
 from workers.declared_metrics import MetricTable
 from workers.metrics_catalogue import QueueMetrics, WorkerMetrics
 
@@ -22,7 +23,7 @@ def names_in(expr: str) -> set[str]:
 
 def recorded() -> set[str]:
     """What the recording rules make."""
-    return set(_RECORD.findall((ROOT / "ops/prometheus/recording.rules.yml").read_text()))
+    return {name for text in files().values() for name in _RECORD.findall(text)}
 
 
 def exposed() -> set[str]:

@@ -1,0 +1,124 @@
+"""Dashboards: every panel asks for what there is, says what it shows, and can be drawn by Grafana and by the console."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ops.generate import consoles, grafana
+from ops.generate.alerts import symptoms
+from ops.generate.boards import BOARDS
+from ops.generate.clock import REAL
+from ops.generate.panels import Board, Panel, Query
+from tests.support.promql import exposed, known, names_in
+from tests.support.tools import tool
+
+PANELS = [
+    pytest.param(board, panel, id=f"{board.name}-{panel.title}") for board in BOARDS for panel in board.panels
+]
+MOST_PANELS = 25
+
+
+def filled(expr: str) -> str:
+    return re.sub(r"\$(tenant|token|instance)", ".*", expr).replace("$__rate_interval", "1m")
+
+
+def test_the_five_dashboards_have_addresses_and_few_panels() -> None:
+    """Their names are in bookmarks and alerts."""
+    assert [board.name for board in BOARDS] == ["overview", "tenant", "hsm", "queue", "worker"]
+    assert all(len(board.panels) <= MOST_PANELS for board in BOARDS)
+
+
+@pytest.mark.parametrize("board, panel", PANELS)
+def test_a_panel_says_what_it_shows(board: Board, panel: Panel) -> None:
+    """Title and description; a title stands once on its board."""
+    assert panel.description.endswith(".")
+    assert [other.title for other in board.panels].count(panel.title) == 1
+
+
+@pytest.mark.parametrize("board, panel", PANELS)
+def test_a_panel_asks_for_series_that_exist(board: Board, panel: Panel) -> None:
+    """With variables that its board has; a legend names labels that the query keeps."""
+    variables = {variable.label for variable in board.variables}
+    for query in panel.queries:
+        assert names_in(query.expr) <= known()
+        assert set(re.findall(r"\$([a-z]+)", query.expr)) <= variables
+        for label in re.findall(r"\{\{(\w+)\}\}", query.legend):
+            assert label in query.expr or label in variables | {"instance", "token", "class", "objective"}
+
+
+@pytest.mark.parametrize("board, panel", PANELS)
+def test_a_counter_is_asked_for_its_rate(board: Board, panel: Panel) -> None:
+    """Its value says how long a process has lived."""
+    for query in panel.queries:
+        for counter in re.findall(r"\bsigmill_[a-z_]+(?:_total|_bucket|_sum|_count)\b", query.expr):
+            assert re.search(rf"(?:rate|increase)\({counter}\b", query.expr), query.expr
+
+
+def test_promtool_reads_every_query(tmp_path: Path) -> None:
+    """With the variables filled in."""
+    exprs = [filled(query.expr) for board in BOARDS for panel in board.panels for query in panel.queries]
+    rules = [{"record": f"q:{'a' * (i + 1)}", "expr": expr} for i, expr in enumerate(exprs)]
+    file = tmp_path / "rules.yml"
+    file.write_text(json.dumps({"groups": [{"name": "queries", "rules": rules}]}))
+    done = subprocess.run(
+        [tool("promtool"), "check", "rules", str(file)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_most_metrics_are_on_a_dashboard_or_in_an_alert() -> None:
+    """What nobody looks at is not worth a series; these few answer questions that are asked by hand."""
+    asked = names_in(" ".join(q.expr for board in BOARDS for panel in board.panels for q in panel.queries))
+    asked |= names_in(" ".join(alert.expr for alert in symptoms(REAL)))
+    asked |= {name + suffix for name in ("sigmill_objective_jobs_total",) for suffix in ("",)}
+    base = {re.sub(r"_(bucket|sum|count)$", "", name) for name in exposed()}
+    seen = {re.sub(r"_(bucket|sum|count)$", "", name) for name in asked}
+    assert len(base - seen) <= 8, base - seen
+
+
+def panels_of(document: dict[str, Any]) -> list[dict[str, Any]]:
+    return [panel for panel in document["panels"] if panel["type"] != "row"]
+
+
+@pytest.mark.parametrize("path", sorted(grafana.files()))
+def test_grafanas_json_is_complete(path: str) -> None:
+    """As its linter asks: a data source to choose, units, no fixed ids, not editable; variables read with the time."""
+    document = json.loads(grafana.files()[path])
+    assert Path(path).stem == document["uid"]
+    assert document["editable"] is False
+    assert "id" not in document
+    variables = {variable["name"]: variable for variable in document["templating"]["list"]}
+    assert variables.pop("datasource")["type"] == "datasource"
+    assert all(variable["refresh"] == 2 for variable in variables.values())
+    for panel in panels_of(document):
+        assert panel["datasource"]["uid"] == "${datasource}"
+        assert panel["title"]
+        assert panel["description"]
+        assert panel["fieldConfig"]["defaults"]["unit"]
+        assert [target["refId"] for target in panel["targets"]] == [*"AB"][: len(panel["targets"])]
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
+def test_grafana_and_console_have_the_same_queries(board: Board) -> None:
+    """Both are drawn from one definition."""
+    document = json.loads(grafana.files()[f"ops/grafana/sigmill-{board.name}.json"])
+    drawn = [(t["expr"], t["legendFormat"]) for panel in panels_of(document) for t in panel["targets"]]
+    assert [Query(*each) for each in drawn] == [query for panel in board.panels for query in panel.queries]
+    page = consoles.files()[f"ops/prometheus/consoles/sigmill-{board.name}.html"]
+    for expr, _ in drawn:
+        assert json.dumps(expr) in page
+
+
+@pytest.mark.parametrize("path", sorted(consoles.files()))
+def test_a_console_page_holds_one_template_action_and_loads_nothing(path: str) -> None:
+    """Prometheus would run what stands in double braces; and a page that loads something depends on it."""
+    page = consoles.files()[path]
+    assert re.findall(r"\{\{.*?\}\}", page) == ["{{ pathPrefix }}"]
+    assert not re.search(r"<(?:script|link|img)[^>]+(?:src|href)=|https?://(?!www\.w3\.org)", page)
+    assert "@" not in re.sub(r"@media", "", page)
