@@ -78,6 +78,9 @@ class WorkerMetrics(ProcessMetrics):
     circuit_open = gauge_of(
         "token_circuit_open", "1 while the token is left alone (2: a PIN was refused).", "token"
     )
+    token_drained = gauge_of(
+        "token_drained", "1 while an operator has the token take no more work on this host.", "token"
+    )
     sessions = gauge_of("sessions", "Sessions that are logged in.", "token")
     sessions_busy = gauge_of("sessions_busy", "Sessions that have something to sign.", "token")
     chunk_digests = histogram_of("chunk_digests", "Digests in a chunk.", "token", COUNT_BOUNDS)

@@ -25,6 +25,7 @@ from workers.drain import CLAIM_GRACE_S, Drain
 from workers.fairness import FairShares
 from workers.handover import Handover
 from workers.intake import Intake
+from workers.lanes.drained_tokens import DrainedTokens
 from workers.lanes.refused_pins import RefusedPins
 from workers.lanes.roster import LaneRoster
 from workers.leases import LeaseKeeper
@@ -105,6 +106,7 @@ class SigningService:
         self._roster = LaneRoster(
             configuration,
             refused_pins=RefusedPins(self._service.state_dir),
+            drained=DrainedTokens(self._service.state_dir),
             metrics=metrics,
             room=self._room_again,
             orders=self._orders.signed_for,

@@ -33,7 +33,7 @@ COMMANDS: Final[dict[str, Lazy]] = {
     "stop": Lazy("workers.cli.stop:stop", "Stop a tenant, a key or a client everywhere within a second."),
     "submit": Lazy("workers.cli.submit:submit", "Put files or digests into the queue, and do not wait."),
     "tenants": Lazy("workers.cli.tenants:tenants", "Tenants: show them, and adopt changes."),
-    "tokens": Lazy("workers.cli.tokens:tokens", "Tokens: what is there."),
+    "tokens": Lazy("workers.cli.tokens:tokens", "Tokens: what is there, drain, resume."),
     "top": Lazy("workers.cli.top:top", "The cluster at work: rates, waits, backlogs, sessions, circuits."),
     "verify": Lazy(
         "workers.cli.verify:verify", "Check signatures against files, digests and the key directory."
@@ -70,8 +70,9 @@ TENANTS: Final[dict[str, Lazy]] = {
     "show": Lazy("workers.cli.tenants:show", "One tenant: keys and their rules, clients, stop orders."),
 }
 TOKENS: Final[dict[str, Lazy]] = {
+    "drain": Lazy("workers.cli.tokens_drain:drain", "Have this host take no more work for a token."),
     "list": Lazy("workers.cli.tokens:list_tokens", "The tokens of the configuration, and what is there."),
-    "resume": Lazy("workers.cli.tokens:resume", "Try a token's PIN again after it was refused."),
+    "resume": Lazy("workers.cli.tokens:resume", "End a drain; try a refused PIN again."),
 }
 
 

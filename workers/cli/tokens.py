@@ -18,6 +18,7 @@ from workers.cli.table import print_table
 from workers.config.loading import Premises, load_premises
 from workers.config.settings import PinLogin, TokenSettings
 from workers.config.writing import token_owners
+from workers.lanes.drained_tokens import DrainedTokens
 from workers.lanes.refused_pins import RefusedPins
 
 
@@ -30,6 +31,7 @@ class TokenLine(msgspec.Struct, frozen=True, kw_only=True):
     login: str
     sessions: int
     pin_refused: bool
+    drained: bool
     slot: int | None = None
     label: str | None = None
     serial: str | None = None
@@ -72,12 +74,25 @@ def list_tokens(output: Output, /, *, config: Path) -> Exit:
             emit(line)
         return tally.exit_code()
     print_table(
-        ("TOKEN", "OWNER", "FOUND", "LOGIN", "SESSIONS", "OF", "LABEL", "SERIAL", "MODEL", "FIRMWARE"),
+        (
+            "TOKEN",
+            "OWNER",
+            "FOUND",
+            "DRAINED",
+            "LOGIN",
+            "SESSIONS",
+            "OF",
+            "LABEL",
+            "SERIAL",
+            "MODEL",
+            "FIRMWARE",
+        ),
         [
             (
                 x.token,
                 x.owner,
                 x.found,
+                x.drained,
                 x.login,
                 x.sessions,
                 _limit(x),
@@ -100,18 +115,20 @@ def list_tokens(output: Output, /, *, config: Path) -> Exit:
 @json_option
 @click.pass_obj
 def resume(output: Output, /, *, token: str, config: Path) -> Exit:
-    """Try the PIN of TOKEN again, after it was refused and the reason is gone.
+    """Use TOKEN again: after a drain, or after its PIN was refused and the reason is gone.
 
     A refused PIN is tried by no lane of this host again, because a few tries lock a token for good.
     """
     premises = load_premises(config)
     if token not in premises.tokens:
         raise ConfigError(str(premises.file), "tokens", f"no token `{token}`", f"Add [tokens.{token}].")
+    drained = DrainedTokens(premises.state_dir).resume(token)
     forgotten = RefusedPins(premises.state_dir).forget(token)
     if output.as_json:
-        emit(Resumed(token=token, was_refused=forgotten))
-    else:
-        say(f"{token}: " + ("its PIN may be tried again" if forgotten else "no PIN of it was refused"))
+        emit(Resumed(token=token, was_refused=forgotten, was_drained=drained))
+        return Exit.DONE
+    say(f"{token}: " + ("its PIN may be tried again" if forgotten else "no PIN of it was refused"))
+    say(f"{token}: " + ("it takes work again" if drained else "it was not drained"))
     return Exit.DONE
 
 
@@ -120,6 +137,7 @@ class Resumed(msgspec.Struct, frozen=True, kw_only=True):
 
     token: str
     was_refused: bool
+    was_drained: bool
 
 
 def _ask(premises: Premises, name: str) -> TokenFacts | SigningError:
@@ -138,6 +156,7 @@ def _line(premises: Premises, name: str, owner: str | None, answer: TokenFacts |
         login=_login(settings),
         sessions=settings.sessions,
         pin_refused=RefusedPins(premises.state_dir).is_marked(name),
+        drained=name in DrainedTokens(premises.state_dir).names(),
     )
     if isinstance(answer, SigningError):
         return msgspec.structs.replace(line, error=error_object(answer))

@@ -6,6 +6,7 @@ Thousands of tenants may be configured; only those that sign cost anything here.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +15,7 @@ from workers.lanes.hsm_shares import HsmBudget
 from workers.lanes.lane_group import RELOAD_TIMEOUT_S
 from workers.lanes.launch import LaneSpec
 from workers.lanes.token_lanes import TokenLanes
+from workers.series import put
 
 if TYPE_CHECKING:
     from asyncio import TaskGroup
@@ -22,8 +24,11 @@ if TYPE_CHECKING:
     from workers.config.loading import Configuration
     from workers.config.settings import TokenSettings
     from workers.config.tenants import Tenant
+    from workers.lanes.drained_tokens import DrainedTokens
     from workers.lanes.refused_pins import RefusedPins
     from workers.metrics import Metrics
+
+log = logging.getLogger("sigmill.lanes")
 
 SERVICE_RELOAD_S: Final = 10.0
 """A lane may take this long over the service's file, which names every token of the host."""
@@ -37,12 +42,15 @@ class LaneRoster:
         configuration: Configuration,
         *,
         refused_pins: RefusedPins,
+        drained: DrainedTokens,
         metrics: Metrics,
         room: Callable[[], None],
         orders: Callable[[str], tuple[bytes, ...]],
     ) -> None:
         self._configuration = configuration
         self._refused_pins = refused_pins
+        self._drains = drained
+        self._drained: frozenset[str] = frozenset()
         self._metrics = metrics
         self._room = room
         self._orders = orders
@@ -55,6 +63,7 @@ class LaneRoster:
     def start(self, tasks: TaskGroup) -> None:
         """Lanes may be started from now on, as tasks of this group."""
         self._tasks = tasks
+        self._look_for_drains()
         self._service_lanes = self._make(self._configuration.service.service_key.token, None)
 
     @property
@@ -83,6 +92,7 @@ class LaneRoster:
         return sum(
             lanes[token].capacity() if token in lanes else initial_capacity(self._sessions(token))
             for token in configured.tokens
+            if token not in self._drained
         )
 
     def all(self) -> Iterator[TokenLanes]:
@@ -94,15 +104,36 @@ class LaneRoster:
 
     @property
     def healthy(self) -> bool:
-        """Whether at least one token of a tenant can be used, or none was needed yet."""
+        """Whether at least one token of a tenant can be used, or was not needed yet."""
         lanes = [each for of_tenant in self._lanes.values() for each in of_tenant.values()]
-        return not lanes or any(each.healthy for each in lanes)
+        if all(each.drained for each in lanes):
+            tenants = self._configuration.tenants.values()
+            return not self._drained or any(tenant.tokens - self._drained for tenant in tenants)
+        return any(each.healthy for each in lanes)
 
     def tick(self) -> None:
         """About once a second."""
+        self._look_for_drains()
         for lanes in [*self.all(), *self._leaving]:
             lanes.tick()
         self._leaving = [lanes for lanes in self._leaving if not lanes.gone]
+
+    def _look_for_drains(self) -> None:
+        """An operator may have drained a token, or resumed one."""
+        try:
+            drained = self._drains.names()
+        except OSError as error:
+            log.error("token.drains_unreadable", extra={"why": str(error)})
+            return
+        changed, self._drained = drained ^ self._drained, drained
+        for token in changed & self._configuration.service.tokens.keys():
+            log.warning("token.drained" if token in drained else "token.resumed", extra={"token": token})
+            put(self._metrics.token_drained, token, token in drained)
+        for lanes in self.all() if changed else ():
+            if lanes.token in changed:
+                lanes.drain() if lanes.token in drained else lanes.resume()
+        if changed - drained:
+            self._room()
 
     def let_idle_go(self, busy: set[str]) -> None:
         """Forget the tenants that have no lane and no work; ``busy`` are those with a job in work."""
@@ -198,6 +229,8 @@ class LaneRoster:
             room=self._room,
             orders=lambda: () if tenant is None else self._orders(tenant),
         )
+        if token in self._drained:
+            lanes.drain()
         self._metrics.watch_sessions(token, lanes.sessions_busy)
         self._share_hsm(lanes, tenant)
         return lanes

@@ -64,6 +64,7 @@ class TokenLanes:
         self._dispatch = Dispatch(chunk_target_s=chunk_target_s, poison_crashes=poison_crashes)
         self._directories = DirectoryRequests()
         self._avoided: dict[tuple[str, int], float] = {}
+        self._drained = False
         self._circuit = TokenCircuit(
             spec.token, refused_pins=refused_pins, changed=self._circuit_changed, now_s=now_s
         )
@@ -76,7 +77,12 @@ class TokenLanes:
     @property
     def healthy(self) -> bool:
         """Whether it makes sense to give it work: true also when no lane runs, for one would be started."""
-        return self._circuit.closed and not self._group.closing
+        return self._circuit.closed and not self._group.closing and not self._drained
+
+    @property
+    def drained(self) -> bool:
+        """Whether an operator had it take no more work."""
+        return self._drained
 
     def lacks(self, key: str, version: int) -> bool:
         """Whether the token did not have this key a moment ago."""
@@ -118,6 +124,8 @@ class TokenLanes:
         if not self._circuit.closed:
             self.return_waiting()
             return
+        if self._drained:
+            self.return_waiting(keep_begun=True)
         for link in sorted(self._group.links, key=lambda lane: lane.digests_outstanding):
             self._dispatch.feed(link)
         if self._directories.waiting:
@@ -233,6 +241,21 @@ class TokenLanes:
         self._circuit.close()
         self._room()
 
+    def drain(self) -> None:
+        """Take no more work until ``resume``; what no lane has goes back; lanes end when the rest is done."""
+        self._drained = True
+        self.return_waiting(keep_begun=True)
+        self._end_drained_lanes()
+
+    def resume(self) -> None:
+        """Take work again."""
+        self._drained = False
+        self._room()
+
+    def _end_drained_lanes(self) -> None:
+        if self._drained and not self.load:
+            self._group.stop()
+
     def retire(self) -> None:
         """Take no more work; what waits goes back; lanes end when they have answered what they have."""
         self._group.closing = True
@@ -254,6 +277,7 @@ class TokenLanes:
         """About once a second: close the circuit when it is time, end lanes that are silent or idle."""
         if self._circuit.close_if_due(self._group.spec.settings):
             self._room()
+        self._end_drained_lanes()
         self._group.end_overdue(self._now_s(), self._idle_s)
 
     def kill(self) -> None:

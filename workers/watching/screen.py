@@ -62,7 +62,7 @@ _TENANT_HEAD: Final = (
     *("TENANT", "SIGNED/s", "FAILED/s", "WAIT p50", "p99", "JOB p50", "p99"),
     *("BACKLOG", "AGE", "ROOM", "BUDGET", "DEAD", "HELD BACK/s"),
 )
-_TOKEN_HEAD: Final = ("TOKEN", "BUSY", "SESSIONS", "LANES", "DIGESTS/CHUNK", "CHUNK p99", "ENDS/s", "CIRCUIT")
+_TOKEN_HEAD: Final = ("TOKEN", "BUSY", "SESSIONS", "LANES", "DIGESTS/CHUNK", "CHUNK p99", "ENDS/s", "STATE")
 _WORKER_HEAD: Final = ("WORKER", "READY", "SIGNED/s", "IN FLIGHT", "LOOP LAG", "LOG LAG", "LOG")
 
 
@@ -93,8 +93,14 @@ def _token(row: TokenRow) -> tuple[str, ...]:
         "-" if row.digests_per_chunk is None else f"{row.digests_per_chunk:.0f}",
         _time(row.chunk_p99_s),
         _rate(row.lane_ends_per_s),
-        row.circuit if row.circuit == "closed" else row.circuit.upper(),
+        _state(row),
     )
+
+
+def _state(row: TokenRow) -> str:
+    """That of its circuit, and where it is drained."""
+    state = "ok" if row.circuit == "closed" else row.circuit.upper()
+    return f"{state}, drained on {row.drained}" if row.drained else state
 
 
 def _token_urgency(row: TokenRow) -> tuple[bool, float, int, str]:

@@ -62,7 +62,7 @@ class TenantRow(_Shown, frozen=True):
 
 
 class TokenRow(_Shown, frozen=True):
-    """One token over all hosts; ``circuit`` is the worst of any."""
+    """One token over all hosts; ``circuit`` is the worst of any; ``drained`` on so many."""
 
     token: str
     sessions: int
@@ -72,6 +72,7 @@ class TokenRow(_Shown, frozen=True):
     digests_per_chunk: float | None
     chunk_p99_s: float | None
     circuit: str
+    drained: int
 
 
 class WorkerRow(_Shown, frozen=True):
@@ -190,6 +191,7 @@ def _tokens(figures: Figures) -> tuple[TokenRow, ...]:
     digests = figures.rates("sigmill_chunk_digests_sum", "token")
     chunk_p99 = figures.quantiles("sigmill_lane_chunk_seconds", 0.99, "token")
     circuits = figures.greatest("sigmill_token_circuit_open", "token")
+    drained = figures.values("sigmill_token_drained", "token")
     return tuple(
         TokenRow(
             token=name,
@@ -200,8 +202,9 @@ def _tokens(figures: Figures) -> tuple[TokenRow, ...]:
             digests_per_chunk=digests.get((name,), 0.0) / chunks[name,] if chunks.get((name,)) else None,
             chunk_p99_s=chunk_p99.get((name,)),
             circuit=CIRCUITS.get(int(circuits.get((name,), 0)), "unknown"),
+            drained=int(drained.get((name,), 0)),
         )
-        for name in names_of(sessions, circuits, ends)
+        for name in names_of(sessions, circuits, ends, drained)
     )
 
 

@@ -671,3 +671,44 @@ async def test_closing_asks_every_lane_to_end(stand: Any) -> None:
         await s.start(FakeJob("a"))
     assert all(lane.sent[-1] == Stop() for lane in s.host.lanes)
     assert s.lanes.capacity() == 0
+
+
+async def test_a_drained_token_finishes_what_its_lanes_have_and_logs_out(stand: Any) -> None:
+    """What no lane has goes back, what comes goes back, and the lane ends when it has answered."""
+    async with stand() as s:
+        first, second, third, late = (FakeJob(name) for name in "abcd")
+        await s.start(first, count=4)
+        await s.submit(second, count=4)
+        await s.submit(third, count=4)
+        (lane,) = s.host.lanes
+        assert len(lane.unanswered) == 2
+        s.lanes.drain()
+        await s.submit(late)
+        assert (third.unavailable, late.unavailable) == ([(0, 4)], [(0, 1)])
+        assert not s.lanes.healthy
+        assert s.lanes.capacity() == 0
+        assert lane.alive
+        for chunk in lane.unanswered:
+            lane.answer(chunk)
+        await turn()
+        await s.pass_time(0.5)
+        assert (first.done, second.done) == ([(0, 4)], [(0, 4)])
+        assert not lane.alive
+        assert s.observer.ended == [None]
+        s.lanes.resume()
+        assert s.lanes.healthy
+        again = FakeJob("again")
+        await s.submit(again)
+        assert len(s.host.lanes) == 2
+
+
+async def test_a_lane_that_was_starting_when_its_token_was_drained_ends(stand: Any) -> None:
+    """It has nothing to do, and no other is started."""
+    async with stand() as s:
+        job = FakeJob("a")
+        await s.submit(job)
+        s.lanes.drain()
+        assert job.unavailable == [(0, 1)]
+        await s.pass_time(0.5)
+        assert not s.host.lanes[0].alive
+        assert len(s.host.lanes) == 1

@@ -62,6 +62,7 @@ def token(name: str, circuit: str = "closed") -> TokenRow:
         digests_per_chunk=64.0,
         chunk_p99_s=0.05,
         circuit=circuit,
+        drained=0,
     )
 
 
