@@ -10,7 +10,7 @@ ARGS ?=
 JOBS ?= 3
 SIDE_BY_SIDE := -n $(JOBS) --dist loadfile
 
-.PHONY: help bootstrap demo dev test test-all test-unit test-compat faults compose-check lint format generate bench bench-quick lock clean
+.PHONY: help bootstrap demo dev test test-all test-unit test-compat faults compose-check systemd-check lint format generate bench bench-quick lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '  make %-13s %s\n' "$$name" "$$text"; done
@@ -46,6 +46,9 @@ faults: bootstrap ## seeded runs of the whole stack under faults, and the checke
 
 compose-check: ## docker-compose.yml, up and signing, with podman (root; a few minutes)
 	ops/compose-check
+
+systemd-check: ## the units of ops/systemd, booted in a container (root; a few minutes)
+	ops/systemd-check
 
 lint: bootstrap ## ruff, mypy, import contracts
 	$(BIN)/ruff check .

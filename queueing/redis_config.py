@@ -9,6 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from queueing.accept import AcceptLevel, ReplicaWait
+from queueing.secret import secret_path
 
 
 class TlsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,11 +64,14 @@ class RedisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         def path(name: str | None) -> str | None:
             return None if name is None else str(folder / name)
 
+        def secret(name: str | None) -> str | None:
+            return None if name is None else secret_path(folder, name)
+
         tls, sentinel = self.tls, self.sentinel
         if tls is not None:
             ca_file = str(folder / tls.ca_file)
-            tls = replace(tls, ca_file=ca_file, cert_file=path(tls.cert_file), key_file=path(tls.key_file))
+            tls = replace(tls, ca_file=ca_file, cert_file=path(tls.cert_file), key_file=secret(tls.key_file))
         if sentinel is not None:
-            sentinel = replace(sentinel, password_file=path(sentinel.password_file))
-        places = {"unix_socket": path(self.unix_socket), "password_file": path(self.password_file)}
+            sentinel = replace(sentinel, password_file=secret(sentinel.password_file))
+        places = {"unix_socket": path(self.unix_socket), "password_file": secret(self.password_file)}
         return replace(self, tls=tls, sentinel=sentinel, **places)

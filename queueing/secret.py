@@ -14,6 +14,9 @@ from queueing.errors import ConfigError
 _MASK: Final = "***"
 _LARGEST_BYTES: Final = 4096  # no PIN or password is longer; a larger file is the wrong file
 
+_CREDENTIALS: Final = "$CREDENTIALS_DIRECTORY/"
+"""How a configuration names what systemd hands over by LoadCredential= (systemd.exec(5), CREDENTIALS)."""
+
 # linux/posix_acl_xattr.h: a header of one 32-bit version, then entries of tag, permissions, id.
 _ACL_ATTRIBUTE: Final = "system.posix_acl_access"
 _ACL_HEADER_BYTES: Final = 4
@@ -45,6 +48,13 @@ class Secret:
         an access list which lets named users in (as systemd's LoadCredential sets it) is no offence.
         """
         name = os.fspath(path)
+        if name.startswith(_CREDENTIALS):
+            raise ConfigError(
+                name,
+                "",
+                "cannot be read: CREDENTIALS_DIRECTORY is not set",
+                "Start it by systemd with LoadCredential=, or set the variable to the folder of the secrets.",
+            )
         try:
             with Path(name).open("rb") as file:
                 _refuse_shared(name, file.fileno())
@@ -83,6 +93,23 @@ class Secret:
 
     def __deepcopy__(self, memo: object) -> NoReturn:
         raise TypeError("a Secret is not copied")
+
+
+def secret_path(folder: Path, name: str) -> str:
+    """Where the secret is that a configuration file in ``folder`` names, relative to it or with a path of its own.
+
+    ``$CREDENTIALS_DIRECTORY/NAME`` is the credential NAME of this process; it stays as it is where the process has
+    none, which is a mistake only when somebody reads it.
+    """
+    if not name.startswith(_CREDENTIALS):
+        return str(folder / name)
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    return name if directory is None else str(Path(directory) / name.removeprefix(_CREDENTIALS))
+
+
+def is_for_another_process(path: str) -> bool:
+    """Whether it names a credential, and this process has none: only the process that has it can judge."""
+    return path.startswith(_CREDENTIALS)
 
 
 def _text(name: str, raw: bytes) -> str:

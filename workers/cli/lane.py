@@ -12,10 +12,20 @@ from workers.cli.options import config_option, json_option
 @click.command("lane")
 @config_option
 @click.option("--token", required=True, help="The token to log in to.")
-@click.option("--tenant", help="Its tenant; without it, the service's own token.")
+@click.option(
+    "--tenant",
+    envvar="SIGMILL_LANE_TENANT",
+    show_envvar=True,
+    help="Its tenant; without it, the service's own token.",
+)
 @click.option("--socket", type=click.Path(path_type=Path), help="Where to listen; else the token's `socket`.")
+@click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path),
+    help="Where it remembers a refused PIN; else the service's `state_dir`, which it must be able to write.",
+)
 @json_option
-def lane(config: Path, token: str, tenant: str | None, socket: Path | None) -> None:
+def lane(config: Path, token: str, tenant: str | None, socket: Path | None, state_dir: Path | None) -> None:
     """Hold one token's PIN and sessions, for a worker that runs as another user.
 
     Takes one worker at a time, over a unix socket, and only the uid that the token's `worker_uid` names. Ends
@@ -27,4 +37,4 @@ def lane(config: Path, token: str, tenant: str | None, socket: Path | None) -> N
 
     harden()
     log_to_stderr()
-    serve_host_lane(config, token=token, tenant=tenant, listen_at=socket)
+    serve_host_lane(config, token=token, tenant=tenant, listen_at=socket, own_state=state_dir)

@@ -112,9 +112,14 @@ def list_tokens(output: Output, /, *, config: Path) -> Exit:
 @click.command()
 @click.argument("token")
 @config_option
+@click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path),
+    help="Of a lane that the host starts (`sigmill lane --state-dir`); else the service's.",
+)
 @json_option
 @click.pass_obj
-def resume(output: Output, /, *, token: str, config: Path) -> Exit:
+def resume(output: Output, /, *, token: str, config: Path, state_dir: Path | None) -> Exit:
     """Use TOKEN again: after a drain, or after its PIN was refused and the reason is gone.
 
     A refused PIN is tried by no lane of this host again, because a few tries lock a token for good.
@@ -123,7 +128,7 @@ def resume(output: Output, /, *, token: str, config: Path) -> Exit:
     if token not in premises.tokens:
         raise ConfigError(str(premises.file), "tokens", f"no token `{token}`", f"Add [tokens.{token}].")
     drained = DrainedTokens(premises.state_dir).resume(token)
-    forgotten = RefusedPins(premises.state_dir).forget(token)
+    forgotten = RefusedPins(state_dir or premises.state_dir).forget(token)
     if output.as_json:
         emit(Resumed(token=token, was_refused=forgotten, was_drained=drained))
         return Exit.DONE

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from queueing.errors import ConfigError
+from queueing.secret import secret_path
 from queueing.settings import convert, read_toml
 from workers.config.mistakes import Mistakes
 from workers.config.settings import (
@@ -263,7 +264,7 @@ def _token(file: Path, name: str, table: object) -> TokenSettings:
             )
     resolved = token.login
     if isinstance(resolved, PinLogin):
-        resolved = PinLogin(pin_file=str(file.parent / resolved.pin_file))
+        resolved = PinLogin(pin_file=secret_path(file.parent, resolved.pin_file))
     socket = None if token.socket is None else str(file.parent / token.socket)
     return msgspec.structs.replace(token, login=resolved, socket=socket)
 

@@ -45,7 +45,7 @@ class SelectSettings(_Strict, frozen=True):
 
 
 class PinLogin(_Strict, frozen=True):
-    """Log in with the PIN in this file (mode 0600 or stricter, one line)."""
+    """Log in with the PIN in this file (mode 0600 or stricter, one line); ``$CREDENTIALS_DIRECTORY/NAME`` is systemd's."""
 
     pin_file: str
 

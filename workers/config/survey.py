@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from queueing.errors import ConfigError
-from queueing.secret import Secret
+from queueing.secret import Secret, is_for_another_process
 from queueing.settings import read_toml
 from workers.config.loading import Configuration, claim_tokens, tenant_files
 from workers.config.mistakes import Mistakes
@@ -73,7 +73,7 @@ def _what_the_service_points_to(service: ServiceConfiguration) -> Iterator[Confi
 
 
 def _secret(file: Path, path: str, name: str | None) -> Iterator[ConfigError]:
-    if name is None:
+    if name is None or is_for_another_process(name):
         return
     try:
         Secret.from_file(name)

@@ -140,6 +140,9 @@ public_key = "{base64.b64encode(service_key.spki).decode()}"
 
 [metrics]
 host = "0.0.0.0"
+
+[exporter]
+host = "0.0.0.0"
 """,
             *(token_table(name, token) for name, token in tokens.items()),
         ]

@@ -16,7 +16,9 @@ from workers.lanes.lane import Lane, LaneRole
 log = logging.getLogger("sigmill.lane")
 
 
-def serve_host_lane(file: Path, *, token: str, tenant: str | None, listen_at: Path | None) -> None:
+def serve_host_lane(
+    file: Path, *, token: str, tenant: str | None, listen_at: Path | None, own_state: Path | None
+) -> None:
     """Wait for the worker, serve it, and return when it hangs up: the next worker gets a new process.
 
     Raises ``ConfigError`` when the token is not configured to be reached like this.
@@ -30,7 +32,8 @@ def serve_host_lane(file: Path, *, token: str, tenant: str | None, listen_at: Pa
         raise ConfigError(str(file), f"tokens.{token}.socket", "is missing", "Name the socket to listen at.")
     worker_uid = os.getuid() if settings.worker_uid is None else settings.worker_uid
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it reads its files when a worker comes
-    lane = Lane(LaneRole(file=file, token=token, tenant=tenant), _accept(place, worker_uid))
+    role = LaneRole(file=file, token=token, tenant=tenant, own_state=own_state)
+    lane = Lane(role, _accept(place, worker_uid))
     signal.signal(signal.SIGHUP, lambda *_: lane.reload() and None)
     lane.serve()
 

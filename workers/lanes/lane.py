@@ -63,7 +63,8 @@ log = logging.getLogger("sigmill.lane")
 class LaneRole:
     """What this lane is for: one token, and its tenant; tenant None is the service's own token.
 
-    ``state_dir`` is where the worker keeps what it adopted; None for a lane of the host's.
+    ``state_dir`` is where the worker keeps what it adopted; None for a lane of the host's. ``own_state`` is where
+    such a lane remembers a refused PIN, since it may not write the worker's; None: in the service's `state_dir`.
     """
 
     file: Path
@@ -71,6 +72,7 @@ class LaneRole:
     tenant: str | None
     sessions: int | None = None
     state_dir: Path | None = None
+    own_state: Path | None = None
 
 
 class Lane:
@@ -117,11 +119,12 @@ class Lane:
         token, settings = self._role.token, self._token
         os.environ.update(settings.environment)
         pin = Secret.from_file(settings.login.pin_file) if isinstance(settings.login, PinLogin) else None
-        refused = RefusedPins(self._service.state_dir)
+        state_dir = self._role.own_state or self._service.state_dir
+        refused = RefusedPins(state_dir)
         if pin is not None:
             _refuse_to_try_again(refused, token, pin)
         select = settings.select
-        with one_start_at_a_time(self._service.state_dir):
+        with one_start_at_a_time(state_dir):
             loaded = module.load(settings.module)
             found = select_token(
                 loaded, TokenSelect(slot=select.slot, label=select.label, serial=select.serial)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from workers.config.settings import TokenSettings
 
-_PASSED_ON: Final = ("LANG", "LC_ALL", "TZ", "PATH")
-"""All that a lane inherits from the worker's environment."""
+_PASSED_ON: Final = ("LANG", "LC_ALL", "TZ", "PATH", "CREDENTIALS_DIRECTORY")
+"""All that a lane inherits from the worker's environment; the last is a path that its PIN file may begin with."""
 
 EXIT_GRACE_S: Final = 2.0
 """A lane that has hung up is on its way out, and its exit code says why."""

@@ -56,7 +56,7 @@ def redis_of(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
 def worker_of(config: Path) -> Iterator[Child]:
     text = config.read_text()
     assert 'host = "0.0.0.0"' in text, "its metrics are not reached from another container"
-    config.write_text(text.replace('host = "0.0.0.0"', "port = 0"))
+    config.write_text(text.replace('[metrics]\nhost = "0.0.0.0"', "[metrics]\nport = 0"))
     command = [sys.executable, "-I", "-m", "workers.cli", "worker", "--config", str(config)]
     child = Child("worker", command, config.with_suffix(".log"))
     try:

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from queueing import Signature
@@ -20,6 +21,8 @@ from tests.support.farm import digests
 from tests.support.rig import MakeRig, Rig, until, until_async
 from tests.support.tokens import new_token
 from tests.support.tools import tool
+from workers.config.settings import PinLogin
+from workers.dev.private_files import write_private
 from workers.dev.recipe import DevTenant
 
 CONNECT = """
@@ -75,16 +78,28 @@ def open_folder() -> Iterator[Path]:
 class HostLane:
     """``sigmill lane`` as an init system would run it: started again whenever it ends."""
 
-    def __init__(self, config: Path, before: Sequence[str] = (), *, service: bool = False) -> None:
+    def __init__(
+        self,
+        config: Path,
+        before: Sequence[str] = (),
+        *,
+        service: bool = False,
+        state_dir: Path | None = None,
+        credentials: Path | None = None,
+    ) -> None:
         command = [sys.executable, "-I", "-m", "workers.cli", "lane", "--config", str(config)]
         command += ["--token", "service"] if service else ["--token", "acme", "--tenant", "acme"]
+        command += [] if state_dir is None else ["--state-dir", str(state_dir)]
         self._command = [*before, *command]
+        self._environment = {"PATH": os.defpath}
+        if credentials is not None:
+            self._environment["CREDENTIALS_DIRECTORY"] = str(credentials)
         self.log = config.with_suffix(".service-lane.log" if service else ".lane.log")
         self.process = self.start()
 
     def start(self) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self._command, stdout=log, stderr=log, env={"PATH": os.defpath})
+            self.process = subprocess.Popen(self._command, stdout=log, stderr=log, env=self._environment)
         return self.process
 
     def stop(self) -> None:
@@ -104,14 +119,6 @@ def host_rig(make_rig: MakeRig, folder: Path, worker_uid: int) -> Rig:
     shutil.rmtree(rig.directory / "clients")
     rig._write_tenant(DevTenant(name="acme", kind=KeyKind.P256))
     return rig
-
-
-def lane_config(rig: Rig, folder: Path) -> Path:
-    """The lane's own configuration: the same tokens and tenants, a state directory of its own."""
-    text = rig.config().read_text().replace('state_dir = "state-1"', f'state_dir = "{folder}/lane-state"')
-    file = rig.directory / "lane.toml"
-    file.write_text(text)
-    return file
 
 
 def listening(rig: Rig) -> bool:
@@ -172,7 +179,7 @@ async def test_a_worker_reads_no_pin_of_a_host_lane_and_does_not_trace_it(
     rig.directory.chmod(0o777)
     rig.redis.socket_path.parent.chmod(0o755)
     rig.redis.socket_path.chmod(0o777)
-    lanes = [HostLane(lane_config(rig, open_folder), as_nobody)]
+    lanes = [HostLane(rig.config(), as_nobody, state_dir=state)]
     try:
         lanes.append(HostLane(rig.config(), service=True))
         until(lambda: listening(rig) and (rig.directory / "service.sock").exists(), "the lanes listen")
@@ -201,9 +208,8 @@ async def test_a_host_lane_takes_its_workers_uid_and_nobody_elses(
     state = open_folder / "lane-state"
     state.mkdir(mode=0o700)
     give(state, "nobody")
-    config = lane_config(rig, open_folder)
     rig.directory.chmod(0o777)
-    lane = HostLane(config, as_nobody)
+    lane = HostLane(rig.config(), as_nobody, state_dir=state)
     try:
         until(lambda: listening(rig), "the lane listens")
         answer = subprocess.run(
@@ -257,5 +263,34 @@ def test_strangers_do_not_wear_the_lane_out(make_rig: MakeRig, open_folder: Path
                 stranger.connect(str(rig.directory / "lane.sock"))
                 assert stranger.recv(1) == b""
         assert lane.process.poll() is None
+    finally:
+        lane.stop()
+
+
+async def test_a_host_lanes_pin_is_a_credential_that_the_worker_has_not(
+    make_rig: MakeRig, open_folder: Path
+) -> None:
+    """As systemd hands it over: the configuration names it, only the lane's process can open it.
+
+    A PIN that the token refused is remembered in the lane's own state directory, not in the worker's.
+    """
+    rig = host_rig(make_rig, open_folder, os.getuid())
+    credentials, state = open_folder / "credentials", open_folder / "lane-state"
+    credentials.mkdir()
+    write_private(credentials / "acme.pin", f"{rig.tokens['acme'].pin}\n")
+    (open_folder / "hsm" / "acme" / "pin").unlink()
+    named = PinLogin(pin_file="$CREDENTIALS_DIRECTORY/acme.pin")
+    rig.wrap = lambda settings: (
+        msgspec.structs.replace(settings, login=named) if settings.select.label == "acme" else settings
+    )
+    lane = HostLane(rig.config(), state_dir=state, credentials=credentials)
+    try:
+        until(lambda: listening(rig), "the lane listens")
+        worker = rig.start_worker()
+        async with rig.client() as client:
+            outcomes = [o async for o in client.sign_many("release", digests(20), timeout_s=20)]
+        assert [type(outcome) for outcome in outcomes] == [Signature] * 20
+        assert (state / "refused-pins").is_dir()
+        assert worker.alive
     finally:
         lane.stop()

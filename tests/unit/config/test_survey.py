@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.config_files import CANARY_PIN, Site, tenant_text
 from workers.config.survey import survey
 
@@ -76,6 +78,21 @@ def test_what_the_files_point_to_is_looked_at(tmp_path: Path) -> None:
     assert "0644" in keys["tokens.acme.login.pin_file"].problem
     assert "cannot be read" in keys["tokens.globex.login.pin_file"].problem
     assert all(CANARY_PIN not in f"{m} {m.remedy}" for m in keys.values())
+
+
+def test_a_credential_of_another_process_is_not_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A PIN that only a lane's own unit is given cannot be looked at from here; one that is given here, can."""
+    site = Site(tmp_path)
+    assert 'pin_file = "pins/acme"' in site.service
+    site.service = site.service.replace("pins/acme", "$CREDENTIALS_DIRECTORY/acme")
+    site.write()
+
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    assert "tokens.acme.login.pin_file" not in {m.key for m in survey(site.config).mistakes}
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "nowhere"))
+    assert "tokens.acme.login.pin_file" in {m.key for m in survey(site.config).mistakes}
 
 
 def test_without_a_service_file_there_is_one_mistake(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from queueing.errors import ConfigError
-from queueing.secret import Secret
+from queueing.secret import Secret, is_for_another_process, secret_path
 
 PIN = "correct horse"
 
@@ -153,3 +153,35 @@ def test_an_access_list_that_lets_a_group_in_is_refused(
     )
     with pytest.raises(ConfigError, match="open to its group"):
         Secret.from_file(pin_file)
+
+
+def test_a_credential_is_found_where_systemd_put_it(pin_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(pin_file.parent))
+    path = secret_path(Path("/etc/sigmill"), f"$CREDENTIALS_DIRECTORY/{pin_file.name}")
+    assert Secret.from_file(path).reveal() == PIN
+
+
+def test_a_credential_of_another_process_is_a_mistake_only_when_it_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The worker reads the lanes' configuration, and not their PINs."""
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    path = secret_path(Path("/etc/sigmill"), "$CREDENTIALS_DIRECTORY/acme.pin")
+    assert is_for_another_process(path)
+    with pytest.raises(ConfigError, match="CREDENTIALS_DIRECTORY is not set") as caught:
+        Secret.from_file(path)
+    assert "LoadCredential" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "name, where",
+    [
+        ("acme.pin", "/etc/sigmill/acme.pin"),
+        ("/run/pin", "/run/pin"),
+        ("$HOME/pin", "/etc/sigmill/$HOME/pin"),
+    ],
+)
+def test_other_names_are_files_and_no_variable_is_looked_up(name: str, where: str) -> None:
+    path = secret_path(Path("/etc/sigmill"), name)
+    assert path == where
+    assert not is_for_another_process(path)

@@ -1,0 +1,68 @@
+# To be sourced by the checks that need containers: podman with storage and settings of its own below $work, and an
+# image to build from ($BASE_IMAGE), made here where none is named. Expects $name.
+#
+# It works where a container may be had at all: as root, with runc (which takes every layout of cgroups), the limits
+# that this process has, and without systemd. It installs nothing: what is missing is named, and ends the check.
+
+work=$PWD/build/containers
+say() { printf "$name: %s\n" "$*" >&2; }
+die() {
+    printf 'error: %s\n' "$1" >&2
+    [ $# = 1 ] || printf 'hint: %s\n' "$2" >&2
+    exit 1
+}
+has() { command -v "$1" >/dev/null; }
+
+missing=()
+for need in podman:podman runc:runc debootstrap:debootstrap iptables:iptables "$@"; do
+    has "${need%%:*}" || missing+=("${need#*:}")
+done
+[ -x /usr/lib/podman/netavark ] || [ -x /usr/libexec/podman/netavark ] || missing+=(netavark)
+[ -x /usr/lib/podman/aardvark-dns ] || [ -x /usr/libexec/podman/aardvark-dns ] || missing+=(aardvark-dns)
+[ ${#missing[@]} = 0 ] || die "not here: ${missing[*]}" "apt-get install --no-install-recommends ${missing[*]}"
+[ "$(id -u)" = 0 ] || die 'this needs root: debootstrap and a bridge between the containers' 'Run it with sudo.'
+
+mkdir -p "$work"
+exec 8>"$work/lock"
+podman() { command podman "$@" 8>&-; } # what goes on running must not hold the lock
+flock -n 8 || die 'another check runs in this checkout' 'Wait for it: they share images and storage.'
+# Containers get the limits that this process may give: podman's own default is more than a bounded root has.
+files=$(ulimit -Hn) processes=$(ulimit -Hu)
+[ "$files" != unlimited ] && [ "$files" -le 65536 ] || files=65536
+[ "$processes" != unlimited ] && [ "$processes" -le 32768 ] || processes=32768
+cat >"$work/containers.conf" <<END
+[containers]
+default_ulimits = ["nofile=$files:$files", "nproc=$processes:$processes"]
+[engine]
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+runtime = "runc"
+[network]
+network_backend = "netavark"
+network_config_dir = "$work/networks"
+END
+cat >"$work/storage.conf" <<END
+[storage]
+driver = "${STORAGE_DRIVER:-overlay}"
+graphroot = "$work/storage"
+runroot = "$work/run"
+END
+export CONTAINERS_CONF=$work/containers.conf CONTAINERS_STORAGE_CONF=$work/storage.conf
+unset STORAGE_DRIVER
+
+if [ -z "${BASE_IMAGE:-}" ]; then
+    BASE_IMAGE=localhost/sigmill-base:bookworm
+    if ! podman image exists "$BASE_IMAGE"; then
+        say 'making a base image with debootstrap'
+        rm -rf "$work/base"
+        debootstrap --variant=minbase --include=ca-certificates bookworm "$work/base" \
+            ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"} >"$work/debootstrap.log" 2>&1 ||
+            die "debootstrap failed: $(tail -n 1 "$work/debootstrap.log")" "See $work/debootstrap.log."
+        # The image trusts the authorities that this host trusts: a network may have one of its own.
+        cp -rL /usr/local/share/ca-certificates/. "$work/base/usr/local/share/ca-certificates/"
+        chroot "$work/base" update-ca-certificates >/dev/null 2>&1
+        tar -C "$work/base" -c . | podman import --quiet - "$BASE_IMAGE" >/dev/null
+        rm -rf "$work/base"
+    fi
+fi
+export BASE_IMAGE

@@ -1,0 +1,98 @@
+"""The units of ops/systemd: systemd finds no mistake in them, and how far a service of theirs reaches is bounded."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.tools import tool
+from workers.cli.commands import COMMANDS
+from workers.config.settings import WorkerSettings
+
+FOLDER = Path(__file__).parents[3] / "ops" / "systemd"
+UNITS = sorted(path.name for path in FOLDER.glob("*.service"))
+INSTALLED = "/opt/sigmill/bin/sigmill"
+EXPOSURE_AT_MOST = 2.5
+"""Of 10, by systemd's own measure; each directive that is left out has its reason in the unit."""
+
+
+@pytest.fixture
+def units(tmp_path: Path) -> Path:
+    """The units as an operator installs them; where the command is, stands one that is there."""
+    for name in UNITS:
+        text = (FOLDER / name).read_text()
+        assert INSTALLED in text
+        instance = name.replace("@.", "@acme.")
+        (tmp_path / instance).write_text(text.replace(INSTALLED, tool("true")))
+    return tmp_path
+
+
+def analyze(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [tool("systemd-analyze"), "--no-pager", *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_all_are_there() -> None:
+    """A worker, its lanes, an exporter."""
+    assert UNITS == ["sigmill-exporter.service", "sigmill-lane@.service", "sigmill-worker.service"]
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_systemd_finds_no_mistake(name: str, units: Path) -> None:
+    """No unknown directive, no missing value, no unit that is not there."""
+    done = analyze("verify", units / name.replace("@.", "@acme."))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_mistake_would_be_found(units: Path) -> None:
+    """What the test above believes in."""
+    file = units / "sigmill-worker.service"
+    file.write_text(file.read_text().replace("ProtectHome=yes", "ProtectHomes=yes"))
+    done = analyze("verify", file)
+    assert "ProtectHomes" in done.stderr
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_a_service_is_exposed_less_than_the_bound(name: str, units: Path) -> None:
+    """systemd-analyze's measure: 10 is a service without any sandbox."""
+    file = units / name.replace("@.", "@acme.")
+    done = analyze("security", "--offline=true", f"--threshold={EXPOSURE_AT_MOST * 10:.0f}", file)
+    assert done.returncode == 0, done.stdout
+    found = json.loads(analyze("security", "--offline=true", "--json=short", file).stdout)
+    assert {row["name"] for row in found if row["set"] is False}, "it measures something"
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_no_secret_is_in_a_unit_and_each_comes_as_a_credential(name: str) -> None:
+    """Neither in arguments nor in the environment, where others can look."""
+    text = (FOLDER / name).read_text()
+    credentials = re.findall(r"^LoadCredential=(\S+):(\S+)$", text, re.MULTILINE)
+    assert credentials
+    assert all(source == f"/etc/sigmill/secrets/{name}" for name, source in credentials)
+    assert not re.search(r"^(SetCredential|PassEnvironment|EnvironmentFile)", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_the_command_is_one_of_ours(name: str) -> None:
+    """The first word after ``sigmill``, in each Exec line."""
+    commands = re.findall(rf"^Exec\w+={INSTALLED} (\S+)", (FOLDER / name).read_text(), re.MULTILINE)
+    assert commands
+    assert set(commands) <= set(COMMANDS)
+
+
+def test_a_worker_has_time_to_drain() -> None:
+    """It is killed later than it gives up by itself."""
+    found = re.search(
+        r"^TimeoutStopSec=(\d+)$", (FOLDER / "sigmill-worker.service").read_text(), re.MULTILINE
+    )
+    assert found
+    assert float(found.group(1)) >= WorkerSettings().drain_s + 5
