@@ -1,0 +1,111 @@
+"""Things break in a stack under load: a real Prometheus with our rules says which, and takes it back when they are mended.
+
+The rules are those of production by a clock on which an hour is a minute. Dashboards are looked at afterwards: every
+panel has something to show of such a minute.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from ops.generate.boards import BOARDS
+from ops.generate.panels import Board
+from queueing import ClientKey
+from queueing.algorithms import KeyKind
+from tests.integration.ops.drill import BROKEN, CLOCK, FLOODING, WELL, Drill, Story, more_of_tenants
+from tests.support.cluster import behind_simhsm
+from tests.support.redis_process import RedisProcess
+from tests.support.rig import Rig
+from tests.support.tokens import TokenShelf
+from tests.support.watch import Firing, Prometheus, start_exporter, start_prometheus
+
+pytestmark = pytest.mark.timeout(240)  # the first test waits for the whole story
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """The story, and the Prometheus that saw it."""
+
+    story: Story
+    prometheus: Prometheus
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    """Tokens of its own: lanes end here in ways that would harm shared ones."""
+    folder = tmp_path_factory.mktemp("drill")
+    revoked = ClientKey.generate()
+    with RedisProcess(folder / "redis", password="drill", appendonly=True) as redis:
+        rig = Rig(
+            directory=folder / "rig",
+            redis=redis,
+            shelf=TokenShelf(folder / "shelf"),
+            tenants=dict.fromkeys((BROKEN, FLOODING, WELL), KeyKind.P256),
+            wrap=behind_simhsm(folder / "rig", sign_us=1000),
+            worker={"lease_s": 2.0},
+            more=more_of_tenants(revoked),
+        )
+        with rig:
+            file = rig.tenant_file(WELL)
+            file.write_text('class = "interactive"\n' + file.read_text())
+            exporter = start_exporter(rig)
+            worker = rig.start_worker()
+            ports = {"sigmill_worker": worker.port, "sigmill_exporter": exporter.port}
+            with start_prometheus(folder / "prometheus", CLOCK, **ports) as prometheus:
+                drill = Drill(rig=rig, worker=worker, prometheus=prometheus, revoked=revoked)
+                yield Watched(asyncio.run(drill.play()), prometheus)
+
+
+def named(firing: set[Firing], name: str) -> list[dict[str, str]]:
+    return [dict(alert.labels) for alert in firing if alert.name == name]
+
+
+def test_while_all_is_well_nothing_fires(watched: Watched) -> None:
+    """Under load, with somebody who is refused all the time."""
+    assert not watched.story.before
+
+
+def test_a_broken_hsm_lane_is_told_by_its_token(watched: Watched) -> None:
+    """And no other token is; when the device is back, the alert is over."""
+    (alert,) = named(watched.story.hsm_broken, "SigmillCircuitOpen")
+    assert (alert["token"], alert["severity"]) == (BROKEN, "page")
+    assert not named(watched.story.mended, "SigmillCircuitOpen")
+
+
+def test_a_flooding_tenant_is_told_by_its_name(watched: Watched) -> None:
+    """A ticket, not a page: its own limit holds its backlog. It ends with the flood."""
+    (alert,) = named(watched.story.flooding, "SigmillTenantFlooding")
+    assert (alert["tenant"], alert["severity"]) == (FLOODING, "ticket")
+    assert not [a for a in named(watched.story.flooding, "SigmillBacklogOld") if a["tenant"] != BROKEN]
+    assert not named(watched.story.mended, "SigmillTenantFlooding")
+
+
+def test_a_redis_that_is_away_is_told_and_that_it_was_restarted(watched: Watched) -> None:
+    """When it is back, the page is over and the ticket stays for a while."""
+    assert named(watched.story.redis_away, "SigmillRedisDown")
+    assert not named(watched.story.redis_back, "SigmillRedisDown")
+    assert named(watched.story.redis_back, "SigmillRedisRestarted")
+
+
+def test_nobody_is_told_of_the_tenant_that_was_well(watched: Watched) -> None:
+    """In no part of the story."""
+    story = watched.story
+    for firing in (story.hsm_broken, story.flooding, story.mended):
+        assert not [alert for alert in firing if alert.about(tenant=WELL) or alert.about(token=WELL)]
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
+def test_every_panel_has_something_to_show(watched: Watched, board: Board) -> None:
+    """Each of its queries, with its variables filled in, over the minutes of the drill."""
+    empty = {}
+    for panel in board.panels:
+        for query in panel.queries:
+            expr = re.sub(r"\$(tenant|token|instance)", ".*", query.expr).replace("$__rate_interval", "30s")
+            if not watched.prometheus.points(expr):
+                empty[panel.title] = expr
+    assert not empty
