@@ -108,6 +108,15 @@ class WorkerMetrics(ProcessMetrics):
     log_failing = gauge("log_failing", "1 while the write-ahead log cannot be written: nothing is signed.")
     log_bytes = gauge("log_bytes", "What the segments of the write-ahead log take on the disk.")
 
+    # Canaries
+    canary_runs = counter_of("canary_runs", "Canaries, by what became of them.", "token", "outcome")
+    canary_last_success = ranked(
+        "canary_last_success_timestamp_seconds",
+        "When the token last signed its canary, and the key of the longest ago (Unix time; 0: never). "
+        "Not there while no lane of it is needed.",
+        "token",
+    )
+
     # What became of it
     signatures = counter_of("signatures", "Signatures released.", "tenant", "algorithm")
     failures = counter_of(

@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import secrets
-import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -18,12 +17,14 @@ from queueing.publishing import publish_caps
 from workers.allowances import Allowances
 from workers.audit.log import WriteAheadLog
 from workers.budgets import KeyBudgets
+from workers.canaries import Canaries
 from workers.caps import CapsPublisher
 from workers.config.reading import ConfigurationFiles
 from workers.directories import DirectoryPublisher
 from workers.drain import CLAIM_GRACE_S, Drain
 from workers.fairness import FairShares
 from workers.handover import Handover
+from workers.heartbeat import Heartbeat
 from workers.intake import Intake
 from workers.lanes.drained_tokens import DrainedTokens
 from workers.lanes.refused_pins import RefusedPins
@@ -81,6 +82,7 @@ class SigningService:
             lease_ms=int(settings.lease_s * 1000),
             wait=self._service.redis.replica_wait(),
         )
+        self.heartbeat = Heartbeat(metrics.event_loop_lag_seconds.set)
         self._drain = Drain(settings.drain_s)
         self._state = StateDirectory(self._service)
         self._wal = WriteAheadLog(self._state.log_folder, synced=metrics.log_sync_seconds.observe)
@@ -159,7 +161,7 @@ class SigningService:
             owner=self._owner,
             lease_s=settings.lease_s,
             held=self._held,
-            loop_seen_at=lambda: self.loop_seen_at,
+            loop_seen_at=lambda: self.heartbeat.seen_at,
             metrics=metrics,
         )
         self._mark = WorkerMark(self._service.state_dir)
@@ -171,8 +173,15 @@ class SigningService:
             metrics=metrics,
             mark=self._mark,
         )
+        self._canaries = Canaries(
+            configuration=lambda: self._configuration,
+            lanes=self._roster.all,
+            stops_of=self._orders.stops_of,
+            wal=self._wal,
+            metrics=metrics,
+            every_s=settings.canary_s,
+        )
         self._running = False
-        self.loop_seen_at = time.monotonic()
         metrics.tenants.set(len(configuration.tenants))
         metrics.in_flight.set_function(lambda: len(self._intake.in_work))
         metrics.log_failing.set_function(lambda: self._wal.failing)
@@ -181,9 +190,10 @@ class SigningService:
 
     @property
     def ready(self) -> bool:
-        """Whether this process can claim, and its lanes can sign or be started."""
+        """Whether this process can claim and at least one lane can sign; asks nobody, for any thread."""
         return (
             self._running
+            and self.heartbeat.alive
             and not self._intake.draining
             and self._intake.redis_answers
             and not self._releaser.unconfirmed
@@ -207,6 +217,7 @@ class SigningService:
 
     async def run(self) -> None:
         """Serve until drained; after ``open``. No error of Redis, of the log or of a lane ends it."""
+        self.heartbeat.start()
         self._set_mark()
         self._releaser.recovered(await resume(self._state.log_folder, self._wal, stop=self._drain.asked))
         self._orders.start()
@@ -228,6 +239,7 @@ class SigningService:
                 tasks.create_task(self._budgets.run()),
                 tasks.create_task(self._reloader.run()),
                 tasks.create_task(self._tidy_log()),
+                tasks.create_task(self._canaries.run()),
             ]
             log.info(
                 "service.started", extra={"owner": self._owner, "tenants": len(self._configuration.tenants)}
@@ -265,6 +277,7 @@ class SigningService:
             log.warning("log.not_closed")
         self._mark.remove()
         self._state.give_up()
+        self.heartbeat.stop()
         log.info("service.stopped", extra={"owner": self._owner})
 
     def _set_mark(self) -> None:
@@ -344,12 +357,8 @@ class SigningService:
             await asyncio.sleep(TIDY_S)
 
     async def _tick(self) -> None:
-        due_at = time.monotonic()
         while True:
-            self.loop_seen_at = time.monotonic()
-            self._metrics.event_loop_lag_seconds.set(max(self.loop_seen_at - due_at, 0.0))
             self._metrics.ready.set(self.ready)
             self._roster.tick()
             self._roster.let_idle_go({job.claimed.tenant for job in self._intake.in_work})
-            due_at = time.monotonic() + TICK_S
             await asyncio.sleep(TICK_S)

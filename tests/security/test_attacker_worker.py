@@ -16,13 +16,18 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from queueing.algorithms import KeyKind
+from queueing.algorithms import DEFAULT_FOR_KEY, Algorithm, KeyKind
 from queueing.client_key import ClientKey
+from queueing.directory import encode_signed, open_directory
+from queueing.errors import ResultInvalid
+from queueing.verification import PublicKey
 from tests.support.forging import Forger, now_ms
 from tests.support.lane_handle import LaneHandle, spec_for
 from tests.support.operator import edit, operator_block, order_by
 from tests.support.rig import MakeRig, Rig, client_block
-from workers.lanes.frames import Item, ItemOutcome, SignDirectory, SignedDirectory, encode_frame
+from workers.dev.recipe import SERVICE_KEY_LABEL
+from workers.lanes.canary import CANARY, canary_digest
+from workers.lanes.frames import Item, ItemOutcome, SignDirectory, SignedCanary, SignedDirectory, encode_frame
 
 TWO = {"acme": KeyKind.P256, "globex": KeyKind.P256}
 HOUR_MS = 3_600_000
@@ -127,6 +132,51 @@ async def test_the_services_lane_signs_no_envelopes_and_a_tenants_no_directories
     spec = replace(spec_for(rig, "service", sessions=1), tenant=None)
     async with LaneHandle(spec) as service:
         assert code(await ask(service, acme.seal())) == "envelope.malformed"
+
+
+async def test_a_canary_is_one_constant_whoever_asks(rig: Rig, lane: LaneHandle, acme: Forger) -> None:
+    """A request names a key of this lane. What comes back is over the constant; all else has its refusal."""
+    digest = canary_digest(Algorithm.ECDSA_SHA_256)
+    key = rig.tokens["acme"].keys["acme.release.v1"]
+    signed = await lane.canary("release", 1)
+    PublicKey.from_spki(key.spki).verify(Algorithm.ECDSA_SHA_256, digest, signed.signature)
+    refused = {
+        "again at once": ("release", 1, "limit.rate"),
+        "another tenant's key": ("globex", 1, "key.unknown"),
+        "the service's key": ("service", 1, "key.unknown"),
+        "a version that is not there": ("release", 2, "key.unknown"),
+    }
+    for name, (what, version, expected) in refused.items():
+        answer = await lane.canary(what, version)
+        assert (answer.signature, answer.error and answer.error.code) == (b"", expected), name
+    await lane.reload(order_by(ADA, scope="key", name="release")[1], files=False)
+    answer = await lane.canary("release", 1)
+    assert (answer.signature, answer.error and answer.error.code) == (b"", "key.disabled")
+
+
+async def test_a_canary_with_more_in_it_signs_no_more(rig: Rig, lane: LaneHandle) -> None:
+    """A frame with a digest, an envelope or an algorithm behind the key: the constant is signed all the same."""
+    connection = lane._connection
+    assert connection is not None
+    key = PublicKey.from_spki(rig.tokens["acme"].keys["acme.release.v1"].spki)
+    body = msgspec.msgpack.encode(["SignCanary", 77, "release", 1, os.urandom(32), "ECDSA_SHA_384"])
+    connection.writer.write(struct.pack(">I", len(body)) + body)
+    answer = await lane._read()
+    assert isinstance(answer, SignedCanary)
+    key.verify(Algorithm.ECDSA_SHA_256, canary_digest(Algorithm.ECDSA_SHA_256), answer.signature)
+
+
+async def test_the_services_canary_is_no_directory(rig: Rig) -> None:
+    """Its lane signs the constant whatever key is named, and its signature opens no directory."""
+    spec = replace(spec_for(rig, "service", sessions=1), tenant=None)
+    async with LaneHandle(spec) as service:
+        signed = await service.canary("release", 1)
+    key = PublicKey.from_spki(rig.tokens["service"].keys[SERVICE_KEY_LABEL].spki)
+    algorithm = DEFAULT_FOR_KEY[key.kind]
+    key.verify(algorithm, canary_digest(algorithm), signed.signature)
+    raw = encode_signed(CANARY, signed.signature, key.sha256)
+    with pytest.raises(ResultInvalid):
+        open_directory(raw, audience="a", tenant="acme", pinned=[key], newest_epoch=0, now_ms=now_ms())
 
 
 async def test_a_lane_goes_back_to_no_older_rules(rig: Rig, lane: LaneHandle, acme: Forger) -> None:

@@ -16,13 +16,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from bench.native.build import build_simhsm
 from bench.simhsm import SignRecord, SimHsm, read_log
 from queueing import ClientKey
-from queueing.algorithms import FACTS, KeyKind
+from queueing.algorithms import FACTS, Algorithm, KeyKind
 from queueing.verification import PublicKey
 from tests.support.redis_process import RedisProcess
 from tests.support.responder import spki_of
 from tests.support.rig import Rig, WorkerProcess, client_block, key_block
 from tests.support.tokens import TokenShelf
 from workers.config.settings import TokenSettings
+from workers.lanes.canary import canary_digest
+
+CANARY_TAILS = {canary_digest(algorithm)[-8:] for algorithm in Algorithm}
+"""The ends of what canaries sign: the record of a signature has the last 8 bytes of its input."""
 
 EACH_KIND = (KeyKind.RSA_2048, KeyKind.P256, KeyKind.P384, KeyKind.P521, KeyKind.ED25519)
 
@@ -37,8 +41,13 @@ class Cluster:
     expired: ClientKey = field(default_factory=ClientKey.generate)
 
     def signed(self, tenant: str) -> list[SignRecord]:
-        """Every C_Sign that reached the tenant's module so far."""
-        return read_log(self.rig.directory / f"{tenant}.simhsm.log")
+        """Every C_Sign that reached the tenant's module so far, but for canaries."""
+        return signed_for_jobs(self.rig.directory / f"{tenant}.simhsm.log")
+
+
+def signed_for_jobs(log: Path) -> list[SignRecord]:
+    """What this module signed that was not a canary."""
+    return [record for record in read_log(log) if record.input_tail not in CANARY_TAILS]
 
 
 def behind_simhsm(directory: Path, **behaviour: int) -> Callable[[TokenSettings], TokenSettings]:

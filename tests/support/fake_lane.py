@@ -16,6 +16,7 @@ from workers.lanes.frames import (
     ItemOutcome,
     Outcomes,
     Ready,
+    SignCanary,
     SignDirectory,
     Stop,
     ToLane,
@@ -80,8 +81,8 @@ class FakeLane:
     def say(self, message: FromLane) -> None:
         self.reader.feed_data(encode_frame(message))
 
-    def ready(self, sessions: int = 2) -> None:
-        self.say(Ready(1, sessions, sessions, "fake"))
+    def ready(self, sessions: int = 2, *, canaries: bool = True) -> None:
+        self.say(Ready(1, sessions, sessions, "fake", canaries))
 
     def fail(self, code_name: str, exit_code: int, *, action: str = "") -> None:
         """Its last word, and its end."""
@@ -108,6 +109,10 @@ class FakeLane:
     @property
     def directories(self) -> list[SignDirectory]:
         return [message for message in self.sent if isinstance(message, SignDirectory)]
+
+    @property
+    def canaries(self) -> list[SignCanary]:
+        return [message for message in self.sent if isinstance(message, SignCanary)]
 
     def answer(self, chunk: Chunk) -> None:
         """Every digest of it is signed."""

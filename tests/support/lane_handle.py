@@ -18,6 +18,8 @@ from workers.lanes.frames import (
     Ready,
     Reload,
     Reloaded,
+    SignCanary,
+    SignedCanary,
     encode_frame,
     frame_length,
     from_lane_decoder,
@@ -92,6 +94,17 @@ class LaneHandle:
         while True:
             message = await self._read()
             if isinstance(message, Reloaded):
+                return message
+
+    async def canary(self, key: str, version: int) -> SignedCanary:
+        """Ask for a canary, and wait for its answer."""
+        assert self._connection is not None
+        self._next_id += 1
+        self._connection.writer.write(encode_frame(SignCanary(self._next_id, key, version)))
+        while True:
+            message = await self._read()
+            if isinstance(message, SignedCanary):
+                assert message.id == self._next_id
                 return message
 
     async def exit_code(self) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from workers.audit.records import Intent, Opened, Outcome
+from workers.audit.records import CanaryIntent, Intent, Opened, Outcome
 
 if TYPE_CHECKING:
     from workers.audit.records import Record
@@ -21,7 +21,7 @@ class OpenClaims:
 
     def note(self, record: Record, segment: int) -> None:
         """This record stands in this segment."""
-        if isinstance(record, Intent | Outcome):
+        if isinstance(record, Intent | Outcome | CanaryIntent):
             self._since.setdefault((record.job_id, record.lease), segment)
         elif not isinstance(record, Opened):
             self._since.pop((record.job_id, record.lease), None)

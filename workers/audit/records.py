@@ -71,7 +71,36 @@ class Unknown(msgspec.Struct, frozen=True, array_like=True, tag=True):
     lease: bytes
 
 
-Record = Opened | Intent | Outcome | Released | Returned | Unknown
+class CanaryIntent(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """About to sign the constant of ``workers.lanes.canary``: nobody's job, so ``job_id`` is the canary's own id.
+
+    ``tenant`` is empty for the service's own token.
+    """
+
+    at_ms: int
+    tenant: str
+    job_id: bytes
+    lease: bytes
+    token: str
+    key: str
+    version: int
+    public_key_sha256: bytes
+    algorithm: str
+    digest: bytes
+
+
+class CanaryOutcome(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """What became of a canary: ``outcome`` is ``ok`` or the reason of an error; the signature is released to nobody."""
+
+    at_ms: int
+    tenant: str
+    job_id: bytes
+    lease: bytes
+    outcome: str
+    signature: bytes
+
+
+Record = Opened | Intent | Outcome | Released | Returned | Unknown | CanaryIntent | CanaryOutcome
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Record)

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from workers.audit.open_claims import OpenClaims
-from workers.audit.records import Intent, Opened, Outcome, Released, Returned, Unknown, decode_record
+from workers.audit.records import (
+    CanaryIntent,
+    CanaryOutcome,
+    Intent,
+    Opened,
+    Outcome,
+    Released,
+    Returned,
+    Unknown,
+    decode_record,
+)
 from workers.audit.segments import read_segment, segment_number, segments_of
 
 if TYPE_CHECKING:
@@ -35,7 +45,7 @@ def recover(folder: Path, *, now_s: float | None = None) -> Recovered:
     O(bytes of those segments); a damaged tail ends a segment, not the reading.
     """
     now_s = time.time() if now_s is None else now_s
-    intents: dict[Claim, Intent] = {}
+    intents: dict[Claim, Intent | CanaryIntent] = {}
     outcomes: dict[Claim, Outcome] = {}
     open_claims = OpenClaims()
     for file in _segments_that_matter(folder):
@@ -68,16 +78,18 @@ def _records(file: Path) -> Iterator[Record]:
             continue  # of a later version: not ours to judge
 
 
-def _apply(record: Record, intents: dict[Claim, Intent], outcomes: dict[Claim, Outcome]) -> None:
+def _apply(
+    record: Record, intents: dict[Claim, Intent | CanaryIntent], outcomes: dict[Claim, Outcome]
+) -> None:
     match record:
-        case Intent():
+        case Intent() | CanaryIntent():
             intents[record.job_id, record.lease] = record
         case Outcome():
             intents.pop((record.job_id, record.lease), None)
             outcomes[record.job_id, record.lease] = record
         case Released():
             outcomes.pop((record.job_id, record.lease), None)
-        case Returned() | Unknown():
+        case Returned() | Unknown() | CanaryOutcome():
             intents.pop((record.job_id, record.lease), None)
         case Opened():
             pass

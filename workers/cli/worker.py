@@ -28,8 +28,6 @@ def worker(config: Path) -> None:
 
 
 async def _serve(config: Path) -> None:
-    import time
-
     from workers.config.reading import ConfigurationFiles
     from workers.exporter import Exporter
     from workers.metrics import Metrics, process_registry, say_build
@@ -50,7 +48,7 @@ async def _serve(config: Path) -> None:
         host=where.host,
         port=where.port,
         registry=registry,
-        alive=lambda: time.monotonic() - service.loop_seen_at < 5.0,
+        alive=lambda: service.heartbeat.alive,
         ready=lambda: service.ready,
     )
     try:

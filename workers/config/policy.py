@@ -69,6 +69,10 @@ class KeyPolicy:
         """Raise ``PolicyDenied`` (final), which names the rule that fails."""
         if self.clients is not None and client not in self.clients:
             raise PolicyDenied("rule `clients`: the key does not list this client")
+        self.check_time(now_ms)
+
+    def check_time(self, now_ms: int) -> None:
+        """Raise ``PolicyDenied`` (final) outside of the key's windows."""
         if self.windows and not any(window.contains(now_ms) for window in self.windows):
             allowed = "; ".join(map(str, self.windows))
             raise PolicyDenied(f"rule `windows`: the key signs only {allowed} UTC")

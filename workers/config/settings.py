@@ -94,6 +94,7 @@ class WorkerSettings(_Strict, frozen=True):
     chunk_target_s: Annotated[float, Meta(gt=0, le=10)] = 0.1
     poison_attempts: Annotated[int, Meta(ge=1, le=100)] = 3
     directory_ttl_s: Annotated[float, Meta(ge=60, le=30 * 86400)] = 7 * 86400.0
+    canary_s: Annotated[float, Meta(ge=2, le=3600)] = 60.0
 
 
 class LogSettings(_Strict, frozen=True):
@@ -167,6 +168,7 @@ class KeySettings(_Strict, frozen=True):
     windows: tuple[WindowSettings, ...] = ()
     budget: BudgetSettings | None = None
     profile: Literal["code-signing", "internal"] = "code-signing"
+    canary: bool = False
 
 
 class LimitsSettings(_Strict, frozen=True):

@@ -174,6 +174,7 @@ def _key(file: Path, name: str, table: object, tokens: Collection[str]) -> Tenan
         default_algorithm=default,
         profile=settings.profile,
         versions=versions,
+        canary=settings.canary,
         policy=KeyPolicy(
             clients=None if EVERY_CLIENT in settings.clients else frozenset(settings.clients),
             windows=tuple(_window(file, f"{path}.windows[{i}]", w) for i, w in enumerate(settings.windows)),

@@ -42,7 +42,7 @@ class KeyVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantKey:
-    """A key: its versions from old to new, and what it signs with."""
+    """A key: its versions from old to new, and what it signs with. ``canary``: each version has a canary of its own."""
 
     name: str
     algorithms: frozenset[Algorithm]
@@ -50,6 +50,7 @@ class TenantKey:
     profile: str
     versions: tuple[KeyVersion, ...]
     policy: KeyPolicy
+    canary: bool = False
 
     def version_to_sign(self, version: int, now_ms: int) -> KeyVersion:
         """The version asked for; 0 asks for the newest active one.

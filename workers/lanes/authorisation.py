@@ -33,9 +33,9 @@ CLOCK_SKEW_MS: Final = 60_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authorised:
-    """A verified envelope: the key version and the algorithm that sign its digests."""
+    """Digests that may be signed, with this key version and algorithm."""
 
-    envelope: Envelope
+    digests: tuple[bytes, ...]
     key_version: KeyVersion
     algorithm: Algorithm
 
@@ -73,7 +73,7 @@ def authorise(
     version = key.version_to_sign(envelope.key_version, now_ms)
     if algorithm not in key.algorithms:
         raise AlgorithmMismatch(f"the key does not sign with {algorithm}")
-    return Authorised(envelope=envelope, key_version=version, algorithm=algorithm)
+    return Authorised(digests=envelope.digests, key_version=version, algorithm=algorithm)
 
 
 def _client(tenant: Tenant, name: str) -> TenantClient:

@@ -7,6 +7,7 @@ is not begun any more.
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +21,7 @@ from workers.config.service_file import service_of
 from workers.config.stops import OrderFolder, Stops
 from workers.config.tenant_file import tenant_of
 from workers.lanes.authorisation import authorise
+from workers.lanes.canary import CanaryPace, service_canary, tenant_canary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from workers.config.service_file import ServiceConfiguration
     from workers.config.tenants import Tenant
     from workers.lanes.authorisation import Authorised
-    from workers.lanes.frames import Item
+    from workers.lanes.frames import Item, SignCanary
 
 log = logging.getLogger("sigmill.lane")
 
@@ -56,6 +58,7 @@ class Authority:
         self._tenant_name = tenant
         self._copies = None if state_dir is None else AdoptedFiles(state_dir)
         self._verified: dict[bytes, UnverifiedEnvelope] = {}
+        self._canaries = CanaryPace()
         self._orders: dict[bytes, StopOrder] = {}
         self._stops = Stops()
         self._held_tenant: _Held | None = None
@@ -96,6 +99,19 @@ class Authority:
         if self._token not in authorised.key_version.tokens:
             raise EnvelopeMalformed("the key is not in this lane's token")
         return authorised
+
+    def canary(self, request: SignCanary, now_ms: int) -> Authorised:
+        """The constant, for a key of this lane that may sign now; raises a ``SigningError``."""
+        if self._tenant_name is None:
+            canary = service_canary(self.service.service_key)
+        elif self.tenant is None:
+            raise PolicyDenied("rule `state`: the tenant is not configured any more")
+        else:
+            canary = tenant_canary(
+                self.tenant, self._token, request.key, request.version, now_ms=now_ms, stops=self._stops
+            )
+        self._canaries.check(canary.key_version.public_key.sha256, time.monotonic())
+        return canary
 
     def _remember(self, sealed: bytes, unverified: UnverifiedEnvelope) -> None:
         """Its other slices come soon: the same bytes need no second verification."""

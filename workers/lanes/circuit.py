@@ -20,6 +20,12 @@ LONGEST_PAUSE_S: Final = 3.0
 never refused; a token that comes back is used within five seconds, however long it was away."""
 
 
+DOUBT_S: Final = 60.0
+"""A token that nobody tried for so long since it failed may be well again. One that somebody needs is tried within the
+longest pause and the start of a lane, so that its doubt does not end by this.
+"""
+
+
 class Circuit(StrEnum):
     """Whether the token is used: ``open`` waits and tries again, ``refused`` waits for an operator."""
 
@@ -45,6 +51,7 @@ class TokenCircuit:
         self._now_s = now_s
         self._pause_s = SHORTEST_PAUSE_S
         self._open_until = 0.0
+        self._doubted_until = 0.0
         self._pin_seen: float | None = None
         self.state = Circuit.CLOSED
 
@@ -53,20 +60,28 @@ class TokenCircuit:
         """Whether the token is used."""
         return self.state is Circuit.CLOSED
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether it failed when it was last used, a short while ago; also while it is tried again."""
+        return self.state is Circuit.REFUSED or self._now_s() < self._doubted_until
+
     def trip(self, state: Circuit) -> None:
         """Leave the token alone: for a pause, or until an operator has seen to its PIN."""
         self._open_until = self._now_s() + self._pause_s
+        self._doubted_until = self._now_s() + DOUBT_S
         self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
         self._become(state)
 
     def close(self) -> None:
         """Use it again, whatever was wrong with it."""
+        self._doubted_until = 0.0
         if not self.closed:
             self._become(Circuit.CLOSED)
 
     def answered(self) -> None:
         """The token signs: the next pause is a short one again."""
         self._pause_s = SHORTEST_PAUSE_S
+        self._doubted_until = 0.0
 
     def close_if_due(self, settings: TokenSettings) -> bool:
         """Whether it was closed just now, because the pause is over or the PIN may be another."""

@@ -41,7 +41,7 @@ class DirectoryRequests:
         unsent, self._unsent = self._unsent, {}
         for request in unsent.values():
             self._asked[request.id] = link
-            link.ask_directory(request)
+            link.ask(request)
 
     def signed(self, answer: SignedDirectory) -> None:
         """A lane answered; whoever waits is told."""

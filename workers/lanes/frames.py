@@ -43,6 +43,14 @@ class SignDirectory(msgspec.Struct, frozen=True, array_like=True, tag=True):
     expires_at_ms: int
 
 
+class SignCanary(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Sign the constant of ``workers.lanes.canary`` with this version of a key; the lane knows the constant itself."""
+
+    id: int
+    key: str
+    version: int
+
+
 class Reload(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Judge these signed orders, and read your ``files`` again; answered by ``Reloaded`` of the same id."""
 
@@ -56,12 +64,13 @@ class Stop(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class Ready(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Logged in: how many sessions there are of how many wanted."""
+    """Logged in: how many sessions there are of how many wanted; whether it knows what ``SignCanary`` is."""
 
     pid: int
     sessions: int
     wanted: int
     module: str
+    canaries: bool = False
 
 
 class ItemOutcome(msgspec.Struct, frozen=True, array_like=True):
@@ -98,6 +107,14 @@ class SignedDirectory(msgspec.Struct, frozen=True, array_like=True, tag=True):
     error: ErrorNote | None = None
 
 
+class SignedCanary(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """The answer to ``SignCanary``: the signature over the constant, or why there is none."""
+
+    id: int
+    signature: bytes
+    error: ErrorNote | None = None
+
+
 class Reloaded(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """What the lane obeys now: the epochs of service and tenant (-1: none), and why it kept the old files, or ''."""
 
@@ -119,8 +136,8 @@ class Failing(msgspec.Struct, frozen=True, array_like=True, tag=True):
     pin_failure: bool
 
 
-ToLane = Chunk | SignDirectory | Reload | Stop
-FromLane = Ready | Outcomes | SignedDirectory | Reloaded | Working | Failing
+ToLane = Chunk | SignDirectory | SignCanary | Reload | Stop
+FromLane = Ready | Outcomes | SignedDirectory | SignedCanary | Reloaded | Working | Failing
 
 _encoder = msgspec.msgpack.Encoder()
 to_lane_decoder = msgspec.msgpack.Decoder(ToLane)

@@ -19,12 +19,12 @@ from queueing.errors import ConfigError, EnvelopeMalformed, SigningError
 from queueing.jobs import ErrorNote
 from queueing.secret import Secret
 from workers.config.settings import PinLogin
-from workers.config.tenants import KeyVersion
 from workers.hsm import module
 from workers.hsm.faults import Action, HsmFailure
 from workers.hsm.sessions import open_pool
 from workers.hsm.tokens import TokenSelect, select_token
 from workers.lanes.authority import Authority
+from workers.lanes.canary import service_version
 from workers.lanes.frames import (
     Chunk,
     Failing,
@@ -33,7 +33,9 @@ from workers.lanes.frames import (
     Ready,
     Reload,
     Reloaded,
+    SignCanary,
     SignDirectory,
+    SignedCanary,
     SignedDirectory,
     Stop,
     Working,
@@ -105,7 +107,7 @@ class Lane:
         Watchdog(
             self._threads, call_timeout_s=self._token.call_timeout_s, alive=lambda: self._send(Working())
         ).start()
-        self._send(Ready(os.getpid(), len(pool.sessions), pool.wanted, description))
+        self._send(Ready(os.getpid(), len(pool.sessions), pool.wanted, description, canaries=True))
         with self._connection.makefile("rb") as stream:
             while (head := stream.read(4)) and len(head) == 4:
                 message = to_lane_decoder.decode(stream.read(frame_length(head)))
@@ -146,9 +148,12 @@ class Lane:
         """Read the files again; what is wrong with them, or nothing. Main thread only."""
         return self._authority.reload()
 
-    def _take(self, message: Chunk | SignDirectory | Reload) -> None:
+    def _take(self, message: Chunk | SignDirectory | SignCanary | Reload) -> None:
         if isinstance(message, SignDirectory):
             self._threads.queue.put(_DirectoryWork(message, self))
+            return
+        if isinstance(message, SignCanary):
+            self._take_canary(message)
             return
         if isinstance(message, Reload):
             self._authority.adopt_orders(message.orders)
@@ -163,8 +168,25 @@ class Lane:
                 part.authorised = self._authority.authorise(item, now_ms)
             except SigningError as error:
                 part.error = error
+        self._put(chunk)
+
+    def _put(self, chunk: ChunkInLane) -> None:
         for run in chunk.cut(self._run_length):
             self._threads.queue.put(RunWork(run, self._threads))
+
+    def _take_canary(self, request: SignCanary) -> None:
+        """As a chunk of one digest, which the request does not contain: watched and recovered like any other."""
+        chunk = ChunkInLane(
+            request.id,
+            lambda outcomes: self._send(_signed_canary(outcomes)),
+            generation=self._authority.generation,
+        )
+        part = chunk.add_part(0, 1)
+        try:
+            part.authorised = self._authority.canary(request, time.time_ns() // 1_000_000)
+        except SigningError as error:
+            part.error = error
+        self._put(chunk)
 
     def sign_directory(self, request: SignDirectory, thread: SessionThread) -> bytes:
         """The directory of the tenant as this process reads it from its files, signed by the service key."""
@@ -180,15 +202,7 @@ class Lane:
         )
         public_key = self._service.service_key.public_key
         algorithm = DEFAULT_FOR_KEY[public_key.kind]
-        version = KeyVersion(
-            key="service",
-            version=1,
-            state="active",
-            public_key=public_key,
-            tokens=(self._role.token,),
-            expires_at_ms=None,
-            certificates=(),
-        )
+        version = service_version(self._service.service_key)
         signature = thread.signer(version).sign(algorithm, directory_digest(body, algorithm))
         return encode_signed(body, signature, public_key.sha256)
 
@@ -226,6 +240,15 @@ def _refuse_to_try_again(refused: RefusedPins, token: str, pin: Secret) -> None:
         ) from error
     if before:
         raise HsmFailure("PIN_REFUSED_BEFORE", -1, Action.OPEN_CIRCUIT, pin_failure=True)
+
+
+def _signed_canary(outcomes: Outcomes) -> SignedCanary:
+    """The outcome of the one digest."""
+    (item,) = outcomes.items
+    if item.error is not None:
+        return SignedCanary(outcomes.id, b"", item.error)
+    (signature,) = item.signatures
+    return SignedCanary(outcomes.id, signature or b"", item.errors.get(0))
 
 
 class _DirectoryWork:

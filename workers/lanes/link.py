@@ -18,7 +18,9 @@ from workers.lanes.frames import (
     Ready,
     Reload,
     Reloaded,
+    SignCanary,
     SignDirectory,
+    SignedCanary,
     SignedDirectory,
     Stop,
     encode_frame,
@@ -52,6 +54,9 @@ class LaneOwner(Protocol):
     def directory_signed(self, answer: SignedDirectory) -> None:
         """The service's lane answered."""
 
+    def canary_signed(self, answer: SignedCanary) -> None:
+        """The lane answered its canary."""
+
 
 class LaneLink:
     """One connected lane. ``outstanding`` is in the order of sending."""
@@ -64,7 +69,7 @@ class LaneLink:
         self._free_at = 0.0
         self._ready_at = 0.0
         self.outstanding: dict[int, ChunkSent] = {}
-        self.directories_asked = 0
+        self._asked = 0
         self._reloads: dict[int, tuple[float, float]] = {}
         self.reload_problem = ""
         self.last_heard = time.monotonic()
@@ -88,10 +93,10 @@ class LaneLink:
     @property
     def busy(self) -> bool:
         """Whether it owes an answer."""
-        return bool(self.outstanding or self.directories_asked)
+        return bool(self.outstanding or self._asked)
 
     def idle_s(self, now: float) -> float:
-        """How long it has owed nothing."""
+        """How long it has owed nothing; a canary in between is no use that is made of it."""
         return 0.0 if self.busy else now - self._idle_since
 
     def silent_s(self, now: float) -> float:
@@ -108,11 +113,11 @@ class LaneLink:
         items = tuple(Item(piece.job.sealed, piece.first, piece.count) for piece in slices)
         self.connection.writer.write(encode_frame(Chunk(self._next_id, items)))
 
-    def ask_directory(self, request: SignDirectory) -> None:
-        """Ask for a signed directory; the service's lane only."""
+    def ask(self, request: SignDirectory | SignCanary) -> None:
+        """Ask for a signed directory (the service's lane only), or for a canary."""
         if not self.busy:
             self.last_heard = time.monotonic()
-        self.directories_asked += 1
+        self._asked += 1
         self.connection.writer.write(encode_frame(request))
 
     def ask_reload(self, orders: tuple[bytes, ...], within_s: float, *, files: bool) -> None:
@@ -154,8 +159,11 @@ class LaneLink:
         if isinstance(message, Outcomes):
             self._answered(message)
         elif isinstance(message, SignedDirectory):
-            self.directories_asked -= 1
+            self._asked -= 1
             self._owner.directory_signed(message)
+        elif isinstance(message, SignedCanary):
+            self._asked -= 1
+            self._owner.canary_signed(message)
         elif isinstance(message, Reloaded):
             self._reloads.pop(message.id, None)
             self.reload_problem = message.problem

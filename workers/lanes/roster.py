@@ -104,12 +104,28 @@ class LaneRoster:
 
     @property
     def healthy(self) -> bool:
-        """Whether at least one token of a tenant can be used, or was not needed yet."""
-        lanes = [each for of_tenant in self._lanes.values() for each in of_tenant.values()]
-        if all(each.drained for each in lanes):
-            tenants = self._configuration.tenants.values()
-            return not self._drained or any(tenant.tokens - self._drained for tenant in tenants)
-        return any(each.healthy for each in lanes)
+        """Whether at least one lane can sign, as far as anybody knows: a token that nobody needed yet counts as good.
+
+        The trouble of one tenant is not that of this process, unless no other tenant has a token here.
+        """
+        tried = [
+            (tenant, each)
+            for tenant, lanes in self._lanes.items()
+            for each in lanes.values()
+            if not each.drained
+        ]
+        if any(not each.in_doubt for _, each in tried):
+            return True
+        in_trouble = {tenant for tenant, _ in tried}
+        if len(in_trouble) > 1:
+            return False
+        return not (tried or self._drained) or self._others_have_tokens(in_trouble)
+
+    def _others_have_tokens(self, tenants: set[str]) -> bool:
+        return any(
+            name not in tenants and not tenant.suspended and tenant.tokens - self._drained
+            for name, tenant in self._configuration.tenants.items()
+        )
 
     def tick(self) -> None:
         """About once a second."""

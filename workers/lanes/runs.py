@@ -153,7 +153,7 @@ class ChunkInLane:
                 if room <= 0:
                     runs.append(Run(self, algorithm, version))
                     room = longest
-                part.add_piece(runs[-1], authorised.envelope.digests[start : min(start + room, end)])
+                part.add_piece(runs[-1], authorised.digests[start : min(start + room, end)])
                 start += room
         return runs
 

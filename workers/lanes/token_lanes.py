@@ -10,18 +10,19 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from queueing.errors import TokenUnavailable
+from workers.lanes.canary_requests import CanaryRequests
 from workers.lanes.circuit import Circuit, TokenCircuit
 from workers.lanes.directory_requests import DirectoryRequests
 from workers.lanes.dispatch import Dispatch
 from workers.lanes.lane_end import Cause, LaneEnd
-from workers.lanes.lane_group import READY_TIMEOUT_S, RELOAD_TIMEOUT_S, LaneGroup
+from workers.lanes.lane_group import READY_TIMEOUT_S, RELOAD_TIMEOUT_S, SILENCE_GRACE_S, LaneGroup
 
 if TYPE_CHECKING:
     from asyncio import TaskGroup
     from collections.abc import Callable
 
     from workers.lanes.batching import Slice
-    from workers.lanes.frames import Outcomes, SignDirectory, SignedDirectory
+    from workers.lanes.frames import Outcomes, SignCanary, SignDirectory, SignedCanary, SignedDirectory
     from workers.lanes.hsm_shares import HsmBudget
     from workers.lanes.launch import LaneSpec
     from workers.lanes.link import ChunkSent, LaneLink
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from workers.lanes.refused_pins import RefusedPins
 
 log = logging.getLogger("sigmill.lanes")
+
+CANARY_GRACE_S: Final = 2.0
+"""A lane that hangs over its canary is ended first, which says more than that it took too long."""
 
 AVOID_S: Final = 5.0
 """A token that does not have a key now is passed over for so long, where another token has it."""
@@ -56,6 +60,7 @@ class TokenLanes:
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.token = spec.token
+        self.tenant = spec.tenant
         self._idle_s = idle_s
         self._observer = observer
         self._room = room
@@ -63,6 +68,7 @@ class TokenLanes:
         self._group = LaneGroup(spec, most=most_lanes, orders=orders, tasks=tasks, owner=self)
         self._dispatch = Dispatch(chunk_target_s=chunk_target_s, poison_crashes=poison_crashes)
         self._directories = DirectoryRequests()
+        self._canaries = CanaryRequests()
         self._avoided: dict[tuple[str, int], float] = {}
         self._drained = False
         self._circuit = TokenCircuit(
@@ -83,6 +89,11 @@ class TokenLanes:
     def drained(self) -> bool:
         """Whether an operator had it take no more work."""
         return self._drained
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether it failed when it was last used; unlike ``healthy`` also while it is tried again."""
+        return self._circuit.in_doubt
 
     def lacks(self, key: str, version: int) -> bool:
         """Whether the token did not have this key a moment ago."""
@@ -154,6 +165,26 @@ class TokenLanes:
         finally:
             self._directories.forget(request)
 
+    @property
+    def takes_canaries(self) -> bool:
+        """Whether a lane that knows canaries is logged in."""
+        return bool(self._canary_links())
+
+    def _canary_links(self) -> list[LaneLink]:
+        return [
+            link
+            for link in self._group.links
+            if link.ready is not None and link.ready.canaries and not link.stopping
+        ]
+
+    async def sign_canary(self, request: SignCanary) -> SignedCanary:
+        """The constant signed by a lane that runs, each in turn; ``TokenUnavailable`` (retryable) when none does."""
+        links = self._canary_links()
+        if not links:
+            raise TokenUnavailable("no lane is logged in")
+        timeout_s = self._group.spec.settings.call_timeout_s + SILENCE_GRACE_S + CANARY_GRACE_S
+        return await self._canaries.ask(links[request.id % len(links)], request, timeout_s)
+
     def lane_answered(self, link: LaneLink, chunk: ChunkSent, answer: Outcomes, busy_s: float) -> None:
         """A chunk is done: hand out its outcomes, feed the lane."""
         self._observer.chunk_done(self.token, chunk, answer, busy_s)
@@ -169,6 +200,12 @@ class TokenLanes:
         """The service's lane answered; whoever waits is told."""
         self._dispatch.signed()
         self._directories.signed(answer)
+
+    def canary_signed(self, answer: SignedCanary) -> None:
+        """A lane answered its canary; whoever waits is told."""
+        if answer.error is None:
+            self._circuit.answered()
+        self._canaries.answered(answer)
 
     def lane_unreachable(self) -> None:
         """The host has no such lane, or no process for one."""
@@ -200,6 +237,7 @@ class TokenLanes:
             )
         self._dispatch.take_back(link, end)
         self._directories.lane_ended(link)
+        self._canaries.lane_ended(link)
         if self._group.closing:
             self.return_waiting()
         if end.cause is Cause.PIN:

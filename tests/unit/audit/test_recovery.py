@@ -5,7 +5,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from workers.audit.records import Intent, Opened, Outcome, Record, Released, Returned, Unknown, encode_record
+from workers.audit.records import (
+    CanaryIntent,
+    CanaryOutcome,
+    Intent,
+    Opened,
+    Outcome,
+    Record,
+    Released,
+    Returned,
+    Unknown,
+    encode_record,
+)
 from workers.audit.recovery import Recovered, recover
 from workers.audit.segments import frame, segment_path
 
@@ -147,3 +158,19 @@ def test_a_second_crash_finds_what_the_first_start_had_not_finished(tmp_path: Pa
 def test_the_first_start_finds_nothing(tmp_path: Path) -> None:
     """There is no folder yet."""
     assert left(tmp_path / "wal") == ([], [])
+
+
+def canary(job: bytes) -> CanaryIntent:
+    return CanaryIntent(1, "acme", job, b"", "acme", "release", 1, b"f" * 32, "ECDSA_SHA_256", b"d" * 32)
+
+
+def test_a_canary_without_an_outcome_is_unknown(tmp_path: Path) -> None:
+    """And one with an outcome is nobody's to publish."""
+    write(
+        tmp_path,
+        canary(b"canary:a"),
+        canary(b"canary:b"),
+        CanaryOutcome(2, "acme", b"canary:b", b"", "ok", b"s"),
+    )
+    assert left(tmp_path) == ([], [unknown(b"canary:a", b"")])
+    assert len(found(tmp_path).open_claims) == 1

@@ -9,7 +9,16 @@ import pytest
 from tests.support.fake_lane import FakeClock, FakeJob, FakeLane, turn
 from workers.lanes import link as module
 from workers.lanes.batching import Group, Slice
-from workers.lanes.frames import ItemOutcome, Outcomes, SignDirectory, SignedDirectory, Stop, Working
+from workers.lanes.frames import (
+    ItemOutcome,
+    Outcomes,
+    SignCanary,
+    SignDirectory,
+    SignedCanary,
+    SignedDirectory,
+    Stop,
+    Working,
+)
 from workers.lanes.link import ChunkSent, LaneLink
 
 GROUP = Group("release", 1, "ECDSA_SHA_256")
@@ -21,12 +30,16 @@ class Owner:
     def __init__(self) -> None:
         self.answered: list[tuple[ChunkSent, Outcomes, float]] = []
         self.directories: list[SignedDirectory] = []
+        self.canaries: list[SignedCanary] = []
 
     def lane_answered(self, link: LaneLink, chunk: ChunkSent, answer: Outcomes, busy_s: float) -> None:
         self.answered.append((chunk, answer, busy_s))
 
     def directory_signed(self, answer: SignedDirectory) -> None:
         self.directories.append(answer)
+
+    def canary_signed(self, answer: SignedCanary) -> None:
+        self.canaries.append(answer)
 
 
 @pytest.fixture
@@ -114,7 +127,7 @@ async def test_a_directory_is_passed_on(clock: FakeClock) -> None:
     """It is owed meanwhile."""
     lane, owner, link = linked()
     reading = asyncio.ensure_future(link.read_until_end())
-    link.ask_directory(SignDirectory(5, "acme", 0, 1))
+    link.ask(SignDirectory(5, "acme", 0, 1))
     assert lane.directories == [SignDirectory(5, "acme", 0, 1)]
     busy = [link.busy]
     lane.say(SignedDirectory(5, b"signed"))
@@ -179,3 +192,20 @@ async def test_what_it_owed_is_given_up_in_the_order_of_sending(clock: FakeClock
     link.send_chunk(GROUP, slices(2))
     assert [chunk.digests for chunk in link.abandon()] == [1, 2]
     assert not link.abandon()
+
+
+async def test_a_canary_is_owed_and_is_no_use_of_the_lane(clock: FakeClock) -> None:
+    """A lane that hangs over it is silent; one that answers has still been idle since its last chunk."""
+    lane, owner, link = linked()
+    reading = asyncio.ensure_future(link.read_until_end())
+    clock.now += 100
+    link.ask(SignCanary(5, "release", 1))
+    assert lane.canaries == [SignCanary(5, "release", 1)]
+    clock.now += 3
+    assert (link.silent_s(clock.now), link.idle_s(clock.now)) == (3.0, 0.0)
+    lane.say(SignedCanary(5, b"signature"))
+    await turn()
+    assert owner.canaries == [SignedCanary(5, b"signature")]
+    assert (link.silent_s(clock.now), link.idle_s(clock.now)) == (0.0, 103.0)
+    lane.end(0)
+    await reading

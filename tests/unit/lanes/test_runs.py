@@ -7,7 +7,6 @@ import os
 import pytest
 
 from queueing.algorithms import Algorithm
-from queueing.envelope import Envelope
 from queueing.errors import ClientRevoked, DigestLength, HsmFault
 from tests.support.config_files import p256_key
 from workers.config.tenants import KeyVersion
@@ -31,20 +30,9 @@ def version(number: int = 1) -> KeyVersion:
 
 
 def authorised(count: int, number: int = 1) -> Authorised:
-    """An envelope of so many digests, authorised for this version of the key."""
-    envelope = Envelope(
-        audience="a",
-        tenant="acme",
-        client="ci",
-        key="release",
-        key_version=0,
-        algorithm=ECDSA,
-        issued_at_ms=0,
-        expires_at_ms=1,
-        idempotency_key=bytes(16),
-        digests=tuple(os.urandom(32) for _ in range(count)),
-    )
-    return Authorised(envelope=envelope, key_version=version(number), algorithm=ECDSA)
+    """So many digests, authorised for this version of the key."""
+    digests = tuple(os.urandom(32) for _ in range(count))
+    return Authorised(digests=digests, key_version=version(number), algorithm=ECDSA)
 
 
 class Lane:
@@ -88,8 +76,8 @@ def test_every_outcome_is_at_its_digests_place_whatever_the_order_of_threads() -
     (answer,) = lane.answers
     assert answer.id == 7
     assert [len(item.signatures) for item in answer.items] == [50, 5]
-    assert answer.items[0].signatures == job.envelope.digests[10:60]
-    assert answer.items[1].signatures == job.envelope.digests[60:65]
+    assert answer.items[0].signatures == job.digests[10:60]
+    assert answer.items[1].signatures == job.digests[60:65]
 
 
 def test_what_the_runs_took_is_added_up_in_the_answer() -> None:
@@ -149,7 +137,7 @@ def test_keys_are_never_mixed_in_a_run() -> None:
             digest
             for what, _, _ in items
             if what.key_version.public_key == run.key_version.public_key
-            for digest in what.envelope.digests
+            for digest in what.digests
         ]
         assert set(run.digests) <= set(expected)
         sign(run)

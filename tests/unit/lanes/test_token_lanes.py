@@ -19,8 +19,16 @@ from tests.support.fake_lane import FakeClock, FakeHost, FakeJob, turn
 from workers.config.settings import PinLogin, SelectSettings, TokenSettings
 from workers.lanes import lane_group, link
 from workers.lanes.batching import Group, Slice
-from workers.lanes.circuit import LONGEST_PAUSE_S, SHORTEST_PAUSE_S, Circuit
-from workers.lanes.frames import ItemOutcome, Outcomes, SignDirectory, SignedDirectory, Stop
+from workers.lanes.circuit import DOUBT_S, LONGEST_PAUSE_S, SHORTEST_PAUSE_S, Circuit
+from workers.lanes.frames import (
+    ItemOutcome,
+    Outcomes,
+    SignCanary,
+    SignDirectory,
+    SignedCanary,
+    SignedDirectory,
+    Stop,
+)
 from workers.lanes.lane_exit import LaneExit
 from workers.lanes.lane_group import SILENCE_GRACE_S
 from workers.lanes.launch import LaneSpec
@@ -712,3 +720,124 @@ async def test_a_lane_that_was_starting_when_its_token_was_drained_ends(stand: A
         await s.pass_time(0.5)
         assert not s.host.lanes[0].alive
         assert len(s.host.lanes) == 1
+
+
+CANARY = SignCanary(1, "release", 1)
+
+
+async def test_a_canary_starts_no_lane(stand: Any) -> None:
+    """Where none is logged in, it is not signed; one that is about to be ready is not waited for."""
+    async with stand() as s:
+        with pytest.raises(TokenUnavailable):
+            await s.lanes.sign_canary(CANARY)
+        assert not s.host.lanes
+        await s.submit(FakeJob("a"))
+        assert not s.lanes.takes_canaries
+        with pytest.raises(TokenUnavailable):
+            await s.lanes.sign_canary(CANARY)
+
+
+async def test_a_canary_is_signed_by_a_lane_that_runs(stand: Any) -> None:
+    """Each lane in its turn, by the number of the request."""
+    async with stand(most_lanes=2) as s:
+        await s.start(FakeJob("a"), count=8)
+        await s.submit(FakeJob("b"), count=8)
+        s.host.lanes[1].ready()
+        await turn()
+        for number in (2, 3):
+            asking = asyncio.ensure_future(s.lanes.sign_canary(SignCanary(number, "release", 1)))
+            await turn()
+            lane = s.host.lanes[number % 2]
+            assert [canary.id for canary in lane.canaries] == [number]
+            lane.say(SignedCanary(number, b"signature"))
+            assert (await asking).signature == b"signature"
+
+
+async def test_a_canary_ends_with_its_lane(stand: Any) -> None:
+    """Nobody signs it again: the next one is due soon enough."""
+    async with stand() as s:
+        await s.start(FakeJob("a"))
+        asking = asyncio.ensure_future(s.lanes.sign_canary(CANARY))
+        await turn()
+        s.host.lanes[0].end(SEGV)
+        with pytest.raises(TokenUnavailable):
+            await asking
+
+
+async def test_a_lane_that_hangs_over_a_canary_is_ended(stand: Any) -> None:
+    """As over any other work."""
+    async with stand() as s:
+        await s.start(FakeJob("a"))
+        s.host.lanes[0].answer(s.host.lanes[0].chunks[0])
+        await turn()
+        asking = asyncio.ensure_future(s.lanes.sign_canary(CANARY))
+        await turn()
+        await s.pass_time(CALL_TIMEOUT_S + SILENCE_GRACE_S + 1)
+        assert s.host.lanes[0].killed
+        with pytest.raises(TokenUnavailable):
+            await asking
+
+
+async def test_canaries_keep_no_idle_lane(stand: Any) -> None:
+    """It ends when nobody had work for it, however many canaries it signed meanwhile."""
+    async with stand(idle_s=300.0) as s:
+        await s.start(FakeJob("a"))
+        (lane,) = s.host.lanes
+        lane.answer(lane.chunks[0])
+        await turn()
+        for number in range(1, 5):
+            await s.pass_time(70)
+            asking = asyncio.ensure_future(s.lanes.sign_canary(SignCanary(number, "release", 1)))
+            await turn()
+            lane.say(SignedCanary(number, b"signature"))
+            await asking
+        assert lane.alive
+        await s.pass_time(70)
+        assert not lane.alive
+
+
+async def test_a_lane_of_an_older_version_is_asked_for_none(stand: Any) -> None:
+    """It would take the request for nonsense, and end."""
+    async with stand() as s:
+        await s.submit(FakeJob("a"))
+        s.host.lanes[0].ready(canaries=False)
+        await turn()
+        assert s.lanes.can_sign
+        assert not s.lanes.takes_canaries
+
+
+async def test_a_token_is_in_doubt_until_it_signs_again(stand: Any) -> None:
+    """Also while it is tried again; a canary that is signed ends it as a chunk does."""
+    async with stand() as s:
+        assert not s.lanes.in_doubt
+        await s.submit(FakeJob("a"))
+        s.host.lanes[0].fail("CKR_TOKEN_NOT_PRESENT", LaneExit.CIRCUIT)
+        await turn()
+        assert s.lanes.in_doubt
+        await s.pass_time(SHORTEST_PAUSE_S)
+        assert s.lanes.healthy
+        assert s.lanes.in_doubt
+        await s.submit(FakeJob("b"))
+        s.host.lanes[1].ready()
+        await turn()
+        assert s.lanes.in_doubt
+        asking = asyncio.ensure_future(s.lanes.sign_canary(CANARY))
+        await turn()
+        s.host.lanes[1].say(SignedCanary(1, b"", ErrorNote.of(TokenUnavailable())))
+        await asking
+        assert s.lanes.in_doubt
+        s.host.lanes[1].answer(s.host.lanes[1].chunks[0])
+        await turn()
+        assert not s.lanes.in_doubt
+
+
+async def test_a_token_that_nobody_tries_is_not_in_doubt_for_ever(stand: Any) -> None:
+    """Nobody knows whether it is still away."""
+    async with stand() as s:
+        await s.submit(FakeJob("a"))
+        s.host.lanes[0].fail("CKR_TOKEN_NOT_PRESENT", LaneExit.CIRCUIT)
+        await turn()
+        await s.pass_time(DOUBT_S - 1)
+        assert s.lanes.in_doubt
+        await s.pass_time(1)
+        assert not s.lanes.in_doubt

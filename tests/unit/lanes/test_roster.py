@@ -1,0 +1,103 @@
+"""The lanes of a worker as a whole: when it can sign for somebody."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from tests.support.config_files import Site, p256_key, tenant_text
+from tests.support.fake_lane import FakeHost, FakeJob, turn
+from workers.config.loading import load_configuration
+from workers.lanes import lane_group
+from workers.lanes.batching import Group, Slice
+from workers.lanes.lane_exit import LaneExit
+from workers.lanes.refused_pins import RefusedPins
+from workers.lanes.roster import LaneRoster
+from workers.metrics import Metrics
+
+GROUP = Group("release", 1, "ECDSA_SHA_256")
+
+
+@dataclass
+class Stand:
+    """A worker's lanes on a host of fakes."""
+
+    roster: LaneRoster
+    host: FakeHost
+
+    async def use(self, tenant: str, *, away: bool = False) -> None:
+        """Work for the tenant, whose token signs it, or is away."""
+        lanes = self.roster.of(tenant)[tenant]
+        lanes.submit(Slice(FakeJob(tenant), GROUP, 0, 1))
+        lanes.pump()
+        await turn()
+        lane = self.host.lanes[-1]
+        if away:
+            lane.fail("CKR_TOKEN_NOT_PRESENT", LaneExit.CIRCUIT)
+        else:
+            lane.ready()
+            await turn()
+            lane.answer(lane.chunks[0])
+        await turn()
+
+
+@pytest.fixture
+def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A context that makes the stand with these tenants, acme by default and globex."""
+
+    @asynccontextmanager
+    async def make(*tenants: str) -> AsyncIterator[Stand]:
+        host = FakeHost()
+        monkeypatch.setattr(lane_group, "open_lane", host.open_lane)
+        texts = {name: tenant_text(name, p256_key(i + 1)) for i, name in enumerate(tenants)}
+        site = Site(tmp_path, tenants=texts).write()
+        async with asyncio.TaskGroup() as tasks:
+            roster = LaneRoster(
+                load_configuration(site.config),
+                refused_pins=RefusedPins(tmp_path),
+                metrics=Metrics(CollectorRegistry()),
+                room=lambda: None,
+                orders=lambda _: (),
+            )
+            roster.start(tasks)
+            yield Stand(roster, host)
+            await roster.close(1.0)
+
+    return make
+
+
+async def test_a_worker_can_sign_before_any_lane_was_started(stand: Any) -> None:
+    """They start when somebody needs them."""
+    async with stand("acme", "globex") as s:
+        assert s.roster.healthy
+
+
+async def test_a_worker_cannot_sign_when_every_token_that_was_tried_is_in_doubt(stand: Any) -> None:
+    """Until one of them signs."""
+    async with stand("acme", "globex") as s:
+        await s.use("acme", away=True)
+        await s.use("globex", away=True)
+        assert not s.roster.healthy
+
+
+async def test_the_trouble_of_one_tenant_is_not_that_of_the_worker(stand: Any) -> None:
+    """Whether the other one signs, or has had no work yet."""
+    async with stand("acme", "globex") as s:
+        await s.use("acme", away=True)
+        assert s.roster.healthy
+        await s.use("globex")
+        assert s.roster.healthy
+
+
+async def test_the_trouble_of_the_only_tenant_is_that_of_the_worker(stand: Any) -> None:
+    """It can sign for nobody."""
+    async with stand("acme") as s:
+        await s.use("acme", away=True)
+        assert not s.roster.healthy

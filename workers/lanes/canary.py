@@ -1,0 +1,109 @@
+"""What a canary signs: one constant, and which keys it tries. Worker and lane both derive it; neither is told it.
+
+A frame that asks for a canary names a key of the lane's own tenant and nothing else, so that whoever controls the
+worker, or Redis, gets signatures over this constant from it and over no digest of theirs (ADR 0032).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+from queueing.algorithms import DEFAULT_FOR_KEY, FACTS
+from queueing.errors import EnvelopeMalformed, KeyUnknown, LimitRate, PolicyDenied, SigningError
+from workers.config.stops import NO_STOPS, Stops
+from workers.config.tenants import KeyVersion
+from workers.lanes.authorisation import Authorised
+
+if TYPE_CHECKING:
+    from queueing.algorithms import Algorithm
+    from workers.config.service_file import ServiceKey
+    from workers.config.tenants import Tenant, TenantKey
+
+CANARY: Final = b"sigmill canary 1: signed to see that this key signs, and for nothing else\n"
+"""Its hash is all that a canary ever signs. No format that is signed begins like this."""
+
+LEAST_PAUSE_S: Final = 1.0
+"""A lane signs it so seldom with the same key: what is charged to nobody must not keep an HSM busy."""
+
+SERVICE_KEY_NAME: Final = "service"
+
+
+def canary_digest(algorithm: Algorithm) -> bytes:
+    """The constant's hash, as the algorithm signs it (Ed25519 signs its SHA-512)."""
+    return hashlib.new(FACTS[algorithm].hash_name or "sha512", CANARY).digest()
+
+
+def service_version(service_key: ServiceKey) -> KeyVersion:
+    """The service's own key as a version: it has one, and no end."""
+    return KeyVersion(
+        key=SERVICE_KEY_NAME,
+        version=1,
+        state="active",
+        public_key=service_key.public_key,
+        tokens=(service_key.token,),
+        expires_at_ms=None,
+        certificates=(),
+    )
+
+
+def service_canary(service_key: ServiceKey) -> Authorised:
+    """The canary of the service's token."""
+    version = service_version(service_key)
+    return _canary(version, DEFAULT_FOR_KEY[version.public_key.kind])
+
+
+def tenant_canary(
+    tenant: Tenant, token: str, name: str, number: int, *, now_ms: int, stops: Stops = NO_STOPS
+) -> Authorised:
+    """The canary of this version of a key. Raises a ``SigningError`` where the key may not sign now, for whomever."""
+    if tenant.suspended:
+        raise PolicyDenied("rule `state`: the tenant is suspended")
+    stops.check_tenant()
+    key = tenant.keys.get(name)
+    if key is None:
+        raise KeyUnknown
+    stops.check_key(name)
+    key.policy.check_time(now_ms)
+    version = key.version_to_sign(number, now_ms)
+    if token not in version.tokens:
+        raise EnvelopeMalformed("the key is not in this token")
+    return _canary(version, key.default_algorithm)
+
+
+def tenant_canaries(tenant: Tenant, token: str, *, now_ms: int, stops: Stops = NO_STOPS) -> list[Authorised]:
+    """What is tried on this token: the first key of it that may sign now, by name, and each that asks for it."""
+    found: list[Authorised] = []
+    for _, key in sorted(tenant.keys.items()):
+        if not found or key.canary:
+            found += _usable(tenant, token, key, now_ms, stops)[: None if key.canary else 1]
+    return found
+
+
+def _usable(tenant: Tenant, token: str, key: TenantKey, now_ms: int, stops: Stops) -> list[Authorised]:
+    """From the newest version to the oldest."""
+    usable = []
+    for version in reversed(key.versions):
+        try:
+            usable.append(tenant_canary(tenant, token, key.name, version.version, now_ms=now_ms, stops=stops))
+        except SigningError:
+            continue
+    return usable
+
+
+def _canary(version: KeyVersion, algorithm: Algorithm) -> Authorised:
+    return Authorised(digests=(canary_digest(algorithm),), key_version=version, algorithm=algorithm)
+
+
+class CanaryPace:
+    """How often this lane signs canaries; one for each key in ``LEAST_PAUSE_S``."""
+
+    def __init__(self) -> None:
+        self._next_s: dict[bytes, float] = {}
+
+    def check(self, public_key_sha256: bytes, now_s: float) -> None:
+        """Raise ``LimitRate`` (retryable) when the last one was a moment ago; ``now_s`` is monotonic."""
+        wait_s = self._next_s.get(public_key_sha256, now_s) - now_s
+        if wait_s > 0:
+            raise LimitRate("the key had its canary a moment ago", retry_after_s=wait_s)
+        self._next_s[public_key_sha256] = now_s + LEAST_PAUSE_S
