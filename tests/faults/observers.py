@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from bench.simhsm import read_log
 from queueing.envelope import read_unverified
 from queueing.errors import SigningError
 from queueing.jobs import decode_result
 from tests.faults.history import Event, HsmSign, LaneEnded, LogRecord
+from tests.support.cluster import signed_for_jobs
 from workers.audit.records import (
+    CanaryIntent,
+    CanaryOutcome,
     Intent,
     Opened,
     Outcome,
@@ -28,8 +30,8 @@ _LANE_ENDS = {"lane.ended", "lane.reload_overdue"}
 
 
 def hsm_events(token: str, file: Path) -> Iterator[Event]:
-    """The simulated HSM's own log."""
-    for record in read_log(file):
+    """The simulated HSM's own log; canaries are no job's (``tests/integration/worker/test_canaries``)."""
+    for record in signed_for_jobs(file):
         yield HsmSign(
             at=record.at_us / 1e6,
             token=token,
@@ -58,7 +60,7 @@ def log_events(worker: str, folder: Path) -> Iterator[Event]:
     for segment in segments_of(folder):
         for raw in read_segment(segment):
             record = decode_record(raw)
-            if not isinstance(record, Opened):
+            if not isinstance(record, Opened | CanaryIntent | CanaryOutcome):
                 yield _log_event(worker, record)
 
 

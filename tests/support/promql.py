@@ -37,10 +37,6 @@ def exposed() -> set[str]:
     return names
 
 
-CANARY = {"sigmill_canary_last_success_timestamp_seconds", "sigmill_canary_runs_total"}
-"""Made by the canary."""
-
-
 def known() -> set[str]:
     """What an expression may ask for."""
-    return exposed() | recorded() | CANARY
+    return exposed() | recorded()
