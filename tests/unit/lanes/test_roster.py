@@ -17,6 +17,7 @@ from tests.support.fake_lane import FakeHost, FakeJob, turn
 from workers.config.loading import load_configuration
 from workers.lanes import lane_group
 from workers.lanes.batching import Group, Slice
+from workers.lanes.drained_tokens import DrainedTokens
 from workers.lanes.lane_exit import LaneExit
 from workers.lanes.refused_pins import RefusedPins
 from workers.lanes.roster import LaneRoster
@@ -31,6 +32,12 @@ class Stand:
 
     roster: LaneRoster
     host: FakeHost
+    drained: DrainedTokens
+
+    def drain(self, token: str) -> None:
+        """As an operator does, and the worker has seen it."""
+        self.drained.drain(token)
+        self.roster.tick()
 
     async def use(self, tenant: str, *, away: bool = False) -> None:
         """Work for the tenant, whose token signs it, or is away."""
@@ -54,7 +61,7 @@ def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     @asynccontextmanager
     async def make(*tenants: str) -> AsyncIterator[Stand]:
-        host = FakeHost()
+        host, drained = FakeHost(), DrainedTokens(tmp_path)
         monkeypatch.setattr(lane_group, "open_lane", host.open_lane)
         texts = {name: tenant_text(name, p256_key(i + 1)) for i, name in enumerate(tenants)}
         site = Site(tmp_path, tenants=texts).write()
@@ -62,12 +69,13 @@ def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             roster = LaneRoster(
                 load_configuration(site.config),
                 refused_pins=RefusedPins(tmp_path),
+                drained=drained,
                 metrics=Metrics(CollectorRegistry()),
                 room=lambda: None,
                 orders=lambda _: (),
             )
             roster.start(tasks)
-            yield Stand(roster, host)
+            yield Stand(roster, host, drained)
             await roster.close(1.0)
 
     return make
@@ -100,4 +108,16 @@ async def test_the_trouble_of_the_only_tenant_is_that_of_the_worker(stand: Any) 
     """It can sign for nobody."""
     async with stand("acme") as s:
         await s.use("acme", away=True)
+        assert not s.roster.healthy
+
+
+async def test_a_drained_token_is_neither_good_nor_in_doubt(stand: Any) -> None:
+    """The others decide; where every token is drained, no lane can sign."""
+    async with stand("acme", "globex") as s:
+        await s.use("acme")
+        s.drain("acme")
+        assert s.roster.healthy
+        await s.use("globex", away=True)
+        assert not s.roster.healthy
+        s.drain("globex")
         assert not s.roster.healthy
