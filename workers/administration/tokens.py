@@ -45,7 +45,10 @@ AnswerT = TypeVar("AnswerT", TokenFacts, KeyFacts, FoundKeys)
 class KeyNotFit(KeyDisabled):
     """The token has no such key, or one that may not sign."""
 
-    hint = "Make one inside the token with `sigmill keys create`; nothing can be imported."
+    hint = (
+        "Make one under a label of its own with `sigmill keys create`, or `sigmill keys adopt` one that was made in the"
+        " token; nothing can be imported."
+    )
 
 
 class TokenDesk:

@@ -177,7 +177,9 @@ def _finish(wish: Wish, facts: KeyFacts, *, as_json: bool) -> None:
         nl=False,
     )
     say(f"{facts.kind} in token {wish.token} as {facts.label!r}, CKA_ID {facts.key_id}")
-    if made.written:
+    if wish.tenant is None:
+        say(f"paste the TOML into {wish.file()}; workers take it at their start, clients pin the public key")
+    elif made.written:
         say(f"written to {made.written}; `sigmill tenants reload` makes the workers use it")
     else:
         say(f"paste the TOML into {wish.file()}, raise its epoch, then `sigmill tenants reload`")

@@ -52,6 +52,10 @@ _REFUSED_ENVIRONMENT: Final = ("LD_PRELOAD", "LD_AUDIT", "PYTHON")
 """Variables, or their beginnings, that would change the lane's interpreter rather than its module."""
 
 
+_MADE_BY: Final = {"service_key": "sigmill keys create --service"}
+"""Tables that nobody writes by hand."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceKey:
     """The key that signs key directories, and its token."""
@@ -167,7 +171,9 @@ def read_tokens(file: Path, tables: dict[str, Any], mistakes: Mistakes) -> dict[
 def required_table(file: Path, tables: dict[str, Any], name: str) -> dict[str, Any]:
     """A table that must be there."""
     if name not in tables:
-        raise ConfigError(str(file), name, "the table is missing", f"Add [{name}].")
+        made_by = _MADE_BY.get(name)
+        remedy = f"Add [{name}]." if made_by is None else f"Add [{name}]; `{made_by}` makes and prints it."
+        raise ConfigError(str(file), name, "the table is missing", remedy)
     return expect_table(file, name, tables[name])
 
 

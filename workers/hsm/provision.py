@@ -69,8 +69,10 @@ def create_key(session_rw: pkcs11.Session, kind: KeyKind, label: str) -> KeyReco
     attributes (it is destroyed then); ``HsmFailure``. Takes up to seconds for RSA-4096.
     """
     with translated():
-        if not label or objects(session_rw, {Attribute.LABEL: label}):
-            raise KeyRefused(f"the label {label!r} is empty or exists in the token already")
+        if not label:
+            raise KeyRefused("a key needs a label")
+        if objects(session_rw, {Attribute.LABEL: label}):
+            raise KeyRefused(f"the label {label!r} exists in the token already")
         public, private = _generate(session_rw, kind, label)
     try:
         return _as_asked(session_rw, private, kind)

@@ -42,6 +42,7 @@ def test_files_without_a_mistake_are_one_configuration(site: Site) -> None:
         ('host = "localhost"', 'host = "h"\nunix_socket = "s"', "redis", "exactly one of"),
         ("[tokens.acme]", "[tokens.Acme]", "tokens.Acme", "Use 1 to 63 of a-z"),
         ('module = "/usr', 'module = "usr', "tokens.service.module", "full path"),
+        ("[service_key]", "[metrics]", "service_key", "`sigmill keys create --service` makes"),
         ('token = "service"', 'token = "gone"', "service_key.token", "Add [tokens.gone]."),
         ('public_key = "', 'public_key = "?', "service_key.public_key", "on one line"),
         ("[tokens.acme]", "[tokens.acme]\nsessions = 0", "tokens.acme.sessions", "in that range"),
