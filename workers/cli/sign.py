@@ -7,32 +7,17 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import click
 
-from queueing.algorithms import Algorithm, algorithm_named
-from queueing.client import SigningClient
-from queueing.client_config import ClientConfig
-from queueing.client_key import ClientKey
+from queueing.algorithms import Algorithm
 from queueing.errors import InputUnreadable, SigningError
 from queueing.results import Outcome, Signature
-from workers.cli.items import Inputs, Item
+from workers.cli.asking import Ask, ask_options
+from workers.cli.items import Item
 from workers.cli.lines import failed_line, signed_line
-from workers.cli.options import (
-    DEFAULT_DEADLINE_S,
-    accept_option,
-    algorithm_option,
-    chosen_request_id,
-    client_config_option,
-    deadline_option,
-    input_options,
-    json_option,
-    key_option,
-    priority_option,
-    request_id_option,
-    run,
-)
+from workers.cli.options import run
 from workers.cli.out_dir import write_signature
 from workers.cli.output import Exit, Tally, emit, say
 from workers.cli.progress import Progress
@@ -86,80 +71,35 @@ class Report:
 
 
 @click.command()
-@client_config_option
-@key_option
-@algorithm_option
-@request_id_option
-@priority_option
-@accept_option
-@deadline_option
+@ask_options
 @click.option("--raw", is_flag=True, help="ECDSA signatures as r || s instead of DER.")
 @click.option(
     "--out-dir", type=click.Path(path_type=Path, file_okay=False), help="Also write each to DIR/NAME.sig."
 )
-@json_option
-@input_options
-def sign(
-    *,
-    config: Path,
-    key: str,
-    algorithm: str | None,
-    request_id: str | None,
-    priority: str,
-    accept: str | None,
-    deadline_s: float | None,
-    raw: bool,
-    out_dir: Path | None,
-    files: tuple[Path, ...],
-    digests: tuple[str, ...],
-    manifest: Path | None,
-) -> Exit:
+def sign(*, raw: bool, out_dir: Path | None, **asked: Any) -> Exit:
     """Sign FILES, digests or a manifest.
 
     Prints one JSON object per line, in input order: name, digest, algorithm, key, key_version,
     public_key_sha256 (hex), signature (base64), job_id; or error. A run that is started again under the same
     request id gets back what is done.
     """
-    inputs = Inputs(files, digests, manifest)
-    inputs.check()
-    settings = ClientConfig.from_file(config)
-    client = SigningClient(settings, ClientKey.from_file(Path(settings.private_key_file)), accept=accept)
-    deadline_s = deadline_s if deadline_s is not None else settings.deadline_s or DEFAULT_DEADLINE_S
-    return run(
-        _sign(
-            client,
-            inputs,
-            key=key,
-            algorithm=None if algorithm is None else algorithm_named(algorithm),
-            request_id=chosen_request_id(request_id),
-            priority=priority,
-            deadline_s=deadline_s,
-            raw=raw,
-            out_dir=out_dir,
-        )
-    )
+    return run(_sign(Ask.of(**asked), raw=raw, out_dir=out_dir))
 
 
-async def _sign(
-    client: SigningClient,
-    inputs: Inputs,
-    *,
-    key: str,
-    algorithm: Algorithm | None,
-    request_id: str | None,
-    priority: str,
-    deadline_s: float,
-    raw: bool,
-    out_dir: Path | None,
-) -> Exit:
-    progress = Progress(inputs.count())
-    async with client:
-        algorithm = algorithm or await client.default_algorithm(key, timeout_s=deadline_s)
-        report = Report(key=key, algorithm=algorithm, raw=raw, out_dir=out_dir, progress=progress)
+async def _sign(ask: Ask, *, raw: bool, out_dir: Path | None) -> Exit:
+    progress = Progress(ask.inputs.count())
+    async with ask.client as client:
+        algorithm = await ask.resolved_algorithm()
+        report = Report(key=ask.key, algorithm=algorithm, raw=raw, out_dir=out_dir, progress=progress)
         under_way: deque[Item] = deque()
-        digests = _digests(inputs.read(algorithm), under_way)
+        digests = _digests(ask.inputs.read(algorithm), under_way)
         outcomes = client.sign_many(
-            key, digests, algorithm, request_id, priority=priority, timeout_s=deadline_s
+            ask.key,
+            digests,
+            algorithm,
+            ask.request_id,
+            priority=ask.priority,
+            timeout_s=ask.deadline_s,
         )
         async with contextlib.aclosing(digests), contextlib.aclosing(outcomes):
             async for outcome in outcomes:

@@ -9,14 +9,12 @@ import click
 import msgspec
 
 from queueing.client import SigningClient
-from queueing.client_config import ClientConfig
-from queueing.client_key import ClientKey
 from queueing.errors import SigningError, from_reason
 from queueing.results import Outcome, Signature
+from workers.cli.asking import client_of
 from workers.cli.items import Item
 from workers.cli.lines import FailedLine, failed_line, signed_line
 from workers.cli.options import (
-    DEFAULT_DEADLINE_S,
     client_config_option,
     deadline_option,
     json_option,
@@ -55,9 +53,7 @@ def wait(
     if (job_file is None) == (not job_ids):
         raise click.UsageError("give --job FILE or job ids")
     submitted = None if job_file is None else _read(job_file)
-    settings = ClientConfig.from_file(config)
-    client = SigningClient(settings, ClientKey.from_file(Path(settings.private_key_file)))
-    deadline_s = deadline_s if deadline_s is not None else settings.deadline_s or DEFAULT_DEADLINE_S
+    client, deadline_s = client_of(config, deadline_s)
     if submitted is not None:
         return run(_wait_job(client, submitted, deadline_s, raw=raw))
     return run(_wait_ids(client, job_ids, deadline_s, raw=raw))
