@@ -15,6 +15,7 @@ from redis import exceptions
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 
+from queueing.idle_connections import close_idle
 from queueing.jobs import deserialize, serialize
 from queueing.secret import Secret
 from queueing.sentinels import NewestSentinel, SentinelPool
@@ -116,7 +117,7 @@ async def look_for_primary(redis: Redis) -> None:
         if isinstance(pool, SentinelPool):
             await pool.get_master_address()  # type: ignore[no-untyped-call]
         else:
-            await pool.disconnect(inuse_connections=False)
+            await close_idle(pool)
 
 
 def _tls_options(tls: TlsConfig | None) -> dict[str, Any]:

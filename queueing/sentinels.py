@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 from redis.exceptions import RedisError
 
+from queueing.idle_connections import close_idle
 from queueing.owned_tasks import end_tasks
 
 if TYPE_CHECKING:
@@ -44,11 +45,13 @@ class SentinelPool(SentinelConnectionPool):
     """Closes the connections to the Sentinels too, when it is closed itself."""
 
     async def disconnect(self, inuse_connections: bool = True) -> None:  # noqa: FBT001, FBT002 - redis-py's signature
-        """As redis-py does; all, or those that are idle."""
+        """All, or those that are idle."""
+        if not inuse_connections:
+            await close_idle(self)
+            return
         await super().disconnect(inuse_connections)
-        if inuse_connections:
-            for sentinel in self.sentinel_manager.sentinels:
-                await sentinel.aclose()
+        for sentinel in self.sentinel_manager.sentinels:
+            await sentinel.aclose()
 
 
 async def _seen_by(sentinel: Redis, name: str) -> tuple[int, Address] | None:
