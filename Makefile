@@ -50,6 +50,11 @@ compose-check: ## docker-compose.yml, up and signing, with podman (root; a few m
 systemd-check: ## the units of ops/systemd, booted in a container (root; a few minutes)
 	ops/systemd-check
 
+MINUTES ?= 60
+
+soak: bootstrap ## an hour of load with faults (MINUTES=60): memory, descriptors, sessions and processes stay flat
+	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES)
+
 lint: bootstrap ## ruff, mypy, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

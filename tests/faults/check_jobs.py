@@ -17,16 +17,32 @@ TAIL_BYTES = 8  # of the input, in the module's log
 
 
 def lost(ledger: Ledger) -> Iterator[Violation]:
-    """I1: what a client was told is accepted has ended; what was refused was never signed."""
+    """I1: what a client was told is accepted has ended."""
     for job in ledger.jobs.values():
         if job.accepted and not job.final:
             yield Violation("I1 accepted job lost", f"{job.job}: no answer")
         if job.accepted:
             yield from _unfounded(ledger, job)
-        elif job.submitted and all(event.how == "fail" for event in job.submitted):
-            for digest in job.digests:
-                if ledger.signs_of.get((job.tenant, digest[-TAIL_BYTES:])):
-                    yield Violation("I2 refused job signed", job.job)
+
+
+def refused(ledger: Ledger) -> Iterator[Violation]:
+    """I2: what was refused was never signed, also where its id was that of a job that was."""
+    for job in ledger.jobs.values():
+        refused, taken = _refused_and_taken(job)
+        for digest in refused - taken:
+            if ledger.signs_of.get((job.tenant, digest[-TAIL_BYTES:])):
+                yield Violation("I2 refused job signed", job.job)
+
+
+def _refused_and_taken(job: JobFile) -> tuple[set[bytes], set[bytes]]:
+    """The digests of submits that failed, and of those that did not, or of which nobody knows."""
+    refused: set[bytes] = set()
+    taken: set[bytes] = set()
+    for invoked in job.invoked:
+        ends = [end for end in job.submitted if end.client == invoked.client and end.at >= invoked.at]
+        how = min(ends, key=lambda end: end.at).how if ends else "info"
+        (refused if how == "fail" else taken).update(invoked.digests)
+    return refused, taken
 
 
 def _unfounded(ledger: Ledger, job: JobFile) -> Iterator[Violation]:

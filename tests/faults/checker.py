@@ -26,6 +26,7 @@ def _left(ledger: Ledger) -> Iterator[Violation]:
 
 SERVICE_CHECKS: tuple[Check, ...] = (
     check_jobs.lost,
+    check_jobs.refused,
     check_jobs.foreign,
     check_jobs.changed,
     check_leases.stale,

@@ -106,10 +106,7 @@ async def worker_term(scene: Scene, draw: Draw) -> None:
 
 
 async def worker_term_twice(scene: Scene, draw: Draw) -> None:
-    worker = scene.stand.workers[draw.worker]
-    worker.child.terminate()
-    await asyncio.sleep(draw.hold_s / 10)
-    await scene.stand.stop_worker(draw.worker)
+    await scene.stand.stop_worker(draw.worker, again_after_s=draw.hold_s / 10)
     await scene.stand.start_worker(draw.worker)
 
 
@@ -298,15 +295,15 @@ async def many_submit_the_same(scene: Scene, draw: Draw) -> None:
 
 
 async def conflicting_submit(scene: Scene, draw: Draw) -> None:
-    """Other content under a request id that is used: refused, and nothing of it is signed."""
+    """Other content under the id of a job that is there: refused, and nothing of it is signed."""
     load, client = scene.load, scene.load.clients[draw.tenant][0]
-    request = load.request_id()
-    digests = load.digests(draw.tenant, scene.rng)
+    request, digests = load.request_id(), load.digests(draw.tenant, scene.rng)
     job = await load.accepted(client, digests, request)
-    other, how = await client.submit(load.digests(draw.tenant, scene.rng), request)
-    del other, how
-    if job is not None:
-        await load.answered(client, job)
+    for _ in range(2):  # while it waits or is signed, and when it is done
+        other = load.digests(draw.tenant, scene.rng)
+        await client.submit(other, request, in_place_of=digests)
+        if job is not None:
+            await load.answered(client, job)
 
 
 # ---- the disk

@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
+import msgspec
+
 from queueing import SigningClient
 from queueing.drafts import Draft
 from queueing.errors import QueueUnavailable, SigningError, WaitTimeout
@@ -25,7 +27,6 @@ SUBMIT_TIMEOUT_S = 30.0
 ANSWER_TIMEOUT_S = 45.0
 """Far above any bound: who waits longer has lost the job."""
 
-CLIENTS_PER_TENANT = 2
 BUILDS_PER_TENANT = 3
 LONGEST_PAUSE_S = 0.08
 
@@ -39,28 +40,29 @@ class Client:
     signing: SigningClient
     recorder: Recorder
 
-    async def job_id(self, digests: Sequence[bytes], request: str) -> tuple[str, str]:
-        """The id that this job will have, and its algorithm."""
+    async def submit(
+        self, digests: Sequence[bytes], request: str, *, in_place_of: Sequence[bytes] | None = None
+    ) -> tuple[str, str]:
+        """Submit one envelope; the job id, and how it went. ``in_place_of``: under the id of a job with these digests."""
         target = await self.signing._target(KEY, None, None)
-        draft = Draft.of(target, digests, request, Priority.NORMAL)
-        return self.signing._sealer.job_id(draft), str(target.algorithm)
-
-    async def submit(self, digests: Sequence[bytes], request: str) -> tuple[str, str]:
-        """Submit one envelope; the job id, and how it went."""
-        job, algorithm = await self.job_id(digests, request)
+        draft = Draft.of(target, in_place_of or digests, request, Priority.NORMAL)
+        draft = msgspec.structs.replace(draft, digests=tuple(digests))
+        job = self.signing._sealer.job_id(draft)
         self.recorder.note(
             Invoked(
                 at=time.time(),
                 client=self.name,
                 tenant=self.tenant,
                 job=job,
-                algorithm=algorithm,
-                digests=tuple(digests),
+                algorithm=str(target.algorithm),
+                digests=draft.digests,
             )
         )
         how, code = "info", ""
+        deadline_s = asyncio.get_running_loop().time() + SUBMIT_TIMEOUT_S
         try:
-            await self.signing.submit(KEY, digests, request_id=request, timeout_s=SUBMIT_TIMEOUT_S)
+            # As SigningClient.submit does, which makes the id of these very digests.
+            await self.signing._exchange.accept([self.signing._sealer.seal(draft)], deadline_s)
             how = "ok"
         except QueueUnavailable as error:
             code = error.reason
@@ -110,7 +112,10 @@ class Client:
 
 @dataclass(slots=True)
 class Load:
-    """Builds of all tenants, in a closed loop each. ``open`` are the jobs that wait for their answer, by id."""
+    """Builds of all tenants, in a closed loop each. ``open`` are the jobs that wait for their answer, by id.
+
+    ``pause_s``: the longest that a build waits before its next job; ``patience_s``: for an answer.
+    """
 
     rng: Random
     recorder: Recorder
@@ -119,6 +124,7 @@ class Load:
     jobs: dict[str, str] = field(default_factory=dict)
     running: bool = True
     patience_s: float = ANSWER_TIMEOUT_S
+    pause_s: float = LONGEST_PAUSE_S
     _requests: int = 0
 
     @classmethod
@@ -130,7 +136,7 @@ class Load:
         rng: Random,
         patience_s: float = ANSWER_TIMEOUT_S,
     ) -> AsyncIterator[Load]:
-        """Open the clients, run the builds, and wait for them when the block ends."""
+        """Open the clients."""
         async with contextlib.AsyncExitStack() as stack:
             clients = {
                 tenant: [
@@ -139,15 +145,20 @@ class Load:
                 ]
                 for tenant, signings in make.items()
             }
-            load = cls(rng, recorder, clients, patience_s=patience_s)
-            async with asyncio.TaskGroup() as tasks:
-                for tenant in TENANTS:
-                    for _ in range(BUILDS_PER_TENANT):
-                        tasks.create_task(load._build(tenant, Random(rng.random())))
-                try:
-                    yield load
-                finally:
-                    load.running = False
+            yield cls(rng, recorder, clients, patience_s=patience_s)
+
+    @contextlib.asynccontextmanager
+    async def builds(self) -> AsyncIterator[None]:
+        """Run the builds; when the block ends, each finishes its job."""
+        self.running = True
+        async with asyncio.TaskGroup() as tasks:
+            for tenant in TENANTS:
+                for _ in range(BUILDS_PER_TENANT):
+                    tasks.create_task(self._build(tenant, Random(self.rng.random())))
+            try:
+                yield
+            finally:
+                self.running = False
 
     def request_id(self) -> str:
         """One that nobody has used."""
@@ -162,7 +173,7 @@ class Load:
         while self.running:
             ways = (self.plain, self.plain, self.plain, self.cancelled, self.twice)
             await rng.choice(ways)(tenant, self.digests(tenant, rng), rng)
-            await asyncio.sleep(rng.uniform(0, LONGEST_PAUSE_S))
+            await asyncio.sleep(rng.uniform(0, self.pause_s))
 
     async def plain(self, tenant: str, digests: list[bytes], rng: Random) -> None:
         """Submit until it is accepted, and wait."""

@@ -13,7 +13,7 @@ from typing import Self, cast
 from arq.connections import ArqRedis
 
 from bench.simhsm import write_rules
-from queueing import keyspace
+from queueing import SigningClient, keyspace
 from queueing.jobs import decode_result
 from tests.faults import observers
 from tests.faults.history import Answered, Event, Left, Recorder, TenantKey, WorkerEnded, read_history
@@ -30,6 +30,7 @@ LEASE_S = 2.0
 CALL_TIMEOUT_S = 2.0
 SIGN_US = 1_000
 SESSION_THREADS = 2
+CLIENTS_PER_TENANT = 2
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,7 +64,13 @@ class Stand:
     @classmethod
     @contextlib.contextmanager
     def open(
-        cls, folder: Path, *, broken: str = "", lease_s: float = LEASE_S, sign_us: int = SIGN_US
+        cls,
+        folder: Path,
+        *,
+        broken: str = "",
+        lease_s: float = LEASE_S,
+        sign_us: int = SIGN_US,
+        retention_s: float = 3600.0,
     ) -> Iterator[Self]:
         """The stack in ``folder``, without workers yet; everything ends with the block."""
         folder = folder.resolve()
@@ -78,7 +85,7 @@ class Stand:
                 shelf=CopiedTokens(folder / "tokens"),
                 tenants=TENANTS,
                 token=one_lane,
-                worker={"lease_s": lease_s, "drain_s": 5.0, "result_retention_s": 3600.0},
+                worker={"lease_s": lease_s, "drain_s": 5.0, "result_retention_s": retention_s},
                 wrap=behind_simhsm(folder / "rig", sign_us=sign_us),
                 broken=broken,
             )
@@ -106,6 +113,10 @@ class Stand:
     def redis(self) -> RedisProcess:
         return self.rig.redis
 
+    def clients(self) -> dict[str, list[SigningClient]]:
+        """Some clients of each tenant, to be opened."""
+        return {tenant: [self.rig.client(tenant) for _ in range(CLIENTS_PER_TENANT)] for tenant in TENANTS}
+
     async def start_worker(self, number: int) -> None:
         """Start it, with the state that its predecessor of this number left, and wait until it is ready."""
         self.keeper.mend()
@@ -113,18 +124,28 @@ class Stand:
         await eventually(lambda: worker.ready or not worker.alive, f"worker {number} is ready")
         assert worker.alive, worker.child.last_words(30)
 
+    def _take(self, number: int) -> WorkerProcess:
+        """To be ended now; one that has ended by itself is a violation, whatever was done to it."""
+        worker = self.workers.pop(number)
+        if not worker.alive:
+            self.recorder.note(Left(at=time.time(), what=f"worker {number} ended by itself"))
+        return worker
+
     async def kill_worker(self, number: int) -> None:
         """SIGKILL; its lanes do not outlive it."""
-        worker = self.workers.pop(number)
+        worker = self._take(number)
         await asyncio.to_thread(worker.child.kill)
         self.recorder.note(WorkerEnded(at=time.time(), worker=f"worker-{number}", orderly=False))
         self.keeper.mend()
 
-    async def stop_worker(self, number: int) -> float:
-        """SIGTERM, and wait; in seconds."""
-        worker = self.workers.pop(number)
+    async def stop_worker(self, number: int, *, again_after_s: float | None = None) -> float:
+        """SIGTERM, once or twice, and wait; in seconds."""
+        worker = self._take(number)
         lanes = descendants(worker.pid)
         began = time.monotonic()
+        if again_after_s is not None:
+            worker.child.terminate()
+            await asyncio.sleep(again_after_s)
         code = await asyncio.to_thread(worker.child.stop, PATIENCE_S)
         self.recorder.note(WorkerEnded(at=time.time(), worker=f"worker-{number}", orderly=code == 0))
         left = [pid for pid in lanes if "workers.lanes" in command_of(pid)]
@@ -191,8 +212,14 @@ class Stand:
             await redis.aclose()
         return found
 
+    def forget(self) -> None:
+        """What was seen so far is judged: only what comes now matters."""
+        self.recorder.events.clear()
+        self.recorder.note(*self._keys())
+        self._results.clear()
+
     def events(self) -> list[Event]:
-        """The whole history so far, of all observers."""
+        """The whole history so far, of all observers; what the run itself saw only since it last forgot."""
         found = list(self.recorder.events)
         for number in sorted(
             int(file.stem.split("-")[1]) for file in self.rig.directory.glob("worker-*.jsonl")

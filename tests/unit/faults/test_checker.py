@@ -154,6 +154,17 @@ def test_info_may_be_either() -> None:
     assert broken_by([KEYS, INVOKED, unknown]) == set()
 
 
+def test_what_conflicts_with_a_job_is_not_signed_under_its_id() -> None:
+    """The job itself goes on; another client's other content is refused, and stays unsigned."""
+    conflict: list[Event] = [
+        replace(INVOKED, at=1.2, client="c2", digests=(OTHER,)),
+        replace(ACCEPTED, at=1.3, client="c2", how="fail", code="job.conflict"),
+    ]
+    assert broken_by([*RIGHT, *conflict]) == set()
+    signed = replace(SIGNED, tail=OTHER[-8:])
+    assert "I2 refused job signed" in broken_by([*RIGHT, *conflict, signed])
+
+
 def test_a_job_set_aside_is_ended_where_its_digest_breaks_the_module() -> None:
     """The evidence is the fault that was injected for it."""
     aside = replace(ANSWERED, how="fail", signatures=(), code="job.poisoned")

@@ -1,0 +1,66 @@
+"""Whether what is measured again and again stays where it is. Pure.
+
+The slope is Theil and Sen's: the median over all pairs of samples, so that a peak in the middle of a fault, or a few
+samples that are wrong, do not bend it (Sen, 1968).
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+Sample = tuple[float, float]
+"""When (seconds), and how much."""
+
+MOST_PAIRED = 400
+"""Of more samples every n-th is taken: the pairs are quadratic."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """What may grow by how much, over an hour, in its unit. ``noise``: growth over the whole run that says nothing yet."""
+
+    name: str
+    per_hour: float
+    noise: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flatness:
+    """What became of one bound: the median at the begin and at the end, and the slope."""
+
+    name: str
+    samples: int
+    first: float
+    last: float
+    per_hour: float
+    bound_per_hour: float
+    flat: bool
+
+
+def slope(samples: Sequence[Sample]) -> float:
+    """Per second; 0 where there are fewer than two samples."""
+    step = max(len(samples) // MOST_PAIRED, 1)
+    pairs = combinations(samples[::step], 2)
+    slopes = [(b - a) / (later - sooner) for (sooner, a), (later, b) in pairs if later > sooner]
+    return statistics.median(slopes) if slopes else 0.0
+
+
+def judge(bound: Bound, samples: Sequence[Sample]) -> Flatness:
+    """Flat is what grows no faster than its bound, or by less than its noise over the whole run."""
+    per_second = slope(samples)
+    length_s = samples[-1][0] - samples[0][0] if samples else 0.0
+    tenth = max(len(samples) // 10, 1)
+    values = [value for _, value in samples]
+    per_hour = per_second * 3600
+    return Flatness(
+        name=bound.name,
+        samples=len(samples),
+        first=round(statistics.median(values[:tenth]), 2) if values else 0.0,
+        last=round(statistics.median(values[-tenth:]), 2) if values else 0.0,
+        per_hour=round(per_hour, 2),
+        bound_per_hour=bound.per_hour,
+        flat=per_hour <= bound.per_hour or per_second * length_s <= bound.noise,
+    )

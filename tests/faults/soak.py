@@ -1,0 +1,225 @@
+"""``make soak``: mixed load with faults for a bounded time; what must not grow is measured, and every round is judged.
+
+    python -m tests.faults.soak [--minutes 60] [--out build/soak]
+
+Worker 1 lives as long as the soak: faults that end a worker are done to worker 2. Each round is some faults under
+load, then a silence in which all ends; its history is judged as a seed's is. ``OUT/summary.json`` has the slopes.
+Exit code 1 when something grew, or a rule was broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import shutil
+import sys
+import time
+from collections import Counter, defaultdict
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import msgspec
+
+from tests.faults.checker import check
+from tests.faults.flatness import Bound, Flatness, Sample, judge
+from tests.faults.history import Event, TenantKey
+from tests.faults.injections import KINDS, Scene
+from tests.faults.load import Load
+from tests.faults.run import do, look_at_the_end
+from tests.faults.schedule import Step, schedule
+from tests.faults.stand import Stand
+from tests.faults.summary import say
+from tests.support.rig import WorkerProcess
+from workers.audit.log import NOTE_DELAY_S
+
+STEPS_OF_A_ROUND = 5
+CALM_S = 4.0
+"""Between faults: load alone."""
+
+SILENCE_S = 2 * NOTE_DELAY_S + 0.5
+"""What nobody waits for is in the log by then."""
+
+PAUSE_S = 0.5
+RETENTION_S = 180.0
+SAMPLE_S = 2.0
+WARM_UP = 0.3
+"""This part of the run is not measured: caches fill, results pile up until the first of them expire."""
+
+LASTING = 1
+KINDS_OF_A_SOAK = tuple(k for k in KINDS if k not in {"worker.kill-all", "worker.rolling-restart"})
+
+BOUNDS = (
+    Bound(name="worker: memory, MiB", per_hour=2.0, noise=2.0),
+    Bound(name="worker: descriptors", per_hour=2.0, noise=2.0),
+    Bound(name="worker: threads", per_hour=1.0, noise=1.0),
+    Bound(name="worker: lanes", per_hour=0.5, noise=0.5),
+    Bound(name="lanes: sessions", per_hour=0.5, noise=0.5),
+    Bound(name="clients: descriptors", per_hour=2.0, noise=2.0),
+    Bound(name="clients: tasks", per_hour=2.0, noise=3.0),
+    Bound(name="redis: connections", per_hour=2.0, noise=2.0),
+    Bound(name="redis: keys", per_hour=100.0, noise=100.0),
+)
+
+
+class Soaked(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of it."""
+
+    minutes: float
+    rounds: int
+    injections: dict[str, int]
+    operations: dict[str, int]
+    violations: list[str]
+    flatness: list[Flatness]
+
+
+class Meter:
+    """Takes the samples, between faults and in them; what does not answer has no sample then."""
+
+    def __init__(self, stand: Stand) -> None:
+        self._stand = stand
+        self.samples: defaultdict[str, list[Sample]] = defaultdict(list)
+
+    async def run(self) -> None:
+        """For ever."""
+        while True:
+            await asyncio.sleep(SAMPLE_S)
+            await self.sample()
+
+    async def sample(self) -> None:
+        """One of each."""
+        worker = self._stand.workers[LASTING]
+        values = await asyncio.to_thread(_of_worker, worker)
+        values["clients: descriptors"] = len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # a count is all
+        values["clients: tasks"] = len(asyncio.all_tasks())
+        values |= await self._of_redis()
+        now = time.monotonic()
+        for name, value in values.items():
+            if value == value:  # noqa: PLR0124  # NaN: the worker did not answer
+                self.samples[name].append((now, value))
+
+    async def _of_redis(self) -> dict[str, float]:
+        redis = self._stand.rig.connect()
+        try:
+            async with asyncio.timeout(1.0):
+                clients = await redis.info("clients")
+                keys = await redis.dbsize()
+        except Exception:  # noqa: BLE001  # a fault is under way
+            return {}
+        finally:
+            await redis.aclose()
+        return {"redis: connections": clients["connected_clients"], "redis: keys": keys}
+
+    def flatness(self, began: float, ended: float) -> list[Flatness]:
+        """Each bound, judged by what was measured after the warm-up."""
+        after = began + (ended - began) * WARM_UP
+        return [judge(b, [s for s in self.samples[b.name] if s[0] >= after]) for b in BOUNDS]
+
+
+def _of_worker(worker: WorkerProcess) -> dict[str, float]:
+    proc = Path(f"/proc/{worker.pid}")
+    return {
+        "worker: memory, MiB": worker.rss_mib,
+        "worker: descriptors": len(list((proc / "fd").iterdir())),
+        "worker: threads": len(list((proc / "task").iterdir())),
+        "worker: lanes": sum(len(pids) for pids in worker.lanes().values()),
+        "lanes: sessions": worker.metric("sigmill_sessions"),
+    }
+
+
+def _steps(rng: Random) -> list[Step]:
+    """A round's, with the lasting worker spared."""
+    made = schedule(rng.randrange(2**32), KINDS_OF_A_SOAK, steps=STEPS_OF_A_ROUND)
+    return [
+        Step(
+            step.kinds,
+            tuple(
+                replace(draw, worker=2) if kind.startswith("worker.") else draw
+                for kind, draw in zip(step.kinds, step.draws, strict=True)
+            ),
+        )
+        for step in made
+    ]
+
+
+async def _round(stand: Stand, load: Load, rng: Random) -> tuple[list[Step], list[Event]]:
+    """Faults under load, then the silence; the events of this round."""
+    began_at = time.time()
+    steps = _steps(rng)
+    async with load.builds():
+        for step in steps:
+            await asyncio.sleep(CALM_S)
+            await do(step, Scene(stand, load, Random(rng.random())))
+    await look_at_the_end(stand, load)
+    await asyncio.sleep(SILENCE_S)
+    events = await asyncio.to_thread(stand.events)
+    return steps, [event for event in events if event.at >= began_at or isinstance(event, TenantKey)]
+
+
+async def soak(minutes: float, out: Path) -> Soaked:
+    """Rounds until the time is over."""
+    rng = Random(1)
+    injections: Counter[str] = Counter()
+    operations: Counter[str] = Counter()
+    violations: list[str] = []
+    rounds = 0
+    with Stand.open(out / "stand", retention_s=RETENTION_S) as stand:
+        for number in (1, 2):
+            await stand.start_worker(number)
+        meter = Meter(stand)
+        began = time.monotonic()
+        async with Load.of(stand.clients(), stand.recorder, rng) as load, asyncio.TaskGroup() as tasks:
+            load.pause_s = PAUSE_S
+            measuring = tasks.create_task(meter.run())
+            while time.monotonic() < began + minutes * 60:
+                steps, events = await _round(stand, load, rng)
+                verdict = check(events)
+                rounds += 1
+                injections.update(kind for step in steps for kind in step.kinds)
+                operations += verdict.operations
+                found = [f"round {rounds}: {v.rule}: {v.why}" for v in verdict.violations]
+                violations += found
+                _say_round(rounds, steps, found, meter, began)
+                load.jobs.clear()
+                stand.forget()
+            measuring.cancel()
+        ended = time.monotonic()
+    return Soaked(
+        minutes=round((ended - began) / 60, 1),
+        rounds=rounds,
+        injections=dict(injections),
+        operations=dict(operations),
+        violations=violations,
+        flatness=meter.flatness(began, ended),
+    )
+
+
+def _say_round(number: int, steps: list[Step], found: list[str], meter: Meter, began: float) -> None:
+    last = {name: samples[-1][1] for name, samples in meter.samples.items() if samples}
+    memory = last.get("worker: memory, MiB", 0.0)
+    say(f"{(time.monotonic() - began) / 60:5.1f} min, round {number}: {len(steps)} steps, {memory:.1f} MiB")
+    for line in found:
+        say(f"    VIOLATION {line}")
+
+
+def main() -> int:
+    """Read the command line and run."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--out", type=Path, default=Path("build/soak"))
+    options = parser.parse_args()
+    shutil.rmtree(options.out, ignore_errors=True)
+    soaked = asyncio.run(soak(options.minutes, options.out))
+    (options.out / "summary.json").write_bytes(msgspec.json.format(msgspec.json.encode(soaked), indent=1))
+    for flat in soaked.flatness:
+        word = "flat" if flat.flat else "GROWS"
+        say(f"{flat.name:24} {flat.first:9.1f} {flat.last:9.1f} {flat.per_hour:+9.2f} an hour  {word}")
+    say(
+        f"{soaked.minutes} min, {sum(soaked.injections.values())} faults, {len(soaked.violations)} violations"
+    )
+    return 1 if soaked.violations or not all(flat.flat for flat in soaked.flatness) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

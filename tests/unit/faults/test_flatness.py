@@ -1,0 +1,47 @@
+"""What is flat, what is not, and what a short peak does to it: nothing."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from tests.faults.flatness import Bound, judge, slope
+
+BOUND = Bound(name="memory, MiB", per_hour=2.0, noise=0.5)
+HOUR = 3600
+
+
+def test_the_slope_is_that_of_the_line() -> None:
+    """Per second."""
+    assert slope([(t, 5 + 0.25 * t) for t in range(100)]) == pytest.approx(0.25)
+    assert slope([(1.0, 7.0)]) == 0
+
+
+def test_what_stays_is_flat_whatever_its_noise() -> None:
+    """One unit up and down, for an hour."""
+    rng = Random(1)
+    samples = [(float(t), 100 + rng.uniform(-1, 1)) for t in range(0, HOUR, 5)]
+    assert judge(BOUND, samples).flat
+
+
+def test_what_leaks_is_not_flat_whatever_its_noise() -> None:
+    """Four units an hour under a noise of one."""
+    rng = Random(1)
+    samples = [(float(t), 100 + 4 * t / HOUR + rng.uniform(-1, 1)) for t in range(0, HOUR, 5)]
+    found = judge(BOUND, samples)
+    assert not found.flat
+    assert found.per_hour == pytest.approx(4, abs=0.5)
+
+
+def test_a_peak_does_not_bend_the_slope() -> None:
+    """A tenth of the samples is far off."""
+    samples = [(float(t), 500.0 if 300 < t < 400 else 100.0) for t in range(0, 1000, 5)]
+    assert judge(BOUND, samples).per_hour == 0
+
+
+def test_too_little_growth_in_a_short_run_says_nothing() -> None:
+    """A third of a unit in a minute is twenty an hour, and may be chance."""
+    samples = [(float(t), 100 + t / 180) for t in range(0, 61, 5)]
+    assert judge(BOUND, samples).flat
+    assert not judge(BOUND, [(t, value + t / 60) for t, value in samples]).flat
