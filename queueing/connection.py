@@ -32,6 +32,10 @@ T = TypeVar("T")
 SOCKET_TIMEOUT_S: Final = 5.0
 """Longest silence on a connection: above the slowest script, below a lease (15 s)."""
 
+SENTINEL_SOCKET_TIMEOUT_S: Final = 2.0
+"""The same behind Sentinels, where a primary that is silent may have a successor: they are asked after it, so that work
+goes on within 2 s. Above the longest WAIT."""
+
 CONNECT_TIMEOUT_S: Final = 2.0
 RETRIES: Final = 2
 """Repeats of one command on a broken connection; every script may be run twice without harm."""
@@ -49,10 +53,14 @@ def connect(config: RedisConfig, *, blocking_s: float = 0.0, password: Secret | 
         "db": config.database,
         "username": config.username,
         "password": password.reveal() if password else None,
-        "socket_timeout": SOCKET_TIMEOUT_S + blocking_s,
+        "socket_timeout": blocking_s
+        + (SOCKET_TIMEOUT_S if config.sentinel is None else SENTINEL_SOCKET_TIMEOUT_S),
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
         "socket_keepalive": True,
-        "health_check_interval": 15,
+        # No health_check_interval: on a new connection that needs no AUTH, redis-py checks its health before it is
+        # set up, which begins by setting it up: a server that is silent then holds one command for ever.
+        "lib_name": None,  # CLIENT SETINFO: a round trip, and refused to users by least right
+        "lib_version": None,
         "retry": Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), RETRIES),
         "retry_on_error": [
             exceptions.ConnectionError,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Final
 
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from queueing import keyspace
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 LONGEST_PAUSE_S: Final = 1.0
+SILENCE_S: Final = 10.0
+"""After so long without a bell the server is asked whether it is there; after as long again it is taken not to be."""
 
 
 async def listen(
@@ -36,11 +40,21 @@ async def listen(
                 await subscription.subscribe(keyspace.ORDERS_BELL)
                 reconnected()
                 pause_s = 0.05
+                unanswered = False
                 while True:
-                    message = await subscription.get_message(ignore_subscribe_messages=True, timeout=10.0)
+                    asked_s = time.monotonic()
+                    message = await subscription.get_message(
+                        ignore_subscribe_messages=True, timeout=SILENCE_S
+                    )
                     if message is None:
+                        if time.monotonic() - asked_s < SILENCE_S / 2:
+                            continue  # a subscription was confirmed
+                        if unanswered:
+                            raise RedisConnectionError("no answer to a ping")
                         await subscription.ping()
+                        unanswered = True
                         continue
+                    unanswered = False
                     if message["type"] == "message":
                         order(message["data"])
                     if message["type"] != "pmessage":

@@ -46,7 +46,7 @@ class RedisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     sentinel: SentinelConfig | None = None
     accept: AcceptLevel = AcceptLevel.LOCAL
     replicas: Annotated[int, msgspec.Meta(ge=1, le=16)] = 1
-    replica_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=3)] = 0.5
+    replica_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=1.5)] = 0.5
 
     def replica_wait(self) -> ReplicaWait | None:
         """What a write has to wait for; None under ``local``."""

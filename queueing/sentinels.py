@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 from redis.exceptions import RedisError
+from redis.utils import str_if_bytes
 
 from queueing.idle_connections import close_idle
 from queueing.owned_tasks import end_tasks
@@ -58,15 +59,15 @@ async def _seen_by(sentinel: Redis, name: str) -> tuple[int, Address] | None:
     """What one Sentinel says: the epoch of its configuration and the address; None where it has no primary that is up."""
     try:
         state: dict[str, Any] = await sentinel.sentinel_master(name)  # type: ignore[no-untyped-call]
-        address: Address | None = await sentinel.sentinel_get_master_addr_by_name(name)  # type: ignore[no-untyped-call]
+        address: tuple[bytes, int] | None = await sentinel.sentinel_get_master_addr_by_name(name)  # type: ignore[no-untyped-call]
     except (RedisError, OSError):
         return None
     if address is None:
         return None
-    host, port = address
+    host, port = str_if_bytes(address[0]), int(address[1])
     moving = (host, port) != (state["ip"], state["port"])  # promoted; the flags are about the old one
     up = state["is_master"] and not state["is_sdown"] and not state["is_odown"]
-    return (state["config-epoch"], (host, int(port))) if moving or up else None
+    return (state["config-epoch"], (host, port)) if moving or up else None
 
 
 async def _answers(

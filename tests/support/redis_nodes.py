@@ -25,20 +25,32 @@ ANSWER_WITHIN_S = 5.0
 
 
 class SentinelProcess:
-    """One redis-sentinel. What it learns it writes into its own configuration file."""
+    """One redis-sentinel. What it learns it writes into its own configuration file.
 
-    def __init__(self, directory: Path, primary_port: int, *, quorum: int, down_after_ms: int) -> None:
+    ``tls``: a folder with cert.pem, key.pem and ca.pem; then it speaks TLS only, to the nodes too.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        primary_port: int,
+        *,
+        quorum: int,
+        down_after_ms: int,
+        password: str | None = PASSWORD,
+        tls: Path | None = None,
+    ) -> None:
         self.port = free_port()
         directory.mkdir(parents=True)
         self._file = directory / "sentinel.conf"
         self._log = directory / "sentinel.log"
         lines = [
-            f"port {self.port}",
+            *(_tls_lines(self.port, tls) if tls is not None else [f"port {self.port}"]),
             "bind 127.0.0.1",
             f'dir "{directory}"',
             f'logfile "{self._log}"',
             f"sentinel monitor {NAME} 127.0.0.1 {primary_port} {quorum}",
-            f"sentinel auth-pass {NAME} {PASSWORD}",
+            *([f"sentinel auth-pass {NAME} {password}"] if password is not None else []),
             f"sentinel down-after-milliseconds {NAME} {down_after_ms}",
             f"sentinel failover-timeout {NAME} 5000",
             f"sentinel parallel-syncs {NAME} 2",
@@ -65,6 +77,10 @@ class SentinelProcess:
             return fields_of(self.command("INFO", "sentinel")).get("master0", "")
         return ""
 
+    def is_up(self) -> bool:
+        """Whether it has taken its post."""
+        return "+monitor" in self.log()
+
     def close(self) -> None:
         if self._process is not None:
             self._process.kill()
@@ -73,6 +89,12 @@ class SentinelProcess:
 
     def log(self) -> str:
         return self._log.read_text(errors="replace") if self._log.exists() else "(no log)"
+
+
+def _tls_lines(port: int, folder: Path) -> list[str]:
+    files = {"cert": "cert.pem", "key": "key.pem", "ca-cert": "ca.pem"}
+    lines = [f'tls-{what}-file "{folder / name}"' for what, name in files.items()]
+    return ["port 0", f"tls-port {port}", *lines, "tls-auth-clients no", "tls-replication yes"]
 
 
 class RedisNodes:
@@ -150,10 +172,14 @@ class RedisNodes:
             return node.info("replication").get("master_link_status") == "up"
         return False
 
-    def primary(self) -> RedisProcess | None:
-        """The node that most Sentinels hold to be the primary, once it is one; None meanwhile."""
+    def primary(self, *, besides: RedisProcess | None = None) -> RedisProcess | None:
+        """The node that most Sentinels hold to be the primary, once it is one; None meanwhile, and while it is ``besides``,
+        which is not asked: it may be silent.
+        """
         seen = [sentinel.sees() for sentinel in self.sentinels]
         for node in self.nodes:
+            if node is besides:
+                continue
             if sum(f"address=127.0.0.1:{node.port}," in words for words in seen) * 2 <= len(seen):
                 continue
             with contextlib.suppress(OSError, RedisFailed):

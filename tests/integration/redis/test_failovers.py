@@ -33,8 +33,8 @@ class Stand:
 
     def answers(self, old: RedisProcess) -> bool:
         """Whether another node than ``old`` is the primary, with as many replicas as a write has to have."""
-        node = self.nodes.primary()
-        return node is not None and node is not old and self.nodes.followers(node) >= self.replicas
+        node = self.nodes.primary(besides=old)
+        return node is not None and self.nodes.followers(node) >= self.replicas
 
     async def whole(self) -> RedisProcess:
         """The primary, when all nodes are there and linked."""
@@ -48,7 +48,12 @@ class Stand:
         await until_async(is_whole, "all nodes are linked", within_s=FAILS_OVER_WITHIN_S)
         return primary[0]
 
-    async def survive(self, fault: Callable[[RedisProcess], Awaitable[None]]) -> None:
+    async def survive(
+        self,
+        fault: Callable[[RedisProcess], Awaitable[None]],
+        *,
+        afterwards: Callable[[RedisProcess], None] = lambda _: None,
+    ) -> None:
         """Same processes before and after, one outcome per digest, work within 2 s of the new primary's answer."""
         old = await self.whole()
         async with under_load(self.rig, self.worker) as load:
@@ -57,6 +62,8 @@ class Stand:
             await until_async(lambda: self.answers(old), "another primary", within_s=FAILS_OVER_WITHIN_S)
             answered_s = time.monotonic() - began
             await load.resumes()
+            afterwards(old)
+            await asyncio.sleep(1.0)
         print(  # noqa: T201 - the figure, for whoever runs this with -s
             f"another primary, with {self.replicas} replicas, after {answered_s:.1f} s, resumed"
             f" {load.resumed_s:.2f} s later"
@@ -95,6 +102,16 @@ async def test_the_primary_crashes(stand: Stand) -> None:
     await stand.survive(crash)
     for node in stand.nodes.nodes:
         node.start()  # the old primary, which becomes a replica
+
+
+async def test_the_primary_hangs_and_comes_back(stand: Stand) -> None:
+    """SIGSTOP until another one is primary, then SIGCONT: what it still holds to be true counts for nothing."""
+
+    async def hang(primary: RedisProcess) -> None:
+        primary.pause()
+        await until_async(lambda: stand.answers(primary), "another primary", within_s=FAILS_OVER_WITHIN_S)
+
+    await stand.survive(hang, afterwards=RedisProcess.resume)
 
 
 async def test_an_operator_pauses_writes_and_fails_over(stand: Stand) -> None:

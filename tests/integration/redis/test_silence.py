@@ -1,0 +1,65 @@
+"""Servers that are there and say nothing: no command and no subscription waits for them for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+from redis.exceptions import RedisError
+
+from queueing import connection, doorbells, keyspace
+from queueing.connection import connect
+from queueing.redis_config import RedisConfig
+from tests.support.redis_process import RedisProcess
+from tests.support.rig import until_async
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """Connections are taken, and that is all."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+async def test_a_server_that_is_silent_from_the_start_is_given_up(
+    silent_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the connection's time-out and its few repeats, with or without a database to select."""
+    monkeypatch.setattr(connection, "SOCKET_TIMEOUT_S", 0.05)
+    for database in (0, 3):
+        redis = connect(RedisConfig(host="127.0.0.1", port=silent_port, database=database))
+        async with asyncio.timeout(10.0):
+            with pytest.raises(RedisError):
+                await redis.get("sigmill:anything")
+        await redis.aclose()
+
+
+async def test_bells_are_heard_again_after_a_silence(
+    own_redis: RedisProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host that vanished closes no connection: a ping without an answer ends it."""
+    monkeypatch.setattr(doorbells, "SILENCE_S", 0.2)
+    config = RedisConfig(unix_socket=str(own_redis.socket_path))
+    bells, ringer = connect(config, blocking_s=1.0), connect(config)
+    heard: list[str] = []
+    begun: list[int] = []
+    listening = asyncio.create_task(doorbells.listen(bells, heard.append, lambda: begun.append(1)))
+    try:
+        await until_async(lambda: bool(begun), "it listens")
+        await asyncio.sleep(1.0)
+        assert begun == [1], "a server that answers its pings is left for no reason"
+        own_redis.pause()
+        await asyncio.sleep(1.0)
+        own_redis.resume()
+        await until_async(lambda: len(begun) > 1, "it listens anew")
+        await ringer.publish(keyspace.doorbell("acme"), "acme")
+        await until_async(lambda: heard == ["acme"], "the bell is heard")
+    finally:
+        listening.cancel()
+        with suppress(asyncio.CancelledError):
+            await listening
+        await bells.aclose()
+        await ringer.aclose()
