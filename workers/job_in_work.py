@@ -43,7 +43,10 @@ class Ending(Enum):
 
 
 class JobInWork:
-    """One leased job. The lanes report slices of it; when all are in, ``finished`` is called once."""
+    """One leased job. The lanes report slices of it; when all are in, ``finished`` is called once.
+
+    ``delayed``: it was tried, and would fail again at once; a job that no lane had keeps its place in the queue.
+    """
 
     __slots__ = (
         "_errors",
@@ -53,6 +56,7 @@ class JobInWork:
         "_started_ms",
         "claimed",
         "cost",
+        "delayed",
         "enqueued_at_ms",
         "envelope",
         "failure",
@@ -86,6 +90,7 @@ class JobInWork:
         self.key_version = 0
         self.public_key_sha256 = b""
         self.lost = False
+        self.delayed = False
         self.lane_ends: tuple[str, ...] = ()
         self.maybe_signed = False
         self.cost = self.owed_cost = 0.0
@@ -128,6 +133,7 @@ class JobInWork:
     def put_back(self, error: SigningError) -> None:
         """The whole job goes back to the queue, unsigned."""
         self.unavailable = error
+        self.delayed = True
         self._report()
 
     def slice_done(self, first: int, outcome: ItemOutcome) -> None:
@@ -144,6 +150,7 @@ class JobInWork:
             error = note.error()
             if error.retryable:
                 self.unavailable = error
+                self.delayed = True
             self._errors[first + i] = note
         self._settle(len(outcome.signatures))
 
@@ -157,6 +164,7 @@ class JobInWork:
     def slice_faulted(self, first: int, count: int) -> None:
         """The HSM failed over these digests; the whole job goes back."""
         del first
+        self.delayed = True
         self.maybe_signed = True
         self.unavailable = HsmFault()
         self._settle(count)
@@ -174,6 +182,7 @@ class JobInWork:
     def _whole(self, error: SigningError) -> None:
         if error.retryable and not isinstance(error, JobExpired):
             self.unavailable = error
+            self.delayed = True
         elif self.failure is None:
             self.failure = error
         self._report()

@@ -41,7 +41,7 @@ MOST_AT_ONCE: Final = 256
 """Recovered outcomes in one round trip: a result may be half a MiB."""
 
 RETURN_DELAY_S: Final = 1.0
-"""A job whose token went away is due again after this, so that it does not go round in circles."""
+"""A job that was tried in vain is due again after this, so that it does not go round in circles."""
 
 LONGEST_RETRY_DELAY_S: Final = 4.0
 """A job over which the HSM failed waits twice as long each time, up to this; it is tried until its envelope expires."""
@@ -60,10 +60,12 @@ class Releaser:
         settled: Callable[[JobInWork], None],
         draining: Callable[[], bool],
         class_of: Callable[[str], str],
+        can_sign: Callable[[str], bool],
         owner: str = "",
     ) -> None:
         self._claims = claims
         self._owner = owner
+        self._can_sign = can_sign
         self._wal = wal
         self._retention = retention
         self._metrics = metrics
@@ -270,14 +272,17 @@ class Releaser:
         ways: dict[tuple[bool, float], dict[str, list[ClaimedJob]]] = {}
         for job in jobs:
             counts = isinstance(job.unavailable, HsmFault)
-            delay_s = RETURN_DELAY_S
-            if self._draining():
-                delay_s = 0.0
-            elif counts:
-                delay_s = min(RETURN_DELAY_S * 2.0 ** min(job.claimed.attempt - 1, 8), LONGEST_RETRY_DELAY_S)
-            by_tenant = ways.setdefault((counts, delay_s), {})
+            by_tenant = ways.setdefault((counts, self._delay_s(job, counts=counts)), {})
             by_tenant.setdefault(job.claimed.tenant, []).append(job.claimed)
         return ways
+
+    def _delay_s(self, job: JobInWork, *, counts: bool) -> float:
+        """Nothing where this worker will not claim it at once: it ends, or every token of the tenant is in doubt."""
+        if self._draining() or not job.delayed or not self._can_sign(job.claimed.tenant):
+            return 0.0
+        if counts:
+            return min(RETURN_DELAY_S * 2.0 ** min(job.claimed.attempt - 1, 8), LONGEST_RETRY_DELAY_S)
+        return RETURN_DELAY_S
 
     async def _release(self, batch: dict[str, list[ClaimedJob]], *, counts: bool, delay_s: float) -> None:
         try:

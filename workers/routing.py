@@ -84,7 +84,7 @@ class Router:
         there = [lanes[token] for token in version.tokens if token in lanes]
         healthy = [candidate for candidate in there if candidate.healthy]
         has_it = [candidate for candidate in healthy if not candidate.lacks(version.key, version.version)]
-        return min(has_it or healthy or there, key=lambda candidate: candidate.load)
+        return min(has_it or healthy or there, key=lambda candidate: (candidate.load, candidate.given))
 
 
 def read_job(job: JobInWork) -> UnverifiedEnvelope:

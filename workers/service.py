@@ -94,6 +94,7 @@ class SigningService:
             settled=self._settled,
             draining=lambda: self.draining,
             class_of=self._class_of,
+            can_sign=self._can_sign,
             owner=self._owner,
         )
         self._budgets = KeyBudgets(redis)
@@ -317,6 +318,9 @@ class SigningService:
     def _class_of(self, name: str) -> str:
         tenant = self._configuration.tenants.get(name)
         return "standard" if tenant is None else tenant.tenant_class
+
+    def _can_sign(self, tenant: str) -> bool:
+        return self._roster.can_sign(tenant)
 
     def _room_again(self) -> None:
         self._intake.room_again()

@@ -157,6 +157,7 @@ class Rig:
     """One cluster in ``directory``. ``tenants`` name those with a key ``release`` in a token of their own.
 
     ``worker``: settings for ``[worker]``. ``token``: further lines for ``[tokens.NAME]``, by name.
+    ``tokens``: those that a test made itself, by name; the others come from the shelf.
     ``wrap``: changes a token's settings, to put another module before it. ``more``: text at the end of a
     tenant's file. ``redis_user``: as whom workers connect. ``service``: more tables of sigmill.toml.
     ``redis_table``: the lines of ``[redis]`` for workers and clients, instead of those that name ``redis``.
@@ -179,7 +180,11 @@ class Rig:
 
     def __enter__(self) -> Self:
         self.directory.mkdir(parents=True, exist_ok=True)
-        wanted = {name: {f"{name}.release.v1": kind} for name, kind in self.tenants.items()}
+        wanted = {
+            name: {f"{name}.release.v1": kind}
+            for name, kind in self.tenants.items()
+            if name not in self.tokens
+        }
         self.tokens |= self.shelf.get(service={SERVICE_KEY_LABEL: SERVICE_KEY_KIND}, **wanted)
         write_private(self.directory / "redis-password", f"{self.redis.password or ''}\n")
         (self.directory / "tenants").mkdir()

@@ -50,6 +50,15 @@ class Dispatch:
         return self._suspicion.of_token
 
     @property
+    def remembers(self) -> bool:
+        """Whether something is held against the token, or a job."""
+        return self._suspicion.in_mind or bool(self._records)
+
+    def forget(self) -> None:
+        """Begin anew: it is long ago."""
+        self._suspicion, self._records = Suspicion(), Records()
+
+    @property
     def waiting(self) -> int:
         """Digests that no lane has."""
         return self._batcher.digests
@@ -189,6 +198,7 @@ class Dispatch:
     def left_alone(self) -> None:
         """The token's circuit was opened: everything goes back to the queue, where another worker may have better luck."""
         self._suspicion.left_alone()
+        self._suspects_turn = True
         self.return_all()
 
     def return_all(self, *, keep_begun: bool = False) -> None:

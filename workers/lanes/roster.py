@@ -95,6 +95,11 @@ class LaneRoster:
             if token not in self._drained
         )
 
+    def can_sign(self, tenant: str) -> bool:
+        """Whether a token of the tenant is in use, or would be with the next job."""
+        lanes = self._lanes.get(tenant)
+        return not lanes or any(each.healthy for each in lanes.values())
+
     def all(self) -> Iterator[TokenLanes]:
         """Every one that was made and has not left."""
         for of_tenant in self._lanes.values():

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from workers.lanes.batching import Slice
 
 ENDS_IN_A_ROW: Final = 3
-"""As many lanes as one job may break: after that the token is left alone for a while."""
+"""As many lanes as one job may break: after that the token is left alone for a while, and then for the first one that ends
+until it has signed something."""
 
 
 class Suspicion:
@@ -20,12 +21,18 @@ class Suspicion:
 
     def __init__(self) -> None:
         self._ends = 0
+        self._on_probation = False
         self._blamed_unproven = False
 
     @property
     def of_token(self) -> bool:
         """Whether too many lanes have ended in a row."""
-        return self._ends >= ENDS_IN_A_ROW
+        return self._ends >= (1 if self._on_probation else ENDS_IN_A_ROW)
+
+    @property
+    def in_mind(self) -> bool:
+        """Whether anything is held against the token."""
+        return self._on_probation or self._ends > 0
 
     def lane_ended(self) -> None:
         """A lane ended over its work."""
@@ -34,11 +41,12 @@ class Suspicion:
     def signed(self) -> None:
         """The token signs: nothing is held against it, and who was blamed was rightly blamed."""
         self._ends = 0
-        self._blamed_unproven = False
+        self._on_probation = self._blamed_unproven = False
 
     def left_alone(self) -> None:
-        """The circuit was opened: after the pause the token has a new chance."""
+        """The circuit was opened: after the pause the token has one chance."""
         self._ends = 0
+        self._on_probation = True
 
     def may_blame(self) -> bool:
         """Whether a job that broke too many lanes may be set aside: one, until the token has signed for somebody else.
@@ -61,6 +69,9 @@ class Records:
 
     def __init__(self) -> None:
         self._of: dict[bytes, tuple[tuple[str, ...], int]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._of)
 
     def note(self, piece: Slice) -> None:
         """A lane ended over this."""

@@ -61,6 +61,7 @@ class TokenLanes:
     ) -> None:
         self.token = spec.token
         self.tenant = spec.tenant
+        self.given = 0  # digests, ever: of two that are equally loaded the one that was given less is next
         self._idle_s = idle_s
         self._observer = observer
         self._room = room
@@ -69,6 +70,7 @@ class TokenLanes:
         self._dispatch = Dispatch(chunk_target_s=chunk_target_s, poison_crashes=poison_crashes)
         self._directories = DirectoryRequests()
         self._canaries = CanaryRequests()
+        self._given_at = now_s()
         self._avoided: dict[tuple[str, int], float] = {}
         self._drained = False
         self._circuit = TokenCircuit(
@@ -128,6 +130,8 @@ class TokenLanes:
 
     def submit(self, piece: Slice) -> None:
         """Sign this when a lane is free; the job is told. To be followed by ``pump``."""
+        self.given += piece.count
+        self._given_at = self._now_s()
         self._dispatch.add(piece)
 
     def pump(self) -> None:
@@ -309,13 +313,16 @@ class TokenLanes:
     @property
     def idle(self) -> bool:
         """Whether it has no lane, no work and no doubt: nothing would be lost with it."""
-        return self._group.none_left and not self.load and self._circuit.closed
+        nothing_left = self._group.none_left and not self.load
+        return nothing_left and self._circuit.closed and not self._dispatch.remembers
 
     def tick(self) -> None:
         """About once a second: close the circuit when it is time, end lanes that are silent or idle."""
         if self._circuit.close_if_due(self._group.spec.settings):
             self._room()
         self._end_drained_lanes()
+        if not self.load and self._now_s() - self._given_at > self._idle_s:
+            self._dispatch.forget()
         self._group.end_overdue(self._now_s(), self._idle_s)
 
     def kill(self) -> None:

@@ -97,8 +97,9 @@ def test_the_suspect_that_did_least_is_first() -> None:
     batcher = Batcher()
     batcher.add(Slice(Job("bad"), RSA, 0, 1, alone=True, crashes=("exit_5", "exit_5")))
     batcher.add(Slice(Job("unlucky"), RSA, 0, 1, alone=True, crashes=("exit_5",)))
-    batcher.add(Slice(Job("faulted"), RSA, 0, 1, alone=True, faults=1))
-    assert [shown(batcher.take_suspect())[0][0] for _ in range(3)] == ["unlucky", "faulted", "bad"]
+    batcher.add(Slice(Job("tried"), RSA, 0, 1, alone=True, faults=2))
+    batcher.add(Slice(Job("next"), RSA, 0, 1, alone=True, faults=1))
+    assert [shown(batcher.take_suspect())[0][0] for _ in range(4)] == ["tried", "next", "unlucky", "bad"]
 
 
 def test_clearing_gives_everything_back_once() -> None:

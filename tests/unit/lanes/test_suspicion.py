@@ -26,11 +26,17 @@ def test_a_signature_in_between_clears_the_token() -> None:
     assert not suspicion.of_token
 
 
-def test_after_a_pause_the_token_has_a_new_chance() -> None:
-    """Else its first failure would open the circuit again."""
+def test_after_a_pause_the_token_has_one_chance_until_it_signs() -> None:
+    """An outage costs one lane at each attempt; a token that has signed has all its chances again."""
     suspicion = ended(ENDS_IN_A_ROW)
     suspicion.left_alone()
-    assert not suspicion.of_token
+    states = [suspicion.of_token]
+    suspicion.lane_ended()
+    states.append(suspicion.of_token)
+    suspicion.signed()
+    suspicion.lane_ended()
+    states.append(suspicion.of_token)
+    assert states == [False, True, False]
 
 
 def test_one_job_may_be_blamed_until_the_token_signs() -> None:

@@ -325,6 +325,22 @@ async def test_a_token_that_lacks_a_key_is_passed_over_for_a_while(stand: Any) -
         assert not s.lanes.lacks(GROUP.key, GROUP.version)
 
 
+async def test_what_is_held_against_a_token_is_not_forgotten_with_its_last_lane(stand: Any) -> None:
+    """It is kept while it matters: else every attempt in an outage would be the first one."""
+    async with stand(idle_s=60.0) as s:
+        await s.start(FakeJob("a"), FakeJob("b"))
+        for _ in range(3):
+            s.host.lanes[-1].ready()
+            await turn()
+            s.host.lanes[-1].fail("CKR_DEVICE_ERROR", LaneExit.REPLACE)
+            await turn()
+        await s.pass_time(LONGEST_PAUSE_S + 1)
+        assert s.lanes.healthy
+        assert not s.lanes.idle
+        await s.pass_time(61)
+        assert s.lanes.idle
+
+
 async def test_a_lane_that_was_asked_to_end_blames_nobody(stand: Any) -> None:
     """Idle for long enough, it is stopped; the next work starts another."""
     async with stand(idle_s=60.0) as s:

@@ -15,13 +15,14 @@ from queueing import ClientKey
 from queueing.claims import ClaimedJob, Commit, Committed, Retention
 from queueing.dead_letters import DeadLetter
 from queueing.envelope import seal
-from queueing.errors import KeyUnknown, LogUnavailable, QueueUnavailable, QueueUnconfirmed
-from queueing.jobs import JobHints, encode_job
+from queueing.errors import KeyUnknown, LogUnavailable, QueueUnavailable, QueueUnconfirmed, TokenUnavailable
+from queueing.jobs import ErrorNote, JobHints, encode_job
 from tests.support.fake_lane import turn
 from tests.support.jobs_in_work import claimed, envelope, job_in_work, signed
 from workers import release as module
 from workers.audit.records import Outcome, Record, Released, Returned
 from workers.job_in_work import JobInWork
+from workers.lanes.frames import ItemOutcome
 from workers.metrics import Metrics
 from workers.release import Releaser
 
@@ -43,6 +44,7 @@ class Story:
     answer: Committed = Committed.COMMITTED
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     draining: bool = False
+    can_sign: bool = True
 
 
 class FakeLog:
@@ -122,6 +124,7 @@ def releaser_of(story: Story, metrics: Metrics) -> Releaser:
         settled=settled,
         draining=lambda: story.draining,
         class_of=lambda _: "standard",
+        can_sign=lambda _: story.can_sign,
         owner="w1",
     )
 
@@ -256,20 +259,34 @@ async def test_failed_jobs_have_a_result_too(story: Story, releaser: Releaser, m
     assert metrics.jobs.labels("acme", "key.unknown")._value.get() == 1
 
 
-async def test_a_job_whose_token_went_away_is_due_again_a_little_later(
-    story: Story, releaser: Releaser
-) -> None:
+async def test_a_job_whose_token_went_away_keeps_its_place(story: Story, releaser: Releaser) -> None:
     """It does not count against the job; what may have been signed is noted."""
     job = job_in_work(releaser.finished, 2)
     job.slice_done(0, signed(1))
     job.slice_unavailable(1, 1)
     await turn()
-    assert story.released == [([b"job"], False, 1000)]
+    assert story.released == [([b"job"], False, 0)]
     (note,) = story.noted
     assert isinstance(note, Returned)
     assert note.maybe_signed
     assert story.settled == [job]
     assert not story.commits
+
+
+async def test_a_job_that_a_lane_gave_back_waits_a_little(story: Story, releaser: Releaser) -> None:
+    """The token does not have its key now: it would go round in circles."""
+    job = job_in_work(releaser.finished)
+    job.slice_done(0, ItemOutcome(None, 1, b"", (None,), {0: ErrorNote.of(TokenUnavailable())}))
+    await turn()
+    assert story.released == [([b"job"], False, 1000)]
+
+
+async def test_while_no_token_can_be_used_all_jobs_keep_their_place(story: Story, releaser: Releaser) -> None:
+    """Nobody claims them here, and their order is kept for when the HSM is back."""
+    story.can_sign = False
+    job_in_work(releaser.finished).slice_faulted(0, 1)
+    await turn()
+    assert story.released == [([b"job"], True, 0)]
 
 
 @pytest.mark.parametrize("attempt, delay_ms", [(1, 1000), (2, 2000), (3, 4000), (4, 4000), (400, 4000)])
@@ -405,5 +422,5 @@ async def test_what_goes_back_does_not_wait_for_what_the_log_holds_up(
     await turn(50)
     job_in_work(releaser.finished, job_id=b"b").slice_unavailable(0, 1)
     await turn(50)
-    assert story.released == [([b"b"], False, 1000)]
+    assert story.released == [([b"b"], False, 0)]
     assert not story.commits
