@@ -27,11 +27,12 @@ def own_folder(folder: Path) -> int:
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     sync_folder(folder.parent)
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    file = folder / "lock"
+    # For reading only: a disk on which a file is open for writing cannot be made read-only by who has to.
+    descriptor = os.open(file, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.truncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        file.write_text(str(os.getpid()))
     except BlockingIOError:
         holder = os.pread(descriptor, 20, 0)
         os.close(descriptor)

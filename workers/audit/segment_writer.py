@@ -76,7 +76,7 @@ class SegmentWriter:
     def _begin(self) -> int:
         self._make_folder()
         if not self._number:
-            self._number = max(map(segment_number, segments_of(self._folder)), default=0)
+            self._number = self._last_number()
         self._number += 1
         self._size = 0
         self._path = segment_path(self._folder, self._number)
@@ -95,8 +95,11 @@ class SegmentWriter:
 
     @property
     def first_open(self) -> int:
-        """The oldest segment with a claim that has no end, or the present one: what is before may go."""
-        return self._open.first(self._number)
+        """The oldest segment with a claim that has no end, or the present one, or the next: what is before may go."""
+        return self._open.first(self._number or self._last_number() + 1)
+
+    def _last_number(self) -> int:
+        return max(map(segment_number, segments_of(self._folder)), default=0)
 
     def abandon(self) -> None:
         """Write no more to the present segment; one in which nothing was acknowledged goes: a long outage fills no folder."""

@@ -43,21 +43,6 @@ async def test_sigterm_drains_and_a_second_worker_takes_over(make_rig: MakeRig) 
     assert len(outcomes) == len(given)
 
 
-async def test_a_second_sigterm_does_not_wait(make_rig: MakeRig) -> None:
-    """An operator in a hurry ends a worker whose HSM hangs; the leases run out by themselves."""
-    rig = make_rig()
-    rig.wrap = behind_simhsm(rig.directory, sign_us=60_000_000)
-    worker = rig.start_worker()
-    async with rig.client() as client:
-        await client.submit("release", digests(64))
-        await until_async(lambda: worker.metric("sigmill_jobs_in_flight") > 0, "a job is in work")
-    worker.child.terminate()
-    await until_async(lambda: worker.events("service.draining") == 1, "it drains")
-    assert worker.alive
-    worker.child.terminate()
-    until(lambda: not worker.alive, "it ends")
-
-
 async def test_two_workers_share_a_queue(make_rig: MakeRig) -> None:
     """Both sign, every digest exactly once as the HSM itself counts."""
     rig = make_rig(token={"acme": "lanes = 1"})

@@ -10,6 +10,7 @@ import time
 
 from queueing import Signature, keyspace
 from tests.support.cluster import behind_simhsm
+from tests.support.disk import ONE_LANE, limit_files
 from tests.support.farm import digests
 from tests.support.rig import MakeRig, Rig, until_async
 from workers.audit.records import Intent, Outcome, decode_record
@@ -85,16 +86,6 @@ async def test_redis_pauses_under_load(make_rig: MakeRig) -> None:
 
 async def _collect(source: object) -> list[object]:
     return [outcome async for outcome in source]  # type: ignore[attr-defined]
-
-
-ONE_LANE = {"acme": "lanes = 1"}
-"""A lane that starts under ``limit_files`` inherits the limit, and SoftHSM rewrites token.object at each login: the
-token would be destroyed, for all tests that share it. So these tests have one lane, which signs before the limit."""
-
-
-def limit_files(pid: int, most_bytes: int) -> None:
-    """No file of this process grows beyond that: what a full disk does (write(2), EFBIG for ENOSPC)."""
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (most_bytes, resource.RLIM_INFINITY))
 
 
 async def test_nothing_is_signed_or_released_while_the_log_cannot_be_written(make_rig: MakeRig) -> None:
