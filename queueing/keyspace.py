@@ -27,6 +27,13 @@ ORDERS_BELL: Final = "sigmill:orders:doorbell"
 """Channel: each new stop order, signed."""
 
 
+WORKERS_SEEN: Final = "sigmill:{workers}:seen"
+"""Sorted set: worker -> when it was last heard of (Unix ms of Redis' clock); see ``queueing.presence``."""
+
+WORKERS_FACTS: Final = "sigmill:{workers}:facts"
+"""Hash: worker -> what it says of itself. In one slot with the other; no tenant of this name has such a key."""
+
+
 def order_adopted(order_id: str) -> str:
     """Hash: worker -> when it adopted this stop order (Unix ms); for a day."""
     return f"sigmill:order:{order_id}:adopted"

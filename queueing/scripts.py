@@ -29,6 +29,7 @@ class Script(StrEnum):
     EXTEND = "extend"
     RELEASE = "release"
     REVIVE = "revive"
+    ANNOUNCE = "announce"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ _BEFORE: Final[dict[Script, tuple[str, ...]]] = {
     Script.EXTEND: (),
     Script.RELEASE: ("counters",),
     Script.REVIVE: ("counters",),
+    Script.ANNOUNCE: (),
 }
 """What stands before each script: the functions that it calls."""
 

@@ -10,8 +10,9 @@ import secrets
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from queueing import doorbells
+from queueing import doorbells, presence
 from queueing.claims import Claims, Retention
+from queueing.errors import QueueUnavailable
 from queueing.owned_tasks import end_tasks
 from queueing.publishing import publish_caps
 from workers.allowances import Allowances
@@ -31,6 +32,7 @@ from workers.lanes.refused_pins import RefusedPins
 from workers.lanes.roster import LaneRoster
 from workers.leases import LeaseKeeper
 from workers.orders import OrderDesk
+from workers.presence import Announcer
 from workers.release import Releaser
 from workers.reloading import Reloader
 from workers.resumption import resume
@@ -165,6 +167,15 @@ class SigningService:
             loop_seen_at=lambda: self.heartbeat.seen_at,
             metrics=metrics,
         )
+        self._announcer = Announcer(
+            partial(presence.announce, redis),
+            owner=self._owner,
+            configuration=lambda: self._configuration,
+            vitals=self,
+            roster=self._roster,
+            in_flight=lambda: len(self._intake.in_work),
+            metrics=metrics,
+        )
         self._mark = WorkerMark(self._service.state_dir)
         self._reloader = Reloader(
             files or ConfigurationFiles(self._service.file),
@@ -241,6 +252,7 @@ class SigningService:
                 tasks.create_task(self._reloader.run()),
                 tasks.create_task(self._tidy_log()),
                 tasks.create_task(self._canaries.run()),
+                tasks.create_task(self._announcer.run()),
             ]
             log.info(
                 "service.started", extra={"owner": self._owner, "tenants": len(self._configuration.tenants)}
@@ -248,9 +260,10 @@ class SigningService:
             await self._claim(tasks.create_task(self._intake.run()))
             await self._settle()
             await end_tasks(background)
-            with contextlib.suppress(TimeoutError):
+            with contextlib.suppress(TimeoutError, QueueUnavailable):
                 async with asyncio.timeout(self._drain.to_close_s):
                     await self._budgets.give_back()
+                    await presence.leave(self._redis, self._owner)
             await self._roster.close(self._drain.to_close_s)
         self._leases.stop()
         await self._close()

@@ -40,6 +40,7 @@ COMMANDS: Final[dict[str, Lazy]] = {
     ),
     "wait": Lazy("workers.cli.wait:wait", "Wait for what was submitted."),
     "worker": Lazy("workers.cli.worker:worker", "Run this host's worker until SIGTERM."),
+    "workers": Lazy("workers.cli.workers:workers", "The workers of the cluster."),
 }
 CLIENTS: Final[dict[str, Lazy]] = {
     "create": Lazy("workers.cli.clients_create:create", "Make a client key and its client.toml."),
@@ -73,6 +74,9 @@ TOKENS: Final[dict[str, Lazy]] = {
     "drain": Lazy("workers.cli.tokens_drain:drain", "Have this host take no more work for a token."),
     "list": Lazy("workers.cli.tokens:list_tokens", "The tokens of the configuration, and what is there."),
     "resume": Lazy("workers.cli.tokens:resume", "End a drain; try a refused PIN again."),
+}
+WORKERS: Final[dict[str, Lazy]] = {
+    "list": Lazy("workers.cli.workers:list_workers", "Who is alive, since when, with what."),
 }
 
 

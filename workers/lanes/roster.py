@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from workers.lanes.circuit import Circuit
 from workers.lanes.dispatch import initial_capacity
 from workers.lanes.hsm_shares import HsmBudget
 from workers.lanes.lane_group import RELOAD_TIMEOUT_S
@@ -32,6 +34,16 @@ log = logging.getLogger("sigmill.lanes")
 
 SERVICE_RELOAD_S: Final = 10.0
 """A lane may take this long over the service's file, which names every token of the host."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RosterState:
+    """All lanes that are logged in, and the tokens that are left alone, or drained."""
+
+    lanes: int
+    sessions: int
+    circuits_open: tuple[str, ...]
+    drained: tuple[str, ...]
 
 
 class LaneRoster:
@@ -130,6 +142,19 @@ class LaneRoster:
         return any(
             name not in tenants and not tenant.suspended and tenant.tokens - self._drained
             for name, tenant in self._configuration.tenants.items()
+        )
+
+    def state(self) -> RosterState:
+        """As it is now."""
+        everything = list(self.all())
+        sessions = [count for lanes in everything for count in lanes.sessions_of_lanes()]
+        return RosterState(
+            lanes=len(sessions),
+            sessions=sum(sessions),
+            circuits_open=tuple(
+                sorted(lanes.token for lanes in everything if lanes.circuit is not Circuit.CLOSED)
+            ),
+            drained=tuple(sorted(self._drained & self._configuration.service.tokens.keys())),
         )
 
     def tick(self) -> None:

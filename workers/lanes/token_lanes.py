@@ -107,6 +107,15 @@ class TokenLanes:
         return self._group.some_ready
 
     @property
+    def circuit(self) -> Circuit:
+        """Whether the token is used."""
+        return self._circuit.state
+
+    def sessions_of_lanes(self) -> list[int]:
+        """The sessions of each lane that is logged in."""
+        return [link.ready.sessions for link in self._group.links if link.ready is not None]
+
+    @property
     def load(self) -> int:
         """Digests that wait or are under way."""
         return self._dispatch.waiting + sum(link.digests_outstanding for link in self._group.links)
