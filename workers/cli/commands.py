@@ -17,6 +17,7 @@ class Lazy(NamedTuple):
 
 
 COMMANDS: Final[dict[str, Lazy]] = {
+    "audit": Lazy("workers.cli.audit:audit", "The log of this host."),
     "bench": Lazy("workers.cli.bench:bench", "Measure this machine, or plan a larger one."),
     "check-config": Lazy(
         "workers.cli.check_config:check_config", "Find every mistake in the service's files."
@@ -41,6 +42,9 @@ COMMANDS: Final[dict[str, Lazy]] = {
     "wait": Lazy("workers.cli.wait:wait", "Wait for what was submitted."),
     "worker": Lazy("workers.cli.worker:worker", "Run this host's worker until SIGTERM."),
     "workers": Lazy("workers.cli.workers:workers", "The workers of the cluster."),
+}
+AUDIT: Final[dict[str, Lazy]] = {
+    "seal": Lazy("workers.cli.audit_seal:seal_log", "State that the log of a host that goes is at rest."),
 }
 CLIENTS: Final[dict[str, Lazy]] = {
     "create": Lazy("workers.cli.clients_create:create", "Make a client key and its client.toml."),

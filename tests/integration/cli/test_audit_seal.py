@@ -1,0 +1,48 @@
+"""``sigmill audit seal`` on a host whose worker has ended, and on one whose worker runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from queueing import Signature
+from tests.support.farm import digests
+from tests.support.rig import MakeRig
+from tests.support.sigmill_cli import sigmill
+from tests.unit.audit.test_recovery import intent, write
+
+
+async def test_a_log_is_sealed_after_its_worker_and_never_before(make_rig: MakeRig) -> None:
+    """While it runs: usage, with the process that has it. After the drain: every segment, by size and digest."""
+    rig = make_rig()
+    worker = rig.start_worker()
+    async with rig.client() as client:
+        outcomes = [o async for o in client.sign_many("release", digests(50), timeout_s=20)]
+    assert [type(outcome) for outcome in outcomes] == [Signature] * 50
+
+    early = sigmill("audit", "seal", "--config", rig.config())
+    assert early.code == 2
+    assert f"process {worker.pid}" in early.err
+
+    worker.child.stop(30)
+    sealed = sigmill("audit", "seal", "--json", "--config", rig.config())
+    assert sealed.code == 0, sealed.err
+    (seal,) = sealed.json()
+    log = Path(rig.state_dir()) / "wal"
+    assert [segment["name"] for segment in seal["segments"]] == sorted(
+        file.name for file in log.glob("*.wal")
+    )
+    assert sum(segment["size_bytes"] for segment in seal["segments"]) > 50 * 64
+
+
+def test_a_log_with_something_open_is_not_sealed(make_rig: MakeRig) -> None:
+    """As a killed worker leaves it: to be tried again, after a worker has ended what is open."""
+    rig = make_rig(redis=False)
+    log = rig.state_dir() / "wal"
+    log.mkdir(parents=True)
+    write(log, intent(b"a"))
+
+    refused = sigmill("audit", "seal", "--json", "--config", rig.config())
+
+    assert refused.code == 75
+    assert refused.error()["code"] == "log.unavailable"
+    assert not (log / "seal.json").exists()

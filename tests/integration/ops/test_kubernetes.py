@@ -1,0 +1,243 @@
+"""The manifests of ops/kubernetes: as the API's schemas want them, and as the service needs them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped]
+import kubernetes_validate  # type: ignore[import-untyped]
+import pytest
+import yaml
+
+from tests.support.tools import tool
+from workers.config.loading import load_configuration
+from workers.config.settings import ExporterSettings, MetricsSettings
+
+FOLDER = Path(__file__).parents[3] / "ops" / "kubernetes"
+LABELS = {"app.kubernetes.io/name": "sigmill", "app.kubernetes.io/component": "worker"}
+NOT_OF_THE_API = {"Kustomization", "ScaledObject"}
+
+Manifest = dict[str, Any]
+
+TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
+SCALED_OBJECT: Manifest = {  # what keda.sh/v1alpha1 has of ours (KEDA 2.17, ScaledObject specification)
+    "type": "object",
+    "required": ["scaleTargetRef", "triggers"],
+    "additionalProperties": False,
+    "properties": {
+        "scaleTargetRef": {
+            "type": "object",
+            "required": ["name"],
+            "additionalProperties": False,
+            "properties": {k: {"type": "string"} for k in ("apiVersion", "kind", "name")},
+        },
+        **{
+            name: {"type": "integer", "minimum": 1}
+            for name in ("minReplicaCount", "maxReplicaCount", "pollingInterval", "cooldownPeriod")
+        },
+        "advanced": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {"horizontalPodAutoscalerConfig": {"type": "object", "required": ["behavior"]}},
+        },
+        "triggers": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "type": "object",
+                "required": ["type", "metadata"],
+                "additionalProperties": False,
+                "properties": {
+                    "type": {"const": "prometheus"},
+                    "metricType": {"enum": ["AverageValue", "Value"]},
+                    "metadata": {**TEXTS, "required": ["serverAddress", "query", "threshold"]},
+                },
+            },
+        },
+    },
+}
+
+
+def read(file: Path) -> list[Manifest]:
+    return [document for document in yaml.safe_load_all(file.read_text()) if document]
+
+
+def everything() -> list[Manifest]:
+    return [manifest for file in sorted(FOLDER.rglob("*.yaml")) for manifest in read(file)]
+
+
+def name_of(manifest: Manifest) -> str:
+    return f"{manifest['kind']}/{manifest.get('metadata', {}).get('name', '')}"
+
+
+def one(kind: str, name: str = "sigmill-worker") -> Manifest:
+    (found,) = [m for m in everything() if m["kind"] == kind and m["metadata"]["name"] == name]
+    return found
+
+
+def pod_specs() -> list[tuple[str, Manifest]]:
+    return [
+        (name_of(m), m["spec"]["template"]["spec"])
+        for m in everything()
+        if m["kind"] in {"StatefulSet", "Deployment", "Job"}
+    ]
+
+
+VERSIONS = ("1.29", "1.33", "1.37")
+"""The first with everything that we use (ReadWriteOncePod is stable from 1.29), one between, the newest known."""
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(
+    "manifest", [m for m in everything() if m["kind"] not in NOT_OF_THE_API], ids=name_of
+)
+def test_a_manifest_is_as_the_api_wants_it(manifest: Manifest, version: str) -> None:
+    """Strictly: a field that the API does not know is a mistake."""
+    kubernetes_validate.validate(manifest, version, strict=True)
+
+
+def test_a_mistake_would_be_found() -> None:
+    """What the test above believes in."""
+    wrong = one("StatefulSet")
+    wrong["spec"]["template"]["spec"]["containers"][0]["readynessProbe"] = {}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(wrong, VERSIONS[-1], strict=True)
+
+
+def test_kustomize_takes_every_file_that_belongs_to_the_service() -> None:
+    """But for the job, which is applied by hand for one pod."""
+    (kustomization,) = read(FOLDER / "kustomization.yaml")
+    files = {path.name for path in FOLDER.glob("*.yaml")} - {"kustomization.yaml"}
+    assert set(kustomization["resources"]) == files
+    for generator in kustomization["configMapGenerator"]:
+        for file in generator["files"]:
+            assert (FOLDER / file).is_file()
+
+
+def test_the_configuration_in_the_config_map_is_one() -> None:
+    """Every name in it is known; the ports are those that are probed and scraped."""
+    text = (FOLDER / "config" / "sigmill.toml").read_text()
+    assert 'tenants_dir = "/etc/sigmill-tenants"' in text
+    service = load_configuration_with_tenants(text)
+    assert service.metrics == MetricsSettings(host="0.0.0.0")  # noqa: S104 - a pod's own network
+    assert service.exporter == ExporterSettings(host="0.0.0.0")  # noqa: S104
+
+
+def load_configuration_with_tenants(text: str) -> Any:
+    file = FOLDER / "config" / "sigmill.toml"
+    from queueing.settings import parse_toml
+    from workers.config.service_file import service_of
+
+    return service_of(file, parse_toml(file, text))
+
+
+def test_the_example_tenant_is_one(tmp_path: Path) -> None:
+    """With the service's file beside it, as in the pod."""
+    (tmp_path / "tenants").mkdir()
+    (tmp_path / "tenants" / "acme.toml").write_bytes((FOLDER / "config" / "acme.toml").read_bytes())
+    text = (FOLDER / "config" / "sigmill.toml").read_text().replace("/etc/sigmill-tenants", "tenants")
+    (tmp_path / "sigmill.toml").write_text(text)
+    assert list(load_configuration(tmp_path / "sigmill.toml").tenants) == ["acme"]
+
+
+@pytest.mark.parametrize("spec", [s for _, s in pod_specs()], ids=[n for n, _ in pod_specs()])
+def test_a_pod_runs_as_nobody_and_writes_nowhere_but_to_its_volumes(spec: Manifest) -> None:
+    """Kubernetes' restricted profile, and a read-only root."""
+    assert spec["securityContext"]["runAsNonRoot"]
+    assert spec["securityContext"]["runAsUser"] == 10001, "the image's user"
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert spec["automountServiceAccountToken"] is False
+    for container in [*spec["containers"], *spec.get("initContainers", [])]:
+        context = container["securityContext"]
+        assert context["allowPrivilegeEscalation"] is False
+        assert context["readOnlyRootFilesystem"] is True
+        assert context["capabilities"] == {"drop": ["ALL"]}
+        assert "memory" in container["resources"]["limits"]
+        assert "cpu" not in container["resources"]["limits"], "throttling a signer only adds latency"
+
+
+def test_a_pod_may_drain_for_as_long_as_the_worker_does() -> None:
+    """Kubernetes kills it later than it gives up by itself."""
+    text = (FOLDER / "config" / "sigmill.toml").read_text()
+    found = re.search(r"^drain_s = ([\d.]+)$", text, re.MULTILINE)
+    assert found
+    grace = one("StatefulSet")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    assert grace >= float(found.group(1)) + 10
+
+
+def test_probes_ask_what_they_should() -> None:
+    """Alive is the loop alone: an outage of Redis or of an HSM must restart nothing."""
+    (worker,) = one("StatefulSet")["spec"]["template"]["spec"]["containers"]
+    assert worker["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "metrics"}
+    assert worker["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "metrics"}
+    assert worker["ports"] == [{"name": "metrics", "containerPort": MetricsSettings().port}]
+
+
+def test_a_log_outlives_its_pod_and_its_set() -> None:
+    """Until somebody has sealed it: neither scaling in nor deleting the set removes a volume."""
+    spec = one("StatefulSet")["spec"]
+    assert spec["persistentVolumeClaimRetentionPolicy"] == {"whenDeleted": "Retain", "whenScaled": "Retain"}
+    (claim,) = spec["volumeClaimTemplates"]
+    text = (FOLDER / "release" / "job.yaml").read_text()
+    assert f"claimName: {claim['metadata']['name']}-{one('StatefulSet')['metadata']['name']}-NUMBER" in text
+    assert claim["spec"]["accessModes"] == ["ReadWriteOncePod"], "one log has one writer"
+    (seal,) = read(FOLDER / "release" / "job.yaml")[0]["spec"]["template"]["spec"]["containers"]
+    assert seal["args"][:2] == ["audit", "seal"]
+
+
+def test_scaling_budget_and_service_mean_the_same_pods() -> None:
+    """By name or by labels."""
+    assert one("ScaledObject")["spec"]["scaleTargetRef"]["name"] == "sigmill-worker"
+    assert one("PodDisruptionBudget")["spec"]["selector"]["matchLabels"] == LABELS
+    assert one("Service")["spec"]["selector"] == LABELS
+    assert one("StatefulSet")["spec"]["selector"]["matchLabels"] == LABELS
+    assert "replicas" not in one("StatefulSet")["spec"], "an apply would undo what the scaler did"
+
+
+def test_the_scaled_object_is_as_keda_wants_it() -> None:
+    jsonschema.validate(one("ScaledObject")["spec"], SCALED_OBJECT)
+
+
+def test_the_scalers_query_is_promql_over_metrics_that_there_are(tmp_path: Path) -> None:
+    """promtool takes it, and the reference page has its metrics."""
+    (trigger,) = one("ScaledObject")["spec"]["triggers"]
+    query = trigger["metadata"]["query"]
+    rules = {"groups": [{"name": "scaling", "rules": [{"record": "scaling:query", "expr": query}]}]}
+    file = tmp_path / "scaling.rules.yml"
+    file.write_text(yaml.safe_dump(rules))
+    done = subprocess.run(
+        [tool("promtool"), "check", "rules", str(file)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    page = (FOLDER.parents[1] / "docs" / "reference" / "metrics.md").read_text()
+    names = set(re.findall(r"sigmill_\w+", query))
+    assert names
+    assert all(f"`{name}`" in page for name in names)
+
+
+def test_everything_that_is_not_allowed_is_forbidden() -> None:
+    """A policy for all pods and both directions, that lets nothing through; the others open a port each."""
+    closed = one("NetworkPolicy", "nothing-else")["spec"]
+    assert closed == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    for policy in [m for m in everything() if m["kind"] == "NetworkPolicy"]:
+        for direction in ("ingress", "egress"):
+            for rule in policy["spec"].get(direction, []):
+                assert rule["ports"], name_of(policy)
+                assert rule["from" if direction == "ingress" else "to"], name_of(policy)
+
+
+def test_secrets_are_copied_for_the_user_alone_and_are_in_no_manifest() -> None:
+    """A Secret's files are readable by the pod's group (fsGroup), and Sigmill takes none that is."""
+    assert not [m for m in everything() if m["kind"] == "Secret"]
+    spec = one("StatefulSet")["spec"]["template"]["spec"]
+    (copying,) = spec["initContainers"]
+    assert "install -m 600" in copying["command"][-1]
+    (worker,) = spec["containers"]
+    mounted = {mount["name"] for mount in worker["volumeMounts"]}
+    assert not [v for v in spec["volumes"] if "secret" in v and v["name"] in mounted]
+    (volume,) = [v for v in spec["volumes"] if v["name"] == "credentials"]
+    assert volume["emptyDir"]["medium"] == "Memory"
+    assert {"name": "CREDENTIALS_DIRECTORY", "value": "/run/credentials"} in worker["env"]
