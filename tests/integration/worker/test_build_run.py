@@ -100,6 +100,22 @@ async def test_a_run_that_was_killed_and_started_again_signs_nothing_twice(
     assert asked == Counter(digest[-8:] for digest in given)
 
 
+async def test_a_bell_wakes_an_idle_worker_and_nothing_is_polled_for(make_rig: MakeRig) -> None:
+    """With a slow poll of a minute each digest is signed at once; the worker's Redis is asked next to nothing meanwhile."""
+    rig = make_rig(worker={"slow_poll_s": 60.0})
+    rig.start_worker()
+    redis = rig.connect()
+    async with rig.client() as client:
+        for digest in digests(3, salt="bell"):
+            assert isinstance(await client.sign("release", digest, timeout_s=20), Signature)
+            await asyncio.sleep(0.5)
+        before = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
+        await asyncio.sleep(2.0)
+        after = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
+    await redis.aclose()
+    assert after - before <= 2
+
+
 async def test_what_was_late_is_fetched_by_its_job_id(make_rig: MakeRig) -> None:
     """With no worker there the command ends with 75 and names the job; later `wait` has the signature."""
     rig = make_rig()
