@@ -84,7 +84,9 @@ async def test_a_wrong_pin_is_replaced_in_its_file(make_rig: MakeRig) -> None:
     assert [type(outcome) for outcome in outcomes] == [Signature] * 10
     for pin in (wrong, right):
         assert pin not in worker.log()
-    assert worker.metric("sigmill_token_circuit_open", token="acme") == 0
+    await until_async(
+        lambda: worker.metric("sigmill_token_circuit_open", token="acme") == 0, "the circuit is closed"
+    )
 
 
 async def test_one_tenants_wrong_pin_is_nobody_elses(make_rig: MakeRig) -> None:
