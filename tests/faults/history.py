@@ -232,16 +232,25 @@ def write_history(file: Path, events: Iterable[Event]) -> None:
 
 
 class Recorder:
-    """Appends events to a file as they happen: a process that is killed leaves all it had seen."""
+    """Appends events to a file as they happen: a process that is killed leaves all it had seen.
+
+    While the file cannot grow (a fault does that to a worker and all that it writes) they wait in memory.
+    """
 
     def __init__(self, file: Path) -> None:
         self._file = file.open("ab", buffering=0)
+        self._unwritten = b""
         self.events: list[Event] = []
 
     def note(self, *events: Event) -> None:
         """Write the events, in one write."""
         self.events += events
-        self._file.write(b"".join(map(encode, events)))
+        self._unwritten += b"".join(map(encode, events))
+        try:
+            written = self._file.write(self._unwritten)
+        except OSError:
+            return
+        self._unwritten = self._unwritten[written or 0 :]
 
     def close(self) -> None:
         """Nothing more is seen."""

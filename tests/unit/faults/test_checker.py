@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ from tests.faults.history import (
     LaneEnded,
     Left,
     LogRecord,
+    Recorder,
     Submitted,
     TenantKey,
     WorkerEnded,
@@ -249,3 +251,26 @@ def test_a_history_is_read_back_as_it_was_written(tmp_path: Path) -> None:
         lines.write(encode(ANSWERED)[:-5])
     assert list(read_history(file)) == events
     assert list(read_history(tmp_path / "none")) == []
+
+
+def test_events_wait_while_the_file_cannot_grow(tmp_path: Path) -> None:
+    """A full disk loses none, and half a line is gone on with."""
+    recorder = Recorder(tmp_path / "history.jsonl")
+    file = recorder._file
+
+    class Full:
+        room = 10
+
+        def write(self, data: bytes) -> int:
+            if not self.room:
+                raise OSError(errno.EFBIG, "File too large")
+            written, self.room = file.write(data[: self.room]), 0
+            return written
+
+    recorder._file = Full()  # type: ignore[assignment]
+    recorder.note(INVOKED)
+    recorder.note(ACCEPTED)
+    recorder._file = file
+    recorder.note(ANSWERED)
+    recorder.close()
+    assert list(read_history(tmp_path / "history.jsonl")) == [INVOKED, ACCEPTED, ANSWERED]
