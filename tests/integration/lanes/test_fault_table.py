@@ -1,0 +1,112 @@
+"""The table of PKCS#11 return values, obeyed by a real lane: each value, out of each call of a signature, from a module."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pytest
+
+from bench.simhsm import read_log, write_rules
+from queueing.jobs import ErrorNote
+from tests.support.cluster import behind_simhsm
+from tests.support.forging import Forger
+from tests.support.lane_handle import LaneHandle, spec_for
+from tests.support.rig import MakeRig, Rig
+from workers.hsm.faults import FAULTS, NO_CODE, VENDOR_DEFINED, Action, failure_for_code
+from workers.lanes.frames import Failing, Item, ItemOutcome
+from workers.lanes.lane_exit import LaneExit
+
+CALLS = ("C_SignInit", "C_SignLength", "C_Sign")
+DIGESTS, BROKEN = 12, 5
+UNNAMED = (0x3FF, VENDOR_DEFINED, VENDOR_DEFINED + 0x123, 0xFFFFFFFF)
+
+CODES = sorted({row.code for row in FAULTS if row.code != NO_CODE} | set(UNNAMED))
+"""All that PKCS#11 names, and some that it does not."""
+
+ONE_OF_EACH = (0x031, 0x030, 0x082, 0x032, 0x021, 0x0A0, VENDOR_DEFINED)
+"""By action: retry, drop session, replace lane, open circuit, permanent, a PIN, a vendor's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of a chunk: its outcome, or the lane's last word and exit."""
+
+    outcome: ItemOutcome | None
+    last_word: Failing | None = None
+    exit_code: int | None = None
+
+
+async def sign_with_fault(rig: Rig, call: str, code: int) -> Answer:
+    """A chunk in whose middle the module returns this value once."""
+    write_rules(rig.directory / "acme.faults", [])
+    item = Item(
+        Forger(key=rig.keys["acme"]).seal(digests=tuple(os.urandom(32) for _ in range(DIGESTS))), 0, DIGESTS
+    )
+    async with LaneHandle(spec_for(rig, "acme", sessions=1)) as lane:
+        write_rules(rig.directory / "acme.faults", [f"{call} rv=0x{code:x} nth={BROKEN}"])
+        await asyncio.sleep(0.02)  # rules count within 10 ms (bench.simhsm.write_rules)
+        try:
+            return Answer((await lane.sign([item])).items[0])
+        except asyncio.IncompleteReadError:
+            return Answer(None, lane.failing, await lane.exit_code())
+
+
+def errors_of(outcome: ItemOutcome) -> list[ErrorNote]:
+    return list(outcome.errors.values())
+
+
+def obeyed(answer: Answer, code: int) -> bool:
+    """Whether the lane did what the table says."""
+    failure = failure_for_code(code)
+    outcome = answer.outcome
+    if failure.action in {Action.RETRY, Action.DROP_SESSION}:
+        return outcome is not None and not outcome.errors and all(outcome.signatures)
+    if failure.action is Action.PERMANENT:
+        if outcome is None or outcome.error is not None or len(outcome.errors) != 1:
+            return False
+        return (
+            not errors_of(outcome)[0].error().retryable and sum(map(bool, outcome.signatures)) == DIGESTS - 1
+        )
+    word = answer.last_word
+    wanted = LaneExit.REPLACE
+    if failure.action is Action.OPEN_CIRCUIT:
+        wanted = LaneExit.PIN if failure.pin_failure else LaneExit.CIRCUIT
+    return (
+        word is not None
+        and (word.code_name, word.action, word.pin_failure)
+        == (failure.code_name, failure.action.value, failure.pin_failure)
+        and answer.exit_code == wanted
+    )
+
+
+async def disobeyed(rig: Rig, call: str, codes: Sequence[int]) -> list[tuple[str, Answer]]:
+    """The return values of this call after which the lane did something else."""
+    wrong = []
+    for code in codes:
+        answer = await sign_with_fault(rig, call, code)
+        if not obeyed(answer, code):
+            wrong.append((f"0x{code:x} {failure_for_code(code).action}", answer))
+    return wrong
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_a_lane_does_what_the_table_says(make_rig: MakeRig, call: str) -> None:
+    """Signs all the same, refuses one digest, ends for a new lane, or leaves the token alone; one value of each kind."""
+    rig = make_rig(redis=False)
+    rig.wrap = behind_simhsm(rig.directory)
+    assert await disobeyed(rig, call, ONE_OF_EACH) == []
+    failed = [record for record in read_log(rig.directory / "acme.simhsm.log") if record.rv]
+    assert len(failed) == (len(ONE_OF_EACH) if call == "C_Sign" else 0), "one failure each, at that call"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("call", CALLS)
+async def test_every_value_of_the_table_is_obeyed(make_rig: MakeRig, call: str) -> None:
+    """All that the standard names, and vendors' own."""
+    rig = make_rig(redis=False)
+    rig.wrap = behind_simhsm(rig.directory)
+    assert await disobeyed(rig, call, CODES) == []
