@@ -27,7 +27,8 @@ dev: bootstrap ## the whole stack in the foreground, with throwaway keys
 test: bootstrap ## all tests but the slow ones
 	$(BIN)/python -m pytest $(SUITES) $(SIDE_BY_SIDE) -m 'not slow' $(ARGS)
 
-test-all: bootstrap ## all tests
+test-all: ## all tests; they open console pages in Chromium
+	@BROWSER=1 ops/bootstrap
 	$(BIN)/python -m pytest $(SUITES) $(SIDE_BY_SIDE) $(ARGS)
 
 test-unit: bootstrap ## no sockets, no sleeps: seconds

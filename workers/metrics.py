@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import platform
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from queueing.algorithms import Algorithm
 from queueing.errors import BY_REASON
+from workers.config.settings import TenantClass
 from workers.metrics_catalogue import ProcessMetrics, WorkerMetrics
 from workers.series import OTHER, put
 
@@ -26,10 +27,19 @@ if TYPE_CHECKING:
 class Metrics(WorkerMetrics):
     """The worker's metrics in a registry of their own."""
 
+    def __init__(self, registry: CollectorRegistry) -> None:
+        super().__init__(registry)
+        for tenant_class in get_args(TenantClass):
+            for result in (
+                "good",
+                "bad",
+            ):  # from 0 on: a rate does not see a counter that begins with its first failure
+                self.objective_jobs.labels(tenant_class, result)
+
     def watch_sessions(self, token: str, busy: Callable[[], float]) -> None:
         """Ask ``busy`` at each scrape; it is called by the exporter's thread and only reads."""
-        child = self.sessions_busy.labels(token)
-        if child is not self.sessions_busy.labels(OTHER):  # the others' have no one value
+        child = self.sessions_busy.own(token)
+        if child is not None:  # the others' have no one value
             child.set_function(busy)
 
     def waited(self, waits_s: Mapping[str, Iterable[float]]) -> None:

@@ -155,14 +155,12 @@ class QueueExporter:
         """What was accepted and refused since the last survey; a counter that was set back begins anew."""
         for name, state in states.items():
             before = self._counted.get(name)
-            if before is None:
-                continue
-            submitted = state.accepted_digests - before.accepted_digests
-            refused = state.refused - before.refused
-            if submitted > 0:
-                self._metrics.submitted.labels(name).inc(submitted)
-            if refused > 0:
-                self._metrics.refused.labels(name).inc(refused)
+            if not state.accepted_digests and not state.refused:
+                continue  # thousands of tenants never submit, and have no series
+            submitted, refused = self._metrics.submitted.labels(name), self._metrics.refused.labels(name)
+            if before is not None:
+                submitted.inc(max(state.accepted_digests - before.accepted_digests, 0))
+                refused.inc(max(state.refused - before.refused, 0))
         self._counted = dict(states)
 
     def _show_expiries(self) -> None:

@@ -56,6 +56,7 @@ class Bounded(Generic[M]):
         self._budget = budget
         self._series = series
         self._children: dict[tuple[str, ...], M] = {}
+        self._together: set[tuple[str, ...]] = set()
 
     def labels(self, owner: str, *rest: str) -> M:
         """The child of these labels, or that of ``other`` with the same rest."""
@@ -63,19 +64,21 @@ class Bounded(Generic[M]):
         child = self._children.get(labels)
         if child is None:
             if owner != OTHER and not self._budget.take(f"{self._kind} {owner}", self._series):
+                self._together.add(labels)
                 labels = (OTHER, *rest)
             child = self._children[owner, *rest] = self._metric.labels(*labels)
         return child
 
-    def is_known(self, owner: str, *rest: str) -> bool:
-        """Whether these labels were asked for before."""
-        return (owner, *rest) in self._children
+    def own(self, owner: str) -> M | None:
+        """The child of an owner that has its own; None for one that is counted under ``other``."""
+        child = self.labels(owner)
+        return None if owner == OTHER or (owner,) in self._together else child
 
 
 def put(gauge: Bounded[Gauge], owner: str, value: float) -> None:
     """Set the gauge of an owner that has one: what is counted under ``other`` has no one value."""
-    child = gauge.labels(owner)
-    if child is not gauge.labels(OTHER):
+    child = gauge.own(owner)
+    if child is not None:
         child.set(value)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import subprocess
 import sys
 import time
 import urllib.parse
@@ -144,3 +145,24 @@ def start_prometheus(folder: Path, clock: Clock, **ports: int) -> Iterator[Prome
         yield made
     finally:
         child.stop(10)
+
+
+def browse(address: str, folder: Path, *, picture: Path) -> str:
+    """The page as a headless Chromium has it when it has loaded and drawn; a picture of it is written."""
+    words = [
+        tool("chromium"),
+        "--headless",
+        "--no-sandbox",  # as root there is none, and the page is ours
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--hide-scrollbars",
+        f"--user-data-dir={folder / 'chromium'}",
+        "--window-size=1280,1500",
+        "--virtual-time-budget=8000",  # of the page's own time; requests are waited for
+        f"--screenshot={picture}",
+        "--dump-dom",
+        address,
+    ]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=90)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout

@@ -78,6 +78,7 @@ def read_tenant(
         max_envelope_age_ms=int(head.max_envelope_age_s * 1000),
         clients=clients,
         keys=keys,
+        tenant_class=head.tenant_class,
         lifted_orders=frozenset(map(bytes.fromhex, head.lifted_orders)),
         limits=limits_of(limits, (v.public_key.kind for key in keys.values() for v in key.versions)),
     )

@@ -84,7 +84,7 @@ class Tenant:
     keys: dict[str, TenantKey]
     lifted_orders: frozenset[bytes] = frozenset()
     limits: TenantLimits = field(default_factory=TenantLimits)
-    tenant_class: TenantClass = "standard"
+    tenant_class: TenantClass
 
     @property
     def tokens(self) -> frozenset[str]:

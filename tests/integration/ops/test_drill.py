@@ -10,6 +10,7 @@ import asyncio
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -19,10 +20,11 @@ from queueing import ClientKey
 from queueing.algorithms import KeyKind
 from tests.integration.ops.drill import BROKEN, CLOCK, FLOODING, WELL, Drill, Story, more_of_tenants
 from tests.support.cluster import behind_simhsm
+from tests.support.promql import ROOT
 from tests.support.redis_process import RedisProcess
 from tests.support.rig import Rig
 from tests.support.tokens import TokenShelf
-from tests.support.watch import Firing, Prometheus, start_exporter, start_prometheus
+from tests.support.watch import Firing, Prometheus, browse, start_exporter, start_prometheus
 
 pytestmark = pytest.mark.timeout(240)  # the first test waits for the whole story
 
@@ -99,6 +101,15 @@ def test_nobody_is_told_of_the_tenant_that_was_well(watched: Watched) -> None:
         assert not [alert for alert in firing if alert.about(tenant=WELL) or alert.about(token=WELL)]
 
 
+def test_each_class_has_its_own_account(watched: Watched) -> None:
+    """By the class in its tenant's file."""
+    for tenant_class in ("standard", "interactive"):
+        assert (
+            watched.prometheus.value(f'sigmill_objective_jobs_total{{class="{tenant_class}",result="good"}}')
+            > 0
+        )
+
+
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
 def test_every_panel_has_something_to_show(watched: Watched, board: Board) -> None:
     """Each of its queries, with its variables filled in, over the minutes of the drill."""
@@ -109,3 +120,28 @@ def test_every_panel_has_something_to_show(watched: Watched, board: Board) -> No
             if not watched.prometheus.points(expr):
                 empty[panel.title] = expr
     assert not empty
+
+
+FIGURE = re.compile(r'<figure[^>]*data-series="(\d+)"[^>]*data-error="([^"]*)"[^>]*><figcaption>([^<]*)')
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
+def test_prometheus_serves_a_page_for_each_dashboard(watched: Watched, board: Board) -> None:
+    """Its template is filled in."""
+    status, page = watched.prometheus.get(f"/consoles/sigmill-{board.name}.html")
+    assert (status, "{{" in page, 'PREFIX = ""' in page) == (200, False, True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
+def test_a_browser_shows_data_in_each_panel_of_a_page(watched: Watched, board: Board, tmp_path: Path) -> None:
+    """Drawn by the page's own script from Prometheus' answers. ``docs/console.png`` is such a picture."""
+    picture = ROOT / "build" / "consoles" / f"{board.name}.png"
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    address = watched.prometheus.page(f"sigmill-{board.name}.html", range="60", window="5")
+    document = browse(address, tmp_path, picture=picture)
+    assert 'data-state="shown"' in document
+    figures = FIGURE.findall(document)
+    assert sorted(title for _, _, title in figures) == sorted(panel.title for panel in board.panels)
+    assert not [title for series, error, title in figures if error or series == "0"]
+    assert picture.stat().st_size > 20_000

@@ -128,3 +128,10 @@ def test_the_default_algorithm_is_among_those_allowed(tmp_path: Path) -> None:
     )
 
     assert mistake(tmp_path, rsa).key == "keys.release.default_algorithm"
+
+
+def test_a_tenant_is_of_the_class_that_its_file_says(tmp_path: Path) -> None:
+    """One of three; standard where it says nothing."""
+    assert load(tmp_path, tenant_text()).tenant_class == "standard"
+    assert load(tmp_path, f'class = "interactive"\n{tenant_text()}').tenant_class == "interactive"
+    assert mistake(tmp_path, f'class = "best"\n{tenant_text()}').key == "class"

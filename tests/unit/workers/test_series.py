@@ -70,3 +70,10 @@ def test_the_same_labels_are_the_same_child() -> None:
         before = metrics.lanes.labels(token)._value.get()
         metrics.lane_ended(token, 2, None)
         assert metrics.lanes.labels(token)._value.get() == before - 1
+
+
+def test_while_all_have_names_there_is_no_other() -> None:
+    """A gauge that says 0 for nobody would be asked about."""
+    registry = CollectorRegistry()
+    use_all(Metrics(registry), "acme")
+    assert not [line for line in series(registry) if f'"{OTHER}"' in line]
