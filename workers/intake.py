@@ -105,7 +105,8 @@ class Intake:
         self._claimed_at = 0.0
         self.in_work: set[JobInWork] = set()
         self._drain_asked = asyncio.Event()
-        self.redis_answers = True
+        self._outage = False
+        self.redis_answers = not tenants()  # where nothing can be claimed, nothing says that it does not
 
     def ring(self, tenant: str) -> None:
         """There may be something for this tenant."""
@@ -162,7 +163,7 @@ class Intake:
                     await self._pause(pause_s)
                     pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
                     continue
-                self.redis_answers = True
+                self.redis_answers, self._outage = True, False
                 pause_s = SHORTEST_PAUSE_S
                 if self._requests():
                     continue
@@ -195,9 +196,9 @@ class Intake:
             return  # the log has said so itself
         operation = "replicate" if isinstance(error, QueueUnconfirmed) else "claim"
         self._metrics.redis_errors.labels(operation).inc()
-        if self.redis_answers:
+        if not self._outage:
             log.warning("claim.failed", extra={"why": str(error), "error": type(error).__name__})
-        self.redis_answers = False
+        self.redis_answers, self._outage = False, True
 
     def _requests(self) -> list[ClaimRequest]:
         """What each tenant that may have work could start now, as far as it is its turn; nothing while ``held``."""

@@ -323,7 +323,7 @@ class TokenLanes:
     def idle(self) -> bool:
         """Whether it has no lane, no work and no doubt: nothing would be lost with it."""
         nothing_left = self._group.none_left and not self.load
-        return nothing_left and self._circuit.closed and not self._dispatch.remembers
+        return nothing_left and not self._circuit.in_doubt and not self._dispatch.remembers
 
     def tick(self) -> None:
         """About once a second: close the circuit when it is time, end lanes that are silent or idle."""

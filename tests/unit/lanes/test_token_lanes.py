@@ -857,3 +857,14 @@ async def test_a_token_that_nobody_tries_is_not_in_doubt_for_ever(stand: Any) ->
         assert s.lanes.in_doubt
         await s.pass_time(1)
         assert not s.lanes.in_doubt
+
+
+async def test_the_doubt_about_a_token_is_not_forgotten_with_its_lanes(stand: Any) -> None:
+    """Between two tries it has no lane and no work: whoever forgot it then would try it as if it had never failed."""
+    async with stand() as s:
+        await s.submit(FakeJob("a"))
+        s.host.lanes[0].fail("CKR_TOKEN_NOT_PRESENT", LaneExit.CIRCUIT)
+        await turn()
+        await s.pass_time(SHORTEST_PAUSE_S)
+        assert s.lanes.healthy
+        assert not s.lanes.idle
