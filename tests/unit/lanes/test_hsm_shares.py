@@ -95,6 +95,19 @@ def test_weights_divide_the_device() -> None:
     assert (heavy.member.using, light.member.using) == (6, 2)
 
 
+def test_what_falls_free_is_not_for_who_has_its_share() -> None:
+    """While another waits for what is its own, a token with its part of the device begins no further lane."""
+    budget = HsmBudget(8)
+    loud, late = Token("loud", budget, 2), Token("late", budget, 2)
+    for lane in range(2):
+        assert loud.member.may_send(lane)
+        loud.member.began(lane)
+    late.member.hungry = True
+    assert not loud.member.may_send(2)
+    late.member.hungry = False
+    assert loud.member.may_send(2)
+
+
 def test_more_tokens_than_lanes_take_turns() -> None:
     """Five tokens, room for two lanes: all are served alike, and never more than the device allows."""
     budget = HsmBudget(8)
