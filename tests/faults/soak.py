@@ -59,7 +59,7 @@ BOUNDS = (
     Bound(name="clients: descriptors", per_hour=2.0, noise=2.0),
     Bound(name="clients: tasks", per_hour=2.0, noise=3.0),
     Bound(name="redis: connections", per_hour=2.0, noise=2.0),
-    Bound(name="redis: keys", per_hour=100.0, noise=100.0),
+    Bound(name="redis: keys", per_hour=100.0, noise=400.0),
 )
 
 
