@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from tests.faults import redis_faults
 from tests.faults.history import Fault
 from tests.faults.load import Load
 from tests.faults.schedule import Draw
-from tests.faults.stand import LEASE_S, Stand, eventually
+from tests.faults.stand import LEASE_S, ROOT, Stand, eventually
 
 IN_WORK_S = 2.0
 
@@ -306,6 +307,29 @@ async def conflicting_submit(scene: Scene, draw: Draw) -> None:
             await load.answered(client, job)
 
 
+async def client_killed(scene: Scene, draw: Draw) -> None:
+    """A client's process is killed once it has submitted, or before; another one asks again under the same request."""
+    load, tenant = scene.load, draw.tenant
+    digests, request = load.digests(tenant, scene.rng), load.request_id()
+    file = scene.stand.rig.directory / "clients" / tenant / "client.toml"
+    words = ["-m", "tests.faults.client_process", str(file), request, *(digest.hex() for digest in digests)]
+    with (scene.stand.rig.directory / "killed-client.log").open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *words, stdout=asyncio.subprocess.PIPE, stderr=log, cwd=ROOT
+        )
+        assert process.stdout is not None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(3 * draw.hold_s):
+                await process.stdout.readline()
+        with contextlib.suppress(ProcessLookupError):  # it may have its result already
+            process.kill()
+        await process.wait()
+    client = load.clients[tenant][0]
+    job = await load.accepted(client, digests, request)
+    if job is not None:
+        await load.answered(client, job)
+
+
 # ---- the disk
 
 
@@ -362,6 +386,7 @@ KINDS: dict[str, Kind] = {
     "hsm.poison-job": Kind(inject=poison_job, promised_s=LANE_S),
     "hsm.refused-digest": Kind(inject=refused_digest, promised_s=2),
     "client.same-request": Kind(inject=many_submit_the_same, promised_s=2),
+    "client.killed": Kind(inject=client_killed, promised_s=2),
     "client.conflict": Kind(inject=conflicting_submit, promised_s=2),
     **{
         name: Kind(inject=_redis(fault), promised_s=promised_s)
