@@ -30,7 +30,7 @@ COMMANDS: Final[dict[str, Lazy]] = {
     "lane": Lazy("workers.cli.lane:lane", "Hold one token's sessions for a worker of another user."),
     "operators": Lazy("workers.cli.operators:operators", "Operator keys, which sign stop orders."),
     "sign": Lazy("workers.cli.sign:sign", "Sign files or digests, and wait for the signatures."),
-    "status": Lazy("workers.cli.status:status", "Where submitted jobs are."),
+    "status": Lazy("workers.cli.status:status", "Where jobs are; how the cluster is."),
     "stop": Lazy("workers.cli.stop:stop", "Stop a tenant, a key or a client everywhere within a second."),
     "submit": Lazy("workers.cli.submit:submit", "Put files or digests into the queue, and do not wait."),
     "tenants": Lazy("workers.cli.tenants:tenants", "Tenants: show them, and adopt changes."),

@@ -1,4 +1,4 @@
-"""``sigmill status``: where jobs are."""
+"""``sigmill status``: where jobs are, for their client or for an operator; and how the cluster is."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import msgspec
 
 from queueing.client import SigningClient
 from queueing.status import JobState, JobStatus
-from workers.cli.options import client_config_option, json_option, run
+from workers.cli.config_kind import CLIENT_VARIABLE, SERVICE_VARIABLE, ConfigKind, chosen_config, kind_of
+from workers.cli.options import Duration, json_option, run
 from workers.cli.output import ErrorObject, Exit, Output, Tally, emit
 
-_HELP = {
+HELP = {
     JobState.QUEUED: "waits in the queue",
     JobState.RUNNING: "is being signed",
     JobState.UNKNOWN: "neither the job nor its result is there (any more)",
@@ -30,16 +31,49 @@ class StatusLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 @click.command()
-@client_config_option
-@click.argument("job_ids", nargs=-1, required=True)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help=f"A client.toml, or the service's sigmill.toml. Default: {CLIENT_VARIABLE}, {SERVICE_VARIABLE}, or /etc/sigmill/sigmill.toml.",
+)
+@click.option("--tenant", help="Whose jobs they are, where their ids do not say so; for operators.")
+@click.option(
+    "--since",
+    "since_s",
+    type=Duration(),
+    default="1d",
+    show_default=True,
+    help="How far back this host's log is read; for operators.",
+)
+@click.argument("job_ids", nargs=-1)
 @json_option
 @click.pass_obj
-def status(output: Output, *, config: Path, job_ids: tuple[str, ...]) -> Exit:
+def status(
+    output: Output, /, *, config: Path | None, tenant: str | None, since_s: float, job_ids: tuple[str, ...]
+) -> Exit:
     """Say where JOB_IDS are: queued, running, done, failed or unknown.
 
-    Exit code: 0 if all are done, 75 if some are under way, 1 or 77 if any failed, or is unknown.
+    With the service's sigmill.toml also who has them, how often they were tried, and what this host's write-ahead log
+    knows of them; without JOB_IDS how the cluster is: workers, backlogs, tokens, dead letters.
+
+    Exit code for jobs: 0 if all are done, 75 if some are under way, 1 or 77 if any failed, or is unknown. For the
+    cluster: 75 if no worker is alive, or Redis is away.
     """
-    return run(_status(SigningClient.from_file(config), job_ids, as_json=output.as_json))
+    file = chosen_config(config, first=ConfigKind.CLIENT if job_ids else ConfigKind.SERVICE)
+    if kind_of(file) is ConfigKind.CLIENT:
+        if not job_ids:
+            raise click.UsageError(
+                f"{file} is a client's: name the jobs; how the cluster is, its sigmill.toml can tell"
+            )
+        return run(_status(SigningClient.from_file(file), job_ids, as_json=output.as_json))
+    # Imported here: a build host that asks for its jobs needs nothing of this.
+    if job_ids:
+        from workers.cli.status_jobs import show_jobs
+
+        return show_jobs(file, job_ids, tenant=tenant, since_s=since_s, as_json=output.as_json)
+    from workers.cli.status_cluster import show_cluster
+
+    return show_cluster(file, as_json=output.as_json)
 
 
 async def _status(client: SigningClient, job_ids: tuple[str, ...], *, as_json: bool) -> Exit:
@@ -50,7 +84,7 @@ async def _status(client: SigningClient, job_ids: tuple[str, ...], *, as_json: b
             if as_json:
                 emit(_line(state))
             else:
-                click.echo(f"{state.job_id}  {state.state}  {_words(state)}")
+                click.echo(f"{state.job_id}  {state.state}  {words_of(state)}")
             tally.add(state.as_error())
     return tally.exit_code()
 
@@ -66,9 +100,10 @@ def _line(state: JobStatus) -> StatusLine:
     )
 
 
-def _words(state: JobStatus) -> str:
+def words_of(state: JobStatus) -> str:
+    """The state in words."""
     if state.error is not None:
         return f"{state.error.message} [{state.error.reason}]"
     if state.state is JobState.DONE:
         return f"{state.signed} signed, {state.failed} failed"
-    return _HELP.get(state.state, "")
+    return HELP.get(state.state, "")
