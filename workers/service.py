@@ -232,6 +232,9 @@ class SigningService:
         self.heartbeat.start()
         self._set_mark()
         self._releaser.recovered(await resume(self._state.log_folder, self._wal, stop=self._drain.asked))
+        if self.draining:
+            await self._close()  # it knows too little of its log to touch it
+            return
         self._orders.start()
         self._leases.start()
         async with asyncio.TaskGroup() as tasks:
