@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from pathlib import Path
@@ -20,9 +19,9 @@ from workers.cli.output import Exit
 LEASE_S = 4.0
 
 
-def rig_with(make_rig: MakeRig, **more: object) -> Rig:
+def rig_with(make_rig: MakeRig, *, lease_s: float = LEASE_S, **more: object) -> Rig:
     """Two workers may serve it; one operation takes 0.2 s."""
-    rig = make_rig(appendonly=True, worker={"lease_s": LEASE_S}, token={"acme": "lanes = 1"}, **more)
+    rig = make_rig(appendonly=True, worker={"lease_s": lease_s}, token={"acme": "lanes = 1"}, **more)
     rig.wrap = behind_simhsm(rig.directory, sign_us=200_000)
     return rig
 
@@ -55,16 +54,15 @@ async def crash_after_the_outcome(rig: Rig, job: Job) -> None:
 
 
 async def test_a_start_releases_before_another_worker_can_sign_again(make_rig: MakeRig) -> None:
-    """The job is still leased; a second worker waits for that lease to end."""
-    rig = rig_with(make_rig)
+    """While the dead worker's lease still runs, for which a second worker waits: under that very lease."""
+    rig = rig_with(make_rig, lease_s=120.0)
     rig.start_worker(1)
     async with rig.client() as client:
         job = await client.submit("release", digests(1))
         await crash_after_the_outcome(rig, job)
         second = rig.start_worker(2)
         rig.start_worker(1)
-        (outcome,) = await client.wait(job, timeout_s=20)
-        await asyncio.sleep(LEASE_S)
+        (outcome,) = await client.wait(job, timeout_s=30)
     assert isinstance(outcome, Signature)
     assert signed(rig) == 1
     assert second.metric("sigmill_signatures_total") == 0
