@@ -34,6 +34,10 @@ WORKERS_FACTS: Final = "sigmill:{workers}:facts"
 """Hash: worker -> what it says of itself. In one slot with the other; no tenant of this name has such a key."""
 
 
+REFUSED_PINS: Final = "sigmill:refused-pins"
+"""Hash: token -> what is known of the PIN that it refused (``queueing.pin_warnings``); without expiry."""
+
+
 def order_adopted(order_id: str) -> str:
     """Hash: worker -> when it adopted this stop order (Unix ms); for a day."""
     return f"sigmill:order:{order_id}:adopted"

@@ -32,6 +32,7 @@ from workers.lanes.refused_pins import RefusedPins
 from workers.lanes.roster import LaneRoster
 from workers.leases import LeaseKeeper
 from workers.orders import OrderDesk
+from workers.pin_warnings import PinWarnings
 from workers.presence import Announcer
 from workers.release import Releaser
 from workers.reloading import Reloader
@@ -108,9 +109,13 @@ class SigningService:
             owner=self._owner,
             metrics=metrics,
         )
+        refused_pins = RefusedPins(self._service.state_dir)
+        self._pins = PinWarnings(
+            redis, refused_pins, tokens=lambda: self._configuration.service.tokens, metrics=metrics
+        )
         self._roster = LaneRoster(
             configuration,
-            refused_pins=RefusedPins(self._service.state_dir),
+            refused_pins=refused_pins,
             drained=DrainedTokens(self._service.state_dir),
             metrics=metrics,
             room=self._room_again,
@@ -237,6 +242,7 @@ class SigningService:
             return
         self._orders.start()
         self._leases.start()
+        await self._pins.first()
         async with asyncio.TaskGroup() as tasks:
             self._running = True
             self._roster.start(tasks)
@@ -252,6 +258,7 @@ class SigningService:
                 tasks.create_task(self._caps.run()),
                 tasks.create_task(self._orders.run()),
                 tasks.create_task(self._budgets.run()),
+                tasks.create_task(self._pins.run()),
                 tasks.create_task(self._reloader.run()),
                 tasks.create_task(self._tidy_log()),
                 tasks.create_task(self._canaries.run()),

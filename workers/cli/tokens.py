@@ -8,14 +8,17 @@ from pathlib import Path
 import click
 import msgspec
 
+from queueing import pin_warnings
+from queueing.connection import with_connection
 from queueing.errors import ConfigError, SigningError
 from workers.administration.messages import TokenFacts
 from workers.administration.tokens import TokenDesk
 from workers.cli.commands import TOKENS, LazyGroup
-from workers.cli.options import config_option, json_option
+from workers.cli.options import config_option, json_option, run
 from workers.cli.output import ErrorObject, Exit, Output, Tally, emit, error_object, say
 from workers.cli.table import print_table
 from workers.config.loading import Premises, load_premises
+from workers.config.service_file import load_service
 from workers.config.settings import PinLogin, TokenSettings
 from workers.config.writing import token_owners
 from workers.lanes.drained_tokens import DrainedTokens
@@ -122,13 +125,16 @@ def list_tokens(output: Output, /, *, config: Path) -> Exit:
 def resume(output: Output, /, *, token: str, config: Path, state_dir: Path | None) -> Exit:
     """Use TOKEN again: after a drain, or after its PIN was refused and the reason is gone.
 
-    A refused PIN is tried by no lane of this host again, because a few tries lock a token for good.
+    A refused PIN is tried by no lane of any host again, because a few tries lock a token for good. Exit code 75 if
+    Redis did not take it: other hosts still hold back.
     """
     premises = load_premises(config)
     if token not in premises.tokens:
         raise ConfigError(str(premises.file), "tokens", f"no token `{token}`", f"Add [tokens.{token}].")
     drained = DrainedTokens(premises.state_dir).resume(token)
     forgotten = RefusedPins(state_dir or premises.state_dir).forget(token)
+    service = load_service(config)
+    run(with_connection(service.redis, lambda redis: pin_warnings.withdraw(redis, token)))
     if output.as_json:
         emit(Resumed(token=token, was_refused=forgotten, was_drained=drained))
         return Exit.DONE

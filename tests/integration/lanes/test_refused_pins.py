@@ -8,12 +8,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from arq.connections import ArqRedis
 
 from bench.simhsm import read_log, write_rules
-from queueing import Signature
+from queueing import Signature, keyspace
 from queueing.algorithms import KeyKind
 from tests.support.cluster import behind_simhsm
 from tests.support.farm import digests
+from tests.support.operator import sigmill
 from tests.support.rig import MakeRig, Rig, WorkerProcess, until_async
 from workers.config.settings import PinLogin, TokenSettings
 from workers.lanes.refused_pins import RefusedPins
@@ -61,9 +63,44 @@ async def test_a_refused_pin_is_tried_once_over_restarts(make_rig: MakeRig) -> N
         assert memory.is_marked("acme")
         stored = (rig.state_dir() / "refused-pins" / "acme").read_bytes()
         assert rig.tokens["acme"].pin.encode() not in stored
-        assert memory.forget("acme")  # the operator: `sigmill tokens resume acme`
+        assert sigmill("tokens", "resume", "acme", "--config", str(rig.config())).returncode == 0
         outcomes = await client.wait(job, timeout_s=20)
     assert [type(outcome) for outcome in outcomes] == [Signature] * 10
+
+
+async def test_a_pin_that_one_host_saw_refused_is_not_tried_by_another(make_rig: MakeRig) -> None:
+    """Until the operator resumes the token. The device would take it the second time: it was not tried."""
+    rig = make_rig()
+    own_pin_file(rig, rig.tokens["acme"].pin)
+    write_rules(rig.directory / "acme.faults", ["C_Login rv=0xa0 once"])
+    async with rig.client() as client:
+        first = rig.start_worker(1)
+        job = await client.submit("release", digests(10))
+        await refused(first)
+        redis = rig.connect()
+        await until_field(redis, "acme")
+        second = rig.start_worker(2)
+        await refused(second)
+        assert REFUSED_TO_START in second.log()
+        assert "CKR_PIN_INCORRECT" not in second.log()
+        assert not read_log(rig.directory / "acme.simhsm.log")
+        ran = sigmill("tokens", "resume", "acme", "--config", str(rig.config(1)))
+        assert ran.returncode == 0, ran.stderr
+        assert not await redis.exists(keyspace.REFUSED_PINS)
+        await redis.aclose()
+        outcomes = await client.wait(job, timeout_s=30)
+        await until_async(
+            lambda: second.metric("sigmill_token_circuit_open", token="acme") == 0,
+            "the other one tries it, too",
+        )
+    assert [type(outcome) for outcome in outcomes] == [Signature] * 10
+
+
+async def until_field(redis: ArqRedis, token: str) -> None:
+    """The warning is in Redis."""
+    async with asyncio.timeout(20):
+        while not await redis.hexists(keyspace.REFUSED_PINS, token):  # type: ignore[misc]  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
 
 
 async def test_a_wrong_pin_is_replaced_in_its_file(make_rig: MakeRig) -> None:

@@ -85,3 +85,39 @@ def test_a_memory_that_cannot_be_written_is_known_before_a_pin_is_tried(
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(PermissionError):
         RefusedPins(tmp_path / "good").prepare()
+
+
+def test_another_host_that_is_told_knows_the_pin(pins: RefusedPins, tmp_path: Path) -> None:
+    """That very one; with a false alarm in 65,536, never the other way."""
+    pins.remember("acme", PIN)
+    elsewhere = RefusedPins(tmp_path / "elsewhere")
+    elsewhere.hear(pins.to_tell())
+    assert elsewhere.contains("acme", PIN)
+    assert elsewhere.is_marked("acme")
+    assert not elsewhere.contains("globex", PIN)
+    assert not elsewhere.to_tell(), "hearsay is not passed on"
+
+
+def test_what_is_told_fits_many_pins(pins: RefusedPins) -> None:
+    """A salt and two bytes: whoever reads Redis cannot find the PIN from it."""
+    pins.remember("acme", PIN)
+    (warning,) = pins.to_tell().values()
+    assert len(warning) == 16 + 2
+
+
+def test_what_others_no_longer_say_is_forgotten(pins: RefusedPins, tmp_path: Path) -> None:
+    """The operator has resumed the token; what this host knows itself stays."""
+    elsewhere = RefusedPins(tmp_path / "elsewhere")
+    pins.remember("acme", PIN)
+    elsewhere.remember("globex", PIN)
+    elsewhere.hear(pins.to_tell())
+    elsewhere.hear({})
+    assert not elsewhere.contains("acme", PIN)
+    assert elsewhere.contains("globex", PIN)
+
+
+@pytest.mark.parametrize("planted", [b"", b"x", bytes(16), bytes(48)])
+def test_what_is_no_warning_is_not_heard(pins: RefusedPins, planted: bytes) -> None:
+    """Somebody wrote into Redis."""
+    pins.hear({"acme": planted})
+    assert not pins.is_marked("acme")
