@@ -55,22 +55,27 @@ CASES = [(page.relative_to(ROOT), command) for page in PAGES for command in comm
 @pytest.mark.parametrize("page, command", CASES, ids=lambda value: str(value)[:60])
 def test_a_documented_command_is_understood(page: Path, command: str) -> None:
     """With all that is required, and no option that is not there (any more)."""
+    understood(command, str(page))
+
+
+def understood(command: str, where: str) -> None:
+    """Fail where the command line does not take these words; ``where`` they stand."""
     words = shlex.split(command, comments=True)[1:]
     if "--help" in words:
         words.remove("--help")
-        assert sigmill.get_command(click.Context(sigmill), words[0]) is not None, page
+        assert sigmill.get_command(click.Context(sigmill), words[0]) is not None, where
         return
     context = click.Context(sigmill, info_name="sigmill", obj=Output())
     found: click.Command = sigmill
     while isinstance(found, click.Group):
         inner = found.get_command(context, words[0])
-        assert inner is not None, f"{page}: no command {words[0]}"
+        assert inner is not None, f"{where}: no command {words[0]}"
         found = inner
         words = words[1:]
     try:
         found.make_context(found.name, words, parent=context)
     except click.UsageError as error:
-        pytest.fail(f"{page}: {command}: {error.format_message()}")
+        pytest.fail(f"{where}: {command}: {error.format_message()}")
 
 
 def leaves(found: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:

@@ -1,0 +1,55 @@
+"""Codes that only the command line has: none of them comes from the service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from workers.explanations.texts import Step, Text
+
+
+@dataclass(frozen=True, slots=True)
+class CommandCode:
+    """A code of the command line: its title, the exit code it ends with, and what is written about it."""
+
+    title: str
+    exit_code: int
+    text: Text
+
+
+CODES: Final[dict[str, CommandCode]] = {
+    "usage": CommandCode(
+        "The command was not called as it must be.",
+        2,
+        Text(
+            "An option or a command that is not there, a value of the wrong form, or something missing. Nothing was done.",
+            "Whoever types; a script after an upgrade: options are added, and their removal stands in CHANGELOG.md.",
+            (Step("See what it takes:", "sigmill COMMAND --help"),),
+        ),
+    ),
+    "config.invalid": CommandCode(
+        "A configuration file has a mistake.",
+        2,
+        Text(
+            "The message names the file, the place in it and what is wrong; the hint says what would be right. A worker that"
+            " runs keeps what it had, a command does nothing.",
+            "The operator, at each command and at a reload; a build, for client.toml.",
+            (
+                Step("See all mistakes of the service's files at once:", "sigmill check-config"),
+                Step("Then have the workers of the host adopt them:", "sigmill tenants reload"),
+            ),
+        ),
+    ),
+    "dev.failed": CommandCode(
+        "The private stack of `sigmill dev` did not start, or broke.",
+        1,
+        Text(
+            "One of its programs (redis-server, SoftHSM, a worker) is missing or ended; the message has its last words.",
+            "Whoever tries Sigmill on their own machine.",
+            (
+                Step("Install what is missing, from the repository:", "ops/bootstrap"),
+                Step("Keep the folder with its logs:", "sigmill dev --keep"),
+            ),
+        ),
+    ),
+}
