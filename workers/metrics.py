@@ -30,10 +30,7 @@ class Metrics(WorkerMetrics):
     def __init__(self, registry: CollectorRegistry) -> None:
         super().__init__(registry)
         for tenant_class in get_args(TenantClass):
-            for result in (
-                "good",
-                "bad",
-            ):  # from 0 on: a rate does not see a counter that begins with its first failure
+            for result in ("good", "bad"):  # from 0 on: a rate does not see a first failure that begins one
                 self.objective_jobs.labels(tenant_class, result)
 
     def watch_sessions(self, token: str, busy: Callable[[], float]) -> None:

@@ -241,6 +241,21 @@ HSM: Final = Board(
             ),
             lines("Lanes", "Logged in.", "short", (f"sum by (token) (sigmill_lanes{{{_K}}})", "{{token}}")),
             lines(
+                "Canary",
+                "How long ago the token last signed its canary; of tokens in use.",
+                "s",
+                (
+                    f"time() - max by (token) (sigmill_canary_last_success_timestamp_seconds{{{_K}}})",
+                    "{{token}}",
+                ),
+            ),
+            lines(
+                "Canaries",
+                "Per second, by what became of them.",
+                "ops",
+                (rate("sigmill_canary_runs_total", "outcome", _K), "{{outcome}}"),
+            ),
+            lines(
                 "Lanes that ended",
                 "Per second, by reason; those that were asked to are not counted.",
                 "ops",

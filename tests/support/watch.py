@@ -163,6 +163,10 @@ def browse(address: str, folder: Path, *, picture: Path) -> str:
         "--dump-dom",
         address,
     ]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=90)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
+    left = 3  # on a machine that is short of memory Chromium itself crashes now and then
+    while True:
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=90)
+        left -= 1
+        if done.returncode == 0:
+            return done.stdout
+        assert left, done.stderr[-2000:]

@@ -42,6 +42,7 @@ class Story:
 
     before: set[Firing] = field(default_factory=set)
     hsm_broken: set[Firing] = field(default_factory=set)
+    canary_failing: set[Firing] = field(default_factory=set)
     flooding: set[Firing] = field(default_factory=set)
     mended: set[Firing] = field(default_factory=set)
     redis_away: set[Firing] = field(default_factory=set)
@@ -88,9 +89,14 @@ class Drill:
             self.story.hsm_broken = self.prometheus.firing()
             await self._until(lambda: fires("SigmillTenantFlooding"), "the flooding tenant is told")
             self.story.flooding = self.prometheus.firing()
+            await self._until(lambda: fires("SigmillCanaryFailing"), "the canary misses the token")
+            self.story.canary_failing = self.prometheus.firing()
             write_rules(faults, [])
         await self._until(
-            lambda: not fires("SigmillCircuitOpen") and not fires("SigmillTenantFlooding"), "both are over"
+            lambda: (
+                not any(map(fires, ("SigmillCircuitOpen", "SigmillTenantFlooding", "SigmillCanaryFailing")))
+            ),
+            "all that is over",
         )
         self.story.mended = self.prometheus.firing()
 

@@ -49,7 +49,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             shelf=TokenShelf(folder / "shelf"),
             tenants=dict.fromkeys((BROKEN, FLOODING, WELL), KeyKind.P256),
             wrap=behind_simhsm(folder / "rig", sign_us=1000),
-            worker={"lease_s": 2.0},
+            worker={"lease_s": 2.0, "canary_s": 2.0},
             more=more_of_tenants(revoked),
         )
         with rig:
@@ -77,6 +77,13 @@ def test_a_broken_hsm_lane_is_told_by_its_token(watched: Watched) -> None:
     (alert,) = named(watched.story.hsm_broken, "SigmillCircuitOpen")
     assert (alert["token"], alert["severity"]) == (BROKEN, "page")
     assert not named(watched.story.mended, "SigmillCircuitOpen")
+
+
+def test_the_canary_misses_the_broken_token_and_no_other(watched: Watched) -> None:
+    """It notices without any job, and that the device is back as well."""
+    alerts = named(watched.story.canary_failing, "SigmillCanaryFailing")
+    assert [alert["token"] for alert in alerts] == [BROKEN]
+    assert not named(watched.story.mended, "SigmillCanaryFailing")
 
 
 def test_a_flooding_tenant_is_told_by_its_name(watched: Watched) -> None:

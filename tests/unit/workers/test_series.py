@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 from prometheus_client import CollectorRegistry, generate_latest
 
 from queueing.algorithms import Algorithm
 from queueing.errors import BY_REASON
 from workers.lanes.circuit import Circuit
-from workers.metrics import Metrics
-from workers.series import OTHER
+from workers.metrics import Metrics, process_registry
+from workers.series import MOST_RANKED, OTHER, Ranked
 
 
 def series(registry: CollectorRegistry) -> list[str]:
@@ -70,6 +72,36 @@ def test_the_same_labels_are_the_same_child() -> None:
         before = metrics.lanes.labels(token)._value.get()
         metrics.lane_ended(token, 2, None)
         assert metrics.lanes.labels(token)._value.get() == before - 1
+
+
+def test_every_metric_of_hundreds_of_owners_stays_below_two_thousand_series() -> None:
+    """All that is declared, with every value of its closed labels for as many tenants, tokens and keys as there may be."""
+    closed = {
+        "algorithm": [*Algorithm, OTHER],
+        "reason": [*BY_REASON, OTHER],
+        "outcome": ["done", "fenced", "granted", "rate", "budget", "hard_cap"],
+        "event": ["extended", "lost"],
+        "class": ["interactive", "standard", "bulk"],
+        "result": ["good", "bad"],
+        "operation": ["claim", "extend", "commit", "release", "caps", "orders"],
+        "process": ["worker"],
+        "version": ["1"],
+        "python": ["3"],
+    }
+    registry = process_registry()
+    metrics = Metrics(registry)
+    for i in range(400):
+        owners = {"tenant": f"tenant-{i}", "token": f"token-{i}"}
+        for attribute, declared in Metrics.declarations():
+            metric, labels = getattr(metrics, attribute), declared.facts.labels
+            if isinstance(metric, Ranked):
+                metric.show({(f"token-{n}",): 1.0 for n in range(min(i + 1, MOST_RANKED))})
+            elif labels:
+                for values in product(
+                    *([owners[name]] if name in owners else closed[name] for name in labels)
+                ):
+                    metric.labels(*values)
+    assert 1500 < len(series(registry)) < 2000
 
 
 def test_while_all_have_names_there_is_no_other() -> None:
