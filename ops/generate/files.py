@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from ops.generate import consoles, grafana, metrics_page, rules
+from ops.generate import cli_page, configuration_page, consoles, errors_page, grafana, metrics_page, rules
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 
@@ -14,6 +14,9 @@ def generated() -> dict[str, str]:
     """Path and text of each."""
     return {
         "docs/reference/metrics.md": metrics_page.page(),
+        "docs/reference/errors.md": errors_page.page(),
+        "docs/reference/configuration.md": configuration_page.page(),
+        "docs/reference/cli.md": cli_page.page(),
         **rules.files(),
         **grafana.files(),
         **consoles.files(),

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ops.generate.markdown import table
 from queueing.algorithms import Algorithm
 from workers.metrics_catalogue import ProcessMetrics, QueueMetrics, WorkerMetrics
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from workers.declared_metrics import Facts, MetricTable
 
 _HEAD: Final = """\
@@ -53,23 +52,18 @@ def page() -> str:
         _section("Of workers", WorkerMetrics, inherited),
         _section("Of the exporter", QueueMetrics, inherited),
         _section("Of both", ProcessMetrics, set()),
-        "## Labels\n\n" + _table(("Label", "Values"), sorted(_LABELS.items())),
+        "## Labels\n\n" + table(("Label", "Values"), sorted(_LABELS.items())),
     ]
     return "\n".join(parts)
 
 
-def _section(title: str, table: type[MetricTable], without: set[str]) -> str:
-    facts = [declared.facts for attribute, declared in table.declarations() if attribute not in without]
+def _section(title: str, metrics: type[MetricTable], without: set[str]) -> str:
+    facts = [declared.facts for attribute, declared in metrics.declarations() if attribute not in without]
     rows = [(f"`{each.exposed_name}`", each.kind, ", ".join(each.labels), _meaning(each)) for each in facts]
-    return f"## {title}\n\n" + _table(("Name", "Kind", "Labels", "Meaning"), rows)
+    return f"## {title}\n\n" + table(("Name", "Kind", "Labels", "Meaning"), rows)
 
 
 def _meaning(facts: Facts) -> str:
     if not facts.bounds:
         return facts.help
     return f"{facts.help} Bounds: {', '.join(f'{bound:g}' for bound in facts.bounds)}."
-
-
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    lines = [head, tuple("---" for _ in head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -34,7 +34,7 @@ class SubmittedLine(msgspec.Struct, frozen=True, kw_only=True):
 def submit(**asked: Any) -> Exit:
     """Submit FILES, digests or a manifest.
 
-    Prints one JSON object: keep it for `sigmill wait --job`. The deadline is for the queue's answer only.
+    Prints one JSON object: keep it for `sigmill wait --job …`. The deadline is for the queue's answer only.
     """
     return run(_submit(Ask.of(**asked)))
 

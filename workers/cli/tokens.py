@@ -118,7 +118,7 @@ def list_tokens(output: Output, /, *, config: Path) -> Exit:
 @click.option(
     "--state-dir",
     type=click.Path(path_type=Path),
-    help="Of a lane that the host starts (`sigmill lane --state-dir`); else the service's.",
+    help="Of a lane that the host starts (`sigmill lane --state-dir …`); else the service's.",
 )
 @json_option
 @click.pass_obj

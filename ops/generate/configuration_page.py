@@ -1,0 +1,137 @@
+"""``docs/reference/configuration.md``: every key of the files, from the structs that read them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import Any, Final
+
+import msgspec
+from msgspec import inspect as types
+
+from ops.generate.markdown import prose, table
+from queueing.client_config import ClientConfig
+from queueing.redis_config import RedisConfig
+from workers.config import settings
+
+_HEAD: Final = """\
+# Configuration: every key
+
+<!-- Written by `make generate` from workers/config/settings.py and queueing/client_config.py; do not edit. -->
+
+What each is for, with examples: [configure.md](../configure.md). Unknown keys are mistakes. Paths are relative to the
+file in which they stand. `sigmill check-config` names what is wrong, and what would be right.
+"""
+
+FILES: Final[dict[str, dict[str, type]]] = {
+    "sigmill.toml": {
+        "[service]": settings.ServiceSettings,
+        "[redis]": RedisConfig,
+        "[service_key]": settings.ServiceKeySettings,
+        "[tokens.NAME]": settings.TokenSettings,
+        "[hsms.NAME]": settings.HsmSettings,
+        "[operators.NAME]": settings.OperatorSettings,
+        "[worker]": settings.WorkerSettings,
+        "[log]": settings.LogSettings,
+        "[metrics]": settings.MetricsSettings,
+        "[exporter]": settings.ExporterSettings,
+    },
+    "tenants/NAME.toml": {
+        "(top)": settings.TenantSettings,
+        "[limits]": settings.LimitsSettings,
+        "[clients.NAME]": settings.ClientSettings,
+        "[keys.NAME]": settings.KeySettings,
+        "[[keys.NAME.versions]]": settings.KeyVersionSettings,
+    },
+    "client.toml": {"(top)": ClientConfig},
+}
+"""The tables of each file. Structs within them are described where they stand."""
+
+_TABLES_OF_THEIR_OWN: Final = {settings.KeyVersionSettings, RedisConfig}
+
+_PLAIN: Final[dict[type, str]] = {
+    types.StrType: "text",
+    types.BoolType: "true or false",
+    types.DateTimeType: "date and time, with its zone",
+    types.TimeType: "time of day",
+}
+
+
+def page() -> str:
+    """The page as Markdown."""
+    parts = [_HEAD]
+    for file, tables in FILES.items():
+        parts.append(f"\n## {file}\n")
+        for title, struct in tables.items():
+            parts.append(f"\n### {title}\n\n{prose(struct)}\n\n")
+            parts.append(table(("Key", "Value", "Default"), _rows(struct, "")))
+    return "".join(parts)
+
+
+def _rows(struct: type, prefix: str) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    info = types.type_info(struct)
+    assert isinstance(info, types.StructType)
+    for field in info.fields:
+        name = f"{prefix}{field.encode_name}"
+        inner = _struct_in(field.type)
+        rows.append((f"`{name}`", _value(field.type), _default(field)))
+        if inner is not None and inner.cls not in _TABLES_OF_THEIR_OWN:
+            rows += _rows(inner.cls, f"{name}.")
+    return rows
+
+
+def _struct_in(kind: Any) -> types.StructType | None:
+    """The struct that a value is, or a list of which it is."""
+    if isinstance(kind, types.StructType):
+        return kind
+    if isinstance(kind, types.UnionType):
+        return next((found for part in kind.types if (found := _struct_in(part))), None)
+    if isinstance(kind, types.VarTupleType):
+        return _struct_in(kind.item_type)
+    return _struct_in(kind.type) if isinstance(kind, types.Metadata) else None
+
+
+def _value(kind: Any) -> str:
+    """What may stand there, in words."""
+    match kind:
+        case types.Metadata():
+            return _value(kind.type)
+        case types.UnionType():
+            return " or ".join(_value(part) for part in kind.types if not isinstance(part, types.NoneType))
+        case types.LiteralType():
+            return ", ".join(f"`{json.dumps(value)}`" for value in kind.values)
+        case types.EnumType():
+            return ", ".join(f"`{json.dumps(member.value)}`" for member in kind.cls)
+        case types.IntType() | types.FloatType():
+            return ("whole number" if isinstance(kind, types.IntType) else "number") + _bounds(kind)
+        case types.VarTupleType():
+            return f"list of: {_value(kind.item_type)}"
+        case types.DictType():
+            return f"table of: {_value(kind.value_type)}"
+        case types.StructType():
+            return "table"
+        case types.StrType(pattern=str() as pattern):
+            return f"text like `{pattern}`"
+        case _:
+            return _PLAIN[type(kind)]
+
+
+def _bounds(kind: types.IntType | types.FloatType) -> str:
+    bounds = [
+        f"{words} {bound:g}" if bound < 1e9 else f"{words} {bound:,.0f}"
+        for words, bound in (("above", kind.gt), ("from", kind.ge), ("below", kind.lt), ("to", kind.le))
+        if bound is not None
+    ]
+    return f", {' '.join(bounds)}" if bounds else ""
+
+
+def _default(field: types.Field) -> str:
+    if field.required:
+        return "must be there"
+    value = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
+    if value is None:
+        return ""
+    if isinstance(value, dt.time):
+        return f"`{value.isoformat()}`"
+    return f"`{json.dumps(value)}`"
