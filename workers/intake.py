@@ -28,6 +28,7 @@ from queueing.errors import (
     SigningError,
     TokenUnavailable,
 )
+from workers import job_lines
 from workers.isolation import Isolation
 from workers.job_in_work import Ending, JobInWork
 from workers.routing import read_job
@@ -234,6 +235,7 @@ class Intake:
                     self._metrics.keys_replaced.labels(request.tenant).inc(answer.replaced)
                     log.warning("keys.replaced", extra={"tenant": request.tenant, "keys": answer.replaced})
                 self._metrics.claimed(request.tenant, answer.jobs)
+                job_lines.claimed(request.tenant, answer.jobs)
                 self._refuse(answer.excess)
                 jobs += self._take(request.tenant, answer)
             else:

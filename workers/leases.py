@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from queueing.claims import Claims
 from queueing.connection import connect
 from queueing.errors import QueueUnavailable
+from workers.job_lines import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -32,6 +33,9 @@ LOOP_PATIENCE_LEASES: Final = 4
 """After so many lengths of a lease without a turn the worker's loop is given up."""
 
 RETRY_S: Final = 0.5
+
+MOST_NAMED: Final = 20
+"""Jobs in one line of the log."""
 
 
 class LeaseKeeper:
@@ -98,5 +102,6 @@ class LeaseKeeper:
         self._metrics.lease_events.labels("extended").inc(sum(map(len, held.values())) - len(lost))
         self._metrics.lease_events.labels("lost").inc(len(lost))
         if lost:
-            log.warning("lease.lost", extra={"jobs": len(lost)})
+            names = [name_of(job.job_id) for job in lost[:MOST_NAMED]]
+            log.warning("lease.lost", extra={"jobs": len(lost), "job_ids": names})
         return True

@@ -1,17 +1,25 @@
 """Structured logs: one JSON object per line on stderr, with stable event names; no digest, no secret.
 
 A log call names its event as the message and gives fields as ``extra``:
-``log.info("lane.ready", extra={"token": name})``.
+``log.info("lane.ready", extra={"token": name})``. Every name is in ``workers.log_events``.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from typing import Final
 
+from workers.log_events import NOTE
+
 ROOT: Final = "sigmill"
+JOBS: Final = f"{ROOT}.jobs"
+"""The logger of jobs' ways (``workers.job_lines``)."""
+
+_EVENT: Final = re.compile(r"[a-z_]+\.[a-z_]+")
+"""Whatever else is logged is a sentence, of a library or of the client's code."""
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -26,12 +34,19 @@ class JsonLines(logging.Formatter):
             "ts": f"{moment}.{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
-            "event": record.getMessage(),
         }
+        message = record.getMessage()
+        line |= {"event": message} if _EVENT.fullmatch(message) else {"event": NOTE, "message": message}
         line.update((k, v) for k, v in vars(record).items() if k not in _STANDARD)
         if record.exc_info and record.exc_info[0] is not None:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, default=lambda value: type(value).__name__)
+
+
+def set_levels(level: str, *, jobs: bool) -> None:
+    """As ``[logging]`` says; may be called again when that changes."""
+    logging.getLogger(ROOT).setLevel(level.upper())
+    logging.getLogger(JOBS).setLevel(logging.INFO if jobs else logging.WARNING)
 
 
 def log_to_stderr(level: int = logging.INFO) -> None:

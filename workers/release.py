@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from queueing.claims import Commit, Committed
 from queueing.errors import HsmFault, JobPoisoned, LogUnavailable, QueueUnavailable, QueueUnconfirmed
+from workers import job_lines
 from workers.audit.records import Outcome, Released, Returned
 from workers.job_in_work import Ending
 from workers.metrics import reason_label
@@ -202,6 +203,7 @@ class Releaser:
                 for o, how in zip(outcomes, committed, strict=True)
             ]
         )
+        job_lines.released(outcomes, committed)
 
     async def _durable(self, records: list[Outcome]) -> None:
         """Wait until the log has them; it fails closed, so nothing is released before."""
@@ -261,11 +263,15 @@ class Releaser:
         self._wal.note(records)
         for (counts, delay_s), batch in self._ways_back(jobs).items():
             await self._release(batch, counts=counts, delay_s=delay_s)
-        for job in jobs:
-            why = None if self._draining() else job.unavailable
-            reason = "drain" if why is None else reason_label(why.reason)
+        returned = [(job, self._why_returned(job)) for job in jobs]
+        job_lines.returned(returned)
+        for job, reason in returned:
             self._metrics.returned.labels(job.claimed.tenant, reason).inc()
             self._settled(job)
+
+    def _why_returned(self, job: JobInWork) -> str:
+        why = None if self._draining() else job.unavailable
+        return "drain" if why is None else reason_label(why.reason)
 
     def _ways_back(self, jobs: list[JobInWork]) -> dict[tuple[bool, float], dict[str, list[ClaimedJob]]]:
         """Jobs by how they go back: whether the attempt counts, and how much later they are due."""
@@ -296,5 +302,4 @@ class Releaser:
 
 
 def _names(job: JobInWork) -> dict[str, str]:
-    """A job's name for the log, whatever a stock producer called it."""
-    return {"tenant": job.claimed.tenant, "job_id": job.claimed.job_id.decode("ascii", "replace")}
+    return {"tenant": job.claimed.tenant, "job_id": job_lines.name_of(job.claimed.job_id)}

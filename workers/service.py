@@ -31,6 +31,7 @@ from workers.lanes.drained_tokens import DrainedTokens
 from workers.lanes.refused_pins import RefusedPins
 from workers.lanes.roster import LaneRoster
 from workers.leases import LeaseKeeper
+from workers.logs import set_levels
 from workers.orders import OrderDesk
 from workers.pin_warnings import PinWarnings
 from workers.presence import Announcer
@@ -198,6 +199,7 @@ class SigningService:
             metrics=metrics,
             every_s=settings.canary_s,
         )
+        set_levels(self._service.logging.level, jobs=self._service.logging.jobs)
         self._running = False
         metrics.tenants.set(len(configuration.tenants))
         metrics.in_flight.set_function(lambda: len(self._intake.in_work))
@@ -324,6 +326,7 @@ class SigningService:
 
     def _adopt(self, configuration: Configuration) -> None:
         before, self._configuration = self._configuration, configuration
+        set_levels(configuration.service.logging.level, jobs=configuration.service.logging.jobs)
         self._roster.adopt(configuration)
         self._orders.configuration_changed()
         changed = [

@@ -5,7 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from ops.generate import cli_page, configuration_page, consoles, errors_page, grafana, metrics_page, rules
+from ops.generate import (
+    cli_page,
+    configuration_page,
+    consoles,
+    errors_page,
+    events_page,
+    grafana,
+    metrics_page,
+    rules,
+)
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 
@@ -17,6 +26,7 @@ def generated() -> dict[str, str]:
         "docs/reference/errors.md": errors_page.page(),
         "docs/reference/configuration.md": configuration_page.page(),
         "docs/reference/cli.md": cli_page.page(),
+        "docs/reference/events.md": events_page.page(),
         **rules.files(),
         **grafana.files(),
         **consoles.files(),

@@ -28,10 +28,11 @@ def exporter(config: Path) -> None:
     import uvloop
 
     from workers.config.loading import load_configuration
-    from workers.logs import log_to_stderr
+    from workers.logs import log_to_stderr, set_levels
 
     log_to_stderr()
     configuration = load_configuration(config)
+    set_levels(configuration.service.logging.level, jobs=False)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(configuration))
 

@@ -16,6 +16,7 @@ from workers.config.mistakes import Mistakes
 from workers.config.settings import (
     ExporterSettings,
     HsmSettings,
+    LoggingSettings,
     LogSettings,
     MetricsSettings,
     OperatorSettings,
@@ -43,6 +44,7 @@ SERVICE_TABLES: Final = {
     "operators",
     "worker",
     "log",
+    "logging",
     "metrics",
     "exporter",
 }
@@ -80,6 +82,7 @@ class ServiceConfiguration:
     hsms: dict[str, HsmSettings]
     worker: WorkerSettings
     log: LogSettings
+    logging: LoggingSettings
     metrics: MetricsSettings
     exporter: ExporterSettings
 
@@ -118,12 +121,13 @@ def read_service(file: Path, tables: dict[str, Any], mistakes: Mistakes) -> Serv
         mistakes.reading(partial(_check_hsm, file, name, token, _names(tables, "hsms")))
     worker = mistakes.reading(lambda: convert(file, "worker", tables.get("worker", {}), WorkerSettings))
     log = mistakes.reading(lambda: _log(file, tables, worker))
+    logging = mistakes.reading(lambda: convert(file, "logging", tables.get("logging", {}), LoggingSettings))
     metrics = mistakes.reading(lambda: convert(file, "metrics", tables.get("metrics", {}), MetricsSettings))
     exporter = mistakes.reading(
         lambda: convert(file, "exporter", tables.get("exporter", {}), ExporterSettings)
     )
     if len(mistakes.found) > before or not (
-        service and redis and service_key and worker and log and metrics and exporter
+        service and redis and service_key and worker and log and logging and metrics and exporter
     ):
         return None
     return ServiceConfiguration(
@@ -139,6 +143,7 @@ def read_service(file: Path, tables: dict[str, Any], mistakes: Mistakes) -> Serv
         hsms=hsms,
         worker=worker,
         log=log,
+        logging=logging,
         metrics=metrics,
         exporter=exporter,
     )

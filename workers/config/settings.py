@@ -103,6 +103,13 @@ class LogSettings(_Strict, frozen=True):
     keep_days: Annotated[float, Meta(ge=0.0001, le=36525)] = 762.0
 
 
+class LoggingSettings(_Strict, frozen=True):
+    """``[logging]``: what worker and exporter say on stderr. ``jobs``: also which jobs were claimed and released."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    jobs: bool = False
+
+
 class MetricsSettings(_Strict, frozen=True):
     """``[metrics]``: where ``/metrics``, ``/healthz`` and ``/readyz`` are served; port 0 takes a free one."""
 
@@ -217,6 +224,7 @@ __all__ = [
     "KeyVersionSettings",
     "LimitsSettings",
     "LogSettings",
+    "LoggingSettings",
     "MetricsSettings",
     "OperatorSettings",
     "PinLogin",

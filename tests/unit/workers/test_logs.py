@@ -83,4 +83,6 @@ def test_logs_go_to_stderr_once(loggers: list[logging.Logger], capsys: pytest.Ca
     logging.getLogger("arq.worker").warning("of interest")
     out, errors = capsys.readouterr()
     assert out == ""
-    assert [json.loads(text)["event"] for text in errors.splitlines()] == ["service.started", "of interest"]
+    first, second = map(json.loads, errors.splitlines())
+    assert first["event"] == "service.started"
+    assert (second["event"], second["message"]) == ("note", "of interest")
