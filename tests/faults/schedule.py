@@ -73,7 +73,8 @@ def schedule(
     seed: int, kinds: Sequence[str], *, steps: int, workers: int = WORKERS, pairs: float = 0.2
 ) -> list[Step]:
     """The steps of a seed. Over any few seeds every kind has its turn: each begins where chance says in a shuffled
-    deck of all kinds. ``pairs``: the share of steps with two faults at once.
+    deck of all kinds. ``pairs``: the share of steps with two faults at once, of different parts of the stack: one that
+    is away cannot be done anything else to.
     """
     rng = Random(seed)
     deck = sorted(kinds)
@@ -82,6 +83,11 @@ def schedule(
     for i in range(steps):
         together = [deck[i % len(deck)]]
         if rng.random() < pairs:
-            together.append(rng.choice([kind for kind in deck if kind != together[0]]))
+            together.append(rng.choice([kind for kind in deck if _part(kind) != _part(together[0])]))
         made.append(Step(tuple(together), tuple(Draw.of(rng, workers) for _ in together)))
     return made
+
+
+def _part(kind: str) -> str:
+    """The part of the stack that it is done to."""
+    return kind.partition(".")[0]
