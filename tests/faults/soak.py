@@ -16,13 +16,13 @@ import shutil
 import sys
 import time
 from collections import Counter, defaultdict
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
 import msgspec
 
-from tests.faults.checker import check
+from tests.faults.checker import Verdict, check
 from tests.faults.flatness import Bound, Flatness, Sample, judge
 from tests.faults.history import Event, TenantKey
 from tests.faults.injections import KINDS, Scene
@@ -157,13 +157,29 @@ async def _round(stand: Stand, load: Load, rng: Random) -> tuple[list[Step], lis
     return steps, [event for event in events if event.at >= began_at or isinstance(event, TenantKey)]
 
 
+@dataclass(slots=True)
+class Sums:
+    """What was done and found so far."""
+
+    rounds: int = 0
+    injections: Counter[str] = field(default_factory=Counter)
+    operations: Counter[str] = field(default_factory=Counter)
+    violations: list[str] = field(default_factory=list)
+
+    def add(self, steps: list[Step], verdict: Verdict) -> list[str]:
+        """A round; what was found in it."""
+        self.rounds += 1
+        self.injections.update(kind for step in steps for kind in step.kinds)
+        self.operations += verdict.operations
+        found = [f"round {self.rounds}: {v.rule}: {v.why}" for v in verdict.violations]
+        self.violations += found
+        return found
+
+
 async def soak(minutes: float, out: Path) -> Soaked:
-    """Rounds until the time is over."""
+    """Rounds until the time is over. The summary is written after each, so that an end before its time leaves one."""
     rng = Random(1)
-    injections: Counter[str] = Counter()
-    operations: Counter[str] = Counter()
-    violations: list[str] = []
-    rounds = 0
+    sums = Sums()
     with Stand.open(out / "stand", retention_s=RETENTION_S) as stand:
         for number in (1, 2):
             await stand.start_worker(number)
@@ -172,33 +188,36 @@ async def soak(minutes: float, out: Path) -> Soaked:
         async with Load.of(stand.clients(), stand.recorder, rng) as load, asyncio.TaskGroup() as tasks:
             load.pause_s = PAUSE_S
             measuring = tasks.create_task(meter.run())
-            while time.monotonic() < began + minutes * 60:
+            while True:
                 steps, events = await _round(stand, load, rng)
-                verdict = check(events)
-                rounds += 1
-                injections.update(kind for step in steps for kind in step.kinds)
-                operations += verdict.operations
-                found = [f"round {rounds}: {v.rule}: {v.why}" for v in verdict.violations]
-                violations += found
-                _say_round(rounds, steps, found, meter, began)
+                found = sums.add(steps, check(events))
+                _say_round(sums.rounds, found, meter, began)
+                soaked = _soaked(sums, meter, began)
+                (out / "summary.json").write_bytes(msgspec.json.format(msgspec.json.encode(soaked), indent=1))
+                if time.monotonic() >= began + minutes * 60:
+                    break
                 load.jobs.clear()
                 stand.forget()
             measuring.cancel()
-        ended = time.monotonic()
+    return soaked
+
+
+def _soaked(sums: Sums, meter: Meter, began: float) -> Soaked:
+    now = time.monotonic()
     return Soaked(
-        minutes=round((ended - began) / 60, 1),
-        rounds=rounds,
-        injections=dict(injections),
-        operations=dict(operations),
-        violations=violations,
-        flatness=meter.flatness(began, ended),
+        minutes=round((now - began) / 60, 1),
+        rounds=sums.rounds,
+        injections=dict(sums.injections),
+        operations=dict(sums.operations),
+        violations=sums.violations,
+        flatness=meter.flatness(began, now),
     )
 
 
-def _say_round(number: int, steps: list[Step], found: list[str], meter: Meter, began: float) -> None:
+def _say_round(number: int, found: list[str], meter: Meter, began: float) -> None:
     last = {name: samples[-1][1] for name, samples in meter.samples.items() if samples}
     memory = last.get("worker: memory, MiB", 0.0)
-    say(f"{(time.monotonic() - began) / 60:5.1f} min, round {number}: {len(steps)} steps, {memory:.1f} MiB")
+    say(f"{(time.monotonic() - began) / 60:5.1f} min, round {number}: {memory:.1f} MiB")
     for line in found:
         say(f"    VIOLATION {line}")
 
@@ -211,7 +230,6 @@ def main() -> int:
     options = parser.parse_args()
     shutil.rmtree(options.out, ignore_errors=True)
     soaked = asyncio.run(soak(options.minutes, options.out))
-    (options.out / "summary.json").write_bytes(msgspec.json.format(msgspec.json.encode(soaked), indent=1))
     for flat in soaked.flatness:
         word = "flat" if flat.flat else "GROWS"
         say(f"{flat.name:24} {flat.first:9.1f} {flat.last:9.1f} {flat.per_hour:+9.2f} an hour  {word}")
