@@ -51,6 +51,8 @@ def count_outcomes(
     signatures: Counter[tuple[str, str]] = Counter()
     failures: Counter[tuple[str, str, str]] = Counter()
     took_s: dict[str, list[float]] = {}
+    bad: Counter[str] = Counter()
+    good_s: dict[str, list[float]] = {}
     now_s = time.time()
     for job, committed in results:
         tenant = job.claimed.tenant
@@ -70,7 +72,10 @@ def count_outcomes(
                 failures[tenant, algorithm, reason_label(note.code)] += 1
         job_s = max(now_s - job.enqueued_at_ms / 1000, 0.0)
         took_s.setdefault(tenant, []).append(job_s)
-        judge(job, job_s, class_of(tenant), metrics)
+        if _is_our_failure(job):
+            bad[class_of(tenant)] += 1
+        else:
+            good_s.setdefault(class_of(tenant), []).append(job_s)
     for job_labels, count in jobs.items():
         metrics.jobs.labels(*job_labels).inc(count)
     for signed_labels, count in signatures.items():
@@ -78,21 +83,24 @@ def count_outcomes(
     for failed_labels, count in failures.items():
         metrics.failures.labels(*failed_labels).inc(count)
     for tenant, times_s in took_s.items():
-        observe = metrics.job_seconds.labels(tenant).observe
-        for time_s in times_s:
-            observe(time_s)
+        _each(metrics.job_seconds.labels(tenant).observe, times_s)
+    for tenant_class, count in bad.items():
+        metrics.objective_jobs.labels(tenant_class, "bad").inc(count)
+    for tenant_class, times_s in good_s.items():
+        metrics.objective_jobs.labels(tenant_class, "good").inc(len(times_s))
+        _each(metrics.objective_seconds.labels(tenant_class).observe, times_s)
 
 
-def judge(job: JobInWork, job_s: float, tenant_class: str, metrics: Metrics) -> None:
-    """Enter the job in the account of its class' objectives; one digest that we failed spoils it."""
-    reasons = {note.code for note in job.errors.values()}
+def _is_our_failure(job: JobInWork) -> bool:
+    """Whether the job spends of its class' error budget; one digest that we failed spoils it."""
     if job.failure is not None:
-        reasons.add(job.failure.reason)
-    if reasons & _OURS:
-        metrics.objective_jobs.labels(tenant_class, "bad").inc()
-        return
-    metrics.objective_jobs.labels(tenant_class, "good").inc()
-    metrics.objective_seconds.labels(tenant_class).observe(job_s)
+        return job.failure.reason in _OURS
+    return any(note.code in _OURS for note in job.errors.values())
+
+
+def _each(observe: Callable[[float], None], times_s: Iterable[float]) -> None:
+    for time_s in times_s:
+        observe(time_s)
 
 
 def count_recovered(results: Iterable[tuple[Outcome, Committed]], metrics: Metrics) -> None:

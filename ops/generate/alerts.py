@@ -56,7 +56,7 @@ def _of_tenants(clock: Clock) -> list[Alert]:
         Alert(
             name="SigmillTenantFlooding",
             severity="ticket",
-            expr=f"sum by (tenant) (rate(sigmill_submits_refused_total[{w(5 * MINUTE_S)}])) > 0",
+            expr=f"max by (tenant) (rate(sigmill_submits_refused_total[{w(5 * MINUTE_S)}])) > 0",
             wait_s=5 * MINUTE_S,
             summary="A tenant submits more than its backlog or budget has room for, and is refused.",
             description="Tenant {{ $labels.tenant }}: {{ $value | humanize }} envelopes a second are refused.",
@@ -177,7 +177,7 @@ def _of_processes(clock: Clock) -> list[Alert]:
         Alert(
             name="SigmillRedisRestarted",
             severity="ticket",
-            expr=f"sum by (instance) (increase(sigmill_redis_restarts_total[{w(15 * MINUTE_S)}])) > 0",
+            expr=f"max by (instance) (increase(sigmill_redis_restarts_total[{w(15 * MINUTE_S)}])) > 0",
             wait_s=0,
             summary="Redis is another process than it was: it was restarted, or failed over.",
             description="Seen by {{ $labels.instance }}; what was acknowledged to clients may be gone.",

@@ -1,4 +1,7 @@
-"""The five dashboards."""
+"""The five dashboards.
+
+What exporters tell is the same from each of them: it is their maximum that is shown, so that a second one does no harm.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,7 @@ OVERVIEW: Final = Board(
                 "Backlog",
                 "Digests that were accepted and have not ended.",
                 "digests",
-                "sum(sigmill_backlog_digests) or vector(0)",
+                "sum(max by (tenant) (sigmill_backlog_digests)) or vector(0)",
             ),
             stat("Workers ready", "Those that can claim and sign.", "short", "sum(sigmill_worker_ready)"),
             stat(
@@ -47,7 +50,10 @@ OVERVIEW: Final = Board(
                 "sum(sigmill_token_circuit_open > bool 0) or vector(0)",
             ),
             stat(
-                "Dead letters", "Jobs that were set aside.", "short", "sum(sigmill_dead_letters) or vector(0)"
+                "Dead letters",
+                "Jobs that were set aside.",
+                "short",
+                "sum(max by (tenant) (sigmill_dead_letters)) or vector(0)",
             ),
             stat(
                 "Alerts",
@@ -134,7 +140,7 @@ TENANT: Final = Board(
                 "Submitted",
                 "Digests accepted per second.",
                 "ops",
-                (rate("sigmill_submitted_digests_total", "tenant", _T), "{{tenant}}"),
+                (f"max by (tenant) (rate(sigmill_submitted_digests_total{{{_T}}}[{WINDOW}]))", "{{tenant}}"),
             ),
             lines(
                 "Signatures",
@@ -189,7 +195,7 @@ TENANT: Final = Board(
                 "Refused at submit",
                 "Envelopes per second, for want of room or budget.",
                 "ops",
-                (rate("sigmill_submits_refused_total", "tenant", _T), "{{tenant}}"),
+                (f"max by (tenant) (rate(sigmill_submits_refused_total{{{_T}}}[{WINDOW}]))", "{{tenant}}"),
             ),
             lines(
                 "Limiter",
@@ -331,7 +337,7 @@ QUEUE: Final = Board(
                 "Restarts",
                 "In the last hour; a failover is one.",
                 "short",
-                "sum(increase(sigmill_redis_restarts_total[1h]))",
+                "max(increase(sigmill_redis_restarts_total[1h]))",
             ),
             lines(
                 "Memory",
@@ -354,7 +360,12 @@ QUEUE: Final = Board(
             ),
         ),
         "What stands in it": (
-            lines("Jobs", "Due, and leased.", "short", ("sum by (state) (sigmill_queue_jobs)", "{{state}}")),
+            lines(
+                "Jobs",
+                "Due, and leased.",
+                "short",
+                ("sum by (state) (max by (tenant, state) (sigmill_queue_jobs))", "{{state}}"),
+            ),
             lines(
                 "Backlog",
                 "Digests, the ten largest.",
@@ -371,23 +382,26 @@ QUEUE: Final = Board(
                 "Submitted and claimed",
                 "Digests per second.",
                 "ops",
-                (f"sum(rate(sigmill_submitted_digests_total[{WINDOW}]))", "submitted"),
+                (f"sum(max by (tenant) (rate(sigmill_submitted_digests_total[{WINDOW}])))", "submitted"),
                 (f"sum(rate(sigmill_claimed_digests_total[{WINDOW}]))", "claimed"),
             ),
             lines(
                 "Refused at submit",
                 "Envelopes per second.",
                 "ops",
-                (rate("sigmill_submits_refused_total", "tenant"), "{{tenant}}"),
+                (f"max by (tenant) (rate(sigmill_submits_refused_total[{WINDOW}]))", "{{tenant}}"),
             ),
             stat(
-                "Dead letters", "Jobs that were set aside.", "short", "sum(sigmill_dead_letters) or vector(0)"
+                "Dead letters",
+                "Jobs that were set aside.",
+                "short",
+                "sum(max by (tenant) (sigmill_dead_letters)) or vector(0)",
             ),
             stat(
                 "Caps astray",
                 "Tenants whose caps in Redis are tighter than configured.",
                 "short",
-                "sum(sigmill_limits_astray) or vector(0)",
+                "sum(max by (tenant) (sigmill_limits_astray)) or vector(0)",
             ),
         ),
         "Claims": (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from tests.support.promql import ROOT
 from tests.support.redis_process import RedisProcess
 from tests.support.rig import Rig
 from tests.support.tokens import TokenShelf
+from tests.support.tools import tool
 from tests.support.watch import Firing, Prometheus, browse, start_exporter, start_prometheus
 
 pytestmark = pytest.mark.timeout(240)  # the first test waits for the whole story
@@ -31,10 +33,11 @@ pytestmark = pytest.mark.timeout(240)  # the first test waits for the whole stor
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """The story, and the Prometheus that saw it."""
+    """The story, the Prometheus that saw it, and the pages of worker and exporter at its end."""
 
     story: Story
     prometheus: Prometheus
+    pages: tuple[str, str]
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +63,9 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             ports = {"sigmill_worker": worker.port, "sigmill_exporter": exporter.port}
             with start_prometheus(folder / "prometheus", CLOCK, **ports) as prometheus:
                 drill = Drill(rig=rig, worker=worker, prometheus=prometheus, revoked=revoked)
-                yield Watched(asyncio.run(drill.play()), prometheus)
+                story = asyncio.run(drill.play())
+                pages = (worker.get("/metrics")[1], exporter.get("/metrics")[1])
+                yield Watched(story, prometheus, pages)
 
 
 def named(firing: set[Firing], name: str) -> list[dict[str, str]]:
@@ -106,6 +111,16 @@ def test_nobody_is_told_of_the_tenant_that_was_well(watched: Watched) -> None:
     story = watched.story
     for firing in (story.hsm_broken, story.flooding, story.mended):
         assert not [alert for alert in firing if alert.about(tenant=WELL) or alert.about(token=WELL)]
+
+
+def test_promtool_has_nothing_to_say_of_the_pages(watched: Watched) -> None:
+    """After all that has happened; and they are below their bound."""
+    for page in watched.pages:
+        checked = subprocess.run(
+            [tool("promtool"), "check", "metrics"], input=page, capture_output=True, text=True, check=False
+        )
+        assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+        assert 30 < len([line for line in page.splitlines() if not line.startswith("#")]) < 2000
 
 
 def test_each_class_has_its_own_account(watched: Watched) -> None:
