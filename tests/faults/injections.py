@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 
 from tests.faults import redis_faults
@@ -20,8 +21,10 @@ from tests.faults.history import Fault
 from tests.faults.load import Load
 from tests.faults.schedule import Draw
 from tests.faults.stand import LEASE_S, ROOT, Stand, eventually
+from tests.support.rig import command_of
 
 IN_WORK_S = 2.0
+FROZEN_S = 20.0
 
 SLACK_S = 10.0
 """What a loaded two-core machine may take longer: processes start in seconds there."""
@@ -29,13 +32,25 @@ SLACK_S = 10.0
 
 @dataclass(slots=True)
 class Scene:
-    """Where a fault happens; it may name digests that the module breaks at, or refuses."""
+    """Where a fault happens; it may name digests that the module breaks at, or refuses, and processes that it left
+    frozen, for others to end."""
 
     stand: Stand
     load: Load
     rng: Random
     breaks: list[bytes] = field(default_factory=list)
     refuses: list[bytes] = field(default_factory=list)
+    frozen: list[int] = field(default_factory=list)
+
+    async def aftermath(self) -> None:
+        """Wait for the end of what was left frozen, which later jobs would meet: it is no other fault's matter."""
+        for pid in self.frozen:
+            with contextlib.suppress(AssertionError):  # it is found only by work that is sent to it
+                await eventually(partial(_has_ended, pid), "it was ended", within_s=FROZEN_S)
+
+
+def _has_ended(pid: int) -> bool:
+    return not command_of(pid)
 
 
 Injection = Callable[[Scene, Draw], Awaitable[None]]
@@ -55,6 +70,7 @@ async def inject(scene: Scene, name: str, draw: Draw) -> Fault:
     part = Scene(scene.stand, scene.load, scene.rng)
     began_at = time.time()
     await kind.inject(part, draw)
+    scene.frozen += part.frozen
     return Fault(
         at=time.time(),
         kind=name,
@@ -160,6 +176,7 @@ async def lane_pause(scene: Scene, draw: Draw) -> None:
 
 async def lane_frozen(scene: Scene, draw: Draw) -> None:
     """It never wakes: the worker has to end it."""
+    scene.frozen += [pid for pid in [scene.stand.lane(draw.worker, draw.tenant)] if pid is not None]
     await _signal_lane(scene, draw, signal.SIGSTOP)
 
 

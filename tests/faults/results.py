@@ -10,8 +10,9 @@ from pathlib import Path
 
 import msgspec
 
+from tests.faults.run import Report
 from tests.faults.soak import Soaked
-from tests.faults.summary import KindSummary, Summary
+from tests.faults.summary import KindSummary, Summary, summary_of
 
 HEAD = """\
 # What faults do
@@ -90,8 +91,10 @@ def _soak(soaked: Soaked) -> str:
 
 
 def main() -> int:
-    """Read the summaries, write the page."""
-    summary = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Summary)
+    """Read the reports, write the page."""
+    files = [file for file in Path(sys.argv[1]).glob("*.json") if file.stem.isdecimal()]
+    reports = [msgspec.json.decode(file.read_bytes(), type=Report) for file in files]
+    summary = summary_of(reports, (), seconds=sum(report.seconds for report in reports))
     soaked = msgspec.json.decode(Path(sys.argv[2]).read_bytes(), type=Soaked) if len(sys.argv) > 2 else None
     sys.stdout.write(page(summary, soaked))
     return 0

@@ -110,6 +110,7 @@ async def do(step: Step, scene: Scene) -> None:
         ]
     scene.stand.recorder.note(*faults)
     await scene.load.settled(healed_at, bound_s)
+    await scene.aftermath()
     await scene.stand.read_results(scene.load.jobs)
 
 
