@@ -34,6 +34,9 @@ COMMANDS: Final[dict[str, Lazy]] = {
     "status": Lazy("workers.cli.status:status", "Where jobs are; how the cluster is."),
     "stop": Lazy("workers.cli.stop:stop", "Stop a tenant, a key or a client everywhere within a second."),
     "submit": Lazy("workers.cli.submit:submit", "Put files or digests into the queue, and do not wait."),
+    "support-bundle": Lazy(
+        "workers.cli.support_bundle:support_bundle", "Facts of this host for whoever helps, without secrets."
+    ),
     "tenants": Lazy("workers.cli.tenants:tenants", "Tenants: show them, and adopt changes."),
     "tokens": Lazy("workers.cli.tokens:tokens", "Tokens: what is there, drain, resume."),
     "top": Lazy("workers.cli.top:top", "The cluster at work: rates, waits, backlogs, sessions, circuits."),

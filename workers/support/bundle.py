@@ -1,0 +1,86 @@
+"""The archive: every part masked, and a manifest that says what is in it and what is not."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from queueing.errors import SigningError
+from workers.config.settings import PinLogin
+from workers.support.masking import KnownSecrets
+from workers.support.parts import PartFailed, parts_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from workers.config.service_file import ServiceConfiguration
+    from workers.support.parts import Part
+
+_AT_ONCE: Final = 4
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """``problems`` by part: why it is not there. ``not_looked_for``: secret files that could not be read."""
+
+    host: str
+    at: str
+    parts: tuple[str, ...]
+    problems: dict[str, str]
+    not_looked_for: tuple[str, ...]
+
+
+def secret_files(service: ServiceConfiguration) -> list[Path]:
+    """Every file of the configuration whose content is secret."""
+    redis = service.redis
+    names = [token.login.pin_file for token in service.tokens.values() if isinstance(token.login, PinLogin)]
+    names += [redis.password_file] if redis.password_file else []
+    names += [redis.sentinel.password_file] if redis.sentinel and redis.sentinel.password_file else []
+    return [service.file.parent / name for name in names]
+
+
+def write_bundle(
+    out: Path,
+    file: Path,
+    service: ServiceConfiguration | None,
+    *,
+    logs: Sequence[Path],
+    commands: Sequence[tuple[str, ...]],
+) -> Manifest:
+    """Make all parts and write the archive, readable by its owner; raises ``OSError`` where it cannot be written."""
+    secrets = KnownSecrets([] if service is None else secret_files(service))
+    descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    host, at = os.uname().nodename, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        made = list(pool.map(_make, parts_of(file, service, logs, commands)))
+    texts = {name: secrets.take_out(text) for name, text, problem in made if not problem}
+    manifest = Manifest(
+        host=host,
+        at=at,
+        parts=tuple(texts),
+        problems={name: secrets.take_out(problem) for name, _, problem in made if problem},
+        not_looked_for=tuple(secrets.unreadable),
+    )
+    texts["manifest.json"] = msgspec.json.format(msgspec.json.encode(manifest)).decode()
+    with os.fdopen(descriptor, "wb") as stream, tarfile.open(fileobj=stream, mode="w:gz") as archive:
+        for name, text in texts.items():
+            raw = text.encode()
+            entry = tarfile.TarInfo(f"sigmill-support-{host}-{at}/{name}")
+            entry.size, entry.mode, entry.mtime = len(raw), 0o600, int(time.time())
+            archive.addfile(entry, io.BytesIO(raw))
+    return manifest
+
+
+def _make(part: Part) -> tuple[str, str, str]:
+    """Name, text, and what stood against it."""
+    name, make = part
+    try:
+        return name, make(), ""
+    except (PartFailed, SigningError, OSError) as error:
+        return name, "", f"{error}" or type(error).__name__
