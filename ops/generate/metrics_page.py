@@ -32,7 +32,7 @@ _LABELS: Final = {
     "reason": "of digests and jobs: the code of an error (`sigmill explain CODE`); of returned jobs also `drain`; of "
     "lanes: the PKCS#11 name of the fault, `exit_N`, `signal_N`, `disconnected`, `unreachable`",
     "outcome": "of jobs: `done`, `fenced`, or a reason; of the limiter: `granted`, `rate`, `budget`, `hard_cap`; of "
-    "directories and reloads: how it went",
+    "canaries: `ok`, or a reason; of directories and reloads: how it went",
     "operation": "`claim`, `extend`, `commit`, `release`, `caps`, `survey`, …: what was tried",
     "event": "`extended`, `lost`",
     "state": "`ready`, `leased`",

@@ -18,6 +18,7 @@ from tests.support.promql import ROOT, known, names_in
 from tests.support.tools import tool
 from workers.cli.entry import sigmill
 from workers.config.settings import TenantClass
+from workers.log_events import EVENTS
 from workers.metrics_catalogue import LATENCY_BOUNDS_S
 
 RUNBOOKS = ROOT / "ops/runbooks"
@@ -147,6 +148,15 @@ def test_a_pages_commands_exist(page: Path) -> None:
             command, rest = found, rest[1:]
         options = {name for parameter in command.params for name in parameter.opts} | {"--help"}
         assert {word for word in rest if word.startswith("--")} <= options, line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_looks_for_events_that_are_logged(page: Path) -> None:
+    """By their names, which are stable."""
+    for command in "\n".join(fences(page, "console")).splitlines():
+        if command.startswith("$ journalctl") and "grep" in command:
+            words = shlex.split(command.partition(" | ")[2])
+            assert set(words[-1].split("|")) <= EVENTS.keys(), command
 
 
 def test_other_alerts_that_a_page_sends_to_exist() -> None:
