@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from queueing.algorithms import KeyKind
+from queueing.algorithms import Algorithm, KeyKind
 
 
 class Message(
@@ -55,11 +55,19 @@ class FindKeys(Message, frozen=True):
     public_keys: tuple[bytes, ...]
 
 
+class ExamineToken(Message, frozen=True):
+    """All that ``sigmill doctor`` asks, with one login, or none if ``log_in`` is false: then no key is looked for."""
+
+    public_keys: tuple[bytes, ...]
+    algorithms: tuple[Algorithm, ...]
+    log_in: bool
+
+
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """One request to the child."""
 
     token: TokenAddress
-    ask: ShowToken | CreateKey | AdoptKey | FindKeys
+    ask: ShowToken | CreateKey | AdoptKey | FindKeys | ExamineToken
 
 
 class TokenFacts(Message, frozen=True):
@@ -103,6 +111,18 @@ class FoundKeys(Message, frozen=True):
     present: tuple[KeyFacts, ...]
 
 
+class TokenExam(Message, frozen=True):
+    """What there is to say of a token. ``unable``: algorithms whose mechanism does not sign there. ``keys`` in the order
+    of the request; empty where nobody logged in, and then ``problem`` says why, if it was tried.
+    """
+
+    facts: TokenFacts
+    unable: tuple[Algorithm, ...]
+    keys: tuple[Found, ...] = ()
+    problem: str = ""
+    pin_refused: bool = False
+
+
 class Failed(Message, frozen=True):
     """The request failed; ``code`` is one of the closed set of reasons."""
 
@@ -111,4 +131,4 @@ class Failed(Message, frozen=True):
     pin_refused: bool = False
 
 
-Answer = TokenFacts | KeyFacts | FoundKeys | Failed
+Answer = TokenFacts | KeyFacts | FoundKeys | TokenExam | Failed

@@ -14,6 +14,7 @@ from workers.administration.messages import (
     AdoptKey,
     Answer,
     CreateKey,
+    ExamineToken,
     Failed,
     FindKeys,
     FoundKeys,
@@ -21,6 +22,7 @@ from workers.administration.messages import (
     Request,
     ShowToken,
     TokenAddress,
+    TokenExam,
     TokenFacts,
 )
 from workers.config.settings import PinLogin
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from queueing.algorithms import KeyKind
+    from queueing.algorithms import Algorithm, KeyKind
     from workers.config.settings import TokenSettings
 
 _PASSED_ON: Final = ("LANG", "LC_ALL", "TZ", "PATH")
@@ -39,7 +41,7 @@ _GRACE_S: Final = 120.0
 """An RSA-4096 key may take a network HSM a minute; no single call of ours takes longer."""
 
 _decoder: Final[msgspec.json.Decoder[Answer]] = msgspec.json.Decoder(Answer)
-AnswerT = TypeVar("AnswerT", TokenFacts, KeyFacts, FoundKeys)
+AnswerT = TypeVar("AnswerT", TokenFacts, KeyFacts, FoundKeys, TokenExam)
 
 
 class KeyNotFit(KeyDisabled):
@@ -83,6 +85,13 @@ class TokenDesk:
     def find(self, public_keys: Sequence[bytes]) -> FoundKeys:
         """Whether each of these keys (SPKI) is there and may sign, and what else is there; raises as ``show``."""
         return self._ask(FindKeys(public_keys=tuple(public_keys)), FoundKeys)
+
+    def examine(
+        self, public_keys: Sequence[bytes], algorithms: Sequence[Algorithm], *, log_in: bool
+    ) -> TokenExam:
+        """All at once, with at most one login; a login that fails is an answer. Raises as ``show``."""
+        ask = ExamineToken(public_keys=tuple(public_keys), algorithms=tuple(algorithms), log_in=log_in)
+        return self._ask(ask, TokenExam)
 
     def _ask(self, ask: Any, expected: type[AnswerT]) -> AnswerT:
         answer = self._run(Request(token=self._address, ask=ask))

@@ -25,6 +25,7 @@ COMMANDS: Final[dict[str, Lazy]] = {
     "clients": Lazy("workers.cli.clients:clients", "Client keys: create one on a build host."),
     "deadletter": Lazy("workers.cli.deadletter:deadletter", "Jobs that were set aside: look, retry, drop."),
     "dev": Lazy("workers.cli.dev:dev", "Run a whole private stack with throwaway keys."),
+    "doctor": Lazy("workers.cli.doctor:doctor", "What is wrong here, and the line that mends it."),
     "explain": Lazy("workers.cli.explain:explain", "What an error code means, and what to do about it."),
     "exporter": Lazy("workers.cli.exporter:exporter", "Tell Prometheus what stands in the queues."),
     "keys": Lazy("workers.cli.keys:keys", "Signing keys: make them in the token, compare, show."),

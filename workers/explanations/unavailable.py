@@ -16,6 +16,7 @@ _AGAIN: Final = Step(
 )
 _ALIVE: Final = Step("Is there a worker, and is it ready?", "sigmill workers list")
 
+_DOCTOR: Final = Step("On a worker's host, ask what is wrong, with the line that mends it:", "sigmill doctor")
 
 TEXTS: Final[dict[str, Text]] = {
     "limit.rate": Text(
@@ -76,6 +77,7 @@ TEXTS: Final[dict[str, Text]] = {
         (
             Step("Is it found, drained, or its PIN refused?", "sigmill tokens list"),
             Step("Does it have the keys?", "sigmill keys list"),
+            _DOCTOR,
             Step("After a refused PIN, when its file is right:", "sigmill tokens resume TOKEN"),
         ),
     ),
@@ -89,6 +91,7 @@ TEXTS: Final[dict[str, Text]] = {
                 "Look at the vendor's log, then have the token rest on this host:",
                 "sigmill tokens drain TOKEN",
             ),
+            _DOCTOR,
         ),
     ),
     "log.unavailable": Text(
@@ -109,6 +112,7 @@ TEXTS: Final[dict[str, Text]] = {
         "A build, after its own tries; workers, who wait and go on by themselves (`sigmill_redis_errors_total`).",
         (
             Step("Does it answer, and to whom?", "redis-cli -h HOST ping"),
+            _DOCTOR,
             Step(
                 "Is it the Redis user of the tenant? Set it anew:",
                 "sigmill tenants acl --tenant TENANT --apply",

@@ -21,6 +21,7 @@ from workers.administration.messages import (
     AdoptKey,
     Answer,
     CreateKey,
+    ExamineToken,
     Failed,
     FindKeys,
     Found,
@@ -29,11 +30,13 @@ from workers.administration.messages import (
     Request,
     ShowToken,
     TokenAddress,
+    TokenExam,
     TokenFacts,
 )
 from workers.hsm import module
 from workers.hsm.faults import HsmFailure, to_signing_error
 from workers.hsm.keys import find_key
+from workers.hsm.mechanisms import unable_to_sign
 from workers.hsm.provision import KeyRecord, adopt_key, create_key, list_keys
 from workers.hsm.session_counts import most_sessions
 from workers.hsm.sessions import open_pool
@@ -64,6 +67,8 @@ def answer(request: Request) -> Answer:
         )
         if isinstance(request.ask, ShowToken):
             return _token_facts(loaded, token)
+        if isinstance(request.ask, ExamineToken):
+            return _exam(loaded, token, address, request.ask)
         return _with_login(token, address, request.ask)
     except HsmFailure as failure:
         if failure.pin_failure:
@@ -111,6 +116,22 @@ def _ask(session: pkcs11.Session, ask: CreateKey | AdoptKey | FindKeys) -> Answe
                 found=tuple(_found(session, spki) for spki in ask.public_keys),
                 present=tuple(_key_facts(record) for record in list_keys(session)),
             )
+
+
+def _exam(loaded: LoadedModule, token: pkcs11.Token, address: TokenAddress, ask: ExamineToken) -> TokenExam:
+    exam = TokenExam(facts=_token_facts(loaded, token), unable=unable_to_sign(token.slot, ask.algorithms))
+    if not ask.log_in:
+        return exam
+    try:
+        looked = _with_login(token, address, FindKeys(public_keys=ask.public_keys))
+    except HsmFailure as failure:
+        return msgspec.structs.replace(exam, problem=str(failure), pin_refused=failure.pin_failure)
+    except SigningError as error:
+        return msgspec.structs.replace(exam, problem=error.message)
+    if isinstance(looked, FoundKeys):
+        return msgspec.structs.replace(exam, keys=looked.found)
+    problem, refused = (looked.problem, looked.pin_refused) if isinstance(looked, Failed) else ("", False)
+    return msgspec.structs.replace(exam, problem=problem, pin_refused=refused)
 
 
 def _found(session: pkcs11.Session, spki: bytes) -> Found:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-from pkcs11 import MGF, KeyType, Mechanism
+from pkcs11 import MGF, KeyType, Mechanism, MechanismFlag
 
 from queueing.algorithms import FACTS, Algorithm, KeyKind, Scheme
 from workers.hsm.encodings import DIGEST_INFO_PREFIX
+from workers.hsm.faults import translated
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pkcs11 import Slot
 
 PssParameter: TypeAlias = tuple[Mechanism, MGF, int]
 
@@ -45,6 +51,19 @@ def _row(algorithm: Algorithm) -> MechanismRow:
 
 
 MECHANISMS: Final[dict[Algorithm, MechanismRow]] = {algorithm: _row(algorithm) for algorithm in Algorithm}
+
+
+def unable_to_sign(slot: Slot, algorithms: Sequence[Algorithm]) -> tuple[Algorithm, ...]:
+    """Those of the algorithms whose mechanism the token does not have, or not for signing. A call for each, and one."""
+    with translated():
+        present = slot.get_mechanisms()
+        return tuple(
+            algorithm
+            for algorithm in algorithms
+            if (mechanism := MECHANISMS[algorithm].mechanism) not in present
+            or not slot.get_mechanism_info(mechanism).flags & MechanismFlag.SIGN
+        )
+
 
 SIGNATURE_BYTES: Final[dict[KeyKind, int]] = {
     # what C_Sign returns: RSA the modulus' length; ECDSA r || s, each as long as the order; EdDSA R || S

@@ -1,0 +1,156 @@
+"""Judging Redis: is it one to which jobs can be entrusted?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from workers.doctor.findings import Finding, good, mend, note
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from queueing.examination import RedisExam
+    from queueing.redis_config import RedisConfig
+
+FLOORS: Final[dict[tuple[int, int], int]] = {(6, 2): 23, (7, 2): 15, (7, 4): 10, (8, 6): 5, (8, 8): 1}
+"""By branch, the first release without the known ways in (CVE-2026-23479, CVE-2025-49844 and before; urgent release of
+2026-07). ACLs as we write them need 7.0."""
+
+DEBIAN_BRANCH: Final = (7, 0)
+DEBIAN_PACKAGE: Final = "5:7.0.15-1~deb12u10"
+"""Debian 12 mends 7.0.15 in its own revisions, which INFO does not tell; u10 has CVE-2026-81934."""
+
+MOST_SKEW_S: Final = 1.0
+"""Redis' clock rules leases, the hosts' clocks envelopes (60 s are allowed there): a second is far from both, and more
+than NTP leaves."""
+
+_CHECK: Final = "redis."
+
+
+def judge_redis(exam: RedisExam, config: RedisConfig) -> list[Finding]:
+    """Everything about Redis and its clock."""
+    where = place_of(config)
+    return [
+        _version(exam, where),
+        _eviction(exam, where),
+        *_persistence(exam, where),
+        *_rights(exam, where),
+        _transport(config, where),
+        _clock(exam, where),
+    ]
+
+
+def place_of(config: RedisConfig) -> str:
+    """Where it is, without a secret."""
+    if config.sentinel is not None:
+        return f"sentinel {config.sentinel.primary}"
+    return config.unix_socket or f"{config.host}:{config.port}"
+
+
+def _version(exam: RedisExam, where: str) -> Finding:
+    check, version = f"{_CHECK}version", str(exam.info.get("redis_version", ""))
+    if str(exam.info.get("server_name", "redis")) != "redis":
+        return note(check, where, f"{exam.info['server_name']} {version}: not tried with Sigmill")
+    try:
+        major, minor, patch = (int(part) for part in version.split(".")[:3])
+    except ValueError:
+        return note(check, where, f"{version!r} is no version of three numbers")
+    branch = (major, minor)
+    if branch == DEBIAN_BRANCH:
+        return note(
+            check,
+            where,
+            f"{version} is safe only as Debian's package {DEBIAN_PACKAGE} or later, which it does not tell",
+            "apt-get install --only-upgrade redis-server; dpkg-query -W redis-server",
+        )
+    floor = FLOORS.get(branch)
+    if (floor is not None and patch >= floor) or branch > max(FLOORS):
+        return good(check, where, version)
+    wanted = f"{major}.{minor}.{floor}" if floor is not None else "7.2.15, 7.4.10, 8.6.5 or 8.8.1"
+    return mend(check, where, f"{version} has known ways in", f"Upgrade Redis to {wanted} or later.")
+
+
+def _eviction(exam: RedisExam, where: str) -> Finding:
+    check, policy = f"{_CHECK}eviction", str(exam.info.get("maxmemory_policy", "unknown"))
+    limit = int(exam.info.get("maxmemory", 0))
+    if policy != "noeviction":
+        return mend(
+            check,
+            where,
+            f"maxmemory-policy is {policy}: when memory is short, accepted jobs disappear",
+            "redis-cli CONFIG SET maxmemory-policy noeviction; redis-cli CONFIG REWRITE",
+        )
+    if not limit:
+        return note(
+            check,
+            where,
+            "noeviction, and no maxmemory: the kernel may end Redis before Redis refuses",
+            "redis-cli CONFIG SET maxmemory 2gb; redis-cli CONFIG REWRITE",
+        )
+    return good(check, where, f"noeviction, at most {limit // 2**20} MiB")
+
+
+def _persistence(exam: RedisExam, where: str) -> Iterator[Finding]:
+    check, info = f"{_CHECK}persistence", exam.info
+    if int(info.get("loading", 0)):
+        yield mend(check, where, "it is still loading its data", "Wait for it; redis-cli INFO persistence")
+    if not int(info.get("aof_enabled", 0)):
+        yield mend(
+            check,
+            where,
+            "no append-only file: a restart loses what was accepted since the last snapshot",
+            "redis-cli CONFIG SET appendonly yes; redis-cli CONFIG REWRITE",
+        )
+        return
+    failed = [
+        name
+        for name in ("aof_last_write_status", "aof_last_bgrewrite_status")
+        if info.get(name, "ok") != "ok"
+    ]
+    if failed:
+        yield mend(
+            check,
+            where,
+            f"{', '.join(failed)}: its disk is full or broken",
+            "Make room on the disk of Redis; redis-cli INFO persistence",
+        )
+    else:
+        yield good(check, where, "append-only file, written without an error")
+
+
+def _rights(exam: RedisExam, where: str) -> Iterator[Finding]:
+    check = f"{_CHECK}rights"
+    line = "sigmill tenants acl --worker --password-file redis-password --apply"
+    if exam.missing:
+        yield mend(check, where, f"the workers' user may not {', '.join(exam.missing)}", line)
+    if exam.excess:
+        yield mend(
+            check,
+            where,
+            f"the workers' user may do more than it needs ({', '.join(exam.excess)}): whoever gets its password owns Redis",
+            f"{line}; then username and password_file in [redis]",
+        )
+    if not exam.missing and not exam.excess:
+        yield good(check, where, "what workers need, and nothing beside it")
+
+
+def _transport(config: RedisConfig, where: str) -> Finding:
+    check = f"{_CHECK}transport"
+    if config.unix_socket is not None or config.host in {"localhost", "127.0.0.1", "::1"}:
+        return good(check, where, "on this host")
+    if config.tls is None:
+        return mend(
+            check,
+            where,
+            "passwords and digests cross the network in the clear",
+            '[redis.tls] ca_file = "/etc/sigmill/redis-ca.pem"',
+        )
+    return good(check, where, "TLS, with the server's name checked")
+
+
+def _clock(exam: RedisExam, where: str) -> Finding:
+    skew_s = abs(exam.skew_s) - exam.skew_error_s
+    says = f"{abs(exam.skew_s):.3f} s {'ahead of' if exam.skew_s > 0 else 'behind'} this host"
+    if skew_s > MOST_SKEW_S:
+        return mend("clock", where, f"Redis' clock is {says}", "timedatectl set-ntp true   # on both hosts")
+    return good("clock", where, f"Redis' clock is {says}, give or take {exam.skew_error_s:.3f} s")
