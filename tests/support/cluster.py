@@ -109,6 +109,7 @@ def start_cluster(directory: Path, redis: RedisProcess, shelf: TokenShelf) -> Cl
         redis=redis,
         shelf=shelf,
         tenants=dict.fromkeys(("acme", "globex", "initech"), KeyKind.P256),
+        worker={"lane_idle_s": 3600.0},  # all tests of a run share its lanes
         wrap=behind_simhsm(directory),
         more={"acme": "".join(blocks), "initech": "".join(each)},
     )

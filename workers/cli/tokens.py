@@ -10,7 +10,7 @@ import msgspec
 
 from queueing import pin_warnings
 from queueing.connection import with_connection
-from queueing.errors import ConfigError, SigningError
+from queueing.errors import ConfigError, QueueUnavailable, SigningError
 from workers.administration.messages import TokenFacts
 from workers.administration.tokens import TokenDesk
 from workers.cli.commands import TOKENS, LazyGroup
@@ -133,22 +133,34 @@ def resume(output: Output, /, *, token: str, config: Path, state_dir: Path | Non
         raise ConfigError(str(premises.file), "tokens", f"no token `{token}`", f"Add [tokens.{token}].")
     drained = DrainedTokens(premises.state_dir).resume(token)
     forgotten = RefusedPins(state_dir or premises.state_dir).forget(token)
-    service = load_service(config)
-    run(with_connection(service.redis, lambda redis: pin_warnings.withdraw(redis, token)))
+    untold = _tell_the_others(config, token)
     if output.as_json:
-        emit(Resumed(token=token, was_refused=forgotten, was_drained=drained))
-        return Exit.DONE
-    say(f"{token}: " + ("its PIN may be tried again" if forgotten else "no PIN of it was refused"))
-    say(f"{token}: " + ("it takes work again" if drained else "it was not drained"))
-    return Exit.DONE
+        emit(Resumed(token=token, was_refused=forgotten, was_drained=drained, untold=untold))
+    else:
+        say(f"{token}: " + ("its PIN may be tried again" if forgotten else "no PIN of it was refused"))
+        say(f"{token}: " + ("it takes work again" if drained else "it was not drained"))
+        if untold is not None:
+            say(f"{token}: other hosts were not told, and may hold back still: {untold.message}")
+    return Exit.DONE if untold is None else Exit.RETRY
+
+
+def _tell_the_others(config: Path, token: str) -> ErrorObject | None:
+    """What went wrong with it; None when they know."""
+    redis = load_service(config).redis
+    try:
+        run(with_connection(redis, lambda pool: pin_warnings.withdraw(pool, token)))
+    except QueueUnavailable as error:
+        return error_object(error)
+    return None
 
 
 class Resumed(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``resume`` did."""
+    """What ``resume`` did; ``untold``: why other hosts may hold back still."""
 
     token: str
     was_refused: bool
     was_drained: bool
+    untold: ErrorObject | None = None
 
 
 def _ask(premises: Premises, name: str) -> TokenFacts | SigningError:

