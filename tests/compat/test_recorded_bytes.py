@@ -140,3 +140,21 @@ async def test_a_job_in_the_first_form_is_signed(cluster: Cluster) -> None:
     assert signature is not None
     cluster.rig.tokens["acme"].keys["acme.release.v1"].verify(Algorithm(outcome.algorithm), digest, signature)
     assert {"t", "f", "a", "k", "et", "s", "r", "st", "ft", "q", "id"} == set(stock), "as arq has it"
+
+
+@pytest.mark.parametrize("counted", ["2:0", "1:0:1:300", "1:0:1:300:150", "1:0:1:300:150:0"])
+async def test_a_job_that_was_counted_in_an_earlier_form_is_signed(cluster: Cluster, counted: str) -> None:
+    """``sigmill:{tenant}:claims`` grew by fields: attempts, fence; digests, bytes; charge; crashes."""
+    redis = cluster.rig.connect()
+    try:
+        job_id = os.urandom(16).hex()
+        await redis.execute_command("HSET", keyspace.claims("acme"), job_id, counted)  # type: ignore[no-untyped-call]
+        sealed = Forger(key=cluster.rig.keys["acme"]).seal()
+        await enqueue(redis, "acme", payload(sealed), job_id)
+        outcome = await outcome_of(redis, job_id.encode())
+        left = await redis.execute_command("HGET", keyspace.claims("acme"), job_id)  # type: ignore[no-untyped-call]
+    finally:
+        await redis.aclose()
+    assert isinstance(outcome, JobOutcome)
+    assert outcome.signatures[0]
+    assert left is None, "it is forgotten with the commit"
