@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.prometheus import PrometheusProcess
 from tests.support.rig import Rig, WorkerProcess
+from tests.support.watch import Prometheus
 
 
 @dataclass(slots=True, kw_only=True)
@@ -16,5 +16,9 @@ class Watched:
     rig: Rig
     worker: WorkerProcess
     exporter: WorkerProcess
-    prometheus: PrometheusProcess
+    prometheus: Prometheus
     config: Path
+
+    @property
+    def prometheus_url(self) -> str:
+        return f"http://127.0.0.1:{self.prometheus.port}"

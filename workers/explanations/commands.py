@@ -40,6 +40,22 @@ CODES: Final[dict[str, CommandCode]] = {
             ),
         ),
     ),
+    "metrics.unavailable": CommandCode(
+        "A metrics page, or a Prometheus, does not answer.",
+        75,
+        Text(
+            "`sigmill top` asked the address that the message names, and got no answer, or one that is no metrics page.",
+            "Whoever watches; signing does not depend on it.",
+            (
+                Step(
+                    "See which workers are alive, and where they serve their metrics:", "sigmill workers list"
+                ),
+                Step(
+                    "Name the pages that can be reached from here:", "sigmill top --workers http://HOST:9464"
+                ),
+            ),
+        ),
+    ),
     "dev.failed": CommandCode(
         "The private stack of `sigmill dev` did not start, or broke.",
         1,

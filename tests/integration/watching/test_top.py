@@ -58,14 +58,18 @@ async def test_pages_and_prometheus_show_the_same_cluster(watched: Watched) -> N
     async with under_load(watched):
         config = str(watched.config)
         pages = await top("--config", config, "--once", "--json", "--interval", "2s")
-        asked = ["--prometheus", watched.prometheus.url, "--match", "job=sigmill", "--window", "3s"]
+        asked = ["--prometheus", watched.prometheus_url, "--window", "4s"]
         deadline = time.monotonic() + 20
         while True:  # two scrapes of everything must be within the window
             prometheus = await top(*asked, "--once", "--json")
             if prometheus.code == 0 and prometheus.json()[0]["total"]["wait_p99_s"] is not None:
                 break
             assert time.monotonic() < deadline, prometheus
+        asked += ["--match", "job=sigmill-worker"]
+        (workers_alone,) = (await top(*asked, "--once", "--json")).json()
     assert pages.code == 0, pages
+    assert workers_alone["total"]["workers"] == 1
+    assert workers_alone["total"]["redis_up"] is None, "the exporter's series have another job's name"
     for source in (pages.json()[0], prometheus.json()[0]):
         _is_this_cluster(source, watched)
 

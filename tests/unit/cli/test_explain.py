@@ -22,6 +22,7 @@ from workers.explanations.commands import CODES
 ROOT = Path(__file__).parents[3]
 WORKERS_CLI = ROOT / "workers" / "cli"
 _OURS = re.compile(r'ErrorObject\.final\(\s*"([a-z.]+)"')
+_REASON = re.compile(r'^    reason = "([a-z.]+)"$', re.MULTILINE)
 
 
 def run(*words: str) -> Result:
@@ -58,6 +59,7 @@ def test_there_is_no_page_without_a_code() -> None:
 def test_every_code_of_the_command_line_has_a_page() -> None:
     """Those that its own source names, and no others."""
     named = {code for file in WORKERS_CLI.rglob("*.py") for code in _OURS.findall(file.read_text())}
+    named |= {code for file in WORKERS_CLI.parent.rglob("*.py") for code in _REASON.findall(file.read_text())}
     assert named == CODES.keys()
 
 
