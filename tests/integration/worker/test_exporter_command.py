@@ -30,6 +30,7 @@ async def test_the_exporter_tells_of_the_queues_with_a_workers_rights(make_rig: 
         username="worker",
         password_file=str(rig.directory / "worker-password"),
     )
+    await redis.config_resetstat()  # of what the worker did
     port = free_port()
     rig.service = f"\n[exporter]\nport = {port}\ninterval_s = 0.1\n"
     command = [sys.executable, "-I", "-m", "workers.cli", "exporter", "--config", str(rig.config())]
