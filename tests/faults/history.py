@@ -235,16 +235,19 @@ class Recorder:
     """Appends events to a file as they happen: a process that is killed leaves all it had seen.
 
     While the file cannot grow (a fault does that to a worker and all that it writes) they wait in memory.
+    ``keep``: they are also in ``events``; not in a process whose memory is measured.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, *, keep: bool = True) -> None:
+        self._keep = keep
         self._file = file.open("ab", buffering=0)
         self._unwritten = b""
         self.events: list[Event] = []
 
     def note(self, *events: Event) -> None:
         """Write the events, in one write."""
-        self.events += events
+        if self._keep:
+            self.events += events
         self._unwritten += b"".join(map(encode, events))
         try:
             written = self._file.write(self._unwritten)

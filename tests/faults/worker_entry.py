@@ -145,7 +145,7 @@ def _run(number: str, file: str, words: list[str]) -> int:
     if words[0] in BROKEN:
         _break(words.pop(0))
     ObservedClaims.worker = number
-    ObservedClaims.recorder = history.Recorder(Path(file))
+    ObservedClaims.recorder = history.Recorder(Path(file), keep=False)
     vars(workers.service)["Claims"] = ObservedClaims
     return main(words)
 
