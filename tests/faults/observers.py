@@ -11,7 +11,7 @@ from pathlib import Path
 from queueing.envelope import read_unverified
 from queueing.errors import SigningError
 from queueing.jobs import decode_result
-from tests.faults.history import Event, HsmSign, LaneEnded, LogRecord
+from tests.faults.history import Event, HsmSign, LaneEnded, Left, LogRecord
 from tests.support.cluster import signed_for_jobs
 from workers.audit.records import (
     CanaryIntent,
@@ -43,13 +43,18 @@ def hsm_events(token: str, file: Path) -> Iterator[Event]:
 
 
 def worker_events(worker: str, file: Path) -> Iterator[Event]:
-    """What the worker's structured log says of its lanes."""
+    """What the worker's structured log says of its lanes; and errors of ours that nobody expected."""
+    at = 0.0
     for line in file.read_text(errors="replace").splitlines():
         if not line.startswith("{"):
+            if "Traceback (most recent call last)" in line:
+                yield Left(at=at, what=f"a traceback in the log of {worker}")
             continue
         entry = json.loads(line)
+        at = datetime.fromisoformat(entry["ts"]).timestamp()
+        if "exception" in entry:
+            yield Left(at=at, what=f"an exception in the log of {worker}: {entry['event']}")
         if entry["event"] in _LANE_ENDS:
-            at = datetime.fromisoformat(entry["ts"]).timestamp()
             yield LaneEnded(
                 at=at, worker=worker, token=entry["token"], reason=str(entry.get("reason") or entry["event"])
             )
