@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from workers.cli.options import config_option, json_option
+from workers.cli.output import Exit
 
 
 @click.command("worker")
@@ -24,7 +25,11 @@ def worker(config: Path) -> None:
 
     log_to_stderr()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(config))
+        try:
+            runner.run(_serve(config))
+        except asyncio.CancelledError:
+            # The second SIGTERM: what was cut off is in the log and in the leases, for whoever comes next.
+            raise SystemExit(Exit.FAILED) from None
 
 
 async def _serve(config: Path) -> None:

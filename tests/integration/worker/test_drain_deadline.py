@@ -158,3 +158,19 @@ async def test_a_second_sigterm_does_not_wait(make_rig: MakeRig) -> None:
         await until_async(lambda: not worker.alive, "it ends")
         assert time.monotonic() - began < 1.0 + SLACK_S
         rig.redis.resume()
+
+
+async def test_a_second_sigterm_is_no_accident(make_rig: MakeRig) -> None:
+    """It ends with an exit code that says that something was cut off, and with no traceback."""
+    rig = rig_with(make_rig)
+    write_rules(rig.directory / "acme.faults", ["C_Sign hang"])
+    worker = rig.start_worker(1)
+    async with rig.client() as client:
+        await client.submit("release", digests(64))
+        await until_async(lambda: worker.metric("sigmill_jobs_in_flight") > 0, "a job is in work")
+        worker.child.terminate()
+        await until_async(lambda: worker.events("service.draining") == 1, "it drains")
+        worker.child.terminate()
+        await until_async(lambda: not worker.alive, "it ends")
+    assert worker.child.exit_code == 1
+    assert "Traceback" not in worker.log()
