@@ -1,0 +1,85 @@
+"""docker-compose.yml without an engine: what it names is there, and every image can be another one.
+
+That it comes up and signs is shown by ops/compose-check.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from workers.cli.commands import COMMANDS
+from workers.config.settings import WorkerSettings
+
+ROOT = Path(__file__).parents[3]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+CHECK = (ROOT / "ops" / "compose-check").read_text()
+
+
+def test_every_part_is_there() -> None:
+    """Two workers, and what an operator wants to see of them."""
+    parts = {"redis", "worker-1", "worker-2", "exporter", "prometheus", "alertmanager", "grafana"}
+    assert parts | {"setup", "build"} == set(SERVICES)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_an_image_is_a_variable_with_a_version(name: str) -> None:
+    """From your own registry by one word; never whatever is newest today."""
+    found = re.fullmatch(r"\$\{([A-Z]+_IMAGE):-([^}]+)\}", SERVICES[name]["image"])
+    assert found
+    assert re.search(r":[\w.-]+$", found.group(2))
+    assert not found.group(2).endswith(":latest")
+
+
+def test_ours_is_built_from_a_base_that_is_an_argument() -> None:
+    for name in ("setup", "worker-1", "worker-2", "exporter", "build"):
+        build = SERVICES[name]["build"]
+        assert build["args"]["BASE_IMAGE"].startswith("${BASE_IMAGE:-")
+        assert (ROOT / build["context"] / build["dockerfile"]).is_file()
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_what_is_mounted_is_there(name: str) -> None:
+    """Files of the repository, read-only; or volumes that the file declares."""
+    for mount in SERVICES[name].get("volumes", []):
+        source, _, rest = mount.partition(":")
+        if source.startswith("./"):
+            assert (ROOT / source).exists(), mount
+            assert rest.endswith(":ro"), mount
+        else:
+            assert source in COMPOSE["volumes"], mount
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_container_has_no_right_that_it_does_not_need(name: str) -> None:
+    service = SERVICES[name]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+
+
+def test_a_pin_is_where_the_workers_are_and_nowhere_else() -> None:
+    """Neither exporter nor Redis nor a build host mounts a worker's volume."""
+    for name, service in SERVICES.items():
+        mounted = {mount.partition(":")[0] for mount in service.get("volumes", [])}
+        workers = {volume for volume in mounted if volume.startswith("worker-")}
+        assert name == "setup" or workers <= {name}, name
+
+
+def test_commands_are_ours_and_a_worker_may_drain() -> None:
+    for name in ("worker-1", "worker-2", "exporter"):
+        assert SERVICES[name]["command"][0] in COMMANDS
+    grace = SERVICES["worker-1"]["stop_grace_period"]
+    assert float(grace.removesuffix("s")) > WorkerSettings().drain_s
+
+
+def test_the_check_starts_every_service_but_what_it_says() -> None:
+    """Grafana where an image is named; the build host when it signs."""
+    (line,) = re.findall(r"^SERVICES='(.+)'$", CHECK, re.MULTILINE)
+    assert set(line.split()) == set(SERVICES) - {"grafana", "build"}
+    assert "NOT CHECKED: grafana" in CHECK
