@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import http.client
+import json
 import math
 import sys
 import time
@@ -33,6 +34,7 @@ from workers.dev.child import Child
 from workers.dev.files import service_file, tenant_text, write_client
 from workers.dev.private_files import write_private
 from workers.dev.recipe import AUDIENCE, CLIENT, SERVICE_KEY_KIND, SERVICE_KEY_LABEL, DevTenant
+from workers.log_events import EVENTS
 
 PATIENCE_S = 20.0
 
@@ -124,6 +126,17 @@ class WorkerProcess:
         return int(line.split()[1]) / 1024
 
 
+def events_in(log: Path) -> set[str]:
+    """The names of all events in a log; a line that a kill cut off has none, nor has a module's own talk."""
+    found = set()
+    for line in log.read_text(errors="replace").splitlines():
+        try:
+            found.add(str(json.loads(line)["event"]))
+        except (ValueError, TypeError, KeyError):
+            continue
+    return found
+
+
 def descendants(pid: int) -> list[int]:
     """All processes below this one."""
     below: list[int] = []
@@ -192,12 +205,19 @@ class Rig:
             self._write_tenant(DevTenant(name=name, kind=kind))
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """SIGKILL to the workers, which their lanes do not outlive: an orderly end is a test's own matter."""
+    def __exit__(self, *failure: object) -> None:
+        """SIGKILL to the workers, which their lanes do not outlive: an orderly end is a test's own matter.
+
+        Whatever they logged is in the table of events.
+        """
+        logs = {worker.child.log for worker in self.workers}
         while self.workers:
             worker = self.workers.pop()
             if worker.alive:
                 worker.child.kill()
+        if not any(failure):
+            strays = {event for log in logs for event in events_in(log)} - EVENTS.keys()
+            assert not strays, f"not in workers/log_events.py: {strays}"
 
     @property
     def place(self) -> _RedisPlace:
