@@ -746,6 +746,7 @@ async def test_a_canary_starts_no_lane(stand: Any) -> None:
     async with stand() as s:
         with pytest.raises(TokenUnavailable):
             await s.lanes.sign_canary(CANARY)
+        await turn()
         assert not s.host.lanes
         await s.submit(FakeJob("a"))
         assert not s.lanes.takes_canaries
