@@ -10,12 +10,11 @@ ARGS ?=
 JOBS ?= 3
 SIDE_BY_SIDE := -n $(JOBS) --dist loadfile
 
-.PHONY: help bootstrap demo dev test test-all test-unit test-compat faults soak compose-check systemd-check lint format generate bench bench-quick lock clean
 # A machine that is busy with something else is no defect: a test counts as failed when it fails alone, too.
 ONCE_MORE = echo 'make: these failed beside others; once more, alone' && \
 	$(BIN)/python -m pytest $(SUITES) --last-failed --last-failed-no-failures none -n 0 -m 'not slow'
 
-.PHONY: help bootstrap demo dev test test-all test-unit test-compat faults compose-check systemd-check lint format generate bench bench-quick lock clean
+.PHONY: help bootstrap demo dev test test-all test-unit test-compat faults soak compose-check systemd-check lint format generate bench bench-quick lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '  make %-13s %s\n' "$$name" "$$text"; done
