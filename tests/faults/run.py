@@ -13,8 +13,9 @@ import msgspec
 
 from tests.faults.checker import Verdict, check
 from tests.faults.history import Left, write_history
-from tests.faults.injections import KINDS, Scene, inject
+from tests.faults.injections import KINDS, inject
 from tests.faults.load import ANSWER_TIMEOUT_S, Load
+from tests.faults.scene import Scene
 from tests.faults.schedule import WORKERS, Step, schedule
 from tests.faults.stand import LEASE_S, SIGN_US, Stand
 

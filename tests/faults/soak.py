@@ -25,9 +25,10 @@ import msgspec
 from tests.faults.checker import Verdict, check
 from tests.faults.flatness import Bound, Flatness, Sample, judge
 from tests.faults.history import Event, TenantKey
-from tests.faults.injections import KINDS, Scene
+from tests.faults.injections import KINDS
 from tests.faults.load import Load
 from tests.faults.run import do, look_at_the_end
+from tests.faults.scene import Scene
 from tests.faults.schedule import Step, schedule
 from tests.faults.stand import Stand
 from tests.faults.summary import say
