@@ -126,7 +126,7 @@ def listening(rig: Rig) -> bool:
 
 
 async def test_a_host_lane_signs_for_the_worker_and_is_replaced_when_it_ends(
-    make_rig: MakeRig, open_folder: Path
+    open_folder: Path, make_rig: MakeRig
 ) -> None:
     """The worker connects when it has work, and again after the host has started the lane anew."""
     rig = host_rig(make_rig, open_folder, os.getuid())
@@ -165,7 +165,7 @@ def may_read(user: str, path: Path) -> bool:
 
 
 async def test_a_worker_reads_no_pin_of_a_host_lane_and_does_not_trace_it(
-    make_rig: MakeRig, open_folder: Path, as_nobody: list[str]
+    open_folder: Path, make_rig: MakeRig, as_nobody: list[str]
 ) -> None:
     """Worker and lane have users of their own and sign together; the worker's user sees its files, not the lane's."""
     as_worker, uid = running("daemon"), pwd.getpwnam("daemon").pw_uid
@@ -200,7 +200,7 @@ async def test_a_worker_reads_no_pin_of_a_host_lane_and_does_not_trace_it(
 
 
 async def test_a_host_lane_takes_its_workers_uid_and_nobody_elses(
-    make_rig: MakeRig, open_folder: Path, as_nobody: list[str]
+    open_folder: Path, make_rig: MakeRig, as_nobody: list[str]
 ) -> None:
     """The lane is nobody's, the worker's uid may connect; any other is hung up on and learns nothing."""
     rig = host_rig(make_rig, open_folder, os.getuid())
@@ -230,7 +230,7 @@ async def test_a_host_lane_takes_its_workers_uid_and_nobody_elses(
 
 
 async def test_a_lane_that_could_not_remember_a_refused_pin_does_not_log_in(
-    make_rig: MakeRig, open_folder: Path, as_nobody: list[str]
+    open_folder: Path, make_rig: MakeRig, as_nobody: list[str]
 ) -> None:
     """Started again and again by its host, it would lock the token; so it says what is wrong and ends."""
     rig = host_rig(make_rig, open_folder, os.getuid())
@@ -251,7 +251,7 @@ async def test_a_lane_that_could_not_remember_a_refused_pin_does_not_log_in(
         lane.stop()
 
 
-def test_strangers_do_not_wear_the_lane_out(make_rig: MakeRig, open_folder: Path) -> None:
+def test_strangers_do_not_wear_the_lane_out(open_folder: Path, make_rig: MakeRig) -> None:
     """However many come, each is hung up on, and the lane goes on waiting for its worker."""
     rig = host_rig(make_rig, open_folder, os.getuid() + 1)
     lane = HostLane(rig.config())
@@ -268,7 +268,7 @@ def test_strangers_do_not_wear_the_lane_out(make_rig: MakeRig, open_folder: Path
 
 
 async def test_a_host_lanes_pin_is_a_credential_that_the_worker_has_not(
-    make_rig: MakeRig, open_folder: Path
+    open_folder: Path, make_rig: MakeRig
 ) -> None:
     """As systemd hands it over: the configuration names it, only the lane's process can open it.
 
