@@ -122,7 +122,7 @@ async def lose(group: Group, worker: WorkerProcess, how: str) -> None:
     elif how == "renamed":
         group.place("acme").rename(group.place("away"))
     if how in {"renamed", "killed"}:
-        for pid in worker.lanes()["acme"]:
+        for pid in worker.lanes().get("acme", []):  # it may have noticed already
             os.kill(pid, signal.SIGKILL)
 
 
