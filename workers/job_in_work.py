@@ -63,7 +63,6 @@ class JobInWork:
         "hints",
         "key_version",
         "lane_ends",
-        "lost",
         "maybe_signed",
         "owed_cost",
         "owed_digests",
@@ -89,7 +88,6 @@ class JobInWork:
         self.failure: SigningError | None = None
         self.key_version = 0
         self.public_key_sha256 = b""
-        self.lost = False
         self.delayed = False
         self.lane_ends: tuple[str, ...] = ()
         self.maybe_signed = False

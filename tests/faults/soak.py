@@ -59,8 +59,7 @@ BOUNDS = (
     Bound(name="lanes: sessions", per_hour=0.5, noise=0.5),
     Bound(name="clients: descriptors", per_hour=2.0, noise=2.0),
     Bound(name="clients: tasks", per_hour=2.0, noise=3.0),
-    # A pool keeps what was once needed at the same time, until a restart or READONLY empties it: 28 to 32 in ten minutes.
-    Bound(name="redis: connections", per_hour=2.0, noise=6.0),
+    Bound(name="redis: connections", per_hour=2.0, noise=2.0),
     Bound(name="redis: keys", per_hour=100.0, noise=400.0),
 )
 
