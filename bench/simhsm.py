@@ -72,10 +72,11 @@ def write_rules(path: Path, rules: Sequence[str]) -> None:
 
 
 def read_log(path: Path) -> list[SignRecord]:
-    """Every record so far, oldest first; none where the file does not exist yet."""
+    """Every record so far, oldest first; none where the file does not exist yet. A line being written is none yet."""
     if not path.exists():
         return []
-    return [_record(line) for line in path.read_text().splitlines()]
+    whole, _, _ = path.read_text().rpartition("\n")
+    return [_record(line) for line in whole.splitlines()]
 
 
 def _record(line: str) -> SignRecord:
