@@ -17,6 +17,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 
 from queueing.idle_connections import close_idle
 from queueing.jobs import deserialize, serialize
+from queueing.pools import shrinking
 from queueing.secret import Secret
 from queueing.sentinels import NewestSentinel, SentinelPool
 
@@ -71,6 +72,8 @@ def connect(config: RedisConfig, *, blocking_s: float = 0.0, password: Secret | 
         **_tls_options(config.tls),
     }
     redis = _primary(config, options)
+    if config.sentinel is None:
+        redis.connection_pool = shrinking(redis.connection_pool)
     redis.job_serializer = serialize
     redis.job_deserializer = deserialize
     return redis

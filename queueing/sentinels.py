@@ -15,6 +15,7 @@ from redis.utils import str_if_bytes
 
 from queueing.idle_connections import close_idle
 from queueing.owned_tasks import end_tasks
+from queueing.pools import ShrinkingPool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +43,7 @@ class NewestSentinel(Sentinel):
         return max(answers)[1]
 
 
-class SentinelPool(SentinelConnectionPool):
+class SentinelPool(ShrinkingPool, SentinelConnectionPool):
     """Closes the connections to the Sentinels too, when it is closed itself."""
 
     async def disconnect(self, inuse_connections: bool = True) -> None:  # noqa: FBT001, FBT002 - redis-py's signature
