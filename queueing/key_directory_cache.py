@@ -66,9 +66,16 @@ class KeyDirectoryCache:
         directory, now_ms = self._directory, self._now_ms()
         if directory is None or directory.expires_at_ms <= now_ms:
             return await self._flight.run(self._fetch_patiently)
-        if now_ms - self._fetched_ms > STALE_MS:
+        if self._is_stale(now_ms):
             return await self._renewed(directory)
         return directory
+
+    def at_hand(self, key: str) -> KeyEntry | None:
+        """The key's entry, where a directory that needs no fetch has it."""
+        directory, now_ms = self._directory, self._now_ms()
+        if directory is None or directory.expires_at_ms <= now_ms or self._is_stale(now_ms):
+            return None
+        return directory.keys.get(key)
 
     async def entry(self, key: str) -> KeyEntry:
         """The key's entry; raises ``KeyUnknown`` (final) after a look at a fresh directory, or as above."""
@@ -95,6 +102,9 @@ class KeyDirectoryCache:
         if found is None or found.sha256 != fingerprint:
             raise ResultInvalid("the result names a key version that the key directory does not vouch for")
         return found
+
+    def _is_stale(self, now_ms: int) -> bool:
+        return now_ms - self._fetched_ms > STALE_MS
 
     async def _refreshed(self) -> KeyDirectory:
         """A directory fetched within ``REFETCH_S``."""

@@ -85,7 +85,8 @@ class Slots:
 
 async def _outcomes(task: _Slot) -> list[Outcome]:
     """Wait without owning; a task that the closing client cancelled is no cancellation of the caller."""
-    await asyncio.wait((task,))
+    if not task.done():
+        await asyncio.wait((task,))
     if task.cancelled():
         raise WaitTimeout(_CLOSED)
     return task.result()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
-from typing import Final
+from collections.abc import Awaitable
+from typing import Final, TypeVar
 
 from queueing.backoff import Backoff, wait_after
 from queueing.checking import ResultChecker
@@ -15,6 +14,8 @@ from queueing.exchange import Exchange
 from queueing.jobs import decode_result
 from queueing.results import Outcome
 from queueing.submission import Submission
+
+T = TypeVar("T")
 
 _FIRST_RENEWAL_S: Final = 1.0
 _MOST_RENEWAL_S: Final = 60.0
@@ -46,8 +47,7 @@ class Performer:
     async def by_id(self, job_id: str, deadline_s: float | None) -> list[Outcome]:
         """The outcomes of a job of which only the id is known: their signatures are not verified."""
         result = decode_result(await self._exchange.result_by_id(job_id, deadline_s))
-        async with _until(deadline_s, job_id):
-            return await self._checker.unverified(job_id, result)
+        return await _within(deadline_s, job_id, self._checker.unverified(job_id, result))
 
     async def _renewing(self, draft: Draft, deadline_s: float | None) -> list[Outcome]:
         waits = Backoff(first_s=_FIRST_RENEWAL_S, most_s=_MOST_RENEWAL_S)
@@ -59,8 +59,7 @@ class Performer:
                 # Not signed, by the service's word: the same job continues with new dates.
                 renewed = self._sealer.seal(draft)
                 if not _outlives(submission, renewed):
-                    async with _until(deadline_s, submission.job_id):
-                        await asyncio.sleep(waits.next_s())
+                    await _within(deadline_s, submission.job_id, asyncio.sleep(waits.next_s()))
                     renewed = self._sealer.seal(draft)
                 submission = renewed
             except LimitBacklog as error:
@@ -77,8 +76,9 @@ class Performer:
 
     async def _once(self, draft: Draft, submission: Submission, deadline_s: float | None) -> list[Outcome]:
         result = decode_result(await self._exchange.result_of(submission, deadline_s))
-        async with _until(deadline_s, submission.job_id):
-            return await self._checker.outcomes(draft, submission.content, submission.job_id, result)
+        job_id = submission.job_id
+        checked = self._checker.outcomes(draft, submission.content, job_id, result)
+        return await _within(deadline_s, job_id, checked)
 
 
 def _outlives(old: Submission, new: Submission) -> bool:
@@ -86,10 +86,11 @@ def _outlives(old: Submission, new: Submission) -> bool:
     return new.envelope.issued_at_ms >= old.envelope.expires_at_ms
 
 
-@contextlib.asynccontextmanager
-async def _until(deadline_s: float | None, job_id: str) -> AsyncIterator[None]:
+async def _within(deadline_s: float | None, job_id: str, work: Awaitable[T]) -> T:
+    if deadline_s is None:
+        return await work
     try:
         async with asyncio.timeout_at(deadline_s):
-            yield
+            return await work
     except TimeoutError:
         raise WaitTimeout(job_ids=(job_id,)) from None
