@@ -1,47 +1,330 @@
-"""What the pages show is run: commands that they say are run by a test, and the README's Python."""
+"""What the pages show is run: each command line that they tell to type, and the README's Python.
+
+What cannot be run here (a machine with systemd, a cluster of Kubernetes, a second Redis) is in ``ELSEWHERE``, with what
+is looked at instead, or the test that does the same by other means.
+"""
 
 from __future__ import annotations
 
 import ast
+import asyncio
+import base64
+import json
 import os
 import re
-import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from queueing import Signature, SigningClient
+from bench.machine import BusynessReading, describe
+from bench.publish import write_report
+from bench.report import CpuSplit, make_report, throughput_row
+from queueing import Signature, SigningClient, keyspace
+from queueing.algorithms import DEFAULT_FOR_KEY, KeyKind
+from queueing.client_key import ClientKey
+from queueing.dead_letters import DeadLetter, encode_letter
+from queueing.jobs import JobHints, encode_job
 from tests.support.cluster import Cluster
-from tests.support.rig import MakeRig
-from tests.support.sigmill_cli import sigmill
+from tests.support.operator import make_user, operator_block
+from tests.support.pages import PAGES, ROOT, command_lines
+from tests.support.redis_process import RedisProcess
+from tests.support.rig import Rig, WorkerProcess
+from tests.support.tokens import TokenShelf
+from tests.support.watch import start_exporter
+from workers.dev.recipe import AUDIENCE, SERVICE_KEY_LABEL
+from workers.log_events import EVENTS
 
-ROOT = Path(__file__).parents[3]
-EXECUTED = re.compile(r"<!-- executed by a test -->\n```console\n(.*?)```", re.DOTALL)
+pytestmark = pytest.mark.timeout(240)  # the first test waits for all commands
+
+LABELS = ("made-by-vendor-tool", "made-by-another-tool")
+DEAD = "{acme}" + "d" * 32
+COMMAND_TIMEOUT_S = 60.0
+LINES = [(page.relative_to(ROOT), line) for page in PAGES for line in command_lines(page)]
 PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
-COMMANDS = [
-    line.removeprefix("$ ")
-    for page in sorted(ROOT.glob("docs/*.md"))
-    for block in EXECUTED.findall(page.read_text())
-    for line in block.splitlines()
-]
 
 
-def test_there_is_something_to_run() -> None:
-    assert len(COMMANDS) > 5
+# ------------------------------------------------------------------------------------ what runs elsewhere
+def nothing(line: str) -> None:
+    """Debian's own command, or a test of its own."""
 
 
-def test_the_commands_of_the_pages_do_what_they_say(make_rig: MakeRig) -> None:
-    """On a running cluster with a tenant acme: done, and something is said."""
-    rig = make_rig()
-    port = rig.start_worker().port
-    config = rig.config(port=port)
-    for command in COMMANDS:
-        program, *words = shlex.split(command)
-        assert program == "sigmill"
-        done = sigmill(*words, config=config)
-        assert done.code == 0, f"{command}: {done.err}"
-        assert done.out or done.err, command
+def is_a_target(line: str) -> None:
+    """Of the Makefile."""
+    (target,) = line.split()[1:]
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+def names_files(line: str) -> None:
+    """Every path of ours in it is there."""
+    paths = re.findall(r"(?:ops|tests)/[\w./*-]+", line)
+    assert paths
+    assert all(list(ROOT.glob(path)) for path in paths), paths
+
+
+def names_units_and_events(line: str) -> None:
+    """Every unit of ours has a file, every event is one that is logged."""
+    for unit in re.findall(r"sigmill-\w+", line):
+        assert list((ROOT / "ops" / "systemd").glob(f"{unit}*.service")), unit
+    for event in re.findall(r"\b[a-z]+\.[a-z]+\b", line.partition("grep")[2]):
+        assert event in EVENTS
+
+
+def names_secrets(line: str) -> None:
+    """Those that the manifests want."""
+    assert f"secretName: {line.split()[6]}" in (ROOT / "ops" / "kubernetes" / "worker.yaml").read_text()
+
+
+def names_services(line: str) -> None:
+    """``ops/compose-check`` runs them; the service that is asked for is one."""
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    if "run" in line.split():
+        assert line.split()[4] in services
+
+
+ELSEWHERE: dict[str, Callable[[str], None]] = {
+    r"make ": is_a_target,
+    r"docker compose ": names_services,
+    r"kubectl .*create secret ": names_secrets,
+    r"kubectl .*ops/|sed .* ops/kubernetes/|install .* ops/|prometheus --|\.venv/bin/python -m pytest ": names_files,
+    r"systemctl |journalctl ": names_units_and_events,
+    r"python3 -m venv |/opt/sigmill/bin/pip |ln -s |export |systemd-sysusers |dmesg |timedatectl": nothing,
+    r"sigmill worker$|sigmill exporter ": nothing,  # the house below has both
+    r"sigmill dev |ops/bootstrap": nothing,  # test_dev_command.py; this very environment
+    r"sigmill bench quick": nothing,  # make bench-quick
+    r"kill -9 ": nothing,  # tests/integration/worker/test_leases.py
+    r"redis-cli .*SENTINEL ": nothing,  # tests/integration/redis: test_losses.py, test_failovers.py
+}
+
+
+def elsewhere(line: str) -> list[str]:
+    return [pattern for pattern in ELSEWHERE if re.match(pattern, line)]
+
+
+HERE = [line for _, line in LINES if not elsewhere(line)]
+
+
+@pytest.mark.parametrize("line", sorted({line for _, line in LINES if elsewhere(line)}))
+def test_what_runs_elsewhere_names_what_there_is(line: str) -> None:
+    (pattern,) = elsewhere(line)
+    ELSEWHERE[pattern](line)
+
+
+def test_nothing_is_excused_that_no_page_shows() -> None:
+    """And more is run than excused."""
+    excused = [pattern for _, line in LINES for pattern in elsewhere(line)]
+    assert set(excused) == set(ELSEWHERE)
+    assert len(HERE) > 2 * len(excused)
+
+
+# ---------------------------------------------------------------------------------------- what runs here
+@dataclass(slots=True, kw_only=True)
+class House:
+    """A running service with a tenant acme, as its operator sees it: a shell in a directory with a build's files."""
+
+    rig: Rig
+    worker: WorkerProcess
+    exporter: WorkerProcess
+    folder: Path
+    service_key: str
+    job: str = ""
+    clients: int = 0
+
+    def run(self, line: str) -> subprocess.CompletedProcess[str]:
+        """As somebody would type it: what stands for something is filled in."""
+        if "deadletter" in line:
+            asyncio.run(self.bury())
+        return subprocess.run(
+            ["bash", "-euc", self.filled_in(line)],
+            cwd=self.place_for(line),
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=COMMAND_TIMEOUT_S,
+        )
+
+    def place_for(self, line: str) -> Path:
+        """A build's directory, but a new one where a client is made."""
+        if "ops/" in line:
+            return ROOT
+        if "clients create" not in line:
+            return self.folder
+        self.clients += 1
+        place = self.folder / f"new-{self.clients}"
+        place.mkdir()
+        (place / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+        (place / "connection.toml").write_text(
+            f'audience = "{AUDIENCE}"\ntenant = "acme"\nservice_public_keys = ["{self.service_key}"]\n'
+            '[redis]\nhost = "queue.example"\n'
+        )
+        return place
+
+    def filled_in(self, line: str) -> str:
+        job = f"'{DEAD if 'deadletter' in line else self.job}'"
+        worker_file = self.rig.directory / "--worker.password"
+        meanings = {
+            r"sudo -u sigmill ": "",
+            r"http://HOST:9464": f"http://127.0.0.1:{self.worker.port}",
+            r":9464": f":{self.worker.port}",
+            r":9465": f":{self.exporter.port}",
+            r"/var/lib/sigmill|STATE_DIR": str(self.rig.state_dir()),
+            r"MFkwEwYH…": self.service_key,
+            r"'\{acme\}9f2c…'|\bJOB\b": job,
+            r"9f86d0…|\bHEX\b": "9f" * 32,
+            r"release/2": "release/1",
+            r"ADMIN\.toml": str(self.rig.directory / "sigmill-2.toml"),
+            r"(?<=--service --token service --type p256)$": " --label another",  # the service has its key
+            r"create ada --out ada.key": "create ada --out new.key",
+            r"--worker --password-file FILE": f"--worker --password-file {worker_file}",
+            r"--password-file FILE": "--password-file acme.password",
+            r"--operator NAME --operator-key FILE": "--operator ada --operator-key ada.key",
+            r"create NAME": f"create build-{self.clients}",
+            r"--key KEY --token": "--key fresh --token",
+            r"\bTENANT\b|\bTOKEN\b": "acme",
+            r"\bKEY\b": "release",
+            r"\bLABEL\b": LABELS[1],
+            r"\bCLIENT\b(?= --)": "ci",
+            r"\b(NEW-)?ID\b": "build-4711",
+            r"\bFILE\b": "dist/one.bin",
+            r"\bRESULTS\b": "results.jsonl",
+            r"\bCOMMAND\b": "sign",
+            r"--config sigmill.toml": f"--config {self.rig.directory / 'sigmill-1.toml'}",
+        }
+        for pattern, meaning in meanings.items():
+            line = re.sub(pattern, meaning, line)
+        return line
+
+    def environment(self) -> dict[str, str]:
+        path = f"{self.folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+        return {
+            **os.environ,
+            "PATH": path,
+            "SIGMILL_CONFIG": str(self.rig.directory / "sigmill-1.toml"),
+            "REDISCLI_AUTH": str(self.rig.redis.password),
+        }
+
+    async def bury(self) -> None:
+        """A dead letter of a job that is there no more."""
+        redis = self.rig.connect()
+        letter = DeadLetter(
+            reason="job.poisoned",
+            message="three lanes ended",
+            at_ms=time.time_ns() // 1_000_000,
+            worker="host:1",
+            attempts=3,
+            crashes=3,
+            digests=1,
+            payload=encode_job(b"an envelope", JobHints(n=1), enqueued_at_ms=1),
+        )
+        try:
+            await redis.hset(keyspace.dead("acme"), DEAD, encode_letter(letter))  # type: ignore[misc, arg-type]
+        finally:
+            await redis.aclose()
+
+
+REDIS_CLI = """\
+#!/bin/sh
+[ "$1" = -h ] && shift 2
+exec {real} -s {socket} "$@"
+"""
+
+
+def furnish(folder: Path, redis: RedisProcess) -> None:
+    """What the pages take for granted: files to sign, the costs of a bench run, a ``redis-cli`` that finds its server."""
+    (folder / "dist").mkdir()
+    for name in ("one.bin", "two.bin"):
+        (folder / "dist" / name).write_bytes(os.urandom(64))
+    (folder / "digests.jsonl").write_text('{"name": "a", "digest": "sha256:' + "5a" * 32 + '"}\n')
+    (folder / "bin").mkdir()
+    shim = folder / "bin" / "redis-cli"
+    shim.write_text(REDIS_CLI.format(real=shutil.which("redis-cli"), socket=redis.socket_path))
+    shim.chmod(0o755)
+    write_costs(folder / "build" / "bench")
+
+
+def write_costs(folder: Path) -> None:
+    """As a bench run leaves them, for the plans of the pages."""
+    kinds = (KeyKind.P256, KeyKind.RSA_3072)
+    scenarios = ("end to end", "verify-after-sign", "simulated HSM, 1 ms in C_Sign, 64 sessions")
+    rows = [
+        throughput_row(
+            scenario=scenario,
+            algorithm=str(DEFAULT_FOR_KEY[kind]),
+            key_kind=str(kind),
+            digests_per_job=64,
+            signatures_per_s=10_000.0,
+            module_ceiling_per_s=None,
+            cpu=CpuSplit(client=4.0, redis=2.0, worker=3.0, lane=30.0),
+        )
+        for kind in kinds
+        for scenario in scenarios
+    ]
+    made = make_report(
+        mode="quick",
+        started_at="2026-11-23T12:00:00+00:00",
+        seconds=1.0,
+        machine=describe(),
+        busyness=BusynessReading(seconds=1.0, own_share=1.0, other_share=0.0, steal_share=0.0),
+        thresholds=[],
+        headline="",
+        rows=rows,
+    )
+    folder.mkdir(parents=True)
+    write_report(made, folder)
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """Tokens of its own: keys are made in them."""
+    folder = tmp_path_factory.mktemp("house")
+    shelf = TokenShelf(folder / "shelf")
+    shelf.get(acme=dict.fromkeys(LABELS, KeyKind.P256))
+    with (
+        RedisProcess(folder / "redis", password="house", appendonly=True) as redis,
+        Rig(directory=folder / "rig", redis=redis, shelf=shelf, tenants={"acme": KeyKind.RSA_3072}) as rig,
+    ):
+        place = rig.directory / "clients" / "acme"
+        furnish(place, redis)
+        operator = ClientKey.generate()
+        operator.write(place / "ada.key")
+        rig.service = operator_block("ada", operator)
+        rig.config(2)
+        rig.config()
+        rig.redis_user = make_user(rig, "--worker")
+        exporter = start_exporter(rig)
+        worker = rig.start_worker()
+        service_key = base64.b64encode(rig.tokens["service"].keys[SERVICE_KEY_LABEL].spki).decode()
+        house = House(rig=rig, worker=worker, exporter=exporter, folder=place, service_key=service_key)
+        signed = house.run("sigmill sign --config client.toml --key release dist/*.bin")
+        (place / "results.jsonl").write_text(signed.stdout)
+        house.job = json.loads(signed.stdout.splitlines()[0])["job_id"]
+        yield house
+
+
+def act(line: str) -> int:
+    """When a line has its turn: what takes something away comes after what needs it."""
+    acts = ("tokens drain", "tokens resume", "sigmill stop ", "audit seal")
+    return next((number for number, words in enumerate(acts, start=1) if words in line), 0)
+
+
+def test_each_command_does_what_its_page_says(house: House) -> None:
+    """It ends well, and says something where that is its purpose."""
+    failed = {}
+    for line in sorted(dict.fromkeys(HERE), key=act):
+        if "audit seal" in line:
+            house.worker.child.stop(30.0)
+        done = house.run(line)
+        if done.returncode or not done.stdout + done.stderr:
+            failed[line] = f"{done.returncode}: {done.stdout[-500:]} {done.stderr[-500:]}"
+    assert not failed, "\n".join(f"{line}\n    {why}" for line, why in failed.items())
 
 
 async def test_the_readmes_python_signs(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,41 +10,22 @@ from pathlib import Path
 import click
 import pytest
 
+from tests.support.pages import PAGES, ROOT, command_lines
 from workers.cli.entry import sigmill
 from workers.cli.output import Output
 
-ROOT = Path(__file__).parents[3]
-PAGES = sorted(
-    {ROOT / "README.md", ROOT / "bench" / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("ops/**/*.md")}
-)
-_SHELLS = {"", "console", "sh", "bash"}
 _INLINE = re.compile(r"`(sigmill [a-z][^`]*--[^`]*)`")
+_OF_CLICK = {"sigmill --version", "sigmill COMMAND --help"}
 _SKETCH = re.compile(r"[\[\]…|]")
-
-
-def blocks_of(text: str) -> Iterator[str]:
-    """The fenced blocks that a shell could read."""
-    block, language = [""], None
-    for line in text.splitlines():
-        if not line.startswith("```"):
-            block.append(line)
-        elif language is None:
-            block, language = [], line.removeprefix("```").strip()
-        else:
-            if language in _SHELLS:
-                yield "\n".join(block)
-            language = None
 
 
 def commands_of(page: Path) -> Iterator[str]:
     """Commands in blocks, and those in the text that name options; not what only sketches a form."""
-    text = page.read_text()
-    for block in blocks_of(text):
-        for line in block.replace("\\\n", " ").splitlines():
-            for command in line.removeprefix("$ ").strip().split("; "):
-                if command.startswith("sigmill "):
-                    yield " ".join(command.split())
-    for command in _INLINE.findall(text):
+    for line in command_lines(page):
+        for command in line.split("; "):
+            if command.startswith("sigmill ") and command not in _OF_CLICK:
+                yield command
+    for command in _INLINE.findall(page.read_text()):
         if not _SKETCH.search(command):
             yield " ".join(command.split())
 

@@ -1,0 +1,39 @@
+"""The pages for users and operators, and the command lines that they show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(
+    {ROOT / "README.md", ROOT / "bench" / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("ops/**/*.md")}
+)
+_PROMPTS = {"console": ("$ ", "# "), "": ("$ ",)}
+"""Where lines without a prompt are what a command said. In ``sh`` every line is a command."""
+
+
+def command_lines(page: Path) -> Iterator[str]:
+    """What the page's blocks tell to type, one line each, without prompt and comment."""
+    language, block = None, ""
+    for line in page.read_text().splitlines():
+        text = line.strip()
+        if not text.startswith("```"):
+            block += f"{text}\n"
+        elif language is None:
+            language, block = text.removeprefix("```"), ""
+        else:
+            yield from _typed(language, block.replace("\\\n", " "))
+            language = None
+
+
+def _typed(language: str, block: str) -> Iterator[str]:
+    for line in block.splitlines():
+        if language in {"sh", "bash"}:
+            words = line
+        elif prompt := next((p for p in _PROMPTS.get(language, ()) if line.startswith(p)), ""):
+            words = line.removeprefix(prompt)
+        else:
+            continue
+        if command := " ".join(words.split(" # ")[0].split()):
+            yield command
