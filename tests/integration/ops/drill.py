@@ -47,6 +47,7 @@ class Story:
     mended: set[Firing] = field(default_factory=set)
     redis_away: set[Firing] = field(default_factory=set)
     redis_back: set[Firing] = field(default_factory=set)
+    at_the_end: set[Firing] = field(default_factory=set)
     took_s: dict[str, float] = field(default_factory=dict)
 
 
@@ -62,7 +63,7 @@ class Drill:
     salt: count[int] = field(default_factory=count)
 
     async def play(self) -> Story:
-        """About 45 s. The load goes on from beginning to end."""
+        """About a minute. The load goes on from beginning to end."""
         async with self._load(self._sign(BROKEN), self._sign(WELL), self._be_refused()):
             await self._begin()
             await self._break_the_hsm_and_flood()
@@ -112,6 +113,8 @@ class Drill:
         )
         await self._until(lambda: not fires("SigmillNoWorkerReady"), "the worker has found it")
         self.story.redis_back = self.prometheus.firing()
+        await self._until(lambda: not self._symptoms(), "all is well again")
+        self.story.at_the_end = self._symptoms()
 
     async def _until(self, question: Callable[[], bool], what: str) -> None:
         """The question is put by another thread: the load's loop goes on."""

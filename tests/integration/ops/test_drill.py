@@ -100,10 +100,11 @@ def test_a_flooding_tenant_is_told_by_its_name(watched: Watched) -> None:
 
 
 def test_a_redis_that_is_away_is_told_and_that_it_was_restarted(watched: Watched) -> None:
-    """When it is back, the page is over and the ticket stays for a while."""
+    """When it is back, the page is over; the ticket stays for a while, and then nothing fires any more."""
     assert named(watched.story.redis_away, "SigmillRedisDown")
     assert not named(watched.story.redis_back, "SigmillRedisDown")
     assert named(watched.story.redis_back, "SigmillRedisRestarted")
+    assert not watched.story.at_the_end
 
 
 def test_nobody_is_told_of_the_tenant_that_was_well(watched: Watched) -> None:
