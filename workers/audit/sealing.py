@@ -53,7 +53,7 @@ def seal(folder: Path, *, now_s: float | None = None) -> Seal:
         raise OpenLog(unreleased=len(left.unreleased), unknown=len(left.unknown))
     made = Seal(
         sealed_at=time.time() if now_s is None else now_s,
-        segments=tuple(_sealed(file) for file in segments_of(folder)),
+        segments=tuple(sealed_segment(file) for file in segments_of(folder)),
     )
     draft = folder / f".{SEAL_NAME}.new"
     draft.write_bytes(msgspec.json.format(msgspec.json.encode(made), indent=1) + b"\n")
@@ -62,7 +62,8 @@ def seal(folder: Path, *, now_s: float | None = None) -> Seal:
     return made
 
 
-def _sealed(file: Path) -> SealedSegment:
+def sealed_segment(file: Path) -> SealedSegment:
+    """What a seal says of this file. O(its bytes)."""
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256")
         size = stream.tell()

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from queueing.errors import LogUnavailable
+from queueing.errors import ConfigError, LogUnavailable
+from workers.audit.archive import ArchiveDiffers, archive
 from workers.audit.sealing import SEAL_NAME, OpenLog, seal
 from workers.cli.options import config_option, json_option
 from workers.cli.output import Exit, Output, emit, say
@@ -24,22 +25,35 @@ class LogOpen(LogUnavailable):
 
 @click.command("seal")
 @config_option
+@click.option(
+    "--to",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Copy segments and seal to this folder, and compare; made where there is none.",
+)
 @json_option
 @click.pass_obj
-def seal_log(output: Output, /, *, config: Path) -> Exit:
+def seal_log(output: Output, /, *, config: Path, to: Path | None) -> Exit:
     """State that the log of this host is at rest: all that was signed is released, and no worker writes it.
 
-    For a host, or a pod, that goes for good: run it after its worker has ended, then copy the log's folder away.
-    Writes seal.json there, with the size and SHA-256 of each segment. Changes nothing else.
+    For a host, or a pod, that goes for good: run it after its worker has ended. Writes seal.json beside the
+    segments, with the size and SHA-256 of each; changes nothing else there. With --to the log is then in DIR
+    as well, as it was sealed, and may be removed here; started again, it goes on where it was interrupted.
 
-    Exit code 75 when something in the log has no end yet; 2 while a worker has it.
+    Exit code 75 when something in the log has no end yet; 2 while a worker has it, or DIR has another log.
     """
     directory = StateDirectory(load_service(config))
     directory.own()
     try:
         made = seal(directory.log_folder)
+        if to is not None:
+            archive(directory.log_folder, made, to)
     except OpenLog as error:
         raise LogOpen(f"{directory.log_folder}: {error}") from error
+    except ArchiveDiffers as error:
+        raise ConfigError(str(to), "", str(error), "Name a folder that has no other host's log.") from error
+    except OSError as error:
+        raise LogUnavailable(f"{error.filename}: {error.strerror}") from error
     finally:
         directory.give_up()
     if output.as_json:
@@ -47,4 +61,6 @@ def seal_log(output: Output, /, *, config: Path) -> Exit:
         return Exit.DONE
     size = sum(segment.size_bytes for segment in made.segments)
     say(f"{directory.log_folder / SEAL_NAME}: {len(made.segments)} segments, {size:,} bytes, nothing open")
+    if to is not None:
+        say(f"{to}: the same; {directory.log_folder} is needed no more")
     return Exit.DONE

@@ -11,7 +11,7 @@ from tests.support.sigmill_cli import sigmill
 from tests.unit.audit.test_recovery import intent, write
 
 
-async def test_a_log_is_sealed_after_its_worker_and_never_before(make_rig: MakeRig) -> None:
+async def test_a_log_is_sealed_after_its_worker_and_never_before(make_rig: MakeRig, tmp_path: Path) -> None:
     """While it runs: usage, with the process that has it. After the drain: every segment, by size and digest."""
     rig = make_rig()
     worker = rig.start_worker()
@@ -32,6 +32,14 @@ async def test_a_log_is_sealed_after_its_worker_and_never_before(make_rig: MakeR
         file.name for file in log.glob("*.wal")
     )
     assert sum(segment["size_bytes"] for segment in seal["segments"]) > 50 * 64
+
+    archive = tmp_path / "archive" / "host-1"
+    for _ in range(2):
+        kept = sigmill("audit", "seal", "--to", archive, "--json", "--config", rig.config())
+        assert kept.code == 0, kept.err
+    assert {file.name: file.read_bytes() for file in archive.iterdir()} == {
+        file.name: file.read_bytes() for file in [*log.glob("*.wal"), log / "seal.json"]
+    }
 
 
 def test_a_log_with_something_open_is_not_sealed(make_rig: MakeRig) -> None:

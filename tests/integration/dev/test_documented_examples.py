@@ -82,6 +82,12 @@ def names_secrets(line: str) -> None:
     assert f"secretName: {line.split()[6]}" in (ROOT / "ops" / "kubernetes" / "worker.yaml").read_text()
 
 
+def names_what_the_job_does(line: str) -> None:
+    """The job, and the volume that it has copied."""
+    name = re.sub(r"-\d+$", "-NUMBER", line.rpartition("/")[2])
+    assert name in (ROOT / "ops" / "kubernetes" / "release" / "job.yaml").read_text()
+
+
 def names_services(line: str) -> None:
     """``ops/compose-check`` runs them; the service that is asked for is one."""
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
@@ -93,7 +99,8 @@ ELSEWHERE: dict[str, Callable[[str], None]] = {
     r"make ": is_a_target,
     r"docker compose ": names_services,
     r"kubectl .*create secret ": names_secrets,
-    r"kubectl .*ops/|sed .* ops/kubernetes/|install .* ops/|prometheus --|\.venv/bin/python -m pytest ": names_files,
+    r"kubectl -n sigmill (wait|delete) ": names_what_the_job_does,
+    r"kubectl apply .*ops/|sed .* ops/kubernetes/|install .* ops/|prometheus --|\.venv/bin/python -m pytest ": names_files,
     r"systemctl |journalctl ": names_units_and_events,
     r"python3 -m venv |/opt/sigmill/bin/pip |ln -s |export |systemd-sysusers |dmesg |timedatectl": nothing,
     r"sigmill worker$|sigmill exporter ": nothing,  # the house below has both
@@ -175,6 +182,7 @@ class House:
             r"http://HOST:9464": f"http://127.0.0.1:{self.worker.port}",
             r":9464": f":{self.worker.port}",
             r":9465": f":{self.exporter.port}",
+            r"/srv/sigmill-logs": str(self.folder / "logs"),
             r"/var/lib/sigmill|STATE_DIR": str(self.rig.state_dir()),
             r"MFkwEwYH…": self.service_key,
             r"'\{acme\}9f2c…'|\bJOB\b": job,
