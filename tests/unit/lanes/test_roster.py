@@ -121,3 +121,25 @@ async def test_a_drained_token_is_neither_good_nor_in_doubt(stand: Any) -> None:
         assert not s.roster.healthy
         s.drain("globex")
         assert not s.roster.healthy
+
+
+async def test_a_tenant_without_work_and_lanes_is_forgotten_and_comes_back_with_work(stand: Any) -> None:
+    """Of thousands only those that sign are kept; one with a job in work is."""
+    async with stand("acme", "globex") as s:
+        before = s.roster.of("acme")["acme"]
+        s.roster.let_idle_go({"acme"})
+        assert s.roster.of("acme")["acme"] is before
+        s.roster.let_idle_go({"globex"})
+        assert before not in s.roster.all()
+        await s.use("acme")
+        assert s.roster.of("acme")["acme"] is not before
+
+
+async def test_a_tenant_is_remembered_while_it_has_a_lane_or_its_token_is_in_doubt(stand: Any) -> None:
+    """A token that went away would be tried at once by the next job otherwise."""
+    async with stand("acme", "globex") as s:
+        await s.use("acme", away=True)
+        await s.use("globex")
+        s.roster.let_idle_go(set())
+        assert {lanes.token for lanes in s.roster.all()} >= {"acme", "globex"}
+        assert not s.roster.can_sign("acme")
