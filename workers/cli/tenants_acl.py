@@ -63,6 +63,10 @@ def acl(
     """
     if (tenant is not None) == worker:
         raise click.UsageError("give --tenant or --worker")
+    if apply and password_file is None:
+        raise click.UsageError(
+            "--apply needs --password-file: nobody could log in as a user without a password"
+        )
     service = load_service(config)
     if tenant is not None and not service.tenant_file(tenant).exists():
         raise ConfigError(

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from queueing.examination import RedisExam
     from queueing.redis_config import RedisConfig
 
-FLOORS: Final[dict[tuple[int, int], int]] = {(6, 2): 23, (7, 2): 15, (7, 4): 10, (8, 6): 5, (8, 8): 1}
+FLOORS: Final[dict[tuple[int, int], int]] = {(7, 2): 15, (7, 4): 10, (8, 6): 5, (8, 8): 1}
 """By branch, the first release without the known ways in (CVE-2026-23479, CVE-2025-49844 and before; urgent release of
-2026-07). ACLs as we write them need 7.0."""
+2026-07). Sigmill needs 7.0: its ACLs and scripts are written for that."""
 
 DEBIAN_BRANCH: Final = (7, 0)
 DEBIAN_PACKAGE: Final = "5:7.0.15-1~deb12u10"

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +20,8 @@ from workers.config.settings import PinLogin
 from workers.doctor.findings import Finding, good, mend, note, unasked
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable, Mapping
+
     from queueing.algorithms import Algorithm
     from workers.administration.messages import TokenExam
     from workers.config.loading import Configuration
@@ -41,10 +45,32 @@ def look_at_tokens(configuration: Configuration) -> list[Finding]:
     service = configuration.service
     wanted = wanted_of(configuration)
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        findings = pool.map(
-            lambda name: _look(name, service.tokens[name], wanted[name], service.state_dir), service.tokens
+        looks = list(
+            pool.map(
+                lambda name: _look(name, service.tokens[name], wanted[name], service.state_dir),
+                service.tokens,
+            )
         )
-        return [finding for of_token in findings for finding in of_token]
+    serials = {
+        name: (settings.module, *sorted(settings.environment.items()), look.serial)
+        for (name, settings), look in zip(service.tokens.items(), looks, strict=True)
+        if look.serial
+    }
+    return [finding for look in looks for finding in look.findings] + shared(serials)
+
+
+def shared(serials: Mapping[str, Hashable]) -> list[Finding]:
+    """Tables that select one token by different ways: their tenants would share its login."""
+    return [
+        mend(
+            "token.shared",
+            name,
+            f"is the same token as {other}: their tenants share its login and its sessions",
+            f'select = {{ serial = "…" }}   # in [tokens.{name}]: a token of its own',
+        )
+        for name, other in combinations(sorted(serials), 2)
+        if serials[name] == serials[other]
+    ]
 
 
 def wanted_of(configuration: Configuration) -> dict[str, Wanted]:
@@ -67,19 +93,29 @@ def _should_be_there(version: KeyVersion) -> bool:
     return version.state in {"active", "next"}
 
 
-def _look(name: str, settings: TokenSettings, wanted: Wanted, state_dir: Path) -> list[Finding]:
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was found at a token; its serial number where it could be asked."""
+
+    findings: list[Finding]
+    serial: str = ""
+
+
+def _look(name: str, settings: TokenSettings, wanted: Wanted, state_dir: Path) -> Look:
     if settings.socket is not None:
-        return [look_at_socket(name, settings.socket)]
+        return Look([look_at_socket(name, settings.socket)])
     why_not = why_no_login(settings, state_dir)
     try:
         exam = TokenDesk(name, settings, state_dir).examine(
             [spki for _, spki in wanted.keys], sorted(wanted.algorithms), log_in=not why_not
         )
     except ConfigError as error:
-        return [mend("token.pin", name, str(error), error.remedy)]
+        return Look([mend("token.pin", name, str(error), error.remedy)])
     except SigningError as error:
-        return [mend("token.module", name, error.message, f"ls -l {settings.module}; sigmill tokens list")]
-    return judge_token(name, settings, wanted, exam, why_not)
+        return Look(
+            [mend("token.module", name, error.message, f"ls -l {settings.module}; sigmill tokens list")]
+        )
+    return Look(judge_token(name, settings, wanted, exam, why_not), exam.facts.serial)
 
 
 def look_at_socket(name: str, place: str) -> Finding:

@@ -114,8 +114,8 @@ TEXTS: Final[dict[str, Text]] = {
             Step("Does it answer, and to whom?", "redis-cli -h HOST ping"),
             _DOCTOR,
             Step(
-                "Is it the Redis user of the tenant? Set it anew, as a user in [redis] that may:",
-                "sigmill tenants acl --config ADMIN.toml --tenant TENANT --apply",
+                "Is it the Redis user of the tenant? Set it anew, as a user in [redis] that may, with its password:",
+                "sigmill tenants acl --config ADMIN.toml --tenant TENANT --password-file FILE --apply",
             ),
             _AGAIN,
         ),

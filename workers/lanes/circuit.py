@@ -84,7 +84,10 @@ class TokenCircuit:
         self._doubted_until = 0.0
 
     def close_if_due(self, settings: TokenSettings) -> bool:
-        """Whether it was closed just now, because the pause is over or the PIN may be another."""
+        """Whether it was closed just now, because the pause is over or the PIN may be another.
+
+        A lane of the host's own remembers a refused PIN where this process may not look; to ask it again is harmless.
+        """
         if self.closed or not self._is_due(settings):
             return False
         self._become(Circuit.CLOSED)
@@ -95,7 +98,7 @@ class TokenCircuit:
         self._changed(state)
 
     def _is_due(self, settings: TokenSettings) -> bool:
-        if self.state is Circuit.REFUSED:
+        if self.state is Circuit.REFUSED and not settings.socket:
             return not self._refused_pins.is_marked(self._token) or self._pin_changed(settings)
         return self._now_s() >= self._open_until
 

@@ -133,3 +133,19 @@ async def test_a_part_that_does_not_answer_hides_no_other(make_rig: MakeRig) -> 
     config.write_text(config.read_text().replace("[redis]", "[radis]"))
     broken = sigmill("doctor", "--json", config=config)
     assert (broken.code, {line["check"] for line in broken.json()}) == (1, {"config"})
+
+
+async def test_one_token_by_two_ways_is_told(make_rig: MakeRig) -> None:
+    """By its label for one tenant and by its serial number for the other, which check-config cannot know."""
+    rig = make_rig(tenants=TWO, appendonly=True)
+    config = rig.config()
+    listed = sigmill("tokens", "list", "--json", config=config).json()
+    serial = next(line["serial"] for line in listed if line["token"] == "acme")
+    tables = config.read_text().split("\n\n")
+    (acme,) = (table for table in tables if table.startswith("[tokens.acme]"))
+    by_serial = acme.replace("tokens.acme", "tokens.globex").replace('label = "acme"', f'serial = "{serial}"')
+    kept = [table for table in tables if not table.startswith("[tokens.globex]")]
+    config.write_text("\n\n".join([*kept, by_serial]))
+    lines = found(sigmill("doctor", "--json", config=config))
+    assert lines["token.shared", "acme"]["state"] == "mend"
+    assert "globex" in lines["token.shared", "acme"]["says"]

@@ -39,6 +39,7 @@ from tests.support.redis_process import RedisProcess
 from tests.support.rig import Rig, WorkerProcess
 from tests.support.tokens import TokenShelf
 from tests.support.watch import start_exporter
+from workers.dev.private_files import write_private
 from workers.dev.recipe import AUDIENCE, SERVICE_KEY_LABEL
 from workers.log_events import EVENTS
 
@@ -168,6 +169,7 @@ class House:
         place = self.folder / f"new-{self.clients}"
         place.mkdir()
         (place / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+        write_private(place / "redis.password", "of the tenant's user\n")
         (place / "connection.toml").write_text(
             f'audience = "{AUDIENCE}"\ntenant = "acme"\nservice_public_keys = ["{self.service_key}"]\n'
             '[redis]\nhost = "queue.example"\n'

@@ -55,7 +55,7 @@ def test_a_good_one_has_nothing_to_mend() -> None:
     [
         ("6.0.16", State.MEND),
         ("6.2.22", State.MEND),
-        ("6.2.23", State.GOOD),
+        ("6.2.23", State.MEND),
         ("7.0.15", State.NOTE),
         ("7.2.14", State.MEND),
         ("7.2.15", State.GOOD),

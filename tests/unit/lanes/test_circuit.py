@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from queueing.secret import Secret
 from tests.support.fake_lane import FakeClock
@@ -74,6 +75,14 @@ def test_a_refused_pin_waits_for_its_operator(stand: Stand) -> None:
     assert not stand.look(3600)
     stand.pins.forget("acme")
     assert stand.look()
+
+
+def test_a_lane_of_the_host_is_asked_again_after_a_pause(stand: Stand) -> None:
+    """What it remembers is not here to see; it tries no PIN twice, and says so again."""
+    stand.settings = replace(stand.settings, socket="/run/lane.sock", worker_uid=1)
+    stand.circuit.trip(Circuit.REFUSED)
+    assert not stand.look(SHORTEST_PAUSE_S - 0.01)
+    assert stand.look(0.02)
 
 
 def test_a_changed_file_is_one_more_try(stand: Stand) -> None:
