@@ -141,6 +141,12 @@ class JobInWork:
             self._whole(error)
             return
         self.maybe_signed = True
+        if self._is_of_another_version(outcome):
+            # The key was rotated between two slices; a result has one version.
+            self.unavailable = TokenUnavailable("the key was rotated while the job was signed")
+            self.delayed = True
+            self._settle(len(outcome.signatures))
+            return
         self.key_version = outcome.key_version
         self.public_key_sha256 = outcome.public_key_sha256
         self.signatures[first : first + len(outcome.signatures)] = outcome.signatures
@@ -151,6 +157,9 @@ class JobInWork:
                 self.delayed = True
             self._errors[first + i] = note
         self._settle(len(outcome.signatures))
+
+    def _is_of_another_version(self, outcome: ItemOutcome) -> bool:
+        return bool(self.public_key_sha256) and outcome.public_key_sha256 != self.public_key_sha256
 
     def slice_poisoned(self, first: int, count: int, lane_ends: Sequence[str]) -> None:
         """Lane after lane ended over these digests."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from queueing.envelope import UnverifiedEnvelope, read_unverified
-from queueing.errors import ConfigError, EnvelopeMalformed, PolicyDenied
+from queueing.errors import ConfigError, EnvelopeMalformed, PolicyDenied, TokenUnavailable
 from queueing.orders import OrderInvalid, StopOrder, read_order, verify_order
 from queueing.settings import parse_toml, read_text
 from workers.config.adopted import AdoptedFiles, refuse_older_service, refuse_older_tenant
@@ -97,7 +97,8 @@ class Authority:
         if verified is None and item.count < len(unverified.envelope.digests):
             self._remember(item.sealed, unverified)
         if self._token not in authorised.key_version.tokens:
-            raise EnvelopeMalformed("the key is not in this lane's token")
+            # The worker routed by older rules: its next try is routed by those that are in force.
+            raise TokenUnavailable("the key that signs now is not in this lane's token")
         return authorised
 
     def canary(self, request: SignCanary, now_ms: int) -> Authorised:

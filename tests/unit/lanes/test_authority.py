@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from queueing.envelope import Envelope, seal
-from queueing.errors import EnvelopeSignature
+from queueing.errors import EnvelopeSignature, TokenUnavailable
 from tests.support.config_files import client_line, service_text, tenant_text
 from workers.lanes.authority import Authority
 from workers.lanes.frames import Item
@@ -61,3 +61,19 @@ def test_an_envelope_verified_under_a_client_key_is_verified_again_when_the_key_
     with pytest.raises(EnvelopeSignature):
         authority.authorise(Item(sealed, 1, 1), NOW_MS)
     assert authority.authorise(Item(sealed_by(2), 1, 1), NOW_MS).key_version.version == 1
+
+
+def test_an_envelope_for_a_key_that_is_in_another_token_now_is_to_be_tried_again(tmp_path: Path) -> None:
+    """Rotated to a key elsewhere while its job waited here: the worker routes it anew."""
+    (tmp_path / "tenants").mkdir()
+    (tmp_path / "tenants" / "acme.toml").write_text(
+        tenant_text().replace('tokens = ["acme"]', 'tokens = ["other"]')
+    )
+    service = tmp_path / "sigmill.toml"
+    text = service_text()
+    table = text[text.index("[tokens.acme]") :].split("\n\n")[0]
+    other = table.replace("[tokens.acme]", "[tokens.other]").replace('label = "acme"', 'label = "other"')
+    service.write_text(f"{text}\n{other}\n")
+    authority = Authority(service, token="acme", tenant="acme")
+    with pytest.raises(TokenUnavailable):
+        authority.authorise(Item(sealed_by(1), 0, 1), NOW_MS)

@@ -171,3 +171,13 @@ def test_the_result_is_arqs_own_form(finished: list[JobInWork]) -> None:
     result = deserialize(job.result())
     assert {"t", "f", "a", "k", "et", "s", "r", "st", "ft", "q", "id"} == result.keys()
     assert (result["t"], result["f"], result["q"], result["id"]) == (2, "sign", "sigmill:{acme}:queue", "job")
+
+
+def test_a_key_that_was_rotated_between_two_slices_gives_the_job_back(finished: list[JobInWork]) -> None:
+    """A result names one version: signatures of two would be no signatures to its client."""
+    job = job_in_work(finished.append, 5)
+    job.slice_done(0, signed(3))
+    job.slice_done(3, msgspec.structs.replace(signed(2), key_version=4, public_key_sha256=b"g" * 32))
+    assert finished == [job]
+    assert job.ending is Ending.RETURN
+    assert job.maybe_signed
