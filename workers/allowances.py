@@ -83,13 +83,12 @@ class Allowances:
 
     def is_held(self, tenant: str) -> bool:
         """Whether a limit holds the tenant back now."""
-        account = self._accounts.get(tenant)
-        return account is not None and account.held_until > self._now_s()
+        return self._held_until(tenant) > self._now_s()
 
     def next_release_s(self, tenants: Iterable[str]) -> float:
         """When the first of these that is held may claim again (monotonic); infinite where none is held."""
         now_s = self._now_s()
-        held = (self._accounts[t].held_until for t in tenants if t in self._accounts)
+        held = map(self._held_until, tenants)
         return min((until for until in held if until > now_s), default=math.inf)
 
     def request(self, tenant: str, *, most_jobs: int, most_digests: int) -> ClaimRequest:
@@ -149,6 +148,10 @@ class Allowances:
     def _configured(self, tenant: str) -> TenantLimits:
         configured = self._tenants().get(tenant)
         return _NONE if configured is None else configured.limits
+
+    def _held_until(self, tenant: str) -> float:
+        """By the limits that are in force: one that was raised holds nobody back any more."""
+        return self._account(tenant).held_until if tenant in self._accounts else 0.0
 
     def _account(self, tenant: str) -> _Account:
         limits = self._configured(tenant).claim

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -28,8 +29,14 @@ class Desk:
         self.limits = TenantLimits(claim=ClaimLimits(costs=COSTS, **limits))
         self.now_s = 100.0
         self.registry = CollectorRegistry()
-        tenant = cast("Tenant", SimpleNamespace(limits=self.limits))
-        self.allowances = Allowances(lambda: {"acme": tenant}, Metrics(self.registry), lambda: self.now_s)
+        self.allowances = Allowances(self._tenants, Metrics(self.registry), lambda: self.now_s)
+
+    def _tenants(self) -> dict[str, Tenant]:
+        return {"acme": cast("Tenant", SimpleNamespace(limits=self.limits))}
+
+    def adopt(self, **limits: Any) -> None:
+        """The tenant's file has changed."""
+        self.limits = TenantLimits(claim=ClaimLimits(costs=COSTS, **limits))
 
     def owed(self) -> tuple[float, int]:
         request = self.allowances.request("acme", most_jobs=1, most_digests=1)
@@ -118,3 +125,13 @@ def test_tenants_that_never_submit_have_no_series() -> None:
     assert desk.registry.get_sample_value(*sample) is None
     desk.answered(limited="rate")
     assert desk.registry.get_sample_value(*sample) == 1
+
+
+def test_a_limit_that_was_raised_holds_nobody_back() -> None:
+    """The wait until midnight was for the old budget."""
+    desk = Desk(budget_digests=1)
+    desk.answered(wait_s=80_000.0, limited="budget")
+    assert desk.allowances.is_held("acme")
+    desk.adopt(budget_digests=1000)
+    assert not desk.allowances.is_held("acme")
+    assert desk.allowances.next_release_s(["acme"]) == math.inf
