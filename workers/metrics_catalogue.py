@@ -67,7 +67,9 @@ class WorkerMetrics(ProcessMetrics):
         "outcome",
     )
     keys_replaced = counter_of(
-        "redis_keys_replaced", "Keys of ours that held a foreign type and were removed.", "tenant"
+        "redis_keys_replaced",
+        "Keys of ours that held a foreign type, and members of a queue that are no job of its tenant; they were removed.",
+        "tenant",
     )
 
     # In the lanes

@@ -29,7 +29,8 @@
 --            charged, and to be refused
 --            wait: when the next job may be taken, 0 where no limit holds it; limited: '', 'rate' or 'budget'
 --            budget left: -1 without a budget; refused: submits refused so far, as the backlog's hash says
---            replaced: keys of ours that held a foreign type and were removed
+--            replaced: keys of ours that held a foreign type, and members of the queue that are no job of this tenant;
+--            they were removed
 --            isolated: 1 the one job is a suspect; 2 a suspect is next, and waits until the caller has no other; else 0
 -- O(jobs * log(backlog)). The job's keys are derived from its id; arq's in-progress key is set in the
 -- same step, so stock workers leave a leased job alone. Needs hints.lua and counters.lua before it.
@@ -118,9 +119,23 @@ local lease_end_ms = now_ms + lease_ms
 local value = owner .. ':' .. fence_text
 local jobs = {}
 
+-- Whoever may write to the queue names any job, and it is claimed with this caller's rights: what bears the tag of
+-- another tenant is that tenant's, and a name without end would not fit into the log.
+local MOST_ID_BYTES = 256
+local tag = string.match(KEYS[1], '{[^}]*}')
+local function foreign(id)
+  if #id <= MOST_ID_BYTES and (string.sub(id, 1, 1) ~= '{' or string.sub(id, 1, #tag) == tag) then return false end
+  redis.call('ZREM', KEYS[1], id)
+  replaced = replaced + 1
+  return true
+end
+
+-- Above the largest job (an envelope of 192 KiB): it reads as what is no job.
+local MOST_PAYLOAD_BYTES = 256 * 1024
+
 local function payload_of(id)
   local payload = redis.pcall('GET', 'arq:job:' .. id)
-  if type(payload) == 'string' then return payload end
+  if type(payload) == 'string' then return #payload <= MOST_PAYLOAD_BYTES and payload or '' end
   if type(payload) == 'table' and payload.err then
     redis.call('DEL', 'arq:job:' .. id)
     replaced = replaced + 1
@@ -179,7 +194,7 @@ for i = 1, #due, 2 do
     more = 1
     break
   end
-  if not held_elsewhere(id) then
+  if not foreign(id) and not held_elsewhere(id) then
     local suspect = is_suspect(id)
     if suspect and not (alone and #jobs == 0) then
       more, isolated = 1, 2
@@ -236,7 +251,7 @@ if
 then
   local newest = redis.call('ZRANGE', KEYS[1], latest, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, most_jobs, 'WITHSCORES')
   for i = 1, #newest, 2 do
-    if not held_elsewhere(newest[i]) then
+    if not foreign(newest[i]) and not held_elsewhere(newest[i]) then
       take(newest[i], newest[i + 1], payload_of(newest[i]), 0, 0)
       excess = excess + 1
     end

@@ -3,7 +3,7 @@
 -- KEYS[1]  queue           sorted set, job id -> due
 -- KEYS[2]  claims          hash, job id -> 'attempts:fence:digests:bytes:charge:crashes'; bytes 0: not in the backlog
 -- KEYS[3]  backlog         hash: digests, bytes, ended, since_ms, ended_ms (see submit.lua)
--- KEYS[4]  dead            hash, job id -> dead letter
+-- KEYS[4]  dead            hash, job id -> dead letter; one of a job that ends otherwise now is removed
 -- ARGV[1]  reply prefix    of this tenant's reply streams
 -- ARGV[2]  result retention (ms)
 -- ARGV[3]  reply retention (ms)
@@ -21,6 +21,8 @@ local WINDOW_MS = 30000
 
 -- unpack() takes less than 8,000 values (LUAI_MAXCSTACK), and a reader likes entries of some size.
 local MOST_FIELDS = 1000
+
+local dead = tonumber(redis.pcall('HLEN', KEYS[4])) or 0
 
 local function push(reply_id)
   local stream = ARGV[1] .. reply_id
@@ -50,8 +52,13 @@ for i = 4, #ARGV, 5 do
     redis.call('DEL', 'arq:job:' .. id, lease_key, 'arq:retry:' .. id)
     redis.pcall('ZREM', KEYS[1], id)  -- a foreign type there must not hold back a result
     redis.pcall('HDEL', KEYS[2], id)
-    if letter ~= '' and (tonumber(redis.pcall('HLEN', KEYS[4])) or 0) < MOST_DEAD then
-      redis.pcall('HSET', KEYS[4], id, letter)
+    if letter ~= '' then
+      if dead < MOST_DEAD then
+        redis.pcall('HSET', KEYS[4], id, letter)
+        dead = dead + 1
+      end
+    elseif dead > 0 then
+      redis.pcall('HDEL', KEYS[4], id)  -- it was set aside once, and came to a result after all
     end
     local digests, bytes = string.match(type(claimed) == 'string' and claimed or '', '^%d+:%d+:(%d+):(%d+)')
     if digests then

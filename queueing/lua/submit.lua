@@ -94,8 +94,8 @@ for i = 5, #ARGV, 6 do
   local raw = read(result_key)
   if raw then
     local hints = hints_of(raw) or {}
-    if hints.h == content and hints.again == 1 then
-      again = true
+    if hints.again == 1 and (hints.h == nil or hints.h == content) then
+      again = true  -- nothing was signed; without a hash, nobody could even read the job
     elseif hints.h ~= nil and hints.h ~= content then
       reply = {'conflict'}
     else

@@ -22,7 +22,9 @@ MAX_RECORD_BYTES: Final = 4 * 1024 * 1024
 
 
 def frame(payload: bytes) -> bytes:
-    """The record as it is written."""
+    """The record as it is written; ``ValueError`` for one that no reader would believe, which would hide all behind it."""
+    if len(payload) > MAX_RECORD_BYTES:
+        raise ValueError(f"a record of {len(payload)} bytes")
     return _HEAD.pack(len(payload), zlib.crc32(payload)) + payload
 
 

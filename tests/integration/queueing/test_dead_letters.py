@@ -97,6 +97,17 @@ async def test_one_whose_client_asked_again_is_not_put_in_twice(redis: ArqRedis,
     assert not await letters_of(redis, [TENANT])
 
 
+async def test_one_whose_job_came_to_a_result_after_all_is_gone(redis: ArqRedis, one: Claims) -> None:
+    """It would take the result away when it is tried again, and have the digests signed twice."""
+    job = submission(1)
+    await bury(redis, one, job)
+    await redis.delete(keyspace.result(job.job_id))
+    await put(redis, job)
+    assert await publish(one, commit_of(await take(one), job)) == [Committed.COMMITTED]
+    assert not await letters_of(redis, [TENANT])
+    assert await redis.exists(keyspace.result(job.job_id))
+
+
 async def test_a_worker_that_waits_is_rung(redis: ArqRedis, one: Claims) -> None:
     """As at a submit."""
     await bury(redis, one, submission(1))

@@ -12,8 +12,12 @@ from queueing import keyspace
 from queueing.claims import Claimed, ClaimedJob, ClaimRequest, Claims, Commit, Committed
 from queueing.errors import QueueUnavailable
 from queueing.jobs import (
+    ArqResult,
+    ErrorNote,
     JobHints,
+    ResultHints,
     encode_job,
+    encode_result,
 )
 from queueing.submission import Accepted, Receipt
 from tests.support.queued import (
@@ -95,6 +99,30 @@ class TestSubmit:
         await put(redis, job)
         await publish(one, commit_of(await take(one), job, again=1))
         assert (await put(redis, submission(1, salt=b"x")))[0].accepted is Accepted.CONFLICT
+        assert (await put(redis, job))[0].accepted is Accepted.ACCEPTED
+        assert not await redis.exists(keyspace.result(job.job_id))
+
+    async def test_a_job_that_nobody_could_read_may_be_submitted_again(
+        self, redis: ArqRedis, one: Claims
+    ) -> None:
+        """Its payload was gone, so its result has no hash; nothing was signed all the same."""
+        job = submission(1)
+        await put(redis, job)
+        await redis.delete(keyspace.job(job.job_id))
+        (claimed,) = (await take(one)).jobs
+        result = encode_result(
+            ArqResult(
+                k=ResultHints(again=1),
+                et=1,
+                s=False,
+                r=ErrorNote("job.expired"),
+                st=1,
+                ft=1,
+                q=QUEUE,
+                id=job.job_id,
+            )
+        )
+        await publish(one, Commit(claimed.job_id, claimed.lease, result, job.reply_id))
         assert (await put(redis, job))[0].accepted is Accepted.ACCEPTED
         assert not await redis.exists(keyspace.result(job.job_id))
 
@@ -200,6 +228,30 @@ class TestClaim:
         assert await one.extend({TENANT: [job]}) == []
         assert await publish(one, Commit(job.job_id, job.lease, b"r", "")) == [Committed.COMMITTED]
         assert await redis.get(keyspace.RESULT_PREFIX.encode() + job_id) == b"r"
+
+    @pytest.mark.parametrize(
+        "job_id", [b"{globex}" + b"a" * 32, b"{acme}" + b"a" * 300], ids=["another's", "long"]
+    )
+    async def test_what_is_no_job_of_the_tenant_is_put_out_of_its_queue(
+        self, redis: ArqRedis, one: Claims, job_id: bytes
+    ) -> None:
+        """Whoever writes to a queue has no say over another tenant's jobs: neither leased nor answered nor removed."""
+        await redis.set(keyspace.JOB_PREFIX.encode() + job_id, b"another tenant's")
+        await redis.zadd(QUEUE, {job_id: 1})
+        await put(redis, submission(1))
+        claimed = await take(one)
+        assert [job.job_id.decode() for job in claimed.jobs] == [submission(1).job_id]
+        assert claimed.replaced == 1
+        assert await redis.zscore(QUEUE, job_id) is None
+        assert not await redis.exists(keyspace.IN_PROGRESS_PREFIX.encode() + job_id)
+        assert await redis.get(keyspace.JOB_PREFIX.encode() + job_id) == b"another tenant's"
+
+    async def test_a_payload_beyond_any_job_is_given_as_nothing(self, redis: ArqRedis, one: Claims) -> None:
+        """It is refused as malformed, and the log has room for what is said of it."""
+        await put(redis, submission(1))
+        await redis.set(keyspace.job(submission(1).job_id), b"x" * 300_000)
+        (job,) = (await take(one)).jobs
+        assert job.payload == b""
 
     async def test_what_a_stock_worker_holds_is_left_alone(self, redis: ArqRedis, one: Claims) -> None:
         """arq's in-progress key is respected, and stepped over once."""

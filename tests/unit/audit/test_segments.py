@@ -27,6 +27,12 @@ def read(folder: Path, content: bytes) -> list[bytes]:
     return list(read_segment(file))
 
 
+def test_a_record_that_no_reader_would_believe_is_not_framed() -> None:
+    """Everything behind it in its segment would be hidden."""
+    with pytest.raises(ValueError, match="a record of"):
+        frame(bytes(MAX_RECORD_BYTES + 1))
+
+
 def test_what_was_written_is_read_in_order(tmp_path: Path) -> None:
     """Whatever is in them."""
     assert read(tmp_path, WHOLE) == PAYLOADS
