@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+import contextlib
+from collections.abc import Awaitable, Iterator
 from typing import Final, TypeVar
 
 from queueing.backoff import Backoff, wait_after
@@ -29,11 +30,12 @@ class Performer:
         self._sealer = sealer
         self._exchange = exchange
         self._checker = checker
-        self._cut_off: dict[str, LimitBacklog] = {}
+        self._cut_off: dict[str, list[LimitBacklog]] = {}
 
     def why_unanswered(self, job_id: str) -> SigningError:
         """What to tell a caller who gives up on this job."""
-        return self._cut_off.get(job_id) or self._exchange.why_unanswered(job_id)
+        cut_off = self._cut_off.get(job_id)
+        return cut_off[-1] if cut_off else self._exchange.why_unanswered(job_id)
 
     async def perform(self, draft: Draft, deadline_s: float | None) -> list[Outcome]:
         """One outcome per digest, in order. Past the deadline they are ``WaitTimeout`` with the job id, or
@@ -64,15 +66,25 @@ class Performer:
                 submission = renewed
             except LimitBacklog as error:
                 # The queue had the job, and a worker cut it off with all that was too much: room comes back.
-                self._cut_off[submission.job_id] = error
-                try:
-                    async with asyncio.timeout_at(deadline_s):
-                        await asyncio.sleep(wait_after(error))
-                except TimeoutError:
-                    raise error from None
-                finally:
-                    del self._cut_off[submission.job_id]
+                with self._noted(submission.job_id, error):
+                    try:
+                        async with asyncio.timeout_at(deadline_s):
+                            await asyncio.sleep(wait_after(error))
+                    except TimeoutError:
+                        raise error from None
                 submission = self._sealer.seal(draft)
+
+    @contextlib.contextmanager
+    def _noted(self, job_id: str, error: LimitBacklog) -> Iterator[None]:
+        """Within the block the job is cut off. It may be so for several at once: equal slots of one run are one job."""
+        noted = self._cut_off.setdefault(job_id, [])
+        noted.append(error)
+        try:
+            yield
+        finally:
+            noted.remove(error)
+            if not noted:
+                del self._cut_off[job_id]
 
     async def _once(self, draft: Draft, submission: Submission, deadline_s: float | None) -> list[Outcome]:
         result = decode_result(await self._exchange.result_of(submission, deadline_s))
