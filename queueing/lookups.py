@@ -110,6 +110,6 @@ class Lookups:
                 continue
             elif job.submission is None:
                 self._pending.settle(job.job_id, JobUnknown())
-            else:
+            elif not job.posted:  # else it waits, for Redis or for room: a second post would do so beside it
                 _log.warning("job %s is lost in the queue and is sent again", job.job_id)
                 self._post(job)

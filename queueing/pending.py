@@ -23,7 +23,7 @@ class PendingJob:
 
     ``accepted`` is done when the queue has answered; ``result`` holds arq's result bytes, or the error that
     the queue itself gave. ``submission`` is None where only the id is known. ``to_confirm``: somebody waits until the
-    queue is sure to keep the job, for which its result is no sign.
+    queue is sure to keep the job, for which its result is no sign. ``posted``: the sender has it, until the queue has.
     """
 
     __slots__ = (
@@ -32,6 +32,7 @@ class PendingJob:
         "job_id",
         "joined",
         "look_up_at_s",
+        "posted",
         "result",
         "submission",
         "to_confirm",
@@ -47,6 +48,7 @@ class PendingJob:
         self.joined = submission is None
         self.trouble: SigningError | None = None
         self.to_confirm = False
+        self.posted = False
         self.look_up_at_s = math.inf
         self._lookups = 0
 
@@ -117,6 +119,7 @@ class PendingJobs:
         """The queue has the job; from now on it is looked up when no result comes."""
         job.joined = accepted is not Accepted.ACCEPTED
         job.trouble = None
+        job.posted = False
         if not job.accepted.done():
             job.accepted.set_result(None)
         job.look_up_later(self._now_s())

@@ -62,7 +62,8 @@ class Sender:
         self.room: Room | None = None
 
     def post(self, job: PendingJob) -> None:
-        """Send a job with the next batch."""
+        """Send a job with the next batch, and again until the queue has it or nobody waits for it."""
+        job.posted = True
         self._outbox.append(job)
         self._filled.set()
 

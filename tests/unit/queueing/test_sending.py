@@ -1,4 +1,4 @@
-"""The sender: what the queue did not take for sure is sent again, with the same ids."""
+"""The sender and the lookups: what the queue did not take for sure, or lost, is sent again, with the same ids."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack
 
 import pytest
+from redis.asyncio import Redis
 
 from queueing.backoff import Backoff
+from queueing.connection import connect
 from queueing.envelope import Envelope
 from queueing.errors import LimitBacklog, QueueUnavailable, SigningError
+from queueing.lookups import Found, Lookups
 from queueing.pending import PendingJob, PendingJobs
+from queueing.redis_config import RedisConfig
 from queueing.sending import Sender
 from queueing.submission import Accepted, Receipt, Receipts, Room, Submission
 from tests.support.fake_lane import turn
@@ -19,6 +23,7 @@ from tests.support.fake_lane import turn
 NO_CAP = Room(backlog_digests=None, backlog_bytes=None, budget_digests=None)
 UNCONFIRMED = Receipt(Accepted.QUEUED, confirmed=False)
 ACCEPTED = Receipt(Accepted.ACCEPTED)
+NO_ROOM = Receipt(Accepted.REFUSED, refusal=LimitBacklog(retry_after_s=60.0))
 Answer = list[Receipt] | SigningError
 
 
@@ -103,8 +108,7 @@ async def test_what_the_caller_hears_at_the_deadline_is_why(desk: Desk) -> None:
 async def test_only_what_is_unconfirmed_is_sent_again(desk: Desk) -> None:
     """A result is a result, and who was refused waits for room."""
     done = Receipt(Accepted.DONE, b"result")
-    no_room = Receipt(Accepted.REFUSED, refusal=LimitBacklog(retry_after_s=60.0))
-    desk.queue.answers = [[done, UNCONFIRMED, no_room]]
+    desk.queue.answers = [[done, UNCONFIRMED, NO_ROOM]]
     finished, unsure, refused = [desk.post(job_id) for job_id in "abc"]
     await turn(50)
     assert desk.queue.sent == [["a", "b", "c"], ["b"]]
@@ -145,3 +149,41 @@ async def test_a_queue_that_cannot_be_reached_is_tried_again(desk: Desk) -> None
     await turn(50)
     assert desk.queue.sent == [["a"]] * 3
     assert job.accepted.done()
+
+
+async def all_lost(redis: Redis, tenant: str, job_ids: Sequence[str]) -> list[Found]:
+    """What a server that was promoted without them says."""
+    return [Found(result=None, has_job=False, due_ms=None, leased=False)] * len(job_ids)
+
+
+@pytest.fixture
+def lookups(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Lookups:
+    """Each finds every job lost."""
+    monkeypatch.setattr("queueing.lookups.look_up", all_lost)
+    redis = connect(RedisConfig(unix_socket="/nowhere"))
+    return Lookups(redis, "acme", desk.pending, desk.sender.post)
+
+
+async def test_a_lost_job_that_waits_for_room_is_posted_once(desk: Desk, lookups: Lookups) -> None:
+    """However often it is looked up meanwhile: each post would wait for room, and come again, for itself."""
+    job = desk.post("a")
+    await turn()
+    desk.queue.answers = [[NO_ROOM]] * 1000
+    for _ in range(4):
+        await lookups._look_up([job])
+        await turn()
+    assert desk.queue.sent == [["a"]] * 2
+
+
+async def test_a_job_that_is_lost_once_more_is_sent_once_more(
+    desk: Desk, lookups: Lookups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had found room, after a refusal and a Redis that was away: it is in nobody's hands again."""
+    monkeypatch.setattr("queueing.sending.wait_after", lambda *_: 0.0)
+    job = desk.post("a")
+    await turn()
+    desk.queue.answers = [[NO_ROOM], QueueUnavailable(), [UNCONFIRMED]]
+    for sent in (5, 6):
+        await lookups._look_up([job])
+        await turn(50)
+        assert desk.queue.sent == [["a"]] * sent
