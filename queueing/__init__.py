@@ -10,6 +10,7 @@ exchange             jobs out, results in: ``sending``, ``replies`` (push), ``lo
 drafts, envelope     what is to be signed; the same with dates and the client key's signature
 jobs, keyspace       what stands in Redis, and under which keys
 submission, claims   the producer's and the worker's calls; ``scripts`` and ``lua/`` run them; ``limits`` go along
+round_trip           for what must not be sent again when its answer is lost
 directory            the tenant's keys, signed by the service; ``key_directory_cache``, ``epoch_memory``
 verification         public keys and what verifies under them; ``algorithms`` says what fits
 client_config        ``client.toml``; ``client_key`` the private key, ``request_ids`` what a CI run brings

@@ -276,6 +276,13 @@ class QueueUnavailable(Unavailable):
     reason = "queue.unavailable"
     hint = "Check Redis; submitting again under the same request id is safe."
 
+    def __init__(
+        self, message: str = "", *, retry_after_s: float | None = None, perhaps_done: bool = False
+    ) -> None:
+        """``perhaps_done``: of what is sent once (``queueing.round_trip``), the answer was lost and not the question."""
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.perhaps_done = perhaps_done
+
 
 class QueueUnconfirmed(Unavailable):
     """Redis has it, but too few replicas said so in time; a failover may forget it."""

@@ -1,7 +1,8 @@
 """The budgets of keys: digests are reserved before their dispatch, and what was not signed is given back.
 
 A budget is counted in Redis, so it holds over all workers and against clients, not against whoever writes to Redis
-(docs/security.md). A worker that dies has not given back: the error is on the side of signing less.
+(docs/security.md). What a worker that dies has not given back is spent, and so is what a lost answer leaves in doubt:
+the error is on the side of signing less.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from queueing import spending
@@ -16,7 +18,7 @@ from queueing.errors import LimitBudget, QueueUnavailable
 from queueing.spending import Account
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from redis.asyncio import Redis
 
@@ -55,10 +57,10 @@ class KeyBudgets:
         if not wanted:
             return {}
         amounts = {account: sum(job.digests for job in these) for account, these in wanted.items()}
-        totals = await spending.add(self._redis, amounts)
+        totals = await self._take(amounts)
         refused: dict[JobInWork, LimitBudget] = {}
-        for (account, these), total in zip(wanted.items(), totals, strict=True):
-            left = budgets[account].digests - (total - amounts[account])
+        for account, these in wanted.items():
+            left = budgets[account].digests - (totals[account] - amounts[account])
             for job in these:
                 if job.digests <= left:
                     left -= job.digests
@@ -70,6 +72,16 @@ class KeyBudgets:
                         retry_after_s=budgets[account].left_s(now_ms),
                     )
         return refused
+
+    async def _take(self, amounts: Mapping[Account, int]) -> dict[Account, int]:
+        """All of it, or ``QueueUnavailable``: then what Redis took is given back soon."""
+        answers = await spending.add(self._redis, amounts)
+        totals = {account: total for account, total in answers.items() if isinstance(total, int)}
+        for answer in answers.values():
+            if isinstance(answer, QueueUnavailable):
+                self._to_give_back.update({account: amounts[account] for account in totals})
+                raise answer
+        return totals
 
     def settled(self, job: JobInWork) -> None:
         """The job has ended or went back: what was not signed is given back soon."""
@@ -87,14 +99,16 @@ class KeyBudgets:
             await self.give_back()
 
     async def give_back(self) -> None:
-        """Give back now; what Redis does not take is kept for the next time."""
+        """Give back now. What Redis refuses is kept for the next time; what it has perhaps taken is not."""
         if not self._to_give_back:
             return
         amounts, self._to_give_back = self._to_give_back, Counter()
-        try:
-            await spending.add(self._redis, {account: -n for account, n in amounts.items()})
-        except QueueUnavailable as error:
-            self._to_give_back.update(amounts)
+        answers = await spending.add(self._redis, {account: -n for account, n in amounts.items()})
+        errors = {account: e for account, e in answers.items() if isinstance(e, QueueUnavailable)}
+        for account, error in errors.items():
+            if not error.perhaps_done:
+                self._to_give_back[account] += amounts[account]
+        for error in islice(errors.values(), 1):
             log.warning("redis.failed", extra={"operation": "budgets", "why": str(error)})
 
 
