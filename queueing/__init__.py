@@ -4,8 +4,8 @@ Start with ``SigningClient.from_file("client.toml")``. The map:
 
 ===================  =====================================================================================
 client               ``SigningClient``; its parts: ``single_calls`` (``sign``, over ``coalescing``),
-                     ``many`` (``sign_many``), ``performing`` (one envelope, renewed as needed),
-                     ``checking`` (nothing is believed unchecked), ``owned_tasks``
+                     ``many`` (``sign_many``), ``parts`` (``wait``), ``performing`` (one envelope, renewed as
+                     needed), ``checking`` (nothing is believed unchecked), ``owned_tasks``
 exchange             jobs out, results in: ``sending``, ``replies`` (push), ``lookups`` (the net), ``pending``
 drafts, envelope     what is to be signed; the same with dates and the client key's signature
 jobs, keyspace       what stands in Redis, and under which keys

@@ -7,7 +7,7 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -22,11 +22,12 @@ from queueing.client_key import ClientKey
 from queueing.connection import connect
 from queueing.drafts import DIGESTS_PER_DRAFT, Draft, Job, JobPart, KeySpec, Sealer, Target, sendable
 from queueing.epoch_memory import EpochMemory
-from queueing.errors import DigestLength, EnvelopeAudience, QueueUnavailable, SigningError, WaitTimeout
+from queueing.errors import EnvelopeAudience, QueueUnavailable
 from queueing.exchange import Exchange
 from queueing.key_directory_cache import KeyDirectoryCache
 from queueing.many import Slots
 from queueing.owned_tasks import OwnedTasks
+from queueing.parts import merged, outcomes_of
 from queueing.performing import Performer
 from queueing.priorities import Priority
 from queueing.replies import BLOCK_S
@@ -125,12 +126,16 @@ class SigningClient:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Calls still waiting end with ``WaitTimeout``: their jobs go on, and the ids lead back to them."""
+        """Calls still waiting end with ``WaitTimeout``: their jobs go on, and the ids lead back to them.
+
+        A ``submit`` that the queue has not taken raises why; what was not sent yet, ``QueueUnavailable``.
+        """
         self._single_calls.close()
         try:
             await self._tasks.close()
         finally:
             await self._exchange.close()
+            await self._directory.close()
             await self._blocking.aclose()
             await self._redis.aclose()
 
@@ -174,15 +179,15 @@ class SigningClient:
         deadline_s = self._deadline_s(timeout_s)
         target = await self._target(key, algorithm, deadline_s)
 
-        async def outcomes_of(slot: list[object]) -> list[Outcome]:
+        async def outcomes_of_slot(slot: list[object]) -> list[Outcome]:
             good, bad = sendable(slot)
             if not good:
                 return [bad[i] for i in range(len(slot))]
             draft = Draft.of(target, good, request_id, Priority(priority))
             outcomes = await self._performer.perform(draft, deadline_s)
-            return _merged(len(slot), outcomes, bad)
+            return merged(len(slot), outcomes, bad)
 
-        slots = Slots(outcomes_of, self._tasks, digests, DIGESTS_PER_DRAFT)
+        slots = Slots(outcomes_of_slot, self._tasks, digests, DIGESTS_PER_DRAFT)
         async with contextlib.aclosing(slots.outcomes()) as answered:
             async for outcomes in answered:
                 for outcome in outcomes:
@@ -235,18 +240,12 @@ class SigningClient:
         job, and ``JobUnknown``.
         """
         deadline_s = self._deadline_s(timeout_s)
+        self._check_open()
         if isinstance(job, str):
             return await self._performer.by_id(job, deadline_s)
         if job.tenant != self._config.tenant:
             raise EnvelopeAudience("the job belongs to another tenant")
-        tasks = [self._tasks.start(self._performer.perform(draft, deadline_s)) for draft in job.drafts()]
-        try:
-            outcomes = [outcome for task in tasks for outcome in await task]
-        finally:
-            for task in tasks:
-                task.cancel()
-        _raise_if_late(outcomes)
-        return _merged(job.count, outcomes, {i: DigestLength(why) for i, why in job.refused.items()})
+        return await outcomes_of(job, lambda draft: self._performer.perform(draft, deadline_s), self._tasks)
 
     @property
     def room(self) -> Room | None:
@@ -272,6 +271,7 @@ class SigningClient:
         key.verify(signature.algorithm, digest, signature.signature)
 
     async def _target(self, key: str, algorithm: Algorithm | str | None, deadline_s: float | None) -> Target:
+        self._check_open()
         spec = KeySpec.parse(key)
         if algorithm is not None:
             return Target(spec.key, spec.key_version, algorithm_named(algorithm))
@@ -282,7 +282,12 @@ class SigningClient:
                     entry = await self._directory.entry(spec.key)
             except TimeoutError:
                 raise QueueUnavailable("the deadline passed before the key directory came") from None
+            self._check_open()  # it may have been closed meanwhile
         return Target(spec.key, spec.key_version, entry.default_algorithm)
+
+    def _check_open(self) -> None:
+        if self._tasks.closed:
+            raise QueueUnavailable("the client is closed")
 
     def _deadline_s(self, timeout_s: float | None) -> float | None:
         timeout_s = self._config.deadline_s if timeout_s is None else timeout_s
@@ -293,19 +298,3 @@ def _slots(digests: Iterable[Any]) -> Iterable[list[object]]:
     source = iter(digests)
     while slot := list(islice(source, DIGESTS_PER_DRAFT)):
         yield slot
-
-
-def _merged(count: int, outcomes: list[Outcome], refused: Mapping[int, SigningError]) -> list[Outcome]:
-    """The outcomes at the positions that were sent, the refusals at theirs."""
-    if not refused:
-        return outcomes
-    sent = iter(outcomes)
-    return [refused[i] if i in refused else next(sent) for i in range(count)]
-
-
-def _raise_if_late(outcomes: list[Outcome]) -> None:
-    late = dict.fromkeys(
-        job_id for outcome in outcomes if isinstance(outcome, WaitTimeout) for job_id in outcome.job_ids
-    )
-    if late:
-        raise WaitTimeout(job_ids=tuple(late))

@@ -87,11 +87,13 @@ class Exchange:
                 await _until(job.accepted, deadline_s)
                 if not job.accepted.done():
                     raise job.why_unanswered()
-                if job.result.done() and isinstance(job.result.result(), SigningError):
-                    _unwrap(job)
+                refusal = job.accepted.result()
+                if refusal is not None:
+                    raise refusal
 
     async def close(self) -> None:
-        """Remove the reply stream."""
+        """End what still waits, and remove the reply stream. The loops have ended."""
+        self.pending.close()
         await self._replies.remove()
 
 
@@ -99,10 +101,6 @@ async def _result(job: PendingJob, deadline_s: float | None) -> bytes:
     await _until(job.result, deadline_s)
     if not job.result.done():
         raise job.why_unanswered()
-    return _unwrap(job)
-
-
-def _unwrap(job: PendingJob) -> bytes:
     result = job.result.result()
     if isinstance(result, SigningError):
         raise result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
@@ -35,7 +36,10 @@ _TRUSTED_STATES: Final = ("active", "verify-only")
 
 
 class KeyDirectoryCache:
-    """One directory at a time; concurrent needs share one fetch."""
+    """One directory at a time; concurrent needs share one fetch.
+
+    After ``close()`` what would be fetched is ``QueueUnavailable``.
+    """
 
     def __init__(
         self,
@@ -57,6 +61,12 @@ class KeyDirectoryCache:
         self._fetched_ms = 0
         self._keys: dict[tuple[str, int], PublicKey] = {}
         self._flight: SingleFlight[KeyDirectory] = SingleFlight()
+        self._closed = asyncio.Event()
+
+    async def close(self) -> None:
+        """Fetch no more; returns when no fetch is under way, so that Redis can be left."""
+        self._closed.set()
+        await self._flight.ended()
 
     async def directory(self) -> KeyDirectory:
         """The directory, fetched where there is none, or an old one.
@@ -129,12 +139,16 @@ class KeyDirectoryCache:
                 return await self._fetch()
             except QueueUnavailable as error:
                 wait_s = backoff.next_s()
-                if asyncio.get_running_loop().time() + wait_s > give_up_s:
+                if self._closed.is_set() or asyncio.get_running_loop().time() + wait_s > give_up_s:
                     raise
                 _log.warning("%s; next try in %.1f s", error, wait_s)
-                await asyncio.sleep(wait_s)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait_s):
+                        await self._closed.wait()
 
     async def _fetch(self) -> KeyDirectory:
+        if self._closed.is_set():
+            raise QueueUnavailable("the client was closed before the key directory came")
         try:
             raw = await self._redis.get(keyspace.directory(self._tenant))
         except (RedisError, OSError) as error:

@@ -107,7 +107,7 @@ class Lookups:
             if state.result is not None:
                 self._pending.settle(job.job_id, state.result)
             elif not state.lost:
-                continue
+                job.seen = True
             elif job.submission is None:
                 self._pending.settle(job.job_id, JobUnknown())
             elif not job.posted:  # else it waits, for Redis or for room: a second post would do so beside it

@@ -7,13 +7,11 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaita
 from typing import Any, Final
 
 from queueing.errors import WaitTimeout
-from queueing.owned_tasks import OwnedTasks
+from queueing.owned_tasks import CLOSED, OwnedTasks
 from queueing.results import Outcome
 
 SLOTS_UNDER_WAY: Final = 128
 """8,192 digests of 64 per slot: enough for 20,000 signatures/s at 0.4 s from end to end."""
-
-_CLOSED: Final = "the client was closed before the result came"
 
 OutcomesOf = Callable[[list[object]], Awaitable[list[Outcome]]]
 _Slot = asyncio.Task[list[Outcome]]
@@ -68,7 +66,7 @@ class Slots:
             if slot:
                 await self._start(slot)
         except asyncio.CancelledError:
-            self._started.put_nowait(WaitTimeout(_CLOSED))
+            self._started.put_nowait(WaitTimeout(CLOSED))
             raise
         except Exception as error:  # noqa: BLE001  # whatever the source raises is its reader's to see
             self._started.put_nowait(error)
@@ -88,7 +86,7 @@ async def _outcomes(task: _Slot) -> list[Outcome]:
     if not task.done():
         await asyncio.wait((task,))
     if task.cancelled():
-        raise WaitTimeout(_CLOSED)
+        raise WaitTimeout(CLOSED)
     return task.result()
 
 

@@ -8,6 +8,9 @@ from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
+CLOSED: Final = "the client was closed before the result came"
+"""What a caller is told whose task was cancelled so."""
+
 _CANCEL_AGAIN_S: Final = 0.05
 """Until 3.12, ``asyncio.wait_for`` (in redis-py: every command sent) can swallow a cancellation that meets the
 end of what it waits for (python/cpython#86296); so one ``cancel()`` is not always enough."""
@@ -31,6 +34,8 @@ class OwnedTasks:
     def __init__(self) -> None:
         self._group = asyncio.TaskGroup()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self.closed = False
+        """Whether closing has begun: from then on no task may be started."""
 
     async def open(self) -> None:
         """Begin: from now on tasks may be started."""
@@ -45,5 +50,6 @@ class OwnedTasks:
 
     async def close(self) -> None:
         """Cancel what is left and wait for its end; raises the unexpected errors of tasks."""
+        self.closed = True
         await end_tasks(self._tasks)
         await self._group.__aexit__(None, None, None)

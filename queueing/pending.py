@@ -17,13 +17,16 @@ _LOOKUPS_S: Final = (1.0, 2.0, 4.0, 8.0, 10.0)
 _JOINED_LOOKUP_S: Final = 2.0
 """Longest wait between lookups of a job that was under way already: its push may go to somebody else."""
 
+_CLOSED: Final = "the client was closed"
+
 
 class PendingJob:
     """One job and everybody in this process who waits for it.
 
-    ``accepted`` is done when the queue has answered; ``result`` holds arq's result bytes, or the error that
-    the queue itself gave. ``submission`` is None where only the id is known. ``to_confirm``: somebody waits until the
-    queue is sure to keep the job, for which its result is no sign. ``posted``: the sender has it, until the queue has.
+    ``accepted`` is done when the queue has answered, or will not: None, or why it has not taken the job. ``result``
+    holds arq's result bytes, or the error that the queue itself gave, or why none comes. ``submission`` is None where
+    only the id is known. ``to_confirm``: somebody waits until the queue is sure to keep the job, for which its result
+    is no sign. ``posted``: the sender has it, until the queue has. ``seen``: a lookup found it in the queue.
     """
 
     __slots__ = (
@@ -34,6 +37,7 @@ class PendingJob:
         "look_up_at_s",
         "posted",
         "result",
+        "seen",
         "submission",
         "to_confirm",
         "trouble",
@@ -43,12 +47,13 @@ class PendingJob:
         loop = asyncio.get_running_loop()
         self.job_id = job_id
         self.submission = submission
-        self.accepted: asyncio.Future[None] = loop.create_future()
+        self.accepted: asyncio.Future[SigningError | None] = loop.create_future()
         self.result: asyncio.Future[bytes | SigningError] = loop.create_future()
         self.joined = submission is None
         self.trouble: SigningError | None = None
         self.to_confirm = False
         self.posted = False
+        self.seen = False
         self.look_up_at_s = math.inf
         self._lookups = 0
 
@@ -58,15 +63,15 @@ class PendingJob:
         self._lookups += 1
         self.look_up_at_s = now_s + (min(wait_s, _JOINED_LOOKUP_S) if self.joined else wait_s)
 
-    def why_unanswered(self) -> SigningError:
-        """What to tell a caller whose deadline is over."""
-        if self.accepted.done():
-            return WaitTimeout(job_ids=(self.job_id,))
-        if self.trouble is not None:
+    def why_unanswered(self, what_happened: str = "the deadline passed") -> SigningError:
+        """What to tell a caller who waits no longer, because of what happened."""
+        if not self.accepted.done() and self.trouble is not None:
             return self.trouble
-        return QueueUnavailable(
-            "the deadline passed before the queue had answered; it may have taken the job"
-        )
+        if self.accepted.done() or self.seen:
+            return WaitTimeout(
+                f"{what_happened} before the result came; the job goes on", job_ids=(self.job_id,)
+            )
+        return QueueUnavailable(f"{what_happened} before the queue had answered; it may have taken the job")
 
 
 class PendingJobs:
@@ -132,9 +137,18 @@ class PendingJobs:
         self._forget(job)
         unsure = job.to_confirm and isinstance(result, bytes)
         if not job.accepted.done() and not unsure:
-            job.accepted.set_result(None)
+            job.accepted.set_result(result if isinstance(result, SigningError) else None)
         if not job.result.done():
             job.result.set_result(result)
+
+    def close(self) -> None:
+        """No answer comes any more: tell all who still wait why they have none."""
+        for job in self._waiters:
+            why = job.why_unanswered(_CLOSED)
+            if not job.result.done():
+                job.result.set_result(why)
+            if not job.accepted.done():
+                job.accepted.set_result(why)
 
     def look_up_now(self, job: PendingJob) -> None:
         """Make its lookup due at once."""

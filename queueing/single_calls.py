@@ -5,19 +5,16 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Awaitable, Callable
-from typing import Final
 
 from queueing.coalescing import Coalescer
 from queueing.drafts import Draft, Target
 from queueing.envelope import MAX_DIGESTS
 from queueing.errors import QueueUnavailable, SigningError, WaitTimeout
-from queueing.owned_tasks import OwnedTasks
+from queueing.owned_tasks import CLOSED, OwnedTasks
 from queueing.priorities import Priority
 from queueing.results import Outcome, Signature
 
 Perform = Callable[[Draft], Awaitable[list[Outcome]]]
-
-_CLOSED: Final = "the client was closed before the result came"
 
 
 class _Call:
@@ -105,7 +102,7 @@ class SingleCalls:
     def close(self) -> None:
         """End the calls that were not sent."""
         for call in self._coalescer.take_all():
-            _set(call, QueueUnavailable(_CLOSED))
+            _set(call, QueueUnavailable(CLOSED))
 
     def _give_up(self, call: _Call) -> None:
         if not call.outcome.done():
@@ -131,7 +128,7 @@ class SingleCalls:
         try:
             outcomes = await self._perform(envelope.draft)
         except asyncio.CancelledError:
-            closed = WaitTimeout(_CLOSED, job_ids=(self._job_id(envelope.draft),))
+            closed = WaitTimeout(CLOSED, job_ids=(self._job_id(envelope.draft),))
             for call in envelope.calls:
                 _set(call, closed)
             raise

@@ -39,3 +39,8 @@ class SingleFlight(Generic[T]):
             return result
         finally:
             self._running = None
+
+    async def ended(self) -> None:
+        """Return when nobody works."""
+        while (running := self._running) is not None:
+            await asyncio.wait((running,))

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -14,24 +15,29 @@ from msgspec.structs import replace
 from queueing import Algorithm, ClientKey, Job, Signature, SigningClient
 from queueing.client_key import ClientKeyKind
 from queueing.connection import connect
+from queueing.directory import KeyEntry
 from queueing.errors import (
     AlgorithmUnknown,
     DigestLength,
     EnvelopeSignature,
     JobUnknown,
     KeyUnknown,
+    LimitBacklog,
     QueueUnavailable,
     ResultInvalid,
     SigningError,
     WaitTimeout,
 )
 from queueing.jobs import ArqResult
+from queueing.limits import Caps
+from queueing.publishing import publish_caps
 from queueing.redis_config import RedisConfig
 from queueing.results import Outcome
 from queueing.status import JobState
 from tests.support.farm import Farm, digests
 from tests.support.redis_process import RedisProcess
 from tests.support.responder import KeyRing, tampered
+from tests.support.rig import until_async
 
 
 async def signed_all(
@@ -280,6 +286,98 @@ async def test_closing_the_client_ends_its_calls_with_their_job_ids(farm: Farm) 
         await waiting
     assert caught.value.job_ids
     assert not await farm.redis.keys("*reply*")
+
+
+async def ended(*calls: asyncio.Task[Any]) -> list[BaseException | None]:
+    """What these calls raised; fails where one hangs."""
+    async with asyncio.timeout(10):
+        await asyncio.wait(calls)
+    return [call.exception() for call in calls]  # CancelledError where one was cancelled
+
+
+async def test_closing_the_client_ends_waits_for_jobs_with_their_ids(farm: Farm) -> None:
+    """A whole job and a bare id, without deadlines: the caller is not cancelled, and can wait again."""
+    await farm.responder.pause()
+    async with farm.client() as client:
+        job = await client.submit("release", digests(65))
+        (bare_id,) = (await client.submit("release", digests(1, salt="bare"))).job_ids
+    async with farm.client() as client:
+        whole = asyncio.create_task(client.wait(job))
+        bare = asyncio.create_task(client.wait(bare_id))
+        pending = client._exchange.pending
+        await until_async(
+            lambda: all(
+                (p := pending.get(i)) and (p.seen or p.accepted.done()) for i in (*job.job_ids, bare_id)
+            ),
+            "the queue says that it has them",
+        )
+    errors = await ended(whole, bare)
+    assert [e.job_ids for e in errors if isinstance(e, WaitTimeout)] == [job.job_ids, (bare_id,)]
+
+
+async def test_closing_the_client_ends_a_submit_with_what_held_it_up(farm: Farm) -> None:
+    """The queue does not have the job: to say that it goes on would be false."""
+    await farm.responder.pause()
+    await publish_caps(farm.redis, {"acme": Caps(backlog_digests=1)})
+    async with farm.client() as client:
+        await client.submit("release", digests(1))
+        submitting = asyncio.create_task(client.submit("release", digests(2), request_id="r"))
+        await until_async(lambda: any(j.trouble for j in client._exchange.pending._waiters), "a refusal")
+    (error,) = await ended(submitting)
+    assert isinstance(error, LimitBacklog)
+
+
+async def test_closing_the_client_ends_a_call_that_has_no_directory_yet(farm: Farm) -> None:
+    """It neither goes on nor asks Redis once more."""
+    await farm.redis.flushdb()
+    async with farm.client() as client:
+        signing = asyncio.create_task(client.sign("release", digests(1)[0]))
+        await asyncio.sleep(0)
+    await farm.responder.publish()
+    (error,) = await ended(signing)
+    assert isinstance(error, QueueUnavailable)
+    assert "key directory" in str(error)  # it ended while the client closed, and has used no connection since
+
+
+async def test_a_directory_that_comes_while_the_client_closes_sends_nothing(farm: Farm) -> None:
+    """The call that fetched it would begin what nobody ends."""
+    async with farm.client() as client:
+        fetch, fetching = client._directory.entry, asyncio.Event()
+
+        async def late(key: str) -> KeyEntry:
+            entry = await fetch(key)
+            fetching.set()
+            await closed.wait()
+            return entry
+
+        closed = asyncio.Event()
+        client._directory.entry = late  # type: ignore[method-assign]
+        signing = asyncio.create_task(client.sign("release", digests(1)[0]))
+        await fetching.wait()
+    closed.set()
+    (error,) = await ended(signing)
+    assert isinstance(error, QueueUnavailable)
+    assert not farm.responder.jobs
+
+
+async def test_a_closed_client_says_so(farm: Farm) -> None:
+    """Whatever is asked of it."""
+    async with farm.client() as client:
+        job = await client.submit("release", digests(1))
+    errors = await ended(
+        *(
+            asyncio.create_task(call)
+            for call in (
+                client.sign("release", digests(1)[0]),
+                client.submit("release", digests(1)),
+                signed_all(client, digests(1)),
+                client.wait(job),
+                client.wait(job.job_ids[0]),
+            )
+        )
+    )
+    assert [str(error) for error in errors] == ["the client is closed"] * 5
+    assert all(isinstance(error, QueueUnavailable) for error in errors)
 
 
 async def test_an_error_in_the_body_passes_unchanged(farm: Farm) -> None:

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from queueing.backoff import Backoff
 from queueing.connection import connect
 from queueing.envelope import Envelope
-from queueing.errors import LimitBacklog, QueueUnavailable, SigningError
+from queueing.errors import LimitBacklog, QueueUnavailable, QueueUnconfirmed, SigningError, WaitTimeout
 from queueing.lookups import Found, Lookups
 from queueing.pending import PendingJob, PendingJobs
 from queueing.redis_config import RedisConfig
@@ -187,3 +187,41 @@ async def test_a_job_that_is_lost_once_more_is_sent_once_more(
         await lookups._look_up([job])
         await turn(50)
         assert desk.queue.sent == [["a"]] * sent
+
+
+async def queued(redis: Redis, tenant: str, job_ids: Sequence[str]) -> list[Found]:
+    """What a server says that has them all, and is done with none."""
+    return [Found(result=None, has_job=True, due_ms=1.0, leased=False)] * len(job_ids)
+
+
+async def test_a_bare_id_that_a_lookup_found_goes_on(
+    desk: Desk, lookups: Lookups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who gives up on it hears that it is in the queue, and before that, that nobody has said so."""
+    monkeypatch.setattr("queueing.lookups.look_up", queued)
+    job, _ = desk.callers.enter_context(desk.pending.waiting("a"))
+    assert isinstance(job.why_unanswered(), QueueUnavailable)
+    await lookups._look_up([job])
+    why = job.why_unanswered()
+    assert isinstance(why, WaitTimeout)
+    assert why.job_ids == ("a",)
+
+
+async def test_closing_tells_a_submit_that_it_is_not_confirmed(desk: Desk) -> None:
+    """Also where one server has signed it: the result is no sign that a failover keeps the job."""
+    desk.queue.answers = [[UNCONFIRMED]] * 1000
+    job = desk.post("a", to_confirm=True)
+    await turn(5)
+    desk.pending.settle("a", b"result")
+    desk.pending.close()
+    assert isinstance(job.accepted.result(), QueueUnconfirmed)
+    assert job.result.result() == b"result"
+
+
+async def test_closing_takes_back_no_yes(desk: Desk) -> None:
+    """What the queue has accepted is accepted; its result is what does not come."""
+    job = desk.post("a")
+    await turn()
+    desk.pending.close()
+    assert job.accepted.result() is None
+    assert isinstance(job.result.result(), WaitTimeout)

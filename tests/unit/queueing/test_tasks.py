@@ -62,6 +62,21 @@ async def test_a_cancelled_run_is_taken_over() -> None:
     assert first.cancelled()
 
 
+async def test_the_end_of_a_run_can_be_waited_for() -> None:
+    """By who wants no result of it; where nothing runs, at once."""
+    flight: SingleFlight[bool] = SingleFlight()
+    await flight.ended()
+    gate = asyncio.Event()
+    running = asyncio.create_task(flight.run(gate.wait))
+    await asyncio.sleep(0)
+    ended = asyncio.create_task(flight.ended())
+    await asyncio.sleep(0)
+    assert not ended.done()
+    gate.set()
+    await ended
+    await running
+
+
 async def test_owned_tasks_end_even_if_one_swallows_a_cancellation() -> None:
     """As asyncio.wait_for of Python 3.11 can: closing cancels again."""
     tasks = OwnedTasks()
