@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from queueing.errors import LimitRate, LogUnavailable, QueueUnavailable, SigningError
+from queueing.errors import LimitRate, LogUnavailable, QueueUnavailable, SigningError, TokenUnavailable
 from workers.audit.records import Intent
 from workers.lanes.batching import Slice
 
@@ -81,8 +81,8 @@ class Handover:
         for job in jobs:
             try:
                 routed.append((job, *self._router.route(job)))
-            except LimitRate as error:
-                job.put_back(error)
+            except (LimitRate, TokenUnavailable) as error:
+                job.put_back(error)  # before anything is on record of it: it may come round often
             except SigningError as error:
                 self._allowances.refused(job)
                 job.fail(error)

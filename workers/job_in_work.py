@@ -46,6 +46,7 @@ class JobInWork:
     """One leased job. The lanes report slices of it; when all are in, ``finished`` is called once.
 
     ``delayed``: it was tried, and would fail again at once; a job that no lane had keeps its place in the queue.
+    ``turned_back``: it was not even given to a lane, for none may have it now.
     """
 
     __slots__ = (
@@ -69,6 +70,7 @@ class JobInWork:
         "public_key_sha256",
         "sealed",
         "signatures",
+        "turned_back",
         "unavailable",
     )
 
@@ -88,7 +90,7 @@ class JobInWork:
         self.failure: SigningError | None = None
         self.key_version = 0
         self.public_key_sha256 = b""
-        self.delayed = False
+        self.delayed = self.turned_back = False
         self.lane_ends: tuple[str, ...] = ()
         self.maybe_signed = False
         self.cost = self.owed_cost = 0.0
@@ -131,7 +133,7 @@ class JobInWork:
     def put_back(self, error: SigningError) -> None:
         """The whole job goes back to the queue, unsigned."""
         self.unavailable = error
-        self.delayed = True
+        self.delayed = self.turned_back = True
         self._report()
 
     def slice_done(self, first: int, outcome: ItemOutcome) -> None:

@@ -44,6 +44,10 @@ MOST_AT_ONCE: Final = 256
 RETURN_DELAY_S: Final = 1.0
 """A job that was tried in vain is due again after this, so that it does not go round in circles."""
 
+TURNED_BACK_DELAY_S: Final = 0.5
+"""Where no lane may have the job. Below the time between two slow polls (1 s), so that each finds it due again: a token
+that is back is to be used within five seconds, three of which may be the pause of its circuit."""
+
 LONGEST_RETRY_DELAY_S: Final = 4.0
 """A job over which the HSM failed waits twice as long each time, up to this; it is tried until its envelope expires."""
 
@@ -288,7 +292,7 @@ class Releaser:
             return 0.0
         if counts:
             return min(RETURN_DELAY_S * 2.0 ** min(job.claimed.attempt - 1, 8), LONGEST_RETRY_DELAY_S)
-        return RETURN_DELAY_S
+        return TURNED_BACK_DELAY_S if job.turned_back else RETURN_DELAY_S
 
     async def _release(self, batch: dict[str, list[ClaimedJob]], *, counts: bool, delay_s: float) -> None:
         try:

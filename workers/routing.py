@@ -13,6 +13,7 @@ from queueing.errors import (
     KeyUnknown,
     PolicyDenied,
     SigningError,
+    TokenUnavailable,
 )
 from queueing.jobs import decode_job, job_id_of, tenant_of_job_id
 from workers.lanes.authorisation import authorise
@@ -52,7 +53,8 @@ class Router:
     def route(self, job: JobInWork) -> tuple[Group, TokenLanes]:
         """Read the job, find its lanes, and charge it; raises a ``SigningError``: what is wrong with it.
 
-        ``LimitRate``: this worker's own cap is reached, and the job goes back.
+        ``LimitRate``: this worker's own cap is reached; ``TokenUnavailable``: no token that has the key is in use.
+        Such a job goes back, charged nothing.
         """
         claimed = job.claimed
         unverified = read_job(job)
@@ -83,8 +85,12 @@ class Router:
         lanes = self._lanes_of(tenant)
         there = [lanes[token] for token in version.tokens if token in lanes]
         healthy = [candidate for candidate in there if candidate.healthy]
+        if (
+            not healthy
+        ):  # another token of the tenant is, else nothing were claimed; circuits close by themselves
+            raise TokenUnavailable("no token that has the key is in use")
         has_it = [candidate for candidate in healthy if not candidate.lacks(version.key, version.version)]
-        return min(has_it or healthy or there, key=lambda candidate: (candidate.load, candidate.given))
+        return min(has_it or healthy, key=lambda candidate: (candidate.load, candidate.given))
 
 
 def read_job(job: JobInWork) -> UnverifiedEnvelope:

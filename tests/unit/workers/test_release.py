@@ -281,6 +281,25 @@ async def test_a_job_that_a_lane_gave_back_waits_a_little(story: Story, releaser
     assert story.released == [([b"job"], False, 1000)]
 
 
+async def test_a_job_that_no_lane_may_have_is_due_at_the_next_slow_poll(
+    story: Story, releaser: Releaser
+) -> None:
+    """Not at once, for this worker would claim it again; and no later, for its token may be back."""
+    job_in_work(releaser.finished).put_back(TokenUnavailable())
+    await turn()
+    assert story.released == [([b"job"], False, 500)]
+
+
+async def test_a_job_that_no_lane_may_have_keeps_its_place_where_no_token_can_be_used(
+    story: Story, releaser: Releaser
+) -> None:
+    """The tenant is not claimed here any more; another worker takes it at once."""
+    story.can_sign = False
+    job_in_work(releaser.finished).put_back(TokenUnavailable())
+    await turn()
+    assert story.released == [([b"job"], False, 0)]
+
+
 async def test_while_no_token_can_be_used_all_jobs_keep_their_place(story: Story, releaser: Releaser) -> None:
     """Nobody claims them here, and their order is kept for when the HSM is back."""
     story.can_sign = False
