@@ -145,7 +145,7 @@ class TokenLanes:
 
     def pump(self) -> None:
         """Give free lanes what is next; start a lane where one is missing."""
-        if not self._circuit.closed:
+        if not self._circuit.closed or self._group.closing:  # no lane will be started for it
             self.return_waiting()
             return
         if self._drained:

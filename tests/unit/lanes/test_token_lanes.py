@@ -738,6 +738,29 @@ async def test_a_lane_that_was_starting_when_its_token_was_drained_ends(stand: A
         assert len(s.host.lanes) == 1
 
 
+async def test_work_that_comes_when_the_lanes_were_retired_goes_back(stand: Any) -> None:
+    """It was on its way to them while they were: no lane will be started, and nobody else would give it back."""
+    async with stand() as s:
+        s.lanes.retire()
+        job = FakeJob("late")
+        await s.submit(job)
+        assert job.unavailable == [(0, 1)]
+        assert not s.host.lanes
+
+
+async def test_retired_lanes_finish_what_they_have_and_give_back_what_comes(stand: Any) -> None:
+    """The lane ends when it has answered."""
+    async with stand() as s:
+        early, late = FakeJob("early"), FakeJob("late")
+        await s.start(early)
+        (lane,) = s.host.lanes
+        lane.answer(lane.chunks[0])
+        s.lanes.retire()
+        await s.submit(late)
+        assert (early.done, late.unavailable) == ([(0, 1)], [(0, 1)])
+        assert s.lanes.gone
+
+
 CANARY = SignCanary(1, "release", 1)
 
 
