@@ -206,7 +206,8 @@ class Dispatch:
 
         ``keep_begun``: not those of which a part is in a lane or signed; it would be signed again.
         """
-        if self._hsm is not None and not keep_begun:
+        returned = self._batcher.clear(keep_begun=keep_begun)
+        if self._hsm is not None and not self._batcher.digests:
             self._hsm.content()
-        for piece in self._batcher.clear(keep_begun=keep_begun):
+        for piece in returned:
             piece.job.slice_unavailable(piece.first, piece.count)

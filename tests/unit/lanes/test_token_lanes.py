@@ -29,6 +29,7 @@ from workers.lanes.frames import (
     SignedDirectory,
     Stop,
 )
+from workers.lanes.hsm_shares import HsmBudget, HsmMember
 from workers.lanes.lane_exit import LaneExit
 from workers.lanes.lane_group import SILENCE_GRACE_S
 from workers.lanes.launch import LaneSpec
@@ -759,6 +760,30 @@ async def test_retired_lanes_finish_what_they_have_and_give_back_what_comes(stan
         await s.submit(late)
         assert (early.done, late.unavailable) == ([(0, 1)], [(0, 1)])
         assert s.lanes.gone
+
+
+def on_a_full_device(s: Stand) -> HsmMember:
+    """Its token shares a device with another one, which has all of it."""
+    budget = HsmBudget(2)
+    other = budget.join(operations=2, weight=lambda: 1.0, wake=lambda: None)
+    other.began("its lane")
+    s.lanes.share_hsm(budget, lambda: 1.0)
+    return other
+
+
+async def test_a_token_that_is_drained_while_it_waits_for_a_shared_device_leaves_it_to_the_others(
+    stand: Any,
+) -> None:
+    """It wants nothing any more: nobody gives way to it."""
+    async with stand() as s:
+        other = on_a_full_device(s)
+        job = FakeJob("a")
+        await s.start(job)
+        assert not s.host.lanes[0].chunks
+        assert not other.may_send("its lane"), "the device is to be shared"
+        s.lanes.drain()
+        assert job.unavailable == [(0, 1)]
+        assert other.may_send("its lane")
 
 
 CANARY = SignCanary(1, "release", 1)
