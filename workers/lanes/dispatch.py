@@ -76,15 +76,18 @@ class Dispatch:
         weight: Callable[[], float],
         wake: Callable[[], None],
     ) -> None:
-        """The token is on a device that others use too, or (None) on one of its own."""
-        if self._hsm is not None:
-            self._hsm.leave()
-            self._hsm = None
+        """The token is on a device that others use too, or (None) on one of its own.
+
+        What its lanes have counts before the old membership ends, which wakes the others: else they took it for free.
+        """
+        before, self._hsm = self._hsm, None
         if budget is not None:
             self._hsm = budget.join(operations=sessions, weight=weight, wake=wake)
             for link in links:
                 if link.outstanding:
                     self._hsm.began(link)
+        if before is not None:
+            before.leave()
 
     def add(self, piece: Slice) -> None:
         """This is to be signed."""

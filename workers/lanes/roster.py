@@ -246,8 +246,8 @@ class LaneRoster:
         tokens = frozenset[str]() if configured is None or configured.suspended else configured.tokens
         for token in [token for token in lanes if token not in tokens]:
             leaving = lanes.pop(token)
+            leaving.retire()  # first, so that what waited for its part of a device is not sent without it
             leaving.share_hsm(None, _equal)
-            leaving.retire()
             self._leaving.append(leaving)
         if not lanes:
             del self._lanes[tenant]

@@ -78,9 +78,10 @@ class TokenLanes:
         )
 
     def share_hsm(self, budget: HsmBudget | None, weight: Callable[[], float]) -> None:
-        """The token is on a device that others use too, or (None) on one of its own."""
+        """The token is on a device that others use too, or (None) on one of its own. What waits asks for its part anew."""
         sessions = self._group.spec.sessions
         self._dispatch.share_hsm(budget, self._group.links, sessions=sessions, weight=weight, wake=self.pump)
+        self.pump()
 
     @property
     def healthy(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,11 +33,32 @@ class Stand:
     roster: LaneRoster
     host: FakeHost
     drained: DrainedTokens
+    site: Site
 
     def drain(self, token: str) -> None:
         """As an operator does, and the worker has seen it."""
         self.drained.drain(token)
         self.roster.tick()
+
+    def reload(self, *, tenants: Collection[str] | None = None) -> None:
+        """The files are read again; of the tenants these are left."""
+        for name in list(self.site.tenants if tenants is not None else ()):
+            if name not in (tenants or ()):
+                del self.site.tenants[name]
+                self.site.tenant_file(name).unlink()
+        self.roster.adopt(load_configuration(self.site.write().config))
+
+    async def submit(self, tenant: str) -> FakeJob:
+        """Work for the tenant, and the lane that is started for it is ready."""
+        job, before = FakeJob(tenant), len(self.host.lanes)
+        lanes = self.roster.of(tenant)[tenant]
+        lanes.submit(Slice(job, GROUP, 0, 1))
+        lanes.pump()
+        await turn()
+        for lane in self.host.lanes[before:]:
+            lane.ready()
+        await turn()
+        return job
 
     async def use(self, tenant: str, *, away: bool = False) -> None:
         """Work for the tenant, whose token signs it, or is away."""
@@ -57,14 +78,20 @@ class Stand:
 
 @pytest.fixture
 def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A context that makes the stand with these tenants, acme by default and globex."""
+    """A context that makes the stand with these tenants; ``device``: the operations of the one that their tokens share."""
 
     @asynccontextmanager
-    async def make(*tenants: str) -> AsyncIterator[Stand]:
+    async def make(*tenants: str, device: int = 0) -> AsyncIterator[Stand]:
         host, drained = FakeHost(), DrainedTokens(tmp_path)
         monkeypatch.setattr(lane_group, "open_lane", host.open_lane)
         texts = {name: tenant_text(name, p256_key(i + 1)) for i, name in enumerate(tenants)}
-        site = Site(tmp_path, tenants=texts).write()
+        site = Site(tmp_path, tenants=texts)
+        if device:
+            site.service += f"\n[hsms.one]\nparallel_operations = {device}\n"
+            for name in tenants:
+                head = f"[tokens.{name}]\n"
+                site.service = site.service.replace(head, f'{head}hsm = "one"\nlanes = 1\nsessions = 2\n')
+        site.write()
         async with asyncio.TaskGroup() as tasks:
             roster = LaneRoster(
                 load_configuration(site.config),
@@ -75,7 +102,7 @@ def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
                 orders=lambda _: (),
             )
             roster.start(tasks)
-            yield Stand(roster, host, drained)
+            yield Stand(roster, host, drained, site)
             await roster.close(1.0)
 
     return make
@@ -143,3 +170,35 @@ async def test_a_tenant_is_remembered_while_it_has_a_lane_or_its_token_is_in_dou
         s.roster.let_idle_go(set())
         assert {lanes.token for lanes in s.roster.all()} >= {"acme", "globex"}
         assert not s.roster.can_sign("acme")
+
+
+async def test_a_token_that_waits_for_a_shared_device_is_woken_also_after_a_reload(stand: Any) -> None:
+    """Whatever the order in which the tokens come to the device anew."""
+    async with stand("acme", "globex", device=2) as s:
+        s.roster.of("acme")
+        await s.submit("globex")
+        (busy,) = s.host.lanes
+        job = await s.submit("acme")
+        waiting = s.host.lanes[1]
+        assert (len(busy.chunks), waiting.chunks) == (1, [])
+        s.reload()
+        await turn()
+        assert waiting.chunks == [], "the device is full"
+        busy.answer(busy.chunks[0])
+        await turn()
+        assert len(waiting.chunks) == 1
+        waiting.answer(waiting.chunks[0])
+        await turn()
+        assert job.done == [(0, 1)]
+
+
+async def test_what_waits_for_a_shared_device_is_not_sent_by_lanes_that_leave(stand: Any) -> None:
+    """Their token shares it with nobody any more, and their lanes end."""
+    async with stand("globex", "acme", device=2) as s:
+        await s.submit("globex")
+        job = await s.submit("acme")
+        s.reload(tenants=["globex"])
+        await turn()
+        assert job.unavailable == [(0, 1)]
+        assert s.host.lanes[1].chunks == []
+        assert not s.host.lanes[1].alive
