@@ -1,7 +1,8 @@
 """The worker's side of the queue: claim, extend, commit and release, for many tenants in one round trip.
 
 Every call answers per tenant, so one tenant's damaged keys cost that tenant alone: its ``QueueUnavailable``
-stands in its place. ``QueueUnavailable`` is raised when the round trip failed: what was done is then unknown. A lease is
+stands in its place. ``QueueUnavailable`` is raised when the round trip failed: what was done is then unknown. All but
+a claim may be sent again by redis-py: a second one would lease a second batch, which nobody works on. A lease is
 ``owner:fence``; whoever's fence is not the last one changes nothing any more (ADR 0009).
 """
 
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
-from queueing import keyspace, scripts
+from queueing import keyspace, round_trip, scripts
 from queueing.errors import QueueUnavailable, QueueUnconfirmed
 from queueing.limits import NO_LIMITS, ClaimLimits
 from queueing.scripts import Call, Script
@@ -143,6 +144,7 @@ class Claims:
         self._owner = owner
         self._lease_ms = lease_ms
         self._wait = wait
+        self._answer_lost = False
 
     async def _run(self, calls: Sequence[Call]) -> list[Any]:
         answers, _ = await self._run_confirmed(calls, None)
@@ -154,13 +156,28 @@ class Claims:
         except (RedisError, OSError) as error:
             raise _refused(error) from error
 
-    async def claim(self, requests: Sequence[ClaimRequest]) -> list[Claimed | QueueUnavailable]:
-        """Lease what is due, per tenant. Leases of a claim whose answer is lost run out.
+    async def _run_once(self, calls: Sequence[Call]) -> tuple[list[Any], bool]:
+        """For a claim; the next one after a lost answer waits for a Redis that answers at all."""
+        try:
+            if self._answer_lost:
+                await self._redis.ping()
+            self._answer_lost = False
+            return await scripts.run_confirmed(self._redis, calls, self._wait, once=True)
+        except round_trip.AnswerLost as error:
+            self._answer_lost = True
+            raise QueueUnavailable(str(error), perhaps_done=True) from error
+        except (RedisError, OSError) as error:
+            raise _refused(error) from error
 
-        Raises ``QueueUnavailable``, and ``QueueUnconfirmed`` where too few replicas have the leases in time: they were
-        given back, as far as Redis took that.
+    async def claim(self, requests: Sequence[ClaimRequest]) -> list[Claimed | QueueUnavailable]:
+        """Lease what is due, per tenant.
+
+        Raises ``QueueUnconfirmed`` where too few replicas have the leases in time: they were given back, as far as Redis
+        took that. Raises ``QueueUnavailable``; with ``perhaps_done`` the answer is lost: the leases, if there are any, run
+        out, which counts as a crash of their jobs. Until Redis has answered a PING no other claim is sent: one that stands
+        still would carry out each of them when it goes on.
         """
-        answers, confirmed = await self._run_confirmed(
+        answers, confirmed = await self._run_once(
             [
                 Call(
                     Script.CLAIM,
@@ -175,8 +192,7 @@ class Claims:
                     (self._owner, self._lease_ms, *r.words()),
                 )
                 for r in requests
-            ],
-            self._wait,
+            ]
         )
         claimed = [self._claimed(r.tenant, answer) for r, answer in zip(requests, answers, strict=True)]
         if not confirmed:

@@ -39,7 +39,8 @@ goes on within 2 s. Above the longest WAIT."""
 
 CONNECT_TIMEOUT_S: Final = 2.0
 RETRIES: Final = 2
-"""Repeats of one command on a broken connection; every script may be run twice without harm."""
+"""Repeats of one command on a broken connection; every script but the claim may be run twice without harm. What may not
+be is sent by ``queueing.round_trip``."""
 
 
 def connect(config: RedisConfig, *, blocking_s: float = 0.0, password: Secret | None = None) -> ArqRedis:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import NoPermissionError, NoScriptError, ReadOnlyError
 
+from queueing import round_trip
 from queueing.connection import look_for_primary
 
 if TYPE_CHECKING:
@@ -89,17 +90,18 @@ async def run_each(redis: Redis, calls: Sequence[Call]) -> list[Any]:
 
 
 async def run_confirmed(
-    redis: Redis, calls: Sequence[Call], wait: ReplicaWait | None
+    redis: Redis, calls: Sequence[Call], wait: ReplicaWait | None, *, once: bool = False
 ) -> tuple[list[Any], bool]:
     """As ``run_each``, with a ``WAIT`` in the same round trip: the answers, and whether enough replicas have it all.
 
     Where they do not, or where this server is a replica itself, the primary may have moved: it is looked for anew.
+    ``once``: no call is sent again when its answer is lost, but ``round_trip.AnswerLost`` raised.
     """
-    answers, confirmed = await _pipeline(redis, calls, wait)
+    answers, confirmed = await _round(redis, calls, wait, once=once)
     missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
     if missing:
         await load(redis)
-        again, confirmed_again = await _pipeline(redis, [calls[i] for i in missing], wait)
+        again, confirmed_again = await _round(redis, [calls[i] for i in missing], wait, once=once)
         confirmed &= confirmed_again
         for i, answer in zip(missing, again, strict=True):
             answers[i] = answer
@@ -108,18 +110,26 @@ async def run_confirmed(
     return answers, confirmed
 
 
-async def _pipeline(redis: Redis, calls: Sequence[Call], wait: ReplicaWait | None) -> tuple[list[Any], bool]:
+async def _round(
+    redis: Redis, calls: Sequence[Call], wait: ReplicaWait | None, *, once: bool
+) -> tuple[list[Any], bool]:
     """One connection, so that WAIT, which comes last, means the calls before it."""
-    async with redis.pipeline(transaction=False) as pipe:
-        for call in calls:
-            # redis-py's stub asks for str; every type in Call.args is encoded by its connection.
-            pipe.evalsha(_DIGESTS[call.script], len(call.keys), *call.keys, *call.args)  # type: ignore[arg-type]
-        if wait is not None:
-            pipe.execute_command(*wait.words())
-        answers = await pipe.execute(raise_on_error=False)
+    commands: list[round_trip.Command] = [
+        ("EVALSHA", _DIGESTS[call.script], len(call.keys), *call.keys, *call.args) for call in calls
+    ]
+    if wait is not None:
+        commands.append(wait.words())
+    answers = await (round_trip.once(redis, commands) if once else _pipeline(redis, commands))
     if wait is None:
         return answers, True
     *answers, replicas = answers
     if isinstance(replicas, NoPermissionError):
         raise replicas  # not a question of time
     return answers, isinstance(replicas, int) and replicas >= wait.replicas
+
+
+async def _pipeline(redis: Redis, commands: Sequence[round_trip.Command]) -> list[Any]:
+    async with redis.pipeline(transaction=False) as pipe:
+        for command in commands:
+            pipe.execute_command(*command)
+        return await pipe.execute(raise_on_error=False)

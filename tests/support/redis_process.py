@@ -120,6 +120,12 @@ class RedisProcess:
         """SIGCONT."""
         os.kill(self.pid, signal.SIGCONT)
 
+    def go_on(self) -> None:
+        """SIGCONT, until it has run what came while it stood still: the first PING of these is behind all of that."""
+        self.resume()
+        for _ in range(5):
+            self.command("PING")
+
     def flush(self) -> None:
         """Empty this server's databases, functions and scripts: its own, started by this object."""
         for command in ((b"FLUSHALL",), (b"SCRIPT", b"FLUSH")):

@@ -66,13 +66,6 @@ async def with_to_give_back(redis: ArqRedis, digests: int, *, counted: int) -> K
     return budgets
 
 
-def go_on(server: RedisProcess) -> None:
-    """SIGCONT, until it has run what came while it stood still: each PING is behind all that was there before it."""
-    server.resume()
-    for _ in range(5):
-        server.command("PING")
-
-
 async def test_a_full_redis_does_not_lose_a_count(own_redis: RedisProcess, redis: ArqRedis) -> None:
     """INCRBY is refused and DEL is not; what it does not take back now is given back later, once."""
     budgets = await with_to_give_back(redis, 10, counted=990)
@@ -135,7 +128,7 @@ async def test_what_is_given_back_without_an_answer_is_given_back_at_most_once(
     budgets = await with_to_give_back(redis, 10, counted=100)
     own_redis.pause()
     await budgets.give_back()
-    go_on(own_redis)
+    own_redis.go_on()
     await budgets.give_back()
     assert await redis.get(HERE.name) == b"90"
 
@@ -161,6 +154,6 @@ async def test_a_reservation_without_an_answer_is_counted_at_most_once(
     own_redis.pause()
     with pytest.raises(QueueUnavailable) as caught:
         await KeyBudgets(redis).reserve([job_for(HERE, 5)], TENANTS, NOW_MS)
-    go_on(own_redis)
+    own_redis.go_on()
     assert caught.value.perhaps_done
     assert await redis.get(HERE.name) == b"105"
