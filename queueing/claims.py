@@ -169,13 +169,16 @@ class Claims:
         except (RedisError, OSError) as error:
             raise _refused(error) from error
 
-    async def claim(self, requests: Sequence[ClaimRequest]) -> list[Claimed | QueueUnavailable]:
-        """Lease what is due, per tenant.
+    async def claim(
+        self, requests: Sequence[ClaimRequest]
+    ) -> list[Claimed | QueueUnavailable | QueueUnconfirmed]:
+        """Lease what is due, per tenant, and charge what is owed.
 
-        Raises ``QueueUnconfirmed`` where too few replicas have the leases in time: they were given back, as far as Redis
-        took that. Raises ``QueueUnavailable``; with ``perhaps_done`` the answer is lost: the leases, if there are any, run
-        out, which counts as a crash of their jobs. Until Redis has answered a PING no other claim is sent: one that stands
-        still would carry out each of them when it goes on.
+        ``QueueUnconfirmed`` stands where too few replicas have a tenant's leases in time: they were given back, as far
+        as Redis took that, and what was owed is charged; it is raised where no tenant was charged anything, as by a
+        demoted primary. Raises ``QueueUnavailable``; with ``perhaps_done`` the answer is lost: the leases, if there are
+        any, run out, which counts as a crash of their jobs. Until Redis has answered a PING no other claim is sent: one
+        that stands still would carry out each of them when it goes on.
         """
         answers, confirmed = await self._run_once(
             [
@@ -197,8 +200,10 @@ class Claims:
         claimed = [self._claimed(r.tenant, answer) for r, answer in zip(requests, answers, strict=True)]
         if not confirmed:
             await self._give_up(claimed)
-            raise QueueUnconfirmed
-        return claimed
+            if not any(isinstance(answer, Claimed) for answer in claimed):
+                raise QueueUnconfirmed
+            return [QueueUnconfirmed() if isinstance(answer, Claimed) else answer for answer in claimed]
+        return [*claimed]
 
     async def _give_up(self, answers: Sequence[Claimed | QueueUnavailable]) -> None:
         """Leases that another primary may not know: whoever signed under them would not be the only one."""

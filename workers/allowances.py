@@ -105,12 +105,23 @@ class Allowances:
 
     def answered(self, request: ClaimRequest, answer: Claimed) -> None:
         """Redis took what was owed; a limit may hold the tenant back from now on."""
+        self.charged(request)
         account = self._account(request.tenant)
-        account.owed_cost -= request.owed_cost
-        account.owed_digests -= request.owed_digests
         if answer.wait_s > 0:
             account.held_until = self._now_s() + answer.wait_s
         self._metrics.limits_seen(request.tenant, account.limits, answer)
+
+    def charged(self, request: ClaimRequest) -> None:
+        """Redis took what was owed, whatever else became of the claim."""
+        account = self._account(request.tenant)
+        account.owed_cost -= request.owed_cost
+        account.owed_digests -= request.owed_digests
+
+    def perhaps_charged(self, request: ClaimRequest) -> None:
+        """The claim's answer is lost: nothing is given back twice, and nothing that is owed is forgotten."""
+        account = self._account(request.tenant)
+        account.owed_cost -= min(request.owed_cost, 0.0)
+        account.owed_digests -= min(request.owed_digests, 0)
 
     def charge(self, job: JobInWork, kind: KeyKind) -> None:
         """The job is what it is; raises ``LimitRate`` where this worker's own cap is reached."""

@@ -226,7 +226,7 @@ class Intake:
     async def _claim(self, requests: Sequence[ClaimRequest]) -> None:
         for request in requests:
             self._hot.pop(request.tenant, None)  # a bell that rings while we claim puts it back
-        answers = await self._claims.claim(requests)
+        answers = await self._ask(requests)
         jobs: list[JobInWork] = []
         for request, answer in zip(requests, answers, strict=True):
             if isinstance(answer, Claimed):
@@ -238,12 +238,17 @@ class Intake:
                 job_lines.claimed(request.tenant, answer.jobs)
                 self._refuse(answer.excess)
                 jobs += self._take(request.tenant, answer)
+            elif isinstance(answer, QueueUnconfirmed):
+                self._allowances.charged(request)
             else:
                 self._slow_poll.had_work(
                     request.tenant
                 )  # its bell may not be armed: look again, but in no hurry
                 self._metrics.redis_errors.labels("claim").inc()
                 log.error("claim.refused", extra={"tenant": request.tenant, "why": str(answer)})
+        for answer in answers:
+            if isinstance(answer, QueueUnconfirmed):  # and then all that Redis has carried out
+                raise answer
         if jobs:
             self._metrics.claimed_jobs.observe(len(jobs))
             if self.draining:
@@ -251,6 +256,17 @@ class Intake:
                     job.put_back(TokenUnavailable("this worker is about to end"))
             else:
                 await self._handover.take(jobs)
+
+    async def _ask(
+        self, requests: Sequence[ClaimRequest]
+    ) -> Sequence[Claimed | QueueUnavailable | QueueUnconfirmed]:
+        try:
+            return await self._claims.claim(requests)
+        except QueueUnavailable as error:
+            if error.perhaps_done:
+                for request in requests:
+                    self._allowances.perhaps_charged(request)
+            raise
 
     def _take(self, tenant: str, answer: Claimed) -> list[JobInWork]:
         if answer.jobs:

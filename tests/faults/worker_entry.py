@@ -18,7 +18,7 @@ from typing import Any
 
 from queueing import claims, scripts
 from queueing.claims import Claimed, ClaimedJob, ClaimRequest, Commit, Committed, Retention
-from queueing.errors import QueueUnavailable
+from queueing.errors import QueueUnavailable, QueueUnconfirmed
 from tests.faults import history
 from tests.faults.broken import BROKEN
 from workers.cli.entry import main
@@ -38,7 +38,9 @@ class ObservedClaims(claims.Claims):
     worker = ""
     recorder: history.Recorder
 
-    async def claim(self, requests: Sequence[ClaimRequest]) -> list[Claimed | QueueUnavailable]:
+    async def claim(
+        self, requests: Sequence[ClaimRequest]
+    ) -> list[Claimed | QueueUnavailable | QueueUnconfirmed]:
         answers = await super().claim(requests)
         lease_s = self._lease_ms / 1000
         self.recorder.note(

@@ -1,19 +1,22 @@
-"""Claims whose answer does not come: what they lease."""
+"""Claims whose answer does not come, or does not count: what they lease, and what they charge."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any, cast
 
 import pytest
 from arq.connections import ArqRedis
 
 from queueing import connection, keyspace
-from queueing.claims import Claims
+from queueing.accept import ReplicaWait
+from queueing.claims import ClaimRequest, Claims
 from queueing.connection import connect
-from queueing.errors import QueueUnavailable
+from queueing.errors import QueueUnavailable, QueueUnconfirmed
+from queueing.limits import ClaimLimits
 from queueing.redis_config import RedisConfig
 from queueing.scripts import load
-from tests.support.queued import LEASE_MS, put, submission, take
+from tests.support.queued import LEASE_MS, TENANT, put, submission, take
 from tests.support.redis_process import RedisProcess
 
 BATCH = 2
@@ -71,3 +74,30 @@ async def test_a_claim_is_made_where_redis_has_lost_the_scripts(
     own_redis.command("SCRIPT", "FLUSH")
     claims = Claims(redis, owner="one", lease_ms=LEASE_MS)
     assert len((await take(claims, jobs=BATCH)).jobs) == BATCH
+
+
+async def test_a_claim_of_a_demoted_primary_charges_nobody(own_redis: RedisProcess, redis: ArqRedis) -> None:
+    """Whoever asked tries again soon, as where a claim of its own is unconfirmed."""
+    claims = Claims(redis, owner="one", lease_ms=LEASE_MS, wait=ReplicaWait(replicas=1, timeout_s=0.01))
+    own_redis.command("REPLICAOF", "127.0.0.1", "1")
+    with pytest.raises(QueueUnconfirmed):
+        await take(claims)
+
+
+async def test_an_unconfirmed_claim_leases_nothing_and_says_that_what_was_owed_is_charged(
+    redis: ArqRedis,
+) -> None:
+    """There is no replica that could have it."""
+    claims = Claims(redis, owner="one", lease_ms=LEASE_MS, wait=ReplicaWait(replicas=1, timeout_s=0.01))
+    request = ClaimRequest(
+        tenant=TENANT,
+        most_jobs=BATCH,
+        most_digests=100,
+        limits=ClaimLimits(budget_digests=10_000),
+        owed_digests=700,
+    )
+    (answer,) = await claims.claim([request])
+    assert isinstance(answer, QueueUnconfirmed)
+    assert await leased(redis) == 0
+    spent = await cast("Any", redis).hget(keyspace.limiter(TENANT), "spent")
+    assert spent == b"700"

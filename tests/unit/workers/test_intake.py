@@ -13,8 +13,9 @@ from typing import Any, cast
 import pytest
 from prometheus_client import CollectorRegistry
 
+from queueing.algorithms import KeyKind
 from queueing.claims import Claimed, ClaimedJob, ClaimRequest
-from queueing.errors import LogUnavailable, QueueUnavailable
+from queueing.errors import LogUnavailable, QueueUnavailable, QueueUnconfirmed
 from queueing.limits import ClaimLimits
 from tests.support.fake_lane import turn
 from workers import intake as module
@@ -39,6 +40,8 @@ class Queue:
     ring: Callable[[str], None] = lambda _: None
     armed: set[str] = field(default_factory=set)
     failures: list[QueueUnavailable] = field(default_factory=list)
+    unconfirmed: int = 0
+    owed: list[int] = field(default_factory=list)
     refusals: int = 0
     suspects: set[bytes] = field(default_factory=set)
     wait_s: float = 0.0
@@ -54,11 +57,17 @@ class Queue:
             for _ in range(self.random.randrange(1, 3)):
                 asyncio.get_running_loop().call_soon(self.ring, tenant)
 
-    async def claim(self, requests: Sequence[ClaimRequest]) -> list[Claimed | QueueUnavailable]:
+    async def claim(
+        self, requests: Sequence[ClaimRequest]
+    ) -> Sequence[Claimed | QueueUnavailable | QueueUnconfirmed]:
         self.claims += 1
+        self.owed += [request.owed_digests for request in requests]
         await self.delay()
         if self.failures:
             raise self.failures.pop()
+        if self.unconfirmed:
+            self.unconfirmed -= 1
+            return [QueueUnconfirmed() for _ in requests]
         answers = [self._claim(request) for request in requests]
         await self.delay()
         return answers
@@ -110,9 +119,13 @@ class Farm:
         self.probes = 0
         metrics = Metrics(CollectorRegistry())
         configured = {
-            t: cast("Tenant", SimpleNamespace(limits=TenantLimits(claim=ClaimLimits()))) for t in tenants
+            t: cast(
+                "Tenant",
+                SimpleNamespace(limits=TenantLimits(claim=settings.get("limits", ClaimLimits()))),
+            )
+            for t in tenants
         }
-        allowances = Allowances(lambda: configured, metrics)
+        self.allowances = allowances = Allowances(lambda: configured, metrics)
         self.intake = Intake(
             tenants=lambda: tenants,
             room_of=self.room,
@@ -217,6 +230,50 @@ async def test_what_was_asked_while_redis_was_away_is_asked_again() -> None:
     farm.queue.failures = [QueueUnavailable("gone"), QueueUnavailable("gone")]
     await farm.sign(50, in_flight=5)
     assert farm.intake.redis_answers
+
+
+def in_debt(digests: int) -> Farm:
+    """A worker that charged its tenant so many digests too little; negative: too much."""
+    farm = Farm(["acme"], limits=ClaimLimits(budget_digests=10**6))
+    charged = max(-digests, 0)
+    job = JobInWork(ClaimedJob("acme", b"before", b"1", 1, b"", b"w:1", charged), lambda _: None)
+    job.signatures = [None] * (charged + digests)
+    if digests > 0:
+        farm.allowances.charge(job, KeyKind.P256)
+    else:
+        farm.allowances.refused(job)
+    return farm
+
+
+@pytest.mark.parametrize("digests", [1000, -1000])
+async def test_what_is_owed_is_charged_once_by_claims_that_no_replica_confirms(digests: int) -> None:
+    """The primary has taken it, whatever became of the leases."""
+    farm = in_debt(digests)
+    farm.queue.unconfirmed = 3
+    await farm.sign(5, in_flight=5)
+    assert farm.queue.owed[0] == digests
+    assert not any(farm.queue.owed[1:]), farm.queue.owed
+    assert farm.intake.redis_answers
+
+
+@pytest.mark.parametrize("digests, again", [(1000, 1000), (-1000, 0)])
+async def test_nothing_is_given_back_twice_where_an_answer_is_lost(digests: int, again: int) -> None:
+    """Redis has perhaps charged it: a tenant gets less than its limit, never more."""
+    farm = in_debt(digests)
+    farm.queue.failures = [QueueUnavailable("late", perhaps_done=True)]
+    await farm.sign(5, in_flight=5)
+    assert farm.queue.owed[:2] == [digests, again]
+    assert not any(farm.queue.owed[2:]), farm.queue.owed
+
+
+@pytest.mark.parametrize("digests", [1000, -1000])
+async def test_what_redis_has_not_seen_is_still_owed(digests: int) -> None:
+    """It refused, or could not be reached."""
+    farm = in_debt(digests)
+    farm.queue.failures = [QueueUnavailable("refused")]
+    await farm.sign(5, in_flight=5)
+    assert farm.queue.owed[:2] == [digests, digests]
+    assert not any(farm.queue.owed[2:]), farm.queue.owed
 
 
 async def test_what_the_log_did_not_take_is_claimed_again() -> None:
