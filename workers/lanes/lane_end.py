@@ -47,7 +47,8 @@ def lane_end(
 ) -> LaneEnd:
     """Judge by its last word and by how the process went. ``silent``: the worker ended it, for it said nothing more.
 
-    A lane that was lost before it had logged in had no work: that speaks against the token.
+    A lane that was lost before it had logged in had no work: that speaks against the token, where no other lane is
+    logged in to it.
     """
     word = last_word.action if last_word is not None else ""
     if asked:

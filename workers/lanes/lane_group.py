@@ -28,6 +28,10 @@ SILENCE_GRACE_S: Final = 5.0
 RELOAD_TIMEOUT_S: Final = 0.5
 """A lane that does not obey within this, looked at every half second, is ended: what is revoked stops within one."""
 
+SHORTEST_PAUSE_S: Final = 1.0
+LONGEST_PAUSE_S: Final = 60.0
+"""Between attempts to start one lane more beside those that sign; doubled each time. An attempt is a process and a login."""
+
 
 class LaneGroupOwner(LaneOwner, Protocol):
     """Who decides what follows from the life of a lane."""
@@ -53,12 +57,16 @@ class LaneGroup:
         orders: Callable[[], tuple[bytes, ...]],
         tasks: TaskGroup,
         owner: LaneGroupOwner,
+        now_s: Callable[[], float],
     ) -> None:
         self.spec = spec
         self.most = most
         self._orders = orders
         self._tasks = tasks
         self._owner = owner
+        self._now_s = now_s
+        self._pause_s = SHORTEST_PAUSE_S
+        self._held_back_until = 0.0
         self.links: list[LaneLink] = []
         self._running: set[asyncio.Task[None]] = set()
         self._starting = 0
@@ -80,9 +88,19 @@ class LaneGroup:
         """Lanes there are, counting one that has not connected yet."""
         return max(len(self.links), 1) if self._starting else len(self.links)
 
+    @property
+    def holds_back(self) -> bool:
+        """Whether it makes do with the lanes that are logged in: one more could not be started a short while ago."""
+        return self.some_ready and self._now_s() < self._held_back_until
+
+    def hold_back(self) -> None:
+        """One more could not be started: not again for a pause, which grows until a lane logs in."""
+        self._held_back_until = self._now_s() + self._pause_s
+        self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+
     def start_one_more(self) -> None:
         """Start a lane, if there may be another; one at a time."""
-        if self._starting or len(self.links) >= self.most or self.closing:
+        if self._starting or len(self.links) >= self.most or self.closing or self.holds_back:
             return
         self._starting += 1
         task = self._tasks.create_task(self._run(), name=f"lane-{self.spec.token}")
@@ -136,6 +154,7 @@ class LaneGroup:
             )
             self._starting -= 1
             if link.ready is not None:
+                self._pause_s = SHORTEST_PAUSE_S
                 log.info("lane.ready", extra={"token": self.spec.token, "sessions": link.ready.sessions})
                 self._owner.lane_ready(link)
                 await reading
@@ -166,6 +185,7 @@ class LaneGroup:
     def change(self, spec: LaneSpec, most: int) -> None:
         """From now on lanes are as ``spec`` says; those that run end when they have answered what they have."""
         self.spec, self.most = spec, most
+        self._pause_s, self._held_back_until = SHORTEST_PAUSE_S, 0.0
         self.stop()
 
     def stop(self) -> None:

@@ -66,7 +66,7 @@ class TokenLanes:
         self._observer = observer
         self._room = room
         self._now_s = now_s
-        self._group = LaneGroup(spec, most=most_lanes, orders=orders, tasks=tasks, owner=self)
+        self._group = LaneGroup(spec, most=most_lanes, orders=orders, tasks=tasks, owner=self, now_s=now_s)
         self._dispatch = Dispatch(chunk_target_s=chunk_target_s, poison_crashes=poison_crashes)
         self._directories = DirectoryRequests()
         self._canaries = CanaryRequests()
@@ -133,7 +133,8 @@ class TokenLanes:
         if not self.healthy:
             return 0
         group = self._group
-        possible = min(max(group.count + (1 if self._dispatch.waiting else 0), 1), group.most)
+        one_more = 1 if self._dispatch.waiting and not group.holds_back else 0
+        possible = min(max(group.count + one_more, 1), group.most)
         full = self._dispatch.full(possible, group.spec.sessions)
         room = 2 * full - self.load
         return room if room >= full // 2 else 0
@@ -224,7 +225,14 @@ class TokenLanes:
     def lane_unreachable(self) -> None:
         """The host has no such lane, or no process for one."""
         self._observer.lane_failed(self.token, "unreachable")
-        self._trip(Circuit.OPEN)
+        self._could_not_start()
+
+    def _could_not_start(self) -> None:
+        """The token is in doubt, unless a lane is logged in to it: then there is no room for another one."""
+        if self._group.some_ready:
+            self._group.hold_back()
+        else:
+            self._trip(Circuit.OPEN)
 
     def lane_ready(self, link: LaneLink) -> None:
         """A lane has logged in."""
@@ -256,8 +264,10 @@ class TokenLanes:
             self.return_waiting()
         if end.cause is Cause.PIN:
             self._trip(Circuit.REFUSED)
-        elif end.cause is Cause.TOKEN or self._dispatch.token_in_doubt:
+        elif self._dispatch.token_in_doubt or (end.cause is Cause.TOKEN and link.ready is not None):
             self._trip(Circuit.OPEN)
+        elif end.cause is Cause.TOKEN:
+            self._could_not_start()
         self.pump()
         self._room()
 

@@ -557,6 +557,102 @@ async def test_more_lanes_are_started_while_work_waits(stand: Any) -> None:
         assert all(lane.chunks for lane in s.host.lanes)
 
 
+@pytest.mark.parametrize("how", ["unreachable", "ends before it is ready"])
+async def test_a_further_lane_that_cannot_start_takes_nothing_from_the_one_that_signs(
+    stand: Any, how: str
+) -> None:
+    """No room for another session, or file: the token is well, and signs in the lane that it has."""
+    async with stand(most_lanes=2) as s:
+        job = FakeJob("a")
+        await s.submit(job, count=40)
+        s.host.refuse = how == "unreachable"
+        s.host.lanes[0].ready()
+        await turn()
+        if not s.host.refuse:
+            s.host.lanes[1].fail("CKR_SESSION_COUNT", LaneExit.CONFIG)
+            await turn()
+        assert len(s.observer.failed) == 1
+        assert s.lanes.healthy
+        assert s.observer.circuits == []
+        first = s.host.lanes[0]
+        while first.unanswered:
+            first.answer(first.unanswered[0])
+            await turn()
+        assert job.unavailable == []
+        assert sum(count for _, count in job.done) == 40
+
+
+async def test_one_lane_more_is_tried_less_and_less_often(stand: Any) -> None:
+    """Each attempt costs a process, and a login where it comes so far; one that succeeds ends the pauses."""
+    async with stand(most_lanes=2) as s:
+        await s.submit(FakeJob("a"), count=200)
+        s.host.lanes[0].ready()
+        await turn()
+        pauses = []
+        for attempt in range(1, 10):
+            assert len(s.host.lanes) == attempt + 1
+            s.host.lanes[-1].end(LaneExit.CONFIG)
+            await turn()
+            before = s.clock.now
+            while len(s.host.lanes) == attempt + 1:
+                await s.pass_time(0.5)
+                s.host.lanes[0].answer(s.host.lanes[0].unanswered[0])  # it is busy, not silent
+                await s.submit(FakeJob("b"), count=200)
+            pauses.append(s.clock.now - before)
+        assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+        s.host.lanes[-1].ready()
+        await turn()
+        s.host.lanes[-1].end(SEGV)
+        await turn()
+        s.host.lanes[-1].end(LaneExit.CONFIG)
+        await turn()
+        attempts = len(s.host.lanes)
+        await s.pass_time(1.0)
+        await s.submit(FakeJob("c"))
+        assert len(s.host.lanes) == attempts + 1
+
+
+async def test_the_last_lane_is_replaced_at_once_although_one_more_could_not_be_started(stand: Any) -> None:
+    """There is room for that one; and where there is none, the token is left alone."""
+    async with stand(most_lanes=2) as s:
+        await s.submit(FakeJob("a"), count=200)
+        s.host.lanes[0].ready()
+        await turn()
+        s.host.lanes[1].end(LaneExit.CONFIG)
+        await turn()
+        assert len(s.host.lanes) == 2
+        s.host.lanes[0].end(SEGV)
+        await turn()
+        assert len(s.host.lanes) == 3
+        s.host.lanes[2].end(LaneExit.CONFIG)
+        await turn()
+        assert not s.lanes.healthy
+
+
+async def test_nothing_is_claimed_for_a_lane_that_cannot_be_started(stand: Any) -> None:
+    """It would wait here, and another worker may have better luck."""
+    async with stand(most_lanes=2) as s:
+        await s.submit(FakeJob("a"), count=9)
+        s.host.lanes[0].ready()
+        await turn()
+        with_another = s.lanes.capacity()
+        s.host.lanes[1].end(LaneExit.CONFIG)
+        await turn()
+        assert s.lanes.capacity() < with_another
+
+
+async def test_a_lane_that_says_that_the_token_is_away_speaks_for_all(stand: Any) -> None:
+    """It was logged in: the others only have not noticed yet."""
+    async with stand(most_lanes=2) as s:
+        await s.submit(FakeJob("a"), count=200)
+        for number in range(2):
+            s.host.lanes[number].ready()
+            await turn()
+        s.host.lanes[1].fail("CKR_DEVICE_REMOVED", LaneExit.CIRCUIT)
+        await turn()
+        assert not s.lanes.healthy
+
+
 async def test_waiting_jobs_are_returned_at_a_drain_and_those_in_the_lane_are_not(stand: Any) -> None:
     """What the HSM has is finished."""
     async with stand() as s:
