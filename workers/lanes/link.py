@@ -30,6 +30,7 @@ from workers.lanes.frames import (
 
 if TYPE_CHECKING:
     from workers.lanes.batching import Group, Slice
+    from workers.lanes.frames import ItemOutcome
     from workers.lanes.launch import LaneConnection
 
 
@@ -175,9 +176,10 @@ class LaneLink:
             self.last_word = message
 
     def _answered(self, answer: Outcomes) -> None:
-        chunk = self.outstanding.pop(answer.id, None)
-        if chunk is None or len(chunk.slices) != len(answer.items):
-            raise ValueError("an answer to a chunk that was not asked")
+        chunk = self.outstanding.get(answer.id)
+        if chunk is None or not _fits(chunk, answer):
+            raise ValueError("an answer to a chunk that was not asked")  # it is owed still: others sign it
+        del self.outstanding[answer.id]
         busy_s = self.last_heard - max(chunk.sent_at, self._free_at)
         self._free_at = self._idle_since = self.last_heard
         self._owner.lane_answered(self, chunk, answer, busy_s)
@@ -187,3 +189,18 @@ class LaneLink:
         left = deque(self.outstanding.values())
         self.outstanding.clear()
         return left
+
+
+def _fits(chunk: ChunkSent, answer: Outcomes) -> bool:
+    """Whether it says of each digest what became of it: a signature, or an error of its own or of its item."""
+    return len(chunk.slices) == len(answer.items) and all(
+        item.error is not None or (len(item.signatures) == piece.count and _each_has_one(item))
+        for piece, item in zip(chunk.slices, answer.items, strict=True)
+    )
+
+
+def _each_has_one(item: ItemOutcome) -> bool:
+    signatures, errors = item.signatures, item.errors
+    return signatures.count(None) == len(errors) and all(
+        0 <= i < len(signatures) and signatures[i] is None for i in errors
+    )

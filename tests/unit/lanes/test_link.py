@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from queueing.jobs import ErrorNote
 from tests.support.fake_lane import FakeClock, FakeJob, FakeLane, turn
 from workers.lanes import link as module
 from workers.lanes.batching import Group, Slice
@@ -161,19 +162,56 @@ async def test_a_lane_that_talks_nonsense_is_killed(clock: FakeClock, nonsense: 
     assert lane.killed
 
 
+SIGNED = ItemOutcome(None, 1, b"f" * 32, (b"signature",))
+REFUSED = ErrorNote("digest.length")
+
+
 @pytest.mark.parametrize(
     "answer",
-    [Outcomes(9, (), 0.0), Outcomes(1, (), 0.0), Outcomes(1, (ItemOutcome(None),) * 3, 0.0)],
-    ids=["to no chunk", "with too few items", "with too many"],
+    [
+        Outcomes(9, (SIGNED, SIGNED), 0.0),
+        Outcomes(1, (), 0.0),
+        Outcomes(1, (SIGNED,) * 3, 0.0),
+        Outcomes(1, (SIGNED, ItemOutcome(None, 1, b"f" * 32)), 0.0),
+        Outcomes(1, (SIGNED, ItemOutcome(None, 1, b"f" * 32, (b"signature",) * 2)), 0.0),
+        Outcomes(1, (SIGNED, ItemOutcome(None, 1, b"f" * 32, (None,))), 0.0),
+        Outcomes(1, (SIGNED, ItemOutcome(None, 1, b"f" * 32, (b"signature",), {0: REFUSED})), 0.0),
+        Outcomes(1, (SIGNED, ItemOutcome(None, 1, b"f" * 32, (b"signature",), {1: REFUSED})), 0.0),
+    ],
+    ids=[
+        "to no chunk",
+        "with too few items",
+        "with too many items",
+        "with too few signatures",
+        "with too many signatures",
+        "with neither signature nor error",
+        "with both",
+        "with an error of no digest",
+    ],
 )
 async def test_an_answer_that_does_not_fit_its_chunk_is_nonsense(clock: FakeClock, answer: Outcomes) -> None:
-    """Nobody is told of it."""
+    """Nobody is told of it, and what the lane had is owed still: others sign it."""
     lane, owner, link = linked()
     link.send_chunk(GROUP, slices(1, 1))
     lane.say(answer)
+    lane.end(0)
     await link.read_until_end()
     assert lane.killed
     assert not owner.answered
+    assert [chunk.digests for chunk in link.abandon()] == [2]
+
+
+async def test_an_answer_may_refuse_an_item_or_a_digest_of_it(clock: FakeClock) -> None:
+    """An item that is refused whole has no signatures."""
+    lane, owner, link = linked()
+    link.send_chunk(GROUP, slices(3, 2))
+    signed = ItemOutcome(None, 1, b"f" * 32, (b"signature", None), {1: REFUSED})
+    lane.say(Outcomes(1, (ItemOutcome(REFUSED), signed), 0.0))
+    lane.end(0)
+    await link.read_until_end()
+    assert not lane.killed
+    assert len(owner.answered) == 1
+    assert not link.abandon()
 
 
 async def test_a_lane_that_hangs_up_in_a_frame_has_ended(clock: FakeClock) -> None:
