@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +23,9 @@ _PASSED_ON: Final = ("LANG", "LC_ALL", "TZ", "PATH", "CREDENTIALS_DIRECTORY")
 
 EXIT_GRACE_S: Final = 2.0
 """A lane that has hung up is on its way out, and its exit code says why."""
+
+KILL_GRACE_S: Final = 3.0
+"""A process that is killed is gone at once, unless a driver or a disk holds it in the kernel (state D)."""
 
 _READ_LIMIT_BYTES: Final = 8 * 1024 * 1024
 
@@ -53,17 +58,22 @@ class LaneConnection:
             self.process.kill()
 
     async def ended(self) -> int | None:
-        """How the child ended, given a moment to end by itself; None for a lane of the host's."""
+        """How the child ended, given a moment to end by itself; None for a lane of the host's.
+
+        One that the kernel holds after it was killed has ended for us: with SIGKILL pending it runs no code of its
+        own again (signal(7)), so what it had may be signed by others.
+        """
         if self.process is None:
             self.writer.close()
             return None
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(EXIT_GRACE_S):
-                await self.process.wait()
-        except TimeoutError:
-            pass
+                return await self.process.wait()
         self.kill()
-        return await self.process.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(KILL_GRACE_S):
+                return await self.process.wait()
+        return -signal.SIGKILL
 
 
 async def open_lane(spec: LaneSpec) -> LaneConnection:
