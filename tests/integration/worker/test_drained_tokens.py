@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from queueing import Signature
 from queueing.algorithms import KeyKind
 from tests.support.farm import digests
 from tests.support.operator import sigmill
-from tests.support.rig import MakeRig, Rig, WorkerProcess, until_async
+from tests.support.rig import MakeRig, Rig, WorkerProcess, key_block, until_async
+from workers.audit.records import Intent, decode_record
+from workers.audit.segments import read_segment, segments_of
+
+BACK_S = 5.0
+"""A token that is back is used within this."""
 
 
 def config_of(rig: Rig, number: int, worker: WorkerProcess) -> str:
@@ -81,6 +87,44 @@ async def test_jobs_of_a_drained_token_wait_where_no_other_host_has_it(make_rig:
         outcomes = await client.wait(job, timeout_s=20)
     assert all(isinstance(outcome, Signature) for outcome in outcomes)
     assert (worker.events("token.drained"), worker.events("token.resumed")) == (1, 1)
+
+
+def intents(rig: Rig) -> set[bytes]:
+    """The jobs of which the worker's log has an intent."""
+    logged = (
+        decode_record(raw) for file in segments_of(rig.state_dir() / "wal") for raw in read_segment(file)
+    )
+    return {record.job_id for record in logged if isinstance(record, Intent)}
+
+
+async def test_jobs_of_a_drained_token_do_not_fill_the_log_while_another_one_of_the_tenant_works(
+    make_rig: MakeRig,
+) -> None:
+    """The tenant is claimed for its other key: these go back unseen by the log, and are signed soon after the resume."""
+    rig = make_rig(worker={"slow_poll_s": 1.0})
+    rig.tokens |= rig.shelf.get(**{"acme-b": {"acme.nightly.v1": KeyKind.P256}})
+    nightly = rig.tokens["acme-b"].keys["acme.nightly.v1"]
+    with rig.tenant_file("acme").open("a") as file:
+        file.write(key_block("nightly", "acme-b", nightly, ["ECDSA_SHA_256"]))
+    worker = rig.start_worker()
+    config = config_of(rig, 1, worker)
+    async with rig.client() as client:
+        assert (await tokens("drain", "acme", "--config", config))[0] == 0
+        job = await client.submit("release", digests(64))
+        await client.sign("nightly", digests(1)[0], timeout_s=20)
+        await until_async(
+            lambda: worker.metric("sigmill_jobs_returned_total", reason="token.unavailable") >= 3,
+            "the job has come round",
+        )
+        await client.sign("nightly", digests(1, salt="again")[0], timeout_s=20)
+        signed = intents(rig)
+        assert len(signed) == 2, "both of the key whose token is in use"
+        assert not signed & {job_id.encode() for job_id in job.job_ids}
+        await tokens("resume", "acme", "--config", config)
+        resumed_at = time.monotonic()
+        outcomes = await client.wait(job, timeout_s=20)
+    assert all(isinstance(outcome, Signature) for outcome in outcomes)
+    assert time.monotonic() - resumed_at < BACK_S
 
 
 async def test_a_drain_without_a_worker_is_kept_for_the_next(make_rig: MakeRig) -> None:
