@@ -26,7 +26,7 @@ REQUIRED_ATTRIBUTES: Final[dict[str, bool]] = {
     "CKA_LOCAL": True,
 }
 _ATTRIBUTE: Final[dict[str, Attribute]] = {name: Attribute[name[4:]] for name in REQUIRED_ATTRIBUTES}
-_UNREADABLE: Final = (AttributeTypeInvalid, AttributeSensitive, FunctionFailed)
+_NOT_SHOWN: Final = (AttributeTypeInvalid, AttributeSensitive)
 
 
 class SigningKey(Protocol):
@@ -93,11 +93,15 @@ def read_attributes(key: pkcs11.PrivateKey) -> dict[str, bool]:
 
 
 def attributes_of(item: pkcs11.Object, *wanted: Attribute) -> dict[Attribute, Any]:
-    """What the token shows of the wanted attributes; one call, or one for each where it cannot do several."""
+    """What the token shows of the wanted attributes; one call, or one for each where it cannot do several.
+
+    Some say CKR_FUNCTION_FAILED of several, or of one that they do not have. Where nothing at all is shown it is the
+    token that failed: raised, for no key is to be refused for that.
+    """
     try:
         return item.get_attributes(list(wanted))
-    except _UNREADABLE:
-        return {name: value for name in wanted for value in _one(item, name)}
+    except (*_NOT_SHOWN, FunctionFailed):
+        return _one_by_one(item, wanted)
 
 
 def objects(session: pkcs11.Session, template: dict[Attribute, Any]) -> list[pkcs11.Object]:
@@ -111,11 +115,19 @@ def private_keys(session: pkcs11.Session, template: dict[Attribute, Any]) -> lis
     return [item for item in found if isinstance(item, pkcs11.PrivateKey)]
 
 
-def _one(item: pkcs11.Object, name: Attribute) -> list[Any]:
-    try:
-        return [item[name]]
-    except _UNREADABLE:
-        return []
+def _one_by_one(item: pkcs11.Object, wanted: tuple[Attribute, ...]) -> dict[Attribute, Any]:
+    shown: dict[Attribute, Any] = {}
+    failed: FunctionFailed | None = None
+    for name in wanted:
+        try:
+            shown[name] = item[name]
+        except FunctionFailed as error:
+            failed = error
+        except _NOT_SHOWN:
+            continue
+    if failed is not None and not shown:
+        raise failed
+    return shown
 
 
 def _search(session: pkcs11.Session, public_key: PublicKey) -> list[pkcs11.PrivateKey]:

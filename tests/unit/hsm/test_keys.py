@@ -15,7 +15,7 @@ from pkcs11.exceptions import AttributeTypeInvalid, DeviceRemoved, FunctionFaile
 from queueing.errors import KeyDisabled, TokenUnavailable
 from queueing.verification import PublicKey
 from workers.hsm.encodings import CURVE_OF, curve_point, octet_string, rsa_numbers
-from workers.hsm.faults import HsmFailure
+from workers.hsm.faults import Action, HsmFailure
 from workers.hsm.keys import (
     REQUIRED_ATTRIBUTES,
     KeyMissing,
@@ -42,6 +42,7 @@ class FakeObject(pkcs11.Object):
     """An object of a token: its attributes, and whether it can be asked for several at once."""
 
     bulk: PKCS11Error | None = None
+    fails: frozenset[Attribute] = frozenset()
 
     def __init__(self, handle: int, values: dict[Attribute, Any]) -> None:
         self._handle, self.values = handle, values
@@ -56,6 +57,8 @@ class FakeObject(pkcs11.Object):
         return {key: self.values[key] for key in keys if key in self.values}
 
     def __getitem__(self, key: Attribute) -> Any:
+        if key in self.fails:
+            raise FunctionFailed
         if key not in self.values:
             raise AttributeTypeInvalid
         return self.values[key]
@@ -188,3 +191,28 @@ def test_a_token_that_cannot_show_several_attributes_at_once_is_asked_for_each(b
     assert require_attributes(key) == REQUIRED_ATTRIBUTES
     del key.values[Attribute.LOCAL]
     assert "CKA_LOCAL" not in read_attributes(key)
+
+
+def test_a_token_that_fails_while_attributes_are_read_is_no_refusal_of_the_key() -> None:
+    """The session is replaced and the key looked up again; a refusal would be final for the job."""
+    key = rsa_private(1)
+    key.bulk, key.fails = FunctionFailed(), frozenset(GOOD)
+    with pytest.raises(HsmFailure) as caught:
+        find(RSA, key)
+    assert (caught.value.code_name, caught.value.action) == ("CKR_FUNCTION_FAILED", Action.DROP_SESSION)
+
+
+def test_a_public_object_that_fails_is_no_key_that_is_missing() -> None:
+    """The search is as much in doubt as the key itself."""
+    found = public(1, P256, b"a")
+    found.bulk, found.fails = FunctionFailed(), frozenset(found.values)
+    with pytest.raises(HsmFailure, match="CKR_FUNCTION_FAILED"):
+        find(P256, found, private(3, KeyType.EC, ID=b"a"))
+
+
+def test_an_attribute_that_fails_among_others_that_are_shown_is_not_taken_for_granted() -> None:
+    """Some tokens say so of what they do not have."""
+    key = rsa_private(1)
+    key.bulk, key.fails = FunctionFailed(), frozenset({Attribute.LOCAL})
+    with pytest.raises(KeyRefused, match="CKA_LOCAL"):
+        find(RSA, key)
