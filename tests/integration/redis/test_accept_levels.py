@@ -47,11 +47,14 @@ def running(rig: Rig) -> WorkerProcess:
 
 @pytest.fixture
 def worker(running: WorkerProcess, nodes: RedisNodes) -> Iterator[WorkerProcess]:
-    """Well before and after."""
+    """Well before and after, with nothing left to sign of the test before."""
     yield running
     for node in nodes.nodes:
         node.resume()
     until(lambda: running.ready, "the worker is ready again")
+    queue = keyspace.queue("acme")
+    until(lambda: nodes.nodes[0].command("ZCARD", queue) == b":0", "the queue is empty")
+    until(lambda: running.metric("sigmill_jobs_in_flight") == 0, "the worker has let go of it")
 
 
 @pytest.fixture
