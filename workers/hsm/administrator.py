@@ -42,6 +42,7 @@ from workers.hsm.session_counts import most_sessions
 from workers.hsm.sessions import open_pool
 from workers.hsm.tokens import TokenSelect, select_token, serial_of
 from workers.lanes.hardening import harden
+from workers.lanes.pin_attempt import pin_attempt
 from workers.lanes.refused_pins import RefusedPins
 
 if TYPE_CHECKING:
@@ -83,10 +84,7 @@ def answer(request: Request) -> Answer:
 
 def _with_login(token: pkcs11.Token, address: TokenAddress, ask: CreateKey | AdoptKey | FindKeys) -> Answer:
     pin = None if address.pin_file is None else Secret.from_file(address.pin_file)
-    refused = RefusedPins(Path(address.refused_pins_of))
-    if pin is not None and refused.contains(address.name, pin):
-        return Failed(code="token.unavailable", problem="the token refused this PIN before", pin_refused=True)
-    try:
+    with pin_attempt(RefusedPins(Path(address.refused_pins_of)), address.name, pin):
         pool = open_pool(
             token,
             pin=pin,
@@ -94,10 +92,6 @@ def _with_login(token: pkcs11.Token, address: TokenAddress, ask: CreateKey | Ado
             rw=isinstance(ask, CreateKey),
             protected_path=address.protected_path,
         )
-    except HsmFailure as failure:
-        if failure.pin_failure and pin is not None:
-            refused.remember(address.name, pin)
-        raise
     try:
         return _ask(pool.sessions[0], ask)
     finally:

@@ -10,7 +10,7 @@ from pkcs11.exceptions import AttributeSensitive, AttributeTypeInvalid, Function
 
 from queueing.errors import KeyDisabled, TokenUnavailable
 from workers.hsm.encodings import bare_point, curve_for_params, curve_point, octet_string, rsa_numbers
-from workers.hsm.faults import translated
+from workers.hsm.faults import translate, translated
 from workers.hsm.mechanisms import KEY_TYPE, PssParameter
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def attributes_of(item: pkcs11.Object, *wanted: Attribute) -> dict[Attribute, An
     """What the token shows of the wanted attributes; one call, or one for each where it cannot do several.
 
     Some say CKR_FUNCTION_FAILED of several, or of one that they do not have. Where nothing at all is shown it is the
-    token that failed: raised, for no key is to be refused for that.
+    token that failed: ``HsmFailure``, for no key is to be refused for that.
     """
     try:
         return item.get_attributes(list(wanted))
@@ -126,7 +126,7 @@ def _one_by_one(item: pkcs11.Object, wanted: tuple[Attribute, ...]) -> dict[Attr
         except _NOT_SHOWN:
             continue
     if failed is not None and not shown:
-        raise failed
+        raise translate(failed) from failed
     return shown
 
 

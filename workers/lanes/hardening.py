@@ -42,12 +42,12 @@ def one_start_at_a_time(state_dir: Path) -> Iterator[None]:
     """One lane of this host initialises its module and logs in at a time.
 
     Two SoftHSM processes that do so at the same moment can both fail (design, fact 15). Where the lane's user
-    may not write the state directory (or there is none yet), lanes of the host are started one after another by
-    whoever starts them.
+    may not write the state directory (or there is none yet, or its disk is full), lanes of the host are started one
+    after another by whoever starts them.
     """
     try:
         descriptor = os.open(state_dir / "lane-start.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except (PermissionError, FileNotFoundError):
+    except OSError:
         yield
         return
     try:

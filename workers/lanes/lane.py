@@ -45,6 +45,7 @@ from workers.lanes.frames import (
 )
 from workers.lanes.hardening import one_start_at_a_time
 from workers.lanes.lane_exit import LaneExit
+from workers.lanes.pin_attempt import pin_attempt
 from workers.lanes.refused_pins import RefusedPins
 from workers.lanes.runs import ChunkInLane, RunLength
 from workers.lanes.session_threads import RunWork, SessionThreads, Watchdog
@@ -122,26 +123,19 @@ class Lane:
         os.environ.update(settings.environment)
         pin = Secret.from_file(settings.login.pin_file) if isinstance(settings.login, PinLogin) else None
         state_dir = self._role.own_state or self._service.state_dir
-        refused = RefusedPins(state_dir)
-        if pin is not None:
-            _refuse_to_try_again(refused, token, pin)
         select = settings.select
-        with one_start_at_a_time(state_dir):
+        # The memory is looked at under the lock: a lane that waited for it knows what the one before it was told.
+        with one_start_at_a_time(state_dir), pin_attempt(RefusedPins(state_dir), token, pin):
             loaded = module.load(settings.module)
             found = select_token(
                 loaded, TokenSelect(slot=select.slot, label=select.label, serial=select.serial)
             )
-            try:
-                pool = open_pool(
-                    found,
-                    pin=pin,
-                    count=(self._role.sessions or settings.sessions) if loaded.threads_allowed else 1,
-                    protected_path=settings.login == "protected-path",
-                )
-            except HsmFailure as failure:
-                if failure.pin_failure and pin is not None:
-                    refused.remember(token, pin)
-                raise
+            pool = open_pool(
+                found,
+                pin=pin,
+                count=(self._role.sessions or settings.sessions) if loaded.threads_allowed else 1,
+                protected_path=settings.login == "protected-path",
+            )
         return pool, loaded.description
 
     def reload(self) -> str:
@@ -227,19 +221,6 @@ class Lane:
         if failure.pin_failure:
             os._exit(LaneExit.PIN)
         os._exit(LaneExit.CIRCUIT if failure.action is Action.OPEN_CIRCUIT else LaneExit.REPLACE)
-
-
-def _refuse_to_try_again(refused: RefusedPins, token: str, pin: Secret) -> None:
-    """A PIN that was refused is not tried again, nor one whose refusal could not be remembered."""
-    try:
-        refused.prepare()
-        before = refused.contains(token, pin)
-    except OSError as error:
-        raise HsmFailure(
-            "PIN_MEMORY_UNUSABLE", -1, Action.OPEN_CIRCUIT, detail=f"state_dir: {error.strerror}"
-        ) from error
-    if before:
-        raise HsmFailure("PIN_REFUSED_BEFORE", -1, Action.OPEN_CIRCUIT, pin_failure=True)
 
 
 def _signed_canary(outcomes: Outcomes) -> SignedCanary:

@@ -6,14 +6,15 @@ told two bytes of such a hash (``workers.pin_warnings``): enough to know the PIN
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import hmac
 import os
+import time
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from queueing.secret import Secret
@@ -25,6 +26,13 @@ _TOLD_BYTES: Final = 2
 _SCRYPT: Final = {"n": 2**14, "r": 8, "p": 1}
 """About 50 ms: once per lane start, and a stolen file does not give a short PIN away at once."""
 
+_HASH_BYTES: Final = _SALT_BYTES + 64  # hashlib.scrypt's own length
+_UNWRITTEN: Final = bytes(_HASH_BYTES)
+"""What a file says of a refused PIN of which the hash could not be written: it may be any, so none is tried."""
+
+_DRAFT_LASTS_S: Final = 3600.0
+"""A draft so old was left by a process that was killed over its login: no login takes as long."""
+
 
 class RefusedPins:
     """The memory of one state directory: a file for each token whose PIN was refused."""
@@ -34,20 +42,28 @@ class RefusedPins:
         self._told = self._folder / ".told"  # no token is called so
         self._heard = self._folder / ".heard"
 
-    def prepare(self) -> None:
-        """Make sure that a refusal could be remembered; ``OSError`` when it could not: then no PIN may be tried."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not os.access(self._folder, os.R_OK | os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self._folder))
+    @contextmanager
+    def room(self, token: str) -> Iterator[RefusalRoom]:
+        """Room on the disk for a refusal, for as long as a login lasts. Raises ``OSError``: then no PIN may be tried.
+
+        A disk that is full when the token has refused the PIN would let the next lane try it again.
+        """
+        room = RefusalRoom(_draft(self._folder / token), _draft(self._told / token))
+        try:
+            room.make()
+            yield room
+        finally:
+            room.free()
 
     def contains(self, token: str, pin: Secret) -> bool:
         """Whether this token refused this very PIN before, here or on another host."""
-        return any(_is_of(file, pin) for file in (self._folder / token, self._heard / token))
+        own = self._folder / token
+        return _is_unwritten(own) or any(_is_of(file, pin) for file in (own, self._heard / token))
 
     def remember(self, token: str, pin: Secret) -> None:
         """Note that the token refused this PIN; replaces what was noted before."""
-        _write(self._folder / token, _hash(os.urandom(_SALT_BYTES), pin))
-        _write(self._told / token, _hash(os.urandom(_SALT_BYTES), pin)[: _SALT_BYTES + _TOLD_BYTES])
+        with self.room(token) as room:
+            room.remember(pin)
 
     def is_marked(self, token: str) -> bool:
         """Whether any PIN of this token was refused; says nothing about the present one."""
@@ -77,6 +93,46 @@ class RefusedPins:
                 _write(file, warning)
 
 
+class RefusalRoom:
+    """Two drafts that have their blocks on the disk, and become what is remembered if the PIN is refused.
+
+    They hold zeros until then: a hash of a PIN that is right is never on the disk.
+    """
+
+    def __init__(self, own: Path, told: Path) -> None:
+        self._own = own
+        self._told = told
+
+    def make(self) -> None:
+        """Write both drafts, to the disk itself. Raises ``OSError``."""
+        for draft, size in ((self._own, _HASH_BYTES), (self._told, _SALT_BYTES + _TOLD_BYTES)):
+            _make_folder(draft.parent)
+            _sweep(draft)
+            _fill(draft, bytes(size), os.O_CREAT | os.O_TRUNC)
+
+    def remember(self, pin: Secret) -> None:
+        """The token refused this PIN; replaces what was noted before.
+
+        Should the disk fail even now, any PIN of the token counts as refused. Raises ``OSError`` where not so much as a
+        name can be changed any more.
+        """
+        try:
+            _fill(self._own, _hash(os.urandom(_SALT_BYTES), pin))
+        except OSError:
+            with suppress(OSError):
+                _fill(self._own, _UNWRITTEN)
+        _take_name(self._own)
+        with suppress(OSError):  # the other hosts are not told: each may try it once
+            _fill(self._told, _hash(os.urandom(_SALT_BYTES), pin)[: _SALT_BYTES + _TOLD_BYTES])
+            _take_name(self._told)
+
+    def free(self) -> None:
+        """Let go of what was not needed."""
+        for draft in (self._own, self._told):
+            with suppress(OSError):  # it is swept up later
+                draft.unlink(missing_ok=True)
+
+
 def _is_of(file: Path, pin: Secret) -> bool:
     try:
         remembered = file.read_bytes()
@@ -86,15 +142,54 @@ def _is_of(file: Path, pin: Secret) -> bool:
     return len(remembered) > _SALT_BYTES and hmac.compare_digest(remembered, again[: len(remembered)])
 
 
+def _is_unwritten(file: Path) -> bool:
+    try:
+        return file.read_bytes() == _UNWRITTEN
+    except FileNotFoundError:
+        return False
+
+
+def _draft(file: Path) -> Path:
+    """Of this process: several may log in to a token, and each takes away its own."""
+    return file.with_name(f".{file.name}.{os.getpid()}.new")
+
+
+def _take_name(draft: Path) -> None:
+    draft.replace(draft.with_name(draft.name.removeprefix(".").removesuffix(f".{os.getpid()}.new")))
+
+
+def _make_folder(folder: Path) -> None:
+    """Root, who looks at a token before the worker does, must not shut the worker out."""
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if os.geteuid() == 0:
+        owner = folder.parent.stat()
+        os.chown(folder, owner.st_uid, owner.st_gid)
+
+
+def _sweep(draft: Path) -> None:
+    for other in draft.parent.glob(".*.new"):
+        with suppress(FileNotFoundError):
+            if other.stat().st_mtime < time.time() - _DRAFT_LASTS_S:
+                other.unlink()
+
+
 def _write(file: Path, content: bytes) -> None:
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = file.with_name(f".{file.name}.new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    _make_folder(file.parent)
+    draft = _draft(file)
+    _fill(draft, content, os.O_CREAT | os.O_TRUNC)
+    draft.replace(file)
+
+
+def _fill(draft: Path, content: bytes, flags: int = 0) -> None:
+    """In place unless ``flags`` say otherwise: blocks that are there are written again, and no new ones needed."""
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CLOEXEC | flags, 0o600)
     with os.fdopen(descriptor, "wb") as stream:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
-    draft.replace(file)
 
 
 def _files(folder: Path) -> list[Path]:

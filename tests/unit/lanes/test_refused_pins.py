@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
 
 from queueing.secret import Secret
+from workers.hsm.faults import Action, HsmFailure
+from workers.lanes import refused_pins
+from workers.lanes.pin_attempt import pin_attempt
 from workers.lanes.refused_pins import RefusedPins
 
 PIN = Secret("739215")
@@ -74,17 +79,110 @@ def test_a_damaged_file_is_no_match(pins: RefusedPins, tmp_path: Path) -> None:
     assert not pins.contains("acme", PIN)
 
 
-def test_a_memory_that_cannot_be_written_is_known_before_a_pin_is_tried(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def attempt(pins: RefusedPins, failure: HsmFailure | None) -> HsmFailure | None:
+    """A login that fails so, or does not; what came of it."""
+    try:
+        with pin_attempt(pins, "acme", PIN):
+            tried.append("acme")
+            if failure is not None:
+                raise failure
+    except HsmFailure as caught:
+        return caught
+    return None
+
+
+tried: list[str] = []
+REFUSED = HsmFailure("CKR_PIN_INCORRECT", 0xA0, Action.OPEN_CIRCUIT, pin_failure=True)
+
+
+@pytest.fixture(autouse=True)
+def nothing_tried() -> None:
+    tried.clear()
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.rglob("*") if file.is_file())
+
+
+def test_no_pin_is_tried_on_a_disk_that_is_full(
+    pins: RefusedPins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Its refusal could not be remembered, and three refused logins lock a token."""
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        failure = attempt(pins, REFUSED)
+    assert failure is not None
+    assert (failure.code_name, failure.pin_failure, tried) == ("PIN_MEMORY_UNUSABLE", False, [])
+    assert not files_in(tmp_path)
+    assert attempt(pins, None) is None, "there is room again"
+
+
+def test_no_pin_is_tried_where_nothing_can_be_remembered(tmp_path: Path) -> None:
     """Else a lane that its host starts again and again would lock the token."""
     (tmp_path / "file").touch()
-    with pytest.raises(OSError, match="file"):
-        RefusedPins(tmp_path / "file").prepare()
-    RefusedPins(tmp_path / "good").prepare()
-    monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(PermissionError):
-        RefusedPins(tmp_path / "good").prepare()
+    failure = attempt(RefusedPins(tmp_path / "file"), None)
+    assert failure is not None
+    assert (failure.code_name, tried) == ("PIN_MEMORY_UNUSABLE", [])
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_refused_pin_is_tried_once(
+    pins: RefusedPins, monkeypatch: pytest.MonkeyPatch, broken: bool
+) -> None:
+    """Also where the disk breaks in the middle of the login: then no PIN of the token is tried any more."""
+
+    def refused() -> HsmFailure | None:
+        with monkeypatch.context() as patched, pin_attempt(pins, "acme", PIN):
+            tried.append("acme")
+            if broken:
+                patched.setattr(os, "fsync", full)
+                patched.setattr(refused_pins, "_fill", full)
+            raise REFUSED
+
+    with pytest.raises(HsmFailure) as caught:
+        refused()
+    assert caught.value is REFUSED, "what the token said is not hidden"
+    again = attempt(pins, None)
+    assert again is not None
+    assert (again.code_name, again.pin_failure, tried) == ("PIN_REFUSED_BEFORE", True, ["acme"])
+    assert pins.contains("acme", Secret("another")) is broken
+    assert bool(pins.to_tell()) is not broken
+    assert pins.forget("acme")
+    assert attempt(pins, None) is None
+
+
+def test_a_right_pin_leaves_nothing_behind(pins: RefusedPins, tmp_path: Path) -> None:
+    """Nor was a hash of it on the disk meanwhile."""
+    with pin_attempt(pins, "acme", PIN):
+        drafts = [file for file in tmp_path.rglob("*") if file.is_file()]
+        assert {file.read_bytes().strip(b"\0") for file in drafts} == {b""}
+        assert {file.stat().st_size for file in drafts} == {80, 18}
+        assert not pins.is_marked("acme")
+        assert not pins.to_tell()
+    assert not files_in(tmp_path)
+
+
+def test_another_failure_is_no_refusal(pins: RefusedPins, tmp_path: Path) -> None:
+    """A token that is away says nothing about its PIN."""
+    away = HsmFailure("CKR_DEVICE_REMOVED", 0x32, Action.OPEN_CIRCUIT)
+    assert attempt(pins, away) is away
+    assert not files_in(tmp_path)
+
+
+def test_what_a_killed_login_left_is_swept_up(pins: RefusedPins, tmp_path: Path) -> None:
+    """After an hour: until then another process may need it."""
+    folder = tmp_path / "state" / "refused-pins"
+    folder.mkdir(parents=True)
+    for name, age_s in ((".acme.1.new", 4000), (".globex.2.new", 10)):
+        (folder / name).touch()
+        then = time.time() - age_s
+        os.utime(folder / name, (then, then))
+    assert attempt(pins, None) is None
+    assert files_in(folder) == [".globex.2.new"]
 
 
 def test_another_host_that_is_told_knows_the_pin(pins: RefusedPins, tmp_path: Path) -> None:
