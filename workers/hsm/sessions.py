@@ -16,6 +16,8 @@ from pkcs11.types import PROTECTED_AUTH
 from workers.hsm.faults import translate, translated
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pkcs11
 
     from queueing.secret import Secret
@@ -87,9 +89,11 @@ def open_pool(
     count: int,
     rw: bool = False,
     protected_path: bool = False,
+    next_call: Callable[[], None] = lambda: None,
 ) -> SessionPool:
     """Log in (with ``pin``, or at the token's own keypad if ``protected_path``, or not at all), then open
     ``count`` sessions (at least 1); with fewer, if the token has no more: see ``SessionPool.missing``.
+    ``next_call`` is called before each of these sessions, for whoever bounds the time of each.
 
     Raises ``HsmFailure``: with ``pin_failure`` the PIN was refused, and must not be tried again. Once per
     process and token: after a failure the process is to end, for a session may have been leaked.
@@ -101,6 +105,7 @@ def open_pool(
     pool = SessionPool(token, login, sessions, wanted=max(count, 1), rw=rw)
     try:
         while len(sessions) < pool.wanted:
+            next_call()
             sessions.append(token.open(rw=rw))
     except PKCS11Error as exc:
         if not (isinstance(exc, SessionCount) and sessions):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import hashlib
 import os
 import resource
 import signal
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
@@ -37,16 +38,42 @@ def _prctl(option: int, argument: int) -> None:
         raise OSError(ctypes.get_errno(), "prctl")
 
 
-@contextmanager
-def one_start_at_a_time(state_dir: Path) -> Iterator[None]:
-    """One lane of this host initialises its module and logs in at a time.
+LEAST_CALL_S: Final = 5.0
+"""A start on a busy machine may take this long, however short the calls that sign are meant to be."""
 
-    Two SoftHSM processes that do so at the same moment can both fail (design, fact 15). Where the lane's user
-    may not write the state directory (or there is none yet, or its disk is full), lanes of the host are started one
-    after another by whoever starts them.
+KEYPAD_S: Final = 60.0
+"""Where somebody types the PIN at the token; the worker waits no longer either (``READY_TIMEOUT_S``)."""
+
+
+@contextmanager
+def each_call_within(timeout_s: float) -> Iterator[Callable[[], None]]:
+    """Be killed by SIGALRM when a call into the module does not come back: what is yielded says that a next one begins.
+
+    The kernel does it, whatever the module holds. For the start of a lane, which the watchdog does not see yet; from
+    the main thread of its process only, which has no other use for this timer.
+    """
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+    def next_call() -> None:
+        signal.setitimer(signal.ITIMER_REAL, max(timeout_s, LEAST_CALL_S))
+
+    next_call()
+    try:
+        yield next_call
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+@contextmanager
+def one_start_at_a_time(state_dir: Path, module: str) -> Iterator[None]:
+    """One lane of this host and module initialises it and logs in at a time.
+
+    Two SoftHSM processes that do so at the same moment can both fail (design, fact 15); what is within must be bounded
+    (``each_call_within``), for others wait. Where the lane's user may not write the state directory (or there is none
+    yet, or its disk is full), lanes of the host are started one after another by whoever starts them.
     """
     try:
-        descriptor = os.open(state_dir / "lane-start.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(start_lock(state_dir, module), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError:
         yield
         return
@@ -55,3 +82,9 @@ def one_start_at_a_time(state_dir: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def start_lock(state_dir: Path, module: str) -> Path:
+    """Named by the module's file, however the configuration comes to it."""
+    name = hashlib.sha256(os.path.realpath(module).encode()).hexdigest()[:16]
+    return state_dir / f"lane-start.{name}.lock"

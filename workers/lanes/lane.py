@@ -43,7 +43,7 @@ from workers.lanes.frames import (
     frame_length,
     to_lane_decoder,
 )
-from workers.lanes.hardening import one_start_at_a_time
+from workers.lanes.hardening import KEYPAD_S, each_call_within, one_start_at_a_time
 from workers.lanes.lane_exit import LaneExit
 from workers.lanes.pin_attempt import pin_attempt
 from workers.lanes.refused_pins import RefusedPins
@@ -125,16 +125,24 @@ class Lane:
         state_dir = self._role.own_state or self._service.state_dir
         select = settings.select
         # The memory is looked at under the lock: a lane that waited for it knows what the one before it was told.
-        with one_start_at_a_time(state_dir), pin_attempt(RefusedPins(state_dir), token, pin):
+        at_keypad = settings.login == "protected-path"
+        with (
+            one_start_at_a_time(state_dir, settings.module),
+            pin_attempt(RefusedPins(state_dir), token, pin),
+            each_call_within(KEYPAD_S if at_keypad else settings.call_timeout_s) as next_call,
+        ):
             loaded = module.load(settings.module)
+            next_call()
             found = select_token(
                 loaded, TokenSelect(slot=select.slot, label=select.label, serial=select.serial)
             )
+            next_call()
             pool = open_pool(
                 found,
                 pin=pin,
                 count=(self._role.sessions or settings.sessions) if loaded.threads_allowed else 1,
-                protected_path=settings.login == "protected-path",
+                protected_path=at_keypad,
+                next_call=next_call,
             )
         return pool, loaded.description
 

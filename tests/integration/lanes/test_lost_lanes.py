@@ -12,6 +12,7 @@ import pytest
 
 from bench.simhsm import write_rules
 from queueing import Signature, SigningClient
+from queueing.algorithms import KeyKind
 from queueing.errors import JobPoisoned
 from tests.support.cluster import behind_simhsm
 from tests.support.farm import digests
@@ -65,6 +66,30 @@ async def test_a_call_that_hangs_ends_its_lane(make_rig: MakeRig) -> None:
         await sign_all(client, digests(200))
     assert restarts(worker, "CALL_TIMED_OUT") == 1
     assert 1.0 < time.monotonic() - began < 10.0
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "C_Login",
+        pytest.param("C_Initialize", marks=pytest.mark.slow),
+        pytest.param("C_OpenSession", marks=pytest.mark.slow),
+    ],
+)
+async def test_a_start_that_hangs_holds_up_no_other_tenant(make_rig: MakeRig, call: str) -> None:
+    """Not even behind the same module, whose lanes start one after another: the kernel ends it after 5 s."""
+    tenants = {"acme": KeyKind.P256, "globex": KeyKind.P256}
+    rig = rig_with(make_rig, f"{call} hang", tenants=tenants, token={"acme": "call_timeout_s = 1.0"})
+    worker = rig.start_worker()
+    async with rig.client("acme") as unlucky, rig.client("globex") as client:
+        job = await unlucky.submit("release", digests(10))
+        await until_async(lambda: "acme" in worker.lanes(), "its lane starts")
+        signature = await client.sign("release", os.urandom(32), timeout_s=30)
+        await until_async(lambda: restarts(worker, "signal_14") >= 1, "it was ended")
+        write_rules(rig.directory / "acme.faults", [])
+        outcomes = await unlucky.wait(job, timeout_s=40)
+    assert signature.verified
+    assert [type(outcome) for outcome in outcomes] == [Signature] * 10
 
 
 async def test_a_lane_that_stops_is_killed_and_replaced(make_rig: MakeRig) -> None:
