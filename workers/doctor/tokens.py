@@ -18,6 +18,7 @@ from queueing.secret import is_for_another_process
 from workers.administration.tokens import TokenDesk
 from workers.config.settings import PinLogin
 from workers.doctor.findings import Finding, good, mend, note, unasked
+from workers.lanes.roster import most_lanes
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
@@ -174,13 +175,18 @@ def judge_token(
 
 
 def _sessions(name: str, settings: TokenSettings, most: int | None) -> Finding:
-    wanted = settings.sessions + 1  # and the one that holds the login
+    """Each lane has its part of the sessions, rounded up, and one of its own that holds its login."""
+    lanes = most_lanes(settings)
+    wanted = lanes * (-(-settings.sessions // lanes) + 1)
     if most and wanted > most:
+        fit = (most // lanes - 1) * lanes
         return mend(
             "token.sessions",
             name,
-            f"{settings.sessions} sessions and the login are configured, the token allows {most}",
-            f"sessions = {max(most - 1, 1)}   # in [tokens.{name}]",
+            f"{settings.sessions} sessions in {lanes} lanes, with a login each, are {wanted}; the token allows {most}",
+            f"sessions = {fit}   # in [tokens.{name}]"
+            if fit > 0
+            else f"sessions = {max(most - 1, 1)} and lanes = 1   # in [tokens.{name}]",
         )
     allowed = "any number" if most == 0 else "it does not say how many" if most is None else f"{most}"
     return good("token.sessions", name, f"{settings.sessions} sessions; allowed: {allowed}")

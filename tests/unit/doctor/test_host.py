@@ -122,15 +122,34 @@ def test_a_token_is_judged_by_what_is_asked_of_it() -> None:
     """Sessions, threads, mechanisms, PIN and keys."""
     fine = TokenExam(facts=FACTS, unable=(), keys=(Found(),))
     assert {finding.state for finding in of_token(fine).values()} == {State.GOOD}
-    few = replace(fine, facts=replace(FACTS, most_sessions=4))
-    assert of_token(few)["token.sessions"].mend == "sessions = 3   # in [tokens.a]"
-    assert of_token(few, replace(TOKEN, sessions=3))["token.sessions"].state is State.GOOD
     single = replace(fine, facts=replace(FACTS, threads=False))
     assert of_token(single)["token.module"].state is State.NOTE
     low = replace(fine, facts=replace(FACTS, pin_warnings=("USER_PIN_FINAL_TRY",)))
     assert of_token(low)["token.pin"].state is State.MEND
     lost = replace(fine, keys=(Found(problem="no such key", code="token.unavailable"),))
     assert of_token(lost)["token.keys"].state is State.MEND
+
+
+@pytest.mark.parametrize(
+    "sessions, lanes, most, remedy",
+    [
+        (3, 1, 4, ""),
+        (4, 1, 4, "sessions = 3"),
+        (4, 2, 6, ""),
+        (4, 2, 5, "sessions = 2"),
+        (3, 2, 5, "sessions = 2"),
+        (2, 2, 3, "sessions = 2 and lanes = 1"),
+        (4, 4, 8, ""),
+        (5, 4, 11, "sessions = 4"),
+    ],
+)
+def test_each_lane_of_a_token_needs_a_session_for_its_login(
+    sessions: int, lanes: int, most: int, remedy: str
+) -> None:
+    """Beside its part of the sessions, which is rounded up; what is advised fits."""
+    exam = TokenExam(facts=replace(FACTS, most_sessions=most), unable=(), keys=(Found(),))
+    finding = of_token(exam, replace(TOKEN, sessions=sessions, lanes=lanes))["token.sessions"]
+    assert finding.mend == (f"{remedy}   # in [tokens.a]" if remedy else "")
 
 
 def test_a_login_that_failed_is_no_key_that_is_lost() -> None:
