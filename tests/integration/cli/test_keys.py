@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from tests.support.disk import fill, small_disk
 from tests.support.sigmill_cli import Ran, sigmill
 from tests.support.tools import tool
 from workers.config.loading import load_configuration
@@ -295,6 +297,24 @@ def test_a_wrong_pin_is_tried_once(operator_site: OperatorSite) -> None:
     )
     operator_site.pin_file().write_text(f"{operator_site.tokens['acme'].pin}\n")
     assert create(operator_site).code == 0
+
+
+def test_no_pin_is_tried_on_a_full_disk(operator_site: OperatorSite) -> None:
+    """Its refusal could not be written, and would be tried again: a token is locked after a few."""
+    operator_site.pin_file().write_text("wrong\n")
+    state = operator_site.config.parent / "state"
+    shutil.rmtree(state, ignore_errors=True)
+    with small_disk(state, 64 * 1024):
+        filler = fill(state)
+
+        untried = create(operator_site)
+        filler.unlink()
+        tried, again = create(operator_site), create(operator_site)
+
+    assert "PIN_MEMORY_UNUSABLE" in untried.error()["message"]
+    assert "CKR_PIN_INCORRECT" in tried.error()["message"]
+    assert "refused this PIN before" in again.error()["message"]
+    assert untried.code == 75
 
 
 def test_no_command_shows_the_pin(operator_site: OperatorSite) -> None:
