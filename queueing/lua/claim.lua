@@ -121,7 +121,7 @@ local jobs = {}
 
 -- Whoever may write to the queue names any job, and it is claimed with this caller's rights: what bears the tag of
 -- another tenant is that tenant's, and a name without end would not fit into the log.
-local MOST_ID_BYTES = 256
+local MOST_ID_BYTES = 16384
 local tag = string.match(KEYS[1], '{[^}]*}')
 local function foreign(id)
   if #id <= MOST_ID_BYTES and (string.sub(id, 1, 1) ~= '{' or string.sub(id, 1, #tag) == tag) then return false end
