@@ -7,11 +7,16 @@ each envelope itself. The worker learns nothing secret from the answers.
 from __future__ import annotations
 
 import struct
-from typing import Final
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from queueing.jobs import ErrorNote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
 
 MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
 """Far above any chunk (1,024 digests per envelope, a few hundred envelopes); below it a length is a mistake."""
@@ -156,3 +161,15 @@ def frame_length(head: bytes) -> int:
     if length > MAX_FRAME_BYTES:
         raise ValueError(f"a frame of {length} bytes")
     return length
+
+
+def read_to_lane(stream: BinaryIO) -> Iterator[ToLane]:
+    """What the worker says until it goes away: between two frames, within one, or, if it was killed before it had read
+    all that it was told, by a reset.
+    """
+    with suppress(ConnectionError):
+        while len(head := stream.read(_LENGTH.size)) == _LENGTH.size:
+            body = stream.read(length := frame_length(head))
+            if len(body) < length:
+                return
+            yield to_lane_decoder.decode(body)

@@ -40,8 +40,7 @@ from workers.lanes.frames import (
     Stop,
     Working,
     encode_frame,
-    frame_length,
-    to_lane_decoder,
+    read_to_lane,
 )
 from workers.lanes.hardening import KEYPAD_S, each_call_within, one_start_at_a_time
 from workers.lanes.lane_exit import LaneExit
@@ -110,8 +109,7 @@ class Lane:
         ).start()
         self._send(Ready(os.getpid(), len(pool.sessions), pool.wanted, description, canaries=True))
         with self._connection.makefile("rb") as stream:
-            while (head := stream.read(4)) and len(head) == 4:
-                message = to_lane_decoder.decode(stream.read(frame_length(head)))
+            for message in read_to_lane(stream):
                 if isinstance(message, Stop):
                     break
                 self._take(message)

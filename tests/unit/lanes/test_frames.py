@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import msgspec
 import pytest
 
@@ -23,6 +25,7 @@ from workers.lanes.frames import (
     encode_frame,
     frame_length,
     from_lane_decoder,
+    read_to_lane,
     to_lane_decoder,
 )
 
@@ -71,3 +74,31 @@ def test_a_length_beyond_any_frame_is_refused() -> None:
     assert frame_length(MAX_FRAME_BYTES.to_bytes(4, "big")) == MAX_FRAME_BYTES
     with pytest.raises(ValueError, match="frame"):
         frame_length((MAX_FRAME_BYTES + 1).to_bytes(4, "big"))
+
+
+class Killed(io.BytesIO):
+    """A worker that was killed before it had read everything: the kernel resets what it leaves."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        found = super().read(size)
+        if not found:
+            raise ConnectionResetError
+        return found
+
+
+WHOLE = b"".join(map(encode_frame, TO_LANE))
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        io.BytesIO(WHOLE),
+        Killed(WHOLE),
+        io.BytesIO(WHOLE + b"\0\0"),
+        io.BytesIO(WHOLE + encode_frame(Stop())[:-1]),
+    ],
+    ids=["ended", "reset", "torn head", "torn body"],
+)
+def test_a_worker_that_goes_away_says_no_more(stream: io.BytesIO) -> None:
+    """However it went, that is no error of the lane's."""
+    assert list(read_to_lane(stream)) == TO_LANE
