@@ -15,6 +15,10 @@ GROUPS_MEASURED: Final = 64
 """A tenant's key versions with their algorithms, and then some; the group that was signed with longest ago goes first."""
 
 
+WORTH_DIVIDING_S: Final = 0.005
+"""Of a lane's time: a hundred times what another part of an envelope costs (a verification, 60 us)."""
+
+
 class SigningJob(Protocol):
     """What the lanes need of a job in work."""
 
@@ -155,6 +159,11 @@ class ChunkSize:
         if each is None:
             return 2 * sessions
         return max(sessions, min(self._most, int(self._target_s / max(each, 1e-7))))
+
+    def least(self, group: Group, sessions: int) -> int:
+        """What is too little to be divided: each part costs a frame, and a verification of its envelope."""
+        each = self._seconds.get(group)
+        return 2 * sessions if each is None else max(sessions, int(WORTH_DIVIDING_S / max(each, 1e-7)))
 
     def largest(self, sessions: int) -> int:
         """The largest chunk of any group seen; what a claim should fill."""

@@ -9,7 +9,7 @@ from workers.lanes.lane_end import Cause
 from workers.lanes.suspicion import Records, Suspicion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from workers.lanes.batching import Group, Slice
     from workers.lanes.frames import Outcomes
@@ -94,9 +94,17 @@ class Dispatch:
         self._records.recall(piece)
         self._batcher.add(piece)
 
-    def feed(self, link: LaneLink) -> None:
-        """Give the lane its next chunks, as far as it is free."""
-        while link.ready is not None and not link.stopping and len(link.outstanding) < CHUNKS_IN_LANE:
+    def feed_all(self, links: Sequence[LaneLink]) -> None:
+        """Give the lanes what is next: first those that have nothing, which divide it where it is little."""
+        idle = [link for link in links if _takes_work(link) and not link.outstanding]
+        for taken, link in enumerate(idle):
+            self.feed(link, chunks=1, among=len(idle) - taken)
+        for link in links:
+            self.feed(link)
+
+    def feed(self, link: LaneLink, *, chunks: int = CHUNKS_IN_LANE, among: int = 1) -> None:
+        """Give the lane its next chunks, as far as it is free; of what waits as much as ``among`` lanes leave it."""
+        while _takes_work(link) and len(link.outstanding) < chunks:
             if not self._may_send(link):
                 return
             if self._is_suspects_turn(link):
@@ -108,7 +116,11 @@ class Dispatch:
             group = self._batcher.next_group()
             if group is None:
                 return
-            self._send(link, group, self._batcher.take(group, self._chunk_size.of(group, link.sessions)))
+            size = self._chunk_size.of(group, link.sessions)
+            if among > 1:
+                share = -(-self._batcher.digests // among)
+                size = min(size, max(share, self._chunk_size.least(group, link.sessions)))
+            self._send(link, group, self._batcher.take(group, size))
 
     def _is_suspects_turn(self, link: LaneLink) -> bool:
         """Whether this lane is to sign a suspect, as soon as it is empty; one lane at a time.
@@ -214,3 +226,7 @@ class Dispatch:
             self._hsm.content()
         for piece in returned:
             piece.job.slice_unavailable(piece.first, piece.count)
+
+
+def _takes_work(link: LaneLink) -> bool:
+    return link.ready is not None and not link.stopping

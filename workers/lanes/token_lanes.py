@@ -152,8 +152,7 @@ class TokenLanes:
             return
         if self._drained:
             self.return_waiting(keep_begun=True)
-        for link in sorted(self._group.links, key=lambda lane: lane.digests_outstanding):
-            self._dispatch.feed(link)
+        self._dispatch.feed_all(sorted(self._group.links, key=lambda lane: lane.digests_outstanding))
         if self._directories.waiting:
             self._ask_for_directories()
         if self._dispatch.waiting:

@@ -1013,3 +1013,33 @@ async def test_the_doubt_about_a_token_is_not_forgotten_with_its_lanes(stand: An
         await s.pass_time(SHORTEST_PAUSE_S)
         assert s.lanes.healthy
         assert not s.lanes.idle
+
+
+async def work_off(s: Stand, each_s: float) -> None:
+    """Every lane answers what it has, at so much a digest."""
+    while busy := [(lane, lane.unanswered[0]) for lane in s.host.lanes if lane.unanswered]:
+        s.clock.now += each_s * max(sum(item.count for item in chunk.items) for _, chunk in busy)
+        for lane, chunk in busy:
+            lane.answer(chunk)
+        await turn()
+
+
+@pytest.mark.parametrize(
+    "digests, parts", [(64, [32, 32]), (300, [47, 47]), (2, [2])], ids=["little", "much", "too little"]
+)
+async def test_what_is_little_is_divided_among_lanes_that_have_nothing(
+    stand: Any, digests: int, parts: list[int]
+) -> None:
+    """A lone envelope is done in half the time. A chunk is no larger than ever (0.1 s by what was measured here), and what
+    takes 5 ms is not worth dividing.
+    """
+    async with stand(most_lanes=2, chunk_target_s=0.1) as s:
+        await s.start(FakeJob("first"), count=400)
+        s.host.lanes[1].ready()
+        await turn()
+        await work_off(s, 0.002)
+        before = [len(lane.chunks) for lane in s.host.lanes]
+        await s.submit(FakeJob("lone"), count=digests)
+        firsts = [lane.chunks[n:][:1] for lane, n in zip(s.host.lanes, before, strict=True)]
+        assert [item.count for chunks in firsts for chunk in chunks for item in chunk.items] == parts
+        await work_off(s, 0.002)
