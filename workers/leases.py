@@ -72,15 +72,14 @@ class LeaseKeeper:
         self._stop.set()
 
     def _main(self) -> None:
-        asyncio.run(self._keep())
-
-    async def _keep(self) -> None:
+        """Waits outside of its loop: an executor for that is gone before this thread when the process ends at once."""
         redis = connect(self._config)
         claims = Claims(redis, owner=self._owner, lease_ms=int(self._lease_s * 1000))
         wait_s = every_s = self._lease_s / PER_LEASE
-        while not await asyncio.to_thread(self._stop.wait, wait_s):
-            wait_s = every_s if await self._extend(claims) else min(RETRY_S, every_s)
-        await redis.aclose()
+        with asyncio.Runner() as runner:
+            while not self._stop.wait(wait_s):
+                wait_s = every_s if runner.run(self._extend(claims)) else min(RETRY_S, every_s)
+            runner.run(redis.aclose())
 
     async def _extend(self, claims: Claims) -> bool:
         """One round; False when Redis did not take it."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 
@@ -157,3 +159,28 @@ async def test_a_killed_workers_jobs_are_signed_when_their_lease_is_over(make_ri
         await redis.aclose()
         outcomes = await client.wait(job, timeout_s=40)
     assert [type(outcome) for outcome in outcomes] == [Signature] * 6
+
+
+ENDS_AT_ONCE = """
+import atexit, time
+from prometheus_client import CollectorRegistry
+from queueing.redis_config import RedisConfig
+from workers.leases import LeaseKeeper
+from workers.metrics import Metrics
+
+keeper = LeaseKeeper(
+    RedisConfig(host="localhost"), owner="w", lease_s=0.03, held=lambda: [], loop_seen_at=time.monotonic,
+    metrics=Metrics(CollectorRegistry()),
+)
+keeper.start()
+atexit.register(time.sleep, 0.2)
+time.sleep(0.1)
+"""
+
+
+def test_a_process_that_ends_at_once_leaves_no_traceback_of_the_keeper() -> None:
+    """As after a second SIGTERM: the keeper's thread still runs while the interpreter takes itself apart."""
+    ended = subprocess.run(
+        [sys.executable, "-c", ENDS_AT_ONCE], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
