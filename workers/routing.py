@@ -85,9 +85,8 @@ class Router:
         lanes = self._lanes_of(tenant)
         there = [lanes[token] for token in version.tokens if token in lanes]
         healthy = [candidate for candidate in there if candidate.healthy]
-        if (
-            not healthy
-        ):  # another token of the tenant is, else nothing were claimed; circuits close by themselves
+        if not healthy:
+            # Another token of the tenant is, else nothing were claimed; a circuit closes without being tried.
             raise TokenUnavailable("no token that has the key is in use")
         has_it = [candidate for candidate in healthy if not candidate.lacks(version.key, version.version)]
         return min(has_it or healthy, key=lambda candidate: (candidate.load, candidate.given))

@@ -7,38 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from bench.machine import BusynessReading, describe
-from bench.publish import write_report
-from bench.report import CpuSplit, make_report, throughput_row
+from tests.support.bench_costs import write_costs
 from workers.cli.entry import main
 
 
 @pytest.fixture
 def report(tmp_path: Path) -> Path:
     """The report of a run that had the rows that a plan needs."""
-    rows = [
-        throughput_row(
-            scenario=scenario,
-            algorithm="ECDSA_SHA_256",
-            key_kind="P256",
-            digests_per_job=64,
-            signatures_per_s=10_000.0,
-            module_ceiling_per_s=None,
-            cpu=CpuSplit(client=4.0, redis=2.0, worker=3.0, lane=30.0),
-        )
-        for scenario in ("end to end", "simulated HSM, 1 ms in C_Sign, 64 sessions")
-    ]
-    made = make_report(
-        mode="quick",
-        started_at="2026-11-23T12:00:00+00:00",
-        seconds=1.0,
-        machine=describe(),
-        busyness=BusynessReading(seconds=1.0, own_share=1.0, other_share=0.0, steal_share=0.0),
-        thresholds=[],
-        headline="",
-        rows=rows,
-    )
-    return write_report(made, tmp_path)[0]
+    return write_costs(tmp_path)
 
 
 def plan(report: Path, *more: str) -> int:

@@ -24,14 +24,12 @@ from typing import Any
 import pytest
 import yaml
 
-from bench.machine import BusynessReading, describe
-from bench.publish import write_report
-from bench.report import CpuSplit, make_report, throughput_row
 from queueing import Signature, SigningClient, keyspace
-from queueing.algorithms import DEFAULT_FOR_KEY, KeyKind
+from queueing.algorithms import KeyKind
 from queueing.client_key import ClientKey
 from queueing.dead_letters import DeadLetter, encode_letter
 from queueing.jobs import JobHints, encode_job
+from tests.support.bench_costs import write_costs
 from tests.support.cluster import Cluster
 from tests.support.operator import make_user, operator_block
 from tests.support.pages import PAGES, ROOT, command_lines
@@ -257,38 +255,7 @@ def furnish(folder: Path, redis: RedisProcess) -> None:
     shim = folder / "bin" / "redis-cli"
     shim.write_text(REDIS_CLI.format(real=shutil.which("redis-cli"), socket=redis.socket_path))
     shim.chmod(0o755)
-    write_costs(folder / "build" / "bench")
-
-
-def write_costs(folder: Path) -> None:
-    """As a bench run leaves them, for the plans of the pages."""
-    kinds = (KeyKind.P256, KeyKind.RSA_3072)
-    scenarios = ("end to end", "verify-after-sign", "simulated HSM, 1 ms in C_Sign, 64 sessions")
-    rows = [
-        throughput_row(
-            scenario=scenario,
-            algorithm=str(DEFAULT_FOR_KEY[kind]),
-            key_kind=str(kind),
-            digests_per_job=64,
-            signatures_per_s=10_000.0,
-            module_ceiling_per_s=None,
-            cpu=CpuSplit(client=4.0, redis=2.0, worker=3.0, lane=30.0),
-        )
-        for kind in kinds
-        for scenario in scenarios
-    ]
-    made = make_report(
-        mode="quick",
-        started_at="2026-11-23T12:00:00+00:00",
-        seconds=1.0,
-        machine=describe(),
-        busyness=BusynessReading(seconds=1.0, own_share=1.0, other_share=0.0, steal_share=0.0),
-        thresholds=[],
-        headline="",
-        rows=rows,
-    )
-    folder.mkdir(parents=True)
-    write_report(made, folder)
+    write_costs(folder / "build" / "bench", (KeyKind.P256, KeyKind.RSA_3072))
 
 
 @pytest.fixture(scope="module")

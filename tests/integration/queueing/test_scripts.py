@@ -12,12 +12,8 @@ from queueing import keyspace
 from queueing.claims import Claimed, ClaimedJob, ClaimRequest, Claims, Commit, Committed
 from queueing.errors import QueueUnavailable
 from queueing.jobs import (
-    ArqResult,
-    ErrorNote,
     JobHints,
-    ResultHints,
     encode_job,
-    encode_result,
 )
 from queueing.submission import Accepted, Receipt
 from tests.support.queued import (
@@ -110,18 +106,7 @@ class TestSubmit:
         await put(redis, job)
         await redis.delete(keyspace.job(job.job_id))
         (claimed,) = (await take(one)).jobs
-        result = encode_result(
-            ArqResult(
-                k=ResultHints(again=1),
-                et=1,
-                s=False,
-                r=ErrorNote("job.expired"),
-                st=1,
-                ft=1,
-                q=QUEUE,
-                id=job.job_id,
-            )
-        )
+        result = result_of(job, again=1, read=False)
         await publish(one, Commit(claimed.job_id, claimed.lease, result, job.reply_id))
         assert (await put(redis, job))[0].accepted is Accepted.ACCEPTED
         assert not await redis.exists(keyspace.result(job.job_id))
