@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 _CLIENT: Final = "ping xread xtrim del exists zmscore mget get select wait"
-"""What ``queueing.client`` sends: replies, look-ups, the key directory, the accept level."""
+"""What ``queueing.client`` sends: replies, look-ups, the key directory, the accept level (which needs SET too)."""
 
 _SUBMIT: Final = "time type zcard hmget hset hsetnx set zadd zscore publish"
 """What submit.lua calls beside those."""
@@ -41,6 +41,7 @@ def tenant_rules(tenant: str, password_sha256: str | None) -> list[str]:
         keyspace.armed(tenant),
         keyspace.claims(tenant),
         keyspace.backlog(tenant),
+        keyspace.mark(tenant),
         f"{keyspace.reply_prefix(tenant)}*",
         f"{keyspace.JOB_PREFIX}{tag}*",
         f"{keyspace.RESULT_PREFIX}{tag}*",

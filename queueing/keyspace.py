@@ -73,6 +73,16 @@ def armed(tenant: str) -> str:
     return f"sigmill:{{{tenant}}}:armed"
 
 
+def mark(tenant: str) -> str:
+    """String, empty, for a minute: written before each WAIT, which waits for a write (``queueing.accept``)."""
+    return f"sigmill:{{{tenant}}}:mark"
+
+
+def mark_beside(key: str) -> str:
+    """The mark of the tenant that has this key."""
+    return mark(key[key.index("{") + 1 : key.index("}")])
+
+
 def backlog(tenant: str) -> str:
     """Hash: what was accepted and has not ended (digests, bytes), and how fast it ends (``lua/submit.lua``)."""
     return f"sigmill:{{{tenant}}}:backlog"

@@ -8,9 +8,9 @@ from enum import StrEnum
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
-from redis.exceptions import NoPermissionError, NoScriptError, ReadOnlyError
+from redis.exceptions import NoPermissionError, NoScriptError, ReadOnlyError, RedisError
 
-from queueing import round_trip
+from queueing import keyspace, round_trip
 from queueing.connection import look_for_primary
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ async def run_confirmed(
 ) -> tuple[list[Any], bool]:
     """As ``run_each``, with a ``WAIT`` in the same round trip: the answers, and whether enough replicas have it all.
 
+    That holds for a call too that found everything as it should be and wrote nothing: what it saw was written before.
     Where they do not, or where this server is a replica itself, the primary may have moved: it is looked for anew.
     ``once``: no call is sent again when its answer is lost, but ``round_trip.AnswerLost`` raised.
     """
@@ -113,19 +114,22 @@ async def run_confirmed(
 async def _round(
     redis: Redis, calls: Sequence[Call], wait: ReplicaWait | None, *, once: bool
 ) -> tuple[list[Any], bool]:
-    """One connection, so that WAIT, which comes last, means the calls before it."""
+    """One connection, so that WAIT, which comes last, means the calls before it (``ReplicaWait``)."""
     commands: list[round_trip.Command] = [
         ("EVALSHA", _DIGESTS[call.script], len(call.keys), *call.keys, *call.args) for call in calls
     ]
     if wait is not None:
-        commands.append(wait.words())
+        commands += wait.commands(keyspace.mark_beside(calls[-1].keys[0]))
     answers = await (round_trip.once(redis, commands) if once else _pipeline(redis, commands))
     if wait is None:
         return answers, True
-    *answers, replicas = answers
-    if isinstance(replicas, NoPermissionError):
-        raise replicas  # not a question of time
-    return answers, isinstance(replicas, int) and replicas >= wait.replicas
+    *answers, marked, replicas = answers
+    for answer in (marked, replicas):
+        if isinstance(answer, NoPermissionError):
+            raise answer  # not a question of time
+    # Where the mark was refused (no memory left, a replica), WAIT was about some write before it.
+    written = not isinstance(marked, RedisError)
+    return answers, written and isinstance(replicas, int) and replicas >= wait.replicas
 
 
 async def _pipeline(redis: Redis, commands: Sequence[round_trip.Command]) -> list[Any]:

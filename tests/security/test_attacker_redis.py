@@ -37,6 +37,7 @@ TENANT_KEYS = (
     keyspace.claims,
     keyspace.armed,
     keyspace.backlog,
+    keyspace.mark,
     keyspace.caps,
     keyspace.limiter,
     keyspace.directory,

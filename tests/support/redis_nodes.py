@@ -11,7 +11,7 @@ from typing import Self
 from tests.support.ports import free_port
 from tests.support.redis_process import RedisFailed, RedisProcess, ask, fields_of
 from tests.support.rig import until
-from tests.support.tools import tool
+from tests.support.tools import redis_server
 
 NAME = "queue"
 """Under which the Sentinels know the primary."""
@@ -60,7 +60,7 @@ class SentinelProcess:
 
     def start(self) -> None:
         self._process = subprocess.Popen(
-            [tool("redis-server"), str(self._file), "--sentinel"],
+            [redis_server(), str(self._file), "--sentinel"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

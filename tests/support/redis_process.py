@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.support.ports import free_port
-from tests.support.tools import tool
+from tests.support.tools import redis_server
 
 START_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 10.0
@@ -167,7 +167,7 @@ class RedisProcess:
         lines = [f'{name} "{value}"' for name, value in {**self._settings, "port": str(self.port)}.items()]
         config.write_text("\n".join(lines) + "\n")
         self._process = subprocess.Popen(
-            [tool("redis-server"), str(config)],
+            [redis_server(), str(config)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

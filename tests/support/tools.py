@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -16,6 +17,11 @@ def tool(name: str) -> str:
     if path is None:
         raise ToolMissing(f"{name} is not installed: run ops/bootstrap")
     return path
+
+
+def redis_server() -> str:
+    """The server under test: ``SIGMILL_TEST_REDIS_SERVER`` (another version, or Valkey), else redis-server on PATH."""
+    return tool(os.environ.get("SIGMILL_TEST_REDIS_SERVER") or "redis-server")
 
 
 def first_existing(*candidates: str) -> Path:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.ports import free_port
 from tests.support.sigmill_cli import sigmill
-from tests.support.tools import tool
+from tests.support.tools import redis_server, tool
 from workers.dev.child import Child
 from workers.dev.recipe import TENANTS
 from workers.dev.trial import Trial
@@ -44,7 +44,7 @@ def redis_of(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
         text = text.replace(there, here)
     conf = folder / "redis.conf"
     conf.write_text(text.replace("dir /data", f"dir {data}") + f"\nbind 127.0.0.1\nlogfile {data}/log\n")
-    process = subprocess.Popen([tool("redis-server"), str(conf)], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([redis_server(), str(conf)], stdout=subprocess.DEVNULL)
     try:
         yield process
     finally:

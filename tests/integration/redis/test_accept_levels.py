@@ -194,15 +194,19 @@ async def test_the_command_line_says_what_is_unconfirmed(
     assert taken.returncode == 0, taken.stderr
 
 
-async def test_a_connection_that_wrote_nothing_confirms_nothing(
-    rig: Rig, worker: WorkerProcess, frozen: list[RedisProcess]
+async def test_a_repeated_submit_is_unconfirmed_while_the_replicas_stand_still(
+    rig: Rig, worker: WorkerProcess, nodes: RedisNodes
 ) -> None:
-    """Redis' WAIT means all that the server had written: a repeat on another connection of the pool tells no lie."""
-    writer, other = rig.connect(), rig.connect()
-    await writer.set("sigmill:written", "by somebody else")
-    async with other.pipeline(transaction=False) as pipe:
-        pipe.get("sigmill:nothing")
-        pipe.wait(1, 100)
-        assert await pipe.execute() == [None, 0]
-    await writer.aclose()
-    await other.aclose()
+    """The repeat writes nothing, and is no confirmation on any server; nothing is signed for it either."""
+    async with client(rig) as signer:
+        job = await signer.submit("release", digests(3), request_id="repeated", timeout_s=20)
+        outcomes = await signer.wait(job, timeout_s=20)
+    for node in nodes.nodes[1:]:
+        node.pause()
+    async with client(rig) as repeating:
+        with pytest.raises(QueueUnconfirmed):
+            await repeating.submit("release", digests(3), request_id="repeated", timeout_s=2.0)
+        for node in nodes.nodes[1:]:
+            node.resume()
+        job = await repeating.submit("release", digests(3), request_id="repeated", timeout_s=20)
+        assert await repeating.wait(job, timeout_s=20) == outcomes, "the same bytes"

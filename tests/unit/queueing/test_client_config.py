@@ -159,10 +159,10 @@ class TestEpochMemory:
 
 
 def test_a_write_counts_when_redis_said_ok_unless_the_file_says_more(file: Path) -> None:
-    """``replicated`` becomes one WAIT; its time is never 0, which would be for ever."""
+    """``replicated`` becomes a write and one WAIT; its time is never 0, which would be for ever."""
     assert ClientConfig.from_file(file).redis.replica_wait() is None
     more = 'accept = "replicated"\nreplicas = 2\nreplica_timeout_s = 0.0001\n'
     file.write_text(GOOD.replace("[redis.tls]", more + "[redis.tls]"))
     wait = ClientConfig.from_file(file).redis.replica_wait()
     assert wait is not None
-    assert wait.words() == ("WAIT", 2, 1)
+    assert wait.commands("mark") == (("SET", "mark", "", "PX", 60_000), ("WAIT", 2, 1))
