@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from workers.folders import entries
+
 PROC: Final = Path("/proc")
 TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 
@@ -52,7 +54,7 @@ def process_stat(pid: int, proc: Path = PROC) -> ProcessStat:
 def all_processes(proc: Path = PROC) -> dict[int, ProcessStat]:
     """Every process that is there now, by pid."""
     found = {}
-    for entry in proc.iterdir():
+    for entry in entries(proc):
         if entry.name.isdigit():
             try:
                 found[int(entry.name)] = process_stat(int(entry.name), proc)

@@ -20,6 +20,7 @@ from bench.report import Growth, LatencyPoint, Row, Threshold, number, throughpu
 from bench.stand import Stand
 from bench.stand_files import BenchTenant
 from queueing.algorithms import DEFAULT_FOR_KEY, KeyKind
+from workers.folders import entries
 
 LOGS: Final = Path("build/bench/logs")
 VERIFYING_DRIVES: Final = tuple(
@@ -173,5 +174,6 @@ def open_session(pace: Pace) -> Iterator[Session]:
 
 def _keep_logs(directory: Path) -> None:
     shutil.rmtree(LOGS, ignore_errors=True)
-    for logs in directory.glob("*/logs"):
-        shutil.copytree(logs, LOGS / logs.parent.name, dirs_exist_ok=True)
+    for part in entries(directory):
+        if (part / "logs").is_dir():
+            shutil.copytree(part / "logs", LOGS / part.name, dirs_exist_ok=True)

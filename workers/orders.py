@@ -12,6 +12,7 @@ from queueing import order_board
 from queueing.errors import QueueUnavailable
 from queueing.orders import OrderInvalid, StopOrder, read_order, verify_order
 from workers.config.stops import OrderFolder, Stops
+from workers.state_directory import reading_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,9 +70,11 @@ class OrderDesk:
         self.redis_answers = True
 
     def start(self) -> None:
-        """Obey what was in force before the restart."""
+        """Obey what was in force before the restart; ``ConfigError`` where nobody can say what was."""
         audience = self._service().audience
-        for signed in self._folder.read(audience).values():
+        with reading_state(self._service().file):
+            kept = self._folder.read(audience)
+        for signed in kept.values():
             self._take(read_order(signed, audience), signed)
 
     def configuration_changed(self) -> None:

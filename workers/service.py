@@ -231,8 +231,12 @@ class SigningService:
         return self._intake.draining
 
     def open(self) -> None:
-        """Take the state directory; ``ConfigError`` when another worker has it, or it cannot be used."""
+        """Take the state directory; ``ConfigError`` when another worker has it, or it cannot be used.
+
+        A worker that cannot list its stop orders does not start: it would sign for whom they stop.
+        """
         self._state.own()
+        self._orders.start()
 
     async def run(self) -> None:
         """Serve until drained; after ``open``. No error of Redis, of the log or of a lane ends it."""
@@ -242,7 +246,6 @@ class SigningService:
         if self.draining:
             await self._close()  # it knows too little of its log to touch it
             return
-        self._orders.start()
         self._leases.start()
         await self._pins.first()
         async with asyncio.TaskGroup() as tasks:

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from queueing.errors import ConfigError
 from workers.audit.ownership import LogInUse, own_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from workers.config.service_file import ServiceConfiguration
+
+
+@contextmanager
+def reading_state(file: Path) -> Iterator[None]:
+    """An ``OSError`` of this block is a ``ConfigError``; ``file`` is the service's, which names the state directory."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(
+            str(file),
+            "service.state_dir",
+            f"{error.filename or 'a file in it'} cannot be read ({error.strerror})",
+            "Run it as the worker's user, or mend the owner, the mode or the disk of that place.",
+        ) from error
 
 
 class StateDirectory:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from workers.folders import entries
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -49,7 +51,7 @@ class WorkerMark:
     def set(self) -> None:
         """Make it, and remove what dead workers left; raises ``OSError``."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for file in self._folder.iterdir():
+        for file in entries(self._folder):
             if file.name.isdigit() and not _locked(file):
                 file.unlink(missing_ok=True)
                 file.with_suffix(".reload").unlink(missing_ok=True)
@@ -72,12 +74,10 @@ class WorkerMark:
 
 
 def running_workers(state_dir: Path) -> Iterator[int]:
-    """The process ids of the workers that live."""
-    folder = state_dir / "workers"
-    if folder.is_dir():
-        for file in sorted(folder.iterdir()):
-            if file.name.isdigit() and _locked(file):
-                yield int(file.name)
+    """The process ids of the workers that live. Raises ``OSError`` where they cannot be listed."""
+    for file in entries(state_dir / "workers", missing_ok=True):
+        if file.name.isdigit() and _locked(file):
+            yield int(file.name)
 
 
 def last_report(state_dir: Path, pid: int) -> ReloadReport | None:

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from workers.folders import entries
+
 SOURCE_DIRECTORY: Final = Path(__file__).parent
 BUILD_DIRECTORY: Final = Path("build/native")  # relative to the directory that make runs in
 COMPILE_TIMEOUT_S: Final = 120.0
@@ -79,7 +81,7 @@ def _compiler() -> list[str]:
 
 def _fingerprint(command: Sequence[str], sources: Sequence[Path]) -> str:
     digest = hashlib.sha256("\0".join(command).encode())
-    headers = sorted({header for source in sources for header in source.parent.glob("*.h")})
+    headers = sorted({header for source in sources for header in entries(source.parent, suffix=".h")})
     for path in [*sources, *headers]:
         digest.update(b"\0" + path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]

@@ -11,6 +11,8 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from workers.folders import entries
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -42,8 +44,8 @@ def read_segment(file: Path) -> Iterator[bytes]:
 
 
 def segments_of(folder: Path) -> list[Path]:
-    """All segments, oldest first."""
-    return sorted(file for file in folder.glob(f"*{_SUFFIX}") if file.stem.isdecimal())
+    """All segments, oldest first; none where there is no folder yet. Raises ``OSError`` where it cannot be listed."""
+    return [file for file in entries(folder, suffix=_SUFFIX, missing_ok=True) if file.stem.isdecimal()]
 
 
 def segment_number(file: Path) -> int:

@@ -19,6 +19,7 @@ from workers.cli.output import Exit, Output, emit, say
 from workers.cli.table import print_table
 from workers.config.loading import load_configuration, load_premises
 from workers.config.stops import OrderFolder
+from workers.state_directory import reading_state
 from workers.worker_marks import ReloadReport, last_report, running_workers
 
 if TYPE_CHECKING:
@@ -131,8 +132,10 @@ def reload(output: Output, /, *, config: Path) -> Exit:
 
     Exit code 2 if a worker refuses it: then all of it is refused, and the old one stays. 75 if none runs here.
     """
-    state_dir = load_premises(config).state_dir
-    workers = list(running_workers(state_dir))
+    premises = load_premises(config)
+    state_dir = premises.state_dir
+    with reading_state(premises.file):
+        workers = list(running_workers(state_dir))
     if not workers:
         raise TokenUnavailable(f"no worker runs with the state directory {state_dir}")
     asked_ns = time.monotonic_ns()
@@ -196,7 +199,8 @@ def _line(configuration: Configuration, tenant: Tenant) -> TenantLine:
 
 def _stops(configuration: Configuration, tenant: Tenant) -> tuple[StopLine, ...]:
     service = configuration.service
-    signed = OrderFolder(service.state_dir).read(service.audience).values()
+    with reading_state(service.file):
+        signed = OrderFolder(service.state_dir).read(service.audience).values()
     orders = [read_order(each, service.audience) for each in signed]
     return tuple(
         StopLine(

@@ -23,6 +23,7 @@ from workers.config.settings import PinLogin, TokenSettings
 from workers.config.writing import token_owners
 from workers.lanes.drained_tokens import DrainedTokens
 from workers.lanes.refused_pins import RefusedPins
+from workers.state_directory import reading_state
 
 
 class TokenLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,10 +67,11 @@ def list_tokens(output: Output, /, *, config: Path) -> Exit:
     tally = Tally()
     with ThreadPoolExecutor() as pool:
         answers = list(pool.map(lambda name: _ask(premises, name), premises.tokens))
-    lines = [
-        _line(premises, name, owners.get(name), answer)
-        for name, answer in zip(premises.tokens, answers, strict=True)
-    ]
+    with reading_state(premises.file):
+        lines = [
+            _line(premises, name, owners.get(name), answer)
+            for name, answer in zip(premises.tokens, answers, strict=True)
+        ]
     for answer in answers:
         tally.add(answer if isinstance(answer, SigningError) else None)
     if output.as_json:
@@ -131,8 +133,9 @@ def resume(output: Output, /, *, token: str, config: Path, state_dir: Path | Non
     premises = load_premises(config)
     if token not in premises.tokens:
         raise ConfigError(str(premises.file), "tokens", f"no token `{token}`", f"Add [tokens.{token}].")
-    drained = DrainedTokens(premises.state_dir).resume(token)
-    forgotten = RefusedPins(state_dir or premises.state_dir).forget(token)
+    with reading_state(premises.file):
+        drained = DrainedTokens(premises.state_dir).resume(token)
+        forgotten = RefusedPins(state_dir or premises.state_dir).forget(token)
     untold = _tell_the_others(config, token)
     if output.as_json:
         emit(Resumed(token=token, was_refused=forgotten, was_drained=drained, untold=untold))

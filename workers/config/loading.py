@@ -11,6 +11,7 @@ from workers.config.mistakes import Mistakes
 from workers.config.service_file import SERVICE_TABLES, load_service, read_tokens, service_settings
 from workers.config.tenant_file import load_tenant
 from workers.config.values import expect_table, refuse_unknown
+from workers.folders import entries
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,6 +47,10 @@ class Premises:
         """Where the tenant's file stands, or would."""
         return self.tenants_dir / f"{tenant}.toml"
 
+    def tenant_files(self) -> list[Path]:
+        """The tenant files, by name; none before there is a directory. ``ConfigError`` where it cannot be listed."""
+        return _files_of(self.tenants_dir, missing_ok=True)
+
 
 def load_configuration(file: Path) -> Configuration:
     """Read the service's file and its tenants; the first mistake is a ``ConfigError``."""
@@ -74,11 +79,24 @@ def load_premises(file: Path) -> Premises:
 
 
 def tenant_files(service: ServiceConfiguration) -> list[Path]:
-    """The tenant files, by name; ``ConfigError`` where their directory is missing."""
-    folder = service.tenants_dir
-    if not folder.is_dir():
-        raise ConfigError(str(folder), "", "is not a directory", "Create it, or set service.tenants_dir.")
-    return sorted(folder.glob("*.toml"))
+    """The tenant files, by name; ``ConfigError`` where their directory is missing or cannot be listed."""
+    return _files_of(service.tenants_dir)
+
+
+def _files_of(folder: Path, *, missing_ok: bool = False) -> list[Path]:
+    try:
+        return entries(folder, suffix=".toml", missing_ok=missing_ok)
+    except (FileNotFoundError, NotADirectoryError):
+        raise ConfigError(
+            str(folder), "", "is not a directory", "Create it, or set service.tenants_dir."
+        ) from None
+    except OSError as error:
+        raise ConfigError(
+            str(folder),
+            "",
+            f"cannot be listed ({error.strerror})",
+            "Its owner and mode must let this user read it, and its disk must be sound.",
+        ) from error
 
 
 def with_tenants(service: ServiceConfiguration, tenants: Mapping[Path, Tenant]) -> Configuration:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from queueing.errors import ClientRevoked, KeyDisabled, PolicyDenied
 from queueing.orders import OrderInvalid, StopOrder, read_order
+from workers.folders import entries
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,13 +72,12 @@ class OrderFolder:
         self._folder = state_dir / "orders"
 
     def read(self, audience: str) -> dict[bytes, bytes]:
-        """Signed orders by id. What cannot be read, or is for another cluster, is logged and left out."""
+        """Signed orders by id. A file that cannot be read, or is for another cluster, is logged and left out.
+
+        Raises ``OSError`` where the folder cannot be listed: nobody knows then what is stopped.
+        """
         found: dict[bytes, bytes] = {}
-        try:
-            files = sorted(self._folder.glob("*.order"))
-        except OSError:
-            return found  # a lane's own user may not look: the worker forwards what it knows
-        for file in files:
+        for file in entries(self._folder, suffix=".order", missing_ok=True):
             try:
                 signed = file.read_bytes()
                 found[read_order(signed, audience).order_id] = signed

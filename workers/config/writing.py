@@ -13,6 +13,7 @@ from queueing.errors import ConfigError
 from workers.config.edits import EditRefused
 from workers.config.loading import claim_tokens
 from workers.config.tenant_file import load_tenant, tenant_of
+from workers.folders import is_there
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,8 +31,9 @@ def preview_tenant(premises: Premises, tenant: str, edit: Callable[[str], str]) 
     before the edit and for what would be wrong after it, tokens of other owners included.
     """
     file = premises.tenant_file(tenant)
-    text = file.read_text("utf-8") if file.exists() else f'tenant = "{tenant}"\nepoch = 0\n'
-    if file.exists():
+    text = f'tenant = "{tenant}"\nepoch = 0\n'
+    if is_there(file):
+        text = file.read_text("utf-8")
         load_tenant(file, premises.tokens)
     try:
         edited = edit(text)
@@ -68,7 +70,7 @@ def replace_file(file: Path, text: str) -> None:
 
 
 def _take_over(descriptor: int, old: Path) -> None:
-    if not old.exists():
+    if not is_there(old):
         os.fchmod(descriptor, _NEW_FILE_MODE)
         return
     facts = old.stat()
@@ -80,7 +82,7 @@ def _take_over(descriptor: int, old: Path) -> None:
 def token_owners(premises: Premises, *, beside: Path | None = None) -> dict[str, str]:
     """Who owns which token by all files but ``beside``; one that is broken owns nothing until it is mended."""
     owners = {premises.service_token: "the service"} if premises.service_token is not None else {}
-    for other in sorted(premises.tenants_dir.glob("*.toml")):
+    for other in premises.tenant_files():
         if other != beside:
             with contextlib.suppress(ConfigError):
                 claim_tokens(other, load_tenant(other, premises.tokens), owners)

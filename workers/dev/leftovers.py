@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Final
 
+from workers.folders import entries
+
 _PR_SET_CHILD_SUBREAPER: Final = 36  # linux/prctl.h
 _PATIENCE_S: Final = 3.0
 _POLL_S: Final = 0.02
@@ -23,7 +25,7 @@ def remaining() -> list[str]:
     deadline = time.monotonic() + _PATIENCE_S
     while True:
         _reap()
-        left = [pid for task in Path("/proc/self/task").iterdir() for pid in _children(task)]
+        left = [pid for task in entries(Path("/proc/self/task")) for pid in _children(task)]
         if not left or time.monotonic() > deadline:
             return [f"{pid} {_command(pid)}" for pid in left]
         time.sleep(_POLL_S)

@@ -27,6 +27,7 @@ from workers.dev.private_files import write_private
 from workers.dev.recipe import AUDIENCE, CLIENT, SERVICE_KEY_KIND, SERVICE_KEY_LABEL, SERVICE_TOKEN, TENANTS
 from workers.dev.softhsm import make_token
 from workers.dev.trial_tls import write_authority_and_server
+from workers.folders import entries, entries_below
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -166,7 +167,7 @@ def _mark_of(folder: Path) -> str | None:
 def _empty(folder: Path) -> None:
     """A run that was killed half-way begins again; the folder itself is a mount point."""
     folder.mkdir(parents=True, exist_ok=True)
-    for entry in folder.iterdir():
+    for entry in entries(folder):
         if entry.is_dir():
             shutil.rmtree(entry)
         else:
@@ -176,9 +177,8 @@ def _empty(folder: Path) -> None:
 def _chown(folder: Path, owner: int | None) -> None:
     if owner is None:
         return
-    for place, _, files in os.walk(folder):
-        for name in (place, *(os.path.join(place, file) for file in files)):  # noqa: PTH118
-            os.chown(name, owner, owner)
+    for file in (folder, *entries_below(folder)):
+        os.chown(file, owner, owner)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -20,11 +20,13 @@ from workers.config.reading import Stamp, stamp_of
 from workers.config.service_file import service_of
 from workers.config.stops import OrderFolder, Stops
 from workers.config.tenant_file import tenant_of
+from workers.folders import is_there
 from workers.lanes.authorisation import authorise
 from workers.lanes.canary import CanaryPace, service_canary, tenant_canary
+from workers.state_directory import reading_state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
     from workers.config.service_file import ServiceConfiguration
@@ -67,7 +69,7 @@ class Authority:
         self.tenant: Tenant | None = None
         if tenant is not None:
             self.tenant, self._held_tenant = self._start_tenant(tenant)
-        for signed in OrderFolder(self.service.state_dir).read(self.service.audience).values():
+        for signed in self._kept_orders():
             self._take_order(read_order(signed, self.service.audience))
         self._apply_orders()
 
@@ -178,6 +180,16 @@ class Authority:
         file = self.service.tenant_file(name)
         return tenant_of(file, parse_toml(file, text), self.service.tokens), _Held(text, None)
 
+    def _kept_orders(self) -> Collection[bytes]:
+        """Signed orders that the worker keeps; ``ConfigError`` where nobody can say what they are."""
+        try:
+            with reading_state(self._file):
+                return OrderFolder(self.service.state_dir).read(self.service.audience).values()
+        except ConfigError as error:
+            if isinstance(error.__cause__, PermissionError):
+                return ()  # a lane's own user may not look: the worker forwards what it knows
+            raise
+
     def _read_service(self, held: _Held | None) -> tuple[ServiceConfiguration, _Held]:
         stamp = stamp_of(self._file)
         if held is not None and held.stamp == stamp:
@@ -195,7 +207,7 @@ class Authority:
         if self._tenant_name is None:
             return None, None
         file = service.tenant_file(self._tenant_name)
-        if not file.exists() and service.tenants_dir.is_dir():
+        if _is_gone(file):
             return None, self._held_tenant
         held = self._held_tenant
         if held is not None and held.stamp == stamp_of(file) and self.tenant is not None:
@@ -212,6 +224,14 @@ class Authority:
         adopted = held.text if held is not None else AdoptedFiles(service.state_dir).tenant_text(name)
         refuse_older_tenant(file, text, adopted)
         return tenant, _Held(text, stamp)
+
+
+def _is_gone(file: Path) -> bool:
+    """Whether the folder is there without it. An error is not absence: reading the file tells it."""
+    try:
+        return is_there(file.parent) and not is_there(file)
+    except OSError:
+        return False
 
 
 def refuse_other_place(file: Path, new: ServiceConfiguration, old: ServiceConfiguration) -> None:

@@ -99,8 +99,14 @@ class TokenCircuit:
 
     def _is_due(self, settings: TokenSettings) -> bool:
         if self.state is Circuit.REFUSED and not settings.socket:
-            return not self._refused_pins.is_marked(self._token) or self._pin_changed(settings)
+            return not self._is_marked() or self._pin_changed(settings)
         return self._now_s() >= self._open_until
+
+    def _is_marked(self) -> bool:
+        try:
+            return self._refused_pins.is_marked(self._token)
+        except OSError:
+            return True  # nobody resumed it where nobody can say
 
     def _pin_changed(self, settings: TokenSettings) -> bool:
         """Whether the PIN file is another than when the PIN was refused; the lane decides if the PIN is."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from workers.folders import entries
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -20,10 +22,7 @@ class DrainedTokens:
 
     def names(self) -> frozenset[str]:
         """All that are drained. Raises ``OSError`` where the folder cannot be read."""
-        try:
-            return frozenset(file.name for file in self._folder.iterdir())
-        except FileNotFoundError:
-            return frozenset()
+        return frozenset(file.name for file in entries(self._folder, missing_ok=True))
 
     def drain(self, token: str) -> bool:
         """Mark the token; whether it was not marked before. Raises ``OSError``."""

@@ -13,6 +13,8 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
+from workers.folders import entries, is_there
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
@@ -67,7 +69,7 @@ class RefusedPins:
 
     def is_marked(self, token: str) -> bool:
         """Whether any PIN of this token was refused; says nothing about the present one."""
-        return (self._folder / token).exists() or (self._heard / token).exists()
+        return is_there(self._folder / token) or is_there(self._heard / token)
 
     def forget(self, token: str) -> bool:
         """The operator resumes the token: whether there was anything to forget."""
@@ -88,7 +90,7 @@ class RefusedPins:
         for token, warning in warnings.items():
             file = self._heard / token
             if len(warning) == _SALT_BYTES + _TOLD_BYTES and not (
-                file.exists() and file.read_bytes() == warning
+                is_there(file) and file.read_bytes() == warning
             ):
                 _write(file, warning)
 
@@ -160,7 +162,7 @@ def _take_name(draft: Path) -> None:
 
 def _make_folder(folder: Path) -> None:
     """Root, who looks at a token before the worker does, must not shut the worker out."""
-    if folder.is_dir():
+    if is_there(folder):
         return
     _make_folder(folder.parent)
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -170,9 +172,9 @@ def _make_folder(folder: Path) -> None:
 
 
 def _sweep(draft: Path) -> None:
-    for other in draft.parent.glob(".*.new"):
+    for other in entries(draft.parent, suffix=".new"):
         with suppress(FileNotFoundError):
-            if other.stat().st_mtime < time.time() - _DRAFT_LASTS_S:
+            if other.name.startswith(".") and other.stat().st_mtime < time.time() - _DRAFT_LASTS_S:
                 other.unlink()
 
 
@@ -193,7 +195,7 @@ def _fill(draft: Path, content: bytes, flags: int = 0) -> None:
 
 
 def _files(folder: Path) -> list[Path]:
-    return [file for file in folder.glob("*") if not file.name.startswith(".")]
+    return [file for file in entries(folder, missing_ok=True) if not file.name.startswith(".")]
 
 
 def _hash(salt: bytes, pin: Secret) -> bytes:

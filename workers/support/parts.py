@@ -18,6 +18,7 @@ import msgspec
 
 from queueing.errors import ConfigError
 from workers.config.loading import tenant_files
+from workers.folders import entries_below
 from workers.support.masking import mask_tables
 from workers.watching.http import get
 
@@ -113,7 +114,7 @@ def _config(file: Path) -> str:
 def _listing(folder: Path) -> str:
     """Names, modes, sizes and times; no contents."""
     lines = []
-    for file in [folder, *sorted(folder.rglob("*"))]:
+    for file in [folder, *entries_below(folder)]:
         facts = file.lstat()
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(facts.st_mtime))
         lines.append(f"{facts.st_mode:o} {facts.st_uid}:{facts.st_gid} {facts.st_size:>12} {at} {file}")
