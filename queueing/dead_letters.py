@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from queueing import keyspace, scripts
 from queueing.errors import QueueUnavailable
 from queueing.jobs import decode_job
+from queueing.redis_faults import reason_of
 from queueing.scripts import Call, Script
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ async def letters_of(redis: Redis, tenants: Sequence[str]) -> list[Found]:
                 pipe.hgetall(keyspace.dead(tenant))
             answers = await pipe.execute(raise_on_error=False)
     except (RedisError, OSError) as error:
-        raise QueueUnavailable(f"Redis did not say: {type(error).__name__}") from error
+        raise QueueUnavailable(f"Redis did not say: {reason_of(error)}") from error
     found = [
         Found(tenant, job_id, raw, letter)
         for tenant, answer in zip(tenants, answers, strict=True)
@@ -144,7 +145,7 @@ async def drop(redis: Redis, letters: Sequence[Found]) -> list[bool]:
                 pipe.hdel(keyspace.dead(found.tenant), found.job_id)  # type: ignore[arg-type]  # bytes are a field
             return [removed == 1 for removed in await pipe.execute()]
     except (RedisError, OSError) as error:
-        raise QueueUnavailable(f"Redis did not say: {type(error).__name__}") from error
+        raise QueueUnavailable(f"Redis did not say: {reason_of(error)}") from error
 
 
 def _time_to_live_ms(letter: DeadLetter) -> int:

@@ -14,7 +14,8 @@ from queueing import keyspace
 from queueing.backoff import Backoff
 from queueing.directory import KeyDirectory, KeyEntry, open_directory
 from queueing.epoch_memory import EpochMemory
-from queueing.errors import KeyUnknown, QueueUnavailable, ResultInvalid
+from queueing.errors import ConfigError, KeyUnknown, QueueUnavailable, ResultInvalid
+from queueing.redis_faults import refuse_certificate
 from queueing.single_flight import SingleFlight
 from queueing.verification import PublicKey
 
@@ -126,8 +127,8 @@ class KeyDirectoryCache:
         """A newer directory; the one at hand serves on where Redis has none to give."""
         try:
             return await self._flight.run(self._fetch)
-        except QueueUnavailable:
-            _log.warning("the key directory could not be renewed; the one at hand serves on")
+        except (QueueUnavailable, ConfigError) as error:
+            _log.warning("the key directory could not be renewed (%s); the one at hand serves on", error)
             self._fetched_ms = self._now_ms()  # the next try is due when this one has grown stale again
             return directory
 
@@ -152,6 +153,7 @@ class KeyDirectoryCache:
         try:
             raw = await self._redis.get(keyspace.directory(self._tenant))
         except (RedisError, OSError) as error:
+            refuse_certificate(error)
             raise QueueUnavailable(f"Redis gave no key directory: {type(error).__name__}") from error
         if raw is None:
             raise QueueUnavailable("no key directory is published for this tenant; is a worker running?")

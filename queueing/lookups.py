@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from queueing import keyspace
 from queueing.errors import JobUnknown
+from queueing.redis_faults import reason_of
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -101,7 +102,7 @@ class Lookups:
         try:
             found = await look_up(self._redis, self._tenant, [job.job_id for job in jobs])
         except (RedisError, OSError) as error:
-            _log.warning("%d jobs could not be looked up: %s", len(jobs), type(error).__name__)
+            _log.warning("%d jobs could not be looked up: %s", len(jobs), reason_of(error))
             return
         for job, state in zip(jobs, found, strict=True):
             if state.result is not None:

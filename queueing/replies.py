@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from queueing import keyspace
 from queueing.backoff import REDIS_AWAY_S, Backoff
+from queueing.redis_faults import reason_of
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -57,7 +58,7 @@ class ReplyReader:
                 self._backoff.reset()
             except (RedisError, OSError) as error:
                 wait_s = self._backoff.next_s()
-                _log.warning("the reply stream is silent for %.1f s: %s", wait_s, type(error).__name__)
+                _log.warning("the reply stream is silent for %.1f s: %s", wait_s, reason_of(error))
                 await asyncio.sleep(wait_s)
 
     async def remove(self) -> None:

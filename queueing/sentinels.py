@@ -27,6 +27,9 @@ OTHERS_S: Final = 0.2
 
 Address = tuple[str, int]
 
+Seen = tuple[int, Address]
+"""The epoch of a Sentinel's configuration, and the primary's address by it."""
+
 
 class NewestSentinel(Sentinel):
     """redis-py's Sentinel with another way to find the primary."""
@@ -38,9 +41,11 @@ class NewestSentinel(Sentinel):
             answers = await _answers(asked)
         finally:
             await end_tasks(asked)
-        if not answers:
-            raise MasterNotFoundError(f"no Sentinel names a primary of {service_name!r}")
-        return max(answers)[1]
+        seen = [answer for answer in answers if not isinstance(answer, Exception)]
+        if not seen:
+            fault = next((answer for answer in answers if isinstance(answer, Exception)), None)
+            raise MasterNotFoundError(f"no Sentinel names a primary of {service_name!r}") from fault
+        return max(seen)[1]
 
 
 class SentinelPool(ShrinkingPool, SentinelConnectionPool):
@@ -56,13 +61,13 @@ class SentinelPool(ShrinkingPool, SentinelConnectionPool):
             await sentinel.aclose()
 
 
-async def _seen_by(sentinel: Redis, name: str) -> tuple[int, Address] | None:
-    """What one Sentinel says: the epoch of its configuration and the address; None where it has no primary that is up."""
+async def _seen_by(sentinel: Redis, name: str) -> Seen | Exception | None:
+    """What one Sentinel says, or why it says nothing; None where it has no primary that is up."""
     try:
         state: dict[str, Any] = await sentinel.sentinel_master(name)  # type: ignore[no-untyped-call]
         address: tuple[bytes, int] | None = await sentinel.sentinel_get_master_addr_by_name(name)  # type: ignore[no-untyped-call]
-    except (RedisError, OSError):
-        return None
+    except (RedisError, OSError) as error:
+        return error
     if address is None:
         return None
     host, port = str_if_bytes(address[0]), int(address[1])
@@ -72,14 +77,16 @@ async def _seen_by(sentinel: Redis, name: str) -> tuple[int, Address] | None:
 
 
 async def _answers(
-    asked: Sequence[asyncio.Future[tuple[int, Address] | None]],
-) -> list[tuple[int, Address]]:
-    """What was answered, soon after the first answer."""
+    asked: Sequence[asyncio.Future[Seen | Exception | None]],
+) -> list[Seen | Exception]:
+    """What was answered, soon after the first that has seen a primary; with the errors of the others."""
     pending = set(asked)
-    found: list[tuple[int, Address]] = []
+    found: list[Seen | Exception] = []
     while pending:
         done, pending = await asyncio.wait(
-            pending, timeout=OTHERS_S if found else None, return_when=asyncio.FIRST_COMPLETED
+            pending,
+            timeout=OTHERS_S if any(isinstance(each, tuple) for each in found) else None,
+            return_when=asyncio.FIRST_COMPLETED,
         )
         if not done:
             break

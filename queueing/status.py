@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 from queueing.errors import Invalid, JobUnknown, QueueUnavailable, SigningError, WaitTimeout
 from queueing.jobs import decode_result
 from queueing.lookups import Found, look_up
+from queueing.redis_faults import reason_of
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -49,7 +50,7 @@ async def status_of(redis: Redis, tenant: str, job_id: str) -> JobStatus:
     try:
         found = (await look_up(redis, tenant, [job_id]))[0]
     except (RedisError, OSError) as error:
-        raise QueueUnavailable(f"Redis did not say: {type(error).__name__}") from error
+        raise QueueUnavailable(f"Redis did not say: {reason_of(error)}") from error
     if found.result is not None:
         return _finished(job_id, found.result)
     return JobStatus(job_id=job_id, state=_unfinished(found))

@@ -12,6 +12,7 @@ from queueing import keyspace, scripts
 from queueing.errors import QueueUnavailable, SigningError, from_reason
 from queueing.jobs import JobHints, encode_job
 from queueing.priorities import Priority, head_start_ms
+from queueing.redis_faults import reason_of
 from queueing.scripts import Call, Script
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ async def submit(
         if isinstance(answer, RedisError):
             raise answer
     except (RedisError, OSError) as error:
-        raise QueueUnavailable(f"Redis did not take the jobs: {type(error).__name__}") from error
+        raise QueueUnavailable(f"Redis did not take the jobs: {reason_of(error)}") from error
     replies, *room = answer
     room_digests, room_bytes, budget = (None if left < 0 else left for left in room)
     return Receipts(

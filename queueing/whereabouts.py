@@ -9,6 +9,7 @@ from redis.exceptions import RedisError
 
 from queueing import keyspace
 from queueing.errors import QueueUnavailable
+from queueing.redis_faults import reason_of
 from queueing.status import JobStatus, status_of
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ async def whereabouts(redis: Redis, tenant: str, job_id: str) -> Whereabouts:
             pipe.pttl(keyspace.result(job_id))
             answers = await pipe.execute(raise_on_error=False)
     except (RedisError, OSError) as error:
-        raise QueueUnavailable(f"Redis did not say: {type(error).__name__}") from error
+        raise QueueUnavailable(f"Redis did not say: {reason_of(error)}") from error
     time, lease, lease_ms, due_ms, claimed, dead, result_ms = answers
     counters = _counters(claimed)
     return Whereabouts(

@@ -27,7 +27,7 @@ ANSWER_WITHIN_S = 5.0
 class SentinelProcess:
     """One redis-sentinel. What it learns it writes into its own configuration file.
 
-    ``tls``: a folder with cert.pem, key.pem and ca.pem; then it speaks TLS only, to the nodes too.
+    ``tls``: a folder with server.pem, server.key and ca.pem; then it speaks TLS only, to the nodes too.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class SentinelProcess:
 
 
 def _tls_lines(port: int, folder: Path) -> list[str]:
-    files = {"cert": "cert.pem", "key": "key.pem", "ca-cert": "ca.pem"}
+    files = {"cert": "server.pem", "key": "server.key", "ca-cert": "ca.pem"}
     lines = [f'tls-{what}-file "{folder / name}"' for what, name in files.items()]
     return ["port 0", f"tls-port {port}", *lines, "tls-auth-clients no", "tls-replication yes"]
 

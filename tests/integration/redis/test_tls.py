@@ -2,62 +2,34 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import ipaddress
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from redis.exceptions import RedisError
 
 from queueing.connection import connect
+from queueing.epoch_memory import EpochMemory
+from queueing.errors import ConfigError
+from queueing.key_directory_cache import KeyDirectoryCache
 from queueing.redis_config import RedisConfig, SentinelConfig, TlsConfig
 from tests.support.ports import free_port
 from tests.support.redis_nodes import NAME, SentinelProcess
 from tests.support.redis_process import RedisProcess
 from tests.support.rig import until
+from workers.dev.trial_tls import write_authority_and_server
 
 MakeCertificate = Callable[..., Path]
 
 
 @pytest.fixture
 def make_certificate(tmp_path: Path) -> MakeCertificate:
-    """A folder with ``key.pem``, ``cert.pem`` and the same as ``ca.pem``, for this address."""
+    """A folder with the ``server.key`` and ``server.pem`` of this address, and the ``ca.pem`` that vouches for them."""
 
     def make(name: str, address: str = "127.0.0.1") -> Path:
         folder = tmp_path / name
         folder.mkdir()
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        now = dt.datetime.now(dt.UTC)
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(subject)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - dt.timedelta(hours=1))
-            .not_valid_after(now + dt.timedelta(hours=1))
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(
-                x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), critical=False
-            )
-            .sign(key, hashes.SHA256())
-        )
-        pem = certificate.public_bytes(serialization.Encoding.PEM)
-        (folder / "cert.pem").write_bytes(pem)
-        (folder / "ca.pem").write_bytes(pem)
-        (folder / "key.pem").write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
+        write_authority_and_server(folder, host=address)
         return folder
 
     return make
@@ -66,8 +38,8 @@ def make_certificate(tmp_path: Path) -> MakeCertificate:
 def tls_settings(folder: Path) -> dict[str, str]:
     return {
         "tls-port": str(free_port()),
-        "tls-cert-file": str(folder / "cert.pem"),
-        "tls-key-file": str(folder / "key.pem"),
+        "tls-cert-file": str(folder / "server.pem"),
+        "tls-key-file": str(folder / "server.key"),
         "tls-ca-cert-file": str(folder / "ca.pem"),
         "tls-auth-clients": "no",
         "tls-replication": "yes",
@@ -127,3 +99,41 @@ async def test_a_certificate_for_another_server_is_refused(
         )
         with pytest.raises(RedisError, match=r"(?i)certificate|hostname"):
             await ping(config)
+
+
+async def test_a_client_is_told_at_once_why_a_certificate_is_refused(
+    tmp_path: Path, make_certificate: MakeCertificate
+) -> None:
+    """No retry mends it: behind Sentinels and without, its own fault is told, and not a lost connection for an hour."""
+    ours, other = make_certificate("ours"), make_certificate("other")
+    settings = tls_settings(ours)
+    port = int(settings["tls-port"])
+    ca_file = str(other / "ca.pem")
+    with RedisProcess(tmp_path / "redis", settings=settings):
+        sentinel = SentinelProcess(
+            tmp_path / "sentinel", port, quorum=1, down_after_ms=5000, password=None, tls=ours
+        )
+        sentinel.start()
+        try:
+            until(sentinel.is_up, "the Sentinel is up")
+            for config in (
+                RedisConfig(host="127.0.0.1", port=port, tls=TlsConfig(ca_file=ca_file)),
+                sentinel_config(sentinel.port, other),
+            ):
+                redis = connect(config)
+                directories = KeyDirectoryCache(
+                    redis,
+                    audience="test",
+                    tenant="acme",
+                    pinned=(),
+                    memory=EpochMemory(None, audience="test", tenant="acme"),
+                    now_ms=lambda: 0,
+                )
+                try:
+                    with pytest.raises(ConfigError, match="certificate of Redis is refused"):
+                        await directories.directory()
+                finally:
+                    await directories.close()
+                    await redis.aclose()
+        finally:
+            sentinel.close()
