@@ -100,10 +100,9 @@ def _primary(config: RedisConfig, options: Mapping[str, Any]) -> ArqRedis:
 
 def _through_sentinel(config: RedisConfig, sentinel: SentinelConfig, options: Mapping[str, Any]) -> ArqRedis:
     """Each new connection asks the Sentinels for the primary, so a failover needs no restart."""
-    nodes = [(host, int(port)) for host, _, port in (node.rpartition(":") for node in sentinel.nodes)]
     password = Secret.from_file(Path(sentinel.password_file)) if sentinel.password_file else None
     sentinels = NewestSentinel(  # type: ignore[no-untyped-call]
-        nodes,
+        sentinel.addresses(),
         sentinel_kwargs={
             "username": sentinel.username,
             "password": password.reveal() if password else None,

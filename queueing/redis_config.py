@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
-from msgspec.structs import replace
+from msgspec.structs import force_setattr, replace
 
 from queueing.accept import AcceptLevel, ReplicaWait
+from queueing.addresses import bare_host, split_port
 from queueing.secret import secret_path
 
 
@@ -21,12 +22,16 @@ class TlsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class SentinelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Sentinels as ``host:port``, and the name under which they know the primary."""
+    """Sentinels as ``host:port`` or ``[address]:port``, and the name under which they know the primary."""
 
     nodes: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     primary: str
     username: str | None = None
     password_file: str | None = None
+
+    def addresses(self) -> list[tuple[str, int]]:
+        """Host and port of each node; raises ``ConfigError`` for one without a port."""
+        return [split_port("[redis.sentinel]", "nodes", node) for node in self.nodes]
 
 
 class RedisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,6 +53,11 @@ class RedisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     replicas: Annotated[int, msgspec.Meta(ge=1, le=16)] = 1
     replica_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=1.5)] = 0.5
 
+    def __post_init__(self) -> None:
+        """Take an IPv6 address in brackets, too."""
+        if self.host is not None:
+            force_setattr(self, "host", bare_host(self.host))
+
     def replica_wait(self) -> ReplicaWait | None:
         """What a write has to wait for; None under ``local``."""
         if self.accept is AcceptLevel.LOCAL:
@@ -59,7 +69,10 @@ class RedisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return sum(place is not None for place in (self.host, self.unix_socket, self.sentinel))
 
     def relative_to(self, folder: Path) -> RedisConfig:
-        """The same, with its file names taken from ``folder`` where they are relative."""
+        """The same, with its file names taken from ``folder`` where they are relative.
+
+        Raises ``ConfigError`` for a Sentinel without a port.
+        """
 
         def path(name: str | None) -> str | None:
             return None if name is None else str(folder / name)
@@ -72,6 +85,7 @@ class RedisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             ca_file = str(folder / tls.ca_file)
             tls = replace(tls, ca_file=ca_file, cert_file=path(tls.cert_file), key_file=secret(tls.key_file))
         if sentinel is not None:
+            sentinel.addresses()
             sentinel = replace(sentinel, password_file=secret(sentinel.password_file))
         places = {"unix_socket": path(self.unix_socket), "password_file": secret(self.password_file)}
         return replace(self, tls=tls, sentinel=sentinel, **places)

@@ -6,6 +6,7 @@ sign'. Neither asks Redis or an HSM, so a probe never becomes load, nor an outag
 
 from __future__ import annotations
 
+import socket
 import threading
 from typing import TYPE_CHECKING, Final, cast
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -13,6 +14,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.exposition import ThreadingWSGIServer
 
+from queueing.addresses import with_port
 from queueing.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,6 +24,12 @@ if TYPE_CHECKING:
     Question = Callable[[], bool]
 
 _TEXT: Final = [("Content-Type", "text/plain; charset=utf-8")]
+
+
+class _IPv6Server(ThreadingWSGIServer):
+    """At ``::`` it serves IPv4 as well, unless the host says otherwise (net.ipv6.bindv6only)."""
+
+    address_family = socket.AF_INET6
 
 
 class _Quiet(WSGIRequestHandler):
@@ -59,12 +67,13 @@ class Exporter:
             return [b"no\n"]
 
         try:
-            self._server: WSGIServer = make_server(host, port, app, ThreadingWSGIServer, handler_class=_Quiet)
+            server_class = _IPv6Server if ":" in host else ThreadingWSGIServer
+            self._server: WSGIServer = make_server(host, port, app, server_class, handler_class=_Quiet)
         except OSError as error:
             raise ConfigError(
                 f"[{table}]",
                 "port",
-                f"{host}:{port} cannot be listened at: {error.strerror}",
+                f"{with_port(host, port)} cannot be listened at: {error.strerror}",
                 "Choose a free one.",
             ) from error
         self.port: int = self._server.server_port

@@ -89,5 +89,5 @@ class Announcer:
             sessions=state.sessions,
             circuits_open=state.circuits_open[:MOST_NAMED],
             drained=state.drained[:MOST_NAMED],
-            metrics=f"{where.host}:{where.port}",
+            metrics=where.address,
         )

@@ -77,7 +77,7 @@ def drain(output: Output, /, *, token: str, config: Path, wait_s: float) -> Exit
 
 def _until_no_lane(service: ServiceConfiguration, token: str, wait_s: float) -> int | None:
     """How many lanes are left in the end; None where no worker has said that it drains."""
-    address = f"http://{service.metrics.host}:{service.metrics.port}"
+    address = f"http://{service.metrics.address}"
     deadline = time.monotonic() + wait_s
     while True:
         pages, _ = fetch_pages([address])

@@ -101,7 +101,7 @@ def _addresses(config: Path, given: str | None) -> list[str]:
     if given is not None:
         return [check_url("--workers", url.strip()) for url in given.split(",") if url.strip()]
     service = load_service(config)
-    return [f"http://{where.host}:{where.port}" for where in (service.metrics, service.exporter)]
+    return [f"http://{where.address}" for where in (service.metrics, service.exporter)]
 
 
 def _labels(match: tuple[str, ...]) -> dict[str, str]:

@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import force_setattr
 
+from queueing.addresses import bare_host, with_port
 from queueing.algorithms import Algorithm
 from queueing.directory import KeyState
 from queueing.names import Name
@@ -110,17 +112,31 @@ class LoggingSettings(_Strict, frozen=True):
     jobs: bool = False
 
 
-class MetricsSettings(_Strict, frozen=True):
-    """``[metrics]``: where ``/metrics``, ``/healthz`` and ``/readyz`` are served; port 0 takes a free one."""
+class _Served(_Strict, frozen=True):
+    """Where something is served."""
 
     host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 0
+
+    def __post_init__(self) -> None:
+        """Take an IPv6 address in brackets, too."""
+        force_setattr(self, "host", bare_host(self.host))
+
+    @property
+    def address(self) -> str:
+        """``host:port``, as in a URL."""
+        return with_port(self.host, self.port)
+
+
+class MetricsSettings(_Served, frozen=True):
+    """``[metrics]``: where ``/metrics``, ``/healthz`` and ``/readyz`` are served; port 0 takes a free one."""
+
     port: Annotated[int, Meta(ge=0, le=65535)] = 9464
 
 
-class ExporterSettings(_Strict, frozen=True):
+class ExporterSettings(_Served, frozen=True):
     """``[exporter]``: where ``sigmill exporter`` serves, and how often it looks at the queues."""
 
-    host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 9465
     interval_s: Annotated[float, Meta(ge=0.1, le=300)] = 5.0
 

@@ -123,7 +123,7 @@ def judge_state_dir(folder: Path) -> Finding:
 def probe_port(settings: MetricsSettings) -> Finding:
     """Whether the metrics' port is served by us, or free."""
     host, port = settings.host, settings.port
-    subject = f"{host}:{port}"
+    subject = settings.address
     if port == 0:
         return good("port", subject, "any free one is taken")
     page = _get("127.0.0.1" if host in {"", "0.0.0.0"} else "::1" if host == "::" else host, port)  # noqa: S104

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from queueing.addresses import with_port
 from workers.doctor.findings import Finding, good, mend, note
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def place_of(config: RedisConfig) -> str:
     """Where it is, without a secret."""
     if config.sentinel is not None:
         return f"sentinel {config.sentinel.primary}"
-    return config.unix_socket or f"{config.host}:{config.port}"
+    return config.unix_socket or with_port(config.host or "localhost", config.port)
 
 
 def _version(exam: RedisExam, where: str) -> Finding:

@@ -72,7 +72,7 @@ def _of_service(service: ServiceConfiguration) -> Iterator[Part]:
     for tenant in tenants:
         yield f"config/tenants/{tenant.name}.json", lambda tenant=tenant: _config(tenant)  # type: ignore[misc]
     for name, where in (("worker", service.metrics), ("exporter", service.exporter)):
-        url = f"http://{where.host}:{where.port}/metrics"
+        url = f"http://{where.address}/metrics"
         yield f"metrics/{name}.txt", lambda url=url: get(url).decode("utf-8", "replace")  # type: ignore[misc]
 
 
