@@ -14,6 +14,7 @@ from typing import Self
 
 from tests.support.ports import free_port
 from tests.support.tools import redis_server
+from workers.doctor.server_package import package_of
 
 START_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 10.0
@@ -147,6 +148,12 @@ class RedisProcess:
     def info(self, section: str) -> dict[str, str]:
         """The fields of ``INFO section``."""
         return fields_of(self.command("INFO", section))
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether this host has a Debian package of it with known ways in, which `doctor` tells, and rightly."""
+        package = package_of(self.info("server"))
+        return package is not None and package.fixed is not None and not package.is_fixed
 
     def __enter__(self) -> Self:
         return self.start()

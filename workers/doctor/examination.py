@@ -15,6 +15,7 @@ from workers.doctor.dates import look_at_dates
 from workers.doctor.findings import Finding, good, mend, unasked
 from workers.doctor.host import look_at_host
 from workers.doctor.redis import judge_redis, place_of
+from workers.doctor.server_package import package_of
 from workers.doctor.tokens import look_at_tokens
 
 if TYPE_CHECKING:
@@ -53,4 +54,4 @@ def _of_redis(config: RedisConfig) -> list[Finding]:
         ]
     except ConfigError as error:
         return [mend("redis", place_of(config), str(error), error.remedy)]
-    return judge_redis(exam, config)
+    return judge_redis(exam, config, package_of(exam.info))

@@ -6,20 +6,21 @@ from typing import TYPE_CHECKING, Final
 
 from queueing.addresses import with_port
 from workers.doctor.findings import Finding, good, mend, note
+from workers.doctor.server_package import DEBIAN_FIXED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from queueing.examination import RedisExam
     from queueing.redis_config import RedisConfig
+    from workers.doctor.server_package import ServerPackage
 
 FLOORS: Final[dict[tuple[int, int], int]] = {(7, 2): 15, (7, 4): 10, (8, 6): 5, (8, 8): 1}
 """By branch, the first release without the known ways in (CVE-2026-23479, CVE-2025-49844 and before; urgent release of
 2026-07). Sigmill needs 7.0: its ACLs and scripts are written for that."""
 
-DEBIAN_BRANCH: Final = (7, 0)
-DEBIAN_PACKAGE: Final = "5:7.0.15-1~deb12u10"
-"""Debian 12 mends 7.0.15 in its own revisions, which INFO does not tell; u10 has CVE-2026-81934."""
+DEBIANS_OWN: Final = frozenset({"7.0.15", "8.0.2"})
+"""Versions that Debian 12 and 13 mend in revisions of their own: of another host's nobody can tell from here."""
 
 MOST_SKEW_S: Final = 1.0
 """Redis' clock rules leases, the hosts' clocks envelopes (60 s are allowed there): a second is far from both, and more
@@ -28,11 +29,11 @@ than NTP leaves."""
 _CHECK: Final = "redis."
 
 
-def judge_redis(exam: RedisExam, config: RedisConfig) -> list[Finding]:
-    """Everything about Redis and its clock."""
+def judge_redis(exam: RedisExam, config: RedisConfig, package: ServerPackage | None = None) -> list[Finding]:
+    """Everything about Redis and its clock; ``package`` is the one that it runs from, where that is known."""
     where = place_of(config)
     return [
-        _version(exam, where),
+        _version(exam, where, package),
         _eviction(exam, where),
         *_persistence(exam, where),
         *_rights(exam, where),
@@ -48,27 +49,62 @@ def place_of(config: RedisConfig) -> str:
     return config.unix_socket or with_port(config.host or "localhost", config.port)
 
 
-def _version(exam: RedisExam, where: str) -> Finding:
+def _version(exam: RedisExam, where: str, package: ServerPackage | None) -> Finding:
     check, version = f"{_CHECK}version", str(exam.info.get("redis_version", ""))
+    if "valkey_version" in exam.info:  # its redis_version is the one that it is compatible with
+        return _other_server(where, f"valkey {exam.info['valkey_version']}", package)
     if str(exam.info.get("server_name", "redis")) != "redis":
-        return note(check, where, f"{exam.info['server_name']} {version}: not tried with Sigmill")
+        return _other_server(where, f"{exam.info['server_name']} {version}", package)
     try:
         major, minor, patch = (int(part) for part in version.split(".")[:3])
     except ValueError:
         return note(check, where, f"{version!r} is no version of three numbers")
     branch = (major, minor)
-    if branch == DEBIAN_BRANCH:
-        return note(
-            check,
-            where,
-            f"{version} is safe only as Debian's package {DEBIAN_PACKAGE} or later, which it does not tell",
-            "apt-get install --only-upgrade redis-server; dpkg-query -W redis-server",
-        )
     floor = FLOORS.get(branch)
     if (floor is not None and patch >= floor) or branch > max(FLOORS):
         return good(check, where, version)
+    if package is not None and package.upstream == version:
+        return _of_package(where, version, package)
+    if version in DEBIANS_OWN:
+        return note(
+            check,
+            where,
+            f"{version} is safe only as Debian's package {' or '.join(DEBIAN_FIXED.values())} or later, which it does not tell",
+            "apt-get install --only-upgrade redis-server; dpkg-query -W redis-server   # on its host",
+        )
     wanted = f"{major}.{minor}.{floor}" if floor is not None else "7.2.15, 7.4.10, 8.6.5 or 8.8.1"
     return mend(check, where, f"{version} has known ways in", f"Upgrade Redis to {wanted} or later.")
+
+
+def _of_package(where: str, version: str, package: ServerPackage) -> Finding:
+    check, stands = f"{_CHECK}version", f"{version}, {package.name} {package.version}"
+    if package.is_fixed and package.began_before:
+        return note(
+            check,
+            where,
+            f"{stands} was installed after this server was started, which may be an older one",
+            f"systemctl restart {package.name}",
+        )
+    if package.is_fixed:
+        return good(check, where, stands)
+    if package.fixed is not None:
+        return mend(
+            check,
+            where,
+            f"{stands} has known ways in, which {package.fixed} has not",
+            f"apt-get update; apt-get install --only-upgrade {package.name}",
+        )
+    return note(
+        check,
+        where,
+        f"{stands}: mended by its distribution, if at all",
+        f"apt-get install --only-upgrade {package.name}; zless /usr/share/doc/{package.name}/changelog.Debian.gz",
+    )
+
+
+def _other_server(where: str, stands: str, package: ServerPackage | None) -> Finding:
+    of = "" if package is None else f" ({package.name} {package.version})"
+    return note(f"{_CHECK}version", where, f"{stands}{of}: not tried with Sigmill")
 
 
 def _eviction(exam: RedisExam, where: str) -> Finding:

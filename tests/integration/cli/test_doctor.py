@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,11 @@ from queueing.client_key import ClientKey
 from tests.support.config_files import p256_key
 from tests.support.operator import make_user
 from tests.support.ports import free_port
+from tests.support.redis_process import RedisProcess
 from tests.support.rig import MakeRig, Rig, client_block, key_block
 from tests.support.sigmill_cli import Ran, sigmill
 from workers.config.settings import PinLogin, TokenSettings
+from workers.doctor.server_package import package_of
 
 TWO = {"acme": KeyKind.P256, "globex": KeyKind.P256}
 WRONG_PIN = "481516234200"
@@ -51,15 +55,19 @@ async def set_policy(redis: Redis, policy: str) -> None:
 
 
 async def test_nothing_is_to_mend_where_all_is_well(make_rig: MakeRig) -> None:
-    """With a worker that runs, as Redis' user for workers; exit code 0, and every token and key was looked at."""
+    """With a worker that runs, as Redis' user for workers; exit code 0, and every token and key was looked at.
+
+    But for Redis' own package, where this host has one with known ways in.
+    """
     rig = make_rig(tenants=TWO, appendonly=True)
     rig.config()
     rig.redis_user = make_user(rig, "--worker")
     worker = rig.start_worker()
     ran = sigmill("doctor", "--json", config=rig.directory / "sigmill-1.toml")
-    assert ran.code == 0, ran.out + ran.err
+    stale = rig.redis.is_outdated
+    assert ran.code == stale, ran.out + ran.err
     lines = found(ran)
-    assert to_mend(ran) == set()
+    assert to_mend(ran) == ({"redis.version"} if stale else set())
     for subject in ("service: the service key", "acme: release/1", "globex: release/1"):
         assert lines["token.keys", subject]["state"] == "good"
     for name in ("service", *TWO):
@@ -79,7 +87,7 @@ async def test_nothing_is_to_mend_where_all_is_well(make_rig: MakeRig) -> None:
     } <= checks
     assert worker.metric("sigmill_stop_orders_refused_total") == 0
     text = sigmill("doctor", config=rig.directory / "sigmill-1.toml")
-    assert "0 to mend, 0 not asked" in text.err
+    assert f" {stale:d} to mend, 0 not asked" in text.err
 
 
 async def test_each_trouble_is_named_with_the_line_that_mends_it(make_rig: MakeRig) -> None:
@@ -149,3 +157,22 @@ async def test_one_token_by_two_ways_is_told(make_rig: MakeRig) -> None:
     lines = found(sigmill("doctor", "--json", config=config))
     assert lines["token.shared", "acme"]["state"] == "mend"
     assert "globex" in lines["token.shared", "acme"]["says"]
+
+
+def test_the_package_of_the_running_server_is_found(own_redis: RedisProcess) -> None:
+    """By its process and dpkg; a process that is none of a server's is not believed."""
+    info = own_redis.info("server")
+    installed = subprocess.run(
+        ["dpkg-query", "-W", "-f=${Version}", "redis-server"], capture_output=True, text=True, check=True
+    )
+    package = package_of(info)
+    assert package is not None
+    assert (package.name, package.version) == ("redis-server", installed.stdout)
+    assert package.upstream == info["redis_version"]
+    assert not package.began_before
+    long_ago = package_of({**info, "uptime_in_seconds": "1000000000"})
+    assert long_ago is not None
+    assert long_ago.began_before
+    assert package_of({**info, "process_id": os.getpid()}) is None
+    assert package_of({**info, "executable": "/nowhere/redis-server"}) is None
+    assert package_of({}) is None

@@ -293,13 +293,21 @@ def act(line: str) -> int:
 
 
 def test_each_command_does_what_its_page_says(house: House) -> None:
-    """It ends well, and says something where that is its purpose."""
+    """It ends well, and says something where that is its purpose.
+
+    `doctor` ends with 1 where this host's package of Redis has known ways in, and finds nothing else.
+    """
+    stale = house.rig.redis.is_outdated
     failed = {}
     for line in sorted(dict.fromkeys(HERE), key=act):
         if "audit seal" in line:
             house.worker.child.stop(30.0)
         done = house.run(line)
-        if done.returncode or not done.stdout + done.stderr:
+        if stale and line.endswith("sigmill doctor") and "redis.version" in done.stdout + done.stderr:
+            wanted = int(" 1 to mend, 0 not asked" in done.stdout + done.stderr)
+        else:
+            wanted = 0
+        if done.returncode != wanted or not done.stdout + done.stderr:
             failed[line] = f"{done.returncode}: {done.stdout[-500:]} {done.stderr[-500:]}"
     assert not failed, "\n".join(f"{line}\n    {why}" for line, why in failed.items())
 

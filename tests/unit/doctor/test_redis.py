@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from queueing.examination import RedisExam
 from queueing.redis_config import RedisConfig, TlsConfig
 from workers.doctor.findings import Finding, State
 from workers.doctor.redis import MOST_SKEW_S, judge_redis
+from workers.doctor.server_package import ServerPackage
 
 GOOD = {
     "redis_version": "7.4.10",
@@ -60,6 +62,7 @@ def test_a_good_one_has_nothing_to_mend() -> None:
         ("7.2.14", State.MEND),
         ("7.2.15", State.GOOD),
         ("7.4.9", State.MEND),
+        ("8.0.2", State.NOTE),
         ("8.0.5", State.MEND),
         ("8.6.5", State.GOOD),
         ("8.8.0", State.MEND),
@@ -69,13 +72,46 @@ def test_a_good_one_has_nothing_to_mend() -> None:
     ],
 )
 def test_versions_below_the_floor_of_their_branch_are_named(version: str, expected: State) -> None:
-    """7.0 is Debian's, which mends it without telling; branches that never got the fixes are below every floor."""
+    """7.0.15 and 8.0.2 are Debian's, which mends them without telling; branches that never got the fixes are below every floor."""
     assert state("redis.version", redis_version=version) is expected
 
 
 def test_another_server_is_said_to_be_untried() -> None:
     """It may well be good."""
-    assert state("redis.version", server_name="valkey", redis_version="7.2.4") is State.NOTE
+    finding = judged(server_name="valkey", redis_version="7.2.4", valkey_version="8.1.1")["redis.version"]
+    assert finding.state is State.NOTE
+    assert finding.says.startswith("valkey 8.1.1:")
+    assert state("redis.version", server_name="dragonfly") is State.NOTE
+
+
+@pytest.mark.parametrize(
+    "version, package, fixed, expected",
+    [
+        ("8.0.2", "5:8.0.2-3+deb13u3", "5:8.0.2-3+deb13u3", State.GOOD),
+        ("8.0.2", "5:8.0.2-3+deb13u2", "5:8.0.2-3+deb13u3", State.MEND),
+        ("7.0.15", "5:7.0.15-1ubuntu0.24.04.2", None, State.NOTE),
+        ("6.0.16", "6.0.16-1+deb11u9", None, State.NOTE),
+        ("6.0.16", "5:8.0.2-3+deb13u3", "5:8.0.2-3+deb13u3", State.MEND),
+    ],
+)
+def test_a_distributions_package_is_judged_by_its_revision(
+    version: str, package: str, fixed: str | None, expected: State
+) -> None:
+    """Mended or not where we know; where not, it is the distribution's to say. A server older than it is not it."""
+    found = ServerPackage(name="redis-server", version=package, fixed=fixed, is_fixed=package == fixed)
+    exam = RedisExam(
+        info={**GOOD, "redis_version": version}, skew_s=0.0, skew_error_s=0.001, missing=(), excess=()
+    )
+    (finding,) = (f for f in judge_redis(exam, LOCAL, found) if f.check == "redis.version")
+    assert finding.state is expected
+    assert bool(finding.mend) is (expected is not State.GOOD)
+    if expected is State.GOOD:
+        (finding,) = (
+            f
+            for f in judge_redis(exam, LOCAL, replace(found, began_before=True))
+            if f.check == "redis.version"
+        )
+        assert "restart" in finding.mend
 
 
 def test_what_forgets_jobs_is_to_be_mended() -> None:
