@@ -131,13 +131,14 @@ class SigningClient:
         A ``submit`` that the queue has not taken raises why; what was not sent yet, ``QueueUnavailable``.
         """
         self._single_calls.close()
-        try:
-            await self._tasks.close()
-        finally:
-            await self._exchange.close()
-            await self._directory.close()
-            await self._blocking.aclose()
-            await self._redis.aclose()
+        async with (
+            contextlib.AsyncExitStack() as closing
+        ):  # from the last to the first, whatever comes of the others
+            closing.push_async_callback(self._redis.aclose)
+            closing.push_async_callback(self._blocking.aclose)
+            closing.push_async_callback(self._directory.close)
+            closing.push_async_callback(self._exchange.close)
+            closing.push_async_callback(self._tasks.close)
 
     async def sign(
         self,

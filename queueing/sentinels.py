@@ -7,6 +7,7 @@ while replicas are still being moved even the Sentinel in charge lists the old a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
@@ -56,9 +57,10 @@ class SentinelPool(ShrinkingPool, SentinelConnectionPool):
         if not inuse_connections:
             await close_idle(self)
             return
-        await super().disconnect(inuse_connections)
-        for sentinel in self.sentinel_manager.sentinels:
-            await sentinel.aclose()
+        async with contextlib.AsyncExitStack() as closing:  # each, whatever comes of the others
+            for sentinel in self.sentinel_manager.sentinels:
+                closing.push_async_callback(sentinel.aclose)
+            await super().disconnect(inuse_connections)
 
 
 async def _seen_by(sentinel: Redis, name: str) -> Seen | Exception | None:

@@ -8,6 +8,7 @@ of Redis ends the process.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import logging
 import signal
@@ -25,6 +26,8 @@ from workers.service import SigningService
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from redis.asyncio import Redis
 
     from workers.config.loading import Configuration
     from workers.config.reading import ConfigurationFiles
@@ -134,4 +137,15 @@ class SigningWorker(Worker):
                 await super().close()
         except (RedisError, OSError) as error:  # a time-out is an OSError
             log.warning("arq.close_failed", extra={"why": str(error)})
-        await self._bells.aclose()
+        finally:
+            async with contextlib.AsyncExitStack() as closing:  # both, whatever comes of the other
+                closing.push_async_callback(_close, self._bells)
+                if self._pool is not None:  # arq closes it last
+                    closing.push_async_callback(_close, self._pool)
+
+
+async def _close(redis: Redis) -> None:
+    """Every connection is closed afterwards, also where the server does not take note."""
+    with contextlib.suppress(RedisError, OSError):  # a time-out is an OSError
+        async with asyncio.timeout(CLOSE_S):
+            await redis.aclose()

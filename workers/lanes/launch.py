@@ -114,6 +114,13 @@ async def _spawn(spec: LaneSpec) -> LaneConnection:
         except BaseException:
             ours.close()
             raise
-    ours.setblocking(False)
-    reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_READ_LIMIT_BYTES)
+    try:
+        ours.setblocking(False)
+        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_READ_LIMIT_BYTES)
+    except BaseException:  # a lane that nobody was given
+        ours.close()
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        raise
     return LaneConnection(reader, writer, process)

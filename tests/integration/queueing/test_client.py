@@ -30,10 +30,12 @@ from queueing.errors import (
 )
 from queueing.jobs import ArqResult
 from queueing.limits import Caps
+from queueing.owned_tasks import end_tasks
 from queueing.publishing import publish_caps
 from queueing.redis_config import RedisConfig
 from queueing.results import Outcome
 from queueing.status import JobState
+from tests.support.cancelling import nothing_unclosed
 from tests.support.farm import Farm, digests
 from tests.support.redis_process import RedisProcess
 from tests.support.responder import KeyRing, tampered
@@ -540,3 +542,41 @@ async def test_stream_entries_that_were_read_are_trimmed(farm: Farm, monkeypatch
         await signed_all(client, digests(640))
         (stream,) = await farm.redis.keys("*reply*")
         assert await farm.redis.xlen(stream) <= 1
+
+
+async def test_a_client_that_is_cancelled_again_while_it_closes_leaves_no_connection(
+    own_redis: RedisProcess, farm: Farm
+) -> None:
+    """Removing its reply stream from a Redis that stands still is cut short; its pools are closed all the same."""
+    own = RedisConfig(unix_socket=str(own_redis.socket_path))
+    pool = connect(own)
+    farm.responder.redis = pool
+    farm.responder._claims._redis = pool
+    await farm.responder.publish()
+    used = asyncio.Event()
+    clients: list[SigningClient] = []
+
+    async def build() -> None:
+        async with farm.client(redis=own) as client:
+            clients.append(client)
+            await client.sign("release", digests(1)[0])
+            used.set()
+            await asyncio.Event().wait()
+
+    building = asyncio.create_task(build())
+    await used.wait()
+    await farm.responder.pause()
+    own_redis.pause()
+    try:
+        with nothing_unclosed():
+            pools = [clients[0]._redis.connection_pool, clients[0]._blocking.connection_pool]
+            opened = [
+                one for each in pools for one in (*each._available_connections, *each._in_use_connections)
+            ]
+            assert any(one.is_connected for one in opened)
+            await end_tasks([building])  # it cancels until the task has ended
+            assert not any(one.is_connected for one in opened)
+    finally:
+        own_redis.resume()
+    farm.responder.resume()
+    await pool.aclose()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,37 +12,10 @@ from queueing.epoch_memory import EpochMemory
 from queueing.errors import ConfigError
 from queueing.key_directory_cache import KeyDirectoryCache
 from queueing.redis_config import RedisConfig, SentinelConfig, TlsConfig
-from tests.support.ports import free_port
 from tests.support.redis_nodes import NAME, SentinelProcess
 from tests.support.redis_process import RedisProcess
+from tests.support.redis_tls import MakeCertificate, tls_settings
 from tests.support.rig import until
-from workers.dev.trial_tls import write_authority_and_server
-
-MakeCertificate = Callable[..., Path]
-
-
-@pytest.fixture
-def make_certificate(tmp_path: Path) -> MakeCertificate:
-    """A folder with the ``server.key`` and ``server.pem`` of this address, and the ``ca.pem`` that vouches for them."""
-
-    def make(name: str, address: str = "127.0.0.1") -> Path:
-        folder = tmp_path / name
-        folder.mkdir()
-        write_authority_and_server(folder, host=address)
-        return folder
-
-    return make
-
-
-def tls_settings(folder: Path) -> dict[str, str]:
-    return {
-        "tls-port": str(free_port()),
-        "tls-cert-file": str(folder / "server.pem"),
-        "tls-key-file": str(folder / "server.key"),
-        "tls-ca-cert-file": str(folder / "ca.pem"),
-        "tls-auth-clients": "no",
-        "tls-replication": "yes",
-    }
 
 
 async def ping(config: RedisConfig) -> bool:

@@ -1,0 +1,44 @@
+"""A lane that is being started when its worker gives up leaves neither process nor socket."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+from tests.support.cancelling import cancelled_at, nothing_unclosed
+from workers.config.settings import SelectSettings, TokenSettings
+from workers.lanes.launch import LaneConnection, LaneSpec, open_lane
+
+MOST_WAITS = 20
+
+
+def children() -> set[int]:
+    """Processes that this one has started and not yet collected."""
+    tasks = Path(f"/proc/{os.getpid()}/task")
+    return {int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()}
+
+
+async def test_a_launch_that_is_cancelled_at_any_wait_leaves_nothing(tmp_path: Path) -> None:
+    """Spawning, and the stream over its socket."""
+    settings = TokenSettings(module="/m.so", select=SelectSettings(label="acme"), login="none")
+    spec = LaneSpec(file=tmp_path / "f", token="acme", tenant="acme", settings=settings, sessions=1)
+    before = children()
+    opened: list[LaneConnection] = []
+
+    async def launch() -> None:
+        opened.append(await open_lane(spec))
+
+    met, wait = True, 0
+    while met:
+        wait += 1
+        assert wait < MOST_WAITS
+        with nothing_unclosed():
+            met = await cancelled_at(wait, launch())
+            while opened:
+                lane = opened.pop()
+                lane.kill()
+                await lane.ended()
+                del lane
+            await asyncio.sleep(0)
+        assert children() <= before, wait
