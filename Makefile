@@ -10,10 +10,6 @@ ARGS ?=
 JOBS ?= 3
 SIDE_BY_SIDE := -n $(JOBS) --dist loadfile
 
-# A machine that is busy with something else is no defect: a test counts as failed when it fails alone, too.
-ONCE_MORE = echo 'make: these failed beside others; once more, alone' && \
-	$(BIN)/python -m pytest $(SUITES) --last-failed --last-failed-no-failures none -n 0 -m 'not slow'
-
 .PHONY: help bootstrap demo dev test test-all test-unit test-compat faults soak compose-check systemd-check lint format generate bench bench-quick lock clean
 
 help: ## this list
@@ -28,8 +24,8 @@ demo: bootstrap ## three tenants sign /usr/bin and /usr/lib, everything is verif
 dev: bootstrap ## the whole stack in the foreground, with throwaway keys
 	$(BIN)/sigmill dev
 
-test: bootstrap ## all tests but the slow ones; what fails beside others is tried once more, alone
-	$(BIN)/python -m pytest $(SUITES) $(SIDE_BY_SIDE) -m 'not slow' $(ARGS) || { [ $$? = 1 ] && $(ONCE_MORE); }
+test: bootstrap ## all tests but the slow ones
+	$(BIN)/python -m pytest $(SUITES) $(SIDE_BY_SIDE) -m 'not slow' $(ARGS)
 
 test-all: ## all tests; they open console pages in Chromium
 	@BROWSER=1 ops/bootstrap
