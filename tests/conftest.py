@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from tests.support.cluster import Cluster, start_cluster
+from tests.support.log_fields import show_fields
 from tests.support.redis_process import RedisProcess
 from tests.support.rig import MakeRig, Rig
 from tests.support.softhsm import SoftHsm
@@ -31,6 +32,11 @@ RedisFactory = Callable[..., RedisProcess]
 # A shell starts what is put into the background with SIGINT ignored, and children inherit that: no test could
 # send one then.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """A line such as ``lane.ended`` says little without its fields."""
+    show_fields(session.config)
 
 
 @pytest.fixture(scope="session")

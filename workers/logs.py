@@ -24,6 +24,11 @@ _EVENT: Final = re.compile(r"[a-z_]+\.[a-z_]+")
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
+def fields_of(record: logging.LogRecord) -> dict[str, object]:
+    """The fields of an event: what its call gave as ``extra``."""
+    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
+
+
 class JsonLines(logging.Formatter):
     """``ts`` (UTC), ``level``, ``logger``, ``event``, then the fields of the event."""
 
@@ -37,7 +42,7 @@ class JsonLines(logging.Formatter):
         }
         message = record.getMessage()
         line |= {"event": message} if _EVENT.fullmatch(message) else {"event": NOTE, "message": message}
-        line.update((k, v) for k, v in vars(record).items() if k not in _STANDARD)
+        line |= fields_of(record)
         if record.exc_info and record.exc_info[0] is not None:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, default=lambda value: type(value).__name__)
