@@ -41,6 +41,8 @@ from tests.support.redis_process import RedisProcess
 from tests.support.responder import KeyRing, tampered
 from tests.support.rig import until_async
 
+HANG_S = 60.0
+
 
 async def signed_all(
     client: SigningClient, given: list[bytes], request_id: str | None = None
@@ -136,7 +138,7 @@ async def test_the_input_is_read_no_further_than_what_is_under_way(farm: Farm) -
     async with farm.client() as client:
         outcomes = client.sign_many("release", endless(), Algorithm.ECDSA_SHA_256)
         first = asyncio.create_task(anext(outcomes))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANG_S):
             await farm.queued()
         farm.responder.resume()
         assert isinstance(await first, Signature)
@@ -234,7 +236,7 @@ async def test_an_expired_job_is_renewed_while_the_caller_waits(farm: Farm) -> N
     farm.responder.expire_next = 1
     async with farm.client(envelope_ttl_s=0.001) as client:
         waiting = asyncio.create_task(client.sign("release", digests(1)[0], timeout_s=20))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANG_S):
             await farm.responder.answered.wait()
         client._sealer._ttl_ms = 60_000
         signature = await waiting
@@ -253,7 +255,7 @@ async def test_a_job_that_redis_lost_is_sent_again(farm: Farm) -> None:
     await farm.responder.pause()
     async with farm.client() as client:
         waiting = asyncio.create_task(client.sign("release", digests(1)[0], timeout_s=20))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANG_S):
             await farm.queued()
         directory = await farm.redis.get("sigmill:{acme}:directory")
         await farm.redis.flushdb()
@@ -269,7 +271,7 @@ async def test_cancelling_one_call_disturbs_no_other(farm: Farm) -> None:
     async with farm.client() as client:
         first = asyncio.create_task(client.sign("release", one))
         second = asyncio.create_task(client.sign("release", two))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANG_S):
             await farm.queued()
         first.cancel()
         farm.responder.resume()
@@ -282,7 +284,7 @@ async def test_closing_the_client_ends_its_calls_with_their_job_ids(farm: Farm) 
     await farm.responder.pause()
     async with farm.client() as client:
         waiting = asyncio.create_task(client.sign("release", digests(1)[0]))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANG_S):
             await farm.queued()
     with pytest.raises(WaitTimeout) as caught:
         await waiting
@@ -292,7 +294,7 @@ async def test_closing_the_client_ends_its_calls_with_their_job_ids(farm: Farm) 
 
 async def ended(*calls: asyncio.Task[Any]) -> list[BaseException | None]:
     """What these calls raised; fails where one hangs."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_S):
         await asyncio.wait(calls)
     return [call.exception() for call in calls]  # CancelledError where one was cancelled
 

@@ -3,42 +3,53 @@
 from __future__ import annotations
 
 import asyncio
+import types
 
+import pytest
 from redis.asyncio import Redis
 
 from queueing.connection import connect
-from queueing.pools import ShrinkingPool
+from queueing.pools import IDLE_S, ShrinkingPool
 from queueing.redis_config import RedisConfig
 from tests.support.redis_process import RedisProcess
+from tests.support.rig import until
 
 PEAK = 8
-PEAK_S = 1
+NEVER_S = 60
 
 
-async def connections(redis: Redis) -> int:
-    """What the server says; the one that asks is one of them."""
-    return int((await redis.info("clients"))["connected_clients"])
+def connected(server: RedisProcess) -> int:
+    """As the server counts, without the one that asks."""
+    return int(server.info("clients")["connected_clients"]) - 1
 
 
-async def _wait_for_nothing(redis: Redis, i: int) -> None:
-    await redis.execute_command("BLPOP", f"nothing-{i}", PEAK_S)  # type: ignore[no-untyped-call]
+async def _wait_for_a_push(redis: Redis, key: str) -> None:
+    await redis.execute_command("BLPOP", key, NEVER_S)  # type: ignore[no-untyped-call]
 
 
 async def test_connections_of_a_peak_are_closed_by_the_commands_that_come_after_it(
-    own_redis: RedisProcess,
+    own_redis: RedisProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    redis = connect(RedisConfig(unix_socket=str(own_redis.socket_path)), blocking_s=PEAK_S)
-    pool = redis.connection_pool
-    assert isinstance(pool, ShrinkingPool)
+    clock = types.SimpleNamespace(now_s=1000.0)
+    monkeypatch.setattr("queueing.pools.time", types.SimpleNamespace(monotonic=lambda: clock.now_s))
+    redis = connect(RedisConfig(unix_socket=str(own_redis.socket_path)), blocking_s=NEVER_S)
+    assert isinstance(redis.connection_pool, ShrinkingPool)
     try:
-        before = await connections(redis)
         async with asyncio.TaskGroup() as tasks:
             for i in range(PEAK):
-                tasks.create_task(_wait_for_nothing(redis, i))
-        assert await connections(redis) == before + PEAK - 1
-        pool.idle_s = 0.05
-        await asyncio.sleep(2 * pool.idle_s)
-        counts = [await connections(redis) for _ in range(PEAK)]
-        assert counts[-1] == before, counts
+                tasks.create_task(_wait_for_a_push(redis, f"nothing-{i}"))
+            await asyncio.to_thread(until, lambda: blocked(own_redis) == PEAK, "all of them wait at once")
+            assert connected(own_redis) == PEAK
+            for i in range(PEAK):
+                own_redis.command("RPUSH", f"nothing-{i}", "something")
+        assert connected(own_redis) == PEAK
+        clock.now_s += IDLE_S + 1
+        for _ in range(PEAK):
+            await redis.ping()
+        await asyncio.to_thread(until, lambda: connected(own_redis) == 1, "one is left")
     finally:
         await redis.aclose()
+
+
+def blocked(server: RedisProcess) -> int:
+    return int(server.info("clients")["blocked_clients"])

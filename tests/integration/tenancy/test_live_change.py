@@ -21,8 +21,10 @@ from tests.support.farm import digests
 from tests.support.forging import Forger, enqueue, outcome_of, payload
 from tests.support.lane_handle import LaneHandle, spec_for
 from tests.support.operator import edit, reload, sigmill
-from tests.support.rig import MakeRig, client_block, until
+from tests.support.rig import MakeRig, client_block, until, until_async
 from workers.lanes.frames import Item
+
+HANG_S = 60.0
 
 TWO = {"acme": KeyKind.P256, "globex": KeyKind.P256}
 SLOW_US = 20_000
@@ -51,12 +53,15 @@ async def test_a_revoked_client_stops_within_a_second_with_its_jobs_in_the_queue
                 "acme",
                 payload(Forger(key=rig.keys["acme"]).seal(digests=tuple(digests(8, salt=str(i))))),
             )
-            for i in range(60)
+            for i in range(
+                600
+            )  # some 24 s of work: most of it waits, however long the command takes to start
         ]
         theirs = [
             await enqueue(redis, "acme", payload(Forger(key=other).seal(client="other"))) for _ in range(20)
         ]
-        await asyncio.sleep(0.5)
+        log = rig.directory / "acme.simhsm.log"
+        await until_async(lambda: len(read_log(log)) > 1, "its jobs are being signed")
         edit(rig.tenant_file("acme"), "[clients.build-1]", '[clients.build-1]\nstate = "revoked"')
         asked = time.time()
         (report,) = await asyncio.to_thread(reload, config)
@@ -204,7 +209,7 @@ async def test_a_changed_tenants_directory_is_published_at_once(make_rig: MakeRi
     before = await redis.get(keyspace.directory("acme"))
     edit(rig.tenant_file("acme"), 'state = "active"', 'state = "verify-only"')
     reload(rig.directory / "sigmill-1.toml")
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(HANG_S):
         while await redis.get(keyspace.directory("acme")) == before:  # noqa: ASYNC110 - no such event
             await asyncio.sleep(0.01)
     await redis.aclose()
@@ -238,7 +243,7 @@ async def test_a_lane_reads_its_own_files_on_sighup(make_rig: MakeRig) -> None:
         assert before.error is None
         edit(rig.tenant_file("acme"), "[clients.build-1]", '[clients.build-1]\nstate = "revoked"')
         os.kill(lane.ready.pid, signal.SIGHUP)
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(HANG_S):
             while (after := (await lane.sign([Item(forger.seal(), 0, 1)])).items[0]).error is None:  # noqa: ASYNC110 - its own time
                 await asyncio.sleep(0.01)
         assert after.error.code == "client.revoked"

@@ -16,13 +16,13 @@ from tests.support.farm import digests
 from tests.support.rig import MakeRig, Rig, WorkerProcess, until, until_async
 
 DRAIN_S = 3.0
-SLACK_S = 1.0
-"""From the last thread's os._exit to the moment in which a test on a busy machine sees it."""
+SLACK_S = 5.0
+"""From the last thread's os._exit to the moment in which a test on a busy machine sees it; with it still less than ``call_timeout_s``."""
 
 
-def rig_with(make_rig: MakeRig, **more: object) -> Rig:
+def rig_with(make_rig: MakeRig, *, drain_s: float = DRAIN_S, **more: object) -> Rig:
     """One lane that signs some hundred digests a second, in chunks smaller than a job."""
-    worker = {"drain_s": DRAIN_S, "lease_s": 2.0, "chunk_target_s": 0.03}
+    worker = {"drain_s": drain_s, "lease_s": 2.0, "chunk_target_s": 0.03}
     rig = make_rig(appendonly=True, worker=worker, token={"acme": "lanes = 1"}, **more)
     rig.wrap = behind_simhsm(rig.directory, sign_us=4_000)
     return rig
@@ -143,7 +143,7 @@ async def test_a_disk_that_does_not_answer_is_not_waited_for(make_rig: MakeRig) 
 
 async def test_a_second_sigterm_does_not_wait(make_rig: MakeRig) -> None:
     """For nothing: neither for what hangs in the HSM, nor for Redis to say goodbye to."""
-    rig = rig_with(make_rig)
+    rig = rig_with(make_rig, drain_s=60.0)
     write_rules(rig.directory / "acme.faults", ["C_Sign hang"])
     worker = rig.start_worker(1)
     async with rig.client() as client:
@@ -156,7 +156,7 @@ async def test_a_second_sigterm_does_not_wait(make_rig: MakeRig) -> None:
         began = time.monotonic()
         worker.child.terminate()
         await until_async(lambda: not worker.alive, "it ends")
-        assert time.monotonic() - began < 1.0 + SLACK_S
+        assert time.monotonic() - began < SLACK_S
         rig.redis.resume()
 
 

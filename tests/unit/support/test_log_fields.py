@@ -24,6 +24,7 @@ def test_a_line_without_fields_stays_as_it_is() -> None:
 
 
 def test_fields_stand_before_a_traceback() -> None:
+    record = logging.makeLogRecord({})
     try:
         int("no")
     except ValueError:
