@@ -36,6 +36,8 @@ with socket.socket(socket.AF_UNIX) as connection:
         print(0)
 """
 
+SO_ACCEPTCON = 0x10000  # __SO_ACCEPTCON of linux/net.h, in the flags of /proc/net/unix
+
 
 def plain(user: str) -> list[str]:
     """The words before a command that make it this user's, with no right beside the user's own."""
@@ -122,7 +124,10 @@ def host_rig(make_rig: MakeRig, folder: Path, worker_uid: int) -> Rig:
 
 
 def listening(rig: Rig) -> bool:
-    return (rig.directory / "lane.sock").exists()
+    """Of a socket that is bound and does not listen yet the file is there, and connections are refused."""
+    place = str(rig.directory / "lane.sock")
+    sockets = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()]
+    return any(line[-1] == place and int(line[3], 16) & SO_ACCEPTCON for line in sockets[1:])
 
 
 async def test_a_host_lane_signs_for_the_worker_and_is_replaced_when_it_ends(
