@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
 
-from bench.machine import Busyness, BusynessReading, describe
-from bench.plan import in_words as plan_in_words
-from bench.planning import HEADLINE_DEMANDS, NotMeasured, planned
-from bench.publish import write_report
-from bench.report import Report, Row, at_least, in_words, make_report, number
+from bench.capacity.model import in_words as plan_in_words
+from bench.capacity.planning import HEADLINE_DEMANDS, NotMeasured, planned
+from bench.measurement.machine import Busyness, BusynessReading, describe
+from bench.report.data import Report, Row, at_least, in_words, make_report, number
+from bench.report.files import write_report
 from bench.scenarios.catalogue import QUICK_ONES, SCENARIOS
 from bench.session import Pace, Session, open_session
-from queueing.algorithms import KeyKind
+from queueing.protocol.algorithms import KeyKind
 
 OUT: Final = Path("build/bench")
 NOTES: Final = (

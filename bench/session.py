@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from bench.alternation import Course, first_look
-from bench.ceiling import QUICK_DRIVES, CeilingSession, drives
-from bench.keyring import Keyring
-from bench.probe import Drive, Loop
-from bench.report import Growth, LatencyPoint, Row, Threshold, number, throughput_row
-from bench.stand import Stand
-from bench.stand_files import BenchTenant
-from queueing.algorithms import DEFAULT_FOR_KEY, KeyKind
-from workers.folders import entries
+from bench.ceiling.measure import QUICK_DRIVES, CeilingSession, drives
+from bench.ceiling.probe import Drive, Loop
+from bench.hsm.keyring import Keyring
+from bench.measurement.alternation import Course, first_look
+from bench.report.data import Growth, LatencyPoint, Row, Threshold, number, throughput_row
+from bench.stack.config_files import BenchTenant
+from bench.stack.stack import Stand
+from queueing.files.folders import entries
+from queueing.protocol.algorithms import DEFAULT_FOR_KEY, KeyKind
 
 LOGS: Final = Path("build/bench/logs")
 VERIFYING_DRIVES: Final = tuple(

@@ -24,12 +24,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from queueing.accept import AcceptLevel
-    from queueing.algorithms import Algorithm
-    from queueing.client import SigningClient
-    from queueing.client_config import ClientConfig
-    from queueing.client_key import ClientKey
-    from queueing.drafts import Job
+    from queueing.client.config import ClientConfig
+    from queueing.client.signatures import Signature
+    from queueing.client.signing_client import SigningClient
+    from queueing.client.signing_request import Job
+    from queueing.config.accept_level import AcceptLevel
     from queueing.errors import (
         ConfigError,
         Denied,
@@ -45,8 +44,9 @@ if TYPE_CHECKING:
         Unavailable,
         WaitTimeout,
     )
-    from queueing.priorities import Priority
-    from queueing.results import Signature
+    from queueing.protocol.algorithms import Algorithm
+    from queueing.protocol.client_keys import ClientKey
+    from queueing.protocol.priorities import Priority
 
 __all__ = [
     "AcceptLevel",
@@ -73,14 +73,14 @@ __all__ = [
 ]
 
 _HOMES: Final = {
-    "AcceptLevel": "accept",
-    "Algorithm": "algorithms",
-    "ClientConfig": "client_config",
-    "ClientKey": "client_key",
-    "Job": "drafts",
-    "Priority": "priorities",
-    "Signature": "results",
-    "SigningClient": "client",
+    "AcceptLevel": "config.accept_level",
+    "Algorithm": "protocol.algorithms",
+    "ClientConfig": "client.config",
+    "ClientKey": "protocol.client_keys",
+    "Job": "client.signing_request",
+    "Priority": "protocol.priorities",
+    "Signature": "client.signatures",
+    "SigningClient": "client.signing_client",
 }
 """Where the names live, apart from the errors. Loaded when asked for: a lane needs no Redis client."""
 

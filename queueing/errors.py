@@ -279,7 +279,7 @@ class QueueUnavailable(Unavailable):
     def __init__(
         self, message: str = "", *, retry_after_s: float | None = None, perhaps_done: bool = False
     ) -> None:
-        """``perhaps_done``: of what is sent once (``queueing.round_trip``), the answer was lost and not the question."""
+        """``perhaps_done``: of what is sent once (``queueing.redis.send_once``), the answer was lost and not the question."""
         super().__init__(message, retry_after_s=retry_after_s)
         self.perhaps_done = perhaps_done
 

@@ -10,46 +10,47 @@ import secrets
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from queueing import doorbells, presence
-from queueing.claims import Claims, Retention
+from queueing.aio.owned_tasks import end_tasks
+from queueing.broker import doorbell as doorbells
+from queueing.broker.claims import Claims, Retention
+from queueing.coordination import worker_registry as presence
+from queueing.coordination.publication import publish_caps
 from queueing.errors import QueueUnavailable
-from queueing.owned_tasks import end_tasks
-from queueing.publishing import publish_caps
-from workers.allowances import Allowances
-from workers.audit.log import WriteAheadLog
-from workers.budgets import KeyBudgets
-from workers.canaries import Canaries
-from workers.caps import CapsPublisher
-from workers.config.reading import ConfigurationFiles
-from workers.directories import DirectoryPublisher
-from workers.drain import CLAIM_GRACE_S, Drain
-from workers.fairness import FairShares
-from workers.handover import Handover
-from workers.heartbeat import Heartbeat
-from workers.intake import Intake
-from workers.lanes.drained_tokens import DrainedTokens
-from workers.lanes.refused_pins import RefusedPins
-from workers.lanes.roster import LaneRoster
-from workers.leases import LeaseKeeper
-from workers.logs import set_levels
-from workers.orders import OrderDesk
-from workers.pin_warnings import PinWarnings
-from workers.presence import Announcer
-from workers.release import Releaser
-from workers.reloading import Reloader
-from workers.resumption import resume
-from workers.routing import Router
-from workers.state_directory import StateDirectory
-from workers.worker_marks import WorkerMark
+from workers.background.canary_prober import Canaries
+from workers.background.caps_publisher import CapsPublisher
+from workers.background.directory_publisher import DirectoryPublisher
+from workers.background.refused_pin_sync import PinWarnings
+from workers.background.registration import Announcer
+from workers.background.stop_order_sync import OrderDesk
+from workers.config.snapshots import ConfigurationFiles
+from workers.intake.claim_loop import Intake
+from workers.journal.journal import WriteAheadLog
+from workers.lanes.supervisor.registry import LaneRoster
+from workers.lifecycle.heartbeat import Heartbeat
+from workers.lifecycle.reload import Reloader
+from workers.lifecycle.shutdown import CLAIM_GRACE_S, Drain
+from workers.lifecycle.startup_recovery import resume
+from workers.limits.fair_queueing import FairShares
+from workers.limits.key_budgets import KeyBudgets
+from workers.limits.tenant_limiter import Allowances
+from workers.pipeline.dispatcher import Handover
+from workers.pipeline.lease_keeper import LeaseKeeper
+from workers.pipeline.result_publisher import Releaser
+from workers.pipeline.router import Router
+from workers.state.directory import StateDirectory
+from workers.state.drained_tokens import DrainedTokens
+from workers.state.refused_pins import RefusedPins
+from workers.state.running_workers import WorkerMark
+from workers.telemetry.json_logs import set_levels
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from queueing.claims import ClaimedJob
+    from queueing.broker.claims import ClaimedJob
+    from workers.active_job import JobInWork
     from workers.config.loading import Configuration
     from workers.config.tenants import Tenant
-    from workers.job_in_work import JobInWork
-    from workers.metrics import Metrics
+    from workers.telemetry.metrics import Metrics
 
 log = logging.getLogger("sigmill.service")
 

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 from arq.worker import Worker, func
 from redis.exceptions import RedisError
 
-from queueing.connection import connect
+from queueing.aio.owned_tasks import end_tasks
 from queueing.errors import FunctionUnknown
-from queueing.jobs import FUNCTION, deserialize, serialize
-from queueing.owned_tasks import end_tasks
-from workers.drain import HURRY_S, end_process_after
+from queueing.protocol.jobs import FUNCTION, deserialize, serialize
+from queueing.redis.connection import connect
+from workers.lifecycle.shutdown import HURRY_S, end_process_after
 from workers.service import SigningService
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from workers.config.loading import Configuration
-    from workers.config.reading import ConfigurationFiles
-    from workers.metrics import Metrics
+    from workers.config.snapshots import ConfigurationFiles
+    from workers.telemetry.metrics import Metrics
 
 log = logging.getLogger("sigmill.worker")
 

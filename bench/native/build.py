@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from workers.folders import entries
+from queueing.files.folders import entries
 
 SOURCE_DIRECTORY: Final = Path(__file__).parent
 BUILD_DIRECTORY: Final = Path("build/native")  # relative to the directory that make runs in

@@ -15,17 +15,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bench.alternation import Course
-from bench.cpu import CpuMeter, cpu_between
-from bench.flows import FlowFailed, Measured, SigmillFlow, in_envelopes, load_process
-from bench.load_messages import Endless, Rest
+from bench.load.flows import FlowFailed, Measured, SigmillFlow, in_envelopes, load_process
+from bench.load.messages import Endless, Rest
+from bench.measurement.alternation import Course
+from bench.measurement.cpu import CpuMeter, cpu_between
 from bench.session import Session
-from bench.stand_files import BenchTenant
-from queueing.algorithms import KeyKind
-from workers.dev.recipe import KEY
+from bench.stack.config_files import BenchTenant
+from queueing.protocol.algorithms import KeyKind
+from workers.dev.tenants import KEY
 
 if TYPE_CHECKING:
-    from bench.stand import Stand
+    from bench.stack.stack import Stand
 
 FILES: Final = {"quick": 1_000, "full": 20_000}
 FILE_BYTES: Final = 16_384

@@ -8,7 +8,7 @@ from typing import Final
 
 from bench.scenarios import build, growth, latency, matrix, simulated, singles, tenancy, throughput
 from bench.session import Session
-from queueing.algorithms import KeyKind
+from queueing.protocol.algorithms import KeyKind
 
 Scenario = Callable[[Session], None]
 

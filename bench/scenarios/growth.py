@@ -11,19 +11,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from bench.alternation import alternate
-from bench.backlog import Backlog, Step, fill
-from bench.flows import SigmillFlow, in_envelopes
-from bench.report import Growth, GrowthPoint, at_most, number
+from bench.load.flows import SigmillFlow, in_envelopes
+from bench.measurement.alternation import alternate
+from bench.queue.backlog import Backlog, Step, fill
+from bench.report.data import Growth, GrowthPoint, at_most, number
 from bench.session import Session
-from bench.stand import Stand
-from bench.stand_files import BenchTenant
-from queueing.algorithms import KeyKind
-from queueing.client_key import ClientKey
-from queueing.drafts import Draft, Sealer, Target
-from queueing.envelope import CURRENT_VERSION
-from queueing.jobs import JobHints, encode_job
-from workers.dev.recipe import AUDIENCE, CLIENT, KEY
+from bench.stack.config_files import BenchTenant
+from bench.stack.stack import Stand
+from queueing.client.signing_request import Draft, Sealer, Target
+from queueing.protocol.algorithms import KeyKind
+from queueing.protocol.client_keys import ClientKey
+from queueing.protocol.envelope import CURRENT_VERSION
+from queueing.protocol.jobs import JobHints, encode_job
+from workers.dev.tenants import AUDIENCE, CLIENT, KEY
 
 ROUNDS: Final = {"quick": 15, "full": 40}
 FEW: Final = 1_000

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 from typing import Final
 
-from bench.flows import SigmillFlow, in_envelopes, load_process
-from bench.load_messages import Arrivals, Paced
-from bench.load_process import ORDER_TIMEOUT_S
-from bench.report import LatencyPoint, at_most
+from bench.load.flows import SigmillFlow, in_envelopes, load_process
+from bench.load.messages import Arrivals, Paced
+from bench.load.supervisor import ORDER_TIMEOUT_S
+from bench.report.data import LatencyPoint, at_most
 from bench.session import Session
-from bench.stand_files import BenchTenant
-from queueing.algorithms import KeyKind
+from bench.stack.config_files import BenchTenant
+from queueing.protocol.algorithms import KeyKind
 
 IDLE_PAUSE_S: Final = 0.02
 IDLE_P50_MS: Final = 5.0

@@ -6,7 +6,7 @@ from typing import Final
 
 from bench.scenarios.throughput import Case, measure
 from bench.session import Pace, Session
-from queueing.algorithms import KeyKind
+from queueing.protocol.algorithms import KeyKind
 
 KINDS: Final = (
     KeyKind.RSA_2048,

@@ -9,12 +9,12 @@ import contextlib
 from collections.abc import Sequence
 from typing import Final
 
-from bench.alternation import Course, alternate
-from bench.flows import SigmillFlow, in_envelopes
-from bench.report import Growth, GrowthPoint, at_least, at_most
+from bench.load.flows import SigmillFlow, in_envelopes
+from bench.measurement.alternation import Course, alternate
+from bench.report.data import Growth, GrowthPoint, at_least, at_most
 from bench.session import Session
-from bench.stand_files import BenchTenant, SimTimes
-from queueing.algorithms import KeyKind
+from bench.stack.config_files import BenchTenant, SimTimes
+from queueing.protocol.algorithms import KeyKind
 
 SIZE: Final = 64
 SESSIONS: Final = (8, 16, 32, 64, 128, 256)

@@ -8,13 +8,13 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
-from bench.alternation import Course, against, alternate
-from bench.arq_flow import ArqFlow
-from bench.flows import SigmillFlow, coalesced, in_envelopes
-from bench.report import at_least, share_at_least
+from bench.baseline.flow import ArqFlow
+from bench.load.flows import SigmillFlow, coalesced, in_envelopes
+from bench.measurement.alternation import Course, against, alternate
+from bench.report.data import at_least, share_at_least
 from bench.session import Session
-from bench.stand_files import BenchTenant
-from queueing.algorithms import KeyKind
+from bench.stack.config_files import BenchTenant
+from queueing.protocol.algorithms import KeyKind
 
 INDEPENDENT_CLIENTS: Final = 16
 CALLERS: Final = 4096

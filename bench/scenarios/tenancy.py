@@ -8,19 +8,19 @@ import re
 import time
 from typing import TYPE_CHECKING, Final
 
-from bench.flows import load_process
-from bench.load_messages import Arrivals, Endless, Rest
-from bench.load_process import ORDER_TIMEOUT_S
-from bench.report import LatencyPoint, at_least, at_most
-from bench.stand_files import SHARED_OPERATIONS, BenchTenant, SimTimes
-from bench.tenancy import admitted
-from queueing.algorithms import KeyKind
-from queueing.redis_config import RedisConfig
+from bench.load.flows import load_process
+from bench.load.messages import Arrivals, Endless, Rest
+from bench.load.supervisor import ORDER_TIMEOUT_S
+from bench.queue.rate_accuracy import admitted
+from bench.report.data import LatencyPoint, at_least, at_most
+from bench.stack.config_files import SHARED_OPERATIONS, BenchTenant, SimTimes
+from queueing.config.redis import RedisConfig
+from queueing.protocol.algorithms import KeyKind
 from workers.dev.redis_server import RedisServer
 
 if TYPE_CHECKING:
-    from bench.arrivals import OpenLoopResult
-    from bench.load_process import LoadProcess
+    from bench.load.arrivals import OpenLoopResult
+    from bench.load.supervisor import LoadProcess
     from bench.session import Session
 
 WORKERS: Final = 4

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 
-from bench.alternation import Course, alternate
-from bench.ceiling import Ceiling
-from bench.flows import SigmillFlow, in_envelopes
-from bench.report import Row, at_least, at_most, share_at_least
+from bench.ceiling.measure import Ceiling
+from bench.load.flows import SigmillFlow, in_envelopes
+from bench.measurement.alternation import Course, alternate
+from bench.report.data import Row, at_least, at_most, share_at_least
 from bench.session import Pace, Session
-from bench.stand_files import BenchTenant
-from queueing.algorithms import KeyKind
+from bench.stack.config_files import BenchTenant
+from queueing.protocol.algorithms import KeyKind
 
 RSA_BOUNDS = {KeyKind.RSA_2048: 0.88, KeyKind.RSA_3072: 0.93, KeyKind.RSA_4096: 0.93}
 P256_BOUND = 0.70

@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-from workers.cli.entry import sigmill
+from workers.cli.main import sigmill
 
 _HEAD: Final = """\
 # Command line

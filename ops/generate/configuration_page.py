@@ -10,14 +10,14 @@ import msgspec
 from msgspec import inspect as types
 
 from ops.generate.markdown import prose, table
-from queueing.client_config import ClientConfig
-from queueing.redis_config import RedisConfig
+from queueing.client.config import ClientConfig
+from queueing.config.redis import RedisConfig
 from workers.config import settings
 
 _HEAD: Final = """\
 # Configuration: every key
 
-<!-- Written by `make generate` from workers/config/settings.py and queueing/client_config.py; do not edit. -->
+<!-- Written by `make generate` from workers/config/settings.py and queueing/client/config.py; do not edit. -->
 
 What each is for, with examples: [configure.md](../configure.md). Unknown keys are mistakes. Paths are relative to the
 file in which they stand. `sigmill check-config` names what is wrong, and what would be right.

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 from ops.generate.markdown import first_sentence, table
 from queueing.errors import BY_REASON
-from workers.cli.output import Tally
-from workers.explanations.catalogue import PAGES
+from workers.cli.shell.output import Tally
+from workers.error_help.catalogue import PAGES
 
 if TYPE_CHECKING:
     from queueing.errors import SigningError
-    from workers.explanations.catalogue import Page
+    from workers.error_help.catalogue import Page
 
 _HEAD: Final = """\
 # Errors

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from workers.log_events import EVENTS
+from workers.telemetry.log_events import EVENTS
 
 _HEAD: Final = """\
 # Log events
 
-<!-- Written by `make generate` from workers/log_events.py; do not edit. -->
+<!-- Written by `make generate` from workers/telemetry/log_events.py; do not edit. -->
 
 Worker, lanes and exporter write one JSON object per line to stderr: `ts` (UTC), `level`, `logger`, `event`, then the
 fields of the event, and `exception` with a traceback where there is one. Names are stable. No line has a digest, a

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ops.generate.markdown import table
-from queueing.algorithms import Algorithm
-from workers.metrics_catalogue import ProcessMetrics, QueueMetrics, WorkerMetrics
+from queueing.protocol.algorithms import Algorithm
+from workers.telemetry.metrics_catalogue import ProcessMetrics, QueueMetrics, WorkerMetrics
 
 if TYPE_CHECKING:
-    from workers.declared_metrics import Facts, MetricTable
+    from workers.telemetry.metric_declarations import Facts, MetricTable
 
 _HEAD: Final = """\
 # Metrics
 
-<!-- Written by `make generate` from workers/metrics_catalogue.py; do not edit. -->
+<!-- Written by `make generate` from workers/telemetry/metrics_catalogue.py; do not edit. -->
 
 Served at `/metrics`: by each `sigmill worker` at `[metrics]` (port 9464), and by one `sigmill exporter` for the
 cluster at `[exporter]` (port 9465). Times are in seconds; a name that ends in `_total` only grows while its process

@@ -13,17 +13,17 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from queueing import keyspace
-from queueing.algorithms import Algorithm
-from queueing.client_identity import ClientPublicKey
-from queueing.client_key import ClientKey
-from queueing.envelope import read_unverified
 from queueing.errors import LimitRate
-from queueing.jobs import JobOutcome, content_hash, decode_job, decode_result, job_id_of
+from queueing.protocol import keyspace
+from queueing.protocol.algorithms import Algorithm
+from queueing.protocol.client_identity import ClientPublicKey
+from queueing.protocol.client_keys import ClientKey
+from queueing.protocol.envelope import read_unverified
+from queueing.protocol.jobs import JobOutcome, content_hash, decode_job, decode_result, job_id_of
 from tests.support.cluster import Cluster
 from tests.support.forging import Forger, enqueue, outcome_of, payload
-from workers.audit import records
-from workers.audit.records import decode_record
+from workers.journal import records
+from workers.journal.records import decode_record
 
 AT_MS = 1_790_000_000_000
 JOB_ID = "{acme}664fc86847e2ce3411cd0a3aa4512eb2"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from queueing.scripts import Script
+from queueing.redis.scripts import Script
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

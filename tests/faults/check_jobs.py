@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from queueing.algorithms import Algorithm
 from queueing.errors import BY_REASON, SigningError
-from queueing.verification import PublicKey
+from queueing.protocol.algorithms import Algorithm
+from queueing.protocol.public_keys import PublicKey
 from tests.faults.history import Answered, Commit
 from tests.faults.ledger import JobFile, Ledger, Violation
 

@@ -12,10 +12,10 @@ from random import Random
 import msgspec
 
 from queueing import SigningClient
-from queueing.drafts import Draft
+from queueing.client.signatures import Outcome, Signature
+from queueing.client.signing_request import Draft
 from queueing.errors import QueueUnavailable, SigningError, WaitTimeout
-from queueing.priorities import Priority
-from queueing.results import Outcome, Signature
+from queueing.protocol.priorities import Priority
 from tests.faults.history import Answered, Invoked, Recorder, Submitted
 from tests.faults.tokens import TENANTS
 

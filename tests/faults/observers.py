@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from queueing.envelope import read_unverified
 from queueing.errors import SigningError
-from queueing.jobs import decode_result
+from queueing.protocol.envelope import read_unverified
+from queueing.protocol.jobs import decode_result
 from tests.faults.history import Event, HsmSign, LaneEnded, Left, LogRecord
 from tests.support.cluster import signed_for_jobs
-from workers.audit.records import (
+from workers.journal.records import (
     CanaryIntent,
     CanaryOutcome,
     Intent,
@@ -24,7 +24,7 @@ from workers.audit.records import (
     Unknown,
     decode_record,
 )
-from workers.audit.segments import read_segment, segments_of
+from workers.journal.segments import read_segment, segments_of
 
 _LANE_ENDS = {"lane.ended", "lane.reload_overdue"}
 

@@ -33,7 +33,7 @@ from tests.faults.schedule import Step, schedule
 from tests.faults.stand import Stand
 from tests.faults.summary import say
 from tests.support.rig import WorkerProcess
-from workers.audit.log import NOTE_DELAY_S
+from workers.journal.journal import NOTE_DELAY_S
 
 STEPS_OF_A_ROUND = 5
 CALM_S = 4.0

@@ -12,9 +12,10 @@ from typing import Self, cast
 
 from arq.connections import ArqRedis
 
-from bench.simhsm import write_rules
-from queueing import SigningClient, keyspace
-from queueing.jobs import decode_result
+from bench.hsm.simhsm import write_rules
+from queueing import SigningClient
+from queueing.protocol import keyspace
+from queueing.protocol.jobs import decode_result
 from tests.faults import observers
 from tests.faults.history import Answered, Event, Left, Recorder, TenantKey, WorkerEnded, read_history
 from tests.faults.redis_faults import SNAPSHOTS_FAIL

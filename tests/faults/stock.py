@@ -18,7 +18,7 @@ from tests.faults.checker import CLIENT_AND_HSM_CHECKS, Verdict, check
 from tests.faults.history import Answered, Invoked, Submitted, WorkerEnded
 from tests.faults.stand import ROOT, Stand
 from workers.config.settings import PinLogin
-from workers.dev.child import Child
+from workers.dev.child_process import Child
 from workers.hsm.encodings import ecdsa_der
 
 TENANT = "acme"

@@ -18,7 +18,7 @@ import msgspec
 from arq.connections import RedisSettings
 from arq.worker import Worker, func
 
-from bench.pyloop import initialise_with_locking
+from bench.ceiling.python_loop import initialise_with_locking
 
 SESSIONS = 10
 JOB_TIMEOUT_S = 1

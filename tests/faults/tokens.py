@@ -13,11 +13,11 @@ from pathlib import Path
 
 import msgspec
 
-from queueing.algorithms import KeyKind
-from queueing.verification import PublicKey
+from queueing.protocol.algorithms import KeyKind
+from queueing.protocol.public_keys import PublicKey
 from tests.support.tokens import Token, TokenShelf, new_token
 from workers.config.settings import PinLogin, SelectSettings, TokenSettings
-from workers.dev.recipe import SERVICE_KEY_KIND, SERVICE_KEY_LABEL
+from workers.dev.tenants import SERVICE_KEY_KIND, SERVICE_KEY_LABEL
 
 TENANTS: dict[str, KeyKind] = {
     "acme": KeyKind.P256,

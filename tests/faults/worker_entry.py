@@ -16,12 +16,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from queueing import claims, scripts
-from queueing.claims import Claimed, ClaimedJob, ClaimRequest, Commit, Committed, Retention
+from queueing.broker import claims
+from queueing.broker.claims import Claimed, ClaimedJob, ClaimRequest, Commit, Committed, Retention
 from queueing.errors import QueueUnavailable, QueueUnconfirmed
+from queueing.redis import scripts
 from tests.faults import history
 from tests.faults.broken import BROKEN
-from workers.cli.entry import main
+from workers.cli.main import main
 
 
 def _fence(lease: bytes) -> int:

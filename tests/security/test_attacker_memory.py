@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.cluster import Cluster
 from tests.support.rig import descendants
-from workers.lanes.hardening import harden
+from workers.hsm.process_hardening import harden
 
 NOBODY = 65534
 PR_SET_DUMPABLE = 4  # linux/prctl.h

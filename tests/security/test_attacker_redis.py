@@ -16,18 +16,19 @@ from arq.connections import ArqRedis
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
-from bench.simhsm import read_log
-from queueing import Signature, keyspace
-from queueing.algorithms import KeyKind
-from queueing.costs import COST_OF
+from bench.hsm.simhsm import read_log
+from queueing import Signature
 from queueing.errors import SigningError
-from queueing.jobs import ArqResult, JobOutcome, ResultHints, encode_result, job_id_of
+from queueing.protocol import keyspace
+from queueing.protocol.algorithms import KeyKind
+from queueing.protocol.jobs import ArqResult, JobOutcome, ResultHints, encode_result, job_id_of
+from queueing.protocol.signing_costs import COST_OF
 from tests.support.cluster import Cluster, behind_simhsm
 from tests.support.farm import digests
 from tests.support.forging import Forger, enqueue, fresh_id, now_ms, outcome_of, payload
 from tests.support.rig import MakeRig, until_async
-from workers.dev.checks import sha256_check
-from workers.hard_cap import SLACK
+from workers.dev.signature_checks import sha256_check
+from workers.limits.token_bucket import SLACK
 
 P256_COST = COST_OF[KeyKind.P256]
 

@@ -10,11 +10,12 @@ import os
 import time
 from collections.abc import Callable
 
-from queueing import Signature, keyspace
-from queueing.algorithms import KeyKind
-from queueing.connection import connect
+from queueing import Signature
 from queueing.errors import SigningError
-from queueing.jobs import JobOutcome, job_id_of
+from queueing.protocol import keyspace
+from queueing.protocol.algorithms import KeyKind
+from queueing.protocol.jobs import JobOutcome, job_id_of
+from queueing.redis.connection import connect
 from tests.support.farm import digests
 from tests.support.forging import Forger, outcome_of, payload
 from tests.support.operator import make_user

@@ -16,18 +16,25 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from queueing.algorithms import DEFAULT_FOR_KEY, Algorithm, KeyKind
-from queueing.client_key import ClientKey
-from queueing.directory import encode_signed, open_directory
 from queueing.errors import ResultInvalid
-from queueing.verification import PublicKey
+from queueing.protocol.algorithms import DEFAULT_FOR_KEY, Algorithm, KeyKind
+from queueing.protocol.client_keys import ClientKey
+from queueing.protocol.key_directory import encode_signed, open_directory
+from queueing.protocol.public_keys import PublicKey
 from tests.support.forging import Forger, now_ms
 from tests.support.lane_handle import LaneHandle, spec_for
 from tests.support.operator import edit, operator_block, order_by
 from tests.support.rig import MakeRig, Rig, client_block
-from workers.dev.recipe import SERVICE_KEY_LABEL
+from workers.dev.tenants import SERVICE_KEY_LABEL
 from workers.lanes.canary import CANARY, canary_digest
-from workers.lanes.frames import Item, ItemOutcome, SignDirectory, SignedCanary, SignedDirectory, encode_frame
+from workers.lanes.protocol import (
+    Item,
+    ItemOutcome,
+    SignDirectory,
+    SignedCanary,
+    SignedDirectory,
+    encode_frame,
+)
 
 TWO = {"acme": KeyKind.P256, "globex": KeyKind.P256}
 HOUR_MS = 3_600_000

@@ -18,14 +18,14 @@ import msgspec
 import pytest
 from arq.connections import ArqRedis
 
-from queueing import keyspace
 from queueing.errors import QueueUnavailable, SigningError
-from queueing.jobs import JobOutcome, job_id_of
+from queueing.protocol import keyspace
+from queueing.protocol.jobs import JobOutcome, job_id_of
 from tests.support.cluster import Cluster
 from tests.support.farm import digests
 from tests.support.forging import Forger, enqueue, fresh_id, now_ms, outcome_of, payload
 from tests.support.rig import until_async
-from workers.dev.checks import sha256_check
+from workers.dev.signature_checks import sha256_check
 
 HOUR_MS = 3_600_000
 

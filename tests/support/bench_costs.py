@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.machine import BusynessReading, describe
-from bench.publish import write_report
-from bench.report import CpuSplit, make_report, throughput_row
-from queueing.algorithms import DEFAULT_FOR_KEY, KeyKind
+from bench.measurement.machine import BusynessReading, describe
+from bench.report.data import CpuSplit, make_report, throughput_row
+from bench.report.files import write_report
+from queueing.protocol.algorithms import DEFAULT_FOR_KEY, KeyKind
 
 SCENARIOS = ("end to end", "verify-after-sign", "simulated HSM, 1 ms in C_Sign, 64 sessions")
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from bench.hsm.simhsm import SignRecord, SimHsm, read_log
 from bench.native.build import build_simhsm
-from bench.simhsm import SignRecord, SimHsm, read_log
 from queueing import ClientKey
-from queueing.algorithms import FACTS, Algorithm, KeyKind
-from queueing.verification import PublicKey
+from queueing.protocol.algorithms import FACTS, Algorithm, KeyKind
+from queueing.protocol.public_keys import PublicKey
 from tests.support.redis_process import RedisProcess
 from tests.support.responder import spki_of
 from tests.support.rig import Rig, WorkerProcess, client_block, key_block

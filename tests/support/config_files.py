@@ -10,10 +10,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from queueing.algorithms import KeyKind
 from queueing.errors import ConfigError
-from queueing.verification import PublicKey
-from workers.cli.key_kinds import stand_in
+from queueing.protocol.algorithms import KeyKind
+from queueing.protocol.public_keys import PublicKey
+from workers.cli.keys.key_kinds import stand_in
 from workers.config.loading import load_configuration
 
 CANARY_PIN = "canary-739215-pin"

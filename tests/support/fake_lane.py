@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from queueing.errors import SigningError
-from queueing.jobs import ErrorNote
-from workers.lanes.frames import (
+from queueing.protocol.jobs import ErrorNote
+from workers.lanes.protocol import (
     Chunk,
     Failing,
     FromLane,

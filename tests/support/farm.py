@@ -10,9 +10,10 @@ from pathlib import Path
 from arq.connections import ArqRedis
 from msgspec.structs import replace
 
-from queueing import ClientConfig, ClientKey, SigningClient, keyspace
+from queueing import ClientConfig, ClientKey, SigningClient
+from queueing.protocol import keyspace
 from tests.support.responder import Responder
-from workers.cli.toml_text import toml_text
+from workers.cli.clients.toml_text import toml_text
 
 
 @dataclass(slots=True, kw_only=True)

@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 from redis.asyncio import Redis
 
-from queueing import keyspace
-from queueing.client_key import ClientKey
-from queueing.envelope import DOMAIN, Envelope, seal
 from queueing.errors import SigningError
-from queueing.jobs import JobOutcome, decode_result
+from queueing.protocol import keyspace
+from queueing.protocol.client_keys import ClientKey
+from queueing.protocol.envelope import DOMAIN, Envelope, seal
+from queueing.protocol.jobs import JobOutcome, decode_result
 from tests.support.rig import AUDIENCE, CLIENT
 
 ANSWER_S = 20.0

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from queueing.claims import ClaimedJob
-from queueing.envelope import Envelope
-from queueing.jobs import JobHints
-from workers.job_in_work import JobInWork
-from workers.lanes.frames import ItemOutcome
+from queueing.broker.claims import ClaimedJob
+from queueing.protocol.envelope import Envelope
+from queueing.protocol.jobs import JobHints
+from workers.active_job import JobInWork
+from workers.lanes.protocol import ItemOutcome
 
 FINGERPRINT = b"f" * 32
 

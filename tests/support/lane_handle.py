@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from tests.support.rig import Rig
-from workers.lanes.frames import (
+from workers.lanes.protocol import (
     Chunk,
     Failing,
     FromLane,
@@ -24,7 +24,7 @@ from workers.lanes.frames import (
     frame_length,
     from_lane_decoder,
 )
-from workers.lanes.launch import LaneConnection, LaneSpec, open_lane
+from workers.lanes.supervisor.spawn import LaneConnection, LaneSpec, open_lane
 
 PATIENCE_S = 30.0
 

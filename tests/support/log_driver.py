@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 from queueing.errors import LogUnavailable
-from workers.audit import segment_writer
-from workers.audit.log import WriteAheadLog
-from workers.audit.records import Released
+from workers.journal import segment_writer
+from workers.journal.journal import WriteAheadLog
+from workers.journal.records import Released
 
 TRIES = 20
 

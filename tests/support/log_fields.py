@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from workers.logs import fields_of
+from workers.telemetry.json_logs import fields_of
 
 
 class WithFields(logging.Formatter):

@@ -13,11 +13,11 @@ from typing import Any
 
 import msgspec
 
-from queueing.client_key import ClientKey
-from queueing.orders import StopOrder, sign_order
-from queueing.redis_config import RedisConfig
+from queueing.config.redis import RedisConfig
+from queueing.protocol.client_keys import ClientKey
+from queueing.protocol.stop_orders import StopOrder, sign_order
 from tests.support.rig import Rig
-from workers.dev.recipe import AUDIENCE
+from workers.dev.tenants import AUDIENCE
 
 COMMAND_TIMEOUT_S = 60.0
 

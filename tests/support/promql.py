@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from ops.generate.rules import files
-from workers.declared_metrics import MetricTable
-from workers.metrics_catalogue import QueueMetrics, WorkerMetrics
+from workers.telemetry.metric_declarations import MetricTable
+from workers.telemetry.metrics_catalogue import QueueMetrics, WorkerMetrics
 
 ROOT = Path(__file__).resolve().parents[2]
 

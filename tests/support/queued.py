@@ -6,11 +6,11 @@ import os
 
 from arq.connections import ArqRedis
 
-from queueing import keyspace
-from queueing.claims import Claimed, ClaimRequest, Claims, Commit, Committed, Retention
-from queueing.envelope import Envelope
-from queueing.jobs import ArqResult, ErrorNote, ResultHints, content_hash, encode_result, job_id_of
-from queueing.submission import Receipt, Submission, submit
+from queueing.broker.claims import Claimed, ClaimRequest, Claims, Commit, Committed, Retention
+from queueing.broker.submit import Receipt, Submission, submit
+from queueing.protocol import keyspace
+from queueing.protocol.envelope import Envelope
+from queueing.protocol.jobs import ArqResult, ErrorNote, ResultHints, content_hash, encode_result, job_id_of
 from tests.support.forging import now_ms
 
 TENANT = "acme"

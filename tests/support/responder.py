@@ -19,22 +19,13 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
-from queueing import keyspace
-from queueing.algorithms import DEFAULT_FOR_KEY, FACTS, Algorithm, Scheme, check_digest_length
-from queueing.claims import Claimed, ClaimedJob, ClaimRequest, Claims, Commit, Retention
-from queueing.client_identity import ClientPublicKey
-from queueing.directory import (
-    KeyDirectory,
-    KeyEntry,
-    KeyState,
-    KeyVersionEntry,
-    directory_digest,
-    encode_directory,
-    encode_signed,
-)
-from queueing.envelope import Envelope, read_unverified
+from queueing.broker.claims import Claimed, ClaimedJob, ClaimRequest, Claims, Commit, Retention
 from queueing.errors import JobExpired, KeyUnknown, QueueUnavailable, SigningError
-from queueing.jobs import (
+from queueing.protocol import keyspace
+from queueing.protocol.algorithms import DEFAULT_FOR_KEY, FACTS, Algorithm, Scheme, check_digest_length
+from queueing.protocol.client_identity import ClientPublicKey
+from queueing.protocol.envelope import Envelope, read_unverified
+from queueing.protocol.jobs import (
     ArqResult,
     ErrorNote,
     JobOutcome,
@@ -43,7 +34,16 @@ from queueing.jobs import (
     decode_job,
     encode_result,
 )
-from queueing.verification import PublicKey
+from queueing.protocol.key_directory import (
+    KeyDirectory,
+    KeyEntry,
+    KeyState,
+    KeyVersionEntry,
+    directory_digest,
+    encode_directory,
+    encode_signed,
+)
+from queueing.protocol.public_keys import PublicKey
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 

@@ -22,19 +22,19 @@ from arq.connections import ArqRedis
 from prometheus_client.parser import text_string_to_metric_families
 
 from queueing import ClientConfig, ClientKey, SigningClient
-from queueing.algorithms import KeyKind
-from queueing.connection import connect
-from queueing.redis_config import RedisConfig
+from queueing.config.redis import RedisConfig
+from queueing.protocol.algorithms import KeyKind
+from queueing.redis.connection import connect
 from tests.support.ports import free_port
 from tests.support.redis_process import RedisProcess
 from tests.support.tokens import Token, TokenShelf
 from workers.config.loading import Configuration, load_configuration
 from workers.config.settings import TokenSettings
-from workers.dev.child import Child
-from workers.dev.files import service_file, tenant_text, write_client
+from workers.dev.child_process import Child
+from workers.dev.config_files import service_file, tenant_text, write_client
 from workers.dev.private_files import write_private
-from workers.dev.recipe import AUDIENCE, CLIENT, SERVICE_KEY_KIND, SERVICE_KEY_LABEL, DevTenant
-from workers.log_events import EVENTS
+from workers.dev.tenants import AUDIENCE, CLIENT, SERVICE_KEY_KIND, SERVICE_KEY_LABEL, DevTenant
+from workers.telemetry.log_events import EVENTS
 
 PATIENCE_S = 20.0
 
@@ -217,7 +217,7 @@ class Rig:
                 worker.child.kill()
         if not any(failure):
             strays = {event for log in logs for event in events_in(log)} - EVENTS.keys()
-            assert not strays, f"not in workers/log_events.py: {strays}"
+            assert not strays, f"not in workers/telemetry/log_events.py: {strays}"
 
     @property
     def place(self) -> _RedisPlace:

@@ -9,16 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from queueing.algorithms import KeyKind
-from queueing.verification import PublicKey
-from workers.administration.tokens import TokenDesk
+from queueing.protocol.algorithms import KeyKind
+from queueing.protocol.public_keys import PublicKey
 from workers.config.settings import PinLogin, TokenSettings
 from workers.dev.softhsm import make_token
+from workers.token_admin.client import TokenDesk
 
 _COPY_KEY = """
 import sys
 from pkcs11 import Attribute, ObjectClass
-from queueing.secret import Secret
+from queueing.config.secrets import Secret
 from workers.hsm import module, sessions, tokens
 from pathlib import Path
 path, token, pin_file, label = sys.argv[1:]

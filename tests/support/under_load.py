@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from queueing import Signature, SigningClient
-from queueing.results import Outcome
+from queueing.client.signatures import Outcome
 from tests.support.rig import Rig, WorkerProcess, until_async
 
 ROUND_S = 0.02

@@ -20,7 +20,7 @@ from tests.support.ports import free_port
 from tests.support.promql import ROOT
 from tests.support.rig import Rig, WorkerProcess, until
 from tests.support.tools import tool
-from workers.dev.child import Child
+from workers.dev.child_process import Child
 
 SCRAPE_S = 0.5
 

@@ -6,8 +6,8 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
-from workers.audit.sealing import SEAL_NAME, Seal, sealed_segment
-from workers.audit.segment_writer import sync_folder
+from workers.audit.seal import SEAL_NAME, Seal, sealed_segment
+from workers.journal.segment_writer import sync_folder
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,6 +8,6 @@ options      options that commands share
 ===========  ==========================================================================================
 """
 
-from workers.cli.entry import main
+from workers.cli.main import main
 
 __all__ = ["main"]

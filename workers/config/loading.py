@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from queueing.config.toml import read_toml
 from queueing.errors import ConfigError
-from queueing.settings import read_toml
+from queueing.files.folders import entries
 from workers.config.mistakes import Mistakes
 from workers.config.service_file import SERVICE_TABLES, load_service, read_tokens, service_settings
 from workers.config.tenant_file import load_tenant
 from workers.config.values import expect_table, refuse_unknown
-from workers.folders import entries
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from queueing.config.secrets import secret_path
+from queueing.config.toml import convert, read_toml
 from queueing.errors import ConfigError
-from queueing.secret import secret_path
-from queueing.settings import convert, read_toml
 from workers.config.mistakes import Mistakes
 from workers.config.settings import (
     ExporterSettings,
@@ -32,8 +32,8 @@ from workers.config.values import expect_name, expect_table, public_key, signer_
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from queueing.client_identity import ClientPublicKey
-    from queueing.verification import PublicKey
+    from queueing.protocol.client_identity import ClientPublicKey
+    from queueing.protocol.public_keys import PublicKey
 
 SERVICE_TABLES: Final = {
     "service",

@@ -9,11 +9,11 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import force_setattr
 
-from queueing.addresses import bare_host, with_port
-from queueing.algorithms import Algorithm
-from queueing.directory import KeyState
-from queueing.names import Name
-from queueing.redis_config import RedisConfig
+from queueing.config.addresses import bare_host, with_port
+from queueing.config.redis import RedisConfig
+from queueing.protocol.algorithms import Algorithm
+from queueing.protocol.key_directory import KeyState
+from queueing.protocol.names import Name
 
 Seconds = Annotated[float, Meta(gt=0, le=30 * 86400)]
 
@@ -195,7 +195,7 @@ class KeySettings(_Strict, frozen=True):
 
 
 class LimitsSettings(_Strict, frozen=True):
-    """``[limits]`` of a tenant, over all workers. Rate and burst in units: 1 is an RSA-2048 signature (``queueing.costs``).
+    """``[limits]`` of a tenant, over all workers. Rate and burst in units: 1 is an RSA-2048 signature (``queueing.protocol.signing_costs``).
 
     ``burst`` None is one second of the rate; ``digests_per_day`` counts by the UTC day. ``backlog_*``: what may wait or
     be in work. ``weight``: the tenant's share beside others that have work at the same time.

@@ -9,12 +9,11 @@ import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from queueing.algorithms import DEFAULT_FOR_KEY, FACTS, Algorithm, KeyKind
+from queueing.config.toml import convert, read_toml
 from queueing.errors import ConfigError
-from queueing.settings import convert, read_toml
-from workers.config.limits import limits_of
+from queueing.protocol.algorithms import DEFAULT_FOR_KEY, FACTS, Algorithm, KeyKind
+from workers.config.key_policy import DAYS, EVERY_CLIENT, Budget, KeyPolicy, Window
 from workers.config.mistakes import Mistakes
-from workers.config.policy import DAYS, EVERY_CLIENT, Budget, KeyPolicy, Window
 from workers.config.settings import (
     BudgetSettings,
     ClientSettings,
@@ -24,6 +23,7 @@ from workers.config.settings import (
     TenantSettings,
     WindowSettings,
 )
+from workers.config.tenant_limits import limits_of
 from workers.config.tenants import KeyVersion, Tenant, TenantClient, TenantKey
 from workers.config.values import expect_name, expect_table, public_key, signer_key, unix_ms
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from queueing.directory import KeyDirectory, KeyEntry, KeyState, KeyVersionEntry
 from queueing.errors import KeyDisabled, KeyExpired, KeyUnknown
-from workers.config.limits import TenantLimits
+from queueing.protocol.key_directory import KeyDirectory, KeyEntry, KeyState, KeyVersionEntry
+from workers.config.tenant_limits import TenantLimits
 
 if TYPE_CHECKING:
-    from queueing.algorithms import Algorithm
-    from queueing.client_identity import ClientPublicKey
-    from queueing.verification import PublicKey
-    from workers.config.policy import KeyPolicy
+    from queueing.protocol.algorithms import Algorithm
+    from queueing.protocol.client_identity import ClientPublicKey
+    from queueing.protocol.public_keys import PublicKey
+    from workers.config.key_policy import KeyPolicy
     from workers.config.settings import TenantClass
 
 

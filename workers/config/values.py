@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
 
-from queueing.client_identity import ClientPublicKey
+from queueing.config.toml import convert, nearest
 from queueing.errors import ConfigError, SigningError
-from queueing.names import Name
-from queueing.settings import convert, nearest
-from queueing.verification import PublicKey
+from queueing.protocol.client_identity import ClientPublicKey
+from queueing.protocol.names import Name
+from queueing.protocol.public_keys import PublicKey
 
 if TYPE_CHECKING:
     from collections.abc import Collection

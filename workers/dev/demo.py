@@ -20,17 +20,17 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import uvloop
 
-from queueing.algorithms import DEFAULT_FOR_KEY
 from queueing.errors import SigningError
-from workers.dev.leftovers import adopt_orphans, remaining
+from queueing.protocol.algorithms import DEFAULT_FOR_KEY
+from workers.dev.demo_summary import Tally, summary
+from workers.dev.demo_tenant import sign_and_verify
 from workers.dev.progress import TICK_S, Progress
-from workers.dev.readable_files import sha256_of_files
-from workers.dev.recipe import TENANTS
 from workers.dev.redis_server import RedisDidNotStart
-from workers.dev.signing import sign_and_verify
+from workers.dev.sample_files import sha256_of_files
 from workers.dev.softhsm import SoftHsmFailed
 from workers.dev.stack import Stack, StackFailed
-from workers.dev.tally import Tally, summary
+from workers.dev.stray_processes import adopt_orphans, remaining
+from workers.dev.tenants import TENANTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

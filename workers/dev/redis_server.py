@@ -7,7 +7,7 @@ import socket
 import time
 from typing import TYPE_CHECKING, Final
 
-from workers.dev.child import Child
+from workers.dev.child_process import Child
 from workers.dev.private_files import write_private
 
 if TYPE_CHECKING:

@@ -11,18 +11,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from queueing.client_key import ClientKey
-from queueing.verification import PublicKey
-from workers.administration.tokens import TokenDesk
+from queueing.protocol.client_keys import ClientKey
+from queueing.protocol.public_keys import PublicKey
 from workers.config.loading import load_configuration
-from workers.dev.child import Child
-from workers.dev.files import service_file, tenant_text, write_client
-from workers.dev.recipe import SERVICE_KEY_KIND, SERVICE_KEY_LABEL, SERVICE_TOKEN, TENANTS
+from workers.dev.child_process import Child
+from workers.dev.config_files import service_file, tenant_text, write_client
 from workers.dev.redis_server import RedisServer
 from workers.dev.softhsm import make_token
+from workers.dev.tenants import SERVICE_KEY_KIND, SERVICE_KEY_LABEL, SERVICE_TOKEN, TENANTS
+from workers.token_admin.client import TokenDesk
 
 if TYPE_CHECKING:
-    from queueing.algorithms import KeyKind
+    from queueing.protocol.algorithms import KeyKind
     from workers.config.settings import TokenSettings
 
 _READY_TIMEOUT_S: Final = 60.0

@@ -17,22 +17,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from queueing.access import password_sha256, tenant_rules, worker_rules
-from queueing.client_key import ClientKey
-from queueing.verification import PublicKey
-from workers.administration.tokens import TokenDesk
+from queueing.files.folders import entries, entries_below
+from queueing.protocol.client_keys import ClientKey
+from queueing.protocol.public_keys import PublicKey
+from queueing.redis.acl import password_sha256, tenant_rules, worker_rules
 from workers.config.loading import load_configuration
-from workers.dev.files import tenant_text, token_table
+from workers.dev.config_files import tenant_text, token_table
 from workers.dev.private_files import write_private
-from workers.dev.recipe import AUDIENCE, CLIENT, SERVICE_KEY_KIND, SERVICE_KEY_LABEL, SERVICE_TOKEN, TENANTS
 from workers.dev.softhsm import make_token
+from workers.dev.tenants import AUDIENCE, CLIENT, SERVICE_KEY_KIND, SERVICE_KEY_LABEL, SERVICE_TOKEN, TENANTS
 from workers.dev.trial_tls import write_authority_and_server
-from workers.folders import entries, entries_below
+from workers.token_admin.client import TokenDesk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from queueing.algorithms import KeyKind
+    from queueing.protocol.algorithms import KeyKind
     from workers.config.settings import TokenSettings
 
 _SESSIONS: Final = 2

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from workers.doctor.findings import Finding, good, mend, note, unasked
-from workers.worker_marks import running_workers
+from workers.state.running_workers import running_workers
 
 if TYPE_CHECKING:
     from workers.config.service_file import ServiceConfiguration

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from queueing.addresses import with_port
+from queueing.config.addresses import with_port
 from workers.doctor.findings import Finding, good, mend, note
 from workers.doctor.server_package import DEBIAN_FIXED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from queueing.examination import RedisExam
-    from queueing.redis_config import RedisConfig
+    from queueing.config.redis import RedisConfig
+    from queueing.coordination.redis_check import RedisExam
     from workers.doctor.server_package import ServerPackage
 
 FLOORS: Final[dict[tuple[int, int], int]] = {(7, 2): 15, (7, 4): 10, (8, 6): 5, (8, 8): 1}

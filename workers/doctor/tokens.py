@@ -12,22 +12,22 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from queueing.algorithms import DEFAULT_FOR_KEY
+from queueing.config.secrets import is_for_another_process
 from queueing.errors import ConfigError, SigningError
-from queueing.secret import is_for_another_process
-from workers.administration.tokens import TokenDesk
+from queueing.protocol.algorithms import DEFAULT_FOR_KEY
 from workers.config.settings import PinLogin
 from workers.doctor.findings import Finding, good, mend, note, unasked
-from workers.lanes.roster import most_lanes
+from workers.lanes.supervisor.registry import most_lanes
+from workers.token_admin.client import TokenDesk
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
 
-    from queueing.algorithms import Algorithm
-    from workers.administration.messages import TokenExam
+    from queueing.protocol.algorithms import Algorithm
     from workers.config.loading import Configuration
     from workers.config.settings import TokenSettings
     from workers.config.tenants import KeyVersion
+    from workers.token_admin.messages import TokenExam
 
 AT_ONCE: Final = 8
 """Modules that are loaded at a time: each is a process of its own."""

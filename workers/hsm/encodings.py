@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_public_key,
 )
 
-from queueing.algorithms import KeyKind
+from queueing.protocol.algorithms import KeyKind
 
 DIGEST_INFO_PREFIX: Final[dict[str, bytes]] = {
     # RFC 8017 9.2, note 1: SEQUENCE { SEQUENCE { OID of the hash, NULL }, OCTET STRING header }; the digest

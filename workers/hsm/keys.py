@@ -14,7 +14,7 @@ from workers.hsm.faults import translate, translated
 from workers.hsm.mechanisms import KEY_TYPE, PssParameter
 
 if TYPE_CHECKING:
-    from queueing.verification import PublicKey
+    from queueing.protocol.public_keys import PublicKey
 
 REQUIRED_ATTRIBUTES: Final[dict[str, bool]] = {
     # Requirement 1 (CSBR 6.2.6, 6.2.7): generated inside, never outside; a key that cannot show it is refused.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pkcs11 import MGF, KeyType, Mechanism, MechanismFlag
 
-from queueing.algorithms import FACTS, Algorithm, KeyKind, Scheme
+from queueing.protocol.algorithms import FACTS, Algorithm, KeyKind, Scheme
 from workers.hsm.encodings import DIGEST_INFO_PREFIX
 from workers.hsm.faults import translated
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import pkcs11
 
-    from queueing.secret import Secret
+    from queueing.config.secrets import Secret
 
 
 class SessionPool:

@@ -11,14 +11,14 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from queueing.algorithms import FACTS, Algorithm, Scheme, check_digest_length
 from queueing.errors import AlgorithmMismatch, DigestLength, ResultInvalid, SigningError
+from queueing.protocol.algorithms import FACTS, Algorithm, Scheme, check_digest_length
 from workers.hsm.encodings import ecdsa_der
 from workers.hsm.faults import NO_CODE, Action, HsmFailure, to_signing_error, translate
 from workers.hsm.mechanisms import MECHANISMS, SIGNATURE_BYTES
 
 if TYPE_CHECKING:
-    from queueing.verification import PublicKey
+    from queueing.protocol.public_keys import PublicKey
     from workers.hsm.keys import SigningKey
 
 _SignOne: TypeAlias = Callable[[bytes], bytes]

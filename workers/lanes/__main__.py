@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from queueing.errors import ConfigError
-from workers.lanes.hardening import die_with_parent, harden
+from workers.hsm.process_hardening import die_with_parent, harden
 
 log = logging.getLogger("sigmill.lane")
 
@@ -34,9 +34,9 @@ def main(arguments: list[str]) -> int:
         os.sched_setaffinity(0, {given.cpu})
 
     # Imported after the hardening: what follows loads the PKCS#11 binding.
-    from workers.lanes.lane import Lane, LaneRole
-    from workers.lanes.lane_exit import LaneExit
-    from workers.logs import log_to_stderr
+    from workers.lanes.exit_codes import LaneExit
+    from workers.lanes.process.lane import Lane, LaneRole
+    from workers.telemetry.json_logs import log_to_stderr
 
     log_to_stderr()
     role = LaneRole(

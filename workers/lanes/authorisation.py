@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from queueing.algorithms import Algorithm, algorithm_named
 from queueing.errors import (
     AlgorithmMismatch,
     ClientExpired,
@@ -21,10 +20,11 @@ from queueing.errors import (
     KeyUnknown,
     PolicyDenied,
 )
-from workers.config.stops import NO_STOPS, Stops
+from queueing.protocol.algorithms import Algorithm, algorithm_named
+from workers.config.stop_rules import NO_STOPS, Stops
 
 if TYPE_CHECKING:
-    from queueing.envelope import Envelope, UnverifiedEnvelope
+    from queueing.protocol.envelope import Envelope, UnverifiedEnvelope
     from workers.config.tenants import KeyVersion, Tenant, TenantClient
 
 CLOCK_SKEW_MS: Final = 60_000

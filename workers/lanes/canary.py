@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Final
 
-from queueing.algorithms import DEFAULT_FOR_KEY, FACTS
 from queueing.errors import EnvelopeMalformed, KeyUnknown, LimitRate, PolicyDenied, SigningError
-from workers.config.stops import NO_STOPS, Stops
+from queueing.protocol.algorithms import DEFAULT_FOR_KEY, FACTS
+from workers.config.stop_rules import NO_STOPS, Stops
 from workers.config.tenants import KeyVersion
 from workers.lanes.authorisation import Authorised
 
 if TYPE_CHECKING:
-    from queueing.algorithms import Algorithm
+    from queueing.protocol.algorithms import Algorithm
     from workers.config.service_file import ServiceKey
     from workers.config.tenants import Tenant, TenantKey
 

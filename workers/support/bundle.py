@@ -13,15 +13,15 @@ import msgspec
 
 from queueing.errors import SigningError
 from workers.config.settings import PinLogin
-from workers.support.masking import KnownSecrets
-from workers.support.parts import PartFailed, parts_of
+from workers.support.collectors import PartFailed, parts_of
+from workers.support.redaction import KnownSecrets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from workers.config.service_file import ServiceConfiguration
-    from workers.support.parts import Part
+    from workers.support.collectors import Part
 
 _AT_ONCE: Final = 4
 

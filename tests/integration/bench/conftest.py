@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from bench.ceiling.probe import Target
 from bench.native.build import build_signloop, build_simhsm
-from bench.probe import Target
-from queueing.algorithms import KeyKind
+from queueing.protocol.algorithms import KeyKind
 from tests.support.softhsm import SoftHsm, SoftToken
 
 KINDS = {  # RSA-2048 stands for the larger moduli, which take seconds to make
@@ -116,7 +116,7 @@ import json, os, time
 from pathlib import Path
 import pkcs11
 from pkcs11 import KeyType, Mechanism, ObjectClass
-from bench.pyloop import initialise_with_locking
+from bench.ceiling.python_loop import initialise_with_locking
 
 MECHANISMS = {KeyType.RSA: Mechanism.RSA_PKCS, KeyType.EC: Mechanism.ECDSA, KeyType.EC_EDWARDS: Mechanism.EDDSA}
 TYPES = {"RSA": KeyType.RSA, "P25": KeyType.EC, "P38": KeyType.EC, "ED2": KeyType.EC_EDWARDS}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.bench_costs import write_costs
-from workers.cli.entry import main
+from workers.cli.main import main
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from bench.ceiling import CeilingSession, measure_ceiling
-from bench.cpu import CpuMeter, cpu_between
-from bench.machine import Busyness
+from bench.ceiling.measure import CeilingSession, measure_ceiling
+from bench.ceiling.probe import CeilingProbe, Drive, Loop, ProbeFailed
+from bench.measurement.cpu import CpuMeter, cpu_between
+from bench.measurement.machine import Busyness
 from bench.native.build import CompileFailed, build_signloop, compile_sources
-from bench.probe import CeilingProbe, Drive, Loop, ProbeFailed
-from queueing.algorithms import KeyKind
+from queueing.protocol.algorithms import KeyKind
 
 SHORT_S = 0.1
 
@@ -100,8 +100,8 @@ def test_a_module_that_fails_in_a_round_fails_the_round(
     bench_token: Any, native_build: Path, tmp_path: Path
 ) -> None:
     """A rate is never made of signatures that were not made."""
+    from bench.hsm.simhsm import SimHsm, write_rules
     from bench.native.build import build_simhsm
-    from bench.simhsm import SimHsm, write_rules
 
     faults = tmp_path / "faults"
     write_rules(faults, ["C_Sign rv=0x30 after=20"])

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from bench.simhsm import SimHsm, read_log, write_rules
-from queueing.algorithms import KeyKind
+from bench.hsm.simhsm import SimHsm, read_log, write_rules
+from queueing.protocol.algorithms import KeyKind
 
 RunChild = Callable[..., Any]
 SignWith = Callable[..., Any]
@@ -261,7 +261,7 @@ def test_rules_change_while_the_module_is_loaded(sign_with: SignWith) -> None:
     """A changed file counts within 10 ms; emptied or removed, the faults end."""
     child = sign_with(
         """
-from bench.simhsm import write_rules
+from bench.hsm.simhsm import write_rules
 path = Path(os.environ["SIMHSM_FAULTS_FILE"])
 def after(change):
     change()
@@ -352,9 +352,9 @@ def test_a_wrong_setting_is_refused_and_said(
 
 def test_the_ceiling_loop_drives_it(bench_token: Any, native_build: Path) -> None:
     """Four C threads on a device of 10 ms and two slots do 200 a second at most."""
-    from bench.ceiling import measure_ceiling
+    from bench.ceiling.measure import measure_ceiling
+    from bench.ceiling.probe import Drive, Loop
     from bench.native.build import build_simhsm
-    from bench.probe import Drive, Loop
 
     device = SimHsm(real_module=bench_token.softhsm.module_path, sign_us=10_000, slots=2, canned=True)
     target = bench_token.target(KeyKind.P256, build_simhsm(native_build), device.environment())

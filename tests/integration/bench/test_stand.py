@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from bench.arq_flow import ArqFlow
-from bench.backlog import Backlog
-from bench.flows import SigmillFlow, coalesced, in_envelopes, load_process
-from bench.keyring import Keyring
-from bench.load_messages import Arrivals, Burst, Coalesced, Endless, Order, Paced, Rest
-from bench.load_process import LoadFailed, LoadProcess
+from bench.baseline.flow import ArqFlow
+from bench.hsm.keyring import Keyring
+from bench.load.flows import SigmillFlow, coalesced, in_envelopes, load_process
+from bench.load.messages import Arrivals, Burst, Coalesced, Endless, Order, Paced, Rest
+from bench.load.supervisor import LoadFailed, LoadProcess
+from bench.queue.backlog import Backlog
 from bench.session import QUICK, Session
-from bench.stand import Stand
-from bench.stand_files import BenchTenant, SimTimes
-from queueing.algorithms import KeyKind
+from bench.stack.config_files import BenchTenant, SimTimes
+from bench.stack.stack import Stand
+from queueing.protocol.algorithms import KeyKind
 
 TRUSTED = BenchTenant(name="trusted", kind=KeyKind.P256, verify_after_sign=False)
 SIMULATED = BenchTenant(
@@ -127,7 +127,10 @@ def test_stock_arq_signs_the_same_way(stand: Stand) -> None:
 
 def test_a_load_that_dies_says_why(tmp_path: Path) -> None:
     """The message has the end of its log."""
-    with pytest.raises(LoadFailed, match="usage"), LoadProcess(["-m", "bench.load"], tmp_path / "log"):
+    with (
+        pytest.raises(LoadFailed, match="usage"),
+        LoadProcess(["-m", "bench.load.client_process"], tmp_path / "log"),
+    ):
         pass
 
 

@@ -8,7 +8,7 @@ from queueing import Signature
 from tests.support.farm import digests
 from tests.support.rig import MakeRig
 from tests.support.sigmill_cli import sigmill
-from tests.unit.audit.test_recovery import intent, write
+from tests.unit.workers.journal.test_recovery import intent, write
 
 
 async def test_a_log_is_sealed_after_its_worker_and_never_before(make_rig: MakeRig, tmp_path: Path) -> None:

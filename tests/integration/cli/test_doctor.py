@@ -12,8 +12,8 @@ from typing import Any
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
-from queueing.algorithms import KeyKind
-from queueing.client_key import ClientKey
+from queueing.protocol.algorithms import KeyKind
+from queueing.protocol.client_keys import ClientKey
 from tests.support.config_files import p256_key
 from tests.support.operator import make_user
 from tests.support.ports import free_port

@@ -24,11 +24,12 @@ from typing import Any
 import pytest
 import yaml
 
-from queueing import Signature, SigningClient, keyspace
-from queueing.algorithms import KeyKind
-from queueing.client_key import ClientKey
-from queueing.dead_letters import DeadLetter, encode_letter
-from queueing.jobs import JobHints, encode_job
+from queueing import Signature, SigningClient
+from queueing.broker.dead_letters import DeadLetter, encode_letter
+from queueing.protocol import keyspace
+from queueing.protocol.algorithms import KeyKind
+from queueing.protocol.client_keys import ClientKey
+from queueing.protocol.jobs import JobHints, encode_job
 from tests.support.bench_costs import write_costs
 from tests.support.cluster import Cluster
 from tests.support.operator import make_user, operator_block
@@ -38,8 +39,8 @@ from tests.support.rig import Rig, WorkerProcess
 from tests.support.tokens import TokenShelf
 from tests.support.watch import start_exporter
 from workers.dev.private_files import write_private
-from workers.dev.recipe import AUDIENCE, SERVICE_KEY_LABEL
-from workers.log_events import EVENTS
+from workers.dev.tenants import AUDIENCE, SERVICE_KEY_LABEL
+from workers.telemetry.log_events import EVENTS
 
 pytestmark = pytest.mark.timeout(240)  # the first test waits for all commands
 

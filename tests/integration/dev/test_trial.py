@@ -14,8 +14,8 @@ import pytest
 from tests.support.ports import free_port
 from tests.support.sigmill_cli import sigmill
 from tests.support.tools import redis_server, tool
-from workers.dev.child import Child
-from workers.dev.recipe import TENANTS
+from workers.dev.child_process import Child
+from workers.dev.tenants import TENANTS
 from workers.dev.trial import Trial
 
 ROOT = Path(__file__).parents[3]

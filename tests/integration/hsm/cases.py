@@ -19,15 +19,15 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
 from pkcs11.util.rsa import decode_rsa_private_key
 
-from queueing.algorithms import FACTS, Algorithm, KeyKind
+from queueing.config.secrets import Secret
 from queueing.errors import DigestLength, SigningError
-from queueing.secret import Secret
-from queueing.verification import PublicKey
+from queueing.protocol.algorithms import FACTS, Algorithm, KeyKind
+from queueing.protocol.public_keys import PublicKey
 from workers.hsm import module
 from workers.hsm.encodings import CURVE_OF
 from workers.hsm.faults import HsmFailure
+from workers.hsm.key_creation import KeyRecord, adopt_key, create_key, list_keys
 from workers.hsm.keys import find_key
-from workers.hsm.provision import KeyRecord, adopt_key, create_key, list_keys
 from workers.hsm.sessions import SessionPool, open_pool
 from workers.hsm.signing import Signer
 from workers.hsm.tokens import TokenSelect, select_token

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from queueing.algorithms import KeyKind
+from queueing.protocol.algorithms import KeyKind
 from tests.support.softhsm import SoftHsm, SoftToken
 
 ROOT = Path(__file__).resolve().parents[3]

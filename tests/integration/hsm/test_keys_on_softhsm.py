@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from queueing.algorithms import KeyKind
-from queueing.verification import PublicKey
+from queueing.protocol.algorithms import KeyKind
+from queueing.protocol.public_keys import PublicKey
 from tests.integration.hsm.conftest import Keys
 from workers.hsm.keys import REQUIRED_ATTRIBUTES
 

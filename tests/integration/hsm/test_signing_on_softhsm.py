@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
-from queueing.algorithms import FACTS, Algorithm, KeyKind, Scheme
-from queueing.verification import PublicKey
+from queueing.protocol.algorithms import FACTS, Algorithm, KeyKind, Scheme
+from queueing.protocol.public_keys import PublicKey
 from tests.integration.hsm.conftest import Keys
 from tests.support.tools import tool
 

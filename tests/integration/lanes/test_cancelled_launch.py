@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.support.cancelling import cancelled_at, nothing_unclosed
 from workers.config.settings import SelectSettings, TokenSettings
-from workers.lanes.launch import LaneConnection, LaneSpec, open_lane
+from workers.lanes.supervisor.spawn import LaneConnection, LaneSpec, open_lane
 
 MOST_WAITS = 20
 

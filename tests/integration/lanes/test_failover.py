@@ -12,10 +12,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from bench.hsm.simhsm import SimHsm, read_log, write_rules
 from bench.native.build import build_simhsm
-from bench.simhsm import SimHsm, read_log, write_rules
 from queueing import Signature, SigningClient
-from queueing.algorithms import KeyKind
+from queueing.protocol.algorithms import KeyKind
 from tests.support.farm import digests
 from tests.support.operator import edit
 from tests.support.rig import MakeRig, Rig, WorkerProcess, until_async

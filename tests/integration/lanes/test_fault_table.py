@@ -9,15 +9,15 @@ from dataclasses import dataclass
 
 import pytest
 
-from bench.simhsm import read_log, write_rules
-from queueing.jobs import ErrorNote
+from bench.hsm.simhsm import read_log, write_rules
+from queueing.protocol.jobs import ErrorNote
 from tests.support.cluster import behind_simhsm
 from tests.support.forging import Forger
 from tests.support.lane_handle import LaneHandle, spec_for
 from tests.support.rig import MakeRig, Rig
 from workers.hsm.faults import FAULTS, NO_CODE, VENDOR_DEFINED, Action, failure_for_code
-from workers.lanes.frames import Failing, Item, ItemOutcome
-from workers.lanes.lane_exit import LaneExit
+from workers.lanes.exit_codes import LaneExit
+from workers.lanes.protocol import Failing, Item, ItemOutcome
 
 CALLS = ("C_SignInit", "C_SignLength", "C_Sign")
 DIGESTS, BROKEN = 12, 5
@@ -47,7 +47,7 @@ async def sign_with_fault(rig: Rig, call: str, code: int) -> Answer:
     )
     async with LaneHandle(spec_for(rig, "acme", sessions=1)) as lane:
         write_rules(rig.directory / "acme.faults", [f"{call} rv=0x{code:x} nth={BROKEN}"])
-        await asyncio.sleep(0.02)  # rules count within 10 ms (bench.simhsm.write_rules)
+        await asyncio.sleep(0.02)  # rules count within 10 ms (bench.hsm.simhsm.write_rules)
         try:
             return Answer((await lane.sign([item])).items[0])
         except asyncio.IncompleteReadError:

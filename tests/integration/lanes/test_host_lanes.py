@@ -16,14 +16,14 @@ import msgspec
 import pytest
 
 from queueing import Signature
-from queueing.algorithms import KeyKind
+from queueing.protocol.algorithms import KeyKind
 from tests.support.farm import digests
 from tests.support.rig import MakeRig, Rig, until, until_async
 from tests.support.tokens import new_token
 from tests.support.tools import tool
 from workers.config.settings import PinLogin
 from workers.dev.private_files import write_private
-from workers.dev.recipe import DevTenant
+from workers.dev.tenants import DevTenant
 
 CONNECT = """
 import socket, sys
@@ -52,7 +52,12 @@ def running(user: str) -> list[str]:
     reading = [*plain(user), "--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search"]
     for words in (plain(user), reading):
         tried = subprocess.run(
-            [*words, sys.executable, "-c", "import workers.lanes.host, workers.cli.lane"],
+            [
+                *words,
+                sys.executable,
+                "-c",
+                "import workers.lanes.process.unix_server, workers.cli.processes.lane",
+            ],
             check=False,
             capture_output=True,
             timeout=20,

@@ -8,6 +8,6 @@ import sys
 
 def test_a_lane_loads_no_redis_client_and_no_queue() -> None:
     """Less code beside the PIN, and less memory: the lane speaks frames only."""
-    code = "import sys, workers.lanes.lane; print([m for m in ('redis', 'arq', 'prometheus_client') if m in sys.modules])"
+    code = "import sys, workers.lanes.process.lane; print([m for m in ('redis', 'arq', 'prometheus_client') if m in sys.modules])"
     said = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "[]"

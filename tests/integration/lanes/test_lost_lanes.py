@@ -10,10 +10,10 @@ import time
 
 import pytest
 
-from bench.simhsm import write_rules
+from bench.hsm.simhsm import write_rules
 from queueing import Signature, SigningClient
-from queueing.algorithms import KeyKind
 from queueing.errors import JobPoisoned
+from queueing.protocol.algorithms import KeyKind
 from tests.support.cluster import behind_simhsm
 from tests.support.farm import digests
 from tests.support.rig import MakeRig, Rig, WorkerProcess, until_async

@@ -8,16 +8,16 @@ import signal
 import time
 from pathlib import Path
 
-from bench.simhsm import read_log, write_rules
+from bench.hsm.simhsm import read_log, write_rules
 from queueing import Signature
-from queueing.algorithms import KeyKind
+from queueing.protocol.algorithms import KeyKind
 from tests.support.cluster import Cluster, behind_simhsm
 from tests.support.farm import digests
 from tests.support.forging import Forger
 from tests.support.lane_handle import LaneHandle, spec_for
 from tests.support.rig import MakeRig, command_of, until_async
-from workers.dev.checks import sha256_check
-from workers.lanes.frames import Item
+from workers.dev.signature_checks import sha256_check
+from workers.lanes.protocol import Item
 
 SIGN_S = 10.0
 

@@ -10,15 +10,16 @@ import msgspec
 import pytest
 from arq.connections import ArqRedis
 
-from bench.simhsm import read_log, write_rules
-from queueing import Signature, keyspace
-from queueing.algorithms import KeyKind
+from bench.hsm.simhsm import read_log, write_rules
+from queueing import Signature
+from queueing.protocol import keyspace
+from queueing.protocol.algorithms import KeyKind
 from tests.support.cluster import behind_simhsm
 from tests.support.farm import digests
 from tests.support.operator import sigmill
 from tests.support.rig import MakeRig, Rig, WorkerProcess, until_async
 from workers.config.settings import PinLogin, TokenSettings
-from workers.lanes.refused_pins import RefusedPins
+from workers.state.refused_pins import RefusedPins
 
 REFUSED_TO_START = "PIN_REFUSED_BEFORE"
 

@@ -12,7 +12,7 @@ from itertools import count
 
 from msgspec.structs import replace
 
-from bench.simhsm import write_rules
+from bench.hsm.simhsm import write_rules
 from ops.generate.clock import Clock
 from queueing import ClientKey, SigningClient, SigningError
 from tests.support.farm import digests

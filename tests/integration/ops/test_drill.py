@@ -18,7 +18,7 @@ import pytest
 from ops.generate.boards import BOARDS
 from ops.generate.panels import Board
 from queueing import ClientKey
-from queueing.algorithms import KeyKind
+from queueing.protocol.algorithms import KeyKind
 from tests.integration.ops.drill import BROKEN, CLOCK, FLOODING, WELL, Drill, Story, more_of_tenants
 from tests.support.cluster import behind_simhsm
 from tests.support.promql import ROOT

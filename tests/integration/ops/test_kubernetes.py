@@ -128,7 +128,7 @@ def test_the_configuration_in_the_config_map_is_one() -> None:
 
 def load_configuration_with_tenants(text: str) -> Any:
     file = FOLDER / "config" / "sigmill.toml"
-    from queueing.settings import parse_toml
+    from queueing.config.toml import parse_toml
     from workers.config.service_file import service_of
 
     return service_of(file, parse_toml(file, text))

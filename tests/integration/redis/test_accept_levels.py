@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import pytest
 from msgspec.structs import replace
 
-from bench.simhsm import read_log, write_rules
-from queueing import AcceptLevel, QueueUnconfirmed, Signature, SigningClient, keyspace
+from bench.hsm.simhsm import read_log, write_rules
+from queueing import AcceptLevel, QueueUnconfirmed, Signature, SigningClient
+from queueing.protocol import keyspace
 from tests.support.cluster import behind_simhsm
 from tests.support.farm import digests
 from tests.support.operator import sigmill

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from queueing import connection
-from queueing.connection import connect
-from queueing.idle_connections import close_idle
-from queueing.redis_config import RedisConfig, SentinelConfig, TlsConfig
+from queueing.config.redis import RedisConfig, SentinelConfig, TlsConfig
+from queueing.redis import connection
+from queueing.redis.connection import connect
+from queueing.redis.idle_connections import close_idle
 from tests.conftest import RedisFactory
 from tests.support.cancelling import cancelled_at, nothing_unclosed
 from tests.support.redis_nodes import NAME, SentinelProcess

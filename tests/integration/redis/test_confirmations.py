@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 from arq.connections import ArqRedis
 
-from queueing import keyspace
-from queueing.accept import ReplicaWait
-from queueing.claims import ClaimRequest, Claims, Committed
-from queueing.connection import connect
+from queueing.broker.claims import ClaimRequest, Claims, Committed
+from queueing.broker.submit import Accepted, Receipt, submit
+from queueing.config.accept_level import ReplicaWait
+from queueing.config.redis import RedisConfig
 from queueing.errors import QueueUnconfirmed
-from queueing.redis_config import RedisConfig
-from queueing.scripts import load
-from queueing.submission import Accepted, Receipt, submit
+from queueing.protocol import keyspace
+from queueing.redis.connection import connect
+from queueing.redis.scripts import load
 from tests.support.forging import now_ms
 from tests.support.queued import KEEP, LEASE_MS, TENANT, commit_of, publish, put, submission, take
 from tests.support.redis_nodes import PASSWORD, RedisNodes

@@ -19,13 +19,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from queueing import keyspace
-from queueing.connection import connect
+from queueing.broker.submit import Submission, submit
+from queueing.config.redis import RedisConfig
+from queueing.config.toml import parse_toml
 from queueing.errors import QueueUnavailable
-from queueing.jobs import job_id_of
-from queueing.redis_config import RedisConfig
-from queueing.settings import parse_toml
-from queueing.submission import Submission, submit
+from queueing.protocol import keyspace
+from queueing.protocol.jobs import job_id_of
+from queueing.redis.connection import connect
 from tests.support.jobs_in_work import envelope
 from tests.support.redis_nodes import PASSWORD, RedisNodes
 from tests.support.redis_process import RedisProcess

@@ -10,9 +10,11 @@ from contextlib import suppress
 import pytest
 from redis.exceptions import RedisError
 
-from queueing import connection, doorbells, keyspace
-from queueing.connection import connect
-from queueing.redis_config import RedisConfig
+from queueing.broker import doorbell as doorbells
+from queueing.config.redis import RedisConfig
+from queueing.protocol import keyspace
+from queueing.redis import connection
+from queueing.redis.connection import connect
 from tests.support.redis_process import RedisProcess
 from tests.support.rig import until_async
 

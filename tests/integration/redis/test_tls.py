@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from redis.exceptions import RedisError
 
-from queueing.connection import connect
-from queueing.epoch_memory import EpochMemory
+from queueing.client.epoch_store import EpochMemory
+from queueing.client.key_directory_cache import KeyDirectoryCache
+from queueing.config.redis import RedisConfig, SentinelConfig, TlsConfig
 from queueing.errors import ConfigError
-from queueing.key_directory_cache import KeyDirectoryCache
-from queueing.redis_config import RedisConfig, SentinelConfig, TlsConfig
+from queueing.redis.connection import connect
 from tests.support.redis_nodes import NAME, SentinelProcess
 from tests.support.redis_process import RedisProcess
 from tests.support.redis_tls import MakeCertificate, tls_settings

@@ -13,11 +13,12 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
-from queueing import QueueUnconfirmed, Signature, SigningClient, keyspace
-from queueing.algorithms import KeyKind
-from queueing.connection import connect
-from queueing.redis_config import RedisConfig
-from queueing.scripts import Script, digest_of
+from queueing import QueueUnconfirmed, Signature, SigningClient
+from queueing.config.redis import RedisConfig
+from queueing.protocol import keyspace
+from queueing.protocol.algorithms import KeyKind
+from queueing.redis.connection import connect
+from queueing.redis.scripts import Script, digest_of
 from tests.support.farm import digests
 from tests.support.operator import make_user, sigmill
 from tests.support.rig import MakeRig, Rig, until

@@ -6,10 +6,11 @@ import asyncio
 
 import pytest
 
-from queueing import LimitBacklog, Signature, keyspace
-from queueing.limits import Caps
-from queueing.publishing import publish_caps
-from tests.integration.queueing.conftest import farm, redis
+from queueing import LimitBacklog, Signature
+from queueing.coordination.publication import publish_caps
+from queueing.protocol import keyspace
+from queueing.protocol.limits import Caps
+from tests.integration.client.conftest import farm, redis
 from tests.support.farm import Farm, digests
 
 HANG_S = 60.0

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import pytest
 
 from queueing import Signature
-from queueing.client_key import ClientKey
 from queueing.errors import SigningError
+from queueing.protocol.client_keys import ClientKey
 from tests.support.farm import digests
 from tests.support.forging import Forger, enqueue, outcome_of, payload
 from tests.support.operator import edit, reload

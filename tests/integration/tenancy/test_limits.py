@@ -10,19 +10,19 @@ from typing import cast
 import pytest
 from arq.connections import ArqRedis
 
-from bench.tenancy import admitted
-from queueing import keyspace
-from queueing.algorithms import Algorithm
-from queueing.claims import Claimed, ClaimedJob, ClaimRequest, Claims, Commit, Retention
-from queueing.connection import connect
-from queueing.envelope import Envelope
+from bench.queue.rate_accuracy import admitted
+from queueing.broker.claims import Claimed, ClaimedJob, ClaimRequest, Claims, Commit, Retention
+from queueing.broker.submit import Accepted, Receipts, Submission, submit
+from queueing.config.redis import RedisConfig
+from queueing.coordination.publication import publish_caps
 from queueing.errors import LimitBacklog, LimitBudget
-from queueing.jobs import JobHints, content_hash, encode_job, job_id_of
-from queueing.limits import NO_LIMITS, Caps, ClaimLimits
-from queueing.priorities import Priority
-from queueing.publishing import publish_caps
-from queueing.redis_config import RedisConfig
-from queueing.submission import Accepted, Receipts, Submission, submit
+from queueing.protocol import keyspace
+from queueing.protocol.algorithms import Algorithm
+from queueing.protocol.envelope import Envelope
+from queueing.protocol.jobs import JobHints, content_hash, encode_job, job_id_of
+from queueing.protocol.limits import NO_LIMITS, Caps, ClaimLimits
+from queueing.protocol.priorities import Priority
+from queueing.redis.connection import connect
 from tests.support.forging import now_ms
 from tests.support.redis_process import RedisProcess
 

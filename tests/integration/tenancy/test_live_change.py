@@ -11,18 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from bench.simhsm import read_log
-from queueing import Signature, keyspace
-from queueing.algorithms import KeyKind
-from queueing.client_key import ClientKey
+from bench.hsm.simhsm import read_log
+from queueing import Signature
 from queueing.errors import SigningError
+from queueing.protocol import keyspace
+from queueing.protocol.algorithms import KeyKind
+from queueing.protocol.client_keys import ClientKey
 from tests.support.cluster import behind_simhsm
 from tests.support.farm import digests
 from tests.support.forging import Forger, enqueue, outcome_of, payload
 from tests.support.lane_handle import LaneHandle, spec_for
 from tests.support.operator import edit, reload, sigmill
 from tests.support.rig import MakeRig, client_block, until, until_async
-from workers.lanes.frames import Item
+from workers.lanes.protocol import Item
 
 HANG_S = 60.0
 

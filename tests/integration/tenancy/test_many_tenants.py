@@ -7,7 +7,7 @@ import os
 import time
 
 from queueing import Signature
-from queueing.algorithms import KeyKind
+from queueing.protocol.algorithms import KeyKind
 from tests.support.config_files import p256_key, tenant_text
 from tests.support.operator import edit, reload
 from tests.support.rig import MakeRig, Rig, until

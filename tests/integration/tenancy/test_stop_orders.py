@@ -10,11 +10,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bench.simhsm import read_log
-from queueing import Signature, keyspace, order_board
-from queueing.algorithms import KeyKind
-from queueing.client_key import ClientKey
+from bench.hsm.simhsm import read_log
+from queueing import Signature
+from queueing.coordination import stop_order_feed as order_board
 from queueing.errors import SigningError
+from queueing.protocol import keyspace
+from queueing.protocol.algorithms import KeyKind
+from queueing.protocol.client_keys import ClientKey
 from tests.support.cluster import behind_simhsm
 from tests.support.farm import digests
 from tests.support.operator import edit, operator_block, order_by, reload, sigmill

@@ -7,9 +7,10 @@ import time
 
 import pytest
 
-from queueing import LimitBacklog, Signature, keyspace
-from queueing.algorithms import KeyKind
-from queueing.jobs import ErrorNote, JobHints, decode_result, encode_job
+from queueing import LimitBacklog, Signature
+from queueing.protocol import keyspace
+from queueing.protocol.algorithms import KeyKind
+from queueing.protocol.jobs import ErrorNote, JobHints, decode_result, encode_job
 from tests.support.cluster import behind_simhsm
 from tests.support.farm import digests
 from tests.support.forging import Forger, enqueue, now_ms, payload

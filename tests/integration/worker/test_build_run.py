@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.simhsm import read_log
+from bench.hsm.simhsm import read_log
 from queueing import Signature
 from queueing.errors import DigestLength
 from tests.support.cluster import Cluster, behind_simhsm
 from tests.support.farm import digests
 from tests.support.rig import MakeRig, Rig
-from workers.dev.checks import sha256_check
+from workers.dev.signature_checks import sha256_check
 
 SIGN_US = 1500
 

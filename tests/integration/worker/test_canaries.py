@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from bench.simhsm import read_log, write_rules
-from queueing.algorithms import KeyKind
+from bench.hsm.simhsm import read_log, write_rules
+from queueing.protocol.algorithms import KeyKind
 from tests.support.cluster import CANARY_TAILS, behind_simhsm, signed_for_jobs
 from tests.support.rig import MakeRig, Rig, WorkerProcess, until_async
-from workers.audit.records import CanaryIntent, CanaryOutcome, decode_record
-from workers.audit.segments import read_segment, segments_of
+from workers.journal.records import CanaryIntent, CanaryOutcome, decode_record
+from workers.journal.segments import read_segment, segments_of
 
 TWO = {"acme": KeyKind.P256, "globex": KeyKind.P256}
 OFTEN = {"canary_s": 2.0}

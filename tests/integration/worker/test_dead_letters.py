@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 
-from bench.simhsm import write_rules
+from bench.hsm.simhsm import write_rules
 from queueing import Signature
 from queueing.errors import JobPoisoned
 from tests.support.cluster import behind_simhsm

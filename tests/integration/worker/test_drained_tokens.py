@@ -6,12 +6,12 @@ import asyncio
 import time
 
 from queueing import Signature
-from queueing.algorithms import KeyKind
+from queueing.protocol.algorithms import KeyKind
 from tests.support.farm import digests
 from tests.support.operator import sigmill
 from tests.support.rig import MakeRig, Rig, WorkerProcess, key_block, until_async
-from workers.audit.records import Intent, decode_record
-from workers.audit.segments import read_segment, segments_of
+from workers.journal.records import Intent, decode_record
+from workers.journal.segments import read_segment, segments_of
 
 BACK_S = 5.0
 """A token that is back is used within this."""

@@ -14,19 +14,20 @@ import pytest
 from arq.connections import ArqRedis
 from prometheus_client import CollectorRegistry
 
-from queueing import Signature, keyspace
-from queueing.claims import ClaimedJob, Claims
-from queueing.connection import connect
-from queueing.redis_config import RedisConfig
+from queueing import Signature
+from queueing.broker.claims import ClaimedJob, Claims
+from queueing.config.redis import RedisConfig
+from queueing.protocol import keyspace
+from queueing.redis.connection import connect
 from tests.support.cluster import behind_simhsm
 from tests.support.farm import digests
 from tests.support.queued import put, submission, take
 from tests.support.redis_process import RedisProcess
 from tests.support.rig import MakeRig, Rig, until, until_async
-from workers.audit.records import Released, decode_record
-from workers.audit.segments import read_segment, segments_of
-from workers.leases import LOOP_PATIENCE_LEASES, LeaseKeeper
-from workers.metrics import Metrics
+from workers.journal.records import Released, decode_record
+from workers.journal.segments import read_segment, segments_of
+from workers.pipeline.lease_keeper import LOOP_PATIENCE_LEASES, LeaseKeeper
+from workers.telemetry.metrics import Metrics
 
 LEASE_S = 0.6
 
@@ -164,9 +165,9 @@ async def test_a_killed_workers_jobs_are_signed_when_their_lease_is_over(make_ri
 ENDS_AT_ONCE = """
 import atexit, time
 from prometheus_client import CollectorRegistry
-from queueing.redis_config import RedisConfig
-from workers.leases import LeaseKeeper
-from workers.metrics import Metrics
+from queueing.config.redis import RedisConfig
+from workers.pipeline.lease_keeper import LeaseKeeper
+from workers.telemetry.metrics import Metrics
 
 keeper = LeaseKeeper(
     RedisConfig(host="localhost"), owner="w", lease_s=0.03, held=lambda: [], loop_seen_at=time.monotonic,

@@ -9,9 +9,10 @@ import time
 import msgspec
 import pytest
 
-from bench.simhsm import read_log, write_rules
-from queueing import ClientConfig, Signature, SigningClient, keyspace
+from bench.hsm.simhsm import read_log, write_rules
+from queueing import ClientConfig, Signature, SigningClient
 from queueing.errors import WaitTimeout
+from queueing.protocol import keyspace
 from tests.support.cluster import behind_simhsm
 from tests.support.farm import digests
 from tests.support.rig import MakeRig, Rig, until_async

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from queueing import Signature
-from queueing.algorithms import FACTS, Algorithm, KeyKind, Scheme
+from queueing.protocol.algorithms import FACTS, Algorithm, KeyKind, Scheme
 from tests.support.cluster import EACH_KIND, Cluster
 from tests.support.tools import tool
 

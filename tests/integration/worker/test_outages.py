@@ -8,13 +8,14 @@ import os
 import resource
 import time
 
-from queueing import Signature, keyspace
+from queueing import Signature
+from queueing.protocol import keyspace
 from tests.support.cluster import behind_simhsm
 from tests.support.disk import ONE_LANE, limit_files
 from tests.support.farm import digests
 from tests.support.rig import MakeRig, Rig, until_async
-from workers.audit.records import Intent, Outcome, decode_record
-from workers.audit.segments import read_segment, segments_of
+from workers.journal.records import Intent, Outcome, decode_record
+from workers.journal.segments import read_segment, segments_of
 
 
 async def test_redis_restarts_under_load(make_rig: MakeRig) -> None:

@@ -12,12 +12,12 @@ from arq.connections import ArqRedis, create_pool
 from arq.connections import RedisSettings as ArqSettings
 from arq.jobs import Job, JobStatus
 
-from queueing import keyspace
 from queueing.errors import KeyUnknown
-from queueing.jobs import deserialize, serialize
+from queueing.protocol import keyspace
+from queueing.protocol.jobs import deserialize, serialize
 from tests.support.cluster import Cluster
 from tests.support.forging import Forger
-from workers.dev.checks import sha256_check
+from workers.dev.signature_checks import sha256_check
 
 QUEUE = keyspace.queue("acme")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench import runner
-from bench.report import CpuSplit, Row, throughput_row
+from bench.report.data import CpuSplit, Row, throughput_row
 from bench.scenarios.catalogue import QUICK_ONES, SCENARIOS
 from bench.session import FULL, QUICK, Session
 

@@ -16,10 +16,10 @@ from ops.generate.objectives import BURNS, OBJECTIVES
 from ops.generate.rules import alerts, files
 from tests.support.promql import ROOT, known, names_in
 from tests.support.tools import tool
-from workers.cli.entry import sigmill
+from workers.cli.main import sigmill
 from workers.config.settings import TenantClass
-from workers.log_events import EVENTS
-from workers.metrics_catalogue import LATENCY_BOUNDS_S
+from workers.telemetry.log_events import EVENTS
+from workers.telemetry.metrics_catalogue import LATENCY_BOUNDS_S
 
 RUNBOOKS = ROOT / "ops/runbooks"
 SECTIONS = ["What it means", "What users see", "Confirm", "What to do", "How to know that it worked"]

@@ -1,0 +1,8 @@
+"""Baseline: stock arq on the same machine, Redis and module, in the same run.
+
+client_process  load process of stock arq, one digest per job
+flow            the baseline as a flow
+worker          stock arq worker that signs through python-pkcs11
+
+Must never import ``workers``, apart from the key names of the development stack.
+"""

@@ -1,0 +1,85 @@
+"""SoftHSM tokens with a key of each kind, made once per run and used by every stand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bench.ceiling.probe import Target
+from queueing.protocol.algorithms import KeyKind
+from queueing.protocol.public_keys import PublicKey
+from workers.config.settings import PinLogin, TokenSettings
+from workers.dev.softhsm import make_token
+from workers.token_admin.client import TokenDesk
+
+LABEL: Final = "bench.release.v1"
+SERVICE: Final = "service"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A token with one key: how a configuration names it, and the key."""
+
+    kind: KeyKind
+    token: TokenSettings
+    public_key: PublicKey
+
+    def target(self) -> Target:
+        """The same key, as a ceiling probe names it."""
+        assert self.token.select.label is not None
+        return Target(
+            module=Path(self.token.module),
+            token=self.token.select.label,
+            key=LABEL,
+            kind=self.kind,
+            pin_file=self.pin_file,
+            environment=self.token.environment,
+        )
+
+    @property
+    def pin_file(self) -> Path:
+        """Where the token's PIN stands."""
+        assert isinstance(self.token.login, PinLogin)
+        return Path(self.token.login.pin_file)
+
+
+class Keyring:
+    """Tokens below a directory: as many of a kind as a stand has tenants of that kind.
+
+    No two tenants may share a token, so each tenant of a stand takes the next one of its kind.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._held: dict[str, Held] = {}
+
+    def __getitem__(self, kind: KeyKind) -> Held:
+        """The first token of this kind of key: the one whose ceiling is measured."""
+        return self.several([kind])[0]
+
+    @property
+    def service(self) -> Held:
+        """The service's own token."""
+        return self._ready({SERVICE: KeyKind.P256})[0]
+
+    def several(self, kinds: Sequence[KeyKind]) -> list[Held]:
+        """A token for each, no token twice. What is missing is made side by side: RSA-4096 takes seconds."""
+        wanted: dict[str, KeyKind] = {}
+        for kind in kinds:
+            number = sum(other is kind for other in wanted.values()) + 1
+            wanted[f"{str(kind).lower().replace('_', '-')}-{number}"] = kind
+        return self._ready(wanted)
+
+    def _ready(self, wanted: Mapping[str, KeyKind]) -> list[Held]:
+        missing = {name: kind for name, kind in wanted.items() if name not in self._held}
+        with ThreadPoolExecutor() as pool:
+            self._held |= dict(zip(missing, pool.map(self._make, missing, missing.values()), strict=True))
+        return [self._held[name] for name in wanted]
+
+    def _make(self, name: str, kind: KeyKind) -> Held:
+        token = make_token(self._directory / name, name, sessions=1)
+        made = TokenDesk(name, token, self._directory / "state").create(kind, LABEL)
+        return Held(kind=kind, token=token, public_key=PublicKey.from_spki(made.public_key))

@@ -1,0 +1,10 @@
+"""Load: clients that submit by order of the harness.
+
+arrivals        open-loop arrival schedule (no coordinated omission)
+client_process  a load process, the real client
+flows           a load that can be started again for each round
+messages        orders and answers between harness and load process, JSON lines
+supervisor      starts, instructs and stops load processes
+
+Must never import ``bench.scenarios``.
+"""

@@ -1,0 +1,150 @@
+"""A flow is something that can be run for a while, again and again, and tells what a while came to."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol, Self
+
+from bench.load.messages import Burst, Coalesced, Done, Order
+from bench.load.supervisor import LoadProcess, all_together
+from bench.measurement.cpu import CpuMeter, cpu_between
+from queueing.protocol.algorithms import FACTS
+
+if TYPE_CHECKING:
+    from bench.stack.config_files import BenchTenant
+    from bench.stack.stack import Stand
+
+WARM_DIGESTS: Final = 128
+FIRST_RATE_PER_S: Final = 100.0
+"""Assumed before the first burst; the second is sized by what the first reached."""
+
+
+class FlowFailed(RuntimeError):
+    """Digests were not signed: there is nothing to measure."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One round: CPU seconds by process group, and round trips of clients and workers to Redis."""
+
+    signatures: int
+    seconds: float
+    cpu_s: dict[str, float] = field(default_factory=dict)
+    round_trips: int = 0
+
+    @property
+    def per_s(self) -> float:
+        """Signatures a second."""
+        return self.signatures / self.seconds
+
+
+class Flow(Protocol):
+    """What can be measured in rounds."""
+
+    def round(self, seconds: float) -> Measured:
+        """Run for about so long."""
+
+
+OrderFor = Callable[[int], Order]
+
+
+def in_envelopes(size: int, *, clients: int = 1) -> OrderFor:
+    """Whole envelopes of ``size``, the same number for each client."""
+
+    def order(digests: int) -> Order:
+        step = size * clients
+        return Burst(digests=-(-digests // step) * step, size=size, clients=clients)
+
+    return order
+
+
+def coalesced(callers: int) -> OrderFor:
+    """Single ``sign()`` calls that share a client."""
+    return lambda digests: Coalesced(digests=max(digests, callers), callers=callers)
+
+
+class SigmillFlow:
+    """The whole way of a digest on a stand, from ``processes`` load processes. A context manager.
+
+    A round is a fixed amount of work, sized to take the wished time by what earlier rounds reached; its clock
+    runs from the first submit to the last answer, so filling and draining the pipeline are in it.
+    """
+
+    def __init__(self, stand: Stand, tenant: str, order_for: OrderFor, *, processes: int = 1) -> None:
+        self._stand = stand
+        self._tenant: BenchTenant = stand.tenants[tenant]
+        self._order_for = order_for
+        self._count = processes
+        self._loads: list[LoadProcess] = []
+        self._rate_per_s = FIRST_RATE_PER_S
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            for number in range(self._count):
+                load = load_process(self._stand, self._tenant, number)
+                self._loads.append(stack.enter_context(load))
+            self._warm_up()
+            self._open = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def round(self, seconds: float) -> Measured:
+        """Sign for about so long."""
+        share = max(1, round(self._rate_per_s * seconds / self._count))
+        meter = CpuMeter(
+            {
+                "client": [load.pid for load in self._loads],
+                "redis": [self._stand.redis.pid],
+                "worker": self._stand.worker_pids,
+                "lane": self._stand.lane_pids,
+            }
+        )
+        round_trips, before = self._stand.redis.round_trips(), meter.snapshot()
+        done = self._do(self._order_for(share))
+        used = cpu_between(before, meter.snapshot())
+        self._rate_per_s = done.signatures / done.seconds
+        return Measured(
+            signatures=done.signatures,
+            seconds=done.seconds,
+            cpu_s=used,
+            round_trips=self._stand.redis.round_trips() - round_trips - 1,  # the second question is ours
+        )
+
+    def _warm_up(self) -> None:
+        """Every signature of the first ones is verified; then the rate is found, and all lanes are up."""
+        if self._tenant.simulated is None:
+            self._loads[0].order(Burst(digests=WARM_DIGESTS, size=64, verify=True))
+            _check(self._loads[0].answer())
+        for seconds in (0.3, 0.5):
+            self.round(seconds)
+
+    def _do(self, order: Order) -> Done:
+        done = all_together(self._loads, order)
+        self._stand.check()
+        _check(done)
+        return done
+
+
+def load_process(stand: Stand, tenant: BenchTenant, number: int = 0) -> LoadProcess:
+    """A process that has the client of this tenant."""
+    files = stand.clients[tenant.name]
+    command = [
+        "-m",
+        "bench.load.client_process",
+        "--trusting",
+        str(files.trusting),
+        "--verifying",
+        str(files.verifying),
+    ]
+    command += ["--digest-bytes", str(min(FACTS[tenant.algorithm].digest_lengths))]
+    return LoadProcess(command, stand.directory / "logs" / f"load-{tenant.name}-{number}.log")
+
+
+def _check(done: Done) -> None:
+    if done.failures or not done.signatures:
+        raise FlowFailed(f"digests were not signed: {done.failures or 'none at all'}")

@@ -1,0 +1,10 @@
+"""Measurement: rounds that alternate, CPU time, latency histograms, and the state of the machine.
+
+alternation   rounds of two sides in turn, and the ratios of neighbours
+cpu           CPU time per signature by process group
+machine       what the machine is, and whether it was busy with other work
+percentiles   latency histogram
+procfs        /proc, as numbers with units
+
+Must never import the service (``workers``) or anything that starts a process.
+"""

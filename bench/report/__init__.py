@@ -1,0 +1,9 @@
+"""The report of a run.
+
+data    rows, thresholds and their verdict (contract in the design)
+files   report.json and report.html, written and read
+page    the HTML page
+plots   bars and lines as inline SVG
+
+Must never measure anything.
+"""

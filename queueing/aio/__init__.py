@@ -1,0 +1,1 @@
+"""queueing/aio: see docs of the parent package."""

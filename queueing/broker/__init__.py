@@ -1,0 +1,1 @@
+"""queueing/broker: see docs of the parent package."""

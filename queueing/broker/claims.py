@@ -1,0 +1,338 @@
+"""The worker's side of the queue: claim, extend, commit and release, for many tenants in one round trip.
+
+Every call answers per tenant, so one tenant's damaged keys cost that tenant alone: its ``QueueUnavailable``
+stands in its place. ``QueueUnavailable`` is raised when the round trip failed: what was done is then unknown. All but
+a claim may be sent again by redis-py: a second one would lease a second batch, which nobody works on. A lease is
+``owner:fence``; whoever's fence is not the last one changes nothing any more (ADR 0009).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import RedisError
+
+from queueing.errors import QueueUnavailable, QueueUnconfirmed
+from queueing.protocol import keyspace
+from queueing.protocol.limits import NO_LIMITS, ClaimLimits
+from queueing.redis import scripts
+from queueing.redis import send_once as round_trip
+from queueing.redis.scripts import Call, Script
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from redis.asyncio import Redis
+
+    from queueing.config.accept_level import ReplicaWait
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimRequest:
+    """What a worker could start now for one tenant.
+
+    ``owed_*``: what earlier claims were charged too little (negative: too much), by what the jobs turned out
+    to be. ``suspect_at``: a job that crashed so often is claimed alone, 0 never; ``alone``: this worker has no other
+    job of the tenant.
+    """
+
+    tenant: str
+    most_jobs: int
+    most_digests: int
+    limits: ClaimLimits = NO_LIMITS
+    owed_cost: float = 0.0
+    owed_digests: int = 0
+    suspect_at: int = 0
+    alone: bool = False
+
+    def words(self) -> tuple[str | int, ...]:
+        """The arguments of the claim script, from the third on."""
+        limits, costs = self.limits.words()
+        owed = (round(self.owed_cost * 1000), self.owed_digests)
+        unnamed, *named = costs
+        return (
+            self.most_jobs, self.most_digests, *limits, *owed, unnamed, self.suspect_at, int(self.alone), *named
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedJob:
+    """A leased job. ``payload`` is arq's bytes, None where the job's key is gone.
+
+    ``job_id`` is as Redis holds it: bytes, which need not be UTF-8. ``due_ms`` is its place in the queue,
+    as text, to be given back unchanged. ``attempt`` counts from 1; ``crashes`` of the attempts before it ended with
+    their lease. ``alone``: a suspect, with which nothing else of its tenant may be in work. ``charged_*``: what the limiter
+    took, by what stood beside the envelope; the cost in units, 0 where the tenant has no rate.
+    """
+
+    tenant: str
+    job_id: bytes
+    due_ms: bytes
+    attempt: int
+    payload: bytes | None
+    lease: bytes
+    charged_digests: int = 0
+    charged_cost: float = 0.0
+    crashes: int = 0
+    alone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The answer for one tenant; ``more`` when due jobs were left in the queue. Redis' clock in Unix ms.
+
+    ``excess``: the newest of a backlog far over its cap, leased to be refused. ``wait_s``: a limit holds the next
+    job back for so long; ``limited`` says which ('rate', 'budget' or ''). ``budget_left`` None: no budget. ``replaced``: keys
+    of ours under which somebody had put a foreign type. ``suspect_next``: the next job is a suspect, to be claimed when
+    nothing else of the tenant is in work.
+    """
+
+    now_ms: int
+    more: bool
+    jobs: tuple[ClaimedJob, ...]
+    excess: tuple[ClaimedJob, ...] = ()
+    wait_s: float = 0.0
+    limited: str = ""
+    budget_left: int | None = None
+    backlog_digests: int = 0
+    backlog_bytes: int = 0
+    refused: int = 0
+    replaced: int = 0
+    suspect_next: bool = False
+
+
+_SUSPECT_TAKEN, _SUSPECT_NEXT = 1, 2  # as lua/claim.lua answers
+
+
+class Committed(IntEnum):
+    """What became of a commit."""
+
+    FENCED = 0
+    COMMITTED = 1
+    REPEATED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One finished job: its lease, arq's result bytes, who waits for it ('' for nobody), and its dead letter, if it is one."""
+
+    job_id: bytes
+    lease: bytes
+    result: bytes
+    reply_id: str
+    dead_letter: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How long results stay under their key, and in a client's reply stream, in ms."""
+
+    result_ms: int
+    reply_ms: int = 120_000
+
+
+class Claims:
+    """The four calls, with one owner and one lease length.
+
+    ``wait``: for the replicas that must have a claim or a commit before it counts. What a failover forgets of the rest
+    is extended or given back once more.
+    """
+
+    def __init__(self, redis: Redis, *, owner: str, lease_ms: int, wait: ReplicaWait | None = None) -> None:
+        self._redis = redis
+        self._owner = owner
+        self._lease_ms = lease_ms
+        self._wait = wait
+        self._answer_lost = False
+
+    async def _run(self, calls: Sequence[Call]) -> list[Any]:
+        answers, _ = await self._run_confirmed(calls, None)
+        return answers
+
+    async def _run_confirmed(self, calls: Sequence[Call], wait: ReplicaWait | None) -> tuple[list[Any], bool]:
+        try:
+            return await scripts.run_confirmed(self._redis, calls, wait)
+        except (RedisError, OSError) as error:
+            raise _refused(error) from error
+
+    async def _run_once(self, calls: Sequence[Call]) -> tuple[list[Any], bool]:
+        """For a claim; the next one after a lost answer waits for a Redis that answers at all."""
+        try:
+            if self._answer_lost:
+                await self._redis.ping()
+            self._answer_lost = False
+            return await scripts.run_confirmed(self._redis, calls, self._wait, once=True)
+        except round_trip.AnswerLost as error:
+            self._answer_lost = True
+            raise QueueUnavailable(str(error), perhaps_done=True) from error
+        except (RedisError, OSError) as error:
+            raise _refused(error) from error
+
+    async def claim(
+        self, requests: Sequence[ClaimRequest]
+    ) -> list[Claimed | QueueUnavailable | QueueUnconfirmed]:
+        """Lease what is due, per tenant, and charge what is owed.
+
+        ``QueueUnconfirmed`` stands where too few replicas have a tenant's leases in time: they were given back, as far
+        as Redis took that, and what was owed is charged; it is raised where no tenant was charged anything, as by a
+        demoted primary. Raises ``QueueUnavailable``; with ``perhaps_done`` the answer is lost: the leases, if there are
+        any, run out, which counts as a crash of their jobs. Until Redis has answered a PING no other claim is sent: one
+        that stands still would carry out each of them when it goes on.
+        """
+        answers, confirmed = await self._run_once(
+            [
+                Call(
+                    Script.CLAIM,
+                    (
+                        keyspace.queue(r.tenant),
+                        keyspace.fence(r.tenant),
+                        keyspace.claims(r.tenant),
+                        keyspace.armed(r.tenant),
+                        keyspace.backlog(r.tenant),
+                        keyspace.limiter(r.tenant),
+                    ),
+                    (self._owner, self._lease_ms, *r.words()),
+                )
+                for r in requests
+            ]
+        )
+        claimed = [self._claimed(r.tenant, answer) for r, answer in zip(requests, answers, strict=True)]
+        if not confirmed:
+            await self._give_up(claimed)
+            if not any(isinstance(answer, Claimed) for answer in claimed):
+                raise QueueUnconfirmed
+            return [QueueUnconfirmed() if isinstance(answer, Claimed) else answer for answer in claimed]
+        return [*claimed]
+
+    async def _give_up(self, answers: Sequence[Claimed | QueueUnavailable]) -> None:
+        """Leases that another primary may not know: whoever signed under them would not be the only one."""
+        jobs = [job for a in answers if isinstance(a, Claimed) for job in (*a.jobs, *a.excess)]
+        by_tenant: dict[str, list[ClaimedJob]] = {}
+        for job in jobs:
+            by_tenant.setdefault(job.tenant, []).append(job)
+        if by_tenant:
+            with contextlib.suppress(QueueUnavailable):  # then they run out
+                await self.release(by_tenant, counts=False)
+
+    def _claimed(self, tenant: str, answer: Any) -> Claimed | QueueUnavailable:
+        if isinstance(answer, RedisError):
+            return _refused(answer)
+        now_ms, fence, more, found, excess, wait_ms, limited, budget_left, digests, size_bytes, *counts = (
+            answer
+        )
+        refused, replaced, isolated = counts
+        lease = self._owner.encode() + b":" + fence
+        alone = isolated == _SUSPECT_TAKEN
+        jobs = [
+            ClaimedJob(
+                tenant, job_id, due_ms, attempt, payload, lease, charged, milli_units / 1000, crashes, alone
+            )
+            for job_id, due_ms, attempt, payload, charged, milli_units, crashes in found
+        ]
+        within = len(jobs) - excess
+        return Claimed(
+            now_ms=now_ms,
+            more=bool(more),
+            jobs=tuple(jobs[:within]),
+            excess=tuple(jobs[within:]),
+            wait_s=wait_ms / 1000,
+            limited=limited.decode(),
+            budget_left=None if budget_left < 0 else budget_left,
+            backlog_digests=digests,
+            backlog_bytes=size_bytes,
+            refused=refused,
+            replaced=replaced,
+            suspect_next=isolated == _SUSPECT_NEXT,
+        )
+
+    async def extend(self, jobs: dict[str, list[ClaimedJob]]) -> list[ClaimedJob]:
+        """Extend the leases of these jobs, by tenant; answers those that are lost. Raises ``QueueUnavailable``."""
+        calls = [
+            Call(
+                Script.EXTEND,
+                (keyspace.queue(tenant), keyspace.claims(tenant)),
+                (self._lease_ms, *(part for job in held for part in (job.job_id, job.lease))),
+            )
+            for tenant, held in jobs.items()
+        ]
+        answers = await self._run(calls)
+        return [
+            job
+            for held, answer in zip(jobs.values(), answers, strict=True)
+            if not isinstance(answer, RedisError)
+            for job, kept in zip(held, answer, strict=True)
+            if not kept
+        ]
+
+    async def commit(
+        self, commits: dict[str, list[Commit]], retention: Retention
+    ) -> dict[str, list[Committed] | QueueUnavailable]:
+        """Publish results, by tenant: an outcome each, or the error of that tenant. Raises ``QueueUnavailable``, and
+        ``QueueUnconfirmed`` where too few replicas have them in time: what was published stands, and is to be
+        committed again, with the same bytes.
+        """
+        calls = [
+            Call(
+                Script.COMMIT,
+                (
+                    keyspace.queue(tenant),
+                    keyspace.claims(tenant),
+                    keyspace.backlog(tenant),
+                    keyspace.dead(tenant),
+                ),
+                (
+                    keyspace.reply_prefix(tenant),
+                    retention.result_ms,
+                    retention.reply_ms,
+                    *(
+                        part
+                        for c in batch
+                        for part in (c.job_id, c.lease, c.result, c.reply_id, c.dead_letter)
+                    ),
+                ),
+            )
+            for tenant, batch in commits.items()
+        ]
+        answers, confirmed = await self._run_confirmed(calls, self._wait)
+        if not confirmed:
+            raise QueueUnconfirmed
+        return {
+            tenant: _refused(answer)
+            if isinstance(answer, RedisError)
+            else [Committed(outcome) for outcome in answer]
+            for tenant, answer in zip(commits, answers, strict=True)
+        }
+
+    async def release(self, jobs: dict[str, list[ClaimedJob]], *, counts: bool, delay_ms: int = 0) -> None:
+        """Give jobs back: to their old place, or due ``delay_ms`` from now.
+
+        ``counts``: the attempt stands against the job, and what it was charged is spent. Raises ``QueueUnavailable``.
+        """
+        calls = [
+            Call(
+                Script.RELEASE,
+                (
+                    keyspace.queue(tenant),
+                    keyspace.claims(tenant),
+                    keyspace.armed(tenant),
+                    keyspace.limiter(tenant),
+                ),
+                (
+                    int(counts),
+                    delay_ms,
+                    keyspace.doorbell(tenant),
+                    tenant,
+                    *(part for j in held for part in (j.job_id, j.lease, j.due_ms)),
+                ),
+            )
+            for tenant, held in jobs.items()
+        ]
+        await self._run(calls)
+
+
+def _refused(error: Exception) -> QueueUnavailable:
+    """Redis' own words name types and keys of ours, never a payload."""
+    return QueueUnavailable(f"{type(error).__name__}: {error}")

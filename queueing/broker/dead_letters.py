@@ -1,0 +1,167 @@
+"""Jobs that the service gave up on, with the evidence: kept in Redis until an operator retries or drops them.
+
+A dead letter is written in the same step as the job's result (``job.poisoned``), so there is never one without the
+other. It holds the whole job: nothing that was accepted is lost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from redis.exceptions import RedisError
+
+from queueing.errors import QueueUnavailable
+from queueing.protocol import keyspace
+from queueing.protocol.jobs import decode_job
+from queueing.redis import scripts
+from queueing.redis.faults import reason_of
+from queueing.redis.scripts import Call, Script
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from redis.asyncio import Redis
+
+GRACE_MS: Final = 24 * 3600 * 1000
+"""A job that is tried again has this long: its envelope decides whether it is signed, or ends as expired."""
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """One job that was set aside. Times in Unix ms; ``payload`` is the job as it stood in the queue (arq's form).
+
+    ``attempts`` were made in all; ``crashes`` of them ended with their worker, ``lane_ends`` says how the lanes ended
+    that the last worker gave it to. ``worker``: who gave up. No digest is in it but in ``payload``.
+    """
+
+    reason: str
+    message: str
+    at_ms: int
+    worker: str
+    attempts: int
+    crashes: int
+    lane_ends: tuple[str, ...] = ()
+    key: str = ""
+    algorithm: str = ""
+    client: str = ""
+    digests: int = 0
+    enqueued_at_ms: int = 0
+    expires_at_ms: int = 0
+    payload: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A dead letter as it stands in Redis: ``raw`` is compared when it is taken away, so that a newer one stays."""
+
+    tenant: str
+    job_id: bytes
+    raw: bytes
+    letter: DeadLetter
+
+
+class Revived(IntEnum):
+    """What became of a dead letter that was to be tried again."""
+
+    GONE = 0
+    QUEUED = 1
+    ALREADY_QUEUED = 2
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(DeadLetter)
+
+
+def encode_letter(letter: DeadLetter) -> bytes:
+    """The bytes that the commit script stores."""
+    return _encoder.encode(letter)
+
+
+async def letters_of(redis: Redis, tenants: Sequence[str]) -> list[Found]:
+    """All dead letters of these tenants, oldest first: one round trip. What cannot be read is left out.
+
+    Raises ``QueueUnavailable`` (retryable).
+    """
+    try:
+        async with redis.pipeline(transaction=False) as pipe:
+            for tenant in tenants:
+                pipe.hgetall(keyspace.dead(tenant))
+            answers = await pipe.execute(raise_on_error=False)
+    except (RedisError, OSError) as error:
+        raise QueueUnavailable(f"Redis did not say: {reason_of(error)}") from error
+    found = [
+        Found(tenant, job_id, raw, letter)
+        for tenant, answer in zip(tenants, answers, strict=True)
+        for job_id, raw in _items(answer)
+        if (letter := _decoded(raw)) is not None
+    ]
+    return sorted(found, key=lambda each: each.letter.at_ms)
+
+
+async def revive(redis: Redis, letters: Sequence[Found]) -> list[Revived]:
+    """Put the jobs back into their queues, with their counters at nought; the answers are in order.
+
+    The result that said ``job.poisoned`` goes, so that a client which asks again waits for the new one. Raises
+    ``QueueUnavailable`` (retryable, and safe to repeat).
+    """
+    calls = [
+        Call(
+            Script.REVIVE,
+            (
+                keyspace.queue(found.tenant),
+                keyspace.claims(found.tenant),
+                keyspace.dead(found.tenant),
+                keyspace.armed(found.tenant),
+                keyspace.backlog(found.tenant),
+            ),
+            (
+                keyspace.doorbell(found.tenant),
+                found.tenant,
+                found.job_id,
+                found.raw,
+                found.letter.payload,
+                _time_to_live_ms(found.letter),
+                max(found.letter.digests, 1),
+            ),
+        )
+        for found in letters
+    ]
+    try:
+        answers = await scripts.run_each(redis, calls)
+    except (RedisError, OSError) as error:
+        raise QueueUnavailable(f"{type(error).__name__}: {error}") from error
+    for answer in answers:
+        if isinstance(answer, RedisError):
+            raise QueueUnavailable(f"{type(answer).__name__}: {answer}") from answer
+    return [Revived(answer) for answer in answers]
+
+
+async def drop(redis: Redis, letters: Sequence[Found]) -> list[bool]:
+    """Remove the dead letters; whether each was there. Their results stay. Raises ``QueueUnavailable`` (retryable)."""
+    try:
+        async with redis.pipeline(transaction=False) as pipe:
+            for found in letters:
+                pipe.hdel(keyspace.dead(found.tenant), found.job_id)  # type: ignore[arg-type]  # bytes are a field
+            return [removed == 1 for removed in await pipe.execute()]
+    except (RedisError, OSError) as error:
+        raise QueueUnavailable(f"Redis did not say: {reason_of(error)}") from error
+
+
+def _time_to_live_ms(letter: DeadLetter) -> int:
+    return max(letter.expires_at_ms - letter.at_ms, 0) + GRACE_MS
+
+
+def _items(answer: Any) -> list[tuple[bytes, bytes]]:
+    return list(answer.items()) if isinstance(answer, dict) else []  # a foreign type there is nobody's letter
+
+
+def _decoded(raw: bytes) -> DeadLetter | None:
+    """None for what somebody else put there: a letter that cannot be read, or without its job."""
+    try:
+        letter = _decoder.decode(raw)
+        decode_job(letter.payload)
+    except Exception:  # noqa: BLE001 - damaged in whichever way
+        return None
+    return letter

@@ -1,0 +1,115 @@
+"""Where a job is, by what Redis holds of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import msgspec
+from redis.exceptions import RedisError
+
+from queueing.errors import Invalid, JobUnknown, QueueUnavailable, SigningError, WaitTimeout
+from queueing.protocol import keyspace
+from queueing.protocol.jobs import decode_result
+from queueing.redis.faults import reason_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from redis.asyncio import Redis
+
+
+class JobState(StrEnum):
+    """``unknown``: neither the job nor its result is there (any more)."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """``signed`` and ``failed`` count digests of a job that is done; ``error`` is that of a job failed whole."""
+
+    job_id: str
+    state: JobState
+    signed: int = 0
+    failed: int = 0
+    error: SigningError | None = None
+
+    def as_error(self) -> SigningError | None:
+        """None where all is signed; else what stands against it, retryable while the job is under way."""
+        if self.state is JobState.DONE:
+            return Invalid("some digests were refused") if self.failed else None
+        if self.state is JobState.UNKNOWN:
+            return JobUnknown()
+        return self.error or WaitTimeout("the job is under way", job_ids=(self.job_id,))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What Redis holds of a job. ``due_ms``: its place in the queue, or its lease's end."""
+
+    result: bytes | None
+    has_job: bool
+    due_ms: float | None
+    leased: bool
+
+    @property
+    def lost(self) -> bool:
+        """Neither done nor able to become so."""
+        return self.result is None and (not self.has_job or self.due_ms is None)
+
+
+async def look_up(redis: Redis, tenant: str, job_ids: Sequence[str]) -> list[Found]:
+    """One round trip for jobs of one tenant. Raises ``RedisError``.
+
+    The results are read last: a commit writes the result and removes the job in one step, so a job that is
+    missing here while its result is too was really lost.
+    """
+    async with redis.pipeline(transaction=False) as pipe:
+        for job_id in job_ids:
+            pipe.exists(keyspace.job(job_id))
+        for job_id in job_ids:
+            pipe.exists(keyspace.IN_PROGRESS_PREFIX + job_id)
+        pipe.zmscore(keyspace.queue(tenant), list(job_ids))
+        pipe.mget([keyspace.result(job_id) for job_id in job_ids])
+        answers = await pipe.execute()
+    n = len(job_ids)
+    return [
+        Found(result=result, has_job=bool(has_job), due_ms=due_ms, leased=bool(leased))
+        for has_job, leased, due_ms, result in zip(
+            answers[:n], answers[n : 2 * n], answers[2 * n], answers[2 * n + 1], strict=True
+        )
+    ]
+
+
+async def status_of(redis: Redis, tenant: str, job_id: str) -> JobStatus:
+    """One round trip; raises ``QueueUnavailable`` (retryable). Nothing that it says is verified."""
+    try:
+        found = (await look_up(redis, tenant, [job_id]))[0]
+    except (RedisError, OSError) as error:
+        raise QueueUnavailable(f"Redis did not say: {reason_of(error)}") from error
+    if found.result is not None:
+        return _finished(job_id, found.result)
+    return JobStatus(job_id=job_id, state=_unfinished(found))
+
+
+def _unfinished(found: Found) -> JobState:
+    if found.lost:
+        return JobState.UNKNOWN
+    return JobState.RUNNING if found.leased else JobState.QUEUED
+
+
+def _finished(job_id: str, raw: bytes) -> JobStatus:
+    try:
+        outcome = decode_result(raw).outcome
+    except SigningError as error:
+        outcome = error
+    if isinstance(outcome, SigningError):
+        return JobStatus(job_id=job_id, state=JobState.FAILED, error=outcome)
+    signed = sum(signature is not None for signature in outcome.signatures)
+    failed = len(outcome.signatures) - signed
+    return JobStatus(job_id=job_id, state=JobState.DONE, signed=signed, failed=failed)

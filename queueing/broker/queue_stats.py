@@ -1,0 +1,168 @@
+"""What stands in the queues of all tenants, for whoever watches them. Reads only, and scans nothing."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from redis.exceptions import RedisError
+
+from queueing.errors import QueueUnavailable, SigningError
+from queueing.protocol import keyspace
+from queueing.protocol.jobs import decode_job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from redis.asyncio import Redis
+
+_TENANTS_PER_ROUND_TRIP: Final = 256
+"""Some hundred microseconds of Redis' time each."""
+
+_MS_PER_S: Final = 1000.0
+_DAY_S: Final = 86_400
+_PER_TENANT: Final = 5
+_PER_QUEUE: Final = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueState:
+    """One tenant's queue. Jobs: due (``ready``), or leased and due later; ``digests`` accepted and not ended.
+
+    ``age_s`` is how long the job whose turn is next has waited since its submit. ``accepted_digests`` and
+    ``refused`` count for ever. ``caps``: digests, bytes, budget as the submit script reads them; None where
+    nothing is published. ``spent``: of today's budget. What cannot be read, a foreign type, counts as nothing.
+    """
+
+    ready: int = 0
+    leased: int = 0
+    digests: int = 0
+    age_s: float = 0.0
+    accepted_digests: int = 0
+    refused: int = 0
+    spent: int = 0
+    caps: tuple[int, int, int] | None = None
+    dead: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisState:
+    """Of the server itself. ``memory_limit_bytes`` 0: none. ``run_id``: of this process of Redis, and no other."""
+
+    memory_used_bytes: int
+    memory_limit_bytes: int
+    run_id: str
+
+
+async def redis_state(redis: Redis) -> RedisState:
+    """One INFO. Raises ``QueueUnavailable`` (retryable)."""
+    try:
+        info = await redis.info()
+    except (RedisError, OSError) as error:
+        raise QueueUnavailable(f"{type(error).__name__}: {error}") from error
+    return RedisState(
+        memory_used_bytes=int(info["used_memory"]),
+        memory_limit_bytes=int(info["maxmemory"]),
+        run_id=str(info["run_id"]),
+    )
+
+
+async def survey(
+    redis: Redis, tenants: Sequence[str], now_s: Callable[[], float] = time.time
+) -> dict[str, QueueState]:
+    """Every tenant's queue: one round trip for 256 tenants, and two more for those of them that have jobs.
+
+    O(tenants + log(backlog)). Raises ``QueueUnavailable`` (retryable).
+    """
+    states: dict[str, QueueState] = {}
+    try:
+        for start in range(0, len(tenants), _TENANTS_PER_ROUND_TRIP):
+            states |= await _look(redis, tenants[start : start + _TENANTS_PER_ROUND_TRIP], now_s())
+    except (RedisError, OSError) as error:
+        raise QueueUnavailable(f"{type(error).__name__}: {error}") from error
+    return states
+
+
+async def _look(redis: Redis, tenants: Sequence[str], now_s: float) -> dict[str, QueueState]:
+    async with redis.pipeline(transaction=False) as pipe:
+        for tenant in tenants:
+            pipe.zcard(keyspace.queue(tenant))
+            pipe.hmget(keyspace.backlog(tenant), ["digests", "accepted", "refused"])
+            pipe.hmget(keyspace.caps(tenant), ["digests", "bytes", "budget"])
+            pipe.hmget(keyspace.limiter(tenant), ["day", "spent"])
+            pipe.hlen(keyspace.dead(tenant))
+        answers = await pipe.execute(raise_on_error=False)
+    rows = {tenant: answers[_PER_TENANT * i : _PER_TENANT * (i + 1)] for i, tenant in enumerate(tenants)}
+    turns = await _turns(redis, [tenant for tenant in tenants if _number(rows[tenant][0])], now_s)
+    return {tenant: _state(row, *turns.get(tenant, (0, 0.0)), now_s) for tenant, row in rows.items()}
+
+
+async def _turns(redis: Redis, tenants: Sequence[str], now_s: float) -> dict[str, tuple[int, float]]:
+    """For each queue that is not empty: how many jobs are due, and the age of the first."""
+    if not tenants:
+        return {}
+    due = f"{now_s * _MS_PER_S:.3f}"
+    async with redis.pipeline(transaction=False) as pipe:
+        for tenant in tenants:
+            pipe.zcount(keyspace.queue(tenant), "-inf", due)
+            pipe.zrangebyscore(keyspace.queue(tenant), "-inf", due, start=0, num=1)
+        answers = await pipe.execute(raise_on_error=False)
+    ready = {tenant: _number(answers[_PER_QUEUE * i]) for i, tenant in enumerate(tenants)}
+    first = {
+        tenant: found[0]
+        for i, tenant in enumerate(tenants)
+        if isinstance(found := answers[_PER_QUEUE * i + 1], list) and found
+    }
+    ages = await _ages(redis, first, now_s)
+    return {tenant: (ready[tenant], ages.get(tenant, 0.0)) for tenant in tenants}
+
+
+async def _ages(redis: Redis, job_ids: dict[str, bytes], now_s: float) -> dict[str, float]:
+    """A job's place says when it is due by its priority; when it was submitted stands in the job."""
+    if not job_ids:
+        return {}
+    async with redis.pipeline(transaction=False) as pipe:
+        for job_id in job_ids.values():
+            pipe.get(keyspace.JOB_PREFIX.encode() + job_id)
+        payloads = await pipe.execute(raise_on_error=False)
+    ages = {}
+    for tenant, payload in zip(job_ids, payloads, strict=True):
+        if isinstance(payload, bytes):
+            try:
+                enqueued_at_s = decode_job(payload).enqueued_at_ms / _MS_PER_S
+            except SigningError:
+                continue  # a worker will refuse it; its age is nobody's
+            ages[tenant] = max(now_s - enqueued_at_s, 0.0)
+    return ages
+
+
+def _state(row: Sequence[Any], ready: int, age_s: float, now_s: float) -> QueueState:
+    queued, backlog, caps, limiter, dead = row
+    digests, accepted, refused = _numbers(backlog, 3)
+    day, spent = _numbers(limiter, 2)
+    published = isinstance(caps, list) and any(field is not None for field in caps)
+    digest_cap, byte_cap, budget = _numbers(caps, 3)
+    return QueueState(
+        ready=ready,
+        leased=max(_number(queued) - ready, 0),
+        digests=digests,
+        age_s=age_s,
+        accepted_digests=accepted,
+        refused=refused,
+        spent=spent if day == int(now_s // _DAY_S) else 0,
+        caps=(digest_cap, byte_cap, budget) if published else None,
+        dead=_number(dead),
+    )
+
+
+def _numbers(answer: object, count: int) -> list[int]:
+    return [_number(value) for value in answer] if isinstance(answer, list) else [0] * count
+
+
+def _number(value: object) -> int:
+    """Whoever may write a tenant's keys may write nonsense."""
+    try:
+        return max(int(value), 0) if isinstance(value, int | bytes | str) else 0
+    except ValueError:
+        return 0

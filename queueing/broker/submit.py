@@ -1,0 +1,142 @@
+"""The producer's side of the queue: many envelopes accepted in one round trip, each at most once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from redis.exceptions import RedisError
+
+from queueing.errors import QueueUnavailable, SigningError, from_reason
+from queueing.protocol import keyspace
+from queueing.protocol.jobs import JobHints, encode_job
+from queueing.protocol.priorities import Priority, head_start_ms
+from queueing.redis import scripts
+from queueing.redis.faults import reason_of
+from queueing.redis.scripts import Call, Script
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from redis.asyncio import Redis
+
+    from queueing.config.accept_level import ReplicaWait
+    from queueing.protocol.envelope import Envelope
+
+GRACE_MS: Final = 24 * 3600 * 1000
+"""A job's key outlives its envelope by a day, so an expired job still ends with an answer."""
+
+
+class Accepted(StrEnum):
+    """What became of a submitted job."""
+
+    ACCEPTED = "accepted"
+    QUEUED = "queued"
+    DONE = "done"
+    CONFLICT = "conflict"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """One envelope on its way: its job id, its sealed bytes, and what stands beside them."""
+
+    job_id: str
+    envelope: Envelope
+    sealed: bytes
+    content: bytes
+    reply_id: str
+    priority: Priority = Priority.NORMAL
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The queue's answer; ``result`` (arq's bytes) only where the job is done.
+
+    ``refusal``: why it was refused, with ``retry_after_s``; nothing was accepted, and nothing is known of it.
+    ``confirmed``: whether as many replicas as were asked for have it; else a failover may forget it, and to ask
+    again with the same id is what there is to do.
+    """
+
+    accepted: Accepted
+    result: bytes | None = None
+    refusal: SigningError | None = None
+    confirmed: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """What the tenant may still submit, after this submit; None where there is no cap."""
+
+    backlog_digests: int | None
+    backlog_bytes: int | None
+    budget_digests: int | None
+    """Of the day's budget, by the digests that workers have claimed: those that wait are not counted yet."""
+
+
+class Receipts(list[Receipt]):
+    """One for each job, in order, and what room they leave."""
+
+    def __init__(self, receipts: Iterable[Receipt], room: Room) -> None:
+        super().__init__(receipts)
+        self.room = room
+
+
+async def submit(
+    redis: Redis,
+    tenant: str,
+    submissions: Sequence[Submission],
+    *,
+    now_ms: int,
+    wait: ReplicaWait | None = None,
+) -> Receipts:
+    """Hand over jobs of one tenant: one round trip, one receipt each, in order.
+
+    ``wait``: for the replicas that must have the jobs, in the same round trip; without them they are unconfirmed.
+    Raises ``QueueUnavailable`` (retryable): then nothing is known, and submitting the same again is safe,
+    because the job id is the idempotency key.
+    """
+    args: list[str | bytes | int | float] = [
+        keyspace.doorbell(tenant),
+        tenant,
+        keyspace.caps(tenant),
+        keyspace.limiter(tenant),
+    ]
+    for job in submissions:
+        digests = len(job.envelope.digests)
+        hints = JobHints(n=digests, alg=job.envelope.algorithm, h=job.content, re=job.reply_id)
+        ttl_ms = max(job.envelope.expires_at_ms - now_ms, 0) + GRACE_MS
+        payload = encode_job(job.sealed, hints, now_ms)
+        args += [job.job_id, payload, job.content, ttl_ms, digests, head_start_ms(job.priority)]
+    keys = tuple(
+        key(tenant)
+        for key in (
+            keyspace.queue,
+            keyspace.armed,
+            keyspace.claims,
+            keyspace.backlog,
+        )
+    )
+    try:
+        (answer,), confirmed = await scripts.run_confirmed(
+            redis, [Call(Script.SUBMIT, keys, tuple(args))], wait
+        )
+        if isinstance(answer, RedisError):
+            raise answer
+    except (RedisError, OSError) as error:
+        raise QueueUnavailable(f"Redis did not take the jobs: {reason_of(error)}") from error
+    replies, *room = answer
+    room_digests, room_bytes, budget = (None if left < 0 else left for left in room)
+    return Receipts(
+        (_receipt(reply, confirmed=confirmed) for reply in replies),
+        Room(backlog_digests=room_digests, backlog_bytes=room_bytes, budget_digests=budget),
+    )
+
+
+def _receipt(answer: list[Any], *, confirmed: bool) -> Receipt:
+    accepted = Accepted(answer[0].decode())
+    if accepted is Accepted.REFUSED:
+        reason, wait_ms = answer[1:]
+        return Receipt(accepted, refusal=from_reason(reason.decode(), retry_after_s=wait_ms / 1000))
+    return Receipt(accepted, answer[1] if len(answer) > 1 else None, confirmed=confirmed)

@@ -1,0 +1,77 @@
+"""``client.toml``: who this client is, where its cluster is, and which service key it believes."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from pathlib import Path
+from typing import Annotated, Self
+
+import msgspec
+from msgspec.structs import replace
+
+from queueing.config.redis import RedisConfig
+from queueing.config.toml import convert, read_toml
+from queueing.errors import ConfigError, SigningError
+from queueing.protocol.names import Name
+from queueing.protocol.public_keys import PublicKey
+
+_Positive = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class ClientConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The settings of one client. Read from a file, every path in it is absolute.
+
+    ``service_public_keys``: base64 of SPKI DER, two during the service key's rollover.
+    ``envelope_ttl_s``: how long the service may sign what this client asks (4 h; a waiting client renews).
+    ``linger_ms``: how long concurrent ``sign()`` calls are collected while others are under way.
+    ``deadline_s``: how long calls wait by default; None waits for ever.
+    ``state_file``: the newest directory epoch seen, so that an older directory is refused after a restart.
+    """
+
+    audience: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+    tenant: Name
+    client: Name
+    private_key_file: str
+    service_public_keys: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=2)]
+    redis: RedisConfig
+    envelope_ttl_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 14_400.0
+    linger_ms: Annotated[float, msgspec.Meta(ge=0, le=1000)] = 2.0
+    verify_signatures: bool = True
+    deadline_s: _Positive | None = None
+    state_file: str | None = None
+
+    @classmethod
+    def from_file(cls, path: Path) -> Self:
+        """Read and check ``client.toml``; raises ``ConfigError``."""
+        config = convert(path, "", read_toml(path), cls)
+        config.pinned_keys(file=str(path))
+        if config.redis.places() != 1:
+            problem = f"{config.redis.places()} places are named"
+            raise ConfigError(str(path), "redis", problem, "Give one of `host`, `unix_socket`, `sentinel`.")
+        base = path.absolute().parent
+        return replace(
+            config,
+            private_key_file=_absolute(base, config.private_key_file),
+            redis=config.redis.relative_to(base),
+            state_file=_absolute(base, config.state_file or f"{path.name}.state"),
+        )
+
+    def pinned_keys(self, *, file: str = "client.toml") -> tuple[PublicKey, ...]:
+        """The service keys that this client believes; raises ``ConfigError``."""
+        return tuple(
+            _public_key(text, file, f"service_public_keys[{i}]")
+            for i, text in enumerate(self.service_public_keys)
+        )
+
+
+def _public_key(text: str, file: str, key: str) -> PublicKey:
+    remedy = "Paste the service's public key as the operator prints it: base64 of its SPKI."
+    try:
+        return PublicKey.from_spki(base64.b64decode(text, validate=True))
+    except (binascii.Error, ValueError, SigningError):
+        raise ConfigError(file, key, "this is not the base64 of a public key (SPKI, DER)", remedy) from None
+
+
+def _absolute(base: Path, path: str) -> str:
+    return str(base / Path(path).expanduser())

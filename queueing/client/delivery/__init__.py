@@ -1,0 +1,1 @@
+"""queueing/client/delivery: see docs of the parent package."""

@@ -1,0 +1,174 @@
+"""The jobs that this client waits for, by id. Whatever learns of a result, stream or lookup, settles it here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from queueing.broker.submit import Accepted, Submission
+from queueing.errors import QueueUnavailable, SigningError, WaitTimeout
+
+_LOOKUPS_S: Final = (1.0, 2.0, 4.0, 8.0, 10.0)
+"""Waits between lookups of an unanswered job, the last one repeated: results are pushed, this is the net."""
+
+_JOINED_LOOKUP_S: Final = 2.0
+"""Longest wait between lookups of a job that was under way already: its push may go to somebody else."""
+
+_CLOSED: Final = "the client was closed"
+
+
+class PendingJob:
+    """One job and everybody in this process who waits for it.
+
+    ``accepted`` is done when the queue has answered, or will not: None, or why it has not taken the job. ``result``
+    holds arq's result bytes, or the error that the queue itself gave, or why none comes. ``submission`` is None where
+    only the id is known. ``to_confirm``: somebody waits until the queue is sure to keep the job, for which its result
+    is no sign. ``posted``: the sender has it, until the queue has. ``seen``: a lookup found it in the queue.
+    """
+
+    __slots__ = (
+        "_lookups",
+        "accepted",
+        "job_id",
+        "joined",
+        "look_up_at_s",
+        "posted",
+        "result",
+        "seen",
+        "submission",
+        "to_confirm",
+        "trouble",
+    )
+
+    def __init__(self, job_id: str, submission: Submission | None) -> None:
+        loop = asyncio.get_running_loop()
+        self.job_id = job_id
+        self.submission = submission
+        self.accepted: asyncio.Future[SigningError | None] = loop.create_future()
+        self.result: asyncio.Future[bytes | SigningError] = loop.create_future()
+        self.joined = submission is None
+        self.trouble: SigningError | None = None
+        self.to_confirm = False
+        self.posted = False
+        self.seen = False
+        self.look_up_at_s = math.inf
+        self._lookups = 0
+
+    def look_up_later(self, now_s: float) -> None:
+        """Set the time of the next lookup."""
+        wait_s = _LOOKUPS_S[min(self._lookups, len(_LOOKUPS_S) - 1)]
+        self._lookups += 1
+        self.look_up_at_s = now_s + (min(wait_s, _JOINED_LOOKUP_S) if self.joined else wait_s)
+
+    def why_unanswered(self, what_happened: str = "the deadline passed") -> SigningError:
+        """What to tell a caller who waits no longer, because of what happened."""
+        if not self.accepted.done() and self.trouble is not None:
+            return self.trouble
+        if self.accepted.done() or self.seen:
+            return WaitTimeout(
+                f"{what_happened} before the result came; the job goes on", job_ids=(self.job_id,)
+            )
+        return QueueUnavailable(f"{what_happened} before the queue had answered; it may have taken the job")
+
+
+class PendingJobs:
+    """The table. ``now_s`` is the loop's clock."""
+
+    def __init__(self, now_s: Callable[[], float]) -> None:
+        self._now_s = now_s
+        self._jobs: dict[str, PendingJob] = {}
+        self._waiters: dict[PendingJob, int] = {}
+        self.some = asyncio.Event()
+        """Set while there are jobs to wait for."""
+        self.sooner = asyncio.Event()
+        """Set when a lookup is due at once; whoever looks up clears it."""
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def get(self, job_id: str) -> PendingJob | None:
+        """The job, where somebody waits for it."""
+        return self._jobs.get(job_id)
+
+    @contextlib.contextmanager
+    def waiting(self, job_id: str, submission: Submission | None = None) -> Iterator[tuple[PendingJob, bool]]:
+        """Wait for a job within the block: the job, and whether it is new to the table."""
+        job = self._jobs.get(job_id)
+        new = job is None
+        if job is None:
+            job = self._jobs[job_id] = PendingJob(job_id, submission)
+            self.some.set()
+            if submission is None:
+                self.look_up_now(job)
+        elif job.submission is None and submission is not None:
+            job.submission, new = submission, True
+        self._waiters[job] = self._waiters.get(job, 0) + 1
+        try:
+            yield job, new
+        finally:
+            self._waiters[job] -= 1
+            if not self._waiters[job]:
+                del self._waiters[job]
+                self._forget(job)
+
+    def is_wanted(self, job: PendingJob) -> bool:
+        """Whether anybody still waits for its answer."""
+        if job not in self._waiters:
+            return False
+        return not job.result.done() or (job.to_confirm and not job.accepted.done())
+
+    def accept(self, job: PendingJob, accepted: Accepted) -> None:
+        """The queue has the job; from now on it is looked up when no result comes."""
+        job.joined = accepted is not Accepted.ACCEPTED
+        job.trouble = None
+        job.posted = False
+        if not job.accepted.done():
+            job.accepted.set_result(None)
+        job.look_up_later(self._now_s())
+
+    def settle(self, job_id: str, result: bytes | SigningError) -> None:
+        """Hand a result to all who wait for the job; nothing happens where nobody does."""
+        job = self._jobs.get(job_id)
+        if job is None:
+            return
+        self._forget(job)
+        unsure = job.to_confirm and isinstance(result, bytes)
+        if not job.accepted.done() and not unsure:
+            job.accepted.set_result(result if isinstance(result, SigningError) else None)
+        if not job.result.done():
+            job.result.set_result(result)
+
+    def close(self) -> None:
+        """No answer comes any more: tell all who still wait why they have none."""
+        for job in self._waiters:
+            why = job.why_unanswered(_CLOSED)
+            if not job.result.done():
+                job.result.set_result(why)
+            if not job.accepted.done():
+                job.accepted.set_result(why)
+
+    def look_up_now(self, job: PendingJob) -> None:
+        """Make its lookup due at once."""
+        job.look_up_at_s = self._now_s()
+        self.sooner.set()
+
+    def due(self, most: int) -> list[PendingJob]:
+        """Jobs whose lookup is due, at most so many; their next one is set."""
+        now_s = self._now_s()
+        due = [job for job in self._jobs.values() if job.look_up_at_s <= now_s][:most]
+        for job in due:
+            job.look_up_later(now_s)
+        return due
+
+    def next_lookup_at_s(self) -> float:
+        """When the next lookup is due; infinite where none is."""
+        return min((job.look_up_at_s for job in self._jobs.values()), default=math.inf)
+
+    def _forget(self, job: PendingJob) -> None:
+        if self._jobs.get(job.job_id) is job:
+            del self._jobs[job.job_id]
+        if not self._jobs:
+            self.some.clear()

@@ -1,0 +1,92 @@
+"""The reply stream of one client: results as they are committed, without polling.
+
+One XREAD BLOCK at a time on a connection of its own. What is lost here (a stream that expired, a failover)
+is found by ``queueing.client.delivery.lost_jobs``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from redis.exceptions import RedisError
+
+from queueing.aio.backoff import REDIS_AWAY_S, Backoff
+from queueing.protocol import keyspace
+from queueing.redis.faults import reason_of
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+_log = logging.getLogger("sigmill.client")
+
+BLOCK_S: Final = 10.0
+"""How long one XREAD blocks. Only an idle wait ends by it, so it costs six commands a minute."""
+
+_READ_ENTRIES: Final = 64
+_TRIM_BYTES: Final = 1024 * 1024
+"""Results read since the last XTRIM: at most about this much of what was read stays in Redis."""
+
+Deliver = Callable[[str, bytes], None]
+
+
+class ReplyReader:
+    """Reads the stream from its beginning and hands each (job id, result bytes) on."""
+
+    def __init__(
+        self, redis: Redis, tenant: str, reply_id: str, deliver: Deliver, *, backoff: Backoff | None = None
+    ) -> None:
+        self._redis = redis
+        self._stream = keyspace.reply_prefix(tenant) + reply_id
+        self._deliver = deliver
+        self._backoff = backoff or Backoff(most_s=REDIS_AWAY_S)
+        self._last_id = b"0-0"
+        self._untrimmed_bytes = 0
+        self._used = False
+
+    async def run(self, wanted: asyncio.Event) -> None:
+        """Read until cancelled; an idle client, where nothing is ``wanted``, sends nothing."""
+        while True:
+            await wanted.wait()
+            self._used = True
+            try:
+                self._take(await self._read())
+                if self._untrimmed_bytes >= _TRIM_BYTES:
+                    await self._trim()
+                self._backoff.reset()
+            except (RedisError, OSError) as error:
+                wait_s = self._backoff.next_s()
+                _log.warning("the reply stream is silent for %.1f s: %s", wait_s, reason_of(error))
+                await asyncio.sleep(wait_s)
+
+    async def remove(self) -> None:
+        """Delete the stream, as far as Redis can be reached: it would expire by itself."""
+        if not self._used:
+            return
+        try:
+            await self._redis.delete(self._stream)
+        except (RedisError, OSError):
+            _log.debug("the reply stream is left to expire")
+
+    async def _read(self) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        block_ms = int(BLOCK_S * 1000)
+        answer: Any = await self._redis.xread(
+            {self._stream: self._last_id}, count=_READ_ENTRIES, block=block_ms
+        )
+        entries: list[tuple[bytes, dict[bytes, bytes]]] = answer[0][1] if answer else []
+        return entries
+
+    def _take(self, entries: list[tuple[bytes, dict[bytes, bytes]]]) -> None:
+        for entry_id, results in entries:
+            self._last_id = entry_id
+            for job_id, result in results.items():
+                self._untrimmed_bytes += len(result)
+                self._deliver(job_id.decode("ascii", "replace"), result)
+
+    async def _trim(self) -> None:
+        milliseconds, _, sequence = self._last_id.partition(b"-")
+        after_last = b"%s-%d" % (milliseconds, int(sequence) + 1)
+        await self._redis.xtrim(self._stream, minid=after_last, approximate=False)
+        self._untrimmed_bytes = 0

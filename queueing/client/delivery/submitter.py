@@ -1,0 +1,141 @@
+"""The sender: while one round trip is under way, the next batch collects."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from queueing.aio.backoff import REDIS_AWAY_S, Backoff, wait_after
+from queueing.broker.submit import Accepted, Receipt, Receipts, Room, Submission, submit
+from queueing.errors import JobConflict, QueueUnavailable, QueueUnconfirmed
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from queueing.client.delivery.pending_jobs import PendingJob, PendingJobs
+    from queueing.config.accept_level import ReplicaWait
+    from queueing.errors import SigningError
+
+_log = logging.getLogger("sigmill.client")
+
+MOST_JOBS: Final = 128
+"""Envelopes per round trip: above this the script's own time (about 20 us a job) delays other clients."""
+
+MOST_BYTES: Final = 1024 * 1024
+"""Bytes per round trip, so that a batch of full envelopes stays within a few milliseconds of network."""
+
+Submit = Callable[[Sequence[Submission]], Awaitable[Receipts]]
+
+
+def submit_to(redis: Redis, tenant: str, now_ms: Callable[[], int], wait: ReplicaWait | None) -> Submit:
+    """``queueing.broker.submit.submit`` with this tenant's queue and accept level."""
+
+    async def send(submissions: Sequence[Submission]) -> Receipts:
+        return await submit(redis, tenant, submissions, now_ms=now_ms(), wait=wait)
+
+    return send
+
+
+class Sender:
+    """Submits pending jobs in batches, again and again while Redis cannot be reached, has no room for them, or is
+    not sure to keep them.
+    """
+
+    def __init__(
+        self,
+        send: Submit,
+        pending: PendingJobs,
+        *,
+        backoff: Backoff | None = None,
+        randomness: Callable[[], float] = random.random,
+    ) -> None:
+        self._send = send
+        self._pending = pending
+        self._backoff = backoff or Backoff(most_s=REDIS_AWAY_S)
+        self._randomness = randomness
+        self._outbox: deque[PendingJob] = deque()
+        self._filled = asyncio.Event()
+        self.room: Room | None = None
+
+    def post(self, job: PendingJob) -> None:
+        """Send a job with the next batch, and again until the queue has it or nobody waits for it."""
+        job.posted = True
+        self._outbox.append(job)
+        self._filled.set()
+
+    async def run(self) -> None:
+        """Send until cancelled."""
+        while True:
+            await self._filled.wait()
+            batch = self._take()
+            if not batch:
+                self._filled.clear()
+                continue
+            try:
+                receipts = await self._send([submission for _, submission in batch])
+            except QueueUnavailable as error:
+                await self._put_off([job for job, _ in batch], error)
+            else:
+                await self._take_receipts([job for job, _ in batch], receipts)
+
+    async def _take_receipts(self, jobs: Sequence[PendingJob], receipts: Receipts) -> None:
+        self.room = receipts.room
+        unconfirmed: list[PendingJob] = []
+        refused: list[tuple[PendingJob, SigningError]] = []
+        for job, receipt in zip(jobs, receipts, strict=True):
+            self._note(job, receipt)
+            if receipt.refusal is not None:
+                refused.append((job, receipt.refusal))
+            elif not receipt.confirmed and self._pending.is_wanted(job):
+                unconfirmed.append(job)
+        if refused:
+            self._wait_for_room(refused)
+        if unconfirmed:
+            await self._put_off(unconfirmed, QueueUnconfirmed())
+        else:
+            self._backoff.reset()
+
+    def _take(self) -> list[tuple[PendingJob, Submission]]:
+        batch: list[tuple[PendingJob, Submission]] = []
+        total_bytes = 0
+        while self._outbox and len(batch) < MOST_JOBS and total_bytes < MOST_BYTES:
+            job = self._outbox.popleft()
+            if job.submission is not None and self._pending.is_wanted(job):
+                batch.append((job, job.submission))
+                total_bytes += len(job.submission.sealed)
+        return batch
+
+    async def _put_off(self, jobs: Sequence[PendingJob], error: QueueUnavailable | QueueUnconfirmed) -> None:
+        for job in jobs:
+            job.trouble = error
+        self._outbox.extendleft(reversed(jobs))
+        wait_s = self._backoff.next_s()
+        _log.warning("%d envelopes wait, next try in %.1f s: %s", len(self._outbox), wait_s, error)
+        await asyncio.sleep(wait_s)
+
+    def _wait_for_room(self, refused: Sequence[tuple[PendingJob, SigningError]]) -> None:
+        """They are posted again, in order, when the queue said; what else there is to send does not wait for them."""
+        for job, error in refused:
+            job.trouble = error
+        wait_s = wait_after(refused[0][1], self._randomness)
+        _log.info("%d envelopes wait for room, next try in %.1f s", len(refused), wait_s)
+        asyncio.get_running_loop().call_later(wait_s, self._post_again, [job for job, _ in refused])
+
+    def _post_again(self, jobs: Sequence[PendingJob]) -> None:
+        for job in jobs:
+            self.post(job)
+
+    def _note(self, job: PendingJob, receipt: Receipt) -> None:
+        if receipt.refusal is not None:
+            return
+        if receipt.accepted is Accepted.CONFLICT:
+            self._pending.settle(job.job_id, JobConflict())
+            return
+        if receipt.result is not None:
+            self._pending.settle(job.job_id, receipt.result)
+        if receipt.confirmed:
+            self._pending.accept(job, receipt.accepted)

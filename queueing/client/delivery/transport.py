@@ -1,0 +1,117 @@
+"""Jobs out, results in: the sender, the reply stream and the lookups of one client, as one thing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
+
+from queueing.broker.submit import Room, Submission
+from queueing.client.delivery.lost_jobs import Lookups
+from queueing.client.delivery.pending_jobs import PendingJob, PendingJobs
+from queueing.client.delivery.reply_stream import ReplyReader
+from queueing.client.delivery.submitter import Sender, submit_to
+from queueing.errors import SigningError, WaitTimeout
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from queueing.config.accept_level import ReplicaWait
+
+
+class Exchange:
+    """Submits envelopes of one tenant and waits for their results.
+
+    ``redis`` serves short commands; ``blocking`` has the one connection that waits on the stream. Deadlines
+    are times of the running loop's clock; None waits for ever. ``wait``: what a submit waits for (``queueing.config.accept_level``).
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        blocking: Redis,
+        *,
+        tenant: str,
+        reply_id: str,
+        now_ms: Callable[[], int],
+        wait: ReplicaWait | None = None,
+    ) -> None:
+        self.pending = PendingJobs(asyncio.get_running_loop().time)
+        self._sender = Sender(submit_to(redis, tenant, now_ms, wait), self.pending)
+        self._confirms = wait is not None
+        self._replies = ReplyReader(blocking, tenant, reply_id, self.pending.settle)
+        self._lookups = Lookups(redis, tenant, self.pending, self._sender.post)
+
+    def loops(self) -> Sequence[Coroutine[Any, Any, None]]:
+        """The three loops, to be run until they are cancelled."""
+        return self._sender.run(), self._replies.run(self.pending.some), self._lookups.run()
+
+    @property
+    def room(self) -> Room | None:
+        """What room the last accepted batch left."""
+        return self._sender.room
+
+    def why_unanswered(self, job_id: str) -> SigningError:
+        """What to tell a caller who gives up on this job."""
+        job = self.pending.get(job_id)
+        return WaitTimeout(job_ids=(job_id,)) if job is None else job.why_unanswered()
+
+    async def result_of(self, submission: Submission, deadline_s: float | None) -> bytes:
+        """Submit, and wait for arq's result bytes.
+
+        Raises ``JobConflict``, ``WaitTimeout`` with the job id, or where the queue has not taken the job by the
+        deadline, why: ``QueueUnavailable``, ``LimitBacklog``, ``LimitBudget``.
+        """
+        with self.pending.waiting(submission.job_id, submission) as (job, new):
+            if new:
+                self._sender.post(job)
+            return await _result(job, deadline_s)
+
+    async def result_by_id(self, job_id: str, deadline_s: float | None) -> bytes:
+        """Wait for a job that somebody submitted; raises ``JobUnknown``, ``WaitTimeout``, ``QueueUnavailable``."""
+        with self.pending.waiting(job_id) as (job, _):
+            return await _result(job, deadline_s)
+
+    async def accept(self, submissions: Sequence[Submission], deadline_s: float | None) -> None:
+        """Submit, and wait until the queue has them all; raises ``JobConflict``, or why it has not."""
+        with contextlib.ExitStack() as stack:
+            jobs = []
+            for submission in submissions:
+                job, new = stack.enter_context(self.pending.waiting(submission.job_id, submission))
+                job.to_confirm = self._confirms
+                if new:
+                    self._sender.post(job)
+                jobs.append(job)
+            for job in jobs:
+                await _until(job.accepted, deadline_s)
+                if not job.accepted.done():
+                    raise job.why_unanswered()
+                refusal = job.accepted.result()
+                if refusal is not None:
+                    raise refusal
+
+    async def close(self) -> None:
+        """End what still waits, and remove the reply stream. The loops have ended."""
+        self.pending.close()
+        await self._replies.remove()
+
+
+async def _result(job: PendingJob, deadline_s: float | None) -> bytes:
+    await _until(job.result, deadline_s)
+    if not job.result.done():
+        raise job.why_unanswered()
+    result = job.result.result()
+    if isinstance(result, SigningError):
+        raise result
+    return result
+
+
+async def _until(future: asyncio.Future[Any], deadline_s: float | None) -> None:
+    """Wait without owning: a caller that gives up must not cancel what others wait for."""
+    if future.done():
+        return
+    if deadline_s is None:
+        await asyncio.shield(future)  # half the CPU of asyncio.wait()
+    else:
+        await asyncio.wait((future,), timeout=max(0.0, deadline_s - asyncio.get_running_loop().time()))

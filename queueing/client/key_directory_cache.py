@@ -1,0 +1,182 @@
+"""The tenant's key directory as this client believes it: fetched when needed, verified, never older than seen."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from redis.exceptions import RedisError
+
+from queueing.aio.backoff import Backoff
+from queueing.aio.single_flight import SingleFlight
+from queueing.client.epoch_store import EpochMemory
+from queueing.errors import ConfigError, KeyUnknown, QueueUnavailable, ResultInvalid
+from queueing.protocol import keyspace
+from queueing.protocol.key_directory import KeyDirectory, KeyEntry, open_directory
+from queueing.protocol.public_keys import PublicKey
+from queueing.redis.faults import refuse_certificate
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+_log = logging.getLogger("sigmill.client")
+
+PATIENCE_S: Final = 30.0
+"""How long a directory that cannot be fetched is asked for again, where the caller sets no deadline."""
+
+REFETCH_S: Final = 1.0
+"""A name or version that is not in the directory causes at most one fetch in this time."""
+
+STALE_MS: Final = 300_000
+"""A directory of this age is fetched anew when a key is looked up, so default algorithms follow."""
+
+_TRUSTED_STATES: Final = ("active", "verify-only")
+
+
+class KeyDirectoryCache:
+    """One directory at a time; concurrent needs share one fetch.
+
+    After ``close()`` what would be fetched is ``QueueUnavailable``.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        *,
+        audience: str,
+        tenant: str,
+        pinned: Sequence[PublicKey],
+        memory: EpochMemory,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._redis = redis
+        self._audience = audience
+        self._tenant = tenant
+        self._pinned = pinned
+        self._memory = memory
+        self._now_ms = now_ms
+        self._directory: KeyDirectory | None = None
+        self._fetched_ms = 0
+        self._keys: dict[tuple[str, int], PublicKey] = {}
+        self._flight: SingleFlight[KeyDirectory] = SingleFlight()
+        self._closed = asyncio.Event()
+
+    async def close(self) -> None:
+        """Fetch no more; returns when no fetch is under way, so that Redis can be left."""
+        self._closed.set()
+        await self._flight.ended()
+
+    async def directory(self) -> KeyDirectory:
+        """The directory, fetched where there is none, or an old one.
+
+        Raises ``ResultInvalid`` (final) for a false one and ``QueueUnavailable`` where none is to be had.
+        """
+        directory, now_ms = self._directory, self._now_ms()
+        if directory is None or directory.expires_at_ms <= now_ms:
+            return await self._flight.run(self._fetch_patiently)
+        if self._is_stale(now_ms):
+            return await self._renewed(directory)
+        return directory
+
+    def at_hand(self, key: str) -> KeyEntry | None:
+        """The key's entry, where a directory that needs no fetch has it."""
+        directory, now_ms = self._directory, self._now_ms()
+        if directory is None or directory.expires_at_ms <= now_ms or self._is_stale(now_ms):
+            return None
+        return directory.keys.get(key)
+
+    async def entry(self, key: str) -> KeyEntry:
+        """The key's entry; raises ``KeyUnknown`` (final) after a look at a fresh directory, or as above."""
+        entry = (await self.directory()).keys.get(key)
+        if entry is None:
+            entry = (await self._refreshed()).keys.get(key)
+        if entry is None:
+            raise KeyUnknown("the key directory has no key of this name")
+        return entry
+
+    async def public_key(self, key: str, version: int, fingerprint: bytes) -> PublicKey:
+        """The key that this version is pinned to, if it may have signed.
+
+        Raises ``ResultInvalid`` (final) where the directory, fetched anew, has no such version, another key,
+        or one that is retired or revoked.
+        """
+        found = self._keys.get((key, version))
+        if found is None or found.sha256 != fingerprint:
+            await self.directory()
+            found = self._keys.get((key, version))
+        if found is None or found.sha256 != fingerprint:
+            await self._refreshed()
+            found = self._keys.get((key, version))
+        if found is None or found.sha256 != fingerprint:
+            raise ResultInvalid("the result names a key version that the key directory does not vouch for")
+        return found
+
+    def _is_stale(self, now_ms: int) -> bool:
+        return now_ms - self._fetched_ms > STALE_MS
+
+    async def _refreshed(self) -> KeyDirectory:
+        """A directory fetched within ``REFETCH_S``."""
+        if self._directory is not None and self._now_ms() - self._fetched_ms < REFETCH_S * 1000:
+            return self._directory
+        return await self._flight.run(self._fetch_patiently)
+
+    async def _renewed(self, directory: KeyDirectory) -> KeyDirectory:
+        """A newer directory; the one at hand serves on where Redis has none to give."""
+        try:
+            return await self._flight.run(self._fetch)
+        except (QueueUnavailable, ConfigError) as error:
+            _log.warning("the key directory could not be renewed (%s); the one at hand serves on", error)
+            self._fetched_ms = self._now_ms()  # the next try is due when this one has grown stale again
+            return directory
+
+    async def _fetch_patiently(self) -> KeyDirectory:
+        backoff = Backoff()
+        give_up_s = asyncio.get_running_loop().time() + PATIENCE_S
+        while True:
+            try:
+                return await self._fetch()
+            except QueueUnavailable as error:
+                wait_s = backoff.next_s()
+                if self._closed.is_set() or asyncio.get_running_loop().time() + wait_s > give_up_s:
+                    raise
+                _log.warning("%s; next try in %.1f s", error, wait_s)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait_s):
+                        await self._closed.wait()
+
+    async def _fetch(self) -> KeyDirectory:
+        if self._closed.is_set():
+            raise QueueUnavailable("the client was closed before the key directory came")
+        try:
+            raw = await self._redis.get(keyspace.directory(self._tenant))
+        except (RedisError, OSError) as error:
+            refuse_certificate(error)
+            raise QueueUnavailable(f"Redis gave no key directory: {type(error).__name__}") from error
+        if raw is None:
+            raise QueueUnavailable("no key directory is published for this tenant; is a worker running?")
+        now_ms = self._now_ms()
+        directory = open_directory(
+            raw,
+            audience=self._audience,
+            tenant=self._tenant,
+            pinned=self._pinned,
+            newest_epoch=self._memory.newest,
+            now_ms=now_ms,
+        )
+        if directory.epoch > self._memory.newest:
+            await asyncio.to_thread(self._memory.remember, directory.epoch)
+        self._keys = _trusted_keys(directory)
+        self._directory, self._fetched_ms = directory, now_ms
+        return directory
+
+
+def _trusted_keys(directory: KeyDirectory) -> dict[tuple[str, int], PublicKey]:
+    return {
+        (name, version.version): PublicKey.from_spki(version.public_key)
+        for name, entry in directory.keys.items()
+        for version in entry.versions
+        if version.state in _TRUSTED_STATES
+    }

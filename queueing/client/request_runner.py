@@ -1,0 +1,108 @@
+"""One draft from its first submit to its checked outcomes, however often it must be sealed anew."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Iterator
+from typing import Final, TypeVar
+
+from queueing.aio.backoff import Backoff, wait_after
+from queueing.broker.submit import Submission
+from queueing.client.delivery.transport import Exchange
+from queueing.client.result_checker import ResultChecker
+from queueing.client.signatures import Outcome
+from queueing.client.signing_request import Draft, Sealer
+from queueing.errors import JobExpired, LimitBacklog, SigningError, WaitTimeout
+from queueing.protocol.jobs import decode_result
+
+T = TypeVar("T")
+
+_FIRST_RENEWAL_S: Final = 1.0
+_MOST_RENEWAL_S: Final = 60.0
+"""A job that is said to have expired before its time (a clock is wrong) is renewed ever more slowly."""
+
+
+class Performer:
+    """Gives a draft's outcomes; every failure is one of them."""
+
+    def __init__(self, sealer: Sealer, exchange: Exchange, checker: ResultChecker) -> None:
+        self._sealer = sealer
+        self._exchange = exchange
+        self._checker = checker
+        self._cut_off: dict[str, list[LimitBacklog]] = {}
+
+    def why_unanswered(self, job_id: str) -> SigningError:
+        """What to tell a caller who gives up on this job."""
+        cut_off = self._cut_off.get(job_id)
+        return cut_off[-1] if cut_off else self._exchange.why_unanswered(job_id)
+
+    async def perform(self, draft: Draft, deadline_s: float | None) -> list[Outcome]:
+        """One outcome per digest, in order. Past the deadline they are ``WaitTimeout`` with the job id, or
+        ``QueueUnavailable``, ``LimitBacklog``, ``LimitBudget`` where the queue did not take the job. Raises nothing.
+        """
+        try:
+            return await self._renewing(draft, deadline_s)
+        except SigningError as error:
+            return [error] * len(draft.digests)
+
+    async def by_id(self, job_id: str, deadline_s: float | None) -> list[Outcome]:
+        """The outcomes of a job of which only the id is known: their signatures are not verified."""
+        result = decode_result(await self._exchange.result_by_id(job_id, deadline_s))
+        return await _within(deadline_s, job_id, self._checker.unverified(job_id, result))
+
+    async def _renewing(self, draft: Draft, deadline_s: float | None) -> list[Outcome]:
+        waits = Backoff(first_s=_FIRST_RENEWAL_S, most_s=_MOST_RENEWAL_S)
+        submission = self._sealer.seal(draft)
+        while True:
+            try:
+                return await self._once(draft, submission, deadline_s)
+            except JobExpired:
+                # Not signed, by the service's word: the same job continues with new dates.
+                renewed = self._sealer.seal(draft)
+                if not _outlives(submission, renewed):
+                    await _within(deadline_s, submission.job_id, asyncio.sleep(waits.next_s()))
+                    renewed = self._sealer.seal(draft)
+                submission = renewed
+            except LimitBacklog as error:
+                # The queue had the job, and a worker cut it off with all that was too much: room comes back.
+                with self._noted(submission.job_id, error):
+                    try:
+                        async with asyncio.timeout_at(deadline_s):
+                            await asyncio.sleep(wait_after(error))
+                    except TimeoutError:
+                        raise error from None
+                submission = self._sealer.seal(draft)
+
+    @contextlib.contextmanager
+    def _noted(self, job_id: str, error: LimitBacklog) -> Iterator[None]:
+        """Within the block the job is cut off. It may be so for several at once: equal slots of one run are one job."""
+        noted = self._cut_off.setdefault(job_id, [])
+        noted.append(error)
+        try:
+            yield
+        finally:
+            noted.remove(error)
+            if not noted:
+                del self._cut_off[job_id]
+
+    async def _once(self, draft: Draft, submission: Submission, deadline_s: float | None) -> list[Outcome]:
+        result = decode_result(await self._exchange.result_of(submission, deadline_s))
+        job_id = submission.job_id
+        checked = self._checker.outcomes(draft, submission.content, job_id, result)
+        return await _within(deadline_s, job_id, checked)
+
+
+def _outlives(old: Submission, new: Submission) -> bool:
+    """Whether the old envelope had really come to its end when the new one was sealed."""
+    return new.envelope.issued_at_ms >= old.envelope.expires_at_ms
+
+
+async def _within(deadline_s: float | None, job_id: str, work: Awaitable[T]) -> T:
+    if deadline_s is None:
+        return await work
+    try:
+        async with asyncio.timeout_at(deadline_s):
+            return await work
+    except TimeoutError:
+        raise WaitTimeout(job_ids=(job_id,)) from None

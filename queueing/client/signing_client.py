@@ -1,0 +1,310 @@
+"""``SigningClient``: what a build farm calls."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+from itertools import islice
+from pathlib import Path
+from typing import Any, Self
+
+from msgspec.structs import replace
+
+from queueing.aio.owned_tasks import OwnedTasks
+from queueing.broker.job_state import JobStatus, status_of
+from queueing.broker.submit import Room
+from queueing.client.call_coalescing import SingleCalls
+from queueing.client.config import ClientConfig
+from queueing.client.delivery.reply_stream import BLOCK_S
+from queueing.client.delivery.transport import Exchange
+from queueing.client.epoch_store import EpochMemory
+from queueing.client.key_directory_cache import KeyDirectoryCache
+from queueing.client.request_runner import Performer
+from queueing.client.result_checker import ResultChecker
+from queueing.client.sign_stream import Slots
+from queueing.client.signatures import Outcome, Signature
+from queueing.client.signing_request import (
+    DIGESTS_PER_DRAFT,
+    Draft,
+    Job,
+    JobPart,
+    KeySpec,
+    Sealer,
+    Target,
+    sendable,
+)
+from queueing.client.submitted_job import merged, outcomes_of
+from queueing.config.accept_level import AcceptLevel
+from queueing.errors import EnvelopeAudience, QueueUnavailable
+from queueing.protocol.algorithms import Algorithm, algorithm_named
+from queueing.protocol.client_keys import ClientKey
+from queueing.protocol.priorities import Priority
+from queueing.redis.connection import connect
+
+
+def wall_clock_ms() -> int:
+    """Unix time in ms."""
+    return time.time_ns() // 1_000_000
+
+
+class SigningClient:
+    """One client of one tenant; open it with ``async with``, use it from one event loop.
+
+    A key is named ``KEY`` or ``KEY/VERSION``; ``algorithm`` None is the key's default. ``timeout_s`` None is
+    ``deadline_s`` of the configuration, and without that, for ever: while the queue cannot be reached, or has no
+    room for the tenant, calls wait and try again. ``priority`` orders the tenant's own jobs: ``release`` before
+    ``normal`` before ``nightly``. ``accept`` is when the queue has a job, instead of the configuration's level: under
+    ``replicated`` a submit that too few replicas confirm is sent again, with the same ids, until the deadline
+    (``QueueUnconfirmed``). Errors are ``SigningError``; ``retryable`` says whether asking again can help.
+    """
+
+    def __init__(
+        self,
+        config: ClientConfig,
+        key: ClientKey,
+        *,
+        accept: AcceptLevel | str | None = None,
+        now_ms: Callable[[], int] = wall_clock_ms,
+    ) -> None:
+        if accept is not None:
+            config = replace(config, redis=replace(config.redis, accept=AcceptLevel(accept)))
+        self._config = config
+        self._key = key
+        self._now_ms = now_ms
+        self._pinned = config.pinned_keys()
+        self._memory = EpochMemory(
+            Path(config.state_file) if config.state_file else None,
+            audience=config.audience,
+            tenant=config.tenant,
+        )
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str], *, accept: AcceptLevel | str | None = None) -> Self:
+        """A client as ``client.toml`` describes it; raises ``ConfigError``."""
+        config = ClientConfig.from_file(Path(path))
+        return cls(config, ClientKey.from_file(Path(config.private_key_file)), accept=accept)
+
+    async def __aenter__(self) -> Self:
+        config = self._config
+        reply_id = secrets.token_hex(16)
+        self._redis = connect(config.redis)
+        self._blocking = connect(config.redis, blocking_s=BLOCK_S)
+        self._sealer = Sealer(
+            audience=config.audience,
+            tenant=config.tenant,
+            client=config.client,
+            key=self._key,
+            ttl_ms=int(config.envelope_ttl_s * 1000),
+            reply_id=reply_id,
+            now_ms=self._now_ms,
+        )
+        self._exchange = Exchange(
+            self._redis,
+            self._blocking,
+            tenant=config.tenant,
+            reply_id=reply_id,
+            now_ms=self._now_ms,
+            wait=config.redis.replica_wait(),
+        )
+        self._directory = KeyDirectoryCache(
+            self._redis,
+            audience=config.audience,
+            tenant=config.tenant,
+            pinned=self._pinned,
+            memory=self._memory,
+            now_ms=self._now_ms,
+        )
+        checker = ResultChecker(self._directory, verify=config.verify_signatures)
+        self._performer = Performer(self._sealer, self._exchange, checker)
+        self._tasks = OwnedTasks()
+        await self._tasks.open()
+        for loop in self._exchange.loops():
+            self._tasks.start(loop)
+        self._single_calls = SingleCalls(
+            lambda draft: self._performer.perform(draft, None),
+            self._tasks,
+            job_id=self._sealer.job_id,
+            why_unanswered=self._performer.why_unanswered,
+            busy=lambda: len(self._exchange.pending) > 0,
+            linger_s=config.linger_ms / 1000,
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Calls still waiting end with ``WaitTimeout``: their jobs go on, and the ids lead back to them.
+
+        A ``submit`` that the queue has not taken raises why; what was not sent yet, ``QueueUnavailable``.
+        """
+        self._single_calls.close()
+        async with (
+            contextlib.AsyncExitStack() as closing
+        ):  # from the last to the first, whatever comes of the others
+            closing.push_async_callback(self._redis.aclose)
+            closing.push_async_callback(self._blocking.aclose)
+            closing.push_async_callback(self._directory.close)
+            closing.push_async_callback(self._exchange.close)
+            closing.push_async_callback(self._tasks.close)
+
+    async def sign(
+        self,
+        key: str,
+        digest: bytes,
+        algorithm: Algorithm | str | None = None,
+        *,
+        priority: Priority | str = Priority.NORMAL,
+        timeout_s: float | None = None,
+    ) -> Signature:
+        """Sign one digest. Concurrent calls share envelopes, so ``gather`` of thousands is cheap.
+
+        Raises the ``SigningError`` of this digest; ``WaitTimeout`` carries the job id and loses nothing.
+        """
+        deadline_s = self._deadline_s(timeout_s)
+        good, bad = sendable((digest,))
+        if bad:
+            raise bad[0]
+        target = await self._target(key, algorithm, deadline_s)
+        return await self._single_calls.sign(target, good[0], deadline_s, Priority(priority))
+
+    async def sign_many(
+        self,
+        key: str,
+        digests: Iterable[bytes] | AsyncIterable[bytes],
+        algorithm: Algorithm | str | None = None,
+        request_id: str | None = None,
+        *,
+        priority: Priority | str = Priority.NORMAL,
+        timeout_s: float | None = None,
+    ) -> AsyncGenerator[Outcome, None]:
+        """Sign digests as they come; one outcome each, in input order: a ``Signature`` or a ``SigningError``.
+
+        With a ``request_id`` a repeated run over the same digests gets back what is done. The input is cut at
+        every 64th position, and at most a few thousand digests are under way at once. A source that waits for
+        outcomes before it goes on should call ``sign()`` instead. What concerns the whole call (an unknown
+        key, a false directory) is raised before the first outcome.
+        """
+        deadline_s = self._deadline_s(timeout_s)
+        target = await self._target(key, algorithm, deadline_s)
+
+        async def outcomes_of_slot(slot: list[object]) -> list[Outcome]:
+            good, bad = sendable(slot)
+            if not good:
+                return [bad[i] for i in range(len(slot))]
+            draft = Draft.of(target, good, request_id, Priority(priority))
+            outcomes = await self._performer.perform(draft, deadline_s)
+            return merged(len(slot), outcomes, bad)
+
+        slots = Slots(outcomes_of_slot, self._tasks, digests, DIGESTS_PER_DRAFT)
+        async with contextlib.aclosing(slots.outcomes()) as answered:
+            async for outcomes in answered:
+                for outcome in outcomes:
+                    yield outcome
+
+    async def submit(
+        self,
+        key: str,
+        digests: Iterable[bytes],
+        algorithm: Algorithm | str | None = None,
+        request_id: str | None = None,
+        *,
+        priority: Priority | str = Priority.NORMAL,
+        timeout_s: float | None = None,
+    ) -> Job:
+        """Put digests into the queue; returns when the queue has them all. One round trip per 128 envelopes.
+
+        Digests that are no digests are refused one by one and stand in the job. Raises ``QueueUnavailable``,
+        ``QueueUnconfirmed``, ``LimitBacklog`` or ``LimitBudget`` (then submitting again under the same request id is safe), or
+        ``JobConflict``.
+        """
+        deadline_s = self._deadline_s(timeout_s)
+        target = await self._target(key, algorithm, deadline_s)
+        drafts, refused, count = [], {}, 0
+        for slot in _slots(digests):
+            good, bad = sendable(slot)
+            refused.update({count + i: error.message for i, error in bad.items()})
+            count += len(slot)
+            if good:
+                drafts.append(Draft.of(target, good, request_id, Priority(priority)))
+        await self._exchange.accept([self._sealer.seal(draft) for draft in drafts], deadline_s)
+        return Job(
+            tenant=self._config.tenant,
+            key=target.key,
+            key_version=target.key_version,
+            algorithm=target.algorithm,
+            count=count,
+            parts=tuple(JobPart(self._sealer.job_id(d), d.idempotency_key, d.digests) for d in drafts),
+            refused=refused,
+            request_id=request_id,
+            priority=Priority(priority),
+        )
+
+    async def wait(self, job: Job | str, *, timeout_s: float | None = None) -> list[Outcome]:
+        """The outcomes of a submitted job, one per digest, in order; also in another process, or again.
+
+        A ``Job`` knows its digests: signatures are verified, and what expired or was lost is sent again.
+        Of a bare job id, the outcomes of that envelope come back unverified (``Signature.verified``).
+        Raises ``WaitTimeout`` with the ids that are not answered; of a bare id also the error of the whole
+        job, and ``JobUnknown``.
+        """
+        deadline_s = self._deadline_s(timeout_s)
+        self._check_open()
+        if isinstance(job, str):
+            return await self._performer.by_id(job, deadline_s)
+        if job.tenant != self._config.tenant:
+            raise EnvelopeAudience("the job belongs to another tenant")
+        return await outcomes_of(job, lambda draft: self._performer.perform(draft, deadline_s), self._tasks)
+
+    @property
+    def room(self) -> Room | None:
+        """What the tenant might still submit, as the queue said when it last took jobs; None before that."""
+        return self._exchange.room
+
+    async def status(self, job_id: str) -> JobStatus:
+        """Where a job is: queued, running, done or unknown. One round trip; raises ``QueueUnavailable``."""
+        return await status_of(self._redis, self._config.tenant, job_id)
+
+    async def default_algorithm(self, key: str, *, timeout_s: float | None = None) -> Algorithm:
+        """What ``algorithm=None`` means for this key now; raises ``KeyUnknown``, or as the directory fails."""
+        return (await self._target(key, None, self._deadline_s(timeout_s))).algorithm
+
+    async def verify(self, signature: Signature, digest: bytes) -> None:
+        """Check a signature against a digest and the key directory as it is now.
+
+        Raises ``ResultInvalid`` (final) unless it is good and its key version is active or verify-only.
+        """
+        key = await self._directory.public_key(
+            signature.key, signature.key_version, signature.public_key_sha256
+        )
+        key.verify(signature.algorithm, digest, signature.signature)
+
+    async def _target(self, key: str, algorithm: Algorithm | str | None, deadline_s: float | None) -> Target:
+        self._check_open()
+        spec = KeySpec.parse(key)
+        if algorithm is not None:
+            return Target(spec.key, spec.key_version, algorithm_named(algorithm))
+        entry = self._directory.at_hand(spec.key)
+        if entry is None:
+            try:
+                async with asyncio.timeout_at(deadline_s):
+                    entry = await self._directory.entry(spec.key)
+            except TimeoutError:
+                raise QueueUnavailable("the deadline passed before the key directory came") from None
+            self._check_open()  # it may have been closed meanwhile
+        return Target(spec.key, spec.key_version, entry.default_algorithm)
+
+    def _check_open(self) -> None:
+        if self._tasks.closed:
+            raise QueueUnavailable("the client is closed")
+
+    def _deadline_s(self, timeout_s: float | None) -> float | None:
+        timeout_s = self._config.deadline_s if timeout_s is None else timeout_s
+        return None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
+
+
+def _slots(digests: Iterable[Any]) -> Iterable[list[object]]:
+    source = iter(digests)
+    while slot := list(islice(source, DIGESTS_PER_DRAFT)):
+        yield slot

@@ -1,0 +1,1 @@
+"""queueing/config: see docs of the parent package."""

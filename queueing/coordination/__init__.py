@@ -1,0 +1,1 @@
+"""queueing/coordination: see docs of the parent package."""

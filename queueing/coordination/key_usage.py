@@ -1,0 +1,77 @@
+"""Counters of what keys have signed in a period, over all workers. Whoever writes to Redis can set them back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from redis.exceptions import RedisError, ResponseError
+
+from queueing.errors import QueueUnavailable
+from queueing.protocol import keyspace
+from queueing.redis import send_once as round_trip
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from redis.asyncio import Redis
+
+_FOREIGN: Final = ("WRONGTYPE", "value is not an integer", "increment or decrement would overflow")
+"""What INCRBY answers over a value that no INCRBY of ours has made. Whatever else it answers (OOM, READONLY, NOPERM)
+says nothing about the value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What one key has signed in one period; kept for two of them."""
+
+    tenant: str
+    key: str
+    period: int
+    period_s: int
+
+    @property
+    def name(self) -> str:
+        """The counter's key in Redis."""
+        return keyspace.spent(self.tenant, self.key, self.period_s, self.period)
+
+
+async def add(redis: Redis, amounts: Mapping[Account, int]) -> dict[Account, int | QueueUnavailable]:
+    """Add digests, or take them back with a negative number: what each counter says then. Raises nothing.
+
+    One round trip, sent once. Where Redis did not take an amount, its ``QueueUnavailable`` stands in the place of the
+    counter; with ``perhaps_done`` it may have taken it. A foreign value under a counter is removed, and that count
+    begins anew, with a second round trip.
+    """
+    answers = await _add(redis, amounts)
+    foreign = {account: n for account, n in amounts.items() if _is_foreign(answers[account])}
+    if foreign:
+        answers |= await _add(redis, foreign, anew=foreign)
+    return {
+        account: _refused(answer) if isinstance(answer, Exception) else answer
+        for account, answer in answers.items()
+    }
+
+
+async def _add(
+    redis: Redis, amounts: Mapping[Account, int], *, anew: Collection[Account] = ()
+) -> dict[Account, Any]:
+    commands: list[round_trip.Command] = [("DEL", account.name) for account in anew]
+    for account, digests in amounts.items():
+        commands.append(("INCRBY", account.name, digests))
+        commands.append(("EXPIRE", account.name, 2 * account.period_s))
+    try:
+        answers = await round_trip.once(redis, commands)
+    except (RedisError, OSError) as error:
+        return dict.fromkeys(amounts, error)
+    return dict(zip(amounts, answers[len(anew) :: 2], strict=True))
+
+
+def _is_foreign(answer: Any) -> bool:
+    return isinstance(answer, ResponseError) and str(answer).startswith(_FOREIGN)
+
+
+def _refused(error: Exception) -> QueueUnavailable:
+    return QueueUnavailable(
+        f"{type(error).__name__}: {error}", perhaps_done=isinstance(error, round_trip.AnswerLost)
+    )

@@ -1,0 +1,69 @@
+"""What the service publishes in Redis: key directories, which clients fetch; caps, which the submit script reads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from redis.exceptions import RedisError, ResponseError
+
+from queueing.errors import QueueUnavailable
+from queueing.protocol import keyspace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from redis.asyncio import Redis
+
+    from queueing.protocol.limits import Caps
+
+
+async def publish_directory(redis: Redis, key: str, signed: bytes, ttl_ms: int) -> None:
+    """Set it, for as long as it is valid. Raises ``QueueUnavailable`` (retryable)."""
+    try:
+        await redis.set(key, signed, px=ttl_ms)
+    except (RedisError, OSError) as error:
+        raise QueueUnavailable(f"{type(error).__name__}: {error}") from error
+
+
+_TENANTS_PER_ROUND_TRIP: Final = 500
+
+
+async def publish_caps(redis: Redis, caps: Mapping[str, Caps]) -> None:
+    """Set them, by tenant. Raises ``QueueUnavailable`` (retryable).
+
+    What stands in Redis spares a tenant's clients a submit that would be refused; the limits themselves are
+    enforced at the claim, by the worker's configuration.
+    """
+    tenants = list(caps)
+    try:
+        for start in range(0, len(tenants), _TENANTS_PER_ROUND_TRIP):
+            async with redis.pipeline(transaction=False) as pipe:
+                for tenant in tenants[start : start + _TENANTS_PER_ROUND_TRIP]:
+                    pipe.hset(keyspace.caps(tenant), mapping=_fields(caps[tenant]))
+                await pipe.execute(
+                    raise_on_error=False
+                )  # a foreign type there is removed by the submit script
+    except (RedisError, OSError) as error:
+        raise QueueUnavailable(f"{type(error).__name__}: {error}") from error
+
+
+def _fields(caps: Caps) -> dict[str, int]:
+    return {"digests": caps.backlog_digests, "bytes": caps.backlog_bytes, "budget": caps.budget_digests}
+
+
+async def directories_missing(redis: Redis, tenants: Sequence[str]) -> list[str]:
+    """The tenants without a directory, or with a foreign type in its place. Raises ``QueueUnavailable``."""
+    if not tenants:
+        return []
+    try:
+        async with redis.pipeline(transaction=False) as pipe:
+            for tenant in tenants:
+                pipe.strlen(keyspace.directory(tenant))
+            lengths = await pipe.execute(raise_on_error=False)
+    except (RedisError, OSError) as error:
+        raise QueueUnavailable(f"{type(error).__name__}: {error}") from error
+    return [
+        tenant
+        for tenant, length in zip(tenants, lengths, strict=True)
+        if isinstance(length, ResponseError) or length == 0
+    ]

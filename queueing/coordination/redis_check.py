@@ -1,0 +1,93 @@
+"""What Redis says of itself and of the rights of whoever asks, for ``sigmill doctor``. Changes nothing."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
+
+from queueing.errors import QueueUnavailable
+from queueing.protocol import keyspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from redis.asyncio import Redis
+
+_NO_SCRIPT: Final = "0" * 40
+_OURS: Final = "sigmill:doctor"
+
+NEEDED: Final[tuple[tuple[str, ...], ...]] = (
+    ("TIME",),
+    ("EXISTS", _OURS, f"{keyspace.JOB_PREFIX}doctor"),
+    ("DEL", _OURS),  # there is none: nothing is written, and the right to is seen
+    ("EVALSHA", _NO_SCRIPT, "0"),
+    ("SCRIPT", "EXISTS", _NO_SCRIPT),
+    ("WAIT", "0", "1"),
+    ("UNWATCH",),
+    (
+        "PUBLISH",
+        keyspace.doorbell("doctor"),
+        "doctor",
+    ),  # whoever has a tenant of this name looks at its queue
+)
+"""One command of each kind that a worker sends (``queueing.redis.acl``); none of them changes anything."""
+
+TOO_MUCH: Final[tuple[tuple[str, ...], ...]] = (
+    ("CONFIG", "GET", "maxmemory-policy"),
+    ("ACL", "WHOAMI"),
+    ("EXISTS", "doctor:of-somebody-else"),
+)
+"""What the workers' user may not do by ``sigmill tenants acl --worker``: whoever steals its password may not either."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisExam:
+    """``info`` is Redis' INFO. ``skew_s``: how far its clock is ahead of ours, give or take ``skew_error_s``.
+
+    ``missing`` and ``excess``: commands that the user may not send and should, and the other way round.
+    """
+
+    info: Mapping[str, Any]
+    skew_s: float
+    skew_error_s: float
+    missing: tuple[str, ...]
+    excess: tuple[str, ...]
+
+
+async def examine(redis: Redis, clock_s: Callable[[], float] = time.time) -> RedisExam:
+    """About a dozen round trips. Raises ``QueueUnavailable`` (retryable)."""
+    try:
+        await redis.ping()
+        before = clock_s()
+        seconds, microseconds = await redis.time()
+        after = clock_s()
+        info = await redis.info()
+        missing = [_name(words) for words in NEEDED if not await _may(redis, words)]
+        excess = [_name(words) for words in TOO_MUCH if await _may(redis, words)]
+    except (RedisError, OSError) as error:
+        raise QueueUnavailable(f"{type(error).__name__}: {error}") from error
+    return RedisExam(
+        info=info,
+        skew_s=int(seconds) + int(microseconds) / 1e6 - (before + after) / 2,
+        skew_error_s=(after - before) / 2,
+        missing=tuple(missing),
+        excess=tuple(excess),
+    )
+
+
+async def _may(redis: Redis, words: tuple[str, ...]) -> bool:
+    """Whether the user may send this; any other answer than a refusal of rights says yes."""
+    try:
+        await redis.execute_command(*words)  # type: ignore[no-untyped-call]
+    except NoPermissionError:
+        return False
+    except ResponseError:
+        return True
+    return True
+
+
+def _name(words: tuple[str, ...]) -> str:
+    return " ".join(words[:2]) if words[0] in {"SCRIPT", "CONFIG", "ACL"} else words[0]

@@ -1,0 +1,109 @@
+"""Stop orders in Redis: a hash without expiry, and a channel that carries each new one. Nothing there is believed."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from redis.exceptions import RedisError, ResponseError
+
+from queueing.errors import QueueUnavailable
+from queueing.protocol import keyspace
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from redis.asyncio import Redis
+
+MOST_LISTED: Final = 4096
+"""More entries than this are a flood: then a sample is looked at, and orders travel by the channel alone."""
+
+MOST_AT_ONCE: Final = 256
+_ADOPTED_KEPT_S: Final = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """What a look found: entries by the id under which they stand, and ids of ours that are not there."""
+
+    new: dict[bytes, bytes]
+    missing: frozenset[bytes]
+
+
+async def post(redis: Redis, orders: Mapping[bytes, bytes]) -> int:
+    """Put up signed orders by id, and announce them: how many listen. Raises ``QueueUnavailable``."""
+    heard = 0
+    try:
+        await _set(redis, orders)
+        for signed in orders.values():
+            heard = await redis.publish(keyspace.ORDERS_BELL, signed)
+        return heard
+    except (RedisError, OSError) as error:
+        raise QueueUnavailable(f"{type(error).__name__}: {error}") from error
+
+
+async def look(redis: Redis, known: Collection[bytes]) -> Board:
+    """What is new on the board, and which of ``known`` somebody has taken down. Raises ``QueueUnavailable``."""
+    try:
+        return await _look(redis, known)
+    except ResponseError:
+        return Board({}, frozenset(known))  # a foreign type in its place: put up again
+    except (RedisError, OSError) as error:
+        raise QueueUnavailable(f"{type(error).__name__}: {error}") from error
+
+
+async def note_adopted(redis: Redis, order_ids: Collection[str], worker: str, now_ms: int) -> None:
+    """Say that this worker and its lanes obey the orders. Raises ``QueueUnavailable``."""
+    try:
+        async with redis.pipeline(transaction=False) as pipe:
+            for order_id in order_ids:
+                pipe.hset(keyspace.order_adopted(order_id), worker, str(now_ms))
+                pipe.expire(keyspace.order_adopted(order_id), _ADOPTED_KEPT_S)
+            await pipe.execute(raise_on_error=False)
+    except (RedisError, OSError) as error:
+        raise QueueUnavailable(f"{type(error).__name__}: {error}") from error
+
+
+async def adopted_by(redis: Redis, order_id: str) -> dict[str, int]:
+    """The workers that say they obey the order, and since when (Unix ms). Raises ``QueueUnavailable``."""
+    try:
+        answer: dict[bytes, bytes] = await _awaited(redis.hgetall(keyspace.order_adopted(order_id)))
+    except (RedisError, OSError) as error:
+        raise QueueUnavailable(f"{type(error).__name__}: {error}") from error
+    return {
+        worker.decode("utf-8", "replace"): int(since) if since.isdigit() else 0
+        for worker, since in answer.items()
+    }
+
+
+async def _set(redis: Redis, orders: Mapping[bytes, bytes]) -> None:
+    mapping: dict[Any, Any] = dict(orders)
+    try:
+        await _awaited(redis.hset(keyspace.ORDERS, mapping=mapping))
+    except ResponseError as error:
+        if "WRONGTYPE" not in str(error):
+            raise
+        await redis.delete(keyspace.ORDERS)
+        await _awaited(redis.hset(keyspace.ORDERS, mapping=mapping))
+
+
+async def _look(redis: Redis, known: Collection[bytes]) -> Board:
+    if await _awaited(redis.hlen(keyspace.ORDERS)) <= MOST_LISTED:
+        listed: list[bytes] = await _awaited(redis.hkeys(keyspace.ORDERS))
+        missing = frozenset(known) - frozenset(listed)
+    else:
+        listed = await _awaited(redis.hrandfield(keyspace.ORDERS, MOST_AT_ONCE))
+        missing = frozenset()
+    wanted = [name for name in listed if name not in known]
+    if not wanted:
+        return Board({}, missing)
+    if len(wanted) > MOST_AT_ONCE:  # rubbish: a true order among it is found within a few looks
+        wanted = random.sample(wanted, MOST_AT_ONCE)
+    values: Any = await _awaited(redis.hmget(keyspace.ORDERS, wanted))
+    return Board({name: v for name, v in zip(wanted, values, strict=True) if v is not None}, missing)
+
+
+async def _awaited(answer: Any) -> Any:
+    """redis-py types its asynchronous answers as either kind."""
+    return await answer

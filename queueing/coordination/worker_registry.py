@@ -1,0 +1,119 @@
+"""Which workers are alive: each says so in Redis every few seconds, and is forgotten some minutes after its last word.
+
+For people only: no worker decides anything by what another one says here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Final
+
+import msgspec
+from redis.exceptions import RedisError
+
+from queueing.errors import QueueUnavailable
+from queueing.protocol import keyspace
+from queueing.redis import scripts
+from queueing.redis.scripts import Call, Script
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+INTERVAL_S: Final = 5.0
+SILENT_AFTER_S: Final = 15.0
+"""Three words that did not come: as long as a lease, after which its jobs are taken over."""
+
+KEEP_MS: Final = 5 * 60 * 1000
+"""Long enough to see who went away; then nobody has to tidy up."""
+
+MOST_WORKERS: Final = 4096
+MOST_NAMED: Final = 16
+"""Tokens that a worker names as drained, or left alone."""
+
+_Text = Annotated[str, msgspec.Meta(max_length=256)]
+_Names = Annotated[tuple[_Text, ...], msgspec.Meta(max_length=MOST_NAMED)]
+
+
+class Announcement(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker says of itself. ``owner`` is the name in its leases; times in Unix ms of its host's clock.
+
+    ``epoch`` is that of its sigmill.toml. ``lanes`` are logged in, with so many ``sessions``. ``metrics``: where it
+    serves them.
+    """
+
+    owner: _Text
+    host: _Text
+    pid: int
+    version: _Text
+    since_ms: int
+    epoch: int
+    tenants: int
+    ready: bool
+    draining: bool
+    jobs_in_flight: int
+    lanes: int
+    sessions: int
+    circuits_open: _Names = ()
+    drained: _Names = ()
+    metrics: _Text = ""
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker, and how long ago it was heard of, by Redis' clock."""
+
+    said: Announcement
+    silent_s: float
+
+    @property
+    def alive(self) -> bool:
+        """Whether it missed no three words."""
+        return self.silent_s < SILENT_AFTER_S
+
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoder: Final = msgspec.msgpack.Decoder(Announcement)
+
+
+async def announce(redis: Redis, said: Announcement) -> None:
+    """Say it: one round trip. Raises ``QueueUnavailable`` (retryable)."""
+    await _run(redis, said.owner, _encoder.encode(said))
+
+
+async def leave(redis: Redis, owner: str) -> None:
+    """The worker ends in order. Raises ``QueueUnavailable`` (retryable)."""
+    await _run(redis, owner, b"")
+
+
+async def workers_of(redis: Redis) -> list[Seen]:
+    """All that were heard of lately, by host and process id: one round trip. What cannot be read is left out.
+
+    Raises ``QueueUnavailable`` (retryable).
+    """
+    try:
+        async with redis.pipeline(transaction=False) as pipe:
+            pipe.time()
+            pipe.zrange(keyspace.WORKERS_SEEN, 0, -1, withscores=True)
+            pipe.hgetall(keyspace.WORKERS_FACTS)
+            (seconds, microseconds), seen, facts = await pipe.execute()
+    except (RedisError, OSError) as error:
+        raise QueueUnavailable(f"{type(error).__name__}: {error}") from error
+    now_ms = seconds * 1000 + microseconds / 1000
+    found = []
+    for owner, at_ms in seen:
+        try:
+            said = _decoder.decode(facts.get(owner, b""))
+        except msgspec.MsgspecError:
+            continue  # of another version, or somebody else's
+        found.append(Seen(said=said, silent_s=max(now_ms - at_ms, 0.0) / 1000))
+    return sorted(found, key=lambda each: (each.said.host, each.said.pid))
+
+
+async def _run(redis: Redis, owner: str, facts: bytes) -> None:
+    keys = (keyspace.WORKERS_SEEN, keyspace.WORKERS_FACTS)
+    try:
+        (answer,) = await scripts.run_each(
+            redis, [Call(Script.ANNOUNCE, keys, (owner, facts, KEEP_MS, MOST_WORKERS))]
+        )
+    except (RedisError, OSError) as error:
+        raise QueueUnavailable(f"{type(error).__name__}: {error}") from error
+    if isinstance(answer, RedisError):
+        raise QueueUnavailable(f"{type(answer).__name__}: {answer}") from answer

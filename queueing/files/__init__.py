@@ -1,0 +1,1 @@
+"""queueing/files: see docs of the parent package."""

@@ -1,0 +1,1 @@
+"""queueing/protocol: see docs of the parent package."""

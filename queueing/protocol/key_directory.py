@@ -1,0 +1,135 @@
+"""The key directory: a tenant's keys as the service publishes them, signed by the service key.
+
+Wire form (msgpack)::
+
+    signed   = [body: bin, signature: bin, service_key_sha256: bin32]
+    body     = a ``KeyDirectory`` as map
+
+The signature is made by the service key's default algorithm over SHA-256 (or the key's hash) of
+``DOMAIN + body``. Clients pin the service key, never signing keys, so keys rotate without touching them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Protocol
+
+import msgspec
+
+from queueing.errors import QueueUnavailable, ResultInvalid
+from queueing.protocol.algorithms import DEFAULT_FOR_KEY, FACTS, Algorithm, KeyKind
+from queueing.protocol.names import Name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DOMAIN: Final = b"sigmill-directory-v1\x00"
+
+KeyState = Literal["next", "active", "verify-only", "retired", "revoked"]
+"""``next`` is announced; ``active`` signs; ``verify-only`` signed once; ``retired`` and ``revoked`` never again."""
+
+
+class KeyVersionEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One version of a key. ``public_key`` is its SPKI in DER; certificates are DER, leaf first."""
+
+    version: int
+    state: KeyState
+    public_key: bytes
+    certificates: tuple[bytes, ...] = ()
+
+
+class KeyEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One key: what it signs with, and its versions from old to new."""
+
+    algorithms: tuple[Algorithm, ...]
+    default_algorithm: Algorithm
+    versions: tuple[KeyVersionEntry, ...]
+
+
+class KeyDirectory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All keys of a tenant at one epoch. Epochs only grow; times are Unix ms of the service's clock."""
+
+    version: Literal[1] = 1
+    audience: str
+    tenant: Name
+    epoch: Annotated[int, msgspec.Meta(ge=0)]
+    issued_at_ms: int
+    expires_at_ms: int
+    keys: dict[Name, KeyEntry]
+
+
+class _Signed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    body: bytes
+    signature: bytes
+    service_key_sha256: bytes
+
+
+class ServicePublicKey(Protocol):
+    """A pinned service key (``queueing.protocol.public_keys.PublicKey``)."""
+
+    @property
+    def kind(self) -> KeyKind:
+        """Which decides the algorithm of the directory's signature."""
+
+    @property
+    def sha256(self) -> bytes:
+        """The fingerprint of its SPKI, 32 bytes."""
+
+    def verify(self, algorithm: Algorithm, digest: bytes, signature: bytes) -> None:
+        """Raise ``ResultInvalid`` unless the signature is this key's."""
+
+
+_decoder = msgspec.msgpack.Decoder(KeyDirectory)
+_signed_decoder = msgspec.msgpack.Decoder(_Signed)
+
+
+def directory_digest(body: bytes, algorithm: Algorithm) -> bytes:
+    """What the service key signs: the algorithm's hash of the domain and the body (Ed25519: SHA-512)."""
+    return hashlib.new(FACTS[algorithm].hash_name or "sha512", DOMAIN + body).digest()
+
+
+def encode_directory(directory: KeyDirectory) -> bytes:
+    """The body that is signed."""
+    return msgspec.msgpack.encode(directory)
+
+
+def encode_signed(body: bytes, signature: bytes, service_key_sha256: bytes) -> bytes:
+    """The directory as it is published."""
+    return msgspec.msgpack.encode(_Signed(body, signature, service_key_sha256))
+
+
+def open_directory(
+    raw: bytes,
+    *,
+    audience: str,
+    tenant: str,
+    pinned: Sequence[ServicePublicKey],
+    newest_epoch: int,
+    now_ms: int,
+) -> KeyDirectory:
+    """Read a published directory and believe it only if a pinned service key signed it.
+
+    Raises ``ResultInvalid`` (final) when it is damaged, false, of another cluster or tenant, or of an epoch
+    older than ``newest_epoch``, the newest that this client has seen; ``QueueUnavailable`` (retryable) when it
+    has expired, because no worker has renewed it.
+    """
+    try:
+        signed = _signed_decoder.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise ResultInvalid("the key directory cannot be read") from None
+    signer = next((key for key in pinned if key.sha256 == signed.service_key_sha256), None)
+    if signer is None:
+        raise ResultInvalid("the key directory is not signed by a pinned service key")
+    algorithm = DEFAULT_FOR_KEY[signer.kind]
+    signer.verify(algorithm, directory_digest(signed.body, algorithm), signed.signature)
+    try:
+        directory = _decoder.decode(signed.body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise ResultInvalid("the key directory has a form that this client does not know") from None
+    if (directory.audience, directory.tenant) != (audience, tenant):
+        raise ResultInvalid("the key directory belongs to another cluster or tenant")
+    if directory.epoch < newest_epoch:
+        raise ResultInvalid(f"the key directory is of epoch {directory.epoch}, already seen: {newest_epoch}")
+    if directory.expires_at_ms < now_ms:
+        raise QueueUnavailable("the key directory has expired; is a worker running?")
+    return directory

@@ -1,0 +1,1 @@
+"""queueing/redis: see docs of the parent package."""

@@ -1,0 +1,97 @@
+"""Redis users by least right (ACL SETUSER of Redis 7): one per tenant for its clients, and one for workers.
+
+A tenant's user reaches its own keys only, and of those it may not write what the workers decide: the directory,
+caps, rate limiter, fence and leases. Scripts run with the caller's rights, so the submit script needs each
+command that it calls; no EVAL, no SCRIPT LOAD: the workers load the scripts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+from redis.exceptions import RedisError
+
+from queueing.errors import QueueUnavailable
+from queueing.protocol import keyspace
+from queueing.redis.scripts import Script, digest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from redis.asyncio import Redis
+
+_CLIENT: Final = "ping xread xtrim del exists zmscore mget get select wait"
+"""What ``queueing.client.signing_client`` sends: replies, look-ups, the key directory, the accept level (which needs SET too)."""
+
+_SUBMIT: Final = "time type zcard hmget hset hsetnx set zadd zscore publish"
+"""What submit.lua calls beside those."""
+
+_WORKER: Final = (
+    "+@read +@write +@transaction +@pubsub +@connection +evalsha +script|load +script|exists +time +wait +info"
+    " -@dangerous +info"
+)
+
+
+def tenant_rules(tenant: str, password_sha256: str | None) -> list[str]:
+    """The rules of the user of this tenant; without a password nobody can log in as it."""
+    tag = f"{{{tenant}}}"
+    writable = [
+        keyspace.queue(tenant),
+        keyspace.armed(tenant),
+        keyspace.claims(tenant),
+        keyspace.backlog(tenant),
+        keyspace.mark(tenant),
+        f"{keyspace.reply_prefix(tenant)}*",
+        f"{keyspace.JOB_PREFIX}{tag}*",
+        f"{keyspace.RESULT_PREFIX}{tag}*",
+    ]
+    readable = [
+        keyspace.directory(tenant),
+        keyspace.caps(tenant),
+        keyspace.limiter(tenant),
+        f"{keyspace.IN_PROGRESS_PREFIX}{tag}*",
+    ]
+    return [
+        "reset",
+        "on",
+        *_password(password_sha256),
+        *(f"~{key}" for key in writable),
+        *(f"%R~{key}" for key in readable),
+        f"&{keyspace.doorbell(tenant)}",
+        "-@all",
+        f"+evalsha|{digest_of(Script.SUBMIT)}",
+        *(f"+{command}" for command in (*_CLIENT.split(), *_SUBMIT.split())),
+    ]
+
+
+def worker_rules(password_sha256: str | None) -> list[str]:
+    """The rules of the workers' user: all of our keys and arq's, and no administration."""
+    return [
+        "reset",
+        "on",
+        *_password(password_sha256),
+        "~sigmill:*",
+        "~arq:*",
+        f"&{keyspace.DOORBELL_PATTERN}",  # PSUBSCRIBE must be of the very pattern that is allowed
+        f"&{keyspace.ORDERS_BELL}",
+        "-@all",
+        *_WORKER.split(),
+    ]
+
+
+def password_sha256(password: str) -> str:
+    """As Redis keeps passwords."""
+    return hashlib.sha256(password.encode()).hexdigest()
+
+
+async def set_user(redis: Redis, user: str, rules: Sequence[str]) -> None:
+    """Set the user as these rules say. Raises ``QueueUnavailable``, also where Redis refuses a rule."""
+    try:
+        await redis.execute_command("ACL", "SETUSER", user, *rules)  # type: ignore[no-untyped-call]
+    except (RedisError, OSError) as error:
+        raise QueueUnavailable(f"{type(error).__name__}: {error}") from error
+
+
+def _password(sha256: str | None) -> list[str]:
+    return [] if sha256 is None else [f"#{sha256}"]

@@ -1,0 +1,34 @@
+-- A worker says that it is alive; what has been silent for too long is forgotten.
+--
+-- KEYS[1]  seen            sorted set, worker -> when it was last seen (Unix ms)
+-- KEYS[2]  facts           hash, worker -> what it says of itself (queueing/coordination/worker_registry.py)
+-- ARGV[1]  worker
+-- ARGV[2]  facts           '' when it ends in order
+-- ARGV[3]  keep (ms)       how long a silent worker is remembered
+-- ARGV[4]  most            workers that are remembered at all
+-- Returns  1
+-- O(log(workers) + what is forgotten); a hundred are forgotten at a time.
+
+local time = redis.call('TIME')
+local now_ms = math.floor(tonumber(time[1]) * 1000 + tonumber(time[2]) / 1000)
+local seen, facts = KEYS[1], KEYS[2]
+
+local function forget(workers)
+  if #workers > 0 then
+    redis.call('ZREM', seen, unpack(workers))
+    redis.call('HDEL', facts, unpack(workers))
+  end
+end
+
+if ARGV[2] == '' then
+  forget({ARGV[1]})
+else
+  redis.call('ZADD', seen, now_ms, ARGV[1])
+  redis.call('HSET', facts, ARGV[1], ARGV[2])
+end
+forget(redis.call('ZRANGEBYSCORE', seen, '-inf', now_ms - tonumber(ARGV[3]), 'LIMIT', 0, 100))
+local over = redis.call('ZCARD', seen) - tonumber(ARGV[4])
+if over > 0 then forget(redis.call('ZRANGE', seen, 0, math.min(over, 100) - 1)) end
+redis.call('PEXPIRE', seen, 2 * tonumber(ARGV[3]))
+redis.call('PEXPIRE', facts, 2 * tonumber(ARGV[3]))
+return 1

@@ -1,0 +1,92 @@
+"""Pools of connections that shrink again: what a peak has opened is closed when nobody has needed it for a minute.
+
+redis-py's pool keeps as many connections as were ever in use at once, for as long as its process lives; after an
+outage, when everybody asks again at once, that is a number which no later load needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any, Final
+from weakref import WeakKeyDictionary, WeakSet
+
+from redis._parsers import _AsyncHiredisParser
+from redis.asyncio import ConnectionPool
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError  # noqa: A004 - what redis-py raises here
+
+from queueing.redis.idle_connections import abandon
+
+IDLE_S: Final = 60.0
+
+
+class ShrinkingPool(ConnectionPool):
+    """redis-py's pool, which hands out the connection that came back last: the first in its list is idle longest.
+
+    Each release closes at most one; it does not wait for the close, so that a cancellation cannot meet it. Closing the
+    pool closes every connection, also where it is cancelled, and also one that is still being made.
+    """
+
+    idle_s: float = IDLE_S
+
+    def __init__(self, *args: object, **options: object) -> None:
+        super().__init__(*args, **options)  # type: ignore[arg-type]  # redis-py's own
+        self._idle_since_s: WeakKeyDictionary[AbstractConnection, float] = WeakKeyDictionary()
+        self._outlived: WeakSet[AbstractConnection] = WeakSet()
+        """In use when the pool was closed. One that was being made then has nothing to close yet."""
+
+    async def ensure_connection(self, connection: AbstractConnection) -> None:
+        """Connect, anew where the server has closed the connection or sent what nobody asked for.
+
+        redis-py looks for that under a time-out of zero, which always expires. Before Python 3.11.3 a task that is being
+        cancelled gets ``CancelledError`` from it (python/cpython#102780): whatever cleaned up in Redis did nothing.
+        """
+        await connection.connect()  # type: ignore[no-untyped-call]
+        if await _is_unusable(connection):
+            await connection.disconnect()
+            await connection.connect()  # type: ignore[no-untyped-call]
+            if await _is_unusable(connection):
+                raise ConnectionError("Connection not ready")
+
+    async def release(self, connection: AbstractConnection) -> None:
+        """Take a connection back."""
+        if connection in self._outlived:
+            self._outlived.discard(connection)
+            await connection.disconnect(nowait=True)
+        await super().release(connection)
+        now_s = time.monotonic()
+        self._idle_since_s[connection] = now_s
+        for longest in self._available_connections[:1]:
+            if now_s - self._idle_since_s.get(longest, now_s) > self.idle_s:
+                self._available_connections.remove(longest)
+                await longest.disconnect(nowait=True)
+
+    async def disconnect(self, inuse_connections: bool = True) -> None:  # noqa: FBT001, FBT002 - redis-py's signature
+        """Close all connections, or the idle ones; what is in use is closed again when it comes back."""
+        closing = [*self._available_connections]
+        if inuse_connections:
+            self._outlived.update(self._in_use_connections)
+            closing += self._in_use_connections
+        try:
+            await super().disconnect(inuse_connections)
+        finally:
+            abandon(closing)
+
+
+async def _is_unusable(connection: AbstractConnection) -> bool:
+    """True where the server has ended the stream, or something is left to read although no answer is due."""
+    for _ in range(2):  # turns of the loop: one to look at the sockets, one to read from this one
+        await asyncio.sleep(0)
+    stream: Any = connection._reader  # noqa: SLF001 - redis-py can be asked for this by its time-out only
+    parser: Any = connection._parser  # noqa: SLF001
+    if stream is None or stream.exception() is not None or stream._buffer or stream.at_eof():  # noqa: SLF001
+        return True
+    if isinstance(parser, _AsyncHiredisParser):
+        return bool(parser._reader.has_data())  # type: ignore[attr-defined]  # noqa: SLF001
+    return bool(parser._buffer)  # noqa: SLF001
+
+
+def shrinking(pool: ConnectionPool) -> ShrinkingPool:
+    """One of the same connections."""
+    return ShrinkingPool(pool.connection_class, pool.max_connections, **pool.connection_kwargs)

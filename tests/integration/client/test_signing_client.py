@@ -1,0 +1,584 @@
+"""The client against a responder that claims real jobs and commits real results."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from msgspec.structs import replace
+
+from queueing import Algorithm, ClientKey, Job, Signature, SigningClient
+from queueing.aio.owned_tasks import end_tasks
+from queueing.broker.job_state import JobState
+from queueing.client.signatures import Outcome
+from queueing.config.redis import RedisConfig
+from queueing.coordination.publication import publish_caps
+from queueing.errors import (
+    AlgorithmUnknown,
+    DigestLength,
+    EnvelopeSignature,
+    JobUnknown,
+    KeyUnknown,
+    LimitBacklog,
+    QueueUnavailable,
+    ResultInvalid,
+    SigningError,
+    WaitTimeout,
+)
+from queueing.protocol.client_keys import ClientKeyKind
+from queueing.protocol.jobs import ArqResult
+from queueing.protocol.key_directory import KeyEntry
+from queueing.protocol.limits import Caps
+from queueing.redis.connection import connect
+from tests.support.cancelling import nothing_unclosed
+from tests.support.farm import Farm, digests
+from tests.support.redis_process import RedisProcess
+from tests.support.responder import KeyRing, tampered
+from tests.support.rig import until_async
+
+HANG_S = 60.0
+
+
+async def signed_all(
+    client: SigningClient, given: list[bytes], request_id: str | None = None
+) -> list[Outcome]:
+    return [outcome async for outcome in client.sign_many("release", given, request_id=request_id)]
+
+
+async def test_a_digest_is_signed_with_the_keys_default_algorithm_and_verified(farm: Farm) -> None:
+    """sign() returns a verified signature that names its key, version, fingerprint and job."""
+    (digest,) = digests(1)
+    async with farm.client() as client:
+        signature = await client.sign("release", digest)
+        await client.verify(signature, digest)
+    assert signature.algorithm is Algorithm.ECDSA_SHA_256
+    assert (signature.key, signature.key_version, signature.verified) == ("release", 1, True)
+    assert len(signature.public_key_sha256) == 32
+    assert signature.job_id.startswith("{acme}")
+    assert len(signature.raw()) == 64
+
+
+async def test_concurrent_calls_share_envelopes(farm: Farm) -> None:
+    """A thousand sign() calls that start together become one envelope, each with its own answer."""
+    given = digests(1000)
+    async with farm.client() as client:
+        await client.default_algorithm("release")
+        signatures = await asyncio.gather(*(client.sign("release", d) for d in given))
+        for signature, digest in zip(signatures[::100], given[::100], strict=True):
+            await client.verify(signature, digest)
+    assert len({s.job_id for s in signatures}) == 1
+
+
+async def test_one_bad_digest_fails_that_digest_and_order_is_kept(farm: Farm) -> None:
+    """997 good and 3 bad digests give 997 signatures and 3 typed errors, each in its place."""
+    given = digests(1000)
+    given[0], given[500], given[999] = b"", given[500].hex(), b"x" * 500  # type: ignore[call-overload]
+    async with farm.client() as client:
+        outcomes = await signed_all(client, given)
+        for i, outcome in enumerate(outcomes):
+            if i in {0, 500, 999}:
+                assert isinstance(outcome, DigestLength)
+            else:
+                assert isinstance(outcome, Signature), i
+        for i in (1, 499, 501, 998):
+            good = outcomes[i]
+            assert isinstance(good, Signature)
+            await client.verify(good, given[i])
+
+
+@pytest.mark.parametrize("digest", [b"", b"a", b"a" * 20, b"a" * 31, b"a" * 33])
+async def test_wrong_lengths_are_refused_by_the_service(farm: Farm, digest: bytes) -> None:
+    """Bytes of a wrong length reach the service, which refuses and counts them."""
+    async with farm.client() as client:
+        with pytest.raises(DigestLength):
+            await client.sign("release", digest)
+    assert sum(farm.responder.jobs.values()) == 1
+
+
+async def test_digests_that_are_no_bytes_stay_here(farm: Farm) -> None:
+    """Hex instead of bytes is refused by the client, without a job."""
+    async with farm.client() as client:
+        with pytest.raises(DigestLength, match="str"):
+            await client.sign("release", digests(1)[0].hex())  # type: ignore[arg-type]
+    assert not farm.responder.jobs
+
+
+async def test_sign_many_takes_async_sources_and_raises_what_they_raise(farm: Farm) -> None:
+    """An async source is read as it goes; its error comes after the outcomes of what came before."""
+
+    async def source() -> AsyncIterator[bytes]:
+        for digest in digests(64):
+            yield digest
+        raise OSError("the disk")
+
+    async with farm.client() as client:
+        outcomes = client.sign_many("release", source())
+        before = [await anext(outcomes) for _ in range(64)]
+        assert all(isinstance(outcome, Signature) for outcome in before)
+        with pytest.raises(OSError, match="the disk"):
+            await anext(outcomes)
+
+
+async def test_the_input_is_read_no_further_than_what_is_under_way(farm: Farm) -> None:
+    """While nothing is answered, an endless source is read up to a bound."""
+    await farm.responder.pause()
+    read = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal read
+        while True:
+            read += 1
+            yield os.urandom(32)
+
+    async with farm.client() as client:
+        outcomes = client.sign_many("release", endless(), Algorithm.ECDSA_SHA_256)
+        first = asyncio.create_task(anext(outcomes))
+        async with asyncio.timeout(HANG_S):
+            await farm.queued()
+        farm.responder.resume()
+        assert isinstance(await first, Signature)
+        await outcomes.aclose()
+    assert read <= 140 * 64
+
+
+async def test_a_run_that_is_repeated_gets_back_what_is_done(farm: Farm) -> None:
+    """The same request id and digests: the same bytes, and nothing is signed twice."""
+    given = digests(300)
+    async with farm.client() as client:
+        first = await signed_all(client, given[:200], request_id="build-7")
+    async with farm.client() as client:
+        again = await signed_all(client, given, request_id="build-7")
+    signatures = [s.signature for s in again if isinstance(s, Signature)]
+    assert len(signatures) == 300
+    # 192 digests were whole envelopes of the first run; the cut one is another job
+    assert signatures[:192] == [s.signature for s in first[:192] if isinstance(s, Signature)]
+    assert all(farm.responder.signed[d] == 1 for d in given[:192])
+
+
+async def test_a_bad_item_does_not_move_the_cuts(farm: Farm) -> None:
+    """Envelopes are cut by position, so an item that fails in one run costs its own envelope only."""
+    given: list[bytes] = digests(256)
+    broken = [*given[:10], None, *given[11:]]
+    async with farm.client() as client:
+        await signed_all(client, broken, request_id="r")  # type: ignore[arg-type]
+        await signed_all(client, given, request_id="r")
+    assert all(farm.responder.signed[d] == 1 for d in given[64:])
+
+
+async def test_a_timeout_loses_nothing(farm: Farm) -> None:
+    """WaitTimeout carries the job id, and waiting for it later, by another client, brings the result."""
+    await farm.responder.pause()
+    async with farm.client() as client:
+        with pytest.raises(WaitTimeout) as caught:
+            await client.sign("release", digests(1)[0], timeout_s=0.2)
+    (job_id,) = caught.value.job_ids
+    farm.responder.resume()
+    async with farm.client() as client:
+        (outcome,) = await client.wait(job_id, timeout_s=10)
+        assert isinstance(outcome, Signature)
+        assert not outcome.verified
+        await client.verify(outcome, digests(1)[0])
+
+
+async def test_sign_many_gives_each_late_digest_its_job_id(farm: Farm) -> None:
+    """Past the deadline every digest still has one outcome."""
+    await farm.responder.pause()
+    async with farm.client() as client:
+        outcomes = [o async for o in client.sign_many("release", digests(130), timeout_s=0.3)]
+    assert [type(o) for o in outcomes] == [WaitTimeout] * 130
+    assert len({o.job_ids for o in outcomes if isinstance(o, WaitTimeout)}) == 3
+
+
+async def test_a_job_is_waited_for_in_another_process(farm: Farm) -> None:
+    """submit() gives a Job that survives JSON; wait() verifies, keeps the order and names what was refused."""
+    given: list[bytes] = digests(100)
+    given[3] = "hex"  # type: ignore[call-overload]
+    async with farm.client() as client:
+        job = await client.submit("release", given, request_id="later")
+        assert len(job.job_ids) == 2
+    async with farm.client() as client:
+        outcomes = await client.wait(Job.from_json(job.to_json()), timeout_s=10)
+        assert len(outcomes) == 100
+        assert isinstance(outcomes[3], DigestLength)
+        last = outcomes[99]
+        assert isinstance(last, Signature)
+        assert last.verified
+        await client.verify(last, given[99])
+        assert (await client.status(job.job_ids[0])).state is JobState.DONE
+    assert max(farm.responder.signed.values()) == 1
+
+
+async def test_wait_for_a_job_that_is_late_names_its_ids(farm: Farm) -> None:
+    """wait() past its deadline raises WaitTimeout with what is not answered."""
+    await farm.responder.pause()
+    async with farm.client() as client:
+        job = await client.submit("release", digests(65))
+        assert (await client.status(job.job_ids[0])).state is JobState.QUEUED
+        with pytest.raises(WaitTimeout) as caught:
+            await client.wait(job, timeout_s=0.2)
+    assert caught.value.job_ids == job.job_ids
+
+
+async def test_an_unknown_job_id_is_said_to_be_unknown(farm: Farm) -> None:
+    """A job id without job and result is an error at once, not a wait."""
+    async with farm.client() as client:
+        with pytest.raises(JobUnknown):
+            await client.wait("{acme}" + "0" * 32, timeout_s=30)
+
+
+async def test_an_expired_job_is_renewed_while_the_caller_waits(farm: Farm) -> None:
+    """job.expired is sealed anew under the same idempotency key: the same job continues."""
+    farm.responder.expire_next = 1
+    async with farm.client(envelope_ttl_s=0.001) as client:
+        waiting = asyncio.create_task(client.sign("release", digests(1)[0], timeout_s=20))
+        async with asyncio.timeout(HANG_S):
+            await farm.responder.answered.wait()
+        client._sealer._ttl_ms = 60_000
+        signature = await waiting
+    assert farm.responder.jobs[signature.job_id] >= 2
+
+
+async def test_a_lost_push_is_found_by_a_lookup(farm: Farm) -> None:
+    """A result that is not pushed (a lost stream) is found under its key."""
+    farm.responder.push = False
+    async with farm.client() as client:
+        assert (await client.sign("release", digests(1)[0], timeout_s=10)).verified
+
+
+async def test_a_job_that_redis_lost_is_sent_again(farm: Farm) -> None:
+    """Neither job nor result (a failover lost them): the job is submitted again by itself."""
+    await farm.responder.pause()
+    async with farm.client() as client:
+        waiting = asyncio.create_task(client.sign("release", digests(1)[0], timeout_s=20))
+        async with asyncio.timeout(HANG_S):
+            await farm.queued()
+        directory = await farm.redis.get("sigmill:{acme}:directory")
+        await farm.redis.flushdb()
+        await farm.redis.set("sigmill:{acme}:directory", directory)
+        farm.responder.resume()
+        assert isinstance(await waiting, Signature)
+
+
+async def test_cancelling_one_call_disturbs_no_other(farm: Farm) -> None:
+    """Of two calls in one envelope one is cancelled; the other gets its signature."""
+    await farm.responder.pause()
+    one, two = digests(2)
+    async with farm.client() as client:
+        first = asyncio.create_task(client.sign("release", one))
+        second = asyncio.create_task(client.sign("release", two))
+        async with asyncio.timeout(HANG_S):
+            await farm.queued()
+        first.cancel()
+        farm.responder.resume()
+        assert isinstance(await second, Signature)
+        assert first.cancelled()
+
+
+async def test_closing_the_client_ends_its_calls_with_their_job_ids(farm: Farm) -> None:
+    """A call that waits when the client is closed ends with WaitTimeout, which carries the job id."""
+    await farm.responder.pause()
+    async with farm.client() as client:
+        waiting = asyncio.create_task(client.sign("release", digests(1)[0]))
+        async with asyncio.timeout(HANG_S):
+            await farm.queued()
+    with pytest.raises(WaitTimeout) as caught:
+        await waiting
+    assert caught.value.job_ids
+    assert not await farm.redis.keys("*reply*")
+
+
+async def ended(*calls: asyncio.Task[Any]) -> list[BaseException | None]:
+    """What these calls raised; fails where one hangs."""
+    async with asyncio.timeout(HANG_S):
+        await asyncio.wait(calls)
+    return [call.exception() for call in calls]  # CancelledError where one was cancelled
+
+
+async def test_closing_the_client_ends_waits_for_jobs_with_their_ids(farm: Farm) -> None:
+    """A whole job and a bare id, without deadlines: the caller is not cancelled, and can wait again."""
+    await farm.responder.pause()
+    async with farm.client() as client:
+        job = await client.submit("release", digests(65))
+        (bare_id,) = (await client.submit("release", digests(1, salt="bare"))).job_ids
+    async with farm.client() as client:
+        whole = asyncio.create_task(client.wait(job))
+        bare = asyncio.create_task(client.wait(bare_id))
+        pending = client._exchange.pending
+        await until_async(
+            lambda: all(
+                (p := pending.get(i)) and (p.seen or p.accepted.done()) for i in (*job.job_ids, bare_id)
+            ),
+            "the queue says that it has them",
+        )
+    errors = await ended(whole, bare)
+    assert [e.job_ids for e in errors if isinstance(e, WaitTimeout)] == [job.job_ids, (bare_id,)]
+
+
+async def test_closing_the_client_ends_a_submit_with_what_held_it_up(farm: Farm) -> None:
+    """The queue does not have the job: to say that it goes on would be false."""
+    await farm.responder.pause()
+    await publish_caps(farm.redis, {"acme": Caps(backlog_digests=1)})
+    async with farm.client() as client:
+        await client.submit("release", digests(1))
+        submitting = asyncio.create_task(client.submit("release", digests(2), request_id="r"))
+        await until_async(lambda: any(j.trouble for j in client._exchange.pending._waiters), "a refusal")
+    (error,) = await ended(submitting)
+    assert isinstance(error, LimitBacklog)
+
+
+async def test_closing_the_client_ends_a_call_that_has_no_directory_yet(farm: Farm) -> None:
+    """It neither goes on nor asks Redis once more."""
+    await farm.redis.flushdb()
+    async with farm.client() as client:
+        signing = asyncio.create_task(client.sign("release", digests(1)[0]))
+        await asyncio.sleep(0)
+    await farm.responder.publish()
+    (error,) = await ended(signing)
+    assert isinstance(error, QueueUnavailable)
+    assert "key directory" in str(error)  # it ended while the client closed, and has used no connection since
+
+
+async def test_a_directory_that_comes_while_the_client_closes_sends_nothing(farm: Farm) -> None:
+    """The call that fetched it would begin what nobody ends."""
+    async with farm.client() as client:
+        fetch, fetching = client._directory.entry, asyncio.Event()
+
+        async def late(key: str) -> KeyEntry:
+            entry = await fetch(key)
+            fetching.set()
+            await closed.wait()
+            return entry
+
+        closed = asyncio.Event()
+        client._directory.entry = late  # type: ignore[method-assign]
+        signing = asyncio.create_task(client.sign("release", digests(1)[0]))
+        await fetching.wait()
+    closed.set()
+    (error,) = await ended(signing)
+    assert isinstance(error, QueueUnavailable)
+    assert not farm.responder.jobs
+
+
+async def test_a_closed_client_says_so(farm: Farm) -> None:
+    """Whatever is asked of it."""
+    async with farm.client() as client:
+        job = await client.submit("release", digests(1))
+    errors = await ended(
+        *(
+            asyncio.create_task(call)
+            for call in (
+                client.sign("release", digests(1)[0]),
+                client.submit("release", digests(1)),
+                signed_all(client, digests(1)),
+                client.wait(job),
+                client.wait(job.job_ids[0]),
+            )
+        )
+    )
+    assert [str(error) for error in errors] == ["the client is closed"] * 5
+    assert all(isinstance(error, QueueUnavailable) for error in errors)
+
+
+async def test_an_error_in_the_body_passes_unchanged(farm: Farm) -> None:
+    """What the caller raises inside ``async with`` comes out as it is, in no group."""
+    with pytest.raises(ZeroDivisionError):
+        async with farm.client():
+            raise ZeroDivisionError
+
+
+class TestFalseResults:
+    """Whoever owns Redis can write results; none of them is believed."""
+
+    async def refused(self, farm: Farm, tamper: Callable[[ArqResult], ArqResult]) -> SigningError:
+        farm.responder.tamper = tamper
+        async with farm.client() as client:
+            (outcome,) = [o async for o in client.sign_many("release", digests(1), timeout_s=10)]
+        assert isinstance(outcome, SigningError)
+        return outcome
+
+    async def test_a_false_signature(self, farm: Farm) -> None:
+        """A signature that does not verify is result.invalid."""
+        error = await self.refused(
+            farm, lambda r: tampered(r, signatures=(b"\x30\x06" + b"\x02\x01\x01" * 2,))
+        )
+        assert isinstance(error, ResultInvalid)
+
+    async def test_another_content(self, farm: Farm) -> None:
+        """A result for other content is refused, good signatures or not."""
+        error = await self.refused(farm, lambda r: replace(r, k=replace(r.k, h=b"x" * 16)))
+        assert isinstance(error, ResultInvalid)
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"key": "other"},
+            {"key_version": 2},
+            {"public_key_sha256": b"x" * 32},
+            {"algorithm": "ECDSA_SHA_384"},
+            {"signatures": ()},
+            {"signatures": (None,)},
+            {"signatures": (b"a", b"b")},
+        ],
+    )
+    async def test_what_was_not_asked_for(self, farm: Farm, changes: dict[str, object]) -> None:
+        """Another key, version, fingerprint, algorithm or count is refused."""
+        error = await self.refused(farm, lambda r: tampered(r, **changes))
+        assert isinstance(error, ResultInvalid)
+
+    async def test_a_result_of_a_retired_version(self, farm: Farm) -> None:
+        """A version that the directory calls revoked may not have signed."""
+        ring = farm.responder.keys["release"]
+        ring.versions[2] = ec.generate_private_key(ec.SECP256R1())
+        ring.states[2] = "revoked"
+        await farm.responder.publish(epoch=2)
+        ring.states[2] = "active"
+        async with farm.client() as client:
+            with pytest.raises(ResultInvalid):
+                await client.sign("release", digests(1)[0], timeout_s=10)
+
+
+async def test_keys_rotate_under_a_running_client(farm: Farm) -> None:
+    """A result of a version that the client has not heard of makes it fetch the directory again."""
+    ring = farm.responder.keys["release"]
+    async with farm.client() as client:
+        assert (await client.sign("release", digests(1)[0])).key_version == 1
+        client._directory._fetched_ms -= 2_000
+        ring.versions[2] = ec.generate_private_key(ec.SECP256R1())
+        ring.states[1] = "verify-only"
+        await farm.responder.publish(epoch=2)
+        assert (await client.sign("release", digests(2)[1])).key_version == 2
+        assert (await client.sign("release", digests(1)[0], timeout_s=10)).verified
+
+
+async def test_an_older_directory_is_refused_also_after_a_restart(farm: Farm) -> None:
+    """The newest epoch seen is remembered in the state file."""
+    await farm.responder.publish(epoch=5)
+    async with farm.client() as client:
+        await client.sign("release", digests(1)[0])
+    await farm.responder.publish(epoch=4)
+    async with farm.client() as client:
+        with pytest.raises(ResultInvalid, match="epoch"):
+            await client.sign("release", digests(1)[0])
+
+
+async def test_unknown_names_are_denied(farm: Farm) -> None:
+    """Unknown keys and algorithms are typed, and no job is made of what the client knows to be wrong."""
+    async with farm.client() as client:
+        with pytest.raises(KeyUnknown):
+            await client.sign("nosuchkey", digests(1)[0])
+        with pytest.raises(KeyUnknown):
+            await client.sign("release/x", digests(1)[0])
+        with pytest.raises(AlgorithmUnknown):
+            await client.sign("release", digests(1)[0], "MD5")
+        assert not farm.responder.jobs
+        with pytest.raises(KeyUnknown):  # with an algorithm, the service decides
+            await client.sign("nosuchkey", digests(1)[0], Algorithm.ECDSA_SHA_256, timeout_s=10)
+
+
+async def test_a_version_can_be_asked_for(farm: Farm) -> None:
+    """KEY/VERSION signs with that version, and not with a newer one."""
+    farm.responder.keys["release"].versions[2] = ec.generate_private_key(ec.SECP256R1())
+    await farm.responder.publish(epoch=2)
+    async with farm.client() as client:
+        assert (await client.sign("release/1", digests(1)[0])).key_version == 1
+        assert (await client.sign("release", digests(1)[0])).key_version == 2
+
+
+async def test_a_p256_client_key_and_an_rsa_signing_key(farm: Farm) -> None:
+    """A client key of the kind that TPMs have; RSA by PKCS#1 v1.5 and by PSS."""
+    farm.responder.keys["rsa"] = KeyRing({1: rsa.generate_private_key(65537, 2048)})
+    farm.responder.client_key = None
+    await farm.responder.publish(epoch=2)
+    async with SigningClient(farm.config, ClientKey.generate(ClientKeyKind.P256)) as client:
+        assert (await client.sign("rsa", digests(1)[0])).algorithm is Algorithm.RSASSA_PKCS1_V1_5_SHA_256
+        assert (await client.sign("rsa", digests(1)[0], "RSASSA_PSS_SHA_256")).verified
+
+
+async def test_a_foreign_client_key_is_denied(farm: Farm) -> None:
+    """A client whose public half the tenant does not have gets envelope.signature for each digest."""
+    async with SigningClient(farm.config, ClientKey.generate()) as client:
+        outcomes = await signed_all(client, digests(3))
+    assert [type(o) for o in outcomes] == [EnvelopeSignature] * 3
+
+
+async def test_redis_that_goes_and_comes_back_loses_no_call(
+    own_redis: RedisProcess, farm: Farm, tmp_path: Path
+) -> None:
+    """Calls made while Redis is away wait, are sent when it is back, and are answered."""
+    own = RedisConfig(unix_socket=str(own_redis.socket_path))
+    pool = connect(own)
+    farm.responder.redis = pool
+    farm.responder._claims._redis = pool
+    await farm.responder.publish()
+    async with farm.client(redis=own) as client:
+        await client.sign("release", digests(1)[0], timeout_s=10)
+        await farm.responder.pause()
+        own_redis.stop()
+        waiting = asyncio.create_task(client.sign("release", digests(2)[1], timeout_s=30))
+        with pytest.raises(QueueUnavailable):
+            await client.submit("release", digests(3), timeout_s=0.5)
+        own_redis.start()
+        await farm.responder.publish()
+        farm.responder.resume()
+        assert isinstance(await waiting, Signature)
+    await pool.aclose()
+
+
+async def test_a_missing_directory_is_retryable(farm: Farm) -> None:
+    """Where no directory is published the call waits until its deadline, then says so."""
+    await farm.redis.flushdb()
+    async with farm.client() as client:
+        with pytest.raises(QueueUnavailable):
+            await client.sign("release", digests(1)[0], timeout_s=0.3)
+
+
+async def test_stream_entries_that_were_read_are_trimmed(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was read from the reply stream does not stay in Redis."""
+    monkeypatch.setattr("queueing.client.delivery.reply_stream._TRIM_BYTES", 1)
+    async with farm.client() as client:
+        await signed_all(client, digests(640))
+        (stream,) = await farm.redis.keys("*reply*")
+        assert await farm.redis.xlen(stream) <= 1
+
+
+async def test_a_client_that_is_cancelled_again_while_it_closes_leaves_no_connection(
+    own_redis: RedisProcess, farm: Farm
+) -> None:
+    """Removing its reply stream from a Redis that stands still is cut short; its pools are closed all the same."""
+    own = RedisConfig(unix_socket=str(own_redis.socket_path))
+    pool = connect(own)
+    farm.responder.redis = pool
+    farm.responder._claims._redis = pool
+    await farm.responder.publish()
+    used = asyncio.Event()
+    clients: list[SigningClient] = []
+
+    async def build() -> None:
+        async with farm.client(redis=own) as client:
+            clients.append(client)
+            await client.sign("release", digests(1)[0])
+            used.set()
+            await asyncio.Event().wait()
+
+    building = asyncio.create_task(build())
+    await used.wait()
+    await farm.responder.pause()
+    own_redis.pause()
+    try:
+        with nothing_unclosed():
+            pools = [clients[0]._redis.connection_pool, clients[0]._blocking.connection_pool]
+            opened = [
+                one for each in pools for one in (*each._available_connections, *each._in_use_connections)
+            ]
+            assert any(one.is_connected for one in opened)
+            await end_tasks([building])  # it cancels until the task has ended
+            assert not any(one.is_connected for one in opened)
+    finally:
+        own_redis.resume()
+    farm.responder.resume()
+    await pool.aclose()

@@ -1,0 +1,160 @@
+"""Counters of key budgets on a real Redis: full, read-only, standing still, or with a foreign value under one of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from arq.connections import ArqRedis
+from redis.exceptions import RedisError
+
+from queueing.broker.claims import ClaimedJob
+from queueing.config.redis import RedisConfig
+from queueing.coordination import key_usage as spending
+from queueing.coordination.key_usage import Account
+from queueing.errors import QueueUnavailable
+from queueing.redis import connection
+from queueing.redis.connection import connect
+from tests.support.redis_process import RedisProcess
+from workers.active_job import JobInWork
+from workers.config.key_policy import Budget, KeyPolicy
+from workers.config.tenants import Tenant
+from workers.limits.key_budgets import KeyBudgets
+
+PERIOD_S = 86_400
+NOW_MS = 1_000
+HERE = Account("acme", "release", 0, PERIOD_S)
+THERE = Account("acme", "nightly", 0, PERIOD_S)
+TENANTS = {
+    "acme": cast(
+        "Tenant",
+        SimpleNamespace(
+            keys={
+                account.key: SimpleNamespace(policy=KeyPolicy(budget=Budget(digests=1000, period_s=PERIOD_S)))
+                for account in (HERE, THERE)
+            }
+        ),
+    )
+}
+
+
+@pytest.fixture
+async def redis(own_redis: RedisProcess, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ArqRedis]:
+    """A pool that waits half a second for an answer."""
+    monkeypatch.setattr(connection, "SOCKET_TIMEOUT_S", 0.5)
+    pool = connect(RedisConfig(unix_socket=str(own_redis.socket_path)))
+    yield pool
+    await pool.aclose()
+
+
+def job_for(account: Account, digests: int) -> JobInWork:
+    job = JobInWork(ClaimedJob("acme", b"id", b"1", 1, b"", b"w:1"), lambda _: None)
+    job.envelope = cast("Any", SimpleNamespace(key=account.key))
+    job.signatures = [None] * digests
+    return job
+
+
+async def with_to_give_back(redis: ArqRedis, digests: int, *, counted: int) -> KeyBudgets:
+    """A worker that reserved so many and signed none of them; the counter says ``counted``."""
+    budgets = KeyBudgets(redis)
+    job = job_for(HERE, digests)
+    await redis.set(HERE.name, counted - digests)
+    assert not await budgets.reserve([job], TENANTS, NOW_MS)
+    budgets.settled(job)
+    assert await redis.get(HERE.name) == b"%d" % counted
+    return budgets
+
+
+async def test_a_full_redis_does_not_lose_a_count(own_redis: RedisProcess, redis: ArqRedis) -> None:
+    """INCRBY is refused and DEL is not; what it does not take back now is given back later, once."""
+    budgets = await with_to_give_back(redis, 10, counted=990)
+    own_redis.command("CONFIG", "SET", "maxmemory", "1")
+    await budgets.give_back()
+    with pytest.raises(QueueUnavailable, match="OutOfMemory"):
+        await budgets.reserve([job_for(HERE, 5)], TENANTS, NOW_MS)
+    assert await redis.get(HERE.name) == b"990"
+    own_redis.command("CONFIG", "SET", "maxmemory", "0")
+    await budgets.give_back()
+    await budgets.give_back()
+    assert await redis.get(HERE.name) == b"980"
+
+
+async def test_a_replica_does_not_lose_a_count(own_redis: RedisProcess, redis: ArqRedis) -> None:
+    """A demoted primary answers READONLY, and nothing is deleted on its successor for that."""
+    await redis.set(HERE.name, 990)
+    own_redis.command("CONFIG", "RESETSTAT")
+    own_redis.command("REPLICAOF", "127.0.0.1", "1")
+    (answer,) = (await spending.add(redis, {HERE: 5})).values()
+    assert isinstance(answer, QueueUnavailable)
+    assert not answer.perhaps_done
+    assert await redis.get(HERE.name) == b"990"
+    assert "cmdstat_del" not in own_redis.info("commandstats")
+
+
+@pytest.mark.parametrize("command", [("RPUSH",), ("SET",), ("SETRANGE", "0")])
+async def test_a_foreign_value_costs_its_own_count_alone(redis: ArqRedis, command: tuple[str, ...]) -> None:
+    """The count begins anew with what was to be added; the other one is not added to twice."""
+    await redis.set(THERE.name, 100)
+    await redis.execute_command(command[0], HERE.name, *command[1:], "foreign")  # type: ignore[no-untyped-call]
+    assert await spending.add(redis, {THERE: 7, HERE: 5}) == {THERE: 107, HERE: 5}
+    assert await redis.ttl(HERE.name) > PERIOD_S
+
+
+async def test_a_count_that_can_hold_no_more_begins_anew(redis: ArqRedis) -> None:
+    """No honest count comes there: it would hold up every worker's round for as long as the period lasts."""
+    await redis.set(HERE.name, 2**63 - 1)
+    assert await spending.add(redis, {HERE: 5}) == {HERE: 5}
+
+
+async def test_what_one_counter_took_is_given_back_where_another_refuses(redis: ArqRedis) -> None:
+    """The whole round goes back to the queue."""
+    await redis.execute_command(  # type: ignore[no-untyped-call]
+        "ACL", "SETUSER", "default", "resetkeys", f"~{HERE.name}", f"%R~{THERE.name}"
+    )
+    budgets = KeyBudgets(redis)
+    with pytest.raises(QueueUnavailable, match="NoPermission"):
+        await budgets.reserve([job_for(HERE, 5), job_for(THERE, 7)], TENANTS, NOW_MS)
+    assert await redis.get(HERE.name) == b"5"
+    await budgets.give_back()
+    await budgets.give_back()
+    assert await redis.get(HERE.name) == b"0"
+
+
+async def test_what_is_given_back_without_an_answer_is_given_back_at_most_once(
+    own_redis: RedisProcess, redis: ArqRedis
+) -> None:
+    """Otherwise the key signs more than its budget."""
+    budgets = await with_to_give_back(redis, 10, counted=100)
+    own_redis.pause()
+    await budgets.give_back()
+    own_redis.go_on()
+    await budgets.give_back()
+    assert await redis.get(HERE.name) == b"90"
+
+
+async def test_what_redis_never_saw_is_given_back_later(own_redis: RedisProcess, redis: ArqRedis) -> None:
+    """A refused connection leaves nothing in doubt."""
+    budgets = await with_to_give_back(redis, 10, counted=100)
+    own_redis.kill()
+    with pytest.raises(RedisError):
+        await redis.ping()  # now the pool knows that its connection has ended
+    await budgets.give_back()
+    own_redis.start()
+    await redis.set(HERE.name, 100)
+    await budgets.give_back()
+    assert await redis.get(HERE.name) == b"90"
+
+
+async def test_a_reservation_without_an_answer_is_counted_at_most_once(
+    own_redis: RedisProcess, redis: ArqRedis
+) -> None:
+    """Its jobs have gone back; the next worker reserves for them again."""
+    await redis.set(HERE.name, 100)
+    own_redis.pause()
+    with pytest.raises(QueueUnavailable) as caught:
+        await KeyBudgets(redis).reserve([job_for(HERE, 5)], TENANTS, NOW_MS)
+    own_redis.go_on()
+    assert caught.value.perhaps_done
+    assert await redis.get(HERE.name) == b"105"

@@ -1,0 +1,100 @@
+"""Who is alive: what workers say in Redis, how long it is believed, and how much there can be of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from arq.connections import ArqRedis
+
+from queueing.coordination import worker_registry as presence
+from queueing.coordination.worker_registry import (
+    KEEP_MS,
+    SILENT_AFTER_S,
+    Announcement,
+    announce,
+    leave,
+    workers_of,
+)
+from queueing.errors import QueueUnavailable
+from queueing.protocol import keyspace
+from tests.support.responder import now_ms
+
+
+def said(owner: str = "h1.7.aa", **changes: Any) -> Announcement:
+    facts: dict[str, Any] = {
+        "host": owner.split(".", maxsplit=1)[0],
+        "pid": 7,
+        "version": "1.0",
+        "since_ms": 1_700_000_000_000,
+        "epoch": 3,
+        "tenants": 2,
+        "ready": True,
+        "draining": False,
+        "jobs_in_flight": 0,
+        "lanes": 2,
+        "sessions": 8,
+    }
+    return Announcement(owner=owner, **{**facts, **changes})
+
+
+async def _seen_at(redis: ArqRedis, owner: str, ago_ms: float) -> None:
+    await redis.zadd(keyspace.WORKERS_SEEN, {owner: now_ms() - ago_ms})
+
+
+async def test_a_worker_is_alive_until_it_says_goodbye(redis: ArqRedis) -> None:
+    """The last word counts; hosts come in order."""
+    await announce(redis, said("h2.1.bb"))
+    await announce(redis, said(jobs_in_flight=1))
+    await announce(redis, said(jobs_in_flight=5, drained=("acme",)))
+    first, second = await workers_of(redis)
+    assert (first.said, second.said.host) == (said(jobs_in_flight=5, drained=("acme",)), "h2")
+    assert first.alive
+    assert first.silent_s < SILENT_AFTER_S
+    await leave(redis, "h1.7.aa")
+    assert [each.said.owner for each in await workers_of(redis)] == ["h2.1.bb"]
+
+
+async def test_a_silent_worker_is_shown_as_such_and_then_forgotten(redis: ArqRedis) -> None:
+    """By Redis' clock; the next word of any worker removes what is too old."""
+    await announce(redis, said("dead.1.aa"))
+    await _seen_at(redis, "dead.1.aa", 60_000)
+    (dead,) = await workers_of(redis)
+    assert not dead.alive
+    assert 59 < dead.silent_s < 120
+    await _seen_at(redis, "dead.1.aa", KEEP_MS + 1000)
+    await announce(redis, said("live.1.bb"))
+    assert [each.said.host for each in await workers_of(redis)] == ["live"]
+    assert await redis.hlen(keyspace.WORKERS_FACTS) == 1  # type: ignore[misc]  # typed for both clients
+    for key in (keyspace.WORKERS_SEEN, keyspace.WORKERS_FACTS):
+        assert 0 < await redis.pttl(key) <= 2 * KEEP_MS, "when nobody is left nothing is left"
+
+
+async def test_their_number_is_bounded(redis: ArqRedis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that were heard of last stay."""
+    monkeypatch.setattr(presence, "MOST_WORKERS", 3)
+    for i in range(5):
+        await announce(redis, said(f"h{i}.1.aa"))
+        await _seen_at(redis, f"h{i}.1.aa", 100 - i)
+    await announce(redis, said("h9.1.aa"))
+    assert [each.said.host for each in await workers_of(redis)] == ["h3", "h4", "h9"]
+
+
+async def test_what_cannot_be_read_is_left_out(redis: ArqRedis) -> None:
+    """Another version's words, somebody's rubbish, and a name that is too long for a table."""
+    await announce(redis, said())
+    await announce(redis, said("x" * 300))
+    for owner, facts in (("old.1.aa", b"\x81\xa1x\x01"), ("rubbish.1.aa", b"\xff")):
+        await redis.zadd(keyspace.WORKERS_SEEN, {owner: now_ms()})
+        await redis.hset(keyspace.WORKERS_FACTS, owner, facts)  # type: ignore[misc, arg-type]  # bytes, too
+    await redis.zadd(keyspace.WORKERS_SEEN, {"no-facts.1.aa": now_ms()})
+    assert [each.said.host for each in await workers_of(redis)] == ["h1"]
+
+
+async def test_a_foreign_type_is_an_outage_of_nothing_else(redis: ArqRedis) -> None:
+    """Whoever speaks or asks is told so."""
+    await redis.set(keyspace.WORKERS_SEEN, "x")
+    with pytest.raises(QueueUnavailable):
+        await announce(redis, said())
+    with pytest.raises(QueueUnavailable):
+        await workers_of(redis)

@@ -1,0 +1,151 @@
+"""Every system call of the log's writer fails once, by strace: what was acknowledged is there, and it goes on by itself.
+
+After Tessera's fault test (``integration/fault/posix``). The real log runs in a process of its own; only its calls on
+its own files are counted and made to fail.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support import log_driver
+from tests.support.disk import can_trace
+from tests.support.tools import tool
+from workers.journal.records import Opened, decode_record
+from workers.journal.recovery import recover
+from workers.journal.segments import read_segment, segment_path, segments_of
+
+COUNT = 7
+SEGMENT_BYTES = 150
+"""Two records fill a segment: the run begins four of them."""
+
+CALLS = ("openat", "write", "fdatasync", "fsync", "close", "mkdir")
+_LINE = re.compile(r"^\d+ +(?P<call>\w+)\((?P<rest>.*)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a driven log did: ``said`` by the driver, ``calls`` by strace, in order, with the path of each."""
+
+    folder: Path
+    said: list[str]
+    calls: list[tuple[str, str, bool]]
+
+    @property
+    def acknowledged(self) -> list[int]:
+        return [int(line) for line in self.said if not line.startswith("failed")]
+
+    @property
+    def readable(self) -> list[int]:
+        records = [decode_record(raw) for file in segments_of(self.folder) for raw in read_segment(file)]
+        return [record.at_ms for record in records if not isinstance(record, Opened)]
+
+
+def drive(place: Path, *injections: str) -> Run:
+    """Drive a log in ``place`` while these calls are made to fail."""
+    place.mkdir()
+    folder, said, traced = place / "wal", place / "said", place / "strace"
+    paths = [place, folder, *(segment_path(folder, number) for number in range(1, 40))]
+    command = [tool("strace"), "-f", "-y", "-qq", "-o", str(traced), "--seccomp-bpf"]
+    command += ["-e", f"trace={','.join((*CALLS, 'unlink'))}"]
+    for path in paths:
+        command += ["-P", str(path)]
+    for injection in injections:
+        command += ["-e", f"inject={injection}"]
+    command += [
+        sys.executable,
+        "-P",
+        log_driver.__file__,
+        str(folder),
+        str(said),
+        str(COUNT),
+        str(SEGMENT_BYTES),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return Run(
+        folder, said.read_text().splitlines(), [_call(line) for line in traced.read_text().splitlines()]
+    )
+
+
+def _call(line: str) -> tuple[str, str, bool]:
+    match = _LINE.match(line)
+    assert match, line
+    words = re.findall(r'"(/[^"]*)"|<(/[^>]*)>', match["rest"])
+    named = [a or b for a, b in words]
+    return match["call"], named[-1] if match["call"] == "openat" else named[0], "(INJECTED)" in line
+
+
+def check(run: Run) -> None:
+    """The rules that hold whatever failed."""
+    assert run.acknowledged == list(range(COUNT)), "it did not go on by itself"
+    assert set(run.readable) == set(range(COUNT)), "what was acknowledged is not there"
+    assert sorted(run.readable) == run.readable, "the order is lost"
+    refused = {int(line.split()[1]) for line in run.said if line.startswith("failed")}
+    twice = {number for number, times in Counter(run.readable).items() if times > 1}
+    assert twice <= refused, "more was written than was asked"
+    failed: set[str] = set()
+    newest = ""
+    for call, path, injected in run.calls:
+        if call in {"write", "fdatasync"}:
+            assert path not in failed, "a segment was used again after a failure"
+        if injected:
+            failed.add(newest if path == str(run.folder) else path)  # its name may not be durable
+        elif call == "openat" and path.endswith(".wal"):
+            newest = path
+    recover(run.folder)
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run in which nothing fails."""
+    if not can_trace():
+        pytest.skip(
+            "ptrace is forbidden here; tests/unit/audit lets the same calls fail by their names in `os`"
+        )
+    return drive(tmp_path_factory.mktemp("clean") / "run")
+
+
+def test_the_clean_run_makes_the_calls_that_are_swept(clean: Run) -> None:
+    """Else the sweep would say nothing."""
+    check(clean)
+    made = Counter(call for call, _, _ in clean.calls)
+    assert set(CALLS) <= made.keys()
+    assert made["fdatasync"] == COUNT
+    assert len(segments_of(clean.folder)) == 4
+
+
+@pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
+def test_any_call_fails_once(clean: Run, tmp_path: Path, error: str) -> None:
+    """Each call of each kind in its turn, one process for each."""
+    made = Counter(call for call, _, _ in clean.calls)
+    wanted = [(call, n) for call in CALLS for n in range(1, made[call] + 1)]
+
+    def fails(case: tuple[str, int]) -> Run:
+        call, n = case
+        return drive(tmp_path / f"{call}-{n}", f"{call}:error={error}:when={n}")
+
+    with ThreadPoolExecutor(2) as threads:
+        for (call, n), run in zip(wanted, threads.map(fails, wanted), strict=True):
+            assert [c for c, _, injected in run.calls if injected] == [call], (
+                f"{call} {n} was not made to fail"
+            )
+            check(run)
+            refused = any(line.startswith("failed") for line in run.said)
+            assert refused or call == "close", f"{call} {n}: its failure was not told"
+
+
+def test_an_outage_in_which_nothing_can_be_removed_either(clean: Run, tmp_path: Path) -> None:
+    """Syncs fail five times in a row, and unlink always."""
+    run = drive(tmp_path / "run", "fdatasync:error=EIO:when=3..7", "unlink:error=EROFS:when=1+")
+    check(run)
+    assert sum(line.startswith("failed") for line in run.said) == 5
+    assert any(call == "unlink" for call, _, _ in run.calls)

@@ -1,0 +1,74 @@
+"""The disk of the log is full, read-only or slow: nothing is lost, nothing is signed blindly, and it goes on by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import os
+import time
+
+from bench.hsm.simhsm import read_log
+from queueing import Signature
+from queueing.protocol import keyspace
+from tests.support.cluster import behind_simhsm
+from tests.support.disk import fill, remount, slow_sync, small_disk
+from tests.support.farm import digests
+from tests.support.rig import MakeRig, until_async
+
+
+async def test_a_disk_that_is_full_then_read_only_then_well(make_rig: MakeRig) -> None:
+    """The jobs stay in the queue, free for other hosts; the worker is alive, not ready, and comes back without help."""
+    rig = make_rig(token={"acme": "lanes = 1"})
+    rig.wrap = behind_simhsm(rig.directory)
+    hsm_log = rig.directory / "acme.simhsm.log"
+    disk = rig.state_dir() / "wal"
+    with small_disk(disk, 256 * 1024):
+        worker = rig.start_worker()
+        async with rig.client() as client:
+            await client.sign("release", os.urandom(32), timeout_s=20)
+            filler = fill(disk)
+            job = await client.submit("release", digests(200))
+            await until_async(lambda: worker.metric("sigmill_log_failing") == 1, "the log is failing")
+            await asyncio.to_thread(remount, disk, "ro")
+            await until_async(lambda: "Read-only file system" in worker.log(), "it tries again")
+            await until_async(lambda: not worker.ready, "the worker says that it is not ready")
+            assert worker.get("/healthz")[0] == http.client.OK
+            redis = rig.connect()
+            await until_async(lambda: worker.metric("sigmill_jobs_in_flight") == 0, "it holds no job")
+            assert await redis.zcard(keyspace.queue("acme")) == len(job.job_ids)
+            assert not [key async for key in redis.scan_iter("arq:in-progress:*")]
+            await redis.aclose()
+            assert len(read_log(hsm_log)) == 1
+            await asyncio.to_thread(remount, disk, "rw")
+            filler.unlink()
+            outcomes = await client.wait(job, timeout_s=30)
+            assert [type(outcome) for outcome in outcomes] == [Signature] * 200
+        await until_async(lambda: worker.ready, "the worker is ready again")
+        assert len(read_log(hsm_log)) == 201
+        assert worker.child.stop(20) == 0
+
+
+async def test_a_slow_disk_delays_and_nothing_else(make_rig: MakeRig) -> None:
+    """Each sync takes longer than a lease: leases are extended, pages are served, everything is signed once."""
+    rig = make_rig(token={"acme": "lanes = 1"}, worker={"lease_s": 2.0})
+    rig.wrap = behind_simhsm(rig.directory)
+    worker = rig.start_worker()
+    async with rig.client() as client:
+        await client.sign("release", os.urandom(32), timeout_s=20)
+        with slow_sync(worker, 2.5, rig.directory / "strace.log"):
+            job = await client.submit("release", digests(128))
+            waiting = asyncio.create_task(client.wait(job, timeout_s=40))
+            longest_s = 0.0
+            while not waiting.done():
+                began = time.monotonic()
+                status, _ = await asyncio.to_thread(worker.get, "/healthz")
+                longest_s = max(longest_s, time.monotonic() - began)
+                assert status == http.client.OK
+                await asyncio.sleep(0.05)
+            outcomes = await waiting
+    assert [type(outcome) for outcome in outcomes] == [Signature] * 128
+    assert longest_s < 2.0, "the loop waited for the disk"
+    assert worker.metric("sigmill_lease_events_total", event="extended") > 0
+    assert worker.metric("sigmill_lease_events_total", event="lost") == 0
+    assert worker.metric("sigmill_commits_fenced_total") == 0
+    assert len(read_log(rig.directory / "acme.simhsm.log")) == 129

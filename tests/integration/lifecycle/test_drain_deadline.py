@@ -1,0 +1,177 @@
+"""SIGTERM at peak: nothing is signed in vain, and the process ends within drain_s, whatever hangs at that moment."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from bench.hsm.simhsm import read_log, write_rules
+from queueing import Job, Signature, SigningClient
+from queueing.protocol import keyspace
+from queueing.protocol.jobs import JobOutcome, decode_result
+from tests.support.cluster import behind_simhsm
+from tests.support.disk import limit_files, slow_sync
+from tests.support.farm import digests
+from tests.support.rig import MakeRig, Rig, WorkerProcess, until, until_async
+
+DRAIN_S = 3.0
+SLACK_S = 5.0
+"""From the last thread's os._exit to the moment in which a test on a busy machine sees it; with it still less than ``call_timeout_s``."""
+
+
+def rig_with(make_rig: MakeRig, *, drain_s: float = DRAIN_S, **more: object) -> Rig:
+    """One lane that signs some hundred digests a second, in chunks smaller than a job."""
+    worker = {"drain_s": drain_s, "lease_s": 2.0, "chunk_target_s": 0.03}
+    rig = make_rig(appendonly=True, worker=worker, token={"acme": "lanes = 1"}, **more)
+    rig.wrap = behind_simhsm(rig.directory, sign_us=4_000)
+    return rig
+
+
+def signed_by_the_hsm(rig: Rig) -> Counter[bytes]:
+    """How often each digest was signed, by the simulated HSM's own log."""
+    return Counter(record.input_tail for record in read_log(rig.directory / "acme.simhsm.log"))
+
+
+@asynccontextmanager
+async def at_peak(
+    rig: Rig, worker: WorkerProcess, count: int = 900
+) -> AsyncIterator[tuple[SigningClient, Job]]:
+    """A client whose digests are being signed."""
+    async with rig.client() as client:
+        job = await client.submit("release", digests(count), request_id="peak")
+        await until_async(lambda: worker.metric("sigmill_signatures_total") > 50, "some are signed")
+        yield client, job
+
+
+async def ended_in_time(worker: WorkerProcess, began: float) -> None:
+    await until_async(lambda: not worker.alive, "the worker ends")
+    assert time.monotonic() - began < DRAIN_S + SLACK_S
+
+
+async def all_signed(client: SigningClient, job: Job, count: int = 900) -> None:
+    outcomes = await client.wait(job, timeout_s=60)
+    assert [type(outcome) for outcome in outcomes] == [Signature] * count
+
+
+async def test_every_operation_of_the_hsm_has_its_result(make_rig: MakeRig) -> None:
+    """A job that is begun is finished; what is returned was not touched; the next worker signs the rest, each once."""
+    rig = rig_with(make_rig)
+    worker = rig.start_worker(1)
+    async with at_peak(rig, worker) as (client, job):
+        worker.child.terminate()
+        began = time.monotonic()
+        await ended_in_time(worker, began)
+        assert worker.child.exit_code == 0, worker.child.last_words(30)
+        redis = rig.connect()
+        raw = await redis.mget(keyspace.result(job_id) for job_id in job.job_ids)
+        outcomes = [decode_result(result).outcome for result in raw if result is not None]
+        assert not [key async for key in redis.scan_iter("arq:in-progress:*")]
+        assert await redis.zcard(keyspace.queue("acme")) == raw.count(None) > 5
+        await redis.aclose()
+        published = sum(len(o.signatures) for o in outcomes if isinstance(o, JobOutcome))
+        assert signed_by_the_hsm(rig).total() == published, "it signed what it did not publish"
+        rig.start_worker(2)
+        await all_signed(client, job)
+    assert set(signed_by_the_hsm(rig).values()) == {1}
+
+
+async def test_a_call_that_hangs_in_the_hsm_is_not_waited_for(make_rig: MakeRig) -> None:
+    """At the deadline its lane is killed, and the leases are given back, not left to run out."""
+    rig = rig_with(make_rig)
+    worker = rig.start_worker(1)
+    async with at_peak(rig, worker) as (client, job):
+        write_rules(rig.directory / "acme.faults", ["C_Sign hang"])
+        signed = worker.metric("sigmill_signatures_total")
+        await until_async(lambda: worker.metric("sigmill_signatures_total") == signed, "it hangs")
+        worker.child.terminate()
+        began = time.monotonic()
+        await ended_in_time(worker, began)
+        assert worker.child.exit_code == 0, worker.child.last_words(30)
+        redis = rig.connect()
+        assert not [key async for key in redis.scan_iter("arq:in-progress:*")]
+        await redis.aclose()
+        write_rules(rig.directory / "acme.faults", [])
+        rig.start_worker(2)
+        await all_signed(client, job)
+
+
+async def test_redis_that_is_away_is_not_waited_for(make_rig: MakeRig) -> None:
+    """What was signed is in the log: the next start releases it, and nothing is signed twice."""
+    rig = rig_with(make_rig)
+    worker = rig.start_worker(1)
+    async with at_peak(rig, worker) as (client, job):
+        rig.redis.pause()
+        worker.child.terminate()
+        began = time.monotonic()
+        await ended_in_time(worker, began)
+        rig.redis.resume()
+        rig.start_worker(1)
+        await all_signed(client, job)
+    assert set(signed_by_the_hsm(rig).values()) == {1}
+
+
+async def test_a_log_that_cannot_be_written_is_not_waited_for(make_rig: MakeRig) -> None:
+    """Nothing is released that is not in it; jobs that no lane had begun are free at once."""
+    rig = rig_with(make_rig)
+    worker = rig.start_worker(1)
+    async with at_peak(rig, worker) as (client, job):
+        limit_files(worker.pid, 1)
+        await until_async(lambda: worker.metric("sigmill_log_failing") == 1, "the log is failing")
+        worker.child.terminate()
+        began = time.monotonic()
+        await ended_in_time(worker, began)
+        rig.start_worker(2)
+        await all_signed(client, job)
+
+
+async def test_a_disk_that_does_not_answer_is_not_waited_for(make_rig: MakeRig) -> None:
+    """No thread of Python's can be left behind, so one ends the process: exit code 1."""
+    rig = rig_with(make_rig)
+    worker = rig.start_worker(1)
+    async with at_peak(rig, worker) as (client, job):
+        with slow_sync(worker, 60.0, rig.directory / "strace.log"):
+            await until_async(lambda: worker.metric("sigmill_log_lag_seconds") > 0.5, "the disk hangs")
+            worker.child.terminate()
+            said = "service.ended_by_deadline"
+            await until_async(lambda: worker.events(said) == 1, "it ends", within_s=DRAIN_S + SLACK_S)
+        until(lambda: not worker.alive, "its tracer lets it go")
+        assert worker.child.exit_code == 1
+        rig.start_worker(2)
+        await all_signed(client, job)
+
+
+async def test_a_second_sigterm_does_not_wait(make_rig: MakeRig) -> None:
+    """For nothing: neither for what hangs in the HSM, nor for Redis to say goodbye to."""
+    rig = rig_with(make_rig, drain_s=60.0)
+    write_rules(rig.directory / "acme.faults", ["C_Sign hang"])
+    worker = rig.start_worker(1)
+    async with rig.client() as client:
+        await client.submit("release", digests(64))
+        await until_async(lambda: worker.metric("sigmill_jobs_in_flight") > 0, "a job is in work")
+        rig.redis.pause()
+        worker.child.terminate()
+        await until_async(lambda: worker.events("service.draining") == 1, "it drains")
+        assert worker.alive
+        began = time.monotonic()
+        worker.child.terminate()
+        await until_async(lambda: not worker.alive, "it ends")
+        assert time.monotonic() - began < SLACK_S
+        rig.redis.resume()
+
+
+async def test_a_second_sigterm_is_no_accident(make_rig: MakeRig) -> None:
+    """It ends with an exit code that says that something was cut off, and with no traceback."""
+    rig = rig_with(make_rig)
+    write_rules(rig.directory / "acme.faults", ["C_Sign hang"])
+    worker = rig.start_worker(1)
+    async with rig.client() as client:
+        await client.submit("release", digests(64))
+        await until_async(lambda: worker.metric("sigmill_jobs_in_flight") > 0, "a job is in work")
+        worker.child.terminate()
+        await until_async(lambda: worker.events("service.draining") == 1, "it drains")
+        worker.child.terminate()
+        await until_async(lambda: not worker.alive, "it ends")
+    assert worker.child.exit_code == 1
+    assert "Traceback" not in worker.log()

@@ -1,0 +1,81 @@
+"""``sigmill workers list`` beside running workers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any
+
+from queueing.config.redis import RedisConfig
+from queueing.protocol import keyspace
+from queueing.redis.acl import password_sha256, set_user, worker_rules
+from tests.support.farm import digests
+from tests.support.responder import now_ms
+from tests.support.rig import MakeRig, Rig, until_async
+from tests.support.sigmill_cli import sigmill
+from workers.dev.private_files import write_private
+
+
+async def listed(rig: Rig) -> tuple[int, dict[int, dict[str, Any]]]:
+    ran = await asyncio.to_thread(
+        sigmill, "workers", "list", "--json", "--config", rig.directory / "sigmill-1.toml"
+    )
+    return ran.code, {line["pid"]: line for line in ran.json()}
+
+
+async def test_every_worker_is_listed_until_it_ends_in_order(make_rig: MakeRig) -> None:
+    """With the rights of a worker's user; one that was killed is silent, one that ended is gone."""
+    rig = make_rig()
+    write_private(rig.directory / "worker-password", "pw\n")
+    redis = rig.connect()
+    await set_user(redis, "worker", worker_rules(password_sha256("pw")))
+    rig.redis_user = RedisConfig(
+        unix_socket=str(rig.redis.socket_path),
+        username="worker",
+        password_file=str(rig.directory / "worker-password"),
+    )
+    first, second = rig.start_worker(1), rig.start_worker(2)
+    async with rig.client() as client:
+        await client.sign("release", digests(1)[0], timeout_s=20)
+    code, lines = await listed(rig)
+    assert (code, set(lines)) == (0, {first.pid, second.pid})
+    ours = lines[first.pid]
+    assert (ours["host"], ours["metrics"]) == (os.uname().nodename, f"127.0.0.1:{first.port}")
+    assert ours["silent_s"] < 15
+    assert ours["state"] in {"ready", "not-ready"}  # its first word may come before it was ready
+    first.child.kill()
+    second.child.stop(20)
+    owner = ours["worker"]
+    await redis.zadd(keyspace.WORKERS_SEEN, {owner: now_ms() - 60_000})
+    code, lines = await listed(rig)
+    assert (code, [line["state"] for line in lines.values()]) == (75, ["silent"])
+    ran = await asyncio.to_thread(sigmill, "workers", "list", "--config", rig.directory / "sigmill-1.toml")
+    assert f"{first.pid} went silent without a goodbye" in ran.err
+    await redis.aclose()
+
+
+async def test_a_worker_says_what_it_has(make_rig: MakeRig) -> None:
+    """Lanes and sessions that are logged in, drained tokens, its epoch; again after Redis was away."""
+    rig = make_rig()
+    worker = rig.start_worker()
+    async with rig.client() as client:
+        await client.sign("release", digests(1)[0], timeout_s=20)
+    (rig.state_dir() / "drained-tokens").mkdir()
+    (rig.state_dir() / "drained-tokens" / "acme").touch()
+    rig.redis.stop()
+    await until_async(lambda: not worker.ready, "it has noticed")
+    rig.redis.start()
+
+    async def said() -> dict[str, Any]:
+        return (await listed(rig))[1].get(worker.pid, {})
+
+    line = await said()
+    for _ in range(40):
+        if line.get("drained") == ["acme"]:
+            break
+        await asyncio.sleep(0.5)
+        line = await said()
+    assert line["drained"] == ["acme"]
+    assert line["epoch"] >= 0
+    assert line["lanes"] >= 1, "the service's own lane"
+    assert line["sessions"] >= line["lanes"]

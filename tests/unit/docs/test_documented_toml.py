@@ -1,0 +1,95 @@
+"""Every TOML block of the pages is one, and whole files among them are configurations without a mistake."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from queueing.client.config import ClientConfig
+from queueing.config.toml import convert
+from queueing.protocol.algorithms import KeyKind
+from tests.support.config_files import client_line, p256_key, spki_text
+from workers.cli.keys.key_kinds import stand_in
+from workers.config.service_file import service_of
+from workers.config.tenant_file import tenant_of
+
+ROOT = Path(__file__).parents[3]
+PAGES = sorted({ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("ops/**/*.md")})
+BLOCK = re.compile(r"^( *)```toml\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+COMMENTED = re.compile(
+    r"^# (?!certificates)(?=[a-z_]+ = |\[)", re.MULTILINE
+)  # a certificate is a file beside it
+
+RSA = stand_in(KeyKind.RSA_3072)
+PASTED = {  # what the pages abbreviate: the beginnings of keys as operators see them
+    r"MFkwEwYH…": spki_text(p256_key(1)),
+    r"MCowBQYD…": client_line(),
+    r"MIIBojAN…": spki_text(RSA),
+    r"5f2c…": RSA.sha256.hex(),
+    r"9f3c…": "9f3c" * 8,
+}
+
+
+def blocks() -> Iterator[tuple[str, str]]:
+    """Page and text of each block, with keys where the page has only their beginnings."""
+    for page in PAGES:
+        for indent, body in BLOCK.findall(page.read_text()):
+            text = re.sub(f"^{indent}", "", body, flags=re.MULTILINE)
+            for short, whole in PASTED.items():
+                text = text.replace(short, whole)
+            yield str(page.relative_to(ROOT)), text
+
+
+CASES = list(blocks())
+IDS = [f"{page}-{text.split(maxsplit=1)[0]}" for page, text in CASES]
+
+
+def check(text: str) -> str:
+    """Read the block by what it is; its kind."""
+    tables: dict[str, Any] = tomllib.loads(text)
+    file = ROOT / "docs" / "example.toml"
+    if "private_key_file" in tables:
+        convert(file, "", tables, ClientConfig).pinned_keys()
+        return "client"
+    if "tenant" in tables:
+        tenant_of(file.with_name(f"{tables['tenant']}.toml"), tables, service_of(file, service()).tokens)
+        return "tenant"
+    service_of(file, {**service(), **tables})
+    return "service"
+
+
+def service() -> dict[str, Any]:
+    """The least that a service's file must have: what fragments are added to."""
+    token = {"module": "/usr/lib/vendor.so", "select": {"label": "sigmill"}, "login": "none"}
+    return {
+        "service": {"audience": "prod/eu-west", "state_dir": "/var/lib/sigmill"},
+        "redis": {"host": "queue.example"},
+        "service_key": {"token": "service", "public_key": spki_text(p256_key(1))},
+        "tokens": {"service": token, "acme": {**token, "select": {"label": "acme"}}},
+    }
+
+
+@pytest.mark.parametrize("page, text", CASES, ids=IDS)
+def test_a_block_is_a_configuration_without_a_mistake(page: str, text: str) -> None:
+    """As it stands, by the code that reads such files."""
+    check(text)
+
+
+@pytest.mark.parametrize(
+    "page, text", [c for c in CASES if COMMENTED.search(c[1])], ids=lambda value: str(value)[:30]
+)
+def test_so_is_what_it_offers_in_comments(page: str, text: str) -> None:
+    """Each commented line, taken in: nobody should find out by uncommenting it."""
+    offered = COMMENTED.sub("", text)
+    if "\nsentinel = " in offered:  # instead of a host
+        offered = re.sub(r'^(host = "queue|port = 6379).*\n', "", offered, flags=re.MULTILINE)
+    check(offered)
+
+
+def test_each_kind_of_file_is_documented() -> None:
+    assert {check(text) for _, text in CASES} == {"client", "tenant", "service"}

@@ -1,0 +1,168 @@
+"""client.toml: every mistake names file, key and remedy; private keys are kept private."""
+
+from __future__ import annotations
+
+import base64
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from queueing import ClientConfig, ClientKey, ConfigError
+from queueing.client.epoch_store import EpochMemory
+from queueing.protocol.client_keys import ClientKeyKind
+from tests.support.responder import spki_of
+
+SERVICE = base64.b64encode(spki_of(ec.generate_private_key(ec.SECP256R1()))).decode()
+GOOD = f"""
+audience = "prod/eu"
+tenant = "acme"
+client = "ci"
+private_key_file = "client.key"
+service_public_keys = ["{SERVICE}"]
+[redis]
+host = "redis.example"
+password_file = "secrets/redis"
+[redis.tls]
+ca_file = "ca.pem"
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "client.toml"
+    path.write_text(GOOD)
+    return path
+
+
+def test_paths_count_from_the_file(file: Path) -> None:
+    """Key, state, password and CA are found beside client.toml, whatever the working directory."""
+    config = ClientConfig.from_file(file)
+    assert config.private_key_file == str(file.parent / "client.key")
+    assert config.state_file == str(file.parent / "client.toml.state")
+    assert config.redis.password_file == str(file.parent / "secrets/redis")
+    assert config.redis.tls is not None
+    assert config.redis.tls.ca_file == str(file.parent / "ca.pem")
+
+
+@pytest.mark.parametrize(
+    "old, new, key, remedy",
+    [
+        ('tenant = "acme"', "", "tenant", "Add it"),
+        ('tenant = "acme"', 'tenant = "Acme"', "tenant", ""),
+        ('tenant = "acme"', 'tenent = "acme"', "tenent", "`tenant`"),
+        ('host = "redis.example"', 'hots = "redis.example"', "redis.hots", "`host`"),
+        ('ca_file = "ca.pem"', 'ca_flie = "ca.pem"', "redis.tls.ca_flie", "`ca_file`"),
+        ('host = "redis.example"', "", "redis", "host"),
+        ("password_file =", 'accept = "replicatd"\npassword_file =', "redis.accept", "`replicated`"),
+        ("password_file =", "replica_timeout_s = 4.0\npassword_file =", "redis.replica_timeout_s", "range"),
+        ('host = "redis.example"', 'host = "a"\nunix_socket = "b"', "redis", "unix_socket"),
+        (f'"{SERVICE}"', '"AAAA"', "service_public_keys[0]", "base64"),
+        (f'["{SERVICE}"]', "[]", "service_public_keys", ""),
+        ('client = "ci"', 'client = "ci"\ndeadline_s = 0', "deadline_s", ""),
+        ('client = "ci"', "client = [", "", ""),
+    ],
+)
+def test_mistakes_are_named(file: Path, old: str, new: str, key: str, remedy: str) -> None:
+    """The file, the key and what would be right."""
+    assert old in GOOD
+    file.write_text(GOOD.replace(old, new))
+    with pytest.raises(ConfigError) as caught:
+        ClientConfig.from_file(file)
+    error = caught.value
+    assert (error.file, error.key) == (str(file), key)
+    assert remedy in error.remedy
+    assert error.remedy
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    """No traceback, a remedy."""
+    with pytest.raises(ConfigError, match="does not exist"):
+        ClientConfig.from_file(tmp_path / "none.toml")
+
+
+class TestClientKey:
+    @pytest.mark.parametrize("kind", list(ClientKeyKind))
+    def test_a_written_key_is_read_again(self, tmp_path: Path, kind: ClientKeyKind) -> None:
+        """Mode 0600, and never over another file."""
+        key = ClientKey.generate(kind)
+        path = tmp_path / "client.key"
+        old_mask = os.umask(0)
+        try:
+            key.write(path)
+        finally:
+            os.umask(old_mask)
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert ClientKey.from_file(path).public_spki == key.public_spki
+        with pytest.raises(FileExistsError):
+            key.write(path)
+
+    @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
+    def test_a_key_that_others_may_read_is_refused(self, tmp_path: Path, mode: int) -> None:
+        """Group or others: refused, with the command that mends it."""
+        path = tmp_path / "client.key"
+        ClientKey.generate().write(path)
+        path.chmod(mode)
+        with pytest.raises(ConfigError) as caught:
+            ClientKey.from_file(path)
+        assert "chmod 600" in caught.value.remedy
+
+    def test_other_keys_are_refused(self, tmp_path: Path) -> None:
+        """RSA, another curve, no key at all."""
+        path = tmp_path / "client.key"
+        for pem in (
+            _pem(rsa.generate_private_key(65537, 2048)),
+            _pem(ec.generate_private_key(ec.SECP384R1())),
+            b"no key",
+        ):
+            path.write_bytes(pem)
+            path.chmod(0o600)
+            with pytest.raises(ConfigError):
+                ClientKey.from_file(path)
+
+    def test_a_key_is_not_shown_or_serialised(self) -> None:
+        """repr says its kind, pickle refuses."""
+        assert repr(ClientKey.generate()) == "<ClientKey ed25519>"
+        with pytest.raises(TypeError):
+            pickle.dumps(ClientKey.generate())
+
+
+def _pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+class TestEpochMemory:
+    def test_the_newest_epoch_is_kept(self, tmp_path: Path) -> None:
+        """Over restarts, never going back, also when another client wrote a newer one."""
+        path = tmp_path / "state"
+        one = EpochMemory(path, audience="a", tenant="t")
+        two = EpochMemory(path, audience="a", tenant="t")
+        two.remember(9)
+        one.remember(7)
+        assert one.newest == 9
+        assert EpochMemory(path, audience="a", tenant="t").newest == 9
+        assert EpochMemory(path, audience="a", tenant="other").newest == 0
+
+    def test_a_damaged_or_unwritable_file_is_no_failure(self, tmp_path: Path) -> None:
+        """Best effort: any epoch is taken then."""
+        path = tmp_path / "state"
+        path.write_bytes(b"damaged")
+        assert EpochMemory(path, audience="a", tenant="t").newest == 0
+        lost = EpochMemory(tmp_path / "no" / "folder" / "state", audience="a", tenant="t")
+        lost.remember(3)
+        assert lost.newest == 3
+
+
+def test_a_write_counts_when_redis_said_ok_unless_the_file_says_more(file: Path) -> None:
+    """``replicated`` becomes a write and one WAIT; its time is never 0, which would be for ever."""
+    assert ClientConfig.from_file(file).redis.replica_wait() is None
+    more = 'accept = "replicated"\nreplicas = 2\nreplica_timeout_s = 0.0001\n'
+    file.write_text(GOOD.replace("[redis.tls]", more + "[redis.tls]"))
+    wait = ClientConfig.from_file(file).redis.replica_wait()
+    assert wait is not None
+    assert wait.commands("mark") == (("SET", "mark", "", "PX", 60_000), ("WAIT", 2, 1))

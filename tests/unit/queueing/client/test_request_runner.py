@@ -1,0 +1,102 @@
+"""A draft that a worker cut off, and everybody in this client who waits for it; nothing here reaches a Redis."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from queueing.client.delivery.transport import Exchange
+from queueing.client.epoch_store import EpochMemory
+from queueing.client.key_directory_cache import KeyDirectoryCache
+from queueing.client.request_runner import Performer
+from queueing.client.result_checker import ResultChecker
+from queueing.client.signing_request import Draft, Sealer, Target
+from queueing.config.redis import RedisConfig
+from queueing.errors import JobConflict, LimitBacklog, WaitTimeout
+from queueing.protocol.algorithms import Algorithm
+from queueing.protocol.client_keys import ClientKey
+from queueing.protocol.envelope import Envelope
+from queueing.protocol.jobs import ArqResult, ErrorNote, ResultHints, content_hash, encode_result
+from queueing.redis.connection import connect
+from tests.support.fake_lane import turn
+
+DRAFT = Draft.of(Target("release", 1, Algorithm.ECDSA_SHA_256), [bytes(32)], "build-7")
+
+
+def now_ms() -> int:
+    return 1_000
+
+
+class Desk:
+    """A performer whose loops do not run: what Redis would say is settled by the test."""
+
+    def __init__(self) -> None:
+        redis = connect(RedisConfig(unix_socket="/nowhere"))
+        self.sealer = Sealer(
+            audience="a",
+            tenant="acme",
+            client="ci",
+            key=ClientKey.generate(),
+            ttl_ms=1_000,
+            reply_id="",
+            now_ms=now_ms,
+        )
+        directory = KeyDirectoryCache(
+            redis,
+            audience="a",
+            tenant="acme",
+            pinned=(),
+            memory=EpochMemory(None, audience="a", tenant="acme"),
+            now_ms=now_ms,
+        )
+        self.exchange = Exchange(redis, redis, tenant="acme", reply_id="", now_ms=now_ms)
+        self.performer = Performer(self.sealer, self.exchange, ResultChecker(directory, verify=True))
+        self.job_id = self.sealer.job_id(DRAFT)
+
+    def cut_off(self) -> None:
+        """The result of a worker that found the backlog far over its cap."""
+        self.exchange.pending.settle(self.job_id, _failed(self.sealer.seal(DRAFT).envelope, self.job_id))
+
+
+def _failed(envelope: Envelope, job_id: str) -> bytes:
+    return encode_result(
+        ArqResult(
+            k=ResultHints(h=content_hash(envelope), again=1),
+            et=0,
+            s=False,
+            r=ErrorNote.of(LimitBacklog("too much", retry_after_s=300.0)),
+            st=0,
+            ft=0,
+            q="",
+            id=job_id,
+        )
+    )
+
+
+async def test_who_waits_for_room_for_one_job_ends_for_himself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two equal slots of one run, or wait() twice: both go on, and the first to do so trips up nobody."""
+    monkeypatch.setattr("queueing.client.request_runner.wait_after", lambda _: 0.0)
+    desk = Desk()
+    both = [asyncio.create_task(desk.performer.perform(DRAFT, None)) for _ in range(2)]
+    await turn()
+    desk.cut_off()
+    await turn()
+    desk.exchange.pending.settle(desk.job_id, JobConflict())
+    assert [type(outcome) for (outcome,) in await asyncio.gather(*both)] == [JobConflict] * 2
+
+
+async def test_why_a_job_waits_is_said_as_long_as_anybody_waits_for_room() -> None:
+    """Not that it goes on, as soon as the first has given up."""
+    desk = Desk()
+    first, second = (asyncio.create_task(desk.performer.perform(DRAFT, None)) for _ in range(2))
+    await turn()
+    desk.cut_off()
+    await turn()
+    first.cancel()
+    await asyncio.wait((first,))
+    assert isinstance(desk.performer.why_unanswered(desk.job_id), LimitBacklog)
+    second.cancel()
+    await asyncio.wait((second,))
+    assert second.cancelled()
+    assert isinstance(desk.performer.why_unanswered(desk.job_id), WaitTimeout)

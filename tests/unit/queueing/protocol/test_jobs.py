@@ -1,0 +1,131 @@
+"""Jobs and results in Redis: read strictly, never unpickled, ids and hashes stable."""
+
+from __future__ import annotations
+
+import pickle
+
+import msgspec
+import pytest
+
+from queueing.errors import EnvelopeMalformed, FunctionUnknown, KeyUnknown, ResultInvalid
+from queueing.protocol.jobs import (
+    ArqResult,
+    ErrorNote,
+    JobHints,
+    JobOutcome,
+    ResultHints,
+    content_hash,
+    decode_job,
+    decode_result,
+    deserialize,
+    encode_job,
+    encode_result,
+    job_id_of,
+    serialize,
+    tenant_of_job_id,
+)
+from tests.unit.queueing.protocol.test_envelope import Exploding, envelope
+
+HINTS = JobHints(n=2, alg="ECDSA_SHA_256", h=b"h" * 16, re="0" * 32)
+
+
+def result(**changes: object) -> bytes:
+    fields: dict[str, object] = {
+        "k": ResultHints(h=b"h" * 16),
+        "et": 1,
+        "s": False,
+        "r": ErrorNote("key.unknown", "no"),
+        "st": 1,
+        "ft": 2,
+        "q": "q",
+        "id": "i",
+    }
+    return encode_result(ArqResult(**{**fields, **changes}))  # type: ignore[arg-type]
+
+
+def test_a_job_is_read_as_it_was_written() -> None:
+    """Sealed bytes, hints and time come back."""
+    job = decode_job(encode_job(b"sealed", HINTS, 7))
+    assert (job.sealed, job.hints, job.enqueued_at_ms) == (b"sealed", HINTS, 7)
+
+
+def test_a_job_of_a_stock_producer_has_no_hints() -> None:
+    """What ``enqueue_job('sign', sealed)`` writes with our serialiser is a job."""
+    raw = serialize({"t": None, "f": "sign", "a": (b"sealed",), "k": {}, "et": 1})
+    assert decode_job(raw).hints == JobHints()
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"\xc1",
+        pickle.dumps({"f": "sign", "a": (Exploding(),)}),
+        serialize({"t": None, "f": "sign", "a": (), "k": {}, "et": 1}),
+        serialize({"t": None, "f": "sign", "a": ("text",), "k": {}, "et": 1}),
+        serialize({"t": None, "f": "sign", "a": (b"s",), "k": {"re": "../x"}, "et": 1}),
+        serialize({"t": None, "f": "sign", "a": (b"s",), "k": {"n": "many"}, "et": 1}),
+        b"\x91" * 100_000,
+    ],
+)
+def test_what_is_no_signing_job_is_malformed(raw: bytes) -> None:
+    """Typed, whatever it is; a pickle is never loaded."""
+    with pytest.raises(EnvelopeMalformed):
+        decode_job(raw)
+
+
+@pytest.mark.parametrize("arguments", [(), (b"sealed",), ({"deep": [1]},)])
+def test_an_unknown_function_is_said_so(arguments: tuple[object, ...]) -> None:
+    """Other functions are refused by name, whatever their arguments."""
+    with pytest.raises(FunctionUnknown):
+        decode_job(serialize({"t": 1, "f": "other", "a": arguments, "k": {}, "et": 1}))
+
+
+def test_results_come_back_typed() -> None:
+    """An outcome, or the error of its code, with the content hash."""
+    outcome = JobOutcome(
+        key="k", key_version=1, public_key_sha256=b"f" * 32, algorithm="A", signatures=(b"s", None)
+    )
+    read = decode_result(result(s=True, r=outcome))
+    assert (read.outcome, read.content) == (outcome, b"h" * 16)
+    assert isinstance(decode_result(result()).outcome, KeyUnknown)
+    unknown = decode_result(result(r=ErrorNote("no.such.code")))
+    assert isinstance(unknown.outcome, ResultInvalid)
+
+
+@pytest.mark.parametrize("raw", [b"", b"\x80", pickle.dumps(Exploding()), result()[:-30], b"\x81\xa1s\xc3"])
+def test_what_is_no_result_is_invalid(raw: bytes) -> None:
+    """Typed; a pickle is never loaded."""
+    with pytest.raises(ResultInvalid):
+        decode_result(raw)
+
+
+def test_arqs_deserialiser_loads_no_pickle_and_makes_errors() -> None:
+    """Through arq's own hook: a failed result is its SigningError, a pickle an error of msgpack."""
+    assert isinstance(deserialize(result())["r"], KeyUnknown)
+    with pytest.raises(msgspec.DecodeError):
+        deserialize(pickle.dumps(Exploding()))
+
+
+def test_arqs_serialiser_carries_classes_not_texts_of_foreign_errors() -> None:
+    """An exception that is not ours travels as its class name."""
+    raw = serialize({"s": False, "r": ValueError("a secret")})
+    assert b"secret" not in raw
+    with pytest.raises(TypeError):
+        serialize({"r": object()})
+
+
+def test_a_job_id_is_a_function_of_tenant_and_idempotency_key() -> None:
+    """The same for ever (a repeated run relies on it), different for another tenant."""
+    assert job_id_of("acme", b"k" * 16) == "{acme}" + job_id_of("acme", b"k" * 16)[6:]
+    assert job_id_of("acme", b"k" * 16)[6:] != job_id_of("acne", b"k" * 16)[6:]
+    assert tenant_of_job_id(job_id_of("acme", b"k" * 16)) == "acme"
+    assert tenant_of_job_id("{acme}short") is None
+
+
+def test_the_content_hash_is_that_of_the_content() -> None:
+    """Dates and idempotency key do not count: a renewed envelope is the same; anything else does."""
+    same = envelope(issued_at_ms=1, expires_at_ms=2, idempotency_key=b"x" * 16)
+    assert content_hash(same) == content_hash(envelope())
+    for change in ({"key": "other"}, {"key_version": 1}, {"algorithm": "B"}, {"digests": (b"d" * 32,)}):
+        assert content_hash(envelope(**change)) != content_hash(envelope())

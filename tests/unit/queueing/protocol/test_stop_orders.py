@@ -1,0 +1,102 @@
+"""A stop order is believed if an operator of the configuration signed these very bytes for this cluster."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from queueing.protocol.client_identity import ClientPublicKey
+from queueing.protocol.client_keys import ClientKey, ClientKeyKind
+from queueing.protocol.envelope import DOMAIN as ENVELOPE_DOMAIN
+from queueing.protocol.stop_orders import (
+    MAX_SIGNED_BYTES,
+    OrderInvalid,
+    StopOrder,
+    read_order,
+    sign_order,
+    verify_order,
+)
+
+ADA = ClientKey.generate()
+TPM = ClientKey.generate(ClientKeyKind.P256)
+OPERATORS = {
+    "ada": ClientPublicKey.from_spki(ADA.public_spki),
+    "tpm": ClientPublicKey.from_spki(TPM.public_spki),
+}
+
+
+def order(**changes: Any) -> StopOrder:
+    return StopOrder(
+        **{
+            "audience": "here",
+            "order_id": bytes(range(16)),
+            "issued_at_ms": 5,
+            "operator": "ada",
+            "scope": "key",
+            "tenant": "acme",
+            "name": "release",
+            "reason": "leaked",
+            **changes,
+        }
+    )
+
+
+def why(signed: bytes) -> str:
+    with pytest.raises(OrderInvalid) as caught:
+        verify_order(signed, "here", OPERATORS)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("operator, key", [("ada", ADA), ("tpm", TPM)], ids=["ed25519", "p256"])
+def test_an_operators_order_is_read_as_it_was_signed(operator: str, key: ClientKey) -> None:
+    """With either kind of key."""
+    meant = order(operator=operator)
+    assert verify_order(sign_order(meant, key), "here", OPERATORS) == meant
+    assert meant.hex_id == "000102030405060708090a0b0c0d0e0f"
+
+
+def test_every_bit_of_it_counts() -> None:
+    """No change of one bit, and no cut, leaves an order that is believed."""
+    signed = sign_order(order(), ADA)
+    for i in range(len(signed) * 8):
+        flipped = bytearray(signed)
+        flipped[i // 8] ^= 1 << i % 8
+        assert why(bytes(flipped)) in {"malformed", "signature", "operator", "audience"}
+    for i in range(len(signed)):
+        assert why(signed[:i]) in {"malformed", "signature"}
+
+
+def test_who_may_not_order_is_refused() -> None:
+    """A stranger in an operator's name, an operator who is not listed, an order for another cluster."""
+    assert why(sign_order(order(), ClientKey.generate())) == "signature"
+    assert why(sign_order(order(operator="tpm"), ADA)) == "signature"
+    assert why(sign_order(order(operator="eve"), ADA)) == "operator"
+    assert why(sign_order(order(audience="there"), ADA)) == "audience"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"scope": "tenant"}, {"name": ""}, {"scope": "world"}, {"order_id": b"short"}, {"version": 2}, {"reason": "x" * 501}],
+    ids=lambda changes: next(iter(changes)) + str(next(iter(changes.values())))[:6],
+)  # fmt: skip
+def test_an_order_that_says_nothing_clear_is_malformed(changes: dict[str, Any]) -> None:
+    """A tenant is stopped without a name, a key or client with one; nothing else is there to stop."""
+    assert why(sign_order(order(**changes), ADA)) == "malformed"
+
+
+def test_a_signature_over_something_else_is_none() -> None:
+    """The domain keeps a client's envelopes and an operator's orders apart, were one key used for both."""
+
+    class AsEnvelope:
+        def sign_envelope(self, message: bytes) -> bytes:
+            body = message.partition(b"\x00")[2]
+            return ADA.sign_envelope(ENVELOPE_DOMAIN + body)
+
+    assert why(sign_order(order(), AsEnvelope())) == "signature"
+
+
+def test_what_is_too_long_is_not_even_parsed() -> None:
+    """Nobody's order is longer."""
+    with pytest.raises(OrderInvalid, match="malformed"):
+        read_order(bytes(MAX_SIGNED_BYTES + 1), "here")

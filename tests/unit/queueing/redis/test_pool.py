@@ -1,0 +1,94 @@
+"""A pool shrinks to what its load needs, one connection with each release."""
+
+from __future__ import annotations
+
+import types
+
+import pytest
+from redis.asyncio import Connection
+
+from queueing.config.redis import RedisConfig, SentinelConfig
+from queueing.redis.connection import connect
+from queueing.redis.pool import IDLE_S, ShrinkingPool, shrinking
+
+PEAK = 3
+
+
+class Unconnected(Connection):
+    """Opens no socket; remembers that it was closed."""
+
+    closed = False
+
+    async def disconnect(self, nowait: bool = False) -> None:  # redis-py's signature
+        self.closed = True
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
+    """Stands still until ``now_s`` is set."""
+    clock = types.SimpleNamespace(now_s=1000.0)
+    monkeypatch.setattr("queueing.redis.pool.time", types.SimpleNamespace(monotonic=lambda: clock.now_s))
+    return clock
+
+
+def taken_from(pool: ShrinkingPool) -> Unconnected:
+    connection: Unconnected = pool.get_available_connection()  # type: ignore[no-untyped-call]
+    return connection
+
+
+async def after_a_peak() -> tuple[ShrinkingPool, list[Unconnected]]:
+    pool = ShrinkingPool(Unconnected)
+    connections = [taken_from(pool) for _ in range(PEAK)]
+    for connection in connections:
+        await pool.release(connection)
+    return pool, connections
+
+
+async def use_one(pool: ShrinkingPool) -> None:
+    await pool.release(taken_from(pool))
+
+
+async def test_what_a_peak_opened_is_closed_when_it_was_idle_for_long(clock: types.SimpleNamespace) -> None:
+    pool, connections = await after_a_peak()
+    clock.now_s += IDLE_S + 1
+    for _ in range(PEAK + 1):
+        await use_one(pool)
+    assert [connection.closed for connection in connections] == [True, True, False]
+    assert pool._available_connections == connections[-1:]
+
+
+async def test_what_was_used_lately_stays(clock: types.SimpleNamespace) -> None:
+    pool, connections = await after_a_peak()
+    clock.now_s += IDLE_S - 1
+    await use_one(pool)
+    assert not any(connection.closed for connection in connections)
+
+
+async def test_one_release_closes_one_connection(clock: types.SimpleNamespace) -> None:
+    """A command waits for no more than that."""
+    pool, connections = await after_a_peak()
+    clock.now_s += IDLE_S + 1
+    await use_one(pool)
+    assert [connection.closed for connection in connections] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        RedisConfig(host="localhost"),
+        RedisConfig(unix_socket="redis.sock"),
+        RedisConfig(sentinel=SentinelConfig(nodes=("localhost:1",), primary="sigmill")),
+    ],
+    ids=["host", "socket", "sentinel"],
+)
+def test_every_pool_shrinks(config: RedisConfig) -> None:
+    assert isinstance(connect(config).connection_pool, ShrinkingPool)
+
+
+def test_a_shrinking_pool_makes_the_same_connections() -> None:
+    pool = connect(RedisConfig(unix_socket="redis.sock", database=3)).connection_pool
+    other = shrinking(pool)
+    assert (other.connection_class, other.connection_kwargs) == (
+        pool.connection_class,
+        pool.connection_kwargs,
+    )

@@ -1,0 +1,293 @@
+"""Canaries at an interval: recorded before and after, verified here, for tokens that are in use and no others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.hashes import SHA256
+from prometheus_client import CollectorRegistry
+
+from queueing.errors import HsmFault, LogUnavailable, TokenUnavailable
+from queueing.protocol.algorithms import Algorithm
+from queueing.protocol.jobs import ErrorNote
+from tests.support.config_files import Site, p256_key, tenant_text, version_lines
+from workers.background import canary_prober as module
+from workers.background.canary_prober import Canaries
+from workers.config.loading import load_configuration
+from workers.config.stop_rules import Stops
+from workers.journal.records import CanaryIntent, CanaryOutcome, Record, Unknown
+from workers.lanes.canary import canary_digest
+from workers.lanes.protocol import SignCanary, SignedCanary
+from workers.telemetry.metrics import Metrics
+
+EVERY_S = 60.0
+DIGEST = canary_digest(Algorithm.ECDSA_SHA_256)
+
+
+def signature_by(number: int, digest: bytes = DIGEST) -> bytes:
+    """Of the private half of ``p256_key(number)``."""
+    key = ec.derive_private_key(number, ec.SECP256R1())
+    return key.sign(digest, ec.ECDSA(Prehashed(SHA256())))
+
+
+@dataclass
+class Lanes:
+    """The lanes of one token; ``answers`` are given in turn, the last one for ever. None: it hangs."""
+
+    token: str = "acme"
+    tenant: str | None = "acme"
+    can_sign: bool = True
+    in_doubt: bool = False
+    load: int = 0
+    answers: list[SignedCanary | Exception | None] = field(
+        default_factory=lambda: [SignedCanary(0, signature_by(1))]
+    )
+    asked: list[SignCanary] = field(default_factory=list)
+
+    @property
+    def takes_canaries(self) -> bool:
+        return self.can_sign
+
+    async def sign_canary(self, request: SignCanary) -> SignedCanary:
+        self.asked.append(request)
+        answer = self.answers[0] if len(self.answers) == 1 else self.answers.pop(0)
+        if answer is None:
+            await asyncio.Event().wait()
+            raise AssertionError
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@dataclass
+class Log:
+    """What was appended and noted; fails while it is told to."""
+
+    records: list[Record] = field(default_factory=list)
+    failing: bool = False
+
+    async def append(self, records: list[Record]) -> None:
+        if self.failing:
+            raise LogUnavailable
+        self.records += records
+
+    def note(self, records: list[Record]) -> None:
+        self.records += records
+
+
+class Clock:
+    """Stands in for ``time``: monotonic and wall clock are one."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+        self.time = self.monotonic = lambda: self.now
+        self.time_ns = lambda: int(self.now * 1e9)
+
+
+@dataclass
+class Stand:
+    """The canaries of a worker with acme and globex, one key each."""
+
+    clock: Clock
+    metrics: Metrics
+    registry: CollectorRegistry
+    lanes: list[Lanes]
+    log: Log
+    sleeping: asyncio.Event
+
+    async def pass_time(self, seconds: float) -> None:
+        """And have the loop look once more."""
+        self.clock.now += seconds
+        self.sleeping.set()
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(f"sigmill_{name}", labels)
+
+    def last_success(self, token: str = "acme") -> float | None:  # noqa: S107 - a name
+        return self.value("canary_last_success_timestamp_seconds", token=token)
+
+    def runs(self, outcome: str, token: str = "acme") -> float | None:  # noqa: S107 - a name
+        return self.value("canary_runs_total", token=token, outcome=outcome)
+
+
+@pytest.fixture
+def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A context that makes the stand of these lanes; ``asks``: acme's key has two versions, each with a canary."""
+
+    @asynccontextmanager
+    async def make(*lanes: Lanes, asks: bool = False) -> AsyncIterator[Stand]:
+        clock, sleeping, log, registry = Clock(), asyncio.Event(), Log(), CollectorRegistry()
+
+        async def sleep(_: float) -> None:
+            sleeping.clear()
+            await sleeping.wait()
+
+        monkeypatch.setattr(module, "time", clock)
+        acme = tenant_text("acme", p256_key(1))
+        if asks:
+            head = "[[keys.release.versions]]\n"
+            acme = acme.replace(head, "canary = true\n" + head) + head + version_lines(p256_key(3), version=2)
+        texts = {
+            "acme": acme,
+            "globex": tenant_text("globex", p256_key(2)),
+        }
+        configuration = load_configuration(Site(tmp_path, tenants=texts).write().config)
+        metrics = Metrics(registry)
+        canaries = Canaries(
+            configuration=lambda: configuration,
+            lanes=lambda: lanes,  # type: ignore[arg-type,return-value]
+            stops_of=lambda _: Stops(),
+            wal=log,  # type: ignore[arg-type]
+            metrics=metrics,
+            every_s=EVERY_S,
+            sleep=sleep,
+        )
+        running = asyncio.create_task(canaries.run())
+        made = Stand(clock, metrics, registry, list(lanes), log, sleeping)
+        await made.pass_time(0)
+        try:
+            yield made
+        finally:
+            running.cancel()
+            await asyncio.wait({running})
+
+    return make
+
+
+async def test_a_token_in_use_has_its_canary_at_an_interval(stand: Any) -> None:
+    """The first one an interval after its first lane; with the key and the version, and no digest."""
+    async with stand(Lanes()) as s:
+        await s.pass_time(EVERY_S - 1)
+        assert not s.lanes[0].asked
+        assert s.last_success() is None
+        await s.pass_time(1)
+        assert s.lanes[0].asked == [SignCanary(1, "release", 1)]
+        assert (s.last_success(), s.runs("ok")) == (s.clock.now, 1.0)
+        await s.pass_time(EVERY_S - 1)
+        assert len(s.lanes[0].asked) == 1
+        await s.pass_time(1)
+        assert (s.last_success(), s.runs("ok")) == (s.clock.now, 2.0)
+
+
+async def test_it_is_recorded_before_and_after(stand: Any) -> None:
+    """As every other use of a key: what was to be signed, with which key, and the signature."""
+    async with stand(Lanes()) as s:
+        await s.pass_time(EVERY_S)
+        intent, outcome = s.log.records
+        assert isinstance(intent, CanaryIntent)
+        assert (intent.token, intent.tenant, intent.key, intent.version) == ("acme", "acme", "release", 1)
+        assert (intent.digest, intent.public_key_sha256) == (DIGEST, p256_key(1).sha256)
+        assert isinstance(outcome, CanaryOutcome)
+        assert (outcome.job_id, outcome.lease) == (intent.job_id, intent.lease)
+        assert outcome.outcome == "ok"
+        p256_key(1).verify(Algorithm.ECDSA_SHA_256, DIGEST, outcome.signature)
+
+
+async def test_the_services_token_has_one_too(stand: Any) -> None:
+    """Of its own key, and no tenant's."""
+    service = Lanes(token="service", tenant=None, answers=[SignedCanary(0, signature_by(99))])
+    async with stand(service) as s:
+        await s.pass_time(EVERY_S)
+        assert (s.runs("ok", "service"), s.last_success("service")) == (1.0, s.clock.now)
+        assert isinstance(s.log.records[0], CanaryIntent)
+        assert (s.log.records[0].tenant, s.log.records[0].key) == ("", "service")
+
+
+async def test_a_token_that_is_not_in_use_has_none(stand: Any) -> None:
+    """No lane is started for it, and there is no age that grows."""
+    async with stand(Lanes()) as s:
+        await s.pass_time(EVERY_S)
+        s.lanes[0].can_sign = False
+        await s.pass_time(10 * EVERY_S)
+        assert len(s.lanes[0].asked) == 1
+        assert s.last_success() is None
+        s.lanes[0].can_sign = True
+        await s.pass_time(1)
+        assert len(s.lanes[0].asked) == 1  # it is counted from the new lane on
+
+
+async def test_the_age_of_a_token_in_doubt_grows(stand: Any) -> None:
+    """Somebody needs it, and it does not sign."""
+    async with stand(Lanes()) as s:
+        await s.pass_time(EVERY_S)
+        signed_at = s.clock.now
+        s.lanes[0].can_sign, s.lanes[0].in_doubt = False, True
+        await s.pass_time(10 * EVERY_S)
+        assert s.last_success() == signed_at
+
+
+@pytest.mark.parametrize(
+    "answer, outcome",
+    [
+        (SignedCanary(0, b"", ErrorNote.of(HsmFault())), "hsm.fault"),
+        (TokenUnavailable(), "token.unavailable"),
+        (SignedCanary(0, signature_by(2)), "result.invalid"),
+        (SignedCanary(0, signature_by(1, b"\1" * 32)), "result.invalid"),
+        (SignedCanary(0, b""), "result.invalid"),
+    ],
+    ids=["refused", "lane-lost", "another-key", "another-digest", "empty"],
+)
+async def test_what_does_not_verify_here_is_no_success(stand: Any, answer: Any, outcome: str) -> None:
+    """The worker believes its own check; the reason is counted, recorded, and the age grows from nothing."""
+    async with stand(Lanes(answers=[answer])) as s:
+        await s.pass_time(EVERY_S)
+        assert (s.runs(outcome), s.runs("ok")) == (1.0, None)
+        assert s.last_success() == 0.0
+        assert isinstance(s.log.records[-1], CanaryOutcome)
+        assert s.log.records[-1].outcome == outcome
+
+
+async def test_nothing_is_signed_while_the_log_fails(stand: Any) -> None:
+    """No intent, no use of the key."""
+    async with stand(Lanes()) as s:
+        s.log.failing = True
+        await s.pass_time(EVERY_S)
+        assert not s.lanes[0].asked
+        assert s.runs("log.unavailable") == 1.0
+        s.log.failing = False
+        await s.pass_time(EVERY_S)
+        assert s.last_success() == s.clock.now
+
+
+async def test_a_token_is_as_old_as_its_oldest_key(stand: Any) -> None:
+    """A key that asks for a canary of its own, and fails, is not hidden by one that signs."""
+    good, bad = SignedCanary(0, signature_by(1)), TokenUnavailable()
+    lanes = Lanes(answers=[SignedCanary(0, signature_by(3)), good, SignedCanary(0, signature_by(3)), bad])
+    async with stand(lanes, asks=True) as s:
+        await s.pass_time(EVERY_S)
+        first = s.clock.now
+        assert [canary.version for canary in lanes.asked] == [2, 1]
+        assert s.last_success() == first
+        await s.pass_time(EVERY_S)
+        assert s.last_success() == first
+        assert (s.runs("ok"), s.runs("token.unavailable")) == (3.0, 1.0)
+
+
+async def test_a_token_that_hangs_delays_no_other(stand: Any) -> None:
+    """And is not asked again before it has answered."""
+    hangs = Lanes(answers=[None])
+    other = Lanes(token="globex", tenant="globex", answers=[SignedCanary(0, signature_by(2))])
+    async with stand(hangs, other) as s:
+        await s.pass_time(EVERY_S)
+        await s.pass_time(EVERY_S)
+        assert (len(hangs.asked), s.runs("ok", "globex")) == (1, 2.0)
+
+
+async def test_one_that_is_under_way_at_the_end_is_closed_as_unknown(stand: Any) -> None:
+    """It may have been signed."""
+    async with stand(Lanes(answers=[None])) as s:
+        await s.pass_time(EVERY_S)
+        (intent,) = s.log.records
+    intent, unknown = s.log.records
+    assert isinstance(unknown, Unknown)
+    assert (unknown.job_id, unknown.lease) == (intent.job_id, intent.lease)

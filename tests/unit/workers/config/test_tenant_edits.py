@@ -1,0 +1,92 @@
+"""An edit changes what was meant and nothing else, or is refused."""
+
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+
+from queueing.protocol.algorithms import Algorithm
+from tests.support.config_files import client_line, p256_key, tenant_text
+from workers.config.tenant_edits import EditRefused, NewVersion, add_version, revoke_client
+
+
+def new_version(key: str = "release", version: int = 2) -> NewVersion:
+    """A further version of a key."""
+    return NewVersion(
+        key=key,
+        version=version,
+        state="next",
+        public_key=p256_key(5),
+        tokens=("acme",),
+        algorithms=(Algorithm.ECDSA_SHA_256,),
+        profile="code-signing",
+    )
+
+
+def test_a_version_is_added_at_the_end_and_the_epoch_grows() -> None:
+    """The operator's words stay where they are; the version and the next epoch are all that is new."""
+    edited = add_version(tenant_text(), new_version())
+
+    assert edited.startswith("# the operator's own words\n")
+    before, after = tomllib.loads(tenant_text()), tomllib.loads(edited)
+    assert after["epoch"] == before["epoch"] + 1
+    assert after["keys"]["release"]["versions"][:1] == before["keys"]["release"]["versions"]
+    assert after["keys"]["release"]["versions"][1]["public_key_sha256"] == p256_key(5).sha256.hex()
+    assert after["clients"] == before["clients"]
+
+
+def test_a_new_key_brings_its_table() -> None:
+    """A name with a dot is quoted: unquoted it would be a table within a table."""
+    edited = tomllib.loads(add_version(tenant_text(), new_version("release.v2", 1)))
+
+    assert edited["keys"]["release.v2"]["algorithms"] == ["ECDSA_SHA_256"]
+
+
+def test_an_epoch_is_entered_where_there_was_none() -> None:
+    """No epoch is epoch 0."""
+    edited = add_version(tenant_text().replace("epoch = 4\n", ""), new_version())
+
+    assert tomllib.loads(edited)["epoch"] == 1
+
+
+def test_versions_written_inline_are_left_to_the_operator() -> None:
+    """TOML lets nobody append to an inline array from below."""
+    text = 'tenant = "acme"\n[keys.release]\nalgorithms = ["ECDSA_SHA_256"]\nversions = [{ version = 1 }]\n'
+
+    with pytest.raises(EditRefused, match="not TOML any more"):
+        add_version(text, new_version())
+
+
+@pytest.mark.parametrize(
+    "state", ["", 'state = "active"\n', 'state = "active"   # since May\n'], ids=["none", "plain", "comment"]
+)
+@pytest.mark.parametrize("header", ["[clients.build-1]", '[clients."build-1"]', "[ clients . build-1 ]"])
+def test_a_client_is_revoked(state: str, header: str) -> None:
+    """Its state becomes revoked; the other clients, and all else, stay."""
+    second = f'[clients.build-2]\npublic_key = "{client_line(2)}"\nexpires = 2099-01-01T00:00:00Z\n\n[keys.release]'
+    text = (
+        tenant_text().replace("[keys.release]", second).replace("[clients.build-1]\n", f"{header}\n{state}")
+    )
+
+    edited = tomllib.loads(revoke_client(text, "build-1"))
+
+    assert edited["clients"]["build-1"]["state"] == "revoked"
+    assert "state" not in edited["clients"]["build-2"]
+    assert edited["epoch"] == 5
+
+
+def test_an_inline_client_is_left_to_the_operator() -> None:
+    """Where the text has no header of the client, nothing is guessed."""
+    text = 'tenant = "acme"\nclients = { build-1 = { public_key = "x", expires = 2099-01-01T00:00:00Z } }\n'
+
+    with pytest.raises(EditRefused):
+        revoke_client(text, "build-1")
+
+
+def test_a_header_within_a_string_deceives_nobody() -> None:
+    """What looks like the client's table and is none makes the result wrong, and so it is refused."""
+    text = 'tenant = "acme"\nnote = """\n[clients.build-1]\n"""\n[clients.build-1]\npublic_key = "x"\n'
+
+    with pytest.raises(EditRefused):
+        revoke_client(text, "build-1")

@@ -1,0 +1,102 @@
+"""check-config's survey: every broken file, and what the files point to, without showing a secret."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.config_files import CANARY_PIN, Site, tenant_text
+from workers.config.validation import survey
+
+
+def test_each_broken_file_is_reported(tmp_path: Path) -> None:
+    """One tenant's mistake does not hide the next one's."""
+    site = Site(tmp_path)
+    site.tenants = {
+        "acme": "tenant = 1\n",
+        "globex": tenant_text("globex").replace("epoch = 4", "epoch = -4"),
+    }
+
+    found = survey(site.write().config)
+
+    files = [Path(mistake.file).name for mistake in found.mistakes if "tenants" in mistake.file]
+    assert files == ["acme.toml", "globex.toml"]
+
+
+def test_each_table_of_a_file_is_reported(tmp_path: Path) -> None:
+    """A mistake in one client or key does not hide the next, nor does it make one of what refers to it."""
+    site = Site(tmp_path)
+    text = tenant_text().replace("epoch = 4", "epoc = 4").replace("2099-01-01T00:00:00Z", '"never"')
+    text = text.replace('clients = ["*"]', 'clients = ["build-1", "gone"]')
+    site.tenants = {"acme": f"{text}\n[limits]\nweight = -1\n[keys.other]\nalgorithms = []\n"}
+
+    found = survey(site.write().config)
+
+    assert [mistake.key for mistake in found.mistakes if "tenants" in mistake.file] == [
+        "epoc",
+        "limits.weight",
+        "keys.other.clients",
+        "clients.build-1.expires",
+        "keys.release.clients",
+    ]
+
+
+def test_each_table_of_the_services_file_is_reported(tmp_path: Path) -> None:
+    """Tokens, operators and settings, each by its place."""
+    site = Site(tmp_path)
+    site.service = site.service.replace('audience = "test"', "").replace('host = "localhost"', "")
+    site.service = site.service.replace('select = { label = "acme" }', "select = {}")
+    site.service = site.service.replace("[tokens.globex]", '[tokens.globex]\nhsm = "rack-1"')
+    site.service += '\n[operators.ada]\npublic_key = "x"\n[worker]\nlease_s = 1.0\n[metrixs]\n'
+
+    found = survey(site.write().config)
+
+    assert found.configuration is None
+    assert [mistake.key for mistake in found.mistakes] == [
+        "metrixs",
+        "service.audience",
+        "tokens.acme.select",
+        "redis",
+        "operators.ada.public_key",
+        "tokens.globex.hsm",
+        "worker.lease_s",
+    ]
+
+
+def test_what_the_files_point_to_is_looked_at(tmp_path: Path) -> None:
+    """A module or a PIN file that is not there, or a PIN that others can read, is found before a lane starts."""
+    site = Site(tmp_path)
+    site.service = site.service.replace("/usr/lib/softhsm/libsofthsm2.so", "/nowhere/module.so")
+    site.write()
+    (tmp_path / "pins" / "acme").chmod(0o644)
+    (tmp_path / "pins" / "globex").unlink()
+
+    keys = {mistake.key: mistake for mistake in survey(site.config).mistakes}
+
+    assert {f"tokens.{t}.module" for t in ("service", "acme", "globex")} <= keys.keys()
+    assert "0644" in keys["tokens.acme.login.pin_file"].problem
+    assert "cannot be read" in keys["tokens.globex.login.pin_file"].problem
+    assert all(CANARY_PIN not in f"{m} {m.remedy}" for m in keys.values())
+
+
+def test_a_credential_of_another_process_is_not_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A PIN that only a lane's own unit is given cannot be looked at from here; one that is given here, can."""
+    site = Site(tmp_path)
+    assert 'pin_file = "pins/acme"' in site.service
+    site.service = site.service.replace("pins/acme", "$CREDENTIALS_DIRECTORY/acme")
+    site.write()
+
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    assert "tokens.acme.login.pin_file" not in {m.key for m in survey(site.config).mistakes}
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "nowhere"))
+    assert "tokens.acme.login.pin_file" in {m.key for m in survey(site.config).mistakes}
+
+
+def test_without_a_service_file_there_is_one_mistake(tmp_path: Path) -> None:
+    """The tenants cannot be judged without the tokens."""
+    found = survey(tmp_path / "sigmill.toml")
+
+    assert (found.configuration, len(found.mistakes)) == (None, 1)

@@ -1,0 +1,136 @@
+"""What crosses between PKCS#11 and the world is byte for byte what others make of it."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import given
+from hypothesis import strategies as st
+
+from queueing.protocol.algorithms import KeyKind
+from queueing.protocol.public_keys import PublicKey
+from workers.hsm.encodings import (
+    CURVE_OF,
+    CURVES,
+    DIGEST_INFO_PREFIX,
+    bare_point,
+    curve_for_params,
+    curve_point,
+    ec_spki,
+    ecdsa_der,
+    octet_string,
+    rsa_numbers,
+    rsa_spki,
+)
+
+HALVES = [32, 48, 66]
+EC = {KeyKind.P256: ec.SECP256R1(), KeyKind.P384: ec.SECP384R1(), KeyKind.P521: ec.SECP521R1()}
+
+
+def raw_of(r: int, s: int, half: int) -> bytes:
+    return r.to_bytes(half, "big") + s.to_bytes(half, "big")
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_a_signature_is_encoded_as_cryptography_encodes_it(half: int) -> None:
+    """Many random values, and as many with leading zeros or the top bit set."""
+    rng = random.Random(half)
+    top = 521 if half == 66 else half * 8
+    for _ in range(5_000):
+        r, s = (rng.getrandbits(rng.randint(1, top)) or 1 for _ in range(2))
+        assert ecdsa_der(raw_of(r, s, half)) == encode_dss_signature(r, s)
+
+
+@given(data=st.data(), half=st.sampled_from(HALVES))
+def test_any_signature_comes_back_from_its_encoding(data: st.DataObject, half: int) -> None:
+    top = (1 << 521) - 1 if half == 66 else (1 << half * 8) - 1
+    r = data.draw(st.integers(0, top))
+    s = data.draw(st.integers(0, top))
+    assert decode_dss_signature(ecdsa_der(raw_of(r, s, half))) == (r, s)
+
+
+@pytest.mark.parametrize("half", HALVES)
+@pytest.mark.parametrize("r, s", [(0, 0), (1, 127), (128, 255), (256, 0x7FFF), (0x8000, 0xFFFF)])
+def test_the_smallest_integers_are_minimal(half: int, r: int, s: int) -> None:
+    assert ecdsa_der(raw_of(r, s, half)) == encode_dss_signature(r, s)
+
+
+def test_the_longest_p521_signature_takes_the_long_form_of_the_length() -> None:
+    top = (1 << 521) - 1
+    der = ecdsa_der(raw_of(top, top, 66))
+    assert der[:3] == bytes([0x30, 0x81, 136])
+    assert der == encode_dss_signature(top, top)
+
+
+@pytest.mark.parametrize("name", DIGEST_INFO_PREFIX)
+def test_the_digest_info_announces_exactly_its_digest(name: str) -> None:
+    """RFC 8017 9.2: an outer SEQUENCE of the whole rest, an OCTET STRING as long as the digest."""
+    digest = hashlib.new(name).digest()
+    whole = DIGEST_INFO_PREFIX[name] + digest
+    assert whole[1] == len(whole) - 2
+    assert DIGEST_INFO_PREFIX[name][-2:] == bytes([0x04, len(digest)])
+
+
+@pytest.mark.parametrize("kind", EC)
+def test_an_ec_key_goes_to_pkcs11_and_back(kind: KeyKind) -> None:
+    public = ec.generate_private_key(EC[kind]).public_key()
+    der = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    point = curve_point(der)
+    curve = CURVE_OF[kind]
+    assert len(point) == curve.point_bytes
+    for shown in (point, octet_string(point)):
+        assert bare_point(curve, shown) == point
+        assert ec_spki(curve.params[0], shown) == der
+    assert PublicKey.from_spki(der).kind is kind
+
+
+@pytest.mark.parametrize("params", CURVE_OF[KeyKind.ED25519].params)
+def test_an_ed25519_key_is_read_however_its_curve_is_named(params: bytes) -> None:
+    public = ed25519.Ed25519PrivateKey.generate().public_key()
+    der = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    point = curve_point(der)
+    assert ec_spki(params, octet_string(point)) == der
+    assert ec_spki(params, point) == der
+
+
+def test_a_point_that_begins_like_a_wrapping_is_still_told_apart_by_its_length() -> None:
+    curve = CURVE_OF[KeyKind.P256]
+    raw = b"\x04\x41" + bytes(63)  # a raw point whose x begins with what could be a length
+    assert bare_point(curve, raw) == raw
+    assert bare_point(curve, octet_string(raw)) == raw
+
+
+def test_curves_are_known_by_their_standard_names_only() -> None:
+    for curve in CURVES:
+        for params in curve.params:
+            assert curve_for_params(params) is curve
+    for foreign in (b"", b"\x06\x05\x2b\x81\x04\x00\x0a", b"\x30\x00"):  # secp256k1, explicit parameters
+        assert curve_for_params(foreign) is None
+
+
+@pytest.mark.parametrize("point", [b"", b"\x04\x41", bytes(65), b"\x04" + bytes(64), bytes(66), bytes(67)])
+def test_what_is_no_point_of_the_curve_makes_no_key(point: bytes) -> None:
+    assert ec_spki(CURVE_OF[KeyKind.P256].params[0], point) is None
+
+
+def test_an_rsa_key_goes_to_pkcs11_and_back() -> None:
+    public = rsa.generate_private_key(65537, 2048).public_key()
+    der = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    modulus, exponent = rsa_numbers(der)
+    assert (len(modulus), exponent) == (256, b"\x01\x00\x01")
+    assert rsa_spki(modulus, exponent) == der
+    assert rsa_spki(b"\0" + modulus, b"\0" + exponent) == der
+
+
+@pytest.mark.parametrize("modulus", [b"", b"\x80" + bytes(126) + b"\x01", b"\x7f" + bytes(254) + b"\x01"])
+def test_a_modulus_of_another_size_makes_no_key(modulus: bytes) -> None:
+    assert rsa_spki(modulus, b"\x01\x00\x01") is None
+
+
+def test_an_exponent_that_cannot_be_makes_no_key() -> None:
+    assert rsa_spki(b"\x80" + bytes(254) + b"\x01", b"") is None

@@ -1,0 +1,140 @@
+"""One segment after the other: whatever call fails, what was acknowledged is durable, and nothing is tried twice."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from workers.journal import segment_writer as module
+from workers.journal.open_claims import OpenClaims
+from workers.journal.records import Intent, Opened, Record, Released, decode_record, encode_record
+from workers.journal.segment_writer import SEGMENT_AGE_S, SegmentWriter
+from workers.journal.segments import frame, read_segment, segment_number, segments_of
+
+
+def intent(name: bytes) -> Intent:
+    return Intent(1, "acme", name, b"lease", 1, b"sealed")
+
+
+def released(name: bytes) -> Released:
+    return Released(1, "acme", name, b"lease", "committed")
+
+
+def append(writer: SegmentWriter, *records: Record) -> None:
+    writer.append(b"".join(frame(encode_record(record)) for record in records), records)
+
+
+def heads(folder: Path) -> dict[int, int]:
+    """What the head of each segment says of the first that is open."""
+    found = {segment_number(file): decode_record(next(read_segment(file))) for file in segments_of(folder)}
+    return {number: head.first_open for number, head in found.items() if isinstance(head, Opened)}
+
+
+@pytest.fixture
+def fails(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Let the next call of this function of ``os`` fail with EIO."""
+
+    def once(name: str) -> None:
+        real = getattr(os, name)
+
+        def broken(*arguments: object) -> object:
+            monkeypatch.setattr(os, name, real)
+            if name == "close":
+                real(*arguments)  # close(2) frees the descriptor even if it fails
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        monkeypatch.setattr(os, name, broken)
+
+    return once
+
+
+@pytest.mark.parametrize("call", ["open", "fsync", "write", "fdatasync"])
+def test_a_segment_in_whose_beginning_a_call_failed_is_never_used(
+    tmp_path: Path, fails: Callable[[str], None], call: str
+) -> None:
+    """Nor one whose name may not be durable: the next append begins another, and the first leaves no file."""
+    writer = SegmentWriter(tmp_path)
+    fails(call)
+    with pytest.raises(OSError, match="Input/output error"):
+        append(writer, intent(b"a"))
+    append(writer, intent(b"b"))
+    assert list(heads(tmp_path)) == [2]
+
+
+def test_a_close_that_fails_loses_nothing_and_is_not_tried_again(
+    tmp_path: Path, fails: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The descriptor may be somebody else's by then; what counts was synced."""
+    monkeypatch.setattr(module, "SEGMENT_BYTES", 10)
+    writer = SegmentWriter(tmp_path)
+    append(writer, intent(b"a"))
+    fails("close")
+    append(writer, intent(b"b"))
+    append(writer, intent(b"c"))
+    assert len(segments_of(tmp_path)) == 3
+
+
+def test_the_first_error_is_told_even_if_the_file_cannot_be_removed(
+    tmp_path: Path, fails: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that became read-only fails at everything."""
+
+    def read_only(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "unlink", read_only)
+    fails("fdatasync")
+    with pytest.raises(OSError, match="Input/output error"):
+        append(SegmentWriter(tmp_path), intent(b"a"))
+
+
+def test_a_segment_says_since_which_one_something_is_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Itself, when nothing is."""
+    monkeypatch.setattr(module, "SEGMENT_BYTES", 10)
+    writer = SegmentWriter(tmp_path)
+    append(writer, intent(b"a"))
+    append(writer, intent(b"b"), released(b"b"))
+    append(writer, released(b"a"))
+    append(writer, intent(b"c"))
+    assert heads(tmp_path) == {1: 1, 2: 1, 3: 1, 4: 4}
+
+
+def test_it_knows_what_a_former_process_left_open(tmp_path: Path) -> None:
+    """Until that is closed."""
+    claims = OpenClaims()
+    claims.note(intent(b"a"), 7)
+    (tmp_path / "000000000009.wal").write_bytes(frame(encode_record(Opened(1, 7))))
+    writer = SegmentWriter(tmp_path, open_claims=claims)
+    append(writer, released(b"a"))
+    assert segment_number(segments_of(tmp_path)[-1]) == 10
+    assert writer.first_open == 10
+
+
+def test_what_was_not_acknowledged_opens_no_claim(tmp_path: Path, fails: Callable[[str], None]) -> None:
+    """It was not dispatched."""
+    writer = SegmentWriter(tmp_path)
+    append(writer, intent(b"a"), released(b"a"))
+    fails("fdatasync")
+    with pytest.raises(OSError, match="Input/output error"):
+        append(writer, intent(b"b"))
+    append(writer, intent(b"c"))
+    assert writer.first_open == 2
+
+
+def test_a_quiet_host_begins_a_segment_every_day(tmp_path: Path) -> None:
+    """So that its old records can go, too."""
+    now_s = [1000.0]
+    writer = SegmentWriter(tmp_path, clock_s=lambda: now_s[0])
+    append(writer, intent(b"a"))
+    now_s[0] += SEGMENT_AGE_S - 1
+    append(writer, intent(b"b"))
+    assert len(segments_of(tmp_path)) == 1
+    now_s[0] += 2
+    append(writer, intent(b"c"))
+    assert len(segments_of(tmp_path)) == 2

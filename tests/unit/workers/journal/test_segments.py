@@ -1,0 +1,98 @@
+"""Segments: what was written is read back, up to the first damage, never anything else."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from workers.journal.segments import (
+    MAX_RECORD_BYTES,
+    frame,
+    read_segment,
+    segment_number,
+    segment_path,
+    segments_of,
+)
+
+PAYLOADS = [b"first", b"\x00", b"\x00" * 20, b"the last one"]
+WHOLE = b"".join(map(frame, PAYLOADS))
+
+
+def read(folder: Path, content: bytes) -> list[bytes]:
+    file = folder / "000000000001.wal"
+    file.write_bytes(content)
+    return list(read_segment(file))
+
+
+def test_a_record_that_no_reader_would_believe_is_not_framed() -> None:
+    """Everything behind it in its segment would be hidden."""
+    with pytest.raises(ValueError, match="a record of"):
+        frame(bytes(MAX_RECORD_BYTES + 1))
+
+
+def test_what_was_written_is_read_in_order(tmp_path: Path) -> None:
+    """Whatever is in them."""
+    assert read(tmp_path, WHOLE) == PAYLOADS
+
+
+def test_a_tail_torn_at_any_byte_costs_the_torn_record_only(tmp_path: Path) -> None:
+    """Whole records before it are all there, and nothing is made up."""
+    ends = [len(b"".join(map(frame, PAYLOADS[: n + 1]))) for n in range(len(PAYLOADS))]
+    for length in range(len(WHOLE)):
+        whole = sum(end <= length for end in ends)
+        assert read(tmp_path, WHOLE[:length]) == PAYLOADS[:whole]
+
+
+def test_a_byte_changed_anywhere_ends_the_reading_before_its_record(tmp_path: Path) -> None:
+    """A changed record is never believed."""
+    for place in range(len(WHOLE)):
+        changed = WHOLE[:place] + bytes([WHOLE[place] ^ 0x10]) + WHOLE[place + 1 :]
+        found = read(tmp_path, changed)
+        assert found == PAYLOADS[: len(found)]
+        assert len(found) < len(PAYLOADS)
+
+
+@pytest.mark.parametrize("tail", [b"\x00" * 4096, b"\xff" * 4096], ids=["zeros", "ones"])
+def test_a_tail_of_blocks_that_were_never_written_is_no_record_of_ours(tmp_path: Path, tail: bytes) -> None:
+    """A file system may show them after a power loss; the CRC of no bytes is zero, so zeros must not be a frame."""
+    assert read(tmp_path, WHOLE + tail) == PAYLOADS
+
+
+def test_a_length_beyond_any_record_is_damage(tmp_path: Path) -> None:
+    """Nothing of that size is read into memory."""
+    head = (MAX_RECORD_BYTES + 1).to_bytes(4, "big") + bytes(4)
+    assert read(tmp_path, frame(b"good") + head + b"x" * 100) == [b"good"]
+
+
+def test_a_tail_torn_at_any_byte_of_the_last_64_kib_loses_nothing_that_was_whole(tmp_path: Path) -> None:
+    """Of records as they are: envelopes and results of some KiB. Every length of the file is tried."""
+    dice = random.Random(1)
+    payloads = [dice.randbytes(dice.randrange(2000, 12000)) for _ in range(12)]
+    file = tmp_path / "000000000001.wal"
+    file.write_bytes(b"".join(map(frame, payloads)))
+    end = file.stat().st_size
+    assert end > 65536
+    whole = len(payloads)
+    starts = [sum(len(frame(p)) for p in payloads[:n]) for n in range(len(payloads) + 1)]
+    for length in range(end, end - 65536 - 1, -1):
+        os.truncate(file, length)
+        while starts[whole] > length:
+            whole -= 1
+        assert sum(1 for _ in read_segment(file)) == whole
+    assert list(read_segment(file)) == payloads[:whole]
+
+
+def test_segments_are_found_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    """Other files do not matter."""
+    for name in ("000000000010.wal", "000000000009.wal", "notes.txt", "copy.wal", "lock"):
+        (tmp_path / name).touch()
+    assert [segment_number(file) for file in segments_of(tmp_path)] == [9, 10]
+    assert segment_path(tmp_path, 9) == segments_of(tmp_path)[0]
+
+
+def test_a_folder_that_is_not_there_has_no_segments(tmp_path: Path) -> None:
+    """The first start."""
+    assert segments_of(tmp_path / "none") == []

@@ -1,0 +1,79 @@
+"""The lane's own reading of what is allowed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
+
+from queueing.errors import EnvelopeSignature, TokenUnavailable
+from queueing.protocol.envelope import Envelope, seal
+from tests.support.config_files import client_line, service_text, tenant_text
+from workers.lanes.process.live_policy import Authority
+from workers.lanes.protocol import Item
+
+NOW_MS = 1_800_000_000_000
+
+
+class Seed:
+    """The Ed25519 client key of a seed, as ``client_line`` has its public half."""
+
+    def __init__(self, seed: int) -> None:
+        self._key = ed25519.Ed25519PrivateKey.from_private_bytes(bytes([seed] * 32))
+
+    def sign_envelope(self, message: bytes) -> bytes:
+        """64 bytes."""
+        return self._key.sign(message)
+
+
+def sealed_by(seed: int) -> bytes:
+    """Two digests for acme's key, in the name of its client."""
+    envelope = Envelope(
+        audience="test",
+        tenant="acme",
+        client="build-1",
+        key="release",
+        key_version=0,
+        algorithm="ECDSA_SHA_256",
+        issued_at_ms=NOW_MS,
+        expires_at_ms=NOW_MS + 60_000,
+        idempotency_key=bytes(16),
+        digests=(bytes(32), bytes(32)),
+    )
+    return seal(envelope, Seed(seed))
+
+
+def test_an_envelope_verified_under_a_client_key_is_verified_again_when_the_key_is_replaced(
+    tmp_path: Path,
+) -> None:
+    """The client's name stays, its key is another: what the old key signed has no second half."""
+    (tmp_path / "tenants").mkdir()
+    tenant = tmp_path / "tenants" / "acme.toml"
+    service = tmp_path / "sigmill.toml"
+    tenant.write_text(tenant_text())
+    service.write_text(service_text())
+    authority = Authority(service, token="acme", tenant="acme")
+    sealed = sealed_by(1)
+    assert authority.authorise(Item(sealed, 0, 1), NOW_MS).key_version.version == 1
+    tenant.write_text(tenant_text().replace("epoch = 4", "epoch = 5").replace(client_line(), client_line(2)))
+    assert authority.reload() == ""
+    with pytest.raises(EnvelopeSignature):
+        authority.authorise(Item(sealed, 1, 1), NOW_MS)
+    assert authority.authorise(Item(sealed_by(2), 1, 1), NOW_MS).key_version.version == 1
+
+
+def test_an_envelope_for_a_key_that_is_in_another_token_now_is_to_be_tried_again(tmp_path: Path) -> None:
+    """Rotated to a key elsewhere while its job waited here: the worker routes it anew."""
+    (tmp_path / "tenants").mkdir()
+    (tmp_path / "tenants" / "acme.toml").write_text(
+        tenant_text().replace('tokens = ["acme"]', 'tokens = ["other"]')
+    )
+    service = tmp_path / "sigmill.toml"
+    text = service_text()
+    table = text[text.index("[tokens.acme]") :].split("\n\n")[0]
+    other = table.replace("[tokens.acme]", "[tokens.other]").replace('label = "acme"', 'label = "other"')
+    service.write_text(f"{text}\n{other}\n")
+    authority = Authority(service, token="acme", tenant="acme")
+    with pytest.raises(TokenUnavailable):
+        authority.authorise(Item(sealed_by(1), 0, 1), NOW_MS)

@@ -1,0 +1,83 @@
+"""Whom the end of a lane speaks against."""
+
+from __future__ import annotations
+
+import pytest
+
+from workers.hsm.faults import Action
+from workers.lanes.exit_codes import LaneExit
+from workers.lanes.protocol import Failing
+from workers.lanes.supervisor.exit_reason import OPEN_CIRCUIT, Cause, lane_end
+
+
+def cause(
+    code: int | None,
+    *,
+    action: Action | None = None,
+    pin: bool = False,
+    asked: bool = False,
+    silent: bool = False,
+    ready: bool = True,
+) -> Cause:
+    word = None if action is None else Failing("CKR_X", action.value, pin)
+    return lane_end(code=code, last_word=word, asked=asked, silent=silent, ready=ready).cause
+
+
+def test_the_word_for_an_open_circuit_is_the_lanes_own() -> None:
+    """It stands apart, so that the worker imports no PKCS#11."""
+    assert Action.OPEN_CIRCUIT.value == OPEN_CIRCUIT
+
+
+@pytest.mark.parametrize(
+    "code, expected",
+    [
+        (-11, Cause.CRASH),
+        (-9, Cause.CRASH),
+        (5, Cause.CRASH),
+        (1, Cause.CRASH),
+        (0, Cause.CRASH),
+        (None, Cause.CRASH),
+        (LaneExit.REPLACE, Cause.FAULT),
+        (LaneExit.CIRCUIT, Cause.TOKEN),
+        (LaneExit.CONFIG, Cause.TOKEN),
+        (LaneExit.PIN, Cause.PIN),
+    ],
+)
+def test_without_a_last_word_the_exit_decides(code: int | None, expected: Cause) -> None:
+    """Signals and exits that are not ours are crashes; ours say what they mean."""
+    assert cause(code) is expected
+
+
+@pytest.mark.parametrize("code", [None, LaneExit.REPLACE, -9])
+def test_a_last_word_counts_more_than_the_exit(code: int | None) -> None:
+    """A lane of the host's has no exit code here."""
+    assert cause(code, action=Action.REPLACE_LANE) is Cause.FAULT
+    assert cause(code, action=Action.OPEN_CIRCUIT) is Cause.TOKEN
+    assert cause(code, action=Action.OPEN_CIRCUIT, pin=True) is Cause.PIN
+
+
+@pytest.mark.parametrize("code", [-11, 5, LaneExit.REPLACE, None])
+def test_a_lane_that_never_logged_in_speaks_against_the_token(code: int | None) -> None:
+    """It had no work yet."""
+    assert cause(code, ready=False) is Cause.TOKEN
+    assert cause(code, ready=False, action=Action.REPLACE_LANE) is Cause.TOKEN
+
+
+def test_a_silent_lane_is_the_hsms_fault() -> None:
+    """The worker killed it: the signal is our own."""
+    end = lane_end(code=-9, last_word=None, asked=False, silent=True, ready=True)
+    assert (end.cause, end.reason) == (Cause.FAULT, "silent")
+
+
+@pytest.mark.parametrize("code", [0, -9, LaneExit.REPLACE, None])
+def test_a_lane_that_was_told_to_end_speaks_against_nobody(code: int | None) -> None:
+    """However it went."""
+    assert cause(code, asked=True, action=Action.REPLACE_LANE) is Cause.ASKED
+
+
+@pytest.mark.parametrize(
+    "code, reason", [(-11, "signal_11"), (5, "exit_5"), (None, "disconnected"), (70, "exit_70")]
+)
+def test_the_reason_is_short_and_from_a_small_set(code: int | None, reason: str) -> None:
+    """A label."""
+    assert lane_end(code=code, last_word=None, asked=False, silent=False, ready=True).reason == reason

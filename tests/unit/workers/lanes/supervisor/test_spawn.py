@@ -1,0 +1,100 @@
+"""What a lane inherits from the worker that starts it, and how its end is told."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from workers.config.settings import SelectSettings, TokenSettings
+from workers.lanes.supervisor import spawn as launch
+from workers.lanes.supervisor.spawn import LaneConnection, _environment
+
+HANG_S = 60.0
+
+
+class FakeProcess:
+    """A child that ends by itself with ``code``, or when it is killed, or never: the kernel holds it."""
+
+    def __init__(self, code: int | None = None, *, held: bool = False) -> None:
+        self.returncode, self.killed, self._held = code, False, held
+        self._ended = asyncio.Event()
+        if code is not None:
+            self._ended.set()
+
+    def kill(self) -> None:
+        self.killed = True
+        if not self._held:
+            self.returncode = -9
+            self._ended.set()
+
+    async def wait(self) -> int | None:
+        await self._ended.wait()
+        return self.returncode
+
+
+class FakeWriter:
+    def __init__(self) -> None:
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def connection_to(process: FakeProcess | None) -> LaneConnection:
+    given: Any = (None, FakeWriter(), process)
+    return LaneConnection(*given)
+
+
+@pytest.fixture
+def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "EXIT_GRACE_S", 0.0)
+    monkeypatch.setattr(launch, "KILL_GRACE_S", 0.0, raising=False)
+
+
+async def test_a_lane_that_ends_by_itself_says_how() -> None:
+    """It is not killed."""
+    process = FakeProcess(5)
+    assert await connection_to(process).ended() == 5
+    assert not process.killed
+
+
+async def test_a_lane_that_does_not_end_is_killed(no_grace: None) -> None:
+    """It had its moment."""
+    process = FakeProcess()
+    assert await connection_to(process).ended() == -9
+    assert process.killed
+
+
+async def test_a_lane_that_the_kernel_holds_has_ended_when_it_is_killed(no_grace: None) -> None:
+    """Its jobs must not wait for a driver or a disk that may never come back."""
+    process = FakeProcess(held=True)
+    async with asyncio.timeout(HANG_S):
+        assert await connection_to(process).ended() == -9
+    assert process.killed
+
+
+async def test_how_a_lane_of_the_host_ended_is_not_known() -> None:
+    """It is hung up on, and ends by itself."""
+    assert await connection_to(None).ended() is None
+
+
+def test_a_lane_inherits_the_place_of_the_credentials_and_nothing_secret(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its PIN file may be a credential of the worker's unit; the worker's own variables stay the worker's."""
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials/sigmill-worker.service")
+    monkeypatch.setenv("REDIS_PASSWORD", "secret")
+    settings = TokenSettings(
+        module="/usr/lib/vendor.so",
+        select=SelectSettings(label="acme"),
+        login="none",
+        environment={"VENDOR_CONF": "/etc/vendor.conf"},
+    )
+    environment = _environment(settings)
+    assert environment["CREDENTIALS_DIRECTORY"] == "/run/credentials/sigmill-worker.service"
+    assert environment["VENDOR_CONF"] == "/etc/vendor.conf"
+    assert environment.keys() <= {
+        "LANG", "LC_ALL", "TZ", "PATH", "CREDENTIALS_DIRECTORY", "VENDOR_CONF",
+    }  # fmt: skip

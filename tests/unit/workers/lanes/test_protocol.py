@@ -1,0 +1,104 @@
+"""Frames: what goes in comes out, and what is no frame is refused before it is read."""
+
+from __future__ import annotations
+
+import io
+
+import msgspec
+import pytest
+
+from queueing.protocol.jobs import ErrorNote
+from workers.lanes.protocol import (
+    MAX_FRAME_BYTES,
+    Chunk,
+    Failing,
+    FromLane,
+    Item,
+    ItemOutcome,
+    Outcomes,
+    Ready,
+    SignDirectory,
+    SignedDirectory,
+    Stop,
+    ToLane,
+    Working,
+    encode_frame,
+    frame_length,
+    from_lane_decoder,
+    read_to_lane,
+    to_lane_decoder,
+)
+
+REFUSED = ErrorNote(code="digest.length", message="too short")
+TO_LANE: list[ToLane] = [
+    Chunk(7, (Item(b"sealed", 3, 9), Item(b"", 0, 1))),
+    SignDirectory(1, "acme", 10, 20),
+    Stop(),
+]
+FROM_LANE: list[FromLane] = [
+    Ready(123, 2, 4, "SoftHSM"),
+    Outcomes(7, (ItemOutcome(None, 2, b"f" * 32, (b"s", None), {1: REFUSED}), ItemOutcome(REFUSED)), 0.5),
+    SignedDirectory(1, b"signed"),
+    SignedDirectory(1, b"", REFUSED),
+    Working(),
+    Failing("CKR_DEVICE_ERROR", "replace_lane", False),
+]
+
+
+def body_of(frame: bytes) -> bytes:
+    assert frame_length(frame[:4]) == len(frame) - 4
+    return frame[4:]
+
+
+@pytest.mark.parametrize("message", TO_LANE, ids=lambda m: type(m).__name__)
+def test_what_the_worker_says_arrives(message: ToLane) -> None:
+    """Each message, whole."""
+    assert to_lane_decoder.decode(body_of(encode_frame(message))) == message
+
+
+@pytest.mark.parametrize("message", FROM_LANE, ids=lambda m: type(m).__name__)
+def test_what_the_lane_says_arrives(message: FromLane) -> None:
+    """Each message, whole."""
+    assert from_lane_decoder.decode(body_of(encode_frame(message))) == message
+
+
+@pytest.mark.parametrize("message", FROM_LANE, ids=lambda m: type(m).__name__)
+def test_the_lane_takes_no_message_of_its_own_kind(message: FromLane) -> None:
+    """Neither side can be made to answer itself."""
+    with pytest.raises(msgspec.ValidationError):
+        to_lane_decoder.decode(body_of(encode_frame(message)))
+
+
+def test_a_length_beyond_any_frame_is_refused() -> None:
+    """Before a byte of it is read."""
+    assert frame_length(MAX_FRAME_BYTES.to_bytes(4, "big")) == MAX_FRAME_BYTES
+    with pytest.raises(ValueError, match="frame"):
+        frame_length((MAX_FRAME_BYTES + 1).to_bytes(4, "big"))
+
+
+class Killed(io.BytesIO):
+    """A worker that was killed before it had read everything: the kernel resets what it leaves."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        found = super().read(size)
+        if not found:
+            raise ConnectionResetError
+        return found
+
+
+WHOLE = b"".join(map(encode_frame, TO_LANE))
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        io.BytesIO(WHOLE),
+        Killed(WHOLE),
+        io.BytesIO(WHOLE + b"\0\0"),
+        io.BytesIO(WHOLE + encode_frame(Stop())[:-1]),
+    ],
+    ids=["ended", "reset", "torn head", "torn body"],
+)
+def test_a_worker_that_goes_away_says_no_more(stream: io.BytesIO) -> None:
+    """However it went, that is no error of the lane's."""
+    assert list(read_to_lane(stream)) == TO_LANE

@@ -1,0 +1,54 @@
+"""The loop's heartbeat: seen by other threads, told how late it is, and gone with the loop."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.support.fake_lane import FakeClock
+from workers.lifecycle import heartbeat as module
+from workers.lifecycle.heartbeat import BEAT_S, PATIENCE_S, Heartbeat
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    fake = FakeClock()
+    monkeypatch.setattr(module, "time", fake)
+    return fake
+
+
+async def beat(heartbeat: Heartbeat) -> None:
+    """Have the timer ring now."""
+    timer = heartbeat._timer
+    assert timer is not None
+    assert timer.when() - asyncio.get_running_loop().time() == pytest.approx(BEAT_S, abs=0.1)
+    heartbeat.stop()
+    heartbeat._beat()
+
+
+async def test_a_loop_that_turns_is_alive(clock: FakeClock) -> None:
+    """From one beat to the next, and a good while longer; then it is stuck."""
+    heartbeat = Heartbeat(lambda _: None)
+    heartbeat.start()
+    alive = []
+    for later in (PATIENCE_S - 0.1, 0.1):
+        clock.now += later
+        alive.append(heartbeat.alive)
+    await beat(heartbeat)
+    alive.append(heartbeat.alive)
+    assert alive == [True, False, True]
+    heartbeat.stop()
+
+
+async def test_it_says_how_late_it_was(clock: FakeClock) -> None:
+    """A beat in time is not late at all."""
+    late: list[float] = []
+    heartbeat = Heartbeat(late.append)
+    heartbeat.start()
+    clock.now += BEAT_S
+    await beat(heartbeat)
+    clock.now += BEAT_S + 2.5
+    await beat(heartbeat)
+    assert late == [0.0, 0.0, 2.5]
+    heartbeat.stop()

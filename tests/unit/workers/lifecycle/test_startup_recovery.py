@@ -1,0 +1,114 @@
+"""A start goes on only when it knows what a former process left, and has closed it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from workers.journal.journal import WriteAheadLog
+from workers.journal.records import Intent, Opened, Outcome, Record, Unknown, decode_record, encode_record
+from workers.journal.recovery import Recovered, recover
+from workers.journal.segments import frame, read_segment, segment_path, segments_of
+from workers.lifecycle import startup_recovery as module
+from workers.lifecycle.startup_recovery import resume
+
+OUTCOME = Outcome(1, "acme", b"signed", b"old:1", "", b"result")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The log of a process that died with one job signed and one in the HSM."""
+    lost = Intent(1, "acme", b"lost", b"old:1", 1, b"sealed")
+    signed = Intent(1, "acme", b"signed", b"old:1", 1, b"sealed")
+    records: list[Record] = [Opened(1, 1), lost, signed, OUTCOME]
+    segment_path(tmp_path, 1).write_bytes(b"".join(frame(encode_record(record)) for record in records))
+    return tmp_path
+
+
+@pytest.fixture
+async def wal(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[WriteAheadLog]:
+    monkeypatch.setattr(module, "SHORTEST_PAUSE_S", 0.0)
+    made = WriteAheadLog(folder)
+    yield made
+    await made.close()
+
+
+def written(folder: Path) -> list[Record]:
+    return [decode_record(raw) for raw in read_segment(segments_of(folder)[-1])]
+
+
+async def test_what_was_open_is_closed_and_what_was_signed_is_handed_on(
+    folder: Path, wal: WriteAheadLog
+) -> None:
+    """Both are durable by this process: the other one's last words may have been in memory only."""
+    assert await resume(folder, wal, stop=asyncio.Event()) == [OUTCOME]
+    opened, unknown, outcome = written(folder)
+    assert isinstance(opened, Opened)
+    assert opened.first_open == 1
+    assert isinstance(unknown, Unknown)
+    assert unknown.job_id == b"lost"
+    assert outcome == OUTCOME
+    assert wal.bytes == sum(file.stat().st_size for file in segments_of(folder))
+
+
+async def test_a_log_that_cannot_be_read_is_tried_again(
+    folder: Path, wal: WriteAheadLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is claimed meanwhile: what is in there would be signed again."""
+    failing: list[bool] = []
+
+    def broken_at_first(place: Path) -> Recovered:
+        failing.append(wal.failing)
+        if len(failing) < 3:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return recover(place)
+
+    monkeypatch.setattr(module, "recover", broken_at_first)
+    assert await resume(folder, wal, stop=asyncio.Event()) == [OUTCOME]
+    assert failing == [False, True, True]
+    assert not wal.failing
+
+
+async def test_a_log_that_cannot_be_written_is_tried_again(
+    folder: Path, wal: WriteAheadLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read once."""
+    sync, tries = os.fdatasync, 0
+
+    def full_at_first(descriptor: int) -> None:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", full_at_first)
+    assert await resume(folder, wal, stop=asyncio.Event()) == [OUTCOME]
+    assert [type(record) for record in written(folder)] == [Opened, Unknown, Outcome]
+
+
+async def test_a_worker_that_is_to_end_does_not_wait_for_its_disk(
+    folder: Path, wal: WriteAheadLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has nothing to return yet."""
+    stop = asyncio.Event()
+
+    def broken(_: Path) -> Recovered:
+        stop.set()
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(module, "recover", broken)
+    assert await resume(folder, wal, stop=stop) == []
+
+
+async def test_a_first_start_writes_nothing(tmp_path: Path) -> None:
+    """There is nothing to go on with."""
+    wal = WriteAheadLog(tmp_path / "wal")
+    assert await resume(tmp_path / "wal", wal, stop=asyncio.Event()) == []
+    await wal.close()
+    assert not (tmp_path / "wal").exists()

@@ -1,0 +1,29 @@
+"""The marks of drained tokens: they outlive processes, and are made and removed once."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from workers.state.drained_tokens import DrainedTokens
+
+
+def test_a_mark_is_there_until_it_is_removed(tmp_path: Path) -> None:
+    """For every process that looks, whether it was there before or not; owner only."""
+    ours, theirs = DrainedTokens(tmp_path), DrainedTokens(tmp_path)
+    assert theirs.names() == frozenset()
+    assert (ours.drain("acme"), ours.drain("acme"), ours.drain("globex")) == (True, False, True)
+    assert theirs.names() == {"acme", "globex"}
+    (folder,) = tmp_path.iterdir()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert (theirs.resume("acme"), theirs.resume("acme")) == (True, False)
+    assert ours.names() == {"globex"}
+
+
+def test_what_cannot_be_read_is_not_taken_for_empty(tmp_path: Path) -> None:
+    """A worker keeps what it knew."""
+    (tmp_path / "drained-tokens").write_text("")
+    with pytest.raises(OSError, match="Not a directory"):
+        DrainedTokens(tmp_path).names()

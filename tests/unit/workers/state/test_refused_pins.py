@@ -1,0 +1,221 @@
+"""The memory of refused PINs: exact, per token, and of no use to a thief."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from pathlib import Path
+
+import pytest
+
+from queueing.config.secrets import Secret
+from workers.hsm.faults import Action, HsmFailure
+from workers.hsm.pin_guard import pin_attempt
+from workers.state import refused_pins
+from workers.state.refused_pins import RefusedPins
+
+PIN = Secret("739215")
+
+
+@pytest.fixture
+def pins(tmp_path: Path) -> RefusedPins:
+    return RefusedPins(tmp_path / "state")
+
+
+def test_a_refused_pin_is_known_again_by_another_process(pins: RefusedPins, tmp_path: Path) -> None:
+    """It stands on the disk."""
+    assert not pins.contains("acme", PIN)
+    pins.remember("acme", PIN)
+    assert RefusedPins(tmp_path / "state").contains("acme", Secret("739215"))
+    assert pins.is_marked("acme")
+
+
+def test_another_pin_may_be_tried(pins: RefusedPins) -> None:
+    """The operator has written the right one; the mark of the old one does not stand in its way."""
+    pins.remember("acme", PIN)
+    assert not pins.contains("acme", Secret("739216"))
+
+
+def test_tokens_are_apart(pins: RefusedPins) -> None:
+    """The same PIN may be right elsewhere."""
+    pins.remember("acme", PIN)
+    assert not pins.contains("globex", PIN)
+    assert not pins.is_marked("globex")
+
+
+def test_the_last_refusal_counts(pins: RefusedPins) -> None:
+    """One PIN per token is remembered."""
+    pins.remember("acme", PIN)
+    pins.remember("acme", Secret("000000"))
+    assert pins.contains("acme", Secret("000000"))
+
+
+def test_the_operator_can_forget_it(pins: RefusedPins) -> None:
+    """Once; the second time there is nothing."""
+    pins.remember("acme", PIN)
+    assert pins.forget("acme")
+    assert not pins.forget("acme")
+    assert not pins.contains("acme", PIN)
+
+
+def test_the_file_does_not_give_the_pin_away(pins: RefusedPins, tmp_path: Path) -> None:
+    """Salted, so two tokens with one PIN do not show it, and readable by its owner only."""
+    pins.remember("acme", PIN)
+    pins.remember("globex", PIN)
+    files = [tmp_path / "state" / "refused-pins" / name for name in ("acme", "globex")]
+    contents = [file.read_bytes() for file in files]
+    assert contents[0] != contents[1]
+    assert all(PIN.reveal().encode() not in content for content in contents)
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+    assert stat.S_IMODE(files[0].parent.stat().st_mode) == 0o700
+
+
+def test_a_damaged_file_is_no_match(pins: RefusedPins, tmp_path: Path) -> None:
+    """And no error: the PIN is tried, and remembered anew if it is refused."""
+    pins.remember("acme", PIN)
+    (tmp_path / "state" / "refused-pins" / "acme").write_bytes(b"")
+    assert not pins.contains("acme", PIN)
+
+
+def full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def attempt(pins: RefusedPins, failure: HsmFailure | None) -> HsmFailure | None:
+    """A login that fails so, or does not; what came of it."""
+    try:
+        with pin_attempt(pins, "acme", PIN):
+            tried.append("acme")
+            if failure is not None:
+                raise failure
+    except HsmFailure as caught:
+        return caught
+    return None
+
+
+tried: list[str] = []
+REFUSED = HsmFailure("CKR_PIN_INCORRECT", 0xA0, Action.OPEN_CIRCUIT, pin_failure=True)
+
+
+@pytest.fixture(autouse=True)
+def nothing_tried() -> None:
+    tried.clear()
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.rglob("*") if file.is_file())
+
+
+def test_no_pin_is_tried_on_a_disk_that_is_full(
+    pins: RefusedPins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its refusal could not be remembered, and three refused logins lock a token."""
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        failure = attempt(pins, REFUSED)
+    assert failure is not None
+    assert (failure.code_name, failure.pin_failure, tried) == ("PIN_MEMORY_UNUSABLE", False, [])
+    assert not files_in(tmp_path)
+    assert attempt(pins, None) is None, "there is room again"
+
+
+def test_no_pin_is_tried_where_nothing_can_be_remembered(tmp_path: Path) -> None:
+    """Else a lane that its host starts again and again would lock the token."""
+    (tmp_path / "file").touch()
+    failure = attempt(RefusedPins(tmp_path / "file"), None)
+    assert failure is not None
+    assert (failure.code_name, tried) == ("PIN_MEMORY_UNUSABLE", [])
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_refused_pin_is_tried_once(
+    pins: RefusedPins, monkeypatch: pytest.MonkeyPatch, broken: bool
+) -> None:
+    """Also where the disk breaks in the middle of the login: then no PIN of the token is tried any more."""
+
+    def refused() -> HsmFailure | None:
+        with monkeypatch.context() as patched, pin_attempt(pins, "acme", PIN):
+            tried.append("acme")
+            if broken:
+                patched.setattr(os, "fsync", full)
+                patched.setattr(refused_pins, "_fill", full)
+            raise REFUSED
+
+    with pytest.raises(HsmFailure) as caught:
+        refused()
+    assert caught.value is REFUSED, "what the token said is not hidden"
+    again = attempt(pins, None)
+    assert again is not None
+    assert (again.code_name, again.pin_failure, tried) == ("PIN_REFUSED_BEFORE", True, ["acme"])
+    assert pins.contains("acme", Secret("another")) is broken
+    assert bool(pins.to_tell()) is not broken
+    assert pins.forget("acme")
+    assert attempt(pins, None) is None
+
+
+def test_a_right_pin_leaves_nothing_behind(pins: RefusedPins, tmp_path: Path) -> None:
+    """Nor was a hash of it on the disk meanwhile."""
+    with pin_attempt(pins, "acme", PIN):
+        drafts = [file for file in tmp_path.rglob("*") if file.is_file()]
+        assert {file.read_bytes().strip(b"\0") for file in drafts} == {b""}
+        assert {file.stat().st_size for file in drafts} == {80, 18}
+        assert not pins.is_marked("acme")
+        assert not pins.to_tell()
+    assert not files_in(tmp_path)
+
+
+def test_another_failure_is_no_refusal(pins: RefusedPins, tmp_path: Path) -> None:
+    """A token that is away says nothing about its PIN."""
+    away = HsmFailure("CKR_DEVICE_REMOVED", 0x32, Action.OPEN_CIRCUIT)
+    assert attempt(pins, away) is away
+    assert not files_in(tmp_path)
+
+
+def test_what_a_killed_login_left_is_swept_up(pins: RefusedPins, tmp_path: Path) -> None:
+    """After an hour: until then another process may need it."""
+    folder = tmp_path / "state" / "refused-pins"
+    folder.mkdir(parents=True)
+    for name, age_s in ((".acme.1.new", 4000), (".globex.2.new", 10)):
+        (folder / name).touch()
+        then = time.time() - age_s
+        os.utime(folder / name, (then, then))
+    assert attempt(pins, None) is None
+    assert files_in(folder) == [".globex.2.new"]
+
+
+def test_another_host_that_is_told_knows_the_pin(pins: RefusedPins, tmp_path: Path) -> None:
+    """That very one; with a false alarm in 65,536, never the other way."""
+    pins.remember("acme", PIN)
+    elsewhere = RefusedPins(tmp_path / "elsewhere")
+    elsewhere.hear(pins.to_tell())
+    assert elsewhere.contains("acme", PIN)
+    assert elsewhere.is_marked("acme")
+    assert not elsewhere.contains("globex", PIN)
+    assert not elsewhere.to_tell(), "hearsay is not passed on"
+
+
+def test_what_is_told_fits_many_pins(pins: RefusedPins) -> None:
+    """A salt and two bytes: whoever reads Redis cannot find the PIN from it."""
+    pins.remember("acme", PIN)
+    (warning,) = pins.to_tell().values()
+    assert len(warning) == 16 + 2
+
+
+def test_what_others_no_longer_say_is_forgotten(pins: RefusedPins, tmp_path: Path) -> None:
+    """The operator has resumed the token; what this host knows itself stays."""
+    elsewhere = RefusedPins(tmp_path / "elsewhere")
+    pins.remember("acme", PIN)
+    elsewhere.remember("globex", PIN)
+    elsewhere.hear(pins.to_tell())
+    elsewhere.hear({})
+    assert not elsewhere.contains("acme", PIN)
+    assert elsewhere.contains("globex", PIN)
+
+
+@pytest.mark.parametrize("planted", [b"", b"x", bytes(16), bytes(48)])
+def test_what_is_no_warning_is_not_heard(pins: RefusedPins, planted: bytes) -> None:
+    """Somebody wrote into Redis."""
+    pins.hear({"acme": planted})
+    assert not pins.is_marked("acme")

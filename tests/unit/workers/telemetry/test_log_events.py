@@ -1,0 +1,99 @@
+"""What the code logs and what the table of events says are the same."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import workers
+from workers.telemetry.log_events import EVENTS, NOTE
+
+SOURCES = sorted(Path(workers.__file__).parent.rglob("*.py"))
+LEVELS = {"exception": "error"}
+CALLS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
+FORBIDDEN = ("digest", "signature", "pin", "password", "sealed", "payload", "secret")
+
+
+class Call(NamedTuple):
+    where: str
+    level: str
+    names: list[str]
+    fields: set[str] | None
+
+
+def calls() -> list[Call]:
+    """Every call on a logger of ours; ``fields`` is None where they are not written out in the call."""
+    found = []
+    for file in SOURCES:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and isinstance(node.func.value, ast.Name)
+                and node.func.value.id in {"log", "_log", "logger", "logging"}
+                and node.func.attr in CALLS
+            ):
+                where = f"{file.name}:{node.lineno}"
+                level = LEVELS.get(node.func.attr, node.func.attr)
+                found.append(Call(where, level, _names(node.args[0]), _fields(node)))
+    return found
+
+
+def _names(node: ast.expr) -> list[str]:
+    if isinstance(node, ast.IfExp):
+        return [*_names(node.body), *_names(node.orelse)]
+    assert isinstance(node, ast.Constant), f"an event's name is written out: {ast.unparse(node)}"
+    return [str(node.value)]
+
+
+def _fields(call: ast.Call) -> set[str] | None:
+    extra = next((keyword.value for keyword in call.keywords if keyword.arg == "extra"), None)
+    if extra is None:
+        return set()
+    if not isinstance(extra, ast.Dict):
+        return None
+    return {str(key.value) for key in extra.keys if isinstance(key, ast.Constant)}
+
+
+@pytest.mark.parametrize("call", calls(), ids=lambda call: f"{call.where} {call.names[0]}")
+def test_what_is_logged_is_in_the_table(call: Call) -> None:
+    """By name, level and fields."""
+    for name in call.names:
+        assert name in EVENTS, f"{name} is not in workers/telemetry/log_events.py"
+        assert call.level in {
+            EVENTS[name].level,
+            "debug",
+        }  # what comes every second may be said to those who ask
+        if call.fields is not None:
+            assert call.fields <= set(EVENTS[name].fields)
+
+
+def test_what_is_in_the_table_is_logged() -> None:
+    """And its fields are of some call, where all calls write them out."""
+    logged: dict[str, list[set[str] | None]] = {}
+    for call in calls():
+        for name in call.names:
+            logged.setdefault(name, []).append(call.fields)
+    assert logged.keys() == EVENTS.keys() - {NOTE}
+    for name, fields in logged.items():
+        written = [each for each in fields if each is not None]
+        if len(written) == len(fields) and name != "job.dead":
+            assert set().union(*written) == set(EVENTS[name].fields), name
+
+
+def test_no_field_is_made_for_what_is_secret() -> None:
+    """Neither digests nor PINs have a place in a line."""
+    assert [
+        f for event in EVENTS.values() for f in event.fields if any(word in f for word in FORBIDDEN)
+    ] == []
+
+
+def test_a_collision_with_logging_s_own_names_would_break_the_call() -> None:
+    """``logging`` refuses fields that a record has already."""
+    import logging
+
+    taken = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "ts", "level", "logger", "event"}
+    assert {f for name, event in EVENTS.items() if name != NOTE for f in event.fields} & taken == set()

@@ -1,0 +1,99 @@
+"""Metrics: names by the rule, labels from closed sets, whatever comes in from outside."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from queueing.errors import BY_REASON
+from queueing.protocol.algorithms import Algorithm
+from workers.lanes.supervisor.circuit_breaker import Circuit
+from workers.telemetry.metrics import Metrics, algorithm_label, reason_label
+
+LABELS = {
+    *("tenant", "algorithm", "reason", "outcome", "token", "operation", "class", "result", "event"),
+    *("process", "version", "python"),
+}
+UNITS = ("_seconds", "_digests", "_jobs", "_bytes")
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def metrics(registry: CollectorRegistry) -> Metrics:
+    return Metrics(registry)
+
+
+@pytest.mark.parametrize("name", ["ECDSA_SHA_1", "", "x" * 64, 'a"} 1\nevil{b="', "ecdsa_sha_256"])
+def test_an_algorithm_that_is_none_of_ours_is_other(name: str) -> None:
+    """Nobody makes a new label by asking for something."""
+    assert algorithm_label(name) == "other"
+    assert reason_label(name) == "other"
+
+
+def test_every_algorithm_and_reason_is_its_own_label() -> None:
+    """The closed sets."""
+    assert [algorithm_label(name) for name in Algorithm] == list(Algorithm)
+    assert [reason_label(reason) for reason in BY_REASON] == list(BY_REASON)
+
+
+def test_labels_are_of_the_few_that_are_bounded(metrics: Metrics) -> None:
+    """No job, digest, client, key or fingerprint among them."""
+    for metric in vars(metrics).values():
+        if hasattr(metric, "_labelnames"):
+            assert set(metric._labelnames) <= LABELS, metric
+
+
+def test_names_follow_the_rule(metrics: Metrics, registry: CollectorRegistry) -> None:
+    """sigmill_<noun>_<unit>, each with its help."""
+    for family in registry.collect():
+        assert re.fullmatch(r"sigmill_[a-z][a-z_]*[a-z]", family.name), family.name
+        assert family.documentation.endswith("."), family.name
+        if family.type == "histogram":
+            assert family.name.endswith(UNITS), family.name
+
+
+def test_times_are_in_seconds_and_counters_have_no_creation_times(
+    metrics: Metrics, registry: CollectorRegistry
+) -> None:
+    """What promtool would complain about."""
+    metrics.signatures.labels("acme", "ED25519").inc()
+    page = generate_latest(registry).decode()
+    assert "_created" not in page
+    assert 'sigmill_signatures_total{algorithm="ED25519",tenant="acme"} 1.0' in page
+
+
+def test_lanes_and_sessions_go_up_and_down(metrics: Metrics) -> None:
+    """A lane that was asked to end is no restart."""
+    metrics.lane_started("acme", 4)
+    metrics.lane_started("acme", 2)
+    metrics.lane_ended("acme", 4, None)
+    metrics.lane_ended("acme", 2, "signal_9")
+    assert metrics.sessions.labels("acme")._value.get() == 0
+    assert metrics.lanes.labels("acme")._value.get() == 0
+    assert metrics.lane_restarts.labels("acme", "signal_9")._value.get() == 1
+
+
+def test_a_lane_that_never_logged_in_is_counted_with_its_reason(metrics: Metrics) -> None:
+    """It was in no gauge, so it leaves none."""
+    metrics.lane_failed("acme", "exit_73")
+    assert metrics.lane_restarts.labels("acme", "exit_73")._value.get() == 1
+    assert metrics.lanes.labels("acme")._value.get() == 0
+    assert metrics.sessions.labels("acme")._value.get() == 0
+
+
+@pytest.mark.parametrize("circuit, value", [(Circuit.CLOSED, 0), (Circuit.OPEN, 1), (Circuit.REFUSED, 2)])
+def test_the_circuit_is_a_number(metrics: Metrics, circuit: Circuit, value: int) -> None:
+    """Every state has one."""
+    metrics.circuit_changed("acme", circuit)
+    assert metrics.circuit_open.labels("acme")._value.get() == value
+
+
+def test_two_workers_in_one_process_do_not_share_metrics() -> None:
+    """Each has a registry of its own."""
+    assert Metrics(CollectorRegistry()).jobs is not Metrics(CollectorRegistry()).jobs

@@ -1,0 +1,91 @@
+"""A job in the account of its class' objectives: what we failed is bad, what was asked wrongly is not."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from queueing.broker.claims import Committed
+from queueing.errors import (
+    BY_REASON,
+    ClientRevoked,
+    HsmFault,
+    JobExpired,
+    LimitBacklog,
+    SigningError,
+    TokenUnavailable,
+)
+from queueing.protocol.jobs import ErrorNote
+from tests.support.jobs_in_work import job_in_work, signed
+from workers.active_job import JobInWork
+from workers.lanes.protocol import ItemOutcome
+from workers.telemetry.metrics import Metrics
+from workers.telemetry.outcome_metrics import _OURS, count_outcomes
+
+
+class Account:
+    """The metrics of one round."""
+
+    def __init__(self, job: JobInWork, committed: Committed = Committed.COMMITTED) -> None:
+        self._registry = CollectorRegistry()
+        count_outcomes([(job, committed)], Metrics(self._registry), lambda tenant: f"class of {tenant}")
+
+    def jobs(self, result: str) -> float:
+        labels = {"class": "class of acme", "result": result}
+        return self._registry.get_sample_value("sigmill_objective_jobs_total", labels) or 0
+
+    @property
+    def seconds(self) -> float | None:
+        labels = {"class": "class of acme"}
+        return self._registry.get_sample_value("sigmill_objective_seconds_sum", labels)
+
+
+def failed(error: SigningError) -> JobInWork:
+    job = job_in_work(lambda _: None)
+    job.fail(error)
+    return job
+
+
+@pytest.mark.parametrize("error", [JobExpired(), HsmFault(), TokenUnavailable()])
+def test_a_job_that_we_failed_is_bad(error: SigningError) -> None:
+    """And its time is nobody's latency."""
+    account = Account(failed(error))
+    assert (account.jobs("bad"), account.jobs("good"), account.seconds) == (1, 0, None)
+
+
+@pytest.mark.parametrize("error", [ClientRevoked(), LimitBacklog()])
+def test_a_refusal_is_the_service_at_work(error: SigningError) -> None:
+    """Nobody can spend our error budget by asking for what is not allowed."""
+    account = Account(failed(error))
+    assert (account.jobs("bad"), account.jobs("good")) == (0, 1)
+
+
+def test_a_signed_job_is_good_and_its_time_counts() -> None:
+    """From the enqueue on, whoever signed it."""
+    job = job_in_work(lambda _: None, 2)
+    job.slice_done(0, signed(2))
+    account = Account(job)
+    assert account.jobs("good") == 1
+    assert account.seconds == pytest.approx(time.time(), abs=60)  # it was enqueued in 1970
+
+
+def test_one_digest_that_we_failed_spoils_the_job() -> None:
+    """The client has to come back for it."""
+    job = job_in_work(lambda _: None, 2)
+    job.slice_done(0, ItemOutcome(None, 3, b"f" * 32, (b"s", None), {1: ErrorNote.of(HsmFault())}))
+    assert Account(job).jobs("bad") == 1
+
+
+def test_a_job_that_another_worker_has_is_that_ones() -> None:
+    """Counted there."""
+    job = job_in_work(lambda _: None)
+    job.slice_done(0, signed(1))
+    account = Account(job, Committed.FENCED)
+    assert (account.jobs("good"), account.jobs("bad")) == (0, 0)
+
+
+def test_what_is_ours_is_known_to_the_tree_of_errors() -> None:
+    """The closed set."""
+    assert set(BY_REASON) >= _OURS

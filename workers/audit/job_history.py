@@ -1,0 +1,131 @@
+"""What the write-ahead log of a host knows of a job: every intent, outcome and release, with its time.
+
+Only reads, beside a worker that writes: a half-written frame at the end is as if it were not there yet.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from queueing.errors import SigningError
+from queueing.protocol.envelope import read_unverified
+from queueing.protocol.jobs import decode_result
+from workers.journal.records import Intent, Outcome, Released, Returned, Unknown, decode_record
+from workers.journal.segments import read_segment, segments_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+JobRecord = Intent | Outcome | Released | Returned | Unknown
+
+
+class JobEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One record of a job. Times in Unix ms of this host's clock; ``lease`` is ``worker:fence``.
+
+    ``what``: intent (about to be signed, durable before the HSM is asked), outcome (durable before it is released),
+    committed or repeated (Redis took it), fenced (another worker had the job by then), returned (given back unsigned),
+    returned-in-doubt (a lane may have signed some of it), unknown (its process ended in between).
+    """
+
+    at_ms: int
+    what: str
+    lease: str
+    attempt: int | None = None
+    client: str = ""
+    key: str = ""
+    key_version: int | None = None
+    algorithm: str = ""
+    digests: int | None = None
+    issued_at_ms: int | None = None
+    signed: int | None = None
+    failed: int | None = None
+    code: str = ""
+    dead_letter: bool = False
+
+
+class Histories(msgspec.Struct, frozen=True, kw_only=True):
+    """Events by job id, in the order of the log; how much of it was read."""
+
+    events: dict[bytes, list[JobEvent]]
+    segments: int
+    size_bytes: int
+
+
+def histories_of(folder: Path, job_ids: Collection[bytes], *, since_s: float) -> Histories:
+    """Read the segments that were written to after ``since_s`` (Unix time): some hundred MB a second.
+
+    Raises ``OSError``. A segment that was removed meanwhile is passed over.
+    """
+    events: dict[bytes, list[JobEvent]] = {job_id: [] for job_id in job_ids}
+    segments = size_bytes = 0
+    for file in segments_of(folder):
+        try:
+            facts = file.stat()
+            if facts.st_mtime < since_s:
+                continue
+            for payload in read_segment(file):
+                if any(job_id in payload for job_id in events):
+                    _note(payload, events)
+        except FileNotFoundError:
+            continue
+        segments += 1
+        size_bytes += facts.st_size
+    return Histories(events=events, segments=segments, size_bytes=size_bytes)
+
+
+def _note(payload: bytes, events: dict[bytes, list[JobEvent]]) -> None:
+    try:
+        record = decode_record(payload)
+    except msgspec.MsgspecError:
+        return  # of a later version
+    if isinstance(record, JobRecord) and record.job_id in events:
+        events[record.job_id].append(event_of(record))
+
+
+def event_of(record: JobRecord) -> JobEvent:
+    """The record in words. No digest and no signature is in it."""
+    event = JobEvent(at_ms=record.at_ms, what="unknown", lease=record.lease.decode("utf-8", "replace"))
+    replace = msgspec.structs.replace
+    match record:
+        case Intent():
+            return _intent(event, record)
+        case Outcome():
+            return _outcome(event, record)
+        case Released():
+            return replace(event, what=record.how)
+        case Returned():
+            return replace(event, what="returned-in-doubt" if record.maybe_signed else "returned")
+        case Unknown():
+            return event
+
+
+def _intent(event: JobEvent, record: Intent) -> JobEvent:
+    event = msgspec.structs.replace(event, what="intent", attempt=record.attempt)
+    try:
+        envelope = read_unverified(record.sealed).envelope
+    except SigningError:
+        return event
+    return msgspec.structs.replace(
+        event,
+        client=envelope.client,
+        key=envelope.key,
+        key_version=envelope.key_version or None,
+        algorithm=envelope.algorithm,
+        digests=len(envelope.digests),
+        issued_at_ms=envelope.issued_at_ms,
+    )
+
+
+def _outcome(event: JobEvent, record: Outcome) -> JobEvent:
+    event = msgspec.structs.replace(event, what="outcome", dead_letter=bool(record.dead_letter))
+    try:
+        outcome = decode_result(record.result).outcome
+    except SigningError as error:
+        outcome = error
+    if isinstance(outcome, SigningError):
+        return msgspec.structs.replace(event, code=outcome.reason)
+    signed = sum(signature is not None for signature in outcome.signatures)
+    return msgspec.structs.replace(event, signed=signed, failed=len(outcome.signatures) - signed)

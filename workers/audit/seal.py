@@ -1,0 +1,70 @@
+"""The seal of a log at rest: which segments it has, and that nothing in them is open.
+
+For a host that goes for good: what it signed has been released, and the copy of its log can be compared with this.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from workers.journal.recovery import recover
+from workers.journal.segment_writer import sync_folder
+from workers.journal.segments import segments_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SEAL_NAME = "seal.json"
+
+
+class SealedSegment(msgspec.Struct, frozen=True, kw_only=True):
+    """A segment as it lay there."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+
+class Seal(msgspec.Struct, frozen=True, kw_only=True):
+    """``sealed_at``: Unix time in s. A worker that is started again writes segments of its own after these."""
+
+    sealed_at: float
+    segments: tuple[SealedSegment, ...]
+
+
+class OpenLog(Exception):
+    """Something in the log has no end yet: a worker must be started on it once more."""
+
+    def __init__(self, *, unreleased: int, unknown: int) -> None:
+        super().__init__(f"{unreleased} outcomes are not released, {unknown} intents have no outcome")
+
+
+def seal(folder: Path, *, now_s: float | None = None) -> Seal:
+    """Write ``seal.json`` beside the segments, durably. O(bytes of the log).
+
+    The caller owns the folder (``workers.state.ownership``). Raises ``OpenLog``, or ``OSError``.
+    """
+    left = recover(folder, now_s=now_s)
+    if left.unreleased or left.unknown:
+        raise OpenLog(unreleased=len(left.unreleased), unknown=len(left.unknown))
+    made = Seal(
+        sealed_at=time.time() if now_s is None else now_s,
+        segments=tuple(sealed_segment(file) for file in segments_of(folder)),
+    )
+    draft = folder / f".{SEAL_NAME}.new"
+    draft.write_bytes(msgspec.json.format(msgspec.json.encode(made), indent=1) + b"\n")
+    draft.replace(folder / SEAL_NAME)
+    sync_folder(folder)
+    return made
+
+
+def sealed_segment(file: Path) -> SealedSegment:
+    """What a seal says of this file. O(its bytes)."""
+    with file.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256")
+        size = stream.tell()
+    return SealedSegment(name=file.name, size_bytes=size, sha256=digest.hexdigest())

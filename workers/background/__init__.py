@@ -1,0 +1,1 @@
+"""workers/background: see docs of the parent package."""

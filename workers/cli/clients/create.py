@@ -1,0 +1,227 @@
+"""``sigmill clients create``: on the build host; the private key never leaves it."""
+
+from __future__ import annotations
+
+import base64
+import re
+import tomllib
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+
+import click
+import msgspec
+
+from queueing.client.config import ClientConfig
+from queueing.errors import ConfigError
+from queueing.protocol.client_keys import ClientKey, ClientKeyKind
+from queueing.protocol.names import NAME_PATTERN
+from workers.cli.clients.toml_text import toml_text
+from workers.cli.shell.options import Duration, json_option
+from workers.cli.shell.output import Exit, Output, emit, say
+from workers.config.tenant_edits import toml_key
+
+_YEAR_S: Final = 365 * 86_400.0
+_DEFAULT_PORT: Final = 6379
+
+
+class CreatedLine(msgspec.Struct, frozen=True, kw_only=True):
+    """What was made, in JSON; ``tenant_block`` is what the operator adds to the tenant's file."""
+
+    client: str
+    tenant: str
+    config_file: str
+    private_key_file: str
+    public_key: str
+    expires: str
+    tenant_block: str
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--from",
+    "connection",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A connection file of the operator's: audience, tenant, service_public_keys and [redis].",
+)
+@click.option("--tenant", help="The tenant to speak for.")
+@click.option("--audience", help="The cluster's name, as the operator gives it.")
+@click.option("--redis", "redis_url", metavar="URL", help="redis://, rediss:// or unix://, without password.")
+@click.option("--redis-password-file", metavar="FILE", help="A file of mode 0600; client.toml names it.")
+@click.option("--redis-ca-file", metavar="FILE", help="The authority of a rediss:// server.")
+@click.option(
+    "--service-key",
+    "service_keys",
+    multiple=True,
+    metavar="BASE64",
+    help="The service's public key; two at a rollover.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path(), show_default="here", help="The folder."
+)
+@click.option(
+    "--kind",
+    type=click.Choice([str(k) for k in ClientKeyKind]),
+    default="ed25519",
+    show_default=True,
+    help="The key's kind; a TPM has P-256.",
+)
+@click.option(
+    "--expires-in",
+    type=Duration(),
+    default=_YEAR_S,
+    show_default="365d",
+    metavar="DURATION",
+    help="Its life.",
+)
+@json_option
+@click.pass_obj
+def create(
+    output: Output,
+    *,
+    name: str,
+    connection: Path | None,
+    tenant: str | None,
+    audience: str | None,
+    redis_url: str | None,
+    redis_password_file: str | None,
+    redis_ca_file: str | None,
+    service_keys: tuple[str, ...],
+    out: Path,
+    kind: str,
+    expires_in: float,
+) -> Exit:
+    """Make a client key NAME: writes client.key (mode 0600) and client.toml, and prints the lines for the operator.
+
+    Nothing on the way is secret but client.key, which stays here.
+    """
+    if not re.match(NAME_PATTERN, name):
+        raise click.UsageError("a client's name is lower case: letters, digits, dots, dashes, underscores")
+    table: dict[str, Any] = {} if connection is None else _connection(connection)
+    table |= {k: v for k, v in {"tenant": tenant, "audience": audience}.items() if v is not None}
+    if service_keys:
+        table["service_public_keys"] = list(service_keys)
+    if redis_url is not None:
+        table["redis"] = redis_table(redis_url, redis_ca_file)
+    if redis_password_file is not None:
+        table.setdefault("redis", {})["password_file"] = str(Path(redis_password_file).absolute())
+    _require(table)
+    table |= {"client": name, "private_key_file": "client.key"}
+    made = _write(out, table, ClientKey.generate(ClientKeyKind(kind)))
+    expires = (datetime.now(UTC) + timedelta(seconds=expires_in)).replace(microsecond=0)
+    return _tell(out, made, table, f"{expires:%Y-%m-%dT%H:%M:%SZ}", as_json=output.as_json)
+
+
+def redis_table(url: str, ca_file: str | None) -> dict[str, Any]:
+    """The ``[redis]`` table of a URL; raises ``click.UsageError``."""
+    parts = urlsplit(url)
+    if parts.password is not None:
+        raise click.UsageError(
+            "--redis: no password in the URL (it would stay in the shell's history): put it"
+            " into a file of mode 0600 and name that with --redis-password-file"
+        )
+    if parts.scheme not in {"redis", "rediss", "unix"}:
+        raise click.UsageError(
+            "--redis: write redis://HOST:PORT/DB, rediss://HOST:PORT/DB or unix:///PATH?db=DB"
+        )
+    table = _unix_place(parts) if parts.scheme == "unix" else _tcp_place(parts)
+    if parts.username:
+        table["username"] = unquote(parts.username)
+    if parts.scheme == "rediss":
+        if ca_file is None:
+            raise click.UsageError(
+                "--redis: rediss:// needs --redis-ca-file, so that the server can be checked"
+            )
+        table["tls"] = {"ca_file": str(Path(ca_file).absolute())}
+    return table
+
+
+def _unix_place(parts: SplitResult) -> dict[str, Any]:
+    database = parse_qs(parts.query).get("db", ["0"])[0]
+    return {"unix_socket": unquote(parts.path), "database": _database(database)}
+
+
+def _tcp_place(parts: SplitResult) -> dict[str, Any]:
+    try:
+        host, port = parts.hostname, parts.port or _DEFAULT_PORT
+    except ValueError:
+        raise click.UsageError("--redis: the port is no port") from None
+    if not host:
+        raise click.UsageError("--redis: the URL names no host")
+    return {"host": host, "port": port, "database": _database(parts.path.strip("/") or "0")}
+
+
+def _database(text: str) -> int:
+    if not text.isdigit():
+        raise click.UsageError("--redis: the database is a number")
+    return int(text)
+
+
+def _connection(file: Path) -> dict[str, Any]:
+    """The operator's connection file, with the paths in it made absolute from where it stands."""
+    try:
+        table = tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            str(file), "", f"cannot be read ({error.strerror})", "Name the operator's file."
+        ) from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(
+            str(file), "", f"is not TOML: {error}", "Ask the operator for the file again."
+        ) from None
+    return table
+
+
+def _require(table: dict[str, Any]) -> None:
+    options = {
+        "tenant": "--tenant",
+        "audience": "--audience",
+        "redis": "--redis",
+        "service_public_keys": "--service-key",
+    }
+    missing = [option for key, option in options.items() if not table.get(key)]
+    if missing:
+        raise click.UsageError(f"missing: {', '.join(missing)} (or --from, the operator's connection file)")
+
+
+def _write(out: Path, table: dict[str, Any], key: ClientKey) -> ClientKey:
+    """client.key and client.toml; whatever fails, nothing half is left behind."""
+    out.mkdir(mode=0o700, parents=True, exist_ok=True)
+    config_file, key_file = out / "client.toml", out / "client.key"
+    for file in (config_file, key_file):
+        if file.exists():
+            raise click.UsageError(f"{file} exists already; name another folder with --out")
+    key.write(key_file)
+    try:
+        config_file.write_text(toml_text(table))
+        ClientConfig.from_file(config_file)
+    except BaseException:
+        key_file.unlink()
+        config_file.unlink(missing_ok=True)
+        raise
+    return key
+
+
+def _tell(out: Path, key: ClientKey, table: dict[str, Any], expires: str, *, as_json: bool) -> Exit:
+    public_key = base64.b64encode(key.public_spki).decode()
+    block = f'[clients.{toml_key(table["client"])}]\npublic_key = "{public_key}"\nexpires = {expires}'
+    if as_json:
+        emit(
+            CreatedLine(
+                client=table["client"],
+                tenant=table["tenant"],
+                config_file=str(out / "client.toml"),
+                private_key_file=str(out / "client.key"),
+                public_key=public_key,
+                expires=expires,
+                tenant_block=block,
+            )
+        )
+        return Exit.DONE
+    say(f"written: {out / 'client.toml'} and {out / 'client.key'} (mode 0600; it stays on this host)")
+    say(f"give these lines to the operator, for the file of tenant {table['tenant']}:")
+    click.echo(block)
+    return Exit.DONE

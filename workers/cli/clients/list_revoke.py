@@ -1,0 +1,110 @@
+"""``sigmill clients list`` and ``revoke``: the operator's side of client keys."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import msgspec
+
+from queueing.errors import ClientUnknown
+from workers.cli.shell.options import config_option, json_option
+from workers.cli.shell.output import Exit, Output, emit, say
+from workers.cli.shell.table import print_table
+from workers.cli.shell.tenant_choice import chosen_tenants
+from workers.config.loading import load_configuration, load_premises
+from workers.config.tenant_edits import revoke_client
+from workers.config.tenant_file import load_tenant
+from workers.config.tenant_writer import edit_tenant
+from workers.config.tenants import TenantClient
+
+
+class ClientLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A client of a tenant. ``state``: active, expired or revoked. Public key: SPKI in base64."""
+
+    tenant: str
+    client: str
+    state: str
+    expires: str
+    public_key: str
+    public_key_sha256: str
+
+
+class Revoked(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``revoke`` did; ``epoch`` is the tenant's after it."""
+
+    tenant: str
+    client: str
+    was_active: bool
+    epoch: int
+    file: str
+
+
+@click.command("list")
+@config_option
+@click.option("--tenant", metavar="TENANT", help="Only this tenant.")
+@json_option
+@click.pass_obj
+def list_clients(output: Output, /, *, config: Path, tenant: str | None) -> Exit:
+    """Show who may ask for signatures, and until when."""
+    now_ms = time.time_ns() // 1_000_000
+    lines = [
+        _line(chosen.name, client, now_ms)
+        for chosen in chosen_tenants(load_configuration(config), tenant)
+        for client in chosen.clients.values()
+    ]
+    if output.as_json:
+        for line in lines:
+            emit(line)
+        return Exit.DONE
+    print_table(
+        ("TENANT", "CLIENT", "STATE", "EXPIRES", "SHA-256 OF SPKI"),
+        [(x.tenant, x.client, x.state, x.expires, x.public_key_sha256[:16]) for x in lines],
+    )
+    return Exit.DONE
+
+
+@click.command()
+@click.argument("name")
+@config_option
+@click.option("--tenant", metavar="TENANT", required=True, help="Whose client it is.")
+@json_option
+@click.pass_obj
+def revoke(output: Output, /, *, name: str, config: Path, tenant: str) -> Exit:
+    """Take the right to ask for signatures from the client NAME: its jobs in the queue end refused, too.
+
+    Writes `state = "revoked"` and the next epoch into the tenant's file. Workers obey after
+    `sigmill tenants reload`.
+    """
+    premises = load_premises(config)
+    file = premises.tenant_file(tenant)
+    before = load_tenant(file, premises.tokens)
+    if name not in before.clients:
+        raise ClientUnknown(f"the tenant `{tenant}` has no client `{name}`")
+    active = not before.clients[name].revoked
+    after = edit_tenant(premises, tenant, lambda text: revoke_client(text, name)) if active else before
+    if output.as_json:
+        emit(Revoked(tenant=tenant, client=name, was_active=active, epoch=after.epoch, file=str(file)))
+    elif active:
+        say(f"revoked in {file}, epoch {after.epoch}; `sigmill tenants reload` makes the workers obey")
+    else:
+        say(f"{name} was revoked before; nothing is changed")
+    return Exit.DONE
+
+
+def _line(tenant: str, client: TenantClient, now_ms: int) -> ClientLine:
+    spki = client.public_key.spki
+    state = "revoked" if client.revoked else "expired" if client.expires_at_ms <= now_ms else "active"
+    expires = datetime.fromtimestamp(client.expires_at_ms / 1000, UTC)
+    return ClientLine(
+        tenant=tenant,
+        client=client.name,
+        state=state,
+        expires=f"{expires:%Y-%m-%dT%H:%M:%SZ}",
+        public_key=base64.b64encode(spki).decode(),
+        public_key_sha256=hashlib.sha256(spki).hexdigest(),
+    )

@@ -1,0 +1,124 @@
+"""Where the keys of the configuration are: each token is asked once, all of them at the same time."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from queueing.errors import ConfigError, SigningError, from_reason
+from workers.cli.shell.output import ErrorObject, error_object
+from workers.token_admin.client import TokenDesk
+
+if TYPE_CHECKING:
+    from workers.config.loading import Configuration
+    from workers.config.tenants import KeyVersion, Tenant
+    from workers.token_admin.messages import FoundKeys, KeyFacts
+
+
+class KeyPlace(msgspec.Struct, frozen=True, kw_only=True):
+    """One key version in one token. ``found`` None: the token could not be asked; see ``error``.
+
+    ``key`` None: a key in the token that no version pins.
+    """
+
+    tenant: str
+    key: str | None
+    version: int | None
+    state: str | None
+    token: str
+    kind: str
+    found: bool | None
+    label: str | None
+    public_key: str
+    public_key_sha256: str
+    attributes: dict[str, bool]
+    error: ErrorObject | None = None
+
+
+def key_places(configuration: Configuration, tenants: list[Tenant]) -> list[KeyPlace]:
+    """Every version of these tenants in each of its tokens, and what else the tokens have."""
+    wanted = {
+        token: [v for key in tenant.keys.values() for v in key.versions if token in v.tokens]
+        for tenant in tenants
+        for token in sorted(tenant.tokens)
+    }
+    with ThreadPoolExecutor() as pool:
+        answers = dict(
+            zip(wanted, pool.map(lambda t: _ask(configuration, t, wanted[t]), wanted), strict=True)
+        )
+    return [
+        place
+        for tenant in tenants
+        for token in sorted(tenant.tokens)
+        for place in _places_in(tenant.name, token, wanted[token], answers[token])
+    ]
+
+
+def _ask(
+    configuration: Configuration, token: str, versions: list[KeyVersion]
+) -> FoundKeys | SigningError | ConfigError:
+    service = configuration.service
+    try:
+        return TokenDesk(token, service.tokens[token], service.state_dir).find(
+            [version.public_key.spki for version in versions]
+        )
+    except (SigningError, ConfigError) as error:
+        return error
+
+
+def _places_in(
+    tenant: str, token: str, versions: list[KeyVersion], answer: FoundKeys | SigningError | ConfigError
+) -> list[KeyPlace]:
+    if isinstance(answer, SigningError | ConfigError):
+        return [_unknown(tenant, token, version, error_object(answer)) for version in versions]
+    present = {key.public_key: key for key in answer.present}
+    places = []
+    for version, found in zip(versions, answer.found, strict=True):
+        facts = present.pop(version.public_key.spki, None)
+        error = None if not found.problem else ErrorObject.of(from_reason(found.code, found.problem))
+        places.append(
+            msgspec.structs.replace(
+                _unknown(tenant, token, version, error),
+                found=not found.problem,
+                label=None if facts is None else facts.label,
+                attributes={} if facts is None else facts.attributes,
+            )
+        )
+    return places + [_stray(tenant, token, facts) for facts in present.values()]
+
+
+def _unknown(tenant: str, token: str, version: KeyVersion, error: ErrorObject | None) -> KeyPlace:
+    return KeyPlace(
+        tenant=tenant,
+        key=version.key,
+        version=version.version,
+        state=version.state,
+        token=token,
+        kind=version.public_key.kind,
+        found=None,
+        label=None,
+        public_key=base64.b64encode(version.public_key.spki).decode(),
+        public_key_sha256=version.public_key.sha256.hex(),
+        attributes={},
+        error=error,
+    )
+
+
+def _stray(tenant: str, token: str, facts: KeyFacts) -> KeyPlace:
+    return KeyPlace(
+        tenant=tenant,
+        key=None,
+        version=None,
+        state=None,
+        token=token,
+        kind=facts.kind,
+        found=True,
+        label=facts.label,
+        public_key=base64.b64encode(facts.public_key).decode(),
+        public_key_sha256=hashlib.sha256(facts.public_key).hexdigest(),
+        attributes=facts.attributes,
+    )

@@ -1,0 +1,72 @@
+"""``main``: runs a command; every way in which it can end has its code."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+import click
+
+from queueing.errors import ConfigError, SigningError
+from workers.cli.commands import COMMANDS, LazyGroup
+from workers.cli.shell.output import ErrorObject, Exit, Output, Tally, complain, error_object, say
+
+
+@click.group(
+    cls=LazyGroup,
+    table=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    no_args_is_help=True,
+)
+@click.version_option(version("sigmill"), prog_name="sigmill")
+def sigmill() -> None:
+    """Sign digests on PKCS#11 HSMs through a queue."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``sigmill``; returns the exit code."""
+    output = Output()
+    _talk_by_logging()
+    try:
+        code = sigmill.main(args=arguments, prog_name="sigmill", standalone_mode=False, obj=output)
+        return code if isinstance(code, int) else Exit.DONE
+    except click.exceptions.NoArgsIsHelpError as error:
+        say(error.format_message())
+        return Exit.USAGE
+    except click.ClickException as error:
+        complain(_usage(error), as_json=output.as_json)
+        return Exit.USAGE
+    except ConfigError as error:
+        complain(error_object(error), as_json=output.as_json)
+        return Exit.USAGE
+    except SigningError as error:
+        complain(error_object(error), as_json=output.as_json)
+        tally = Tally()
+        tally.add(error)
+        return tally.exit_code()
+    except (KeyboardInterrupt, click.Abort):
+        say("interrupted: what was submitted goes on; the same request id gets it back")
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has left; nothing more can be said there, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.FAILED
+
+
+def _usage(error: click.ClickException) -> ErrorObject:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    command = context.command_path if context else "sigmill"
+    return ErrorObject.final("usage", error.format_message(), f"Try `{command} --help`.")
+
+
+def _talk_by_logging() -> None:
+    """What the packages log from WARNING up is said on stderr, as one line each."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("note: %(message)s"))
+    logger = logging.getLogger("sigmill")
+    logger.handlers[:] = [handler]
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False

@@ -1,0 +1,1 @@
+"""workers/cli/operate: see docs of the parent package."""

@@ -1,0 +1,120 @@
+"""``sigmill check-config``: every mistake by file, key path, problem and remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from queueing.errors import ConfigError
+from workers.cli.shell.options import config_option, json_option
+from workers.cli.shell.output import Exit, Output, emit, say
+from workers.cli.shell.table import print_table
+from workers.config.loading import Configuration
+from workers.config.validation import survey
+
+
+class Mistake(msgspec.Struct, frozen=True, kw_only=True):
+    """One mistake; ``key`` is its path in the file, empty where it is the file itself."""
+
+    file: str
+    key: str
+    problem: str
+    remedy: str
+
+    @classmethod
+    def of(cls, error: ConfigError) -> Mistake:
+        """The mistake of this error."""
+        return cls(file=error.file, key=error.key, problem=error.problem, remedy=error.remedy)
+
+
+class TenantSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What a tenant has."""
+
+    tenant: str
+    epoch: int
+    suspended: bool
+    keys: int
+    active_versions: int
+    clients: int
+    tokens: tuple[str, ...]
+
+
+class Checked(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole answer in JSON; ``tenants`` counts keys, versions that sign, and clients of each."""
+
+    ok: bool
+    mistakes: tuple[Mistake, ...]
+    audience: str | None = None
+    epoch: int | None = None
+    tokens: tuple[str, ...] = ()
+    tenants: tuple[TenantSummary, ...] = ()
+
+
+@click.command()
+@config_option
+@json_option
+@click.pass_obj
+def check_config(output: Output, /, *, config: Path) -> Exit:
+    """Check the service's file and every tenant's, and whether the modules and secret files are there.
+
+    Reports the first mistake of each table (a token, a client, a key), and all that the files point to; logs in
+    nowhere and shows no secret. Exit code 2 if there is a mistake.
+    """
+    found = survey(config)
+    mistakes = tuple(Mistake.of(error) for error in found.mistakes)
+    exit_code = Exit.USAGE if mistakes else Exit.DONE
+    if output.as_json:
+        emit(_checked(found.configuration, mistakes))
+        return exit_code
+    if found.configuration is not None:
+        _print_summary(found.configuration)
+    for mistake in mistakes:
+        where = f"{mistake.file}: {mistake.key}" if mistake.key else mistake.file
+        say(f"error: {where}: {mistake.problem} [config.invalid]\nhint: {mistake.remedy}")
+    if found.configuration is None:
+        say("the tenant files were not read: the service's file comes first")
+    say({0: "no mistakes", 1: "1 mistake"}.get(len(mistakes), f"{len(mistakes)} mistakes"))
+    return exit_code
+
+
+def _print_summary(configuration: Configuration) -> None:
+    service = configuration.service
+    click.echo(f"audience {service.audience}, epoch {service.epoch}, state in {service.state_dir}")
+    click.echo(f"tokens {', '.join(service.tokens)}; the service key is in {service.service_key.token}")
+    print_table(
+        ("TENANT", "EPOCH", "SUSPENDED", "KEYS", "ACTIVE VERSIONS", "CLIENTS", "TOKENS"),
+        [
+            (t.tenant, t.epoch, t.suspended, t.keys, t.active_versions, t.clients, ", ".join(t.tokens))
+            for t in _summaries(configuration)
+        ],
+    )
+
+
+def _checked(configuration: Configuration | None, mistakes: tuple[Mistake, ...]) -> Checked:
+    if configuration is None:
+        return Checked(ok=False, mistakes=mistakes)
+    return Checked(
+        ok=not mistakes,
+        mistakes=mistakes,
+        audience=configuration.service.audience,
+        epoch=configuration.service.epoch,
+        tokens=tuple(configuration.service.tokens),
+        tenants=_summaries(configuration),
+    )
+
+
+def _summaries(configuration: Configuration) -> tuple[TenantSummary, ...]:
+    return tuple(
+        TenantSummary(
+            tenant=tenant.name,
+            epoch=tenant.epoch,
+            suspended=tenant.suspended,
+            keys=len(tenant.keys),
+            active_versions=sum(v.state == "active" for key in tenant.keys.values() for v in key.versions),
+            clients=len(tenant.clients),
+            tokens=tuple(sorted(tenant.tokens)),
+        )
+        for tenant in configuration.tenants.values()
+    )

@@ -1,0 +1,205 @@
+"""``sigmill deadletter``: jobs that the service gave up on, with the evidence; try them again, or drop them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+import msgspec
+
+from queueing.broker import dead_letters
+from queueing.broker.dead_letters import Found, Revived
+from queueing.errors import JobUnknown
+from queueing.redis.connection import with_connection
+from workers.cli.commands import DEADLETTER, LazyGroup
+from workers.cli.shell.options import config_option, json_option, run
+from workers.cli.shell.output import Exit, Output, emit, say
+from workers.cli.shell.table import print_table
+from workers.cli.shell.tenant_choice import chosen_tenants
+from workers.config.loading import load_configuration
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from workers.config.service_file import ServiceConfiguration
+
+_REVIVED: Final = {
+    Revived.QUEUED: "queued",
+    Revived.ALREADY_QUEUED: "already-queued",
+    Revived.GONE: "gone",
+}
+
+tenant_option = click.option("--tenant", help="This tenant's only.")
+jobs_argument = click.argument("job_ids", nargs=-1, metavar="JOB…")
+all_option = click.option("--all", "everything", is_flag=True, help="All of them, or of --tenant.")
+
+
+class LetterLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A dead letter in JSON; times in UTC. ``crashes`` of the attempts ended with their worker."""
+
+    job_id: str
+    tenant: str
+    code: str
+    message: str
+    at: datetime
+    worker: str
+    attempts: int
+    crashes: int
+    lane_ends: tuple[str, ...]
+    key: str
+    algorithm: str
+    client: str
+    digests: int
+    enqueued_at: datetime
+    expires_at: datetime
+
+
+class EndedLine(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a dead letter: queued, already-queued, dropped or gone."""
+
+    job_id: str
+    outcome: str
+
+
+@click.group(cls=LazyGroup, table=DEADLETTER, no_args_is_help=True)
+def deadletter() -> None:
+    """Jobs that were set aside because lanes or workers ended over them again and again."""
+
+
+@click.command("list")
+@config_option
+@tenant_option
+@json_option
+@click.pass_obj
+def list_letters(output: Output, /, *, config: Path, tenant: str | None) -> Exit:
+    """List the dead letters, oldest first."""
+    _, found = _read(config, tenant)
+    if output.as_json:
+        for each in found:
+            emit(_line(each))
+        return Exit.DONE
+    print_table(
+        ("JOB", "WHEN", "CODE", "KEY", "CLIENT", "DIGESTS", "ATTEMPTS", "CRASHES", "LANES ENDED"),
+        [
+            (x.job_id, f"{x.at:%F %T}", x.code, x.key, x.client, x.digests, x.attempts, x.crashes, ", ".join(x.lane_ends))
+            for x in map(_line, found)
+        ],
+    )  # fmt: skip
+    return Exit.DONE
+
+
+@click.command()
+@click.argument("job_id", metavar="JOB")
+@config_option
+@json_option
+@click.pass_obj
+def show(output: Output, /, *, job_id: str, config: Path) -> Exit:
+    """Show JOB with its evidence. Its digests are not shown."""
+    (found,) = _chosen(_read(config, None)[1], (job_id,), everything=False)
+    line = _line(found)
+    if output.as_json:
+        emit(line)
+        return Exit.DONE
+    for name, value in msgspec.structs.asdict(line).items():
+        text = ", ".join(value) if isinstance(value, tuple) else str(value)
+        click.echo(f"{name.replace('_', ' '):<12} {text or '-'}")
+    return Exit.DONE
+
+
+@click.command()
+@jobs_argument
+@all_option
+@config_option
+@tenant_option
+@json_option
+@click.pass_obj
+def retry(
+    output: Output, /, *, job_ids: tuple[str, ...], everything: bool, config: Path, tenant: str | None
+) -> Exit:
+    """Put jobs back into their queues, with their counters at nought.
+
+    A job whose envelope has expired meanwhile ends as `job.expired`, and is signed when its client asks again under
+    the same request id. Exit code 1 if a dead letter is gone.
+    """
+    service, found = _read(config, tenant)
+    letters = _chosen(found, job_ids, everything=everything)
+    outcomes = run(with_connection(service.redis, lambda redis: dead_letters.revive(redis, letters)))
+    return _say_outcomes(output, letters, [_REVIVED[outcome] for outcome in outcomes])
+
+
+@click.command()
+@jobs_argument
+@all_option
+@config_option
+@tenant_option
+@json_option
+@click.pass_obj
+def drop(
+    output: Output, /, *, job_ids: tuple[str, ...], everything: bool, config: Path, tenant: str | None
+) -> Exit:
+    """Remove dead letters for good; their clients have been told, and the worker's log keeps the jobs."""
+    service, found = _read(config, tenant)
+    letters = _chosen(found, job_ids, everything=everything)
+    outcomes = run(with_connection(service.redis, lambda redis: dead_letters.drop(redis, letters)))
+    return _say_outcomes(output, letters, ["dropped" if was_there else "gone" for was_there in outcomes])
+
+
+def _read(config: Path, tenant: str | None) -> tuple[ServiceConfiguration, list[Found]]:
+    configuration = load_configuration(config)
+    tenants = [each.name for each in chosen_tenants(configuration, tenant)]
+    redis = configuration.service.redis
+    letters = run(with_connection(redis, lambda redis: dead_letters.letters_of(redis, tenants)))
+    return configuration.service, letters
+
+
+def _chosen(found: Sequence[Found], job_ids: tuple[str, ...], *, everything: bool) -> list[Found]:
+    if everything == bool(job_ids):
+        raise click.UsageError("name the jobs, or give --all")
+    if everything:
+        return list(found)
+    by_id = {_name(each): each for each in found}
+    missing = [job_id for job_id in job_ids if job_id not in by_id]
+    if missing:
+        raise JobUnknown(f"no dead letter of this id: {', '.join(missing)}")
+    return [by_id[job_id] for job_id in job_ids]
+
+
+def _say_outcomes(output: Output, letters: Sequence[Found], outcomes: Sequence[str]) -> Exit:
+    for letter, outcome in zip(letters, outcomes, strict=True):
+        if output.as_json:
+            emit(EndedLine(job_id=_name(letter), outcome=outcome))
+        else:
+            say(f"{_name(letter)}: {outcome}")
+    return Exit.FAILED if "gone" in outcomes else Exit.DONE
+
+
+def _line(found: Found) -> LetterLine:
+    letter = found.letter
+    return LetterLine(
+        job_id=_name(found),
+        tenant=found.tenant,
+        code=letter.reason,
+        message=letter.message,
+        at=_utc(letter.at_ms),
+        worker=letter.worker,
+        attempts=letter.attempts,
+        crashes=letter.crashes,
+        lane_ends=letter.lane_ends,
+        key=letter.key,
+        algorithm=letter.algorithm,
+        client=letter.client,
+        digests=letter.digests,
+        enqueued_at=_utc(letter.enqueued_at_ms),
+        expires_at=_utc(letter.expires_at_ms),
+    )
+
+
+def _name(found: Found) -> str:
+    """Whatever a stock producer called it."""
+    return found.job_id.decode("ascii", "backslashreplace")
+
+
+def _utc(unix_ms: int) -> datetime:
+    return datetime.fromtimestamp(unix_ms / 1000, UTC)

@@ -1,0 +1,64 @@
+"""``sigmill operators``: the keys with which people sign stop orders."""
+
+from __future__ import annotations
+
+import base64
+import re
+from pathlib import Path
+
+import click
+import msgspec
+
+from queueing.protocol.client_keys import ClientKey, ClientKeyKind
+from queueing.protocol.names import NAME_PATTERN
+from workers.cli.commands import OPERATORS, LazyGroup
+from workers.cli.shell.options import json_option
+from workers.cli.shell.output import Exit, Output, emit, say
+from workers.config.tenant_edits import toml_key
+
+
+class CreatedOperator(msgspec.Struct, frozen=True, kw_only=True):
+    """What was made; ``block`` belongs into every worker's sigmill.toml."""
+
+    operator: str
+    private_key_file: str
+    public_key: str
+    block: str
+
+
+@click.group(cls=LazyGroup, table=OPERATORS, no_args_is_help=True)
+def operators() -> None:
+    """Operator keys: they sign stop orders, and nothing else."""
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The new private key."
+)
+@click.option(
+    "--kind",
+    type=click.Choice([str(k) for k in ClientKeyKind]),
+    default="ed25519",
+    show_default=True,
+    help="The key's kind; a TPM has P-256.",
+)
+@json_option
+@click.pass_obj
+def create(output: Output, /, *, name: str, out: Path, kind: str) -> Exit:
+    """Make the key of the operator NAME (mode 0600), and print the block for every worker's sigmill.toml."""
+    if not re.match(NAME_PATTERN, name):
+        raise click.UsageError("an operator's name is lower case: letters, digits, dots, dashes, underscores")
+    key = ClientKey.generate(ClientKeyKind(kind))
+    try:
+        key.write(out)
+    except OSError as error:
+        raise click.UsageError(f"--out {out}: {error.strerror}") from None
+    public = base64.b64encode(key.public_spki).decode()
+    block = f'[operators.{toml_key(name)}]\npublic_key = "{public}"\n'
+    if output.as_json:
+        emit(CreatedOperator(operator=name, private_key_file=str(out), public_key=public, block=block))
+    else:
+        click.echo(block, nl=False)
+        say(f"the private key is {out}: keep it with the person, off the workers' hosts")
+    return Exit.DONE

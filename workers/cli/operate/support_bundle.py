@@ -1,0 +1,99 @@
+"""``sigmill support-bundle``: what somebody needs to help, in one file, without a secret."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Final
+
+import click
+import msgspec
+
+from queueing.errors import ConfigError
+from workers.cli.commands import COMMANDS
+from workers.cli.shell.options import config_option, json_option
+from workers.cli.shell.output import Exit, Output, emit, say
+from workers.config.service_file import load_service
+from workers.support.bundle import write_bundle
+
+_ASKED: Final[tuple[tuple[str, ...], ...]] = (
+    ("check-config",),
+    ("status",),
+    ("workers", "list"),
+    ("tokens", "list"),
+    ("keys", "list"),
+    ("tenants", "list"),
+    ("deadletter", "list"),
+    ("top", "--once"),
+    ("doctor",),
+)
+"""Commands whose answers are in it; none of them logs in to a token to sign, or changes anything."""
+
+
+class Bundled(msgspec.Struct, frozen=True, kw_only=True):
+    """What was written; ``problems`` by part."""
+
+    file: str
+    size_bytes: int
+    parts: int
+    problems: dict[str, str]
+    not_looked_for: tuple[str, ...]
+
+
+@click.command("support-bundle")
+@config_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Where to write it. Default: sigmill-support-HOST-TIME.tar.gz in this directory.",
+)
+@click.option(
+    "--log",
+    "logs",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A log file, of which the last 4 MiB are taken; may be repeated. Default: the journal of sigmill* units.",
+)
+@json_option
+@click.pass_obj
+def support_bundle(output: Output, /, *, config: Path, out: Path | None, logs: tuple[Path, ...]) -> Exit:
+    """Write versions, masked configuration, metrics, logs and the answers of our own commands into one archive.
+
+    Secrets are taken out where they stand in configuration, and the contents of the configured PIN and password files
+    are looked for in everything; what could not be read is not looked for, and the command says so. What cannot be
+    made is left out and named, so this works on a host where little else does.
+    """
+    at = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    out = out or Path(f"sigmill-support-{os.uname().nodename}-{at}.tar.gz")
+    try:
+        service = load_service(config)
+    except ConfigError as error:
+        say(f"warning: {error}; what needs the configuration is left out")
+        service = None
+    commands = [words for words in _ASKED if words[0] in COMMANDS]
+    try:
+        manifest = write_bundle(out, config, service, logs=logs, commands=commands)
+        size_bytes = out.stat().st_size
+    except OSError as error:
+        raise click.UsageError(f"--out {out}: {error.strerror}") from None
+    if output.as_json:
+        emit(
+            Bundled(
+                file=str(out),
+                size_bytes=size_bytes,
+                parts=len(manifest.parts),
+                problems=manifest.problems,
+                not_looked_for=manifest.not_looked_for,
+            )
+        )
+        return Exit.DONE
+    click.echo(str(out))
+    for name, problem in manifest.problems.items():
+        say(f"warning: {name} is left out: {problem}")
+    for file in manifest.not_looked_for:
+        say(f"warning: {file} cannot be read, so its content was not looked for; run this as root to be sure")
+    say(f"{len(manifest.parts)} parts, {size_bytes / 1e6:.1f} MB; look through it before you send it")
+    return Exit.DONE

@@ -1,0 +1,1 @@
+"""workers/cli/processes: see docs of the parent package."""

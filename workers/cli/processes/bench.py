@@ -1,0 +1,109 @@
+"""``sigmill bench``: what the pipeline costs beside what the HSM can do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from workers.cli.shell.options import json_option
+from workers.cli.shell.output import Exit, Output, emit, say
+
+
+@click.group()
+def bench() -> None:
+    """Measure this machine, or plan a larger one. Needs what `ops/bootstrap` installs: Redis, SoftHSM, cc."""
+
+
+@bench.command()
+@json_option
+@click.pass_obj
+def quick(output: Output, /) -> Exit:
+    """Every threshold, in less than five minutes; exit code 1 when one is missed."""
+    from bench.report.data import exit_status
+    from bench.runner import run
+    from bench.session import QUICK
+
+    report = run("quick", QUICK, say if output.as_json else click.echo)
+    if output.as_json:
+        emit(report)
+    return Exit(exit_status(report))
+
+
+@bench.command()
+@json_option
+@click.pass_obj
+def full(output: Output, /) -> Exit:
+    """Every row and every threshold; takes up to 40 minutes."""
+    from bench.report.data import exit_status
+    from bench.runner import run
+    from bench.session import FULL
+
+    report = run("full", FULL, say if output.as_json else click.echo)
+    if output.as_json:
+        emit(report)
+    return Exit(exit_status(report))
+
+
+@bench.command()
+@click.argument("names", nargs=-1, metavar="NAME…")
+@click.option("--full", "at_full_pace", is_flag=True, help="At the full run's pace.")
+@json_option
+def scenario(*, names: tuple[str, ...], at_full_pace: bool) -> Exit:
+    """Run single scenarios, without a report; without a NAME, list them."""
+    from bench.runner import run_scenarios
+    from bench.scenarios.catalogue import SCENARIOS
+    from bench.session import FULL, QUICK
+
+    unknown = sorted(set(names) - set(SCENARIOS))
+    if unknown or not names:
+        say(f"scenarios: {', '.join(SCENARIOS)}")
+        return Exit.USAGE if unknown else Exit.DONE
+    return Exit.DONE if run_scenarios(names, FULL if at_full_pace else QUICK) else Exit.FAILED
+
+
+@bench.command()
+@click.option("--per-day", type=float, required=True, metavar="N", help="Signatures a day, such as 500e6.")
+@click.option(
+    "--algorithm", required=True, metavar="NAME", help="An algorithm, or for RSA a kind of key: RSA_3072."
+)
+@click.option(
+    "--hsm", "model", default=None, metavar="MODEL", help="A device of the table of published rates."
+)
+@click.option(
+    "--peak-factor", type=float, default=3.0, show_default=True, help="Busiest hour against the mean."
+)
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("build/bench/report.json"),
+    show_default=True,
+    help="Whose measured costs to plan with.",
+)
+@json_option
+@click.pass_obj
+def plan(
+    output: Output, /, *, per_day: float, algorithm: str, model: str | None, peak_factor: float, report: Path
+) -> Exit:
+    """How many HSMs, worker cores and Redis shards so many signatures a day need."""
+    from bench.capacity.hsm_rates import MODELS
+    from bench.capacity.model import Demand, in_words, kind_named
+    from bench.capacity.planning import DEFAULT_MODEL, planned
+    from bench.report.files import read_report
+
+    model = model or DEFAULT_MODEL
+    if model not in MODELS:
+        raise click.UsageError(f"{model} is not in the table; known: {', '.join(MODELS)}")
+    if not report.exists():
+        raise click.UsageError(f"{report} is not there: run `sigmill bench quick` first, or give --report")
+    try:
+        demand = Demand(per_day=per_day, kind=kind_named(algorithm), peak_factor=peak_factor)
+        made = planned(read_report(report).rows, demand, model)
+    except (ValueError, LookupError) as error:
+        raise click.UsageError(str(error)) from None
+    if output.as_json:
+        emit(made)
+        return Exit.DONE
+    for line in in_words(made):
+        click.echo(line)
+    return Exit.DONE

@@ -1,0 +1,107 @@
+"""``sigmill dev``: a whole private stack in the foreground, with throwaway keys."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import shutil
+import signal
+import sysconfig
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import click
+import msgspec
+
+from workers.cli.shell.options import json_option
+from workers.cli.shell.output import ErrorObject, Exit, Output, complain, emit, say
+from workers.dev.redis_server import RedisDidNotStart
+from workers.dev.softhsm import SoftHsmFailed
+from workers.dev.stack import Stack, StackFailed
+from workers.dev.tenants import KEY, TENANTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_CHECK_S: Final = 0.5
+
+
+class Running(msgspec.Struct, frozen=True, kw_only=True):
+    """Where everything is, in JSON; ``clients``: tenant -> client.toml."""
+
+    directory: str
+    logs: str
+    config: str
+    clients: dict[str, str]
+    key: str
+
+
+@click.command()
+@click.option("--workers", type=click.IntRange(1, 16), default=1, show_default=True, help="How many of them.")
+@click.option("--keep", is_flag=True, help="Leave the directory there at the end.")
+@json_option
+@click.pass_obj
+def dev(output: Output, /, *, workers: int, keep: bool) -> Exit:
+    """Run Redis, software tokens and workers of your own until Ctrl-C, with keys that are thrown away.
+
+    Not for production: the keys are files on this disk. Prints the lines to paste into another shell.
+    """
+    say("warning: NOT FOR PRODUCTION. The keys are made now, in software, and thrown away at the end.")
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with _directory(keep=keep) as directory, Stack(directory, workers=workers) as stack:
+            _print_running(stack) if output.as_json else _print_lines(stack)
+            with contextlib.suppress(KeyboardInterrupt):
+                while True:
+                    stack.check()
+                    time.sleep(_CHECK_S)
+            say("\nstopping")
+    except (StackFailed, RedisDidNotStart, SoftHsmFailed) as error:
+        complain(
+            ErrorObject.final("dev.failed", str(error), "Run ops/bootstrap if a program is missing."),
+            as_json=output.as_json,
+        )
+        return Exit.FAILED
+    return Exit.DONE
+
+
+def _print_running(stack: Stack) -> None:
+    emit(
+        Running(
+            directory=str(stack.directory),
+            logs=str(stack.logs),
+            config=str(stack.config),
+            clients={tenant.name: str(stack.clients[tenant.name]) for tenant in TENANTS},
+            key=KEY,
+        )
+    )
+
+
+def _print_lines(stack: Stack) -> None:
+    say(f"everything is in {stack.directory}, the logs in {stack.logs}; Ctrl-C stops all\n")
+    say("Paste into another shell:\n")
+    click.echo(f'export PATH={shlex.quote(sysconfig.get_path("scripts"))}:"$PATH"')
+    click.echo(f"export SIGMILL_CONFIG={shlex.quote(str(stack.config))}")
+    for tenant in TENANTS:
+        click.echo(f"\n# {tenant.name}: {tenant.kind}")
+        click.echo(f"export SIGMILL_CLIENT_CONFIG={shlex.quote(str(stack.clients[tenant.name]))}")
+        click.echo(f"sigmill sign --key {KEY} /usr/bin/env")
+    click.echo("\nsigmill keys list\nsigmill tokens list")
+
+
+@contextlib.contextmanager
+def _directory(*, keep: bool) -> Iterator[Path]:
+    directory = Path(tempfile.mkdtemp(prefix="sigmill-"))
+    try:
+        yield directory
+    finally:
+        if keep:
+            say(f"left behind: {directory}")
+        else:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt

@@ -1,0 +1,73 @@
+"""``sigmill exporter``: what stands in the queues, as metrics; one process for the whole cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from workers.cli.shell.options import config_option, json_option
+
+if TYPE_CHECKING:
+    from workers.config.loading import Configuration
+
+
+@click.command("exporter")
+@config_option
+@json_option
+def exporter(config: Path) -> None:
+    """Tell Prometheus of backlogs, budgets, dead letters and certificates, until SIGTERM.
+
+    Looks at the queues of all tenants every `interval_s` of [exporter], reads the files again when they change, and
+    serves /metrics, /healthz and /readyz there. It needs the tenants' files and Redis, no token and no PIN.
+    """
+    import uvloop
+
+    from workers.config.loading import load_configuration
+    from workers.telemetry.json_logs import log_to_stderr, set_levels
+
+    log_to_stderr()
+    configuration = load_configuration(config)
+    set_levels(configuration.service.logging.level, jobs=False)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(configuration))
+
+
+async def _serve(configuration: Configuration) -> None:
+    from queueing.aio.owned_tasks import end_tasks
+    from queueing.redis.connection import connect
+    from workers.telemetry.http_server import Exporter
+    from workers.telemetry.metrics import process_registry, say_build
+    from workers.telemetry.metrics_catalogue import QueueMetrics
+    from workers.telemetry.queue_exporter import QueueExporter
+
+    service = configuration.service
+    registry = process_registry()
+    metrics = QueueMetrics(registry)
+    say_build(metrics, "exporter")
+    redis = connect(service.redis)
+    queues = QueueExporter(configuration, redis=redis, metrics=metrics)
+    ended = asyncio.Event()
+    for asked in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(asked, ended.set)
+    silent_s = 5.0 + 3 * service.exporter.interval_s
+    server = Exporter(
+        host=service.exporter.host,
+        port=service.exporter.port,
+        registry=registry,
+        alive=lambda: time.monotonic() - queues.loop_seen_at < silent_s,
+        ready=lambda: queues.ready,
+        table="exporter",
+    )
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            looking = tasks.create_task(queues.run())
+            await ended.wait()
+            await end_tasks([looking])
+    finally:
+        server.close()
+        await redis.aclose()

@@ -1,0 +1,63 @@
+"""``sigmill worker``: one worker process of this host, until SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from workers.cli.shell.options import config_option, json_option
+from workers.cli.shell.output import Exit
+
+
+@click.command("worker")
+@config_option
+@json_option
+def worker(config: Path) -> None:
+    """Claim, sign and publish for every tenant of the configuration, until SIGTERM.
+
+    SIGHUP reads the configuration again, as `sigmill tenants reload` does. Serves /metrics, /healthz and /readyz at [metrics]. A first SIGTERM drains; a second one does not wait.
+    """
+    import uvloop
+
+    from workers.telemetry.json_logs import log_to_stderr
+
+    log_to_stderr()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            runner.run(_serve(config))
+        except asyncio.CancelledError:
+            # The second SIGTERM: what was cut off is in the log and in the leases, for whoever comes next.
+            raise SystemExit(Exit.FAILED) from None
+
+
+async def _serve(config: Path) -> None:
+    from workers.config.snapshots import ConfigurationFiles
+    from workers.telemetry.http_server import Exporter
+    from workers.telemetry.metrics import Metrics, process_registry, say_build
+    from workers.worker import SigningWorker
+
+    files = ConfigurationFiles(config)
+    reading = files.read()
+    files.adopt(reading)
+    configuration = reading.configuration
+    registry = process_registry()
+    metrics = Metrics(registry)
+    say_build(metrics, "worker")
+    worker = SigningWorker(signing=configuration, metrics=metrics, files=files)
+    service = worker.service
+    assert service is not None
+    where = configuration.service.metrics
+    exporter = Exporter(
+        host=where.host,
+        port=where.port,
+        registry=registry,
+        alive=lambda: service.heartbeat.alive,
+        ready=lambda: service.ready,
+    )
+    try:
+        await worker.async_run()
+    finally:
+        exporter.close()
+        await worker.close()

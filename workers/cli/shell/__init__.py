@@ -1,0 +1,1 @@
+"""workers/cli/shell: see docs of the parent package."""

@@ -1,0 +1,1 @@
+"""workers/cli/signing: see docs of the parent package."""

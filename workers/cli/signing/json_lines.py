@@ -1,0 +1,71 @@
+"""The JSON lines of ``sign`` and ``wait``, which ``verify`` reads."""
+
+from __future__ import annotations
+
+import base64
+from typing import Literal
+
+import msgspec
+
+from queueing.client.signatures import Signature
+from queueing.errors import SigningError
+from queueing.protocol.algorithms import Algorithm
+from workers.cli.shell.output import ErrorObject
+from workers.cli.signing.inputs import Item
+
+Encoding = Literal["der", "raw"]
+
+
+class SignedLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One signature. ``encoding`` stands there where ``--raw`` made ECDSA r || s. Fingerprint in hex."""
+
+    name: str
+    digest: str | None = None
+    algorithm: str
+    key: str
+    key_version: int
+    public_key_sha256: str
+    signature: str
+    job_id: str
+    encoding: Encoding = "der"
+    verified: bool = True
+
+
+class FailedLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One item without signature."""
+
+    name: str
+    digest: str | None = None
+    algorithm: str
+    key: str
+    job_id: str | None = None
+    error: ErrorObject
+
+
+def signed_line(item: Item, signature: Signature, *, raw: bool) -> SignedLine:
+    """The line of a signature."""
+    return SignedLine(
+        name=item.name,
+        digest=item.digest_text,
+        algorithm=signature.algorithm,
+        key=signature.key,
+        key_version=signature.key_version,
+        public_key_sha256=signature.public_key_sha256.hex(),
+        signature=base64.b64encode(signature.raw() if raw else signature.signature).decode(),
+        job_id=signature.job_id,
+        encoding="raw" if raw else "der",
+        verified=signature.verified,
+    )
+
+
+def failed_line(item: Item, error: SigningError, *, algorithm: Algorithm, key: str) -> FailedLine:
+    """The line of an item that has no signature."""
+    job_ids: tuple[str, ...] = getattr(error, "job_ids", ())
+    return FailedLine(
+        name=item.name,
+        digest=item.digest_text,
+        algorithm=algorithm,
+        key=key.partition("/")[0],
+        job_id=job_ids[0] if job_ids else None,
+        error=ErrorObject.of(error),
+    )

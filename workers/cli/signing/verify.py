@@ -1,0 +1,140 @@
+"""``sigmill verify``: the JSON lines of ``sign`` and ``wait`` against files, digests and the key directory."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
+from queueing.client.signatures import Signature
+from queueing.client.signing_client import SigningClient
+from queueing.errors import InputUnreadable, ResultInvalid, SigningError
+from queueing.protocol.algorithms import Algorithm
+from workers.cli.shell.options import client_config_option, json_option, run
+from workers.cli.shell.output import ErrorObject, Exit, Output, Tally, emit, say
+from workers.cli.signing.inputs import hash_file
+from workers.cli.signing.json_lines import SignedLine
+
+
+class VerifiedLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One line checked."""
+
+    name: str
+    verified: bool
+    error: ErrorObject | None = None
+
+
+@click.command()
+@client_config_option
+@click.option("--digests-only", is_flag=True, help="Believe the lines' digests; read no files.")
+@click.argument("results", type=click.Path(path_type=Path, allow_dash=True))
+@json_option
+@click.pass_obj
+def verify(output: Output, *, config: Path, digests_only: bool, results: Path) -> Exit:
+    """Verify the lines of RESULTS, which `sigmill sign` printed (- reads stdin).
+
+    A line whose name is a file is checked against the file's content. The keys come from the tenant's key
+    directory, so a signature by a retired or revoked version does not verify. Prints the lines that fail, or
+    all of them with --json.
+    """
+    return run(
+        _verify(SigningClient.from_file(config), results, read_files=not digests_only, as_json=output.as_json)
+    )
+
+
+async def _verify(client: SigningClient, results: Path, *, read_files: bool, as_json: bool) -> Exit:
+    tally = Tally()
+    async with client:
+        for place, raw in _lines(results):
+            name, error = await _checked(client, place, raw, read_files=read_files)
+            tally.add(error)
+            if error is not None or as_json:
+                note = None if error is None else ErrorObject.of(error)
+                emit(VerifiedLine(name=name, verified=error is None, error=note))
+    say(f"{tally.done} verified, {tally.bad} not")
+    return tally.exit_code()
+
+
+def _lines(results: Path) -> Iterator[tuple[str, bytes]]:
+    if str(results) == "-":
+        yield from _numbered("stdin", sys.stdin.buffer)
+        return
+    try:
+        with results.open("rb") as file:
+            yield from _numbered(str(results), file)
+    except OSError as error:
+        raise click.UsageError(f"{results}: {error.strerror}") from None
+
+
+def _numbered(name: str, file: BinaryIO) -> Iterator[tuple[str, bytes]]:
+    return ((f"{name}:{number}", line) for number, line in enumerate(file, 1) if line.strip())
+
+
+async def _checked(
+    client: SigningClient, place: str, raw: bytes, *, read_files: bool
+) -> tuple[str, SigningError | None]:
+    name = place
+    try:
+        line = _line(raw)
+        name = line.name
+        digest = await asyncio.to_thread(_digest, line, read_files=read_files)
+        await client.verify(_signature(line), digest)
+    except SigningError as error:
+        return name, error
+    return name, None
+
+
+def _line(raw: bytes) -> SignedLine:
+    try:
+        return msgspec.json.decode(raw, type=SignedLine)
+    except msgspec.MsgspecError:
+        raise InputUnreadable("the line holds no signature") from None
+
+
+def _digest(line: SignedLine, *, read_files: bool) -> bytes:
+    """The digest in the line; where the line names a file, the file must still have it."""
+    hash_name, _, digits = (line.digest or "").partition(":")
+    try:
+        digest = bytes.fromhex(digits)
+    except ValueError:
+        raise InputUnreadable("the line's digest is not ALG:HEX") from None
+    if not digest:
+        raise InputUnreadable("the line has no digest")
+    path = Path(line.name)
+    if read_files and hash_name in {"sha256", "sha384", "sha512"} and path.is_file():
+        item = hash_file(path, hash_name)
+        if item.error is not None:
+            raise item.error
+        if item.digest != digest:
+            raise ResultInvalid("the file is not the one that was signed")
+    return digest
+
+
+def _signature(line: SignedLine) -> Signature:
+    try:
+        signature = base64.b64decode(line.signature, validate=True)
+        fingerprint = bytes.fromhex(line.public_key_sha256)
+        algorithm = Algorithm(line.algorithm)
+    except (binascii.Error, ValueError):
+        raise InputUnreadable("the line's signature, fingerprint or algorithm cannot be read") from None
+    if line.encoding == "raw" and algorithm.startswith("ECDSA"):
+        half = len(signature) // 2
+        r, s = int.from_bytes(signature[:half], "big"), int.from_bytes(signature[half:], "big")
+        signature = encode_dss_signature(r, s)
+    return Signature(
+        signature=signature,
+        algorithm=algorithm,
+        key=line.key,
+        key_version=line.key_version,
+        public_key_sha256=fingerprint,
+        job_id=line.job_id,
+        verified=False,
+    )

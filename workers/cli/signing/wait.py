@@ -1,0 +1,122 @@
+"""``sigmill wait``: the outcomes of what was submitted, by whatever process."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+
+from queueing.client.signatures import Outcome, Signature
+from queueing.client.signing_client import SigningClient
+from queueing.errors import SigningError, from_reason
+from workers.cli.shell.options import (
+    client_config_option,
+    deadline_option,
+    json_option,
+    run,
+)
+from workers.cli.shell.output import ErrorObject, Exit, Tally, emit, say
+from workers.cli.signing.inputs import Item
+from workers.cli.signing.json_lines import FailedLine, failed_line, signed_line
+from workers.cli.signing.request_options import client_of
+from workers.cli.signing.submit import SubmittedItem, SubmittedLine
+
+
+@click.command()
+@client_config_option
+@deadline_option
+@click.option("--raw", is_flag=True, help="ECDSA signatures as r || s instead of DER.")
+@click.option(
+    "--job",
+    "job_file",
+    type=click.Path(path_type=Path, allow_dash=True),
+    metavar="FILE",
+    help="What `sigmill submit` printed; - reads stdin. Its signatures are verified.",
+)
+@click.argument("job_ids", nargs=-1)
+@json_option
+def wait(
+    *,
+    config: Path,
+    deadline_s: float | None,
+    raw: bool,
+    job_file: Path | None,
+    job_ids: tuple[str, ...],
+) -> Exit:
+    """Wait for jobs by --job FILE, or by JOB_IDS.
+
+    Prints JSON lines as `sigmill sign` does. Of a bare job id the digests are not known: its lines say
+    `"verified": false`, and `sigmill verify` can check them.
+    """
+    if (job_file is None) == (not job_ids):
+        raise click.UsageError("give --job FILE or job ids")
+    submitted = None if job_file is None else _read(job_file)
+    client, deadline_s = client_of(config, deadline_s)
+    if submitted is not None:
+        return run(_wait_job(client, submitted, deadline_s, raw=raw))
+    return run(_wait_ids(client, job_ids, deadline_s, raw=raw))
+
+
+def _read(job_file: Path) -> SubmittedLine:
+    try:
+        raw = sys.stdin.buffer.read() if str(job_file) == "-" else job_file.read_bytes()
+        return msgspec.json.decode(raw, type=SubmittedLine)
+    except OSError as error:
+        raise click.UsageError(f"{job_file}: {error.strerror}") from None
+    except msgspec.MsgspecError:
+        raise click.UsageError(f"{job_file}: this is not what `sigmill submit` prints") from None
+
+
+async def _wait_job(client: SigningClient, submitted: SubmittedLine, deadline_s: float, *, raw: bool) -> Exit:
+    tally = Tally()
+    async with client:
+        outcomes = iter(await client.wait(submitted.job, timeout_s=deadline_s))
+    for item in submitted.items:
+        if item.error is not None:
+            tally.add(_print_refused(item, item.error, submitted))
+        else:
+            tally.add(_print(_item(item), next(outcomes), submitted, raw=raw))
+    return tally.exit_code()
+
+
+async def _wait_ids(client: SigningClient, job_ids: tuple[str, ...], deadline_s: float, *, raw: bool) -> Exit:
+    tally = Tally()
+    async with client:
+        for job_id in job_ids:
+            try:
+                outcomes = await client.wait(job_id, timeout_s=deadline_s)
+            except SigningError as error:
+                outcomes = [error]
+            for i, outcome in enumerate(outcomes):
+                item = Item(name=f"{job_id}/{i}")
+                tally.add(_print(item, outcome, None, raw=raw))
+    say("note: the digests of a bare job id are not known, so these signatures are not verified")
+    return tally.exit_code()
+
+
+def _print(
+    item: Item, outcome: Outcome, submitted: SubmittedLine | None, *, raw: bool
+) -> SigningError | None:
+    if isinstance(outcome, Signature):
+        emit(signed_line(item, outcome, raw=raw))
+        return None
+    if submitted is None:
+        job_id = item.name.partition("/")[0]
+        emit(FailedLine(name=item.name, algorithm="", key="", job_id=job_id, error=ErrorObject.of(outcome)))
+    else:
+        job = submitted.job
+        emit(failed_line(item, outcome, algorithm=job.algorithm, key=job.key))
+    return outcome
+
+
+def _print_refused(item: SubmittedItem, error: ErrorObject, submitted: SubmittedLine) -> SigningError:
+    job = submitted.job
+    emit(FailedLine(name=item.name, digest=item.digest, algorithm=job.algorithm, key=job.key, error=error))
+    return from_reason(error.code, error.message)
+
+
+def _item(item: SubmittedItem) -> Item:
+    hash_name, _, digits = (item.digest or "").partition(":")
+    return Item(name=item.name, hash_name=hash_name, digest=bytes.fromhex(digits))

@@ -1,0 +1,1 @@
+"""workers/cli/status: see docs of the parent package."""

@@ -1,0 +1,171 @@
+"""``sigmill status JOB…`` for operators: from Redis, and from this host's write-ahead log."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from queueing.broker.job_state import JobState, JobStatus
+from queueing.broker.whereabouts import Whereabouts, whereabouts
+from queueing.errors import QueueUnavailable
+from queueing.protocol.jobs import tenant_of_job_id
+from queueing.redis.connection import with_connection
+from workers.audit.job_history import Histories, JobEvent, histories_of
+from workers.cli.shell.options import run
+from workers.cli.shell.output import ErrorObject, Exit, Tally, emit, say
+from workers.cli.status.status import words_of
+from workers.config.service_file import load_service
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from redis.asyncio import Redis
+
+    from workers.config.service_file import ServiceConfiguration
+
+
+class JobLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One job in JSON: that of a client, with what only an operator may see. ``log_problem``: why there is no history."""
+
+    job_id: str
+    state: JobState
+    signed: int | None = None
+    failed: int | None = None
+    error: ErrorObject | None = None
+    tenant: str
+    lease: str | None = None
+    lease_left_s: float | None = None
+    due_in_s: float | None = None
+    attempts: int | None = None
+    crashes: int | None = None
+    digests: int | None = None
+    dead_letter: bool = False
+    result_left_s: float | None = None
+    history: tuple[JobEvent, ...] = ()
+    log_problem: str = ""
+
+
+def show_jobs(
+    file: Path, job_ids: tuple[str, ...], *, tenant: str | None, since_s: float, as_json: bool
+) -> Exit:
+    """Print them. A Redis that is away costs the state, not the history."""
+    service = load_service(file)
+    owners = {job_id: _owner(job_id, tenant) for job_id in job_ids}
+    found = run(with_connection(service.redis, lambda redis: _look(redis, owners)))
+    problem, histories = "", None
+    try:
+        histories = _histories(service, job_ids, since_s)
+    except OSError as error:
+        problem = f"{service.state_dir / 'wal'} cannot be read: {error.strerror}"
+    tally = Tally()
+    for job_id, where in found.items():
+        events = () if histories is None else tuple(histories.events[_raw(job_id)])
+        if as_json:
+            emit(_line(where, owners[job_id], events, problem))
+        else:
+            _print(where, events)
+        tally.add(where.status.as_error())
+    if problem:
+        say(problem)
+    elif histories is not None and not as_json:
+        say(
+            f"this host's log: {service.state_dir / 'wal'}, {histories.segments} segments,"
+            f" {histories.size_bytes / 1e6:.0f} MB of the last {since_s / 3600:g} h; other hosts have their own"
+        )
+    return tally.exit_code()
+
+
+def _owner(job_id: str, tenant: str | None) -> str:
+    owner = tenant_of_job_id(job_id) or tenant
+    if owner is None:
+        raise click.UsageError(f"{job_id}: this id names no tenant; give --tenant")
+    return owner
+
+
+async def _look(redis: Redis, owners: Mapping[str, str]) -> dict[str, Whereabouts]:
+    found = {}
+    for job_id, tenant in owners.items():
+        try:
+            found[job_id] = await whereabouts(redis, tenant, job_id)
+        except QueueUnavailable as error:
+            found[job_id] = Whereabouts(status=JobStatus(job_id=job_id, state=JobState.FAILED, error=error))
+    return found
+
+
+def _histories(service: ServiceConfiguration, job_ids: tuple[str, ...], since_s: float) -> Histories:
+    return histories_of(
+        service.state_dir / "wal", [_raw(job_id) for job_id in job_ids], since_s=time.time() - since_s
+    )
+
+
+def _raw(job_id: str) -> bytes:
+    """As Redis and the log hold it; ids that are not UTF-8 are given as the shell passes them."""
+    return job_id.encode("utf-8", "surrogateescape")
+
+
+def _line(where: Whereabouts, tenant: str, events: tuple[JobEvent, ...], problem: str) -> JobLine:
+    status = where.status
+    ended = status.state is JobState.DONE
+    return JobLine(
+        job_id=status.job_id,
+        state=_state(status),
+        signed=status.signed if ended else None,
+        failed=status.failed if ended else None,
+        error=None if status.error is None else ErrorObject.of(status.error),
+        tenant=tenant,
+        lease=where.lease,
+        lease_left_s=where.lease_left_s,
+        due_in_s=where.due_in_s,
+        attempts=where.attempts,
+        crashes=where.crashes,
+        digests=where.digests,
+        dead_letter=where.dead_letter,
+        result_left_s=where.result_left_s,
+        history=events,
+        log_problem=problem,
+    )
+
+
+def _state(status: JobStatus) -> JobState:
+    return JobState.UNKNOWN if isinstance(status.error, QueueUnavailable) else status.state
+
+
+def _print(where: Whereabouts, events: tuple[JobEvent, ...]) -> None:
+    status = where.status
+    click.echo(f"{status.job_id}  {_state(status)}  {words_of(status)}")
+    if where.lease is not None:
+        left_s = where.lease_left_s or 0.0
+        click.echo(f"  leased by {where.lease}, for {left_s:.1f} s more unless it is extended")
+    elif where.due_in_s is not None:
+        click.echo("  due now" if where.due_in_s <= 0 else f"  due in {where.due_in_s:.1f} s")
+    if where.attempts is not None:
+        click.echo(
+            f"  {where.digests} digests, {where.attempts} attempts, {where.crashes or 0} ended with their worker"
+        )
+    if where.dead_letter:
+        click.echo(f"  is a dead letter: sigmill deadletter show '{status.job_id}'")
+    if where.result_left_s is not None:
+        click.echo(f"  its result is kept for {where.result_left_s:.0f} s more")
+    for event in events:
+        at = datetime.fromtimestamp(event.at_ms / 1000, UTC)
+        click.echo(
+            f"  {at:%F %T}.{event.at_ms % 1000:03d}Z  {event.what:<17}  {event.lease}  {_details(event)}".rstrip()
+        )
+
+
+def _details(event: JobEvent) -> str:
+    if event.what == "intent":
+        version = "" if event.key_version is None else f"/{event.key_version}"
+        return (
+            f"attempt {event.attempt}, {event.digests} digests, {event.algorithm} with {event.key}{version}"
+            f" for {event.client}"
+        )
+    if event.what == "outcome":
+        dead = ", a dead letter" if event.dead_letter else ""
+        return (event.code or f"{event.signed} signed, {event.failed} failed") + dead
+    return ""

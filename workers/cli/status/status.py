@@ -1,0 +1,115 @@
+"""``sigmill status``: where jobs are, for their client or for an operator; and how the cluster is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from queueing.broker.job_state import JobState, JobStatus
+from queueing.client.signing_client import SigningClient
+from workers.cli.shell.config_paths import (
+    CLIENT_VARIABLE,
+    SERVICE_VARIABLE,
+    ConfigKind,
+    chosen_config,
+    kind_of,
+)
+from workers.cli.shell.options import Duration, json_option, run
+from workers.cli.shell.output import ErrorObject, Exit, Output, Tally, emit
+
+HELP = {
+    JobState.QUEUED: "waits in the queue",
+    JobState.RUNNING: "is being signed",
+    JobState.UNKNOWN: "neither the job nor its result is there (any more)",
+}
+
+
+class StatusLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One job in JSON."""
+
+    job_id: str
+    state: JobState
+    signed: int | None = None
+    failed: int | None = None
+    error: ErrorObject | None = None
+
+
+@click.command()
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help=f"A client.toml, or the service's sigmill.toml. Default: {CLIENT_VARIABLE}, {SERVICE_VARIABLE}, or /etc/sigmill/sigmill.toml.",
+)
+@click.option("--tenant", help="Whose jobs they are, where their ids do not say so; for operators.")
+@click.option(
+    "--since",
+    "since_s",
+    type=Duration(),
+    default="1d",
+    show_default=True,
+    help="How far back this host's log is read; for operators.",
+)
+@click.argument("job_ids", nargs=-1)
+@json_option
+@click.pass_obj
+def status(
+    output: Output, /, *, config: Path | None, tenant: str | None, since_s: float, job_ids: tuple[str, ...]
+) -> Exit:
+    """Say where JOB_IDS are: queued, running, done, failed or unknown.
+
+    With the service's sigmill.toml also who has them, how often they were tried, and what this host's write-ahead log
+    knows of them; without JOB_IDS how the cluster is: workers, backlogs, tokens, dead letters.
+
+    Exit code for jobs: 0 if all are done, 75 if some are under way, 1 or 77 if any failed, or is unknown. For the
+    cluster: 75 if no worker is alive, or Redis is away.
+    """
+    file = chosen_config(config, first=ConfigKind.CLIENT if job_ids else ConfigKind.SERVICE)
+    if kind_of(file) is ConfigKind.CLIENT:
+        if not job_ids:
+            raise click.UsageError(
+                f"{file} is a client's: name the jobs; how the cluster is, its sigmill.toml can tell"
+            )
+        return run(_status(SigningClient.from_file(file), job_ids, as_json=output.as_json))
+    # Imported here: a build host that asks for its jobs needs nothing of this.
+    if job_ids:
+        from workers.cli.status.jobs import show_jobs
+
+        return show_jobs(file, job_ids, tenant=tenant, since_s=since_s, as_json=output.as_json)
+    from workers.cli.status.cluster import show_cluster
+
+    return show_cluster(file, as_json=output.as_json)
+
+
+async def _status(client: SigningClient, job_ids: tuple[str, ...], *, as_json: bool) -> Exit:
+    tally = Tally()
+    async with client:
+        for job_id in job_ids:
+            state = await client.status(job_id)
+            if as_json:
+                emit(_line(state))
+            else:
+                click.echo(f"{state.job_id}  {state.state}  {words_of(state)}")
+            tally.add(state.as_error())
+    return tally.exit_code()
+
+
+def _line(state: JobStatus) -> StatusLine:
+    ended = state.state is JobState.DONE
+    return StatusLine(
+        job_id=state.job_id,
+        state=state.state,
+        signed=state.signed if ended else None,
+        failed=state.failed if ended else None,
+        error=None if state.error is None else ErrorObject.of(state.error),
+    )
+
+
+def words_of(state: JobStatus) -> str:
+    """The state in words."""
+    if state.error is not None:
+        return f"{state.error.message} [{state.error.reason}]"
+    if state.state is JobState.DONE:
+        return f"{state.signed} signed, {state.failed} failed"
+    return HELP.get(state.state, "")

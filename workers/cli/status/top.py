@@ -1,0 +1,191 @@
+"""``sigmill top``: the cluster at work, from its metrics."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import click
+
+from queueing.errors import SigningError
+from workers.cli.shell.options import Duration, config_option, json_option
+from workers.cli.shell.output import Exit, Output, emit, say
+from workers.config.service_file import load_service
+from workers.monitoring.http import check_url
+from workers.monitoring.prometheus import PrometheusFigures
+from workers.monitoring.scrape import PageFigures, fetch_pages
+from workers.monitoring.screen import lines_of
+from workers.monitoring.snapshot import View, view_of
+
+_ENTER: Final = "\x1b[?1049h\x1b[?25l"
+_LEAVE: Final = "\x1b[?25h\x1b[?1049l"
+_HOME_AND_CLEAR: Final = "\x1b[H\x1b[2J"
+"""xterm's alternate screen without a cursor: what was on the terminal is there again afterwards."""
+
+_FIRST_S: Final = 1.0
+"""The first picture of a longer interval comes after this."""
+
+Look = Callable[[float], View]
+"""Wait so long for the next picture, and answer it."""
+
+
+@click.command()
+@config_option
+@click.option(
+    "--workers",
+    metavar="URL,…",
+    help="Metrics pages to read, the exporter's among them. Default: [metrics] and [exporter] of --config.",
+)
+@click.option("--prometheus", metavar="URL", help="Ask this Prometheus instead: the whole cluster.")
+@click.option(
+    "--match", multiple=True, metavar="LABEL=VALUE", help="Only series with this label; with --prometheus."
+)
+@click.option(
+    "--window",
+    "window_s",
+    type=Duration(),
+    default="1m",
+    show_default=True,
+    help="Rates and quantiles over so long; with --prometheus.",
+)
+@click.option(
+    "--interval", "interval_s", type=Duration(), default="2s", show_default=True, help="Between two pictures."
+)
+@click.option("--once", is_flag=True, help="One picture, and end.")
+@json_option
+@click.pass_obj
+def top(
+    output: Output,
+    /,
+    *,
+    config: Path,
+    workers: str | None,
+    prometheus: str | None,
+    match: tuple[str, ...],
+    window_s: float,
+    interval_s: float,
+    once: bool,
+) -> Exit:
+    """Show rates, waits, backlogs, sessions, limits and circuits, again and again until Ctrl-C.
+
+    Reads the metrics of workers and exporter, never Redis. Rates of pages are those between two looks, so the first
+    picture takes a moment. Without a terminal, or with --once, it ends after one picture; with --json and without
+    --once it writes an object per line for ever.
+
+    Exit code 75 if no worker could be asked.
+    """
+    if workers is not None and prometheus is not None:
+        raise click.UsageError("give --workers or --prometheus, not both")
+    if match and prometheus is None:
+        raise click.UsageError("--match is for --prometheus")
+    interval_s = max(interval_s, 0.1)
+    if prometheus is not None:
+        look = _prometheus_look(check_url("--prometheus", prometheus), window_s, _labels(match))
+    else:
+        look = _pages_look(_addresses(config, workers))
+    if once or not (output.as_json or sys.stdout.isatty()):
+        return _show_once(look, interval_s, as_json=output.as_json)
+    try:
+        return _stream(look, interval_s) if output.as_json else _watch(look, interval_s)
+    except KeyboardInterrupt:
+        return Exit.DONE
+
+
+def _addresses(config: Path, given: str | None) -> list[str]:
+    if given is not None:
+        return [check_url("--workers", url.strip()) for url in given.split(",") if url.strip()]
+    service = load_service(config)
+    return [f"http://{where.address}" for where in (service.metrics, service.exporter)]
+
+
+def _labels(match: tuple[str, ...]) -> dict[str, str]:
+    pairs = dict(each.partition("=")[::2] for each in match)
+    if not all(label.isidentifier() and value for label, value in pairs.items()):
+        raise click.UsageError("--match is LABEL=VALUE")
+    return pairs
+
+
+def _prometheus_look(url: str, window_s: float, match: dict[str, str]) -> Look:
+    looked = False
+
+    def look(wait_s: float) -> View:
+        nonlocal looked
+        if looked:
+            time.sleep(wait_s)
+        looked = True
+        return view_of(PrometheusFigures(url, window_s=window_s, match=match))
+
+    return look
+
+
+def _pages_look(addresses: list[str]) -> Look:
+    before, _ = fetch_pages(addresses)
+    first = True
+
+    def look(wait_s: float) -> View:
+        nonlocal before, first
+        time.sleep(min(wait_s, _FIRST_S) if first else wait_s)
+        first = False
+        now, problems = fetch_pages(addresses)
+        figures = PageFigures(before, now)
+        before = now
+        return view_of(figures, tuple(error.message for error in problems.values()))
+
+    return look
+
+
+def _show_once(look: Look, interval_s: float, *, as_json: bool) -> Exit:
+    view = look(interval_s)
+    if as_json:
+        emit(view)
+    else:
+        for line in lines_of(view, width=sys.maxsize, height=None):
+            click.echo(line)
+    return _exit(view)
+
+
+def _stream(look: Look, interval_s: float) -> Exit:
+    while True:
+        emit(look(interval_s))
+
+
+def _watch(look: Look, interval_s: float) -> Exit:
+    with _alternate_screen():
+        while True:
+            try:
+                view = look(interval_s)
+            except SigningError as error:
+                _draw([f"! {error.message}"])
+                time.sleep(interval_s)
+                continue
+            columns, rows = shutil.get_terminal_size()
+            title = f"sigmill top  {datetime.now(UTC):%F %T} UTC  every {interval_s:g} s  Ctrl-C ends"
+            _draw([title[:columns], *lines_of(view, width=columns, height=rows - 2)])
+
+
+def _draw(lines: list[str]) -> None:
+    sys.stdout.write(_HOME_AND_CLEAR + "\n".join(lines))
+    sys.stdout.flush()
+
+
+@contextmanager
+def _alternate_screen() -> Iterator[None]:
+    sys.stdout.write(_ENTER)
+    try:
+        yield
+    finally:
+        sys.stdout.write(_LEAVE)
+        sys.stdout.flush()
+
+
+def _exit(view: View) -> Exit:
+    if view.workers:
+        return Exit.DONE
+    say("no worker was seen: " + ("; ".join(view.problems) or "nothing is scraped"))
+    return Exit.RETRY

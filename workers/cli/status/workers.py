@@ -1,0 +1,119 @@
+"""``sigmill workers``: who is alive in the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import msgspec
+
+from queueing.coordination.worker_registry import Seen, workers_of
+from queueing.redis.connection import with_connection
+from workers.cli.commands import WORKERS, LazyGroup
+from workers.cli.shell.options import config_option, json_option, run
+from workers.cli.shell.output import Exit, Output, emit, say
+from workers.cli.shell.table import print_table
+from workers.config.service_file import load_service
+
+
+class WorkerLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One worker. ``state``: ready, not-ready, draining, or silent: it did not say goodbye."""
+
+    worker: str
+    host: str
+    pid: int
+    state: str
+    since: datetime
+    version: str
+    epoch: int
+    tenants: int
+    lanes: int
+    sessions: int
+    jobs_in_flight: int
+    circuits_open: tuple[str, ...]
+    drained: tuple[str, ...]
+    metrics: str
+    silent_s: float
+
+
+@click.group(cls=LazyGroup, table=WORKERS, no_args_is_help=True)
+def workers() -> None:
+    """The workers of the cluster, by what they say of themselves in Redis."""
+
+
+@click.command("list")
+@config_option
+@json_option
+@click.pass_obj
+def list_workers(output: Output, /, *, config: Path) -> Exit:
+    """List the workers that were heard of within five minutes. They speak every five seconds.
+
+    Exit code 75 if none is alive.
+    """
+    seen = run(with_connection(load_service(config).redis, workers_of))
+    lines = [worker_line(each) for each in seen]
+    if output.as_json:
+        for line in lines:
+            emit(line)
+    else:
+        print_workers(lines)
+        for note in notes_on(lines):
+            say(note)
+    return Exit.DONE if any(each.alive for each in seen) else Exit.RETRY
+
+
+def worker_line(seen: Seen) -> WorkerLine:
+    """As it is printed."""
+    said = seen.said
+    return WorkerLine(
+        worker=said.owner,
+        host=said.host,
+        pid=said.pid,
+        state=_state(seen),
+        since=datetime.fromtimestamp(said.since_ms / 1000, UTC),
+        version=said.version,
+        epoch=said.epoch,
+        tenants=said.tenants,
+        lanes=said.lanes,
+        sessions=said.sessions,
+        jobs_in_flight=said.jobs_in_flight,
+        circuits_open=said.circuits_open,
+        drained=said.drained,
+        metrics=said.metrics,
+        silent_s=round(seen.silent_s, 3),
+    )
+
+
+def print_workers(lines: Sequence[WorkerLine]) -> None:
+    """The table."""
+    print_table(
+        ("HOST", "PID", "STATE", "SEEN", "SINCE", "VERSION", "EPOCH", "LANES", "SESSIONS", "JOBS", "OPEN", "DRAINED"),
+        [
+            (x.host, x.pid, x.state, f"{x.silent_s:.0f} s ago", f"{x.since:%F %T}", x.version, x.epoch, x.lanes,
+             x.sessions, x.jobs_in_flight, " ".join(x.circuits_open), " ".join(x.drained))
+            for x in lines
+        ],
+    )  # fmt: skip
+
+
+def notes_on(lines: Sequence[WorkerLine]) -> list[str]:
+    """What is odd about them together."""
+    alive = [line for line in lines if line.state != "silent"]
+    notes = [f"{x.host} {x.pid} went silent without a goodbye" for x in lines if x.state == "silent"]
+    for what, values in (
+        ("versions", {line.version for line in alive}),
+        ("epochs of sigmill.toml", {str(line.epoch) for line in alive}),
+    ):
+        if len(values) > 1:
+            notes.append(f"the workers have different {what}: {', '.join(sorted(values))}")
+    return notes if lines else ["no worker was heard of within five minutes"]
+
+
+def _state(seen: Seen) -> str:
+    if not seen.alive:
+        return "silent"
+    if seen.said.draining:
+        return "draining"
+    return "ready" if seen.said.ready else "not-ready"

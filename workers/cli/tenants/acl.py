@@ -1,0 +1,103 @@
+"""``sigmill tenants acl``: the Redis user of a tenant's clients, or of the workers, by least right."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import Final
+
+import click
+import msgspec
+
+from queueing.config.secrets import Secret
+from queueing.errors import ConfigError
+from queueing.redis.acl import password_sha256, set_user, tenant_rules, worker_rules
+from queueing.redis.connection import connect
+from workers.cli.shell.options import config_option, json_option, run
+from workers.cli.shell.output import Exit, Output, emit, say
+from workers.config.service_file import ServiceConfiguration, load_service
+
+_PASSWORD_BYTES: Final = 24
+
+
+class AclLine(msgspec.Struct, frozen=True, kw_only=True):
+    """The user and its rules, as they stand in an ACL file; the password only as its SHA-256."""
+
+    user: str
+    acl: str
+    applied: bool
+
+
+@click.command()
+@config_option
+@click.option("--tenant", help="For the clients of this tenant.")
+@click.option("--worker", is_flag=True, help="For the workers.")
+@click.option("--user", help="The user's name. Default: tenant-TENANT, or worker.")
+@click.option(
+    "--password-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Its password (mode 0600); made where there is none. Without it nobody can log in.",
+)
+@click.option(
+    "--apply", is_flag=True, help="Set it in Redis as well, with the rights of the service's own user."
+)
+@json_option
+@click.pass_obj
+def acl(
+    output: Output,
+    /,
+    *,
+    config: Path,
+    tenant: str | None,
+    worker: bool,
+    user: str | None,
+    password_file: Path | None,
+    apply: bool,
+) -> Exit:
+    """Print the ACL line of a Redis user that can do what its role needs, and nothing else.
+
+    Set a tenant's again after an upgrade of Sigmill: it names the submit script by its digest. In a file of
+    Redis' (aclfile), or on each node, the user outlives a restart.
+    """
+    if (tenant is not None) == worker:
+        raise click.UsageError("give --tenant or --worker")
+    if apply and password_file is None:
+        raise click.UsageError(
+            "--apply needs --password-file: nobody could log in as a user without a password"
+        )
+    service = load_service(config)
+    if tenant is not None and not service.tenant_file(tenant).exists():
+        raise ConfigError(
+            str(service.tenant_file(tenant)), "", "no such tenant", "`sigmill tenants list` names them."
+        )
+    password = None if password_file is None else password_sha256(_password(password_file).reveal())
+    rules = worker_rules(password) if tenant is None else tenant_rules(tenant, password)
+    name = user or ("worker" if tenant is None else f"tenant-{tenant}")
+    if apply:
+        run(_apply(service, name, rules))
+    line = f"user {name} {' '.join(rules)}"
+    if output.as_json:
+        emit(AclLine(user=name, acl=line, applied=apply))
+        return Exit.DONE
+    click.echo(line)
+    if apply:
+        say(f"set in Redis; `ACL SAVE` keeps {name} over a restart where Redis has an aclfile")
+    return Exit.DONE
+
+
+def _password(file: Path) -> Secret:
+    if not file.exists():
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as stream:
+            stream.write(secrets.token_urlsafe(_PASSWORD_BYTES) + "\n")
+    return Secret.from_file(file)
+
+
+async def _apply(service: ServiceConfiguration, user: str, rules: list[str]) -> None:
+    redis = connect(service.redis)
+    try:
+        await set_user(redis, user, rules)
+    finally:
+        await redis.aclose()

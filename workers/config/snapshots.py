@@ -1,0 +1,98 @@
+"""Reading the files again and again: what did not change is not parsed twice, and an older file is refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from queueing.config.toml import parse_toml, read_text
+from queueing.errors import ConfigError
+from workers.config.loading import tenant_files, with_tenants
+from workers.config.service_file import service_of
+from workers.config.tenant_file import tenant_of
+from workers.state.adopted_config import AdoptedFiles, refuse_older_service, refuse_older_tenant
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from workers.config.loading import Configuration
+    from workers.config.service_file import ServiceConfiguration
+    from workers.config.tenants import Tenant
+
+Stamp = tuple[int, int, int, int]
+"""Size, inode, and the times of content and inode in ns (inode(7)): another one, and the file is read again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _TenantRead:
+    stamp: Stamp
+    text: str
+    tenant: Tenant
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A whole configuration as it stands on disk, checked, and not yet adopted."""
+
+    configuration: Configuration
+    service_text: str
+    tenants: dict[Path, _TenantRead]
+
+
+class ConfigurationFiles:
+    """The service's file and its tenants', and what was adopted of them. Blocking: not for the event loop."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file.resolve()
+        self._adopted: Reading | None = None
+
+    def read(self) -> Reading:
+        """Read what changed since the last adoption; the first mistake, or older file, is a ``ConfigError``."""
+        text = read_text(self._file)
+        service = self._service(text)
+        memory = AdoptedFiles(service.state_dir)
+        refuse_older_service(self._file, text, memory.service_text())
+        tenants = {file: self._tenant(file, service, memory) for file in tenant_files(service)}
+        configuration = with_tenants(service, {file: read.tenant for file, read in tenants.items()})
+        return Reading(configuration, text, tenants)
+
+    def adopt(self, reading: Reading) -> None:
+        """This is the configuration from now on, and what later files are measured by."""
+        before = {} if self._adopted is None else self._adopted.tenants
+        changed = {
+            read.tenant.name: read.text
+            for file, read in reading.tenants.items()
+            if file not in before or before[file].text != read.text
+        }
+        self._adopted = reading
+        AdoptedFiles(reading.configuration.service.state_dir).keep(reading.service_text, changed)
+
+    def _service(self, text: str) -> ServiceConfiguration:
+        if self._adopted is not None and self._adopted.service_text == text:
+            return self._adopted.configuration.service
+        return service_of(self._file, parse_toml(self._file, text))
+
+    def _tenant(self, file: Path, service: ServiceConfiguration, memory: AdoptedFiles) -> _TenantRead:
+        known = None if self._adopted is None else self._adopted.tenants.get(file)
+        stamp = stamp_of(file)
+        if known is not None and known.stamp == stamp:
+            _check_tokens(file, known.tenant, service)
+            return known
+        text = read_text(file)
+        tenant = tenant_of(file, parse_toml(file, text), service.tokens)
+        refuse_older_tenant(file, text, known.text if known is not None else memory.tenant_text(tenant.name))
+        return _TenantRead(stamp, text, tenant)
+
+
+def stamp_of(file: Path) -> Stamp:
+    """What changes when the file does; ``ConfigError`` when it is missing."""
+    try:
+        facts = file.stat()
+    except OSError as error:
+        raise ConfigError(str(file), "", f"cannot be read ({error.strerror})", "Put it back.") from None
+    return facts.st_size, facts.st_ino, facts.st_mtime_ns, facts.st_ctime_ns
+
+
+def _check_tokens(file: Path, tenant: Tenant, service: ServiceConfiguration) -> None:
+    for token in [token for token in tenant.tokens if token not in service.tokens]:
+        raise ConfigError(str(file), "keys", f"no token `{token}`", f"Add [tokens.{token}].")

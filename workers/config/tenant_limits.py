@@ -1,0 +1,47 @@
+"""How much a tenant may have of the cluster: as the claim and the submit script take it, and its weight beside others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from queueing.protocol.limits import NO_LIMITS, Caps, ClaimLimits
+from queueing.protocol.signing_costs import costs_by_algorithm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from queueing.protocol.algorithms import KeyKind
+    from workers.config.settings import LimitsSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantLimits:
+    """``claim`` counts over all workers; ``weight`` is the tenant's share beside others that have work."""
+
+    claim: ClaimLimits = NO_LIMITS
+    caps: Caps = field(default_factory=Caps)
+    weight: float = 1.0
+
+
+def limits_of(settings: LimitsSettings, kinds: Iterable[KeyKind]) -> TenantLimits:
+    """The limits of a tenant that has keys of these kinds. A burst not given is one second of the rate."""
+    rate_per_s = settings.rate_per_s or 0.0
+    burst = rate_per_s if settings.burst is None else settings.burst
+    budget_digests = settings.digests_per_day or 0
+    return TenantLimits(
+        claim=ClaimLimits(
+            rate_per_s=rate_per_s,
+            burst=burst,
+            budget_digests=budget_digests,
+            backlog_digests=settings.backlog_digests,
+            backlog_bytes=settings.backlog_bytes,
+            costs=costs_by_algorithm(kinds),
+        ),
+        caps=Caps(
+            backlog_digests=settings.backlog_digests,
+            backlog_bytes=settings.backlog_bytes,
+            budget_digests=budget_digests,
+        ),
+        weight=settings.weight,
+    )

@@ -1,0 +1,130 @@
+"""The configuration files of a private stack: written as an operator would write them."""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final, Protocol
+
+from queueing.protocol.algorithms import DEFAULT_FOR_KEY
+from queueing.protocol.client_keys import ClientKey
+from queueing.protocol.public_keys import PublicKey
+from workers.config.settings import PinLogin, TokenSettings
+from workers.config.tenant_edits import NewVersion, add_version
+from workers.dev.tenants import AUDIENCE, CLIENT, KEY, SERVICE_TOKEN, DevTenant
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_CLIENT_LIFE: Final = timedelta(days=30)
+
+
+class RedisPlace(Protocol):
+    """Where a redis-server listens, and the file with its password."""
+
+    @property
+    def socket(self) -> Path:
+        """Its unix socket."""
+
+    @property
+    def password_file(self) -> Path:
+        """A file of mode 0600."""
+
+
+def service_file(
+    *,
+    redis: RedisPlace,
+    tokens: dict[str, TokenSettings],
+    service_key: PublicKey,
+    metrics_port: int,
+    state_dir: str,
+) -> str:
+    """``sigmill.toml`` for one worker."""
+    tables = [
+        f"""\
+[service]
+audience = "{AUDIENCE}"
+state_dir = "{state_dir}"
+
+[redis]
+unix_socket = {json.dumps(str(redis.socket))}
+password_file = {json.dumps(str(redis.password_file))}
+
+[service_key]
+token = "{SERVICE_TOKEN}"
+public_key = "{_base64(service_key.spki)}"
+
+[metrics]
+port = {metrics_port}
+""",
+        *(token_table(name, token) for name, token in tokens.items()),
+    ]
+    return "\n".join(tables)
+
+
+def tenant_text(tenant: DevTenant, key: PublicKey, client: ClientKey) -> str:
+    """The tenant's file, with its key in the token of its own name and one client."""
+    expires = datetime.now(UTC).replace(microsecond=0) + _CLIENT_LIFE
+    head = f"""\
+tenant = "{tenant.name}"
+
+[clients.{CLIENT}]
+public_key = "{_base64(client.public_spki)}"
+expires = {expires.isoformat().replace("+00:00", "Z")}
+"""
+    return add_version(
+        head,
+        NewVersion(
+            key=KEY,
+            version=1,
+            state="active",
+            public_key=key,
+            tokens=(tenant.name,),
+            algorithms=(DEFAULT_FOR_KEY[key.kind],),
+            profile="code-signing",
+        ),
+    )
+
+
+def write_client(
+    folder: Path, tenant: DevTenant, key: ClientKey, redis: RedisPlace, service: PublicKey
+) -> Path:
+    """The client's private key and ``client.toml``; the latter's path."""
+    folder.mkdir(parents=True, mode=0o700)
+    key.write(folder / "client.key")
+    config = folder / "client.toml"
+    config.write_text(
+        f"""\
+audience = "{AUDIENCE}"
+tenant = "{tenant.name}"
+client = "{CLIENT}"
+private_key_file = "client.key"
+service_public_keys = ["{_base64(service.spki)}"]
+
+[redis]
+unix_socket = {json.dumps(str(redis.socket))}
+password_file = {json.dumps(str(redis.password_file))}
+""",
+        "utf-8",
+    )
+    return config
+
+
+def token_table(name: str, token: TokenSettings) -> str:
+    """``[tokens.NAME]`` of a SoftHSM token."""
+    if not isinstance(token.login, PinLogin):
+        raise TypeError("a token of a private stack has a PIN")
+    environment = ", ".join(f"{key} = {json.dumps(value)}" for key, value in token.environment.items())
+    return f"""\
+[tokens.{name}]
+module = {json.dumps(token.module)}
+select = {{ label = {json.dumps(token.select.label)} }}
+login = {{ pin_file = {json.dumps(token.login.pin_file)} }}
+environment = {{ {environment} }}
+sessions = {token.sessions}
+"""
+
+
+def _base64(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()

@@ -1,0 +1,178 @@
+"""The child that looks into one token, or makes one key there: ``python -m workers.hsm.admin_process``.
+
+Reads one request from standard input and writes one answer to standard output. What the module itself prints
+goes to standard error, so that it does not stand in the answer.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from pkcs11 import TokenFlag
+
+from queueing.config.secrets import Secret
+from queueing.errors import ConfigError, SigningError
+from queueing.protocol.public_keys import PublicKey
+from workers.hsm import module
+from workers.hsm.faults import HsmFailure, to_signing_error
+from workers.hsm.key_creation import KeyRecord, adopt_key, create_key, list_keys
+from workers.hsm.keys import find_key
+from workers.hsm.mechanisms import unable_to_sign
+from workers.hsm.pin_guard import pin_attempt
+from workers.hsm.process_hardening import harden
+from workers.hsm.session_counts import most_sessions
+from workers.hsm.sessions import open_pool
+from workers.hsm.tokens import TokenSelect, select_token, serial_of
+from workers.state.refused_pins import RefusedPins
+from workers.token_admin.messages import (
+    AdoptKey,
+    Answer,
+    CreateKey,
+    ExamineToken,
+    Failed,
+    FindKeys,
+    Found,
+    FoundKeys,
+    KeyFacts,
+    Request,
+    ShowToken,
+    TokenAddress,
+    TokenExam,
+    TokenFacts,
+)
+
+if TYPE_CHECKING:
+    import pkcs11
+
+    from workers.hsm.module import LoadedModule
+
+_PIN_FLAGS: Final = (
+    TokenFlag.USER_PIN_COUNT_LOW,
+    TokenFlag.USER_PIN_FINAL_TRY,
+    TokenFlag.USER_PIN_LOCKED,
+    TokenFlag.USER_PIN_TO_BE_CHANGED,
+)
+
+
+def answer(request: Request) -> Answer:
+    """Do what is asked. Once per process: it loads the module."""
+    try:
+        loaded = module.load(request.token.module)
+        address = request.token
+        token = select_token(
+            loaded, TokenSelect(slot=address.slot, label=address.label, serial=address.serial)
+        )
+        if isinstance(request.ask, ShowToken):
+            return _token_facts(loaded, token)
+        if isinstance(request.ask, ExamineToken):
+            return _exam(loaded, token, address, request.ask)
+        return _with_login(token, address, request.ask)
+    except HsmFailure as failure:
+        if failure.pin_failure:
+            return Failed(code="token.unavailable", problem=str(failure), pin_refused=True)
+        error = to_signing_error(failure)
+        return Failed(code=error.reason, problem=str(failure))
+    except SigningError as error:
+        return Failed(code=error.reason, problem=error.message)
+    except ConfigError as error:
+        return Failed(code="config.invalid", problem=str(error))
+
+
+def _with_login(token: pkcs11.Token, address: TokenAddress, ask: CreateKey | AdoptKey | FindKeys) -> Answer:
+    pin = None if address.pin_file is None else Secret.from_file(address.pin_file)
+    with pin_attempt(RefusedPins(Path(address.refused_pins_of)), address.name, pin):
+        pool = open_pool(
+            token,
+            pin=pin,
+            count=1,
+            rw=isinstance(ask, CreateKey),
+            protected_path=address.protected_path,
+        )
+    try:
+        return _ask(pool.sessions[0], ask)
+    finally:
+        pool.close()
+
+
+def _ask(session: pkcs11.Session, ask: CreateKey | AdoptKey | FindKeys) -> Answer:
+    match ask:
+        case CreateKey():
+            return _key_facts(create_key(session, ask.kind, ask.label))
+        case AdoptKey():
+            key_id = None if ask.key_id is None else bytes.fromhex(ask.key_id)
+            return _key_facts(adopt_key(session, label=ask.label, key_id=key_id))
+        case FindKeys():
+            return FoundKeys(
+                found=tuple(_found(session, spki) for spki in ask.public_keys),
+                present=tuple(_key_facts(record) for record in list_keys(session)),
+            )
+
+
+def _exam(loaded: LoadedModule, token: pkcs11.Token, address: TokenAddress, ask: ExamineToken) -> TokenExam:
+    exam = TokenExam(facts=_token_facts(loaded, token), unable=unable_to_sign(token.slot, ask.algorithms))
+    if not ask.log_in:
+        return exam
+    try:
+        looked = _with_login(token, address, FindKeys(public_keys=ask.public_keys))
+    except HsmFailure as failure:
+        return msgspec.structs.replace(exam, problem=str(failure), pin_refused=failure.pin_failure)
+    except SigningError as error:
+        return msgspec.structs.replace(exam, problem=error.message)
+    if isinstance(looked, FoundKeys):
+        return msgspec.structs.replace(exam, keys=looked.found)
+    problem, refused = (looked.problem, looked.pin_refused) if isinstance(looked, Failed) else ("", False)
+    return msgspec.structs.replace(exam, problem=problem, pin_refused=refused)
+
+
+def _found(session: pkcs11.Session, spki: bytes) -> Found:
+    try:
+        find_key(session, PublicKey.from_spki(spki))
+    except SigningError as error:
+        return Found(problem=error.message, code=error.reason)
+    return Found()
+
+
+def _key_facts(record: KeyRecord) -> KeyFacts:
+    return KeyFacts(
+        label=record.label,
+        key_id=record.key_id,
+        kind=record.kind,
+        public_key=record.public_key.spki,
+        attributes=dict(record.attributes),
+    )
+
+
+def _token_facts(loaded: LoadedModule, token: pkcs11.Token) -> TokenFacts:
+    major, minor = token.firmware_version
+    return TokenFacts(
+        module=loaded.description,
+        slot=token.slot.slot_id,
+        label=token.label.rstrip(" \0"),
+        serial=serial_of(token),
+        manufacturer=token.manufacturer_id.rstrip(" \0"),
+        model=token.model.rstrip(" \0"),
+        firmware=f"{major}.{minor}",
+        most_sessions=most_sessions(loaded.path, token.slot.slot_id),
+        threads=loaded.threads_allowed,
+        pin_warnings=tuple(str(flag.name) for flag in _PIN_FLAGS if token.flags & flag),
+    )
+
+
+def main() -> int:
+    """Answer the request on standard input."""
+    harden()
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    request = msgspec.json.decode(sys.stdin.buffer.read(), type=Request)
+    with answers:
+        answers.write(msgspec.json.encode(answer(request)))
+        answers.flush()
+    os._exit(0)  # not through the module's own exit handlers: some hang there
+
+
+if __name__ == "__main__":
+    sys.exit(main())

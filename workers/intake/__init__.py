@@ -1,0 +1,1 @@
+"""workers/intake: see docs of the parent package."""

@@ -1,0 +1,1 @@
+"""workers/journal: see docs of the parent package."""

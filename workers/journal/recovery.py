@@ -1,0 +1,95 @@
+"""After a start: which intents to close, and which outcomes were durable but perhaps never released."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from workers.journal.open_claims import OpenClaims
+from workers.journal.records import (
+    CanaryIntent,
+    CanaryOutcome,
+    Intent,
+    Opened,
+    Outcome,
+    Released,
+    Returned,
+    Unknown,
+    decode_record,
+)
+from workers.journal.segments import read_segment, segment_number, segments_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from workers.journal.open_claims import Claim
+    from workers.journal.records import Record
+
+
+@dataclass(slots=True)
+class Recovered:
+    """What the log of an ended process leaves: outcomes to publish again, and intents to close as unknown."""
+
+    unreleased: list[Outcome] = field(default_factory=list)
+    unknown: list[Unknown] = field(default_factory=list)
+    open_claims: OpenClaims = field(default_factory=OpenClaims)
+
+
+def recover(folder: Path, *, now_s: float | None = None) -> Recovered:
+    """Read what may be open: from the segment on that the newest one names. Raises ``OSError``.
+
+    O(bytes of those segments); a damaged tail ends a segment, not the reading.
+    """
+    now_s = time.time() if now_s is None else now_s
+    intents: dict[Claim, Intent | CanaryIntent] = {}
+    outcomes: dict[Claim, Outcome] = {}
+    open_claims = OpenClaims()
+    for file in _segments_that_matter(folder):
+        for record in _records(file):
+            open_claims.note(record, segment_number(file))
+            _apply(record, intents, outcomes)
+    now_ms = int(now_s * 1000)
+    return Recovered(
+        unreleased=list(outcomes.values()),
+        unknown=[Unknown(now_ms, i.tenant, i.job_id, i.lease) for i in intents.values()],
+        open_claims=open_claims,
+    )
+
+
+def _segments_that_matter(folder: Path) -> list[Path]:
+    """From the oldest with a claim that was open when the newest (whose head can be read) began."""
+    files = segments_of(folder)
+    for file in reversed(files):
+        first = next(_records(file), None)
+        if isinstance(first, Opened):
+            return [f for f in files if segment_number(f) >= first.first_open]
+    return files
+
+
+def _records(file: Path) -> Iterator[Record]:
+    for payload in read_segment(file):
+        try:
+            yield decode_record(payload)
+        except msgspec.MsgspecError:
+            continue  # of a later version: not ours to judge
+
+
+def _apply(
+    record: Record, intents: dict[Claim, Intent | CanaryIntent], outcomes: dict[Claim, Outcome]
+) -> None:
+    match record:
+        case Intent() | CanaryIntent():
+            intents[record.job_id, record.lease] = record
+        case Outcome():
+            intents.pop((record.job_id, record.lease), None)
+            outcomes[record.job_id, record.lease] = record
+        case Released():
+            outcomes.pop((record.job_id, record.lease), None)
+        case Returned() | Unknown() | CanaryOutcome():
+            intents.pop((record.job_id, record.lease), None)
+        case Opened():
+            pass

@@ -1,0 +1,122 @@
+"""One segment after the other, on a disk that may fail at any call. Blocking: for the log's own thread.
+
+After a failed write or fsync the segment is abandoned: what the kernel did with its pages is unknown, and a second
+fsync would say OK (fsyncgate, 2018). So it is with a segment whose name may not be durable.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from typing import TYPE_CHECKING, Final
+
+from workers.journal.open_claims import OpenClaims
+from workers.journal.records import Opened, encode_record
+from workers.journal.segments import frame, segment_number, segment_path, segments_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from workers.journal.records import Record
+
+SEGMENT_BYTES: Final = 64 * 1024 * 1024
+SEGMENT_AGE_S: Final = 86400.0
+"""A segment is removed as a whole when its last record is old enough: a quiet host begins a new one every day."""
+
+
+class SegmentWriter:
+    """Appends records to the folder. ``open_claims``: what a former process left open there."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        open_claims: OpenClaims | None = None,
+        clock_s: Callable[[], float] = time.time,
+    ) -> None:
+        self._folder = folder
+        self._open = open_claims or OpenClaims()
+        self._clock_s = clock_s
+        self._descriptor: int | None = None
+        self._path: Path | None = None
+        self._number = 0
+        self._size = 0
+        self._opened_at_s = 0.0
+        self._head = b""
+
+    def append(self, data: bytes, records: Sequence[Record]) -> int:
+        """Write ``data``, the frames of ``records``, and sync; answers how many bytes it took. Raises ``OSError``."""
+        try:
+            descriptor = self._segment()
+            data = self._head + data
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            os.fdatasync(descriptor)
+        except BaseException:
+            self.abandon()
+            raise
+        self._head = b""
+        self._size += len(data)
+        for record in records:
+            self._open.note(record, self._number)
+        return len(data)
+
+    def _segment(self) -> int:
+        """The descriptor to write to: the present segment's, or a new one's when it is full, old or abandoned."""
+        if self._descriptor is not None:
+            old = self._clock_s() - self._opened_at_s > SEGMENT_AGE_S
+            if self._size <= SEGMENT_BYTES and not old:
+                return self._descriptor
+            self.abandon()
+        return self._begin()
+
+    def _begin(self) -> int:
+        self._make_folder()
+        if not self._number:
+            self._number = self._last_number()
+        self._number += 1
+        self._size = 0
+        self._path = segment_path(self._folder, self._number)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        descriptor = self._descriptor = os.open(self._path, flags, 0o600)
+        sync_folder(self._folder)  # the new name is durable too
+        self._opened_at_s = self._clock_s()
+        opened = Opened(int(self._opened_at_s * 1000), self.first_open)
+        self._head = frame(encode_record(opened))
+        return descriptor
+
+    def _make_folder(self) -> None:
+        if not self._folder.is_dir():
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            sync_folder(self._folder.parent)
+
+    @property
+    def first_open(self) -> int:
+        """The oldest segment with a claim that has no end, or the present one, or the next: what is before may go."""
+        return self._open.first(self._number or self._last_number() + 1)
+
+    def _last_number(self) -> int:
+        return max(map(segment_number, segments_of(self._folder)), default=0)
+
+    def abandon(self) -> None:
+        """Write no more to the present segment; one in which nothing was acknowledged goes: a long outage fills no folder."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is None:
+            return
+        with contextlib.suppress(OSError):  # it is closed whatever close(2) says, and what counts was synced
+            os.close(descriptor)
+        if self._size == 0 and self._path is not None:
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in this folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""workers/lanes/process: see docs of the parent package."""

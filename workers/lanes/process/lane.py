@@ -1,0 +1,257 @@
+"""The lane process: the one place where a token's PIN, its login and its sessions are.
+
+It reads the configuration itself, takes frames from one worker at a time, verifies every envelope, and ends
+rather than go on in doubt: its exit code says why.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+from queueing.config.secrets import Secret
+from queueing.errors import ConfigError, EnvelopeMalformed, SigningError
+from queueing.protocol.algorithms import DEFAULT_FOR_KEY
+from queueing.protocol.jobs import ErrorNote
+from queueing.protocol.key_directory import directory_digest, encode_directory, encode_signed
+from workers.config.settings import PinLogin
+from workers.hsm import module
+from workers.hsm.faults import Action, HsmFailure
+from workers.hsm.pin_guard import pin_attempt
+from workers.hsm.process_hardening import KEYPAD_S, each_call_within, one_start_at_a_time
+from workers.hsm.sessions import open_pool
+from workers.hsm.tokens import TokenSelect, select_token
+from workers.lanes.canary import service_version
+from workers.lanes.exit_codes import LaneExit
+from workers.lanes.process.chunk_execution import ChunkInLane, RunLength
+from workers.lanes.process.live_policy import Authority
+from workers.lanes.process.session_threads import RunWork, SessionThreads, Watchdog
+from workers.lanes.protocol import (
+    Chunk,
+    Failing,
+    FromLane,
+    Outcomes,
+    Ready,
+    Reload,
+    Reloaded,
+    SignCanary,
+    SignDirectory,
+    SignedCanary,
+    SignedDirectory,
+    Stop,
+    Working,
+    encode_frame,
+    read_to_lane,
+)
+from workers.state.refused_pins import RefusedPins
+
+if TYPE_CHECKING:
+    import socket
+    from pathlib import Path
+
+    from workers.config.service_file import ServiceConfiguration
+    from workers.config.settings import TokenSettings
+    from workers.hsm.sessions import SessionPool
+    from workers.lanes.process.session_threads import SessionThread
+
+log = logging.getLogger("sigmill.lane")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneRole:
+    """What this lane is for: one token, and its tenant; tenant None is the service's own token.
+
+    ``state_dir`` is where the worker keeps what it adopted; None for a lane of the host's. ``own_state`` is where
+    such a lane remembers a refused PIN, since it may not write the worker's; None: in the service's `state_dir`.
+    """
+
+    file: Path
+    token: str
+    tenant: str | None
+    sessions: int | None = None
+    state_dir: Path | None = None
+    own_state: Path | None = None
+
+
+class Lane:
+    """A logged-in token and its session threads, serving the frames of one connection."""
+
+    def __init__(self, role: LaneRole, connection: socket.socket) -> None:
+        self._role = role
+        self._connection = connection
+        self._send_lock = threading.Lock()
+        self._authority = Authority(role.file, token=role.token, tenant=role.tenant, state_dir=role.state_dir)
+        self._service: ServiceConfiguration = self._authority.service
+        self._token: TokenSettings = self._service.tokens[role.token]
+
+    def serve(self) -> None:
+        """Log in, then answer frames until the worker says stop or goes away."""
+        try:
+            pool, description = self._log_in()
+        except HsmFailure as failure:
+            self._end(failure)
+        except SigningError as error:
+            self._end(HsmFailure(error.reason, -1, Action.OPEN_CIRCUIT, detail=error.message))
+        self._run_length = RunLength(len(pool.sessions))
+        self._threads = SessionThreads(
+            pool,
+            run_length=self._run_length,
+            verify=self._token.verify_after_sign,
+            end=self._end,
+            rules=lambda: self._authority.generation,
+        )
+        Watchdog(
+            self._threads, call_timeout_s=self._token.call_timeout_s, alive=lambda: self._send(Working())
+        ).start()
+        self._send(Ready(os.getpid(), len(pool.sessions), pool.wanted, description, canaries=True))
+        with self._connection.makefile("rb") as stream:
+            for message in read_to_lane(stream):
+                if isinstance(message, Stop):
+                    break
+                self._take(message)
+        self._threads.stop()
+        pool.close()
+
+    def _log_in(self) -> tuple[SessionPool, str]:
+        token, settings = self._role.token, self._token
+        os.environ.update(settings.environment)
+        pin = Secret.from_file(settings.login.pin_file) if isinstance(settings.login, PinLogin) else None
+        state_dir = self._role.own_state or self._service.state_dir
+        select = settings.select
+        # The memory is looked at under the lock: a lane that waited for it knows what the one before it was told.
+        at_keypad = settings.login == "protected-path"
+        with (
+            one_start_at_a_time(state_dir, settings.module),
+            pin_attempt(RefusedPins(state_dir), token, pin),
+            each_call_within(KEYPAD_S if at_keypad else settings.call_timeout_s) as next_call,
+        ):
+            loaded = module.load(settings.module)
+            next_call()
+            found = select_token(
+                loaded, TokenSelect(slot=select.slot, label=select.label, serial=select.serial)
+            )
+            next_call()
+            pool = open_pool(
+                found,
+                pin=pin,
+                count=(self._role.sessions or settings.sessions) if loaded.threads_allowed else 1,
+                protected_path=at_keypad,
+                next_call=next_call,
+            )
+        return pool, loaded.description
+
+    def reload(self) -> str:
+        """Read the files again; what is wrong with them, or nothing. Main thread only."""
+        return self._authority.reload()
+
+    def _take(self, message: Chunk | SignDirectory | SignCanary | Reload) -> None:
+        if isinstance(message, SignDirectory):
+            self._threads.queue.put(_DirectoryWork(message, self))
+            return
+        if isinstance(message, SignCanary):
+            self._take_canary(message)
+            return
+        if isinstance(message, Reload):
+            self._authority.adopt_orders(message.orders)
+            problem = self.reload() if message.files else ""
+            self._send(Reloaded(message.id, *self._authority.epochs, problem))
+            return
+        chunk = ChunkInLane(message.id, self._send, generation=self._authority.generation)
+        now_ms = time.time_ns() // 1_000_000
+        for item in message.items:
+            part = chunk.add_part(item.first, item.count)
+            try:
+                part.authorised = self._authority.authorise(item, now_ms)
+            except SigningError as error:
+                part.error = error
+        self._put(chunk)
+
+    def _put(self, chunk: ChunkInLane) -> None:
+        for run in chunk.cut(self._run_length):
+            self._threads.queue.put(RunWork(run, self._threads))
+
+    def _take_canary(self, request: SignCanary) -> None:
+        """As a chunk of one digest, which the request does not contain: watched and recovered like any other."""
+        chunk = ChunkInLane(
+            request.id,
+            lambda outcomes: self._send(_signed_canary(outcomes)),
+            generation=self._authority.generation,
+        )
+        part = chunk.add_part(0, 1)
+        try:
+            part.authorised = self._authority.canary(request, time.time_ns() // 1_000_000)
+        except SigningError as error:
+            part.error = error
+        self._put(chunk)
+
+    def sign_directory(self, request: SignDirectory, thread: SessionThread) -> bytes:
+        """The directory of the tenant as this process reads it from its files, signed by the service key."""
+        if self._role.tenant is not None:
+            raise EnvelopeMalformed("a tenant's token signs no directories")
+        tenant = self._authority.read_tenant(request.tenant)
+        body = encode_directory(
+            tenant.directory(
+                audience=self._service.audience,
+                issued_at_ms=request.issued_at_ms,
+                expires_at_ms=request.expires_at_ms,
+            )
+        )
+        public_key = self._service.service_key.public_key
+        algorithm = DEFAULT_FOR_KEY[public_key.kind]
+        version = service_version(self._service.service_key)
+        signature = thread.signer(version).sign(algorithm, directory_digest(body, algorithm))
+        return encode_signed(body, signature, public_key.sha256)
+
+    def answer(self, message: FromLane) -> None:
+        """Send one message; called by any thread."""
+        self._send(message)
+
+    def _send(self, message: FromLane | Outcomes) -> None:
+        frame = encode_frame(message)
+        try:
+            with self._send_lock:
+                self._connection.sendall(frame)
+        except OSError:
+            os._exit(LaneExit.DONE)  # the worker is gone: nobody waits for what is under way
+
+    def _end(self, failure: HsmFailure) -> NoReturn:
+        """The last word, then out, without a way back through the module (design, facts 2 and 3)."""
+        log.error(
+            "lane.ending", extra={"token": self._role.token, "code": failure.code_name, "why": str(failure)}
+        )
+        self._send(Failing(failure.code_name, failure.action.value, failure.pin_failure))
+        if failure.pin_failure:
+            os._exit(LaneExit.PIN)
+        os._exit(LaneExit.CIRCUIT if failure.action is Action.OPEN_CIRCUIT else LaneExit.REPLACE)
+
+
+def _signed_canary(outcomes: Outcomes) -> SignedCanary:
+    """The outcome of the one digest."""
+    (item,) = outcomes.items
+    if item.error is not None:
+        return SignedCanary(outcomes.id, b"", item.error)
+    (signature,) = item.signatures
+    return SignedCanary(outcomes.id, signature or b"", item.errors.get(0))
+
+
+class _DirectoryWork:
+    """A directory on its way through a session thread."""
+
+    def __init__(self, request: SignDirectory, lane: Lane) -> None:
+        self._request = request
+        self._lane = lane
+
+    def on_thread(self, thread: SessionThread) -> None:
+        try:
+            signed = self._lane.sign_directory(self._request, thread)
+        except SigningError as error:
+            self._lane.answer(SignedDirectory(self._request.id, b"", ErrorNote.of(error)))
+        except ConfigError as error:
+            note = ErrorNote(code="key.unknown", message=f"the tenant's file is broken: {error}")
+            self._lane.answer(SignedDirectory(self._request.id, b"", note))
+        else:
+            self._lane.answer(SignedDirectory(self._request.id, signed))

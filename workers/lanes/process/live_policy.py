@@ -1,0 +1,246 @@
+"""The lane's own reading of what is allowed: its files and the operators' orders. The worker only says 'look again'.
+
+What is adopted only grows in epoch. ``generation`` counts every change: work that was authorised under an older one
+is not begun any more.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from queueing.config.toml import parse_toml, read_text
+from queueing.errors import ConfigError, EnvelopeMalformed, PolicyDenied, TokenUnavailable
+from queueing.files.folders import is_there
+from queueing.protocol.envelope import UnverifiedEnvelope, read_unverified
+from queueing.protocol.stop_orders import OrderInvalid, StopOrder, read_order, verify_order
+from workers.config.service_file import service_of
+from workers.config.snapshots import Stamp, stamp_of
+from workers.config.stop_rules import OrderFolder, Stops
+from workers.config.tenant_file import tenant_of
+from workers.lanes.authorisation import authorise
+from workers.lanes.canary import CanaryPace, service_canary, tenant_canary
+from workers.state.adopted_config import AdoptedFiles, refuse_older_service, refuse_older_tenant
+from workers.state.directory import reading_state
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+    from pathlib import Path
+
+    from workers.config.service_file import ServiceConfiguration
+    from workers.config.tenants import Tenant
+    from workers.lanes.authorisation import Authorised
+    from workers.lanes.protocol import Item, SignCanary
+
+log = logging.getLogger("sigmill.lane")
+
+ENVELOPES_REMEMBERED: Final = 64
+"""More than are cut into slices at a time: a lane has two chunks."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A file as it was adopted; ``stamp`` None when it was taken from the copy."""
+
+    text: str
+    stamp: Stamp | None
+
+
+class Authority:
+    """What this lane may sign. Changed by the lane's main thread only; each change is one assignment.
+
+    ``state_dir``: where the worker that started this lane keeps the copies of what it adopted: it begins with them.
+    """
+
+    def __init__(self, file: Path, *, token: str, tenant: str | None, state_dir: Path | None = None) -> None:
+        self._file = file.resolve()
+        self._token = token
+        self._tenant_name = tenant
+        self._copies = None if state_dir is None else AdoptedFiles(state_dir)
+        self._verified: dict[bytes, UnverifiedEnvelope] = {}
+        self._canaries = CanaryPace()
+        self._orders: dict[bytes, StopOrder] = {}
+        self._stops = Stops()
+        self._held_tenant: _Held | None = None
+        self.generation = 0
+        self.service, self._held_service = self._start_service()
+        self.tenant: Tenant | None = None
+        if tenant is not None:
+            self.tenant, self._held_tenant = self._start_tenant(tenant)
+        for signed in self._kept_orders():
+            self._take_order(read_order(signed, self.service.audience))
+        self._apply_orders()
+
+    @property
+    def epochs(self) -> tuple[int, int]:
+        """Of the service's file and of the tenant's; -1 where the lane has no tenant, or no more."""
+        return self.service.epoch, -1 if self.tenant is None else self.tenant.epoch
+
+    def authorise(self, item: Item, now_ms: int) -> Authorised:
+        """Judge one item; raises a ``SigningError``."""
+        if self._tenant_name is None:
+            raise EnvelopeMalformed("the service's token signs no envelopes")
+        if self.tenant is None:
+            raise PolicyDenied("rule `state`: the tenant is not configured any more")
+        verified = self._verified.get(item.sealed)
+        unverified = verified or read_unverified(item.sealed)
+        if not 0 <= item.first < item.first + item.count <= len(unverified.envelope.digests):
+            raise EnvelopeMalformed("the chunk names digests that the envelope does not have")
+        authorised = authorise(
+            unverified,
+            self.tenant,
+            audience=self.service.audience,
+            now_ms=now_ms,
+            stops=self._stops,
+            verified_before=verified is not None,
+        )
+        if verified is None and item.count < len(unverified.envelope.digests):
+            self._remember(item.sealed, unverified)
+        if self._token not in authorised.key_version.tokens:
+            # The worker routed by older rules: its next try is routed by those that are in force.
+            raise TokenUnavailable("the key that signs now is not in this lane's token")
+        return authorised
+
+    def canary(self, request: SignCanary, now_ms: int) -> Authorised:
+        """The constant, for a key of this lane that may sign now; raises a ``SigningError``."""
+        if self._tenant_name is None:
+            canary = service_canary(self.service.service_key)
+        elif self.tenant is None:
+            raise PolicyDenied("rule `state`: the tenant is not configured any more")
+        else:
+            canary = tenant_canary(
+                self.tenant, self._token, request.key, request.version, now_ms=now_ms, stops=self._stops
+            )
+        self._canaries.check(canary.key_version.public_key.sha256, time.monotonic())
+        return canary
+
+    def _remember(self, sealed: bytes, unverified: UnverifiedEnvelope) -> None:
+        """Its other slices come soon: the same bytes need no second verification."""
+        if len(self._verified) >= ENVELOPES_REMEMBERED:
+            del self._verified[next(iter(self._verified))]
+        self._verified[sealed] = unverified
+
+    def reload(self) -> str:
+        """Read the files again where they changed. What is wrong with them, or nothing: then they are adopted."""
+        try:
+            service, held_service = self._read_service(self._held_service)
+            tenant, held_tenant = self._read_tenant_again(service)
+        except ConfigError as error:
+            log.error("lane.reload_refused", extra={"token": self._token, "why": str(error)})
+            return str(error)
+        self.service = service
+        if tenant != self.tenant:
+            self.tenant = tenant
+            self._apply_orders()
+            log.info("lane.reloaded", extra={"token": self._token, "epochs": self.epochs})
+        self._held_service, self._held_tenant = held_service, held_tenant
+        return ""
+
+    def adopt_orders(self, orders: Iterable[bytes]) -> None:
+        """Verify orders that somebody brought, and obey those that an operator signed."""
+        before = len(self._orders)
+        for signed in orders:
+            try:
+                order = verify_order(signed, self.service.audience, self.service.operators)
+            except OrderInvalid as error:
+                log.warning("lane.order_refused", extra={"token": self._token, "why": str(error)})
+                continue
+            self._take_order(order)
+        if len(self._orders) != before:
+            self._apply_orders()
+            log.warning("lane.order_adopted", extra={"token": self._token, "orders": len(self._orders)})
+
+    def read_tenant(self, name: str) -> Tenant:
+        """Any tenant as it was adopted, for its key directory; raises ``ConfigError``."""
+        return self._start_tenant(name)[0]
+
+    def _take_order(self, order: StopOrder) -> None:
+        if order.tenant == self._tenant_name:
+            self._orders[order.order_id] = order
+
+    def _apply_orders(self) -> None:
+        if self.tenant is not None:
+            self._stops = Stops.of(self.tenant, self._orders.values())
+        self._verified = {}  # a client's key may be another one now
+        self.generation += 1
+
+    def _start_service(self) -> tuple[ServiceConfiguration, _Held]:
+        """What the worker adopted; the file itself for a lane of the host's, or where there is no copy."""
+        text = None if self._copies is None else self._copies.service_text()
+        if text is None:
+            return self._read_service(None)
+        return service_of(self._file, parse_toml(self._file, text)), _Held(text, None)
+
+    def _start_tenant(self, name: str) -> tuple[Tenant, _Held]:
+        text = None if self._copies is None else self._copies.tenant_text(name)
+        if text is None:
+            return self._load_tenant(self.service, name, None)
+        file = self.service.tenant_file(name)
+        return tenant_of(file, parse_toml(file, text), self.service.tokens), _Held(text, None)
+
+    def _kept_orders(self) -> Collection[bytes]:
+        """Signed orders that the worker keeps; ``ConfigError`` where nobody can say what they are."""
+        try:
+            with reading_state(self._file):
+                return OrderFolder(self.service.state_dir).read(self.service.audience).values()
+        except ConfigError as error:
+            if isinstance(error.__cause__, PermissionError):
+                return ()  # a lane's own user may not look: the worker forwards what it knows
+            raise
+
+    def _read_service(self, held: _Held | None) -> tuple[ServiceConfiguration, _Held]:
+        stamp = stamp_of(self._file)
+        if held is not None and held.stamp == stamp:
+            return self.service, held
+        text = read_text(self._file)
+        service = service_of(self._file, parse_toml(self._file, text))
+        adopted = held.text if held is not None else AdoptedFiles(service.state_dir).service_text()
+        refuse_older_service(self._file, text, adopted)
+        if held is not None:
+            refuse_other_place(self._file, service, self.service)
+        return service, _Held(text, stamp)
+
+    def _read_tenant_again(self, service: ServiceConfiguration) -> tuple[Tenant | None, _Held | None]:
+        """None for a tenant whose file is gone: nothing is signed for it any more."""
+        if self._tenant_name is None:
+            return None, None
+        file = service.tenant_file(self._tenant_name)
+        if _is_gone(file):
+            return None, self._held_tenant
+        held = self._held_tenant
+        if held is not None and held.stamp == stamp_of(file) and self.tenant is not None:
+            return self.tenant, held
+        return self._load_tenant(service, self._tenant_name, held)
+
+    def _load_tenant(
+        self, service: ServiceConfiguration, name: str, held: _Held | None
+    ) -> tuple[Tenant, _Held]:
+        file = service.tenant_file(name)
+        stamp = stamp_of(file)
+        text = read_text(file)
+        tenant = tenant_of(file, parse_toml(file, text), service.tokens)
+        adopted = held.text if held is not None else AdoptedFiles(service.state_dir).tenant_text(name)
+        refuse_older_tenant(file, text, adopted)
+        return tenant, _Held(text, stamp)
+
+
+def _is_gone(file: Path) -> bool:
+    """Whether the folder is there without it. An error is not absence: reading the file tells it."""
+    try:
+        return is_there(file.parent) and not is_there(file)
+    except OSError:
+        return False
+
+
+def refuse_other_place(file: Path, new: ServiceConfiguration, old: ServiceConfiguration) -> None:
+    """Raise ``ConfigError`` for what a running process cannot change: who and where it is."""
+    for key, one, other in (
+        ("service.audience", new.audience, old.audience),
+        ("service.state_dir", new.state_dir, old.state_dir),
+        ("service.tenants_dir", new.tenants_dir, old.tenants_dir),
+        ("service_key", new.service_key, old.service_key),
+    ):
+        if one != other:
+            raise ConfigError(str(file), key, "cannot change while it runs", "Restart the worker for it.")

@@ -1,0 +1,216 @@
+"""One thread per session, fed from one queue; a session that is in doubt is replaced, a process in doubt ends."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Final, Protocol
+
+from queueing.errors import SigningError, TokenUnavailable
+from workers.hsm.faults import Action, HsmFailure, to_signing_error
+from workers.hsm.keys import KeyMissing, find_key
+from workers.hsm.signing import Signer, Spent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from workers.config.tenants import KeyVersion
+    from workers.hsm.sessions import SessionPool
+    from workers.lanes.process.chunk_execution import Run, RunLength
+
+MOST_TRIES: Final = 3
+"""A run on which sessions keep failing is given back as a fault of the HSM."""
+
+DROPS_BEFORE_END: Final = 2
+DROP_WINDOW_S: Final = 5.0
+"""Two sessions lost within five seconds: it is not the session (table of PKCS#11 errors)."""
+
+
+class Work(Protocol):
+    """Something a session thread does with its signers."""
+
+    def on_thread(self, thread: SessionThread) -> None:
+        """Do it, on this thread; an exception that escapes ends the lane."""
+
+
+class SessionThread(threading.Thread):
+    """Owns the session at its index, and the keys found in it. Handles never cross threads."""
+
+    def __init__(self, index: int, threads: SessionThreads) -> None:
+        super().__init__(name=f"session-{index}", daemon=True)
+        self._index = index
+        self._threads = threads
+        self._signers: dict[bytes, Signer] = {}
+        self.spent = Spent()
+        self.current: Run | None = None
+
+    def run(self) -> None:
+        """Take work until told to stop."""
+        take = self._threads.queue.get
+        while True:
+            work = take()
+            if work is None:
+                return
+            try:
+                work.on_thread(self)
+            except BaseException as error:  # noqa: BLE001 - whatever it is, this process is in doubt
+                self._threads.end(_as_failure(error))
+
+    def signer(self, version: KeyVersion) -> Signer:
+        """The signer of this key on this session. Raises ``SigningError`` or ``HsmFailure``."""
+        public_key = version.public_key
+        signer = self._signers.get(public_key.sha256)
+        if signer is None:
+            session = self._threads.pool.sessions[self._index]
+            try:
+                key = find_key(session, public_key)
+            except KeyMissing:
+                if public_key.sha256 in self._threads.keys_seen:
+                    # It was there: the login is gone, or the token. A new process finds out (design, fact 4).
+                    raise HsmFailure("KEY_WENT_AWAY", -1, Action.REPLACE_LANE) from None
+                raise
+            signer = Signer(key, public_key, verify=self._threads.verify, spent=self.spent)
+            self._threads.keys_seen.add(public_key.sha256)
+            self._signers[public_key.sha256] = signer
+        return signer
+
+    def replace_session(self) -> None:
+        """A fresh session in place of one that is in doubt; its keys are looked up again."""
+        self._threads.note_drop()
+        self._signers.clear()
+        self._threads.pool.replace(self._index)
+
+
+class SessionThreads:
+    """All session threads of the lane, their queue, and what they share.
+
+    ``rules`` tells the generation of what is allowed now: no run of an older one is begun.
+    """
+
+    def __init__(
+        self,
+        pool: SessionPool,
+        *,
+        run_length: RunLength,
+        verify: bool,
+        end: Callable[[HsmFailure], None],
+        rules: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self.pool = pool
+        self.queue: SimpleQueue[Work | None] = SimpleQueue()
+        self.run_length = run_length
+        self.verify = verify
+        self.end = end
+        self.rules = rules
+        self.keys_seen: set[bytes] = set()
+        self._drops: deque[float] = deque(maxlen=DROPS_BEFORE_END)
+        self._threads = [SessionThread(i, self) for i in range(len(pool.sessions))]
+        for thread in self._threads:
+            thread.start()
+
+    def note_drop(self) -> None:
+        """A session was lost; too many within the window end the lane."""
+        now = time.monotonic()
+        self._drops.append(now)
+        if len(self._drops) == DROPS_BEFORE_END and now - self._drops[0] < DROP_WINDOW_S:
+            self.end(HsmFailure("SESSIONS_KEEP_FAILING", -1, Action.REPLACE_LANE))
+
+    def stop(self) -> None:
+        """Let each thread finish what is queued before this call, then end."""
+        for _ in self._threads:
+            self.queue.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def progress(self) -> list[tuple[Run, int] | None]:
+        """For the watchdog: each thread's run and how far it is; None where it is idle."""
+        return [None if (run := t.current) is None else (run, len(run.done)) for t in self._threads]
+
+
+class RunWork:
+    """A run on its way through a session thread."""
+
+    __slots__ = ("_run", "_threads")
+
+    def __init__(self, run: Run, threads: SessionThreads) -> None:
+        self._run = run
+        self._threads = threads
+
+    def on_thread(self, thread: SessionThread) -> None:
+        """Sign what is left of the run; the outcome is complete when it returns, unless the lane ends."""
+        run, spent = self._run, thread.spent
+        thread.current = run
+        sign_s, verify_s = spent.sign_s, spent.verify_s
+        try:
+            while run.left:
+                if run.generation == self._threads.rules():
+                    self._attempt(thread, run)
+                else:
+                    run.fail_rest(
+                        TokenUnavailable("the rules changed before this was signed: it is judged anew")
+                    )
+        finally:
+            thread.current = None
+        run.sign_s, run.verify_s = spent.sign_s - sign_s, spent.verify_s - verify_s
+        run.finish()
+
+    def _attempt(self, thread: SessionThread, run: Run) -> None:
+        before, started = len(run.done), time.monotonic()
+        try:
+            thread.signer(run.key_version).sign_run(run.algorithm, run.left, run.done)
+        except SigningError as error:
+            run.fail_rest(error)
+        except HsmFailure as failure:
+            self._recover(thread, run, failure)
+        else:
+            signed = len(run.done) - before
+            self._threads.run_length.measured(run.algorithm, signed, time.monotonic() - started)
+
+    def _recover(self, thread: SessionThread, run: Run, failure: HsmFailure) -> None:
+        run.tries += 1
+        if failure.action in {Action.REPLACE_LANE, Action.OPEN_CIRCUIT}:
+            self._threads.end(failure)
+        elif run.tries >= MOST_TRIES or failure.action is Action.PERMANENT:
+            run.fail_rest(to_signing_error(failure))
+        elif failure.action is Action.DROP_SESSION:
+            thread.replace_session()
+        else:
+            time.sleep(0.05 * run.tries)
+
+
+class Watchdog(threading.Thread):
+    """Ends the lane when a call does not come back within ``call_timeout_s``; no thread can be stopped in C.
+
+    ``alive`` is called at every look while there is work: the worker watches the lane as the lane its calls.
+    """
+
+    def __init__(self, threads: SessionThreads, *, call_timeout_s: float, alive: Callable[[], None]) -> None:
+        super().__init__(name="watchdog", daemon=True)
+        self._threads = threads
+        self._call_timeout_s = call_timeout_s
+        self._alive = alive
+
+    def run(self) -> None:
+        """Look at every thread's progress for ever."""
+        seen: list[tuple[Run, int] | None] = []
+        since: list[float] = []
+        while True:
+            time.sleep(min(self._call_timeout_s / 10, 1.0))
+            now, present = time.monotonic(), self._threads.progress()
+            since = [
+                since[i] if i < len(seen) and mark is not None and mark == seen[i] else now
+                for i, mark in enumerate(present)
+            ]
+            seen = present
+            if any(mark is not None for mark in present):
+                self._alive()
+            if any(now - start > self._call_timeout_s for start in since):
+                self._threads.end(HsmFailure("CALL_TIMED_OUT", -1, Action.REPLACE_LANE))
+
+
+def _as_failure(error: BaseException) -> HsmFailure:
+    if isinstance(error, HsmFailure):
+        return error
+    return HsmFailure("LANE_BROKE", -1, Action.REPLACE_LANE, detail=type(error).__name__)

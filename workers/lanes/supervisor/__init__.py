@@ -1,0 +1,1 @@
+"""workers/lanes/supervisor: see docs of the parent package."""

@@ -1,0 +1,1 @@
+"""workers/lifecycle: see docs of the parent package."""

@@ -1,0 +1,1 @@
+"""workers/limits: see docs of the parent package."""

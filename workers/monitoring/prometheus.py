@@ -1,0 +1,90 @@
+"""Figures from a Prometheus that scrapes the cluster: a query each, over its HTTP API (stable since 2.0)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
+
+import msgspec
+
+from workers.monitoring.http import PageUnavailable, get
+from workers.monitoring.samples import ByLabels
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+class _Series(msgspec.Struct):
+    metric: dict[str, str]
+    value: tuple[float, str]
+
+
+class _Data(msgspec.Struct, tag_field="resultType", tag="vector"):
+    result: list[_Series]
+
+
+class _Answer(msgspec.Struct):
+    status: str
+    data: _Data | None = None
+    error: str = ""
+
+
+_decoder: Final = msgspec.json.Decoder(_Answer)
+
+
+class PrometheusFigures:
+    """Figures as Prometheus has them now. ``match``: labels that every series must have, such as a job's name.
+
+    Each figure is asked for when it is wanted: a round trip. Raises ``PageUnavailable`` (retryable).
+    """
+
+    def __init__(self, url: str, *, window_s: float, match: Mapping[str, str]) -> None:
+        self._url = url
+        self._window_s = window_s
+        self._match = ",".join(f"{label}={_quoted(value)}" for label, value in match.items())
+
+    @property
+    def window_s(self) -> float:
+        """As it was asked for; at least two scrapes must be in it."""
+        return self._window_s
+
+    def rates(self, counter: str, *by: str) -> ByLabels:
+        """``rate``."""
+        return self._ask(f"sum by ({','.join(by)}) ({self._rate(counter)})", by)
+
+    def values(self, gauge: str, *by: str) -> ByLabels:
+        """``sum``."""
+        return self._ask(f"sum by ({','.join(by)}) ({gauge}{{{self._match}}})", by)
+
+    def greatest(self, gauge: str, *by: str) -> ByLabels:
+        """``max``."""
+        return self._ask(f"max by ({','.join(by)}) ({gauge}{{{self._match}}})", by)
+
+    def quantiles(self, histogram: str, q: float, *by: str) -> ByLabels:
+        """``histogram_quantile``."""
+        labels = ",".join(("le", *by))
+        rate = self._rate(f"{histogram}_bucket")
+        return self._ask(f"histogram_quantile({q}, sum by ({labels}) ({rate}))", by)
+
+    def _rate(self, counter: str) -> str:
+        return f"rate({counter}{{{self._match}}}[{max(round(self._window_s), 1)}s])"
+
+    def _ask(self, query: str, by: Sequence[str]) -> ByLabels:
+        raw = get(f"{self._url}/api/v1/query?{urlencode({'query': query})}")
+        try:
+            answer = _decoder.decode(raw)
+        except msgspec.MsgspecError as error:
+            raise PageUnavailable("what answers is no Prometheus") from error
+        if answer.data is None:
+            raise PageUnavailable(f"Prometheus refuses a query: {answer.error or answer.status}")
+        found = {_key(each.metric, by): float(each.value[1]) for each in answer.data.result}
+        return {key: value for key, value in found.items() if not math.isnan(value)}
+
+
+def _key(labels: Mapping[str, Any], by: Sequence[str]) -> tuple[str, ...]:
+    return tuple(labels.get(label, "") for label in by)
+
+
+def _quoted(value: str) -> str:
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'

@@ -1,0 +1,1 @@
+"""workers/pipeline: see docs of the parent package."""

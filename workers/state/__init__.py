@@ -1,0 +1,1 @@
+"""workers/state: see docs of the parent package."""

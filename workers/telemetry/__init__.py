@@ -1,0 +1,1 @@
+"""workers/telemetry: see docs of the parent package."""

@@ -1,0 +1,87 @@
+"""``/metrics``, ``/healthz`` and ``/readyz`` of one process, served by a thread of their own.
+
+``/healthz`` is the loop alone: it turns. ``/readyz`` is 'this process can claim and at least one lane can
+sign'. Neither asks Redis or an HSM, so a probe never becomes load, nor an outage a restart storm.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import TYPE_CHECKING, Final, cast
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client.exposition import ThreadingWSGIServer
+
+from queueing.config.addresses import with_port
+from queueing.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+    Question = Callable[[], bool]
+
+_TEXT: Final = [("Content-Type", "text/plain; charset=utf-8")]
+
+
+class _IPv6Server(ThreadingWSGIServer):
+    """At ``::`` it serves IPv4 as well, unless the host says otherwise (net.ipv6.bindv6only)."""
+
+    address_family = socket.AF_INET6
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name for it
+        """Say nothing: a scrape is not an event."""
+
+
+class Exporter:
+    """Serves until closed. ``port`` is the one it got, where 0 was asked for; ``table`` is where it was set."""
+
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        registry: CollectorRegistry,
+        alive: Question,
+        ready: Question,
+        table: str = "metrics",
+    ) -> None:
+        metrics = make_wsgi_app(registry)
+        probes = {"/healthz": alive, "/readyz": ready}
+
+        def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+            probe = probes.get(environ["PATH_INFO"])
+            if probe is None:
+                if environ["PATH_INFO"] == "/metrics":
+                    return cast("Iterable[bytes]", metrics(environ, start_response))
+                start_response("404 Not Found", _TEXT)
+                return [b"try /metrics, /healthz or /readyz\n"]
+            if probe():
+                start_response("200 OK", _TEXT)
+                return [b"ok\n"]
+            start_response("503 Service Unavailable", _TEXT)
+            return [b"no\n"]
+
+        try:
+            server_class = _IPv6Server if ":" in host else ThreadingWSGIServer
+            self._server: WSGIServer = make_server(host, port, app, server_class, handler_class=_Quiet)
+        except OSError as error:
+            raise ConfigError(
+                f"[{table}]",
+                "port",
+                f"{with_port(host, port)} cannot be listened at: {error.strerror}",
+                "Choose a free one.",
+            ) from error
+        self.port: int = self._server.server_port
+        self._thread = threading.Thread(target=self._server.serve_forever, name="exporter", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()

@@ -1,0 +1,55 @@
+"""A job's way in the log of the process, where `[logging] jobs` asks for it: a line for each claim and each round.
+
+A line per job would cost as much as a third of the job itself; one for the jobs that go together costs a thirtieth
+(ADR 0034). Whoever looks for one job finds its id in both; unusual ends have lines of their own, always.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from workers.telemetry.json_logs import JOBS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from queueing.broker.claims import ClaimedJob, Committed
+    from workers.active_job import JobInWork
+    from workers.journal.records import Outcome
+
+log = logging.getLogger(JOBS)
+
+
+def name_of(job_id: bytes) -> str:
+    """A job's name for the log, whatever a stock producer called it."""
+    return job_id.decode("ascii", "replace")
+
+
+def claimed(tenant: str, jobs: Sequence[ClaimedJob]) -> None:
+    """A claim brought these."""
+    if jobs and log.isEnabledFor(logging.INFO):
+        log.info("jobs.claimed", extra={"tenant": tenant, "jobs": [name_of(job.job_id) for job in jobs]})
+
+
+def released(outcomes: Iterable[Outcome], committed: Iterable[Committed]) -> None:
+    """A round was published; ``outcome``: committed, repeated or fenced."""
+    if not log.isEnabledFor(logging.INFO):
+        return
+    groups: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for outcome, how in zip(outcomes, committed, strict=True):
+        groups[outcome.tenant, how.name.lower()].append(name_of(outcome.job_id))
+    for (tenant, how_name), jobs in groups.items():
+        log.info("jobs.released", extra={"tenant": tenant, "outcome": how_name, "jobs": jobs})
+
+
+def returned(jobs: Iterable[tuple[JobInWork, str]]) -> None:
+    """These went back to the queue unsigned, each for this reason."""
+    if not log.isEnabledFor(logging.INFO):
+        return
+    groups: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for job, reason in jobs:
+        groups[job.claimed.tenant, reason].append(name_of(job.claimed.job_id))
+    for (tenant, reason), names in groups.items():
+        log.info("jobs.returned", extra={"tenant": tenant, "reason": reason, "jobs": names})

@@ -1,0 +1,148 @@
+"""Metrics as declarations: a line in the body of a table's class, and an object in each registry it is made for.
+
+The reference page is written from the same lines (``ops.generate.metrics_page``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final, Generic, Literal, Self, TypeVar, overload
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+
+from workers.telemetry.series_budget import Bounded, Ranked, SeriesBudget
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+PREFIX: Final = "sigmill_"
+
+_BESIDE_BUCKETS: Final = 3
+"""``+Inf``, sum and count of a histogram."""
+
+T = TypeVar("T", covariant=True)  # noqa: PLC0105 - the usual name for one
+
+Kind = Literal["counter", "gauge", "histogram"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is known of a metric before there is one. ``name`` without prefix, nor a counter's ``_total``."""
+
+    kind: Kind
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+    bounds: tuple[float, ...] = ()
+
+    @property
+    def exposed_name(self) -> str:
+        """As it stands in ``/metrics``; that of a histogram is followed by ``_bucket``, ``_sum`` or ``_count``."""
+        return f"{PREFIX}{self.name}" + ("_total" if self.kind == "counter" else "")
+
+
+_Make = Callable[[Facts, CollectorRegistry, SeriesBudget], T]
+
+
+class Declared(Generic[T]):
+    """A declaration in a table's class; on a table made for a registry the same name is the metric itself."""
+
+    def __init__(self, facts: Facts, make: _Make[T]) -> None:
+        self.facts = facts
+        self.make = make
+
+    @overload
+    def __get__(self, table: None, owner: object) -> Self: ...
+    @overload
+    def __get__(self, table: MetricTable, owner: object) -> T: ...
+    def __get__(self, table: MetricTable | None, owner: object) -> Self | T:
+        """The declaration: on a table that was made the attribute stands before it, and this is not called."""
+        return self
+
+
+class MetricTable:
+    """All metrics that its class declares, made for one registry within one budget of series."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        budget = SeriesBudget()
+        for attribute, declared in self.declarations():
+            setattr(self, attribute, declared.make(declared.facts, registry, budget))
+
+    @classmethod
+    def declarations(cls) -> Iterator[tuple[str, Declared[object]]]:
+        """Attribute and declaration, in the order of the class's body; those of a base class first."""
+        for base in reversed(cls.__mro__):
+            for attribute, declared in vars(base).items():
+                if isinstance(declared, Declared):
+                    yield attribute, declared
+
+
+def counter(name: str, help_text: str, *labels: str) -> Declared[Counter]:
+    """A counter whose labels are all from closed sets of our own."""
+    facts = Facts(kind="counter", name=name, help=help_text, labels=labels)
+    return Declared(
+        facts, lambda f, registry, _: Counter(PREFIX + f.name, f.help, f.labels, registry=registry)
+    )
+
+
+def gauge(name: str, help_text: str, *labels: str) -> Declared[Gauge]:
+    """A gauge whose labels are all from closed sets of our own."""
+    facts = Facts(kind="gauge", name=name, help=help_text, labels=labels)
+    return Declared(facts, lambda f, registry, _: Gauge(PREFIX + f.name, f.help, f.labels, registry=registry))
+
+
+def histogram(name: str, help_text: str, bounds: tuple[float, ...], *labels: str) -> Declared[Histogram]:
+    """A histogram whose labels are all from closed sets of our own."""
+    facts = Facts(kind="histogram", name=name, help=help_text, labels=labels, bounds=bounds)
+    return Declared(facts, _histogram)
+
+
+def counter_of(name: str, help_text: str, owner: str, *labels: str) -> Declared[Bounded[Counter]]:
+    """A counter of an owner: tenant or token."""
+    facts = Facts(kind="counter", name=name, help=help_text, labels=(owner, *labels))
+    return Declared(
+        facts,
+        lambda f, registry, budget: Bounded(
+            Counter(PREFIX + f.name, f.help, f.labels, registry=registry), budget, kind=f.labels[0]
+        ),
+    )
+
+
+def gauge_of(name: str, help_text: str, owner: str) -> Declared[Bounded[Gauge]]:
+    """A gauge of an owner: tenant or token."""
+    facts = Facts(kind="gauge", name=name, help=help_text, labels=(owner,))
+    return Declared(
+        facts,
+        lambda f, registry, budget: Bounded(
+            Gauge(PREFIX + f.name, f.help, f.labels, registry=registry), budget, kind=f.labels[0]
+        ),
+    )
+
+
+def histogram_of(
+    name: str, help_text: str, owner: str, bounds: tuple[float, ...]
+) -> Declared[Bounded[Histogram]]:
+    """A histogram of an owner: tenant or token."""
+    facts = Facts(kind="histogram", name=name, help=help_text, labels=(owner,), bounds=bounds)
+    return Declared(
+        facts,
+        lambda f, registry, budget: Bounded(
+            _histogram(f, registry, budget),
+            budget,
+            kind=f.labels[0],
+            series=len(f.bounds) + _BESIDE_BUCKETS,
+        ),
+    )
+
+
+def ranked(name: str, help_text: str, *labels: str) -> Declared[Ranked]:
+    """A gauge whose owners come and go; whoever shows it chooses them, a bounded number at a time."""
+    facts = Facts(kind="gauge", name=name, help=help_text, labels=labels)
+    return Declared(
+        facts,
+        lambda f, registry, _: Ranked(Gauge(PREFIX + f.name, f.help, f.labels, registry=registry)),
+    )
+
+
+def _histogram(facts: Facts, registry: CollectorRegistry, _budget: SeriesBudget) -> Histogram:
+    return Histogram(PREFIX + facts.name, facts.help, facts.labels, buckets=facts.bounds, registry=registry)

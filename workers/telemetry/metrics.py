@@ -1,0 +1,117 @@
+"""What is counted in a worker, and how: the metrics of the catalogue with what sets them."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Literal, get_args
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+
+from queueing.errors import BY_REASON
+from queueing.protocol.algorithms import Algorithm
+from workers.config.settings import TenantClass
+from workers.telemetry.metrics_catalogue import ProcessMetrics, WorkerMetrics
+from workers.telemetry.series_budget import OTHER, put
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from queueing.broker.claims import Claimed, ClaimedJob
+    from queueing.protocol.limits import ClaimLimits
+    from workers.lanes.protocol import Outcomes
+    from workers.lanes.supervisor.circuit_breaker import Circuit
+    from workers.lanes.supervisor.connection import ChunkSent
+
+
+class Metrics(WorkerMetrics):
+    """The worker's metrics in a registry of their own."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        super().__init__(registry)
+        for tenant_class in get_args(TenantClass):
+            for result in ("good", "bad"):  # from 0 on: a rate does not see a first failure that begins one
+                self.objective_jobs.labels(tenant_class, result)
+
+    def watch_sessions(self, token: str, busy: Callable[[], float]) -> None:
+        """Ask ``busy`` at each scrape; it is called by the exporter's thread and only reads."""
+        child = self.sessions_busy.own(token)
+        if child is not None:  # the others' have no one value
+            child.set_function(busy)
+
+    def waited(self, waits_s: Mapping[str, Iterable[float]]) -> None:
+        """How long jobs waited in the queue, by tenant."""
+        for tenant, waits in waits_s.items():
+            observe = self.queue_wait_seconds.labels(tenant).observe
+            for wait_s in waits:
+                observe(wait_s)
+
+    def claimed(self, tenant: str, jobs: Iterable[ClaimedJob]) -> None:
+        """What a claim took, by what stands beside the envelopes."""
+        sizes = [job.charged_digests for job in jobs]
+        if sizes:
+            self.claimed_digests.labels(tenant).inc(sum(sizes))
+            for digests in sizes:
+                self.job_digests.observe(digests)
+
+    def limits_seen(self, tenant: str, limits: ClaimLimits, answer: Claimed) -> None:
+        """What a claim said about the tenant's limits."""
+        if limits.limited and answer.jobs:
+            granted = sum([job.charged_digests for job in answer.jobs])
+            self.limiter.labels(tenant, "granted").inc(granted)
+        if answer.limited:
+            self.limiter.labels(tenant, answer.limited).inc()
+
+    def lane_started(self, token: str, sessions: int) -> None:
+        """A lane has logged in."""
+        self.lanes.labels(token).inc()
+        self.sessions.labels(token).inc(sessions)
+
+    def lane_ended(self, token: str, sessions: int, reason: str | None) -> None:
+        """A lane is gone; with a reason it was not asked to."""
+        self.lanes.labels(token).dec()
+        self.sessions.labels(token).dec(sessions)
+        if reason is not None:
+            self.lane_restarts.labels(token, reason).inc()
+
+    def lane_failed(self, token: str, reason: str) -> None:
+        """A lane was lost, or could not be reached, before it had logged in."""
+        self.lane_restarts.labels(token, reason).inc()
+
+    def chunk_done(self, token: str, chunk: ChunkSent, answer: Outcomes, seconds: float) -> None:
+        """A lane answered a chunk, with what it measured itself."""
+        self.lane_seconds.labels(token).observe(seconds)
+        self.chunk_digests.labels(token).observe(chunk.digests)
+        self.module_seconds.labels(token).inc(answer.sign_s)
+        signed = sum([len(item.signatures) - len(item.errors) for item in answer.items])
+        if signed:
+            algorithm = algorithm_label(chunk.group.algorithm)
+            self.sign_seconds.labels(algorithm).observe(answer.sign_s / signed)
+            if answer.verify_s:
+                self.verify_seconds.labels(algorithm).observe(answer.verify_s / signed)
+
+    def circuit_changed(self, token: str, circuit: Circuit) -> None:
+        """A token is left alone, or used again."""
+        put(self.circuit_open, token, {"closed": 0, "open": 1, "refused": 2}[circuit.value])
+
+
+def process_registry() -> CollectorRegistry:
+    """A registry with the CPU, memory and descriptors of this process."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    return registry
+
+
+def say_build(metrics: ProcessMetrics, process: Literal["worker", "exporter"]) -> None:
+    """What runs here, once."""
+    metrics.build_info.labels(process, version("sigmill"), platform.python_version()).set(1)
+
+
+def algorithm_label(name: str) -> str:
+    """The algorithm as a label: whatever is not one of ours is ``other``."""
+    return name if name in Algorithm.__members__ else OTHER
+
+
+def reason_label(reason: str) -> str:
+    """The reason as a label; the set is closed."""
+    return reason if reason in BY_REASON else OTHER

@@ -1,0 +1,214 @@
+"""The exporter: one look at all queues per interval, as gauges for the whole cluster.
+
+Workers do not tell these: each would tell the same of all, and a sum would count it as often as there are workers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Final
+
+from cryptography import x509
+
+from queueing.broker.queue_stats import QueueState, redis_state, survey
+from queueing.errors import ConfigError, QueueUnavailable
+from workers.config.loading import load_configuration, tenant_files
+from workers.telemetry.series_budget import MOST_RANKED, OTHER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from redis.asyncio import Redis
+
+    from queueing.protocol.limits import Caps
+    from workers.config.loading import Configuration
+    from workers.config.tenants import KeyVersion
+    from workers.telemetry.metrics_catalogue import QueueMetrics
+    from workers.telemetry.series_budget import Ranked
+
+    _Values = dict[tuple[str, ...], float]
+
+log = logging.getLogger("sigmill.exporter")
+
+_MS_PER_S: Final = 1000.0
+_MISSED: Final = 3
+"""Surveys that may fail in a row before this process says that it is not ready."""
+
+
+class QueueExporter:
+    """Keeps ``metrics`` up to date. ``redis`` belongs to the caller."""
+
+    def __init__(self, configuration: Configuration, *, redis: Redis, metrics: QueueMetrics) -> None:
+        self._configuration = configuration
+        self._redis = redis
+        self._metrics = metrics
+        self._counted: dict[str, QueueState] = {}
+        self._files = self._fingerprint()
+        self._missed = _MISSED
+        self._run_id: str | None = None
+        self.loop_seen_at = time.monotonic()
+        metrics.tenants.set(len(configuration.tenants))
+
+    @property
+    def ready(self) -> bool:
+        """Whether Redis answered lately."""
+        return self._missed < _MISSED
+
+    async def run(self) -> None:
+        """Look at the queues until cancelled; no error of Redis ends it."""
+        interval_s = self._configuration.service.exporter.interval_s
+        while True:
+            began = time.monotonic()
+            await self.look()
+            await asyncio.sleep(max(interval_s - (time.monotonic() - began), interval_s / 10))
+
+    async def look(self) -> None:
+        """One survey."""
+        self.loop_seen_at = began = time.monotonic()
+        await self._follow_the_files()
+        try:
+            server = await redis_state(self._redis)
+            states = await survey(self._redis, list(self._configuration.tenants))
+        except QueueUnavailable as error:
+            self._missed += 1
+            self._metrics.redis_up.set(0)
+            self._metrics.redis_errors.labels("survey").inc()
+            log.warning("redis.failed", extra={"operation": "survey", "why": str(error)})
+            return
+        self._missed = 0
+        metrics = self._metrics
+        metrics.redis_up.set(1)
+        metrics.redis_memory_used_bytes.set(server.memory_used_bytes)
+        metrics.redis_memory_limit_bytes.set(server.memory_limit_bytes)
+        if self._run_id not in {None, server.run_id}:
+            metrics.redis_restarts.inc()
+        self._run_id = server.run_id
+        self._show(states)
+        self._count(states)
+        self._show_expiries()
+        metrics.survey_timestamp_seconds.set(time.time())
+        metrics.survey_seconds.observe(time.monotonic() - began)
+
+    async def _follow_the_files(self) -> None:
+        """Adopt the configuration anew whenever a file of it has changed; a broken one leaves the old in force."""
+        files = await asyncio.to_thread(self._fingerprint)
+        if files == self._files:
+            return
+        self._files = files
+        try:
+            configuration = await asyncio.to_thread(load_configuration, self._configuration.service.file)
+        except ConfigError as error:
+            self._metrics.config_reloads.labels("refused").inc()
+            log.error("config.refused", extra={"why": str(error)})
+            return
+        self._configuration = configuration
+        self._metrics.config_reloads.labels("adopted").inc()
+        self._metrics.tenants.set(len(configuration.tenants))
+
+    def _fingerprint(self) -> frozenset[tuple[str, int]]:
+        service = self._configuration.service
+        try:
+            return frozenset(
+                (str(file), file.stat().st_mtime_ns) for file in (service.file, *tenant_files(service))
+            )
+        except (OSError, ConfigError):
+            return frozenset()  # in the midst of a change: it is looked at again
+
+    def _show(self, states: Mapping[str, QueueState]) -> None:
+        """The tenants with the oldest backlog by name, the rest together; those with nothing to tell not at all."""
+        metrics, tenants = self._metrics, self._configuration.tenants
+        busy = {name: state for name, state in states.items() if state.ready or state.leased or state.digests}
+        order = sorted(busy, key=lambda name: (busy[name].age_s, busy[name].digests), reverse=True)
+        ready = _named(order, {name: state.ready for name, state in busy.items()}, sum)
+        leased = _named(order, {name: state.leased for name, state in busy.items()}, sum)
+        by_state = {(*name, "ready"): value for name, value in ready.items()}
+        metrics.queue_jobs.show(by_state | {(*name, "leased"): value for name, value in leased.items()})
+        metrics.backlog.show(_named(order, {name: state.digests for name, state in busy.items()}, sum))
+        metrics.backlog_age_seconds.show(
+            _named(order, {name: state.age_s for name, state in busy.items()}, max)
+        )
+        caps = {name: tenants[name].limits.caps for name in states}
+        _show_lowest(
+            metrics.backlog_room,
+            {
+                (name,): max(cap - s.digests, 0)
+                for name, s in busy.items()
+                if (cap := caps[name].backlog_digests)
+            },
+        )
+        _show_lowest(
+            metrics.budget_left,
+            {
+                (name,): max(cap - s.spent, 0)
+                for name, s in states.items()
+                if (cap := caps[name].budget_digests)
+            },
+        )
+        dead = {name: state.dead for name, state in states.items() if state.dead}
+        metrics.dead_letters.show(_named(sorted(dead, key=lambda name: dead[name], reverse=True), dead, sum))
+        astray = [name for name, state in states.items() if _is_tighter(state, caps[name])]
+        metrics.limits_astray.show({(name,): 1.0 for name in astray[:MOST_RANKED]})
+
+    def _count(self, states: Mapping[str, QueueState]) -> None:
+        """What was accepted and refused since the last survey; a counter that was set back begins anew."""
+        for name, state in states.items():
+            before = self._counted.get(name)
+            if not state.accepted_digests and not state.refused:
+                continue  # thousands of tenants never submit, and have no series
+            submitted, refused = self._metrics.submitted.labels(name), self._metrics.refused.labels(name)
+            if before is not None:
+                submitted.inc(max(state.accepted_digests - before.accepted_digests, 0))
+                refused.inc(max(state.refused - before.refused, 0))
+        self._counted = dict(states)
+
+    def _show_expiries(self) -> None:
+        tenants = [tenant for tenant in self._configuration.tenants.values() if not tenant.suspended]
+        keys: _Values = {
+            (tenant.name, key.name): min(ends)
+            for tenant in tenants
+            for key in tenant.keys.values()
+            if (ends := [end for version in key.versions for end in _ends(version)])
+        }
+        clients: _Values = {
+            (tenant.name,): min(alive)
+            for tenant in tenants
+            if (alive := [c.expires_at_ms / _MS_PER_S for c in tenant.clients.values() if not c.revoked])
+        }
+        _show_lowest(self._metrics.certificate_expiry, keys)
+        _show_lowest(self._metrics.client_expiry, clients)
+
+
+def _named(
+    order: Sequence[str], values: Mapping[str, float], together: Callable[[Iterable[float]], float]
+) -> _Values:
+    """The first of the order by name, and the rest put together."""
+    shown: _Values = {(name,): float(values[name]) for name in order[:MOST_RANKED]}
+    if rest := order[MOST_RANKED:]:
+        shown[OTHER,] = float(together(values[name] for name in rest))
+    return shown
+
+
+def _show_lowest(gauge: Ranked, values: _Values) -> None:
+    """What ends first, or has least left, has a name; what is far from it needs none."""
+    gauge.show(dict(sorted(values.items(), key=lambda item: item[1])[:MOST_RANKED]))
+
+
+def _ends(version: KeyVersion) -> list[float]:
+    """When an active version stops to be of use, each way; the leaf's certificate stands first."""
+    if version.state != "active":
+        return []
+    ends = [] if version.expires_at_ms is None else [version.expires_at_ms / _MS_PER_S]
+    if version.certificates:
+        leaf = x509.load_der_x509_certificate(version.certificates[0])
+        ends.append(leaf.not_valid_after_utc.timestamp())
+    return ends
+
+
+def _is_tighter(state: QueueState, caps: Caps) -> bool:
+    """Whether what Redis says would refuse the tenant before the configuration does; 0 is no cap."""
+    if state.caps is None:
+        return False
+    ours = (caps.backlog_digests, caps.backlog_bytes, caps.budget_digests)
+    return any(theirs and (not own or theirs < own) for theirs, own in zip(state.caps, ours, strict=True))

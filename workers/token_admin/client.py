@@ -1,0 +1,137 @@
+"""The command line's side: a child for each request, with the token's own environment from its first moment."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import msgspec
+
+from queueing.errors import BY_REASON, ConfigError, KeyDisabled, SigningError, TokenUnavailable
+from workers.config.settings import PinLogin
+from workers.token_admin.messages import (
+    AdoptKey,
+    Answer,
+    CreateKey,
+    ExamineToken,
+    Failed,
+    FindKeys,
+    FoundKeys,
+    KeyFacts,
+    Request,
+    ShowToken,
+    TokenAddress,
+    TokenExam,
+    TokenFacts,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from queueing.protocol.algorithms import Algorithm, KeyKind
+    from workers.config.settings import TokenSettings
+
+_PASSED_ON: Final = ("LANG", "LC_ALL", "TZ", "PATH")
+"""All that the child inherits, as a lane does; the token's own variables come on top."""
+
+_GRACE_S: Final = 120.0
+"""An RSA-4096 key may take a network HSM a minute; no single call of ours takes longer."""
+
+_decoder: Final[msgspec.json.Decoder[Answer]] = msgspec.json.Decoder(Answer)
+AnswerT = TypeVar("AnswerT", TokenFacts, KeyFacts, FoundKeys, TokenExam)
+
+
+class KeyNotFit(KeyDisabled):
+    """The token has no such key, or one that may not sign."""
+
+    hint = (
+        "Make one under a label of its own with `sigmill keys create`, or `sigmill keys adopt` one that was made in the"
+        " token; nothing can be imported."
+    )
+
+
+class TokenDesk:
+    """Requests to one token of the configuration. Each call takes one process and one login."""
+
+    def __init__(self, name: str, settings: TokenSettings, state_dir: Path) -> None:
+        self._environment = settings.environment
+        self.name = name
+        self._address = TokenAddress(
+            name=name,
+            module=settings.module,
+            slot=settings.select.slot,
+            label=settings.select.label,
+            serial=settings.select.serial,
+            pin_file=settings.login.pin_file if isinstance(settings.login, PinLogin) else None,
+            protected_path=settings.login == "protected-path",
+            refused_pins_of=str(state_dir),
+        )
+
+    def show(self) -> TokenFacts:
+        """The token's description, without a login. Raises ``SigningError`` or ``ConfigError``."""
+        return self._ask(ShowToken(), TokenFacts)
+
+    def create(self, kind: KeyKind, label: str) -> KeyFacts:
+        """Make a key inside the token; raises ``KeyNotFit`` (label taken), ``SigningError``, ``ConfigError``."""
+        return self._ask(CreateKey(kind=kind, label=label), KeyFacts)
+
+    def adopt(self, *, label: str | None, key_id: str | None) -> KeyFacts:
+        """The one key of this label or CKA_ID (hex), after all checks; raises as ``create``."""
+        return self._ask(AdoptKey(label=label, key_id=key_id), KeyFacts)
+
+    def find(self, public_keys: Sequence[bytes]) -> FoundKeys:
+        """Whether each of these keys (SPKI) is there and may sign, and what else is there; raises as ``show``."""
+        return self._ask(FindKeys(public_keys=tuple(public_keys)), FoundKeys)
+
+    def examine(
+        self, public_keys: Sequence[bytes], algorithms: Sequence[Algorithm], *, log_in: bool
+    ) -> TokenExam:
+        """All at once, with at most one login; a login that fails is an answer. Raises as ``show``."""
+        ask = ExamineToken(public_keys=tuple(public_keys), algorithms=tuple(algorithms), log_in=log_in)
+        return self._ask(ask, TokenExam)
+
+    def _ask(self, ask: Any, expected: type[AnswerT]) -> AnswerT:
+        answer = self._run(Request(token=self._address, ask=ask))
+        if isinstance(answer, Failed):
+            raise self._error(answer)
+        if not isinstance(answer, expected):
+            raise TokenUnavailable(f"token `{self.name}`: the answer is of another kind than was asked for")
+        return answer
+
+    def _run(self, request: Request) -> Answer:
+        inherited = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        try:
+            done = subprocess.run(
+                [sys.executable, "-I", "-m", "workers.hsm.admin_process"],
+                input=msgspec.json.encode(request),
+                env={**inherited, **self._environment},
+                capture_output=True,
+                check=False,
+                timeout=_GRACE_S,
+            )
+        except subprocess.TimeoutExpired:
+            raise TokenUnavailable(
+                f"token `{self.name}`: the module did not answer within {_GRACE_S:.0f} s"
+            ) from None
+        if not done.stdout:
+            said = done.stderr.decode(errors="replace").strip().splitlines()
+            raise TokenUnavailable(
+                f"token `{self.name}`: the process that loaded the module ended with {done.returncode}"
+                + (f": {said[-1]}" if said else "")
+            )
+        return _decoder.decode(done.stdout)
+
+    def _error(self, failed: Failed) -> SigningError | ConfigError:
+        if failed.code == "config.invalid":
+            return ConfigError(
+                self._address.pin_file or "", "", failed.problem, "Check the PIN file's path, owner and mode."
+            )
+        problem = f"token `{self.name}`: {failed.problem}"
+        if failed.pin_refused:
+            problem += "; it is not tried again by any lane of this host until `sigmill tokens resume`"
+        if failed.code == KeyDisabled.reason:
+            return KeyNotFit(problem)
+        return BY_REASON.get(failed.code, TokenUnavailable)(problem)
