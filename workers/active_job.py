@@ -19,10 +19,10 @@ from queueing.errors import (
 from queueing.protocol import keyspace
 from queueing.protocol.jobs import (
     ArqResult,
-    ErrorNote,
     JobHints,
     JobOutcome,
     ResultHints,
+    WireError,
     content_hash,
     encode_result,
 )
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from queueing.broker.claims import ClaimedJob
     from queueing.protocol.envelope import Envelope
-    from workers.lanes.protocol import ItemOutcome
+    from workers.lanes.protocol import SliceOutcome
 
 
 class Ending(Enum):
@@ -42,7 +42,7 @@ class Ending(Enum):
     RETURN = "return"
 
 
-class JobInWork:
+class ActiveJob:
     """One leased job. The lanes report slices of it; when all are in, ``finished`` is called once.
 
     ``delayed``: it was tried, and would fail again at once; a job that no lane had keeps its place in the queue.
@@ -74,7 +74,7 @@ class JobInWork:
         "unavailable",
     )
 
-    def __init__(self, claimed: ClaimedJob, finished: Callable[[JobInWork], None]) -> None:
+    def __init__(self, claimed: ClaimedJob, finished: Callable[[ActiveJob], None]) -> None:
         self.claimed = claimed
         self._finished = finished
         self._started_ms = time.time_ns() // 1_000_000
@@ -83,7 +83,7 @@ class JobInWork:
         self.hints = JobHints()
         self.enqueued_at_ms = self._started_ms
         self.signatures: list[bytes | None] = []
-        self._errors: dict[int, ErrorNote] = {}
+        self._errors: dict[int, WireError] = {}
         self._left = 0
         self._reported = False
         self.unavailable: SigningError | None = None
@@ -116,7 +116,7 @@ class JobInWork:
         return len(self.signatures) or 1
 
     @property
-    def errors(self) -> dict[int, ErrorNote]:
+    def errors(self) -> dict[int, WireError]:
         """The digests that were refused one by one."""
         return self._errors
 
@@ -136,7 +136,7 @@ class JobInWork:
         self.delayed = self.turned_back = True
         self._report()
 
-    def slice_done(self, first: int, outcome: ItemOutcome) -> None:
+    def slice_done(self, first: int, outcome: SliceOutcome) -> None:
         """The lane's outcome for the digests from ``first`` on."""
         if outcome.error is not None:
             error = outcome.error.error()
@@ -160,7 +160,7 @@ class JobInWork:
             self._errors[first + i] = note
         self._settle(len(outcome.signatures))
 
-    def _is_of_another_version(self, outcome: ItemOutcome) -> bool:
+    def _is_of_another_version(self, outcome: SliceOutcome) -> bool:
         return bool(self.public_key_sha256) and outcome.public_key_sha256 != self.public_key_sha256
 
     def slice_poisoned(self, first: int, count: int, lane_ends: Sequence[str]) -> None:
@@ -218,7 +218,7 @@ class JobInWork:
                 ),
                 et=self.enqueued_at_ms,
                 s=failure is None,
-                r=self._outcome() if failure is None else ErrorNote.of(failure),
+                r=self._outcome() if failure is None else WireError.of(failure),
                 st=self._started_ms,
                 ft=now_ms,
                 q=keyspace.queue(self.claimed.tenant),

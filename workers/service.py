@@ -16,38 +16,38 @@ from queueing.broker.claims import Claims, Retention
 from queueing.coordination import worker_registry as presence
 from queueing.coordination.publication import publish_caps
 from queueing.errors import QueueUnavailable
-from workers.background.canary_prober import Canaries
+from workers.background.canary_prober import CanaryProber
 from workers.background.caps_publisher import CapsPublisher
 from workers.background.directory_publisher import DirectoryPublisher
-from workers.background.refused_pin_sync import PinWarnings
-from workers.background.registration import Announcer
-from workers.background.stop_order_sync import OrderDesk
+from workers.background.refused_pin_sync import RefusedPinSync
+from workers.background.registration import Registration
+from workers.background.stop_order_sync import StopOrderSync
 from workers.config.snapshots import ConfigurationFiles
-from workers.intake.claim_loop import Intake
+from workers.intake.claim_loop import ClaimLoop
 from workers.journal.journal import WriteAheadLog
-from workers.lanes.supervisor.registry import LaneRoster
+from workers.lanes.supervisor.registry import LaneRegistry
 from workers.lifecycle.heartbeat import Heartbeat
 from workers.lifecycle.reload import Reloader
-from workers.lifecycle.shutdown import CLAIM_GRACE_S, Drain
-from workers.lifecycle.startup_recovery import resume
+from workers.lifecycle.shutdown import CLAIM_GRACE_S, ShutdownDeadline
+from workers.lifecycle.startup_recovery import recover_journal
 from workers.limits.fair_queueing import FairShares
 from workers.limits.key_budgets import KeyBudgets
-from workers.limits.tenant_limiter import Allowances
-from workers.pipeline.dispatcher import Handover
+from workers.limits.tenant_limiter import TenantLimiter
+from workers.pipeline.dispatcher import Dispatcher
 from workers.pipeline.lease_keeper import LeaseKeeper
 from workers.pipeline.result_publisher import Releaser
 from workers.pipeline.router import Router
 from workers.state.directory import StateDirectory
 from workers.state.drained_tokens import DrainedTokens
 from workers.state.refused_pins import RefusedPins
-from workers.state.running_workers import WorkerMark
+from workers.state.running_workers import PidLock
 from workers.telemetry.json_logs import set_levels
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from queueing.broker.claims import ClaimedJob
-    from workers.active_job import JobInWork
+    from workers.active_job import ActiveJob
     from workers.config.loading import Configuration
     from workers.config.tenants import Tenant
     from workers.telemetry.metrics import Metrics
@@ -88,7 +88,7 @@ class SigningService:
             wait=self._service.redis.replica_wait(),
         )
         self.heartbeat = Heartbeat(metrics.event_loop_lag_seconds.set)
-        self._drain = Drain(settings.drain_s)
+        self._drain = ShutdownDeadline(settings.drain_s)
         self._state = StateDirectory(self._service)
         self._wal = WriteAheadLog(self._state.log_folder, synced=metrics.log_sync_seconds.observe)
         self._releaser = Releaser(
@@ -103,7 +103,7 @@ class SigningService:
             owner=self._owner,
         )
         self._budgets = KeyBudgets(redis)
-        self._orders = OrderDesk(
+        self._orders = StopOrderSync(
             redis=redis,
             service=lambda: self._configuration.service,
             obey=self._obey,
@@ -112,10 +112,10 @@ class SigningService:
             metrics=metrics,
         )
         refused_pins = RefusedPins(self._service.state_dir)
-        self._pins = PinWarnings(
+        self._pins = RefusedPinSync(
             redis, refused_pins, tokens=lambda: self._configuration.service.tokens, metrics=metrics
         )
-        self._roster = LaneRoster(
+        self._roster = LaneRegistry(
             configuration,
             refused_pins=refused_pins,
             drained=DrainedTokens(self._service.state_dir),
@@ -123,7 +123,7 @@ class SigningService:
             room=self._room_again,
             orders=self._orders.signed_for,
         )
-        allowances = Allowances(self._tenants, metrics)
+        allowances = TenantLimiter(self._tenants, metrics)
         shares = FairShares(allowances.weight)
         router = Router(
             tenants=self._tenants,
@@ -133,13 +133,13 @@ class SigningService:
             audience=self._service.audience,
             most_crashes=settings.poison_attempts,
         )
-        self._intake = Intake(
+        self._intake = ClaimLoop(
             tenants=self._tenants,
             room_of=self._roster.room,
             allowances=allowances,
             shares=shares,
             claims=self._claims,
-            handover=Handover(
+            handover=Dispatcher(
                 router,
                 tenants=self._tenants,
                 allowances=allowances,
@@ -174,7 +174,7 @@ class SigningService:
             loop_seen_at=lambda: self.heartbeat.seen_at,
             metrics=metrics,
         )
-        self._announcer = Announcer(
+        self._announcer = Registration(
             partial(presence.announce, redis),
             owner=self._owner,
             configuration=lambda: self._configuration,
@@ -183,7 +183,7 @@ class SigningService:
             in_flight=lambda: len(self._intake.in_work),
             metrics=metrics,
         )
-        self._mark = WorkerMark(self._service.state_dir)
+        self._mark = PidLock(self._service.state_dir)
         self._reloader = Reloader(
             files or ConfigurationFiles(self._service.file),
             current=lambda: self._configuration,
@@ -192,7 +192,7 @@ class SigningService:
             metrics=metrics,
             mark=self._mark,
         )
-        self._canaries = Canaries(
+        self._canaries = CanaryProber(
             configuration=lambda: self._configuration,
             lanes=self._roster.all,
             stops_of=self._orders.stops_of,
@@ -243,7 +243,9 @@ class SigningService:
         """Serve until drained; after ``open``. No error of Redis, of the log or of a lane ends it."""
         self.heartbeat.start()
         self._set_mark()
-        self._releaser.recovered(await resume(self._state.log_folder, self._wal, stop=self._drain.asked))
+        self._releaser.recovered(
+            await recover_journal(self._state.log_folder, self._wal, stop=self._drain.asked)
+        )
         if self.draining:
             await self._close()  # it knows too little of its log to touch it
             return
@@ -361,10 +363,10 @@ class SigningService:
     def _obeyed(self, tenant: str) -> bool:
         return self._roster.obeyed(tenant)
 
-    def _finished(self, job: JobInWork) -> None:
+    def _finished(self, job: ActiveJob) -> None:
         self._releaser.finished(job)
 
-    def _settled(self, job: JobInWork) -> None:
+    def _settled(self, job: ActiveJob) -> None:
         self._budgets.settled(job)
         self._intake.settled(job)
 

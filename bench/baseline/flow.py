@@ -14,7 +14,7 @@ from bench.measurement.cpu import CpuMeter, cpu_between
 from workers.dev.child_process import Child
 
 if TYPE_CHECKING:
-    from bench.hsm.keyring import Held
+    from bench.hsm.keyring import KeptFile
     from bench.stack.stack import Stand
 
 QUEUE: Final = "arq:baseline"
@@ -28,7 +28,7 @@ class ArqFlow:
     The key is any that the module signs without padding of ours: P-256 or Ed25519.
     """
 
-    def __init__(self, stand: Stand, held: Held, *, workers: int = 1) -> None:
+    def __init__(self, stand: Stand, held: KeptFile, *, workers: int = 1) -> None:
         self._stand = stand
         self._held = held
         self._count = workers

@@ -13,14 +13,14 @@ from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.public_keys import PublicKey
 from workers.config.settings import PinLogin, TokenSettings
 from workers.dev.softhsm import make_token
-from workers.token_admin.client import TokenDesk
+from workers.token_admin.client import TokenAdmin
 
 LABEL: Final = "bench.release.v1"
 SERVICE: Final = "service"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class KeptFile:
     """A token with one key: how a configuration names it, and the key."""
 
     kind: KeyKind
@@ -54,18 +54,18 @@ class Keyring:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._held: dict[str, Held] = {}
+        self._held: dict[str, KeptFile] = {}
 
-    def __getitem__(self, kind: KeyKind) -> Held:
+    def __getitem__(self, kind: KeyKind) -> KeptFile:
         """The first token of this kind of key: the one whose ceiling is measured."""
         return self.several([kind])[0]
 
     @property
-    def service(self) -> Held:
+    def service(self) -> KeptFile:
         """The service's own token."""
         return self._ready({SERVICE: KeyKind.P256})[0]
 
-    def several(self, kinds: Sequence[KeyKind]) -> list[Held]:
+    def several(self, kinds: Sequence[KeyKind]) -> list[KeptFile]:
         """A token for each, no token twice. What is missing is made side by side: RSA-4096 takes seconds."""
         wanted: dict[str, KeyKind] = {}
         for kind in kinds:
@@ -73,13 +73,13 @@ class Keyring:
             wanted[f"{str(kind).lower().replace('_', '-')}-{number}"] = kind
         return self._ready(wanted)
 
-    def _ready(self, wanted: Mapping[str, KeyKind]) -> list[Held]:
+    def _ready(self, wanted: Mapping[str, KeyKind]) -> list[KeptFile]:
         missing = {name: kind for name, kind in wanted.items() if name not in self._held}
         with ThreadPoolExecutor() as pool:
             self._held |= dict(zip(missing, pool.map(self._make, missing, missing.values()), strict=True))
         return [self._held[name] for name in wanted]
 
-    def _make(self, name: str, kind: KeyKind) -> Held:
+    def _make(self, name: str, kind: KeyKind) -> KeptFile:
         token = make_token(self._directory / name, name, sessions=1)
-        made = TokenDesk(name, token, self._directory / "state").create(kind, LABEL)
-        return Held(kind=kind, token=token, public_key=PublicKey.from_spki(made.public_key))
+        made = TokenAdmin(name, token, self._directory / "state").create(kind, LABEL)
+        return KeptFile(kind=kind, token=token, public_key=PublicKey.from_spki(made.public_key))

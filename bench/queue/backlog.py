@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Self
 import msgspec
 
 from bench.queue.redis_probe import RedisProbe
-from queueing.broker.claims import Claimed, ClaimRequest, Claims, Commit, Retention
+from queueing.broker.claims import ClaimRequest, ClaimResult, Claims, Commit, Retention
 from queueing.errors import QueueUnavailable
 from queueing.protocol import keyspace
 from queueing.protocol.jobs import JobHints, encode_job
@@ -118,7 +118,7 @@ async def _claim(redis: ArqRedis, tenants: list[str]) -> dict[str, list[ClaimedJ
     for tenant in tenants:
         request = ClaimRequest(tenant=tenant, most_jobs=JOBS_PER_CLAIM, most_digests=JOBS_PER_CLAIM)
         (answer,) = await claims.claim([request])
-        if not isinstance(answer, Claimed) or len(answer.jobs) != JOBS_PER_CLAIM:
+        if not isinstance(answer, ClaimResult) or len(answer.jobs) != JOBS_PER_CLAIM:
             raise QueueUnavailable("a claim did not find what was queued")
         claimed.setdefault(tenant, []).extend(answer.jobs)
     return claimed

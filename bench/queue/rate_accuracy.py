@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from queueing.broker.claims import Claimed, ClaimRequest, Claims, Commit, Retention
+from queueing.broker.claims import ClaimRequest, ClaimResult, Claims, Commit, Retention
 from queueing.protocol import keyspace
 from queueing.protocol.jobs import JobHints, encode_job
 from queueing.protocol.limits import ClaimLimits
@@ -93,7 +93,7 @@ async def _claim_until(
     while time.monotonic() < until:
         (answer,) = await claims.claim([request])
         count += 1
-        if not isinstance(answer, Claimed):
+        if not isinstance(answer, ClaimResult):
             raise answer
         cost += sum(job.charged_cost for job in answer.jobs)
         if answer.jobs:

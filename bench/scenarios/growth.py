@@ -18,7 +18,7 @@ from bench.report.data import Growth, GrowthPoint, at_most, number
 from bench.session import Session
 from bench.stack.config_files import BenchTenant
 from bench.stack.stack import Stand
-from queueing.client.signing_request import Draft, Sealer, Target
+from queueing.client.signing_request import EnvelopeBuilder, SigningRequest, Target
 from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.envelope import CURRENT_VERSION
@@ -157,7 +157,7 @@ def _compare(session: Session, what: str, more: list[Step], less: list[Step]) ->
 def _one_job(stand: Stand, tenant: BenchTenant) -> bytes:
     """A job as a stock producer could name it: one envelope of one digest, good for every id."""
     key = ClientKey.from_file(stand.clients[tenant.name].verifying.parent / "client.key")
-    sealer = Sealer(
+    sealer = EnvelopeBuilder(
         audience=AUDIENCE,
         tenant=tenant.name,
         client=CLIENT,
@@ -167,7 +167,7 @@ def _one_job(stand: Stand, tenant: BenchTenant) -> bytes:
         now_ms=lambda: time.time_ns() // 1_000_000,
     )
     target = Target(KEY, CURRENT_VERSION, tenant.algorithm)
-    sealed = sealer.seal(Draft.of(target, [os.urandom(32)], None)).sealed
+    sealed = sealer.seal(SigningRequest.of(target, [os.urandom(32)], None)).sealed
     return encode_job(sealed, JobHints(n=1, alg=str(tenant.algorithm)), time.time_ns() // 1_000_000)
 
 

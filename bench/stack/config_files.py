@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from bench.hsm.keyring import Held
+from bench.hsm.keyring import KeptFile
 from bench.hsm.simhsm import SimHsm
 from bench.native.build import build_simhsm
 from queueing.protocol.algorithms import DEFAULT_FOR_KEY, Algorithm, KeyKind
@@ -53,8 +53,8 @@ class BenchTenant:
 
 def service_text(
     redis: RedisPlace,
-    service: Held,
-    tenants: Sequence[tuple[BenchTenant, Held]],
+    service: KeptFile,
+    tenants: Sequence[tuple[BenchTenant, KeptFile]],
     *,
     metrics_port: int,
     state_dir: str,
@@ -72,7 +72,7 @@ def service_text(
     return "\n".join([head, hsm, *(_token_table(tenant, held) for tenant, held in tenants)])
 
 
-def tenant_text(tenant: BenchTenant, held: Held, client: ClientKey) -> str:
+def tenant_text(tenant: BenchTenant, held: KeptFile, client: ClientKey) -> str:
     """The tenant's file."""
     expires = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
     head = f"""\
@@ -103,7 +103,7 @@ class ClientFiles:
 
 
 def write_clients(
-    folder: Path, tenant: BenchTenant, key: ClientKey, redis: RedisPlace, service: Held
+    folder: Path, tenant: BenchTenant, key: ClientKey, redis: RedisPlace, service: KeptFile
 ) -> ClientFiles:
     """Write both."""
     named = DevTenant(name=tenant.name, kind=tenant.kind)
@@ -113,7 +113,7 @@ def write_clients(
     return ClientFiles(verifying=verifying, trusting=trusting)
 
 
-def _token_table(tenant: BenchTenant, held: Held) -> str:
+def _token_table(tenant: BenchTenant, held: KeptFile) -> str:
     module, environment = held.token.module, dict(held.token.environment)
     if tenant.simulated is not None:
         times = tenant.simulated

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Self
 
-from bench.hsm.keyring import Held, Keyring
+from bench.hsm.keyring import KeptFile, Keyring
 from bench.measurement.procfs import all_processes, tree
 from bench.queue.redis_probe import RedisProbe
 from bench.stack.config_files import BenchTenant, ClientFiles, service_text, tenant_text, write_clients
@@ -126,7 +126,7 @@ class Stand:
             self._workers.append((child, port))
         self._wait_until_ready()
 
-    def _write_tenants(self, redis: RedisServer, tenants: list[tuple[BenchTenant, Held]]) -> None:
+    def _write_tenants(self, redis: RedisServer, tenants: list[tuple[BenchTenant, KeptFile]]) -> None:
         folder = self.directory / "tenants"
         folder.mkdir()
         for tenant, held in tenants:

@@ -20,7 +20,7 @@ from queueing.protocol import keyspace
 from queueing.protocol.limits import NO_LIMITS, ClaimLimits
 from queueing.redis import scripts
 from queueing.redis import send_once as round_trip
-from queueing.redis.scripts import Call, Script
+from queueing.redis.scripts import Script, ScriptCall
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +81,7 @@ class ClaimedJob:
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
+class ClaimResult:
     """The answer for one tenant; ``more`` when due jobs were left in the queue. Redis' clock in Unix ms.
 
     ``excess``: the newest of a backlog far over its cap, leased to be refused. ``wait_s``: a limit holds the next
@@ -107,7 +107,7 @@ class Claimed:
 _SUSPECT_TAKEN, _SUSPECT_NEXT = 1, 2  # as lua/claim.lua answers
 
 
-class Committed(IntEnum):
+class CommitStatus(IntEnum):
     """What became of a commit."""
 
     FENCED = 0
@@ -148,17 +148,19 @@ class Claims:
         self._wait = wait
         self._answer_lost = False
 
-    async def _run(self, calls: Sequence[Call]) -> list[Any]:
+    async def _run(self, calls: Sequence[ScriptCall]) -> list[Any]:
         answers, _ = await self._run_confirmed(calls, None)
         return answers
 
-    async def _run_confirmed(self, calls: Sequence[Call], wait: ReplicaWait | None) -> tuple[list[Any], bool]:
+    async def _run_confirmed(
+        self, calls: Sequence[ScriptCall], wait: ReplicaWait | None
+    ) -> tuple[list[Any], bool]:
         try:
             return await scripts.run_confirmed(self._redis, calls, wait)
         except (RedisError, OSError) as error:
             raise _refused(error) from error
 
-    async def _run_once(self, calls: Sequence[Call]) -> tuple[list[Any], bool]:
+    async def _run_once(self, calls: Sequence[ScriptCall]) -> tuple[list[Any], bool]:
         """For a claim; the next one after a lost answer waits for a Redis that answers at all."""
         try:
             if self._answer_lost:
@@ -173,7 +175,7 @@ class Claims:
 
     async def claim(
         self, requests: Sequence[ClaimRequest]
-    ) -> list[Claimed | QueueUnavailable | QueueUnconfirmed]:
+    ) -> list[ClaimResult | QueueUnavailable | QueueUnconfirmed]:
         """Lease what is due, per tenant, and charge what is owed.
 
         ``QueueUnconfirmed`` stands where too few replicas have a tenant's leases in time: they were given back, as far
@@ -184,7 +186,7 @@ class Claims:
         """
         answers, confirmed = await self._run_once(
             [
-                Call(
+                ScriptCall(
                     Script.CLAIM,
                     (
                         keyspace.queue(r.tenant),
@@ -202,14 +204,14 @@ class Claims:
         claimed = [self._claimed(r.tenant, answer) for r, answer in zip(requests, answers, strict=True)]
         if not confirmed:
             await self._give_up(claimed)
-            if not any(isinstance(answer, Claimed) for answer in claimed):
+            if not any(isinstance(answer, ClaimResult) for answer in claimed):
                 raise QueueUnconfirmed
-            return [QueueUnconfirmed() if isinstance(answer, Claimed) else answer for answer in claimed]
+            return [QueueUnconfirmed() if isinstance(answer, ClaimResult) else answer for answer in claimed]
         return [*claimed]
 
-    async def _give_up(self, answers: Sequence[Claimed | QueueUnavailable]) -> None:
+    async def _give_up(self, answers: Sequence[ClaimResult | QueueUnavailable]) -> None:
         """Leases that another primary may not know: whoever signed under them would not be the only one."""
-        jobs = [job for a in answers if isinstance(a, Claimed) for job in (*a.jobs, *a.excess)]
+        jobs = [job for a in answers if isinstance(a, ClaimResult) for job in (*a.jobs, *a.excess)]
         by_tenant: dict[str, list[ClaimedJob]] = {}
         for job in jobs:
             by_tenant.setdefault(job.tenant, []).append(job)
@@ -217,7 +219,7 @@ class Claims:
             with contextlib.suppress(QueueUnavailable):  # then they run out
                 await self.release(by_tenant, counts=False)
 
-    def _claimed(self, tenant: str, answer: Any) -> Claimed | QueueUnavailable:
+    def _claimed(self, tenant: str, answer: Any) -> ClaimResult | QueueUnavailable:
         if isinstance(answer, RedisError):
             return _refused(answer)
         now_ms, fence, more, found, excess, wait_ms, limited, budget_left, digests, size_bytes, *counts = (
@@ -233,7 +235,7 @@ class Claims:
             for job_id, due_ms, attempt, payload, charged, milli_units, crashes in found
         ]
         within = len(jobs) - excess
-        return Claimed(
+        return ClaimResult(
             now_ms=now_ms,
             more=bool(more),
             jobs=tuple(jobs[:within]),
@@ -251,7 +253,7 @@ class Claims:
     async def extend(self, jobs: dict[str, list[ClaimedJob]]) -> list[ClaimedJob]:
         """Extend the leases of these jobs, by tenant; answers those that are lost. Raises ``QueueUnavailable``."""
         calls = [
-            Call(
+            ScriptCall(
                 Script.EXTEND,
                 (keyspace.queue(tenant), keyspace.claims(tenant)),
                 (self._lease_ms, *(part for job in held for part in (job.job_id, job.lease))),
@@ -269,13 +271,13 @@ class Claims:
 
     async def commit(
         self, commits: dict[str, list[Commit]], retention: Retention
-    ) -> dict[str, list[Committed] | QueueUnavailable]:
+    ) -> dict[str, list[CommitStatus] | QueueUnavailable]:
         """Publish results, by tenant: an outcome each, or the error of that tenant. Raises ``QueueUnavailable``, and
         ``QueueUnconfirmed`` where too few replicas have them in time: what was published stands, and is to be
         committed again, with the same bytes.
         """
         calls = [
-            Call(
+            ScriptCall(
                 Script.COMMIT,
                 (
                     keyspace.queue(tenant),
@@ -302,7 +304,7 @@ class Claims:
         return {
             tenant: _refused(answer)
             if isinstance(answer, RedisError)
-            else [Committed(outcome) for outcome in answer]
+            else [CommitStatus(outcome) for outcome in answer]
             for tenant, answer in zip(commits, answers, strict=True)
         }
 
@@ -312,7 +314,7 @@ class Claims:
         ``counts``: the attempt stands against the job, and what it was charged is spent. Raises ``QueueUnavailable``.
         """
         calls = [
-            Call(
+            ScriptCall(
                 Script.RELEASE,
                 (
                     keyspace.queue(tenant),

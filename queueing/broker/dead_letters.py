@@ -18,7 +18,7 @@ from queueing.protocol import keyspace
 from queueing.protocol.jobs import decode_job
 from queueing.redis import scripts
 from queueing.redis.faults import reason_of
-from queueing.redis.scripts import Call, Script
+from queueing.redis.scripts import Script, ScriptCall
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +53,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class StoredLetter:
     """A dead letter as it stands in Redis: ``raw`` is compared when it is taken away, so that a newer one stays."""
 
     tenant: str
@@ -62,7 +62,7 @@ class Found:
     letter: DeadLetter
 
 
-class Revived(IntEnum):
+class RequeueStatus(IntEnum):
     """What became of a dead letter that was to be tried again."""
 
     GONE = 0
@@ -79,7 +79,7 @@ def encode_letter(letter: DeadLetter) -> bytes:
     return _encoder.encode(letter)
 
 
-async def letters_of(redis: Redis, tenants: Sequence[str]) -> list[Found]:
+async def letters_of(redis: Redis, tenants: Sequence[str]) -> list[StoredLetter]:
     """All dead letters of these tenants, oldest first: one round trip. What cannot be read is left out.
 
     Raises ``QueueUnavailable`` (retryable).
@@ -92,7 +92,7 @@ async def letters_of(redis: Redis, tenants: Sequence[str]) -> list[Found]:
     except (RedisError, OSError) as error:
         raise QueueUnavailable(f"Redis did not say: {reason_of(error)}") from error
     found = [
-        Found(tenant, job_id, raw, letter)
+        StoredLetter(tenant, job_id, raw, letter)
         for tenant, answer in zip(tenants, answers, strict=True)
         for job_id, raw in _items(answer)
         if (letter := _decoded(raw)) is not None
@@ -100,14 +100,14 @@ async def letters_of(redis: Redis, tenants: Sequence[str]) -> list[Found]:
     return sorted(found, key=lambda each: each.letter.at_ms)
 
 
-async def revive(redis: Redis, letters: Sequence[Found]) -> list[Revived]:
+async def revive(redis: Redis, letters: Sequence[StoredLetter]) -> list[RequeueStatus]:
     """Put the jobs back into their queues, with their counters at nought; the answers are in order.
 
     The result that said ``job.poisoned`` goes, so that a client which asks again waits for the new one. Raises
     ``QueueUnavailable`` (retryable, and safe to repeat).
     """
     calls = [
-        Call(
+        ScriptCall(
             Script.REVIVE,
             (
                 keyspace.queue(found.tenant),
@@ -135,10 +135,10 @@ async def revive(redis: Redis, letters: Sequence[Found]) -> list[Revived]:
     for answer in answers:
         if isinstance(answer, RedisError):
             raise QueueUnavailable(f"{type(answer).__name__}: {answer}") from answer
-    return [Revived(answer) for answer in answers]
+    return [RequeueStatus(answer) for answer in answers]
 
 
-async def drop(redis: Redis, letters: Sequence[Found]) -> list[bool]:
+async def drop(redis: Redis, letters: Sequence[StoredLetter]) -> list[bool]:
     """Remove the dead letters; whether each was there. Their results stay. Raises ``QueueUnavailable`` (retryable)."""
     try:
         async with redis.pipeline(transaction=False) as pipe:

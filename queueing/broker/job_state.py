@@ -49,7 +49,7 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class QueuedState:
     """What Redis holds of a job. ``due_ms``: its place in the queue, or its lease's end."""
 
     result: bytes | None
@@ -63,7 +63,7 @@ class Found:
         return self.result is None and (not self.has_job or self.due_ms is None)
 
 
-async def look_up(redis: Redis, tenant: str, job_ids: Sequence[str]) -> list[Found]:
+async def look_up(redis: Redis, tenant: str, job_ids: Sequence[str]) -> list[QueuedState]:
     """One round trip for jobs of one tenant. Raises ``RedisError``.
 
     The results are read last: a commit writes the result and removes the job in one step, so a job that is
@@ -79,7 +79,7 @@ async def look_up(redis: Redis, tenant: str, job_ids: Sequence[str]) -> list[Fou
         answers = await pipe.execute()
     n = len(job_ids)
     return [
-        Found(result=result, has_job=bool(has_job), due_ms=due_ms, leased=bool(leased))
+        QueuedState(result=result, has_job=bool(has_job), due_ms=due_ms, leased=bool(leased))
         for has_job, leased, due_ms, result in zip(
             answers[:n], answers[n : 2 * n], answers[2 * n], answers[2 * n + 1], strict=True
         )
@@ -97,7 +97,7 @@ async def status_of(redis: Redis, tenant: str, job_id: str) -> JobStatus:
     return JobStatus(job_id=job_id, state=_unfinished(found))
 
 
-def _unfinished(found: Found) -> JobState:
+def _unfinished(found: QueuedState) -> JobState:
     if found.lost:
         return JobState.UNKNOWN
     return JobState.RUNNING if found.leased else JobState.QUEUED

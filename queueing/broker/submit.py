@@ -14,7 +14,7 @@ from queueing.protocol.jobs import JobHints, encode_job
 from queueing.protocol.priorities import Priority, head_start_ms
 from queueing.redis import scripts
 from queueing.redis.faults import reason_of
-from queueing.redis.scripts import Call, Script
+from queueing.redis.scripts import Script, ScriptCall
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,7 +28,7 @@ GRACE_MS: Final = 24 * 3600 * 1000
 """A job's key outlives its envelope by a day, so an expired job still ends with an answer."""
 
 
-class Accepted(StrEnum):
+class SubmitStatus(StrEnum):
     """What became of a submitted job."""
 
     ACCEPTED = "accepted"
@@ -59,14 +59,14 @@ class Receipt:
     again with the same id is what there is to do.
     """
 
-    accepted: Accepted
+    accepted: SubmitStatus
     result: bytes | None = None
     refusal: SigningError | None = None
     confirmed: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Room:
+class RemainingCapacity:
     """What the tenant may still submit, after this submit; None where there is no cap."""
 
     backlog_digests: int | None
@@ -78,7 +78,7 @@ class Room:
 class Receipts(list[Receipt]):
     """One for each job, in order, and what room they leave."""
 
-    def __init__(self, receipts: Iterable[Receipt], room: Room) -> None:
+    def __init__(self, receipts: Iterable[Receipt], room: RemainingCapacity) -> None:
         super().__init__(receipts)
         self.room = room
 
@@ -120,7 +120,7 @@ async def submit(
     )
     try:
         (answer,), confirmed = await scripts.run_confirmed(
-            redis, [Call(Script.SUBMIT, keys, tuple(args))], wait
+            redis, [ScriptCall(Script.SUBMIT, keys, tuple(args))], wait
         )
         if isinstance(answer, RedisError):
             raise answer
@@ -130,13 +130,13 @@ async def submit(
     room_digests, room_bytes, budget = (None if left < 0 else left for left in room)
     return Receipts(
         (_receipt(reply, confirmed=confirmed) for reply in replies),
-        Room(backlog_digests=room_digests, backlog_bytes=room_bytes, budget_digests=budget),
+        RemainingCapacity(backlog_digests=room_digests, backlog_bytes=room_bytes, budget_digests=budget),
     )
 
 
 def _receipt(answer: list[Any], *, confirmed: bool) -> Receipt:
-    accepted = Accepted(answer[0].decode())
-    if accepted is Accepted.REFUSED:
+    accepted = SubmitStatus(answer[0].decode())
+    if accepted is SubmitStatus.REFUSED:
         reason, wait_ms = answer[1:]
         return Receipt(accepted, refusal=from_reason(reason.decode(), retry_after_s=wait_ms / 1000))
     return Receipt(accepted, answer[1] if len(answer) > 1 else None, confirmed=confirmed)

@@ -19,7 +19,7 @@ _COUNTERS = ("attempt", "fence", "digests", "bytes", "charge", "crashes")
 """Of ``keyspace.claims``, in order."""
 
 
-class Whereabouts(msgspec.Struct, frozen=True, kw_only=True):
+class JobReport(msgspec.Struct, frozen=True, kw_only=True):
     """``lease`` is ``worker:fence`` of whoever has the job; ``due_in_s`` its place in the queue, or its lease's end.
 
     ``attempts`` were begun, ``crashes`` of them ended with their worker. None: Redis does not hold it.
@@ -36,7 +36,7 @@ class Whereabouts(msgspec.Struct, frozen=True, kw_only=True):
     result_left_s: float | None = None
 
 
-async def whereabouts(redis: Redis, tenant: str, job_id: str) -> Whereabouts:
+async def whereabouts(redis: Redis, tenant: str, job_id: str) -> JobReport:
     """Two round trips. Raises ``QueueUnavailable`` (retryable)."""
     status = await status_of(redis, tenant, job_id)
     lease_key = keyspace.IN_PROGRESS_PREFIX + job_id
@@ -54,7 +54,7 @@ async def whereabouts(redis: Redis, tenant: str, job_id: str) -> Whereabouts:
         raise QueueUnavailable(f"Redis did not say: {reason_of(error)}") from error
     time, lease, lease_ms, due_ms, claimed, dead, result_ms = answers
     counters = _counters(claimed)
-    return Whereabouts(
+    return JobReport(
         status=status,
         lease=lease.decode("utf-8", "replace") if isinstance(lease, bytes) else None,
         lease_left_s=_seconds(lease_ms),

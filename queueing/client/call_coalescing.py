@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable
 from queueing.aio.owned_tasks import CLOSED, OwnedTasks
 from queueing.client.coalescing import Coalescer
 from queueing.client.signatures import Outcome, Signature
-from queueing.client.signing_request import Draft, Target
+from queueing.client.signing_request import SigningRequest, Target
 from queueing.errors import QueueUnavailable, SigningError, WaitTimeout
 from queueing.protocol.envelope import MAX_DIGESTS
 from queueing.protocol.priorities import Priority
 
-Perform = Callable[[Draft], Awaitable[list[Outcome]]]
+Perform = Callable[[SigningRequest], Awaitable[list[Outcome]]]
 
 
 class _Call:
@@ -38,7 +38,7 @@ class _Envelope:
 
     __slots__ = ("calls", "draft", "task", "waiting")
 
-    def __init__(self, draft: Draft, calls: list[_Call]) -> None:
+    def __init__(self, draft: SigningRequest, calls: list[_Call]) -> None:
         self.draft = draft
         self.calls = calls
         self.waiting = len(calls)
@@ -59,7 +59,7 @@ class SingleCalls:
         perform: Perform,
         tasks: OwnedTasks,
         *,
-        job_id: Callable[[Draft], str],
+        job_id: Callable[[SigningRequest], str],
         why_unanswered: Callable[[str], SigningError],
         busy: Callable[[], bool],
         linger_s: float,
@@ -119,7 +119,9 @@ class SingleCalls:
         if not calls:
             return
         target, priority = key
-        envelope = _Envelope(Draft.of(target, [call.digest for call in calls], None, priority), calls)
+        envelope = _Envelope(
+            SigningRequest.of(target, [call.digest for call in calls], None, priority), calls
+        )
         for call in calls:
             call.envelope = envelope
         envelope.task = self._tasks.start(self._run(envelope))

@@ -19,7 +19,7 @@ class _Memory(msgspec.Struct, frozen=True):
     epoch: int
 
 
-class EpochMemory:
+class EpochStore:
     """A small JSON file, written whole and best effort: many clients may share it, a lost write costs little."""
 
     def __init__(self, path: Path | None, *, audience: str, tenant: str) -> None:

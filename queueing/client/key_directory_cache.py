@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from queueing.aio.backoff import Backoff
 from queueing.aio.single_flight import SingleFlight
-from queueing.client.epoch_store import EpochMemory
+from queueing.client.epoch_store import EpochStore
 from queueing.errors import ConfigError, KeyUnknown, QueueUnavailable, ResultInvalid
 from queueing.protocol import keyspace
 from queueing.protocol.key_directory import KeyDirectory, KeyEntry, open_directory
@@ -49,7 +49,7 @@ class KeyDirectoryCache:
         audience: str,
         tenant: str,
         pinned: Sequence[PublicKey],
-        memory: EpochMemory,
+        memory: EpochStore,
         now_ms: Callable[[], int],
     ) -> None:
         self._redis = redis

@@ -9,10 +9,10 @@ from typing import Final, TypeVar
 
 from queueing.aio.backoff import Backoff, wait_after
 from queueing.broker.submit import Submission
-from queueing.client.delivery.transport import Exchange
+from queueing.client.delivery.transport import Transport
 from queueing.client.result_checker import ResultChecker
 from queueing.client.signatures import Outcome
-from queueing.client.signing_request import Draft, Sealer
+from queueing.client.signing_request import EnvelopeBuilder, SigningRequest
 from queueing.errors import JobExpired, LimitBacklog, SigningError, WaitTimeout
 from queueing.protocol.jobs import decode_result
 
@@ -23,10 +23,10 @@ _MOST_RENEWAL_S: Final = 60.0
 """A job that is said to have expired before its time (a clock is wrong) is renewed ever more slowly."""
 
 
-class Performer:
+class RequestRunner:
     """Gives a draft's outcomes; every failure is one of them."""
 
-    def __init__(self, sealer: Sealer, exchange: Exchange, checker: ResultChecker) -> None:
+    def __init__(self, sealer: EnvelopeBuilder, exchange: Transport, checker: ResultChecker) -> None:
         self._sealer = sealer
         self._exchange = exchange
         self._checker = checker
@@ -37,7 +37,7 @@ class Performer:
         cut_off = self._cut_off.get(job_id)
         return cut_off[-1] if cut_off else self._exchange.why_unanswered(job_id)
 
-    async def perform(self, draft: Draft, deadline_s: float | None) -> list[Outcome]:
+    async def perform(self, draft: SigningRequest, deadline_s: float | None) -> list[Outcome]:
         """One outcome per digest, in order. Past the deadline they are ``WaitTimeout`` with the job id, or
         ``QueueUnavailable``, ``LimitBacklog``, ``LimitBudget`` where the queue did not take the job. Raises nothing.
         """
@@ -51,7 +51,7 @@ class Performer:
         result = decode_result(await self._exchange.result_by_id(job_id, deadline_s))
         return await _within(deadline_s, job_id, self._checker.unverified(job_id, result))
 
-    async def _renewing(self, draft: Draft, deadline_s: float | None) -> list[Outcome]:
+    async def _renewing(self, draft: SigningRequest, deadline_s: float | None) -> list[Outcome]:
         waits = Backoff(first_s=_FIRST_RENEWAL_S, most_s=_MOST_RENEWAL_S)
         submission = self._sealer.seal(draft)
         while True:
@@ -86,7 +86,9 @@ class Performer:
             if not noted:
                 del self._cut_off[job_id]
 
-    async def _once(self, draft: Draft, submission: Submission, deadline_s: float | None) -> list[Outcome]:
+    async def _once(
+        self, draft: SigningRequest, submission: Submission, deadline_s: float | None
+    ) -> list[Outcome]:
         result = decode_result(await self._exchange.result_of(submission, deadline_s))
         job_id = submission.job_id
         checked = self._checker.outcomes(draft, submission.content, job_id, result)

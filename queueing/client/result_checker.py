@@ -7,7 +7,7 @@ from typing import Final
 
 from queueing.client.key_directory_cache import KeyDirectoryCache
 from queueing.client.signatures import Outcome, Signature
-from queueing.client.signing_request import Draft
+from queueing.client.signing_request import SigningRequest
 from queueing.errors import ResultInvalid, SigningError
 from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.envelope import CURRENT_VERSION
@@ -28,7 +28,9 @@ class ResultChecker:
         self._directory = directory
         self._verify = verify
 
-    async def outcomes(self, draft: Draft, content: bytes, job_id: str, result: JobResult) -> list[Outcome]:
+    async def outcomes(
+        self, draft: SigningRequest, content: bytes, job_id: str, result: JobResult
+    ) -> list[Outcome]:
         """One outcome per digest of the draft, in order. ``content``: our own content hash.
 
         Raises the error of a job that failed whole, and ``ResultInvalid`` for a result that is not ours.

@@ -17,7 +17,7 @@ OutcomesOf = Callable[[list[object]], Awaitable[list[Outcome]]]
 _Slot = asyncio.Task[list[Outcome]]
 
 
-class Slots:
+class DigestStream:
     """The slots of one input.
 
     A reader task takes the source and starts a task per slot; ending the iteration early cancels them. What

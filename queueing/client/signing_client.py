@@ -16,26 +16,26 @@ from msgspec.structs import replace
 
 from queueing.aio.owned_tasks import OwnedTasks
 from queueing.broker.job_state import JobStatus, status_of
-from queueing.broker.submit import Room
+from queueing.broker.submit import RemainingCapacity
 from queueing.client.call_coalescing import SingleCalls
 from queueing.client.config import ClientConfig
 from queueing.client.delivery.reply_stream import BLOCK_S
-from queueing.client.delivery.transport import Exchange
-from queueing.client.epoch_store import EpochMemory
+from queueing.client.delivery.transport import Transport
+from queueing.client.epoch_store import EpochStore
 from queueing.client.key_directory_cache import KeyDirectoryCache
-from queueing.client.request_runner import Performer
+from queueing.client.request_runner import RequestRunner
 from queueing.client.result_checker import ResultChecker
-from queueing.client.sign_stream import Slots
+from queueing.client.sign_stream import DigestStream
 from queueing.client.signatures import Outcome, Signature
 from queueing.client.signing_request import (
     DIGESTS_PER_DRAFT,
-    Draft,
+    EnvelopeBuilder,
     Job,
     JobPart,
     KeySpec,
-    Sealer,
+    SigningRequest,
     Target,
-    sendable,
+    split_valid,
 )
 from queueing.client.submitted_job import merged, outcomes_of
 from queueing.config.accept_level import AcceptLevel
@@ -76,7 +76,7 @@ class SigningClient:
         self._key = key
         self._now_ms = now_ms
         self._pinned = config.pinned_keys()
-        self._memory = EpochMemory(
+        self._memory = EpochStore(
             Path(config.state_file) if config.state_file else None,
             audience=config.audience,
             tenant=config.tenant,
@@ -93,7 +93,7 @@ class SigningClient:
         reply_id = secrets.token_hex(16)
         self._redis = connect(config.redis)
         self._blocking = connect(config.redis, blocking_s=BLOCK_S)
-        self._sealer = Sealer(
+        self._sealer = EnvelopeBuilder(
             audience=config.audience,
             tenant=config.tenant,
             client=config.client,
@@ -102,7 +102,7 @@ class SigningClient:
             reply_id=reply_id,
             now_ms=self._now_ms,
         )
-        self._exchange = Exchange(
+        self._exchange = Transport(
             self._redis,
             self._blocking,
             tenant=config.tenant,
@@ -119,7 +119,7 @@ class SigningClient:
             now_ms=self._now_ms,
         )
         checker = ResultChecker(self._directory, verify=config.verify_signatures)
-        self._performer = Performer(self._sealer, self._exchange, checker)
+        self._performer = RequestRunner(self._sealer, self._exchange, checker)
         self._tasks = OwnedTasks()
         await self._tasks.open()
         for loop in self._exchange.loops():
@@ -163,7 +163,7 @@ class SigningClient:
         Raises the ``SigningError`` of this digest; ``WaitTimeout`` carries the job id and loses nothing.
         """
         deadline_s = self._deadline_s(timeout_s)
-        good, bad = sendable((digest,))
+        good, bad = split_valid((digest,))
         if bad:
             raise bad[0]
         target = await self._target(key, algorithm, deadline_s)
@@ -190,14 +190,14 @@ class SigningClient:
         target = await self._target(key, algorithm, deadline_s)
 
         async def outcomes_of_slot(slot: list[object]) -> list[Outcome]:
-            good, bad = sendable(slot)
+            good, bad = split_valid(slot)
             if not good:
                 return [bad[i] for i in range(len(slot))]
-            draft = Draft.of(target, good, request_id, Priority(priority))
+            draft = SigningRequest.of(target, good, request_id, Priority(priority))
             outcomes = await self._performer.perform(draft, deadline_s)
             return merged(len(slot), outcomes, bad)
 
-        slots = Slots(outcomes_of_slot, self._tasks, digests, DIGESTS_PER_DRAFT)
+        slots = DigestStream(outcomes_of_slot, self._tasks, digests, DIGESTS_PER_DRAFT)
         async with contextlib.aclosing(slots.outcomes()) as answered:
             async for outcomes in answered:
                 for outcome in outcomes:
@@ -223,11 +223,11 @@ class SigningClient:
         target = await self._target(key, algorithm, deadline_s)
         drafts, refused, count = [], {}, 0
         for slot in _slots(digests):
-            good, bad = sendable(slot)
+            good, bad = split_valid(slot)
             refused.update({count + i: error.message for i, error in bad.items()})
             count += len(slot)
             if good:
-                drafts.append(Draft.of(target, good, request_id, Priority(priority)))
+                drafts.append(SigningRequest.of(target, good, request_id, Priority(priority)))
         await self._exchange.accept([self._sealer.seal(draft) for draft in drafts], deadline_s)
         return Job(
             tenant=self._config.tenant,
@@ -258,7 +258,7 @@ class SigningClient:
         return await outcomes_of(job, lambda draft: self._performer.perform(draft, deadline_s), self._tasks)
 
     @property
-    def room(self) -> Room | None:
+    def room(self) -> RemainingCapacity | None:
         """What the tenant might still submit, as the queue said when it last took jobs; None before that."""
         return self._exchange.room
 

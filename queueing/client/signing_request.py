@@ -52,7 +52,7 @@ class Target(msgspec.Struct, frozen=True):
     algorithm: Algorithm
 
 
-class Draft(msgspec.Struct, frozen=True):
+class SigningRequest(msgspec.Struct, frozen=True):
     """One envelope to be. The same idempotency key and content is the same job, whatever its dates."""
 
     target: Target
@@ -67,7 +67,7 @@ class Draft(msgspec.Struct, frozen=True):
         digests: Sequence[bytes],
         request_id: str | None,
         priority: Priority = Priority.NORMAL,
-    ) -> Draft:
+    ) -> SigningRequest:
         """A draft whose idempotency key is derived from the request id, or random without one."""
         key = idempotency_key(request_id, target.key, target.key_version, target.algorithm, digests)
         return cls(target, key, tuple(digests), priority)
@@ -102,10 +102,12 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         """The ids under which the queue knows it, in the order of the digests."""
         return tuple(part.job_id for part in self.parts)
 
-    def drafts(self) -> Iterator[Draft]:
+    def drafts(self) -> Iterator[SigningRequest]:
         """The envelopes to be, as they were submitted."""
         target = Target(self.key, self.key_version, self.algorithm)
-        return (Draft(target, part.idempotency_key, part.digests, self.priority) for part in self.parts)
+        return (
+            SigningRequest(target, part.idempotency_key, part.digests, self.priority) for part in self.parts
+        )
 
     def to_json(self) -> bytes:
         """One line of JSON."""
@@ -120,7 +122,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             raise EnvelopeMalformed("this is not a job as `submit` writes it") from None
 
 
-class Sealer:
+class EnvelopeBuilder:
     """Gives drafts their dates and the client's signature."""
 
     def __init__(
@@ -142,11 +144,11 @@ class Sealer:
         self._reply_id = reply_id
         self._now_ms = now_ms
 
-    def job_id(self, draft: Draft) -> str:
+    def job_id(self, draft: SigningRequest) -> str:
         """The id that the draft's job has or will have."""
         return job_id_of(self._tenant, draft.idempotency_key)
 
-    def seal(self, draft: Draft) -> Submission:
+    def seal(self, draft: SigningRequest) -> Submission:
         """An envelope from now until the time to live ends. Costs one client-key signature (about 55 us)."""
         now_ms = self._now_ms()
         envelope = Envelope(
@@ -171,7 +173,7 @@ class Sealer:
         )
 
 
-def sendable(digests: Iterable[object]) -> tuple[list[bytes], dict[int, DigestLength]]:
+def split_valid(digests: Iterable[object]) -> tuple[list[bytes], dict[int, DigestLength]]:
     """The digests that can travel, in order, and the error of each other one by its position.
 
     Only what is no bytes at all, or longer than any digest, stays here; wrong lengths are for the service to

@@ -8,10 +8,10 @@ from typing import Any
 
 from queueing.aio.owned_tasks import CLOSED, OwnedTasks
 from queueing.client.signatures import Outcome
-from queueing.client.signing_request import Draft, Job, JobPart
+from queueing.client.signing_request import Job, JobPart, SigningRequest
 from queueing.errors import DigestLength, SigningError, WaitTimeout
 
-Perform = Callable[[Draft], Coroutine[Any, Any, list[Outcome]]]
+Perform = Callable[[SigningRequest], Coroutine[Any, Any, list[Outcome]]]
 
 
 async def outcomes_of(job: Job, perform: Perform, tasks: OwnedTasks) -> list[Outcome]:

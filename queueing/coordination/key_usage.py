@@ -22,7 +22,7 @@ says nothing about the value."""
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class UsagePeriod:
     """What one key has signed in one period; kept for two of them."""
 
     tenant: str
@@ -36,7 +36,7 @@ class Account:
         return keyspace.spent(self.tenant, self.key, self.period_s, self.period)
 
 
-async def add(redis: Redis, amounts: Mapping[Account, int]) -> dict[Account, int | QueueUnavailable]:
+async def add(redis: Redis, amounts: Mapping[UsagePeriod, int]) -> dict[UsagePeriod, int | QueueUnavailable]:
     """Add digests, or take them back with a negative number: what each counter says then. Raises nothing.
 
     One round trip, sent once. Where Redis did not take an amount, its ``QueueUnavailable`` stands in the place of the
@@ -54,14 +54,14 @@ async def add(redis: Redis, amounts: Mapping[Account, int]) -> dict[Account, int
 
 
 async def _add(
-    redis: Redis, amounts: Mapping[Account, int], *, anew: Collection[Account] = ()
-) -> dict[Account, Any]:
+    redis: Redis, amounts: Mapping[UsagePeriod, int], *, anew: Collection[UsagePeriod] = ()
+) -> dict[UsagePeriod, Any]:
     commands: list[round_trip.Command] = [("DEL", account.name) for account in anew]
     for account, digests in amounts.items():
         commands.append(("INCRBY", account.name, digests))
         commands.append(("EXPIRE", account.name, 2 * account.period_s))
     try:
-        answers = await round_trip.once(redis, commands)
+        answers = await round_trip.send_once(redis, commands)
     except (RedisError, OSError) as error:
         return dict.fromkeys(amounts, error)
     return dict(zip(amounts, answers[len(anew) :: 2], strict=True))

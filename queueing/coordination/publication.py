@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from queueing.protocol.limits import Caps
+    from queueing.protocol.limits import PublishedCaps
 
 
 async def publish_directory(redis: Redis, key: str, signed: bytes, ttl_ms: int) -> None:
@@ -28,7 +28,7 @@ async def publish_directory(redis: Redis, key: str, signed: bytes, ttl_ms: int) 
 _TENANTS_PER_ROUND_TRIP: Final = 500
 
 
-async def publish_caps(redis: Redis, caps: Mapping[str, Caps]) -> None:
+async def publish_caps(redis: Redis, caps: Mapping[str, PublishedCaps]) -> None:
     """Set them, by tenant. Raises ``QueueUnavailable`` (retryable).
 
     What stands in Redis spares a tenant's clients a submit that would be refused; the limits themselves are
@@ -47,7 +47,7 @@ async def publish_caps(redis: Redis, caps: Mapping[str, Caps]) -> None:
         raise QueueUnavailable(f"{type(error).__name__}: {error}") from error
 
 
-def _fields(caps: Caps) -> dict[str, int]:
+def _fields(caps: PublishedCaps) -> dict[str, int]:
     return {"digests": caps.backlog_digests, "bytes": caps.backlog_bytes, "budget": caps.budget_digests}
 
 

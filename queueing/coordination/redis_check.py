@@ -44,7 +44,7 @@ TOO_MUCH: Final[tuple[tuple[str, ...], ...]] = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RedisExam:
+class RedisReport:
     """``info`` is Redis' INFO. ``skew_s``: how far its clock is ahead of ours, give or take ``skew_error_s``.
 
     ``missing`` and ``excess``: commands that the user may not send and should, and the other way round.
@@ -57,7 +57,7 @@ class RedisExam:
     excess: tuple[str, ...]
 
 
-async def examine(redis: Redis, clock_s: Callable[[], float] = time.time) -> RedisExam:
+async def examine(redis: Redis, clock_s: Callable[[], float] = time.time) -> RedisReport:
     """About a dozen round trips. Raises ``QueueUnavailable`` (retryable)."""
     try:
         await redis.ping()
@@ -69,7 +69,7 @@ async def examine(redis: Redis, clock_s: Callable[[], float] = time.time) -> Red
         excess = [_name(words) for words in TOO_MUCH if await _may(redis, words)]
     except (RedisError, OSError) as error:
         raise QueueUnavailable(f"{type(error).__name__}: {error}") from error
-    return RedisExam(
+    return RedisReport(
         info=info,
         skew_s=int(seconds) + int(microseconds) / 1e6 - (before + after) / 2,
         skew_error_s=(after - before) / 2,

@@ -24,7 +24,7 @@ _ADOPTED_KEPT_S: Final = 86_400
 
 
 @dataclass(frozen=True, slots=True)
-class Board:
+class Poll:
     """What a look found: entries by the id under which they stand, and ids of ours that are not there."""
 
     new: dict[bytes, bytes]
@@ -43,12 +43,12 @@ async def post(redis: Redis, orders: Mapping[bytes, bytes]) -> int:
         raise QueueUnavailable(f"{type(error).__name__}: {error}") from error
 
 
-async def look(redis: Redis, known: Collection[bytes]) -> Board:
+async def look(redis: Redis, known: Collection[bytes]) -> Poll:
     """What is new on the board, and which of ``known`` somebody has taken down. Raises ``QueueUnavailable``."""
     try:
         return await _look(redis, known)
     except ResponseError:
-        return Board({}, frozenset(known))  # a foreign type in its place: put up again
+        return Poll({}, frozenset(known))  # a foreign type in its place: put up again
     except (RedisError, OSError) as error:
         raise QueueUnavailable(f"{type(error).__name__}: {error}") from error
 
@@ -88,7 +88,7 @@ async def _set(redis: Redis, orders: Mapping[bytes, bytes]) -> None:
         await _awaited(redis.hset(keyspace.ORDERS, mapping=mapping))
 
 
-async def _look(redis: Redis, known: Collection[bytes]) -> Board:
+async def _look(redis: Redis, known: Collection[bytes]) -> Poll:
     if await _awaited(redis.hlen(keyspace.ORDERS)) <= MOST_LISTED:
         listed: list[bytes] = await _awaited(redis.hkeys(keyspace.ORDERS))
         missing = frozenset(known) - frozenset(listed)
@@ -97,11 +97,11 @@ async def _look(redis: Redis, known: Collection[bytes]) -> Board:
         missing = frozenset()
     wanted = [name for name in listed if name not in known]
     if not wanted:
-        return Board({}, missing)
+        return Poll({}, missing)
     if len(wanted) > MOST_AT_ONCE:  # rubbish: a true order among it is found within a few looks
         wanted = random.sample(wanted, MOST_AT_ONCE)
     values: Any = await _awaited(redis.hmget(keyspace.ORDERS, wanted))
-    return Board({name: v for name, v in zip(wanted, values, strict=True) if v is not None}, missing)
+    return Poll({name: v for name, v in zip(wanted, values, strict=True) if v is not None}, missing)
 
 
 async def _awaited(answer: Any) -> Any:

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from queueing.errors import QueueUnavailable
 from queueing.protocol import keyspace
 from queueing.redis import scripts
-from queueing.redis.scripts import Call, Script
+from queueing.redis.scripts import Script, ScriptCall
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -33,7 +33,7 @@ _Text = Annotated[str, msgspec.Meta(max_length=256)]
 _Names = Annotated[tuple[_Text, ...], msgspec.Meta(max_length=MOST_NAMED)]
 
 
-class Announcement(msgspec.Struct, frozen=True, kw_only=True):
+class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker says of itself. ``owner`` is the name in its leases; times in Unix ms of its host's clock.
 
     ``epoch`` is that of its sigmill.toml. ``lanes`` are logged in, with so many ``sessions``. ``metrics``: where it
@@ -57,10 +57,10 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
     metrics: _Text = ""
 
 
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
+class RegisteredWorker(msgspec.Struct, frozen=True, kw_only=True):
     """A worker, and how long ago it was heard of, by Redis' clock."""
 
-    said: Announcement
+    said: WorkerInfo
     silent_s: float
 
     @property
@@ -70,10 +70,10 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _encoder: Final = msgspec.msgpack.Encoder()
-_decoder: Final = msgspec.msgpack.Decoder(Announcement)
+_decoder: Final = msgspec.msgpack.Decoder(WorkerInfo)
 
 
-async def announce(redis: Redis, said: Announcement) -> None:
+async def announce(redis: Redis, said: WorkerInfo) -> None:
     """Say it: one round trip. Raises ``QueueUnavailable`` (retryable)."""
     await _run(redis, said.owner, _encoder.encode(said))
 
@@ -83,7 +83,7 @@ async def leave(redis: Redis, owner: str) -> None:
     await _run(redis, owner, b"")
 
 
-async def workers_of(redis: Redis) -> list[Seen]:
+async def workers_of(redis: Redis) -> list[RegisteredWorker]:
     """All that were heard of lately, by host and process id: one round trip. What cannot be read is left out.
 
     Raises ``QueueUnavailable`` (retryable).
@@ -103,7 +103,7 @@ async def workers_of(redis: Redis) -> list[Seen]:
             said = _decoder.decode(facts.get(owner, b""))
         except msgspec.MsgspecError:
             continue  # of another version, or somebody else's
-        found.append(Seen(said=said, silent_s=max(now_ms - at_ms, 0.0) / 1000))
+        found.append(RegisteredWorker(said=said, silent_s=max(now_ms - at_ms, 0.0) / 1000))
     return sorted(found, key=lambda each: (each.said.host, each.said.pid))
 
 
@@ -111,7 +111,7 @@ async def _run(redis: Redis, owner: str, facts: bytes) -> None:
     keys = (keyspace.WORKERS_SEEN, keyspace.WORKERS_FACTS)
     try:
         (answer,) = await scripts.run_each(
-            redis, [Call(Script.ANNOUNCE, keys, (owner, facts, KEEP_MS, MOST_WORKERS))]
+            redis, [ScriptCall(Script.ANNOUNCE, keys, (owner, facts, KEEP_MS, MOST_WORKERS))]
         )
     except (RedisError, OSError) as error:
         raise QueueUnavailable(f"{type(error).__name__}: {error}") from error

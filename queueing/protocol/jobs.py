@@ -49,7 +49,7 @@ class _ArqJobShape(msgspec.Struct, frozen=True):
     f: str
 
 
-class ErrorNote(msgspec.Struct, frozen=True, omit_defaults=True):
+class WireError(msgspec.Struct, frozen=True, omit_defaults=True):
     """An error on the wire: its code decides the class, the message is for people."""
 
     code: str
@@ -57,7 +57,7 @@ class ErrorNote(msgspec.Struct, frozen=True, omit_defaults=True):
     retry_after_s: float | None = None
 
     @classmethod
-    def of(cls, error: SigningError) -> ErrorNote:
+    def of(cls, error: SigningError) -> WireError:
         """The note of this error."""
         return cls(code=error.reason, message=error.message, retry_after_s=error.retry_after_s)
 
@@ -77,7 +77,7 @@ class JobOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
     public_key_sha256: bytes
     algorithm: str
     signatures: tuple[bytes | None, ...]
-    errors: dict[int, ErrorNote] = msgspec.field(default_factory=dict)
+    errors: dict[int, WireError] = msgspec.field(default_factory=dict)
 
 
 class ResultHints(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -91,7 +91,7 @@ class ResultHints(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ArqResult(msgspec.Struct, frozen=True, kw_only=True):
-    """A result in arq's form. ``r`` is a ``JobOutcome`` when ``s``, else an ``ErrorNote``."""
+    """A result in arq's form. ``r`` is a ``JobOutcome`` when ``s``, else an ``WireError``."""
 
     t: int = 1
     f: str = FUNCTION
@@ -99,7 +99,7 @@ class ArqResult(msgspec.Struct, frozen=True, kw_only=True):
     k: ResultHints
     et: int
     s: bool
-    r: JobOutcome | ErrorNote
+    r: JobOutcome | WireError
     st: int
     ft: int
     q: str
@@ -112,7 +112,7 @@ class _SuccessResult(msgspec.Struct, frozen=True):
 
 
 class _FailedResult(msgspec.Struct, frozen=True):
-    r: ErrorNote
+    r: WireError
     k: ResultHints
 
 
@@ -228,7 +228,7 @@ def deserialize(raw: bytes) -> dict[str, Any]:
 
 def _encode_foreign(value: object) -> object:
     if isinstance(value, SigningError):
-        return ErrorNote.of(value)
+        return WireError.of(value)
     if isinstance(value, BaseException):
         return {"code": FunctionUnknown.reason, "message": type(value).__name__}
     raise TypeError(f"{type(value).__name__} cannot stand in a job")

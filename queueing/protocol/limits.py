@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Caps:
+class PublishedCaps:
     """What a tenant may have waiting, and sign in a UTC day; 0: as much as it likes."""
 
     backlog_digests: int = 0

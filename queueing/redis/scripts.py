@@ -35,7 +35,7 @@ class Script(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ScriptCall:
     """One call of a script: its keys, which share one hash slot, and its arguments."""
 
     script: Script
@@ -80,7 +80,7 @@ async def load(redis: Redis) -> None:
         await pipe.execute()
 
 
-async def run_each(redis: Redis, calls: Sequence[Call]) -> list[Any]:
+async def run_each(redis: Redis, calls: Sequence[ScriptCall]) -> list[Any]:
     """Run the calls in one round trip; the answer of each, or its ``RedisError`` in its place.
 
     Scripts that Redis does not have (a restart, a failover, SCRIPT FLUSH) are loaded and only those calls
@@ -91,7 +91,7 @@ async def run_each(redis: Redis, calls: Sequence[Call]) -> list[Any]:
 
 
 async def run_confirmed(
-    redis: Redis, calls: Sequence[Call], wait: ReplicaWait | None, *, once: bool = False
+    redis: Redis, calls: Sequence[ScriptCall], wait: ReplicaWait | None, *, once: bool = False
 ) -> tuple[list[Any], bool]:
     """As ``run_each``, with a ``WAIT`` in the same round trip: the answers, and whether enough replicas have it all.
 
@@ -113,7 +113,7 @@ async def run_confirmed(
 
 
 async def _round(
-    redis: Redis, calls: Sequence[Call], wait: ReplicaWait | None, *, once: bool
+    redis: Redis, calls: Sequence[ScriptCall], wait: ReplicaWait | None, *, once: bool
 ) -> tuple[list[Any], bool]:
     """One connection, so that WAIT, which comes last, means the calls before it (``ReplicaWait``)."""
     commands: list[round_trip.Command] = [
@@ -121,7 +121,7 @@ async def _round(
     ]
     if wait is not None:
         commands += wait.commands(keyspace.mark_beside(calls[-1].keys[0]))
-    answers = await (round_trip.once(redis, commands) if once else _pipeline(redis, commands))
+    answers = await (round_trip.send_once(redis, commands) if once else _pipeline(redis, commands))
     if wait is None:
         return answers, True
     *answers, marked, replicas = answers

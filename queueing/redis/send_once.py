@@ -23,7 +23,7 @@ class AnswerLost(RedisError):
     """Redis has run the commands, will run them, or never saw them."""
 
 
-async def once(redis: Redis, commands: Sequence[Command]) -> list[Any]:
+async def send_once(redis: Redis, commands: Sequence[Command]) -> list[Any]:
     """The answer of each command, or its ``ResponseError`` in its place. One connection, in order, never repeated.
 
     Raises ``AnswerLost``. Any other ``RedisError`` or ``OSError`` says that nothing was run: connecting, which is tried

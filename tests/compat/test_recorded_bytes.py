@@ -107,14 +107,14 @@ def test_recorded_results_are_understood() -> None:
 def test_a_recorded_log_record_is_understood(name: str) -> None:
     """Whoever recovers, or audits, reads what an older worker wrote."""
     record = decode_record(bytes.fromhex(RECORDS[name]))
-    assert type(record) is getattr(records, name)
+    assert type(record) is getattr(records, f"{name}Record")
     assert record.at_ms == AT_MS
 
 
 def test_an_outcome_from_before_dead_letters_is_understood() -> None:
     """A record that is shorter by the field that was added."""
     record = decode_record(bytes.fromhex(OUTCOME_BEFORE_DEAD_LETTERS))
-    assert isinstance(record, records.Outcome)
+    assert isinstance(record, records.OutcomeRecord)
     assert (record.result, record.dead_letter) == (b"result", b"")
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from queueing import SigningClient
 from queueing.client.signatures import Outcome, Signature
-from queueing.client.signing_request import Draft
+from queueing.client.signing_request import SigningRequest
 from queueing.errors import QueueUnavailable, SigningError, WaitTimeout
 from queueing.protocol.priorities import Priority
 from tests.faults.history import Answered, Invoked, Recorder, Submitted
@@ -45,7 +45,7 @@ class Client:
     ) -> tuple[str, str]:
         """Submit one envelope; the job id, and how it went. ``in_place_of``: under the id of a job with these digests."""
         target = await self.signing._target(KEY, None, None)
-        draft = Draft.of(target, in_place_of or digests, request, Priority.NORMAL)
+        draft = SigningRequest.of(target, in_place_of or digests, request, Priority.NORMAL)
         draft = msgspec.structs.replace(draft, digests=tuple(digests))
         job = self.signing._sealer.job_id(draft)
         self.recorder.note(

@@ -14,14 +14,14 @@ from queueing.protocol.jobs import decode_result
 from tests.faults.history import Event, HsmSign, LaneEnded, Left, LogRecord
 from tests.support.cluster import signed_for_jobs
 from workers.journal.records import (
-    CanaryIntent,
-    CanaryOutcome,
-    Intent,
-    Opened,
-    Outcome,
-    Released,
-    Returned,
-    Unknown,
+    CanaryIntentRecord,
+    CanaryOutcomeRecord,
+    IntentRecord,
+    OpenedRecord,
+    OutcomeRecord,
+    ReleasedRecord,
+    ReturnedRecord,
+    UnknownRecord,
     decode_record,
 )
 from workers.journal.segments import read_segment, segments_of
@@ -65,25 +65,27 @@ def log_events(worker: str, folder: Path) -> Iterator[Event]:
     for segment in segments_of(folder):
         for raw in read_segment(segment):
             record = decode_record(raw)
-            if not isinstance(record, Opened | CanaryIntent | CanaryOutcome):
+            if not isinstance(record, OpenedRecord | CanaryIntentRecord | CanaryOutcomeRecord):
                 yield _log_event(worker, record)
 
 
-def _log_event(worker: str, record: Intent | Outcome | Released | Returned | Unknown) -> LogRecord:
+def _log_event(
+    worker: str, record: IntentRecord | OutcomeRecord | ReleasedRecord | ReturnedRecord | UnknownRecord
+) -> LogRecord:
     digests: tuple[bytes, ...] = ()
     signatures: tuple[bytes, ...] = ()
     result, how, maybe_signed, letter = b"", "", False, False
     match record:
-        case Intent():
+        case IntentRecord():
             digests = read_unverified(record.sealed).envelope.digests
-        case Outcome():
+        case OutcomeRecord():
             signatures, result = _signatures(record.result), hashlib.sha256(record.result).digest()
             letter = bool(record.dead_letter)
-        case Released():
+        case ReleasedRecord():
             how = record.how
-        case Returned():
+        case ReturnedRecord():
             maybe_signed = record.maybe_signed
-        case Unknown():
+        case UnknownRecord():
             pass
     return LogRecord(
         at=record.at_ms / 1000,

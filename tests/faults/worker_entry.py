@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from queueing.broker import claims
-from queueing.broker.claims import Claimed, ClaimedJob, ClaimRequest, Commit, Committed, Retention
+from queueing.broker.claims import ClaimedJob, ClaimRequest, ClaimResult, Commit, CommitStatus, Retention
 from queueing.errors import QueueUnavailable, QueueUnconfirmed
 from queueing.redis import scripts
 from tests.faults import history
@@ -41,7 +41,7 @@ class ObservedClaims(claims.Claims):
 
     async def claim(
         self, requests: Sequence[ClaimRequest]
-    ) -> list[Claimed | QueueUnavailable | QueueUnconfirmed]:
+    ) -> list[ClaimResult | QueueUnavailable | QueueUnconfirmed]:
         answers = await super().claim(requests)
         lease_s = self._lease_ms / 1000
         self.recorder.note(
@@ -56,7 +56,7 @@ class ObservedClaims(claims.Claims):
                     until_s=answer.now_ms / 1000 + lease_s,
                 )
                 for answer in answers
-                if isinstance(answer, Claimed)
+                if isinstance(answer, ClaimResult)
                 for job in (*answer.jobs, *answer.excess)
             )
         )
@@ -85,9 +85,9 @@ class ObservedClaims(claims.Claims):
 
     async def commit(
         self, commits: dict[str, list[Commit]], retention: Retention
-    ) -> dict[str, list[Committed] | QueueUnavailable]:
+    ) -> dict[str, list[CommitStatus] | QueueUnavailable]:
         began_at = time.time()
-        answers: dict[str, list[Committed] | QueueUnavailable] = {}
+        answers: dict[str, list[CommitStatus] | QueueUnavailable] = {}
         try:
             answers = await super().commit(commits, retention)
         finally:

@@ -28,11 +28,11 @@ from tests.support.rig import MakeRig, Rig, client_block
 from workers.dev.tenants import SERVICE_KEY_LABEL
 from workers.lanes.canary import CANARY, canary_digest
 from workers.lanes.protocol import (
-    Item,
-    ItemOutcome,
+    EnvelopeSlice,
     SignDirectory,
     SignedCanary,
     SignedDirectory,
+    SliceOutcome,
     encode_frame,
 )
 
@@ -59,12 +59,12 @@ def acme(rig: Rig) -> Forger:
     return Forger(key=rig.keys["acme"])
 
 
-async def ask(lane: LaneHandle, sealed: bytes, first: int = 0, count: int = 1) -> ItemOutcome:
-    (outcome,) = (await lane.sign([Item(sealed, first, count)])).items
+async def ask(lane: LaneHandle, sealed: bytes, first: int = 0, count: int = 1) -> SliceOutcome:
+    (outcome,) = (await lane.sign([EnvelopeSlice(sealed, first, count)])).items
     return outcome
 
 
-def code(outcome: ItemOutcome) -> str | None:
+def code(outcome: SliceOutcome) -> str | None:
     """Why nothing was signed; None where something was."""
     if outcome.error is not None:
         return outcome.error.code

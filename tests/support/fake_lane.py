@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from queueing.errors import SigningError
-from queueing.protocol.jobs import ErrorNote
+from queueing.protocol.jobs import WireError
 from workers.lanes.protocol import (
     Chunk,
-    Failing,
     FromLane,
-    ItemOutcome,
+    LaneFailure,
     Outcomes,
     Ready,
     SignCanary,
     SignDirectory,
+    SliceOutcome,
     Stop,
     ToLane,
     encode_frame,
@@ -86,7 +86,7 @@ class FakeLane:
 
     def fail(self, code_name: str, exit_code: int, *, action: str = "") -> None:
         """Its last word, and its end."""
-        self.say(Failing(code_name, action, False))
+        self.say(LaneFailure(code_name, action, False))
         self.end(exit_code)
 
     def end(self, code: int | None) -> None:
@@ -117,14 +117,14 @@ class FakeLane:
     def answer(self, chunk: Chunk) -> None:
         """Every digest of it is signed."""
         self._answered.add(chunk.id)
-        items = tuple(ItemOutcome(None, 1, b"f" * 32, (b"signature",) * item.count) for item in chunk.items)
+        items = tuple(SliceOutcome(None, 1, b"f" * 32, (b"signature",) * item.count) for item in chunk.items)
         self.say(Outcomes(chunk.id, items, 0.001))
 
     def refuse(self, chunk: Chunk, error: SigningError) -> None:
         """No digest of it is signed."""
-        note = ErrorNote.of(error)
+        note = WireError.of(error)
         items = tuple(
-            ItemOutcome(None, 1, b"f" * 32, (None,) * item.count, dict.fromkeys(range(item.count), note))
+            SliceOutcome(None, 1, b"f" * 32, (None,) * item.count, dict.fromkeys(range(item.count), note))
             for item in chunk.items
         )
         self.say(Outcomes(chunk.id, items, 0.001))
@@ -168,7 +168,7 @@ class FakeJob:
     def sealed(self) -> bytes:
         return self.name.encode()
 
-    def slice_done(self, first: int, outcome: ItemOutcome) -> None:
+    def slice_done(self, first: int, outcome: SliceOutcome) -> None:
         self.done.append((first, len(outcome.signatures)))
 
     def slice_poisoned(self, first: int, count: int, lane_ends: Sequence[str]) -> None:

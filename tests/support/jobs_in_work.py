@@ -7,8 +7,8 @@ from collections.abc import Callable
 from queueing.broker.claims import ClaimedJob
 from queueing.protocol.envelope import Envelope
 from queueing.protocol.jobs import JobHints
-from workers.active_job import JobInWork
-from workers.lanes.protocol import ItemOutcome
+from workers.active_job import ActiveJob
+from workers.lanes.protocol import SliceOutcome
 
 FINGERPRINT = b"f" * 32
 
@@ -35,21 +35,21 @@ def envelope(count: int, *, algorithm: str = "ECDSA_SHA_256") -> Envelope:
 
 
 def job_in_work(
-    finished: Callable[[JobInWork], None],
+    finished: Callable[[ActiveJob], None],
     count: int = 1,
     *,
     job_id: bytes = b"job",
     tenant: str = "acme",
     algorithm: str = "ECDSA_SHA_256",
     reply_id: str = "",
-) -> JobInWork:
+) -> ActiveJob:
     """A job that was read and is in the lanes."""
-    job = JobInWork(claimed(job_id, tenant=tenant), finished)
+    job = ActiveJob(claimed(job_id, tenant=tenant), finished)
     hints = JobHints(n=count, h=b"c" * 16, re=reply_id)
     job.read_as(b"sealed", envelope(count, algorithm=algorithm), hints, 1)
     return job
 
 
-def signed(count: int) -> ItemOutcome:
+def signed(count: int) -> SliceOutcome:
     """What a lane answers for so many good digests."""
-    return ItemOutcome(None, 3, FINGERPRINT, tuple(b"signature-%d" % i for i in range(count)))
+    return SliceOutcome(None, 3, FINGERPRINT, tuple(b"signature-%d" % i for i in range(count)))

@@ -11,9 +11,9 @@ from typing import Self
 from tests.support.rig import Rig
 from workers.lanes.protocol import (
     Chunk,
-    Failing,
+    EnvelopeSlice,
     FromLane,
-    Item,
+    LaneFailure,
     Outcomes,
     Ready,
     Reload,
@@ -24,7 +24,7 @@ from workers.lanes.protocol import (
     frame_length,
     from_lane_decoder,
 )
-from workers.lanes.supervisor.spawn import LaneConnection, LaneSpec, open_lane
+from workers.lanes.supervisor.spawn import LaneSpec, LaneStream, spawn_or_connect
 
 PATIENCE_S = 30.0
 
@@ -41,13 +41,13 @@ class LaneHandle:
     """Start it with ``async with``; the process is gone afterwards."""
 
     spec: LaneSpec
-    failing: Failing | None = None
+    failing: LaneFailure | None = None
     _next_id: int = 0
-    _connection: LaneConnection | None = None
+    _connection: LaneStream | None = None
     ready: Ready = field(default_factory=lambda: Ready(0, 0, 0, ""))
 
     async def __aenter__(self) -> Self:
-        self._connection = await open_lane(self.spec)
+        self._connection = await spawn_or_connect(self.spec)
         try:
             first = await self._read()
             assert isinstance(first, Ready), first
@@ -73,14 +73,14 @@ class LaneHandle:
             )
         return message
 
-    async def sign(self, items: Sequence[Item]) -> Outcomes:
+    async def sign(self, items: Sequence[EnvelopeSlice]) -> Outcomes:
         """Send one chunk and wait for its answer."""
         assert self._connection is not None
         self._next_id += 1
         self._connection.writer.write(encode_frame(Chunk(self._next_id, tuple(items))))
         while True:
             message = await self._read()
-            if isinstance(message, Failing):
+            if isinstance(message, LaneFailure):
                 self.failing = message
             if isinstance(message, Outcomes):
                 assert message.id == self._next_id

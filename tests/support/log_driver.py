@@ -14,7 +14,7 @@ from pathlib import Path
 from queueing.errors import LogUnavailable
 from workers.journal import segment_writer
 from workers.journal.journal import WriteAheadLog
-from workers.journal.records import Released
+from workers.journal.records import ReleasedRecord
 
 TRIES = 20
 
@@ -25,7 +25,7 @@ async def drive(folder: Path, said: Path, count: int) -> None:
         for number in range(count):
             for _ in range(TRIES):
                 try:
-                    await wal.append([Released(number, "acme", b"j" * 48, b"lease", "committed")])
+                    await wal.append([ReleasedRecord(number, "acme", b"j" * 48, b"lease", "committed")])
                 except LogUnavailable:
                     print("failed", number, file=out)
                 else:

@@ -6,11 +6,11 @@ import os
 
 from arq.connections import ArqRedis
 
-from queueing.broker.claims import Claimed, ClaimRequest, Claims, Commit, Committed, Retention
+from queueing.broker.claims import ClaimRequest, ClaimResult, Claims, Commit, CommitStatus, Retention
 from queueing.broker.submit import Receipt, Submission, submit
 from queueing.protocol import keyspace
 from queueing.protocol.envelope import Envelope
-from queueing.protocol.jobs import ArqResult, ErrorNote, ResultHints, content_hash, encode_result, job_id_of
+from queueing.protocol.jobs import ArqResult, ResultHints, WireError, content_hash, encode_result, job_id_of
 from tests.support.forging import now_ms
 
 TENANT = "acme"
@@ -50,7 +50,7 @@ def result_of(job: Submission, *, again: int = 0, read: bool = True) -> bytes:
             k=ResultHints(h=job.content if read else b"", again=again),
             et=1,
             s=False,
-            r=ErrorNote("job.expired"),
+            r=WireError("job.expired"),
             st=1,
             ft=1,
             q=QUEUE,
@@ -63,18 +63,18 @@ async def put(redis: ArqRedis, *jobs: Submission) -> list[Receipt]:
     return await submit(redis, TENANT, jobs, now_ms=now_ms())
 
 
-async def take(claims: Claims, *, jobs: int = 100, digests: int = 10_000) -> Claimed:
+async def take(claims: Claims, *, jobs: int = 100, digests: int = 10_000) -> ClaimResult:
     (claimed,) = await claims.claim([ClaimRequest(tenant=TENANT, most_jobs=jobs, most_digests=digests)])
-    assert isinstance(claimed, Claimed), claimed
+    assert isinstance(claimed, ClaimResult), claimed
     return claimed
 
 
-async def publish(claims: Claims, *commits: Commit) -> list[Committed]:
+async def publish(claims: Claims, *commits: Commit) -> list[CommitStatus]:
     outcomes = (await claims.commit({TENANT: list(commits)}, KEEP))[TENANT]
     assert isinstance(outcomes, list), outcomes
     return outcomes
 
 
-def commit_of(claimed: Claimed, job: Submission, *, index: int = 0, again: int = 0) -> Commit:
+def commit_of(claimed: ClaimResult, job: Submission, *, index: int = 0, again: int = 0) -> Commit:
     leased = claimed.jobs[index]
     return Commit(leased.job_id, leased.lease, result_of(job, again=again), job.reply_id)

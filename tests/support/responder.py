@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
-from queueing.broker.claims import Claimed, ClaimedJob, ClaimRequest, Claims, Commit, Retention
+from queueing.broker.claims import ClaimedJob, ClaimRequest, ClaimResult, Claims, Commit, Retention
 from queueing.errors import JobExpired, KeyUnknown, QueueUnavailable, SigningError
 from queueing.protocol import keyspace
 from queueing.protocol.algorithms import DEFAULT_FOR_KEY, FACTS, Algorithm, Scheme, check_digest_length
@@ -27,9 +27,9 @@ from queueing.protocol.client_identity import ClientPublicKey
 from queueing.protocol.envelope import Envelope, read_unverified
 from queueing.protocol.jobs import (
     ArqResult,
-    ErrorNote,
     JobOutcome,
     ResultHints,
+    WireError,
     content_hash,
     decode_job,
     encode_result,
@@ -188,7 +188,7 @@ class Responder:
         """One claim and its commits; how many jobs it was."""
         request = ClaimRequest(tenant=self.tenant, most_jobs=most_jobs, most_digests=1_000_000)
         (claimed,) = await self._claims.claim([request])
-        assert isinstance(claimed, Claimed), claimed
+        assert isinstance(claimed, ClaimResult), claimed
         commits = [self.answer(job) for job in claimed.jobs]
         if commits:
             await self._claims.commit({self.tenant: commits}, Retention(result_ms=3_600_000))
@@ -198,8 +198,8 @@ class Responder:
     def answer(self, job: ClaimedJob) -> Commit:
         """What a worker and its lane would write."""
         started = now_ms()
-        content, reply_id, outcome = b"", "", ErrorNote("envelope.malformed")
-        result: JobOutcome | ErrorNote = outcome
+        content, reply_id, outcome = b"", "", WireError("envelope.malformed")
+        result: JobOutcome | WireError = outcome
         try:
             assert job.payload is not None
             queued = decode_job(job.payload)
@@ -213,12 +213,12 @@ class Responder:
                 raise refusal
             result = self._sign(unverified.envelope)
         except SigningError as error:
-            result = ErrorNote.of(error)
+            result = WireError.of(error)
         self.jobs[job.job_id.decode("ascii", "replace")] += 1
         success = isinstance(result, JobOutcome)
         again = (
             int(not success and result.code in {JobExpired.reason, "limit.backlog"})
-            if isinstance(result, ErrorNote)
+            if isinstance(result, WireError)
             else 0
         )
         arq_result = ArqResult(
@@ -244,14 +244,14 @@ class Responder:
         key = ring.versions[version]
         algorithm = Algorithm(envelope.algorithm)
         signatures: list[bytes | None] = []
-        errors: dict[int, ErrorNote] = {}
+        errors: dict[int, WireError] = {}
         for i, digest in enumerate(envelope.digests):
             try:
                 signatures.append(sign_digest(key, algorithm, digest))
                 self.signed[digest] += 1
             except SigningError as error:
                 signatures.append(None)
-                errors[i] = ErrorNote.of(error)
+                errors[i] = WireError.of(error)
         return JobOutcome(
             key=envelope.key,
             key_version=version,

@@ -13,7 +13,7 @@ from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.public_keys import PublicKey
 from workers.config.settings import PinLogin, TokenSettings
 from workers.dev.softhsm import make_token
-from workers.token_admin.client import TokenDesk
+from workers.token_admin.client import TokenAdmin
 
 _COPY_KEY = """
 import sys
@@ -63,7 +63,7 @@ def new_token(directory: Path, name: str, kinds: Mapping[str, KeyKind]) -> Token
 
 
 def _make_keys(token: Token, name: str, state_dir: Path, kinds: Mapping[str, KeyKind]) -> None:
-    desk = TokenDesk(name, token.settings, state_dir)
+    desk = TokenAdmin(name, token.settings, state_dir)
     for label, kind in kinds.items():
         if label not in token.keys:
             token.keys[label] = PublicKey.from_spki(desk.create(kind, label).public_key)

@@ -12,14 +12,21 @@ import msgspec
 from queueing.errors import SigningError
 from queueing.protocol.envelope import read_unverified
 from queueing.protocol.jobs import decode_result
-from workers.journal.records import Intent, Outcome, Released, Returned, Unknown, decode_record
+from workers.journal.records import (
+    IntentRecord,
+    OutcomeRecord,
+    ReleasedRecord,
+    ReturnedRecord,
+    UnknownRecord,
+    decode_record,
+)
 from workers.journal.segments import read_segment, segments_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-JobRecord = Intent | Outcome | Released | Returned | Unknown
+JobRecord = IntentRecord | OutcomeRecord | ReleasedRecord | ReturnedRecord | UnknownRecord
 
 
 class JobEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -90,19 +97,19 @@ def event_of(record: JobRecord) -> JobEvent:
     event = JobEvent(at_ms=record.at_ms, what="unknown", lease=record.lease.decode("utf-8", "replace"))
     replace = msgspec.structs.replace
     match record:
-        case Intent():
+        case IntentRecord():
             return _intent(event, record)
-        case Outcome():
+        case OutcomeRecord():
             return _outcome(event, record)
-        case Released():
+        case ReleasedRecord():
             return replace(event, what=record.how)
-        case Returned():
+        case ReturnedRecord():
             return replace(event, what="returned-in-doubt" if record.maybe_signed else "returned")
-        case Unknown():
+        case UnknownRecord():
             return event
 
 
-def _intent(event: JobEvent, record: Intent) -> JobEvent:
+def _intent(event: JobEvent, record: IntentRecord) -> JobEvent:
     event = msgspec.structs.replace(event, what="intent", attempt=record.attempt)
     try:
         envelope = read_unverified(record.sealed).envelope
@@ -119,7 +126,7 @@ def _intent(event: JobEvent, record: Intent) -> JobEvent:
     )
 
 
-def _outcome(event: JobEvent, record: Outcome) -> JobEvent:
+def _outcome(event: JobEvent, record: OutcomeRecord) -> JobEvent:
     event = msgspec.structs.replace(event, what="outcome", dead_letter=bool(record.dead_letter))
     try:
         outcome = decode_result(record.result).outcome

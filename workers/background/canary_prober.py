@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from queueing.errors import LogUnavailable, SigningError
-from workers.journal.records import CanaryIntent, CanaryOutcome, Unknown
+from workers.journal.records import CanaryIntentRecord, CanaryOutcomeRecord, UnknownRecord
 from workers.lanes.canary import service_canary, tenant_canaries
 from workers.lanes.protocol import SignCanary
 from workers.telemetry.metrics import reason_label
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from workers.config.tenants import Tenant
     from workers.journal.journal import WriteAheadLog
     from workers.lanes.authorisation import Authorised
-    from workers.lanes.supervisor.token_pool import TokenLanes
+    from workers.lanes.supervisor.token_pool import TokenPool
     from workers.telemetry.metrics import Metrics
 
 log = logging.getLogger("sigmill.canary")
@@ -49,14 +49,14 @@ class _OfToken:
     task: asyncio.Task[None] | None = None
 
 
-class Canaries:
+class CanaryProber:
     """The canaries of one worker. ``every_s``: from one to the next of a token, and from its first lane to the first."""
 
     def __init__(
         self,
         *,
         configuration: Callable[[], Configuration],
-        lanes: Callable[[], Iterable[TokenLanes]],
+        lanes: Callable[[], Iterable[TokenPool]],
         stops_of: Callable[[Tenant], Stops],
         wal: WriteAheadLog,
         metrics: Metrics,
@@ -97,7 +97,7 @@ class Canaries:
                 del self._tokens[token]
         self._show()
 
-    def _keys(self, lanes: TokenLanes) -> list[Authorised]:
+    def _keys(self, lanes: TokenPool) -> list[Authorised]:
         configuration = self._configuration()
         if lanes.tenant is None:
             return [service_canary(configuration.service.service_key)]
@@ -107,7 +107,7 @@ class Canaries:
         now_ms = time.time_ns() // 1_000_000
         return tenant_canaries(tenant, lanes.token, now_ms=now_ms, stops=self._stops_of(tenant))
 
-    async def _try_all(self, lanes: TokenLanes, keys: list[Authorised], known: _OfToken) -> None:
+    async def _try_all(self, lanes: TokenPool, keys: list[Authorised], known: _OfToken) -> None:
         """One after the other: together they would take sessions from those who have work."""
         try:
             for key in keys:
@@ -121,7 +121,7 @@ class Canaries:
         finally:
             known.task = None
 
-    async def _try(self, lanes: TokenLanes, canary: Authorised) -> str:
+    async def _try(self, lanes: TokenPool, canary: Authorised) -> str:
         """``ok``, or the reason why not."""
         request = SignCanary(next(self._numbers), canary.key_version.key, canary.key_version.version)
         intent = _intent(lanes, canary)
@@ -134,19 +134,23 @@ class Canaries:
                 self._say(lanes, canary, error)
                 outcome = reason_label(error.reason)
             except asyncio.CancelledError:
-                self._wal.note([Unknown(_now_ms(), intent.tenant, intent.job_id, intent.lease)])
+                self._wal.note([UnknownRecord(_now_ms(), intent.tenant, intent.job_id, intent.lease)])
                 raise
             else:
                 outcome = SUCCESS
             await self._wal.append(
-                [CanaryOutcome(_now_ms(), intent.tenant, intent.job_id, intent.lease, outcome, signature)]
+                [
+                    CanaryOutcomeRecord(
+                        _now_ms(), intent.tenant, intent.job_id, intent.lease, outcome, signature
+                    )
+                ]
             )
         except LogUnavailable as error:
             self._say(lanes, canary, error)
             return error.reason
         return outcome
 
-    def _say(self, lanes: TokenLanes, canary: Authorised, error: SigningError) -> None:
+    def _say(self, lanes: TokenPool, canary: Authorised, error: SigningError) -> None:
         version = canary.key_version
         log.error(
             "canary.failed",
@@ -170,7 +174,7 @@ class Canaries:
         self._metrics.canary_last_success.show(dict(oldest))
 
 
-def _in_use(lanes: TokenLanes) -> bool:
+def _in_use(lanes: TokenPool) -> bool:
     """Whether somebody needs the token, be it in vain."""
     return lanes.can_sign or lanes.in_doubt or bool(lanes.load)
 
@@ -182,7 +186,7 @@ def _keep_only(known: _OfToken, keys: list[Authorised]) -> None:
         del known.succeeded[sha256]
 
 
-async def _signed(lanes: TokenLanes, request: SignCanary, canary: Authorised) -> bytes:
+async def _signed(lanes: TokenPool, request: SignCanary, canary: Authorised) -> bytes:
     """The signature, verified under the key that this process has pinned; raises a ``SigningError``."""
     answer = await lanes.sign_canary(request)
     if answer.error is not None:
@@ -191,9 +195,9 @@ async def _signed(lanes: TokenLanes, request: SignCanary, canary: Authorised) ->
     return answer.signature
 
 
-def _intent(lanes: TokenLanes, canary: Authorised) -> CanaryIntent:
+def _intent(lanes: TokenPool, canary: Authorised) -> CanaryIntentRecord:
     version = canary.key_version
-    return CanaryIntent(
+    return CanaryIntentRecord(
         at_ms=_now_ms(),
         tenant=lanes.tenant or "",
         job_id=b"canary:" + os.urandom(16).hex().encode(),

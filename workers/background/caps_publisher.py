@@ -11,7 +11,7 @@ from queueing.errors import QueueUnavailable
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from queueing.protocol.limits import Caps
+    from queueing.protocol.limits import PublishedCaps
     from workers.config.tenants import Tenant
     from workers.telemetry.metrics import Metrics
 
@@ -26,7 +26,7 @@ class CapsPublisher:
 
     def __init__(
         self,
-        publish: Callable[[Mapping[str, Caps]], Awaitable[None]],
+        publish: Callable[[Mapping[str, PublishedCaps]], Awaitable[None]],
         tenants: Callable[[], dict[str, Tenant]],
         metrics: Metrics,
     ) -> None:

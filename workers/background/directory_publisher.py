@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from workers.lanes.supervisor.token_pool import TokenLanes
+    from workers.lanes.supervisor.token_pool import TokenPool
     from workers.telemetry.metrics import Metrics
 
 log = logging.getLogger("sigmill.service")
@@ -41,7 +41,7 @@ class DirectoryPublisher:
         *,
         redis: Redis,
         tenants: Callable[[], Collection[str]],
-        service_lanes: Callable[[], TokenLanes | None],
+        service_lanes: Callable[[], TokenPool | None],
         metrics: Metrics,
         ttl_s: float,
     ) -> None:

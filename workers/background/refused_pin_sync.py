@@ -28,7 +28,7 @@ FIRST_S: Final = 2.0
 """How long a start waits for what others know, before its lanes may try a PIN."""
 
 
-class PinWarnings:
+class RefusedPinSync:
     """Tells and hears, for the tokens of this host."""
 
     def __init__(

@@ -9,20 +9,20 @@ import time
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Protocol
 
-from queueing.coordination.worker_registry import INTERVAL_S, MOST_NAMED, Announcement
+from queueing.coordination.worker_registry import INTERVAL_S, MOST_NAMED, WorkerInfo
 from queueing.errors import QueueUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from workers.config.loading import Configuration
-    from workers.lanes.supervisor.registry import LaneRoster
+    from workers.lanes.supervisor.registry import LaneRegistry
     from workers.telemetry.metrics import Metrics
 
 log = logging.getLogger("sigmill.service")
 
 
-class Vitals(Protocol):
+class WorkerCondition(Protocol):
     """What only the service knows."""
 
     @property
@@ -34,17 +34,17 @@ class Vitals(Protocol):
         """Whether it was asked to end."""
 
 
-class Announcer:
+class Registration:
     """Speaks until cancelled, whatever Redis says."""
 
     def __init__(
         self,
-        announce: Callable[[Announcement], Awaitable[None]],
+        announce: Callable[[WorkerInfo], Awaitable[None]],
         *,
         owner: str,
         configuration: Callable[[], Configuration],
-        vitals: Vitals,
-        roster: LaneRoster,
+        vitals: WorkerCondition,
+        roster: LaneRegistry,
         in_flight: Callable[[], int],
         metrics: Metrics,
     ) -> None:
@@ -69,12 +69,12 @@ class Announcer:
                 log.warning("redis.failed", extra={"operation": "announce", "why": str(error)})
             await asyncio.sleep(INTERVAL_S)
 
-    def say(self) -> Announcement:
+    def say(self) -> WorkerInfo:
         """What is true now."""
         configuration = self._configuration()
         state = self._roster.state()
         where = configuration.service.metrics
-        return Announcement(
+        return WorkerInfo(
             owner=self._owner,
             host=self._host,
             pid=os.getpid(),

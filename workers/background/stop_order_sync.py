@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from queueing.coordination import stop_order_feed as order_board
 from queueing.errors import QueueUnavailable
 from queueing.protocol.stop_orders import OrderInvalid, StopOrder, read_order, verify_order
-from workers.config.stop_rules import OrderFolder, Stops
+from workers.config.stop_rules import StopOrderFolder, Stops
 from workers.state.directory import reading_state
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ MOST_REFUSED_REMEMBERED: Final = 8192
 """What was refused is not verified again at each look."""
 
 
-class OrderDesk:
+class StopOrderSync:
     """The stop orders of this host. ``obey(tenant)`` is called when there is one more for that tenant;
 
     ``obeyed(tenant)`` tells when all its lanes have answered.
@@ -59,7 +59,7 @@ class OrderDesk:
         self._obeyed = obeyed
         self._owner = owner
         self._metrics = metrics
-        self._folder = OrderFolder(service().state_dir)
+        self._folder = StopOrderFolder(service().state_dir)
         self._signed: dict[bytes, bytes] = {}
         self._by_tenant: dict[str, dict[bytes, StopOrder]] = {}
         self._refused: dict[bytes, None] = {}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from queueing.config.toml import read_toml
 from queueing.errors import ConfigError
 from queueing.files.folders import entries
-from workers.config.mistakes import Mistakes
+from workers.config.mistakes import ErrorList
 from workers.config.service_file import SERVICE_TABLES, load_service, read_tokens, service_settings
 from workers.config.tenant_file import load_tenant
 from workers.config.values import expect_table, refuse_unknown
@@ -31,7 +31,7 @@ class Configuration:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Premises:
+class ServiceScope:
     """What must be known before there can be any keys: the tokens, and where the tenant files stand.
 
     ``service_token`` is None as long as the service has no key.
@@ -58,18 +58,18 @@ def load_configuration(file: Path) -> Configuration:
     return with_tenants(service, {path: load_tenant(path, service.tokens) for path in tenant_files(service)})
 
 
-def load_premises(file: Path) -> Premises:
+def load_premises(file: Path) -> ServiceScope:
     """Read from the service's file what making its first keys needs; a ``ConfigError`` otherwise."""
     file = file.resolve()
     tables = read_toml(file)
     refuse_unknown(file, tables, SERVICE_TABLES)
     service = service_settings(file, tables)
     service_key = expect_table(file, "service_key", tables.get("service_key", {}))
-    mistakes = Mistakes()
+    mistakes = ErrorList()
     tokens = read_tokens(file, tables, mistakes)
     if mistakes.found:
         raise mistakes.first()
-    return Premises(
+    return ServiceScope(
         file=file,
         tenants_dir=file.parent / service.tenants_dir,
         state_dir=file.parent / service.state_dir,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Mistakes:
+class ErrorList:
     """What was found so far, in the order of reading."""
 
     def __init__(self) -> None:

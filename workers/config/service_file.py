@@ -12,7 +12,7 @@ import msgspec
 from queueing.config.secrets import secret_path
 from queueing.config.toml import convert, read_toml
 from queueing.errors import ConfigError
-from workers.config.mistakes import Mistakes
+from workers.config.mistakes import ErrorList
 from workers.config.settings import (
     ExporterSettings,
     HsmSettings,
@@ -99,14 +99,14 @@ def load_service(file: Path) -> ServiceConfiguration:
 
 def service_of(file: Path, tables: dict[str, Any]) -> ServiceConfiguration:
     """The service in these tables, as if they stood in ``file``, an absolute path."""
-    mistakes = Mistakes()
+    mistakes = ErrorList()
     service = read_service(file, tables, mistakes)
     if service is None:
         raise mistakes.first()
     return service
 
 
-def read_service(file: Path, tables: dict[str, Any], mistakes: Mistakes) -> ServiceConfiguration | None:
+def read_service(file: Path, tables: dict[str, Any], mistakes: ErrorList) -> ServiceConfiguration | None:
     """The same; with a mistake it is None, and ``mistakes`` has the first one of each table."""
     before = len(mistakes.found)
     mistakes.unknown(file, tables, SERVICE_TABLES)
@@ -154,7 +154,7 @@ def service_settings(file: Path, tables: dict[str, Any]) -> ServiceSettings:
     return convert(file, "service", required_table(file, tables, "service"), ServiceSettings)
 
 
-def read_tokens(file: Path, tables: dict[str, Any], mistakes: Mistakes) -> dict[str, TokenSettings]:
+def read_tokens(file: Path, tables: dict[str, Any], mistakes: ErrorList) -> dict[str, TokenSettings]:
     """The tokens that have no mistake, by name; no two of them name the same one."""
     chosen: dict[object, str] = {}
 
@@ -182,7 +182,7 @@ def required_table(file: Path, tables: dict[str, Any], name: str) -> dict[str, A
     return expect_table(file, name, tables[name])
 
 
-def _tables(file: Path, tables: dict[str, Any], name: str, mistakes: Mistakes) -> dict[str, Any]:
+def _tables(file: Path, tables: dict[str, Any], name: str, mistakes: ErrorList) -> dict[str, Any]:
     """The tables below ``[name]``; none where it is no table."""
     return mistakes.reading(lambda: expect_table(file, name, tables.get(name, {}))) or {}
 

@@ -31,7 +31,7 @@ class _TenantRead:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ReadResult:
     """A whole configuration as it stands on disk, checked, and not yet adopted."""
 
     configuration: Configuration
@@ -44,9 +44,9 @@ class ConfigurationFiles:
 
     def __init__(self, file: Path) -> None:
         self._file = file.resolve()
-        self._adopted: Reading | None = None
+        self._adopted: ReadResult | None = None
 
-    def read(self) -> Reading:
+    def read(self) -> ReadResult:
         """Read what changed since the last adoption; the first mistake, or older file, is a ``ConfigError``."""
         text = read_text(self._file)
         service = self._service(text)
@@ -54,9 +54,9 @@ class ConfigurationFiles:
         refuse_older_service(self._file, text, memory.service_text())
         tenants = {file: self._tenant(file, service, memory) for file in tenant_files(service)}
         configuration = with_tenants(service, {file: read.tenant for file, read in tenants.items()})
-        return Reading(configuration, text, tenants)
+        return ReadResult(configuration, text, tenants)
 
-    def adopt(self, reading: Reading) -> None:
+    def adopt(self, reading: ReadResult) -> None:
         """This is the configuration from now on, and what later files are measured by."""
         before = {} if self._adopted is None else self._adopted.tenants
         changed = {

@@ -62,7 +62,7 @@ class Stops:
 NO_STOPS: Final = Stops()
 
 
-class OrderFolder:
+class StopOrderFolder:
     """Signed orders in the state directory, a file each. Whoever puts one there has verified it.
 
     They are not verified again when read: an operator who has left the configuration gives no rights back.

@@ -13,7 +13,7 @@ from queueing.config.toml import convert, read_toml
 from queueing.errors import ConfigError
 from queueing.protocol.algorithms import DEFAULT_FOR_KEY, FACTS, Algorithm, KeyKind
 from workers.config.key_policy import DAYS, EVERY_CLIENT, Budget, KeyPolicy, Window
-from workers.config.mistakes import Mistakes
+from workers.config.mistakes import ErrorList
 from workers.config.settings import (
     BudgetSettings,
     ClientSettings,
@@ -48,7 +48,7 @@ def load_tenant(file: Path, tokens: Collection[str]) -> Tenant:
 
 def tenant_of(file: Path, tables: dict[str, Any], tokens: Collection[str]) -> Tenant:
     """The tenant in these tables, as if they stood in ``file``; the first mistake is a ``ConfigError``."""
-    mistakes = Mistakes()
+    mistakes = ErrorList()
     tenant = read_tenant(file, tables, tokens, mistakes)
     if tenant is None:
         raise mistakes.first()
@@ -56,7 +56,7 @@ def tenant_of(file: Path, tables: dict[str, Any], tokens: Collection[str]) -> Te
 
 
 def read_tenant(
-    file: Path, tables: dict[str, Any], tokens: Collection[str], mistakes: Mistakes
+    file: Path, tables: dict[str, Any], tokens: Collection[str], mistakes: ErrorList
 ) -> Tenant | None:
     """The same; with a mistake it is None, and ``mistakes`` has the first one of each client, key and table."""
     before = len(mistakes.found)

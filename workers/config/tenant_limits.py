@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from queueing.protocol.limits import NO_LIMITS, Caps, ClaimLimits
+from queueing.protocol.limits import NO_LIMITS, ClaimLimits, PublishedCaps
 from queueing.protocol.signing_costs import costs_by_algorithm
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ class TenantLimits:
     """``claim`` counts over all workers; ``weight`` is the tenant's share beside others that have work."""
 
     claim: ClaimLimits = NO_LIMITS
-    caps: Caps = field(default_factory=Caps)
+    caps: PublishedCaps = field(default_factory=PublishedCaps)
     weight: float = 1.0
 
 
@@ -38,7 +38,7 @@ def limits_of(settings: LimitsSettings, kinds: Iterable[KeyKind]) -> TenantLimit
             backlog_bytes=settings.backlog_bytes,
             costs=costs_by_algorithm(kinds),
         ),
-        caps=Caps(
+        caps=PublishedCaps(
             backlog_digests=settings.backlog_digests,
             backlog_bytes=settings.backlog_bytes,
             budget_digests=budget_digests,

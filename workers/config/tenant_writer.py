@@ -18,13 +18,13 @@ from workers.config.tenant_file import load_tenant, tenant_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from workers.config.loading import Premises
+    from workers.config.loading import ServiceScope
     from workers.config.tenants import Tenant
 
 _NEW_FILE_MODE = 0o640
 
 
-def preview_tenant(premises: Premises, tenant: str, edit: Callable[[str], str]) -> tuple[str, Tenant]:
+def preview_tenant(premises: ServiceScope, tenant: str, edit: Callable[[str], str]) -> tuple[str, Tenant]:
     """What the tenant's file would say after ``edit``, and the tenant it would make.
 
     A file that does not exist yet begins with the tenant's name. Raises ``ConfigError`` for what is wrong
@@ -44,7 +44,7 @@ def preview_tenant(premises: Premises, tenant: str, edit: Callable[[str], str]) 
     return edited, result
 
 
-def edit_tenant(premises: Premises, tenant: str, edit: Callable[[str], str]) -> Tenant:
+def edit_tenant(premises: ServiceScope, tenant: str, edit: Callable[[str], str]) -> Tenant:
     """Edit the tenant's file for good; raises as ``preview_tenant``, and then the file is as it was."""
     premises.tenants_dir.mkdir(parents=True, exist_ok=True)
     with _locked(premises.tenants_dir):
@@ -79,7 +79,7 @@ def _take_over(descriptor: int, old: Path) -> None:
     os.fchmod(descriptor, facts.st_mode & 0o777)
 
 
-def token_owners(premises: Premises, *, beside: Path | None = None) -> dict[str, str]:
+def token_owners(premises: ServiceScope, *, beside: Path | None = None) -> dict[str, str]:
     """Who owns which token by all files but ``beside``; one that is broken owns nothing until it is mended."""
     owners = {premises.service_token: "the service"} if premises.service_token is not None else {}
     for other in premises.tenant_files():

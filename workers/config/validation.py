@@ -15,7 +15,7 @@ from queueing.config.secrets import Secret, is_for_another_process
 from queueing.config.toml import read_toml
 from queueing.errors import ConfigError
 from workers.config.loading import Configuration, claim_tokens, tenant_files
-from workers.config.mistakes import Mistakes
+from workers.config.mistakes import ErrorList
 from workers.config.service_file import read_service
 from workers.config.settings import PinLogin
 from workers.config.tenant_file import read_tenant
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Survey:
+class ConfigReport:
     """What was found; ``configuration`` has the tenants that could be read, and is None without a service."""
 
     configuration: Configuration | None
     mistakes: tuple[ConfigError, ...]
 
 
-def survey(file: Path) -> Survey:
+def survey(file: Path) -> ConfigReport:
     """Read all files, and look whether modules and secret files are there. Shows no secret; logs in nowhere."""
-    mistakes = Mistakes()
+    mistakes = ErrorList()
     service = mistakes.reading(lambda: read_service(file.resolve(), read_toml(file), mistakes))
     if service is None:
-        return Survey(configuration=None, mistakes=tuple(mistakes.found))
+        return ConfigReport(configuration=None, mistakes=tuple(mistakes.found))
     tenants: dict[str, Tenant] = {}
     owner_of = {service.service_key.token: "the service"}
     for path in mistakes.reading(lambda: tenant_files(service)) or []:
@@ -49,12 +49,12 @@ def survey(file: Path) -> Survey:
             tenants[tenant.name] = tenant
             mistakes.reading(partial(claim_tokens, path, tenant, owner_of))
     mistakes.found += _what_the_service_points_to(service)
-    return Survey(
+    return ConfigReport(
         configuration=Configuration(service=service, tenants=tenants), mistakes=tuple(mistakes.found)
     )
 
 
-def _tenant(file: Path, service: ServiceConfiguration, mistakes: Mistakes) -> Tenant | None:
+def _tenant(file: Path, service: ServiceConfiguration, mistakes: ErrorList) -> Tenant | None:
     return read_tenant(file, read_toml(file), service.tokens, mistakes)
 
 

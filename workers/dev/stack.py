@@ -19,7 +19,7 @@ from workers.dev.config_files import service_file, tenant_text, write_client
 from workers.dev.redis_server import RedisServer
 from workers.dev.softhsm import make_token
 from workers.dev.tenants import SERVICE_KEY_KIND, SERVICE_KEY_LABEL, SERVICE_TOKEN, TENANTS
-from workers.token_admin.client import TokenDesk
+from workers.token_admin.client import TokenAdmin
 
 if TYPE_CHECKING:
     from queueing.protocol.algorithms import KeyKind
@@ -118,7 +118,7 @@ class Stack:
 
     def _token_with_key(self, name: str, kind: KeyKind, label: str) -> tuple[TokenSettings, PublicKey]:
         token = make_token(self.directory / "tokens" / name, name, sessions=_SESSIONS)
-        key = TokenDesk(name, token, self.directory / "state-1").create(kind, label)
+        key = TokenAdmin(name, token, self.directory / "state-1").create(kind, label)
         return token, PublicKey.from_spki(key.public_key)
 
     def _write_tenants(self, redis: RedisServer, keys: dict[str, PublicKey]) -> None:

@@ -27,7 +27,7 @@ from workers.dev.private_files import write_private
 from workers.dev.softhsm import make_token
 from workers.dev.tenants import AUDIENCE, CLIENT, SERVICE_KEY_KIND, SERVICE_KEY_LABEL, SERVICE_TOKEN, TENANTS
 from workers.dev.trial_tls import write_authority_and_server
-from workers.token_admin.client import TokenDesk
+from workers.token_admin.client import TokenAdmin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,7 +93,7 @@ class Trial:
 
     def _token(self, name: str, kind: KeyKind, label: str) -> tuple[TokenSettings, PublicKey]:
         token = make_token(self.worker / "tokens" / name, name, sessions=_SESSIONS)
-        key = TokenDesk(name, token, self.worker / "state").create(kind, label)
+        key = TokenAdmin(name, token, self.worker / "state").create(kind, label)
         return token, PublicKey.from_spki(key.public_key)
 
     def _client(self, tenant: str, key: ClientKey, service_key: PublicKey) -> str:

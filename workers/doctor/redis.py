@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from queueing.config.redis import RedisConfig
-    from queueing.coordination.redis_check import RedisExam
+    from queueing.coordination.redis_check import RedisReport
     from workers.doctor.server_package import ServerPackage
 
 FLOORS: Final[dict[tuple[int, int], int]] = {(7, 2): 15, (7, 4): 10, (8, 6): 5, (8, 8): 1}
@@ -29,7 +29,9 @@ than NTP leaves."""
 _CHECK: Final = "redis."
 
 
-def judge_redis(exam: RedisExam, config: RedisConfig, package: ServerPackage | None = None) -> list[Finding]:
+def judge_redis(
+    exam: RedisReport, config: RedisConfig, package: ServerPackage | None = None
+) -> list[Finding]:
     """Everything about Redis and its clock; ``package`` is the one that it runs from, where that is known."""
     where = place_of(config)
     return [
@@ -49,7 +51,7 @@ def place_of(config: RedisConfig) -> str:
     return config.unix_socket or with_port(config.host or "localhost", config.port)
 
 
-def _version(exam: RedisExam, where: str, package: ServerPackage | None) -> Finding:
+def _version(exam: RedisReport, where: str, package: ServerPackage | None) -> Finding:
     check, version = f"{_CHECK}version", str(exam.info.get("redis_version", ""))
     if "valkey_version" in exam.info:  # its redis_version is the one that it is compatible with
         return _other_server(where, f"valkey {exam.info['valkey_version']}", package)
@@ -107,7 +109,7 @@ def _other_server(where: str, stands: str, package: ServerPackage | None) -> Fin
     return note(f"{_CHECK}version", where, f"{stands}{of}: not tried with Sigmill")
 
 
-def _eviction(exam: RedisExam, where: str) -> Finding:
+def _eviction(exam: RedisReport, where: str) -> Finding:
     check, policy = f"{_CHECK}eviction", str(exam.info.get("maxmemory_policy", "unknown"))
     limit = int(exam.info.get("maxmemory", 0))
     if policy != "noeviction":
@@ -127,7 +129,7 @@ def _eviction(exam: RedisExam, where: str) -> Finding:
     return good(check, where, f"noeviction, at most {limit // 2**20} MiB")
 
 
-def _persistence(exam: RedisExam, where: str) -> Iterator[Finding]:
+def _persistence(exam: RedisReport, where: str) -> Iterator[Finding]:
     check, info = f"{_CHECK}persistence", exam.info
     if int(info.get("loading", 0)):
         yield mend(check, where, "it is still loading its data", "Wait for it; redis-cli INFO persistence")
@@ -155,7 +157,7 @@ def _persistence(exam: RedisExam, where: str) -> Iterator[Finding]:
         yield good(check, where, "append-only file, written without an error")
 
 
-def _rights(exam: RedisExam, where: str) -> Iterator[Finding]:
+def _rights(exam: RedisReport, where: str) -> Iterator[Finding]:
     check = f"{_CHECK}rights"
     line = "sigmill tenants acl --worker --password-file redis-password --apply"
     if exam.missing:
@@ -185,7 +187,7 @@ def _transport(config: RedisConfig, where: str) -> Finding:
     return good(check, where, "TLS, with the server's name checked")
 
 
-def _clock(exam: RedisExam, where: str) -> Finding:
+def _clock(exam: RedisReport, where: str) -> Finding:
     skew_s = abs(exam.skew_s) - exam.skew_error_s
     says = f"{abs(exam.skew_s):.3f} s {'ahead of' if exam.skew_s > 0 else 'behind'} this host"
     if skew_s > MOST_SKEW_S:

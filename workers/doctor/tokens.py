@@ -18,7 +18,7 @@ from queueing.protocol.algorithms import DEFAULT_FOR_KEY
 from workers.config.settings import PinLogin
 from workers.doctor.findings import Finding, good, mend, note, unasked
 from workers.lanes.supervisor.registry import most_lanes
-from workers.token_admin.client import TokenDesk
+from workers.token_admin.client import TokenAdmin
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from workers.config.loading import Configuration
     from workers.config.settings import TokenSettings
     from workers.config.tenants import KeyVersion
-    from workers.token_admin.messages import TokenExam
+    from workers.token_admin.messages import TokenReport
 
 AT_ONCE: Final = 8
 """Modules that are loaded at a time: each is a process of its own."""
 
 
-class Wanted:
+class ExpectedKeys:
     """What the configuration asks of a token: algorithms, and named public keys."""
 
     def __init__(self) -> None:
@@ -74,10 +74,10 @@ def shared(serials: Mapping[str, Hashable]) -> list[Finding]:
     ]
 
 
-def wanted_of(configuration: Configuration) -> dict[str, Wanted]:
+def wanted_of(configuration: Configuration) -> dict[str, ExpectedKeys]:
     """By token. Versions that sign now, or may again: a retired one need not be there any more."""
     service = configuration.service
-    wanted = {name: Wanted() for name in service.tokens}
+    wanted = {name: ExpectedKeys() for name in service.tokens}
     own = wanted[service.service_key.token]
     own.keys.append(("the service key", service.service_key.public_key.spki))
     own.algorithms.add(DEFAULT_FOR_KEY[service.service_key.public_key.kind])
@@ -95,28 +95,28 @@ def _should_be_there(version: KeyVersion) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class TokenInspection:
     """What was found at a token; its serial number where it could be asked."""
 
     findings: list[Finding]
     serial: str = ""
 
 
-def _look(name: str, settings: TokenSettings, wanted: Wanted, state_dir: Path) -> Look:
+def _look(name: str, settings: TokenSettings, wanted: ExpectedKeys, state_dir: Path) -> TokenInspection:
     if settings.socket is not None:
-        return Look([look_at_socket(name, settings.socket)])
+        return TokenInspection([look_at_socket(name, settings.socket)])
     why_not = why_no_login(settings, state_dir)
     try:
-        exam = TokenDesk(name, settings, state_dir).examine(
+        exam = TokenAdmin(name, settings, state_dir).examine(
             [spki for _, spki in wanted.keys], sorted(wanted.algorithms), log_in=not why_not
         )
     except ConfigError as error:
-        return Look([mend("token.pin", name, str(error), error.remedy)])
+        return TokenInspection([mend("token.pin", name, str(error), error.remedy)])
     except SigningError as error:
-        return Look(
+        return TokenInspection(
             [mend("token.module", name, error.message, f"ls -l {settings.module}; sigmill tokens list")]
         )
-    return Look(judge_token(name, settings, wanted, exam, why_not), exam.facts.serial)
+    return TokenInspection(judge_token(name, settings, wanted, exam, why_not), exam.facts.serial)
 
 
 def look_at_socket(name: str, place: str) -> Finding:
@@ -143,7 +143,7 @@ def why_no_login(settings: TokenSettings, state_dir: Path) -> str:
 
 
 def judge_token(
-    name: str, settings: TokenSettings, wanted: Wanted, exam: TokenExam, why_not: str
+    name: str, settings: TokenSettings, wanted: ExpectedKeys, exam: TokenReport, why_not: str
 ) -> list[Finding]:
     """Everything about a token that was found."""
     facts = exam.facts
@@ -192,7 +192,7 @@ def _sessions(name: str, settings: TokenSettings, most: int | None) -> Finding:
     return good("token.sessions", name, f"{settings.sessions} sessions; allowed: {allowed}")
 
 
-def _pin(name: str, settings: TokenSettings, exam: TokenExam) -> list[Finding]:
+def _pin(name: str, settings: TokenSettings, exam: TokenReport) -> list[Finding]:
     file = settings.login.pin_file if isinstance(settings.login, PinLogin) else ""
     if exam.pin_refused:
         return [
@@ -215,7 +215,7 @@ def _pin(name: str, settings: TokenSettings, exam: TokenExam) -> list[Finding]:
     return []
 
 
-def _keys(name: str, wanted: Wanted, exam: TokenExam, why_not: str) -> list[Finding]:
+def _keys(name: str, wanted: ExpectedKeys, exam: TokenReport, why_not: str) -> list[Finding]:
     if why_not:
         user = "sigmill keys list   # as the user of the worker"
         return [unasked("token.keys", name, f"not logged in: {why_not}", user)]

@@ -32,17 +32,17 @@ from workers.token_admin.messages import (
     AdoptKey,
     Answer,
     CreateKey,
-    ExamineToken,
     Failed,
     FindKeys,
     Found,
     FoundKeys,
+    InspectToken,
     KeyFacts,
     Request,
     ShowToken,
     TokenAddress,
-    TokenExam,
     TokenFacts,
+    TokenReport,
 )
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def answer(request: Request) -> Answer:
         )
         if isinstance(request.ask, ShowToken):
             return _token_facts(loaded, token)
-        if isinstance(request.ask, ExamineToken):
+        if isinstance(request.ask, InspectToken):
             return _exam(loaded, token, address, request.ask)
         return _with_login(token, address, request.ask)
     except HsmFailure as failure:
@@ -112,8 +112,8 @@ def _ask(session: pkcs11.Session, ask: CreateKey | AdoptKey | FindKeys) -> Answe
             )
 
 
-def _exam(loaded: LoadedModule, token: pkcs11.Token, address: TokenAddress, ask: ExamineToken) -> TokenExam:
-    exam = TokenExam(facts=_token_facts(loaded, token), unable=unable_to_sign(token.slot, ask.algorithms))
+def _exam(loaded: LoadedModule, token: pkcs11.Token, address: TokenAddress, ask: InspectToken) -> TokenReport:
+    exam = TokenReport(facts=_token_facts(loaded, token), unable=unable_to_sign(token.slot, ask.algorithms))
     if not ask.log_in:
         return exam
     try:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _SignOne: TypeAlias = Callable[[bytes], bytes]
 
 
-class Spent:
+class Timing:
     """Time that one thread's signers took, in seconds: in the module, and for verifying. It only grows."""
 
     __slots__ = ("sign_s", "verify_s")
@@ -46,10 +46,10 @@ class Signer:
     __slots__ = ("_by_algorithm", "public_key")
 
     def __init__(
-        self, key: SigningKey, public_key: PublicKey, *, verify: bool = True, spent: Spent | None = None
+        self, key: SigningKey, public_key: PublicKey, *, verify: bool = True, spent: Timing | None = None
     ) -> None:
         self.public_key = public_key
-        spent = spent or Spent()
+        spent = spent or Timing()
         self._by_algorithm: dict[Algorithm, _SignOne] = {
             algorithm: _sign_one(key, public_key, algorithm, verify=verify, spent=spent)
             for algorithm in public_key.algorithms
@@ -92,7 +92,7 @@ class Signer:
 
 
 def _sign_one(
-    key: SigningKey, public_key: PublicKey, algorithm: Algorithm, *, verify: bool, spent: Spent
+    key: SigningKey, public_key: PublicKey, algorithm: Algorithm, *, verify: bool, spent: Timing
 ) -> _SignOne:
     """The function that signs one digest, with all that can be known before it bound to local names."""
     facts, row = FACTS[algorithm], MECHANISMS[algorithm]

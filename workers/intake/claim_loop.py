@@ -18,7 +18,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from queueing.broker.claims import Claimed
+from queueing.broker.claims import ClaimResult
 from queueing.errors import (
     HsmFault,
     LimitBacklog,
@@ -28,9 +28,9 @@ from queueing.errors import (
     SigningError,
     TokenUnavailable,
 )
-from workers.active_job import Ending, JobInWork
-from workers.intake.poll_schedule import SlowPoll
-from workers.intake.suspect_isolation import Isolation
+from workers.active_job import ActiveJob, Ending
+from workers.intake.poll_schedule import PollSchedule
+from workers.intake.suspect_isolation import SuspectIsolation
 from workers.pipeline.router import read_job
 from workers.telemetry import job_log as job_lines
 
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from queueing.broker.claims import ClaimedJob, ClaimRequest, Claims
     from workers.journal.journal import WriteAheadLog
     from workers.limits.fair_queueing import FairShares
-    from workers.limits.tenant_limiter import Allowances
-    from workers.pipeline.dispatcher import Handover
+    from workers.limits.tenant_limiter import TenantLimiter
+    from workers.pipeline.dispatcher import Dispatcher
     from workers.telemetry.metrics import Metrics
 
 log = logging.getLogger("sigmill.intake")
@@ -64,7 +64,7 @@ LONGEST_PAUSE_S: Final = 1.0
 """Between attempts while Redis does not answer."""
 
 
-class Intake:
+class ClaimLoop:
     """The claim loop of one worker."""
 
     def __init__(
@@ -72,12 +72,12 @@ class Intake:
         *,
         tenants: Callable[[], Collection[str]],
         room_of: Callable[[str], int],
-        allowances: Allowances,
+        allowances: TenantLimiter,
         shares: FairShares,
         claims: Claims,
-        handover: Handover,
+        handover: Dispatcher,
         wal: WriteAheadLog,
-        finished: Callable[[JobInWork], None],
+        finished: Callable[[ActiveJob], None],
         published_before: Callable[[ClaimedJob], bool],
         metrics: Metrics,
         claim_jobs: int,
@@ -96,15 +96,15 @@ class Intake:
         self._metrics = metrics
         self._claim_jobs = claim_jobs
         self._suspect_at = suspect_at
-        self._isolation = Isolation()
+        self._isolation = SuspectIsolation()
         self._slow_poll_s = slow_poll_s
         self._held = held
         self._hot: dict[str, None] = {}  # in the order in which they became so: none is passed over for ever
-        self._slow_poll = SlowPoll(tenants)
+        self._slow_poll = PollSchedule(tenants)
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._claimed_at = 0.0
-        self.in_work: set[JobInWork] = set()
+        self.in_work: set[ActiveJob] = set()
         self._drain_asked = asyncio.Event()
         self._outage = False
         self.redis_answers = not tenants()  # where nothing can be claimed, nothing says that it does not
@@ -227,9 +227,9 @@ class Intake:
         for request in requests:
             self._hot.pop(request.tenant, None)  # a bell that rings while we claim puts it back
         answers = await self._ask(requests)
-        jobs: list[JobInWork] = []
+        jobs: list[ActiveJob] = []
         for request, answer in zip(requests, answers, strict=True):
-            if isinstance(answer, Claimed):
+            if isinstance(answer, ClaimResult):
                 self._allowances.answered(request, answer)
                 if answer.replaced:
                     self._metrics.keys_replaced.labels(request.tenant).inc(answer.replaced)
@@ -259,7 +259,7 @@ class Intake:
 
     async def _ask(
         self, requests: Sequence[ClaimRequest]
-    ) -> Sequence[Claimed | QueueUnavailable | QueueUnconfirmed]:
+    ) -> Sequence[ClaimResult | QueueUnavailable | QueueUnconfirmed]:
         try:
             return await self._claims.claim(requests)
         except QueueUnavailable as error:
@@ -268,7 +268,7 @@ class Intake:
                     self._allowances.perhaps_charged(request)
             raise
 
-    def _take(self, tenant: str, answer: Claimed) -> list[JobInWork]:
+    def _take(self, tenant: str, answer: ClaimResult) -> list[ActiveJob]:
         if answer.jobs:
             self._slow_poll.had_work(tenant)
         if answer.more or answer.jobs:
@@ -278,8 +278,8 @@ class Intake:
             self._isolation.wait(tenant)
         return jobs
 
-    def _begin(self, claimed: ClaimedJob) -> JobInWork:
-        job = JobInWork(claimed, self._finished)
+    def _begin(self, claimed: ClaimedJob) -> ActiveJob:
+        job = ActiveJob(claimed, self._finished)
         self.in_work.add(job)
         self._isolation.began(claimed.tenant)
         return job
@@ -299,7 +299,7 @@ class Intake:
                     LimitBacklog("the tenant's backlog is far over its cap", retry_after_s=EXCESS_RETRY_S)
                 )
 
-    def settled(self, job: JobInWork) -> None:
+    def settled(self, job: ActiveJob) -> None:
         """The job is published or returned: its lease is nobody's business any more."""
         if job.ending is Ending.RETURN and not isinstance(job.unavailable, HsmFault):
             self._allowances.returned(job)

@@ -16,7 +16,7 @@ LATELY_LOOKS: Final = 60
 """So many looks after its last job a tenant is one of the others again."""
 
 
-class SlowPoll:
+class PollSchedule:
     """The looks of one worker."""
 
     def __init__(self, tenants: Callable[[], Collection[str]]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 
 
-class Isolation:
+class SuspectIsolation:
     """The tenants of one worker: how many jobs each has in work, and who waits for the last of them."""
 
     def __init__(self) -> None:

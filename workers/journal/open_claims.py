@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from workers.journal.records import CanaryIntent, Intent, Opened, Outcome
+from workers.journal.records import CanaryIntentRecord, IntentRecord, OpenedRecord, OutcomeRecord
 
 if TYPE_CHECKING:
     from workers.journal.records import Record
@@ -21,9 +21,9 @@ class OpenClaims:
 
     def note(self, record: Record, segment: int) -> None:
         """This record stands in this segment."""
-        if isinstance(record, Intent | Outcome | CanaryIntent):
+        if isinstance(record, IntentRecord | OutcomeRecord | CanaryIntentRecord):
             self._since.setdefault((record.job_id, record.lease), segment)
-        elif not isinstance(record, Opened):
+        elif not isinstance(record, OpenedRecord):
             self._since.pop((record.job_id, record.lease), None)
 
     def first(self, present: int) -> int:

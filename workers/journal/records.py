@@ -1,7 +1,7 @@
 """The records of the write-ahead log (msgpack arrays, tagged). Times are Unix ms of the host's clock.
 
-Every HSM operation is covered by an ``Intent``; every release by an ``Outcome`` that was durable before it.
-An intent without an outcome after a crash is closed by ``Unknown``: it may have been signed, nobody has seen it.
+Every HSM operation is covered by an ``IntentRecord``; every release by an ``OutcomeRecord`` that was durable before it.
+An intent without an outcome after a crash is closed by ``UnknownRecord``: it may have been signed, nobody has seen it.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import msgspec
 
 
-class Opened(msgspec.Struct, frozen=True, array_like=True, tag=True):
+class OpenedRecord(msgspec.Struct, frozen=True, array_like=True, tag="Opened"):
     """The first record of a segment: whatever stands before segment ``first_open`` has come to its end."""
 
     at_ms: int
     first_open: int
 
 
-class Intent(msgspec.Struct, frozen=True, array_like=True, tag=True):
+class IntentRecord(msgspec.Struct, frozen=True, array_like=True, tag="Intent"):
     """About to be signed. ``sealed`` is the whole envelope: who authorised which digests, by their signature."""
 
     at_ms: int
@@ -27,7 +27,7 @@ class Intent(msgspec.Struct, frozen=True, array_like=True, tag=True):
     sealed: bytes
 
 
-class Outcome(msgspec.Struct, frozen=True, array_like=True, tag=True):
+class OutcomeRecord(msgspec.Struct, frozen=True, array_like=True, tag="Outcome"):
     """Signed and verified, or refused: ``result`` is what will be published, with the signature bytes.
 
     ``dead_letter`` is kept beside it where the service gives the job up (``queueing.broker.dead_letters``).
@@ -42,7 +42,7 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True, tag=True):
     dead_letter: bytes = b""
 
 
-class Released(msgspec.Struct, frozen=True, array_like=True, tag=True):
+class ReleasedRecord(msgspec.Struct, frozen=True, array_like=True, tag="Released"):
     """Redis took the outcome (``committed``), or refused it because another owner had the job (``fenced``)."""
 
     at_ms: int
@@ -52,7 +52,7 @@ class Released(msgspec.Struct, frozen=True, array_like=True, tag=True):
     how: str
 
 
-class Returned(msgspec.Struct, frozen=True, array_like=True, tag=True):
+class ReturnedRecord(msgspec.Struct, frozen=True, array_like=True, tag="Returned"):
     """Given back to the queue with no outcome; ``maybe_signed`` when a lane may have signed some of it."""
 
     at_ms: int
@@ -62,7 +62,7 @@ class Returned(msgspec.Struct, frozen=True, array_like=True, tag=True):
     maybe_signed: bool
 
 
-class Unknown(msgspec.Struct, frozen=True, array_like=True, tag=True):
+class UnknownRecord(msgspec.Struct, frozen=True, array_like=True, tag="Unknown"):
     """Closes an intent that had no outcome when its process ended."""
 
     at_ms: int
@@ -71,7 +71,7 @@ class Unknown(msgspec.Struct, frozen=True, array_like=True, tag=True):
     lease: bytes
 
 
-class CanaryIntent(msgspec.Struct, frozen=True, array_like=True, tag=True):
+class CanaryIntentRecord(msgspec.Struct, frozen=True, array_like=True, tag="CanaryIntent"):
     """About to sign the constant of ``workers.lanes.canary``: nobody's job, so ``job_id`` is the canary's own id.
 
     ``tenant`` is empty for the service's own token.
@@ -89,7 +89,7 @@ class CanaryIntent(msgspec.Struct, frozen=True, array_like=True, tag=True):
     digest: bytes
 
 
-class CanaryOutcome(msgspec.Struct, frozen=True, array_like=True, tag=True):
+class CanaryOutcomeRecord(msgspec.Struct, frozen=True, array_like=True, tag="CanaryOutcome"):
     """What became of a canary: ``outcome`` is ``ok`` or the reason of an error; the signature is released to nobody."""
 
     at_ms: int
@@ -100,7 +100,16 @@ class CanaryOutcome(msgspec.Struct, frozen=True, array_like=True, tag=True):
     signature: bytes
 
 
-Record = Opened | Intent | Outcome | Released | Returned | Unknown | CanaryIntent | CanaryOutcome
+Record = (
+    OpenedRecord
+    | IntentRecord
+    | OutcomeRecord
+    | ReleasedRecord
+    | ReturnedRecord
+    | UnknownRecord
+    | CanaryIntentRecord
+    | CanaryOutcomeRecord
+)
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Record)

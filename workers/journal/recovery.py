@@ -10,14 +10,14 @@ import msgspec
 
 from workers.journal.open_claims import OpenClaims
 from workers.journal.records import (
-    CanaryIntent,
-    CanaryOutcome,
-    Intent,
-    Opened,
-    Outcome,
-    Released,
-    Returned,
-    Unknown,
+    CanaryIntentRecord,
+    CanaryOutcomeRecord,
+    IntentRecord,
+    OpenedRecord,
+    OutcomeRecord,
+    ReleasedRecord,
+    ReturnedRecord,
+    UnknownRecord,
     decode_record,
 )
 from workers.journal.segments import read_segment, segment_number, segments_of
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 class Recovered:
     """What the log of an ended process leaves: outcomes to publish again, and intents to close as unknown."""
 
-    unreleased: list[Outcome] = field(default_factory=list)
-    unknown: list[Unknown] = field(default_factory=list)
+    unreleased: list[OutcomeRecord] = field(default_factory=list)
+    unknown: list[UnknownRecord] = field(default_factory=list)
     open_claims: OpenClaims = field(default_factory=OpenClaims)
 
 
@@ -45,8 +45,8 @@ def recover(folder: Path, *, now_s: float | None = None) -> Recovered:
     O(bytes of those segments); a damaged tail ends a segment, not the reading.
     """
     now_s = time.time() if now_s is None else now_s
-    intents: dict[Claim, Intent | CanaryIntent] = {}
-    outcomes: dict[Claim, Outcome] = {}
+    intents: dict[Claim, IntentRecord | CanaryIntentRecord] = {}
+    outcomes: dict[Claim, OutcomeRecord] = {}
     open_claims = OpenClaims()
     for file in _segments_that_matter(folder):
         for record in _records(file):
@@ -55,7 +55,7 @@ def recover(folder: Path, *, now_s: float | None = None) -> Recovered:
     now_ms = int(now_s * 1000)
     return Recovered(
         unreleased=list(outcomes.values()),
-        unknown=[Unknown(now_ms, i.tenant, i.job_id, i.lease) for i in intents.values()],
+        unknown=[UnknownRecord(now_ms, i.tenant, i.job_id, i.lease) for i in intents.values()],
         open_claims=open_claims,
     )
 
@@ -65,7 +65,7 @@ def _segments_that_matter(folder: Path) -> list[Path]:
     files = segments_of(folder)
     for file in reversed(files):
         first = next(_records(file), None)
-        if isinstance(first, Opened):
+        if isinstance(first, OpenedRecord):
             return [f for f in files if segment_number(f) >= first.first_open]
     return files
 
@@ -79,17 +79,19 @@ def _records(file: Path) -> Iterator[Record]:
 
 
 def _apply(
-    record: Record, intents: dict[Claim, Intent | CanaryIntent], outcomes: dict[Claim, Outcome]
+    record: Record,
+    intents: dict[Claim, IntentRecord | CanaryIntentRecord],
+    outcomes: dict[Claim, OutcomeRecord],
 ) -> None:
     match record:
-        case Intent() | CanaryIntent():
+        case IntentRecord() | CanaryIntentRecord():
             intents[record.job_id, record.lease] = record
-        case Outcome():
+        case OutcomeRecord():
             intents.pop((record.job_id, record.lease), None)
             outcomes[record.job_id, record.lease] = record
-        case Released():
+        case ReleasedRecord():
             outcomes.pop((record.job_id, record.lease), None)
-        case Returned() | Unknown() | CanaryOutcome():
+        case ReturnedRecord() | UnknownRecord() | CanaryOutcomeRecord():
             intents.pop((record.job_id, record.lease), None)
-        case Opened():
+        case OpenedRecord():
             pass

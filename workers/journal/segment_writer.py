@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from workers.journal.open_claims import OpenClaims
-from workers.journal.records import Opened, encode_record
+from workers.journal.records import OpenedRecord, encode_record
 from workers.journal.segments import frame, segment_number, segment_path, segments_of
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class SegmentWriter:
         descriptor = self._descriptor = os.open(self._path, flags, 0o600)
         sync_folder(self._folder)  # the new name is durable too
         self._opened_at_s = self._clock_s()
-        opened = Opened(int(self._opened_at_s * 1000), self.first_open)
+        opened = OpenedRecord(int(self._opened_at_s * 1000), self.first_open)
         self._head = frame(encode_record(opened))
         return descriptor
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from queueing.protocol.jobs import ErrorNote
+from queueing.protocol.jobs import WireError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
 _LENGTH: Final = struct.Struct(">I")
 
 
-class Item(msgspec.Struct, frozen=True, array_like=True):
+class EnvelopeSlice(msgspec.Struct, frozen=True, array_like=True):
     """``count`` digests of a sealed envelope, from index ``first`` on."""
 
     sealed: bytes
@@ -36,7 +36,7 @@ class Chunk(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Sign these; answered by one ``Outcomes`` of the same id, unless the lane ends first."""
 
     id: int
-    items: tuple[Item, ...]
+    items: tuple[EnvelopeSlice, ...]
 
 
 class SignDirectory(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -78,17 +78,17 @@ class Ready(msgspec.Struct, frozen=True, array_like=True, tag=True):
     canaries: bool = False
 
 
-class ItemOutcome(msgspec.Struct, frozen=True, array_like=True):
+class SliceOutcome(msgspec.Struct, frozen=True, array_like=True):
     """The outcome of one item: ``error`` refuses it whole, else there is one outcome per digest of the range.
 
     ``signatures[i]`` is None exactly where ``errors`` has an entry ``i`` (both relative to the range).
     """
 
-    error: ErrorNote | None
+    error: WireError | None
     key_version: int = 0
     public_key_sha256: bytes = b""
     signatures: tuple[bytes | None, ...] = ()
-    errors: dict[int, ErrorNote] = {}
+    errors: dict[int, WireError] = {}
 
 
 class Outcomes(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -98,7 +98,7 @@ class Outcomes(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """
 
     id: int
-    items: tuple[ItemOutcome, ...]
+    items: tuple[SliceOutcome, ...]
     seconds: float
     sign_s: float = 0.0
     verify_s: float = 0.0
@@ -109,7 +109,7 @@ class SignedDirectory(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
     id: int
     signed: bytes
-    error: ErrorNote | None = None
+    error: WireError | None = None
 
 
 class SignedCanary(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -117,7 +117,7 @@ class SignedCanary(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
     id: int
     signature: bytes
-    error: ErrorNote | None = None
+    error: WireError | None = None
 
 
 class Reloaded(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -129,11 +129,11 @@ class Reloaded(msgspec.Struct, frozen=True, array_like=True, tag=True):
     problem: str
 
 
-class Working(msgspec.Struct, frozen=True, array_like=True, tag=True):
+class Alive(msgspec.Struct, frozen=True, array_like=True, tag="Working"):
     """Sent about once a second while there is work: the lane lives, its calls come back."""
 
 
-class Failing(msgspec.Struct, frozen=True, array_like=True, tag=True):
+class LaneFailure(msgspec.Struct, frozen=True, array_like=True, tag="Failing"):
     """The lane's last word before it ends by itself: the PKCS#11 name of the failure and the action it takes."""
 
     code_name: str
@@ -142,7 +142,7 @@ class Failing(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 ToLane = Chunk | SignDirectory | SignCanary | Reload | Stop
-FromLane = Ready | Outcomes | SignedDirectory | SignedCanary | Reloaded | Working | Failing
+FromLane = Ready | Outcomes | SignedDirectory | SignedCanary | Reloaded | Alive | LaneFailure
 
 _encoder = msgspec.msgpack.Encoder()
 to_lane_decoder = msgspec.msgpack.Decoder(ToLane)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from workers.config.loading import Configuration
     from workers.config.snapshots import ConfigurationFiles
-    from workers.state.running_workers import WorkerMark
+    from workers.state.running_workers import PidLock
     from workers.telemetry.metrics import Metrics
 
 log = logging.getLogger("sigmill.config")
@@ -42,7 +42,7 @@ class Reloader:
         adopt: Callable[[Configuration], None],
         lanes_obey: Callable[[float], Coroutine[Any, Any, list[str]]],
         metrics: Metrics,
-        mark: WorkerMark,
+        mark: PidLock,
     ) -> None:
         self._files = files
         self._current = current

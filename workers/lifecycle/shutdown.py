@@ -30,7 +30,7 @@ HURRY_S: Final = 1.0
 EXIT_FORCED: Final = 1
 
 
-class Drain:
+class ShutdownDeadline:
     """When the worker was asked to end, and how long it still has."""
 
     def __init__(self, drain_s: float, *, clock_s: Callable[[], float] = time.monotonic) -> None:

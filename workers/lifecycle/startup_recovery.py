@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from workers.journal.journal import WriteAheadLog
-    from workers.journal.records import Outcome
+    from workers.journal.records import OutcomeRecord
     from workers.journal.recovery import Recovered
 
 log = logging.getLogger("sigmill.service")
@@ -23,7 +23,7 @@ SHORTEST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 5.0
 
 
-async def resume(folder: Path, wal: WriteAheadLog, *, stop: asyncio.Event) -> list[Outcome]:
+async def recover_journal(folder: Path, wal: WriteAheadLog, *, stop: asyncio.Event) -> list[OutcomeRecord]:
     """Read the log and close what was open; the outcomes that may not have been released.
 
     A disk that cannot be read or written is tried again for ever: nothing may be claimed before, since what is in there

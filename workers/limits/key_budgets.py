@@ -14,7 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from queueing.coordination import key_usage as spending
-from queueing.coordination.key_usage import Account
+from queueing.coordination.key_usage import UsagePeriod
 from queueing.errors import LimitBudget, QueueUnavailable
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from workers.active_job import JobInWork
+    from workers.active_job import ActiveJob
     from workers.config.key_policy import Budget
     from workers.config.tenants import Tenant
 
@@ -37,19 +37,19 @@ class KeyBudgets:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._reserved: dict[JobInWork, tuple[Account, int]] = {}
-        self._to_give_back: Counter[Account] = Counter()
+        self._reserved: dict[ActiveJob, tuple[UsagePeriod, int]] = {}
+        self._to_give_back: Counter[UsagePeriod] = Counter()
 
     async def reserve(
-        self, jobs: Sequence[JobInWork], tenants: dict[str, Tenant], now_ms: int
-    ) -> dict[JobInWork, LimitBudget]:
+        self, jobs: Sequence[ActiveJob], tenants: dict[str, Tenant], now_ms: int
+    ) -> dict[ActiveJob, LimitBudget]:
         """Reserve each job's digests; the jobs that do not fit any more, and why. Raises ``QueueUnavailable``."""
-        wanted: dict[Account, list[JobInWork]] = {}
-        budgets: dict[Account, Budget] = {}
+        wanted: dict[UsagePeriod, list[ActiveJob]] = {}
+        budgets: dict[UsagePeriod, Budget] = {}
         for job in jobs:
             budget = _budget(job, tenants)
             if budget is not None and job.envelope is not None:
-                account = Account(
+                account = UsagePeriod(
                     job.claimed.tenant, job.envelope.key, budget.period(now_ms), budget.period_s
                 )
                 wanted.setdefault(account, []).append(job)
@@ -58,7 +58,7 @@ class KeyBudgets:
             return {}
         amounts = {account: sum(job.digests for job in these) for account, these in wanted.items()}
         totals = await self._take(amounts)
-        refused: dict[JobInWork, LimitBudget] = {}
+        refused: dict[ActiveJob, LimitBudget] = {}
         for account, these in wanted.items():
             left = budgets[account].digests - (totals[account] - amounts[account])
             for job in these:
@@ -73,7 +73,7 @@ class KeyBudgets:
                     )
         return refused
 
-    async def _take(self, amounts: Mapping[Account, int]) -> dict[Account, int]:
+    async def _take(self, amounts: Mapping[UsagePeriod, int]) -> dict[UsagePeriod, int]:
         """All of it, or ``QueueUnavailable``: then what Redis took is given back soon."""
         answers = await spending.add(self._redis, amounts)
         totals = {account: total for account, total in answers.items() if isinstance(total, int)}
@@ -83,7 +83,7 @@ class KeyBudgets:
                 raise answer
         return totals
 
-    def settled(self, job: JobInWork) -> None:
+    def settled(self, job: ActiveJob) -> None:
         """The job has ended or went back: what was not signed is given back soon."""
         reserved = self._reserved.pop(job, None)
         if reserved is not None:
@@ -112,7 +112,7 @@ class KeyBudgets:
             log.warning("redis.failed", extra={"operation": "budgets", "why": str(error)})
 
 
-def _budget(job: JobInWork, tenants: dict[str, Tenant]) -> Budget | None:
+def _budget(job: ActiveJob, tenants: dict[str, Tenant]) -> Budget | None:
     tenant = tenants.get(job.claimed.tenant)
     key = None if tenant is None or job.envelope is None else tenant.keys.get(job.envelope.key)
     return None if key is None else key.policy.budget

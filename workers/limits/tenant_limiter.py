@@ -15,15 +15,15 @@ from queueing.broker.claims import ClaimRequest
 from queueing.errors import LimitRate
 from queueing.protocol.signing_costs import COST_OF
 from workers.config.tenant_limits import TenantLimits
-from workers.limits.token_bucket import HardCap
+from workers.limits.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from queueing.broker.claims import Claimed
+    from queueing.broker.claims import ClaimResult
     from queueing.protocol.algorithms import KeyKind
     from queueing.protocol.limits import ClaimLimits
-    from workers.active_job import JobInWork
+    from workers.active_job import ActiveJob
     from workers.config.tenants import Tenant
     from workers.telemetry.metrics import Metrics
 
@@ -53,13 +53,13 @@ class _Account:
         self.limits = limits
 
 
-def _cap(limits: ClaimLimits, now_s: float) -> HardCap | None:
+def _cap(limits: ClaimLimits, now_s: float) -> TokenBucket | None:
     if not limits.rate_per_s:
         return None
-    return HardCap(rate_per_s=limits.rate_per_s, burst=limits.burst, now_s=now_s)
+    return TokenBucket(rate_per_s=limits.rate_per_s, burst=limits.burst, now_s=now_s)
 
 
-class Allowances:
+class TenantLimiter:
     """The accounts of a worker's tenants."""
 
     def __init__(
@@ -103,7 +103,7 @@ class Allowances:
             owed_digests=account.owed_digests,
         )
 
-    def answered(self, request: ClaimRequest, answer: Claimed) -> None:
+    def answered(self, request: ClaimRequest, answer: ClaimResult) -> None:
         """Redis took what was owed; a limit may hold the tenant back from now on."""
         self.charged(request)
         account = self._account(request.tenant)
@@ -123,7 +123,7 @@ class Allowances:
         account.owed_cost -= min(request.owed_cost, 0.0)
         account.owed_digests -= min(request.owed_digests, 0)
 
-    def charge(self, job: JobInWork, kind: KeyKind) -> None:
+    def charge(self, job: ActiveJob, kind: KeyKind) -> None:
         """The job is what it is; raises ``LimitRate`` where this worker's own cap is reached."""
         account = self._account(job.claimed.tenant)
         cost = COST_OF[kind] * job.digests
@@ -133,11 +133,11 @@ class Allowances:
         self._settle(account, job, cost, job.digests)
         account.cost_per_digest += 0.1 * (COST_OF[kind] - account.cost_per_digest)
 
-    def refused(self, job: JobInWork) -> None:
+    def refused(self, job: ActiveJob) -> None:
         """The job will not reach a lane: it cost nothing."""
         self._settle(self._account(job.claimed.tenant), job, 0.0, 0)
 
-    def returned(self, job: JobInWork) -> None:
+    def returned(self, job: ActiveJob) -> None:
         """The job goes back unsigned; the release gives back what the claim charged, and here goes the rest."""
         account = self._account(job.claimed.tenant)
         if account.cap is not None:
@@ -148,7 +148,7 @@ class Allowances:
         job.owed_digests = 0
 
     @staticmethod
-    def _settle(account: _Account, job: JobInWork, cost: float, digests: int) -> None:
+    def _settle(account: _Account, job: ActiveJob, cost: float, digests: int) -> None:
         job.cost = cost
         if account.limits.limited:
             job.owed_cost = cost - job.claimed.charged_cost

@@ -8,7 +8,7 @@ SLACK: Final = 1.2
 """What one worker may claim above the tenant's whole rate and burst before it stops believing Redis."""
 
 
-class HardCap:
+class TokenBucket:
     """A token bucket of ``SLACK`` times rate (units per second) and burst (units); full at the beginning.
 
     An honest claim script never comes here: it admits at most the burst and the rate, over all workers.

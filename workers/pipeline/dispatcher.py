@@ -8,27 +8,27 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from queueing.errors import LimitRate, LogUnavailable, QueueUnavailable, SigningError, TokenUnavailable
-from workers.journal.records import Intent
+from workers.journal.records import IntentRecord
 from workers.lanes.supervisor.batching import Slice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from workers.active_job import JobInWork
+    from workers.active_job import ActiveJob
     from workers.config.tenants import Tenant
     from workers.journal.journal import WriteAheadLog
     from workers.lanes.supervisor.batching import Group
-    from workers.lanes.supervisor.token_pool import TokenLanes
+    from workers.lanes.supervisor.token_pool import TokenPool
     from workers.limits.fair_queueing import FairShares
     from workers.limits.key_budgets import KeyBudgets
-    from workers.limits.tenant_limiter import Allowances
+    from workers.limits.tenant_limiter import TenantLimiter
     from workers.pipeline.router import Router
     from workers.telemetry.metrics import Metrics
 
-Routed = tuple["JobInWork", "Group", "TokenLanes"]
+Routed = tuple["ActiveJob", "Group", "TokenPool"]
 
 
-class Handover:
+class Dispatcher:
     """Hands claimed jobs to their lanes, or ends them."""
 
     def __init__(
@@ -36,7 +36,7 @@ class Handover:
         router: Router,
         *,
         tenants: Callable[[], dict[str, Tenant]],
-        allowances: Allowances,
+        allowances: TenantLimiter,
         shares: FairShares,
         budgets: KeyBudgets,
         wal: WriteAheadLog,
@@ -52,7 +52,7 @@ class Handover:
         self._metrics = metrics
         self._draining = draining
 
-    async def take(self, jobs: Sequence[JobInWork]) -> None:
+    async def take(self, jobs: Sequence[ActiveJob]) -> None:
         """Every job goes to a lane, is refused, or goes back.
 
         Raises ``LogUnavailable`` and ``QueueUnavailable``, when all that were to be signed have gone back.
@@ -66,14 +66,14 @@ class Handover:
         if self._draining():
             _put_all_back([job for job, _, _ in routed])
             return
-        touched: dict[str, TokenLanes] = {}
+        touched: dict[str, TokenPool] = {}
         for job, group, lanes in routed:
             lanes.submit(Slice(job, group, 0, job.digests, alone=job.claimed.alone))
             touched[lanes.token] = lanes
         for lanes in touched.values():
             lanes.pump()
 
-    def _route(self, jobs: Sequence[JobInWork]) -> list[Routed]:
+    def _route(self, jobs: Sequence[ActiveJob]) -> list[Routed]:
         routed: list[Routed] = []
         costs: defaultdict[str, float] = defaultdict(float)
         waits_s: defaultdict[str, list[float]] = defaultdict(list)
@@ -93,12 +93,12 @@ class Handover:
         self._metrics.waited(waits_s)
         return routed
 
-    async def _intend(self, jobs: Sequence[JobInWork], now_ms: int) -> None:
+    async def _intend(self, jobs: Sequence[ActiveJob], now_ms: int) -> None:
         """Nothing is sent to a lane before this is durable."""
         try:
             await self._wal.append(
                 [
-                    Intent(now_ms, c.tenant, c.job_id, c.lease, c.attempt, job.sealed)
+                    IntentRecord(now_ms, c.tenant, c.job_id, c.lease, c.attempt, job.sealed)
                     for job in jobs
                     for c in (job.claimed,)
                 ]
@@ -121,6 +121,6 @@ class Handover:
         return [each for each in routed if each[0] not in over] if over else routed
 
 
-def _put_all_back(jobs: Sequence[JobInWork]) -> None:
+def _put_all_back(jobs: Sequence[ActiveJob]) -> None:
     for job in jobs:
         job.slice_unavailable(0, job.digests)

@@ -12,24 +12,24 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from queueing.broker.claims import ClaimedJob
-    from workers.journal.records import Outcome
+    from workers.journal.records import OutcomeRecord
 
 
-class SignedBefore:
+class RecoveredResults:
     """Signed outcomes by job. Refusals are not kept: they cost no signature, and may be judged otherwise now."""
 
     def __init__(self) -> None:
-        self._outcomes: dict[bytes, Outcome] = {}
+        self._outcomes: dict[bytes, OutcomeRecord] = {}
 
-    def add(self, outcomes: Sequence[Outcome]) -> None:
+    def add(self, outcomes: Sequence[OutcomeRecord]) -> None:
         """Remember those that have signatures."""
         self._outcomes.update({o.job_id: o for o in outcomes if _is_signed(o)})
 
-    def forget(self, outcome: Outcome) -> None:
+    def forget(self, outcome: OutcomeRecord) -> None:
         """It was released."""
         self._outcomes.pop(outcome.job_id, None)
 
-    def take(self, claimed: ClaimedJob) -> Outcome | None:
+    def take(self, claimed: ClaimedJob) -> OutcomeRecord | None:
         """The outcome of this very job, once: the same tenant, the same key, algorithm and digests."""
         outcome = self._outcomes.get(claimed.job_id)
         if outcome is None or outcome.tenant != claimed.tenant or not _same_content(outcome, claimed):
@@ -37,14 +37,14 @@ class SignedBefore:
         return self._outcomes.pop(claimed.job_id)
 
 
-def _is_signed(outcome: Outcome) -> bool:
+def _is_signed(outcome: OutcomeRecord) -> bool:
     try:
         return isinstance(decode_result(outcome.result).outcome, JobOutcome)
     except SigningError:
         return False
 
 
-def _same_content(outcome: Outcome, claimed: ClaimedJob) -> bool:
+def _same_content(outcome: OutcomeRecord, claimed: ClaimedJob) -> bool:
     """Whoever owns Redis can put other content under a job's id: it is not what was signed."""
     if claimed.payload is None:
         return True  # only the payload was lost

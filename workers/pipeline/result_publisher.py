@@ -12,11 +12,11 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
-from queueing.broker.claims import Commit, Committed
+from queueing.broker.claims import Commit, CommitStatus
 from queueing.errors import HsmFault, JobPoisoned, LogUnavailable, QueueUnavailable, QueueUnconfirmed
 from workers.active_job import Ending
-from workers.journal.records import Outcome, Released, Returned
-from workers.pipeline.recovered_results import SignedBefore
+from workers.journal.records import OutcomeRecord, ReleasedRecord, ReturnedRecord
+from workers.pipeline.recovered_results import RecoveredResults
 from workers.telemetry import job_log as job_lines
 from workers.telemetry.metrics import reason_label
 from workers.telemetry.outcome_metrics import count_outcomes, count_recovered
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from queueing.broker.claims import ClaimedJob, Claims, Retention
-    from workers.active_job import JobInWork
+    from workers.active_job import ActiveJob
     from workers.journal.journal import WriteAheadLog
     from workers.journal.records import Record
     from workers.telemetry.metrics import Metrics
@@ -62,7 +62,7 @@ class Releaser:
         wal: WriteAheadLog,
         retention: Retention,
         metrics: Metrics,
-        settled: Callable[[JobInWork], None],
+        settled: Callable[[ActiveJob], None],
         draining: Callable[[], bool],
         class_of: Callable[[str], str],
         can_sign: Callable[[str], bool],
@@ -77,18 +77,18 @@ class Releaser:
         self._settled = settled
         self._draining = draining
         self._class_of = class_of
-        self._results: list[JobInWork] = []
-        self._returned: list[JobInWork] = []
-        self._left: list[Outcome] = []
-        self._before = SignedBefore()
-        self._again: list[tuple[ClaimedJob, Outcome]] = []
+        self._results: list[ActiveJob] = []
+        self._returned: list[ActiveJob] = []
+        self._left: list[OutcomeRecord] = []
+        self._before = RecoveredResults()
+        self._again: list[tuple[ClaimedJob, OutcomeRecord]] = []
         self._results_wake = asyncio.Event()
         self._returned_wake = asyncio.Event()
         self._began_at = 0.0
         self.unconfirmed = False
         """Whether a commit waits for the replicas that are to have it."""
 
-    def finished(self, job: JobInWork) -> None:
+    def finished(self, job: ActiveJob) -> None:
         """This job has all its outcomes."""
         if job.ending is Ending.RESULT:
             self._results.append(job)
@@ -97,7 +97,7 @@ class Releaser:
             self._returned.append(job)
             self._returned_wake.set()
 
-    def recovered(self, outcomes: Sequence[Outcome]) -> None:
+    def recovered(self, outcomes: Sequence[OutcomeRecord]) -> None:
         """Durable outcomes of an ended process that may not have been released; before ``run``."""
         self._left.extend(outcomes)
         self._before.add(outcomes)
@@ -147,10 +147,12 @@ class Releaser:
             await asyncio.sleep(wait_s)
         self._began_at = time.monotonic()
 
-    async def _publish(self, jobs: list[JobInWork]) -> None:
+    async def _publish(self, jobs: list[ActiveJob]) -> None:
         now_ms = time.time_ns() // 1_000_000
         outcomes = [
-            Outcome(now_ms, c.tenant, c.job_id, c.lease, j.hints.re, j.result(), j.dead_letter(self._owner))
+            OutcomeRecord(
+                now_ms, c.tenant, c.job_id, c.lease, j.hints.re, j.result(), j.dead_letter(self._owner)
+            )
             for j in jobs
             for c in (j.claimed,)
         ]
@@ -160,7 +162,7 @@ class Releaser:
         done = list(zip(jobs, committed, strict=True))
         count_outcomes(done, self._metrics, self._class_of)
         for job, how in done:
-            if how is Committed.FENCED:
+            if how is CommitStatus.FENCED:
                 log.warning("commit.fenced", extra=_names(job))
             elif isinstance(job.failure, JobPoisoned):
                 log.error(
@@ -180,15 +182,17 @@ class Releaser:
             self._note_released(outcomes, committed)
             count_recovered(zip(outcomes, committed, strict=True), self._metrics)
             for outcome, how in zip(outcomes, committed, strict=True):
-                if how is not Committed.FENCED:
+                if how is not CommitStatus.FENCED:
                     self._before.forget(outcome)
-            log.info("recovery.published", extra={"jobs": len(outcomes) - committed.count(Committed.FENCED)})
+            log.info(
+                "recovery.published", extra={"jobs": len(outcomes) - committed.count(CommitStatus.FENCED)}
+            )
 
-    async def _publish_again(self, again: list[tuple[ClaimedJob, Outcome]]) -> None:
+    async def _publish_again(self, again: list[tuple[ClaimedJob, OutcomeRecord]]) -> None:
         """Under a lease of this process: the job came back although it was signed."""
         now_ms = time.time_ns() // 1_000_000
         outcomes = [
-            Outcome(
+            OutcomeRecord(
                 now_ms, old.tenant, claimed.job_id, claimed.lease, old.reply_id, old.result, old.dead_letter
             )
             for claimed, old in again
@@ -199,17 +203,17 @@ class Releaser:
         count_recovered(zip(outcomes, committed, strict=True), self._metrics)
         log.info("recovery.published", extra={"jobs": len(again)})
 
-    def _note_released(self, outcomes: Sequence[Outcome], committed: Sequence[Committed]) -> None:
+    def _note_released(self, outcomes: Sequence[OutcomeRecord], committed: Sequence[CommitStatus]) -> None:
         now_ms = time.time_ns() // 1_000_000
         self._wal.note(
             [
-                Released(now_ms, o.tenant, o.job_id, o.lease, how.name.lower())
+                ReleasedRecord(now_ms, o.tenant, o.job_id, o.lease, how.name.lower())
                 for o, how in zip(outcomes, committed, strict=True)
             ]
         )
         job_lines.released(outcomes, committed)
 
-    async def _durable(self, records: list[Outcome]) -> None:
+    async def _durable(self, records: list[OutcomeRecord]) -> None:
         """Wait until the log has them; it fails closed, so nothing is released before."""
         pause_s = SHORTEST_PAUSE_S
         while True:
@@ -221,11 +225,11 @@ class Releaser:
             else:
                 return
 
-    async def _commit(self, outcomes: list[Outcome]) -> list[Committed]:
-        by_tenant: dict[str, list[Outcome]] = defaultdict(list)
+    async def _commit(self, outcomes: list[OutcomeRecord]) -> list[CommitStatus]:
+        by_tenant: dict[str, list[OutcomeRecord]] = defaultdict(list)
         for outcome in outcomes:
             by_tenant[outcome.tenant].append(outcome)
-        done: dict[tuple[bytes, bytes], Committed] = {}
+        done: dict[tuple[bytes, bytes], CommitStatus] = {}
         pause_s = SHORTEST_PAUSE_S
         while by_tenant:
             commits = {
@@ -254,14 +258,14 @@ class Releaser:
                 pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
         return [done[outcome.job_id, outcome.lease] for outcome in outcomes]
 
-    async def _give_back(self, jobs: list[JobInWork]) -> None:
+    async def _give_back(self, jobs: list[ActiveJob]) -> None:
         """Back to the queue, due a little later, or at once by a worker that ends: another one is well.
 
         What a lane may have signed is on record as such.
         """
         now_ms = time.time_ns() // 1_000_000
         records: list[Record] = [
-            Returned(now_ms, j.claimed.tenant, j.claimed.job_id, j.claimed.lease, j.maybe_signed)
+            ReturnedRecord(now_ms, j.claimed.tenant, j.claimed.job_id, j.claimed.lease, j.maybe_signed)
             for j in jobs
         ]
         self._wal.note(records)
@@ -273,11 +277,11 @@ class Releaser:
             self._metrics.returned.labels(job.claimed.tenant, reason).inc()
             self._settled(job)
 
-    def _why_returned(self, job: JobInWork) -> str:
+    def _why_returned(self, job: ActiveJob) -> str:
         why = None if self._draining() else job.unavailable
         return "drain" if why is None else reason_label(why.reason)
 
-    def _ways_back(self, jobs: list[JobInWork]) -> dict[tuple[bool, float], dict[str, list[ClaimedJob]]]:
+    def _ways_back(self, jobs: list[ActiveJob]) -> dict[tuple[bool, float], dict[str, list[ClaimedJob]]]:
         """Jobs by how they go back: whether the attempt counts, and how much later they are due."""
         ways: dict[tuple[bool, float], dict[str, list[ClaimedJob]]] = {}
         for job in jobs:
@@ -286,7 +290,7 @@ class Releaser:
             by_tenant.setdefault(job.claimed.tenant, []).append(job.claimed)
         return ways
 
-    def _delay_s(self, job: JobInWork, *, counts: bool) -> float:
+    def _delay_s(self, job: ActiveJob, *, counts: bool) -> float:
         """Nothing where this worker will not claim it at once: it ends, or every token of the tenant is in doubt."""
         if self._draining() or not job.delayed or not self._can_sign(job.claimed.tenant):
             return 0.0
@@ -305,5 +309,5 @@ class Releaser:
         log.warning("redis.failed", extra={"operation": operation, "why": str(error)})
 
 
-def _names(job: JobInWork) -> dict[str, str]:
+def _names(job: ActiveJob) -> dict[str, str]:
     return {"tenant": job.claimed.tenant, "job_id": job_lines.name_of(job.claimed.job_id)}

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from queueing.protocol.envelope import Envelope, UnverifiedEnvelope
-    from workers.active_job import JobInWork
+    from workers.active_job import ActiveJob
     from workers.config.stop_rules import Stops
     from workers.config.tenants import KeyVersion, Tenant
-    from workers.lanes.supervisor.token_pool import TokenLanes
-    from workers.limits.tenant_limiter import Allowances
+    from workers.lanes.supervisor.token_pool import TokenPool
+    from workers.limits.tenant_limiter import TenantLimiter
 
 
 class Router:
@@ -37,9 +37,9 @@ class Router:
         self,
         *,
         tenants: Callable[[], dict[str, Tenant]],
-        lanes_of: Callable[[str], dict[str, TokenLanes]],
+        lanes_of: Callable[[str], dict[str, TokenPool]],
         stops_of: Callable[[Tenant], Stops],
-        allowances: Allowances,
+        allowances: TenantLimiter,
         audience: str,
         most_crashes: int,
     ) -> None:
@@ -50,7 +50,7 @@ class Router:
         self._audience = audience
         self._most_crashes = most_crashes
 
-    def route(self, job: JobInWork) -> tuple[Group, TokenLanes]:
+    def route(self, job: ActiveJob) -> tuple[Group, TokenPool]:
         """Read the job, find its lanes, and charge it; raises a ``SigningError``: what is wrong with it.
 
         ``LimitRate``: this worker's own cap is reached; ``TokenUnavailable``: no token that has the key is in use.
@@ -81,7 +81,7 @@ class Router:
         self._allowances.charge(job, version.public_key.kind)
         return Group(version.key, version.version, envelope.algorithm), lanes
 
-    def _least_loaded(self, tenant: str, version: KeyVersion) -> TokenLanes:
+    def _least_loaded(self, tenant: str, version: KeyVersion) -> TokenPool:
         lanes = self._lanes_of(tenant)
         there = [lanes[token] for token in version.tokens if token in lanes]
         healthy = [candidate for candidate in there if candidate.healthy]
@@ -92,7 +92,7 @@ class Router:
         return min(has_it or healthy, key=lambda candidate: (candidate.load, candidate.given))
 
 
-def read_job(job: JobInWork) -> UnverifiedEnvelope:
+def read_job(job: ActiveJob) -> UnverifiedEnvelope:
     """What the job is; raises ``JobExpired`` where its key is gone, and what is wrong with it."""
     if job.claimed.payload is None:
         raise JobExpired("the job's key was gone from Redis")
@@ -111,7 +111,7 @@ def _version(envelope: Envelope, tenant: Tenant, now_ms: int) -> KeyVersion:
     return key.version_to_sign(envelope.key_version, now_ms)
 
 
-def _check_hints(job: JobInWork) -> None:
+def _check_hints(job: ActiveJob) -> None:
     """What stands beside the envelope decides how the job is counted; a lie is refused."""
     envelope, claimed = job.envelope, job.claimed
     if envelope is None:

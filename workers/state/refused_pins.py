@@ -45,12 +45,12 @@ class RefusedPins:
         self._heard = self._folder / ".heard"
 
     @contextmanager
-    def room(self, token: str) -> Iterator[RefusalRoom]:
+    def room(self, token: str) -> Iterator[ReservedEntry]:
         """Room on the disk for a refusal, for as long as a login lasts. Raises ``OSError``: then no PIN may be tried.
 
         A disk that is full when the token has refused the PIN would let the next lane try it again.
         """
-        room = RefusalRoom(_draft(self._folder / token), _draft(self._told / token))
+        room = ReservedEntry(_draft(self._folder / token), _draft(self._told / token))
         try:
             room.make()
             yield room
@@ -95,7 +95,7 @@ class RefusedPins:
                 _write(file, warning)
 
 
-class RefusalRoom:
+class ReservedEntry:
     """Two drafts that have their blocks on the disk, and become what is remembered if the PIN is refused.
 
     They hold zeros until then: a hash of a PIN that is right is never on the disk.

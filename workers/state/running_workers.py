@@ -40,7 +40,7 @@ class ReloadReport(msgspec.Struct, frozen=True, kw_only=True):
     remedy: str = ""
 
 
-class WorkerMark:
+class PidLock:
     """The mark of this process."""
 
     def __init__(self, state_dir: Path) -> None:

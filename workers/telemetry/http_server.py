@@ -37,7 +37,7 @@ class _Quiet(WSGIRequestHandler):
         """Say nothing: a scrape is not an event."""
 
 
-class Exporter:
+class MetricsServer:
     """Serves until closed. ``port`` is the one it got, where 0 was asked for; ``table`` is where it was set."""
 
     def __init__(

@@ -15,9 +15,9 @@ from workers.telemetry.json_logs import JOBS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from queueing.broker.claims import ClaimedJob, Committed
-    from workers.active_job import JobInWork
-    from workers.journal.records import Outcome
+    from queueing.broker.claims import ClaimedJob, CommitStatus
+    from workers.active_job import ActiveJob
+    from workers.journal.records import OutcomeRecord
 
 log = logging.getLogger(JOBS)
 
@@ -33,7 +33,7 @@ def claimed(tenant: str, jobs: Sequence[ClaimedJob]) -> None:
         log.info("jobs.claimed", extra={"tenant": tenant, "jobs": [name_of(job.job_id) for job in jobs]})
 
 
-def released(outcomes: Iterable[Outcome], committed: Iterable[Committed]) -> None:
+def released(outcomes: Iterable[OutcomeRecord], committed: Iterable[CommitStatus]) -> None:
     """A round was published; ``outcome``: committed, repeated or fenced."""
     if not log.isEnabledFor(logging.INFO):
         return
@@ -44,7 +44,7 @@ def released(outcomes: Iterable[Outcome], committed: Iterable[Committed]) -> Non
         log.info("jobs.released", extra={"tenant": tenant, "outcome": how_name, "jobs": jobs})
 
 
-def returned(jobs: Iterable[tuple[JobInWork, str]]) -> None:
+def returned(jobs: Iterable[tuple[ActiveJob, str]]) -> None:
     """These went back to the queue unsigned, each for this reason."""
     if not log.isEnabledFor(logging.INFO):
         return

@@ -17,7 +17,7 @@ from workers.telemetry.series_budget import OTHER, put
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from queueing.broker.claims import Claimed, ClaimedJob
+    from queueing.broker.claims import ClaimedJob, ClaimResult
     from queueing.protocol.limits import ClaimLimits
     from workers.lanes.protocol import Outcomes
     from workers.lanes.supervisor.circuit_breaker import Circuit
@@ -54,7 +54,7 @@ class Metrics(WorkerMetrics):
             for digests in sizes:
                 self.job_digests.observe(digests)
 
-    def limits_seen(self, tenant: str, limits: ClaimLimits, answer: Claimed) -> None:
+    def limits_seen(self, tenant: str, limits: ClaimLimits, answer: ClaimResult) -> None:
         """What a claim said about the tenant's limits."""
         if limits.limited and answer.jobs:
             granted = sum([job.charged_digests for job in answer.jobs])

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from queueing.broker.claims import Committed
+from queueing.broker.claims import CommitStatus
 from queueing.errors import (
     HsmFault,
     JobExpired,
@@ -23,8 +23,8 @@ from workers.telemetry.series_budget import OTHER
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from workers.active_job import JobInWork
-    from workers.journal.records import Outcome
+    from workers.active_job import ActiveJob
+    from workers.journal.records import OutcomeRecord
     from workers.telemetry.metrics import Metrics
 
 
@@ -44,7 +44,7 @@ _OURS: Final = frozenset(
 
 
 def count_outcomes(
-    results: Iterable[tuple[JobInWork, Committed]], metrics: Metrics, class_of: Callable[[str], str]
+    results: Iterable[tuple[ActiveJob, CommitStatus]], metrics: Metrics, class_of: Callable[[str], str]
 ) -> None:
     """Count signatures, failures and jobs of one round, and observe how long each job took; ``class_of`` a tenant."""
     jobs: Counter[tuple[str, str]] = Counter()
@@ -56,7 +56,7 @@ def count_outcomes(
     now_s = time.time()
     for job, committed in results:
         tenant = job.claimed.tenant
-        if committed is Committed.FENCED:
+        if committed is CommitStatus.FENCED:
             jobs[tenant, "fenced"] += 1
             metrics.fenced.labels(tenant).inc()
             continue
@@ -91,7 +91,7 @@ def count_outcomes(
         _each(metrics.objective_seconds.labels(tenant_class).observe, times_s)
 
 
-def _is_our_failure(job: JobInWork) -> bool:
+def _is_our_failure(job: ActiveJob) -> bool:
     """Whether the job spends of its class' error budget; one digest that we failed spoils it."""
     if job.failure is not None:
         return job.failure.reason in _OURS
@@ -103,17 +103,17 @@ def _each(observe: Callable[[float], None], times_s: Iterable[float]) -> None:
         observe(time_s)
 
 
-def count_recovered(results: Iterable[tuple[Outcome, Committed]], metrics: Metrics) -> None:
+def count_recovered(results: Iterable[tuple[OutcomeRecord, CommitStatus]], metrics: Metrics) -> None:
     """Count what a former process signed and this one released; not what that one had released itself."""
     for outcome, committed in results:
-        if committed is Committed.FENCED:
+        if committed is CommitStatus.FENCED:
             metrics.fenced.labels(outcome.tenant).inc()
             metrics.jobs.labels(outcome.tenant, "fenced").inc()
-        elif committed is Committed.COMMITTED:
+        elif committed is CommitStatus.COMMITTED:
             _count_released(outcome, metrics)
 
 
-def _count_released(outcome: Outcome, metrics: Metrics) -> None:
+def _count_released(outcome: OutcomeRecord, metrics: Metrics) -> None:
     tenant, ended = outcome.tenant, decode_result(outcome.result).outcome
     if isinstance(ended, JobOutcome):
         algorithm = algorithm_label(ended.algorithm)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from queueing.protocol.limits import Caps
+    from queueing.protocol.limits import PublishedCaps
     from workers.config.loading import Configuration
     from workers.config.tenants import KeyVersion
     from workers.telemetry.metrics_catalogue import QueueMetrics
@@ -206,7 +206,7 @@ def _ends(version: KeyVersion) -> list[float]:
     return ends
 
 
-def _is_tighter(state: QueueState, caps: Caps) -> bool:
+def _is_tighter(state: QueueState, caps: PublishedCaps) -> bool:
     """Whether what Redis says would refuse the tenant before the configuration does; 0 is no cap."""
     if state.caps is None:
         return False

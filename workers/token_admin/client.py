@@ -15,16 +15,16 @@ from workers.token_admin.messages import (
     AdoptKey,
     Answer,
     CreateKey,
-    ExamineToken,
     Failed,
     FindKeys,
     FoundKeys,
+    InspectToken,
     KeyFacts,
     Request,
     ShowToken,
     TokenAddress,
-    TokenExam,
     TokenFacts,
+    TokenReport,
 )
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ _GRACE_S: Final = 120.0
 """An RSA-4096 key may take a network HSM a minute; no single call of ours takes longer."""
 
 _decoder: Final[msgspec.json.Decoder[Answer]] = msgspec.json.Decoder(Answer)
-AnswerT = TypeVar("AnswerT", TokenFacts, KeyFacts, FoundKeys, TokenExam)
+AnswerT = TypeVar("AnswerT", TokenFacts, KeyFacts, FoundKeys, TokenReport)
 
 
 class KeyNotFit(KeyDisabled):
@@ -53,7 +53,7 @@ class KeyNotFit(KeyDisabled):
     )
 
 
-class TokenDesk:
+class TokenAdmin:
     """Requests to one token of the configuration. Each call takes one process and one login."""
 
     def __init__(self, name: str, settings: TokenSettings, state_dir: Path) -> None:
@@ -88,10 +88,10 @@ class TokenDesk:
 
     def examine(
         self, public_keys: Sequence[bytes], algorithms: Sequence[Algorithm], *, log_in: bool
-    ) -> TokenExam:
+    ) -> TokenReport:
         """All at once, with at most one login; a login that fails is an answer. Raises as ``show``."""
-        ask = ExamineToken(public_keys=tuple(public_keys), algorithms=tuple(algorithms), log_in=log_in)
-        return self._ask(ask, TokenExam)
+        ask = InspectToken(public_keys=tuple(public_keys), algorithms=tuple(algorithms), log_in=log_in)
+        return self._ask(ask, TokenReport)
 
     def _ask(self, ask: Any, expected: type[AnswerT]) -> AnswerT:
         answer = self._run(Request(token=self._address, ask=ask))

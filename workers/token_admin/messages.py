@@ -55,7 +55,7 @@ class FindKeys(Message, frozen=True):
     public_keys: tuple[bytes, ...]
 
 
-class ExamineToken(Message, frozen=True):
+class InspectToken(Message, tag="ExamineToken", frozen=True):
     """All that ``sigmill doctor`` asks, with one login, or none if ``log_in`` is false: then no key is looked for."""
 
     public_keys: tuple[bytes, ...]
@@ -67,7 +67,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """One request to the child."""
 
     token: TokenAddress
-    ask: ShowToken | CreateKey | AdoptKey | FindKeys | ExamineToken
+    ask: ShowToken | CreateKey | AdoptKey | FindKeys | InspectToken
 
 
 class TokenFacts(Message, frozen=True):
@@ -111,7 +111,7 @@ class FoundKeys(Message, frozen=True):
     present: tuple[KeyFacts, ...]
 
 
-class TokenExam(Message, frozen=True):
+class TokenReport(Message, tag="TokenExam", frozen=True):
     """What there is to say of a token. ``unable``: algorithms whose mechanism does not sign there. ``keys`` in the order
     of the request; empty where nobody logged in, and then ``problem`` says why, if it was tried.
     """
@@ -131,4 +131,4 @@ class Failed(Message, frozen=True):
     pin_refused: bool = False
 
 
-Answer = TokenFacts | KeyFacts | FoundKeys | TokenExam | Failed
+Answer = TokenFacts | KeyFacts | FoundKeys | TokenReport | Failed

@@ -27,7 +27,7 @@ _TICK_S: Final = 1.0
 _SHORTEST_S: Final = 0.05
 
 
-class Lookups:
+class LostJobRecovery:
     """Looks up what is due and settles it; what is lost is posted again, which the job id makes harmless."""
 
     def __init__(

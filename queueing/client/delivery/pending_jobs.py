@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from queueing.broker.submit import Accepted, Submission
+from queueing.broker.submit import Submission, SubmitStatus
 from queueing.errors import QueueUnavailable, SigningError, WaitTimeout
 
 _LOOKUPS_S: Final = (1.0, 2.0, 4.0, 8.0, 10.0)
@@ -120,9 +120,9 @@ class PendingJobs:
             return False
         return not job.result.done() or (job.to_confirm and not job.accepted.done())
 
-    def accept(self, job: PendingJob, accepted: Accepted) -> None:
+    def accept(self, job: PendingJob, accepted: SubmitStatus) -> None:
         """The queue has the job; from now on it is looked up when no result comes."""
-        job.joined = accepted is not Accepted.ACCEPTED
+        job.joined = accepted is not SubmitStatus.ACCEPTED
         job.trouble = None
         job.posted = False
         if not job.accepted.done():

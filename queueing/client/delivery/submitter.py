@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from queueing.aio.backoff import REDIS_AWAY_S, Backoff, wait_after
-from queueing.broker.submit import Accepted, Receipt, Receipts, Room, Submission, submit
+from queueing.broker.submit import Receipt, Receipts, RemainingCapacity, Submission, SubmitStatus, submit
 from queueing.errors import JobConflict, QueueUnavailable, QueueUnconfirmed
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def submit_to(redis: Redis, tenant: str, now_ms: Callable[[], int], wait: Replic
     return send
 
 
-class Sender:
+class Submitter:
     """Submits pending jobs in batches, again and again while Redis cannot be reached, has no room for them, or is
     not sure to keep them.
     """
@@ -59,7 +59,7 @@ class Sender:
         self._randomness = randomness
         self._outbox: deque[PendingJob] = deque()
         self._filled = asyncio.Event()
-        self.room: Room | None = None
+        self.room: RemainingCapacity | None = None
 
     def post(self, job: PendingJob) -> None:
         """Send a job with the next batch, and again until the queue has it or nobody waits for it."""
@@ -132,7 +132,7 @@ class Sender:
     def _note(self, job: PendingJob, receipt: Receipt) -> None:
         if receipt.refusal is not None:
             return
-        if receipt.accepted is Accepted.CONFLICT:
+        if receipt.accepted is SubmitStatus.CONFLICT:
             self._pending.settle(job.job_id, JobConflict())
             return
         if receipt.result is not None:

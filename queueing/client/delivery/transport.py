@@ -7,11 +7,11 @@ import contextlib
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
-from queueing.broker.submit import Room, Submission
-from queueing.client.delivery.lost_jobs import Lookups
+from queueing.broker.submit import RemainingCapacity, Submission
+from queueing.client.delivery.lost_jobs import LostJobRecovery
 from queueing.client.delivery.pending_jobs import PendingJob, PendingJobs
 from queueing.client.delivery.reply_stream import ReplyReader
-from queueing.client.delivery.submitter import Sender, submit_to
+from queueing.client.delivery.submitter import Submitter, submit_to
 from queueing.errors import SigningError, WaitTimeout
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from queueing.config.accept_level import ReplicaWait
 
 
-class Exchange:
+class Transport:
     """Submits envelopes of one tenant and waits for their results.
 
     ``redis`` serves short commands; ``blocking`` has the one connection that waits on the stream. Deadlines
@@ -38,17 +38,17 @@ class Exchange:
         wait: ReplicaWait | None = None,
     ) -> None:
         self.pending = PendingJobs(asyncio.get_running_loop().time)
-        self._sender = Sender(submit_to(redis, tenant, now_ms, wait), self.pending)
+        self._sender = Submitter(submit_to(redis, tenant, now_ms, wait), self.pending)
         self._confirms = wait is not None
         self._replies = ReplyReader(blocking, tenant, reply_id, self.pending.settle)
-        self._lookups = Lookups(redis, tenant, self.pending, self._sender.post)
+        self._lookups = LostJobRecovery(redis, tenant, self.pending, self._sender.post)
 
     def loops(self) -> Sequence[Coroutine[Any, Any, None]]:
         """The three loops, to be run until they are cancelled."""
         return self._sender.run(), self._replies.run(self.pending.some), self._lookups.run()
 
     @property
-    def room(self) -> Room | None:
+    def room(self) -> RemainingCapacity | None:
         """What room the last accepted batch left."""
         return self._sender.room
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from arq.connections import ArqRedis
 
-from queueing.broker.claims import Claimed, ClaimedJob, ClaimRequest, Claims, Committed
+from queueing.broker.claims import ClaimedJob, ClaimRequest, ClaimResult, Claims, CommitStatus
 from queueing.protocol import keyspace
 from tests.support.queued import LEASE_MS, TENANT, commit_of, publish, put, submission, take
 
@@ -38,17 +38,17 @@ async def lease_over(redis: ArqRedis, job_id: str) -> None:
     await redis.zadd(keyspace.queue(TENANT), {job_id: 1})
 
 
-async def take_with_care(claims: Claims, *, alone: bool, jobs: int = 10) -> Claimed:
+async def take_with_care(claims: Claims, *, alone: bool, jobs: int = 10) -> ClaimResult:
     """A claim of a worker that isolates suspects."""
     request = ClaimRequest(
         tenant=TENANT, most_jobs=jobs, most_digests=10_000, suspect_at=SUSPECT_AT, alone=alone
     )
     (claimed,) = await claims.claim([request])
-    assert isinstance(claimed, Claimed), claimed
+    assert isinstance(claimed, ClaimResult), claimed
     return claimed
 
 
-async def until_free(claims: Claims, *, alone: bool) -> Claimed:
+async def until_free(claims: Claims, *, alone: bool) -> ClaimResult:
     """The first claim that finds something: a lease of a millisecond is over by then."""
     while True:
         claimed = await take_with_care(claims, alone=alone)
@@ -110,7 +110,7 @@ async def test_what_was_given_back_cannot_be_published_by_its_old_owner(redis: A
         await put(redis, submission(seed))
         claimed = await take(one)
         await one.release({TENANT: list(claimed.jobs)}, counts=counts)
-        assert await publish(one, commit_of(claimed, submission(seed))) == [Committed.FENCED]
+        assert await publish(one, commit_of(claimed, submission(seed))) == [CommitStatus.FENCED]
         (job,) = (await take(one)).jobs
         await one.release({TENANT: [job]}, counts=False, delay_ms=60_000)
 

@@ -9,9 +9,9 @@ import pytest
 from arq.connections import ArqRedis
 
 from queueing.broker import dead_letters
-from queueing.broker.claims import Claimed, Claims, Committed
-from queueing.broker.dead_letters import DeadLetter, Found, Revived, encode_letter, letters_of
-from queueing.broker.submit import Accepted, Submission
+from queueing.broker.claims import ClaimResult, Claims, CommitStatus
+from queueing.broker.dead_letters import DeadLetter, RequeueStatus, StoredLetter, encode_letter, letters_of
+from queueing.broker.submit import Submission, SubmitStatus
 from queueing.protocol import keyspace
 from queueing.protocol.jobs import JobHints, encode_job
 from tests.support.queued import LEASE_MS, QUEUE, TENANT, commit_of, publish, put, submission, take
@@ -22,7 +22,7 @@ def one(redis: ArqRedis) -> Claims:
     return Claims(redis, owner="one", lease_ms=LEASE_MS)
 
 
-def letter_of(claimed: Claimed, **changes: object) -> DeadLetter:
+def letter_of(claimed: ClaimResult, **changes: object) -> DeadLetter:
     (job,) = claimed.jobs
     assert job.payload is not None
     fields = {
@@ -46,11 +46,11 @@ async def bury(redis: ArqRedis, one: Claims, job: Submission, **changes: object)
     claimed = await take(one)
     letter = letter_of(claimed, **changes)
     commit = replace(commit_of(claimed, job), dead_letter=encode_letter(letter))
-    assert await publish(one, commit) == [Committed.COMMITTED]
+    assert await publish(one, commit) == [CommitStatus.COMMITTED]
     return letter
 
 
-async def only_letter(redis: ArqRedis) -> Found:
+async def only_letter(redis: ArqRedis) -> StoredLetter:
     (found,) = await letters_of(redis, [TENANT])
     return found
 
@@ -71,7 +71,7 @@ async def test_a_fenced_commit_leaves_none(redis: ArqRedis, one: Claims) -> None
     claimed = await take(one)
     await one.release({TENANT: list(claimed.jobs)}, counts=True)
     commit = replace(commit_of(claimed, job), dead_letter=encode_letter(letter_of(claimed)))
-    assert await publish(one, commit) == [Committed.FENCED]
+    assert await publish(one, commit) == [CommitStatus.FENCED]
     assert not await letters_of(redis, [TENANT])
 
 
@@ -80,11 +80,11 @@ async def test_one_that_is_tried_again_is_a_new_job(redis: ArqRedis, one: Claims
     job = submission(1)
     letter = await bury(redis, one, job)
     found = await only_letter(redis)
-    assert await dead_letters.revive(redis, [found]) == [Revived.QUEUED]
+    assert await dead_letters.revive(redis, [found]) == [RequeueStatus.QUEUED]
     assert not await redis.exists(keyspace.result(job.job_id))
     (again,) = (await take(one)).jobs
     assert (again.payload, again.attempt, again.crashes) == (letter.payload, 1, 0)
-    assert await dead_letters.revive(redis, [found]) == [Revived.GONE]
+    assert await dead_letters.revive(redis, [found]) == [RequeueStatus.GONE]
 
 
 async def test_one_whose_client_asked_again_is_not_put_in_twice(redis: ArqRedis, one: Claims) -> None:
@@ -92,8 +92,8 @@ async def test_one_whose_client_asked_again_is_not_put_in_twice(redis: ArqRedis,
     job = submission(1)
     await bury(redis, one, job)
     await redis.delete(keyspace.result(job.job_id))
-    assert (await put(redis, job))[0].accepted is Accepted.ACCEPTED
-    assert await dead_letters.revive(redis, [await only_letter(redis)]) == [Revived.ALREADY_QUEUED]
+    assert (await put(redis, job))[0].accepted is SubmitStatus.ACCEPTED
+    assert await dead_letters.revive(redis, [await only_letter(redis)]) == [RequeueStatus.ALREADY_QUEUED]
     assert len((await take(one)).jobs) == 1
     assert not await letters_of(redis, [TENANT])
 
@@ -104,7 +104,7 @@ async def test_one_whose_job_came_to_a_result_after_all_is_gone(redis: ArqRedis,
     await bury(redis, one, job)
     await redis.delete(keyspace.result(job.job_id))
     await put(redis, job)
-    assert await publish(one, commit_of(await take(one), job)) == [Committed.COMMITTED]
+    assert await publish(one, commit_of(await take(one), job)) == [CommitStatus.COMMITTED]
     assert not await letters_of(redis, [TENANT])
     assert await redis.exists(keyspace.result(job.job_id))
 

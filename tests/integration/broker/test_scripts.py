@@ -8,8 +8,8 @@ from typing import Any, cast
 import pytest
 from arq.connections import ArqRedis
 
-from queueing.broker.claims import Claimed, ClaimedJob, ClaimRequest, Claims, Commit, Committed
-from queueing.broker.submit import Accepted, Receipt
+from queueing.broker.claims import ClaimedJob, ClaimRequest, ClaimResult, Claims, Commit, CommitStatus
+from queueing.broker.submit import Receipt, SubmitStatus
 from queueing.errors import QueueUnavailable
 from queueing.protocol import keyspace
 from queueing.protocol.jobs import (
@@ -50,7 +50,11 @@ class TestSubmit:
     async def test_a_job_is_accepted_once(self, redis: ArqRedis) -> None:
         """The first time accepted, then queued: one job, one place in the queue."""
         first, second = await put(redis, submission(1)), await put(redis, submission(1), submission(2))
-        assert [r.accepted for r in first + second] == [Accepted.ACCEPTED, Accepted.QUEUED, Accepted.ACCEPTED]
+        assert [r.accepted for r in first + second] == [
+            SubmitStatus.ACCEPTED,
+            SubmitStatus.QUEUED,
+            SubmitStatus.ACCEPTED,
+        ]
         assert await redis.zcard(QUEUE) == 2
 
     async def test_order_is_kept_within_a_batch(self, redis: ArqRedis, one: Claims) -> None:
@@ -72,19 +76,19 @@ class TestSubmit:
         """Waiting or done, the first content stays and nothing is signed."""
         job, other = submission(1), submission(1, salt=b"x")
         await put(redis, job)
-        assert [r.accepted for r in await put(redis, other)] == [Accepted.CONFLICT]
+        assert [r.accepted for r in await put(redis, other)] == [SubmitStatus.CONFLICT]
         claimed = await take(one)
         assert claimed.jobs[0].payload is not None
         assert job.sealed in claimed.jobs[0].payload
         await publish(one, commit_of(claimed, job))
-        assert [r.accepted for r in await put(redis, other)] == [Accepted.CONFLICT]
+        assert [r.accepted for r in await put(redis, other)] == [SubmitStatus.CONFLICT]
 
     async def test_a_done_job_answers_with_its_result(self, redis: ArqRedis, one: Claims) -> None:
         """Within the retention a repeat gets the same bytes, and no new job."""
         job = submission(1)
         await put(redis, job)
         await publish(one, commit_of(await take(one), job))
-        assert await put(redis, job) == [Receipt(Accepted.DONE, result_of(job))]
+        assert await put(redis, job) == [Receipt(SubmitStatus.DONE, result_of(job))]
         assert await redis.zcard(QUEUE) == 0
 
     async def test_a_job_that_expired_unsigned_may_be_submitted_again(
@@ -94,8 +98,8 @@ class TestSubmit:
         job = submission(1)
         await put(redis, job)
         await publish(one, commit_of(await take(one), job, again=1))
-        assert (await put(redis, submission(1, salt=b"x")))[0].accepted is Accepted.CONFLICT
-        assert (await put(redis, job))[0].accepted is Accepted.ACCEPTED
+        assert (await put(redis, submission(1, salt=b"x")))[0].accepted is SubmitStatus.CONFLICT
+        assert (await put(redis, job))[0].accepted is SubmitStatus.ACCEPTED
         assert not await redis.exists(keyspace.result(job.job_id))
 
     async def test_a_job_that_nobody_could_read_may_be_submitted_again(
@@ -108,7 +112,7 @@ class TestSubmit:
         (claimed,) = (await take(one)).jobs
         result = result_of(job, again=1, read=False)
         await publish(one, Commit(claimed.job_id, claimed.lease, result, job.reply_id))
-        assert (await put(redis, job))[0].accepted is Accepted.ACCEPTED
+        assert (await put(redis, job))[0].accepted is SubmitStatus.ACCEPTED
         assert not await redis.exists(keyspace.result(job.job_id))
 
     async def test_the_bell_rings_for_whoever_found_nothing(self, redis: ArqRedis, one: Claims) -> None:
@@ -129,7 +133,7 @@ class TestSubmit:
         """A list where a job or a result should be does not stop the job."""
         job = submission(1)
         await plant(redis, key(job.job_id))
-        assert (await put(redis, job))[0].accepted is Accepted.ACCEPTED
+        assert (await put(redis, job))[0].accepted is SubmitStatus.ACCEPTED
 
     async def test_a_foreign_type_under_the_queue_is_a_typed_error(self, redis: ArqRedis) -> None:
         """Nothing is accepted into what is no queue; the error is retryable."""
@@ -145,9 +149,9 @@ class TestSubmit:
         """What cannot be read as a job or a result is taken for one without hints."""
         job = submission(1)
         await redis.set(keyspace.job(job.job_id), raw)
-        assert (await put(redis, job))[0].accepted is Accepted.QUEUED
+        assert (await put(redis, job))[0].accepted is SubmitStatus.QUEUED
         await redis.set(keyspace.result(job.job_id), raw)
-        assert await put(redis, job) == [Receipt(Accepted.DONE, raw)]
+        assert await put(redis, job) == [Receipt(SubmitStatus.DONE, raw)]
 
 
 async def _until_end(bell: Any) -> Any:
@@ -211,7 +215,7 @@ class TestClaim:
         (job,) = (await take(one)).jobs
         assert (job.job_id, job.due_ms) == (job_id, b"1")
         assert await one.extend({TENANT: [job]}) == []
-        assert await publish(one, Commit(job.job_id, job.lease, b"r", "")) == [Committed.COMMITTED]
+        assert await publish(one, Commit(job.job_id, job.lease, b"r", "")) == [CommitStatus.COMMITTED]
         assert await redis.get(keyspace.RESULT_PREFIX.encode() + job_id) == b"r"
 
     @pytest.mark.parametrize(
@@ -285,7 +289,7 @@ class TestClaim:
         await plant(redis, key)
         await put(redis, submission(1))
         claimed = await take(one)
-        assert await publish(one, commit_of(claimed, submission(1))) == [Committed.COMMITTED]
+        assert await publish(one, commit_of(claimed, submission(1))) == [CommitStatus.COMMITTED]
 
     async def test_one_tenants_damage_costs_that_tenant_alone(self, redis: ArqRedis, one: Claims) -> None:
         """Of two tenants in one round trip, one has a string for a queue; the other is served."""
@@ -298,7 +302,7 @@ class TestClaim:
             ]
         )
         assert isinstance(answers[0], QueueUnavailable)
-        assert isinstance(answers[1], Claimed)
+        assert isinstance(answers[1], ClaimResult)
         assert len(answers[1].jobs) == 1
 
 
@@ -309,7 +313,7 @@ class TestCommit:
         await put(redis, *jobs)
         claimed = await take(one)
         commits = [commit_of(claimed, job, index=i) for i, job in enumerate(jobs)]
-        assert await publish(one, *commits) == [Committed.COMMITTED] * 2
+        assert await publish(one, *commits) == [CommitStatus.COMMITTED] * 2
         assert await redis.zcard(QUEUE) == 0
         assert not await redis.exists(keyspace.job(jobs[0].job_id), keyspace.claims(TENANT))
         stream = keyspace.reply_prefix(TENANT) + jobs[0].reply_id
@@ -327,9 +331,9 @@ class TestCommit:
         current = await take(two)
         while not current.jobs:
             current = await take(two)
-        assert await publish(hasty, commit_of(late, job)) == [Committed.FENCED]
+        assert await publish(hasty, commit_of(late, job)) == [CommitStatus.FENCED]
         assert not await redis.exists(keyspace.result(job.job_id))
-        assert await publish(two, commit_of(current, job)) == [Committed.COMMITTED]
+        assert await publish(two, commit_of(current, job)) == [CommitStatus.COMMITTED]
         assert await hasty.extend({TENANT: list(late.jobs)}) == list(late.jobs)
 
     async def test_a_lease_that_ran_out_unclaimed_still_commits(self, redis: ArqRedis, one: Claims) -> None:
@@ -340,7 +344,7 @@ class TestCommit:
         await redis.delete(keyspace.IN_PROGRESS_PREFIX + job.job_id)
         assert await one.extend({TENANT: list(claimed.jobs)}) == []
         await redis.delete(keyspace.IN_PROGRESS_PREFIX + job.job_id)
-        assert await publish(one, commit_of(claimed, job)) == [Committed.COMMITTED]
+        assert await publish(one, commit_of(claimed, job)) == [CommitStatus.COMMITTED]
 
     async def test_a_repeated_commit_is_known_as_ours(self, redis: ArqRedis, one: Claims) -> None:
         """The answer was lost on the way: the same bytes again are 'repeated', other bytes are fenced."""
@@ -348,8 +352,8 @@ class TestCommit:
         await put(redis, job)
         claimed = await take(one)
         await publish(one, commit_of(claimed, job))
-        assert await publish(one, commit_of(claimed, job)) == [Committed.REPEATED]
-        assert await publish(one, commit_of(claimed, job, again=1)) == [Committed.FENCED]
+        assert await publish(one, commit_of(claimed, job)) == [CommitStatus.REPEATED]
+        assert await publish(one, commit_of(claimed, job, again=1)) == [CommitStatus.FENCED]
 
     @pytest.mark.parametrize(
         "damage",
@@ -368,7 +372,7 @@ class TestCommit:
         claimed = await take(one)
         await redis.delete(damage)
         await plant(redis, damage)
-        assert await publish(one, commit_of(claimed, job)) == [Committed.COMMITTED]
+        assert await publish(one, commit_of(claimed, job)) == [CommitStatus.COMMITTED]
         assert await redis.get(keyspace.result(job.job_id)) == result_of(job)
 
     async def test_a_damaged_queue_does_not_stop_a_commit(self, redis: ArqRedis, one: Claims) -> None:
@@ -377,7 +381,7 @@ class TestCommit:
         await put(redis, job)
         claimed = await take(one)
         await redis.set(QUEUE, "x")
-        assert await publish(one, commit_of(claimed, job)) == [Committed.COMMITTED]
+        assert await publish(one, commit_of(claimed, job)) == [CommitStatus.COMMITTED]
 
     async def test_many_results_for_one_client(self, redis: ArqRedis, one: Claims) -> None:
         """More results than Lua's unpack() takes reach the client in several entries."""
@@ -386,7 +390,7 @@ class TestCommit:
             await put(redis, *jobs[start : start + 1000])
         claimed = await take(one, jobs=5000)
         commits = [commit_of(claimed, job, index=i) for i, job in enumerate(jobs)]
-        assert await publish(one, *commits) == [Committed.COMMITTED] * 5000
+        assert await publish(one, *commits) == [CommitStatus.COMMITTED] * 5000
         entries = await redis.xrange(keyspace.reply_prefix(TENANT) + jobs[0].reply_id)
         assert sum(len(entry) for _, entry in entries) == 5000
 

@@ -7,7 +7,7 @@ from arq.connections import ArqRedis
 from arq.jobs import Job, JobStatus
 
 from queueing.broker.job_state import JobState
-from queueing.client.signing_request import Draft, Sealer, Target
+from queueing.client.signing_request import EnvelopeBuilder, SigningRequest, Target
 from queueing.errors import DigestLength, KeyUnknown
 from queueing.protocol import keyspace
 from queueing.protocol.algorithms import Algorithm
@@ -20,7 +20,7 @@ QUEUE = keyspace.queue("acme")
 
 
 def sealed(farm: Farm, key: str = "release", *, digest: bytes | None = None) -> bytes:
-    sealer = Sealer(
+    sealer = EnvelopeBuilder(
         audience=AUDIENCE,
         tenant="acme",
         client="ci",
@@ -30,7 +30,7 @@ def sealed(farm: Farm, key: str = "release", *, digest: bytes | None = None) -> 
         now_ms=now_ms,
     )
     target = Target(key, 0, Algorithm.ECDSA_SHA_256)
-    return sealer.seal(Draft.of(target, [digest or digests(1)[0]], None)).sealed
+    return sealer.seal(SigningRequest.of(target, [digest or digests(1)[0]], None)).sealed
 
 
 async def test_a_stock_job_is_signed_and_read_by_stock_calls(farm: Farm) -> None:

@@ -33,7 +33,7 @@ from queueing.errors import (
 from queueing.protocol.client_keys import ClientKeyKind
 from queueing.protocol.jobs import ArqResult
 from queueing.protocol.key_directory import KeyEntry
-from queueing.protocol.limits import Caps
+from queueing.protocol.limits import PublishedCaps
 from queueing.redis.connection import connect
 from tests.support.cancelling import nothing_unclosed
 from tests.support.farm import Farm, digests
@@ -322,7 +322,7 @@ async def test_closing_the_client_ends_waits_for_jobs_with_their_ids(farm: Farm)
 async def test_closing_the_client_ends_a_submit_with_what_held_it_up(farm: Farm) -> None:
     """The queue does not have the job: to say that it goes on would be false."""
     await farm.responder.pause()
-    await publish_caps(farm.redis, {"acme": Caps(backlog_digests=1)})
+    await publish_caps(farm.redis, {"acme": PublishedCaps(backlog_digests=1)})
     async with farm.client() as client:
         await client.submit("release", digests(1))
         submitting = asyncio.create_task(client.submit("release", digests(2), request_id="r"))

@@ -13,20 +13,20 @@ from redis.exceptions import RedisError
 from queueing.broker.claims import ClaimedJob
 from queueing.config.redis import RedisConfig
 from queueing.coordination import key_usage as spending
-from queueing.coordination.key_usage import Account
+from queueing.coordination.key_usage import UsagePeriod
 from queueing.errors import QueueUnavailable
 from queueing.redis import connection
 from queueing.redis.connection import connect
 from tests.support.redis_process import RedisProcess
-from workers.active_job import JobInWork
+from workers.active_job import ActiveJob
 from workers.config.key_policy import Budget, KeyPolicy
 from workers.config.tenants import Tenant
 from workers.limits.key_budgets import KeyBudgets
 
 PERIOD_S = 86_400
 NOW_MS = 1_000
-HERE = Account("acme", "release", 0, PERIOD_S)
-THERE = Account("acme", "nightly", 0, PERIOD_S)
+HERE = UsagePeriod("acme", "release", 0, PERIOD_S)
+THERE = UsagePeriod("acme", "nightly", 0, PERIOD_S)
 TENANTS = {
     "acme": cast(
         "Tenant",
@@ -49,8 +49,8 @@ async def redis(own_redis: RedisProcess, monkeypatch: pytest.MonkeyPatch) -> Asy
     await pool.aclose()
 
 
-def job_for(account: Account, digests: int) -> JobInWork:
-    job = JobInWork(ClaimedJob("acme", b"id", b"1", 1, b"", b"w:1"), lambda _: None)
+def job_for(account: UsagePeriod, digests: int) -> ActiveJob:
+    job = ActiveJob(ClaimedJob("acme", b"id", b"1", 1, b"", b"w:1"), lambda _: None)
     job.envelope = cast("Any", SimpleNamespace(key=account.key))
     job.signatures = [None] * digests
     return job

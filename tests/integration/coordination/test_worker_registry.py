@@ -11,7 +11,7 @@ from queueing.coordination import worker_registry as presence
 from queueing.coordination.worker_registry import (
     KEEP_MS,
     SILENT_AFTER_S,
-    Announcement,
+    WorkerInfo,
     announce,
     leave,
     workers_of,
@@ -21,7 +21,7 @@ from queueing.protocol import keyspace
 from tests.support.responder import now_ms
 
 
-def said(owner: str = "h1.7.aa", **changes: Any) -> Announcement:
+def said(owner: str = "h1.7.aa", **changes: Any) -> WorkerInfo:
     facts: dict[str, Any] = {
         "host": owner.split(".", maxsplit=1)[0],
         "pid": 7,
@@ -35,7 +35,7 @@ def said(owner: str = "h1.7.aa", **changes: Any) -> Announcement:
         "lanes": 2,
         "sessions": 8,
     }
-    return Announcement(owner=owner, **{**facts, **changes})
+    return WorkerInfo(owner=owner, **{**facts, **changes})
 
 
 async def _seen_at(redis: ArqRedis, owner: str, ago_ms: float) -> None:

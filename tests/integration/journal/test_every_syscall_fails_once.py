@@ -19,7 +19,7 @@ import pytest
 from tests.support import log_driver
 from tests.support.disk import can_trace
 from tests.support.tools import tool
-from workers.journal.records import Opened, decode_record
+from workers.journal.records import OpenedRecord, decode_record
 from workers.journal.recovery import recover
 from workers.journal.segments import read_segment, segment_path, segments_of
 
@@ -46,7 +46,7 @@ class Run:
     @property
     def readable(self) -> list[int]:
         records = [decode_record(raw) for file in segments_of(self.folder) for raw in read_segment(file)]
-        return [record.at_ms for record in records if not isinstance(record, Opened)]
+        return [record.at_ms for record in records if not isinstance(record, OpenedRecord)]
 
 
 def drive(place: Path, *injections: str) -> Run:

@@ -8,13 +8,20 @@ from pathlib import Path
 
 from bench.hsm.simhsm import read_log
 from queueing import Job, Signature
-from queueing.broker.claims import Commit, Committed, Retention
+from queueing.broker.claims import Commit, CommitStatus, Retention
 from queueing.protocol import keyspace
 from tests.support.cluster import behind_simhsm
 from tests.support.farm import digests
 from tests.support.rig import MakeRig, Rig, until_async
 from workers.cli.shell.output import Exit
-from workers.journal.records import Intent, Outcome, Record, Released, Unknown, decode_record
+from workers.journal.records import (
+    IntentRecord,
+    OutcomeRecord,
+    Record,
+    ReleasedRecord,
+    UnknownRecord,
+    decode_record,
+)
 from workers.journal.segments import read_segment, segments_of
 
 LEASE_S = 4.0
@@ -43,9 +50,9 @@ def signed(rig: Rig) -> int:
 async def crash_after_the_outcome(rig: Rig, job: Job) -> None:
     """Kill worker 1 when it has signed one job and Redis does not know."""
     worker = rig.workers[0]
-    await until_async(lambda: count(rig, Intent) == 1, "it is sent")
+    await until_async(lambda: count(rig, IntentRecord) == 1, "it is sent")
     rig.redis.pause()
-    await until_async(lambda: count(rig, Outcome) == 1, "the outcome is in the log")
+    await until_async(lambda: count(rig, OutcomeRecord) == 1, "the outcome is in the log")
     worker.child.kill()
     rig.redis.kill()  # with what the worker had sent and it had not read
     rig.redis.start()
@@ -67,7 +74,7 @@ async def test_a_start_releases_before_another_worker_can_sign_again(make_rig: M
     assert isinstance(outcome, Signature)
     assert signed(rig) == 1
     assert second.metric("sigmill_signatures_total") == 0
-    await until_async(lambda: count(rig, Released) == 1, "the release is on record")
+    await until_async(lambda: count(rig, ReleasedRecord) == 1, "the release is on record")
     assert rig.workers[-1].metric("sigmill_signatures_total") == 1
 
 
@@ -81,12 +88,12 @@ async def test_a_start_that_comes_too_late_changes_nothing(make_rig: MakeRig) ->
         rig.start_worker(2)
         (first,) = await client.wait(job, timeout_s=20)
         again = rig.start_worker(1)
-        await until_async(lambda: count(rig, Released) == 1, "the release is on record")
+        await until_async(lambda: count(rig, ReleasedRecord) == 1, "the release is on record")
         (second,) = await client.wait(job, timeout_s=20)
     assert isinstance(first, Signature)
     assert isinstance(second, Signature)
     assert first.signature == second.signature
-    (released,) = [record for record in records(rig) if isinstance(record, Released)]
+    (released,) = [record for record in records(rig) if isinstance(record, ReleasedRecord)]
     assert released.how == "fenced"
     assert again.metric("sigmill_commits_fenced_total") == 1
 
@@ -98,19 +105,19 @@ async def test_a_crash_between_the_commit_and_its_record(make_rig: MakeRig) -> N
     async with rig.client() as client:
         job = await client.submit("release", digests(1))
         await crash_after_the_outcome(rig, job)
-        (durable,) = [record for record in records(rig) if isinstance(record, Outcome)]
-        assert await _commit(rig, durable) is Committed.COMMITTED
+        (durable,) = [record for record in records(rig) if isinstance(record, OutcomeRecord)]
+        assert await _commit(rig, durable) is CommitStatus.COMMITTED
         again = rig.start_worker(1)
-        await until_async(lambda: count(rig, Released) == 1, "the release is on record")
+        await until_async(lambda: count(rig, ReleasedRecord) == 1, "the release is on record")
         (outcome,) = await client.wait(job, timeout_s=20)
     assert isinstance(outcome, Signature)
-    (released,) = [record for record in records(rig) if isinstance(record, Released)]
+    (released,) = [record for record in records(rig) if isinstance(record, ReleasedRecord)]
     assert released.how == "repeated"
     assert again.metric("sigmill_signatures_total") == 0
     assert signed(rig) == 1
 
 
-async def _commit(rig: Rig, durable: Outcome) -> Committed:
+async def _commit(rig: Rig, durable: OutcomeRecord) -> CommitStatus:
     """What the killed worker had sent."""
     from queueing.broker.claims import Claims
 
@@ -132,7 +139,7 @@ async def test_two_crashes_in_a_row(make_rig: MakeRig) -> None:
         await crash_after_the_outcome(rig, job)
         rig.redis.pause()
         second = rig.start_worker(1, ready=False)
-        await until_async(lambda: count(rig, Outcome) == 2, "it has written the outcome again")
+        await until_async(lambda: count(rig, OutcomeRecord) == 2, "it has written the outcome again")
         second.child.kill()
         rig.redis.resume()
         rig.start_worker(1)
@@ -147,15 +154,15 @@ async def test_an_intent_without_an_outcome_is_closed_as_unknown(make_rig: MakeR
     first = rig.start_worker(1)
     async with rig.client() as client:
         job = await client.submit("release", digests(1))
-        await until_async(lambda: count(rig, Intent) == 1, "it is sent")
+        await until_async(lambda: count(rig, IntentRecord) == 1, "it is sent")
         first.child.kill()
         rig.start_worker(1)
-        await until_async(lambda: count(rig, Unknown) == 1, "it is closed")
+        await until_async(lambda: count(rig, UnknownRecord) == 1, "it is closed")
         (outcome,) = await client.wait(job, timeout_s=20)
     assert isinstance(outcome, Signature)
     kinds = [type(record) for record in records(rig)]
-    assert kinds.count(Intent) == 2
-    assert kinds.count(Outcome) == 1
+    assert kinds.count(IntentRecord) == 2
+    assert kinds.count(OutcomeRecord) == 1
 
 
 async def test_a_second_worker_on_one_state_directory_is_refused(make_rig: MakeRig) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.support.cancelling import cancelled_at, nothing_unclosed
 from workers.config.settings import SelectSettings, TokenSettings
-from workers.lanes.supervisor.spawn import LaneConnection, LaneSpec, open_lane
+from workers.lanes.supervisor.spawn import LaneSpec, LaneStream, spawn_or_connect
 
 MOST_WAITS = 20
 
@@ -24,10 +24,10 @@ async def test_a_launch_that_is_cancelled_at_any_wait_leaves_nothing(tmp_path: P
     settings = TokenSettings(module="/m.so", select=SelectSettings(label="acme"), login="none")
     spec = LaneSpec(file=tmp_path / "f", token="acme", tenant="acme", settings=settings, sessions=1)
     before = children()
-    opened: list[LaneConnection] = []
+    opened: list[LaneStream] = []
 
     async def launch() -> None:
-        opened.append(await open_lane(spec))
+        opened.append(await spawn_or_connect(spec))
 
     met, wait = True, 0
     while met:

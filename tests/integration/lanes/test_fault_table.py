@@ -10,14 +10,14 @@ from dataclasses import dataclass
 import pytest
 
 from bench.hsm.simhsm import read_log, write_rules
-from queueing.protocol.jobs import ErrorNote
+from queueing.protocol.jobs import WireError
 from tests.support.cluster import behind_simhsm
 from tests.support.forging import Forger
 from tests.support.lane_handle import LaneHandle, spec_for
 from tests.support.rig import MakeRig, Rig
 from workers.hsm.faults import FAULTS, NO_CODE, VENDOR_DEFINED, Action, failure_for_code
 from workers.lanes.exit_codes import LaneExit
-from workers.lanes.protocol import Failing, Item, ItemOutcome
+from workers.lanes.protocol import EnvelopeSlice, LaneFailure, SliceOutcome
 
 CALLS = ("C_SignInit", "C_SignLength", "C_Sign")
 DIGESTS, BROKEN = 12, 5
@@ -34,15 +34,15 @@ ONE_OF_EACH = (0x031, 0x030, 0x082, 0x032, 0x021, 0x0A0, VENDOR_DEFINED)
 class Answer:
     """What came of a chunk: its outcome, or the lane's last word and exit."""
 
-    outcome: ItemOutcome | None
-    last_word: Failing | None = None
+    outcome: SliceOutcome | None
+    last_word: LaneFailure | None = None
     exit_code: int | None = None
 
 
 async def sign_with_fault(rig: Rig, call: str, code: int) -> Answer:
     """A chunk in whose middle the module returns this value once."""
     write_rules(rig.directory / "acme.faults", [])
-    item = Item(
+    item = EnvelopeSlice(
         Forger(key=rig.keys["acme"]).seal(digests=tuple(os.urandom(32) for _ in range(DIGESTS))), 0, DIGESTS
     )
     async with LaneHandle(spec_for(rig, "acme", sessions=1)) as lane:
@@ -54,7 +54,7 @@ async def sign_with_fault(rig: Rig, call: str, code: int) -> Answer:
             return Answer(None, lane.failing, await lane.exit_code())
 
 
-def errors_of(outcome: ItemOutcome) -> list[ErrorNote]:
+def errors_of(outcome: SliceOutcome) -> list[WireError]:
     return list(outcome.errors.values())
 
 

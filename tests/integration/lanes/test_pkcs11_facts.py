@@ -17,7 +17,7 @@ from tests.support.forging import Forger
 from tests.support.lane_handle import LaneHandle, spec_for
 from tests.support.rig import MakeRig, command_of, until_async
 from workers.dev.signature_checks import sha256_check
-from workers.lanes.protocol import Item
+from workers.lanes.protocol import EnvelopeSlice
 
 SIGN_S = 10.0
 
@@ -34,7 +34,7 @@ async def test_two_session_threads_sign_for_ten_seconds(make_rig: MakeRig) -> No
         end = time.monotonic() + SIGN_S
         while time.monotonic() < end:
             given = tuple(os.urandom(32) for _ in range(256))
-            (outcome,) = (await lane.sign([Item(forger.seal(digests=given), 0, 256)])).items
+            (outcome,) = (await lane.sign([EnvelopeSlice(forger.seal(digests=given), 0, 256)])).items
             assert outcome.error is None
             for signature, digest in zip(outcome.signatures[::64], given[::64], strict=True):
                 assert signature is not None
@@ -103,13 +103,13 @@ async def test_oversized_raw_input_cannot_reach_the_module(make_rig: MakeRig) ->
     )
     wrong = tuple(bytes(n) for n in range(129) if n not in {32, 48, 64})
     async with LaneHandle(spec_for(rig, "raw", sessions=1)) as lane:
-        items = [Item(forger.seal(algorithm=a, digests=wrong), 0, len(wrong)) for a in algorithms]
+        items = [EnvelopeSlice(forger.seal(algorithm=a, digests=wrong), 0, len(wrong)) for a in algorithms]
         for outcome in (await lane.sign(items)).items:
             assert outcome.error is None
             assert {note.code for note in outcome.errors.values()} == {"digest.length"}
             assert len(outcome.errors) == len(wrong)
         assert not read_log(rig.directory / "raw.simhsm.log")
-        good = Item(forger.seal(algorithm=algorithms[0]), 0, 1)
+        good = EnvelopeSlice(forger.seal(algorithm=algorithms[0]), 0, 1)
         assert (await lane.sign([good])).items[0].signatures[0]
 
 
@@ -119,11 +119,11 @@ async def test_replacing_one_session_leaves_the_others_logged_in(make_rig: MakeR
     rig.wrap = behind_simhsm(rig.directory)
     forger = Forger(key=rig.keys["acme"])
     async with LaneHandle(spec_for(rig, "acme", sessions=3)) as lane:
-        before = (await lane.sign([Item(forger.seal(digests=tuple(digests(300))), 0, 300)])).items[0]
+        before = (await lane.sign([EnvelopeSlice(forger.seal(digests=tuple(digests(300))), 0, 300)])).items[0]
         assert all(before.signatures)
         write_rules(rig.directory / "acme.faults", ["C_Sign rv=0x30 nth=30 once"])
         await asyncio.sleep(0.05)
-        after = (await lane.sign([Item(forger.seal(digests=tuple(digests(600))), 0, 600)])).items[0]
+        after = (await lane.sign([EnvelopeSlice(forger.seal(digests=tuple(digests(600))), 0, 600)])).items[0]
         assert all(after.signatures), after.errors
     records = read_log(rig.directory / "acme.simhsm.log")
     (failed,) = [i for i, record in enumerate(records) if record.rv]

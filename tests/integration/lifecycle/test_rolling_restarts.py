@@ -15,7 +15,15 @@ from queueing.protocol.jobs import JobOutcome, decode_result
 from tests.support.cluster import behind_simhsm
 from tests.support.farm import digests
 from tests.support.rig import MakeRig, Rig, WorkerProcess, until_async
-from workers.journal.records import Intent, Outcome, Record, Released, Returned, Unknown, decode_record
+from workers.journal.records import (
+    IntentRecord,
+    OutcomeRecord,
+    Record,
+    ReleasedRecord,
+    ReturnedRecord,
+    UnknownRecord,
+    decode_record,
+)
 from workers.journal.segments import read_segment, segments_of
 
 WORKERS = 2
@@ -57,7 +65,7 @@ def records(rig: Rig) -> list[Record]:
     ]
 
 
-def signatures(outcome: Outcome) -> int:
+def signatures(outcome: OutcomeRecord) -> int:
     result = decode_result(outcome.result).outcome
     return len(result.signatures) if isinstance(result, JobOutcome) else 0
 
@@ -66,7 +74,7 @@ class _Attempt(msgspec.Struct):
     t: int
 
 
-def attempts(outcome: Outcome) -> int:
+def attempts(outcome: OutcomeRecord) -> int:
     return msgspec.msgpack.decode(outcome.result, type=_Attempt).t
 
 
@@ -117,17 +125,17 @@ async def test_rolling_restarts_leave_every_counter_right(make_rig: MakeRig, rou
         assert worker.metric("sigmill_jobs_total", outcome="job.poisoned") == 0
         assert worker.child.stop(20) == 0  # its last records are written
     log = records(rig)
-    outcomes = {(r.job_id, r.lease): r for r in log if isinstance(r, Outcome)}
-    released = [r for r in log if isinstance(r, Released)]
+    outcomes = {(r.job_id, r.lease): r for r in log if isinstance(r, OutcomeRecord)}
+    released = [r for r in log if isinstance(r, ReleasedRecord)]
     assert {r.how for r in released} == {"committed"}
     assert Counter(r.job_id for r in released) == dict.fromkeys(job_ids, 1)
     assert sum(signatures(outcomes[r.job_id, r.lease]) for r in released) == submitted
     assert {attempts(outcome) for outcome in outcomes.values()} == {1}
-    assert not any(isinstance(r, Unknown) for r in log)
-    returned = [r for r in log if isinstance(r, Returned)]
+    assert not any(isinstance(r, UnknownRecord) for r in log)
+    returned = [r for r in log if isinstance(r, ReturnedRecord)]
     assert returned, "no drain had anything to return"
     assert not any(r.maybe_signed for r in returned)
-    assert sum(isinstance(r, Intent) for r in log) == len(released) + len(returned_after_intent(log))
+    assert sum(isinstance(r, IntentRecord) for r in log) == len(released) + len(returned_after_intent(log))
     for pid, counted in by_process.items():
         own = [r for r in released if r.lease.split(b":")[0].split(b".")[-2] == str(pid).encode()]
         assert sum(signatures(outcomes[r.job_id, r.lease]) for r in own) == counted
@@ -135,5 +143,5 @@ async def test_rolling_restarts_leave_every_counter_right(make_rig: MakeRig, rou
 
 def returned_after_intent(log: list[Record]) -> set[tuple[bytes, bytes]]:
     """Claims that were about to be signed when they went back; others had not come so far."""
-    intents = {(r.job_id, r.lease) for r in log if isinstance(r, Intent)}
-    return {(r.job_id, r.lease) for r in log if isinstance(r, Returned)} & intents
+    intents = {(r.job_id, r.lease) for r in log if isinstance(r, IntentRecord)}
+    return {(r.job_id, r.lease) for r in log if isinstance(r, ReturnedRecord)} & intents

@@ -11,7 +11,7 @@ from queueing.errors import ConfigError
 from workers.config.settings import MetricsSettings
 from workers.doctor.host import probe_port
 from workers.monitoring.http import get
-from workers.telemetry.http_server import Exporter
+from workers.telemetry.http_server import MetricsServer
 from workers.telemetry.metrics import process_registry
 
 
@@ -20,7 +20,7 @@ def test_a_port_that_is_taken_is_a_mistake_of_the_configuration() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match="cannot be listened at") as refused:
-            Exporter(
+            MetricsServer(
                 host="127.0.0.1",
                 port=port,
                 registry=process_registry(),
@@ -35,7 +35,7 @@ def test_a_port_that_is_taken_is_a_mistake_of_the_configuration() -> None:
 )
 def test_it_serves_at_addresses_of_either_version(host: str, asked: list[str]) -> None:
     """All addresses of IPv6 are all of IPv4, too; `doctor` finds it there."""
-    exporter = Exporter(
+    exporter = MetricsServer(
         host=host, port=0, registry=process_registry(), alive=lambda: True, ready=lambda: True
     )
     try:

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from arq.connections import ArqRedis
 
-from queueing.broker.claims import ClaimRequest, Claims, Committed
-from queueing.broker.submit import Accepted, Receipt, submit
+from queueing.broker.claims import ClaimRequest, Claims, CommitStatus
+from queueing.broker.submit import Receipt, SubmitStatus, submit
 from queueing.config.accept_level import ReplicaWait
 from queueing.config.redis import RedisConfig
 from queueing.errors import QueueUnconfirmed
@@ -75,7 +75,7 @@ async def finish(redis: ArqRedis) -> None:
     """Job 1, from its submit to its result."""
     claims = Claims(redis, owner="one", lease_ms=LEASE_MS)
     await put(redis, submission(1))
-    assert await publish(claims, commit_of(await take(claims), submission(1))) == [Committed.COMMITTED]
+    assert await publish(claims, commit_of(await take(claims), submission(1))) == [CommitStatus.COMMITTED]
 
 
 async def test_a_repeat_is_unconfirmed_while_the_replica_stands_still(
@@ -85,7 +85,7 @@ async def test_a_repeat_is_unconfirmed_while_the_replica_stands_still(
     replica.pause()
     await finish(pool())
     receipt = await again(pool())
-    assert receipt.accepted is Accepted.DONE
+    assert receipt.accepted is SubmitStatus.DONE
     assert not receipt.confirmed
     replica.resume()
     assert (await again(pool(), wait=PATIENT)).confirmed
@@ -101,7 +101,7 @@ async def test_a_repeat_over_a_connection_that_was_confirmed_before_is_unconfirm
     replica.pause()
     await finish(pool())
     receipt = await again(used)
-    assert receipt.accepted is Accepted.DONE
+    assert receipt.accepted is SubmitStatus.DONE
     assert not receipt.confirmed
 
 
@@ -112,7 +112,7 @@ async def test_other_content_is_unconfirmed_while_the_replica_stands_still(
     replica.pause()
     await finish(pool())
     receipt = await again(pool(), salt=b"x")
-    assert receipt.accepted is Accepted.CONFLICT
+    assert receipt.accepted is SubmitStatus.CONFLICT
     assert not receipt.confirmed
 
 
@@ -130,7 +130,7 @@ async def test_a_commit_that_is_repeated_is_unconfirmed_while_the_replica_stands
             await Claims(pool(), owner="one", lease_ms=LEASE_MS, wait=WAIT).commit(commits, KEEP)
     replica.resume()
     outcomes = await Claims(pool(), owner="one", lease_ms=LEASE_MS, wait=PATIENT).commit(commits, KEEP)
-    assert outcomes == {TENANT: [Committed.REPEATED]}
+    assert outcomes == {TENANT: [CommitStatus.REPEATED]}
 
 
 async def test_scripts_that_redis_lost_are_confirmed_once_they_have_run(
@@ -153,7 +153,7 @@ async def test_nothing_is_confirmed_where_redis_refuses_writes(
     await finish(pool())
     nodes.nodes[0].command("CONFIG", "SET", "maxmemory", "1")
     receipt = await again(pool())
-    assert receipt.accepted is Accepted.DONE
+    assert receipt.accepted is SubmitStatus.DONE
     assert not receipt.confirmed
     nodes.nodes[0].command("CONFIG", "SET", "maxmemory", "0")
     assert (await again(pool(), wait=PATIENT)).confirmed

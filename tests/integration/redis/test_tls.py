@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from redis.exceptions import RedisError
 
-from queueing.client.epoch_store import EpochMemory
+from queueing.client.epoch_store import EpochStore
 from queueing.client.key_directory_cache import KeyDirectoryCache
 from queueing.config.redis import RedisConfig, SentinelConfig, TlsConfig
 from queueing.errors import ConfigError
@@ -98,7 +98,7 @@ async def test_a_client_is_told_at_once_why_a_certificate_is_refused(
                     audience="test",
                     tenant="acme",
                     pinned=(),
-                    memory=EpochMemory(None, audience="test", tenant="acme"),
+                    memory=EpochStore(None, audience="test", tenant="acme"),
                     now_ms=lambda: 0,
                 )
                 try:

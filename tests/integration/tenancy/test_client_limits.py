@@ -9,7 +9,7 @@ import pytest
 from queueing import LimitBacklog, Signature
 from queueing.coordination.publication import publish_caps
 from queueing.protocol import keyspace
-from queueing.protocol.limits import Caps
+from queueing.protocol.limits import PublishedCaps
 from tests.integration.client.conftest import farm, redis
 from tests.support.farm import Farm, digests
 
@@ -19,7 +19,7 @@ __all__ = ["farm", "redis"]
 
 
 async def cap(farm: Farm, digests: int) -> None:
-    await publish_caps(farm.redis, {"acme": Caps(backlog_digests=digests)})
+    await publish_caps(farm.redis, {"acme": PublishedCaps(backlog_digests=digests)})
 
 
 async def test_a_refused_client_waits_and_gets_all_signed(farm: Farm) -> None:

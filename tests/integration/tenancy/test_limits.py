@@ -11,8 +11,8 @@ import pytest
 from arq.connections import ArqRedis
 
 from bench.queue.rate_accuracy import admitted
-from queueing.broker.claims import Claimed, ClaimedJob, ClaimRequest, Claims, Commit, Retention
-from queueing.broker.submit import Accepted, Receipts, Submission, submit
+from queueing.broker.claims import ClaimedJob, ClaimRequest, ClaimResult, Claims, Commit, Retention
+from queueing.broker.submit import Receipts, Submission, SubmitStatus, submit
 from queueing.config.redis import RedisConfig
 from queueing.coordination.publication import publish_caps
 from queueing.errors import LimitBacklog, LimitBudget
@@ -20,7 +20,7 @@ from queueing.protocol import keyspace
 from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.envelope import Envelope
 from queueing.protocol.jobs import JobHints, content_hash, encode_job, job_id_of
-from queueing.protocol.limits import NO_LIMITS, Caps, ClaimLimits
+from queueing.protocol.limits import NO_LIMITS, ClaimLimits, PublishedCaps
 from queueing.protocol.priorities import Priority
 from queueing.redis.connection import connect
 from tests.support.forging import now_ms
@@ -72,7 +72,7 @@ async def put(redis: ArqRedis, *jobs: Submission) -> Receipts:
 
 async def take(
     claims: Claims, limits: ClaimLimits = NO_LIMITS, *, jobs: int = 100, cost: float = 0.0, digests: int = 0
-) -> Claimed:
+) -> ClaimResult:
     request = ClaimRequest(
         tenant=TENANT,
         most_jobs=jobs,
@@ -82,7 +82,7 @@ async def take(
         owed_digests=digests,
     )
     (answer,) = await claims.claim([request])
-    assert isinstance(answer, Claimed), answer
+    assert isinstance(answer, ClaimResult), answer
     return answer
 
 
@@ -184,7 +184,7 @@ class TestRate:
 class TestBudget:
     async def test_a_day_has_so_many_digests(self, redis: ArqRedis, claims: Claims) -> None:
         """Then claims wait for the next day, and submits are refused until it begins."""
-        await publish_caps(redis, {TENANT: Caps(budget_digests=25)})
+        await publish_caps(redis, {TENANT: PublishedCaps(budget_digests=25)})
         receipts = await put(redis, *(submission(i) for i in range(3)))
         assert receipts.room.budget_digests == 25
         limits = ClaimLimits(budget_digests=25)
@@ -192,7 +192,7 @@ class TestBudget:
         assert (len(answer.jobs), answer.limited, answer.budget_left) == (2, "budget", 5)
         assert 0 < answer.wait_s <= 86_400
         limits = ClaimLimits(budget_digests=20)
-        await publish_caps(redis, {TENANT: Caps(budget_digests=20)})
+        await publish_caps(redis, {TENANT: PublishedCaps(budget_digests=20)})
         (refused,) = await put(redis, submission(9))
         assert isinstance(refused.refusal, LimitBudget)
         assert 0 < (refused.refusal.retry_after_s or 0) <= 86_400
@@ -204,9 +204,9 @@ class TestBacklog:
         self, redis: ArqRedis, claims: Claims
     ) -> None:
         """Nothing of what is refused is kept; what is done makes room."""
-        await publish_caps(redis, {TENANT: Caps(backlog_digests=25)})
+        await publish_caps(redis, {TENANT: PublishedCaps(backlog_digests=25)})
         receipts = await put(redis, *(submission(i) for i in range(4)))
-        assert [r.accepted for r in receipts] == [Accepted.ACCEPTED] * 2 + [Accepted.REFUSED] * 2
+        assert [r.accepted for r in receipts] == [SubmitStatus.ACCEPTED] * 2 + [SubmitStatus.REFUSED] * 2
         assert isinstance(receipts[3].refusal, LimitBacklog)
         assert 0.5 <= (receipts[3].refusal.retry_after_s or 0) <= 60
         assert receipts.room.backlog_digests == 5
@@ -214,28 +214,32 @@ class TestBacklog:
         answer = await take(claims)
         assert answer.refused == 2
         await end(claims, *answer.jobs)
-        assert [r.accepted for r in await put(redis, submission(3))] == [Accepted.ACCEPTED]
+        assert [r.accepted for r in await put(redis, submission(3))] == [SubmitStatus.ACCEPTED]
 
     async def test_bytes_are_capped_too(self, redis: ArqRedis) -> None:
         """By the size of what Redis holds."""
-        await publish_caps(redis, {TENANT: Caps(backlog_bytes=2000)})
+        await publish_caps(redis, {TENANT: PublishedCaps(backlog_bytes=2000)})
         receipts = await put(redis, *(submission(i) for i in range(5)))
-        assert [r.accepted for r in receipts].count(Accepted.ACCEPTED) == 3
+        assert [r.accepted for r in receipts].count(SubmitStatus.ACCEPTED) == 3
         assert 0 <= (receipts.room.backlog_bytes or 0) < 2000
 
     async def test_a_job_larger_than_the_cap_needs_an_empty_backlog(self, redis: ArqRedis) -> None:
         """It is possible, and then nothing else is."""
-        await publish_caps(redis, {TENANT: Caps(backlog_digests=5)})
+        await publish_caps(redis, {TENANT: PublishedCaps(backlog_digests=5)})
         receipts = await put(redis, submission(1, 100), submission(2, 1))
-        assert [r.accepted for r in receipts] == [Accepted.ACCEPTED, Accepted.REFUSED]
+        assert [r.accepted for r in receipts] == [SubmitStatus.ACCEPTED, SubmitStatus.REFUSED]
 
     async def test_repeats_are_answered_whatever_the_backlog(self, redis: ArqRedis, claims: Claims) -> None:
         """What is queued or done is no new work."""
         await put(redis, submission(1), submission(2))
         await end(claims, *(await take(claims, jobs=1)).jobs)
-        await publish_caps(redis, {TENANT: Caps(backlog_digests=1)})
+        await publish_caps(redis, {TENANT: PublishedCaps(backlog_digests=1)})
         receipts = await put(redis, submission(1), submission(2), submission(3))
-        assert [r.accepted for r in receipts] == [Accepted.DONE, Accepted.QUEUED, Accepted.REFUSED]
+        assert [r.accepted for r in receipts] == [
+            SubmitStatus.DONE,
+            SubmitStatus.QUEUED,
+            SubmitStatus.REFUSED,
+        ]
 
     async def test_the_counters_do_not_drift(self, redis: ArqRedis, claims: Claims) -> None:
         """Submits, repeats, claims, releases and ends: what is counted is what is there."""
@@ -273,10 +277,10 @@ class TestBacklog:
     @pytest.mark.parametrize("value", ["x", "-5", "1e300", "nan"])
     async def test_damaged_counters_are_mended(self, redis: ArqRedis, claims: Claims, value: str) -> None:
         """No number, a negative one, more than the queue can hold: the next submits and ends make it right."""
-        await publish_caps(redis, {TENANT: Caps(backlog_digests=10_000, backlog_bytes=10**9)})
+        await publish_caps(redis, {TENANT: PublishedCaps(backlog_digests=10_000, backlog_bytes=10**9)})
         backlog = {"digests": value, "bytes": value, "refused": value, "ended": value, "ended_ms": value}
         await cast("asyncio.Future[int]", redis.hset(keyspace.backlog(TENANT), mapping=backlog))
-        assert [r.accepted for r in await put(redis, submission(1))] == [Accepted.ACCEPTED]
+        assert [r.accepted for r in await put(redis, submission(1))] == [SubmitStatus.ACCEPTED]
         await end(claims, *(await take(claims)).jobs)
         assert not (await take(claims)).jobs
         await put(redis, submission(2))

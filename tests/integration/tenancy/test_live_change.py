@@ -23,7 +23,7 @@ from tests.support.forging import Forger, enqueue, outcome_of, payload
 from tests.support.lane_handle import LaneHandle, spec_for
 from tests.support.operator import edit, reload, sigmill
 from tests.support.rig import MakeRig, client_block, until, until_async
-from workers.lanes.protocol import Item
+from workers.lanes.protocol import EnvelopeSlice
 
 HANG_S = 60.0
 
@@ -240,12 +240,12 @@ async def test_a_lane_reads_its_own_files_on_sighup(make_rig: MakeRig) -> None:
     rig = make_rig()
     forger = Forger(key=rig.keys["acme"])
     async with LaneHandle(spec_for(rig, "acme", sessions=1)) as lane:
-        (before,) = (await lane.sign([Item(forger.seal(), 0, 1)])).items
+        (before,) = (await lane.sign([EnvelopeSlice(forger.seal(), 0, 1)])).items
         assert before.error is None
         edit(rig.tenant_file("acme"), "[clients.build-1]", '[clients.build-1]\nstate = "revoked"')
         os.kill(lane.ready.pid, signal.SIGHUP)
         async with asyncio.timeout(HANG_S):
-            while (after := (await lane.sign([Item(forger.seal(), 0, 1)])).items[0]).error is None:  # noqa: ASYNC110 - its own time
+            while (after := (await lane.sign([EnvelopeSlice(forger.seal(), 0, 1)])).items[0]).error is None:  # noqa: ASYNC110 - its own time
                 await asyncio.sleep(0.01)
         assert after.error.code == "client.revoked"
 

@@ -10,7 +10,7 @@ import pytest
 from queueing import LimitBacklog, Signature
 from queueing.protocol import keyspace
 from queueing.protocol.algorithms import KeyKind
-from queueing.protocol.jobs import ErrorNote, JobHints, decode_result, encode_job
+from queueing.protocol.jobs import JobHints, WireError, decode_result, encode_job
 from tests.support.cluster import behind_simhsm
 from tests.support.farm import digests
 from tests.support.forging import Forger, enqueue, now_ms, payload
@@ -108,7 +108,7 @@ async def test_a_flood_round_the_submit_script_is_cut_off(make_rig: MakeRig) -> 
     assert last is not None
     refusal = decode_result(last).outcome
     assert isinstance(refusal, LimitBacklog)
-    assert ErrorNote.of(refusal).retry_after_s == 30.0
+    assert WireError.of(refusal).retry_after_s == 30.0
 
 
 async def test_one_tenant_does_not_get_all_of_a_shared_hsm(make_rig: MakeRig) -> None:

@@ -9,7 +9,7 @@ from bench.hsm.simhsm import read_log, write_rules
 from queueing.protocol.algorithms import KeyKind
 from tests.support.cluster import CANARY_TAILS, behind_simhsm, signed_for_jobs
 from tests.support.rig import MakeRig, Rig, WorkerProcess, until_async
-from workers.journal.records import CanaryIntent, CanaryOutcome, decode_record
+from workers.journal.records import CanaryIntentRecord, CanaryOutcomeRecord, decode_record
 from workers.journal.segments import read_segment, segments_of
 
 TWO = {"acme": KeyKind.P256, "globex": KeyKind.P256}
@@ -25,7 +25,7 @@ def recorded(rig: Rig) -> list[Any]:
     """Intents and outcomes of canaries in the log."""
     files = segments_of(rig.state_dir() / "wal")
     records = [decode_record(raw) for file in files for raw in read_segment(file)]
-    return [record for record in records if isinstance(record, CanaryIntent | CanaryOutcome)]
+    return [record for record in records if isinstance(record, CanaryIntentRecord | CanaryOutcomeRecord)]
 
 
 async def sign_one(rig: Rig, tenant: str = "acme") -> None:
@@ -48,8 +48,8 @@ async def test_a_token_in_use_is_seen_to_sign(make_rig: MakeRig) -> None:
     assert worker.metric("sigmill_signatures_total") == 1
     assert worker.metric("sigmill_claimed_digests_total") == 1
     canaries = [record for record in read_log(log) if record.input_tail in CANARY_TAILS]
-    intents = [r for r in recorded(rig) if isinstance(r, CanaryIntent) and r.token == "acme"]
-    outcomes = {r.job_id: r.outcome for r in recorded(rig) if isinstance(r, CanaryOutcome)}
+    intents = [r for r in recorded(rig) if isinstance(r, CanaryIntentRecord) and r.token == "acme"]
+    outcomes = {r.job_id: r.outcome for r in recorded(rig) if isinstance(r, CanaryOutcomeRecord)}
     assert len(intents) >= len(canaries) >= 2
     assert all(outcomes.get(intent.job_id, "ok") == "ok" for intent in intents)
 

@@ -10,7 +10,7 @@ from queueing.protocol.algorithms import KeyKind
 from tests.support.farm import digests
 from tests.support.operator import sigmill
 from tests.support.rig import MakeRig, Rig, WorkerProcess, key_block, until_async
-from workers.journal.records import Intent, decode_record
+from workers.journal.records import IntentRecord, decode_record
 from workers.journal.segments import read_segment, segments_of
 
 BACK_S = 5.0
@@ -94,7 +94,7 @@ def intents(rig: Rig) -> set[bytes]:
     logged = (
         decode_record(raw) for file in segments_of(rig.state_dir() / "wal") for raw in read_segment(file)
     )
-    return {record.job_id for record in logged if isinstance(record, Intent)}
+    return {record.job_id for record in logged if isinstance(record, IntentRecord)}
 
 
 async def test_jobs_of_a_drained_token_do_not_fill_the_log_while_another_one_of_the_tenant_works(

@@ -24,7 +24,7 @@ from tests.support.farm import digests
 from tests.support.queued import put, submission, take
 from tests.support.redis_process import RedisProcess
 from tests.support.rig import MakeRig, Rig, until, until_async
-from workers.journal.records import Released, decode_record
+from workers.journal.records import ReleasedRecord, decode_record
 from workers.journal.segments import read_segment, segments_of
 from workers.pipeline.lease_keeper import LOOP_PATIENCE_LEASES, LeaseKeeper
 from workers.telemetry.metrics import Metrics
@@ -109,7 +109,7 @@ def released(rig: Rig, number: int) -> list[str]:
         for file in segments_of(rig.state_dir(number) / "wal")
         for raw in read_segment(file)
     ]
-    return [record.how for record in records if isinstance(record, Released)]
+    return [record.how for record in records if isinstance(record, ReleasedRecord)]
 
 
 async def test_a_zombie_changes_no_result(make_rig: MakeRig) -> None:

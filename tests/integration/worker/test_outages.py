@@ -14,7 +14,7 @@ from tests.support.cluster import behind_simhsm
 from tests.support.disk import ONE_LANE, limit_files
 from tests.support.farm import digests
 from tests.support.rig import MakeRig, Rig, until_async
-from workers.journal.records import Intent, Outcome, decode_record
+from workers.journal.records import IntentRecord, OutcomeRecord, decode_record
 from workers.journal.segments import read_segment, segments_of
 
 
@@ -144,7 +144,9 @@ def _dispatched(rig: Rig) -> int:
     """How many intents are in the log."""
     folder = rig.state_dir() / "wal"
     return sum(
-        isinstance(decode_record(raw), Intent) for file in segments_of(folder) for raw in read_segment(file)
+        isinstance(decode_record(raw), IntentRecord)
+        for file in segments_of(folder)
+        for raw in read_segment(file)
     )
 
 
@@ -163,8 +165,8 @@ async def test_every_signature_is_covered_by_an_intent_and_every_result_by_an_ou
         decode_record(raw) for file in segments_of(rig.state_dir() / "wal") for raw in read_segment(file)
     ]
     wanted = {job_id.encode() for job_id in job.job_ids}
-    assert {r.job_id for r in records if isinstance(r, Intent)} == wanted
-    assert {r.job_id for r in records if isinstance(r, Outcome)} == wanted
+    assert {r.job_id for r in records if isinstance(r, IntentRecord)} == wanted
+    assert {r.job_id for r in records if isinstance(r, OutcomeRecord)} == wanted
 
 
 async def test_what_was_signed_before_a_crash_is_published_and_not_signed_again(make_rig: MakeRig) -> None:
@@ -180,7 +182,7 @@ async def test_what_was_signed_before_a_crash_is_published_and_not_signed_again(
 
         def outcome_is_durable() -> bool:
             return any(
-                isinstance(decode_record(raw), Outcome)
+                isinstance(decode_record(raw), OutcomeRecord)
                 for file in segments_of(rig.state_dir() / "wal")
                 for raw in read_segment(file)
             )

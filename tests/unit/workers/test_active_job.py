@@ -15,27 +15,27 @@ from queueing.errors import (
     KeyUnknown,
     TokenUnavailable,
 )
-from queueing.protocol.jobs import ErrorNote, JobOutcome, content_hash, decode_result, deserialize
+from queueing.protocol.jobs import JobOutcome, WireError, content_hash, decode_result, deserialize
 from tests.support.jobs_in_work import FINGERPRINT, claimed, envelope, job_in_work, signed
-from workers.active_job import Ending, JobInWork
-from workers.lanes.protocol import ItemOutcome
+from workers.active_job import ActiveJob, Ending
+from workers.lanes.protocol import SliceOutcome
 
-SHORT = ErrorNote.of(DigestLength("short"))
-FAULT = ErrorNote.of(HsmFault("gone"))
+SHORT = WireError.of(DigestLength("short"))
+FAULT = WireError.of(HsmFault("gone"))
 
 
 @pytest.fixture
-def finished() -> list[JobInWork]:
+def finished() -> list[ActiveJob]:
     return []
 
 
-def outcome_of(job: JobInWork) -> JobOutcome:
+def outcome_of(job: ActiveJob) -> JobOutcome:
     outcome = decode_result(job.result()).outcome
     assert isinstance(outcome, JobOutcome)
     return outcome
 
 
-def test_slices_in_any_order_make_one_result(finished: list[JobInWork]) -> None:
+def test_slices_in_any_order_make_one_result(finished: list[ActiveJob]) -> None:
     """Reported when the last digest has its outcome, with each signature at its place."""
     job = job_in_work(finished.append, 5)
     job.slice_done(3, signed(2))
@@ -49,21 +49,21 @@ def test_slices_in_any_order_make_one_result(finished: list[JobInWork]) -> None:
     assert job.ending is Ending.RESULT
 
 
-def test_an_error_of_a_digest_stands_at_its_place_in_the_job(finished: list[JobInWork]) -> None:
+def test_an_error_of_a_digest_stands_at_its_place_in_the_job(finished: list[ActiveJob]) -> None:
     """Slices count from their own first digest."""
     job = job_in_work(finished.append, 4)
     job.slice_done(0, signed(2))
-    job.slice_done(2, ItemOutcome(None, 3, FINGERPRINT, (b"s", None), {1: SHORT}))
+    job.slice_done(2, SliceOutcome(None, 3, FINGERPRINT, (b"s", None), {1: SHORT}))
     outcome = outcome_of(job)
     assert outcome.errors == {3: SHORT}
     assert outcome.signatures[3] is None
     assert job.ending is Ending.RESULT
 
 
-def test_a_refused_envelope_ends_the_whole_job_at_once(finished: list[JobInWork]) -> None:
+def test_a_refused_envelope_ends_the_whole_job_at_once(finished: list[ActiveJob]) -> None:
     """The other slices' answers come later and change nothing."""
     job = job_in_work(finished.append, 4)
-    job.slice_done(0, ItemOutcome(ErrorNote.of(ClientRevoked())))
+    job.slice_done(0, SliceOutcome(WireError.of(ClientRevoked())))
     assert finished == [job]
     job.slice_done(2, signed(2))
     job.slice_unavailable(0, 2)
@@ -72,7 +72,7 @@ def test_a_refused_envelope_ends_the_whole_job_at_once(finished: list[JobInWork]
     assert job.ending is Ending.RESULT
 
 
-def test_a_token_that_went_away_gives_the_job_back(finished: list[JobInWork]) -> None:
+def test_a_token_that_went_away_gives_the_job_back(finished: list[ActiveJob]) -> None:
     """When nothing of it is in a lane any more."""
     job = job_in_work(finished.append, 4)
     job.slice_unavailable(2, 2)
@@ -84,25 +84,25 @@ def test_a_token_that_went_away_gives_the_job_back(finished: list[JobInWork]) ->
     assert job.maybe_signed
 
 
-def test_a_fault_of_the_hsm_at_one_digest_gives_the_job_back(finished: list[JobInWork]) -> None:
+def test_a_fault_of_the_hsm_at_one_digest_gives_the_job_back(finished: list[ActiveJob]) -> None:
     """It may succeed later; a client never sees a job that is half done."""
     job = job_in_work(finished.append, 2)
-    job.slice_done(0, ItemOutcome(None, 3, FINGERPRINT, (b"s", None), {1: FAULT}))
+    job.slice_done(0, SliceOutcome(None, 3, FINGERPRINT, (b"s", None), {1: FAULT}))
     assert job.ending is Ending.RETURN
     assert isinstance(job.unavailable, HsmFault)
 
 
-def test_an_expired_job_has_a_result_and_may_be_sent_again(finished: list[JobInWork]) -> None:
+def test_an_expired_job_has_a_result_and_may_be_sent_again(finished: list[ActiveJob]) -> None:
     """Retryable by the client, who renews the envelope; the queue cannot."""
     job = job_in_work(finished.append, 2)
-    job.slice_done(0, ItemOutcome(ErrorNote.of(JobExpired())))
+    job.slice_done(0, SliceOutcome(WireError.of(JobExpired())))
     assert job.ending is Ending.RESULT
     raw = job.result()
     assert isinstance(decode_result(raw).outcome, JobExpired)
     assert deserialize(raw)["k"]["again"] == 1
 
 
-def test_a_poisoned_job_ends_and_counts_as_perhaps_signed(finished: list[JobInWork]) -> None:
+def test_a_poisoned_job_ends_and_counts_as_perhaps_signed(finished: list[ActiveJob]) -> None:
     """Lanes ended over it: what the HSM did is unknown."""
     job = job_in_work(finished.append, 2)
     job.slice_poisoned(0, 1, ["exit_5"])
@@ -111,7 +111,7 @@ def test_a_poisoned_job_ends_and_counts_as_perhaps_signed(finished: list[JobInWo
     assert job.maybe_signed
 
 
-def test_a_poisoned_job_leaves_its_evidence(finished: list[JobInWork]) -> None:
+def test_a_poisoned_job_leaves_its_evidence(finished: list[ActiveJob]) -> None:
     """The whole job, how its lanes ended, and what was tried before; no other failure leaves a dead letter."""
     job = job_in_work(finished.append, 2)
     assert job.dead_letter("w1") == b""
@@ -125,7 +125,7 @@ def test_a_poisoned_job_leaves_its_evidence(finished: list[JobInWork]) -> None:
     assert refused.dead_letter("w1") == b""
 
 
-def test_a_job_over_which_the_hsm_failed_goes_back(finished: list[JobInWork]) -> None:
+def test_a_job_over_which_the_hsm_failed_goes_back(finished: list[ActiveJob]) -> None:
     """Perhaps signed, to be tried again."""
     job = job_in_work(finished.append, 2)
     job.slice_done(0, signed(1))
@@ -136,27 +136,27 @@ def test_a_job_over_which_the_hsm_failed_goes_back(finished: list[JobInWork]) ->
     assert job.maybe_signed
 
 
-def test_the_first_failure_counts(finished: list[JobInWork]) -> None:
+def test_the_first_failure_counts(finished: list[ActiveJob]) -> None:
     """And a failure counts more than a token that went away."""
     job = job_in_work(finished.append, 3)
     job.slice_unavailable(0, 1)
-    job.slice_done(1, ItemOutcome(ErrorNote.of(KeyUnknown())))
+    job.slice_done(1, SliceOutcome(WireError.of(KeyUnknown())))
     job.slice_poisoned(2, 1, [])
     assert finished == [job]
     assert job.ending is Ending.RESULT
     assert isinstance(decode_result(job.result()).outcome, KeyUnknown)
 
 
-def test_a_job_that_could_not_be_read_is_refused_too(finished: list[JobInWork]) -> None:
+def test_a_job_that_could_not_be_read_is_refused_too(finished: list[ActiveJob]) -> None:
     """Its id may be any bytes; it counts as one digest."""
-    job = JobInWork(claimed(b"\xff\xfe"), finished.append)
+    job = ActiveJob(claimed(b"\xff\xfe"), finished.append)
     job.fail(KeyUnknown())
     assert finished == [job]
     assert job.digests == 1
     assert isinstance(decode_result(job.result()).outcome, KeyUnknown)
 
 
-def test_the_result_carries_the_hash_of_the_content(finished: list[JobInWork]) -> None:
+def test_the_result_carries_the_hash_of_the_content(finished: list[ActiveJob]) -> None:
     """By which a repeat is told from a conflict: of the envelope, whatever stands beside it."""
     job = job_in_work(finished.append)
     assert job.hints.h
@@ -164,7 +164,7 @@ def test_the_result_carries_the_hash_of_the_content(finished: list[JobInWork]) -
     assert decode_result(job.result()).content == content_hash(envelope(1)) != job.hints.h
 
 
-def test_the_result_is_arqs_own_form(finished: list[JobInWork]) -> None:
+def test_the_result_is_arqs_own_form(finished: list[ActiveJob]) -> None:
     """With the attempt, the queue and the id that stock tools show."""
     job = job_in_work(finished.append)
     job.slice_done(0, signed(1))
@@ -173,7 +173,7 @@ def test_the_result_is_arqs_own_form(finished: list[JobInWork]) -> None:
     assert (result["t"], result["f"], result["q"], result["id"]) == (2, "sign", "sigmill:{acme}:queue", "job")
 
 
-def test_a_key_that_was_rotated_between_two_slices_gives_the_job_back(finished: list[JobInWork]) -> None:
+def test_a_key_that_was_rotated_between_two_slices_gives_the_job_back(finished: list[ActiveJob]) -> None:
     """A result names one version: signatures of two would be no signatures to its client."""
     job = job_in_work(finished.append, 5)
     job.slice_done(0, signed(3))

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from queueing.protocol.algorithms import Algorithm, KeyKind
 from queueing.protocol.public_keys import PublicKey
 from workers.cli.keys.key_kinds import KIND_NAMES, stand_in
-from workers.cli.keys.key_request import Wish
+from workers.cli.keys.key_request import KeyRequest
 from workers.cli.shell.options import config_option, json_option
 from workers.cli.shell.output import Output, emit, say
 from workers.config.loading import load_premises
@@ -120,12 +120,12 @@ def adopt(output: Output, /, *, label: str | None, key_id: str | None, **given: 
 def _wish(
     *, config: Path, tenant: str | None, service: bool, write: bool, key: str | None,
     algorithms: tuple[str, ...], **rest: Any,
-) -> Wish:  # fmt: skip
+) -> KeyRequest:  # fmt: skip
     if service == (tenant is not None) or (tenant is not None) != (key is not None):
         raise click.UsageError("give --tenant and --key, or --service")
     if service and write:
         raise click.UsageError("the service key is entered by hand: leave --write out")
-    return Wish(
+    return KeyRequest(
         premises=load_premises(config),
         tenant=tenant,
         key=key or "service",
@@ -135,7 +135,7 @@ def _wish(
     )
 
 
-def _label(wish: Wish) -> str:
+def _label(wish: KeyRequest) -> str:
     if wish.tenant is None:
         return _SERVICE_LABEL.format(version=wish.number())
     return f"{wish.tenant}.{wish.key}.v{wish.number()}"
@@ -150,7 +150,7 @@ def _hex(text: str | None) -> str | None:
         raise click.BadParameter("CKA_ID is written in hex", param_hint="--id") from None
 
 
-def _finish(wish: Wish, facts: KeyFacts, *, as_json: bool) -> None:
+def _finish(wish: KeyRequest, facts: KeyFacts, *, as_json: bool) -> None:
     public_key = PublicKey.from_spki(facts.public_key)
     new = wish.entry(public_key)
     made = MadeKey(

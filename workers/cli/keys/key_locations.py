@@ -11,7 +11,7 @@ import msgspec
 
 from queueing.errors import ConfigError, SigningError, from_reason
 from workers.cli.shell.output import ErrorObject, error_object
-from workers.token_admin.client import TokenDesk
+from workers.token_admin.client import TokenAdmin
 
 if TYPE_CHECKING:
     from workers.config.loading import Configuration
@@ -63,7 +63,7 @@ def _ask(
 ) -> FoundKeys | SigningError | ConfigError:
     service = configuration.service
     try:
-        return TokenDesk(token, service.tokens[token], service.state_dir).find(
+        return TokenAdmin(token, service.tokens[token], service.state_dir).find(
             [version.public_key.spki for version in versions]
         )
     except (SigningError, ConfigError) as error:

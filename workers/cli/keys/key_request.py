@@ -12,22 +12,22 @@ from workers.config.key_policy import EVERY_CLIENT
 from workers.config.tenant_edits import NewVersion, add_version, version_block
 from workers.config.tenant_file import load_tenant
 from workers.config.tenant_writer import edit_tenant, preview_tenant, token_owners
-from workers.token_admin.client import TokenDesk
+from workers.token_admin.client import TokenAdmin
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from queueing.protocol.key_directory import KeyState
     from queueing.protocol.public_keys import PublicKey
-    from workers.config.loading import Premises
+    from workers.config.loading import ServiceScope
     from workers.config.tenants import TenantKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class KeyRequest:
     """What the operator asked for; ``tenant`` None is the service key."""
 
-    premises: Premises
+    premises: ServiceScope
     tenant: str | None
     key: str
     token: str
@@ -50,14 +50,14 @@ class Wish:
         known = self.configured()
         return self.version or (1 if known is None else known.versions[-1].version + 1)
 
-    def desk(self) -> TokenDesk:
+    def desk(self) -> TokenAdmin:
         """The token's desk; ``ConfigError`` where there is no such token."""
         settings = self.premises.tokens.get(self.token)
         if settings is None:
             raise ConfigError(
                 str(self.premises.file), "tokens", f"no token `{self.token}`", f"Add [tokens.{self.token}]."
             )
-        return TokenDesk(self.token, settings, self.premises.state_dir)
+        return TokenAdmin(self.token, settings, self.premises.state_dir)
 
     def entry(self, public_key: PublicKey) -> NewVersion:
         """The version as it is to be entered: the first is active, a later one waits as ``next``."""

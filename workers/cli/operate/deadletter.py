@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from queueing.broker import dead_letters
-from queueing.broker.dead_letters import Found, Revived
+from queueing.broker.dead_letters import RequeueStatus, StoredLetter
 from queueing.errors import JobUnknown
 from queueing.redis.connection import with_connection
 from workers.cli.commands import DEADLETTER, LazyGroup
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from workers.config.service_file import ServiceConfiguration
 
 _REVIVED: Final = {
-    Revived.QUEUED: "queued",
-    Revived.ALREADY_QUEUED: "already-queued",
-    Revived.GONE: "gone",
+    RequeueStatus.QUEUED: "queued",
+    RequeueStatus.ALREADY_QUEUED: "already-queued",
+    RequeueStatus.GONE: "gone",
 }
 
 tenant_option = click.option("--tenant", help="This tenant's only.")
@@ -146,7 +146,7 @@ def drop(
     return _say_outcomes(output, letters, ["dropped" if was_there else "gone" for was_there in outcomes])
 
 
-def _read(config: Path, tenant: str | None) -> tuple[ServiceConfiguration, list[Found]]:
+def _read(config: Path, tenant: str | None) -> tuple[ServiceConfiguration, list[StoredLetter]]:
     configuration = load_configuration(config)
     tenants = [each.name for each in chosen_tenants(configuration, tenant)]
     redis = configuration.service.redis
@@ -154,7 +154,9 @@ def _read(config: Path, tenant: str | None) -> tuple[ServiceConfiguration, list[
     return configuration.service, letters
 
 
-def _chosen(found: Sequence[Found], job_ids: tuple[str, ...], *, everything: bool) -> list[Found]:
+def _chosen(
+    found: Sequence[StoredLetter], job_ids: tuple[str, ...], *, everything: bool
+) -> list[StoredLetter]:
     if everything == bool(job_ids):
         raise click.UsageError("name the jobs, or give --all")
     if everything:
@@ -166,7 +168,7 @@ def _chosen(found: Sequence[Found], job_ids: tuple[str, ...], *, everything: boo
     return [by_id[job_id] for job_id in job_ids]
 
 
-def _say_outcomes(output: Output, letters: Sequence[Found], outcomes: Sequence[str]) -> Exit:
+def _say_outcomes(output: Output, letters: Sequence[StoredLetter], outcomes: Sequence[str]) -> Exit:
     for letter, outcome in zip(letters, outcomes, strict=True):
         if output.as_json:
             emit(EndedLine(job_id=_name(letter), outcome=outcome))
@@ -175,7 +177,7 @@ def _say_outcomes(output: Output, letters: Sequence[Found], outcomes: Sequence[s
     return Exit.FAILED if "gone" in outcomes else Exit.DONE
 
 
-def _line(found: Found) -> LetterLine:
+def _line(found: StoredLetter) -> LetterLine:
     letter = found.letter
     return LetterLine(
         job_id=_name(found),
@@ -196,7 +198,7 @@ def _line(found: Found) -> LetterLine:
     )
 
 
-def _name(found: Found) -> str:
+def _name(found: StoredLetter) -> str:
     """Whatever a stock producer called it."""
     return found.job_id.decode("ascii", "backslashreplace")
 

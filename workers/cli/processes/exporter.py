@@ -40,7 +40,7 @@ def exporter(config: Path) -> None:
 async def _serve(configuration: Configuration) -> None:
     from queueing.aio.owned_tasks import end_tasks
     from queueing.redis.connection import connect
-    from workers.telemetry.http_server import Exporter
+    from workers.telemetry.http_server import MetricsServer
     from workers.telemetry.metrics import process_registry, say_build
     from workers.telemetry.metrics_catalogue import QueueMetrics
     from workers.telemetry.queue_exporter import QueueExporter
@@ -55,7 +55,7 @@ async def _serve(configuration: Configuration) -> None:
     for asked in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(asked, ended.set)
     silent_s = 5.0 + 3 * service.exporter.interval_s
-    server = Exporter(
+    server = MetricsServer(
         host=service.exporter.host,
         port=service.exporter.port,
         registry=registry,

@@ -34,7 +34,7 @@ def worker(config: Path) -> None:
 
 async def _serve(config: Path) -> None:
     from workers.config.snapshots import ConfigurationFiles
-    from workers.telemetry.http_server import Exporter
+    from workers.telemetry.http_server import MetricsServer
     from workers.telemetry.metrics import Metrics, process_registry, say_build
     from workers.worker import SigningWorker
 
@@ -49,7 +49,7 @@ async def _serve(config: Path) -> None:
     service = worker.service
     assert service is not None
     where = configuration.service.metrics
-    exporter = Exporter(
+    exporter = MetricsServer(
         host=where.host,
         port=where.port,
         registry=registry,

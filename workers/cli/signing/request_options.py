@@ -30,7 +30,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class SigningOptions:
     """Inputs to be signed by a key, through a client that is not open yet. ``algorithm`` None: the key's own."""
 
     client: SigningClient
@@ -83,7 +83,7 @@ def client_of(
 
 
 def ask_options(command: F) -> F:
-    """The options and arguments that make an ``Ask``."""
+    """The options and arguments that make an ``SigningOptions``."""
     for decorate in (
         input_options,
         json_option,

@@ -20,7 +20,7 @@ from workers.cli.shell.progress import Progress
 from workers.cli.signing.inputs import Item
 from workers.cli.signing.json_lines import failed_line, signed_line
 from workers.cli.signing.out_dir import write_signature
-from workers.cli.signing.request_options import Ask, ask_options
+from workers.cli.signing.request_options import SigningOptions, ask_options
 
 _NO_DIGEST: Final = cast("bytes", None)
 
@@ -83,10 +83,10 @@ def sign(*, raw: bool, out_dir: Path | None, **asked: Any) -> Exit:
     public_key_sha256 (hex), signature (base64), job_id; or error. A run that is started again under the same
     request id gets back what is done.
     """
-    return run(_sign(Ask.of(**asked), raw=raw, out_dir=out_dir))
+    return run(_sign(SigningOptions.of(**asked), raw=raw, out_dir=out_dir))
 
 
-async def _sign(ask: Ask, *, raw: bool, out_dir: Path | None) -> Exit:
+async def _sign(ask: SigningOptions, *, raw: bool, out_dir: Path | None) -> Exit:
     progress = Progress(ask.inputs.count())
     async with ask.client as client:
         algorithm = await ask.resolved_algorithm()

@@ -10,7 +10,7 @@ import msgspec
 from queueing.client.signing_request import Job
 from workers.cli.shell.options import run
 from workers.cli.shell.output import ErrorObject, Exit, Tally, emit, say
-from workers.cli.signing.request_options import Ask, ask_options
+from workers.cli.signing.request_options import SigningOptions, ask_options
 
 
 class SubmittedItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -36,10 +36,10 @@ def submit(**asked: Any) -> Exit:
 
     Prints one JSON object: keep it for `sigmill wait --job …`. The deadline is for the queue's answer only.
     """
-    return run(_submit(Ask.of(**asked)))
+    return run(_submit(SigningOptions.of(**asked)))
 
 
-async def _submit(ask: Ask) -> Exit:
+async def _submit(ask: SigningOptions) -> Exit:
     tally = Tally()
     async with ask.client as client:
         algorithm = await ask.resolved_algorithm()

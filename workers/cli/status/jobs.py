@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from queueing.broker.job_state import JobState, JobStatus
-from queueing.broker.whereabouts import Whereabouts, whereabouts
+from queueing.broker.whereabouts import JobReport, whereabouts
 from queueing.errors import QueueUnavailable
 from queueing.protocol.jobs import tenant_of_job_id
 from queueing.redis.connection import with_connection
@@ -87,13 +87,13 @@ def _owner(job_id: str, tenant: str | None) -> str:
     return owner
 
 
-async def _look(redis: Redis, owners: Mapping[str, str]) -> dict[str, Whereabouts]:
+async def _look(redis: Redis, owners: Mapping[str, str]) -> dict[str, JobReport]:
     found = {}
     for job_id, tenant in owners.items():
         try:
             found[job_id] = await whereabouts(redis, tenant, job_id)
         except QueueUnavailable as error:
-            found[job_id] = Whereabouts(status=JobStatus(job_id=job_id, state=JobState.FAILED, error=error))
+            found[job_id] = JobReport(status=JobStatus(job_id=job_id, state=JobState.FAILED, error=error))
     return found
 
 
@@ -108,7 +108,7 @@ def _raw(job_id: str) -> bytes:
     return job_id.encode("utf-8", "surrogateescape")
 
 
-def _line(where: Whereabouts, tenant: str, events: tuple[JobEvent, ...], problem: str) -> JobLine:
+def _line(where: JobReport, tenant: str, events: tuple[JobEvent, ...], problem: str) -> JobLine:
     status = where.status
     ended = status.state is JobState.DONE
     return JobLine(
@@ -135,7 +135,7 @@ def _state(status: JobStatus) -> JobState:
     return JobState.UNKNOWN if isinstance(status.error, QueueUnavailable) else status.state
 
 
-def _print(where: Whereabouts, events: tuple[JobEvent, ...]) -> None:
+def _print(where: JobReport, events: tuple[JobEvent, ...]) -> None:
     status = where.status
     click.echo(f"{status.job_id}  {_state(status)}  {words_of(status)}")
     if where.lease is not None:

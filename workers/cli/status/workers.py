@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from queueing.coordination.worker_registry import Seen, workers_of
+from queueing.coordination.worker_registry import RegisteredWorker, workers_of
 from queueing.redis.connection import with_connection
 from workers.cli.commands import WORKERS, LazyGroup
 from workers.cli.shell.options import config_option, json_option, run
@@ -64,7 +64,7 @@ def list_workers(output: Output, /, *, config: Path) -> Exit:
     return Exit.DONE if any(each.alive for each in seen) else Exit.RETRY
 
 
-def worker_line(seen: Seen) -> WorkerLine:
+def worker_line(seen: RegisteredWorker) -> WorkerLine:
     """As it is printed."""
     said = seen.said
     return WorkerLine(
@@ -111,7 +111,7 @@ def notes_on(lines: Sequence[WorkerLine]) -> list[str]:
     return notes if lines else ["no worker was heard of within five minutes"]
 
 
-def _state(seen: Seen) -> str:
+def _state(seen: RegisteredWorker) -> str:
     if not seen.alive:
         return "silent"
     if seen.said.draining:

@@ -18,7 +18,7 @@ from workers.cli.shell.options import config_option, json_option
 from workers.cli.shell.output import Exit, Output, emit, say
 from workers.cli.shell.table import print_table
 from workers.config.loading import load_configuration, load_premises
-from workers.config.stop_rules import OrderFolder
+from workers.config.stop_rules import StopOrderFolder
 from workers.state.directory import reading_state
 from workers.state.running_workers import ReloadReport, last_report, running_workers
 
@@ -200,7 +200,7 @@ def _line(configuration: Configuration, tenant: Tenant) -> TenantLine:
 def _stops(configuration: Configuration, tenant: Tenant) -> tuple[StopLine, ...]:
     service = configuration.service
     with reading_state(service.file):
-        signed = OrderFolder(service.state_dir).read(service.audience).values()
+        signed = StopOrderFolder(service.state_dir).read(service.audience).values()
     orders = [read_order(each, service.audience) for each in signed]
     return tuple(
         StopLine(

@@ -15,14 +15,14 @@ from workers.cli.commands import TOKENS, LazyGroup
 from workers.cli.shell.options import config_option, json_option, run
 from workers.cli.shell.output import ErrorObject, Exit, Output, Tally, emit, error_object, say
 from workers.cli.shell.table import print_table
-from workers.config.loading import Premises, load_premises
+from workers.config.loading import ServiceScope, load_premises
 from workers.config.service_file import load_service
 from workers.config.settings import PinLogin, TokenSettings
 from workers.config.tenant_writer import token_owners
 from workers.state.directory import reading_state
 from workers.state.drained_tokens import DrainedTokens
 from workers.state.refused_pins import RefusedPins
-from workers.token_admin.client import TokenDesk
+from workers.token_admin.client import TokenAdmin
 from workers.token_admin.messages import TokenFacts
 
 
@@ -166,14 +166,16 @@ class Resumed(msgspec.Struct, frozen=True, kw_only=True):
     untold: ErrorObject | None = None
 
 
-def _ask(premises: Premises, name: str) -> TokenFacts | SigningError:
+def _ask(premises: ServiceScope, name: str) -> TokenFacts | SigningError:
     try:
-        return TokenDesk(name, premises.tokens[name], premises.state_dir).show()
+        return TokenAdmin(name, premises.tokens[name], premises.state_dir).show()
     except SigningError as error:
         return error
 
 
-def _line(premises: Premises, name: str, owner: str | None, answer: TokenFacts | SigningError) -> TokenLine:
+def _line(
+    premises: ServiceScope, name: str, owner: str | None, answer: TokenFacts | SigningError
+) -> TokenLine:
     settings = premises.tokens[name]
     line = TokenLine(
         token=name,

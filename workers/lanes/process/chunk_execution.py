@@ -7,8 +7,8 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from queueing.errors import SigningError
-from queueing.protocol.jobs import ErrorNote
-from workers.lanes.protocol import ItemOutcome, Outcomes
+from queueing.protocol.jobs import WireError
+from workers.lanes.protocol import Outcomes, SliceOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,7 +34,7 @@ class Run:
 
     __slots__ = ("_chunk", "algorithm", "digests", "done", "key_version", "sign_s", "tries", "verify_s")
 
-    def __init__(self, chunk: ChunkInLane, algorithm: Algorithm, key_version: KeyVersion) -> None:
+    def __init__(self, chunk: ChunkExecution, algorithm: Algorithm, key_version: KeyVersion) -> None:
         self._chunk = chunk
         self.algorithm = algorithm
         self.key_version = key_version
@@ -63,7 +63,7 @@ class Run:
         self._chunk.run_finished()
 
 
-class ItemPart:
+class SliceExecution:
     """One item of a chunk: refused whole, or signed in pieces of runs."""
 
     __slots__ = ("_pieces", "authorised", "count", "error", "first")
@@ -80,22 +80,22 @@ class ItemPart:
         self._pieces.append((run, len(run.digests), len(digests)))
         run.digests += digests
 
-    def outcome(self) -> ItemOutcome:
+    def outcome(self) -> SliceOutcome:
         """The answer for this item, when its runs are finished."""
         if self.error is not None or self.authorised is None:
-            return ItemOutcome(error=ErrorNote.of(self.error or SigningError()))
+            return SliceOutcome(error=WireError.of(self.error or SigningError()))
         done = [outcome for run, start, count in self._pieces for outcome in run.done[start : start + count]]
         version = self.authorised.key_version
-        return ItemOutcome(
+        return SliceOutcome(
             error=None,
             key_version=version.version,
             public_key_sha256=version.public_key.sha256,
             signatures=tuple([o if isinstance(o, bytes) else None for o in done]),
-            errors={i: ErrorNote.of(o) for i, o in enumerate(done) if isinstance(o, SigningError)},
+            errors={i: WireError.of(o) for i, o in enumerate(done) if isinstance(o, SigningError)},
         )
 
 
-class ChunkInLane:
+class ChunkExecution:
     """All items of a chunk, and how many of their runs are not finished.
 
     ``generation`` is that of the rules under which the items are judged.
@@ -109,11 +109,11 @@ class ChunkInLane:
         self._unfinished = 0
         self._runs: list[Run] = []
         self._started = time.monotonic()
-        self.parts: list[ItemPart] = []
+        self.parts: list[SliceExecution] = []
 
-    def add_part(self, first: int, count: int) -> ItemPart:
+    def add_part(self, first: int, count: int) -> SliceExecution:
         """One more item, in order: ``count`` digests of its envelope from ``first`` on."""
-        part = ItemPart(first, count)
+        part = SliceExecution(first, count)
         self.parts.append(part)
         return part
 
@@ -122,7 +122,7 @@ class ChunkInLane:
 
         Small items of one key share a run, long ones are spread over several. With no run the chunk is answered.
         """
-        groups: dict[tuple[Algorithm, bytes], list[tuple[ItemPart, Authorised]]] = {}
+        groups: dict[tuple[Algorithm, bytes], list[tuple[SliceExecution, Authorised]]] = {}
         for part in self.parts:
             if part.authorised is not None:
                 authorised = part.authorised
@@ -142,7 +142,7 @@ class ChunkInLane:
         self,
         algorithm: Algorithm,
         version: KeyVersion,
-        members: Sequence[tuple[ItemPart, Authorised]],
+        members: Sequence[tuple[SliceExecution, Authorised]],
         longest: int,
     ) -> list[Run]:
         runs = [Run(self, algorithm, version)]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 from queueing.config.secrets import Secret
 from queueing.errors import ConfigError, EnvelopeMalformed, SigningError
 from queueing.protocol.algorithms import DEFAULT_FOR_KEY
-from queueing.protocol.jobs import ErrorNote
+from queueing.protocol.jobs import WireError
 from queueing.protocol.key_directory import directory_digest, encode_directory, encode_signed
 from workers.config.settings import PinLogin
 from workers.hsm import module
@@ -27,13 +27,14 @@ from workers.hsm.sessions import open_pool
 from workers.hsm.tokens import TokenSelect, select_token
 from workers.lanes.canary import service_version
 from workers.lanes.exit_codes import LaneExit
-from workers.lanes.process.chunk_execution import ChunkInLane, RunLength
-from workers.lanes.process.live_policy import Authority
+from workers.lanes.process.chunk_execution import ChunkExecution, RunLength
+from workers.lanes.process.live_policy import LivePolicy
 from workers.lanes.process.session_threads import RunWork, SessionThreads, Watchdog
 from workers.lanes.protocol import (
+    Alive,
     Chunk,
-    Failing,
     FromLane,
+    LaneFailure,
     Outcomes,
     Ready,
     Reload,
@@ -43,7 +44,6 @@ from workers.lanes.protocol import (
     SignedCanary,
     SignedDirectory,
     Stop,
-    Working,
     encode_frame,
     read_to_lane,
 )
@@ -84,7 +84,9 @@ class Lane:
         self._role = role
         self._connection = connection
         self._send_lock = threading.Lock()
-        self._authority = Authority(role.file, token=role.token, tenant=role.tenant, state_dir=role.state_dir)
+        self._authority = LivePolicy(
+            role.file, token=role.token, tenant=role.tenant, state_dir=role.state_dir
+        )
         self._service: ServiceConfiguration = self._authority.service
         self._token: TokenSettings = self._service.tokens[role.token]
 
@@ -105,7 +107,7 @@ class Lane:
             rules=lambda: self._authority.generation,
         )
         Watchdog(
-            self._threads, call_timeout_s=self._token.call_timeout_s, alive=lambda: self._send(Working())
+            self._threads, call_timeout_s=self._token.call_timeout_s, alive=lambda: self._send(Alive())
         ).start()
         self._send(Ready(os.getpid(), len(pool.sessions), pool.wanted, description, canaries=True))
         with self._connection.makefile("rb") as stream:
@@ -160,7 +162,7 @@ class Lane:
             problem = self.reload() if message.files else ""
             self._send(Reloaded(message.id, *self._authority.epochs, problem))
             return
-        chunk = ChunkInLane(message.id, self._send, generation=self._authority.generation)
+        chunk = ChunkExecution(message.id, self._send, generation=self._authority.generation)
         now_ms = time.time_ns() // 1_000_000
         for item in message.items:
             part = chunk.add_part(item.first, item.count)
@@ -170,13 +172,13 @@ class Lane:
                 part.error = error
         self._put(chunk)
 
-    def _put(self, chunk: ChunkInLane) -> None:
+    def _put(self, chunk: ChunkExecution) -> None:
         for run in chunk.cut(self._run_length):
             self._threads.queue.put(RunWork(run, self._threads))
 
     def _take_canary(self, request: SignCanary) -> None:
         """As a chunk of one digest, which the request does not contain: watched and recovered like any other."""
-        chunk = ChunkInLane(
+        chunk = ChunkExecution(
             request.id,
             lambda outcomes: self._send(_signed_canary(outcomes)),
             generation=self._authority.generation,
@@ -223,7 +225,7 @@ class Lane:
         log.error(
             "lane.ending", extra={"token": self._role.token, "code": failure.code_name, "why": str(failure)}
         )
-        self._send(Failing(failure.code_name, failure.action.value, failure.pin_failure))
+        self._send(LaneFailure(failure.code_name, failure.action.value, failure.pin_failure))
         if failure.pin_failure:
             os._exit(LaneExit.PIN)
         os._exit(LaneExit.CIRCUIT if failure.action is Action.OPEN_CIRCUIT else LaneExit.REPLACE)
@@ -249,9 +251,9 @@ class _DirectoryWork:
         try:
             signed = self._lane.sign_directory(self._request, thread)
         except SigningError as error:
-            self._lane.answer(SignedDirectory(self._request.id, b"", ErrorNote.of(error)))
+            self._lane.answer(SignedDirectory(self._request.id, b"", WireError.of(error)))
         except ConfigError as error:
-            note = ErrorNote(code="key.unknown", message=f"the tenant's file is broken: {error}")
+            note = WireError(code="key.unknown", message=f"the tenant's file is broken: {error}")
             self._lane.answer(SignedDirectory(self._request.id, b"", note))
         else:
             self._lane.answer(SignedDirectory(self._request.id, signed))

@@ -18,7 +18,7 @@ from queueing.protocol.envelope import UnverifiedEnvelope, read_unverified
 from queueing.protocol.stop_orders import OrderInvalid, StopOrder, read_order, verify_order
 from workers.config.service_file import service_of
 from workers.config.snapshots import Stamp, stamp_of
-from workers.config.stop_rules import OrderFolder, Stops
+from workers.config.stop_rules import StopOrderFolder, Stops
 from workers.config.tenant_file import tenant_of
 from workers.lanes.authorisation import authorise
 from workers.lanes.canary import CanaryPace, service_canary, tenant_canary
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from workers.config.service_file import ServiceConfiguration
     from workers.config.tenants import Tenant
     from workers.lanes.authorisation import Authorised
-    from workers.lanes.protocol import Item, SignCanary
+    from workers.lanes.protocol import EnvelopeSlice, SignCanary
 
 log = logging.getLogger("sigmill.lane")
 
@@ -48,7 +48,7 @@ class _Held:
     stamp: Stamp | None
 
 
-class Authority:
+class LivePolicy:
     """What this lane may sign. Changed by the lane's main thread only; each change is one assignment.
 
     ``state_dir``: where the worker that started this lane keeps the copies of what it adopted: it begins with them.
@@ -78,7 +78,7 @@ class Authority:
         """Of the service's file and of the tenant's; -1 where the lane has no tenant, or no more."""
         return self.service.epoch, -1 if self.tenant is None else self.tenant.epoch
 
-    def authorise(self, item: Item, now_ms: int) -> Authorised:
+    def authorise(self, item: EnvelopeSlice, now_ms: int) -> Authorised:
         """Judge one item; raises a ``SigningError``."""
         if self._tenant_name is None:
             raise EnvelopeMalformed("the service's token signs no envelopes")
@@ -184,7 +184,7 @@ class Authority:
         """Signed orders that the worker keeps; ``ConfigError`` where nobody can say what they are."""
         try:
             with reading_state(self._file):
-                return OrderFolder(self.service.state_dir).read(self.service.audience).values()
+                return StopOrderFolder(self.service.state_dir).read(self.service.audience).values()
         except ConfigError as error:
             if isinstance(error.__cause__, PermissionError):
                 return ()  # a lane's own user may not look: the worker forwards what it knows

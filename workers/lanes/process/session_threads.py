@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from queueing.errors import SigningError, TokenUnavailable
 from workers.hsm.faults import Action, HsmFailure, to_signing_error
 from workers.hsm.keys import KeyMissing, find_key
-from workers.hsm.signing import Signer, Spent
+from workers.hsm.signing import Signer, Timing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +43,7 @@ class SessionThread(threading.Thread):
         self._index = index
         self._threads = threads
         self._signers: dict[bytes, Signer] = {}
-        self.spent = Spent()
+        self.spent = Timing()
         self.current: Run | None = None
 
     def run(self) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from workers.lanes.protocol import ItemOutcome
+    from workers.lanes.protocol import SliceOutcome
 
 GROUPS_MEASURED: Final = 64
 """A tenant's key versions with their algorithms, and then some; the group that was signed with longest ago goes first."""
@@ -30,7 +30,7 @@ class SigningJob(Protocol):
     def sealed(self) -> bytes:
         """The sealed envelope."""
 
-    def slice_done(self, first: int, outcome: ItemOutcome) -> None:
+    def slice_done(self, first: int, outcome: SliceOutcome) -> None:
         """The outcome of the digests from ``first`` on."""
 
     def slice_poisoned(self, first: int, count: int, lane_ends: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from workers.lanes.supervisor.batching import Batcher, ChunkSize
-from workers.lanes.supervisor.crash_blame import Records, Suspicion
+from workers.lanes.supervisor.crash_blame import JobCrashHistory, TokenBlame
 from workers.lanes.supervisor.exit_reason import Cause
 
 if TYPE_CHECKING:
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
     from workers.lanes.protocol import Outcomes
     from workers.lanes.supervisor.batching import Group, Slice
-    from workers.lanes.supervisor.connection import ChunkSent, LaneLink
-    from workers.lanes.supervisor.exit_reason import LaneEnd
-    from workers.lanes.supervisor.hsm_sharing import HsmBudget, HsmMember
+    from workers.lanes.supervisor.connection import ChunkSent, LaneConnection
+    from workers.lanes.supervisor.exit_reason import ExitReason
+    from workers.lanes.supervisor.hsm_sharing import HsmShare, SharedHsm
 
 CHUNKS_IN_LANE: Final = 2
 """One that is being signed, and the next."""
@@ -31,18 +31,18 @@ def initial_capacity(sessions: int) -> int:
     return 4 * CHUNKS_IN_LANE * sessions
 
 
-class Dispatch:
+class ChunkScheduler:
     """Slices on their way to lanes and back. Knows links, not how they begin or end."""
 
     def __init__(self, *, chunk_target_s: float, poison_crashes: int) -> None:
         self._batcher = Batcher()
         self._chunk_size = ChunkSize(target_s=chunk_target_s, most=MOST_PER_CHUNK)
         self._poison_crashes = poison_crashes
-        self._hsm: HsmMember | None = None
-        self._suspicion = Suspicion()
-        self._records = Records()
+        self._hsm: HsmShare | None = None
+        self._suspicion = TokenBlame()
+        self._records = JobCrashHistory()
         self._suspects_turn = True
-        self._emptying: LaneLink | None = None
+        self._emptying: LaneConnection | None = None
 
     @property
     def token_in_doubt(self) -> bool:
@@ -56,7 +56,7 @@ class Dispatch:
 
     def forget(self) -> None:
         """Begin anew: it is long ago."""
-        self._suspicion, self._records = Suspicion(), Records()
+        self._suspicion, self._records = TokenBlame(), JobCrashHistory()
 
     @property
     def waiting(self) -> int:
@@ -69,8 +69,8 @@ class Dispatch:
 
     def share_hsm(
         self,
-        budget: HsmBudget | None,
-        links: list[LaneLink],
+        budget: SharedHsm | None,
+        links: list[LaneConnection],
         *,
         sessions: int,
         weight: Callable[[], float],
@@ -94,7 +94,7 @@ class Dispatch:
         self._records.recall(piece)
         self._batcher.add(piece)
 
-    def feed_all(self, links: Sequence[LaneLink]) -> None:
+    def feed_all(self, links: Sequence[LaneConnection]) -> None:
         """Give the lanes what is next: first those that have nothing, which divide it where it is little."""
         idle = [link for link in links if _takes_work(link) and not link.outstanding]
         for taken, link in enumerate(idle):
@@ -102,7 +102,7 @@ class Dispatch:
         for link in links:
             self.feed(link)
 
-    def feed(self, link: LaneLink, *, chunks: int = CHUNKS_IN_LANE, among: int = 1) -> None:
+    def feed(self, link: LaneConnection, *, chunks: int = CHUNKS_IN_LANE, among: int = 1) -> None:
         """Give the lane its next chunks, as far as it is free; of what waits as much as ``among`` lanes leave it."""
         while _takes_work(link) and len(link.outstanding) < chunks:
             if not self._may_send(link):
@@ -122,7 +122,7 @@ class Dispatch:
                 size = min(size, max(share, self._chunk_size.least(group, link.sessions)))
             self._send(link, group, self._batcher.take(group, size))
 
-    def _is_suspects_turn(self, link: LaneLink) -> bool:
+    def _is_suspects_turn(self, link: LaneConnection) -> bool:
         """Whether this lane is to sign a suspect, as soon as it is empty; one lane at a time.
 
         After a suspect, others first: a job that breaks one lane after the other must not keep them waiting.
@@ -134,12 +134,12 @@ class Dispatch:
         self._emptying = link
         return True
 
-    def _send_suspect(self, link: LaneLink) -> None:
+    def _send_suspect(self, link: LaneConnection) -> None:
         self._emptying, self._suspects_turn = None, False
         slices = self._batcher.take_suspect()
         self._send(link, slices[0].group, slices)
 
-    def _may_send(self, link: LaneLink) -> bool:
+    def _may_send(self, link: LaneConnection) -> bool:
         """Whether a shared device has room for what waits."""
         if self._hsm is None:
             return True
@@ -148,12 +148,12 @@ class Dispatch:
             return True
         return self._hsm.may_send(link)
 
-    def _send(self, link: LaneLink, group: Group, slices: list[Slice]) -> None:
+    def _send(self, link: LaneConnection, group: Group, slices: list[Slice]) -> None:
         if self._hsm is not None:
             self._hsm.began(link)
         link.send_chunk(group, slices)
 
-    def answered(self, link: LaneLink, chunk: ChunkSent, answer: Outcomes, busy_s: float) -> None:
+    def answered(self, link: LaneConnection, chunk: ChunkSent, answer: Outcomes, busy_s: float) -> None:
         """A chunk is done: feed the lane, then hand out the outcomes."""
         signed = sum(len(item.signatures) - len(item.errors) for item in answer.items)
         if signed:
@@ -175,7 +175,7 @@ class Dispatch:
         self._suspicion.signed()
         self._suspects_turn = True
 
-    def take_back(self, link: LaneLink, end: LaneEnd) -> None:
+    def take_back(self, link: LaneConnection, end: ExitReason) -> None:
         """What a lane that ended had is signed elsewhere, or again. Only the chunk that was being signed is suspect."""
         if self._hsm is not None:
             self._hsm.ended(link)
@@ -192,7 +192,7 @@ class Dispatch:
                 else:
                     self._batcher.add(piece, front=True)
 
-    def _again_or_never(self, piece: Slice, end: LaneEnd) -> None:
+    def _again_or_never(self, piece: Slice, end: ExitReason) -> None:
         """Once more and alone, unless it did this too often."""
         piece.alone = True
         if end.cause is Cause.CRASH:
@@ -228,5 +228,5 @@ class Dispatch:
             piece.job.slice_unavailable(piece.first, piece.count)
 
 
-def _takes_work(link: LaneLink) -> bool:
+def _takes_work(link: LaneConnection) -> bool:
     return link.ready is not None and not link.stopping

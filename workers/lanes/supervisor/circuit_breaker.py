@@ -34,7 +34,7 @@ class Circuit(StrEnum):
     REFUSED = "refused"
 
 
-class TokenCircuit:
+class CircuitBreaker:
     """The circuit of one token. ``changed`` is told of each change of state."""
 
     def __init__(

@@ -11,9 +11,9 @@ import msgspec
 
 from workers.lanes.protocol import (
     Chunk,
-    Failing,
+    EnvelopeSlice,
     FromLane,
-    Item,
+    LaneFailure,
     Outcomes,
     Ready,
     Reload,
@@ -29,9 +29,9 @@ from workers.lanes.protocol import (
 )
 
 if TYPE_CHECKING:
-    from workers.lanes.protocol import ItemOutcome
+    from workers.lanes.protocol import SliceOutcome
     from workers.lanes.supervisor.batching import Group, Slice
-    from workers.lanes.supervisor.spawn import LaneConnection
+    from workers.lanes.supervisor.spawn import LaneStream
 
 
 class ChunkSent:
@@ -49,7 +49,7 @@ class ChunkSent:
 class LaneOwner(Protocol):
     """Who is told what a lane says."""
 
-    def lane_answered(self, link: LaneLink, chunk: ChunkSent, answer: Outcomes, busy_s: float) -> None:
+    def lane_answered(self, link: LaneConnection, chunk: ChunkSent, answer: Outcomes, busy_s: float) -> None:
         """A chunk has its outcomes; the lane was busy with it for ``busy_s``."""
 
     def directory_signed(self, answer: SignedDirectory) -> None:
@@ -59,10 +59,10 @@ class LaneOwner(Protocol):
         """The lane answered its canary."""
 
 
-class LaneLink:
+class LaneConnection:
     """One connected lane. ``outstanding`` is in the order of sending."""
 
-    def __init__(self, connection: LaneConnection, owner: LaneOwner) -> None:
+    def __init__(self, connection: LaneStream, owner: LaneOwner) -> None:
         self.connection = connection
         self._owner = owner
         self._next_id = 0
@@ -74,7 +74,7 @@ class LaneLink:
         self._reloads: dict[int, tuple[float, float]] = {}
         self.reload_problem = ""
         self.last_heard = time.monotonic()
-        self.last_word: Failing | None = None
+        self.last_word: LaneFailure | None = None
         self.ready: Ready | None = None
         self.became_ready = asyncio.Event()
         self.stopping = False
@@ -111,7 +111,7 @@ class LaneLink:
         if not self.busy:
             self.last_heard = now
         self.outstanding[self._next_id] = ChunkSent(group, slices, now)
-        items = tuple(Item(piece.job.sealed, piece.first, piece.count) for piece in slices)
+        items = tuple(EnvelopeSlice(piece.job.sealed, piece.first, piece.count) for piece in slices)
         self.connection.writer.write(encode_frame(Chunk(self._next_id, items)))
 
     def ask(self, request: SignDirectory | SignCanary) -> None:
@@ -172,7 +172,7 @@ class LaneLink:
             self.ready = message
             self._ready_at = self.last_heard
             self.became_ready.set()
-        elif isinstance(message, Failing):
+        elif isinstance(message, LaneFailure):
             self.last_word = message
 
     def _answered(self, answer: Outcomes) -> None:
@@ -199,7 +199,7 @@ def _fits(chunk: ChunkSent, answer: Outcomes) -> bool:
     )
 
 
-def _each_has_one(item: ItemOutcome) -> bool:
+def _each_has_one(item: SliceOutcome) -> bool:
     signatures, errors = item.signatures, item.errors
     return signatures.count(None) == len(errors) and all(
         0 <= i < len(signatures) and signatures[i] is None for i in errors

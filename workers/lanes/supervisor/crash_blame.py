@@ -16,7 +16,7 @@ ENDS_IN_A_ROW: Final = 3
 until it has signed something."""
 
 
-class Suspicion:
+class TokenBlame:
     """What is held against the token of a group of lanes."""
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ MOST_RECORDS: Final = 1024
 """Jobs on record; beyond that the oldest is forgotten, and begins anew."""
 
 
-class Records:
+class JobCrashHistory:
     """How lanes ended over each job, also while it was back in the queue: it does not begin anew with each claim."""
 
     def __init__(self) -> None:

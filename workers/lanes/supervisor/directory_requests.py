@@ -9,7 +9,7 @@ from queueing.errors import TokenUnavailable
 
 if TYPE_CHECKING:
     from workers.lanes.protocol import SignDirectory, SignedDirectory
-    from workers.lanes.supervisor.connection import LaneLink
+    from workers.lanes.supervisor.connection import LaneConnection
 
 
 class DirectoryRequests:
@@ -18,7 +18,7 @@ class DirectoryRequests:
     def __init__(self) -> None:
         self._unsent: dict[int, SignDirectory] = {}
         self._answers: dict[int, asyncio.Future[SignedDirectory]] = {}
-        self._asked: dict[int, LaneLink] = {}
+        self._asked: dict[int, LaneConnection] = {}
 
     @property
     def waiting(self) -> bool:
@@ -36,7 +36,7 @@ class DirectoryRequests:
         for table in (self._unsent, self._answers, self._asked):
             table.pop(request.id, None)
 
-    def send(self, link: LaneLink) -> None:
+    def send(self, link: LaneConnection) -> None:
         """Ask this lane, which is ready, for everything that waits."""
         unsent, self._unsent = self._unsent, {}
         for request in unsent.values():
@@ -49,7 +49,7 @@ class DirectoryRequests:
         if waiting is not None and not waiting.done():
             waiting.set_result(answer)
 
-    def lane_ended(self, link: LaneLink) -> None:
+    def lane_ended(self, link: LaneConnection) -> None:
         """What this lane was asked will not be answered: who waits is told now, not by a time-out."""
         self._fail([number for number, asked in self._asked.items() if asked is link], "its lane ended")
 

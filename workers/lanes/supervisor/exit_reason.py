@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from workers.lanes.exit_codes import LaneExit
 
 if TYPE_CHECKING:
-    from workers.lanes.protocol import Failing
+    from workers.lanes.protocol import LaneFailure
 
 
 class Cause(Enum):
@@ -30,7 +30,7 @@ class Cause(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class LaneEnd:
+class ExitReason:
     """``reason`` is for label, log and dead letter; ``code`` the exit code, None for a lane of the host's."""
 
     cause: Cause
@@ -42,9 +42,9 @@ OPEN_CIRCUIT: Final = "open_circuit"
 """``Action.OPEN_CIRCUIT`` of ``workers.hsm.faults``, as a lane says it: no PKCS#11 is imported in the worker."""
 
 
-def lane_end(
-    *, code: int | None, last_word: Failing | None, asked: bool, silent: bool, ready: bool
-) -> LaneEnd:
+def classify_exit(
+    *, code: int | None, last_word: LaneFailure | None, asked: bool, silent: bool, ready: bool
+) -> ExitReason:
     """Judge by its last word and by how the process went. ``silent``: the worker ended it, for it said nothing more.
 
     A lane that was lost before it had logged in had no work: that speaks against the token, where no other lane is
@@ -61,10 +61,10 @@ def lane_end(
         cause = Cause.FAULT
     else:
         cause = Cause.CRASH
-    return LaneEnd(cause, _reason(code, last_word, silent=silent), code)
+    return ExitReason(cause, _reason(code, last_word, silent=silent), code)
 
 
-def _reason(code: int | None, last_word: Failing | None, *, silent: bool) -> str:
+def _reason(code: int | None, last_word: LaneFailure | None, *, silent: bool) -> str:
     if last_word is not None:
         return last_word.code_name
     if silent:

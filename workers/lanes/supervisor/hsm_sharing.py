@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class HsmMember:
+class HsmShare:
     """One token's part. ``operations``: the sessions of one of its lanes."""
 
     __slots__ = ("_budget", "_lanes", "hungry", "operations", "served", "wake", "weight")
 
     def __init__(
-        self, budget: HsmBudget, *, operations: int, weight: Callable[[], float], wake: Callable[[], None]
+        self, budget: SharedHsm, *, operations: int, weight: Callable[[], float], wake: Callable[[], None]
     ) -> None:
         self._budget = budget
         self._lanes: set[object] = set()
@@ -75,35 +75,35 @@ class HsmMember:
         self._budget.remove(self)
 
 
-class HsmBudget:
+class SharedHsm:
     """``parallel_operations`` of one device on this host, and the tokens that share them."""
 
     def __init__(self, parallel_operations: int) -> None:
         self.parallel_operations = parallel_operations
-        self._members: list[HsmMember] = []
+        self._members: list[HsmShare] = []
 
-    def join(self, *, operations: int, weight: Callable[[], float], wake: Callable[[], None]) -> HsmMember:
+    def join(self, *, operations: int, weight: Callable[[], float], wake: Callable[[], None]) -> HsmShare:
         """One more token."""
-        member = HsmMember(self, operations=operations, weight=weight, wake=wake)
+        member = HsmShare(self, operations=operations, weight=weight, wake=wake)
         self._members.append(member)
         return member
 
-    def remove(self, member: HsmMember) -> None:
+    def remove(self, member: HsmShare) -> None:
         """One token less; what it used is free."""
         if member in self._members:
             self._members.remove(member)
             self.freed(member)
 
-    def size_of(self, member: HsmMember) -> int:
+    def size_of(self, member: HsmShare) -> int:
         """What one of its lanes counts for: never more than the whole device."""
         return min(member.operations, self.parallel_operations)
 
-    def share(self, member: HsmMember) -> float:
+    def share(self, member: HsmShare) -> float:
         """Its operations by weight, among those that have work now; at least one lane."""
         weights = sum(each.weight() for each in self._members if each.active or each is member)
         return max(self.parallel_operations * member.weight() / weights, self.size_of(member))
 
-    def may_begin(self, member: HsmMember) -> bool:
+    def may_begin(self, member: HsmShare) -> bool:
         """Whether one more of its lanes may be busy."""
         wanted = self.size_of(member)
         free = self.parallel_operations - sum(each.using for each in self._members)
@@ -115,31 +115,31 @@ class HsmBudget:
             return member.using + wanted <= self.share(member)
         return wanted + self._kept_free(member) <= free
 
-    def may_go_on(self, member: HsmMember) -> bool:
+    def may_go_on(self, member: HsmShare) -> bool:
         """Whether a busy lane may take its next chunk, or another token waits for what is its own."""
         if not any(self._is_short(each) for each in self._members if each is not member):
             return True
         weights = sum(each.weight() for each in self._members if each.active)
         return member.using * weights <= self.parallel_operations * member.weight()
 
-    def arrived(self, member: HsmMember) -> None:
+    def arrived(self, member: HsmShare) -> None:
         """It had no work before: it is not behind those that had, for all the time that it was idle."""
         busy = [each.served for each in self._members if each.active and each is not member]
         member.served = max(member.served, min(busy, default=member.served))
 
-    def freed(self, by: HsmMember) -> None:
+    def freed(self, by: HsmShare) -> None:
         """Ask those that wait, furthest behind first; the one that gave way last."""
         waiting = [each for each in self._members if each.hungry]
         for each in sorted(waiting, key=lambda one: (one is by, one.served)):
             each.wake()
 
-    def _is_short(self, member: HsmMember) -> bool:
+    def _is_short(self, member: HsmShare) -> bool:
         """Whether it wants more and has less than its share."""
         return member.hungry and (
             not member.using or member.using + self.size_of(member) <= self.share(member)
         )
 
-    def _kept_free(self, member: HsmMember) -> int:
+    def _kept_free(self, member: HsmShare) -> int:
         """One lane of those that are idle, unless it were most of the device."""
         idle = [self.size_of(each) for each in self._members if not each.active and each is not member]
         smallest = min(idle, default=0)

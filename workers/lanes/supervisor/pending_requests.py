@@ -9,16 +9,16 @@ from queueing.errors import TokenUnavailable
 
 if TYPE_CHECKING:
     from workers.lanes.protocol import SignCanary, SignedCanary
-    from workers.lanes.supervisor.connection import LaneLink
+    from workers.lanes.supervisor.connection import LaneConnection
 
 
 class CanaryRequests:
     """None is kept for a lane that is to come: a canary starts no lane and outlives none."""
 
     def __init__(self) -> None:
-        self._asked: dict[int, tuple[LaneLink, asyncio.Future[SignedCanary]]] = {}
+        self._asked: dict[int, tuple[LaneConnection, asyncio.Future[SignedCanary]]] = {}
 
-    async def ask(self, link: LaneLink, request: SignCanary, timeout_s: float) -> SignedCanary:
+    async def ask(self, link: LaneConnection, request: SignCanary, timeout_s: float) -> SignedCanary:
         """The lane's answer; ``TokenUnavailable`` (retryable) when it ends, or takes longer than this."""
         answer: asyncio.Future[SignedCanary] = asyncio.get_running_loop().create_future()
         self._asked[request.id] = link, answer
@@ -37,7 +37,7 @@ class CanaryRequests:
         if waiting is not None and not waiting.done():
             waiting.set_result(answer)
 
-    def lane_ended(self, link: LaneLink) -> None:
+    def lane_ended(self, link: LaneConnection) -> None:
         """This lane answers nothing any more."""
         for asked, waiting in self._asked.values():
             if asked is link and not waiting.done():

@@ -8,10 +8,10 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
-from workers.lanes.supervisor.connection import LaneLink, LaneOwner
-from workers.lanes.supervisor.exit_reason import LaneEnd, lane_end
+from workers.lanes.supervisor.connection import LaneConnection, LaneOwner
+from workers.lanes.supervisor.exit_reason import ExitReason, classify_exit
 from workers.lanes.supervisor.placement import cpu_for_lane
-from workers.lanes.supervisor.spawn import LaneSpec, open_lane
+from workers.lanes.supervisor.spawn import LaneSpec, spawn_or_connect
 
 if TYPE_CHECKING:
     from asyncio import TaskGroup
@@ -33,20 +33,20 @@ LONGEST_PAUSE_S: Final = 60.0
 """Between attempts to start one lane more beside those that sign; doubled each time. An attempt is a process and a login."""
 
 
-class LaneGroupOwner(LaneOwner, Protocol):
+class ProcessGroupOwner(LaneOwner, Protocol):
     """Who decides what follows from the life of a lane."""
 
     def lane_unreachable(self) -> None:
         """A lane could not be started, or found."""
 
-    def lane_ready(self, link: LaneLink) -> None:
+    def lane_ready(self, link: LaneConnection) -> None:
         """A lane has logged in."""
 
-    def lane_ended(self, link: LaneLink, end: LaneEnd) -> None:
+    def lane_ended(self, link: LaneConnection, end: ExitReason) -> None:
         """A lane is gone."""
 
 
-class LaneGroup:
+class LaneProcesses:
     """Lanes from start to end. ``links`` are those that are connected, also while they log in or stop."""
 
     def __init__(
@@ -56,7 +56,7 @@ class LaneGroup:
         most: int,
         orders: Callable[[], tuple[bytes, ...]],
         tasks: TaskGroup,
-        owner: LaneGroupOwner,
+        owner: ProcessGroupOwner,
         now_s: Callable[[], float],
     ) -> None:
         self.spec = spec
@@ -67,7 +67,7 @@ class LaneGroup:
         self._now_s = now_s
         self._pause_s = SHORTEST_PAUSE_S
         self._held_back_until = 0.0
-        self.links: list[LaneLink] = []
+        self.links: list[LaneConnection] = []
         self._running: set[asyncio.Task[None]] = set()
         self._starting = 0
         self._reloads = 0
@@ -112,13 +112,13 @@ class LaneGroup:
         spec, reloads = self.spec, self._reloads
         try:
             cpu = cpu_for_lane(self.most, os.sched_getaffinity(0), (other.cpu for other in self.links))
-            connection = await open_lane(replace(spec, cpu=cpu))
+            connection = await spawn_or_connect(replace(spec, cpu=cpu))
         except OSError as error:
             self._starting -= 1
             log.warning("lane.unreachable", extra={"token": spec.token, "why": str(error)})
             self._owner.lane_unreachable()
             return
-        link = LaneLink(connection, self._owner)
+        link = LaneConnection(connection, self._owner)
         link.cpu = cpu
         self.links.append(link)
         orders = self._orders()
@@ -136,7 +136,7 @@ class LaneGroup:
         code = await connection.ended()
         self._owner.lane_ended(
             link,
-            lane_end(
+            classify_exit(
                 code=code,
                 last_word=link.last_word,
                 asked=link.stopping or self.closing,
@@ -145,7 +145,7 @@ class LaneGroup:
             ),
         )
 
-    async def _serve(self, link: LaneLink) -> None:
+    async def _serve(self, link: LaneConnection) -> None:
         reading = asyncio.ensure_future(link.read_until_end())
         became_ready = asyncio.ensure_future(link.became_ready.wait())
         try:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 from workers.lanes.supervisor.chunk_scheduler import initial_capacity
 from workers.lanes.supervisor.circuit_breaker import Circuit
-from workers.lanes.supervisor.hsm_sharing import HsmBudget
+from workers.lanes.supervisor.hsm_sharing import SharedHsm
 from workers.lanes.supervisor.process_group import RELOAD_TIMEOUT_S
 from workers.lanes.supervisor.spawn import LaneSpec
-from workers.lanes.supervisor.token_pool import TokenLanes
+from workers.lanes.supervisor.token_pool import TokenPool
 from workers.telemetry.series_budget import put
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ SERVICE_RELOAD_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RosterState:
+class RegistryState:
     """All lanes that are logged in, and the tokens that are left alone, or drained."""
 
     lanes: int
@@ -46,7 +46,7 @@ class RosterState:
     drained: tuple[str, ...]
 
 
-class LaneRoster:
+class LaneRegistry:
     """The lanes of one worker. ``orders`` are the signed stop orders in force for a tenant."""
 
     def __init__(
@@ -67,10 +67,10 @@ class LaneRoster:
         self._room = room
         self._orders = orders
         self._tasks: TaskGroup | None = None
-        self._lanes: dict[str, dict[str, TokenLanes]] = {}
-        self._hsms: dict[str, HsmBudget] = {}
-        self._leaving: list[TokenLanes] = []
-        self._service_lanes: TokenLanes | None = None
+        self._lanes: dict[str, dict[str, TokenPool]] = {}
+        self._hsms: dict[str, SharedHsm] = {}
+        self._leaving: list[TokenPool] = []
+        self._service_lanes: TokenPool | None = None
 
     def start(self, tasks: TaskGroup) -> None:
         """Lanes may be started from now on, as tasks of this group."""
@@ -79,11 +79,11 @@ class LaneRoster:
         self._service_lanes = self._make(self._configuration.service.service_key.token, None)
 
     @property
-    def service_lanes(self) -> TokenLanes | None:
+    def service_lanes(self) -> TokenPool | None:
         """Those of the service's own token; None before the start."""
         return self._service_lanes
 
-    def of(self, tenant: str) -> dict[str, TokenLanes]:
+    def of(self, tenant: str) -> dict[str, TokenPool]:
         """The lanes of a tenant by token, made now if need be; none for a tenant that may not sign."""
         configured = self._configuration.tenants.get(tenant)
         if configured is None or configured.suspended:
@@ -112,7 +112,7 @@ class LaneRoster:
         lanes = self._lanes.get(tenant)
         return not lanes or any(each.healthy for each in lanes.values())
 
-    def all(self) -> Iterator[TokenLanes]:
+    def all(self) -> Iterator[TokenPool]:
         """Every one that was made and has not left."""
         for of_tenant in self._lanes.values():
             yield from of_tenant.values()
@@ -144,11 +144,11 @@ class LaneRoster:
             for name, tenant in self._configuration.tenants.items()
         )
 
-    def state(self) -> RosterState:
+    def state(self) -> RegistryState:
         """As it is now."""
         everything = list(self.all())
         sessions = [count for lanes in everything for count in lanes.sessions_of_lanes()]
-        return RosterState(
+        return RegistryState(
             lanes=len(sessions),
             sessions=sum(sessions),
             circuits_open=tuple(
@@ -241,7 +241,7 @@ class LaneRoster:
         await asyncio.gather(*(lanes.close(within_s) for lanes in [*self.all(), *self._leaving]))
 
     def _adopt_tenant(
-        self, configured: Tenant | None, tenant: str, lanes: dict[str, TokenLanes], within_s: float
+        self, configured: Tenant | None, tenant: str, lanes: dict[str, TokenPool], within_s: float
     ) -> None:
         tokens = frozenset[str]() if configured is None or configured.suspended else configured.tokens
         for token in [token for token in lanes if token not in tokens]:
@@ -254,16 +254,16 @@ class LaneRoster:
         for each in lanes.values():
             each.reload(within_s)
 
-    def _change(self, lanes: TokenLanes, token: str, tenant: str | None, old: Configuration) -> None:
+    def _change(self, lanes: TokenPool, token: str, tenant: str | None, old: Configuration) -> None:
         """Replace lanes whose token is another one now, or is used in another way."""
         if self._configuration.service.tokens[token] != old.service.tokens.get(token):
             lanes.change(self._spec(token, tenant), self._most_lanes(token, tenant))
 
-    def _make(self, token: str, tenant: str | None) -> TokenLanes:
+    def _make(self, token: str, tenant: str | None) -> TokenPool:
         if self._tasks is None:
             raise RuntimeError("the roster was not started")
         worker = self._configuration.service.worker
-        lanes = TokenLanes(
+        lanes = TokenPool(
             self._spec(token, tenant),
             most_lanes=self._most_lanes(token, tenant),
             chunk_target_s=worker.chunk_target_s,
@@ -281,7 +281,7 @@ class LaneRoster:
         self._share_hsm(lanes, tenant)
         return lanes
 
-    def _share_hsm(self, lanes: TokenLanes, tenant: str | None) -> None:
+    def _share_hsm(self, lanes: TokenPool, tenant: str | None) -> None:
         """The service's own token is not counted: it signs a few directories."""
         service = self._configuration.service
         name = service.tokens[lanes.token].hsm
@@ -289,7 +289,7 @@ class LaneRoster:
             lanes.share_hsm(None, _equal)
             return
         operations = service.hsms[name].parallel_operations
-        budget = self._hsms.setdefault(name, HsmBudget(operations))
+        budget = self._hsms.setdefault(name, SharedHsm(operations))
         budget.parallel_operations = operations
         lanes.share_hsm(budget, lambda: self._weight(tenant))
 

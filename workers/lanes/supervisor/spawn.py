@@ -44,7 +44,7 @@ class LaneSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class LaneConnection:
+class LaneStream:
     """A stream to a lane, and its process where it is our child."""
 
     reader: StreamReader
@@ -76,11 +76,11 @@ class LaneConnection:
         return -signal.SIGKILL
 
 
-async def open_lane(spec: LaneSpec) -> LaneConnection:
+async def spawn_or_connect(spec: LaneSpec) -> LaneStream:
     """Connect to the lane of this spec; ``OSError`` when it cannot be reached or started."""
     if spec.settings.socket is not None:
         reader, writer = await asyncio.open_unix_connection(spec.settings.socket, limit=_READ_LIMIT_BYTES)
-        return LaneConnection(reader, writer, None)
+        return LaneStream(reader, writer, None)
     return await _spawn(spec)
 
 
@@ -89,7 +89,7 @@ def _environment(settings: TokenSettings) -> dict[str, str]:
     return {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | settings.environment
 
 
-async def _spawn(spec: LaneSpec) -> LaneConnection:
+async def _spawn(spec: LaneSpec) -> LaneStream:
     """Exec'd, never forked: the worker has no PKCS#11 module, and the lane nothing of the worker's memory."""
     ours, theirs = socket.socketpair()
     with theirs:
@@ -123,4 +123,4 @@ async def _spawn(spec: LaneSpec) -> LaneConnection:
             process.kill()
         await process.wait()
         raise
-    return LaneConnection(reader, writer, process)
+    return LaneStream(reader, writer, process)

@@ -10,16 +10,16 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from queueing.errors import TokenUnavailable
-from workers.lanes.supervisor.chunk_scheduler import Dispatch
-from workers.lanes.supervisor.circuit_breaker import Circuit, TokenCircuit
+from workers.lanes.supervisor.chunk_scheduler import ChunkScheduler
+from workers.lanes.supervisor.circuit_breaker import Circuit, CircuitBreaker
 from workers.lanes.supervisor.directory_requests import DirectoryRequests
-from workers.lanes.supervisor.exit_reason import Cause, LaneEnd
+from workers.lanes.supervisor.exit_reason import Cause, ExitReason
 from workers.lanes.supervisor.pending_requests import CanaryRequests
 from workers.lanes.supervisor.process_group import (
     READY_TIMEOUT_S,
     RELOAD_TIMEOUT_S,
     SILENCE_GRACE_S,
-    LaneGroup,
+    LaneProcesses,
 )
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from workers.lanes.protocol import Outcomes, SignCanary, SignDirectory, SignedCanary, SignedDirectory
     from workers.lanes.supervisor.batching import Slice
-    from workers.lanes.supervisor.connection import ChunkSent, LaneLink
-    from workers.lanes.supervisor.hsm_sharing import HsmBudget
+    from workers.lanes.supervisor.connection import ChunkSent, LaneConnection
+    from workers.lanes.supervisor.hsm_sharing import SharedHsm
     from workers.lanes.supervisor.observer import LaneObserver
     from workers.lanes.supervisor.spawn import LaneSpec
     from workers.state.refused_pins import RefusedPins
@@ -43,7 +43,7 @@ AVOID_S: Final = 5.0
 """A token that does not have a key now is passed over for so long, where another token has it."""
 
 
-class TokenLanes:
+class TokenPool:
     """All lanes of one (tenant, token). Single-threaded: everything happens on the worker's loop.
 
     ``room`` is called whenever ``capacity`` may have grown; ``orders`` are the signed stop orders in force.
@@ -71,18 +71,20 @@ class TokenLanes:
         self._observer = observer
         self._room = room
         self._now_s = now_s
-        self._group = LaneGroup(spec, most=most_lanes, orders=orders, tasks=tasks, owner=self, now_s=now_s)
-        self._dispatch = Dispatch(chunk_target_s=chunk_target_s, poison_crashes=poison_crashes)
+        self._group = LaneProcesses(
+            spec, most=most_lanes, orders=orders, tasks=tasks, owner=self, now_s=now_s
+        )
+        self._dispatch = ChunkScheduler(chunk_target_s=chunk_target_s, poison_crashes=poison_crashes)
         self._directories = DirectoryRequests()
         self._canaries = CanaryRequests()
         self._given_at = now_s()
         self._avoided: dict[tuple[str, int], float] = {}
         self._drained = False
-        self._circuit = TokenCircuit(
+        self._circuit = CircuitBreaker(
             spec.token, refused_pins=refused_pins, changed=self._circuit_changed, now_s=now_s
         )
 
-    def share_hsm(self, budget: HsmBudget | None, weight: Callable[[], float]) -> None:
+    def share_hsm(self, budget: SharedHsm | None, weight: Callable[[], float]) -> None:
         """The token is on a device that others use too, or (None) on one of its own. What waits asks for its part anew."""
         sessions = self._group.spec.sessions
         self._dispatch.share_hsm(budget, self._group.links, sessions=sessions, weight=weight, wake=self.pump)
@@ -189,7 +191,7 @@ class TokenLanes:
         """Whether a lane that knows canaries is logged in."""
         return bool(self._canary_links())
 
-    def _canary_links(self) -> list[LaneLink]:
+    def _canary_links(self) -> list[LaneConnection]:
         return [
             link
             for link in self._group.links
@@ -204,7 +206,7 @@ class TokenLanes:
         timeout_s = self._group.spec.settings.call_timeout_s + SILENCE_GRACE_S + CANARY_GRACE_S
         return await self._canaries.ask(links[request.id % len(links)], request, timeout_s)
 
-    def lane_answered(self, link: LaneLink, chunk: ChunkSent, answer: Outcomes, busy_s: float) -> None:
+    def lane_answered(self, link: LaneConnection, chunk: ChunkSent, answer: Outcomes, busy_s: float) -> None:
         """A chunk is done: hand out its outcomes, feed the lane."""
         self._observer.chunk_done(self.token, chunk, answer, busy_s)
         self._circuit.answered()
@@ -238,13 +240,13 @@ class TokenLanes:
         else:
             self._trip(Circuit.OPEN)
 
-    def lane_ready(self, link: LaneLink) -> None:
+    def lane_ready(self, link: LaneConnection) -> None:
         """A lane has logged in."""
         self._observer.lane_started(self.token, link.sessions)
         self.pump()
         self._room()
 
-    def lane_ended(self, link: LaneLink, end: LaneEnd) -> None:
+    def lane_ended(self, link: LaneConnection, end: ExitReason) -> None:
         """A lane is gone: decide about the token, then about what the lane had."""
         asked = end.cause is Cause.ASKED
         if link.ready is not None:
@@ -285,7 +287,7 @@ class TokenLanes:
         self._observer.circuit_changed(self.token, circuit)
 
     def return_waiting(self, *, keep_begun: bool = False) -> None:
-        """What no lane has goes back to the queue, where another worker may have better luck; see ``Dispatch.return_all``."""
+        """What no lane has goes back to the queue, where another worker may have better luck; see ``ChunkScheduler.return_all``."""
         self._directories.give_up()
         self._dispatch.return_all(keep_begun=keep_begun)
 

@@ -11,7 +11,7 @@ import pytest
 from queueing.aio.owned_tasks import OwnedTasks
 from queueing.client.call_coalescing import SingleCalls
 from queueing.client.signatures import Outcome, Signature
-from queueing.client.signing_request import Draft, Target
+from queueing.client.signing_request import SigningRequest, Target
 from queueing.errors import SigningError, WaitTimeout
 from queueing.protocol.algorithms import DEFAULT_FOR_KEY, KeyKind
 
@@ -29,7 +29,7 @@ class Service:
         self.stopped = asyncio.Event()
         self.on_late: Callable[[], object] = lambda: None
 
-    async def perform(self, draft: Draft) -> list[Outcome]:
+    async def perform(self, draft: SigningRequest) -> list[Outcome]:
         self.asked.set()
         try:
             await self.answer.wait()

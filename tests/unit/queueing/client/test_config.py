@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from queueing import ClientConfig, ClientKey, ConfigError
-from queueing.client.epoch_store import EpochMemory
+from queueing.client.epoch_store import EpochStore
 from queueing.protocol.client_keys import ClientKeyKind
 from tests.support.responder import spki_of
 
@@ -140,20 +140,20 @@ class TestEpochMemory:
     def test_the_newest_epoch_is_kept(self, tmp_path: Path) -> None:
         """Over restarts, never going back, also when another client wrote a newer one."""
         path = tmp_path / "state"
-        one = EpochMemory(path, audience="a", tenant="t")
-        two = EpochMemory(path, audience="a", tenant="t")
+        one = EpochStore(path, audience="a", tenant="t")
+        two = EpochStore(path, audience="a", tenant="t")
         two.remember(9)
         one.remember(7)
         assert one.newest == 9
-        assert EpochMemory(path, audience="a", tenant="t").newest == 9
-        assert EpochMemory(path, audience="a", tenant="other").newest == 0
+        assert EpochStore(path, audience="a", tenant="t").newest == 9
+        assert EpochStore(path, audience="a", tenant="other").newest == 0
 
     def test_a_damaged_or_unwritable_file_is_no_failure(self, tmp_path: Path) -> None:
         """Best effort: any epoch is taken then."""
         path = tmp_path / "state"
         path.write_bytes(b"damaged")
-        assert EpochMemory(path, audience="a", tenant="t").newest == 0
-        lost = EpochMemory(tmp_path / "no" / "folder" / "state", audience="a", tenant="t")
+        assert EpochStore(path, audience="a", tenant="t").newest == 0
+        lost = EpochStore(tmp_path / "no" / "folder" / "state", audience="a", tenant="t")
         lost.remember(3)
         assert lost.newest == 3
 

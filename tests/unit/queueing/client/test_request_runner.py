@@ -6,22 +6,22 @@ import asyncio
 
 import pytest
 
-from queueing.client.delivery.transport import Exchange
-from queueing.client.epoch_store import EpochMemory
+from queueing.client.delivery.transport import Transport
+from queueing.client.epoch_store import EpochStore
 from queueing.client.key_directory_cache import KeyDirectoryCache
-from queueing.client.request_runner import Performer
+from queueing.client.request_runner import RequestRunner
 from queueing.client.result_checker import ResultChecker
-from queueing.client.signing_request import Draft, Sealer, Target
+from queueing.client.signing_request import EnvelopeBuilder, SigningRequest, Target
 from queueing.config.redis import RedisConfig
 from queueing.errors import JobConflict, LimitBacklog, WaitTimeout
 from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.envelope import Envelope
-from queueing.protocol.jobs import ArqResult, ErrorNote, ResultHints, content_hash, encode_result
+from queueing.protocol.jobs import ArqResult, ResultHints, WireError, content_hash, encode_result
 from queueing.redis.connection import connect
 from tests.support.fake_lane import turn
 
-DRAFT = Draft.of(Target("release", 1, Algorithm.ECDSA_SHA_256), [bytes(32)], "build-7")
+DRAFT = SigningRequest.of(Target("release", 1, Algorithm.ECDSA_SHA_256), [bytes(32)], "build-7")
 
 
 def now_ms() -> int:
@@ -33,7 +33,7 @@ class Desk:
 
     def __init__(self) -> None:
         redis = connect(RedisConfig(unix_socket="/nowhere"))
-        self.sealer = Sealer(
+        self.sealer = EnvelopeBuilder(
             audience="a",
             tenant="acme",
             client="ci",
@@ -47,11 +47,11 @@ class Desk:
             audience="a",
             tenant="acme",
             pinned=(),
-            memory=EpochMemory(None, audience="a", tenant="acme"),
+            memory=EpochStore(None, audience="a", tenant="acme"),
             now_ms=now_ms,
         )
-        self.exchange = Exchange(redis, redis, tenant="acme", reply_id="", now_ms=now_ms)
-        self.performer = Performer(self.sealer, self.exchange, ResultChecker(directory, verify=True))
+        self.exchange = Transport(redis, redis, tenant="acme", reply_id="", now_ms=now_ms)
+        self.performer = RequestRunner(self.sealer, self.exchange, ResultChecker(directory, verify=True))
         self.job_id = self.sealer.job_id(DRAFT)
 
     def cut_off(self) -> None:
@@ -65,7 +65,7 @@ def _failed(envelope: Envelope, job_id: str) -> bytes:
             k=ResultHints(h=content_hash(envelope), again=1),
             et=0,
             s=False,
-            r=ErrorNote.of(LimitBacklog("too much", retry_after_s=300.0)),
+            r=WireError.of(LimitBacklog("too much", retry_after_s=300.0)),
             st=0,
             ft=0,
             q="",

@@ -18,11 +18,11 @@ from queueing.errors import ConfigError
 from queueing.files.folders import entries, entries_below, is_there
 from tests.support.config_files import Site
 from workers.config.loading import load_premises
-from workers.config.stop_rules import OrderFolder
+from workers.config.stop_rules import StopOrderFolder
 from workers.config.tenant_writer import token_owners
 from workers.config.validation import survey
 from workers.journal.recovery import recover
-from workers.lanes.process.live_policy import Authority
+from workers.lanes.process.live_policy import LivePolicy
 from workers.state.directory import reading_state
 from workers.state.drained_tokens import DrainedTokens
 from workers.state.refused_pins import RefusedPins
@@ -131,12 +131,12 @@ def test_stop_orders_that_cannot_be_listed_are_in_force(
     site = Site(tmp_path).write()
     unlistable(tmp_path / "state" / "orders")
     with pytest.raises(OSError, match=os.strerror(code)):
-        OrderFolder(tmp_path / "state").read("test")
+        StopOrderFolder(tmp_path / "state").read("test")
     if code == errno.EACCES:
-        Authority(site.config, token="acme", tenant="acme")
+        LivePolicy(site.config, token="acme", tenant="acme")
     else:
         with pytest.raises(ConfigError, match="cannot be read"):
-            Authority(site.config, token="acme", tenant="acme")
+            LivePolicy(site.config, token="acme", tenant="acme")
 
 
 @pytest.mark.parametrize(

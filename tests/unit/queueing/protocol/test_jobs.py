@@ -10,10 +10,10 @@ import pytest
 from queueing.errors import EnvelopeMalformed, FunctionUnknown, KeyUnknown, ResultInvalid
 from queueing.protocol.jobs import (
     ArqResult,
-    ErrorNote,
     JobHints,
     JobOutcome,
     ResultHints,
+    WireError,
     content_hash,
     decode_job,
     decode_result,
@@ -34,7 +34,7 @@ def result(**changes: object) -> bytes:
         "k": ResultHints(h=b"h" * 16),
         "et": 1,
         "s": False,
-        "r": ErrorNote("key.unknown", "no"),
+        "r": WireError("key.unknown", "no"),
         "st": 1,
         "ft": 2,
         "q": "q",
@@ -89,7 +89,7 @@ def test_results_come_back_typed() -> None:
     read = decode_result(result(s=True, r=outcome))
     assert (read.outcome, read.content) == (outcome, b"h" * 16)
     assert isinstance(decode_result(result()).outcome, KeyUnknown)
-    unknown = decode_result(result(r=ErrorNote("no.such.code")))
+    unknown = decode_result(result(r=WireError("no.such.code")))
     assert isinstance(unknown.outcome, ResultInvalid)
 
 

@@ -10,10 +10,18 @@ import pytest
 
 from queueing.errors import JobPoisoned, ResultInvalid
 from queueing.protocol.client_keys import ClientKey
-from queueing.protocol.jobs import ArqResult, ErrorNote, JobOutcome, ResultHints, encode_result
+from queueing.protocol.jobs import ArqResult, JobOutcome, ResultHints, WireError, encode_result
 from tests.support.forging import Forger
 from workers.audit.job_history import JobEvent, event_of, histories_of
-from workers.journal.records import Intent, Outcome, Record, Released, Returned, Unknown, encode_record
+from workers.journal.records import (
+    IntentRecord,
+    OutcomeRecord,
+    Record,
+    ReleasedRecord,
+    ReturnedRecord,
+    UnknownRecord,
+    encode_record,
+)
 from workers.journal.segments import frame, segment_path
 
 JOB, OTHER = b"{acme}" + b"a" * 32, b"{acme}" + b"b" * 32
@@ -36,17 +44,17 @@ def test_the_events_of_a_job_come_in_the_order_of_the_log(tmp_path: Path) -> Non
     write(
         tmp_path,
         1,
-        Intent(1, "acme", JOB, LEASE, 1, b""),
-        Intent(1, "acme", OTHER, LEASE, 1, b""),
-        Returned(2, "acme", JOB, LEASE, maybe_signed=True),
+        IntentRecord(1, "acme", JOB, LEASE, 1, b""),
+        IntentRecord(1, "acme", OTHER, LEASE, 1, b""),
+        ReturnedRecord(2, "acme", JOB, LEASE, maybe_signed=True),
     )
     write(
         tmp_path,
         2,
-        Intent(3, "acme", JOB, b"h1.8.cd:4", 2, b""),
-        Outcome(4, "acme", JOB, b"h1.8.cd:4", "", b""),
-        Released(5, "acme", JOB, b"h1.8.cd:4", "committed"),
-        Unknown(6, "acme", OTHER, LEASE),
+        IntentRecord(3, "acme", JOB, b"h1.8.cd:4", 2, b""),
+        OutcomeRecord(4, "acme", JOB, b"h1.8.cd:4", "", b""),
+        ReleasedRecord(5, "acme", JOB, b"h1.8.cd:4", "committed"),
+        UnknownRecord(6, "acme", OTHER, LEASE),
     )
     assert read(tmp_path, JOB, OTHER, b"{acme}nobody") == {
         JOB: ["intent", "returned-in-doubt", "intent", "outcome", "committed"],
@@ -59,16 +67,16 @@ def test_the_events_of_a_job_come_in_the_order_of_the_log(tmp_path: Path) -> Non
 
 def test_a_record_that_is_half_written_is_not_there_yet(tmp_path: Path) -> None:
     """The worker writes while we read; what stands before the tear counts."""
-    torn = frame(encode_record(Released(2, "acme", JOB, LEASE, "committed")))[:-3]
-    write(tmp_path, 1, Intent(1, "acme", JOB, LEASE, 1, b""), tail=torn)
+    torn = frame(encode_record(ReleasedRecord(2, "acme", JOB, LEASE, "committed")))[:-3]
+    write(tmp_path, 1, IntentRecord(1, "acme", JOB, LEASE, 1, b""), tail=torn)
     assert read(tmp_path, JOB) == {JOB: ["intent"]}
 
 
 def test_segments_that_are_too_old_are_not_read(tmp_path: Path) -> None:
     """By when they were last written to."""
-    old = write(tmp_path, 1, Intent(1, "acme", JOB, LEASE, 1, b""))
+    old = write(tmp_path, 1, IntentRecord(1, "acme", JOB, LEASE, 1, b""))
     os.utime(old, (1000, 1000))
-    write(tmp_path, 2, Returned(2, "acme", JOB, LEASE, maybe_signed=False))
+    write(tmp_path, 2, ReturnedRecord(2, "acme", JOB, LEASE, maybe_signed=False))
     assert read(tmp_path, JOB, since_s=2000.0) == {JOB: ["returned"]}
 
 
@@ -77,7 +85,7 @@ def test_an_intent_says_who_asked_for_what(tmp_path: Path) -> None:
     forge = Forger(key=ClientKey.generate())
     digest = bytes(range(32))
     sealed = forge.seal(digests=(digest, digest))
-    event = event_of(Intent(9, "acme", JOB, LEASE, 1, sealed))
+    event = event_of(IntentRecord(9, "acme", JOB, LEASE, 1, sealed))
     assert (event.what, event.digests, event.attempt) == ("intent", 2, 1)
     assert event.client
     assert event.key
@@ -93,19 +101,19 @@ def test_an_intent_says_who_asked_for_what(tmp_path: Path) -> None:
             JobOutcome("release", 1, b"f" * 32, "ED25519", (b"s", None, b"s")),
             {"signed": 2, "failed": 1},
         ),
-        (ErrorNote.of(JobPoisoned()), {"code": JobPoisoned.reason}),
+        (WireError.of(JobPoisoned()), {"code": JobPoisoned.reason}),
         (None, {"code": ResultInvalid.reason}),
     ],
 )
 def test_an_outcome_says_how_it_ended(
-    outcome: JobOutcome | ErrorNote | None, event: dict[str, object]
+    outcome: JobOutcome | WireError | None, event: dict[str, object]
 ) -> None:
     """Counts or the code of the error; a result that cannot be read is said to be so."""
     raw = b"" if outcome is None else encode_result(_result(outcome))
-    found = event_of(Outcome(9, "acme", JOB, LEASE, "", raw, b"letter"))
+    found = event_of(OutcomeRecord(9, "acme", JOB, LEASE, "", raw, b"letter"))
     assert found == JobEvent(at_ms=9, what="outcome", lease="h1.7.ab:3", dead_letter=True, **event)  # type: ignore[arg-type]
 
 
-def _result(outcome: JobOutcome | ErrorNote) -> ArqResult:
+def _result(outcome: JobOutcome | WireError) -> ArqResult:
     ok = isinstance(outcome, JobOutcome)
     return ArqResult(k=ResultHints(), et=1, s=ok, r=outcome, st=1, ft=2, q="queue", id="job")

@@ -17,13 +17,13 @@ from prometheus_client import CollectorRegistry
 
 from queueing.errors import HsmFault, LogUnavailable, TokenUnavailable
 from queueing.protocol.algorithms import Algorithm
-from queueing.protocol.jobs import ErrorNote
+from queueing.protocol.jobs import WireError
 from tests.support.config_files import Site, p256_key, tenant_text, version_lines
 from workers.background import canary_prober as module
-from workers.background.canary_prober import Canaries
+from workers.background.canary_prober import CanaryProber
 from workers.config.loading import load_configuration
 from workers.config.stop_rules import Stops
-from workers.journal.records import CanaryIntent, CanaryOutcome, Record, Unknown
+from workers.journal.records import CanaryIntentRecord, CanaryOutcomeRecord, Record, UnknownRecord
 from workers.lanes.canary import canary_digest
 from workers.lanes.protocol import SignCanary, SignedCanary
 from workers.telemetry.metrics import Metrics
@@ -143,7 +143,7 @@ def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         }
         configuration = load_configuration(Site(tmp_path, tenants=texts).write().config)
         metrics = Metrics(registry)
-        canaries = Canaries(
+        canaries = CanaryProber(
             configuration=lambda: configuration,
             lanes=lambda: lanes,  # type: ignore[arg-type,return-value]
             stops_of=lambda _: Stops(),
@@ -184,10 +184,10 @@ async def test_it_is_recorded_before_and_after(stand: Any) -> None:
     async with stand(Lanes()) as s:
         await s.pass_time(EVERY_S)
         intent, outcome = s.log.records
-        assert isinstance(intent, CanaryIntent)
+        assert isinstance(intent, CanaryIntentRecord)
         assert (intent.token, intent.tenant, intent.key, intent.version) == ("acme", "acme", "release", 1)
         assert (intent.digest, intent.public_key_sha256) == (DIGEST, p256_key(1).sha256)
-        assert isinstance(outcome, CanaryOutcome)
+        assert isinstance(outcome, CanaryOutcomeRecord)
         assert (outcome.job_id, outcome.lease) == (intent.job_id, intent.lease)
         assert outcome.outcome == "ok"
         p256_key(1).verify(Algorithm.ECDSA_SHA_256, DIGEST, outcome.signature)
@@ -199,7 +199,7 @@ async def test_the_services_token_has_one_too(stand: Any) -> None:
     async with stand(service) as s:
         await s.pass_time(EVERY_S)
         assert (s.runs("ok", "service"), s.last_success("service")) == (1.0, s.clock.now)
-        assert isinstance(s.log.records[0], CanaryIntent)
+        assert isinstance(s.log.records[0], CanaryIntentRecord)
         assert (s.log.records[0].tenant, s.log.records[0].key) == ("", "service")
 
 
@@ -229,7 +229,7 @@ async def test_the_age_of_a_token_in_doubt_grows(stand: Any) -> None:
 @pytest.mark.parametrize(
     "answer, outcome",
     [
-        (SignedCanary(0, b"", ErrorNote.of(HsmFault())), "hsm.fault"),
+        (SignedCanary(0, b"", WireError.of(HsmFault())), "hsm.fault"),
         (TokenUnavailable(), "token.unavailable"),
         (SignedCanary(0, signature_by(2)), "result.invalid"),
         (SignedCanary(0, signature_by(1, b"\1" * 32)), "result.invalid"),
@@ -243,7 +243,7 @@ async def test_what_does_not_verify_here_is_no_success(stand: Any, answer: Any, 
         await s.pass_time(EVERY_S)
         assert (s.runs(outcome), s.runs("ok")) == (1.0, None)
         assert s.last_success() == 0.0
-        assert isinstance(s.log.records[-1], CanaryOutcome)
+        assert isinstance(s.log.records[-1], CanaryOutcomeRecord)
         assert s.log.records[-1].outcome == outcome
 
 
@@ -289,5 +289,5 @@ async def test_one_that_is_under_way_at_the_end_is_closed_as_unknown(stand: Any)
         await s.pass_time(EVERY_S)
         (intent,) = s.log.records
     intent, unknown = s.log.records
-    assert isinstance(unknown, Unknown)
+    assert isinstance(unknown, UnknownRecord)
     assert (unknown.job_id, unknown.lease) == (intent.job_id, intent.lease)

@@ -15,8 +15,8 @@ from workers.config.settings import PinLogin, SelectSettings, TokenSettings
 from workers.doctor.expiries import SOON_S, judge_date, look_at_dates
 from workers.doctor.findings import Finding, State, good, mend, note, unasked, worst
 from workers.doctor.host import judge_limits, judge_state_dir
-from workers.doctor.tokens import Wanted, judge_token, look_at_socket, wanted_of, why_no_login
-from workers.token_admin.messages import Found, TokenExam, TokenFacts
+from workers.doctor.tokens import ExpectedKeys, judge_token, look_at_socket, wanted_of, why_no_login
+from workers.token_admin.messages import Found, TokenFacts, TokenReport
 
 LIMITS = """\
 Limit                     Soft Limit           Hard Limit           Units
@@ -112,15 +112,15 @@ def test_a_lane_of_the_host_is_asked_for_nothing(tmp_path: Path) -> None:
         assert look_at_socket("acme", str(place)).state is State.NOTE
 
 
-def of_token(exam: TokenExam, settings: TokenSettings = TOKEN, why_not: str = "") -> dict[str, Finding]:
-    wanted = Wanted()
+def of_token(exam: TokenReport, settings: TokenSettings = TOKEN, why_not: str = "") -> dict[str, Finding]:
+    wanted = ExpectedKeys()
     wanted.keys = [("release/1", b"spki")]
     return {finding.check: finding for finding in judge_token("a", settings, wanted, exam, why_not)}
 
 
 def test_a_token_is_judged_by_what_is_asked_of_it() -> None:
     """Sessions, threads, mechanisms, PIN and keys."""
-    fine = TokenExam(facts=FACTS, unable=(), keys=(Found(),))
+    fine = TokenReport(facts=FACTS, unable=(), keys=(Found(),))
     assert {finding.state for finding in of_token(fine).values()} == {State.GOOD}
     single = replace(fine, facts=replace(FACTS, threads=False))
     assert of_token(single)["token.module"].state is State.NOTE
@@ -147,16 +147,16 @@ def test_each_lane_of_a_token_needs_a_session_for_its_login(
     sessions: int, lanes: int, most: int, remedy: str
 ) -> None:
     """Beside its part of the sessions, which is rounded up; what is advised fits."""
-    exam = TokenExam(facts=replace(FACTS, most_sessions=most), unable=(), keys=(Found(),))
+    exam = TokenReport(facts=replace(FACTS, most_sessions=most), unable=(), keys=(Found(),))
     finding = of_token(exam, replace(TOKEN, sessions=sessions, lanes=lanes))["token.sessions"]
     assert finding.mend == (f"{remedy}   # in [tokens.a]" if remedy else "")
 
 
 def test_a_login_that_failed_is_no_key_that_is_lost() -> None:
     """Nothing is said of keys that nobody could look for."""
-    refused = TokenExam(facts=FACTS, unable=(), problem="CKR_PIN_INCORRECT", pin_refused=True)
+    refused = TokenReport(facts=FACTS, unable=(), problem="CKR_PIN_INCORRECT", pin_refused=True)
     assert "token.keys" not in of_token(refused)
     assert of_token(refused)["token.pin"].mend.endswith("sigmill tokens resume a")
-    failed = TokenExam(facts=FACTS, unable=(), problem="CKR_DEVICE_ERROR")
+    failed = TokenReport(facts=FACTS, unable=(), problem="CKR_DEVICE_ERROR")
     assert of_token(failed)["token.login"].state is State.MEND
-    assert of_token(TokenExam(facts=FACTS, unable=()), why_not="x")["token.keys"].state is State.UNASKED
+    assert of_token(TokenReport(facts=FACTS, unable=()), why_not="x")["token.keys"].state is State.UNASKED

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from queueing.config.redis import RedisConfig, TlsConfig
-from queueing.coordination.redis_check import RedisExam
+from queueing.coordination.redis_check import RedisReport
 from workers.doctor.findings import Finding, State
 from workers.doctor.redis import MOST_SKEW_S, judge_redis
 from workers.doctor.server_package import ServerPackage
@@ -35,7 +35,8 @@ def judged(
         **(exam or {}),
     }
     return {
-        finding.check: finding for finding in judge_redis(RedisExam(info={**GOOD, **info}, **fields), config)
+        finding.check: finding
+        for finding in judge_redis(RedisReport(info={**GOOD, **info}, **fields), config)
     }
 
 
@@ -99,7 +100,7 @@ def test_a_distributions_package_is_judged_by_its_revision(
 ) -> None:
     """Mended or not where we know; where not, it is the distribution's to say. A server older than it is not it."""
     found = ServerPackage(name="redis-server", version=package, fixed=fixed, is_fixed=package == fixed)
-    exam = RedisExam(
+    exam = RedisReport(
         info={**GOOD, "redis_version": version}, skew_s=0.0, skew_error_s=0.001, missing=(), excess=()
     )
     (finding,) = (f for f in judge_redis(exam, LOCAL, found) if f.check == "redis.version")

@@ -23,7 +23,7 @@ from queueing.protocol.algorithms import FACTS, Algorithm, KeyKind
 from queueing.protocol.public_keys import PublicKey
 from workers.hsm.faults import Action, HsmFailure
 from workers.hsm.mechanisms import PssParameter
-from workers.hsm.signing import Signer, Spent
+from workers.hsm.signing import Signer, Timing
 
 Private: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 PAIRS = [(kind, algorithm) for algorithm, facts in FACTS.items() for kind in sorted(facts.key_kinds)]
@@ -237,7 +237,7 @@ def test_a_run_ends_where_the_session_is_in_doubt_and_keeps_what_was_done() -> N
 
 def test_what_signing_and_verifying_take_is_added_up() -> None:
     """Of all signers that share the account; nothing is verified where that is left out."""
-    spent = Spent()
+    spent = Timing()
     both = Signer(FakeKey(private(P256)), public(P256), spent=spent)
     both.sign(ECDSA, bytes(32))
     first = (spent.sign_s, spent.verify_s)

@@ -13,18 +13,18 @@ from typing import Any, cast
 import pytest
 from prometheus_client import CollectorRegistry
 
-from queueing.broker.claims import Claimed, ClaimedJob, ClaimRequest
+from queueing.broker.claims import ClaimedJob, ClaimRequest, ClaimResult
 from queueing.errors import LogUnavailable, QueueUnavailable, QueueUnconfirmed
 from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.limits import ClaimLimits
 from tests.support.fake_lane import turn
-from workers.active_job import Ending, JobInWork
+from workers.active_job import ActiveJob, Ending
 from workers.config.tenant_limits import TenantLimits
 from workers.config.tenants import Tenant
 from workers.intake import claim_loop as module
-from workers.intake.claim_loop import Intake
+from workers.intake.claim_loop import ClaimLoop
 from workers.limits.fair_queueing import FairShares
-from workers.limits.tenant_limiter import Allowances
+from workers.limits.tenant_limiter import TenantLimiter
 from workers.telemetry.metrics import Metrics
 
 NEVER_S = 1e6
@@ -59,7 +59,7 @@ class Queue:
 
     async def claim(
         self, requests: Sequence[ClaimRequest]
-    ) -> Sequence[Claimed | QueueUnavailable | QueueUnconfirmed]:
+    ) -> Sequence[ClaimResult | QueueUnavailable | QueueUnconfirmed]:
         self.claims += 1
         self.owed += [request.owed_digests for request in requests]
         await self.delay()
@@ -72,17 +72,17 @@ class Queue:
         await self.delay()
         return answers
 
-    def _claim(self, request: ClaimRequest) -> Claimed | QueueUnavailable:
+    def _claim(self, request: ClaimRequest) -> ClaimResult | QueueUnavailable:
         if self.refusals:
             self.refusals -= 1
             return QueueUnavailable("WRONGTYPE")
         waiting = self.waiting[request.tenant]
         if not waiting:
             self.armed.add(request.tenant)
-            return Claimed(now_ms=0, more=False, jobs=())
+            return ClaimResult(now_ms=0, more=False, jobs=())
         if self.wait_s:
             wait_s, self.wait_s = self.wait_s, 0.0
-            return Claimed(now_ms=0, more=True, jobs=(), wait_s=wait_s, limited="rate")
+            return ClaimResult(now_ms=0, more=True, jobs=(), wait_s=wait_s, limited="rate")
         ids: list[bytes] = []
         suspect_next = alone = False
         while waiting and len(ids) < request.most_jobs:
@@ -97,7 +97,7 @@ class Queue:
             ClaimedJob(request.tenant, job_id, b"1", 1, b"", b"w:1", crashes=2 * alone, alone=alone)
             for job_id in ids
         )
-        return Claimed(now_ms=0, more=bool(waiting), jobs=jobs, suspect_next=suspect_next)
+        return ClaimResult(now_ms=0, more=bool(waiting), jobs=jobs, suspect_next=suspect_next)
 
 
 class Farm:
@@ -125,8 +125,8 @@ class Farm:
             )
             for t in tenants
         }
-        self.allowances = allowances = Allowances(lambda: configured, metrics)
-        self.intake = Intake(
+        self.allowances = allowances = TenantLimiter(lambda: configured, metrics)
+        self.intake = ClaimLoop(
             tenants=lambda: tenants,
             room_of=self.room,
             allowances=allowances,
@@ -158,7 +158,7 @@ class Farm:
             raise LogUnavailable
         self.failing = False
 
-    async def take(self, jobs: Sequence[JobInWork]) -> None:
+    async def take(self, jobs: Sequence[ActiveJob]) -> None:
         """The handover: the log takes its time, then the lanes."""
         await self.queue.delay()
         if self.log_failures:
@@ -167,20 +167,20 @@ class Farm:
                 self.intake.settled(job)
                 self.queue.waiting[job.claimed.tenant].appendleft(job.claimed.job_id)
             raise LogUnavailable
-        by_tenant: dict[str, list[JobInWork]] = {}
+        by_tenant: dict[str, list[ActiveJob]] = {}
         for job in jobs:
             by_tenant.setdefault(job.claimed.tenant, []).append(job)
             self.load[job.claimed.tenant] += 1
         for chunk in by_tenant.values():
             asyncio.get_running_loop().call_later(self.random.choice((0, 0, 0.001)), self._signed, chunk)
 
-    def _signed(self, chunk: list[JobInWork]) -> None:
+    def _signed(self, chunk: list[ActiveJob]) -> None:
         for job in chunk:
             self.load[job.claimed.tenant] -= 1
         self.intake.room_again()
         asyncio.get_running_loop().call_soon(self._published, chunk)
 
-    def _published(self, chunk: list[JobInWork]) -> None:
+    def _published(self, chunk: list[ActiveJob]) -> None:
         for job in chunk:
             self.intake.settled(job)
             self.done.append(job.claimed.job_id)
@@ -236,7 +236,7 @@ def in_debt(digests: int) -> Farm:
     """A worker that charged its tenant so many digests too little; negative: too much."""
     farm = Farm(["acme"], limits=ClaimLimits(budget_digests=10**6))
     charged = max(-digests, 0)
-    job = JobInWork(ClaimedJob("acme", b"before", b"1", 1, b"", b"w:1", charged), lambda _: None)
+    job = ActiveJob(ClaimedJob("acme", b"before", b"1", 1, b"", b"w:1", charged), lambda _: None)
     job.signatures = [None] * (charged + digests)
     if digests > 0:
         farm.allowances.charge(job, KeyKind.P256)
@@ -291,7 +291,7 @@ async def test_a_suspect_has_nothing_of_its_tenant_beside_it(seed: int) -> None:
     crowded: list[bytes] = []
     begin = farm.take
 
-    async def take(jobs: Sequence[JobInWork]) -> None:
+    async def take(jobs: Sequence[ActiveJob]) -> None:
         for job in jobs:
             beside = [other for other in farm.intake.in_work if other.claimed.tenant == job.claimed.tenant]
             if job.claimed.alone and beside != [job]:
@@ -357,7 +357,7 @@ async def test_nothing_is_claimed_while_the_log_cannot_be_written() -> None:
 async def test_a_claim_that_is_answered_while_the_worker_drains_goes_back_whole() -> None:
     """No lane sees it, and no intent is written for it."""
     farm = Farm(["acme"])
-    returned: list[JobInWork] = []
+    returned: list[ActiveJob] = []
     farm.intake._finished = returned.append
     farm.queue.waiting["acme"].extend([b"1", b"2"])
     farm.intake.ring("acme")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from workers.intake.suspect_isolation import Isolation
+from workers.intake.suspect_isolation import SuspectIsolation
 
 
 def test_a_tenant_waits_until_the_last_job_in_work_is_settled() -> None:
     """And no longer."""
-    isolation = Isolation()
+    isolation = SuspectIsolation()
     isolation.began("acme")
     isolation.began("acme")
     isolation.wait("acme")
@@ -21,7 +21,7 @@ def test_a_tenant_waits_until_the_last_job_in_work_is_settled() -> None:
 
 def test_other_tenants_do_not_wait() -> None:
     """Whoever plants suspects under his own keys holds up himself."""
-    isolation = Isolation()
+    isolation = SuspectIsolation()
     for tenant in ("acme", "globex"):
         isolation.began(tenant)
     isolation.wait("acme")
@@ -30,6 +30,6 @@ def test_other_tenants_do_not_wait() -> None:
 
 def test_nobody_waits_for_nothing() -> None:
     """All was settled while the answer was on its way: nobody would wake the tenant again."""
-    isolation = Isolation()
+    isolation = SuspectIsolation()
     isolation.wait("acme")
     assert not isolation.is_waiting("acme")

@@ -17,18 +17,18 @@ from tests.support.fake_lane import turn
 from workers.journal import journal as log_module
 from workers.journal import segment_writer
 from workers.journal.journal import WriteAheadLog
-from workers.journal.records import Opened, Record, Released, decode_record
+from workers.journal.records import OpenedRecord, Record, ReleasedRecord, decode_record
 from workers.journal.segments import read_segment, segments_of
 
 
 def record(number: int) -> Record:
-    return Released(number, "acme", b"job", b"lease", "committed")
+    return ReleasedRecord(number, "acme", b"job", b"lease", "committed")
 
 
 def numbers(folder: Path) -> list[int]:
     """What is in the log, read as recovery reads it."""
     records = [decode_record(raw) for file in segments_of(folder) for raw in read_segment(file)]
-    return [found.at_ms for found in records if not isinstance(found, Opened)]
+    return [found.at_ms for found in records if not isinstance(found, OpenedRecord)]
 
 
 class Disk:

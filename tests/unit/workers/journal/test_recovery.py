@@ -6,15 +6,15 @@ import os
 from pathlib import Path
 
 from workers.journal.records import (
-    CanaryIntent,
-    CanaryOutcome,
-    Intent,
-    Opened,
-    Outcome,
+    CanaryIntentRecord,
+    CanaryOutcomeRecord,
+    IntentRecord,
+    OpenedRecord,
+    OutcomeRecord,
     Record,
-    Released,
-    Returned,
-    Unknown,
+    ReleasedRecord,
+    ReturnedRecord,
+    UnknownRecord,
     encode_record,
 )
 from workers.journal.recovery import Recovered, recover
@@ -23,24 +23,24 @@ from workers.journal.segments import frame, segment_path
 NOW_S = 2_000_000.0
 
 
-def intent(job: bytes, lease: bytes = b"w:1") -> Intent:
-    return Intent(1, "acme", job, lease, 1, b"sealed")
+def intent(job: bytes, lease: bytes = b"w:1") -> IntentRecord:
+    return IntentRecord(1, "acme", job, lease, 1, b"sealed")
 
 
-def outcome(job: bytes, lease: bytes = b"w:1", result: bytes = b"result") -> Outcome:
-    return Outcome(2, "acme", job, lease, "", result)
+def outcome(job: bytes, lease: bytes = b"w:1", result: bytes = b"result") -> OutcomeRecord:
+    return OutcomeRecord(2, "acme", job, lease, "", result)
 
 
-def released(job: bytes, lease: bytes = b"w:1") -> Released:
-    return Released(3, "acme", job, lease, "committed")
+def released(job: bytes, lease: bytes = b"w:1") -> ReleasedRecord:
+    return ReleasedRecord(3, "acme", job, lease, "committed")
 
 
-def returned(job: bytes, lease: bytes = b"w:1") -> Returned:
-    return Returned(3, "acme", job, lease, maybe_signed=False)
+def returned(job: bytes, lease: bytes = b"w:1") -> ReturnedRecord:
+    return ReturnedRecord(3, "acme", job, lease, maybe_signed=False)
 
 
-def unknown(job: bytes, lease: bytes = b"w:1") -> Unknown:
-    return Unknown(int(NOW_S * 1000), "acme", job, lease)
+def unknown(job: bytes, lease: bytes = b"w:1") -> UnknownRecord:
+    return UnknownRecord(int(NOW_S * 1000), "acme", job, lease)
 
 
 def write(folder: Path, *records: Record, number: int = 1, tail: bytes = b"") -> Path:
@@ -53,7 +53,7 @@ def found(folder: Path) -> Recovered:
     return recover(folder, now_s=NOW_S)
 
 
-def left(folder: Path) -> tuple[list[Outcome], list[Unknown]]:
+def left(folder: Path) -> tuple[list[OutcomeRecord], list[UnknownRecord]]:
     what = found(folder)
     return what.unreleased, what.unknown
 
@@ -112,8 +112,8 @@ def test_records_of_a_later_version_are_passed_over(tmp_path: Path) -> None:
     assert found(tmp_path).unreleased == [outcome(b"a")]
 
 
-def opened(first_open: int) -> Opened:
-    return Opened(1, first_open)
+def opened(first_open: int) -> OpenedRecord:
+    return OpenedRecord(1, first_open)
 
 
 def test_reading_begins_where_the_newest_segment_says(tmp_path: Path) -> None:
@@ -160,8 +160,10 @@ def test_the_first_start_finds_nothing(tmp_path: Path) -> None:
     assert left(tmp_path / "wal") == ([], [])
 
 
-def canary(job: bytes) -> CanaryIntent:
-    return CanaryIntent(1, "acme", job, b"", "acme", "release", 1, b"f" * 32, "ECDSA_SHA_256", b"d" * 32)
+def canary(job: bytes) -> CanaryIntentRecord:
+    return CanaryIntentRecord(
+        1, "acme", job, b"", "acme", "release", 1, b"f" * 32, "ECDSA_SHA_256", b"d" * 32
+    )
 
 
 def test_a_canary_without_an_outcome_is_unknown(tmp_path: Path) -> None:
@@ -170,7 +172,7 @@ def test_a_canary_without_an_outcome_is_unknown(tmp_path: Path) -> None:
         tmp_path,
         canary(b"canary:a"),
         canary(b"canary:b"),
-        CanaryOutcome(2, "acme", b"canary:b", b"", "ok", b"s"),
+        CanaryOutcomeRecord(2, "acme", b"canary:b", b"", "ok", b"s"),
     )
     assert left(tmp_path) == ([], [unknown(b"canary:a", b"")])
     assert len(found(tmp_path).open_claims) == 1

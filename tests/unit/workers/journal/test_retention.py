@@ -9,7 +9,7 @@ import pytest
 
 from workers.journal.journal import WriteAheadLog
 from workers.journal.open_claims import OpenClaims
-from workers.journal.records import Intent
+from workers.journal.records import IntentRecord
 from workers.journal.retention import folder_bytes, remove_old
 from workers.journal.segments import segment_number, segment_path, segments_of
 
@@ -58,7 +58,7 @@ def test_a_folder_that_is_not_there_is_tidy(tmp_path: Path) -> None:
 async def test_a_log_removes_nothing_that_a_former_process_left_open(folder: Path) -> None:
     """Until it is closed, and the present segment is another one."""
     claims = OpenClaims()
-    claims.note(Intent(1, "acme", b"job", b"lease", 1, b"sealed"), 2)
+    claims.note(IntentRecord(1, "acme", b"job", b"lease", 1, b"sealed"), 2)
     wal = WriteAheadLog(folder)
     wal.inherit(claims)
     await wal.append([])

@@ -11,17 +11,24 @@ import pytest
 
 from workers.journal import segment_writer as module
 from workers.journal.open_claims import OpenClaims
-from workers.journal.records import Intent, Opened, Record, Released, decode_record, encode_record
+from workers.journal.records import (
+    IntentRecord,
+    OpenedRecord,
+    Record,
+    ReleasedRecord,
+    decode_record,
+    encode_record,
+)
 from workers.journal.segment_writer import SEGMENT_AGE_S, SegmentWriter
 from workers.journal.segments import frame, read_segment, segment_number, segments_of
 
 
-def intent(name: bytes) -> Intent:
-    return Intent(1, "acme", name, b"lease", 1, b"sealed")
+def intent(name: bytes) -> IntentRecord:
+    return IntentRecord(1, "acme", name, b"lease", 1, b"sealed")
 
 
-def released(name: bytes) -> Released:
-    return Released(1, "acme", name, b"lease", "committed")
+def released(name: bytes) -> ReleasedRecord:
+    return ReleasedRecord(1, "acme", name, b"lease", "committed")
 
 
 def append(writer: SegmentWriter, *records: Record) -> None:
@@ -31,7 +38,7 @@ def append(writer: SegmentWriter, *records: Record) -> None:
 def heads(folder: Path) -> dict[int, int]:
     """What the head of each segment says of the first that is open."""
     found = {segment_number(file): decode_record(next(read_segment(file))) for file in segments_of(folder)}
-    return {number: head.first_open for number, head in found.items() if isinstance(head, Opened)}
+    return {number: head.first_open for number, head in found.items() if isinstance(head, OpenedRecord)}
 
 
 @pytest.fixture
@@ -109,7 +116,7 @@ def test_it_knows_what_a_former_process_left_open(tmp_path: Path) -> None:
     """Until that is closed."""
     claims = OpenClaims()
     claims.note(intent(b"a"), 7)
-    (tmp_path / "000000000009.wal").write_bytes(frame(encode_record(Opened(1, 7))))
+    (tmp_path / "000000000009.wal").write_bytes(frame(encode_record(OpenedRecord(1, 7))))
     writer = SegmentWriter(tmp_path, open_claims=claims)
     append(writer, released(b"a"))
     assert segment_number(segments_of(tmp_path)[-1]) == 10

@@ -7,21 +7,21 @@ import io
 import msgspec
 import pytest
 
-from queueing.protocol.jobs import ErrorNote
+from queueing.protocol.jobs import WireError
 from workers.lanes.protocol import (
     MAX_FRAME_BYTES,
+    Alive,
     Chunk,
-    Failing,
+    EnvelopeSlice,
     FromLane,
-    Item,
-    ItemOutcome,
+    LaneFailure,
     Outcomes,
     Ready,
     SignDirectory,
     SignedDirectory,
+    SliceOutcome,
     Stop,
     ToLane,
-    Working,
     encode_frame,
     frame_length,
     from_lane_decoder,
@@ -29,19 +29,19 @@ from workers.lanes.protocol import (
     to_lane_decoder,
 )
 
-REFUSED = ErrorNote(code="digest.length", message="too short")
+REFUSED = WireError(code="digest.length", message="too short")
 TO_LANE: list[ToLane] = [
-    Chunk(7, (Item(b"sealed", 3, 9), Item(b"", 0, 1))),
+    Chunk(7, (EnvelopeSlice(b"sealed", 3, 9), EnvelopeSlice(b"", 0, 1))),
     SignDirectory(1, "acme", 10, 20),
     Stop(),
 ]
 FROM_LANE: list[FromLane] = [
     Ready(123, 2, 4, "SoftHSM"),
-    Outcomes(7, (ItemOutcome(None, 2, b"f" * 32, (b"s", None), {1: REFUSED}), ItemOutcome(REFUSED)), 0.5),
+    Outcomes(7, (SliceOutcome(None, 2, b"f" * 32, (b"s", None), {1: REFUSED}), SliceOutcome(REFUSED)), 0.5),
     SignedDirectory(1, b"signed"),
     SignedDirectory(1, b"", REFUSED),
-    Working(),
-    Failing("CKR_DEVICE_ERROR", "replace_lane", False),
+    Alive(),
+    LaneFailure("CKR_DEVICE_ERROR", "replace_lane", False),
 ]
 
 

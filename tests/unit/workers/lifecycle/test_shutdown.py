@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workers.lifecycle.shutdown import LONGEST_RESERVE_S, Drain
+from workers.lifecycle.shutdown import LONGEST_RESERVE_S, ShutdownDeadline
 
 
 class Clock:
@@ -21,7 +21,7 @@ def clock() -> Clock:
 
 def test_the_deadline_runs_from_the_first_signal(clock: Clock) -> None:
     """Another one does not put it off."""
-    drain = Drain(20.0, clock_s=clock)
+    drain = ShutdownDeadline(20.0, clock_s=clock)
     drain.ask()
     clock.now += 5
     drain.ask()
@@ -30,7 +30,7 @@ def test_the_deadline_runs_from_the_first_signal(clock: Clock) -> None:
 
 def test_before_it_is_asked_all_of_it_is_left(clock: Clock) -> None:
     """A worker that ends by itself closes with patience, too."""
-    drain = Drain(20.0, clock_s=clock)
+    drain = ShutdownDeadline(20.0, clock_s=clock)
     clock.now += 1000
     assert not drain.asked.is_set()
     assert drain.to_close_s == 10
@@ -39,7 +39,7 @@ def test_before_it_is_asked_all_of_it_is_left(clock: Clock) -> None:
 @pytest.mark.parametrize("drain_s", [0.3, 3.0, 20.0, 600.0])
 def test_all_steps_together_end_before_the_deadline(clock: Clock, drain_s: float) -> None:
     """Even if each takes all that it may: the HSM, the returns, and three things that close."""
-    drain = Drain(drain_s, clock_s=clock)
+    drain = ShutdownDeadline(drain_s, clock_s=clock)
     drain.ask()
     began = clock.now
     for step in ("to_finish_s", "to_return_s", "to_close_s", "to_close_s", "to_close_s"):
@@ -51,7 +51,7 @@ def test_all_steps_together_end_before_the_deadline(clock: Clock, drain_s: float
 
 def test_nothing_is_left_after_the_deadline(clock: Clock) -> None:
     """And never a negative time."""
-    drain = Drain(2.0, clock_s=clock)
+    drain = ShutdownDeadline(2.0, clock_s=clock)
     drain.ask()
     clock.now += 10
     assert (drain.to_finish_s, drain.to_return_s, drain.to_close_s) == (0, 0, 0)

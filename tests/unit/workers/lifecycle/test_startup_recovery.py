@@ -11,21 +11,29 @@ from pathlib import Path
 import pytest
 
 from workers.journal.journal import WriteAheadLog
-from workers.journal.records import Intent, Opened, Outcome, Record, Unknown, decode_record, encode_record
+from workers.journal.records import (
+    IntentRecord,
+    OpenedRecord,
+    OutcomeRecord,
+    Record,
+    UnknownRecord,
+    decode_record,
+    encode_record,
+)
 from workers.journal.recovery import Recovered, recover
 from workers.journal.segments import frame, read_segment, segment_path, segments_of
 from workers.lifecycle import startup_recovery as module
-from workers.lifecycle.startup_recovery import resume
+from workers.lifecycle.startup_recovery import recover_journal
 
-OUTCOME = Outcome(1, "acme", b"signed", b"old:1", "", b"result")
+OUTCOME = OutcomeRecord(1, "acme", b"signed", b"old:1", "", b"result")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """The log of a process that died with one job signed and one in the HSM."""
-    lost = Intent(1, "acme", b"lost", b"old:1", 1, b"sealed")
-    signed = Intent(1, "acme", b"signed", b"old:1", 1, b"sealed")
-    records: list[Record] = [Opened(1, 1), lost, signed, OUTCOME]
+    lost = IntentRecord(1, "acme", b"lost", b"old:1", 1, b"sealed")
+    signed = IntentRecord(1, "acme", b"signed", b"old:1", 1, b"sealed")
+    records: list[Record] = [OpenedRecord(1, 1), lost, signed, OUTCOME]
     segment_path(tmp_path, 1).write_bytes(b"".join(frame(encode_record(record)) for record in records))
     return tmp_path
 
@@ -46,11 +54,11 @@ async def test_what_was_open_is_closed_and_what_was_signed_is_handed_on(
     folder: Path, wal: WriteAheadLog
 ) -> None:
     """Both are durable by this process: the other one's last words may have been in memory only."""
-    assert await resume(folder, wal, stop=asyncio.Event()) == [OUTCOME]
+    assert await recover_journal(folder, wal, stop=asyncio.Event()) == [OUTCOME]
     opened, unknown, outcome = written(folder)
-    assert isinstance(opened, Opened)
+    assert isinstance(opened, OpenedRecord)
     assert opened.first_open == 1
-    assert isinstance(unknown, Unknown)
+    assert isinstance(unknown, UnknownRecord)
     assert unknown.job_id == b"lost"
     assert outcome == OUTCOME
     assert wal.bytes == sum(file.stat().st_size for file in segments_of(folder))
@@ -69,7 +77,7 @@ async def test_a_log_that_cannot_be_read_is_tried_again(
         return recover(place)
 
     monkeypatch.setattr(module, "recover", broken_at_first)
-    assert await resume(folder, wal, stop=asyncio.Event()) == [OUTCOME]
+    assert await recover_journal(folder, wal, stop=asyncio.Event()) == [OUTCOME]
     assert failing == [False, True, True]
     assert not wal.failing
 
@@ -88,8 +96,8 @@ async def test_a_log_that_cannot_be_written_is_tried_again(
         sync(descriptor)
 
     monkeypatch.setattr(os, "fdatasync", full_at_first)
-    assert await resume(folder, wal, stop=asyncio.Event()) == [OUTCOME]
-    assert [type(record) for record in written(folder)] == [Opened, Unknown, Outcome]
+    assert await recover_journal(folder, wal, stop=asyncio.Event()) == [OUTCOME]
+    assert [type(record) for record in written(folder)] == [OpenedRecord, UnknownRecord, OutcomeRecord]
 
 
 async def test_a_worker_that_is_to_end_does_not_wait_for_its_disk(
@@ -103,12 +111,12 @@ async def test_a_worker_that_is_to_end_does_not_wait_for_its_disk(
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr(module, "recover", broken)
-    assert await resume(folder, wal, stop=stop) == []
+    assert await recover_journal(folder, wal, stop=stop) == []
 
 
 async def test_a_first_start_writes_nothing(tmp_path: Path) -> None:
     """There is nothing to go on with."""
     wal = WriteAheadLog(tmp_path / "wal")
-    assert await resume(tmp_path / "wal", wal, stop=asyncio.Event()) == []
+    assert await recover_journal(tmp_path / "wal", wal, stop=asyncio.Event()) == []
     await wal.close()
     assert not (tmp_path / "wal").exists()

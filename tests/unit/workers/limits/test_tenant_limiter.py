@@ -9,14 +9,14 @@ from typing import Any, cast
 import pytest
 from prometheus_client import CollectorRegistry
 
-from queueing.broker.claims import Claimed, ClaimedJob
+from queueing.broker.claims import ClaimedJob, ClaimResult
 from queueing.errors import LimitRate
 from queueing.protocol.algorithms import Algorithm, KeyKind
 from queueing.protocol.limits import ClaimLimits
-from workers.active_job import JobInWork
+from workers.active_job import ActiveJob
 from workers.config.tenant_limits import TenantLimits
 from workers.config.tenants import Tenant
-from workers.limits.tenant_limiter import Allowances
+from workers.limits.tenant_limiter import TenantLimiter
 from workers.telemetry.metrics import Metrics
 
 COSTS = {str(Algorithm.RSASSA_PSS_SHA_256): 8.0}
@@ -29,7 +29,7 @@ class Desk:
         self.limits = TenantLimits(claim=ClaimLimits(costs=COSTS, **limits))
         self.now_s = 100.0
         self.registry = CollectorRegistry()
-        self.allowances = Allowances(self._tenants, Metrics(self.registry), lambda: self.now_s)
+        self.allowances = TenantLimiter(self._tenants, Metrics(self.registry), lambda: self.now_s)
 
     def _tenants(self) -> dict[str, Tenant]:
         return {"acme": cast("Tenant", SimpleNamespace(limits=self.limits))}
@@ -42,15 +42,15 @@ class Desk:
         request = self.allowances.request("acme", most_jobs=1, most_digests=1)
         return round(request.owed_cost, 6), request.owed_digests
 
-    def claim(self, *, digests: int, cost: float, really: int) -> JobInWork:
+    def claim(self, *, digests: int, cost: float, really: int) -> ActiveJob:
         """A job of ``really`` digests for which the script charged this."""
-        job = JobInWork(ClaimedJob("acme", b"id", b"1", 1, b"", b"w:1", digests, cost), lambda _: None)
+        job = ActiveJob(ClaimedJob("acme", b"id", b"1", 1, b"", b"w:1", digests, cost), lambda _: None)
         job.signatures = [None] * really
         return job
 
     def answered(self, **changes: Any) -> None:
         request = self.allowances.request("acme", most_jobs=1, most_digests=1)
-        self.allowances.answered(request, Claimed(now_ms=0, more=False, jobs=(), **changes))
+        self.allowances.answered(request, ClaimResult(now_ms=0, more=False, jobs=(), **changes))
 
 
 def test_a_job_of_a_smaller_key_gets_back_what_it_was_charged_too_much() -> None:

@@ -17,14 +17,14 @@ from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.envelope import Envelope, seal
 from queueing.protocol.jobs import JobHints, encode_job
 from tests.support.config_files import Site, p256_key, tenant_text, version_lines
-from workers.active_job import Ending, JobInWork
+from workers.active_job import ActiveJob, Ending
 from workers.config.loading import load_configuration
 from workers.config.stop_rules import Stops
 from workers.journal.records import Record
 from workers.lanes.supervisor.batching import Slice
 from workers.limits.fair_queueing import FairShares
-from workers.limits.tenant_limiter import Allowances
-from workers.pipeline.dispatcher import Handover
+from workers.limits.tenant_limiter import TenantLimiter
+from workers.pipeline.dispatcher import Dispatcher
 from workers.pipeline.router import Router
 from workers.telemetry.metrics import Metrics
 
@@ -64,9 +64,9 @@ class Stand:
         tenants = load_configuration(Site(folder, tenants={"acme": text}).write().config).tenants
         self.lanes = {token: Lanes(token) for token in ("acme", "globex")}
         self.log: list[Record] = []
-        self.finished: list[JobInWork] = []
+        self.finished: list[ActiveJob] = []
         metrics = Metrics(CollectorRegistry())
-        self.allowances = Allowances(lambda: tenants, metrics)
+        self.allowances = TenantLimiter(lambda: tenants, metrics)
         self.router = Router(
             tenants=lambda: tenants,
             lanes_of=lambda _: cast("Any", self.lanes),
@@ -75,7 +75,7 @@ class Stand:
             audience="test",
             most_crashes=3,
         )
-        self.handover = Handover(
+        self.handover = Dispatcher(
             self.router,
             tenants=lambda: tenants,
             allowances=self.allowances,
@@ -90,11 +90,11 @@ class Stand:
         """The log."""
         self.log += records
 
-    async def reserve(self, *_: object) -> dict[JobInWork, Any]:
+    async def reserve(self, *_: object) -> dict[ActiveJob, Any]:
         """The budgets: there are none."""
         return {}
 
-    def job(self, key: str) -> JobInWork:
+    def job(self, key: str) -> ActiveJob:
         now_ms = time.time_ns() // 1_000_000
         envelope = Envelope(
             audience="test",
@@ -110,7 +110,7 @@ class Stand:
         )
         payload = encode_job(seal(envelope, ClientKey.generate()), JobHints(n=1), now_ms)
         claimed = ClaimedJob("acme", key.encode(), b"1000", 1, payload, b"worker:7", 1, CHARGED)
-        return JobInWork(claimed, self.finished.append)
+        return ActiveJob(claimed, self.finished.append)
 
 
 @pytest.fixture

@@ -12,19 +12,19 @@ from queueing.errors import KeyUnknown
 from queueing.protocol.envelope import seal
 from queueing.protocol.jobs import JobHints, encode_job
 from tests.support.jobs_in_work import claimed, envelope, job_in_work, signed
-from workers.journal.records import Outcome
-from workers.pipeline.recovered_results import SignedBefore
+from workers.journal.records import OutcomeRecord
+from workers.pipeline.recovered_results import RecoveredResults
 
 KEY = ClientKey.generate()
 
 
-def outcome(digests: int = 2, *, refused: bool = False) -> Outcome:
+def outcome(digests: int = 2, *, refused: bool = False) -> OutcomeRecord:
     job = job_in_work(lambda _: None, digests)
     if refused:
         job.fail(KeyUnknown())
     else:
         job.slice_done(0, signed(digests))
-    return Outcome(1, "acme", b"job", b"old:1", "", job.result())
+    return OutcomeRecord(1, "acme", b"job", b"old:1", "", job.result())
 
 
 def again(digests: int = 2, *, tenant: str = "acme", job_id: bytes = b"job") -> ClaimedJob:
@@ -33,48 +33,48 @@ def again(digests: int = 2, *, tenant: str = "acme", job_id: bytes = b"job") -> 
 
 
 @pytest.fixture
-def before() -> SignedBefore:
-    made = SignedBefore()
+def before() -> RecoveredResults:
+    made = RecoveredResults()
     made.add([outcome()])
     return made
 
 
-def test_the_same_job_is_published_once(before: SignedBefore) -> None:
+def test_the_same_job_is_published_once(before: RecoveredResults) -> None:
     """Then it is released, and another matter."""
     assert before.take(again()) is not None
     assert before.take(again()) is None
 
 
-def test_another_content_under_the_same_id_is_signed_for_itself(before: SignedBefore) -> None:
+def test_another_content_under_the_same_id_is_signed_for_itself(before: RecoveredResults) -> None:
     """Whoever owns Redis can put it there; its client would get signatures of other digests."""
     assert before.take(again(3)) is None
     assert before.take(replace(again(), payload=b"nonsense")) is None
     assert before.take(again()) is not None
 
 
-def test_a_job_whose_payload_is_gone_has_its_signatures(before: SignedBefore) -> None:
+def test_a_job_whose_payload_is_gone_has_its_signatures(before: RecoveredResults) -> None:
     """Only that was lost."""
     assert before.take(replace(again(), payload=None)) is not None
 
 
 @pytest.mark.parametrize("other", [again(tenant="globex"), again(job_id=b"other")])
-def test_other_jobs_are_not_known(before: SignedBefore, other: ClaimedJob) -> None:
+def test_other_jobs_are_not_known(before: RecoveredResults, other: ClaimedJob) -> None:
     """Neither another tenant's of that name, nor another."""
     assert before.take(other) is None
 
 
 def test_refusals_are_not_kept() -> None:
     """They cost no signature, and what was refused may be allowed now."""
-    before = SignedBefore()
+    before = RecoveredResults()
     before.add([outcome(refused=True), replace_result(outcome(), b"nonsense")])
     assert before.take(again()) is None
 
 
-def replace_result(old: Outcome, result: bytes) -> Outcome:
-    return Outcome(old.at_ms, old.tenant, old.job_id, old.lease, old.reply_id, result)
+def replace_result(old: OutcomeRecord, result: bytes) -> OutcomeRecord:
+    return OutcomeRecord(old.at_ms, old.tenant, old.job_id, old.lease, old.reply_id, result)
 
 
-def test_what_was_released_is_forgotten(before: SignedBefore) -> None:
+def test_what_was_released_is_forgotten(before: RecoveredResults) -> None:
     """The same job may be signed anew after its retention."""
     before.forget(outcome())
     assert before.take(again()) is None

@@ -12,16 +12,16 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from queueing import ClientKey
-from queueing.broker.claims import ClaimedJob, Commit, Committed, Retention
+from queueing.broker.claims import ClaimedJob, Commit, CommitStatus, Retention
 from queueing.broker.dead_letters import DeadLetter
 from queueing.errors import KeyUnknown, LogUnavailable, QueueUnavailable, QueueUnconfirmed, TokenUnavailable
 from queueing.protocol.envelope import seal
-from queueing.protocol.jobs import ErrorNote, JobHints, encode_job
+from queueing.protocol.jobs import JobHints, WireError, encode_job
 from tests.support.fake_lane import turn
 from tests.support.jobs_in_work import claimed, envelope, job_in_work, signed
-from workers.active_job import JobInWork
-from workers.journal.records import Outcome, Record, Released, Returned
-from workers.lanes.protocol import ItemOutcome
+from workers.active_job import ActiveJob
+from workers.journal.records import OutcomeRecord, Record, ReleasedRecord, ReturnedRecord
+from workers.lanes.protocol import SliceOutcome
 from workers.pipeline import result_publisher as module
 from workers.pipeline.result_publisher import Releaser
 from workers.telemetry.metrics import Metrics
@@ -36,12 +36,12 @@ class Story:
     durable: list[Record] = field(default_factory=list)
     commits: list[dict[str, list[Commit]]] = field(default_factory=list)
     released: list[tuple[list[bytes], bool, int]] = field(default_factory=list)
-    settled: list[JobInWork] = field(default_factory=list)
+    settled: list[ActiveJob] = field(default_factory=list)
     log_failures: int = 0
     redis_failures: int = 0
     unconfirmed: int = 0
     refuse: set[str] = field(default_factory=set)
-    answer: Committed = Committed.COMMITTED
+    answer: CommitStatus = CommitStatus.COMMITTED
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     draining: bool = False
     can_sign: bool = True
@@ -74,7 +74,7 @@ class FakeClaims:
 
     async def commit(
         self, commits: dict[str, list[Commit]], retention: Retention
-    ) -> dict[str, list[Committed] | QueueUnavailable]:
+    ) -> dict[str, list[CommitStatus] | QueueUnavailable]:
         self._story.commits.append(commits)
         if self._story.redis_failures:
             self._story.redis_failures -= 1
@@ -112,7 +112,7 @@ def metrics() -> Metrics:
 
 
 def releaser_of(story: Story, metrics: Metrics) -> Releaser:
-    def settled(job: JobInWork) -> None:
+    def settled(job: ActiveJob) -> None:
         story.events.append("settled")
         story.settled.append(job)
 
@@ -139,7 +139,7 @@ async def releaser(story: Story, metrics: Metrics) -> AsyncIterator[Releaser]:
         await running
 
 
-def finish(releaser: Releaser, *names: bytes, tenant: str = "acme") -> list[JobInWork]:
+def finish(releaser: Releaser, *names: bytes, tenant: str = "acme") -> list[ActiveJob]:
     """Jobs of one digest, all signed."""
     jobs = [job_in_work(releaser.finished, job_id=name, tenant=tenant) for name in names]
     for job in jobs:
@@ -166,11 +166,11 @@ async def test_nothing_is_committed_before_its_outcome_is_durable(story: Story, 
     await turn()
     assert story.events == ["durable", "commit", "settled"]
     (outcome,) = story.durable
-    assert isinstance(outcome, Outcome)
+    assert isinstance(outcome, OutcomeRecord)
     ((commit,),) = story.commits[0].values()
     assert (commit.job_id, commit.lease, commit.result) == (b"a", b"worker:7", outcome.result)
     assert story.settled == [job]
-    assert [type(record) for record in story.noted] == [Released]
+    assert [type(record) for record in story.noted] == [ReleasedRecord]
 
 
 async def test_a_log_that_fails_releases_nothing_until_it_is_well(story: Story, releaser: Releaser) -> None:
@@ -197,7 +197,7 @@ async def test_a_commit_that_replicas_do_not_have_is_repeated_until_they_do(
 ) -> None:
     """The same bytes, and the job stays ours: a primary that forgot them gets them again."""
     story.unconfirmed = 3
-    story.answer = Committed.REPEATED
+    story.answer = CommitStatus.REPEATED
     finish(releaser, b"a")
     await until_turned(lambda: releaser.unconfirmed)
     assert not story.settled
@@ -231,11 +231,11 @@ async def test_jobs_that_finish_during_a_round_share_the_next(story: Story, rele
 
 async def test_a_late_commit_is_noted_as_fenced(story: Story, releaser: Releaser, metrics: Metrics) -> None:
     """Another owner has the job: counted, recorded, and not a signature released."""
-    story.answer = Committed.FENCED
+    story.answer = CommitStatus.FENCED
     finish(releaser, b"a")
     await turn()
     (note,) = story.noted
-    assert isinstance(note, Released)
+    assert isinstance(note, ReleasedRecord)
     assert note.how == "fenced"
     assert metrics.fenced.labels("acme")._value.get() == 1
     assert len(story.settled) == 1
@@ -243,7 +243,7 @@ async def test_a_late_commit_is_noted_as_fenced(story: Story, releaser: Releaser
 
 async def test_a_repeated_commit_is_a_commit(story: Story, releaser: Releaser, metrics: Metrics) -> None:
     """The answer to the first was lost."""
-    story.answer = Committed.REPEATED
+    story.answer = CommitStatus.REPEATED
     finish(releaser, b"a")
     await turn()
     assert metrics.fenced.labels("acme")._value.get() == 0
@@ -267,7 +267,7 @@ async def test_a_job_whose_token_went_away_keeps_its_place(story: Story, release
     await turn()
     assert story.released == [([b"job"], False, 0)]
     (note,) = story.noted
-    assert isinstance(note, Returned)
+    assert isinstance(note, ReturnedRecord)
     assert note.maybe_signed
     assert story.settled == [job]
     assert not story.commits
@@ -276,7 +276,7 @@ async def test_a_job_whose_token_went_away_keeps_its_place(story: Story, release
 async def test_a_job_that_a_lane_gave_back_waits_a_little(story: Story, releaser: Releaser) -> None:
     """The token does not have its key now: it would go round in circles."""
     job = job_in_work(releaser.finished)
-    job.slice_done(0, ItemOutcome(None, 1, b"", (None,), {0: ErrorNote.of(TokenUnavailable())}))
+    job.slice_done(0, SliceOutcome(None, 1, b"", (None,), {0: WireError.of(TokenUnavailable())}))
     await turn()
     assert story.released == [([b"job"], False, 1000)]
 
@@ -313,7 +313,7 @@ async def test_a_job_over_which_the_hsm_failed_waits_longer_each_time(
     story: Story, releaser: Releaser, attempt: int, delay_ms: int
 ) -> None:
     """The attempt counts; but it is tried until its envelope expires, and some seconds after the HSM is well."""
-    job = JobInWork(replace(claimed(), attempt=attempt), releaser.finished)
+    job = ActiveJob(replace(claimed(), attempt=attempt), releaser.finished)
     job.read_as(b"sealed", envelope(1), JobHints(), 1)
     job.slice_faulted(0, 1)
     await turn()
@@ -340,11 +340,11 @@ async def test_a_worker_that_drains_gives_jobs_back_at_once(
     assert metrics.returned.labels("acme", "drain")._value.get() == 1
 
 
-def outcome_of(job_id: bytes = b"a", tenant: str = "acme", *, digests: int = 1) -> Outcome:
+def outcome_of(job_id: bytes = b"a", tenant: str = "acme", *, digests: int = 1) -> OutcomeRecord:
     """As a former process made it durable."""
     job = job_in_work(lambda _: None, digests, job_id=job_id, tenant=tenant)
     job.slice_done(0, signed(digests))
-    return Outcome(1, tenant, job_id, b"old-worker:1", "", job.result())
+    return OutcomeRecord(1, tenant, job_id, b"old-worker:1", "", job.result())
 
 
 def came_back(job_id: bytes = b"a", tenant: str = "acme", *, digests: int = 1) -> ClaimedJob:
@@ -358,7 +358,7 @@ async def restarted(story: Story, metrics: Metrics) -> AsyncIterator[Callable[..
     """Makes a releaser that begins with these outcomes of a former process."""
     running: list[asyncio.Task[None]] = []
 
-    def make(*outcomes: Outcome) -> Releaser:
+    def make(*outcomes: OutcomeRecord) -> Releaser:
         made = releaser_of(story, metrics)
         made.recovered(outcomes)
         running.append(asyncio.ensure_future(made.run()))
@@ -381,7 +381,7 @@ async def test_what_was_not_released_is_released_at_the_start_under_its_old_leas
     (commit,) = story.commits[0]["acme"]
     assert (commit.lease, commit.result) == (b"old-worker:1", old.result)
     (note,) = story.noted
-    assert isinstance(note, Released)
+    assert isinstance(note, ReleasedRecord)
     assert (note.lease, note.how) == (b"old-worker:1", "committed")
     assert metrics.signatures.labels("acme", "ECDSA_SHA_256")._value.get() == 3
 
@@ -390,10 +390,10 @@ async def test_what_the_former_process_had_released_is_recorded_and_not_counted_
     story: Story, restarted: Callable[..., Releaser], metrics: Metrics
 ) -> None:
     """It died between the commit and its record."""
-    story.answer = Committed.REPEATED
+    story.answer = CommitStatus.REPEATED
     restarted(outcome_of())
     await turn(50)
-    assert [note.how for note in story.noted if isinstance(note, Released)] == ["repeated"]
+    assert [note.how for note in story.noted if isinstance(note, ReleasedRecord)] == ["repeated"]
     assert metrics.signatures.labels("acme", "ECDSA_SHA_256")._value.get() == 0
 
 
@@ -411,16 +411,16 @@ async def test_a_recovered_outcome_that_was_fenced_is_published_when_its_job_com
     story: Story, restarted: Callable[..., Releaser]
 ) -> None:
     """Somebody had claimed the job and gave it back: it is not signed again."""
-    story.answer = Committed.FENCED
+    story.answer = CommitStatus.FENCED
     old = outcome_of()
     releaser = restarted(old)
     await turn(50)
-    story.answer = Committed.COMMITTED
+    story.answer = CommitStatus.COMMITTED
     assert releaser.published_before(came_back())
     await turn(50)
     (commit,) = story.commits[-1]["acme"]
     assert (commit.lease, commit.result) == (b"worker:7", old.result)
-    assert [type(record) for record in story.durable] == [Outcome]
+    assert [type(record) for record in story.durable] == [OutcomeRecord]
 
 
 async def test_an_outcome_that_was_released_is_not_published_for_a_later_job(

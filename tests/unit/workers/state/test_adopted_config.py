@@ -8,7 +8,7 @@ import pytest
 
 from queueing.errors import ConfigError
 from tests.support.config_files import Site, p256_key, tenant_text
-from workers.config.snapshots import ConfigurationFiles, Reading
+from workers.config.snapshots import ConfigurationFiles, ReadResult
 from workers.state.adopted_config import AdoptedFiles
 
 
@@ -17,7 +17,7 @@ def site(tmp_path: Path) -> Site:
     return Site(tmp_path).write()
 
 
-def adopt(site: Site) -> Reading:
+def adopt(site: Site) -> ReadResult:
     """As a worker does that starts now."""
     files = ConfigurationFiles(site.config)
     reading = files.read()

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from queueing.broker.claims import Committed
+from queueing.broker.claims import CommitStatus
 from tests.support.jobs_in_work import claimed, job_in_work
-from workers.journal.records import Outcome
+from workers.journal.records import OutcomeRecord
 from workers.telemetry import job_log as job_lines
 from workers.telemetry.json_logs import JOBS, ROOT, set_levels
 
@@ -31,8 +31,8 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, dict[str, object]
     ]
 
 
-def outcome(job_id: bytes, tenant: str = "acme") -> Outcome:
-    return Outcome(1, tenant, job_id, b"w:1", "", b"")
+def outcome(job_id: bytes, tenant: str = "acme") -> OutcomeRecord:
+    return OutcomeRecord(1, tenant, job_id, b"w:1", "", b"")
 
 
 def everything() -> None:
@@ -40,7 +40,7 @@ def everything() -> None:
     job_lines.claimed("acme", [])
     job_lines.released(
         [outcome(b"a"), outcome(b"b"), outcome(b"c", "globex")],
-        [Committed.COMMITTED, Committed.FENCED, Committed.COMMITTED],
+        [CommitStatus.COMMITTED, CommitStatus.FENCED, CommitStatus.COMMITTED],
     )
     back = job_in_work(lambda _: None)
     job_lines.returned([(back, "drain"), (back, "drain")])

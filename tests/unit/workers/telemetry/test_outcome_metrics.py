@@ -7,7 +7,7 @@ import time
 import pytest
 from prometheus_client import CollectorRegistry
 
-from queueing.broker.claims import Committed
+from queueing.broker.claims import CommitStatus
 from queueing.errors import (
     BY_REASON,
     ClientRevoked,
@@ -17,10 +17,10 @@ from queueing.errors import (
     SigningError,
     TokenUnavailable,
 )
-from queueing.protocol.jobs import ErrorNote
+from queueing.protocol.jobs import WireError
 from tests.support.jobs_in_work import job_in_work, signed
-from workers.active_job import JobInWork
-from workers.lanes.protocol import ItemOutcome
+from workers.active_job import ActiveJob
+from workers.lanes.protocol import SliceOutcome
 from workers.telemetry.metrics import Metrics
 from workers.telemetry.outcome_metrics import _OURS, count_outcomes
 
@@ -28,7 +28,7 @@ from workers.telemetry.outcome_metrics import _OURS, count_outcomes
 class Account:
     """The metrics of one round."""
 
-    def __init__(self, job: JobInWork, committed: Committed = Committed.COMMITTED) -> None:
+    def __init__(self, job: ActiveJob, committed: CommitStatus = CommitStatus.COMMITTED) -> None:
         self._registry = CollectorRegistry()
         count_outcomes([(job, committed)], Metrics(self._registry), lambda tenant: f"class of {tenant}")
 
@@ -42,7 +42,7 @@ class Account:
         return self._registry.get_sample_value("sigmill_objective_seconds_sum", labels)
 
 
-def failed(error: SigningError) -> JobInWork:
+def failed(error: SigningError) -> ActiveJob:
     job = job_in_work(lambda _: None)
     job.fail(error)
     return job
@@ -74,7 +74,7 @@ def test_a_signed_job_is_good_and_its_time_counts() -> None:
 def test_one_digest_that_we_failed_spoils_the_job() -> None:
     """The client has to come back for it."""
     job = job_in_work(lambda _: None, 2)
-    job.slice_done(0, ItemOutcome(None, 3, b"f" * 32, (b"s", None), {1: ErrorNote.of(HsmFault())}))
+    job.slice_done(0, SliceOutcome(None, 3, b"f" * 32, (b"s", None), {1: WireError.of(HsmFault())}))
     assert Account(job).jobs("bad") == 1
 
 
@@ -82,7 +82,7 @@ def test_a_job_that_another_worker_has_is_that_ones() -> None:
     """Counted there."""
     job = job_in_work(lambda _: None)
     job.slice_done(0, signed(1))
-    account = Account(job, Committed.FENCED)
+    account = Account(job, CommitStatus.FENCED)
     assert (account.jobs("good"), account.jobs("bad")) == (0, 0)
 
 

@@ -10,21 +10,21 @@ import pytest
 from redis.asyncio import Redis
 
 from queueing.aio.backoff import Backoff
-from queueing.broker.job_state import Found
-from queueing.broker.submit import Accepted, Receipt, Receipts, Room, Submission
-from queueing.client.delivery.lost_jobs import Lookups
+from queueing.broker.job_state import QueuedState
+from queueing.broker.submit import Receipt, Receipts, RemainingCapacity, Submission, SubmitStatus
+from queueing.client.delivery.lost_jobs import LostJobRecovery
 from queueing.client.delivery.pending_jobs import PendingJob, PendingJobs
-from queueing.client.delivery.submitter import Sender
+from queueing.client.delivery.submitter import Submitter
 from queueing.config.redis import RedisConfig
 from queueing.errors import LimitBacklog, QueueUnavailable, QueueUnconfirmed, SigningError, WaitTimeout
 from queueing.protocol.envelope import Envelope
 from queueing.redis.connection import connect
 from tests.support.fake_lane import turn
 
-NO_CAP = Room(backlog_digests=None, backlog_bytes=None, budget_digests=None)
-UNCONFIRMED = Receipt(Accepted.QUEUED, confirmed=False)
-ACCEPTED = Receipt(Accepted.ACCEPTED)
-NO_ROOM = Receipt(Accepted.REFUSED, refusal=LimitBacklog(retry_after_s=60.0))
+NO_CAP = RemainingCapacity(backlog_digests=None, backlog_bytes=None, budget_digests=None)
+UNCONFIRMED = Receipt(SubmitStatus.QUEUED, confirmed=False)
+ACCEPTED = Receipt(SubmitStatus.ACCEPTED)
+NO_ROOM = Receipt(SubmitStatus.REFUSED, refusal=LimitBacklog(retry_after_s=60.0))
 Answer = list[Receipt] | SigningError
 
 
@@ -66,7 +66,7 @@ class Desk:
         self.queue = Queue()
         self.callers = ExitStack()
         self.pending = PendingJobs(asyncio.get_running_loop().time)
-        self.sender = Sender(
+        self.sender = Submitter(
             self.queue.send, self.pending, backoff=Backoff(first_s=0.0), randomness=lambda: 0.0
         )
 
@@ -108,7 +108,7 @@ async def test_what_the_caller_hears_at_the_deadline_is_why(desk: Desk) -> None:
 
 async def test_only_what_is_unconfirmed_is_sent_again(desk: Desk) -> None:
     """A result is a result, and who was refused waits for room."""
-    done = Receipt(Accepted.DONE, b"result")
+    done = Receipt(SubmitStatus.DONE, b"result")
     desk.queue.answers = [[done, UNCONFIRMED, NO_ROOM]]
     finished, unsure, refused = [desk.post(job_id) for job_id in "abc"]
     await turn(50)
@@ -132,7 +132,7 @@ async def test_a_result_that_comes_meanwhile_ends_the_asking(desk: Desk) -> None
 
 async def test_a_submit_is_not_confirmed_by_a_result(desk: Desk) -> None:
     """What one server signed and forgets in a failover is not accepted: the caller may not wait for it himself."""
-    desk.queue.answers = [[UNCONFIRMED], [Receipt(Accepted.DONE, b"result", confirmed=False)]]
+    desk.queue.answers = [[UNCONFIRMED], [Receipt(SubmitStatus.DONE, b"result", confirmed=False)]]
     job = desk.post("a", to_confirm=True)
     await turn(1)
     desk.pending.settle("a", b"result")
@@ -152,20 +152,20 @@ async def test_a_queue_that_cannot_be_reached_is_tried_again(desk: Desk) -> None
     assert job.accepted.done()
 
 
-async def all_lost(redis: Redis, tenant: str, job_ids: Sequence[str]) -> list[Found]:
+async def all_lost(redis: Redis, tenant: str, job_ids: Sequence[str]) -> list[QueuedState]:
     """What a server that was promoted without them says."""
-    return [Found(result=None, has_job=False, due_ms=None, leased=False)] * len(job_ids)
+    return [QueuedState(result=None, has_job=False, due_ms=None, leased=False)] * len(job_ids)
 
 
 @pytest.fixture
-def lookups(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Lookups:
+def lookups(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> LostJobRecovery:
     """Each finds every job lost."""
     monkeypatch.setattr("queueing.client.delivery.lost_jobs.look_up", all_lost)
     redis = connect(RedisConfig(unix_socket="/nowhere"))
-    return Lookups(redis, "acme", desk.pending, desk.sender.post)
+    return LostJobRecovery(redis, "acme", desk.pending, desk.sender.post)
 
 
-async def test_a_lost_job_that_waits_for_room_is_posted_once(desk: Desk, lookups: Lookups) -> None:
+async def test_a_lost_job_that_waits_for_room_is_posted_once(desk: Desk, lookups: LostJobRecovery) -> None:
     """However often it is looked up meanwhile: each post would wait for room, and come again, for itself."""
     job = desk.post("a")
     await turn()
@@ -177,7 +177,7 @@ async def test_a_lost_job_that_waits_for_room_is_posted_once(desk: Desk, lookups
 
 
 async def test_a_job_that_is_lost_once_more_is_sent_once_more(
-    desk: Desk, lookups: Lookups, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, lookups: LostJobRecovery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It had found room, after a refusal and a Redis that was away: it is in nobody's hands again."""
     monkeypatch.setattr("queueing.client.delivery.submitter.wait_after", lambda *_: 0.0)
@@ -190,13 +190,13 @@ async def test_a_job_that_is_lost_once_more_is_sent_once_more(
         assert desk.queue.sent == [["a"]] * sent
 
 
-async def queued(redis: Redis, tenant: str, job_ids: Sequence[str]) -> list[Found]:
+async def queued(redis: Redis, tenant: str, job_ids: Sequence[str]) -> list[QueuedState]:
     """What a server says that has them all, and is done with none."""
-    return [Found(result=None, has_job=True, due_ms=1.0, leased=False)] * len(job_ids)
+    return [QueuedState(result=None, has_job=True, due_ms=1.0, leased=False)] * len(job_ids)
 
 
 async def test_a_bare_id_that_a_lookup_found_goes_on(
-    desk: Desk, lookups: Lookups, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, lookups: LostJobRecovery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who gives up on it hears that it is in the queue, and before that, that nobody has said so."""
     monkeypatch.setattr("queueing.client.delivery.lost_jobs.look_up", queued)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from queueing.coordination.worker_registry import Announcement, Seen
+from queueing.coordination.worker_registry import RegisteredWorker, WorkerInfo
 from workers.cli.status.workers import notes_on, worker_line
 
 
-def seen(host: str, *, silent_s: float = 1.0, **changes: Any) -> Seen:
+def seen(host: str, *, silent_s: float = 1.0, **changes: Any) -> RegisteredWorker:
     facts: dict[str, Any] = {
         "owner": f"{host}.7.aa",
         "pid": 7,
@@ -22,7 +22,7 @@ def seen(host: str, *, silent_s: float = 1.0, **changes: Any) -> Seen:
         "lanes": 2,
         "sessions": 8,
     }
-    return Seen(said=Announcement(host=host, **{**facts, **changes}), silent_s=silent_s)
+    return RegisteredWorker(said=WorkerInfo(host=host, **{**facts, **changes}), silent_s=silent_s)
 
 
 def test_states() -> None:

@@ -11,7 +11,7 @@ from queueing.protocol.algorithms import Algorithm
 from tests.support.config_files import p256_key
 from workers.config.tenants import KeyVersion
 from workers.lanes.authorisation import Authorised
-from workers.lanes.process.chunk_execution import MOST_PER_RUN, RUN_TARGET_S, ChunkInLane, Run, RunLength
+from workers.lanes.process.chunk_execution import MOST_PER_RUN, RUN_TARGET_S, ChunkExecution, Run, RunLength
 from workers.lanes.protocol import Outcomes
 
 ECDSA = Algorithm.ECDSA_SHA_256
@@ -41,9 +41,9 @@ class Lane:
     def __init__(self) -> None:
         self.answers: list[Outcomes] = []
 
-    def chunk(self, *items: tuple[Authorised | None, int, int]) -> ChunkInLane:
+    def chunk(self, *items: tuple[Authorised | None, int, int]) -> ChunkExecution:
         """A chunk of these items; None is refused."""
-        chunk = ChunkInLane(7, self.answers.append)
+        chunk = ChunkExecution(7, self.answers.append)
         for what, first, count in items:
             part = chunk.add_part(first, count)
             if what is None:

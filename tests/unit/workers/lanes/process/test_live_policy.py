@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from queueing.errors import EnvelopeSignature, TokenUnavailable
 from queueing.protocol.envelope import Envelope, seal
 from tests.support.config_files import client_line, service_text, tenant_text
-from workers.lanes.process.live_policy import Authority
-from workers.lanes.protocol import Item
+from workers.lanes.process.live_policy import LivePolicy
+from workers.lanes.protocol import EnvelopeSlice
 
 NOW_MS = 1_800_000_000_000
 
@@ -53,14 +53,14 @@ def test_an_envelope_verified_under_a_client_key_is_verified_again_when_the_key_
     service = tmp_path / "sigmill.toml"
     tenant.write_text(tenant_text())
     service.write_text(service_text())
-    authority = Authority(service, token="acme", tenant="acme")
+    authority = LivePolicy(service, token="acme", tenant="acme")
     sealed = sealed_by(1)
-    assert authority.authorise(Item(sealed, 0, 1), NOW_MS).key_version.version == 1
+    assert authority.authorise(EnvelopeSlice(sealed, 0, 1), NOW_MS).key_version.version == 1
     tenant.write_text(tenant_text().replace("epoch = 4", "epoch = 5").replace(client_line(), client_line(2)))
     assert authority.reload() == ""
     with pytest.raises(EnvelopeSignature):
-        authority.authorise(Item(sealed, 1, 1), NOW_MS)
-    assert authority.authorise(Item(sealed_by(2), 1, 1), NOW_MS).key_version.version == 1
+        authority.authorise(EnvelopeSlice(sealed, 1, 1), NOW_MS)
+    assert authority.authorise(EnvelopeSlice(sealed_by(2), 1, 1), NOW_MS).key_version.version == 1
 
 
 def test_an_envelope_for_a_key_that_is_in_another_token_now_is_to_be_tried_again(tmp_path: Path) -> None:
@@ -74,6 +74,6 @@ def test_an_envelope_for_a_key_that_is_in_another_token_now_is_to_be_tried_again
     table = text[text.index("[tokens.acme]") :].split("\n\n")[0]
     other = table.replace("[tokens.acme]", "[tokens.other]").replace('label = "acme"', 'label = "other"')
     service.write_text(f"{text}\n{other}\n")
-    authority = Authority(service, token="acme", tenant="acme")
+    authority = LivePolicy(service, token="acme", tenant="acme")
     with pytest.raises(TokenUnavailable):
-        authority.authorise(Item(sealed_by(1), 0, 1), NOW_MS)
+        authority.authorise(EnvelopeSlice(sealed_by(1), 0, 1), NOW_MS)

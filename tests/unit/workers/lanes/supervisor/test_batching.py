@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from workers.lanes.protocol import ItemOutcome
+from workers.lanes.protocol import SliceOutcome
 from workers.lanes.supervisor.batching import GROUPS_MEASURED, Batcher, ChunkSize, Group, Slice
 
 RSA, ECDSA = Group("release", 1, "RSASSA_PSS_SHA_256"), Group("release", 2, "ECDSA_SHA_256")
@@ -24,7 +24,7 @@ class Job:
     def job_id(self) -> bytes:
         return self.name.encode()
 
-    def slice_done(self, first: int, outcome: ItemOutcome) -> None: ...
+    def slice_done(self, first: int, outcome: SliceOutcome) -> None: ...
 
     def slice_poisoned(self, first: int, count: int, lane_ends: Sequence[str]) -> None: ...
 

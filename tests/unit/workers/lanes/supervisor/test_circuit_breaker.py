@@ -11,7 +11,12 @@ from msgspec.structs import replace
 from queueing.config.secrets import Secret
 from tests.support.fake_lane import FakeClock
 from workers.config.settings import PinLogin, SelectSettings, TokenSettings
-from workers.lanes.supervisor.circuit_breaker import LONGEST_PAUSE_S, SHORTEST_PAUSE_S, Circuit, TokenCircuit
+from workers.lanes.supervisor.circuit_breaker import (
+    LONGEST_PAUSE_S,
+    SHORTEST_PAUSE_S,
+    Circuit,
+    CircuitBreaker,
+)
 from workers.state.refused_pins import RefusedPins
 
 
@@ -27,7 +32,7 @@ class Stand:
         self.settings = TokenSettings(
             module="/m.so", select=SelectSettings(label="acme"), login=PinLogin(pin_file=str(self.pin_file))
         )
-        self.circuit = TokenCircuit(
+        self.circuit = CircuitBreaker(
             "acme", refused_pins=self.pins, changed=self.told.append, now_s=self.clock.monotonic
         )
 

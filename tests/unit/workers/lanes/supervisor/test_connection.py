@@ -6,21 +6,21 @@ import asyncio
 
 import pytest
 
-from queueing.protocol.jobs import ErrorNote
+from queueing.protocol.jobs import WireError
 from tests.support.fake_lane import FakeClock, FakeJob, FakeLane, turn
 from workers.lanes.protocol import (
-    ItemOutcome,
+    Alive,
     Outcomes,
     SignCanary,
     SignDirectory,
     SignedCanary,
     SignedDirectory,
+    SliceOutcome,
     Stop,
-    Working,
 )
 from workers.lanes.supervisor import connection as module
 from workers.lanes.supervisor.batching import Group, Slice
-from workers.lanes.supervisor.connection import ChunkSent, LaneLink
+from workers.lanes.supervisor.connection import ChunkSent, LaneConnection
 
 GROUP = Group("release", 1, "ECDSA_SHA_256")
 
@@ -33,7 +33,7 @@ class Owner:
         self.directories: list[SignedDirectory] = []
         self.canaries: list[SignedCanary] = []
 
-    def lane_answered(self, link: LaneLink, chunk: ChunkSent, answer: Outcomes, busy_s: float) -> None:
+    def lane_answered(self, link: LaneConnection, chunk: ChunkSent, answer: Outcomes, busy_s: float) -> None:
         self.answered.append((chunk, answer, busy_s))
 
     def directory_signed(self, answer: SignedDirectory) -> None:
@@ -50,9 +50,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
     return fake
 
 
-def linked() -> tuple[FakeLane, Owner, LaneLink]:
+def linked() -> tuple[FakeLane, Owner, LaneConnection]:
     lane, owner = FakeLane(), Owner()
-    return lane, owner, LaneLink(lane, owner)  # type: ignore[arg-type]
+    return lane, owner, LaneConnection(lane, owner)  # type: ignore[arg-type]
 
 
 def slices(*counts: int) -> list[Slice]:
@@ -117,7 +117,7 @@ async def test_silence_counts_only_while_it_owes_something(clock: FakeClock) -> 
     link.send_chunk(GROUP, slices(1))
     clock.now += 3
     assert (link.silent_s(clock.now), link.idle_s(clock.now)) == (3.0, 0.0)
-    lane.say(Working())
+    lane.say(Alive())
     await turn()
     assert link.silent_s(clock.now) == 0.0
     lane.end(0)
@@ -162,8 +162,8 @@ async def test_a_lane_that_talks_nonsense_is_killed(clock: FakeClock, nonsense: 
     assert lane.killed
 
 
-SIGNED = ItemOutcome(None, 1, b"f" * 32, (b"signature",))
-REFUSED = ErrorNote("digest.length")
+SIGNED = SliceOutcome(None, 1, b"f" * 32, (b"signature",))
+REFUSED = WireError("digest.length")
 
 
 @pytest.mark.parametrize(
@@ -172,11 +172,11 @@ REFUSED = ErrorNote("digest.length")
         Outcomes(9, (SIGNED, SIGNED), 0.0),
         Outcomes(1, (), 0.0),
         Outcomes(1, (SIGNED,) * 3, 0.0),
-        Outcomes(1, (SIGNED, ItemOutcome(None, 1, b"f" * 32)), 0.0),
-        Outcomes(1, (SIGNED, ItemOutcome(None, 1, b"f" * 32, (b"signature",) * 2)), 0.0),
-        Outcomes(1, (SIGNED, ItemOutcome(None, 1, b"f" * 32, (None,))), 0.0),
-        Outcomes(1, (SIGNED, ItemOutcome(None, 1, b"f" * 32, (b"signature",), {0: REFUSED})), 0.0),
-        Outcomes(1, (SIGNED, ItemOutcome(None, 1, b"f" * 32, (b"signature",), {1: REFUSED})), 0.0),
+        Outcomes(1, (SIGNED, SliceOutcome(None, 1, b"f" * 32)), 0.0),
+        Outcomes(1, (SIGNED, SliceOutcome(None, 1, b"f" * 32, (b"signature",) * 2)), 0.0),
+        Outcomes(1, (SIGNED, SliceOutcome(None, 1, b"f" * 32, (None,))), 0.0),
+        Outcomes(1, (SIGNED, SliceOutcome(None, 1, b"f" * 32, (b"signature",), {0: REFUSED})), 0.0),
+        Outcomes(1, (SIGNED, SliceOutcome(None, 1, b"f" * 32, (b"signature",), {1: REFUSED})), 0.0),
     ],
     ids=[
         "to no chunk",
@@ -205,8 +205,8 @@ async def test_an_answer_may_refuse_an_item_or_a_digest_of_it(clock: FakeClock) 
     """An item that is refused whole has no signatures."""
     lane, owner, link = linked()
     link.send_chunk(GROUP, slices(3, 2))
-    signed = ItemOutcome(None, 1, b"f" * 32, (b"signature", None), {1: REFUSED})
-    lane.say(Outcomes(1, (ItemOutcome(REFUSED), signed), 0.0))
+    signed = SliceOutcome(None, 1, b"f" * 32, (b"signature", None), {1: REFUSED})
+    lane.say(Outcomes(1, (SliceOutcome(REFUSED), signed), 0.0))
     lane.end(0)
     await link.read_until_end()
     assert not lane.killed

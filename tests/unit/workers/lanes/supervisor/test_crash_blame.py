@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from workers.lanes.supervisor.crash_blame import ENDS_IN_A_ROW, Suspicion
+from workers.lanes.supervisor.crash_blame import ENDS_IN_A_ROW, TokenBlame
 
 
-def ended(times: int) -> Suspicion:
-    suspicion = Suspicion()
+def ended(times: int) -> TokenBlame:
+    suspicion = TokenBlame()
     for _ in range(times):
         suspicion.lane_ended()
     return suspicion

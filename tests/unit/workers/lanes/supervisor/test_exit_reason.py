@@ -6,8 +6,8 @@ import pytest
 
 from workers.hsm.faults import Action
 from workers.lanes.exit_codes import LaneExit
-from workers.lanes.protocol import Failing
-from workers.lanes.supervisor.exit_reason import OPEN_CIRCUIT, Cause, lane_end
+from workers.lanes.protocol import LaneFailure
+from workers.lanes.supervisor.exit_reason import OPEN_CIRCUIT, Cause, classify_exit
 
 
 def cause(
@@ -19,8 +19,8 @@ def cause(
     silent: bool = False,
     ready: bool = True,
 ) -> Cause:
-    word = None if action is None else Failing("CKR_X", action.value, pin)
-    return lane_end(code=code, last_word=word, asked=asked, silent=silent, ready=ready).cause
+    word = None if action is None else LaneFailure("CKR_X", action.value, pin)
+    return classify_exit(code=code, last_word=word, asked=asked, silent=silent, ready=ready).cause
 
 
 def test_the_word_for_an_open_circuit_is_the_lanes_own() -> None:
@@ -65,7 +65,7 @@ def test_a_lane_that_never_logged_in_speaks_against_the_token(code: int | None) 
 
 def test_a_silent_lane_is_the_hsms_fault() -> None:
     """The worker killed it: the signal is our own."""
-    end = lane_end(code=-9, last_word=None, asked=False, silent=True, ready=True)
+    end = classify_exit(code=-9, last_word=None, asked=False, silent=True, ready=True)
     assert (end.cause, end.reason) == (Cause.FAULT, "silent")
 
 
@@ -80,4 +80,4 @@ def test_a_lane_that_was_told_to_end_speaks_against_nobody(code: int | None) -> 
 )
 def test_the_reason_is_short_and_from_a_small_set(code: int | None, reason: str) -> None:
     """A label."""
-    assert lane_end(code=code, last_word=None, asked=False, silent=False, ready=True).reason == reason
+    assert classify_exit(code=code, last_word=None, asked=False, silent=False, ready=True).reason == reason

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from workers.lanes.supervisor.hsm_sharing import HsmBudget, HsmMember
+from workers.lanes.supervisor.hsm_sharing import HsmShare, SharedHsm
 
 
 @dataclass(slots=True)
@@ -15,13 +15,13 @@ class Token:
     """A token with a number of lanes and endless work, or none."""
 
     name: str
-    budget: HsmBudget
+    budget: SharedHsm
     operations: int
     lanes: int = 8
     weight: float = 1.0
     backlogged: bool = False
     busy: set[int] = field(default_factory=set)
-    member: HsmMember = field(init=False)
+    member: HsmShare = field(init=False)
 
     def __post_init__(self) -> None:
         self.member = self.budget.join(operations=self.operations, weight=lambda: self.weight, wake=self.feed)
@@ -60,14 +60,14 @@ def rounds(tokens: list[Token], count: int) -> Counter[str]:
 
 def test_a_token_alone_on_its_device_has_all_of_it() -> None:
     """Nobody else is there for whom a lane would be kept."""
-    only = Token("only", HsmBudget(8), 2)
+    only = Token("only", SharedHsm(8), 2)
     only.work()
     assert only.member.using == 8
 
 
 def test_a_lane_stays_free_for_whoever_is_idle_now() -> None:
     """It starts at once, and does not wait for anybody's chunk."""
-    budget = HsmBudget(8)
+    budget = SharedHsm(8)
     loud, quiet = Token("loud", budget, 2), Token("quiet", budget, 2)
     loud.work()
     assert loud.member.using == 6
@@ -77,7 +77,7 @@ def test_a_lane_stays_free_for_whoever_is_idle_now() -> None:
 
 def test_backlogged_tokens_come_to_equal_parts() -> None:
     """Whoever has more gives way at its next chunk."""
-    budget = HsmBudget(8)
+    budget = SharedHsm(8)
     loud, quiet = Token("loud", budget, 2), Token("quiet", budget, 2)
     loud.work()
     quiet.work()
@@ -87,7 +87,7 @@ def test_backlogged_tokens_come_to_equal_parts() -> None:
 
 def test_weights_divide_the_device() -> None:
     """Three to one."""
-    budget = HsmBudget(8)
+    budget = SharedHsm(8)
     heavy, light = Token("heavy", budget, 1, weight=3.0), Token("light", budget, 1)
     light.work()
     heavy.work()
@@ -97,7 +97,7 @@ def test_weights_divide_the_device() -> None:
 
 def test_what_falls_free_is_not_for_who_has_its_share() -> None:
     """While another waits for what is its own, a token with its part of the device begins no further lane."""
-    budget = HsmBudget(8)
+    budget = SharedHsm(8)
     loud, late = Token("loud", budget, 2), Token("late", budget, 2)
     for lane in range(2):
         assert loud.member.may_send(lane)
@@ -110,7 +110,7 @@ def test_what_falls_free_is_not_for_who_has_its_share() -> None:
 
 def test_more_tokens_than_lanes_take_turns() -> None:
     """Five tokens, room for two lanes: all are served alike, and never more than the device allows."""
-    budget = HsmBudget(8)
+    budget = SharedHsm(8)
     tokens = [Token(f"t{i}", budget, 4) for i in range(5)]
     for token in tokens:
         token.work()
@@ -124,7 +124,7 @@ def test_more_tokens_than_lanes_take_turns() -> None:
 
 def test_what_one_gives_up_the_others_use() -> None:
     """When a token has no more work its operations are taken over at once."""
-    budget = HsmBudget(8)
+    budget = SharedHsm(8)
     one, other = Token("one", budget, 2), Token("other", budget, 2)
     one.work()
     other.work()
@@ -136,7 +136,7 @@ def test_what_one_gives_up_the_others_use() -> None:
 
 def test_a_token_that_leaves_frees_what_it_had() -> None:
     """Its lanes are gone."""
-    budget = HsmBudget(4)
+    budget = SharedHsm(4)
     one, other = Token("one", budget, 2), Token("other", budget, 2)
     one.work()
     other.work()
@@ -146,7 +146,7 @@ def test_a_token_that_leaves_frees_what_it_had() -> None:
 
 def test_a_lane_larger_than_the_device_counts_as_all_of_it() -> None:
     """It is possible, and then it is alone."""
-    budget = HsmBudget(2)
+    budget = SharedHsm(2)
     big, small = Token("big", budget, 8), Token("small", budget, 1)
     big.work()
     small.work()
@@ -158,7 +158,7 @@ def test_a_lane_larger_than_the_device_counts_as_all_of_it() -> None:
 @pytest.mark.parametrize("operations", [1, 3, 8])
 def test_nobody_starves(operations: int) -> None:
     """Whoever comes late to a full device is served within a few chunks."""
-    budget = HsmBudget(8)
+    budget = SharedHsm(8)
     loud = [Token(f"loud{i}", budget, operations) for i in range(4)]
     for token in loud:
         token.work()

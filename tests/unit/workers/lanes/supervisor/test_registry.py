@@ -18,7 +18,7 @@ from workers.config.loading import load_configuration
 from workers.lanes.exit_codes import LaneExit
 from workers.lanes.supervisor import process_group as lane_group
 from workers.lanes.supervisor.batching import Group, Slice
-from workers.lanes.supervisor.registry import LaneRoster
+from workers.lanes.supervisor.registry import LaneRegistry
 from workers.state.drained_tokens import DrainedTokens
 from workers.state.refused_pins import RefusedPins
 from workers.telemetry.metrics import Metrics
@@ -30,7 +30,7 @@ GROUP = Group("release", 1, "ECDSA_SHA_256")
 class Stand:
     """A worker's lanes on a host of fakes."""
 
-    roster: LaneRoster
+    roster: LaneRegistry
     host: FakeHost
     drained: DrainedTokens
     site: Site
@@ -83,7 +83,7 @@ def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     @asynccontextmanager
     async def make(*tenants: str, device: int = 0) -> AsyncIterator[Stand]:
         host, drained = FakeHost(), DrainedTokens(tmp_path)
-        monkeypatch.setattr(lane_group, "open_lane", host.open_lane)
+        monkeypatch.setattr(lane_group, "spawn_or_connect", host.open_lane)
         texts = {name: tenant_text(name, p256_key(i + 1)) for i, name in enumerate(tenants)}
         site = Site(tmp_path, tenants=texts)
         if device:
@@ -93,7 +93,7 @@ def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
                 site.service = site.service.replace(head, f'{head}hsm = "one"\nlanes = 1\nsessions = 2\n')
         site.write()
         async with asyncio.TaskGroup() as tasks:
-            roster = LaneRoster(
+            roster = LaneRegistry(
                 load_configuration(site.config),
                 refused_pins=RefusedPins(tmp_path),
                 drained=drained,

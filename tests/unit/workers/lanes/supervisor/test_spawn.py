@@ -9,7 +9,7 @@ import pytest
 
 from workers.config.settings import SelectSettings, TokenSettings
 from workers.lanes.supervisor import spawn as launch
-from workers.lanes.supervisor.spawn import LaneConnection, _environment
+from workers.lanes.supervisor.spawn import LaneStream, _environment
 
 HANG_S = 60.0
 
@@ -42,9 +42,9 @@ class FakeWriter:
         self.closed = True
 
 
-def connection_to(process: FakeProcess | None) -> LaneConnection:
+def connection_to(process: FakeProcess | None) -> LaneStream:
     given: Any = (None, FakeWriter(), process)
-    return LaneConnection(*given)
+    return LaneStream(*given)
 
 
 @pytest.fixture

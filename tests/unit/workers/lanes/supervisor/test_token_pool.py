@@ -14,17 +14,17 @@ import pytest
 
 from queueing.config.secrets import Secret
 from queueing.errors import TokenUnavailable
-from queueing.protocol.jobs import ErrorNote
+from queueing.protocol.jobs import WireError
 from tests.support.fake_lane import FakeClock, FakeHost, FakeJob, turn
 from workers.config.settings import PinLogin, SelectSettings, TokenSettings
 from workers.lanes.exit_codes import LaneExit
 from workers.lanes.protocol import (
-    ItemOutcome,
     Outcomes,
     SignCanary,
     SignDirectory,
     SignedCanary,
     SignedDirectory,
+    SliceOutcome,
     Stop,
 )
 from workers.lanes.supervisor import connection as link
@@ -32,10 +32,10 @@ from workers.lanes.supervisor import process_group as lane_group
 from workers.lanes.supervisor.batching import Group, Slice
 from workers.lanes.supervisor.circuit_breaker import DOUBT_S, LONGEST_PAUSE_S, SHORTEST_PAUSE_S, Circuit
 from workers.lanes.supervisor.connection import ChunkSent
-from workers.lanes.supervisor.hsm_sharing import HsmBudget, HsmMember
+from workers.lanes.supervisor.hsm_sharing import HsmShare, SharedHsm
 from workers.lanes.supervisor.process_group import SILENCE_GRACE_S
 from workers.lanes.supervisor.spawn import LaneSpec
-from workers.lanes.supervisor.token_pool import AVOID_S, TokenLanes
+from workers.lanes.supervisor.token_pool import AVOID_S, TokenPool
 from workers.state.refused_pins import RefusedPins
 
 GROUP = Group("release", 1, "ECDSA_SHA_256")
@@ -71,7 +71,7 @@ class Observer:
 class Stand:
     """The lanes of a token on a host of fakes."""
 
-    lanes: TokenLanes
+    lanes: TokenPool
     host: FakeHost
     observer: Observer
     clock: FakeClock
@@ -103,7 +103,7 @@ def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     @asynccontextmanager
     async def make(**settings: Any) -> AsyncIterator[Stand]:
         host, clock, observer = FakeHost(), FakeClock(), Observer()
-        monkeypatch.setattr(lane_group, "open_lane", host.open_lane)
+        monkeypatch.setattr(lane_group, "spawn_or_connect", host.open_lane)
         monkeypatch.setattr(link, "time", clock)
         pin_file = tmp_path / "pin"
         pin_file.write_text("1234")
@@ -116,7 +116,7 @@ def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         spec = LaneSpec(file=tmp_path / "f", token="acme", tenant="acme", settings=token, sessions=2)
         pins = RefusedPins(tmp_path)
         async with asyncio.TaskGroup() as tasks:
-            lanes = TokenLanes(
+            lanes = TokenPool(
                 spec,
                 **{
                     "most_lanes": 1,
@@ -479,8 +479,8 @@ async def test_refusals_do_not_teach_how_fast_the_token_is(stand: Any) -> None:
         await s.start(FakeJob("a"), count=4)
         before = s.lanes.capacity() + s.lanes.load
         lane = s.host.lanes[0]
-        note = ErrorNote("policy.denied")
-        lane.say(Outcomes(lane.chunks[0].id, (ItemOutcome(note),), 0.0))
+        note = WireError("policy.denied")
+        lane.say(Outcomes(lane.chunks[0].id, (SliceOutcome(note),), 0.0))
         await turn()
         assert s.lanes.capacity() == before
         await s.submit(FakeJob("b"), count=100)
@@ -493,7 +493,7 @@ async def test_a_chunk_is_measured_by_what_was_signed_in_it(stand: Any) -> None:
         await s.start(FakeJob("a"), count=4)
         lane = s.host.lanes[0]
         s.clock.now += 0.003
-        item = ItemOutcome(None, 1, b"f", (b"s", b"s", b"s", None), {3: ErrorNote("digest.length")})
+        item = SliceOutcome(None, 1, b"f", (b"s", b"s", b"s", None), {3: WireError("digest.length")})
         lane.say(Outcomes(lane.chunks[0].id, (item,), 0.0))
         await turn()
         await s.submit(FakeJob("b"), count=100)
@@ -859,9 +859,9 @@ async def test_retired_lanes_finish_what_they_have_and_give_back_what_comes(stan
         assert s.lanes.gone
 
 
-def on_a_full_device(s: Stand) -> HsmMember:
+def on_a_full_device(s: Stand) -> HsmShare:
     """Its token shares a device with another one, which has all of it."""
-    budget = HsmBudget(2)
+    budget = SharedHsm(2)
     other = budget.join(operations=2, weight=lambda: 1.0, wake=lambda: None)
     other.began("its lane")
     s.lanes.share_hsm(budget, lambda: 1.0)
@@ -985,7 +985,7 @@ async def test_a_token_is_in_doubt_until_it_signs_again(stand: Any) -> None:
         assert s.lanes.in_doubt
         asking = asyncio.ensure_future(s.lanes.sign_canary(CANARY))
         await turn()
-        s.host.lanes[1].say(SignedCanary(1, b"", ErrorNote.of(TokenUnavailable())))
+        s.host.lanes[1].say(SignedCanary(1, b"", WireError.of(TokenUnavailable())))
         await asking
         assert s.lanes.in_doubt
         s.host.lanes[1].answer(s.host.lanes[1].chunks[0])
