@@ -6,10 +6,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from queueing.aio.runner import run
 from queueing.coordination.redis_check import examine
 from queueing.errors import ConfigError, QueueUnavailable
 from queueing.redis.connection import with_connection
-from workers.cli.shell.options import run
 from workers.config.validation import survey
 from workers.doctor.expiries import look_at_dates
 from workers.doctor.findings import Finding, good, mend, unasked

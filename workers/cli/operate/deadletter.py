@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Final
 import click
 import msgspec
 
+from queueing.aio.runner import run
 from queueing.broker import dead_letters
 from queueing.broker.dead_letters import RequeueStatus, StoredLetter
 from queueing.errors import JobUnknown
 from queueing.redis.connection import with_connection
 from workers.cli.commands import DEADLETTER, LazyGroup
-from workers.cli.shell.options import config_option, json_option, run
+from workers.cli.shell.options import config_option, json_option
 from workers.cli.shell.output import Exit, Output, emit, say
 from workers.cli.shell.table import print_table
 from workers.cli.shell.tenant_choice import chosen_tenants

@@ -11,12 +11,13 @@ from typing import Final
 import click
 import msgspec
 
+from queueing.aio.runner import run
 from queueing.coordination import stop_order_feed as order_board
 from queueing.errors import ConfigError
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.stop_orders import Scope, StopOrder, sign_order
 from queueing.redis.connection import connect
-from workers.cli.shell.options import config_option, json_option, run
+from workers.cli.shell.options import config_option, json_option
 from workers.cli.shell.output import Exit, Output, emit, say
 from workers.config.service_file import ServiceConfiguration, load_service
 

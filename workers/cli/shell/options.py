@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
-import uvloop
 
 from queueing.client.request_ids import request_id_from
 from queueing.config.accept_level import AcceptLevel
@@ -134,9 +132,3 @@ def chosen_request_id(given: str | None) -> str | None:
         return None
     say(f"request id: {found.value} (from {', '.join(found.variables)})")
     return found.value
-
-
-def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a command's coroutine on uvloop."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(work)

@@ -11,10 +11,10 @@ from typing import Any, Final, cast
 
 import click
 
+from queueing.aio.runner import run
 from queueing.client.signatures import Outcome, Signature
 from queueing.errors import InputUnreadable, SigningError
 from queueing.protocol.algorithms import Algorithm
-from workers.cli.shell.options import run
 from workers.cli.shell.output import Exit, Tally, emit, say
 from workers.cli.shell.progress import Progress
 from workers.cli.signing.inputs import Item

@@ -7,8 +7,8 @@ from typing import Any
 import click
 import msgspec
 
+from queueing.aio.runner import run
 from queueing.client.signing_request import Job
-from workers.cli.shell.options import run
 from workers.cli.shell.output import ErrorObject, Exit, Tally, emit, say
 from workers.cli.signing.request_options import SigningOptions, ask_options
 

@@ -14,11 +14,12 @@ import click
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
+from queueing.aio.runner import run
 from queueing.client.signatures import Signature
 from queueing.client.signing_client import SigningClient
 from queueing.errors import InputUnreadable, ResultInvalid, SigningError
 from queueing.protocol.algorithms import Algorithm
-from workers.cli.shell.options import client_config_option, json_option, run
+from workers.cli.shell.options import client_config_option, json_option
 from workers.cli.shell.output import ErrorObject, Exit, Output, Tally, emit, say
 from workers.cli.signing.inputs import hash_file
 from workers.cli.signing.json_lines import SignedLine

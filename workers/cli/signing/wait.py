@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from queueing.aio.runner import run
 from queueing.client.signatures import Outcome, Signature
 from queueing.client.signing_client import SigningClient
 from queueing.errors import SigningError, from_reason
@@ -15,7 +16,6 @@ from workers.cli.shell.options import (
     client_config_option,
     deadline_option,
     json_option,
-    run,
 )
 from workers.cli.shell.output import ErrorObject, Exit, Tally, emit, say
 from workers.cli.signing.inputs import Item

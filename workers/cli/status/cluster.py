@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from queueing.aio.runner import run
 from queueing.broker.queue_stats import QueueState, redis_state, survey
 from queueing.coordination.worker_registry import workers_of
 from queueing.redis.connection import with_connection
-from workers.cli.shell.options import run
 from workers.cli.shell.output import Exit, emit, say
 from workers.cli.shell.table import print_table
 from workers.cli.status.workers import WorkerLine, notes_on, print_workers, worker_line

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from queueing.aio.runner import run
 from queueing.broker.job_state import JobState, JobStatus
 from queueing.broker.whereabouts import JobReport, whereabouts
 from queueing.errors import QueueUnavailable
 from queueing.protocol.jobs import tenant_of_job_id
 from queueing.redis.connection import with_connection
 from workers.audit.job_history import Histories, JobEvent, histories_of
-from workers.cli.shell.options import run
 from workers.cli.shell.output import ErrorObject, Exit, Tally, emit, say
 from workers.cli.status.status import words_of
 from workers.config.service_file import load_service

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from queueing.aio.runner import run
 from queueing.broker.job_state import JobState, JobStatus
 from queueing.client.signing_client import SigningClient
 from workers.cli.shell.config_paths import (
@@ -16,7 +17,7 @@ from workers.cli.shell.config_paths import (
     chosen_config,
     kind_of,
 )
-from workers.cli.shell.options import Duration, json_option, run
+from workers.cli.shell.options import Duration, json_option
 from workers.cli.shell.output import ErrorObject, Exit, Output, Tally, emit
 
 HELP = {

@@ -9,10 +9,11 @@ from pathlib import Path
 import click
 import msgspec
 
+from queueing.aio.runner import run
 from queueing.coordination.worker_registry import RegisteredWorker, workers_of
 from queueing.redis.connection import with_connection
 from workers.cli.commands import WORKERS, LazyGroup
-from workers.cli.shell.options import config_option, json_option, run
+from workers.cli.shell.options import config_option, json_option
 from workers.cli.shell.output import Exit, Output, emit, say
 from workers.cli.shell.table import print_table
 from workers.config.service_file import load_service

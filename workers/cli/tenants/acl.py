@@ -10,11 +10,12 @@ from typing import Final
 import click
 import msgspec
 
+from queueing.aio.runner import run
 from queueing.config.secrets import Secret
 from queueing.errors import ConfigError
 from queueing.redis.acl import password_sha256, set_user, tenant_rules, worker_rules
 from queueing.redis.connection import connect
-from workers.cli.shell.options import config_option, json_option, run
+from workers.cli.shell.options import config_option, json_option
 from workers.cli.shell.output import Exit, Output, emit, say
 from workers.config.service_file import ServiceConfiguration, load_service
 

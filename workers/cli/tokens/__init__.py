@@ -8,11 +8,12 @@ from pathlib import Path
 import click
 import msgspec
 
+from queueing.aio.runner import run
 from queueing.coordination import refused_pin_feed as pin_warnings
 from queueing.errors import ConfigError, QueueUnavailable, SigningError
 from queueing.redis.connection import with_connection
 from workers.cli.commands import TOKENS, LazyGroup
-from workers.cli.shell.options import config_option, json_option, run
+from workers.cli.shell.options import config_option, json_option
 from workers.cli.shell.output import ErrorObject, Exit, Output, Tally, emit, error_object, say
 from workers.cli.shell.table import print_table
 from workers.config.loading import ServiceScope, load_premises
