@@ -31,7 +31,7 @@ VERIFYING_DRIVES: Final = tuple(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How long things are measured; ``rounds`` alternate, and each takes ``seconds``."""
+    """Length of measurements: ``rounds`` alternate, and each takes ``seconds``."""
 
     name: str
     rounds: int
@@ -56,7 +56,7 @@ FULL: Final = Pace(name="full", rounds=5, seconds=3.0, ceiling_seconds=1.0, wide
 
 @dataclass(slots=True, kw_only=True)
 class Findings:
-    """What a run has found so far."""
+    """Findings of a run so far."""
 
     rows: list[Row] = field(default_factory=list)
     thresholds: list[Threshold] = field(default_factory=list)
@@ -66,7 +66,7 @@ class Findings:
 
 
 class Session:
-    """What scenarios share. ``directory`` is short: unix sockets are in it."""
+    """State that scenarios share. ``directory`` is short: unix sockets are in it."""
 
     def __init__(self, directory: Path, pace: Pace) -> None:
         self.directory = directory

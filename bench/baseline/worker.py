@@ -26,7 +26,7 @@ KEEP_RESULT_S: Final = 600
 
 
 def redis_settings(socket: str, password_file: Path) -> RedisSettings:
-    """Where the baseline's queue is."""
+    """Address of the baseline's queue."""
     return RedisSettings(unix_socket_path=socket, password=password_file.read_text("utf-8").strip())
 
 

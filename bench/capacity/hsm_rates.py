@@ -16,7 +16,7 @@ from queueing.protocol.algorithms import KeyKind
 
 
 class Trust(StrEnum):
-    """How a rate is known."""
+    """Source of a published rate, and how far it can be trusted."""
 
     VENDOR = "vendor"  # read in the vendor's own public documentation
     UNVERIFIED = "unverified"  # quoted from product briefs from memory: no copy of the page was at hand

@@ -33,7 +33,7 @@ RESULT_OVERHEAD_BYTES: Final = (
 
 
 class Demand(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked for. ``peak_factor``: the busiest hour against the day's mean."""
+    """Demand of a plan. ``peak_factor``: the busiest hour against the day's mean."""
 
     per_day: float
     kind: KeyKind
@@ -53,7 +53,7 @@ class Costs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Headroom(msgspec.Struct, frozen=True, kw_only=True):
-    """How full each part may be at the peak, and what is kept in reserve."""
+    """Highest utilisation of each part at the peak, and the reserve."""
 
     hsm_utilisation: float = 0.7  # queueing delay doubles near 0.7 even with steady arrivals
     core_utilisation: float = 0.6
@@ -62,7 +62,7 @@ class Headroom(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What it takes. Cores are whole; ``*_load_cores`` are what is really used at the peak."""
+    """Result of a plan. Cores are whole; ``*_load_cores`` are what is really used at the peak."""
 
     kind: KeyKind
     mean_per_s: float

@@ -30,7 +30,7 @@ def planned(rows: Sequence[Row], demand: Demand, model: str = DEFAULT_MODEL) -> 
 
 
 def costs_of(rows: Sequence[Row], kind: KeyKind) -> Costs:
-    """What a signature costs at 64 digests to an envelope.
+    """Measured CPU cost of a signature at 64 digests per envelope.
 
     Client, Redis and worker: this kind's row, or P-256's. Lane: the simulated network HSM's, because SoftHSM
     signs in the lane and a device does not; and one verification of this kind, measured now.

@@ -43,7 +43,7 @@ class ProbeFailed(RuntimeError):
 
 
 class Loop(StrEnum):
-    """What drives the module."""
+    """The loop that drives the module."""
 
     C = "c"
     PYTHON = "python"
@@ -63,7 +63,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drive:
-    """How a probe drives the module. ``pinned``: each process on one CPU, in turn (design, fact 11)."""
+    """Settings of a probe. ``pinned``: each process on one CPU, in turn (design, fact 11)."""
 
     loop: Loop
     threads: int

@@ -1,4 +1,4 @@
-"""How fast python-pkcs11 signs when nothing else is in the way: the Python counterpart of signloop.c.
+"""Signing loop of python-pkcs11 alone: the Python counterpart of signloop.c.
 
     python -m bench.ceiling.python_loop --module PATH --token LABEL --key LABEL --mechanism rsa|ecdsa|eddsa
                            --input-bytes N [--threads N] [--verify] --pin-file PATH

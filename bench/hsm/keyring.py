@@ -41,7 +41,7 @@ class KeptFile:
 
     @property
     def pin_file(self) -> Path:
-        """Where the token's PIN stands."""
+        """Path of the token's PIN file."""
         assert isinstance(self.token.login, PinLogin)
         return Path(self.token.login.pin_file)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimHsm:
-    """How the device behaves. Times are whole call times in microseconds; ``slots`` is per process, 0: no bound.
+    """Behaviour of the simulated device. Times are whole call times in microseconds; ``slots`` is per process, 0: no bound.
 
     Give the result of ``native.build.build_simhsm`` to the lane as its module and ``environment()`` as the
     environment beside what the real module needs.

@@ -35,7 +35,7 @@ _decoder = msgspec.json.Decoder(Order)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Whose load this is."""
+    """Identity of this load process."""
 
     trusting: Path
     verifying: Path

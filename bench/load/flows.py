@@ -41,7 +41,7 @@ class Measured:
 
 
 class Flow(Protocol):
-    """What can be measured in rounds."""
+    """A load that can be measured in rounds."""
 
     def round(self, seconds: float) -> Measured:
         """Run for about so long."""

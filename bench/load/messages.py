@@ -1,4 +1,4 @@
-"""What the harness says to a load process and hears from it: JSON, one line each."""
+"""Messages between the harness and a load process: JSON, one line each."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ Order = Burst | Coalesced | Paced | Arrivals | Endless | Rest
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of an order; ``seconds`` from the first request to the last answer."""
+    """Result of an order; ``seconds`` from the first request to the last answer."""
 
     signatures: int = 0
     seconds: float = 0.0

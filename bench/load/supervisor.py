@@ -61,7 +61,7 @@ class LoadProcess:
         self._process.stdin.flush()
 
     def answer(self, timeout_s: float = ORDER_TIMEOUT_S) -> Done:
-        """What became of the order; raises ``LoadFailed``."""
+        """Result of the order; raises ``LoadFailed``."""
         return msgspec.json.decode(self._hear(timeout_s), type=Done)
 
     def close(self) -> None:

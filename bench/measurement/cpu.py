@@ -31,7 +31,7 @@ class CpuMeter:
         self._groups = dict(groups)
 
     def snapshot(self) -> CpuSnapshot:
-        """What each process has used so far; raises ``ProcessGone``."""
+        """CPU time of each process so far; raises ``ProcessGone``."""
         return CpuSnapshot(
             processes={
                 name: {pid: process_stat(pid).cpu_s for pid in _pids(pids)}

@@ -38,7 +38,7 @@ COMMAND_TIMEOUT_S: Final = 10.0
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
-    """What a reader needs to judge a number, or to repeat it."""
+    """Facts of the machine that a reader needs to judge or repeat a measurement."""
 
     cpu_model: str
     cores: int

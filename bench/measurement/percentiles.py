@@ -18,7 +18,7 @@ EXACT_BITS: Final = 11  # values below 2^11 have a bucket each: more than three 
 
 
 class Percentiles(msgspec.Struct, frozen=True, kw_only=True):
-    """What a latency distribution comes to, in milliseconds. All 0 where ``count`` is 0."""
+    """Percentiles of a latency distribution, in milliseconds. All 0 where ``count`` is 0."""
 
     count: int
     mean_ms: float
@@ -54,7 +54,7 @@ class LatencyRecorder:
 
     @property
     def count(self) -> int:
-        """How many latencies were recorded."""
+        """Number of recorded latencies."""
         return self._buckets.total()
 
     def percentiles(self) -> Percentiles:

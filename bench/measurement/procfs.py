@@ -1,4 +1,4 @@
-"""What Linux tells of processes and CPUs under /proc (proc(5)), as numbers with units."""
+"""Processes and CPUs as Linux shows them under /proc (proc(5)), as numbers with units."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def tree(roots: set[int], processes: dict[int, ProcessStat]) -> set[int]:
 
 
 def cpu_times(proc: Path = PROC) -> CpuTimes:
-    """What all CPUs did since boot. Guests of this machine are inside user time, waiting for disks is idle."""
+    """CPU time of all CPUs since boot. Guests of this machine are inside user time, waiting for disks is idle."""
     for line in (proc / "stat").read_text().splitlines():
         if line.startswith("cpu "):
             user, nice, system, idle, iowait, irq, softirq, steal = (

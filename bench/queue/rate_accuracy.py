@@ -1,4 +1,4 @@
-"""How exactly a tenant's rate is kept: workers that claim as fast as they may, from one Redis with work for all."""
+"""Accuracy of a tenant's rate limit: workers claim as fast as they may, from one Redis with work for all."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _QUEUED_AT_ONCE: Final = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admitted:
-    """What was claimed in ``seconds``, in units of cost, and what the limit allowed: the burst and the rate."""
+    """Cost units claimed in ``seconds``, and the limit's allowance: the burst and the rate."""
 
     cost: float
     allowed: float

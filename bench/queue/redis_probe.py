@@ -46,7 +46,7 @@ class RedisProbe:
         return int(self.info("server")["process_id"])
 
     def cpu_s(self) -> float:
-        """What the server has used so far, to the microsecond."""
+        """CPU time of the server so far, to the microsecond."""
         return redis_cpu_s(self.info("cpu"))
 
     def round_trips(self) -> int:

@@ -86,7 +86,7 @@ class GrowthPoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Growth(msgspec.Struct, frozen=True, kw_only=True):
-    """How a cost grows. Series of the same ``plot`` share axes; ``x`` is drawn by powers of ten."""
+    """Growth of a cost. Series of the same ``plot`` share axes; ``x`` is drawn by powers of ten."""
 
     plot: str
     series: str
@@ -211,7 +211,7 @@ def make_report(
 
 
 def refusal(busyness: BusynessReading) -> str | None:
-    """Why there is no headline; None where the machine was quiet enough for one."""
+    """Reason for the missing headline; None where the machine was quiet enough for one."""
     if not busyness.disturbed:
         return None
     return (

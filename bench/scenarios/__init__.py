@@ -1,1 +1,1 @@
-"""What is measured, one family to a module; ``catalogue`` has them by name."""
+"""Scenarios, one family to a module; ``catalogue`` has them by name."""

@@ -1,4 +1,4 @@
-"""What a release engineer buys on: the wall time of a build that signs its files with ``sigmill sign``.
+"""Wall time of a build that signs its files with ``sigmill sign``.
 
 RSA-3072; from the start of the command to its end, so interpreter start, hashing, verification of every
 signature by the client and output are in it. Alone, and beside a tenant that floods the same host.

@@ -1,4 +1,4 @@
-"""How costs grow with the backlog, the number of tenants and the number of workers; and what memory it takes."""
+"""Growth of CPU and memory with the backlog, the number of tenants and the number of workers."""
 
 from __future__ import annotations
 

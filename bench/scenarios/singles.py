@@ -25,7 +25,7 @@ REPEATS: Final = 2_000
 
 
 def _arithmetic(courses: Mapping[str, Course]) -> str:
-    """What this machine could reach at best with one envelope per digest, were the queue free."""
+    """Upper bound of this machine with one envelope per digest and a queue that costs nothing."""
     seal_us, verify_us = envelope_us()
     ceiling, arq = courses["independent"].ceiling_per_s or 0.0, courses["stock arq"].per_s
     cores = len(os.sched_getaffinity(0))

@@ -115,7 +115,7 @@ def p256_verified(session: Session) -> None:
 
 
 def _by_cpu(ceiling: Ceiling, course: Course) -> str:
-    """Where the ceiling was found, and the share by CPU alone: what it would be if no core were ever idle.
+    """Settings at which the ceiling was found, and the share by CPU time alone (no core ever idle).
 
     It does not see waiting, but other users of the machine do not move it either.
     """

@@ -47,7 +47,7 @@ class BenchTenant:
 
     @property
     def algorithm(self) -> Algorithm:
-        """What its clients ask for."""
+        """Algorithm and envelope size that the tenant's clients ask for."""
         return DEFAULT_FOR_KEY[self.kind]
 
 

@@ -83,7 +83,7 @@ class Stand:
         return sorted(tree(workers, all_processes()) - workers)
 
     def metrics(self) -> str:
-        """What the first worker serves at /metrics."""
+        """Metrics page of the first worker."""
         return _get(self._workers[0][1], "/metrics") or ""
 
     def check(self) -> None:
@@ -147,7 +147,7 @@ class Stand:
 
 
 def _get(port: int, path: str) -> str | None:
-    """What the worker answers there; None unless it is 200."""
+    """Body of the worker's answer; None unless its status is 200."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2.0)
     try:
         connection.request("GET", path)

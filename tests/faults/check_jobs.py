@@ -72,14 +72,14 @@ def _vague(job: JobFile, answer: Answered) -> Iterator[Violation]:
 
 
 def _crashes(ledger: Ledger, job: JobFile) -> int:
-    """What speaks against it: lanes of its token that ended while a worker had it, and leases that ran out."""
+    """Evidence against the job: lanes of its token that ended while a worker had it, and leases that ran out."""
     lanes = sum(len(open_crashes(ledger, job, intent.worker, intent.at)) for intent in job.recorded("intent"))
     returned = {(back.worker, back.fence) for back in job.gave_back}
     return lanes + sum((claim.worker, claim.fence) not in returned for claim in job.claimed[:-1])
 
 
 def open_crashes(ledger: Ledger, job: JobFile, worker: str, began_at: float) -> list[float]:
-    """When lanes of the tenant ended on this worker from ``began_at`` until it closed the job's next record."""
+    """Times at which lanes of the tenant ended on this worker, from ``began_at`` until it closed the job's next record."""
     closing = [r.at for r in job.records if r.worker == worker and r.what != "intent" and r.at >= began_at]
     until = min(closing, default=float("inf")) + 0.05  # records and log lines have milliseconds
     key = ledger.keys.get(job.tenant)

@@ -32,7 +32,7 @@ def overlapping(ledger: Ledger) -> Iterator[Violation]:
 
 
 def _valid_until(job: JobFile, claim: Claimed, before_s: float) -> float:
-    """When the lease ended, as far as is certain; only what was known before ``before_s`` counts."""
+    """End of the lease as far as is certain; only what was known before ``before_s`` counts."""
 
     def is_ours(fence: int, worker: str) -> bool:
         return fence == claim.fence and worker == claim.worker

@@ -68,7 +68,7 @@ def _signed(job: JobFile) -> defaultdict[bytes, list[bytes]]:
 
 
 def _losses(ledger: Ledger, job: JobFile) -> int:
-    """How many signatures of a digest may have been lost on their way from the HSM."""
+    """Number of signatures of a digest that may have been lost between HSM and log."""
     on_record = sum(r.what == "unknown" or (r.what == "returned" and r.maybe_signed) for r in job.records)
     crashes = sum(len(open_crashes(ledger, job, r.worker, r.at)) for r in job.recorded("intent"))
     return on_record + crashes
@@ -91,7 +91,7 @@ def unclosed(ledger: Ledger) -> Iterator[Violation]:
 
 
 def unrecorded(ledger: Ledger) -> Iterator[Violation]:
-    """What a client got stands in a log, and each accepted commit has its one record of release."""
+    """Check that each result of a client is in a log, and each accepted commit has one release record."""
     killed = {e.worker: e.at for e in ledger.workers_ended if not e.orderly}
     for job in ledger.jobs.values():
         outcomes = {record.signatures for record in job.recorded("outcome")}
@@ -113,7 +113,7 @@ def _names(records: list[LogRecord]) -> str:
 
 
 def unexplained_without_log(ledger: Ledger) -> Iterator[Violation]:
-    """Where no log is kept: more than one signature of a digest, though no worker ended in disorder."""
+    """Check without a log: at most one signature of a digest unless a worker crashed."""
     crashes = sum(not event.orderly for event in ledger.workers_ended)
     for job in ledger.jobs.values():
         for digest in set(job.digests):

@@ -50,7 +50,7 @@ CLIENT_AND_HSM_CHECKS: tuple[Check, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the checker says. ``operations``: how many events it went through, by kind.
+    """Verdict of the checker. ``operations``: how many events it went through, by kind.
 
     ``recoveries``: seconds from each heal until all that was open then had ended, by kind of fault.
     """

@@ -1,4 +1,4 @@
-"""What clients do to each other and to themselves."""
+"""Faults of clients."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ MOST_PAIRED = 400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
-    """What may grow by how much, over an hour, in its unit. ``noise``: growth over the whole run that says nothing yet."""
+    """Allowed growth of one quantity over an hour, in its unit. ``noise``: growth over the whole run that says nothing yet."""
 
     name: str
     per_hour: float
@@ -29,7 +29,7 @@ class Bound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flatness:
-    """What became of one bound: the median at the begin and at the end, and the slope."""
+    """Result of one bound: the median at the begin and at the end, and the slope."""
 
     name: str
     samples: int

@@ -1,4 +1,4 @@
-"""What the observers of a run saw, one JSON object per line. Times are Unix seconds of the one host's clock.
+"""History of a run as its observers saw it, one JSON object per line. Times are Unix seconds of the one host's clock.
 
 Four observers that know nothing of each other: the client (what it was promised and what it got), the worker
 (what Redis answered to its claims and commits), the HSM's module (every C_Sign), and the write-ahead logs as
@@ -45,7 +45,7 @@ class Fault(_Event, frozen=True, kw_only=True, tag="fault"):
 
 
 class Left(_Event, frozen=True, kw_only=True, tag="left"):
-    """What there was too much of when all was over: a key in Redis, a process, a descriptor."""
+    """A leftover at the end of a run: a key in Redis, a process, a descriptor."""
 
     what: str
 
@@ -64,7 +64,7 @@ class Invoked(_Event, frozen=True, kw_only=True, tag="invoked"):
 
 
 class Submitted(_Event, frozen=True, kw_only=True, tag="submitted"):
-    """How the submit ended. ``info``: it may have been accepted, or not."""
+    """Result of a submit. ``info``: it may have been accepted, or not."""
 
     client: str
     tenant: str
@@ -74,7 +74,7 @@ class Submitted(_Event, frozen=True, kw_only=True, tag="submitted"):
 
 
 class Answered(_Event, frozen=True, kw_only=True, tag="answered"):
-    """What a client (or a reader of Redis) got for a job. ``info``: nothing yet.
+    """Result that a client (or a reader of Redis) got for a job. ``info``: nothing yet.
 
     ``signatures[i]`` is empty exactly where ``codes`` has an entry ``i``; ``code`` is the error of the whole job.
     """

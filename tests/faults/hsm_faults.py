@@ -1,4 +1,4 @@
-"""What the HSM's module can answer, or not; and a token that goes away."""
+"""Faults of the HSM: errors and hangs of the module, and a token that goes away."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class JobFile:
 
     @property
     def digests(self) -> tuple[bytes, ...]:
-        """What was to be signed; the first submit's, for another content is a conflict."""
+        """Digests of the job, from its first submit: another content is a conflict."""
         return self.invoked[0].digests if self.invoked else ()
 
     @property

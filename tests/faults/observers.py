@@ -1,4 +1,4 @@
-"""What the module, the workers' logs and the write-ahead logs say, as events of a history."""
+"""Observers: the module's log, the workers' logs and the write-ahead logs as events of a history."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def hsm_events(token: str, file: Path) -> Iterator[Event]:
 
 
 def worker_events(worker: str, file: Path) -> Iterator[Event]:
-    """What the worker's structured log says of its lanes; and errors of ours that nobody expected."""
+    """Lane events and unexpected errors in the worker's structured log."""
     at = 0.0
     for line in file.read_text(errors="replace").splitlines():
         if not line.startswith("{"):

@@ -1,4 +1,4 @@
-"""What Redis can do to its clients: end, freeze, cut them off, or refuse in each way that it knows."""
+"""Faults of Redis: exit, freeze, cut connections, and each kind of refusal."""
 
 from __future__ import annotations
 

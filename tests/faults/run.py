@@ -29,7 +29,7 @@ NEVER_S = 9999.0
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a seed, for the record. ``recoveries`` in seconds, by kind; of single faults only."""
+    """Result of a seed. ``recoveries`` in seconds, by kind; of single faults only."""
 
     seed: int
     seconds: float
@@ -44,7 +44,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(slots=True, kw_only=True)
 class Plan:
-    """What a run is made of, beside its seed. ``only``: these kinds instead of all; ``broken``: a script of
+    """Parameters of a run apart from its seed. ``only``: these kinds instead of all; ``broken``: a script of
     ``broken.py`` in place of the shipped one; ``patience_s``: after so long a client's job is lost."""
 
     steps: int = STEPS
@@ -87,7 +87,7 @@ async def _under_load(stand: Stand, steps: list[Step], rng: Random, patience_s: 
 
 
 async def look_at_the_end(stand: Stand, load: Load) -> None:
-    """When all builds have finished: nothing is left, and every result is there."""
+    """Final check after all builds have finished: no leftover, and every result is there."""
     left = await stand.left_in_redis(within_s=REDIS_EMPTY_S)
     stand.recorder.note(*(Left(at=time.time(), what=what) for what in left))
     await stand.read_results(load.jobs, all_there=True)

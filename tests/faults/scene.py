@@ -1,4 +1,4 @@
-"""Where a fault happens, and what it leaves behind."""
+"""Scene of a fault, and its leftovers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FROZEN_S = 20.0
 
 @dataclass(slots=True)
 class Scene:
-    """Where a fault happens; it may name digests that the module breaks at, or refuses, and processes that it left
+    """Scene of a fault; it may name digests that the module breaks at, or refuses, and processes that it left
     frozen, for others to end."""
 
     stand: Stand

@@ -1,4 +1,4 @@
-"""Which faults a seed stands for: drawn before anything runs, so that the same seed has the same schedule."""
+"""Schedule of a seed: drawn before anything runs, so that the same seed has the same faults."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FINAL_CODES = (0x20, 0x21, 0x68, 0x70)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draw:
-    """What chance says of one injection; each kind takes what it needs."""
+    """Random draw for one injection; each kind uses the values that it needs."""
 
     worker: int
     tenant: str

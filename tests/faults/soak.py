@@ -65,7 +65,7 @@ BOUNDS = (
 
 
 class Soaked(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it."""
+    """Result of the soak."""
 
     minutes: float
     rounds: int
@@ -160,7 +160,7 @@ async def _round(stand: Stand, load: Load, rng: Random) -> tuple[list[Step], lis
 
 @dataclass(slots=True)
 class Sums:
-    """What was done and found so far."""
+    """Sums of work and findings so far."""
 
     rounds: int = 0
     injections: Counter[str] = field(default_factory=Counter)

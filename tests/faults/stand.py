@@ -158,7 +158,7 @@ class Stand:
         write_rules(self.rig.directory / f"{token}.faults", rules)
 
     def token_folder(self, token: str) -> Path:
-        """Where SoftHSM keeps the token."""
+        """SoftHSM's directory of the token."""
         return self.rig.directory.parent / "tokens" / token / "tokens"
 
     def lane(self, number: int, token: str) -> int | None:
@@ -188,7 +188,7 @@ class Stand:
                 self.recorder.note(answer)
 
     async def left_in_redis(self, *, within_s: float) -> list[str]:
-        """What is still there after that time, though nothing is accepted and unfinished."""
+        """Leftovers after that time, although no accepted job is unfinished."""
         deadline = time.monotonic() + within_s
         while left := await self._left_in_redis():
             if time.monotonic() > deadline:
@@ -214,7 +214,7 @@ class Stand:
         return found
 
     def forget(self) -> None:
-        """What was seen so far is judged: only what comes now matters."""
+        """Forget the history judged so far."""
         self.recorder.events.clear()
         self.recorder.note(*self._keys())
         self._results.clear()

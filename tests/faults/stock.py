@@ -92,7 +92,7 @@ class Stock:
 
     @property
     def signed(self) -> int:
-        """How many C_Sign the module has finished."""
+        """Number of finished C_Sign calls of the module."""
         log = self.stand.rig.directory / f"{TENANT}.simhsm.log"
         return len(log.read_text().splitlines()) if log.exists() else 0
 
@@ -104,7 +104,7 @@ class Stock:
             await asyncio.sleep(0.01)
 
     async def unlock(self) -> None:
-        """What eleven seconds would do: the locks of a worker that is gone run out."""
+        """Expire the locks of a stopped worker, as eleven seconds would."""
         locks = await self.pool.keys("arq:in-progress:*")
         if locks:
             await self.pool.delete(*locks)

@@ -1,4 +1,4 @@
-"""What came of many seeds: injections, operations and the worst recovery of each kind of fault."""
+"""Summary of many seeds: injections, operations and the slowest recovery of each kind of fault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can happen to workers, to their lanes and to their disk."""
+"""Faults of workers, of their lanes and of their disk."""
 
 from __future__ import annotations
 

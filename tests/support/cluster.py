@@ -46,7 +46,7 @@ class Cluster:
 
 
 def signed_for_jobs(log: Path) -> list[SignRecord]:
-    """What this module signed that was not a canary."""
+    """Signatures of this module other than canaries."""
     return [record for record in read_log(log) if record.input_tail not in CANARY_TAILS]
 
 

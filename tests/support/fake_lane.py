@@ -150,7 +150,7 @@ class FakeHost:
 
 @dataclass(eq=False)
 class FakeJob:
-    """What became of the slices of a job."""
+    """Outcomes of the slices of a job."""
 
     name: str
     done: list[tuple[int, int]] = field(default_factory=list)

@@ -87,7 +87,7 @@ async def enqueue(
 
 
 async def outcome_of(redis: Redis, job_id: bytes, *, within_s: float = ANSWER_S) -> JobOutcome | SigningError:
-    """What the job ended with, read from arq's result key."""
+    """Result of the job, read from arq's result key."""
     deadline = time.monotonic() + within_s
     while (raw := await redis.get(b"arq:result:" + job_id)) is None:
         if (

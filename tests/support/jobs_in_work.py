@@ -51,5 +51,5 @@ def job_in_work(
 
 
 def signed(count: int) -> SliceOutcome:
-    """What a lane answers for so many good digests."""
+    """Answer of a lane to that many good digests."""
     return SliceOutcome(None, 3, FINGERPRINT, tuple(b"signature-%d" % i for i in range(count)))

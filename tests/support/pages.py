@@ -14,7 +14,7 @@ _PROMPTS = {"console": ("$ ", "# "), "": ("$ ",)}
 
 
 def command_lines(page: Path) -> Iterator[str]:
-    """What the page's blocks tell to type, one line each, without prompt and comment."""
+    """Command lines of the page's blocks, without prompt and comment."""
     language, block = None, ""
     for line in page.read_text().splitlines():
         text = line.strip()

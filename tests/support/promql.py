@@ -1,4 +1,4 @@
-"""What a PromQL expression asks for, against what there is."""
+"""Metric names of a PromQL expression, checked against the declared ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def names_in(expr: str) -> set[str]:
 
 
 def recorded() -> set[str]:
-    """What the recording rules make."""
+    """Names that the recording rules produce."""
     return {name for text in files().values() for name in _RECORD.findall(text)}
 
 
@@ -38,5 +38,5 @@ def exposed() -> set[str]:
 
 
 def known() -> set[str]:
-    """What an expression may ask for."""
+    """Names that an expression may use."""
     return exposed() | recorded()

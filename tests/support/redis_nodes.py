@@ -72,7 +72,7 @@ class SentinelProcess:
             return ask(connection, *words)
 
     def sees(self) -> str:
-        """What it says of the primary: name, status, address, slaves, sentinels; '' while it does not answer."""
+        """Sentinel's view of the primary: name, status, address, slaves, sentinels; '' while it does not answer."""
         with contextlib.suppress(OSError, RedisFailed):
             return fields_of(self.command("INFO", "sentinel")).get("master0", "")
         return ""
@@ -188,14 +188,14 @@ class RedisNodes:
         return None
 
     def followers(self, primary: RedisProcess) -> int:
-        """How many replicas are linked to this node, and ready for its writes."""
+        """Number of replicas that are linked to this node and ready for its writes."""
         with contextlib.suppress(OSError, RedisFailed):
             said = primary.info("replication")
             return sum("state=online" in words for name, words in said.items() if name.startswith("slave"))
         return 0
 
     def pause_writes(self, primary: RedisProcess) -> None:
-        """What an operator does before ``fail_over``, and waits until the replicas have all that was written."""
+        """Pause writes as an operator does before ``fail_over``, and wait until the replicas have all writes."""
         primary.command("CLIENT", "PAUSE", str(PAUSE_MS), "WRITE")
         written = int(primary.info("replication")["master_repl_offset"])
         replicas = [node for node in self.nodes if node is not primary]

@@ -63,7 +63,7 @@ def spki_of(key: PrivateKey) -> bytes:
 
 
 def sign_digest(key: PrivateKey, algorithm: Algorithm, digest: bytes) -> bytes:
-    """What an HSM would answer, ECDSA in DER."""
+    """Signature as an HSM would give it, ECDSA in DER."""
     check_digest_length(algorithm, len(digest))
     facts = FACTS[algorithm]
     if isinstance(key, ed25519.Ed25519PrivateKey):
@@ -196,7 +196,7 @@ class Responder:
         return len(commits)
 
     def answer(self, job: ClaimedJob) -> Commit:
-        """What a worker and its lane would write."""
+        """Result as a worker and its lane would write it."""
         started = now_ms()
         content, reply_id, outcome = b"", "", WireError("envelope.malformed")
         result: JobOutcome | WireError = outcome

@@ -111,7 +111,7 @@ class WorkerProcess:
         return self.child.log.read_text(errors="replace")
 
     def events(self, name: str) -> int:
-        """How often this event stands in its log."""
+        """Number of log lines with this event."""
         return self.log().count(f'"event": "{name}"')
 
     @property
@@ -120,7 +120,7 @@ class WorkerProcess:
 
     @property
     def rss_mib(self) -> float:
-        """What it holds in memory now."""
+        """Resident memory of the process."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         (line,) = [line for line in status.splitlines() if line.startswith("VmRSS")]
         return int(line.split()[1]) / 1024
@@ -159,7 +159,7 @@ def command_of(pid: int) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class _RedisPlace:
-    """What ``service_file`` and ``write_client`` want to know of a redis-server."""
+    """Address of a redis-server for ``service_file`` and ``write_client``."""
 
     socket: Path
     password_file: Path
@@ -290,12 +290,12 @@ class Rig:
         return worker
 
     def program(self, number: int) -> list[str]:
-        """What Python runs as ``sigmill``."""
+        """Arguments that make Python run ``sigmill``."""
         return ["-I", "-m", "workers.cli"]
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a worker's environment has beside what every child's has."""
+        """Environment variables of a worker that other children do not get."""
         return {}
 
     def client_config(self, tenant: str) -> ClientConfig:

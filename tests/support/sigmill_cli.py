@@ -17,7 +17,7 @@ TIMEOUT_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What a command did."""
+    """Result of a command."""
 
     code: int
     out: str

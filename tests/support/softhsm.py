@@ -51,7 +51,7 @@ class SoftHsm:
 
     @property
     def env(self) -> dict[str, str]:
-        """What a process needs in its environment to see these tokens, and nothing else."""
+        """Environment variables that show a process these tokens and no others."""
         return {"SOFTHSM2_CONF": str(self.conf_path)}
 
     def environ(self) -> dict[str, str]:

@@ -25,7 +25,7 @@ PATIENCE_S = 90.0
 
 @dataclass(slots=True)
 class Load:
-    """What goes on. ``resumed_s``: how long the first new signature took, from when Redis answered."""
+    """Progress of the load. ``resumed_s``: how long the first new signature took, from when Redis answered."""
 
     rig: Rig
     worker: WorkerProcess

@@ -1,4 +1,4 @@
-"""What a test of the watching commands is given (``tests/integration/watching``)."""
+"""Stack for tests of the monitoring commands (``tests/integration/monitoring``)."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ class Stack:
 
 
 def _get(port: int, path: str) -> str | None:
-    """What the worker answers there; None unless it is 200."""
+    """Body of the worker's answer; None unless its status is 200."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2.0)
     try:
         connection.request("GET", path)
