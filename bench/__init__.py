@@ -1,13 +1,18 @@
-"""Sigmill's benchmark: what the pipeline costs beside what the HSM can do.
+"""Sigmill's benchmark: throughput, latency and CPU time of the pipeline, as shares of the HSM's own limit.
 
-Running       ``runner`` (quick, full, single scenarios), ``session`` (one run), ``scenarios`` (what is measured)
-Standing up   ``stand`` (``stand_files``, ``keyring``): Redis, tokens, workers; ``load`` (``load_process``,
-              ``load_messages``): clients in processes of their own; ``flows``: both as something that runs in
-              rounds; ``arq_flow`` (``arq_worker``, ``arq_load``): stock arq as one more flow; ``backlog``
-Measuring     ``alternation``: rounds in turn with the ceiling; ``ceiling`` (``probe``, ``pyloop``, ``native``): the
-              best that a module does; ``cpu``, ``redis_probe``, ``machine`` (``procfs``): who used the CPUs;
-              ``arrivals``, ``percentiles``: latency under open-loop load
-Simulating    ``simhsm`` (``native``): a network HSM that takes its time, or fails when told to
-Planning      ``plan``, ``hsm_rates``, ``planning``: HSMs, cores and Redis shards for N signatures a day
-Reporting     ``report`` (the data), ``page`` and ``plots`` (HTML), ``publish`` (the files)
+runner        quick and full runs, and single scenarios
+session       one run: scratch directory, length of rounds, findings
+scenarios/    what is measured, one family of rows per module
+testbed/      Redis, workers and clients around the tokens of a run
+load/         clients in processes of their own, closed and open loop
+baseline/     stock arq on the same machine
+queue/        microbenchmarks of the queue without an HSM
+ceiling/      the module's own limit, measured in alternating rounds
+hsm/          SoftHSM tokens, and the simulated network HSM
+native/       C sources: signing loop and simulated HSM
+measurement/  alternating rounds, CPU time, percentiles, the machine
+capacity/     HSMs, cores and Redis shards for a number of signatures a day
+report/       report.json and report.html
+
+Must never be imported by ``queueing`` or by ``workers`` (apart from the command ``sigmill bench``).
 """

@@ -17,8 +17,8 @@ from bench.ceiling.probe import Drive, Loop
 from bench.hsm.keyring import Keyring
 from bench.measurement.alternation import Course, first_look
 from bench.report.data import Growth, LatencyPoint, Row, Threshold, number, throughput_row
-from bench.stack.config_files import BenchTenant
-from bench.stack.stack import Stand
+from bench.testbed.config_files import BenchTenant
+from bench.testbed.testbed import Testbed
 from queueing.files.folders import entries
 from queueing.protocol.algorithms import DEFAULT_FOR_KEY, KeyKind
 
@@ -74,16 +74,18 @@ class Session:
         self.keyring = Keyring(directory / "tokens")
         self.found = Findings()
         self._best_drives: dict[tuple[KeyKind, bool], list[Drive]] = {}
-        self._stands = 0
+        self._testbeds = 0
         self._began = time.monotonic()
 
     @contextlib.contextmanager
-    def stand(self, tenants: Sequence[BenchTenant], *, workers: int = 1) -> Iterator[Stand]:
-        """A stand of its own, stopped at the end; its logs are kept."""
-        self._stands += 1
-        with Stand(self.directory / f"s{self._stands}", self.keyring, tenants, workers=workers) as stand:
-            yield stand
-        shutil.rmtree(stand.directory / "redis", ignore_errors=True)
+    def testbed(self, tenants: Sequence[BenchTenant], *, workers: int = 1) -> Iterator[Testbed]:
+        """A testbed of its own, stopped at the end; its logs are kept."""
+        self._testbeds += 1
+        with Testbed(
+            self.directory / f"s{self._testbeds}", self.keyring, tenants, workers=workers
+        ) as testbed:
+            yield testbed
+        shutil.rmtree(testbed.directory / "redis", ignore_errors=True)
 
     @contextlib.contextmanager
     def ceiling(
@@ -106,7 +108,7 @@ class Session:
         """Tell a person how far it is, on stderr."""
         print(f"[{time.monotonic() - self._began:6.1f} s] {text}", file=sys.stderr, flush=True)
 
-    def row(
+    def row(  # noqa: PLR0913 - the columns of a row, each by name
         self,
         scenario: str,
         kind: KeyKind,

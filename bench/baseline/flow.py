@@ -15,7 +15,7 @@ from workers.dev.child_process import Child
 
 if TYPE_CHECKING:
     from bench.hsm.keyring import KeptFile
-    from bench.stack.stack import Stand
+    from bench.testbed.testbed import Testbed
 
 QUEUE: Final = "arq:baseline"
 STOP_TIMEOUT_S: Final = 5.0
@@ -23,13 +23,13 @@ FIRST_DIGESTS: Final = 200
 
 
 class ArqFlow:
-    """Stock workers and one client process on a stand's Redis. A context manager.
+    """Stock workers and one client process on a testbed's Redis. A context manager.
 
     The key is any that the module signs without padding of ours: P-256 or Ed25519.
     """
 
-    def __init__(self, stand: Stand, held: KeptFile, *, workers: int = 1) -> None:
-        self._stand = stand
+    def __init__(self, testbed: Testbed, held: KeptFile, *, workers: int = 1) -> None:
+        self._testbed = testbed
         self._held = held
         self._count = workers
         self._workers: list[Child] = []
@@ -38,7 +38,7 @@ class ArqFlow:
         self._open = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        server, logs = self._stand.server, self._stand.directory / "logs"
+        server, logs = self._testbed.server, self._testbed.directory / "logs"
         mechanism, input_bytes = INPUTS[self._held.kind]
         target = self._held.target()
         place = ["--socket", str(server.socket), "--password-file", str(server.password_file)]
@@ -68,7 +68,7 @@ class ArqFlow:
         meter = CpuMeter(
             {
                 "client": [self._load.pid],
-                "redis": [self._stand.redis.pid],
+                "redis": [self._testbed.redis.pid],
                 "worker": [worker.pid for worker in self._workers],
             }
         )

@@ -1,4 +1,4 @@
-"""From a report's rows to a plan: which measured costs stand for which part."""
+"""From a report's rows to a plan: which measured costs are used for which part."""
 
 from __future__ import annotations
 

@@ -3,5 +3,5 @@
 keyring       SoftHSM tokens made once per run
 simhsm        settings, fault rules and log of the simulated HSM (``bench/native/simhsm.c``)
 
-Must never import ``bench.stack`` or ``bench.load``.
+Must never import ``bench.testbed`` or ``bench.load``.
 """

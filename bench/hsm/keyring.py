@@ -1,4 +1,4 @@
-"""SoftHSM tokens with a key of each kind, made once per run and used by every stand."""
+"""SoftHSM tokens with a key of each kind, made once per run and used by every testbed."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ class KeptFile:
 
 
 class Keyring:
-    """Tokens below a directory: as many of a kind as a stand has tenants of that kind.
+    """Tokens below a directory: as many of a kind as a testbed has tenants of that kind.
 
-    No two tenants may share a token, so each tenant of a stand takes the next one of its kind.
+    No two tenants may share a token, so each tenant of a testbed takes the next one of its kind.
     """
 
     def __init__(self, directory: Path) -> None:

@@ -13,8 +13,8 @@ from bench.measurement.cpu import CpuMeter, cpu_between
 from queueing.protocol.algorithms import FACTS
 
 if TYPE_CHECKING:
-    from bench.stack.config_files import BenchTenant
-    from bench.stack.stack import Stand
+    from bench.testbed.config_files import BenchTenant
+    from bench.testbed.testbed import Testbed
 
 WARM_DIGESTS: Final = 128
 FIRST_RATE_PER_S: Final = 100.0
@@ -66,15 +66,15 @@ def coalesced(callers: int) -> OrderFor:
 
 
 class SigmillFlow:
-    """The whole way of a digest on a stand, from ``processes`` load processes. A context manager.
+    """The whole way of a digest on a testbed, from ``processes`` load processes. A context manager.
 
     A round is a fixed amount of work, sized to take the wished time by what earlier rounds reached; its clock
     runs from the first submit to the last answer, so filling and draining the pipeline are in it.
     """
 
-    def __init__(self, stand: Stand, tenant: str, order_for: OrderFor, *, processes: int = 1) -> None:
-        self._stand = stand
-        self._tenant: BenchTenant = stand.tenants[tenant]
+    def __init__(self, testbed: Testbed, tenant: str, order_for: OrderFor, *, processes: int = 1) -> None:
+        self._testbed = testbed
+        self._tenant: BenchTenant = testbed.tenants[tenant]
         self._order_for = order_for
         self._count = processes
         self._loads: list[LoadProcess] = []
@@ -84,7 +84,7 @@ class SigmillFlow:
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
             for number in range(self._count):
-                load = load_process(self._stand, self._tenant, number)
+                load = load_process(self._testbed, self._tenant, number)
                 self._loads.append(stack.enter_context(load))
             self._warm_up()
             self._open = stack.pop_all()
@@ -99,12 +99,12 @@ class SigmillFlow:
         meter = CpuMeter(
             {
                 "client": [load.pid for load in self._loads],
-                "redis": [self._stand.redis.pid],
-                "worker": self._stand.worker_pids,
-                "lane": self._stand.lane_pids,
+                "redis": [self._testbed.redis.pid],
+                "worker": self._testbed.worker_pids,
+                "lane": self._testbed.lane_pids,
             }
         )
-        round_trips, before = self._stand.redis.round_trips(), meter.snapshot()
+        round_trips, before = self._testbed.redis.round_trips(), meter.snapshot()
         done = self._do(self._order_for(share))
         used = cpu_between(before, meter.snapshot())
         self._rate_per_s = done.signatures / done.seconds
@@ -112,7 +112,7 @@ class SigmillFlow:
             signatures=done.signatures,
             seconds=done.seconds,
             cpu_s=used,
-            round_trips=self._stand.redis.round_trips() - round_trips - 1,  # the second question is ours
+            round_trips=self._testbed.redis.round_trips() - round_trips - 1,  # the second question is ours
         )
 
     def _warm_up(self) -> None:
@@ -125,14 +125,14 @@ class SigmillFlow:
 
     def _do(self, order: Order) -> Done:
         done = all_together(self._loads, order)
-        self._stand.check()
+        self._testbed.check()
         _check(done)
         return done
 
 
-def load_process(stand: Stand, tenant: BenchTenant, number: int = 0) -> LoadProcess:
+def load_process(testbed: Testbed, tenant: BenchTenant, number: int = 0) -> LoadProcess:
     """A process that has the client of this tenant."""
-    files = stand.clients[tenant.name]
+    files = testbed.clients[tenant.name]
     command = [
         "-m",
         "bench.load.client_process",
@@ -142,7 +142,7 @@ def load_process(stand: Stand, tenant: BenchTenant, number: int = 0) -> LoadProc
         str(files.verifying),
     ]
     command += ["--digest-bytes", str(min(FACTS[tenant.algorithm].digest_lengths))]
-    return LoadProcess(command, stand.directory / "logs" / f"load-{tenant.name}-{number}.log")
+    return LoadProcess(command, testbed.directory / "logs" / f"load-{tenant.name}-{number}.log")
 
 
 def _check(done: Done) -> None:

@@ -45,7 +45,7 @@ def process_stat(pid: int, proc: Path = PROC) -> ProcessStat:
         text = (proc / str(pid) / "stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         raise ProcessGone(f"process {pid} is gone") from None
-    # the command's name stands in parentheses and may hold blanks and parentheses: count from the last one
+    # the command's name is in parentheses and may hold blanks and parentheses: count from the last one
     fields = text[text.rindex(")") + 2 :].split()
     utime, stime, cutime, cstime = (int(value) / TICKS_PER_S for value in fields[11:15])  # fields 14 to 17
     return ProcessStat(pid=pid, parent=int(fields[1]), cpu_s=utime + stime, reaped_s=cutime + cstime)

@@ -20,12 +20,12 @@ from bench.load.messages import Endless, Rest
 from bench.measurement.alternation import Course
 from bench.measurement.cpu import CpuMeter, cpu_between
 from bench.session import Session
-from bench.stack.config_files import BenchTenant
+from bench.testbed.config_files import BenchTenant
 from queueing.protocol.algorithms import KeyKind
 from workers.dev.tenants import KEY
 
 if TYPE_CHECKING:
-    from bench.stack.stack import Stand
+    from bench.testbed.testbed import Testbed
 
 FILES: Final = {"quick": 1_000, "full": 20_000}
 FILE_BYTES: Final = 16_384
@@ -39,20 +39,20 @@ def build(session: Session) -> None:
     """Both rows: alone and beside the flood."""
     count = FILES[session.pace.name]
     with contextlib.ExitStack() as stack:
-        stand = stack.enter_context(session.stand([BUILD, FLOOD]))
-        with SigmillFlow(stand, BUILD.name, in_envelopes(64)):
+        testbed = stack.enter_context(session.testbed([BUILD, FLOOD]))
+        with SigmillFlow(testbed, BUILD.name, in_envelopes(64)):
             pass  # lanes are up and know how long a signature takes, as in a service that runs
         seconds = 2 * session.pace.ceiling_seconds
         ceiling = stack.enter_context(session.ceiling(BUILD.kind, seconds=seconds))
         files = _files(session.directory / "files", count)
         ceiling.round(seconds)
-        alone = _sign_all(stand, files)
+        alone = _sign_all(testbed, files)
         ceiling.round(seconds)
-        with load_process(stand, FLOOD) as flood:
+        with load_process(testbed, FLOOD) as flood:
             flood.order(Endless(size=FLOOD_SIZE))
             flood.answer()
             time.sleep(FLOOD_AHEAD_S)
-            beside = _sign_all(stand, files)
+            beside = _sign_all(testbed, files)
             flood.order(Rest())
             flood.answer()
     before, after = ceiling.best_rates(2)
@@ -72,14 +72,14 @@ def build(session: Session) -> None:
         )
 
 
-def _sign_all(stand: Stand, files: list[str]) -> Measured:
+def _sign_all(testbed: Testbed, files: list[str]) -> Measured:
     """Run the command once; its CPU is the client's."""
-    meter = CpuMeter({"redis": [stand.redis.pid], "worker": stand.worker_pids, "lane": stand.lane_pids})
-    output = stand.directory / "signed.jsonl"
+    meter = CpuMeter({"redis": [testbed.redis.pid], "worker": testbed.worker_pids, "lane": testbed.lane_pids})
+    output = testbed.directory / "signed.jsonl"
     command = [sys.executable, "-m", "workers.cli", "sign", "--key", KEY]
-    command += ["--config", str(stand.clients[BUILD.name].verifying), *files]
+    command += ["--config", str(testbed.clients[BUILD.name].verifying), *files]
     before, began = meter.snapshot(), time.perf_counter()
-    with output.open("wb") as lines, (stand.directory / "logs" / "sign.log").open("ab") as talk:
+    with output.open("wb") as lines, (testbed.directory / "logs" / "sign.log").open("ab") as talk:
         process = subprocess.Popen(command, stdout=lines, stderr=talk)
         _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - began

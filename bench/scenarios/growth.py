@@ -16,8 +16,8 @@ from bench.measurement.alternation import alternate
 from bench.queue.backlog import Backlog, Step, fill
 from bench.report.data import Growth, GrowthPoint, at_most, number
 from bench.session import Session
-from bench.stack.config_files import BenchTenant
-from bench.stack.stack import Stand
+from bench.testbed.config_files import BenchTenant
+from bench.testbed.testbed import Testbed
 from queueing.client.signing_request import EnvelopeBuilder, SigningRequest, Target
 from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.client_keys import ClientKey
@@ -64,18 +64,18 @@ def claims(session: Session) -> None:
 def memory(session: Session) -> None:
     """The worker's and the lanes' memory while a million jobs wait for them."""
     tenant = BenchTenant(name="p256-off", kind=KeyKind.P256, verify_after_sign=False)
-    with session.stand([tenant]) as stand:
-        payload = _one_job(stand, tenant)
-        stand.redis.do(lambda redis: redis.config_set("maxmemory", "0"))
-        fill(stand.redis, tenant.name, MANY, payload)
+    with session.testbed([tenant]) as testbed:
+        payload = _one_job(testbed, tenant)
+        testbed.redis.do(lambda redis: redis.config_set("maxmemory", "0"))
+        fill(testbed.redis, tenant.name, MANY, payload)
         session.say("memory: 1,000,000 jobs are queued")
         deadline = time.monotonic() + WATCH_S[session.pace.name]
         while time.monotonic() < deadline:
             time.sleep(0.2)
-            stand.check()
-        (worker,) = stand.worker_pids
+            testbed.check()
+        (worker,) = testbed.worker_pids
         worker_mib = _peak_mib(worker)
-        lanes_mib = max(_peak_mib(pid) for pid in stand.lane_pids())
+        lanes_mib = max(_peak_mib(pid) for pid in testbed.lane_pids())
     session.threshold(
         at_most("worker memory (peak RSS) with 10^6 queued jobs", worker_mib, WORKER_MIB, unit="MiB")
     )
@@ -88,8 +88,8 @@ def more_workers(session: Session) -> None:
     rates, costs = [], []
     for workers in WORKERS:
         with (
-            session.stand([tenant], workers=workers) as stand,
-            SigmillFlow(stand, tenant.name, in_envelopes(256)) as flow,
+            session.testbed([tenant], workers=workers) as testbed,
+            SigmillFlow(testbed, tenant.name, in_envelopes(256)) as flow,
             session.ceiling(tenant.kind) as ceiling,
         ):
             pace = session.pace
@@ -154,9 +154,9 @@ def _compare(session: Session, what: str, more: list[Step], less: list[Step]) ->
     session.threshold(at_most(f"claim cost per job, {what}", ratio, TIMES, unit="times", note=f"{costs} us"))
 
 
-def _one_job(stand: Stand, tenant: BenchTenant) -> bytes:
+def _one_job(testbed: Testbed, tenant: BenchTenant) -> bytes:
     """A job as a stock producer could name it: one envelope of one digest, good for every id."""
-    key = ClientKey.from_file(stand.clients[tenant.name].verifying.parent / "client.key")
+    key = ClientKey.from_file(testbed.clients[tenant.name].verifying.parent / "client.key")
     sealer = EnvelopeBuilder(
         audience=AUDIENCE,
         tenant=tenant.name,

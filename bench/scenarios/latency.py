@@ -10,7 +10,7 @@ from bench.load.messages import Arrivals, Paced
 from bench.load.supervisor import ORDER_TIMEOUT_S
 from bench.report.data import LatencyPoint, at_most
 from bench.session import Session
-from bench.stack.config_files import BenchTenant
+from bench.testbed.config_files import BenchTenant
 from queueing.protocol.algorithms import KeyKind
 
 IDLE_PAUSE_S: Final = 0.02
@@ -25,7 +25,7 @@ def idle(session: Session) -> None:
     """One P-256 digest at a time, with pauses, as a user has it: verify-after-sign on."""
     tenant = BenchTenant(name="p256-on", kind=KeyKind.P256)
     count = 1500 if session.pace.wide else 400
-    with session.stand([tenant]) as stand, load_process(stand, tenant) as load:
+    with session.testbed([tenant]) as testbed, load_process(testbed, tenant) as load:
         load.order(Paced(digests=50, pause_s=0.0))
         load.answer()
         load.order(Paced(digests=count, pause_s=IDLE_PAUSE_S))
@@ -47,14 +47,14 @@ def idle(session: Session) -> None:
 
 
 def open_loop(session: Session) -> None:
-    """Envelopes of 64 at random times, at 30, 60 and 90 % of what the same stand just reached."""
+    """Envelopes of 64 at random times, at 30, 60 and 90 % of what the same testbed just reached."""
     kinds = (KeyKind.P256, KeyKind.RSA_3072) if session.pace.wide else (KeyKind.P256,)
     tenants = [BenchTenant(name=f"t{number}", kind=kind) for number, kind in enumerate(kinds)]
-    with session.stand(tenants) as stand:
+    with session.testbed(tenants) as testbed:
         for tenant in tenants:
             with contextlib.ExitStack() as stack:
-                flow = stack.enter_context(SigmillFlow(stand, tenant.name, in_envelopes(SIZE)))
-                load = stack.enter_context(load_process(stand, tenant))
+                flow = stack.enter_context(SigmillFlow(testbed, tenant.name, in_envelopes(SIZE)))
+                load = stack.enter_context(load_process(testbed, tenant))
                 seconds = 2 * session.pace.seconds
                 for share in LOADS:
                     capacity_per_s = flow.round(session.pace.seconds).per_s

@@ -13,7 +13,7 @@ from bench.load.flows import SigmillFlow, in_envelopes
 from bench.measurement.alternation import Course, alternate
 from bench.report.data import Growth, GrowthPoint, at_least, at_most
 from bench.session import Session
-from bench.stack.config_files import BenchTenant, SimTimes
+from bench.testbed.config_files import BenchTenant, SimTimes
 from queueing.protocol.algorithms import KeyKind
 
 SIZE: Final = 64
@@ -53,9 +53,9 @@ def simulated_grid(session: Session) -> None:
 def _measure(session: Session, tenants: Sequence[BenchTenant]) -> dict[str, Course]:
     pace = session.pace
     with contextlib.ExitStack() as stack:
-        stand = stack.enter_context(session.stand(tenants))
+        testbed = stack.enter_context(session.testbed(tenants))
         flows = {
-            tenant.name: stack.enter_context(SigmillFlow(stand, tenant.name, in_envelopes(SIZE)))
+            tenant.name: stack.enter_context(SigmillFlow(testbed, tenant.name, in_envelopes(SIZE)))
             for tenant in tenants
         }
         courses = alternate(flows, None, rounds=pace.rounds, seconds=pace.seconds)

@@ -13,7 +13,7 @@ from bench.load.flows import SigmillFlow, coalesced, in_envelopes
 from bench.measurement.alternation import Course, against, alternate
 from bench.report.data import at_least, share_at_least
 from bench.session import Session
-from bench.stack.config_files import BenchTenant
+from bench.testbed.config_files import BenchTenant
 from queueing.protocol.algorithms import KeyKind
 
 INDEPENDENT_CLIENTS: Final = 16
@@ -59,14 +59,14 @@ def singles(session: Session) -> None:
     kind, pace = KeyKind.P256, session.pace
     tenant = BenchTenant(name="p256-off", kind=kind, verify_after_sign=False)
     with contextlib.ExitStack() as stack:
-        stand = stack.enter_context(session.stand([tenant]))
+        testbed = stack.enter_context(session.testbed([tenant]))
         ours = {
-            "independent": SigmillFlow(stand, tenant.name, in_envelopes(1, clients=INDEPENDENT_CLIENTS)),
-            "coalescing": SigmillFlow(stand, tenant.name, coalesced(CALLERS)),
+            "independent": SigmillFlow(testbed, tenant.name, in_envelopes(1, clients=INDEPENDENT_CLIENTS)),
+            "coalescing": SigmillFlow(testbed, tenant.name, coalesced(CALLERS)),
         }
         for flow in ours.values():
             stack.enter_context(flow)
-        baseline = stack.enter_context(ArqFlow(stand, session.keyring[kind]))
+        baseline = stack.enter_context(ArqFlow(testbed, session.keyring[kind]))
         ceiling = stack.enter_context(session.ceiling(kind))
         courses = alternate(
             {**ours, "stock arq": baseline},

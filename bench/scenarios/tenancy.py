@@ -13,7 +13,7 @@ from bench.load.messages import Arrivals, Endless, Rest
 from bench.load.supervisor import ORDER_TIMEOUT_S
 from bench.queue.rate_accuracy import admitted
 from bench.report.data import LatencyPoint, at_least, at_most
-from bench.stack.config_files import SHARED_OPERATIONS, BenchTenant, SimTimes
+from bench.testbed.config_files import SHARED_OPERATIONS, BenchTenant, SimTimes
 from queueing.config.redis import RedisConfig
 from queueing.protocol.algorithms import KeyKind
 from workers.dev.redis_server import RedisServer
@@ -63,9 +63,9 @@ def noisy_neighbour(session: Session) -> None:
     seconds = 20.0 if session.pace.wide else 10.0
     order = Arrivals(requests_per_s=QUIET_PER_S, seconds=seconds, size=QUIET_SIZE, seed=SEED)
     with contextlib.ExitStack() as stack:
-        stand = stack.enter_context(session.stand([quiet, loud]))
-        quiet_load = stack.enter_context(load_process(stand, quiet))
-        loud_load = stack.enter_context(load_process(stand, loud))
+        testbed = stack.enter_context(session.testbed([quiet, loud]))
+        quiet_load = stack.enter_context(load_process(testbed, quiet))
+        loud_load = stack.enter_context(load_process(testbed, loud))
         _open_loop(
             quiet_load, Arrivals(requests_per_s=QUIET_PER_S, seconds=SETTLE_S, size=QUIET_SIZE, seed=1)
         )
@@ -98,15 +98,15 @@ def equal_shares(session: Session) -> None:
     tenants = [_tenant(f"equal-{number}") for number in range(EQUALS)]
     seconds = 10.0 if session.pace.wide else 5.0
     with contextlib.ExitStack() as stack:
-        stand = stack.enter_context(session.stand(tenants))
-        loads = [stack.enter_context(load_process(stand, tenant)) for tenant in tenants]
+        testbed = stack.enter_context(session.testbed(tenants))
+        loads = [stack.enter_context(load_process(testbed, tenant)) for tenant in tenants]
         for load in loads:
             load.order(Endless(size=LOUD_SIZE))
             load.answer()
         time.sleep(SETTLE_S)
-        before = _signed(stand.metrics())
+        before = _signed(testbed.metrics())
         time.sleep(seconds)
-        after = _signed(stand.metrics())
+        after = _signed(testbed.metrics())
         for load in loads:
             load.order(Rest())
             load.answer(ORDER_TIMEOUT_S)

@@ -10,7 +10,7 @@ from bench.load.flows import SigmillFlow, in_envelopes
 from bench.measurement.alternation import Course, alternate
 from bench.report.data import Row, at_least, at_most, share_at_least
 from bench.session import Pace, Session
-from bench.stack.config_files import BenchTenant
+from bench.testbed.config_files import BenchTenant
 from queueing.protocol.algorithms import KeyKind
 
 RSA_BOUNDS = {KeyKind.RSA_2048: 0.88, KeyKind.RSA_3072: 0.93, KeyKind.RSA_4096: 0.93}
@@ -56,9 +56,9 @@ def measure(
     pace = pace or (session.pace.slow() if kind in RSA_BOUNDS else session.pace)
     tenants = {case.tenant.name: case.tenant for case in cases}
     with contextlib.ExitStack() as stack:
-        stand = stack.enter_context(session.stand(list(tenants.values())))
+        testbed = stack.enter_context(session.testbed(list(tenants.values())))
         flows = {
-            str(number): stack.enter_context(SigmillFlow(stand, case.tenant.name, in_envelopes(case.size)))
+            str(number): stack.enter_context(SigmillFlow(testbed, case.tenant.name, in_envelopes(case.size)))
             for number, case in enumerate(cases)
         }
         ceiling = stack.enter_context(

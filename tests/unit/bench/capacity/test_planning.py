@@ -1,4 +1,4 @@
-"""Which measured costs stand for which part of a plan."""
+"""Which measured costs are used for which part of a plan."""
 
 from __future__ import annotations
 

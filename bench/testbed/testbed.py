@@ -1,4 +1,4 @@
-"""A stand: Redis, workers and clients of our own around the tokens of a keyring, as a user would run them."""
+"""Testbed: Redis, workers and clients around the tokens of a keyring, as a user would run them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Final, Self
 from bench.hsm.keyring import KeptFile, Keyring
 from bench.measurement.procfs import all_processes, tree
 from bench.queue.redis_probe import RedisProbe
-from bench.stack.config_files import BenchTenant, ClientFiles, service_text, tenant_text, write_clients
+from bench.testbed.config_files import BenchTenant, ClientFiles, service_text, tenant_text, write_clients
 from queueing.protocol.client_keys import ClientKey
 from workers.dev.child_process import Child
 from workers.dev.redis_server import RedisServer
@@ -27,11 +27,11 @@ _PUBLISHED: Final = re.compile(
 )
 
 
-class StandFailed(RuntimeError):
+class TestbedFailed(RuntimeError):
     """A worker did not come up, or ended; the message ends with its log."""
 
 
-class Stand:
+class Testbed:
     """A running stack with the given tenants. A context manager, for the main thread.
 
     Each tenant has a token of its own name; lanes start when first needed. Every worker serves every tenant.
@@ -62,13 +62,13 @@ class Stand:
 
     @property
     def redis(self) -> RedisProbe:
-        """The harness's connection to the stand's Redis."""
+        """The harness's connection to the testbed's Redis."""
         assert self._probe is not None
         return self._probe
 
     @property
     def server(self) -> RedisServer:
-        """The stand's Redis: where it listens."""
+        """The testbed's Redis: where it listens."""
         assert self._server is not None
         return self._server
 
@@ -87,10 +87,10 @@ class Stand:
         return _get(self._workers[0][1], "/metrics") or ""
 
     def check(self) -> None:
-        """Raise ``StandFailed`` if a worker has ended by itself."""
+        """Raise ``TestbedFailed`` if a worker has ended by itself."""
         for child, _ in self._workers:
             if child.exit_code is not None:
-                raise StandFailed(f"{child.name} ended with {child.exit_code}:\n{child.last_words()}")
+                raise TestbedFailed(f"{child.name} ended with {child.exit_code}:\n{child.last_words()}")
 
     def stop(self) -> None:
         """Drain and end the workers, then Redis."""
@@ -142,7 +142,7 @@ class Stand:
             while _get(port, "/readyz") is None or _published(port) < len(self.tenants):
                 self.check()
                 if time.monotonic() > deadline:
-                    raise StandFailed(f"{child.name} was not ready in time:\n{child.last_words()}")
+                    raise TestbedFailed(f"{child.name} was not ready in time:\n{child.last_words()}")
                 time.sleep(_POLL_S)
 
 

@@ -1,4 +1,4 @@
-"""A stand, its loads and the baseline: small, but the real thing."""
+"""A testbed, its loads and the baseline: small, but the real thing."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from bench.load.messages import Arrivals, Burst, Coalesced, Endless, Order, Pace
 from bench.load.supervisor import LoadFailed, LoadProcess
 from bench.queue.backlog import Backlog
 from bench.session import QUICK, Session
-from bench.stack.config_files import BenchTenant, SimTimes
-from bench.stack.stack import Stand
+from bench.testbed.config_files import BenchTenant, SimTimes
+from bench.testbed.testbed import Testbed
 from queueing.protocol.algorithms import KeyKind
 
 TRUSTED = BenchTenant(name="trusted", kind=KeyKind.P256, verify_after_sign=False)
@@ -31,21 +31,21 @@ SIMULATED = BenchTenant(
 
 
 @pytest.fixture(scope="module")
-def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+def testbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Testbed]:
     """Two tenants: SoftHSM, and a device of 8 sessions that takes 2 ms."""
     place = tmp_path_factory.mktemp("s")
-    with Stand(place / "s", Keyring(place / "t"), [TRUSTED, SIMULATED]) as running:
+    with Testbed(place / "s", Keyring(place / "t"), [TRUSTED, SIMULATED]) as running:
         yield running
 
 
-def jobs_done(stand: Stand) -> float:
-    found = re.findall(r'^sigmill_jobs_total\{.*tenant="trusted".*\} (\S+)$', stand.metrics(), re.MULTILINE)
+def jobs_done(testbed: Testbed) -> float:
+    found = re.findall(r'^sigmill_jobs_total\{.*tenant="trusted".*\} (\S+)$', testbed.metrics(), re.MULTILINE)
     return sum(map(float, found))
 
 
-def test_a_round_tells_signatures_time_cpu_and_round_trips(stand: Stand) -> None:
+def test_a_round_tells_signatures_time_cpu_and_round_trips(testbed: Testbed) -> None:
     """Every group of processes has used CPU, and there are fewer round trips than signatures."""
-    with SigmillFlow(stand, TRUSTED.name, in_envelopes(64)) as flow:
+    with SigmillFlow(testbed, TRUSTED.name, in_envelopes(64)) as flow:
         measured = flow.round(0.5)
     assert measured.signatures % 64 == 0
     assert measured.per_s == measured.signatures / measured.seconds
@@ -55,14 +55,14 @@ def test_a_round_tells_signatures_time_cpu_and_round_trips(stand: Stand) -> None
 
 
 @pytest.mark.parametrize("size", [1, 16, 256])
-def test_envelopes_have_the_size_that_was_ordered(stand: Stand, size: int) -> None:
+def test_envelopes_have_the_size_that_was_ordered(testbed: Testbed, size: int) -> None:
     """The row of a size would otherwise tell of another."""
-    with load_process(stand, TRUSTED) as load:
-        before = jobs_done(stand)
+    with load_process(testbed, TRUSTED) as load:
+        before = jobs_done(testbed)
         load.order(Burst(digests=512, size=size))
         done = load.answer()
     assert (done.signatures, done.failures) == (512, {})
-    assert jobs_done(stand) - before == 512 // size
+    assert jobs_done(testbed) - before == 512 // size
 
 
 @pytest.mark.parametrize(
@@ -74,18 +74,18 @@ def test_envelopes_have_the_size_that_was_ordered(stand: Stand, size: int) -> No
         (Burst(digests=64, size=1, clients=4), 64),
     ],
 )
-def test_loads_do_what_they_are_ordered(stand: Stand, order: Order, signatures: int) -> None:
+def test_loads_do_what_they_are_ordered(testbed: Testbed, order: Order, signatures: int) -> None:
     """Each kind of load signs as many digests as it was told."""
-    with load_process(stand, TRUSTED) as load:
+    with load_process(testbed, TRUSTED) as load:
         load.order(order)
         done = load.answer()
     assert (done.signatures, done.failures) == (signatures, {})
     assert done.seconds > 0
 
 
-def test_an_open_loop_keeps_its_schedule(stand: Stand) -> None:
+def test_an_open_loop_keeps_its_schedule(testbed: Testbed) -> None:
     """About as many requests as rate and time say, each with a latency."""
-    with load_process(stand, TRUSTED) as load:
+    with load_process(testbed, TRUSTED) as load:
         load.order(Arrivals(requests_per_s=100.0, seconds=0.5, size=4, seed=1))
         done = load.answer()
     assert done.open_loop is not None
@@ -94,9 +94,9 @@ def test_an_open_loop_keeps_its_schedule(stand: Stand) -> None:
     assert done.signatures == 4 * done.open_loop.latency.count
 
 
-def test_a_flood_ends_when_told(stand: Stand) -> None:
+def test_a_flood_ends_when_told(testbed: Testbed) -> None:
     """Endless load is answered at once and ends with the next order."""
-    with load_process(stand, TRUSTED) as load:
+    with load_process(testbed, TRUSTED) as load:
         answers = []
         for order in (Endless(size=16), Rest(), Burst(digests=16, size=16)):
             load.order(order)
@@ -104,22 +104,22 @@ def test_a_flood_ends_when_told(stand: Stand) -> None:
     assert [done.signatures for done in answers] == [0, 0, 16]
 
 
-def test_a_simulated_device_bounds_the_rate(stand: Stand) -> None:
+def test_a_simulated_device_bounds_the_rate(testbed: Testbed) -> None:
     """8 sessions of 2 ms sign 4,000 a second at most."""
-    with SigmillFlow(stand, SIMULATED.name, in_envelopes(64)) as flow:
+    with SigmillFlow(testbed, SIMULATED.name, in_envelopes(64)) as flow:
         assert 500 < flow.round(0.5).per_s < 4_100
 
 
-def test_coalescing_callers_are_a_flow_too(stand: Stand) -> None:
+def test_coalescing_callers_are_a_flow_too(testbed: Testbed) -> None:
     """Far fewer round trips than signatures: calls share envelopes."""
-    with SigmillFlow(stand, TRUSTED.name, coalesced(500)) as flow:
+    with SigmillFlow(testbed, TRUSTED.name, coalesced(500)) as flow:
         measured = flow.round(0.5)
     assert measured.round_trips < measured.signatures / 4
 
 
-def test_stock_arq_signs_the_same_way(stand: Stand) -> None:
+def test_stock_arq_signs_the_same_way(testbed: Testbed) -> None:
     """The baseline runs beside, on the same Redis and module."""
-    with ArqFlow(stand, stand.keyring[KeyKind.P256]) as flow:
+    with ArqFlow(testbed, testbed.keyring[KeyKind.P256]) as flow:
         measured = flow.round(0.3)
     assert measured.signatures > 10
     assert set(measured.cpu_s) == {"client", "redis", "worker"}

@@ -1,4 +1,4 @@
-"""The configuration files of a stand: what the private stack writes, and the settings a benchmark varies."""
+"""The configuration files of a testbed: what the private stack writes, and the settings a benchmark varies."""
 
 from __future__ import annotations
 
