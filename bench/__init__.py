@@ -1,6 +1,7 @@
 """Sigmill's benchmark: throughput, latency and CPU time of the pipeline, as shares of the HSM's own limit.
 
 runner        quick and full runs, and single scenarios
+alternation   rounds of two sides in turn, and the ratios of neighbours
 session       one run: scratch directory, length of rounds, findings
 scenarios/    what is measured, one family of rows per module
 testbed/      Redis, workers and clients around the tokens of a run

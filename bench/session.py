@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from bench.alternation import Course, first_look
 from bench.ceiling.measure import QUICK_DRIVES, CeilingSession, drives
 from bench.ceiling.probe import Drive, Loop
 from bench.hsm.keyring import Keyring
-from bench.measurement.alternation import Course, first_look
 from bench.report.data import Growth, LatencyPoint, Row, Threshold, number, throughput_row
 from bench.testbed.config_files import BenchTenant
-from bench.testbed.testbed import Testbed
+from bench.testbed.testbed import BenchTestbed
 from queueing.files.folders import entries
 from queueing.protocol.algorithms import DEFAULT_FOR_KEY, KeyKind
 
@@ -78,10 +78,10 @@ class Session:
         self._began = time.monotonic()
 
     @contextlib.contextmanager
-    def testbed(self, tenants: Sequence[BenchTenant], *, workers: int = 1) -> Iterator[Testbed]:
+    def testbed(self, tenants: Sequence[BenchTenant], *, workers: int = 1) -> Iterator[BenchTestbed]:
         """A testbed of its own, stopped at the end; its logs are kept."""
         self._testbeds += 1
-        with Testbed(
+        with BenchTestbed(
             self.directory / f"s{self._testbeds}", self.keyring, tenants, workers=workers
         ) as testbed:
             yield testbed

@@ -15,7 +15,7 @@ from workers.dev.child_process import Child
 
 if TYPE_CHECKING:
     from bench.hsm.keyring import KeptFile
-    from bench.testbed.testbed import Testbed
+    from bench.testbed.testbed import BenchTestbed
 
 QUEUE: Final = "arq:baseline"
 STOP_TIMEOUT_S: Final = 5.0
@@ -28,7 +28,7 @@ class ArqFlow:
     The key is any that the module signs without padding of ours: P-256 or Ed25519.
     """
 
-    def __init__(self, testbed: Testbed, held: KeptFile, *, workers: int = 1) -> None:
+    def __init__(self, testbed: BenchTestbed, held: KeptFile, *, workers: int = 1) -> None:
         self._testbed = testbed
         self._held = held
         self._count = workers

@@ -14,7 +14,7 @@ from queueing.protocol.algorithms import FACTS
 
 if TYPE_CHECKING:
     from bench.testbed.config_files import BenchTenant
-    from bench.testbed.testbed import Testbed
+    from bench.testbed.testbed import BenchTestbed
 
 WARM_DIGESTS: Final = 128
 FIRST_RATE_PER_S: Final = 100.0
@@ -72,7 +72,9 @@ class SigmillFlow:
     runs from the first submit to the last answer, so filling and draining the pipeline are in it.
     """
 
-    def __init__(self, testbed: Testbed, tenant: str, order_for: OrderFor, *, processes: int = 1) -> None:
+    def __init__(
+        self, testbed: BenchTestbed, tenant: str, order_for: OrderFor, *, processes: int = 1
+    ) -> None:
         self._testbed = testbed
         self._tenant: BenchTenant = testbed.tenants[tenant]
         self._order_for = order_for
@@ -130,7 +132,7 @@ class SigmillFlow:
         return done
 
 
-def load_process(testbed: Testbed, tenant: BenchTenant, number: int = 0) -> LoadProcess:
+def load_process(testbed: BenchTestbed, tenant: BenchTenant, number: int = 0) -> LoadProcess:
     """A process that has the client of this tenant."""
     files = testbed.clients[tenant.name]
     command = [

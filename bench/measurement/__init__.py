@@ -1,6 +1,5 @@
-"""Measurement: rounds that alternate, CPU time, latency histograms, and the state of the machine.
+"""Measurement: CPU time, latency histograms, and the state of the machine.
 
-alternation   rounds of two sides in turn, and the ratios of neighbours
 cpu           CPU time per signature by process group
 machine       what the machine is, and whether it was busy with other work
 percentiles   latency histogram

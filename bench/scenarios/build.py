@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from bench.alternation import Course
 from bench.load.flows import FlowFailed, Measured, SigmillFlow, in_envelopes, load_process
 from bench.load.messages import Endless, Rest
-from bench.measurement.alternation import Course
 from bench.measurement.cpu import CpuMeter, cpu_between
 from bench.session import Session
 from bench.testbed.config_files import BenchTenant
@@ -25,7 +25,7 @@ from queueing.protocol.algorithms import KeyKind
 from workers.dev.tenants import KEY
 
 if TYPE_CHECKING:
-    from bench.testbed.testbed import Testbed
+    from bench.testbed.testbed import BenchTestbed
 
 FILES: Final = {"quick": 1_000, "full": 20_000}
 FILE_BYTES: Final = 16_384
@@ -72,7 +72,7 @@ def build(session: Session) -> None:
         )
 
 
-def _sign_all(testbed: Testbed, files: list[str]) -> Measured:
+def _sign_all(testbed: BenchTestbed, files: list[str]) -> Measured:
     """Run the command once; its CPU is the client's."""
     meter = CpuMeter({"redis": [testbed.redis.pid], "worker": testbed.worker_pids, "lane": testbed.lane_pids})
     output = testbed.directory / "signed.jsonl"

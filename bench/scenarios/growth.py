@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from bench.alternation import alternate
 from bench.load.flows import SigmillFlow, in_envelopes
-from bench.measurement.alternation import alternate
 from bench.queue.backlog import Backlog, Step, fill
 from bench.report.data import Growth, GrowthPoint, at_most, number
 from bench.session import Session
 from bench.testbed.config_files import BenchTenant
-from bench.testbed.testbed import Testbed
+from bench.testbed.testbed import BenchTestbed
 from queueing.client.signing_request import EnvelopeBuilder, SigningRequest, Target
 from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.client_keys import ClientKey
@@ -154,7 +154,7 @@ def _compare(session: Session, what: str, more: list[Step], less: list[Step]) ->
     session.threshold(at_most(f"claim cost per job, {what}", ratio, TIMES, unit="times", note=f"{costs} us"))
 
 
-def _one_job(testbed: Testbed, tenant: BenchTenant) -> bytes:
+def _one_job(testbed: BenchTestbed, tenant: BenchTenant) -> bytes:
     """A job as a stock producer could name it: one envelope of one digest, good for every id."""
     key = ClientKey.from_file(testbed.clients[tenant.name].verifying.parent / "client.key")
     sealer = EnvelopeBuilder(

@@ -9,8 +9,8 @@ import contextlib
 from collections.abc import Sequence
 from typing import Final
 
+from bench.alternation import Course, alternate
 from bench.load.flows import SigmillFlow, in_envelopes
-from bench.measurement.alternation import Course, alternate
 from bench.report.data import Growth, GrowthPoint, at_least, at_most
 from bench.session import Session
 from bench.testbed.config_files import BenchTenant, SimTimes

@@ -8,9 +8,9 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
+from bench.alternation import Course, against, alternate
 from bench.baseline.flow import ArqFlow
 from bench.load.flows import SigmillFlow, coalesced, in_envelopes
-from bench.measurement.alternation import Course, against, alternate
 from bench.report.data import at_least, share_at_least
 from bench.session import Session
 from bench.testbed.config_files import BenchTenant

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 
+from bench.alternation import Course, alternate
 from bench.ceiling.measure import Ceiling
 from bench.load.flows import SigmillFlow, in_envelopes
-from bench.measurement.alternation import Course, alternate
 from bench.report.data import Row, at_least, at_most, share_at_least
 from bench.session import Pace, Session
 from bench.testbed.config_files import BenchTenant

@@ -31,7 +31,7 @@ class TestbedFailed(RuntimeError):
     """A worker did not come up, or ended; the message ends with its log."""
 
 
-class Testbed:
+class BenchTestbed:
     """A running stack with the given tenants. A context manager, for the main thread.
 
     Each tenant has a token of its own name; lanes start when first needed. Every worker serves every tenant.

@@ -16,7 +16,7 @@ from bench.load.supervisor import LoadFailed, LoadProcess
 from bench.queue.backlog import Backlog
 from bench.session import QUICK, Session
 from bench.testbed.config_files import BenchTenant, SimTimes
-from bench.testbed.testbed import Testbed
+from bench.testbed.testbed import BenchTestbed
 from queueing.protocol.algorithms import KeyKind
 
 TRUSTED = BenchTenant(name="trusted", kind=KeyKind.P256, verify_after_sign=False)
@@ -31,19 +31,19 @@ SIMULATED = BenchTenant(
 
 
 @pytest.fixture(scope="module")
-def testbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Testbed]:
+def testbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BenchTestbed]:
     """Two tenants: SoftHSM, and a device of 8 sessions that takes 2 ms."""
     place = tmp_path_factory.mktemp("s")
-    with Testbed(place / "s", Keyring(place / "t"), [TRUSTED, SIMULATED]) as running:
+    with BenchTestbed(place / "s", Keyring(place / "t"), [TRUSTED, SIMULATED]) as running:
         yield running
 
 
-def jobs_done(testbed: Testbed) -> float:
+def jobs_done(testbed: BenchTestbed) -> float:
     found = re.findall(r'^sigmill_jobs_total\{.*tenant="trusted".*\} (\S+)$', testbed.metrics(), re.MULTILINE)
     return sum(map(float, found))
 
 
-def test_a_round_tells_signatures_time_cpu_and_round_trips(testbed: Testbed) -> None:
+def test_a_round_tells_signatures_time_cpu_and_round_trips(testbed: BenchTestbed) -> None:
     """Every group of processes has used CPU, and there are fewer round trips than signatures."""
     with SigmillFlow(testbed, TRUSTED.name, in_envelopes(64)) as flow:
         measured = flow.round(0.5)
@@ -55,7 +55,7 @@ def test_a_round_tells_signatures_time_cpu_and_round_trips(testbed: Testbed) -> 
 
 
 @pytest.mark.parametrize("size", [1, 16, 256])
-def test_envelopes_have_the_size_that_was_ordered(testbed: Testbed, size: int) -> None:
+def test_envelopes_have_the_size_that_was_ordered(testbed: BenchTestbed, size: int) -> None:
     """The row of a size would otherwise tell of another."""
     with load_process(testbed, TRUSTED) as load:
         before = jobs_done(testbed)
@@ -74,7 +74,7 @@ def test_envelopes_have_the_size_that_was_ordered(testbed: Testbed, size: int) -
         (Burst(digests=64, size=1, clients=4), 64),
     ],
 )
-def test_loads_do_what_they_are_ordered(testbed: Testbed, order: Order, signatures: int) -> None:
+def test_loads_do_what_they_are_ordered(testbed: BenchTestbed, order: Order, signatures: int) -> None:
     """Each kind of load signs as many digests as it was told."""
     with load_process(testbed, TRUSTED) as load:
         load.order(order)
@@ -83,7 +83,7 @@ def test_loads_do_what_they_are_ordered(testbed: Testbed, order: Order, signatur
     assert done.seconds > 0
 
 
-def test_an_open_loop_keeps_its_schedule(testbed: Testbed) -> None:
+def test_an_open_loop_keeps_its_schedule(testbed: BenchTestbed) -> None:
     """About as many requests as rate and time say, each with a latency."""
     with load_process(testbed, TRUSTED) as load:
         load.order(Arrivals(requests_per_s=100.0, seconds=0.5, size=4, seed=1))
@@ -94,7 +94,7 @@ def test_an_open_loop_keeps_its_schedule(testbed: Testbed) -> None:
     assert done.signatures == 4 * done.open_loop.latency.count
 
 
-def test_a_flood_ends_when_told(testbed: Testbed) -> None:
+def test_a_flood_ends_when_told(testbed: BenchTestbed) -> None:
     """Endless load is answered at once and ends with the next order."""
     with load_process(testbed, TRUSTED) as load:
         answers = []
@@ -104,20 +104,20 @@ def test_a_flood_ends_when_told(testbed: Testbed) -> None:
     assert [done.signatures for done in answers] == [0, 0, 16]
 
 
-def test_a_simulated_device_bounds_the_rate(testbed: Testbed) -> None:
+def test_a_simulated_device_bounds_the_rate(testbed: BenchTestbed) -> None:
     """8 sessions of 2 ms sign 4,000 a second at most."""
     with SigmillFlow(testbed, SIMULATED.name, in_envelopes(64)) as flow:
         assert 500 < flow.round(0.5).per_s < 4_100
 
 
-def test_coalescing_callers_are_a_flow_too(testbed: Testbed) -> None:
+def test_coalescing_callers_are_a_flow_too(testbed: BenchTestbed) -> None:
     """Far fewer round trips than signatures: calls share envelopes."""
     with SigmillFlow(testbed, TRUSTED.name, coalesced(500)) as flow:
         measured = flow.round(0.5)
     assert measured.round_trips < measured.signatures / 4
 
 
-def test_stock_arq_signs_the_same_way(testbed: Testbed) -> None:
+def test_stock_arq_signs_the_same_way(testbed: BenchTestbed) -> None:
     """The baseline runs beside, on the same Redis and module."""
     with ArqFlow(testbed, testbed.keyring[KeyKind.P256]) as flow:
         measured = flow.round(0.3)

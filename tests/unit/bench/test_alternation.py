@@ -7,9 +7,9 @@ from typing import cast
 
 import pytest
 
+from bench.alternation import Course, against, alternate
 from bench.ceiling.measure import CeilingSession
 from bench.load.flows import Measured
-from bench.measurement.alternation import Course, against, alternate
 
 
 @dataclass
