@@ -100,7 +100,7 @@ ELSEWHERE: dict[str, Callable[[str], None]] = {
     r"docker compose ": names_services,
     r"kubectl .*create secret ": names_secrets,
     r"kubectl -n sigmill (wait|delete) ": names_what_the_job_does,
-    r"kubectl apply .*ops/|sed .* ops/kubernetes/|install .* ops/|prometheus --|\.venv/bin/python -m pytest ": names_files,
+    r"kubectl apply .*ops/|sed .* ops/kubernetes/|install .* ops/|prometheus --|([A-Z_]+=\S+ )?\.venv/bin/python -m pytest ": names_files,
     r"systemctl |journalctl ": names_units_and_events,
     r"python3 -m venv |/opt/sigmill/bin/pip |ln -s |export |systemd-sysusers |dmesg |timedatectl": nothing,
     r"sigmill worker$|sigmill exporter ": nothing,  # the house below has both
