@@ -1,4 +1,4 @@
-"""The symptom alerts: what a person is to be told, and the page that says what to do."""
+"""Symptom alerts, each with its texts and its runbook."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """``runbook``: its page's name, where it is not the alert's own. ``dashboard``: its name and variables."""
+    """Alert rule. ``runbook``: name of the page if it is not the alert's own; ``dashboard``: its name and variables."""
 
     name: str
     severity: Literal["page", "ticket"]
@@ -26,7 +26,7 @@ class Alert:
 
     @property
     def page(self) -> str:
-        """The runbook's name."""
+        """Name of the runbook."""
         return self.runbook or self.name
 
 
@@ -35,7 +35,7 @@ _TOKEN = "hsm?var-token={{ $labels.token }}"  # noqa: S105 - a dashboard
 
 
 def symptoms(clock: Clock) -> list[Alert]:
-    """All of them, by this clock."""
+    """All symptom alerts, with the durations of this clock."""
     return [*_of_tenants(clock), *_of_tokens(clock), *_of_processes(clock), *_of_expiries(clock)]
 
 
@@ -43,32 +43,32 @@ def _of_tenants(clock: Clock) -> list[Alert]:
     w = clock.window
     return [
         Alert(
-            name="SigmillBacklogOld",
+            name="SigmillBacklogAgeHigh",
             severity="page",
             expr=f"max by (tenant) (sigmill_backlog_age_seconds) > {clock.threshold(5 * MINUTE_S)}\n"
             "unless on (tenant)\n"
             f'sum by (tenant) (rate(sigmill_limiter_decisions_total{{outcome=~"rate|budget"}}[{w(5 * MINUTE_S)}])) > 0',
             wait_s=2 * MINUTE_S,
-            summary="A tenant's next job has waited for more than five minutes, and no limit of its own holds it.",
-            description="Tenant {{ $labels.tenant }}: {{ $value | humanizeDuration }}.",
+            summary="A tenant's next job has waited for more than five minutes, and no limit of the tenant delays it.",
+            description="Tenant {{ $labels.tenant }}: waiting for {{ $value | humanizeDuration }}.",
             dashboard=_TENANT,
         ),
         Alert(
-            name="SigmillTenantFlooding",
+            name="SigmillTenantThrottled",
             severity="ticket",
             expr=f"max by (tenant) (rate(sigmill_submits_refused_total[{w(5 * MINUTE_S)}])) > 0",
             wait_s=5 * MINUTE_S,
-            summary="A tenant submits more than its backlog or budget has room for, and is refused.",
-            description="Tenant {{ $labels.tenant }}: {{ $value | humanize }} envelopes a second are refused.",
+            summary="A tenant's submits are refused because they exceed its backlog cap or its budget.",
+            description="Tenant {{ $labels.tenant }}: {{ $value | humanize }} envelopes per second are refused.",
             dashboard=_TENANT,
         ),
         Alert(
-            name="SigmillLimitsAstray",
+            name="SigmillCapsStale",
             severity="ticket",
             expr="max by (tenant) (sigmill_limits_astray) == 1",
             wait_s=2 * MINUTE_S,
-            summary="Caps in Redis refuse a tenant what the configuration allows it.",
-            description="Tenant {{ $labels.tenant }}: an old worker publishes old caps, or somebody wrote to Redis.",
+            summary="The caps in Redis are tighter than the configuration: submits are refused that it allows.",
+            description="Tenant {{ $labels.tenant }}: a worker publishes outdated caps, or another program writes them.",
             dashboard=_TENANT,
         ),
         Alert(
@@ -76,8 +76,8 @@ def _of_tenants(clock: Clock) -> list[Alert]:
             severity="ticket",
             expr="max by (tenant) (sigmill_dead_letters) > 0",
             wait_s=MINUTE_S,
-            summary="Jobs were given up after they had broken their lanes.",
-            description="Tenant {{ $labels.tenant }}: {{ $value }} jobs.",
+            summary="Jobs became dead letters because lanes or workers crashed repeatedly while processing them.",
+            description="Tenant {{ $labels.tenant }}: {{ $value }} dead letters.",
             dashboard=_TENANT,
         ),
     ]
@@ -91,17 +91,17 @@ def _of_tokens(clock: Clock) -> list[Alert]:
             severity="page",
             expr=f"max by (instance, token) (max_over_time(sigmill_token_circuit_open[{w(MINUTE_S)}])) == 1",
             wait_s=2 * MINUTE_S,
-            summary="A token cannot be used on a host: its lanes end as soon as they are started.",
+            summary="The circuit breaker of a token is open on a host: its lanes fail.",
             description="Token {{ $labels.token }} on {{ $labels.instance }}.",
             dashboard=_TOKEN,
         ),
         Alert(
             name="SigmillPinRefused",
             severity="page",
-            # A lane of the host's own is asked again every few seconds, and says so again: between, it is closed.
+            # The worker reconnects to a host-started lane every few seconds and is refused again; the gauge is 0 between.
             expr=f"max by (instance, token) (max_over_time(sigmill_token_circuit_open[{w(2 * MINUTE_S)}])) == 2",
             wait_s=0,
-            summary="A token refused its PIN; it is not tried again before an operator says so.",
+            summary="A token refused its PIN; the PIN is not tried again until an operator resumes the token.",
             description="Token {{ $labels.token }} on {{ $labels.instance }}.",
             dashboard=_TOKEN,
         ),
@@ -110,8 +110,8 @@ def _of_tokens(clock: Clock) -> list[Alert]:
             severity="ticket",
             expr=f"sum by (token) (increase(sigmill_lane_restarts_total[{w(10 * MINUTE_S)}])) > 3",
             wait_s=0,
-            summary="Lanes of a token end again and again.",
-            description="Token {{ $labels.token }}: {{ $value | humanize }} in ten minutes.",
+            summary="Lane processes of a token exit and restart repeatedly.",
+            description="Token {{ $labels.token }}: {{ $value | humanize }} restarts in ten minutes.",
             dashboard=_TOKEN,
         ),
         Alert(
@@ -119,8 +119,8 @@ def _of_tokens(clock: Clock) -> list[Alert]:
             severity="ticket",
             expr=f"avg_over_time(sigmill:token_busy:ratio[{w(15 * MINUTE_S)}]) > 0.9",
             wait_s=5 * MINUTE_S,
-            summary="The sessions of a token have been busy for a quarter of an hour: work comes as fast as it signs.",
-            description="Token {{ $labels.token }}: {{ $value | humanizePercentage }} of its sessions.",
+            summary="The sessions of a token have been busy for 15 minutes: it signs at its maximum rate.",
+            description="Token {{ $labels.token }}: {{ $value | humanizePercentage }} of its sessions are busy.",
             dashboard=_TOKEN,
         ),
         Alert(
@@ -129,8 +129,8 @@ def _of_tokens(clock: Clock) -> list[Alert]:
             expr="time() - max by (token) (sigmill_canary_last_success_timestamp_seconds)"
             f" > {clock.threshold(5 * MINUTE_S)}",
             wait_s=MINUTE_S,
-            summary="The canary has not got a good signature from a token for five minutes.",
-            description="Token {{ $labels.token }}: the last one was {{ $value | humanizeDuration }} ago.",
+            summary="A token has not signed its canary for five minutes.",
+            description="Token {{ $labels.token }}: the last success was {{ $value | humanizeDuration }} ago.",
             dashboard=_TOKEN,
         ),
     ]
@@ -144,7 +144,7 @@ def _of_processes(clock: Clock) -> list[Alert]:
             severity="page",
             expr="max by (instance) (sigmill_log_failing) == 1",
             wait_s=MINUTE_S / 2,
-            summary="A worker cannot write its write-ahead log, so it signs and releases nothing.",
+            summary="A worker cannot write its write-ahead log: it signs and releases nothing.",
             description="Worker {{ $labels.instance }}.",
             dashboard="worker?var-instance={{ $labels.instance }}",
         ),
@@ -153,8 +153,8 @@ def _of_processes(clock: Clock) -> list[Alert]:
             severity="page",
             expr="(sum(sigmill_worker_ready) or vector(0)) == 0",
             wait_s=MINUTE_S,
-            summary="No worker of the cluster can claim and sign.",
-            description="Nothing is signed.",
+            summary="No worker of the cluster is ready: nothing is signed.",
+            description="No worker answers, or none of them can claim and sign.",
             dashboard="worker",
         ),
         Alert(
@@ -162,8 +162,8 @@ def _of_processes(clock: Clock) -> list[Alert]:
             severity="ticket",
             expr='up{job="sigmill-worker"} == 0',
             wait_s=2 * MINUTE_S,
-            summary="A worker does not answer.",
-            description="Worker {{ $labels.instance }}; the others take its jobs over.",
+            summary="Prometheus cannot scrape a worker.",
+            description="Worker {{ $labels.instance }}; other workers take over its jobs.",
             dashboard="worker?var-instance={{ $labels.instance }}",
         ),
         Alert(
@@ -171,8 +171,8 @@ def _of_processes(clock: Clock) -> list[Alert]:
             severity="page",
             expr="max by (instance) (sigmill_redis_up) == 0",
             wait_s=MINUTE_S,
-            summary="Redis does not answer the exporter: nothing is accepted, claimed or published.",
-            description="Seen by {{ $labels.instance }}.",
+            summary="Redis does not answer the exporter: no job is accepted, claimed or published.",
+            description="Reported by {{ $labels.instance }}.",
             dashboard="queue",
         ),
         Alert(
@@ -180,8 +180,8 @@ def _of_processes(clock: Clock) -> list[Alert]:
             severity="ticket",
             expr=f"max by (instance) (increase(sigmill_redis_restarts_total[{w(15 * MINUTE_S)}])) > 0",
             wait_s=0,
-            summary="Redis is another process than it was: it was restarted, or failed over.",
-            description="Seen by {{ $labels.instance }}; what was acknowledged to clients may be gone.",
+            summary="Redis restarted or failed over.",
+            description="Reported by {{ $labels.instance }}; accepted jobs may be lost.",
             dashboard="queue",
         ),
         Alert(
@@ -189,8 +189,8 @@ def _of_processes(clock: Clock) -> list[Alert]:
             severity="page",
             expr="max by (instance) (sigmill_redis_memory_used_bytes / (sigmill_redis_memory_limit_bytes > 0)) > 0.85",
             wait_s=5 * MINUTE_S,
-            summary="Redis has used most of its memory; when it is full, nothing is accepted nor published.",
-            description="{{ $value | humanizePercentage }} of maxmemory.",
+            summary="Redis uses more than 85 % of its memory; at 100 % it refuses submits and results.",
+            description="{{ $value | humanizePercentage }} of maxmemory is used.",
             dashboard="queue",
         ),
         Alert(
@@ -199,15 +199,15 @@ def _of_processes(clock: Clock) -> list[Alert]:
             expr=f"absent(sigmill_survey_timestamp_seconds)\nor\n"
             f"time() - max(sigmill_survey_timestamp_seconds) > {clock.threshold(2 * MINUTE_S)}",
             wait_s=5 * MINUTE_S,
-            summary="The exporter does not tell what stands in the queues: alerts on backlogs are blind.",
-            description="No exporter, or its surveys fail.",
+            summary="The exporter is down; backlog and expiry alerts cannot fire.",
+            description="No exporter is scraped, or its surveys fail.",
             dashboard="queue",
         ),
     ]
 
 
 def _of_expiries(clock: Clock) -> list[Alert]:
-    del clock  # days stay days: a drill has none
+    del clock  # a drill does not shorten days: it lasts minutes
     certificate = "min by (tenant, key) (sigmill_certificate_expiry_timestamp_seconds) - time()"
     return [
         Alert(
@@ -215,8 +215,8 @@ def _of_expiries(clock: Clock) -> list[Alert]:
             severity="ticket",
             expr=f"{certificate} < {30 * DAY_S}",
             wait_s=HOUR_S,
-            summary="A certificate of an active key ends within thirty days.",
-            description="Key {{ $labels.key }} of {{ $labels.tenant }}: {{ $value | humanizeDuration }} are left.",
+            summary="A certificate of an active key expires within thirty days.",
+            description="Key {{ $labels.key }} of tenant {{ $labels.tenant }}: {{ $value | humanizeDuration }} left.",
             dashboard=_TENANT,
         ),
         Alert(
@@ -224,8 +224,8 @@ def _of_expiries(clock: Clock) -> list[Alert]:
             severity="page",
             expr=f"{certificate} < {3 * DAY_S}",
             wait_s=HOUR_S,
-            summary="A certificate of an active key ends within three days.",
-            description="Key {{ $labels.key }} of {{ $labels.tenant }}: {{ $value | humanizeDuration }} are left.",
+            summary="A certificate of an active key expires within three days.",
+            description="Key {{ $labels.key }} of tenant {{ $labels.tenant }}: {{ $value | humanizeDuration }} left.",
             runbook="SigmillCertificateExpiring",
             dashboard=_TENANT,
         ),
@@ -234,8 +234,8 @@ def _of_expiries(clock: Clock) -> list[Alert]:
             severity="ticket",
             expr=f"min by (tenant) (sigmill_client_expiry_timestamp_seconds) - time() < {14 * DAY_S}",
             wait_s=HOUR_S,
-            summary="A tenant's client key ends within fourteen days.",
-            description="Tenant {{ $labels.tenant }}: {{ $value | humanizeDuration }} are left.",
+            summary="A tenant's client key expires within fourteen days.",
+            description="Tenant {{ $labels.tenant }}: {{ $value | humanizeDuration }} left.",
             dashboard=_TENANT,
         ),
     ]

@@ -1,6 +1,6 @@
 """The five dashboards.
 
-What exporters tell is the same from each of them: it is their maximum that is shown, so that a second one does no harm.
+All exporters report the same values, so a panel shows their maximum: a second exporter changes nothing.
 """
 
 from __future__ import annotations
@@ -20,38 +20,38 @@ OVERVIEW: Final = Board(
         "Now": (
             stat(
                 "Signatures",
-                "Released per second, of all tenants.",
+                "Signatures released per second, all tenants.",
                 "ops",
                 f"sum(rate(sigmill_signatures_total[{WINDOW}]))",
             ),
             stat(
                 "Job time p99",
-                "From enqueued to published.",
+                "From submit to published result.",
                 "s",
                 quantile(0.99, "sigmill_objective_seconds"),
             ),
             stat(
                 "Oldest backlog",
-                "The age of the oldest job whose turn is next.",
+                "Age of the oldest job that is next in its tenant's queue.",
                 "s",
                 "max(sigmill_backlog_age_seconds) or vector(0)",
             ),
             stat(
                 "Backlog",
-                "Digests that were accepted and have not ended.",
+                "Digests accepted and not yet finished.",
                 "digests",
                 "sum(max by (tenant) (sigmill_backlog_digests)) or vector(0)",
             ),
-            stat("Workers ready", "Those that can claim and sign.", "short", "sum(sigmill_worker_ready)"),
+            stat("Workers ready", "Workers that can claim and sign.", "short", "sum(sigmill_worker_ready)"),
             stat(
                 "Circuits open",
-                "Tokens that a worker leaves alone.",
+                "Tokens whose circuit breaker is open on a host.",
                 "short",
                 "sum(sigmill_token_circuit_open > bool 0) or vector(0)",
             ),
             stat(
                 "Dead letters",
-                "Jobs that were set aside.",
+                "Jobs kept as dead letters.",
                 "short",
                 "sum(max by (tenant) (sigmill_dead_letters)) or vector(0)",
             ),
@@ -65,7 +65,7 @@ OVERVIEW: Final = Board(
         "Objectives": (
             lines(
                 "Errors against the budget",
-                "The share of jobs that spends of it, over the last hour; 1 is as fast as the month allows.",
+                "Burn rate of the error budget over the last hour; 1 spends exactly the month's budget.",
                 "short",
                 (
                     "sigmill:objective_errors:ratio_rate1h / on (class, objective) sigmill:objective_budget:ratio",
@@ -74,7 +74,7 @@ OVERVIEW: Final = Board(
             ),
             lines(
                 "Job time by class",
-                "From enqueued to published, of good jobs.",
+                "From submit to published result, good jobs only.",
                 "s",
                 (quantile(0.5, "sigmill_objective_seconds", "class"), "{{class}} p50"),
                 (quantile(0.99, "sigmill_objective_seconds", "class"), "{{class}} p99"),
@@ -83,45 +83,45 @@ OVERVIEW: Final = Board(
         "Work": (
             lines(
                 "Signatures by algorithm",
-                "Released per second.",
+                "Signatures released per second.",
                 "ops",
                 (rate("sigmill_signatures_total", "algorithm"), "{{algorithm}}"),
             ),
             lines(
                 "Failures by reason",
-                "Digests per second that ended without a signature.",
+                "Digests per second that failed.",
                 "ops",
                 (rate("sigmill_failures_total", "reason"), "{{reason}}"),
             ),
             lines(
                 "Signatures by tenant",
-                "The ten that sign most.",
+                "The ten tenants with the highest signing rate.",
                 "ops",
                 (f"topk(10, {rate('sigmill_signatures_total', 'tenant')})", "{{tenant}}"),
             ),
             lines(
                 "Backlog by tenant",
-                "The ten largest.",
+                "The ten largest backlogs.",
                 "digests",
                 ("topk(10, max by (tenant) (sigmill_backlog_digests))", "{{tenant}}"),
             ),
         ),
-        "Limits of the machine": (
+        "Utilisation": (
             lines(
                 "Sessions in use",
-                "The share of a token's sessions that have something to sign.",
+                "Share of a token's sessions that are busy.",
                 "percentunit",
                 ("sigmill:token_busy:ratio", "{{token}}"),
             ),
             lines(
                 "Log sync p99",
-                "Write and sync of the write-ahead log.",
+                "Time to write and sync the write-ahead log.",
                 "s",
                 (quantile(0.99, "sigmill_log_sync_seconds", "instance"), "{{instance}}"),
             ),
             lines(
                 "Redis memory",
-                "Used, and the limit.",
+                "Used memory and the limit.",
                 "bytes",
                 ("max(sigmill_redis_memory_used_bytes)", "used"),
                 ("max(sigmill_redis_memory_limit_bytes)", "limit"),
@@ -144,19 +144,19 @@ TENANT: Final = Board(
             ),
             lines(
                 "Signatures",
-                "Released per second.",
+                "Signatures released per second.",
                 "ops",
                 (rate("sigmill_signatures_total", "algorithm", _T), "{{algorithm}}"),
             ),
             lines(
                 "Jobs by outcome",
-                "Jobs that ended per second.",
+                "Jobs finished per second.",
                 "ops",
                 (rate("sigmill_jobs_total", "outcome", _T), "{{outcome}}"),
             ),
             lines(
                 "Failures",
-                "Digests per second that ended without a signature.",
+                "Digests per second that failed.",
                 "ops",
                 (rate("sigmill_failures_total", "reason", _T), "{{reason}}"),
             ),
@@ -164,14 +164,14 @@ TENANT: Final = Board(
         "Time": (
             lines(
                 "Wait in the queue",
-                "From enqueued to claimed.",
+                "From submit to claim.",
                 "s",
                 (quantile(0.5, "sigmill_queue_wait_seconds", "", _T), "p50"),
                 (quantile(0.99, "sigmill_queue_wait_seconds", "", _T), "p99"),
             ),
             lines(
                 "Job time",
-                "From enqueued to result published.",
+                "From submit to published result.",
                 "s",
                 (quantile(0.5, "sigmill_job_seconds", "", _T), "p50"),
                 (quantile(0.99, "sigmill_job_seconds", "", _T), "p99"),
@@ -180,40 +180,40 @@ TENANT: Final = Board(
         "Backlog and limits": (
             lines(
                 "Backlog",
-                "Digests accepted and not ended, and what the cap leaves.",
+                "Digests accepted and not yet finished, and the free space below the cap.",
                 "digests",
                 (f"max by (tenant) (sigmill_backlog_digests{{{_T}}})", "{{tenant}}"),
-                (f"max by (tenant) (sigmill_backlog_room_digests{{{_T}}})", "{{tenant}} room"),
+                (f"max by (tenant) (sigmill_backlog_room_digests{{{_T}}})", "{{tenant}} free"),
             ),
             lines(
                 "Age of the backlog",
-                "Of the job whose turn is next.",
+                "Age of the job that is next in the queue.",
                 "s",
                 (f"max by (tenant) (sigmill_backlog_age_seconds{{{_T}}})", "{{tenant}}"),
             ),
             lines(
                 "Refused at submit",
-                "Envelopes per second, for want of room or budget.",
+                "Envelopes per second refused for backlog or budget.",
                 "ops",
                 (f"max by (tenant) (rate(sigmill_submits_refused_total{{{_T}}}[{WINDOW}]))", "{{tenant}}"),
             ),
             lines(
-                "Limiter",
-                "Digests let pass, and claims held back, per second.",
+                "Rate limiter",
+                "Digests granted and claims delayed, per second.",
                 "ops",
                 (rate("sigmill_limiter_decisions_total", "outcome", _T), "{{outcome}}"),
             ),
             lines(
                 "Budget left",
-                "Of today's.",
+                "Digests left of today's budget.",
                 "digests",
                 (f"min by (tenant) (sigmill_budget_left_digests{{{_T}}})", "{{tenant}}"),
             ),
         ),
-        "Ends": (
+        "Expiries": (
             lines(
                 "Certificates",
-                "Days until the first certificate of a key ends.",
+                "Days until the first certificate of a key expires.",
                 "d",
                 (
                     f"(min by (tenant, key) (sigmill_certificate_expiry_timestamp_seconds{{{_T}}}) - time()) / 86400",
@@ -222,7 +222,7 @@ TENANT: Final = Board(
             ),
             lines(
                 "Client keys",
-                "Days until the first client key ends.",
+                "Days until the first client key expires.",
                 "d",
                 (
                     f"(min by (tenant) (sigmill_client_expiry_timestamp_seconds{{{_T}}}) - time()) / 86400",
@@ -240,15 +240,20 @@ HSM: Final = Board(
     rows={
         "State": (
             lines(
-                "Circuit",
-                "0: in use; 1: left alone for a while; 2: the PIN was refused.",
+                "Circuit breaker",
+                "0: closed; 1: open; 2: open because the PIN was refused.",
                 "short",
                 (f"max by (instance, token) (sigmill_token_circuit_open{{{_K}}})", "{{token}} {{instance}}"),
             ),
-            lines("Lanes", "Logged in.", "short", (f"sum by (token) (sigmill_lanes{{{_K}}})", "{{token}}")),
+            lines(
+                "Lanes",
+                "Lanes that are logged in.",
+                "short",
+                (f"sum by (token) (sigmill_lanes{{{_K}}})", "{{token}}"),
+            ),
             lines(
                 "Canary",
-                "How long ago the token last signed its canary; of tokens in use.",
+                "Time since the last successful canary, for tokens in use.",
                 "s",
                 (
                     f"time() - max by (token) (sigmill_canary_last_success_timestamp_seconds{{{_K}}})",
@@ -257,13 +262,13 @@ HSM: Final = Board(
             ),
             lines(
                 "Canaries",
-                "Per second, by what became of them.",
+                "Canaries per second, by outcome.",
                 "ops",
                 (rate("sigmill_canary_runs_total", "outcome", _K), "{{outcome}}"),
             ),
             lines(
-                "Lanes that ended",
-                "Per second, by reason; those that were asked to are not counted.",
+                "Lane restarts",
+                "Unexpected exits per second, by reason.",
                 "ops",
                 (rate("sigmill_lane_restarts_total", "token, reason", _K), "{{token}} {{reason}}"),
             ),
@@ -271,20 +276,20 @@ HSM: Final = Board(
         "Sessions": (
             lines(
                 "Sessions",
-                "Logged in, and those that have something to sign.",
+                "Sessions that are logged in, and those that are busy.",
                 "short",
                 (f"sum by (token) (sigmill_sessions{{{_K}}})", "{{token}}"),
                 (f"sum by (token) (sigmill_sessions_busy{{{_K}}})", "{{token}} busy"),
             ),
             lines(
                 "In use",
-                "The share of sessions that have something to sign.",
+                "Share of the sessions that are busy.",
                 "percentunit",
                 (f"sigmill:token_busy:ratio{{{_K}}}", "{{token}}"),
             ),
             lines(
                 "Sessions inside the module",
-                "How many were in the PKCS#11 module on average.",
+                "Mean number of sessions that are inside a call of the PKCS#11 module.",
                 "short",
                 (rate("sigmill_module_seconds_total", "token", _K), "{{token}}"),
             ),
@@ -292,33 +297,33 @@ HSM: Final = Board(
         "Signing": (
             lines(
                 "Digests",
-                "Answered per second.",
+                "Digests answered per second.",
                 "ops",
                 (rate("sigmill_chunk_digests_sum", "token", _K), "{{token}}"),
             ),
             lines(
-                "Digests in a chunk",
-                "The mean.",
+                "Digests per chunk",
+                "Mean.",
                 "digests",
                 (mean("sigmill_chunk_digests", "token", _K), "{{token}}"),
             ),
             lines(
-                "A chunk in its lane",
-                "From its turn to its answer.",
+                "Chunk time in the lane",
+                "From the start of a chunk to its answer.",
                 "s",
                 (quantile(0.5, "sigmill_lane_chunk_seconds", "token", _K), "{{token}} p50"),
                 (quantile(0.99, "sigmill_lane_chunk_seconds", "token", _K), "{{token}} p99"),
             ),
             lines(
-                "A signature",
-                "In the module, by algorithm: the mean of a chunk.",
+                "Signing time",
+                "Time per signature in the module, by algorithm: mean of a chunk.",
                 "s",
                 (quantile(0.5, "sigmill_sign_seconds", "algorithm"), "{{algorithm}} p50"),
                 (quantile(0.99, "sigmill_sign_seconds", "algorithm"), "{{algorithm}} p99"),
             ),
             lines(
-                "Verifying a signature",
-                "In the lane, before it is released: the mean of a chunk.",
+                "Verification time",
+                "Time per verification in the lane before release: mean of a chunk.",
                 "s",
                 (quantile(0.5, "sigmill_verify_seconds", "algorithm"), "{{algorithm}} p50"),
                 (quantile(0.99, "sigmill_verify_seconds", "algorithm"), "{{algorithm}} p99"),
@@ -332,49 +337,49 @@ QUEUE: Final = Board(
     title="Sigmill / Queue",
     rows={
         "Redis": (
-            stat("Redis", "1: it answers the exporter.", "bool", "min(sigmill_redis_up)"),
+            stat("Redis", "1: Redis answers the exporter.", "bool", "min(sigmill_redis_up)"),
             stat(
                 "Restarts",
-                "In the last hour; a failover is one.",
+                "Restarts and failovers in the last hour.",
                 "short",
                 "max(increase(sigmill_redis_restarts_total[1h]))",
             ),
             lines(
                 "Memory",
-                "Used, and the limit.",
+                "Used memory and the limit.",
                 "bytes",
                 ("max(sigmill_redis_memory_used_bytes)", "used"),
                 ("max(sigmill_redis_memory_limit_bytes)", "limit"),
             ),
             lines(
                 "Errors",
-                "Round trips that failed, per second.",
+                "Failed round trips per second.",
                 "ops",
                 (rate("sigmill_redis_errors_total", "operation"), "{{operation}}"),
             ),
             lines(
-                "A survey",
-                "How long the exporter's look at all queues took: the mean.",
+                "Survey time",
+                "Mean time in which the exporter reads all queues.",
                 "s",
                 (mean("sigmill_survey_seconds", "instance"), "{{instance}}"),
             ),
         ),
-        "What stands in it": (
+        "Queues": (
             lines(
                 "Jobs",
-                "Due, and leased.",
+                "Ready and leased jobs.",
                 "short",
                 ("sum by (state) (max by (tenant, state) (sigmill_queue_jobs))", "{{state}}"),
             ),
             lines(
                 "Backlog",
-                "Digests, the ten largest.",
+                "Digests, the ten largest backlogs.",
                 "digests",
                 ("topk(10, max by (tenant) (sigmill_backlog_digests))", "{{tenant}}"),
             ),
             lines(
                 "Age",
-                "Of the job whose turn is next, the ten oldest.",
+                "Age of the job that is next in the queue, the ten oldest.",
                 "s",
                 ("topk(10, max by (tenant) (sigmill_backlog_age_seconds))", "{{tenant}}"),
             ),
@@ -393,12 +398,12 @@ QUEUE: Final = Board(
             ),
             stat(
                 "Dead letters",
-                "Jobs that were set aside.",
+                "Jobs kept as dead letters.",
                 "short",
                 "sum(max by (tenant) (sigmill_dead_letters)) or vector(0)",
             ),
             stat(
-                "Caps astray",
+                "Stale caps",
                 "Tenants whose caps in Redis are tighter than configured.",
                 "short",
                 "sum(max by (tenant) (sigmill_limits_astray)) or vector(0)",
@@ -406,26 +411,26 @@ QUEUE: Final = Board(
         ),
         "Claims": (
             lines(
-                "Jobs in a claim",
-                "The mean, of those that were not empty.",
+                "Jobs per claim",
+                "Mean of the claims that were not empty.",
                 "short",
                 (mean("sigmill_claimed_jobs", "instance"), "{{instance}}"),
             ),
             lines(
-                "Digests in a job",
-                "The mean.",
+                "Digests per job",
+                "Mean.",
                 "digests",
                 (mean("sigmill_job_digests", "instance"), "{{instance}}"),
             ),
             lines(
                 "Leases",
-                "Extended and lost, jobs per second.",
+                "Leases extended and lost per second.",
                 "ops",
                 (rate("sigmill_lease_events_total", "event"), "{{event}}"),
             ),
             stat(
                 "Fenced commits",
-                "In the last hour: late workers whose commit was refused.",
+                "Commits refused in the last hour because the worker had lost the lease.",
                 "short",
                 "sum(increase(sigmill_commits_fenced_total[1h])) or vector(0)",
             ),
@@ -441,13 +446,13 @@ WORKER: Final = Board(
         "State": (
             lines(
                 "Ready",
-                "1: it can claim, and a lane can sign.",
+                "1: the worker can claim, and at least one of its lanes can sign.",
                 "bool",
                 (f"sigmill_worker_ready{{{_I}}}", "{{instance}}"),
             ),
             lines(
                 "In flight",
-                "Jobs that it has leased.",
+                "Jobs leased by the worker.",
                 "short",
                 (f"sigmill_jobs_in_flight{{{_I}}}", "{{instance}}"),
             ),
@@ -459,13 +464,13 @@ WORKER: Final = Board(
             ),
             lines(
                 "Signatures",
-                "Released per second.",
+                "Signatures released per second.",
                 "ops",
                 (rate("sigmill_signatures_total", "instance", _I), "{{instance}}"),
             ),
             lines(
                 "Build",
-                "What runs.",
+                "Running versions.",
                 "short",
                 (
                     f"max by (instance, version, python) (sigmill_build_info{{{_I}}})",
@@ -476,20 +481,20 @@ WORKER: Final = Board(
         "Log": (
             lines(
                 "Sync",
-                "Write and sync of the write-ahead log.",
+                "Time to write and sync the write-ahead log.",
                 "s",
                 (quantile(0.5, "sigmill_log_sync_seconds", "instance", _I), "{{instance}} p50"),
                 (quantile(0.99, "sigmill_log_sync_seconds", "instance", _I), "{{instance}} p99"),
             ),
             lines(
                 "Lag",
-                "The oldest record that waits for the disk.",
+                "Age of the oldest record that is not yet on disk.",
                 "s",
                 (f"sigmill_log_lag_seconds{{{_I}}}", "{{instance}}"),
             ),
             lines(
                 "Failing",
-                "1: it cannot be written, and nothing is signed.",
+                "1: the log cannot be written, and nothing is signed.",
                 "bool",
                 (f"sigmill_log_failing{{{_I}}}", "{{instance}}"),
             ),
@@ -497,34 +502,39 @@ WORKER: Final = Board(
         "Process": (
             lines(
                 "Loop lag",
-                "How late the loop came to its last tick.",
+                "Delay of the last event-loop heartbeat.",
                 "s",
                 (f"sigmill_event_loop_lag_seconds{{{_I}}}", "{{instance}}"),
             ),
             lines(
                 "CPU",
-                "Cores, of the worker without its lanes.",
+                "CPU cores used by the worker, without its lanes.",
                 "short",
                 (f'rate(process_cpu_seconds_total{{job="sigmill-worker",{_I}}}[{WINDOW}])', "{{instance}}"),
             ),
             lines(
                 "Memory",
-                "Resident.",
+                "Resident memory.",
                 "bytes",
                 (f'process_resident_memory_bytes{{job="sigmill-worker",{_I}}}', "{{instance}}"),
             ),
             lines(
                 "Open files",
-                "And sockets.",
+                "Open files and sockets.",
                 "short",
                 (f'process_open_fds{{job="sigmill-worker",{_I}}}', "{{instance}}"),
             ),
         ),
         "Configuration": (
-            lines("Tenants", "In its configuration.", "short", (f"sigmill_tenants{{{_I}}}", "{{instance}}")),
+            lines(
+                "Tenants",
+                "Tenants in the worker's configuration.",
+                "short",
+                (f"sigmill_tenants{{{_I}}}", "{{instance}}"),
+            ),
             lines(
                 "Reloads",
-                "In the last hour, by how they went.",
+                "Configuration reloads in the last hour, by outcome.",
                 "short",
                 (
                     f"sum by (instance, outcome) (increase(sigmill_config_reloads_total{{{_I}}}[1h]))",

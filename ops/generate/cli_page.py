@@ -1,4 +1,4 @@
-"""``docs/reference/cli.md``: what ``--help`` of each command says."""
+"""``docs/reference/cli.md``: the ``--help`` text of each command."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _HEAD: Final = """\
 
 <!-- Written by `make generate` from the commands themselves; do not edit. -->
 
-Data goes to stdout, talk to stderr; `--json` makes one JSON object per line of the data, errors included. What a person
-sees is `error:` and `hint:`, with a [code](errors.md) in brackets. Exit codes: 0 all done; 77 something was denied; else
-1 something failed for good; else 75 try again; 2 usage or configuration.
+Data goes to stdout, messages go to stderr. `--json` prints one JSON object per line, errors included. Otherwise an error
+is printed as `error:` and `hint:`, with its [code](errors.md) in brackets. The exit codes of all commands are listed with
+the [errors](errors.md#exit-codes).
 """
 
 WIDTH: Final = 100
 
 
 def page() -> str:
-    """The page as Markdown."""
+    """Text of the page in Markdown."""
     return _HEAD + "".join(_sections(sigmill, None, "sigmill"))
 
 

@@ -1,4 +1,4 @@
-"""Durations in rules: as they are written, or all shorter by the same factor for a drill."""
+"""Durations in rules: real, or divided by one factor for a drill."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from typing import Final
 
 _UNITS: Final = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
 _LEAST_S: Final = 2.0
-"""Four scrapes of a drill: no rate is seen in less."""
+"""Four scrapes of a drill: a rate needs that many samples."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """``scale`` 1 is the real one; with 60 an hour is a minute."""
+    """Clock of a set of rules. ``scale`` 1 is real time; with 60 an hour takes a minute."""
 
     scale: float = 1.0
 
     def window(self, seconds: float) -> str:
-        """A range or a ``for``, as Prometheus writes it."""
+        """Range or ``for`` duration in Prometheus' notation."""
         if self.scale == 1.0:
             unit, size = next((u, s) for u, s in _UNITS if seconds % s == 0)
             return f"{seconds // size:.0f}{unit}"
         return f"{max(seconds / self.scale, _LEAST_S) * 1000:.0f}ms"
 
     def pending(self, seconds: float) -> str:
-        """How long an alert waits."""
+        """Duration for which an alert must be pending."""
         return self.window(seconds) if self.scale == 1.0 else f"{seconds / self.scale * 1000:.0f}ms"
 
     def threshold(self, seconds: float) -> str:
-        """An age to compare with."""
+        """Age in seconds that an expression is compared with."""
         return f"{max(seconds / self.scale, _LEAST_S) if self.scale != 1.0 else seconds:g}"
 
 
@@ -36,5 +36,5 @@ REAL: Final = Clock()
 
 
 def name_of(seconds: int) -> str:
-    """A window in the name of a recorded series, whatever the clock."""
+    """Window in the name of a recorded series, the same for every clock."""
     return REAL.window(seconds)

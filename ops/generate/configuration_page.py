@@ -1,4 +1,4 @@
-"""``docs/reference/configuration.md``: every key of the files, from the structs that read them."""
+"""``docs/reference/configuration.md``: every key of the configuration files, from the structs that read them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _HEAD: Final = """\
 
 <!-- Written by `make generate` from workers/config/settings.py and queueing/client/config.py; do not edit. -->
 
-What each is for, with examples: [configure.md](../configure.md). Unknown keys are mistakes. Paths are relative to the
-file in which they stand. `sigmill check-config` names what is wrong, and what would be right.
+[configure.md](../configure.md) explains the keys with examples. Unknown keys are errors. Paths are relative to the file
+that contains them. `sigmill check-config` prints every error and its remedy.
 """
 
 FILES: Final[dict[str, dict[str, type]]] = {
@@ -46,7 +46,7 @@ FILES: Final[dict[str, dict[str, type]]] = {
     },
     "client.toml": {"(top)": ClientConfig},
 }
-"""The tables of each file. Structs within them are described where they stand."""
+"""Tables of each file. Nested structs are described within their table."""
 
 _TABLES_OF_THEIR_OWN: Final = {settings.KeyVersionSettings, RedisConfig}
 
@@ -59,7 +59,7 @@ _PLAIN: Final[dict[type, str]] = {
 
 
 def page() -> str:
-    """The page as Markdown."""
+    """Text of the page in Markdown."""
     parts = [_HEAD]
     for file, tables in FILES.items():
         parts.append(f"\n## {file}\n")
@@ -83,7 +83,7 @@ def _rows(struct: type, prefix: str) -> list[tuple[str, ...]]:
 
 
 def _struct_in(kind: Any) -> types.StructType | None:
-    """The struct that a value is, or a list of which it is."""
+    """Struct type of a value or of the items of a list."""
     if isinstance(kind, types.StructType):
         return kind
     if isinstance(kind, types.UnionType):
@@ -94,7 +94,7 @@ def _struct_in(kind: Any) -> types.StructType | None:
 
 
 def _value(kind: Any) -> str:
-    """What may stand there, in words."""
+    """Description of the values that a type allows."""
     match kind:
         case types.Metadata():
             return _value(kind.type)
@@ -129,7 +129,7 @@ def _bounds(kind: types.IntType | types.FloatType) -> str:
 
 def _default(field: types.Field) -> str:
     if field.required:
-        return "must be there"
+        return "required"
     value = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
     if value is None:
         return ""

@@ -1,7 +1,7 @@
-"""``ops/prometheus/consoles/*.html``: the same dashboards, for Prometheus alone.
+"""``ops/prometheus/consoles/*.html``: the same dashboards as console pages of Prometheus.
 
-A page asks Prometheus' own API and draws by itself: it needs nothing that one version of Prometheus has and another has
-not. Prometheus reads it as a Go template, so two opening braces must not stand in what is put in.
+A page queries Prometheus' HTTP API and draws the result itself, so it works with every version of Prometheus. Prometheus
+reads the page as a Go template, so inserted text must not contain two opening braces.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LABEL: Final = re.compile(r"\{\{(\w+)\}\}")
 
 
 def files() -> dict[str, str]:
-    """Each page, by path; ``index.html`` is the overview."""
+    """Text of each page, by path; ``index.html`` is the overview."""
     pages = {f"{FOLDER}/sigmill-{board.name}.html": _page(board) for board in BOARDS}
     return pages | {f"{FOLDER}/index.html": _page(BOARDS[0])}
 

@@ -1,4 +1,4 @@
-"""``docs/reference/errors.md``, from the tree of errors and the pages of ``sigmill explain``."""
+"""``docs/reference/errors.md``, from the error tree and the pages of ``sigmill explain``."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 _HEAD: Final = """\
 # Errors
 
-<!-- Written by `make generate` from queueing/errors.py and workers/explanations; do not edit. -->
+<!-- Written by `make generate` from queueing/errors.py and workers/error_help; do not edit. -->
 
-One code is at once what a person sees in brackets (`error: … [key.unknown]`), the `code` in JSON, the `reason` label of
-`sigmill_failures_total`, and the reason of a dead letter. The set is closed: codes are added, never renamed. No message
-carries a PIN, a key, a digest or a payload.
+An error code appears in brackets after a message (`error: … [key.unknown]`), as `code` in JSON, as the `reason` label of
+`sigmill_failures_total`, and as the reason of a dead letter. The set is closed: codes may be added and are never renamed.
+No message contains a PIN, a key, a digest or a payload.
 
-In JSON an error is `{"code", "message", "retryable", "retry_after_s", "hint"}`; `retry_after_s` is null where the client's
-own backoff is as good. What is written below on each code, `sigmill explain CODE` says on a terminal.
+In JSON an error is `{"code", "message", "retryable", "retry_after_s", "hint"}`. `retry_after_s` is null if the client's own
+backoff is sufficient. `sigmill explain CODE` prints the explanations below on a terminal.
 
 """
 
@@ -31,21 +31,23 @@ _EXIT: Final = """\
 
 ## Exit codes
 
-| Code | When |
+If several apply, the first one in this order is returned.
+
+| Code | Meaning |
 | --- | --- |
-| 0 | everything was done |
-| 77 | something was denied: asking again changes nothing |
-| 1 | else: something failed for good |
-| 75 | else: something should be tried again later |
-| 2 | usage, or a mistake in a configuration file (`usage`, `config.invalid`) |
+| 0 | everything succeeded |
+| 77 | at least one request was denied; a retry does not help |
+| 1 | at least one request failed permanently |
+| 75 | at least one request failed temporarily; retry later |
+| 2 | wrong usage, or an error in a configuration file (`usage`, `config.invalid`) |
 | 130 | interrupted |
 """
 
 
 def page() -> str:
-    """The page as Markdown."""
+    """Text of the page in Markdown."""
     rows = [_row(code, BY_REASON[code]) for code in sorted(BY_REASON)]
-    parts = [_HEAD, table(("Code", "Exit", "Again?", "Meaning", "What helps"), rows), _EXIT]
+    parts = [_HEAD, table(("Code", "Exit", "Retry?", "Meaning", "Remedy"), rows), _EXIT]
     return "".join([*parts, *(_explained(PAGES[code]) for code in sorted(PAGES))])
 
 
@@ -54,7 +56,7 @@ def _explained(page: Page) -> str:
         f"- {step.text}\n" + (f"\n  ```console\n  $ {step.command}\n  ```\n" if step.command else "")
         for step in page.steps
     )
-    return f"\n## {page.code}\n\n{page.title} {page.means}\n\nWho meets it: {page.met_by}\n\n{steps}"
+    return f"\n## {page.code}\n\n{page.title} {page.means}\n\nWho sees it: {page.met_by}\n\n{steps}"
 
 
 def _row(code: str, error: type[SigningError]) -> tuple[str, ...]:

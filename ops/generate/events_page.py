@@ -12,18 +12,18 @@ _HEAD: Final = """\
 <!-- Written by `make generate` from workers/telemetry/log_events.py; do not edit. -->
 
 Worker, lanes and exporter write one JSON object per line to stderr: `ts` (UTC), `level`, `logger`, `event`, then the
-fields of the event, and `exception` with a traceback where there is one. Names are stable. No line has a digest, a
-signature, a PIN or a password. `[logging] level` says from which level on worker and exporter speak.
+fields of the event, and `exception` with the traceback if there is one. Event names are stable. No line contains a digest,
+a signature, a PIN or a password. `[logging] level` sets the lowest level that worker and exporter log.
 
-A job's way is in the write-ahead log of each host that had it (`sigmill status JOB`), whatever is logged here. With
-`[logging] jobs = true` each claim and each round of results is a line with the ids of its jobs, for a collector that
-is searched by job id over all hosts; the unusual ends of a job are always lines of their own.
+The history of a job is in the write-ahead log of each host that processed it (`sigmill status JOB`), independent of this
+log. With `[logging] jobs = true` each claim and each round of results is logged with its job ids, so that a log collector
+can be searched by job id over all hosts. Unusual outcomes of a job are always logged with its id.
 
 """
 
 
 def page() -> str:
-    """The page as Markdown."""
+    """Text of the page in Markdown."""
     rows = [("Event", "Level", "Fields", "Meaning"), ("---",) * 4]
     rows += [
         (f"`{name}`", event.level, ", ".join(f"`{field}`" for field in event.fields), event.meaning)

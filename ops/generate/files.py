@@ -1,4 +1,4 @@
-"""The generated files, by their path in the repository."""
+"""The generated files by path in the repository."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent.parent
 
 
 def generated() -> dict[str, str]:
-    """Path and text of each."""
+    """Text of each generated file, by path."""
     return {
         "docs/reference/metrics.md": metrics_page.page(),
         "docs/reference/errors.md": errors_page.page(),

@@ -1,4 +1,4 @@
-"""``ops/grafana/*.json``: the dashboards, by grafana-foundation-sdk."""
+"""``ops/grafana/*.json``: the dashboards, written with grafana-foundation-sdk."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _STAT: Final = (4, 3)
 
 
 def files() -> dict[str, str]:
-    """Each dashboard, by path."""
+    """Text of each dashboard, by path."""
     return {f"ops/grafana/sigmill-{board.name}.json": _json(board) for board in BOARDS}
 
 

@@ -1,4 +1,4 @@
-"""What the reference pages share."""
+"""Markdown of the reference pages: tables and docstrings."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ if TYPE_CHECKING:
 
 
 def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    """A table; a bar in a cell is written as such."""
+    """Markdown table; bars in cells are escaped."""
     lines = [head, tuple("---" for _ in head), *rows]
     return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
 
 
 def first_sentence(thing: object) -> str:
-    """The first line of its docstring."""
+    """First line of the docstring."""
     return (inspect.getdoc(thing) or "").split("\n", 1)[0]
 
 
 def prose(thing: object) -> str:
-    """Its docstring, with Markdown's single backticks."""
+    """Docstring with Markdown's single backticks."""
     return (inspect.getdoc(thing) or "").replace("``", "`")

@@ -1,4 +1,4 @@
-"""``docs/reference/metrics.md``, from the catalogue."""
+"""``docs/reference/metrics.md``, from the metrics catalogue."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _HEAD: Final = """\
 
 <!-- Written by `make generate` from workers/telemetry/metrics_catalogue.py; do not edit. -->
 
-Served at `/metrics`: by each `sigmill worker` at `[metrics]` (port 9464), and by one `sigmill exporter` for the
-cluster at `[exporter]` (port 9465). Times are in seconds; a name that ends in `_total` only grows while its process
-lives. A process has less than 2,000 series: tenants and tokens beyond the first that are active are counted together
-as `other`. CPU, memory and descriptors of each process are there as `process_*`.
+Each `sigmill worker` serves `/metrics` at `[metrics]` (port 9464). One `sigmill exporter` for the cluster serves it at
+`[exporter]` (port 9465). Times are in seconds. A name that ends in `_total` is a counter. A process has less than 2,000
+series: the first active tenants and tokens have labels of their own, and all later ones are counted as `other`. CPU,
+memory and file descriptors of each process are exported as `process_*`.
 
-What happens by itself is told by workers and adds up over them; what stands in Redis is told once, by the exporter.
+Workers count events; sum their metrics over all workers. The exporter reports the state of Redis once for the cluster.
 """
 
 _LABELS: Final = {
@@ -29,29 +29,29 @@ _LABELS: Final = {
     "token": "a token of the configuration, or `other`",
     "key": "a key of the tenant's file",
     "algorithm": f"{', '.join(f'`{name}`' for name in sorted(Algorithm))}, or `other`",
-    "reason": "of digests and jobs: the code of an error (`sigmill explain CODE`); of returned jobs also `drain`; of "
+    "reason": "digests and jobs: an error code (`sigmill explain CODE`); returned jobs also: `drain`; "
     "lanes: the PKCS#11 name of the fault, `exit_N`, `signal_N`, `disconnected`, `unreachable`",
-    "outcome": "of jobs: `done`, `fenced`, or a reason; of the limiter: `granted`, `rate`, `budget`, `hard_cap`; of "
-    "canaries: `ok`, or a reason; of directories and reloads: how it went",
-    "operation": "`claim`, `extend`, `commit`, `release`, `caps`, `survey`, …: what was tried",
+    "outcome": "jobs: `done`, `fenced`, or a reason; rate limiter: `granted`, `rate`, `budget`, `hard_cap`; "
+    "canaries: `ok`, or a reason; directories and reloads: the result",
+    "operation": "`claim`, `extend`, `commit`, `release`, `caps`, `survey`, …: the operation that failed",
     "event": "`extended`, `lost`",
     "state": "`ready`, `leased`",
     "class": "`interactive`, `standard`, `bulk`: `class` of the tenant's file",
     "result": "`good`, `bad`",
     "process": "`worker`, `exporter`",
-    "version": "of Sigmill",
-    "python": "of Python",
+    "version": "version of Sigmill",
+    "python": "version of Python",
 }
 
 
 def page() -> str:
-    """The page as Markdown."""
+    """Text of the page in Markdown."""
     inherited = {attribute for attribute, _ in ProcessMetrics.declarations()}
     parts = [
         _HEAD,
-        _section("Of workers", WorkerMetrics, inherited),
-        _section("Of the exporter", QueueMetrics, inherited),
-        _section("Of both", ProcessMetrics, set()),
+        _section("Metrics of workers", WorkerMetrics, inherited),
+        _section("Metrics of the exporter", QueueMetrics, inherited),
+        _section("Metrics of both", ProcessMetrics, set()),
         "## Labels\n\n" + table(("Label", "Values"), sorted(_LABELS.items())),
     ]
     return "\n".join(parts)

@@ -1,4 +1,4 @@
-"""The objectives, by class of tenant, over 30 days; and how fast their budget may burn."""
+"""Service level objectives by tenant class over 30 days, and the burn rates at which they alert."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ DAY_S: Final = 86_400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
-    """``availability``: the share of jobs that we do not fail. ``latency``: that of good ones within ``within_s``,
-    which is a bound of the histogram.
+    """Objective of a tenant class. ``availability``: share of jobs that the service does not fail; ``latency``: share of
+    good jobs that finish ``within_s``, which must be a bucket bound of the histogram.
     """
 
     tenant_class: str
@@ -23,7 +23,7 @@ class Objective:
 
     @property
     def bound(self) -> str:
-        """``within_s`` as the label ``le`` has it."""
+        """``within_s`` in the form of the label ``le``."""
         return str(float(self.within_s))
 
 
@@ -36,8 +36,8 @@ OBJECTIVES: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Burn:
-    """One window pair of the SRE workbook's table (chapter 5, for 30 days): alert when the budget burns ``factor`` times
-    as fast as it may, over the long window, and still over the short one.
+    """Window pair of the SRE workbook (chapter 5, for 30 days): alert when the budget burns ``factor`` times as fast as
+    allowed over both the long and the short window.
     """
 
     alert: str
@@ -86,4 +86,4 @@ BURNS: Final = (
 WINDOWS_S: Final = tuple(sorted({window for burn in BURNS for window in (burn.long_s, burn.short_s)}))
 
 LEAST_JOBS: Final = 20
-"""In the long window: a single failure at night is no page."""
+"""Jobs that the long window must have, so that a single failure at night does not page."""

@@ -1,6 +1,6 @@
-"""Dashboards as data: what is asked, how it is named, in which unit. Grafana's JSON and the console pages are drawn from it.
+"""Dashboards as data, from which the Grafana JSON and the console pages are written.
 
-In a query ``$tenant``, ``$token`` and ``$instance`` are variables, ``$__rate_interval`` a window of some scrapes.
+In a query ``$tenant``, ``$token`` and ``$instance`` are variables, ``$__rate_interval`` a window of several scrapes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Shape = Literal["lines", "stat"]
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """An expression, and the legend of its series (``{{label}}`` is that label's value)."""
+    """PromQL expression and the legend of its series (``{{label}}`` is that label's value)."""
 
     expr: str
     legend: str
@@ -22,7 +22,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """``shape`` lines over time, or the last value as a number."""
+    """Panel of a dashboard. ``shape``: lines over time, or the last value as a number."""
 
     title: str
     description: str
@@ -33,7 +33,7 @@ class Panel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variable:
-    """A label to choose by; its values are those of this label of this series."""
+    """Selectable label; its values are those of this label in ``series``."""
 
     label: str
     series: str
@@ -41,7 +41,7 @@ class Variable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Board:
-    """``name`` is part of its address and never changes. Panels by the titles of their rows."""
+    """Dashboard: rows of panels by title. ``name`` is part of its address and never changes."""
 
     name: str
     title: str
@@ -50,7 +50,7 @@ class Board:
 
     @property
     def panels(self) -> tuple[Panel, ...]:
-        """All of them."""
+        """All panels of all rows."""
         return tuple(panel for panels in self.rows.values() for panel in panels)
 
 
@@ -58,26 +58,26 @@ WINDOW: Final = "$__rate_interval"
 
 
 def rate(series: str, by: str, only: str = "") -> str:
-    """The rate of a counter, summed by a label."""
+    """Rate of a counter, summed by a label."""
     return f"sum by ({by}) (rate({series}{{{only}}}[{WINDOW}]))"
 
 
 def quantile(q: float, series: str, by: str = "", only: str = "") -> str:
-    """Of a histogram, over all processes, by a label or together."""
+    """Quantile of a histogram over all processes, optionally by a label."""
     labels = f"le, {by}" if by else "le"
     return f"histogram_quantile({q:g}, sum by ({labels}) (rate({series}_bucket{{{only}}}[{WINDOW}])))"
 
 
 def mean(series: str, by: str, only: str = "") -> str:
-    """Of what a histogram saw."""
+    """Mean of the values in a histogram."""
     return f"{rate(f'{series}_sum', by, only)} / {rate(f'{series}_count', by, only)}"
 
 
 def lines(title: str, description: str, unit: Unit, *queries: tuple[str, str]) -> Panel:
-    """Lines over time."""
+    """Panel of lines over time."""
     return Panel(title=title, description=description, unit=unit, queries=tuple(Query(*q) for q in queries))
 
 
 def stat(title: str, description: str, unit: Unit, expr: str) -> Panel:
-    """One number."""
+    """Panel of one number."""
     return Panel(title=title, description=description, unit=unit, queries=(Query(expr, title),), shape="stat")

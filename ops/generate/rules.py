@@ -20,12 +20,12 @@ _HEAD: Final = "# Written by `make generate`; do not edit. `promtool check rules
 
 
 def files(clock: Clock = REAL) -> dict[str, str]:
-    """Each file, by path."""
+    """Text of each rules file, by path."""
     return {BUDGETS: _budget_rules(clock), TOKENS: _token_rules(), ALERTS: _alerts(clock)}
 
 
 def alerts(clock: Clock = REAL) -> list[Alert]:
-    """Every alert there is."""
+    """All alerts: burn rates and symptoms."""
     return [*(_burn(burn, clock) for burn in BURNS), *symptoms(clock)]
 
 
@@ -61,7 +61,7 @@ def _budgets(objective: Objective) -> Iterable[str]:
 
 
 def _errors(objective: Objective, window_s: int, clock: Clock) -> Iterable[str]:
-    """The share of jobs in a window that spends of the budget; none where there were no jobs."""
+    """Error ratio of a window by objective; no sample where there were no jobs."""
     name, window = f"sigmill:objective_errors:ratio_rate{name_of(window_s)}", clock.window(window_s)
     labels = {"class": objective.tenant_class}
     only = f'class="{objective.tenant_class}"'
@@ -91,9 +91,9 @@ def _burn(burn: Burn, clock: Clock) -> Alert:
         severity=burn.severity,
         expr=f"{burns(burn.long_s)}\nand on (class, objective)\n{burns(burn.short_s)}\nand on (class)\n{enough}",
         wait_s=0,
-        summary=f"{burn.spent} of the 30 days' error budget went within {name_of(burn.long_s)}, and it still burns.",
+        summary=f"{burn.spent} of the 30-day error budget was spent within {name_of(burn.long_s)}, and it still burns.",
         description="Class {{ $labels.class }}, {{ $labels.objective }}:"
-        f" {{{{ $value | humanizePercentage }}}} of jobs over {name_of(burn.long_s)}.",
+        f" {{{{ $value | humanizePercentage }}}} of the jobs within {name_of(burn.long_s)} failed or were late.",
         runbook="SigmillBudgetBurn",
     )
 

@@ -88,14 +88,14 @@ class Drill:
             fires = self.prometheus.fires
             await self._until(lambda: fires("SigmillCircuitOpen"), "the broken token is told")
             self.story.hsm_broken = self.prometheus.firing()
-            await self._until(lambda: fires("SigmillTenantFlooding"), "the flooding tenant is told")
+            await self._until(lambda: fires("SigmillTenantThrottled"), "the flooding tenant is told")
             self.story.flooding = self.prometheus.firing()
             await self._until(lambda: fires("SigmillCanaryFailing"), "the canary misses the token")
             self.story.canary_failing = self.prometheus.firing()
             write_rules(faults, [])
         await self._until(
             lambda: (
-                not any(map(fires, ("SigmillCircuitOpen", "SigmillTenantFlooding", "SigmillCanaryFailing")))
+                not any(map(fires, ("SigmillCircuitOpen", "SigmillTenantThrottled", "SigmillCanaryFailing")))
             ),
             "all that is over",
         )

@@ -93,10 +93,10 @@ def test_the_canary_misses_the_broken_token_and_no_other(watched: Watched) -> No
 
 def test_a_flooding_tenant_is_told_by_its_name(watched: Watched) -> None:
     """A ticket, not a page: its own limit holds its backlog. It ends with the flood."""
-    (alert,) = named(watched.story.flooding, "SigmillTenantFlooding")
+    (alert,) = named(watched.story.flooding, "SigmillTenantThrottled")
     assert (alert["tenant"], alert["severity"]) == (FLOODING, "ticket")
-    assert not [a for a in named(watched.story.flooding, "SigmillBacklogOld") if a["tenant"] != BROKEN]
-    assert not named(watched.story.mended, "SigmillTenantFlooding")
+    assert not [a for a in named(watched.story.flooding, "SigmillBacklogAgeHigh") if a["tenant"] != BROKEN]
+    assert not named(watched.story.mended, "SigmillTenantThrottled")
 
 
 def test_a_redis_that_is_away_is_told_and_that_it_was_restarted(watched: Watched) -> None:

@@ -75,15 +75,15 @@ CASES = [
     silent(BURNS_DAY, jobs("0+998x400", "0+2x400"), 380),
     fires(BURNS_DAYS, jobs("0+998x400", "0+2x400"), 380, **AVAILABILITY),
     silent(BURNS_DAYS, jobs("0+9995x400", "0+5x400"), 380),
-    fires("SigmillBacklogOld", {AGE: "0+60x30"}, tenant="acme"),
-    silent("SigmillBacklogOld", {AGE: "60x30"}),
-    silent("SigmillBacklogOld", {AGE: "0+60x30", HELD: "0+5x30"}),
+    fires("SigmillBacklogAgeHigh", {AGE: "0+60x30"}, tenant="acme"),
+    silent("SigmillBacklogAgeHigh", {AGE: "60x30"}),
+    silent("SigmillBacklogAgeHigh", {AGE: "0+60x30", HELD: "0+5x30"}),
     fires(
-        "SigmillTenantFlooding", {'sigmill_submits_refused_total{tenant="acme"}': "0+50x30"}, tenant="acme"
+        "SigmillTenantThrottled", {'sigmill_submits_refused_total{tenant="acme"}': "0+50x30"}, tenant="acme"
     ),
-    silent("SigmillTenantFlooding", {'sigmill_submits_refused_total{tenant="acme"}': "50x30"}),
-    fires("SigmillLimitsAstray", {'sigmill_limits_astray{tenant="acme"}': "1x30"}, tenant="acme"),
-    silent("SigmillLimitsAstray", {'sigmill_limits_astray{tenant="acme"}': "_x19 1x10"}),
+    silent("SigmillTenantThrottled", {'sigmill_submits_refused_total{tenant="acme"}': "50x30"}),
+    fires("SigmillCapsStale", {'sigmill_limits_astray{tenant="acme"}': "1x30"}, tenant="acme"),
+    silent("SigmillCapsStale", {'sigmill_limits_astray{tenant="acme"}': "_x19 1x10"}),
     fires("SigmillDeadLetters", {'sigmill_dead_letters{tenant="acme"}': "2x30"}, tenant="acme"),
     silent("SigmillDeadLetters", {'sigmill_dead_letters{tenant="acme"}': "2x5 _x30"}),
     fires("SigmillCircuitOpen", {CIRCUIT: "1x30"}, token="t1", instance="w1"),

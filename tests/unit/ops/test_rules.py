@@ -22,7 +22,7 @@ from workers.telemetry.log_events import EVENTS
 from workers.telemetry.metrics_catalogue import LATENCY_BOUNDS_S
 
 RUNBOOKS = ROOT / "ops/runbooks"
-SECTIONS = ["What it means", "What users see", "Confirm", "What to do", "How to know that it worked"]
+SECTIONS = ["Meaning", "Impact", "Diagnosis", "Mitigation", "Verification"]
 PAGES = sorted(RUNBOOKS.glob("*.md"))
 ALERT_NAMES = [alert.name for alert in alerts()]
 
@@ -105,16 +105,16 @@ def test_every_alert_has_its_page_and_every_page_an_alert() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_page_answers_the_five_questions(page: Path) -> None:
-    """In this order, and none is empty; there is something to type both to confirm and to mend."""
+def test_a_page_has_the_five_sections(page: Path) -> None:
+    """In this order, and none is empty; diagnosis and mitigation name a command, a query or another alert."""
     parts = re.split(r"^## (.+)$", page.read_text(), flags=re.MULTILINE)
     assert parts[0].strip() == f"# {page.stem}"
     assert parts[1::2] == SECTIONS
     by_title = dict(zip(parts[1::2], parts[2::2], strict=True))
     assert all(len(text.strip()) > 4 for text in by_title.values())
-    assert "```" in by_title["Confirm"]
-    assert "```console" in by_title["What to do"] or "Sigmill" in by_title["What to do"]
-    assert "```promql" in by_title["How to know that it worked"]
+    assert "```" in by_title["Diagnosis"]
+    assert "```console" in by_title["Mitigation"] or "Sigmill" in by_title["Mitigation"]
+    assert "```promql" in by_title["Verification"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
