@@ -1,5 +1,5 @@
-# Redis, Prometheus and Alertmanager from Debian's packages, for hosts that reach no container registry: one image
-# in the place of three. ops/compose-check builds and uses it.
+# Redis, Prometheus and Alertmanager from Debian's packages in one image, for hosts without access to a container registry.
+# ops/compose-check builds and uses it.
 ARG BASE_IMAGE
 FROM ${BASE_IMAGE}
 RUN apt-get update -qq && \

@@ -1,4 +1,4 @@
-# A machine for ops/systemd-check: systemd, Redis, and Sigmill where the units expect it.
+# Image for ops/systemd-check: systemd, Redis, and Sigmill where the units expect it.
 ARG SIGMILL_IMAGE
 FROM ${SIGMILL_IMAGE}
 USER 0:0
