@@ -1,8 +1,8 @@
-# To be sourced by the checks that need containers: podman with storage and settings of its own below $work, and an
-# image to build from ($BASE_IMAGE), made here where none is named. Expects $name.
+# Sourced by the checks that need containers: podman with its own storage and settings below $work, and a base image
+# ($BASE_IMAGE), which is built here if none is given. Expects $name.
 #
-# It works where a container may be had at all: as root, with runc (which takes every layout of cgroups), the limits
-# that this process has, and without systemd. It installs nothing: what is missing is named, and ends the check.
+# It needs root and runc (which supports every cgroup layout), uses this process's limits, and works without systemd. It
+# installs no packages: a missing one is reported and ends the check.
 
 work=$PWD/build/containers
 say() { printf "$name: %s\n" "$*" >&2; }
@@ -24,9 +24,9 @@ done
 
 mkdir -p "$work"
 exec 8>"$work/lock"
-podman() { command podman "$@" 8>&-; } # what goes on running must not hold the lock
+podman() { command podman "$@" 8>&-; } # processes that keep running must not hold the lock
 flock -n 8 || die 'another check runs in this checkout' 'Wait for it: they share images and storage.'
-# Containers get the limits that this process may give: podman's own default is more than a bounded root has.
+# Containers get this process's limits: podman's default can exceed those of a restricted root.
 files=$(ulimit -Hn) processes=$(ulimit -Hu)
 [ "$files" != unlimited ] && [ "$files" -le 65536 ] || files=65536
 [ "$processes" != unlimited ] && [ "$processes" -le 32768 ] || processes=32768
@@ -58,7 +58,7 @@ if [ -z "${BASE_IMAGE:-}" ]; then
         debootstrap --variant=minbase --include=ca-certificates bookworm "$work/base" \
             ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"} >"$work/debootstrap.log" 2>&1 ||
             die "debootstrap failed: $(tail -n 1 "$work/debootstrap.log")" "See $work/debootstrap.log."
-        # The image trusts the authorities that this host trusts: a network may have one of its own.
+        # The image trusts the same certificate authorities as this host, which may include the network's own.
         cp -rL /usr/local/share/ca-certificates/. "$work/base/usr/local/share/ca-certificates/"
         chroot "$work/base" update-ca-certificates >/dev/null 2>&1
         tar -C "$work/base" -c . | podman import --quiet - "$BASE_IMAGE" >/dev/null
