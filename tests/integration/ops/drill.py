@@ -1,4 +1,4 @@
-"""The drill: a stack under load in which things break, watched by a real Prometheus; what it saw, for tests to judge."""
+"""Drill: a stack under load with injected faults, observed by a real Prometheus, and the alerts that fired."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.rig import Rig, WorkerProcess, client_block
 from tests.support.watch import Firing, Prometheus
 
 CLOCK = Clock(60.0)
-"""An hour is a minute."""
+"""Clock of the drill: an hour takes a minute."""
 
 BROKEN, FLOODING, WELL = "acme", "globex", "initech"
 FLOODERS = 6
@@ -38,7 +38,7 @@ EXPIRES = "expires = 2099-01-01T00:00:00Z\n"
 
 @dataclass(slots=True)
 class Story:
-    """What fired when everything was well, when each thing was broken, and after each was mended."""
+    """Alerts that fired before the faults, during each fault, and after each recovery."""
 
     before: set[Firing] = field(default_factory=set)
     hsm_broken: set[Firing] = field(default_factory=set)
@@ -53,7 +53,7 @@ class Story:
 
 @dataclass(slots=True, kw_only=True)
 class Drill:
-    """Plays the story. The rig's tenants are those three; the module of ``BROKEN`` obeys fault rules."""
+    """Runs the drill on a rig with these three tenants; the module of ``BROKEN`` takes fault rules."""
 
     rig: Rig
     worker: WorkerProcess
@@ -63,7 +63,7 @@ class Drill:
     salt: count[int] = field(default_factory=count)
 
     async def play(self) -> Story:
-        """About a minute. The load goes on from beginning to end."""
+        """Run the drill, under load from beginning to end; it takes about a minute."""
         async with self._load(self._sign(BROKEN), self._sign(WELL), self._be_refused()):
             await self._begin()
             await self._break_the_hsm_and_flood()
@@ -78,7 +78,7 @@ class Drill:
         os.kill(self.worker.pid, signal.SIGHUP)
 
     def _symptoms(self) -> set[Firing]:
-        """Without the burn of budgets: a slow machine is late, by this clock for hours."""
+        """Firing symptom alerts, without burn rates: on a slow machine jobs are late for hours of this clock."""
         return {alert for alert in self.prometheus.firing() if "BudgetBurn" not in alert.name}
 
     async def _break_the_hsm_and_flood(self) -> None:
@@ -117,7 +117,7 @@ class Drill:
         self.story.at_the_end = self._symptoms()
 
     async def _until(self, question: Callable[[], bool], what: str) -> None:
-        """The question is put by another thread: the load's loop goes on."""
+        """Wait until the question is true; a thread evaluates it, so that the load's event loop keeps running."""
         now_s = asyncio.get_running_loop().time
         began_s = now_s()
         while not await asyncio.to_thread(question):
@@ -139,7 +139,7 @@ class Drill:
         assert all(isinstance(end, asyncio.CancelledError) for end in ended), ended
 
     async def _sign(self, tenant: str) -> None:
-        """A build farm that goes on whatever happens."""
+        """Sign continuously, and continue after errors."""
         async with self.rig.client(tenant) as client:
             while True:
                 try:
@@ -160,7 +160,7 @@ class Drill:
                     pass
 
     async def _be_refused(self) -> None:
-        """Somebody whose key was revoked goes on trying."""
+        """Submit continuously with a revoked client key."""
         config = replace(self.rig.client_config(WELL), client="revoked")
         async with SigningClient(config, self.revoked) as client:
             while True:
@@ -170,7 +170,7 @@ class Drill:
 
 
 def more_of_tenants(revoked: ClientKey) -> dict[str, str]:
-    """For ``Rig.more``: a version that ends, limits that a flood meets, a client that was revoked."""
+    """Additions to the tenants' files: an expiring version, limits for the flood, a revoked client."""
     return {
         BROKEN: EXPIRES,
         FLOODING: FLOODING_LIMITS,

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.timeout(240)  # the first test waits for the whole stor
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """The story, the Prometheus that saw it, and the pages of worker and exporter at its end."""
+    """Result of the drill, its Prometheus, and the metrics pages of worker and exporter at the end."""
 
     story: Story
     prometheus: Prometheus
@@ -42,7 +42,7 @@ class Watched:
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    """Tokens of its own: lanes end here in ways that would harm shared ones."""
+    """Drill with its own tokens, since its faults would damage shared ones."""
     folder = tmp_path_factory.mktemp("drill")
     revoked = ClientKey.generate()
     with RedisProcess(folder / "redis", password="drill", appendonly=True) as redis:
@@ -73,26 +73,26 @@ def named(firing: set[Firing], name: str) -> list[dict[str, str]]:
 
 
 def test_while_all_is_well_nothing_fires(watched: Watched) -> None:
-    """Under load, with somebody who is refused all the time."""
+    """No alert fires under normal load, even with a client that is refused continuously."""
     assert not watched.story.before
 
 
 def test_a_broken_hsm_lane_is_told_by_its_token(watched: Watched) -> None:
-    """And no other token is; when the device is back, the alert is over."""
+    """SigmillCircuitOpen fires for the broken token only, and resolves when the device is back."""
     (alert,) = named(watched.story.hsm_broken, "SigmillCircuitOpen")
     assert (alert["token"], alert["severity"]) == (BROKEN, "page")
     assert not named(watched.story.mended, "SigmillCircuitOpen")
 
 
 def test_the_canary_misses_the_broken_token_and_no_other(watched: Watched) -> None:
-    """It notices without any job, and that the device is back as well."""
+    """SigmillCanaryFailing fires for the broken token only, and resolves when the device is back."""
     alerts = named(watched.story.canary_failing, "SigmillCanaryFailing")
     assert [alert["token"] for alert in alerts] == [BROKEN]
     assert not named(watched.story.mended, "SigmillCanaryFailing")
 
 
 def test_a_flooding_tenant_is_told_by_its_name(watched: Watched) -> None:
-    """A ticket, not a page: its own limit holds its backlog. It ends with the flood."""
+    """SigmillTenantThrottled names the flooding tenant as a ticket, without a page, and resolves after the flood."""
     (alert,) = named(watched.story.flooding, "SigmillTenantThrottled")
     assert (alert["tenant"], alert["severity"]) == (FLOODING, "ticket")
     assert not [a for a in named(watched.story.flooding, "SigmillBacklogAgeHigh") if a["tenant"] != BROKEN]
@@ -100,7 +100,7 @@ def test_a_flooding_tenant_is_told_by_its_name(watched: Watched) -> None:
 
 
 def test_a_redis_that_is_away_is_told_and_that_it_was_restarted(watched: Watched) -> None:
-    """When it is back, the page is over; the ticket stays for a while, and then nothing fires any more."""
+    """SigmillRedisDown fires and resolves; SigmillRedisRestarted fires afterwards, and finally no alert."""
     assert named(watched.story.redis_away, "SigmillRedisDown")
     assert not named(watched.story.redis_back, "SigmillRedisDown")
     assert named(watched.story.redis_back, "SigmillRedisRestarted")
@@ -108,14 +108,14 @@ def test_a_redis_that_is_away_is_told_and_that_it_was_restarted(watched: Watched
 
 
 def test_nobody_is_told_of_the_tenant_that_was_well(watched: Watched) -> None:
-    """In no part of the story."""
+    """No alert names the tenant without faults at any time."""
     story = watched.story
     for firing in (story.hsm_broken, story.flooding, story.mended):
         assert not [alert for alert in firing if alert.about(tenant=WELL) or alert.about(token=WELL)]
 
 
 def test_promtool_has_nothing_to_say_of_the_pages(watched: Watched) -> None:
-    """After all that has happened; and they are below their bound."""
+    """promtool accepts the metrics pages after the drill, and they are below the limit of series."""
     for page in watched.pages:
         checked = subprocess.run(
             [tool("promtool"), "check", "metrics"], input=page, capture_output=True, text=True, check=False
@@ -125,7 +125,7 @@ def test_promtool_has_nothing_to_say_of_the_pages(watched: Watched) -> None:
 
 
 def test_each_class_has_its_own_account(watched: Watched) -> None:
-    """By the class in its tenant's file."""
+    """Objectives are counted by the class in each tenant's file."""
     for tenant_class in ("standard", "interactive"):
         assert (
             watched.prometheus.value(f'sigmill_objective_jobs_total{{class="{tenant_class}",result="good"}}')
@@ -135,7 +135,7 @@ def test_each_class_has_its_own_account(watched: Watched) -> None:
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
 def test_every_panel_has_something_to_show(watched: Watched, board: Board) -> None:
-    """Each of its queries, with its variables filled in, over the minutes of the drill."""
+    """Every query of every panel has data over the minutes of the drill."""
     empty = {}
     for panel in board.panels:
         for query in panel.queries:
@@ -150,7 +150,7 @@ FIGURE = re.compile(r'<figure[^>]*data-series="(\d+)"[^>]*data-error="([^"]*)"[^
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
 def test_prometheus_serves_a_page_for_each_dashboard(watched: Watched, board: Board) -> None:
-    """Its template is filled in."""
+    """Prometheus serves each console page with its template executed."""
     status, page = watched.prometheus.get(f"/consoles/sigmill-{board.name}.html")
     assert (status, "{{" in page, 'PREFIX = ""' in page) == (200, False, True)
 
@@ -158,7 +158,7 @@ def test_prometheus_serves_a_page_for_each_dashboard(watched: Watched, board: Bo
 @pytest.mark.slow
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
 def test_a_browser_shows_data_in_each_panel_of_a_page(watched: Watched, board: Board, tmp_path: Path) -> None:
-    """Drawn by the page's own script from Prometheus' answers. ``docs/console.png`` is such a picture."""
+    """The page's own script draws data in every panel; ``docs/console.png`` is such a picture."""
     picture = ROOT / "build" / "consoles" / f"{board.name}.png"
     picture.parent.mkdir(parents=True, exist_ok=True)
     address = watched.prometheus.page(f"sigmill-{board.name}.html", range="60", window="5")

@@ -1,4 +1,4 @@
-"""The manifests of ops/kubernetes: as the API's schemas want them, and as the service needs them."""
+"""Tests of the manifests in ops/kubernetes: valid by the API's schemas, and suitable for the service."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def pod_specs() -> list[tuple[str, Manifest]]:
 
 
 VERSIONS = ("1.29", "1.33", "1.37")
-"""The first with everything that we use (ReadWriteOncePod is stable from 1.29), one between, the newest known."""
+"""API versions: the first with all features used (ReadWriteOncePod is stable from 1.29), one in between, the newest."""
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -95,12 +95,12 @@ VERSIONS = ("1.29", "1.33", "1.37")
     "manifest", [m for m in everything() if m["kind"] not in NOT_OF_THE_API], ids=name_of
 )
 def test_a_manifest_is_as_the_api_wants_it(manifest: Manifest, version: str) -> None:
-    """Strictly: a field that the API does not know is a mistake."""
+    """A manifest is valid in strict mode: unknown fields are errors."""
     kubernetes_validate.validate(manifest, version, strict=True)
 
 
 def test_a_mistake_would_be_found() -> None:
-    """What the test above believes in."""
+    """The validator reports an unknown field."""
     wrong = one("StatefulSet")
     wrong["spec"]["template"]["spec"]["containers"][0]["readynessProbe"] = {}
     with pytest.raises(kubernetes_validate.ValidationError):
@@ -108,7 +108,7 @@ def test_a_mistake_would_be_found() -> None:
 
 
 def test_kustomize_takes_every_file_that_belongs_to_the_service() -> None:
-    """But for the job, which is applied by hand for one pod."""
+    """The kustomization contains every file except the job, which is applied by hand for one pod."""
     (kustomization,) = read(FOLDER / "kustomization.yaml")
     files = {path.name for path in FOLDER.glob("*.yaml")} - {"kustomization.yaml"}
     assert set(kustomization["resources"]) == files
@@ -118,7 +118,7 @@ def test_kustomize_takes_every_file_that_belongs_to_the_service() -> None:
 
 
 def test_the_configuration_in_the_config_map_is_one() -> None:
-    """Every name in it is known; the ports are those that are probed and scraped."""
+    """The service file in the config map is valid, with the ports that are probed and scraped."""
     text = (FOLDER / "config" / "sigmill.toml").read_text()
     assert 'tenants_dir = "/etc/sigmill-tenants"' in text
     service = load_configuration_with_tenants(text)
@@ -135,7 +135,7 @@ def load_configuration_with_tenants(text: str) -> Any:
 
 
 def test_the_example_tenant_is_one(tmp_path: Path) -> None:
-    """With the service's file beside it, as in the pod."""
+    """The example tenant's file is valid together with the service's file."""
     (tmp_path / "tenants").mkdir()
     (tmp_path / "tenants" / "acme.toml").write_bytes((FOLDER / "config" / "acme.toml").read_bytes())
     text = (FOLDER / "config" / "sigmill.toml").read_text().replace("/etc/sigmill-tenants", "tenants")
@@ -145,7 +145,7 @@ def test_the_example_tenant_is_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("spec", [s for _, s in pod_specs()], ids=[n for n, _ in pod_specs()])
 def test_a_pod_runs_as_nobody_and_writes_nowhere_but_to_its_volumes(spec: Manifest) -> None:
-    """Kubernetes' restricted profile, and a read-only root."""
+    """A pod meets Kubernetes' restricted profile and has a read-only root."""
     assert spec["securityContext"]["runAsNonRoot"]
     assert spec["securityContext"]["runAsUser"] == 10001, "the image's user"
     assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -160,7 +160,7 @@ def test_a_pod_runs_as_nobody_and_writes_nowhere_but_to_its_volumes(spec: Manife
 
 
 def test_a_pod_may_drain_for_as_long_as_the_worker_does() -> None:
-    """Kubernetes kills it later than it gives up by itself."""
+    """The grace period of a pod is longer than the worker's drain deadline."""
     text = (FOLDER / "config" / "sigmill.toml").read_text()
     found = re.search(r"^drain_s = ([\d.]+)$", text, re.MULTILINE)
     assert found
@@ -169,7 +169,7 @@ def test_a_pod_may_drain_for_as_long_as_the_worker_does() -> None:
 
 
 def test_probes_ask_what_they_should() -> None:
-    """Alive is the loop alone: an outage of Redis or of an HSM must restart nothing."""
+    """The liveness probe is ``/healthz``, since an outage of Redis or an HSM must not restart a pod."""
     (worker,) = one("StatefulSet")["spec"]["template"]["spec"]["containers"]
     assert worker["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "metrics"}
     assert worker["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "metrics"}
@@ -177,7 +177,7 @@ def test_probes_ask_what_they_should() -> None:
 
 
 def test_a_log_outlives_its_pod_and_its_set() -> None:
-    """Until somebody has sealed it: neither scaling in nor deleting the set removes a volume."""
+    """Neither scaling in nor deleting the set removes the volume with the log."""
     spec = one("StatefulSet")["spec"]
     assert spec["persistentVolumeClaimRetentionPolicy"] == {"whenDeleted": "Retain", "whenScaled": "Retain"}
     (claim,) = spec["volumeClaimTemplates"]
@@ -189,7 +189,7 @@ def test_a_log_outlives_its_pod_and_its_set() -> None:
 
 
 def test_scaling_budget_and_service_mean_the_same_pods() -> None:
-    """By name or by labels."""
+    """Scaling, disruption budget and service select the same pods."""
     assert one("ScaledObject")["spec"]["scaleTargetRef"]["name"] == "sigmill-worker"
     assert one("PodDisruptionBudget")["spec"]["selector"]["matchLabels"] == LABELS
     assert one("Service")["spec"]["selector"] == LABELS
@@ -202,7 +202,7 @@ def test_the_scaled_object_is_as_keda_wants_it() -> None:
 
 
 def test_the_scalers_query_is_promql_over_metrics_that_there_are(tmp_path: Path) -> None:
-    """promtool takes it, and the reference page has its metrics."""
+    """The scaler's query is valid PromQL with existing metrics."""
     (trigger,) = one("ScaledObject")["spec"]["triggers"]
     query = trigger["metadata"]["query"]
     rules = {"groups": [{"name": "scaling", "rules": [{"record": "scaling:query", "expr": query}]}]}
@@ -219,7 +219,7 @@ def test_the_scalers_query_is_promql_over_metrics_that_there_are(tmp_path: Path)
 
 
 def test_everything_that_is_not_allowed_is_forbidden() -> None:
-    """A policy for all pods and both directions, that lets nothing through; the others open a port each."""
+    """One policy denies all traffic of all pods; each other policy allows specific ports."""
     closed = one("NetworkPolicy", "nothing-else")["spec"]
     assert closed == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     for policy in [m for m in everything() if m["kind"] == "NetworkPolicy"]:
@@ -230,7 +230,7 @@ def test_everything_that_is_not_allowed_is_forbidden() -> None:
 
 
 def test_secrets_are_copied_for_the_user_alone_and_are_in_no_manifest() -> None:
-    """A Secret's files are readable by the pod's group (fsGroup), and Sigmill takes none that is."""
+    """Secrets are copied with mode 0600, since a Secret's files are group-readable (fsGroup); no manifest contains one."""
     assert not [m for m in everything() if m["kind"] == "Secret"]
     spec = one("StatefulSet")["spec"]["template"]["spec"]
     (copying,) = spec["initContainers"]

@@ -1,4 +1,4 @@
-"""The units of ops/systemd: systemd finds no mistake in them, and how far a service of theirs reaches is bounded."""
+"""Tests of the units in ops/systemd: valid, and with a limited exposure."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ FOLDER = Path(__file__).parents[3] / "ops" / "systemd"
 UNITS = sorted(path.name for path in FOLDER.glob("*.service"))
 INSTALLED = "/opt/sigmill/bin/sigmill"
 EXPOSURE_AT_MOST = 2.5
-"""Of 10, by systemd's own measure; each directive that is left out has its reason in the unit."""
+"""Maximum exposure of 10 by systemd-analyze; the units give the reason for each option that is not used."""
 
 
 @pytest.fixture
 def units(tmp_path: Path) -> Path:
-    """The units as an operator installs them; where the command is, stands one that is there."""
+    """Units as an operator installs them, with an existing program in place of the command."""
     for name in UNITS:
         text = (FOLDER / name).read_text()
         assert INSTALLED in text
@@ -42,19 +42,19 @@ def analyze(*words: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_all_are_there() -> None:
-    """A worker, its lanes, an exporter."""
+    """There are units for the worker, its lanes and the exporter."""
     assert UNITS == ["sigmill-exporter.service", "sigmill-lane@.service", "sigmill-worker.service"]
 
 
 @pytest.mark.parametrize("name", UNITS)
 def test_systemd_finds_no_mistake(name: str, units: Path) -> None:
-    """No unknown directive, no missing value, no unit that is not there."""
+    """systemd-analyze verify reports no error in a unit."""
     done = analyze("verify", units / name.replace("@.", "@acme."))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_a_mistake_would_be_found(units: Path) -> None:
-    """What the test above believes in."""
+    """systemd-analyze verify reports an unknown directive."""
     file = units / "sigmill-worker.service"
     file.write_text(file.read_text().replace("ProtectHome=yes", "ProtectHomes=yes"))
     done = analyze("verify", file)
@@ -63,7 +63,7 @@ def test_a_mistake_would_be_found(units: Path) -> None:
 
 @pytest.mark.parametrize("name", UNITS)
 def test_a_service_is_exposed_less_than_the_bound(name: str, units: Path) -> None:
-    """systemd-analyze's measure: 10 is a service without any sandbox."""
+    """The exposure of a service is below the maximum; 10 is a service without a sandbox."""
     file = units / name.replace("@.", "@acme.")
     done = analyze("security", "--offline=true", f"--threshold={EXPOSURE_AT_MOST * 10:.0f}", file)
     assert done.returncode == 0, done.stdout
@@ -73,7 +73,7 @@ def test_a_service_is_exposed_less_than_the_bound(name: str, units: Path) -> Non
 
 @pytest.mark.parametrize("name", UNITS)
 def test_no_secret_is_in_a_unit_and_each_comes_as_a_credential(name: str) -> None:
-    """Neither in arguments nor in the environment, where others can look."""
+    """Secrets are credentials; no argument or environment variable of a unit contains one."""
     text = (FOLDER / name).read_text()
     credentials = re.findall(r"^LoadCredential=(\S+):(\S+)$", text, re.MULTILINE)
     assert credentials
@@ -83,14 +83,14 @@ def test_no_secret_is_in_a_unit_and_each_comes_as_a_credential(name: str) -> Non
 
 @pytest.mark.parametrize("name", UNITS)
 def test_the_command_is_one_of_ours(name: str) -> None:
-    """The first word after ``sigmill``, in each Exec line."""
+    """Each Exec line runs an existing ``sigmill`` command."""
     commands = re.findall(rf"^Exec\w+={INSTALLED} (\S+)", (FOLDER / name).read_text(), re.MULTILINE)
     assert commands
     assert set(commands) <= set(COMMANDS)
 
 
 def test_a_worker_has_time_to_drain() -> None:
-    """It is killed later than it gives up by itself."""
+    """The stop time-out of the worker's unit is longer than the drain deadline."""
     found = re.search(
         r"^TimeoutStopSec=(\d+)$", (FOLDER / "sigmill-worker.service").read_text(), re.MULTILINE
     )

@@ -1,4 +1,4 @@
-"""Every `sigmill …` of the pages can be typed as it stands there: the command exists, and takes these words."""
+"""Tests of the ``sigmill`` commands on the pages: each exists and accepts the given arguments."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SKETCH = re.compile(r"[\[\]…|]")
 
 
 def commands_of(page: Path) -> Iterator[str]:
-    """Commands in blocks, and those in the text that name options; not what only sketches a form."""
+    """Commands in code blocks, and commands with options in the text, without synopses."""
     for line in command_lines(page):
         for command in line.split("; "):
             if command.startswith("sigmill ") and command not in _OF_CLICK:
@@ -35,12 +35,12 @@ CASES = [(page.relative_to(ROOT), command) for page in PAGES for command in comm
 
 @pytest.mark.parametrize("page, command", CASES, ids=lambda value: str(value)[:60])
 def test_a_documented_command_is_understood(page: Path, command: str) -> None:
-    """With all that is required, and no option that is not there (any more)."""
+    """A command on a page has all required arguments and no unknown option."""
     understood(command, str(page))
 
 
 def understood(command: str, where: str) -> None:
-    """Fail where the command line does not take these words; ``where`` they stand."""
+    """Fail if the command line rejects the command; ``where`` is the page in the message."""
     words = shlex.split(command, comments=True)[1:]
     if "--help" in words:
         words.remove("--help")
@@ -71,7 +71,7 @@ def leaves(found: click.Command, path: str) -> Iterator[tuple[str, click.Command
 
 
 def test_every_command_takes_json_and_has_help() -> None:
-    """Whoever reads by a program gets errors as JSON everywhere; whoever reads, a line for each option."""
+    """Every command has ``--json``, a help text, and a help line for each option."""
     for path, command in leaves(sigmill, "sigmill"):
         options = [each for each in command.params if isinstance(each, click.Option)]
         assert "--json" in [name for option in options for name in option.opts], path
@@ -80,5 +80,5 @@ def test_every_command_takes_json_and_has_help() -> None:
 
 
 def test_there_are_commands_to_check() -> None:
-    """The pages are found, and read in the form in which they are written."""
+    """The pages are found and contain commands."""
     assert len(CASES) > 12

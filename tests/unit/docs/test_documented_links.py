@@ -1,4 +1,4 @@
-"""A link of the pages leads somewhere: the file is there, and the heading in it."""
+"""Tests of the links on the pages: the file exists, and the heading in it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
 def anchors_of(page: Path) -> set[str]:
-    """Its headings, as they are linked to."""
+    """Anchors of the page's headings."""
     headings = re.findall(r"^#+ (.+)$", FENCED.sub("", page.read_text()), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
-    """Within the repository; addresses elsewhere are not asked."""
+    """A link within the repository has an existing target; external addresses are not checked."""
     for link in LINK.findall(CODE.sub("", page.read_text())):
         if "://" in link or link.startswith("mailto:"):
             continue

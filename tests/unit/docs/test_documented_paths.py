@@ -1,4 +1,4 @@
-"""Paths of the repository that the pages name exist."""
+"""Tests of the paths and test names on the pages: each exists in the repository."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ INDEX = ROOT / "docs" / "adr" / "README.md"
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_path_on_a_page_exists(page: Path) -> None:
-    """A file or folder that is moved is renamed on the pages, too."""
+    """A path on a page is a file or folder of the repository."""
     assert [path for path in PATH.findall(page.read_text()) if not list(ROOT.glob(path))] == []
 
 
 def test_the_index_of_decisions_lists_each_record_by_its_title() -> None:
-    """In order, with the heading of the record."""
+    """The index of decisions lists every record in order, with its number and title."""
     records = sorted(INDEX.parent.glob("0*.md"))
     titles = [record.read_text().partition("\n")[0] for record in records]
     listed = re.findall(r"^\| \[(\d{4})\]\(([^)]+)\) \| (.+) \|$", INDEX.read_text(), re.MULTILINE)
@@ -44,7 +44,7 @@ def test_every_folder_of_the_packages_is_described() -> None:
 
 @pytest.mark.parametrize("page", sorted(ROOT.glob("docs/*.md")), ids=lambda page: page.name)
 def test_a_test_that_a_page_names_exists(page: Path) -> None:
-    """By the name of its module or its function: the pages give tests as evidence."""
+    """A test that a page gives as evidence is an existing test module or function."""
     files = list(ROOT.glob("tests/**/test_*.py"))
     functions = {name for file in files for name in re.findall(r"def (test_\w+)\(", file.read_text())}
     assert set(re.findall(r"\btest_\w+", page.read_text())) <= functions | {file.stem for file in files}

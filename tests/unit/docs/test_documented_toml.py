@@ -1,4 +1,4 @@
-"""Every TOML block of the pages is one, and whole files among them are configurations without a mistake."""
+"""Tests of the TOML blocks on the pages: each is a valid configuration."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PASTED = {  # what the pages abbreviate: the beginnings of keys as operators see
 
 
 def blocks() -> Iterator[tuple[str, str]]:
-    """Page and text of each block, with keys where the page has only their beginnings."""
+    """Page and text of each block, with complete keys instead of the abbreviated ones."""
     for page in PAGES:
         for indent, body in BLOCK.findall(page.read_text()):
             text = re.sub(f"^{indent}", "", body, flags=re.MULTILINE)
@@ -50,7 +50,7 @@ IDS = [f"{page}-{text.split(maxsplit=1)[0]}" for page, text in CASES]
 
 
 def check(text: str) -> str:
-    """Read the block by what it is; its kind."""
+    """Read the block as the kind of file that it is, and return the kind."""
     tables: dict[str, Any] = tomllib.loads(text)
     file = ROOT / "docs" / "example.toml"
     if "private_key_file" in tables:
@@ -64,7 +64,7 @@ def check(text: str) -> str:
 
 
 def service() -> dict[str, Any]:
-    """The least that a service's file must have: what fragments are added to."""
+    """Minimal service file, to which fragments are added."""
     token = {"module": "/usr/lib/vendor.so", "select": {"label": "sigmill"}, "login": "none"}
     return {
         "service": {"audience": "prod/eu-west", "state_dir": "/var/lib/sigmill"},
@@ -76,7 +76,7 @@ def service() -> dict[str, Any]:
 
 @pytest.mark.parametrize("page, text", CASES, ids=IDS)
 def test_a_block_is_a_configuration_without_a_mistake(page: str, text: str) -> None:
-    """As it stands, by the code that reads such files."""
+    """The code that reads such files accepts the block unchanged."""
     check(text)
 
 
@@ -84,7 +84,7 @@ def test_a_block_is_a_configuration_without_a_mistake(page: str, text: str) -> N
     "page, text", [c for c in CASES if COMMENTED.search(c[1])], ids=lambda value: str(value)[:30]
 )
 def test_so_is_what_it_offers_in_comments(page: str, text: str) -> None:
-    """Each commented line, taken in: nobody should find out by uncommenting it."""
+    """The block is still valid when its commented lines are uncommented."""
     offered = COMMENTED.sub("", text)
     if "\nsentinel = " in offered:  # instead of a host
         offered = re.sub(r'^(host = "queue|port = 6379).*\n', "", offered, flags=re.MULTILINE)

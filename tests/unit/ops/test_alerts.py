@@ -1,4 +1,4 @@
-"""Every alert fires where it should and is silent where it should be, by ``promtool test rules``."""
+"""Tests of the alerts with ``promtool test rules``: each fires, and stays silent, when it should."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DAY = 86_400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """At minute ``at``, after a sample per minute of these series, the alert fires with these labels, or is silent."""
+    """Case of an alert: series with a sample per minute, and the labels with which it fires at minute ``at``, or silence."""
 
     alert: str
     series: dict[str, str]
@@ -144,7 +144,7 @@ CASES = [
 
 
 def as_test(case: Case) -> str:
-    """As promtool reads it; JSON is YAML."""
+    """Test file of promtool for a case, in JSON, which is valid YAML."""
     selector = f'ALERTS{{alertname="{case.alert}",alertstate="firing"}}'
     severity = next(alert.severity for alert in alerts() if alert.name == case.alert)
     samples = []
@@ -162,7 +162,7 @@ def as_test(case: Case) -> str:
 
 
 def promtool_says(folder: Path, cases: list[Case], *, every: str = "1m") -> subprocess.CompletedProcess[str]:
-    """One run over the cases; rules are evaluated ``every`` so often, which is what such a run's time goes to."""
+    """Run promtool on the cases; most of its time goes to evaluating the rules at the interval ``every``."""
     file = folder / "tests.yml"
     needed = {TOKENS, ALERTS, *([BUDGETS] if any("Burn" in case.alert for case in cases) else [])}
     rules = json.dumps([str(ROOT / file) for file in sorted(needed)])
@@ -174,7 +174,7 @@ def promtool_says(folder: Path, cases: list[Case], *, every: str = "1m") -> subp
 
 
 def test_every_alert_is_tried_both_ways() -> None:
-    """One that nobody has seen fire is none; one that nobody has seen silent, neither."""
+    """The cases contain every alert both firing and silent."""
     names = {alert.name for alert in alerts()}
     assert {case.alert for case in CASES if case.labels is not None} == names
     assert {case.alert for case in CASES if case.labels is None} == names
@@ -182,7 +182,7 @@ def test_every_alert_is_tried_both_ways() -> None:
 
 @pytest.mark.parametrize("hours", [False, True])
 def test_alerts_fire_and_are_silent_as_they_should(tmp_path: Path, hours: bool) -> None:
-    """All cases in two runs: those of budgets take hours, and look at the many rules less often."""
+    """promtool accepts every case; those of budgets simulate hours and evaluate the rules less often."""
     cases = [case for case in CASES if ("Burn" in case.alert) is hours]
     done = promtool_says(tmp_path, cases, every="5m" if hours else "1m")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -196,5 +196,5 @@ def test_alerts_fire_and_are_silent_as_they_should(tmp_path: Path, hours: bool) 
     ],
 )
 def test_a_case_that_is_wrong_fails(wrong: Case, tmp_path: Path) -> None:
-    """The check of the check."""
+    """promtool rejects a case with a wrong expectation."""
     assert promtool_says(tmp_path, [wrong]).returncode != 0

@@ -1,4 +1,4 @@
-"""docker-compose.yml without an engine: what it names is there, and every image can be another one.
+"""Tests of docker-compose.yml without an engine: its files exist, and every image can be replaced.
 
 That it comes up and signs is shown by ops/compose-check.
 """
@@ -22,14 +22,14 @@ CHECK = (ROOT / "ops" / "compose-check").read_text()
 
 
 def test_every_part_is_there() -> None:
-    """Two workers, and what an operator wants to see of them."""
+    """The trial has two workers, Redis, exporter, monitoring and a build host."""
     parts = {"redis", "worker-1", "worker-2", "exporter", "prometheus", "alertmanager", "grafana"}
     assert parts | {"setup", "build"} == set(SERVICES)
 
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_an_image_is_a_variable_with_a_version(name: str) -> None:
-    """From your own registry by one word; never whatever is newest today."""
+    """Every image is a variable whose default has a fixed version."""
     found = re.fullmatch(r"\$\{([A-Z]+_IMAGE):-([^}]+)\}", SERVICES[name]["image"])
     assert found
     assert re.search(r":[\w.-]+$", found.group(2))
@@ -45,7 +45,7 @@ def test_ours_is_built_from_a_base_that_is_an_argument() -> None:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_what_is_mounted_is_there(name: str) -> None:
-    """Files of the repository, read-only; or volumes that the file declares."""
+    """A mount is a read-only file of the repository or a declared volume."""
     for mount in SERVICES[name].get("volumes", []):
         source, _, rest = mount.partition(":")
         if source.startswith("./"):
@@ -64,7 +64,7 @@ def test_a_container_has_no_right_that_it_does_not_need(name: str) -> None:
 
 
 def test_a_pin_is_where_the_workers_are_and_nowhere_else() -> None:
-    """Neither exporter nor Redis nor a build host mounts a worker's volume."""
+    """Only workers mount the volumes with PINs: exporter, Redis and build host do not."""
     for name, service in SERVICES.items():
         mounted = {mount.partition(":")[0] for mount in service.get("volumes", [])}
         workers = {volume for volume in mounted if volume.startswith("worker-")}
@@ -79,7 +79,7 @@ def test_commands_are_ours_and_a_worker_may_drain() -> None:
 
 
 def test_the_check_starts_every_service_but_what_it_says() -> None:
-    """Grafana where an image is named; the build host when it signs."""
+    """The check starts every service except Grafana without an image, and the build host, which only signs."""
     (line,) = re.findall(r"^SERVICES='(.+)'$", CHECK, re.MULTILINE)
     assert set(line.split()) == set(SERVICES) - {"grafana", "build"}
     assert "NOT CHECKED: grafana" in CHECK

@@ -1,4 +1,4 @@
-"""Dashboards: every panel asks for what there is, says what it shows, and can be drawn by Grafana and by the console."""
+"""Tests of the dashboards: existing series, titles, and both outputs (Grafana and console pages)."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ def filled(expr: str) -> str:
 
 
 def test_the_five_dashboards_have_addresses_and_few_panels() -> None:
-    """Their names are in bookmarks and alerts."""
+    """The names of the dashboards are stable, since bookmarks and alerts contain them."""
     assert [board.name for board in BOARDS] == ["overview", "tenant", "hsm", "queue", "worker"]
     assert all(len(board.panels) <= MOST_PANELS for board in BOARDS)
 
 
 @pytest.mark.parametrize("board, panel", PANELS)
 def test_a_panel_says_what_it_shows(board: Board, panel: Panel) -> None:
-    """Title and description; a title stands once on its board."""
+    """A panel has a description, and a title that is unique on its board."""
     assert panel.description.endswith(".")
     assert [other.title for other in board.panels].count(panel.title) == 1
 
 
 @pytest.mark.parametrize("board, panel", PANELS)
 def test_a_panel_asks_for_series_that_exist(board: Board, panel: Panel) -> None:
-    """With variables that its board has; a legend names labels that the query keeps."""
+    """A query uses existing series and variables of its board; its legend uses labels that the query keeps."""
     variables = {variable.label for variable in board.variables}
     for query in panel.queries:
         assert names_in(query.expr) <= known()
@@ -54,14 +54,14 @@ def test_a_panel_asks_for_series_that_exist(board: Board, panel: Panel) -> None:
 
 @pytest.mark.parametrize("board, panel", PANELS)
 def test_a_counter_is_asked_for_its_rate(board: Board, panel: Panel) -> None:
-    """Its value says how long a process has lived."""
+    """A counter is queried by its rate or increase: its value depends on the age of the process."""
     for query in panel.queries:
         for counter in re.findall(r"\bsigmill_[a-z_]+(?:_total|_bucket|_sum|_count)\b", query.expr):
             assert re.search(rf"(?:rate|increase)\({counter}\b", query.expr), query.expr
 
 
 def test_promtool_reads_every_query(tmp_path: Path) -> None:
-    """With the variables filled in."""
+    """promtool accepts every query after its variables are replaced."""
     exprs = [filled(query.expr) for board in BOARDS for panel in board.panels for query in panel.queries]
     rules = [{"record": f"q:{'a' * (i + 1)}", "expr": expr} for i, expr in enumerate(exprs)]
     file = tmp_path / "rules.yml"
@@ -73,7 +73,7 @@ def test_promtool_reads_every_query(tmp_path: Path) -> None:
 
 
 def test_most_metrics_are_on_a_dashboard_or_in_an_alert() -> None:
-    """What nobody looks at is not worth a series; these few answer questions that are asked by hand."""
+    """Every metric is on a dashboard or in an alert, except a few for manual queries."""
     asked = names_in(" ".join(q.expr for board in BOARDS for panel in board.panels for q in panel.queries))
     asked |= names_in(" ".join(alert.expr for alert in symptoms(REAL)))
     asked |= {name + suffix for name in ("sigmill_objective_jobs_total",) for suffix in ("",)}
@@ -88,7 +88,7 @@ def panels_of(document: dict[str, Any]) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("path", sorted(grafana.files()))
 def test_grafanas_json_is_complete(path: str) -> None:
-    """As its linter asks: a data source to choose, units, no fixed ids, not editable; variables read with the time."""
+    """The JSON follows Grafana's linter: selectable data source, units, no fixed ids, not editable, variables by time range."""
     document = json.loads(grafana.files()[path])
     assert Path(path).stem == document["uid"]
     assert document["editable"] is False
@@ -106,7 +106,7 @@ def test_grafanas_json_is_complete(path: str) -> None:
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
 def test_grafana_and_console_have_the_same_queries(board: Board) -> None:
-    """Both are drawn from one definition."""
+    """Grafana's JSON and the console page contain the same queries."""
     document = json.loads(grafana.files()[f"ops/grafana/sigmill-{board.name}.json"])
     drawn = [(t["expr"], t["legendFormat"]) for panel in panels_of(document) for t in panel["targets"]]
     assert [Query(*each) for each in drawn] == [query for panel in board.panels for query in panel.queries]
@@ -117,7 +117,7 @@ def test_grafana_and_console_have_the_same_queries(board: Board) -> None:
 
 @pytest.mark.parametrize("path", sorted(consoles.files()))
 def test_a_console_page_holds_one_template_action_and_loads_nothing(path: str) -> None:
-    """Prometheus would run what stands in double braces; and a page that loads something depends on it."""
+    """A console page has only one template action, since Prometheus executes double braces, and loads no other file."""
     page = consoles.files()[path]
     assert re.findall(r"\{\{.*?\}\}", page) == ["{{ pathPrefix }}"]
     assert not re.search(r"<(?:script|link|img)[^>]+(?:src|href)=|https?://(?!www\.w3\.org)", page)

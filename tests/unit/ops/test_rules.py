@@ -1,4 +1,4 @@
-"""Rules: right in form, about metrics that exist, each with a page that says what to do, in commands that exist."""
+"""Tests of the rules and runbooks: valid, with existing metrics, events and commands."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def fences(page: Path, language: str) -> list[str]:
 
 
 def test_promtool_finds_the_rules_and_the_configuration_right() -> None:
-    """Those for a drill too."""
+    """promtool accepts the rules and the example configuration."""
     run(tool("promtool"), "check", "config", ROOT / "ops/prometheus/prometheus.yml")
     run(tool("promtool"), "check", "rules", *(ROOT / file for file in files()))
 
 
 def test_amtool_finds_the_alertmanagers_configuration_right() -> None:
-    """Pages wake somebody, tickets do not."""
+    """Alertmanager sends pages to the pager and tickets to the ticket receiver."""
     config = ROOT / "ops/alertmanager/alertmanager.yml"
     run(tool("amtool"), "check-config", config)
     for severity, receiver in (("page", "pager"), ("ticket", "tickets")):
@@ -53,7 +53,7 @@ def test_amtool_finds_the_alertmanagers_configuration_right() -> None:
 
 
 def test_every_alert_that_is_inhibited_or_inhibits_exists() -> None:
-    """A name that is misspelt would silence nothing."""
+    """Every alert name in an inhibition rule is an existing alert."""
     text = (ROOT / "ops/alertmanager/alertmanager.yml").read_text()
     for name in re.findall(r"Sigmill[A-Za-z.*]+", text):
         assert any(re.fullmatch(name, alert) for alert in ALERT_NAMES), name
@@ -61,13 +61,13 @@ def test_every_alert_that_is_inhibited_or_inhibits_exists() -> None:
 
 @pytest.mark.parametrize("scale", [1.0, 60.0])
 def test_every_series_that_a_rule_asks_for_exists(scale: float) -> None:
-    """Declared in the catalogue, or recorded."""
+    """Every series in a rule is declared in the catalogue or recorded by a rule."""
     for text in files(Clock(scale)).values():
         assert names_in(text) <= known()
 
 
 def test_a_drills_rules_are_the_same_but_shorter(tmp_path: Path) -> None:
-    """An hour is a minute; the alerts have their names, labels and texts."""
+    """The rules of a drill have the same names, labels and texts, with durations divided by 60."""
     for name, text in files(Clock(60.0)).items():
         file = tmp_path / Path(name).name
         file.write_text(text)
@@ -80,33 +80,33 @@ def test_a_drills_rules_are_the_same_but_shorter(tmp_path: Path) -> None:
 
 
 def test_windows_are_written_as_people_write_them() -> None:
-    """In the largest unit that divides them, or in milliseconds for a drill; no drill's rate is over less than 2 s."""
+    """Windows are written in the largest unit that divides them; a drill uses milliseconds, and at least 2 s for a rate."""
     assert [REAL.window(s) for s in (90, 300, 7200, 259_200)] == ["90s", "5m", "2h", "3d"]
     assert [Clock(60.0).window(s) for s in (60, 300)] == ["2000ms", "5000ms"]
     assert (REAL.threshold(300), Clock(60.0).threshold(300), Clock(60.0).pending(30)) == ("300", "5", "500ms")
 
 
 def test_the_objectives_are_of_the_classes_a_tenant_may_have() -> None:
-    """All of them, and their times are bounds of the histogram: what lies between two bounds cannot be told."""
+    """Every tenant class has an objective, whose time is a bucket bound of the histogram."""
     assert {o.tenant_class for o in OBJECTIVES} == set(get_args(TenantClass))
     assert {o.within_s for o in OBJECTIVES} <= set(LATENCY_BOUNDS_S)
 
 
 def test_two_burn_alerts_page_and_two_are_tickets() -> None:
-    """Each spends the share of 30 days' budget that it says."""
+    """Two burn-rate alerts page and two create tickets; each names the share of the 30-day budget that it spends."""
     assert [burn.severity for burn in BURNS] == ["page", "page", "ticket", "ticket"]
     for burn in BURNS:
         assert f"{burn.factor * burn.long_s / (30 * 86400):.0%}" == burn.spent.replace(" ", "")
 
 
 def test_every_alert_has_its_page_and_every_page_an_alert() -> None:
-    """Some alerts share one."""
+    """Every alert has a runbook, and every runbook an alert."""
     assert {page.stem for page in PAGES} == {alert.page for alert in alerts()}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_page_has_the_five_sections(page: Path) -> None:
-    """In this order, and none is empty; diagnosis and mitigation name a command, a query or another alert."""
+    """A runbook has the five sections in order; none is empty, and mitigation names a command or another alert."""
     parts = re.split(r"^## (.+)$", page.read_text(), flags=re.MULTILINE)
     assert parts[0].strip() == f"# {page.stem}"
     assert parts[1::2] == SECTIONS
@@ -119,7 +119,7 @@ def test_a_page_has_the_five_sections(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_pages_queries_are_right_and_about_metrics_that_exist(page: Path, tmp_path: Path) -> None:
-    """Whoever copies one at three in the morning gets an answer."""
+    """promtool accepts every query of a runbook, and its series exist."""
     queries = fences(page, "promql")
     assert names_in("\n".join(queries)) <= known()
     rules = "".join(
@@ -132,7 +132,7 @@ def test_a_pages_queries_are_right_and_about_metrics_that_exist(page: Path, tmp_
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_pages_commands_exist(page: Path) -> None:
-    """Each of ours, with the options that it names."""
+    """Every ``sigmill`` command of a runbook exists, with its options."""
     lines = [line for fence in fences(page, "console") for line in fence.splitlines()]
     assert all(line.startswith("$ ") for line in lines)
     for line in lines:
@@ -152,7 +152,7 @@ def test_a_pages_commands_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_page_looks_for_events_that_are_logged(page: Path) -> None:
-    """By their names, which are stable."""
+    """A runbook greps for log events that exist."""
     for command in "\n".join(fences(page, "console")).splitlines():
         if command.startswith("$ journalctl") and "grep" in command:
             words = shlex.split(command.partition(" | ")[2])
@@ -160,7 +160,7 @@ def test_a_page_looks_for_events_that_are_logged(page: Path) -> None:
 
 
 def test_other_alerts_that_a_page_sends_to_exist() -> None:
-    """By page, or by name."""
+    """An alert that a runbook refers to exists."""
     names = {page.stem for page in PAGES} | set(ALERT_NAMES)
     for page in PAGES:
         assert set(re.findall(r"`(Sigmill[A-Za-z]+)`", page.read_text())) <= names, page.stem
