@@ -10,13 +10,9 @@ from queueing import LimitBacklog, Signature
 from queueing.coordination.publication import publish_caps
 from queueing.protocol import keyspace
 from queueing.protocol.limits import PublishedCaps
-from tests.integration.client.conftest import farm, redis
 from tests.support.farm import Farm, digests
 
 HANG_S = 60.0
-
-__all__ = ["farm", "redis"]
-
 
 async def cap(farm: Farm, digests: int) -> None:
     await publish_caps(farm.redis, {"acme": PublishedCaps(backlog_digests=digests)})

@@ -1,4 +1,4 @@
-"""A tenant with a responder, a client key and a client.toml, over a real Redis."""
+"""A Redis pool for every test, and a tenant with a responder, a client key and a client.toml over a real Redis."""
 
 from __future__ import annotations
 
