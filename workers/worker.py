@@ -15,12 +15,12 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 from arq.worker import Worker, func
-from redis.exceptions import RedisError
 
 from queueing.aio.owned_tasks import end_tasks
 from queueing.errors import FunctionUnknown
 from queueing.protocol.jobs import FUNCTION, deserialize, serialize
 from queueing.redis.connection import connect
+from queueing.redis.errors import REDIS_ERRORS
 from workers.lifecycle.shutdown import HURRY_S, end_process_after
 from workers.service import SigningService
 
@@ -112,7 +112,7 @@ class SigningWorker(Worker):
         while True:
             try:
                 await super().main()
-            except (RedisError, OSError) as error:
+            except REDIS_ERRORS as error:
                 log.warning("arq.interrupted", extra={"why": str(error), "error": type(error).__name__})
                 await asyncio.sleep(1.0)
 
@@ -135,7 +135,7 @@ class SigningWorker(Worker):
         try:
             async with asyncio.timeout(CLOSE_S):
                 await super().close()
-        except (RedisError, OSError) as error:  # a time-out is an OSError
+        except REDIS_ERRORS as error:  # a time-out is an OSError
             log.warning("arq.close_failed", extra={"why": str(error)})
         finally:
             async with contextlib.AsyncExitStack() as closing:  # both, whatever comes of the other

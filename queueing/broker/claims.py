@@ -19,7 +19,7 @@ from queueing.errors import QueueUnavailable, QueueUnconfirmed
 from queueing.protocol import keyspace
 from queueing.protocol.limits import NO_LIMITS, ClaimLimits
 from queueing.redis import scripts
-from queueing.redis import send_once as round_trip
+from queueing.redis.errors import redis_errors, unavailable
 from queueing.redis.scripts import Script, ScriptCall
 
 if TYPE_CHECKING:
@@ -148,30 +148,27 @@ class Claims:
         self._wait = wait
         self._answer_lost = False
 
-    async def _run(self, calls: Sequence[ScriptCall]) -> list[Any]:
-        answers, _ = await self._run_confirmed(calls, None)
+    async def _run(self, action: str, calls: Sequence[ScriptCall]) -> list[Any]:
+        answers, _ = await self._run_confirmed(action, calls, None)
         return answers
 
     async def _run_confirmed(
-        self, calls: Sequence[ScriptCall], wait: ReplicaWait | None
+        self, action: str, calls: Sequence[ScriptCall], wait: ReplicaWait | None
     ) -> tuple[list[Any], bool]:
-        try:
+        with redis_errors(action):
             return await scripts.run_confirmed(self._redis, calls, wait)
-        except (RedisError, OSError) as error:
-            raise _refused(error) from error
 
     async def _run_once(self, calls: Sequence[ScriptCall]) -> tuple[list[Any], bool]:
         """For a claim; the next one after a lost answer waits for a Redis that answers at all."""
         try:
-            if self._answer_lost:
-                await self._redis.ping()
-            self._answer_lost = False
-            return await scripts.run_confirmed(self._redis, calls, self._wait, once=True)
-        except round_trip.AnswerLost as error:
-            self._answer_lost = True
-            raise QueueUnavailable(str(error), perhaps_done=True) from error
-        except (RedisError, OSError) as error:
-            raise _refused(error) from error
+            with redis_errors("claim jobs"):
+                if self._answer_lost:
+                    await self._redis.ping()
+                self._answer_lost = False
+                return await scripts.run_confirmed(self._redis, calls, self._wait, once=True)
+        except QueueUnavailable as error:
+            self._answer_lost |= error.perhaps_done
+            raise
 
     async def claim(
         self, requests: Sequence[ClaimRequest]
@@ -221,7 +218,7 @@ class Claims:
 
     def _claimed(self, tenant: str, answer: Any) -> ClaimResult | QueueUnavailable:
         if isinstance(answer, RedisError):
-            return _refused(answer)
+            return unavailable("claim jobs", answer)
         now_ms, fence, more, found, excess, wait_ms, limited, budget_left, digests, size_bytes, *counts = (
             answer
         )
@@ -260,7 +257,7 @@ class Claims:
             )
             for tenant, held in jobs.items()
         ]
-        answers = await self._run(calls)
+        answers = await self._run("extend leases", calls)
         return [
             job
             for held, answer in zip(jobs.values(), answers, strict=True)
@@ -298,11 +295,11 @@ class Claims:
             )
             for tenant, batch in commits.items()
         ]
-        answers, confirmed = await self._run_confirmed(calls, self._wait)
+        answers, confirmed = await self._run_confirmed("commit results", calls, self._wait)
         if not confirmed:
             raise QueueUnconfirmed
         return {
-            tenant: _refused(answer)
+            tenant: unavailable("commit results", answer)
             if isinstance(answer, RedisError)
             else [CommitStatus(outcome) for outcome in answer]
             for tenant, answer in zip(commits, answers, strict=True)
@@ -332,9 +329,4 @@ class Claims:
             )
             for tenant, held in jobs.items()
         ]
-        await self._run(calls)
-
-
-def _refused(error: Exception) -> QueueUnavailable:
-    """Redis' own words name types and keys of ours, never a payload."""
-    return QueueUnavailable(f"{type(error).__name__}: {error}")
+        await self._run("give jobs back", calls)

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from redis.exceptions import RedisError
 
-from queueing.errors import QueueUnavailable
 from queueing.protocol import keyspace
 from queueing.protocol.jobs import decode_job
 from queueing.redis import scripts
-from queueing.redis.faults import reason_of
+from queueing.redis.errors import redis_errors
 from queueing.redis.scripts import Script, ScriptCall
 
 if TYPE_CHECKING:
@@ -84,13 +83,11 @@ async def letters_of(redis: Redis, tenants: Sequence[str]) -> list[StoredLetter]
 
     Raises ``QueueUnavailable`` (retryable).
     """
-    try:
+    with redis_errors("read dead letters"):
         async with redis.pipeline(transaction=False) as pipe:
             for tenant in tenants:
                 pipe.hgetall(keyspace.dead(tenant))
             answers = await pipe.execute(raise_on_error=False)
-    except (RedisError, OSError) as error:
-        raise QueueUnavailable(f"Redis did not say: {reason_of(error)}") from error
     found = [
         StoredLetter(tenant, job_id, raw, letter)
         for tenant, answer in zip(tenants, answers, strict=True)
@@ -128,25 +125,21 @@ async def revive(redis: Redis, letters: Sequence[StoredLetter]) -> list[RequeueS
         )
         for found in letters
     ]
-    try:
+    with redis_errors("requeue dead letters"):
         answers = await scripts.run_each(redis, calls)
-    except (RedisError, OSError) as error:
-        raise QueueUnavailable(f"{type(error).__name__}: {error}") from error
-    for answer in answers:
-        if isinstance(answer, RedisError):
-            raise QueueUnavailable(f"{type(answer).__name__}: {answer}") from answer
+        for answer in answers:
+            if isinstance(answer, RedisError):
+                raise answer
     return [RequeueStatus(answer) for answer in answers]
 
 
 async def drop(redis: Redis, letters: Sequence[StoredLetter]) -> list[bool]:
     """Remove the dead letters; whether each was there. Their results stay. Raises ``QueueUnavailable`` (retryable)."""
-    try:
+    with redis_errors("drop dead letters"):
         async with redis.pipeline(transaction=False) as pipe:
             for found in letters:
                 pipe.hdel(keyspace.dead(found.tenant), found.job_id)  # type: ignore[arg-type]  # bytes are a field
             return [removed == 1 for removed in await pipe.execute()]
-    except (RedisError, OSError) as error:
-        raise QueueUnavailable(f"Redis did not say: {reason_of(error)}") from error
 
 
 def _time_to_live_ms(letter: DeadLetter) -> int:

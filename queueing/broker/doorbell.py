@@ -7,9 +7,9 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
 
 from queueing.protocol import keyspace
+from queueing.redis.errors import REDIS_ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,6 +62,6 @@ async def listen(
                     tenant = keyspace.tenant_of_doorbell(message["channel"])
                     if tenant is not None:
                         ring(tenant)
-        except (RedisError, OSError):
+        except REDIS_ERRORS:
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)

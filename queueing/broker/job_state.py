@@ -7,12 +7,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import msgspec
-from redis.exceptions import RedisError
 
-from queueing.errors import Invalid, JobUnknown, QueueUnavailable, SigningError, WaitTimeout
+from queueing.errors import Invalid, JobUnknown, SigningError, WaitTimeout
 from queueing.protocol import keyspace
 from queueing.protocol.jobs import decode_result
-from queueing.redis.faults import reason_of
+from queueing.redis.errors import redis_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,19 +63,20 @@ class QueuedState:
 
 
 async def look_up(redis: Redis, tenant: str, job_ids: Sequence[str]) -> list[QueuedState]:
-    """One round trip for jobs of one tenant. Raises ``RedisError``.
+    """One round trip for jobs of one tenant. Raises ``QueueUnavailable`` (retryable).
 
     The results are read last: a commit writes the result and removes the job in one step, so a job that is
     missing here while its result is too was really lost.
     """
-    async with redis.pipeline(transaction=False) as pipe:
-        for job_id in job_ids:
-            pipe.exists(keyspace.job(job_id))
-        for job_id in job_ids:
-            pipe.exists(keyspace.IN_PROGRESS_PREFIX + job_id)
-        pipe.zmscore(keyspace.queue(tenant), list(job_ids))
-        pipe.mget([keyspace.result(job_id) for job_id in job_ids])
-        answers = await pipe.execute()
+    with redis_errors("read the state of jobs"):
+        async with redis.pipeline(transaction=False) as pipe:
+            for job_id in job_ids:
+                pipe.exists(keyspace.job(job_id))
+            for job_id in job_ids:
+                pipe.exists(keyspace.IN_PROGRESS_PREFIX + job_id)
+            pipe.zmscore(keyspace.queue(tenant), list(job_ids))
+            pipe.mget([keyspace.result(job_id) for job_id in job_ids])
+            answers = await pipe.execute()
     n = len(job_ids)
     return [
         QueuedState(result=result, has_job=bool(has_job), due_ms=due_ms, leased=bool(leased))
@@ -88,10 +88,7 @@ async def look_up(redis: Redis, tenant: str, job_ids: Sequence[str]) -> list[Que
 
 async def status_of(redis: Redis, tenant: str, job_id: str) -> JobStatus:
     """One round trip; raises ``QueueUnavailable`` (retryable). Nothing that it says is verified."""
-    try:
-        found = (await look_up(redis, tenant, [job_id]))[0]
-    except (RedisError, OSError) as error:
-        raise QueueUnavailable(f"Redis did not say: {reason_of(error)}") from error
+    found = (await look_up(redis, tenant, [job_id]))[0]
     if found.result is not None:
         return _finished(job_id, found.result)
     return JobStatus(job_id=job_id, state=_unfinished(found))

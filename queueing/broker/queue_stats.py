@@ -6,11 +6,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from redis.exceptions import RedisError
-
-from queueing.errors import QueueUnavailable, SigningError
+from queueing.errors import SigningError
 from queueing.protocol import keyspace
 from queueing.protocol.jobs import decode_job
+from queueing.redis.errors import redis_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,10 +56,8 @@ class RedisState:
 
 async def redis_state(redis: Redis) -> RedisState:
     """One INFO. Raises ``QueueUnavailable`` (retryable)."""
-    try:
+    with redis_errors("read the state of Redis"):
         info = await redis.info()
-    except (RedisError, OSError) as error:
-        raise QueueUnavailable(f"{type(error).__name__}: {error}") from error
     return RedisState(
         memory_used_bytes=int(info["used_memory"]),
         memory_limit_bytes=int(info["maxmemory"]),
@@ -76,11 +73,9 @@ async def survey(
     O(tenants + log(backlog)). Raises ``QueueUnavailable`` (retryable).
     """
     states: dict[str, QueueState] = {}
-    try:
+    with redis_errors("read the queues"):
         for start in range(0, len(tenants), _TENANTS_PER_ROUND_TRIP):
             states |= await _look(redis, tenants[start : start + _TENANTS_PER_ROUND_TRIP], now_s())
-    except (RedisError, OSError) as error:
-        raise QueueUnavailable(f"{type(error).__name__}: {error}") from error
     return states
 
 

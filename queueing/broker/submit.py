@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import RedisError
 
-from queueing.errors import QueueUnavailable, SigningError, from_reason
+from queueing.errors import SigningError, from_reason
 from queueing.protocol import keyspace
 from queueing.protocol.jobs import JobHints, encode_job
 from queueing.protocol.priorities import Priority, head_start_ms
 from queueing.redis import scripts
-from queueing.redis.faults import reason_of
+from queueing.redis.errors import redis_errors
 from queueing.redis.scripts import Script, ScriptCall
 
 if TYPE_CHECKING:
@@ -118,14 +118,12 @@ async def submit(
             keyspace.backlog,
         )
     )
-    try:
+    with redis_errors("submit jobs"):
         (answer,), confirmed = await scripts.run_confirmed(
             redis, [ScriptCall(Script.SUBMIT, keys, tuple(args))], wait
         )
         if isinstance(answer, RedisError):
             raise answer
-    except (RedisError, OSError) as error:
-        raise QueueUnavailable(f"Redis did not take the jobs: {reason_of(error)}") from error
     replies, *room = answer
     room_digests, room_bytes, budget = (None if left < 0 else left for left in room)
     return Receipts(

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from redis.exceptions import RedisError
 
 from queueing.broker.job_state import JobStatus, status_of
-from queueing.errors import QueueUnavailable
 from queueing.protocol import keyspace
-from queueing.redis.faults import reason_of
+from queueing.redis.errors import redis_errors
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -40,7 +38,7 @@ async def whereabouts(redis: Redis, tenant: str, job_id: str) -> JobReport:
     """Two round trips. Raises ``QueueUnavailable`` (retryable)."""
     status = await status_of(redis, tenant, job_id)
     lease_key = keyspace.IN_PROGRESS_PREFIX + job_id
-    try:
+    with redis_errors("read the state of a job"):
         async with redis.pipeline(transaction=False) as pipe:
             pipe.time()
             pipe.get(lease_key)
@@ -50,8 +48,6 @@ async def whereabouts(redis: Redis, tenant: str, job_id: str) -> JobReport:
             pipe.hexists(keyspace.dead(tenant), job_id)
             pipe.pttl(keyspace.result(job_id))
             answers = await pipe.execute(raise_on_error=False)
-    except (RedisError, OSError) as error:
-        raise QueueUnavailable(f"Redis did not say: {reason_of(error)}") from error
     time, lease, lease_ms, due_ms, claimed, dead, result_ms = answers
     counters = _counters(claimed)
     return JobReport(

@@ -8,8 +8,6 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from redis.exceptions import RedisError
-
 from queueing.aio.backoff import Backoff
 from queueing.aio.single_flight import SingleFlight
 from queueing.client.epoch_store import EpochStore
@@ -17,6 +15,7 @@ from queueing.errors import ConfigError, KeyUnknown, QueueUnavailable, ResultInv
 from queueing.protocol import keyspace
 from queueing.protocol.key_directory import KeyDirectory, KeyEntry, open_directory
 from queueing.protocol.public_keys import PublicKey
+from queueing.redis.errors import REDIS_ERRORS, unavailable
 from queueing.redis.faults import refuse_certificate
 
 if TYPE_CHECKING:
@@ -152,9 +151,9 @@ class KeyDirectoryCache:
             raise QueueUnavailable("the client was closed before the key directory came")
         try:
             raw = await self._redis.get(keyspace.directory(self._tenant))
-        except (RedisError, OSError) as error:
+        except REDIS_ERRORS as error:
             refuse_certificate(error)
-            raise QueueUnavailable(f"Redis gave no key directory: {type(error).__name__}") from error
+            raise unavailable("fetch the key directory", error) from error
         if raw is None:
             raise QueueUnavailable("no key directory is published for this tenant; is a worker running?")
         now_ms = self._now_ms()

@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
-from queueing.errors import QueueUnavailable
 from queueing.protocol import keyspace
-from queueing.redis import send_once as round_trip
+from queueing.redis.errors import REDIS_ERRORS, unavailable
+from queueing.redis.send_once import Command, send_once
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from redis.asyncio import Redis
+
+    from queueing.errors import QueueUnavailable
 
 _FOREIGN: Final = ("WRONGTYPE", "value is not an integer", "increment or decrement would overflow")
 """What INCRBY answers over a value that no INCRBY of ours has made. Whatever else it answers (OOM, READONLY, NOPERM)
@@ -48,7 +50,9 @@ async def add(redis: Redis, amounts: Mapping[UsagePeriod, int]) -> dict[UsagePer
     if foreign:
         answers |= await _add(redis, foreign, anew=foreign)
     return {
-        account: _refused(answer) if isinstance(answer, Exception) else answer
+        account: unavailable("count what a key has signed", answer)
+        if isinstance(answer, Exception)
+        else answer
         for account, answer in answers.items()
     }
 
@@ -56,22 +60,16 @@ async def add(redis: Redis, amounts: Mapping[UsagePeriod, int]) -> dict[UsagePer
 async def _add(
     redis: Redis, amounts: Mapping[UsagePeriod, int], *, anew: Collection[UsagePeriod] = ()
 ) -> dict[UsagePeriod, Any]:
-    commands: list[round_trip.Command] = [("DEL", account.name) for account in anew]
+    commands: list[Command] = [("DEL", account.name) for account in anew]
     for account, digests in amounts.items():
         commands.append(("INCRBY", account.name, digests))
         commands.append(("EXPIRE", account.name, 2 * account.period_s))
     try:
-        answers = await round_trip.send_once(redis, commands)
-    except (RedisError, OSError) as error:
+        answers = await send_once(redis, commands)
+    except REDIS_ERRORS as error:
         return dict.fromkeys(amounts, error)
     return dict(zip(amounts, answers[len(anew) :: 2], strict=True))
 
 
 def _is_foreign(answer: Any) -> bool:
     return isinstance(answer, ResponseError) and str(answer).startswith(_FOREIGN)
-
-
-def _refused(error: Exception) -> QueueUnavailable:
-    return QueueUnavailable(
-        f"{type(error).__name__}: {error}", perhaps_done=isinstance(error, round_trip.AnswerLost)
-    )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
-from queueing.errors import QueueUnavailable
 from queueing.protocol import keyspace
+from queueing.redis.errors import redis_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,10 +19,8 @@ if TYPE_CHECKING:
 
 async def publish_directory(redis: Redis, key: str, signed: bytes, ttl_ms: int) -> None:
     """Set it, for as long as it is valid. Raises ``QueueUnavailable`` (retryable)."""
-    try:
+    with redis_errors("publish a key directory"):
         await redis.set(key, signed, px=ttl_ms)
-    except (RedisError, OSError) as error:
-        raise QueueUnavailable(f"{type(error).__name__}: {error}") from error
 
 
 _TENANTS_PER_ROUND_TRIP: Final = 500
@@ -35,7 +33,7 @@ async def publish_caps(redis: Redis, caps: Mapping[str, PublishedCaps]) -> None:
     enforced at the claim, by the worker's configuration.
     """
     tenants = list(caps)
-    try:
+    with redis_errors("publish backlog caps"):
         for start in range(0, len(tenants), _TENANTS_PER_ROUND_TRIP):
             async with redis.pipeline(transaction=False) as pipe:
                 for tenant in tenants[start : start + _TENANTS_PER_ROUND_TRIP]:
@@ -43,8 +41,6 @@ async def publish_caps(redis: Redis, caps: Mapping[str, PublishedCaps]) -> None:
                 await pipe.execute(
                     raise_on_error=False
                 )  # a foreign type there is removed by the submit script
-    except (RedisError, OSError) as error:
-        raise QueueUnavailable(f"{type(error).__name__}: {error}") from error
 
 
 def _fields(caps: PublishedCaps) -> dict[str, int]:
@@ -55,13 +51,11 @@ async def directories_missing(redis: Redis, tenants: Sequence[str]) -> list[str]
     """The tenants without a directory, or with a foreign type in its place. Raises ``QueueUnavailable``."""
     if not tenants:
         return []
-    try:
+    with redis_errors("look for missing key directories"):
         async with redis.pipeline(transaction=False) as pipe:
             for tenant in tenants:
                 pipe.strlen(keyspace.directory(tenant))
             lengths = await pipe.execute(raise_on_error=False)
-    except (RedisError, OSError) as error:
-        raise QueueUnavailable(f"{type(error).__name__}: {error}") from error
     return [
         tenant
         for tenant, length in zip(tenants, lengths, strict=True)

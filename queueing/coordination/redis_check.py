@@ -6,10 +6,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from redis.exceptions import NoPermissionError, RedisError, ResponseError
+from redis.exceptions import NoPermissionError, ResponseError
 
-from queueing.errors import QueueUnavailable
 from queueing.protocol import keyspace
+from queueing.redis.errors import redis_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -59,7 +59,7 @@ class RedisReport:
 
 async def examine(redis: Redis, clock_s: Callable[[], float] = time.time) -> RedisReport:
     """About a dozen round trips. Raises ``QueueUnavailable`` (retryable)."""
-    try:
+    with redis_errors("inspect Redis"):
         await redis.ping()
         before = clock_s()
         seconds, microseconds = await redis.time()
@@ -67,8 +67,6 @@ async def examine(redis: Redis, clock_s: Callable[[], float] = time.time) -> Red
         info = await redis.info()
         missing = [_name(words) for words in NEEDED if not await _may(redis, words)]
         excess = [_name(words) for words in TOO_MUCH if await _may(redis, words)]
-    except (RedisError, OSError) as error:
-        raise QueueUnavailable(f"{type(error).__name__}: {error}") from error
     return RedisReport(
         info=info,
         skew_s=int(seconds) + int(microseconds) / 1e6 - (before + after) / 2,

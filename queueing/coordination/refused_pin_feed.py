@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
-from queueing.errors import QueueUnavailable
 from queueing.protocol import keyspace
+from queueing.redis.errors import redis_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,7 @@ async def exchange(redis: Redis, told: Mapping[str, bytes]) -> dict[str, bytes]:
 
     Raises ``QueueUnavailable`` (retryable). A foreign type under the key is removed, and told anew the next time.
     """
-    try:
+    with redis_errors("exchange refused PINs"):
         async with redis.pipeline(transaction=False) as pipe:
             if told:
                 pipe.hset(keyspace.REFUSED_PINS, mapping=dict(told))
@@ -29,14 +29,10 @@ async def exchange(redis: Redis, told: Mapping[str, bytes]) -> dict[str, bytes]:
         if isinstance(heard, RedisError):
             await redis.delete(keyspace.REFUSED_PINS)
             return dict(told)
-    except (RedisError, OSError) as error:
-        raise QueueUnavailable(f"{type(error).__name__}: {error}") from error
     return {token.decode("utf-8", "replace"): warning for token, warning in heard.items()}
 
 
 async def withdraw(redis: Redis, token: str) -> None:
     """An operator resumes the token. Raises ``QueueUnavailable`` (retryable)."""
-    try:
+    with redis_errors("clear a refused PIN"):
         await redis.hdel(keyspace.REFUSED_PINS, token)  # type: ignore[misc]  # redis-py's stub: Awaitable or int
-    except (RedisError, OSError) as error:
-        raise QueueUnavailable(f"{type(error).__name__}: {error}") from error

@@ -6,10 +6,10 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
-from queueing.errors import QueueUnavailable
 from queueing.protocol import keyspace
+from queueing.redis.errors import redis_errors
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -34,43 +34,36 @@ class Poll:
 async def post(redis: Redis, orders: Mapping[bytes, bytes]) -> int:
     """Put up signed orders by id, and announce them: how many listen. Raises ``QueueUnavailable``."""
     heard = 0
-    try:
+    with redis_errors("publish a stop order"):
         await _set(redis, orders)
         for signed in orders.values():
             heard = await redis.publish(keyspace.ORDERS_BELL, signed)
         return heard
-    except (RedisError, OSError) as error:
-        raise QueueUnavailable(f"{type(error).__name__}: {error}") from error
 
 
 async def look(redis: Redis, known: Collection[bytes]) -> Poll:
     """What is new on the board, and which of ``known`` somebody has taken down. Raises ``QueueUnavailable``."""
-    try:
-        return await _look(redis, known)
-    except ResponseError:
-        return Poll({}, frozenset(known))  # a foreign type in its place: put up again
-    except (RedisError, OSError) as error:
-        raise QueueUnavailable(f"{type(error).__name__}: {error}") from error
+    with redis_errors("poll stop orders"):
+        try:
+            return await _look(redis, known)
+        except ResponseError:
+            return Poll({}, frozenset(known))  # a foreign type in its place: put up again
 
 
 async def note_adopted(redis: Redis, order_ids: Collection[str], worker: str, now_ms: int) -> None:
     """Say that this worker and its lanes obey the orders. Raises ``QueueUnavailable``."""
-    try:
+    with redis_errors("acknowledge stop orders"):
         async with redis.pipeline(transaction=False) as pipe:
             for order_id in order_ids:
                 pipe.hset(keyspace.order_adopted(order_id), worker, str(now_ms))
                 pipe.expire(keyspace.order_adopted(order_id), _ADOPTED_KEPT_S)
             await pipe.execute(raise_on_error=False)
-    except (RedisError, OSError) as error:
-        raise QueueUnavailable(f"{type(error).__name__}: {error}") from error
 
 
 async def adopted_by(redis: Redis, order_id: str) -> dict[str, int]:
     """The workers that say they obey the order, and since when (Unix ms). Raises ``QueueUnavailable``."""
-    try:
+    with redis_errors("read acknowledged stop orders"):
         answer: dict[bytes, bytes] = await _awaited(redis.hgetall(keyspace.order_adopted(order_id)))
-    except (RedisError, OSError) as error:
-        raise QueueUnavailable(f"{type(error).__name__}: {error}") from error
     return {
         worker.decode("utf-8", "replace"): int(since) if since.isdigit() else 0
         for worker, since in answer.items()

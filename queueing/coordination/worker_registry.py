@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 from redis.exceptions import RedisError
 
-from queueing.errors import QueueUnavailable
 from queueing.protocol import keyspace
 from queueing.redis import scripts
+from queueing.redis.errors import redis_errors
 from queueing.redis.scripts import Script, ScriptCall
 
 if TYPE_CHECKING:
@@ -88,14 +88,12 @@ async def workers_of(redis: Redis) -> list[RegisteredWorker]:
 
     Raises ``QueueUnavailable`` (retryable).
     """
-    try:
+    with redis_errors("list the workers"):
         async with redis.pipeline(transaction=False) as pipe:
             pipe.time()
             pipe.zrange(keyspace.WORKERS_SEEN, 0, -1, withscores=True)
             pipe.hgetall(keyspace.WORKERS_FACTS)
             (seconds, microseconds), seen, facts = await pipe.execute()
-    except (RedisError, OSError) as error:
-        raise QueueUnavailable(f"{type(error).__name__}: {error}") from error
     now_ms = seconds * 1000 + microseconds / 1000
     found = []
     for owner, at_ms in seen:
@@ -109,11 +107,9 @@ async def workers_of(redis: Redis) -> list[RegisteredWorker]:
 
 async def _run(redis: Redis, owner: str, facts: bytes) -> None:
     keys = (keyspace.WORKERS_SEEN, keyspace.WORKERS_FACTS)
-    try:
+    with redis_errors("register a worker"):
         (answer,) = await scripts.run_each(
             redis, [ScriptCall(Script.ANNOUNCE, keys, (owner, facts, KEEP_MS, MOST_WORKERS))]
         )
-    except (RedisError, OSError) as error:
-        raise QueueUnavailable(f"{type(error).__name__}: {error}") from error
-    if isinstance(answer, RedisError):
-        raise QueueUnavailable(f"{type(answer).__name__}: {answer}") from answer
+        if isinstance(answer, RedisError):
+            raise answer

@@ -10,10 +10,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Final
 
-from redis.exceptions import RedisError
-
-from queueing.errors import QueueUnavailable
 from queueing.protocol import keyspace
+from queueing.redis.errors import redis_errors
 from queueing.redis.scripts import Script, digest_of
 
 if TYPE_CHECKING:
@@ -87,10 +85,8 @@ def password_sha256(password: str) -> str:
 
 async def set_user(redis: Redis, user: str, rules: Sequence[str]) -> None:
     """Set the user as these rules say. Raises ``QueueUnavailable``, also where Redis refuses a rule."""
-    try:
+    with redis_errors(f"set the Redis user {user!r}"):
         await redis.execute_command("ACL", "SETUSER", user, *rules)  # type: ignore[no-untyped-call]
-    except (RedisError, OSError) as error:
-        raise QueueUnavailable(f"{type(error).__name__}: {error}") from error
 
 
 def _password(sha256: str | None) -> list[str]:

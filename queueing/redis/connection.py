@@ -17,6 +17,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 
 from queueing.config.secrets import Secret
 from queueing.protocol.jobs import deserialize, serialize
+from queueing.redis.errors import REDIS_ERRORS
 from queueing.redis.idle_connections import close_idle
 from queueing.redis.pool import shrinking
 from queueing.redis.sentinel import NewestSentinel, SentinelPool
@@ -124,7 +125,7 @@ async def look_for_primary(redis: Redis) -> None:
     moved is followed. Connections in use stay until their command ends. Raises nothing.
     """
     pool = redis.connection_pool
-    with contextlib.suppress(exceptions.RedisError, OSError):
+    with contextlib.suppress(*REDIS_ERRORS):
         if isinstance(pool, SentinelPool):
             await pool.get_master_address()  # type: ignore[no-untyped-call]
         else:

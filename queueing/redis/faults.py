@@ -21,9 +21,9 @@ _REMEDY: Final = (
 
 
 def reason_of(error: BaseException) -> str:
-    """What went wrong, in a line: for a certificate its own fault, otherwise the kind of the error."""
+    """Reason of the error in one line: for a certificate its own fault, otherwise class and text of the error."""
     fault = _certificate_fault(error)
-    return type(error).__name__ if fault is None else f"the certificate of Redis is refused: {fault}"
+    return f"{type(error).__name__}: {error}" if fault is None else f"the certificate of Redis is refused: {fault}"
 
 
 def refuse_certificate(error: BaseException) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import BusyLoadingError, RedisError, ResponseError
+from redis.exceptions import BusyLoadingError, ResponseError
+
+from queueing.redis.errors import REDIS_ERRORS, AnswerLost
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,10 +19,6 @@ if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
 
 Command = tuple[str | bytes | int | float, ...]
-
-
-class AnswerLost(RedisError):
-    """Redis has run the commands, will run them, or never saw them."""
 
 
 async def send_once(redis: Redis, commands: Sequence[Command]) -> list[Any]:
@@ -38,7 +36,7 @@ async def send_once(redis: Redis, commands: Sequence[Command]) -> list[Any]:
             return [await _answer(connection) for _ in commands]
         except BusyLoadingError:
             raise  # it refuses every command
-        except (RedisError, OSError) as error:
+        except REDIS_ERRORS as error:
             raise AnswerLost(f"{type(error).__name__}: {error}") from error
     finally:
         await pool.release(connection)

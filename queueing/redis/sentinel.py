@@ -11,10 +11,10 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
-from redis.exceptions import RedisError
 from redis.utils import str_if_bytes
 
 from queueing.aio.owned_tasks import end_tasks
+from queueing.redis.errors import REDIS_ERRORS
 from queueing.redis.idle_connections import close_idle
 from queueing.redis.pool import ShrinkingPool
 
@@ -68,7 +68,7 @@ async def _seen_by(sentinel: Redis, name: str) -> Seen | Exception | None:
     try:
         state: dict[str, Any] = await sentinel.sentinel_master(name)  # type: ignore[no-untyped-call]
         address: tuple[bytes, int] | None = await sentinel.sentinel_get_master_addr_by_name(name)  # type: ignore[no-untyped-call]
-    except (RedisError, OSError) as error:
+    except REDIS_ERRORS as error:
         return error
     if address is None:
         return None

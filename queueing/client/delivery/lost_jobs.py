@@ -7,11 +7,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from redis.exceptions import RedisError
-
 from queueing.broker.job_state import look_up
-from queueing.errors import JobUnknown
-from queueing.redis.faults import reason_of
+from queueing.errors import JobUnknown, QueueUnavailable
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -62,8 +59,8 @@ class LostJobRecovery:
     async def _look_up(self, jobs: Sequence[PendingJob]) -> None:
         try:
             found = await look_up(self._redis, self._tenant, [job.job_id for job in jobs])
-        except (RedisError, OSError) as error:
-            _log.warning("%d jobs could not be looked up: %s", len(jobs), reason_of(error))
+        except QueueUnavailable as error:
+            _log.warning("%d jobs could not be looked up: %s", len(jobs), error)
             return
         for job, state in zip(jobs, found, strict=True):
             if state.result is not None:

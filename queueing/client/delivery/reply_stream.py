@@ -11,10 +11,9 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from redis.exceptions import RedisError
-
 from queueing.aio.backoff import REDIS_AWAY_S, Backoff
 from queueing.protocol import keyspace
+from queueing.redis.errors import REDIS_ERRORS
 from queueing.redis.faults import reason_of
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ class ReplyReader:
                 if self._untrimmed_bytes >= _TRIM_BYTES:
                     await self._trim()
                 self._backoff.reset()
-            except (RedisError, OSError) as error:
+            except REDIS_ERRORS as error:
                 wait_s = self._backoff.next_s()
                 _log.warning("the reply stream is silent for %.1f s: %s", wait_s, reason_of(error))
                 await asyncio.sleep(wait_s)
@@ -67,7 +66,7 @@ class ReplyReader:
             return
         try:
             await self._redis.delete(self._stream)
-        except (RedisError, OSError):
+        except REDIS_ERRORS:
             _log.debug("the reply stream is left to expire")
 
     async def _read(self) -> list[tuple[bytes, dict[bytes, bytes]]]:

@@ -1,0 +1,45 @@
+"""Translation of redis-py's errors into ``QueueUnavailable``: the one place, with one shape of message.
+
+    cannot <action>: <class of the error>: <text of Redis or the operating system>      or the fault of a certificate
+
+Redis' own words name types and keys of ours, never a payload.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Final
+
+from redis.exceptions import ChildDeadlockedError, RedisClusterException, RedisError
+
+from queueing.errors import QueueUnavailable
+from queueing.redis.faults import reason_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class AnswerLost(RedisError):
+    """Redis has run the commands, will run them, or never saw them: raised by ``queueing.redis.send_once``."""
+
+
+REDIS_ERRORS: Final = (RedisError, RedisClusterException, ChildDeadlockedError, OSError)
+"""Every error of redis-py, of which two have another root, and of the network below it: ``OSError`` has the time-outs of
+asyncio and what TLS and the resolver raise."""
+
+
+def unavailable(action: str, error: Exception) -> QueueUnavailable:
+    """The ``QueueUnavailable`` of an error, for an answer that stands in a list. ``action``: an infinitive ("read the queue").
+
+    ``perhaps_done`` is set where the answer to something that is sent once was lost.
+    """
+    return QueueUnavailable(f"cannot {action}: {reason_of(error)}", perhaps_done=isinstance(error, AnswerLost))
+
+
+@contextlib.contextmanager
+def redis_errors(action: str) -> Iterator[None]:
+    """Raise ``QueueUnavailable`` (retryable) instead of any error of Redis, or of the way to it, within the block."""
+    try:
+        yield
+    except REDIS_ERRORS as error:
+        raise unavailable(action, error) from error
