@@ -175,7 +175,7 @@ class SigningService:
             metrics=metrics,
         )
         self._announcer = Registration(
-            partial(presence.announce, redis),
+            partial(presence.register, redis),
             owner=self._owner,
             configuration=lambda: self._configuration,
             vitals=self,

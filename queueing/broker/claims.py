@@ -1,4 +1,4 @@
-"""The worker's side of the queue: claim, extend, commit and release, for many tenants in one round trip.
+"""The worker's side of the queue: claim, extend, commit and nack, for many tenants in one round trip.
 
 Every call answers per tenant, so one tenant's damaged keys cost that tenant alone: its ``QueueUnavailable``
 stands in its place. ``QueueUnavailable`` is raised when the round trip failed: what was done is then unknown. All but
@@ -214,7 +214,7 @@ class Claims:
             by_tenant.setdefault(job.tenant, []).append(job)
         if by_tenant:
             with contextlib.suppress(QueueUnavailable):  # then they run out
-                await self.release(by_tenant, counts=False)
+                await self.nack(by_tenant, counts=False)
 
     def _claimed(self, tenant: str, answer: Any) -> ClaimResult | QueueUnavailable:
         if isinstance(answer, RedisError):
@@ -305,14 +305,14 @@ class Claims:
             for tenant, answer in zip(commits, answers, strict=True)
         }
 
-    async def release(self, jobs: dict[str, list[ClaimedJob]], *, counts: bool, delay_ms: int = 0) -> None:
-        """Give jobs back: to their old place, or due ``delay_ms`` from now.
+    async def nack(self, jobs: dict[str, list[ClaimedJob]], *, counts: bool, delay_ms: int = 0) -> None:
+        """Give leased jobs back unsigned: to their old place, or due ``delay_ms`` from now.
 
         ``counts``: the attempt stands against the job, and what it was charged is spent. Raises ``QueueUnavailable``.
         """
         calls = [
             ScriptCall(
-                Script.RELEASE,
+                Script.NACK,
                 (
                     keyspace.queue(tenant),
                     keyspace.claims(tenant),

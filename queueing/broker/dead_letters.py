@@ -97,15 +97,15 @@ async def letters_of(redis: Redis, tenants: Sequence[str]) -> list[StoredLetter]
     return sorted(found, key=lambda each: each.letter.at_ms)
 
 
-async def revive(redis: Redis, letters: Sequence[StoredLetter]) -> list[RequeueStatus]:
-    """Put the jobs back into their queues, with their counters at nought; the answers are in order.
+async def requeue(redis: Redis, letters: Sequence[StoredLetter]) -> list[RequeueStatus]:
+    """Put the jobs back into their queues, and reset their attempt counters; the answers are in order.
 
     The result that said ``job.poisoned`` goes, so that a client which asks again waits for the new one. Raises
     ``QueueUnavailable`` (retryable, and safe to repeat).
     """
     calls = [
         ScriptCall(
-            Script.REVIVE,
+            Script.REQUEUE,
             (
                 keyspace.queue(found.tenant),
                 keyspace.claims(found.tenant),

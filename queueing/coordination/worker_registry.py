@@ -73,7 +73,7 @@ _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(WorkerInfo)
 
 
-async def announce(redis: Redis, said: WorkerInfo) -> None:
+async def register(redis: Redis, said: WorkerInfo) -> None:
     """Say it: one round trip. Raises ``QueueUnavailable`` (retryable)."""
     await _run(redis, said.owner, _encoder.encode(said))
 
@@ -109,7 +109,7 @@ async def _run(redis: Redis, owner: str, facts: bytes) -> None:
     keys = (keyspace.WORKERS_SEEN, keyspace.WORKERS_FACTS)
     with redis_errors("register a worker"):
         (answer,) = await scripts.run_each(
-            redis, [ScriptCall(Script.ANNOUNCE, keys, (owner, facts, KEEP_MS, MOST_WORKERS))]
+            redis, [ScriptCall(Script.REGISTER_WORKER, keys, (owner, facts, KEEP_MS, MOST_WORKERS))]
         )
         if isinstance(answer, RedisError):
             raise answer

@@ -47,7 +47,7 @@ BROKEN = {
         found_as=frozenset({"I3 two owners at once"}),
     ),
     "release-keeps-the-lease": BrokenScript(
-        script=Script.RELEASE,
+        script=Script.NACK,
         before="redis.call('DEL', lease_key)\n    redis.call('ZADD', KEYS[1], 'XX', delay_ms > 0 and later_ms or due_ms, id)\n",
         after="",
         found_as=frozenset({"I5 slow recovery"}),

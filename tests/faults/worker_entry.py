@@ -116,7 +116,7 @@ class ObservedClaims(claims.Claims):
                 )
             )
 
-    async def release(self, jobs: dict[str, list[ClaimedJob]], **how: Any) -> Any:
+    async def nack(self, jobs: dict[str, list[ClaimedJob]], **how: Any) -> Any:
         began_at = time.time()
         self.recorder.note(
             *(
@@ -132,7 +132,7 @@ class ObservedClaims(claims.Claims):
                 for job in held
             )
         )
-        return await super().release(jobs, **how)
+        return await super().nack(jobs, **how)
 
 
 def _break(name: str) -> None:

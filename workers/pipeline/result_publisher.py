@@ -300,7 +300,7 @@ class Releaser:
 
     async def _release(self, batch: dict[str, list[ClaimedJob]], *, counts: bool, delay_s: float) -> None:
         try:
-            await self._claims.release(batch, counts=counts, delay_ms=int(delay_s * 1000))
+            await self._claims.nack(batch, counts=counts, delay_ms=int(delay_s * 1000))
         except QueueUnavailable as error:
             self._note_outage("release", error)  # the leases run out by themselves
 

@@ -71,7 +71,7 @@ async def test_a_retry_is_no_crash(redis: ArqRedis, one: Claims) -> None:
     for attempt in (1, 2, 3):
         (job,) = (await take(one)).jobs
         assert (job.attempt, job.crashes) == (attempt, 0)
-        await one.release({TENANT: [job]}, counts=True)
+        await one.nack({TENANT: [job]}, counts=True)
 
 
 async def test_a_drain_is_neither(redis: ArqRedis, one: Claims) -> None:
@@ -80,7 +80,7 @@ async def test_a_drain_is_neither(redis: ArqRedis, one: Claims) -> None:
     for _ in range(20):
         (job,) = (await take(one)).jobs
         assert (job.attempt, job.crashes) == (1, 0)
-        await one.release({TENANT: [job]}, counts=False)
+        await one.nack({TENANT: [job]}, counts=False)
 
 
 async def test_crashes_stay_when_the_job_is_given_back(redis: ArqRedis, one: Claims, hasty: Claims) -> None:
@@ -89,7 +89,7 @@ async def test_crashes_stay_when_the_job_is_given_back(redis: ArqRedis, one: Cla
     await crash(hasty, 1)
     (job,) = (await until_free(one, alone=True)).jobs
     assert job.crashes == 1
-    await one.release({TENANT: [job]}, counts=False)
+    await one.nack({TENANT: [job]}, counts=False)
     assert (await take(one)).jobs[0].crashes == 1
 
 
@@ -100,7 +100,7 @@ async def test_a_lease_that_ran_out_can_still_be_given_back(
     await put(redis, submission(1))
     late = await crash(hasty, 1)
     await lease_over(redis, submission(1).job_id)
-    await hasty.release({TENANT: [late]}, counts=False)
+    await hasty.nack({TENANT: [late]}, counts=False)
     assert (await take(one)).jobs[0].crashes == 0
 
 
@@ -109,10 +109,10 @@ async def test_what_was_given_back_cannot_be_published_by_its_old_owner(redis: A
     for seed, counts in enumerate((True, False)):
         await put(redis, submission(seed))
         claimed = await take(one)
-        await one.release({TENANT: list(claimed.jobs)}, counts=counts)
+        await one.nack({TENANT: list(claimed.jobs)}, counts=counts)
         assert await publish(one, commit_of(claimed, submission(seed))) == [CommitStatus.FENCED]
         (job,) = (await take(one)).jobs
-        await one.release({TENANT: [job]}, counts=False, delay_ms=60_000)
+        await one.nack({TENANT: [job]}, counts=False, delay_ms=60_000)
 
 
 async def test_a_suspect_is_claimed_alone(redis: ArqRedis, one: Claims, hasty: Claims) -> None:

@@ -69,7 +69,7 @@ async def test_a_fenced_commit_leaves_none(redis: ArqRedis, one: Claims) -> None
     job = submission(1)
     await put(redis, job)
     claimed = await take(one)
-    await one.release({TENANT: list(claimed.jobs)}, counts=True)
+    await one.nack({TENANT: list(claimed.jobs)}, counts=True)
     commit = replace(commit_of(claimed, job), dead_letter=encode_letter(letter_of(claimed)))
     assert await publish(one, commit) == [CommitStatus.FENCED]
     assert not await letters_of(redis, [TENANT])
@@ -80,11 +80,11 @@ async def test_one_that_is_tried_again_is_a_new_job(redis: ArqRedis, one: Claims
     job = submission(1)
     letter = await bury(redis, one, job)
     found = await only_letter(redis)
-    assert await dead_letters.revive(redis, [found]) == [RequeueStatus.QUEUED]
+    assert await dead_letters.requeue(redis, [found]) == [RequeueStatus.QUEUED]
     assert not await redis.exists(keyspace.result(job.job_id))
     (again,) = (await take(one)).jobs
     assert (again.payload, again.attempt, again.crashes) == (letter.payload, 1, 0)
-    assert await dead_letters.revive(redis, [found]) == [RequeueStatus.GONE]
+    assert await dead_letters.requeue(redis, [found]) == [RequeueStatus.GONE]
 
 
 async def test_one_whose_client_asked_again_is_not_put_in_twice(redis: ArqRedis, one: Claims) -> None:
@@ -93,7 +93,7 @@ async def test_one_whose_client_asked_again_is_not_put_in_twice(redis: ArqRedis,
     await bury(redis, one, job)
     await redis.delete(keyspace.result(job.job_id))
     assert (await put(redis, job))[0].accepted is SubmitStatus.ACCEPTED
-    assert await dead_letters.revive(redis, [await only_letter(redis)]) == [RequeueStatus.ALREADY_QUEUED]
+    assert await dead_letters.requeue(redis, [await only_letter(redis)]) == [RequeueStatus.ALREADY_QUEUED]
     assert len((await take(one)).jobs) == 1
     assert not await letters_of(redis, [TENANT])
 
@@ -116,7 +116,7 @@ async def test_a_worker_that_waits_is_rung(redis: ArqRedis, one: Claims) -> None
     async with redis.pubsub() as bell:
         await bell.subscribe(keyspace.doorbell(TENANT))
         await bell.get_message(timeout=5)
-        await dead_letters.revive(redis, [await only_letter(redis)])
+        await dead_letters.requeue(redis, [await only_letter(redis)])
         rung = await bell.get_message(timeout=5)
     assert rung is not None
     assert rung["data"] == TENANT.encode()

@@ -406,8 +406,8 @@ class TestRelease:
         assert not (await take(two)).jobs
         async with redis.pubsub() as bell:
             await bell.subscribe(keyspace.doorbell(TENANT))
-            await one.release({TENANT: list(held)}, counts=False, delay_ms=delay_ms)
-            await one.release({TENANT: list(held)}, counts=False, delay_ms=delay_ms)
+            await one.nack({TENANT: list(held)}, counts=False, delay_ms=delay_ms)
+            await one.nack({TENANT: list(held)}, counts=False, delay_ms=delay_ms)
             await redis.publish(keyspace.doorbell(TENANT), "end")
             heard = [m["data"] async for m in _until_end(bell)]
         assert heard == [TENANT.encode()] * rings
@@ -416,7 +416,7 @@ class TestRelease:
         """It is due as before, and claimed at once by another."""
         await put(redis, submission(1))
         (job,) = (await take(one)).jobs
-        await one.release({TENANT: [job]}, counts=False)
+        await one.nack({TENANT: [job]}, counts=False)
         (again,) = (await take(two)).jobs
         assert (again.due_ms, again.attempt) == (job.due_ms, 1)
 
@@ -424,7 +424,7 @@ class TestRelease:
         """counts=True stands against the job."""
         await put(redis, submission(1))
         (job,) = (await take(one)).jobs
-        await one.release({TENANT: [job]}, counts=True)
+        await one.nack({TENANT: [job]}, counts=True)
         assert (await take(one)).jobs[0].attempt == 2
 
     async def test_a_late_owner_releases_nothing(self, redis: ArqRedis, two: Claims) -> None:
@@ -435,7 +435,7 @@ class TestRelease:
         current = await take(two)
         while not current.jobs:
             current = await take(two)
-        await hasty.release({TENANT: [late]}, counts=False)
+        await hasty.nack({TENANT: [late]}, counts=False)
         assert not (await take(two)).jobs
 
 

@@ -12,8 +12,8 @@ from queueing.coordination.worker_registry import (
     KEEP_MS,
     SILENT_AFTER_S,
     WorkerInfo,
-    announce,
     leave,
+    register,
     workers_of,
 )
 from queueing.errors import QueueUnavailable
@@ -44,9 +44,9 @@ async def _seen_at(redis: ArqRedis, owner: str, ago_ms: float) -> None:
 
 async def test_a_worker_is_alive_until_it_says_goodbye(redis: ArqRedis) -> None:
     """The last word counts; hosts come in order."""
-    await announce(redis, said("h2.1.bb"))
-    await announce(redis, said(jobs_in_flight=1))
-    await announce(redis, said(jobs_in_flight=5, drained=("acme",)))
+    await register(redis, said("h2.1.bb"))
+    await register(redis, said(jobs_in_flight=1))
+    await register(redis, said(jobs_in_flight=5, drained=("acme",)))
     first, second = await workers_of(redis)
     assert (first.said, second.said.host) == (said(jobs_in_flight=5, drained=("acme",)), "h2")
     assert first.alive
@@ -57,13 +57,13 @@ async def test_a_worker_is_alive_until_it_says_goodbye(redis: ArqRedis) -> None:
 
 async def test_a_silent_worker_is_shown_as_such_and_then_forgotten(redis: ArqRedis) -> None:
     """By Redis' clock; the next word of any worker removes what is too old."""
-    await announce(redis, said("dead.1.aa"))
+    await register(redis, said("dead.1.aa"))
     await _seen_at(redis, "dead.1.aa", 60_000)
     (dead,) = await workers_of(redis)
     assert not dead.alive
     assert 59 < dead.silent_s < 120
     await _seen_at(redis, "dead.1.aa", KEEP_MS + 1000)
-    await announce(redis, said("live.1.bb"))
+    await register(redis, said("live.1.bb"))
     assert [each.said.host for each in await workers_of(redis)] == ["live"]
     assert await redis.hlen(keyspace.WORKERS_FACTS) == 1  # type: ignore[misc]  # typed for both clients
     for key in (keyspace.WORKERS_SEEN, keyspace.WORKERS_FACTS):
@@ -74,16 +74,16 @@ async def test_their_number_is_bounded(redis: ArqRedis, monkeypatch: pytest.Monk
     """Those that were heard of last stay."""
     monkeypatch.setattr(presence, "MOST_WORKERS", 3)
     for i in range(5):
-        await announce(redis, said(f"h{i}.1.aa"))
+        await register(redis, said(f"h{i}.1.aa"))
         await _seen_at(redis, f"h{i}.1.aa", 100 - i)
-    await announce(redis, said("h9.1.aa"))
+    await register(redis, said("h9.1.aa"))
     assert [each.said.host for each in await workers_of(redis)] == ["h3", "h4", "h9"]
 
 
 async def test_what_cannot_be_read_is_left_out(redis: ArqRedis) -> None:
     """Another version's words, somebody's rubbish, and a name that is too long for a table."""
-    await announce(redis, said())
-    await announce(redis, said("x" * 300))
+    await register(redis, said())
+    await register(redis, said("x" * 300))
     for owner, facts in (("old.1.aa", b"\x81\xa1x\x01"), ("rubbish.1.aa", b"\xff")):
         await redis.zadd(keyspace.WORKERS_SEEN, {owner: now_ms()})
         await redis.hset(keyspace.WORKERS_FACTS, owner, facts)  # type: ignore[misc, arg-type]  # bytes, too
@@ -95,6 +95,6 @@ async def test_a_foreign_type_is_an_outage_of_nothing_else(redis: ArqRedis) -> N
     """Whoever speaks or asks is told so."""
     await redis.set(keyspace.WORKERS_SEEN, "x")
     with pytest.raises(QueueUnavailable):
-        await announce(redis, said())
+        await register(redis, said())
     with pytest.raises(QueueUnavailable):
         await workers_of(redis)

@@ -143,10 +143,10 @@ class TestRate:
         limits = ClaimLimits(rate_per_s=0.01, burst=20, budget_digests=1000, costs={ECDSA: 1.0})
         first = await take(claims, limits)
         assert (len(first.jobs), first.budget_left) == (2, 980)
-        await claims.release({TENANT: list(first.jobs)}, counts=False)
+        await claims.nack({TENANT: list(first.jobs)}, counts=False)
         again = await take(claims, limits)
         assert (len(again.jobs), again.budget_left, again.jobs[0].attempt) == (2, 980, 1)
-        await claims.release({TENANT: list(again.jobs)}, counts=True)
+        await claims.nack({TENANT: list(again.jobs)}, counts=True)
         assert (await take(claims, limits)).limited == "rate"
 
     async def test_a_job_that_says_nothing_is_charged_by_its_size(
@@ -250,8 +250,8 @@ class TestBacklog:
         assert whole[0] == sum(range(1, 31))
         answer = await take(claims, jobs=20)
         assert await stock(redis) == whole
-        await claims.release({TENANT: list(answer.jobs[:10])}, counts=False)
-        await claims.release({TENANT: list(answer.jobs[10:15])}, counts=True)
+        await claims.nack({TENANT: list(answer.jobs[:10])}, counts=False)
+        await claims.nack({TENANT: list(answer.jobs[10:15])}, counts=True)
         assert await stock(redis) == whole
         await end(claims, *answer.jobs[15:])
         await end(claims, *answer.jobs[15:])
@@ -297,7 +297,7 @@ class TestBacklog:
         await redis.set(key(TENANT), "x")
         answer = await take(claims, rated(10, 100))
         await redis.set(key(TENANT), "x")
-        await claims.release({TENANT: list(answer.jobs)}, counts=False)
+        await claims.nack({TENANT: list(answer.jobs)}, counts=False)
         assert len((await take(claims, rated(10, 100))).jobs) == 1
 
     async def test_the_newest_of_a_backlog_far_over_its_cap_are_cut_off(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from workers.config.service_file import ServiceConfiguration
 
-_REVIVED: Final = {
+_REQUEUED: Final = {
     RequeueStatus.QUEUED: "queued",
     RequeueStatus.ALREADY_QUEUED: "already-queued",
     RequeueStatus.GONE: "gone",
@@ -126,8 +126,8 @@ def retry(
     """
     service, found = _read(config, tenant)
     letters = _chosen(found, job_ids, everything=everything)
-    outcomes = run(with_connection(service.redis, lambda redis: dead_letters.revive(redis, letters)))
-    return _say_outcomes(output, letters, [_REVIVED[outcome] for outcome in outcomes])
+    outcomes = run(with_connection(service.redis, lambda redis: dead_letters.requeue(redis, letters)))
+    return _say_outcomes(output, letters, [_REQUEUED[outcome] for outcome in outcomes])
 
 
 @click.command()

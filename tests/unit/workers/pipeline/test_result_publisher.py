@@ -91,7 +91,7 @@ class FakeClaims:
             for tenant, batch in commits.items()
         }
 
-    async def release(self, jobs: dict[str, list[ClaimedJob]], *, counts: bool, delay_ms: int = 0) -> None:
+    async def nack(self, jobs: dict[str, list[ClaimedJob]], *, counts: bool, delay_ms: int = 0) -> None:
         self._story.events.append("release")
         ids = [job.job_id for held in jobs.values() for job in held]
         self._story.released.append((ids, counts, delay_ms))
