@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from redis.exceptions import RedisError
 
 from queueing.errors import QueueUnavailable, QueueUnconfirmed
@@ -48,9 +49,9 @@ class ClaimRequest:
     suspect_at: int = 0
     alone: bool = False
 
-    def words(self) -> tuple[str | int, ...]:
+    def script_args(self) -> tuple[str | int, ...]:
         """The arguments of the claim script, from the third on."""
-        limits, costs = self.limits.words()
+        limits, costs = self.limits.script_args()
         owed = (round(self.owed_cost * 1000), self.owed_digests)
         unnamed, *named = costs
         return (
@@ -58,8 +59,7 @@ class ClaimRequest:
         )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimedJob:
+class ClaimedJob(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A leased job. ``payload`` is arq's bytes, None where the job's key is gone.
 
     ``job_id`` is as Redis holds it: bytes, which need not be UTF-8. ``due_ms`` is its place in the queue,
@@ -104,7 +104,38 @@ class ClaimResult:
     suspect_next: bool = False
 
 
-_SUSPECT_TAKEN, _SUSPECT_NEXT = 1, 2  # as lua/claim.lua answers
+class _JobReply(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A job in the answer of lua/claim.lua, in its order."""
+
+    job_id: bytes
+    due_ms: bytes
+    attempt: int
+    payload: bytes | None
+    charged_digests: int
+    charged_milli_units: int
+    crashes: int
+
+
+class _ClaimReply(msgspec.Struct, frozen=True, array_like=True):
+    """The answer of lua/claim.lua, in its order; the last ``excess`` of the jobs are to be refused."""
+
+    now_ms: int
+    fence: bytes
+    more: int
+    jobs: list[_JobReply]
+    excess: int
+    wait_ms: int
+    limited: bytes
+    budget_left: int
+    backlog_digests: int
+    backlog_bytes: int
+    refused: int
+    replaced: int
+    isolated: int
+
+
+_SUSPECT_TAKEN, _SUSPECT_NEXT = 1, 2  # ``isolated``
+_NO_BUDGET = -1  # ``budget_left``
 
 
 class CommitStatus(IntEnum):
@@ -193,7 +224,7 @@ class Claims:
                         keyspace.backlog(r.tenant),
                         keyspace.limiter(r.tenant),
                     ),
-                    (self._owner, self._lease_ms, *r.words()),
+                    (self._owner, self._lease_ms, *r.script_args()),
                 )
                 for r in requests
             ]
@@ -219,32 +250,37 @@ class Claims:
     def _claimed(self, tenant: str, answer: Any) -> ClaimResult | QueueUnavailable:
         if isinstance(answer, RedisError):
             return unavailable("claim jobs", answer)
-        now_ms, fence, more, found, excess, wait_ms, limited, budget_left, digests, size_bytes, *counts = (
-            answer
-        )
-        refused, replaced, isolated = counts
-        lease = self._owner.encode() + b":" + fence
-        alone = isolated == _SUSPECT_TAKEN
+        reply = msgspec.convert(answer, _ClaimReply)
+        lease = self._owner.encode() + b":" + reply.fence
         jobs = [
             ClaimedJob(
-                tenant, job_id, due_ms, attempt, payload, lease, charged, milli_units / 1000, crashes, alone
+                tenant=tenant,
+                job_id=job.job_id,
+                due_ms=job.due_ms,
+                attempt=job.attempt,
+                payload=job.payload,
+                lease=lease,
+                charged_digests=job.charged_digests,
+                charged_cost=job.charged_milli_units / 1000,
+                crashes=job.crashes,
+                alone=reply.isolated == _SUSPECT_TAKEN,
             )
-            for job_id, due_ms, attempt, payload, charged, milli_units, crashes in found
+            for job in reply.jobs
         ]
-        within = len(jobs) - excess
+        within = len(jobs) - reply.excess
         return ClaimResult(
-            now_ms=now_ms,
-            more=bool(more),
+            now_ms=reply.now_ms,
+            more=bool(reply.more),
             jobs=tuple(jobs[:within]),
             excess=tuple(jobs[within:]),
-            wait_s=wait_ms / 1000,
-            limited=limited.decode(),
-            budget_left=None if budget_left < 0 else budget_left,
-            backlog_digests=digests,
-            backlog_bytes=size_bytes,
-            refused=refused,
-            replaced=replaced,
-            suspect_next=isolated == _SUSPECT_NEXT,
+            wait_s=reply.wait_ms / 1000,
+            limited=reply.limited.decode(),
+            budget_left=None if reply.budget_left == _NO_BUDGET else reply.budget_left,
+            backlog_digests=reply.backlog_digests,
+            backlog_bytes=reply.backlog_bytes,
+            refused=reply.refused,
+            replaced=reply.replaced,
+            suspect_next=reply.isolated == _SUSPECT_NEXT,
         )
 
     async def extend(self, jobs: dict[str, list[ClaimedJob]]) -> list[ClaimedJob]:

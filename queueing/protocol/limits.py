@@ -43,12 +43,12 @@ class ClaimLimits:
         """Whether claims are charged at all."""
         return bool(self.rate_per_s or self.budget_digests)
 
-    def words(self) -> tuple[tuple[int, ...], tuple[str | int, ...]]:
-        """As the claim script takes them, before and after what is owed; units become thousandths."""
+    def script_args(self) -> tuple[tuple[int, ...], tuple[str | int, ...]]:
+        """Arguments of the claim script before and after what is owed; units become thousandths."""
         limits = (milli(self.rate_per_s), milli(self.burst), self.budget_digests)
         costs: tuple[str | int, ...] = (0,)
         if self.rate_per_s:
-            named = (word for name, cost in self.costs.items() for word in (name, milli(cost)))
+            named = (arg for name, cost in self.costs.items() for arg in (name, milli(cost)))
             costs = (milli(cost_where_unnamed(self.costs)), *named)
         return (*limits, self.backlog_digests, self.backlog_bytes), costs
 

@@ -15,7 +15,9 @@ FINGERPRINT = b"f" * 32
 
 def claimed(job_id: bytes = b"job", *, tenant: str = "acme", lease: bytes = b"worker:7") -> ClaimedJob:
     """A leased job, on its second attempt."""
-    return ClaimedJob(tenant, job_id, b"1000", 2, b"payload", lease)
+    return ClaimedJob(
+        tenant=tenant, job_id=job_id, due_ms=b"1000", attempt=2, payload=b"payload", lease=lease
+    )
 
 
 def envelope(count: int, *, algorithm: str = "ECDSA_SHA_256") -> Envelope:

@@ -50,7 +50,10 @@ async def redis(own_redis: RedisProcess, monkeypatch: pytest.MonkeyPatch) -> Asy
 
 
 def job_for(account: UsagePeriod, digests: int) -> ActiveJob:
-    job = ActiveJob(ClaimedJob("acme", b"id", b"1", 1, b"", b"w:1"), lambda _: None)
+    job = ActiveJob(
+        ClaimedJob(tenant="acme", job_id=b"id", due_ms=b"1", attempt=1, payload=b"", lease=b"w:1"),
+        lambda _: None,
+    )
     job.envelope = cast("Any", SimpleNamespace(key=account.key))
     job.signatures = [None] * digests
     return job

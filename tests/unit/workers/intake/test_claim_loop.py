@@ -94,7 +94,16 @@ class Queue:
             if alone:
                 break
         jobs = tuple(
-            ClaimedJob(request.tenant, job_id, b"1", 1, b"", b"w:1", crashes=2 * alone, alone=alone)
+            ClaimedJob(
+                tenant=request.tenant,
+                job_id=job_id,
+                due_ms=b"1",
+                attempt=1,
+                payload=b"",
+                lease=b"w:1",
+                crashes=2 * alone,
+                alone=alone,
+            )
             for job_id in ids
         )
         return ClaimResult(now_ms=0, more=bool(waiting), jobs=jobs, suspect_next=suspect_next)
@@ -236,7 +245,18 @@ def in_debt(digests: int) -> Farm:
     """A worker that charged its tenant so many digests too little; negative: too much."""
     farm = Farm(["acme"], limits=ClaimLimits(budget_digests=10**6))
     charged = max(-digests, 0)
-    job = ActiveJob(ClaimedJob("acme", b"before", b"1", 1, b"", b"w:1", charged), lambda _: None)
+    job = ActiveJob(
+        ClaimedJob(
+            tenant="acme",
+            job_id=b"before",
+            due_ms=b"1",
+            attempt=1,
+            payload=b"",
+            lease=b"w:1",
+            charged_digests=charged,
+        ),
+        lambda _: None,
+    )
     job.signatures = [None] * (charged + digests)
     if digests > 0:
         farm.allowances.charge(job, KeyKind.P256)

@@ -44,7 +44,19 @@ class Desk:
 
     def claim(self, *, digests: int, cost: float, really: int) -> ActiveJob:
         """A job of ``really`` digests for which the script charged this."""
-        job = ActiveJob(ClaimedJob("acme", b"id", b"1", 1, b"", b"w:1", digests, cost), lambda _: None)
+        job = ActiveJob(
+            ClaimedJob(
+                tenant="acme",
+                job_id=b"id",
+                due_ms=b"1",
+                attempt=1,
+                payload=b"",
+                lease=b"w:1",
+                charged_digests=digests,
+                charged_cost=cost,
+            ),
+            lambda _: None,
+        )
         job.signatures = [None] * really
         return job
 

@@ -109,7 +109,16 @@ class Stand:
             digests=(bytes(32),),
         )
         payload = encode_job(seal(envelope, ClientKey.generate()), JobHints(n=1), now_ms)
-        claimed = ClaimedJob("acme", key.encode(), b"1000", 1, payload, b"worker:7", 1, CHARGED)
+        claimed = ClaimedJob(
+            tenant="acme",
+            job_id=key.encode(),
+            due_ms=b"1000",
+            attempt=1,
+            payload=payload,
+            lease=b"worker:7",
+            charged_digests=1,
+            charged_cost=CHARGED,
+        )
         return ActiveJob(claimed, self.finished.append)
 
 
