@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from queueing.client.config import ClientConfig
     from queueing.client.signatures import Signature
     from queueing.client.signing_client import SigningClient
-    from queueing.client.signing_request import Job
+    from queueing.client.submitted_job import Job
     from queueing.config.accept_level import AcceptLevel
     from queueing.errors import (
         ConfigError,
@@ -77,7 +77,7 @@ _HOMES: Final = {
     "Algorithm": "protocol.algorithms",
     "ClientConfig": "client.config",
     "ClientKey": "protocol.client_keys",
-    "Job": "client.signing_request",
+    "Job": "client.submitted_job",
     "Priority": "protocol.priorities",
     "Signature": "client.signatures",
     "SigningClient": "client.signing_client",

@@ -30,14 +30,12 @@ from queueing.client.signatures import Outcome, Signature
 from queueing.client.signing_request import (
     DIGESTS_PER_DRAFT,
     EnvelopeBuilder,
-    Job,
-    JobPart,
     KeySpec,
     SigningRequest,
     Target,
     split_valid,
 )
-from queueing.client.submitted_job import merged, outcomes_of
+from queueing.client.submitted_job import Job, JobPart, merged, outcomes_of
 from queueing.config.accept_level import AcceptLevel
 from queueing.errors import EnvelopeAudience, QueueUnavailable
 from queueing.protocol.algorithms import Algorithm, algorithm_named

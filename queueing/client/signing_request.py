@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import msgspec
 
 from queueing.broker.submit import Submission
 from queueing.client.request_ids import idempotency_key
-from queueing.errors import DigestLength, EnvelopeMalformed, KeyUnknown
+from queueing.errors import DigestLength, KeyUnknown
 from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.envelope import CURRENT_VERSION, MAX_DIGEST_BYTES, Envelope, EnvelopeSigner, seal
 from queueing.protocol.jobs import content_hash, job_id_of
-from queueing.protocol.names import NAME_PATTERN, Name
+from queueing.protocol.names import NAME_PATTERN
 from queueing.protocol.priorities import Priority
 
 DIGESTS_PER_DRAFT: Final = 64
@@ -71,55 +71,6 @@ class SigningRequest(msgspec.Struct, frozen=True):
         """A draft whose idempotency key is derived from the request id, or random without one."""
         key = idempotency_key(request_id, target.key, target.key_version, target.algorithm, digests)
         return cls(target, key, tuple(digests), priority)
-
-
-class JobPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One envelope of a job."""
-
-    job_id: str
-    idempotency_key: bytes
-    digests: tuple[bytes, ...]
-
-
-class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What was submitted, and all it takes to wait for it, in another process too.
-
-    ``count``: digests given. ``refused``: position -> why it was not sent. It holds digests, not secrets.
-    """
-
-    tenant: Name
-    key: Name
-    key_version: int
-    algorithm: Algorithm
-    count: int
-    parts: tuple[JobPart, ...]
-    refused: dict[int, str] = {}
-    request_id: str | None = None
-    priority: Priority = Priority.NORMAL
-
-    @property
-    def job_ids(self) -> tuple[str, ...]:
-        """The ids under which the queue knows it, in the order of the digests."""
-        return tuple(part.job_id for part in self.parts)
-
-    def drafts(self) -> Iterator[SigningRequest]:
-        """The envelopes to be, as they were submitted."""
-        target = Target(self.key, self.key_version, self.algorithm)
-        return (
-            SigningRequest(target, part.idempotency_key, part.digests, self.priority) for part in self.parts
-        )
-
-    def to_json(self) -> bytes:
-        """One line of JSON."""
-        return msgspec.json.encode(self)
-
-    @classmethod
-    def from_json(cls, raw: bytes | str) -> Job:
-        """Read what ``to_json`` wrote; raises ``EnvelopeMalformed`` (final)."""
-        try:
-            return msgspec.json.decode(raw, type=cls)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            raise EnvelopeMalformed("this is not a job as `submit` writes it") from None
 
 
 class EnvelopeBuilder:

@@ -1,15 +1,70 @@
-"""The parts of a submitted job: waited for together, their outcomes in the order of its digests."""
+"""A submitted job, which may be many envelopes: ``Job``, and the wait for the outcomes of all its parts."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any
+
+import msgspec
 
 from queueing.aio.owned_tasks import CLOSED, OwnedTasks
 from queueing.client.signatures import Outcome
-from queueing.client.signing_request import Job, JobPart, SigningRequest
-from queueing.errors import DigestLength, SigningError, WaitTimeout
+from queueing.client.signing_request import SigningRequest, Target
+from queueing.errors import DigestLength, EnvelopeMalformed, SigningError, WaitTimeout
+from queueing.protocol.algorithms import Algorithm
+from queueing.protocol.names import Name
+from queueing.protocol.priorities import Priority
+
+
+class JobPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One envelope of a job."""
+
+    job_id: str
+    idempotency_key: bytes
+    digests: tuple[bytes, ...]
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What was submitted, and all it takes to wait for it, in another process too.
+
+    ``count``: digests given. ``refused``: position -> why it was not sent. It holds digests, not secrets.
+    """
+
+    tenant: Name
+    key: Name
+    key_version: int
+    algorithm: Algorithm
+    count: int
+    parts: tuple[JobPart, ...]
+    refused: dict[int, str] = {}
+    request_id: str | None = None
+    priority: Priority = Priority.NORMAL
+
+    @property
+    def job_ids(self) -> tuple[str, ...]:
+        """The ids under which the queue knows it, in the order of the digests."""
+        return tuple(part.job_id for part in self.parts)
+
+    def drafts(self) -> Iterator[SigningRequest]:
+        """The envelopes to be, as they were submitted."""
+        target = Target(self.key, self.key_version, self.algorithm)
+        return (
+            SigningRequest(target, part.idempotency_key, part.digests, self.priority) for part in self.parts
+        )
+
+    def to_json(self) -> bytes:
+        """One line of JSON."""
+        return msgspec.json.encode(self)
+
+    @classmethod
+    def from_json(cls, raw: bytes | str) -> Job:
+        """Read what ``to_json`` wrote; raises ``EnvelopeMalformed`` (final)."""
+        try:
+            return msgspec.json.decode(raw, type=cls)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            raise EnvelopeMalformed("this is not a job as `submit` writes it") from None
+
 
 Perform = Callable[[SigningRequest], Coroutine[Any, Any, list[Outcome]]]
 

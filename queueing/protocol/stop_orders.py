@@ -21,7 +21,7 @@ from queueing.protocol.names import Name
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from queueing.protocol.client_identity import ClientPublicKey
+    from queueing.protocol.client_keys import ClientPublicKey
     from queueing.protocol.envelope import EnvelopeSigner
 
 DOMAIN: Final = b"sigmill-stop-v1\x00"

@@ -18,8 +18,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 from queueing.config.secrets import Secret
 from queueing.protocol.jobs import deserialize, serialize
 from queueing.redis.errors import REDIS_ERRORS
-from queueing.redis.idle_connections import close_idle
-from queueing.redis.pool import shrinking
+from queueing.redis.pool import close_idle, shrinking
 from queueing.redis.sentinel import NewestSentinel, SentinelPool
 
 if TYPE_CHECKING:

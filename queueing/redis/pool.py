@@ -1,14 +1,14 @@
-"""Pools of connections that shrink again: what a peak has opened is closed when nobody has needed it for a minute.
+"""Connection pools that close idle connections: after a minute without use, or at once.
 
-redis-py's pool keeps as many connections as were ever in use at once, for as long as its process lives; after an
-outage, when everybody asks again at once, that is a number which no later load needs.
+redis-py's pool keeps as many connections as were ever in use at once, for as long as its process lives. After an
+outage, when all tasks retry at once, that is more than any later load needs.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary, WeakSet
 
 from redis._parsers import _AsyncHiredisParser
@@ -16,7 +16,8 @@ from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError  # noqa: A004 - what redis-py raises here
 
-from queueing.redis.idle_connections import abandon
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 IDLE_S: Final = 60.0
 
@@ -88,5 +89,27 @@ async def _is_unusable(connection: AbstractConnection) -> bool:
 
 
 def shrinking(pool: ConnectionPool) -> ShrinkingPool:
-    """One of the same connections."""
+    """A ``ShrinkingPool`` with the settings of ``pool``."""
     return ShrinkingPool(pool.connection_class, pool.max_connections, **pool.connection_kwargs)
+
+
+async def close_idle(pool: ConnectionPool) -> None:
+    """Close the connections that wait in the pool. Raises nothing.
+
+    They leave the pool first. redis-py closes them in the pool, and not at once: a task that is given one of them
+    meanwhile finds its stream gone in the middle of a command (``AttributeError``, which is no error of Redis).
+    """
+    idle, pool._available_connections = pool._available_connections, []  # noqa: SLF001 - it has no method for it
+    try:
+        await asyncio.gather(*(connection.disconnect() for connection in idle), return_exceptions=True)
+    finally:
+        abandon(idle)
+
+
+def abandon(connections: Iterable[AbstractConnection]) -> None:
+    """Close what is still open, without a wait.
+
+    A cancellation that meets ``gather`` before its tasks have begun ends them all: none has closed anything.
+    """
+    for connection in connections:
+        connection._close()  # type: ignore[no-untyped-call]  # noqa: SLF001 - its own ``disconnect`` is a coroutine

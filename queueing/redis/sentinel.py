@@ -15,8 +15,7 @@ from redis.utils import str_if_bytes
 
 from queueing.aio.owned_tasks import end_tasks
 from queueing.redis.errors import REDIS_ERRORS
-from queueing.redis.idle_connections import close_idle
-from queueing.redis.pool import ShrinkingPool
+from queueing.redis.pool import ShrinkingPool, close_idle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

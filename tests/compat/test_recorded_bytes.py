@@ -16,8 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from queueing.errors import LimitRate
 from queueing.protocol import keyspace
 from queueing.protocol.algorithms import Algorithm
-from queueing.protocol.client_identity import ClientPublicKey
-from queueing.protocol.client_keys import ClientKey
+from queueing.protocol.client_keys import ClientKey, ClientPublicKey
 from queueing.protocol.envelope import read_unverified
 from queueing.protocol.jobs import JobOutcome, content_hash, decode_job, decode_result, job_id_of
 from tests.support.cluster import Cluster

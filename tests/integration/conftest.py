@@ -13,7 +13,7 @@ from arq.connections import ArqRedis
 
 from queueing import ClientConfig, ClientKey
 from queueing.config.redis import RedisConfig
-from queueing.protocol.client_identity import ClientPublicKey
+from queueing.protocol.client_keys import ClientPublicKey
 from queueing.redis.connection import connect
 from tests.support.farm import Farm
 from tests.support.redis_process import RedisProcess

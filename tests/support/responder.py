@@ -23,7 +23,7 @@ from queueing.broker.claims import ClaimedJob, ClaimRequest, ClaimResult, Claims
 from queueing.errors import JobExpired, KeyUnknown, QueueUnavailable, SigningError
 from queueing.protocol import keyspace
 from queueing.protocol.algorithms import DEFAULT_FOR_KEY, FACTS, Algorithm, Scheme, check_digest_length
-from queueing.protocol.client_identity import ClientPublicKey
+from queueing.protocol.client_keys import ClientPublicKey
 from queueing.protocol.envelope import Envelope, read_unverified
 from queueing.protocol.jobs import (
     ArqResult,

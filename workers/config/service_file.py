@@ -32,7 +32,7 @@ from workers.config.values import expect_name, expect_table, public_key, signer_
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from queueing.protocol.client_identity import ClientPublicKey
+    from queueing.protocol.client_keys import ClientPublicKey
     from queueing.protocol.public_keys import PublicKey
 
 SERVICE_TABLES: Final = {

@@ -11,7 +11,7 @@ from workers.config.tenant_limits import TenantLimits
 
 if TYPE_CHECKING:
     from queueing.protocol.algorithms import Algorithm
-    from queueing.protocol.client_identity import ClientPublicKey
+    from queueing.protocol.client_keys import ClientPublicKey
     from queueing.protocol.public_keys import PublicKey
     from workers.config.key_policy import KeyPolicy
     from workers.config.settings import TenantClass

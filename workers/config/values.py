@@ -10,7 +10,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 
 from queueing.config.toml import convert, nearest
 from queueing.errors import ConfigError, SigningError
-from queueing.protocol.client_identity import ClientPublicKey
+from queueing.protocol.client_keys import ClientPublicKey
 from queueing.protocol.names import Name
 from queueing.protocol.public_keys import PublicKey
 

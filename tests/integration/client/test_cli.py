@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from queueing import ClientConfig, ClientKey
-from queueing.protocol.client_identity import ClientPublicKey
+from queueing.protocol.client_keys import ClientPublicKey
 from tests.support.farm import Farm, digests
 from tests.support.responder import AUDIENCE
 

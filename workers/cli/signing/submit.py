@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from queueing.aio.runner import run
-from queueing.client.signing_request import Job
+from queueing.client.submitted_job import Job
 from workers.cli.shell.output import ErrorObject, Exit, Tally, emit, say
 from workers.cli.signing.request_options import SigningOptions, ask_options
 

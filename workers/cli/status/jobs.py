@@ -11,8 +11,7 @@ import click
 import msgspec
 
 from queueing.aio.runner import run
-from queueing.broker.job_state import JobState, JobStatus
-from queueing.broker.whereabouts import JobReport, whereabouts
+from queueing.broker.job_state import JobReport, JobState, JobStatus, report_of
 from queueing.errors import QueueUnavailable
 from queueing.protocol.jobs import tenant_of_job_id
 from queueing.redis.connection import with_connection
@@ -91,7 +90,7 @@ async def _look(redis: Redis, owners: Mapping[str, str]) -> dict[str, JobReport]
     found = {}
     for job_id, tenant in owners.items():
         try:
-            found[job_id] = await whereabouts(redis, tenant, job_id)
+            found[job_id] = await report_of(redis, tenant, job_id)
         except QueueUnavailable as error:
             found[job_id] = JobReport(status=JobStatus(job_id=job_id, state=JobState.FAILED, error=error))
     return found

@@ -8,8 +8,7 @@ import msgspec
 import pytest
 
 from queueing.errors import EnvelopeMalformed, EnvelopeSignature
-from queueing.protocol.client_identity import ClientPublicKey
-from queueing.protocol.client_keys import ClientKey, ClientKeyKind
+from queueing.protocol.client_keys import ClientKey, ClientKeyKind, ClientPublicKey
 from queueing.protocol.envelope import MAX_DIGESTS, MAX_SEALED_BYTES, Envelope, read_unverified, seal
 
 KEY = ClientKey.generate()

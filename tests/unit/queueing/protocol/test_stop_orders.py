@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from queueing.protocol.client_identity import ClientPublicKey
-from queueing.protocol.client_keys import ClientKey, ClientKeyKind
+from queueing.protocol.client_keys import ClientKey, ClientKeyKind, ClientPublicKey
 from queueing.protocol.envelope import DOMAIN as ENVELOPE_DOMAIN
 from queueing.protocol.stop_orders import (
     MAX_SIGNED_BYTES,
