@@ -173,11 +173,11 @@ class Load:
 
 def cut_at(size: int) -> None:
     """Let ``sign_many`` put so many digests into an envelope: other sizes than its own take the same way."""
-    if not hasattr(queueing.client.signing_client, "DIGESTS_PER_DRAFT"):
+    if not hasattr(queueing.client.signing_client, "DIGESTS_PER_SLICE"):
         raise RuntimeError(
             "queueing.client.signing_client cuts envelopes in another way: nothing of another size can be measured"
         )
-    setattr(queueing.client.signing_client, "DIGESTS_PER_DRAFT", size)  # noqa: B010  # a constant for everybody else
+    setattr(queueing.client.signing_client, "DIGESTS_PER_SLICE", size)  # noqa: B010  # a constant for everybody else
 
 
 async def _sign_all(client: SigningClient, digests: list[bytes], failures: Counter[str]) -> int:

@@ -1,20 +1,113 @@
-"""``sign()`` calls: each has one digest and a future of its own, and travels in an envelope with others."""
+"""Coalescing of concurrent ``sign()`` calls: each has one digest and a future of its own, and shares an envelope.
+
+A call that meets an idle client leaves at the end of the loop's iteration: no latency is added, and what ``gather`` started
+in the same iteration still travels together. While envelopes are under way, calls linger (about 2 ms), because then there
+is load worth collecting.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from typing import Any, Generic, Protocol, TypeVar
 
 from queueing.aio.owned_tasks import CLOSED, OwnedTasks
-from queueing.client.coalescing import Coalescer
 from queueing.client.signatures import Outcome, Signature
 from queueing.client.signing_request import SigningRequest, Target
 from queueing.errors import QueueUnavailable, SigningError, WaitTimeout
 from queueing.protocol.envelope import MAX_DIGESTS
 from queueing.protocol.priorities import Priority
 
-Perform = Callable[[SigningRequest], Awaitable[list[Outcome]]]
+Key = TypeVar("Key")
+Item = TypeVar("Item")
+_Key_contra = TypeVar("_Key_contra", contravariant=True)
+_Item = TypeVar("_Item")
+
+
+class Runner(Protocol):
+    """The part of ``queueing.client.request_runner.RequestRunner`` that single calls need."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether envelopes are under way."""
+
+    def job_id(self, request: SigningRequest) -> str:
+        """The id that the request's job has or will have."""
+
+    def why_unanswered(self, job_id: str) -> SigningError:
+        """The error of a caller who gives up on this job."""
+
+    async def run(self, request: SigningRequest, deadline_s: float | None) -> list[Outcome]:
+        """One outcome per digest, in order."""
+
+
+class TimerHandle(Protocol):
+    """A callback that can be cancelled."""
+
+    def cancel(self) -> None:
+        """Cancel the call."""
+
+
+class Scheduler(Protocol):
+    """The two calls of an event loop that are needed here."""
+
+    def call_soon(self, callback: Callable[..., Any], *args: Any) -> TimerHandle:
+        """Call at the end of this iteration."""
+
+    def call_later(self, delay: float, callback: Callable[..., Any], *args: Any) -> TimerHandle:
+        """Call after ``delay`` seconds."""
+
+
+class BatchSink(Protocol[_Key_contra, _Item]):
+    """Receiver of the batches of a ``Coalescer``."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether batches are under way."""
+
+    def send(self, key: _Key_contra, items: list[_Item]) -> None:
+        """Send a batch."""
+
+
+class Coalescer(Generic[Key, Item]):
+    """Batches of items by key, each sent to the sink with at most ``most`` items, in order of arrival."""
+
+    def __init__(
+        self, sink: BatchSink[Key, Item], *, scheduler: Scheduler, linger_s: float, most: int
+    ) -> None:
+        self._sink = sink
+        self._scheduler = scheduler
+        self._linger_s = linger_s
+        self._most = most
+        self._groups: dict[Key, tuple[list[Item], TimerHandle]] = {}
+
+    def add(self, key: Key, item: Item) -> None:
+        """Add an item; it is sent within the linger time, or at once when its batch is full."""
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = ([], self._schedule(key))
+        group[0].append(item)
+        if len(group[0]) >= self._most:
+            group[1].cancel()
+            self._flush(key)
+
+    def clear(self) -> list[Item]:
+        """Remove and return the items that were not sent."""
+        groups, self._groups = self._groups, {}
+        for _, timer in groups.values():
+            timer.cancel()
+        return [item for items, _ in groups.values() for item in items]
+
+    def _schedule(self, key: Key) -> TimerHandle:
+        if self._sink.busy and self._linger_s > 0:
+            return self._scheduler.call_later(self._linger_s, self._flush, key)
+        return self._scheduler.call_soon(self._flush, key)
+
+    def _flush(self, key: Key) -> None:
+        group = self._groups.pop(key, None)
+        if group is not None:
+            self._sink.send(key, group[0])
 
 
 class _Call:
@@ -27,53 +120,38 @@ class _Call:
         self.outcome = outcome
         self.envelope: _Envelope | None = None
 
-    def leave(self) -> None:
+    def abandon(self) -> None:
         """The caller gave up."""
         if self.envelope is not None:
-            self.envelope.leave()
+            self.envelope.abandon_call()
 
 
 class _Envelope:
-    """The calls that travel together; its task ends with the last call that waits."""
+    """The calls that travel together; its task is cancelled when the last call that waits is abandoned."""
 
-    __slots__ = ("calls", "draft", "task", "waiting")
+    __slots__ = ("calls", "request", "task", "waiting")
 
-    def __init__(self, draft: SigningRequest, calls: list[_Call]) -> None:
-        self.draft = draft
+    def __init__(self, request: SigningRequest, calls: list[_Call]) -> None:
+        self.request = request
         self.calls = calls
         self.waiting = len(calls)
         self.task: asyncio.Task[None] | None = None
 
-    def leave(self) -> None:
-        """One call gave up; nobody is disturbed while others wait."""
+    def abandon_call(self) -> None:
+        """One caller gave up; the others still get their outcomes."""
         self.waiting -= 1
         if not self.waiting and self.task is not None:
             self.task.cancel()
 
 
 class SingleCalls:
-    """Coalesces concurrent calls. ``busy``: whether envelopes are under way."""
+    """The ``sign()`` calls of one client; the sink of its ``Coalescer``."""
 
-    def __init__(
-        self,
-        perform: Perform,
-        tasks: OwnedTasks,
-        *,
-        job_id: Callable[[SigningRequest], str],
-        why_unanswered: Callable[[str], SigningError],
-        busy: Callable[[], bool],
-        linger_s: float,
-    ) -> None:
-        self._perform = perform
+    def __init__(self, runner: Runner, tasks: OwnedTasks, *, linger_s: float) -> None:
+        self._runner = runner
         self._tasks = tasks
-        self._job_id = job_id
-        self._why_unanswered = why_unanswered
         self._coalescer: Coalescer[tuple[Target, Priority], _Call] = Coalescer(
-            self._send,
-            scheduler=asyncio.get_running_loop(),
-            busy=busy,
-            linger_s=linger_s,
-            most=MAX_DIGESTS,
+            self, scheduler=asyncio.get_running_loop(), linger_s=linger_s, most=MAX_DIGESTS
         )
 
     async def sign(
@@ -88,57 +166,62 @@ class SingleCalls:
         call = _Call(digest, loop.create_future())
         self._coalescer.add((target, priority), call)
         # A timer of its own, and none without a deadline: asyncio.timeout() was a third of the client's CPU.
-        timer = None if deadline_s is None else loop.call_at(deadline_s, self._give_up, call)
+        timer = None if deadline_s is None else loop.call_at(deadline_s, self._time_out, call)
         try:
             return await call.outcome
         except asyncio.CancelledError:
-            if call.outcome.cancelled():  # not one that had given up, or had its answer, in the same moment
-                call.leave()
+            if call.outcome.cancelled():  # not one that had timed out, or had its outcome, in the same moment
+                call.abandon()
             raise
         finally:
             if timer is not None:
                 timer.cancel()
 
     def close(self) -> None:
-        """End the calls that were not sent."""
-        for call in self._coalescer.take_all():
-            _set(call, QueueUnavailable(CLOSED))
+        """Fail the calls that were not sent."""
+        for call in self._coalescer.clear():
+            _finish(call, QueueUnavailable(CLOSED))
 
-    def _give_up(self, call: _Call) -> None:
-        if not call.outcome.done():
-            call.outcome.set_exception(self._late(call))
-            call.leave()
+    @property
+    def busy(self) -> bool:
+        """Whether envelopes of this client are under way."""
+        return self._runner.busy
 
-    def _late(self, call: _Call) -> SigningError:
-        if call.envelope is None:
-            return QueueUnavailable("the deadline passed before the digest was sent")
-        return self._why_unanswered(self._job_id(call.envelope.draft))
-
-    def _send(self, key: tuple[Target, Priority], calls: list[_Call]) -> None:
-        calls = [call for call in calls if not call.outcome.done()]
+    def send(self, key: tuple[Target, Priority], items: list[_Call]) -> None:
+        """Send calls that still wait, in one envelope."""
+        calls = [call for call in items if not call.outcome.done()]
         if not calls:
             return
         target, priority = key
-        envelope = _Envelope(
-            SigningRequest.of(target, [call.digest for call in calls], None, priority), calls
-        )
+        request = SigningRequest.of(target, [call.digest for call in calls], None, priority)
+        envelope = _Envelope(request, calls)
         for call in calls:
             call.envelope = envelope
         envelope.task = self._tasks.start(self._run(envelope))
 
+    def _time_out(self, call: _Call) -> None:
+        if not call.outcome.done():
+            call.outcome.set_exception(self._late(call))
+            call.abandon()
+
+    def _late(self, call: _Call) -> SigningError:
+        if call.envelope is None:
+            return QueueUnavailable("the deadline passed before the digest was sent")
+        return self._runner.why_unanswered(self._runner.job_id(call.envelope.request))
+
     async def _run(self, envelope: _Envelope) -> None:
         try:
-            outcomes = await self._perform(envelope.draft)
+            outcomes = await self._runner.run(envelope.request, None)
         except asyncio.CancelledError:
-            closed = WaitTimeout(CLOSED, job_ids=(self._job_id(envelope.draft),))
+            closed = WaitTimeout(CLOSED, job_ids=(self._runner.job_id(envelope.request),))
             for call in envelope.calls:
-                _set(call, closed)
+                _finish(call, closed)
             raise
         for call, outcome in zip(envelope.calls, outcomes, strict=True):
-            _set(call, outcome)
+            _finish(call, outcome)
 
 
-def _set(call: _Call, outcome: Outcome) -> None:
+def _finish(call: _Call, outcome: Outcome) -> None:
     if call.outcome.done():
         return
     if isinstance(outcome, SigningError):

@@ -1,4 +1,4 @@
-"""One draft from its first submit to its checked outcomes, however often it must be sealed anew."""
+"""A signing request from its first submit to its checked outcomes, with a renewed envelope as often as it takes."""
 
 from __future__ import annotations
 
@@ -20,63 +20,72 @@ T = TypeVar("T")
 
 _FIRST_RENEWAL_S: Final = 1.0
 _MOST_RENEWAL_S: Final = 60.0
-"""A job that is said to have expired before its time (a clock is wrong) is renewed ever more slowly."""
+"""Longest pause between renewals of a job that is reported as expired before its time (a clock is wrong)."""
 
 
 class RequestRunner:
-    """Gives a draft's outcomes; every failure is one of them."""
+    """Runs requests; every failure is one of the outcomes."""
 
-    def __init__(self, sealer: EnvelopeBuilder, exchange: Transport, checker: ResultChecker) -> None:
-        self._sealer = sealer
-        self._exchange = exchange
+    def __init__(self, builder: EnvelopeBuilder, transport: Transport, checker: ResultChecker) -> None:
+        self._builder = builder
+        self._transport = transport
         self._checker = checker
         self._cut_off: dict[str, list[LimitBacklog]] = {}
 
-    def why_unanswered(self, job_id: str) -> SigningError:
-        """What to tell a caller who gives up on this job."""
-        cut_off = self._cut_off.get(job_id)
-        return cut_off[-1] if cut_off else self._exchange.why_unanswered(job_id)
+    @property
+    def busy(self) -> bool:
+        """Whether envelopes are under way."""
+        return self._transport.busy
 
-    async def perform(self, draft: SigningRequest, deadline_s: float | None) -> list[Outcome]:
+    def job_id(self, request: SigningRequest) -> str:
+        """The id that the request's job has or will have."""
+        return self._builder.job_id(request)
+
+    def why_unanswered(self, job_id: str) -> SigningError:
+        """The error of a caller who gives up on this job."""
+        cut_off = self._cut_off.get(job_id)
+        return cut_off[-1] if cut_off else self._transport.why_unanswered(job_id)
+
+    async def run(self, request: SigningRequest, deadline_s: float | None) -> list[Outcome]:
         """One outcome per digest, in order. Past the deadline they are ``WaitTimeout`` with the job id, or
         ``QueueUnavailable``, ``LimitBacklog``, ``LimitBudget`` where the queue did not take the job. Raises nothing.
         """
         try:
-            return await self._renewing(draft, deadline_s)
+            return await self._renewing(request, deadline_s)
         except SigningError as error:
-            return [error] * len(draft.digests)
+            return [error] * len(request.digests)
 
-    async def by_id(self, job_id: str, deadline_s: float | None) -> list[Outcome]:
+    async def outcomes_by_id(self, job_id: str, deadline_s: float | None) -> list[Outcome]:
         """The outcomes of a job of which only the id is known: their signatures are not verified."""
-        result = decode_result(await self._exchange.result_by_id(job_id, deadline_s))
+        result = decode_result(await self._transport.result_by_id(job_id, deadline_s))
         return await _within(deadline_s, job_id, self._checker.unverified(job_id, result))
 
-    async def _renewing(self, draft: SigningRequest, deadline_s: float | None) -> list[Outcome]:
+    async def _renewing(self, request: SigningRequest, deadline_s: float | None) -> list[Outcome]:
         waits = Backoff(first_s=_FIRST_RENEWAL_S, most_s=_MOST_RENEWAL_S)
-        submission = self._sealer.seal(draft)
+        submission = self._builder.seal(request)
         while True:
             try:
-                return await self._once(draft, submission, deadline_s)
+                return await self._once(request, submission, deadline_s)
             except JobExpired:
-                # Not signed, by the service's word: the same job continues with new dates.
-                renewed = self._sealer.seal(draft)
+                # The service reports it as not signed: the same job continues with new dates.
+                renewed = self._builder.seal(request)
                 if not _outlives(submission, renewed):
                     await _within(deadline_s, submission.job_id, asyncio.sleep(waits.next_s()))
-                    renewed = self._sealer.seal(draft)
+                    renewed = self._builder.seal(request)
                 submission = renewed
             except LimitBacklog as error:
-                # The queue had the job, and a worker cut it off with all that was too much: room comes back.
+                # The queue had the job, and a worker cut it off with the rest of the excess backlog: retry later.
                 with self._noted(submission.job_id, error):
                     try:
                         async with asyncio.timeout_at(deadline_s):
                             await asyncio.sleep(wait_after(error))
                     except TimeoutError:
                         raise error from None
-                submission = self._sealer.seal(draft)
+                submission = self._builder.seal(request)
 
     @contextlib.contextmanager
     def _noted(self, job_id: str, error: LimitBacklog) -> Iterator[None]:
-        """Within the block the job is cut off. It may be so for several at once: equal slots of one run are one job."""
+        """Within the block the job is cut off. Several requests may wait so at once: equal slices of one run are one job."""
         noted = self._cut_off.setdefault(job_id, [])
         noted.append(error)
         try:
@@ -87,16 +96,16 @@ class RequestRunner:
                 del self._cut_off[job_id]
 
     async def _once(
-        self, draft: SigningRequest, submission: Submission, deadline_s: float | None
+        self, request: SigningRequest, submission: Submission, deadline_s: float | None
     ) -> list[Outcome]:
-        result = decode_result(await self._exchange.result_of(submission, deadline_s))
+        result = decode_result(await self._transport.result_of(submission, deadline_s))
         job_id = submission.job_id
-        checked = self._checker.outcomes(draft, submission.content, job_id, result)
+        checked = self._checker.outcomes(request, submission.content, job_id, result)
         return await _within(deadline_s, job_id, checked)
 
 
 def _outlives(old: Submission, new: Submission) -> bool:
-    """Whether the old envelope had really come to its end when the new one was sealed."""
+    """Whether the old envelope had expired when the new one was sealed."""
     return new.envelope.issued_at_ms >= old.envelope.expires_at_ms
 
 

@@ -1,4 +1,4 @@
-"""Nothing that comes back is believed before it is checked: whoever owns Redis can write results too."""
+"""Checks of results before a caller sees them: an owner of Redis can write results too."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _VERIFIED_AT_ONCE: Final = 32
 
 
 class ResultChecker:
-    """Turns what a worker wrote into outcomes, one per digest.
+    """Turns a worker's result into outcomes, one per digest.
 
     ``verify``: each signature is verified with the key that the directory vouches for (25 to 140 us each).
     """
@@ -29,28 +29,28 @@ class ResultChecker:
         self._verify = verify
 
     async def outcomes(
-        self, draft: SigningRequest, content: bytes, job_id: str, result: JobResult
+        self, request: SigningRequest, content: bytes, job_id: str, result: JobResult
     ) -> list[Outcome]:
-        """One outcome per digest of the draft, in order. ``content``: our own content hash.
+        """One outcome per digest of the request, in order. ``content``: our own content hash.
 
         Raises the error of a job that failed whole, and ``ResultInvalid`` for a result that is not ours.
         """
         outcome = _succeeded(result)
-        asked = draft.target
-        version_fits = asked.key_version in (CURRENT_VERSION, outcome.key_version)
+        target = request.target
+        version_fits = target.key_version in (CURRENT_VERSION, outcome.key_version)
         if (
             result.content != content
-            or (outcome.key, outcome.algorithm) != (asked.key, asked.algorithm)
+            or (outcome.key, outcome.algorithm) != (target.key, target.algorithm)
             or not version_fits
-            or len(outcome.signatures) != len(draft.digests)
+            or len(outcome.signatures) != len(request.digests)
         ):
             raise ResultInvalid("the result belongs to another job")
         key = await self._signed_by(outcome)
         outcomes: list[Outcome] = []
-        for i, digest in enumerate(draft.digests):
+        for i, digest in enumerate(request.digests):
             if i and not i % _VERIFIED_AT_ONCE and self._verify:
                 await asyncio.sleep(0)
-            outcomes.append(self._one(outcome, i, digest, key, asked.algorithm, job_id))
+            outcomes.append(self._one(outcome, i, digest, key, target.algorithm, job_id))
         return outcomes
 
     async def unverified(self, job_id: str, result: JobResult) -> list[Outcome]:

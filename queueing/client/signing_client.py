@@ -25,17 +25,17 @@ from queueing.client.epoch_store import EpochStore
 from queueing.client.key_directory_cache import KeyDirectoryCache
 from queueing.client.request_runner import RequestRunner
 from queueing.client.result_checker import ResultChecker
-from queueing.client.sign_stream import DigestStream
+from queueing.client.sign_stream import DigestStream, RequestSlices
 from queueing.client.signatures import Outcome, Signature
 from queueing.client.signing_request import (
-    DIGESTS_PER_DRAFT,
+    DIGESTS_PER_SLICE,
     EnvelopeBuilder,
     KeySpec,
     SigningRequest,
     Target,
     split_valid,
 )
-from queueing.client.submitted_job import Job, JobPart, merged, outcomes_of
+from queueing.client.submitted_job import Job, JobPart, outcomes_of
 from queueing.config.accept_level import AcceptLevel
 from queueing.errors import EnvelopeAudience, QueueUnavailable
 from queueing.protocol.algorithms import Algorithm, algorithm_named
@@ -91,7 +91,7 @@ class SigningClient:
         reply_id = secrets.token_hex(16)
         self._redis = connect(config.redis)
         self._blocking = connect(config.redis, blocking_s=BLOCK_S)
-        self._sealer = EnvelopeBuilder(
+        self._builder = EnvelopeBuilder(
             audience=config.audience,
             tenant=config.tenant,
             client=config.client,
@@ -100,7 +100,7 @@ class SigningClient:
             reply_id=reply_id,
             now_ms=self._now_ms,
         )
-        self._exchange = Transport(
+        self._transport = Transport(
             self._redis,
             self._blocking,
             tenant=config.tenant,
@@ -117,19 +117,12 @@ class SigningClient:
             now_ms=self._now_ms,
         )
         checker = ResultChecker(self._directory, verify=config.verify_signatures)
-        self._performer = RequestRunner(self._sealer, self._exchange, checker)
+        self._runner = RequestRunner(self._builder, self._transport, checker)
         self._tasks = OwnedTasks()
         await self._tasks.open()
-        for loop in self._exchange.loops():
+        for loop in self._transport.loops():
             self._tasks.start(loop)
-        self._single_calls = SingleCalls(
-            lambda draft: self._performer.perform(draft, None),
-            self._tasks,
-            job_id=self._sealer.job_id,
-            why_unanswered=self._performer.why_unanswered,
-            busy=lambda: len(self._exchange.pending) > 0,
-            linger_s=config.linger_ms / 1000,
-        )
+        self._single_calls = SingleCalls(self._runner, self._tasks, linger_s=config.linger_ms / 1000)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -144,7 +137,7 @@ class SigningClient:
             closing.push_async_callback(self._redis.aclose)
             closing.push_async_callback(self._blocking.aclose)
             closing.push_async_callback(self._directory.close)
-            closing.push_async_callback(self._exchange.close)
+            closing.push_async_callback(self._transport.close)
             closing.push_async_callback(self._tasks.close)
 
     async def sign(
@@ -187,16 +180,15 @@ class SigningClient:
         deadline_s = self._deadline_s(timeout_s)
         target = await self._target(key, algorithm, deadline_s)
 
-        async def outcomes_of_slot(slot: list[object]) -> list[Outcome]:
-            good, bad = split_valid(slot)
-            if not good:
-                return [bad[i] for i in range(len(slot))]
-            draft = SigningRequest.of(target, good, request_id, Priority(priority))
-            outcomes = await self._performer.perform(draft, deadline_s)
-            return merged(len(slot), outcomes, bad)
-
-        slots = DigestStream(outcomes_of_slot, self._tasks, digests, DIGESTS_PER_DRAFT)
-        async with contextlib.aclosing(slots.outcomes()) as answered:
+        signer = RequestSlices(
+            runner=self._runner,
+            target=target,
+            request_id=request_id,
+            priority=Priority(priority),
+            deadline_s=deadline_s,
+        )
+        stream = DigestStream(signer, self._tasks, digests, DIGESTS_PER_SLICE)
+        async with contextlib.aclosing(stream.outcomes()) as answered:
             async for outcomes in answered:
                 for outcome in outcomes:
                     yield outcome
@@ -219,21 +211,21 @@ class SigningClient:
         """
         deadline_s = self._deadline_s(timeout_s)
         target = await self._target(key, algorithm, deadline_s)
-        drafts, refused, count = [], {}, 0
-        for slot in _slots(digests):
-            good, bad = split_valid(slot)
+        requests, refused, count = [], {}, 0
+        for part in _slices(digests):
+            good, bad = split_valid(part)
             refused.update({count + i: error.message for i, error in bad.items()})
-            count += len(slot)
+            count += len(part)
             if good:
-                drafts.append(SigningRequest.of(target, good, request_id, Priority(priority)))
-        await self._exchange.accept([self._sealer.seal(draft) for draft in drafts], deadline_s)
+                requests.append(SigningRequest.of(target, good, request_id, Priority(priority)))
+        await self._transport.accept([self._builder.seal(request) for request in requests], deadline_s)
         return Job(
             tenant=self._config.tenant,
             key=target.key,
             key_version=target.key_version,
             algorithm=target.algorithm,
             count=count,
-            parts=tuple(JobPart(self._sealer.job_id(d), d.idempotency_key, d.digests) for d in drafts),
+            parts=tuple(JobPart(self._builder.job_id(r), r.idempotency_key, r.digests) for r in requests),
             refused=refused,
             request_id=request_id,
             priority=Priority(priority),
@@ -250,15 +242,15 @@ class SigningClient:
         deadline_s = self._deadline_s(timeout_s)
         self._check_open()
         if isinstance(job, str):
-            return await self._performer.by_id(job, deadline_s)
+            return await self._runner.outcomes_by_id(job, deadline_s)
         if job.tenant != self._config.tenant:
             raise EnvelopeAudience("the job belongs to another tenant")
-        return await outcomes_of(job, lambda draft: self._performer.perform(draft, deadline_s), self._tasks)
+        return await outcomes_of(job, self._runner, self._tasks, deadline_s)
 
     @property
     def room(self) -> RemainingCapacity | None:
         """What the tenant might still submit, as the queue said when it last took jobs; None before that."""
-        return self._exchange.room
+        return self._transport.room
 
     async def status(self, job_id: str) -> JobStatus:
         """Where a job is: queued, running, done or unknown. One round trip; raises ``QueueUnavailable``."""
@@ -302,7 +294,7 @@ class SigningClient:
         return None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
 
 
-def _slots(digests: Iterable[Any]) -> Iterable[list[object]]:
+def _slices(digests: Iterable[Any]) -> Iterable[list[object]]:
     source = iter(digests)
-    while slot := list(islice(source, DIGESTS_PER_DRAFT)):
-        yield slot
+    while part := list(islice(source, DIGESTS_PER_SLICE)):
+        yield part

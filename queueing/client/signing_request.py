@@ -1,4 +1,4 @@
-"""What is to be signed, before it has dates and a client's signature: targets, drafts and jobs."""
+"""Signing requests, and the envelopes built of them: dates and the client key's signature are added last."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from queueing.protocol.jobs import content_hash, job_id_of
 from queueing.protocol.names import NAME_PATTERN
 from queueing.protocol.priorities import Priority
 
-DIGESTS_PER_DRAFT: Final = 64
+DIGESTS_PER_SLICE: Final = 64
 """Positions of the input per envelope. Fixed, so that a run that starts again cuts the same envelopes; at 64
 the client key's signature and its verification cost a few microseconds per digest (design, fact 9)."""
 
@@ -45,7 +45,7 @@ class KeySpec(msgspec.Struct, frozen=True):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """With what to sign."""
+    """Key, version and algorithm to sign with."""
 
     key: str
     key_version: int
@@ -53,7 +53,7 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class SigningRequest(msgspec.Struct, frozen=True):
-    """One envelope to be. The same idempotency key and content is the same job, whatever its dates."""
+    """One envelope before it is built. The same idempotency key and content is the same job, whatever its dates."""
 
     target: Target
     idempotency_key: bytes
@@ -68,13 +68,13 @@ class SigningRequest(msgspec.Struct, frozen=True):
         request_id: str | None,
         priority: Priority = Priority.NORMAL,
     ) -> SigningRequest:
-        """A draft whose idempotency key is derived from the request id, or random without one."""
+        """A request whose idempotency key is derived from the request id, or random without one."""
         key = idempotency_key(request_id, target.key, target.key_version, target.algorithm, digests)
         return cls(target, key, tuple(digests), priority)
 
 
 class EnvelopeBuilder:
-    """Gives drafts their dates and the client's signature."""
+    """Builds envelopes: gives requests their dates and the client's signature."""
 
     def __init__(
         self,
@@ -95,32 +95,32 @@ class EnvelopeBuilder:
         self._reply_id = reply_id
         self._now_ms = now_ms
 
-    def job_id(self, draft: SigningRequest) -> str:
-        """The id that the draft's job has or will have."""
-        return job_id_of(self._tenant, draft.idempotency_key)
+    def job_id(self, request: SigningRequest) -> str:
+        """The id that the request's job has or will have."""
+        return job_id_of(self._tenant, request.idempotency_key)
 
-    def seal(self, draft: SigningRequest) -> Submission:
+    def seal(self, request: SigningRequest) -> Submission:
         """An envelope from now until the time to live ends. Costs one client-key signature (about 55 us)."""
         now_ms = self._now_ms()
         envelope = Envelope(
             audience=self._audience,
             tenant=self._tenant,
             client=self._client,
-            key=draft.target.key,
-            key_version=draft.target.key_version,
-            algorithm=draft.target.algorithm,
+            key=request.target.key,
+            key_version=request.target.key_version,
+            algorithm=request.target.algorithm,
             issued_at_ms=now_ms,
             expires_at_ms=now_ms + self._ttl_ms,
-            idempotency_key=draft.idempotency_key,
-            digests=draft.digests,
+            idempotency_key=request.idempotency_key,
+            digests=request.digests,
         )
         return Submission(
-            job_id=self.job_id(draft),
+            job_id=self.job_id(request),
             envelope=envelope,
             sealed=seal(envelope, self._key),
             content=content_hash(envelope),
             reply_id=self._reply_id,
-            priority=draft.priority,
+            priority=request.priority,
         )
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
 from queueing.aio.owned_tasks import CLOSED, OwnedTasks
+from queueing.client.request_runner import RequestRunner
 from queueing.client.signatures import Outcome
 from queueing.client.signing_request import SigningRequest, Target
 from queueing.errors import DigestLength, EnvelopeMalformed, SigningError, WaitTimeout
@@ -26,7 +26,7 @@ class JobPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What was submitted, and all it takes to wait for it, in another process too.
+    """A submitted job: all that another process needs to wait for it.
 
     ``count``: digests given. ``refused``: position -> why it was not sent. It holds digests, not secrets.
     """
@@ -46,8 +46,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         """The ids under which the queue knows it, in the order of the digests."""
         return tuple(part.job_id for part in self.parts)
 
-    def drafts(self) -> Iterator[SigningRequest]:
-        """The envelopes to be, as they were submitted."""
+    def requests(self) -> Iterator[SigningRequest]:
+        """The requests of its parts, as they were submitted."""
         target = Target(self.key, self.key_version, self.algorithm)
         return (
             SigningRequest(target, part.idempotency_key, part.digests, self.priority) for part in self.parts
@@ -66,19 +66,18 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             raise EnvelopeMalformed("this is not a job as `submit` writes it") from None
 
 
-Perform = Callable[[SigningRequest], Coroutine[Any, Any, list[Outcome]]]
-
-
-async def outcomes_of(job: Job, perform: Perform, tasks: OwnedTasks) -> list[Outcome]:
+async def outcomes_of(
+    job: Job, runner: RequestRunner, tasks: OwnedTasks, deadline_s: float | None
+) -> list[Outcome]:
     """One outcome per digest of the job. Raises ``WaitTimeout`` with the ids of the parts that are not answered."""
-    performing = [tasks.start(perform(draft)) for draft in job.drafts()]
+    running = [tasks.start(runner.run(request, deadline_s)) for request in job.requests()]
     try:
-        if performing:
-            await asyncio.wait(performing)
+        if running:
+            await asyncio.wait(running)
     finally:
-        for task in performing:
+        for task in running:
             task.cancel()
-    outcomes = [o for task, part in zip(performing, job.parts, strict=True) for o in _ended(task, part)]
+    outcomes = [o for task, part in zip(running, job.parts, strict=True) for o in _ended(task, part)]
     _raise_if_late(outcomes)
     return merged(job.count, outcomes, {i: DigestLength(why) for i, why in job.refused.items()})
 
@@ -92,7 +91,7 @@ def merged(count: int, outcomes: list[Outcome], refused: Mapping[int, SigningErr
 
 
 def _ended(task: asyncio.Task[list[Outcome]], part: JobPart) -> list[Outcome]:
-    """What came of a part; a task that the closing client cancelled is no cancellation of the caller."""
+    """The outcomes of a part; a task that the closing client cancelled is no cancellation of the caller."""
     if task.cancelled():
         return [WaitTimeout(CLOSED, job_ids=(part.job_id,))]
     return task.result()

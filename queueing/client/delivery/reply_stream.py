@@ -1,14 +1,13 @@
-"""The reply stream of one client: results as they are committed, without polling.
+"""Reply stream of one client: results as they are committed, without polling.
 
-One XREAD BLOCK at a time on a connection of its own. What is lost here (a stream that expired, a failover)
-is found by ``queueing.client.delivery.lost_jobs``.
+One XREAD BLOCK at a time on a connection of its own. Results that are lost here (a stream that expired, a failover)
+are found by ``queueing.client.delivery.lost_jobs``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from queueing.aio.backoff import REDIS_AWAY_S, Backoff
@@ -19,6 +18,8 @@ from queueing.redis.faults import reason_of
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
+    from queueing.client.delivery.pending_jobs import PendingJobs
+
 _log = logging.getLogger("sigmill.client")
 
 BLOCK_S: Final = 10.0
@@ -28,40 +29,44 @@ _READ_ENTRIES: Final = 64
 _TRIM_BYTES: Final = 1024 * 1024
 """Results read since the last XTRIM: at most about this much of what was read stays in Redis."""
 
-Deliver = Callable[[str, bytes], None]
-
 
 class ReplyReader:
-    """Reads the stream from its beginning and hands each (job id, result bytes) on."""
+    """Reads the stream from its beginning and settles the pending jobs with the results."""
 
     def __init__(
-        self, redis: Redis, tenant: str, reply_id: str, deliver: Deliver, *, backoff: Backoff | None = None
+        self,
+        redis: Redis,
+        tenant: str,
+        reply_id: str,
+        pending: PendingJobs,
+        *,
+        backoff: Backoff | None = None,
     ) -> None:
         self._redis = redis
         self._stream = keyspace.reply_prefix(tenant) + reply_id
-        self._deliver = deliver
+        self._pending = pending
         self._backoff = backoff or Backoff(most_s=REDIS_AWAY_S)
         self._last_id = b"0-0"
         self._untrimmed_bytes = 0
         self._used = False
 
-    async def run(self, wanted: asyncio.Event) -> None:
-        """Read until cancelled; an idle client, where nothing is ``wanted``, sends nothing."""
+    async def run(self) -> None:
+        """Read until cancelled; an idle client, which waits for no job, sends nothing."""
         while True:
-            await wanted.wait()
+            await self._pending.some.wait()
             self._used = True
             try:
-                self._take(await self._read())
+                self._settle(await self._read())
                 if self._untrimmed_bytes >= _TRIM_BYTES:
                     await self._trim()
                 self._backoff.reset()
             except REDIS_ERRORS as error:
                 wait_s = self._backoff.next_s()
-                _log.warning("the reply stream is silent for %.1f s: %s", wait_s, reason_of(error))
+                _log.warning("the reply stream cannot be read, next try in %.1f s: %s", wait_s, reason_of(error))
                 await asyncio.sleep(wait_s)
 
     async def remove(self) -> None:
-        """Delete the stream, as far as Redis can be reached: it would expire by itself."""
+        """Delete the stream if Redis can be reached: it would expire by itself."""
         if not self._used:
             return
         try:
@@ -77,12 +82,12 @@ class ReplyReader:
         entries: list[tuple[bytes, dict[bytes, bytes]]] = answer[0][1] if answer else []
         return entries
 
-    def _take(self, entries: list[tuple[bytes, dict[bytes, bytes]]]) -> None:
+    def _settle(self, entries: list[tuple[bytes, dict[bytes, bytes]]]) -> None:
         for entry_id, results in entries:
             self._last_id = entry_id
             for job_id, result in results.items():
                 self._untrimmed_bytes += len(result)
-                self._deliver(job_id.decode("ascii", "replace"), result)
+                self._pending.settle(job_id.decode("ascii", "replace"), result)
 
     async def _trim(self) -> None:
         milliseconds, _, sequence = self._last_id.partition(b"-")

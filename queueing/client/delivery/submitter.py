@@ -1,4 +1,4 @@
-"""The sender: while one round trip is under way, the next batch collects."""
+"""Submits jobs in batches: while one round trip is under way, the next batch collects."""
 
 from __future__ import annotations
 
@@ -6,18 +6,15 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final, Protocol
 
 from queueing.aio.backoff import REDIS_AWAY_S, Backoff, wait_after
-from queueing.broker.submit import Receipt, Receipts, RemainingCapacity, Submission, SubmitStatus, submit
+from queueing.broker.submit import Receipt, Receipts, RemainingCapacity, Submission, SubmitStatus
 from queueing.errors import JobConflict, QueueUnavailable, QueueUnconfirmed
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
     from queueing.client.delivery.pending_jobs import PendingJob, PendingJobs
-    from queueing.config.accept_level import ReplicaWait
     from queueing.errors import SigningError
 
 _log = logging.getLogger("sigmill.client")
@@ -28,16 +25,12 @@ MOST_JOBS: Final = 128
 MOST_BYTES: Final = 1024 * 1024
 """Bytes per round trip, so that a batch of full envelopes stays within a few milliseconds of network."""
 
-Submit = Callable[[Sequence[Submission]], Awaitable[Receipts]]
 
+class Queue(Protocol):
+    """Queue of one tenant: ``queueing.broker.submit.TenantQueue``."""
 
-def submit_to(redis: Redis, tenant: str, now_ms: Callable[[], int], wait: ReplicaWait | None) -> Submit:
-    """``queueing.broker.submit.submit`` with this tenant's queue and accept level."""
-
-    async def send(submissions: Sequence[Submission]) -> Receipts:
-        return await submit(redis, tenant, submissions, now_ms=now_ms(), wait=wait)
-
-    return send
+    async def submit(self, submissions: Sequence[Submission]) -> Receipts:
+        """One receipt for each submission, in order; raises ``QueueUnavailable``."""
 
 
 class Submitter:
@@ -47,13 +40,13 @@ class Submitter:
 
     def __init__(
         self,
-        send: Submit,
+        queue: Queue,
         pending: PendingJobs,
         *,
         backoff: Backoff | None = None,
         randomness: Callable[[], float] = random.random,
     ) -> None:
-        self._send = send
+        self._queue = queue
         self._pending = pending
         self._backoff = backoff or Backoff(most_s=REDIS_AWAY_S)
         self._randomness = randomness
@@ -71,35 +64,35 @@ class Submitter:
         """Send until cancelled."""
         while True:
             await self._filled.wait()
-            batch = self._take()
+            batch = self._next_batch()
             if not batch:
                 self._filled.clear()
                 continue
             try:
-                receipts = await self._send([submission for _, submission in batch])
+                receipts = await self._queue.submit([submission for _, submission in batch])
             except QueueUnavailable as error:
-                await self._put_off([job for job, _ in batch], error)
+                await self._retry_later([job for job, _ in batch], error)
             else:
-                await self._take_receipts([job for job, _ in batch], receipts)
+                await self._process([job for job, _ in batch], receipts)
 
-    async def _take_receipts(self, jobs: Sequence[PendingJob], receipts: Receipts) -> None:
+    async def _process(self, jobs: Sequence[PendingJob], receipts: Receipts) -> None:
         self.room = receipts.room
         unconfirmed: list[PendingJob] = []
         refused: list[tuple[PendingJob, SigningError]] = []
         for job, receipt in zip(jobs, receipts, strict=True):
-            self._note(job, receipt)
+            self._record(job, receipt)
             if receipt.refusal is not None:
                 refused.append((job, receipt.refusal))
             elif not receipt.confirmed and self._pending.is_wanted(job):
                 unconfirmed.append(job)
         if refused:
-            self._wait_for_room(refused)
+            self._retry_when_advised(refused)
         if unconfirmed:
-            await self._put_off(unconfirmed, QueueUnconfirmed())
+            await self._retry_later(unconfirmed, QueueUnconfirmed())
         else:
             self._backoff.reset()
 
-    def _take(self) -> list[tuple[PendingJob, Submission]]:
+    def _next_batch(self) -> list[tuple[PendingJob, Submission]]:
         batch: list[tuple[PendingJob, Submission]] = []
         total_bytes = 0
         while self._outbox and len(batch) < MOST_JOBS and total_bytes < MOST_BYTES:
@@ -109,7 +102,9 @@ class Submitter:
                 total_bytes += len(job.submission.sealed)
         return batch
 
-    async def _put_off(self, jobs: Sequence[PendingJob], error: QueueUnavailable | QueueUnconfirmed) -> None:
+    async def _retry_later(
+        self, jobs: Sequence[PendingJob], error: QueueUnavailable | QueueUnconfirmed
+    ) -> None:
         for job in jobs:
             job.trouble = error
         self._outbox.extendleft(reversed(jobs))
@@ -117,19 +112,19 @@ class Submitter:
         _log.warning("%d envelopes wait, next try in %.1f s: %s", len(self._outbox), wait_s, error)
         await asyncio.sleep(wait_s)
 
-    def _wait_for_room(self, refused: Sequence[tuple[PendingJob, SigningError]]) -> None:
+    def _retry_when_advised(self, refused: Sequence[tuple[PendingJob, SigningError]]) -> None:
         """They are posted again, in order, when the queue said; what else there is to send does not wait for them."""
         for job, error in refused:
             job.trouble = error
         wait_s = wait_after(refused[0][1], self._randomness)
         _log.info("%d envelopes wait for room, next try in %.1f s", len(refused), wait_s)
-        asyncio.get_running_loop().call_later(wait_s, self._post_again, [job for job, _ in refused])
+        asyncio.get_running_loop().call_later(wait_s, self._post_all, [job for job, _ in refused])
 
-    def _post_again(self, jobs: Sequence[PendingJob]) -> None:
+    def _post_all(self, jobs: Sequence[PendingJob]) -> None:
         for job in jobs:
             self.post(job)
 
-    def _note(self, job: PendingJob, receipt: Receipt) -> None:
+    def _record(self, job: PendingJob, receipt: Receipt) -> None:
         if receipt.refusal is not None:
             return
         if receipt.accepted is SubmitStatus.CONFLICT:

@@ -1,4 +1,4 @@
-"""Jobs out, results in: the sender, the reply stream and the lookups of one client, as one thing."""
+"""Transport of one client: submits its jobs, and waits for their results by reply stream and lookup."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import contextlib
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
-from queueing.broker.submit import RemainingCapacity, Submission
+from queueing.broker.submit import RemainingCapacity, Submission, TenantQueue
 from queueing.client.delivery.lost_jobs import LostJobRecovery
 from queueing.client.delivery.pending_jobs import PendingJob, PendingJobs
 from queueing.client.delivery.reply_stream import ReplyReader
-from queueing.client.delivery.submitter import Submitter, submit_to
+from queueing.client.delivery.submitter import Submitter
 from queueing.errors import SigningError, WaitTimeout
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Transport:
     """Submits envelopes of one tenant and waits for their results.
 
     ``redis`` serves short commands; ``blocking`` has the one connection that waits on the stream. Deadlines
-    are times of the running loop's clock; None waits for ever. ``wait``: what a submit waits for (``queueing.config.accept_level``).
+    are times of the running loop's clock; None waits for ever. ``wait``: replicas that a submit waits for (``queueing.config.accept_level``).
     """
 
     def __init__(
@@ -38,22 +38,28 @@ class Transport:
         wait: ReplicaWait | None = None,
     ) -> None:
         self.pending = PendingJobs(asyncio.get_running_loop().time)
-        self._sender = Submitter(submit_to(redis, tenant, now_ms, wait), self.pending)
+        queue = TenantQueue(redis=redis, tenant=tenant, now_ms=now_ms, wait=wait)
+        self._submitter = Submitter(queue, self.pending)
         self._confirms = wait is not None
-        self._replies = ReplyReader(blocking, tenant, reply_id, self.pending.settle)
-        self._lookups = LostJobRecovery(redis, tenant, self.pending, self._sender.post)
+        self._replies = ReplyReader(blocking, tenant, reply_id, self.pending)
+        self._recovery = LostJobRecovery(redis, tenant, self.pending, self._submitter)
 
     def loops(self) -> Sequence[Coroutine[Any, Any, None]]:
         """The three loops, to be run until they are cancelled."""
-        return self._sender.run(), self._replies.run(self.pending.some), self._lookups.run()
+        return self._submitter.run(), self._replies.run(), self._recovery.run()
+
+    @property
+    def busy(self) -> bool:
+        """Whether anybody waits for a job."""
+        return len(self.pending) > 0
 
     @property
     def room(self) -> RemainingCapacity | None:
-        """What room the last accepted batch left."""
-        return self._sender.room
+        """Capacity that the last submitted batch left to the tenant; None before the first."""
+        return self._submitter.room
 
     def why_unanswered(self, job_id: str) -> SigningError:
-        """What to tell a caller who gives up on this job."""
+        """The error of a caller who gives up on this job."""
         job = self.pending.get(job_id)
         return WaitTimeout(job_ids=(job_id,)) if job is None else job.why_unanswered()
 
@@ -65,23 +71,23 @@ class Transport:
         """
         with self.pending.waiting(submission.job_id, submission) as (job, new):
             if new:
-                self._sender.post(job)
+                self._submitter.post(job)
             return await _result(job, deadline_s)
 
     async def result_by_id(self, job_id: str, deadline_s: float | None) -> bytes:
-        """Wait for a job that somebody submitted; raises ``JobUnknown``, ``WaitTimeout``, ``QueueUnavailable``."""
+        """Wait for the result of a submitted job; raises ``JobUnknown``, ``WaitTimeout``, ``QueueUnavailable``."""
         with self.pending.waiting(job_id) as (job, _):
             return await _result(job, deadline_s)
 
     async def accept(self, submissions: Sequence[Submission], deadline_s: float | None) -> None:
-        """Submit, and wait until the queue has them all; raises ``JobConflict``, or why it has not."""
+        """Submit, and wait until the queue has them all; raises ``JobConflict``, or the reason that it has not."""
         with contextlib.ExitStack() as stack:
             jobs = []
             for submission in submissions:
                 job, new = stack.enter_context(self.pending.waiting(submission.job_id, submission))
                 job.to_confirm = self._confirms
                 if new:
-                    self._sender.post(job)
+                    self._submitter.post(job)
                 jobs.append(job)
             for job in jobs:
                 await _until(job.accepted, deadline_s)
@@ -92,7 +98,7 @@ class Transport:
                     raise refusal
 
     async def close(self) -> None:
-        """End what still waits, and remove the reply stream. The loops have ended."""
+        """Fail the calls that still wait, and remove the reply stream. The loops have ended."""
         self.pending.close()
         await self._replies.remove()
 

@@ -238,7 +238,7 @@ async def test_an_expired_job_is_renewed_while_the_caller_waits(farm: Farm) -> N
         waiting = asyncio.create_task(client.sign("release", digests(1)[0], timeout_s=20))
         async with asyncio.timeout(HANG_S):
             await farm.responder.answered.wait()
-        client._sealer._ttl_ms = 60_000
+        client._builder._ttl_ms = 60_000
         signature = await waiting
     assert farm.responder.jobs[signature.job_id] >= 2
 
@@ -308,7 +308,7 @@ async def test_closing_the_client_ends_waits_for_jobs_with_their_ids(farm: Farm)
     async with farm.client() as client:
         whole = asyncio.create_task(client.wait(job))
         bare = asyncio.create_task(client.wait(bare_id))
-        pending = client._exchange.pending
+        pending = client._transport.pending
         await until_async(
             lambda: all(
                 (p := pending.get(i)) and (p.seen or p.accepted.done()) for i in (*job.job_ids, bare_id)
@@ -326,7 +326,7 @@ async def test_closing_the_client_ends_a_submit_with_what_held_it_up(farm: Farm)
     async with farm.client() as client:
         await client.submit("release", digests(1))
         submitting = asyncio.create_task(client.submit("release", digests(2), request_id="r"))
-        await until_async(lambda: any(j.trouble for j in client._exchange.pending._waiters), "a refusal")
+        await until_async(lambda: any(j.trouble for j in client._transport.pending._waiters), "a refusal")
     (error,) = await ended(submitting)
     assert isinstance(error, LimitBacklog)
 

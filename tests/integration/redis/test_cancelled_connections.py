@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from queueing.config.redis import RedisConfig, SentinelConfig, TlsConfig
 from queueing.redis import connection
 from queueing.redis.connection import connect
-from queueing.redis.idle_connections import close_idle
+from queueing.redis.pool import close_idle
 from tests.conftest import RedisFactory
 from tests.support.cancelling import cancelled_at, nothing_unclosed
 from tests.support.redis_nodes import NAME, SentinelProcess

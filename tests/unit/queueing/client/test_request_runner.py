@@ -1,4 +1,4 @@
-"""A draft that a worker cut off, and everybody in this client who waits for it; nothing here reaches a Redis."""
+"""A request that a worker cut off, and the calls of this client that wait for it; nothing here reaches a Redis."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from queueing.protocol.jobs import ArqResult, ResultHints, WireError, content_ha
 from queueing.redis.connection import connect
 from tests.support.fake_lane import turn
 
-DRAFT = SigningRequest.of(Target("release", 1, Algorithm.ECDSA_SHA_256), [bytes(32)], "build-7")
+REQUEST = SigningRequest.of(Target("release", 1, Algorithm.ECDSA_SHA_256), [bytes(32)], "build-7")
 
 
 def now_ms() -> int:
@@ -29,11 +29,11 @@ def now_ms() -> int:
 
 
 class Desk:
-    """A performer whose loops do not run: what Redis would say is settled by the test."""
+    """A runner whose loops do not run: the test settles the results that Redis would deliver."""
 
     def __init__(self) -> None:
         redis = connect(RedisConfig(unix_socket="/nowhere"))
-        self.sealer = EnvelopeBuilder(
+        self.builder = EnvelopeBuilder(
             audience="a",
             tenant="acme",
             client="ci",
@@ -50,13 +50,13 @@ class Desk:
             memory=EpochStore(None, audience="a", tenant="acme"),
             now_ms=now_ms,
         )
-        self.exchange = Transport(redis, redis, tenant="acme", reply_id="", now_ms=now_ms)
-        self.performer = RequestRunner(self.sealer, self.exchange, ResultChecker(directory, verify=True))
-        self.job_id = self.sealer.job_id(DRAFT)
+        self.transport = Transport(redis, redis, tenant="acme", reply_id="", now_ms=now_ms)
+        self.runner = RequestRunner(self.builder, self.transport, ResultChecker(directory, verify=True))
+        self.job_id = self.builder.job_id(REQUEST)
 
     def cut_off(self) -> None:
         """The result of a worker that found the backlog far over its cap."""
-        self.exchange.pending.settle(self.job_id, _failed(self.sealer.seal(DRAFT).envelope, self.job_id))
+        self.transport.pending.settle(self.job_id, _failed(self.builder.seal(REQUEST).envelope, self.job_id))
 
 
 def _failed(envelope: Envelope, job_id: str) -> bytes:
@@ -75,28 +75,28 @@ def _failed(envelope: Envelope, job_id: str) -> bytes:
 
 
 async def test_who_waits_for_room_for_one_job_ends_for_himself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two equal slots of one run, or wait() twice: both go on, and the first to do so trips up nobody."""
+    """Two equal slices of one run, or wait() twice: both go on, and the first to do so trips up nobody."""
     monkeypatch.setattr("queueing.client.request_runner.wait_after", lambda _: 0.0)
     desk = Desk()
-    both = [asyncio.create_task(desk.performer.perform(DRAFT, None)) for _ in range(2)]
+    both = [asyncio.create_task(desk.runner.run(REQUEST, None)) for _ in range(2)]
     await turn()
     desk.cut_off()
     await turn()
-    desk.exchange.pending.settle(desk.job_id, JobConflict())
+    desk.transport.pending.settle(desk.job_id, JobConflict())
     assert [type(outcome) for (outcome,) in await asyncio.gather(*both)] == [JobConflict] * 2
 
 
 async def test_why_a_job_waits_is_said_as_long_as_anybody_waits_for_room() -> None:
     """Not that it goes on, as soon as the first has given up."""
     desk = Desk()
-    first, second = (asyncio.create_task(desk.performer.perform(DRAFT, None)) for _ in range(2))
+    first, second = (asyncio.create_task(desk.runner.run(REQUEST, None)) for _ in range(2))
     await turn()
     desk.cut_off()
     await turn()
     first.cancel()
     await asyncio.wait((first,))
-    assert isinstance(desk.performer.why_unanswered(desk.job_id), LimitBacklog)
+    assert isinstance(desk.runner.why_unanswered(desk.job_id), LimitBacklog)
     second.cancel()
     await asyncio.wait((second,))
     assert second.cancelled()
-    assert isinstance(desk.performer.why_unanswered(desk.job_id), WaitTimeout)
+    assert isinstance(desk.runner.why_unanswered(desk.job_id), WaitTimeout)

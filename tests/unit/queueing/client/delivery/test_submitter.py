@@ -51,7 +51,7 @@ class Queue:
         self.answers: list[Answer] = []
         self.sent: list[list[str]] = []
 
-    async def send(self, submissions: Sequence[Submission]) -> Receipts:
+    async def submit(self, submissions: Sequence[Submission]) -> Receipts:
         self.sent.append([s.job_id for s in submissions])
         answer = self.answers.pop(0) if self.answers else [ACCEPTED] * len(submissions)
         if isinstance(answer, SigningError):
@@ -67,7 +67,7 @@ class Desk:
         self.callers = ExitStack()
         self.pending = PendingJobs(asyncio.get_running_loop().time)
         self.sender = Submitter(
-            self.queue.send, self.pending, backoff=Backoff(first_s=0.0), randomness=lambda: 0.0
+            self.queue, self.pending, backoff=Backoff(first_s=0.0), randomness=lambda: 0.0
         )
 
     def post(self, job_id: str, *, to_confirm: bool = False) -> PendingJob:
@@ -162,7 +162,7 @@ def lookups(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> LostJobRecovery:
     """Each finds every job lost."""
     monkeypatch.setattr("queueing.client.delivery.lost_jobs.look_up", all_lost)
     redis = connect(RedisConfig(unix_socket="/nowhere"))
-    return LostJobRecovery(redis, "acme", desk.pending, desk.sender.post)
+    return LostJobRecovery(redis, "acme", desk.pending, desk.sender)
 
 
 async def test_a_lost_job_that_waits_for_room_is_posted_once(desk: Desk, lookups: LostJobRecovery) -> None:
