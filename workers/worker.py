@@ -146,6 +146,6 @@ class SigningWorker(Worker):
 
 async def _close(redis: Redis) -> None:
     """Every connection is closed afterwards, also where the server does not take note."""
-    with contextlib.suppress(RedisError, OSError):  # a time-out is an OSError
+    with contextlib.suppress(*REDIS_ERRORS):  # a time-out is an OSError
         async with asyncio.timeout(CLOSE_S):
             await redis.aclose()

@@ -1,13 +1,13 @@
-"""Hearing doorbells: one pattern subscription, whatever the number of tenants."""
+"""Doorbells: one pattern subscription tells a worker of new jobs, whatever the number of tenants."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from queueing.aio.backoff import Backoff
 from queueing.protocol import keyspace
 from queueing.redis.errors import REDIS_ERRORS
 
@@ -15,10 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from redis.asyncio import Redis
+    from redis.asyncio.client import PubSub
 
 LONGEST_PAUSE_S: Final = 1.0
+"""Longest pause before the next attempt to subscribe; each is shortened at random, so that workers do not come in step."""
+
 SILENCE_S: Final = 10.0
-"""After so long without a bell the server is asked whether it is there; after as long again it is taken not to be."""
+"""A connection that is silent for so long gets a PING, and is taken as dead when it stays silent for as long again."""
 
 
 async def listen(
@@ -27,41 +30,42 @@ async def listen(
     reconnected: Callable[[], None],
     *,
     order: Callable[[bytes], None] = lambda _: None,
+    backoff: Backoff | None = None,
 ) -> None:
-    """Call ``ring(tenant)`` for each bell, for ever; ``reconnected`` when bells may have been missed.
+    """Call ``ring(tenant)`` for each bell until cancelled, and ``reconnected`` when bells may have been missed.
 
-    ``order`` gets each stop order that is announced, by whomever: nothing about it is verified. Errors of Redis are waited out. A bell that nobody hears costs a slow poll, not a job.
+    ``order`` gets each stop order that anybody publishes; nothing about it is verified. After an error of Redis the
+    subscription is made again. A missed bell delays a job until the next poll, and loses none.
     """
-    pause_s = 0.05
+    backoff = backoff or Backoff(most_s=LONGEST_PAUSE_S)
     while True:
         try:
             async with redis.pubsub() as subscription:
                 await subscription.psubscribe(keyspace.DOORBELL_PATTERN)
                 await subscription.subscribe(keyspace.ORDERS_BELL)
                 reconnected()
-                pause_s = 0.05
-                unanswered = False
+                backoff.reset()
                 while True:
-                    asked_s = time.monotonic()
-                    message = await subscription.get_message(
-                        ignore_subscribe_messages=True, timeout=SILENCE_S
-                    )
-                    if message is None:
-                        if time.monotonic() - asked_s < SILENCE_S / 2:
-                            continue  # a subscription was confirmed
-                        if unanswered:
-                            raise RedisConnectionError("no answer to a ping")
-                        await subscription.ping()
-                        unanswered = True
-                        continue
-                    unanswered = False
-                    if message["type"] == "message":
-                        order(message["data"])
-                    if message["type"] != "pmessage":
-                        continue  # the answer to a ping
-                    tenant = keyspace.tenant_of_doorbell(message["channel"])
-                    if tenant is not None:
-                        ring(tenant)
+                    _dispatch(await _next_message(subscription), ring, order)
         except REDIS_ERRORS:
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+            await asyncio.sleep(backoff.next_s())
+
+
+async def _next_message(subscription: PubSub) -> dict[str, Any]:
+    """The next message, confirmations and answers to PING among them; raises ``ConnectionError`` after a long silence."""
+    message: dict[str, Any] | None = await subscription.get_message(timeout=SILENCE_S)
+    if message is None:
+        await subscription.ping()
+        message = await subscription.get_message(timeout=SILENCE_S)
+    if message is None:
+        raise RedisConnectionError("no answer to a ping")
+    return message
+
+
+def _dispatch(message: dict[str, Any], ring: Callable[[str], None], order: Callable[[bytes], None]) -> None:
+    if message["type"] == "message":
+        order(message["data"])
+    elif message["type"] == "pmessage":
+        tenant = keyspace.tenant_of_doorbell(message["channel"])
+        if tenant is not None:
+            ring(tenant)

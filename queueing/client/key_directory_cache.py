@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from queueing.aio.backoff import Backoff
+from queueing.aio.events import wait_for
 from queueing.aio.single_flight import SingleFlight
 from queueing.client.epoch_store import EpochStore
 from queueing.errors import ConfigError, KeyUnknown, QueueUnavailable, ResultInvalid
@@ -142,9 +142,7 @@ class KeyDirectoryCache:
                 if self._closed.is_set() or asyncio.get_running_loop().time() + wait_s > give_up_s:
                     raise
                 _log.warning("%s; next try in %.1f s", error, wait_s)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(wait_s):
-                        await self._closed.wait()
+                await wait_for(self._closed, wait_s)
 
     async def _fetch(self) -> KeyDirectory:
         if self._closed.is_set():

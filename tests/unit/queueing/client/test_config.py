@@ -12,7 +12,6 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from queueing import ClientConfig, ClientKey, ConfigError
-from queueing.client.epoch_store import EpochStore
 from queueing.protocol.client_keys import ClientKeyKind
 from tests.support.responder import spki_of
 
@@ -134,28 +133,6 @@ def _pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-
-
-class TestEpochMemory:
-    def test_the_newest_epoch_is_kept(self, tmp_path: Path) -> None:
-        """Over restarts, never going back, also when another client wrote a newer one."""
-        path = tmp_path / "state"
-        one = EpochStore(path, audience="a", tenant="t")
-        two = EpochStore(path, audience="a", tenant="t")
-        two.remember(9)
-        one.remember(7)
-        assert one.newest == 9
-        assert EpochStore(path, audience="a", tenant="t").newest == 9
-        assert EpochStore(path, audience="a", tenant="other").newest == 0
-
-    def test_a_damaged_or_unwritable_file_is_no_failure(self, tmp_path: Path) -> None:
-        """Best effort: any epoch is taken then."""
-        path = tmp_path / "state"
-        path.write_bytes(b"damaged")
-        assert EpochStore(path, audience="a", tenant="t").newest == 0
-        lost = EpochStore(tmp_path / "no" / "folder" / "state", audience="a", tenant="t")
-        lost.remember(3)
-        assert lost.newest == 3
 
 
 def test_a_write_counts_when_redis_said_ok_unless_the_file_says_more(file: Path) -> None:

@@ -1,0 +1,123 @@
+"""Doorbells over a subscription that the test controls: silence, errors, and the pauses between attempts."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any, Self, cast
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from queueing.aio.backoff import Backoff
+from queueing.broker import doorbell
+from queueing.protocol import keyspace
+
+BELL = {"type": "pmessage", "channel": keyspace.doorbell("acme").encode(), "data": b"acme"}
+CONFIRMED = {"type": "psubscribe", "channel": b"", "data": 1}
+PONG = {"type": "pong", "channel": None, "data": b""}
+SILENCE = None
+
+
+@dataclass(slots=True)
+class FakeRedis:
+    """A server and its one subscription: gives the messages in order, then holds the listener for ever."""
+
+    messages: list[dict[str, Any] | Exception | None]
+    pings: int = 0
+    held: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def pubsub(self) -> Self:
+        return self
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def psubscribe(self, *_: str) -> None:
+        pass
+
+    async def subscribe(self, *_: str) -> None:
+        pass
+
+    async def ping(self) -> None:
+        self.pings += 1
+
+    async def get_message(self, timeout: float) -> dict[str, Any] | None:
+        assert timeout == doorbell.SILENCE_S
+        if not self.messages:
+            self.held.set()
+            await asyncio.Event().wait()
+        message = self.messages.pop(0)
+        if isinstance(message, Exception):
+            raise message
+        return message
+
+
+@dataclass(slots=True)
+class Heard:
+    rung: list[str] = field(default_factory=list)
+    subscribed: int = 0
+    orders: list[bytes] = field(default_factory=list)
+    pauses_s: list[float] = field(default_factory=list)
+
+
+async def listened(
+    redis: FakeRedis, monkeypatch: pytest.MonkeyPatch, backoff: Backoff | None = None
+) -> Heard:
+    """Everything that was called until the messages ended; pauses pass at once."""
+    heard = Heard()
+
+    async def pause(seconds: float) -> None:
+        heard.pauses_s.append(seconds)
+
+    def count() -> None:
+        heard.subscribed += 1
+
+    monkeypatch.setattr(asyncio, "sleep", pause)
+    listening = asyncio.ensure_future(
+        doorbell.listen(
+            cast("Redis", redis), heard.rung.append, count, order=heard.orders.append, backoff=backoff
+        )
+    )
+    await redis.held.wait()
+    listening.cancel()
+    await asyncio.wait((listening,))
+    assert listening.cancelled()
+    return heard
+
+
+async def test_bells_and_orders_are_passed_on_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Confirmations, answers to PING and bells of no tenant ring nothing."""
+    stray = {"type": "pmessage", "channel": b"elsewhere", "data": b""}
+    order = {"type": "message", "channel": keyspace.ORDERS_BELL.encode(), "data": b"signed"}
+    redis = FakeRedis([CONFIRMED, CONFIRMED, stray, BELL, PONG, order])
+    heard = await listened(redis, monkeypatch)
+    assert (heard.rung, heard.orders, heard.subscribed, redis.pings) == (["acme"], [b"signed"], 1, 0)
+
+
+async def test_a_silent_server_that_answers_its_ping_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each silence costs one PING; an answer to it keeps the subscription."""
+    redis = FakeRedis([CONFIRMED, SILENCE, PONG, SILENCE, PONG, BELL])
+    heard = await listened(redis, monkeypatch)
+    assert (redis.pings, heard.subscribed, heard.rung, heard.pauses_s) == (2, 1, ["acme"], [])
+
+
+async def test_a_server_that_answers_no_ping_is_subscribed_to_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After two silences with a PING between them the connection is taken as dead; bells may have been missed."""
+    redis = FakeRedis([CONFIRMED, SILENCE, SILENCE, BELL])
+    heard = await listened(redis, monkeypatch)
+    assert (redis.pings, heard.subscribed, heard.rung) == (1, 2, ["acme"])
+    assert len(heard.pauses_s) == 1
+
+
+async def test_pauses_are_spread_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers that lost the same Redis do not all come back in one moment."""
+    randoms = iter((0.0, 1.0))
+    backoff = Backoff(first_s=1.0, most_s=1.0, randomness=lambda: next(randoms))
+    redis = FakeRedis([RedisConnectionError(), RedisConnectionError()])
+    heard = await listened(redis, monkeypatch, backoff)
+    assert heard.pauses_s == [0.5, 1.0]
