@@ -281,7 +281,7 @@ class SigningService:
             with contextlib.suppress(TimeoutError, QueueUnavailable):
                 async with asyncio.timeout(self._drain.to_close_s):
                     await self._budgets.give_back()
-                    await presence.leave(self._redis, self._owner)
+                    await presence.deregister(self._redis, self._owner)
             await self._roster.close(self._drain.to_close_s)
         self._leases.stop()
         await self._close()

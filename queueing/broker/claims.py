@@ -316,7 +316,7 @@ class Claims:
                     keyspace.queue(tenant),
                     keyspace.claims(tenant),
                     keyspace.backlog(tenant),
-                    keyspace.dead(tenant),
+                    keyspace.dead_letters(tenant),
                 ),
                 (
                     keyspace.reply_prefix(tenant),

@@ -86,7 +86,7 @@ async def letters_of(redis: Redis, tenants: Sequence[str]) -> list[StoredLetter]
     with redis_errors("read dead letters"):
         async with redis.pipeline(transaction=False) as pipe:
             for tenant in tenants:
-                pipe.hgetall(keyspace.dead(tenant))
+                pipe.hgetall(keyspace.dead_letters(tenant))
             answers = await pipe.execute(raise_on_error=False)
     found = [
         StoredLetter(tenant, job_id, raw, letter)
@@ -109,7 +109,7 @@ async def requeue(redis: Redis, letters: Sequence[StoredLetter]) -> list[Requeue
             (
                 keyspace.queue(found.tenant),
                 keyspace.claims(found.tenant),
-                keyspace.dead(found.tenant),
+                keyspace.dead_letters(found.tenant),
                 keyspace.armed(found.tenant),
                 keyspace.backlog(found.tenant),
             ),
@@ -138,7 +138,7 @@ async def drop(redis: Redis, letters: Sequence[StoredLetter]) -> list[bool]:
     with redis_errors("drop dead letters"):
         async with redis.pipeline(transaction=False) as pipe:
             for found in letters:
-                pipe.hdel(keyspace.dead(found.tenant), found.job_id)  # type: ignore[arg-type]  # bytes are a field
+                pipe.hdel(keyspace.dead_letters(found.tenant), found.job_id)  # type: ignore[arg-type]  # bytes are a field
             return [removed == 1 for removed in await pipe.execute()]
 
 

@@ -144,7 +144,7 @@ async def report_of(redis: Redis, tenant: str, job_id: str) -> JobReport:
             pipe.pttl(lease_key)
             pipe.zscore(keyspace.queue(tenant), job_id)
             pipe.hget(keyspace.claims(tenant), job_id)
-            pipe.hexists(keyspace.dead(tenant), job_id)
+            pipe.hexists(keyspace.dead_letters(tenant), job_id)
             pipe.pttl(keyspace.result(job_id))
             answers = await pipe.execute(raise_on_error=False)
     time, lease, lease_ms, due_ms, claimed, dead, result_ms = answers

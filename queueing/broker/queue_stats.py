@@ -1,4 +1,4 @@
-"""What stands in the queues of all tenants, for whoever watches them. Reads only, and scans nothing."""
+"""Queue statistics of all tenants, for monitoring. Reads only, and scans nothing."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class QueueState:
 
     ``age_s`` is how long the job whose turn is next has waited since its submit. ``accepted_digests`` and
     ``refused`` count for ever. ``caps``: digests, bytes, budget as the submit script reads them; None where
-    nothing is published. ``spent``: of today's budget. What cannot be read, a foreign type, counts as nothing.
+    nothing is published. ``spent``: of today's budget. A value of a foreign type counts as 0.
     """
 
     ready: int = 0
@@ -47,7 +47,7 @@ class QueueState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisState:
-    """Of the server itself. ``memory_limit_bytes`` 0: none. ``run_id``: of this process of Redis, and no other."""
+    """State of the server. ``memory_limit_bytes`` 0: no limit. ``run_id``: changes with each start of Redis."""
 
     memory_used_bytes: int
     memory_limit_bytes: int
@@ -65,35 +65,35 @@ async def redis_state(redis: Redis) -> RedisState:
     )
 
 
-async def survey(
+async def read_queue_stats(
     redis: Redis, tenants: Sequence[str], now_s: Callable[[], float] = time.time
 ) -> dict[str, QueueState]:
-    """Every tenant's queue: one round trip for 256 tenants, and two more for those of them that have jobs.
+    """Statistics of every tenant's queue: one round trip for 256 tenants, and two more for those of them that have jobs.
 
     O(tenants + log(backlog)). Raises ``QueueUnavailable`` (retryable).
     """
     states: dict[str, QueueState] = {}
     with redis_errors("read the queues"):
         for start in range(0, len(tenants), _TENANTS_PER_ROUND_TRIP):
-            states |= await _look(redis, tenants[start : start + _TENANTS_PER_ROUND_TRIP], now_s())
+            states |= await _read_batch(redis, tenants[start : start + _TENANTS_PER_ROUND_TRIP], now_s())
     return states
 
 
-async def _look(redis: Redis, tenants: Sequence[str], now_s: float) -> dict[str, QueueState]:
+async def _read_batch(redis: Redis, tenants: Sequence[str], now_s: float) -> dict[str, QueueState]:
     async with redis.pipeline(transaction=False) as pipe:
         for tenant in tenants:
             pipe.zcard(keyspace.queue(tenant))
             pipe.hmget(keyspace.backlog(tenant), ["digests", "accepted", "refused"])
             pipe.hmget(keyspace.caps(tenant), ["digests", "bytes", "budget"])
             pipe.hmget(keyspace.limiter(tenant), ["day", "spent"])
-            pipe.hlen(keyspace.dead(tenant))
+            pipe.hlen(keyspace.dead_letters(tenant))
         answers = await pipe.execute(raise_on_error=False)
     rows = {tenant: answers[_PER_TENANT * i : _PER_TENANT * (i + 1)] for i, tenant in enumerate(tenants)}
-    turns = await _turns(redis, [tenant for tenant in tenants if _number(rows[tenant][0])], now_s)
+    turns = await _read_due(redis, [tenant for tenant in tenants if _number(rows[tenant][0])], now_s)
     return {tenant: _state(row, *turns.get(tenant, (0, 0.0)), now_s) for tenant, row in rows.items()}
 
 
-async def _turns(redis: Redis, tenants: Sequence[str], now_s: float) -> dict[str, tuple[int, float]]:
+async def _read_due(redis: Redis, tenants: Sequence[str], now_s: float) -> dict[str, tuple[int, float]]:
     """For each queue that is not empty: how many jobs are due, and the age of the first."""
     if not tenants:
         return {}
@@ -114,7 +114,7 @@ async def _turns(redis: Redis, tenants: Sequence[str], now_s: float) -> dict[str
 
 
 async def _ages(redis: Redis, job_ids: dict[str, bytes], now_s: float) -> dict[str, float]:
-    """A job's place says when it is due by its priority; when it was submitted stands in the job."""
+    """Time since the submit of each job, which only the job itself has: its place in the queue depends on its priority."""
     if not job_ids:
         return {}
     async with redis.pipeline(transaction=False) as pipe:
@@ -127,7 +127,7 @@ async def _ages(redis: Redis, job_ids: dict[str, bytes], now_s: float) -> dict[s
             try:
                 enqueued_at_s = decode_job(payload).enqueued_at_ms / _MS_PER_S
             except SigningError:
-                continue  # a worker will refuse it; its age is nobody's
+                continue  # a worker will refuse it; its age counts for nothing
             ages[tenant] = max(now_s - enqueued_at_s, 0.0)
     return ages
 
@@ -156,7 +156,7 @@ def _numbers(answer: object, count: int) -> list[int]:
 
 
 def _number(value: object) -> int:
-    """Whoever may write a tenant's keys may write nonsense."""
+    """A number as far as it is one: a client may write anything to its tenant's keys."""
     try:
         return max(int(value), 0) if isinstance(value, int | bytes | str) else 0
     except ValueError:

@@ -80,7 +80,7 @@ class KeyDirectoryCache:
             return await self._renewed(directory)
         return directory
 
-    def at_hand(self, key: str) -> KeyEntry | None:
+    def cached_entry(self, key: str) -> KeyEntry | None:
         """The key's entry, where a directory that needs no fetch has it."""
         directory, now_ms = self._directory, self._now_ms()
         if directory is None or directory.expires_at_ms <= now_ms or self._is_stale(now_ms):

@@ -275,7 +275,7 @@ class SigningClient:
         spec = KeySpec.parse(key)
         if algorithm is not None:
             return Target(spec.key, spec.key_version, algorithm_named(algorithm))
-        entry = self._directory.at_hand(spec.key)
+        entry = self._directory.cached_entry(spec.key)
         if entry is None:
             try:
                 async with asyncio.timeout_at(deadline_s):

@@ -1,4 +1,4 @@
-"""Counters of what keys have signed in a period, over all workers. Whoever writes to Redis can set them back."""
+"""Counters of the digests that keys have signed in a period, over all workers. A writer to Redis can reset them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from queueing.errors import QueueUnavailable
 
 _FOREIGN: Final = ("WRONGTYPE", "value is not an integer", "increment or decrement would overflow")
-"""What INCRBY answers over a value that no INCRBY of ours has made. Whatever else it answers (OOM, READONLY, NOPERM)
-says nothing about the value."""
+"""INCRBY's errors over a value that no INCRBY of ours has made. Its other errors (OOM, READONLY, NOPERM) do not tell
+anything about the value."""
 
 
 @dataclass(frozen=True, slots=True)
 class UsagePeriod:
-    """What one key has signed in one period; kept for two of them."""
+    """Counter of one key in one period; kept for two periods."""
 
     tenant: str
     key: str
@@ -35,40 +35,42 @@ class UsagePeriod:
     @property
     def name(self) -> str:
         """The counter's key in Redis."""
-        return keyspace.spent(self.tenant, self.key, self.period_s, self.period)
+        return keyspace.key_usage(self.tenant, self.key, self.period_s, self.period)
 
 
-async def add(redis: Redis, amounts: Mapping[UsagePeriod, int]) -> dict[UsagePeriod, int | QueueUnavailable]:
-    """Add digests, or take them back with a negative number: what each counter says then. Raises nothing.
+async def increment(
+    redis: Redis, amounts: Mapping[UsagePeriod, int]
+) -> dict[UsagePeriod, int | QueueUnavailable]:
+    """Add digests, or subtract them with a negative number; returns each counter's new value. Raises nothing.
 
     One round trip, sent once. Where Redis did not take an amount, its ``QueueUnavailable`` stands in the place of the
     counter; with ``perhaps_done`` it may have taken it. A foreign value under a counter is removed, and that count
-    begins anew, with a second round trip.
+    starts from 0, with a second round trip.
     """
-    answers = await _add(redis, amounts)
-    foreign = {account: n for account, n in amounts.items() if _is_foreign(answers[account])}
+    answers = await _increment(redis, amounts)
+    foreign = {period: n for period, n in amounts.items() if _is_foreign(answers[period])}
     if foreign:
-        answers |= await _add(redis, foreign, anew=foreign)
+        answers |= await _increment(redis, foreign, reset=foreign)
     return {
-        account: unavailable("count what a key has signed", answer)
+        period: unavailable("count what a key has signed", answer)
         if isinstance(answer, Exception)
         else answer
-        for account, answer in answers.items()
+        for period, answer in answers.items()
     }
 
 
-async def _add(
-    redis: Redis, amounts: Mapping[UsagePeriod, int], *, anew: Collection[UsagePeriod] = ()
+async def _increment(
+    redis: Redis, amounts: Mapping[UsagePeriod, int], *, reset: Collection[UsagePeriod] = ()
 ) -> dict[UsagePeriod, Any]:
-    commands: list[Command] = [("DEL", account.name) for account in anew]
-    for account, digests in amounts.items():
-        commands.append(("INCRBY", account.name, digests))
-        commands.append(("EXPIRE", account.name, 2 * account.period_s))
+    commands: list[Command] = [("DEL", period.name) for period in reset]
+    for period, digests in amounts.items():
+        commands.append(("INCRBY", period.name, digests))
+        commands.append(("EXPIRE", period.name, 2 * period.period_s))
     try:
         answers = await send_once(redis, commands)
     except REDIS_ERRORS as error:
         return dict.fromkeys(amounts, error)
-    return dict(zip(amounts, answers[len(anew) :: 2], strict=True))
+    return dict(zip(amounts, answers[len(reset) :: 2], strict=True))
 
 
 def _is_foreign(answer: Any) -> bool:

@@ -1,4 +1,4 @@
-"""What the service publishes in Redis: key directories, which clients fetch; caps, which the submit script reads."""
+"""Publication in Redis: key directories, which clients fetch, and backlog caps, which the submit script reads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 async def publish_directory(redis: Redis, key: str, signed: bytes, ttl_ms: int) -> None:
-    """Set it, for as long as it is valid. Raises ``QueueUnavailable`` (retryable)."""
+    """Publish a signed key directory for ``ttl_ms``. Raises ``QueueUnavailable`` (retryable)."""
     with redis_errors("publish a key directory"):
         await redis.set(key, signed, px=ttl_ms)
 
@@ -27,10 +27,10 @@ _TENANTS_PER_ROUND_TRIP: Final = 500
 
 
 async def publish_caps(redis: Redis, caps: Mapping[str, PublishedCaps]) -> None:
-    """Set them, by tenant. Raises ``QueueUnavailable`` (retryable).
+    """Publish backlog caps by tenant. Raises ``QueueUnavailable`` (retryable).
 
-    What stands in Redis spares a tenant's clients a submit that would be refused; the limits themselves are
-    enforced at the claim, by the worker's configuration.
+    By them the submit script refuses early; the limits themselves are enforced at the claim, by the worker's
+    configuration.
     """
     tenants = list(caps)
     with redis_errors("publish backlog caps"):

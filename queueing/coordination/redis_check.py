@@ -1,4 +1,4 @@
-"""What Redis says of itself and of the rights of whoever asks, for ``sigmill doctor``. Changes nothing."""
+"""Check of Redis and of the rights of the connected user, for ``sigmill doctor``. Changes nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OURS: Final = "sigmill:doctor"
 NEEDED: Final[tuple[tuple[str, ...], ...]] = (
     ("TIME",),
     ("EXISTS", _OURS, f"{keyspace.JOB_PREFIX}doctor"),
-    ("DEL", _OURS),  # there is none: nothing is written, and the right to is seen
+    ("DEL", _OURS),  # there is none: it tests the right to write, and writes nothing
     ("EVALSHA", _NO_SCRIPT, "0"),
     ("SCRIPT", "EXISTS", _NO_SCRIPT),
     ("WAIT", "0", "1"),
@@ -31,7 +31,7 @@ NEEDED: Final[tuple[tuple[str, ...], ...]] = (
         "PUBLISH",
         keyspace.doorbell("doctor"),
         "doctor",
-    ),  # whoever has a tenant of this name looks at its queue
+    ),  # a worker with a tenant of this name polls its queue once
 )
 """One command of each kind that a worker sends (``queueing.redis.acl``); none of them changes anything."""
 
@@ -40,12 +40,12 @@ TOO_MUCH: Final[tuple[tuple[str, ...], ...]] = (
     ("ACL", "WHOAMI"),
     ("EXISTS", "doctor:of-somebody-else"),
 )
-"""What the workers' user may not do by ``sigmill tenants acl --worker``: whoever steals its password may not either."""
+"""Commands that ``sigmill tenants acl --worker`` denies the workers' user, so that a stolen password does not grant them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisReport:
-    """``info`` is Redis' INFO. ``skew_s``: how far its clock is ahead of ours, give or take ``skew_error_s``.
+    """Result of the check. ``info`` is Redis' INFO. ``skew_s``: its clock minus ours, give or take ``skew_error_s``.
 
     ``missing`` and ``excess``: commands that the user may not send and should, and the other way round.
     """
@@ -57,8 +57,8 @@ class RedisReport:
     excess: tuple[str, ...]
 
 
-async def examine(redis: Redis, clock_s: Callable[[], float] = time.time) -> RedisReport:
-    """About a dozen round trips. Raises ``QueueUnavailable`` (retryable)."""
+async def inspect(redis: Redis, clock_s: Callable[[], float] = time.time) -> RedisReport:
+    """Inspect Redis, in about a dozen round trips. Raises ``QueueUnavailable`` (retryable)."""
     with redis_errors("inspect Redis"):
         await redis.ping()
         before = clock_s()
@@ -77,7 +77,7 @@ async def examine(redis: Redis, clock_s: Callable[[], float] = time.time) -> Red
 
 
 async def _may(redis: Redis, words: tuple[str, ...]) -> bool:
-    """Whether the user may send this; any other answer than a refusal of rights says yes."""
+    """Whether the user may send this command: any answer but a refusal of rights."""
     try:
         await redis.execute_command(*words)  # type: ignore[no-untyped-call]
     except NoPermissionError:

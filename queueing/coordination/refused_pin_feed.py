@@ -1,4 +1,4 @@
-"""What hosts tell each other of refused PINs: two bytes of a slow, salted hash for each token. No Redis key of a tenant's."""
+"""Feed of refused PINs between hosts: two bytes of a slow, salted hash for each token. Uses no key of a tenant."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 
-async def exchange(redis: Redis, told: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Tell what this host knows, and hear what all know, by token: one round trip.
+async def sync(redis: Redis, known: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Store the refusals that this host knows, and return those of all hosts, by token: one round trip.
 
-    Raises ``QueueUnavailable`` (retryable). A foreign type under the key is removed, and told anew the next time.
+    Raises ``QueueUnavailable`` (retryable). A foreign type under the key is removed, and the next call stores them again.
     """
     with redis_errors("exchange refused PINs"):
         async with redis.pipeline(transaction=False) as pipe:
-            if told:
-                pipe.hset(keyspace.REFUSED_PINS, mapping=dict(told))
+            if known:
+                pipe.hset(keyspace.REFUSED_PINS, mapping=dict(known))
             pipe.hgetall(keyspace.REFUSED_PINS)
-            *_, heard = await pipe.execute(raise_on_error=False)
-        if isinstance(heard, RedisError):
+            *_, stored = await pipe.execute(raise_on_error=False)
+        if isinstance(stored, RedisError):
             await redis.delete(keyspace.REFUSED_PINS)
-            return dict(told)
-    return {token.decode("utf-8", "replace"): warning for token, warning in heard.items()}
+            return dict(known)
+    return {token.decode("utf-8", "replace"): warning for token, warning in stored.items()}
 
 
-async def withdraw(redis: Redis, token: str) -> None:
-    """An operator resumes the token. Raises ``QueueUnavailable`` (retryable)."""
+async def clear(redis: Redis, token: str) -> None:
+    """Remove the refusal of a token that an operator resumes. Raises ``QueueUnavailable`` (retryable)."""
     with redis_errors("clear a refused PIN"):
         await redis.hdel(keyspace.REFUSED_PINS, token)  # type: ignore[misc]  # redis-py's stub: Awaitable or int

@@ -1,4 +1,4 @@
-"""Stop orders in Redis: a hash without expiry, and a channel that carries each new one. Nothing there is believed."""
+"""Stop orders in Redis: a hash without expiry, and a channel that carries each new one. Readers verify them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 MOST_LISTED: Final = 4096
-"""More entries than this are a flood: then a sample is looked at, and orders travel by the channel alone."""
+"""More entries than this are a flood: then a poll reads a random sample, and orders travel by the channel alone."""
 
 MOST_AT_ONCE: Final = 256
 _ADOPTED_KEPT_S: Final = 86_400
@@ -25,33 +25,33 @@ _ADOPTED_KEPT_S: Final = 86_400
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """What a look found: entries by the id under which they stand, and ids of ours that are not there."""
+    """Result of a poll: entries by their id, and the ids of known orders that are missing in Redis."""
 
     new: dict[bytes, bytes]
     missing: frozenset[bytes]
 
 
-async def post(redis: Redis, orders: Mapping[bytes, bytes]) -> int:
-    """Put up signed orders by id, and announce them: how many listen. Raises ``QueueUnavailable``."""
-    heard = 0
+async def publish(redis: Redis, orders: Mapping[bytes, bytes]) -> int:
+    """Store signed orders by id and publish them; returns the number of subscribers. Raises ``QueueUnavailable``."""
+    receivers = 0
     with redis_errors("publish a stop order"):
-        await _set(redis, orders)
+        await _store(redis, orders)
         for signed in orders.values():
-            heard = await redis.publish(keyspace.ORDERS_BELL, signed)
-        return heard
+            receivers = await redis.publish(keyspace.ORDERS_BELL, signed)
+        return receivers
 
 
-async def look(redis: Redis, known: Collection[bytes]) -> Poll:
-    """What is new on the board, and which of ``known`` somebody has taken down. Raises ``QueueUnavailable``."""
+async def poll(redis: Redis, known: Collection[bytes]) -> Poll:
+    """Orders that are not in ``known``, and those of ``known`` that were removed. Raises ``QueueUnavailable``."""
     with redis_errors("poll stop orders"):
         try:
-            return await _look(redis, known)
+            return await _read_new(redis, known)
         except ResponseError:
-            return Poll({}, frozenset(known))  # a foreign type in its place: put up again
+            return Poll({}, frozenset(known))  # a foreign type in its place: to be published again
 
 
-async def note_adopted(redis: Redis, order_ids: Collection[str], worker: str, now_ms: int) -> None:
-    """Say that this worker and its lanes obey the orders. Raises ``QueueUnavailable``."""
+async def acknowledge(redis: Redis, order_ids: Collection[str], worker: str, now_ms: int) -> None:
+    """Record that this worker and its lanes apply the orders. Raises ``QueueUnavailable``."""
     with redis_errors("acknowledge stop orders"):
         async with redis.pipeline(transaction=False) as pipe:
             for order_id in order_ids:
@@ -60,8 +60,8 @@ async def note_adopted(redis: Redis, order_ids: Collection[str], worker: str, no
             await pipe.execute(raise_on_error=False)
 
 
-async def adopted_by(redis: Redis, order_id: str) -> dict[str, int]:
-    """The workers that say they obey the order, and since when (Unix ms). Raises ``QueueUnavailable``."""
+async def acknowledged_by(redis: Redis, order_id: str) -> dict[str, int]:
+    """Workers that apply the order by their own account, and since when (Unix ms). Raises ``QueueUnavailable``."""
     with redis_errors("read acknowledged stop orders"):
         answer: dict[bytes, bytes] = await _awaited(redis.hgetall(keyspace.order_adopted(order_id)))
     return {
@@ -70,7 +70,7 @@ async def adopted_by(redis: Redis, order_id: str) -> dict[str, int]:
     }
 
 
-async def _set(redis: Redis, orders: Mapping[bytes, bytes]) -> None:
+async def _store(redis: Redis, orders: Mapping[bytes, bytes]) -> None:
     mapping: dict[Any, Any] = dict(orders)
     try:
         await _awaited(redis.hset(keyspace.ORDERS, mapping=mapping))
@@ -81,7 +81,7 @@ async def _set(redis: Redis, orders: Mapping[bytes, bytes]) -> None:
         await _awaited(redis.hset(keyspace.ORDERS, mapping=mapping))
 
 
-async def _look(redis: Redis, known: Collection[bytes]) -> Poll:
+async def _read_new(redis: Redis, known: Collection[bytes]) -> Poll:
     if await _awaited(redis.hlen(keyspace.ORDERS)) <= MOST_LISTED:
         listed: list[bytes] = await _awaited(redis.hkeys(keyspace.ORDERS))
         missing = frozenset(known) - frozenset(listed)
@@ -91,7 +91,7 @@ async def _look(redis: Redis, known: Collection[bytes]) -> Poll:
     wanted = [name for name in listed if name not in known]
     if not wanted:
         return Poll({}, missing)
-    if len(wanted) > MOST_AT_ONCE:  # rubbish: a true order among it is found within a few looks
+    if len(wanted) > MOST_AT_ONCE:  # junk: a true order among it is found within a few polls
         wanted = random.sample(wanted, MOST_AT_ONCE)
     values: Any = await _awaited(redis.hmget(keyspace.ORDERS, wanted))
     return Poll({name: v for name, v in zip(wanted, values, strict=True) if v is not None}, missing)

@@ -1,6 +1,6 @@
-"""Which workers are alive: each says so in Redis every few seconds, and is forgotten some minutes after its last word.
+"""Registry of workers: each registers in Redis every few seconds, and is removed some minutes after its last report.
 
-For people only: no worker decides anything by what another one says here.
+For people only: no worker decides anything by another's entry.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
 INTERVAL_S: Final = 5.0
 SILENT_AFTER_S: Final = 15.0
-"""Three words that did not come: as long as a lease, after which its jobs are taken over."""
+"""Three missed reports: as long as a lease, after which its jobs are taken over."""
 
 KEEP_MS: Final = 5 * 60 * 1000
-"""Long enough to see who went away; then nobody has to tidy up."""
+"""Long enough to see that a worker is gone; then its entry removes itself."""
 
 MOST_WORKERS: Final = 4096
 MOST_NAMED: Final = 16
-"""Tokens that a worker names as drained, or left alone."""
+"""Most tokens that a worker lists as drained, or with an open circuit."""
 
 _Text = Annotated[str, msgspec.Meta(max_length=256)]
 _Names = Annotated[tuple[_Text, ...], msgspec.Meta(max_length=MOST_NAMED)]
 
 
 class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker says of itself. ``owner`` is the name in its leases; times in Unix ms of its host's clock.
+    """Report of a worker. ``owner`` is the name in its leases; times in Unix ms of its host's clock.
 
     ``epoch`` is that of its sigmill.toml. ``lanes`` are logged in, with so many ``sessions``. ``metrics``: where it
     serves them.
@@ -58,14 +58,14 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RegisteredWorker(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker, and how long ago it was heard of, by Redis' clock."""
+    """A worker, and the time since its last report, by Redis' clock."""
 
-    said: WorkerInfo
+    info: WorkerInfo
     silent_s: float
 
     @property
     def alive(self) -> bool:
-        """Whether it missed no three words."""
+        """Whether it reported within ``SILENT_AFTER_S``."""
         return self.silent_s < SILENT_AFTER_S
 
 
@@ -73,18 +73,18 @@ _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(WorkerInfo)
 
 
-async def register(redis: Redis, said: WorkerInfo) -> None:
-    """Say it: one round trip. Raises ``QueueUnavailable`` (retryable)."""
-    await _run(redis, said.owner, _encoder.encode(said))
+async def register(redis: Redis, info: WorkerInfo) -> None:
+    """Register a worker, or renew its report: one round trip. Raises ``QueueUnavailable`` (retryable)."""
+    await _run(redis, info.owner, _encoder.encode(info))
 
 
-async def leave(redis: Redis, owner: str) -> None:
-    """The worker ends in order. Raises ``QueueUnavailable`` (retryable)."""
+async def deregister(redis: Redis, owner: str) -> None:
+    """Remove a worker that shuts down cleanly. Raises ``QueueUnavailable`` (retryable)."""
     await _run(redis, owner, b"")
 
 
-async def workers_of(redis: Redis) -> list[RegisteredWorker]:
-    """All that were heard of lately, by host and process id: one round trip. What cannot be read is left out.
+async def registered_workers(redis: Redis) -> list[RegisteredWorker]:
+    """The workers that reported lately, by host and process id: one round trip. Entries that cannot be read are left out.
 
     Raises ``QueueUnavailable`` (retryable).
     """
@@ -98,11 +98,11 @@ async def workers_of(redis: Redis) -> list[RegisteredWorker]:
     found = []
     for owner, at_ms in seen:
         try:
-            said = _decoder.decode(facts.get(owner, b""))
+            info = _decoder.decode(facts.get(owner, b""))
         except msgspec.MsgspecError:
             continue  # of another version, or somebody else's
-        found.append(RegisteredWorker(said=said, silent_s=max(now_ms - at_ms, 0.0) / 1000))
-    return sorted(found, key=lambda each: (each.said.host, each.said.pid))
+        found.append(RegisteredWorker(info=info, silent_s=max(now_ms - at_ms, 0.0) / 1000))
+    return sorted(found, key=lambda each: (each.info.host, each.info.pid))
 
 
 async def _run(redis: Redis, owner: str, facts: bytes) -> None:

@@ -28,14 +28,14 @@ ORDERS_BELL: Final = "sigmill:orders:doorbell"
 
 
 WORKERS_SEEN: Final = "sigmill:{workers}:seen"
-"""Sorted set: worker -> when it was last heard of (Unix ms of Redis' clock); see ``queueing.coordination.worker_registry``."""
+"""Sorted set: worker -> time of its last report (Unix ms of Redis' clock); see ``queueing.coordination.worker_registry``."""
 
 WORKERS_FACTS: Final = "sigmill:{workers}:facts"
-"""Hash: worker -> what it says of itself. In one slot with the other; no tenant of this name has such a key."""
+"""Hash: worker -> its report. In one slot with the other; no tenant of this name has such a key."""
 
 
 REFUSED_PINS: Final = "sigmill:refused-pins"
-"""Hash: token -> what is known of the PIN that it refused (``queueing.coordination.refused_pin_feed``); without expiry."""
+"""Hash: token -> fingerprint of the PIN that it refused (``queueing.coordination.refused_pin_feed``); without expiry."""
 
 
 def order_adopted(order_id: str) -> str:
@@ -44,7 +44,7 @@ def order_adopted(order_id: str) -> str:
 
 
 def queue(tenant: str) -> str:
-    """Sorted set: job id -> when it is due (Unix ms); a leased job stands at its lease's end."""
+    """Sorted set: job id -> due time (Unix ms), or the end of its lease."""
     return f"sigmill:{{{tenant}}}:queue"
 
 
@@ -69,7 +69,7 @@ def doorbell(tenant: str) -> str:
 
 
 def armed(tenant: str) -> str:
-    """String: set while a worker listens that found the queue empty; whoever rings the doorbell deletes it."""
+    """String: set while a worker listens that found the queue empty; ringing the doorbell deletes it."""
     return f"sigmill:{{{tenant}}}:armed"
 
 
@@ -84,26 +84,26 @@ def mark_beside(key: str) -> str:
 
 
 def backlog(tenant: str) -> str:
-    """Hash: what was accepted and has not ended (digests, bytes), and how fast it ends (``lua/submit.lua``)."""
+    """Hash: digests and bytes that were accepted and have not ended, and the rate at which they end (``lua/submit.lua``)."""
     return f"sigmill:{{{tenant}}}:backlog"
 
 
-def dead(tenant: str) -> str:
+def dead_letters(tenant: str) -> str:
     """Hash: job id -> its dead letter (``queueing.broker.dead_letters``), until an operator retries or drops it."""
     return f"sigmill:{{{tenant}}}:dead"
 
 
 def caps(tenant: str) -> str:
-    """Hash: what the backlog may hold, and the day's budget; the workers write it, the submit script reads it."""
+    """Hash: caps of the backlog, and the day's budget; the workers write it, the submit script reads it."""
     return f"sigmill:{{{tenant}}}:caps"
 
 
 def limiter(tenant: str) -> str:
-    """Hash: GCRA's arrival time, and what of the day's budget is spent (``lua/claim.lua``)."""
+    """Hash: GCRA's arrival time, and the spent part of the day's budget (``lua/claim.lua``)."""
     return f"sigmill:{{{tenant}}}:limiter"
 
 
-def spent(tenant: str, key: str, period_s: int, period: int) -> str:
+def key_usage(tenant: str, key: str, period_s: int, period: int) -> str:
     """String: digests that this key of the tenant signed in this period (``queueing.coordination.key_usage``)."""
     return f"sigmill:{{{tenant}}}:spent:{key}:{period_s}:{period}"
 

@@ -56,7 +56,7 @@ class RefusedPinSync:
 
     async def _exchange(self) -> None:
         try:
-            heard = await pin_warnings.exchange(self._redis, self._memory.to_tell())
+            heard = await pin_warnings.sync(self._redis, self._memory.to_tell())
             ours = {token: warning for token, warning in heard.items() if token in self._tokens()}
             self._memory.hear(ours)
         except QueueUnavailable as error:

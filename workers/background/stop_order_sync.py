@@ -150,14 +150,14 @@ class StopOrderSync:
                 pass
 
     async def _look(self) -> None:
-        board = await order_board.look(self._redis, self._signed.keys())
+        board = await order_board.poll(self._redis, self._signed.keys())
         for signed in board.new.values():
             self.offer(signed)
         if board.missing:
-            await order_board.post(self._redis, {i: self._signed[i] for i in board.missing})
+            await order_board.publish(self._redis, {i: self._signed[i] for i in board.missing})
         said = [order_id for order_id, tenant in self._unsaid.items() if self._obeyed(tenant)]
         if said:
-            await order_board.note_adopted(self._redis, said, self._owner, time.time_ns() // 1_000_000)
+            await order_board.acknowledge(self._redis, said, self._owner, time.time_ns() // 1_000_000)
             for order_id in said:
                 del self._unsaid[order_id]
 

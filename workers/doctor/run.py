@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from queueing.aio.runner import run
-from queueing.coordination.redis_check import examine
+from queueing.coordination.redis_check import inspect
 from queueing.errors import ConfigError, QueueUnavailable
 from queueing.redis.connection import with_connection
 from workers.config.validation import survey
@@ -42,7 +42,7 @@ def findings_of(file: Path) -> Iterator[Finding]:
 
 def _of_redis(config: RedisConfig) -> list[Finding]:
     try:
-        exam = run(with_connection(config, examine))
+        exam = run(with_connection(config, inspect))
     except QueueUnavailable as error:
         return [
             unasked(

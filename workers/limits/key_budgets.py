@@ -75,7 +75,7 @@ class KeyBudgets:
 
     async def _take(self, amounts: Mapping[UsagePeriod, int]) -> dict[UsagePeriod, int]:
         """All of it, or ``QueueUnavailable``: then what Redis took is given back soon."""
-        answers = await spending.add(self._redis, amounts)
+        answers = await spending.increment(self._redis, amounts)
         totals = {account: total for account, total in answers.items() if isinstance(total, int)}
         for answer in answers.values():
             if isinstance(answer, QueueUnavailable):
@@ -103,7 +103,7 @@ class KeyBudgets:
         if not self._to_give_back:
             return
         amounts, self._to_give_back = self._to_give_back, Counter()
-        answers = await spending.add(self._redis, {account: -n for account, n in amounts.items()})
+        answers = await spending.increment(self._redis, {account: -n for account, n in amounts.items()})
         errors = {account: e for account, e in answers.items() if isinstance(e, QueueUnavailable)}
         for account, error in errors.items():
             if not error.perhaps_done:

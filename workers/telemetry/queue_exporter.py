@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 
-from queueing.broker.queue_stats import QueueState, redis_state, survey
+from queueing.broker.queue_stats import QueueState, read_queue_stats, redis_state
 from queueing.errors import ConfigError, QueueUnavailable
 from workers.config.loading import load_configuration, tenant_files
 from workers.telemetry.series_budget import MOST_RANKED, OTHER
@@ -70,7 +70,7 @@ class QueueExporter:
         await self._follow_the_files()
         try:
             server = await redis_state(self._redis)
-            states = await survey(self._redis, list(self._configuration.tenants))
+            states = await read_queue_stats(self._redis, list(self._configuration.tenants))
         except QueueUnavailable as error:
             self._missed += 1
             self._metrics.redis_up.set(0)

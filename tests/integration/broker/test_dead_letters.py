@@ -142,12 +142,12 @@ async def test_letters_are_listed_oldest_first(redis: ArqRedis, one: Claims) -> 
 async def test_what_is_no_letter_is_left_out(redis: ArqRedis, one: Claims, raw: bytes) -> None:
     """Somebody wrote into the hash; the real ones are still listed."""
     await bury(redis, one, submission(1))
-    await redis.hset(keyspace.dead(TENANT), "planted", cast("str", raw))  # type: ignore[misc]
+    await redis.hset(keyspace.dead_letters(TENANT), "planted", cast("str", raw))  # type: ignore[misc]
     assert (await only_letter(redis)).job_id.decode() == submission(1).job_id
 
 
 async def test_a_foreign_type_there_holds_back_no_result(redis: ArqRedis, one: Claims) -> None:
     """The job ends; its letter is in the log."""
-    await redis.set(keyspace.dead(TENANT), "x")
+    await redis.set(keyspace.dead_letters(TENANT), "x")
     await bury(redis, one, submission(1))
     assert not await letters_of(redis, [TENANT])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from arq.connections import ArqRedis
 
-from queueing.broker.queue_stats import QueueState, redis_state, survey
+from queueing.broker.queue_stats import QueueState, read_queue_stats, redis_state
 from queueing.config.redis import RedisConfig
 from queueing.errors import QueueUnavailable
 from queueing.protocol import keyspace
@@ -24,8 +24,8 @@ async def put(redis: ArqRedis, key: str, **fields: int | str) -> None:
 
 async def test_an_empty_queue_tells_nothing(redis: ArqRedis) -> None:
     """Nor does a tenant that nobody has heard of."""
-    assert await survey(redis, ["acme", "globex"]) == {"acme": QueueState(), "globex": QueueState()}
-    assert await survey(redis, []) == {}
+    assert await read_queue_stats(redis, ["acme", "globex"]) == {"acme": QueueState(), "globex": QueueState()}
+    assert await read_queue_stats(redis, []) == {}
 
 
 async def test_the_age_is_that_of_the_submit_whatever_the_priority(redis: ArqRedis) -> None:
@@ -35,7 +35,7 @@ async def test_the_age_is_that_of_the_submit_whatever_the_priority(redis: ArqRed
         await redis.set(keyspace.job(name), encode_job(b"sealed", JobHints(n=1), now_ms - age_ms))
     places = {"first": now_ms - 3 * 3600_000, "second": now_ms - 95_000, "leased": now_ms + 15_000}
     await redis.zadd(keyspace.queue("acme"), places)
-    state = (await survey(redis, ["globex", "acme"]))["acme"]
+    state = (await read_queue_stats(redis, ["globex", "acme"]))["acme"]
     assert (state.ready, state.leased) == (2, 1)
     assert 39 < state.age_s < 60
 
@@ -44,7 +44,7 @@ async def test_what_was_submitted_and_refused_is_counted(farm: Farm, redis: ArqR
     """By the submit script, for ever."""
     async with farm.client() as client:
         assert [s async for s in client.sign_many("release", digests(70), timeout_s=20)]
-    assert (await survey(redis, ["acme"]))["acme"].accepted_digests == 70
+    assert (await read_queue_stats(redis, ["acme"]))["acme"].accepted_digests == 70
 
 
 async def test_caps_budget_and_dead_letters_are_read(redis: ArqRedis) -> None:
@@ -52,34 +52,34 @@ async def test_caps_budget_and_dead_letters_are_read(redis: ArqRedis) -> None:
     today = int(time.time() // 86400)
     await put(redis, keyspace.caps("acme"), digests=5, bytes=0, budget=9)
     await put(redis, keyspace.limiter("acme"), day=today, spent=4)
-    await put(redis, keyspace.dead("acme"), a=1, b=2)
-    state = (await survey(redis, ["acme"]))["acme"]
+    await put(redis, keyspace.dead_letters("acme"), a=1, b=2)
+    state = (await read_queue_stats(redis, ["acme"]))["acme"]
     assert (state.caps, state.spent, state.dead) == ((5, 0, 9), 4, 2)
     await put(redis, keyspace.limiter("acme"), day=today - 1)
-    assert (await survey(redis, ["acme"]))["acme"].spent == 0
+    assert (await read_queue_stats(redis, ["acme"]))["acme"].spent == 0
 
 
-@pytest.mark.parametrize("name", ["queue", "backlog", "caps", "limiter", "dead"])
+@pytest.mark.parametrize("name", ["queue", "backlog", "caps", "limiter", "dead_letters"])
 async def test_nonsense_under_a_key_is_nothing(redis: ArqRedis, name: str) -> None:
     """A foreign type, or a field that is no number, harms neither this tenant's other gauges nor anybody else's."""
     where: Any = getattr(keyspace, name)
     await redis.set(where("acme"), "nonsense")
-    await put(redis, keyspace.dead("globex"), a=1)
-    states = await survey(redis, ["acme", "globex"])
+    await put(redis, keyspace.dead_letters("globex"), a=1)
+    states = await read_queue_stats(redis, ["acme", "globex"])
     assert states["acme"] == QueueState()
     assert states["globex"].dead == 1
     await redis.delete(where("acme"))
     if name != "queue":
         await put(redis, where("acme"), digests="x", accepted="-3", refused="", spent="y")
-        assert (await survey(redis, ["acme"]))["acme"].digests == 0
+        assert (await read_queue_stats(redis, ["acme"]))["acme"].digests == 0
 
 
 async def test_a_job_that_is_none_has_no_age(redis: ArqRedis) -> None:
     """A worker refuses it in its turn."""
     await redis.zadd(keyspace.queue("acme"), {"gone": 1})
-    assert (await survey(redis, ["acme"]))["acme"].age_s == 0
+    assert (await read_queue_stats(redis, ["acme"]))["acme"].age_s == 0
     await redis.set(keyspace.job("gone"), "no msgpack")
-    state = (await survey(redis, ["acme"]))["acme"]
+    state = (await read_queue_stats(redis, ["acme"]))["acme"]
     assert (state.ready, state.age_s) == (1, 0)
 
 
@@ -87,7 +87,7 @@ async def test_a_thousand_tenants_are_all_seen(redis: ArqRedis) -> None:
     """In pieces."""
     names = [f"t{i}" for i in range(1000)]
     await redis.zadd(keyspace.queue("t999"), {"job": 1})
-    states = await survey(redis, names)
+    states = await read_queue_stats(redis, names)
     assert list(states) == names
     assert states["t999"].ready == 1
 
@@ -102,7 +102,7 @@ async def test_redis_tells_its_memory_and_who_it_is(redis: ArqRedis) -> None:
 async def test_no_redis_is_an_error_of_ours() -> None:
     """And a retryable one."""
     nowhere = connect(RedisConfig(unix_socket="/nonexistent/redis.sock"))
-    for asking in (survey(nowhere, ["acme"]), redis_state(nowhere)):
+    for asking in (read_queue_stats(nowhere, ["acme"]), redis_state(nowhere)):
         with pytest.raises(QueueUnavailable):
             await asking
     await nowhere.aclose()

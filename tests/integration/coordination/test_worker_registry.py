@@ -12,9 +12,9 @@ from queueing.coordination.worker_registry import (
     KEEP_MS,
     SILENT_AFTER_S,
     WorkerInfo,
-    leave,
+    deregister,
     register,
-    workers_of,
+    registered_workers,
 )
 from queueing.errors import QueueUnavailable
 from queueing.protocol import keyspace
@@ -47,24 +47,24 @@ async def test_a_worker_is_alive_until_it_says_goodbye(redis: ArqRedis) -> None:
     await register(redis, said("h2.1.bb"))
     await register(redis, said(jobs_in_flight=1))
     await register(redis, said(jobs_in_flight=5, drained=("acme",)))
-    first, second = await workers_of(redis)
-    assert (first.said, second.said.host) == (said(jobs_in_flight=5, drained=("acme",)), "h2")
+    first, second = await registered_workers(redis)
+    assert (first.info, second.info.host) == (said(jobs_in_flight=5, drained=("acme",)), "h2")
     assert first.alive
     assert first.silent_s < SILENT_AFTER_S
-    await leave(redis, "h1.7.aa")
-    assert [each.said.owner for each in await workers_of(redis)] == ["h2.1.bb"]
+    await deregister(redis, "h1.7.aa")
+    assert [each.info.owner for each in await registered_workers(redis)] == ["h2.1.bb"]
 
 
 async def test_a_silent_worker_is_shown_as_such_and_then_forgotten(redis: ArqRedis) -> None:
     """By Redis' clock; the next word of any worker removes what is too old."""
     await register(redis, said("dead.1.aa"))
     await _seen_at(redis, "dead.1.aa", 60_000)
-    (dead,) = await workers_of(redis)
+    (dead,) = await registered_workers(redis)
     assert not dead.alive
     assert 59 < dead.silent_s < 120
     await _seen_at(redis, "dead.1.aa", KEEP_MS + 1000)
     await register(redis, said("live.1.bb"))
-    assert [each.said.host for each in await workers_of(redis)] == ["live"]
+    assert [each.info.host for each in await registered_workers(redis)] == ["live"]
     assert await redis.hlen(keyspace.WORKERS_FACTS) == 1  # type: ignore[misc]  # typed for both clients
     for key in (keyspace.WORKERS_SEEN, keyspace.WORKERS_FACTS):
         assert 0 < await redis.pttl(key) <= 2 * KEEP_MS, "when nobody is left nothing is left"
@@ -77,7 +77,7 @@ async def test_their_number_is_bounded(redis: ArqRedis, monkeypatch: pytest.Monk
         await register(redis, said(f"h{i}.1.aa"))
         await _seen_at(redis, f"h{i}.1.aa", 100 - i)
     await register(redis, said("h9.1.aa"))
-    assert [each.said.host for each in await workers_of(redis)] == ["h3", "h4", "h9"]
+    assert [each.info.host for each in await registered_workers(redis)] == ["h3", "h4", "h9"]
 
 
 async def test_what_cannot_be_read_is_left_out(redis: ArqRedis) -> None:
@@ -88,7 +88,7 @@ async def test_what_cannot_be_read_is_left_out(redis: ArqRedis) -> None:
         await redis.zadd(keyspace.WORKERS_SEEN, {owner: now_ms()})
         await redis.hset(keyspace.WORKERS_FACTS, owner, facts)  # type: ignore[misc, arg-type]  # bytes, too
     await redis.zadd(keyspace.WORKERS_SEEN, {"no-facts.1.aa": now_ms()})
-    assert [each.said.host for each in await workers_of(redis)] == ["h1"]
+    assert [each.info.host for each in await registered_workers(redis)] == ["h1"]
 
 
 async def test_a_foreign_type_is_an_outage_of_nothing_else(redis: ArqRedis) -> None:
@@ -97,4 +97,4 @@ async def test_a_foreign_type_is_an_outage_of_nothing_else(redis: ArqRedis) -> N
     with pytest.raises(QueueUnavailable):
         await register(redis, said())
     with pytest.raises(QueueUnavailable):
-        await workers_of(redis)
+        await registered_workers(redis)

@@ -234,7 +234,7 @@ class House:
             payload=encode_job(b"an envelope", JobHints(n=1), enqueued_at_ms=1),
         )
         try:
-            await redis.hset(keyspace.dead("acme"), DEAD, encode_letter(letter))  # type: ignore[misc, arg-type]
+            await redis.hset(keyspace.dead_letters("acme"), DEAD, encode_letter(letter))  # type: ignore[misc, arg-type]
         finally:
             await redis.aclose()
 

@@ -46,7 +46,7 @@ async def test_the_exporter_tells_of_the_queues_with_a_workers_rights(make_rig: 
     assert exporter.metric("sigmill_queue_jobs", state="ready") > 0
     assert exporter.metric("sigmill_redis_up") == 1
     await until_async(lambda: exporter.metric("sigmill_backlog_age_seconds") > 0.5, "it grows old")
-    await redis.hset(keyspace.dead("acme"), "job", "record")  # type: ignore[misc]  # typed for both clients
+    await redis.hset(keyspace.dead_letters("acme"), "job", "record")  # type: ignore[misc]  # typed for both clients
     await until_async(lambda: exporter.metric("sigmill_dead_letters", tenant="acme") == 1, "it is told")
     stats = await redis.info("commandstats")
     assert not stats.keys() & {"cmdstat_scan", "cmdstat_keys", "cmdstat_hgetall"}

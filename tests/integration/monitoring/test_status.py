@@ -101,7 +101,7 @@ async def test_the_cluster(watched: Watched) -> None:
         report = await _report(watched)
         text = await status(watched.config)
     finally:
-        await redis.delete(keyspace.queue("globex"), keyspace.dead("globex"))
+        await redis.delete(keyspace.queue("globex"), keyspace.dead_letters("globex"))
         await redis.aclose()
     assert [worker["pid"] for worker in report["workers"]] == [watched.worker.pid]
     tenants = {line["tenant"]: line for line in report["tenants"]}
@@ -117,7 +117,7 @@ async def test_the_cluster(watched: Watched) -> None:
 async def _queue_something(redis: ArqRedis) -> None:
     """A job that is due tomorrow, and a dead letter, of the tenant that signs nothing meanwhile."""
     await redis.zadd(keyspace.queue("globex"), {"job": now_ms() + 86_400_000})
-    await redis.hset(keyspace.dead("globex"), "job", "letter")  # type: ignore[misc]  # typed for both clients
+    await redis.hset(keyspace.dead_letters("globex"), "job", "letter")  # type: ignore[misc]  # typed for both clients
 
 
 async def _report(watched: Watched) -> dict[str, Any]:

@@ -121,12 +121,12 @@ async def _send(service: ServiceConfiguration, order: StopOrder, signed: bytes) 
     """Post it, then wait until all who heard of it have said that they obey, or for a while."""
     redis = connect(service.redis)
     try:
-        listening = await order_board.post(redis, {order.order_id: signed})
+        listening = await order_board.publish(redis, {order.order_id: signed})
         adopted: dict[str, int] = {}
         deadline = time.monotonic() + _WAIT_S
         while len(adopted) < max(listening, 1) and time.monotonic() < deadline:
             await asyncio.sleep(_POLL_S)
-            adopted = await order_board.adopted_by(redis, order.hex_id)
+            adopted = await order_board.acknowledged_by(redis, order.hex_id)
         return adopted, listening
     finally:
         await redis.aclose()

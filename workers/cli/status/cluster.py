@@ -10,8 +10,8 @@ import click
 import msgspec
 
 from queueing.aio.runner import run
-from queueing.broker.queue_stats import QueueState, redis_state, survey
-from queueing.coordination.worker_registry import workers_of
+from queueing.broker.queue_stats import QueueState, read_queue_stats, redis_state
+from queueing.coordination.worker_registry import registered_workers
 from queueing.redis.connection import with_connection
 from workers.cli.shell.output import Exit, emit, say
 from workers.cli.shell.table import print_table
@@ -66,8 +66,8 @@ def show_cluster(file: Path, *, as_json: bool) -> Exit:
 
 async def _look(redis: Redis, configuration: Configuration) -> ClusterReport:
     server = await redis_state(redis)
-    workers = tuple(worker_line(each) for each in await workers_of(redis))
-    states = await survey(redis, list(configuration.tenants))
+    workers = tuple(worker_line(each) for each in await registered_workers(redis))
+    states = await read_queue_stats(redis, list(configuration.tenants))
     alive = [worker for worker in workers if worker.state != "silent"]
     return ClusterReport(
         audience=configuration.service.audience,

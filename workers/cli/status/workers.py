@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from queueing.aio.runner import run
-from queueing.coordination.worker_registry import RegisteredWorker, workers_of
+from queueing.coordination.worker_registry import RegisteredWorker, registered_workers
 from queueing.redis.connection import with_connection
 from workers.cli.commands import WORKERS, LazyGroup
 from workers.cli.shell.options import config_option, json_option
@@ -53,7 +53,7 @@ def list_workers(output: Output, /, *, config: Path) -> Exit:
 
     Exit code 75 if none is alive.
     """
-    seen = run(with_connection(load_service(config).redis, workers_of))
+    seen = run(with_connection(load_service(config).redis, registered_workers))
     lines = [worker_line(each) for each in seen]
     if output.as_json:
         for line in lines:
@@ -67,7 +67,7 @@ def list_workers(output: Output, /, *, config: Path) -> Exit:
 
 def worker_line(seen: RegisteredWorker) -> WorkerLine:
     """As it is printed."""
-    said = seen.said
+    said = seen.info
     return WorkerLine(
         worker=said.owner,
         host=said.host,
@@ -115,6 +115,6 @@ def notes_on(lines: Sequence[WorkerLine]) -> list[str]:
 def _state(seen: RegisteredWorker) -> str:
     if not seen.alive:
         return "silent"
-    if seen.said.draining:
+    if seen.info.draining:
         return "draining"
-    return "ready" if seen.said.ready else "not-ready"
+    return "ready" if seen.info.ready else "not-ready"

@@ -152,7 +152,7 @@ def _tell_the_others(config: Path, token: str) -> ErrorObject | None:
     """What went wrong with it; None when they know."""
     redis = load_service(config).redis
     try:
-        run(with_connection(redis, lambda pool: pin_warnings.withdraw(pool, token)))
+        run(with_connection(redis, lambda pool: pin_warnings.clear(pool, token)))
     except QueueUnavailable as error:
         return error_object(error)
     return None

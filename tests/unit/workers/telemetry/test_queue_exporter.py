@@ -33,7 +33,7 @@ class Desk:
         self.registry = CollectorRegistry()
         self.states: dict[str, QueueState] | None = {}
         self.run_id = "a"
-        monkeypatch.setattr(module, "survey", self._survey)
+        monkeypatch.setattr(module, "read_queue_stats", self._survey)
         monkeypatch.setattr(module, "redis_state", self._redis_state)
         redis: Any = None
         self.exporter = QueueExporter(

@@ -22,7 +22,7 @@ def seen(host: str, *, silent_s: float = 1.0, **changes: Any) -> RegisteredWorke
         "lanes": 2,
         "sessions": 8,
     }
-    return RegisteredWorker(said=WorkerInfo(host=host, **{**facts, **changes}), silent_s=silent_s)
+    return RegisteredWorker(info=WorkerInfo(host=host, **{**facts, **changes}), silent_s=silent_s)
 
 
 def test_states() -> None:
