@@ -1,23 +1,18 @@
-"""What producers and Redis need: a client that signs digests, and the queue between it and the workers.
+"""The queue and its client: what producers and workers share.
 
-Start with ``SigningClient.from_file("client.toml")``. The map:
+Start with ``SigningClient.from_file("client.toml")``.
 
-===================  =====================================================================================
-client               ``SigningClient``; its parts: ``single_calls`` (``sign``, over ``coalescing``),
-                     ``many`` (``sign_many``), ``parts`` (``wait``), ``performing`` (one envelope, renewed as
-                     needed), ``checking`` (nothing is believed unchecked), ``owned_tasks``
-exchange             jobs out, results in: ``sending``, ``replies`` (push), ``lookups`` (the net), ``pending``
-drafts, envelope     what is to be signed; the same with dates and the client key's signature
-jobs, keyspace       what stands in Redis, and under which keys
-submission, claims   the producer's and the worker's calls; ``scripts`` and ``lua/`` run them; ``limits`` go along
-round_trip           for what must not be sent again when its answer is lost
-directory            the tenant's keys, signed by the service; ``key_directory_cache``, ``epoch_memory``
-verification         public keys and what verifies under them; ``algorithms`` says what fits
-client_config        ``client.toml``; ``client_key`` the private key, ``request_ids`` what a CI run brings
-costs, priorities    what a signature costs of a tenant's rate; which of its jobs come first
-accept               when a submit or a commit counts: Redis said OK, or replicas have it too
-results, errors      what a caller gets, or catches
-===================  =====================================================================================
+aio           asyncio building blocks
+broker        the queue: submit, claim, extend, commit, nack, dead letters
+client        ``SigningClient`` and its parts
+config        reading of configuration
+coordination  registry, feeds and counters that workers share in Redis
+errors        every error that a caller can get
+files         durable replacement of files
+protocol      wire forms and the values in them
+redis         access to Redis, and the Lua scripts
+
+Must never import ``workers``.
 """
 
 from importlib import import_module
@@ -82,7 +77,7 @@ _HOMES: Final = {
     "Signature": "client.signatures",
     "SigningClient": "client.signing_client",
 }
-"""Where the names live, apart from the errors. Loaded when asked for: a lane needs no Redis client."""
+"""Modules of the public names, apart from the errors. Loaded when asked for: a lane needs no Redis client."""
 
 
 def __getattr__(name: str) -> Any:

@@ -1,1 +1,11 @@
-"""queueing/broker: see docs of the parent package."""
+"""The queue: one arq queue per tenant, with claims, leases, results and dead letters.
+
+claims        claim, extend, commit and nack of jobs by a worker, and charging of its tenant's limits
+dead_letters  jobs that the service gave up on: list, requeue, drop
+doorbell      subscription that wakes a worker when a job arrives
+job_state     state of a job
+queue_stats   statistics of every queue, for monitoring
+submit        submit of jobs by a client
+
+Must never import ``queueing.client``, ``queueing.coordination`` or ``workers``.
+"""

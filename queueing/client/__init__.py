@@ -1,4 +1,21 @@
-"""What producers use: ``SigningClient`` and its parts. ``SigningClient`` is loaded when asked for."""
+"""The client that producers use. ``SigningClient`` is loaded when asked for.
+
+call_coalescing      concurrent ``sign()`` calls share envelopes
+config               ``client.toml``
+delivery             jobs out, results in
+epoch_store          newest key directory epoch seen (rollback protection)
+key_directory_cache  verified key directory of the tenant
+request_ids          idempotency keys and request ids of CI runs
+request_runner       one request: submit, wait, renew
+result_checker       verification of results
+sign_stream          ``sign_many()``: slices of the input under way at once
+signatures           ``Signature``, and the outcome of a digest
+signing_client       ``SigningClient``
+signing_request      requests and the envelopes built of them
+submitted_job        ``Job``, and the wait for its parts
+
+Must never import ``queueing.coordination`` or ``workers``.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

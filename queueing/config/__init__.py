@@ -1,1 +1,9 @@
-"""queueing/config: see docs of the parent package."""
+"""Reading of configuration: TOML files, secrets, and the settings of Redis. A lane loads this too.
+
+accept_level  write acceptance: by the primary alone, or by replicas too
+redis         address, TLS and Sentinels of Redis
+secrets       secrets in files, masked in logs
+toml          TOML files to typed structs; mistakes name file, key and remedy
+
+Must never import redis, arq, or any other package of ``queueing`` but ``errors``.
+"""

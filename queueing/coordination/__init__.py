@@ -1,1 +1,11 @@
-"""queueing/coordination: see docs of the parent package."""
+"""Coordination of workers through Redis, besides the queue: feeds, counters and publications.
+
+key_usage         digests that keys have signed in a period
+publication       key directories and backlog caps
+redis_check       check of Redis, for ``sigmill doctor``
+refused_pin_feed  PINs that tokens refused
+stop_order_feed   signed stop orders, and the workers that apply them
+worker_registry   workers that are alive
+
+Must never import ``queueing.client``, ``queueing.broker`` or ``workers``.
+"""

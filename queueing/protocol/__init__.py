@@ -1,1 +1,17 @@
-"""queueing/protocol: see docs of the parent package."""
+"""Wire forms and the values in them. A lane loads this too.
+
+algorithms     signing algorithms and the kinds of keys that fit them
+client_keys    key pairs of clients: sign and verify envelopes
+envelope       signed request for up to 1,024 digests
+jobs           jobs and results as arq keeps them
+key_directory  keys of a tenant, signed by the service key
+keyspace       names of keys and channels in Redis
+limits         rate, budget and backlog caps of a tenant
+names          names of tenants, keys and clients
+priorities     order of a tenant's own jobs
+public_keys    public keys, and verification of signatures
+signing_costs  cost of a signature for the rate limit
+stop_orders    signed orders that stop a tenant, key or client
+
+Must never import redis, arq, or any other package of ``queueing`` but ``errors``.
+"""
