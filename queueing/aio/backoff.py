@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _USUAL_WAIT_S: Final = 5.0
 _LEAST_WAIT_S: Final = 0.1
 _MOST_WAIT_S: Final = 300.0
-"""Whatever a service says: at once would be a loop, and room may come back earlier than it thought."""
+"""Bounds of the advice of a service: no wait would be a busy loop, and capacity may be free earlier than advised."""
 
 
 REDIS_AWAY_S: Final = 1.5
@@ -22,9 +22,9 @@ then tries some 2,700 times a second, which even a Redis with TLS can refuse."""
 
 
 def wait_after(error: SigningError, randomness: Callable[[], float] = random.random) -> float:
-    """How long to wait after a refusal: what it says and up to half as much again, in seconds."""
-    said_s = _USUAL_WAIT_S if error.retry_after_s is None else error.retry_after_s
-    return min(max(said_s, _LEAST_WAIT_S), _MOST_WAIT_S) * (1.0 + 0.5 * randomness())
+    """Wait after a refusal, in seconds: the advised time and up to half as much again."""
+    advised_s = _USUAL_WAIT_S if error.retry_after_s is None else error.retry_after_s
+    return min(max(advised_s, _LEAST_WAIT_S), _MOST_WAIT_S) * (1.0 + 0.5 * randomness())
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,5 +43,5 @@ class Backoff:
         return whole * (0.5 + 0.5 * self.randomness())
 
     def reset(self) -> None:
-        """Begin again: it worked."""
+        """Start over after a success."""
         self._tries = 0

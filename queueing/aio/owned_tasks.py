@@ -1,4 +1,4 @@
-"""The tasks of an object that is open for a while: all of them end when it closes."""
+"""Tasks of an object that is opened and closed: closing cancels all of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 T = TypeVar("T")
 
 CLOSED: Final = "the client was closed before the result came"
-"""What a caller is told whose task was cancelled so."""
+"""Message for a caller whose task was cancelled by the close."""
 
 _CANCEL_AGAIN_S: Final = 0.05
 """Until 3.12, ``asyncio.wait_for`` (in redis-py: every command sent) can swallow a cancellation that meets the
@@ -27,7 +27,7 @@ async def end_tasks(tasks: Collection[asyncio.Task[Any]]) -> None:
 class OwnedTasks:
     """A TaskGroup that cancels what is still running when it is closed.
 
-    A task that fails unexpectedly cancels whoever opened the group, and closing then raises its error: a
+    A task that fails unexpectedly cancels the task that opened the group, and closing then raises its error: a
     defect is never silent.
     """
 

@@ -41,6 +41,6 @@ class SingleFlight(Generic[T]):
             self._running = None
 
     async def ended(self) -> None:
-        """Return when nobody works."""
+        """Return when no run is under way."""
         while (running := self._running) is not None:
             await asyncio.wait((running,))

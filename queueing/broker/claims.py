@@ -1,9 +1,9 @@
-"""The worker's side of the queue: claim, extend, commit and nack, for many tenants in one round trip.
+"""Worker's side of the queue: claim, extend, commit and nack, for many tenants in one round trip.
 
 Every call answers per tenant, so one tenant's damaged keys cost that tenant alone: its ``QueueUnavailable``
 stands in its place. ``QueueUnavailable`` is raised when the round trip failed: what was done is then unknown. All but
-a claim may be sent again by redis-py: a second one would lease a second batch, which nobody works on. A lease is
-``owner:fence``; whoever's fence is not the last one changes nothing any more (ADR 0009).
+a claim may be sent again by redis-py: a second one would lease a second batch, which no worker processes. A lease is
+``owner:fence``; an owner whose fence is not the last one changes nothing any more (ADR 0009).
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimRequest:
-    """What a worker could start now for one tenant.
+    """Request for jobs of one tenant, as many as the worker can start now.
 
-    ``owed_*``: what earlier claims were charged too little (negative: too much), by what the jobs turned out
-    to be. ``suspect_at``: a job that crashed so often is claimed alone, 0 never; ``alone``: this worker has no other
+    ``owed_*``: undercharge of earlier claims (negative: overcharge), by the actual digests and algorithms of their
+    jobs. ``suspect_at``: a job that crashed so often is claimed alone, 0 never; ``alone``: this worker has no other
     job of the tenant.
     """
 
@@ -65,7 +65,7 @@ class ClaimedJob(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ``job_id`` is as Redis holds it: bytes, which need not be UTF-8. ``due_ms`` is its place in the queue,
     as text, to be given back unchanged. ``attempt`` counts from 1; ``crashes`` of the attempts before it ended with
     their lease. ``alone``: a suspect, with which nothing else of its tenant may be in work. ``charged_*``: what the limiter
-    took, by what stood beside the envelope; the cost in units, 0 where the tenant has no rate.
+    charged, by the unsigned hints of the job; the cost in units, 0 where the tenant has no rate.
     """
 
     tenant: str
@@ -139,7 +139,7 @@ _NO_BUDGET = -1  # ``budget_left``
 
 
 class CommitStatus(IntEnum):
-    """What became of a commit."""
+    """Result of a commit."""
 
     FENCED = 0
     COMMITTED = 1
@@ -148,7 +148,7 @@ class CommitStatus(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """One finished job: its lease, arq's result bytes, who waits for it ('' for nobody), and its dead letter, if it is one."""
+    """One finished job: its lease, arq's result bytes, the reply id of the client that waits for it ('' for none), and its dead letter, if it is one."""
 
     job_id: bytes
     lease: bytes
@@ -159,14 +159,14 @@ class Commit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """How long results stay under their key, and in a client's reply stream, in ms."""
+    """Retention of results under their key, and in a client's reply stream, in ms."""
 
     result_ms: int
     reply_ms: int = 120_000
 
 
 class Claims:
-    """The four calls, with one owner and one lease length.
+    """Claims of one owner, all with the same lease time.
 
     ``wait``: for the replicas that must have a claim or a commit before it counts. What a failover forgets of the rest
     is extended or given back once more.
@@ -190,7 +190,7 @@ class Claims:
             return await scripts.run_confirmed(self._redis, calls, wait)
 
     async def _run_once(self, calls: Sequence[ScriptCall]) -> tuple[list[Any], bool]:
-        """For a claim; the next one after a lost answer waits for a Redis that answers at all."""
+        """Run a claim, never repeated; after a lost answer the next one waits for a PING to be answered."""
         try:
             with redis_errors("claim jobs"):
                 if self._answer_lost:
@@ -238,7 +238,7 @@ class Claims:
         return [*claimed]
 
     async def _give_up(self, answers: Sequence[ClaimResult | QueueUnavailable]) -> None:
-        """Leases that another primary may not know: whoever signed under them would not be the only one."""
+        """Give back leases that another primary may not know: the job could be signed twice under them."""
         jobs = [job for a in answers if isinstance(a, ClaimResult) for job in (*a.jobs, *a.excess)]
         by_tenant: dict[str, list[ClaimedJob]] = {}
         for job in jobs:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 GRACE_MS: Final = 24 * 3600 * 1000
-"""A job that is tried again has this long: its envelope decides whether it is signed, or ends as expired."""
+"""Time that a requeued job is kept: its envelope decides whether it is signed, or ends as expired."""
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +62,7 @@ class StoredLetter:
 
 
 class RequeueStatus(IntEnum):
-    """What became of a dead letter that was to be tried again."""
+    """Result of requeueing a dead letter."""
 
     GONE = 0
     QUEUED = 1
@@ -147,7 +147,7 @@ def _time_to_live_ms(letter: DeadLetter) -> int:
 
 
 def _items(answer: Any) -> list[tuple[bytes, bytes]]:
-    return list(answer.items()) if isinstance(answer, dict) else []  # a foreign type there is nobody's letter
+    return list(answer.items()) if isinstance(answer, dict) else []  # a foreign type there holds no letter
 
 
 def _decoded(raw: bytes) -> DeadLetter | None:

@@ -49,7 +49,7 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class QueuedState:
-    """What Redis holds of a job. ``due_ms``: its place in the queue, or its lease's end."""
+    """A job as Redis holds it. ``due_ms``: its place in the queue, or its lease's end."""
 
     result: bytes | None
     has_job: bool
@@ -117,7 +117,7 @@ _COUNTERS = ("attempt", "fence", "digests", "bytes", "charge", "crashes")
 
 
 class JobReport(msgspec.Struct, frozen=True, kw_only=True):
-    """``lease`` is ``worker:fence`` of whoever has the job; ``due_in_s`` its place in the queue, or its lease's end.
+    """Full state of a job. ``lease`` is ``worker:fence`` of its owner; ``due_in_s`` its place in the queue, or its lease's end.
 
     ``attempts`` were begun, ``crashes`` of them ended with their worker. None: Redis does not hold it.
     """
@@ -168,7 +168,7 @@ def _seconds(ttl_ms: Any) -> float | None:
 
 
 def _counters(claimed: Any) -> dict[str, int]:
-    """What ``lua/claim.lua`` keeps; nothing where somebody wrote nonsense."""
+    """The counters that ``lua/claim.lua`` keeps; empty where another writer left something else."""
     if not isinstance(claimed, bytes):
         return {}
     try:

@@ -1,4 +1,4 @@
-"""The producer's side of the queue: many envelopes accepted in one round trip, each at most once."""
+"""Producer's side of the queue: many envelopes accepted in one round trip, each at most once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ GRACE_MS: Final = 24 * 3600 * 1000
 
 
 class SubmitStatus(StrEnum):
-    """What became of a submitted job."""
+    """Result of a submit."""
 
     ACCEPTED = "accepted"
     QUEUED = "queued"
@@ -40,7 +40,7 @@ class SubmitStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """One envelope on its way: its job id, its sealed bytes, and what stands beside them."""
+    """One envelope to submit: its job id, its sealed bytes, and the unsigned fields of the job."""
 
     job_id: str
     envelope: Envelope
@@ -67,7 +67,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemainingCapacity:
-    """What the tenant may still submit, after this submit; None where there is no cap."""
+    """Capacity left to the tenant after a submit; None where there is no cap."""
 
     backlog_digests: int | None
     backlog_bytes: int | None
@@ -76,7 +76,7 @@ class RemainingCapacity:
 
 
 class Receipts(list[Receipt]):
-    """One for each job, in order, and what room they leave."""
+    """One receipt for each job, in order, and the capacity left."""
 
     def __init__(self, receipts: Iterable[Receipt], room: RemainingCapacity) -> None:
         super().__init__(receipts)
@@ -93,7 +93,7 @@ class TenantQueue:
     wait: ReplicaWait | None = None
 
     async def submit(self, submissions: Sequence[Submission]) -> Receipts:
-        """As the function ``submit``."""
+        """Submit to this queue; see the function ``submit``."""
         return await submit(self.redis, self.tenant, submissions, now_ms=self.now_ms(), wait=self.wait)
 
 

@@ -1,4 +1,4 @@
-"""The tenant's key directory as this client believes it: fetched when needed, verified, never older than seen."""
+"""Cache of the tenant's key directory: fetched when needed, verified, and never replaced by an older one."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 _log = logging.getLogger("sigmill.client")
 
 PATIENCE_S: Final = 30.0
-"""How long a directory that cannot be fetched is asked for again, where the caller sets no deadline."""
+"""Time for which a failed fetch is retried where the caller sets no deadline."""
 
 REFETCH_S: Final = 1.0
 """A name or version that is not in the directory causes at most one fetch in this time."""
 
 STALE_MS: Final = 300_000
-"""A directory of this age is fetched anew when a key is looked up, so default algorithms follow."""
+"""A directory of this age is refreshed when a key is looked up, so default algorithms follow."""
 
 _TRUSTED_STATES: Final = ("active", "verify-only")
 
@@ -99,7 +99,7 @@ class KeyDirectoryCache:
     async def public_key(self, key: str, version: int, fingerprint: bytes) -> PublicKey:
         """The key that this version is pinned to, if it may have signed.
 
-        Raises ``ResultInvalid`` (final) where the directory, fetched anew, has no such version, another key,
+        Raises ``ResultInvalid`` (final) where the refreshed directory has no such version, another key,
         or one that is retired or revoked.
         """
         found = self._keys.get((key, version))
@@ -123,11 +123,11 @@ class KeyDirectoryCache:
         return await self._flight.run(self._fetch_patiently)
 
     async def _renewed(self, directory: KeyDirectory) -> KeyDirectory:
-        """A newer directory; the one at hand serves on where Redis has none to give."""
+        """A refreshed directory, or the cached one where Redis does not give any."""
         try:
             return await self._flight.run(self._fetch)
         except (QueueUnavailable, ConfigError) as error:
-            _log.warning("the key directory could not be renewed (%s); the one at hand serves on", error)
+            _log.warning("cannot refresh the key directory (%s); the cached one stays in use", error)
             self._fetched_ms = self._now_ms()  # the next try is due when this one has grown stale again
             return directory
 

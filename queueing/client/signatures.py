@@ -1,4 +1,4 @@
-"""What a client gets for a digest."""
+"""Signatures, and outcomes of digests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``SigningClient``: what a build farm calls."""
+"""``SigningClient``: signs the digests of a build farm."""
 
 from __future__ import annotations
 
@@ -249,15 +249,15 @@ class SigningClient:
 
     @property
     def room(self) -> RemainingCapacity | None:
-        """What the tenant might still submit, as the queue said when it last took jobs; None before that."""
+        """Capacity that the last submit left to the tenant; None before the first."""
         return self._transport.room
 
     async def status(self, job_id: str) -> JobStatus:
-        """Where a job is: queued, running, done or unknown. One round trip; raises ``QueueUnavailable``."""
+        """State of a job: queued, running, done, failed or unknown. One round trip; raises ``QueueUnavailable``."""
         return await status_of(self._redis, self._config.tenant, job_id)
 
     async def default_algorithm(self, key: str, *, timeout_s: float | None = None) -> Algorithm:
-        """What ``algorithm=None`` means for this key now; raises ``KeyUnknown``, or as the directory fails."""
+        """The algorithm that ``algorithm=None`` stands for with this key now; raises ``KeyUnknown``, or as the directory fails."""
         return (await self._target(key, None, self._deadline_s(timeout_s))).algorithm
 
     async def verify(self, signature: Signature, digest: bytes) -> None:

@@ -1,4 +1,4 @@
-"""When a write counts: as soon as Redis said OK, or when replicas have it too (ADR 0018)."""
+"""Acceptance of a write: by the primary alone, or by replicas too (ADR 0018)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ MARK_MS: Final = 60_000
 
 
 class AcceptLevel(StrEnum):
-    """What has to be true of a write before anybody builds on it.
+    """Condition under which a write counts as accepted.
 
-    ``local``: the primary said OK; a failover may forget it. ``replicated``: so many replicas have it as well.
+    ``local``: the primary answered OK; a failover may forget it. ``replicated``: so many replicas have it as well.
     """
 
     LOCAL = "local"

@@ -1,4 +1,4 @@
-"""How to reach Redis, as it stands in a configuration file. Apart from the connection: a lane reads it, and needs none."""
+"""Settings of Redis in a configuration file. Apart from the connection: a lane reads them, and connects to none."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class SentinelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class RedisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How to reach Redis. Exactly one of ``unix_socket``, ``host`` and ``sentinel`` decides where.
+    """Address and credentials of Redis. Exactly one of ``unix_socket``, ``host`` and ``sentinel`` is set.
 
     ``accept``: when a write counts, a client's submit or a worker's commit. ``replicated`` asks that ``replicas``
     have it within ``replica_timeout_s`` (a ``WAIT`` in the same round trip; below the connection's own time-out).
@@ -59,13 +59,13 @@ class RedisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             force_setattr(self, "host", bare_host(self.host))
 
     def replica_wait(self) -> ReplicaWait | None:
-        """What a write has to wait for; None under ``local``."""
+        """The replicas that a write waits for; None under ``local``."""
         if self.accept is AcceptLevel.LOCAL:
             return None
         return ReplicaWait(replicas=self.replicas, timeout_s=self.replica_timeout_s)
 
     def places(self) -> int:
-        """How many places are named; one is right."""
+        """Number of addresses that are set; one is right."""
         return sum(place is not None for place in (self.host, self.unix_socket, self.sentinel))
 
     def relative_to(self, folder: Path) -> RedisConfig:

@@ -15,7 +15,7 @@ _MASK: Final = "***"
 _LARGEST_BYTES: Final = 4096  # no PIN or password is longer; a larger file is the wrong file
 
 _CREDENTIALS: Final = "$CREDENTIALS_DIRECTORY/"
-"""How a configuration names what systemd hands over by LoadCredential= (systemd.exec(5), CREDENTIALS)."""
+"""Prefix of a file that systemd hands over by LoadCredential= (systemd.exec(5), CREDENTIALS)."""
 
 # linux/posix_acl_xattr.h: a header of one 32-bit version, then entries of tag, permissions, id.
 _ACL_ATTRIBUTE: Final = "system.posix_acl_access"
@@ -96,7 +96,7 @@ class Secret:
 
 
 def secret_path(folder: Path, name: str) -> str:
-    """Where the secret is that a configuration file in ``folder`` names, relative to it or with a path of its own.
+    """Path of the secret that a configuration file in ``folder`` names, relative to it or with a path of its own.
 
     ``$CREDENTIALS_DIRECTORY/NAME`` is the credential NAME of this process; it stays as it is where the process has
     none, which is a mistake only when somebody reads it.

@@ -63,7 +63,7 @@ class _Sealed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
 
 @dataclass(frozen=True, slots=True)
 class UnverifiedEnvelope:
-    """What somebody wrote into the queue: parsed, well-formed, and authorised by nobody yet."""
+    """An envelope read from the queue: well-formed, but neither verified nor authorised yet."""
 
     envelope: Envelope
     body: bytes

@@ -25,7 +25,7 @@ _JOB_ID: Final = re.compile(r"^\{([^{}]+)\}[0-9a-f]{32}$")
 
 
 class JobHints(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What stands beside the envelope, for scripts and routing. Unsigned: hints, never authority.
+    """Unsigned fields beside the envelope, for scripts and routing: hints, never authority.
 
     ``n`` digests in the envelope; ``alg`` its algorithm; ``h`` content hash (16 bytes); ``re`` the client's
     reply stream (32 hex digits). All are absent when a stock arq producer made the job.
@@ -83,7 +83,7 @@ class JobOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
 class ResultHints(msgspec.Struct, frozen=True, omit_defaults=True):
     """Stands in the result's kwargs, where the submit script reads it.
 
-    ``h`` content hash of the job; ``again`` 1 when the same job may be submitted anew (it expired unsigned).
+    ``h`` content hash of the job; ``again`` 1 when the same job may be submitted again (it expired unsigned).
     """
 
     h: bytes = b""
@@ -130,7 +130,7 @@ _reply_id = re.compile(REPLY_ID_PATTERN)
 
 
 class QueuedJob(msgspec.Struct, frozen=True):
-    """A job read from the queue: the sealed envelope, and hints that nobody has checked."""
+    """A job read from the queue: the sealed envelope, and unchecked hints."""
 
     sealed: bytes
     hints: JobHints

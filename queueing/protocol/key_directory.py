@@ -69,7 +69,7 @@ class ServicePublicKey(Protocol):
 
     @property
     def kind(self) -> KeyKind:
-        """Which decides the algorithm of the directory's signature."""
+        """Kind of the service key, which decides the algorithm of the directory's signature."""
 
     @property
     def sha256(self) -> bytes:
@@ -84,7 +84,7 @@ _signed_decoder = msgspec.msgpack.Decoder(_Signed)
 
 
 def directory_digest(body: bytes, algorithm: Algorithm) -> bytes:
-    """What the service key signs: the algorithm's hash of the domain and the body (Ed25519: SHA-512)."""
+    """Message that the service key signs: the algorithm's hash of the domain and the body (Ed25519: SHA-512)."""
     return hashlib.new(FACTS[algorithm].hash_name or "sha512", DOMAIN + body).digest()
 
 

@@ -1,5 +1,6 @@
-"""What a tenant may have, as values: the claim takes them, the submit script reads them. No Redis here: a lane reads them
-with its tenant's file, and holds a PIN.
+"""Limits of a tenant: rate limit, budget and backlog caps, as values for the claim and submit scripts.
+
+No Redis here: a lane, which holds a PIN, reads them with its tenant's file.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedCaps:
-    """What a tenant may have waiting, and sign in a UTC day; 0: as much as it likes."""
+    """Backlog caps, and the budget of a UTC day, for the submit script; 0: no limit."""
 
     backlog_digests: int = 0
     backlog_bytes: int = 0
@@ -25,7 +26,7 @@ class PublishedCaps:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimLimits:
-    """What a tenant may claim, over all workers; 0: as much as it likes. Costs are in units (``queueing.protocol.signing_costs``).
+    """Limits of a tenant's claims over all workers; 0: no limit. Costs are in units (``queueing.protocol.signing_costs``).
 
     ``backlog_*``: caps; what waits beyond twice as much is claimed to be refused. ``costs``: units per digest, by
     algorithm; the dearest of them counts where a job names none.

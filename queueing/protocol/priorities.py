@@ -1,4 +1,4 @@
-"""Which of a tenant's jobs come first: a place in the queue that lies in the past, by so much.
+"""Priorities of a tenant's own jobs: a higher one gets a place in the queue that lies further in the past.
 
 A queue is ordered by time, and a job is due when its time is past. So a job that is to come earlier gets an
 earlier time, and nothing starves: a nightly job comes before every release that is submitted three hours
@@ -12,7 +12,7 @@ from typing import Final
 
 
 class Priority(StrEnum):
-    """What a client may ask for; among the tenant's own jobs only."""
+    """Priority of a job among the tenant's own jobs."""
 
     RELEASE = "release"
     NORMAL = "normal"
@@ -20,9 +20,9 @@ class Priority(StrEnum):
 
 
 _HEAD_START_S: Final = {Priority.RELEASE: 3 * 3600, Priority.NORMAL: 3600, Priority.NIGHTLY: 0}
-"""What a stock arq producer enqueues stands at its own time, as nightly jobs do."""
+"""Jobs of a stock arq producer get the place of their enqueue time, as nightly jobs do."""
 
 
 def head_start_ms(priority: Priority) -> int:
-    """How far before its time of arrival a job's place lies."""
+    """Time by which a job's place precedes its arrival."""
     return _HEAD_START_S[priority] * 1000

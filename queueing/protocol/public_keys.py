@@ -82,7 +82,7 @@ class PublicKey:
 
     @property
     def algorithms(self) -> frozenset[Algorithm]:
-        """What a key of this kind can sign with."""
+        """Algorithms of a key of this kind."""
         return frozenset(self._checks)
 
     def verify(self, algorithm: Algorithm, digest: bytes, signature: bytes) -> None:

@@ -1,4 +1,4 @@
-"""What a signature costs an HSM, in units: 1 is one RSA-2048 signature. Rates and fair shares are counted in them.
+"""Cost of a signature in units: 1 is one RSA-2048 signature. Rate limits and fair shares are counted in them.
 
 The numbers are ratios of signing times, rounded, and nothing more precise is claimed. RSA with CRT grows with the
 cube of the modulus (3.4 and 8; a network HSM's data sheet shows 3 to 4 and 6 to 10). On curves SoftHSM over
@@ -26,11 +26,11 @@ COST_OF: Final[dict[KeyKind, float]] = {
 }
 
 DEAREST: Final = max(COST_OF.values())
-"""What is charged where nobody can say."""
+"""Cost of a digest whose algorithm is unknown."""
 
 
 def costs_by_algorithm(kinds: Iterable[KeyKind]) -> dict[str, float]:
-    """What a digest costs at most, by algorithm, for a tenant that has keys of these kinds.
+    """Highest cost of a digest by algorithm, for a tenant that has keys of these kinds.
 
     An algorithm's name does not tell the size of an RSA key: the dearest that the tenant has counts.
     """
@@ -43,5 +43,5 @@ def costs_by_algorithm(kinds: Iterable[KeyKind]) -> dict[str, float]:
 
 
 def cost_where_unnamed(costs: Mapping[str, float]) -> float:
-    """What a digest costs at most where the job names none of these algorithms."""
+    """Highest cost of a digest where the job names none of these algorithms."""
     return max(costs.values(), default=DEAREST)

@@ -33,7 +33,7 @@ Scope = Literal["tenant", "key", "client"]
 
 
 class StopOrder(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, kw_only=True):
-    """What is stopped: a tenant, or one of its keys or clients, by ``name``. Times are Unix ms."""
+    """Order that stops a tenant, or one of its keys or clients, by ``name``. Times are Unix ms."""
 
     version: Literal[1] = 1
     audience: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 _CLIENT: Final = "ping xread xtrim del exists zmscore mget get select wait"
-"""What ``queueing.client.signing_client`` sends: replies, look-ups, the key directory, the accept level (which needs SET too)."""
+"""Commands of ``queueing.client``: replies, lookups, the key directory, the accept level (which needs SET too)."""
 
 _SUBMIT: Final = "time type zcard hmget hset hsetnx set zadd zscore publish"
-"""What submit.lua calls beside those."""
+"""Commands that submit.lua calls beside those."""
 
 _WORKER: Final = (
     "+@read +@write +@transaction +@pubsub +@connection +evalsha +script|load +script|exists +time +wait +info"
@@ -32,7 +32,7 @@ _WORKER: Final = (
 
 
 def tenant_rules(tenant: str, password_sha256: str | None) -> list[str]:
-    """The rules of the user of this tenant; without a password nobody can log in as it."""
+    """The rules of the user of this tenant; without a password no login as this user succeeds."""
     tag = f"{{{tenant}}}"
     writable = [
         keyspace.queue(tenant),
@@ -79,7 +79,7 @@ def worker_rules(password_sha256: str | None) -> list[str]:
 
 
 def password_sha256(password: str) -> str:
-    """As Redis keeps passwords."""
+    """Hash by which Redis stores a password."""
     return hashlib.sha256(password.encode()).hexdigest()
 
 

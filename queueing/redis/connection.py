@@ -81,7 +81,7 @@ def connect(config: RedisConfig, *, blocking_s: float = 0.0, password: Secret | 
 
 
 async def with_connection(config: RedisConfig, work: Callable[[ArqRedis], Awaitable[T]]) -> T:
-    """What ``work`` answers, on a pool of its own."""
+    """Run ``work`` on a pool of its own, and return its result."""
     redis = connect(config)
     try:
         return await work(redis)
@@ -120,7 +120,7 @@ def _through_sentinel(config: RedisConfig, sentinel: SentinelConfig, options: Ma
 async def look_for_primary(redis: Redis) -> None:
     """Leave the server that this pool talks to, where another one is the primary by now.
 
-    Behind Sentinels they are asked; otherwise the next command connects anew, so that a name or an address that
+    Behind Sentinels they are asked; otherwise the next command reconnects, so that a name or an address that
     moved is followed. Connections in use stay until their command ends. Raises nothing.
     """
     pool = redis.connection_pool

@@ -1,4 +1,4 @@
-"""The Lua scripts by name, and how they are run: many in one pipeline, loaded again where Redis lost them."""
+"""Lua scripts by name: many calls in one pipeline, and loaded again where Redis lost them."""
 
 from __future__ import annotations
 
@@ -94,11 +94,11 @@ async def run_each(redis: Redis, calls: Sequence[ScriptCall]) -> list[Any]:
 async def run_confirmed(
     redis: Redis, calls: Sequence[ScriptCall], wait: ReplicaWait | None, *, once: bool = False
 ) -> tuple[list[Any], bool]:
-    """As ``run_each``, with a ``WAIT`` in the same round trip: the answers, and whether enough replicas have it all.
+    """Run the calls with a ``WAIT`` in the same round trip: the answers, and whether enough replicas have all writes.
 
     That holds for a call too that found everything as it should be and wrote nothing: what it saw was written before.
-    Where they do not, or where this server is a replica itself, the primary may have moved: it is looked for anew.
-    ``once``: no call is sent again when its answer is lost, but ``round_trip.AnswerLost`` raised.
+    Where they do not, or where this server is a replica itself, the primary may have moved: it is looked up again.
+    ``once``: no call is sent again when its answer is lost, but ``AnswerLost`` raised.
     """
     answers, confirmed = await _round(redis, calls, wait, once=once)
     missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]

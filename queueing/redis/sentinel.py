@@ -1,6 +1,6 @@
-"""Where the primary is, by the Sentinels: all of them are asked, and the newest configuration counts.
+"""Address of the primary by the Sentinels: all of them are asked, and the newest configuration counts.
 
-redis-py believes the first that answers. For seconds after a failover that may be one that has not heard of it, and
+redis-py takes the first answer. For seconds after a failover that may come from a Sentinel that does not know of it, and
 while replicas are still being moved even the Sentinel in charge lists the old address among its ``masters``.
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 OTHERS_S: Final = 0.2
-"""How long the other Sentinels have once one has answered: one that is down must not hold up every connection."""
+"""Time for the other Sentinels once one has answered: one that is down must not delay every connection."""
 
 Address = tuple[str, int]
 
@@ -63,7 +63,7 @@ class SentinelPool(ShrinkingPool, SentinelConnectionPool):
 
 
 async def _seen_by(sentinel: Redis, name: str) -> Seen | Exception | None:
-    """What one Sentinel says, or why it says nothing; None where it has no primary that is up."""
+    """Answer of one Sentinel (epoch of its configuration, address), or its error; None where no primary is up."""
     try:
         state: dict[str, Any] = await sentinel.sentinel_master(name)  # type: ignore[no-untyped-call]
         address: tuple[bytes, int] | None = await sentinel.sentinel_get_master_addr_by_name(name)  # type: ignore[no-untyped-call]
@@ -80,7 +80,7 @@ async def _seen_by(sentinel: Redis, name: str) -> Seen | Exception | None:
 async def _answers(
     asked: Sequence[asyncio.Future[Seen | Exception | None]],
 ) -> list[Seen | Exception]:
-    """What was answered, soon after the first that has seen a primary; with the errors of the others."""
+    """Answers and errors of the Sentinels, soon after the first answer that names a primary."""
     pending = set(asked)
     found: list[Seen | Exception] = []
     while pending:

@@ -1,4 +1,4 @@
-"""The jobs that this client waits for, by id. Whatever learns of a result, stream or lookup, settles it here."""
+"""Table of the jobs that this client waits for, by id. The reply stream and the lookups settle them here."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class PendingJob:
         self.look_up_at_s = now_s + (min(wait_s, _JOINED_LOOKUP_S) if self.joined else wait_s)
 
     def why_unanswered(self, what_happened: str = "the deadline passed") -> SigningError:
-        """What to tell a caller who waits no longer, because of what happened."""
+        """The error of a caller who stops waiting because of ``what_happened``."""
         if not self.accepted.done() and self.trouble is not None:
             return self.trouble
         if self.accepted.done() or self.seen:
@@ -84,7 +84,7 @@ class PendingJobs:
         self.some = asyncio.Event()
         """Set while there are jobs to wait for."""
         self.sooner = asyncio.Event()
-        """Set when a lookup is due at once; whoever looks up clears it."""
+        """Set when a lookup is due at once; the lookup loop clears it."""
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -130,7 +130,7 @@ class PendingJobs:
         job.look_up_later(self._now_s())
 
     def settle(self, job_id: str, result: bytes | SigningError) -> None:
-        """Hand a result to all who wait for the job; nothing happens where nobody does."""
+        """Hand a result to all callers that wait for the job, if there are any."""
         job = self._jobs.get(job_id)
         if job is None:
             return
@@ -142,7 +142,7 @@ class PendingJobs:
             job.result.set_result(result)
 
     def close(self) -> None:
-        """No answer comes any more: tell all who still wait why they have none."""
+        """Fail all callers that still wait, with the reason."""
         for job in self._waiters:
             why = job.why_unanswered(_CLOSED)
             if not job.result.done():
@@ -164,7 +164,7 @@ class PendingJobs:
         return due
 
     def next_lookup_at_s(self) -> float:
-        """When the next lookup is due; infinite where none is."""
+        """Time of the next lookup; infinite where none is due."""
         return min((job.look_up_at_s for job in self._jobs.values()), default=math.inf)
 
     def _forget(self, job: PendingJob) -> None:

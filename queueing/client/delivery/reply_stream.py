@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("sigmill.client")
 
 BLOCK_S: Final = 10.0
-"""How long one XREAD blocks. Only an idle wait ends by it, so it costs six commands a minute."""
+"""Time that one XREAD blocks: only an idle wait reaches it, so an idle client sends six commands a minute."""
 
 _READ_ENTRIES: Final = 64
 _TRIM_BYTES: Final = 1024 * 1024

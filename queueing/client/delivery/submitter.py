@@ -55,7 +55,7 @@ class Submitter:
         self.room: RemainingCapacity | None = None
 
     def post(self, job: PendingJob) -> None:
-        """Send a job with the next batch, and again until the queue has it or nobody waits for it."""
+        """Send a job with the next batch, and again until the queue has it or no caller waits for it."""
         job.posted = True
         self._outbox.append(job)
         self._filled.set()
