@@ -1,7 +1,7 @@
-"""Every way in which signing can fail, as one closed tree.
+"""Errors of signing, as one closed tree.
 
 SigningError                      reason, retryable, denied, hint
-├── Denied                        the caller may not; asking again changes nothing
+├── Denied                        the caller may not; a retry changes nothing
 │   ├── KeyUnknown · KeyDisabled · KeyExpired
 │   ├── AlgorithmUnknown · AlgorithmMismatch
 │   ├── EnvelopeSignature · EnvelopeAudience
@@ -16,7 +16,7 @@ SigningError                      reason, retryable, denied, hint
     ├── JobExpired · WaitTimeout
     └── TokenUnavailable · HsmFault · LogUnavailable · QueueUnavailable · QueueUnconfirmed
 
-``ConfigError`` stands apart: it is met by an operator at start-up or reload, never by a job.
+``ConfigError`` stands apart: an operator gets it at start-up or reload, a job never does.
 
 ``reason`` is at once the metric label, the code in JSON and the dead letter's reason. No message carries
 a PIN, a key, a digest or a payload.
@@ -68,7 +68,7 @@ class KeyUnknown(Denied):
     """The tenant has no such key or version."""
 
     reason = "key.unknown"
-    hint = "A version is written KEY/VERSION; the operator's `sigmill keys list` says which there are."
+    hint = "A version is written KEY/VERSION; the operator's `sigmill keys list` lists them."
 
 
 class KeyDisabled(Denied):
@@ -174,10 +174,10 @@ class JobConflict(Invalid):
 
 
 class JobPoisoned(Invalid):
-    """The job broke its lane again and again and was set aside."""
+    """The job crashed its lane repeatedly and was moved to the dead letters."""
 
     reason = "job.poisoned"
-    hint = "Look at the lane's exits in the log before submitting the same content again."
+    hint = "Check the lane's exits in the log before you submit the same content again."
 
 
 class JobUnknown(Invalid):
@@ -202,10 +202,10 @@ class InputUnreadable(Invalid):
 
 
 class ResultInvalid(Invalid):
-    """What came back does not verify: a signature, or the result itself, is false."""
+    """The result does not verify: a signature in it, or the result itself, is false."""
 
     reason = "result.invalid"
-    hint = "Do not use it. Somebody may be writing to Redis: tell the operator."
+    hint = "Do not use it. Redis may have another writer: tell the operator."
 
 
 class LimitRate(Unavailable):
@@ -237,7 +237,7 @@ class JobExpired(Unavailable):
 
 
 class WaitTimeout(Unavailable):
-    """The deadline passed before the result came; the job goes on."""
+    """The deadline passed before the result came; the job is still processed."""
 
     reason = "wait.timeout"
     hint = "Nothing is lost: wait again with the job id."
@@ -260,7 +260,7 @@ class HsmFault(Unavailable):
     """The HSM failed in the middle of the operation."""
 
     reason = "hsm.fault"
-    hint = "The lane is replaced and the job tried again; look at sigmill_lane_restarts_total if it persists."
+    hint = "The lane is replaced and the job retried; check sigmill_lane_restarts_total if it persists."
 
 
 class LogUnavailable(Unavailable):
@@ -279,20 +279,20 @@ class QueueUnavailable(Unavailable):
     def __init__(
         self, message: str = "", *, retry_after_s: float | None = None, perhaps_done: bool = False
     ) -> None:
-        """``perhaps_done``: of what is sent once (``queueing.redis.send_once``), the answer was lost and not the question."""
+        """``perhaps_done``: the commands were sent, once (``queueing.redis.send_once``), and their answer was lost."""
         super().__init__(message, retry_after_s=retry_after_s)
         self.perhaps_done = perhaps_done
 
 
 class QueueUnconfirmed(Unavailable):
-    """Redis has it, but too few replicas said so in time; a failover may forget it."""
+    """Redis has it, but too few replicas confirmed it in time; a failover may lose it."""
 
     reason = "queue.unconfirmed"
     hint = "Check the replicas of Redis; submitting again under the same request id is safe, and the client does so."
 
 
 class ConfigError(Exception):
-    """A mistake in the configuration: which file, which key, what stands there, what would be right.
+    """An error in the configuration: the file, the key, the problem, and the remedy.
 
     ``value`` is shown to people: never pass a secret.
     """

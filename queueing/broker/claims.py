@@ -84,8 +84,8 @@ class ClaimedJob(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class ClaimResult:
     """The answer for one tenant; ``more`` when due jobs were left in the queue. Redis' clock in Unix ms.
 
-    ``excess``: the newest of a backlog far over its cap, leased to be refused. ``wait_s``: a limit holds the next
-    job back for so long; ``limited`` says which ('rate', 'budget' or ''). ``budget_left`` None: no budget. ``replaced``: keys
+    ``excess``: the newest of a backlog far over its cap, leased to be refused. ``wait_s``: time until a limit
+    admits the next job; ``limited`` names the limit ('rate', 'budget' or ''). ``budget_left`` None: no budget. ``replaced``: keys
     of ours under which somebody had put a foreign type. ``suspect_next``: the next job is a suspect, to be claimed when
     nothing else of the tenant is in work.
     """

@@ -31,8 +31,8 @@ GRACE_MS: Final = 24 * 3600 * 1000
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     """One job that was set aside. Times in Unix ms; ``payload`` is the job as it stood in the queue (arq's form).
 
-    ``attempts`` were made in all; ``crashes`` of them ended with their worker, ``lane_ends`` says how the lanes ended
-    that the last worker gave it to. ``worker``: who gave up. No digest is in it but in ``payload``.
+    ``attempts`` were made in all; ``crashes`` of them ended with their worker, ``lane_ends``: exits of the lanes
+    that the last worker gave it to. ``worker``: the one that gave up. No digest is in it but in ``payload``.
     """
 
     reason: str

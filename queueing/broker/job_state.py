@@ -87,7 +87,7 @@ async def look_up(redis: Redis, tenant: str, job_ids: Sequence[str]) -> list[Que
 
 
 async def status_of(redis: Redis, tenant: str, job_id: str) -> JobStatus:
-    """One round trip; raises ``QueueUnavailable`` (retryable). Nothing that it says is verified."""
+    """State of a job, unverified: one round trip. Raises ``QueueUnavailable`` (retryable)."""
     found = (await look_up(redis, tenant, [job_id]))[0]
     if found.result is not None:
         return _finished(job_id, found.result)

@@ -48,14 +48,14 @@ class KeyDirectoryCache:
         audience: str,
         tenant: str,
         pinned: Sequence[PublicKey],
-        memory: EpochStore,
+        epochs: EpochStore,
         now_ms: Callable[[], int],
     ) -> None:
         self._redis = redis
         self._audience = audience
         self._tenant = tenant
         self._pinned = pinned
-        self._memory = memory
+        self._epochs = epochs
         self._now_ms = now_ms
         self._directory: KeyDirectory | None = None
         self._fetched_ms = 0
@@ -160,11 +160,11 @@ class KeyDirectoryCache:
             audience=self._audience,
             tenant=self._tenant,
             pinned=self._pinned,
-            newest_epoch=self._memory.newest,
+            newest_epoch=self._epochs.newest,
             now_ms=now_ms,
         )
-        if directory.epoch > self._memory.newest:
-            await asyncio.to_thread(self._memory.remember, directory.epoch)
+        if directory.epoch > self._epochs.newest:
+            await asyncio.to_thread(self._epochs.remember, directory.epoch)
         self._keys = _trusted_keys(directory)
         self._directory, self._fetched_ms = directory, now_ms
         return directory

@@ -74,7 +74,7 @@ class SigningClient:
         self._key = key
         self._now_ms = now_ms
         self._pinned = config.pinned_keys()
-        self._memory = EpochStore(
+        self._epochs = EpochStore(
             Path(config.state_file) if config.state_file else None,
             audience=config.audience,
             tenant=config.tenant,
@@ -113,7 +113,7 @@ class SigningClient:
             audience=config.audience,
             tenant=config.tenant,
             pinned=self._pinned,
-            memory=self._memory,
+            epochs=self._epochs,
             now_ms=self._now_ms,
         )
         checker = ResultChecker(self._directory, verify=config.verify_signatures)

@@ -30,7 +30,7 @@ class ClientKeyKind(StrEnum):
 
 
 class ClientKey:
-    """A private key in memory; its repr says its kind only."""
+    """A private key in memory; its repr has its kind only."""
 
     __slots__ = ("_key", "kind", "public_spki")
 

@@ -99,7 +99,7 @@ def seal(envelope: Envelope, signer: EnvelopeSigner) -> bytes:
 
 
 def read_unverified(sealed: bytes) -> UnverifiedEnvelope:
-    """Parse without verifying; raises ``EnvelopeMalformed`` (final) and never says what the bytes were.
+    """Parse without verifying; raises ``EnvelopeMalformed`` (final) with no part of the bytes in the message.
 
     A body that is not in the one encoding of its content is malformed too, so two different byte strings
     never mean the same envelope.
@@ -117,5 +117,5 @@ def read_unverified(sealed: bytes) -> UnverifiedEnvelope:
 
 
 def _without_values(error: Exception) -> str:
-    """Msgspec names type and place, never content; anything else says its class only."""
+    """Msgspec names type and place, never content; of any other error the class alone is safe."""
     return str(error) if isinstance(error, msgspec.MsgspecError) else type(error).__name__

@@ -1,6 +1,6 @@
-"""A round trip that is made once, for commands that count again when they are sent again.
+"""Round trip that is never repeated, for commands that must not run twice.
 
-redis-py repeats a pipeline whose answer is late (``RETRIES`` in ``queueing.redis.connection``); a Redis that only stood still
+redis-py repeats a pipeline whose answer is late (``RETRIES`` in ``queueing.redis.connection``); a Redis that was only paused
 then runs every copy of it.
 """
 
@@ -24,7 +24,7 @@ Command = tuple[str | bytes | int | float, ...]
 async def send_once(redis: Redis, commands: Sequence[Command]) -> list[Any]:
     """The answer of each command, or its ``ResponseError`` in its place. One connection, in order, never repeated.
 
-    Raises ``AnswerLost``. Any other ``RedisError`` or ``OSError`` says that nothing was run: connecting, which is tried
+    Raises ``AnswerLost``. After any other error nothing was run: connecting, which is tried
     again as for every command, did not succeed.
     """
     pool = redis.connection_pool

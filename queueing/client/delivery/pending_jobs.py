@@ -69,7 +69,7 @@ class PendingJob:
             return self.trouble
         if self.accepted.done() or self.seen:
             return WaitTimeout(
-                f"{what_happened} before the result came; the job goes on", job_ids=(self.job_id,)
+                f"{what_happened} before the result came; the job is still processed", job_ids=(self.job_id,)
             )
         return QueueUnavailable(f"{what_happened} before the queue had answered; it may have taken the job")
 

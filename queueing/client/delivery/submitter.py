@@ -113,11 +113,11 @@ class Submitter:
         await asyncio.sleep(wait_s)
 
     def _retry_when_advised(self, refused: Sequence[tuple[PendingJob, SigningError]]) -> None:
-        """They are posted again, in order, when the queue said; what else there is to send does not wait for them."""
+        """Post the refused jobs again, in order, after the advised time; other jobs do not wait for them."""
         for job, error in refused:
             job.trouble = error
         wait_s = wait_after(refused[0][1], self._randomness)
-        _log.info("%d envelopes wait for room, next try in %.1f s", len(refused), wait_s)
+        _log.info("%d envelopes wait for backlog capacity, next try in %.1f s", len(refused), wait_s)
         asyncio.get_running_loop().call_later(wait_s, self._post_all, [job for job, _ in refused])
 
     def _post_all(self, jobs: Sequence[PendingJob]) -> None:

@@ -47,7 +47,7 @@ class Desk:
             audience="a",
             tenant="acme",
             pinned=(),
-            memory=EpochStore(None, audience="a", tenant="acme"),
+            epochs=EpochStore(None, audience="a", tenant="acme"),
             now_ms=now_ms,
         )
         self.transport = Transport(redis, redis, tenant="acme", reply_id="", now_ms=now_ms)
