@@ -21,11 +21,11 @@ LONG_AGO_S = 0.0
 DIGESTS = [bytes([i]) * 32 for i in range(3)]
 
 
-class Service:
-    """Answers an envelope when it is told to; remembers whether it was told to stop."""
+class FakeRunner:
+    """A runner that answers when the test sets ``answer``, and notes that it was cancelled."""
 
     def __init__(self) -> None:
-        self.asked = asyncio.Event()
+        self.started = asyncio.Event()
         self.answer = asyncio.Event()
         self.stopped = asyncio.Event()
         self.on_late: Callable[[], object] = lambda: None
@@ -38,7 +38,7 @@ class Service:
         return "job"
 
     async def run(self, request: SigningRequest, _deadline_s: float | None) -> list[Outcome]:
-        self.asked.set()
+        self.started.set()
         try:
             await self.answer.wait()
         except asyncio.CancelledError:
@@ -63,12 +63,12 @@ def _signature(digest: bytes) -> Signature:
     )
 
 
-async def _with_calls(work: Callable[[SingleCalls, Service], Coroutine[Any, Any, None]]) -> None:
-    service, tasks = Service(), OwnedTasks()
+async def _with_calls(work: Callable[[SingleCalls, FakeRunner], Coroutine[Any, Any, None]]) -> None:
+    runner, tasks = FakeRunner(), OwnedTasks()
     await tasks.open()
-    calls = SingleCalls(service, tasks, linger_s=0.0)
+    calls = SingleCalls(runner, tasks, linger_s=0.0)
     try:
-        await work(calls, service)
+        await work(calls, runner)
     finally:
         await tasks.close()
 
@@ -81,10 +81,12 @@ def _start(calls: SingleCalls, deadlines: Sequence[float | None]) -> list[asynci
 
 
 def test_a_late_call_is_told_its_job_and_the_others_get_their_signatures() -> None:
-    async def work(calls: SingleCalls, service: Service) -> None:
+    """A call past its deadline gets ``WaitTimeout`` with the job id; the other calls of the envelope get signatures."""
+
+    async def work(calls: SingleCalls, runner: FakeRunner) -> None:
         late, *others = _start(calls, [LONG_AGO_S, None, None])
         await asyncio.wait((late,))
-        service.answer.set()
+        runner.answer.set()
         assert [(await task).signature for task in others] == [digest[::-1] for digest in DIGESTS[1:]]
         with pytest.raises(WaitTimeout) as raised:
             await late
@@ -94,22 +96,26 @@ def test_a_late_call_is_told_its_job_and_the_others_get_their_signatures() -> No
 
 
 def test_an_envelope_that_all_have_left_is_waited_for_no_more() -> None:
-    async def work(calls: SingleCalls, service: Service) -> None:
+    """The envelope's task is cancelled when the last of its calls is cancelled."""
+
+    async def work(calls: SingleCalls, runner: FakeRunner) -> None:
         tasks = _start(calls, [None] * 3)
-        await service.asked.wait()
+        await runner.started.wait()
         for task in tasks:
             task.cancel()
         async with asyncio.timeout(10):
-            await service.stopped.wait()
+            await runner.stopped.wait()
 
     asyncio.run(_with_calls(work))
 
 
 def test_an_envelope_whose_calls_are_all_late_is_waited_for_no_more() -> None:
-    async def work(calls: SingleCalls, service: Service) -> None:
+    """The envelope's task is cancelled when all of its calls passed their deadlines."""
+
+    async def work(calls: SingleCalls, runner: FakeRunner) -> None:
         late = _start(calls, [asyncio.get_running_loop().time() + 0.05] * 3)
         async with asyncio.timeout(10):
-            await service.stopped.wait()
+            await runner.stopped.wait()
         answers = await asyncio.gather(*late, return_exceptions=True)
         assert [type(answer) for answer in answers] == [WaitTimeout] * 3
 
@@ -117,14 +123,16 @@ def test_an_envelope_whose_calls_are_all_late_is_waited_for_no_more() -> None:
 
 
 def test_a_call_that_is_late_and_cancelled_in_one_moment_leaves_once() -> None:
-    async def work(calls: SingleCalls, service: Service) -> None:
+    """A call that times out and is cancelled in one moment is counted once: the envelope waits for the other."""
+
+    async def work(calls: SingleCalls, runner: FakeRunner) -> None:
         late, other = _start(calls, [LONG_AGO_S, None])
-        service.on_late = lambda: asyncio.get_running_loop().call_soon(late.cancel)
+        runner.on_late = lambda: asyncio.get_running_loop().call_soon(late.cancel)
         await asyncio.gather(late, return_exceptions=True)
         assert late.cancelled()
-        service.answer.set()
+        runner.answer.set()
         assert (await other).signature == DIGESTS[1][::-1]
-        assert not service.stopped.is_set()
+        assert not runner.stopped.is_set()
 
     asyncio.run(_with_calls(work))
 

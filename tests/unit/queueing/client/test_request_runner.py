@@ -28,7 +28,7 @@ def now_ms() -> int:
     return 1_000
 
 
-class Desk:
+class RunnerStack:
     """A runner whose loops do not run: the test settles the results that Redis would deliver."""
 
     def __init__(self) -> None:
@@ -74,29 +74,31 @@ def _failed(envelope: Envelope, job_id: str) -> bytes:
     )
 
 
-async def test_who_waits_for_room_for_one_job_ends_for_himself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two equal slices of one run, or wait() twice: both go on, and the first to do so trips up nobody."""
+async def test_two_calls_that_wait_for_capacity_for_one_job_end_independently(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two equal slices of one run, or wait() twice: both are retried, and the end of one does not disturb the other."""
     monkeypatch.setattr("queueing.client.request_runner.wait_after", lambda _: 0.0)
-    desk = Desk()
-    both = [asyncio.create_task(desk.runner.run(REQUEST, None)) for _ in range(2)]
+    stack = RunnerStack()
+    both = [asyncio.create_task(stack.runner.run(REQUEST, None)) for _ in range(2)]
     await turn()
-    desk.cut_off()
+    stack.cut_off()
     await turn()
-    desk.transport.pending.settle(desk.job_id, JobConflict())
+    stack.transport.pending.settle(stack.job_id, JobConflict())
     assert [type(outcome) for (outcome,) in await asyncio.gather(*both)] == [JobConflict] * 2
 
 
-async def test_why_a_job_waits_is_said_as_long_as_anybody_waits_for_room() -> None:
-    """Not that it goes on, as soon as the first has given up."""
-    desk = Desk()
-    first, second = (asyncio.create_task(desk.runner.run(REQUEST, None)) for _ in range(2))
+async def test_the_limit_is_the_reason_as_long_as_any_call_waits_for_capacity() -> None:
+    """The reason stays ``LimitBacklog`` after the first call gave up, and is ``WaitTimeout`` after the last."""
+    stack = RunnerStack()
+    first, second = (asyncio.create_task(stack.runner.run(REQUEST, None)) for _ in range(2))
     await turn()
-    desk.cut_off()
+    stack.cut_off()
     await turn()
     first.cancel()
     await asyncio.wait((first,))
-    assert isinstance(desk.runner.why_unanswered(desk.job_id), LimitBacklog)
+    assert isinstance(stack.runner.why_unanswered(stack.job_id), LimitBacklog)
     second.cancel()
     await asyncio.wait((second,))
     assert second.cancelled()
-    assert isinstance(desk.runner.why_unanswered(desk.job_id), WaitTimeout)
+    assert isinstance(stack.runner.why_unanswered(stack.job_id), WaitTimeout)
