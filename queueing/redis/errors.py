@@ -33,7 +33,9 @@ def unavailable(action: str, error: Exception) -> QueueUnavailable:
 
     ``perhaps_done`` is set where the answer to something that is sent once was lost.
     """
-    return QueueUnavailable(f"cannot {action}: {reason_of(error)}", perhaps_done=isinstance(error, AnswerLost))
+    return QueueUnavailable(
+        f"cannot {action}: {reason_of(error)}", perhaps_done=isinstance(error, AnswerLost)
+    )
 
 
 @contextlib.contextmanager

@@ -23,7 +23,11 @@ _REMEDY: Final = (
 def reason_of(error: BaseException) -> str:
     """Reason of the error in one line: for a certificate its own fault, otherwise class and text of the error."""
     fault = _certificate_fault(error)
-    return f"{type(error).__name__}: {error}" if fault is None else f"the certificate of Redis is refused: {fault}"
+    return (
+        f"{type(error).__name__}: {error}"
+        if fault is None
+        else f"the certificate of Redis is refused: {fault}"
+    )
 
 
 def refuse_certificate(error: BaseException) -> None:

@@ -62,7 +62,9 @@ class ReplyReader:
                 self._backoff.reset()
             except REDIS_ERRORS as error:
                 wait_s = self._backoff.next_s()
-                _log.warning("the reply stream cannot be read, next try in %.1f s: %s", wait_s, reason_of(error))
+                _log.warning(
+                    "the reply stream cannot be read, next try in %.1f s: %s", wait_s, reason_of(error)
+                )
                 await asyncio.sleep(wait_s)
 
     async def remove(self) -> None:

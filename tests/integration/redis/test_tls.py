@@ -98,7 +98,7 @@ async def test_a_client_is_told_at_once_why_a_certificate_is_refused(
                     audience="test",
                     tenant="acme",
                     pinned=(),
-                    memory=EpochStore(None, audience="test", tenant="acme"),
+                    epochs=EpochStore(None, audience="test", tenant="acme"),
                     now_ms=lambda: 0,
                 )
                 try:

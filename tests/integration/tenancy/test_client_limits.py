@@ -14,6 +14,7 @@ from tests.support.farm import Farm, digests
 
 HANG_S = 60.0
 
+
 async def cap(farm: Farm, digests: int) -> None:
     await publish_caps(farm.redis, {"acme": PublishedCaps(backlog_digests=digests)})
 
