@@ -6,6 +6,7 @@ goes to standard error, so that it does not stand in the answer.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 from pathlib import Path
@@ -24,7 +25,6 @@ from workers.hsm.keys import find_key
 from workers.hsm.mechanisms import unable_to_sign
 from workers.hsm.pin_guard import pin_attempt
 from workers.hsm.process_hardening import harden
-from workers.hsm.session_counts import most_sessions
 from workers.hsm.sessions import open_pool
 from workers.hsm.tokens import TokenSelect, select_token, serial_of
 from workers.state.refused_pins import RefusedPins
@@ -56,6 +56,23 @@ _PIN_FLAGS: Final = (
     TokenFlag.USER_PIN_LOCKED,
     TokenFlag.USER_PIN_TO_BE_CHANGED,
 )
+
+_UNAVAILABLE: Final = ctypes.c_ulong(-1).value  # PKCS#11 3.1, 3.3: CK_UNAVAILABLE_INFORMATION
+_TEXT_BYTES: Final = 32 + 32 + 16 + 16  # label, manufacturerID, model, serialNumber
+_VERSIONS_AND_TIME_BYTES: Final = 2 + 2 + 16
+
+
+class _TokenInfo(ctypes.Structure):
+    """CK_TOKEN_INFO (PKCS#11 3.1, 3.3)."""
+
+    _fields_ = (
+        ("texts", ctypes.c_ubyte * _TEXT_BYTES),
+        ("flags", ctypes.c_ulong),
+        ("most_sessions", ctypes.c_ulong),
+        ("sessions", ctypes.c_ulong),
+        ("counts", ctypes.c_ulong * 8),  # read-write sessions, PIN lengths, memory
+        ("rest", ctypes.c_ubyte * _VERSIONS_AND_TIME_BYTES),
+    )
 
 
 def answer(request: Request) -> Answer:
@@ -156,10 +173,26 @@ def _token_facts(loaded: LoadedModule, token: pkcs11.Token) -> TokenFacts:
         manufacturer=token.manufacturer_id.rstrip(" \0"),
         model=token.model.rstrip(" \0"),
         firmware=f"{major}.{minor}",
-        most_sessions=most_sessions(loaded.path, token.slot.slot_id),
+        most_sessions=_most_sessions(loaded, token.slot.slot_id),
         threads=loaded.threads_allowed,
         pin_warnings=tuple(str(flag.name) for flag in _PIN_FLAGS if token.flags & flag),
     )
+
+
+def _most_sessions(loaded: LoadedModule, slot: int) -> int | None:
+    """Highest number of sessions that the token in ``slot`` allows; 0: unlimited; None: the token does not say.
+
+    CK_TOKEN_INFO has it, python-pkcs11 does not pass it on. The sessions of other applications are not known:
+    CK_TOKEN_INFO counts those of the calling process.
+    """
+    info = _TokenInfo()
+    try:
+        functions = module.function_list(loaded.path)
+    except HsmFailure:
+        return None
+    if functions.c_get_token_info(slot, ctypes.byref(info)) != module.CKR_OK:
+        return None
+    return None if info.most_sessions == _UNAVAILABLE else int(info.most_sessions)
 
 
 def main() -> int:

@@ -17,7 +17,7 @@ import pkcs11
 
 from workers.hsm.faults import HsmFailure, failure_for_code, translated
 
-_CKR_OK: Final = 0x00
+CKR_OK: Final = 0x00
 _CKR_CANT_LOCK: Final = 0x0A  # PKCS#11 3.1, 5.1.4: locking was asked for and the module has none
 _CKF_OS_LOCKING_OK: Final = 0x02  # PKCS#11 3.1, 3.7, CK_C_INITIALIZE_ARGS
 
@@ -40,15 +40,24 @@ class _Version(ctypes.Structure):
 
 
 _OneArgument = ctypes.CFUNCTYPE(ctypes.c_ulong, ctypes.c_void_p)
+_SlotArgument = ctypes.CFUNCTYPE(ctypes.c_ulong, ctypes.c_ulong, ctypes.c_void_p)
 
 
-class _FunctionList(ctypes.Structure):
-    """The head of CK_FUNCTION_LIST; ctypes aligns the pointers behind CK_VERSION as the C compiler does."""
+class FunctionList(ctypes.Structure):
+    """Head of CK_FUNCTION_LIST, up to C_GetTokenInfo, the seventh function (PKCS#11 3.1, 3.8).
+
+    Each function returns a CKR value. ctypes aligns the pointers behind CK_VERSION as the C compiler does.
+    """
 
     _fields_ = (
         ("version", _Version),
         ("c_initialize", _OneArgument),
         ("c_finalize", _OneArgument),
+        ("c_get_info", ctypes.c_void_p),
+        ("c_get_function_list", ctypes.c_void_p),
+        ("c_get_slot_list", ctypes.c_void_p),
+        ("c_get_slot_info", ctypes.c_void_p),
+        ("c_get_token_info", _SlotArgument),
     )
 
 
@@ -90,7 +99,7 @@ def load(path: str) -> LoadedModule:
 
 
 def _initialize_for_threads(path: str) -> bool:
-    functions = _function_list(path)
+    functions = function_list(path)
     _require(functions.c_finalize(None))
     args = _InitializeArgs(flags=_CKF_OS_LOCKING_OK)
     code: int = functions.c_initialize(ctypes.byref(args))
@@ -101,20 +110,20 @@ def _initialize_for_threads(path: str) -> bool:
     return True
 
 
-def _function_list(path: str) -> Any:
-    """The function list of the module already loaded: dlopen answers the same handle for the same path.
+def function_list(path: str) -> Any:
+    """CK_FUNCTION_LIST of the module already loaded: dlopen returns the same handle for the same path.
 
-    Some vendors export C_GetFunctionList alone (PKCS#11 3.1, 5.4.4, asks for no more).
+    Some vendors export C_GetFunctionList alone (PKCS#11 3.1, 5.4.4, asks for no more). Raises ``HsmFailure``.
     """
     get_function_list = ctypes.CDLL(path).C_GetFunctionList
     get_function_list.restype = ctypes.c_ulong
-    get_function_list.argtypes = (ctypes.POINTER(ctypes.POINTER(_FunctionList)),)
-    pointer = ctypes.POINTER(_FunctionList)()
+    get_function_list.argtypes = (ctypes.POINTER(ctypes.POINTER(FunctionList)),)
+    pointer = ctypes.POINTER(FunctionList)()
     _require(get_function_list(ctypes.byref(pointer)))
     return pointer.contents
 
 
 def _require(code: int) -> None:
-    if code != _CKR_OK:
+    if code != CKR_OK:
         failure: HsmFailure = failure_for_code(code)
         raise failure

@@ -36,7 +36,7 @@ class FakeFunctions:
 
 
 def initialise(monkeypatch: pytest.MonkeyPatch, functions: FakeFunctions) -> bool:
-    monkeypatch.setattr(module, "_function_list", lambda path: functions)
+    monkeypatch.setattr(module, "function_list", lambda path: functions)
     return module._initialize_for_threads("/module.so")
 
 
@@ -48,8 +48,9 @@ def test_the_arguments_have_the_layout_of_the_standard() -> None:
 
 
 def test_the_function_list_is_aligned_behind_the_version() -> None:
-    assert module._FunctionList.c_initialize.offset == WORD
-    assert module._FunctionList.c_finalize.offset == 2 * WORD
+    assert module.FunctionList.c_initialize.offset == WORD
+    assert module.FunctionList.c_finalize.offset == 2 * WORD
+    assert module.FunctionList.c_get_token_info.offset == 7 * WORD
 
 
 def test_the_module_is_finalised_then_initialised_with_os_locking(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workers.lanes.supervisor.placement import cpu_for_lane
+from workers.lanes.supervisor.process_group import cpu_for_lane
 
 
 def test_a_lane_for_each_cpu_has_each_on_its_own() -> None:
