@@ -12,16 +12,13 @@ from queueing.errors import BY_REASON
 from queueing.protocol.algorithms import Algorithm
 from workers.config.settings import TenantClass
 from workers.telemetry.metrics_catalogue import ProcessMetrics, WorkerMetrics
-from workers.telemetry.series_budget import OTHER, put
+from workers.telemetry.series_budget import OTHER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from queueing.broker.claims import ClaimedJob, ClaimResult
     from queueing.protocol.limits import ClaimLimits
-    from workers.lanes.protocol import Outcomes
-    from workers.lanes.supervisor.circuit_breaker import Circuit
-    from workers.lanes.supervisor.connection import ChunkSent
 
 
 class Metrics(WorkerMetrics):
@@ -61,38 +58,6 @@ class Metrics(WorkerMetrics):
             self.limiter.labels(tenant, "granted").inc(granted)
         if answer.limited:
             self.limiter.labels(tenant, answer.limited).inc()
-
-    def lane_started(self, token: str, sessions: int) -> None:
-        """A lane has logged in."""
-        self.lanes.labels(token).inc()
-        self.sessions.labels(token).inc(sessions)
-
-    def lane_ended(self, token: str, sessions: int, reason: str | None) -> None:
-        """A lane is gone; with a reason it was not asked to."""
-        self.lanes.labels(token).dec()
-        self.sessions.labels(token).dec(sessions)
-        if reason is not None:
-            self.lane_restarts.labels(token, reason).inc()
-
-    def lane_failed(self, token: str, reason: str) -> None:
-        """A lane was lost, or could not be reached, before it had logged in."""
-        self.lane_restarts.labels(token, reason).inc()
-
-    def chunk_done(self, token: str, chunk: ChunkSent, answer: Outcomes, seconds: float) -> None:
-        """A lane answered a chunk, with what it measured itself."""
-        self.lane_seconds.labels(token).observe(seconds)
-        self.chunk_digests.labels(token).observe(chunk.digests)
-        self.module_seconds.labels(token).inc(answer.sign_s)
-        signed = sum([len(item.signatures) - len(item.errors) for item in answer.items])
-        if signed:
-            algorithm = algorithm_label(chunk.group.algorithm)
-            self.sign_seconds.labels(algorithm).observe(answer.sign_s / signed)
-            if answer.verify_s:
-                self.verify_seconds.labels(algorithm).observe(answer.verify_s / signed)
-
-    def circuit_changed(self, token: str, circuit: Circuit) -> None:
-        """A token is left alone, or used again."""
-        put(self.circuit_open, token, {"closed": 0, "open": 1, "refused": 2}[circuit.value])
 
 
 def process_registry() -> CollectorRegistry:

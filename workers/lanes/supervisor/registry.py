@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Final
 from workers.lanes.supervisor.chunk_scheduler import initial_capacity
 from workers.lanes.supervisor.circuit_breaker import Circuit
 from workers.lanes.supervisor.hsm_sharing import SharedHsm
+from workers.lanes.supervisor.lane_metrics import LaneMetrics
 from workers.lanes.supervisor.process_group import RELOAD_TIMEOUT_S
 from workers.lanes.supervisor.spawn import LaneSpec
 from workers.lanes.supervisor.token_pool import TokenPool
-from workers.telemetry.series_budget import put
 
 if TYPE_CHECKING:
     from asyncio import TaskGroup
@@ -64,6 +64,7 @@ class LaneRegistry:
         self._drains = drained
         self._drained: frozenset[str] = frozenset()
         self._metrics = metrics
+        self._lane_metrics = LaneMetrics(metrics)
         self._room = room
         self._orders = orders
         self._tasks: TaskGroup | None = None
@@ -174,7 +175,7 @@ class LaneRegistry:
         changed, self._drained = drained ^ self._drained, drained
         for token in changed & self._configuration.service.tokens.keys():
             log.warning("token.drained" if token in drained else "token.resumed", extra={"token": token})
-            put(self._metrics.token_drained, token, token in drained)
+            self._lane_metrics.token_drained(token, drained=token in drained)
         for lanes in self.all() if changed else ():
             if lanes.token in changed:
                 lanes.drain() if lanes.token in drained else lanes.resume()
@@ -271,7 +272,7 @@ class LaneRegistry:
             poison_crashes=worker.poison_attempts,
             refused_pins=self._refused_pins,
             tasks=self._tasks,
-            observer=self._metrics,
+            observer=self._lane_metrics,
             room=self._room,
             orders=lambda: () if tenant is None else self._orders(tenant),
         )

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from queueing.errors import TokenUnavailable
 from workers.lanes.supervisor.chunk_scheduler import ChunkScheduler
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from workers.lanes.supervisor.batching import Slice
     from workers.lanes.supervisor.connection import ChunkSent, LaneConnection
     from workers.lanes.supervisor.hsm_sharing import SharedHsm
+    from workers.lanes.supervisor.lane_metrics import LaneObserver
     from workers.lanes.supervisor.spawn import LaneSpec
     from workers.state.refused_pins import RefusedPins
 
@@ -39,25 +40,6 @@ CANARY_GRACE_S: Final = 2.0
 
 AVOID_S: Final = 5.0
 """A token that does not have a key now is passed over for so long, where another token has it."""
-
-
-class LaneObserver(Protocol):
-    """What is counted."""
-
-    def lane_started(self, token: str, sessions: int) -> None:
-        """A lane has logged in."""
-
-    def lane_ended(self, token: str, sessions: int, reason: str | None) -> None:
-        """A lane that had logged in is gone; with a reason it was not asked to."""
-
-    def lane_failed(self, token: str, reason: str) -> None:
-        """A lane was lost, or could not be reached, before it had logged in."""
-
-    def chunk_done(self, token: str, chunk: ChunkSent, answer: Outcomes, seconds: float) -> None:
-        """A lane answered a chunk."""
-
-    def circuit_changed(self, token: str, circuit: Circuit) -> None:
-        """The token is left alone, or used again."""
 
 
 class TokenPool:

@@ -9,7 +9,6 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from queueing.errors import BY_REASON
 from queueing.protocol.algorithms import Algorithm
-from workers.lanes.supervisor.circuit_breaker import Circuit
 from workers.telemetry.metrics import Metrics, algorithm_label, reason_label
 
 LABELS = {
@@ -66,32 +65,6 @@ def test_times_are_in_seconds_and_counters_have_no_creation_times(
     page = generate_latest(registry).decode()
     assert "_created" not in page
     assert 'sigmill_signatures_total{algorithm="ED25519",tenant="acme"} 1.0' in page
-
-
-def test_lanes_and_sessions_go_up_and_down(metrics: Metrics) -> None:
-    """A lane that was asked to end is no restart."""
-    metrics.lane_started("acme", 4)
-    metrics.lane_started("acme", 2)
-    metrics.lane_ended("acme", 4, None)
-    metrics.lane_ended("acme", 2, "signal_9")
-    assert metrics.sessions.labels("acme")._value.get() == 0
-    assert metrics.lanes.labels("acme")._value.get() == 0
-    assert metrics.lane_restarts.labels("acme", "signal_9")._value.get() == 1
-
-
-def test_a_lane_that_never_logged_in_is_counted_with_its_reason(metrics: Metrics) -> None:
-    """It was in no gauge, so it leaves none."""
-    metrics.lane_failed("acme", "exit_73")
-    assert metrics.lane_restarts.labels("acme", "exit_73")._value.get() == 1
-    assert metrics.lanes.labels("acme")._value.get() == 0
-    assert metrics.sessions.labels("acme")._value.get() == 0
-
-
-@pytest.mark.parametrize("circuit, value", [(Circuit.CLOSED, 0), (Circuit.OPEN, 1), (Circuit.REFUSED, 2)])
-def test_the_circuit_is_a_number(metrics: Metrics, circuit: Circuit, value: int) -> None:
-    """Every state has one."""
-    metrics.circuit_changed("acme", circuit)
-    assert metrics.circuit_open.labels("acme")._value.get() == value
 
 
 def test_two_workers_in_one_process_do_not_share_metrics() -> None:

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from queueing.errors import BY_REASON
 from queueing.protocol.algorithms import Algorithm
 from workers.lanes.supervisor.circuit_breaker import Circuit
+from workers.lanes.supervisor.lane_metrics import LaneMetrics
 from workers.telemetry.metrics import Metrics, process_registry
 from workers.telemetry.series_budget import MOST_RANKED, OTHER, Ranked
 
@@ -25,11 +26,11 @@ def use_all(metrics: Metrics, tenant: str) -> None:
     metrics.signatures.labels(tenant, "ECDSA_SHA_256").inc()
     metrics.job_seconds.labels(tenant).observe(1.0)
     metrics.waited({tenant: [1.0]})
-    metrics.lane_started(tenant, 2)
+    LaneMetrics(metrics).lane_started(tenant, 2)
     metrics.watch_sessions(tenant, lambda: 1.0)
     metrics.lane_seconds.labels(tenant).observe(1.0)
     metrics.chunk_digests.labels(tenant).observe(1)
-    metrics.circuit_changed(tenant, Circuit.OPEN)
+    LaneMetrics(metrics).circuit_changed(tenant, Circuit.OPEN)
 
 
 def test_thousands_of_busy_tenants_stay_below_two_thousand_series() -> None:
@@ -70,7 +71,7 @@ def test_the_same_labels_are_the_same_child() -> None:
         use_all(metrics, f"tenant-{i}")
     for token in ("tenant-0", "tenant-299"):
         before = metrics.lanes.labels(token)._value.get()
-        metrics.lane_ended(token, 2, None)
+        LaneMetrics(metrics).lane_ended(token, 2, None)
         assert metrics.lanes.labels(token)._value.get() == before - 1
 
 
