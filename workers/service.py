@@ -120,8 +120,8 @@ class SigningService:
             refused_pins=refused_pins,
             drained=DrainedTokens(self._service.state_dir),
             metrics=metrics,
-            room=self._room_again,
-            orders=self._orders.signed_for,
+            capacity_listener=self,
+            stop_orders=self._orders,
         )
         allowances = TenantLimiter(self._tenants, metrics)
         shares = FairShares(allowances.weight)
@@ -354,8 +354,9 @@ class SigningService:
     def _can_sign(self, tenant: str) -> bool:
         return self._roster.can_sign(tenant)
 
-    def _room_again(self) -> None:
-        self._intake.room_again()
+    def capacity_freed(self) -> None:
+        """Lanes can take more: claim."""
+        self._intake.capacity_freed()
 
     def _obey(self, tenant: str) -> None:
         self._roster.obey(tenant)

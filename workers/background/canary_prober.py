@@ -84,7 +84,7 @@ class CanaryProber:
         now = time.monotonic()
         lanes = {each.token: each for each in self._lanes()}
         for token, each in lanes.items():
-            if not each.takes_canaries:
+            if not each.requests.takes_canaries:
                 continue
             keys = self._keys(each)
             known = self._tokens.setdefault(token, _OfToken(due_at=now + self._every_s))
@@ -176,7 +176,7 @@ class CanaryProber:
 
 def _in_use(lanes: TokenPool) -> bool:
     """Whether somebody needs the token, be it in vain."""
-    return lanes.can_sign or lanes.in_doubt or bool(lanes.load)
+    return lanes.status.can_sign or lanes.status.in_doubt or bool(lanes.status.load)
 
 
 def _keep_only(known: _OfToken, keys: list[Authorised]) -> None:
@@ -188,7 +188,7 @@ def _keep_only(known: _OfToken, keys: list[Authorised]) -> None:
 
 async def _signed(lanes: TokenPool, request: SignCanary, canary: Authorised) -> bytes:
     """The signature, verified under the key that this process has pinned; raises a ``SigningError``."""
-    answer = await lanes.sign_canary(request)
+    answer = await lanes.requests.sign_canary(request)
     if answer.error is not None:
         raise answer.error.error()
     canary.key_version.public_key.verify(canary.algorithm, canary.digests[0], answer.signature)

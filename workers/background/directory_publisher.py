@@ -106,7 +106,7 @@ class DirectoryPublisher:
         now_ms, ttl_ms = time.time_ns() // 1_000_000, int(self._ttl_s * 1000)
         self._due[tenant] = time.monotonic() + LOOK_S
         try:
-            answer = await lanes.sign_directory(
+            answer = await lanes.requests.sign_directory(
                 SignDirectory(next(self._numbers), tenant, now_ms, now_ms + ttl_ms)
             )
             if answer.error is not None:

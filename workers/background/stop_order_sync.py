@@ -82,7 +82,7 @@ class StopOrderSync:
         self._refused.clear()
         self._wake.set()
 
-    def signed_for(self, tenant: str) -> tuple[bytes, ...]:
+    def signed_orders(self, tenant: str) -> tuple[bytes, ...]:
         """The signed orders against this tenant, for its lanes."""
         return tuple(self._signed[order_id] for order_id in self._by_tenant.get(tenant, ()))
 

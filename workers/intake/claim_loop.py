@@ -136,7 +136,7 @@ class ClaimLoop:
             return False
         return True
 
-    def room_again(self) -> None:
+    def capacity_freed(self) -> None:
         """A lane has become free."""
         if self._hot:
             self._wake.set()

@@ -89,7 +89,7 @@ class Router:
             # Another token of the tenant is, else nothing were claimed; a circuit closes without being tried.
             raise TokenUnavailable("no token that has the key is in use")
         has_it = [candidate for candidate in healthy if not candidate.lacks(version.key, version.version)]
-        return min(has_it or healthy, key=lambda candidate: (candidate.load, candidate.given))
+        return min(has_it or healthy, key=lambda candidate: (candidate.status.load, candidate.given))
 
 
 def read_job(job: ActiveJob) -> UnverifiedEnvelope:

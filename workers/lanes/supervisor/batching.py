@@ -1,4 +1,4 @@
-"""Jobs of one key coalesce into chunks. Pure: no clock, no I/O."""
+"""Batching: slices of jobs with the same key and algorithm are put together into chunks. Pure: no clock, no I/O."""
 
 from __future__ import annotations
 
@@ -12,43 +12,42 @@ if TYPE_CHECKING:
     from workers.lanes.protocol import SliceOutcome
 
 GROUPS_MEASURED: Final = 64
-"""A tenant's key versions with their algorithms, and then some; the group that was signed with longest ago goes first."""
-
+"""More than a tenant has key versions with algorithms; the group that was signed with longest ago is forgotten first."""
 
 WORTH_DIVIDING_S: Final = 0.005
-"""Of a lane's time: a hundred times what another part of an envelope costs (a verification, 60 us)."""
+"""Time of a lane: a hundred times the cost of one more slice of an envelope (a verification, 60 us)."""
 
 
 class SigningJob(Protocol):
-    """What the lanes need of a job in work."""
+    """Job as the lanes see it: its sealed envelope, and the receiver of the outcomes of its slices."""
 
     @property
     def job_id(self) -> bytes:
-        """The same at each claim of the job."""
+        """Id of the job, the same at each claim."""
 
     @property
     def sealed(self) -> bytes:
         """The sealed envelope."""
 
     def slice_done(self, first: int, outcome: SliceOutcome) -> None:
-        """The outcome of the digests from ``first`` on."""
+        """The digests from ``first`` on have this outcome."""
 
     def slice_poisoned(self, first: int, count: int, lane_ends: Sequence[str]) -> None:
-        """These digests broke lane after lane, which ended so; they will not be tried any more."""
+        """These digests crashed several lanes, with these exit reasons; they are not tried again."""
 
     def slice_faulted(self, first: int, count: int) -> None:
-        """The HSM failed over these digests, twice; they may have been signed."""
+        """The HSM failed twice while it had these digests; they may have been signed."""
 
     def slice_unavailable(self, first: int, count: int) -> None:
-        """The token went away before these were signed."""
+        """The token became unavailable before these digests were signed."""
 
     def slice_in_doubt(self) -> None:
-        """A lane ended over some of its digests: they may have been signed."""
+        """A lane exited while it had some of these digests: they may have been signed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What may share a chunk: one key version with one algorithm."""
+    """Key version and algorithm; slices of one group may share a chunk."""
 
     key: str
     version: int
@@ -59,9 +58,9 @@ class Group:
 class Slice:
     """Digests ``first`` to ``first + count`` of a job.
 
-    ``alone``: signed with nothing beside it, so that nobody else is blamed. ``crashes``: how the lanes ended that broke
-    over it; ``faults``: how often the HSM failed while it had it. ``begun``: it is a part of a job of which a lane
-    has, or had, another part.
+    ``alone``: a suspect, signed in a chunk of its own, so that no other job is blamed. ``crashes``: exit reasons of
+    the lanes that crashed while they had it; ``faults``: how often the HSM failed while it had it. ``begun``: a lane
+    has, or had, another slice of the job.
     """
 
     job: SigningJob
@@ -82,63 +81,63 @@ class Batcher:
     suspects: list[Slice] = field(default_factory=list)
     _groups: dict[Group, deque[Slice]] = field(default_factory=dict)
 
-    def add(self, piece: Slice, *, front: bool = False) -> None:
-        """One more slice; one over which a lane ended waits apart, to be tried alone."""
-        self.digests += piece.count
-        if piece.alone:
-            self.suspects.append(piece)
+    def add(self, slice_: Slice, *, front: bool = False) -> None:
+        """Add a slice; a suspect waits apart, to be tried alone."""
+        self.digests += slice_.count
+        if slice_.alone:
+            self.suspects.append(slice_)
             return
-        waiting = self._groups.setdefault(piece.group, deque())
+        waiting = self._groups.setdefault(slice_.group, deque())
         if front:
-            waiting.appendleft(piece)
+            waiting.appendleft(slice_)
         else:
-            waiting.append(piece)
+            waiting.append(slice_)
 
     def next_group(self) -> Group | None:
-        """Whose turn it is; None when nothing waits (suspects aside)."""
+        """Group whose turn it is; None when nothing waits but suspects."""
         return next(iter(self._groups), None)
 
     def take(self, group: Group, most_digests: int) -> list[Slice]:
-        """Up to ``most_digests`` of the group, at least one; a slice that is too long is cut. Then the next group's turn."""
+        """Up to ``most_digests`` of the group, at least one; a slice that is too long is cut. The next group is next."""
         waiting = self._groups.pop(group)
         taken: list[Slice] = []
-        room = most_digests
-        while waiting and room > 0:
-            piece = waiting.popleft()
-            if piece.count > room:
-                rest = Slice(piece.job, group, piece.first + room, piece.count - room, begun=True)
+        left = most_digests
+        while waiting and left > 0:
+            slice_ = waiting.popleft()
+            if slice_.count > left:
+                rest = Slice(slice_.job, group, slice_.first + left, slice_.count - left, begun=True)
                 waiting.appendleft(rest)
-                piece = Slice(piece.job, group, piece.first, room, begun=True)
-            taken.append(piece)
-            room -= piece.count
+                slice_ = Slice(slice_.job, group, slice_.first, left, begun=True)
+            taken.append(slice_)
+            left -= slice_.count
         if waiting:
             self._groups[group] = waiting
-        self.digests -= most_digests - room
+        self.digests -= most_digests - left
         return taken
 
     def take_suspect(self) -> list[Slice]:
-        """One suspect, alone: the first of those that broke the fewest lanes, so that an innocent one does not wait
-        behind a bad one. Faults of the HSM change no order.
+        """One suspect: the first of those that crashed the fewest lanes, so that an innocent one does not wait behind a
+        bad one. Faults of the HSM do not change the order.
         """
-        piece = min(self.suspects, key=lambda each: len(each.crashes))
-        self.suspects.remove(piece)
-        self.digests -= piece.count
-        return [piece]
+        slice_ = min(self.suspects, key=lambda each: len(each.crashes))
+        self.suspects.remove(slice_)
+        self.digests -= slice_.count
+        return [slice_]
 
     def clear(self, *, keep_begun: bool = False) -> list[Slice]:
-        """Everything that waits, in order, waits no more; but for the rest of jobs that are begun, if that is kept."""
-        everything = [piece for waiting in self._groups.values() for piece in waiting] + list(self.suspects)
+        """Remove and return everything that waits, in order; with ``keep_begun`` except the rest of jobs that are begun."""
+        everything = [slice_ for waiting in self._groups.values() for slice_ in waiting] + list(self.suspects)
         self._groups.clear()
         self.suspects.clear()
         self.digests = 0
-        for piece in everything:
-            if keep_begun and piece.begun:
-                self.add(piece)
-        return [piece for piece in everything if not (keep_begun and piece.begun)]
+        for slice_ in everything:
+            if keep_begun and slice_.begun:
+                self.add(slice_)
+        return [slice_ for slice_ in everything if not (keep_begun and slice_.begun)]
 
 
 class ChunkSize:
-    """How many digests fill a chunk of ``target_s``, from what a lane of this token managed before."""
+    """Number of digests that fill a chunk of ``target_s``, from the measured speed of the token's lanes."""
 
     def __init__(self, *, target_s: float, most: int) -> None:
         self._target_s = target_s
@@ -146,7 +145,7 @@ class ChunkSize:
         self._seconds: dict[Group, float] = {}
 
     def measured(self, group: Group, digests: int, seconds: float) -> None:
-        """Note how long a lane was busy with a chunk of which it signed so many; a moving average over about four."""
+        """Record that a lane signed so many digests in this time; a moving average over about four chunks."""
         each = seconds / digests
         before = self._seconds.pop(group, each)
         if len(self._seconds) >= GROUPS_MEASURED:
@@ -154,17 +153,17 @@ class ChunkSize:
         self._seconds[group] = before + 0.25 * (each - before)
 
     def of(self, group: Group, sessions: int) -> int:
-        """At least one digest per session; two where nothing is known yet."""
+        """Digests in a chunk of the group: at least one per session; two while nothing was measured."""
         each = self._seconds.get(group)
         if each is None:
             return 2 * sessions
         return max(sessions, min(self._most, int(self._target_s / max(each, 1e-7))))
 
     def least(self, group: Group, sessions: int) -> int:
-        """What is too little to be divided: each part costs a frame, and a verification of its envelope."""
+        """Digests that are too few to be divided: each slice costs a frame, and a verification of its envelope."""
         each = self._seconds.get(group)
         return 2 * sessions if each is None else max(sessions, int(WORTH_DIVIDING_S / max(each, 1e-7)))
 
     def largest(self, sessions: int) -> int:
-        """The largest chunk of any group seen; what a claim should fill."""
+        """Size of the largest chunk of any measured group; a claim should fill it."""
         return max((self.of(group, sessions) for group in self._seconds), default=2 * sessions)

@@ -1,4 +1,4 @@
-"""What waits for the lanes of a token, how they are fed with it, and what becomes of what a lost lane had."""
+"""Chunk scheduler of one token: feeds its lanes with waiting slices, and decides what happens to those of a lost lane."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from workers.lanes.supervisor.crash_blame import JobCrashHistory, TokenBlame
 from workers.lanes.supervisor.exit_reason import Cause
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from workers.lanes.protocol import Outcomes
     from workers.lanes.supervisor.batching import Group, Slice
     from workers.lanes.supervisor.connection import ChunkSent, LaneConnection
     from workers.lanes.supervisor.exit_reason import ExitReason
-    from workers.lanes.supervisor.hsm_sharing import HsmShare, SharedHsm
+    from workers.lanes.supervisor.hsm_sharing import HsmShare
 
 CHUNKS_IN_LANE: Final = 2
 """One that is being signed, and the next."""
@@ -23,210 +23,198 @@ CHUNKS_IN_LANE: Final = 2
 MOST_PER_CHUNK: Final = 1024
 
 MOST_FAULTS: Final = 2
-"""As often the HSM may fail over the same digests on this host; then their job goes back, for another one perhaps."""
+"""The HSM may fail so often over the same digests on this host; then their job is requeued, perhaps for another host."""
 
 
 def initial_capacity(sessions: int) -> int:
-    """How many digests a token of which nothing is known yet could start: as ``TokenLanes.capacity`` begins."""
+    """Digests that a token of unknown speed could start: as ``TokenPool.capacity`` begins."""
     return 4 * CHUNKS_IN_LANE * sessions
 
 
 class ChunkScheduler:
-    """Slices on their way to lanes and back. Knows links, not how they begin or end."""
+    """Waiting slices of one token on their way to its lanes, and back from a lost lane."""
 
     def __init__(self, *, chunk_target_s: float, poison_crashes: int) -> None:
         self._batcher = Batcher()
         self._chunk_size = ChunkSize(target_s=chunk_target_s, most=MOST_PER_CHUNK)
         self._poison_crashes = poison_crashes
         self._hsm: HsmShare | None = None
-        self._suspicion = TokenBlame()
-        self._records = JobCrashHistory()
+        self._blame = TokenBlame()
+        self._history = JobCrashHistory()
         self._suspects_turn = True
         self._emptying: LaneConnection | None = None
 
     @property
-    def token_in_doubt(self) -> bool:
-        """Whether lane after lane ended, and none signed anything in between."""
-        return self._suspicion.of_token
+    def token_blamed(self) -> bool:
+        """Whether several lanes crashed in a row, with no signature in between."""
+        return self._blame.too_many_crashes
 
     @property
-    def remembers(self) -> bool:
-        """Whether something is held against the token, or a job."""
-        return self._suspicion.in_mind or bool(self._records)
+    def has_crash_history(self) -> bool:
+        """Whether a crash is on record against the token, or a job."""
+        return self._blame.has_crashes or bool(self._history)
 
-    def forget(self) -> None:
-        """Begin anew: it is long ago."""
-        self._suspicion, self._records = TokenBlame(), JobCrashHistory()
+    def forget_crashes(self) -> None:
+        """Forget the crashes of token and jobs: they were long ago."""
+        self._blame, self._history = TokenBlame(), JobCrashHistory()
 
     @property
-    def waiting(self) -> int:
-        """Digests that no lane has."""
+    def waiting_digests(self) -> int:
+        """Digests that were not sent to a lane."""
         return self._batcher.digests
 
-    def full(self, lanes: int, sessions: int) -> int:
-        """How many digests so many lanes of so many sessions have when each has its chunks."""
+    def digests_for(self, lanes: int, sessions: int) -> int:
+        """Digests that so many lanes of so many sessions have when each has all its chunks."""
         return CHUNKS_IN_LANE * self._chunk_size.largest(sessions) * lanes
 
-    def share_hsm(
-        self,
-        budget: SharedHsm | None,
-        links: list[LaneConnection],
-        *,
-        sessions: int,
-        weight: Callable[[], float],
-        wake: Callable[[], None],
-    ) -> None:
-        """The token is on a device that others use too, or (None) on one of its own.
+    def use_share(self, share: HsmShare | None, busy: Sequence[LaneConnection]) -> None:
+        """Send from now on within this share of an HSM, or without limit (None); ``busy`` lanes count in it already.
 
-        What its lanes have counts before the old membership ends, which wakes the others: else they took it for free.
+        They are counted before the old share is given up, which wakes the other tokens: else those took the operations.
         """
-        before, self._hsm = self._hsm, None
-        if budget is not None:
-            self._hsm = budget.join(operations=sessions, weight=weight, wake=wake)
-            for link in links:
-                if link.outstanding:
-                    self._hsm.began(link)
+        before, self._hsm = self._hsm, share
+        if share is not None:
+            for lane in busy:
+                share.acquire(lane)
         if before is not None:
             before.leave()
 
-    def add(self, piece: Slice) -> None:
-        """This is to be signed."""
-        self._records.recall(piece)
-        self._batcher.add(piece)
+    def add(self, slice_: Slice) -> None:
+        """Add a slice to be signed."""
+        self._history.apply_to(slice_)
+        self._batcher.add(slice_)
 
-    def feed_all(self, links: Sequence[LaneConnection]) -> None:
-        """Give the lanes what is next: first those that have nothing, which divide it where it is little."""
-        idle = [link for link in links if _takes_work(link) and not link.outstanding]
-        for taken, link in enumerate(idle):
-            self.feed(link, chunks=1, among=len(idle) - taken)
-        for link in links:
-            self.feed(link)
+    def feed_all(self, lanes: Sequence[LaneConnection]) -> None:
+        """Feed the lanes, in this order: first the idle ones, which divide what is little."""
+        idle = [lane for lane in lanes if lane.takes_work and not lane.outstanding]
+        for taken, lane in enumerate(idle):
+            self._feed(lane, chunks=1, among=len(idle) - taken)
+        for lane in lanes:
+            self._feed(lane)
 
-    def feed(self, link: LaneConnection, *, chunks: int = CHUNKS_IN_LANE, among: int = 1) -> None:
-        """Give the lane its next chunks, as far as it is free; of what waits as much as ``among`` lanes leave it."""
-        while _takes_work(link) and len(link.outstanding) < chunks:
-            if not self._may_send(link):
+    def _feed(self, lane: LaneConnection, *, chunks: int = CHUNKS_IN_LANE, among: int = 1) -> None:
+        """Send the lane its next chunks, up to ``chunks``; each at most the part of one of ``among`` lanes."""
+        while lane.takes_work and len(lane.outstanding) < chunks:
+            if not self._hsm_has_room(lane):
                 return
-            if self._is_suspects_turn(link):
-                if not link.outstanding:
-                    self._send_suspect(link)
+            if self._reserve_for_suspect(lane):
+                if not lane.outstanding:
+                    self._send_suspect(lane)
                 return
-            if any(piece.alone for chunk in link.outstanding.values() for piece in chunk.slices):
-                return  # a suspect runs alone, so that nobody else is blamed
+            if any(slice_.alone for chunk in lane.outstanding.values() for slice_ in chunk.slices):
+                return  # a suspect runs alone, so that no other job is blamed
             group = self._batcher.next_group()
             if group is None:
                 return
-            size = self._chunk_size.of(group, link.sessions)
+            size = self._chunk_size.of(group, lane.sessions)
             if among > 1:
-                share = -(-self._batcher.digests // among)
-                size = min(size, max(share, self._chunk_size.least(group, link.sessions)))
-            self._send(link, group, self._batcher.take(group, size))
+                part = -(-self._batcher.digests // among)
+                size = min(size, max(part, self._chunk_size.least(group, lane.sessions)))
+            self._send(lane, group, self._batcher.take(group, size))
 
-    def _is_suspects_turn(self, link: LaneConnection) -> bool:
-        """Whether this lane is to sign a suspect, as soon as it is empty; one lane at a time.
+    def _reserve_for_suspect(self, lane: LaneConnection) -> bool:
+        """Reserve the lane for a suspect, to be sent as soon as the lane is empty; returns whether it is reserved.
 
-        After a suspect, others first: a job that breaks one lane after the other must not keep them waiting.
+        One lane at a time. After a suspect other jobs are next: a job that crashes one lane after the other must not
+        keep them waiting.
         """
         if not self._batcher.suspects or not (self._suspects_turn or self._batcher.next_group() is None):
             return False
-        if self._emptying not in {None, link}:
+        if self._emptying not in {None, lane}:
             return False
-        self._emptying = link
+        self._emptying = lane
         return True
 
-    def _send_suspect(self, link: LaneConnection) -> None:
+    def _send_suspect(self, lane: LaneConnection) -> None:
         self._emptying, self._suspects_turn = None, False
         slices = self._batcher.take_suspect()
-        self._send(link, slices[0].group, slices)
+        self._send(lane, slices[0].group, slices)
 
-    def _may_send(self, link: LaneConnection) -> bool:
-        """Whether a shared device has room for what waits."""
+    def _hsm_has_room(self, lane: LaneConnection) -> bool:
+        """Request the operations of a shared HSM for what waits; returns whether they are granted."""
         if self._hsm is None:
             return True
         if not self._batcher.digests:
-            self._hsm.content()
+            self._hsm.idle()
             return True
-        return self._hsm.may_send(link)
+        return self._hsm.request(lane)
 
-    def _send(self, link: LaneConnection, group: Group, slices: list[Slice]) -> None:
+    def _send(self, lane: LaneConnection, group: Group, slices: list[Slice]) -> None:
         if self._hsm is not None:
-            self._hsm.began(link)
-        link.send_chunk(group, slices)
+            self._hsm.acquire(lane)
+        lane.send_chunk(group, slices)
 
-    def answered(self, link: LaneConnection, chunk: ChunkSent, answer: Outcomes, busy_s: float) -> None:
-        """A chunk is done: feed the lane, then hand out the outcomes."""
+    def chunk_answered(self, lane: LaneConnection, chunk: ChunkSent, answer: Outcomes, busy_s: float) -> None:
+        """Feed the lane again, then hand out the outcomes of the chunk."""
         signed = sum(len(item.signatures) - len(item.errors) for item in answer.items)
         if signed:
-            self.signed()
-        if 2 * signed > chunk.digests:  # refusals cost no time, and say nothing about the token
+            self.record_signature()
+        if 2 * signed > chunk.digests:  # refusals take no time, and prove nothing about the token
             self._chunk_size.measured(chunk.group, signed, busy_s)
-        self.feed(link)
+        self._feed(lane)
         if self._hsm is not None:
-            self._hsm.did(busy_s)
-            if not link.outstanding:
-                self._hsm.ended(link)
-        for piece, outcome in zip(chunk.slices, answer.items, strict=True):
-            if piece.alone:
-                self._records.forget(piece.job.job_id)
-            piece.job.slice_done(piece.first, outcome)
+            self._hsm.record_usage(busy_s)
+            if not lane.outstanding:
+                self._hsm.release(lane)
+        for slice_, outcome in zip(chunk.slices, answer.items, strict=True):
+            if slice_.alone:
+                self._history.forget(slice_.job.job_id)
+            slice_.job.slice_done(slice_.first, outcome)
 
-    def signed(self) -> None:
-        """The token signs."""
-        self._suspicion.signed()
+    def record_signature(self) -> None:
+        """The token has signed: nothing counts against it."""
+        self._blame.record_signature()
         self._suspects_turn = True
 
-    def take_back(self, link: LaneConnection, end: ExitReason) -> None:
-        """What a lane that ended had is signed elsewhere, or again. Only the chunk that was being signed is suspect."""
+    def lane_ended(self, lane: LaneConnection, end: ExitReason) -> None:
+        """Take back what a lane had, to be signed elsewhere. Only the chunk that was being signed is suspect."""
         if self._hsm is not None:
-            self._hsm.ended(link)
-        if self._emptying is link:
+            self._hsm.release(lane)
+        if self._emptying is lane:
             self._emptying = None
-        over_its_work = end.cause in {Cause.FAULT, Cause.CRASH}
-        if over_its_work:
-            self._suspicion.lane_ended()
-        for position, chunk in enumerate(link.abandon()):
-            for piece in chunk.slices:
-                piece.job.slice_in_doubt()
-                if over_its_work and position == 0:
-                    self._again_or_never(piece, end)
+        during_work = end.cause in {Cause.FAULT, Cause.CRASH}
+        if during_work:
+            self._blame.record_crash()
+        for position, chunk in enumerate(lane.take_outstanding()):
+            for slice_ in chunk.slices:
+                slice_.job.slice_in_doubt()
+                if during_work and position == 0:
+                    self._retry_or_give_up(slice_, end)
                 else:
-                    self._batcher.add(piece, front=True)
+                    self._batcher.add(slice_, front=True)
 
-    def _again_or_never(self, piece: Slice, end: ExitReason) -> None:
-        """Once more and alone, unless it did this too often."""
-        piece.alone = True
+    def _retry_or_give_up(self, slice_: Slice, end: ExitReason) -> None:
+        """Retry a suspect alone, unless it crashed too many lanes or the HSM failed too often."""
+        slice_.alone = True
         if end.cause is Cause.CRASH:
-            piece.crashes += (end.reason,)
-            if len(piece.crashes) >= self._poison_crashes and self._suspicion.may_blame():
-                self._records.forget(piece.job.job_id)
-                piece.job.slice_poisoned(piece.first, piece.count, piece.crashes)
+            slice_.crashes += (end.reason,)
+            if len(slice_.crashes) >= self._poison_crashes and self._blame.may_blame_job:
+                self._blame.blame_job()
+                self._history.forget(slice_.job.job_id)
+                slice_.job.slice_poisoned(slice_.first, slice_.count, slice_.crashes)
                 return
-            self._records.note(piece)
+            self._history.record(slice_)
         else:
-            piece.faults += 1
-            self._records.note(piece)
-            if piece.faults >= MOST_FAULTS:
-                piece.job.slice_faulted(piece.first, piece.count)
+            slice_.faults += 1
+            self._history.record(slice_)
+            if slice_.faults >= MOST_FAULTS:
+                slice_.job.slice_faulted(slice_.first, slice_.count)
                 return
-        self._batcher.add(piece, front=True)
+        self._batcher.add(slice_, front=True)
 
-    def left_alone(self) -> None:
-        """The token's circuit was opened: everything goes back to the queue, where another worker may have better luck."""
-        self._suspicion.left_alone()
+    def circuit_opened(self) -> None:
+        """Requeue everything, perhaps for another worker: the token's circuit breaker has opened."""
+        self._blame.circuit_opened()
         self._suspects_turn = True
-        self.return_all()
+        self.return_waiting()
 
-    def return_all(self, *, keep_begun: bool = False) -> None:
-        """Jobs that no lane has go back to the queue.
+    def return_waiting(self, *, keep_begun: bool = False) -> None:
+        """Requeue the jobs of which no lane has anything.
 
-        ``keep_begun``: not those of which a part is in a lane or signed; it would be signed again.
+        ``keep_begun``: keep those of which a slice is in a lane or signed; it would be signed again.
         """
         returned = self._batcher.clear(keep_begun=keep_begun)
         if self._hsm is not None and not self._batcher.digests:
-            self._hsm.content()
-        for piece in returned:
-            piece.job.slice_unavailable(piece.first, piece.count)
-
-
-def _takes_work(link: LaneConnection) -> bool:
-    return link.ready is not None and not link.stopping
+            self._hsm.idle()
+        for slice_ in returned:
+            slice_.job.slice_unavailable(slice_.first, slice_.count)

@@ -1,11 +1,16 @@
-"""Whether a token is used, or left alone for a while. Pure but for a look at the PIN's file."""
+"""Circuit breaker of one token: closed while the token is used, open for a pause, or until its PIN is replaced.
+
+Pure, but for the modification time of the PIN's file.
+"""
 
 from __future__ import annotations
 
+import random
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
+from queueing.aio.backoff import Backoff
 from workers.config.settings import PinLogin
 
 if TYPE_CHECKING:
@@ -16,43 +21,52 @@ if TYPE_CHECKING:
 
 SHORTEST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 3.0
-"""Between attempts on a token in doubt; doubled each time. An attempt is one process and one login with a PIN that was
-never refused; a token that comes back is used within five seconds, however long it was away."""
+"""Pause between attempts on a failed token; doubled each time, and shortened by up to half at random, so that the workers
+of a cluster do not come back in step. An attempt is one process and one login with a PIN that was never refused; a token
+that comes back is used within five seconds, however long it was away."""
 
 
 DOUBT_S: Final = 60.0
-"""A token that nobody tried for so long since it failed may be well again. One that somebody needs is tried within the
-longest pause and the start of a lane, so that its doubt does not end by this.
+"""A failed token that was not tried for so long is no longer in doubt. One that has work is tried within the longest
+pause and the start of a lane, so its doubt does not end by this.
 """
 
 
 class Circuit(StrEnum):
-    """Whether the token is used: ``open`` waits and tries again, ``refused`` waits for an operator."""
+    """State of a circuit breaker: ``open`` closes after a pause, ``refused`` waits for an operator."""
 
     CLOSED = "closed"
     OPEN = "open"
     REFUSED = "refused"
 
 
+class CircuitListener(Protocol):
+    """Receiver of changes of a circuit breaker."""
+
+    def circuit_changed(self, token: str, circuit: Circuit) -> None:
+        """The circuit breaker of the token is in this state from now on."""
+
+
 class CircuitBreaker:
-    """The circuit of one token. ``changed`` is told of each change of state."""
+    """Circuit breaker of one token."""
 
     def __init__(
         self,
         token: str,
         *,
         refused_pins: RefusedPins,
-        changed: Callable[[Circuit], None],
+        listener: CircuitListener,
         now_s: Callable[[], float],
+        randomness: Callable[[], float] = random.random,
     ) -> None:
         self._token = token
         self._refused_pins = refused_pins
-        self._changed = changed
+        self._listener = listener
         self._now_s = now_s
-        self._pause_s = SHORTEST_PAUSE_S
+        self._pauses = Backoff(first_s=SHORTEST_PAUSE_S, most_s=LONGEST_PAUSE_S, randomness=randomness)
         self._open_until = 0.0
-        self._doubted_until = 0.0
-        self._pin_seen: float | None = None
+        self._in_doubt_until = 0.0
+        self._pin_file_time: float | None = None
         self.state = Circuit.CLOSED
 
     @property
@@ -62,40 +76,40 @@ class CircuitBreaker:
 
     @property
     def in_doubt(self) -> bool:
-        """Whether it failed when it was last used, a short while ago; also while it is tried again."""
-        return self.state is Circuit.REFUSED or self._now_s() < self._doubted_until
+        """Whether the token failed when it was last used, within ``DOUBT_S``; also while it is tried again."""
+        return self.state is Circuit.REFUSED or self._now_s() < self._in_doubt_until
 
     def trip(self, state: Circuit) -> None:
-        """Leave the token alone: for a pause, or until an operator has seen to its PIN."""
-        self._open_until = self._now_s() + self._pause_s
-        self._doubted_until = self._now_s() + DOUBT_S
-        self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
-        self._become(state)
+        """Open for a pause, or until an operator has replaced the PIN."""
+        self._open_until = self._now_s() + self._pauses.next_s()
+        self._in_doubt_until = self._now_s() + DOUBT_S
+        self._set(state)
 
     def close(self) -> None:
-        """Use it again, whatever was wrong with it."""
-        self._doubted_until = 0.0
+        """Use the token again, whatever its failure was."""
+        self._in_doubt_until = 0.0
         if not self.closed:
-            self._become(Circuit.CLOSED)
+            self._set(Circuit.CLOSED)
 
-    def answered(self) -> None:
-        """The token signs: the next pause is a short one again."""
-        self._pause_s = SHORTEST_PAUSE_S
-        self._doubted_until = 0.0
+    def record_success(self) -> None:
+        """The token has signed: the next pause is a short one again."""
+        self._pauses.reset()
+        self._in_doubt_until = 0.0
 
     def close_if_due(self, settings: TokenSettings) -> bool:
-        """Whether it was closed just now, because the pause is over or the PIN may be another.
+        """Close when the pause is over or the PIN may be another; returns whether it was closed by this call.
 
-        A lane of the host's own remembers a refused PIN where this process may not look; to ask it again is harmless.
+        A host-started lane keeps refused PINs where this process may not read them; to connect to it again does no
+        harm, it tries no PIN twice.
         """
         if self.closed or not self._is_due(settings):
             return False
-        self._become(Circuit.CLOSED)
+        self._set(Circuit.CLOSED)
         return True
 
-    def _become(self, state: Circuit) -> None:
+    def _set(self, state: Circuit) -> None:
         self.state = state
-        self._changed(state)
+        self._listener.circuit_changed(self._token, state)
 
     def _is_due(self, settings: TokenSettings) -> bool:
         if self.state is Circuit.REFUSED and not settings.socket:
@@ -109,12 +123,12 @@ class CircuitBreaker:
             return True  # nobody resumed it where nobody can say
 
     def _pin_changed(self, settings: TokenSettings) -> bool:
-        """Whether the PIN file is another than when the PIN was refused; the lane decides if the PIN is."""
+        """Whether the PIN's file has changed since the last call; the lane decides whether the PIN has."""
         if not isinstance(settings.login, PinLogin):
             return False
         try:
-            written = Path(settings.login.pin_file).stat().st_mtime
+            modified = Path(settings.login.pin_file).stat().st_mtime
         except OSError:
             return False
-        before, self._pin_seen = self._pin_seen, written
-        return before is not None and before != written
+        before, self._pin_file_time = self._pin_file_time, modified
+        return before is not None and before != modified

@@ -1,4 +1,4 @@
-"""The worker's end of one lane: what it was given and has not answered, and when it was last heard."""
+"""Worker's end of the connection to one lane: outstanding chunks and requests, and the time of the last message."""
 
 from __future__ import annotations
 
@@ -42,39 +42,36 @@ class ChunkSent:
     def __init__(self, group: Group, slices: list[Slice], sent_at: float) -> None:
         self.group = group
         self.slices = slices
-        self.digests = sum(piece.count for piece in slices)
+        self.digests = sum(slice_.count for slice_ in slices)
         self.sent_at = sent_at
 
 
-class LaneOwner(Protocol):
-    """Who is told what a lane says."""
+class ConnectionListener(Protocol):
+    """Receiver of the answers of a lane."""
 
-    def lane_answered(self, link: LaneConnection, chunk: ChunkSent, answer: Outcomes, busy_s: float) -> None:
+    def chunk_answered(self, lane: LaneConnection, chunk: ChunkSent, answer: Outcomes, busy_s: float) -> None:
         """A chunk has its outcomes; the lane was busy with it for ``busy_s``."""
 
-    def directory_signed(self, answer: SignedDirectory) -> None:
-        """The service's lane answered."""
-
-    def canary_signed(self, answer: SignedCanary) -> None:
-        """The lane answered its canary."""
+    def request_answered(self, answer: SignedDirectory | SignedCanary) -> None:
+        """The lane answered a request for a directory or a canary."""
 
 
 class LaneConnection:
-    """One connected lane. ``outstanding`` is in the order of sending."""
+    """Worker's end of the connection to one lane. ``outstanding`` is in the order of sending."""
 
-    def __init__(self, connection: LaneStream, owner: LaneOwner) -> None:
-        self.connection = connection
-        self._owner = owner
+    def __init__(self, stream: LaneStream, listener: ConnectionListener) -> None:
+        self.stream = stream
+        self._listener = listener
         self._next_id = 0
         self._idle_since = time.monotonic()
         self._free_at = 0.0
         self._ready_at = 0.0
-        self.outstanding: dict[int, ChunkSent] = {}
-        self._asked = 0
+        self._open_requests = 0
         self._reloads: dict[int, tuple[float, float]] = {}
+        self._last_received = time.monotonic()
+        self.outstanding: dict[int, ChunkSent] = {}
         self.reload_problem = ""
-        self.last_heard = time.monotonic()
-        self.last_word: LaneFailure | None = None
+        self.failure: LaneFailure | None = None
         self.ready: Ready | None = None
         self.became_ready = asyncio.Event()
         self.stopping = False
@@ -82,120 +79,126 @@ class LaneConnection:
         self.cpu: int | None = None
 
     @property
+    def takes_work(self) -> bool:
+        """Whether the lane is logged in and was not told to stop."""
+        return self.ready is not None and not self.stopping
+
+    @property
     def sessions(self) -> int:
-        """How many sessions the lane has; 0 before it is ready."""
+        """Number of sessions of the lane; 0 before it is ready."""
         return self.ready.sessions if self.ready is not None else 0
 
     @property
     def digests_outstanding(self) -> int:
-        """Digests that it has and has not answered."""
+        """Digests that were sent to the lane and are not answered."""
         return sum(chunk.digests for chunk in tuple(self.outstanding.values()))
 
     @property
     def busy(self) -> bool:
-        """Whether it owes an answer."""
-        return bool(self.outstanding or self._asked)
+        """Whether the lane owes an answer."""
+        return bool(self.outstanding or self._open_requests)
 
     def idle_s(self, now: float) -> float:
-        """How long it has owed nothing; a canary in between is no use that is made of it."""
+        """Seconds since the last chunk was answered, 0 while an answer is owed. A canary does not count as use."""
         return 0.0 if self.busy else now - self._idle_since
 
     def silent_s(self, now: float) -> float:
-        """How long it has said nothing while it owes an answer."""
-        return now - self.last_heard if self.busy else 0.0
+        """Seconds since the lane last sent anything, 0 while it owes no answer."""
+        return now - self._last_received if self.busy else 0.0
 
     def send_chunk(self, group: Group, slices: list[Slice]) -> None:
-        """Hand over one chunk; at most a few are outstanding, so nothing waits in the socket for long."""
+        """Send one chunk; at most a few are outstanding, so nothing waits in the socket for long."""
         self._next_id += 1
         now = time.monotonic()
         if not self.busy:
-            self.last_heard = now
+            self._last_received = now
         self.outstanding[self._next_id] = ChunkSent(group, slices, now)
-        items = tuple(EnvelopeSlice(piece.job.sealed, piece.first, piece.count) for piece in slices)
-        self.connection.writer.write(encode_frame(Chunk(self._next_id, items)))
+        items = tuple(EnvelopeSlice(slice_.job.sealed, slice_.first, slice_.count) for slice_ in slices)
+        self.stream.writer.write(encode_frame(Chunk(self._next_id, items)))
 
-    def ask(self, request: SignDirectory | SignCanary) -> None:
-        """Ask for a signed directory (the service's lane only), or for a canary."""
+    def send_request(self, request: SignDirectory | SignCanary) -> None:
+        """Request a signed directory (from the service's lane only), or a canary."""
         if not self.busy:
-            self.last_heard = time.monotonic()
-        self._asked += 1
-        self.connection.writer.write(encode_frame(request))
+            self._last_received = time.monotonic()
+        self._open_requests += 1
+        self.stream.writer.write(encode_frame(request))
 
-    def ask_reload(self, orders: tuple[bytes, ...], within_s: float, *, files: bool) -> None:
-        """Have it judge these orders and read its files again; one that is starting does so before any chunk."""
+    def reload(self, orders: tuple[bytes, ...], within_s: float, *, files: bool) -> None:
+        """Have the lane apply these stop orders and read its files again; a starting lane does so before any chunk."""
         self._next_id += 1
         self._reloads[self._next_id] = (time.monotonic(), within_s)
-        self.connection.writer.write(encode_frame(Reload(self._next_id, files, orders)))
+        self.stream.writer.write(encode_frame(Reload(self._next_id, files, orders)))
 
     @property
-    def owes_reload(self) -> bool:
-        """Whether it could have answered a reload, and has not."""
+    def reload_pending(self) -> bool:
+        """Whether a lane that is ready has not answered a reload."""
         return self.ready is not None and bool(self._reloads)
 
     def reload_overdue(self, now: float) -> bool:
-        """Whether it should have answered a reload by now; counted from when it was ready to."""
+        """Whether a reload was not answered in time; counted from when the lane was ready for it."""
         return self.ready is not None and any(
             now - max(asked_at, self._ready_at) > within_s for asked_at, within_s in self._reloads.values()
         )
 
     def stop(self) -> None:
-        """Ask it to end when all is answered."""
+        """Tell the lane to exit when everything is answered."""
         self.stopping = True
-        self.connection.writer.write(encode_frame(Stop()))
+        self.stream.writer.write(encode_frame(Stop()))
+
+    def kill(self) -> None:
+        """End the lane now."""
+        self.stream.kill()
 
     async def read_until_end(self) -> None:
-        """Take what the lane says until it hangs up, for whatever reason."""
-        read = self.connection.reader.readexactly
+        """Receive messages until the lane hangs up, for whatever reason."""
+        read = self.stream.reader.readexactly
         try:
             while True:
                 body = await read(frame_length(await read(4)))
-                self.last_heard = time.monotonic()
-                self._take(from_lane_decoder.decode(body))
+                self._last_received = time.monotonic()
+                self._receive(from_lane_decoder.decode(body))
         except (asyncio.IncompleteReadError, OSError):
-            return  # it is gone, or going: its exit code says why
+            return  # it has exited, or is about to: the exit code gives the reason
         except (ValueError, msgspec.MsgspecError):
-            self.connection.kill()  # it talks nonsense, and is replaced
+            self.stream.kill()  # an invalid message: the lane is replaced
 
-    def _take(self, message: FromLane) -> None:
+    def _receive(self, message: FromLane) -> None:
         if isinstance(message, Outcomes):
-            self._answered(message)
-        elif isinstance(message, SignedDirectory):
-            self._asked -= 1
-            self._owner.directory_signed(message)
-        elif isinstance(message, SignedCanary):
-            self._asked -= 1
-            self._owner.canary_signed(message)
+            self._chunk_answered(message)
+        elif isinstance(message, SignedDirectory | SignedCanary):
+            self._open_requests -= 1
+            self._listener.request_answered(message)
         elif isinstance(message, Reloaded):
             self._reloads.pop(message.id, None)
             self.reload_problem = message.problem
         elif isinstance(message, Ready):
             self.ready = message
-            self._ready_at = self.last_heard
+            self._ready_at = self._last_received
             self.became_ready.set()
         elif isinstance(message, LaneFailure):
-            self.last_word = message
+            self.failure = message
 
-    def _answered(self, answer: Outcomes) -> None:
+    def _chunk_answered(self, answer: Outcomes) -> None:
         chunk = self.outstanding.get(answer.id)
         if chunk is None or not _fits(chunk, answer):
-            raise ValueError("an answer to a chunk that was not asked")  # it is owed still: others sign it
+            raise ValueError("an answer that fits no outstanding chunk")  # still owed: another lane signs it
         del self.outstanding[answer.id]
-        busy_s = self.last_heard - max(chunk.sent_at, self._free_at)
-        self._free_at = self._idle_since = self.last_heard
-        self._owner.lane_answered(self, chunk, answer, busy_s)
+        busy_s = self._last_received - max(chunk.sent_at, self._free_at)
+        self._free_at = self._idle_since = self._last_received
+        self._listener.chunk_answered(self, chunk, answer, busy_s)
 
-    def abandon(self) -> deque[ChunkSent]:
-        """What it had when it ended, in the order of sending; it has nothing any more."""
+    def take_outstanding(self) -> deque[ChunkSent]:
+        """Remove and return the chunks of a lane that has exited, in the order of sending."""
         left = deque(self.outstanding.values())
         self.outstanding.clear()
         return left
 
 
 def _fits(chunk: ChunkSent, answer: Outcomes) -> bool:
-    """Whether it says of each digest what became of it: a signature, or an error of its own or of its item."""
+    """Whether there is an outcome for each digest: a signature, its own error, or an error of its slice."""
     return len(chunk.slices) == len(answer.items) and all(
-        item.error is not None or (len(item.signatures) == piece.count and _each_has_one(item))
-        for piece, item in zip(chunk.slices, answer.items, strict=True)
+        item.error is not None or (len(item.signatures) == slice_.count and _each_has_one(item))
+        for slice_, item in zip(chunk.slices, answer.items, strict=True)
     )
 
 

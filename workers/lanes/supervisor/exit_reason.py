@@ -1,4 +1,4 @@
-"""What the end of a lane says: about the token, about the job that it had, or about neither. Pure."""
+"""Classification of a lane's exit: caused by the token, by the job that it had, or by neither. Pure."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 class Cause(Enum):
-    """Whom the end of a lane speaks against.
+    """Cause of a lane's exit.
 
-    ASKED  nobody: it was told to end, or did not obey a reload
-    TOKEN  the token cannot be used, or the host has no lane for it; leave it alone for a while
-    PIN    the token refused the PIN; leave it alone until an operator has seen to it
-    FAULT  the HSM failed or hung in the middle of the work; no job is to blame for an HSM that is ill
-    CRASH  the process went down over its work: a signal, an exit that is not one of ours
+    ASKED  it was told to stop, or did not answer a reload; neither job nor token is to blame
+    TOKEN  the token cannot be used, or the host has no lane for it: the circuit breaker opens for a pause
+    PIN    the token refused the PIN: the circuit breaker stays open until an operator has replaced it
+    FAULT  the HSM failed or hung in the middle of the work; no job is to blame for a failing HSM
+    CRASH  the process crashed in the middle of the work: a signal, or an exit code that is not a lane's
     """
 
     ASKED = "asked"
@@ -31,7 +31,7 @@ class Cause(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ExitReason:
-    """``reason`` is for label, log and dead letter; ``code`` the exit code, None for a lane of the host's."""
+    """Cause of an exit; ``reason`` for label, log and dead letter; ``code``: exit code, None for a host-started lane."""
 
     cause: Cause
     reason: str
@@ -39,34 +39,33 @@ class ExitReason:
 
 
 OPEN_CIRCUIT: Final = "open_circuit"
-"""``Action.OPEN_CIRCUIT`` of ``workers.hsm.faults``, as a lane says it: no PKCS#11 is imported in the worker."""
+"""``Action.OPEN_CIRCUIT`` of ``workers.hsm.faults``, as a lane sends it: the worker imports no PKCS#11."""
 
 
 def classify_exit(
-    *, code: int | None, last_word: LaneFailure | None, asked: bool, silent: bool, ready: bool
+    *, code: int | None, failure: LaneFailure | None, asked: bool, silent: bool, ready: bool
 ) -> ExitReason:
-    """Judge by its last word and by how the process went. ``silent``: the worker ended it, for it said nothing more.
+    """Classify by the failure that the lane reported and by its exit code. ``silent``: the worker killed it for silence.
 
-    A lane that was lost before it had logged in had no work: that speaks against the token, where no other lane is
-    logged in to it.
+    A lane that exited before it had logged in had no work: the token is to blame, unless another lane is logged in.
     """
-    word = last_word.action if last_word is not None else ""
+    action = failure.action if failure is not None else ""
     if asked:
         cause = Cause.ASKED
-    elif code == LaneExit.PIN or (last_word is not None and last_word.pin_failure):
+    elif code == LaneExit.PIN or (failure is not None and failure.pin_failure):
         cause = Cause.PIN
-    elif not ready or word == OPEN_CIRCUIT or code in {LaneExit.CIRCUIT, LaneExit.CONFIG}:
+    elif not ready or action == OPEN_CIRCUIT or code in {LaneExit.CIRCUIT, LaneExit.CONFIG}:
         cause = Cause.TOKEN
-    elif last_word is not None or silent or code == LaneExit.REPLACE:
+    elif failure is not None or silent or code == LaneExit.REPLACE:
         cause = Cause.FAULT
     else:
         cause = Cause.CRASH
-    return ExitReason(cause, _reason(code, last_word, silent=silent), code)
+    return ExitReason(cause, _reason(code, failure, silent=silent), code)
 
 
-def _reason(code: int | None, last_word: LaneFailure | None, *, silent: bool) -> str:
-    if last_word is not None:
-        return last_word.code_name
+def _reason(code: int | None, failure: LaneFailure | None, *, silent: bool) -> str:
+    if failure is not None:
+        return failure.code_name
     if silent:
         return "silent"
     if code is None:

@@ -1,146 +1,157 @@
-"""One HSM behind several tokens: who may start a lane's chunk, so that no tenant has all of the device. Pure.
+"""One HSM behind several tokens: which token may start the chunk of a lane, so that no tenant takes the whole HSM. Pure.
 
-The unit is a lane: while it has a chunk it counts with all its sessions. A device with free operations gives them to
-whoever wants them, but for one lane that stays free for those who have nothing to do now. When it is full, a token
-that has more than its share ends a lane's work at the next chunk, and whoever is furthest behind takes over.
+The unit is a lane: while it has a chunk it counts with all its sessions. An HSM with free operations gives them to any
+token that waits, except for one lane's operations that are kept free for tokens without work. When the HSM is full, a
+token that has more than its share gives up a lane's operations at the next chunk, and the token that is furthest behind
+takes them.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+
+class HsmUser(Protocol):
+    """Token that shares an HSM with others."""
+
+    @property
+    def weight(self) -> float:
+        """Weight of its share."""
+
+    def pump(self) -> None:
+        """Send what waits: operations of the HSM may be free."""
 
 
 class HsmShare:
-    """One token's part. ``operations``: the sessions of one of its lanes."""
+    """Share of one token in an HSM. ``operations``: the sessions of one of its lanes."""
 
-    __slots__ = ("_budget", "_lanes", "hungry", "operations", "served", "wake", "weight")
+    __slots__ = ("_hsm", "_lanes", "operations", "served", "user", "waiting")
 
-    def __init__(
-        self, budget: SharedHsm, *, operations: int, weight: Callable[[], float], wake: Callable[[], None]
-    ) -> None:
-        self._budget = budget
+    def __init__(self, hsm: SharedHsm, user: HsmUser, *, operations: int) -> None:
+        self._hsm = hsm
         self._lanes: set[object] = set()
+        self.user = user
         self.operations = operations
-        self.weight = weight
-        self.wake = wake
-        self.hungry = False
+        self.waiting = False
         self.served = 0.0
 
     @property
     def using(self) -> int:
         """Operations that its busy lanes may have under way."""
-        return len(self._lanes) * self._budget.size_of(self)
+        return len(self._lanes) * self._hsm.lane_operations(self)
 
     @property
     def active(self) -> bool:
-        """Whether it has work."""
-        return self.hungry or bool(self._lanes)
+        """Whether the token has work."""
+        return self.waiting or bool(self._lanes)
 
-    def may_send(self, lane: object) -> bool:
-        """Whether the lane may take another chunk; if not, ``wake`` is called when that may have changed."""
+    def request(self, lane: object) -> bool:
+        """Request the operations for one more chunk of the lane; returns whether it may be sent.
+
+        If not, the token waits, and its ``pump`` is called when operations may be free.
+        """
         if lane not in self._lanes:
-            self.hungry = not self._budget.may_begin(self)
-            return not self.hungry
-        may = self._budget.may_go_on(self)
-        self.hungry |= not may  # a lane that goes on says nothing about those that wait
-        return may
+            self.waiting = not self._hsm.may_begin(self)
+            return not self.waiting
+        granted = self._hsm.may_go_on(self)
+        self.waiting |= (
+            not granted
+        )  # a lane that goes on proves nothing about the work that waits for another
+        return granted
 
-    def began(self, lane: object) -> None:
-        """The lane has a chunk."""
+    def acquire(self, lane: object) -> None:
+        """Count the lane as busy."""
         if not self._lanes:
-            self._budget.arrived(self)
+            self._hsm.became_busy(self)
         self._lanes.add(lane)
 
-    def ended(self, lane: object) -> None:
-        """The lane has none any more; the others are asked whether they want its operations."""
+    def release(self, lane: object) -> None:
+        """Count the lane as idle, and offer its operations to the tokens that wait."""
         if lane in self._lanes:
             self._lanes.discard(lane)
-            self._budget.freed(self)
+            self._hsm.offer_free(self)
 
-    def did(self, busy_s: float) -> None:
-        """A lane was busy with a chunk for so long."""
-        self.served += busy_s * self.operations / self.weight()
+    def record_usage(self, busy_s: float) -> None:
+        """Add the time for which a lane was busy with a chunk."""
+        self.served += busy_s * self.operations / self.user.weight
 
-    def content(self) -> None:
-        """Nothing waits any more."""
-        self.hungry = False
+    def idle(self) -> None:
+        """Note that no work waits."""
+        self.waiting = False
 
     def leave(self) -> None:
-        """The token is used no more."""
+        """Give up the share."""
         self._lanes.clear()
-        self.hungry = False
-        self._budget.remove(self)
+        self.waiting = False
+        self._hsm.remove(self)
 
 
 class SharedHsm:
-    """``parallel_operations`` of one device on this host, and the tokens that share them."""
+    """``parallel_operations`` of one HSM on this host, and the tokens that share them."""
 
     def __init__(self, parallel_operations: int) -> None:
         self.parallel_operations = parallel_operations
-        self._members: list[HsmShare] = []
+        self._shares: list[HsmShare] = []
 
-    def join(self, *, operations: int, weight: Callable[[], float], wake: Callable[[], None]) -> HsmShare:
-        """One more token."""
-        member = HsmShare(self, operations=operations, weight=weight, wake=wake)
-        self._members.append(member)
-        return member
+    def join(self, user: HsmUser, *, operations: int) -> HsmShare:
+        """Add a token, whose lanes have so many sessions each."""
+        share = HsmShare(self, user, operations=operations)
+        self._shares.append(share)
+        return share
 
-    def remove(self, member: HsmShare) -> None:
-        """One token less; what it used is free."""
-        if member in self._members:
-            self._members.remove(member)
-            self.freed(member)
+    def remove(self, share: HsmShare) -> None:
+        """Remove a token, and offer its operations to those that wait."""
+        if share in self._shares:
+            self._shares.remove(share)
+            self.offer_free(share)
 
-    def size_of(self, member: HsmShare) -> int:
-        """What one of its lanes counts for: never more than the whole device."""
-        return min(member.operations, self.parallel_operations)
+    def lane_operations(self, share: HsmShare) -> int:
+        """Operations that one lane of the token counts for: never more than the whole HSM."""
+        return min(share.operations, self.parallel_operations)
 
-    def share(self, member: HsmShare) -> float:
-        """Its operations by weight, among those that have work now; at least one lane."""
-        weights = sum(each.weight() for each in self._members if each.active or each is member)
-        return max(self.parallel_operations * member.weight() / weights, self.size_of(member))
+    def fair_operations(self, share: HsmShare) -> float:
+        """Operations due to the token by weight, among those that have work now; at least one lane's."""
+        weights = sum(each.user.weight for each in self._shares if each.active or each is share)
+        return max(self.parallel_operations * share.user.weight / weights, self.lane_operations(share))
 
-    def may_begin(self, member: HsmShare) -> bool:
-        """Whether one more of its lanes may be busy."""
-        wanted = self.size_of(member)
-        free = self.parallel_operations - sum(each.using for each in self._members)
+    def may_begin(self, share: HsmShare) -> bool:
+        """Whether one more lane of the token may be busy."""
+        wanted = self.lane_operations(share)
+        free = self.parallel_operations - sum(each.using for each in self._shares)
         if wanted > free:
             return False
-        if not member.using:
+        if not share.using:
             return True
-        if any(self._is_short(each) for each in self._members if each is not member):
-            return member.using + wanted <= self.share(member)
-        return wanted + self._kept_free(member) <= free
+        if any(self._is_short(each) for each in self._shares if each is not share):
+            return share.using + wanted <= self.fair_operations(share)
+        return wanted + self._kept_free(share) <= free
 
-    def may_go_on(self, member: HsmShare) -> bool:
-        """Whether a busy lane may take its next chunk, or another token waits for what is its own."""
-        if not any(self._is_short(each) for each in self._members if each is not member):
+    def may_go_on(self, share: HsmShare) -> bool:
+        """Whether a busy lane may take its next chunk; not if another token waits for its due operations."""
+        if not any(self._is_short(each) for each in self._shares if each is not share):
             return True
-        weights = sum(each.weight() for each in self._members if each.active)
-        return member.using * weights <= self.parallel_operations * member.weight()
+        weights = sum(each.user.weight for each in self._shares if each.active)
+        return share.using * weights <= self.parallel_operations * share.user.weight
 
-    def arrived(self, member: HsmShare) -> None:
-        """It had no work before: it is not behind those that had, for all the time that it was idle."""
-        busy = [each.served for each in self._members if each.active and each is not member]
-        member.served = max(member.served, min(busy, default=member.served))
+    def became_busy(self, share: HsmShare) -> None:
+        """Give a token that had no work no credit for the time in which it was idle."""
+        busy = [each.served for each in self._shares if each.active and each is not share]
+        share.served = max(share.served, min(busy, default=share.served))
 
-    def freed(self, by: HsmShare) -> None:
-        """Ask those that wait, furthest behind first; the one that gave way last."""
-        waiting = [each for each in self._members if each.hungry]
-        for each in sorted(waiting, key=lambda one: (one is by, one.served)):
-            each.wake()
+    def offer_free(self, freed_by: HsmShare) -> None:
+        """Wake the tokens that wait, the furthest behind first and the one that freed operations last."""
+        waiting = [each for each in self._shares if each.waiting]
+        for each in sorted(waiting, key=lambda one: (one is freed_by, one.served)):
+            each.user.pump()
 
-    def _is_short(self, member: HsmShare) -> bool:
-        """Whether it wants more and has less than its share."""
-        return member.hungry and (
-            not member.using or member.using + self.size_of(member) <= self.share(member)
+    def _is_short(self, share: HsmShare) -> bool:
+        """Whether the token waits and has less than is due to it."""
+        return share.waiting and (
+            not share.using or share.using + self.lane_operations(share) <= self.fair_operations(share)
         )
 
-    def _kept_free(self, member: HsmShare) -> int:
-        """One lane of those that are idle, unless it were most of the device."""
-        idle = [self.size_of(each) for each in self._members if not each.active and each is not member]
+    def _kept_free(self, share: HsmShare) -> int:
+        """Operations of one lane of an idle token, unless that were most of the HSM."""
+        idle = [self.lane_operations(each) for each in self._shares if not each.active and each is not share]
         smallest = min(idle, default=0)
         return smallest if 2 * smallest <= self.parallel_operations else 0

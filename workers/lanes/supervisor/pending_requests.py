@@ -1,97 +1,188 @@
-"""Requests to lanes that are no chunks, each with the caller that waits for its answer: canaries and key directories."""
+"""Requests to a token's lanes other than chunks, each with the caller that awaits its answer: key directories and canaries."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Protocol
 
 from queueing.errors import TokenUnavailable
+from workers.lanes.protocol import SignedDirectory
+from workers.lanes.supervisor.process_group import READY_TIMEOUT_S, SILENCE_GRACE_S
 
 if TYPE_CHECKING:
-    from workers.lanes.protocol import SignCanary, SignDirectory, SignedCanary, SignedDirectory
+    from workers.lanes.protocol import SignCanary, SignDirectory, SignedCanary
     from workers.lanes.supervisor.connection import LaneConnection
+    from workers.lanes.supervisor.process_group import LaneProcesses
+
+CANARY_GRACE_S: Final = 2.0
+"""A lane that hangs over its canary is ended first, which is a better reason than a timeout of the canary."""
 
 
-class CanaryRequests:
-    """None is kept for a lane that is to come: a canary starts no lane and outlives none."""
+class RequestPool(Protocol):
+    """Pool whose lanes answer the requests."""
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the token is used."""
+
+    def pump(self) -> None:
+        """Send what waits; start a lane where one is missing."""
+
+
+class LaneRequests:
+    """Requests for directories and canaries to the lanes of one token."""
+
+    def __init__(self, processes: LaneProcesses, pool: RequestPool) -> None:
+        self._processes = processes
+        self._pool = pool
+        self._directories = _DirectoryRequests()
+        self._canaries = _CanaryRequests()
+
+    async def sign_directory(self, request: SignDirectory) -> SignedDirectory:
+        """Directory signed by the service's lane, which is started for it.
+
+        Raises ``TokenUnavailable`` (retryable) when there is no lane.
+        """
+        if not self._pool.healthy:
+            raise TokenUnavailable("the service's token cannot be used now")
+        answer = self._directories.add(request)
+        self._pool.pump()
+        try:
+            async with asyncio.timeout(READY_TIMEOUT_S):
+                return await answer
+        except TimeoutError:
+            raise TokenUnavailable("the service's lane did not answer") from None
+        finally:
+            self._directories.forget(request)
+
+    @property
+    def takes_canaries(self) -> bool:
+        """Whether a lane that knows canaries is logged in."""
+        return bool(self._canary_lanes())
+
+    async def sign_canary(self, request: SignCanary) -> SignedCanary:
+        """Canary signed by one of the running lanes, each in turn.
+
+        Raises ``TokenUnavailable`` (retryable) when none is logged in, or the lane exits or does not answer.
+        """
+        lanes = self._canary_lanes()
+        if not lanes:
+            raise TokenUnavailable("no lane is logged in")
+        timeout_s = self._processes.spec.settings.call_timeout_s + SILENCE_GRACE_S + CANARY_GRACE_S
+        return await self._canaries.send(lanes[request.id % len(lanes)], request, timeout_s)
+
+    def _canary_lanes(self) -> list[LaneConnection]:
+        return [
+            lane for lane in self._processes.ready_lanes() if lane.ready is not None and lane.ready.canaries
+        ]
+
+    def send_waiting(self) -> None:
+        """Send the requests for directories that wait to a ready lane; start one if there is none."""
+        if not self._directories.waiting:
+            return
+        ready = self._processes.ready_lanes()
+        if ready:
+            self._directories.send(ready[0])
+        elif not self._processes.count:
+            self._processes.start_one_more()
+
+    def answered(self, answer: SignedDirectory | SignedCanary) -> None:
+        """Give a lane's answer to the caller that awaits it."""
+        if isinstance(answer, SignedDirectory):
+            self._directories.answered(answer)
+        else:
+            self._canaries.answered(answer)
+
+    def lane_ended(self, lane: LaneConnection) -> None:
+        """Fail the requests that were sent to a lane that has exited."""
+        self._directories.lane_ended(lane)
+        self._canaries.lane_ended(lane)
+
+    def fail_waiting(self) -> None:
+        """Fail the requests that were not sent: no lane will be ready soon."""
+        self._directories.fail_waiting()
+
+
+class _CanaryRequests:
+    """Canaries that were sent to lanes. None waits for a lane: a canary starts none, and ends with its lane."""
 
     def __init__(self) -> None:
-        self._asked: dict[int, tuple[LaneConnection, asyncio.Future[SignedCanary]]] = {}
+        self._sent: dict[int, tuple[LaneConnection, asyncio.Future[SignedCanary]]] = {}
 
-    async def ask(self, link: LaneConnection, request: SignCanary, timeout_s: float) -> SignedCanary:
-        """The lane's answer; ``TokenUnavailable`` (retryable) when it ends, or takes longer than this."""
+    async def send(self, lane: LaneConnection, request: SignCanary, timeout_s: float) -> SignedCanary:
+        """The lane's answer; ``TokenUnavailable`` (retryable) when it exits, or does not answer in time."""
         answer: asyncio.Future[SignedCanary] = asyncio.get_running_loop().create_future()
-        self._asked[request.id] = link, answer
-        link.ask(request)
+        self._sent[request.id] = lane, answer
+        lane.send_request(request)
         try:
             async with asyncio.timeout(timeout_s):
                 return await answer
         except TimeoutError:
             raise TokenUnavailable("the lane did not answer its canary") from None
         finally:
-            del self._asked[request.id]
+            del self._sent[request.id]
 
     def answered(self, answer: SignedCanary) -> None:
-        """A lane answered; whoever waits is told."""
-        _, waiting = self._asked.get(answer.id, (None, None))
-        if waiting is not None and not waiting.done():
-            waiting.set_result(answer)
+        """Give the answer to its caller."""
+        _, future = self._sent.get(answer.id, (None, None))
+        if future is not None and not future.done():
+            future.set_result(answer)
 
-    def lane_ended(self, link: LaneConnection) -> None:
-        """This lane answers nothing any more."""
-        for asked, waiting in self._asked.values():
-            if asked is link and not waiting.done():
-                waiting.set_exception(TokenUnavailable("the lane ended over its canary"))
+    def lane_ended(self, lane: LaneConnection) -> None:
+        """Fail the canaries of this lane."""
+        for sent_to, future in self._sent.values():
+            if sent_to is lane and not future.done():
+                future.set_exception(TokenUnavailable("the lane ended over its canary"))
 
 
-class DirectoryRequests:
-    """Requests wait until a lane is ready, then for its answer. One that is given up ends as ``TokenUnavailable``."""
+class _DirectoryRequests:
+    """Directories that wait for a ready lane, then for its answer. One that fails raises ``TokenUnavailable``."""
 
     def __init__(self) -> None:
         self._unsent: dict[int, SignDirectory] = {}
         self._answers: dict[int, asyncio.Future[SignedDirectory]] = {}
-        self._asked: dict[int, LaneConnection] = {}
+        self._sent_to: dict[int, LaneConnection] = {}
 
     @property
     def waiting(self) -> bool:
-        """Whether a request has not been sent to a lane yet."""
+        """Whether a request was not sent to a lane."""
         return bool(self._unsent)
 
     def add(self, request: SignDirectory) -> asyncio.Future[SignedDirectory]:
-        """One more; to be taken back by ``forget`` in the end."""
+        """Add a request, to be removed by ``forget`` in the end."""
         self._unsent[request.id] = request
         answer = self._answers[request.id] = asyncio.get_running_loop().create_future()
         return answer
 
     def forget(self, request: SignDirectory) -> None:
-        """Nobody waits for it any more."""
-        for table in (self._unsent, self._answers, self._asked):
+        """Remove a request whose caller no longer waits."""
+        for table in (self._unsent, self._answers, self._sent_to):
             table.pop(request.id, None)
 
-    def send(self, link: LaneConnection) -> None:
-        """Ask this lane, which is ready, for everything that waits."""
+    def send(self, lane: LaneConnection) -> None:
+        """Send everything that waits to this lane, which is ready."""
         unsent, self._unsent = self._unsent, {}
         for request in unsent.values():
-            self._asked[request.id] = link
-            link.ask(request)
+            self._sent_to[request.id] = lane
+            lane.send_request(request)
 
-    def signed(self, answer: SignedDirectory) -> None:
-        """A lane answered; whoever waits is told."""
-        waiting = self._answers.get(answer.id)
-        if waiting is not None and not waiting.done():
-            waiting.set_result(answer)
+    def answered(self, answer: SignedDirectory) -> None:
+        """Give the answer to its caller."""
+        future = self._answers.get(answer.id)
+        if future is not None and not future.done():
+            future.set_result(answer)
 
-    def lane_ended(self, link: LaneConnection) -> None:
-        """What this lane was asked will not be answered: who waits is told now, not by a time-out."""
-        self._fail([number for number, asked in self._asked.items() if asked is link], "its lane ended")
+    def lane_ended(self, lane: LaneConnection) -> None:
+        """Fail the requests of this lane at once, not by a timeout."""
+        self._fail([number for number, sent_to in self._sent_to.items() if sent_to is lane], "its lane ended")
 
-    def give_up(self) -> None:
-        """No lane will be ready soon."""
+    def fail_waiting(self) -> None:
+        """Fail the requests that were not sent."""
         unsent, self._unsent = self._unsent, {}
         self._fail(list(unsent), "it cannot be used now")
 
     def _fail(self, numbers: list[int], why: str) -> None:
         for number in numbers:
-            waiting = self._answers.get(number)
-            if waiting is not None and not waiting.done():
-                waiting.set_exception(TokenUnavailable(f"the service's token signs no directory: {why}"))
+            future = self._answers.get(number)
+            if future is not None and not future.done():
+                future.set_exception(TokenUnavailable(f"the service's token signs no directory: {why}"))

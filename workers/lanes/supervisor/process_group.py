@@ -1,14 +1,20 @@
-"""The running lanes of one token: started one at a time, told to look again or to stop, ended when they are silent."""
+"""Lane processes of one token: started one at a time, reloaded, stopped, and killed when they are silent.
+
+Events go from a ``LaneConnection`` through ``LaneProcesses`` to a ``ProcessListener`` (the ``TokenPool``), commands the
+other way.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
+import random
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
-from workers.lanes.supervisor.connection import LaneConnection, LaneOwner
+from queueing.aio.backoff import Backoff
+from workers.lanes.supervisor.connection import ConnectionListener, LaneConnection
 from workers.lanes.supervisor.exit_reason import ExitReason, classify_exit
 from workers.lanes.supervisor.spawn import LaneSpec, spawn_or_connect
 
@@ -16,90 +22,114 @@ if TYPE_CHECKING:
     from asyncio import TaskGroup
     from collections.abc import Callable, Collection, Iterable
 
+    from workers.lanes.protocol import Outcomes, SignedCanary, SignedDirectory
+    from workers.lanes.supervisor.connection import ChunkSent
+
 log = logging.getLogger("sigmill.lanes")
 
 READY_TIMEOUT_S: Final = 60.0
 """From start to login, behind other lanes that log in (one at a time on a host)."""
 
 SILENCE_GRACE_S: Final = 5.0
-"""A lane ends itself when a call hangs; this long after that the worker ends it."""
+"""A lane ends itself when a call hangs; this long after that the worker kills it."""
 
 RELOAD_TIMEOUT_S: Final = 0.5
-"""A lane that does not obey within this, looked at every half second, is ended: what is revoked stops within one."""
+"""A lane that does not answer a reload within this time, checked every half second, is killed: what is revoked is no
+longer signed within one second."""
 
 SHORTEST_PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 60.0
-"""Between attempts to start one lane more beside those that sign; doubled each time. An attempt is a process and a login."""
+"""Between attempts to start one more lane while others sign; doubled each time, and shortened by up to half at random. An
+attempt is a process and a login."""
 
 
-class ProcessGroupOwner(LaneOwner, Protocol):
-    """Who decides what follows from the life of a lane."""
+class StopOrderSource(Protocol):
+    """Source of the stop orders in force."""
+
+    def signed_orders(self, tenant: str) -> tuple[bytes, ...]:
+        """Signed stop orders in force for the tenant."""
+
+
+class ProcessListener(ConnectionListener, Protocol):
+    """Receiver of the events of a token's lanes."""
 
     def lane_unreachable(self) -> None:
-        """A lane could not be started, or found."""
+        """A lane could not be started, or a host-started lane not be reached."""
 
-    def lane_ready(self, link: LaneConnection) -> None:
+    def lane_ready(self, lane: LaneConnection) -> None:
         """A lane has logged in."""
 
-    def lane_ended(self, link: LaneConnection, end: ExitReason) -> None:
-        """A lane is gone."""
+    def lane_ended(self, lane: LaneConnection, end: ExitReason) -> None:
+        """A lane has exited."""
 
 
 class LaneProcesses:
-    """Lanes from start to end. ``links`` are those that are connected, also while they log in or stop."""
+    """Lane processes of one token, from start to exit."""
 
     def __init__(
         self,
         spec: LaneSpec,
         *,
         most: int,
-        orders: Callable[[], tuple[bytes, ...]],
+        stop_orders: StopOrderSource,
         tasks: TaskGroup,
-        owner: ProcessGroupOwner,
+        listener: ProcessListener,
         now_s: Callable[[], float],
+        randomness: Callable[[], float] = random.random,
     ) -> None:
         self.spec = spec
         self.most = most
-        self._orders = orders
+        self.closing = False
+        self._stop_orders = stop_orders
         self._tasks = tasks
-        self._owner = owner
+        self._listener = listener
         self._now_s = now_s
-        self._pause_s = SHORTEST_PAUSE_S
-        self._held_back_until = 0.0
-        self.links: list[LaneConnection] = []
+        self._pauses = Backoff(first_s=SHORTEST_PAUSE_S, most_s=LONGEST_PAUSE_S, randomness=randomness)
+        self._start_postponed_until = 0.0
+        self._lanes: list[LaneConnection] = []  # connected, also while they log in or stop
         self._running: set[asyncio.Task[None]] = set()
         self._starting = 0
         self._reloads = 0
-        self.closing = False
 
     @property
-    def some_ready(self) -> bool:
-        """Whether a lane is logged in."""
-        return any(link.ready is not None and not link.stopping for link in self.links)
+    def has_ready_lane(self) -> bool:
+        """Whether a lane is logged in and was not told to stop."""
+        return any(lane.takes_work for lane in self._lanes)
 
     @property
-    def none_left(self) -> bool:
+    def empty(self) -> bool:
         """Whether no lane runs or starts."""
         return not self._running
 
     @property
     def count(self) -> int:
-        """Lanes there are, counting one that has not connected yet."""
-        return max(len(self.links), 1) if self._starting else len(self.links)
+        """Number of lanes, counting one that has not connected."""
+        return max(len(self._lanes), 1) if self._starting else len(self._lanes)
+
+    def ready_lanes(self) -> list[LaneConnection]:
+        """Lanes that take work, in the order of their start."""
+        return [lane for lane in self._lanes if lane.takes_work]
+
+    def busy_lanes(self) -> list[LaneConnection]:
+        """Lanes that have chunks, also those that were told to stop; may be called by another thread."""
+        return [lane for lane in tuple(self._lanes) if lane.outstanding]
+
+    def sessions_of_lanes(self) -> list[int]:
+        """Number of sessions of each lane that is logged in."""
+        return [lane.ready.sessions for lane in self._lanes if lane.ready is not None]
 
     @property
-    def holds_back(self) -> bool:
-        """Whether it makes do with the lanes that are logged in: one more could not be started a short while ago."""
-        return self.some_ready and self._now_s() < self._held_back_until
+    def start_postponed(self) -> bool:
+        """Whether no further lane is started for now: one is logged in, and the last start of another failed."""
+        return self.has_ready_lane and self._now_s() < self._start_postponed_until
 
-    def hold_back(self) -> None:
-        """One more could not be started: not again for a pause, which grows until a lane logs in."""
-        self._held_back_until = self._now_s() + self._pause_s
-        self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+    def postpone_start(self) -> None:
+        """Start no further lane for a pause, which grows until a lane logs in."""
+        self._start_postponed_until = self._now_s() + self._pauses.next_s()
 
     def start_one_more(self) -> None:
         """Start a lane, if there may be another; one at a time."""
-        if self._starting or len(self.links) >= self.most or self.closing or self.holds_back:
+        if self._starting or len(self._lanes) >= self.most or self.closing or self.start_postponed:
             return
         self._starting += 1
         task = self._tasks.create_task(self._run(), name=f"lane-{self.spec.token}")
@@ -107,109 +137,119 @@ class LaneProcesses:
         task.add_done_callback(self._running.discard)
 
     async def _run(self) -> None:
-        """One lane from its start to its end."""
+        """One lane from its start to its exit."""
         spec, reloads = self.spec, self._reloads
         try:
-            cpu = cpu_for_lane(self.most, os.sched_getaffinity(0), (other.cpu for other in self.links))
-            connection = await spawn_or_connect(replace(spec, cpu=cpu))
+            cpu = cpu_for_lane(self.most, os.sched_getaffinity(0), (other.cpu for other in self._lanes))
+            stream = await spawn_or_connect(replace(spec, cpu=cpu))
         except OSError as error:
             self._starting -= 1
             log.warning("lane.unreachable", extra={"token": spec.token, "why": str(error)})
-            self._owner.lane_unreachable()
+            self._listener.lane_unreachable()
             return
-        link = LaneConnection(connection, self._owner)
-        link.cpu = cpu
-        self.links.append(link)
-        orders = self._orders()
+        lane = LaneConnection(stream, self)
+        lane.cpu = cpu
+        self._lanes.append(lane)
+        orders = self._signed_orders()
         if orders or reloads != self._reloads:
-            link.ask_reload(orders, RELOAD_TIMEOUT_S, files=reloads != self._reloads)
+            lane.reload(orders, RELOAD_TIMEOUT_S, files=reloads != self._reloads)
         if self.closing or spec is not self.spec:
-            link.stop()
+            lane.stop()
         try:
-            await self._serve(link)
+            await self._serve(lane)
         except BaseException:
-            connection.kill()
+            lane.kill()
             raise
         finally:
-            self.links.remove(link)
-        code = await connection.ended()
-        self._owner.lane_ended(
-            link,
+            self._lanes.remove(lane)
+        code = await stream.ended()
+        self._listener.lane_ended(
+            lane,
             classify_exit(
                 code=code,
-                last_word=link.last_word,
-                asked=link.stopping or self.closing,
-                silent=link.silent,
-                ready=link.ready is not None,
+                failure=lane.failure,
+                asked=lane.stopping or self.closing,
+                silent=lane.silent,
+                ready=lane.ready is not None,
             ),
         )
 
-    async def _serve(self, link: LaneConnection) -> None:
-        reading = asyncio.ensure_future(link.read_until_end())
-        became_ready = asyncio.ensure_future(link.became_ready.wait())
+    async def _serve(self, lane: LaneConnection) -> None:
+        reading = asyncio.ensure_future(lane.read_until_end())
+        became_ready = asyncio.ensure_future(lane.became_ready.wait())
         try:
             await asyncio.wait(
                 {reading, became_ready}, timeout=READY_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED
             )
             self._starting -= 1
-            if link.ready is not None:
-                self._pause_s = SHORTEST_PAUSE_S
-                log.info("lane.ready", extra={"token": self.spec.token, "sessions": link.ready.sessions})
-                self._owner.lane_ready(link)
+            if lane.ready is not None:
+                self._pauses.reset()
+                log.info("lane.ready", extra={"token": self.spec.token, "sessions": lane.ready.sessions})
+                self._listener.lane_ready(lane)
                 await reading
         finally:
             became_ready.cancel()
             reading.cancel()
 
-    def obey(self) -> None:
-        """Every lane judges the orders in force, or is ended."""
-        self._ask_all(RELOAD_TIMEOUT_S, files=False)
+    def chunk_answered(self, lane: LaneConnection, chunk: ChunkSent, answer: Outcomes, busy_s: float) -> None:
+        """Pass the answer of a lane on."""
+        self._listener.chunk_answered(lane, chunk, answer, busy_s)
 
-    def reload(self, within_s: float) -> None:
-        """Every lane reads its files again and judges the orders in force, or is ended after ``within_s``."""
-        self._reloads += 1
-        self._ask_all(within_s, files=True)
+    def request_answered(self, answer: SignedDirectory | SignedCanary) -> None:
+        """Pass the answer of a lane on."""
+        self._listener.request_answered(answer)
 
-    def _ask_all(self, within_s: float, *, files: bool) -> None:
-        for link in self.links:
-            if not link.stopping:
-                link.ask_reload(self._orders(), within_s, files=files)
+    def reload(self, within_s: float, *, files: bool) -> None:
+        """Have every lane apply the stop orders in force, and read its files again if ``files``.
+
+        A lane that does not answer within ``within_s`` is killed.
+        """
+        if files:
+            self._reloads += 1
+        for lane in self._lanes:
+            if not lane.stopping:
+                lane.reload(self._signed_orders(), within_s, files=files)
+
+    def _signed_orders(self) -> tuple[bytes, ...]:
+        """The service's own token has no tenant, and no stop order is for it."""
+        return () if self.spec.tenant is None else self._stop_orders.signed_orders(self.spec.tenant)
 
     def reload_problems(self) -> list[str] | None:
-        """What lanes found wrong with their files; None while one owes its answer."""
-        if any(link.owes_reload for link in self.links):
+        """Problems that lanes found in their files; None while one has not answered."""
+        if any(lane.reload_pending for lane in self._lanes):
             return None
-        return [link.reload_problem for link in self.links if link.reload_problem]
+        return [lane.reload_problem for lane in self._lanes if lane.reload_problem]
 
     def change(self, spec: LaneSpec, most: int) -> None:
-        """From now on lanes are as ``spec`` says; those that run end when they have answered what they have."""
+        """Start lanes by this ``spec`` from now on; those that run exit when they have answered what they have."""
         self.spec, self.most = spec, most
-        self._pause_s, self._held_back_until = SHORTEST_PAUSE_S, 0.0
+        self._pauses.reset()
+        self._start_postponed_until = 0.0
         self.stop()
 
     def stop(self) -> None:
-        """Every lane ends when it has answered what it has."""
-        for link in self.links:
-            if not link.stopping:
-                link.stop()
+        """Tell every lane to exit when it has answered what it has."""
+        for lane in self._lanes:
+            if not lane.stopping:
+                lane.stop()
 
     def end_overdue(self, now: float, idle_s: float) -> None:
-        """End lanes that did not obey, that are silent, or that have had nothing to do for ``idle_s``."""
+        """Kill lanes with an overdue reload and silent ones; stop those that were idle for ``idle_s``."""
         token, silence_s = self.spec.token, self.spec.settings.call_timeout_s + SILENCE_GRACE_S
-        for link in self.links:
-            if link.reload_overdue(now):
+        for lane in self._lanes:
+            if lane.reload_overdue(now):
                 log.error("lane.reload_overdue", extra={"token": token})
-                link.stopping = True  # nobody is to blame for it
-                link.connection.kill()
-            elif link.silent_s(now) > silence_s:
+                lane.stopping = True  # neither job nor token is to blame
+                lane.kill()
+            elif lane.silent_s(now) > silence_s:
                 log.error("lane.silent", extra={"token": token})
-                link.silent = True
-                link.connection.kill()
-            elif link.ready is not None and not link.stopping and link.idle_s(now) > idle_s:
-                link.stop()
+                lane.silent = True
+                lane.kill()
+            elif lane.takes_work and lane.idle_s(now) > idle_s:
+                lane.stop()
 
     async def close(self, within_s: float) -> None:
-        """End all lanes: ask, then kill what is left after the call timeout, or ``within_s`` if that is shorter."""
+        """Stop all lanes, then kill those that are left after the call timeout, or ``within_s`` if that is shorter."""
         self.closing = True
         self.stop()
         if self._running:
@@ -218,14 +258,14 @@ class LaneProcesses:
         self.kill()
 
     def kill(self) -> None:
-        """End all lanes now."""
+        """Kill all lanes."""
         self.closing = True
-        for link in self.links:
-            link.connection.kill()
+        for lane in self._lanes:
+            lane.kill()
 
 
 def cpu_for_lane(most_lanes: int, allowed: Collection[int], taken: Iterable[int | None]) -> int | None:
-    """The CPU of the next lane; None leaves it to the kernel.
+    """CPU of the next lane; None leaves it to the kernel. Pure.
 
     A token with a lane for each CPU has each on its own: the interpreter's lock is then never handed from one
     CPU to another (a fifth of the CPU time per signature on a network HSM, 4 % with SoftHSM's RSA). With fewer

@@ -1,4 +1,4 @@
-"""All lanes of a worker, by tenant and token: made when first needed, changed with the configuration, let go when idle.
+"""Registry of a worker's token pools, by tenant and token: made when needed, changed by a reload, forgotten when idle.
 
 Thousands of tenants may be configured; only those that sign cost anything here.
 """
@@ -15,13 +15,13 @@ from workers.lanes.supervisor.chunk_scheduler import initial_capacity
 from workers.lanes.supervisor.circuit_breaker import Circuit
 from workers.lanes.supervisor.hsm_sharing import SharedHsm
 from workers.lanes.supervisor.lane_metrics import LaneMetrics
-from workers.lanes.supervisor.process_group import RELOAD_TIMEOUT_S
+from workers.lanes.supervisor.process_group import RELOAD_TIMEOUT_S, StopOrderSource
 from workers.lanes.supervisor.spawn import LaneSpec
-from workers.lanes.supervisor.token_pool import TokenPool
+from workers.lanes.supervisor.token_pool import CapacityListener, TokenPool
 
 if TYPE_CHECKING:
     from asyncio import TaskGroup
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from workers.config.loading import Configuration
     from workers.config.settings import TokenSettings
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 log = logging.getLogger("sigmill.lanes")
 
 SERVICE_RELOAD_S: Final = 10.0
-"""A lane may take this long over the service's file, which names every token of the host."""
+"""Time for a lane to read the service's file again, which names every token of the host."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryState:
-    """All lanes that are logged in, and the tokens that are left alone, or drained."""
+    """Counts of lanes and sessions that are logged in; tokens with an open circuit breaker; drained tokens."""
 
     lanes: int
     sessions: int
@@ -47,7 +47,7 @@ class RegistryState:
 
 
 class LaneRegistry:
-    """The lanes of one worker. ``orders`` are the signed stop orders in force for a tenant."""
+    """Token pools of one worker."""
 
     def __init__(
         self,
@@ -56,8 +56,8 @@ class LaneRegistry:
         refused_pins: RefusedPins,
         drained: DrainedTokens,
         metrics: Metrics,
-        room: Callable[[], None],
-        orders: Callable[[str], tuple[bytes, ...]],
+        capacity_listener: CapacityListener,
+        stop_orders: StopOrderSource,
     ) -> None:
         self._configuration = configuration
         self._refused_pins = refused_pins
@@ -65,79 +65,79 @@ class LaneRegistry:
         self._drained: frozenset[str] = frozenset()
         self._metrics = metrics
         self._lane_metrics = LaneMetrics(metrics)
-        self._room = room
-        self._orders = orders
+        self._capacity_listener = capacity_listener
+        self._stop_orders = stop_orders
         self._tasks: TaskGroup | None = None
-        self._lanes: dict[str, dict[str, TokenPool]] = {}
+        self._pools: dict[str, dict[str, TokenPool]] = {}
         self._hsms: dict[str, SharedHsm] = {}
         self._leaving: list[TokenPool] = []
-        self._service_lanes: TokenPool | None = None
+        self._service_pool: TokenPool | None = None
 
     def start(self, tasks: TaskGroup) -> None:
-        """Lanes may be started from now on, as tasks of this group."""
+        """Allow lanes to be started, as tasks of this group."""
         self._tasks = tasks
-        self._look_for_drains()
-        self._service_lanes = self._make(self._configuration.service.service_key.token, None)
+        self._read_drained_tokens()
+        self._service_pool = self._make(self._configuration.service.service_key.token, None)
 
     @property
     def service_lanes(self) -> TokenPool | None:
-        """Those of the service's own token; None before the start."""
-        return self._service_lanes
+        """Pool of the service's own token; None before the start."""
+        return self._service_pool
 
     def of(self, tenant: str) -> dict[str, TokenPool]:
-        """The lanes of a tenant by token, made now if need be; none for a tenant that may not sign."""
+        """Pools of a tenant by token, made now if need be; none for a tenant that may not sign."""
         configured = self._configuration.tenants.get(tenant)
         if configured is None or configured.suspended:
             return {}
-        lanes = self._lanes.setdefault(tenant, {})
-        for token in configured.tokens - lanes.keys():
-            lanes[token] = self._make(token, tenant)
-        return lanes
+        pools = self._pools.setdefault(tenant, {})
+        for token in configured.tokens - pools.keys():
+            pools[token] = self._make(token, tenant)
+        return pools
 
     def room(self, tenant: str) -> int:
-        """How many digests of the tenant could be started soon; makes nothing."""
+        """Number of digests of the tenant that could be started soon; makes no pool."""
         configured = self._configuration.tenants.get(tenant)
         if configured is None:
             return 0
         if configured.suspended or not configured.tokens:
-            return initial_capacity(1)  # its jobs are refused here, and so they get an answer
-        lanes = self._lanes.get(tenant, {})
+            return initial_capacity(1)  # its jobs are claimed to be refused, so that they have a result
+        pools = self._pools.get(tenant, {})
         return sum(
-            lanes[token].capacity() if token in lanes else initial_capacity(self._sessions(token))
+            pools[token].capacity() if token in pools else initial_capacity(self._sessions(token))
             for token in configured.tokens
             if token not in self._drained
         )
 
     def can_sign(self, tenant: str) -> bool:
         """Whether a token of the tenant is in use, or would be with the next job."""
-        lanes = self._lanes.get(tenant)
-        return not lanes or any(each.healthy for each in lanes.values())
+        pools = self._pools.get(tenant)
+        return not pools or any(pool.healthy for pool in pools.values())
 
     def all(self) -> Iterator[TokenPool]:
-        """Every one that was made and has not left."""
-        for of_tenant in self._lanes.values():
+        """Every pool that was made and is not leaving."""
+        for of_tenant in self._pools.values():
             yield from of_tenant.values()
-        if self._service_lanes is not None:
-            yield self._service_lanes
+        if self._service_pool is not None:
+            yield self._service_pool
 
     @property
     def healthy(self) -> bool:
-        """Whether at least one lane can sign, as far as anybody knows: a token that nobody needed yet counts as good.
+        """Whether at least one lane can sign, as far as is known: a token that had no job yet counts as good.
 
-        The trouble of one tenant is not that of this process, unless no other tenant has a token here.
+        The failure of one tenant's tokens is not that of this process, unless no other tenant has a token here.
         """
         tried = [
-            (tenant, each)
-            for tenant, lanes in self._lanes.items()
-            for each in lanes.values()
-            if not each.drained
+            (tenant, pool)
+            for tenant, pools in self._pools.items()
+            for pool in pools.values()
+            if not pool.drained
         ]
-        if any(not each.in_doubt for _, each in tried):
+        if any(not pool.status.in_doubt for _, pool in tried):
             return True
-        in_trouble = {tenant for tenant, _ in tried}
-        if len(in_trouble) > 1:
+        failing = {tenant for tenant, _ in tried}
+        if len(failing) > 1:
             return False
-        return not (tried or self._drained) or self._others_have_tokens(in_trouble)
+        return not (tried or self._drained) or self._others_have_tokens(failing)
 
     def _others_have_tokens(self, tenants: set[str]) -> bool:
         return any(
@@ -146,27 +146,27 @@ class LaneRegistry:
         )
 
     def state(self) -> RegistryState:
-        """As it is now."""
+        """Counts of the present moment."""
         everything = list(self.all())
-        sessions = [count for lanes in everything for count in lanes.sessions_of_lanes()]
+        sessions = [count for pool in everything for count in pool.status.sessions_of_lanes()]
         return RegistryState(
             lanes=len(sessions),
             sessions=sum(sessions),
             circuits_open=tuple(
-                sorted(lanes.token for lanes in everything if lanes.circuit is not Circuit.CLOSED)
+                sorted(pool.token for pool in everything if pool.status.circuit is not Circuit.CLOSED)
             ),
             drained=tuple(sorted(self._drained & self._configuration.service.tokens.keys())),
         )
 
     def tick(self) -> None:
-        """About once a second."""
-        self._look_for_drains()
-        for lanes in [*self.all(), *self._leaving]:
-            lanes.tick()
-        self._leaving = [lanes for lanes in self._leaving if not lanes.gone]
+        """Apply drains, close due circuit breakers, end overdue lanes; about once a second."""
+        self._read_drained_tokens()
+        for pool in [*self.all(), *self._leaving]:
+            pool.tick()
+        self._leaving = [pool for pool in self._leaving if not pool.status.gone]
 
-    def _look_for_drains(self) -> None:
-        """An operator may have drained a token, or resumed one."""
+    def _read_drained_tokens(self) -> None:
+        """Apply the drains and resumes of operators."""
         try:
             drained = self._drains.names()
         except OSError as error:
@@ -176,95 +176,98 @@ class LaneRegistry:
         for token in changed & self._configuration.service.tokens.keys():
             log.warning("token.drained" if token in drained else "token.resumed", extra={"token": token})
             self._lane_metrics.token_drained(token, drained=token in drained)
-        for lanes in self.all() if changed else ():
-            if lanes.token in changed:
-                lanes.drain() if lanes.token in drained else lanes.resume()
+        for pool in self.all() if changed else ():
+            if pool.token in changed:
+                pool.set_drained(drained=pool.token in drained)
         if changed - drained:
-            self._room()
+            self._capacity_listener.capacity_freed()
 
     def let_idle_go(self, busy: set[str]) -> None:
-        """Forget the tenants that have no lane and no work; ``busy`` are those with a job in work."""
-        for tenant in [t for t in self._lanes if t not in busy]:
-            if all(lanes.idle for lanes in self._lanes[tenant].values()):
-                for lanes in self._lanes.pop(tenant).values():
-                    lanes.share_hsm(None, _equal)
+        """Forget the tenants that have no lane and no work; ``busy`` are those with an active job."""
+        for tenant in [t for t in self._pools if t not in busy]:
+            if all(pool.status.idle for pool in self._pools[tenant].values()):
+                for pool in self._pools.pop(tenant).values():
+                    pool.share_hsm(None)
 
     def adopt(self, configuration: Configuration) -> None:
         """Change to this configuration: lanes read their files again, are replaced, or leave."""
         old, self._configuration = self._configuration, configuration
+        for tenant, pools in self._pools.items():
+            for pool in pools.values():
+                pool.weight = self._weight(tenant)
         within_s = RELOAD_TIMEOUT_S if old.service is configuration.service else SERVICE_RELOAD_S
-        for tenant, lanes in list(self._lanes.items()):
-            self._adopt_tenant(configuration.tenants.get(tenant), tenant, lanes, within_s)
-        service = self._service_lanes
+        for tenant, pools in list(self._pools.items()):
+            self._adopt_tenant(configuration.tenants.get(tenant), tenant, pools, within_s)
+        service = self._service_pool
         if service is not None:
             self._change(service, service.token, None, old)
             service.reload(SERVICE_RELOAD_S)
-        for tenant, lanes in self._lanes.items():
-            for token, each in lanes.items():
-                self._change(each, token, tenant, old)
+        for tenant, pools in self._pools.items():
+            for token, pool in pools.items():
+                self._change(pool, token, tenant, old)
                 if configuration.service is not old.service:
-                    self._share_hsm(each, tenant)
+                    self._share_hsm(pool, tenant)
 
     def obey(self, tenant: str) -> None:
-        """The lanes of this tenant judge the orders in force."""
-        for lanes in self._lanes.get(tenant, {}).values():
-            lanes.obey()
+        """Have the lanes of this tenant apply the stop orders in force."""
+        for pool in self._pools.get(tenant, {}).values():
+            pool.reload(files=False)
 
     def obeyed(self, tenant: str) -> bool:
         """Whether no lane of the tenant owes an answer to a reload."""
-        return all(lanes.reload_problems() is not None for lanes in self._lanes.get(tenant, {}).values())
+        return all(pool.status.reload_problems() is not None for pool in self._pools.get(tenant, {}).values())
 
     async def reloaded(self, timeout_s: float) -> list[str]:
-        """Wait until every lane has obeyed, or was ended; what they found wrong with their files."""
+        """Wait until every lane has answered the reload, or was killed; returns the problems found in their files."""
         problems: list[str] = []
         try:
             async with asyncio.timeout(timeout_s):
-                for lanes in list(self.all()):
-                    while (found := lanes.reload_problems()) is None:  # noqa: ASYNC110 - many lanes, one answer
+                for pool in list(self.all()):
+                    while (found := pool.status.reload_problems()) is None:  # noqa: ASYNC110 - many lanes, one answer
                         await asyncio.sleep(0.01)
-                    problems += [f"{lanes.token}: {problem}" for problem in found]
+                    problems += [f"{pool.token}: {problem}" for problem in found]
         except TimeoutError:
             problems.append("a lane did not answer")
         return problems
 
     def return_waiting(self) -> None:
-        """Jobs of which no lane has anything go back to the queue."""
-        for lanes in self.all():
-            lanes.return_waiting(keep_begun=True)
+        """Requeue the jobs of which no lane has anything."""
+        for pool in self.all():
+            pool.return_waiting(keep_begun=True)
 
     def kill(self) -> None:
-        """End all lanes now; what they had goes back to the queue."""
-        for lanes in [*self.all(), *self._leaving]:
-            lanes.kill()
+        """Kill all lanes; what they had is requeued."""
+        for pool in [*self.all(), *self._leaving]:
+            pool.kill()
 
     async def close(self, within_s: float) -> None:
-        """End all lanes, at the latest after ``within_s``."""
-        await asyncio.gather(*(lanes.close(within_s) for lanes in [*self.all(), *self._leaving]))
+        """Stop all lanes, and kill what is left after ``within_s``."""
+        await asyncio.gather(*(pool.close(within_s) for pool in [*self.all(), *self._leaving]))
 
     def _adopt_tenant(
-        self, configured: Tenant | None, tenant: str, lanes: dict[str, TokenPool], within_s: float
+        self, configured: Tenant | None, tenant: str, pools: dict[str, TokenPool], within_s: float
     ) -> None:
         tokens = frozenset[str]() if configured is None or configured.suspended else configured.tokens
-        for token in [token for token in lanes if token not in tokens]:
-            leaving = lanes.pop(token)
-            leaving.retire()  # first, so that what waited for its part of a device is not sent without it
-            leaving.share_hsm(None, _equal)
+        for token in [token for token in pools if token not in tokens]:
+            leaving = pools.pop(token)
+            leaving.retire()  # first, so that what waited for its share of an HSM is not sent without it
+            leaving.share_hsm(None)
             self._leaving.append(leaving)
-        if not lanes:
-            del self._lanes[tenant]
-        for each in lanes.values():
-            each.reload(within_s)
+        if not pools:
+            del self._pools[tenant]
+        for pool in pools.values():
+            pool.reload(within_s)
 
-    def _change(self, lanes: TokenPool, token: str, tenant: str | None, old: Configuration) -> None:
+    def _change(self, pool: TokenPool, token: str, tenant: str | None, old: Configuration) -> None:
         """Replace lanes whose token is another one now, or is used in another way."""
         if self._configuration.service.tokens[token] != old.service.tokens.get(token):
-            lanes.change(self._spec(token, tenant), self._most_lanes(token, tenant))
+            pool.change(self._spec(token, tenant), self._most_lanes(token, tenant))
 
     def _make(self, token: str, tenant: str | None) -> TokenPool:
         if self._tasks is None:
-            raise RuntimeError("the roster was not started")
+            raise RuntimeError("the lane registry was not started")
         worker = self._configuration.service.worker
-        lanes = TokenPool(
+        pool = TokenPool(
             self._spec(token, tenant),
             most_lanes=self._most_lanes(token, tenant),
             chunk_target_s=worker.chunk_target_s,
@@ -273,26 +276,27 @@ class LaneRegistry:
             refused_pins=self._refused_pins,
             tasks=self._tasks,
             observer=self._lane_metrics,
-            room=self._room,
-            orders=lambda: () if tenant is None else self._orders(tenant),
+            capacity_listener=self._capacity_listener,
+            stop_orders=self._stop_orders,
         )
         if token in self._drained:
-            lanes.drain()
-        self._metrics.watch_sessions(token, lanes.sessions_busy)
-        self._share_hsm(lanes, tenant)
-        return lanes
+            pool.set_drained(drained=True)
+        self._metrics.watch_sessions(token, pool.status.sessions_busy)
+        self._share_hsm(pool, tenant)
+        return pool
 
-    def _share_hsm(self, lanes: TokenPool, tenant: str | None) -> None:
-        """The service's own token is not counted: it signs a few directories."""
+    def _share_hsm(self, pool: TokenPool, tenant: str | None) -> None:
+        """Have the token share its HSM. The service's own token does not: it signs a few directories."""
         service = self._configuration.service
-        name = service.tokens[lanes.token].hsm
+        name = service.tokens[pool.token].hsm
         if tenant is None or name is None:
-            lanes.share_hsm(None, _equal)
+            pool.share_hsm(None)
             return
         operations = service.hsms[name].parallel_operations
-        budget = self._hsms.setdefault(name, SharedHsm(operations))
-        budget.parallel_operations = operations
-        lanes.share_hsm(budget, lambda: self._weight(tenant))
+        hsm = self._hsms.setdefault(name, SharedHsm(operations))
+        hsm.parallel_operations = operations
+        pool.weight = self._weight(tenant)
+        pool.share_hsm(hsm)
 
     def _weight(self, tenant: str) -> float:
         configured = self._configuration.tenants.get(tenant)
@@ -318,12 +322,8 @@ class LaneRegistry:
         return -(-settings.sessions // most_lanes(settings))
 
 
-def _equal() -> float:
-    return 1.0
-
-
 def most_lanes(settings: TokenSettings) -> int:
-    """How many lanes a token may have: one of the host's, or as many as CPUs, if there are sessions for them.
+    """Most lanes of a token: one that is host-started, or as many as CPUs, if there are sessions for them.
 
     Short operations scale by processes (design, fact 10).
     """

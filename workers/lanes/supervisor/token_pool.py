@@ -1,51 +1,51 @@
-"""The lanes of one token on this host: started when needed, fed, replaced when they end, left alone when the
-token is in doubt.
-"""
+"""Pool of the lanes of one token: feeds them with jobs, restarts them, and opens the circuit breaker when the token fails."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import random
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from queueing.errors import TokenUnavailable
+from workers.lanes.protocol import SignedDirectory
 from workers.lanes.supervisor.chunk_scheduler import ChunkScheduler
 from workers.lanes.supervisor.circuit_breaker import Circuit, CircuitBreaker
 from workers.lanes.supervisor.exit_reason import Cause, ExitReason
-from workers.lanes.supervisor.pending_requests import CanaryRequests, DirectoryRequests
-from workers.lanes.supervisor.process_group import (
-    READY_TIMEOUT_S,
-    RELOAD_TIMEOUT_S,
-    SILENCE_GRACE_S,
-    LaneProcesses,
-)
+from workers.lanes.supervisor.pending_requests import LaneRequests
+from workers.lanes.supervisor.process_group import RELOAD_TIMEOUT_S, LaneProcesses
 
 if TYPE_CHECKING:
     from asyncio import TaskGroup
     from collections.abc import Callable
 
-    from workers.lanes.protocol import Outcomes, SignCanary, SignDirectory, SignedCanary, SignedDirectory
+    from workers.lanes.protocol import Outcomes, SignedCanary
     from workers.lanes.supervisor.batching import Slice
     from workers.lanes.supervisor.connection import ChunkSent, LaneConnection
     from workers.lanes.supervisor.hsm_sharing import SharedHsm
     from workers.lanes.supervisor.lane_metrics import LaneObserver
+    from workers.lanes.supervisor.process_group import StopOrderSource
     from workers.lanes.supervisor.spawn import LaneSpec
     from workers.state.refused_pins import RefusedPins
 
 log = logging.getLogger("sigmill.lanes")
 
-CANARY_GRACE_S: Final = 2.0
-"""A lane that hangs over its canary is ended first, which says more than that it took too long."""
-
 AVOID_S: Final = 5.0
-"""A token that does not have a key now is passed over for so long, where another token has it."""
+"""A token that lacked a key is not used with it for so long, where another token has the key."""
+
+
+class CapacityListener(Protocol):
+    """Receiver of the news that lanes can take more digests."""
+
+    def capacity_freed(self) -> None:
+        """The capacity of some tenant may have grown."""
 
 
 class TokenPool:
     """All lanes of one (tenant, token). Single-threaded: everything happens on the worker's loop.
 
-    ``room`` is called whenever ``capacity`` may have grown; ``orders`` are the signed stop orders in force.
+    ``status`` reports about it, ``requests`` asks its lanes for directories and canaries; ``weight`` is that of the token
+    in an HSM that it shares. ``drained``: an operator wants it to take no work.
     """
 
     def __init__(
@@ -59,197 +59,138 @@ class TokenPool:
         refused_pins: RefusedPins,
         tasks: TaskGroup,
         observer: LaneObserver,
-        room: Callable[[], None],
-        orders: Callable[[], tuple[bytes, ...]] = lambda: (),
+        capacity_listener: CapacityListener,
+        stop_orders: StopOrderSource,
         now_s: Callable[[], float] = time.monotonic,
+        randomness: Callable[[], float] = random.random,
     ) -> None:
         self.token = spec.token
         self.tenant = spec.tenant
-        self.given = 0  # digests, ever: of two that are equally loaded the one that was given less is next
+        self.given = 0  # digests, ever: of two equally loaded tokens the one that was given less is next
+        self.weight = 1.0
+        self.drained = False
         self._idle_s = idle_s
         self._observer = observer
-        self._room = room
+        self._capacity_listener = capacity_listener
         self._now_s = now_s
-        self._group = LaneProcesses(
-            spec, most=most_lanes, orders=orders, tasks=tasks, owner=self, now_s=now_s
+        self._processes = LaneProcesses(
+            spec,
+            most=most_lanes,
+            stop_orders=stop_orders,
+            tasks=tasks,
+            listener=self,
+            now_s=now_s,
+            randomness=randomness,
         )
-        self._dispatch = ChunkScheduler(chunk_target_s=chunk_target_s, poison_crashes=poison_crashes)
-        self._directories = DirectoryRequests()
-        self._canaries = CanaryRequests()
+        self._scheduler = ChunkScheduler(chunk_target_s=chunk_target_s, poison_crashes=poison_crashes)
+        self._breaker = CircuitBreaker(
+            spec.token, refused_pins=refused_pins, listener=observer, now_s=now_s, randomness=randomness
+        )
+        self.requests = LaneRequests(self._processes, self)
+        self.status = PoolStatus(self._processes, self._scheduler, self._breaker)
         self._given_at = now_s()
         self._avoided: dict[tuple[str, int], float] = {}
-        self._drained = False
-        self._circuit = CircuitBreaker(
-            spec.token, refused_pins=refused_pins, changed=self._circuit_changed, now_s=now_s
-        )
 
-    def share_hsm(self, budget: SharedHsm | None, weight: Callable[[], float]) -> None:
-        """The token is on a device that others use too, or (None) on one of its own. What waits asks for its part anew."""
-        sessions = self._group.spec.sessions
-        self._dispatch.share_hsm(budget, self._group.links, sessions=sessions, weight=weight, wake=self.pump)
-        self.pump()
+    # Work
 
     @property
     def healthy(self) -> bool:
-        """Whether it makes sense to give it work: true also when no lane runs, for one would be started."""
-        return self._circuit.closed and not self._group.closing and not self._drained
-
-    @property
-    def drained(self) -> bool:
-        """Whether an operator had it take no more work."""
-        return self._drained
-
-    @property
-    def in_doubt(self) -> bool:
-        """Whether it failed when it was last used; unlike ``healthy`` also while it is tried again."""
-        return self._circuit.in_doubt
+        """Whether jobs may be given to it: also when no lane runs, since one would be started."""
+        return self._breaker.closed and not self._processes.closing and not self.drained
 
     def lacks(self, key: str, version: int) -> bool:
-        """Whether the token did not have this key a moment ago."""
+        """Whether the token did not have this key within the last ``AVOID_S``."""
         return self._avoided.get((key, version), 0.0) > self._now_s()
 
-    @property
-    def can_sign(self) -> bool:
-        """Whether a lane is logged in."""
-        return self._group.some_ready
-
-    @property
-    def circuit(self) -> Circuit:
-        """Whether the token is used."""
-        return self._circuit.state
-
-    def sessions_of_lanes(self) -> list[int]:
-        """The sessions of each lane that is logged in."""
-        return [link.ready.sessions for link in self._group.links if link.ready is not None]
-
-    @property
-    def load(self) -> int:
-        """Digests that wait or are under way."""
-        return self._dispatch.waiting + sum(link.digests_outstanding for link in self._group.links)
-
-    def sessions_busy(self) -> int:
-        """Sessions that have something to sign; a reading from another thread may be a moment old."""
-        return sum(min(link.sessions, link.digests_outstanding) for link in tuple(self._group.links))
-
     def capacity(self) -> int:
-        """How many more digests it could start soon: every lane full, and as much again to come.
+        """Number of digests that it could start soon: every lane full, and as much again to come.
 
-        None while every lane has its next chunk and half of that is left: a claim costs the same for many.
+        0 while every lane has its next chunk and half of that is left: a claim costs the same for many.
         """
         if not self.healthy:
             return 0
-        group = self._group
-        one_more = 1 if self._dispatch.waiting and not group.holds_back else 0
-        possible = min(max(group.count + one_more, 1), group.most)
-        full = self._dispatch.full(possible, group.spec.sessions)
-        room = 2 * full - self.load
-        return room if room >= full // 2 else 0
+        processes = self._processes
+        one_more = 1 if self._scheduler.waiting_digests and not processes.start_postponed else 0
+        possible = min(max(processes.count + one_more, 1), processes.most)
+        full = self._scheduler.digests_for(possible, processes.spec.sessions)
+        capacity = 2 * full - self.status.load
+        return capacity if capacity >= full // 2 else 0
 
-    def submit(self, piece: Slice) -> None:
-        """Sign this when a lane is free; the job is told. To be followed by ``pump``."""
-        self.given += piece.count
+    def submit(self, slice_: Slice) -> None:
+        """Sign this when a lane is free; its job receives the outcome. To be followed by ``pump``."""
+        self.given += slice_.count
         self._given_at = self._now_s()
-        self._dispatch.add(piece)
+        self._scheduler.add(slice_)
 
     def pump(self) -> None:
-        """Give free lanes what is next; start a lane where one is missing."""
-        if not self._circuit.closed or self._group.closing:  # no lane will be started for it
+        """Send to free lanes what is next; start a lane where one is missing."""
+        if not self._breaker.closed or self._processes.closing:  # no lane will be started for it
             self.return_waiting()
             return
-        if self._drained:
+        if self.drained:
             self.return_waiting(keep_begun=True)
-        self._dispatch.feed_all(sorted(self._group.links, key=lambda lane: lane.digests_outstanding))
-        if self._directories.waiting:
-            self._ask_for_directories()
-        if self._dispatch.waiting:
-            self._group.start_one_more()
+        self._scheduler.feed_all(
+            sorted(self._processes.ready_lanes(), key=lambda lane: lane.digests_outstanding)
+        )
+        self.requests.send_waiting()
+        if self._scheduler.waiting_digests:
+            self._processes.start_one_more()
 
-    def _ask_for_directories(self) -> None:
-        ready = [link for link in self._group.links if link.ready is not None and not link.stopping]
-        if ready:
-            self._directories.send(ready[0])
-        elif not self._group.links:
-            self._group.start_one_more()
+    def return_waiting(self, *, keep_begun: bool = False) -> None:
+        """Requeue what no lane has, perhaps for another worker; see ``ChunkScheduler.return_waiting``."""
+        self.requests.fail_waiting()
+        self._scheduler.return_waiting(keep_begun=keep_begun)
 
-    async def sign_directory(self, request: SignDirectory) -> SignedDirectory:
-        """A signed directory, by the service's lane; ``TokenUnavailable`` (retryable) when there is no lane."""
-        if not self.healthy:
-            raise TokenUnavailable("the service's token cannot be used now")
-        answer = self._directories.add(request)
+    def share_hsm(self, hsm: SharedHsm | None) -> None:
+        """Share this HSM with other tokens, or (None) have one for itself. What waits requests its operations again."""
+        share = None if hsm is None else hsm.join(self, operations=self._processes.spec.sessions)
+        self._scheduler.use_share(share, self._processes.busy_lanes())
         self.pump()
-        try:
-            async with asyncio.timeout(READY_TIMEOUT_S):
-                return await answer
-        except TimeoutError:
-            raise TokenUnavailable("the service's lane did not answer") from None
-        finally:
-            self._directories.forget(request)
 
-    @property
-    def takes_canaries(self) -> bool:
-        """Whether a lane that knows canaries is logged in."""
-        return bool(self._canary_links())
+    # Events of lanes
 
-    def _canary_links(self) -> list[LaneConnection]:
-        return [
-            link
-            for link in self._group.links
-            if link.ready is not None and link.ready.canaries and not link.stopping
-        ]
-
-    async def sign_canary(self, request: SignCanary) -> SignedCanary:
-        """The constant signed by a lane that runs, each in turn; ``TokenUnavailable`` (retryable) when none does."""
-        links = self._canary_links()
-        if not links:
-            raise TokenUnavailable("no lane is logged in")
-        timeout_s = self._group.spec.settings.call_timeout_s + SILENCE_GRACE_S + CANARY_GRACE_S
-        return await self._canaries.ask(links[request.id % len(links)], request, timeout_s)
-
-    def lane_answered(self, link: LaneConnection, chunk: ChunkSent, answer: Outcomes, busy_s: float) -> None:
-        """A chunk is done: hand out its outcomes, feed the lane."""
+    def chunk_answered(self, lane: LaneConnection, chunk: ChunkSent, answer: Outcomes, busy_s: float) -> None:
+        """Hand out the outcomes of a chunk, and feed the lane again."""
         self._observer.chunk_done(self.token, chunk, answer, busy_s)
-        self._circuit.answered()
+        self._breaker.record_success()
         if any(
             note.code == TokenUnavailable.reason for item in answer.items for note in item.errors.values()
         ):
             self._avoided[chunk.group.key, chunk.group.version] = self._now_s() + AVOID_S
-        self._dispatch.answered(link, chunk, answer, busy_s)
-        self._room()
+        self._scheduler.chunk_answered(lane, chunk, answer, busy_s)
+        self._capacity_listener.capacity_freed()
 
-    def directory_signed(self, answer: SignedDirectory) -> None:
-        """The service's lane answered; whoever waits is told."""
-        self._dispatch.signed()
-        self._directories.signed(answer)
-
-    def canary_signed(self, answer: SignedCanary) -> None:
-        """A lane answered its canary; whoever waits is told."""
-        if answer.error is None:
-            self._circuit.answered()
-        self._canaries.answered(answer)
+    def request_answered(self, answer: SignedDirectory | SignedCanary) -> None:
+        """Give a directory or a canary to the caller that awaits it."""
+        if isinstance(answer, SignedDirectory):
+            self._scheduler.record_signature()
+        elif answer.error is None:
+            self._breaker.record_success()
+        self.requests.answered(answer)
 
     def lane_unreachable(self) -> None:
-        """The host has no such lane, or no process for one."""
+        """Count a lane that could not be started or reached, and pause."""
         self._observer.lane_failed(self.token, "unreachable")
-        self._could_not_start()
+        self._start_failed()
 
-    def _could_not_start(self) -> None:
-        """The token is in doubt, unless a lane is logged in to it: then there is no room for another one."""
-        if self._group.some_ready:
-            self._group.hold_back()
+    def _start_failed(self) -> None:
+        """Open the circuit breaker, unless a lane is logged in: then the token only has no room for another lane."""
+        if self._processes.has_ready_lane:
+            self._processes.postpone_start()
         else:
             self._trip(Circuit.OPEN)
 
-    def lane_ready(self, link: LaneConnection) -> None:
-        """A lane has logged in."""
-        self._observer.lane_started(self.token, link.sessions)
+    def lane_ready(self, lane: LaneConnection) -> None:
+        """Feed a lane that has logged in."""
+        self._observer.lane_started(self.token, lane.sessions)
         self.pump()
-        self._room()
+        self._capacity_listener.capacity_freed()
 
-    def lane_ended(self, link: LaneConnection, end: ExitReason) -> None:
-        """A lane is gone: decide about the token, then about what the lane had."""
+    def lane_ended(self, lane: LaneConnection, end: ExitReason) -> None:
+        """Take back what the lane had, open the circuit breaker if the token is to blame, and start another lane."""
         asked = end.cause is Cause.ASKED
-        if link.ready is not None:
-            self._observer.lane_ended(self.token, link.ready.sessions, None if asked else end.reason)
+        if lane.ready is not None:
+            self._observer.lane_ended(self.token, lane.ready.sessions, None if asked else end.reason)
         elif not asked:
             self._observer.lane_failed(self.token, end.reason)
         if not asked:
@@ -262,99 +203,124 @@ class TokenPool:
                     "exit_code": end.code,
                 },
             )
-        self._dispatch.take_back(link, end)
-        self._directories.lane_ended(link)
-        self._canaries.lane_ended(link)
-        if self._group.closing:
+        self._scheduler.lane_ended(lane, end)
+        self.requests.lane_ended(lane)
+        if self._processes.closing:
             self.return_waiting()
         if end.cause is Cause.PIN:
             self._trip(Circuit.REFUSED)
-        elif self._dispatch.token_in_doubt or (end.cause is Cause.TOKEN and link.ready is not None):
+        elif self._scheduler.token_blamed or (end.cause is Cause.TOKEN and lane.ready is not None):
             self._trip(Circuit.OPEN)
         elif end.cause is Cause.TOKEN:
-            self._could_not_start()
+            self._start_failed()
         self.pump()
-        self._room()
+        self._capacity_listener.capacity_freed()
 
     def _trip(self, circuit: Circuit) -> None:
         log.error("circuit.opened", extra={"token": self.token, "circuit": circuit.value})
-        self._circuit.trip(circuit)
-        self._directories.give_up()
-        self._dispatch.left_alone()
+        self._breaker.trip(circuit)
+        self.requests.fail_waiting()
+        self._scheduler.circuit_opened()
 
-    def _circuit_changed(self, circuit: Circuit) -> None:
-        self._observer.circuit_changed(self.token, circuit)
-
-    def return_waiting(self, *, keep_begun: bool = False) -> None:
-        """What no lane has goes back to the queue, where another worker may have better luck; see ``ChunkScheduler.return_all``."""
-        self._directories.give_up()
-        self._dispatch.return_all(keep_begun=keep_begun)
-
-    def obey(self) -> None:
-        """Every lane judges the orders in force, or is ended."""
-        self._group.obey()
-
-    def reload(self, within_s: float = RELOAD_TIMEOUT_S) -> None:
-        """Every lane reads its files again and judges the orders in force, or is ended after ``within_s``."""
-        self._group.reload(within_s)
-
-    def reload_problems(self) -> list[str] | None:
-        """What lanes found wrong with their files; None while one owes its answer."""
-        return self._group.reload_problems()
-
-    def change(self, spec: LaneSpec, most_lanes: int) -> None:
-        """From now on lanes are as ``spec`` says; those that run end when they have answered what they have."""
-        self._group.change(spec, most_lanes)
-        self._circuit.close()
-        self._room()
-
-    def drain(self) -> None:
-        """Take no more work until ``resume``; what no lane has goes back; lanes end when the rest is done."""
-        self._drained = True
-        self.return_waiting(keep_begun=True)
-        self._end_drained_lanes()
-
-    def resume(self) -> None:
-        """Take work again."""
-        self._drained = False
-        self._room()
-
-    def _end_drained_lanes(self) -> None:
-        if self._drained and not self.load:
-            self._group.stop()
-
-    def retire(self) -> None:
-        """Take no more work; what waits goes back; lanes end when they have answered what they have."""
-        self._group.closing = True
-        self.return_waiting()
-        self._group.reload(RELOAD_TIMEOUT_S)
-        self._group.stop()
-
-    @property
-    def gone(self) -> bool:
-        """Whether it was retired and no lane is left."""
-        return self._group.closing and self._group.none_left
-
-    @property
-    def idle(self) -> bool:
-        """Whether it has no lane, no work and no doubt: nothing would be lost with it."""
-        nothing_left = self._group.none_left and not self.load
-        return nothing_left and not self._circuit.in_doubt and not self._dispatch.remembers
+    # Life
 
     def tick(self) -> None:
-        """About once a second: close the circuit when it is time, end lanes that are silent or idle."""
-        if self._circuit.close_if_due(self._group.spec.settings):
-            self._room()
-        self._end_drained_lanes()
-        if not self.load and self._now_s() - self._given_at > self._idle_s:
-            self._dispatch.forget()
-        self._group.end_overdue(self._now_s(), self._idle_s)
+        """Close the circuit breaker when it is due, end lanes that are silent or idle; about once a second."""
+        if self._breaker.close_if_due(self._processes.spec.settings):
+            self._capacity_listener.capacity_freed()
+        self._stop_drained_lanes()
+        if not self.status.load and self._now_s() - self._given_at > self._idle_s:
+            self._scheduler.forget_crashes()
+        self._processes.end_overdue(self._now_s(), self._idle_s)
+
+    def reload(self, within_s: float = RELOAD_TIMEOUT_S, *, files: bool = True) -> None:
+        """Have every lane apply the stop orders in force, and read its files again if ``files``; see ``LaneProcesses``."""
+        self._processes.reload(within_s, files=files)
+
+    def change(self, spec: LaneSpec, most_lanes: int) -> None:
+        """Start lanes by this ``spec`` from now on; those that run exit when they have answered what they have."""
+        self._processes.change(spec, most_lanes)
+        self._breaker.close()
+        self._capacity_listener.capacity_freed()
+
+    def set_drained(self, *, drained: bool) -> None:
+        """Drain the token: requeue what no lane has, stop the lanes when the rest is done. Or use it again."""
+        self.drained = drained
+        if not drained:
+            self._capacity_listener.capacity_freed()
+            return
+        self.return_waiting(keep_begun=True)
+        self._stop_drained_lanes()
+
+    def _stop_drained_lanes(self) -> None:
+        if self.drained and not self.status.load:
+            self._processes.stop()
+
+    def retire(self) -> None:
+        """Take no more work, for ever: requeue what waits; lanes exit when they have answered what they have."""
+        self._processes.closing = True
+        self.return_waiting()
+        self._processes.reload(RELOAD_TIMEOUT_S, files=True)
+        self._processes.stop()
 
     def kill(self) -> None:
-        """End all lanes now; what they had goes back, as perhaps signed."""
-        self._group.kill()
+        """Kill all lanes; what they had is requeued, as perhaps signed."""
+        self._processes.kill()
         self.return_waiting()
 
     async def close(self, within_s: float) -> None:
-        """End all lanes: ask, then kill what is left after the call timeout, or ``within_s`` if that is shorter."""
-        await self._group.close(within_s)
+        """Stop all lanes; kill those that are left after the call timeout, or ``within_s`` if that is shorter."""
+        await self._processes.close(within_s)
+
+
+class PoolStatus:
+    """Report about one pool. It changes nothing."""
+
+    def __init__(self, processes: LaneProcesses, scheduler: ChunkScheduler, breaker: CircuitBreaker) -> None:
+        self._processes = processes
+        self._scheduler = scheduler
+        self._breaker = breaker
+
+    @property
+    def can_sign(self) -> bool:
+        """Whether a lane is logged in."""
+        return self._processes.has_ready_lane
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the token failed when it was last used; unlike not ``healthy`` also while it is tried again."""
+        return self._breaker.in_doubt
+
+    @property
+    def circuit(self) -> Circuit:
+        """State of the circuit breaker."""
+        return self._breaker.state
+
+    @property
+    def load(self) -> int:
+        """Digests that wait or are in a lane."""
+        in_lanes = sum(lane.digests_outstanding for lane in self._processes.busy_lanes())
+        return self._scheduler.waiting_digests + in_lanes
+
+    def sessions_of_lanes(self) -> list[int]:
+        """Number of sessions of each lane that is logged in."""
+        return self._processes.sessions_of_lanes()
+
+    def sessions_busy(self) -> int:
+        """Sessions that have something to sign; read from another thread it may be a moment old."""
+        return sum(min(lane.sessions, lane.digests_outstanding) for lane in self._processes.busy_lanes())
+
+    def reload_problems(self) -> list[str] | None:
+        """Problems that lanes found in their files; None while one has not answered a reload."""
+        return self._processes.reload_problems()
+
+    @property
+    def gone(self) -> bool:
+        """Whether the pool was retired and no lane is left."""
+        return self._processes.closing and self._processes.empty
+
+    @property
+    def idle(self) -> bool:
+        """Whether it has no lane, no work, no doubt and no crash history: nothing would be lost with it."""
+        nothing_left = self._processes.empty and not self.load
+        return nothing_left and not self._breaker.in_doubt and not self._scheduler.has_crash_history

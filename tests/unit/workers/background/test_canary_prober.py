@@ -53,6 +53,14 @@ class Lanes:
     asked: list[SignCanary] = field(default_factory=list)
 
     @property
+    def status(self) -> Lanes:
+        return self
+
+    @property
+    def requests(self) -> Lanes:
+        return self
+
+    @property
     def takes_canaries(self) -> bool:
         return self.can_sign
 

@@ -186,7 +186,7 @@ class Farm:
     def _signed(self, chunk: list[ActiveJob]) -> None:
         for job in chunk:
             self.load[job.claimed.tenant] -= 1
-        self.intake.room_again()
+        self.intake.capacity_freed()
         asyncio.get_running_loop().call_soon(self._published, chunk)
 
     def _published(self, chunk: list[ActiveJob]) -> None:

@@ -43,6 +43,10 @@ class Lanes:
     pieces: list[Slice] = field(default_factory=list)
     pumped: int = 0
 
+    @property
+    def status(self) -> Lanes:
+        return self
+
     def lacks(self, key: str, version: int) -> bool:
         return self.lacking
 

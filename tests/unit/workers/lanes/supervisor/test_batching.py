@@ -36,12 +36,12 @@ class Job:
 
 
 def shown(taken: list[Slice]) -> list[tuple[str, int, int]]:
-    return [(piece.job.name, piece.first, piece.count) for piece in taken]  # type: ignore[attr-defined]
+    return [(slice_.job.name, slice_.first, slice_.count) for slice_ in taken]  # type: ignore[attr-defined]
 
 
-def batcher_with(*pieces: tuple[str, Group, int]) -> Batcher:
+def batcher_with(*slices: tuple[str, Group, int]) -> Batcher:
     batcher = Batcher()
-    for name, group, count in pieces:
+    for name, group, count in slices:
         batcher.add(Slice(Job(name), group, 0, count))
     return batcher
 

@@ -1,4 +1,4 @@
-"""A token in doubt: how long it is left alone, and what ends that."""
+"""Circuit breaker of a token: the length of its pauses, and what closes it."""
 
 from __future__ import annotations
 
@@ -20,93 +20,114 @@ from workers.lanes.supervisor.circuit_breaker import (
 from workers.state.refused_pins import RefusedPins
 
 
-class Stand:
-    """A circuit with its clock, its PIN's file, and what it told."""
+class BreakerSetup:
+    """A circuit breaker with its clock, the PIN's file, the changes that it reported, and no jitter."""
+
+    random = 1.0
 
     def __init__(self, folder: Path) -> None:
         self.clock = FakeClock()
         self.pins = RefusedPins(folder)
-        self.told: list[Circuit] = []
+        self.changes: list[Circuit] = []
         self.pin_file = folder / "pin"
         self.pin_file.write_text("1234")
         self.settings = TokenSettings(
             module="/m.so", select=SelectSettings(label="acme"), login=PinLogin(pin_file=str(self.pin_file))
         )
-        self.circuit = CircuitBreaker(
-            "acme", refused_pins=self.pins, changed=self.told.append, now_s=self.clock.monotonic
+        self.breaker = CircuitBreaker(
+            "acme",
+            refused_pins=self.pins,
+            listener=self,
+            now_s=self.clock.monotonic,
+            randomness=lambda: self.random,
         )
 
-    def look(self, after_s: float = 0.0) -> bool:
+    def circuit_changed(self, token: str, circuit: Circuit) -> None:
+        assert token == "acme"
+        self.changes.append(circuit)
+
+    def tick(self, after_s: float = 0.0) -> bool:
         self.clock.now += after_s
-        return self.circuit.close_if_due(self.settings)
+        return self.breaker.close_if_due(self.settings)
 
     def refuse(self) -> None:
         self.pins.remember("acme", Secret("1234"))
-        self.circuit.trip(Circuit.REFUSED)
+        self.breaker.trip(Circuit.REFUSED)
 
 
 @pytest.fixture
-def stand(tmp_path: Path) -> Stand:
-    return Stand(tmp_path)
+def setup(tmp_path: Path) -> BreakerSetup:
+    return BreakerSetup(tmp_path)
 
 
-def test_it_closes_once_when_the_pause_is_over(stand: Stand) -> None:
-    """And says so to the one who looks, who wakes those that wait for room."""
-    stand.circuit.trip(Circuit.OPEN)
-    assert not stand.look(SHORTEST_PAUSE_S - 0.01)
-    assert stand.look(0.02)
-    assert not stand.look(1)
-    assert stand.told == [Circuit.OPEN, Circuit.CLOSED]
+def test_it_closes_once_when_the_pause_is_over(setup: BreakerSetup) -> None:
+    """The call that closes it returns True, so that its caller reports free capacity; both changes are reported."""
+    setup.breaker.trip(Circuit.OPEN)
+    assert not setup.tick(SHORTEST_PAUSE_S - 0.01)
+    assert setup.tick(0.02)
+    assert not setup.tick(1)
+    assert setup.changes == [Circuit.OPEN, Circuit.CLOSED]
 
 
-def test_each_pause_is_twice_as_long_until_the_token_signs(stand: Stand) -> None:
-    """Up to the longest."""
+def test_each_pause_is_twice_as_long_until_the_token_signs(setup: BreakerSetup) -> None:
+    """Each pause is twice as long as the one before, up to the longest; a signature makes the next a short one."""
     pauses = []
     for _ in range(9):
-        stand.circuit.trip(Circuit.OPEN)
-        before = stand.clock.now
-        while not stand.look(SHORTEST_PAUSE_S):
+        setup.breaker.trip(Circuit.OPEN)
+        before = setup.clock.now
+        while not setup.tick(SHORTEST_PAUSE_S):
             pass
-        pauses.append(stand.clock.now - before)
+        pauses.append(setup.clock.now - before)
     assert pauses == [min(SHORTEST_PAUSE_S * 2**i, LONGEST_PAUSE_S) for i in range(9)]
-    stand.circuit.answered()
-    stand.circuit.trip(Circuit.OPEN)
-    assert stand.look(SHORTEST_PAUSE_S)
+    setup.breaker.record_success()
+    setup.breaker.trip(Circuit.OPEN)
+    assert setup.tick(SHORTEST_PAUSE_S)
 
 
-def test_a_refused_pin_waits_for_its_operator(stand: Stand) -> None:
-    """Time alone does not close it; the mark that is gone does."""
-    stand.refuse()
-    assert not stand.look(3600)
-    stand.pins.forget("acme")
-    assert stand.look()
+def test_a_refused_pin_waits_for_its_operator(setup: BreakerSetup) -> None:
+    """Time alone does not close it; it closes when the mark of the refused PIN is removed."""
+    setup.refuse()
+    assert not setup.tick(3600)
+    setup.pins.forget("acme")
+    assert setup.tick()
 
 
-def test_a_lane_of_the_host_is_asked_again_after_a_pause(stand: Stand) -> None:
-    """What it remembers is not here to see; it tries no PIN twice, and says so again."""
-    stand.settings = replace(stand.settings, socket="/run/lane.sock", worker_uid=1)
-    stand.circuit.trip(Circuit.REFUSED)
-    assert not stand.look(SHORTEST_PAUSE_S - 0.01)
-    assert stand.look(0.02)
+def test_a_host_started_lane_is_tried_again_after_a_pause(setup: BreakerSetup) -> None:
+    """Its refused PINs are not readable here; it tries no PIN twice itself, and reports the refusal again."""
+    setup.settings = replace(setup.settings, socket="/run/lane.sock", worker_uid=1)
+    setup.breaker.trip(Circuit.REFUSED)
+    assert not setup.tick(SHORTEST_PAUSE_S - 0.01)
+    assert setup.tick(0.02)
 
 
-def test_a_changed_file_is_one_more_try(stand: Stand) -> None:
-    """A file that is gone or unchanged is none."""
-    stand.refuse()
-    assert not stand.look()
-    written = stand.pin_file.stat().st_mtime_ns
-    os.utime(stand.pin_file, ns=(written, written + 1_000_000_000))
-    assert stand.look()
-    stand.circuit.trip(Circuit.REFUSED)
-    assert not stand.look()
-    stand.pin_file.unlink()
-    assert not stand.look()
+def test_a_changed_pin_file_is_one_more_try(setup: BreakerSetup) -> None:
+    """A PIN file that is missing or unchanged does not close it."""
+    setup.refuse()
+    assert not setup.tick()
+    written = setup.pin_file.stat().st_mtime_ns
+    os.utime(setup.pin_file, ns=(written, written + 1_000_000_000))
+    assert setup.tick()
+    setup.breaker.trip(Circuit.REFUSED)
+    assert not setup.tick()
+    setup.pin_file.unlink()
+    assert not setup.tick()
 
 
-def test_a_new_configuration_closes_it(stand: Stand) -> None:
-    """Whatever was wrong; a circuit that is closed tells nobody."""
-    stand.circuit.close()
-    assert stand.told == []
-    stand.circuit.trip(Circuit.REFUSED)
-    stand.circuit.close()
-    assert stand.told == [Circuit.REFUSED, Circuit.CLOSED]
+def test_a_new_configuration_closes_it(setup: BreakerSetup) -> None:
+    """It closes from every state; one that is closed already reports no change."""
+    setup.breaker.close()
+    assert setup.changes == []
+    setup.breaker.trip(Circuit.REFUSED)
+    setup.breaker.close()
+    assert setup.changes == [Circuit.REFUSED, Circuit.CLOSED]
+
+
+@pytest.mark.parametrize("random, shortened", [(0.0, 0.5), (0.5, 0.75), (1.0, 1.0)])
+def test_a_pause_is_shortened_by_up_to_half_at_random(
+    setup: BreakerSetup, random: float, shortened: float
+) -> None:
+    """Workers whose token failed at the same moment do not all try it again at the same moment."""
+    setup.random = random
+    setup.breaker.trip(Circuit.OPEN)
+    assert not setup.tick(SHORTEST_PAUSE_S * shortened - 0.01)
+    assert setup.tick(0.02)

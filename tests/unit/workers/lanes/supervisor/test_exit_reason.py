@@ -1,4 +1,4 @@
-"""Whom the end of a lane speaks against."""
+"""Classification of a lane's exit."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def cause(
     silent: bool = False,
     ready: bool = True,
 ) -> Cause:
-    word = None if action is None else LaneFailure("CKR_X", action.value, pin)
-    return classify_exit(code=code, last_word=word, asked=asked, silent=silent, ready=ready).cause
+    failure = None if action is None else LaneFailure("CKR_X", action.value, pin)
+    return classify_exit(code=code, failure=failure, asked=asked, silent=silent, ready=ready).cause
 
 
 def test_the_word_for_an_open_circuit_is_the_lanes_own() -> None:
-    """It stands apart, so that the worker imports no PKCS#11."""
+    """The constant is a copy, so that the worker imports no PKCS#11."""
     assert Action.OPEN_CIRCUIT.value == OPEN_CIRCUIT
 
 
@@ -43,35 +43,35 @@ def test_the_word_for_an_open_circuit_is_the_lanes_own() -> None:
         (LaneExit.PIN, Cause.PIN),
     ],
 )
-def test_without_a_last_word_the_exit_decides(code: int | None, expected: Cause) -> None:
-    """Signals and exits that are not ours are crashes; ours say what they mean."""
+def test_without_a_reported_failure_the_exit_decides(code: int | None, expected: Cause) -> None:
+    """Signals and exit codes that are not a lane's are crashes; those of a lane have a cause each."""
     assert cause(code) is expected
 
 
 @pytest.mark.parametrize("code", [None, LaneExit.REPLACE, -9])
-def test_a_last_word_counts_more_than_the_exit(code: int | None) -> None:
-    """A lane of the host's has no exit code here."""
+def test_a_reported_failure_counts_more_than_the_exit(code: int | None) -> None:
+    """A host-started lane has no exit code in the worker."""
     assert cause(code, action=Action.REPLACE_LANE) is Cause.FAULT
     assert cause(code, action=Action.OPEN_CIRCUIT) is Cause.TOKEN
     assert cause(code, action=Action.OPEN_CIRCUIT, pin=True) is Cause.PIN
 
 
 @pytest.mark.parametrize("code", [-11, 5, LaneExit.REPLACE, None])
-def test_a_lane_that_never_logged_in_speaks_against_the_token(code: int | None) -> None:
-    """It had no work yet."""
+def test_the_token_is_to_blame_for_a_lane_that_never_logged_in(code: int | None) -> None:
+    """The lane had no work, whatever its exit code and its failure."""
     assert cause(code, ready=False) is Cause.TOKEN
     assert cause(code, ready=False, action=Action.REPLACE_LANE) is Cause.TOKEN
 
 
-def test_a_silent_lane_is_the_hsms_fault() -> None:
-    """The worker killed it: the signal is our own."""
-    end = classify_exit(code=-9, last_word=None, asked=False, silent=True, ready=True)
+def test_a_silent_lane_is_a_fault_of_the_hsm() -> None:
+    """The worker killed the lane, so the signal is not a crash."""
+    end = classify_exit(code=-9, failure=None, asked=False, silent=True, ready=True)
     assert (end.cause, end.reason) == (Cause.FAULT, "silent")
 
 
 @pytest.mark.parametrize("code", [0, -9, LaneExit.REPLACE, None])
-def test_a_lane_that_was_told_to_end_speaks_against_nobody(code: int | None) -> None:
-    """However it went."""
+def test_nothing_is_to_blame_for_a_lane_that_was_told_to_stop(code: int | None) -> None:
+    """Neither its exit code nor the failure that it reported count."""
     assert cause(code, asked=True, action=Action.REPLACE_LANE) is Cause.ASKED
 
 
@@ -79,5 +79,5 @@ def test_a_lane_that_was_told_to_end_speaks_against_nobody(code: int | None) -> 
     "code, reason", [(-11, "signal_11"), (5, "exit_5"), (None, "disconnected"), (70, "exit_70")]
 )
 def test_the_reason_is_short_and_from_a_small_set(code: int | None, reason: str) -> None:
-    """A label."""
-    assert classify_exit(code=code, last_word=None, asked=False, silent=False, ready=True).reason == reason
+    """It is a metric label: signal, exit code, or that there is none."""
+    assert classify_exit(code=code, failure=None, asked=False, silent=False, ready=True).reason == reason

@@ -4,41 +4,44 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from tests.support.config_files import Site, p256_key, tenant_text
 from tests.support.fake_lane import FakeHost, FakeJob, turn
+from tests.support.token_pools import GROUP, NoStopOrders, RecordingCapacity
 from workers.config.loading import load_configuration
 from workers.lanes.exit_codes import LaneExit
-from workers.lanes.supervisor import process_group as lane_group
-from workers.lanes.supervisor.batching import Group, Slice
+from workers.lanes.supervisor import process_group
+from workers.lanes.supervisor.batching import Slice
 from workers.lanes.supervisor.registry import LaneRegistry
 from workers.state.drained_tokens import DrainedTokens
 from workers.state.refused_pins import RefusedPins
 from workers.telemetry.metrics import Metrics
 
-GROUP = Group("release", 1, "ECDSA_SHA_256")
-
 
 @dataclass
-class Stand:
-    """A worker's lanes on a host of fakes."""
+class RegistrySetup:
+    """A lane registry on a fake host, with the configuration that it reads."""
 
-    roster: LaneRegistry
+    registry: LaneRegistry
     host: FakeHost
     drained: DrainedTokens
     site: Site
 
+    def healthy(self) -> bool:
+        """A method, since mypy takes a property for unchanged after it was asserted."""
+        return self.registry.healthy
+
     def drain(self, token: str) -> None:
         """As an operator does, and the worker has seen it."""
         self.drained.drain(token)
-        self.roster.tick()
+        self.registry.tick()
 
     def reload(self, *, tenants: Collection[str] | None = None) -> None:
         """The files are read again; of the tenants these are left."""
@@ -46,12 +49,12 @@ class Stand:
             if name not in (tenants or ()):
                 del self.site.tenants[name]
                 self.site.tenant_file(name).unlink()
-        self.roster.adopt(load_configuration(self.site.write().config))
+        self.registry.adopt(load_configuration(self.site.write().config))
 
     async def submit(self, tenant: str) -> FakeJob:
         """Work for the tenant, and the lane that is started for it is ready."""
         job, before = FakeJob(tenant), len(self.host.lanes)
-        lanes = self.roster.of(tenant)[tenant]
+        lanes = self.registry.of(tenant)[tenant]
         lanes.submit(Slice(job, GROUP, 0, 1))
         lanes.pump()
         await turn()
@@ -62,7 +65,7 @@ class Stand:
 
     async def use(self, tenant: str, *, away: bool = False) -> None:
         """Work for the tenant, whose token signs it, or is away."""
-        lanes = self.roster.of(tenant)[tenant]
+        lanes = self.registry.of(tenant)[tenant]
         lanes.submit(Slice(FakeJob(tenant), GROUP, 0, 1))
         lanes.pump()
         await turn()
@@ -76,14 +79,20 @@ class Stand:
         await turn()
 
 
+class MakeRegistry(Protocol):
+    """A context that makes a registry with these tenants; ``device``: operations of the HSM that their tokens share."""
+
+    def __call__(self, *tenants: str, device: int = 0) -> AbstractAsyncContextManager[RegistrySetup]: ...
+
+
 @pytest.fixture
-def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A context that makes the stand with these tenants; ``device``: the operations of the one that their tokens share."""
+def make_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeRegistry:
+    """Makes a started registry on a fake host, and closes it at the end."""
 
     @asynccontextmanager
-    async def make(*tenants: str, device: int = 0) -> AsyncIterator[Stand]:
+    async def make(*tenants: str, device: int = 0) -> AsyncIterator[RegistrySetup]:
         host, drained = FakeHost(), DrainedTokens(tmp_path)
-        monkeypatch.setattr(lane_group, "spawn_or_connect", host.open_lane)
+        monkeypatch.setattr(process_group, "spawn_or_connect", host.open_lane)
         texts = {name: tenant_text(name, p256_key(i + 1)) for i, name in enumerate(tenants)}
         site = Site(tmp_path, tenants=texts)
         if device:
@@ -93,95 +102,103 @@ def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
                 site.service = site.service.replace(head, f'{head}hsm = "one"\nlanes = 1\nsessions = 2\n')
         site.write()
         async with asyncio.TaskGroup() as tasks:
-            roster = LaneRegistry(
+            registry = LaneRegistry(
                 load_configuration(site.config),
                 refused_pins=RefusedPins(tmp_path),
                 drained=drained,
                 metrics=Metrics(CollectorRegistry()),
-                room=lambda: None,
-                orders=lambda _: (),
+                capacity_listener=RecordingCapacity(),
+                stop_orders=NoStopOrders(),
             )
-            roster.start(tasks)
-            yield Stand(roster, host, drained, site)
-            await roster.close(1.0)
+            registry.start(tasks)
+            yield RegistrySetup(registry, host, drained, site)
+            await registry.close(1.0)
 
     return make
 
 
-async def test_a_worker_can_sign_before_any_lane_was_started(stand: Any) -> None:
+async def test_a_worker_can_sign_before_any_lane_was_started(make_registry: MakeRegistry) -> None:
     """They start when somebody needs them."""
-    async with stand("acme", "globex") as s:
-        assert s.roster.healthy
+    async with make_registry("acme", "globex") as setup:
+        assert setup.healthy()
 
 
-async def test_a_worker_cannot_sign_when_every_token_that_was_tried_is_in_doubt(stand: Any) -> None:
+async def test_a_worker_cannot_sign_when_every_token_that_was_tried_is_in_doubt(
+    make_registry: MakeRegistry,
+) -> None:
     """Until one of them signs."""
-    async with stand("acme", "globex") as s:
-        await s.use("acme", away=True)
-        await s.use("globex", away=True)
-        assert not s.roster.healthy
+    async with make_registry("acme", "globex") as setup:
+        await setup.use("acme", away=True)
+        await setup.use("globex", away=True)
+        assert not setup.healthy()
 
 
-async def test_the_trouble_of_one_tenant_is_not_that_of_the_worker(stand: Any) -> None:
+async def test_the_trouble_of_one_tenant_is_not_that_of_the_worker(make_registry: MakeRegistry) -> None:
     """Whether the other one signs, or has had no work yet."""
-    async with stand("acme", "globex") as s:
-        await s.use("acme", away=True)
-        assert s.roster.healthy
-        await s.use("globex")
-        assert s.roster.healthy
+    async with make_registry("acme", "globex") as setup:
+        await setup.use("acme", away=True)
+        assert setup.healthy()
+        await setup.use("globex")
+        assert setup.healthy()
 
 
-async def test_the_trouble_of_the_only_tenant_is_that_of_the_worker(stand: Any) -> None:
+async def test_the_trouble_of_the_only_tenant_is_that_of_the_worker(make_registry: MakeRegistry) -> None:
     """It can sign for nobody."""
-    async with stand("acme") as s:
-        await s.use("acme", away=True)
-        assert not s.roster.healthy
+    async with make_registry("acme") as setup:
+        await setup.use("acme", away=True)
+        assert not setup.healthy()
 
 
-async def test_a_drained_token_is_neither_good_nor_in_doubt(stand: Any) -> None:
+async def test_a_drained_token_is_neither_good_nor_in_doubt(make_registry: MakeRegistry) -> None:
     """The others decide; where every token is drained, no lane can sign."""
-    async with stand("acme", "globex") as s:
-        await s.use("acme")
-        s.drain("acme")
-        assert s.roster.healthy
-        await s.use("globex", away=True)
-        assert not s.roster.healthy
-        s.drain("globex")
-        assert not s.roster.healthy
+    async with make_registry("acme", "globex") as setup:
+        await setup.use("acme")
+        setup.drain("acme")
+        assert setup.healthy()
+        await setup.use("globex", away=True)
+        assert not setup.healthy()
+        setup.drain("globex")
+        assert not setup.healthy()
 
 
-async def test_a_tenant_without_work_and_lanes_is_forgotten_and_comes_back_with_work(stand: Any) -> None:
+async def test_a_tenant_without_work_and_lanes_is_forgotten_and_comes_back_with_work(
+    make_registry: MakeRegistry,
+) -> None:
     """Of thousands only those that sign are kept; one with a job in work is."""
-    async with stand("acme", "globex") as s:
-        before = s.roster.of("acme")["acme"]
-        s.roster.let_idle_go({"acme"})
-        assert s.roster.of("acme")["acme"] is before
-        s.roster.let_idle_go({"globex"})
-        assert before not in s.roster.all()
-        await s.use("acme")
-        assert s.roster.of("acme")["acme"] is not before
+    async with make_registry("acme", "globex") as setup:
+        before = setup.registry.of("acme")["acme"]
+        setup.registry.let_idle_go({"acme"})
+        assert setup.registry.of("acme")["acme"] is before
+        setup.registry.let_idle_go({"globex"})
+        assert before not in setup.registry.all()
+        await setup.use("acme")
+        assert setup.registry.of("acme")["acme"] is not before
 
 
-async def test_a_tenant_is_remembered_while_it_has_a_lane_or_its_token_is_in_doubt(stand: Any) -> None:
+async def test_a_tenant_is_remembered_while_it_has_a_lane_or_its_token_is_in_doubt(
+    make_registry: MakeRegistry,
+) -> None:
     """A token that went away would be tried at once by the next job otherwise."""
-    async with stand("acme", "globex") as s:
-        await s.use("acme", away=True)
-        await s.use("globex")
-        s.roster.let_idle_go(set())
-        assert {lanes.token for lanes in s.roster.all()} >= {"acme", "globex"}
-        assert not s.roster.can_sign("acme")
+    async with make_registry("acme", "globex") as setup:
+        await setup.use("acme", away=True)
+        await setup.use("globex")
+        setup.registry.let_idle_go(set())
+        assert {lanes.token for lanes in setup.registry.all()} >= {"acme", "globex"}
+        assert not setup.registry.can_sign("acme")
 
 
-async def test_a_token_that_waits_for_a_shared_device_is_woken_also_after_a_reload(stand: Any) -> None:
+async def test_a_token_that_waits_for_a_shared_device_is_woken_also_after_a_reload(
+    make_registry: MakeRegistry,
+) -> None:
     """Whatever the order in which the tokens come to the device anew."""
-    async with stand("acme", "globex", device=2) as s:
-        s.roster.of("acme")
-        await s.submit("globex")
-        (busy,) = s.host.lanes
-        job = await s.submit("acme")
-        waiting = s.host.lanes[1]
+    async with make_registry("acme", "globex", device=2) as setup:
+        setup.registry.of("acme")
+        await setup.submit("globex")
+        (busy,) = setup.host.lanes
+        job = await setup.submit("acme")
+        waiting = setup.host.lanes[1]
         assert (len(busy.chunks), waiting.chunks) == (1, [])
-        s.reload()
+        setup.reload()
         await turn()
         assert waiting.chunks == [], "the device is full"
         busy.answer(busy.chunks[0])
@@ -192,13 +209,15 @@ async def test_a_token_that_waits_for_a_shared_device_is_woken_also_after_a_relo
         assert job.done == [(0, 1)]
 
 
-async def test_what_waits_for_a_shared_device_is_not_sent_by_lanes_that_leave(stand: Any) -> None:
+async def test_what_waits_for_a_shared_device_is_not_sent_by_lanes_that_leave(
+    make_registry: MakeRegistry,
+) -> None:
     """Their token shares it with nobody any more, and their lanes end."""
-    async with stand("globex", "acme", device=2) as s:
-        await s.submit("globex")
-        job = await s.submit("acme")
-        s.reload(tenants=["globex"])
+    async with make_registry("globex", "acme", device=2) as setup:
+        await setup.submit("globex")
+        job = await setup.submit("acme")
+        setup.reload(tenants=["globex"])
         await turn()
         assert job.unavailable == [(0, 1)]
-        assert s.host.lanes[1].chunks == []
-        assert not s.host.lanes[1].alive
+        assert setup.host.lanes[1].chunks == []
+        assert not setup.host.lanes[1].alive
