@@ -1,7 +1,7 @@
-"""The lane process: the one place where a token's PIN, its login and its sessions are.
+"""Lane process: the only process with a token's PIN, its login and its sessions.
 
-It reads the configuration itself, takes frames from one worker at a time, verifies every envelope, and ends
-rather than go on in doubt: its exit code says why.
+It reads the configuration itself, receives frames from one worker at a time, verifies every envelope, and exits
+rather than continue after a failure; its exit code gives the reason.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ log = logging.getLogger("sigmill.lane")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneRole:
-    """What this lane is for: one token, and its tenant; tenant None is the service's own token.
+    """Token of a lane, and its tenant; tenant None is the service's own token.
 
-    ``state_dir`` is where the worker keeps what it adopted; None for a lane of the host's. ``own_state`` is where
-    such a lane remembers a refused PIN, since it may not write the worker's; None: in the service's `state_dir`.
+    ``state_dir``: folder where the worker keeps the configuration in force; None for a host-started lane. ``own_state``:
+    folder where such a lane keeps refused PINs, since it may not write the worker's; None: the service's `state_dir`.
     """
 
     file: Path
@@ -78,43 +78,38 @@ class LaneRole:
 
 
 class Lane:
-    """A logged-in token and its session threads, serving the frames of one connection."""
+    """Lane: a logged-in token and its session threads, serving the frames of one connection."""
 
     def __init__(self, role: LaneRole, connection: socket.socket) -> None:
         self._role = role
         self._connection = connection
         self._send_lock = threading.Lock()
-        self._authority = LivePolicy(
-            role.file, token=role.token, tenant=role.tenant, state_dir=role.state_dir
-        )
-        self._service: ServiceConfiguration = self._authority.service
+        self._policy = LivePolicy(role.file, token=role.token, tenant=role.tenant, state_dir=role.state_dir)
+        self._service: ServiceConfiguration = self._policy.service
         self._token: TokenSettings = self._service.tokens[role.token]
 
     def serve(self) -> None:
-        """Log in, then answer frames until the worker says stop or goes away."""
+        """Log in, then answer frames until the worker sends Stop or hangs up."""
         try:
             pool, description = self._log_in()
         except HsmFailure as failure:
-            self._end(failure)
+            self.end(failure)
         except SigningError as error:
-            self._end(HsmFailure(error.reason, -1, Action.OPEN_CIRCUIT, detail=error.message))
+            self.end(HsmFailure(error.reason, -1, Action.OPEN_CIRCUIT, detail=error.message))
         self._run_length = RunLength(len(pool.sessions))
         self._threads = SessionThreads(
             pool,
             run_length=self._run_length,
             verify=self._token.verify_after_sign,
-            end=self._end,
-            rules=lambda: self._authority.generation,
+            lane=self,
         )
-        Watchdog(
-            self._threads, call_timeout_s=self._token.call_timeout_s, alive=lambda: self._send(Alive())
-        ).start()
-        self._send(Ready(os.getpid(), len(pool.sessions), pool.wanted, description, canaries=True))
+        Watchdog(self._threads, call_timeout_s=self._token.call_timeout_s).start()
+        self.send(Ready(os.getpid(), len(pool.sessions), pool.wanted, description, canaries=True))
         with self._connection.makefile("rb") as stream:
             for message in read_to_lane(stream):
                 if isinstance(message, Stop):
                     break
-                self._take(message)
+                self._receive(message)
         self._threads.stop()
         pool.close()
 
@@ -124,7 +119,7 @@ class Lane:
         pin = Secret.from_file(settings.login.pin_file) if isinstance(settings.login, PinLogin) else None
         state_dir = self._role.own_state or self._service.state_dir
         select = settings.select
-        # The memory is looked at under the lock: a lane that waited for it knows what the one before it was told.
+        # The refused PINs are read under the lock: a lane that waited for it knows what the one before it recorded.
         at_keypad = settings.login == "protected-path"
         with (
             one_start_at_a_time(state_dir, settings.module),
@@ -147,54 +142,50 @@ class Lane:
         return pool, loaded.description
 
     def reload(self) -> str:
-        """Read the files again; what is wrong with them, or nothing. Main thread only."""
-        return self._authority.reload()
+        """Read the files again; returns the problem with them, or ''. Main thread only."""
+        return self._policy.reload()
 
-    def _take(self, message: Chunk | SignDirectory | SignCanary | Reload) -> None:
+    def _receive(self, message: Chunk | SignDirectory | SignCanary | Reload) -> None:
         if isinstance(message, SignDirectory):
             self._threads.queue.put(_DirectoryWork(message, self))
             return
         if isinstance(message, SignCanary):
-            self._take_canary(message)
+            self._sign_canary(message)
             return
         if isinstance(message, Reload):
-            self._authority.adopt_orders(message.orders)
+            self._policy.apply_orders(message.orders)
             problem = self.reload() if message.files else ""
-            self._send(Reloaded(message.id, *self._authority.epochs, problem))
+            self.send(Reloaded(message.id, *self._policy.epochs, problem))
             return
-        chunk = ChunkExecution(message.id, self._send, generation=self._authority.generation)
+        chunk = ChunkExecution(message.id, self, policy_version=self.policy_version)
         now_ms = time.time_ns() // 1_000_000
         for item in message.items:
-            part = chunk.add_part(item.first, item.count)
+            slice_ = chunk.add_slice(item.first, item.count)
             try:
-                part.authorised = self._authority.authorise(item, now_ms)
+                slice_.authorised = self._policy.authorise(item, now_ms)
             except SigningError as error:
-                part.error = error
+                slice_.error = error
         self._put(chunk)
 
     def _put(self, chunk: ChunkExecution) -> None:
         for run in chunk.cut(self._run_length):
             self._threads.queue.put(RunWork(run, self._threads))
 
-    def _take_canary(self, request: SignCanary) -> None:
-        """As a chunk of one digest, which the request does not contain: watched and recovered like any other."""
-        chunk = ChunkExecution(
-            request.id,
-            lambda outcomes: self._send(_signed_canary(outcomes)),
-            generation=self._authority.generation,
-        )
-        part = chunk.add_part(0, 1)
+    def _sign_canary(self, request: SignCanary) -> None:
+        """Sign a canary as a chunk of one digest, which the request does not contain: watched and recovered like any other."""
+        chunk = ChunkExecution(request.id, _CanaryReply(self), policy_version=self.policy_version)
+        slice_ = chunk.add_slice(0, 1)
         try:
-            part.authorised = self._authority.canary(request, time.time_ns() // 1_000_000)
+            slice_.authorised = self._policy.canary(request, time.time_ns() // 1_000_000)
         except SigningError as error:
-            part.error = error
+            slice_.error = error
         self._put(chunk)
 
     def sign_directory(self, request: SignDirectory, thread: SessionThread) -> bytes:
-        """The directory of the tenant as this process reads it from its files, signed by the service key."""
+        """Directory of the tenant as this process reads it from its files, signed by the service key."""
         if self._role.tenant is not None:
             raise EnvelopeMalformed("a tenant's token signs no directories")
-        tenant = self._authority.read_tenant(request.tenant)
+        tenant = self._policy.read_tenant(request.tenant)
         body = encode_directory(
             tenant.directory(
                 audience=self._service.audience,
@@ -208,40 +199,52 @@ class Lane:
         signature = thread.signer(version).sign(algorithm, directory_digest(body, algorithm))
         return encode_signed(body, signature, public_key.sha256)
 
-    def answer(self, message: FromLane) -> None:
-        """Send one message; called by any thread."""
-        self._send(message)
+    @property
+    def policy_version(self) -> int:
+        """Version of the policy in force."""
+        return self._policy.policy_version
 
-    def _send(self, message: FromLane | Outcomes) -> None:
+    def report_alive(self) -> None:
+        """Tell the worker that calls of the module come back."""
+        self.send(Alive())
+
+    def send(self, message: FromLane) -> None:
+        """Send one message to the worker; called by any thread."""
         frame = encode_frame(message)
         try:
             with self._send_lock:
                 self._connection.sendall(frame)
         except OSError:
-            os._exit(LaneExit.DONE)  # the worker is gone: nobody waits for what is under way
+            os._exit(LaneExit.DONE)  # the worker is gone: no answer is awaited
 
-    def _end(self, failure: HsmFailure) -> NoReturn:
-        """The last word, then out, without a way back through the module (design, facts 2 and 3)."""
+    def end(self, failure: HsmFailure) -> NoReturn:
+        """Report the failure, then exit at once, without a call of the module (design, facts 2 and 3)."""
         log.error(
             "lane.ending", extra={"token": self._role.token, "code": failure.code_name, "why": str(failure)}
         )
-        self._send(LaneFailure(failure.code_name, failure.action.value, failure.pin_failure))
+        self.send(LaneFailure(failure.code_name, failure.action.value, failure.pin_failure))
         if failure.pin_failure:
             os._exit(LaneExit.PIN)
         os._exit(LaneExit.CIRCUIT if failure.action is Action.OPEN_CIRCUIT else LaneExit.REPLACE)
 
 
-def _signed_canary(outcomes: Outcomes) -> SignedCanary:
-    """The outcome of the one digest."""
-    (item,) = outcomes.items
-    if item.error is not None:
-        return SignedCanary(outcomes.id, b"", item.error)
-    (signature,) = item.signatures
-    return SignedCanary(outcomes.id, signature or b"", item.errors.get(0))
+class _CanaryReply:
+    """Sends the outcome of a chunk of one digest as the answer to ``SignCanary``."""
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+
+    def send(self, outcomes: Outcomes) -> None:
+        (item,) = outcomes.items
+        if item.error is not None:
+            self._lane.send(SignedCanary(outcomes.id, b"", item.error))
+            return
+        (signature,) = item.signatures
+        self._lane.send(SignedCanary(outcomes.id, signature or b"", item.errors.get(0)))
 
 
 class _DirectoryWork:
-    """A directory on its way through a session thread."""
+    """Request for a directory as work for a session thread."""
 
     def __init__(self, request: SignDirectory, lane: Lane) -> None:
         self._request = request
@@ -251,9 +254,9 @@ class _DirectoryWork:
         try:
             signed = self._lane.sign_directory(self._request, thread)
         except SigningError as error:
-            self._lane.answer(SignedDirectory(self._request.id, b"", WireError.of(error)))
+            self._lane.send(SignedDirectory(self._request.id, b"", WireError.of(error)))
         except ConfigError as error:
-            note = WireError(code="key.unknown", message=f"the tenant's file is broken: {error}")
-            self._lane.answer(SignedDirectory(self._request.id, b"", note))
+            broken = WireError(code="key.unknown", message=f"the tenant's file is broken: {error}")
+            self._lane.send(SignedDirectory(self._request.id, b"", broken))
         else:
-            self._lane.answer(SignedDirectory(self._request.id, signed))
+            self._lane.send(SignedDirectory(self._request.id, signed))

@@ -1,7 +1,7 @@
-"""The lane's own reading of what is allowed: its files and the operators' orders. The worker only says 'look again'.
+"""Policy in force in a lane: its own reading of the configuration files and of the signed stop orders.
 
-What is adopted only grows in epoch. ``generation`` counts every change: work that was authorised under an older one
-is not begun any more.
+The worker only tells the lane to reload. The epoch of an adopted file only grows. ``policy_version`` counts every
+change: work that was authorised by an older one is not begun.
 """
 
 from __future__ import annotations
@@ -37,21 +37,22 @@ if TYPE_CHECKING:
 log = logging.getLogger("sigmill.lane")
 
 ENVELOPES_REMEMBERED: Final = 64
-"""More than are cut into slices at a time: a lane has two chunks."""
+"""More envelopes than are cut into slices at a time: a lane has two chunks."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
-    """A file as it was adopted; ``stamp`` None when it was taken from the copy."""
+class _FileInForce:
+    """Configuration file in force; ``stamp`` None when it was read from the worker's copy."""
 
     text: str
     stamp: Stamp | None
 
 
 class LivePolicy:
-    """What this lane may sign. Changed by the lane's main thread only; each change is one assignment.
+    """Policy in force. Changed by the lane's main thread only; each change is one assignment.
 
-    ``state_dir``: where the worker that started this lane keeps the copies of what it adopted: it begins with them.
+    ``state_dir``: folder where the worker that started this lane keeps copies of the configuration in force, with which
+    the lane starts.
     """
 
     def __init__(self, file: Path, *, token: str, tenant: str | None, state_dir: Path | None = None) -> None:
@@ -63,23 +64,23 @@ class LivePolicy:
         self._canaries = CanaryPace()
         self._orders: dict[bytes, StopOrder] = {}
         self._stops = Stops()
-        self._held_tenant: _Held | None = None
-        self.generation = 0
-        self.service, self._held_service = self._start_service()
+        self._tenant_file: _FileInForce | None = None
+        self.policy_version = 0
+        self.service, self._service_file = self._start_service()
         self.tenant: Tenant | None = None
         if tenant is not None:
-            self.tenant, self._held_tenant = self._start_tenant(tenant)
+            self.tenant, self._tenant_file = self._start_tenant(tenant)
         for signed in self._kept_orders():
-            self._take_order(read_order(signed, self.service.audience))
-        self._apply_orders()
+            self._keep_order(read_order(signed, self.service.audience))
+        self._policy_changed()
 
     @property
     def epochs(self) -> tuple[int, int]:
-        """Of the service's file and of the tenant's; -1 where the lane has no tenant, or no more."""
+        """Epochs of the service's file and of the tenant's; -1 where the lane has no tenant, or no longer."""
         return self.service.epoch, -1 if self.tenant is None else self.tenant.epoch
 
     def authorise(self, item: EnvelopeSlice, now_ms: int) -> Authorised:
-        """Judge one item; raises a ``SigningError``."""
+        """Authorise one slice; raises a ``SigningError``."""
         if self._tenant_name is None:
             raise EnvelopeMalformed("the service's token signs no envelopes")
         if self.tenant is None:
@@ -104,7 +105,7 @@ class LivePolicy:
         return authorised
 
     def canary(self, request: SignCanary, now_ms: int) -> Authorised:
-        """The constant, for a key of this lane that may sign now; raises a ``SigningError``."""
+        """Authorise the canary's constant for a key of this lane that may sign now; raises a ``SigningError``."""
         if self._tenant_name is None:
             canary = service_canary(self.service.service_key)
         elif self.tenant is None:
@@ -117,29 +118,29 @@ class LivePolicy:
         return canary
 
     def _remember(self, sealed: bytes, unverified: UnverifiedEnvelope) -> None:
-        """Its other slices come soon: the same bytes need no second verification."""
+        """Keep a verified envelope: its other slices come soon, and the same bytes need no second verification."""
         if len(self._verified) >= ENVELOPES_REMEMBERED:
             del self._verified[next(iter(self._verified))]
         self._verified[sealed] = unverified
 
     def reload(self) -> str:
-        """Read the files again where they changed. What is wrong with them, or nothing: then they are adopted."""
+        """Read the changed files again and adopt them; returns the problem with them, or '' where they are adopted."""
         try:
-            service, held_service = self._read_service(self._held_service)
-            tenant, held_tenant = self._read_tenant_again(service)
+            service, service_file = self._read_service(self._service_file)
+            tenant, tenant_file = self._read_tenant_again(service)
         except ConfigError as error:
             log.error("lane.reload_refused", extra={"token": self._token, "why": str(error)})
             return str(error)
         self.service = service
         if tenant != self.tenant:
             self.tenant = tenant
-            self._apply_orders()
+            self._policy_changed()
             log.info("lane.reloaded", extra={"token": self._token, "epochs": self.epochs})
-        self._held_service, self._held_tenant = held_service, held_tenant
+        self._service_file, self._tenant_file = service_file, tenant_file
         return ""
 
-    def adopt_orders(self, orders: Iterable[bytes]) -> None:
-        """Verify orders that somebody brought, and obey those that an operator signed."""
+    def apply_orders(self, orders: Iterable[bytes]) -> None:
+        """Verify these stop orders, and apply those that an operator has signed."""
         before = len(self._orders)
         for signed in orders:
             try:
@@ -147,83 +148,83 @@ class LivePolicy:
             except OrderInvalid as error:
                 log.warning("lane.order_refused", extra={"token": self._token, "why": str(error)})
                 continue
-            self._take_order(order)
+            self._keep_order(order)
         if len(self._orders) != before:
-            self._apply_orders()
+            self._policy_changed()
             log.warning("lane.order_adopted", extra={"token": self._token, "orders": len(self._orders)})
 
     def read_tenant(self, name: str) -> Tenant:
-        """Any tenant as it was adopted, for its key directory; raises ``ConfigError``."""
+        """Configuration in force of any tenant, for its key directory; raises ``ConfigError``."""
         return self._start_tenant(name)[0]
 
-    def _take_order(self, order: StopOrder) -> None:
+    def _keep_order(self, order: StopOrder) -> None:
         if order.tenant == self._tenant_name:
             self._orders[order.order_id] = order
 
-    def _apply_orders(self) -> None:
+    def _policy_changed(self) -> None:
         if self.tenant is not None:
             self._stops = Stops.of(self.tenant, self._orders.values())
         self._verified = {}  # a client's key may be another one now
-        self.generation += 1
+        self.policy_version += 1
 
-    def _start_service(self) -> tuple[ServiceConfiguration, _Held]:
-        """What the worker adopted; the file itself for a lane of the host's, or where there is no copy."""
+    def _start_service(self) -> tuple[ServiceConfiguration, _FileInForce]:
+        """Read the worker's copy of the service file; the file itself for a host-started lane, or where there is no copy."""
         text = None if self._copies is None else self._copies.service_text()
         if text is None:
             return self._read_service(None)
-        return service_of(self._file, parse_toml(self._file, text)), _Held(text, None)
+        return service_of(self._file, parse_toml(self._file, text)), _FileInForce(text, None)
 
-    def _start_tenant(self, name: str) -> tuple[Tenant, _Held]:
+    def _start_tenant(self, name: str) -> tuple[Tenant, _FileInForce]:
         text = None if self._copies is None else self._copies.tenant_text(name)
         if text is None:
             return self._load_tenant(self.service, name, None)
         file = self.service.tenant_file(name)
-        return tenant_of(file, parse_toml(file, text), self.service.tokens), _Held(text, None)
+        return tenant_of(file, parse_toml(file, text), self.service.tokens), _FileInForce(text, None)
 
     def _kept_orders(self) -> Collection[bytes]:
-        """Signed orders that the worker keeps; ``ConfigError`` where nobody can say what they are."""
+        """Signed orders that the worker keeps; ``ConfigError`` where they cannot be listed or read."""
         try:
             with reading_state(self._file):
                 return StopOrderFolder(self.service.state_dir).read(self.service.audience).values()
         except ConfigError as error:
             if isinstance(error.__cause__, PermissionError):
-                return ()  # a lane's own user may not look: the worker forwards what it knows
+                return ()  # a lane's own user may not list them: the worker forwards what it knows
             raise
 
-    def _read_service(self, held: _Held | None) -> tuple[ServiceConfiguration, _Held]:
+    def _read_service(self, in_force: _FileInForce | None) -> tuple[ServiceConfiguration, _FileInForce]:
         stamp = stamp_of(self._file)
-        if held is not None and held.stamp == stamp:
-            return self.service, held
+        if in_force is not None and in_force.stamp == stamp:
+            return self.service, in_force
         text = read_text(self._file)
         service = service_of(self._file, parse_toml(self._file, text))
-        adopted = held.text if held is not None else AdoptedFiles(service.state_dir).service_text()
+        adopted = in_force.text if in_force is not None else AdoptedFiles(service.state_dir).service_text()
         refuse_older_service(self._file, text, adopted)
-        if held is not None:
+        if in_force is not None:
             refuse_other_place(self._file, service, self.service)
-        return service, _Held(text, stamp)
+        return service, _FileInForce(text, stamp)
 
-    def _read_tenant_again(self, service: ServiceConfiguration) -> tuple[Tenant | None, _Held | None]:
-        """None for a tenant whose file is gone: nothing is signed for it any more."""
+    def _read_tenant_again(self, service: ServiceConfiguration) -> tuple[Tenant | None, _FileInForce | None]:
+        """None for a tenant whose file is gone: nothing is signed for it from now on."""
         if self._tenant_name is None:
             return None, None
         file = service.tenant_file(self._tenant_name)
         if _is_gone(file):
-            return None, self._held_tenant
-        held = self._held_tenant
-        if held is not None and held.stamp == stamp_of(file) and self.tenant is not None:
-            return self.tenant, held
-        return self._load_tenant(service, self._tenant_name, held)
+            return None, self._tenant_file
+        in_force = self._tenant_file
+        if in_force is not None and in_force.stamp == stamp_of(file) and self.tenant is not None:
+            return self.tenant, in_force
+        return self._load_tenant(service, self._tenant_name, in_force)
 
     def _load_tenant(
-        self, service: ServiceConfiguration, name: str, held: _Held | None
-    ) -> tuple[Tenant, _Held]:
+        self, service: ServiceConfiguration, name: str, in_force: _FileInForce | None
+    ) -> tuple[Tenant, _FileInForce]:
         file = service.tenant_file(name)
         stamp = stamp_of(file)
         text = read_text(file)
         tenant = tenant_of(file, parse_toml(file, text), service.tokens)
-        adopted = held.text if held is not None else AdoptedFiles(service.state_dir).tenant_text(name)
+        adopted = in_force.text if in_force is not None else AdoptedFiles(service.state_dir).tenant_text(name)
         refuse_older_tenant(file, text, adopted)
-        return tenant, _Held(text, stamp)
+        return tenant, _FileInForce(text, stamp)
 
 
 def _is_gone(file: Path) -> bool:
@@ -235,7 +236,7 @@ def _is_gone(file: Path) -> bool:
 
 
 def refuse_other_place(file: Path, new: ServiceConfiguration, old: ServiceConfiguration) -> None:
-    """Raise ``ConfigError`` for what a running process cannot change: who and where it is."""
+    """Raise ``ConfigError`` for settings that a running process cannot change: audience, folders and service key."""
     for key, one, other in (
         ("service.audience", new.audience, old.audience),
         ("service.state_dir", new.state_dir, old.state_dir),

@@ -1,4 +1,4 @@
-"""One thread per session, fed from one queue; a session that is in doubt is replaced, a process in doubt ends."""
+"""Session threads: one per session, fed from one queue. A failing session is replaced, a failing process ends."""
 
 from __future__ import annotations
 
@@ -14,29 +14,41 @@ from workers.hsm.keys import KeyMissing, find_key
 from workers.hsm.signing import Signer, Timing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from workers.config.tenants import KeyVersion
     from workers.hsm.sessions import SessionPool
     from workers.lanes.process.chunk_execution import Run, RunLength
 
 MOST_TRIES: Final = 3
-"""A run on which sessions keep failing is given back as a fault of the HSM."""
+"""A run on which so many sessions failed is answered as a fault of the HSM."""
 
 DROPS_BEFORE_END: Final = 2
 DROP_WINDOW_S: Final = 5.0
-"""Two sessions lost within five seconds: it is not the session (table of PKCS#11 errors)."""
+"""Two sessions lost within five seconds: not the session has failed (table of PKCS#11 errors)."""
+
+
+class LaneControl(Protocol):
+    """Lane process as its threads see it."""
+
+    @property
+    def policy_version(self) -> int:
+        """Version of the policy in force: no run of an older one is begun."""
+
+    def end(self, failure: HsmFailure) -> None:
+        """Report the failure to the worker and end the process."""
+
+    def report_alive(self) -> None:
+        """Tell the worker that calls of the module come back."""
 
 
 class Work(Protocol):
-    """Something a session thread does with its signers."""
+    """Work for a session thread and its signers."""
 
     def on_thread(self, thread: SessionThread) -> None:
-        """Do it, on this thread; an exception that escapes ends the lane."""
+        """Do the work on this thread; an exception that escapes ends the lane."""
 
 
 class SessionThread(threading.Thread):
-    """Owns the session at its index, and the keys found in it. Handles never cross threads."""
+    """Thread that owns the session at its index, and the keys found in it. Handles never cross threads."""
 
     def __init__(self, index: int, threads: SessionThreads) -> None:
         super().__init__(name=f"session-{index}", daemon=True)
@@ -56,7 +68,7 @@ class SessionThread(threading.Thread):
             try:
                 work.on_thread(self)
             except BaseException as error:  # noqa: BLE001 - whatever it is, this process is in doubt
-                self._threads.end(_as_failure(error))
+                self._threads.lane.end(_as_failure(error))
 
     def signer(self, version: KeyVersion) -> Signer:
         """The signer of this key on this session. Raises ``SigningError`` or ``HsmFailure``."""
@@ -77,17 +89,14 @@ class SessionThread(threading.Thread):
         return signer
 
     def replace_session(self) -> None:
-        """A fresh session in place of one that is in doubt; its keys are looked up again."""
-        self._threads.note_drop()
+        """Open a new session in place of a failing one; its keys are looked up again."""
+        self._threads.record_drop()
         self._signers.clear()
         self._threads.pool.replace(self._index)
 
 
 class SessionThreads:
-    """All session threads of the lane, their queue, and what they share.
-
-    ``rules`` tells the generation of what is allowed now: no run of an older one is begun.
-    """
+    """All session threads of a lane, their queue, and the state that they share."""
 
     def __init__(
         self,
@@ -95,27 +104,25 @@ class SessionThreads:
         *,
         run_length: RunLength,
         verify: bool,
-        end: Callable[[HsmFailure], None],
-        rules: Callable[[], int] = lambda: 0,
+        lane: LaneControl,
     ) -> None:
         self.pool = pool
+        self.lane = lane
         self.queue: SimpleQueue[Work | None] = SimpleQueue()
         self.run_length = run_length
         self.verify = verify
-        self.end = end
-        self.rules = rules
         self.keys_seen: set[bytes] = set()
         self._drops: deque[float] = deque(maxlen=DROPS_BEFORE_END)
         self._threads = [SessionThread(i, self) for i in range(len(pool.sessions))]
         for thread in self._threads:
             thread.start()
 
-    def note_drop(self) -> None:
-        """A session was lost; too many within the window end the lane."""
+    def record_drop(self) -> None:
+        """Record a lost session; too many within the window end the lane."""
         now = time.monotonic()
         self._drops.append(now)
         if len(self._drops) == DROPS_BEFORE_END and now - self._drops[0] < DROP_WINDOW_S:
-            self.end(HsmFailure("SESSIONS_KEEP_FAILING", -1, Action.REPLACE_LANE))
+            self.lane.end(HsmFailure("SESSIONS_KEEP_FAILING", -1, Action.REPLACE_LANE))
 
     def stop(self) -> None:
         """Let each thread finish what is queued before this call, then end."""
@@ -125,12 +132,12 @@ class SessionThreads:
             thread.join()
 
     def progress(self) -> list[tuple[Run, int] | None]:
-        """For the watchdog: each thread's run and how far it is; None where it is idle."""
+        """Run of each thread and the number of its outcomes, for the watchdog; None where it is idle."""
         return [None if (run := t.current) is None else (run, len(run.done)) for t in self._threads]
 
 
 class RunWork:
-    """A run on its way through a session thread."""
+    """Run as work for a session thread."""
 
     __slots__ = ("_run", "_threads")
 
@@ -139,17 +146,17 @@ class RunWork:
         self._threads = threads
 
     def on_thread(self, thread: SessionThread) -> None:
-        """Sign what is left of the run; the outcome is complete when it returns, unless the lane ends."""
+        """Sign the rest of the run; it has all outcomes when this returns, unless the lane ends."""
         run, spent = self._run, thread.spent
         thread.current = run
         sign_s, verify_s = spent.sign_s, spent.verify_s
         try:
             while run.left:
-                if run.generation == self._threads.rules():
+                if run.policy_version == self._threads.lane.policy_version:
                     self._attempt(thread, run)
                 else:
                     run.fail_rest(
-                        TokenUnavailable("the rules changed before this was signed: it is judged anew")
+                        TokenUnavailable("the policy changed before this was signed: it is authorised again")
                     )
         finally:
             thread.current = None
@@ -171,7 +178,7 @@ class RunWork:
     def _recover(self, thread: SessionThread, run: Run, failure: HsmFailure) -> None:
         run.tries += 1
         if failure.action in {Action.REPLACE_LANE, Action.OPEN_CIRCUIT}:
-            self._threads.end(failure)
+            self._threads.lane.end(failure)
         elif run.tries >= MOST_TRIES or failure.action is Action.PERMANENT:
             run.fail_rest(to_signing_error(failure))
         elif failure.action is Action.DROP_SESSION:
@@ -181,19 +188,18 @@ class RunWork:
 
 
 class Watchdog(threading.Thread):
-    """Ends the lane when a call does not come back within ``call_timeout_s``; no thread can be stopped in C.
+    """Thread that ends the lane when a call does not return within ``call_timeout_s``; no thread can be stopped in C.
 
-    ``alive`` is called at every look while there is work: the worker watches the lane as the lane its calls.
+    While there is work it also reports that the lane is alive: the worker watches the lane as the lane its calls.
     """
 
-    def __init__(self, threads: SessionThreads, *, call_timeout_s: float, alive: Callable[[], None]) -> None:
+    def __init__(self, threads: SessionThreads, *, call_timeout_s: float) -> None:
         super().__init__(name="watchdog", daemon=True)
         self._threads = threads
         self._call_timeout_s = call_timeout_s
-        self._alive = alive
 
     def run(self) -> None:
-        """Look at every thread's progress for ever."""
+        """Check the progress of every thread, for ever."""
         seen: list[tuple[Run, int] | None] = []
         since: list[float] = []
         while True:
@@ -205,9 +211,9 @@ class Watchdog(threading.Thread):
             ]
             seen = present
             if any(mark is not None for mark in present):
-                self._alive()
+                self._threads.lane.report_alive()
             if any(now - start > self._call_timeout_s for start in since):
-                self._threads.end(HsmFailure("CALL_TIMED_OUT", -1, Action.REPLACE_LANE))
+                self._threads.lane.end(HsmFailure("CALL_TIMED_OUT", -1, Action.REPLACE_LANE))
 
 
 def _as_failure(error: BaseException) -> HsmFailure:

@@ -41,14 +41,17 @@ class Lane:
     def __init__(self) -> None:
         self.answers: list[Outcomes] = []
 
+    def send(self, outcomes: Outcomes) -> None:
+        self.answers.append(outcomes)
+
     def chunk(self, *items: tuple[Authorised | None, int, int]) -> ChunkExecution:
         """A chunk of these items; None is refused."""
-        chunk = ChunkExecution(7, self.answers.append)
+        chunk = ChunkExecution(7, self)
         for what, first, count in items:
-            part = chunk.add_part(first, count)
+            slice_ = chunk.add_slice(first, count)
             if what is None:
-                part.error = ClientRevoked()
-            part.authorised = what
+                slice_.error = ClientRevoked()
+            slice_.authorised = what
         return chunk
 
 

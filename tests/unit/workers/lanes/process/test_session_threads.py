@@ -1,0 +1,95 @@
+"""Session threads: which runs they begin, and which failures end the lane."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from queueing.errors import TokenUnavailable
+from queueing.protocol.algorithms import Algorithm
+from tests.support.config_files import p256_key
+from tests.support.fake_lane import FakeClock
+from workers.config.tenants import KeyVersion
+from workers.hsm.faults import HsmFailure
+from workers.hsm.sessions import SessionPool
+from workers.lanes.process import session_threads
+from workers.lanes.process.chunk_execution import ChunkExecution, Run, RunLength
+from workers.lanes.process.session_threads import (
+    DROPS_BEFORE_END,
+    RunWork,
+    SessionThread,
+    SessionThreads,
+)
+from workers.lanes.protocol import Outcomes
+
+
+@dataclass
+class FakeLane:
+    """Lane that keeps what its threads tell it, instead of ending the process."""
+
+    policy_version: int = 1
+    failures: list[HsmFailure] = field(default_factory=list)
+    alive: int = 0
+    answers: list[Outcomes] = field(default_factory=list)
+
+    def end(self, failure: HsmFailure) -> None:
+        self.failures.append(failure)
+
+    def report_alive(self) -> None:
+        self.alive += 1
+
+    def send(self, outcomes: Outcomes) -> None:
+        self.answers.append(outcomes)
+
+
+@pytest.fixture
+def lane() -> FakeLane:
+    return FakeLane()
+
+
+@pytest.fixture
+def threads(lane: FakeLane) -> SessionThreads:
+    """Threads of a pool without sessions: none is started, and the test runs the work itself."""
+    pool = SessionPool.__new__(SessionPool)
+    pool._sessions = []
+    return SessionThreads(pool, run_length=RunLength(1), verify=True, lane=lane)
+
+
+def run_of(lane: FakeLane, policy_version: int) -> Run:
+    version = KeyVersion(
+        key="release",
+        version=1,
+        state="active",
+        public_key=p256_key(1),
+        tokens=("acme",),
+        expires_at_ms=None,
+        certificates=(),
+    )
+    chunk = ChunkExecution(7, lane, policy_version=policy_version)
+    run = Run(chunk, Algorithm.ECDSA_SHA_256, version)
+    run.digests += [bytes(32)] * 3
+    chunk._unfinished = 1
+    return run
+
+
+def test_a_run_of_an_older_policy_is_not_signed(lane: FakeLane, threads: SessionThreads) -> None:
+    """Its digests fail as retryable, so that they are authorised again by the policy in force."""
+    run = run_of(lane, policy_version=1)
+    lane.policy_version = 2
+    RunWork(run, threads).on_thread(SessionThread(0, threads))
+    assert [type(outcome) for outcome in run.done] == [TokenUnavailable] * 3
+    assert len(lane.answers) == 1
+    assert not lane.failures
+
+
+def test_sessions_that_keep_failing_end_the_lane(
+    lane: FakeLane, threads: SessionThreads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One lost session is replaced; several within seconds mean that the process has failed."""
+    monkeypatch.setattr(session_threads, "time", FakeClock())
+    for _ in range(DROPS_BEFORE_END - 1):
+        threads.record_drop()
+    before = list(lane.failures)
+    threads.record_drop()
+    assert (before, [failure.code_name for failure in lane.failures]) == ([], ["SESSIONS_KEEP_FAILING"])
