@@ -1,7 +1,7 @@
-"""Signing algorithms by their AWS KMS names, and digests that never travel without one.
+"""Signing algorithms by their AWS KMS names, and kinds of key: one table of facts for each, and one for hashes.
 
-What each algorithm signs, and with which keys, is one table here; how a PKCS#11 module is told so is
-another, in ``workers.hsm.mechanisms``.
+Every other table of algorithms, kinds or hashes is derived from these, so a new kind of key is added here; only a new
+scheme needs a second place, its PKCS#11 mechanism in ``workers.hsm.mechanisms``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from queueing.errors import AlgorithmUnknown, DigestLength
 
 
 class KeyKind(StrEnum):
-    """The kinds of key that sign, by modulus size or curve."""
+    """Kinds of key that sign, by modulus size or curve; ``KEY_KINDS`` has their facts."""
 
     RSA_2048 = "RSA_2048"
     RSA_3072 = "RSA_3072"
@@ -26,7 +26,7 @@ class KeyKind(StrEnum):
 
 
 class Scheme(StrEnum):
-    """The signature schemes (RFC 8017 8.2 and 8.1; FIPS 186-5 6; RFC 8032 5.1)."""
+    """Signature schemes (RFC 8017 8.2 and 8.1; FIPS 186-5 6; RFC 8032 5.1)."""
 
     PKCS1V15 = "PKCS1V15"
     PSS = "PSS"
@@ -55,7 +55,7 @@ class Algorithm(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlgorithmFacts:
-    """One row: the scheme, the hash by hashlib name (None: any of ``digest_lengths``), the fitting keys."""
+    """One row: scheme, hash by hashlib name (None: any of ``digest_lengths``), and kinds of key that sign with it."""
 
     scheme: Scheme
     hash_name: str | None
@@ -63,7 +63,84 @@ class AlgorithmFacts:
     key_kinds: frozenset[KeyKind]
 
 
-_RSA: Final = frozenset({KeyKind.RSA_2048, KeyKind.RSA_3072, KeyKind.RSA_4096})
+class KeyFamily(StrEnum):
+    """Families of key kinds, by the structure of their public key."""
+
+    RSA = "RSA"
+    EC = "EC"
+    EDWARDS = "EDWARDS"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyKindFacts:
+    """One row: all that is known of a kind of key.
+
+    ``rsa_bits``: size of the modulus, 0 for other families. ``curve``: name by SEC 2, or ``ed25519``; ``curve_oid``: its
+    OID; ``point_bytes``: length of its encoded point; empty or 0 for RSA. ``signature_bytes``: length of a raw signature,
+    as C_Sign returns it. ``default_algorithm`` signs where none is named. ``cost``: see ``signing_costs``.
+    """
+
+    family: KeyFamily
+    rsa_bits: int = 0
+    curve: str = ""
+    curve_oid: str = ""
+    point_bytes: int = 0
+    signature_bytes: int
+    default_algorithm: Algorithm
+    cost: float
+
+
+def _rsa(bits: int, cost: float) -> KeyKindFacts:
+    return KeyKindFacts(
+        family=KeyFamily.RSA,
+        rsa_bits=bits,
+        signature_bytes=bits // 8,
+        default_algorithm=Algorithm.RSASSA_PKCS1_V1_5_SHA_256,
+        cost=cost,
+    )
+
+
+def _ec(bits: int, curve: str, oid: str, algorithm: Algorithm, cost: float) -> KeyKindFacts:
+    """Points are uncompressed, 04 || x || y (SEC 1 2.3.3); raw signatures are r || s (PKCS#11 3.1, 6.3.1)."""
+    coordinate_bytes = -(-bits // 8)
+    return KeyKindFacts(
+        family=KeyFamily.EC,
+        curve=curve,
+        curve_oid=oid,
+        point_bytes=1 + 2 * coordinate_bytes,
+        signature_bytes=2 * coordinate_bytes,
+        default_algorithm=algorithm,
+        cost=cost,
+    )
+
+
+KEY_KINDS: Final[dict[KeyKind, KeyKindFacts]] = {
+    KeyKind.RSA_2048: _rsa(2048, cost=1.0),
+    KeyKind.RSA_3072: _rsa(3072, cost=3.0),
+    KeyKind.RSA_4096: _rsa(4096, cost=8.0),
+    # RFC 5480 2.1.1.1
+    KeyKind.P256: _ec(256, "secp256r1", "1.2.840.10045.3.1.7", Algorithm.ECDSA_SHA_256, cost=0.15),
+    KeyKind.P384: _ec(384, "secp384r1", "1.3.132.0.34", Algorithm.ECDSA_SHA_384, cost=1.0),
+    KeyKind.P521: _ec(521, "secp521r1", "1.3.132.0.35", Algorithm.ECDSA_SHA_512, cost=1.0),
+    KeyKind.ED25519: KeyKindFacts(
+        family=KeyFamily.EDWARDS,
+        curve="ed25519",
+        curve_oid="1.3.101.112",  # RFC 8410 3
+        point_bytes=32,  # RFC 8032 5.1.2
+        signature_bytes=64,  # RFC 8032 5.1.6: R || S
+        default_algorithm=Algorithm.ED25519,
+        cost=0.3,
+    ),
+}
+
+HASH_OIDS: Final[dict[str, str]] = {
+    # by hashlib name; RFC 8017 B.1
+    "sha256": "2.16.840.1.101.3.4.2.1",
+    "sha384": "2.16.840.1.101.3.4.2.2",
+    "sha512": "2.16.840.1.101.3.4.2.3",
+}
+
+_RSA: Final = frozenset(kind for kind, facts in KEY_KINDS.items() if facts.family is KeyFamily.RSA)
 
 
 def _row(scheme: Scheme, bits: int, key_kinds: frozenset[KeyKind]) -> AlgorithmFacts:
@@ -91,13 +168,7 @@ FACTS: Final[dict[Algorithm, AlgorithmFacts]] = {
 }
 
 DEFAULT_FOR_KEY: Final[dict[KeyKind, Algorithm]] = {
-    KeyKind.RSA_2048: Algorithm.RSASSA_PKCS1_V1_5_SHA_256,
-    KeyKind.RSA_3072: Algorithm.RSASSA_PKCS1_V1_5_SHA_256,
-    KeyKind.RSA_4096: Algorithm.RSASSA_PKCS1_V1_5_SHA_256,
-    KeyKind.P256: Algorithm.ECDSA_SHA_256,
-    KeyKind.P384: Algorithm.ECDSA_SHA_384,
-    KeyKind.P521: Algorithm.ECDSA_SHA_512,
-    KeyKind.ED25519: Algorithm.ED25519,
+    kind: facts.default_algorithm for kind, facts in KEY_KINDS.items()
 }
 
 

@@ -22,26 +22,30 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from queueing.errors import AlgorithmMismatch, Invalid, ResultInvalid
-from queueing.protocol.algorithms import FACTS, Algorithm, KeyKind, Scheme, check_digest_length
+from queueing.protocol.algorithms import (
+    FACTS,
+    HASH_OIDS,
+    KEY_KINDS,
+    Algorithm,
+    KeyKind,
+    Scheme,
+    check_digest_length,
+)
 
 _Key: TypeAlias = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 _Check: TypeAlias = Callable[[bytes, bytes], None]  # (signature, digest); raises InvalidSignature
 
 _HASHES: Final[dict[str, hashes.HashAlgorithm]] = {
-    "sha256": hashes.SHA256(),
-    "sha384": hashes.SHA384(),
-    "sha512": hashes.SHA512(),
+    name: getattr(hashes, name.upper())() for name in HASH_OIDS
 }
-_CURVES: Final[dict[str, KeyKind]] = {
-    "secp256r1": KeyKind.P256,
-    "secp384r1": KeyKind.P384,
-    "secp521r1": KeyKind.P521,
-}
-_RSA_BITS: Final[dict[int, KeyKind]] = {
-    2048: KeyKind.RSA_2048,
-    3072: KeyKind.RSA_3072,
-    4096: KeyKind.RSA_4096,
-}
+_RSA_KINDS: Final[dict[int, KeyKind]] = {f.rsa_bits: kind for kind, f in KEY_KINDS.items() if f.rsa_bits}
+_CURVE_KINDS: Final[dict[str, KeyKind]] = {f.curve: kind for kind, f in KEY_KINDS.items() if f.curve}
+
+
+def elliptic_curve(kind: KeyKind) -> ec.EllipticCurve:
+    """Curve of a kind of EC key, as ``cryptography`` has it."""
+    curve: ec.EllipticCurve = getattr(ec, KEY_KINDS[kind].curve.upper())()
+    return curve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,10 +109,10 @@ class PublicKey:
 
 def _kind(key: object) -> KeyKind | None:
     if isinstance(key, rsa.RSAPublicKey):
-        return _RSA_BITS.get(key.key_size)
+        return _RSA_KINDS.get(key.key_size)
     if isinstance(key, ec.EllipticCurvePublicKey):
-        return _CURVES.get(key.curve.name)
-    return KeyKind.ED25519 if isinstance(key, ed25519.Ed25519PublicKey) else None
+        return _CURVE_KINDS.get(key.curve.name)
+    return _CURVE_KINDS.get("ed25519") if isinstance(key, ed25519.Ed25519PublicKey) else None
 
 
 def _check(key: _Key, algorithm: Algorithm) -> _Check:

@@ -1,6 +1,6 @@
 """Cost of a signature in units: 1 is one RSA-2048 signature. Rate limits and fair shares are counted in them.
 
-The numbers are ratios of signing times, rounded, and nothing more precise is claimed. RSA with CRT grows with the
+The numbers in ``algorithms.KEY_KINDS`` are ratios of signing times, rounded, and nothing more precise is claimed. RSA with CRT grows with the
 cube of the modulus (3.4 and 8; a network HSM's data sheet shows 3 to 4 and 6 to 10). On curves SoftHSM over
 OpenSSL takes 75 to 105 us against 700 for RSA-2048 with P-256 (design, fact 10); P-384 and P-521 have no
 special code in most modules and cost about as much as RSA-2048; Ed25519 lies between them and P-256.
@@ -10,20 +10,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from queueing.protocol.algorithms import FACTS, KeyKind
+from queueing.protocol.algorithms import FACTS, KEY_KINDS, KeyKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-COST_OF: Final[dict[KeyKind, float]] = {
-    KeyKind.RSA_2048: 1.0,
-    KeyKind.RSA_3072: 3.0,
-    KeyKind.RSA_4096: 8.0,
-    KeyKind.P256: 0.15,
-    KeyKind.P384: 1.0,
-    KeyKind.P521: 1.0,
-    KeyKind.ED25519: 0.3,
-}
+COST_OF: Final[dict[KeyKind, float]] = {kind: facts.cost for kind, facts in KEY_KINDS.items()}
 
 DEAREST: Final = max(COST_OF.values())
 """Cost of a digest whose algorithm is unknown."""

@@ -1,7 +1,8 @@
-"""Bytes between PKCS#11 and the rest of the world: DigestInfo, ECDSA signatures, EC points, SPKI."""
+"""Encodings between PKCS#11 and X.509: DigestInfo, ECDSA signatures, EC points, SPKI."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,15 +13,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_public_key,
 )
 
-from queueing.protocol.algorithms import KeyKind
-
-DIGEST_INFO_PREFIX: Final[dict[str, bytes]] = {
-    # RFC 8017 9.2, note 1: SEQUENCE { SEQUENCE { OID of the hash, NULL }, OCTET STRING header }; the digest
-    # follows. CKM_RSA_PKCS adds the padding and nothing else.
-    "sha256": bytes.fromhex("3031300d060960864801650304020105000420"),
-    "sha384": bytes.fromhex("3041300d060960864801650304020205000430"),
-    "sha512": bytes.fromhex("3051300d060960864801650304020305000440"),
-}
+from queueing.protocol.algorithms import HASH_OIDS, KEY_KINDS, KeyFamily, KeyKind, KeyKindFacts
+from queueing.protocol.public_keys import elliptic_curve
 
 _LARGEST_INTEGER_BYTES: Final = 66  # P-521: its integers have 521 bits, so no byte is added for the sign
 _INTEGER_HEADER: Final = [bytes((0x02, n)) for n in range(_LARGEST_INTEGER_BYTES + 1)]
@@ -47,8 +41,8 @@ def ecdsa_der(raw: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """How a curve looks in PKCS#11: CKA_EC_PARAMS (DER; the first is what we write, all are read), and the
-    length of its point before CKA_EC_POINT wraps it in an OCTET STRING.
+    """Curve in PKCS#11: values of CKA_EC_PARAMS (DER; the first is written, all are read), and the length of its
+    point before CKA_EC_POINT wraps it in an OCTET STRING.
     """
 
     kind: KeyKind
@@ -56,39 +50,59 @@ class Curve:
     point_bytes: int
 
 
-CURVES: Final[tuple[Curve, ...]] = (
-    # RFC 5480 2.1.1.1; points uncompressed, 04 || x || y.
-    Curve(kind=KeyKind.P256, params=(bytes.fromhex("06082a8648ce3d030107"),), point_bytes=65),
-    Curve(kind=KeyKind.P384, params=(bytes.fromhex("06052b81040022"),), point_bytes=97),
-    Curve(kind=KeyKind.P521, params=(bytes.fromhex("06052b81040023"),), point_bytes=133),
-    Curve(
-        kind=KeyKind.ED25519,
-        params=(
-            b"\x13\x0cedwards25519",  # PrintableString, PKCS#11 3.1, 6.3.5; SoftHSM keeps what it is given
-            bytes.fromhex("06032b6570"),  # id-Ed25519, RFC 8410 3
-            bytes.fromhex(
-                "06092b06010401da470f01"
-            ),  # edwards25519 in the arc of GnuPG, as PKCS#11 2.x modules
-        ),
-        point_bytes=32,
+_OTHER_PARAMS: Final[dict[KeyFamily, tuple[bytes, ...]]] = {
+    KeyFamily.RSA: (),
+    KeyFamily.EC: (),
+    KeyFamily.EDWARDS: (  # of Ed25519
+        b"\x13\x0cedwards25519",  # PrintableString, PKCS#11 3.1, 6.3.5; SoftHSM keeps what it is given
+        bytes.fromhex("06092b06010401da470f01"),  # edwards25519 in the arc of GnuPG, as PKCS#11 2.x modules
     ),
+}
+
+
+def der_oid(dotted: str) -> bytes:
+    """An OBJECT IDENTIFIER in DER (X.690 8.19), for at most 127 bytes of content."""
+    first, second, *rest = (int(arc) for arc in dotted.split("."))
+    content = b"".join(_base128(arc) for arc in (40 * first + second, *rest))
+    return bytes((0x06, len(content))) + content
+
+
+def _base128(arc: int) -> bytes:
+    septets = [arc & 0x7F]
+    while arc := arc >> 7:
+        septets.append(arc & 0x7F | 0x80)
+    return bytes(reversed(septets))
+
+
+def _curve(kind: KeyKind, facts: KeyKindFacts) -> Curve:
+    named = der_oid(facts.curve_oid)
+    other = _OTHER_PARAMS[facts.family]
+    # PKCS#11 3.1, 6.3.5 names Edwards curves by their PrintableString; all other curves are named by their OID.
+    params = (other[0], named, *other[1:]) if other else (named,)
+    return Curve(kind=kind, params=params, point_bytes=facts.point_bytes)
+
+
+CURVES: Final[tuple[Curve, ...]] = tuple(
+    _curve(kind, facts) for kind, facts in KEY_KINDS.items() if facts.curve
 )
 CURVE_OF: Final[dict[KeyKind, Curve]] = {curve.kind: curve for curve in CURVES}
 
-_RSA_BITS: Final[dict[int, KeyKind]] = {
-    2048: KeyKind.RSA_2048,
-    3072: KeyKind.RSA_3072,
-    4096: KeyKind.RSA_4096,
-}
-_EC_CURVES: Final[dict[KeyKind, ec.EllipticCurve]] = {
-    KeyKind.P256: ec.SECP256R1(),
-    KeyKind.P384: ec.SECP384R1(),
-    KeyKind.P521: ec.SECP521R1(),
-}
+_RSA_SIZES: Final = frozenset(facts.rsa_bits for facts in KEY_KINDS.values() if facts.rsa_bits)
+
+
+def digest_info_prefix(hash_name: str) -> bytes:
+    """Bytes before a digest in its DigestInfo; CKM_RSA_PKCS adds the padding and nothing else.
+
+    RFC 8017 9.2, note 1: SEQUENCE { SEQUENCE { OID of the hash, NULL }, OCTET STRING header }.
+    """
+    algorithm = der_oid(HASH_OIDS[hash_name]) + b"\x05\x00"
+    algorithm = bytes((0x30, len(algorithm))) + algorithm
+    digest_bytes = hashlib.new(hash_name).digest_size
+    return bytes((0x30, len(algorithm) + 2 + digest_bytes)) + algorithm + bytes((0x04, digest_bytes))
 
 
 def curve_for_params(params: bytes) -> Curve | None:
-    """The curve that CKA_EC_PARAMS names; None if it is none of ours."""
+    """The curve that CKA_EC_PARAMS names; None for any other."""
     return next((curve for curve in CURVES if params in curve.params), None)
 
 
@@ -112,7 +126,7 @@ def bare_point(curve: Curve, point: bytes) -> bytes | None:
 def rsa_spki(modulus: bytes, exponent: bytes) -> bytes | None:
     """The SPKI of CKA_MODULUS and CKA_PUBLIC_EXPONENT (big endian); None for what we do not sign with."""
     n, e = int.from_bytes(modulus, "big"), int.from_bytes(exponent, "big")
-    if n.bit_length() not in _RSA_BITS:
+    if n.bit_length() not in _RSA_SIZES:
         return None
     try:
         return _spki(rsa.RSAPublicNumbers(e, n).public_key())
@@ -126,10 +140,10 @@ def ec_spki(params: bytes, point: bytes) -> bytes | None:
     bare = bare_point(curve, point) if curve is not None else None
     if curve is None or bare is None:
         return None
-    if curve.kind is KeyKind.ED25519:
+    if KEY_KINDS[curve.kind].family is KeyFamily.EDWARDS:
         return _spki(ed25519.Ed25519PublicKey.from_public_bytes(bare))
     try:
-        return _spki(ec.EllipticCurvePublicKey.from_encoded_point(_EC_CURVES[curve.kind], bare))
+        return _spki(ec.EllipticCurvePublicKey.from_encoded_point(elliptic_curve(curve.kind), bare))
     except ValueError:
         return None
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pkcs11 import Attribute, KeyType, MechanismFlag, ObjectClass
 
-from queueing.protocol.algorithms import KeyKind
+from queueing.protocol.algorithms import KEY_KINDS, KeyKind
 from queueing.protocol.public_keys import PublicKey
 from workers.hsm.encodings import CURVE_OF, ec_spki, rsa_spki
 from workers.hsm.faults import translated
@@ -22,7 +22,7 @@ from workers.hsm.keys import (
     read_attributes,
     require_attributes,
 )
-from workers.hsm.mechanisms import KEY_TYPE, RSA_BITS
+from workers.hsm.mechanisms import key_type
 
 if TYPE_CHECKING:
     import pkcs11
@@ -131,11 +131,11 @@ def _generate(
         "capabilities": MechanismFlag.SIGN | MechanismFlag.VERIFY,
         "private_template": _PRIVATE,
     }
-    if kind in RSA_BITS:
+    if bits := KEY_KINDS[kind].rsa_bits:
         template = {**_PUBLIC, Attribute.PUBLIC_EXPONENT: _PUBLIC_EXPONENT}
-        return session.generate_keypair(KeyType.RSA, RSA_BITS[kind], public_template=template, **common)
+        return session.generate_keypair(KeyType.RSA, bits, public_template=template, **common)
     domain = session.create_domain_parameters(
-        KEY_TYPE[kind], {Attribute.EC_PARAMS: CURVE_OF[kind].params[0]}, local=True
+        key_type(kind), {Attribute.EC_PARAMS: CURVE_OF[kind].params[0]}, local=True
     )
     return domain.generate_keypair(public_template=_PUBLIC, **common)
 
@@ -165,15 +165,15 @@ def _record(session: pkcs11.Session, key: pkcs11.PrivateKey) -> KeyRecord | None
 
 def _spki_of(session: pkcs11.Session, key: pkcs11.PrivateKey, key_id: bytes) -> bytes | None:
     """The SPKI from the private key itself (RSA), or from the one public object with its CKA_ID."""
-    key_type = attributes_of(key, Attribute.KEY_TYPE).get(Attribute.KEY_TYPE)
-    if key_type is KeyType.RSA:
+    type_ = attributes_of(key, Attribute.KEY_TYPE).get(Attribute.KEY_TYPE)
+    if type_ is KeyType.RSA:
         shown = attributes_of(key, Attribute.MODULUS, Attribute.PUBLIC_EXPONENT)
         return rsa_spki(shown.get(Attribute.MODULUS, b""), shown.get(Attribute.PUBLIC_EXPONENT, b""))
-    if key_type not in (KeyType.EC, KeyType.EC_EDWARDS) or not key_id:
+    if type_ not in (KeyType.EC, KeyType.EC_EDWARDS) or not key_id:
         return None
     template = {
         Attribute.CLASS: ObjectClass.PUBLIC_KEY,
-        Attribute.KEY_TYPE: key_type,
+        Attribute.KEY_TYPE: type_,
         Attribute.ID: key_id,
     }
     found = objects(session, template)

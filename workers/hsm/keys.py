@@ -11,7 +11,7 @@ from pkcs11.exceptions import AttributeSensitive, AttributeTypeInvalid, Function
 from queueing.errors import KeyDisabled, TokenUnavailable
 from workers.hsm.encodings import bare_point, curve_for_params, curve_point, octet_string, rsa_numbers
 from workers.hsm.faults import translate, translated
-from workers.hsm.mechanisms import KEY_TYPE, PssParameter
+from workers.hsm.mechanisms import PssParameter, key_type
 
 if TYPE_CHECKING:
     from queueing.protocol.public_keys import PublicKey
@@ -131,12 +131,12 @@ def _one_by_one(item: pkcs11.Object, wanted: tuple[Attribute, ...]) -> dict[Attr
 
 
 def _search(session: pkcs11.Session, public_key: PublicKey) -> list[pkcs11.PrivateKey]:
-    key_type = KEY_TYPE[public_key.kind]
-    if key_type is KeyType.RSA:
+    type_ = key_type(public_key.kind)
+    if type_ is KeyType.RSA:
         return _search_rsa(session, public_key)
     found: dict[int | None, pkcs11.PrivateKey] = {}
     for key_id in _ids_of_public_objects(session, public_key):
-        for key in private_keys(session, {Attribute.KEY_TYPE: key_type, Attribute.ID: key_id}):
+        for key in private_keys(session, {Attribute.KEY_TYPE: type_, Attribute.ID: key_id}):
             found[key.handle] = key
     return list(found.values())
 
@@ -159,7 +159,7 @@ def _ids_of_public_objects(session: pkcs11.Session, public_key: PublicKey) -> se
     for encoded in (octet_string(point), point):
         template = {
             Attribute.CLASS: ObjectClass.PUBLIC_KEY,
-            Attribute.KEY_TYPE: KEY_TYPE[public_key.kind],
+            Attribute.KEY_TYPE: key_type(public_key.kind),
             Attribute.EC_POINT: encoded,
         }
         for item in objects(session, template):

@@ -12,10 +12,10 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from queueing.errors import AlgorithmMismatch, DigestLength, ResultInvalid, SigningError
-from queueing.protocol.algorithms import FACTS, Algorithm, Scheme, check_digest_length
+from queueing.protocol.algorithms import FACTS, KEY_KINDS, Algorithm, Scheme, check_digest_length
 from workers.hsm.encodings import ecdsa_der
 from workers.hsm.faults import NO_CODE, Action, HsmFailure, to_signing_error, translate
-from workers.hsm.mechanisms import MECHANISMS, SIGNATURE_BYTES
+from workers.hsm.mechanisms import MECHANISMS
 
 if TYPE_CHECKING:
     from queueing.protocol.public_keys import PublicKey
@@ -98,7 +98,7 @@ def _sign_one(
     facts, row = FACTS[algorithm], MECHANISMS[algorithm]
     lengths, prefix = facts.digest_lengths, row.prefix
     mechanism, parameter = row.mechanism, row.parameter
-    signature_bytes = SIGNATURE_BYTES[public_key.kind]
+    signature_bytes = KEY_KINDS[public_key.kind].signature_bytes
     is_ecdsa = facts.scheme is Scheme.ECDSA
     module_sign, check = key.sign, public_key.verify
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from pkcs11 import MGF, KeyType, Mechanism
+from pkcs11 import MGF, Mechanism
 
-from queueing.protocol.algorithms import FACTS, Algorithm, KeyKind, Scheme
-from workers.hsm.mechanisms import KEY_TYPE, MECHANISMS, RSA_BITS, SIGNATURE_BYTES
+from queueing.protocol.algorithms import FACTS, KEY_KINDS, Algorithm, KeyFamily, KeyKind, Scheme
+from workers.hsm.mechanisms import KEY_TYPE, MECHANISMS, key_type
 
 OF_SCHEME = {
     Scheme.PKCS1V15: Mechanism.RSA_PKCS,
@@ -43,7 +43,7 @@ def test_no_mechanism_signs_raw_rsa() -> None:
     assert Mechanism.RSA_X_509 not in {row.mechanism for row in MECHANISMS.values()}
 
 
-def test_the_tables_know_every_kind_of_key() -> None:
-    assert set(SIGNATURE_BYTES) == set(KEY_TYPE) == set(KeyKind)
-    assert {kind for kind, type_ in KEY_TYPE.items() if type_ is KeyType.RSA} == set(RSA_BITS)
-    assert all(SIGNATURE_BYTES[kind] == bits // 8 for kind, bits in RSA_BITS.items())
+def test_every_family_of_keys_has_a_key_type() -> None:
+    """The type of a kind is that of its family."""
+    assert set(KEY_TYPE) == set(KeyFamily)
+    assert [key_type(kind) for kind in KeyKind] == [KEY_TYPE[KEY_KINDS[kind].family] for kind in KeyKind]
