@@ -1,25 +1,30 @@
-"""PKCS#11, and the only place that imports ``pkcs11``. Runs in a lane's process, never in the worker's.
+"""PKCS#11, and the only folder that imports ``pkcs11``. Runs in the process of a lane or of the token administration.
 
-module      load a module once, so that threads may use it
-tokens      choose exactly one token
-sessions    one login, and a session for each thread
-keys        find a key by its pinned public key; the attributes it must have
-mechanisms  what a module is told for each algorithm
-encodings   DigestInfo, ECDSA DER, EC points, SPKI
-signing     digests in, verified signatures out
-provision   create, list and adopt keys
-faults      what each return value means, and what is to be done
+module             load a module once, initialised for threads; CK_FUNCTION_LIST
+tokens             select exactly one token
+sessions           one login, and a session for each thread
+keys               find a key by its pinned public key, and check its required attributes
+mechanisms         PKCS#11 mechanism of each algorithm, key type of each kind of key
+encodings          DigestInfo, ECDSA DER, EC points, SPKI
+signing            digests in, verified signatures out
+key_creation       create, list and adopt keys
+faults             meaning of each return value, and the action that follows
+pin_guard          no PIN is tried again after it was refused
+process_hardening  no core dumps, no tracing, no life after the worker, no hanging start
+admin_process      child process that answers one request of ``workers.token_admin``
 
-Nothing is imported here: ``import workers.hsm`` loads no PKCS#11.
+Nothing is imported here: ``import workers.hsm`` loads no PKCS#11. Never imports ``workers.lanes`` or Redis.
 """
 
 __all__ = [
     "encodings",
     "faults",
+    "key_creation",
     "keys",
     "mechanisms",
     "module",
-    "provision",
+    "pin_guard",
+    "process_hardening",
     "sessions",
     "signing",
     "tokens",

@@ -1,7 +1,7 @@
-"""The child that looks into one token, or makes one key there: ``python -m workers.hsm.admin_process``.
+"""Child process that inspects one token, or creates one key in it: ``python -m workers.hsm.admin_process``.
 
-Reads one request from standard input and writes one answer to standard output. What the module itself prints
-goes to standard error, so that it does not stand in the answer.
+Reads one request from standard input and writes one answer to standard output. Output of the module itself goes to
+standard error, so that it does not get into the answer.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class _TokenInfo(ctypes.Structure):
 
 
 def answer(request: Request) -> Answer:
-    """Do what is asked. Once per process: it loads the module."""
+    """Execute the request. Once per process: it loads the module."""
     try:
         loaded = module.load(request.token.module)
         address = request.token
@@ -86,7 +86,7 @@ def answer(request: Request) -> Answer:
         if isinstance(request.ask, ShowToken):
             return _token_facts(loaded, token)
         if isinstance(request.ask, InspectToken):
-            return _exam(loaded, token, address, request.ask)
+            return _inspect(loaded, token, address, request.ask)
         return _with_login(token, address, request.ask)
     except HsmFailure as failure:
         if failure.pin_failure:
@@ -129,20 +129,22 @@ def _ask(session: pkcs11.Session, ask: CreateKey | AdoptKey | FindKeys) -> Answe
             )
 
 
-def _exam(loaded: LoadedModule, token: pkcs11.Token, address: TokenAddress, ask: InspectToken) -> TokenReport:
-    exam = TokenReport(facts=_token_facts(loaded, token), unable=unable_to_sign(token.slot, ask.algorithms))
+def _inspect(
+    loaded: LoadedModule, token: pkcs11.Token, address: TokenAddress, ask: InspectToken
+) -> TokenReport:
+    report = TokenReport(facts=_token_facts(loaded, token), unable=unable_to_sign(token.slot, ask.algorithms))
     if not ask.log_in:
-        return exam
+        return report
     try:
-        looked = _with_login(token, address, FindKeys(public_keys=ask.public_keys))
+        found = _with_login(token, address, FindKeys(public_keys=ask.public_keys))
     except HsmFailure as failure:
-        return msgspec.structs.replace(exam, problem=str(failure), pin_refused=failure.pin_failure)
+        return msgspec.structs.replace(report, problem=str(failure), pin_refused=failure.pin_failure)
     except SigningError as error:
-        return msgspec.structs.replace(exam, problem=error.message)
-    if isinstance(looked, FoundKeys):
-        return msgspec.structs.replace(exam, keys=looked.found)
-    problem, refused = (looked.problem, looked.pin_refused) if isinstance(looked, Failed) else ("", False)
-    return msgspec.structs.replace(exam, problem=problem, pin_refused=refused)
+        return msgspec.structs.replace(report, problem=error.message)
+    if isinstance(found, FoundKeys):
+        return msgspec.structs.replace(report, keys=found.found)
+    problem, refused = (found.problem, found.pin_refused) if isinstance(found, Failed) else ("", False)
+    return msgspec.structs.replace(report, problem=problem, pin_refused=refused)
 
 
 def _found(session: pkcs11.Session, spki: bytes) -> Found:
@@ -196,7 +198,7 @@ def _most_sessions(loaded: LoadedModule, slot: int) -> int | None:
 
 
 def main() -> int:
-    """Answer the request on standard input."""
+    """Answer the request that is read from standard input."""
     harden()
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

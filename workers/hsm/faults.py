@@ -1,11 +1,11 @@
-"""What every PKCS#11 return value means for us, in one table.
+"""Fault table: every PKCS#11 return value with the action that follows.
 
 The actions, from mild to severe:
 
-RETRY         nothing is broken: try again, on another session, after a pause
-DROP_SESSION  this session is in doubt: replace it, try again; the lane counts, and replaces itself if it goes on
-REPLACE_LANE  this process is in doubt: exit, start a new one, dispatch again
-OPEN_CIRCUIT  the token is in doubt: end the lane, leave the token alone for a while (a PIN failure: until resumed)
+RETRY         nothing has failed: retry after a pause
+DROP_SESSION  the session has failed: replace it and retry; a lane that loses several sessions exits
+REPLACE_LANE  the process has failed: exit; the worker starts another lane and sends the work again
+OPEN_CIRCUIT  the token has failed: exit; the circuit breaker opens for a pause (a PIN failure: until resumed)
 PERMANENT     the request is refused and would be refused again; the session is good
 
 Whatever may have reached the module counts as 'maybe signed' in the audit log, whichever action follows.
@@ -33,7 +33,7 @@ from queueing.errors import (
 
 
 class Action(Enum):
-    """What a failure asks for; see the module's docstring."""
+    """Action that follows a failure; see the module's docstring."""
 
     RETRY = "retry"
     DROP_SESSION = "drop_session"
@@ -44,7 +44,7 @@ class Action(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One row: the return value, its name in PKCS#11 3.1 (or 3.2), the action, python-pkcs11's class."""
+    """Row of the table: return value, its name in PKCS#11 3.1 (or 3.2), action, class of python-pkcs11."""
 
     code: int
     name: str
@@ -57,7 +57,7 @@ class HsmFailure(Exception):
     """A PKCS#11 call failed, or what it returned cannot be trusted.
 
     ``code`` is the CKR value, or NO_CODE where the failure is ours or python-pkcs11's own. With
-    ``pin_failure`` nothing may try that PIN again by itself: a retry loop locks the token.
+    ``pin_failure`` that PIN must not be tried again automatically: a retry loop locks the token.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
     Fault(0x050, "CKR_FUNCTION_CANCELED", _DROP, p11.FunctionCancelled),
     Fault(0x051, "CKR_FUNCTION_NOT_PARALLEL", _DROP),
     Fault(0x054, "CKR_FUNCTION_NOT_SUPPORTED", _NEVER, p11.FunctionNotSupported),
-    # A key that was there is gone: somebody logged out, or the token went away. Never refreshed in place:
+    # A key that was there is gone: the process was logged out, or the token was removed. Never refreshed in place:
     # after a new initialisation the old handle may name another tenant's key.
     Fault(0x060, "CKR_KEY_HANDLE_INVALID", _LANE, p11.KeyHandleInvalid),
     Fault(0x062, "CKR_KEY_SIZE_RANGE", _NEVER, p11.KeySizeRange),
@@ -151,7 +151,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
     Fault(0x0F2, "CKR_UNWRAPPING_KEY_TYPE_INCONSISTENT", _NEVER, p11.UnwrappingKeyTypeInconsistent),
     Fault(0x100, "CKR_USER_ALREADY_LOGGED_IN", _LANE, p11.UserAlreadyLoggedIn),
     Fault(0x101, "CKR_USER_NOT_LOGGED_IN", _LANE, p11.UserNotLoggedIn),
-    # No PIN was compared, so none was spent; SoftHSM says it, too, when two processes start at once.
+    # No PIN was compared, so none was spent; SoftHSM also returns it when two processes start at once.
     Fault(0x102, "CKR_USER_PIN_NOT_INITIALIZED", _CIRCUIT, p11.UserPinNotInitialized),
     Fault(0x103, "CKR_USER_TYPE_INVALID", _CIRCUIT),
     Fault(0x104, "CKR_USER_ANOTHER_ALREADY_LOGGED_IN", _CIRCUIT, p11.AnotherUserAlreadyLoggedIn),
@@ -202,7 +202,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
 _BY_CODE: Final[dict[int, Fault]] = {row.code: row for row in FAULTS if row.code != NO_CODE}
 _BY_CLASS: Final[dict[type[BaseException], Fault]] = {row.raised_as: row for row in FAULTS if row.raised_as}
 
-# What python-pkcs11 0.10 says where it has no class (map_rv_to_error in its _pkcs11.pxd; lib in _pkcs11.pyx).
+# Messages of python-pkcs11 0.10 where it has no class (map_rv_to_error in its _pkcs11.pxd; lib in _pkcs11.pyx).
 _UNMAPPED: Final = re.compile(r"Unmapped error code 0x([0-9a-fA-F]+)")
 _SAYINGS: Final[tuple[tuple[str, int], ...]] = (
     ("Buffer was too small", 0x150),
@@ -235,7 +235,7 @@ def failure_for_code(code: int) -> HsmFailure:
 
 
 def translate(exc: BaseException) -> HsmFailure:
-    """The failure that an exception of python-pkcs11 stands for; raise it ``from`` the exception.
+    """Failure of an exception of python-pkcs11; to be raised ``from`` the exception.
 
     Any other exception out of a PKCS#11 call (a value that python-pkcs11 cannot unpack) replaces the lane.
     The exception's text is not passed on: a message could quote what was searched for.
@@ -262,7 +262,7 @@ def translated() -> Iterator[None]:
 
 
 def to_signing_error(failure: HsmFailure) -> SigningError:
-    """What a client is told: retryable for all but PERMANENT."""
+    """Error for the client: retryable for all but PERMANENT."""
     if failure.action is Action.PERMANENT:
         refused_as = _PERMANENT_AS.get(failure.code_name, KeyDisabled)
         return refused_as(f"the token refuses to sign this ({failure.code_name})")

@@ -1,4 +1,4 @@
-"""Making keys inside the token, and taking on those that the vendor's own tools made. Nothing is imported."""
+"""Key creation inside the token, and adoption of keys that the vendor's tools created. No key is imported."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ _PUBLIC: Final[dict[Attribute, Any]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRecord:
-    """A key pair in a token: ``key_id`` is CKA_ID in hex, ``attributes`` what the private key shows of the
-    required ones (see ``workers.hsm.keys.REQUIRED_ATTRIBUTES``).
+    """Key pair in a token: ``key_id`` is CKA_ID in hex, ``attributes`` the required attributes that the private key
+    shows (see ``workers.hsm.keys.REQUIRED_ATTRIBUTES``).
     """
 
     label: str
@@ -84,8 +84,8 @@ def create_key(session_rw: pkcs11.Session, kind: KeyKind, label: str) -> KeyReco
 
 
 def list_keys(session: pkcs11.Session) -> list[KeyRecord]:
-    """The private keys of our kinds whose public part can be read, by label; their attributes are shown, not
-    judged. A few round trips for each.
+    """Private keys of known kinds whose public part can be read, by label; their attributes are reported, not
+    checked. A few round trips for each.
     """
     with translated():
         found = (_record(session, key) for key in private_keys(session, {}))
@@ -95,9 +95,9 @@ def list_keys(session: pkcs11.Session) -> list[KeyRecord]:
 
 
 def adopt_key(session: pkcs11.Session, *, label: str | None = None, key_id: bytes | None = None) -> KeyRecord:
-    """The one key with this label, this CKA_ID, or both, after all the checks that signing makes.
+    """Adopt the one key with this label, this CKA_ID, or both, after all the checks that signing makes.
 
-    Raises ``KeyRefused`` that says what is wrong: not exactly one, not of our kinds, no public part, a
+    Raises ``KeyRefused`` with the problem: not exactly one, of no known kind, no public part, a
     required attribute that is not as it must be, or a public key that two private keys claim.
     """
     wanted: dict[Attribute, Any] = {}
@@ -164,7 +164,7 @@ def _record(session: pkcs11.Session, key: pkcs11.PrivateKey) -> KeyRecord | None
 
 
 def _spki_of(session: pkcs11.Session, key: pkcs11.PrivateKey, key_id: bytes) -> bytes | None:
-    """The SPKI from the private key itself (RSA), or from the one public object with its CKA_ID."""
+    """SPKI from the private key itself (RSA), or from the one public object with its CKA_ID."""
     type_ = attributes_of(key, Attribute.KEY_TYPE).get(Attribute.KEY_TYPE)
     if type_ is KeyType.RSA:
         shown = attributes_of(key, Attribute.MODULUS, Attribute.PUBLIC_EXPONENT)

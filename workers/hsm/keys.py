@@ -1,4 +1,4 @@
-"""Finding a key by its pinned public key, and refusing one that cannot show that it never left the HSM."""
+"""Key lookup by the pinned public key; a key whose attributes do not show that it never left the HSM is refused."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _NOT_SHOWN: Final = (AttributeTypeInvalid, AttributeSensitive)
 
 
 class SigningKey(Protocol):
-    """A private key that python-pkcs11 lets sign: all that is used of it, so that tests pass a small fake."""
+    """Private key of python-pkcs11 that can sign."""
 
     def sign(
         self,
@@ -41,15 +41,15 @@ class SigningKey(Protocol):
         mechanism_param: PssParameter | None,
         buffer_size: int,
     ) -> bytes:
-        """The raw signature over ``data``."""
+        """Raw signature over ``data``."""
 
 
 class KeyMissing(TokenUnavailable):
-    """The token does not have the key now: it went away, or the login was lost, or the wrong one was chosen."""
+    """The token does not have the key: it was removed, the login was lost, or it is the wrong token."""
 
 
 class KeyRefused(KeyDisabled):
-    """The key in the token is not one that may sign."""
+    """The key in the token may not sign."""
 
 
 def find_key(session: pkcs11.Session, public_key: PublicKey) -> SigningKey:
@@ -73,7 +73,7 @@ def find_key(session: pkcs11.Session, public_key: PublicKey) -> SigningKey:
 
 
 def require_attributes(key: pkcs11.PrivateKey) -> dict[str, bool]:
-    """The required attributes, all as they must be; else ``KeyRefused`` that names those which are not."""
+    """Check the required attributes and return them; raises ``KeyRefused`` that names the wrong ones."""
     shown = read_attributes(key)
     failed = [
         f"{name} is not {'true' if wanted else 'false'}"
@@ -86,17 +86,17 @@ def require_attributes(key: pkcs11.PrivateKey) -> dict[str, bool]:
 
 
 def read_attributes(key: pkcs11.PrivateKey) -> dict[str, bool]:
-    """Those of the required attributes that the token shows."""
+    """Read the required attributes that the token shows."""
     with translated():
         values = attributes_of(key, *_ATTRIBUTE.values())
     return {name: bool(values[a]) for name, a in _ATTRIBUTE.items() if a in values}
 
 
 def attributes_of(item: pkcs11.Object, *wanted: Attribute) -> dict[Attribute, Any]:
-    """What the token shows of the wanted attributes; one call, or one for each where it cannot do several.
+    """Read the wanted attributes that the token shows; one call, or one for each where it cannot read several.
 
-    Some say CKR_FUNCTION_FAILED of several, or of one that they do not have. Where nothing at all is shown it is the
-    token that failed: ``HsmFailure``, for no key is to be refused for that.
+    Some modules return CKR_FUNCTION_FAILED for several, or for one that they do not have. Where nothing at all is shown
+    the token has failed: ``HsmFailure``, since no key is to be refused for that.
     """
     try:
         return item.get_attributes(list(wanted))
@@ -105,12 +105,12 @@ def attributes_of(item: pkcs11.Object, *wanted: Attribute) -> dict[Attribute, An
 
 
 def objects(session: pkcs11.Session, template: dict[Attribute, Any]) -> list[pkcs11.Object]:
-    """All objects that match; exhausts the search, so that the session is free again."""
+    """Find all objects that match; exhausts the search, so that the session is free for another."""
     return list(session.get_objects(template))
 
 
 def private_keys(session: pkcs11.Session, template: dict[Attribute, Any]) -> list[pkcs11.PrivateKey]:
-    """All private-key objects that match."""
+    """Find all private-key objects that match."""
     found = objects(session, {Attribute.CLASS: ObjectClass.PRIVATE_KEY, **template})
     return [item for item in found if isinstance(item, pkcs11.PrivateKey)]
 

@@ -1,6 +1,6 @@
-"""Loading a PKCS#11 module so that threads may use it.
+"""PKCS#11 module, loaded once and initialised for threads.
 
-python-pkcs11 calls ``C_Initialize(NULL)``, which tells the module that one thread will call it (PKCS#11 3.1,
+python-pkcs11 calls ``C_Initialize(NULL)``, which promises the module that one thread will call it (PKCS#11 3.1,
 5.4), and then lets many call at once: SoftHSM switches its mutexes off and dies within seconds. So, once per
 process and before anything else, the module is finalised and initialised again with ``CKF_OS_LOCKING_OK``.
 ``lib.reinitialize()`` would undo that silently, and would let old key objects name other keys: never call it.
@@ -63,7 +63,7 @@ class FunctionList(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedModule:
-    """The one module of this process; ``threads_allowed`` is False where the module refused locking."""
+    """PKCS#11 module of this process; ``threads_allowed`` is False where the module refused locking."""
 
     path: str
     lib: pkcs11._pkcs11.lib

@@ -1,4 +1,4 @@
-"""One attempt at a login with a PIN: not where it was refused before, nor where a refusal could not be remembered."""
+"""Guard of a login with a PIN: no PIN is tried that was refused before, or whose refusal could not be recorded."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def pin_attempt(refused: RefusedPins, token: str, pin: Secret | None) -> Iterator[None]:
-    """The login belongs into this block; if the token refuses the PIN there, that is remembered. None: there is no PIN.
+    """Context for one login; if the token refuses the PIN in it, that is recorded. None: a login without a PIN.
 
     Raises ``HsmFailure`` before the block: PIN_REFUSED_BEFORE, PIN_MEMORY_UNUSABLE. Costs two small fsyncs.
     """
@@ -43,6 +43,6 @@ def pin_attempt(refused: RefusedPins, token: str, pin: Secret | None) -> Iterato
             yield
         except HsmFailure as failure:
             if failure.pin_failure:
-                with suppress(OSError):  # it must not hide the refusal, which is told by the exit code, too
+                with suppress(OSError):  # it must not hide the refusal, which the exit code reports, too
                     room.remember(pin)
             raise

@@ -1,4 +1,4 @@
-"""What a lane gives up before it reads its PIN, and how lanes start without treading on each other."""
+"""Hardening of a process before it reads a PIN, and a lock and time limits for the start of a lane."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _PR_SET_DUMPABLE: Final = 4  # linux/prctl.h
 
 
 def harden() -> None:
-    """No core file with a PIN in it, and no tracer of the same user (prctl(2), PR_SET_DUMPABLE)."""
+    """Forbid core files, which could contain a PIN, and tracers of the same user (prctl(2), PR_SET_DUMPABLE)."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _prctl(_PR_SET_DUMPABLE, 0)
 
 
 def die_with_parent(parent: int) -> None:
-    """Be killed when the worker ends in whatever way; end at once if it has ended already."""
+    """Have the kernel kill this process when the worker ends; exit at once if it has ended already."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(0)
@@ -39,18 +39,18 @@ def _prctl(option: int, argument: int) -> None:
 
 
 LEAST_CALL_S: Final = 5.0
-"""A start on a busy machine may take this long, however short the calls that sign are meant to be."""
+"""A call at the start may take this long on a busy machine, however short the call timeout."""
 
 KEYPAD_S: Final = 60.0
-"""Where somebody types the PIN at the token; the worker waits no longer either (``READY_TIMEOUT_S``)."""
+"""Time to type the PIN at the token; the worker waits no longer either (``READY_TIMEOUT_S``)."""
 
 
 @contextmanager
 def each_call_within(timeout_s: float) -> Iterator[Callable[[], None]]:
-    """Be killed by SIGALRM when a call into the module does not come back: what is yielded says that a next one begins.
+    """Have SIGALRM kill this process when a call of the module does not return; the yielded function begins the next call.
 
-    The kernel does it, whatever the module holds. For the start of a lane, which the watchdog does not see yet; from
-    the main thread of its process only, which has no other use for this timer.
+    The kernel does it, whatever locks the module holds. For the start of a lane, before the watchdog runs; from the main
+    thread of its process only, which has no other use for this timer.
     """
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
@@ -66,11 +66,11 @@ def each_call_within(timeout_s: float) -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def one_start_at_a_time(state_dir: Path, module: str) -> Iterator[None]:
-    """One lane of this host and module initialises it and logs in at a time.
+    """Lock for the initialisation of a module and the login: one lane of this host and module at a time.
 
     Two SoftHSM processes that do so at the same moment can both fail (design, fact 15); what is within must be bounded
     (``each_call_within``), for others wait. Where the lane's user may not write the state directory (or there is none
-    yet, or its disk is full), lanes of the host are started one after another by whoever starts them.
+    yet, or its disk is full), host-started lanes must be started one after another.
     """
     try:
         descriptor = os.open(start_lock(state_dir, module), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -85,6 +85,6 @@ def one_start_at_a_time(state_dir: Path, module: str) -> Iterator[None]:
 
 
 def start_lock(state_dir: Path, module: str) -> Path:
-    """Named by the module's file, however the configuration comes to it."""
+    """Lock file of a module, named by the module's real path."""
     name = hashlib.sha256(os.path.realpath(module).encode()).hexdigest()[:16]
     return state_dir / f"lane-start.{name}.lock"

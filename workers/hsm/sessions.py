@@ -1,7 +1,7 @@
-"""The sessions of one token in one process: one login, and one session per thread beside it.
+"""Sessions of one token in one process: a login session, and a working session for each thread.
 
-Login belongs to the process and the token, not to a session (PKCS#11 3.1, 5.6.8); python-pkcs11 logs everybody
-out when it closes a session that was opened with a PIN, and a second open with a PIN fails and leaks a session.
+Login belongs to the process and the token, not to a session (PKCS#11 3.1, 5.6.8); python-pkcs11 logs the
+process out when it closes a session that was opened with a PIN, and a second open with a PIN fails and leaks a session.
 So one session is opened with the PIN, first, signs nothing, and is closed last; the others inherit its login.
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class SessionPool:
-    """The login session and the working sessions. Make it with ``open_pool``.
+    """Login session and working sessions. Made by ``open_pool``.
 
     Each session, and each object found in it, belongs to exactly one thread. ``replace`` may be called from
     the thread of that session; ``close`` when all threads have ended.
@@ -49,19 +49,19 @@ class SessionPool:
 
     @property
     def sessions(self) -> tuple[pkcs11.Session, ...]:
-        """The working sessions, in the order of their index."""
+        """Working sessions, in the order of their index."""
         return tuple(self._sessions)
 
     @property
     def missing(self) -> int:
-        """How many of the wanted sessions the token did not give."""
+        """Number of wanted sessions that the token did not allow."""
         return self.wanted - len(self._sessions)
 
     def replace(self, index: int) -> pkcs11.Session:
         """Close the session at ``index`` and open another in its place.
 
         Objects found in the old one must be found again. Raises ``HsmFailure``; the old one is gone then,
-        too, and calling again is allowed.
+        too, and another call is allowed.
         """
         with suppress(PKCS11Error):  # it is broken: that is why it goes
             self._sessions[index].close()
@@ -93,7 +93,7 @@ def open_pool(
 ) -> SessionPool:
     """Log in (with ``pin``, or at the token's own keypad if ``protected_path``, or not at all), then open
     ``count`` sessions (at least 1); with fewer, if the token has no more: see ``SessionPool.missing``.
-    ``next_call`` is called before each of these sessions, for whoever bounds the time of each.
+    ``next_call`` is called before each of these sessions, so that the time of each can be limited.
 
     Raises ``HsmFailure``: with ``pin_failure`` the PIN was refused, and must not be tried again. Once per
     process and token: after a failure the process is to end, for a session may have been leaked.

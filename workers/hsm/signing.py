@@ -1,6 +1,6 @@
-"""One key, one session, one thread: digests in, verified signatures out.
+"""Signer with one key on one session of one thread: digests in, verified signatures out.
 
-What is not the exact length that the algorithm signs never reaches the module: SoftHSM signs an ECDSA 'digest'
+A digest of any other length than the algorithm signs never reaches the module: SoftHSM signs an ECDSA 'digest'
 of any length, calls a too-long RSA input a broken device, and ends the process for some (design, fact 3). No
 signature leaves that does not verify under the pinned public key: a stale handle can be another key (fact 2).
 """
@@ -25,7 +25,7 @@ _SignOne: TypeAlias = Callable[[bytes], bytes]
 
 
 class Timing:
-    """Time that one thread's signers took, in seconds: in the module, and for verifying. It only grows."""
+    """Time spent by the signers of one thread, in seconds: in the module, and for verifying. It only grows."""
 
     __slots__ = ("sign_s", "verify_s")
 
@@ -40,7 +40,7 @@ _BUFFER_BYTES: Final = 1024  # twice the longest signature; python-pkcs11 would 
 class Signer:
     """Signs with one private key on the session in which it was found; for one thread.
 
-    ``verify=False`` leaves out verify-after-sign: for measuring only. ``spent``: where to add what it takes.
+    ``verify=False`` leaves out verify-after-sign: for measuring only. ``spent``: the times that it adds to.
     """
 
     __slots__ = ("_by_algorithm", "public_key")
@@ -56,7 +56,7 @@ class Signer:
         }
 
     def sign(self, algorithm: Algorithm, digest: bytes) -> bytes:
-        """The signature over ``digest`` in its final encoding: DER for ECDSA, raw else.
+        """Signature over ``digest`` in its final encoding: DER for ECDSA, else raw.
 
         Raises ``AlgorithmMismatch`` and ``DigestLength`` (final) before the module is called, ``HsmFailure``
         if it fails or its signature is not this key's. Three calls of the module, and one verification.
@@ -94,7 +94,7 @@ class Signer:
 def _sign_one(
     key: SigningKey, public_key: PublicKey, algorithm: Algorithm, *, verify: bool, spent: Timing
 ) -> _SignOne:
-    """The function that signs one digest, with all that can be known before it bound to local names."""
+    """Make the function that signs one digest, with everything constant bound to local names."""
     facts, row = FACTS[algorithm], MECHANISMS[algorithm]
     lengths, prefix = facts.digest_lengths, row.prefix
     mechanism, parameter = row.mechanism, row.parameter

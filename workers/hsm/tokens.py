@@ -1,4 +1,4 @@
-"""Choosing a token: by slot, label and serial, and exactly one."""
+"""Selection of exactly one token, by slot, label and serial."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenSelect:
-    """What the token must match; None matches any. Labels and serials are compared without their padding."""
+    """Criteria of a token; None matches any. Labels and serials are compared without their padding."""
 
     slot: int | None = None
     label: str | None = None
@@ -33,9 +33,9 @@ class TokenSelect:
 
 
 def select_token(module: LoadedModule, select: TokenSelect) -> pkcs11.Token:
-    """The one initialised token that matches.
+    """Select the one initialised token that matches.
 
-    None or several: ``TokenUnavailable`` that says how many, and what is there. One call per slot.
+    Raises ``TokenUnavailable`` for none or several, with their number and the tokens that are present. One call per slot.
     """
     with translated():
         present = list(_tokens(module))

@@ -1,18 +1,11 @@
-"""Lanes: the processes that hold a token's sessions, and the worker's side of them.
+"""Lanes: processes that hold the sessions of a token, and the worker's supervision of them.
 
-frames            what travels between the two sides
-authorisation     what an envelope may have signed: decided in the lane, by its own reading of the configuration
-lane              the lane process: PIN, module, login, sessions, reader
-runs              a chunk cut into runs, and put together again
-session_threads   one thread per session, and the watch over hung calls
-refused_pins      a PIN that was refused once is not tried again
-hardening         no core dumps, no tracing, no life after the worker
+protocol       frames between worker and lane
+authorisation  rules by which an envelope is authorised; used by the lane, and by the worker's router
+canary         constant that a canary signs, and the keys that it tries
+exit_codes     exit codes of a lane
+process/       in the lane's process: login, session threads, execution of chunks, policy in force
+supervisor/    in the worker: registry of token pools, scheduling, restarts, circuit breakers
 
-batching          the worker's side: jobs of one key coalesce into chunks
-launch, link      start or find a lane; speak with it
-lane_group        the running lanes of one token, from start to end; observer: who counts them
-dispatch          what waits for them, and what becomes of what a lost lane had
-circuit           a token in doubt is left alone
-token_lanes       the three together: all lanes of one (tenant, token); directory_requests: the service's own
-roster            all of them, by tenant and token; hsm_shares: those that share a device
+``python -m workers.lanes`` starts a lane. Never imports Redis; only ``process/`` imports ``workers.hsm``.
 """

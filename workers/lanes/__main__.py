@@ -1,4 +1,4 @@
-"""``python -m workers.lanes``: what the worker starts. Nothing secret is in its arguments."""
+"""``python -m workers.lanes``: a lane that the worker starts. Its arguments contain no secret."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger("sigmill.lane")
 
 
 def main(arguments: list[str]) -> int:
-    """Serve the connection whose descriptor is given, as a child of the worker."""
+    """Serve the connection with the given descriptor, as a child of the worker."""
     parser = argparse.ArgumentParser(prog="sigmill-lane")
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--token", required=True)

@@ -1,7 +1,7 @@
-"""What an envelope may have signed. Decided in the process that holds the PIN, from its own configuration.
+"""Authorisation of an envelope, in the process that holds the PIN, by its own reading of the configuration.
 
-Pure: no clock, no I/O. The order matters: until the client's signature has verified, nothing else is looked
-at, so a stranger learns nothing about keys.
+Pure: no clock, no I/O. The order matters: nothing else is checked until the client's signature has verified, so that a
+stranger learns nothing about keys.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from workers.config.tenants import KeyVersion, Tenant, TenantClient
 
 CLOCK_SKEW_MS: Final = 60_000
-"""How far a client's clock may be ahead or behind (design, D2)."""
+"""A client's clock may be ahead or behind by so much (design, D2)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authorised:
-    """Digests that may be signed, with this key version and algorithm."""
+    """Authorised digests, with the key version and algorithm to sign them with."""
 
     digests: tuple[bytes, ...]
     key_version: KeyVersion

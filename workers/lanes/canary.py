@@ -1,7 +1,7 @@
-"""What a canary signs: one constant, and which keys it tries. Worker and lane both derive it; neither is told it.
+"""Canary: the constant that is signed, and the keys that are tried. Worker and lane both derive them.
 
-A frame that asks for a canary names a key of the lane's own tenant and nothing else, so that whoever controls the
-worker, or Redis, gets signatures over this constant from it and over no digest of theirs (ADR 0032).
+A frame that requests a canary names a key of the lane's own tenant and nothing else, so that an attacker who controls
+the worker, or Redis, gets signatures over this constant and over no digest of their choice (ADR 0032).
 """
 
 from __future__ import annotations
@@ -21,21 +21,22 @@ if TYPE_CHECKING:
     from workers.config.tenants import Tenant, TenantKey
 
 CANARY: Final = b"sigmill canary 1: signed to see that this key signs, and for nothing else\n"
-"""Its hash is all that a canary ever signs. No format that is signed begins like this."""
+"""A canary signs the hash of this and nothing else. No format that is signed begins like this."""
 
 LEAST_PAUSE_S: Final = 1.0
-"""A lane signs it so seldom with the same key: what is charged to nobody must not keep an HSM busy."""
+"""Shortest time between two canaries of a lane with the same key: they are charged to no tenant, and must not keep an
+HSM busy."""
 
 SERVICE_KEY_NAME: Final = "service"
 
 
 def canary_digest(algorithm: Algorithm) -> bytes:
-    """The constant's hash, as the algorithm signs it (Ed25519 signs its SHA-512)."""
+    """Hash of the constant, as the algorithm signs it (Ed25519 signs its SHA-512)."""
     return hashlib.new(FACTS[algorithm].hash_name or "sha512", CANARY).digest()
 
 
 def service_version(service_key: ServiceKey) -> KeyVersion:
-    """The service's own key as a version: it has one, and no end."""
+    """Key of the service as a key version: it has one, which does not expire."""
     return KeyVersion(
         key=SERVICE_KEY_NAME,
         version=1,
@@ -48,7 +49,7 @@ def service_version(service_key: ServiceKey) -> KeyVersion:
 
 
 def service_canary(service_key: ServiceKey) -> Authorised:
-    """The canary of the service's token."""
+    """Canary of the service's token."""
     version = service_version(service_key)
     return _canary(version, DEFAULT_FOR_KEY[version.public_key.kind])
 
@@ -56,7 +57,7 @@ def service_canary(service_key: ServiceKey) -> Authorised:
 def tenant_canary(
     tenant: Tenant, token: str, name: str, number: int, *, now_ms: int, stops: Stops = NO_STOPS
 ) -> Authorised:
-    """The canary of this version of a key. Raises a ``SigningError`` where the key may not sign now, for whomever."""
+    """Canary of this version of a key. Raises a ``SigningError`` where the key may not sign now for any client."""
     if tenant.suspended:
         raise PolicyDenied("rule `state`: the tenant is suspended")
     stops.check_tenant()
@@ -72,7 +73,7 @@ def tenant_canary(
 
 
 def tenant_canaries(tenant: Tenant, token: str, *, now_ms: int, stops: Stops = NO_STOPS) -> list[Authorised]:
-    """What is tried on this token: the first key of it that may sign now, by name, and each that asks for it."""
+    """Canaries of a token: the first key by name that may sign now, and each key with ``canary`` set."""
     found: list[Authorised] = []
     for _, key in sorted(tenant.keys.items()):
         if not found or key.canary:
@@ -81,7 +82,7 @@ def tenant_canaries(tenant: Tenant, token: str, *, now_ms: int, stops: Stops = N
 
 
 def _usable(tenant: Tenant, token: str, key: TenantKey, now_ms: int, stops: Stops) -> list[Authorised]:
-    """From the newest version to the oldest."""
+    """Canaries of the usable versions of a key, from the newest version to the oldest."""
     usable = []
     for version in reversed(key.versions):
         try:
@@ -96,7 +97,7 @@ def _canary(version: KeyVersion, algorithm: Algorithm) -> Authorised:
 
 
 class CanaryPace:
-    """How often this lane signs canaries; one for each key in ``LEAST_PAUSE_S``."""
+    """Rate limit of a lane's canaries: one for each key in ``LEAST_PAUSE_S``."""
 
     def __init__(self) -> None:
         self._next_s: dict[bytes, float] = {}

@@ -1,4 +1,4 @@
-"""Why a lane ended, by its exit code; the worker decides by it what to do next."""
+"""Exit codes of a lane, by which the worker classifies its exit."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class LaneExit(IntEnum):
-    """70 and up: apart from Python's own (1, 2) and a module's ``exit(5)``."""
+    """Exit codes from 70 up: distinct from Python's own (1, 2) and a module's ``exit(5)``."""
 
     DONE = 0
     REPLACE = 70

@@ -1,7 +1,7 @@
-"""What travels between worker and lane: frames of a 4-byte big-endian length and one msgpack message.
+"""Frames between worker and lane: a 4-byte big-endian length and one msgpack message.
 
-The lane trusts nothing in them: a chunk names envelopes and ranges, and the lane reads, verifies and resolves
-each envelope itself. The worker learns nothing secret from the answers.
+The lane trusts no message: a chunk names envelopes and ranges, and the lane reads, verifies and resolves each envelope
+itself. The answers contain no secret.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
-"""Far above any chunk (1,024 digests per envelope, a few hundred envelopes); below it a length is a mistake."""
+"""Far above any chunk (1,024 digests per envelope, a few hundred envelopes); a longer frame is invalid."""
 
 _LENGTH: Final = struct.Struct(">I")
 
 
 class EnvelopeSlice(msgspec.Struct, frozen=True, array_like=True):
-    """``count`` digests of a sealed envelope, from index ``first`` on."""
+    """Slice: ``count`` digests of a sealed envelope, from index ``first`` on."""
 
     sealed: bytes
     first: int
@@ -33,14 +33,14 @@ class EnvelopeSlice(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Chunk(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Sign these; answered by one ``Outcomes`` of the same id, unless the lane ends first."""
+    """Slices to be signed; answered by one ``Outcomes`` of the same id, unless the lane exits first."""
 
     id: int
     items: tuple[EnvelopeSlice, ...]
 
 
 class SignDirectory(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """To the service's lane: publish the directory of this tenant, as the lane's own files have it."""
+    """Request to the service's lane for the signed directory of a tenant, as the lane's own files have it."""
 
     id: int
     tenant: str
@@ -49,7 +49,7 @@ class SignDirectory(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class SignCanary(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Sign the constant of ``workers.lanes.canary`` with this version of a key; the lane knows the constant itself."""
+    """Request for a canary: sign the constant of ``workers.lanes.canary``, which the lane has, with a key version."""
 
     id: int
     key: str
@@ -57,7 +57,7 @@ class SignCanary(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class Reload(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Judge these signed orders, and read your ``files`` again; answered by ``Reloaded`` of the same id."""
+    """Request to apply these stop orders, and to read the ``files`` again; answered by ``Reloaded`` of the same id."""
 
     id: int
     files: bool
@@ -65,11 +65,11 @@ class Reload(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class Stop(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Answer what is under way, then end."""
+    """Command to answer what is under way, then exit."""
 
 
 class Ready(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Logged in: how many sessions there are of how many wanted; whether it knows what ``SignCanary`` is."""
+    """Report of a login: number of sessions, and of those wanted; whether the lane knows ``SignCanary``."""
 
     pid: int
     sessions: int
@@ -79,9 +79,9 @@ class Ready(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class SliceOutcome(msgspec.Struct, frozen=True, array_like=True):
-    """The outcome of one item: ``error`` refuses it whole, else there is one outcome per digest of the range.
+    """Outcome of one slice: ``error`` refuses it whole, else there is one outcome per digest of the slice.
 
-    ``signatures[i]`` is None exactly where ``errors`` has an entry ``i`` (both relative to the range).
+    ``signatures[i]`` is None exactly where ``errors`` has an entry ``i`` (both relative to the slice).
     """
 
     error: WireError | None
@@ -92,7 +92,7 @@ class SliceOutcome(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Outcomes(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """The answer to a chunk, in its order; ``seconds`` is the time from its first to its last signature.
+    """Answer to a chunk, in its order; ``seconds`` is the time from its first to its last signature.
 
     ``sign_s`` and ``verify_s``: time in the module and in verifying, of all sessions together.
     """
@@ -105,7 +105,7 @@ class Outcomes(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class SignedDirectory(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """The answer to ``SignDirectory``: the published bytes, or why there are none."""
+    """Answer to ``SignDirectory``: the bytes to publish, or an error."""
 
     id: int
     signed: bytes
@@ -113,7 +113,7 @@ class SignedDirectory(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class SignedCanary(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """The answer to ``SignCanary``: the signature over the constant, or why there is none."""
+    """Answer to ``SignCanary``: the signature over the constant, or an error."""
 
     id: int
     signature: bytes
@@ -121,7 +121,7 @@ class SignedCanary(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class Reloaded(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """What the lane obeys now: the epochs of service and tenant (-1: none), and why it kept the old files, or ''."""
+    """Answer to ``Reload``: epochs of service and tenant in force (-1: none), and the problem with refused files, or ''."""
 
     id: int
     service_epoch: int
@@ -130,11 +130,11 @@ class Reloaded(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class Alive(msgspec.Struct, frozen=True, array_like=True, tag="Working"):
-    """Sent about once a second while there is work: the lane lives, its calls come back."""
+    """Sign of life, sent about once a second while there is work."""
 
 
 class LaneFailure(msgspec.Struct, frozen=True, array_like=True, tag="Failing"):
-    """The lane's last word before it ends by itself: the PKCS#11 name of the failure and the action it takes."""
+    """Last message of a lane that exits by itself: PKCS#11 name of the failure, and the action of the fault table."""
 
     code_name: str
     action: str
@@ -150,13 +150,13 @@ from_lane_decoder = msgspec.msgpack.Decoder(FromLane)
 
 
 def encode_frame(message: ToLane | FromLane) -> bytes:
-    """The message with its length before it."""
+    """Encode a message with its length before it."""
     body = _encoder.encode(message)
     return _LENGTH.pack(len(body)) + body
 
 
 def frame_length(head: bytes) -> int:
-    """The length in a frame's 4-byte head; ``ValueError`` when no frame is that long."""
+    """Length in a frame's 4-byte head; ``ValueError`` when it is too long."""
     length: int = _LENGTH.unpack(head)[0]
     if length > MAX_FRAME_BYTES:
         raise ValueError(f"a frame of {length} bytes")
@@ -164,8 +164,8 @@ def frame_length(head: bytes) -> int:
 
 
 def read_to_lane(stream: BinaryIO) -> Iterator[ToLane]:
-    """What the worker says until it goes away: between two frames, within one, or, if it was killed before it had read
-    all that it was told, by a reset.
+    """Messages of the worker until it hangs up: between two frames, within one, or, if it was killed before it had read
+    all answers, by a reset.
     """
     with suppress(ConnectionError):
         while len(head := stream.read(_LENGTH.size)) == _LENGTH.size:

@@ -1,8 +1,10 @@
-"""What an operator does in a token: look, create a key, adopt one. Each in a process of its own.
+"""Token administration for operators: inspect a token, create a key, adopt one. Each request in a process of its own.
 
 The environment of a token must be set before its module is loaded, and a process loads one module once: so the
-command line starts a child for every request (``workers.hsm.admin_process``), which logs in, answers and ends.
+command line starts a child for every request (``workers.hsm.admin_process``), which logs in, answers and exits.
 
-messages   what travels between the two
-tokens     the command line's side
+messages  requests and answers between the two
+client    the command line's side
+
+Never imports ``pkcs11`` or ``workers.hsm``.
 """

@@ -1,4 +1,4 @@
-"""The command line's side: a child for each request, with the token's own environment from its first moment."""
+"""Client of the token administration: starts a child for each request, with the token's own environment."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from workers.config.settings import TokenSettings
 
 _PASSED_ON: Final = ("LANG", "LC_ALL", "TZ", "PATH")
-"""All that the child inherits, as a lane does; the token's own variables come on top."""
+"""Variables that the child inherits, as a lane does; the token's own variables are added."""
 
 _GRACE_S: Final = 120.0
-"""An RSA-4096 key may take a network HSM a minute; no single call of ours takes longer."""
+"""An RSA-4096 key may take a network HSM a minute; no other call takes longer."""
 
 _decoder: Final[msgspec.json.Decoder[Answer]] = msgspec.json.Decoder(Answer)
 AnswerT = TypeVar("AnswerT", TokenFacts, KeyFacts, FoundKeys, TokenReport)
@@ -48,8 +48,8 @@ class KeyNotFit(KeyDisabled):
     """The token has no such key, or one that may not sign."""
 
     hint = (
-        "Make one under a label of its own with `sigmill keys create`, or `sigmill keys adopt` one that was made in the"
-        " token; nothing can be imported."
+        "Create one with a new label by `sigmill keys create`, or adopt one that was created in the token by"
+        " `sigmill keys adopt`; keys cannot be imported."
     )
 
 
@@ -71,25 +71,25 @@ class TokenAdmin:
         )
 
     def show(self) -> TokenFacts:
-        """The token's description, without a login. Raises ``SigningError`` or ``ConfigError``."""
+        """Read the token's description, without a login. Raises ``SigningError`` or ``ConfigError``."""
         return self._ask(ShowToken(), TokenFacts)
 
     def create(self, kind: KeyKind, label: str) -> KeyFacts:
-        """Make a key inside the token; raises ``KeyNotFit`` (label taken), ``SigningError``, ``ConfigError``."""
+        """Create a key inside the token; raises ``KeyNotFit`` (label taken), ``SigningError``, ``ConfigError``."""
         return self._ask(CreateKey(kind=kind, label=label), KeyFacts)
 
     def adopt(self, *, label: str | None, key_id: str | None) -> KeyFacts:
-        """The one key of this label or CKA_ID (hex), after all checks; raises as ``create``."""
+        """Adopt the one key of this label or CKA_ID (hex), after all checks; raises as ``create``."""
         return self._ask(AdoptKey(label=label, key_id=key_id), KeyFacts)
 
     def find(self, public_keys: Sequence[bytes]) -> FoundKeys:
-        """Whether each of these keys (SPKI) is there and may sign, and what else is there; raises as ``show``."""
+        """Look for these keys (SPKI) and check whether they may sign; list all keys of the token. Raises as ``show``."""
         return self._ask(FindKeys(public_keys=tuple(public_keys)), FoundKeys)
 
     def examine(
         self, public_keys: Sequence[bytes], algorithms: Sequence[Algorithm], *, log_in: bool
     ) -> TokenReport:
-        """All at once, with at most one login; a login that fails is an answer. Raises as ``show``."""
+        """Read description, mechanisms and keys, with at most one login; a failed login is an answer. Raises as ``show``."""
         ask = InspectToken(public_keys=tuple(public_keys), algorithms=tuple(algorithms), log_in=log_in)
         return self._ask(ask, TokenReport)
 
@@ -98,7 +98,7 @@ class TokenAdmin:
         if isinstance(answer, Failed):
             raise self._error(answer)
         if not isinstance(answer, expected):
-            raise TokenUnavailable(f"token `{self.name}`: the answer is of another kind than was asked for")
+            raise TokenUnavailable(f"token `{self.name}`: the child answered with another kind of message")
         return answer
 
     def _run(self, request: Request) -> Answer:
@@ -117,10 +117,10 @@ class TokenAdmin:
                 f"token `{self.name}`: the module did not answer within {_GRACE_S:.0f} s"
             ) from None
         if not done.stdout:
-            said = done.stderr.decode(errors="replace").strip().splitlines()
+            output = done.stderr.decode(errors="replace").strip().splitlines()
             raise TokenUnavailable(
-                f"token `{self.name}`: the process that loaded the module ended with {done.returncode}"
-                + (f": {said[-1]}" if said else "")
+                f"token `{self.name}`: the process that loaded the module exited with {done.returncode}"
+                + (f": {output[-1]}" if output else "")
             )
         return _decoder.decode(done.stdout)
 

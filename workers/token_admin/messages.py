@@ -1,4 +1,4 @@
-"""One request and one answer, as JSON. No PIN travels: the child reads its file."""
+"""Requests and answers between the command line and its child, as JSON. No PIN is sent: the child reads its file."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from queueing.protocol.algorithms import Algorithm, KeyKind
 class Message(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="what", tag=True
 ):
-    """Frozen, named, tagged by class."""
+    """Base of the messages: frozen, keyword-only, tagged by class."""
 
 
 class TokenAddress(msgspec.Struct, frozen=True, kw_only=True):
-    """Which token of which module, and how to log in; no login at all if ``log_in`` is false.
+    """Address of a token: module, criteria and login.
 
-    ``refused_pins_of`` is the state directory in which refused PINs are remembered.
+    ``refused_pins_of`` is the state directory in which refused PINs are recorded.
     """
 
     name: str
@@ -30,25 +30,25 @@ class TokenAddress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ShowToken(Message, frozen=True):
-    """Ask for the token's own description; without a login."""
+    """Request for the token's own description; without a login."""
 
 
 class CreateKey(Message, frozen=True):
-    """Make a key pair inside the token."""
+    """Request to create a key pair inside the token."""
 
     kind: KeyKind
     label: str
 
 
 class AdoptKey(Message, frozen=True):
-    """Look for one key that somebody else made there; ``key_id`` is CKA_ID in hex."""
+    """Request to adopt one key that another tool created in the token; ``key_id`` is CKA_ID in hex."""
 
     label: str | None = None
     key_id: str | None = None
 
 
 class FindKeys(Message, frozen=True):
-    """Look for the private keys of these public keys (SPKI in DER), by the checks that signing makes, and at
+    """Request to find the private keys of these public keys (SPKI in DER), by the checks that signing makes, and to list
     every key that could sign.
     """
 
@@ -56,7 +56,7 @@ class FindKeys(Message, frozen=True):
 
 
 class InspectToken(Message, tag="ExamineToken", frozen=True):
-    """All that ``sigmill doctor`` asks, with one login, or none if ``log_in`` is false: then no key is looked for."""
+    """Request for all that ``sigmill doctor`` checks, with one login, or none if ``log_in`` is false: then without keys."""
 
     public_keys: tuple[bytes, ...]
     algorithms: tuple[Algorithm, ...]
@@ -64,15 +64,15 @@ class InspectToken(Message, tag="ExamineToken", frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """One request to the child."""
+    """Request to the child."""
 
     token: TokenAddress
     ask: ShowToken | CreateKey | AdoptKey | FindKeys | InspectToken
 
 
 class TokenFacts(Message, frozen=True):
-    """CK_TOKEN_INFO for people; ``most_sessions``: 0 without limit, None where the token
-    does not say (CK_UNAVAILABLE_INFORMATION).
+    """Description of a token (CK_TOKEN_INFO); ``most_sessions``: 0 without limit, None where it is not known
+    (CK_UNAVAILABLE_INFORMATION).
     """
 
     module: str
@@ -88,7 +88,7 @@ class TokenFacts(Message, frozen=True):
 
 
 class KeyFacts(Message, frozen=True):
-    """A key pair as it stands in the token."""
+    """Key pair in the token."""
 
     label: str
     key_id: str
@@ -98,22 +98,22 @@ class KeyFacts(Message, frozen=True):
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one search: ``problem`` is empty where the key may sign."""
+    """Result of one search: ``problem`` is empty where the key may sign."""
 
     problem: str = ""
     code: str = ""
 
 
 class FoundKeys(Message, frozen=True):
-    """One answer for each public key, in order; and all keys that are there, by label."""
+    """Result for each public key, in order; and all keys of the token, by label."""
 
     found: tuple[Found, ...]
     present: tuple[KeyFacts, ...]
 
 
 class TokenReport(Message, tag="TokenExam", frozen=True):
-    """What there is to say of a token. ``unable``: algorithms whose mechanism does not sign there. ``keys`` in the order
-    of the request; empty where nobody logged in, and then ``problem`` says why, if it was tried.
+    """Report about a token. ``unable``: algorithms whose mechanism does not sign there. ``keys`` in the order of the
+    request; empty without a login, and then ``problem`` has the reason, if a login was tried.
     """
 
     facts: TokenFacts
@@ -124,7 +124,7 @@ class TokenReport(Message, tag="TokenExam", frozen=True):
 
 
 class Failed(Message, frozen=True):
-    """The request failed; ``code`` is one of the closed set of reasons."""
+    """Failure of the request; ``code`` is one of the closed set of reasons."""
 
     code: str
     problem: str

@@ -1,1 +1,10 @@
-"""workers/lanes/process: see docs of the parent package."""
+"""Lane process.
+
+lane             PIN, module, login, sessions; receives frames and answers them
+chunk_execution  a chunk cut into runs for the session threads, and its answer
+session_threads  one thread per session, recovery from HSM failures, watchdog of hanging calls
+live_policy      configuration files and stop orders in force
+unix_server      host-started lane that listens at a unix socket
+
+Never imports ``workers.lanes.supervisor``, Redis or Prometheus.
+"""

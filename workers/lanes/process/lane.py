@@ -205,7 +205,7 @@ class Lane:
         return self._policy.policy_version
 
     def report_alive(self) -> None:
-        """Tell the worker that calls of the module come back."""
+        """Report to the worker that calls of the module return."""
         self.send(Alive())
 
     def send(self, message: FromLane) -> None:

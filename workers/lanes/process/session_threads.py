@@ -37,7 +37,7 @@ class LaneControl(Protocol):
         """Report the failure to the worker and end the process."""
 
     def report_alive(self) -> None:
-        """Tell the worker that calls of the module come back."""
+        """Report to the worker that calls of the module return."""
 
 
 class Work(Protocol):
@@ -59,7 +59,7 @@ class SessionThread(threading.Thread):
         self.current: Run | None = None
 
     def run(self) -> None:
-        """Take work until told to stop."""
+        """Do work from the queue until the stop mark."""
         take = self._threads.queue.get
         while True:
             work = take()

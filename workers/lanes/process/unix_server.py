@@ -1,4 +1,4 @@
-"""A lane as a process of the host: it listens at a unix socket and serves the worker's uid, nobody else."""
+"""Host-started lane: listens at a unix socket and serves only the worker's uid."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def serve_host_lane(
 
 
 def _accept(place: str, worker_uid: int) -> socket.socket:
-    """The first connection of the worker's uid (unix(7), SO_PEERCRED); others are hung up on."""
+    """Accept the first connection of the worker's uid (unix(7), SO_PEERCRED); others are closed."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         Path(place).unlink(missing_ok=True)
         listener.bind(place)

@@ -323,7 +323,7 @@ class LaneRegistry:
 
 
 def most_lanes(settings: TokenSettings) -> int:
-    """Most lanes of a token: one that is host-started, or as many as CPUs, if there are sessions for them.
+    """Number of lanes that a token may have: one that is host-started, or as many as CPUs, if there are sessions for them.
 
     Short operations scale by processes (design, fact 10).
     """

@@ -1,4 +1,4 @@
-"""Starting a lane as a child of the worker, or finding one that the host has started."""
+"""Start of a lane as a child of the worker, or connection to a host-started lane."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from workers.config.settings import TokenSettings
 
 _PASSED_ON: Final = ("LANG", "LC_ALL", "TZ", "PATH", "CREDENTIALS_DIRECTORY")
-"""All that a lane inherits from the worker's environment; the last is a path that its PIN file may begin with."""
+"""Variables that a lane inherits from the worker's environment; the last is a path that its PIN file may begin with."""
 
 EXIT_GRACE_S: Final = 2.0
-"""A lane that has hung up is on its way out, and its exit code says why."""
+"""A lane that has hung up is about to exit, and its exit code gives the reason."""
 
 KILL_GRACE_S: Final = 3.0
-"""A process that is killed is gone at once, unless a driver or a disk holds it in the kernel (state D)."""
+"""A killed process exits at once, unless a driver or a disk holds it in the kernel (state D)."""
 
 _READ_LIMIT_BYTES: Final = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneSpec:
-    """Which lane to start: ``tenant`` None is the service's own token; ``cpu`` None leaves it to the kernel."""
+    """Specification of a lane: ``tenant`` None is the service's own token; ``cpu`` None leaves it to the kernel."""
 
     file: Path
     token: str
@@ -45,23 +45,23 @@ class LaneSpec:
 
 @dataclass(frozen=True, slots=True)
 class LaneStream:
-    """A stream to a lane, and its process where it is our child."""
+    """Stream to a lane, and its process where it is a child."""
 
     reader: StreamReader
     writer: StreamWriter
     process: Process | None
 
     def kill(self) -> None:
-        """End the lane now (a child), or leave it (one of the host's, which ends when we hang up)."""
+        """Kill the lane (a child), or hang up (a host-started lane, which exits then)."""
         self.writer.close()
         if self.process is not None and self.process.returncode is None:
             self.process.kill()
 
     async def ended(self) -> int | None:
-        """How the child ended, given a moment to end by itself; None for a lane of the host's.
+        """Wait for the exit code of a child, which is killed if it does not exit soon; None for a host-started lane.
 
-        One that the kernel holds after it was killed has ended for us: with SIGKILL pending it runs no code of its
-        own again (signal(7)), so what it had may be signed by others.
+        A killed process that the kernel holds counts as exited: with SIGKILL pending it runs no code of its
+        own again (signal(7)), so its chunks may be signed by another lane.
         """
         if self.process is None:
             self.writer.close()
@@ -77,7 +77,7 @@ class LaneStream:
 
 
 async def spawn_or_connect(spec: LaneSpec) -> LaneStream:
-    """Connect to the lane of this spec; ``OSError`` when it cannot be reached or started."""
+    """Start the lane of this spec, or connect to it if it is host-started; ``OSError`` when that fails."""
     if spec.settings.socket is not None:
         reader, writer = await asyncio.open_unix_connection(spec.settings.socket, limit=_READ_LIMIT_BYTES)
         return LaneStream(reader, writer, None)
@@ -85,12 +85,12 @@ async def spawn_or_connect(spec: LaneSpec) -> LaneStream:
 
 
 def _environment(settings: TokenSettings) -> dict[str, str]:
-    """The token's own variables are there before the dynamic loader reads them."""
+    """Environment of a lane: the token's own variables must be set before the dynamic loader reads them."""
     return {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | settings.environment
 
 
 async def _spawn(spec: LaneSpec) -> LaneStream:
-    """Exec'd, never forked: the worker has no PKCS#11 module, and the lane nothing of the worker's memory."""
+    """Start by exec, never a plain fork: the worker has no PKCS#11 module, and the lane nothing of the worker's memory."""
     ours, theirs = socket.socketpair()
     with theirs:
         arguments = ["--config", str(spec.file), "--token", spec.token, "--sessions", str(spec.sessions)]
