@@ -10,7 +10,8 @@ import asyncio
 import logging
 import os
 import random
-from dataclasses import replace
+import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from queueing.aio.backoff import Backoff
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from workers.lanes.protocol import Outcomes, SignedCanary, SignedDirectory
     from workers.lanes.supervisor.connection import ChunkSent
+    from workers.lanes.supervisor.lane_metrics import LaneObserver
+    from workers.state.refused_pins import RefusedPins
 
 log = logging.getLogger("sigmill.lanes")
 
@@ -50,6 +53,26 @@ class StopOrderSource(Protocol):
         """Signed stop orders in force for the tenant."""
 
 
+class CapacityListener(Protocol):
+    """Receiver of the news that lanes can take more digests."""
+
+    def capacity_freed(self) -> None:
+        """The capacity of some tenant may have grown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneServices:
+    """Objects and clock that the lanes of all tokens of a worker share. Lanes run in ``tasks``."""
+
+    tasks: TaskGroup
+    refused_pins: RefusedPins
+    observer: LaneObserver
+    capacity_listener: CapacityListener
+    stop_orders: StopOrderSource
+    now_s: Callable[[], float] = time.monotonic
+    randomness: Callable[[], float] = random.random
+
+
 class ProcessListener(ConnectionListener, Protocol):
     """Receiver of the events of a token's lanes."""
 
@@ -69,22 +92,21 @@ class LaneProcesses:
     def __init__(
         self,
         spec: LaneSpec,
+        services: LaneServices,
         *,
         most: int,
-        stop_orders: StopOrderSource,
-        tasks: TaskGroup,
         listener: ProcessListener,
-        now_s: Callable[[], float],
-        randomness: Callable[[], float] = random.random,
     ) -> None:
         self.spec = spec
         self.most = most
         self.closing = False
-        self._stop_orders = stop_orders
-        self._tasks = tasks
+        self._stop_orders = services.stop_orders
+        self._tasks = services.tasks
         self._listener = listener
-        self._now_s = now_s
-        self._pauses = Backoff(first_s=SHORTEST_PAUSE_S, most_s=LONGEST_PAUSE_S, randomness=randomness)
+        self._now_s = services.now_s
+        self._pauses = Backoff(
+            first_s=SHORTEST_PAUSE_S, most_s=LONGEST_PAUSE_S, randomness=services.randomness
+        )
         self._start_postponed_until = 0.0
         self._lanes: list[LaneConnection] = []  # connected, also while they log in or stop
         self._running: set[asyncio.Task[None]] = set()

@@ -15,9 +15,14 @@ from workers.lanes.supervisor.chunk_scheduler import initial_capacity
 from workers.lanes.supervisor.circuit_breaker import Circuit
 from workers.lanes.supervisor.hsm_sharing import SharedHsm
 from workers.lanes.supervisor.lane_metrics import LaneMetrics
-from workers.lanes.supervisor.process_group import RELOAD_TIMEOUT_S, StopOrderSource
+from workers.lanes.supervisor.process_group import (
+    RELOAD_TIMEOUT_S,
+    CapacityListener,
+    LaneServices,
+    StopOrderSource,
+)
 from workers.lanes.supervisor.spawn import LaneSpec
-from workers.lanes.supervisor.token_pool import CapacityListener, TokenPool
+from workers.lanes.supervisor.token_pool import TokenPool
 
 if TYPE_CHECKING:
     from asyncio import TaskGroup
@@ -67,7 +72,7 @@ class LaneRegistry:
         self._lane_metrics = LaneMetrics(metrics)
         self._capacity_listener = capacity_listener
         self._stop_orders = stop_orders
-        self._tasks: TaskGroup | None = None
+        self._services: LaneServices | None = None
         self._pools: dict[str, dict[str, TokenPool]] = {}
         self._hsms: dict[str, SharedHsm] = {}
         self._leaving: list[TokenPool] = []
@@ -75,7 +80,13 @@ class LaneRegistry:
 
     def start(self, tasks: TaskGroup) -> None:
         """Allow lanes to be started, as tasks of this group."""
-        self._tasks = tasks
+        self._services = LaneServices(
+            tasks=tasks,
+            refused_pins=self._refused_pins,
+            observer=self._lane_metrics,
+            capacity_listener=self._capacity_listener,
+            stop_orders=self._stop_orders,
+        )
         self._read_drained_tokens()
         self._service_pool = self._make(self._configuration.service.service_key.token, None)
 
@@ -264,20 +275,13 @@ class LaneRegistry:
             pool.change(self._spec(token, tenant), self._most_lanes(token, tenant))
 
     def _make(self, token: str, tenant: str | None) -> TokenPool:
-        if self._tasks is None:
+        if self._services is None:
             raise RuntimeError("the lane registry was not started")
-        worker = self._configuration.service.worker
         pool = TokenPool(
             self._spec(token, tenant),
+            self._services,
+            self._configuration.service.worker,
             most_lanes=self._most_lanes(token, tenant),
-            chunk_target_s=worker.chunk_target_s,
-            idle_s=worker.lane_idle_s,
-            poison_crashes=worker.poison_attempts,
-            refused_pins=self._refused_pins,
-            tasks=self._tasks,
-            observer=self._lane_metrics,
-            capacity_listener=self._capacity_listener,
-            stop_orders=self._stop_orders,
         )
         if token in self._drained:
             pool.set_drained(drained=True)

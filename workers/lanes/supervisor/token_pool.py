@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import random
-import time
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from queueing.errors import TokenUnavailable
 from workers.lanes.protocol import SignedDirectory
@@ -16,29 +14,18 @@ from workers.lanes.supervisor.pending_requests import LaneRequests
 from workers.lanes.supervisor.process_group import RELOAD_TIMEOUT_S, LaneProcesses
 
 if TYPE_CHECKING:
-    from asyncio import TaskGroup
-    from collections.abc import Callable
-
+    from workers.config.settings import WorkerSettings
     from workers.lanes.protocol import Outcomes, SignedCanary
     from workers.lanes.supervisor.batching import Slice
     from workers.lanes.supervisor.connection import ChunkSent, LaneConnection
     from workers.lanes.supervisor.hsm_sharing import SharedHsm
-    from workers.lanes.supervisor.lane_metrics import LaneObserver
-    from workers.lanes.supervisor.process_group import StopOrderSource
+    from workers.lanes.supervisor.process_group import LaneServices
     from workers.lanes.supervisor.spawn import LaneSpec
-    from workers.state.refused_pins import RefusedPins
 
 log = logging.getLogger("sigmill.lanes")
 
 AVOID_S: Final = 5.0
 """A token that lacked a key is not used with it for so long, where another token has the key."""
-
-
-class CapacityListener(Protocol):
-    """Receiver of the news that lanes can take more digests."""
-
-    def capacity_freed(self) -> None:
-        """The capacity of some tenant may have grown."""
 
 
 class TokenPool:
@@ -51,44 +38,34 @@ class TokenPool:
     def __init__(
         self,
         spec: LaneSpec,
+        services: LaneServices,
+        settings: WorkerSettings,
         *,
         most_lanes: int,
-        chunk_target_s: float,
-        idle_s: float,
-        poison_crashes: int,
-        refused_pins: RefusedPins,
-        tasks: TaskGroup,
-        observer: LaneObserver,
-        capacity_listener: CapacityListener,
-        stop_orders: StopOrderSource,
-        now_s: Callable[[], float] = time.monotonic,
-        randomness: Callable[[], float] = random.random,
     ) -> None:
         self.token = spec.token
         self.tenant = spec.tenant
         self.given = 0  # digests, ever: of two equally loaded tokens the one that was given less is next
         self.weight = 1.0
         self.drained = False
-        self._idle_s = idle_s
-        self._observer = observer
-        self._capacity_listener = capacity_listener
-        self._now_s = now_s
-        self._processes = LaneProcesses(
-            spec,
-            most=most_lanes,
-            stop_orders=stop_orders,
-            tasks=tasks,
-            listener=self,
-            now_s=now_s,
-            randomness=randomness,
+        self._idle_s = settings.lane_idle_s
+        self._observer = services.observer
+        self._capacity_listener = services.capacity_listener
+        self._now_s = services.now_s
+        self._processes = LaneProcesses(spec, services, most=most_lanes, listener=self)
+        self._scheduler = ChunkScheduler(
+            chunk_target_s=settings.chunk_target_s, poison_crashes=settings.poison_attempts
         )
-        self._scheduler = ChunkScheduler(chunk_target_s=chunk_target_s, poison_crashes=poison_crashes)
         self._breaker = CircuitBreaker(
-            spec.token, refused_pins=refused_pins, listener=observer, now_s=now_s, randomness=randomness
+            spec.token,
+            refused_pins=services.refused_pins,
+            listener=services.observer,
+            now_s=services.now_s,
+            randomness=services.randomness,
         )
         self.requests = LaneRequests(self._processes, self)
         self.status = PoolStatus(self._processes, self._scheduler, self._breaker)
-        self._given_at = now_s()
+        self._given_at = self._now_s()
         self._avoided: dict[tuple[str, int], float] = {}
 
     # Work

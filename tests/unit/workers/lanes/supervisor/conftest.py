@@ -18,8 +18,9 @@ from tests.support.token_pools import (
     RecordingCapacity,
     RecordingObserver,
 )
-from workers.config.settings import PinLogin, SelectSettings, TokenSettings
+from workers.config.settings import PinLogin, SelectSettings, TokenSettings, WorkerSettings
 from workers.lanes.supervisor import connection, process_group
+from workers.lanes.supervisor.process_group import LaneServices
 from workers.lanes.supervisor.spawn import LaneSpec
 from workers.lanes.supervisor.token_pool import TokenPool
 from workers.state.refused_pins import RefusedPins
@@ -53,17 +54,19 @@ def make_pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakePool:
         async with asyncio.TaskGroup() as tasks:
             pool = capacity.pool = TokenPool(
                 LaneSpec(file=tmp_path / "f", token="acme", tenant="acme", settings=settings, sessions=2),
+                LaneServices(
+                    tasks=tasks,
+                    refused_pins=pins,
+                    observer=observer,
+                    capacity_listener=capacity,
+                    stop_orders=NoStopOrders(),
+                    now_s=clock.monotonic,
+                    randomness=lambda: 1.0,
+                ),
+                WorkerSettings(
+                    chunk_target_s=chunk_target_s, lane_idle_s=idle_s, poison_attempts=poison_crashes
+                ),
                 most_lanes=most_lanes,
-                chunk_target_s=chunk_target_s,
-                idle_s=idle_s,
-                poison_crashes=poison_crashes,
-                refused_pins=pins,
-                tasks=tasks,
-                observer=observer,
-                capacity_listener=capacity,
-                stop_orders=NoStopOrders(),
-                now_s=clock.monotonic,
-                randomness=lambda: 1.0,
             )
             yield PoolSetup(pool, host, observer, capacity, clock, pins, pin_file)
             await pool.close(CALL_TIMEOUT_S)
