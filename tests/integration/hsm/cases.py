@@ -1,4 +1,4 @@
-"""What the integration tests do with a real module: run by ``conftest.in_child``, each case in a process of its
+"""Cases of the integration tests with a real module: run by ``conftest.in_child``, each case in a process of its
 own, for a process loads one module once.
 
 ``python cases.py CASE JSON``: the case's keyword arguments come as JSON, what it returns goes to stdout as JSON.
@@ -54,7 +54,7 @@ def signer_for(session: pkcs11.Session, spki: str) -> Signer:
 
 
 def outcome(call: Callable[[], object]) -> Result:
-    """What a call ended with, as the parent can compare it."""
+    """Outcome of a call, in a form that the parent can compare."""
     try:
         call()
     except HsmFailure as exc:
@@ -239,7 +239,7 @@ def _import_rsa(session: pkcs11.Session, label: str, key_id: bytes, **private: b
 
 @case
 def refused_keys(path: str, token: str, pin: str) -> Result:
-    """Keys as careless tools make them; each must be refused, and say why."""
+    """Keys with wrong attributes; each must be refused with the reason."""
     session = pool_for(path, token, pin, rw=True).sessions[0]
     _generate(session, KeyKind.P256, "extractable", b"\x01", extractable=True)
     _generate(session, KeyKind.RSA_2048, "not-sensitive", b"\x02", sensitive=False, extractable=False)
@@ -303,7 +303,7 @@ def private_template(path: str, token: str, pin: str, labels: list[str]) -> Resu
 
 @case
 def raw_lengths_of_softhsm(path: str, token: str, pin: str, spki: str) -> Result:
-    """What the module does where nothing checks: why ``Signer`` does."""
+    """Signature lengths of the module without the checks of ``Signer``."""
     pool = pool_for(path, token, pin)
     key = find_key(pool.sessions[0], PublicKey.from_spki(bytes.fromhex(spki)))
     assert isinstance(key, pkcs11.SignMixin)

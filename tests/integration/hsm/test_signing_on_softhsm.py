@@ -1,4 +1,4 @@
-"""Each algorithm on a real module: verified by ``PublicKey`` and by the openssl command, which knows nothing of us."""
+"""Each algorithm on a real module: verified by ``PublicKey`` and, independently, by the openssl command."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def test_a_wrong_pin_is_marked_and_not_shown(keys: Keys) -> None:
 
 @pytest.mark.parametrize("label", ["P256", "RSA_2048"])
 def test_a_key_that_vanished_with_the_login_is_an_infrastructure_fault(keys: Keys, label: str) -> None:
-    """Fact 4: it looks as if the key were not there; the tenant must not be told so."""
+    """Fact 4: the module reports that the key is not there; the tenant must get a retryable error."""
     ended = keys.run("lost_login", spki=keys.spki(label))["ended"]
     assert ended["error"] == "KeyMissing"
     assert "0 times" in ended["text"]

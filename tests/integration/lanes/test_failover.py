@@ -1,4 +1,4 @@
-"""A key in two tokens: one goes away in whatever way, nobody's job fails, and it is used again when it is back."""
+"""A key in two tokens: one becomes unavailable, no job fails, and the token is used again when it is back."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ async def lose(group: Group, worker: WorkerProcess, how: str) -> None:
     if how == "module error":
         group.faults("acme", "C_Sign rv=0x32")  # CKR_DEVICE_REMOVED
     elif how == "key gone":
-        group.faults("acme", "C_Sign rv=0x82")  # CKR_OBJECT_HANDLE_INVALID: somebody logged out
+        group.faults("acme", "C_Sign rv=0x82")  # CKR_OBJECT_HANDLE_INVALID: the process was logged out
     elif how == "hangs":
         group.faults("acme", "C_Sign hang")
     elif how == "renamed":

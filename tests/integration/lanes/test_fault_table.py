@@ -1,4 +1,4 @@
-"""The table of PKCS#11 return values, obeyed by a real lane: each value, out of each call of a signature, from a module."""
+"""Fault table in a real lane: each return value, from each call of a signature, is followed by its action."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ONE_OF_EACH = (0x031, 0x030, 0x082, 0x032, 0x021, 0x0A0, VENDOR_DEFINED)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of a chunk: its outcome, or the lane's last word and exit."""
+    """Result of a chunk: its outcome, or the failure that the lane reported and its exit code."""
 
     outcome: SliceOutcome | None
     last_word: LaneFailure | None = None
@@ -59,7 +59,7 @@ def errors_of(outcome: SliceOutcome) -> list[WireError]:
 
 
 def obeyed(answer: Answer, code: int) -> bool:
-    """Whether the lane did what the table says."""
+    """Whether the lane took the action of the table."""
     failure = failure_for_code(code)
     outcome = answer.outcome
     if failure.action in {Action.RETRY, Action.DROP_SESSION}:
@@ -105,8 +105,8 @@ async def test_a_lane_does_what_the_table_says(make_rig: MakeRig, call: str) -> 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("call", CALLS)
-async def test_every_value_of_the_table_is_obeyed(make_rig: MakeRig, call: str) -> None:
-    """All that the standard names, and vendors' own."""
+async def test_every_value_is_followed_by_the_action_of_the_table(make_rig: MakeRig, call: str) -> None:
+    """All values of the standard, and vendor-defined ones."""
     rig = make_rig(redis=False)
     rig.wrap = behind_simhsm(rig.directory)
     assert await disobeyed(rig, call, CODES) == []

@@ -1,4 +1,4 @@
-"""A lane that the host starts, as another user: it takes the worker's uid and nobody else, over a unix socket."""
+"""Host-started lane of another user: accepts only the worker's uid, over a unix socket."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SO_ACCEPTCON = 0x10000  # __SO_ACCEPTCON of linux/net.h, in the flags of /proc/n
 
 
 def plain(user: str) -> list[str]:
-    """The words before a command that make it this user's, with no right beside the user's own."""
+    """Prefix of a command that runs it as this user, with no other right."""
     entry = pwd.getpwnam(user)
     return [tool("setpriv"), "--reuid", str(entry.pw_uid), "--regid", str(entry.pw_gid), "--clear-groups"]
 
@@ -115,7 +115,7 @@ class HostLane:
 
 
 def host_rig(make_rig: MakeRig, folder: Path, worker_uid: int) -> Rig:
-    """acme's lane is the host's, behind a socket; the worker has no PIN file of acme's at all."""
+    """The lane of acme is host-started, behind a socket; the worker has no PIN file of acme."""
     rig = make_rig(
         directory=folder / "rig", token={"acme": f'socket = "lane.sock"\nworker_uid = {worker_uid}'}
     )
@@ -138,7 +138,7 @@ def listening(rig: Rig) -> bool:
 async def test_a_host_lane_signs_for_the_worker_and_is_replaced_when_it_ends(
     open_folder: Path, make_rig: MakeRig
 ) -> None:
-    """The worker connects when it has work, and again after the host has started the lane anew."""
+    """The worker connects when it has work, and again after the host has restarted the lane."""
     rig = host_rig(make_rig, open_folder, os.getuid())
     lane = HostLane(rig.config())
     try:
@@ -212,7 +212,7 @@ async def test_a_worker_reads_no_pin_of_a_host_lane_and_does_not_trace_it(
 async def test_a_host_lane_takes_its_workers_uid_and_nobody_elses(
     open_folder: Path, make_rig: MakeRig, as_nobody: list[str]
 ) -> None:
-    """The lane is nobody's, the worker's uid may connect; any other is hung up on and learns nothing."""
+    """The lane runs as the user nobody; the connection of any uid but the worker's is closed without an answer."""
     rig = host_rig(make_rig, open_folder, os.getuid())
     give(open_folder / "hsm", "nobody")
     state = open_folder / "lane-state"
@@ -242,7 +242,7 @@ async def test_a_host_lane_takes_its_workers_uid_and_nobody_elses(
 async def test_a_lane_that_could_not_remember_a_refused_pin_does_not_log_in(
     open_folder: Path, make_rig: MakeRig, as_nobody: list[str]
 ) -> None:
-    """Started again and again by its host, it would lock the token; so it says what is wrong and ends."""
+    """Restarted by its host again and again, it would lock the token; so it logs the reason and exits."""
     rig = host_rig(make_rig, open_folder, os.getuid())
     give(open_folder / "hsm", "nobody")
     rig.state_dir().mkdir(mode=0o700)

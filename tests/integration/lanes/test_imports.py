@@ -1,4 +1,4 @@
-"""What the process with the PIN loads."""
+"""Modules that the process with the PIN loads."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 
 def test_a_lane_loads_no_redis_client_and_no_queue() -> None:
-    """Less code beside the PIN, and less memory: the lane speaks frames only."""
+    """The lane exchanges frames only; a Redis client would be more code in the process with the PIN."""
     code = "import sys, workers.lanes.process.lane; print([m for m in ('redis', 'arq', 'prometheus_client') if m in sys.modules])"
     said = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "[]"

@@ -77,7 +77,7 @@ async def test_a_call_that_hangs_ends_its_lane(make_rig: MakeRig) -> None:
     ],
 )
 async def test_a_start_that_hangs_holds_up_no_other_tenant(make_rig: MakeRig, call: str) -> None:
-    """Not even behind the same module, whose lanes start one after another: the kernel ends it after 5 s."""
+    """Even behind the same module, whose lanes start one after another, since the kernel ends it after 5 s."""
     tenants = {"acme": KeyKind.P256, "globex": KeyKind.P256}
     rig = rig_with(make_rig, f"{call} hang", tenants=tenants, token={"acme": "call_timeout_s = 1.0"})
     worker = rig.start_worker()

@@ -89,7 +89,7 @@ async def test_no_signature_is_another_tenants_after_lanes_were_killed(make_rig:
 
 
 async def test_oversized_raw_input_cannot_reach_the_module(make_rig: MakeRig) -> None:
-    """Which would end the process for raw RSA: each is refused by its length, and the lane signs on."""
+    """Raw RSA input of a wrong length would end the process: each is refused by its length, and the lane goes on signing."""
     rig = make_rig(redis=False, tenants={"raw": KeyKind.RSA_3072})
     rig.wrap = behind_simhsm(rig.directory)
     forger = Forger(key=rig.keys["raw"], tenant="raw")
@@ -153,7 +153,7 @@ async def test_lanes_are_execed_and_the_worker_never_loads_a_module(cluster: Clu
 
 
 async def test_a_stale_handles_signature_does_not_leave_the_lane(make_rig: MakeRig) -> None:
-    """What the module returns is verified with the pinned key: a changed one ends the lane unseen."""
+    """A signature that does not verify with the pinned key ends the lane and is not sent."""
     rig = make_rig(worker={"lease_s": 3.0})
     rig.wrap = behind_simhsm(rig.directory)
     (rig.directory / "acme.faults").write_text("C_Sign corrupt nth=20 once\n")

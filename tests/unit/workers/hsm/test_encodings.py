@@ -1,4 +1,4 @@
-"""What crosses between PKCS#11 and the world is byte for byte what others make of it."""
+"""Encodings between PKCS#11 and X.509 are byte for byte those of other implementations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every failure of PKCS#11 has one row that says what is to be done; none slips through."""
+"""Fault table: every failure of PKCS#11 has one row with its action."""
 
 from __future__ import annotations
 

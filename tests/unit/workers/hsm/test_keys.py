@@ -211,7 +211,7 @@ def test_a_public_object_that_fails_is_no_key_that_is_missing() -> None:
 
 
 def test_an_attribute_that_fails_among_others_that_are_shown_is_not_taken_for_granted() -> None:
-    """Some tokens say so of what they do not have."""
+    """Some tokens return this error for attributes that they do not have."""
     key = rsa_private(1)
     key.bulk, key.fails = FunctionFailed(), frozenset({Attribute.LOCAL})
     with pytest.raises(KeyRefused, match="CKA_LOCAL"):

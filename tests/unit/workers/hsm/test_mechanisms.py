@@ -1,4 +1,4 @@
-"""Each algorithm has exactly one mechanism, and only signing mechanisms without a hash of their own."""
+"""Mechanisms: exactly one for each algorithm, and none that hashes by itself."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def test_a_start_that_fails_is_over(tmp_path: Path) -> None:
 
 
 def test_a_lane_starts_where_it_may_not_lock(tmp_path: Path) -> None:
-    """Whoever starts it does so one after another."""
+    """Host-started lanes without a writable state directory are started one after another by the host."""
     began = False
     with one_start_at_a_time(tmp_path / "missing", "/vendor.so"):
         began = True

@@ -1,4 +1,4 @@
-"""One login, opened first and closed last; sessions that inherit it; and never a PIN twice."""
+"""Session pool: one login, opened first and closed last, and working sessions that inherit it."""
 
 from __future__ import annotations
 

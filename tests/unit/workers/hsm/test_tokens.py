@@ -1,4 +1,4 @@
-"""A token is chosen if exactly one matches; else the error says how many, and what there is."""
+"""Token selection: exactly one must match; else the error has the number, and the tokens that are present."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an envelope may have signed: every refusal, and the order in which things are looked at."""
+"""Authorisation of an envelope: every refusal, and the order of the checks."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_a_client_with_a_p256_key_is_as_good() -> None:
     ],
 )
 def test_each_thing_that_is_wrong_has_its_code(changes: dict[str, Any], error: type[SigningError]) -> None:
-    """One wrong field, signed by a client that may sign: that field's error."""
+    """An envelope with one wrong field, signed by an allowed client, is refused with the error of that field."""
     assert refusal(unverified(**changes)) is error
 
 
@@ -215,7 +215,7 @@ def test_what_an_order_does_not_name_goes_on() -> None:
 
 
 def test_a_suspended_tenant_signs_nothing() -> None:
-    """Nobody's envelope, and the error says so."""
+    """Every envelope is refused, and the error names the suspension."""
     assert refusal(unverified(), tenant('state = "suspended"')) is PolicyDenied
 
 
@@ -260,7 +260,7 @@ def test_an_envelope_cut_at_any_byte_is_malformed(key: ClientKey, client: str) -
 
 @pytest.mark.parametrize("key, client", [(CI, "ci"), (TPM, "tpm")], ids=["ed25519", "p256"])
 def test_an_envelope_with_any_bit_flipped_is_refused(key: ClientKey, client: str) -> None:
-    """Each of its bits counts: it cannot be read, is for somebody else, or is not the client's."""
+    """It cannot be read, is for another audience or tenant, or its signature does not verify."""
     sealed, whom = _sealed(key, client), tenant()
     authorise(read_unverified(sealed), whom, audience=AUDIENCE, now_ms=NOW_MS)
     for place in range(len(sealed)):

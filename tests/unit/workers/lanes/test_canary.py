@@ -1,4 +1,4 @@
-"""What a canary signs, and with which keys: nothing of it can be chosen by whoever asks."""
+"""Canary: its constant and its keys, neither of which the requester can choose."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_the_digest_is_the_hash_of_the_constant(algorithm: Algorithm) -> None:
 
 
 def test_a_request_names_a_key_and_has_no_room_for_a_digest() -> None:
-    """So nobody who sends one, or changes one on its way, chooses what is signed."""
+    """An attacker who sends one, or changes one, cannot choose what is signed."""
     fields = {field.name: field.type for field in msgspec.structs.fields(SignCanary)}
     assert fields == {"id": int, "key": str, "version": int}
 
@@ -141,7 +141,7 @@ def test_the_lane_refuses_what_may_not_sign_now(
 
 
 def test_no_client_has_to_be_allowed_for_it() -> None:
-    """A key that no client may use has its canary all the same: it speaks for nobody."""
+    """A key that no client may use has a canary, too."""
     found = tenant_canary(tenant(RELEASE), "acme", "release", 0, now_ms=NOW_MS)
     assert (found.key_version.version, found.digests) == (2, (canary_digest(Algorithm.ECDSA_SHA_256),))
 
@@ -154,7 +154,7 @@ def test_the_services_token_has_its_key() -> None:
 
 
 def test_a_lane_signs_it_seldom() -> None:
-    """What is charged to nobody does not keep an HSM busy, whoever asks."""
+    """Canaries are charged to no tenant, so their rate is limited for each key."""
     pace = CanaryPace()
     pace.check(b"one", 100.0)
     pace.check(b"two", 100.0)

@@ -51,14 +51,14 @@ def body_of(frame: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("message", TO_LANE, ids=lambda m: type(m).__name__)
-def test_what_the_worker_says_arrives(message: ToLane) -> None:
-    """Each message, whole."""
+def test_messages_of_the_worker_are_decoded_as_sent(message: ToLane) -> None:
+    """Every type of message is decoded with all its fields."""
     assert to_lane_decoder.decode(body_of(encode_frame(message))) == message
 
 
 @pytest.mark.parametrize("message", FROM_LANE, ids=lambda m: type(m).__name__)
-def test_what_the_lane_says_arrives(message: FromLane) -> None:
-    """Each message, whole."""
+def test_messages_of_the_lane_are_decoded_as_sent(message: FromLane) -> None:
+    """Every type of message is decoded with all its fields."""
     assert from_lane_decoder.decode(body_of(encode_frame(message))) == message
 
 

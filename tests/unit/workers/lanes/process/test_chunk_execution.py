@@ -63,7 +63,7 @@ def length(threads: int = 1, each_s: float | None = None) -> RunLength:
 
 
 def sign(run: Run) -> None:
-    """As a thread would, with the digest itself as its signature."""
+    """Sign a run as a session thread does, with the digest itself as its signature."""
     run.done.extend(bytes(digest) for digest in run.left)
     run.finish()
 
@@ -151,7 +151,7 @@ def test_keys_are_never_mixed_in_a_run() -> None:
 
 
 def test_what_is_left_of_a_run_can_fail_as_one() -> None:
-    """What was signed before stays signed."""
+    """Digests that were signed before the failure keep their signatures."""
     lane = Lane()
     (run,) = lane.chunk((authorised(5), 0, 5)).cut(length(1, each_s=1e-6))
     run.done += [b"one", b"two"]
@@ -178,5 +178,5 @@ def test_what_is_left_of_a_run_can_fail_as_one() -> None:
 def test_a_run_is_short_and_every_thread_gets_one(
     each_s: float | None, threads: int, digests: int, expected: int
 ) -> None:
-    """As long as the target, shared by the threads, within its bounds; small where nothing is known."""
+    """Its length follows the target time within bounds, and is small while nothing was measured."""
     assert length(threads, each_s).for_digests(ECDSA, digests) == expected

@@ -64,7 +64,7 @@ def test_an_envelope_verified_under_a_client_key_is_verified_again_when_the_key_
 
 
 def test_an_envelope_for_a_key_that_is_in_another_token_now_is_to_be_tried_again(tmp_path: Path) -> None:
-    """Rotated to a key elsewhere while its job waited here: the worker routes it anew."""
+    """The key was rotated to another token while the job waited here: the error is retryable, and the worker routes it again."""
     (tmp_path / "tenants").mkdir()
     (tmp_path / "tenants" / "acme.toml").write_text(
         tenant_text().replace('tokens = ["acme"]', 'tokens = ["other"]')

@@ -15,7 +15,7 @@ RSA, ECDSA = Group("release", 1, "RSASSA_PSS_SHA_256"), Group("release", 2, "ECD
 
 @dataclass(eq=False)
 class Job:
-    """What the lanes need of a job."""
+    """Job that is only a name."""
 
     name: str
     sealed: bytes = field(default=b"", repr=False)
@@ -81,7 +81,7 @@ def test_what_comes_back_goes_to_the_front() -> None:
 
 
 def test_a_suspect_waits_apart_and_is_taken_alone() -> None:
-    """Over which a lane has ended: nobody shares a chunk with it."""
+    """No other slice shares a chunk with a slice over which a lane has crashed."""
     batcher = batcher_with(("a", RSA, 1))
     batcher.add(Slice(Job("bad"), RSA, 0, 1, alone=True))
     batcher.add(Slice(Job("worse"), RSA, 0, 2, alone=True))
@@ -142,7 +142,7 @@ def test_a_first_chunk_is_small() -> None:
     ids=["fast", "slow", "slower than the target", "very slow", "no time at all"],
 )
 def test_a_chunk_is_as_long_as_the_target(each_s: float, digests: int) -> None:
-    """At least one digest for each session, never more than the most."""
+    """It has at least one digest for each session, and never more than the maximum."""
     size = ChunkSize(target_s=0.02, most=1024)
     size.measured(RSA, 10, 10 * each_s)
     assert size.of(RSA, 4) == pytest.approx(digests, abs=1)

@@ -1,4 +1,4 @@
-"""The worker's end of one lane: what it owes, since when, and what becomes of nonsense."""
+"""Connection to one lane: outstanding chunks, silence, and invalid messages."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def slices(*counts: int) -> list[Slice]:
 
 
 async def test_a_chunk_names_its_envelopes_and_ranges(clock: FakeClock) -> None:
-    """And is owed until it is answered."""
+    """The chunk is outstanding until it is answered."""
     lane, listener, connection = connected()
     reading = asyncio.ensure_future(connection.read_until_end())
     connection.send_chunk(GROUP, slices(3, 4))
@@ -78,8 +78,8 @@ async def test_a_chunk_names_its_envelopes_and_ranges(clock: FakeClock) -> None:
     await reading
 
 
-async def test_readiness_and_sessions_are_known_when_it_says_so(clock: FakeClock) -> None:
-    """No session before."""
+async def test_sessions_are_known_when_the_lane_is_ready(clock: FakeClock) -> None:
+    """A lane that is not ready has no sessions."""
     lane, _, connection = connected()
     reading = asyncio.ensure_future(connection.read_until_end())
     assert (connection.sessions, connection.became_ready.is_set()) == (0, False)
@@ -91,7 +91,7 @@ async def test_readiness_and_sessions_are_known_when_it_says_so(clock: FakeClock
 
 
 async def test_the_time_of_a_chunk_begins_when_the_one_before_it_is_done(clock: FakeClock) -> None:
-    """Waiting behind another chunk is not work."""
+    """Time in the queue behind another chunk does not count."""
     lane, listener, connection = connected()
     reading = asyncio.ensure_future(connection.read_until_end())
     connection.send_chunk(GROUP, slices(1))
@@ -108,7 +108,7 @@ async def test_the_time_of_a_chunk_begins_when_the_one_before_it_is_done(clock: 
 
 
 async def test_silence_counts_only_while_it_owes_something(clock: FakeClock) -> None:
-    """And a sign of life ends it."""
+    """The silence ends with any message, also a mere sign of life."""
     lane, _, connection = connected()
     reading = asyncio.ensure_future(connection.read_until_end())
     clock.now += 100
@@ -124,8 +124,8 @@ async def test_silence_counts_only_while_it_owes_something(clock: FakeClock) -> 
     await reading
 
 
-async def test_a_directory_is_passed_on(clock: FakeClock) -> None:
-    """It is owed meanwhile."""
+async def test_a_signed_directory_is_passed_on(clock: FakeClock) -> None:
+    """The lane is busy until it has answered; the answer is passed on."""
     lane, listener, connection = connected()
     reading = asyncio.ensure_future(connection.read_until_end())
     connection.send_request(SignDirectory(5, "acme", 0, 1))
@@ -140,8 +140,8 @@ async def test_a_directory_is_passed_on(clock: FakeClock) -> None:
     await reading
 
 
-async def test_stopping_asks(clock: FakeClock) -> None:
-    """Nothing is killed."""
+async def test_a_lane_is_stopped_by_a_message(clock: FakeClock) -> None:
+    """The lane is sent Stop and is not killed."""
     lane, _, connection = connected()
     connection.stop()
     assert connection.stopping
@@ -150,14 +150,14 @@ async def test_stopping_asks(clock: FakeClock) -> None:
 
 
 @pytest.mark.parametrize(
-    "nonsense",
+    "invalid",
     [b"\xff\xff\xff\xff", b"\x00\x00\x00\x01\xc1", b"\x00\x00\x00\x00"],
     ids=["a frame without end", "no message", "an empty frame"],
 )
-async def test_a_lane_that_talks_nonsense_is_killed(clock: FakeClock, nonsense: bytes) -> None:
-    """Whatever it is, it is no lane of ours."""
+async def test_a_lane_that_sends_an_invalid_message_is_killed(clock: FakeClock, invalid: bytes) -> None:
+    """It is replaced, whatever it is."""
     lane, _, connection = connected()
-    lane.reader.feed_data(nonsense)
+    lane.reader.feed_data(invalid)
     await connection.read_until_end()
     assert lane.killed
 
@@ -189,8 +189,8 @@ REFUSED = WireError("digest.length")
         "with an error of no digest",
     ],
 )
-async def test_an_answer_that_does_not_fit_its_chunk_is_nonsense(clock: FakeClock, answer: Outcomes) -> None:
-    """Nobody is told of it, and what the lane had is owed still: others sign it."""
+async def test_an_answer_that_does_not_fit_its_chunk_is_invalid(clock: FakeClock, answer: Outcomes) -> None:
+    """The answer is not passed on, and the chunk stays outstanding, to be signed by another lane."""
     lane, listener, connection = connected()
     connection.send_chunk(GROUP, slices(1, 1))
     lane.say(answer)
@@ -202,7 +202,7 @@ async def test_an_answer_that_does_not_fit_its_chunk_is_nonsense(clock: FakeCloc
 
 
 async def test_an_answer_may_refuse_an_item_or_a_digest_of_it(clock: FakeClock) -> None:
-    """An item that is refused whole has no signatures."""
+    """A slice that is refused whole has no signatures."""
     lane, listener, connection = connected()
     connection.send_chunk(GROUP, slices(3, 2))
     signed = SliceOutcome(None, 1, b"f" * 32, (b"signature", None), {1: REFUSED})
@@ -215,7 +215,7 @@ async def test_an_answer_may_refuse_an_item_or_a_digest_of_it(clock: FakeClock) 
 
 
 async def test_a_lane_that_hangs_up_in_a_frame_has_ended(clock: FakeClock) -> None:
-    """Half a frame is nothing."""
+    """A part of a frame is ignored."""
     lane, listener, connection = connected()
     lane.reader.feed_data(b"\x00\x00\x00\x09abc")
     lane.end(-11)
@@ -223,8 +223,8 @@ async def test_a_lane_that_hangs_up_in_a_frame_has_ended(clock: FakeClock) -> No
     assert not listener.answered
 
 
-async def test_what_it_owed_is_given_up_in_the_order_of_sending(clock: FakeClock) -> None:
-    """Once."""
+async def test_outstanding_chunks_are_taken_in_the_order_of_sending(clock: FakeClock) -> None:
+    """A second call returns nothing."""
     _, _, connection = connected()
     connection.send_chunk(GROUP, slices(1))
     connection.send_chunk(GROUP, slices(2))

@@ -1,4 +1,4 @@
-"""One HSM behind several tokens: who may run how much of it, with lanes that exist in the test only."""
+"""Sharing of one HSM by several tokens, with lanes that exist in the test only."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Token:
 
 
 def rounds(tokens: list[Token], count: int) -> Counter[str]:
-    """Every busy lane ends a chunk in turn; the chunks of each token."""
+    """Have every busy lane end chunks in turn; returns the number of chunks of each token."""
     done: Counter[str] = Counter()
     for _ in range(count):
         for token in tokens:
@@ -58,15 +58,15 @@ def rounds(tokens: list[Token], count: int) -> Counter[str]:
     return done
 
 
-def test_a_token_alone_on_its_device_has_all_of_it() -> None:
-    """Nobody else is there for whom a lane would be kept."""
+def test_a_token_alone_on_its_hsm_has_all_of_it() -> None:
+    """No operations are kept free, since there is no other token."""
     only = Token("only", SharedHsm(8), 2)
     only.work()
     assert only.share.using == 8
 
 
-def test_a_lane_stays_free_for_whoever_is_idle_now() -> None:
-    """It starts at once, and does not wait for anybody's chunk."""
+def test_the_operations_of_one_lane_stay_free_for_an_idle_token() -> None:
+    """An idle token starts at once when it has work, without waiting for another token's chunk."""
     hsm = SharedHsm(8)
     loud, quiet = Token("loud", hsm, 2), Token("quiet", hsm, 2)
     loud.work()
@@ -76,7 +76,7 @@ def test_a_lane_stays_free_for_whoever_is_idle_now() -> None:
 
 
 def test_backlogged_tokens_come_to_equal_parts() -> None:
-    """Whoever has more gives way at its next chunk."""
+    """The token that has more than its share gives up a lane's operations at its next chunk."""
     hsm = SharedHsm(8)
     loud, quiet = Token("loud", hsm, 2), Token("quiet", hsm, 2)
     loud.work()
@@ -85,8 +85,8 @@ def test_backlogged_tokens_come_to_equal_parts() -> None:
     assert (loud.share.using, quiet.share.using) == (4, 4)
 
 
-def test_weights_divide_the_device() -> None:
-    """Three to one."""
+def test_weights_divide_the_hsm() -> None:
+    """Weights of three to one give operations of three to one."""
     hsm = SharedHsm(8)
     heavy, light = Token("heavy", hsm, 1, weight=3.0), Token("light", hsm, 1)
     light.work()
@@ -95,7 +95,7 @@ def test_weights_divide_the_device() -> None:
     assert (heavy.share.using, light.share.using) == (6, 2)
 
 
-def test_what_falls_free_is_not_for_who_has_its_share() -> None:
+def test_a_token_with_its_share_gets_no_more_while_another_waits() -> None:
     """While another waits for what is its own, a token with its part of the device begins no further lane."""
     hsm = SharedHsm(8)
     loud, late = Token("loud", hsm, 2), Token("late", hsm, 2)
@@ -122,7 +122,7 @@ def test_more_tokens_than_lanes_take_turns() -> None:
     assert sum(values) ** 2 / (5 * sum(v * v for v in values)) >= 0.95
 
 
-def test_what_one_gives_up_the_others_use() -> None:
+def test_operations_of_an_idle_token_are_used_by_the_others() -> None:
     """When a token has no more work its operations are taken over at once."""
     hsm = SharedHsm(8)
     one, other = Token("one", hsm, 2), Token("other", hsm, 2)
@@ -135,7 +135,7 @@ def test_what_one_gives_up_the_others_use() -> None:
 
 
 def test_a_token_that_leaves_frees_what_it_had() -> None:
-    """Its lanes are gone."""
+    """The other token uses its operations at once."""
     hsm = SharedHsm(4)
     one, other = Token("one", hsm, 2), Token("other", hsm, 2)
     one.work()
@@ -144,8 +144,8 @@ def test_a_token_that_leaves_frees_what_it_had() -> None:
     assert one.share.using == 4
 
 
-def test_a_lane_larger_than_the_device_counts_as_all_of_it() -> None:
-    """It is possible, and then it is alone."""
+def test_a_lane_larger_than_the_hsm_counts_as_all_of_it() -> None:
+    """It is granted when the HSM is idle, and no other lane is granted meanwhile."""
     hsm = SharedHsm(2)
     big, small = Token("big", hsm, 8), Token("small", hsm, 1)
     big.work()
@@ -156,8 +156,8 @@ def test_a_lane_larger_than_the_device_counts_as_all_of_it() -> None:
 
 
 @pytest.mark.parametrize("operations", [1, 3, 8])
-def test_nobody_starves(operations: int) -> None:
-    """Whoever comes late to a full device is served within a few chunks."""
+def test_no_token_starves(operations: int) -> None:
+    """A token whose work comes when the HSM is full is served within a few chunks."""
     hsm = SharedHsm(8)
     loud = [Token(f"loud{i}", hsm, operations) for i in range(4)]
     for token in loud:

@@ -1,4 +1,4 @@
-"""Where a lane runs."""
+"""CPU of a lane."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def test_a_lane_for_each_cpu_has_each_on_its_own() -> None:
 
 @pytest.mark.parametrize("lanes", [1, 2, 4])
 def test_with_fewer_or_more_lanes_than_cpus_the_kernel_decides(lanes: int) -> None:
-    """A pinned lane could wait while a CPU is idle."""
+    """A pinned lane could wait while another CPU is idle."""
     assert cpu_for_lane(lanes, {0, 1, 2}, []) is None
 
 
 def test_a_single_cpu_needs_no_pinning() -> None:
-    """There is nothing to choose."""
+    """With one CPU there is no choice."""
     assert cpu_for_lane(1, {0}, []) is None
 
 

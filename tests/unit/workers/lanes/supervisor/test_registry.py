@@ -1,4 +1,4 @@
-"""The lanes of a worker as a whole: when it can sign for somebody."""
+"""Lane registry: whether the worker can sign, idle tenants, and shared HSMs at a reload."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class RegistrySetup:
         return self.registry.healthy
 
     def drain(self, token: str) -> None:
-        """As an operator does, and the worker has seen it."""
+        """Drain a token as an operator does, and have the registry read that."""
         self.drained.drain(token)
         self.registry.tick()
 
@@ -118,7 +118,7 @@ def make_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeRegist
 
 
 async def test_a_worker_can_sign_before_any_lane_was_started(make_registry: MakeRegistry) -> None:
-    """They start when somebody needs them."""
+    """Lanes are started by the first job."""
     async with make_registry("acme", "globex") as setup:
         assert setup.healthy()
 
@@ -126,15 +126,17 @@ async def test_a_worker_can_sign_before_any_lane_was_started(make_registry: Make
 async def test_a_worker_cannot_sign_when_every_token_that_was_tried_is_in_doubt(
     make_registry: MakeRegistry,
 ) -> None:
-    """Until one of them signs."""
+    """No lane can sign for any tenant."""
     async with make_registry("acme", "globex") as setup:
         await setup.use("acme", away=True)
         await setup.use("globex", away=True)
         assert not setup.healthy()
 
 
-async def test_the_trouble_of_one_tenant_is_not_that_of_the_worker(make_registry: MakeRegistry) -> None:
-    """Whether the other one signs, or has had no work yet."""
+async def test_the_failing_token_of_one_tenant_does_not_make_the_worker_unhealthy(
+    make_registry: MakeRegistry,
+) -> None:
+    """The worker is healthy if the other tenant's token signs, or has had no work."""
     async with make_registry("acme", "globex") as setup:
         await setup.use("acme", away=True)
         assert setup.healthy()
@@ -142,15 +144,17 @@ async def test_the_trouble_of_one_tenant_is_not_that_of_the_worker(make_registry
         assert setup.healthy()
 
 
-async def test_the_trouble_of_the_only_tenant_is_that_of_the_worker(make_registry: MakeRegistry) -> None:
-    """It can sign for nobody."""
+async def test_the_failing_token_of_the_only_tenant_makes_the_worker_unhealthy(
+    make_registry: MakeRegistry,
+) -> None:
+    """It can sign for no tenant."""
     async with make_registry("acme") as setup:
         await setup.use("acme", away=True)
         assert not setup.healthy()
 
 
 async def test_a_drained_token_is_neither_good_nor_in_doubt(make_registry: MakeRegistry) -> None:
-    """The others decide; where every token is drained, no lane can sign."""
+    """The other tokens decide; where every token is drained, no lane can sign."""
     async with make_registry("acme", "globex") as setup:
         await setup.use("acme")
         setup.drain("acme")
@@ -164,7 +168,7 @@ async def test_a_drained_token_is_neither_good_nor_in_doubt(make_registry: MakeR
 async def test_a_tenant_without_work_and_lanes_is_forgotten_and_comes_back_with_work(
     make_registry: MakeRegistry,
 ) -> None:
-    """Of thousands only those that sign are kept; one with a job in work is."""
+    """A tenant with an active job is kept, however idle its pool."""
     async with make_registry("acme", "globex") as setup:
         before = setup.registry.of("acme")["acme"]
         setup.registry.let_idle_go({"acme"})
@@ -178,7 +182,7 @@ async def test_a_tenant_without_work_and_lanes_is_forgotten_and_comes_back_with_
 async def test_a_tenant_is_remembered_while_it_has_a_lane_or_its_token_is_in_doubt(
     make_registry: MakeRegistry,
 ) -> None:
-    """A token that went away would be tried at once by the next job otherwise."""
+    """Forgotten, a failed token would be tried at once by the next job."""
     async with make_registry("acme", "globex") as setup:
         await setup.use("acme", away=True)
         await setup.use("globex")
@@ -187,10 +191,10 @@ async def test_a_tenant_is_remembered_while_it_has_a_lane_or_its_token_is_in_dou
         assert not setup.registry.can_sign("acme")
 
 
-async def test_a_token_that_waits_for_a_shared_device_is_woken_also_after_a_reload(
+async def test_a_token_that_waits_for_a_shared_hsm_is_woken_also_after_a_reload(
     make_registry: MakeRegistry,
 ) -> None:
-    """Whatever the order in which the tokens come to the device anew."""
+    """The order in which the tokens join the HSM again does not matter."""
     async with make_registry("acme", "globex", device=2) as setup:
         setup.registry.of("acme")
         await setup.submit("globex")
@@ -200,7 +204,7 @@ async def test_a_token_that_waits_for_a_shared_device_is_woken_also_after_a_relo
         assert (len(busy.chunks), waiting.chunks) == (1, [])
         setup.reload()
         await turn()
-        assert waiting.chunks == [], "the device is full"
+        assert waiting.chunks == [], "the HSM is full"
         busy.answer(busy.chunks[0])
         await turn()
         assert len(waiting.chunks) == 1
@@ -209,10 +213,10 @@ async def test_a_token_that_waits_for_a_shared_device_is_woken_also_after_a_relo
         assert job.done == [(0, 1)]
 
 
-async def test_what_waits_for_a_shared_device_is_not_sent_by_lanes_that_leave(
+async def test_what_waits_for_a_shared_hsm_is_not_sent_by_lanes_that_leave(
     make_registry: MakeRegistry,
 ) -> None:
-    """Their token shares it with nobody any more, and their lanes end."""
+    """The jobs of a removed tenant are requeued, and its lane exits."""
     async with make_registry("globex", "acme", device=2) as setup:
         await setup.submit("globex")
         job = await setup.submit("acme")

@@ -1,4 +1,4 @@
-"""What a lane inherits from the worker that starts it, and how its end is told."""
+"""Start of a lane: its environment, and its exit code."""
 
 from __future__ import annotations
 
@@ -53,15 +53,15 @@ def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "KILL_GRACE_S", 0.0, raising=False)
 
 
-async def test_a_lane_that_ends_by_itself_says_how() -> None:
-    """It is not killed."""
+async def test_a_lane_that_exits_by_itself_has_an_exit_code() -> None:
+    """A lane that exits by itself is not killed."""
     process = FakeProcess(5)
     assert await connection_to(process).ended() == 5
     assert not process.killed
 
 
 async def test_a_lane_that_does_not_end_is_killed(no_grace: None) -> None:
-    """It had its moment."""
+    """It is killed after the grace time."""
     process = FakeProcess()
     assert await connection_to(process).ended() == -9
     assert process.killed
@@ -75,8 +75,8 @@ async def test_a_lane_that_the_kernel_holds_has_ended_when_it_is_killed(no_grace
     assert process.killed
 
 
-async def test_how_a_lane_of_the_host_ended_is_not_known() -> None:
-    """It is hung up on, and ends by itself."""
+async def test_a_host_started_lane_has_no_exit_code() -> None:
+    """Its connection is closed, and there is no exit code."""
     assert await connection_to(None).ended() is None
 
 

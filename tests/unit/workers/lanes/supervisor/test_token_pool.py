@@ -118,7 +118,7 @@ async def test_a_chunk_is_measured_by_what_was_signed_in_it(make_pool: MakePool)
 
 
 async def work_off(setup: PoolSetup, each_s: float) -> None:
-    """Every lane answers what it has, at so much a digest."""
+    """Have the lanes answer everything, at so many seconds a digest."""
     while busy := [(lane, lane.unanswered[0]) for lane in setup.lanes if lane.unanswered]:
         setup.clock.now += each_s * max(sum(item.count for item in chunk.items) for _, chunk in busy)
         for lane, chunk in busy:
