@@ -135,7 +135,7 @@ class SigningService:
         )
         self._intake = ClaimLoop(
             tenants=self._tenants,
-            room_of=self._roster.room,
+            room_of=self._roster.capacity_of,
             allowances=allowances,
             shares=shares,
             claims=self._claims,
@@ -188,7 +188,7 @@ class SigningService:
             files or ConfigurationFiles(self._service.file),
             current=lambda: self._configuration,
             adopt=self._adopt,
-            lanes_obey=self._roster.reloaded,
+            lanes_obey=self._roster.wait_reloaded,
             metrics=metrics,
             mark=self._mark,
         )
@@ -359,10 +359,10 @@ class SigningService:
         self._intake.capacity_freed()
 
     def _obey(self, tenant: str) -> None:
-        self._roster.obey(tenant)
+        self._roster.apply_stop_orders(tenant)
 
     def _obeyed(self, tenant: str) -> bool:
-        return self._roster.obeyed(tenant)
+        return self._roster.stop_orders_applied(tenant)
 
     def _finished(self, job: ActiveJob) -> None:
         self._releaser.finished(job)
@@ -397,5 +397,5 @@ class SigningService:
         while True:
             self._metrics.ready.set(self.ready)
             self._roster.tick()
-            self._roster.let_idle_go({job.claimed.tenant for job in self._intake.in_work})
+            self._roster.forget_idle({job.claimed.tenant for job in self._intake.in_work})
             await asyncio.sleep(TICK_S)

@@ -1,4 +1,4 @@
-"""A lane that is played by the test: it stands behind ``open_lane``, and no process, socket or clock is in it."""
+"""A lane that is played by the test: it stands behind ``spawn_or_connect``, and no process, socket or clock is in it."""
 
 from __future__ import annotations
 
@@ -132,12 +132,12 @@ class FakeLane:
 
 @dataclass
 class FakeHost:
-    """Hands out lanes, in order, where ``open_lane`` is called; ``refuse`` makes it fail."""
+    """Hands out lanes, in order, where ``spawn_or_connect`` is called; ``refuse`` makes it fail."""
 
     lanes: list[FakeLane] = field(default_factory=list)
     refuse: bool = False
 
-    async def open_lane(self, _: Any) -> FakeLane:
+    async def spawn_or_connect(self, _: Any) -> FakeLane:
         if self.refuse:
             raise ConnectionRefusedError("nobody listens")
         lane = FakeLane()

@@ -26,7 +26,7 @@ def pin_attempt(refused: RefusedPins, token: str, pin: Secret | None) -> Iterato
     with ExitStack() as stack:
         try:
             before = refused.contains(token, pin)
-            room = stack.enter_context(refused.room(token))
+            entry = stack.enter_context(refused.room(token))
         except OSError as error:
             raise HsmFailure(
                 "PIN_MEMORY_UNUSABLE", NO_CODE, Action.OPEN_CIRCUIT, detail=f"state_dir: {error.strerror}"
@@ -44,5 +44,5 @@ def pin_attempt(refused: RefusedPins, token: str, pin: Secret | None) -> Iterato
         except HsmFailure as failure:
             if failure.pin_failure:
                 with suppress(OSError):  # it must not hide the refusal, which the exit code reports, too
-                    room.remember(pin)
+                    entry.remember(pin)
             raise

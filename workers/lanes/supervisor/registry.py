@@ -105,7 +105,7 @@ class LaneRegistry:
             pools[token] = self._make(token, tenant)
         return pools
 
-    def room(self, tenant: str) -> int:
+    def capacity_of(self, tenant: str) -> int:
         """Number of digests of the tenant that could be started soon; makes no pool."""
         configured = self._configuration.tenants.get(tenant)
         if configured is None:
@@ -193,7 +193,7 @@ class LaneRegistry:
         if changed - drained:
             self._capacity_listener.capacity_freed()
 
-    def let_idle_go(self, busy: set[str]) -> None:
+    def forget_idle(self, busy: set[str]) -> None:
         """Forget the tenants that have no lane and no work; ``busy`` are those with an active job."""
         for tenant in [t for t in self._pools if t not in busy]:
             if all(pool.status.idle for pool in self._pools[tenant].values()):
@@ -219,16 +219,16 @@ class LaneRegistry:
                 if configuration.service is not old.service:
                     self._share_hsm(pool, tenant)
 
-    def obey(self, tenant: str) -> None:
+    def apply_stop_orders(self, tenant: str) -> None:
         """Have the lanes of this tenant apply the stop orders in force."""
         for pool in self._pools.get(tenant, {}).values():
             pool.reload(files=False)
 
-    def obeyed(self, tenant: str) -> bool:
+    def stop_orders_applied(self, tenant: str) -> bool:
         """Whether no lane of the tenant owes an answer to a reload."""
         return all(pool.status.reload_problems() is not None for pool in self._pools.get(tenant, {}).values())
 
-    async def reloaded(self, timeout_s: float) -> list[str]:
+    async def wait_reloaded(self, timeout_s: float) -> list[str]:
         """Wait until every lane has answered the reload, or was killed; returns the problems found in their files."""
         problems: list[str] = []
         try:

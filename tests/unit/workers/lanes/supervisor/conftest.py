@@ -40,7 +40,7 @@ def make_pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakePool:
     ) -> AsyncIterator[PoolSetup]:
         host, clock = FakeHost(), FakeClock()
         observer, capacity = RecordingObserver(), RecordingCapacity()
-        monkeypatch.setattr(process_group, "spawn_or_connect", host.open_lane)
+        monkeypatch.setattr(process_group, "spawn_or_connect", host.spawn_or_connect)
         monkeypatch.setattr(connection, "time", clock)
         pin_file = tmp_path / "pin"
         pin_file.write_text("1234")

@@ -92,7 +92,7 @@ def make_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeRegist
     @asynccontextmanager
     async def make(*tenants: str, device: int = 0) -> AsyncIterator[RegistrySetup]:
         host, drained = FakeHost(), DrainedTokens(tmp_path)
-        monkeypatch.setattr(process_group, "spawn_or_connect", host.open_lane)
+        monkeypatch.setattr(process_group, "spawn_or_connect", host.spawn_or_connect)
         texts = {name: tenant_text(name, p256_key(i + 1)) for i, name in enumerate(tenants)}
         site = Site(tmp_path, tenants=texts)
         if device:
@@ -171,9 +171,9 @@ async def test_a_tenant_without_work_and_lanes_is_forgotten_and_comes_back_with_
     """A tenant with an active job is kept, however idle its pool."""
     async with make_registry("acme", "globex") as setup:
         before = setup.registry.of("acme")["acme"]
-        setup.registry.let_idle_go({"acme"})
+        setup.registry.forget_idle({"acme"})
         assert setup.registry.of("acme")["acme"] is before
-        setup.registry.let_idle_go({"globex"})
+        setup.registry.forget_idle({"globex"})
         assert before not in setup.registry.all()
         await setup.use("acme")
         assert setup.registry.of("acme")["acme"] is not before
@@ -186,7 +186,7 @@ async def test_a_tenant_is_remembered_while_it_has_a_lane_or_its_token_is_in_dou
     async with make_registry("acme", "globex") as setup:
         await setup.use("acme", away=True)
         await setup.use("globex")
-        setup.registry.let_idle_go(set())
+        setup.registry.forget_idle(set())
         assert {lanes.token for lanes in setup.registry.all()} >= {"acme", "globex"}
         assert not setup.registry.can_sign("acme")
 
