@@ -1,11 +1,19 @@
-"""A claimed job from its claim to its result: which digests have an outcome, and what is published in the end."""
+"""Claimed jobs, from their claim to their result or return.
+
+ActiveJob   one leased job: the outcome of each digest, and the result in the end
+JobSink     where a finished job goes: its result is published, or it is returned to the queue
+ActiveJobs  register of the jobs that this worker holds
+"""
 
 from __future__ import annotations
 
+import asyncio
 import time
+from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from queueing.aio.events import wait_for
 from queueing.broker.dead_letters import DeadLetter, encode_letter
 from queueing.errors import (
     HsmFault,
@@ -28,7 +36,7 @@ from queueing.protocol.jobs import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from queueing.broker.claims import ClaimedJob
     from queueing.protocol.envelope import Envelope
@@ -36,24 +44,39 @@ if TYPE_CHECKING:
 
 
 class Ending(Enum):
-    """How a job leaves this worker."""
+    """The two ways a job leaves this worker."""
 
     RESULT = "result"
     RETURN = "return"
 
 
+class JobSink(Protocol):
+    """Receiver of finished jobs: publishes their results (``ResultPublisher``), or returns them (``JobReturner``)."""
+
+    def finished(self, job: ActiveJob) -> None:
+        """Take over a job that has all its outcomes; called once per job, must not block."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSinks:
+    """Sinks of a worker's jobs, one for each ``Ending``."""
+
+    results: JobSink
+    returns: JobSink
+
+
 class ActiveJob:
-    """One leased job. The lanes report slices of it; when all are in, ``finished`` is called once.
+    """One leased job. The lanes report slices of it; when all are in, it goes to its sink, once.
 
     ``delayed``: it was tried, and would fail again at once; a job that no lane had keeps its place in the queue.
-    ``turned_back``: it was not even given to a lane, for none may have it now.
+    ``turned_back``: it was not given to a lane, because none may have it now.
     """
 
     __slots__ = (
         "_errors",
-        "_finished",
         "_left",
         "_reported",
+        "_sinks",
         "_started_ms",
         "claimed",
         "cost",
@@ -74,9 +97,9 @@ class ActiveJob:
         "unavailable",
     )
 
-    def __init__(self, claimed: ClaimedJob, finished: Callable[[ActiveJob], None]) -> None:
+    def __init__(self, claimed: ClaimedJob, sinks: JobSinks) -> None:
         self.claimed = claimed
-        self._finished = finished
+        self._sinks = sinks
         self._started_ms = time.time_ns() // 1_000_000
         self.sealed = b""
         self.envelope: Envelope | None = None
@@ -97,7 +120,7 @@ class ActiveJob:
         self.owed_digests = 0
 
     def read_as(self, sealed: bytes, envelope: Envelope, hints: JobHints, enqueued_at_ms: int) -> None:
-        """What the payload turned out to be."""
+        """Set the content of the payload."""
         self.sealed = sealed
         self.envelope = envelope
         self.hints = hints
@@ -112,32 +135,32 @@ class ActiveJob:
 
     @property
     def digests(self) -> int:
-        """How many digests it has; 1 where nobody can say."""
+        """Number of digests; 1 while the envelope is not read, or cannot be."""
         return len(self.signatures) or 1
 
     @property
     def errors(self) -> dict[int, WireError]:
-        """The digests that were refused one by one."""
+        """Errors of single digests, by their place in the job."""
         return self._errors
 
     @property
     def ending(self) -> Ending:
-        """Whether it has a result, or goes back because its token went away."""
+        """``RETURN`` when its token became unavailable, else ``RESULT``."""
         return Ending.RETURN if self.unavailable is not None and self.failure is None else Ending.RESULT
 
     def fail(self, error: SigningError) -> None:
-        """The whole job is refused."""
+        """Refuse the whole job: ``error`` is its result."""
         self.failure = error
         self._report()
 
-    def put_back(self, error: SigningError) -> None:
-        """The whole job goes back to the queue, unsigned."""
+    def requeue(self, error: SigningError) -> None:
+        """Return the whole job to the queue, unsigned and a little later, because of ``error``."""
         self.unavailable = error
         self.delayed = self.turned_back = True
         self._report()
 
     def slice_done(self, first: int, outcome: SliceOutcome) -> None:
-        """The lane's outcome for the digests from ``first`` on."""
+        """Record a lane's outcome for the digests from ``first`` on."""
         if outcome.error is not None:
             error = outcome.error.error()
             self._whole(error)
@@ -164,14 +187,14 @@ class ActiveJob:
         return bool(self.public_key_sha256) and outcome.public_key_sha256 != self.public_key_sha256
 
     def slice_poisoned(self, first: int, count: int, lane_ends: Sequence[str]) -> None:
-        """Lane after lane ended over these digests."""
+        """Fail the job: each lane that processed a slice of it exited (``lane_ends``)."""
         del first, count
         self.maybe_signed = True
         self.lane_ends = tuple(lane_ends)
         self._whole(JobPoisoned("the job ended its lane each time it was tried"))
 
     def slice_faulted(self, first: int, count: int) -> None:
-        """The HSM failed over these digests; the whole job goes back."""
+        """Return the job: the HSM failed on ``count`` of its digests, which may have been signed."""
         del first
         self.delayed = True
         self.maybe_signed = True
@@ -179,13 +202,13 @@ class ActiveJob:
         self._settle(count)
 
     def slice_unavailable(self, first: int, count: int) -> None:
-        """The token went away; the whole job goes back."""
+        """Return the job: the token became unavailable before ``count`` of its digests were signed."""
         del first
         self.unavailable = TokenUnavailable()
         self._settle(count)
 
     def slice_in_doubt(self) -> None:
-        """A lane ended over some of the digests: they may have been signed."""
+        """Record that a lane exited while it had some of the digests: they may have been signed."""
         self.maybe_signed = True
 
     def _whole(self, error: SigningError) -> None:
@@ -204,10 +227,11 @@ class ActiveJob:
     def _report(self) -> None:
         if not self._reported:
             self._reported = True
-            self._finished(self)
+            sink = self._sinks.returns if self.ending is Ending.RETURN else self._sinks.results
+            sink.finished(self)
 
     def result(self) -> bytes:
-        """Arq's result: the outcome of each digest, or the one error of the job."""
+        """Result in arq's form: the outcome of each digest, or the one error of the job."""
         now_ms = time.time_ns() // 1_000_000
         failure = self.failure
         return encode_result(
@@ -227,7 +251,7 @@ class ActiveJob:
         )
 
     def dead_letter(self, worker: str) -> bytes:
-        """The job with the evidence, if the service gives it up; nothing if not."""
+        """Encoded dead letter of a poisoned job; empty for any other."""
         failure, claimed, envelope = self.failure, self.claimed, self.envelope
         if not isinstance(failure, JobPoisoned) or envelope is None or claimed.payload is None:
             return b""
@@ -251,7 +275,7 @@ class ActiveJob:
         )
 
     def _content(self) -> bytes:
-        """From the envelope; only where there is none, from what stood beside it."""
+        """Hash of the envelope's content; of the job's unsigned hint where there is no envelope."""
         return content_hash(self.envelope) if self.envelope is not None else self.hints.h
 
     def _outcome(self) -> JobOutcome:
@@ -266,3 +290,37 @@ class ActiveJob:
             signatures=tuple(self.signatures),
             errors=self._errors,
         )
+
+
+class ActiveJobs:
+    """Register of the jobs that this worker has claimed and not settled: those whose leases it extends."""
+
+    def __init__(self) -> None:
+        self._jobs: set[ActiveJob] = set()
+        self._empty = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def add(self, job: ActiveJob) -> None:
+        """Register a job that was claimed."""
+        self._jobs.add(job)
+        self._empty.clear()
+
+    def remove(self, job: ActiveJob) -> None:
+        """Forget a job that is settled; its lease is not extended any more."""
+        self._jobs.discard(job)
+        if not self._jobs:
+            self._empty.set()
+
+    def claimed(self) -> list[ClaimedJob]:
+        """The leases to extend. Any thread may ask: copying a set is one step under the GIL."""
+        return [job.claimed for job in tuple(self._jobs)]
+
+    def tenants(self) -> set[str]:
+        """The tenants that have a job here."""
+        return {job.claimed.tenant for job in self._jobs}
+
+    async def until_empty(self, timeout_s: float) -> bool:
+        """Wait until every job is settled; False when that takes longer than ``timeout_s``."""
+        return not self._jobs or await wait_for(self._empty, timeout_s)

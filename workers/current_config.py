@@ -1,4 +1,4 @@
-"""The configuration in force: one object that every part of the service asks, and that a reload changes."""
+"""Configuration in force, shared by all parts of the service; a reload replaces it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class CurrentConfig:
-    """Holder of the configuration in force. ``adopt`` is called by the reload alone, on the event loop."""
+    """Holder of the configuration in force. Only the reload calls ``adopt``, on the event loop."""
 
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration

@@ -21,8 +21,8 @@ from queueing.errors import FunctionUnknown
 from queueing.protocol.jobs import FUNCTION, deserialize, serialize
 from queueing.redis.connection import connect
 from queueing.redis.errors import REDIS_ERRORS
+from workers.composition import build_service
 from workers.lifecycle.shutdown import HURRY_S, end_process_after
-from workers.service import SigningService
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from workers.config.loading import Configuration
     from workers.config.snapshots import ConfigurationFiles
+    from workers.service import SigningService
     from workers.telemetry.metrics import Metrics
 
 log = logging.getLogger("sigmill.worker")
@@ -75,8 +76,8 @@ class SigningWorker(Worker):
         if signing is not None and metrics is not None:
             bells = connect(signing.service.redis, blocking_s=BELL_WAIT_S)
             self._bells = bells
-            self._service = SigningService(
-                signing, redis=self.pool, bells=bells, metrics=metrics, files=files
+            self._service = build_service(
+                signing, redis=self.pool, doorbells=bells, metrics=metrics, files=files
             )
 
     # arq reads the names of its settings off this signature (arq.worker.get_kwargs).

@@ -1,16 +1,27 @@
-"""Claimed jobs as the worker's parts see them, without Redis or lanes."""
+"""Claimed jobs without Redis or lanes, and a sink for them."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 from queueing.broker.claims import ClaimedJob
 from queueing.protocol.envelope import Envelope
 from queueing.protocol.jobs import JobHints
-from workers.active_job import ActiveJob
+from workers.active_job import ActiveJob, JobSink, JobSinks
 from workers.lanes.protocol import SliceOutcome
 
 FINGERPRINT = b"f" * 32
+
+
+class FinishedJobs(list[ActiveJob]):
+    """Sink that keeps the finished jobs in their order."""
+
+    def finished(self, job: ActiveJob) -> None:
+        self.append(job)
+
+
+def one_sink(sink: JobSink | None = None) -> JobSinks:
+    """The same sink for results and returns; one that is not looked at without an argument."""
+    sink = FinishedJobs() if sink is None else sink
+    return JobSinks(results=sink, returns=sink)
 
 
 def claimed(job_id: bytes = b"job", *, tenant: str = "acme", lease: bytes = b"worker:7") -> ClaimedJob:
@@ -37,7 +48,7 @@ def envelope(count: int, *, algorithm: str = "ECDSA_SHA_256") -> Envelope:
 
 
 def job_in_work(
-    finished: Callable[[ActiveJob], None],
+    sinks: JobSink | JobSinks | None = None,
     count: int = 1,
     *,
     job_id: bytes = b"job",
@@ -46,7 +57,8 @@ def job_in_work(
     reply_id: str = "",
 ) -> ActiveJob:
     """A job that was read and is in the lanes."""
-    job = ActiveJob(claimed(job_id, tenant=tenant), finished)
+    sinks = sinks if isinstance(sinks, JobSinks) else one_sink(sinks)
+    job = ActiveJob(claimed(job_id, tenant=tenant), sinks)
     hints = JobHints(n=count, h=b"c" * 16, re=reply_id)
     job.read_as(b"sealed", envelope(count, algorithm=algorithm), hints, 1)
     return job

@@ -1,7 +1,7 @@
-"""Canaries: at an interval each token that is in use signs a constant, whether or not anybody has work for it.
+"""Probes each token that is in use with a canary: it signs a constant at an interval, also when no client has work for it.
 
-Recorded like every other use of a key, charged to nobody, verified here once more. None starts a lane, nor keeps an
-idle one: a token that nobody needs is not asked, and has no age that could grow.
+A canary is recorded like every other use of a key, charged to no tenant, and its signature is verified here. It neither
+starts a lane nor keeps an idle one alive: a token that no tenant uses is not probed, and exports no age that could grow.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from workers.telemetry.metrics import reason_label
 from workers.telemetry.series_budget import MOST_RANKED
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable
 
-    from workers.config.loading import Configuration
-    from workers.config.stop_rules import Stops
-    from workers.config.tenants import Tenant
+    from workers.current_config import CurrentConfig
+    from workers.current_stop_orders import CurrentStopOrders
     from workers.journal.journal import WriteAheadLog
     from workers.lanes.authorisation import Authorised
+    from workers.lanes.supervisor.registry import LaneRegistry
     from workers.lanes.supervisor.token_pool import TokenPool
     from workers.telemetry.metrics import Metrics
 
 log = logging.getLogger("sigmill.canary")
 
-LOOK_S: Final = 0.5
-"""How often it looks whether a canary is due."""
+CHECK_S: Final = 0.5
+"""Time between two checks for due canaries."""
 
 SUCCESS: Final = "ok"
 
 
 @dataclass(slots=True)
-class _OfToken:
-    """What is known of one token. ``succeeded``: when each key did last, in Unix s (0: not yet), by its SHA-256."""
+class _TokenState:
+    """Canaries of one token. ``succeeded``: last success of each key in Unix s (0: none yet), by the key's SHA-256."""
 
     due_at: float
     succeeded: dict[bytes, float] = field(default_factory=dict)
@@ -50,79 +50,78 @@ class _OfToken:
 
 
 class CanaryProber:
-    """The canaries of one worker. ``every_s``: from one to the next of a token, and from its first lane to the first."""
+    """Canaries of one worker; the first of a token comes one interval (``worker.canary_s``) after its first lane."""
 
     def __init__(
         self,
+        config: CurrentConfig,
         *,
-        configuration: Callable[[], Configuration],
-        lanes: Callable[[], Iterable[TokenPool]],
-        stops_of: Callable[[Tenant], Stops],
+        lanes: LaneRegistry,
+        stop_orders: CurrentStopOrders,
         wal: WriteAheadLog,
         metrics: Metrics,
-        every_s: float,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._configuration = configuration
+        self._config = config
         self._lanes = lanes
-        self._stops_of = stops_of
+        self._stop_orders = stop_orders
         self._wal = wal
         self._metrics = metrics
-        self._every_s = every_s
+        self._every_s = config.service.worker.canary_s
         self._sleep = sleep
         self._numbers = itertools.count(1)
-        self._tokens: dict[str, _OfToken] = {}
+        self._tokens: dict[str, _TokenState] = {}
 
     async def run(self) -> None:
-        """For ever. A token that hangs delays no other."""
+        """Probe until cancelled. A token that hangs delays no other."""
         async with asyncio.TaskGroup() as tasks:
             while True:
-                self._look(tasks)
-                await self._sleep(LOOK_S)
+                self._start_due(tasks)
+                await self._sleep(CHECK_S)
 
-    def _look(self, tasks: asyncio.TaskGroup) -> None:
+    def _start_due(self, tasks: asyncio.TaskGroup) -> None:
         now = time.monotonic()
-        lanes = {each.token: each for each in self._lanes()}
+        lanes = {each.token: each for each in self._lanes.all()}
         for token, each in lanes.items():
             if not each.requests.takes_canaries:
                 continue
             keys = self._keys(each)
-            known = self._tokens.setdefault(token, _OfToken(due_at=now + self._every_s))
+            known = self._tokens.setdefault(token, _TokenState(due_at=now + self._every_s))
             _keep_only(known, keys)
             if keys and now >= known.due_at and known.task is None:
                 known.due_at = now + self._every_s
-                known.task = tasks.create_task(self._try_all(each, keys, known))
+                known.task = tasks.create_task(self._probe_all(each, keys, known))
         for token in [t for t in self._tokens if t not in lanes or not _in_use(lanes[t])]:
             if self._tokens[token].task is None:
                 del self._tokens[token]
-        self._show()
+        self._export_ages()
 
     def _keys(self, lanes: TokenPool) -> list[Authorised]:
-        configuration = self._configuration()
         if lanes.tenant is None:
-            return [service_canary(configuration.service.service_key)]
-        tenant = configuration.tenants.get(lanes.tenant)
+            return [service_canary(self._config.service.service_key)]
+        tenant = self._config.tenants.get(lanes.tenant)
         if tenant is None:
             return []
         now_ms = time.time_ns() // 1_000_000
-        return tenant_canaries(tenant, lanes.token, now_ms=now_ms, stops=self._stops_of(tenant))
+        stops = self._stop_orders.stops_of(tenant)
+        return tenant_canaries(tenant, lanes.token, now_ms=now_ms, stops=stops)
 
-    async def _try_all(self, lanes: TokenPool, keys: list[Authorised], known: _OfToken) -> None:
-        """One after the other: together they would take sessions from those who have work."""
+    async def _probe_all(self, lanes: TokenPool, keys: list[Authorised], known: _TokenState) -> None:
+        """Probe keys one after the other: together they would take sessions from tenants' jobs."""
         try:
             for key in keys:
-                outcome = await self._try(lanes, key)
+                outcome = await self._probe(lanes, key)
                 self._metrics.canary_runs.labels(lanes.token, outcome).inc()
                 sha256 = key.key_version.public_key.sha256
                 known.succeeded[sha256] = (
                     time.time() if outcome == SUCCESS else known.succeeded.get(sha256, 0.0)
                 )
-            self._show()
+            self._export_ages()
         finally:
             known.task = None
 
-    async def _try(self, lanes: TokenPool, canary: Authorised) -> str:
-        """``ok``, or the reason why not."""
+    async def _probe(self, lanes: TokenPool, canary: Authorised) -> str:
+        """Sign and record one canary; ``ok``, or the reason of the failure."""
         request = SignCanary(next(self._numbers), canary.key_version.key, canary.key_version.version)
         intent = _intent(lanes, canary)
         signature = b""
@@ -131,7 +130,7 @@ class CanaryProber:
             try:
                 signature = await _signed(lanes, request, canary)
             except SigningError as error:
-                self._say(lanes, canary, error)
+                self._log_failure(lanes, canary, error)
                 outcome = reason_label(error.reason)
             except asyncio.CancelledError:
                 self._wal.note([UnknownRecord(_now_ms(), intent.tenant, intent.job_id, intent.lease)])
@@ -146,11 +145,11 @@ class CanaryProber:
                 ]
             )
         except LogUnavailable as error:
-            self._say(lanes, canary, error)
+            self._log_failure(lanes, canary, error)
             return error.reason
         return outcome
 
-    def _say(self, lanes: TokenPool, canary: Authorised, error: SigningError) -> None:
+    def _log_failure(self, lanes: TokenPool, canary: Authorised, error: SigningError) -> None:
         version = canary.key_version
         log.error(
             "canary.failed",
@@ -163,8 +162,8 @@ class CanaryProber:
             },
         )
 
-    def _show(self) -> None:
-        """A token is as old as its oldest key."""
+    def _export_ages(self) -> None:
+        """Export for each token the last success of its least recently successful key."""
         ages = {
             (token,): min(known.succeeded.values())
             for token, known in self._tokens.items()
@@ -175,19 +174,19 @@ class CanaryProber:
 
 
 def _in_use(lanes: TokenPool) -> bool:
-    """Whether somebody needs the token, be it in vain."""
+    """Whether a tenant has work for the token, or it can sign, or its circuit breaker is open."""
     return lanes.status.can_sign or lanes.status.in_doubt or bool(lanes.status.load)
 
 
-def _keep_only(known: _OfToken, keys: list[Authorised]) -> None:
-    """A key that is not tried any more has no age."""
+def _keep_only(known: _TokenState, keys: list[Authorised]) -> None:
+    """Forget keys that are not probed any more: their age would grow for ever."""
     tried = {key.key_version.public_key.sha256 for key in keys}
     for sha256 in known.succeeded.keys() - tried:
         del known.succeeded[sha256]
 
 
 async def _signed(lanes: TokenPool, request: SignCanary, canary: Authorised) -> bytes:
-    """The signature, verified under the key that this process has pinned; raises a ``SigningError``."""
+    """The signature, verified with the configured public key; raises a ``SigningError``."""
     answer = await lanes.requests.sign_canary(request)
     if answer.error is not None:
         raise answer.error.error()

@@ -1,4 +1,4 @@
-"""Caps of tenants, published where the submit script reads them."""
+"""Publishes the caps of tenants to Redis, where the submit script enforces them."""
 
 from __future__ import annotations
 
@@ -6,51 +6,46 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
+from queueing.aio.events import wait_for
+from queueing.coordination.publication import publish_caps
 from queueing.errors import QueueUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Sequence
 
-    from queueing.protocol.limits import PublishedCaps
-    from workers.config.tenants import Tenant
+    from redis.asyncio import Redis
+
+    from workers.current_config import CurrentConfig
     from workers.telemetry.metrics import Metrics
 
 log = logging.getLogger("sigmill.caps")
 
 RENEWAL_S: Final = 10.0
-"""How long a Redis that lost them goes without; the claim enforces the limits meanwhile."""
+"""Longest time that a Redis which lost the caps is without them; the claim script enforces the limits meanwhile."""
 
 
 class CapsPublisher:
-    """Publishes all caps at the start, when the configuration changes, and every ten seconds."""
+    """Publishes all caps at the start, after each reload, and every ``RENEWAL_S`` seconds."""
 
-    def __init__(
-        self,
-        publish: Callable[[Mapping[str, PublishedCaps]], Awaitable[None]],
-        tenants: Callable[[], dict[str, Tenant]],
-        metrics: Metrics,
-    ) -> None:
-        self._publish = publish
-        self._tenants = tenants
+    def __init__(self, redis: Redis, config: CurrentConfig, metrics: Metrics) -> None:
+        self._redis = redis
+        self._config = config
         self._metrics = metrics
         self._changed = asyncio.Event()
 
-    def again(self) -> None:
-        """The configuration has changed."""
+    def configuration_changed(self, changed: Sequence[str]) -> None:
+        """Publish now: a reload changed these tenants, or removed others."""
+        del changed  # all caps are published in one round trip
         self._changed.set()
 
     async def run(self) -> None:
-        """Publish until cancelled; failures are tried again."""
+        """Publish until cancelled; a failure is logged, and retried with the next renewal."""
         while True:
             self._changed.clear()
-            caps = {name: tenant.limits.caps for name, tenant in self._tenants().items()}
+            caps = {name: tenant.limits.caps for name, tenant in self._config.tenants.items()}
             try:
-                await self._publish(caps)
+                await publish_caps(self._redis, caps)
             except QueueUnavailable as error:
                 self._metrics.redis_errors.labels("caps").inc()
                 log.warning("redis.failed", extra={"operation": "caps", "why": str(error)})
-            try:
-                async with asyncio.timeout(RENEWAL_S):
-                    await self._changed.wait()
-            except TimeoutError:
-                pass
+            await wait_for(self._changed, RENEWAL_S)

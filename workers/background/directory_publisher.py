@@ -1,4 +1,4 @@
-"""Key directories: signed by the service's lane, published in Redis, and put back when Redis has lost them."""
+"""Publishes key directories: signed by the service's lane, stored in Redis, restored when Redis loses them."""
 
 from __future__ import annotations
 
@@ -8,105 +8,97 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final
 
+from queueing.aio.events import wait_for
 from queueing.coordination.publication import directories_missing, publish_directory
 from queueing.errors import SigningError
 from queueing.protocol import keyspace
 from workers.lanes.protocol import SignDirectory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Iterable, Sequence
 
     from redis.asyncio import Redis
 
-    from workers.lanes.supervisor.token_pool import TokenPool
+    from workers.current_config import CurrentConfig
+    from workers.lanes.supervisor.registry import LaneRegistry
     from workers.telemetry.metrics import Metrics
 
 log = logging.getLogger("sigmill.service")
 
 RENEWALS: Final = 4
-"""A directory is published anew this often within its time to live."""
+"""Publications within the time to live of a directory: some may fail before it expires."""
 
-LOOK_S: Final = 2.0
-"""How often some are looked for in Redis, which may have lost them: without one no client can start."""
+CHECK_S: Final = 2.0
+"""Time between two checks whether Redis still has some of the directories: without its directory no client can start."""
 
-LOOKS_AT_ONCE: Final = 500
-"""One round trip; 5,000 tenants are looked through in 20 s."""
+CHECKED_AT_ONCE: Final = 500
+"""Directories per check, in one round trip: 5,000 tenants are checked in 20 s."""
 
 
 class DirectoryPublisher:
-    """Publishes the directory of every tenant. Failures are tried again."""
+    """Publishes the directory of every tenant; failures are retried after ``CHECK_S`` seconds."""
 
-    def __init__(
-        self,
-        *,
-        redis: Redis,
-        tenants: Callable[[], Collection[str]],
-        service_lanes: Callable[[], TokenPool | None],
-        metrics: Metrics,
-        ttl_s: float,
-    ) -> None:
+    def __init__(self, redis: Redis, config: CurrentConfig, *, lanes: LaneRegistry, metrics: Metrics) -> None:
         self._redis = redis
-        self._tenants = tenants
-        self._service_lanes = service_lanes
+        self._config = config
+        self._lanes = lanes
         self._metrics = metrics
-        self._ttl_s = ttl_s
+        self._ttl_s = config.service.worker.directory_ttl_s
         self._numbers = itertools.count(1)
         self._due: dict[str, float] = {}
         self._first: set[str] = set()
-        self._looked = 0
+        self._checked = 0
         self._wake = asyncio.Event()
 
-    def again(self, tenants: Iterable[str]) -> None:
-        """These have changed: publish them now, before all others."""
+    def configuration_changed(self, changed: Sequence[str]) -> None:
+        """Publish the directories of new and changed tenants now."""
+        self._publish_first(changed)
+
+    def _publish_first(self, tenants: Iterable[str]) -> None:
         self._first.update(tenants)
         self._wake.set()
 
     async def run(self) -> None:
-        """At the start, well within their time to live, when one is lost, and when asked; for ever."""
+        """Publish until cancelled: at the start, ``RENEWALS`` times per time to live, after a reload, and after a loss."""
         while True:
             self._wake.clear()
             while self._first:
                 await self._publish(self._first.pop())
             now = time.monotonic()
-            for tenant in [t for t in self._tenants() if now >= self._due.get(t, 0.0)]:
+            for tenant in [t for t in self._config.tenants if now >= self._due.get(t, 0.0)]:
                 await self._publish(tenant)
                 if self._first:
                     break
             else:
-                await self._look()
-                await self._pause()
+                await self._check_some()
+                await wait_for(self._wake, CHECK_S)
 
-    async def _pause(self) -> None:
-        try:
-            async with asyncio.timeout(LOOK_S):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
-
-    async def _look(self) -> None:
-        """Some of the tenants, in turn: those that Redis has lost are due at once, or when they are tried again."""
-        tenants = sorted(self._tenants())
-        part = tenants[self._looked : self._looked + LOOKS_AT_ONCE]
-        self._looked = self._looked + LOOKS_AT_ONCE if self._looked + LOOKS_AT_ONCE < len(tenants) else 0
+    async def _check_some(self) -> None:
+        """Check the next ``CHECKED_AT_ONCE`` tenants; publish at once those that Redis lost and that are not due soon."""
+        tenants = sorted(self._config.tenants)
+        part = tenants[self._checked : self._checked + CHECKED_AT_ONCE]
+        self._checked += CHECKED_AT_ONCE
+        if self._checked >= len(tenants):
+            self._checked = 0
         try:
             missing = await directories_missing(self._redis, part)
         except SigningError as error:
             self._failed(part[0], error)
             return
-        soon = time.monotonic() + LOOK_S
+        soon = time.monotonic() + CHECK_S
         lost = [tenant for tenant in missing if self._due.get(tenant, 0.0) > soon]
         if lost:
-            self.again(lost)
+            self._publish_first(lost)
 
     async def _publish(self, tenant: str) -> None:
-        lanes = self._service_lanes()
-        if lanes is None or tenant not in self._tenants():
+        pool = self._lanes.service_lanes
+        if pool is None or tenant not in self._config.tenants:
             self._due.pop(tenant, None)
             return
         now_ms, ttl_ms = time.time_ns() // 1_000_000, int(self._ttl_s * 1000)
-        self._due[tenant] = time.monotonic() + LOOK_S
+        self._due[tenant] = time.monotonic() + CHECK_S
         try:
-            answer = await lanes.requests.sign_directory(
+            answer = await pool.requests.sign_directory(
                 SignDirectory(next(self._numbers), tenant, now_ms, now_ms + ttl_ms)
             )
             if answer.error is not None:

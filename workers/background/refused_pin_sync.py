@@ -1,7 +1,7 @@
-"""A PIN that was refused on one host is not tried on the others: three hosts with one wrong PIN would lock the token.
+"""Synchronises refused PINs between hosts: three hosts that try the same wrong PIN would lock the token.
 
-Lanes hold the PINs and have no Redis; the worker has Redis and knows no PIN. So lanes leave what they know in the state
-directory, the worker passes it on, and leaves there what others know.
+Lanes hold the PINs and have no Redis; the worker has Redis and knows no PIN. So lanes store fingerprints of refused
+PINs in the state directory, and the worker exchanges them with other hosts through Redis.
 """
 
 from __future__ import annotations
@@ -14,57 +14,59 @@ from queueing.coordination import refused_pin_feed as pin_warnings
 from queueing.errors import QueueUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-
     from redis.asyncio import Redis
 
+    from workers.current_config import CurrentConfig
     from workers.state.refused_pins import RefusedPins
     from workers.telemetry.metrics import Metrics
 
 log = logging.getLogger("sigmill.pins")
 
-EVERY_S: Final = 1.0
-FIRST_S: Final = 2.0
-"""How long a start waits for what others know, before its lanes may try a PIN."""
+SYNC_S: Final = 1.0
+"""Time between two exchanges."""
+
+FIRST_SYNC_S: Final = 2.0
+"""Longest wait for other hosts' refused PINs at the start, before lanes may try a PIN."""
 
 
 class RefusedPinSync:
-    """Tells and hears, for the tokens of this host."""
+    """Exchanges refused PINs, for the tokens of this host."""
 
     def __init__(
-        self, redis: Redis, memory: RefusedPins, *, tokens: Callable[[], Collection[str]], metrics: Metrics
+        self, redis: Redis, config: CurrentConfig, *, refused_pins: RefusedPins, metrics: Metrics
     ) -> None:
         self._redis = redis
-        self._memory = memory
-        self._tokens = tokens
+        self._config = config
+        self._refused_pins = refused_pins
         self._metrics = metrics
-        self._heard: frozenset[str] = frozenset()
+        self._received: frozenset[str] = frozenset()
 
-    async def first(self) -> None:
-        """Hear what there is before any lane starts; Redis may be away."""
+    async def sync_at_start(self) -> None:
+        """Sync once before any lane starts; an unavailable Redis delays the start by ``FIRST_SYNC_S`` at most."""
         try:
-            async with asyncio.timeout(FIRST_S):
-                await self._exchange()
+            async with asyncio.timeout(FIRST_SYNC_S):
+                await self._sync()
         except TimeoutError:
             log.warning("pins.not_heard", extra={"why": "Redis does not answer"})
 
     async def run(self) -> None:
-        """Once a second, until cancelled."""
+        """Sync every ``SYNC_S`` seconds, until cancelled."""
         while True:
-            await asyncio.sleep(EVERY_S)
-            await self._exchange()
+            await asyncio.sleep(SYNC_S)
+            await self._sync()
 
-    async def _exchange(self) -> None:
+    async def _sync(self) -> None:
         try:
-            heard = await pin_warnings.sync(self._redis, self._memory.to_tell())
-            ours = {token: warning for token, warning in heard.items() if token in self._tokens()}
-            self._memory.hear(ours)
+            received = await pin_warnings.sync(self._redis, self._refused_pins.to_tell())
+            tokens = self._config.service.tokens
+            ours = {token: warning for token, warning in received.items() if token in tokens}
+            self._refused_pins.hear(ours)
         except QueueUnavailable as error:
             self._metrics.redis_errors.labels("pins").inc()
             log.debug("redis.failed", extra={"operation": "pins", "why": str(error)})
         except OSError as error:
-            log.error("pins.not_noted", extra={"why": str(error)})  # lanes refuse to try PINs then, too
+            log.error("pins.not_noted", extra={"why": str(error)})  # lanes do not try PINs then either
         else:
-            for token in ours.keys() - self._heard:
+            for token in ours.keys() - self._received:
                 log.warning("pins.heard", extra={"token": token})
-            self._heard = frozenset(ours)
+            self._received = frozenset(ours)

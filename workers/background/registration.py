@@ -1,4 +1,4 @@
-"""What this worker says of itself every few seconds (``queueing.coordination.worker_registry``)."""
+"""Registration of this worker in Redis, renewed every few seconds (``queueing.coordination.worker_registry``)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import time
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Protocol
 
+from queueing.coordination import worker_registry
 from queueing.coordination.worker_registry import INTERVAL_S, MOST_NAMED, WorkerInfo
 from queueing.errors import QueueUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from redis.asyncio import Redis
 
-    from workers.config.loading import Configuration
+    from workers.active_job import ActiveJobs
+    from workers.current_config import CurrentConfig
     from workers.lanes.supervisor.registry import LaneRegistry
     from workers.telemetry.metrics import Metrics
 
@@ -23,7 +25,7 @@ log = logging.getLogger("sigmill.service")
 
 
 class WorkerCondition(Protocol):
-    """What only the service knows."""
+    """Condition of the worker as a whole (``workers.service.Readiness``)."""
 
     @property
     def ready(self) -> bool:
@@ -31,48 +33,52 @@ class WorkerCondition(Protocol):
 
     @property
     def draining(self) -> bool:
-        """Whether it was asked to end."""
+        """Whether it is shutting down."""
 
 
 class Registration:
-    """Speaks until cancelled, whatever Redis says."""
+    """Renews the entry of this worker; errors of Redis are logged and retried."""
 
     def __init__(
         self,
-        announce: Callable[[WorkerInfo], Awaitable[None]],
+        redis: Redis,
+        config: CurrentConfig,
         *,
         owner: str,
-        configuration: Callable[[], Configuration],
-        vitals: WorkerCondition,
-        roster: LaneRegistry,
-        in_flight: Callable[[], int],
+        condition: WorkerCondition,
+        lanes: LaneRegistry,
+        jobs: ActiveJobs,
         metrics: Metrics,
     ) -> None:
-        self._announce = announce
+        self._redis = redis
+        self._config = config
         self._owner = owner
-        self._configuration = configuration
-        self._vitals = vitals
-        self._roster = roster
-        self._in_flight = in_flight
+        self._condition = condition
+        self._lanes = lanes
+        self._jobs = jobs
         self._metrics = metrics
         self._since_ms = time.time_ns() // 1_000_000
         self._host = os.uname().nodename
         self._version = version("sigmill")
 
     async def run(self) -> None:
-        """At once, and every ``INTERVAL_S`` from then on."""
+        """Register at once and every ``INTERVAL_S`` seconds, until cancelled."""
         while True:
             try:
-                await self._announce(self.say())
+                await worker_registry.register(self._redis, self.worker_info())
             except QueueUnavailable as error:
                 self._metrics.redis_errors.labels("announce").inc()
                 log.warning("redis.failed", extra={"operation": "announce", "why": str(error)})
             await asyncio.sleep(INTERVAL_S)
 
-    def say(self) -> WorkerInfo:
-        """What is true now."""
-        configuration = self._configuration()
-        state = self._roster.state()
+    async def remove(self) -> None:
+        """Remove the entry: this worker shut down cleanly. Raises ``QueueUnavailable``."""
+        await worker_registry.deregister(self._redis, self._owner)
+
+    def worker_info(self) -> WorkerInfo:
+        """The entry as it is now."""
+        configuration = self._config.configuration
+        state = self._lanes.state()
         where = configuration.service.metrics
         return WorkerInfo(
             owner=self._owner,
@@ -82,9 +88,9 @@ class Registration:
             since_ms=self._since_ms,
             epoch=configuration.service.epoch,
             tenants=len(configuration.tenants),
-            ready=self._vitals.ready,
-            draining=self._vitals.draining,
-            jobs_in_flight=self._in_flight(),
+            ready=self._condition.ready,
+            draining=self._condition.draining,
+            jobs_in_flight=len(self._jobs),
             lanes=state.lanes,
             sessions=state.sessions,
             circuits_open=state.circuits_open[:MOST_NAMED],

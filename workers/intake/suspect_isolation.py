@@ -1,7 +1,7 @@
-"""Which tenants have to wait until a job of theirs is done alone. Pure: no clock, no I/O.
+"""Isolation of suspect jobs: those over which worker after worker crashed. Pure: no clock, no I/O.
 
-A job whose workers ended again and again is claimed with nothing else of its tenant in work, so that no neighbour is
-blamed for the next end. Other tenants are not held up: whoever could plant suspects would hold up the whole worker.
+A suspect is claimed while its tenant has no other job here, so that no other job is blamed for the next crash. Other
+tenants are not held up: otherwise a tenant that plants suspects could stop the whole worker.
 """
 
 from __future__ import annotations
@@ -10,30 +10,30 @@ from collections import Counter
 
 
 class SuspectIsolation:
-    """The tenants of one worker: how many jobs each has in work, and who waits for the last of them."""
+    """Number of jobs of each tenant in this worker, and the tenants that wait for their last one."""
 
     def __init__(self) -> None:
-        self._in_work: Counter[str] = Counter()
+        self._active: Counter[str] = Counter()
         self._waiting: set[str] = set()
 
     def began(self, tenant: str) -> None:
-        """One more job of the tenant is in work."""
-        self._in_work[tenant] += 1
+        """A job of the tenant was claimed."""
+        self._active[tenant] += 1
 
     def settled(self, tenant: str) -> None:
-        """One less."""
-        self._in_work[tenant] -= 1
-        if not self._in_work[tenant]:
-            del self._in_work[tenant]
+        """A job of the tenant was published or returned; the last one ends the wait."""
+        self._active[tenant] -= 1
+        if not self._active[tenant]:
+            del self._active[tenant]
             self._waiting.discard(tenant)
 
-    def nothing_in_work(self, tenant: str) -> bool:
-        """Whether a suspect may be claimed now."""
-        return tenant not in self._in_work
+    def is_idle(self, tenant: str) -> bool:
+        """Whether the tenant has no job here, so that a suspect of it may be claimed."""
+        return tenant not in self._active
 
     def wait(self, tenant: str) -> None:
-        """Claim nothing for the tenant until nothing of it is in work."""
-        if tenant in self._in_work:
+        """Claim nothing for the tenant until it has no job here."""
+        if tenant in self._active:
             self._waiting.add(tenant)
 
     def is_waiting(self, tenant: str) -> bool:

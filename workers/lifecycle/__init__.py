@@ -1,1 +1,9 @@
-"""workers/lifecycle: see docs of the parent package."""
+"""Start, reload and end of a worker.
+
+heartbeat         liveness of the event loop
+reload            reads, checks and adopts changed configuration files
+shutdown          deadline of the shutdown
+startup_recovery  continues the log of a former process
+
+Must never import ``workers.intake``, ``workers.pipeline``, ``workers.background`` or ``workers.service``.
+"""

@@ -1,76 +1,85 @@
-"""A reload: the files are read again as a whole, checked, and adopted or refused; then it is said how it went."""
+"""Reload of the configuration: all files are read and checked, adopted or refused as a whole, and the result reported."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
 from queueing.errors import ConfigError
 from workers.lanes.process.live_policy import refuse_other_place
 from workers.state.running_workers import ReloadReport
+from workers.telemetry.json_logs import set_levels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-    from typing import Any
+    from collections.abc import Sequence
 
     from workers.config.loading import Configuration
     from workers.config.snapshots import ConfigurationFiles
+    from workers.current_config import CurrentConfig
+    from workers.lanes.supervisor.registry import LaneRegistry
     from workers.state.running_workers import PidLock
     from workers.telemetry.metrics import Metrics
 
 log = logging.getLogger("sigmill.config")
 
 LANES_TIMEOUT_S: Final = 12.0
-"""Longer than any lane is given: by then it has obeyed, or was ended."""
+"""Longer than any lane is given: by then it has reloaded, or was ended."""
 
 _AFTER_RESTART: Final = ("redis", "worker", "log", "metrics")
 _MOST_NAMED: Final = 20
 
 
+class ConfigListener(Protocol):
+    """Part of the service that acts on a reload; it reads the new configuration from ``CurrentConfig``."""
+
+    def configuration_changed(self, changed: Sequence[str]) -> None:
+        """The configuration was replaced; ``changed`` are the tenants that are new or changed. Must not block."""
+
+
 class Reloader:
-    """Reloads one at a time; what is asked meanwhile is one more."""
+    """Reloads one at a time; requests during a reload cause one more."""
 
     def __init__(
         self,
         files: ConfigurationFiles,
+        config: CurrentConfig,
         *,
-        current: Callable[[], Configuration],
-        adopt: Callable[[Configuration], None],
-        lanes_obey: Callable[[float], Coroutine[Any, Any, list[str]]],
+        lanes: LaneRegistry,
+        listeners: Sequence[ConfigListener],
+        pid_lock: PidLock,
         metrics: Metrics,
-        mark: PidLock,
     ) -> None:
         self._files = files
-        self._current = current
-        self._adopt = adopt
-        self._lanes_obey = lanes_obey
+        self._config = config
+        self._lanes = lanes
+        self._listeners = listeners
+        self._pid_lock = pid_lock
         self._metrics = metrics
-        self._mark = mark
         self._asked = asyncio.Event()
 
     def ask(self) -> None:
-        """The files may have changed. Called by the loop, on SIGHUP."""
+        """Request a reload. Called on the event loop, on SIGHUP."""
         self._asked.set()
 
     async def run(self) -> None:
-        """Reload whenever asked, for ever."""
+        """Reload on request, until cancelled."""
         while True:
             await self._asked.wait()
             self._asked.clear()
             report = await self._reload()
             self._metrics.config_reloads.labels(report.outcome).inc()
             try:
-                self._mark.report(report)
+                self._pid_lock.report(report)
             except OSError as error:
                 log.error("config.not_reported", extra={"why": str(error)})
 
     async def _reload(self) -> ReloadReport:
         started_ns = time.monotonic_ns()
-        before = self._current()
+        before = self._config.configuration
         try:
             reading = await asyncio.to_thread(self._files.read)
             new = reading.configuration
@@ -86,12 +95,11 @@ class Reloader:
                 problem=str(error),
                 remedy=error.remedy,
             )
-        changed = [name for name, tenant in new.tenants.items() if tenant != before.tenants.get(name)]
         gone = sorted(before.tenants.keys() - new.tenants.keys())
         waiting = tuple(t for t in _AFTER_RESTART if getattr(new.service, t) != getattr(before.service, t))
         await asyncio.to_thread(self._files.adopt, reading)  # before any lane starts from it
-        self._adopt(new)
-        lanes = await self._lanes_obey(LANES_TIMEOUT_S)
+        changed = self._adopt(new)
+        lanes = await self._lanes.wait_reloaded(LANES_TIMEOUT_S)
         outcome = "adopted" if changed or gone or new.service != before.service else "unchanged"
         report = ReloadReport(
             started_ns=started_ns,
@@ -106,6 +114,16 @@ class Reloader:
         )
         log.info("config.adopted", extra={"report": msgspec.to_builtins(report)})
         return report
+
+    def _adopt(self, new: Configuration) -> list[str]:
+        """Put the configuration in force everywhere, lanes before their listeners; the tenants that changed."""
+        changed = self._config.adopt(new)
+        set_levels(new.service.logging.level, jobs=new.service.logging.jobs)
+        self._metrics.tenants.set(len(new.tenants))
+        self._lanes.adopt(new)
+        for listener in self._listeners:
+            listener.configuration_changed(changed)
+        return changed
 
 
 def _since(started_ns: int) -> float:

@@ -1,8 +1,8 @@
-"""How a worker comes to its end in time: a deadline that begins with the first SIGTERM, whatever hangs.
+"""Shutdown deadline: ``drain_s`` from the first SIGTERM, even when something hangs.
 
-Of ``drain_s`` the greater part is for what is in the HSM; a reserve is kept for giving back what it did not finish and
-for closing. Behind the loop stands a thread that ends the process: a C call, a disk or a socket that never comes
-back cannot be waited for, and everything that matters is in the log and in the leases.
+The greater part of ``drain_s`` is for jobs that are in the HSM; a reserve is kept for returning those that it did not
+finish, and for closing. A thread then ends the process: a C call, a disk or a socket that hangs cannot be waited for,
+and everything that matters is in the log and in the leases.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ log = logging.getLogger("sigmill.service")
 LONGEST_RESERVE_S: Final = 3.0
 
 CLAIM_GRACE_S: Final = 1.0
-"""A claim under way gets so long to be answered, so that its leases can be returned."""
+"""Longest wait for the reply to a claim under way, so that its jobs can be returned."""
 
 HURRY_S: Final = 1.0
-"""From a second SIGTERM to the end."""
+"""Time from a second SIGTERM to the end of the process."""
 
 EXIT_FORCED: Final = 1
 
 
 class ShutdownDeadline:
-    """When the worker was asked to end, and how long it still has."""
+    """Deadline of one worker. ``asked`` is set from the first SIGTERM on: nothing new is begun."""
 
     def __init__(self, drain_s: float, *, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._drain_s = drain_s
@@ -41,34 +41,34 @@ class ShutdownDeadline:
         self.asked = asyncio.Event()
 
     def ask(self) -> None:
-        """The deadline runs from the first time."""
+        """Begin the shutdown; later calls change nothing."""
         if self._deadline is None:
             self._deadline = self._clock_s() + self._drain_s
             self.asked.set()
 
     def _left_s(self, reserve_s: float) -> float:
-        """Until ``reserve_s`` before the deadline; all of it before it was asked."""
+        """Time left until ``reserve_s`` before the deadline; before the shutdown begins, as if it began now."""
         deadline = self._clock_s() + self._drain_s if self._deadline is None else self._deadline
         return max(deadline - reserve_s - self._clock_s(), 0.0)
 
     @property
     def to_finish_s(self) -> float:
-        """For what is in the HSM."""
+        """Seconds left for jobs that are in the HSM."""
         return self._left_s(self._reserve_s)
 
     @property
     def to_return_s(self) -> float:
-        """For giving back what was not finished."""
+        """Seconds left for returning jobs that were not finished."""
         return self._left_s(self._reserve_s * 2 / 3)
 
     @property
     def to_close_s(self) -> float:
-        """For one of the last things that close: half of what is left, so that there is some for the next."""
+        """Seconds for one of the last steps: half of what is left, so that the next has time too."""
         return self._left_s(0.0) / 2
 
 
 def end_process_after(delay_s: float) -> None:
-    """End this process then, if it is still there, by a thread that waits for nothing."""
+    """End this process after ``delay_s`` seconds, by a thread, if it has not ended by then."""
     timer = threading.Timer(delay_s, _end_process)
     timer.daemon = True
     timer.start()

@@ -1,12 +1,13 @@
-"""Going on where a former process stopped: intents without an end are closed, outcomes not released are remembered."""
+"""Recovers the log of a former process: closes open intents, and returns outcomes that may not be published."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
+from queueing.aio.backoff import Backoff
+from queueing.aio.events import wait_for
 from queueing.errors import LogUnavailable
 from workers.journal.recovery import recover
 
@@ -19,17 +20,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("sigmill.service")
 
-SHORTEST_PAUSE_S: Final = 0.1
+FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 5.0
+"""Pauses between attempts while the disk fails."""
 
 
 async def recover_journal(folder: Path, wal: WriteAheadLog, *, stop: asyncio.Event) -> list[OutcomeRecord]:
-    """Read the log and close what was open; the outcomes that may not have been released.
+    """Read the log, close open intents, and return the outcomes that may not be published.
 
-    A disk that cannot be read or written is tried again for ever: nothing may be claimed before, since what is in there
-    would be signed again. Empty when ``stop`` was set meanwhile.
+    While the disk cannot be read or written this is retried until ``stop`` is set, and then returns nothing: no job may
+    be claimed before, because those in the log would be signed again.
     """
-    pause_s = SHORTEST_PAUSE_S
+    backoff = Backoff(first_s=FIRST_PAUSE_S, most_s=LONGEST_PAUSE_S)
     recovered: Recovered | None = None
     while not stop.is_set():
         try:
@@ -37,9 +39,9 @@ async def recover_journal(folder: Path, wal: WriteAheadLog, *, stop: asyncio.Eve
                 recovered = await asyncio.to_thread(recover, folder)
                 wal.inherit(recovered.open_claims)
                 await wal.measure()
-                _say(recovered)
+                _report(recovered)
             if recovered.unknown or recovered.unreleased:
-                # Outcomes too: what the former process wrote last was perhaps never synced.
+                # Outcomes too: the last ones of the former process may never have been synced.
                 await wal.append([*recovered.unknown, *recovered.unreleased])
         except (OSError, LogUnavailable) as error:
             wal.failing = True
@@ -47,14 +49,11 @@ async def recover_journal(folder: Path, wal: WriteAheadLog, *, stop: asyncio.Eve
         else:
             wal.failing = False
             return recovered.unreleased
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(pause_s):
-                await stop.wait()
-        pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+        await wait_for(stop, backoff.next_s())
     return []
 
 
-def _say(recovered: Recovered) -> None:
+def _report(recovered: Recovered) -> None:
     if recovered.unknown or recovered.unreleased:
         log.warning(
             "recovery.found",

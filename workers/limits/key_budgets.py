@@ -1,8 +1,8 @@
-"""The budgets of keys: digests are reserved before their dispatch, and what was not signed is given back.
+"""Budgets of keys: digests are reserved before their dispatch, and those that were not signed are given back.
 
-A budget is counted in Redis, so it holds over all workers and against clients, not against whoever writes to Redis
-(docs/security.md). What a worker that dies has not given back is spent, and so is what a lost answer leaves in doubt:
-the error is on the side of signing less.
+Usage is counted in Redis: a budget holds over all workers and against clients, but not against an attacker who can
+write to Redis (docs/security.md). Reservations of a worker that crashes stay spent, and so do those whose reply is
+lost: the error is on the side of signing less.
 """
 
 from __future__ import annotations
@@ -24,95 +24,97 @@ if TYPE_CHECKING:
 
     from workers.active_job import ActiveJob
     from workers.config.key_policy import Budget
-    from workers.config.tenants import Tenant
+    from workers.current_config import CurrentConfig
 
 log = logging.getLogger("sigmill.budgets")
 
 
-GIVE_BACK_S: Final = 0.5
+RETURN_S: Final = 0.5
+"""Time between two returns of unused reservations: one round trip for all jobs that ended meanwhile."""
 
 
 class KeyBudgets:
     """Reservations of this worker. Costs nothing for keys without a budget."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, config: CurrentConfig) -> None:
         self._redis = redis
+        self._config = config
         self._reserved: dict[ActiveJob, tuple[UsagePeriod, int]] = {}
-        self._to_give_back: Counter[UsagePeriod] = Counter()
+        self._unused: Counter[UsagePeriod] = Counter()
 
-    async def reserve(
-        self, jobs: Sequence[ActiveJob], tenants: dict[str, Tenant], now_ms: int
-    ) -> dict[ActiveJob, LimitBudget]:
-        """Reserve each job's digests; the jobs that do not fit any more, and why. Raises ``QueueUnavailable``."""
+    async def reserve(self, jobs: Sequence[ActiveJob], now_ms: int) -> dict[ActiveJob, LimitBudget]:
+        """Reserve each job's digests, in at most one round trip; the jobs that exceed their budget, with their error.
+
+        Raises ``QueueUnavailable``; then nothing is reserved for any of them.
+        """
         wanted: dict[UsagePeriod, list[ActiveJob]] = {}
         budgets: dict[UsagePeriod, Budget] = {}
         for job in jobs:
-            budget = _budget(job, tenants)
+            budget = self._budget(job)
             if budget is not None and job.envelope is not None:
-                account = UsagePeriod(
+                period = UsagePeriod(
                     job.claimed.tenant, job.envelope.key, budget.period(now_ms), budget.period_s
                 )
-                wanted.setdefault(account, []).append(job)
-                budgets[account] = budget
+                wanted.setdefault(period, []).append(job)
+                budgets[period] = budget
         if not wanted:
             return {}
-        amounts = {account: sum(job.digests for job in these) for account, these in wanted.items()}
+        amounts = {period: sum(job.digests for job in these) for period, these in wanted.items()}
         totals = await self._take(amounts)
         refused: dict[ActiveJob, LimitBudget] = {}
-        for account, these in wanted.items():
-            left = budgets[account].digests - (totals[account] - amounts[account])
+        for period, these in wanted.items():
+            left = budgets[period].digests - (totals[period] - amounts[period])
             for job in these:
                 if job.digests <= left:
                     left -= job.digests
-                    self._reserved[job] = (account, job.digests)
+                    self._reserved[job] = (period, job.digests)
                 else:
-                    self._to_give_back[account] += job.digests
+                    self._unused[period] += job.digests
                     refused[job] = LimitBudget(
-                        f"rule `budget`: the key has {max(left, 0)} of {budgets[account].digests} digests left",
-                        retry_after_s=budgets[account].left_s(now_ms),
+                        f"rule `budget`: the key has {max(left, 0)} of {budgets[period].digests} digests left",
+                        retry_after_s=budgets[period].left_s(now_ms),
                     )
         return refused
 
     async def _take(self, amounts: Mapping[UsagePeriod, int]) -> dict[UsagePeriod, int]:
-        """All of it, or ``QueueUnavailable``: then what Redis took is given back soon."""
+        """Count all of them, or raise ``QueueUnavailable``: then those that Redis counted are given back soon."""
         answers = await spending.increment(self._redis, amounts)
-        totals = {account: total for account, total in answers.items() if isinstance(total, int)}
+        totals = {period: total for period, total in answers.items() if isinstance(total, int)}
         for answer in answers.values():
             if isinstance(answer, QueueUnavailable):
-                self._to_give_back.update({account: amounts[account] for account in totals})
+                self._unused.update({period: amounts[period] for period in totals})
                 raise answer
         return totals
 
-    def settled(self, job: ActiveJob) -> None:
-        """The job has ended or went back: what was not signed is given back soon."""
+    def settle(self, job: ActiveJob) -> None:
+        """Give back soon what was reserved for this job and not signed; it was published or returned."""
         reserved = self._reserved.pop(job, None)
         if reserved is not None:
-            account, digests = reserved
+            period, digests = reserved
             signed = 0 if job.unavailable is not None else sum(s is not None for s in job.signatures)
             if digests > signed:
-                self._to_give_back[account] += digests - signed
+                self._unused[period] += digests - signed
 
     async def run(self) -> None:
-        """Give back what was not signed, for ever."""
+        """Give back unused reservations until cancelled."""
         while True:
-            await asyncio.sleep(GIVE_BACK_S)
-            await self.give_back()
+            await asyncio.sleep(RETURN_S)
+            await self.return_unused()
 
-    async def give_back(self) -> None:
-        """Give back now. What Redis refuses is kept for the next time; what it has perhaps taken is not."""
-        if not self._to_give_back:
+    async def return_unused(self) -> None:
+        """Give back now. Amounts that Redis refuses are kept for the next time; those that it may have counted are not."""
+        if not self._unused:
             return
-        amounts, self._to_give_back = self._to_give_back, Counter()
-        answers = await spending.increment(self._redis, {account: -n for account, n in amounts.items()})
-        errors = {account: e for account, e in answers.items() if isinstance(e, QueueUnavailable)}
-        for account, error in errors.items():
+        amounts, self._unused = self._unused, Counter()
+        answers = await spending.increment(self._redis, {period: -n for period, n in amounts.items()})
+        errors = {period: e for period, e in answers.items() if isinstance(e, QueueUnavailable)}
+        for period, error in errors.items():
             if not error.perhaps_done:
-                self._to_give_back[account] += amounts[account]
+                self._unused[period] += amounts[period]
         for error in islice(errors.values(), 1):
             log.warning("redis.failed", extra={"operation": "budgets", "why": str(error)})
 
-
-def _budget(job: ActiveJob, tenants: dict[str, Tenant]) -> Budget | None:
-    tenant = tenants.get(job.claimed.tenant)
-    key = None if tenant is None or job.envelope is None else tenant.keys.get(job.envelope.key)
-    return None if key is None else key.policy.budget
+    def _budget(self, job: ActiveJob) -> Budget | None:
+        tenant = self._config.tenants.get(job.claimed.tenant)
+        key = None if tenant is None or job.envelope is None else tenant.keys.get(job.envelope.key)
+        return None if key is None else key.policy.budget

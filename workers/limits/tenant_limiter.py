@@ -1,8 +1,8 @@
-"""What each tenant may claim now, by its limits; and the account of what a claim charged and a job really cost.
+"""Rate limits and budgets of tenants at the claim, and the difference between charged and true cost.
 
-The claim script charges by what stands beside the envelope, over all workers. What a job turns out to be (its true
-count, the size of its key, nothing where it is refused) is settled with the tenant's next claim. A hard cap of this
-worker's own stands behind, should Redis say more than is true.
+The claim script charges each job by its unsigned hints, over all workers (``claim.lua``). The true cost (number of
+digests, size of the key, nothing for a job that is refused) is known after the envelope is read; the difference is
+owed, and goes with the tenant's next claim. A token bucket of this worker bounds what a Redis that lies can grant.
 """
 
 from __future__ import annotations
@@ -24,75 +24,72 @@ if TYPE_CHECKING:
     from queueing.protocol.algorithms import KeyKind
     from queueing.protocol.limits import ClaimLimits
     from workers.active_job import ActiveJob
-    from workers.config.tenants import Tenant
+    from workers.current_config import CurrentConfig
     from workers.telemetry.metrics import Metrics
 
 _NONE: Final = TenantLimits()
 
 
 class _Account:
-    """One tenant's. Costs in units; ``held_until`` on the monotonic clock."""
+    """Account of one tenant. Costs in units; ``limited_until_s`` on the monotonic clock."""
 
-    __slots__ = ("cap", "cost_per_digest", "held_until", "limits", "owed_cost", "owed_digests")
+    __slots__ = ("bucket", "cost_per_digest", "limited_until_s", "limits", "owed_cost", "owed_digests")
 
     def __init__(self, limits: ClaimLimits, now_s: float) -> None:
-        self.held_until = 0.0
+        self.limited_until_s = 0.0
         self.owed_cost = 0.0
         self.owed_digests = 0
         self.cost_per_digest = max(limits.costs.values(), default=1.0)
         self.limits = limits
-        self.cap = _cap(limits, now_s)
+        self.bucket = _bucket(limits, now_s)
 
     def adopt(self, limits: ClaimLimits, now_s: float) -> None:
-        """The configuration has changed."""
-        if self.cap is not None and limits.rate_per_s:
-            self.cap.adjust(rate_per_s=limits.rate_per_s, burst=limits.burst)
+        """Change to these limits: a wait for the old ones is over."""
+        if self.bucket is not None and limits.rate_per_s:
+            self.bucket.adjust(rate_per_s=limits.rate_per_s, burst=limits.burst)
         else:
-            self.cap = _cap(limits, now_s)
-        self.held_until = 0.0
+            self.bucket = _bucket(limits, now_s)
+        self.limited_until_s = 0.0
         self.limits = limits
 
 
-def _cap(limits: ClaimLimits, now_s: float) -> TokenBucket | None:
+def _bucket(limits: ClaimLimits, now_s: float) -> TokenBucket | None:
     if not limits.rate_per_s:
         return None
     return TokenBucket(rate_per_s=limits.rate_per_s, burst=limits.burst, now_s=now_s)
 
 
 class TenantLimiter:
-    """The accounts of a worker's tenants."""
+    """Limiter accounts of a worker's tenants, by the limits in force."""
 
     def __init__(
-        self,
-        tenants: Callable[[], dict[str, Tenant]],
-        metrics: Metrics,
-        now_s: Callable[[], float] = time.monotonic,
+        self, config: CurrentConfig, metrics: Metrics, now_s: Callable[[], float] = time.monotonic
     ) -> None:
-        self._tenants = tenants
+        self._config = config
         self._metrics = metrics
         self._now_s = now_s
         self._accounts: dict[str, _Account] = {}
 
     def weight(self, tenant: str) -> float:
-        """The tenant's share beside others."""
+        """The tenant's weight in fair queueing."""
         return self._configured(tenant).weight
 
     def cost_per_digest(self, tenant: str) -> float:
-        """What a digest of this tenant costs, from what was claimed before; the dearest before the first."""
+        """Running mean of the cost of a digest, in units; the dearest kind before the first job."""
         return self._account(tenant).cost_per_digest
 
-    def is_held(self, tenant: str) -> bool:
-        """Whether a limit holds the tenant back now."""
-        return self._held_until(tenant) > self._now_s()
+    def is_limited(self, tenant: str) -> bool:
+        """Whether a limit keeps the tenant from claiming now."""
+        return self._limited_until_s(tenant) > self._now_s()
 
-    def next_release_s(self, tenants: Iterable[str]) -> float:
-        """When the first of these that is held may claim again (monotonic); infinite where none is held."""
+    def limited_until_s(self, tenants: Iterable[str]) -> float:
+        """When the first limited one of these may claim again (monotonic); infinite when none is limited."""
         now_s = self._now_s()
-        held = map(self._held_until, tenants)
-        return min((until for until in held if until > now_s), default=math.inf)
+        limited = map(self._limited_until_s, tenants)
+        return min((until_s for until_s in limited if until_s > now_s), default=math.inf)
 
-    def request(self, tenant: str, *, most_jobs: int, most_digests: int) -> ClaimRequest:
-        """A claim within the limits, with what is owed."""
+    def claim_request(self, tenant: str, *, most_jobs: int, most_digests: int) -> ClaimRequest:
+        """A claim with the tenant's limits, and the cost that it owes."""
         account = self._account(tenant)
         return ClaimRequest(
             tenant=tenant,
@@ -103,52 +100,57 @@ class TenantLimiter:
             owed_digests=account.owed_digests,
         )
 
-    def answered(self, request: ClaimRequest, answer: ClaimResult) -> None:
-        """Redis took what was owed; a limit may hold the tenant back from now on."""
-        self.charged(request)
+    def on_claim(self, request: ClaimRequest, result: ClaimResult) -> None:
+        """Redis carried the claim out: the debt is paid, and a limit may apply from now on."""
+        self.on_claim_unconfirmed(request)
         account = self._account(request.tenant)
-        if answer.wait_s > 0:
-            account.held_until = self._now_s() + answer.wait_s
-        self._metrics.limits_seen(request.tenant, account.limits, answer)
+        if result.wait_s > 0:
+            account.limited_until_s = self._now_s() + result.wait_s
+        self._metrics.limits_seen(request.tenant, account.limits, result)
 
-    def charged(self, request: ClaimRequest) -> None:
-        """Redis took what was owed, whatever else became of the claim."""
+    def on_claim_unconfirmed(self, request: ClaimRequest) -> None:
+        """The primary carried the claim out and no replica confirmed it: the debt is paid."""
         account = self._account(request.tenant)
         account.owed_cost -= request.owed_cost
         account.owed_digests -= request.owed_digests
 
-    def perhaps_charged(self, request: ClaimRequest) -> None:
-        """The claim's answer is lost: nothing is given back twice, and nothing that is owed is forgotten."""
+    def on_claim_lost(self, request: ClaimRequest) -> None:
+        """The reply is lost, and Redis may have carried the claim out.
+
+        A credit is taken for used, and a debt for unpaid: the tenant gets less than its limit, never more.
+        """
         account = self._account(request.tenant)
         account.owed_cost -= min(request.owed_cost, 0.0)
         account.owed_digests -= min(request.owed_digests, 0)
 
-    def charge(self, job: ActiveJob, kind: KeyKind) -> None:
-        """The job is what it is; raises ``LimitRate`` where this worker's own cap is reached."""
+    def settle(self, job: ActiveJob, kind: KeyKind) -> None:
+        """Settle a job's charge by its true cost; raises ``LimitRate`` when this worker's token bucket is empty."""
         account = self._account(job.claimed.tenant)
         cost = COST_OF[kind] * job.digests
-        if account.cap is not None and not account.cap.admit(cost, self._now_s()):
+        if account.bucket is not None and not account.bucket.try_take(cost, self._now_s()):
             self._metrics.limiter.labels(job.claimed.tenant, "hard_cap").inc()
-            raise LimitRate("this worker's own cap is reached: Redis grants more than the limit")
-        self._settle(account, job, cost, job.digests)
+            raise LimitRate(
+                "this worker's own rate limit is reached: Redis grants more than the tenant's limit"
+            )
+        self._owe_difference(account, job, cost, job.digests)
         account.cost_per_digest += 0.1 * (COST_OF[kind] - account.cost_per_digest)
 
-    def refused(self, job: ActiveJob) -> None:
-        """The job will not reach a lane: it cost nothing."""
-        self._settle(self._account(job.claimed.tenant), job, 0.0, 0)
+    def settle_refused(self, job: ActiveJob) -> None:
+        """Settle the charge of a job that is refused and reaches no lane: it costs nothing."""
+        self._owe_difference(self._account(job.claimed.tenant), job, 0.0, 0)
 
-    def returned(self, job: ActiveJob) -> None:
-        """The job goes back unsigned; the release gives back what the claim charged, and here goes the rest."""
+    def refund(self, job: ActiveJob) -> None:
+        """Undo ``settle`` for a job that is returned unsigned: the nack script refunds what the claim script charged."""
         account = self._account(job.claimed.tenant)
-        if account.cap is not None:
-            account.cap.give_back(job.cost)
+        if account.bucket is not None:
+            account.bucket.refund(job.cost)
         account.owed_cost -= job.owed_cost
         account.owed_digests -= job.owed_digests
         job.cost = job.owed_cost = 0.0
         job.owed_digests = 0
 
     @staticmethod
-    def _settle(account: _Account, job: ActiveJob, cost: float, digests: int) -> None:
+    def _owe_difference(account: _Account, job: ActiveJob, cost: float, digests: int) -> None:
         job.cost = cost
         if account.limits.limited:
             job.owed_cost = cost - job.claimed.charged_cost
@@ -157,12 +159,12 @@ class TenantLimiter:
             account.owed_digests += job.owed_digests
 
     def _configured(self, tenant: str) -> TenantLimits:
-        configured = self._tenants().get(tenant)
+        configured = self._config.tenants.get(tenant)
         return _NONE if configured is None else configured.limits
 
-    def _held_until(self, tenant: str) -> float:
-        """By the limits that are in force: one that was raised holds nobody back any more."""
-        return self._account(tenant).held_until if tenant in self._accounts else 0.0
+    def _limited_until_s(self, tenant: str) -> float:
+        """By the limits in force: the account adopts a raised one, and the wait ends."""
+        return self._account(tenant).limited_until_s if tenant in self._accounts else 0.0
 
     def _account(self, tenant: str) -> _Account:
         limits = self._configured(tenant).claim

@@ -1,17 +1,17 @@
-"""The worker's own limit on each tenant: a backstop that does not ask Redis. Pure: the clock is passed in."""
+"""Token bucket: the worker's own rate limit on each tenant, a backstop without Redis. Pure: the clock is passed in."""
 
 from __future__ import annotations
 
 from typing import Final
 
 SLACK: Final = 1.2
-"""What one worker may claim above the tenant's whole rate and burst before it stops believing Redis."""
+"""One worker may sign this factor above the tenant's whole rate and burst before it distrusts Redis."""
 
 
 class TokenBucket:
-    """A token bucket of ``SLACK`` times rate (units per second) and burst (units); full at the beginning.
+    """Bucket of ``SLACK`` times burst (units), refilled at ``SLACK`` times rate (units per second); full at first.
 
-    An honest claim script never comes here: it admits at most the burst and the rate, over all workers.
+    An honest claim script never empties it: it grants at most the burst and the rate, over all workers.
     """
 
     __slots__ = ("_at_s", "_burst", "_level", "_rate_per_s")
@@ -23,13 +23,13 @@ class TokenBucket:
         self._at_s = now_s
 
     def adjust(self, *, rate_per_s: float, burst: float) -> None:
-        """The tenant's limits are these from now on."""
+        """Change the limits; the level is kept, up to the new burst."""
         self._rate_per_s = rate_per_s * SLACK
         self._burst = burst * SLACK
         self._level = min(self._level, self._burst)
 
-    def admit(self, cost: float, now_s: float) -> bool:
-        """Whether a job of this cost may be signed now; what is admitted is taken.
+    def try_take(self, cost: float, now_s: float) -> bool:
+        """Take ``cost`` units; False, and nothing taken, when there are not enough.
 
         A job larger than the burst needs a full bucket, and leaves it overdrawn.
         """
@@ -40,6 +40,6 @@ class TokenBucket:
         self._level -= cost
         return True
 
-    def give_back(self, cost: float) -> None:
-        """A job that was admitted was not signed."""
+    def refund(self, cost: float) -> None:
+        """Put back the cost of a job that was not signed."""
         self._level = min(self._level + cost, self._burst)

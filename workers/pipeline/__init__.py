@@ -1,1 +1,12 @@
-"""workers/pipeline: see docs of the parent package."""
+"""Pipeline of a claimed job: to the lanes, and from them to Redis.
+
+dispatcher         to the lanes: charge, key budgets, durable intent
+job_returner       back to the queue, unsigned: nack, delay, reason
+lease_keeper       extends the leases of active jobs, in a thread
+recovered_results  outcomes that a former process left
+result_publisher   to the client: durable outcome, commit under the lease
+router             the token of a job
+settlement         last step of every job: budgets, limits, lease, claim loop
+
+Must never import ``workers.intake``, ``workers.background`` or ``workers.service``.
+"""

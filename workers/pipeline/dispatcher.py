@@ -1,10 +1,11 @@
-"""From the claim to the lanes: find each job's lanes, keep the budgets, make the intent durable, dispatch."""
+"""Dispatches claimed jobs to lanes: route, charge, reserve key budgets, make the intent durable, submit."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from queueing.errors import LimitRate, LogUnavailable, QueueUnavailable, SigningError, TokenUnavailable
@@ -12,80 +13,79 @@ from workers.journal.records import IntentRecord
 from workers.lanes.supervisor.batching import Slice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from workers.active_job import ActiveJob
-    from workers.config.tenants import Tenant
     from workers.journal.journal import WriteAheadLog
-    from workers.lanes.supervisor.batching import Group
     from workers.lanes.supervisor.token_pool import TokenPool
+    from workers.lifecycle.shutdown import ShutdownDeadline
     from workers.limits.fair_queueing import FairShares
     from workers.limits.key_budgets import KeyBudgets
     from workers.limits.tenant_limiter import TenantLimiter
-    from workers.pipeline.router import Router
+    from workers.pipeline.job_returner import JobReturner
+    from workers.pipeline.result_publisher import ResultPublisher
+    from workers.pipeline.router import Route, Router
     from workers.telemetry.metrics import Metrics
 
-Routed = tuple["ActiveJob", "Group", "TokenPool"]
+Routed = tuple["ActiveJob", "Route"]
 
 
 class Dispatcher:
-    """Hands claimed jobs to their lanes, or ends them."""
+    """Gives each claimed job to its lanes, refuses it, or requeues it."""
 
     def __init__(
         self,
         router: Router,
         *,
-        tenants: Callable[[], dict[str, Tenant]],
-        allowances: TenantLimiter,
+        limiter: TenantLimiter,
         shares: FairShares,
         budgets: KeyBudgets,
         wal: WriteAheadLog,
+        shutdown: ShutdownDeadline,
         metrics: Metrics,
-        draining: Callable[[], bool],
     ) -> None:
         self._router = router
-        self._tenants = tenants
-        self._allowances = allowances
+        self._limiter = limiter
         self._shares = shares
         self._budgets = budgets
         self._wal = wal
+        self._shutdown = shutdown
         self._metrics = metrics
-        self._draining = draining
 
-    async def take(self, jobs: Sequence[ActiveJob]) -> None:
-        """Every job goes to a lane, is refused, or goes back.
+    async def dispatch(self, jobs: Sequence[ActiveJob]) -> None:
+        """Dispatch every job, refuse it, or requeue it. One round trip to Redis if a key has a budget, one sync of the log.
 
-        Raises ``LogUnavailable`` and ``QueueUnavailable``, when all that were to be signed have gone back.
+        Raises ``LogUnavailable`` and ``QueueUnavailable``; by then all jobs that were to be signed are requeued.
         """
-        routed = self._route(jobs)
+        if self._shutdown.asked.is_set():
+            for job in jobs:
+                job.requeue(TokenUnavailable("this worker is shutting down"))
+            return
+        routed = self._route_all(jobs)
         now_ms = time.time_ns() // 1_000_000
         routed = await self._within_budgets(routed, now_ms)
         if not routed:
             return
-        await self._intend([job for job, _, _ in routed], now_ms)
-        if self._draining():
-            _put_all_back([job for job, _, _ in routed])
+        await self._make_intents_durable([job for job, _ in routed], now_ms)
+        if self._shutdown.asked.is_set():
+            _requeue_unsent([job for job, _ in routed])
             return
-        touched: dict[str, TokenPool] = {}
-        for job, group, lanes in routed:
-            lanes.submit(Slice(job, group, 0, job.digests, alone=job.claimed.alone))
-            touched[lanes.token] = lanes
-        for lanes in touched.values():
-            lanes.pump()
+        pools: dict[str, TokenPool] = {}
+        for job, route in routed:
+            route.pool.submit(Slice(job, route.group, 0, job.digests, alone=job.claimed.alone))
+            pools[route.pool.token] = route.pool
+        for pool in pools.values():
+            pool.pump()
 
-    def _route(self, jobs: Sequence[ActiveJob]) -> list[Routed]:
+    def _route_all(self, jobs: Sequence[ActiveJob]) -> list[Routed]:
         routed: list[Routed] = []
         costs: defaultdict[str, float] = defaultdict(float)
         waits_s: defaultdict[str, list[float]] = defaultdict(list)
         now_s = time.time()
         for job in jobs:
-            try:
-                routed.append((job, *self._router.route(job)))
-            except (LimitRate, TokenUnavailable) as error:
-                job.put_back(error)  # before anything is on record of it: it may come round often
-            except SigningError as error:
-                self._allowances.refused(job)
-                job.fail(error)
+            route = self._route(job)
+            if route is not None:
+                routed.append((job, route))
             waits_s[job.claimed.tenant].append(max(now_s - job.enqueued_at_ms / 1000, 0.0))
             costs[job.claimed.tenant] += job.cost
         for tenant, cost in costs.items():
@@ -93,8 +93,22 @@ class Dispatcher:
         self._metrics.waited(waits_s)
         return routed
 
-    async def _intend(self, jobs: Sequence[ActiveJob], now_ms: int) -> None:
-        """Nothing is sent to a lane before this is durable."""
+    def _route(self, job: ActiveJob) -> Route | None:
+        """Find the job's token and settle its charge; None when it is requeued or refused instead."""
+        try:
+            route = self._router.route(job)
+            self._limiter.settle(job, route.key_kind)
+        except (LimitRate, TokenUnavailable) as error:
+            job.requeue(error)  # before anything of it is in the log: it may be claimed and requeued often
+        except SigningError as error:
+            self._limiter.settle_refused(job)
+            job.fail(error)
+        else:
+            return route
+        return None
+
+    async def _make_intents_durable(self, jobs: Sequence[ActiveJob], now_ms: int) -> None:
+        """Nothing is sent to a lane before: after a crash the log names every digest that may have been signed."""
         try:
             await self._wal.append(
                 [
@@ -104,23 +118,33 @@ class Dispatcher:
                 ]
             )
         except (LogUnavailable, asyncio.CancelledError):
-            _put_all_back(jobs)
+            _requeue_unsent(jobs)
             raise
 
     async def _within_budgets(self, routed: list[Routed], now_ms: int) -> list[Routed]:
-        """Refuse what the budgets of keys have no room for."""
-        jobs = [job for job, _, _ in routed]
+        """Refuse the jobs that exceed the budget of their key; the others."""
+        jobs = [job for job, _ in routed]
         try:
-            over = await self._budgets.reserve(jobs, self._tenants(), now_ms)
+            over = await self._budgets.reserve(jobs, now_ms)
         except (QueueUnavailable, asyncio.CancelledError):
-            _put_all_back(jobs)
+            _requeue_unsent(jobs)
             raise
         for job, error in over.items():
-            self._allowances.refused(job)
+            self._limiter.settle_refused(job)
             job.fail(error)
         return [each for each in routed if each[0] not in over] if over else routed
 
 
-def _put_all_back(jobs: Sequence[ActiveJob]) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipeline:
+    """Stages that a claimed job goes through: to the lanes, and from them to Redis."""
+
+    dispatcher: Dispatcher
+    publisher: ResultPublisher
+    returner: JobReturner
+
+
+def _requeue_unsent(jobs: Sequence[ActiveJob]) -> None:
+    """Requeue jobs of which no lane has anything; they keep their place in the queue."""
     for job in jobs:
         job.slice_unavailable(0, job.digests)

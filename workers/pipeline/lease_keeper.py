@@ -1,7 +1,7 @@
-"""Extending leases from a thread of its own: a busy event loop, or a slow callback on it, costs no lease.
+"""Lease extension in a thread: a busy event loop, or a slow callback on it, loses no lease.
 
-The thread has a loop and a connection of its own. It keeps leases for as long as the worker's loop is seen to turn: a
-loop that hangs for good lets them run out, and other workers sign the jobs.
+The thread has its own loop and connection. It extends leases while the worker's loop is alive: when that hangs for
+good the leases run out, and other workers sign the jobs.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from queueing.redis.connection import connect
 from workers.telemetry.job_log import name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from queueing.broker.claims import ClaimedJob
     from queueing.config.redis import RedisConfig
+    from workers.active_job import ActiveJobs
+    from workers.lifecycle.heartbeat import Heartbeat
     from workers.telemetry.metrics import Metrics
 
 log = logging.getLogger("sigmill.leases")
 
 PER_LEASE: Final = 3
-"""Extensions in the length of a lease: one may be lost, and another one be late."""
+"""Extensions per length of a lease: one may be lost, and another one be late."""
 
 LOOP_PATIENCE_LEASES: Final = 4
-"""After so many lengths of a lease without a turn the worker's loop is given up."""
+"""A worker's loop without a heartbeat for so many lengths of a lease is taken for dead."""
 
 RETRY_S: Final = 0.5
 
@@ -39,10 +39,7 @@ MOST_NAMED: Final = 20
 
 
 class LeaseKeeper:
-    """Keeps what ``held`` lists; it is called by the keeper's thread and must only read.
-
-    ``loop_seen_at``: when the worker's loop last turned, on the monotonic clock.
-    """
+    """Extends the leases of ``jobs`` while ``heartbeat`` beats; the thread only reads both."""
 
     def __init__(
         self,
@@ -50,15 +47,15 @@ class LeaseKeeper:
         *,
         owner: str,
         lease_s: float,
-        held: Callable[[], Iterable[ClaimedJob]],
-        loop_seen_at: Callable[[], float],
+        jobs: ActiveJobs,
+        heartbeat: Heartbeat,
         metrics: Metrics,
     ) -> None:
         self._config = config
         self._owner = owner
         self._lease_s = lease_s
-        self._held = held
-        self._loop_seen_at = loop_seen_at
+        self._jobs = jobs
+        self._heartbeat = heartbeat
         self._metrics = metrics
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._main, name="leases", daemon=True)
@@ -68,11 +65,11 @@ class LeaseKeeper:
         self._thread.start()
 
     def stop(self) -> None:
-        """Extend no more; does not wait for a round that is under way."""
+        """Stop extending; does not wait for a round that is under way."""
         self._stop.set()
 
     def _main(self) -> None:
-        """Waits outside of its loop: an executor for that is gone before this thread when the process ends at once."""
+        """Wait outside of the loop: at exit the interpreter stops a loop's executor before it stops this thread."""
         redis = connect(self._config)
         claims = Claims(redis, owner=self._owner, lease_ms=int(self._lease_s * 1000))
         wait_s = every_s = self._lease_s / PER_LEASE
@@ -82,23 +79,23 @@ class LeaseKeeper:
             runner.run(redis.aclose())
 
     async def _extend(self, claims: Claims) -> bool:
-        """One round; False when Redis did not take it."""
-        unseen_s = time.monotonic() - self._loop_seen_at()
+        """One round; False when Redis did not answer."""
+        unseen_s = time.monotonic() - self._heartbeat.seen_at
         if unseen_s > LOOP_PATIENCE_LEASES * self._lease_s:
             log.error("lease.loop_hangs", extra={"unseen_s": round(unseen_s, 1)})
             return True
-        held: dict[str, list[ClaimedJob]] = {}
-        for job in self._held():
-            held.setdefault(job.tenant, []).append(job)
-        if not held:
+        leased: dict[str, list[ClaimedJob]] = {}
+        for job in self._jobs.claimed():
+            leased.setdefault(job.tenant, []).append(job)
+        if not leased:
             return True
         try:
-            lost = await claims.extend(held)
+            lost = await claims.extend(leased)
         except QueueUnavailable as error:
             self._metrics.redis_errors.labels("extend").inc()
             log.warning("redis.failed", extra={"operation": "extend", "why": str(error)})
             return False
-        self._metrics.lease_events.labels("extended").inc(sum(map(len, held.values())) - len(lost))
+        self._metrics.lease_events.labels("extended").inc(sum(map(len, leased.values())) - len(lost))
         self._metrics.lease_events.labels("lost").inc(len(lost))
         if lost:
             names = [name_of(job.job_id) for job in lost[:MOST_NAMED]]

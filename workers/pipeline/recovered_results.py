@@ -1,4 +1,4 @@
-"""Outcomes that a former process of this host made durable: a job that comes back is published from here, not signed."""
+"""Outcomes of a former process of this host: a job that is claimed again is published from here, not signed again."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
 
 class RecoveredResults:
-    """Signed outcomes by job. Refusals are not kept: they cost no signature, and may be judged otherwise now."""
+    """Signed outcomes by job. Refusals are not kept: they cost no signature, and the rules may have changed."""
 
     def __init__(self) -> None:
         self._outcomes: dict[bytes, OutcomeRecord] = {}
 
     def add(self, outcomes: Sequence[OutcomeRecord]) -> None:
-        """Remember those that have signatures."""
+        """Keep those that have signatures."""
         self._outcomes.update({o.job_id: o for o in outcomes if _is_signed(o)})
 
     def forget(self, outcome: OutcomeRecord) -> None:
-        """It was released."""
+        """Drop an outcome that was published."""
         self._outcomes.pop(outcome.job_id, None)
 
     def take(self, claimed: ClaimedJob) -> OutcomeRecord | None:
-        """The outcome of this very job, once: the same tenant, the same key, algorithm and digests."""
+        """Remove and return the outcome of this job: the same tenant, key, algorithm and digests; None without one."""
         outcome = self._outcomes.get(claimed.job_id)
         if outcome is None or outcome.tenant != claimed.tenant or not _same_content(outcome, claimed):
             return None
@@ -45,7 +45,7 @@ def _is_signed(outcome: OutcomeRecord) -> bool:
 
 
 def _same_content(outcome: OutcomeRecord, claimed: ClaimedJob) -> bool:
-    """Whoever owns Redis can put other content under a job's id: it is not what was signed."""
+    """Whether the claimed payload is the one that was signed: Redis may hold another one under the same id."""
     if claimed.payload is None:
         return True  # only the payload was lost
     try:

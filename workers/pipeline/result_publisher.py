@@ -1,7 +1,7 @@
-"""From the lanes back to the client: outcome durable, then committed under the lease, then released.
+"""Publishes results: outcome durable in the log, then committed to Redis under the job's lease, then settled.
 
-Jobs that finish while a round is under way share the next one. A round that Redis does not answer is tried
-again until it does: the outcomes are in the log, the jobs stay leased, nothing is signed twice.
+Jobs that finish during a round share the next one. A round that Redis does not answer is repeated until it does: the
+outcomes are in the log and the jobs stay leased, so nothing is signed twice.
 """
 
 from __future__ import annotations
@@ -12,142 +12,112 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
-from queueing.broker.claims import Commit, CommitStatus
-from queueing.errors import HsmFault, JobPoisoned, LogUnavailable, QueueUnavailable, QueueUnconfirmed
-from workers.active_job import Ending
-from workers.journal.records import OutcomeRecord, ReleasedRecord, ReturnedRecord
+from queueing.aio.backoff import Backoff
+from queueing.broker.claims import Commit, CommitStatus, Retention
+from queueing.errors import JobPoisoned, LogUnavailable, QueueUnavailable, QueueUnconfirmed
+from workers.journal.records import OutcomeRecord, ReleasedRecord
 from workers.pipeline.recovered_results import RecoveredResults
-from workers.telemetry import job_log as job_lines
-from workers.telemetry.metrics import reason_label
+from workers.telemetry import job_log
 from workers.telemetry.outcome_metrics import count_outcomes, count_recovered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from queueing.broker.claims import ClaimedJob, Claims, Retention
+    from queueing.broker.claims import ClaimedJob, Claims
     from workers.active_job import ActiveJob
+    from workers.current_config import CurrentConfig
     from workers.journal.journal import WriteAheadLog
-    from workers.journal.records import Record
+    from workers.pipeline.settlement import JobSettlement
     from workers.telemetry.metrics import Metrics
 
 log = logging.getLogger("sigmill.release")
 
 PACE_S: Final = 0.002
-"""Shortest time between two rounds; a lone result after a pause does not wait."""
+"""Shortest time between two rounds; a single result after a pause does not wait."""
 
-SHORTEST_PAUSE_S: Final = 0.05
+FIRST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 1.0
+"""Pauses between attempts while Redis, or the disk, fails."""
 
 MOST_AT_ONCE: Final = 256
 """Recovered outcomes in one round trip: a result may be half a MiB."""
 
-RETURN_DELAY_S: Final = 1.0
-"""A job that was tried in vain is due again after this, so that it does not go round in circles."""
 
-TURNED_BACK_DELAY_S: Final = 0.5
-"""Where no lane may have the job. Below the time between two slow polls (1 s), so that each finds it due again: a token
-that is back is to be used within five seconds, three of which may be the pause of its circuit."""
-
-LONGEST_RETRY_DELAY_S: Final = 4.0
-"""A job over which the HSM failed waits twice as long each time, up to this; it is tried until its envelope expires."""
-
-
-class Releaser:
-    """Publishes results and returns jobs, in rounds."""
+class ResultPublisher:
+    """The ``JobSink`` of jobs with a result, in rounds; and the publisher of outcomes that a former process left."""
 
     def __init__(
         self,
-        *,
         claims: Claims,
+        *,
+        config: CurrentConfig,
         wal: WriteAheadLog,
-        retention: Retention,
+        settlement: JobSettlement,
         metrics: Metrics,
-        settled: Callable[[ActiveJob], None],
-        draining: Callable[[], bool],
-        class_of: Callable[[str], str],
-        can_sign: Callable[[str], bool],
-        owner: str = "",
+        owner: str,
     ) -> None:
         self._claims = claims
-        self._owner = owner
-        self._can_sign = can_sign
+        self._config = config
         self._wal = wal
-        self._retention = retention
+        self._settlement = settlement
         self._metrics = metrics
-        self._settled = settled
-        self._draining = draining
-        self._class_of = class_of
-        self._results: list[ActiveJob] = []
-        self._returned: list[ActiveJob] = []
-        self._left: list[OutcomeRecord] = []
-        self._before = RecoveredResults()
-        self._again: list[tuple[ClaimedJob, OutcomeRecord]] = []
-        self._results_wake = asyncio.Event()
-        self._returned_wake = asyncio.Event()
+        self._owner = owner
+        self._retention = Retention(result_ms=int(config.service.worker.result_retention_s * 1000))
+        self._jobs: list[ActiveJob] = []
+        self._unreleased: list[OutcomeRecord] = []
+        self._recovered = RecoveredResults()
+        self._came_back: list[tuple[ClaimedJob, OutcomeRecord]] = []
+        self._wake = asyncio.Event()
         self._began_at = 0.0
         self.unconfirmed = False
         """Whether a commit waits for the replicas that are to have it."""
 
     def finished(self, job: ActiveJob) -> None:
-        """This job has all its outcomes."""
-        if job.ending is Ending.RESULT:
-            self._results.append(job)
-            self._results_wake.set()
-        else:
-            self._returned.append(job)
-            self._returned_wake.set()
+        """Publish this job's result with the next round."""
+        self._jobs.append(job)
+        self._wake.set()
 
-    def recovered(self, outcomes: Sequence[OutcomeRecord]) -> None:
-        """Durable outcomes of an ended process that may not have been released; before ``run``."""
-        self._left.extend(outcomes)
-        self._before.add(outcomes)
+    def add_recovered(self, outcomes: Sequence[OutcomeRecord]) -> None:
+        """Take over durable outcomes of a former process that may not be published; before ``run``."""
+        self._unreleased.extend(outcomes)
+        self._recovered.add(outcomes)
 
-    def published_before(self, claimed: ClaimedJob) -> bool:
-        """Whether the log already has this job's outcome; then it is published under the new lease."""
-        outcome = self._before.take(claimed)
+    def publish_recovered(self, claimed: ClaimedJob) -> bool:
+        """Publish the recovered outcome of a job that was claimed again; False when there is none, and it must be signed."""
+        outcome = self._recovered.take(claimed)
         if outcome is None:
             return False
-        self._again.append((claimed, outcome))
-        self._results_wake.set()
+        self._came_back.append((claimed, outcome))
+        self._wake.set()
         return True
 
     async def run(self) -> None:
-        """Rounds for ever; cancelled when nothing is in work any more.
-
-        What goes back never waits for what is published: that may be held up by the log.
-        """
+        """Publish until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._publishing())
-            tasks.create_task(self._returning())
-            tasks.create_task(self._publish_left())
+            tasks.create_task(self._rounds())
+            tasks.create_task(self._publish_unreleased())
 
-    async def _publishing(self) -> None:
+    async def _rounds(self) -> None:
         while True:
-            await self._results_wake.wait()
+            await self._wake.wait()
             await self._keep_pace()
-            self._results_wake.clear()
-            jobs, self._results = self._results, []
-            again, self._again = self._again, []
+            self._wake.clear()
+            jobs, self._jobs = self._jobs, []
+            came_back, self._came_back = self._came_back, []
             if jobs:
                 await self._publish(jobs)
-            if again:
-                await self._publish_again(again)
-
-    async def _returning(self) -> None:
-        while True:
-            await self._returned_wake.wait()
-            self._returned_wake.clear()
-            jobs, self._returned = self._returned, []
-            await self._give_back(jobs)
+            if came_back:
+                await self._publish_came_back(came_back)
 
     async def _keep_pace(self) -> None:
-        """A round at most every ``PACE_S``, so that jobs which finish together are published together."""
+        """A round at most every ``PACE_S``, so that jobs that finish together are published together."""
         wait_s = self._began_at + PACE_S - time.monotonic()
         if wait_s > 0:
             await asyncio.sleep(wait_s)
         self._began_at = time.monotonic()
 
     async def _publish(self, jobs: list[ActiveJob]) -> None:
+        """One round. The order is the guarantee of the worker: durable, committed under the lease, settled."""
         now_ms = time.time_ns() // 1_000_000
         outcomes = [
             OutcomeRecord(
@@ -156,158 +126,129 @@ class Releaser:
             for j in jobs
             for c in (j.claimed,)
         ]
-        await self._durable(outcomes)
+        await self._make_durable(outcomes)
         committed = await self._commit(outcomes)
-        self._note_released(outcomes, committed)
+        self._record_released(outcomes, committed)
         done = list(zip(jobs, committed, strict=True))
         count_outcomes(done, self._metrics, self._class_of)
-        for job, how in done:
-            if how is CommitStatus.FENCED:
-                log.warning("commit.fenced", extra=_names(job))
-            elif isinstance(job.failure, JobPoisoned):
-                log.error(
-                    "job.dead",
-                    extra={**_names(job), "lane_ends": job.lane_ends, "crashes": job.claimed.crashes},
-                )
-            self._settled(job)
+        for job, status in done:
+            _report(job, status)
+            self._settlement.settle(job)
 
-    async def _publish_left(self) -> None:
-        """Under the lease that the ended process had: it holds until somebody else has claimed the job.
+    async def _publish_unreleased(self) -> None:
+        """Commit the outcomes of a former process under its leases, which hold until another worker claims the jobs.
 
-        So these are released at once, whoever would claim the job next. Where somebody has, their outcome counts.
+        So these are published at once, and a job that was claimed meanwhile is fenced: then the other outcome counts.
         """
-        while self._left:
-            outcomes, self._left = self._left[:MOST_AT_ONCE], self._left[MOST_AT_ONCE:]
-            committed = await self._commit(outcomes)
-            self._note_released(outcomes, committed)
-            count_recovered(zip(outcomes, committed, strict=True), self._metrics)
-            for outcome, how in zip(outcomes, committed, strict=True):
-                if how is not CommitStatus.FENCED:
-                    self._before.forget(outcome)
-            log.info(
-                "recovery.published", extra={"jobs": len(outcomes) - committed.count(CommitStatus.FENCED)}
+        while self._unreleased:
+            outcomes, self._unreleased = (
+                self._unreleased[:MOST_AT_ONCE],
+                self._unreleased[MOST_AT_ONCE:],
             )
+            committed = await self._commit(outcomes)
+            self._record_released(outcomes, committed)
+            count_recovered(zip(outcomes, committed, strict=True), self._metrics)
+            for outcome, status in zip(outcomes, committed, strict=True):
+                if status is not CommitStatus.FENCED:
+                    self._recovered.forget(outcome)
+            published = len(outcomes) - committed.count(CommitStatus.FENCED)
+            log.info("recovery.published", extra={"jobs": published})
 
-    async def _publish_again(self, again: list[tuple[ClaimedJob, OutcomeRecord]]) -> None:
-        """Under a lease of this process: the job came back although it was signed."""
+    async def _publish_came_back(self, came_back: list[tuple[ClaimedJob, OutcomeRecord]]) -> None:
+        """Commit recovered outcomes under leases of this process, of jobs that were claimed again although signed."""
         now_ms = time.time_ns() // 1_000_000
         outcomes = [
             OutcomeRecord(
                 now_ms, old.tenant, claimed.job_id, claimed.lease, old.reply_id, old.result, old.dead_letter
             )
-            for claimed, old in again
+            for claimed, old in came_back
         ]
-        await self._durable(outcomes)
+        await self._make_durable(outcomes)
         committed = await self._commit(outcomes)
-        self._note_released(outcomes, committed)
+        self._record_released(outcomes, committed)
         count_recovered(zip(outcomes, committed, strict=True), self._metrics)
-        log.info("recovery.published", extra={"jobs": len(again)})
+        log.info("recovery.published", extra={"jobs": len(came_back)})
 
-    def _note_released(self, outcomes: Sequence[OutcomeRecord], committed: Sequence[CommitStatus]) -> None:
+    def _record_released(self, outcomes: Sequence[OutcomeRecord], committed: Sequence[CommitStatus]) -> None:
         now_ms = time.time_ns() // 1_000_000
         self._wal.note(
             [
-                ReleasedRecord(now_ms, o.tenant, o.job_id, o.lease, how.name.lower())
-                for o, how in zip(outcomes, committed, strict=True)
+                ReleasedRecord(now_ms, o.tenant, o.job_id, o.lease, status.name.lower())
+                for o, status in zip(outcomes, committed, strict=True)
             ]
         )
-        job_lines.released(outcomes, committed)
+        job_log.released(outcomes, committed)
 
-    async def _durable(self, records: list[OutcomeRecord]) -> None:
-        """Wait until the log has them; it fails closed, so nothing is released before."""
-        pause_s = SHORTEST_PAUSE_S
+    async def _make_durable(self, records: list[OutcomeRecord]) -> None:
+        """Append to the log until it succeeds: no result leaves this worker before it is durable."""
+        backoff = _backoff()
         while True:
             try:
                 await self._wal.append(records)
             except LogUnavailable:
-                await asyncio.sleep(pause_s)
-                pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+                await asyncio.sleep(backoff.next_s())
             else:
                 return
 
     async def _commit(self, outcomes: list[OutcomeRecord]) -> list[CommitStatus]:
-        by_tenant: dict[str, list[OutcomeRecord]] = defaultdict(list)
-        for outcome in outcomes:
-            by_tenant[outcome.tenant].append(outcome)
-        done: dict[tuple[bytes, bytes], CommitStatus] = {}
-        pause_s = SHORTEST_PAUSE_S
-        while by_tenant:
-            commits = {
-                tenant: [Commit(o.job_id, o.lease, o.result, o.reply_id, o.dead_letter) for o in batch]
-                for tenant, batch in by_tenant.items()
-            }
-            try:
-                answers = await self._claims.commit(commits, self._retention)
-            except QueueUnavailable as error:
-                answers = {}
-                self._note_outage("commit", error)
-            except QueueUnconfirmed as error:
-                answers = {}
-                self.unconfirmed = True
-                self._note_outage("replicate", error)
-            else:
-                self.unconfirmed = False
-            for tenant, answer in answers.items():
-                if isinstance(answer, QueueUnavailable):
-                    self._note_outage("commit", answer)
-                    continue
-                for outcome, committed in zip(by_tenant.pop(tenant), answer, strict=True):
-                    done[outcome.job_id, outcome.lease] = committed
-            if by_tenant:
-                await asyncio.sleep(pause_s)
-                pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
-        return [done[outcome.job_id, outcome.lease] for outcome in outcomes]
+        """Commit until Redis has answered for each, and its replicas as configured; the answers, in the same order.
 
-    async def _give_back(self, jobs: list[ActiveJob]) -> None:
-        """Back to the queue, due a little later, or at once by a worker that ends: another one is well.
-
-        What a lane may have signed is on record as such.
+        Repeating is safe: the same result under the same lease is the same commit.
         """
-        now_ms = time.time_ns() // 1_000_000
-        records: list[Record] = [
-            ReturnedRecord(now_ms, j.claimed.tenant, j.claimed.job_id, j.claimed.lease, j.maybe_signed)
-            for j in jobs
-        ]
-        self._wal.note(records)
-        for (counts, delay_s), batch in self._ways_back(jobs).items():
-            await self._release(batch, counts=counts, delay_s=delay_s)
-        returned = [(job, self._why_returned(job)) for job in jobs]
-        job_lines.returned(returned)
-        for job, reason in returned:
-            self._metrics.returned.labels(job.claimed.tenant, reason).inc()
-            self._settled(job)
+        waiting: dict[str, list[OutcomeRecord]] = defaultdict(list)
+        for outcome in outcomes:
+            waiting[outcome.tenant].append(outcome)
+        done: dict[tuple[bytes, bytes], CommitStatus] = {}
+        backoff = _backoff()
+        while True:
+            for tenant, answer in (await self._commit_once(waiting)).items():
+                for outcome, status in zip(waiting.pop(tenant), answer, strict=True):
+                    done[outcome.job_id, outcome.lease] = status
+            if not waiting:
+                return [done[outcome.job_id, outcome.lease] for outcome in outcomes]
+            await asyncio.sleep(backoff.next_s())
 
-    def _why_returned(self, job: ActiveJob) -> str:
-        why = None if self._draining() else job.unavailable
-        return "drain" if why is None else reason_label(why.reason)
-
-    def _ways_back(self, jobs: list[ActiveJob]) -> dict[tuple[bool, float], dict[str, list[ClaimedJob]]]:
-        """Jobs by how they go back: whether the attempt counts, and how much later they are due."""
-        ways: dict[tuple[bool, float], dict[str, list[ClaimedJob]]] = {}
-        for job in jobs:
-            counts = isinstance(job.unavailable, HsmFault)
-            by_tenant = ways.setdefault((counts, self._delay_s(job, counts=counts)), {})
-            by_tenant.setdefault(job.claimed.tenant, []).append(job.claimed)
-        return ways
-
-    def _delay_s(self, job: ActiveJob, *, counts: bool) -> float:
-        """Nothing where this worker will not claim it at once: it ends, or every token of the tenant is in doubt."""
-        if self._draining() or not job.delayed or not self._can_sign(job.claimed.tenant):
-            return 0.0
-        if counts:
-            return min(RETURN_DELAY_S * 2.0 ** min(job.claimed.attempt - 1, 8), LONGEST_RETRY_DELAY_S)
-        return TURNED_BACK_DELAY_S if job.turned_back else RETURN_DELAY_S
-
-    async def _release(self, batch: dict[str, list[ClaimedJob]], *, counts: bool, delay_s: float) -> None:
+    async def _commit_once(self, by_tenant: dict[str, list[OutcomeRecord]]) -> dict[str, list[CommitStatus]]:
+        """One round trip; the answers of those tenants that Redis did answer for."""
+        commits = {
+            tenant: [Commit(o.job_id, o.lease, o.result, o.reply_id, o.dead_letter) for o in batch]
+            for tenant, batch in by_tenant.items()
+        }
         try:
-            await self._claims.nack(batch, counts=counts, delay_ms=int(delay_s * 1000))
+            answers = await self._claims.commit(commits, self._retention)
         except QueueUnavailable as error:
-            self._note_outage("release", error)  # the leases run out by themselves
+            self._note_outage("commit", error)
+            return {}
+        except QueueUnconfirmed as error:
+            self.unconfirmed = True
+            self._note_outage("replicate", error)
+            return {}
+        self.unconfirmed = False
+        answered: dict[str, list[CommitStatus]] = {}
+        for tenant, answer in answers.items():
+            if isinstance(answer, QueueUnavailable):
+                self._note_outage("commit", answer)
+            else:
+                answered[tenant] = answer
+        return answered
+
+    def _class_of(self, name: str) -> str:
+        tenant = self._config.tenants.get(name)
+        return "standard" if tenant is None else tenant.tenant_class
 
     def _note_outage(self, operation: str, error: Exception) -> None:
         self._metrics.redis_errors.labels(operation).inc()
         log.warning("redis.failed", extra={"operation": operation, "why": str(error)})
 
 
-def _names(job: ActiveJob) -> dict[str, str]:
-    return {"tenant": job.claimed.tenant, "job_id": job_lines.name_of(job.claimed.job_id)}
+def _backoff() -> Backoff:
+    return Backoff(first_s=FIRST_PAUSE_S, most_s=LONGEST_PAUSE_S)
+
+
+def _report(job: ActiveJob, status: CommitStatus) -> None:
+    """Log the two ends that an operator has to know of."""
+    names = {"tenant": job.claimed.tenant, "job_id": job_log.name_of(job.claimed.job_id)}
+    if status is CommitStatus.FENCED:
+        log.warning("commit.fenced", extra=names)
+    elif isinstance(job.failure, JobPoisoned):
+        log.error("job.dead", extra={**names, "lane_ends": job.lane_ends, "crashes": job.claimed.crashes})

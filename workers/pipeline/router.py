@@ -1,8 +1,9 @@
-"""Which lanes a claimed job goes to, by what its envelope says: nothing is authorised here, the lane does that."""
+"""Routes claimed jobs to tokens, by what their envelopes say."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from queueing.errors import (
@@ -20,80 +21,89 @@ from workers.lanes.authorisation import authorise
 from workers.lanes.supervisor.batching import Group
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from queueing.protocol.algorithms import KeyKind
     from queueing.protocol.envelope import Envelope, UnverifiedEnvelope
     from workers.active_job import ActiveJob
-    from workers.config.stop_rules import Stops
     from workers.config.tenants import KeyVersion, Tenant
+    from workers.current_config import CurrentConfig
+    from workers.current_stop_orders import CurrentStopOrders
+    from workers.lanes.supervisor.registry import LaneRegistry
     from workers.lanes.supervisor.token_pool import TokenPool
-    from workers.limits.tenant_limiter import TenantLimiter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Where a job is signed: a token's pool, and the group of slices that may share a chunk with it."""
+
+    pool: TokenPool
+    group: Group
+    key_kind: KeyKind
 
 
 class Router:
-    """Finds the lanes of jobs, by the configuration in force."""
+    """Finds the token of each job, by the configuration and the stop orders in force.
 
-    def __init__(
-        self,
-        *,
-        tenants: Callable[[], dict[str, Tenant]],
-        lanes_of: Callable[[str], dict[str, TokenPool]],
-        stops_of: Callable[[Tenant], Stops],
-        allowances: TenantLimiter,
-        audience: str,
-        most_crashes: int,
-    ) -> None:
-        self._tenants = tenants
-        self._lanes_of = lanes_of
-        self._stops_of = stops_of
-        self._allowances = allowances
-        self._audience = audience
-        self._most_crashes = most_crashes
+    It authorises nothing: the lane judges the envelope. Jobs that cannot be signed are refused here, to save the trip.
+    """
 
-    def route(self, job: ActiveJob) -> tuple[Group, TokenPool]:
-        """Read the job, find its lanes, and charge it; raises a ``SigningError``: what is wrong with it.
+    def __init__(self, config: CurrentConfig, *, lanes: LaneRegistry, stop_orders: CurrentStopOrders) -> None:
+        self._config = config
+        self._lanes = lanes
+        self._stop_orders = stop_orders
+        self._audience = config.service.audience  # a reload cannot change it
+        self._most_crashes = config.service.worker.poison_attempts
 
-        ``LimitRate``: this worker's own cap is reached; ``TokenUnavailable``: no token that has the key is in use.
-        Such a job goes back, charged nothing.
+    def route(self, job: ActiveJob) -> Route:
+        """Read a job and choose its token; makes the tenant's lanes if need be, and charges nothing.
+
+        Raises a ``SigningError``: ``TokenUnavailable`` when no token that has the key is in use, and the job has to be
+        requeued; every other one refuses the job.
         """
-        claimed = job.claimed
         unverified = read_job(job)
-        if claimed.crashes >= self._most_crashes:
+        if job.claimed.crashes >= self._most_crashes:
             raise JobPoisoned(
-                "worker after worker ended while it had the job, the last one with nothing beside it"
+                f"{job.claimed.crashes} workers crashed while processing this job;"
+                " the last one was processing nothing else for this tenant"
             )
-        envelope = unverified.envelope
-        tenant = self._tenants().get(claimed.tenant)
+        version = self._key_version(unverified, job.claimed.tenant)
+        group = Group(version.key, version.version, unverified.envelope.algorithm)
+        return Route(
+            pool=self._least_loaded(job.claimed.tenant, version),
+            group=group,
+            key_kind=version.public_key.kind,
+        )
+
+    def _key_version(self, unverified: UnverifiedEnvelope, claimed_tenant: str) -> KeyVersion:
+        """The key version that the envelope asks for; raises what a lane would raise."""
+        tenant = self._config.tenants.get(claimed_tenant)
         if tenant is None:
             raise PolicyDenied("the tenant is not configured here")
         now_ms = time.time_ns() // 1_000_000
-        stops = self._stops_of(tenant)
+        stops = self._stop_orders.stops_of(tenant)
         try:
             if tenant.suspended:
                 raise PolicyDenied("rule `state`: the tenant is suspended")
             stops.check_tenant()
-            version = _version(envelope, tenant, now_ms)
+            return _version(unverified.envelope, tenant, now_ms)
         except SigningError:
-            # Judged as a lane would, in its order: a stranger learns nothing about keys here either.
+            # Judged in a lane's order, which checks the signature first: a stranger learns nothing about keys here.
             authorise(unverified, tenant, audience=self._audience, now_ms=now_ms, stops=stops)
             raise
-        lanes = self._least_loaded(claimed.tenant, version)
-        self._allowances.charge(job, version.public_key.kind)
-        return Group(version.key, version.version, envelope.algorithm), lanes
 
     def _least_loaded(self, tenant: str, version: KeyVersion) -> TokenPool:
-        lanes = self._lanes_of(tenant)
-        there = [lanes[token] for token in version.tokens if token in lanes]
-        healthy = [candidate for candidate in there if candidate.healthy]
+        """The pool with the shortest queue, of the healthy tokens that have the key, as far as is known."""
+        pools = self._lanes.of(tenant)
+        configured = [pools[token] for token in version.tokens if token in pools]
+        healthy = [pool for pool in configured if pool.healthy]
         if not healthy:
-            # Another token of the tenant is, else nothing were claimed; a circuit closes without being tried.
+            # Another token of the tenant is healthy, or nothing would be claimed; circuit breakers close by themselves.
             raise TokenUnavailable("no token that has the key is in use")
-        has_it = [candidate for candidate in healthy if not candidate.lacks(version.key, version.version)]
-        return min(has_it or healthy, key=lambda candidate: (candidate.status.load, candidate.given))
+        has_key = [pool for pool in healthy if not pool.lacks(version.key, version.version)]
+        return min(has_key or healthy, key=lambda pool: (pool.status.load, pool.given))
 
 
 def read_job(job: ActiveJob) -> UnverifiedEnvelope:
-    """What the job is; raises ``JobExpired`` where its key is gone, and what is wrong with it."""
+    """Decode a job into ``job``; raises ``JobExpired`` when its payload is gone from Redis, and the error of a bad one."""
     if job.claimed.payload is None:
         raise JobExpired("the job's key was gone from Redis")
     queued = decode_job(job.claimed.payload)
@@ -104,7 +114,7 @@ def read_job(job: ActiveJob) -> UnverifiedEnvelope:
 
 
 def _version(envelope: Envelope, tenant: Tenant, now_ms: int) -> KeyVersion:
-    """The key version that is asked for, by which the job finds its lane."""
+    """The key version to sign with; raises ``KeyUnknown`` and what ``version_to_sign`` raises."""
     key = tenant.keys.get(envelope.key)
     if key is None or envelope.tenant != tenant.name:
         raise KeyUnknown
@@ -112,12 +122,12 @@ def _version(envelope: Envelope, tenant: Tenant, now_ms: int) -> KeyVersion:
 
 
 def _check_hints(job: ActiveJob) -> None:
-    """What stands beside the envelope decides how the job is counted; a lie is refused."""
+    """Refuse a job whose unsigned hints, by which the claim charged it, do not fit its envelope."""
     envelope, claimed = job.envelope, job.claimed
     if envelope is None:
         return
     if job.hints.n not in {0, len(envelope.digests)} or job.hints.alg not in {"", envelope.algorithm}:
-        raise EnvelopeMalformed("what stands beside the envelope does not fit it")
+        raise EnvelopeMalformed("the job's unsigned digest count or algorithm does not match its envelope")
     try:
         job_id = claimed.job_id.decode("ascii")
     except UnicodeDecodeError:
@@ -125,4 +135,4 @@ def _check_hints(job: ActiveJob) -> None:
     if tenant_of_job_id(job_id) is not None and job_id != job_id_of(
         envelope.tenant, envelope.idempotency_key
     ):
-        raise EnvelopeMalformed("the envelope belongs to another job")
+        raise EnvelopeMalformed("the envelope's idempotency key does not match the job's id")

@@ -17,27 +17,23 @@ from queueing.coordination.key_usage import UsagePeriod
 from queueing.errors import QueueUnavailable
 from queueing.redis import connection
 from queueing.redis.connection import connect
+from tests.support.configurations import current_config, tenant
+from tests.support.jobs_in_work import one_sink
 from tests.support.redis_process import RedisProcess
 from workers.active_job import ActiveJob
 from workers.config.key_policy import Budget, KeyPolicy
-from workers.config.tenants import Tenant
+from workers.config.tenants import TenantKey
 from workers.limits.key_budgets import KeyBudgets
 
 PERIOD_S = 86_400
 NOW_MS = 1_000
 HERE = UsagePeriod("acme", "release", 0, PERIOD_S)
 THERE = UsagePeriod("acme", "nightly", 0, PERIOD_S)
-TENANTS = {
-    "acme": cast(
-        "Tenant",
-        SimpleNamespace(
-            keys={
-                account.key: SimpleNamespace(policy=KeyPolicy(budget=Budget(digests=1000, period_s=PERIOD_S)))
-                for account in (HERE, THERE)
-            }
-        ),
-    )
-}
+POLICY = KeyPolicy(budget=Budget(digests=1000, period_s=PERIOD_S))
+ACME = tenant(
+    "acme", keys={each.key: cast("TenantKey", SimpleNamespace(policy=POLICY)) for each in (HERE, THERE)}
+)
+CONFIG = current_config([ACME])
 
 
 @pytest.fixture
@@ -51,8 +47,7 @@ async def redis(own_redis: RedisProcess, monkeypatch: pytest.MonkeyPatch) -> Asy
 
 def job_for(account: UsagePeriod, digests: int) -> ActiveJob:
     job = ActiveJob(
-        ClaimedJob(tenant="acme", job_id=b"id", due_ms=b"1", attempt=1, payload=b"", lease=b"w:1"),
-        lambda _: None,
+        ClaimedJob(tenant="acme", job_id=b"id", due_ms=b"1", attempt=1, payload=b"", lease=b"w:1"), one_sink()
     )
     job.envelope = cast("Any", SimpleNamespace(key=account.key))
     job.signatures = [None] * digests
@@ -61,11 +56,11 @@ def job_for(account: UsagePeriod, digests: int) -> ActiveJob:
 
 async def with_to_give_back(redis: ArqRedis, digests: int, *, counted: int) -> KeyBudgets:
     """A worker that reserved so many and signed none of them; the counter says ``counted``."""
-    budgets = KeyBudgets(redis)
+    budgets = KeyBudgets(redis, CONFIG)
     job = job_for(HERE, digests)
     await redis.set(HERE.name, counted - digests)
-    assert not await budgets.reserve([job], TENANTS, NOW_MS)
-    budgets.settled(job)
+    assert not await budgets.reserve([job], NOW_MS)
+    budgets.settle(job)
     assert await redis.get(HERE.name) == b"%d" % counted
     return budgets
 
@@ -74,13 +69,13 @@ async def test_a_full_redis_does_not_lose_a_count(own_redis: RedisProcess, redis
     """INCRBY is refused and DEL is not; what it does not take back now is given back later, once."""
     budgets = await with_to_give_back(redis, 10, counted=990)
     own_redis.command("CONFIG", "SET", "maxmemory", "1")
-    await budgets.give_back()
+    await budgets.return_unused()
     with pytest.raises(QueueUnavailable, match="OutOfMemory"):
-        await budgets.reserve([job_for(HERE, 5)], TENANTS, NOW_MS)
+        await budgets.reserve([job_for(HERE, 5)], NOW_MS)
     assert await redis.get(HERE.name) == b"990"
     own_redis.command("CONFIG", "SET", "maxmemory", "0")
-    await budgets.give_back()
-    await budgets.give_back()
+    await budgets.return_unused()
+    await budgets.return_unused()
     assert await redis.get(HERE.name) == b"980"
 
 
@@ -116,12 +111,12 @@ async def test_what_one_counter_took_is_given_back_where_another_refuses(redis: 
     await redis.execute_command(  # type: ignore[no-untyped-call]
         "ACL", "SETUSER", "default", "resetkeys", f"~{HERE.name}", f"%R~{THERE.name}"
     )
-    budgets = KeyBudgets(redis)
+    budgets = KeyBudgets(redis, CONFIG)
     with pytest.raises(QueueUnavailable, match="NoPermission"):
-        await budgets.reserve([job_for(HERE, 5), job_for(THERE, 7)], TENANTS, NOW_MS)
+        await budgets.reserve([job_for(HERE, 5), job_for(THERE, 7)], NOW_MS)
     assert await redis.get(HERE.name) == b"5"
-    await budgets.give_back()
-    await budgets.give_back()
+    await budgets.return_unused()
+    await budgets.return_unused()
     assert await redis.get(HERE.name) == b"0"
 
 
@@ -131,9 +126,9 @@ async def test_what_is_given_back_without_an_answer_is_given_back_at_most_once(
     """Otherwise the key signs more than its budget."""
     budgets = await with_to_give_back(redis, 10, counted=100)
     own_redis.pause()
-    await budgets.give_back()
+    await budgets.return_unused()
     own_redis.go_on()
-    await budgets.give_back()
+    await budgets.return_unused()
     assert await redis.get(HERE.name) == b"90"
 
 
@@ -143,10 +138,10 @@ async def test_what_redis_never_saw_is_given_back_later(own_redis: RedisProcess,
     own_redis.kill()
     with pytest.raises(RedisError):
         await redis.ping()  # now the pool knows that its connection has ended
-    await budgets.give_back()
+    await budgets.return_unused()
     own_redis.start()
     await redis.set(HERE.name, 100)
-    await budgets.give_back()
+    await budgets.return_unused()
     assert await redis.get(HERE.name) == b"90"
 
 
@@ -157,7 +152,7 @@ async def test_a_reservation_without_an_answer_is_counted_at_most_once(
     await redis.set(HERE.name, 100)
     own_redis.pause()
     with pytest.raises(QueueUnavailable) as caught:
-        await KeyBudgets(redis).reserve([job_for(HERE, 5)], TENANTS, NOW_MS)
+        await KeyBudgets(redis, CONFIG).reserve([job_for(HERE, 5)], NOW_MS)
     own_redis.go_on()
     assert caught.value.perhaps_done
     assert await redis.get(HERE.name) == b"105"

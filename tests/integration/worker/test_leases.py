@@ -9,23 +9,28 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import cast
 
 import pytest
 from arq.connections import ArqRedis
 from prometheus_client import CollectorRegistry
 
 from queueing import Signature
-from queueing.broker.claims import ClaimedJob, Claims
+from queueing.broker.claims import Claims
 from queueing.config.redis import RedisConfig
 from queueing.protocol import keyspace
 from queueing.redis.connection import connect
 from tests.support.cluster import behind_simhsm
 from tests.support.farm import digests
+from tests.support.jobs_in_work import one_sink
 from tests.support.queued import put, submission, take
 from tests.support.redis_process import RedisProcess
 from tests.support.rig import MakeRig, Rig, until, until_async
+from workers.active_job import ActiveJob, ActiveJobs
 from workers.journal.records import ReleasedRecord, decode_record
 from workers.journal.segments import read_segment, segments_of
+from workers.lifecycle.heartbeat import Heartbeat
 from workers.pipeline.lease_keeper import LOOP_PATIENCE_LEASES, LeaseKeeper
 from workers.telemetry.metrics import Metrics
 
@@ -39,25 +44,37 @@ async def redis(own_redis: RedisProcess) -> AsyncIterator[ArqRedis]:
     await pool.aclose()
 
 
+@dataclass
+class LoopSeen:
+    """Heartbeat of a loop that was last alive ``unseen_s`` seconds ago."""
+
+    unseen_s: float = 0.0
+
+    @property
+    def seen_at(self) -> float:
+        return time.monotonic() - self.unseen_s
+
+
 class Kept:
-    """A job that is leased for a moment, and the keeper that is to keep it; ``unseen_s``: how long the loop has not turned."""
+    """A job with a short lease, and the keeper that extends it."""
 
     def __init__(self, server: RedisProcess, redis: ArqRedis) -> None:
         self.claims = Claims(redis, owner="one", lease_ms=int(LEASE_S * 1000))
-        self.held: list[ClaimedJob] = []
-        self.unseen_s = 0.0
+        self.jobs = ActiveJobs()
+        self.heartbeat = LoopSeen()
         self.keeper = LeaseKeeper(
             RedisConfig(unix_socket=str(server.socket_path)),
             owner="one",
             lease_s=LEASE_S,
-            held=lambda: self.held,
-            loop_seen_at=lambda: time.monotonic() - self.unseen_s,
+            jobs=self.jobs,
+            heartbeat=cast("Heartbeat", self.heartbeat),
             metrics=Metrics(CollectorRegistry()),
         )
 
     async def begin(self, redis: ArqRedis) -> None:
         await put(redis, submission(1))
-        self.held = list((await take(self.claims)).jobs)
+        for claimed in (await take(self.claims)).jobs:
+            self.jobs.add(ActiveJob(claimed, one_sink()))
         self.keeper.start()
 
     async def is_leased(self, redis: ArqRedis) -> bool:
@@ -79,7 +96,7 @@ async def test_a_loop_that_is_busy_loses_no_lease(kept: Kept, redis: ArqRedis) -
 
 async def test_a_loop_that_hangs_for_good_loses_its_leases(kept: Kept, redis: ArqRedis) -> None:
     """Else nobody would ever sign its jobs."""
-    kept.unseen_s = LOOP_PATIENCE_LEASES * LEASE_S + 1
+    kept.heartbeat.unseen_s = LOOP_PATIENCE_LEASES * LEASE_S + 1
     await kept.begin(redis)
     assert await kept.is_leased(redis)
     deadline = time.monotonic() + 10
@@ -166,12 +183,17 @@ ENDS_AT_ONCE = """
 import atexit, time
 from prometheus_client import CollectorRegistry
 from queueing.config.redis import RedisConfig
+from workers.active_job import ActiveJobs
+from workers.lifecycle.heartbeat import Heartbeat
 from workers.pipeline.lease_keeper import LeaseKeeper
 from workers.telemetry.metrics import Metrics
 
+metrics = Metrics(CollectorRegistry())
+heartbeat = Heartbeat(metrics)
+heartbeat.seen_at = time.monotonic() + 3600
 keeper = LeaseKeeper(
-    RedisConfig(host="localhost"), owner="w", lease_s=0.03, held=lambda: [], loop_seen_at=time.monotonic,
-    metrics=Metrics(CollectorRegistry()),
+    RedisConfig(host="localhost"), owner="w", lease_s=0.03, jobs=ActiveJobs(), heartbeat=heartbeat,
+    metrics=metrics,
 )
 keeper.start()
 atexit.register(time.sleep, 0.2)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Protocol, cast
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -22,13 +22,17 @@ from tests.support.config_files import Site, p256_key, tenant_text, version_line
 from workers.background import canary_prober as module
 from workers.background.canary_prober import CanaryProber
 from workers.config.loading import load_configuration
-from workers.config.stop_rules import Stops
+from workers.config.settings import WorkerSettings
+from workers.current_config import CurrentConfig
+from workers.current_stop_orders import CurrentStopOrders
+from workers.journal.journal import WriteAheadLog
 from workers.journal.records import CanaryIntentRecord, CanaryOutcomeRecord, Record, UnknownRecord
 from workers.lanes.canary import canary_digest
 from workers.lanes.protocol import SignCanary, SignedCanary
+from workers.lanes.supervisor.registry import LaneRegistry
 from workers.telemetry.metrics import Metrics
 
-EVERY_S = 60.0
+EVERY_S = WorkerSettings().canary_s
 DIGEST = canary_digest(Algorithm.ECDSA_SHA_256)
 
 
@@ -73,6 +77,16 @@ class Lanes:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+
+@dataclass
+class Registry:
+    """The lanes of one worker."""
+
+    lanes: tuple[Lanes, ...]
+
+    def all(self) -> tuple[Lanes, ...]:
+        return self.lanes
 
 
 @dataclass
@@ -128,8 +142,12 @@ class Stand:
         return self.value("canary_runs_total", token=token, outcome=outcome)
 
 
+class MakeStand(Protocol):
+    def __call__(self, *lanes: Lanes, asks: bool = False) -> AbstractAsyncContextManager[Stand]: ...
+
+
 @pytest.fixture
-def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeStand:
     """A context that makes the stand of these lanes; ``asks``: acme's key has two versions, each with a canary."""
 
     @asynccontextmanager
@@ -152,12 +170,11 @@ def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         configuration = load_configuration(Site(tmp_path, tenants=texts).write().config)
         metrics = Metrics(registry)
         canaries = CanaryProber(
-            configuration=lambda: configuration,
-            lanes=lambda: lanes,  # type: ignore[arg-type,return-value]
-            stops_of=lambda _: Stops(),
-            wal=log,  # type: ignore[arg-type]
+            CurrentConfig(configuration),
+            lanes=cast("LaneRegistry", Registry(lanes)),
+            stop_orders=CurrentStopOrders(),
+            wal=cast("WriteAheadLog", log),
             metrics=metrics,
-            every_s=EVERY_S,
             sleep=sleep,
         )
         running = asyncio.create_task(canaries.run())
@@ -172,7 +189,7 @@ def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return make
 
 
-async def test_a_token_in_use_has_its_canary_at_an_interval(stand: Any) -> None:
+async def test_a_token_in_use_has_its_canary_at_an_interval(stand: MakeStand) -> None:
     """The first one an interval after its first lane; with the key and the version, and no digest."""
     async with stand(Lanes()) as s:
         await s.pass_time(EVERY_S - 1)
@@ -187,7 +204,7 @@ async def test_a_token_in_use_has_its_canary_at_an_interval(stand: Any) -> None:
         assert (s.last_success(), s.runs("ok")) == (s.clock.now, 2.0)
 
 
-async def test_it_is_recorded_before_and_after(stand: Any) -> None:
+async def test_it_is_recorded_before_and_after(stand: MakeStand) -> None:
     """As every other use of a key: what was to be signed, with which key, and the signature."""
     async with stand(Lanes()) as s:
         await s.pass_time(EVERY_S)
@@ -201,7 +218,7 @@ async def test_it_is_recorded_before_and_after(stand: Any) -> None:
         p256_key(1).verify(Algorithm.ECDSA_SHA_256, DIGEST, outcome.signature)
 
 
-async def test_the_services_token_has_one_too(stand: Any) -> None:
+async def test_the_services_token_has_one_too(stand: MakeStand) -> None:
     """Of its own key, and no tenant's."""
     service = Lanes(token="service", tenant=None, answers=[SignedCanary(0, signature_by(99))])
     async with stand(service) as s:
@@ -211,7 +228,7 @@ async def test_the_services_token_has_one_too(stand: Any) -> None:
         assert (s.log.records[0].tenant, s.log.records[0].key) == ("", "service")
 
 
-async def test_a_token_that_is_not_in_use_has_none(stand: Any) -> None:
+async def test_a_token_that_is_not_in_use_has_none(stand: MakeStand) -> None:
     """No lane is started for it, and there is no age that grows."""
     async with stand(Lanes()) as s:
         await s.pass_time(EVERY_S)
@@ -224,7 +241,7 @@ async def test_a_token_that_is_not_in_use_has_none(stand: Any) -> None:
         assert len(s.lanes[0].asked) == 1  # it is counted from the new lane on
 
 
-async def test_the_age_of_a_token_in_doubt_grows(stand: Any) -> None:
+async def test_the_age_of_a_token_in_doubt_grows(stand: MakeStand) -> None:
     """Somebody needs it, and it does not sign."""
     async with stand(Lanes()) as s:
         await s.pass_time(EVERY_S)
@@ -245,7 +262,9 @@ async def test_the_age_of_a_token_in_doubt_grows(stand: Any) -> None:
     ],
     ids=["refused", "lane-lost", "another-key", "another-digest", "empty"],
 )
-async def test_what_does_not_verify_here_is_no_success(stand: Any, answer: Any, outcome: str) -> None:
+async def test_what_does_not_verify_here_is_no_success(
+    stand: MakeStand, answer: SignedCanary | Exception | None, outcome: str
+) -> None:
     """The worker believes its own check; the reason is counted, recorded, and the age grows from nothing."""
     async with stand(Lanes(answers=[answer])) as s:
         await s.pass_time(EVERY_S)
@@ -255,7 +274,7 @@ async def test_what_does_not_verify_here_is_no_success(stand: Any, answer: Any, 
         assert s.log.records[-1].outcome == outcome
 
 
-async def test_nothing_is_signed_while_the_log_fails(stand: Any) -> None:
+async def test_nothing_is_signed_while_the_log_fails(stand: MakeStand) -> None:
     """No intent, no use of the key."""
     async with stand(Lanes()) as s:
         s.log.failing = True
@@ -267,7 +286,7 @@ async def test_nothing_is_signed_while_the_log_fails(stand: Any) -> None:
         assert s.last_success() == s.clock.now
 
 
-async def test_a_token_is_as_old_as_its_oldest_key(stand: Any) -> None:
+async def test_a_token_is_as_old_as_its_oldest_key(stand: MakeStand) -> None:
     """A key that asks for a canary of its own, and fails, is not hidden by one that signs."""
     good, bad = SignedCanary(0, signature_by(1)), TokenUnavailable()
     lanes = Lanes(answers=[SignedCanary(0, signature_by(3)), good, SignedCanary(0, signature_by(3)), bad])
@@ -281,7 +300,7 @@ async def test_a_token_is_as_old_as_its_oldest_key(stand: Any) -> None:
         assert (s.runs("ok"), s.runs("token.unavailable")) == (3.0, 1.0)
 
 
-async def test_a_token_that_hangs_delays_no_other(stand: Any) -> None:
+async def test_a_token_that_hangs_delays_no_other(stand: MakeStand) -> None:
     """And is not asked again before it has answered."""
     hangs = Lanes(answers=[None])
     other = Lanes(token="globex", tenant="globex", answers=[SignedCanary(0, signature_by(2))])
@@ -291,11 +310,12 @@ async def test_a_token_that_hangs_delays_no_other(stand: Any) -> None:
         assert (len(hangs.asked), s.runs("ok", "globex")) == (1, 2.0)
 
 
-async def test_one_that_is_under_way_at_the_end_is_closed_as_unknown(stand: Any) -> None:
+async def test_one_that_is_under_way_at_the_end_is_closed_as_unknown(stand: MakeStand) -> None:
     """It may have been signed."""
     async with stand(Lanes(answers=[None])) as s:
         await s.pass_time(EVERY_S)
-        (intent,) = s.log.records
+        assert len(s.log.records) == 1
     intent, unknown = s.log.records
+    assert isinstance(intent, CanaryIntentRecord)
     assert isinstance(unknown, UnknownRecord)
     assert (unknown.job_id, unknown.lease) == (intent.job_id, intent.lease)

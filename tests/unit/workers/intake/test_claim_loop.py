@@ -7,24 +7,37 @@ import random
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import pytest
 from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
 
-from queueing.broker.claims import ClaimedJob, ClaimRequest, ClaimResult
+from queueing.broker.claims import ClaimedJob, ClaimRequest, ClaimResult, Claims
 from queueing.errors import LogUnavailable, QueueUnavailable, QueueUnconfirmed
 from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.limits import ClaimLimits
+from tests.support.configurations import current_config, tenant
 from tests.support.fake_lane import turn
-from workers.active_job import ActiveJob, Ending
+from tests.support.jobs_in_work import FinishedJobs, one_sink
+from workers.active_job import ActiveJob, ActiveJobs
+from workers.config.settings import WorkerSettings
 from workers.config.tenant_limits import TenantLimits
-from workers.config.tenants import Tenant
 from workers.intake import claim_loop as module
 from workers.intake.claim_loop import ClaimLoop
+from workers.intake.claim_planner import ClaimPlanner
+from workers.intake.claimer import Claimer
+from workers.intake.ready_tenants import ReadyTenants
+from workers.journal.journal import WriteAheadLog
+from workers.lanes.supervisor.registry import LaneRegistry
+from workers.lifecycle.shutdown import ShutdownDeadline
 from workers.limits.fair_queueing import FairShares
+from workers.limits.key_budgets import KeyBudgets
 from workers.limits.tenant_limiter import TenantLimiter
+from workers.pipeline.dispatcher import Dispatcher, Pipeline
+from workers.pipeline.job_returner import JobReturner
+from workers.pipeline.result_publisher import ResultPublisher
+from workers.pipeline.settlement import JobSettlement
 from workers.telemetry.metrics import Metrics
 
 NEVER_S = 1e6
@@ -110,10 +123,19 @@ class Queue:
 
 
 class Farm:
-    """So many jobs in flight for each tenant: when one is done, the next is submitted, until ``left`` is 0."""
+    """So many jobs in flight for each tenant: when one is done, the next is submitted, until ``left`` is 0.
+
+    It stands in for the queue, the lanes, the log, the dispatcher and the publisher of one claim loop.
+    """
 
     def __init__(
-        self, tenants: Collection[str], *, seed: int = 0, lane_digests: int = 8, **settings: Any
+        self,
+        tenants: Collection[str],
+        *,
+        seed: int = 0,
+        lane_digests: int = 8,
+        slow_poll_s: float = NEVER_S,
+        limits: ClaimLimits | None = None,
     ) -> None:
         self.random = random.Random(seed)
         self.queue = Queue(self.random, {tenant: deque() for tenant in tenants})
@@ -123,38 +145,65 @@ class Farm:
         self.left = self.count = 0
         self.finished = asyncio.Event()
         self.log_failures = 0
-        self.held = False
+        self.unconfirmed = False
         self.failing = False
         self.probes = 0
-        metrics = Metrics(CollectorRegistry())
-        configured = {
-            t: cast(
-                "Tenant",
-                SimpleNamespace(limits=TenantLimits(claim=settings.get("limits", ClaimLimits()))),
-            )
-            for t in tenants
-        }
-        self.allowances = allowances = TenantLimiter(lambda: configured, metrics)
-        self.intake = ClaimLoop(
-            tenants=lambda: tenants,
-            room_of=self.room,
-            allowances=allowances,
-            shares=FairShares(allowances.weight),
-            claims=cast("Any", self.queue),
-            handover=cast("Any", self),
-            wal=cast("Any", self),
-            finished=lambda _: None,
-            published_before=lambda _: False,
-            metrics=metrics,
-            claim_jobs=256,
-            suspect_at=2,
-            slow_poll_s=settings.get("slow_poll_s", NEVER_S),
-            held=lambda: self.held,
+        self.jobs = ActiveJobs()
+        self.returned = FinishedJobs()
+        self.shutdown = ShutdownDeadline(20.0)
+        tenant_limits = TenantLimits(claim=limits or ClaimLimits())
+        config = current_config(
+            [tenant(name, limits=tenant_limits) for name in tenants],
+            worker=WorkerSettings(claim_jobs=256, poison_attempts=3, slow_poll_s=slow_poll_s),
         )
-        self.queue.ring = self.intake.ring
+        self.ready = ReadyTenants(config)
+        metrics = Metrics(CollectorRegistry())
+        self.limiter = TenantLimiter(config, metrics)
+        pipeline = Pipeline(
+            dispatcher=cast("Dispatcher", self),
+            publisher=cast("ResultPublisher", self),
+            returner=cast("JobReturner", self.returned),
+        )
+        self.claim_loop = ClaimLoop(
+            config,
+            ready=self.ready,
+            planner=ClaimPlanner(
+                config.service.worker,
+                ready=self.ready,
+                lanes=cast("LaneRegistry", self),
+                limiter=self.limiter,
+                shares=FairShares(self.limiter),
+            ),
+            claimer=Claimer(
+                cast("Claims", self.queue),
+                pipeline=pipeline,
+                ready=self.ready,
+                limiter=self.limiter,
+                jobs=self.jobs,
+                metrics=metrics,
+            ),
+            wal=cast("WriteAheadLog", self),
+            shutdown=self.shutdown,
+        )
+        self.settlement = JobSettlement(
+            budgets=KeyBudgets(cast("Redis", None), config),
+            limiter=self.limiter,
+            jobs=self.jobs,
+            listener=self.ready,
+        )
+        self.queue.ring = self.ready.ring
+
+    def shut_down(self) -> None:
+        """As ``SigningService.drain``."""
+        self.shutdown.ask()
+        self.ready.wake()
+
+    def publish_recovered(self, _: ClaimedJob) -> bool:
+        """The publisher: no former process left anything."""
+        return False
 
     def room(self, tenant: str) -> int:
-        """As ``TokenLanes.capacity``: nothing while half of what lanes have is still to come."""
+        """As ``TokenPool.capacity``: nothing while half of what lanes have is still to come."""
         full = 2 * self.lane_digests
         room = 2 * full - self.load[tenant]
         return room if room >= full // 2 else 0
@@ -167,13 +216,13 @@ class Farm:
             raise LogUnavailable
         self.failing = False
 
-    async def take(self, jobs: Sequence[ActiveJob]) -> None:
-        """The handover: the log takes its time, then the lanes."""
+    async def dispatch(self, jobs: Sequence[ActiveJob]) -> None:
+        """The dispatcher: the log takes its time, then the lanes."""
         await self.queue.delay()
         if self.log_failures:
             self.log_failures -= 1
             for job in jobs:
-                self.intake.settled(job)
+                self.settlement.settle(job)
                 self.queue.waiting[job.claimed.tenant].appendleft(job.claimed.job_id)
             raise LogUnavailable
         by_tenant: dict[str, list[ActiveJob]] = {}
@@ -186,12 +235,12 @@ class Farm:
     def _signed(self, chunk: list[ActiveJob]) -> None:
         for job in chunk:
             self.load[job.claimed.tenant] -= 1
-        self.intake.capacity_freed()
+        self.ready.capacity_freed()
         asyncio.get_running_loop().call_soon(self._published, chunk)
 
     def _published(self, chunk: list[ActiveJob]) -> None:
         for job in chunk:
-            self.intake.settled(job)
+            self.settlement.settle(job)
             self.done.append(job.claimed.job_id)
             self.submit(job.claimed.tenant)
         if len(self.done) == self.count:  # what a claim has taken and not yet answered is nowhere to be seen
@@ -205,7 +254,7 @@ class Farm:
     async def sign(self, count: int, *, in_flight: int) -> None:
         """All of them, or a time-out."""
         self.left = self.count = count
-        loop = asyncio.create_task(self.intake.run())
+        loop = asyncio.create_task(self.claim_loop.run())
         try:
             async with asyncio.timeout(PATIENCE_S):
                 while not self.queue.armed.issuperset(self.load):
@@ -215,7 +264,7 @@ class Farm:
                         self.submit(tenant)
                 await self.finished.wait()
         finally:
-            self.intake.drain()
+            self.shut_down()
             await loop
         assert sorted(self.done) == sorted(b"%d" % i for i in range(count)), "not each once"
 
@@ -238,7 +287,7 @@ async def test_what_was_asked_while_redis_was_away_is_asked_again() -> None:
     farm = Farm(["acme"])
     farm.queue.failures = [QueueUnavailable("gone"), QueueUnavailable("gone")]
     await farm.sign(50, in_flight=5)
-    assert farm.intake.redis_answers
+    assert farm.claim_loop.redis_answers
 
 
 def in_debt(digests: int) -> Farm:
@@ -255,13 +304,13 @@ def in_debt(digests: int) -> Farm:
             lease=b"w:1",
             charged_digests=charged,
         ),
-        lambda _: None,
+        one_sink(),
     )
     job.signatures = [None] * (charged + digests)
     if digests > 0:
-        farm.allowances.charge(job, KeyKind.P256)
+        farm.limiter.settle(job, KeyKind.P256)
     else:
-        farm.allowances.refused(job)
+        farm.limiter.settle_refused(job)
     return farm
 
 
@@ -273,7 +322,7 @@ async def test_what_is_owed_is_charged_once_by_claims_that_no_replica_confirms(d
     await farm.sign(5, in_flight=5)
     assert farm.queue.owed[0] == digests
     assert not any(farm.queue.owed[1:]), farm.queue.owed
-    assert farm.intake.redis_answers
+    assert farm.claim_loop.redis_answers
 
 
 @pytest.mark.parametrize("digests, again", [(1000, 1000), (-1000, 0)])
@@ -309,16 +358,16 @@ async def test_a_suspect_has_nothing_of_its_tenant_beside_it(seed: int) -> None:
     farm = Farm(["acme", "globex"], seed=seed)
     farm.queue.suspects = {b"%d" % number for number in range(0, 400, 7)}
     crowded: list[bytes] = []
-    begin = farm.take
+    begin = farm.dispatch
 
-    async def take(jobs: Sequence[ActiveJob]) -> None:
+    async def dispatch(jobs: Sequence[ActiveJob]) -> None:
         for job in jobs:
-            beside = [other for other in farm.intake.in_work if other.claimed.tenant == job.claimed.tenant]
-            if job.claimed.alone and beside != [job]:
+            beside = [other for other in farm.jobs.claimed() if other.tenant == job.claimed.tenant]
+            if job.claimed.alone and beside != [job.claimed]:
                 crowded.append(job.claimed.job_id)
         await begin(jobs)
 
-    farm.take = take  # type: ignore[method-assign]
+    farm.dispatch = dispatch  # type: ignore[method-assign]
     await farm.sign(400, in_flight=16)
     assert not crowded
 
@@ -339,26 +388,26 @@ async def test_a_tenant_whose_claim_was_refused_is_looked_at_again() -> None:
 
 async def test_nothing_is_claimed_while_commits_are_held_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Signed results would only pile up; it goes on by itself, without a bell or the slow poll."""
-    monkeypatch.setattr(module, "SHORTEST_PAUSE_S", 0.0)
+    monkeypatch.setattr(module, "FIRST_PAUSE_S", 0.0)
     farm = Farm(["acme"])
-    farm.held = True
+    farm.unconfirmed = True
     asyncio.get_running_loop().call_soon(farm.queue.submit, "acme", b"0")
-    loop = asyncio.create_task(farm.intake.run())
-    farm.intake.ring("acme")
+    loop = asyncio.create_task(farm.claim_loop.run())
+    farm.ready.ring("acme")
     await turn(50)
     assert not farm.done
-    farm.held = False
+    farm.unconfirmed = False
     async with asyncio.timeout(PATIENCE_S):
         while not farm.done:
             await turn(1)
-    farm.intake.drain()
+    farm.shut_down()
     await loop
 
 
 async def test_nothing_is_claimed_while_the_log_cannot_be_written() -> None:
     """Its jobs are left to workers that can sign; it asks the log, not the queue, until that is well."""
     farm = Farm(["acme"])
-    claiming = asyncio.create_task(farm.intake.run())
+    claiming = asyncio.create_task(farm.claim_loop.run())
     async with asyncio.timeout(PATIENCE_S):
         while "acme" not in farm.queue.armed:
             await turn(1)
@@ -369,35 +418,32 @@ async def test_nothing_is_claimed_while_the_log_cannot_be_written() -> None:
             await turn(1)
         while not farm.done:
             await turn(1)
-    farm.intake.drain()
+    farm.shut_down()
     await claiming
     assert (farm.probes, farm.done) == (3, [b"1"])
 
 
-async def test_a_claim_that_is_answered_while_the_worker_drains_goes_back_whole() -> None:
-    """No lane sees it, and no intent is written for it."""
+async def test_a_claim_that_is_answered_during_the_shutdown_is_still_dispatched() -> None:
+    """The dispatcher requeues its jobs, so that their leases are returned."""
     farm = Farm(["acme"])
-    returned: list[ActiveJob] = []
-    farm.intake._finished = returned.append
     farm.queue.waiting["acme"].extend([b"1", b"2"])
-    farm.intake.ring("acme")
-    claiming = asyncio.create_task(farm.intake.run())
+    farm.ready.ring("acme")
+    claiming = asyncio.create_task(farm.claim_loop.run())
     while not farm.queue.claims:
         await turn(1)
-    farm.intake.drain()
+    farm.shut_down()
     await claiming
-    assert [job.ending for job in returned] == [Ending.RETURN] * 2
-    assert farm.load == {"acme": 0}
+    assert len(farm.jobs) == 2
 
 
 async def test_a_drain_is_not_slept_over_while_redis_is_away() -> None:
     """The pause between two attempts may be a second long."""
     farm = Farm(["acme"])
     farm.queue.failures = [QueueUnavailable("gone")] * 100
-    farm.intake.ring("acme")
-    claiming = asyncio.create_task(farm.intake.run())
+    farm.ready.ring("acme")
+    claiming = asyncio.create_task(farm.claim_loop.run())
     while len(farm.queue.failures) > 97:
         await turn(1)
-    farm.intake.drain()
+    farm.shut_down()
     await turn(30)
     assert claiming.done()

@@ -1,26 +1,26 @@
-"""Tenants that wait until a job of theirs is done alone."""
+"""Isolation of suspect jobs: their tenants wait until they have no other job here."""
 
 from __future__ import annotations
 
 from workers.intake.suspect_isolation import SuspectIsolation
 
 
-def test_a_tenant_waits_until_the_last_job_in_work_is_settled() -> None:
-    """And no longer."""
+def test_a_tenant_waits_until_its_last_job_is_settled() -> None:
+    """Then a suspect of the tenant may be claimed."""
     isolation = SuspectIsolation()
     isolation.began("acme")
     isolation.began("acme")
     isolation.wait("acme")
     isolation.settled("acme")
     assert isolation.is_waiting("acme")
-    assert not isolation.nothing_in_work("acme")
+    assert not isolation.is_idle("acme")
     isolation.settled("acme")
     assert not isolation.is_waiting("acme")
-    assert isolation.nothing_in_work("acme")
+    assert isolation.is_idle("acme")
 
 
 def test_other_tenants_do_not_wait() -> None:
-    """Whoever plants suspects under his own keys holds up himself."""
+    """A tenant that plants suspects holds up itself alone."""
     isolation = SuspectIsolation()
     for tenant in ("acme", "globex"):
         isolation.began(tenant)
@@ -28,8 +28,8 @@ def test_other_tenants_do_not_wait() -> None:
     assert not isolation.is_waiting("globex")
 
 
-def test_nobody_waits_for_nothing() -> None:
-    """All was settled while the answer was on its way: nobody would wake the tenant again."""
+def test_a_tenant_without_a_job_does_not_wait() -> None:
+    """Its jobs were settled while the reply was on its way: no later one would end the wait."""
     isolation = SuspectIsolation()
     isolation.wait("acme")
     assert not isolation.is_waiting("acme")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from tests.support.fake_lane import FakeClock
 from workers.lifecycle import heartbeat as module
 from workers.lifecycle.heartbeat import BEAT_S, PATIENCE_S, Heartbeat
+from workers.telemetry.metrics import Metrics
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ async def beat(heartbeat: Heartbeat) -> None:
 
 async def test_a_loop_that_turns_is_alive(clock: FakeClock) -> None:
     """From one beat to the next, and a good while longer; then it is stuck."""
-    heartbeat = Heartbeat(lambda _: None)
+    heartbeat = Heartbeat(Metrics(CollectorRegistry()))
     heartbeat.start()
     alive = []
     for later in (PATIENCE_S - 0.1, 0.1):
@@ -43,12 +45,13 @@ async def test_a_loop_that_turns_is_alive(clock: FakeClock) -> None:
 
 async def test_it_says_how_late_it_was(clock: FakeClock) -> None:
     """A beat in time is not late at all."""
-    late: list[float] = []
-    heartbeat = Heartbeat(late.append)
+    registry = CollectorRegistry()
+    heartbeat = Heartbeat(Metrics(registry))
+    late: list[float | None] = []
     heartbeat.start()
-    clock.now += BEAT_S
-    await beat(heartbeat)
-    clock.now += BEAT_S + 2.5
-    await beat(heartbeat)
-    assert late == [0.0, 0.0, 2.5]
+    for delay_s in (0.0, 2.5):
+        clock.now += BEAT_S + delay_s
+        await beat(heartbeat)
+        late.append(registry.get_sample_value("sigmill_event_loop_lag_seconds"))
+    assert late == [0.0, 2.5]
     heartbeat.stop()

@@ -40,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def wal(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[WriteAheadLog]:
-    monkeypatch.setattr(module, "SHORTEST_PAUSE_S", 0.0)
+    monkeypatch.setattr(module, "FIRST_PAUSE_S", 0.0)
     made = WriteAheadLog(folder)
     yield made
     await made.close()

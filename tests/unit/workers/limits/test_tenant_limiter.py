@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -13,33 +12,37 @@ from queueing.broker.claims import ClaimedJob, ClaimResult
 from queueing.errors import LimitRate
 from queueing.protocol.algorithms import Algorithm, KeyKind
 from queueing.protocol.limits import ClaimLimits
+from tests.support.configurations import configuration, tenant
+from tests.support.jobs_in_work import one_sink
 from workers.active_job import ActiveJob
 from workers.config.tenant_limits import TenantLimits
 from workers.config.tenants import Tenant
+from workers.current_config import CurrentConfig
 from workers.limits.tenant_limiter import TenantLimiter
 from workers.telemetry.metrics import Metrics
 
 COSTS = {str(Algorithm.RSASSA_PSS_SHA_256): 8.0}
 
 
-class Desk:
-    """An account of the tenant ``acme``."""
+def acme(**limits: Any) -> Tenant:
+    return tenant("acme", limits=TenantLimits(claim=ClaimLimits(costs=COSTS, **limits)))
+
+
+class Account:
+    """The limiter account of the tenant ``acme``, with a clock that stands still."""
 
     def __init__(self, **limits: Any) -> None:
-        self.limits = TenantLimits(claim=ClaimLimits(costs=COSTS, **limits))
+        self.config = CurrentConfig(configuration([acme(**limits)]))
         self.now_s = 100.0
         self.registry = CollectorRegistry()
-        self.allowances = TenantLimiter(self._tenants, Metrics(self.registry), lambda: self.now_s)
-
-    def _tenants(self) -> dict[str, Tenant]:
-        return {"acme": cast("Tenant", SimpleNamespace(limits=self.limits))}
+        self.limiter = TenantLimiter(self.config, Metrics(self.registry), lambda: self.now_s)
 
     def adopt(self, **limits: Any) -> None:
-        """The tenant's file has changed."""
-        self.limits = TenantLimits(claim=ClaimLimits(costs=COSTS, **limits))
+        """Reload the tenant with these limits."""
+        self.config.adopt(configuration([acme(**limits)]))
 
     def owed(self) -> tuple[float, int]:
-        request = self.allowances.request("acme", most_jobs=1, most_digests=1)
+        request = self.limiter.claim_request("acme", most_jobs=1, most_digests=1)
         return round(request.owed_cost, 6), request.owed_digests
 
     def claim(self, *, digests: int, cost: float, really: int) -> ActiveJob:
@@ -55,57 +58,57 @@ class Desk:
                 charged_digests=digests,
                 charged_cost=cost,
             ),
-            lambda _: None,
+            one_sink(),
         )
         job.signatures = [None] * really
         return job
 
     def answered(self, **changes: Any) -> None:
-        request = self.allowances.request("acme", most_jobs=1, most_digests=1)
-        self.allowances.answered(request, ClaimResult(now_ms=0, more=False, jobs=(), **changes))
+        request = self.limiter.claim_request("acme", most_jobs=1, most_digests=1)
+        self.limiter.on_claim(request, ClaimResult(now_ms=0, more=False, jobs=(), **changes))
 
 
 def test_a_job_of_a_smaller_key_gets_back_what_it_was_charged_too_much() -> None:
     """The script charges by the dearest key; the next claim settles the rest, once."""
-    desk = Desk(rate_per_s=100.0, burst=100.0)
-    desk.allowances.charge(desk.claim(digests=10, cost=80.0, really=10), KeyKind.RSA_2048)
-    assert desk.owed() == (-70.0, 0)
-    desk.answered()
-    assert desk.owed() == (0.0, 0)
+    account = Account(rate_per_s=100.0, burst=100.0)
+    account.limiter.settle(account.claim(digests=10, cost=80.0, really=10), KeyKind.RSA_2048)
+    assert account.owed() == (-70.0, 0)
+    account.answered()
+    assert account.owed() == (0.0, 0)
 
 
 def test_a_job_that_said_nothing_pays_for_what_it_held() -> None:
     """In units and in digests of the budget."""
-    desk = Desk(rate_per_s=1000.0, burst=1000.0, budget_digests=1000)
-    desk.allowances.charge(desk.claim(digests=2, cost=16.0, really=64), KeyKind.RSA_2048)
-    assert desk.owed() == (48.0, 62)
+    account = Account(rate_per_s=1000.0, burst=1000.0, budget_digests=1000)
+    account.limiter.settle(account.claim(digests=2, cost=16.0, really=64), KeyKind.RSA_2048)
+    assert account.owed() == (48.0, 62)
 
 
 def test_a_job_that_is_refused_costs_nothing() -> None:
     """It never reaches an HSM."""
-    desk = Desk(rate_per_s=100.0, burst=100.0)
-    desk.allowances.refused(desk.claim(digests=3, cost=24.0, really=1))
-    assert desk.owed() == (-24.0, -3)
+    account = Account(rate_per_s=100.0, burst=100.0)
+    account.limiter.settle_refused(account.claim(digests=3, cost=24.0, really=1))
+    assert account.owed() == (-24.0, -3)
 
 
 def test_what_is_returned_is_settled_by_the_release() -> None:
     """The script gives back what it charged, so nothing more is owed; the cap has its part again."""
-    desk = Desk(rate_per_s=1.0, burst=100.0)
-    job = desk.claim(digests=10, cost=80.0, really=10)
-    desk.allowances.charge(job, KeyKind.RSA_4096)
-    desk.allowances.returned(job)
-    desk.allowances.returned(job)
-    assert desk.owed() == (0.0, 0)
-    desk.allowances.charge(desk.claim(digests=10, cost=120.0, really=15), KeyKind.RSA_4096)
+    account = Account(rate_per_s=1.0, burst=100.0)
+    job = account.claim(digests=10, cost=80.0, really=10)
+    account.limiter.settle(job, KeyKind.RSA_4096)
+    account.limiter.refund(job)
+    account.limiter.refund(job)
+    assert account.owed() == (0.0, 0)
+    account.limiter.settle(account.claim(digests=10, cost=120.0, really=15), KeyKind.RSA_4096)
 
 
 def test_a_redis_that_grants_too_much_meets_the_workers_own_cap() -> None:
     """limit.rate, counted; nothing is owed for what is not signed."""
-    desk = Desk(rate_per_s=10.0, burst=10.0)
-    desk.allowances.charge(desk.claim(digests=12, cost=12.0, really=12), KeyKind.RSA_2048)
+    account = Account(rate_per_s=10.0, burst=10.0)
+    account.limiter.settle(account.claim(digests=12, cost=12.0, really=12), KeyKind.RSA_2048)
     with pytest.raises(LimitRate):
-        desk.allowances.charge(desk.claim(digests=1, cost=1.0, really=1), KeyKind.RSA_2048)
-    value = desk.registry.get_sample_value(
+        account.limiter.settle(account.claim(digests=1, cost=1.0, really=1), KeyKind.RSA_2048)
+    value = account.registry.get_sample_value(
         "sigmill_limiter_decisions_total", {"tenant": "acme", "outcome": "hard_cap"}
     )
     assert value == 1
@@ -113,37 +116,37 @@ def test_a_redis_that_grants_too_much_meets_the_workers_own_cap() -> None:
 
 def test_a_tenant_without_a_rate_owes_nothing() -> None:
     """Its claims are not charged."""
-    desk = Desk()
-    desk.allowances.charge(desk.claim(digests=1, cost=0.0, really=64), KeyKind.RSA_4096)
-    assert desk.owed() == (0.0, 0)
+    account = Account()
+    account.limiter.settle(account.claim(digests=1, cost=0.0, really=64), KeyKind.RSA_4096)
+    assert account.owed() == (0.0, 0)
 
 
 def test_a_held_tenant_is_not_asked_again_before_its_time() -> None:
     """The answer says when; the loop can sleep until the first of them."""
-    desk = Desk(rate_per_s=10.0, burst=10.0)
-    desk.answered(wait_s=2.5, limited="rate")
-    assert desk.allowances.is_held("acme")
-    assert desk.allowances.next_release_s(["acme", "other"]) == pytest.approx(102.5)
-    desk.now_s = 102.6
-    assert not desk.allowances.is_held("acme")
-    assert desk.allowances.next_release_s(["acme"]) == float("inf")
+    account = Account(rate_per_s=10.0, burst=10.0)
+    account.answered(wait_s=2.5, limited="rate")
+    assert account.limiter.is_limited("acme")
+    assert account.limiter.limited_until_s(["acme", "other"]) == pytest.approx(102.5)
+    account.now_s = 102.6
+    assert not account.limiter.is_limited("acme")
+    assert account.limiter.limited_until_s(["acme"]) == float("inf")
 
 
 def test_tenants_that_never_submit_have_no_series() -> None:
     """Thousands may be configured."""
-    desk = Desk(backlog_digests=100)
-    desk.answered()
+    account = Account(backlog_digests=100)
+    account.answered()
     sample = ("sigmill_limiter_decisions_total", {"tenant": "acme", "outcome": "rate"})
-    assert desk.registry.get_sample_value(*sample) is None
-    desk.answered(limited="rate")
-    assert desk.registry.get_sample_value(*sample) == 1
+    assert account.registry.get_sample_value(*sample) is None
+    account.answered(limited="rate")
+    assert account.registry.get_sample_value(*sample) == 1
 
 
 def test_a_limit_that_was_raised_holds_nobody_back() -> None:
     """The wait until midnight was for the old budget."""
-    desk = Desk(budget_digests=1)
-    desk.answered(wait_s=80_000.0, limited="budget")
-    assert desk.allowances.is_held("acme")
-    desk.adopt(budget_digests=1000)
-    assert not desk.allowances.is_held("acme")
-    assert desk.allowances.next_release_s(["acme"]) == math.inf
+    account = Account(budget_digests=1)
+    account.answered(wait_s=80_000.0, limited="budget")
+    assert account.limiter.is_limited("acme")
+    account.adopt(budget_digests=1000)
+    assert not account.limiter.is_limited("acme")
+    assert account.limiter.limited_until_s(["acme"]) == math.inf

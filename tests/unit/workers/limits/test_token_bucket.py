@@ -7,10 +7,10 @@ import pytest
 from workers.limits.token_bucket import SLACK, TokenBucket
 
 
-def admitted(cap: TokenBucket, cost: float, until_s: float, step_s: float = 0.001) -> float:
+def admitted(bucket: TokenBucket, cost: float, until_s: float, step_s: float = 0.001) -> float:
     total, now_s = 0.0, 0.0
     while now_s < until_s:
-        if cap.admit(cost, now_s):
+        if bucket.try_take(cost, now_s):
             total += cost
         now_s += step_s
     return total
@@ -18,39 +18,39 @@ def admitted(cap: TokenBucket, cost: float, until_s: float, step_s: float = 0.00
 
 def test_it_never_stands_in_the_way_of_what_the_limit_allows() -> None:
     """The whole rate and burst of the tenant through one worker."""
-    cap = TokenBucket(rate_per_s=100.0, burst=50.0, now_s=0.0)
-    assert all(cap.admit(1.0, 0.0) for _ in range(50))
-    assert all(cap.admit(1.0, i / 100) for i in range(1, 1000))
+    bucket = TokenBucket(rate_per_s=100.0, burst=50.0, now_s=0.0)
+    assert all(bucket.try_take(1.0, 0.0) for _ in range(50))
+    assert all(bucket.try_take(1.0, i / 100) for i in range(1, 1000))
 
 
 def test_a_redis_that_grants_everything_gets_a_fifth_more_at_most() -> None:
     """Rate and burst, times the slack."""
-    cap = TokenBucket(rate_per_s=100.0, burst=50.0, now_s=0.0)
-    assert admitted(cap, 1.0, 10.0) == pytest.approx(SLACK * (50 + 100 * 10), rel=0.01)
+    bucket = TokenBucket(rate_per_s=100.0, burst=50.0, now_s=0.0)
+    assert admitted(bucket, 1.0, 10.0) == pytest.approx(SLACK * (50 + 100 * 10), rel=0.01)
 
 
 def test_a_job_larger_than_the_burst_is_possible_and_paid_for() -> None:
     """It needs a full bucket; the next waits until all is made good."""
-    cap = TokenBucket(rate_per_s=10.0, burst=10.0, now_s=0.0)
-    assert cap.admit(100.0, 0.0)
-    assert not cap.admit(1.0, 5.0)
-    assert cap.admit(1.0, 8.0)
+    bucket = TokenBucket(rate_per_s=10.0, burst=10.0, now_s=0.0)
+    assert bucket.try_take(100.0, 0.0)
+    assert not bucket.try_take(1.0, 5.0)
+    assert bucket.try_take(1.0, 8.0)
 
 
 def test_what_is_returned_unsigned_is_given_back() -> None:
     """But never above the burst."""
-    cap = TokenBucket(rate_per_s=1.0, burst=10.0, now_s=0.0)
-    assert cap.admit(12.0, 0.0)
-    assert not cap.admit(1.0, 0.0)
-    cap.give_back(12.0)
-    cap.give_back(1000.0)
-    assert cap.admit(12.0, 0.0)
-    assert not cap.admit(1.0, 0.0)
+    bucket = TokenBucket(rate_per_s=1.0, burst=10.0, now_s=0.0)
+    assert bucket.try_take(12.0, 0.0)
+    assert not bucket.try_take(1.0, 0.0)
+    bucket.refund(12.0)
+    bucket.refund(1000.0)
+    assert bucket.try_take(12.0, 0.0)
+    assert not bucket.try_take(1.0, 0.0)
 
 
 def test_a_smaller_limit_counts_at_once() -> None:
     """What had collected under the old burst is cut."""
-    cap = TokenBucket(rate_per_s=100.0, burst=100.0, now_s=0.0)
-    cap.adjust(rate_per_s=1.0, burst=10.0)
-    assert cap.admit(12.0, 0.0)
-    assert not cap.admit(1.0, 0.0)
+    bucket = TokenBucket(rate_per_s=100.0, burst=100.0, now_s=0.0)
+    bucket.adjust(rate_per_s=1.0, burst=10.0)
+    assert bucket.try_take(12.0, 0.0)
+    assert not bucket.try_take(1.0, 0.0)

@@ -6,23 +6,29 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from queueing.broker.claims import ClaimedJob
-from queueing.errors import LimitRate, TokenUnavailable
+from queueing.errors import LimitBudget, LimitRate, TokenUnavailable
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.envelope import Envelope, seal
 from queueing.protocol.jobs import JobHints, encode_job
 from tests.support.config_files import Site, p256_key, tenant_text, version_lines
+from tests.support.jobs_in_work import FinishedJobs, one_sink
 from workers.active_job import ActiveJob, Ending
 from workers.config.loading import load_configuration
-from workers.config.stop_rules import Stops
+from workers.current_config import CurrentConfig
+from workers.current_stop_orders import CurrentStopOrders
+from workers.journal.journal import WriteAheadLog
 from workers.journal.records import Record
 from workers.lanes.supervisor.batching import Slice
+from workers.lanes.supervisor.registry import LaneRegistry
+from workers.lifecycle.shutdown import ShutdownDeadline
 from workers.limits.fair_queueing import FairShares
+from workers.limits.key_budgets import KeyBudgets
 from workers.limits.tenant_limiter import TenantLimiter
 from workers.pipeline.dispatcher import Dispatcher
 from workers.pipeline.router import Router
@@ -57,7 +63,7 @@ class Lanes:
         self.pumped += 1
 
 
-class Stand:
+class Worker:
     """A worker of the tenant ``acme``, which has ``release`` in the token acme and ``nightly`` in globex."""
 
     def __init__(self, folder: Path) -> None:
@@ -65,38 +71,37 @@ class Stand:
             '[keys.nightly]\nclients = ["*"]\nalgorithms = ["ECDSA_SHA_256"]\n\n[[keys.nightly.versions]]\n'
         )
         text = f"{tenant_text()}\n{second}{version_lines(p256_key(2), token='globex')}"
-        tenants = load_configuration(Site(folder, tenants={"acme": text}).write().config).tenants
+        config = CurrentConfig(load_configuration(Site(folder, tenants={"acme": text}).write().config))
         self.lanes = {token: Lanes(token) for token in ("acme", "globex")}
         self.log: list[Record] = []
-        self.finished: list[ActiveJob] = []
+        self.over_budget = self.shut_down_meanwhile = False
+        self.finished = FinishedJobs()
+        self.shutdown = ShutdownDeadline(20.0)
         metrics = Metrics(CollectorRegistry())
-        self.allowances = TenantLimiter(lambda: tenants, metrics)
-        self.router = Router(
-            tenants=lambda: tenants,
-            lanes_of=lambda _: cast("Any", self.lanes),
-            stops_of=lambda _: Stops(),
-            allowances=self.allowances,
-            audience="test",
-            most_crashes=3,
-        )
-        self.handover = Dispatcher(
-            self.router,
-            tenants=lambda: tenants,
-            allowances=self.allowances,
-            shares=FairShares(self.allowances.weight),
-            budgets=cast("Any", self),
-            wal=cast("Any", self),
+        self.limiter = TenantLimiter(config, metrics)
+        self.dispatcher = Dispatcher(
+            Router(config, lanes=cast("LaneRegistry", self), stop_orders=CurrentStopOrders()),
+            limiter=self.limiter,
+            shares=FairShares(self.limiter),
+            budgets=cast("KeyBudgets", self),
+            wal=cast("WriteAheadLog", self),
+            shutdown=self.shutdown,
             metrics=metrics,
-            draining=lambda: False,
         )
+
+    def of(self, _: str) -> dict[str, Lanes]:
+        """The registry."""
+        return self.lanes
 
     async def append(self, records: Sequence[Record]) -> None:
         """The log."""
         self.log += records
+        if self.shut_down_meanwhile:
+            self.shutdown.ask()
 
-    async def reserve(self, *_: object) -> dict[ActiveJob, Any]:
-        """The budgets: there are none."""
-        return {}
+    async def reserve(self, jobs: Sequence[ActiveJob], _: int) -> dict[ActiveJob, LimitBudget]:
+        """The budgets of keys: all used up, or none."""
+        return {job: LimitBudget() for job in jobs} if self.over_budget else {}
 
     def job(self, key: str) -> ActiveJob:
         now_ms = time.time_ns() // 1_000_000
@@ -123,68 +128,96 @@ class Stand:
             charged_digests=1,
             charged_cost=CHARGED,
         )
-        return ActiveJob(claimed, self.finished.append)
+        return ActiveJob(claimed, one_sink(self.finished))
 
 
 @pytest.fixture
-def stand(tmp_path: Path) -> Stand:
-    return Stand(tmp_path)
+def worker(tmp_path: Path) -> Worker:
+    return Worker(tmp_path)
 
 
-async def test_a_job_goes_to_the_token_that_has_its_key(stand: Stand) -> None:
+async def test_a_job_goes_to_the_token_that_has_its_key(worker: Worker) -> None:
     """After its intent is on record."""
-    job = stand.job("release")
-    await stand.handover.take([job])
-    assert [piece.job for piece in stand.lanes["acme"].pieces] == [job]
-    assert stand.lanes["acme"].pumped == 1
-    assert len(stand.log) == 1
+    job = worker.job("release")
+    await worker.dispatcher.dispatch([job])
+    assert [piece.job for piece in worker.lanes["acme"].pieces] == [job]
+    assert worker.lanes["acme"].pumped == 1
+    assert len(worker.log) == 1
 
 
-async def test_a_job_whose_only_token_is_out_of_use_goes_back_with_nothing_on_record(stand: Stand) -> None:
+async def test_a_job_whose_only_token_is_out_of_use_goes_back_with_nothing_on_record(worker: Worker) -> None:
     """Due again a little later: the tenant's other token makes room, so that it would be claimed again at once."""
-    stand.lanes["acme"].healthy = False
-    job, other = stand.job("release"), stand.job("nightly")
-    await stand.handover.take([job, other])
+    worker.lanes["acme"].healthy = False
+    job, other = worker.job("release"), worker.job("nightly")
+    await worker.dispatcher.dispatch([job, other])
     assert isinstance(job.unavailable, TokenUnavailable)
-    assert (job.ending, job.delayed, stand.finished) == (Ending.RETURN, True, [job])
-    assert stand.lanes["acme"].pieces == []
-    assert [piece.job for piece in stand.lanes["globex"].pieces] == [other]
-    assert len(stand.log) == 1, "an intent was made durable for a job that no lane may have"
+    assert (job.ending, job.delayed, worker.finished) == (Ending.RETURN, True, [job])
+    assert worker.lanes["acme"].pieces == []
+    assert [piece.job for piece in worker.lanes["globex"].pieces] == [other]
+    assert len(worker.log) == 1, "an intent was made durable for a job that no lane may have"
 
 
-async def test_a_job_that_goes_back_was_charged_nothing(stand: Stand) -> None:
+async def test_a_job_that_goes_back_was_charged_nothing(worker: Worker) -> None:
     """Neither by its tenant's account nor by the worker's own cap; the release gives back what the claim took."""
-    stand.lanes["acme"].healthy = False
-    job = stand.job("release")
-    await stand.handover.take([job])
+    worker.lanes["acme"].healthy = False
+    job = worker.job("release")
+    await worker.dispatcher.dispatch([job])
     assert (job.cost, job.owed_cost, job.owed_digests) == (0.0, 0.0, 0)
 
 
-async def test_a_token_that_is_back_is_used_again(stand: Stand) -> None:
+async def test_a_token_that_is_back_is_used_again(worker: Worker) -> None:
     """By the next job of its key."""
-    stand.lanes["acme"].healthy = False
-    await stand.handover.take([stand.job("release")])
-    stand.lanes["acme"].healthy = True
-    await stand.handover.take([stand.job("release")])
-    assert len(stand.lanes["acme"].pieces) == 1
+    worker.lanes["acme"].healthy = False
+    await worker.dispatcher.dispatch([worker.job("release")])
+    worker.lanes["acme"].healthy = True
+    await worker.dispatcher.dispatch([worker.job("release")])
+    assert len(worker.lanes["acme"].pieces) == 1
 
 
-async def test_a_token_that_lacks_the_key_is_tried_where_no_other_has_it(stand: Stand) -> None:
+async def test_a_token_that_lacks_the_key_is_tried_where_no_other_has_it(worker: Worker) -> None:
     """The lane says whether the key is there now; only tokens that are out of use are not asked."""
-    stand.lanes["acme"].lacking = True
-    await stand.handover.take([stand.job("release")])
-    assert len(stand.lanes["acme"].pieces) == 1
+    worker.lanes["acme"].lacking = True
+    await worker.dispatcher.dispatch([worker.job("release")])
+    assert len(worker.lanes["acme"].pieces) == 1
 
 
 async def test_a_job_over_the_workers_own_cap_goes_back(
-    stand: Stand, monkeypatch: pytest.MonkeyPatch
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As one whose token is out of use."""
 
     def over(*_: object) -> None:
         raise LimitRate
 
-    monkeypatch.setattr(stand.allowances, "charge", over)
-    job = stand.job("release")
-    await stand.handover.take([job])
-    assert (job.ending, job.delayed, stand.log) == (Ending.RETURN, True, [])
+    monkeypatch.setattr(worker.limiter, "settle", over)
+    job = worker.job("release")
+    await worker.dispatcher.dispatch([job])
+    assert (job.ending, job.delayed, worker.log) == (Ending.RETURN, True, [])
+
+
+async def test_a_job_over_the_budget_of_its_key_is_refused_with_nothing_on_record(worker: Worker) -> None:
+    """It costs nothing, and no intent says that it may have been signed."""
+    worker.over_budget = True
+    job = worker.job("release")
+    await worker.dispatcher.dispatch([job])
+    assert isinstance(job.failure, LimitBudget)
+    assert (job.ending, job.cost, worker.log) == (Ending.RESULT, 0.0, [])
+
+
+async def test_jobs_that_are_claimed_during_the_shutdown_are_requeued_whole(worker: Worker) -> None:
+    """No lane gets them, and no intent is written."""
+    worker.shutdown.ask()
+    jobs = [worker.job("release"), worker.job("nightly")]
+    await worker.dispatcher.dispatch(jobs)
+    assert [job.ending for job in worker.finished] == [Ending.RETURN] * 2
+    assert worker.log == []
+
+
+async def test_jobs_whose_intent_became_durable_during_the_shutdown_are_requeued(worker: Worker) -> None:
+    """The log may take its time; no lane gets them, and they keep their place in the queue."""
+    worker.shut_down_meanwhile = True
+    job = worker.job("release")
+    await worker.dispatcher.dispatch([job])
+    assert (job.ending, job.delayed, job.maybe_signed) == (Ending.RETURN, False, False)
+    assert worker.lanes["acme"].pieces == []
+    assert len(worker.log) == 1

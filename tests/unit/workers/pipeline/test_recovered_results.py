@@ -18,7 +18,7 @@ KEY = ClientKey.generate()
 
 
 def outcome(digests: int = 2, *, refused: bool = False) -> OutcomeRecord:
-    job = job_in_work(lambda _: None, digests)
+    job = job_in_work(None, digests)
     if refused:
         job.fail(KeyUnknown())
     else:

@@ -42,7 +42,7 @@ def everything() -> None:
         [outcome(b"a"), outcome(b"b"), outcome(b"c", "globex")],
         [CommitStatus.COMMITTED, CommitStatus.FENCED, CommitStatus.COMMITTED],
     )
-    back = job_in_work(lambda _: None)
+    back = job_in_work()
     job_lines.returned([(back, "drain"), (back, "drain")])
 
 

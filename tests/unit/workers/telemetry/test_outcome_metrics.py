@@ -43,7 +43,7 @@ class Account:
 
 
 def failed(error: SigningError) -> ActiveJob:
-    job = job_in_work(lambda _: None)
+    job = job_in_work()
     job.fail(error)
     return job
 
@@ -64,7 +64,7 @@ def test_a_refusal_is_the_service_at_work(error: SigningError) -> None:
 
 def test_a_signed_job_is_good_and_its_time_counts() -> None:
     """From the enqueue on, whoever signed it."""
-    job = job_in_work(lambda _: None, 2)
+    job = job_in_work(None, 2)
     job.slice_done(0, signed(2))
     account = Account(job)
     assert account.jobs("good") == 1
@@ -73,14 +73,14 @@ def test_a_signed_job_is_good_and_its_time_counts() -> None:
 
 def test_one_digest_that_we_failed_spoils_the_job() -> None:
     """The client has to come back for it."""
-    job = job_in_work(lambda _: None, 2)
+    job = job_in_work(None, 2)
     job.slice_done(0, SliceOutcome(None, 3, b"f" * 32, (b"s", None), {1: WireError.of(HsmFault())}))
     assert Account(job).jobs("bad") == 1
 
 
 def test_a_job_that_another_worker_has_is_that_ones() -> None:
     """Counted there."""
-    job = job_in_work(lambda _: None)
+    job = job_in_work()
     job.slice_done(0, signed(1))
     account = Account(job, CommitStatus.FENCED)
     assert (account.jobs("good"), account.jobs("bad")) == (0, 0)

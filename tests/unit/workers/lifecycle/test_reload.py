@@ -1,0 +1,126 @@
+"""Reload: adopted by every part in order, or refused as a whole, and reported."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import cast
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from queueing.errors import ConfigError
+from tests.support.configurations import configuration, tenant
+from workers.config.loading import Configuration
+from workers.config.snapshots import ConfigurationFiles
+from workers.config.tenant_limits import TenantLimits
+from workers.current_config import CurrentConfig
+from workers.lanes.supervisor.registry import LaneRegistry
+from workers.lifecycle.reload import Reloader
+from workers.state.running_workers import PidLock, ReloadReport
+from workers.telemetry.metrics import Metrics
+
+BEFORE = configuration([tenant("acme"), tenant("globex")])
+AFTER = configuration([tenant("acme", limits=TenantLimits(weight=2.0)), tenant("initech")])
+
+
+@dataclass
+class Reading:
+    configuration: Configuration
+
+
+@dataclass
+class Worker:
+    """Files, lanes, listeners and the report of one reload; the events are in their order."""
+
+    config: CurrentConfig = field(default_factory=lambda: CurrentConfig(BEFORE))
+    files: Configuration | ConfigError = BEFORE
+    events: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    reports: list[ReloadReport] = field(default_factory=list)
+    reported: asyncio.Event = field(default_factory=asyncio.Event)
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+
+    def read(self) -> Reading:
+        if isinstance(self.files, ConfigError):
+            raise self.files
+        return Reading(self.files)
+
+    def adopt(self, adopted: Reading | Configuration) -> None:
+        """The files, and then the lanes."""
+        self.events.append("files" if isinstance(adopted, Reading) else "lanes")
+
+    async def reloaded(self, _: float) -> list[str]:
+        self.events.append("lanes reloaded")
+        return []
+
+    def configuration_changed(self, changed: Sequence[str]) -> None:
+        assert self.config.configuration is self.files, "listeners read the new configuration"
+        self.events.append("listener")
+        self.changed += changed
+
+    def report(self, report: ReloadReport) -> None:
+        self.reports.append(report)
+        self.reported.set()
+
+
+@pytest.fixture
+def worker() -> Worker:
+    return Worker()
+
+
+@pytest.fixture
+async def reloader(worker: Worker) -> AsyncIterator[Reloader]:
+    made = Reloader(
+        cast("ConfigurationFiles", worker),
+        worker.config,
+        lanes=cast("LaneRegistry", worker),
+        listeners=(worker,),
+        pid_lock=cast("PidLock", worker),
+        metrics=Metrics(worker.registry),
+    )
+    running = asyncio.ensure_future(made.run())
+    yield made
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+
+async def reload(worker: Worker, reloader: Reloader, files: Configuration | ConfigError) -> ReloadReport:
+    worker.files = files
+    worker.reported.clear()
+    reloader.ask()
+    async with asyncio.timeout(10):
+        await worker.reported.wait()
+    return worker.reports[-1]
+
+
+async def test_a_changed_configuration_is_adopted_by_every_part(worker: Worker, reloader: Reloader) -> None:
+    """The files first, because lanes start from them; then the lanes, and then who reads the configuration."""
+    report = await reload(worker, reloader, AFTER)
+    assert worker.events == ["files", "lanes", "listener", "lanes reloaded"]
+    assert (report.outcome, report.changed, report.gone) == ("adopted", ("acme", "initech"), ("globex",))
+    assert worker.changed == ["acme", "initech"]
+    assert worker.config.configuration is AFTER
+    assert worker.registry.get_sample_value("sigmill_tenants") == 2
+
+
+async def test_a_mistake_changes_nothing(worker: Worker, reloader: Reloader) -> None:
+    """The report says what is wrong, and how it is fixed."""
+    report = await reload(worker, reloader, ConfigError("sigmill.toml", "redis.host", "bad", "fix it"))
+    assert (report.outcome, report.problem, report.remedy) == (
+        "refused",
+        "sigmill.toml: redis.host: bad",
+        "fix it",
+    )
+    assert worker.events == []
+    assert worker.config.configuration is BEFORE
+
+
+async def test_files_that_did_not_change_are_reported_so(worker: Worker, reloader: Reloader) -> None:
+    """Lanes read their own files again all the same."""
+    report = await reload(worker, reloader, configuration([tenant("acme"), tenant("globex")]))
+    assert (report.outcome, report.changed) == ("unchanged", ())
+    assert "lanes reloaded" in worker.events

@@ -1,0 +1,184 @@
+"""Jobs that return to the queue: recorded, due at the right time, counted or not, settled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import cast
+
+import pytest
+from msgspec.structs import replace
+from prometheus_client import CollectorRegistry
+
+from queueing.broker.claims import ClaimedJob, Claims
+from queueing.errors import QueueUnavailable, TokenUnavailable
+from queueing.protocol.jobs import JobHints, WireError
+from tests.support.fake_lane import turn
+from tests.support.jobs_in_work import claimed, envelope, job_in_work, one_sink, signed
+from workers.active_job import ActiveJob
+from workers.journal.journal import WriteAheadLog
+from workers.journal.records import Record, ReturnedRecord
+from workers.lanes.protocol import SliceOutcome
+from workers.lanes.supervisor.registry import LaneRegistry
+from workers.lifecycle.shutdown import ShutdownDeadline
+from workers.pipeline.job_returner import JobReturner
+from workers.pipeline.settlement import JobSettlement
+from workers.telemetry.metrics import Metrics
+
+
+@dataclass
+class Surroundings:
+    """The log, the queue, the lanes and the settlement of one returner, and what happened to them."""
+
+    events: list[str] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+    nacks: list[tuple[list[bytes], bool, int]] = field(default_factory=list)
+    settled: list[ActiveJob] = field(default_factory=list)
+    redis_failures: int = 0
+    token_usable: bool = True
+    shutdown: ShutdownDeadline = field(default_factory=lambda: ShutdownDeadline(20.0))
+    metrics: Metrics = field(default_factory=lambda: Metrics(CollectorRegistry()))
+
+    def note(self, records: Sequence[Record]) -> None:
+        self.events.append("recorded")
+        self.records += records
+
+    async def release(self, jobs: dict[str, list[ClaimedJob]], *, counts: bool, delay_ms: int = 0) -> None:
+        if self.redis_failures:
+            self.redis_failures -= 1
+            raise QueueUnavailable
+        self.events.append("nacked")
+        self.nacks.append(([job.job_id for each in jobs.values() for job in each], counts, delay_ms))
+
+    def can_sign(self, _: str) -> bool:
+        return self.token_usable
+
+    def settle(self, job: ActiveJob) -> None:
+        self.events.append("settled")
+        self.settled.append(job)
+
+
+@pytest.fixture
+def around() -> Surroundings:
+    return Surroundings()
+
+
+@pytest.fixture
+async def returner(around: Surroundings) -> AsyncIterator[JobReturner]:
+    made = JobReturner(
+        cast("Claims", around),
+        wal=cast("WriteAheadLog", around),
+        lanes=cast("LaneRegistry", around),
+        settlement=cast("JobSettlement", around),
+        shutdown=around.shutdown,
+        metrics=around.metrics,
+    )
+    running = asyncio.ensure_future(made.run())
+    yield made
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+
+async def test_a_job_whose_token_became_unavailable_keeps_its_place(
+    around: Surroundings, returner: JobReturner
+) -> None:
+    """Such a job is due at once, its attempt does not count, and the record says that it may have been signed."""
+    job = job_in_work(returner, 2)
+    job.slice_done(0, signed(1))
+    job.slice_unavailable(1, 1)
+    await turn()
+    assert around.nacks == [([b"job"], False, 0)]
+    (record,) = around.records
+    assert isinstance(record, ReturnedRecord)
+    assert record.maybe_signed
+    assert around.events == ["recorded", "nacked", "settled"]
+    assert around.settled == [job]
+
+
+async def test_a_job_that_a_lane_refused_for_now_is_due_a_second_later(
+    around: Surroundings, returner: JobReturner
+) -> None:
+    """Due at once it would be claimed and returned in a loop."""
+    job = job_in_work(returner)
+    job.slice_done(0, SliceOutcome(None, 1, b"", (None,), {0: WireError.of(TokenUnavailable())}))
+    await turn()
+    assert around.nacks == [([b"job"], False, 1000)]
+
+
+async def test_a_job_that_no_lane_may_have_is_due_at_the_next_slow_poll(
+    around: Surroundings, returner: JobReturner
+) -> None:
+    """Due at once this worker would claim it again; due later than the poll a recovered token would wait."""
+    job_in_work(returner).requeue(TokenUnavailable())
+    await turn()
+    assert around.nacks == [([b"job"], False, 500)]
+
+
+async def test_a_job_is_due_at_once_when_no_token_of_its_tenant_can_be_used(
+    around: Surroundings, returner: JobReturner
+) -> None:
+    """This worker does not claim for such a tenant; another worker may."""
+    around.token_usable = False
+    job_in_work(returner).requeue(TokenUnavailable())
+    await turn()
+    assert around.nacks == [([b"job"], False, 0)]
+
+
+async def test_a_job_that_the_hsm_failed_on_is_due_at_once_when_no_token_can_be_used(
+    around: Surroundings, returner: JobReturner
+) -> None:
+    """The order of the jobs is kept for when the HSM recovers; the attempt counts."""
+    around.token_usable = False
+    job_in_work(returner).slice_faulted(0, 1)
+    await turn()
+    assert around.nacks == [([b"job"], True, 0)]
+
+
+@pytest.mark.parametrize("attempt, delay_ms", [(1, 1000), (2, 2000), (3, 4000), (4, 4000), (400, 4000)])
+async def test_a_job_that_the_hsm_failed_on_waits_longer_each_time(
+    around: Surroundings, returner: JobReturner, attempt: int, delay_ms: int
+) -> None:
+    """The delay doubles up to four seconds, and the attempt counts."""
+    job = ActiveJob(replace(claimed(), attempt=attempt), one_sink(returner))
+    job.read_as(b"sealed", envelope(1), JobHints(), 1)
+    job.slice_faulted(0, 1)
+    await turn()
+    assert around.nacks == [([b"job"], True, delay_ms)]
+
+
+async def test_jobs_of_one_round_that_return_alike_share_a_round_trip(
+    around: Surroundings, returner: JobReturner
+) -> None:
+    """One nack for each pair of delay and counting."""
+    for name in (b"a", b"b"):
+        job_in_work(returner, job_id=name).slice_unavailable(0, 1)
+    job_in_work(returner, job_id=b"c").slice_faulted(0, 1)
+    await turn()
+    assert around.nacks == [([b"a", b"b"], False, 0), ([b"c"], True, 2000)]
+
+
+async def test_a_worker_that_shuts_down_returns_jobs_without_delay(
+    around: Surroundings, returner: JobReturner
+) -> None:
+    """Another worker can claim them; the metric says that they were drained."""
+    around.shutdown.ask()
+    job_in_work(returner).requeue(TokenUnavailable())
+    await turn()
+    assert around.nacks == [([b"job"], False, 0)]
+    assert around.metrics.returned.labels("acme", "drain")._value.get() == 1
+
+
+async def test_a_nack_without_an_answer_is_counted_and_the_job_settled(
+    around: Surroundings, returner: JobReturner
+) -> None:
+    """It is not repeated: the lease runs out, and the job is claimed again."""
+    around.redis_failures = 1
+    job = job_in_work(returner)
+    job.slice_unavailable(0, 1)
+    await turn()
+    assert around.settled == [job]
+    assert around.nacks == []
+    assert around.metrics.redis_errors.labels("release")._value.get() == 1

@@ -1,0 +1,164 @@
+"""Routing of jobs: the token that has the key, and the errors of jobs that cannot be signed."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import pytest
+from msgspec.structs import replace
+
+from queueing.broker.claims import ClaimedJob
+from queueing.errors import (
+    EnvelopeMalformed,
+    EnvelopeSignature,
+    JobExpired,
+    JobPoisoned,
+    PolicyDenied,
+    TokenUnavailable,
+)
+from queueing.protocol.algorithms import KeyKind
+from queueing.protocol.client_keys import ClientKey
+from queueing.protocol.envelope import Envelope, seal
+from queueing.protocol.jobs import JobHints, encode_job
+from tests.support.config_files import Site, tenant_text
+from tests.support.jobs_in_work import one_sink
+from workers.active_job import ActiveJob
+from workers.config.loading import load_configuration
+from workers.current_config import CurrentConfig
+from workers.current_stop_orders import CurrentStopOrders
+from workers.lanes.supervisor.batching import Group
+from workers.lanes.supervisor.registry import LaneRegistry
+from workers.pipeline.router import Router
+
+
+@dataclass
+class Pool:
+    """Lanes of one token, as the router sees them."""
+
+    token: str
+    healthy: bool = True
+    load: int = 0
+    given: int = 0
+    lacking: bool = False
+
+    def lacks(self, key: str, version: int) -> bool:
+        return self.lacking
+
+
+@dataclass
+class Registry:
+    """The lanes of the tenant ``acme``, whose key ``release`` is in two tokens."""
+
+    pools: dict[str, Pool] = field(
+        default_factory=lambda: {token: Pool(token) for token in ("acme", "globex")}
+    )
+
+    def of(self, _: str) -> dict[str, Pool]:
+        return self.pools
+
+
+@pytest.fixture
+def registry() -> Registry:
+    return Registry()
+
+
+@pytest.fixture
+def router(tmp_path: Path, registry: Registry) -> Router:
+    text = tenant_text().replace('tokens = ["acme"]', 'tokens = ["acme", "globex"]')
+    assert "globex" in text
+    config = CurrentConfig(load_configuration(Site(tmp_path, tenants={"acme": text}).write().config))
+    return Router(config, lanes=cast("LaneRegistry", registry), stop_orders=CurrentStopOrders())
+
+
+def job(key: str = "release", *, hints: int = 1, tenant: str = "acme", crashes: int = 0) -> ActiveJob:
+    """A job of one digest, signed by a client that the tenant does not know."""
+    now_ms = time.time_ns() // 1_000_000
+    envelope = Envelope(
+        audience="test",
+        tenant="acme",
+        client="build-1",
+        key=key,
+        key_version=0,
+        algorithm="ECDSA_SHA_256",
+        issued_at_ms=now_ms,
+        expires_at_ms=now_ms + 60_000,
+        idempotency_key=bytes(16),
+        digests=(bytes(32),),
+    )
+    payload = encode_job(seal(envelope, ClientKey.generate()), JobHints(n=hints), now_ms)
+    claimed = ClaimedJob(
+        tenant=tenant, job_id=b"job", due_ms=b"1000", attempt=1, payload=payload, lease=b"worker:7"
+    )
+    return ActiveJob(replace(claimed, crashes=crashes), one_sink())
+
+
+def test_a_route_names_the_pool_the_group_and_the_kind_of_the_key(router: Router, registry: Registry) -> None:
+    """Routing charges nothing: the limiter does, by the kind of the key."""
+    routed = job()
+    route = router.route(routed)
+    assert route.pool.token == "acme"
+    assert (route.group, route.key_kind) == (Group("release", 1, "ECDSA_SHA_256"), KeyKind.P256)
+    assert routed.cost == 0.0
+
+
+def test_the_token_with_the_shortest_queue_is_chosen(router: Router, registry: Registry) -> None:
+    """Of equally long queues, the one that was given less so far."""
+    registry.pools["acme"].load = 1
+    assert router.route(job()).pool.token == "globex"
+    registry.pools["globex"].load, registry.pools["globex"].given = 1, 1
+    assert router.route(job()).pool.token == "acme"
+
+
+def test_a_token_that_lacks_the_key_is_the_last_choice(router: Router, registry: Registry) -> None:
+    """It is tried when no other token has the key: its lane tells whether the key is there now."""
+    registry.pools["acme"].lacking = True
+    registry.pools["globex"].load = 5
+    assert router.route(job()).pool.token == "globex"
+    registry.pools["globex"].lacking = True
+    assert router.route(job()).pool.token == "acme"
+
+
+def test_without_a_healthy_token_the_job_has_to_be_requeued(router: Router, registry: Registry) -> None:
+    """``TokenUnavailable`` is retryable; no circuit breaker is tried with the job."""
+    for pool in registry.pools.values():
+        pool.healthy = False
+    with pytest.raises(TokenUnavailable):
+        router.route(job())
+
+
+def test_a_job_over_which_three_workers_crashed_is_poisoned(router: Router) -> None:
+    """The error says how many they were; two crashes are not enough."""
+    router.route(job(crashes=2))
+    with pytest.raises(JobPoisoned, match="3 workers crashed"):
+        router.route(job(crashes=3))
+
+
+def test_a_stranger_learns_nothing_about_keys(router: Router) -> None:
+    """The signature is judged before the unknown key is, as a lane does."""
+    with pytest.raises(EnvelopeSignature):
+        router.route(job("no-such-key"))
+
+
+def test_a_job_of_a_tenant_that_is_not_configured_is_refused(router: Router) -> None:
+    """A reload may have removed the tenant after the claim."""
+    with pytest.raises(PolicyDenied):
+        router.route(job(tenant="initech"))
+
+
+def test_a_job_without_its_payload_is_expired(router: Router) -> None:
+    """Redis deletes payloads when they expire."""
+    gone = ActiveJob(
+        ClaimedJob(tenant="acme", job_id=b"job", due_ms=b"1000", attempt=1, payload=None, lease=b"worker:7"),
+        one_sink(),
+    )
+    with pytest.raises(JobExpired):
+        router.route(gone)
+
+
+def test_hints_that_do_not_match_the_envelope_are_refused(router: Router) -> None:
+    """The claim charged the job by them."""
+    with pytest.raises(EnvelopeMalformed, match="digest count or algorithm"):
+        router.route(job(hints=2))

@@ -1,0 +1,65 @@
+"""Composition of the service: made without I/O, and connected."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
+
+from tests.support.config_files import Site
+from workers.composition import build_service
+from workers.config.loading import Configuration, load_configuration
+from workers.service import SigningService
+from workers.telemetry.metrics import Metrics
+
+
+@pytest.fixture
+def configuration(tmp_path: Path) -> Configuration:
+    return load_configuration(Site(tmp_path).write().config)
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+async def service(configuration: Configuration, registry: CollectorRegistry) -> SigningService:
+    redis = Redis(host="192.0.2.1", single_connection_client=False)
+    return build_service(configuration, redis=redis, doorbells=redis, metrics=Metrics(registry))
+
+
+async def test_a_new_service_is_not_ready_and_has_no_jobs(
+    service: SigningService, registry: CollectorRegistry
+) -> None:
+    """Nothing runs before ``run``; the gauges can be scraped already."""
+    assert (service.ready, service.draining, service.drain_s) == (False, False, 20.0)
+    assert registry.get_sample_value("sigmill_jobs_in_flight") == 0
+    assert registry.get_sample_value("sigmill_tenants") == 1
+
+
+async def test_building_a_service_writes_nothing(
+    configuration: Configuration, service: SigningService
+) -> None:
+    """The state directory is taken by ``open``."""
+    assert not configuration.service.state_dir.exists()
+
+
+async def test_every_part_that_runs_is_run_by_the_service(service: SigningService) -> None:
+    """A part with a ``run`` method is the claim loop or a background task."""
+    parts = service._parts
+    runnable = [getattr(parts, name) for name in parts.__slots__ if hasattr(getattr(parts, name), "run")]
+    assert parts.claim_loop in runnable
+    assert all(part in parts.background for part in runnable if part is not parts.claim_loop)
+    assert len(parts.background) == len(set(map(id, parts.background)))
+
+
+async def test_the_shutdown_wakes_the_claim_loop(service: SigningService) -> None:
+    """An idle loop sleeps until a doorbell rings or the next poll is due, and ends at once when told."""
+    claiming = asyncio.ensure_future(service._parts.claim_loop.run())
+    service.drain()
+    await claiming
+    assert service.draining

@@ -1,0 +1,303 @@
+"""Composition of the signing service: makes every part and connects them; nothing else.
+
+Each part gets the objects that it works with. The order of construction follows the imports: foundation, limits, lanes,
+pipeline, intake, background.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from queueing.broker.claims import Claims
+from workers.active_job import ActiveJobs
+from workers.background.canary_prober import CanaryProber
+from workers.background.caps_publisher import CapsPublisher
+from workers.background.directory_publisher import DirectoryPublisher
+from workers.background.log_retention import LogRetention
+from workers.background.refused_pin_sync import RefusedPinSync
+from workers.background.registration import Registration
+from workers.background.stop_order_sync import StopOrderSync
+from workers.config.snapshots import ConfigurationFiles
+from workers.current_config import CurrentConfig
+from workers.current_stop_orders import CurrentStopOrders
+from workers.intake.claim_loop import ClaimLoop
+from workers.intake.claim_planner import ClaimPlanner
+from workers.intake.claimer import Claimer
+from workers.intake.ready_tenants import ReadyTenants
+from workers.journal.journal import WriteAheadLog
+from workers.lanes.supervisor.registry import LaneRegistry
+from workers.lifecycle.heartbeat import Heartbeat
+from workers.lifecycle.reload import Reloader
+from workers.lifecycle.shutdown import ShutdownDeadline
+from workers.limits.fair_queueing import FairShares
+from workers.limits.key_budgets import KeyBudgets
+from workers.limits.tenant_limiter import TenantLimiter
+from workers.pipeline.dispatcher import Dispatcher, Pipeline
+from workers.pipeline.job_returner import JobReturner
+from workers.pipeline.lease_keeper import LeaseKeeper
+from workers.pipeline.result_publisher import ResultPublisher
+from workers.pipeline.router import Router
+from workers.pipeline.settlement import JobSettlement
+from workers.service import Readiness, ServiceParts, SigningService
+from workers.state.directory import StateDirectory
+from workers.state.drained_tokens import DrainedTokens
+from workers.state.refused_pins import RefusedPins
+from workers.state.running_workers import PidLock
+from workers.telemetry.json_logs import set_levels
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from workers.config.loading import Configuration
+    from workers.telemetry.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Foundation:
+    """Objects that most other parts work with."""
+
+    config: CurrentConfig
+    owner: str
+    redis: Redis
+    claims: Claims
+    metrics: Metrics
+    shutdown: ShutdownDeadline
+    state: StateDirectory
+    wal: WriteAheadLog
+    refused_pins: RefusedPins
+    jobs: ActiveJobs
+    ready_tenants: ReadyTenants
+    stop_orders: CurrentStopOrders
+    lanes: LaneRegistry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Limits:
+    """Limits on tenants and keys."""
+
+    limiter: TenantLimiter
+    shares: FairShares
+    budgets: KeyBudgets
+
+
+def build_service(
+    configuration: Configuration,
+    *,
+    redis: Redis,
+    doorbells: Redis,
+    metrics: Metrics,
+    files: ConfigurationFiles | None = None,
+) -> SigningService:
+    """Make the service of this process; opens nothing and starts nothing.
+
+    ``doorbells`` is a connection of its own, for the subscription. ``files`` are those from which the configuration was
+    read, for reloads.
+    """
+    base = _foundation(CurrentConfig(configuration), redis, metrics)
+    limits = _limits(base)
+    pipeline = _pipeline(base, limits)
+    claim_loop = _claim_loop(base, limits, pipeline)
+    heartbeat = Heartbeat(metrics)
+    readiness = Readiness(
+        heartbeat=heartbeat,
+        shutdown=base.shutdown,
+        claim_loop=claim_loop,
+        publisher=pipeline.publisher,
+        wal=base.wal,
+        lanes=base.lanes,
+    )
+    stop_order_sync = StopOrderSync(
+        redis,
+        base.config,
+        orders=base.stop_orders,
+        lanes=base.lanes,
+        owner=base.owner,
+        metrics=metrics,
+    )
+    refused_pin_sync = RefusedPinSync(redis, base.config, refused_pins=base.refused_pins, metrics=metrics)
+    directories = DirectoryPublisher(redis, base.config, lanes=base.lanes, metrics=metrics)
+    caps = CapsPublisher(redis, base.config, metrics)
+    registration = Registration(
+        redis,
+        base.config,
+        owner=base.owner,
+        condition=readiness,
+        lanes=base.lanes,
+        jobs=base.jobs,
+        metrics=metrics,
+    )
+    pid_lock = PidLock(base.config.service.state_dir)
+    reloader = Reloader(
+        files or ConfigurationFiles(base.config.service.file),
+        base.config,
+        lanes=base.lanes,
+        listeners=(stop_order_sync, directories, caps, base.ready_tenants),
+        pid_lock=pid_lock,
+        metrics=metrics,
+    )
+    canaries = CanaryProber(
+        base.config, lanes=base.lanes, stop_orders=base.stop_orders, wal=base.wal, metrics=metrics
+    )
+    set_levels(configuration.service.logging.level, jobs=configuration.service.logging.jobs)
+    _export_gauges(base)
+    return SigningService(
+        ServiceParts(
+            config=base.config,
+            owner=base.owner,
+            doorbells=doorbells,
+            metrics=metrics,
+            heartbeat=heartbeat,
+            shutdown=base.shutdown,
+            readiness=readiness,
+            state=base.state,
+            pid_lock=pid_lock,
+            wal=base.wal,
+            jobs=base.jobs,
+            ready_tenants=base.ready_tenants,
+            claim_loop=claim_loop,
+            lanes=base.lanes,
+            publisher=pipeline.publisher,
+            leases=_lease_keeper(base, heartbeat),
+            budgets=limits.budgets,
+            stop_orders=stop_order_sync,
+            refused_pins=refused_pin_sync,
+            registration=registration,
+            reloader=reloader,
+            background=(
+                pipeline.publisher,
+                pipeline.returner,
+                directories,
+                caps,
+                stop_order_sync,
+                limits.budgets,
+                refused_pin_sync,
+                reloader,
+                LogRetention(base.config, base.wal),
+                canaries,
+                registration,
+            ),
+        )
+    )
+
+
+def _foundation(config: CurrentConfig, redis: Redis, metrics: Metrics) -> _Foundation:
+    service = config.service
+    owner = f"{os.uname().nodename}.{os.getpid()}.{secrets.token_hex(4)}"
+    state = StateDirectory(service)
+    refused_pins = RefusedPins(service.state_dir)
+    ready_tenants = ReadyTenants(config)
+    stop_orders = CurrentStopOrders()
+    return _Foundation(
+        config=config,
+        owner=owner,
+        redis=redis,
+        claims=Claims(
+            redis,
+            owner=owner,
+            lease_ms=int(service.worker.lease_s * 1000),
+            wait=service.redis.replica_wait(),
+        ),
+        metrics=metrics,
+        shutdown=ShutdownDeadline(service.worker.drain_s),
+        state=state,
+        wal=WriteAheadLog(state.log_folder, synced=metrics.log_sync_seconds.observe),
+        refused_pins=refused_pins,
+        jobs=ActiveJobs(),
+        ready_tenants=ready_tenants,
+        stop_orders=stop_orders,
+        lanes=LaneRegistry(
+            config.configuration,
+            refused_pins=refused_pins,
+            drained=DrainedTokens(service.state_dir),
+            metrics=metrics,
+            capacity_listener=ready_tenants,
+            stop_orders=stop_orders,
+        ),
+    )
+
+
+def _limits(base: _Foundation) -> _Limits:
+    limiter = TenantLimiter(base.config, base.metrics)
+    return _Limits(limiter=limiter, shares=FairShares(limiter), budgets=KeyBudgets(base.redis, base.config))
+
+
+def _pipeline(base: _Foundation, limits: _Limits) -> Pipeline:
+    settlement = JobSettlement(
+        budgets=limits.budgets, limiter=limits.limiter, jobs=base.jobs, listener=base.ready_tenants
+    )
+    return Pipeline(
+        dispatcher=Dispatcher(
+            Router(base.config, lanes=base.lanes, stop_orders=base.stop_orders),
+            limiter=limits.limiter,
+            shares=limits.shares,
+            budgets=limits.budgets,
+            wal=base.wal,
+            shutdown=base.shutdown,
+            metrics=base.metrics,
+        ),
+        publisher=ResultPublisher(
+            base.claims,
+            config=base.config,
+            wal=base.wal,
+            settlement=settlement,
+            metrics=base.metrics,
+            owner=base.owner,
+        ),
+        returner=JobReturner(
+            base.claims,
+            wal=base.wal,
+            lanes=base.lanes,
+            settlement=settlement,
+            shutdown=base.shutdown,
+            metrics=base.metrics,
+        ),
+    )
+
+
+def _claim_loop(base: _Foundation, limits: _Limits, pipeline: Pipeline) -> ClaimLoop:
+    return ClaimLoop(
+        base.config,
+        ready=base.ready_tenants,
+        planner=ClaimPlanner(
+            base.config.service.worker,
+            ready=base.ready_tenants,
+            lanes=base.lanes,
+            limiter=limits.limiter,
+            shares=limits.shares,
+        ),
+        claimer=Claimer(
+            base.claims,
+            pipeline=pipeline,
+            ready=base.ready_tenants,
+            limiter=limits.limiter,
+            jobs=base.jobs,
+            metrics=base.metrics,
+        ),
+        wal=base.wal,
+        shutdown=base.shutdown,
+    )
+
+
+def _lease_keeper(base: _Foundation, heartbeat: Heartbeat) -> LeaseKeeper:
+    service = base.config.service
+    return LeaseKeeper(
+        service.redis,
+        owner=base.owner,
+        lease_s=service.worker.lease_s,
+        jobs=base.jobs,
+        heartbeat=heartbeat,
+        metrics=base.metrics,
+    )
+
+
+def _export_gauges(base: _Foundation) -> None:
+    """Gauges that prometheus_client reads when it is scraped."""
+    metrics, jobs, wal = base.metrics, base.jobs, base.wal
+    metrics.tenants.set(len(base.config.tenants))
+    metrics.in_flight.set_function(lambda: len(jobs))
+    metrics.log_failing.set_function(lambda: wal.failing)
+    metrics.log_lag_seconds.set_function(lambda: wal.lag_s)
+    metrics.log_bytes.set_function(lambda: wal.bytes)

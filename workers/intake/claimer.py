@@ -1,0 +1,151 @@
+"""One claim, from the request to the pipeline: sends it, settles its charge, and begins the jobs of its reply."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from queueing.broker.claims import ClaimResult
+from queueing.errors import LimitBacklog, QueueUnavailable, QueueUnconfirmed, SigningError
+from workers.active_job import ActiveJob, JobSinks
+from workers.pipeline.router import read_job
+from workers.telemetry import job_log
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from queueing.broker.claims import ClaimedJob, ClaimRequest, Claims
+    from workers.active_job import ActiveJobs
+    from workers.intake.ready_tenants import ReadyTenants
+    from workers.limits.tenant_limiter import TenantLimiter
+    from workers.pipeline.dispatcher import Pipeline
+    from workers.telemetry.metrics import Metrics
+
+log = logging.getLogger("sigmill.intake")
+
+EXCESS_RETRY_S: Final = 30.0
+"""Time after which a job that was cut off a backlog may be submitted again."""
+
+Reply = ClaimResult | QueueUnavailable | QueueUnconfirmed
+"""Reply to one tenant's request: Redis carried it out, refused it, or did and no replica confirmed it."""
+
+
+class Claimer:
+    """Claims jobs and hands them to the pipeline."""
+
+    def __init__(
+        self,
+        claims: Claims,
+        *,
+        pipeline: Pipeline,
+        ready: ReadyTenants,
+        limiter: TenantLimiter,
+        jobs: ActiveJobs,
+        metrics: Metrics,
+    ) -> None:
+        self._claims = claims
+        self._pipeline = pipeline
+        self._sinks = JobSinks(results=pipeline.publisher, returns=pipeline.returner)
+        self._ready = ready
+        self._limiter = limiter
+        self._jobs = jobs
+        self._metrics = metrics
+
+    @property
+    def busy(self) -> bool:
+        """Whether this worker has jobs."""
+        return len(self._jobs) > 0
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is to be claimed because commits wait for replicas."""
+        return self._pipeline.publisher.unconfirmed
+
+    def count_failure(self, operation: str) -> None:
+        """Count an error of Redis (``claim``), or of its replicas (``replicate``)."""
+        self._metrics.redis_errors.labels(operation).inc()
+
+    async def claim(self, requests: Sequence[ClaimRequest]) -> None:
+        """Claim for these tenants, in one round trip, and dispatch the jobs.
+
+        Raises ``QueueUnavailable`` when Redis does not answer, ``QueueUnconfirmed`` when no replica confirms a claim
+        (the leases run out, and the jobs are claimed again), and ``LogUnavailable`` when no intent can be written.
+        """
+        for request in requests:
+            self._ready.remove(request.tenant)  # a doorbell that rings while we claim puts it back
+        replies = await self._send(requests)
+        jobs: list[ActiveJob] = []
+        for request, reply in zip(requests, replies, strict=True):
+            jobs += self._accept(request, reply)
+        for reply in replies:
+            if isinstance(
+                reply, QueueUnconfirmed
+            ):  # then so is all that Redis carried out in this round trip
+                raise reply
+        if jobs:
+            self._metrics.claimed_jobs.observe(len(jobs))
+            await self._pipeline.dispatcher.dispatch(jobs)
+
+    async def _send(self, requests: Sequence[ClaimRequest]) -> Sequence[Reply]:
+        try:
+            return await self._claims.claim(requests)
+        except QueueUnavailable as error:
+            if error.perhaps_done:
+                for request in requests:
+                    self._limiter.on_claim_lost(request)
+            raise
+
+    def _accept(self, request: ClaimRequest, reply: Reply) -> list[ActiveJob]:
+        """Account for one tenant's reply; the jobs that it brought."""
+        tenant = request.tenant
+        if isinstance(reply, QueueUnconfirmed):
+            self._limiter.on_claim_unconfirmed(request)
+            return []
+        if isinstance(reply, QueueUnavailable):
+            self._ready.poll_soon(tenant)  # its doorbell may not be armed
+            self.count_failure("claim")
+            log.error("claim.refused", extra={"tenant": tenant, "why": str(reply)})
+            return []
+        self._limiter.on_claim(request, reply)
+        self._report(tenant, reply)
+        self._refuse_excess(reply.excess)
+        return self._begin_all(tenant, reply)
+
+    def _report(self, tenant: str, reply: ClaimResult) -> None:
+        if reply.replaced:
+            self._metrics.keys_replaced.labels(tenant).inc(reply.replaced)
+            log.warning("keys.replaced", extra={"tenant": tenant, "keys": reply.replaced})
+        self._metrics.claimed(tenant, reply.jobs)
+        job_log.claimed(tenant, reply.jobs)
+
+    def _begin_all(self, tenant: str, reply: ClaimResult) -> list[ActiveJob]:
+        if reply.jobs:
+            self._ready.poll_soon(tenant)
+        if reply.more or reply.jobs:
+            self._ready.add([tenant])  # until a claim finds nothing, which arms the doorbell
+        publisher = self._pipeline.publisher
+        jobs = [self._begin(claimed) for claimed in reply.jobs if not publisher.publish_recovered(claimed)]
+        if reply.suspect_next or any(job.claimed.alone for job in jobs):
+            self._ready.isolation.wait(tenant)
+        return jobs
+
+    def _begin(self, claimed: ClaimedJob) -> ActiveJob:
+        job = ActiveJob(claimed, self._sinks)
+        self._jobs.add(job)
+        self._ready.isolation.began(claimed.tenant)
+        return job
+
+    def _refuse_excess(self, excess: Sequence[ClaimedJob]) -> None:
+        """Refuse the newest jobs of a backlog far over its cap: they were written past the submit script."""
+        for claimed in excess:
+            if self._pipeline.publisher.publish_recovered(claimed):
+                continue
+            job = self._begin(claimed)
+            try:
+                read_job(job)
+            except SigningError as error:
+                job.fail(error)
+            else:
+                job.fail(
+                    LimitBacklog("the tenant's backlog is far over its cap", retry_after_s=EXCESS_RETRY_S)
+                )

@@ -1,0 +1,118 @@
+"""Returns jobs that were not signed to the queue: with a delay, and with or without counting the attempt."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Final
+
+from queueing.errors import HsmFault, QueueUnavailable
+from workers.journal.records import ReturnedRecord
+from workers.telemetry import job_log
+from workers.telemetry.metrics import reason_label
+
+if TYPE_CHECKING:
+    from queueing.broker.claims import ClaimedJob, Claims
+    from workers.active_job import ActiveJob
+    from workers.journal.journal import WriteAheadLog
+    from workers.journal.records import Record
+    from workers.lanes.supervisor.registry import LaneRegistry
+    from workers.lifecycle.shutdown import ShutdownDeadline
+    from workers.pipeline.settlement import JobSettlement
+    from workers.telemetry.metrics import Metrics
+
+log = logging.getLogger("sigmill.release")
+
+RETURN_DELAY_S: Final = 1.0
+"""A job that was tried in vain is due again after this, so that it is not claimed and returned in a loop."""
+
+TURNED_BACK_DELAY_S: Final = 0.5
+"""Delay where no lane may have the job. Below the time between two slow polls (1 s), so that each finds it due again: a
+token that recovers is to be used within five seconds, three of which may be the pause of its circuit breaker."""
+
+LONGEST_RETRY_DELAY_S: Final = 4.0
+"""A job on which the HSM failed waits twice as long each time, up to this; it is tried until its envelope expires."""
+
+
+class JobReturner:
+    """The ``JobSink`` of jobs without a result. Independent of the publisher, which the log may hold up."""
+
+    def __init__(
+        self,
+        claims: Claims,
+        *,
+        wal: WriteAheadLog,
+        lanes: LaneRegistry,
+        settlement: JobSettlement,
+        shutdown: ShutdownDeadline,
+        metrics: Metrics,
+    ) -> None:
+        self._claims = claims
+        self._wal = wal
+        self._lanes = lanes
+        self._settlement = settlement
+        self._shutdown = shutdown
+        self._metrics = metrics
+        self._jobs: list[ActiveJob] = []
+        self._wake = asyncio.Event()
+
+    def finished(self, job: ActiveJob) -> None:
+        """Return this job with the next round."""
+        self._jobs.append(job)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Return jobs until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            jobs, self._jobs = self._jobs, []
+            await self._return(jobs)
+
+    async def _return(self, jobs: list[ActiveJob]) -> None:
+        """Record, nack, settle. The record says of each job whether a lane may have signed it."""
+        now_ms = time.time_ns() // 1_000_000
+        records: list[Record] = [
+            ReturnedRecord(now_ms, j.claimed.tenant, j.claimed.job_id, j.claimed.lease, j.maybe_signed)
+            for j in jobs
+        ]
+        self._wal.note(records)
+        for (counts, delay_s), batch in self._batches(jobs).items():
+            await self._nack(batch, counts=counts, delay_s=delay_s)
+        returned = [(job, self._reason(job)) for job in jobs]
+        job_log.returned(returned)
+        for job, reason in returned:
+            self._metrics.returned.labels(job.claimed.tenant, reason).inc()
+            self._settlement.settle(job)
+
+    def _reason(self, job: ActiveJob) -> str:
+        """The label of the metric and of the log line."""
+        error = None if self._shutdown.asked.is_set() else job.unavailable
+        return "drain" if error is None else reason_label(error.reason)
+
+    def _batches(self, jobs: list[ActiveJob]) -> dict[tuple[bool, float], dict[str, list[ClaimedJob]]]:
+        """Jobs by tenant, for each pair of: whether the attempt counts, and the delay in seconds."""
+        batches: dict[tuple[bool, float], dict[str, list[ClaimedJob]]] = {}
+        for job in jobs:
+            counts = isinstance(job.unavailable, HsmFault)
+            by_tenant = batches.setdefault((counts, self._delay_s(job, counts=counts)), {})
+            by_tenant.setdefault(job.claimed.tenant, []).append(job.claimed)
+        return batches
+
+    def _delay_s(self, job: ActiveJob, *, counts: bool) -> float:
+        """None where this worker will not claim it at once: it shuts down, or no token of the tenant can be used."""
+        shutting_down = self._shutdown.asked.is_set()
+        if shutting_down or not job.delayed or not self._lanes.can_sign(job.claimed.tenant):
+            return 0.0
+        if counts:
+            return min(RETURN_DELAY_S * 2.0 ** min(job.claimed.attempt - 1, 8), LONGEST_RETRY_DELAY_S)
+        return TURNED_BACK_DELAY_S if job.turned_back else RETURN_DELAY_S
+
+    async def _nack(self, batch: dict[str, list[ClaimedJob]], *, counts: bool, delay_s: float) -> None:
+        """One attempt: without an answer the leases run out by themselves, and the jobs are claimed again."""
+        try:
+            await self._claims.nack(batch, counts=counts, delay_ms=int(delay_s * 1000))
+        except QueueUnavailable as error:
+            self._metrics.redis_errors.labels("release").inc()
+            log.warning("redis.failed", extra={"operation": "release", "why": str(error)})

@@ -1,0 +1,48 @@
+"""Settlement of finished jobs: the last step of a job in this worker."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from queueing.errors import HsmFault
+from workers.active_job import Ending
+
+if TYPE_CHECKING:
+    from workers.active_job import ActiveJob, ActiveJobs
+    from workers.limits.key_budgets import KeyBudgets
+    from workers.limits.tenant_limiter import TenantLimiter
+
+
+class SettlementListener(Protocol):
+    """Told of each settled job, so that it can claim more."""
+
+    def job_settled(self, job: ActiveJob) -> None:
+        """The job left this worker; must not block."""
+
+
+class JobSettlement:
+    """Gives back what a job reserved, once its commit or its nack was answered."""
+
+    def __init__(
+        self, *, budgets: KeyBudgets, limiter: TenantLimiter, jobs: ActiveJobs, listener: SettlementListener
+    ) -> None:
+        self._budgets = budgets
+        self._limiter = limiter
+        self._jobs = jobs
+        self._listener = listener
+
+    def settle(self, job: ActiveJob) -> None:
+        """Settle one job, in this order.
+
+        1. The budget of its key: digests that were not signed are given back.
+        2. The limiter, of a job that returns: its charge is refunded. Not after a fault of the HSM, which may have
+           signed.
+        3. The register: the lease is not extended any more. Not earlier: until the commit is answered the lease is ours,
+           and nobody else may sign the job.
+        4. The claim loop: last, so that it claims with the limits as they are after the job.
+        """
+        self._budgets.settle(job)
+        if job.ending is Ending.RETURN and not isinstance(job.unavailable, HsmFault):
+            self._limiter.refund(job)
+        self._jobs.remove(job)
+        self._listener.job_settled(job)
