@@ -1,0 +1,137 @@
+"""Budgets of keys: reserved before dispatch, given back when not signed; a counter in memory stands in for Redis."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+from redis.asyncio import Redis
+
+from queueing.coordination import key_usage
+from queueing.coordination.key_usage import UsagePeriod
+from queueing.errors import KeyUnknown, LimitBudget, QueueUnavailable, TokenUnavailable
+from tests.support.configurations import current_config, tenant
+from tests.support.jobs_in_work import job_in_work, signed
+from workers.config.key_policy import Budget, KeyPolicy
+from workers.config.tenants import TenantKey
+from workers.limits.key_budgets import KeyBudgets
+
+NOW_MS = 1_000
+PERIOD_S = 86_400
+POLICY = KeyPolicy(budget=Budget(digests=10, period_s=PERIOD_S))
+
+
+class Usage(Counter[str]):
+    """Counters in Redis; ``refuse``: every increment is refused."""
+
+    refuse = False
+
+    async def add(
+        self, _: Redis, amounts: Mapping[UsagePeriod, int]
+    ) -> dict[UsagePeriod, int | QueueUnavailable]:
+        if self.refuse:
+            return {period: QueueUnavailable("READONLY") for period in amounts}
+        for period, amount in amounts.items():
+            self[period.key] += amount
+        return {period: self[period.key] for period in amounts}
+
+
+@pytest.fixture
+def usage(monkeypatch: pytest.MonkeyPatch) -> Usage:
+    made = Usage()
+    monkeypatch.setattr(key_usage, "add", made.add)
+    return made
+
+
+@pytest.fixture
+def budgets(usage: Usage) -> KeyBudgets:
+    """The key ``release`` of acme has ten digests a day; the tenant globex has no such key."""
+    key = cast("TenantKey", SimpleNamespace(policy=POLICY))
+    return KeyBudgets(
+        cast("Redis", None), current_config([tenant("acme", keys={"release": key}), tenant("globex")])
+    )
+
+
+async def test_jobs_within_the_budget_are_reserved_in_one_round_trip(
+    usage: Usage, budgets: KeyBudgets
+) -> None:
+    """Together they may use all of it."""
+    assert await budgets.reserve([job_in_work(None, 4), job_in_work(None, 6)], NOW_MS) == {}
+    assert usage == {"release": 10}
+
+
+async def test_a_job_that_exceeds_the_budget_is_refused_and_a_smaller_one_is_not(
+    usage: Usage, budgets: KeyBudgets
+) -> None:
+    """What the refused one took is given back; the error says what is left, and until when."""
+    large, small = job_in_work(None, 11), job_in_work(None, 3)
+    refused = await budgets.reserve([large, small], NOW_MS)
+    assert list(refused) == [large]
+    assert isinstance(refused[large], LimitBudget)
+    assert refused[large].retry_after_s == PERIOD_S - 1
+    await budgets.return_unused()
+    assert usage == {"release": 3}
+
+
+async def test_a_key_without_a_budget_costs_nothing(usage: Usage, budgets: KeyBudgets) -> None:
+    """No round trip, and nothing to settle."""
+    job = job_in_work(None, 100, tenant="globex")
+    assert await budgets.reserve([job], NOW_MS) == {}
+    budgets.settle(job)
+    await budgets.return_unused()
+    assert usage == {}
+
+
+async def test_signed_digests_stay_spent(usage: Usage, budgets: KeyBudgets) -> None:
+    """Of a published job, those that were refused one by one are given back."""
+    job = job_in_work(None, 4)
+    await budgets.reserve([job], NOW_MS)
+    job.slice_done(0, signed(4))
+    job.signatures[3] = None
+    budgets.settle(job)
+    await budgets.return_unused()
+    assert usage == {"release": 3}
+
+
+@pytest.mark.parametrize("error", [KeyUnknown(), TokenUnavailable()])
+async def test_a_job_without_signatures_gives_all_back_once(
+    usage: Usage, budgets: KeyBudgets, error: KeyUnknown | TokenUnavailable
+) -> None:
+    """Whether it was refused or requeued; a second settlement gives nothing back."""
+    job = job_in_work(None, 4)
+    await budgets.reserve([job], NOW_MS)
+    job.requeue(error) if error.retryable else job.fail(error)
+    budgets.settle(job)
+    budgets.settle(job)
+    await budgets.return_unused()
+    assert usage == {"release": 0}
+
+
+async def test_amounts_that_redis_refuses_are_kept_for_the_next_time(
+    usage: Usage, budgets: KeyBudgets
+) -> None:
+    """They are given back once."""
+    job = job_in_work(None, 4)
+    await budgets.reserve([job], NOW_MS)
+    budgets.settle(job)
+    usage.refuse = True
+    await budgets.return_unused()
+    usage.refuse = False
+    await budgets.return_unused()
+    await budgets.return_unused()
+    assert usage == {"release": 0}
+
+
+async def test_a_redis_that_refuses_reserves_nothing(usage: Usage, budgets: KeyBudgets) -> None:
+    """The caller requeues the jobs; settling them gives nothing back."""
+    usage.refuse = True
+    job = job_in_work(None, 4)
+    with pytest.raises(QueueUnavailable):
+        await budgets.reserve([job], NOW_MS)
+    usage.refuse = False
+    budgets.settle(job)
+    await budgets.return_unused()
+    assert usage == {}
