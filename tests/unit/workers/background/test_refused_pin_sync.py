@@ -27,24 +27,26 @@ from workers.telemetry.metrics import Metrics
 class Host:
     """The state directory of one host, and the feed in Redis. ``hangs``: Redis does not answer."""
 
-    told: Mapping[str, str] = field(default_factory=lambda: {"acme": "our warning"})
-    received: dict[str, str] = field(default_factory=lambda: {"acme": "a warning", "elsewhere": "another"})
-    sent: list[Mapping[str, str]] = field(default_factory=list)
-    stored: list[Mapping[str, str]] = field(default_factory=list)
+    told: Mapping[str, bytes] = field(default_factory=lambda: {"acme": b"our warning"})
+    received: dict[str, bytes] = field(
+        default_factory=lambda: {"acme": b"a warning", "elsewhere": b"another"}
+    )
+    sent: list[Mapping[str, bytes]] = field(default_factory=list)
+    stored: list[Mapping[str, bytes]] = field(default_factory=list)
     hangs: bool = False
     away: bool = False
     disk_full: bool = False
     metrics: Metrics = field(default_factory=lambda: Metrics(CollectorRegistry()))
 
-    def to_tell(self) -> Mapping[str, str]:
+    def to_tell(self) -> Mapping[str, bytes]:
         return self.told
 
-    def hear(self, warnings: Mapping[str, str]) -> None:
+    def hear(self, warnings: Mapping[str, bytes]) -> None:
         if self.disk_full:
             raise OSError(errno.ENOSPC, "No space left on device")
         self.stored.append(warnings)
 
-    async def exchange(self, _: Redis, told: Mapping[str, str]) -> dict[str, str]:
+    async def exchange(self, _: Redis, told: Mapping[str, bytes]) -> dict[str, bytes]:
         if self.hangs:
             await asyncio.Event().wait()
         if self.away:
@@ -75,8 +77,8 @@ async def test_other_hosts_warnings_are_stored_for_the_tokens_of_this_host(
 ) -> None:
     """Lanes read them from the state directory; this host's own warnings are sent."""
     await sync.sync_at_start()
-    assert host.stored == [{"acme": "a warning"}]
-    assert host.sent == [{"acme": "our warning"}]
+    assert host.stored == [{"acme": b"a warning"}]
+    assert host.sent == [{"acme": b"our warning"}]
 
 
 async def test_a_redis_that_hangs_does_not_stop_the_start(

@@ -1,0 +1,149 @@
+"""Publication of key directories: at the start, after a reload, after a loss, and again after a failure."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import cast
+
+import pytest
+from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
+
+from queueing.errors import QueueUnavailable, TokenUnavailable
+from queueing.protocol import keyspace
+from queueing.protocol.jobs import WireError
+from tests.support.configurations import configuration, tenant
+from tests.support.fake_lane import FakeClock, turn
+from workers.background import directory_publisher as module
+from workers.background.directory_publisher import CHECK_S, DirectoryPublisher
+from workers.current_config import CurrentConfig
+from workers.lanes.protocol import SignDirectory, SignedDirectory
+from workers.lanes.supervisor.registry import LaneRegistry
+from workers.telemetry.metrics import Metrics
+
+
+@dataclass
+class Service:
+    """The service's lane, the directories in Redis, and the clock."""
+
+    published: list[str] = field(default_factory=list)
+    stored: set[str] = field(default_factory=set)
+    lane_fails: bool = False
+    redis_away: bool = False
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+
+    @property
+    def service_lanes(self) -> Service:
+        return self
+
+    async def sign_directory(self, request: SignDirectory) -> SignedDirectory:
+        error = WireError.of(TokenUnavailable()) if self.lane_fails else None
+        return SignedDirectory(request.id, b"signed", error)
+
+    async def publish_directory(self, _: Redis, key: str, signed: bytes, ttl_ms: int) -> None:
+        if self.redis_away:
+            raise QueueUnavailable
+        self.published.append(key)
+        self.stored.add(key)
+
+    async def directories_missing(self, _: Redis, tenants: Sequence[str]) -> list[str]:
+        return [name for name in tenants if keyspace.directory(name) not in self.stored]
+
+
+class Clock(FakeClock):
+    """Monotonic and wall clock are one."""
+
+    def time_ns(self) -> int:
+        return int(self.now * 1e9)
+
+
+ACME, GLOBEX = keyspace.directory("acme"), keyspace.directory("globex")
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(module, "time", made)
+    return made
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Service:
+    made = Service()
+    monkeypatch.setattr(module, "publish_directory", made.publish_directory)
+    monkeypatch.setattr(module, "directories_missing", made.directories_missing)
+    return made
+
+
+@pytest.fixture
+def config() -> CurrentConfig:
+    return CurrentConfig(configuration([tenant("acme"), tenant("globex")]))
+
+
+@pytest.fixture
+async def publisher(
+    service: Service, config: CurrentConfig, clock: Clock
+) -> AsyncIterator[DirectoryPublisher]:
+    made = DirectoryPublisher(
+        cast("Redis", None),
+        config,
+        lanes=cast("LaneRegistry", service),
+        metrics=Metrics(service.registry),
+    )
+    running = asyncio.ensure_future(made.run())
+    await turn()
+    yield made
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+
+async def check(publisher: DirectoryPublisher) -> None:
+    """Have the publisher go through its work once more."""
+    publisher.configuration_changed([])
+    await turn()
+
+
+async def test_every_directory_is_published_at_the_start(
+    service: Service, publisher: DirectoryPublisher
+) -> None:
+    """And not again before it is due."""
+    await check(publisher)
+    assert service.published == [ACME, GLOBEX]
+
+
+async def test_a_reload_publishes_the_changed_directories_at_once(
+    service: Service, publisher: DirectoryPublisher
+) -> None:
+    """Others keep their turn."""
+    publisher.configuration_changed(["globex"])
+    await turn()
+    assert service.published[2:] == [GLOBEX]
+
+
+async def test_a_directory_that_redis_lost_is_published_again(
+    service: Service, publisher: DirectoryPublisher
+) -> None:
+    """Without it no client of the tenant can start."""
+    service.stored.discard(ACME)
+    await check(publisher)
+    await turn()
+    assert service.published[2:] == [ACME]
+
+
+async def test_a_failure_is_counted_and_retried_after_the_check_interval(
+    service: Service, publisher: DirectoryPublisher, clock: Clock
+) -> None:
+    """Whether the lane failed or Redis."""
+    service.lane_fails = True
+    publisher.configuration_changed(["acme"])
+    await turn()
+    failures = ("sigmill_directories_published_total", {"outcome": "token.unavailable"})
+    assert service.registry.get_sample_value(*failures) == 1
+    service.lane_fails = False
+    clock.now += CHECK_S
+    await check(publisher)
+    assert service.published[2:] == [ACME]
