@@ -1,6 +1,8 @@
-"""A claimed job until it has all its outcomes: reported once, whole, as what it is."""
+"""Claimed jobs: given to their sink once, when every digest has its outcome; and the register of them."""
 
 from __future__ import annotations
+
+import asyncio
 
 import msgspec
 import pytest
@@ -25,7 +27,7 @@ from tests.support.jobs_in_work import (
     one_sink,
     signed,
 )
-from workers.active_job import ActiveJob, Ending
+from workers.active_job import ActiveJob, ActiveJobs, Ending, JobSinks
 from workers.lanes.protocol import SliceOutcome
 
 SHORT = WireError.of(DigestLength("short"))
@@ -44,7 +46,7 @@ def outcome_of(job: ActiveJob) -> JobOutcome:
 
 
 def test_slices_in_any_order_make_one_result(finished: FinishedJobs) -> None:
-    """Reported when the last digest has its outcome, with each signature at its place."""
+    """The job goes to its sink with the last slice, and each signature is at its place."""
     job = job_in_work(finished, 5)
     job.slice_done(3, signed(2))
     assert not finished
@@ -57,8 +59,8 @@ def test_slices_in_any_order_make_one_result(finished: FinishedJobs) -> None:
     assert job.ending is Ending.RESULT
 
 
-def test_an_error_of_a_digest_stands_at_its_place_in_the_job(finished: FinishedJobs) -> None:
-    """Slices count from their own first digest."""
+def test_an_error_of_a_digest_is_at_its_place_in_the_job(finished: FinishedJobs) -> None:
+    """A lane counts from the first digest of its slice, the result from the first of the job."""
     job = job_in_work(finished, 4)
     job.slice_done(0, signed(2))
     job.slice_done(2, SliceOutcome(None, 3, FINGERPRINT, (b"s", None), {1: SHORT}))
@@ -69,7 +71,7 @@ def test_an_error_of_a_digest_stands_at_its_place_in_the_job(finished: FinishedJ
 
 
 def test_a_refused_envelope_ends_the_whole_job_at_once(finished: FinishedJobs) -> None:
-    """The other slices' answers come later and change nothing."""
+    """Answers for its other slices, which come later, change nothing."""
     job = job_in_work(finished, 4)
     job.slice_done(0, SliceOutcome(WireError.of(ClientRevoked())))
     assert finished == [job]
@@ -80,7 +82,7 @@ def test_a_refused_envelope_ends_the_whole_job_at_once(finished: FinishedJobs) -
     assert job.ending is Ending.RESULT
 
 
-def test_a_token_that_went_away_gives_the_job_back(finished: FinishedJobs) -> None:
+def test_a_job_whose_token_becomes_unavailable_is_returned(finished: FinishedJobs) -> None:
     """A job whose token became unavailable is returned when no lane has a slice of it any more."""
     job = job_in_work(finished, 4)
     job.slice_unavailable(2, 2)
@@ -92,8 +94,8 @@ def test_a_token_that_went_away_gives_the_job_back(finished: FinishedJobs) -> No
     assert job.maybe_signed
 
 
-def test_a_fault_of_the_hsm_at_one_digest_gives_the_job_back(finished: FinishedJobs) -> None:
-    """It may succeed later; a client never sees a job that is half done."""
+def test_a_job_with_one_digest_that_the_hsm_failed_on_is_returned(finished: FinishedJobs) -> None:
+    """The digest may be signed later; a client never sees a job that is half done."""
     job = job_in_work(finished, 2)
     job.slice_done(0, SliceOutcome(None, 3, FINGERPRINT, (b"s", None), {1: FAULT}))
     assert job.ending is Ending.RETURN
@@ -101,7 +103,7 @@ def test_a_fault_of_the_hsm_at_one_digest_gives_the_job_back(finished: FinishedJ
 
 
 def test_an_expired_job_has_a_result_and_may_be_sent_again(finished: FinishedJobs) -> None:
-    """Retryable by the client, who renews the envelope; the queue cannot."""
+    """The client can renew the envelope; the queue cannot."""
     job = job_in_work(finished, 2)
     job.slice_done(0, SliceOutcome(WireError.of(JobExpired())))
     assert job.ending is Ending.RESULT
@@ -110,8 +112,8 @@ def test_an_expired_job_has_a_result_and_may_be_sent_again(finished: FinishedJob
     assert deserialize(raw)["k"]["again"] == 1
 
 
-def test_a_poisoned_job_ends_and_counts_as_perhaps_signed(finished: FinishedJobs) -> None:
-    """Lanes ended over it: what the HSM did is unknown."""
+def test_a_poisoned_job_has_a_result_and_counts_as_perhaps_signed(finished: FinishedJobs) -> None:
+    """Its lanes exited: the HSM may have signed before."""
     job = job_in_work(finished, 2)
     job.slice_poisoned(0, 1, ["exit_5"])
     assert job.ending is Ending.RESULT
@@ -119,8 +121,8 @@ def test_a_poisoned_job_ends_and_counts_as_perhaps_signed(finished: FinishedJobs
     assert job.maybe_signed
 
 
-def test_a_poisoned_job_leaves_its_evidence(finished: FinishedJobs) -> None:
-    """The whole job, how its lanes ended, and what was tried before; no other failure leaves a dead letter."""
+def test_a_poisoned_job_makes_a_dead_letter(finished: FinishedJobs) -> None:
+    """It has the job, the ends of its lanes and the attempts; no other failure makes one."""
     job = job_in_work(finished, 2)
     assert job.dead_letter("w1") == b""
     job.slice_poisoned(0, 1, ["exit_5", "signal_11"])
@@ -133,8 +135,8 @@ def test_a_poisoned_job_leaves_its_evidence(finished: FinishedJobs) -> None:
     assert refused.dead_letter("w1") == b""
 
 
-def test_a_job_over_which_the_hsm_failed_goes_back(finished: FinishedJobs) -> None:
-    """Perhaps signed, to be tried again."""
+def test_a_job_that_the_hsm_failed_on_is_returned(finished: FinishedJobs) -> None:
+    """It counts as perhaps signed."""
     job = job_in_work(finished, 2)
     job.slice_done(0, signed(1))
     job.slice_faulted(1, 1)
@@ -144,8 +146,8 @@ def test_a_job_over_which_the_hsm_failed_goes_back(finished: FinishedJobs) -> No
     assert job.maybe_signed
 
 
-def test_the_first_failure_counts(finished: FinishedJobs) -> None:
-    """And a failure counts more than a token that went away."""
+def test_the_first_failure_is_the_result(finished: FinishedJobs) -> None:
+    """A failure outweighs an unavailable token: the job is not returned."""
     job = job_in_work(finished, 3)
     job.slice_unavailable(0, 1)
     job.slice_done(1, SliceOutcome(WireError.of(KeyUnknown())))
@@ -155,8 +157,8 @@ def test_the_first_failure_counts(finished: FinishedJobs) -> None:
     assert isinstance(decode_result(job.result()).outcome, KeyUnknown)
 
 
-def test_a_job_that_could_not_be_read_is_refused_too(finished: FinishedJobs) -> None:
-    """Its id may be any bytes; it counts as one digest."""
+def test_a_job_that_cannot_be_read_has_a_result_too(finished: FinishedJobs) -> None:
+    """Its id may be any bytes, and it counts as one digest."""
     job = ActiveJob(claimed(b"\xff\xfe"), one_sink(finished))
     job.fail(KeyUnknown())
     assert finished == [job]
@@ -165,15 +167,15 @@ def test_a_job_that_could_not_be_read_is_refused_too(finished: FinishedJobs) -> 
 
 
 def test_the_result_carries_the_hash_of_the_content(finished: FinishedJobs) -> None:
-    """By which a repeat is told from a conflict: of the envelope, whatever stands beside it."""
+    """A repeat is told from a conflict by it: the hash is that of the envelope, whatever the unsigned hint is."""
     job = job_in_work(finished)
     assert job.hints.h
     job.slice_done(0, signed(1))
     assert decode_result(job.result()).content == content_hash(envelope(1)) != job.hints.h
 
 
-def test_the_result_is_arqs_own_form(finished: FinishedJobs) -> None:
-    """With the attempt, the queue and the id that stock tools show."""
+def test_the_result_has_arqs_own_form(finished: FinishedJobs) -> None:
+    """Stock tools show its attempt, queue and id."""
     job = job_in_work(finished)
     job.slice_done(0, signed(1))
     result = deserialize(job.result())
@@ -181,11 +183,55 @@ def test_the_result_is_arqs_own_form(finished: FinishedJobs) -> None:
     assert (result["t"], result["f"], result["q"], result["id"]) == (2, "sign", "sigmill:{acme}:queue", "job")
 
 
-def test_a_key_that_was_rotated_between_two_slices_gives_the_job_back(finished: FinishedJobs) -> None:
-    """A result names one version: signatures of two would be no signatures to its client."""
+def test_a_job_whose_key_is_rotated_between_two_slices_is_returned(finished: FinishedJobs) -> None:
+    """A result names one version: its client would verify every signature with that one."""
     job = job_in_work(finished, 5)
     job.slice_done(0, signed(3))
     job.slice_done(3, msgspec.structs.replace(signed(2), key_version=4, public_key_sha256=b"g" * 32))
     assert finished == [job]
     assert job.ending is Ending.RETURN
     assert job.maybe_signed
+
+
+def test_results_and_returns_go_to_different_sinks() -> None:
+    """A returned job does not wait for the log, which may hold up results."""
+    results, returns = FinishedJobs(), FinishedJobs()
+    sinks = JobSinks(results=results, returns=returns)
+    published, returned = job_in_work(sinks), job_in_work(sinks)
+    published.fail(KeyUnknown())
+    returned.requeue(TokenUnavailable())
+    assert (results, returns) == ([published], [returned])
+
+
+def test_a_requeued_job_is_due_later() -> None:
+    """It was not given to a lane; a job that lost its lane keeps its place instead."""
+    requeued, unsent = job_in_work(), job_in_work()
+    requeued.requeue(TokenUnavailable())
+    unsent.slice_unavailable(0, 1)
+    assert (requeued.delayed, requeued.turned_back) == (True, True)
+    assert (unsent.delayed, unsent.turned_back) == (False, False)
+
+
+async def test_the_register_has_the_leases_and_the_tenants_of_its_jobs() -> None:
+    """Until each job is settled."""
+    jobs = ActiveJobs()
+    acme, globex = job_in_work(job_id=b"a"), job_in_work(job_id=b"g", tenant="globex")
+    jobs.add(acme)
+    jobs.add(globex)
+    assert {job.job_id for job in jobs.claimed()} == {b"a", b"g"}
+    assert jobs.tenants() == {"acme", "globex"}
+    jobs.remove(acme)
+    assert (len(jobs), jobs.tenants()) == (1, {"globex"})
+
+
+async def test_the_register_tells_when_it_is_empty() -> None:
+    """At once when it is, with the last job, or not in time."""
+    jobs = ActiveJobs()
+    assert await jobs.until_empty(0.0)
+    job = job_in_work()
+    jobs.add(job)
+    assert not await jobs.until_empty(0.0)
+    waiting = asyncio.ensure_future(jobs.until_empty(10.0))
+    await asyncio.sleep(0)
+    jobs.remove(job)
+    assert await waiting
