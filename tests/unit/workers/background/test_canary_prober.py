@@ -1,4 +1,4 @@
-"""Canaries at an interval: recorded before and after, verified here, for tokens that are in use and no others."""
+"""Canaries at an interval: recorded before and after, verified here, for tokens in use and no others."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ DIGEST = canary_digest(Algorithm.ECDSA_SHA_256)
 
 
 def signature_by(number: int, digest: bytes = DIGEST) -> bytes:
-    """Of the private half of ``p256_key(number)``."""
+    """Signature by the private half of ``p256_key(number)``."""
     key = ec.derive_private_key(number, ec.SECP256R1())
     return key.sign(digest, ec.ECDSA(Prehashed(SHA256())))
 
 
 @dataclass
 class Lanes:
-    """The lanes of one token; ``answers`` are given in turn, the last one for ever. None: it hangs."""
+    """Lanes of one token; ``answers`` are given in turn, the last one again and again. None: it hangs."""
 
     token: str = "acme"
     tenant: str | None = "acme"
@@ -91,7 +91,7 @@ class Registry:
 
 @dataclass
 class Log:
-    """What was appended and noted; fails while it is told to."""
+    """Records that were appended; fails on demand."""
 
     records: list[Record] = field(default_factory=list)
     failing: bool = False
@@ -106,7 +106,7 @@ class Log:
 
 
 class Clock:
-    """Stands in for ``time``: monotonic and wall clock are one."""
+    """Fake of the module ``time``: monotonic and wall clock are one."""
 
     def __init__(self) -> None:
         self.now = 1_000_000.0
@@ -115,8 +115,8 @@ class Clock:
 
 
 @dataclass
-class Stand:
-    """The canaries of a worker with acme and globex, one key each."""
+class CanaryWorker:
+    """Canaries of a worker with acme and globex, one key each."""
 
     clock: Clock
     metrics: Metrics
@@ -126,7 +126,7 @@ class Stand:
     sleeping: asyncio.Event
 
     async def pass_time(self, seconds: float) -> None:
-        """And have the loop look once more."""
+        """Move the clock, and have the prober check once more."""
         self.clock.now += seconds
         self.sleeping.set()
         for _ in range(20):
@@ -142,16 +142,16 @@ class Stand:
         return self.value("canary_runs_total", token=token, outcome=outcome)
 
 
-class MakeStand(Protocol):
-    def __call__(self, *lanes: Lanes, asks: bool = False) -> AbstractAsyncContextManager[Stand]: ...
+class MakeWorker(Protocol):
+    def __call__(self, *lanes: Lanes, asks: bool = False) -> AbstractAsyncContextManager[CanaryWorker]: ...
 
 
 @pytest.fixture
-def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeStand:
-    """A context that makes the stand of these lanes; ``asks``: acme's key has two versions, each with a canary."""
+def canary_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeWorker:
+    """Makes a context with these lanes; ``asks``: acme's key has two versions, each with a canary."""
 
     @asynccontextmanager
-    async def make(*lanes: Lanes, asks: bool = False) -> AsyncIterator[Stand]:
+    async def make(*lanes: Lanes, asks: bool = False) -> AsyncIterator[CanaryWorker]:
         clock, sleeping, log, registry = Clock(), asyncio.Event(), Log(), CollectorRegistry()
 
         async def sleep(_: float) -> None:
@@ -178,7 +178,7 @@ def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeStand:
             sleep=sleep,
         )
         running = asyncio.create_task(canaries.run())
-        made = Stand(clock, metrics, registry, list(lanes), log, sleeping)
+        made = CanaryWorker(clock, metrics, registry, list(lanes), log, sleeping)
         await made.pass_time(0)
         try:
             yield made
@@ -189,9 +189,9 @@ def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeStand:
     return make
 
 
-async def test_a_token_in_use_has_its_canary_at_an_interval(stand: MakeStand) -> None:
-    """The first one an interval after its first lane; with the key and the version, and no digest."""
-    async with stand(Lanes()) as s:
+async def test_a_token_in_use_has_its_canary_at_an_interval(canary_worker: MakeWorker) -> None:
+    """The first one comes an interval after its first lane; the request has key and version, and no digest."""
+    async with canary_worker(Lanes()) as s:
         await s.pass_time(EVERY_S - 1)
         assert not s.lanes[0].asked
         assert s.last_success() is None
@@ -204,9 +204,9 @@ async def test_a_token_in_use_has_its_canary_at_an_interval(stand: MakeStand) ->
         assert (s.last_success(), s.runs("ok")) == (s.clock.now, 2.0)
 
 
-async def test_it_is_recorded_before_and_after(stand: MakeStand) -> None:
-    """As every other use of a key: what was to be signed, with which key, and the signature."""
-    async with stand(Lanes()) as s:
+async def test_a_canary_is_recorded_before_and_after(canary_worker: MakeWorker) -> None:
+    """As every other use of a key: the digest, the key, and the signature."""
+    async with canary_worker(Lanes()) as s:
         await s.pass_time(EVERY_S)
         intent, outcome = s.log.records
         assert isinstance(intent, CanaryIntentRecord)
@@ -218,19 +218,19 @@ async def test_it_is_recorded_before_and_after(stand: MakeStand) -> None:
         p256_key(1).verify(Algorithm.ECDSA_SHA_256, DIGEST, outcome.signature)
 
 
-async def test_the_services_token_has_one_too(stand: MakeStand) -> None:
-    """Of its own key, and no tenant's."""
+async def test_the_services_token_has_a_canary_too(canary_worker: MakeWorker) -> None:
+    """Of the service's own key, and of no tenant's."""
     service = Lanes(token="service", tenant=None, answers=[SignedCanary(0, signature_by(99))])
-    async with stand(service) as s:
+    async with canary_worker(service) as s:
         await s.pass_time(EVERY_S)
         assert (s.runs("ok", "service"), s.last_success("service")) == (1.0, s.clock.now)
         assert isinstance(s.log.records[0], CanaryIntentRecord)
         assert (s.log.records[0].tenant, s.log.records[0].key) == ("", "service")
 
 
-async def test_a_token_that_is_not_in_use_has_none(stand: MakeStand) -> None:
-    """No lane is started for it, and there is no age that grows."""
-    async with stand(Lanes()) as s:
+async def test_a_token_that_is_not_in_use_has_no_canary(canary_worker: MakeWorker) -> None:
+    """No lane is started for it, and no age of it grows."""
+    async with canary_worker(Lanes()) as s:
         await s.pass_time(EVERY_S)
         s.lanes[0].can_sign = False
         await s.pass_time(10 * EVERY_S)
@@ -241,9 +241,9 @@ async def test_a_token_that_is_not_in_use_has_none(stand: MakeStand) -> None:
         assert len(s.lanes[0].asked) == 1  # it is counted from the new lane on
 
 
-async def test_the_age_of_a_token_in_doubt_grows(stand: MakeStand) -> None:
-    """Somebody needs it, and it does not sign."""
-    async with stand(Lanes()) as s:
+async def test_the_age_of_a_token_in_doubt_grows(canary_worker: MakeWorker) -> None:
+    """A tenant needs it, and it does not sign."""
+    async with canary_worker(Lanes()) as s:
         await s.pass_time(EVERY_S)
         signed_at = s.clock.now
         s.lanes[0].can_sign, s.lanes[0].in_doubt = False, True
@@ -262,11 +262,11 @@ async def test_the_age_of_a_token_in_doubt_grows(stand: MakeStand) -> None:
     ],
     ids=["refused", "lane-lost", "another-key", "another-digest", "empty"],
 )
-async def test_what_does_not_verify_here_is_no_success(
-    stand: MakeStand, answer: SignedCanary | Exception | None, outcome: str
+async def test_a_signature_that_does_not_verify_is_a_failure(
+    canary_worker: MakeWorker, answer: SignedCanary | Exception | None, outcome: str
 ) -> None:
-    """The worker believes its own check; the reason is counted, recorded, and the age grows from nothing."""
-    async with stand(Lanes(answers=[answer])) as s:
+    """The worker verifies it itself; the reason is counted and recorded, and the last success stays."""
+    async with canary_worker(Lanes(answers=[answer])) as s:
         await s.pass_time(EVERY_S)
         assert (s.runs(outcome), s.runs("ok")) == (1.0, None)
         assert s.last_success() == 0.0
@@ -274,9 +274,9 @@ async def test_what_does_not_verify_here_is_no_success(
         assert s.log.records[-1].outcome == outcome
 
 
-async def test_nothing_is_signed_while_the_log_fails(stand: MakeStand) -> None:
-    """No intent, no use of the key."""
-    async with stand(Lanes()) as s:
+async def test_nothing_is_signed_while_the_log_fails(canary_worker: MakeWorker) -> None:
+    """Without a durable intent no key is used."""
+    async with canary_worker(Lanes()) as s:
         s.log.failing = True
         await s.pass_time(EVERY_S)
         assert not s.lanes[0].asked
@@ -286,11 +286,11 @@ async def test_nothing_is_signed_while_the_log_fails(stand: MakeStand) -> None:
         assert s.last_success() == s.clock.now
 
 
-async def test_a_token_is_as_old_as_its_oldest_key(stand: MakeStand) -> None:
-    """A key that asks for a canary of its own, and fails, is not hidden by one that signs."""
+async def test_a_token_is_as_old_as_its_oldest_key(canary_worker: MakeWorker) -> None:
+    """A key with a canary of its own that fails is not hidden by one that signs."""
     good, bad = SignedCanary(0, signature_by(1)), TokenUnavailable()
     lanes = Lanes(answers=[SignedCanary(0, signature_by(3)), good, SignedCanary(0, signature_by(3)), bad])
-    async with stand(lanes, asks=True) as s:
+    async with canary_worker(lanes, asks=True) as s:
         await s.pass_time(EVERY_S)
         first = s.clock.now
         assert [canary.version for canary in lanes.asked] == [2, 1]
@@ -300,19 +300,19 @@ async def test_a_token_is_as_old_as_its_oldest_key(stand: MakeStand) -> None:
         assert (s.runs("ok"), s.runs("token.unavailable")) == (3.0, 1.0)
 
 
-async def test_a_token_that_hangs_delays_no_other(stand: MakeStand) -> None:
-    """And is not asked again before it has answered."""
+async def test_a_token_that_hangs_delays_no_other(canary_worker: MakeWorker) -> None:
+    """It is not probed again before it has answered."""
     hangs = Lanes(answers=[None])
     other = Lanes(token="globex", tenant="globex", answers=[SignedCanary(0, signature_by(2))])
-    async with stand(hangs, other) as s:
+    async with canary_worker(hangs, other) as s:
         await s.pass_time(EVERY_S)
         await s.pass_time(EVERY_S)
         assert (len(hangs.asked), s.runs("ok", "globex")) == (1, 2.0)
 
 
-async def test_one_that_is_under_way_at_the_end_is_closed_as_unknown(stand: MakeStand) -> None:
+async def test_a_canary_under_way_at_the_shutdown_is_closed_as_unknown(canary_worker: MakeWorker) -> None:
     """It may have been signed."""
-    async with stand(Lanes(answers=[None])) as s:
+    async with canary_worker(Lanes(answers=[None])) as s:
         await s.pass_time(EVERY_S)
         assert len(s.log.records) == 1
     intent, unknown = s.log.records

@@ -1,4 +1,4 @@
-"""The claim loop on a queue of fakes: whoever has work is claimed at once, never by the slow poll."""
+"""Claim loop on a queue of fakes: jobs are claimed at once, never by the slow poll."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ PATIENCE_S = 10.0
 
 @dataclass
 class Queue:
-    """The rules of claim.lua and submit.lua about the bell, with answers and bells that take their time."""
+    """Doorbell rules of claim.lua and submit.lua, with replies and doorbells that take their time."""
 
     random: random.Random
     waiting: dict[str, deque[bytes]]
@@ -203,13 +203,13 @@ class Farm:
         return False
 
     def room(self, tenant: str) -> int:
-        """As ``TokenPool.capacity``: nothing while half of what lanes have is still to come."""
+        """Capacity as ``TokenPool`` has it: none while lanes have more than half of their digests."""
         full = 2 * self.lane_digests
         room = 2 * full - self.load[tenant]
         return room if room >= full // 2 else 0
 
     async def probe(self) -> None:
-        """The log: tells whether it is well."""
+        """The log: can be written from the third probe on."""
         self.probes += 1
         await self.queue.delay()
         if self.probes < 3:
@@ -252,7 +252,7 @@ class Farm:
             self.queue.submit(tenant, b"%d" % self.left)
 
     async def sign(self, count: int, *, in_flight: int) -> None:
-        """All of them, or a time-out."""
+        """Sign all of them; fails after ``PATIENCE_S``."""
         self.left = self.count = count
         loop = asyncio.create_task(self.claim_loop.run())
         try:
@@ -272,18 +272,18 @@ class Farm:
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("in_flight", [1, 5, 128])
 async def test_a_closed_loop_never_waits_for_the_slow_poll(in_flight: int, seed: int) -> None:
-    """One client, as many jobs under way as it likes, more or fewer than the lanes take: no bell is lost."""
+    """No doorbell is lost, whether one client has fewer or more jobs under way than the lanes take."""
     await Farm(["acme"], seed=seed).sign(40 if in_flight == 1 else 1000, in_flight=in_flight)
 
 
 @pytest.mark.parametrize("seed", range(4))
 async def test_tenants_do_not_make_each_other_wait(seed: int) -> None:
-    """Each has its own bell, its own room, and its turn."""
+    """Each tenant has its own doorbell, lane capacity and turn."""
     await Farm([f"t{i}" for i in range(20)], seed=seed).sign(2000, in_flight=16)
 
 
-async def test_what_was_asked_while_redis_was_away_is_asked_again() -> None:
-    """No bell will ring for it: the claim may have been carried out or not."""
+async def test_a_claim_that_redis_did_not_answer_is_repeated() -> None:
+    """No doorbell will ring for its jobs: the claim may have been carried out or not."""
     farm = Farm(["acme"])
     farm.queue.failures = [QueueUnavailable("gone"), QueueUnavailable("gone")]
     await farm.sign(50, in_flight=5)
@@ -291,7 +291,7 @@ async def test_what_was_asked_while_redis_was_away_is_asked_again() -> None:
 
 
 def in_debt(digests: int) -> Farm:
-    """A worker that charged its tenant so many digests too little; negative: too much."""
+    """A worker that charged its tenant so many digests too few; negative: too many."""
     farm = Farm(["acme"], limits=ClaimLimits(budget_digests=10**6))
     charged = max(-digests, 0)
     job = ActiveJob(
@@ -315,8 +315,8 @@ def in_debt(digests: int) -> Farm:
 
 
 @pytest.mark.parametrize("digests", [1000, -1000])
-async def test_what_is_owed_is_charged_once_by_claims_that_no_replica_confirms(digests: int) -> None:
-    """The primary has taken it, whatever became of the leases."""
+async def test_a_debt_is_paid_once_by_claims_that_no_replica_confirms(digests: int) -> None:
+    """The primary charged it, whatever became of the leases."""
     farm = in_debt(digests)
     farm.queue.unconfirmed = 3
     await farm.sign(5, in_flight=5)
@@ -326,8 +326,8 @@ async def test_what_is_owed_is_charged_once_by_claims_that_no_replica_confirms(d
 
 
 @pytest.mark.parametrize("digests, again", [(1000, 1000), (-1000, 0)])
-async def test_nothing_is_given_back_twice_where_an_answer_is_lost(digests: int, again: int) -> None:
-    """Redis has perhaps charged it: a tenant gets less than its limit, never more."""
+async def test_no_credit_is_used_twice_when_a_reply_is_lost(digests: int, again: int) -> None:
+    """Redis may have used it: a tenant gets less than its limit, never more."""
     farm = in_debt(digests)
     farm.queue.failures = [QueueUnavailable("late", perhaps_done=True)]
     await farm.sign(5, in_flight=5)
@@ -336,8 +336,8 @@ async def test_nothing_is_given_back_twice_where_an_answer_is_lost(digests: int,
 
 
 @pytest.mark.parametrize("digests", [1000, -1000])
-async def test_what_redis_has_not_seen_is_still_owed(digests: int) -> None:
-    """It refused, or could not be reached."""
+async def test_a_debt_that_redis_did_not_see_is_still_owed(digests: int) -> None:
+    """Redis refused the claim, or could not be reached."""
     farm = in_debt(digests)
     farm.queue.failures = [QueueUnavailable("refused")]
     await farm.sign(5, in_flight=5)
@@ -345,16 +345,16 @@ async def test_what_redis_has_not_seen_is_still_owed(digests: int) -> None:
     assert not any(farm.queue.owed[2:]), farm.queue.owed
 
 
-async def test_what_the_log_did_not_take_is_claimed_again() -> None:
-    """After a pause; the tenant's bell is not armed, for its last claim found something."""
+async def test_jobs_that_the_log_did_not_accept_are_claimed_again() -> None:
+    """They are claimed after a pause; no doorbell rings, because the last claim found something."""
     farm = Farm(["acme"])
     farm.log_failures = 2
     await farm.sign(50, in_flight=5)
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_a_suspect_has_nothing_of_its_tenant_beside_it(seed: int) -> None:
-    """And all the others are signed, with no wait for the slow poll."""
+async def test_a_suspect_is_the_only_job_of_its_tenant(seed: int) -> None:
+    """All other jobs are signed, without waiting for the slow poll."""
     farm = Farm(["acme", "globex"], seed=seed)
     farm.queue.suspects = {b"%d" % number for number in range(0, 400, 7)}
     crowded: list[bytes] = []
@@ -372,22 +372,22 @@ async def test_a_suspect_has_nothing_of_its_tenant_beside_it(seed: int) -> None:
     assert not crowded
 
 
-async def test_a_limit_says_when_to_come_back() -> None:
-    """Nothing rings at that time."""
+async def test_a_limited_tenant_is_claimed_for_when_its_limit_ends() -> None:
+    """No doorbell rings at that time."""
     farm = Farm(["acme"])
     farm.queue.wait_s = 0.02
     await farm.sign(50, in_flight=5)
 
 
-async def test_a_tenant_whose_claim_was_refused_is_looked_at_again() -> None:
-    """With the next look, though a hundred others are before it: its bell may not be armed."""
+async def test_a_tenant_whose_claim_was_refused_is_in_the_next_poll() -> None:
+    """Its doorbell may not be armed; a hundred tenants before it do not delay it."""
     farm = Farm([f"t{i:03}" for i in range(250)], slow_poll_s=0.01)
     farm.queue.refusals = 300
     await farm.sign(500, in_flight=1)
 
 
 async def test_nothing_is_claimed_while_commits_are_held_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Signed results would only pile up; it goes on by itself, without a bell or the slow poll."""
+    """Signed results would only pile up; claims go on by themselves, without a doorbell or the slow poll."""
     monkeypatch.setattr(module, "FIRST_PAUSE_S", 0.0)
     farm = Farm(["acme"])
     farm.unconfirmed = True
@@ -405,7 +405,7 @@ async def test_nothing_is_claimed_while_commits_are_held_up(monkeypatch: pytest.
 
 
 async def test_nothing_is_claimed_while_the_log_cannot_be_written() -> None:
-    """Its jobs are left to workers that can sign; it asks the log, not the queue, until that is well."""
+    """Jobs are left to workers that can sign; the loop probes the log until it can be written."""
     farm = Farm(["acme"])
     claiming = asyncio.create_task(farm.claim_loop.run())
     async with asyncio.timeout(PATIENCE_S):
@@ -436,7 +436,7 @@ async def test_a_claim_that_is_answered_during_the_shutdown_is_still_dispatched(
     assert len(farm.jobs) == 2
 
 
-async def test_a_drain_is_not_slept_over_while_redis_is_away() -> None:
+async def test_a_shutdown_ends_the_pause_while_redis_is_away() -> None:
     """The pause between two attempts may be a second long."""
     farm = Farm(["acme"])
     farm.queue.failures = [QueueUnavailable("gone")] * 100

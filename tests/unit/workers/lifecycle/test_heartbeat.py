@@ -1,4 +1,4 @@
-"""The loop's heartbeat: seen by other threads, told how late it is, and gone with the loop."""
+"""Heartbeat of the event loop: read by other threads, exports its delay, ends with the loop."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
 
 
 async def beat(heartbeat: Heartbeat) -> None:
-    """Have the timer ring now."""
+    """Have the timer fire now."""
     timer = heartbeat._timer
     assert timer is not None
     assert timer.when() - asyncio.get_running_loop().time() == pytest.approx(BEAT_S, abs=0.1)
@@ -29,8 +29,8 @@ async def beat(heartbeat: Heartbeat) -> None:
     heartbeat._beat()
 
 
-async def test_a_loop_that_turns_is_alive(clock: FakeClock) -> None:
-    """From one beat to the next, and a good while longer; then it is stuck."""
+async def test_a_loop_that_beats_is_alive(clock: FakeClock) -> None:
+    """It counts as stuck ``PATIENCE_S`` after its last beat."""
     heartbeat = Heartbeat(Metrics(CollectorRegistry()))
     heartbeat.start()
     alive = []
@@ -43,8 +43,8 @@ async def test_a_loop_that_turns_is_alive(clock: FakeClock) -> None:
     heartbeat.stop()
 
 
-async def test_it_says_how_late_it_was(clock: FakeClock) -> None:
-    """A beat in time is not late at all."""
+async def test_the_delay_of_each_beat_is_exported(clock: FakeClock) -> None:
+    """A beat in time has no delay."""
     registry = CollectorRegistry()
     heartbeat = Heartbeat(Metrics(registry))
     late: list[float | None] = []

@@ -1,4 +1,4 @@
-"""The deadline of a drain, by a clock that the test moves."""
+"""Deadline of a shutdown, with a fake clock."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def clock() -> Clock:
 
 
 def test_the_deadline_runs_from_the_first_signal(clock: Clock) -> None:
-    """Another one does not put it off."""
+    """A second signal does not postpone it."""
     drain = ShutdownDeadline(20.0, clock_s=clock)
     drain.ask()
     clock.now += 5
@@ -29,7 +29,7 @@ def test_the_deadline_runs_from_the_first_signal(clock: Clock) -> None:
 
 
 def test_before_it_is_asked_all_of_it_is_left(clock: Clock) -> None:
-    """A worker that ends by itself closes with patience, too."""
+    """A worker that ends by itself has the same time to close."""
     drain = ShutdownDeadline(20.0, clock_s=clock)
     clock.now += 1000
     assert not drain.asked.is_set()
@@ -38,7 +38,7 @@ def test_before_it_is_asked_all_of_it_is_left(clock: Clock) -> None:
 
 @pytest.mark.parametrize("drain_s", [0.3, 3.0, 20.0, 600.0])
 def test_all_steps_together_end_before_the_deadline(clock: Clock, drain_s: float) -> None:
-    """Even if each takes all that it may: the HSM, the returns, and three things that close."""
+    """Even if each takes all of its time: the HSM, the returns, and three parts that close."""
     drain = ShutdownDeadline(drain_s, clock_s=clock)
     drain.ask()
     began = clock.now
@@ -50,7 +50,7 @@ def test_all_steps_together_end_before_the_deadline(clock: Clock, drain_s: float
 
 
 def test_nothing_is_left_after_the_deadline(clock: Clock) -> None:
-    """And never a negative time."""
+    """The time left is never negative."""
     drain = ShutdownDeadline(2.0, clock_s=clock)
     drain.ask()
     clock.now += 10

@@ -1,4 +1,4 @@
-"""A start goes on only when it knows what a former process left, and has closed it."""
+"""Recovery at the start: nothing is claimed before the log of the former process is read and closed."""
 
 from __future__ import annotations
 
@@ -50,10 +50,8 @@ def written(folder: Path) -> list[Record]:
     return [decode_record(raw) for raw in read_segment(segments_of(folder)[-1])]
 
 
-async def test_what_was_open_is_closed_and_what_was_signed_is_handed_on(
-    folder: Path, wal: WriteAheadLog
-) -> None:
-    """Both are durable by this process: the other one's last words may have been in memory only."""
+async def test_open_intents_are_closed_and_outcomes_returned(folder: Path, wal: WriteAheadLog) -> None:
+    """Both are durable by this process: the former one may not have synced its last records."""
     assert await recover_journal(folder, wal, stop=asyncio.Event()) == [OUTCOME]
     opened, unknown, outcome = written(folder)
     assert isinstance(opened, OpenedRecord)
@@ -67,7 +65,7 @@ async def test_what_was_open_is_closed_and_what_was_signed_is_handed_on(
 async def test_a_log_that_cannot_be_read_is_tried_again(
     folder: Path, wal: WriteAheadLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is claimed meanwhile: what is in there would be signed again."""
+    """Nothing is claimed meanwhile: jobs in it would be signed again."""
     failing: list[bool] = []
 
     def broken_at_first(place: Path) -> Recovered:
@@ -100,10 +98,10 @@ async def test_a_log_that_cannot_be_written_is_tried_again(
     assert [type(record) for record in written(folder)] == [OpenedRecord, UnknownRecord, OutcomeRecord]
 
 
-async def test_a_worker_that_is_to_end_does_not_wait_for_its_disk(
+async def test_a_shutdown_does_not_wait_for_the_disk(
     folder: Path, wal: WriteAheadLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It has nothing to return yet."""
+    """The worker has claimed nothing that it could return."""
     stop = asyncio.Event()
 
     def broken(_: Path) -> Recovered:
@@ -115,7 +113,7 @@ async def test_a_worker_that_is_to_end_does_not_wait_for_its_disk(
 
 
 async def test_a_first_start_writes_nothing(tmp_path: Path) -> None:
-    """There is nothing to go on with."""
+    """There is no former process."""
     wal = WriteAheadLog(tmp_path / "wal")
     assert await recover_journal(tmp_path / "wal", wal, stop=asyncio.Event()) == []
     await wal.close()

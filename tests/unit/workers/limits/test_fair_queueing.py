@@ -21,7 +21,7 @@ class Weights(dict[str, float]):
 
 
 def serve(shares: FairShares, wants: Mapping[str, float], budget: float, rounds: int) -> dict[str, float]:
-    """Rounds in which everybody takes all that it may."""
+    """Rounds in which every tenant takes all that it may."""
     served = dict.fromkeys(wants, 0.0)
     for _ in range(rounds):
         for tenant, share in shares.allot(wants, budget).items():
@@ -35,7 +35,7 @@ def jain(values: list[float]) -> float:
 
 
 def test_a_lone_tenant_gets_what_it_wants_up_to_the_budget() -> None:
-    """Fairness costs nobody anything who is alone."""
+    """Fair queueing costs nothing without other tenants."""
     shares = FairShares(Weights())
     assert shares.allot({"acme": 100.0}, 1000.0) == {"acme": 100.0}
     assert shares.allot({"acme": 5000.0}, 1000.0) == {"acme": pytest.approx(1000.0)}
@@ -43,14 +43,14 @@ def test_a_lone_tenant_gets_what_it_wants_up_to_the_budget() -> None:
 
 
 def test_a_hundredfold_offer_gets_no_more_than_its_share() -> None:
-    """Jain's index over backlogged equals is 1, whatever each could start."""
+    """Jain's index over backlogged tenants of equal weight is 1, whatever each could start."""
     wants = {"loud": 100_000.0, **{f"t{i}": 1000.0 for i in range(9)}}
     served = serve(FairShares(Weights()), wants, 1000.0, rounds=100)
     assert jain(list(served.values())) >= 0.999
 
 
 def test_what_the_small_do_not_want_the_others_share() -> None:
-    """No part of a budget is left over while somebody wants it."""
+    """No unit of a round is left over while a tenant wants it."""
     allotted = FairShares(Weights()).allot({"small": 10.0, "a": EVERYTHING, "b": EVERYTHING}, 1000.0)
     assert allotted == {
         "small": pytest.approx(10.0),
@@ -60,21 +60,21 @@ def test_what_the_small_do_not_want_the_others_share() -> None:
 
 
 def test_weights_divide_the_budget() -> None:
-    """Three times the weight, three times the service."""
+    """Three times the weight gets three times the service."""
     shares = FairShares(Weights(heavy=3.0))
     served = serve(shares, {"heavy": EVERYTHING, "light": EVERYTHING}, 400.0, rounds=10)
     assert served["heavy"] == pytest.approx(3 * served["light"])
 
 
-def test_whoever_comes_after_a_pause_has_not_saved_up() -> None:
-    """An idle tenant starts level with the others: at most one round goes to it alone."""
+def test_a_tenant_that_was_idle_has_not_saved_up() -> None:
+    """It starts level with the others: at most one round goes to it alone."""
     shares = FairShares(Weights())
     serve(shares, {"busy": EVERYTHING}, 100.0, rounds=1000)
     served = serve(shares, {"busy": EVERYTHING, "back": EVERYTHING}, 100.0, rounds=20)
     assert served["back"] - served["busy"] <= 100.0 + 1e-6
 
 
-def test_whoever_was_served_least_comes_first() -> None:
+def test_the_tenant_that_was_served_least_is_first() -> None:
     """The order of the answer is the order of service."""
     shares = FairShares(Weights())
     wants = {"a": 50.0, "b": 50.0}
@@ -85,7 +85,7 @@ def test_whoever_was_served_least_comes_first() -> None:
 
 
 def test_thousands_of_tenants_that_come_and_go_are_forgotten() -> None:
-    """What is remembered is bounded by who has work."""
+    """Memory is bounded by the tenants that have work."""
     shares = FairShares(Weights())
     for i in range(5000):
         serve(shares, {f"t{i}": 10.0, "steady": 10.0}, 100.0, rounds=1)
@@ -100,7 +100,7 @@ def test_thousands_of_tenants_that_come_and_go_are_forgotten() -> None:
 def test_no_round_gives_more_than_wanted_or_than_there_is(
     wants: dict[str, float], budget: float, rounds: int
 ) -> None:
-    """And it gives all of the budget, or all that is wanted."""
+    """It gives all units of the round, or all that is wanted."""
     shares = FairShares(Weights({name: 1.0 + len(name) for name in wants}))
     for _ in range(rounds):
         allotted = shares.allot(wants, budget)

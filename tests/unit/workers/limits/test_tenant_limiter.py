@@ -1,4 +1,4 @@
-"""What is owed after a claim: the account of one worker, without Redis and with a clock in the test's hand."""
+"""Debt and credit of a tenant after its claims, without Redis and with a fake clock."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Account:
 
 
 def test_a_job_of_a_smaller_key_gets_back_what_it_was_charged_too_much() -> None:
-    """The script charges by the dearest key; the next claim settles the rest, once."""
+    """The script charges by the dearest key; the next claim settles the difference, once."""
     account = Account(rate_per_s=100.0, burst=100.0)
     account.limiter.settle(account.claim(digests=10, cost=80.0, really=10), KeyKind.RSA_2048)
     assert account.owed() == (-70.0, 0)
@@ -77,8 +77,8 @@ def test_a_job_of_a_smaller_key_gets_back_what_it_was_charged_too_much() -> None
     assert account.owed() == (0.0, 0)
 
 
-def test_a_job_that_said_nothing_pays_for_what_it_held() -> None:
-    """In units and in digests of the budget."""
+def test_a_job_without_hints_pays_for_what_it_has() -> None:
+    """In units, and in digests of the budget."""
     account = Account(rate_per_s=1000.0, burst=1000.0, budget_digests=1000)
     account.limiter.settle(account.claim(digests=2, cost=16.0, really=64), KeyKind.RSA_2048)
     assert account.owed() == (48.0, 62)
@@ -91,8 +91,8 @@ def test_a_job_that_is_refused_costs_nothing() -> None:
     assert account.owed() == (-24.0, -3)
 
 
-def test_what_is_returned_is_settled_by_the_release() -> None:
-    """The script gives back what it charged, so nothing more is owed; the cap has its part again."""
+def test_a_returned_job_is_refunded_once() -> None:
+    """The nack script refunds what the claim charged, so nothing more is owed; the token bucket is refilled."""
     account = Account(rate_per_s=1.0, burst=100.0)
     job = account.claim(digests=10, cost=80.0, really=10)
     account.limiter.settle(job, KeyKind.RSA_4096)
@@ -102,8 +102,8 @@ def test_what_is_returned_is_settled_by_the_release() -> None:
     account.limiter.settle(account.claim(digests=10, cost=120.0, really=15), KeyKind.RSA_4096)
 
 
-def test_a_redis_that_grants_too_much_meets_the_workers_own_cap() -> None:
-    """limit.rate, counted; nothing is owed for what is not signed."""
+def test_a_redis_that_grants_too_much_meets_the_workers_own_rate_limit() -> None:
+    """The job fails with ``limit.rate``, is counted, and owes nothing."""
     account = Account(rate_per_s=10.0, burst=10.0)
     account.limiter.settle(account.claim(digests=12, cost=12.0, really=12), KeyKind.RSA_2048)
     with pytest.raises(LimitRate):
@@ -121,8 +121,8 @@ def test_a_tenant_without_a_rate_owes_nothing() -> None:
     assert account.owed() == (0.0, 0)
 
 
-def test_a_held_tenant_is_not_asked_again_before_its_time() -> None:
-    """The answer says when; the loop can sleep until the first of them."""
+def test_a_limited_tenant_is_not_claimed_for_before_its_limit_ends() -> None:
+    """The result of the claim says when; the loop can sleep until the first of them."""
     account = Account(rate_per_s=10.0, burst=10.0)
     account.answered(wait_s=2.5, limited="rate")
     assert account.limiter.is_limited("acme")
@@ -133,7 +133,7 @@ def test_a_held_tenant_is_not_asked_again_before_its_time() -> None:
 
 
 def test_tenants_that_never_submit_have_no_series() -> None:
-    """Thousands may be configured."""
+    """Thousands of tenants may be configured."""
     account = Account(backlog_digests=100)
     account.answered()
     sample = ("sigmill_limiter_decisions_total", {"tenant": "acme", "outcome": "rate"})
@@ -142,7 +142,7 @@ def test_tenants_that_never_submit_have_no_series() -> None:
     assert account.registry.get_sample_value(*sample) == 1
 
 
-def test_a_limit_that_was_raised_holds_nobody_back() -> None:
+def test_a_raised_limit_ends_the_wait() -> None:
     """The wait until midnight was for the old budget."""
     account = Account(budget_digests=1)
     account.answered(wait_s=80_000.0, limited="budget")

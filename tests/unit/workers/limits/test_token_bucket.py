@@ -1,4 +1,4 @@
-"""The worker's own limit, with a clock in the test's hand."""
+"""Token bucket of one tenant in one worker, with a fake clock."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ def admitted(bucket: TokenBucket, cost: float, until_s: float, step_s: float = 0
     return total
 
 
-def test_it_never_stands_in_the_way_of_what_the_limit_allows() -> None:
-    """The whole rate and burst of the tenant through one worker."""
+def test_the_whole_limit_passes_through_one_worker() -> None:
+    """Rate and burst of the tenant are never cut."""
     bucket = TokenBucket(rate_per_s=100.0, burst=50.0, now_s=0.0)
     assert all(bucket.try_take(1.0, 0.0) for _ in range(50))
     assert all(bucket.try_take(1.0, i / 100) for i in range(1, 1000))
 
 
 def test_a_redis_that_grants_everything_gets_a_fifth_more_at_most() -> None:
-    """Rate and burst, times the slack."""
+    """The bucket admits rate and burst, times the slack."""
     bucket = TokenBucket(rate_per_s=100.0, burst=50.0, now_s=0.0)
     assert admitted(bucket, 1.0, 10.0) == pytest.approx(SLACK * (50 + 100 * 10), rel=0.01)
 
 
 def test_a_job_larger_than_the_burst_is_possible_and_paid_for() -> None:
-    """It needs a full bucket; the next waits until all is made good."""
+    """It needs a full bucket, and the next job waits until the overdraft is refilled."""
     bucket = TokenBucket(rate_per_s=10.0, burst=10.0, now_s=0.0)
     assert bucket.try_take(100.0, 0.0)
     assert not bucket.try_take(1.0, 5.0)
     assert bucket.try_take(1.0, 8.0)
 
 
-def test_what_is_returned_unsigned_is_given_back() -> None:
-    """But never above the burst."""
+def test_a_refund_refills_the_bucket() -> None:
+    """Never above the burst."""
     bucket = TokenBucket(rate_per_s=1.0, burst=10.0, now_s=0.0)
     assert bucket.try_take(12.0, 0.0)
     assert not bucket.try_take(1.0, 0.0)
@@ -49,7 +49,7 @@ def test_what_is_returned_unsigned_is_given_back() -> None:
 
 
 def test_a_smaller_limit_counts_at_once() -> None:
-    """What had collected under the old burst is cut."""
+    """The level is cut to the new burst."""
     bucket = TokenBucket(rate_per_s=100.0, burst=100.0, now_s=0.0)
     bucket.adjust(rate_per_s=1.0, burst=10.0)
     assert bucket.try_take(12.0, 0.0)

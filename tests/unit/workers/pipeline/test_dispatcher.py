@@ -1,4 +1,4 @@
-"""From the claim to the lanes, with a real router, lanes that exist in the test only, and a log in a list."""
+"""Dispatch of claimed jobs, with a real router, fake lanes, and a log in a list."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CHARGED = 4.0
 
 @dataclass
 class Lanes:
-    """Those of one token, in use or not."""
+    """Lanes of one token, healthy or not."""
 
     token: str
     healthy: bool = True
@@ -137,7 +137,7 @@ def worker(tmp_path: Path) -> Worker:
 
 
 async def test_a_job_goes_to_the_token_that_has_its_key(worker: Worker) -> None:
-    """After its intent is on record."""
+    """Its intent is in the log before."""
     job = worker.job("release")
     await worker.dispatcher.dispatch([job])
     assert [piece.job for piece in worker.lanes["acme"].pieces] == [job]
@@ -145,8 +145,8 @@ async def test_a_job_goes_to_the_token_that_has_its_key(worker: Worker) -> None:
     assert len(worker.log) == 1
 
 
-async def test_a_job_whose_only_token_is_out_of_use_goes_back_with_nothing_on_record(worker: Worker) -> None:
-    """Due again a little later: the tenant's other token makes room, so that it would be claimed again at once."""
+async def test_a_job_without_a_healthy_token_is_requeued_without_an_intent(worker: Worker) -> None:
+    """It is due a little later: due at once it would be claimed again, for the tenant's other token has capacity."""
     worker.lanes["acme"].healthy = False
     job, other = worker.job("release"), worker.job("nightly")
     await worker.dispatcher.dispatch([job, other])
@@ -157,15 +157,15 @@ async def test_a_job_whose_only_token_is_out_of_use_goes_back_with_nothing_on_re
     assert len(worker.log) == 1, "an intent was made durable for a job that no lane may have"
 
 
-async def test_a_job_that_goes_back_was_charged_nothing(worker: Worker) -> None:
-    """Neither by its tenant's account nor by the worker's own cap; the release gives back what the claim took."""
+async def test_a_requeued_job_is_charged_nothing(worker: Worker) -> None:
+    """Neither by its tenant's account nor by the token bucket; the nack refunds what the claim charged."""
     worker.lanes["acme"].healthy = False
     job = worker.job("release")
     await worker.dispatcher.dispatch([job])
     assert (job.cost, job.owed_cost, job.owed_digests) == (0.0, 0.0, 0)
 
 
-async def test_a_token_that_is_back_is_used_again(worker: Worker) -> None:
+async def test_a_token_that_recovers_is_used_again(worker: Worker) -> None:
     """By the next job of its key."""
     worker.lanes["acme"].healthy = False
     await worker.dispatcher.dispatch([worker.job("release")])
@@ -174,17 +174,17 @@ async def test_a_token_that_is_back_is_used_again(worker: Worker) -> None:
     assert len(worker.lanes["acme"].pieces) == 1
 
 
-async def test_a_token_that_lacks_the_key_is_tried_where_no_other_has_it(worker: Worker) -> None:
-    """The lane says whether the key is there now; only tokens that are out of use are not asked."""
+async def test_a_token_that_lacks_the_key_is_tried_when_no_other_has_it(worker: Worker) -> None:
+    """Its lane tells whether the key is there now; only unhealthy tokens are not tried."""
     worker.lanes["acme"].lacking = True
     await worker.dispatcher.dispatch([worker.job("release")])
     assert len(worker.lanes["acme"].pieces) == 1
 
 
-async def test_a_job_over_the_workers_own_cap_goes_back(
+async def test_a_job_over_the_workers_own_rate_limit_is_requeued(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As one whose token is out of use."""
+    """It is due a little later, and no intent is written."""
 
     def over(*_: object) -> None:
         raise LimitRate

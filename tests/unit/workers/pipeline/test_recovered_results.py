@@ -1,4 +1,4 @@
-"""A job that comes back after a crash is published from the log if it is the same job, and only then."""
+"""Recovered results: a job that is claimed again after a crash is published from the log if it is the same job."""
 
 from __future__ import annotations
 
@@ -39,31 +39,31 @@ def before() -> RecoveredResults:
 
 
 def test_the_same_job_is_published_once(before: RecoveredResults) -> None:
-    """Then it is released, and another matter."""
+    """The outcome is removed when it is taken."""
     assert before.take(again()) is not None
     assert before.take(again()) is None
 
 
 def test_another_content_under_the_same_id_is_signed_for_itself(before: RecoveredResults) -> None:
-    """Whoever owns Redis can put it there; its client would get signatures of other digests."""
+    """Who controls Redis can put it there; its client would get signatures of other digests."""
     assert before.take(again(3)) is None
     assert before.take(replace(again(), payload=b"nonsense")) is None
     assert before.take(again()) is not None
 
 
 def test_a_job_whose_payload_is_gone_has_its_signatures(before: RecoveredResults) -> None:
-    """Only that was lost."""
+    """Only the payload was lost."""
     assert before.take(replace(again(), payload=None)) is not None
 
 
 @pytest.mark.parametrize("other", [again(tenant="globex"), again(job_id=b"other")])
 def test_other_jobs_are_not_known(before: RecoveredResults, other: ClaimedJob) -> None:
-    """Neither another tenant's of that name, nor another."""
+    """Neither a job of the same id of another tenant, nor another id."""
     assert before.take(other) is None
 
 
 def test_refusals_are_not_kept() -> None:
-    """They cost no signature, and what was refused may be allowed now."""
+    """They cost no signature, and the job may be allowed now."""
     before = RecoveredResults()
     before.add([outcome(refused=True), replace_result(outcome(), b"nonsense")])
     assert before.take(again()) is None
@@ -73,7 +73,7 @@ def replace_result(old: OutcomeRecord, result: bytes) -> OutcomeRecord:
     return OutcomeRecord(old.at_ms, old.tenant, old.job_id, old.lease, old.reply_id, result)
 
 
-def test_what_was_released_is_forgotten(before: RecoveredResults) -> None:
-    """The same job may be signed anew after its retention."""
+def test_a_published_outcome_is_forgotten(before: RecoveredResults) -> None:
+    """The same job may be signed again after its retention."""
     before.forget(outcome())
     assert before.take(again()) is None

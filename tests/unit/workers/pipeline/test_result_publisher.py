@@ -1,4 +1,4 @@
-"""Outcome durable, then committed under the lease, then settled: in that order, whatever fails."""
+"""Publication of results: outcome durable, committed under the lease, settled, in that order, whatever fails."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from workers.telemetry.metrics import Metrics
 
 @dataclass
 class Story:
-    """What happened, in order, and what is to fail."""
+    """Events of one publisher in their order, and the failures to come."""
 
     events: list[str] = field(default_factory=list)
     noted: list[Record] = field(default_factory=list)
@@ -68,7 +68,7 @@ class FakeLog:
 
 
 class FakeClaims:
-    """Answers every commit as the story says."""
+    """Answers every commit as the story demands."""
 
     def __init__(self, story: Story) -> None:
         self._story = story
@@ -148,7 +148,7 @@ def finish(publisher: ResultPublisher, *names: bytes, tenant: str = "acme") -> l
 
 
 async def until_turned(question: Callable[[], bool]) -> None:
-    """Turn by turn, at most fifty."""
+    """Let the loop turn until the question is answered with yes, at most fifty times."""
     for _ in range(50):
         if question():
             return
@@ -159,7 +159,7 @@ async def until_turned(question: Callable[[], bool]) -> None:
 async def test_nothing_is_committed_before_its_outcome_is_durable(
     story: Story, publisher: ResultPublisher
 ) -> None:
-    """As long as the log takes."""
+    """The commit waits as long as the log takes."""
     story.gate.clear()
     (job,) = finish(publisher, b"a")
     await turn()
@@ -175,20 +175,18 @@ async def test_nothing_is_committed_before_its_outcome_is_durable(
     assert [type(record) for record in story.noted] == [ReleasedRecord]
 
 
-async def test_a_log_that_fails_releases_nothing_until_it_is_well(
-    story: Story, publisher: ResultPublisher
-) -> None:
-    """However often it fails."""
+async def test_while_the_log_fails_nothing_is_committed(story: Story, publisher: ResultPublisher) -> None:
+    """The append is repeated until it succeeds."""
     story.log_failures = 5
     finish(publisher, b"a")
     await turn(50)
     assert story.events == ["log failed"] * 5 + ["durable", "commit", "settled"]
 
 
-async def test_a_commit_without_an_answer_is_sent_again_with_the_same_bytes(
+async def test_a_commit_without_an_answer_is_repeated_with_the_same_bytes(
     story: Story, publisher: ResultPublisher
 ) -> None:
-    """It may have been done: the same result under the same lease is the same commit."""
+    """Redis may have carried it out: the same result under the same lease is the same commit."""
     story.redis_failures = 3
     finish(publisher, b"a")
     await turn(50)
@@ -199,7 +197,7 @@ async def test_a_commit_without_an_answer_is_sent_again_with_the_same_bytes(
 async def test_a_commit_that_replicas_do_not_have_is_repeated_until_they_do(
     story: Story, publisher: ResultPublisher, metrics: Metrics
 ) -> None:
-    """The same bytes, and the job stays ours: a primary that forgot them gets them again."""
+    """The job stays leased, and the bytes are the same: a primary that forgot them gets them again."""
     story.unconfirmed = 3
     story.answer = CommitStatus.REPEATED
     finish(publisher, b"a")
@@ -215,7 +213,7 @@ async def test_a_commit_that_replicas_do_not_have_is_repeated_until_they_do(
 async def test_one_tenants_damaged_keys_do_not_hold_up_the_others(
     story: Story, publisher: ResultPublisher
 ) -> None:
-    """Theirs is committed once; the damaged one is tried again alone."""
+    """The other tenant's jobs are committed once, and only the damaged tenant's are repeated."""
     story.refuse = {"acme"}
     finish(publisher, b"a")
     finish(publisher, b"g", tenant="globex")
@@ -227,7 +225,7 @@ async def test_one_tenants_damaged_keys_do_not_hold_up_the_others(
 async def test_jobs_that_finish_during_a_round_share_the_next(
     story: Story, publisher: ResultPublisher
 ) -> None:
-    """One append, one commit."""
+    """One append and one commit for all of them."""
     story.gate.clear()
     finish(publisher, b"a")
     await turn()
@@ -237,10 +235,10 @@ async def test_jobs_that_finish_during_a_round_share_the_next(
     assert [len(commits["acme"]) for commits in story.commits] == [1, 3]
 
 
-async def test_a_late_commit_is_noted_as_fenced(
+async def test_a_late_commit_is_recorded_as_fenced(
     story: Story, publisher: ResultPublisher, metrics: Metrics
 ) -> None:
-    """Another owner has the job: counted, recorded, and not a signature released."""
+    """Another worker has the job: this one counts and records that, and publishes no signature."""
     story.answer = CommitStatus.FENCED
     finish(publisher, b"a")
     await turn()
@@ -254,7 +252,7 @@ async def test_a_late_commit_is_noted_as_fenced(
 async def test_a_repeated_commit_is_a_commit(
     story: Story, publisher: ResultPublisher, metrics: Metrics
 ) -> None:
-    """The answer to the first was lost."""
+    """The answer to the first one was lost; the signatures are counted."""
     story.answer = CommitStatus.REPEATED
     finish(publisher, b"a")
     await turn()
@@ -265,7 +263,7 @@ async def test_a_repeated_commit_is_a_commit(
 async def test_failed_jobs_have_a_result_too(
     story: Story, publisher: ResultPublisher, metrics: Metrics
 ) -> None:
-    """Durable and committed as any other; counted by their reason."""
+    """It is durable and committed as any other, and counted by its reason."""
     job_in_work(publisher, 5).fail(KeyUnknown())
     await turn()
     assert story.events == ["durable", "commit", "settled"]
@@ -276,7 +274,7 @@ async def test_failed_jobs_have_a_result_too(
 async def test_a_poisoned_job_is_committed_with_its_dead_letter(
     story: Story, publisher: ResultPublisher
 ) -> None:
-    """In one step with the result, and in the log before."""
+    """The dead letter is part of the commit, and of the record in the log."""
     job_in_work(publisher).slice_poisoned(0, 1, ["exit_5"])
     await turn()
     ((commit,),) = (batch for batches in story.commits for batch in batches.values())
@@ -285,7 +283,7 @@ async def test_a_poisoned_job_is_committed_with_its_dead_letter(
 
 
 def outcome_of(job_id: bytes = b"a", tenant: str = "acme", *, digests: int = 1) -> OutcomeRecord:
-    """As a former process made it durable."""
+    """An outcome that a former process made durable."""
     job = job_in_work(None, digests, job_id=job_id, tenant=tenant)
     job.slice_done(0, signed(digests))
     return OutcomeRecord(1, tenant, job_id, b"old-worker:1", "", job.result())
@@ -315,10 +313,10 @@ async def restarted(story: Story, metrics: Metrics) -> AsyncIterator[Callable[..
             await task
 
 
-async def test_what_was_not_released_is_released_at_the_start_under_its_old_lease(
+async def test_recovered_outcomes_are_committed_at_the_start_under_their_old_lease(
     story: Story, restarted: Callable[..., ResultPublisher], metrics: Metrics
 ) -> None:
-    """Before anybody, on this host or another, claims the job and signs it again."""
+    """Before any worker claims the job and signs it again."""
     old = outcome_of(digests=3)
     restarted(old)
     await turn(50)
@@ -330,10 +328,10 @@ async def test_what_was_not_released_is_released_at_the_start_under_its_old_leas
     assert metrics.signatures.labels("acme", "ECDSA_SHA_256")._value.get() == 3
 
 
-async def test_what_the_former_process_had_released_is_recorded_and_not_counted_again(
+async def test_a_recovered_outcome_that_was_committed_before_is_not_counted_again(
     story: Story, restarted: Callable[..., ResultPublisher], metrics: Metrics
 ) -> None:
-    """It died between the commit and its record."""
+    """The former process died between the commit and its record."""
     story.answer = CommitStatus.REPEATED
     restarted(outcome_of())
     await turn(50)
@@ -341,20 +339,20 @@ async def test_what_the_former_process_had_released_is_recorded_and_not_counted_
     assert metrics.signatures.labels("acme", "ECDSA_SHA_256")._value.get() == 0
 
 
-async def test_redis_that_is_away_at_the_start_holds_up_no_recovery_for_good(
+async def test_recovered_outcomes_are_committed_when_redis_is_back(
     story: Story, restarted: Callable[..., ResultPublisher]
 ) -> None:
-    """It is tried until it answers."""
+    """Redis may be away at the start."""
     story.redis_failures = 3
     restarted(outcome_of())
     await turn(50)
     assert story.events == [*["commit failed"] * 3, "commit"]
 
 
-async def test_a_recovered_outcome_that_was_fenced_is_published_when_its_job_comes_back(
+async def test_a_fenced_outcome_is_published_when_its_job_is_claimed_again(
     story: Story, restarted: Callable[..., ResultPublisher]
 ) -> None:
-    """Somebody had claimed the job and gave it back: it is not signed again."""
+    """Another worker had claimed the job and returned it: it is not signed again."""
     story.answer = CommitStatus.FENCED
     old = outcome_of()
     publisher = restarted(old)
@@ -367,10 +365,10 @@ async def test_a_recovered_outcome_that_was_fenced_is_published_when_its_job_com
     assert [type(record) for record in story.durable] == [OutcomeRecord]
 
 
-async def test_an_outcome_that_was_released_is_not_published_for_a_later_job(
+async def test_a_published_outcome_is_not_published_for_a_later_job(
     restarted: Callable[..., ResultPublisher],
 ) -> None:
-    """After its retention the same job may be signed anew."""
+    """After its retention the same job may be signed again."""
     publisher = restarted(outcome_of())
     await turn(50)
     assert not publisher.publish_recovered(came_back())
