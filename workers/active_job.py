@@ -119,7 +119,7 @@ class ActiveJob:
         self.cost = self.owed_cost = 0.0
         self.owed_digests = 0
 
-    def read_as(self, sealed: bytes, envelope: Envelope, hints: JobHints, enqueued_at_ms: int) -> None:
+    def set_content(self, sealed: bytes, envelope: Envelope, hints: JobHints, enqueued_at_ms: int) -> None:
         """Set the content of the payload."""
         self.sealed = sealed
         self.envelope = envelope
@@ -163,7 +163,7 @@ class ActiveJob:
         """Record a lane's outcome for the digests from ``first`` on."""
         if outcome.error is not None:
             error = outcome.error.error()
-            self._whole(error)
+            self._end_whole(error)
             return
         self.maybe_signed = True
         if self._is_of_another_version(outcome):
@@ -191,7 +191,7 @@ class ActiveJob:
         del first, count
         self.maybe_signed = True
         self.lane_ends = tuple(lane_ends)
-        self._whole(JobPoisoned("the job ended its lane each time it was tried"))
+        self._end_whole(JobPoisoned("the job ended its lane each time it was tried"))
 
     def slice_faulted(self, first: int, count: int) -> None:
         """Return the job: the HSM failed on ``count`` of its digests, which may have been signed."""
@@ -211,7 +211,7 @@ class ActiveJob:
         """Record that a lane exited while it had some of the digests: they may have been signed."""
         self.maybe_signed = True
 
-    def _whole(self, error: SigningError) -> None:
+    def _end_whole(self, error: SigningError) -> None:
         if error.retryable and not isinstance(error, JobExpired):
             self.unavailable = error
             self.delayed = True

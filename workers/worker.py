@@ -1,8 +1,8 @@
-"""arq's worker, and the signing service beside its loop.
+"""arq's worker, which also runs the signing service.
 
-Given no signing configuration it behaves as ``arq.Worker`` does. Given one, ordinary functions, cron jobs and
-hooks keep working on arq's own queue, signing jobs take the bulk path on their tenants' queues, and no error
-of Redis ends the process.
+Without a signing configuration it behaves as ``arq.Worker`` does. With one, ordinary functions, cron jobs and hooks
+keep working on arq's own queue, signing jobs take the bulk path on their tenants' queues, and no error of Redis ends
+the process.
 """
 
 from __future__ import annotations
@@ -36,23 +36,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("sigmill.worker")
 
-BELL_WAIT_S = 15.0
-"""How long the doorbell's connection may be silent on purpose; it is pinged every 10 s."""
-
+DOORBELL_WAIT_S = 15.0
+"""Longest silence of the doorbells' connection; it is pinged every 10 s."""
 
 CLOSE_S = 0.5
-"""For taking leave of Redis, which may be away: arq's health check expires by itself."""
+"""Longest time for arq's last commands to Redis, which may be away: its health check expires by itself."""
 
 
 async def _misdirected(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:  # noqa: ARG001 - arq's signature
-    """A signing job on arq's queue has no tenant."""
+    """Refuse a signing job on arq's own queue: it has no tenant."""
     raise FunctionUnknown("signing jobs go to their tenant's queue, sigmill:{TENANT}:queue")
 
 
 class SigningWorker(Worker):
-    """``arq.Worker``, with ``signing`` and ``metrics`` beside its own arguments.
+    """``arq.Worker`` with three more arguments: ``signing``, ``metrics`` (needed with it) and ``files``.
 
-    ``files`` are those from which ``signing`` was read and adopted; SIGHUP has them read again.
+    ``files`` are those from which ``signing`` was read; SIGHUP reloads them.
     """
 
     def __init__(
@@ -74,10 +73,9 @@ class SigningWorker(Worker):
             arq_arguments.setdefault("job_deserializer", deserialize)
         super().__init__(functions, **arq_arguments)
         if signing is not None and metrics is not None:
-            bells = connect(signing.service.redis, blocking_s=BELL_WAIT_S)
-            self._bells = bells
+            self._doorbells = connect(signing.service.redis, blocking_s=DOORBELL_WAIT_S)
             self._service = build_service(
-                signing, redis=self.pool, doorbells=bells, metrics=metrics, files=files
+                signing, redis=self.pool, doorbells=self._doorbells, metrics=metrics, files=files
             )
 
     # arq reads the names of its settings off this signature (arq.worker.get_kwargs).
@@ -97,7 +95,7 @@ class SigningWorker(Worker):
         return self._service
 
     async def main(self) -> None:
-        """Run arq's loop alone, or beside the signing service until that is drained."""
+        """Run arq's loop alone, or together with the signing service until that is drained."""
         if self._service is None:
             await super().main()
             return
@@ -109,7 +107,7 @@ class SigningWorker(Worker):
             await end_tasks([ordinary])
 
     async def _ordinary_jobs(self) -> None:
-        """Run arq's own loop, begun again whenever Redis breaks it."""
+        """Run arq's own loop; start it again whenever an error of Redis ends it."""
         while True:
             try:
                 await super().main()
@@ -118,7 +116,7 @@ class SigningWorker(Worker):
                 await asyncio.sleep(1.0)
 
     def handle_sig(self, signum: signal.Signals) -> None:
-        """Drain on the first signal, within ``drain_s``; a second one does not wait."""
+        """Drain on the first signal, within ``drain_s`` seconds; on a second one, end within ``HURRY_S``."""
         if self._service is None:
             super().handle_sig(signum)
         elif self._service.draining:
@@ -140,7 +138,7 @@ class SigningWorker(Worker):
             log.warning("arq.close_failed", extra={"why": str(error)})
         finally:
             async with contextlib.AsyncExitStack() as closing:  # both, whatever comes of the other
-                closing.push_async_callback(_close, self._bells)
+                closing.push_async_callback(_close, self._doorbells)
                 if self._pool is not None:  # arq closes it last
                     closing.push_async_callback(_close, self._pool)
 

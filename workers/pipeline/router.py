@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """Where a job is signed: a token's pool, and the group of slices that may share a chunk with it."""
+    """Destination of a job: the pool of a token, and the group of slices that may share a chunk with it."""
 
     pool: TokenPool
     group: Group
@@ -105,10 +105,10 @@ class Router:
 def read_job(job: ActiveJob) -> UnverifiedEnvelope:
     """Decode a job into ``job``; raises ``JobExpired`` when its payload is gone from Redis, and the error of a bad one."""
     if job.claimed.payload is None:
-        raise JobExpired("the job's key was gone from Redis")
+        raise JobExpired("the job's payload was gone from Redis")
     queued = decode_job(job.claimed.payload)
     unverified = read_unverified(queued.sealed)
-    job.read_as(queued.sealed, unverified.envelope, queued.hints, queued.enqueued_at_ms)
+    job.set_content(queued.sealed, unverified.envelope, queued.hints, queued.enqueued_at_ms)
     _check_hints(job)
     return unverified
 

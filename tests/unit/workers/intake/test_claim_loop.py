@@ -44,6 +44,12 @@ NEVER_S = 1e6
 PATIENCE_S = 10.0
 
 
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Failed claims are repeated at once."""
+    monkeypatch.setattr(module, "FIRST_PAUSE_S", 0.0)
+
+
 @dataclass
 class Queue:
     """Doorbell rules of claim.lua and submit.lua, with replies and doorbells that take their time."""
@@ -386,9 +392,8 @@ async def test_a_tenant_whose_claim_was_refused_is_in_the_next_poll() -> None:
     await farm.sign(500, in_flight=1)
 
 
-async def test_nothing_is_claimed_while_commits_are_held_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nothing_is_claimed_while_commits_are_held_up() -> None:
     """Signed results would only pile up; claims go on by themselves, without a doorbell or the slow poll."""
-    monkeypatch.setattr(module, "FIRST_PAUSE_S", 0.0)
     farm = Farm(["acme"])
     farm.unconfirmed = True
     asyncio.get_running_loop().call_soon(farm.queue.submit, "acme", b"0")
@@ -436,14 +441,38 @@ async def test_a_claim_that_is_answered_during_the_shutdown_is_still_dispatched(
     assert len(farm.jobs) == 2
 
 
-async def test_a_shutdown_ends_the_pause_while_redis_is_away() -> None:
-    """The pause between two attempts may be a second long."""
+async def test_a_shutdown_ends_the_pause_while_redis_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pause between two attempts may be a second long; here it is longer than the test."""
+    for pause in ("FIRST_PAUSE_S", "LONGEST_PAUSE_S"):
+        monkeypatch.setattr(module, pause, NEVER_S)
     farm = Farm(["acme"])
-    farm.queue.failures = [QueueUnavailable("gone")] * 100
+    farm.queue.failures = [QueueUnavailable("gone")] * 2
     farm.ready.ring("acme")
     claiming = asyncio.create_task(farm.claim_loop.run())
-    while len(farm.queue.failures) > 97:
+    while len(farm.queue.failures) > 1:
         await turn(1)
+    await turn()
     farm.shut_down()
-    await turn(30)
+    await turn()
     assert claiming.done()
+    assert len(farm.queue.failures) == 1
+
+
+async def test_failed_claims_are_repeated_after_growing_pauses_with_jitter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """From half of ``FIRST_PAUSE_S`` on; they begin again after a claim that is answered."""
+    pauses: list[float] = []
+
+    async def wait_for(_: asyncio.Event, pause_s: float) -> bool:
+        pauses.append(pause_s)
+        return False
+
+    monkeypatch.setattr(module, "FIRST_PAUSE_S", 0.05)
+    monkeypatch.setattr(module, "wait_for", wait_for)
+    farm = Farm(["acme"])
+    farm.claim_loop._backoff.randomness = lambda: 0.5
+    farm.queue.failures = [QueueUnavailable("gone")] * 7
+    await farm.sign(5, in_flight=5)
+    assert pauses == pytest.approx([0.75 * whole for whole in (0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0)])
+    assert farm.claim_loop._backoff.next_s() == pytest.approx(0.75 * 0.05)

@@ -143,7 +143,7 @@ async def test_a_job_that_the_hsm_failed_on_waits_longer_each_time(
 ) -> None:
     """The delay doubles up to four seconds, and the attempt counts."""
     job = ActiveJob(replace(claimed(), attempt=attempt), one_sink(returner))
-    job.read_as(b"sealed", envelope(1), JobHints(), 1)
+    job.set_content(b"sealed", envelope(1), JobHints(), 1)
     job.slice_faulted(0, 1)
     await turn()
     assert around.nacks == [([b"job"], True, delay_ms)]
