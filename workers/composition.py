@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from workers.config.loading import Configuration
+    from workers.service import BackgroundTask
     from workers.telemetry.metrics import Metrics
 
 
@@ -83,6 +84,17 @@ class _Limits:
     budgets: KeyBudgets
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Syncs:
+    """Parts that exchange state with Redis in the background."""
+
+    stop_orders: StopOrderSync
+    refused_pins: RefusedPinSync
+    directories: DirectoryPublisher
+    caps: CapsPublisher
+    registration: Registration
+
+
 def build_service(
     configuration: Configuration,
     *,
@@ -109,38 +121,9 @@ def build_service(
         wal=base.wal,
         lanes=base.lanes,
     )
-    stop_order_sync = StopOrderSync(
-        redis,
-        base.config,
-        orders=base.stop_orders,
-        lanes=base.lanes,
-        owner=base.owner,
-        metrics=metrics,
-    )
-    refused_pin_sync = RefusedPinSync(redis, base.config, refused_pins=base.refused_pins, metrics=metrics)
-    directories = DirectoryPublisher(redis, base.config, lanes=base.lanes, metrics=metrics)
-    caps = CapsPublisher(redis, base.config, metrics)
-    registration = Registration(
-        redis,
-        base.config,
-        owner=base.owner,
-        condition=readiness,
-        lanes=base.lanes,
-        jobs=base.jobs,
-        metrics=metrics,
-    )
+    syncs = _syncs(base, readiness)
     pid_lock = PidLock(base.config.service.state_dir)
-    reloader = Reloader(
-        files or ConfigurationFiles(base.config.service.file),
-        base.config,
-        lanes=base.lanes,
-        listeners=(stop_order_sync, directories, caps, base.ready_tenants),
-        pid_lock=pid_lock,
-        metrics=metrics,
-    )
-    canaries = CanaryProber(
-        base.config, lanes=base.lanes, stop_orders=base.stop_orders, wal=base.wal, metrics=metrics
-    )
+    reloader = _reloader(base, syncs, pid_lock, files)
     set_levels(configuration.service.logging.level, jobs=configuration.service.logging.jobs)
     _export_gauges(base)
     return SigningService(
@@ -162,23 +145,11 @@ def build_service(
             publisher=pipeline.publisher,
             leases=_lease_keeper(base, heartbeat),
             budgets=limits.budgets,
-            stop_orders=stop_order_sync,
-            refused_pins=refused_pin_sync,
-            registration=registration,
+            stop_orders=syncs.stop_orders,
+            refused_pins=syncs.refused_pins,
+            registration=syncs.registration,
             reloader=reloader,
-            background=(
-                pipeline.publisher,
-                pipeline.returner,
-                directories,
-                caps,
-                stop_order_sync,
-                limits.budgets,
-                refused_pin_sync,
-                reloader,
-                LogRetention(base.config, base.wal),
-                canaries,
-                registration,
-            ),
+            background=_background(base, limits, pipeline, syncs, reloader),
         )
     )
 
@@ -278,6 +249,61 @@ def _claim_loop(base: _Foundation, limits: _Limits, pipeline: Pipeline) -> Claim
         ),
         wal=base.wal,
         shutdown=base.shutdown,
+    )
+
+
+def _syncs(base: _Foundation, readiness: Readiness) -> _Syncs:
+    redis, config, metrics = base.redis, base.config, base.metrics
+    return _Syncs(
+        stop_orders=StopOrderSync(
+            redis, config, orders=base.stop_orders, lanes=base.lanes, owner=base.owner, metrics=metrics
+        ),
+        refused_pins=RefusedPinSync(redis, config, refused_pins=base.refused_pins, metrics=metrics),
+        directories=DirectoryPublisher(redis, config, lanes=base.lanes, metrics=metrics),
+        caps=CapsPublisher(redis, config, metrics),
+        registration=Registration(
+            redis,
+            config,
+            owner=base.owner,
+            condition=readiness,
+            lanes=base.lanes,
+            jobs=base.jobs,
+            metrics=metrics,
+        ),
+    )
+
+
+def _reloader(
+    base: _Foundation, syncs: _Syncs, pid_lock: PidLock, files: ConfigurationFiles | None
+) -> Reloader:
+    return Reloader(
+        files or ConfigurationFiles(base.config.service.file),
+        base.config,
+        lanes=base.lanes,
+        listeners=(syncs.stop_orders, syncs.directories, syncs.caps, base.ready_tenants),
+        pid_lock=pid_lock,
+        metrics=base.metrics,
+    )
+
+
+def _background(
+    base: _Foundation, limits: _Limits, pipeline: Pipeline, syncs: _Syncs, reloader: Reloader
+) -> tuple[BackgroundTask, ...]:
+    canaries = CanaryProber(
+        base.config, lanes=base.lanes, stop_orders=base.stop_orders, wal=base.wal, metrics=base.metrics
+    )
+    return (
+        pipeline.publisher,
+        pipeline.returner,
+        limits.budgets,
+        syncs.stop_orders,
+        syncs.refused_pins,
+        syncs.directories,
+        syncs.caps,
+        syncs.registration,
+        reloader,
+        canaries,
+        LogRetention(base.config, base.wal),
     )
 
 
