@@ -39,6 +39,10 @@ class Service:
     def service_lanes(self) -> Service:
         return self
 
+    @property
+    def requests(self) -> Service:
+        return self
+
     async def sign_directory(self, request: SignDirectory) -> SignedDirectory:
         error = WireError.of(TokenUnavailable()) if self.lane_fails else None
         return SignedDirectory(request.id, b"signed", error)

@@ -46,7 +46,7 @@ class Host:
             raise OSError(errno.ENOSPC, "No space left on device")
         self.stored.append(warnings)
 
-    async def exchange(self, _: Redis, told: Mapping[str, bytes]) -> dict[str, bytes]:
+    async def sync(self, _: Redis, told: Mapping[str, bytes]) -> dict[str, bytes]:
         if self.hangs:
             await asyncio.Event().wait()
         if self.away:
@@ -58,7 +58,7 @@ class Host:
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> Host:
     made = Host()
-    monkeypatch.setattr(refused_pin_feed, "exchange", made.exchange)
+    monkeypatch.setattr(refused_pin_feed, "sync", made.sync)
     return made
 
 

@@ -38,21 +38,21 @@ class Worker:
         """The registry of lanes."""
         return RegistryState(lanes=2, sessions=8, circuits_open=("acme",), drained=())
 
-    async def announce(self, _: Redis, info: WorkerInfo) -> None:
+    async def register(self, _: Redis, info: WorkerInfo) -> None:
         if self.failures:
             self.failures -= 1
             raise QueueUnavailable
         self.entries.append(info)
 
-    async def leave(self, _: Redis, owner: str) -> None:
+    async def deregister(self, _: Redis, owner: str) -> None:
         self.removed.append(owner)
 
 
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch) -> Worker:
     made = Worker()
-    monkeypatch.setattr(worker_registry, "announce", made.announce)
-    monkeypatch.setattr(worker_registry, "leave", made.leave)
+    monkeypatch.setattr(worker_registry, "register", made.register)
+    monkeypatch.setattr(worker_registry, "deregister", made.deregister)
     monkeypatch.setattr(module, "INTERVAL_S", 0.0)
     return made
 

@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from queueing.coordination import stop_order_feed
 from queueing.coordination.stop_order_feed import Poll
 from queueing.errors import QueueUnavailable
-from queueing.protocol.client_identity import ClientPublicKey
+from queueing.protocol.client_keys import ClientPublicKey
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.stop_orders import StopOrder, sign_order
 from tests.support.configurations import configuration, tenant
@@ -74,7 +74,7 @@ class Worker:
             metrics=Metrics(self.registry),
         )
 
-    async def look(self, _: Redis, known: Collection[bytes]) -> Poll:
+    async def poll(self, _: Redis, known: Collection[bytes]) -> Poll:
         self.polled.set()
         if self.redis_away:
             raise QueueUnavailable
@@ -82,17 +82,17 @@ class Worker:
         new = {order_id: signed for order_id, signed in self.feed.items() if order_id not in known}
         return Poll(new, frozenset(known - self.feed.keys()))
 
-    async def post(self, _: Redis, orders: Mapping[bytes, bytes]) -> int:
+    async def publish(self, _: Redis, orders: Mapping[bytes, bytes]) -> int:
         self.feed.update(orders)
         return 1
 
-    async def note_adopted(self, _: Redis, order_ids: Collection[str], worker: str, now_ms: int) -> None:
+    async def acknowledge(self, _: Redis, order_ids: Collection[str], worker: str, now_ms: int) -> None:
         self.adopted += order_ids
 
-    def obey(self, tenant_name: str) -> None:
+    def apply_stop_orders(self, tenant_name: str) -> None:
         self.told.append(tenant_name)
 
-    def obeyed(self, _: str) -> bool:
+    def stop_orders_applied(self, _: str) -> bool:
         return self.lanes_confirm
 
     @asynccontextmanager
@@ -104,7 +104,7 @@ class Worker:
             task.cancel()
             await asyncio.wait({task})
 
-    async def poll(self) -> None:
+    async def one_poll(self) -> None:
         """Have the sync poll the feed once more, and wait until it did."""
         self.polled.clear()
         self.sync.configuration_changed([])
@@ -116,7 +116,7 @@ class Worker:
 @pytest.fixture
 def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Worker:
     made = Worker(tmp_path)
-    for name in ("look", "post", "note_adopted"):
+    for name in ("poll", "publish", "acknowledge"):
         monkeypatch.setattr(stop_order_feed, name, getattr(made, name))
     return made
 
@@ -157,8 +157,8 @@ async def test_an_order_from_the_feed_is_stored_and_reported(worker: Worker) -> 
     signed = sign_order(order(), ALICE)
     worker.feed[order().order_id] = signed
     async with worker.running():
-        await worker.poll()
-        await worker.poll()
+        await worker.one_poll()
+        await worker.one_poll()
     assert worker.adopted == [order().hex_id]
     restarted = Worker(worker.state_dir)
     restarted.sync.start()
@@ -170,10 +170,10 @@ async def test_an_order_is_reported_when_all_lanes_apply_it(worker: Worker) -> N
     worker.lanes_confirm = False
     worker.sync.offer(sign_order(order(), ALICE))
     async with worker.running():
-        await worker.poll()
+        await worker.one_poll()
         assert worker.adopted == []
         worker.lanes_confirm = True
-        await worker.poll()
+        await worker.one_poll()
     assert worker.adopted == [order().hex_id]
 
 
@@ -182,7 +182,7 @@ async def test_an_order_that_redis_lost_is_published_again(worker: Worker) -> No
     signed = sign_order(order(), ALICE)
     worker.sync.offer(signed)
     async with worker.running():
-        await worker.poll()
+        await worker.one_poll()
     assert worker.feed == {order().order_id: signed}
 
 
@@ -190,8 +190,8 @@ async def test_an_outage_of_redis_is_waited_out(worker: Worker) -> None:
     """It ends with the next poll that is answered."""
     worker.redis_away = True
     async with worker.running():
-        await worker.poll()
+        await worker.one_poll()
         assert not worker.sync.redis_answers
         worker.redis_away = False
-        await worker.poll()
+        await worker.one_poll()
         assert worker.sync.redis_answers

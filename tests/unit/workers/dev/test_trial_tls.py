@@ -52,5 +52,5 @@ def test_a_refused_certificate_is_told_by_its_own_fault_and_ends_the_wait(tmp_pa
     assert reason_of(wrapped).startswith("the certificate of Redis is refused: ")
     with pytest.raises(ConfigError, match=r"redis\.tls.*certificate of Redis is refused"):
         refuse_certificate(wrapped)
-    assert reason_of(ConnectionError("refused")) == "ConnectionError"
+    assert reason_of(ConnectionError("refused")) == "ConnectionError: refused"
     refuse_certificate(ConnectionError("refused"))

@@ -208,7 +208,7 @@ class Farm:
         """The publisher: no former process left anything."""
         return False
 
-    def room(self, tenant: str) -> int:
+    def capacity_of(self, tenant: str) -> int:
         """Capacity as ``TokenPool`` has it: none while lanes have more than half of their digests."""
         full = 2 * self.lane_digests
         room = 2 * full - self.load[tenant]

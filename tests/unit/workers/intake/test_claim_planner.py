@@ -38,7 +38,7 @@ class Worker:
         )
         self.ready.ring_all()
 
-    def room(self, name: str) -> int:
+    def capacity_of(self, name: str) -> int:
         """The registry."""
         return self.capacity[name]
 

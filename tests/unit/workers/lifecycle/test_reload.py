@@ -52,7 +52,7 @@ class Worker:
         """The files, and then the lanes."""
         self.events.append("files" if isinstance(adopted, Reading) else "lanes")
 
-    async def reloaded(self, _: float) -> list[str]:
+    async def wait_reloaded(self, _: float) -> list[str]:
         self.events.append("lanes reloaded")
         return []
 

@@ -29,7 +29,7 @@ class Usage(Counter[str]):
 
     refuse = False
 
-    async def add(
+    async def increment(
         self, _: Redis, amounts: Mapping[UsagePeriod, int]
     ) -> dict[UsagePeriod, int | QueueUnavailable]:
         if self.refuse:
@@ -42,7 +42,7 @@ class Usage(Counter[str]):
 @pytest.fixture
 def usage(monkeypatch: pytest.MonkeyPatch) -> Usage:
     made = Usage()
-    monkeypatch.setattr(key_usage, "add", made.add)
+    monkeypatch.setattr(key_usage, "increment", made.increment)
     return made
 
 

@@ -45,7 +45,7 @@ class Surroundings:
         self.events.append("recorded")
         self.records += records
 
-    async def release(self, jobs: dict[str, list[ClaimedJob]], *, counts: bool, delay_ms: int = 0) -> None:
+    async def nack(self, jobs: dict[str, list[ClaimedJob]], *, counts: bool, delay_ms: int = 0) -> None:
         if self.redis_failures:
             self.redis_failures -= 1
             raise QueueUnavailable

@@ -44,6 +44,10 @@ class Pool:
     given: int = 0
     lacking: bool = False
 
+    @property
+    def status(self) -> Pool:
+        return self
+
     def lacks(self, key: str, version: int) -> bool:
         return self.lacking
 
