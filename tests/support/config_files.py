@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from queueing.errors import ConfigError
 from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.public_keys import PublicKey
-from workers.cli.keys.key_kinds import stand_in
+from workers.cli.keys.key_request import stand_in
 from workers.config.loading import load_configuration
 
 CANARY_PIN = "canary-739215-pin"

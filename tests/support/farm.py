@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from queueing import ClientConfig, ClientKey, SigningClient
 from queueing.protocol import keyspace
 from tests.support.responder import Responder
-from workers.cli.clients.toml_text import toml_text
+from workers.cli.clients.create import toml_text
 
 
 @dataclass(slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from queueing.client.config import ClientConfig
 from queueing.config.toml import convert
 from queueing.protocol.algorithms import KeyKind
 from tests.support.config_files import client_line, p256_key, spki_text
-from workers.cli.keys.key_kinds import stand_in
+from workers.cli.keys.key_request import stand_in
 from workers.config.service_file import service_of
 from workers.config.tenant_file import tenant_of
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import tomllib
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -17,13 +19,13 @@ from queueing.client.config import ClientConfig
 from queueing.errors import ConfigError
 from queueing.protocol.client_keys import ClientKey, ClientKeyKind
 from queueing.protocol.names import NAME_PATTERN
-from workers.cli.clients.toml_text import toml_text
 from workers.cli.shell.options import Duration, json_option
 from workers.cli.shell.output import Exit, Output, emit, say
 from workers.config.tenant_edits import toml_key
 
 _YEAR_S: Final = 365 * 86_400.0
 _DEFAULT_PORT: Final = 6379
+_BARE_KEY: Final = re.compile(r"^[A-Za-z0-9_-]+$")
 
 
 class CreatedLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -225,3 +227,33 @@ def _tell(out: Path, key: ClientKey, table: dict[str, Any], expires: str, *, as_
     say(f"give these lines to the operator, for the file of tenant {table['tenant']}:")
     click.echo(block)
     return Exit.DONE
+
+
+def toml_text(table: Mapping[str, Any]) -> str:
+    """The table as TOML 1.0: values first, then its tables."""
+    lines = _toml_lines(table, ())
+    return "\n".join(lines).strip() + "\n"
+
+
+def _toml_lines(table: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
+    lines = [
+        f"{_toml_name(key)} = {_toml_value(value)}"
+        for key, value in table.items()
+        if not isinstance(value, Mapping)
+    ]
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            inner = (*path, key)
+            lines += ["", f"[{'.'.join(map(_toml_name, inner))}]", *_toml_lines(value, inner)]
+    return lines
+
+
+def _toml_name(key: str) -> str:
+    return key if _BARE_KEY.match(key) else _toml_value(key)
+
+
+def _toml_value(value: object) -> str:
+    """JSON's strings, numbers, booleans and lists of them are TOML's, with DEL escaped."""
+    if isinstance(value, str | bool | int | float | list | tuple):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    raise TypeError(f"{type(value).__name__} has no place in these files")

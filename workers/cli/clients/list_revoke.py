@@ -12,10 +12,8 @@ import click
 import msgspec
 
 from queueing.errors import ClientUnknown
-from workers.cli.shell.options import config_option, json_option
-from workers.cli.shell.output import Exit, Output, emit, say
-from workers.cli.shell.table import print_table
-from workers.cli.shell.tenant_choice import chosen_tenants
+from workers.cli.shell.options import chosen_tenants, config_option, json_option
+from workers.cli.shell.output import Exit, Output, emit, print_table, say
 from workers.config.loading import load_configuration, load_premises
 from workers.config.tenant_edits import revoke_client
 from workers.config.tenant_file import load_tenant

@@ -12,8 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from queueing.protocol.algorithms import Algorithm, KeyKind
 from queueing.protocol.public_keys import PublicKey
-from workers.cli.keys.key_kinds import KIND_NAMES, stand_in
-from workers.cli.keys.key_request import KeyRequest
+from workers.cli.keys.key_request import KIND_NAMES, KeyRequest, stand_in
 from workers.cli.shell.options import config_option, json_option
 from workers.cli.shell.output import Output, emit, say
 from workers.config.loading import load_premises

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from queueing.errors import ConfigError
-from queueing.protocol.algorithms import DEFAULT_FOR_KEY, Algorithm
+from queueing.protocol.algorithms import DEFAULT_FOR_KEY, KEY_KINDS, Algorithm, KeyFamily, KeyKind
+from queueing.protocol.public_keys import PublicKey, elliptic_curve
 from workers.config.key_policy import EVERY_CLIENT
 from workers.config.tenant_edits import NewVersion, add_version, version_block
 from workers.config.tenant_file import load_tenant
@@ -18,9 +22,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from queueing.protocol.key_directory import KeyState
-    from queueing.protocol.public_keys import PublicKey
     from workers.config.loading import ServiceScope
     from workers.config.tenants import TenantKey
+
+KIND_NAMES: Final[dict[str, KeyKind]] = {str(kind).lower().replace("_", "-"): kind for kind in KeyKind}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,3 +111,19 @@ class KeyRequest:
                 f"token `{self.token}` belongs to {owner}",
                 "Give the service key a token and PIN of its own.",
             )
+
+
+def stand_in(kind: KeyKind) -> PublicKey:
+    """A public key of this kind that nobody uses: so a configuration can be checked before its key is made."""
+    return PublicKey.from_spki(_stand_in(kind).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+
+
+def _stand_in(kind: KeyKind) -> rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey:
+    facts = KEY_KINDS[kind]
+    match facts.family:
+        case KeyFamily.RSA:
+            return rsa.RSAPublicNumbers(e=65537, n=(1 << facts.rsa_bits) - 1).public_key()
+        case KeyFamily.EC:
+            return ec.derive_private_key(1, elliptic_curve(kind)).public_key()
+        case KeyFamily.EDWARDS:
+            return ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32)).public_key()

@@ -11,10 +11,8 @@ import click
 from queueing.errors import KeyUnknown, SigningError, TokenUnavailable
 from workers.cli.keys.create_adopt import pem
 from workers.cli.keys.key_locations import KeyPlace, key_places
-from workers.cli.shell.options import config_option, json_option
-from workers.cli.shell.output import Exit, Output, Tally, emit, say
-from workers.cli.shell.table import print_table
-from workers.cli.shell.tenant_choice import chosen_tenants
+from workers.cli.shell.options import chosen_tenants, config_option, json_option
+from workers.cli.shell.output import Exit, Output, Tally, emit, print_table, say
 from workers.config.loading import load_configuration
 
 _MUST_BE_THERE: Final = frozenset({"next", "active"})

@@ -9,8 +9,7 @@ import msgspec
 
 from queueing.errors import ConfigError
 from workers.cli.shell.options import config_option, json_option
-from workers.cli.shell.output import Exit, Output, emit, say
-from workers.cli.shell.table import print_table
+from workers.cli.shell.output import Exit, Output, emit, print_table, say
 from workers.config.loading import Configuration
 from workers.config.validation import survey
 

@@ -15,10 +15,8 @@ from queueing.broker.dead_letters import RequeueStatus, StoredLetter
 from queueing.errors import JobUnknown
 from queueing.redis.connection import with_connection
 from workers.cli.commands import DEADLETTER, LazyGroup
-from workers.cli.shell.options import config_option, json_option
-from workers.cli.shell.output import Exit, Output, emit, say
-from workers.cli.shell.table import print_table
-from workers.cli.shell.tenant_choice import chosen_tenants
+from workers.cli.shell.options import chosen_tenants, config_option, json_option
+from workers.cli.shell.output import Exit, Output, emit, print_table, say
 from workers.config.loading import load_configuration
 
 if TYPE_CHECKING:

@@ -9,8 +9,7 @@ import click
 
 from queueing.config.toml import nearest
 from workers.cli.shell.options import json_option
-from workers.cli.shell.output import Exit, Output, emit
-from workers.cli.shell.table import print_table
+from workers.cli.shell.output import Exit, Output, emit, print_table
 from workers.error_help.catalogue import PAGES, Page
 
 _WIDTH: Final = 100

@@ -6,14 +6,19 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from queueing.client.request_ids import request_id_from
 from queueing.config.accept_level import AcceptLevel
+from queueing.errors import ConfigError
 from queueing.protocol.priorities import Priority
 from workers.cli.shell.output import Output, say
+
+if TYPE_CHECKING:
+    from workers.config.loading import Configuration
+    from workers.config.tenants import Tenant
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -132,3 +137,14 @@ def chosen_request_id(given: str | None) -> str | None:
         return None
     say(f"request id: {found.value} (from {', '.join(found.variables)})")
     return found.value
+
+
+def chosen_tenants(configuration: Configuration, tenant: str | None) -> list[Tenant]:
+    """The one of this name, or all; ``ConfigError`` where there is none."""
+    if tenant is None:
+        return list(configuration.tenants.values())
+    if tenant not in configuration.tenants:
+        raise ConfigError(
+            str(configuration.service.tenant_file(tenant)), "", "there is no such tenant", "Check its name."
+        )
+    return [configuration.tenants[tenant]]

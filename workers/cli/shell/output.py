@@ -7,6 +7,7 @@ should be tried again; 2 usage, which a mistake in a configuration file is too.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -121,3 +122,19 @@ def error_object(error: SigningError | ConfigError) -> ErrorObject:
     if isinstance(error, SigningError):
         return ErrorObject.of(error)
     return ErrorObject.final("config.invalid", str(error), error.remedy)
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print the rows under their heads, on stdout; a value that is None or empty is a dash."""
+    texts = [list(head), *([_cell(value) for value in row] for row in rows)]
+    widths = [max(len(row[i]) for row in texts) for i in range(len(head))]
+    for row in texts:
+        click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _cell(value: object) -> str:
+    if value is True:
+        return "yes"
+    if value is False:
+        return "no"
+    return "-" if value is None or value == "" else str(value)

@@ -13,8 +13,7 @@ from queueing.aio.runner import run
 from queueing.broker.queue_stats import QueueState, read_queue_stats, redis_state
 from queueing.coordination.worker_registry import registered_workers
 from queueing.redis.connection import with_connection
-from workers.cli.shell.output import Exit, emit, say
-from workers.cli.shell.table import print_table
+from workers.cli.shell.output import Exit, emit, print_table, say
 from workers.cli.status.workers import WorkerLine, notes_on, print_workers, worker_line
 from workers.config.loading import load_configuration
 

@@ -17,7 +17,7 @@ from queueing.protocol.jobs import tenant_of_job_id
 from queueing.redis.connection import with_connection
 from workers.audit.job_history import Histories, JobEvent, histories_of
 from workers.cli.shell.output import ErrorObject, Exit, Tally, emit, say
-from workers.cli.status.status import words_of
+from workers.cli.status.text import text_of
 from workers.config.service_file import load_service
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _state(status: JobStatus) -> JobState:
 
 def _print(where: JobReport, events: tuple[JobEvent, ...]) -> None:
     status = where.status
-    click.echo(f"{status.job_id}  {_state(status)}  {words_of(status)}")
+    click.echo(f"{status.job_id}  {_state(status)}  {text_of(status)}")
     if where.lease is not None:
         left_s = where.lease_left_s or 0.0
         click.echo(f"  leased by {where.lease}, for {left_s:.1f} s more unless it is extended")

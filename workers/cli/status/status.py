@@ -19,12 +19,7 @@ from workers.cli.shell.config_paths import (
 )
 from workers.cli.shell.options import Duration, json_option
 from workers.cli.shell.output import ErrorObject, Exit, Output, Tally, emit
-
-HELP = {
-    JobState.QUEUED: "waits in the queue",
-    JobState.RUNNING: "is being signed",
-    JobState.UNKNOWN: "neither the job nor its result is there (any more)",
-}
+from workers.cli.status.text import text_of
 
 
 class StatusLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -91,7 +86,7 @@ async def _status(client: SigningClient, job_ids: tuple[str, ...], *, as_json: b
             if as_json:
                 emit(_line(state))
             else:
-                click.echo(f"{state.job_id}  {state.state}  {words_of(state)}")
+                click.echo(f"{state.job_id}  {state.state}  {text_of(state)}")
             tally.add(state.as_error())
     return tally.exit_code()
 
@@ -105,12 +100,3 @@ def _line(state: JobStatus) -> StatusLine:
         failed=state.failed if ended else None,
         error=None if state.error is None else ErrorObject.of(state.error),
     )
-
-
-def words_of(state: JobStatus) -> str:
-    """The state in words."""
-    if state.error is not None:
-        return f"{state.error.message} [{state.error.reason}]"
-    if state.state is JobState.DONE:
-        return f"{state.signed} signed, {state.failed} failed"
-    return HELP.get(state.state, "")

@@ -14,8 +14,7 @@ from queueing.coordination.worker_registry import RegisteredWorker, registered_w
 from queueing.redis.connection import with_connection
 from workers.cli.commands import WORKERS, LazyGroup
 from workers.cli.shell.options import config_option, json_option
-from workers.cli.shell.output import Exit, Output, emit, say
-from workers.cli.shell.table import print_table
+from workers.cli.shell.output import Exit, Output, emit, print_table, say
 from workers.config.service_file import load_service
 
 

@@ -15,8 +15,7 @@ from queueing.errors import ConfigError, TokenUnavailable
 from queueing.protocol.stop_orders import read_order
 from workers.cli.commands import TENANTS, LazyGroup
 from workers.cli.shell.options import config_option, json_option
-from workers.cli.shell.output import Exit, Output, emit, say
-from workers.cli.shell.table import print_table
+from workers.cli.shell.output import Exit, Output, emit, print_table, say
 from workers.config.loading import load_configuration, load_premises
 from workers.config.stop_rules import StopOrderFolder
 from workers.state.directory import reading_state

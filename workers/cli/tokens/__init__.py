@@ -14,8 +14,7 @@ from queueing.errors import ConfigError, QueueUnavailable, SigningError
 from queueing.redis.connection import with_connection
 from workers.cli.commands import TOKENS, LazyGroup
 from workers.cli.shell.options import config_option, json_option
-from workers.cli.shell.output import ErrorObject, Exit, Output, Tally, emit, error_object, say
-from workers.cli.shell.table import print_table
+from workers.cli.shell.output import ErrorObject, Exit, Output, Tally, emit, error_object, print_table, say
 from workers.config.loading import ServiceScope, load_premises
 from workers.config.service_file import load_service
 from workers.config.settings import PinLogin, TokenSettings

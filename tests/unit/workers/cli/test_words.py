@@ -12,8 +12,7 @@ import pytest
 
 from queueing.errors import InputUnreadable, KeyUnknown, LimitRate, ResultInvalid, SigningError
 from workers.cli import commands
-from workers.cli.clients.create import redis_table
-from workers.cli.clients.toml_text import toml_text
+from workers.cli.clients.create import redis_table, toml_text
 from workers.cli.commands import Lazy
 from workers.cli.shell.options import Duration
 from workers.cli.shell.output import Exit, Tally
