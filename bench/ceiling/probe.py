@@ -184,7 +184,7 @@ def _say(process: subprocess.Popen[str], line: str) -> None:
         process.stdin.write(line + "\n")
         process.stdin.flush()
     except BrokenPipeError:
-        raise ProbeFailed(_last_words(process)) from None
+        raise ProbeFailed(_log_tail(process)) from None
 
 
 def _hear(process: subprocess.Popen[str], deadline: float) -> str:
@@ -193,11 +193,11 @@ def _hear(process: subprocess.Popen[str], deadline: float) -> str:
     readable, _, _ = select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))
     line = process.stdout.readline() if readable else ""
     if not line:
-        raise ProbeFailed(_last_words(process))
+        raise ProbeFailed(_log_tail(process))
     return line.rstrip("\n")
 
 
-def _last_words(process: subprocess.Popen[str]) -> str:
+def _log_tail(process: subprocess.Popen[str]) -> str:
     process.kill()
     _, stderr = process.communicate()
     return f"{Path(process.args[0]).name if isinstance(process.args, list) else 'loop'}: {stderr[-2000:]}"

@@ -83,10 +83,10 @@ class LoadProcess:
         readable, _, _ = select.select([self._process.stdout], [], [], max(0.0, deadline - time.monotonic()))
         line = self._process.stdout.readline() if readable else ""
         if not line:
-            raise LoadFailed(f"no answer from the load process: {self._last_words()}")
+            raise LoadFailed(f"no answer from the load process: {self._log_tail()}")
         return line.rstrip("\n")
 
-    def _last_words(self) -> str:
+    def _log_tail(self) -> str:
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-12:])
 
 

@@ -13,7 +13,7 @@ from queueing.redis.connection import connect
 if TYPE_CHECKING:
     from arq.connections import ArqRedis
 
-    from workers.dev.config_files import RedisPlace
+    from workers.dev.config_files import RedisAddress
 
 T = TypeVar("T")
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 class RedisProbe:
     """One connection to a private Redis, used from a program without a loop of its own."""
 
-    def __init__(self, place: RedisPlace) -> None:
+    def __init__(self, place: RedisAddress) -> None:
         self.config = RedisConfig(unix_socket=str(place.socket), password_file=str(place.password_file))
         self._runner = asyncio.Runner()
         self._redis = connect(

@@ -16,7 +16,7 @@ from bench.native.build import build_simhsm
 from queueing.protocol.algorithms import DEFAULT_FOR_KEY, Algorithm, KeyKind
 from queueing.protocol.client_keys import ClientKey
 from workers.config.tenant_edits import NewVersion, add_version
-from workers.dev.config_files import RedisPlace, service_file, write_client
+from workers.dev.config_files import RedisAddress, service_file, write_client
 from workers.dev.tenants import CLIENT, KEY, SERVICE_TOKEN, DevTenant
 
 
@@ -52,7 +52,7 @@ class BenchTenant:
 
 
 def service_text(
-    redis: RedisPlace,
+    redis: RedisAddress,
     service: KeptFile,
     tenants: Sequence[tuple[BenchTenant, KeptFile]],
     *,
@@ -103,7 +103,7 @@ class ClientFiles:
 
 
 def write_clients(
-    folder: Path, tenant: BenchTenant, key: ClientKey, redis: RedisPlace, service: KeptFile
+    folder: Path, tenant: BenchTenant, key: ClientKey, redis: RedisAddress, service: KeptFile
 ) -> ClientFiles:
     """Write both."""
     named = DevTenant(name=tenant.name, kind=tenant.kind)

@@ -90,7 +90,7 @@ class BenchTestbed:
         """Raise ``TestbedFailed`` if a worker has ended by itself."""
         for child, _ in self._workers:
             if child.exit_code is not None:
-                raise TestbedFailed(f"{child.name} ended with {child.exit_code}:\n{child.last_words()}")
+                raise TestbedFailed(f"{child.name} ended with {child.exit_code}:\n{child.log_tail()}")
 
     def stop(self) -> None:
         """Drain and end the workers, then Redis."""
@@ -142,7 +142,7 @@ class BenchTestbed:
             while _get(port, "/readyz") is None or _published(port) < len(self.tenants):
                 self.check()
                 if time.monotonic() > deadline:
-                    raise TestbedFailed(f"{child.name} was not ready in time:\n{child.last_words()}")
+                    raise TestbedFailed(f"{child.name} was not ready in time:\n{child.log_tail()}")
                 time.sleep(_POLL_S)
 
 

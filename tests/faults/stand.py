@@ -123,7 +123,7 @@ class Stand:
         self.keeper.mend()
         worker = self.workers[number] = self.rig.start_worker(number, ready=False)
         await eventually(lambda: worker.ready or not worker.alive, f"worker {number} is ready")
-        assert worker.alive, worker.child.last_words(30)
+        assert worker.alive, worker.child.log_tail(30)
 
     def _take(self, number: int) -> WorkerProcess:
         """To be ended now; one that has ended by itself is a violation, whatever was done to it."""

@@ -69,7 +69,7 @@ class Stock:
             worker.terminate()
         deadline = time.monotonic() + WAIT_S
         while worker.exit_code is None:
-            assert time.monotonic() < deadline, worker.last_words()
+            assert time.monotonic() < deadline, worker.log_tail()
             await asyncio.sleep(0.02)
         orderly = stop  # stock arq ends with the signal that it was given
         self.stand.recorder.note(WorkerEnded(at=time.time(), worker=f"stock-{number}", orderly=orderly))

@@ -286,7 +286,7 @@ class Rig:
         self.workers.append(worker)
         if ready:
             until(lambda: worker.ready or not worker.alive, "the worker is ready")
-            assert worker.alive, worker.child.last_words(30)
+            assert worker.alive, worker.child.log_tail(30)
         return worker
 
     def program(self, number: int) -> list[str]:

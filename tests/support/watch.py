@@ -141,7 +141,7 @@ def start_prometheus(folder: Path, clock: Clock, **ports: int) -> Iterator[Prome
     made = Prometheus(child, port)
     try:
         until(lambda: made.ready or child.exit_code is not None, "Prometheus answers")
-        assert child.exit_code is None, child.last_words()
+        assert child.exit_code is None, child.log_tail()
         yield made
     finally:
         child.stop(10)

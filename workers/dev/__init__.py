@@ -1,10 +1,15 @@
-"""A private stack with throwaway keys, for the demo, for `sigmill dev` and for trying things out.
+"""A private stack with throwaway keys, for the demonstration, `sigmill dev`, the containers and tests.
 
-child         a process that does not outlive us
-redis_server  a redis-server of our own
-softhsm       software tokens, one directory and configuration each
-recipe        the tenants and keys of the stack
-files         its configuration files
-stack         all of it, started and stopped
-readable_files, checks, progress, demo   the demonstration: `python -m workers.dev.demo`
+tenants           the tenants, keys and algorithms of the stack
+private_files     files of mode 0600
+child_process     child processes that end with their parent
+redis_server      a private redis-server
+softhsm           SoftHSM tokens, one directory and configuration each
+config_files      configuration files of service, tenants and clients
+stack             all of these, started and stopped together
+trial, trial_tls  files and certificates for docker-compose.yml: `python -m workers.dev.trial`
+signature_checks  signatures verified by `cryptography` alone
+demo              the demonstration: `python -m workers.dev.demo`
+
+Nothing here is for production. Only `workers.cli` imports this package, and it never imports `workers.cli`.
 """

@@ -1,4 +1,4 @@
-"""The configuration files of a private stack: written as an operator would write them."""
+"""Configuration files of a private stack, in the form that an operator would write."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from workers.dev.tenants import AUDIENCE, CLIENT, KEY, SERVICE_TOKEN, DevTenant
 if TYPE_CHECKING:
     from pathlib import Path
 
-_CLIENT_LIFE: Final = timedelta(days=30)
+_CLIENT_LIFETIME: Final = timedelta(days=30)
 
 
-class RedisPlace(Protocol):
-    """Where a redis-server listens, and the file with its password."""
+class RedisAddress(Protocol):
+    """Unix socket and password file of a redis-server."""
 
     @property
     def socket(self) -> Path:
-        """Its unix socket."""
+        """Path of the unix socket."""
 
     @property
     def password_file(self) -> Path:
-        """A file of mode 0600."""
+        """Path of the password file, of mode 0600."""
 
 
 def service_file(
     *,
-    redis: RedisPlace,
+    redis: RedisAddress,
     tokens: dict[str, TokenSettings],
     service_key: PublicKey,
     metrics_port: int,
     state_dir: str,
 ) -> str:
-    """``sigmill.toml`` for one worker."""
+    """Text of ``sigmill.toml`` for one worker."""
     tables = [
         f"""\
 [service]
@@ -64,8 +64,8 @@ port = {metrics_port}
 
 
 def tenant_text(tenant: DevTenant, key: PublicKey, client: ClientKey) -> str:
-    """The tenant's file, with its key in the token of its own name and one client."""
-    expires = datetime.now(UTC).replace(microsecond=0) + _CLIENT_LIFE
+    """Text of a tenant's file, with one client and one key in the token of the tenant's name."""
+    expires = datetime.now(UTC).replace(microsecond=0) + _CLIENT_LIFETIME
     head = f"""\
 tenant = "{tenant.name}"
 
@@ -88,9 +88,9 @@ expires = {expires.isoformat().replace("+00:00", "Z")}
 
 
 def write_client(
-    folder: Path, tenant: DevTenant, key: ClientKey, redis: RedisPlace, service: PublicKey
+    folder: Path, tenant: DevTenant, key: ClientKey, redis: RedisAddress, service: PublicKey
 ) -> Path:
-    """The client's private key and ``client.toml``; the latter's path."""
+    """Write the client's private key and ``client.toml``; return the path of the latter."""
     folder.mkdir(parents=True, mode=0o700)
     key.write(folder / "client.key")
     config = folder / "client.toml"
@@ -112,7 +112,7 @@ password_file = {json.dumps(str(redis.password_file))}
 
 
 def token_table(name: str, token: TokenSettings) -> str:
-    """``[tokens.NAME]`` of a SoftHSM token."""
+    """Table ``[tokens.NAME]`` of a SoftHSM token."""
     if not isinstance(token.login, PinLogin):
         raise TypeError("a token of a private stack has a PIN")
     environment = ", ".join(f"{key} = {json.dumps(value)}" for key, value in token.environment.items())

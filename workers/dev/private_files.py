@@ -1,4 +1,4 @@
-"""Files that only we may read, from their first moment."""
+"""Files that only their owner may read, created with mode 0600."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A redis-server of our own: a unix socket in our directory, no TCP port, a password, nothing on disk."""
+"""A private redis-server: unix socket, password, no TCP port, no persistence."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _STOP_TIMEOUT_S: Final = 5.0
 
 
 class RedisDidNotStart(RuntimeError):
-    """The message ends with redis-server's log."""
+    """redis-server ended or did not answer in time; the message has the end of its log."""
 
 
 class RedisServer:
-    """Started by the constructor; it answers when that returns.
+    """A redis-server that answers when the constructor returns.
 
-    ``socket`` and ``password_file`` are what a client needs. The password stands in files of mode 0600 only.
+    A client needs ``socket`` and ``password_file``. Only files of mode 0600 contain the password.
     """
 
     def __init__(self, directory: Path, logs: Path) -> None:
@@ -47,28 +47,28 @@ class RedisServer:
         }
         write_private(config, "".join(f'{name} "{value}"\n' for name, value in settings.items()))
         self._child = Child("redis", ["redis-server", str(config)], logs / "redis.log")
-        self._wait()
+        self._wait_until_ready()
 
     def stop(self) -> None:
-        """End it; what it held is gone."""
+        """Stop the server; its data is lost."""
         self._child.stop(_STOP_TIMEOUT_S)
 
     @property
     def alive(self) -> bool:
-        """Whether it runs."""
+        """Whether the server runs."""
         return self._child.exit_code is None
 
-    def _wait(self) -> None:
+    def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + _START_TIMEOUT_S
         while time.monotonic() < deadline and self.alive:
             if self._answers():
                 return
             time.sleep(0.01)
         self.stop()
-        raise RedisDidNotStart(f"redis-server did not start:\n{self._child.last_words()}")
+        raise RedisDidNotStart(f"redis-server did not start:\n{self._child.log_tail()}")
 
     def _answers(self) -> bool:
-        """It wants a password when it is ready (NOAUTH); a LOADING or a refused connection is not ready."""
+        """Whether the server asks for a password (NOAUTH): while it loads it answers LOADING, or refuses."""
         try:
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.settimeout(1.0)

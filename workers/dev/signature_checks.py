@@ -1,4 +1,4 @@
-"""Signatures verified with `cryptography` alone: by nothing of ours, so that a mistake of ours does not hide itself."""
+"""Verification of signatures with `cryptography` alone, so that a fault in our own verification shows."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Check: TypeAlias = Callable[[bytes, bytes], None]
 
 
 def sha256_check(spki: bytes) -> Check:
-    """A function of signature and SHA-256 digest, which raises ``InvalidSignature``.
+    """A function of (signature, SHA-256 digest) that raises ``InvalidSignature``.
 
-    RSA by PKCS#1 v1.5, ECDSA in DER, Ed25519 over the digest as its message.
+    RSA with PKCS#1 v1.5, ECDSA in DER, Ed25519 over the digest as its message.
     """
     key = load_der_public_key(spki)
     sha256 = Prehashed(hashes.SHA256())
@@ -31,7 +31,7 @@ def sha256_check(spki: bytes) -> Check:
 
 
 def count_valid(check: Check, pairs: list[tuple[bytes, bytes]]) -> int:
-    """How many of these (signature, digest) verify."""
+    """Number of the pairs (signature, digest) that verify."""
     return sum(_is_valid(check, signature, digest) for signature, digest in pairs)
 
 

@@ -1,4 +1,4 @@
-"""Software tokens (SoftHSM): each with its own directory, configuration file and random PIN."""
+"""SoftHSM tokens, each with its own directory, configuration file and random PIN."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ _READ_BYTES: Final = 4096
 
 
 class SoftHsmFailed(RuntimeError):
-    """SoftHSM is not installed, or softhsm2-util refused; the message is its own."""
+    """SoftHSM is not installed, or softhsm2-util refused; the message has its output."""
 
 
 def module_path() -> str:
-    """Where SoftHSM's module is."""
+    """Path of SoftHSM's PKCS#11 module; raises ``SoftHsmFailed`` if it is not installed."""
     for candidate in _MODULES:
         if Path(candidate).exists():
             return candidate
-    raise SoftHsmFailed(f"SoftHSM is none of {', '.join(_MODULES)}: run ops/bootstrap")
+    raise SoftHsmFailed(f"SoftHSM's module is at none of {', '.join(_MODULES)}: run ops/bootstrap")
 
 
 def make_token(directory: Path, label: str, *, sessions: int) -> TokenSettings:
-    """A new token in ``directory``; the settings by which a configuration names it."""
+    """Initialise a new token in ``directory``; return its settings for a configuration file."""
     store = directory / "tokens"
     store.mkdir(parents=True, mode=0o700)
     config = directory / "softhsm2.conf"
@@ -59,7 +59,7 @@ def make_token(directory: Path, label: str, *, sessions: int) -> TokenSettings:
 
 
 def _initialise(environment: dict[str, str], label: str, *, answers: tuple[str, ...]) -> None:
-    """Run softhsm2-util on a terminal of its own: given as arguments, anybody could read the PINs in /proc."""
+    """Run softhsm2-util on a pseudo-terminal: PINs given as arguments would be readable in /proc."""
     ours, theirs = pty.openpty()
     try:
         process = subprocess.Popen(
@@ -82,16 +82,16 @@ def _initialise(environment: dict[str, str], label: str, *, answers: tuple[str, 
 
 
 def _read_until(terminal: int, prompt: bytes | None) -> bytes:
-    """What the program says up to its prompt; with None, up to its end."""
-    said = b""
-    while prompt is None or not said.endswith(prompt):
+    """Output of the program up to the prompt; with None, up to its end."""
+    output = b""
+    while prompt is None or not output.endswith(prompt):
         try:
             more = os.read(terminal, _READ_BYTES)
         except OSError:  # EIO: the other side is closed (pty(7))
             more = b""
         if not more:
             if prompt is None:
-                return said
-            raise SoftHsmFailed(f"softhsm2-util ended early: {said.decode(errors='replace').strip()}")
-        said += more
-    return said
+                return output
+            raise SoftHsmFailed(f"softhsm2-util ended early: {output.decode(errors='replace').strip()}")
+        output += more
+    return output

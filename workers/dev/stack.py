@@ -1,4 +1,4 @@
-"""Redis, tokens, keys, configuration and workers of our own in one directory, started and stopped together."""
+"""A private stack in one directory: Redis, tokens, keys, configuration and workers, started and stopped together."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ _PUBLISHED: Final = re.compile(
 
 
 class StackFailed(RuntimeError):
-    """A worker did not come up; the message ends with its log."""
+    """A worker or Redis did not start, or ended; the message has the end of the worker's log."""
 
 
 class Stack:
-    """A private stack. Use it as a context manager, in the main thread: leaving it stops everything.
+    """A private stack. Use it as a context manager in the main thread: leaving it stops everything.
 
-    ``directory`` is empty, and short enough for a unix socket's path; it stays when the stack is gone.
-    After entering: ``clients`` has a ``client.toml`` per tenant, ``public_keys`` the pinned key per tenant,
-    ``config`` is the first worker's configuration file, ``children`` what runs.
+    ``directory`` must be empty, and short enough for the path of a unix socket; it is not removed. After entering,
+    ``clients`` has a ``client.toml`` per tenant, ``public_keys`` the pinned key per tenant, and ``config`` is the
+    first worker's configuration file.
     """
 
     def __init__(self, directory: Path, *, workers: int = 1) -> None:
@@ -69,7 +69,7 @@ class Stack:
         self.stop()
 
     def stop(self) -> None:
-        """SIGTERM to the workers and wait for them to drain, then Redis. Does nothing the second time."""
+        """Stop the workers with SIGTERM, wait until they have drained, then stop Redis. A second call does nothing."""
         while self._workers:
             child, _ = self._workers.pop()
             child.stop(_DRAIN_TIMEOUT_S)
@@ -77,16 +77,16 @@ class Stack:
             self._redis.stop()
 
     def check(self) -> None:
-        """Raise ``StackFailed`` if something has ended by itself."""
+        """Raise ``StackFailed`` if a worker or Redis has ended."""
         for child, _ in self._workers:
             if child.exit_code is not None:
-                raise StackFailed(f"{child.name} ended with {child.exit_code}:\n{child.last_words()}")
+                raise StackFailed(f"{child.name} ended with {child.exit_code}:\n{child.log_tail()}")
         if self._redis is None or not self._redis.alive:
             raise StackFailed("redis-server has ended")
 
     @property
     def worker_pids(self) -> tuple[int, ...]:
-        """The process ids of the workers."""
+        """Process ids of the workers."""
         return tuple(child.pid for child, _ in self._workers)
 
     def _build(self) -> None:
@@ -128,8 +128,10 @@ class Stack:
             client = ClientKey.generate()
             text = tenant_text(tenant, keys[tenant.name], client)
             (folder / f"{tenant.name}.toml").write_text(text, "utf-8")
-            place = self.directory / "clients" / tenant.name
-            self.clients[tenant.name] = write_client(place, tenant, client, redis, keys[SERVICE_TOKEN])
+            client_folder = self.directory / "clients" / tenant.name
+            self.clients[tenant.name] = write_client(
+                client_folder, tenant, client, redis, keys[SERVICE_TOKEN]
+            )
             self.public_keys[tenant.name] = keys[tenant.name]
 
     def _start_worker(self, number: int, file: Path) -> Child:
@@ -137,14 +139,14 @@ class Stack:
         return Child(f"worker-{number}", command, self.logs / f"worker-{number}.log")
 
     def _wait_until_ready(self) -> None:
-        """Every worker can claim, and the clients' key directories are published."""
+        """Wait until every worker can claim and has published the key directories."""
         deadline = time.monotonic() + _READY_TIMEOUT_S
         for child, port in self._workers:
             while _get(port, "/readyz") is None or _published(port) < len(TENANTS):
                 self.check()
                 if time.monotonic() > deadline:
                     raise StackFailed(
-                        f"{child.name} was not ready within {_READY_TIMEOUT_S:.0f} s:\n{child.last_words()}"
+                        f"{child.name} was not ready within {_READY_TIMEOUT_S:.0f} s:\n{child.log_tail()}"
                     )
                 time.sleep(_POLL_S)
 
@@ -168,7 +170,7 @@ def _published(port: int) -> float:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports that are free now, all different."""
+    """Distinct ports that are free now."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     try:
         return [s.getsockname()[1] for s in sockets]

@@ -1,4 +1,4 @@
-"""Who signs with what in a private stack."""
+"""Tenants of a private stack, with their kinds of key."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class DevTenant:
 
     @property
     def label(self) -> str:
-        """The key's label in the token: ``<tenant>.<key>.v<N>``."""
+        """Label of the key in the token: ``<tenant>.<key>.v<N>``."""
         return f"{self.name}.{KEY}.v1"
 
 

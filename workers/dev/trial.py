@@ -1,8 +1,8 @@
-"""``python -m workers.dev.trial``: what docker-compose.yml's first container makes for the others.
+"""``python -m workers.dev.trial``: files of the trial in containers, made by the first container of docker-compose.yml.
 
 A certificate authority and Redis' certificate, Redis' users, SoftHSM tokens with keys and PINs, the configuration
-of service and tenants, and a client for each tenant: all random, in volumes, made once. Never for production: the
-keys are software, and whoever can read the volumes has them.
+of service and tenants, and a client for each tenant: all random, in volumes, made once. Not for production: the
+keys are in software, readable by everybody who can read the volumes.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ _MARK: Final = ".trial"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """Where things go. ``worker`` is the first worker's data (tokens, state).
+    """Folders and owners of the trial's files. ``worker`` has the first worker's data (tokens, state).
 
     The other workers get copies of the tokens, as in an HSM group whose members hold the same keys. Owners are
-    uids; None leaves the files to whoever runs this.
+    uids; with None the files keep the owner of this process.
     """
 
     config: Path
@@ -59,7 +59,7 @@ class Trial:
     redis_owner: int | None = None
 
     def make(self) -> None:
-        """Make everything, unless all of it is there: folders of two runs would not fit together."""
+        """Make all files, unless one earlier run completed all folders: folders of two runs do not fit together."""
         folders = (self.config, self.worker, *self.more_workers, self.redis, self.client)
         marks = {_mark_of(folder) for folder in folders}
         if len(marks) == 1 and None not in marks:
@@ -97,7 +97,7 @@ class Trial:
         return token, PublicKey.from_spki(key.public_key)
 
     def _client(self, tenant: str, key: ClientKey, service_key: PublicKey) -> str:
-        """The client's folder; the SHA-256 of its password for Redis."""
+        """Write the client's folder; return the SHA-256 of its Redis password."""
         folder = self.client / tenant
         folder.mkdir()
         key.write(folder / "client.key")
@@ -121,7 +121,7 @@ tls = {{ ca_file = "../ca.pem" }}
         return self._password(folder)
 
     def _service(self, tokens: dict[str, TokenSettings], service_key: PublicKey) -> None:
-        """``sigmill.toml``, under another name until everything is there: workers wait for it."""
+        """Write ``sigmill.toml`` under a temporary name: workers start once it has its final one."""
         tables = [
             f"""\
 [service]
@@ -152,20 +152,20 @@ host = "0.0.0.0"
         load_configuration(draft)
 
     def _password(self, folder: Path) -> str:
-        """A new password for Redis in the folder; its SHA-256, as Redis keeps it."""
+        """Write a new Redis password to the folder; return its SHA-256, the form in Redis' ACL file."""
         password = secrets.token_urlsafe(_PASSWORD_BYTES)
         write_private(folder / "redis.password", f"{password}\n")
         return password_sha256(password)
 
 
 def _mark_of(folder: Path) -> str | None:
-    """What the last run that finished wrote there."""
+    """Mark of the last complete run; None without one."""
     mark = folder / _MARK
     return mark.read_text("utf-8") if mark.exists() else None
 
 
 def _empty(folder: Path) -> None:
-    """A run that was killed half-way begins again; the folder itself is a mount point."""
+    """Remove the content left by an interrupted run. The folder itself stays: it is a mount point."""
     folder.mkdir(parents=True, exist_ok=True)
     for entry in entries(folder):
         if entry.is_dir():
@@ -182,11 +182,11 @@ def _chown(folder: Path, owner: int | None) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Make the trial at the places where docker-compose.yml mounts its volumes."""
+    """Make the trial's files where docker-compose.yml mounts its volumes."""
     parser = argparse.ArgumentParser(prog="python -m workers.dev.trial", description=__doc__)
-    parser.add_argument("--owner", type=int, required=True, help="the uid of workers, exporter and clients")
+    parser.add_argument("--owner", type=int, required=True, help="uid of workers, exporter and clients")
     parser.add_argument("--redis-owner", type=int, required=True)
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     trial = Trial(
         config=Path("/etc/sigmill"),
         worker=Path("/var/lib/sigmill"),
@@ -194,11 +194,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         redis=Path("/trial/redis"),
         client=Path("/trial/client"),
         redis_host="redis",
-        owner=given.owner,
-        redis_owner=given.redis_owner,
+        owner=options.owner,
+        redis_owner=options.redis_owner,
     )
     trial.make()
-    print("the trial's tokens, keys, users and files are there: NOT FOR PRODUCTION")
+    print("tokens, keys, users and files of the trial are ready: NOT FOR PRODUCTION")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""An authority and a server's certificate for a trial, made anew each time: who trusts it trusts nothing else by it.
+"""Certificate authority and server certificate of a trial, new for each one.
 
-With the extensions that RFC 5280 asks for: since 3.13 Python verifies them (``ssl.VERIFY_X509_STRICT``).
+It has the extensions that RFC 5280 requires: since 3.13 Python verifies them (``ssl.VERIFY_X509_STRICT``).
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from workers.dev.private_files import write_private
 if TYPE_CHECKING:
     from pathlib import Path
 
-_LIFE: Final = timedelta(days=365)
-_CLOCKS_DIFFER_BY: Final = timedelta(hours=1)
+_LIFETIME: Final = timedelta(days=365)
+_CLOCK_SKEW: Final = timedelta(hours=1)
 
 
 def write_authority_and_server(folder: Path, *, host: str) -> Path:
-    """``server.pem``, ``server.key`` (mode 0600) and ``ca.pem`` in ``folder``; the latter's path.
+    """Write ``server.pem``, ``server.key`` (mode 0600) and ``ca.pem`` to ``folder``; return the path of ``ca.pem``.
 
-    The authority's own key is not written: it signs this one certificate and is forgotten.
+    The authority's private key is never written: it signs this one certificate only.
     """
     authority_key, server_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     authority_name = _name("Sigmill trial authority")
@@ -77,8 +77,8 @@ def _certificate(
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _CLOCKS_DIFFER_BY)
-        .not_valid_after(now + _LIFE)
+        .not_valid_before(now - _CLOCK_SKEW)
+        .not_valid_after(now + _LIFETIME)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key), critical=False)
     )

@@ -30,7 +30,7 @@ async def test_sigterm_drains_and_a_second_worker_takes_over(make_rig: MakeRig) 
         first.child.terminate()
         began = time.monotonic()
         await until_async(lambda: not first.alive, "the worker ends")
-        assert first.child.exit_code == 0, first.child.last_words(30)
+        assert first.child.exit_code == 0, first.child.log_tail(30)
         assert time.monotonic() - began < 5.0
         redis = rig.connect()
         waiting = await redis.zrange(keyspace.queue("acme"), 0, -1, withscores=True)

@@ -63,7 +63,7 @@ async def test_every_operation_of_the_hsm_has_its_result(make_rig: MakeRig) -> N
         worker.child.terminate()
         began = time.monotonic()
         await ended_in_time(worker, began)
-        assert worker.child.exit_code == 0, worker.child.last_words(30)
+        assert worker.child.exit_code == 0, worker.child.log_tail(30)
         redis = rig.connect()
         raw = await redis.mget(keyspace.result(job_id) for job_id in job.job_ids)
         outcomes = [decode_result(result).outcome for result in raw if result is not None]
@@ -88,7 +88,7 @@ async def test_a_call_that_hangs_in_the_hsm_is_not_waited_for(make_rig: MakeRig)
         worker.child.terminate()
         began = time.monotonic()
         await ended_in_time(worker, began)
-        assert worker.child.exit_code == 0, worker.child.last_words(30)
+        assert worker.child.exit_code == 0, worker.child.log_tail(30)
         redis = rig.connect()
         assert not [key async for key in redis.scan_iter("arq:in-progress:*")]
         await redis.aclose()

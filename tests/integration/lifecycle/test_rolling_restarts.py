@@ -84,7 +84,7 @@ async def _restarted(rig: Rig, number: int, worker: WorkerProcess) -> WorkerProc
     await until_async(lambda: worker.metric("sigmill_signatures_total") >= signing, "it signs")
     worker.child.terminate()
     await until_async(lambda: not worker.alive, "it ends")
-    assert worker.child.exit_code == 0, worker.child.last_words(30)
+    assert worker.child.exit_code == 0, worker.child.log_tail(30)
     successor = rig.start_worker(number, ready=False)
     await until_async(lambda: successor.ready, "the next one is ready")
     return successor

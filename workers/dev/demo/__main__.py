@@ -1,7 +1,7 @@
-"""The demonstration: ``python -m workers.dev.demo``.
+"""The run of the demonstration.
 
 Three tenants sign the SHA-256 of real files with three kinds of key, through the real client, queue, worker and
-lanes; every signature is verified independently; everything is stopped; the figures are written.
+lanes. Every signature is verified independently of our code. Then everything is stopped and the counts are written.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ import uvloop
 
 from queueing.errors import SigningError
 from queueing.protocol.algorithms import DEFAULT_FOR_KEY
-from workers.dev.demo_summary import Tally, summary
-from workers.dev.demo_tenant import sign_and_verify
-from workers.dev.progress import TICK_S, Progress
+from workers.dev.demo.progress import TICK_S, Progress
+from workers.dev.demo.sample_files import sha256_of_files
+from workers.dev.demo.stray_processes import adopt_orphans, remaining
+from workers.dev.demo.summary import Tally, summary
+from workers.dev.demo.tenant import sign_and_verify
 from workers.dev.redis_server import RedisDidNotStart
-from workers.dev.sample_files import sha256_of_files
 from workers.dev.softhsm import SoftHsmFailed
 from workers.dev.stack import Stack, StackFailed
-from workers.dev.stray_processes import adopt_orphans, remaining
 from workers.dev.tenants import TENANTS
 
 if TYPE_CHECKING:
@@ -41,28 +41,28 @@ _OUT: Final = Path("build/demo")
 
 
 def main(arguments: list[str]) -> int:
-    """Run it; 0 only if every digest was signed and verified and nothing is left running."""
-    given = _parser().parse_args(arguments)
+    """Run the demonstration; 0 only if every digest was signed and verified and no process is left."""
+    options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _terminate)
     adopt_orphans()
-    out: Path = given.out
+    out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
-    began = time.monotonic()
-    digests = sha256_of_files(_ROOTS, given.most)
+    started = time.monotonic()
+    digests = sha256_of_files(_ROOTS, options.most)
     hashed = time.monotonic()
-    _say(f"hashed {len(digests):,} files in {hashed - began:.1f} s; starting Redis, tokens and workers")
+    _print(f"hashed {len(digests):,} files in {hashed - started:.1f} s; starting Redis, tokens and workers")
     try:
-        with _scratch(out) as directory, Stack(directory, workers=given.workers) as stack:
+        with _scratch(out) as directory, Stack(directory, workers=options.workers) as stack:
             ready = time.monotonic()
-            _say(f"ready after {ready - hashed:.1f} s")
+            _print(f"ready after {ready - hashed:.1f} s")
             tallies = _sign(stack, digests)
     except (StackFailed, RedisDidNotStart, SoftHsmFailed, SigningError) as error:
-        _say(f"error: {error}\nhint: the logs are in {out / 'logs'}")
+        _print(f"error: {error}\nhint: the logs are in {out / 'logs'}")
         return 1
     left = remaining()
     figures = {
         **summary(tallies),
-        "hashing_s": round(hashed - began, 3),
+        "hashing_s": round(hashed - started, 3),
         "start_s": round(ready - hashed, 3),
         "left_running": left,
     }
@@ -81,7 +81,7 @@ def _sign(stack: Stack, digests: list[bytes]) -> list[Tally]:
 
 async def _sign_all(stack: Stack, shares: dict[str, list[bytes]], tallies: list[Tally]) -> None:
     progress = Progress(sum(tally.digests for tally in tallies))
-    began = time.monotonic()
+    started = time.monotonic()
     work = asyncio.gather(
         *(
             sign_and_verify(
@@ -89,7 +89,7 @@ async def _sign_all(stack: Stack, shares: dict[str, list[bytes]], tallies: list[
                 stack.public_keys[tally.tenant],
                 shares[tally.tenant],
                 tally,
-                began,
+                started,
             )
             for tally in tallies
         )
@@ -108,24 +108,24 @@ async def _sign_all(stack: Stack, shares: dict[str, list[bytes]], tallies: list[
 def _report(out: Path, figures: dict[str, Any]) -> int:
     (out / "summary.json").write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
     for tenant, row in figures["tenants"].items():
-        _say(
+        _print(
             f"{tenant:8} {row['algorithm']:26} {row['signed']:6,} signed  {row['verified']:6,} verified  "
             f"{row['failed']:3} failed  {row['signatures_per_s']:8,.1f}/s"
         )
-    _say(
+    _print(
         f"{'all':35} {figures['signed']:6,} signed  {figures['verified']:6,} verified  "
         f"{figures['failed']:3} failed  {figures['signatures_per_s']:8,.1f}/s in {figures['elapsed_s']:.1f} s"
     )
     for process in figures["left_running"]:
-        _say(f"error: still running: {process}")
-    _say(f"written: {out / 'summary.json'}")
+        _print(f"error: still running: {process}")
+    _print(f"written: {out / 'summary.json'}")
     complete = figures["signed"] == figures["verified"] == figures["digests"] > 0
     return 0 if complete and not figures["failed"] and not figures["left_running"] else 1
 
 
 @contextmanager
 def _scratch(out: Path) -> Iterator[Path]:
-    """A short private directory; its logs are kept in ``out``, the rest is removed."""
+    """A private directory with a short path. Its logs are copied to ``out``; the rest is removed."""
     directory = Path(tempfile.mkdtemp(prefix="sigmill-"))
     try:
         yield directory
@@ -138,13 +138,17 @@ def _scratch(out: Path) -> Iterator[Path]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m workers.dev.demo", description=__doc__)
-    parser.add_argument("--most", type=int, default=_MOST, help="sign at most so many files (%(default)s)")
-    parser.add_argument("--workers", type=int, default=1, help="worker processes (%(default)s)")
-    parser.add_argument("--out", type=Path, default=_OUT, help="where summary.json and logs go (%(default)s)")
+    parser.add_argument(
+        "--most", type=int, default=_MOST, help="maximum number of files to sign (%(default)s)"
+    )
+    parser.add_argument("--workers", type=int, default=1, help="number of worker processes (%(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=_OUT, help="directory for summary.json and logs (%(default)s)"
+    )
     return parser
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     print(text, file=sys.stderr)
 
 

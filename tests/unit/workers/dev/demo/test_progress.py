@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from workers.dev.progress import Progress
+from workers.dev.demo.progress import Progress
 
 
 class Terminal(io.StringIO):

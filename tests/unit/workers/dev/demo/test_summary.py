@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from queueing.protocol.algorithms import Algorithm
-from workers.dev.demo_summary import Tally, summary
+from workers.dev.demo.summary import Tally, summary
 
 
 def test_an_unverified_signature_counts_as_failed() -> None:

@@ -6,7 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from workers.dev.sample_files import regular_files, sha256_of_files
+from workers.dev.demo.sample_files import regular_files, sha256_of_files
 
 
 def make_tree(root: Path) -> None:

@@ -1,4 +1,4 @@
-"""How far it is: a line that rewrites itself on a terminal, a line now and then elsewhere."""
+"""Progress of the demonstration: one redrawn line on a terminal, a line every five seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 TICK_S: Final = 0.25
-_QUIET_S: Final = 5.0
+_LOG_INTERVAL_S: Final = 5.0
 
 
 class Progress:
-    """Count, rate and estimated time to the end, on standard error."""
+    """Count, rate and estimated time left, on standard error."""
 
     def __init__(
         self, total: int, stream: TextIO = sys.stderr, clock: Callable[[], float] = time.monotonic
@@ -27,9 +27,9 @@ class Progress:
         self._terminal = stream.isatty()
 
     def show(self, done: int, *, last: bool = False) -> None:
-        """Say it if it is time to; ``last`` always."""
+        """Print the line if the interval has passed; with ``last`` in any case."""
         now = self._clock()
-        interval_s = TICK_S if self._terminal else _QUIET_S
+        interval_s = TICK_S if self._terminal else _LOG_INTERVAL_S
         if not last and self._shown is not None and now - self._shown < interval_s:
             return
         self._shown = now

@@ -1,4 +1,4 @@
-"""Whether everything that we started, and what that started, has ended."""
+"""Detection of child and grandchild processes that outlive the demonstration."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Final
 from queueing.files.folders import entries
 
 _PR_SET_CHILD_SUBREAPER: Final = 36  # linux/prctl.h
-_PATIENCE_S: Final = 3.0
+_TIMEOUT_S: Final = 3.0
 _POLL_S: Final = 0.02
 
 
 def adopt_orphans() -> None:
-    """From now on grandchildren that lose their parent become our children, so that none is lost to us."""
+    """Become the parent of grandchildren whose own parent ends, so that ``remaining`` sees them (prctl(2))."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def remaining() -> list[str]:
-    """Our children that do not end within three seconds, as ``pid command``; the dead are reaped."""
-    deadline = time.monotonic() + _PATIENCE_S
+    """Children that do not end within three seconds, as ``pid command``. Ended ones are reaped."""
+    deadline = time.monotonic() + _TIMEOUT_S
     while True:
         _reap()
         left = [pid for task in entries(Path("/proc/self/task")) for pid in _children(task)]

@@ -1,4 +1,4 @@
-"""What was signed, verified and failed: counted per tenant, summed for the summary."""
+"""Counts of signed, verified and failed digests, per tenant and in total."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
-    """One tenant's count while it signs. ``elapsed_s`` runs from the common start to its last signature."""
+    """Counts of one tenant. ``elapsed_s`` is the time from the common start to its last signature."""
 
     tenant: str
     algorithm: Algorithm
@@ -26,17 +26,17 @@ class Tally:
 
     @property
     def failed(self) -> int:
-        """Digests that ended as an error, or whose signature does not verify."""
+        """Number of digests with an error or with a signature that does not verify."""
         return self.failures.total() + self.signed - self.verified
 
     @property
     def done(self) -> int:
-        """Digests with an outcome."""
+        """Number of digests with an outcome."""
         return self.signed + self.failures.total()
 
 
 def row(tallies: Iterable[Tally]) -> dict[str, Any]:
-    """The common figures of some tallies."""
+    """Sums over some tenants, with the rate over the slowest one's time."""
     group = list(tallies)
     signed = sum(t.signed for t in group)
     elapsed_s = max((t.elapsed_s for t in group), default=0.0)
@@ -52,7 +52,7 @@ def row(tallies: Iterable[Tally]) -> dict[str, Any]:
 
 
 def summary(tallies: list[Tally]) -> dict[str, Any]:
-    """All together, then per tenant and per algorithm."""
+    """Totals, then counts per tenant and per algorithm."""
     algorithms = sorted({t.algorithm for t in tallies})
     return {
         **row(tallies),

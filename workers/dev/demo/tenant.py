@@ -1,4 +1,4 @@
-"""One tenant of the demonstration: signs its digests through the real client, and has each signature verified."""
+"""Signing and verification for one tenant of the demonstration, through the real client."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from queueing.protocol.public_keys import PublicKey
-    from workers.dev.demo_summary import Tally
+    from workers.dev.demo.summary import Tally
 
-_CHECKED_AT_ONCE: Final = 256
+_CHECK_BATCH: Final = 256
 _DEADLINE_S: Final = 900.0
 
 
 async def sign_and_verify(
-    config: Path, public_key: PublicKey, digests: list[bytes], tally: Tally, began: float
+    config: Path, public_key: PublicKey, digests: list[bytes], tally: Tally, started: float
 ) -> None:
-    """Count into ``tally``; ``began`` is the common start on the monotonic clock.
+    """Sign the digests, verify the signatures and count both in ``tally``.
 
-    Raises the ``SigningError`` that concerns the whole call; those of single digests are counted.
+    ``started`` is the common start on the monotonic clock. Raises a ``SigningError`` of the whole call; errors of
+    single digests are counted.
     """
     check = sha256_check(public_key.spki)
     unchecked: list[tuple[bytes, bytes]] = []
@@ -33,18 +34,18 @@ async def sign_and_verify(
         positions = iter(digests)
         async for outcome in client.sign_many(KEY, digests, timeout_s=_DEADLINE_S):
             digest = next(positions)
-            tally.elapsed_s = time.monotonic() - began
+            tally.elapsed_s = time.monotonic() - started
             if isinstance(outcome, Signature) and outcome.public_key_sha256 == public_key.sha256:
                 tally.signed += 1
                 unchecked.append((outcome.signature, digest))
             else:
                 tally.failures[getattr(outcome, "reason", "result.invalid")] += 1
-            if len(unchecked) >= _CHECKED_AT_ONCE:
+            if len(unchecked) >= _CHECK_BATCH:
                 await _check(check, unchecked, tally)
                 unchecked = []
         await _check(check, unchecked, tally)
 
 
 async def _check(check: Check, pairs: list[tuple[bytes, bytes]], tally: Tally) -> None:
-    """In a thread: the loop goes on reading results meanwhile, and the other tenants go on."""
+    """Verify in a thread, so that the event loop keeps reading results."""
     tally.verified += await asyncio.to_thread(count_valid, check, pairs)

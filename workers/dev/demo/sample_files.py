@@ -1,4 +1,4 @@
-"""Real input for the demonstration: the SHA-256 of the regular files below some directories, in a fixed order."""
+"""SHA-256 of the regular files below some directories, in a fixed order: the input of the demonstration."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def regular_files(roots: Iterable[Path]) -> Iterator[Path]:
 
 
 def sha256_of_files(roots: Iterable[Path], most: int) -> list[bytes]:
-    """The digests of the first ``most`` files that can be read; hashed by threads (hashlib frees the GIL)."""
+    """Digests of the first ``most`` readable files, hashed in threads (hashlib releases the GIL)."""
     digests: list[bytes] = []
     files = regular_files(roots)
     with ThreadPoolExecutor() as pool:
