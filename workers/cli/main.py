@@ -12,7 +12,15 @@ import click
 
 from queueing.errors import ConfigError, SigningError
 from workers.cli.commands import COMMANDS, LazyGroup
-from workers.cli.shell.output import ErrorObject, Exit, Output, Tally, complain, error_object, say
+from workers.cli.shell.output import (
+    ErrorObject,
+    Exit,
+    Output,
+    Tally,
+    error_object,
+    print_error,
+    print_message,
+)
 
 
 @click.group(
@@ -34,21 +42,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = sigmill.main(args=arguments, prog_name="sigmill", standalone_mode=False, obj=output)
         return code if isinstance(code, int) else Exit.DONE
     except click.exceptions.NoArgsIsHelpError as error:
-        say(error.format_message())
+        print_message(error.format_message())
         return Exit.USAGE
     except click.ClickException as error:
-        complain(_usage(error), as_json=output.as_json)
+        print_error(_usage(error), as_json=output.as_json)
         return Exit.USAGE
     except ConfigError as error:
-        complain(error_object(error), as_json=output.as_json)
+        print_error(error_object(error), as_json=output.as_json)
         return Exit.USAGE
     except SigningError as error:
-        complain(error_object(error), as_json=output.as_json)
+        print_error(error_object(error), as_json=output.as_json)
         tally = Tally()
         tally.add(error)
         return tally.exit_code()
     except (KeyboardInterrupt, click.Abort):
-        say("interrupted: what was submitted goes on; the same request id gets it back")
+        print_message("interrupted: what was submitted goes on; the same request id gets it back")
         return Exit.INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has left; nothing more can be said there, not even at exit.

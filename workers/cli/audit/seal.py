@@ -10,7 +10,7 @@ from queueing.errors import ConfigError, LogUnavailable
 from workers.audit.archive import ArchiveDiffers, archive
 from workers.audit.seal import SEAL_NAME, OpenLog, seal
 from workers.cli.shell.options import config_option, json_option
-from workers.cli.shell.output import Exit, Output, emit, say
+from workers.cli.shell.output import Exit, Output, emit, print_message
 from workers.config.service_file import load_service
 from workers.state.directory import StateDirectory
 
@@ -60,7 +60,9 @@ def seal_log(output: Output, /, *, config: Path, to: Path | None) -> Exit:
         emit(made)
         return Exit.DONE
     size = sum(segment.size_bytes for segment in made.segments)
-    say(f"{directory.log_folder / SEAL_NAME}: {len(made.segments)} segments, {size:,} bytes, nothing open")
+    print_message(
+        f"{directory.log_folder / SEAL_NAME}: {len(made.segments)} segments, {size:,} bytes, nothing open"
+    )
     if to is not None:
-        say(f"{to}: the same; {directory.log_folder} is needed no more")
+        print_message(f"{to}: the same; {directory.log_folder} is needed no more")
     return Exit.DONE

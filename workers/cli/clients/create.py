@@ -20,7 +20,7 @@ from queueing.errors import ConfigError
 from queueing.protocol.client_keys import ClientKey, ClientKeyKind
 from queueing.protocol.names import NAME_PATTERN
 from workers.cli.shell.options import Duration, json_option
-from workers.cli.shell.output import Exit, Output, emit, say
+from workers.cli.shell.output import Exit, Output, emit, print_message
 from workers.config.tenant_edits import toml_key
 
 _YEAR_S: Final = 365 * 86_400.0
@@ -223,8 +223,10 @@ def _tell(out: Path, key: ClientKey, table: dict[str, Any], expires: str, *, as_
             )
         )
         return Exit.DONE
-    say(f"written: {out / 'client.toml'} and {out / 'client.key'} (mode 0600; it stays on this host)")
-    say(f"give these lines to the operator, for the file of tenant {table['tenant']}:")
+    print_message(
+        f"written: {out / 'client.toml'} and {out / 'client.key'} (mode 0600; it stays on this host)"
+    )
+    print_message(f"give these lines to the operator, for the file of tenant {table['tenant']}:")
     click.echo(block)
     return Exit.DONE
 

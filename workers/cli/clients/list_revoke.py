@@ -13,7 +13,7 @@ import msgspec
 
 from queueing.errors import ClientUnknown
 from workers.cli.shell.options import chosen_tenants, config_option, json_option
-from workers.cli.shell.output import Exit, Output, emit, print_table, say
+from workers.cli.shell.output import Exit, Output, emit, print_message, print_table
 from workers.config.loading import load_configuration, load_premises
 from workers.config.tenant_edits import revoke_client
 from workers.config.tenant_file import load_tenant
@@ -88,9 +88,11 @@ def revoke(output: Output, /, *, name: str, config: Path, tenant: str) -> Exit:
     if output.as_json:
         emit(Revoked(tenant=tenant, client=name, was_active=active, epoch=after.epoch, file=str(file)))
     elif active:
-        say(f"revoked in {file}, epoch {after.epoch}; `sigmill tenants reload` makes the workers obey")
+        print_message(
+            f"revoked in {file}, epoch {after.epoch}; `sigmill tenants reload` makes the workers obey"
+        )
     else:
-        say(f"{name} was revoked before; nothing is changed")
+        print_message(f"{name} was revoked before; nothing is changed")
     return Exit.DONE
 
 

@@ -14,7 +14,7 @@ from queueing.protocol.algorithms import Algorithm, KeyKind
 from queueing.protocol.public_keys import PublicKey
 from workers.cli.keys.key_request import KIND_NAMES, KeyRequest, stand_in
 from workers.cli.shell.options import config_option, json_option
-from workers.cli.shell.output import Output, emit, say
+from workers.cli.shell.output import Output, emit, print_message
 from workers.config.loading import load_premises
 
 if TYPE_CHECKING:
@@ -175,13 +175,15 @@ def _finish(wish: KeyRequest, facts: KeyFacts, *, as_json: bool) -> None:
         f"{made.public_key_pem}SHA-256 of the public key (SPKI): {made.public_key_sha256}\n\n{made.toml}",
         nl=False,
     )
-    say(f"{facts.kind} in token {wish.token} as {facts.label!r}, CKA_ID {facts.key_id}")
+    print_message(f"{facts.kind} in token {wish.token} as {facts.label!r}, CKA_ID {facts.key_id}")
     if wish.tenant is None:
-        say(f"paste the TOML into {wish.file()}; workers take it at their start, clients pin the public key")
+        print_message(
+            f"paste the TOML into {wish.file()}; workers take it at their start, clients pin the public key"
+        )
     elif made.written:
-        say(f"written to {made.written}; `sigmill tenants reload` makes the workers use it")
+        print_message(f"written to {made.written}; `sigmill tenants reload` makes the workers use it")
     else:
-        say(f"paste the TOML into {wish.file()}, raise its epoch, then `sigmill tenants reload`")
+        print_message(f"paste the TOML into {wish.file()}, raise its epoch, then `sigmill tenants reload`")
 
 
 def pem(spki: bytes) -> str:

@@ -12,7 +12,7 @@ from queueing.errors import KeyUnknown, SigningError, TokenUnavailable
 from workers.cli.keys.create_adopt import pem
 from workers.cli.keys.key_locations import KeyPlace, key_places
 from workers.cli.shell.options import chosen_tenants, config_option, json_option
-from workers.cli.shell.output import Exit, Output, Tally, emit, print_table, say
+from workers.cli.shell.output import Exit, Output, Tally, emit, print_message, print_table
 from workers.config.loading import load_configuration
 
 _MUST_BE_THERE: Final = frozenset({"next", "active"})
@@ -54,7 +54,9 @@ def list_keys(output: Output, /, *, config: Path, tenant: str | None) -> Exit:
     )
     for place in places:
         if place.error is not None:
-            say(f"{place.tenant} {place.key}/{place.version} in {place.token}: {place.error.message}")
+            print_message(
+                f"{place.tenant} {place.key}/{place.version} in {place.token}: {place.error.message}"
+            )
     return _exit(places)
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from queueing.errors import ConfigError
 from workers.cli.shell.options import config_option, json_option
-from workers.cli.shell.output import Exit, Output, emit, print_table, say
+from workers.cli.shell.output import Exit, Output, emit, print_message, print_table
 from workers.config.loading import Configuration
 from workers.config.validation import survey
 
@@ -71,10 +71,10 @@ def check_config(output: Output, /, *, config: Path) -> Exit:
         _print_summary(found.configuration)
     for mistake in mistakes:
         where = f"{mistake.file}: {mistake.key}" if mistake.key else mistake.file
-        say(f"error: {where}: {mistake.problem} [config.invalid]\nhint: {mistake.remedy}")
+        print_message(f"error: {where}: {mistake.problem} [config.invalid]\nhint: {mistake.remedy}")
     if found.configuration is None:
-        say("the tenant files were not read: the service's file comes first")
-    say({0: "no mistakes", 1: "1 mistake"}.get(len(mistakes), f"{len(mistakes)} mistakes"))
+        print_message("the tenant files were not read: the service's file comes first")
+    print_message({0: "no mistakes", 1: "1 mistake"}.get(len(mistakes), f"{len(mistakes)} mistakes"))
     return exit_code
 
 

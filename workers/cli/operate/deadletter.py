@@ -16,7 +16,7 @@ from queueing.errors import JobUnknown
 from queueing.redis.connection import with_connection
 from workers.cli.commands import DEADLETTER, LazyGroup
 from workers.cli.shell.options import chosen_tenants, config_option, json_option
-from workers.cli.shell.output import Exit, Output, emit, print_table, say
+from workers.cli.shell.output import Exit, Output, emit, print_message, print_table
 from workers.config.loading import load_configuration
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def _say_outcomes(output: Output, letters: Sequence[StoredLetter], outcomes: Seq
         if output.as_json:
             emit(EndedLine(job_id=_name(letter), outcome=outcome))
         else:
-            say(f"{_name(letter)}: {outcome}")
+            print_message(f"{_name(letter)}: {outcome}")
     return Exit.FAILED if "gone" in outcomes else Exit.DONE
 
 

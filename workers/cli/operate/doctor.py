@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from workers.cli.shell.options import config_option, json_option
-from workers.cli.shell.output import Exit, Output, emit, say
+from workers.cli.shell.output import Exit, Output, emit, print_message
 from workers.doctor.findings import Finding, State, worst
 from workers.doctor.run import findings_of
 
@@ -36,7 +36,7 @@ def doctor(output: Output, /, *, config: Path, show_all: bool) -> Exit:
             _print(finding)
     if not output.as_json:
         counts = Counter(finding.state for finding in findings)
-        say(
+        print_message(
             f"{len(findings)} checks: {counts[State.GOOD]} good, {counts[State.NOTE]} to know,"
             f" {counts[State.MEND]} to mend, {counts[State.UNASKED]} not asked"
         )

@@ -18,7 +18,7 @@ from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.stop_orders import Scope, StopOrder, sign_order
 from queueing.redis.connection import connect
 from workers.cli.shell.options import config_option, json_option
-from workers.cli.shell.output import Exit, Output, emit, say
+from workers.cli.shell.output import Exit, Output, emit, print_message
 from workers.config.service_file import ServiceConfiguration, load_service
 
 _WAIT_S: Final = 2.0
@@ -100,9 +100,11 @@ def stop(
     if output.as_json:
         emit(line)
     else:
-        say(f"order {line.order}: {scope} {line.name or tenant} is stopped")
-        say(f"obeyed by {len(adopted)} of {listening} workers: {', '.join(line.adopted_by)}")
-        say(f'to lift it: lifted_orders = ["{line.order}"] in the tenant\'s file, with a higher epoch')
+        print_message(f"order {line.order}: {scope} {line.name or tenant} is stopped")
+        print_message(f"obeyed by {len(adopted)} of {listening} workers: {', '.join(line.adopted_by)}")
+        print_message(
+            f'to lift it: lifted_orders = ["{line.order}"] in the tenant\'s file, with a higher epoch'
+        )
     return Exit.DONE if 0 < listening <= len(adopted) else Exit.RETRY
 
 

@@ -13,7 +13,7 @@ import msgspec
 from queueing.errors import ConfigError
 from workers.cli.commands import COMMANDS
 from workers.cli.shell.options import config_option, json_option
-from workers.cli.shell.output import Exit, Output, emit, say
+from workers.cli.shell.output import Exit, Output, emit, print_message
 from workers.config.service_file import load_service
 from workers.support.bundle import write_bundle
 
@@ -71,7 +71,7 @@ def support_bundle(output: Output, /, *, config: Path, out: Path | None, logs: t
     try:
         service = load_service(config)
     except ConfigError as error:
-        say(f"warning: {error}; what needs the configuration is left out")
+        print_message(f"warning: {error}; what needs the configuration is left out")
         service = None
     commands = [words for words in _ASKED if words[0] in COMMANDS]
     try:
@@ -92,8 +92,12 @@ def support_bundle(output: Output, /, *, config: Path, out: Path | None, logs: t
         return Exit.DONE
     click.echo(str(out))
     for name, problem in manifest.problems.items():
-        say(f"warning: {name} is left out: {problem}")
+        print_message(f"warning: {name} is left out: {problem}")
     for file in manifest.not_looked_for:
-        say(f"warning: {file} cannot be read, so its content was not looked for; run this as root to be sure")
-    say(f"{len(manifest.parts)} parts, {size_bytes / 1e6:.1f} MB; look through it before you send it")
+        print_message(
+            f"warning: {file} cannot be read, so its content was not looked for; run this as root to be sure"
+        )
+    print_message(
+        f"{len(manifest.parts)} parts, {size_bytes / 1e6:.1f} MB; look through it before you send it"
+    )
     return Exit.DONE

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from workers.cli.shell.options import json_option
-from workers.cli.shell.output import Exit, Output, emit, say
+from workers.cli.shell.output import Exit, Output, emit, print_message
 
 
 @click.group()
@@ -24,7 +24,7 @@ def quick(output: Output, /) -> Exit:
     from bench.runner import run
     from bench.session import QUICK
 
-    report = run("quick", QUICK, say if output.as_json else click.echo)
+    report = run("quick", QUICK, print_message if output.as_json else click.echo)
     if output.as_json:
         emit(report)
     return Exit(exit_status(report))
@@ -39,7 +39,7 @@ def full(output: Output, /) -> Exit:
     from bench.runner import run
     from bench.session import FULL
 
-    report = run("full", FULL, say if output.as_json else click.echo)
+    report = run("full", FULL, print_message if output.as_json else click.echo)
     if output.as_json:
         emit(report)
     return Exit(exit_status(report))
@@ -57,7 +57,7 @@ def scenario(*, names: tuple[str, ...], at_full_pace: bool) -> Exit:
 
     unknown = sorted(set(names) - set(SCENARIOS))
     if unknown or not names:
-        say(f"scenarios: {', '.join(SCENARIOS)}")
+        print_message(f"scenarios: {', '.join(SCENARIOS)}")
         return Exit.USAGE if unknown else Exit.DONE
     return Exit.DONE if run_scenarios(names, FULL if at_full_pace else QUICK) else Exit.FAILED
 

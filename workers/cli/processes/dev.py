@@ -16,7 +16,7 @@ import click
 import msgspec
 
 from workers.cli.shell.options import json_option
-from workers.cli.shell.output import ErrorObject, Exit, Output, complain, emit, say
+from workers.cli.shell.output import ErrorObject, Exit, Output, emit, print_error, print_message
 from workers.dev.redis_server import RedisDidNotStart
 from workers.dev.softhsm import SoftHsmFailed
 from workers.dev.stack import Stack, StackFailed
@@ -48,7 +48,9 @@ def dev(output: Output, /, *, workers: int, keep: bool) -> Exit:
 
     Not for production: the keys are files on this disk. Prints the lines to paste into another shell.
     """
-    say("warning: NOT FOR PRODUCTION. The keys are made now, in software, and thrown away at the end.")
+    print_message(
+        "warning: NOT FOR PRODUCTION. The keys are made now, in software, and thrown away at the end."
+    )
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with _directory(keep=keep) as directory, Stack(directory, workers=workers) as stack:
@@ -57,9 +59,9 @@ def dev(output: Output, /, *, workers: int, keep: bool) -> Exit:
                 while True:
                     stack.check()
                     time.sleep(_CHECK_S)
-            say("\nstopping")
+            print_message("\nstopping")
     except (StackFailed, RedisDidNotStart, SoftHsmFailed) as error:
-        complain(
+        print_error(
             ErrorObject.final("dev.failed", str(error), "Run ops/bootstrap if a program is missing."),
             as_json=output.as_json,
         )
@@ -80,8 +82,8 @@ def _print_running(stack: Stack) -> None:
 
 
 def _print_lines(stack: Stack) -> None:
-    say(f"everything is in {stack.directory}, the logs in {stack.logs}; Ctrl-C stops all\n")
-    say("Paste into another shell:\n")
+    print_message(f"everything is in {stack.directory}, the logs in {stack.logs}; Ctrl-C stops all\n")
+    print_message("Paste into another shell:\n")
     click.echo(f'export PATH={shlex.quote(sysconfig.get_path("scripts"))}:"$PATH"')
     click.echo(f"export SIGMILL_CONFIG={shlex.quote(str(stack.config))}")
     for tenant in TENANTS:
@@ -98,7 +100,7 @@ def _directory(*, keep: bool) -> Iterator[Path]:
         yield directory
     finally:
         if keep:
-            say(f"left behind: {directory}")
+            print_message(f"left behind: {directory}")
         else:
             shutil.rmtree(directory, ignore_errors=True)
 

@@ -1,1 +1,9 @@
-"""workers/cli/shell: see docs of the parent package."""
+"""Parts shared by all commands.
+
+output        JSON lines, tables, messages, errors and exit codes
+options       options and option types
+config_paths  choice and kind of the file for ``--config``
+progress      progress line on a terminal
+
+It never imports a folder of commands.
+"""

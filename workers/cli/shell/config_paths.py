@@ -1,4 +1,4 @@
-"""Whose file ``--config`` is: a build host's client.toml, or the service's sigmill.toml."""
+"""Choice and kind of the file for ``--config``: a build host's client.toml, or the service's sigmill.toml."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ DEFAULT: Final = Path("/etc/sigmill/sigmill.toml")
 
 
 class ConfigKind(Enum):
-    """By what stands in it."""
+    """Kind of a configuration file."""
 
     CLIENT = "client.toml"
     SERVICE = "sigmill.toml"
 
 
 def kind_of(file: Path) -> ConfigKind:
-    """By its tables: a client's file names its client and the service's keys, the service's has [service]."""
+    """Kind of the file, told by its tables and keys; raises ``ConfigError`` if it is neither kind."""
     tables = read_toml(file)
     if "service" in tables:
         return ConfigKind.SERVICE
@@ -33,12 +33,12 @@ def kind_of(file: Path) -> ConfigKind:
         str(file),
         "",
         "is neither a client.toml nor a sigmill.toml",
-        "Give a build host's client.toml to ask as its tenant, or the service's sigmill.toml to ask as its operator.",
+        "Give a build host's client.toml (as its tenant), or the service's sigmill.toml (as an operator).",
     )
 
 
 def chosen_config(given: Path | None, *, first: ConfigKind) -> Path:
-    """The file: what was given, or what the environment names, ``first`` before the other; else the service's own."""
+    """The given file, else the one named by the environment (``first`` has precedence), else the service's default."""
     if given is not None:
         return given
     variables = [CLIENT_VARIABLE, SERVICE_VARIABLE]

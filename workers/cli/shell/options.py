@@ -1,4 +1,4 @@
-"""Options and values that several commands share."""
+"""Options and option types shared by several commands."""
 
 from __future__ import annotations
 
@@ -14,26 +14,25 @@ from queueing.client.request_ids import request_id_from
 from queueing.config.accept_level import AcceptLevel
 from queueing.errors import ConfigError
 from queueing.protocol.priorities import Priority
-from workers.cli.shell.output import Output, say
+from workers.cli.shell.output import Output, print_message
 
 if TYPE_CHECKING:
     from workers.config.loading import Configuration
     from workers.config.tenants import Tenant
 
-F = TypeVar("F", bound=Callable[..., Any])
-T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., object])
 
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNIT_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
 class Duration(click.ParamType[float]):
-    """``90s``, ``2h``, ``1h30m``, ``500ms``; a bare number is seconds."""
+    """Duration option: ``90s``, ``2h``, ``1h30m``, ``500ms``; a bare number is seconds."""
 
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Seconds."""
+        """Convert the text to seconds; fails as a usage error."""
         if isinstance(value, int | float):
             return float(value)
         text = str(value).strip()
@@ -45,7 +44,7 @@ class Duration(click.ParamType[float]):
         except ValueError:
             seconds = -1.0
         if not 0 <= seconds < float("inf"):
-            self.fail(f"{text!r} is no duration such as 90s, 2h or 1h30m", param, ctx)
+            self.fail(f"{text!r} is not a duration such as 90s, 2h or 1h30m", param, ctx)
         return seconds
 
 
@@ -60,7 +59,7 @@ json_option = click.option(
     is_eager=True,
     expose_value=False,
     callback=_set_json,
-    help="Everything as JSON, errors too, on stdout.",
+    help="Print everything, errors too, as JSON on stdout.",
 )
 config_option = click.option(
     "--config",
@@ -81,70 +80,88 @@ client_config_option = click.option(
 )
 key_option = click.option("--key", required=True, metavar="KEY[/VERSION]", help="The key to sign with.")
 algorithm_option = click.option(
-    "--algorithm", metavar="NAME", help="An AWS KMS algorithm name; default: the key's own."
+    "--algorithm", metavar="NAME", help="An AWS KMS algorithm name. Default: the key's default algorithm."
 )
 request_id_option = click.option(
     "--request-id",
     metavar="ID",
-    help="Names this run: a repeat gets back what is done. Default: from the CI's run variables.",
+    help="Name of this run: a rerun with the same ID collects existing signatures. Default: from CI variables.",
 )
 priority_option = click.option(
     "--priority",
     type=click.Choice([str(priority) for priority in Priority]),
     default=str(Priority.NORMAL),
     show_default=True,
-    help="Which of this tenant's jobs come first.",
+    help="Order among this tenant's jobs.",
 )
 accept_option = click.option(
     "--accept",
     type=click.Choice([str(level) for level in AcceptLevel]),
-    help="When the queue has a job: Redis said OK, or replicas have it too. Default: `accept` of client.toml, else local.",
+    help="A job counts as queued once Redis has it (local), or replicas too. Default: `accept` in client.toml, else local.",
 )
 deadline_option = click.option(
     "--deadline",
     "deadline_s",
     type=Duration(),
     metavar="DURATION",
-    help="How long to wait, such as 2h; default: `deadline_s` of client.toml, else 1h.",
+    help="Maximum time to wait, such as 2h. Default: `deadline_s` in client.toml, else 1h.",
 )
 DEFAULT_DEADLINE_S: Final = 3600.0
 
 
-def input_options(command: F) -> F:
-    """FILE… | --digest ALG:HEX | --manifest."""
-    for decorate in (
-        click.option(
-            "--manifest",
-            type=click.Path(path_type=Path, allow_dash=True),
-            metavar="FILE",
-            help='JSON lines {"name": …, "digest": "ALG:HEX"}; - reads stdin.',
-        ),
-        click.option("--digest", "digests", multiple=True, metavar="ALG:HEX", help="May be repeated."),
-        click.argument("files", nargs=-1, type=click.Path(path_type=Path)),
-    ):
-        command = decorate(command)
-    return command
+Decorator = Callable[[Callable[..., object]], Callable[..., object]]
+"""An option or argument of click: adds a parameter to the command's function and returns the function."""
+
+
+def combined(*options: Decorator) -> Callable[[F], F]:
+    """One decorator for several options, in the order in which ``--help`` shows them."""
+
+    def decorate(command: F) -> F:
+        for option in reversed(options):
+            option(command)
+        return command
+
+    return decorate
+
+
+input_options = combined(
+    click.argument("files", nargs=-1, type=click.Path(path_type=Path)),
+    click.option(
+        "--digest", "digests", multiple=True, metavar="ALG:HEX", help="A digest to sign; may be repeated."
+    ),
+    click.option(
+        "--manifest",
+        type=click.Path(path_type=Path, allow_dash=True),
+        metavar="FILE",
+        help='JSON lines {"name": …, "digest": "ALG:HEX"}; - reads stdin.',
+    ),
+)
 
 
 def chosen_request_id(given: str | None) -> str | None:
-    """The request id, having said on stderr which it is and where it comes from."""
+    """The given request id, or one from the CI's variables; prints it with its source on stderr."""
     if given is not None:
-        say(f"request id: {given} (from --request-id)")
+        print_message(f"request id: {given} (from --request-id)")
         return given
     found = request_id_from(os.environ)
     if found is None:
-        say("request id: none; a repeat of this run signs anew (give --request-id to get back what is done)")
+        print_message(
+            "request id: none; a rerun signs again (with --request-id it collects existing signatures)"
+        )
         return None
-    say(f"request id: {found.value} (from {', '.join(found.variables)})")
+    print_message(f"request id: {found.value} (from {', '.join(found.variables)})")
     return found.value
 
 
 def chosen_tenants(configuration: Configuration, tenant: str | None) -> list[Tenant]:
-    """The one of this name, or all; ``ConfigError`` where there is none."""
+    """The tenant of this name, or all tenants for None; raises ``ConfigError`` for an unknown name."""
     if tenant is None:
         return list(configuration.tenants.values())
     if tenant not in configuration.tenants:
         raise ConfigError(
-            str(configuration.service.tenant_file(tenant)), "", "there is no such tenant", "Check its name."
+            str(configuration.service.tenant_file(tenant)),
+            "",
+            "no such tenant",
+            "`sigmill tenants list` prints the names.",
         )
     return [configuration.tenants[tenant]]

@@ -1,7 +1,7 @@
-"""What is printed, and where: data on stdout, talk on stderr; errors as ``error:`` and ``hint:``.
+"""Output of commands: data and tables on stdout, messages and errors on stderr, exit codes.
 
-Exit codes: 0 all done; 77 if anything was denied; else 1 if anything failed for good; else 75 if something
-should be tried again; 2 usage, which a mistake in a configuration file is too.
+Exit codes: 0 if all succeeded; 77 if anything was denied; else 1 if anything failed for good; else 75 if something
+should be retried. 2 is a usage error or a mistake in a configuration file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Exit(IntEnum):
     USAGE = 2
     RETRY = 75
     DENIED = 77
-    INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+    INTERRUPTED = 130  # 128 + SIGINT, as in shells
 
 
 class ErrorObject(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +39,7 @@ class ErrorObject(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, error: SigningError) -> ErrorObject:
-        """The object of this error."""
+        """Make the object of a ``SigningError``."""
         return cls(
             code=error.reason,
             message=error.message,
@@ -50,13 +50,13 @@ class ErrorObject(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def final(cls, code: str, message: str, hint: str) -> ErrorObject:
-        """One that does not come from the service: usage, configuration."""
+        """Make the object of an error without retry that is not the service's: usage, configuration."""
         return cls(code=code, message=message, retryable=False, retry_after_s=None, hint=hint)
 
 
 @dataclass(slots=True)
 class Tally:
-    """Counts outcomes and knows the exit code."""
+    """Counts of outcomes, and the exit code that follows from them."""
 
     done: int = 0
     denied: int = 0
@@ -76,11 +76,11 @@ class Tally:
 
     @property
     def bad(self) -> int:
-        """All that are not done."""
+        """Number of outcomes that are no success."""
         return self.denied + self.failed + self.retryable
 
     def exit_code(self) -> Exit:
-        """The code for all that was counted."""
+        """Exit code of all counted outcomes."""
         if self.denied:
             return Exit.DENIED
         if self.failed:
@@ -90,42 +90,42 @@ class Tally:
 
 @dataclass(slots=True)
 class Output:
-    """The context's object; ``as_json`` is set by ``--json``."""
+    """Output options of the running command, click's context object; ``--json`` sets ``as_json``."""
 
     as_json: bool = False
 
 
 def emit(line: msgspec.Struct) -> None:
-    """One JSON object and a newline to stdout, at once: whoever reads along loses nothing by a kill."""
+    """Write one JSON object as a line to stdout and flush it, so that a reader gets it even if we are killed."""
     sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
     sys.stdout.flush()
 
 
-def say(text: str) -> None:
-    """Talk to the person, on stderr."""
+def print_message(text: str) -> None:
+    """Print a message for people, on stderr."""
     click.echo(text, err=True)
 
 
-def complain(error: ErrorObject, *, as_json: bool) -> None:
-    """The error that ends a command: two lines on stderr, or one JSON line on stdout."""
+def print_error(error: ErrorObject, *, as_json: bool) -> None:
+    """Print the error that ends a command: two lines on stderr, or one JSON line on stdout."""
     if as_json:
         sys.stdout.write(msgspec.json.encode({"error": error}).decode() + "\n")
         sys.stdout.flush()
         return
-    say(f"error: {error.message} [{error.code}]")
+    print_message(f"error: {error.message} [{error.code}]")
     if error.hint:
-        say(f"hint: {error.hint}")
+        print_message(f"hint: {error.hint}")
 
 
 def error_object(error: SigningError | ConfigError) -> ErrorObject:
-    """The object of any error that a command may end with."""
+    """Make the object of an error that ends a command."""
     if isinstance(error, SigningError):
         return ErrorObject.of(error)
     return ErrorObject.final("config.invalid", str(error), error.remedy)
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print the rows under their heads, on stdout; a value that is None or empty is a dash."""
+    """Print a table on stdout; None and empty values are shown as a dash."""
     texts = [list(head), *([_cell(value) for value in row] for row in rows)]
     widths = [max(len(row[i]) for row in texts) for i in range(len(head))]
     for row in texts:

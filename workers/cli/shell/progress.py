@@ -1,4 +1,4 @@
-"""The progress line, on a terminal only: ``1204/5000 signed  812/s  ETA 5 s  2 failed``."""
+"""Progress line, on a terminal only: ``1204/5000 signed  812/s  ETA 5 s  2 failed``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _REDRAW_S: Final = 0.2
 
 
 class Progress:
-    """Counts, and redraws at most five times a second. ``total`` None: not known."""
+    """Counts of signed and failed items, redrawn at most five times a second. ``total`` None: unknown."""
 
     def __init__(
         self,
@@ -32,11 +32,11 @@ class Progress:
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since the beginning."""
+        """Seconds since the start."""
         return self._clock() - self._started_s
 
     def count(self, *, ok: bool) -> None:
-        """One more item is done."""
+        """Count one finished item."""
         if ok:
             self.signed += 1
         else:
@@ -45,14 +45,14 @@ class Progress:
             self._draw()
 
     def clear(self) -> None:
-        """Leave an empty line behind, so that other output is not mixed with this."""
+        """Erase the progress line before other output is printed."""
         if self._visible and self._width:
             self._stream.write("\r" + " " * self._width + "\r")
             self._stream.flush()
             self._width = 0
 
     def text(self) -> str:
-        """The line."""
+        """Text of the progress line."""
         elapsed_s = max(self._clock() - self._started_s, 1e-9)
         rate = (self.signed + self.failed) / elapsed_s
         of_total = f"{self.signed}/{self._total}" if self._total is not None else str(self.signed)
@@ -74,7 +74,7 @@ class Progress:
 
 def _readable(seconds: float) -> str:
     whole = round(seconds)
-    if whole < 90:  # up to here seconds say more than minutes
+    if whole < 90:  # below this, seconds are easier to read than minutes
         return f"{whole} s"
     if whole < 5400:
         return f"{round(whole / 60)} min"

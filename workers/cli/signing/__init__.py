@@ -1,1 +1,13 @@
-"""workers/cli/signing: see docs of the parent package."""
+"""Commands of build hosts: sign, submit, wait, verify.
+
+request_options  options shared by ``sign`` and ``submit``
+inputs           files, digests or a manifest as items, hashed in threads
+sign             ``sigmill sign``
+submit           ``sigmill submit``
+wait             ``sigmill wait``
+verify           ``sigmill verify``
+json_lines       JSON lines of signatures and failed items
+out_dir          signature files of ``--out-dir``
+
+It never imports `workers.config`, `workers.token_admin` or anything else of the service: a build host has none of it.
+"""

@@ -1,7 +1,7 @@
-"""What a command was asked to sign: files, digests or a manifest, as items in the order of the input.
+"""Items to sign, in input order: files, digests or the lines of a manifest.
 
-Files are hashed in threads while earlier ones are being signed; at most a few hundred are held at once.
-An item that cannot be read keeps its place, so the envelopes of the others are cut as ever.
+Files are hashed in threads while earlier ones are being signed, at most a few hundred ahead. An unreadable item keeps
+its place, so that the other items are divided into the same envelopes in a rerun.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _THREADS: Final = min(8, (os.cpu_count() or 1) + 2)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One thing to sign: its digest, or why there is none."""
+    """One item to sign: its digest, or the error if it has none."""
 
     name: str
     hash_name: str = ""
@@ -52,14 +52,14 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What the command line names: exactly one of the three."""
+    """Inputs of the command line: exactly one of the three kinds."""
 
     files: tuple[Path, ...]
     digests: tuple[str, ...]
     manifest: Path | None
 
     def check(self) -> None:
-        """Raise ``click.UsageError`` unless exactly one kind is given."""
+        """Raise ``click.UsageError`` unless exactly one kind is given, with well-formed digests."""
         if sum(map(bool, (self.files, self.digests, self.manifest))) != 1:
             raise click.UsageError("give FILE…, or --digest, or --manifest, and only one of them")
         for text in self.digests:
@@ -67,7 +67,7 @@ class Inputs:
                 raise click.UsageError(f"--digest {text}: write it as sha256:HEX, sha384:HEX or sha512:HEX")
 
     def count(self) -> int | None:
-        """How many items there are; None where only reading them tells."""
+        """Number of items; None for stdin, which can be read only once."""
         if self.manifest is None:
             return len(self.files) + len(self.digests)
         if str(self.manifest) == "-":
@@ -79,7 +79,7 @@ class Inputs:
             raise click.UsageError(f"{self.manifest}: {error.strerror}") from None
 
     async def read(self, algorithm: Algorithm) -> AsyncIterator[Item]:
-        """The items in order; files are hashed with the algorithm's hash (Ed25519: SHA-256)."""
+        """Items in input order; files are hashed with the algorithm's hash (Ed25519: SHA-256)."""
         if self.files:
             async for item in hashed(self.files, FACTS[algorithm].hash_name or "sha256"):
                 yield item
@@ -92,7 +92,7 @@ class Inputs:
 
 
 async def hashed(files: Iterable[Path], hash_name: str) -> AsyncIterator[Item]:
-    """Hash files in threads, in order, reading ahead by a bounded number."""
+    """Hash files in threads, in order, a bounded number ahead."""
     loop = asyncio.get_running_loop()
     source = iter(files)
     ahead: deque[asyncio.Future[list[Item]]] = deque()
@@ -110,7 +110,7 @@ async def hashed(files: Iterable[Path], hash_name: str) -> AsyncIterator[Item]:
 
 
 def hash_file(path: Path, hash_name: str) -> Item:
-    """The item of one file, read in pieces."""
+    """Item of one file, which is read in pieces."""
     name = str(path)
     try:
         with path.open("rb") as file:
@@ -143,11 +143,13 @@ def _lines(file_name: str, file: TextIO) -> Iterator[Item]:
     for number, line in enumerate(file, 1):
         if not line.strip():
             continue
-        place = f"{file_name}:{number}"
+        location = f"{file_name}:{number}"
         try:
             entry = _manifest_decoder.decode(line)
         except msgspec.MsgspecError:
-            yield Item(name=place, error=InputUnreadable('the line is not {"name": …, "digest": "ALG:HEX"}'))
+            yield Item(
+                name=location, error=InputUnreadable('the line is not {"name": …, "digest": "ALG:HEX"}')
+            )
         else:
             yield _parsed(entry.name or entry.digest, entry.digest)
 

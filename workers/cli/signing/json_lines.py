@@ -1,4 +1,4 @@
-"""The JSON lines of ``sign`` and ``wait``, which ``verify`` reads."""
+"""JSON lines printed by ``sign`` and ``wait``, and read by ``verify``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Encoding = Literal["der", "raw"]
 
 
 class SignedLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One signature. ``encoding`` stands there where ``--raw`` made ECDSA r || s. Fingerprint in hex."""
+    """One signature in base64; fingerprint in hex. ``encoding`` is omitted unless ``--raw`` made it "raw"."""
 
     name: str
     digest: str | None = None
@@ -32,7 +32,7 @@ class SignedLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class FailedLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One item without signature."""
+    """One item without a signature."""
 
     name: str
     digest: str | None = None
@@ -43,7 +43,7 @@ class FailedLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def signed_line(item: Item, signature: Signature, *, raw: bool) -> SignedLine:
-    """The line of a signature."""
+    """Make the line of a signature."""
     return SignedLine(
         name=item.name,
         digest=item.digest_text,
@@ -59,7 +59,7 @@ def signed_line(item: Item, signature: Signature, *, raw: bool) -> SignedLine:
 
 
 def failed_line(item: Item, error: SigningError, *, algorithm: Algorithm, key: str) -> FailedLine:
-    """The line of an item that has no signature."""
+    """Make the line of an item without a signature."""
     job_ids: tuple[str, ...] = getattr(error, "job_ids", ())
     return FailedLine(
         name=item.name,

@@ -1,4 +1,4 @@
-"""``--out-dir``: each signature in a file of its own, named after its item."""
+"""Signature files of ``--out-dir``, one per item and named after it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from queueing.errors import InputUnreadable
 
 
 def signature_path(out_dir: Path, name: str) -> Path:
-    """``out_dir/NAME.sig``, keeping the folders of the name below ``out_dir``.
+    """Path ``out_dir/NAME.sig``, with the folders of the name below ``out_dir``.
 
-    Raises ``InputUnreadable`` for a name that leads out of it.
+    Raises ``InputUnreadable`` for a name that leads out of ``out_dir``.
     """
     parts = [part.replace(":", "-") for part in PurePosixPath(name).parts if part != "/"]
     if not parts or ".." in parts or "\x00" in name:
@@ -19,7 +19,7 @@ def signature_path(out_dir: Path, name: str) -> Path:
 
 
 def write_signature(out_dir: Path, name: str, signature: bytes) -> None:
-    """Write the signature's bytes; a file of an earlier run is replaced whole."""
+    """Write the signature's bytes; a file of an earlier run is replaced atomically."""
     path = signature_path(out_dir, name)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")

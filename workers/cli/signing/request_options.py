@@ -1,11 +1,10 @@
-"""What ``sign`` and ``submit`` are asked: the options that they share, and what they come to."""
+"""Options shared by ``sign`` and ``submit``, and the request that they describe."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Self, TypedDict
 
 from queueing.client.config import ClientConfig
 from queueing.client.signing_client import SigningClient
@@ -17,6 +16,7 @@ from workers.cli.shell.options import (
     algorithm_option,
     chosen_request_id,
     client_config_option,
+    combined,
     deadline_option,
     input_options,
     json_option,
@@ -26,12 +26,37 @@ from workers.cli.shell.options import (
 )
 from workers.cli.signing.inputs import Inputs
 
-F = TypeVar("F", bound=Callable[..., Any])
+signing_options = combined(
+    client_config_option,
+    key_option,
+    algorithm_option,
+    request_id_option,
+    priority_option,
+    accept_option,
+    deadline_option,
+    json_option,
+    input_options,
+)
+
+
+class SigningArguments(TypedDict):
+    """Values of ``signing_options``, as click passes them to a command."""
+
+    config: Path
+    key: str
+    algorithm: str | None
+    request_id: str | None
+    priority: str
+    accept: str | None
+    deadline_s: float | None
+    files: tuple[Path, ...]
+    digests: tuple[str, ...]
+    manifest: Path | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SigningOptions:
-    """Inputs to be signed by a key, through a client that is not open yet. ``algorithm`` None: the key's own."""
+    """Inputs, key and client of a request. The client is not open yet; ``algorithm`` None: the key's default."""
 
     client: SigningClient
     inputs: Inputs
@@ -42,58 +67,33 @@ class SigningOptions:
     deadline_s: float
 
     @classmethod
-    def of(
-        cls,
-        *,
-        config: Path,
-        files: tuple[Path, ...],
-        digests: tuple[str, ...],
-        manifest: Path | None,
-        algorithm: str | None,
-        request_id: str | None,
-        accept: str | None,
-        deadline_s: float | None,
-        **named: Any,
-    ) -> Self:
-        """From the values of ``ask_options``; says the request id. Raises usage errors, then ``ConfigError``."""
-        inputs = Inputs(files, digests, manifest)
+    def from_arguments(cls, arguments: SigningArguments) -> Self:
+        """Check the arguments and print the request id; raises ``click.UsageError`` and ``ConfigError``."""
+        inputs = Inputs(arguments["files"], arguments["digests"], arguments["manifest"])
         inputs.check()
-        client, deadline_s = client_of(config, deadline_s, accept=accept)
+        client, deadline_s = client_and_deadline(
+            arguments["config"], arguments["deadline_s"], accept=arguments["accept"]
+        )
+        name = arguments["algorithm"]
         return cls(
             client=client,
             inputs=inputs,
-            algorithm=None if algorithm is None else algorithm_named(algorithm),
-            request_id=chosen_request_id(request_id),
+            key=arguments["key"],
+            algorithm=None if name is None else algorithm_named(name),
+            request_id=chosen_request_id(arguments["request_id"]),
+            priority=arguments["priority"],
             deadline_s=deadline_s,
-            **named,
         )
 
     async def resolved_algorithm(self) -> Algorithm:
-        """The one that was named, else the key's own, for which the client must be open."""
+        """The given algorithm, else the key's default, for which the client must be open."""
         return self.algorithm or await self.client.default_algorithm(self.key, timeout_s=self.deadline_s)
 
 
-def client_of(
+def client_and_deadline(
     config: Path, deadline_s: float | None, *, accept: str | None = None
 ) -> tuple[SigningClient, float]:
-    """The client of a client.toml, and how long to wait: as asked, else as the file says, else an hour."""
+    """Client of a client.toml, and the time to wait: as given, else as in the file, else an hour."""
     settings = ClientConfig.from_file(config)
     client = SigningClient(settings, ClientKey.from_file(Path(settings.private_key_file)), accept=accept)
     return client, settings.deadline_s or DEFAULT_DEADLINE_S if deadline_s is None else deadline_s
-
-
-def ask_options(command: F) -> F:
-    """The options and arguments that make an ``SigningOptions``."""
-    for decorate in (
-        input_options,
-        json_option,
-        deadline_option,
-        accept_option,
-        priority_option,
-        request_id_option,
-        algorithm_option,
-        key_option,
-        client_config_option,
-    ):
-        command = decorate(command)
-    return command

@@ -1,4 +1,4 @@
-"""``sigmill sign``: one JSON line per item, in input order."""
+"""``sigmill sign``: prints one JSON line per item, in input order."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final, Unpack, cast
 
 import click
 
@@ -15,19 +15,19 @@ from queueing.aio.runner import run
 from queueing.client.signatures import Outcome, Signature
 from queueing.errors import InputUnreadable, SigningError
 from queueing.protocol.algorithms import Algorithm
-from workers.cli.shell.output import Exit, Tally, emit, say
+from workers.cli.shell.output import Exit, Tally, emit, print_message
 from workers.cli.shell.progress import Progress
 from workers.cli.signing.inputs import Item
 from workers.cli.signing.json_lines import failed_line, signed_line
 from workers.cli.signing.out_dir import write_signature
-from workers.cli.signing.request_options import SigningOptions, ask_options
+from workers.cli.signing.request_options import SigningArguments, SigningOptions, signing_options
 
 _NO_DIGEST: Final = cast("bytes", None)
 
 
 @dataclass(slots=True, kw_only=True)
 class Report:
-    """Prints an outcome as its line, and counts it."""
+    """Output and exit code of ``sign``: a line per outcome, a signature file where asked for, counts."""
 
     key: str
     algorithm: Algorithm
@@ -51,11 +51,11 @@ class Report:
         self.progress.count(ok=error is None)
 
     def finish(self, elapsed_s: float) -> Exit:
-        """Say what became of all, and give the exit code."""
+        """Print the counts and return the exit code."""
         self.progress.clear()
         total = self.tally.done + self.tally.bad
         failed = f", {self.tally.bad} failed" if self.tally.bad else ""
-        say(f"{self.tally.done} of {total} signed in {elapsed_s:.1f} s{failed}")
+        print_message(f"{self.tally.done} of {total} signed in {elapsed_s:.1f} s{failed}")
         return self.tally.exit_code()
 
     def _written(self, item: Item, signature: Signature) -> Outcome:
@@ -71,47 +71,49 @@ class Report:
 
 
 @click.command()
-@ask_options
-@click.option("--raw", is_flag=True, help="ECDSA signatures as r || s instead of DER.")
+@signing_options
+@click.option("--raw", is_flag=True, help="Print ECDSA signatures as r || s instead of DER.")
 @click.option(
-    "--out-dir", type=click.Path(path_type=Path, file_okay=False), help="Also write each to DIR/NAME.sig."
+    "--out-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Also write each signature to DIR/NAME.sig.",
 )
-def sign(*, raw: bool, out_dir: Path | None, **asked: Any) -> Exit:
+def sign(*, raw: bool, out_dir: Path | None, **arguments: Unpack[SigningArguments]) -> Exit:
     """Sign FILES, digests or a manifest.
 
     Prints one JSON object per line, in input order: name, digest, algorithm, key, key_version,
-    public_key_sha256 (hex), signature (base64), job_id; or error. A run that is started again under the same
-    request id gets back what is done.
+    public_key_sha256 (hex), signature (base64), job_id; or error. A rerun with the same request id collects
+    the signatures of the first run.
     """
-    return run(_sign(SigningOptions.of(**asked), raw=raw, out_dir=out_dir))
+    return run(_sign(SigningOptions.from_arguments(arguments), raw=raw, out_dir=out_dir))
 
 
-async def _sign(ask: SigningOptions, *, raw: bool, out_dir: Path | None) -> Exit:
-    progress = Progress(ask.inputs.count())
-    async with ask.client as client:
-        algorithm = await ask.resolved_algorithm()
-        report = Report(key=ask.key, algorithm=algorithm, raw=raw, out_dir=out_dir, progress=progress)
-        under_way: deque[Item] = deque()
-        digests = _digests(ask.inputs.read(algorithm), under_way)
+async def _sign(options: SigningOptions, *, raw: bool, out_dir: Path | None) -> Exit:
+    progress = Progress(options.inputs.count())
+    async with options.client as client:
+        algorithm = await options.resolved_algorithm()
+        report = Report(key=options.key, algorithm=algorithm, raw=raw, out_dir=out_dir, progress=progress)
+        in_flight: deque[Item] = deque()
+        digests = _digests(options.inputs.read(algorithm), in_flight)
         outcomes = client.sign_many(
-            ask.key,
+            options.key,
             digests,
             algorithm,
-            ask.request_id,
-            priority=ask.priority,
-            timeout_s=ask.deadline_s,
+            options.request_id,
+            priority=options.priority,
+            timeout_s=options.deadline_s,
         )
         async with contextlib.aclosing(digests), contextlib.aclosing(outcomes):
             async for outcome in outcomes:
-                report.add(under_way.popleft(), outcome)
+                report.add(in_flight.popleft(), outcome)
     return report.finish(progress.elapsed_s)
 
 
-async def _digests(items: AsyncIterator[Item], under_way: deque[Item]) -> AsyncGenerator[bytes, None]:
-    """The digests of the items, which are kept until their outcomes come.
+async def _digests(items: AsyncIterator[Item], in_flight: deque[Item]) -> AsyncGenerator[bytes, None]:
+    """Digests of the items, which are kept in ``in_flight`` until their outcomes arrive.
 
-    An item without a good digest travels as what is no digest at all: refused here, in its place.
+    An item without a valid digest is passed on as None: the client refuses that in the item's place.
     """
     async for item in items:
-        under_way.append(item)
+        in_flight.append(item)
         yield item.digest if item.digest is not None and item.error is None else _NO_DIGEST

@@ -1,20 +1,20 @@
-"""``sigmill submit``: into the queue, and back at once with what ``sigmill wait`` needs."""
+"""``sigmill submit``: enqueues jobs and prints the JSON object that ``sigmill wait --job`` reads."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 import click
 import msgspec
 
 from queueing.aio.runner import run
 from queueing.client.submitted_job import Job
-from workers.cli.shell.output import ErrorObject, Exit, Tally, emit, say
-from workers.cli.signing.request_options import SigningOptions, ask_options
+from workers.cli.shell.output import ErrorObject, Exit, Tally, emit, print_message
+from workers.cli.signing.request_options import SigningArguments, SigningOptions, signing_options
 
 
 class SubmittedItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One item of the input; with ``error`` it was not sent."""
+    """One item of the input; with ``error`` it was not submitted."""
 
     name: str
     digest: str | None = None
@@ -22,7 +22,7 @@ class SubmittedItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class SubmittedLine(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``submit`` prints and ``wait --job`` reads. ``job`` has the digests that were sent, in order."""
+    """Output of ``submit`` and input of ``wait --job``. ``job`` has the submitted digests in order."""
 
     job_ids: tuple[str, ...]
     job: Job
@@ -30,30 +30,30 @@ class SubmittedLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @click.command()
-@ask_options
-def submit(**asked: Any) -> Exit:
+@signing_options
+def submit(**arguments: Unpack[SigningArguments]) -> Exit:
     """Submit FILES, digests or a manifest.
 
-    Prints one JSON object: keep it for `sigmill wait --job …`. The deadline is for the queue's answer only.
+    Prints one JSON object: keep it for `sigmill wait --job …`. The deadline covers submission only.
     """
-    return run(_submit(SigningOptions.of(**asked)))
+    return run(_submit(SigningOptions.from_arguments(arguments)))
 
 
-async def _submit(ask: SigningOptions) -> Exit:
+async def _submit(options: SigningOptions) -> Exit:
     tally = Tally()
-    async with ask.client as client:
-        algorithm = await ask.resolved_algorithm()
-        items = [item async for item in ask.inputs.read(algorithm)]
+    async with options.client as client:
+        algorithm = await options.resolved_algorithm()
+        items = [item async for item in options.inputs.read(algorithm)]
         for item in items:
             tally.add(item.error)
         digests = [item.digest for item in items if item.digest is not None and item.error is None]
         job = await client.submit(
-            ask.key,
+            options.key,
             digests,
             algorithm,
-            ask.request_id,
-            priority=ask.priority,
-            timeout_s=ask.deadline_s,
+            options.request_id,
+            priority=options.priority,
+            timeout_s=options.deadline_s,
         )
     emit(
         SubmittedLine(
@@ -69,5 +69,5 @@ async def _submit(ask: SigningOptions) -> Exit:
             ),
         )
     )
-    say(f"{len(digests)} of {len(items)} submitted in {len(job.job_ids)} envelopes")
+    print_message(f"{len(digests)} of {len(items)} submitted in {len(job.job_ids)} envelopes")
     return tally.exit_code()

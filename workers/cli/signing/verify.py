@@ -1,4 +1,4 @@
-"""``sigmill verify``: the JSON lines of ``sign`` and ``wait`` against files, digests and the key directory."""
+"""``sigmill verify``: checks the JSON lines of ``sign`` and ``wait`` against files and the key directory."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from queueing.client.signing_client import SigningClient
 from queueing.errors import InputUnreadable, ResultInvalid, SigningError
 from queueing.protocol.algorithms import Algorithm
 from workers.cli.shell.options import client_config_option, json_option
-from workers.cli.shell.output import ErrorObject, Exit, Output, Tally, emit, say
+from workers.cli.shell.output import ErrorObject, Exit, Output, Tally, emit, print_message
 from workers.cli.signing.inputs import hash_file
 from workers.cli.signing.json_lines import SignedLine
 
 
 class VerifiedLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line checked."""
+    """Result of one line."""
 
     name: str
     verified: bool
@@ -35,15 +35,15 @@ class VerifiedLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 @click.command()
 @client_config_option
-@click.option("--digests-only", is_flag=True, help="Believe the lines' digests; read no files.")
+@click.option("--digests-only", is_flag=True, help="Use the digests in the lines; read no files.")
 @click.argument("results", type=click.Path(path_type=Path, allow_dash=True))
 @json_option
 @click.pass_obj
 def verify(output: Output, *, config: Path, digests_only: bool, results: Path) -> Exit:
-    """Verify the lines of RESULTS, which `sigmill sign` printed (- reads stdin).
+    """Verify the lines of RESULTS, the output of `sigmill sign` (- reads stdin).
 
-    A line whose name is a file is checked against the file's content. The keys come from the tenant's key
-    directory, so a signature by a retired or revoked version does not verify. Prints the lines that fail, or
+    If the name in a line is a file, the file's content is checked too. The keys come from the tenant's key
+    directory, so a signature of a retired or revoked version does not verify. Prints the lines that fail, or
     all of them with --json.
     """
     return run(
@@ -60,7 +60,7 @@ async def _verify(client: SigningClient, results: Path, *, read_files: bool, as_
             if error is not None or as_json:
                 note = None if error is None else ErrorObject.of(error)
                 emit(VerifiedLine(name=name, verified=error is None, error=note))
-    say(f"{tally.done} verified, {tally.bad} not")
+    print_message(f"{tally.done} verified, {tally.bad} failed")
     return tally.exit_code()
 
 
@@ -97,11 +97,11 @@ def _line(raw: bytes) -> SignedLine:
     try:
         return msgspec.json.decode(raw, type=SignedLine)
     except msgspec.MsgspecError:
-        raise InputUnreadable("the line holds no signature") from None
+        raise InputUnreadable("the line has no signature") from None
 
 
 def _digest(line: SignedLine, *, read_files: bool) -> bytes:
-    """The digest in the line; where the line names a file, the file must still have it."""
+    """Digest in the line; if the line names a file, the file must still have it."""
     hash_name, _, digits = (line.digest or "").partition(":")
     try:
         digest = bytes.fromhex(digits)
@@ -115,7 +115,7 @@ def _digest(line: SignedLine, *, read_files: bool) -> bytes:
         if item.error is not None:
             raise item.error
         if item.digest != digest:
-            raise ResultInvalid("the file is not the one that was signed")
+            raise ResultInvalid("the file has changed since it was signed")
     return digest
 
 

@@ -1,4 +1,4 @@
-"""``sigmill wait``: the outcomes of what was submitted, by whatever process."""
+"""``sigmill wait``: collects the outcomes of submitted jobs, in any process."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from workers.cli.shell.options import (
     deadline_option,
     json_option,
 )
-from workers.cli.shell.output import ErrorObject, Exit, Tally, emit, say
+from workers.cli.shell.output import ErrorObject, Exit, Tally, emit, print_message
 from workers.cli.signing.inputs import Item
 from workers.cli.signing.json_lines import FailedLine, failed_line, signed_line
-from workers.cli.signing.request_options import client_of
+from workers.cli.signing.request_options import client_and_deadline
 from workers.cli.signing.submit import SubmittedItem, SubmittedLine
 
 
 @click.command()
 @client_config_option
 @deadline_option
-@click.option("--raw", is_flag=True, help="ECDSA signatures as r || s instead of DER.")
+@click.option("--raw", is_flag=True, help="Print ECDSA signatures as r || s instead of DER.")
 @click.option(
     "--job",
     "job_file",
     type=click.Path(path_type=Path, allow_dash=True),
     metavar="FILE",
-    help="What `sigmill submit` printed; - reads stdin. Its signatures are verified.",
+    help="Output of `sigmill submit`; - reads stdin. Its signatures are verified.",
 )
 @click.argument("job_ids", nargs=-1)
 @json_option
@@ -47,13 +47,13 @@ def wait(
 ) -> Exit:
     """Wait for jobs by --job FILE, or by JOB_IDS.
 
-    Prints JSON lines as `sigmill sign` does. Of a bare job id the digests are not known: its lines say
+    Prints JSON lines as `sigmill sign` does. With a bare job id the digests are unknown: its lines have
     `"verified": false`, and `sigmill verify` can check them.
     """
     if (job_file is None) == (not job_ids):
         raise click.UsageError("give --job FILE or job ids")
     submitted = None if job_file is None else _read(job_file)
-    client, deadline_s = client_of(config, deadline_s)
+    client, deadline_s = client_and_deadline(config, deadline_s)
     if submitted is not None:
         return run(_wait_job(client, submitted, deadline_s, raw=raw))
     return run(_wait_ids(client, job_ids, deadline_s, raw=raw))
@@ -66,7 +66,7 @@ def _read(job_file: Path) -> SubmittedLine:
     except OSError as error:
         raise click.UsageError(f"{job_file}: {error.strerror}") from None
     except msgspec.MsgspecError:
-        raise click.UsageError(f"{job_file}: this is not what `sigmill submit` prints") from None
+        raise click.UsageError(f"{job_file}: this is not the output of `sigmill submit`") from None
 
 
 async def _wait_job(client: SigningClient, submitted: SubmittedLine, deadline_s: float, *, raw: bool) -> Exit:
@@ -92,7 +92,7 @@ async def _wait_ids(client: SigningClient, job_ids: tuple[str, ...], deadline_s:
             for i, outcome in enumerate(outcomes):
                 item = Item(name=f"{job_id}/{i}")
                 tally.add(_print(item, outcome, None, raw=raw))
-    say("note: the digests of a bare job id are not known, so these signatures are not verified")
+    print_message("note: with a bare job id the digests are unknown, so these signatures are not verified")
     return tally.exit_code()
 
 

@@ -13,7 +13,7 @@ from queueing.aio.runner import run
 from queueing.broker.queue_stats import QueueState, read_queue_stats, redis_state
 from queueing.coordination.worker_registry import registered_workers
 from queueing.redis.connection import with_connection
-from workers.cli.shell.output import Exit, emit, print_table, say
+from workers.cli.shell.output import Exit, emit, print_message, print_table
 from workers.cli.status.workers import WorkerLine, notes_on, print_workers, worker_line
 from workers.config.loading import load_configuration
 
@@ -126,10 +126,12 @@ def _print(report: ClusterReport) -> None:
             ],
         )  # fmt: skip
     for note in notes_on(report.workers):
-        say(note)
+        print_message(note)
     for token, hosts in report.circuits_open.items():
-        say(f"token {token} is left alone on {', '.join(hosts)}: see `sigmill tokens list` there")
+        print_message(f"token {token} is left alone on {', '.join(hosts)}: see `sigmill tokens list` there")
     for token, hosts in report.drained.items():
-        say(f"token {token} is drained on {', '.join(hosts)}: `sigmill tokens resume {token}` there ends it")
+        print_message(
+            f"token {token} is drained on {', '.join(hosts)}: `sigmill tokens resume {token}` there ends it"
+        )
     if report.dead_letters:
-        say("dead letters: `sigmill deadletter list`")
+        print_message("dead letters: `sigmill deadletter list`")

@@ -16,7 +16,7 @@ from queueing.errors import QueueUnavailable
 from queueing.protocol.jobs import tenant_of_job_id
 from queueing.redis.connection import with_connection
 from workers.audit.job_history import Histories, JobEvent, histories_of
-from workers.cli.shell.output import ErrorObject, Exit, Tally, emit, say
+from workers.cli.shell.output import ErrorObject, Exit, Tally, emit, print_message
 from workers.cli.status.text import text_of
 from workers.config.service_file import load_service
 
@@ -70,9 +70,9 @@ def show_jobs(
             _print(where, events)
         tally.add(where.status.as_error())
     if problem:
-        say(problem)
+        print_message(problem)
     elif histories is not None and not as_json:
-        say(
+        print_message(
             f"this host's log: {service.state_dir / 'wal'}, {histories.segments} segments,"
             f" {histories.size_bytes / 1e6:.0f} MB of the last {since_s / 3600:g} h; other hosts have their own"
         )

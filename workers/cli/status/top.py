@@ -15,7 +15,7 @@ import click
 
 from queueing.errors import SigningError
 from workers.cli.shell.options import Duration, config_option, json_option
-from workers.cli.shell.output import Exit, Output, emit, say
+from workers.cli.shell.output import Exit, Output, emit, print_message
 from workers.config.service_file import load_service
 from workers.monitoring.http import check_url
 from workers.monitoring.prometheus import PrometheusFigures
@@ -187,5 +187,5 @@ def _alternate_screen() -> Iterator[None]:
 def _exit(view: View) -> Exit:
     if view.workers:
         return Exit.DONE
-    say("no worker was seen: " + ("; ".join(view.problems) or "nothing is scraped"))
+    print_message("no worker was seen: " + ("; ".join(view.problems) or "nothing is scraped"))
     return Exit.RETRY

@@ -14,7 +14,7 @@ from queueing.coordination.worker_registry import RegisteredWorker, registered_w
 from queueing.redis.connection import with_connection
 from workers.cli.commands import WORKERS, LazyGroup
 from workers.cli.shell.options import config_option, json_option
-from workers.cli.shell.output import Exit, Output, emit, print_table, say
+from workers.cli.shell.output import Exit, Output, emit, print_message, print_table
 from workers.config.service_file import load_service
 
 
@@ -60,7 +60,7 @@ def list_workers(output: Output, /, *, config: Path) -> Exit:
     else:
         print_workers(lines)
         for note in notes_on(lines):
-            say(note)
+            print_message(note)
     return Exit.DONE if any(each.alive for each in seen) else Exit.RETRY
 
 

@@ -15,7 +15,7 @@ from queueing.errors import ConfigError, TokenUnavailable
 from queueing.protocol.stop_orders import read_order
 from workers.cli.commands import TENANTS, LazyGroup
 from workers.cli.shell.options import config_option, json_option
-from workers.cli.shell.output import Exit, Output, emit, print_table, say
+from workers.cli.shell.output import Exit, Output, emit, print_message, print_table
 from workers.config.loading import load_configuration, load_premises
 from workers.config.stop_rules import StopOrderFolder
 from workers.state.directory import reading_state
@@ -164,19 +164,21 @@ def _wait(state_dir: Path, pid: int, asked_ns: int) -> ReloadReport | None:
 def _tell(line: ReloadLine) -> None:
     report = line.report
     if report is None:
-        say(f"worker {line.worker}: no answer; look at its log")
+        print_message(f"worker {line.worker}: no answer; look at its log")
         return
     if report.outcome == "refused":
-        say(f"error: worker {line.worker} keeps the old configuration: {report.problem} [config.invalid]")
-        say(f"hint: {report.remedy}")
+        print_message(
+            f"error: worker {line.worker} keeps the old configuration: {report.problem} [config.invalid]"
+        )
+        print_message(f"hint: {report.remedy}")
         return
     what = [f"worker {line.worker}: {report.outcome} in {report.took_s:.2f} s"]
     what += [f"changed: {', '.join(report.changed)}"] if report.changed else []
     what += [f"gone: {', '.join(report.gone)}"] if report.gone else []
     what += [f"after a restart only: {', '.join(report.waiting)}"] if report.waiting else []
-    say("; ".join(what))
+    print_message("; ".join(what))
     for problem in report.lanes:
-        say(f"worker {line.worker}: lane {problem}")
+        print_message(f"worker {line.worker}: lane {problem}")
 
 
 def _line(configuration: Configuration, tenant: Tenant) -> TenantLine:

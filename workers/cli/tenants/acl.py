@@ -16,7 +16,7 @@ from queueing.errors import ConfigError
 from queueing.redis.acl import password_sha256, set_user, tenant_rules, worker_rules
 from queueing.redis.connection import connect
 from workers.cli.shell.options import config_option, json_option
-from workers.cli.shell.output import Exit, Output, emit, say
+from workers.cli.shell.output import Exit, Output, emit, print_message
 from workers.config.service_file import ServiceConfiguration, load_service
 
 _PASSWORD_BYTES: Final = 24
@@ -84,7 +84,7 @@ def acl(
         return Exit.DONE
     click.echo(line)
     if apply:
-        say(f"set in Redis; `ACL SAVE` keeps {name} over a restart where Redis has an aclfile")
+        print_message(f"set in Redis; `ACL SAVE` keeps {name} over a restart where Redis has an aclfile")
     return Exit.DONE
 
 

@@ -14,7 +14,16 @@ from queueing.errors import ConfigError, QueueUnavailable, SigningError
 from queueing.redis.connection import with_connection
 from workers.cli.commands import TOKENS, LazyGroup
 from workers.cli.shell.options import config_option, json_option
-from workers.cli.shell.output import ErrorObject, Exit, Output, Tally, emit, error_object, print_table, say
+from workers.cli.shell.output import (
+    ErrorObject,
+    Exit,
+    Output,
+    Tally,
+    emit,
+    error_object,
+    print_message,
+    print_table,
+)
 from workers.config.loading import ServiceScope, load_premises
 from workers.config.service_file import load_service
 from workers.config.settings import PinLogin, TokenSettings
@@ -140,10 +149,12 @@ def resume(output: Output, /, *, token: str, config: Path, state_dir: Path | Non
     if output.as_json:
         emit(Resumed(token=token, was_refused=forgotten, was_drained=drained, untold=untold))
     else:
-        say(f"{token}: " + ("its PIN may be tried again" if forgotten else "no PIN of it was refused"))
-        say(f"{token}: " + ("it takes work again" if drained else "it was not drained"))
+        print_message(
+            f"{token}: " + ("its PIN may be tried again" if forgotten else "no PIN of it was refused")
+        )
+        print_message(f"{token}: " + ("it takes work again" if drained else "it was not drained"))
         if untold is not None:
-            say(f"{token}: other hosts were not told, and may hold back still: {untold.message}")
+            print_message(f"{token}: other hosts were not told, and may hold back still: {untold.message}")
     return Exit.DONE if untold is None else Exit.RETRY
 
 
@@ -214,12 +225,14 @@ def _limit(line: TokenLine) -> str:
 
 def _say_what_is_wrong(line: TokenLine) -> None:
     if line.error is not None:
-        say(f"{line.token}: {line.error.message}")
+        print_message(f"{line.token}: {line.error.message}")
     if line.pin_warnings:
-        say(f"{line.token}: the token reports {', '.join(line.pin_warnings)}")
+        print_message(f"{line.token}: the token reports {', '.join(line.pin_warnings)}")
     if line.pin_refused:
-        say(
+        print_message(
             f"{line.token}: its PIN was refused; mend the PIN file, then `sigmill tokens resume {line.token}`"
         )
     if line.most_sessions and line.sessions > line.most_sessions:
-        say(f"{line.token}: {line.sessions} sessions are configured, the token has {line.most_sessions}")
+        print_message(
+            f"{line.token}: {line.sessions} sessions are configured, the token has {line.most_sessions}"
+        )

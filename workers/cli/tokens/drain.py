@@ -11,7 +11,7 @@ import msgspec
 
 from queueing.errors import ConfigError
 from workers.cli.shell.options import Duration, config_option, json_option
-from workers.cli.shell.output import Exit, Output, emit, say
+from workers.cli.shell.output import Exit, Output, emit, print_message
 from workers.config.service_file import load_service
 from workers.monitoring.scrape import PageFigures, fetch_pages
 from workers.state.drained_tokens import DrainedTokens
@@ -67,11 +67,15 @@ def drain(output: Output, /, *, token: str, config: Path, wait_s: float) -> Exit
     if output.as_json:
         emit(Drained(token=token, was_drained=not new, lanes=lanes))
     elif lanes is None:
-        say(f"{token}: marked, but no worker answers at [metrics]: it holds as soon as one starts")
+        print_message(f"{token}: marked, but no worker answers at [metrics]: it holds as soon as one starts")
     elif lanes:
-        say(f"{token}: {lanes} lanes still finish what they have; `sigmill top` shows when they are gone")
+        print_message(
+            f"{token}: {lanes} lanes still finish what they have; `sigmill top` shows when they are gone"
+        )
     else:
-        say(f"{token}: drained; no lane of this host holds it; `sigmill tokens resume {token}` ends it")
+        print_message(
+            f"{token}: drained; no lane of this host holds it; `sigmill tokens resume {token}` ends it"
+        )
     return Exit.DONE if lanes == 0 else Exit.RETRY
 
 
