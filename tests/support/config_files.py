@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from queueing.errors import ConfigError
 from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.public_keys import PublicKey
-from workers.cli.keys.key_request import stand_in
+from workers.cli.keys.key_request import placeholder_key
 from workers.config.loading import load_configuration
 
 CANARY_PIN = "canary-739215-pin"
@@ -60,7 +60,7 @@ clients = ["*"]
 algorithms = ["ECDSA_SHA_256"]
 
 [[keys.release.versions]]
-{version_lines(key or stand_in(KeyKind.P256), token=name)}"""
+{version_lines(key or placeholder_key(KeyKind.P256), token=name)}"""
 
 
 def service_text() -> str:

@@ -14,7 +14,7 @@ from queueing.client.config import ClientConfig
 from queueing.config.toml import convert
 from queueing.protocol.algorithms import KeyKind
 from tests.support.config_files import client_line, p256_key, spki_text
-from workers.cli.keys.key_request import stand_in
+from workers.cli.keys.key_request import placeholder_key
 from workers.config.service_file import service_of
 from workers.config.tenant_file import tenant_of
 
@@ -25,7 +25,7 @@ COMMENTED = re.compile(
     r"^# (?!certificates)(?=[a-z_]+ = |\[)", re.MULTILINE
 )  # a certificate is a file beside it
 
-RSA = stand_in(KeyKind.RSA_3072)
+RSA = placeholder_key(KeyKind.RSA_3072)
 PASTED = {  # what the pages abbreviate: the beginnings of keys as operators see them
     r"MFkwEwYH…": spki_text(p256_key(1)),
     r"MCowBQYD…": client_line(),

@@ -1,4 +1,12 @@
-"""``sigmill keys``: signing keys, which are made inside a token and never leave it."""
+"""``sigmill keys``: signing keys, created inside a token and never exported.
+
+create_adopt   ``sigmill keys create`` and ``adopt``
+list_show      ``sigmill keys list`` and ``show``
+key_request    requested key, checked against the configuration; kinds of key by name
+key_locations  keys of the configuration in their tokens
+
+It never imports `workers.hsm`: tokens are reached through `workers.token_admin`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +17,7 @@ from workers.cli.commands import KEYS, LazyGroup
 
 @click.group(cls=LazyGroup, table=KEYS, no_args_is_help=True)
 def keys() -> None:
-    """Make signing keys inside tokens, adopt those that are there, and compare them with the configuration.
+    """Create signing keys inside tokens, adopt existing ones, and compare them with the configuration.
 
-    There is no import: a key that was ever outside a token cannot show that it is nowhere else.
+    There is no import: a key that was ever outside a token may have copies elsewhere.
     """

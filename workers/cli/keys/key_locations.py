@@ -1,4 +1,4 @@
-"""Where the keys of the configuration are: each token is asked once, all of them at the same time."""
+"""Keys of the configuration in their tokens. All tokens are queried at once, one query each."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from workers.token_admin.messages import FoundKeys, KeyFacts
 
 
-class KeyPlace(msgspec.Struct, frozen=True, kw_only=True):
-    """One key version in one token. ``found`` None: the token could not be asked; see ``error``.
+class KeyLocation(msgspec.Struct, frozen=True, kw_only=True):
+    """One key version in one token. ``found`` None: the token could not be queried; see ``error``.
 
     ``key`` None: a key in the token that no version pins.
     """
@@ -39,8 +39,8 @@ class KeyPlace(msgspec.Struct, frozen=True, kw_only=True):
     error: ErrorObject | None = None
 
 
-def key_places(configuration: Configuration, tenants: list[Tenant]) -> list[KeyPlace]:
-    """Every version of these tenants in each of its tokens, and what else the tokens have."""
+def key_locations(configuration: Configuration, tenants: list[Tenant]) -> list[KeyLocation]:
+    """Every key version of these tenants in each of its tokens, and the unpinned keys of those tokens."""
     wanted = {
         token: [v for key in tenant.keys.values() for v in key.versions if token in v.tokens]
         for tenant in tenants
@@ -48,17 +48,17 @@ def key_places(configuration: Configuration, tenants: list[Tenant]) -> list[KeyP
     }
     with ThreadPoolExecutor() as pool:
         answers = dict(
-            zip(wanted, pool.map(lambda t: _ask(configuration, t, wanted[t]), wanted), strict=True)
+            zip(wanted, pool.map(lambda t: _find(configuration, t, wanted[t]), wanted), strict=True)
         )
     return [
-        place
+        location
         for tenant in tenants
         for token in sorted(tenant.tokens)
-        for place in _places_in(tenant.name, token, wanted[token], answers[token])
+        for location in _locations_in(tenant.name, token, wanted[token], answers[token])
     ]
 
 
-def _ask(
+def _find(
     configuration: Configuration, token: str, versions: list[KeyVersion]
 ) -> FoundKeys | SigningError | ConfigError:
     service = configuration.service
@@ -70,17 +70,17 @@ def _ask(
         return error
 
 
-def _places_in(
+def _locations_in(
     tenant: str, token: str, versions: list[KeyVersion], answer: FoundKeys | SigningError | ConfigError
-) -> list[KeyPlace]:
+) -> list[KeyLocation]:
     if isinstance(answer, SigningError | ConfigError):
         return [_unknown(tenant, token, version, error_object(answer)) for version in versions]
     present = {key.public_key: key for key in answer.present}
-    places = []
+    locations = []
     for version, found in zip(versions, answer.found, strict=True):
         facts = present.pop(version.public_key.spki, None)
         error = None if not found.problem else ErrorObject.of(from_reason(found.code, found.problem))
-        places.append(
+        locations.append(
             msgspec.structs.replace(
                 _unknown(tenant, token, version, error),
                 found=not found.problem,
@@ -88,11 +88,11 @@ def _places_in(
                 attributes={} if facts is None else facts.attributes,
             )
         )
-    return places + [_stray(tenant, token, facts) for facts in present.values()]
+    return locations + [_unpinned(tenant, token, facts) for facts in present.values()]
 
 
-def _unknown(tenant: str, token: str, version: KeyVersion, error: ErrorObject | None) -> KeyPlace:
-    return KeyPlace(
+def _unknown(tenant: str, token: str, version: KeyVersion, error: ErrorObject | None) -> KeyLocation:
+    return KeyLocation(
         tenant=tenant,
         key=version.key,
         version=version.version,
@@ -108,8 +108,8 @@ def _unknown(tenant: str, token: str, version: KeyVersion, error: ErrorObject | 
     )
 
 
-def _stray(tenant: str, token: str, facts: KeyFacts) -> KeyPlace:
-    return KeyPlace(
+def _unpinned(tenant: str, token: str, facts: KeyFacts) -> KeyLocation:
+    return KeyLocation(
         tenant=tenant,
         key=None,
         version=None,

@@ -1,4 +1,4 @@
-"""A key that an operator wants, and what the configuration says to that."""
+"""Key that an operator wants to create or adopt, checked against the configuration."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ KIND_NAMES: Final[dict[str, KeyKind]] = {str(kind).lower().replace("_", "-"): ki
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRequest:
-    """What the operator asked for; ``tenant`` None is the service key."""
+    """Requested key version; ``tenant`` None is the service key."""
 
-    premises: ServiceScope
+    scope: ServiceScope
     tenant: str | None
     key: str
     token: str
@@ -44,31 +44,31 @@ class KeyRequest:
     write: bool
 
     def configured(self) -> TenantKey | None:
-        """The key, where the tenant has it already."""
-        if self.tenant is None or not self.premises.tenant_file(self.tenant).exists():
+        """The key in the tenant's file; None if it is new."""
+        if self.tenant is None or not self.scope.tenant_file(self.tenant).exists():
             return None
-        tenant = load_tenant(self.premises.tenant_file(self.tenant), self.premises.tokens)
+        tenant = load_tenant(self.scope.tenant_file(self.tenant), self.scope.tokens)
         return tenant.keys.get(self.key)
 
-    def number(self) -> int:
-        """The version asked for, or the next one."""
-        known = self.configured()
-        return self.version or (1 if known is None else known.versions[-1].version + 1)
+    def version_number(self) -> int:
+        """The given version, or the next one."""
+        existing = self.configured()
+        return self.version or (1 if existing is None else existing.versions[-1].version + 1)
 
-    def desk(self) -> TokenAdmin:
-        """The token's desk; ``ConfigError`` where there is no such token."""
-        settings = self.premises.tokens.get(self.token)
+    def token_admin(self) -> TokenAdmin:
+        """Administration of the token; raises ``ConfigError`` if it is not configured."""
+        settings = self.scope.tokens.get(self.token)
         if settings is None:
             raise ConfigError(
-                str(self.premises.file), "tokens", f"no token `{self.token}`", f"Add [tokens.{self.token}]."
+                str(self.scope.file), "tokens", f"no token `{self.token}`", f"Add [tokens.{self.token}]."
             )
-        return TokenAdmin(self.token, settings, self.premises.state_dir)
+        return TokenAdmin(self.token, settings, self.scope.state_dir)
 
-    def entry(self, public_key: PublicKey) -> NewVersion:
-        """The version as it is to be entered: the first is active, a later one waits as ``next``."""
+    def new_version(self, public_key: PublicKey) -> NewVersion:
+        """The version to add to the configuration: the first is active, later ones are ``next``."""
         return NewVersion(
             key=self.key,
-            version=self.number(),
+            version=self.version_number(),
             state=self.state or ("active" if self.configured() is None else "next"),
             public_key=public_key,
             tokens=(self.token,),
@@ -78,47 +78,49 @@ class KeyRequest:
         )
 
     def check(self, public_key: PublicKey) -> None:
-        """Raise ``ConfigError`` unless the configuration can take this key."""
+        """Raise ``ConfigError`` unless the configuration is valid with this key added."""
         if self.tenant is None:
             self._check_service_token()
             return
-        preview_tenant(self.premises, self.tenant, lambda text: add_version(text, self.entry(public_key)))
+        preview_tenant(self.scope, self.tenant, lambda text: add_version(text, self.new_version(public_key)))
 
     def toml(self, new: NewVersion) -> str:
-        """The lines that enter the version in the configuration."""
+        """TOML lines that add the version to the configuration."""
         if self.tenant is not None:
             return version_block(new, key_is_new=self.configured() is None)
         spki = base64.b64encode(new.public_key.spki).decode()
         return f'[service_key]\ntoken = "{self.token}"\npublic_key = "{spki}"\n'
 
     def file(self) -> Path:
-        """Where those lines belong."""
-        return self.premises.file if self.tenant is None else self.premises.tenant_file(self.tenant)
+        """Configuration file for those lines."""
+        return self.scope.file if self.tenant is None else self.scope.tenant_file(self.tenant)
 
-    def enter(self, new: NewVersion) -> Path:
-        """Write them there; raises ``ConfigError``, and then the file is as it was."""
+    def write_version(self, new: NewVersion) -> Path:
+        """Add the lines to the file and return its path; the file is unchanged if this raises ``ConfigError``."""
         if self.tenant is None:
-            raise ConfigError(str(self.file()), "service_key", "is entered by hand", "Paste the block.")
-        edit_tenant(self.premises, self.tenant, lambda text: add_version(text, new))
+            raise ConfigError(str(self.file()), "service_key", "must be added by hand", "Paste the block.")
+        edit_tenant(self.scope, self.tenant, lambda text: add_version(text, new))
         return self.file()
 
     def _check_service_token(self) -> None:
-        owner = token_owners(self.premises).get(self.token, "the service")
+        owner = token_owners(self.scope).get(self.token, "the service")
         if owner != "the service":
             raise ConfigError(
-                str(self.premises.file),
+                str(self.scope.file),
                 "service_key.token",
                 f"token `{self.token}` belongs to {owner}",
                 "Give the service key a token and PIN of its own.",
             )
 
 
-def stand_in(kind: KeyKind) -> PublicKey:
-    """A public key of this kind that nobody uses: so a configuration can be checked before its key is made."""
-    return PublicKey.from_spki(_stand_in(kind).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+def placeholder_key(kind: KeyKind) -> PublicKey:
+    """Unused public key of this kind, to check a configuration before the real key is created."""
+    return PublicKey.from_spki(
+        _public_key(kind).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    )
 
 
-def _stand_in(kind: KeyKind) -> rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey:
+def _public_key(kind: KeyKind) -> rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey:
     facts = KEY_KINDS[kind]
     match facts.family:
         case KeyFamily.RSA:

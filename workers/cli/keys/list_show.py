@@ -1,4 +1,4 @@
-"""``sigmill keys list`` and ``show``: what the configuration pins, against what stands in the tokens."""
+"""``sigmill keys list`` and ``show``: compare the pinned keys with those in the tokens."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import click
 
 from queueing.errors import KeyUnknown, SigningError, TokenUnavailable
 from workers.cli.keys.create_adopt import pem
-from workers.cli.keys.key_locations import KeyPlace, key_places
+from workers.cli.keys.key_locations import KeyLocation, key_locations
 from workers.cli.shell.options import chosen_tenants, config_option, json_option
 from workers.cli.shell.output import Exit, Output, Tally, emit, print_message, print_table
 from workers.config.loading import load_configuration
 
-_MUST_BE_THERE: Final = frozenset({"next", "active"})
+_REQUIRED_STATES: Final = frozenset({"next", "active"})
 
 
 @click.command("list")
@@ -24,16 +24,16 @@ _MUST_BE_THERE: Final = frozenset({"next", "active"})
 @json_option
 @click.pass_obj
 def list_keys(output: Output, /, *, config: Path, tenant: str | None) -> Exit:
-    """Compare the keys of the configuration with those in the tokens; each token is asked once.
+    """Compare the keys of the configuration with those in the tokens; each token is queried once.
 
-    Exit code 1 if an active or next version is not there, or may not sign; 75 if a token cannot be asked.
+    Exit code 1 if an active or next version is missing, or may not sign; 75 if a token cannot be queried.
     """
     configuration = load_configuration(config)
-    places = key_places(configuration, chosen_tenants(configuration, tenant))
+    locations = key_locations(configuration, chosen_tenants(configuration, tenant))
     if output.as_json:
-        for place in places:
-            emit(place)
-        return _exit(places)
+        for location in locations:
+            emit(location)
+        return _exit(locations)
     head = ("TENANT", "KEY", "VERSION", "STATE", "KIND", "TOKEN", "FOUND", "LABEL", "SHA-256 OF SPKI")
     print_table(
         head,
@@ -49,25 +49,29 @@ def list_keys(output: Output, /, *, config: Path, tenant: str | None) -> Exit:
                 p.label,
                 p.public_key_sha256[:16],
             )
-            for p in places
+            for p in locations
         ],
     )
-    for place in places:
-        if place.error is not None:
+    for location in locations:
+        if location.error is not None:
             print_message(
-                f"{place.tenant} {place.key}/{place.version} in {place.token}: {place.error.message}"
+                f"{location.tenant} {location.key}/{location.version} in {location.token}: {location.error.message}"
             )
-    return _exit(places)
+    return _exit(locations)
 
 
 @click.command()
 @click.argument("key", metavar="KEY[/VERSION]")
 @config_option
-@click.option("--tenant", metavar="TENANT", help="Whose key it is; may be left out where one tenant has it.")
+@click.option(
+    "--tenant",
+    metavar="TENANT",
+    help="Tenant of the key; optional if only one tenant has a key of this name.",
+)
 @json_option
 @click.pass_obj
 def show(output: Output, /, *, key: str, config: Path, tenant: str | None) -> Exit:
-    """Show a key: for each version its state, public key, and the attributes it has in its tokens."""
+    """Show a key: state, public key and token attributes of each version."""
     configuration = load_configuration(config)
     name, _, version = key.partition("/")
     owners = [t for t in chosen_tenants(configuration, tenant) if name in t.keys]
@@ -75,52 +79,52 @@ def show(output: Output, /, *, key: str, config: Path, tenant: str | None) -> Ex
         raise KeyUnknown(
             f"{len(owners)} tenants have a key `{name}`" + ("; name one with --tenant" if owners else "")
         )
-    places = [
-        p for p in key_places(configuration, owners) if p.key == name and version in ("", str(p.version))
+    locations = [
+        p for p in key_locations(configuration, owners) if p.key == name and version in ("", str(p.version))
     ]
-    if not places:
+    if not locations:
         raise KeyUnknown(f"the key `{name}` has no version {version}")
     if output.as_json:
-        for place in places:
-            emit(place)
-        return _exit(places)
+        for location in locations:
+            emit(location)
+        return _exit(locations)
     settings = owners[0].keys[name]
     click.echo(f"tenant {owners[0].name}, key {name}, profile {settings.profile}")
     click.echo(f"algorithms {', '.join(sorted(settings.algorithms))}; default {settings.default_algorithm}")
-    for place in places:
-        _print_place(place)
-    return _exit(places)
+    for location in locations:
+        _print_location(location)
+    return _exit(locations)
 
 
-def _print_place(place: KeyPlace) -> None:
-    click.echo(f"\nversion {place.version}: {place.state}, {place.kind}")
-    click.echo(f"token {place.token}: found {_found(place)}, label {place.label or '-'}")
-    if place.error is not None:
-        click.echo(f"problem: {place.error.message} [{place.error.code}]")
-    for name, value in place.attributes.items():
+def _print_location(location: KeyLocation) -> None:
+    click.echo(f"\nversion {location.version}: {location.state}, {location.kind}")
+    click.echo(f"token {location.token}: found {_found(location)}, label {location.label or '-'}")
+    if location.error is not None:
+        click.echo(f"problem: {location.error.message} [{location.error.code}]")
+    for name, value in location.attributes.items():
         click.echo(f"  {name} = {str(value).lower()}")
-    click.echo(f'public_key = "{place.public_key}"')
-    click.echo(f'public_key_sha256 = "{place.public_key_sha256}"')
-    click.echo(pem(base64.b64decode(place.public_key)), nl=False)
+    click.echo(f'public_key = "{location.public_key}"')
+    click.echo(f'public_key_sha256 = "{location.public_key_sha256}"')
+    click.echo(pem(base64.b64decode(location.public_key)), nl=False)
 
 
-def _found(place: KeyPlace) -> str:
-    if place.found is None:
+def _found(location: KeyLocation) -> str:
+    if location.found is None:
         return "unknown"
-    if place.key is None:
+    if location.key is None:
         return "not pinned"
-    return "yes" if place.found else "NO"
+    return "yes" if location.found else "NO"
 
 
-def _exit(places: list[KeyPlace]) -> Exit:
+def _exit(locations: list[KeyLocation]) -> Exit:
     tally = Tally()
-    for place in places:
-        if place.state in _MUST_BE_THERE:
-            tally.add(_as_error(place))
+    for location in locations:
+        if location.state in _REQUIRED_STATES:
+            tally.add(_as_error(location))
     return tally.exit_code()
 
 
-def _as_error(place: KeyPlace) -> SigningError | None:
-    if place.found:
+def _as_error(location: KeyLocation) -> SigningError | None:
+    if location.found:
         return None
-    return TokenUnavailable() if place.found is None else SigningError("the key is not there")
+    return TokenUnavailable() if location.found is None else SigningError("the key is not in the token")

@@ -9,7 +9,7 @@ import pytest
 from queueing.errors import ConfigError
 from queueing.protocol.algorithms import KeyKind
 from tests.support.config_files import p256_key, tenant_text, version_lines
-from workers.cli.keys.key_request import stand_in
+from workers.cli.keys.key_request import placeholder_key
 from workers.config.tenant_file import load_tenant
 from workers.config.tenants import Tenant
 
@@ -65,7 +65,7 @@ def test_a_mistake_is_named_by_its_place_and_remedy(
 def test_a_fingerprint_must_be_that_of_the_key(tmp_path: Path) -> None:
     """Key and fingerprint are pasted together: that they agree shows that neither was mangled."""
     other = p256_key(7).sha256.hex()
-    text = tenant_text().replace(stand_in(KeyKind.P256).sha256.hex(), other)
+    text = tenant_text().replace(placeholder_key(KeyKind.P256).sha256.hex(), other)
 
     found = mistake(tmp_path, text)
 
@@ -75,7 +75,9 @@ def test_a_fingerprint_must_be_that_of_the_key(tmp_path: Path) -> None:
 
 def test_rsa_2048_is_too_small_for_code_signing(tmp_path: Path) -> None:
     """CSBR 6.1.5: RSA of public code signing has 3072 bits; other uses say so by their profile."""
-    text = tenant_text(key=stand_in(KeyKind.RSA_2048)).replace("ECDSA_SHA_256", "RSASSA_PKCS1_V1_5_SHA_256")
+    text = tenant_text(key=placeholder_key(KeyKind.RSA_2048)).replace(
+        "ECDSA_SHA_256", "RSASSA_PKCS1_V1_5_SHA_256"
+    )
 
     found = mistake(tmp_path, text)
 
@@ -94,7 +96,7 @@ def test_versions_stand_in_rising_order(tmp_path: Path) -> None:
 def test_a_key_is_pinned_once(tmp_path: Path) -> None:
     """What is revoked under one name must not sign under another."""
     twin = '\n[keys.twin]\nclients = ["*"]\nalgorithms = ["ECDSA_SHA_256"]\n[[keys.twin.versions]]\n'
-    text = tenant_text() + twin + version_lines(stand_in(KeyKind.P256))
+    text = tenant_text() + twin + version_lines(placeholder_key(KeyKind.P256))
 
     found = mistake(tmp_path, text)
 
@@ -114,7 +116,7 @@ def test_what_is_no_client_key_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_a_key_without_a_usual_algorithm_must_name_its_default(tmp_path: Path) -> None:
     """With several algorithms and none of them the usual one, nobody could know which was meant."""
-    rsa = tenant_text(key=stand_in(KeyKind.RSA_3072)).replace(
+    rsa = tenant_text(key=placeholder_key(KeyKind.RSA_3072)).replace(
         '["ECDSA_SHA_256"]', '["RSASSA_PSS_SHA_256", "RSASSA_PSS_SHA_512"]'
     )
 
@@ -123,7 +125,7 @@ def test_a_key_without_a_usual_algorithm_must_name_its_default(tmp_path: Path) -
 
 def test_the_default_algorithm_is_among_those_allowed(tmp_path: Path) -> None:
     """A default that the key may not use would refuse every client that names none."""
-    rsa = tenant_text(key=stand_in(KeyKind.RSA_3072)).replace(
+    rsa = tenant_text(key=placeholder_key(KeyKind.RSA_3072)).replace(
         '["ECDSA_SHA_256"]', '["RSASSA_PSS_SHA_256"]\ndefault_algorithm = "RSASSA_PSS_SHA_512"'
     )
 
