@@ -1,4 +1,4 @@
-"""The table of commands, loaded when called: ``sigmill sign`` imports no PKCS#11, ``sigmill lane`` no Redis."""
+"""Tables of commands, which are imported when called: ``sigmill sign`` imports no PKCS#11, ``sigmill lane`` no Redis."""
 
 from __future__ import annotations
 
@@ -9,112 +9,120 @@ from typing import Final, NamedTuple
 import click
 
 
-class Lazy(NamedTuple):
-    """Where a command is (``module:attribute``), and the line that ``--help`` shows for it."""
+class LazyCommand(NamedTuple):
+    """Location of a command (``module:attribute``) and its line in ``--help``."""
 
     target: str
     summary: str
 
 
-COMMANDS: Final[dict[str, Lazy]] = {
-    "audit": Lazy("workers.cli.audit:audit", "The log of this host."),
-    "bench": Lazy("workers.cli.processes.bench:bench", "Measure this machine, or plan a larger one."),
-    "check-config": Lazy(
-        "workers.cli.operate.check_config:check_config", "Find every mistake in the service's files."
+COMMANDS: Final[dict[str, LazyCommand]] = {
+    "audit": LazyCommand("workers.cli.audit:audit", "The write-ahead log of this host."),
+    "bench": LazyCommand("workers.cli.processes.bench:bench", "Measure this machine, or plan a larger one."),
+    "check-config": LazyCommand(
+        "workers.cli.operate.check_config:check_config", "Report every mistake in the configuration files."
     ),
-    "clients": Lazy("workers.cli.clients:clients", "Client keys: create one on a build host."),
-    "deadletter": Lazy(
-        "workers.cli.operate.deadletter:deadletter", "Jobs that were set aside: look, retry, drop."
+    "clients": LazyCommand("workers.cli.clients:clients", "Client keys: create, list, revoke."),
+    "deadletter": LazyCommand(
+        "workers.cli.operate.deadletter:deadletter", "Dead letters: list, show, retry, drop."
     ),
-    "dev": Lazy("workers.cli.processes.dev:dev", "Run a whole private stack with throwaway keys."),
-    "doctor": Lazy("workers.cli.operate.doctor:doctor", "What is wrong here, and the line that mends it."),
-    "explain": Lazy(
-        "workers.cli.operate.explain:explain", "What an error code means, and what to do about it."
+    "dev": LazyCommand("workers.cli.processes.dev:dev", "Run a private stack with throwaway keys."),
+    "doctor": LazyCommand(
+        "workers.cli.operate.doctor:doctor", "Diagnose this host and print the fix for each problem."
     ),
-    "exporter": Lazy("workers.cli.processes.exporter:exporter", "Tell Prometheus what stands in the queues."),
-    "keys": Lazy("workers.cli.keys:keys", "Signing keys: make them in the token, compare, show."),
-    "lane": Lazy(
-        "workers.cli.processes.lane:lane", "Hold one token's sessions for a worker of another user."
+    "explain": LazyCommand("workers.cli.operate.explain:explain", "Explain an error code and its remedy."),
+    "exporter": LazyCommand("workers.cli.processes.exporter:exporter", "Export queue metrics to Prometheus."),
+    "keys": LazyCommand("workers.cli.keys:keys", "Signing keys: create in a token, adopt, list, show."),
+    "lane": LazyCommand("workers.cli.processes.lane:lane", "Run a lane for a worker of another user."),
+    "operators": LazyCommand(
+        "workers.cli.operate.operators:operators", "Operator keys, which sign stop orders."
     ),
-    "operators": Lazy("workers.cli.operate.operators:operators", "Operator keys, which sign stop orders."),
-    "sign": Lazy("workers.cli.signing.sign:sign", "Sign files or digests, and wait for the signatures."),
-    "status": Lazy("workers.cli.status.status:status", "Where jobs are; how the cluster is."),
-    "stop": Lazy(
-        "workers.cli.operate.stop:stop", "Stop a tenant, a key or a client everywhere within a second."
+    "sign": LazyCommand(
+        "workers.cli.signing.sign:sign", "Sign files or digests, and wait for the signatures."
     ),
-    "submit": Lazy(
-        "workers.cli.signing.submit:submit", "Put files or digests into the queue, and do not wait."
+    "status": LazyCommand("workers.cli.status.status:status", "Show the state of jobs, or of the cluster."),
+    "stop": LazyCommand(
+        "workers.cli.operate.stop:stop", "Stop a tenant, key or client on every host within a second."
     ),
-    "support-bundle": Lazy(
+    "submit": LazyCommand("workers.cli.signing.submit:submit", "Enqueue files or digests without waiting."),
+    "support-bundle": LazyCommand(
         "workers.cli.operate.support_bundle:support_bundle",
-        "Facts of this host for whoever helps, without secrets.",
+        "Collect diagnostics for support, with secrets removed.",
     ),
-    "tenants": Lazy("workers.cli.tenants:tenants", "Tenants: show them, and adopt changes."),
-    "tokens": Lazy("workers.cli.tokens:tokens", "Tokens: what is there, drain, resume."),
-    "top": Lazy(
-        "workers.cli.status.top:top", "The cluster at work: rates, waits, backlogs, sessions, circuits."
+    "tenants": LazyCommand("workers.cli.tenants:tenants", "Tenants: list, show, reload, Redis ACLs."),
+    "tokens": LazyCommand("workers.cli.tokens:tokens", "Tokens: list, drain, resume."),
+    "top": LazyCommand(
+        "workers.cli.status.top:top", "Live view: rates, waits, backlogs, sessions, circuit breakers."
     ),
-    "verify": Lazy(
+    "verify": LazyCommand(
         "workers.cli.signing.verify:verify", "Check signatures against files, digests and the key directory."
     ),
-    "wait": Lazy("workers.cli.signing.wait:wait", "Wait for what was submitted."),
-    "worker": Lazy("workers.cli.processes.worker:worker", "Run this host's worker until SIGTERM."),
-    "workers": Lazy("workers.cli.status.workers:workers", "The workers of the cluster."),
+    "wait": LazyCommand("workers.cli.signing.wait:wait", "Wait for submitted jobs."),
+    "worker": LazyCommand("workers.cli.processes.worker:worker", "Run this host's worker until SIGTERM."),
+    "workers": LazyCommand("workers.cli.status.workers:workers", "The workers of the cluster."),
 }
-AUDIT: Final[dict[str, Lazy]] = {
-    "seal": Lazy("workers.cli.audit.seal:seal_log", "State that the log of a host that goes is at rest."),
-}
-CLIENTS: Final[dict[str, Lazy]] = {
-    "create": Lazy("workers.cli.clients.create:create", "Make a client key and its client.toml."),
-    "list": Lazy("workers.cli.clients.list_revoke:list_clients", "The clients of the tenants."),
-    "revoke": Lazy("workers.cli.clients.list_revoke:revoke", "Take a client's right to ask for signatures."),
-}
-DEADLETTER: Final[dict[str, Lazy]] = {
-    "drop": Lazy("workers.cli.operate.deadletter:drop", "Remove dead letters for good."),
-    "list": Lazy("workers.cli.operate.deadletter:list_letters", "The jobs that were set aside."),
-    "retry": Lazy("workers.cli.operate.deadletter:retry", "Put jobs back into their queues."),
-    "show": Lazy("workers.cli.operate.deadletter:show", "One job, with the evidence."),
-}
-KEYS: Final[dict[str, Lazy]] = {
-    "adopt": Lazy("workers.cli.keys.create_adopt:adopt", "Register a key that the vendor's tools made."),
-    "create": Lazy("workers.cli.keys.create_adopt:create", "Make a key inside a token."),
-    "list": Lazy(
-        "workers.cli.keys.list_show:list_keys", "The keys of the tenants, and whether the tokens have them."
+AUDIT: Final[dict[str, LazyCommand]] = {
+    "seal": LazyCommand(
+        "workers.cli.audit.seal:seal_log", "Seal the write-ahead log of a decommissioned host."
     ),
-    "show": Lazy("workers.cli.keys.list_show:show", "One key: versions, public keys, attributes."),
 }
-OPERATORS: Final[dict[str, Lazy]] = {
-    "create": Lazy("workers.cli.operate.operators:create", "Make an operator's key."),
+CLIENTS: Final[dict[str, LazyCommand]] = {
+    "create": LazyCommand("workers.cli.clients.create:create", "Create a client key and its client.toml."),
+    "list": LazyCommand("workers.cli.clients.list_revoke:list_clients", "List the clients of the tenants."),
+    "revoke": LazyCommand("workers.cli.clients.list_revoke:revoke", "Revoke a client."),
 }
-TENANTS: Final[dict[str, Lazy]] = {
-    "acl": Lazy("workers.cli.tenants.acl:acl", "The Redis user of a tenant, or of the workers."),
-    "list": Lazy("workers.cli.tenants:list_tenants", "The tenants of the configuration."),
-    "reload": Lazy("workers.cli.tenants:reload", "Have the workers of this host adopt the changed files."),
-    "show": Lazy("workers.cli.tenants:show", "One tenant: keys and their rules, clients, stop orders."),
+DEADLETTER: Final[dict[str, LazyCommand]] = {
+    "drop": LazyCommand("workers.cli.operate.deadletter:drop", "Delete dead letters."),
+    "list": LazyCommand("workers.cli.operate.deadletter:list_letters", "List the dead letters."),
+    "retry": LazyCommand(
+        "workers.cli.operate.deadletter:retry", "Requeue jobs and reset their attempt counters."
+    ),
+    "show": LazyCommand("workers.cli.operate.deadletter:show", "Show one dead letter with its evidence."),
 }
-TOKENS: Final[dict[str, Lazy]] = {
-    "drain": Lazy("workers.cli.tokens.drain:drain", "Have this host take no more work for a token."),
-    "list": Lazy("workers.cli.tokens:list_tokens", "The tokens of the configuration, and what is there."),
-    "resume": Lazy("workers.cli.tokens:resume", "End a drain; try a refused PIN again."),
+KEYS: Final[dict[str, LazyCommand]] = {
+    "adopt": LazyCommand(
+        "workers.cli.keys.create_adopt:adopt", "Register a key created with the vendor's tools."
+    ),
+    "create": LazyCommand("workers.cli.keys.create_adopt:create", "Create a key inside a token."),
+    "list": LazyCommand(
+        "workers.cli.keys.list_show:list_keys", "Compare the configured keys with the tokens."
+    ),
+    "show": LazyCommand(
+        "workers.cli.keys.list_show:show", "Show one key: versions, public keys, attributes."
+    ),
 }
-WORKERS: Final[dict[str, Lazy]] = {
-    "list": Lazy("workers.cli.status.workers:list_workers", "Who is alive, since when, with what."),
+OPERATORS: Final[dict[str, LazyCommand]] = {
+    "create": LazyCommand("workers.cli.operate.operators:create", "Create an operator key."),
+}
+TENANTS: Final[dict[str, LazyCommand]] = {
+    "acl": LazyCommand("workers.cli.tenants.acl:acl", "Print the Redis ACL of a tenant, or of the workers."),
+    "list": LazyCommand("workers.cli.tenants:list_tenants", "List the configured tenants."),
+    "reload": LazyCommand("workers.cli.tenants:reload", "Reload the configuration on this host's workers."),
+    "show": LazyCommand("workers.cli.tenants:show", "Show one tenant: keys, policies, clients, stop orders."),
+}
+TOKENS: Final[dict[str, LazyCommand]] = {
+    "drain": LazyCommand("workers.cli.tokens.drain:drain", "Stop using a token on this host, until resumed."),
+    "list": LazyCommand("workers.cli.tokens:list_tokens", "List the configured tokens and their state."),
+    "resume": LazyCommand("workers.cli.tokens:resume", "Resume a drained token, or one with a refused PIN."),
+}
+WORKERS: Final[dict[str, LazyCommand]] = {
+    "list": LazyCommand("workers.cli.status.workers:list_workers", "List the workers and their state."),
 }
 
 
 class LazyGroup(click.Group):
     """A group that imports a command's module when the command is called."""
 
-    def __init__(self, *, table: Mapping[str, Lazy], **attributes: object) -> None:
+    def __init__(self, *, table: Mapping[str, LazyCommand], **attributes: object) -> None:
         super().__init__(**attributes)  # type: ignore[arg-type]
         self._table = table
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names, sorted."""
+        """Names of the commands, sorted."""
         return sorted({*self._table, *super().list_commands(ctx)})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command; None where there is none of this name."""
+        """Import the command; None for an unknown name."""
         lazy = self._table.get(cmd_name)
         if lazy is None:
             return super().get_command(ctx, cmd_name)
@@ -123,7 +131,7 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands by the table, so that help imports none of them."""
+        """Write the list of commands from the table, so that ``--help`` imports none of them."""
         rows = [(name, self._table[name].summary) for name in self.list_commands(ctx) if name in self._table]
         with formatter.section("Commands"):
             formatter.write_dl(rows)

@@ -1,4 +1,4 @@
-"""``main``: runs a command; every way in which it can end has its code."""
+"""Entry point ``main``: runs a command and turns exceptions into messages and exit codes."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def sigmill() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run ``sigmill``; returns the exit code."""
+    """Run ``sigmill``; return the exit code."""
     output = Output()
-    _talk_by_logging()
+    _log_to_stderr()
     try:
         code = sigmill.main(args=arguments, prog_name="sigmill", standalone_mode=False, obj=output)
         return code if isinstance(code, int) else Exit.DONE
@@ -56,10 +56,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tally.add(error)
         return tally.exit_code()
     except (KeyboardInterrupt, click.Abort):
-        print_message("interrupted: what was submitted goes on; the same request id gets it back")
+        print_message(
+            "interrupted: submitted digests are still being signed; rerun with the same --request-id to collect the signatures"
+        )
         return Exit.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has left; nothing more can be said there, not even at exit.
+        # The reader of stdout has closed it: redirect stdout, or flushing at exit would fail as well.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.FAILED
 
@@ -70,8 +72,8 @@ def _usage(error: click.ClickException) -> ErrorObject:
     return ErrorObject.final("usage", error.format_message(), f"Try `{command} --help`.")
 
 
-def _talk_by_logging() -> None:
-    """What the packages log from WARNING up is said on stderr, as one line each."""
+def _log_to_stderr() -> None:
+    """Print log events from WARNING up on stderr, one line each."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("note: %(message)s"))
     logger = logging.getLogger("sigmill")

@@ -87,7 +87,7 @@ async def test_nothing_is_to_mend_where_all_is_well(make_rig: MakeRig) -> None:
     } <= checks
     assert worker.metric("sigmill_stop_orders_refused_total") == 0
     text = sigmill("doctor", config=rig.directory / "sigmill-1.toml")
-    assert f" {stale:d} to mend, 0 not asked" in text.err
+    assert f" {stale:d} failed, 0 skipped" in text.err
 
 
 async def test_each_trouble_is_named_with_the_line_that_mends_it(make_rig: MakeRig) -> None:

@@ -1,4 +1,9 @@
-"""``sigmill audit``: the log of this host."""
+"""``sigmill audit``: the write-ahead log of this host.
+
+seal  ``sigmill audit seal``
+
+It never imports `queueing.client` or `queueing.redis`: the log is read without Redis.
+"""
 
 from __future__ import annotations
 
@@ -9,4 +14,4 @@ from workers.cli.commands import AUDIT, LazyGroup
 
 @click.group(cls=LazyGroup, table=AUDIT, no_args_is_help=True)
 def audit() -> None:
-    """The write-ahead log of this host, which has every operation of its tokens."""
+    """The write-ahead log of this host, which records every operation of its tokens."""

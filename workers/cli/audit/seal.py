@@ -1,4 +1,4 @@
-"""``sigmill audit seal``: the log of a host that goes for good."""
+"""``sigmill audit seal``: seals the write-ahead log of a decommissioned host."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from workers.state.directory import StateDirectory
 
 
 class LogOpen(LogUnavailable):
-    """The log is not at rest."""
+    """The log has open records."""
 
     hint = (
-        "Start a worker on this state_dir once more: it releases what it finds. Then stop it, and seal again."
+        "Start a worker with this state_dir once more: it completes open records. Stop it, then seal again."
     )
 
 
@@ -29,18 +29,19 @@ class LogOpen(LogUnavailable):
     "--to",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Copy segments and seal to this folder, and compare; made where there is none.",
+    help="Copy segments and seal to this folder and compare them; created if missing.",
 )
 @json_option
 @click.pass_obj
 def seal_log(output: Output, /, *, config: Path, to: Path | None) -> Exit:
-    """State that the log of this host is at rest: all that was signed is released, and no worker writes it.
+    """Seal the write-ahead log of a decommissioned host.
 
-    For a host, or a pod, that goes for good: run it after its worker has ended. Writes seal.json beside the
-    segments, with the size and SHA-256 of each; changes nothing else there. With --to the log is then in DIR
-    as well, as it was sealed, and may be removed here; started again, it goes on where it was interrupted.
+    Run it after the worker of the host, or pod, has ended for good. The seal states that every signature is released
+    and that no worker writes the log: seal.json, in the log's folder, has the size and SHA-256 of each segment. With
+    --to, DIR has a verified copy of the log, which may then be deleted here; an interrupted copy continues in the
+    next run.
 
-    Exit code 75 when something in the log has no end yet; 2 while a worker has it, or DIR has another log.
+    Exit code 75 if the log has open records; 2 while a worker uses it, or if DIR has another log.
     """
     directory = StateDirectory(load_service(config))
     directory.own()
@@ -51,7 +52,9 @@ def seal_log(output: Output, /, *, config: Path, to: Path | None) -> Exit:
     except OpenLog as error:
         raise LogOpen(f"{directory.log_folder}: {error}") from error
     except ArchiveDiffers as error:
-        raise ConfigError(str(to), "", str(error), "Name a folder that has no other host's log.") from error
+        raise ConfigError(
+            str(to), "", str(error), "Give a folder without the log of another host."
+        ) from error
     except OSError as error:
         raise LogUnavailable(f"{error.filename}: {error.strerror}") from error
     finally:
@@ -61,8 +64,8 @@ def seal_log(output: Output, /, *, config: Path, to: Path | None) -> Exit:
         return Exit.DONE
     size = sum(segment.size_bytes for segment in made.segments)
     print_message(
-        f"{directory.log_folder / SEAL_NAME}: {len(made.segments)} segments, {size:,} bytes, nothing open"
+        f"{directory.log_folder / SEAL_NAME}: {len(made.segments)} segments, {size:,} bytes, no open records"
     )
     if to is not None:
-        print_message(f"{to}: the same; {directory.log_folder} is needed no more")
+        print_message(f"{to}: identical copy; {directory.log_folder} may be deleted")
     return Exit.DONE

@@ -1,4 +1,4 @@
-"""``sigmill clients create``: on the build host; the private key never leaves it."""
+"""``sigmill clients create``: creates a client key on the build host, which the private key never leaves."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _BARE_KEY: Final = re.compile(r"^[A-Za-z0-9_-]+$")
 
 
 class CreatedLine(msgspec.Struct, frozen=True, kw_only=True):
-    """What was made, in JSON; ``tenant_block`` is what the operator adds to the tenant's file."""
+    """The created client in JSON; the operator adds ``tenant_block`` to the tenant's file."""
 
     client: str
     tenant: str
@@ -47,29 +47,39 @@ class CreatedLine(msgspec.Struct, frozen=True, kw_only=True):
     "connection",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="A connection file of the operator's: audience, tenant, service_public_keys and [redis].",
+    help="Connection file from the operator: audience, tenant, service_public_keys and [redis].",
 )
-@click.option("--tenant", help="The tenant to speak for.")
-@click.option("--audience", help="The cluster's name, as the operator gives it.")
-@click.option("--redis", "redis_url", metavar="URL", help="redis://, rediss:// or unix://, without password.")
-@click.option("--redis-password-file", metavar="FILE", help="A file of mode 0600; client.toml names it.")
-@click.option("--redis-ca-file", metavar="FILE", help="The authority of a rediss:// server.")
+@click.option("--tenant", help="Tenant of the client.")
+@click.option("--audience", help="Name of the cluster; the operator knows it.")
+@click.option(
+    "--redis", "redis_url", metavar="URL", help="redis://, rediss:// or unix:// URL, without a password."
+)
+@click.option(
+    "--redis-password-file",
+    metavar="FILE",
+    help="File with the Redis password, of mode 0600; client.toml refers to it.",
+)
+@click.option("--redis-ca-file", metavar="FILE", help="CA certificate for a rediss:// server.")
 @click.option(
     "--service-key",
     "service_keys",
     multiple=True,
     metavar="BASE64",
-    help="The service's public key; two at a rollover.",
+    help="Public key of the service; give two during a rollover.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), default=Path(), show_default="here", help="The folder."
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path(),
+    show_default="here",
+    help="Folder for the files.",
 )
 @click.option(
     "--kind",
     type=click.Choice([str(k) for k in ClientKeyKind]),
     default="ed25519",
     show_default=True,
-    help="The key's kind; a TPM has P-256.",
+    help="Kind of key; a TPM supports P-256.",
 )
 @click.option(
     "--expires-in",
@@ -77,7 +87,7 @@ class CreatedLine(msgspec.Struct, frozen=True, kw_only=True):
     default=_YEAR_S,
     show_default="365d",
     metavar="DURATION",
-    help="Its life.",
+    help="Lifetime of the client.",
 )
 @json_option
 @click.pass_obj
@@ -96,12 +106,12 @@ def create(
     kind: str,
     expires_in: float,
 ) -> Exit:
-    """Make a client key NAME: writes client.key (mode 0600) and client.toml, and prints the lines for the operator.
+    """Create a key for the client NAME: writes client.key (mode 0600) and client.toml, and prints lines for the operator.
 
-    Nothing on the way is secret but client.key, which stays here.
+    Only client.key is secret, and it stays on this host.
     """
     if not re.match(NAME_PATTERN, name):
-        raise click.UsageError("a client's name is lower case: letters, digits, dots, dashes, underscores")
+        raise click.UsageError("a client's name has lower-case letters, digits, dots, dashes and underscores")
     table: dict[str, Any] = {} if connection is None else _connection(connection)
     table |= {k: v for k, v in {"tenant": tenant, "audience": audience}.items() if v is not None}
     if service_keys:
@@ -112,67 +122,65 @@ def create(
         table.setdefault("redis", {})["password_file"] = str(Path(redis_password_file).absolute())
     _require(table)
     table |= {"client": name, "private_key_file": "client.key"}
-    made = _write(out, table, ClientKey.generate(ClientKeyKind(kind)))
+    key = _write(out, table, ClientKey.generate(ClientKeyKind(kind)))
     expires = (datetime.now(UTC) + timedelta(seconds=expires_in)).replace(microsecond=0)
-    return _tell(out, made, table, f"{expires:%Y-%m-%dT%H:%M:%SZ}", as_json=output.as_json)
+    return _print_created(out, key, table, f"{expires:%Y-%m-%dT%H:%M:%SZ}", as_json=output.as_json)
 
 
 def redis_table(url: str, ca_file: str | None) -> dict[str, Any]:
-    """The ``[redis]`` table of a URL; raises ``click.UsageError``."""
+    """Table ``[redis]`` for a URL; raises ``click.UsageError``."""
     parts = urlsplit(url)
     if parts.password is not None:
         raise click.UsageError(
-            "--redis: no password in the URL (it would stay in the shell's history): put it"
-            " into a file of mode 0600 and name that with --redis-password-file"
+            "--redis: the URL must not have a password, which the shell's history would keep: put it"
+            " into a file of mode 0600 and give that with --redis-password-file"
         )
     if parts.scheme not in {"redis", "rediss", "unix"}:
         raise click.UsageError(
             "--redis: write redis://HOST:PORT/DB, rediss://HOST:PORT/DB or unix:///PATH?db=DB"
         )
-    table = _unix_place(parts) if parts.scheme == "unix" else _tcp_place(parts)
+    table = _unix_address(parts) if parts.scheme == "unix" else _tcp_address(parts)
     if parts.username:
         table["username"] = unquote(parts.username)
     if parts.scheme == "rediss":
         if ca_file is None:
-            raise click.UsageError(
-                "--redis: rediss:// needs --redis-ca-file, so that the server can be checked"
-            )
+            raise click.UsageError("--redis: rediss:// needs --redis-ca-file to verify the server")
         table["tls"] = {"ca_file": str(Path(ca_file).absolute())}
     return table
 
 
-def _unix_place(parts: SplitResult) -> dict[str, Any]:
+def _unix_address(parts: SplitResult) -> dict[str, Any]:
     database = parse_qs(parts.query).get("db", ["0"])[0]
     return {"unix_socket": unquote(parts.path), "database": _database(database)}
 
 
-def _tcp_place(parts: SplitResult) -> dict[str, Any]:
+def _tcp_address(parts: SplitResult) -> dict[str, Any]:
     try:
         host, port = parts.hostname, parts.port or _DEFAULT_PORT
     except ValueError:
-        raise click.UsageError("--redis: the port is no port") from None
+        raise click.UsageError("--redis: the port is invalid") from None
     if not host:
-        raise click.UsageError("--redis: the URL names no host")
+        raise click.UsageError("--redis: the URL has no host")
     return {"host": host, "port": port, "database": _database(parts.path.strip("/") or "0")}
 
 
 def _database(text: str) -> int:
     if not text.isdigit():
-        raise click.UsageError("--redis: the database is a number")
+        raise click.UsageError("--redis: the database must be a number")
     return int(text)
 
 
 def _connection(file: Path) -> dict[str, Any]:
-    """The operator's connection file, with the paths in it made absolute from where it stands."""
+    """Tables of the operator's connection file; raises ``ConfigError`` if it cannot be read."""
     try:
         table = tomllib.loads(file.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(
-            str(file), "", f"cannot be read ({error.strerror})", "Name the operator's file."
+            str(file), "", f"cannot be read ({error.strerror})", "Give the file from the operator."
         ) from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(
-            str(file), "", f"is not TOML: {error}", "Ask the operator for the file again."
+            str(file), "", f"is not TOML: {error}", "Get the file from the operator again."
         ) from None
     return table
 
@@ -190,12 +198,12 @@ def _require(table: dict[str, Any]) -> None:
 
 
 def _write(out: Path, table: dict[str, Any], key: ClientKey) -> ClientKey:
-    """client.key and client.toml; whatever fails, nothing half is left behind."""
+    """Write client.key and client.toml; after a failure neither is left behind."""
     out.mkdir(mode=0o700, parents=True, exist_ok=True)
     config_file, key_file = out / "client.toml", out / "client.key"
     for file in (config_file, key_file):
         if file.exists():
-            raise click.UsageError(f"{file} exists already; name another folder with --out")
+            raise click.UsageError(f"{file} exists already; give another folder with --out")
     key.write(key_file)
     try:
         config_file.write_text(toml_text(table))
@@ -207,7 +215,7 @@ def _write(out: Path, table: dict[str, Any], key: ClientKey) -> ClientKey:
     return key
 
 
-def _tell(out: Path, key: ClientKey, table: dict[str, Any], expires: str, *, as_json: bool) -> Exit:
+def _print_created(out: Path, key: ClientKey, table: dict[str, Any], expires: str, *, as_json: bool) -> Exit:
     public_key = base64.b64encode(key.public_spki).decode()
     block = f'[clients.{toml_key(table["client"])}]\npublic_key = "{public_key}"\nexpires = {expires}'
     if as_json:
@@ -224,7 +232,7 @@ def _tell(out: Path, key: ClientKey, table: dict[str, Any], expires: str, *, as_
         )
         return Exit.DONE
     print_message(
-        f"written: {out / 'client.toml'} and {out / 'client.key'} (mode 0600; it stays on this host)"
+        f"written: {out / 'client.toml'} and {out / 'client.key'} (mode 0600; keep it on this host)"
     )
     print_message(f"give these lines to the operator, for the file of tenant {table['tenant']}:")
     click.echo(block)
@@ -232,7 +240,7 @@ def _tell(out: Path, key: ClientKey, table: dict[str, Any], expires: str, *, as_
 
 
 def toml_text(table: Mapping[str, Any]) -> str:
-    """The table as TOML 1.0: values first, then its tables."""
+    """The table as TOML 1.0: its values first, then its tables."""
     lines = _toml_lines(table, ())
     return "\n".join(lines).strip() + "\n"
 
@@ -255,7 +263,7 @@ def _toml_name(key: str) -> str:
 
 
 def _toml_value(value: object) -> str:
-    """JSON's strings, numbers, booleans and lists of them are TOML's, with DEL escaped."""
+    """Value in JSON, which is valid TOML for strings, numbers, booleans and lists once DEL is escaped."""
     if isinstance(value, str | bool | int | float | list | tuple):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    raise TypeError(f"{type(value).__name__} has no place in these files")
+    raise TypeError(f"{type(value).__name__} cannot be written to these files")

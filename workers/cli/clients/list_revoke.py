@@ -1,4 +1,4 @@
-"""``sigmill clients list`` and ``revoke``: the operator's side of client keys."""
+"""``sigmill clients list`` and ``revoke``: client keys of the tenants, for operators."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ClientLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Revoked(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``revoke`` did; ``epoch`` is the tenant's after it."""
+    """Result of ``revoke``; ``epoch`` is the tenant's epoch afterwards."""
 
     tenant: str
     client: str
@@ -48,7 +48,7 @@ class Revoked(msgspec.Struct, frozen=True, kw_only=True):
 @json_option
 @click.pass_obj
 def list_clients(output: Output, /, *, config: Path, tenant: str | None) -> Exit:
-    """Show who may ask for signatures, and until when."""
+    """List the clients with their state and expiry."""
     now_ms = time.time_ns() // 1_000_000
     lines = [
         _line(chosen.name, client, now_ms)
@@ -69,30 +69,28 @@ def list_clients(output: Output, /, *, config: Path, tenant: str | None) -> Exit
 @click.command()
 @click.argument("name")
 @config_option
-@click.option("--tenant", metavar="TENANT", required=True, help="Whose client it is.")
+@click.option("--tenant", metavar="TENANT", required=True, help="Tenant of the client.")
 @json_option
 @click.pass_obj
 def revoke(output: Output, /, *, name: str, config: Path, tenant: str) -> Exit:
-    """Take the right to ask for signatures from the client NAME: its jobs in the queue end refused, too.
+    """Revoke the client NAME; its queued jobs are refused, too.
 
-    Writes `state = "revoked"` and the next epoch into the tenant's file. Workers obey after
-    `sigmill tenants reload`.
+    Writes `state = "revoked"` and the next epoch to the tenant's file. Run `sigmill tenants reload` afterwards to
+    apply it.
     """
-    premises = load_premises(config)
-    file = premises.tenant_file(tenant)
-    before = load_tenant(file, premises.tokens)
+    scope = load_premises(config)
+    file = scope.tenant_file(tenant)
+    before = load_tenant(file, scope.tokens)
     if name not in before.clients:
         raise ClientUnknown(f"the tenant `{tenant}` has no client `{name}`")
     active = not before.clients[name].revoked
-    after = edit_tenant(premises, tenant, lambda text: revoke_client(text, name)) if active else before
+    after = edit_tenant(scope, tenant, lambda text: revoke_client(text, name)) if active else before
     if output.as_json:
         emit(Revoked(tenant=tenant, client=name, was_active=active, epoch=after.epoch, file=str(file)))
     elif active:
-        print_message(
-            f"revoked in {file}, epoch {after.epoch}; `sigmill tenants reload` makes the workers obey"
-        )
+        print_message(f"revoked in {file}, epoch {after.epoch}; run `sigmill tenants reload` to apply it")
     else:
-        print_message(f"{name} was revoked before; nothing is changed")
+        print_message(f"{name} is revoked already; nothing was changed")
     return Exit.DONE
 
 

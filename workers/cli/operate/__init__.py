@@ -1,1 +1,12 @@
-"""workers/cli/operate: see docs of the parent package."""
+"""Commands of operators.
+
+check_config    ``sigmill check-config``
+deadletter      ``sigmill deadletter``
+doctor          ``sigmill doctor``
+explain         ``sigmill explain``
+operators       ``sigmill operators``
+stop            ``sigmill stop``
+support_bundle  ``sigmill support-bundle``
+
+It never imports `workers.service` or `workers.lanes`: an operator's command runs beside the worker, not in it.
+"""

@@ -1,4 +1,4 @@
-"""``sigmill check-config``: every mistake by file, key path, problem and remedy."""
+"""``sigmill check-config``: reports mistakes in the configuration by file, key path, problem and remedy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from workers.config.validation import survey
 
 
 class Mistake(msgspec.Struct, frozen=True, kw_only=True):
-    """One mistake; ``key`` is its path in the file, empty where it is the file itself."""
+    """One mistake; ``key`` is its path in the file, empty for the file itself."""
 
     file: str
     key: str
@@ -24,12 +24,12 @@ class Mistake(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, error: ConfigError) -> Mistake:
-        """The mistake of this error."""
+        """Make the mistake of an error."""
         return cls(file=error.file, key=error.key, problem=error.problem, remedy=error.remedy)
 
 
 class TenantSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """What a tenant has."""
+    """Summary of a tenant."""
 
     tenant: str
     epoch: int
@@ -41,7 +41,7 @@ class TenantSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Checked(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole answer in JSON; ``tenants`` counts keys, versions that sign, and clients of each."""
+    """Output in JSON; ``tenants`` has the numbers of keys, active versions and clients of each."""
 
     ok: bool
     mistakes: tuple[Mistake, ...]
@@ -56,10 +56,10 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
 @json_option
 @click.pass_obj
 def check_config(output: Output, /, *, config: Path) -> Exit:
-    """Check the service's file and every tenant's, and whether the modules and secret files are there.
+    """Check the service's file, every tenant's file, and that the modules and secret files exist.
 
-    Reports the first mistake of each table (a token, a client, a key), and all that the files point to; logs in
-    nowhere and shows no secret. Exit code 2 if there is a mistake.
+    Reports the first mistake of each table (a token, a client, a key) and every missing file. Logs in to no token and
+    prints no secret. Exit code 2 if there is a mistake.
     """
     found = survey(config)
     mistakes = tuple(Mistake.of(error) for error in found.mistakes)
@@ -70,10 +70,10 @@ def check_config(output: Output, /, *, config: Path) -> Exit:
     if found.configuration is not None:
         _print_summary(found.configuration)
     for mistake in mistakes:
-        where = f"{mistake.file}: {mistake.key}" if mistake.key else mistake.file
-        print_message(f"error: {where}: {mistake.problem} [config.invalid]\nhint: {mistake.remedy}")
+        location = f"{mistake.file}: {mistake.key}" if mistake.key else mistake.file
+        print_message(f"error: {location}: {mistake.problem} [config.invalid]\nhint: {mistake.remedy}")
     if found.configuration is None:
-        print_message("the tenant files were not read: the service's file comes first")
+        print_message("the tenants' files were not read: correct the service's file first")
     print_message({0: "no mistakes", 1: "1 mistake"}.get(len(mistakes), f"{len(mistakes)} mistakes"))
     return exit_code
 

@@ -1,4 +1,4 @@
-"""``sigmill deadletter``: jobs that the service gave up on, with the evidence; try them again, or drop them."""
+"""``sigmill deadletter``: lists, shows, requeues and deletes dead letters."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _REQUEUED: Final = {
     RequeueStatus.GONE: "gone",
 }
 
-tenant_option = click.option("--tenant", help="This tenant's only.")
+tenant_option = click.option("--tenant", help="Only this tenant.")
 jobs_argument = click.argument("job_ids", nargs=-1, metavar="JOB…")
-all_option = click.option("--all", "everything", is_flag=True, help="All of them, or of --tenant.")
+all_option = click.option("--all", "everything", is_flag=True, help="All dead letters, or all of --tenant.")
 
 
 class LetterLine(msgspec.Struct, frozen=True, kw_only=True):
-    """A dead letter in JSON; times in UTC. ``crashes`` of the attempts ended with their worker."""
+    """A dead letter in JSON; times in UTC. ``crashes``: number of attempts during which the worker crashed."""
 
     job_id: str
     tenant: str
@@ -56,7 +56,7 @@ class LetterLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EndedLine(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a dead letter: queued, already-queued, dropped or gone."""
+    """Outcome for one dead letter: queued, already-queued, dropped or gone."""
 
     job_id: str
     outcome: str
@@ -64,7 +64,7 @@ class EndedLine(msgspec.Struct, frozen=True, kw_only=True):
 
 @click.group(cls=LazyGroup, table=DEADLETTER, no_args_is_help=True)
 def deadletter() -> None:
-    """Jobs that were set aside because lanes or workers ended over them again and again."""
+    """Dead letters: jobs set aside after repeated crashes of lanes or workers."""
 
 
 @click.command("list")
@@ -117,15 +117,15 @@ def show(output: Output, /, *, job_id: str, config: Path) -> Exit:
 def retry(
     output: Output, /, *, job_ids: tuple[str, ...], everything: bool, config: Path, tenant: str | None
 ) -> Exit:
-    """Put jobs back into their queues, with their counters at nought.
+    """Requeue jobs and reset their attempt counters.
 
-    A job whose envelope has expired meanwhile ends as `job.expired`, and is signed when its client asks again under
-    the same request id. Exit code 1 if a dead letter is gone.
+    A job whose envelope has expired meanwhile ends as `job.expired`; it is signed once its client reruns with the
+    same request id. Exit code 1 if a dead letter no longer exists.
     """
     service, found = _read(config, tenant)
     letters = _chosen(found, job_ids, everything=everything)
     outcomes = run(with_connection(service.redis, lambda redis: dead_letters.requeue(redis, letters)))
-    return _say_outcomes(output, letters, [_REQUEUED[outcome] for outcome in outcomes])
+    return _print_outcomes(output, letters, [_REQUEUED[outcome] for outcome in outcomes])
 
 
 @click.command()
@@ -138,11 +138,11 @@ def retry(
 def drop(
     output: Output, /, *, job_ids: tuple[str, ...], everything: bool, config: Path, tenant: str | None
 ) -> Exit:
-    """Remove dead letters for good; their clients have been told, and the worker's log keeps the jobs."""
+    """Delete dead letters. Their clients have the error already, and the workers' write-ahead log keeps the jobs."""
     service, found = _read(config, tenant)
     letters = _chosen(found, job_ids, everything=everything)
     outcomes = run(with_connection(service.redis, lambda redis: dead_letters.drop(redis, letters)))
-    return _say_outcomes(output, letters, ["dropped" if was_there else "gone" for was_there in outcomes])
+    return _print_outcomes(output, letters, ["dropped" if was_there else "gone" for was_there in outcomes])
 
 
 def _read(config: Path, tenant: str | None) -> tuple[ServiceConfiguration, list[StoredLetter]]:
@@ -157,17 +157,17 @@ def _chosen(
     found: Sequence[StoredLetter], job_ids: tuple[str, ...], *, everything: bool
 ) -> list[StoredLetter]:
     if everything == bool(job_ids):
-        raise click.UsageError("name the jobs, or give --all")
+        raise click.UsageError("give job ids, or --all")
     if everything:
         return list(found)
     by_id = {_name(each): each for each in found}
     missing = [job_id for job_id in job_ids if job_id not in by_id]
     if missing:
-        raise JobUnknown(f"no dead letter of this id: {', '.join(missing)}")
+        raise JobUnknown(f"no dead letter with this id: {', '.join(missing)}")
     return [by_id[job_id] for job_id in job_ids]
 
 
-def _say_outcomes(output: Output, letters: Sequence[StoredLetter], outcomes: Sequence[str]) -> Exit:
+def _print_outcomes(output: Output, letters: Sequence[StoredLetter], outcomes: Sequence[str]) -> Exit:
     for letter, outcome in zip(letters, outcomes, strict=True):
         if output.as_json:
             emit(EndedLine(job_id=_name(letter), outcome=outcome))
@@ -198,7 +198,7 @@ def _line(found: StoredLetter) -> LetterLine:
 
 
 def _name(found: StoredLetter) -> str:
-    """Whatever a stock producer called it."""
+    """Job id as text; ids of stock arq producers may have any bytes."""
     return found.job_id.decode("ascii", "backslashreplace")
 
 

@@ -1,4 +1,4 @@
-"""``sigmill doctor``: what is wrong with this host, its tokens and its Redis, and the line that mends it."""
+"""``sigmill doctor``: diagnoses this host, its tokens and its Redis, and prints the fix for each problem."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from workers.doctor.findings import Finding, State, worst
 from workers.doctor.run import findings_of
 
 _EXITS: Final = {State.MEND: Exit.FAILED, State.UNASKED: Exit.RETRY, State.GOOD: Exit.DONE}
-_MARKS: Final = {State.GOOD: "ok", State.NOTE: "note", State.MEND: "MEND", State.UNASKED: "?"}
+_MARKS: Final = {State.GOOD: "ok", State.NOTE: "WARN", State.MEND: "FAIL", State.UNASKED: "SKIP"}
 
 
 @click.command()
 @config_option
-@click.option("--all", "show_all", is_flag=True, help="Show what is good, too.")
+@click.option("--all", "show_all", is_flag=True, help="Also print passed checks.")
 @json_option
 @click.pass_obj
 def doctor(output: Output, /, *, config: Path, show_all: bool) -> Exit:
-    """Examine the files, Redis, this host and every token; each finding with the line that mends it.
+    """Check the files, Redis, this host and every token, and print the fix for each problem.
 
-    Run it on a worker's host, as the worker's user. It changes nothing, logs in at most once into each token, and tries no PIN that was refused before. Exit code 0: nothing to mend; 1: something; 75: a part could not be asked.
+    Run it on a worker's host as the worker's user. It changes nothing, logs in to each token at most once, and tries
+    no PIN that was refused before. Exit code 1 if a check failed; else 75 if a check had to be skipped; else 0.
     """
     findings: list[Finding] = []
     for finding in findings_of(config):
@@ -36,9 +37,10 @@ def doctor(output: Output, /, *, config: Path, show_all: bool) -> Exit:
             _print(finding)
     if not output.as_json:
         counts = Counter(finding.state for finding in findings)
+        warnings = counts[State.NOTE]
         print_message(
-            f"{len(findings)} checks: {counts[State.GOOD]} good, {counts[State.NOTE]} to know,"
-            f" {counts[State.MEND]} to mend, {counts[State.UNASKED]} not asked"
+            f"{len(findings)} checks: {counts[State.GOOD]} ok, {warnings} warning{'' if warnings == 1 else 's'},"
+            f" {counts[State.MEND]} failed, {counts[State.UNASKED]} skipped"
         )
     return _EXITS[worst(findings)]
 

@@ -1,4 +1,4 @@
-"""``sigmill explain``: what an error code means, who meets it, whether to try again, and what to type."""
+"""``sigmill explain``: prints the meaning, audience and remedy of an error code."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ _WIDTH: Final = 100
 @json_option
 @click.pass_obj
 def explain(output: Output, /, *, code: str | None) -> Exit:
-    """Say what CODE means, who meets it, whether trying again helps, and what to do, with what to type.
+    """Explain the error CODE: meaning, who is affected, whether a retry helps, and the commands to fix it.
 
-    Codes stand in brackets behind an `error:`, as `code` in JSON, and as `reason` in metrics. Without CODE, list all.
+    Codes are printed in brackets after an `error:`, as `code` in JSON, and as `reason` in metrics. Without CODE, list
+    all codes.
     """
     if code is None:
         _list(output)
@@ -50,7 +51,7 @@ def _list(output: Output) -> None:
 
 def _print(page: Page) -> None:
     click.echo(f"{page.code}: {page.title}")
-    click.echo(f"{_fate(page)} (exit code {page.exit_code})\n")
+    click.echo(f"{_retry_text(page)} (exit code {page.exit_code})\n")
     click.echo(textwrap.fill(page.means, _WIDTH))
     click.echo("\nWho meets it")
     click.echo(_indented(page.met_by))
@@ -61,7 +62,7 @@ def _print(page: Page) -> None:
             click.echo(f"    $ {step.command}")
 
 
-def _fate(page: Page) -> str:
+def _retry_text(page: Page) -> str:
     if page.retryable:
         return "Try again later"
     return "Denied: trying again changes nothing" if page.denied else "Trying the same again fails again"

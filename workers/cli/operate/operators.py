@@ -1,4 +1,4 @@
-"""``sigmill operators``: the keys with which people sign stop orders."""
+"""``sigmill operators``: keys with which operators sign stop orders."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from workers.config.tenant_edits import toml_key
 
 
 class CreatedOperator(msgspec.Struct, frozen=True, kw_only=True):
-    """What was made; ``block`` belongs into every worker's sigmill.toml."""
+    """The created operator key; add ``block`` to every worker's sigmill.toml."""
 
     operator: str
     private_key_file: str
@@ -28,27 +28,33 @@ class CreatedOperator(msgspec.Struct, frozen=True, kw_only=True):
 
 @click.group(cls=LazyGroup, table=OPERATORS, no_args_is_help=True)
 def operators() -> None:
-    """Operator keys: they sign stop orders, and nothing else."""
+    """Operator keys, which sign stop orders and nothing else."""
 
 
 @click.command()
 @click.argument("name")
 @click.option(
-    "--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The new private key."
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="FILE",
+    help="File for the new private key.",
 )
 @click.option(
     "--kind",
     type=click.Choice([str(k) for k in ClientKeyKind]),
     default="ed25519",
     show_default=True,
-    help="The key's kind; a TPM has P-256.",
+    help="Kind of key; a TPM supports P-256.",
 )
 @json_option
 @click.pass_obj
 def create(output: Output, /, *, name: str, out: Path, kind: str) -> Exit:
-    """Make the key of the operator NAME (mode 0600), and print the block for every worker's sigmill.toml."""
+    """Create a key for the operator NAME (mode 0600), and print the block for every worker's sigmill.toml."""
     if not re.match(NAME_PATTERN, name):
-        raise click.UsageError("an operator's name is lower case: letters, digits, dots, dashes, underscores")
+        raise click.UsageError(
+            "an operator's name has lower-case letters, digits, dots, dashes and underscores"
+        )
     key = ClientKey.generate(ClientKeyKind(kind))
     try:
         key.write(out)
@@ -60,5 +66,5 @@ def create(output: Output, /, *, name: str, out: Path, kind: str) -> Exit:
         emit(CreatedOperator(operator=name, private_key_file=str(out), public_key=public, block=block))
     else:
         click.echo(block, nl=False)
-        print_message(f"the private key is {out}: keep it with the person, off the workers' hosts")
+        print_message(f"the private key is {out}: the operator keeps it, never a worker's host")
     return Exit.DONE

@@ -1,4 +1,4 @@
-"""``sigmill stop``: an operator's order that takes rights away everywhere at once."""
+"""``sigmill stop``: an operator's signed order that stops a tenant, key or client on every host."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from queueing.aio.runner import run
-from queueing.coordination import stop_order_feed as order_board
+from queueing.coordination import stop_order_feed
 from queueing.errors import ConfigError
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.stop_orders import Scope, StopOrder, sign_order
@@ -22,13 +22,13 @@ from workers.cli.shell.output import Exit, Output, emit, print_message
 from workers.config.service_file import ServiceConfiguration, load_service
 
 _WAIT_S: Final = 2.0
-"""An order is obeyed within a second; as long again for the word of it to come back."""
+"""Workers apply an order within a second; another second for their confirmations."""
 
 _POLL_S: Final = 0.05
 
 
 class StopLine(msgspec.Struct, frozen=True, kw_only=True):
-    """The order, the workers that said in time that they obey it, and how many listen in all."""
+    """The order, the workers that confirmed it in time, and the number of workers that received it."""
 
     order: str
     scope: Scope
@@ -40,11 +40,11 @@ class StopLine(msgspec.Struct, frozen=True, kw_only=True):
 
 @click.command()
 @config_option
-@click.option("--tenant", required=True, help="The tenant to stop, or whose key or client is to stop.")
+@click.option("--tenant", required=True, help="The tenant to stop, or the tenant of the key or client.")
 @click.option("--key", help="Stop this key only.")
 @click.option("--client", help="Stop this client only.")
-@click.option("--reason", required=True, help="Why; kept with the order and shown to operators.")
-@click.option("--operator", required=True, metavar="NAME", help="The [operators.NAME] who signs.")
+@click.option("--reason", required=True, help="Reason, kept with the order and shown to operators.")
+@click.option("--operator", required=True, metavar="NAME", help="The [operators.NAME] that signs the order.")
 @click.option(
     "--operator-key",
     type=click.Path(path_type=Path),
@@ -67,10 +67,10 @@ def stop(
     operator: str,
     operator_key: Path,
 ) -> Exit:
-    """Stop a tenant, a key or a client on every worker and lane within a second, jobs in the queue included.
+    """Stop a tenant, a key or a client on every worker and lane within a second, queued jobs included.
 
-    The order outlives restarts. It is lifted by the tenant's file alone: lifted_orders = ["ID"] in a higher
-    epoch. Exit code 75 if not every worker has said in time that it obeys.
+    The order survives restarts. Only the tenant's file can lift it: lifted_orders = ["ID"] with a higher
+    epoch. Exit code 75 if not every worker confirmed the order in time.
     """
     if key is not None and client is not None:
         raise click.UsageError("give --key or --client, or neither to stop the whole tenant")
@@ -101,9 +101,9 @@ def stop(
         emit(line)
     else:
         print_message(f"order {line.order}: {scope} {line.name or tenant} is stopped")
-        print_message(f"obeyed by {len(adopted)} of {listening} workers: {', '.join(line.adopted_by)}")
+        print_message(f"applied by {len(adopted)} of {listening} workers: {', '.join(line.adopted_by)}")
         print_message(
-            f'to lift it: lifted_orders = ["{line.order}"] in the tenant\'s file, with a higher epoch'
+            f'to lift it, set lifted_orders = ["{line.order}"] in the tenant\'s file, with a higher epoch'
         )
     return Exit.DONE if 0 < listening <= len(adopted) else Exit.RETRY
 
@@ -114,21 +114,21 @@ def _check(service: ServiceConfiguration, operator: str, signer: ClientKey) -> N
         raise ConfigError(
             str(service.file),
             f"operators.{operator}",
-            "is not there" if known is None else "has another public key than this private key",
-            "Only operators that every worker's configuration lists are obeyed.",
+            "is not configured" if known is None else "has a public key that does not match this private key",
+            "Workers accept orders only of operators in their configuration.",
         )
 
 
 async def _send(service: ServiceConfiguration, order: StopOrder, signed: bytes) -> tuple[dict[str, int], int]:
-    """Post it, then wait until all who heard of it have said that they obey, or for a while."""
+    """Post the order, then wait up to two seconds until every worker that received it has confirmed it."""
     redis = connect(service.redis)
     try:
-        listening = await order_board.publish(redis, {order.order_id: signed})
+        listening = await stop_order_feed.publish(redis, {order.order_id: signed})
         adopted: dict[str, int] = {}
         deadline = time.monotonic() + _WAIT_S
         while len(adopted) < max(listening, 1) and time.monotonic() < deadline:
             await asyncio.sleep(_POLL_S)
-            adopted = await order_board.acknowledged_by(redis, order.hex_id)
+            adopted = await stop_order_feed.acknowledged_by(redis, order.hex_id)
         return adopted, listening
     finally:
         await redis.aclose()

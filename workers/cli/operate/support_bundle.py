@@ -1,4 +1,4 @@
-"""``sigmill support-bundle``: what somebody needs to help, in one file, without a secret."""
+"""``sigmill support-bundle``: collects diagnostics in one file, with secrets removed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from workers.cli.shell.output import Exit, Output, emit, print_message
 from workers.config.service_file import load_service
 from workers.support.bundle import write_bundle
 
-_ASKED: Final[tuple[tuple[str, ...], ...]] = (
+_COMMANDS: Final[tuple[tuple[str, ...], ...]] = (
     ("check-config",),
     ("status",),
     ("workers", "list"),
@@ -28,11 +28,11 @@ _ASKED: Final[tuple[tuple[str, ...], ...]] = (
     ("top", "--once"),
     ("doctor",),
 )
-"""Commands whose answers are in it; none of them logs in to a token to sign, or changes anything."""
+"""Commands whose output is included; none of them changes anything, or logs in to a token to sign."""
 
 
 class Bundled(msgspec.Struct, frozen=True, kw_only=True):
-    """What was written; ``problems`` by part."""
+    """The written bundle; ``problems`` by part."""
 
     file: str
     size_bytes: int
@@ -47,7 +47,7 @@ class Bundled(msgspec.Struct, frozen=True, kw_only=True):
     "--out",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Where to write it. Default: sigmill-support-HOST-TIME.tar.gz in this directory.",
+    help="Output file. Default: sigmill-support-HOST-TIME.tar.gz in this directory.",
 )
 @click.option(
     "--log",
@@ -55,25 +55,25 @@ class Bundled(msgspec.Struct, frozen=True, kw_only=True):
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="A log file, of which the last 4 MiB are taken; may be repeated. Default: the journal of sigmill* units.",
+    help="A log file (its last 4 MiB); may be repeated. Default: the journal of sigmill* units.",
 )
 @json_option
 @click.pass_obj
 def support_bundle(output: Output, /, *, config: Path, out: Path | None, logs: tuple[Path, ...]) -> Exit:
-    """Write versions, masked configuration, metrics, logs and the answers of our own commands into one archive.
+    """Collect versions, masked configuration, metrics, logs and command output in one archive, with secrets removed.
 
-    Secrets are taken out where they stand in configuration, and the contents of the configured PIN and password files
-    are looked for in everything; what could not be read is not looked for, and the command says so. What cannot be
-    made is left out and named, so this works on a host where little else does.
+    Secrets are masked in the configuration, and the contents of the configured PIN and password files are masked in
+    every part. A secret file that cannot be read cannot be searched for; the command prints a warning. Parts that
+    cannot be collected are left out with a warning, so the command works on a broken host.
     """
     at = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     out = out or Path(f"sigmill-support-{os.uname().nodename}-{at}.tar.gz")
     try:
         service = load_service(config)
     except ConfigError as error:
-        print_message(f"warning: {error}; what needs the configuration is left out")
+        print_message(f"warning: {error}; parts that need the configuration are left out")
         service = None
-    commands = [words for words in _ASKED if words[0] in COMMANDS]
+    commands = [words for words in _COMMANDS if words[0] in COMMANDS]
     try:
         manifest = write_bundle(out, config, service, logs=logs, commands=commands)
         size_bytes = out.stat().st_size
@@ -95,9 +95,7 @@ def support_bundle(output: Output, /, *, config: Path, out: Path | None, logs: t
         print_message(f"warning: {name} is left out: {problem}")
     for file in manifest.not_looked_for:
         print_message(
-            f"warning: {file} cannot be read, so its content was not looked for; run this as root to be sure"
+            f"warning: {file} cannot be read, so its content was not searched for; run this as root to be sure"
         )
-    print_message(
-        f"{len(manifest.parts)} parts, {size_bytes / 1e6:.1f} MB; look through it before you send it"
-    )
+    print_message(f"{len(manifest.parts)} parts, {size_bytes / 1e6:.1f} MB; review it before you send it")
     return Exit.DONE

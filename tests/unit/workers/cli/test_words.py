@@ -13,7 +13,7 @@ import pytest
 from queueing.errors import InputUnreadable, KeyUnknown, LimitRate, ResultInvalid, SigningError
 from workers.cli import commands
 from workers.cli.clients.create import redis_table, toml_text
-from workers.cli.commands import Lazy
+from workers.cli.commands import LazyCommand
 from workers.cli.shell.options import Duration
 from workers.cli.shell.output import Exit, Tally
 from workers.cli.shell.progress import Progress
@@ -128,6 +128,6 @@ def test_toml_text_is_read_back() -> None:
 )
 def test_every_command_of_the_tables_exists(lazy: object) -> None:
     """The table names modules and attributes as text: each of them must be a command."""
-    if isinstance(lazy, Lazy):
+    if isinstance(lazy, LazyCommand):
         module, _, attribute = lazy.target.partition(":")
         assert isinstance(getattr(import_module(module), attribute), click.Command)
