@@ -1,11 +1,19 @@
 """The command line, ``sigmill``.
 
-===========  ==========================================================================================
-main         runs a command and turns what it raises into ``error:``, ``hint:`` and an exit code
-commands     the table of commands; add a line there, and nothing is imported before it is called
-output       the rules for what is printed, and where
-options      options that commands share
-===========  ==========================================================================================
+main       runs a command; turns exceptions into ``error:``, ``hint:`` and an exit code
+commands   tables of commands, each imported when it is called
+shell      output, options and progress shared by commands
+signing    sign, submit, wait, verify
+status     status, workers, top
+keys       signing keys
+clients    client keys
+tokens     tokens
+tenants    tenants and their Redis users
+audit      write-ahead log of this host
+operate    check-config, deadletter, doctor, explain, operators, stop, support-bundle
+processes  worker, lane, exporter, dev, bench
+
+No other package of `workers` imports it; only `sigmill bench` imports `bench`, when it is called.
 """
 
 from workers.cli.main import main

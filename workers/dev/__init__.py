@@ -11,5 +11,5 @@ trial, trial_tls  files and certificates for docker-compose.yml: `python -m work
 signature_checks  signatures verified by `cryptography` alone
 demo              the demonstration: `python -m workers.dev.demo`
 
-Nothing here is for production. Only `workers.cli` imports this package, and it never imports `workers.cli`.
+Nothing here is for production. It never imports `workers.cli`, which runs it as `sigmill dev`.
 """

@@ -85,7 +85,7 @@ async def test_a_history_is_there_without_redis(make_rig: MakeRig) -> None:
 async def test_what_is_asked_wrongly_is_said(watched: Watched) -> None:
     """A client's file without jobs, a file of another kind, an id without a tenant."""
     client = watched.rig.directory / "clients" / "acme" / "client.toml"
-    assert "name the jobs" in (await status(client)).err
+    assert "give job ids" in (await status(client)).err
     tenant = await status(watched.rig.tenant_file("acme"), "--json")
     assert (tenant.code, tenant.error()["code"]) == (2, "config.invalid")
     assert "--tenant" in (await status(watched.config, "stock-id")).err

@@ -156,7 +156,7 @@ async def test_what_cannot_be_asked_is_said(watched: Watched) -> None:
     assert [nobody.partition("//")[2] in problem for problem in view["problems"]] == [True]
     away = await top("--workers", nobody, "--once", "--interval", "0.1")
     assert away.code == 75
-    assert "no worker was seen" in away.err
+    assert "no worker found" in away.err
     gone = await top("--prometheus", nobody, "--once", "--json")
     assert (gone.code, gone.error()["code"]) == (75, "metrics.unavailable")
     stranger = await top("--prometheus", worker, "--once", "--json")

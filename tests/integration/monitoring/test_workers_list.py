@@ -50,7 +50,7 @@ async def test_every_worker_is_listed_until_it_ends_in_order(make_rig: MakeRig) 
     code, lines = await listed(rig)
     assert (code, [line["state"] for line in lines.values()]) == (75, ["silent"])
     ran = await asyncio.to_thread(sigmill, "workers", "list", "--config", rig.directory / "sigmill-1.toml")
-    assert f"{first.pid} went silent without a goodbye" in ran.err
+    assert f"{first.pid} stopped reporting without a clean shutdown" in ran.err
     await redis.aclose()
 
 

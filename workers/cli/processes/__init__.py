@@ -1,1 +1,10 @@
-"""workers/cli/processes: see docs of the parent package."""
+"""Commands that run a long-lived process.
+
+worker    ``sigmill worker``
+lane      ``sigmill lane``
+exporter  ``sigmill exporter``
+dev       ``sigmill dev``
+bench     ``sigmill bench``
+
+No module here imports a worker's or a lane's parts before its command is called: `lane` must load no Redis client.
+"""

@@ -1,4 +1,4 @@
-"""``sigmill bench``: what the pipeline costs beside what the HSM can do."""
+"""``sigmill bench``: measures the pipeline's cost and plans capacity."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from workers.cli.shell.output import Exit, Output, emit, print_message
 
 @click.group()
 def bench() -> None:
-    """Measure this machine, or plan a larger one. Needs what `ops/bootstrap` installs: Redis, SoftHSM, cc."""
+    """Measure this machine, or plan a larger one. Needs Redis, SoftHSM and cc (`ops/bootstrap` installs them)."""
 
 
 @bench.command()
 @json_option
 @click.pass_obj
 def quick(output: Output, /) -> Exit:
-    """Every threshold, in less than five minutes; exit code 1 when one is missed."""
+    """Check every threshold in less than five minutes; exit code 1 if one is missed."""
     from bench.report.data import exit_status
     from bench.runner import run
     from bench.session import QUICK
@@ -34,7 +34,7 @@ def quick(output: Output, /) -> Exit:
 @json_option
 @click.pass_obj
 def full(output: Output, /) -> Exit:
-    """Every row and every threshold; takes up to 40 minutes."""
+    """Measure every row and check every threshold; takes up to 40 minutes."""
     from bench.report.data import exit_status
     from bench.runner import run
     from bench.session import FULL
@@ -47,10 +47,10 @@ def full(output: Output, /) -> Exit:
 
 @bench.command()
 @click.argument("names", nargs=-1, metavar="NAME…")
-@click.option("--full", "at_full_pace", is_flag=True, help="At the full run's pace.")
+@click.option("--full", "at_full_pace", is_flag=True, help="Use the pace of the full run.")
 @json_option
 def scenario(*, names: tuple[str, ...], at_full_pace: bool) -> Exit:
-    """Run single scenarios, without a report; without a NAME, list them."""
+    """Run single scenarios without a report; without a NAME, list them."""
     from bench.runner import run_scenarios
     from bench.scenarios.catalogue import SCENARIOS
     from bench.session import FULL, QUICK
@@ -63,29 +63,32 @@ def scenario(*, names: tuple[str, ...], at_full_pace: bool) -> Exit:
 
 
 @bench.command()
-@click.option("--per-day", type=float, required=True, metavar="N", help="Signatures a day, such as 500e6.")
+@click.option("--per-day", type=float, required=True, metavar="N", help="Signatures per day, such as 500e6.")
 @click.option(
-    "--algorithm", required=True, metavar="NAME", help="An algorithm, or for RSA a kind of key: RSA_3072."
+    "--algorithm",
+    required=True,
+    metavar="NAME",
+    help="An algorithm, or for RSA a kind of key such as RSA_3072.",
 )
 @click.option(
-    "--hsm", "model", default=None, metavar="MODEL", help="A device of the table of published rates."
+    "--hsm", "model", default=None, metavar="MODEL", help="A device in the table of published rates."
 )
 @click.option(
-    "--peak-factor", type=float, default=3.0, show_default=True, help="Busiest hour against the mean."
+    "--peak-factor", type=float, default=3.0, show_default=True, help="Ratio of the busiest hour to the mean."
 )
 @click.option(
     "--report",
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("build/bench/report.json"),
     show_default=True,
-    help="Whose measured costs to plan with.",
+    help="Report with the measured costs.",
 )
 @json_option
 @click.pass_obj
 def plan(
     output: Output, /, *, per_day: float, algorithm: str, model: str | None, peak_factor: float, report: Path
 ) -> Exit:
-    """How many HSMs, worker cores and Redis shards so many signatures a day need."""
+    """Estimate the HSMs, worker cores and Redis shards for a number of signatures per day."""
     from bench.capacity.hsm_rates import MODELS
     from bench.capacity.model import Demand, in_words, kind_named
     from bench.capacity.planning import DEFAULT_MODEL, planned
@@ -93,9 +96,9 @@ def plan(
 
     model = model or DEFAULT_MODEL
     if model not in MODELS:
-        raise click.UsageError(f"{model} is not in the table; known: {', '.join(MODELS)}")
+        raise click.UsageError(f"{model} is not in the table; known models: {', '.join(MODELS)}")
     if not report.exists():
-        raise click.UsageError(f"{report} is not there: run `sigmill bench quick` first, or give --report")
+        raise click.UsageError(f"{report} does not exist: run `sigmill bench quick` first, or give --report")
     try:
         demand = Demand(per_day=per_day, kind=kind_named(algorithm), peak_factor=peak_factor)
         made = planned(read_report(report).rows, demand, model)

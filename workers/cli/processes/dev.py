@@ -1,4 +1,4 @@
-"""``sigmill dev``: a whole private stack in the foreground, with throwaway keys."""
+"""``sigmill dev``: runs a private stack with throwaway keys in the foreground."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _CHECK_S: Final = 0.5
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
-    """Where everything is, in JSON; ``clients``: tenant -> client.toml."""
+    """Paths of the running stack in JSON; ``clients``: client.toml by tenant."""
 
     directory: str
     logs: str
@@ -39,18 +39,18 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @click.command()
-@click.option("--workers", type=click.IntRange(1, 16), default=1, show_default=True, help="How many of them.")
-@click.option("--keep", is_flag=True, help="Leave the directory there at the end.")
+@click.option(
+    "--workers", type=click.IntRange(1, 16), default=1, show_default=True, help="Number of workers."
+)
+@click.option("--keep", is_flag=True, help="Keep the directory at the end.")
 @json_option
 @click.pass_obj
 def dev(output: Output, /, *, workers: int, keep: bool) -> Exit:
-    """Run Redis, software tokens and workers of your own until Ctrl-C, with keys that are thrown away.
+    """Run a private Redis, software tokens and workers until Ctrl-C, with throwaway keys.
 
-    Not for production: the keys are files on this disk. Prints the lines to paste into another shell.
+    Not for production: the keys are files on this disk. Prints lines to paste into another shell.
     """
-    print_message(
-        "warning: NOT FOR PRODUCTION. The keys are made now, in software, and thrown away at the end."
-    )
+    print_message("warning: NOT FOR PRODUCTION. The keys are created in software and deleted at the end.")
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with _directory(keep=keep) as directory, Stack(directory, workers=workers) as stack:
@@ -82,7 +82,7 @@ def _print_running(stack: Stack) -> None:
 
 
 def _print_lines(stack: Stack) -> None:
-    print_message(f"everything is in {stack.directory}, the logs in {stack.logs}; Ctrl-C stops all\n")
+    print_message(f"the stack is in {stack.directory}, its logs in {stack.logs}; Ctrl-C stops it\n")
     print_message("Paste into another shell:\n")
     click.echo(f'export PATH={shlex.quote(sysconfig.get_path("scripts"))}:"$PATH"')
     click.echo(f"export SIGMILL_CONFIG={shlex.quote(str(stack.config))}")
@@ -100,7 +100,7 @@ def _directory(*, keep: bool) -> Iterator[Path]:
         yield directory
     finally:
         if keep:
-            print_message(f"left behind: {directory}")
+            print_message(f"kept: {directory}")
         else:
             shutil.rmtree(directory, ignore_errors=True)
 

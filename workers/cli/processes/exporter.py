@@ -1,4 +1,4 @@
-"""``sigmill exporter``: what stands in the queues, as metrics; one process for the whole cluster."""
+"""``sigmill exporter``: exports queue metrics; one process for the whole cluster."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 @config_option
 @json_option
 def exporter(config: Path) -> None:
-    """Tell Prometheus of backlogs, budgets, dead letters and certificates, until SIGTERM.
+    """Export queue metrics (backlogs, budgets, dead letters, expiries) to Prometheus until SIGTERM.
 
-    Looks at the queues of all tenants every `interval_s` of [exporter], reads the files again when they change, and
-    serves /metrics, /healthz and /readyz there. It needs the tenants' files and Redis, no token and no PIN.
+    Polls the queues of all tenants every `interval_s` of [exporter], reloads changed configuration files, and serves
+    /metrics, /healthz and /readyz at [exporter]. It needs the configuration and Redis, no token and no PIN.
     """
     import uvloop
 
@@ -52,8 +52,8 @@ async def _serve(configuration: Configuration) -> None:
     redis = connect(service.redis)
     queues = QueueExporter(configuration, redis=redis, metrics=metrics)
     ended = asyncio.Event()
-    for asked in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(asked, ended.set)
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signal_number, ended.set)
     silent_s = 5.0 + 3 * service.exporter.interval_s
     server = MetricsServer(
         host=service.exporter.host,
@@ -65,9 +65,9 @@ async def _serve(configuration: Configuration) -> None:
     )
     try:
         async with asyncio.TaskGroup() as tasks:
-            looking = tasks.create_task(queues.run())
+            polling = tasks.create_task(queues.run())
             await ended.wait()
-            await end_tasks([looking])
+            await end_tasks([polling])
     finally:
         server.close()
         await redis.aclose()

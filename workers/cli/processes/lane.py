@@ -1,4 +1,4 @@
-"""``sigmill lane``: a lane that the host starts, with its own user and credential."""
+"""``sigmill lane``: runs a host-started lane, with its own user and credential."""
 
 from __future__ import annotations
 
@@ -16,20 +16,22 @@ from workers.cli.shell.options import config_option, json_option
     "--tenant",
     envvar="SIGMILL_LANE_TENANT",
     show_envvar=True,
-    help="Its tenant; without it, the service's own token.",
+    help="Tenant of the token. Without it, the service's own token.",
 )
-@click.option("--socket", type=click.Path(path_type=Path), help="Where to listen; else the token's `socket`.")
+@click.option(
+    "--socket", type=click.Path(path_type=Path), help="Socket to listen on. Default: the token's `socket`."
+)
 @click.option(
     "--state-dir",
     type=click.Path(path_type=Path),
-    help="Where it remembers a refused PIN; else the service's `state_dir`, which it must be able to write.",
+    help="Folder for refused PINs. Default: the service's `state_dir`, which must then be writable.",
 )
 @json_option
 def lane(config: Path, token: str, tenant: str | None, socket: Path | None, state_dir: Path | None) -> None:
-    """Hold one token's PIN and sessions, for a worker that runs as another user.
+    """Run a lane: hold one token's PIN and sessions for a worker that runs as another user.
 
-    Takes one worker at a time, over a unix socket, and only the uid that the token's `worker_uid` names. Ends
-    with the worker's connection: let the host start it again (systemd: Restart=always).
+    Accepts one worker at a time over a unix socket, and only the uid in the token's `worker_uid`. Exits when the
+    worker disconnects, so that the host must restart it (systemd: Restart=always).
     """
     from workers.hsm.process_hardening import harden
     from workers.lanes.process.unix_server import serve_host_lane

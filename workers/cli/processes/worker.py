@@ -1,4 +1,4 @@
-"""``sigmill worker``: one worker process of this host, until SIGTERM."""
+"""``sigmill worker``: runs one worker process of this host until SIGTERM."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from workers.cli.shell.output import Exit
 @config_option
 @json_option
 def worker(config: Path) -> None:
-    """Claim, sign and publish for every tenant of the configuration, until SIGTERM.
+    """Claim, sign and publish jobs of every configured tenant until SIGTERM.
 
-    SIGHUP reads the configuration again, as `sigmill tenants reload` does. Serves /metrics, /healthz and /readyz at [metrics]. A first SIGTERM drains; a second one does not wait.
+    SIGHUP reloads the configuration, as `sigmill tenants reload` does. Serves /metrics, /healthz and /readyz at
+    [metrics]. The first SIGTERM drains; the second one exits at once.
     """
     import uvloop
 
@@ -28,7 +29,7 @@ def worker(config: Path) -> None:
         try:
             runner.run(_serve(config))
         except asyncio.CancelledError:
-            # The second SIGTERM: what was cut off is in the log and in the leases, for whoever comes next.
+            # The second SIGTERM: interrupted jobs are in the log, and their leases expire for the next worker.
             raise SystemExit(Exit.FAILED) from None
 
 

@@ -1,4 +1,4 @@
-"""``sigmill status`` without jobs: how the cluster is, as Redis has it now."""
+"""``sigmill status`` without jobs: state of the cluster, from Redis."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class TenantLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One tenant's queue. ``room``, ``budget_left``: digests; None without a cap."""
+    """Queue of one tenant. ``room`` and ``budget_left``: digests; None without a cap."""
 
     tenant: str
     ready: int
@@ -40,7 +40,7 @@ class TenantLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClusterReport(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole in JSON. ``circuits_open`` and ``drained``: hosts by token."""
+    """State of the cluster in JSON. ``circuits_open`` and ``drained``: hosts by token."""
 
     audience: str
     redis_memory_used_bytes: int
@@ -53,9 +53,11 @@ class ClusterReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def show_cluster(file: Path, *, as_json: bool) -> Exit:
-    """Print it: tenants with something in their queues, or all in JSON."""
+    """Print the state of the cluster: tenants with a non-empty queue, or all tenants in JSON."""
     configuration = load_configuration(file)
-    report = run(with_connection(configuration.service.redis, lambda redis: _look(redis, configuration)))
+    report = run(
+        with_connection(configuration.service.redis, lambda redis: _cluster_report(redis, configuration))
+    )
     if as_json:
         emit(report)
     else:
@@ -63,7 +65,7 @@ def show_cluster(file: Path, *, as_json: bool) -> Exit:
     return Exit.DONE if any(worker.state != "silent" for worker in report.workers) else Exit.RETRY
 
 
-async def _look(redis: Redis, configuration: Configuration) -> ClusterReport:
+async def _cluster_report(redis: Redis, configuration: Configuration) -> ClusterReport:
     server = await redis_state(redis)
     workers = tuple(worker_line(each) for each in await registered_workers(redis))
     states = await read_queue_stats(redis, list(configuration.tenants))
@@ -128,10 +130,12 @@ def _print(report: ClusterReport) -> None:
     for note in notes_on(report.workers):
         print_message(note)
     for token, hosts in report.circuits_open.items():
-        print_message(f"token {token} is left alone on {', '.join(hosts)}: see `sigmill tokens list` there")
+        print_message(
+            f"token {token}: circuit breaker open on {', '.join(hosts)}: see `sigmill tokens list` there"
+        )
     for token, hosts in report.drained.items():
         print_message(
-            f"token {token} is drained on {', '.join(hosts)}: `sigmill tokens resume {token}` there ends it"
+            f"token {token}: drained on {', '.join(hosts)}: `sigmill tokens resume {token}` there resumes it"
         )
     if report.dead_letters:
         print_message("dead letters: `sigmill deadletter list`")

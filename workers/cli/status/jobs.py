@@ -1,4 +1,4 @@
-"""``sigmill status JOB…`` for operators: from Redis, and from this host's write-ahead log."""
+"""``sigmill status JOB…`` for operators, from Redis and this host's write-ahead log."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class JobLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One job in JSON: that of a client, with what only an operator may see. ``log_problem``: why there is no history."""
+    """One job in JSON: the client's line with fields for operators. ``log_problem``: reason for a missing history."""
 
     job_id: str
     state: JobState
@@ -52,23 +52,23 @@ class JobLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 def show_jobs(
     file: Path, job_ids: tuple[str, ...], *, tenant: str | None, since_s: float, as_json: bool
 ) -> Exit:
-    """Print them. A Redis that is away costs the state, not the history."""
+    """Print the jobs. Without Redis their state is unknown, but the history is still printed."""
     service = load_service(file)
     owners = {job_id: _owner(job_id, tenant) for job_id in job_ids}
-    found = run(with_connection(service.redis, lambda redis: _look(redis, owners)))
+    found = run(with_connection(service.redis, lambda redis: _job_reports(redis, owners)))
     problem, histories = "", None
     try:
         histories = _histories(service, job_ids, since_s)
     except OSError as error:
         problem = f"{service.state_dir / 'wal'} cannot be read: {error.strerror}"
     tally = Tally()
-    for job_id, where in found.items():
+    for job_id, report in found.items():
         events = () if histories is None else tuple(histories.events[_raw(job_id)])
         if as_json:
-            emit(_line(where, owners[job_id], events, problem))
+            emit(_line(report, owners[job_id], events, problem))
         else:
-            _print(where, events)
-        tally.add(where.status.as_error())
+            _print(report, events)
+        tally.add(report.status.as_error())
     if problem:
         print_message(problem)
     elif histories is not None and not as_json:
@@ -82,11 +82,11 @@ def show_jobs(
 def _owner(job_id: str, tenant: str | None) -> str:
     owner = tenant_of_job_id(job_id) or tenant
     if owner is None:
-        raise click.UsageError(f"{job_id}: this id names no tenant; give --tenant")
+        raise click.UsageError(f"{job_id}: this id does not contain a tenant; give --tenant")
     return owner
 
 
-async def _look(redis: Redis, owners: Mapping[str, str]) -> dict[str, JobReport]:
+async def _job_reports(redis: Redis, owners: Mapping[str, str]) -> dict[str, JobReport]:
     found = {}
     for job_id, tenant in owners.items():
         try:
@@ -103,12 +103,12 @@ def _histories(service: ServiceConfiguration, job_ids: tuple[str, ...], since_s:
 
 
 def _raw(job_id: str) -> bytes:
-    """As Redis and the log hold it; ids that are not UTF-8 are given as the shell passes them."""
+    """Job id as bytes, as in Redis and the log; the shell's escapes stand for bytes that are not UTF-8."""
     return job_id.encode("utf-8", "surrogateescape")
 
 
-def _line(where: JobReport, tenant: str, events: tuple[JobEvent, ...], problem: str) -> JobLine:
-    status = where.status
+def _line(report: JobReport, tenant: str, events: tuple[JobEvent, ...], problem: str) -> JobLine:
+    status = report.status
     ended = status.state is JobState.DONE
     return JobLine(
         job_id=status.job_id,
@@ -117,14 +117,14 @@ def _line(where: JobReport, tenant: str, events: tuple[JobEvent, ...], problem: 
         failed=status.failed if ended else None,
         error=None if status.error is None else ErrorObject.of(status.error),
         tenant=tenant,
-        lease=where.lease,
-        lease_left_s=where.lease_left_s,
-        due_in_s=where.due_in_s,
-        attempts=where.attempts,
-        crashes=where.crashes,
-        digests=where.digests,
-        dead_letter=where.dead_letter,
-        result_left_s=where.result_left_s,
+        lease=report.lease,
+        lease_left_s=report.lease_left_s,
+        due_in_s=report.due_in_s,
+        attempts=report.attempts,
+        crashes=report.crashes,
+        digests=report.digests,
+        dead_letter=report.dead_letter,
+        result_left_s=report.result_left_s,
         history=events,
         log_problem=problem,
     )
@@ -134,22 +134,22 @@ def _state(status: JobStatus) -> JobState:
     return JobState.UNKNOWN if isinstance(status.error, QueueUnavailable) else status.state
 
 
-def _print(where: JobReport, events: tuple[JobEvent, ...]) -> None:
-    status = where.status
+def _print(report: JobReport, events: tuple[JobEvent, ...]) -> None:
+    status = report.status
     click.echo(f"{status.job_id}  {_state(status)}  {text_of(status)}")
-    if where.lease is not None:
-        left_s = where.lease_left_s or 0.0
-        click.echo(f"  leased by {where.lease}, for {left_s:.1f} s more unless it is extended")
-    elif where.due_in_s is not None:
-        click.echo("  due now" if where.due_in_s <= 0 else f"  due in {where.due_in_s:.1f} s")
-    if where.attempts is not None:
+    if report.lease is not None:
+        left_s = report.lease_left_s or 0.0
+        click.echo(f"  leased by {report.lease}, {left_s:.1f} s left unless it is extended")
+    elif report.due_in_s is not None:
+        click.echo("  due now" if report.due_in_s <= 0 else f"  due in {report.due_in_s:.1f} s")
+    if report.attempts is not None:
         click.echo(
-            f"  {where.digests} digests, {where.attempts} attempts, {where.crashes or 0} ended with their worker"
+            f"  {report.digests} digests, {report.attempts} attempts, {report.crashes or 0} crashes of the worker"
         )
-    if where.dead_letter:
-        click.echo(f"  is a dead letter: sigmill deadletter show '{status.job_id}'")
-    if where.result_left_s is not None:
-        click.echo(f"  its result is kept for {where.result_left_s:.0f} s more")
+    if report.dead_letter:
+        click.echo(f"  dead letter: sigmill deadletter show '{status.job_id}'")
+    if report.result_left_s is not None:
+        click.echo(f"  result kept for {report.result_left_s:.0f} s more")
     for event in events:
         at = datetime.fromtimestamp(event.at_ms / 1000, UTC)
         click.echo(
@@ -165,6 +165,6 @@ def _details(event: JobEvent) -> str:
             f" for {event.client}"
         )
     if event.what == "outcome":
-        dead = ", a dead letter" if event.dead_letter else ""
+        dead = ", dead letter" if event.dead_letter else ""
         return (event.code or f"{event.signed} signed, {event.failed} failed") + dead
     return ""

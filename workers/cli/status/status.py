@@ -1,4 +1,4 @@
-"""``sigmill status``: where jobs are, for their client or for an operator; and how the cluster is."""
+"""``sigmill status``: state of jobs, for their client or an operator, and of the cluster."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class StatusLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     type=click.Path(path_type=Path),
     help=f"A client.toml, or the service's sigmill.toml. Default: {CLIENT_VARIABLE}, {SERVICE_VARIABLE}, or /etc/sigmill/sigmill.toml.",
 )
-@click.option("--tenant", help="Whose jobs they are, where their ids do not say so; for operators.")
+@click.option("--tenant", help="Tenant of jobs whose ids do not contain it; for operators.")
 @click.option(
     "--since",
     "since_s",
     type=Duration(),
     default="1d",
     show_default=True,
-    help="How far back this host's log is read; for operators.",
+    help="Age up to which this host's write-ahead log is read; for operators.",
 )
 @click.argument("job_ids", nargs=-1)
 @json_option
@@ -53,22 +53,22 @@ class StatusLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 def status(
     output: Output, /, *, config: Path | None, tenant: str | None, since_s: float, job_ids: tuple[str, ...]
 ) -> Exit:
-    """Say where JOB_IDS are: queued, running, done, failed or unknown.
+    """Show the state of JOB_IDS: queued, running, done, failed or unknown.
 
-    With the service's sigmill.toml also who has them, how often they were tried, and what this host's write-ahead log
-    knows of them; without JOB_IDS how the cluster is: workers, backlogs, tokens, dead letters.
+    With the service's sigmill.toml it also shows leases, attempts and the jobs' history in this host's write-ahead
+    log. Without JOB_IDS it shows the state of the cluster: workers, backlogs, tokens, dead letters.
 
-    Exit code for jobs: 0 if all are done, 75 if some are under way, 1 or 77 if any failed, or is unknown. For the
-    cluster: 75 if no worker is alive, or Redis is away.
+    Exit code for jobs: 0 if all are done, 75 if some are queued or running, 1 or 77 if any failed or is unknown. For
+    the cluster: 75 if no worker is alive, or Redis is unavailable.
     """
     file = chosen_config(config, first=ConfigKind.CLIENT if job_ids else ConfigKind.SERVICE)
     if kind_of(file) is ConfigKind.CLIENT:
         if not job_ids:
             raise click.UsageError(
-                f"{file} is a client's: name the jobs; how the cluster is, its sigmill.toml can tell"
+                f"{file} is a client's file: give job ids, or the service's sigmill.toml for the cluster"
             )
         return run(_status(SigningClient.from_file(file), job_ids, as_json=output.as_json))
-    # Imported here: a build host that asks for its jobs needs nothing of this.
+    # Imported here: a client on a build host needs none of it.
     if job_ids:
         from workers.cli.status.jobs import show_jobs
 

@@ -1,4 +1,4 @@
-"""``sigmill top``: the cluster at work, from its metrics."""
+"""``sigmill top``: live view of the cluster, from its metrics."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from workers.monitoring.snapshot import View, view_of
 _ENTER: Final = "\x1b[?1049h\x1b[?25l"
 _LEAVE: Final = "\x1b[?25h\x1b[?1049l"
 _HOME_AND_CLEAR: Final = "\x1b[H\x1b[2J"
-"""xterm's alternate screen without a cursor: what was on the terminal is there again afterwards."""
+"""xterm's alternate screen without a cursor; leaving it restores the terminal's content."""
 
 _FIRST_S: Final = 1.0
-"""The first picture of a longer interval comes after this."""
+"""Maximum time to the first view, also with a longer interval."""
 
-Look = Callable[[float], View]
-"""Wait so long for the next picture, and answer it."""
+Source = Callable[[float], View]
+"""Waits the given number of seconds, then returns the next view."""
 
 
 @click.command()
@@ -40,9 +40,9 @@ Look = Callable[[float], View]
 @click.option(
     "--workers",
     metavar="URL,…",
-    help="Metrics pages to read, the exporter's among them. Default: [metrics] and [exporter] of --config.",
+    help="Metrics pages of workers and exporter. Default: [metrics] and [exporter] of --config.",
 )
-@click.option("--prometheus", metavar="URL", help="Ask this Prometheus instead: the whole cluster.")
+@click.option("--prometheus", metavar="URL", help="Query this Prometheus instead, for the whole cluster.")
 @click.option(
     "--match", multiple=True, metavar="LABEL=VALUE", help="Only series with this label; with --prometheus."
 )
@@ -52,12 +52,17 @@ Look = Callable[[float], View]
     type=Duration(),
     default="1m",
     show_default=True,
-    help="Rates and quantiles over so long; with --prometheus.",
+    help="Period of rates and quantiles; with --prometheus.",
 )
 @click.option(
-    "--interval", "interval_s", type=Duration(), default="2s", show_default=True, help="Between two pictures."
+    "--interval",
+    "interval_s",
+    type=Duration(),
+    default="2s",
+    show_default=True,
+    help="Time between two views.",
 )
-@click.option("--once", is_flag=True, help="One picture, and end.")
+@click.option("--once", is_flag=True, help="Print one view and exit.")
 @json_option
 @click.pass_obj
 def top(
@@ -72,27 +77,27 @@ def top(
     interval_s: float,
     once: bool,
 ) -> Exit:
-    """Show rates, waits, backlogs, sessions, limits and circuits, again and again until Ctrl-C.
+    """Show rates, waits, backlogs, sessions, limits and circuit breakers, updated until Ctrl-C.
 
-    Reads the metrics of workers and exporter, never Redis. Rates of pages are those between two looks, so the first
-    picture takes a moment. Without a terminal, or with --once, it ends after one picture; with --json and without
-    --once it writes an object per line for ever.
+    Reads the metrics of workers and exporter, never Redis. Rates need two readings of a page, so the first view takes
+    a moment. Without a terminal, or with --once, it exits after one view; with --json and without --once it writes
+    one object per line until it is stopped.
 
-    Exit code 75 if no worker could be asked.
+    Exit code 75 if no worker could be read.
     """
     if workers is not None and prometheus is not None:
         raise click.UsageError("give --workers or --prometheus, not both")
     if match and prometheus is None:
-        raise click.UsageError("--match is for --prometheus")
+        raise click.UsageError("--match needs --prometheus")
     interval_s = max(interval_s, 0.1)
     if prometheus is not None:
-        look = _prometheus_look(check_url("--prometheus", prometheus), window_s, _labels(match))
+        source = _prometheus_source(check_url("--prometheus", prometheus), window_s, _labels(match))
     else:
-        look = _pages_look(_addresses(config, workers))
+        source = _pages_source(_addresses(config, workers))
     if once or not (output.as_json or sys.stdout.isatty()):
-        return _show_once(look, interval_s, as_json=output.as_json)
+        return _show_once(source, interval_s, as_json=output.as_json)
     try:
-        return _stream(look, interval_s) if output.as_json else _watch(look, interval_s)
+        return _stream(source, interval_s) if output.as_json else _watch(source, interval_s)
     except KeyboardInterrupt:
         return Exit.DONE
 
@@ -101,34 +106,34 @@ def _addresses(config: Path, given: str | None) -> list[str]:
     if given is not None:
         return [check_url("--workers", url.strip()) for url in given.split(",") if url.strip()]
     service = load_service(config)
-    return [f"http://{where.address}" for where in (service.metrics, service.exporter)]
+    return [f"http://{page.address}" for page in (service.metrics, service.exporter)]
 
 
 def _labels(match: tuple[str, ...]) -> dict[str, str]:
     pairs = dict(each.partition("=")[::2] for each in match)
     if not all(label.isidentifier() and value for label, value in pairs.items()):
-        raise click.UsageError("--match is LABEL=VALUE")
+        raise click.UsageError("write --match LABEL=VALUE")
     return pairs
 
 
-def _prometheus_look(url: str, window_s: float, match: dict[str, str]) -> Look:
-    looked = False
+def _prometheus_source(url: str, window_s: float, match: dict[str, str]) -> Source:
+    queried = False
 
-    def look(wait_s: float) -> View:
-        nonlocal looked
-        if looked:
+    def next_view(wait_s: float) -> View:
+        nonlocal queried
+        if queried:
             time.sleep(wait_s)
-        looked = True
+        queried = True
         return view_of(PrometheusFigures(url, window_s=window_s, match=match))
 
-    return look
+    return next_view
 
 
-def _pages_look(addresses: list[str]) -> Look:
+def _pages_source(addresses: list[str]) -> Source:
     before, _ = fetch_pages(addresses)
     first = True
 
-    def look(wait_s: float) -> View:
+    def next_view(wait_s: float) -> View:
         nonlocal before, first
         time.sleep(min(wait_s, _FIRST_S) if first else wait_s)
         first = False
@@ -137,11 +142,11 @@ def _pages_look(addresses: list[str]) -> Look:
         before = now
         return view_of(figures, tuple(error.message for error in problems.values()))
 
-    return look
+    return next_view
 
 
-def _show_once(look: Look, interval_s: float, *, as_json: bool) -> Exit:
-    view = look(interval_s)
+def _show_once(source: Source, interval_s: float, *, as_json: bool) -> Exit:
+    view = source(interval_s)
     if as_json:
         emit(view)
     else:
@@ -150,22 +155,22 @@ def _show_once(look: Look, interval_s: float, *, as_json: bool) -> Exit:
     return _exit(view)
 
 
-def _stream(look: Look, interval_s: float) -> Exit:
+def _stream(source: Source, interval_s: float) -> Exit:
     while True:
-        emit(look(interval_s))
+        emit(source(interval_s))
 
 
-def _watch(look: Look, interval_s: float) -> Exit:
+def _watch(source: Source, interval_s: float) -> Exit:
     with _alternate_screen():
         while True:
             try:
-                view = look(interval_s)
+                view = source(interval_s)
             except SigningError as error:
                 _draw([f"! {error.message}"])
                 time.sleep(interval_s)
                 continue
             columns, rows = shutil.get_terminal_size()
-            title = f"sigmill top  {datetime.now(UTC):%F %T} UTC  every {interval_s:g} s  Ctrl-C ends"
+            title = f"sigmill top  {datetime.now(UTC):%F %T} UTC  every {interval_s:g} s  Ctrl-C exits"
             _draw([title[:columns], *lines_of(view, width=columns, height=rows - 2)])
 
 
@@ -187,5 +192,5 @@ def _alternate_screen() -> Iterator[None]:
 def _exit(view: View) -> Exit:
     if view.workers:
         return Exit.DONE
-    print_message("no worker was seen: " + ("; ".join(view.problems) or "nothing is scraped"))
+    print_message("no worker found: " + ("; ".join(view.problems) or "nothing is scraped"))
     return Exit.RETRY

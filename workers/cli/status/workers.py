@@ -1,4 +1,4 @@
-"""``sigmill workers``: who is alive in the cluster."""
+"""``sigmill workers``: workers registered in Redis."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from workers.config.service_file import load_service
 
 
 class WorkerLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One worker. ``state``: ready, not-ready, draining, or silent: it did not say goodbye."""
+    """One worker. ``state``: ready, not-ready, draining, or silent (no report, no clean shutdown)."""
 
     worker: str
     host: str
@@ -40,7 +40,7 @@ class WorkerLine(msgspec.Struct, frozen=True, kw_only=True):
 
 @click.group(cls=LazyGroup, table=WORKERS, no_args_is_help=True)
 def workers() -> None:
-    """The workers of the cluster, by what they say of themselves in Redis."""
+    """The workers of the cluster, as registered in Redis."""
 
 
 @click.command("list")
@@ -48,9 +48,9 @@ def workers() -> None:
 @json_option
 @click.pass_obj
 def list_workers(output: Output, /, *, config: Path) -> Exit:
-    """List the workers that were heard of within five minutes. They speak every five seconds.
+    """List the workers that reported within the last five minutes. They report every five seconds.
 
-    Exit code 75 if none is alive.
+    Exit code 75 if no worker is alive.
     """
     seen = run(with_connection(load_service(config).redis, registered_workers))
     lines = [worker_line(each) for each in seen]
@@ -65,7 +65,7 @@ def list_workers(output: Output, /, *, config: Path) -> Exit:
 
 
 def worker_line(seen: RegisteredWorker) -> WorkerLine:
-    """As it is printed."""
+    """Make the output line of a worker."""
     said = seen.info
     return WorkerLine(
         worker=said.owner,
@@ -87,7 +87,7 @@ def worker_line(seen: RegisteredWorker) -> WorkerLine:
 
 
 def print_workers(lines: Sequence[WorkerLine]) -> None:
-    """The table."""
+    """Print the table of workers."""
     print_table(
         ("HOST", "PID", "STATE", "SEEN", "SINCE", "VERSION", "EPOCH", "LANES", "SESSIONS", "JOBS", "OPEN", "DRAINED"),
         [
@@ -99,16 +99,18 @@ def print_workers(lines: Sequence[WorkerLine]) -> None:
 
 
 def notes_on(lines: Sequence[WorkerLine]) -> list[str]:
-    """What is odd about them together."""
+    """Warnings about silent workers and about differences between workers."""
     alive = [line for line in lines if line.state != "silent"]
-    notes = [f"{x.host} {x.pid} went silent without a goodbye" for x in lines if x.state == "silent"]
-    for what, values in (
+    notes = [
+        f"{x.host} {x.pid} stopped reporting without a clean shutdown" for x in lines if x.state == "silent"
+    ]
+    for name, values in (
         ("versions", {line.version for line in alive}),
         ("epochs of sigmill.toml", {str(line.epoch) for line in alive}),
     ):
         if len(values) > 1:
-            notes.append(f"the workers have different {what}: {', '.join(sorted(values))}")
-    return notes if lines else ["no worker was heard of within five minutes"]
+            notes.append(f"the workers have different {name}: {', '.join(sorted(values))}")
+    return notes if lines else ["no worker reported within the last five minutes"]
 
 
 def _state(seen: RegisteredWorker) -> str:

@@ -1,4 +1,9 @@
-"""``sigmill tenants``: who is configured, and making the workers of this host obey a change."""
+"""``sigmill tenants``: list, show and reload; acl is a module of its own.
+
+acl  ``sigmill tenants acl``
+
+It never imports `workers.token_admin`: tenants are shown from their files.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +35,7 @@ _POLL_S: Final = 0.02
 
 
 class StopLine(msgspec.Struct, frozen=True, kw_only=True):
-    """A stop order against a tenant; ``lifted`` where its file acknowledges the id."""
+    """A stop order against a tenant; ``lifted`` if the tenant's file lists its id."""
 
     order: str
     scope: str
@@ -41,7 +46,7 @@ class StopLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TenantLine(msgspec.Struct, frozen=True, kw_only=True):
-    """A tenant of the configuration. ``keys`` and ``clients`` by name, with what they are."""
+    """A tenant of the configuration. ``keys`` and ``clients`` by name, with a summary of each."""
 
     tenant: str
     epoch: int
@@ -53,7 +58,7 @@ class TenantLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReloadLine(msgspec.Struct, frozen=True, kw_only=True):
-    """What one worker made of the reload; ``report`` None: it did not answer in time."""
+    """Result of a reload on one worker; ``report`` None: no answer in time."""
 
     worker: int
     report: ReloadReport | None
@@ -61,7 +66,7 @@ class ReloadLine(msgspec.Struct, frozen=True, kw_only=True):
 
 @click.group(cls=LazyGroup, table=TENANTS, no_args_is_help=True)
 def tenants() -> None:
-    """Look at the tenants, and have the workers of this host adopt what was changed."""
+    """List and show tenants, reload their configuration, print their Redis ACLs."""
 
 
 @click.command("list")
@@ -69,7 +74,7 @@ def tenants() -> None:
 @json_option
 @click.pass_obj
 def list_tenants(output: Output, /, *, config: Path) -> Exit:
-    """Show every tenant of the configuration, as the files say it now."""
+    """List the tenants in the configuration files."""
     configuration = load_configuration(config)
     lines = [_line(configuration, tenant) for tenant in configuration.tenants.values()]
     if output.as_json:
@@ -100,24 +105,24 @@ def list_tenants(output: Output, /, *, config: Path) -> Exit:
 @json_option
 @click.pass_obj
 def show(output: Output, /, *, tenant: str, config: Path) -> Exit:
-    """Show one tenant: its keys and their rules, its clients, and the stop orders that this host knows."""
+    """Show one tenant: its keys with their policies, its clients, and the stop orders known on this host."""
     configuration = load_configuration(config)
     found = configuration.tenants.get(tenant)
     if found is None:
         file = configuration.service.tenant_file(tenant)
-        raise ConfigError(str(file), "", "no such tenant", "`sigmill tenants list` names them.")
+        raise ConfigError(str(file), "", "no such tenant", "`sigmill tenants list` prints the names.")
     line = _line(configuration, found)
     if output.as_json:
         emit(line)
         return Exit.DONE
     click.echo(f"tenant {line.tenant}, epoch {line.epoch}, {line.state}; tokens {', '.join(line.tokens)}")
     for kind, members in (("key", line.keys), ("client", line.clients)):
-        for name, what in members.items():
-            click.echo(f"{kind} {name}: {what}")
+        for name, summary in members.items():
+            click.echo(f"{kind} {name}: {summary}")
     for stop in line.stops:
-        force = "lifted" if stop.lifted else "in force"
+        effect = "lifted" if stop.lifted else "in force"
         click.echo(
-            f"stop {stop.order}: {stop.scope} {stop.name or line.tenant}, by {stop.operator}, {force}: {stop.reason}"
+            f"stop {stop.order}: {stop.scope} {stop.name or line.tenant}, by {stop.operator}, {effect}: {stop.reason}"
         )
     return Exit.DONE
 
@@ -127,33 +132,34 @@ def show(output: Output, /, *, tenant: str, config: Path) -> Exit:
 @json_option
 @click.pass_obj
 def reload(output: Output, /, *, config: Path) -> Exit:
-    """Have the workers of this host read the configuration again, and wait until they and their lanes obey.
+    """Reload the configuration on this host's workers, and wait until they and their lanes have applied it.
 
-    Exit code 2 if a worker refuses it: then all of it is refused, and the old one stays. 75 if none runs here.
+    Exit code 2 if a worker rejects the configuration: it then keeps the old one as a whole. 75 if no worker runs
+    here.
     """
-    premises = load_premises(config)
-    state_dir = premises.state_dir
-    with reading_state(premises.file):
+    scope = load_premises(config)
+    state_dir = scope.state_dir
+    with reading_state(scope.file):
         workers = list(running_workers(state_dir))
     if not workers:
         raise TokenUnavailable(f"no worker runs with the state directory {state_dir}")
-    asked_ns = time.monotonic_ns()
+    sent_ns = time.monotonic_ns()
     for pid in workers:
         os.kill(pid, signal.SIGHUP)
-    lines = [ReloadLine(worker=pid, report=_wait(state_dir, pid, asked_ns)) for pid in workers]
+    lines = [ReloadLine(worker=pid, report=_wait(state_dir, pid, sent_ns)) for pid in workers]
     for line in lines:
-        emit(line) if output.as_json else _tell(line)
+        emit(line) if output.as_json else _print_report(line)
     if any(line.report is not None and line.report.outcome == "refused" for line in lines):
         return Exit.USAGE
     complete = all(line.report is not None and not line.report.lanes for line in lines)
     return Exit.DONE if complete else Exit.RETRY
 
 
-def _wait(state_dir: Path, pid: int, asked_ns: int) -> ReloadReport | None:
+def _wait(state_dir: Path, pid: int, sent_ns: int) -> ReloadReport | None:
     deadline = time.monotonic() + _ANSWER_TIMEOUT_S
     while time.monotonic() < deadline:
         report = last_report(state_dir, pid)
-        if report is not None and report.started_ns >= asked_ns:
+        if report is not None and report.started_ns >= sent_ns:
             return report
         if pid not in running_workers(state_dir):
             return None
@@ -161,10 +167,10 @@ def _wait(state_dir: Path, pid: int, asked_ns: int) -> ReloadReport | None:
     return None
 
 
-def _tell(line: ReloadLine) -> None:
+def _print_report(line: ReloadLine) -> None:
     report = line.report
     if report is None:
-        print_message(f"worker {line.worker}: no answer; look at its log")
+        print_message(f"worker {line.worker}: no answer in time; see its log")
         return
     if report.outcome == "refused":
         print_message(
@@ -172,11 +178,11 @@ def _tell(line: ReloadLine) -> None:
         )
         print_message(f"hint: {report.remedy}")
         return
-    what = [f"worker {line.worker}: {report.outcome} in {report.took_s:.2f} s"]
-    what += [f"changed: {', '.join(report.changed)}"] if report.changed else []
-    what += [f"gone: {', '.join(report.gone)}"] if report.gone else []
-    what += [f"after a restart only: {', '.join(report.waiting)}"] if report.waiting else []
-    print_message("; ".join(what))
+    parts = [f"worker {line.worker}: {report.outcome} in {report.took_s:.2f} s"]
+    parts += [f"changed: {', '.join(report.changed)}"] if report.changed else []
+    parts += [f"removed: {', '.join(report.gone)}"] if report.gone else []
+    parts += [f"needs a restart: {', '.join(report.waiting)}"] if report.waiting else []
+    print_message("; ".join(parts))
     for problem in report.lanes:
         print_message(f"worker {line.worker}: lane {problem}")
 

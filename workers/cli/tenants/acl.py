@@ -1,4 +1,4 @@
-"""``sigmill tenants acl``: the Redis user of a tenant's clients, or of the workers, by least right."""
+"""``sigmill tenants acl``: Redis user of a tenant's clients, or of the workers, with least privilege."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PASSWORD_BYTES: Final = 24
 
 
 class AclLine(msgspec.Struct, frozen=True, kw_only=True):
-    """The user and its rules, as they stand in an ACL file; the password only as its SHA-256."""
+    """The user and its line for an ACL file; the password only as its SHA-256."""
 
     user: str
     acl: str
@@ -32,18 +32,16 @@ class AclLine(msgspec.Struct, frozen=True, kw_only=True):
 
 @click.command()
 @config_option
-@click.option("--tenant", help="For the clients of this tenant.")
-@click.option("--worker", is_flag=True, help="For the workers.")
-@click.option("--user", help="The user's name. Default: tenant-TENANT, or worker.")
+@click.option("--tenant", help="The user for the clients of this tenant.")
+@click.option("--worker", is_flag=True, help="The user for the workers.")
+@click.option("--user", help="Name of the user. Default: tenant-TENANT, or worker.")
 @click.option(
     "--password-file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Its password (mode 0600); made where there is none. Without it nobody can log in.",
+    help="File of the user's password (mode 0600); created if missing. Without a password no login is possible.",
 )
-@click.option(
-    "--apply", is_flag=True, help="Set it in Redis as well, with the rights of the service's own user."
-)
+@click.option("--apply", is_flag=True, help="Also set the user in Redis, as the service's own Redis user.")
 @json_option
 @click.pass_obj
 def acl(
@@ -57,21 +55,19 @@ def acl(
     password_file: Path | None,
     apply: bool,
 ) -> Exit:
-    """Print the ACL line of a Redis user that can do what its role needs, and nothing else.
+    """Print the ACL line of a Redis user with the least privileges for its role.
 
-    Set a tenant's again after an upgrade of Sigmill: it names the submit script by its digest. In a file of
-    Redis' (aclfile), or on each node, the user outlives a restart.
+    Set a tenant's user again after an upgrade of Sigmill: its ACL contains the digest of the submit script. To survive
+    a restart of Redis, the user must be in Redis' aclfile, on each node.
     """
     if (tenant is not None) == worker:
         raise click.UsageError("give --tenant or --worker")
     if apply and password_file is None:
-        raise click.UsageError(
-            "--apply needs --password-file: nobody could log in as a user without a password"
-        )
+        raise click.UsageError("--apply needs --password-file: no login is possible without a password")
     service = load_service(config)
     if tenant is not None and not service.tenant_file(tenant).exists():
         raise ConfigError(
-            str(service.tenant_file(tenant)), "", "no such tenant", "`sigmill tenants list` names them."
+            str(service.tenant_file(tenant)), "", "no such tenant", "`sigmill tenants list` prints the names."
         )
     password = None if password_file is None else password_sha256(_password(password_file).reveal())
     rules = worker_rules(password) if tenant is None else tenant_rules(tenant, password)
@@ -84,7 +80,7 @@ def acl(
         return Exit.DONE
     click.echo(line)
     if apply:
-        print_message(f"set in Redis; `ACL SAVE` keeps {name} over a restart where Redis has an aclfile")
+        print_message(f"set in Redis; if Redis has an aclfile, run `ACL SAVE` to keep {name} after a restart")
     return Exit.DONE
 
 

@@ -1,4 +1,9 @@
-"""``sigmill tokens``: the tokens of the configuration, as they are found. Nobody logs in for it."""
+"""``sigmill tokens``: list and resume; drain is a module of its own.
+
+drain  ``sigmill tokens drain``
+
+It never imports `workers.hsm`: tokens are reached through `workers.token_admin`, without a login.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ import click
 import msgspec
 
 from queueing.aio.runner import run
-from queueing.coordination import refused_pin_feed as pin_warnings
+from queueing.coordination import refused_pin_feed
 from queueing.errors import ConfigError, QueueUnavailable, SigningError
 from queueing.redis.connection import with_connection
 from workers.cli.commands import TOKENS, LazyGroup
@@ -36,7 +41,7 @@ from workers.token_admin.messages import TokenFacts
 
 
 class TokenLine(msgspec.Struct, frozen=True, kw_only=True):
-    """A token of the configuration. ``most_sessions``: 0 without limit, None where it does not say."""
+    """A token of the configuration. ``most_sessions``: 0 means no limit, None means unknown."""
 
     token: str
     owner: str | None
@@ -57,9 +62,18 @@ class TokenLine(msgspec.Struct, frozen=True, kw_only=True):
     error: ErrorObject | None = None
 
 
+class Resumed(msgspec.Struct, frozen=True, kw_only=True):
+    """Result of ``resume``; ``untold``: the error if other hosts could not be told."""
+
+    token: str
+    was_refused: bool
+    was_drained: bool
+    untold: ErrorObject | None = None
+
+
 @click.group(cls=LazyGroup, table=TOKENS, no_args_is_help=True)
 def tokens() -> None:
-    """Look at the tokens that hold the keys."""
+    """List, drain and resume the tokens that hold the keys."""
 
 
 @click.command("list")
@@ -67,19 +81,19 @@ def tokens() -> None:
 @json_option
 @click.pass_obj
 def list_tokens(output: Output, /, *, config: Path) -> Exit:
-    """Show each token: whether it is found, what it is, its sessions, how one logs in. Logs in nowhere.
+    """List the tokens with their presence, sessions, kind of login and model, without a login.
 
-    Exit code 75 if a token cannot be found or asked.
+    Exit code 75 if a token cannot be found or queried.
     """
-    premises = load_premises(config)
-    owners = token_owners(premises)
+    scope = load_premises(config)
+    owners = token_owners(scope)
     tally = Tally()
     with ThreadPoolExecutor() as pool:
-        answers = list(pool.map(lambda name: _ask(premises, name), premises.tokens))
-    with reading_state(premises.file):
+        answers = list(pool.map(lambda name: _facts(scope, name), scope.tokens))
+    with reading_state(scope.file):
         lines = [
-            _line(premises, name, owners.get(name), answer)
-            for name, answer in zip(premises.tokens, answers, strict=True)
+            _line(scope, name, owners.get(name), answer)
+            for name, answer in zip(scope.tokens, answers, strict=True)
         ]
     for answer in answers:
         tally.add(answer if isinstance(answer, SigningError) else None)
@@ -119,7 +133,7 @@ def list_tokens(output: Output, /, *, config: Path) -> Exit:
         ],
     )
     for line in lines:
-        _say_what_is_wrong(line)
+        _print_problems(line)
     return tally.exit_code()
 
 
@@ -129,73 +143,64 @@ def list_tokens(output: Output, /, *, config: Path) -> Exit:
 @click.option(
     "--state-dir",
     type=click.Path(path_type=Path),
-    help="Of a lane that the host starts (`sigmill lane --state-dir …`); else the service's.",
+    help="State directory of a host-started lane (`sigmill lane --state-dir …`). Default: the service's.",
 )
 @json_option
 @click.pass_obj
 def resume(output: Output, /, *, token: str, config: Path, state_dir: Path | None) -> Exit:
-    """Use TOKEN again: after a drain, or after its PIN was refused and the reason is gone.
+    """Resume TOKEN after a drain, or after its PIN was refused and has been corrected.
 
-    A refused PIN is tried by no lane of any host again, because a few tries lock a token for good. Exit code 75 if
-    Redis did not take it: other hosts still hold back.
+    No lane on any host retries a refused PIN, because a few wrong PINs lock a token for good. Exit code 75 if other
+    hosts could not be told through Redis: they still do not try the PIN.
     """
-    premises = load_premises(config)
-    if token not in premises.tokens:
-        raise ConfigError(str(premises.file), "tokens", f"no token `{token}`", f"Add [tokens.{token}].")
-    with reading_state(premises.file):
-        drained = DrainedTokens(premises.state_dir).resume(token)
-        forgotten = RefusedPins(state_dir or premises.state_dir).forget(token)
-    untold = _tell_the_others(config, token)
+    scope = load_premises(config)
+    if token not in scope.tokens:
+        raise ConfigError(str(scope.file), "tokens", f"no token `{token}`", f"Add [tokens.{token}].")
+    with reading_state(scope.file):
+        drained = DrainedTokens(scope.state_dir).resume(token)
+        forgotten = RefusedPins(state_dir or scope.state_dir).forget(token)
+    untold = _withdraw_warning(config, token)
     if output.as_json:
         emit(Resumed(token=token, was_refused=forgotten, was_drained=drained, untold=untold))
     else:
         print_message(
-            f"{token}: " + ("its PIN may be tried again" if forgotten else "no PIN of it was refused")
+            f"{token}: " + ("its PIN may be tried again" if forgotten else "its PIN was not refused")
         )
-        print_message(f"{token}: " + ("it takes work again" if drained else "it was not drained"))
+        print_message(f"{token}: " + ("resumed after the drain" if drained else "it was not drained"))
         if untold is not None:
-            print_message(f"{token}: other hosts were not told, and may hold back still: {untold.message}")
+            print_message(
+                f"{token}: other hosts were not told and may still not try the PIN: {untold.message}"
+            )
     return Exit.DONE if untold is None else Exit.RETRY
 
 
-def _tell_the_others(config: Path, token: str) -> ErrorObject | None:
-    """What went wrong with it; None when they know."""
+def _withdraw_warning(config: Path, token: str) -> ErrorObject | None:
+    """Withdraw the PIN warning for other hosts; return the error, or None."""
     redis = load_service(config).redis
     try:
-        run(with_connection(redis, lambda pool: pin_warnings.clear(pool, token)))
+        run(with_connection(redis, lambda pool: refused_pin_feed.clear(pool, token)))
     except QueueUnavailable as error:
         return error_object(error)
     return None
 
 
-class Resumed(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``resume`` did; ``untold``: why other hosts may hold back still."""
-
-    token: str
-    was_refused: bool
-    was_drained: bool
-    untold: ErrorObject | None = None
-
-
-def _ask(premises: ServiceScope, name: str) -> TokenFacts | SigningError:
+def _facts(scope: ServiceScope, name: str) -> TokenFacts | SigningError:
     try:
-        return TokenAdmin(name, premises.tokens[name], premises.state_dir).show()
+        return TokenAdmin(name, scope.tokens[name], scope.state_dir).show()
     except SigningError as error:
         return error
 
 
-def _line(
-    premises: ServiceScope, name: str, owner: str | None, answer: TokenFacts | SigningError
-) -> TokenLine:
-    settings = premises.tokens[name]
+def _line(scope: ServiceScope, name: str, owner: str | None, answer: TokenFacts | SigningError) -> TokenLine:
+    settings = scope.tokens[name]
     line = TokenLine(
         token=name,
         owner=owner,
         found=isinstance(answer, TokenFacts),
         login=_login(settings),
         sessions=settings.sessions,
-        pin_refused=RefusedPins(premises.state_dir).is_marked(name),
-        drained=name in DrainedTokens(premises.state_dir).names(),
+        pin_refused=RefusedPins(scope.state_dir).is_marked(name),
+        drained=name in DrainedTokens(scope.state_dir).names(),
     )
     if isinstance(answer, SigningError):
         return msgspec.structs.replace(line, error=error_object(answer))
@@ -223,16 +228,16 @@ def _limit(line: TokenLine) -> str:
     return "no limit" if line.most_sessions == 0 else str(line.most_sessions)
 
 
-def _say_what_is_wrong(line: TokenLine) -> None:
+def _print_problems(line: TokenLine) -> None:
     if line.error is not None:
         print_message(f"{line.token}: {line.error.message}")
     if line.pin_warnings:
         print_message(f"{line.token}: the token reports {', '.join(line.pin_warnings)}")
     if line.pin_refused:
         print_message(
-            f"{line.token}: its PIN was refused; mend the PIN file, then `sigmill tokens resume {line.token}`"
+            f"{line.token}: its PIN was refused; correct the PIN file, then run `sigmill tokens resume {line.token}`"
         )
     if line.most_sessions and line.sessions > line.most_sessions:
         print_message(
-            f"{line.token}: {line.sessions} sessions are configured, the token has {line.most_sessions}"
+            f"{line.token}: {line.sessions} sessions are configured, but the token allows {line.most_sessions}"
         )

@@ -1,4 +1,4 @@
-"""``sigmill tokens drain``: this host's worker takes no more work for a token, until it is resumed."""
+"""``sigmill tokens drain``: stops the use of a token on this host until it is resumed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _POLL_S = 0.2
 
 
 class Drained(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of it. ``lanes`` None: no worker of this host told."""
+    """Result of ``drain``. ``lanes``: lanes left at the end; None if no worker of this host answered."""
 
     token: str
     was_drained: bool
@@ -39,17 +39,17 @@ class Drained(msgspec.Struct, frozen=True, kw_only=True):
     type=Duration(),
     default="20s",
     show_default=True,
-    help="How long to wait until no lane holds the token any more.",
+    help="Maximum time to wait until no lane uses the token.",
 )
 @json_option
 @click.pass_obj
 def drain(output: Output, /, *, token: str, config: Path, wait_s: float) -> Exit:
-    """Have this host's worker take no more work for TOKEN; what its lanes have is finished, then they log out.
+    """Stop using TOKEN on this host: its lanes finish the work that they have, then log out.
 
-    Other tokens that hold the same keys go on, and so do other hosts; jobs that only this token can sign stay queued.
-    It holds over restarts of the worker, until `sigmill tokens resume TOKEN`.
+    Other tokens with the same keys, and other hosts, keep signing; jobs that only this token can sign stay queued.
+    The drain survives restarts of the worker and ends with `sigmill tokens resume TOKEN`.
 
-    Exit code 75 if lanes still hold the token after --wait, or no worker of this host answers.
+    Exit code 75 if lanes still use the token after --wait, or no worker of this host answers.
     """
     service = load_service(config)
     if token not in service.tokens:
@@ -63,24 +63,24 @@ def drain(output: Output, /, *, token: str, config: Path, wait_s: float) -> Exit
             f"{service.state_dir} cannot be written ({error.strerror})",
             "Run this as the worker's user.",
         ) from error
-    lanes = _until_no_lane(service, token, wait_s)
+    lanes = _lanes_after_wait(service, token, wait_s)
     if output.as_json:
         emit(Drained(token=token, was_drained=not new, lanes=lanes))
     elif lanes is None:
-        print_message(f"{token}: marked, but no worker answers at [metrics]: it holds as soon as one starts")
-    elif lanes:
         print_message(
-            f"{token}: {lanes} lanes still finish what they have; `sigmill top` shows when they are gone"
+            f"{token}: marked as drained, but no worker answers at [metrics]; a worker applies it when it starts"
         )
+    elif lanes:
+        print_message(f"{token}: {lanes} lanes are still finishing their work; watch them with `sigmill top`")
     else:
         print_message(
-            f"{token}: drained; no lane of this host holds it; `sigmill tokens resume {token}` ends it"
+            f"{token}: drained; no lane of this host uses it; `sigmill tokens resume {token}` resumes it"
         )
     return Exit.DONE if lanes == 0 else Exit.RETRY
 
 
-def _until_no_lane(service: ServiceConfiguration, token: str, wait_s: float) -> int | None:
-    """How many lanes are left in the end; None where no worker has said that it drains."""
+def _lanes_after_wait(service: ServiceConfiguration, token: str, wait_s: float) -> int | None:
+    """Number of lanes left after the wait; None if no worker's metrics show the drain."""
     address = f"http://{service.metrics.address}"
     deadline = time.monotonic() + wait_s
     while True:

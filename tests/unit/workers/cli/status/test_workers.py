@@ -44,5 +44,5 @@ def test_differences_between_those_that_live_are_noted() -> None:
         "the workers have different epochs of sigmill.toml: 3, 4",
     ]
     dead = worker_line(seen("b", version="2.0", silent_s=60.0))
-    assert notes_on([lines[0], dead]) == ["b 7 went silent without a goodbye"]
-    assert notes_on([]) == ["no worker was heard of within five minutes"]
+    assert notes_on([lines[0], dead]) == ["b 7 stopped reporting without a clean shutdown"]
+    assert notes_on([]) == ["no worker reported within the last five minutes"]
