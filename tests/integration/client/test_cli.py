@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import contextlib
-import json
-import os
-import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,43 +12,7 @@ from queueing import ClientConfig, ClientKey
 from queueing.protocol.client_keys import ClientPublicKey
 from tests.support.farm import Farm, digests
 from tests.support.responder import AUDIENCE
-
-CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("GITHUB_", "CI", "SIGMILL_", "BUILD"))}
-
-
-@dataclass(frozen=True, slots=True)
-class Ran:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def lines(self) -> list[dict[str, Any]]:
-        """stdout as JSON lines."""
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
-async def start(*words: str, environ: Mapping[str, str] | None = None) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "workers.cli",
-        *words,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        limit=1 << 24,
-        env={**CLEAN, **(environ or {})},
-    )
-
-
-async def sigmill(*words: str, stdin: bytes = b"", environ: Mapping[str, str] | None = None) -> Ran:
-    process = await start(*words, environ=environ)
-    out, err = await process.communicate(stdin)
-    assert process.returncode is not None
-    return Ran(process.returncode, out.decode(), err.decode())
+from tests.support.sigmill_cli import run_sigmill, start_sigmill
 
 
 @pytest.fixture
@@ -77,10 +34,10 @@ async def test_files_are_signed_one_line_each_in_order(
     config: str, files: list[Path], tmp_path: Path
 ) -> None:
     """Name, digest, algorithm, key, version, fingerprint, signature, job id; and `verify` agrees."""
-    ran = await sigmill("sign", "--config", config, "--key", "release", *map(str, files))
+    ran = await run_sigmill("sign", "--config", config, "--key", "release", *map(str, files))
     assert ran.code == 0, ran.err
-    assert [line["name"] for line in ran.lines] == [str(f) for f in files]
-    assert set(ran.lines[0]) == {
+    assert [line["name"] for line in ran.json()] == [str(f) for f in files]
+    assert set(ran.json()[0]) == {
         "name",
         "digest",
         "algorithm",
@@ -94,69 +51,71 @@ async def test_files_are_signed_one_line_each_in_order(
     assert "\r" not in ran.err  # no progress line where there is no terminal
     results = tmp_path / "results.jsonl"
     results.write_text(ran.out)
-    assert (await sigmill("verify", "--config", config, str(results))).code == 0
+    assert (await run_sigmill("verify", "--config", config, str(results))).code == 0
     files[2].write_bytes(b"changed")
-    verified = await sigmill("verify", "--config", config, str(results), "--json")
+    verified = await run_sigmill("verify", "--config", config, str(results), "--json")
     assert verified.code == 1
-    assert [line["verified"] for line in verified.lines] == [True, True, False, True, True]
-    digests_only = await sigmill("verify", "--config", config, str(results), "--digests-only")
+    assert [line["verified"] for line in verified.json()] == [True, True, False, True, True]
+    digests_only = await run_sigmill("verify", "--config", config, str(results), "--digests-only")
     assert digests_only.code == 0
 
 
 async def test_a_file_that_cannot_be_read_fails_alone(config: str, files: list[Path]) -> None:
     """One missing file: the others are signed, its line has a coded error, and the exit code is 1."""
     files[1].unlink()
-    ran = await sigmill("sign", "--config", config, "--key", "release", *map(str, files))
+    ran = await run_sigmill("sign", "--config", config, "--key", "release", *map(str, files))
     assert ran.code == 1
-    assert [("error" in line) for line in ran.lines] == [False, True, False, False, False]
-    error = ran.lines[1]["error"]
+    assert [("error" in line) for line in ran.json()] == [False, True, False, False, False]
+    error = ran.json()[1]["error"]
     assert (error["code"], error["retryable"], error["retry_after_s"]) == ("input.unreadable", False, None)
 
 
 async def test_raw_and_out_dir(config: str, files: list[Path], tmp_path: Path) -> None:
     """--raw gives r || s of 64 bytes; --out-dir writes a file per item, below the folder."""
     out_dir = tmp_path / "signatures"
-    ran = await sigmill(
+    ran = await run_sigmill(
         "sign", "--config", config, "--key", "release", "--raw", "--out-dir", str(out_dir), str(files[0])
     )
     assert ran.code == 0, ran.err
-    signature = base64.b64decode(ran.lines[0]["signature"])
+    signature = base64.b64decode(ran.json()[0]["signature"])
     assert len(signature) == 64
     (written,) = out_dir.rglob("*.sig")
     assert written.read_bytes() == signature
     assert written == out_dir.joinpath(*files[0].parts[1:-1], "0.bin.sig")
-    verified = await sigmill("verify", "--config", config, "-", stdin=ran.out.encode())
+    verified = await run_sigmill("verify", "--config", config, "-", stdin=ran.out.encode())
     assert verified.code == 0, verified.out
 
 
 async def test_digests_and_manifests(config: str, tmp_path: Path) -> None:
     """Digests by option and by manifest; a line that cannot be read fails alone."""
     one, two = (f"sha256:{d.hex()}" for d in digests(2))
-    ran = await sigmill("sign", "--config", config, "--key", "release/1", "--digest", one, "--digest", two)
-    assert [line["digest"] for line in ran.lines] == [one, two]
+    ran = await run_sigmill(
+        "sign", "--config", config, "--key", "release/1", "--digest", one, "--digest", two
+    )
+    assert [line["digest"] for line in ran.json()] == [one, two]
     manifest = tmp_path / "digests.jsonl"
     manifest.write_text(f'{{"name": "a", "digest": "{one}"}}\nnot json\n\n{{"digest": "{two}"}}\n')
-    ran = await sigmill("sign", "--config", config, "--key", "release", "--manifest", str(manifest))
+    ran = await run_sigmill("sign", "--config", config, "--key", "release", "--manifest", str(manifest))
     assert ran.code == 1
-    assert [line["name"] for line in ran.lines] == ["a", f"{manifest}:2", two]
-    piped = await sigmill(
+    assert [line["name"] for line in ran.json()] == ["a", f"{manifest}:2", two]
+    piped = await run_sigmill(
         "sign", "--config", config, "--key", "release", "--manifest", "-", stdin=manifest.read_bytes()
     )
-    assert len(piped.lines) == 3
+    assert len(piped.json()) == 3
 
 
 async def test_a_wrong_length_is_an_error_of_its_line(config: str) -> None:
     """A digest that is shorter than its name says is digest.length."""
-    ran = await sigmill("sign", "--config", config, "--key", "release", "--digest", "sha256:abcd")
-    assert (ran.code, ran.lines[0]["error"]["code"]) == (1, "digest.length")
+    ran = await run_sigmill("sign", "--config", config, "--key", "release", "--digest", "sha256:abcd")
+    assert (ran.code, ran.json()[0]["error"]["code"]) == (1, "digest.length")
 
 
 async def test_the_ci_run_names_the_request(config: str, farm: Farm, files: list[Path]) -> None:
     """The request id comes from the run's variables, is said on stderr, and a re-run signs nothing."""
     environ = {"GITHUB_REPOSITORY": "o/r", "GITHUB_RUN_ID": "7", "GITHUB_JOB": "sign"}
     words = ("sign", "--config", config, "--key", "release", *map(str, files))
-    first = await sigmill(*words, environ={**environ, "GITHUB_RUN_ATTEMPT": "1"})
-    again = await sigmill(*words, environ={**environ, "GITHUB_RUN_ATTEMPT": "2"})
+    first = await run_sigmill(*words, environ={**environ, "GITHUB_RUN_ATTEMPT": "1"})
+    again = await run_sigmill(*words, environ={**environ, "GITHUB_RUN_ATTEMPT": "2"})
     assert "request id: github/o/r/7/sign (from GITHUB_REPOSITORY, GITHUB_RUN_ID, GITHUB_JOB)" in again.err
     assert first.out == again.out
     assert max(farm.responder.signed.values()) == 1
@@ -168,34 +127,34 @@ async def test_a_run_that_was_killed_gets_the_done_ones_back(farm: Farm, config:
     given = digests(4000)
     manifest.write_text("".join(f'{{"digest": "sha256:{d.hex()}"}}\n' for d in given))
     words = ("sign", "--config", config, "--key", "release", "--request-id", "r", "--manifest", str(manifest))
-    process = await start(*words)
+    process = await start_sigmill(*words)
     assert process.stdout is not None
     for _ in range(3000):
         assert await process.stdout.readline()
     process.kill()
     await process.communicate()
-    ran = await sigmill(*words)
-    assert (ran.code, len(ran.lines)) == (0, 4000)
+    ran = await run_sigmill(*words)
+    assert (ran.code, len(ran.json())) == (0, 4000)
     assert set(farm.responder.signed.values()) == {1}
 
 
 async def test_submit_and_wait(config: str, files: list[Path], tmp_path: Path) -> None:
     """submit prints what wait needs; by the bare id, wait gives unverified lines."""
     files[1].unlink()
-    submitted = await sigmill("submit", "--config", config, "--key", "release", *map(str, files))
+    submitted = await run_sigmill("submit", "--config", config, "--key", "release", *map(str, files))
     assert submitted.code == 1  # one file is missing, the others are submitted
     job = tmp_path / "job.json"
     job.write_text(submitted.out)
-    waited = await sigmill("wait", "--config", config, "--job", str(job))
+    waited = await run_sigmill("wait", "--config", config, "--job", str(job))
     assert waited.code == 1
-    assert [line["name"] for line in waited.lines] == [str(f) for f in files]
-    assert [("error" in line) for line in waited.lines] == [False, True, False, False, False]
-    (job_id,) = submitted.lines[0]["job_ids"]
-    bare = await sigmill("wait", "--config", config, job_id)
-    assert [line["verified"] for line in bare.lines] == [False] * 4
-    status = await sigmill("status", "--config", config, "--json", job_id)
-    assert (status.code, status.lines[0]["state"], status.lines[0]["signed"]) == (0, "done", 4)
-    unknown = await sigmill("status", "--config", config, "{acme}" + "0" * 32)
+    assert [line["name"] for line in waited.json()] == [str(f) for f in files]
+    assert [("error" in line) for line in waited.json()] == [False, True, False, False, False]
+    (job_id,) = submitted.json()[0]["job_ids"]
+    bare = await run_sigmill("wait", "--config", config, job_id)
+    assert [line["verified"] for line in bare.json()] == [False] * 4
+    status = await run_sigmill("status", "--config", config, "--json", job_id)
+    assert (status.code, status.json()[0]["state"], status.json()[0]["signed"]) == (0, "done", 4)
+    unknown = await run_sigmill("status", "--config", config, "{acme}" + "0" * 32)
     assert unknown.code == 1
     assert "unknown" in unknown.out
 
@@ -210,26 +169,26 @@ async def test_submit_and_wait(config: str, files: list[Path], tmp_path: Path) -
 async def test_denials_exit_77(config: str, words: tuple[str, ...], code: int, error: str) -> None:
     """error: and hint: with the code for people, one JSON object with --json."""
     digest = f"sha256:{digests(1)[0].hex()}"
-    ran = await sigmill("sign", "--config", config, *words, "--digest", digest)
+    ran = await run_sigmill("sign", "--config", config, *words, "--digest", digest)
     assert ran.code == code
     assert "error: " in ran.err
     assert f"[{error}]" in ran.err
     assert "hint: " in ran.err
-    ran = await sigmill("sign", "--config", config, *words, "--digest", digest, "--json")
-    assert ran.lines[-1]["error"]["code"] == error
+    ran = await run_sigmill("sign", "--config", config, *words, "--digest", digest, "--json")
+    assert ran.json()[-1]["error"]["code"] == error
 
 
 async def test_what_is_late_exits_75_and_names_its_job(config: str, farm: Farm) -> None:
     """Past --deadline the line has wait.timeout, retryable, and the job id to wait for."""
     await farm.responder.pause()
     digest = f"sha256:{digests(1)[0].hex()}"
-    ran = await sigmill(
+    ran = await run_sigmill(
         "sign", "--config", config, "--key", "release", "--deadline", "300ms", "--digest", digest
     )
     assert ran.code == 75
-    assert (ran.lines[0]["error"]["code"], ran.lines[0]["error"]["retryable"]) == ("wait.timeout", True)
+    assert (ran.json()[0]["error"]["code"], ran.json()[0]["error"]["retryable"]) == ("wait.timeout", True)
     farm.responder.resume()
-    assert (await sigmill("wait", "--config", config, ran.lines[0]["job_id"])).code == 0
+    assert (await run_sigmill("wait", "--config", config, ran.json()[0]["job_id"])).code == 0
 
 
 @pytest.mark.parametrize(
@@ -247,7 +206,7 @@ async def test_what_is_late_exits_75_and_names_its_job(config: str, farm: Farm) 
 )
 async def test_usage_exits_2(words: tuple[str, ...]) -> None:
     """Wrong words and wrong configuration are 2, with a hint, never a traceback."""
-    ran = await sigmill(*words)
+    ran = await run_sigmill(*words)
     assert ran.code == 2
     assert "Traceback" not in ran.err
     assert "hint: " in ran.err or "Usage" in ran.err
@@ -256,7 +215,7 @@ async def test_usage_exits_2(words: tuple[str, ...]) -> None:
 async def test_clients_create_makes_a_client_that_works(farm: Farm, tmp_path: Path) -> None:
     """The written client.toml signs, once the operator has added the printed lines."""
     out = tmp_path / "client"
-    ran = await sigmill(
+    ran = await run_sigmill(
         "clients",
         "create",
         "ci-2",
@@ -273,7 +232,7 @@ async def test_clients_create_makes_a_client_that_works(farm: Farm, tmp_path: Pa
         "--json",
     )
     assert ran.code == 0, ran.err
-    made = ran.lines[0]
+    made = ran.json()[0]
     assert made["tenant_block"].startswith("[clients.ci-2]\npublic_key = ")
     assert (out / "client.key").stat().st_mode & 0o777 == 0o600
     assert ClientConfig.from_file(out / "client.toml").client == "ci-2"
@@ -281,7 +240,7 @@ async def test_clients_create_makes_a_client_that_works(farm: Farm, tmp_path: Pa
     assert base64.b64encode(key.public_spki).decode() == made["public_key"]
     farm.responder.client_key = ClientPublicKey.from_spki(key.public_spki)
     digest = f"sha256:{digests(1)[0].hex()}"
-    signed = await sigmill(
+    signed = await run_sigmill(
         "sign", "--config", str(out / "client.toml"), "--key", "release", "--digest", digest
     )
     assert signed.code == 0, signed.err
@@ -291,23 +250,23 @@ async def test_clients_create_overwrites_nothing_and_takes_no_password(farm: Far
     """A second run in the same folder, or a password in the URL, is refused; nothing is left behind."""
     options = ["--tenant", "acme", "--audience", "a", "--service-key", farm.config.service_public_keys[0]]
     out = ["--out", str(tmp_path / "c")]
-    refused = await sigmill("clients", "create", "ci", *options, *out, "--redis", "redis://:pw@h")
+    refused = await run_sigmill("clients", "create", "ci", *options, *out, "--redis", "redis://:pw@h")
     assert refused.code == 2
     assert "pw" not in refused.err
-    bad_key = await sigmill(
+    bad_key = await run_sigmill(
         "clients", "create", "ci", *options[:-1], "AAAA", *out, "--redis", "redis://h:6379/0"
     )
     assert bad_key.code == 2
     assert not (tmp_path / "c" / "client.key").exists()
-    assert (await sigmill("clients", "create", "ci", *options, *out, "--redis", "redis://h")).code == 0
-    assert (await sigmill("clients", "create", "ci", *options, *out, "--redis", "redis://h")).code == 2
+    assert (await run_sigmill("clients", "create", "ci", *options, *out, "--redis", "redis://h")).code == 0
+    assert (await run_sigmill("clients", "create", "ci", *options, *out, "--redis", "redis://h")).code == 2
 
 
 async def test_a_reader_that_leaves_is_no_traceback(config: str, tmp_path: Path) -> None:
     """`sigmill sign … | head -1` ends quietly."""
     manifest = tmp_path / "digests.jsonl"
     manifest.write_text("".join(f'{{"digest": "sha256:{d.hex()}"}}\n' for d in digests(2000)))
-    process = await start("sign", "--config", config, "--key", "release", "--manifest", str(manifest))
+    process = await start_sigmill("sign", "--config", config, "--key", "release", "--manifest", str(manifest))
     assert process.stdout is not None
     assert process.stderr is not None
     await process.stdout.readline()

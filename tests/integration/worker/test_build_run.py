@@ -6,13 +6,9 @@ The client's own tests have a responder on the other side; here nothing stands i
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bench.hsm.simhsm import read_log
 from queueing import Signature
@@ -20,36 +16,15 @@ from queueing.errors import DigestLength
 from tests.support.cluster import Cluster, behind_simhsm
 from tests.support.farm import digests
 from tests.support.rig import MakeRig, Rig
+from tests.support.sigmill_cli import run_sigmill, start_sigmill
 from workers.dev.signature_checks import sha256_check
 
 SIGN_US = 1500
 
 
-@dataclass(frozen=True, slots=True)
-class Ran:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
-async def start(rig: Rig, *words: str) -> asyncio.subprocess.Process:
-    command = [sys.executable, "-I", "-m", "workers.cli", *words]
-    command += ["--config", str(rig.directory / "clients" / "acme" / "client.toml")]
-    pipe = asyncio.subprocess.PIPE
-    return await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
-
-
-async def sigmill(rig: Rig, *words: str) -> Ran:
-    process = await start(rig, *words)
-    out, err = await process.communicate()
-    assert process.returncode is not None
-    return Ran(process.returncode, out.decode(), err.decode())
+def as_acme(rig: Rig) -> tuple[str, str]:
+    """The option that names the client.toml of acme's build host."""
+    return "--config", str(rig.directory / "clients" / "acme" / "client.toml")
 
 
 def manifest_of(given: Sequence[bytes], folder: Path) -> Path:
@@ -87,15 +62,15 @@ async def test_a_run_that_was_killed_and_started_again_signs_nothing_twice(
     given = digests(2000, salt="killed")
     words = ("sign", "--key", "release", "--request-id", "build-7", "--manifest")
     manifest = str(manifest_of(given, tmp_path))
-    first = await start(rig, *words, manifest)
+    first = await start_sigmill(*words, manifest, *as_acme(rig))
     assert first.stdout is not None
     for _ in range(1500):
         assert await first.stdout.readline()
     first.kill()
     await first.communicate()
-    again = await sigmill(rig, *words, manifest)
-    assert (again.code, len(again.lines)) == (0, 2000), again.err
-    assert [line["digest"] for line in again.lines] == [f"sha256:{digest.hex()}" for digest in given]
+    again = await run_sigmill(*words, manifest, *as_acme(rig))
+    assert (again.code, len(again.json())) == (0, 2000), again.err
+    assert [line["digest"] for line in again.json()] == [f"sha256:{digest.hex()}" for digest in given]
     asked = Counter(record.input_tail for record in read_log(rig.directory / "acme.simhsm.log"))
     assert asked == Counter(digest[-8:] for digest in given)
 
@@ -121,12 +96,14 @@ async def test_what_was_late_is_fetched_by_its_job_id(make_rig: MakeRig) -> None
     rig = make_rig()
     worker = rig.start_worker()
     (early, late) = (f"sha256:{digest.hex()}" for digest in digests(2, salt="late"))
-    assert (await sigmill(rig, "sign", "--key", "release", "--digest", early)).code == 0
+    assert (await run_sigmill("sign", "--key", "release", "--digest", early, *as_acme(rig))).code == 0
     worker.child.stop(20)
-    ran = await sigmill(rig, "sign", "--key", "release", "--deadline", "500ms", "--digest", late)
-    (line,) = ran.lines
+    ran = await run_sigmill(
+        "sign", "--key", "release", "--deadline", "500ms", "--digest", late, *as_acme(rig)
+    )
+    (line,) = ran.json()
     assert (ran.code, line["error"]["code"], line["error"]["retryable"]) == (75, "wait.timeout", True)
     rig.start_worker()
-    waited = await sigmill(rig, "wait", line["job_id"])
+    waited = await run_sigmill("wait", line["job_id"], *as_acme(rig))
     assert waited.code == 0, waited.err
-    assert waited.lines[0]["signature"]
+    assert waited.json()[0]["signature"]
