@@ -1,0 +1,49 @@
+"""Progress line of sign: on a terminal only."""
+
+from __future__ import annotations
+
+import io
+
+from workers.cli.shell.progress import Progress
+
+
+class Terminal(io.StringIO):
+    """A stream that claims to be a terminal."""
+
+    def isatty(self) -> bool:
+        """Whether this is a terminal: always."""
+        return True
+
+
+def test_the_progress_line() -> None:
+    """Count, rate, ETA and failures, on a terminal."""
+    now_s = 100.0
+    screen = Terminal()
+    progress = Progress(5000, stream=screen, clock=lambda: now_s)
+    for _ in range(1202):
+        progress.count(ok=True)
+    progress.count(ok=False)
+    now_s = 101.5
+    progress.count(ok=False)
+    assert progress.text() == "1202/5000 signed  803/s  ETA 5 s  2 failed"
+    assert screen.getvalue().endswith(progress.text())
+    progress.clear()
+    assert screen.getvalue().endswith("\r")
+
+
+def test_no_progress_line_without_a_terminal() -> None:
+    """The log of a build gets no progress line."""
+    log = io.StringIO()
+    progress = Progress(2, stream=log, clock=lambda: 0.0)
+    progress.count(ok=True)
+    progress.clear()
+    assert log.getvalue() == ""
+
+
+def test_an_unknown_total_has_no_eta() -> None:
+    """Items from stdin cannot be counted beforehand: count and rate only."""
+    now_s = 0.0
+    progress = Progress(None, stream=io.StringIO(), clock=lambda: now_s)
+    progress.count(ok=True)
+    now_s = 1.0
+    assert progress.text() == "1 signed  1/s"

@@ -1,0 +1,81 @@
+"""Options of sign and submit, and the request that they describe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import pytest
+
+from queueing import ClientKey
+from queueing.protocol.algorithms import Algorithm
+from tests.support.config_files import client_line
+from workers.cli.clients.create import toml_text
+from workers.cli.shell.options import DEFAULT_DEADLINE_S
+from workers.cli.signing.request_options import SigningArguments, SigningOptions
+from workers.cli.signing.sign import sign
+from workers.cli.signing.submit import submit
+
+
+@pytest.fixture
+def arguments(tmp_path: Path) -> SigningArguments:
+    """Arguments with a client.toml and one digest; every other option has its default."""
+    ClientKey.generate().write(tmp_path / "client.key")
+    config = tmp_path / "client.toml"
+    config.write_text(
+        toml_text(
+            {
+                "audience": "test",
+                "tenant": "acme",
+                "client": "ci",
+                "private_key_file": "client.key",
+                "service_public_keys": [client_line()],
+                "redis": {"host": "localhost"},
+            }
+        )
+    )
+    return SigningArguments(
+        config=config,
+        key="release",
+        algorithm=None,
+        request_id="build-7",
+        priority="normal",
+        accept=None,
+        deadline_s=None,
+        files=(),
+        digests=("sha256:" + "00" * 32,),
+        manifest=None,
+    )
+
+
+def test_defaults(arguments: SigningArguments) -> None:
+    """Without --deadline an hour, without --algorithm the key's default, which is asked later."""
+    options = SigningOptions.from_arguments(arguments)
+    assert (options.key, options.request_id, options.priority) == ("release", "build-7", "normal")
+    assert (options.algorithm, options.deadline_s) == (None, DEFAULT_DEADLINE_S)
+
+
+def test_given_values_have_precedence(arguments: SigningArguments) -> None:
+    """--deadline outweighs client.toml, and --algorithm is known by its AWS KMS name."""
+    with arguments["config"].open("r+") as file:
+        text = file.read()
+        file.seek(0)
+        file.write(f"deadline_s = 7.0\n{text}")
+    assert SigningOptions.from_arguments(arguments).deadline_s == 7.0
+    arguments |= {"deadline_s": 2.0, "algorithm": "ECDSA_SHA_256"}
+    options = SigningOptions.from_arguments(arguments)
+    assert (options.deadline_s, options.algorithm) == (2.0, Algorithm.ECDSA_SHA_256)
+
+
+def test_inputs_are_checked_before_the_client_is_read(arguments: SigningArguments) -> None:
+    """A usage error comes first: the files of the client are not even opened."""
+    arguments |= {"digests": (), "config": Path("/nowhere")}
+    with pytest.raises(click.UsageError):
+        SigningOptions.from_arguments(arguments)
+
+
+@pytest.mark.parametrize("command", [sign, submit])
+def test_click_passes_what_the_type_declares(command: click.Command) -> None:
+    """sign and submit get exactly the arguments of SigningArguments, and sign two more."""
+    names = {parameter.name for parameter in command.params if parameter.expose_value}
+    assert names - {"raw", "out_dir"} == SigningArguments.__annotations__.keys()

@@ -1,0 +1,81 @@
+"""Every way in which a command ends has its exit code and its message."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+
+import click
+import pytest
+
+from queueing.errors import ConfigError, KeyUnknown, QueueUnavailable
+from workers.cli.main import main, sigmill
+from workers.cli.shell.options import json_option
+from workers.cli.shell.output import Exit
+
+
+@pytest.fixture(autouse=True)
+def unchanged_logging() -> Iterator[None]:
+    """main sends the package's log events to stderr; the logger is restored afterwards."""
+    logger = logging.getLogger("sigmill")
+    before = logger.handlers[:], logger.level, logger.propagate
+    yield
+    logger.handlers[:], level, logger.propagate = before
+    logger.setLevel(level)
+
+
+def ends_with(monkeypatch: pytest.MonkeyPatch, error: BaseException | None) -> None:
+    """Make `sigmill explain` end with this error."""
+
+    @click.command()
+    @json_option
+    def command() -> None:
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr(sigmill, "get_command", lambda *_: command)
+
+
+@pytest.mark.parametrize(
+    "error, code, message",
+    [
+        (None, Exit.DONE, ""),
+        (click.UsageError("no such thing"), Exit.USAGE, "error: no such thing [usage]"),
+        (ConfigError("f", "k", "is wrong", "Correct it."), Exit.USAGE, "hint: Correct it."),
+        (KeyUnknown("no such key"), Exit.DENIED, "error: no such key [key.unknown]"),
+        (QueueUnavailable("no Redis"), Exit.RETRY, "error: no Redis [queue.unavailable]"),
+        (KeyboardInterrupt(), Exit.INTERRUPTED, "rerun with the same --request-id to collect the signatures"),
+    ],
+)
+def test_exit_codes_and_messages(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException | None,
+    code: Exit,
+    message: str,
+) -> None:
+    """Usage and configuration end with 2, denials with 77, errors worth a retry with 75, Ctrl-C with 130."""
+    ends_with(monkeypatch, error)
+    assert main(["explain"]) == code
+    assert message in capsys.readouterr().err
+
+
+def test_errors_are_json_with_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With --json the error is one object on stdout."""
+    ends_with(monkeypatch, KeyUnknown("no such key"))
+    assert main(["explain", "--json"]) == Exit.DENIED
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "key.unknown"
+
+
+def test_warnings_of_the_package_are_notes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Log events from WARNING up are printed on stderr, one line each; others are not."""
+    ends_with(monkeypatch, None)
+    main(["explain"])
+    logging.getLogger("sigmill.client").warning("client.reconnected")
+    logging.getLogger("sigmill.client").info("client.connected")
+    assert capsys.readouterr().err == "note: client.reconnected\n"
