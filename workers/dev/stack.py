@@ -95,8 +95,8 @@ class Stack:
         wanted = {SERVICE_TOKEN: (SERVICE_KEY_KIND, SERVICE_KEY_LABEL)}
         wanted |= {tenant.name: (tenant.kind, tenant.label) for tenant in TENANTS}
         with ThreadPoolExecutor() as pool:
-            made = pool.map(lambda name: self._token_with_key(name, *wanted[name]), wanted)
-            by_name = dict(zip(wanted, made, strict=True))
+            created = pool.map(lambda name: self._token_with_key(name, *wanted[name]), wanted)
+            by_name = dict(zip(wanted, created, strict=True))
         service_key = by_name[SERVICE_TOKEN][1]
         self._write_tenants(self._redis, {name: key for name, (_, key) in by_name.items()})
         ports = _free_ports(self._worker_count)

@@ -128,9 +128,9 @@ async def test_jobs_of_a_drained_token_do_not_fill_the_log_while_another_one_of_
 
 
 async def test_a_drain_without_a_worker_is_kept_for_the_next(make_rig: MakeRig) -> None:
-    """The command says that nobody answered; a token that is not configured is a mistake."""
+    """The command reports that no worker answered; a token that is not configured is a mistake."""
     rig = make_rig()
     config = str(rig.config(1))
     code, said = await tokens("drain", "acme", "--config", config, "--wait", "0")
-    assert (code, "it holds as soon as one starts" in said) == (75, True)
+    assert (code, "a worker applies it when it starts" in said) == (75, True)
     assert (await tokens("drain", "acmee", "--config", config))[0] == 2

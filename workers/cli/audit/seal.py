@@ -46,9 +46,9 @@ def seal_log(output: Output, /, *, config: Path, to: Path | None) -> Exit:
     directory = StateDirectory(load_service(config))
     directory.own()
     try:
-        made = seal(directory.log_folder)
+        sealed = seal(directory.log_folder)
         if to is not None:
-            archive(directory.log_folder, made, to)
+            archive(directory.log_folder, sealed, to)
     except OpenLog as error:
         raise LogOpen(f"{directory.log_folder}: {error}") from error
     except ArchiveDiffers as error:
@@ -60,11 +60,11 @@ def seal_log(output: Output, /, *, config: Path, to: Path | None) -> Exit:
     finally:
         directory.give_up()
     if output.as_json:
-        emit(made)
+        emit(sealed)
         return Exit.DONE
-    size = sum(segment.size_bytes for segment in made.segments)
+    size = sum(segment.size_bytes for segment in sealed.segments)
     print_message(
-        f"{directory.log_folder / SEAL_NAME}: {len(made.segments)} segments, {size:,} bytes, no open records"
+        f"{directory.log_folder / SEAL_NAME}: {len(sealed.segments)} segments, {size:,} bytes, no open records"
     )
     if to is not None:
         print_message(f"{to}: identical copy; {directory.log_folder} may be deleted")

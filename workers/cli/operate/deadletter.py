@@ -76,8 +76,8 @@ def list_letters(output: Output, /, *, config: Path, tenant: str | None) -> Exit
     """List the dead letters, oldest first."""
     _, found = _read(config, tenant)
     if output.as_json:
-        for each in found:
-            emit(_line(each))
+        for letter in found:
+            emit(_line(letter))
         return Exit.DONE
     print_table(
         ("JOB", "WHEN", "CODE", "KEY", "CLIENT", "DIGESTS", "ATTEMPTS", "CRASHES", "LANES ENDED"),
@@ -147,7 +147,7 @@ def drop(
 
 def _read(config: Path, tenant: str | None) -> tuple[ServiceConfiguration, list[StoredLetter]]:
     configuration = load_configuration(config)
-    tenants = [each.name for each in chosen_tenants(configuration, tenant)]
+    tenants = [chosen.name for chosen in chosen_tenants(configuration, tenant)]
     redis = configuration.service.redis
     letters = run(with_connection(redis, lambda redis: dead_letters.letters_of(redis, tenants)))
     return configuration.service, letters
@@ -160,7 +160,7 @@ def _chosen(
         raise click.UsageError("give job ids, or --all")
     if everything:
         return list(found)
-    by_id = {_name(each): each for each in found}
+    by_id = {_name(letter): letter for letter in found}
     missing = [job_id for job_id in job_ids if job_id not in by_id]
     if missing:
         raise JobUnknown(f"no dead letter with this id: {', '.join(missing)}")

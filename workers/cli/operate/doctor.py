@@ -14,7 +14,7 @@ from workers.doctor.findings import Finding, State, worst
 from workers.doctor.run import findings_of
 
 _EXITS: Final = {State.MEND: Exit.FAILED, State.UNASKED: Exit.RETRY, State.GOOD: Exit.DONE}
-_MARKS: Final = {State.GOOD: "ok", State.NOTE: "WARN", State.MEND: "FAIL", State.UNASKED: "SKIP"}
+_MARKS: Final = {State.GOOD: "ok", State.NOTE: "WARN", State.MEND: "FAIL", State.UNASKED: "skip"}
 
 
 @click.command()
@@ -39,7 +39,7 @@ def doctor(output: Output, /, *, config: Path, show_all: bool) -> Exit:
         counts = Counter(finding.state for finding in findings)
         warnings = counts[State.NOTE]
         print_message(
-            f"{len(findings)} checks: {counts[State.GOOD]} ok, {warnings} warning{'' if warnings == 1 else 's'},"
+            f"{counts[State.GOOD]} ok, {warnings} warning{'' if warnings == 1 else 's'},"
             f" {counts[State.MEND]} failed, {counts[State.UNASKED]} skipped"
         )
     return _EXITS[worst(findings)]

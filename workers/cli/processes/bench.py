@@ -101,12 +101,12 @@ def plan(
         raise click.UsageError(f"{report} does not exist: run `sigmill bench quick` first, or give --report")
     try:
         demand = Demand(per_day=per_day, kind=kind_named(algorithm), peak_factor=peak_factor)
-        made = planned(read_report(report).rows, demand, model)
+        result = planned(read_report(report).rows, demand, model)
     except (ValueError, LookupError) as error:
         raise click.UsageError(str(error)) from None
     if output.as_json:
-        emit(made)
+        emit(result)
         return Exit.DONE
-    for line in in_words(made):
+    for line in in_words(result):
         click.echo(line)
     return Exit.DONE

@@ -49,10 +49,10 @@ async def _serve(config: Path) -> None:
     worker = SigningWorker(signing=configuration, metrics=metrics, files=files)
     service = worker.service
     assert service is not None
-    where = configuration.service.metrics
+    address = configuration.service.metrics
     exporter = MetricsServer(
-        host=where.host,
-        port=where.port,
+        host=address.host,
+        port=address.port,
         registry=registry,
         alive=lambda: service.heartbeat.alive,
         ready=lambda: service.ready,

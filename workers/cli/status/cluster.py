@@ -67,7 +67,7 @@ def show_cluster(file: Path, *, as_json: bool) -> Exit:
 
 async def _cluster_report(redis: Redis, configuration: Configuration) -> ClusterReport:
     server = await redis_state(redis)
-    workers = tuple(worker_line(each) for each in await registered_workers(redis))
+    workers = tuple(worker_line(seen) for seen in await registered_workers(redis))
     states = await read_queue_stats(redis, list(configuration.tenants))
     alive = [worker for worker in workers if worker.state != "silent"]
     return ClusterReport(

@@ -110,7 +110,7 @@ def _addresses(config: Path, given: str | None) -> list[str]:
 
 
 def _labels(match: tuple[str, ...]) -> dict[str, str]:
-    pairs = dict(each.partition("=")[::2] for each in match)
+    pairs = dict(pair.partition("=")[::2] for pair in match)
     if not all(label.isidentifier() and value for label, value in pairs.items()):
         raise click.UsageError("write --match LABEL=VALUE")
     return pairs

@@ -53,7 +53,7 @@ def list_workers(output: Output, /, *, config: Path) -> Exit:
     Exit code 75 if no worker is alive.
     """
     seen = run(with_connection(load_service(config).redis, registered_workers))
-    lines = [worker_line(each) for each in seen]
+    lines = [worker_line(worker) for worker in seen]
     if output.as_json:
         for line in lines:
             emit(line)
@@ -61,27 +61,27 @@ def list_workers(output: Output, /, *, config: Path) -> Exit:
         print_workers(lines)
         for note in notes_on(lines):
             print_message(note)
-    return Exit.DONE if any(each.alive for each in seen) else Exit.RETRY
+    return Exit.DONE if any(worker.alive for worker in seen) else Exit.RETRY
 
 
 def worker_line(seen: RegisteredWorker) -> WorkerLine:
     """Make the output line of a worker."""
-    said = seen.info
+    info = seen.info
     return WorkerLine(
-        worker=said.owner,
-        host=said.host,
-        pid=said.pid,
+        worker=info.owner,
+        host=info.host,
+        pid=info.pid,
         state=_state(seen),
-        since=datetime.fromtimestamp(said.since_ms / 1000, UTC),
-        version=said.version,
-        epoch=said.epoch,
-        tenants=said.tenants,
-        lanes=said.lanes,
-        sessions=said.sessions,
-        jobs_in_flight=said.jobs_in_flight,
-        circuits_open=said.circuits_open,
-        drained=said.drained,
-        metrics=said.metrics,
+        since=datetime.fromtimestamp(info.since_ms / 1000, UTC),
+        version=info.version,
+        epoch=info.epoch,
+        tenants=info.tenants,
+        lanes=info.lanes,
+        sessions=info.sessions,
+        jobs_in_flight=info.jobs_in_flight,
+        circuits_open=info.circuits_open,
+        drained=info.drained,
+        metrics=info.metrics,
         silent_s=round(seen.silent_s, 3),
     )
 

@@ -208,7 +208,7 @@ def _stops(configuration: Configuration, tenant: Tenant) -> tuple[StopLine, ...]
     service = configuration.service
     with reading_state(service.file):
         signed = StopOrderFolder(service.state_dir).read(service.audience).values()
-    orders = [read_order(each, service.audience) for each in signed]
+    orders = [read_order(order, service.audience) for order in signed]
     return tuple(
         StopLine(
             order=order.hex_id,
