@@ -22,7 +22,7 @@ class OperatorSite:
     tokens: dict[str, SoftToken]
 
     def tenant_file(self, name: str = "acme") -> Path:
-        """Where the tenant's file stands, or will."""
+        """Path of the tenant's file."""
         return self.config.parent / "tenants" / f"{name}.toml"
 
     def pin_file(self, name: str = "acme") -> Path:

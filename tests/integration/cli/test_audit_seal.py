@@ -12,7 +12,7 @@ from tests.unit.workers.journal.test_recovery import intent, write
 
 
 async def test_a_log_is_sealed_after_its_worker_and_never_before(make_rig: MakeRig, tmp_path: Path) -> None:
-    """While it runs: usage, with the process that has it. After the drain: every segment, by size and digest."""
+    """A running worker makes the command fail with its process id; after the drain the seal lists every segment."""
     rig = make_rig()
     worker = rig.start_worker()
     async with rig.client() as client:
@@ -43,7 +43,7 @@ async def test_a_log_is_sealed_after_its_worker_and_never_before(make_rig: MakeR
 
 
 def test_a_log_with_something_open_is_not_sealed(make_rig: MakeRig) -> None:
-    """As a killed worker leaves it: to be tried again, after a worker has ended what is open."""
+    """A log with open records, as a killed worker leaves it, gives exit code 75 and no seal."""
     rig = make_rig(redis=False)
     log = rig.state_dir() / "wal"
     log.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""``sigmill doctor`` on real parts: nothing to mend where all is well, and each trouble by its name."""
+"""``sigmill doctor`` on real parts: no failed check on a healthy host, and each fault by its check."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ async def test_nothing_is_to_mend_where_all_is_well(make_rig: MakeRig) -> None:
 
 
 async def test_each_trouble_is_named_with_the_line_that_mends_it(make_rig: MakeRig) -> None:
-    """Redis, a token, a key, a client, the port; exit code 1. A PIN that was refused is not tried a second time."""
+    """Faults of Redis, a token, a key, a client and the port give exit code 1; a refused PIN is not tried again."""
     ends = time.strftime("%Y-%m-%dT00:00:00Z", time.gmtime(time.time() + 86400 * 3))
     more = key_block("lost", "acme", p256_key(5), ["ECDSA_SHA_256"])
     more += client_block("old", ClientKey.generate(), expires=ends)
@@ -129,7 +129,7 @@ async def test_each_trouble_is_named_with_the_line_that_mends_it(make_rig: MakeR
 
 
 async def test_a_part_that_does_not_answer_hides_no_other(make_rig: MakeRig) -> None:
-    """Redis is away: exit code 75, and the tokens are looked at all the same; a broken file is named, and ends it."""
+    """Without Redis the exit code is 75 and tokens are still checked; a broken file is named and ends the run."""
     rig = make_rig(redis=False)
     config = rig.config(1, free_port())
     ran = sigmill("doctor", "--json", config=config)
@@ -144,7 +144,7 @@ async def test_a_part_that_does_not_answer_hides_no_other(make_rig: MakeRig) -> 
 
 
 async def test_one_token_by_two_ways_is_told(make_rig: MakeRig) -> None:
-    """By its label for one tenant and by its serial number for the other, which check-config cannot know."""
+    """One token that two tenants select, by label and by serial number, is reported; check-config cannot see it."""
     rig = make_rig(tenants=TWO, appendonly=True)
     config = rig.config()
     listed = sigmill("tokens", "list", "--json", config=config).json()
@@ -160,7 +160,7 @@ async def test_one_token_by_two_ways_is_told(make_rig: MakeRig) -> None:
 
 
 def test_the_package_of_the_running_server_is_found(own_redis: RedisProcess) -> None:
-    """By its process and dpkg; a process that is none of a server's is not believed."""
+    """The package of a local Redis is found by its process and dpkg; another process is not accepted."""
     info = own_redis.info("server")
     installed = subprocess.run(
         ["dpkg-query", "-W", "-f=${Version}", "redis-server"], capture_output=True, text=True, check=True

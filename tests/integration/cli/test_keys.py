@@ -1,4 +1,4 @@
-"""``sigmill keys`` on real tokens: keys are made inside, and whatever was ever outside is refused."""
+"""``sigmill keys`` on real tokens: keys are created inside, and keys that were ever outside are refused."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ def adopt(site: OperatorSite, *more: str) -> Ran:
 
 
 def vendor_tool(site: OperatorSite, *words: str) -> None:
-    """pkcs11-tool, as a vendor's tool would work beside us."""
+    """Run pkcs11-tool, as an example of a vendor's tool."""
     login = ["--token-label", "acme", "--login", "--pin", site.tokens["acme"].pin]
     command = [tool("pkcs11-tool"), "--module", str(site.softhsm.module_path), *login, *words]
     subprocess.run(command, env=site.softhsm.environ(), check=True, capture_output=True)
 
 
 def import_key(site: OperatorSite, folder: Path, label: str) -> None:
-    """A key that was made outside, brought in with SoftHSM's own tool."""
+    """Import a key that was made outside, with SoftHSM's own tool."""
     pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
         Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
     )
@@ -74,7 +74,7 @@ def import_key(site: OperatorSite, folder: Path, label: str) -> None:
 
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_a_key_is_made_inside_and_entered(operator_site: OperatorSite, kind: str) -> None:
-    """--write gives a tenant's file that loads: the public key, its fingerprint, and the usual algorithm."""
+    """--write gives a valid tenant's file with the public key, its fingerprint and the usual algorithm."""
     ran = create(operator_site, "--write", kind=kind)
 
     assert ran.code == 0, ran.err
@@ -89,7 +89,7 @@ def test_a_key_is_made_inside_and_entered(operator_site: OperatorSite, kind: str
 
 
 def test_a_key_cannot_leave_and_only_signs(operator_site: OperatorSite) -> None:
-    """The attributes that CSBR asks for are those that the token shows."""
+    """The token shows the attributes that the CSBR requires."""
     attributes = create(operator_site).json()[0]["attributes"]
 
     assert attributes == {
@@ -103,7 +103,7 @@ def test_a_key_cannot_leave_and_only_signs(operator_site: OperatorSite) -> None:
 
 
 def test_what_is_printed_can_be_pasted(operator_site: OperatorSite) -> None:
-    """Without --write nothing is written; the block that is printed is what --write would have entered."""
+    """Without --write the file is unchanged, and the printed block is what --write would have added."""
     made = create(operator_site).json()[0]
     file = operator_site.tenant_file()
     assert made["written"] is None
@@ -116,7 +116,7 @@ def test_what_is_printed_can_be_pasted(operator_site: OperatorSite) -> None:
 
 
 def test_the_next_version_waits(operator_site: OperatorSite) -> None:
-    """A second key is version 2 and `next`: it signs nothing before the operator says so. The epoch grows."""
+    """A second key is version 2 in state `next`, which signs nothing, and the epoch grows."""
     create(operator_site, "--write")
 
     ran = create(operator_site, "--write")
@@ -128,7 +128,7 @@ def test_the_next_version_waits(operator_site: OperatorSite) -> None:
 
 
 def test_a_label_is_used_once(operator_site: OperatorSite) -> None:
-    """Two keys of one label would leave it to chance which is adopted: nothing is made."""
+    """A label that exists already is refused, and no key is created."""
     create(operator_site)
 
     ran = create(operator_site)
@@ -150,7 +150,7 @@ def test_a_label_is_used_once(operator_site: OperatorSite) -> None:
 def test_nothing_is_made_that_the_configuration_would_refuse(
     operator_site: OperatorSite, more: list[str], problem: str
 ) -> None:
-    """The configuration is asked first: a key that nobody can enter would lie in the token for ever."""
+    """The configuration is checked first, so that no unusable key is left in the token."""
     ran = create(operator_site, "--write", *more)
 
     assert ran.code == 2
@@ -161,7 +161,7 @@ def test_nothing_is_made_that_the_configuration_would_refuse(
 
 
 def test_a_vendors_key_is_adopted(operator_site: OperatorSite) -> None:
-    """A key that another tool made in the token, and that may not leave it, is as good as ours."""
+    """A key that another tool generated in the token, and that may not leave it, is adopted."""
     vendor_tool(
         operator_site, "--keypairgen", "--key-type", "EC:prime256v1", "--label", "theirs", "--id", "0a",
         "--usage-sign", "--sensitive",
@@ -177,7 +177,7 @@ def test_a_vendors_key_is_adopted(operator_site: OperatorSite) -> None:
 
 
 def test_an_imported_key_is_refused(operator_site: OperatorSite, tmp_path: Path) -> None:
-    """A key that was ever outside cannot show that it is nowhere else."""
+    """A key that was imported into the token is refused."""
     import_key(operator_site, tmp_path, "outside")
 
     ran = adopt(operator_site, "--label", "outside", "--write")
@@ -188,7 +188,7 @@ def test_an_imported_key_is_refused(operator_site: OperatorSite, tmp_path: Path)
 
 
 def test_an_extractable_key_is_refused(operator_site: OperatorSite) -> None:
-    """A key that may leave the token may have left it."""
+    """An extractable key is refused."""
     vendor_tool(
         operator_site, "--keypairgen", "--key-type", "EC:prime256v1", "--label", "loose", "--id", "0b",
         "--usage-sign", "--extractable",
@@ -202,7 +202,7 @@ def test_an_extractable_key_is_refused(operator_site: OperatorSite) -> None:
 
 @pytest.mark.parametrize("count", [0, 2])
 def test_a_key_that_is_not_found_exactly_once_is_refused(operator_site: OperatorSite, count: int) -> None:
-    """None, or several: which one was meant is not for us to guess."""
+    """No match, or several, is an error: the command does not guess."""
     for number in range(count):
         vendor_tool(
             operator_site, "--keypairgen", "--key-type", "EC:prime256v1", "--label", "twin",
@@ -216,12 +216,12 @@ def test_a_key_that_is_not_found_exactly_once_is_refused(operator_site: Operator
 
 
 def test_there_is_no_import() -> None:
-    """The verb does not exist: a key is made inside, or it is not ours."""
+    """There is no import command."""
     assert sigmill("keys", "import").code == 2
 
 
 def test_list_compares_with_the_token(operator_site: OperatorSite) -> None:
-    """A key that the configuration pins and the token lost is a failure; one that nobody pins is shown."""
+    """A pinned key that the token lacks is a failure; a key that no version pins is listed."""
     create(operator_site, "--write")
     create(operator_site, key="stray")
     text = operator_site.tenant_file().read_text()
@@ -240,7 +240,7 @@ def test_list_compares_with_the_token(operator_site: OperatorSite) -> None:
 
 
 def test_show_prints_what_a_person_needs(operator_site: OperatorSite) -> None:
-    """State, algorithms, attributes, and the lines to pin."""
+    """keys show prints state, algorithms, attributes and the lines to pin."""
     made = create(operator_site, "--write").json()[0]
 
     ran = sigmill("keys", "show", "release/1", config=operator_site.config)
@@ -253,7 +253,7 @@ def test_show_prints_what_a_person_needs(operator_site: OperatorSite) -> None:
 
 @pytest.mark.parametrize("name", ["nothing", "release/7"])
 def test_show_of_what_is_not_there_says_so(operator_site: OperatorSite, name: str) -> None:
-    """With the code of an unknown key."""
+    """An unknown key ends with its error code."""
     create(operator_site, "--write")
 
     ran = sigmill("keys", "show", name, "--json", config=operator_site.config)
@@ -262,7 +262,7 @@ def test_show_of_what_is_not_there_says_so(operator_site: OperatorSite, name: st
 
 
 def test_the_service_key_is_made_before_there_is_one(operator_site: OperatorSite) -> None:
-    """The first command of a new service: the configuration has no [service_key] yet."""
+    """keys create --service works before the configuration has a [service_key]."""
     text = operator_site.config.read_text()
     head, _, rest = text.partition("[service_key]")
     operator_site.config.write_text(head + rest[rest.index("[tokens") :])
@@ -278,7 +278,7 @@ def test_the_service_key_is_made_before_there_is_one(operator_site: OperatorSite
 
 
 def test_a_wrong_pin_is_tried_once(operator_site: OperatorSite) -> None:
-    """A second try could lock the token: the first is remembered until the operator resumes."""
+    """A refused PIN is not tried again until the operator resumes the token, for a few tries lock it."""
     operator_site.pin_file().write_text("wrong\n")
 
     first, second = create(operator_site), create(operator_site)
@@ -300,7 +300,7 @@ def test_a_wrong_pin_is_tried_once(operator_site: OperatorSite) -> None:
 
 
 def test_no_pin_is_tried_on_a_full_disk(operator_site: OperatorSite) -> None:
-    """Its refusal could not be written, and would be tried again: a token is locked after a few."""
+    """On a full disk no PIN is tried, because a refusal could not be recorded."""
     operator_site.pin_file().write_text("wrong\n")
     state = operator_site.config.parent / "state"
     shutil.rmtree(state, ignore_errors=True)
@@ -318,7 +318,7 @@ def test_no_pin_is_tried_on_a_full_disk(operator_site: OperatorSite) -> None:
 
 
 def test_no_command_shows_the_pin(operator_site: OperatorSite) -> None:
-    """Neither what is printed nor what is written has it."""
+    """No output and no written file contains the PIN."""
     pin = operator_site.tokens["acme"].pin
     ran = [
         create(operator_site, "--write"),

@@ -20,7 +20,7 @@ def enter_client(site: OperatorSite) -> None:
 
 
 def test_tokens_are_described_without_a_login(operator_site: OperatorSite) -> None:
-    """Label, serial, model and how one logs in; the PIN file need not even be right."""
+    """tokens list shows label, serial, model and kind of login without logging in."""
     operator_site.pin_file().write_text("wrong\n")
 
     ran = sigmill("tokens", "list", "--json", config=operator_site.config)
@@ -38,7 +38,7 @@ def test_tokens_are_described_without_a_login(operator_site: OperatorSite) -> No
 
 
 def test_a_token_that_is_not_there_says_what_is(operator_site: OperatorSite) -> None:
-    """Exactly one token must match; the message lists those that are there, and the others go on."""
+    """A token that is not found is reported with those that exist, and the other tokens are listed."""
     text = operator_site.config.read_text().replace('label = "globex"', 'label = "elsewhere"')
     operator_site.config.write_text(text)
 
@@ -50,7 +50,7 @@ def test_a_token_that_is_not_there_says_what_is(operator_site: OperatorSite) -> 
 
 
 def test_a_module_that_cannot_be_loaded_is_an_answer(operator_site: OperatorSite) -> None:
-    """The child may die in whatever way: the command says which token, and goes on."""
+    """A crash of the module is reported for its token, and the other tokens are listed."""
     text = operator_site.config.read_text()
     operator_site.config.write_text(text.replace(str(operator_site.softhsm.module_path), "/dev/null", 1))
 
@@ -61,7 +61,7 @@ def test_a_module_that_cannot_be_loaded_is_an_answer(operator_site: OperatorSite
 
 
 def test_a_revoked_client_is_revoked_in_the_file(operator_site: OperatorSite) -> None:
-    """The state and the next epoch are written; a second time changes nothing."""
+    """Revoking writes the state and the next epoch; a second time changes nothing."""
     enter_client(operator_site)
 
     first = sigmill("clients", "revoke", "build-1", "--tenant", "acme", "--json", config=operator_site.config)
@@ -75,7 +75,7 @@ def test_a_revoked_client_is_revoked_in_the_file(operator_site: OperatorSite) ->
 
 
 def test_an_unknown_client_cannot_be_revoked(operator_site: OperatorSite) -> None:
-    """A wrong name must not look like success."""
+    """Revoking an unknown client is an error."""
     enter_client(operator_site)
 
     ran = sigmill("clients", "revoke", "build-7", "--tenant", "acme", "--json", config=operator_site.config)
@@ -84,7 +84,7 @@ def test_an_unknown_client_cannot_be_revoked(operator_site: OperatorSite) -> Non
 
 
 def test_check_config_finds_no_mistake_where_there_is_none(operator_site: OperatorSite) -> None:
-    """A summary on stdout, exit code 0."""
+    """A valid configuration gives a summary on stdout and exit code 0."""
     enter_client(operator_site)
 
     ran = sigmill("check-config", config=operator_site.config)
@@ -95,7 +95,7 @@ def test_check_config_finds_no_mistake_where_there_is_none(operator_site: Operat
 
 
 def test_check_config_names_every_mistake(operator_site: OperatorSite) -> None:
-    """As file, key path, problem and remedy; exit code 2."""
+    """Each mistake has file, key path, problem and remedy; the exit code is 2."""
     operator_site.tenant_file("acme").write_text('tenant = "acme"\nepoc = 1\n')
     operator_site.tenant_file("globex").write_text('tenant = "globes"\n')
     operator_site.pin_file("globex").chmod(0o640)

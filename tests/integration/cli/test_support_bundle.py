@@ -1,4 +1,4 @@
-"""``sigmill support-bundle``: what is in it, and what is not."""
+"""``sigmill support-bundle``: its parts, and the secrets that it must not have."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def members(file: Path) -> dict[str, str]:
 
 
 async def test_a_bundle_of_a_running_host_has_no_secret_in_it(make_rig: MakeRig, tmp_path: Path) -> None:
-    """PINs, the password of Redis and what a module's environment hides are in its files, and not in the bundle."""
+    """PINs, the Redis password and secrets in a module's environment are in no part of the bundle."""
     rig = make_rig()
     worker = rig.start_worker()
     async with rig.client() as client:
@@ -78,7 +78,7 @@ async def test_a_bundle_of_a_running_host_has_no_secret_in_it(make_rig: MakeRig,
 def test_a_host_on_which_nothing_works_still_has_a_bundle(
     operator_site: OperatorSite, tmp_path: Path
 ) -> None:
-    """A file that is not TOML cannot be masked, so it stays out; Redis is away."""
+    """A file that is not TOML cannot be masked, so it is left out; the command works without Redis."""
     text = operator_site.config.read_text()
     operator_site.config.write_text(f'{text}\nbroken = "{CANARY_PIN}\n')
     out = tmp_path / "bundle.tar.gz"
@@ -97,7 +97,7 @@ def test_a_host_on_which_nothing_works_still_has_a_bundle(
 def test_a_secret_that_cannot_be_read_is_said_not_to_be_looked_for(
     operator_site: OperatorSite, tmp_path: Path
 ) -> None:
-    """The operator knows what was promised."""
+    """A secret file that cannot be read is reported."""
     operator_site.pin_file("globex").unlink()
     service = load_service(operator_site.config)
     manifest = write_bundle(tmp_path / "b.tar.gz", service.file, service, logs=[], commands=[])

@@ -1,4 +1,4 @@
-"""The command line against a responder, as a build calls it: in a process of its own."""
+"""The command line as a build calls it, in a process of its own, against a responder."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def files(tmp_path: Path) -> list[Path]:
 async def test_files_are_signed_one_line_each_in_order(
     config: str, files: list[Path], tmp_path: Path
 ) -> None:
-    """Name, digest, algorithm, key, version, fingerprint, signature, job id; and `verify` agrees."""
+    """A line has name, digest, algorithm, key, version, fingerprint, signature and job id; `verify` accepts it."""
     ran = await run_sigmill("sign", "--config", config, "--key", "release", *map(str, files))
     assert ran.code == 0, ran.err
     assert [line["name"] for line in ran.json()] == [str(f) for f in files]
@@ -61,7 +61,7 @@ async def test_files_are_signed_one_line_each_in_order(
 
 
 async def test_a_file_that_cannot_be_read_fails_alone(config: str, files: list[Path]) -> None:
-    """One missing file: the others are signed, its line has a coded error, and the exit code is 1."""
+    """With a missing file the others are signed, its line has a coded error, and the exit code is 1."""
     files[1].unlink()
     ran = await run_sigmill("sign", "--config", config, "--key", "release", *map(str, files))
     assert ran.code == 1
@@ -87,7 +87,7 @@ async def test_raw_and_out_dir(config: str, files: list[Path], tmp_path: Path) -
 
 
 async def test_digests_and_manifests(config: str, tmp_path: Path) -> None:
-    """Digests by option and by manifest; a line that cannot be read fails alone."""
+    """Digests are taken from options and manifests; a malformed line fails alone."""
     one, two = (f"sha256:{d.hex()}" for d in digests(2))
     ran = await run_sigmill(
         "sign", "--config", config, "--key", "release/1", "--digest", one, "--digest", two
@@ -111,7 +111,7 @@ async def test_a_wrong_length_is_an_error_of_its_line(config: str) -> None:
 
 
 async def test_the_ci_run_names_the_request(config: str, farm: Farm, files: list[Path]) -> None:
-    """The request id comes from the run's variables, is said on stderr, and a re-run signs nothing."""
+    """The request id comes from the CI's variables, is printed on stderr, and a rerun signs nothing."""
     environ = {"GITHUB_REPOSITORY": "o/r", "GITHUB_RUN_ID": "7", "GITHUB_JOB": "sign"}
     words = ("sign", "--config", config, "--key", "release", *map(str, files))
     first = await run_sigmill(*words, environ={**environ, "GITHUB_RUN_ATTEMPT": "1"})
@@ -122,7 +122,7 @@ async def test_the_ci_run_names_the_request(config: str, farm: Farm, files: list
 
 
 async def test_a_run_that_was_killed_gets_the_done_ones_back(farm: Farm, config: str, tmp_path: Path) -> None:
-    """Killed at about three quarters and started again: all signed, and nothing twice."""
+    """A run that is killed at three quarters and restarted signs everything once."""
     manifest = tmp_path / "digests.jsonl"
     given = digests(4000)
     manifest.write_text("".join(f'{{"digest": "sha256:{d.hex()}"}}\n' for d in given))
@@ -139,7 +139,7 @@ async def test_a_run_that_was_killed_gets_the_done_ones_back(farm: Farm, config:
 
 
 async def test_submit_and_wait(config: str, files: list[Path], tmp_path: Path) -> None:
-    """submit prints what wait needs; by the bare id, wait gives unverified lines."""
+    """wait reads the output of submit; with a bare job id its lines are unverified."""
     files[1].unlink()
     submitted = await run_sigmill("submit", "--config", config, "--key", "release", *map(str, files))
     assert submitted.code == 1  # one file is missing, the others are submitted
@@ -167,7 +167,7 @@ async def test_submit_and_wait(config: str, files: list[Path], tmp_path: Path) -
     ],
 )
 async def test_denials_exit_77(config: str, words: tuple[str, ...], code: int, error: str) -> None:
-    """error: and hint: with the code for people, one JSON object with --json."""
+    """Errors are `error:` with a code and `hint:` for people, and one JSON object with --json."""
     digest = f"sha256:{digests(1)[0].hex()}"
     ran = await run_sigmill("sign", "--config", config, *words, "--digest", digest)
     assert ran.code == code
@@ -179,7 +179,7 @@ async def test_denials_exit_77(config: str, words: tuple[str, ...], code: int, e
 
 
 async def test_what_is_late_exits_75_and_names_its_job(config: str, farm: Farm) -> None:
-    """Past --deadline the line has wait.timeout, retryable, and the job id to wait for."""
+    """After --deadline the line has wait.timeout, which is retryable, and the job id to wait for."""
     await farm.responder.pause()
     digest = f"sha256:{digests(1)[0].hex()}"
     ran = await run_sigmill(
@@ -205,7 +205,7 @@ async def test_what_is_late_exits_75_and_names_its_job(config: str, farm: Farm) 
     ],
 )
 async def test_usage_exits_2(words: tuple[str, ...]) -> None:
-    """Wrong words and wrong configuration are 2, with a hint, never a traceback."""
+    """Usage and configuration errors give exit code 2 and a hint, never a traceback."""
     ran = await run_sigmill(*words)
     assert ran.code == 2
     assert "Traceback" not in ran.err
@@ -213,7 +213,7 @@ async def test_usage_exits_2(words: tuple[str, ...]) -> None:
 
 
 async def test_clients_create_makes_a_client_that_works(farm: Farm, tmp_path: Path) -> None:
-    """The written client.toml signs, once the operator has added the printed lines."""
+    """The written client.toml signs once the operator has added the printed lines."""
     out = tmp_path / "client"
     ran = await run_sigmill(
         "clients",
@@ -263,7 +263,7 @@ async def test_clients_create_overwrites_nothing_and_takes_no_password(farm: Far
 
 
 async def test_a_reader_that_leaves_is_no_traceback(config: str, tmp_path: Path) -> None:
-    """`sigmill sign … | head -1` ends quietly."""
+    """`sigmill sign … | head -1` ends without a message."""
     manifest = tmp_path / "digests.jsonl"
     manifest.write_text("".join(f'{{"digest": "sha256:{d.hex()}"}}\n' for d in digests(2000)))
     process = await start_sigmill("sign", "--config", config, "--key", "release", "--manifest", str(manifest))

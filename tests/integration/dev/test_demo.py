@@ -19,7 +19,7 @@ MOST = 300
 
 
 def demo(out: Path, temporary: Path, *more: str) -> subprocess.Popen[str]:
-    """Start it; its scratch directory lies in ``temporary``."""
+    """Start the demonstration with its scratch directory in ``temporary``."""
     return subprocess.Popen(
         [sys.executable, "-m", "workers.dev.demo", "--most", str(MOST), "--out", str(out), *more],
         env={**os.environ, "TMPDIR": str(temporary)},
@@ -31,7 +31,7 @@ def demo(out: Path, temporary: Path, *more: str) -> subprocess.Popen[str]:
 
 @pytest.fixture
 def temporary() -> Iterator[Path]:
-    """Short: a unix socket's path has 107 bytes."""
+    """A folder with a short path: the path of a unix socket has at most 107 bytes."""
     with tempfile.TemporaryDirectory(prefix="sd-", dir="/tmp") as folder:
         yield Path(folder)
 
@@ -52,7 +52,7 @@ def processes_below(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_the_demonstration_signs_verifies_and_ends(tmp_path: Path, temporary: Path, workers: str) -> None:
-    """Exit code 0 means: everything signed, everything verified, nothing left behind."""
+    """Exit code 0 means that everything was signed and verified and no process or file was left."""
     process = demo(tmp_path, temporary, "--workers", workers)
     out, err = process.communicate(timeout=TIMEOUT_S)
 
@@ -75,7 +75,7 @@ def test_the_demonstration_signs_verifies_and_ends(tmp_path: Path, temporary: Pa
 def test_whatever_ends_the_demonstration_ends_its_stack(
     tmp_path: Path, temporary: Path, how: signal.Signals
 ) -> None:
-    """Redis and the workers do not outlive it, not even after a kill."""
+    """Redis and the workers end with the demonstration, even when it is killed."""
     process = demo(tmp_path, temporary)
     deadline = time.monotonic() + TIMEOUT_S
     while len(processes_below(temporary)) < 2:

@@ -1,4 +1,4 @@
-"""``sigmill dev``: what it prints can be pasted into another shell."""
+"""``sigmill dev`` prints lines that work in another shell."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TIMEOUT_S = 60.0
 
 @contextlib.contextmanager
 def dev(*words: str) -> Iterator[subprocess.Popen[str]]:
-    """The command in the foreground; afterwards SIGINT has ended it."""
+    """The command in the foreground, ended with SIGINT afterwards."""
     with subprocess.Popen(
         [sys.executable, "-m", "workers.cli", "dev", *words],
         stdout=subprocess.PIPE,
@@ -32,7 +32,7 @@ def dev(*words: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def read_until(process: subprocess.Popen[str], words: str) -> str:
-    """What it prints, up to the line with these words."""
+    """Output up to the line with these words."""
     assert process.stdout is not None
     printed = ""
     while words not in printed:
@@ -43,7 +43,7 @@ def read_until(process: subprocess.Popen[str], words: str) -> str:
 
 
 def test_the_printed_lines_work_in_a_fresh_shell() -> None:
-    """Each tenant has a file signed, the keys are found, and SIGINT ends all in order."""
+    """The printed lines sign a file for each tenant and find the keys; SIGINT stops everything."""
     with dev() as process:
         lines = read_until(process, "tokens list")
         shell = subprocess.run(
@@ -64,7 +64,7 @@ def test_the_printed_lines_work_in_a_fresh_shell() -> None:
 
 
 def test_where_everything_is_comes_as_json_too() -> None:
-    """One object; the files that it names are there while it runs, and gone afterwards; the warning is said."""
+    """--json prints one object; its files exist while the command runs and are gone afterwards."""
     with dev("--json") as process:
         running = json.loads(read_until(process, "}"))
         files = [Path(running["config"]), *map(Path, running["clients"].values())]

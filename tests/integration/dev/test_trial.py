@@ -35,7 +35,7 @@ def trial_in(folder: Path, port: int = 6379) -> Trial:
 
 @contextmanager
 def redis_of(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Redis by the very file that the container has, but for the places."""
+    """Redis with the container's own file, except for its paths."""
     data = folder / "data"
     data.mkdir()
     text = (ROOT / "ops/docker/redis.conf").read_text()
@@ -67,14 +67,14 @@ def worker_of(config: Path) -> Iterator[Child]:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
-    """A trial that the tests leave as it is; the port that its Redis will have."""
+    """A trial that no test changes, and the port for its Redis."""
     folder, port = tmp_path_factory.mktemp("trial"), free_port()
     trial_in(folder, port).make()
     return folder, port
 
 
 def test_every_tenant_signs_over_tls_as_its_own_redis_user(made: tuple[Path, int]) -> None:
-    """Certificates, users, tokens and files fit together; no user is let in without a password."""
+    """Certificates, users, tokens and files fit together, and Redis refuses users without a password."""
     folder, port = made
     with redis_of(folder, port) as redis, worker_of(folder / "config" / "sigmill.toml"):
         for tenant in TENANTS:
@@ -91,14 +91,14 @@ def test_every_tenant_signs_over_tls_as_its_own_redis_user(made: tuple[Path, int
 
 
 def test_the_configuration_has_no_mistake(made: tuple[Path, int]) -> None:
-    """check-config agrees with what was written, secrets' modes included."""
+    """check-config accepts the written files, including the modes of secret files."""
     folder, _ = made
     checked = sigmill("check-config", "--config", folder / "config" / "sigmill.toml")
     assert checked.code == 0, checked.err
 
 
 def test_the_second_worker_has_the_same_keys(made: tuple[Path, int]) -> None:
-    """Each worker writes to tokens of its own, as each host has an HSM of its group."""
+    """Each worker has its own copies of the tokens, like a host with one HSM of a group."""
     folder, _ = made
     tokens = [
         {p.relative_to(folder / w) for p in (folder / w / "tokens").rglob("*") if p.is_file()}
@@ -119,7 +119,7 @@ def test_the_second_worker_has_the_same_keys(made: tuple[Path, int]) -> None:
 def test_folders_of_two_runs_are_made_anew(
     harm: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All whole and of one run: nothing is touched. Else everything is made again, never a part."""
+    """Complete folders of one run are left unchanged; otherwise all of them are made again."""
     monkeypatch.setattr("workers.dev.trial.TENANTS", TENANTS[1:2])  # RSA keys take seconds
     trial = trial_in(tmp_path)
     trial.make()

@@ -1,4 +1,4 @@
-"""The demonstration's own verification accepts what is right and nothing else."""
+"""Independent verification accepts valid signatures and nothing else."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def ed25519_pair() -> tuple[bytes, bytes]:
 
 @pytest.mark.parametrize("pair", [rsa_pair, p256_pair, ed25519_pair])
 def test_only_the_right_digest_and_signature_count(pair: Callable[[], tuple[bytes, bytes]]) -> None:
-    """Of a good pair, one with another digest and one with a flipped bit, one is counted."""
+    """Of a valid pair, one with another digest and one with a flipped bit, only the valid one is counted."""
     spki, signature = pair()
     flipped = bytes([signature[0] ^ 1]) + signature[1:]
 

@@ -1,4 +1,4 @@
-"""Whose file --config is, and which one is taken where none is given."""
+"""Kind of the file given to --config, and the file that is used without it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from workers.cli.shell.config_paths import DEFAULT, ConfigKind, chosen_config, k
 
 
 def test_a_file_is_known_by_its_tables(tmp_path: Path) -> None:
-    """Whatever it is called; one that is neither is said to be so, with what would be right."""
+    """Tables decide, not the name; a file of neither kind is a mistake that names both kinds."""
     file = tmp_path / "any.toml"
     file.write_text('[service]\naudience = "x"\n')
     assert kind_of(file) is ConfigKind.SERVICE
@@ -24,7 +24,7 @@ def test_a_file_is_known_by_its_tables(tmp_path: Path) -> None:
 
 
 def test_the_environment_names_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Jobs are a client's first, the cluster an operator's; what is given outdoes both."""
+    """The preferred kind has precedence in the environment; a given file has precedence over both."""
     for name in ("SIGMILL_CLIENT_CONFIG", "SIGMILL_CONFIG"):
         monkeypatch.delenv(name, raising=False)
     assert chosen_config(None, first=ConfigKind.CLIENT) == DEFAULT

@@ -1,4 +1,4 @@
-"""What is odd about a cluster's workers is said."""
+"""States of workers, and warnings about differences between them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def seen(host: str, *, silent_s: float = 1.0, **changes: Any) -> RegisteredWorke
 
 
 def test_states() -> None:
-    """Silence outdoes everything that was said before; a drain outdoes readiness."""
+    """A worker that stopped reporting is silent whatever it reported last; a drain outranks readiness."""
     cases = [
         (seen("a"), "ready"),
         (seen("a", ready=False), "not-ready"),
@@ -37,7 +37,7 @@ def test_states() -> None:
 
 
 def test_differences_between_those_that_live_are_noted() -> None:
-    """A half-done upgrade, a reload that one worker missed; the dead have no say."""
+    """Different versions or epochs are reported among live workers only; a silent worker is reported by itself."""
     lines = [worker_line(each) for each in (seen("a"), seen("b", version="2.0", epoch=4))]
     assert notes_on(lines) == [
         "the workers have different versions: 1.0, 2.0",

@@ -1,4 +1,4 @@
-"""Progress: a line that rewrites itself on a terminal, lines now and then elsewhere."""
+"""Progress of the demonstration: one redrawn line on a terminal, a line every five seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from workers.dev.demo.progress import Progress
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is one."""
+    """A stream that claims to be a terminal."""
 
     def isatty(self) -> bool:
-        """Yes."""
+        """Whether this is a terminal: always."""
         return True
 
 
 class Clock:
-    """Time that a test moves."""
+    """Fake clock."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
 
     def __call__(self) -> float:
-        """Now."""
+        """The current time."""
         return self.now_s
 
 
 def test_rate_and_time_to_the_end_are_shown() -> None:
-    """Half of it in two seconds: two more to go."""
+    """Half of the digests in two seconds leave two seconds to go."""
     stream, clock = io.StringIO(), Clock()
     progress = Progress(1000, stream, clock)
 
@@ -38,7 +38,7 @@ def test_rate_and_time_to_the_end_are_shown() -> None:
 
 
 def test_without_a_terminal_there_are_few_lines() -> None:
-    """A log is not filled: a line each five seconds, and the last one always."""
+    """A log gets a line every five seconds, and always the last one."""
     stream, clock = io.StringIO(), Clock()
     progress = Progress(100, stream, clock)
 
@@ -51,7 +51,7 @@ def test_without_a_terminal_there_are_few_lines() -> None:
 
 
 def test_on_a_terminal_the_line_is_rewritten() -> None:
-    """One line, until the last."""
+    """On a terminal one line is redrawn until the last."""
     stream, clock = Terminal(), Clock()
     progress = Progress(100, stream, clock)
 
@@ -65,7 +65,7 @@ def test_on_a_terminal_the_line_is_rewritten() -> None:
 
 
 def test_before_the_first_signature_the_end_is_unknown() -> None:
-    """Not infinity, and not zero."""
+    """Without a rate the time left is unknown, neither zero nor infinite."""
     stream = io.StringIO()
 
     Progress(10, stream, Clock()).show(0)

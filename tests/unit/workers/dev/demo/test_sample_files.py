@@ -1,4 +1,4 @@
-"""The demonstration's input: regular files in a fixed order, whatever else lies beside them."""
+"""Sample files of the demonstration: regular files in a fixed order, and nothing else."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def make_tree(root: Path) -> None:
 
 
 def test_only_regular_files_in_a_fixed_order(tmp_path: Path) -> None:
-    """Links are not followed, pipes would never end, and two runs see the same order."""
+    """Links and pipes are left out, and two runs see the same order."""
     make_tree(tmp_path)
 
     assert [p.name for p in regular_files([tmp_path])] == ["a", "c", "two"]
 
 
 def test_at_most_so_many_are_hashed(tmp_path: Path) -> None:
-    """The first ones, in that order."""
+    """The limit keeps the first files in that order."""
     make_tree(tmp_path)
 
     assert sha256_of_files([tmp_path], 2) == [hashlib.sha256(b"1").digest(), hashlib.sha256(b"3").digest()]

@@ -1,4 +1,4 @@
-"""The figures of the summary add up."""
+"""Totals of the summary are the sums of its tenants."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from workers.dev.demo.summary import Tally, summary
 
 
 def test_an_unverified_signature_counts_as_failed() -> None:
-    """Signed is not done: only what verified is."""
+    """A signature that does not verify is counted as failed."""
     tally = Tally(tenant="a", algorithm=Algorithm.ED25519, digests=5, signed=4, verified=3, elapsed_s=2.0)
     tally.failures["hsm.fault"] += 1
 
@@ -17,7 +17,7 @@ def test_an_unverified_signature_counts_as_failed() -> None:
 
 
 def test_the_summary_is_the_sum_of_its_tenants() -> None:
-    """The whole took as long as the slowest; the rate is over that time."""
+    """The total time is that of the slowest tenant, and the rate is over that time."""
     fast = Tally(tenant="a", algorithm=Algorithm.ED25519, digests=10, signed=10, verified=10, elapsed_s=1.0)
     slow = Tally(
         tenant="b", algorithm=Algorithm.ECDSA_SHA_256, digests=10, signed=8, verified=8, elapsed_s=4.0,
@@ -34,5 +34,5 @@ def test_the_summary_is_the_sum_of_its_tenants() -> None:
 
 
 def test_nothing_signed_is_no_division_by_zero() -> None:
-    """A run that failed at once has a rate of 0."""
+    """A run without any time has a rate of 0."""
     assert summary([Tally(tenant="a", algorithm=Algorithm.ED25519, digests=1)])["signatures_per_s"] == 0.0
