@@ -54,8 +54,8 @@ def verify(output: Output, *, config: Path, digests_only: bool, results: Path) -
 async def _verify(client: SigningClient, results: Path, *, read_files: bool, as_json: bool) -> Exit:
     tally = Tally()
     async with client:
-        for place, raw in _lines(results):
-            name, error = await _checked(client, place, raw, read_files=read_files)
+        for location, raw in _lines(results):
+            name, error = await _checked(client, location, raw, read_files=read_files)
             tally.add(error)
             if error is not None or as_json:
                 note = None if error is None else ErrorObject.of(error)
@@ -80,9 +80,9 @@ def _numbered(name: str, file: BinaryIO) -> Iterator[tuple[str, bytes]]:
 
 
 async def _checked(
-    client: SigningClient, place: str, raw: bytes, *, read_files: bool
+    client: SigningClient, location: str, raw: bytes, *, read_files: bool
 ) -> tuple[str, SigningError | None]:
-    name = place
+    name = location
     try:
         line = _line(raw)
         name = line.name

@@ -1,0 +1,49 @@
+"""Exit codes of keys list and show, by what was found in the tokens."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from workers.cli.keys.key_locations import KeyLocation
+from workers.cli.keys.list_show import _exit, _found
+from workers.cli.shell.output import Exit
+
+LOCATION = KeyLocation(
+    tenant="acme",
+    key="release",
+    version=1,
+    state="active",
+    token="acme",
+    kind="P256",
+    found=True,
+    label="acme.release.v1",
+    public_key="",
+    public_key_sha256="",
+    attributes={},
+)
+
+
+@pytest.mark.parametrize(
+    "state, found, code",
+    [
+        ("active", True, Exit.DONE),
+        ("active", False, Exit.FAILED),
+        ("active", None, Exit.RETRY),
+        ("next", False, Exit.FAILED),
+        ("verify-only", False, Exit.DONE),
+        (None, True, Exit.DONE),
+    ],
+)
+def test_exit_codes(state: str | None, found: bool | None, code: Exit) -> None:
+    """A missing active or next version gives 1, a token that could not be queried 75; others are not required."""
+    assert _exit([LOCATION, msgspec.structs.replace(LOCATION, state=state, found=found)]) is code
+
+
+@pytest.mark.parametrize(
+    "changes, text",
+    [({}, "yes"), ({"found": False}, "NO"), ({"found": None}, "unknown"), ({"key": None}, "not pinned")],
+)
+def test_the_found_column(changes: dict[str, bool | None], text: str) -> None:
+    """A key is found, missing, of unknown state, or in the token without being pinned."""
+    assert _found(msgspec.structs.replace(LOCATION, **changes)) == text

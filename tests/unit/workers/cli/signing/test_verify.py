@@ -1,0 +1,88 @@
+"""Lines of sign are turned back into signatures and digests for verification."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
+from queueing.client.signatures import Signature
+from queueing.errors import InputUnreadable, ResultInvalid
+from queueing.protocol.algorithms import Algorithm
+from workers.cli.signing.inputs import Item
+from workers.cli.signing.json_lines import SignedLine, signed_line
+from workers.cli.signing.verify import _digest, _line, _signature
+
+DIGEST = hashlib.sha256(b"content").digest()
+SIGNATURE = Signature(
+    signature=encode_dss_signature(2**200 + 1, 2**199 + 5),
+    algorithm=Algorithm.ECDSA_SHA_256,
+    key="release",
+    key_version=3,
+    public_key_sha256=bytes(32),
+    job_id="{acme}" + "0" * 32,
+    verified=False,
+)
+
+
+def line_for(name: str, *, raw: bool = False) -> SignedLine:
+    """The line of a signature over DIGEST."""
+    return signed_line(Item(name=name, hash_name="sha256", digest=DIGEST), SIGNATURE, raw=raw)
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_a_line_gives_its_signature_back(raw: bool) -> None:
+    """r || s of --raw is encoded as DER again, so that both forms verify alike."""
+    line = line_for("a", raw=raw)
+    assert len(base64.b64decode(line.signature)) == 64 or not raw
+    assert _signature(line) == SIGNATURE
+
+
+def test_a_changed_file_is_refused(tmp_path: Path) -> None:
+    """The file named in the line must have the line's digest, unless files are not read."""
+    file = tmp_path / "a"
+    file.write_bytes(b"content")
+    line = line_for(str(file))
+    assert _digest(line, read_files=True) == DIGEST
+    file.write_bytes(b"changed")
+    with pytest.raises(ResultInvalid):
+        _digest(line, read_files=True)
+    assert _digest(line, read_files=False) == DIGEST
+
+
+@pytest.mark.parametrize("raw", [b"{}", b"not json", b'{"name": "a", "error": {}}'])
+def test_a_line_without_a_signature_is_refused(raw: bytes) -> None:
+    """Lines of failed items, and other text, are unreadable input."""
+    with pytest.raises(InputUnreadable):
+        _line(raw)
+
+
+@pytest.mark.parametrize("digest", [None, "", "sha256:", "sha256:xyz"])
+def test_a_line_without_a_digest_is_refused(digest: str | None) -> None:
+    """A digest is needed even where no file is read."""
+    line = SignedLine(
+        name="a",
+        digest=digest,
+        algorithm="ED25519",
+        key="release",
+        key_version=1,
+        public_key_sha256="",
+        signature="",
+        job_id="",
+    )
+    with pytest.raises(InputUnreadable):
+        _digest(line, read_files=False)
+
+
+@pytest.mark.parametrize(
+    "field, value", [("signature", "%"), ("public_key_sha256", "xyz"), ("algorithm", "MD5")]
+)
+def test_a_malformed_field_is_refused(field: str, value: str) -> None:
+    """Signature in base64, fingerprint in hex and a known algorithm are required."""
+    line = line_for("a")
+    fields = {name: getattr(line, name) for name in SignedLine.__struct_fields__} | {field: value}
+    with pytest.raises(InputUnreadable):
+        _signature(SignedLine(**fields))

@@ -1,0 +1,92 @@
+"""The written configuration of a private stack is valid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from queueing import ClientConfig, ClientKey
+from queueing.protocol.algorithms import KeyKind
+from workers.cli.keys.key_request import placeholder_key
+from workers.config.loading import load_configuration
+from workers.config.settings import PinLogin, SelectSettings, TokenSettings
+from workers.dev.config_files import service_file, tenant_text, token_table, write_client
+from workers.dev.private_files import write_private
+from workers.dev.tenants import CLIENT, KEY, SERVICE_TOKEN, TENANTS
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Socket and password file of a server that does not run."""
+
+    socket: Path
+    password_file: Path
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Address:
+    """A password file, and the path of a socket."""
+    write_private(tmp_path / "password", "secret\n")
+    return Address(tmp_path / "redis.sock", tmp_path / "password")
+
+
+def token(folder: Path, name: str) -> TokenSettings:
+    """A token with a PIN file and a module, which need not work."""
+    pin = folder / f"{name}.pin"
+    write_private(pin, "1234\n")
+    module = folder / "module.so"
+    module.touch()
+    return TokenSettings(
+        module=str(module),
+        select=SelectSettings(label=name),
+        login=PinLogin(pin_file=str(pin)),
+        environment={"SOFTHSM2_CONF": str(folder / "softhsm2.conf")},
+        sessions=2,
+    )
+
+
+def test_the_files_of_a_stack_load(tmp_path: Path, redis: Address) -> None:
+    """The service's file and each tenant's load, with the keys, clients and tokens that were given."""
+    names = [SERVICE_TOKEN, *(tenant.name for tenant in TENANTS)]
+    config = tmp_path / "sigmill.toml"
+    config.write_text(
+        service_file(
+            redis=redis,
+            tokens={name: token(tmp_path, name) for name in names},
+            service_key=placeholder_key(KeyKind.P256),
+            metrics_port=9464,
+            state_dir="state",
+        )
+    )
+    (tmp_path / "tenants").mkdir()
+    for tenant in TENANTS:
+        text = tenant_text(tenant, placeholder_key(tenant.kind), ClientKey.generate())
+        (tmp_path / "tenants" / f"{tenant.name}.toml").write_text(text)
+    loaded = load_configuration(config)
+    assert loaded.tenants.keys() == {tenant.name for tenant in TENANTS}
+    assert list(loaded.service.tokens) == names
+    for tenant in TENANTS:
+        found = loaded.tenants[tenant.name]
+        assert (list(found.clients), found.tokens) == ([CLIENT], frozenset({tenant.name}))
+        assert [v.public_key.kind for v in found.keys[KEY].versions] == [tenant.kind]
+
+
+def test_the_file_of_a_client_loads(tmp_path: Path, redis: Address) -> None:
+    """client.toml names its tenant, its key file and the server's socket."""
+    file = write_client(
+        tmp_path / "client", TENANTS[0], ClientKey.generate(), redis, placeholder_key(KeyKind.P256)
+    )
+    config = ClientConfig.from_file(file)
+    assert (config.tenant, config.client) == (TENANTS[0].name, CLIENT)
+    assert ClientKey.from_file(Path(config.private_key_file)).kind == "ed25519"
+
+
+def test_a_token_without_a_pin_is_a_programming_error(tmp_path: Path) -> None:
+    """Tokens of a private stack have PIN files; anything else is refused at once."""
+    settings = token(tmp_path, "acme")
+    with pytest.raises(TypeError):
+        token_table(
+            "acme", TokenSettings(module=settings.module, select=settings.select, login="protected-path")
+        )
