@@ -1,11 +1,10 @@
-"""Every error code has its page, and what a page says to type can be typed."""
+"""Every error code has a page, and the commands on a page exist."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
@@ -38,7 +37,7 @@ def commands() -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize("code", sorted(BY_REASON))
 def test_every_reason_has_a_page(code: str) -> None:
-    """And the page says of it what the code itself does: whether to try again, and how a command ends with it."""
+    """A page agrees with its error on retry, denial and exit code, and has all its parts."""
     page = PAGES[code]
     error = BY_REASON[code]
     tally = Tally()
@@ -51,13 +50,13 @@ def test_every_reason_has_a_page(code: str) -> None:
 
 
 def test_there_is_no_page_without_a_code() -> None:
-    """A code that was taken away takes its page with it."""
+    """No page is left of a code that no longer exists."""
     assert TEXTS.keys() == BY_REASON.keys()
     assert not CODES.keys() & BY_REASON.keys()
 
 
 def test_every_code_of_the_command_line_has_a_page() -> None:
-    """Those that its own source names, and no others."""
+    """Codes in the source of the command line have pages, and no others do."""
     named = {code for file in WORKERS_CLI.rglob("*.py") for code in _OURS.findall(file.read_text())}
     named |= {code for file in WORKERS_CLI.parent.rglob("*.py") for code in _REASON.findall(file.read_text())}
     assert named == CODES.keys()
@@ -65,7 +64,7 @@ def test_every_code_of_the_command_line_has_a_page() -> None:
 
 @pytest.mark.parametrize("code, command", list(commands()))
 def test_a_page_says_nothing_that_cannot_be_typed(code: str, command: str) -> None:
-    """The command exists and takes these words; capitals stand for what the reader knows."""
+    """Each command on a page exists and takes these arguments; capitals are placeholders."""
     if command in {"sigmill COMMAND --help", "sigmill --version"}:
         return
     understood(command, code)
@@ -73,7 +72,7 @@ def test_a_page_says_nothing_that_cannot_be_typed(code: str, command: str) -> No
 
 @pytest.mark.parametrize("page", PAGES.values(), ids=lambda page: page.code)
 def test_a_page_can_be_read(page: Page) -> None:
-    """On a terminal, line by line; in JSON, whole."""
+    """A page fits a terminal of 100 columns, and is complete in JSON."""
     text = run(page.code).output
     assert text.startswith(f"{page.code}: {page.title}\n")
     assert max(len(line) for line in text.splitlines() if "$ " not in line) <= 100
@@ -83,15 +82,15 @@ def test_a_page_can_be_read(page: Page) -> None:
 
 
 def test_all_codes_are_listed() -> None:
-    """With no code: a line for each, an object for each in JSON."""
+    """Without a code there is a line for each code, and an object for each in JSON."""
     lines = run().output.splitlines()
     assert [line.split()[0] for line in lines[1:]] == sorted(PAGES)
-    objects: list[Any] = [msgspec.json.decode(line) for line in run("--json").output.splitlines()]
-    assert [each["code"] for each in objects] == sorted(PAGES)
+    pages = [msgspec.json.decode(line, type=Page) for line in run("--json").output.splitlines()]
+    assert [page.code for page in pages] == sorted(PAGES)
 
 
 def test_a_code_that_is_mistyped_is_guessed() -> None:
-    """Brackets around it are those of the error line."""
+    """A code in brackets, as in an error line, is accepted; a mistyped one gets a suggestion."""
     assert run("[key.unknown]").output.startswith("key.unknown:")
     mistake = run("key.unknwon").exception
     assert isinstance(mistake, click.UsageError)
