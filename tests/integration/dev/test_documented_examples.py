@@ -1,4 +1,4 @@
-"""What the pages show is run: each command line that they tell to type, and the README's Python.
+"""Command lines of the pages, and the README's Python, are run.
 
 What cannot be run here (a machine with systemd, a cluster of Kubernetes, a second Redis) is in ``ELSEWHERE``, with what
 is looked at instead, or the test that does the same by other means.
@@ -53,24 +53,24 @@ PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 # ------------------------------------------------------------------------------------ what runs elsewhere
 def nothing(line: str) -> None:
-    """Debian's own command, or a test of its own."""
+    """Check nothing: a command of Debian, or one with a test of its own."""
 
 
 def is_a_target(line: str) -> None:
-    """Of the Makefile."""
+    """Assert that the line is a target of the Makefile."""
     (target,) = line.split()[1:]
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
 def names_files(line: str) -> None:
-    """Every path of ours in it is there."""
+    """Assert that every path of this repository in the line exists."""
     paths = re.findall(r"(?:ops|tests)/[\w./*-]+", line)
     assert paths
     assert all(list(ROOT.glob(path)) for path in paths), paths
 
 
 def names_units_and_events(line: str) -> None:
-    """Every unit of ours has a file, every event is one that is logged."""
+    """Assert that every unit in the line has a file, and every event is one that is logged."""
     for unit in re.findall(r"sigmill-\w+", line):
         assert list((ROOT / "ops" / "systemd").glob(f"{unit}*.service")), unit
     for event in re.findall(r"\b[a-z]+\.[a-z]+\b", line.partition("grep")[2]):
@@ -78,18 +78,18 @@ def names_units_and_events(line: str) -> None:
 
 
 def names_secrets(line: str) -> None:
-    """Those that the manifests want."""
+    """Assert that the line names secrets that the manifests use."""
     assert f"secretName: {line.split()[6]}" in (ROOT / "ops" / "kubernetes" / "worker.yaml").read_text()
 
 
 def names_what_the_job_does(line: str) -> None:
-    """The job, and the volume that it has copied."""
+    """Assert that the line names a job and volume of the manifests."""
     name = re.sub(r"-\d+$", "-NUMBER", line.rpartition("/")[2])
     assert name in (ROOT / "ops" / "kubernetes" / "release" / "job.yaml").read_text()
 
 
 def names_services(line: str) -> None:
-    """``ops/compose-check`` runs them; the service that is asked for is one."""
+    """Assert that the line names a service of docker-compose.yml, which ``ops/compose-check`` runs."""
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
     if "run" in line.split():
         assert line.split()[4] in services
@@ -125,7 +125,7 @@ def test_what_runs_elsewhere_names_what_there_is(line: str) -> None:
 
 
 def test_nothing_is_excused_that_no_page_shows() -> None:
-    """And more is run than excused."""
+    """More lines are run than excused."""
     excused = [pattern for _, line in LINES for pattern in elsewhere(line)]
     assert set(excused) == set(ELSEWHERE)
     assert len(HERE) > 2 * len(excused)
@@ -134,7 +134,7 @@ def test_nothing_is_excused_that_no_page_shows() -> None:
 # ---------------------------------------------------------------------------------------- what runs here
 @dataclass(slots=True, kw_only=True)
 class House:
-    """A running service with a tenant acme, as its operator sees it: a shell in a directory with a build's files."""
+    """A running service with a tenant acme, and a shell in a directory with a build's files."""
 
     rig: Rig
     worker: WorkerProcess
@@ -145,7 +145,7 @@ class House:
     clients: int = 0
 
     def run(self, line: str) -> subprocess.CompletedProcess[str]:
-        """As somebody would type it: what stands for something is filled in."""
+        """The line with its placeholders filled in."""
         if "deadletter" in line:
             asyncio.run(self.bury())
         return subprocess.run(
@@ -159,7 +159,7 @@ class House:
         )
 
     def place_for(self, line: str) -> Path:
-        """A build's directory, but a new one where a client is made."""
+        """A build's directory; a new one for lines that create a client."""
         if "ops/" in line:
             return ROOT
         if "clients create" not in line:
@@ -221,7 +221,7 @@ class House:
         }
 
     async def bury(self) -> None:
-        """A dead letter of a job that is there no more."""
+        """A dead letter of a job that no longer exists."""
         redis = self.rig.connect()
         letter = DeadLetter(
             reason="job.poisoned",
@@ -247,7 +247,7 @@ exec {real} -s {socket} "$@"
 
 
 def furnish(folder: Path, redis: RedisProcess) -> None:
-    """What the pages take for granted: files to sign, the costs of a bench run, a ``redis-cli`` that finds its server."""
+    """Preconditions of the pages: files to sign, the report of a bench run, a ``redis-cli`` that finds its server."""
     (folder / "dist").mkdir()
     for name in ("one.bin", "two.bin"):
         (folder / "dist" / name).write_bytes(os.urandom(64))
@@ -261,7 +261,7 @@ def furnish(folder: Path, redis: RedisProcess) -> None:
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """Tokens of its own: keys are made in them."""
+    """A service with tokens of its own, in which keys are created."""
     folder = tmp_path_factory.mktemp("house")
     shelf = TokenShelf(folder / "shelf")
     shelf.get(acme=dict.fromkeys(LABELS, KeyKind.P256))
@@ -288,13 +288,13 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 
 def act(line: str) -> int:
-    """When a line has its turn: what takes something away comes after what needs it."""
+    """Order of a line: lines that remove something come after lines that need it."""
     acts = ("tokens drain", "tokens resume", "sigmill stop ", "audit seal")
     return next((number for number, words in enumerate(acts, start=1) if words in line), 0)
 
 
 def test_each_command_does_what_its_page_says(house: House) -> None:
-    """It ends well, and says something where that is its purpose.
+    """The line succeeds, and prints something if that is its purpose.
 
     `doctor` ends with 1 where this host's package of Redis has known ways in, and finds nothing else.
     """
@@ -314,7 +314,7 @@ def test_each_command_does_what_its_page_says(house: House) -> None:
 
 
 async def test_the_readmes_python_signs(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As it stands, where client.toml is."""
+    """The README's Python runs unchanged in the folder of a client.toml."""
     (example,) = PYTHON.findall((ROOT / "README.md").read_text())
     monkeypatch.chdir(cluster.rig.directory / "clients" / "acme")
     names: dict[str, Any] = {
