@@ -18,7 +18,7 @@ from queueing.protocol.algorithms import (
     KeyKind,
 )
 from queueing.protocol.signing_costs import COST_OF
-from workers.cli.keys.key_kinds import KIND_NAMES, stand_in
+from workers.cli.keys.key_request import KIND_NAMES, placeholder_key
 from workers.hsm.encodings import CURVE_OF
 from workers.hsm.mechanisms import KEY_TYPE, MECHANISMS
 
@@ -55,7 +55,7 @@ def test_every_table_of_kinds_follows_from_the_facts(kind: KeyKind) -> None:
     assert (kind in CURVE_OF) is bool(facts.curve)
     assert facts.family in KEY_TYPE
     assert list(KIND_NAMES.values()).count(kind) == 1
-    key = stand_in(kind)
+    key = placeholder_key(kind)
     assert key.kind is kind
     assert key.algorithms == {name for name, row in FACTS.items() if kind in row.key_kinds}
 

@@ -16,8 +16,7 @@ from redis.asyncio import Redis
 from queueing.coordination import stop_order_feed
 from queueing.coordination.stop_order_feed import Poll
 from queueing.errors import QueueUnavailable
-from queueing.protocol.client_keys import ClientPublicKey
-from queueing.protocol.client_keys import ClientKey
+from queueing.protocol.client_keys import ClientKey, ClientPublicKey
 from queueing.protocol.stop_orders import StopOrder, sign_order
 from tests.support.configurations import configuration, tenant
 from tests.support.fake_lane import turn
