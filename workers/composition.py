@@ -157,7 +157,7 @@ def build_service(
 def _foundation(config: CurrentConfig, redis: Redis, metrics: Metrics) -> _Foundation:
     service = config.service
     owner = f"{os.uname().nodename}.{os.getpid()}.{secrets.token_hex(4)}"
-    state = StateDirectory(service)
+    state = StateDirectory(service.state_dir, configured_in=service.file)
     refused_pins = RefusedPins(service.state_dir)
     ready_tenants = ReadyTenants(config)
     stop_orders = CurrentStopOrders()

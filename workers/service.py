@@ -220,7 +220,7 @@ class SigningService:
         except TimeoutError:
             log.warning("log.not_closed")
         p.pid_lock.remove()
-        p.state.give_up()
+        p.state.release()
         p.heartbeat.stop()
         log.info("service.stopped", extra={"owner": p.owner})
 

@@ -1,7 +1,7 @@
-"""Files of a host: lists and replacements whose errors are never silent.
+"""Files of a host: replacements that a power cut leaves old or new, and listings whose errors are raised.
 
-durable_file   replace or remove a file so that a power cut leaves the old or the new one
-folders        list a folder, and ask whether a file is there; errors are raised
+durable_file   replace, create, copy or remove a file durably; make a folder
+folders        list a folder, and ask whether a file exists; errors are raised
 
 Must never import anything else of ``queueing`` or ``workers``.
 """

@@ -7,53 +7,177 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import stat
 import tempfile
+import time
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+from queueing.files.folders import entries, is_there
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
 
 OWNER_ONLY: Final = 0o600
+OWNER_ONLY_FOLDER: Final = 0o700
+
+_SYNC_ONE_BY_ONE: Final = 64
+"""Above this many files one sync(2) is faster than an fsync each."""
+
+_DRAFT_SUFFIX: Final = ".new"
+_DRAFT_LASTS_S: Final = 3600.0
+"""A draft so old was left by a process that was killed: no file here takes as long to write."""
 
 
 def replace_durably(file: Path, data: bytes, *, mode: int = OWNER_ONLY) -> None:
     """Replace the content of ``file`` by ``data``; returns when both data and name are on disk.
 
     An existing file keeps its mode and, where the caller may give files away, its owner; a new one gets ``mode``. A
-    symbolic link stays a link, and the file behind it is replaced. Costs two fsyncs. Raises ``OSError``, and then
-    ``file`` is as it was.
+    symbolic link stays a link, and the file behind it is replaced. Drafts that crashed writers of ``file`` left are
+    removed after an hour. Costs two fsyncs and a listing of the folder. Raises ``OSError``; then ``file`` has the old
+    content, or the new content under a name that a power cut may undo.
     """
-    target = Path(os.path.realpath(file))
-    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".new")
-    draft = Path(name)
+    _replace(file, partial(_write, data), mode)
+
+
+def replace_all_durably(contents: Mapping[Path, bytes], *, mode: int = OWNER_ONLY) -> dict[Path, OSError]:
+    """Replace each file as ``replace_durably`` does; returns the error of each file that failed.
+
+    One fsync for each file and each folder; above 64 files one sync(2) for all of the data, which reports no errors.
+    """
+    failed: dict[Path, OSError] = {}
+    drafts: dict[Path, tuple[Path, Path]] = {}
+    targets = {file: Path(os.path.realpath(file)) for file in contents}
+    for folder in {target.parent for target in targets.values()}:
+        _sweep(folder, {target.name for target in targets.values()})
+    sync_each = len(contents) <= _SYNC_ONE_BY_ONE
+    for file, target in targets.items():
+        try:
+            drafts[file] = _write_draft(target, partial(_write, contents[file]), mode, sync=sync_each), target
+        except OSError as error:
+            failed[file] = error
+    if not sync_each:
+        os.sync()
+    for file, (draft, target) in drafts.items():
+        try:
+            _rename(draft, target)
+        except OSError as error:
+            failed[file] = error
+    for folder in {target.parent for _, target in drafts.values()}:
+        try:
+            sync_folder(folder)
+        except OSError as error:
+            failed |= {file: error for file, (_, target) in drafts.items() if target.parent == folder}
+    return failed
+
+
+def _write(data: bytes, stream: BinaryIO) -> None:
+    stream.write(data)
+
+
+def copy_durably(source: Path, to: Path) -> None:
+    """Replace the content of ``to`` by that of ``source``; a new file gets its mode. Raises ``OSError``."""
+    with source.open("rb") as original:
+        _replace(to, partial(shutil.copyfileobj, original), source.stat().st_mode & 0o777)
+
+
+def create_durably(file: Path) -> bool:
+    """Create ``file``, empty and for its owner only; whether it did not exist. Its name is on disk on return.
+
+    Raises ``OSError``.
+    """
     try:
-        with os.fdopen(descriptor, "wb") as stream:
-            _copy_owner_and_mode(descriptor, target, mode)
-            stream.write(data)
-            stream.flush()
-            os.fsync(descriptor)
-        draft.replace(target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            draft.unlink()
-        raise
-    sync_folder(target.parent)
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, OWNER_ONLY))
+        created = True
+    except FileExistsError:
+        created = False
+    sync_folder(file.parent)  # an existing name may be that of a process that crashed before its sync
+    return created
 
 
-def remove_durably(file: Path) -> None:
-    """Remove ``file`` if it exists; returns when its absence is on disk. Raises ``OSError``."""
+def remove_durably(file: Path) -> bool:
+    """Remove ``file``; whether it existed. Its absence is on disk on return. Raises ``OSError``."""
     try:
         file.unlink()
     except FileNotFoundError:
-        return
+        return False
     sync_folder(file.parent)
+    return True
+
+
+def make_folder(folder: Path, *, mode: int = OWNER_ONLY_FOLDER) -> None:
+    """Create ``folder`` with ``mode``, and its missing parents; every new name is on disk on return.
+
+    A file is lost with the name of its folder. Free where the folder exists. Raises ``OSError``.
+    """
+    if is_there(folder) and stat.S_ISDIR(folder.stat().st_mode):
+        return
+    if not is_there(folder.parent):
+        make_folder(folder.parent, mode=0o777)  # less the umask, as mkdir -p does
+    folder.mkdir(mode=mode, exist_ok=True)
+    sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:
     """Make the names in ``folder`` durable: a synced file whose name is not on disk is lost. Raises ``OSError``."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _replace(file: Path, write: Callable[[BinaryIO], object], mode: int) -> None:
+    target = Path(os.path.realpath(file))
+    _sweep(target.parent, {target.name})
+    _rename(_write_draft(target, write, mode), target)
+    sync_folder(target.parent)
+
+
+def _write_draft(target: Path, write: Callable[[BinaryIO], object], mode: int, *, sync: bool = True) -> Path:
+    """Write a file beside ``target`` under a name of its own: other processes may be replacing ``target``, too."""
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=_DRAFT_SUFFIX)
+    draft = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            _copy_owner_and_mode(descriptor, target, mode)
+            write(stream)
+            stream.flush()
+            if sync:
+                os.fsync(descriptor)
+    except BaseException:
+        _discard(draft)
+        raise
+    return draft
+
+
+def _rename(draft: Path, target: Path) -> None:
+    try:
+        draft.replace(target)
+    except BaseException:
+        _discard(draft)
+        raise
+
+
+def _discard(draft: Path) -> None:
+    with contextlib.suppress(OSError):  # it is swept up later
+        draft.unlink()
+
+
+def _sweep(folder: Path, targets: Collection[str]) -> None:
+    """Remove the drafts of crashed processes."""
+    try:
+        drafts = entries(folder, suffix=_DRAFT_SUFFIX)
+    except OSError:
+        return  # writing the new draft reports why
+    for draft in drafts:
+        target, _, _ = draft.name.removesuffix(_DRAFT_SUFFIX).removeprefix(".").rpartition(".")
+        if target in targets:
+            with contextlib.suppress(OSError):  # another process swept it up, or owns it
+                if draft.stat().st_mtime < time.time() - _DRAFT_LASTS_S:
+                    draft.unlink()
 
 
 def _copy_owner_and_mode(descriptor: int, old: Path, mode: int) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from typing import TYPE_CHECKING
 
+from queueing.files.durable_file import copy_durably, make_folder, sync_folder
+from queueing.files.folders import is_there
 from workers.audit.seal import SEAL_NAME, Seal, sealed_segment
-from workers.journal.segment_writer import sync_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,20 +22,11 @@ def archive(folder: Path, seal: Seal, to: Path) -> None:
     A copy that is there already and is right stays, so that one that was interrupted goes on. Whoever finds the seal in
     an archive finds all of it. Raises ``ArchiveDiffers``, or ``OSError``.
     """
-    to.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(to)
     for segment in seal.segments:
-        if not (to / segment.name).exists():
-            _copy(folder / segment.name, to / segment.name)
+        if not is_there(to / segment.name):
+            copy_durably(folder / segment.name, to / segment.name)
         if sealed_segment(to / segment.name) != segment:
             raise ArchiveDiffers(f"{segment.name} in it is not the one that was sealed")
-    sync_folder(to)
-    _copy(folder / SEAL_NAME, to / SEAL_NAME)
-    sync_folder(to)
-
-
-def _copy(file: Path, to: Path) -> None:
-    draft = to.with_name(f".{to.name}.new")
-    shutil.copy(file, draft)
-    with draft.open("rb") as stream:
-        os.fsync(stream.fileno())
-    draft.replace(to)
+    sync_folder(to)  # a copy of an interrupted run may lack its name on disk: the seal comes after it
+    copy_durably(folder / SEAL_NAME, to / SEAL_NAME)

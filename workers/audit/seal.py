@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from queueing.files.durable_file import replace_durably
 from workers.journal.recovery import recover
-from workers.journal.segment_writer import sync_folder
 from workers.journal.segments import segments_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SEAL_NAME = "seal.json"
+SEAL_NAME: Final = "seal.json"
+_SEAL_MODE: Final = 0o644
+"""Digests of segments are no secret; the folder is the owner's alone."""
 
 
 class SealedSegment(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +48,7 @@ class OpenLog(Exception):
 def seal(folder: Path, *, now_s: float | None = None) -> Seal:
     """Write ``seal.json`` beside the segments, durably. O(bytes of the log).
 
-    The caller owns the folder (``workers.state.ownership``). Raises ``OpenLog``, or ``OSError``.
+    The caller owns the folder (``workers.state.directory``). Raises ``OpenLog``, or ``OSError``.
     """
     left = recover(folder, now_s=now_s)
     if left.unreleased or left.unknown:
@@ -55,10 +57,8 @@ def seal(folder: Path, *, now_s: float | None = None) -> Seal:
         sealed_at=time.time() if now_s is None else now_s,
         segments=tuple(sealed_segment(file) for file in segments_of(folder)),
     )
-    draft = folder / f".{SEAL_NAME}.new"
-    draft.write_bytes(msgspec.json.format(msgspec.json.encode(made), indent=1) + b"\n")
-    draft.replace(folder / SEAL_NAME)
-    sync_folder(folder)
+    text = msgspec.json.format(msgspec.json.encode(made), indent=1) + b"\n"
+    replace_durably(folder / SEAL_NAME, text, mode=_SEAL_MODE)
     return made
 
 

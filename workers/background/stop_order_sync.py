@@ -12,8 +12,8 @@ from queueing.aio.events import wait_for
 from queueing.coordination import stop_order_feed as order_board
 from queueing.errors import QueueUnavailable
 from queueing.protocol.stop_orders import OrderInvalid, StopOrder, read_order, verify_order
-from workers.config.stop_rules import StopOrderFolder
 from workers.state.directory import reading_state
+from workers.state.stop_orders import StopOrderFolder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

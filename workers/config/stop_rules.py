@@ -1,28 +1,22 @@
-"""The stop orders in force on this host: kept on disk, applied to one tenant at a time."""
+"""Stop orders in force, applied to one tenant."""
 
 from __future__ import annotations
 
-import logging
-import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from queueing.errors import ClientRevoked, KeyDisabled, PolicyDenied
-from queueing.files.folders import entries
-from queueing.protocol.stop_orders import OrderInvalid, StopOrder, read_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
+    from queueing.protocol.stop_orders import StopOrder
     from workers.config.tenants import Tenant
-
-log = logging.getLogger("sigmill.orders")
 
 
 @dataclass(frozen=True, slots=True)
 class Stops:
-    """What orders stop of one tenant: order ids by scope and name. Those that its file lifts are left out."""
+    """Stop orders of one tenant: order ids by scope and name. Orders that the tenant's file lifts are left out."""
 
     tenant: str | None = None
     keys: dict[str, str] = field(default_factory=dict)
@@ -60,39 +54,3 @@ class Stops:
 
 
 NO_STOPS: Final = Stops()
-
-
-class StopOrderFolder:
-    """Signed orders in the state directory, a file each. Whoever puts one there has verified it.
-
-    They are not verified again when read: an operator who has left the configuration gives no rights back.
-    """
-
-    def __init__(self, state_dir: Path) -> None:
-        self._folder = state_dir / "orders"
-
-    def read(self, audience: str) -> dict[bytes, bytes]:
-        """Signed orders by id. A file that cannot be read, or is for another cluster, is logged and left out.
-
-        Raises ``OSError`` where the folder cannot be listed: nobody knows then what is stopped.
-        """
-        found: dict[bytes, bytes] = {}
-        for file in entries(self._folder, suffix=".order", missing_ok=True):
-            try:
-                signed = file.read_bytes()
-                found[read_order(signed, audience).order_id] = signed
-            except (OSError, OrderInvalid) as error:
-                log.error("order.unreadable", extra={"file": str(file), "why": str(error)})
-        return found
-
-    def keep(self, order: StopOrder, signed: bytes) -> None:
-        """Write one durably; raises ``OSError``."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = self._folder / f"{order.hex_id}.order"
-        draft = file.with_suffix(".new")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(signed)
-            stream.flush()
-            os.fsync(descriptor)
-        draft.replace(file)

@@ -7,9 +7,10 @@ import fcntl
 import os
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from queueing.errors import ConfigError
+from queueing.files.durable_file import make_folder, replace_durably
 from queueing.files.folders import is_there
 from workers.config.loading import claim_tokens
 from workers.config.tenant_edits import EditRefused
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from workers.config.loading import ServiceScope
     from workers.config.tenants import Tenant
 
-_NEW_FILE_MODE = 0o640
+_NEW_FILE_MODE: Final = 0o640
+_NEW_FOLDER_MODE: Final = 0o777
+"""Less the umask, as mkdir(1) does."""
 
 
 def preview_tenant(premises: ServiceScope, tenant: str, edit: Callable[[str], str]) -> tuple[str, Tenant]:
@@ -46,37 +49,11 @@ def preview_tenant(premises: ServiceScope, tenant: str, edit: Callable[[str], st
 
 def edit_tenant(premises: ServiceScope, tenant: str, edit: Callable[[str], str]) -> Tenant:
     """Edit the tenant's file for good; raises as ``preview_tenant``, and then the file is as it was."""
-    premises.tenants_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(premises.tenants_dir, mode=_NEW_FOLDER_MODE)
     with _locked(premises.tenants_dir):
         text, result = preview_tenant(premises, tenant, edit)
-        replace_file(premises.tenant_file(tenant), text)
+        replace_durably(premises.tenant_file(tenant), text.encode(), mode=_NEW_FILE_MODE)
     return result
-
-
-def replace_file(file: Path, text: str) -> None:
-    """Put ``text`` in the place of ``file``, durably and in one step; mode and owner stay."""
-    draft = file.with_name(f".{file.name}.new")
-    with draft.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        _take_over(stream.fileno(), file)
-        stream.flush()
-        os.fsync(stream.fileno())
-    draft.replace(file)
-    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _take_over(descriptor: int, old: Path) -> None:
-    if not is_there(old):
-        os.fchmod(descriptor, _NEW_FILE_MODE)
-        return
-    facts = old.stat()
-    with contextlib.suppress(PermissionError):  # only root gives files away; the writer's own are its own
-        os.fchown(descriptor, facts.st_uid, facts.st_gid)
-    os.fchmod(descriptor, facts.st_mode & 0o777)
 
 
 def token_owners(premises: ServiceScope, *, beside: Path | None = None) -> dict[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from workers.journal.segment_writer import sync_folder
+from queueing.files.durable_file import sync_folder
 from workers.journal.segments import segment_number, segments_of
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Final
 
+from queueing.files.durable_file import make_folder, sync_folder
 from workers.journal.open_claims import OpenClaims
 from workers.journal.records import OpenedRecord, encode_record
 from workers.journal.segments import frame, segment_number, segment_path, segments_of
@@ -74,7 +75,7 @@ class SegmentWriter:
         return self._begin()
 
     def _begin(self) -> int:
-        self._make_folder()
+        make_folder(self._folder)
         if not self._number:
             self._number = self._last_number()
         self._number += 1
@@ -87,11 +88,6 @@ class SegmentWriter:
         opened = OpenedRecord(int(self._opened_at_s * 1000), self.first_open)
         self._head = frame(encode_record(opened))
         return descriptor
-
-    def _make_folder(self) -> None:
-        if not self._folder.is_dir():
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            sync_folder(self._folder.parent)
 
     @property
     def first_open(self) -> int:
@@ -111,12 +107,3 @@ class SegmentWriter:
         if self._size == 0 and self._path is not None:
             with contextlib.suppress(OSError):
                 self._path.unlink()
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in this folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import tomllib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from queueing.errors import ConfigError
+from queueing.files.durable_file import make_folder, remove_durably, replace_all_durably
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 log = logging.getLogger("sigmill.config")
-
-_SYNC_ONE_BY_ONE: Final = 64
-"""Above this many new copies (a first start) one sync(2) is faster than an fsync each."""
 
 
 class AdoptedFiles:
@@ -44,22 +41,19 @@ class AdoptedFiles:
         texts = {self._folder / "service.toml": service}
         texts |= {self._folder / "tenants" / f"{name}.toml": text for name, text in tenants.items()}
         changed = {file: text for file, text in texts.items() if _read(file) != text}
-        sync = len(changed) <= _SYNC_ONE_BY_ONE
-        for file, text in changed.items():
-            try:
-                self._make_folders()
-                _write(file, text, sync=sync)
-            except OSError as error:
-                log.error("config.not_remembered", extra={"file": str(file), "why": str(error)})
-                with contextlib.suppress(OSError):
-                    file.unlink(missing_ok=True)
-        if not sync:
-            os.sync()
+        for file, error in self._write(changed).items():
+            log.error("config.not_remembered", extra={"file": str(file), "why": str(error)})
+            with contextlib.suppress(OSError):
+                remove_durably(file)
 
-    def _make_folders(self) -> None:
-        self._folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for folder in (self._folder, self._folder / "tenants"):
-            folder.mkdir(mode=0o700, exist_ok=True)
+    def _write(self, texts: Mapping[Path, str]) -> dict[Path, OSError]:
+        """Write the copies; returns the errors by file."""
+        try:
+            make_folder(self._folder)
+            make_folder(self._folder / "tenants")
+        except OSError as error:
+            return dict.fromkeys(texts, error)
+        return replace_all_durably({file: text.encode() for file, text in texts.items()})
 
 
 def refuse_older_service(file: Path, text: str, adopted: str | None) -> None:
@@ -119,14 +113,3 @@ def _read(file: Path) -> str | None:
         return file.read_text("utf-8")
     except (OSError, UnicodeDecodeError):
         return None
-
-
-def _write(file: Path, text: str, *, sync: bool) -> None:
-    draft = file.with_name(f".{file.name}.new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        if sync:
-            os.fsync(descriptor)
-    draft.replace(file)

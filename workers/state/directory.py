@@ -1,19 +1,29 @@
-"""A worker's own directory: one process has it, for as long as it lives."""
+"""State directory of a worker, and the lock that keeps a second process out of it.
+
+Two processes that write one write-ahead log would each take the other's segments for those of a dead process.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from queueing.errors import ConfigError
-from workers.state.ownership import LogInUse, own_folder
+from queueing.files.durable_file import make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from workers.config.service_file import ServiceConfiguration
+
+class LogInUse(OSError):
+    """Another process owns the log; ``pid`` is its process id, 0 where that cannot be read."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(f"process {pid} writes this log")
+        self.pid = pid
 
 
 @contextmanager
@@ -31,39 +41,61 @@ def reading_state(file: Path) -> Iterator[None]:
 
 
 class StateDirectory:
-    """``service.state_dir`` of this worker; ``log_folder`` is its write-ahead log's."""
+    """``service.state_dir`` of a worker; ``configured_in`` is the file that names it, for error messages."""
 
-    def __init__(self, service: ServiceConfiguration) -> None:
-        self._service = service
+    def __init__(self, path: Path, *, configured_in: Path) -> None:
+        self._path = path
+        self._configured_in = configured_in
         self._lock = -1
 
     @property
     def log_folder(self) -> Path:
-        """Where the segments are."""
-        return self._service.state_dir / "wal"
+        """Folder of the write-ahead log's segments."""
+        return self._path / "wal"
 
     def own(self) -> None:
-        """Take it; ``ConfigError`` when another worker has it, or it cannot be used."""
-        state_dir = self._service.state_dir
+        """Create and lock the directory. Raises ``ConfigError`` when another worker owns it, or it cannot be used."""
         try:
-            state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(self._path)
             self._lock = own_folder(self.log_folder)
         except LogInUse as error:
-            raise self._problem(
-                f"{state_dir} belongs to the worker that runs as process {error.pid}",
+            raise self._error(
+                f"{self._path} belongs to the worker that runs as process {error.pid}",
                 "Stop that worker, or give each worker a state_dir of its own.",
             ) from error
         except OSError as error:
-            raise self._problem(
-                f"{state_dir} cannot be used ({error.strerror})",
-                "It must be a writable directory on a disk with room: without its log nothing is signed.",
+            raise self._error(
+                f"{self._path} cannot be used ({error.strerror})",
+                "It must be a writable directory with free disk space: without its write-ahead log nothing is signed.",
             ) from error
 
-    def _problem(self, problem: str, remedy: str) -> ConfigError:
-        return ConfigError(str(self._service.file), "service.state_dir", problem, remedy)
-
-    def give_up(self) -> None:
-        """Another worker may have it."""
+    def release(self) -> None:
+        """Unlock the directory: another worker may own it."""
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+    def _error(self, problem: str, remedy: str) -> ConfigError:
+        return ConfigError(str(self._configured_in), "service.state_dir", problem, remedy)
+
+
+def own_folder(folder: Path) -> int:
+    """Create the folder and lock it until the process ends; returns the descriptor of the lock.
+
+    Raises ``LogInUse``, or another ``OSError`` where the disk cannot be used.
+    """
+    make_folder(folder)
+    file = folder / "lock"
+    # Opened for reading only: a disk on which a file is open for writing cannot be remounted read-only.
+    descriptor = os.open(file, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file.write_text(str(os.getpid()))  # not synced: the lock is the kernel's, and ends with it
+    except BlockingIOError:
+        holder = os.pread(descriptor, 20, 0)
+        os.close(descriptor)
+        raise LogInUse(int(holder) if holder.isdigit() else 0) from None
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor

@@ -1,13 +1,13 @@
-"""Tokens that an operator drained on this host: a mark each in the state directory, so a restart forgets none.
+"""Tokens that an operator drained on this host: one mark each in the state directory, so that a restart keeps them.
 
-The command line makes and removes the marks; the worker looks at them twice a second.
+The command line creates and removes the marks; the worker reads them twice a second.
 """
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
+from queueing.files.durable_file import create_durably, make_folder, remove_durably
 from queueing.files.folders import entries
 
 if TYPE_CHECKING:
@@ -15,35 +15,20 @@ if TYPE_CHECKING:
 
 
 class DrainedTokens:
-    """The marks of one state directory; each is an empty file named as the token."""
+    """Marks in one state directory; each is an empty file named after the token."""
 
     def __init__(self, state_dir: Path) -> None:
         self._folder = state_dir / "drained-tokens"
 
     def names(self) -> frozenset[str]:
-        """All that are drained. Raises ``OSError`` where the folder cannot be read."""
+        """Names of all drained tokens. Raises ``OSError`` where the folder cannot be read."""
         return frozenset(file.name for file in entries(self._folder, missing_ok=True))
 
     def drain(self, token: str) -> bool:
-        """Mark the token; whether it was not marked before. Raises ``OSError``."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            os.close(
-                os.open(self._folder / token, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            )
-        except FileExistsError:
-            return False
-        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-        return True
+        """Mark the token durably; whether it was not marked before. Raises ``OSError``."""
+        make_folder(self._folder)
+        return create_durably(self._folder / token)
 
     def resume(self, token: str) -> bool:
-        """Remove the mark; whether there was one."""
-        try:
-            (self._folder / token).unlink()
-        except FileNotFoundError:
-            return False
-        return True
+        """Remove the mark durably; whether there was one. Raises ``OSError``."""
+        return remove_durably(self._folder / token)

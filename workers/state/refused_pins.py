@@ -13,6 +13,7 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
+from queueing.files.durable_file import remove_durably, replace_durably, sync_folder
 from queueing.files.folders import entries, is_there
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class RefusedPins:
         """The operator resumes the token: whether there was anything to forget."""
         marked = self.is_marked(token)
         for folder in (self._folder, self._told, self._heard):
-            (folder / token).unlink(missing_ok=True)
+            remove_durably(folder / token)
         return marked
 
     def to_tell(self) -> dict[str, bytes]:
@@ -83,16 +84,17 @@ class RefusedPins:
         return {file.name: file.read_bytes() for file in _files(self._told)}
 
     def hear(self, warnings: Mapping[str, bytes]) -> None:
-        """What other hosts know, by token; replaces what was heard before. Raises ``OSError``."""
+        """Replace the warnings of other hosts by these, by token, durably. Raises ``OSError``."""
         for file in _files(self._heard):
             if file.name not in warnings:
-                file.unlink(missing_ok=True)
+                remove_durably(file)
         for token, warning in warnings.items():
             file = self._heard / token
             if len(warning) == _SALT_BYTES + _TOLD_BYTES and not (
                 is_there(file) and file.read_bytes() == warning
             ):
-                _write(file, warning)
+                _make_folder(file.parent)
+                replace_durably(file, warning)
 
 
 class ReservedEntry:
@@ -157,7 +159,9 @@ def _draft(file: Path) -> Path:
 
 
 def _take_name(draft: Path) -> None:
+    """Rename the draft to the name that counts, durably; a rename and its sync need no free block of data."""
     draft.replace(draft.with_name(draft.name.removeprefix(".").removesuffix(f".{os.getpid()}.new")))
+    sync_folder(draft.parent)
 
 
 def _make_folder(folder: Path) -> None:
@@ -169,6 +173,7 @@ def _make_folder(folder: Path) -> None:
     if os.geteuid() == 0:
         owner = folder.parent.stat()
         os.chown(folder, owner.st_uid, owner.st_gid)
+    sync_folder(folder.parent)
 
 
 def _sweep(draft: Path) -> None:
@@ -176,13 +181,6 @@ def _sweep(draft: Path) -> None:
         with suppress(FileNotFoundError):
             if other.name.startswith(".") and other.stat().st_mtime < time.time() - _DRAFT_LASTS_S:
                 other.unlink()
-
-
-def _write(file: Path, content: bytes) -> None:
-    _make_folder(file.parent)
-    draft = _draft(file)
-    _fill(draft, content, os.O_CREAT | os.O_TRUNC)
-    draft.replace(file)
 
 
 def _fill(draft: Path, content: bytes, flags: int = 0) -> None:

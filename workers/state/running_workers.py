@@ -1,7 +1,7 @@
-"""How commands find the workers of a state directory, and what those answer to a reload.
+"""Running workers of a state directory, and the outcome of their last reload, for commands.
 
-A worker holds a lock on ``workers/PID`` for as long as it lives, so a number that was given out again deceives
-nobody; ``workers/PID.reload`` is the outcome of its last reload.
+A worker holds a lock on ``workers/PID`` for as long as it lives, so a process id that was reused
+is not taken for a worker; ``workers/PID.reload`` is the outcome of its last reload.
 """
 
 from __future__ import annotations
@@ -41,7 +41,10 @@ class ReloadReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PidLock:
-    """The mark of this process."""
+    """Lock file of this process, named after its process id.
+
+    Nothing of it is synced: the lock is the kernel's, and after a power cut no worker runs.
+    """
 
     def __init__(self, state_dir: Path) -> None:
         self._folder = state_dir / "workers"
@@ -49,23 +52,27 @@ class PidLock:
         self._descriptor = -1
 
     def set(self) -> None:
-        """Make it, and remove what dead workers left; raises ``OSError``."""
+        """Create and lock the file, and remove the files of dead workers. Raises ``OSError``."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for file in entries(self._folder):
             if file.name.isdigit() and not _locked(file):
-                file.unlink(missing_ok=True)
-                file.with_suffix(".reload").unlink(missing_ok=True)
+                for suffix in (".new", ".reload", ""):
+                    file.with_suffix(suffix).unlink(missing_ok=True)
         self._descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def report(self, report: ReloadReport) -> None:
-        """Say how a reload went."""
+        """Publish the outcome of a reload.
+
+        Not synced: its reader is a command of this boot (``started_ns`` is a time of its clock). The rename lets that
+        command see all of it or nothing.
+        """
         draft = self._file.with_suffix(".new")
         draft.write_bytes(msgspec.json.encode(report))
         draft.replace(self._file.with_suffix(".reload"))
 
     def remove(self) -> None:
-        """The process ends in order."""
+        """Remove the files of this process and unlock."""
         for name in (".reload", ".new", ""):
             with contextlib.suppress(OSError):
                 self._file.with_suffix(name).unlink(missing_ok=True)
@@ -74,14 +81,14 @@ class PidLock:
 
 
 def running_workers(state_dir: Path) -> Iterator[int]:
-    """The process ids of the workers that live. Raises ``OSError`` where they cannot be listed."""
+    """Process ids of the running workers. Raises ``OSError`` where they cannot be listed."""
     for file in entries(state_dir / "workers", missing_ok=True):
         if file.name.isdigit() and _locked(file):
             yield int(file.name)
 
 
 def last_report(state_dir: Path, pid: int) -> ReloadReport | None:
-    """How the worker's last reload went; None where there was none."""
+    """Outcome of the worker's last reload; None where there was none."""
     try:
         raw = (state_dir / "workers" / f"{pid}.reload").read_bytes()
         return msgspec.json.decode(raw, type=ReloadReport)

@@ -43,7 +43,8 @@ def seal_log(output: Output, /, *, config: Path, to: Path | None) -> Exit:
 
     Exit code 75 if the log has open records; 2 while a worker uses it, or if DIR has another log.
     """
-    directory = StateDirectory(load_service(config))
+    service = load_service(config)
+    directory = StateDirectory(service.state_dir, configured_in=service.file)
     directory.own()
     try:
         sealed = seal(directory.log_folder)
@@ -58,7 +59,7 @@ def seal_log(output: Output, /, *, config: Path, to: Path | None) -> Exit:
     except OSError as error:
         raise LogUnavailable(f"{error.filename}: {error.strerror}") from error
     finally:
-        directory.give_up()
+        directory.release()
     if output.as_json:
         emit(sealed)
         return Exit.DONE

@@ -22,9 +22,9 @@ from workers.cli.commands import TENANTS, LazyGroup
 from workers.cli.shell.options import config_option, json_option
 from workers.cli.shell.output import Exit, Output, emit, print_message, print_table
 from workers.config.loading import load_configuration, load_premises
-from workers.config.stop_rules import StopOrderFolder
 from workers.state.directory import reading_state
 from workers.state.running_workers import ReloadReport, last_report, running_workers
+from workers.state.stop_orders import StopOrderFolder
 
 if TYPE_CHECKING:
     from workers.config.loading import Configuration

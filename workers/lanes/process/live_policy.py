@@ -18,12 +18,13 @@ from queueing.protocol.envelope import UnverifiedEnvelope, read_unverified
 from queueing.protocol.stop_orders import OrderInvalid, StopOrder, read_order, verify_order
 from workers.config.service_file import service_of
 from workers.config.snapshots import Stamp, stamp_of
-from workers.config.stop_rules import StopOrderFolder, Stops
+from workers.config.stop_rules import Stops
 from workers.config.tenant_file import tenant_of
 from workers.lanes.authorisation import authorise
 from workers.lanes.canary import CanaryPace, service_canary, tenant_canary
 from workers.state.adopted_config import AdoptedFiles, refuse_older_service, refuse_older_tenant
 from workers.state.directory import reading_state
+from workers.state.stop_orders import StopOrderFolder
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable

@@ -2,11 +2,20 @@
 
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
 
-from queueing.files.durable_file import remove_durably, replace_durably
+from queueing.files.durable_file import (
+    copy_durably,
+    create_durably,
+    make_folder,
+    remove_durably,
+    replace_all_durably,
+    replace_durably,
+)
+from tests.support.disk_calls import DiskCalls
 
 
 def mode_of(file: Path) -> int:
@@ -43,25 +52,96 @@ def test_a_symbolic_link_stays_and_its_target_is_replaced(tmp_path: Path) -> Non
     assert target.read_bytes() == b"new"
 
 
-def test_data_is_synced_before_the_rename_and_the_folder_after_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> DiskCalls:
+    calls = DiskCalls()
+    calls.record(monkeypatch)
+    return calls
+
+
+def test_data_is_synced_before_the_rename_and_the_folder_after_it(tmp_path: Path, disk: DiskCalls) -> None:
     """The order of the system calls is what makes the replacement durable."""
-    calls: list[str] = []
-    fsync, replace = os.fsync, Path.replace
-
-    def noted_fsync(descriptor: int) -> None:
-        calls.append("sync folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "sync data")
-        fsync(descriptor)
-
-    def noted_replace(self: Path, target: Path) -> Path:
-        calls.append("rename")
-        return replace(self, target)
-
-    monkeypatch.setattr(os, "fsync", noted_fsync)
-    monkeypatch.setattr(Path, "replace", noted_replace)
     replace_durably(tmp_path / "file", b"data")
-    assert calls == ["sync data", "rename", "sync folder"]
+    disk.assert_replaced(tmp_path / "file")
+    assert [call.name for call in disk.made if call.name != "create"] == ["fsync", "rename", "fsync"]
+
+
+@pytest.mark.parametrize("count, data_syncs", [(64, 64), (65, 0)])
+def test_many_files_are_replaced_with_one_sync_of_their_folder(
+    tmp_path: Path, disk: DiskCalls, count: int, data_syncs: int
+) -> None:
+    """Up to 64 files have an fsync each; above, one sync(2) comes before the first rename."""
+    files = [tmp_path / str(number) for number in range(count)]
+    assert replace_all_durably({file: file.name.encode() for file in files}) == {}
+    assert [file.read_bytes() for file in files] == [file.name.encode() for file in files]
+    for file in files:
+        disk.assert_replaced(file)
+    assert sum(call.name == "fsync" for call in disk.made) == data_syncs + 1
+
+
+def test_a_file_that_cannot_be_replaced_is_returned_with_its_error(tmp_path: Path) -> None:
+    """One file fails, the others are replaced, and no draft is left."""
+    (tmp_path / "folder").mkdir()
+    missing = tmp_path / "missing" / "file"
+    failed = replace_all_durably({tmp_path / "folder": b"new", missing: b"new", tmp_path / "file": b"new"})
+    assert {file: type(error) for file, error in failed.items()} == {
+        tmp_path / "folder": IsADirectoryError,
+        missing: FileNotFoundError,
+    }
+    assert {file.name for file in tmp_path.iterdir()} == {"folder", "file"}
+
+
+def test_a_copy_has_content_and_mode_of_its_source(tmp_path: Path, disk: DiskCalls) -> None:
+    """The copy is durable, too."""
+    source = tmp_path / "000000000001.wal"
+    source.write_bytes(b"records")
+    source.chmod(0o440)
+    copy_durably(source, tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == b"records"
+    assert mode_of(tmp_path / "copy") == 0o440
+    disk.assert_replaced(tmp_path / "copy")
+
+
+def test_a_file_is_created_once(tmp_path: Path, disk: DiskCalls) -> None:
+    """The second creation reports that the file existed; both leave its name on the disk."""
+    assert create_durably(tmp_path / "acme")
+    disk.assert_created(tmp_path / "acme")
+    disk.made.clear()
+    assert not create_durably(tmp_path / "acme")
+    assert [(call.name, call.path) for call in disk.made] == [("fsync", tmp_path)]
+
+
+def test_the_names_of_new_folders_are_durable(tmp_path: Path, disk: DiskCalls) -> None:
+    """Each missing parent is made and its name synced; only the last folder gets the mode of the call."""
+    make_folder(tmp_path / "state" / "orders", mode=0o700)
+    disk.assert_folders_durable()
+    assert sum(call.name == "mkdir" for call in disk.made) == 2
+    assert mode_of(tmp_path / "state" / "orders") == 0o700
+    disk.made.clear()
+    make_folder(tmp_path / "state" / "orders")
+    assert disk.made == []
+
+
+def test_a_file_in_place_of_a_folder_is_an_error(tmp_path: Path) -> None:
+    """A regular file is not taken for a folder."""
+    (tmp_path / "state").touch()
+    with pytest.raises(FileExistsError):
+        make_folder(tmp_path / "state")
+
+
+def test_drafts_of_crashed_writers_are_removed_after_an_hour(tmp_path: Path) -> None:
+    """A young draft may be another process's; drafts of other files belong to the writers of those."""
+    for name, age_s in (
+        (".file.aaaaaaaa.new", 4000),
+        (".file.bbbbbbbb.new", 10),
+        (".other.cccccccc.new", 4000),
+    ):
+        (tmp_path / name).touch()
+        then = time.time() - age_s
+        os.utime(tmp_path / name, (then, then))
+    replace_durably(tmp_path / "file", b"new")
+    left = {file.name for file in tmp_path.iterdir()}
+    assert left == {"file", ".file.bbbbbbbb.new", ".other.cccccccc.new"}
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_draft(
@@ -81,10 +161,11 @@ def test_a_failed_write_leaves_the_old_file_and_no_draft(
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_a_removal_syncs_the_folder_and_a_missing_file_is_no_error(tmp_path: Path) -> None:
-    """Removing twice is removing once."""
+def test_a_removal_syncs_the_folder_and_a_missing_file_is_no_error(tmp_path: Path, disk: DiskCalls) -> None:
+    """The second removal reports that there was no file."""
     file = tmp_path / "file"
     file.write_bytes(b"old")
-    remove_durably(file)
-    remove_durably(file)
+    assert remove_durably(file)
+    disk.assert_removed(file)
+    assert not remove_durably(file)
     assert list(tmp_path.iterdir()) == []

@@ -18,7 +18,6 @@ from queueing.errors import ConfigError
 from queueing.files.folders import entries, entries_below, is_there
 from tests.support.config_files import Site
 from workers.config.loading import load_premises
-from workers.config.stop_rules import StopOrderFolder
 from workers.config.tenant_writer import token_owners
 from workers.config.validation import survey
 from workers.journal.recovery import recover
@@ -27,6 +26,7 @@ from workers.state.directory import reading_state
 from workers.state.drained_tokens import DrainedTokens
 from workers.state.refused_pins import RefusedPins
 from workers.state.running_workers import running_workers
+from workers.state.stop_orders import StopOrderFolder
 from workers.support.collectors import _listing
 
 PACKAGES = [Path(package.__file__ or "").parent for package in (bench, queueing, workers)]

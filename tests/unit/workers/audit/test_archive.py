@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -41,14 +42,14 @@ def test_one_that_was_interrupted_goes_on(
     """Without its seal until it is whole; what is there and right is not copied again."""
     copied: list[str] = []
 
-    def copy_one(source: Path, to: Path) -> None:
+    def copy_one(source: BinaryIO, to: BinaryIO) -> None:
         if copied:
             raise OSError(28, "No space left on device")
-        copied.append(source.name)
-        to.write_bytes(source.read_bytes())
+        copied.append(Path(source.name).name)
+        to.write(source.read())
 
     with monkeypatch.context() as patch:
-        patch.setattr(shutil, "copy", copy_one)
+        patch.setattr(shutil, "copyfileobj", copy_one)
         with pytest.raises(OSError, match="No space"):
             archive(log, made, tmp_path / "kept")
     assert (tmp_path / "kept" / copied[0]).exists()
@@ -73,7 +74,7 @@ def test_a_copy_that_went_wrong_has_no_seal(
     log: Path, made: Seal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each is read back."""
-    monkeypatch.setattr(shutil, "copy", lambda source, to: to.write_bytes(source.read_bytes()[:-1]))
+    monkeypatch.setattr(shutil, "copyfileobj", lambda source, to: to.write(source.read()[:-1]))
     with pytest.raises(ArchiveDiffers):
         archive(log, made, tmp_path / "kept")
     assert not (tmp_path / "kept" / SEAL_NAME).exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -111,9 +112,10 @@ def test_a_copy_that_cannot_be_written_is_none(site: Site, monkeypatch: pytest.M
     adopt(site)
     rewrite(site.tenant_file(), "epoch = 4", "epoch = 5")
 
-    def full(*_: object, **__: object) -> None:
+    def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("workers.state.adopted_config._write", full)
-    adopt(site)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        adopt(site)
     assert AdoptedFiles(site.folder / "state").tenant_text("acme") is None

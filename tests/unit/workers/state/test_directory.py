@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from workers.state.ownership import LogInUse, own_folder
+from workers.state.directory import LogInUse, own_folder
 
 
 def test_a_second_owner_is_told_who_is_the_first(tmp_path: Path) -> None:
