@@ -1,15 +1,18 @@
-"""What the operator decided: one TOML file of the service and a directory of tenant files.
+"""Configuration of the operator: the TOML file of the service and a directory of tenant files.
 
-settings     the files' tables as typed structs
-tenants      a tenant as the processes use it: keys and clients resolved, public keys parsed
-policy       who may use a key, when, and how much
-values       single values, read strictly
-stops        operators' stop orders in force, as the lanes apply them
-tenant_file  one tenant's file
-loading      the service's file, and all of it checked together; every mistake is a ``ConfigError``
-reading      the same again and again, for a process that goes on: only what changed
-adopted      what was adopted last, so that an older file is refused
-survey       every mistake at once, and what the files point to
-edits        a tenant's file changed as text, and only as was meant
-writing      the same on disk: checked, under a lock, in one step
+settings       tables of the files as typed structs
+service_file   the service's file: tokens, Redis, operators, settings of the worker
+tenant_file    one tenant's file: clients, keys, limits
+values         single values, read strictly, and the list of errors found so far
+loading        all files together; the first error is raised
+validation     all errors at once, and the files that the configuration refers to
+snapshots      repeated reading for a reload: only changed files are parsed, older ones refused
+tenants        a tenant in use: keys and clients resolved, public keys parsed
+key_policy     rules of a key: clients, time windows, budget
+tenant_limits  rate limit, budget and backlog caps of a tenant
+stop_rules     operators' stop orders, applied to one tenant
+tenant_edits   edits of a tenant's file as text
+tenant_writer  the edited file, checked and replaced under a lock
+
+Must never import ``workers.lanes``, ``workers.telemetry``, ``workers.cli`` or anything that talks to Redis.
 """

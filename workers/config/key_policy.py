@@ -1,4 +1,4 @@
-"""What a key's owner allows: who, when, how much. Everything that is not allowed is denied, and the rule named."""
+"""Policy of a key: clients, time windows and budget. Whatever it does not allow is denied, and the rule named."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from queueing.errors import PolicyDenied
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 EVERY_CLIENT: Final = "*"
-"""In a key's ``clients``: all that the tenant has, now and later."""
+"""In a key's ``clients``: all present and future clients of the tenant."""
 
 _DAY_S: Final = 86_400
 _EPOCH_WEEKDAY: Final = 3  # 1970-01-01 was a Thursday; Monday is 0
@@ -25,7 +25,7 @@ class Window:
     end_s: int
 
     def contains(self, now_ms: int) -> bool:
-        """Whether the moment (Unix ms) lies in the window."""
+        """Whether the time (Unix ms) is in the window."""
         day, second = divmod(now_ms // 1000, _DAY_S)
         return (day + _EPOCH_WEEKDAY) % 7 in self.days and self.start_s <= second < self.end_s
 
@@ -42,17 +42,17 @@ class Budget:
     period_s: int
 
     def period(self, now_ms: int) -> int:
-        """The number of the period in which the moment lies."""
+        """Number of the period that contains the time (Unix ms)."""
         return now_ms // (self.period_s * 1000)
 
     def left_s(self, now_ms: int) -> float:
-        """Until the next period begins."""
+        """Seconds until the next period begins."""
         return self.period_s - (now_ms / 1000) % self.period_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyPolicy:
-    """The rules of one key. ``clients`` None is every client; no window is any time; no budget is no end."""
+    """Rules of one key. ``clients`` None: every client; no windows: any time; no budget: unlimited."""
 
     clients: frozenset[str] | None = frozenset()
     windows: tuple[Window, ...] = ()
@@ -66,13 +66,13 @@ class KeyPolicy:
         return "; ".join(rules)
 
     def check(self, client: str, now_ms: int) -> None:
-        """Raise ``PolicyDenied`` (final), which names the rule that fails."""
+        """Raise ``PolicyDenied`` (final), which names the failed rule."""
         if self.clients is not None and client not in self.clients:
             raise PolicyDenied("rule `clients`: the key does not list this client")
         self.check_time(now_ms)
 
     def check_time(self, now_ms: int) -> None:
-        """Raise ``PolicyDenied`` (final) outside of the key's windows."""
+        """Raise ``PolicyDenied`` (final) outside the key's windows."""
         if self.windows and not any(window.contains(now_ms) for window in self.windows):
             allowed = "; ".join(map(str, self.windows))
             raise PolicyDenied(f"rule `windows`: the key signs only {allowed} UTC")

@@ -1,4 +1,4 @@
-"""The whole configuration: the service's file and its tenants', checked against each other and frozen."""
+"""Loading of the whole configuration: the service's file and the tenants' files, checked against each other."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 from queueing.config.toml import read_toml
 from queueing.errors import ConfigError
 from queueing.files.folders import entries
-from workers.config.mistakes import ErrorList
 from workers.config.service_file import SERVICE_TABLES, load_service, read_tokens, service_settings
 from workers.config.tenant_file import load_tenant
-from workers.config.values import expect_table, refuse_unknown
+from workers.config.values import ErrorList, expect_table, refuse_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """Everything the operator decided, checked as a whole."""
+    """Configuration of the service and its tenants, checked as a whole."""
 
     service: ServiceConfiguration
     tenants: dict[str, Tenant]
@@ -32,9 +31,9 @@ class Configuration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceScope:
-    """What must be known before there can be any keys: the tokens, and where the tenant files stand.
+    """Tokens and paths of a service: the part of its file that the creation of its first keys needs.
 
-    ``service_token`` is None as long as the service has no key.
+    ``service_token`` is None until the service has a key.
     """
 
     file: Path
@@ -44,31 +43,31 @@ class ServiceScope:
     service_token: str | None
 
     def tenant_file(self, tenant: str) -> Path:
-        """Where the tenant's file stands, or would."""
+        """Path of the tenant's file, which may not exist."""
         return self.tenants_dir / f"{tenant}.toml"
 
     def tenant_files(self) -> list[Path]:
-        """The tenant files, by name; none before there is a directory. ``ConfigError`` where it cannot be listed."""
+        """Paths of the tenant files, sorted; empty where the directory is missing. Raises ``ConfigError``."""
         return _files_of(self.tenants_dir, missing_ok=True)
 
 
 def load_configuration(file: Path) -> Configuration:
-    """Read the service's file and its tenants; the first mistake is a ``ConfigError``."""
+    """Read the service's file and its tenants' files. Raises ``ConfigError`` for the first error."""
     service = load_service(file)
     return with_tenants(service, {path: load_tenant(path, service.tokens) for path in tenant_files(service)})
 
 
-def load_premises(file: Path) -> ServiceScope:
-    """Read from the service's file what making its first keys needs; a ``ConfigError`` otherwise."""
+def load_scope(file: Path) -> ServiceScope:
+    """Read the scope of a service from its file. Raises ``ConfigError``."""
     file = file.resolve()
     tables = read_toml(file)
     refuse_unknown(file, tables, SERVICE_TABLES)
     service = service_settings(file, tables)
     service_key = expect_table(file, "service_key", tables.get("service_key", {}))
-    mistakes = ErrorList()
-    tokens = read_tokens(file, tables, mistakes)
-    if mistakes.found:
-        raise mistakes.first()
+    errors = ErrorList()
+    tokens = read_tokens(file, tables, errors)
+    if errors.all:
+        raise errors.first()
     return ServiceScope(
         file=file,
         tenants_dir=file.parent / service.tenants_dir,
@@ -79,7 +78,7 @@ def load_premises(file: Path) -> ServiceScope:
 
 
 def tenant_files(service: ServiceConfiguration) -> list[Path]:
-    """The tenant files, by name; ``ConfigError`` where their directory is missing or cannot be listed."""
+    """Paths of the tenant files, sorted. Raises ``ConfigError`` where their directory is missing or unreadable."""
     return _files_of(service.tenants_dir)
 
 
@@ -95,12 +94,15 @@ def _files_of(folder: Path, *, missing_ok: bool = False) -> list[Path]:
             str(folder),
             "",
             f"cannot be listed ({error.strerror})",
-            "Its owner and mode must let this user read it, and its disk must be sound.",
+            "Check owner, mode and disk of the directory.",
         ) from error
 
 
 def with_tenants(service: ServiceConfiguration, tenants: Mapping[Path, Tenant]) -> Configuration:
-    """The whole, in which no token serves two owners. A tenant's file bears its name, so none stands twice."""
+    """The configuration of service and tenants. Raises ``ConfigError`` where two owners share a token.
+
+    A tenant's file is named after the tenant, so no tenant occurs twice.
+    """
     owner_of = {service.service_key.token: "the service"}
     for file, tenant in tenants.items():
         claim_tokens(file, tenant, owner_of)
@@ -108,12 +110,12 @@ def with_tenants(service: ServiceConfiguration, tenants: Mapping[Path, Tenant]) 
 
 
 def claim_tokens(file: Path, tenant: Tenant, owner_of: dict[str, str]) -> None:
-    """Enter the tenant as owner of its tokens; ``ConfigError`` if one is somebody else's."""
+    """Add the tenant to ``owner_of`` for its tokens. Raises ``ConfigError`` where a token has another owner."""
     for token in sorted(tenant.tokens):
         if owner_of.setdefault(token, tenant.name) != tenant.name:
             raise ConfigError(
                 str(file),
                 "keys",
                 f"token `{token}` belongs to {owner_of[token]}",
-                "Give each tenant a token and PIN of its own; a session never serves two.",
+                "Give each tenant its own token and PIN; tenants never share a session.",
             )

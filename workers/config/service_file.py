@@ -1,4 +1,4 @@
-"""The service's own file: tokens, Redis, operators and the worker's settings, read without its tenants."""
+"""The service's file: tokens, Redis, operators and settings of the worker, read without the tenants."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import msgspec
 from queueing.config.secrets import secret_path
 from queueing.config.toml import convert, read_toml
 from queueing.errors import ConfigError
-from workers.config.mistakes import ErrorList
 from workers.config.settings import (
     ExporterSettings,
     HsmSettings,
@@ -27,7 +26,7 @@ from workers.config.settings import (
     TokenSettings,
     WorkerSettings,
 )
-from workers.config.values import expect_name, expect_table, public_key, signer_key
+from workers.config.values import ErrorList, expect_name, expect_table, public_key, signer_key
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -51,16 +50,15 @@ SERVICE_TABLES: Final = {
 
 _LOGINS_BY_NAME: Final = ("none", "protected-path")
 _REFUSED_ENVIRONMENT: Final = ("LD_PRELOAD", "LD_AUDIT", "PYTHON")
-"""Variables, or their beginnings, that would change the lane's interpreter rather than its module."""
-
+"""Prefixes of variables that would change the lane's interpreter rather than its module."""
 
 _MADE_BY: Final = {"service_key": "sigmill keys create --service"}
-"""Tables that nobody writes by hand."""
+"""Commands that create a table, for tables that are not written by hand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceKey:
-    """The key that signs key directories, and its token."""
+    """Key that signs key directories, and its token."""
 
     token: str
     public_key: PublicKey
@@ -68,7 +66,7 @@ class ServiceKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceConfiguration:
-    """The service's own file, without its tenants: what a lane needs beside its own tenant."""
+    """Configuration of the service without its tenants; a lane reads this and its own tenant's file."""
 
     file: Path
     audience: str
@@ -87,46 +85,44 @@ class ServiceConfiguration:
     exporter: ExporterSettings
 
     def tenant_file(self, tenant: str) -> Path:
-        """Where the tenant's file is; whether it exists is found when it is read."""
+        """Path of the tenant's file, which may not exist."""
         return self.tenants_dir / f"{tenant}.toml"
 
 
 def load_service(file: Path) -> ServiceConfiguration:
-    """Read the service's file alone; the first mistake is a ``ConfigError``."""
+    """Read the service's file alone. Raises ``ConfigError`` for the first error."""
     file = file.resolve()
     return service_of(file, read_toml(file))
 
 
 def service_of(file: Path, tables: dict[str, Any]) -> ServiceConfiguration:
-    """The service in these tables, as if they stood in ``file``, an absolute path."""
-    mistakes = ErrorList()
-    service = read_service(file, tables, mistakes)
+    """Configuration of the service from the tables of ``file``, an absolute path. Raises ``ConfigError``."""
+    errors = ErrorList()
+    service = read_service(file, tables, errors)
     if service is None:
-        raise mistakes.first()
+        raise errors.first()
     return service
 
 
-def read_service(file: Path, tables: dict[str, Any], mistakes: ErrorList) -> ServiceConfiguration | None:
-    """The same; with a mistake it is None, and ``mistakes`` has the first one of each table."""
-    before = len(mistakes.found)
-    mistakes.unknown(file, tables, SERVICE_TABLES)
-    service = mistakes.reading(lambda: service_settings(file, tables))
-    tokens = read_tokens(file, tables, mistakes)
-    redis = mistakes.reading(lambda: _redis(file, required_table(file, tables, "redis")))
+def read_service(file: Path, tables: dict[str, Any], errors: ErrorList) -> ServiceConfiguration | None:
+    """The same; None where a table is wrong, and then ``errors`` has the first error of each table."""
+    before = len(errors.all)
+    errors.add_unknown(file, tables, SERVICE_TABLES)
+    service = errors.collect(lambda: service_settings(file, tables))
+    tokens = read_tokens(file, tables, errors)
+    redis = errors.collect(lambda: _redis(file, required_table(file, tables, "redis")))
     names = _names(tables, "tokens")
-    service_key = mistakes.reading(lambda: _service_key(file, tables, names))
-    operators = mistakes.reading_each(_tables(file, tables, "operators", mistakes), partial(_operator, file))
-    hsms = mistakes.reading_each(_tables(file, tables, "hsms", mistakes), partial(_hsm, file))
+    service_key = errors.collect(lambda: _service_key(file, tables, names))
+    operators = errors.collect_each(_tables(file, tables, "operators", errors), partial(_operator, file))
+    hsms = errors.collect_each(_tables(file, tables, "hsms", errors), partial(_hsm, file))
     for name, token in tokens.items():
-        mistakes.reading(partial(_check_hsm, file, name, token, _names(tables, "hsms")))
-    worker = mistakes.reading(lambda: convert(file, "worker", tables.get("worker", {}), WorkerSettings))
-    log = mistakes.reading(lambda: _log(file, tables, worker))
-    logging = mistakes.reading(lambda: convert(file, "logging", tables.get("logging", {}), LoggingSettings))
-    metrics = mistakes.reading(lambda: convert(file, "metrics", tables.get("metrics", {}), MetricsSettings))
-    exporter = mistakes.reading(
-        lambda: convert(file, "exporter", tables.get("exporter", {}), ExporterSettings)
-    )
-    if len(mistakes.found) > before or not (
+        errors.collect(partial(_check_hsm, file, name, token, _names(tables, "hsms")))
+    worker = errors.collect(lambda: convert(file, "worker", tables.get("worker", {}), WorkerSettings))
+    log = errors.collect(lambda: _log(file, tables, worker))
+    logging = errors.collect(lambda: convert(file, "logging", tables.get("logging", {}), LoggingSettings))
+    metrics = errors.collect(lambda: convert(file, "metrics", tables.get("metrics", {}), MetricsSettings))
+    exporter = errors.collect(lambda: convert(file, "exporter", tables.get("exporter", {}), ExporterSettings))
+    if len(errors.all) > before or not (
         service and redis and service_key and worker and log and logging and metrics and exporter
     ):
         return None
@@ -150,17 +146,17 @@ def read_service(file: Path, tables: dict[str, Any], mistakes: ErrorList) -> Ser
 
 
 def service_settings(file: Path, tables: dict[str, Any]) -> ServiceSettings:
-    """The table ``[service]``."""
+    """Table ``[service]``. Raises ``ConfigError``."""
     return convert(file, "service", required_table(file, tables, "service"), ServiceSettings)
 
 
-def read_tokens(file: Path, tables: dict[str, Any], mistakes: ErrorList) -> dict[str, TokenSettings]:
-    """The tokens that have no mistake, by name; no two of them name the same one."""
+def read_tokens(file: Path, tables: dict[str, Any], errors: ErrorList) -> dict[str, TokenSettings]:
+    """Valid tokens by name; two names for one token are an error."""
     chosen: dict[object, str] = {}
 
     def read(name: str, table: object) -> TokenSettings:
         token = _token(file, expect_name(file, f"tokens.{name}", name), table)
-        other = chosen.setdefault(_choice(token), name)
+        other = chosen.setdefault(_selection(token), name)
         if other != name:
             raise ConfigError(
                 str(file),
@@ -170,25 +166,25 @@ def read_tokens(file: Path, tables: dict[str, Any], mistakes: ErrorList) -> dict
             )
         return token
 
-    return mistakes.reading_each(_tables(file, tables, "tokens", mistakes), read)
+    return errors.collect_each(_tables(file, tables, "tokens", errors), read)
 
 
 def required_table(file: Path, tables: dict[str, Any], name: str) -> dict[str, Any]:
-    """A table that must be there."""
+    """A required table. Raises ``ConfigError`` where it is missing."""
     if name not in tables:
         made_by = _MADE_BY.get(name)
-        remedy = f"Add [{name}]." if made_by is None else f"Add [{name}]; `{made_by}` makes and prints it."
+        remedy = f"Add [{name}]." if made_by is None else f"Add [{name}]; `{made_by}` creates and prints it."
         raise ConfigError(str(file), name, "the table is missing", remedy)
     return expect_table(file, name, tables[name])
 
 
-def _tables(file: Path, tables: dict[str, Any], name: str, mistakes: ErrorList) -> dict[str, Any]:
-    """The tables below ``[name]``; none where it is no table."""
-    return mistakes.reading(lambda: expect_table(file, name, tables.get(name, {}))) or {}
+def _tables(file: Path, tables: dict[str, Any], name: str, errors: ErrorList) -> dict[str, Any]:
+    """Tables below ``[name]``; empty where it is not a table."""
+    return errors.collect(lambda: expect_table(file, name, tables.get(name, {}))) or {}
 
 
 def _names(tables: dict[str, Any], name: str) -> Collection[str]:
-    """What is named below ``[name]``, with or without a mistake in it."""
+    """Names of the tables below ``[name]``, valid or not."""
     below = tables.get(name)
     return below.keys() if isinstance(below, dict) else ()
 
@@ -205,13 +201,13 @@ def _redis(file: Path, table: dict[str, Any]) -> RedisConfig:
     return redis.relative_to(file.parent)
 
 
-def _choice(token: TokenSettings) -> object:
-    """What a table chooses; two tables that choose one token by different properties are not seen."""
+def _selection(token: TokenSettings) -> object:
+    """Selection of a table; two tables that select one token by different properties are not detected."""
     return token.module, tuple(sorted(token.environment.items())), token.select
 
 
 def _hsm(file: Path, name: str, table: object) -> HsmSettings:
-    """A device that tokens share."""
+    """Device shared by several tokens."""
     path = f"hsms.{expect_name(file, f'hsms.{name}', name)}"
     return convert(file, path, table, HsmSettings)
 
@@ -222,7 +218,7 @@ def _check_hsm(file: Path, name: str, token: TokenSettings, hsms: Collection[str
 
 
 def _log(file: Path, tables: dict[str, Any], worker: WorkerSettings | None) -> LogSettings:
-    """How long the log is kept: never shorter than the results that it can publish again."""
+    """Settings of the write-ahead log: it is kept at least as long as the results that it can publish again."""
     log = convert(file, "log", tables.get("log", {}), LogSettings)
     if worker is not None and log.keep_days * 86400 < worker.result_retention_s:
         raise ConfigError(
@@ -235,7 +231,7 @@ def _log(file: Path, tables: dict[str, Any], worker: WorkerSettings | None) -> L
 
 
 def _operator(file: Path, name: str, table: object) -> ClientPublicKey:
-    """One who may sign stop orders."""
+    """Public key of an operator, who may sign stop orders."""
     path = f"operators.{expect_name(file, f'operators.{name}', name)}"
     settings = convert(file, path, table, OperatorSettings)
     return signer_key(
@@ -250,12 +246,12 @@ def _token(file: Path, name: str, table: object) -> TokenSettings:
     path = f"tokens.{name}"
     login = table.get("login") if isinstance(table, dict) else None
     if login is not None and not isinstance(login, dict) and login not in _LOGINS_BY_NAME:
-        # Not by the struct: what somebody wrote there may be the PIN itself, and must not be shown.
+        # Not checked by msgspec, whose message shows the value: it may be the PIN itself.
         raise ConfigError(
             str(file),
             f"{path}.login",
-            "is no kind of login",
-            'Write { pin_file = … }, "protected-path" or "none"; a PIN stands in a file of its own.',
+            "is not a kind of login",
+            'Write { pin_file = … }, "protected-path" or "none"; a PIN belongs into a file of its own.',
         )
     token = convert(file, path, table, TokenSettings)
     select = token.select
@@ -263,15 +259,15 @@ def _token(file: Path, name: str, table: object) -> TokenSettings:
         raise ConfigError(str(file), f"{path}.select", "selects nothing", "Give `label`, `serial` or `slot`.")
     if not Path(token.module).is_absolute():
         raise ConfigError(
-            str(file), f"{path}.module", "is not an absolute path", "Write the .so's full path."
+            str(file), f"{path}.module", "is not an absolute path", "Write the full path of the .so."
         )
     for variable in token.environment:
         if variable.startswith(_REFUSED_ENVIRONMENT):
             raise ConfigError(
                 str(file),
                 f"{path}.environment.{variable}",
-                "is not for a module",
-                "Set only what the vendor's module itself reads.",
+                "must not be set for a module",
+                "Set only variables that the vendor's module reads.",
             )
     resolved = token.login
     if isinstance(resolved, PinLogin):

@@ -1,4 +1,4 @@
-"""The configuration files as structs. Paths are relative to the file in which they stand; secrets are files."""
+"""Tables of the configuration files as structs. Paths are relative to their file; secrets are files of their own."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Seconds = Annotated[float, Meta(gt=0, le=30 * 86400)]
 
 
 class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Frozen, named, and closed to unknown keys."""
+    """Base of all tables: frozen, keyword-only, unknown keys refused."""
 
 
 class ServiceSettings(_Strict, frozen=True):
-    """``[service]``. ``audience`` names cluster and region; ``epoch`` only grows."""
+    """``[service]``. ``audience`` names cluster and region; ``epoch`` must never decrease."""
 
     audience: Annotated[str, Meta(min_length=1, max_length=128)]
     state_dir: str
@@ -32,14 +32,14 @@ class ServiceSettings(_Strict, frozen=True):
 
 
 class ServiceKeySettings(_Strict, frozen=True):
-    """``[service_key]``: the key that signs the key directories, in a token of its own."""
+    """``[service_key]``: the key that signs key directories, in a separate token."""
 
     token: Name
     public_key: str
 
 
 class SelectSettings(_Strict, frozen=True):
-    """Which token of the module: what is given must match, and exactly one token may match all of it."""
+    """Selects one token of the module: exactly one token must match all given properties."""
 
     slot: Annotated[int, Meta(ge=0)] | None = None
     label: Annotated[str, Meta(min_length=1, max_length=32)] | None = None
@@ -47,16 +47,16 @@ class SelectSettings(_Strict, frozen=True):
 
 
 class PinLogin(_Strict, frozen=True):
-    """Log in with the PIN in this file (mode 0600 or stricter, one line); ``$CREDENTIALS_DIRECTORY/NAME`` is systemd's."""
+    """Log in with the PIN in this file (one line, mode 0600 or stricter); ``$CREDENTIALS_DIRECTORY/NAME`` is a systemd credential."""
 
     pin_file: str
 
 
 class TokenSettings(_Strict, frozen=True):
-    """``[tokens.NAME]``. ``sessions`` and ``lanes`` count on this host; lanes None: chosen by the worker.
+    """``[tokens.NAME]``. ``sessions`` and ``lanes`` are per host; without ``lanes`` the worker chooses their number.
 
-    ``environment`` is set for this token's lane only. ``call_timeout_s`` must exceed the module's own time-out.
-    ``hsm``: the device that it shares with other tokens. ``socket``: a lane that the host starts (``sigmill lane``), which takes connections of ``worker_uid`` only.
+    ``environment`` is set for this token's lanes only. ``call_timeout_s`` must exceed the module's own timeout.
+    ``hsm``: the device that the token shares with others. ``socket``: the socket of a host-started lane (``sigmill lane``), which accepts connections from ``worker_uid`` only.
     """
 
     module: str
@@ -73,13 +73,13 @@ class TokenSettings(_Strict, frozen=True):
 
 
 class HsmSettings(_Strict, frozen=True):
-    """``[hsms.NAME]``: one device behind several tokens; how many operations this host may run on it at a time."""
+    """``[hsms.NAME]``: one device shared by several tokens; maximum number of parallel operations from this host."""
 
     parallel_operations: Annotated[int, Meta(ge=1, le=4096)]
 
 
 class OperatorSettings(_Strict, frozen=True):
-    """``[operators.NAME]``: SPKI in base64 (Ed25519 or ECDSA P-256) of who may sign stop orders."""
+    """``[operators.NAME]``: SPKI in base64 (Ed25519 or ECDSA P-256) of an operator who may sign stop orders."""
 
     public_key: str
 
@@ -100,26 +100,26 @@ class WorkerSettings(_Strict, frozen=True):
 
 
 class LogSettings(_Strict, frozen=True):
-    """``[log]``: the write-ahead log. ``keep_days``: segments go when all in them is older; two years and a month."""
+    """``[log]``: the write-ahead log. ``keep_days``: age at which segments are removed; two years and a month."""
 
     keep_days: Annotated[float, Meta(ge=0.0001, le=36525)] = 762.0
 
 
 class LoggingSettings(_Strict, frozen=True):
-    """``[logging]``: what worker and exporter say on stderr. ``jobs``: also which jobs were claimed and released."""
+    """``[logging]``: logs of worker and exporter on stderr. ``jobs``: also log claimed and released jobs."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     jobs: bool = False
 
 
 class _Served(_Strict, frozen=True):
-    """Where something is served."""
+    """Address of an HTTP server."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 0
 
     def __post_init__(self) -> None:
-        """Take an IPv6 address in brackets, too."""
+        """Remove the brackets of an IPv6 address."""
         force_setattr(self, "host", bare_host(self.host))
 
     @property
@@ -129,13 +129,13 @@ class _Served(_Strict, frozen=True):
 
 
 class MetricsSettings(_Served, frozen=True):
-    """``[metrics]``: where ``/metrics``, ``/healthz`` and ``/readyz`` are served; port 0 takes a free one."""
+    """``[metrics]``: address of ``/metrics``, ``/healthz`` and ``/readyz``; port 0 is any free port."""
 
     port: Annotated[int, Meta(ge=0, le=65535)] = 9464
 
 
 class ExporterSettings(_Served, frozen=True):
-    """``[exporter]``: where ``sigmill exporter`` serves, and how often it looks at the queues."""
+    """``[exporter]``: address of ``sigmill exporter``, and the interval at which it reads the queues."""
 
     port: Annotated[int, Meta(ge=0, le=65535)] = 9465
     interval_s: Annotated[float, Meta(ge=0.1, le=300)] = 5.0
@@ -150,7 +150,7 @@ class ClientSettings(_Strict, frozen=True):
 
 
 class KeyVersionSettings(_Strict, frozen=True):
-    """``[[keys.NAME.versions]]``: SPKI in base64 and its SHA-256, which must agree; tokens that hold the key."""
+    """``[[keys.NAME.versions]]``: SPKI in base64, its SHA-256 in hex, and the tokens that hold the key."""
 
     version: Annotated[int, Meta(ge=1, le=2**31)]
     state: KeyState
@@ -162,7 +162,7 @@ class KeyVersionSettings(_Strict, frozen=True):
 
 
 class WindowSettings(_Strict, frozen=True, rename={"start": "from", "end": "until"}):
-    """One of a key's ``windows``: days and times of day in UTC; until None is the end of the day."""
+    """One of a key's ``windows``: days and times of day in UTC; without ``until`` it lasts until the end of the day."""
 
     days: Annotated[tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...], Meta(min_length=1)] = (
         "mon", "tue", "wed", "thu", "fri", "sat", "sun",
@@ -179,9 +179,9 @@ class BudgetSettings(_Strict, frozen=True):
 
 
 class KeySettings(_Strict, frozen=True):
-    """``[keys.NAME]``. ``clients`` names who may use the key, ``*`` is every client of the tenant; empty, nobody.
+    """``[keys.NAME]``. ``clients`` may use the key; ``*`` is every client of the tenant, an empty list none.
 
-    ``code-signing`` refuses RSA below 3072 bits (CSBR 6.1.5); ``default_algorithm`` None: the kind's default.
+    ``code-signing`` refuses RSA below 3072 bits (CSBR 6.1.5). ``default_algorithm`` defaults to that of the key kind.
     """
 
     versions: Annotated[tuple[KeyVersionSettings, ...], Meta(min_length=1)]
@@ -197,8 +197,8 @@ class KeySettings(_Strict, frozen=True):
 class LimitsSettings(_Strict, frozen=True):
     """``[limits]`` of a tenant, over all workers. Rate and burst in units: 1 is an RSA-2048 signature (``queueing.protocol.signing_costs``).
 
-    ``burst`` None is one second of the rate; ``digests_per_day`` counts by the UTC day. ``backlog_*``: what may wait or
-    be in work. ``weight``: the tenant's share beside others that have work at the same time.
+    ``burst`` defaults to one second of the rate; ``digests_per_day`` is per UTC day. ``backlog_*`` cap the digests and
+    bytes that are ready or in flight. ``weight``: the tenant's share while other tenants have work, too.
     """
 
     rate_per_s: Annotated[float, Meta(ge=0.001, le=1e9)] | None = None
@@ -213,14 +213,14 @@ OrderId = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
 
 
 TenantClass = Literal["interactive", "standard", "bulk"]
-"""Which objectives a tenant is measured by (``ops/generate/objectives.py``); the closed set of the label ``class``."""
+"""Service level objectives of a tenant (``ops/generate/objectives.py``); the closed set of the label ``class``."""
 
 
 class TenantSettings(_Strict, frozen=True, rename={"tenant_class": "class"}):
-    """The head of a tenant file; ``max_envelope_age_s`` bounds what a client may ask for, 24 h at most.
+    """Top of a tenant file. ``max_envelope_age_s`` is the maximum age of an envelope, 24 h at most.
 
-    ``class``: the objectives that it is measured by. ``lifted_orders``: the ids of operators' stop orders that are
-    void from this epoch on.
+    ``class``: the tenant's service level objectives. ``lifted_orders``: ids of operators' stop orders that are void
+    from this epoch on.
     """
 
     tenant: Name

@@ -1,4 +1,4 @@
-"""Reading the files again and again: what did not change is not parsed twice, and an older file is refused."""
+"""Repeated reading of the configuration: unchanged files are not parsed again, and older ones are refused."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from workers.config.tenants import Tenant
 
 Stamp = tuple[int, int, int, int]
-"""Size, inode, and the times of content and inode in ns (inode(7)): another one, and the file is read again."""
+"""Size, inode, mtime and ctime in ns (inode(7)): when it differs, the file is read again."""
 
 
 @dataclass(frozen=True, slots=True)
-class _TenantRead:
+class _TenantSnapshot:
     stamp: Stamp
     text: str
     tenant: Tenant
@@ -32,22 +32,22 @@ class _TenantRead:
 
 @dataclass(frozen=True, slots=True)
 class ReadResult:
-    """A whole configuration as it stands on disk, checked, and not yet adopted."""
+    """A whole configuration as it is on disk: checked, not yet adopted."""
 
     configuration: Configuration
     service_text: str
-    tenants: dict[Path, _TenantRead]
+    tenants: dict[Path, _TenantSnapshot]
 
 
 class ConfigurationFiles:
-    """The service's file and its tenants', and what was adopted of them. Blocking: not for the event loop."""
+    """Files of the service and its tenants, and the configuration adopted last. Blocks: not for the event loop."""
 
     def __init__(self, file: Path) -> None:
         self._file = file.resolve()
         self._adopted: ReadResult | None = None
 
     def read(self) -> ReadResult:
-        """Read what changed since the last adoption; the first mistake, or older file, is a ``ConfigError``."""
+        """Read the files that changed since the last adoption. Raises ``ConfigError`` for an invalid or an older file."""
         text = read_text(self._file)
         service = self._service(text)
         memory = AdoptedFiles(service.state_dir)
@@ -56,23 +56,23 @@ class ConfigurationFiles:
         configuration = with_tenants(service, {file: read.tenant for file, read in tenants.items()})
         return ReadResult(configuration, text, tenants)
 
-    def adopt(self, reading: ReadResult) -> None:
-        """This is the configuration from now on, and what later files are measured by."""
+    def adopt(self, result: ReadResult) -> None:
+        """Adopt a configuration: later files must not be older than these."""
         before = {} if self._adopted is None else self._adopted.tenants
         changed = {
             read.tenant.name: read.text
-            for file, read in reading.tenants.items()
+            for file, read in result.tenants.items()
             if file not in before or before[file].text != read.text
         }
-        self._adopted = reading
-        AdoptedFiles(reading.configuration.service.state_dir).keep(reading.service_text, changed)
+        self._adopted = result
+        AdoptedFiles(result.configuration.service.state_dir).keep(result.service_text, changed)
 
     def _service(self, text: str) -> ServiceConfiguration:
         if self._adopted is not None and self._adopted.service_text == text:
             return self._adopted.configuration.service
         return service_of(self._file, parse_toml(self._file, text))
 
-    def _tenant(self, file: Path, service: ServiceConfiguration, memory: AdoptedFiles) -> _TenantRead:
+    def _tenant(self, file: Path, service: ServiceConfiguration, memory: AdoptedFiles) -> _TenantSnapshot:
         known = None if self._adopted is None else self._adopted.tenants.get(file)
         stamp = stamp_of(file)
         if known is not None and known.stamp == stamp:
@@ -81,15 +81,17 @@ class ConfigurationFiles:
         text = read_text(file)
         tenant = tenant_of(file, parse_toml(file, text), service.tokens)
         refuse_older_tenant(file, text, known.text if known is not None else memory.tenant_text(tenant.name))
-        return _TenantRead(stamp, text, tenant)
+        return _TenantSnapshot(stamp, text, tenant)
 
 
 def stamp_of(file: Path) -> Stamp:
-    """What changes when the file does; ``ConfigError`` when it is missing."""
+    """Stamp of a file, which changes with its content. Raises ``ConfigError`` where the file cannot be read."""
     try:
         facts = file.stat()
     except OSError as error:
-        raise ConfigError(str(file), "", f"cannot be read ({error.strerror})", "Put it back.") from None
+        raise ConfigError(
+            str(file), "", f"cannot be read ({error.strerror})", "Restore the file, or make it readable."
+        ) from None
     return facts.st_size, facts.st_ino, facts.st_mtime_ns, facts.st_ctime_ns
 
 

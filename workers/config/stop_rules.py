@@ -24,7 +24,7 @@ class Stops:
 
     @classmethod
     def of(cls, tenant: Tenant, orders: Iterable[StopOrder]) -> Stops:
-        """The orders that are in force for this tenant at its epoch."""
+        """Orders in force for this tenant at its epoch."""
         whole: str | None = None
         keys: dict[str, str] = {}
         clients: dict[str, str] = {}

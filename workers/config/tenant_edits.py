@@ -1,7 +1,7 @@
-"""Small edits of a tenant's file, as text, so that the operator's order and comments stay.
+"""Edits of a tenant's file as text, so that the operator's order and comments stay.
 
-An edit is believed only if the edited text, read again, says exactly what was meant and is a valid tenant;
-else the file stays as it is. Each raises the tenant's epoch by one.
+An edit is accepted only if the edited text, parsed again, has exactly the intended content and is a valid tenant;
+otherwise the file stays as it is. Each edit increments the tenant's epoch.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _ANY_HEADER: Final = re.compile(r"^\s*\[")
 
 
 class EditRefused(ValueError):
-    """The text cannot be edited with certainty: it must be done by hand."""
+    """The text cannot be edited reliably; the operator has to do it by hand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewVersion:
-    """A key version to be entered; ``algorithms``, ``profile`` and ``clients`` count only where the key is new."""
+    """Key version to be added; ``algorithms``, ``profile`` and ``clients`` are used only for a new key."""
 
     key: str
     version: int
@@ -44,7 +44,7 @@ class NewVersion:
 
 
 def version_block(new: NewVersion, *, key_is_new: bool) -> str:
-    """The TOML to paste at the end of the tenant's file."""
+    """TOML of the version, to be appended to the tenant's file."""
     name = toml_key(new.key)
     lines = []
     if key_is_new:
@@ -62,39 +62,39 @@ def version_block(new: NewVersion, *, key_is_new: bool) -> str:
 
 
 def add_version(text: str, new: NewVersion) -> str:
-    """The tenant's text with this version at its end; ``EditRefused`` where that cannot be done."""
+    """The tenant's text with this version appended. Raises ``EditRefused``."""
     before = tomllib.loads(text)
-    meant = copy.deepcopy(before)
-    key_is_new = new.key not in meant.get("keys", {})
+    intended = copy.deepcopy(before)
+    key_is_new = new.key not in intended.get("keys", {})
     if key_is_new:
-        meant.setdefault("keys", {})[new.key] = {
+        intended.setdefault("keys", {})[new.key] = {
             "algorithms": [str(a) for a in new.algorithms],
             "clients": list(new.clients),
             "versions": [],
         }
         if new.profile != "code-signing":
-            meant["keys"][new.key]["profile"] = new.profile
-    meant["keys"][new.key].setdefault("versions", []).append(_version_table(new))
+            intended["keys"][new.key]["profile"] = new.profile
+    intended["keys"][new.key].setdefault("versions", []).append(_version_table(new))
     block = version_block(new, key_is_new=key_is_new)
-    return _checked(_raise_epoch(f"{text.rstrip()}\n\n{block}", before), meant)
+    return _checked(_raise_epoch(f"{text.rstrip()}\n\n{block}", before), intended)
 
 
 def revoke_client(text: str, client: str) -> str:
-    """The tenant's text with this client revoked; ``EditRefused`` where that cannot be done."""
+    """The tenant's text with this client revoked. Raises ``EditRefused``."""
     before = tomllib.loads(text)
     if client not in before.get("clients", {}):
         raise EditRefused(f"the file has no client `{client}`")
-    meant = copy.deepcopy(before)
-    meant["clients"][client]["state"] = "revoked"
+    intended = copy.deepcopy(before)
+    intended["clients"][client]["state"] = "revoked"
     lines = text.splitlines(keepends=True)
     start = _header_line(lines, "clients", client)
     end = _next_header(lines, start + 1)
     _set_key(lines, range(start + 1, end), "state", '"revoked"', otherwise_at=start + 1)
-    return _checked(_raise_epoch("".join(lines), before), meant)
+    return _checked(_raise_epoch("".join(lines), before), intended)
 
 
 def toml_key(name: str) -> str:
-    """A name as it stands in a TOML header: quoted where it has a dot."""
+    """A name as part of a TOML header: quoted where it has a dot."""
     return name if _BARE_KEY.match(name) else json.dumps(name)
 
 
@@ -116,14 +116,14 @@ def _raise_epoch(text: str, before: dict[str, Any]) -> str:
     return "".join(lines)
 
 
-def _checked(text: str, meant: dict[str, Any]) -> str:
-    meant["epoch"] = int(meant.get("epoch", 0)) + 1
+def _checked(text: str, intended: dict[str, Any]) -> str:
+    intended["epoch"] = int(intended.get("epoch", 0)) + 1
     try:
-        said = tomllib.loads(text)
+        parsed = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise EditRefused(f"the edited text is not TOML any more ({error})") from None
-    if said != meant:
-        raise EditRefused("the edited text does not say what was meant")
+        raise EditRefused(f"the edited text is no longer valid TOML ({error})") from None
+    if parsed != intended:
+        raise EditRefused("the edited text does not have the intended content")
     return text
 
 

@@ -1,4 +1,4 @@
-"""One tenant's file: its clients and keys, read and checked against the tokens of the service's file."""
+"""A tenant's file: clients, keys and limits, checked against the tokens of the service's file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from queueing.config.toml import convert, read_toml
 from queueing.errors import ConfigError
 from queueing.protocol.algorithms import DEFAULT_FOR_KEY, FACTS, Algorithm, KeyKind
 from workers.config.key_policy import DAYS, EVERY_CLIENT, Budget, KeyPolicy, Window
-from workers.config.mistakes import ErrorList
 from workers.config.settings import (
     BudgetSettings,
     ClientSettings,
@@ -25,7 +24,7 @@ from workers.config.settings import (
 )
 from workers.config.tenant_limits import limits_of
 from workers.config.tenants import KeyVersion, Tenant, TenantClient, TenantKey
-from workers.config.values import expect_name, expect_table, public_key, signer_key, unix_ms
+from workers.config.values import ErrorList, expect_name, expect_table, public_key, signer_key, unix_ms
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SMALL_RSA: Final = frozenset({KeyKind.RSA_2048})
-"""Not for public code signing (CSBR 6.1.5)."""
+"""Too small for public code signing (CSBR 6.1.5)."""
 
 _DAY_S: Final = 86_400
 _PERIODS_S: Final = {"hour": 3600, "day": _DAY_S}
@@ -42,34 +41,34 @@ _HEAD_KEYS: Final = {field.encode_name for field in msgspec.structs.fields(Tenan
 
 
 def load_tenant(file: Path, tokens: Collection[str]) -> Tenant:
-    """Read one tenant file; ``tokens`` are the names of those in the service's file."""
+    """Read one tenant's file; ``tokens`` are the names of the service's tokens. Raises ``ConfigError``."""
     return tenant_of(file, read_toml(file), tokens)
 
 
 def tenant_of(file: Path, tables: dict[str, Any], tokens: Collection[str]) -> Tenant:
-    """The tenant in these tables, as if they stood in ``file``; the first mistake is a ``ConfigError``."""
-    mistakes = ErrorList()
-    tenant = read_tenant(file, tables, tokens, mistakes)
+    """Tenant from the tables of ``file``. Raises ``ConfigError`` for the first error."""
+    errors = ErrorList()
+    tenant = read_tenant(file, tables, tokens, errors)
     if tenant is None:
-        raise mistakes.first()
+        raise errors.first()
     return tenant
 
 
 def read_tenant(
-    file: Path, tables: dict[str, Any], tokens: Collection[str], mistakes: ErrorList
+    file: Path, tables: dict[str, Any], tokens: Collection[str], errors: ErrorList
 ) -> Tenant | None:
-    """The same; with a mistake it is None, and ``mistakes`` has the first one of each client, key and table."""
-    before = len(mistakes.found)
-    mistakes.unknown(file, tables, _HEAD_KEYS | {"clients", "keys", "limits"})
-    given = mistakes.reading(lambda: expect_table(file, "clients", tables.get("clients", {}))) or {}
-    given_keys = mistakes.reading(lambda: expect_table(file, "keys", tables.get("keys", {}))) or {}
-    limits = mistakes.reading(lambda: convert(file, "limits", tables.get("limits", {}), LimitsSettings))
-    head = mistakes.reading(lambda: _head(file, tables))
-    keys = mistakes.reading_each(given_keys, partial(_key, file, tokens=tokens))
-    clients = mistakes.reading_each(given, partial(_client, file))
-    mistakes.reading(lambda: _refuse_twins(file, keys))
-    mistakes.reading(lambda: _refuse_strangers(file, keys, given))
-    if len(mistakes.found) > before or head is None or limits is None:
+    """The same; None where something is wrong: ``errors`` has the first error of each client, key and table."""
+    before = len(errors.all)
+    errors.add_unknown(file, tables, _HEAD_KEYS | {"clients", "keys", "limits"})
+    given = errors.collect(lambda: expect_table(file, "clients", tables.get("clients", {}))) or {}
+    given_keys = errors.collect(lambda: expect_table(file, "keys", tables.get("keys", {}))) or {}
+    limits = errors.collect(lambda: convert(file, "limits", tables.get("limits", {}), LimitsSettings))
+    head = errors.collect(lambda: _head(file, tables))
+    keys = errors.collect_each(given_keys, partial(_key, file, tokens=tokens))
+    clients = errors.collect_each(given, partial(_client, file))
+    errors.collect(lambda: _refuse_duplicate_keys(file, keys))
+    errors.collect(lambda: _refuse_unknown_clients(file, keys, given))
+    if len(errors.all) > before or head is None or limits is None:
         return None
     return Tenant(
         name=head.tenant,
@@ -85,18 +84,21 @@ def read_tenant(
 
 
 def _head(file: Path, tables: dict[str, Any]) -> TenantSettings:
-    """What stands before the tables."""
+    """Keys before the first table."""
     given = {name: value for name, value in tables.items() if name in _HEAD_KEYS}
     head = convert(file, "", given, TenantSettings)
     if file.stem != head.tenant:
         raise ConfigError(
-            str(file), "tenant", f"the file of `{head.tenant}` has another name", "Rename one of them."
+            str(file),
+            "tenant",
+            f"is `{head.tenant}`, but the file is named otherwise",
+            "Rename the tenant or the file.",
         )
     return head
 
 
-def _refuse_twins(file: Path, keys: Mapping[str, TenantKey]) -> None:
-    """A public key under two names: what is revoked under one would sign under the other."""
+def _refuse_duplicate_keys(file: Path, keys: Mapping[str, TenantKey]) -> None:
+    """Refuse a public key under two names: revoked under one, it would still sign under the other."""
     seen: dict[bytes, str] = {}
     for key in keys.values():
         for i, version in enumerate(key.versions):
@@ -106,20 +108,20 @@ def _refuse_twins(file: Path, keys: Mapping[str, TenantKey]) -> None:
                 raise ConfigError(
                     str(file),
                     f"{path}.public_key",
-                    f"is that of {first}",
-                    "Pin each key once; a key in several tokens is one version with several `tokens`.",
+                    f"is the same as that of {first}",
+                    "List each public key once; a key in several tokens is one version with several `tokens`.",
                 )
 
 
-def _refuse_strangers(file: Path, keys: Mapping[str, TenantKey], clients: Collection[str]) -> None:
-    """A name that no client has would let in whoever gets it one day."""
+def _refuse_unknown_clients(file: Path, keys: Mapping[str, TenantKey], clients: Collection[str]) -> None:
+    """Refuse unknown clients: a client that is given such a name later would be allowed to use the key."""
     for key in keys.values():
         for name in sorted((key.policy.clients or frozenset()).difference(clients)):
             raise ConfigError(
                 str(file),
                 f"keys.{key.name}.clients",
                 f"no client `{name}`",
-                f"Add [clients.{name}], or correct it.",
+                f"Add [clients.{name}], or correct the name.",
             )
 
 
@@ -148,7 +150,7 @@ def _key(file: Path, name: str, table: object, tokens: Collection[str]) -> Tenan
         raise ConfigError(
             str(file),
             f"{path}.clients",
-            "is missing: nothing says who may use the key",
+            "is missing: it says which clients may use the key",
             'Write clients = ["*"] for every client of the tenant, or name them.',
         )
     settings = convert(file, path, table, KeySettings)
@@ -158,14 +160,16 @@ def _key(file: Path, name: str, table: object, tokens: Collection[str]) -> Tenan
     )
     numbers = [v.version for v in versions]
     if numbers != sorted(set(numbers)):
-        raise ConfigError(str(file), f"{path}.versions", "are not in rising order", "Number them 1, 2, 3 …")
+        raise ConfigError(
+            str(file), f"{path}.versions", "are not in ascending order", "Number them 1, 2, 3 …"
+        )
     default = settings.default_algorithm or _default_algorithm(file, path, versions, settings.algorithms)
     if default not in settings.algorithms:
         raise ConfigError(
             str(file),
             f"{path}.default_algorithm",
             "is not among `algorithms`",
-            "Add it there, or choose another.",
+            "Add it to `algorithms`, or choose another.",
         )
     for version in versions:
         _check_fit(file, path, version, settings)
@@ -191,7 +195,7 @@ def _window(file: Path, path: str, settings: WindowSettings) -> Window:
             str(file),
             f"{path}.until",
             "is not after `from`",
-            "Write two windows for one that spans midnight.",
+            "Split a window that spans midnight into two.",
         )
     return Window(days=frozenset(map(DAYS.index, settings.days)), start_s=start_s, end_s=end_s)
 
@@ -227,7 +231,7 @@ def _check_fit(file: Path, path: str, version: KeyVersion, settings: KeySettings
                 str(file),
                 f"{path}.algorithms",
                 f"{algorithm} does not fit version {version.version}, which is {kind}",
-                "List only algorithms that every version of the key can make.",
+                "List only algorithms that every version of the key supports.",
             )
     if settings.profile == "code-signing" and kind in _SMALL_RSA:
         raise ConfigError(
@@ -272,4 +276,6 @@ def _certificate(file: Path, path: str, name: str) -> bytes:
     try:
         return x509.load_pem_x509_certificate((file.parent / name).read_bytes()).public_bytes(Encoding.DER)
     except (OSError, ValueError):
-        raise ConfigError(str(file), path, "is no readable PEM certificate", "Name a PEM file.") from None
+        raise ConfigError(
+            str(file), path, "is not a readable PEM certificate", "Name a PEM file with one certificate."
+        ) from None

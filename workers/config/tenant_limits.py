@@ -1,4 +1,4 @@
-"""How much a tenant may have of the cluster: as the claim and the submit script take it, and its weight beside others."""
+"""Limits of a tenant over all workers: rate limit, budget, backlog caps, and its weight beside other tenants."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantLimits:
-    """``claim`` counts over all workers; ``weight`` is the tenant's share beside others that have work."""
+    """Limits of a tenant: ``claim`` for the claim script, ``caps`` for the submit script, both over all workers.
+
+    ``weight`` is the tenant's share while other tenants have work, too.
+    """
 
     claim: ClaimLimits = NO_LIMITS
     caps: PublishedCaps = field(default_factory=PublishedCaps)
@@ -25,7 +28,7 @@ class TenantLimits:
 
 
 def limits_of(settings: LimitsSettings, kinds: Iterable[KeyKind]) -> TenantLimits:
-    """The limits of a tenant that has keys of these kinds. A burst not given is one second of the rate."""
+    """Limits of a tenant with keys of these kinds. The default burst is one second of the rate."""
     rate_per_s = settings.rate_per_s or 0.0
     burst = rate_per_s if settings.burst is None else settings.burst
     budget_digests = settings.digests_per_day or 0

@@ -1,4 +1,4 @@
-"""Writing a tenant's file: read, edited, checked as it will be read, and replaced in one step under a lock."""
+"""Writer of a tenant's file: the edited text is checked as a worker would, and replaces the file under a lock."""
 
 from __future__ import annotations
 
@@ -27,42 +27,42 @@ _NEW_FOLDER_MODE: Final = 0o777
 """Less the umask, as mkdir(1) does."""
 
 
-def preview_tenant(premises: ServiceScope, tenant: str, edit: Callable[[str], str]) -> tuple[str, Tenant]:
-    """What the tenant's file would say after ``edit``, and the tenant it would make.
+def preview_tenant(scope: ServiceScope, tenant: str, edit: Callable[[str], str]) -> tuple[str, Tenant]:
+    """Text of the tenant's file after ``edit``, and the tenant that it describes. Writes nothing.
 
-    A file that does not exist yet begins with the tenant's name. Raises ``ConfigError`` for what is wrong
-    before the edit and for what would be wrong after it, tokens of other owners included.
+    A new file begins with the tenant's name. Raises ``ConfigError`` where the file is invalid before or after the
+    edit, or uses a token of another owner.
     """
-    file = premises.tenant_file(tenant)
+    file = scope.tenant_file(tenant)
     text = f'tenant = "{tenant}"\nepoch = 0\n'
     if is_there(file):
         text = file.read_text("utf-8")
-        load_tenant(file, premises.tokens)
+        load_tenant(file, scope.tokens)
     try:
         edited = edit(text)
     except EditRefused as refused:
         raise ConfigError(str(file), "", f"was not edited: {refused}", "Edit it by hand.") from None
-    result = tenant_of(file, tomllib.loads(edited), premises.tokens)
-    claim_tokens(file, result, token_owners(premises, beside=file))
+    result = tenant_of(file, tomllib.loads(edited), scope.tokens)
+    claim_tokens(file, result, token_owners(scope, beside=file))
     return edited, result
 
 
-def edit_tenant(premises: ServiceScope, tenant: str, edit: Callable[[str], str]) -> Tenant:
-    """Edit the tenant's file for good; raises as ``preview_tenant``, and then the file is as it was."""
-    make_folder(premises.tenants_dir, mode=_NEW_FOLDER_MODE)
-    with _locked(premises.tenants_dir):
-        text, result = preview_tenant(premises, tenant, edit)
-        replace_durably(premises.tenant_file(tenant), text.encode(), mode=_NEW_FILE_MODE)
+def edit_tenant(scope: ServiceScope, tenant: str, edit: Callable[[str], str]) -> Tenant:
+    """Edit the tenant's file, durably. Raises as ``preview_tenant`` does, and then the file is unchanged."""
+    make_folder(scope.tenants_dir, mode=_NEW_FOLDER_MODE)
+    with _locked(scope.tenants_dir):
+        text, result = preview_tenant(scope, tenant, edit)
+        replace_durably(scope.tenant_file(tenant), text.encode(), mode=_NEW_FILE_MODE)
     return result
 
 
-def token_owners(premises: ServiceScope, *, beside: Path | None = None) -> dict[str, str]:
-    """Who owns which token by all files but ``beside``; one that is broken owns nothing until it is mended."""
-    owners = {premises.service_token: "the service"} if premises.service_token is not None else {}
-    for other in premises.tenant_files():
+def token_owners(scope: ServiceScope, *, beside: Path | None = None) -> dict[str, str]:
+    """Owners of tokens by all files except ``beside``; an invalid file owns nothing until it is repaired."""
+    owners = {scope.service_token: "the service"} if scope.service_token is not None else {}
+    for other in scope.tenant_files():
         if other != beside:
             with contextlib.suppress(ConfigError):
-                claim_tokens(other, load_tenant(other, premises.tokens), owners)
+                claim_tokens(other, load_tenant(other, scope.tokens), owners)
     return owners
 
 

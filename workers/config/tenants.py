@@ -1,4 +1,4 @@
-"""A tenant as the processes use it: names resolved, public keys parsed, nothing left to look up."""
+"""Tenant in use by workers and lanes: names resolved, public keys parsed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantClient:
-    """Who may speak for the tenant, and until when (Unix ms)."""
+    """Client of a tenant: the public key of its envelopes, and its expiry (Unix ms)."""
 
     name: str
     public_key: ClientPublicKey
@@ -29,7 +29,7 @@ class TenantClient:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyVersion:
-    """One version of a key: what it is, where it is, whether it signs."""
+    """One version of a key: its public key, the tokens that hold it, and its state."""
 
     key: str
     version: int
@@ -42,7 +42,7 @@ class KeyVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantKey:
-    """A key: its versions from old to new, and what it signs with. ``canary``: each version has a canary of its own."""
+    """Key with its versions, oldest first, and its algorithms. ``canary``: each version signs its own canary."""
 
     name: str
     algorithms: frozenset[Algorithm]
@@ -53,7 +53,7 @@ class TenantKey:
     canary: bool = False
 
     def version_to_sign(self, version: int, now_ms: int) -> KeyVersion:
-        """The version asked for; 0 asks for the newest active one.
+        """The requested version; 0 requests the newest active one.
 
         Raises ``KeyUnknown``, ``KeyDisabled`` or ``KeyExpired`` (all final).
         """
@@ -74,7 +74,7 @@ class TenantKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
-    """One tenant at one epoch."""
+    """Configuration of one tenant at one epoch."""
 
     name: str
     epoch: int
@@ -88,11 +88,11 @@ class Tenant:
 
     @property
     def tokens(self) -> frozenset[str]:
-        """Every token that holds a key of this tenant."""
+        """All tokens that hold a key of this tenant."""
         return frozenset(t for key in self.keys.values() for v in key.versions for t in v.tokens)
 
     def directory(self, *, audience: str, issued_at_ms: int, expires_at_ms: int) -> KeyDirectory:
-        """What the tenant's clients may know of its keys."""
+        """Key directory of the tenant, as its clients receive it."""
         return KeyDirectory(
             audience=audience,
             tenant=self.name,

@@ -1,7 +1,7 @@
-"""Every mistake of the configuration at once, instead of the first one; and what the files point to.
+"""Validation of the configuration: all errors at once, and the files that the configuration refers to.
 
-Each table of each file (a token, a client, a key) is read apart: its first mistake is reported, and the others are
-read all the same. Without a service's file there are no tokens to judge the tenants by, so that one comes first.
+Each table of each file (a token, a client, a key) is read separately: its first error is reported, and the other
+tables are read nevertheless. Tenants refer to tokens of the service's file, so they are read only if that is valid.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from queueing.config.secrets import Secret, is_for_another_process
 from queueing.config.toml import read_toml
 from queueing.errors import ConfigError
 from workers.config.loading import Configuration, claim_tokens, tenant_files
-from workers.config.mistakes import ErrorList
 from workers.config.service_file import read_service
 from workers.config.settings import PinLogin
 from workers.config.tenant_file import read_tenant
+from workers.config.values import ErrorList
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,36 +29,36 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigReport:
-    """What was found; ``configuration`` has the tenants that could be read, and is None without a service."""
+    """Result of a validation; ``configuration`` has the valid tenants, and is None where the service's file is invalid."""
 
     configuration: Configuration | None
-    mistakes: tuple[ConfigError, ...]
+    errors: tuple[ConfigError, ...]
 
 
-def survey(file: Path) -> ConfigReport:
-    """Read all files, and look whether modules and secret files are there. Shows no secret; logs in nowhere."""
-    mistakes = ErrorList()
-    service = mistakes.reading(lambda: read_service(file.resolve(), read_toml(file), mistakes))
+def validate_all(file: Path) -> ConfigReport:
+    """Read all files, and check that modules and secret files exist. Shows no secret and logs in to no token."""
+    errors = ErrorList()
+    service = errors.collect(lambda: read_service(file.resolve(), read_toml(file), errors))
     if service is None:
-        return ConfigReport(configuration=None, mistakes=tuple(mistakes.found))
+        return ConfigReport(configuration=None, errors=tuple(errors.all))
     tenants: dict[str, Tenant] = {}
     owner_of = {service.service_key.token: "the service"}
-    for path in mistakes.reading(lambda: tenant_files(service)) or []:
-        tenant = mistakes.reading(partial(_tenant, path, service, mistakes))
+    for path in errors.collect(lambda: tenant_files(service)) or []:
+        tenant = errors.collect(partial(_tenant, path, service, errors))
         if tenant is not None:
             tenants[tenant.name] = tenant
-            mistakes.reading(partial(claim_tokens, path, tenant, owner_of))
-    mistakes.found += _what_the_service_points_to(service)
+            errors.collect(partial(claim_tokens, path, tenant, owner_of))
+    errors.all += _broken_references(service)
     return ConfigReport(
-        configuration=Configuration(service=service, tenants=tenants), mistakes=tuple(mistakes.found)
+        configuration=Configuration(service=service, tenants=tenants), errors=tuple(errors.all)
     )
 
 
-def _tenant(file: Path, service: ServiceConfiguration, mistakes: ErrorList) -> Tenant | None:
-    return read_tenant(file, read_toml(file), service.tokens, mistakes)
+def _tenant(file: Path, service: ServiceConfiguration, errors: ErrorList) -> Tenant | None:
+    return read_tenant(file, read_toml(file), service.tokens, errors)
 
 
-def _what_the_service_points_to(service: ServiceConfiguration) -> Iterator[ConfigError]:
+def _broken_references(service: ServiceConfiguration) -> Iterator[ConfigError]:
     for name, token in service.tokens.items():
         if not Path(token.module).is_file():
             yield ConfigError(

@@ -1,10 +1,14 @@
-"""Single values of the configuration files, read strictly: each mistake is a ``ConfigError`` at its place."""
+"""Single values of the configuration files, read strictly, and the list of the errors found so far.
+
+Each wrong value is a ``ConfigError`` that names its file and key path.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cryptography.exceptions import UnsupportedAlgorithm
 
@@ -15,20 +19,56 @@ from queueing.protocol.names import Name
 from queueing.protocol.public_keys import PublicKey
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection, Mapping
     from datetime import datetime
     from pathlib import Path
 
+T = TypeVar("T")
+
+
+class ErrorList:
+    """Errors found so far, in the order of reading: a wrong table does not hide the errors of the next one."""
+
+    def __init__(self) -> None:
+        self.all: list[ConfigError] = []
+
+    def collect(self, read: Callable[[], T]) -> T | None:
+        """The value that ``read`` returns; None where it raises ``ConfigError``, which is added."""
+        try:
+            return read()
+        except ConfigError as error:
+            self.all.append(error)
+            return None
+
+    def collect_each(self, tables: Mapping[str, object], read: Callable[[str, object], T]) -> dict[str, T]:
+        """Values of the tables that are valid, by name; the errors of the others are added."""
+        values: dict[str, T] = {}
+        for name, table in tables.items():
+            try:
+                values[name] = read(name, table)
+            except ConfigError as error:
+                self.all.append(error)
+        return values
+
+    def add_unknown(self, file: Path, tables: Mapping[str, object], known: Collection[str]) -> None:
+        """Add an error for each key of ``tables`` that is not among ``known``."""
+        for name in sorted(tables):
+            self.collect(partial(refuse_unknown, file, {name: None}, known))
+
+    def first(self) -> ConfigError:
+        """The first error; there must be one."""
+        return self.all[0]
+
 
 def expect_table(file: Path, path: str, value: object) -> dict[str, Any]:
-    """``value`` if it is a table."""
+    """Return ``value`` if it is a table."""
     if not isinstance(value, dict):
         raise ConfigError(str(file), path, "is not a table", f"Write [{path}].")
     return value
 
 
 def expect_name(file: Path, path: str, name: str) -> str:
-    """``name`` if it may stand in keys, labels, files and logs."""
+    """Return ``name`` if it is valid in Redis keys, labels, file names and logs."""
     try:
         return convert(file, path, name, Name)
     except ConfigError:
@@ -41,28 +81,28 @@ def expect_name(file: Path, path: str, name: str) -> str:
 
 
 def public_key(file: Path, path: str, text: str) -> PublicKey:
-    """The public key in a base64 SPKI."""
+    """Signing key of a token, from a base64 SPKI."""
     try:
         return PublicKey.from_spki(base64_bytes(file, path, text))
     except (SigningError, ValueError):
         raise ConfigError(
             str(file),
             path,
-            "is no public key of a supported kind",
+            "is not a public key of a supported kind",
             "Paste the SPKI that `sigmill keys show` prints.",
         ) from None
 
 
 def signer_key(file: Path, path: str, text: str, remedy: str) -> ClientPublicKey:
-    """The public key of a client or an operator in a base64 SPKI."""
+    """Public key of a client or an operator, from a base64 SPKI."""
     try:
         return ClientPublicKey.from_spki(base64_bytes(file, path, text))
     except (ValueError, UnsupportedAlgorithm):
-        raise ConfigError(str(file), path, "is no Ed25519 or ECDSA P-256 public key", remedy) from None
+        raise ConfigError(str(file), path, "is not an Ed25519 or ECDSA P-256 public key", remedy) from None
 
 
 def base64_bytes(file: Path, path: str, text: str) -> bytes:
-    """The bytes of a base64 text."""
+    """Decode a base64 text."""
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -70,13 +110,13 @@ def base64_bytes(file: Path, path: str, text: str) -> bytes:
 
 
 def unix_ms(file: Path, path: str, moment: datetime) -> int:
-    """A moment with its time zone, in Unix ms."""
+    """Unix time in ms of a time with its time zone."""
     if moment.tzinfo is None:
-        raise ConfigError(str(file), path, "has no time zone", "Write it with a Z: 2027-11-23T00:00:00Z.")
+        raise ConfigError(str(file), path, "has no time zone", "Add a Z for UTC: 2027-11-23T00:00:00Z.")
     return int(moment.timestamp() * 1000)
 
 
 def refuse_unknown(file: Path, tables: dict[str, Any], known: Collection[str]) -> None:
-    """Raise for the first key of ``tables`` that is not among ``known``, with the nearest that is."""
+    """Raise for the first key of ``tables`` that is not in ``known``, and suggest the nearest known one."""
     for name in sorted(tables.keys() - set(known)):
         raise ConfigError(str(file), name, "this key is not known", nearest(name, known))

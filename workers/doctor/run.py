@@ -10,7 +10,7 @@ from queueing.aio.runner import run
 from queueing.coordination.redis_check import inspect
 from queueing.errors import ConfigError, QueueUnavailable
 from queueing.redis.connection import with_connection
-from workers.config.validation import survey
+from workers.config.validation import validate_all
 from workers.doctor.expiries import look_at_dates
 from workers.doctor.findings import Finding, good, mend, unasked
 from workers.doctor.host import look_at_host
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 def findings_of(file: Path) -> Iterator[Finding]:
     """Everything, as it is found; with no readable configuration there is nothing more to ask."""
-    found = survey(file)
-    for error in found.mistakes:
+    found = validate_all(file)
+    for error in found.errors:
         where = f"{error.file}: {error.key}" if error.key else error.file
         yield mend("config", where, error.problem, error.remedy)
     if found.configuration is None:
         return
-    if not found.mistakes:
+    if not found.errors:
         yield good("config", str(file), f"{len(found.configuration.tenants)} tenants, no mistake")
     yield from _of_redis(found.configuration.service.redis)
     yield from look_at_host(found.configuration.service)

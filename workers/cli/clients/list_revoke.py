@@ -14,7 +14,7 @@ import msgspec
 from queueing.errors import ClientUnknown
 from workers.cli.shell.options import chosen_tenants, config_option, json_option
 from workers.cli.shell.output import Exit, Output, emit, print_message, print_table
-from workers.config.loading import load_configuration, load_premises
+from workers.config.loading import load_configuration, load_scope
 from workers.config.tenant_edits import revoke_client
 from workers.config.tenant_file import load_tenant
 from workers.config.tenant_writer import edit_tenant
@@ -78,7 +78,7 @@ def revoke(output: Output, /, *, name: str, config: Path, tenant: str) -> Exit:
     Writes `state = "revoked"` and the next epoch to the tenant's file. Run `sigmill tenants reload` afterwards to
     apply it.
     """
-    scope = load_premises(config)
+    scope = load_scope(config)
     file = scope.tenant_file(tenant)
     before = load_tenant(file, scope.tokens)
     if name not in before.clients:

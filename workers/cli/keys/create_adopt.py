@@ -16,7 +16,7 @@ from queueing.protocol.public_keys import PublicKey
 from workers.cli.keys.key_request import KIND_NAMES, KeyRequest, placeholder_key
 from workers.cli.shell.options import combined, config_option, json_option
 from workers.cli.shell.output import Output, emit, print_message
-from workers.config.loading import load_premises
+from workers.config.loading import load_scope
 
 if TYPE_CHECKING:
     from workers.token_admin.messages import KeyFacts
@@ -152,7 +152,7 @@ def _request(arguments: KeyArguments) -> KeyRequest:
     if service and arguments["write"]:
         raise click.UsageError("the service key must be added by hand: omit --write")
     return KeyRequest(
-        scope=load_premises(arguments["config"]),
+        scope=load_scope(arguments["config"]),
         tenant=tenant,
         key=key or "service",
         token=arguments["token"],

@@ -11,7 +11,7 @@ from queueing.errors import ConfigError
 from workers.cli.shell.options import config_option, json_option
 from workers.cli.shell.output import Exit, Output, emit, print_message, print_table
 from workers.config.loading import Configuration
-from workers.config.validation import survey
+from workers.config.validation import validate_all
 
 
 class Mistake(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,8 +61,8 @@ def check_config(output: Output, /, *, config: Path) -> Exit:
     Reports the first mistake of each table (a token, a client, a key) and every missing file. Logs in to no token and
     prints no secret. Exit code 2 if there is a mistake.
     """
-    found = survey(config)
-    mistakes = tuple(Mistake.of(error) for error in found.mistakes)
+    found = validate_all(config)
+    mistakes = tuple(Mistake.of(error) for error in found.errors)
     exit_code = Exit.USAGE if mistakes else Exit.DONE
     if output.as_json:
         emit(_checked(found.configuration, mistakes))

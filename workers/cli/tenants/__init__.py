@@ -21,7 +21,7 @@ from queueing.protocol.stop_orders import read_order
 from workers.cli.commands import TENANTS, LazyGroup
 from workers.cli.shell.options import config_option, json_option
 from workers.cli.shell.output import Exit, Output, emit, print_message, print_table
-from workers.config.loading import load_configuration, load_premises
+from workers.config.loading import load_configuration, load_scope
 from workers.state.directory import reading_state
 from workers.state.running_workers import ReloadReport, last_report, running_workers
 from workers.state.stop_orders import StopOrderFolder
@@ -137,7 +137,7 @@ def reload(output: Output, /, *, config: Path) -> Exit:
     Exit code 2 if a worker rejects the configuration: it then keeps the old one as a whole. 75 if no worker runs
     here.
     """
-    scope = load_premises(config)
+    scope = load_scope(config)
     state_dir = scope.state_dir
     with reading_state(scope.file):
         workers = list(running_workers(state_dir))

@@ -29,7 +29,7 @@ from workers.cli.shell.output import (
     print_message,
     print_table,
 )
-from workers.config.loading import ServiceScope, load_premises
+from workers.config.loading import ServiceScope, load_scope
 from workers.config.service_file import load_service
 from workers.config.settings import PinLogin, TokenSettings
 from workers.config.tenant_writer import token_owners
@@ -85,7 +85,7 @@ def list_tokens(output: Output, /, *, config: Path) -> Exit:
 
     Exit code 75 if a token cannot be found or queried.
     """
-    scope = load_premises(config)
+    scope = load_scope(config)
     owners = token_owners(scope)
     tally = Tally()
     with ThreadPoolExecutor() as pool:
@@ -153,7 +153,7 @@ def resume(output: Output, /, *, token: str, config: Path, state_dir: Path | Non
     No lane on any host retries a refused PIN, because a few wrong PINs lock a token for good. Exit code 75 if other
     hosts could not be told through Redis: they still do not try the PIN.
     """
-    scope = load_premises(config)
+    scope = load_scope(config)
     if token not in scope.tokens:
         raise ConfigError(str(scope.file), "tokens", f"no token `{token}`", f"Add [tokens.{token}].")
     with reading_state(scope.file):

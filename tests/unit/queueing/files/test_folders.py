@@ -17,9 +17,9 @@ import workers
 from queueing.errors import ConfigError
 from queueing.files.folders import entries, entries_below, is_there
 from tests.support.config_files import Site
-from workers.config.loading import load_premises
+from workers.config.loading import load_scope
 from workers.config.tenant_writer import token_owners
-from workers.config.validation import survey
+from workers.config.validation import validate_all
 from workers.journal.recovery import recover
 from workers.lanes.process.live_policy import LivePolicy
 from workers.state.directory import reading_state
@@ -107,9 +107,9 @@ def test_a_tenants_folder_that_cannot_be_listed_is_a_mistake(tmp_path: Path, unl
     site = Site(tmp_path).write()
     unlistable(tmp_path / "tenants")
     assert "cannot be listed" in site.mistake().problem
-    assert any("cannot be listed" in error.problem for error in survey(site.config).mistakes)
+    assert any("cannot be listed" in error.problem for error in validate_all(site.config).errors)
     with pytest.raises(ConfigError, match="cannot be listed"):
-        token_owners(load_premises(site.config))
+        token_owners(load_scope(site.config))
 
 
 def test_a_log_that_cannot_be_listed_is_not_an_empty_one(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.config_files import CANARY_PIN, Site, tenant_text
-from workers.config.loading import load_configuration, load_premises
+from workers.config.loading import load_configuration, load_scope
 from workers.config.settings import PinLogin
 
 
@@ -42,7 +42,7 @@ def test_files_without_a_mistake_are_one_configuration(site: Site) -> None:
         ('host = "localhost"', 'host = "h"\nunix_socket = "s"', "redis", "exactly one of"),
         ("[tokens.acme]", "[tokens.Acme]", "tokens.Acme", "Use 1 to 63 of a-z"),
         ('module = "/usr', 'module = "usr', "tokens.service.module", "full path"),
-        ("[service_key]", "[metrics]", "service_key", "`sigmill keys create --service` makes"),
+        ("[service_key]", "[metrics]", "service_key", "`sigmill keys create --service` creates"),
         ('token = "service"', 'token = "gone"', "service_key.token", "Add [tokens.gone]."),
         ('public_key = "', 'public_key = "?', "service_key.public_key", "on one line"),
         ("[tokens.acme]", "[tokens.acme]\nsessions = 0", "tokens.acme.sessions", "in that range"),
@@ -148,7 +148,7 @@ def test_the_first_keys_need_no_service_key(site: Site) -> None:
     head, _, rest = site.service.partition("[service_key]")
     site.service = head + rest[rest.index("[tokens") :]
 
-    premises = load_premises(site.write().config)
+    premises = load_scope(site.write().config)
 
     assert premises.service_token is None
     assert set(premises.tokens) == {"service", "acme", "globex"}

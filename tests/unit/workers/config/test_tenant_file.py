@@ -39,7 +39,7 @@ def mistake(folder: Path, text: str) -> ConfigError:
         ("epoch = 4", "epoch = -1", "epoch", "in that range"),
         ("epoch = 4", 'epoch = "4"', "epoch", "kind that is expected"),
         ('tenant = "acme"', 'tenant = "globex"', "tenant", "Rename"),
-        ("2099-01-01T00:00:00Z", "2099-01-01T00:00:00", "clients.build-1.expires", "with a Z"),
+        ("2099-01-01T00:00:00Z", "2099-01-01T00:00:00", "clients.build-1.expires", "Add a Z"),
         ("expires =", "expire =", "clients.build-1.expire", "Did you mean `expires`?"),
         ('["ECDSA_SHA_256"]', '["ECDSA_SHA256"]', "keys.release.algorithms[0]", "Did you mean `ECDSA_SHA_256`?"),
         ('["ECDSA_SHA_256"]', '["ED25519"]', "keys.release.algorithms", "every version"),

@@ -9,59 +9,59 @@ import pytest
 
 from queueing.errors import ConfigError
 from tests.support.config_files import Site, tenant_text
-from workers.config.loading import ServiceScope, load_premises
+from workers.config.loading import ServiceScope, load_scope
 from workers.config.tenant_edits import revoke_client
 from workers.config.tenant_file import load_tenant
 from workers.config.tenant_writer import edit_tenant, preview_tenant, token_owners
 
 
 @pytest.fixture
-def premises(tmp_path: Path) -> ServiceScope:
+def scope(tmp_path: Path) -> ServiceScope:
     """The tokens and tenants of a right configuration."""
-    return load_premises(Site(tmp_path).write().config)
+    return load_scope(Site(tmp_path).write().config)
 
 
-def test_an_edit_is_written_and_the_mode_stays(premises: ServiceScope) -> None:
+def test_an_edit_is_written_and_the_mode_stays(scope: ServiceScope) -> None:
     """Whoever could read the file before can read it after."""
-    file = premises.tenant_file("acme")
+    file = scope.tenant_file("acme")
     file.chmod(0o604)
 
-    edit_tenant(premises, "acme", lambda text: revoke_client(text, "build-1"))
+    edit_tenant(scope, "acme", lambda text: revoke_client(text, "build-1"))
 
-    assert load_tenant(file, premises.tokens).clients["build-1"].revoked
+    assert load_tenant(file, scope.tokens).clients["build-1"].revoked
     assert stat.S_IMODE(file.stat().st_mode) == 0o604
     assert [p.name for p in file.parent.iterdir()] == ["acme.toml"]
 
 
-def test_an_edit_that_makes_the_file_invalid_is_not_written(premises: ServiceScope) -> None:
+def test_an_edit_that_makes_the_file_invalid_is_not_written(scope: ServiceScope) -> None:
     """The result is checked as it will be read, before anything is replaced."""
-    file = premises.tenant_file("acme")
+    file = scope.tenant_file("acme")
 
     with pytest.raises(ConfigError, match="not known"):
-        edit_tenant(premises, "acme", lambda text: f"nonsense = 1\n{text}")
+        edit_tenant(scope, "acme", lambda text: f"nonsense = 1\n{text}")
 
     assert file.read_text() == tenant_text()
 
 
-def test_a_file_that_is_broken_already_is_not_edited(premises: ServiceScope) -> None:
+def test_a_file_that_is_broken_already_is_not_edited(scope: ServiceScope) -> None:
     """First the mistake, then the edit: an edit never hides one."""
-    file = premises.tenant_file("acme")
+    file = scope.tenant_file("acme")
     file.write_text("tenant = 3\n")
 
     with pytest.raises(ConfigError):
-        edit_tenant(premises, "acme", lambda text: text)
+        edit_tenant(scope, "acme", lambda text: text)
 
     assert file.read_text() == "tenant = 3\n"
 
 
-def test_a_token_of_another_tenant_is_refused_before_writing(premises: ServiceScope) -> None:
+def test_a_token_of_another_tenant_is_refused_before_writing(scope: ServiceScope) -> None:
     """The other files are looked at, too."""
     with pytest.raises(ConfigError, match="belongs to acme"):
-        preview_tenant(premises, "globex", lambda _: tenant_text("globex").replace('["globex"]', '["acme"]'))
+        preview_tenant(scope, "globex", lambda _: tenant_text("globex").replace('["globex"]', '["acme"]'))
 
-    assert not premises.tenant_file("globex").exists()
+    assert not scope.tenant_file("globex").exists()
 
 
-def test_the_owners_of_tokens_are_the_service_and_the_tenants(premises: ServiceScope) -> None:
+def test_the_owners_of_tokens_are_the_service_and_the_tenants(scope: ServiceScope) -> None:
     """A token that nobody uses has no owner."""
-    assert token_owners(premises) == {"service": "the service", "acme": "acme"}
+    assert token_owners(scope) == {"service": "the service", "acme": "acme"}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.config_files import CANARY_PIN, Site, tenant_text
-from workers.config.validation import survey
+from workers.config.validation import validate_all
 
 
 def test_each_broken_file_is_reported(tmp_path: Path) -> None:
@@ -18,9 +18,9 @@ def test_each_broken_file_is_reported(tmp_path: Path) -> None:
         "globex": tenant_text("globex").replace("epoch = 4", "epoch = -4"),
     }
 
-    found = survey(site.write().config)
+    found = validate_all(site.write().config)
 
-    files = [Path(mistake.file).name for mistake in found.mistakes if "tenants" in mistake.file]
+    files = [Path(error.file).name for error in found.errors if "tenants" in error.file]
     assert files == ["acme.toml", "globex.toml"]
 
 
@@ -31,9 +31,9 @@ def test_each_table_of_a_file_is_reported(tmp_path: Path) -> None:
     text = text.replace('clients = ["*"]', 'clients = ["build-1", "gone"]')
     site.tenants = {"acme": f"{text}\n[limits]\nweight = -1\n[keys.other]\nalgorithms = []\n"}
 
-    found = survey(site.write().config)
+    found = validate_all(site.write().config)
 
-    assert [mistake.key for mistake in found.mistakes if "tenants" in mistake.file] == [
+    assert [error.key for error in found.errors if "tenants" in error.file] == [
         "epoc",
         "limits.weight",
         "keys.other.clients",
@@ -50,10 +50,10 @@ def test_each_table_of_the_services_file_is_reported(tmp_path: Path) -> None:
     site.service = site.service.replace("[tokens.globex]", '[tokens.globex]\nhsm = "rack-1"')
     site.service += '\n[operators.ada]\npublic_key = "x"\n[worker]\nlease_s = 1.0\n[metrixs]\n'
 
-    found = survey(site.write().config)
+    found = validate_all(site.write().config)
 
     assert found.configuration is None
-    assert [mistake.key for mistake in found.mistakes] == [
+    assert [error.key for error in found.errors] == [
         "metrixs",
         "service.audience",
         "tokens.acme.select",
@@ -72,7 +72,7 @@ def test_what_the_files_point_to_is_looked_at(tmp_path: Path) -> None:
     (tmp_path / "pins" / "acme").chmod(0o644)
     (tmp_path / "pins" / "globex").unlink()
 
-    keys = {mistake.key: mistake for mistake in survey(site.config).mistakes}
+    keys = {error.key: error for error in validate_all(site.config).errors}
 
     assert {f"tokens.{t}.module" for t in ("service", "acme", "globex")} <= keys.keys()
     assert "0644" in keys["tokens.acme.login.pin_file"].problem
@@ -90,13 +90,13 @@ def test_a_credential_of_another_process_is_not_judged(
     site.write()
 
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
-    assert "tokens.acme.login.pin_file" not in {m.key for m in survey(site.config).mistakes}
+    assert "tokens.acme.login.pin_file" not in {m.key for m in validate_all(site.config).errors}
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "nowhere"))
-    assert "tokens.acme.login.pin_file" in {m.key for m in survey(site.config).mistakes}
+    assert "tokens.acme.login.pin_file" in {m.key for m in validate_all(site.config).errors}
 
 
 def test_without_a_service_file_there_is_one_mistake(tmp_path: Path) -> None:
     """The tenants cannot be judged without the tokens."""
-    found = survey(tmp_path / "sigmill.toml")
+    found = validate_all(tmp_path / "sigmill.toml")
 
-    assert (found.configuration, len(found.mistakes)) == (None, 1)
+    assert (found.configuration, len(found.errors)) == (None, 1)

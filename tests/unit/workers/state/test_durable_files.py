@@ -14,7 +14,7 @@ from tests.support.disk_calls import DiskCalls
 from tests.unit.workers.journal.test_recovery import intent, outcome, released, write
 from workers.audit.archive import archive
 from workers.audit.seal import SEAL_NAME, seal
-from workers.config.loading import load_premises
+from workers.config.loading import load_scope
 from workers.config.tenant_edits import revoke_client
 from workers.config.tenant_writer import edit_tenant
 from workers.state.adopted_config import AdoptedFiles
@@ -54,7 +54,7 @@ def test_each_file_of_an_archive_is_durable(tmp_path: Path, disk: DiskCalls) -> 
 
 def test_an_edited_tenant_file_is_durable(tmp_path: Path, disk: DiskCalls) -> None:
     """A client that the command reported as revoked stays revoked after a power cut."""
-    scope = load_premises(Site(tmp_path).write().config)
+    scope = load_scope(Site(tmp_path).write().config)
     disk.made.clear()
     edit_tenant(scope, "acme", lambda text: revoke_client(text, "build-1"))
     disk.assert_replaced(scope.tenant_file("acme"))

@@ -14,14 +14,14 @@ from queueing.protocol.algorithms import KeyKind
 from tests.support.config_files import Site, p256_key
 from workers.cli.keys.create_adopt import KeyArguments, adopt, create
 from workers.cli.keys.key_request import KIND_NAMES, KeyRequest, placeholder_key
-from workers.config.loading import load_premises
+from workers.config.loading import load_scope
 
 
 @pytest.fixture
 def request_of_acme(tmp_path: Path) -> KeyRequest:
     """A request for another version of acme's key, with defaults."""
     return KeyRequest(
-        scope=load_premises(Site(tmp_path).write().config),
+        scope=load_scope(Site(tmp_path).write().config),
         tenant="acme",
         key="release",
         token="acme",
