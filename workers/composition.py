@@ -174,7 +174,7 @@ def _foundation(config: CurrentConfig, redis: Redis, metrics: Metrics) -> _Found
         metrics=metrics,
         shutdown=ShutdownDeadline(service.worker.drain_s),
         state=state,
-        wal=WriteAheadLog(state.log_folder, synced=metrics.log_sync_seconds.observe),
+        wal=WriteAheadLog(state.log_folder, sync_timer=metrics.log_sync_seconds),
         refused_pins=refused_pins,
         jobs=ActiveJobs(),
         ready_tenants=ready_tenants,

@@ -33,13 +33,13 @@ from tests.faults.schedule import Step, schedule
 from tests.faults.stand import Stand
 from tests.faults.summary import say
 from tests.support.rig import WorkerProcess
-from workers.journal.journal import NOTE_DELAY_S
+from workers.journal.journal import NOWAIT_DELAY_S
 
 STEPS_OF_A_ROUND = 5
 CALM_S = 4.0
 """Between faults: load alone."""
 
-SILENCE_S = 2 * NOTE_DELAY_S + 0.5
+SILENCE_S = 2 * NOWAIT_DELAY_S + 0.5
 """What nobody waits for is in the log by then."""
 
 PAUSE_S = 0.5

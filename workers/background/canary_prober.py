@@ -133,7 +133,9 @@ class CanaryProber:
                 self._log_failure(lanes, canary, error)
                 outcome = reason_label(error.reason)
             except asyncio.CancelledError:
-                self._wal.note([UnknownRecord(_now_ms(), intent.tenant, intent.job_id, intent.lease)])
+                self._wal.append_nowait(
+                    [UnknownRecord(_now_ms(), intent.tenant, intent.job_id, intent.lease)]
+                )
                 raise
             else:
                 outcome = SUCCESS

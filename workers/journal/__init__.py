@@ -1,1 +1,12 @@
-"""workers/journal: see docs of the parent package."""
+"""Write-ahead log of a host: an intent is durable before the HSM is asked, an outcome before it is released.
+
+records         records of the log, as msgpack
+segments        files of framed records, and their reading
+segment_writer  writer of one segment after the other, on a disk that may fail at any call
+journal         appending with group fsync; fails closed
+open_claims     claims without an end, and the segment in which each began
+recovery        reading at a start: outcomes to publish again, intents to close
+retention       removal of old segments
+
+Must never import another package of ``workers``.
+"""

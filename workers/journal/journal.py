@@ -1,7 +1,7 @@
-"""Appending to the write-ahead log: whoever waits is told when its records are on the disk.
+"""Write-ahead log: appending with group fsync.
 
-Writes that arrive during an fsync share the next one, so the disk sets the pace and nobody waits for company.
-When the disk fails everybody is told so, and the next append tries again with a new segment.
+Appends that arrive during an fsync share the next one; no append waits for others to arrive. When the disk fails,
+every waiting append fails, and the next one tries again with a new segment.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from queueing.errors import LogUnavailable
 from workers.journal.records import encode_record
@@ -20,7 +20,7 @@ from workers.journal.segment_writer import SegmentWriter
 from workers.journal.segments import frame
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from workers.journal.open_claims import OpenClaims
@@ -28,13 +28,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("sigmill.log")
 
-NOTE_DELAY_S: Final = 1.0
-"""Notes wait so long for an append to go along with; then they are written by themselves."""
+NOWAIT_DELAY_S: Final = 1.0
+"""Records of ``append_nowait`` are written with the next append, or alone after this time."""
+
+
+class SyncTimer(Protocol):
+    """Histogram of the time that write and fsync took."""
+
+    def observe(self, seconds: float, /) -> object:
+        """Record one sync."""
 
 
 @dataclass(slots=True)
 class _Entry:
-    """Records with their frames; ``done`` None where nobody waits."""
+    """Records with their frames; ``done`` is None where no caller waits."""
 
     records: tuple[Record, ...]
     data: bytes
@@ -50,31 +57,31 @@ class _Entry:
 
 
 class WriteAheadLog:
-    """One log of one process, in a folder of its own. Its methods belong to the worker's loop.
+    """Write-ahead log of one process, in its own folder. To be used on one event loop.
 
-    ``bytes`` is what the folder takes; it is right after ``measure`` or ``tidy``.
+    ``bytes`` is the size of the folder, exact after ``measure`` or ``tidy``; ``failing`` says whether the last write failed.
     """
 
-    def __init__(self, folder: Path, *, synced: Callable[[float], None] | None = None) -> None:
+    def __init__(self, folder: Path, *, sync_timer: SyncTimer | None = None) -> None:
         self._folder = folder
-        self._synced = synced
+        self._sync_timer = sync_timer
         self._writer = SegmentWriter(folder)
         self._waiting: list[_Entry] = []
         self._waiting_since: float | None = None
-        self._notes: list[_Entry] = []
+        self._unawaited: list[_Entry] = []
         self._flushing: asyncio.Task[None] | None = None
-        self._note_timer: asyncio.TimerHandle | None = None
+        self._unawaited_timer: asyncio.TimerHandle | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="wal")
         self._closed = False
         self.failing = False
         self.bytes = 0
 
     def inherit(self, open_claims: OpenClaims) -> None:
-        """Go on where a former process stopped; before anything is appended."""
+        """Continue the log of a former process. To be called before the first append."""
         self._writer = SegmentWriter(self._folder, open_claims=open_claims)
 
     async def append(self, records: Sequence[Record]) -> None:
-        """Return when the records are durable. Raises ``LogUnavailable`` (retryable): they are not."""
+        """Append records; returns when they are durable. Raises ``LogUnavailable`` (retryable): they are not."""
         if self._closed:
             raise LogUnavailable("the write-ahead log is closed")
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -87,26 +94,31 @@ class WriteAheadLog:
 
     @property
     def lag_s(self) -> float:
-        """How long the oldest record that somebody waits for is not on the disk; read by other threads too."""
+        """Seconds that the oldest awaited record has waited for the disk. May be read from any thread."""
         since = self._waiting_since
         return 0.0 if since is None else time.monotonic() - since
 
     async def probe(self) -> None:
-        """Whether it can be written again, as an append would find out. Raises ``LogUnavailable``."""
+        """Write nothing, as an append does, to find out whether the disk works again. Raises ``LogUnavailable``."""
         await self.append(())
 
-    def note(self, records: Sequence[Record]) -> None:
-        """Write the records with the next append, or soon; nobody waits for them (a lost one is found at recovery)."""
-        self._notes.append(_entry(records))
-        self._note_soon()
+    def append_nowait(self, records: Sequence[Record]) -> None:
+        """Append records without waiting for the disk: with the next append, or after a second.
 
-    def _note_soon(self) -> None:
-        if self._note_timer is None and not self._closed:
-            self._note_timer = asyncio.get_running_loop().call_later(NOTE_DELAY_S, self._write_notes)
+        For records whose loss recovery repairs.
+        """
+        self._unawaited.append(_entry(records))
+        self._schedule_unawaited()
 
-    def _write_notes(self) -> None:
-        self._note_timer = None
-        if self._notes and not self._closed:
+    def _schedule_unawaited(self) -> None:
+        if self._unawaited_timer is None and not self._closed:
+            self._unawaited_timer = asyncio.get_running_loop().call_later(
+                NOWAIT_DELAY_S, self._write_unawaited
+            )
+
+    def _write_unawaited(self) -> None:
+        self._unawaited_timer = None
+        if self._unawaited and not self._closed:
             self._flush_with(_Entry((), b""))
 
     def _flush_with(self, entry: _Entry) -> None:
@@ -122,13 +134,13 @@ class WriteAheadLog:
             self._flushing = None
 
     async def _write(self, batch: list[_Entry]) -> None:
-        """One group: notes first, then whatever waits by now."""
+        """Write one group: first the records that no caller waits for, then those of ``batch``."""
         self._waiting = []
-        notes, self._notes = self._notes, []
-        entries = notes + batch
+        unawaited, self._unawaited = self._unawaited, []
+        entries = unawaited + batch
         data = b"".join([entry.data for entry in entries])
         records = [record for entry in entries for record in entry.records]
-        error: LogUnavailable | None = LogUnavailable("the write-ahead log broke")
+        error: LogUnavailable | None = LogUnavailable("the write-ahead log failed unexpectedly")
         try:
             seconds = await asyncio.get_running_loop().run_in_executor(
                 self._thread, self._append, data, records
@@ -136,36 +148,38 @@ class WriteAheadLog:
         except OSError as failure:
             log.error("log.failed", extra={"why": failure.strerror, "errno": failure.errno})
             error = LogUnavailable(f"the write-ahead log cannot be written: {failure.strerror}")
-        except Exception:  # whatever it was, the records are not durable, and nobody waits for ever
+        except (
+            Exception
+        ):  # whatever it was, the records are not durable, and their callers must not wait for ever
             log.exception("log.broke")
         else:
             error = None
-            if self._synced is not None:
-                self._synced(seconds)
+            if self._sync_timer is not None:
+                self._sync_timer.observe(seconds)
         finally:
             self.failing = error is not None
             waits = any(entry.done is not None for entry in self._waiting)
             self._waiting_since = time.monotonic() if waits else None
             for entry in batch:
                 entry.settle(error)
-            if error is not None and notes:
-                self._notes[:0] = notes
-                self._note_soon()
+            if error is not None and unawaited:
+                self._unawaited[:0] = unawaited
+                self._schedule_unawaited()
 
     def _append(self, data: bytes, records: Sequence[Record]) -> float:
-        """On the log's own thread. Answers how long it took, in seconds."""
+        """Write on the log's own thread; returns the seconds that it took."""
         started = time.monotonic()
         self.bytes += self._writer.append(data, records)
         return time.monotonic() - started
 
     async def measure(self) -> None:
-        """Find out what the folder takes. Raises ``OSError``."""
+        """Set ``bytes`` to the size of the folder. Raises ``OSError``."""
         self.bytes = await asyncio.get_running_loop().run_in_executor(
             self._thread, folder_bytes, self._folder
         )
 
     async def tidy(self, keep_s: float) -> int:
-        """Remove segments of which all is older than ``keep_s`` and has its end; how many. Raises ``OSError``."""
+        """Remove segments that are older than ``keep_s`` and have no open claim; returns how many. Raises ``OSError``."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._tidy, keep_s)
 
     def _tidy(self, keep_s: float) -> int:
@@ -174,20 +188,23 @@ class WriteAheadLog:
         return removed
 
     async def close(self) -> None:
-        """Write what is left; then the log takes nothing any more. May be cancelled: the thread is left alone then."""
+        """Write the remaining records and close the log. May be cancelled; the thread then ends by itself."""
         try:
-            if self._notes:
+            if self._unawaited:
                 try:
                     await self.append(())
                 except LogUnavailable:
-                    log.warning("log.notes_lost", extra={"count": sum(len(n.records) for n in self._notes)})
+                    log.warning(
+                        "log.notes_lost",
+                        extra={"count": sum(len(entry.records) for entry in self._unawaited)},
+                    )
             if self._flushing is not None:
                 await self._flushing
             await asyncio.get_running_loop().run_in_executor(self._thread, self._writer.abandon)
         finally:
             self._closed = True
-            if self._note_timer is not None:
-                self._note_timer.cancel()
+            if self._unawaited_timer is not None:
+                self._unawaited_timer.cancel()
             self._thread.shutdown(wait=False)
 
 

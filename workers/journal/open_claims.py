@@ -1,4 +1,4 @@
-"""Which claims have an intent or an outcome but no end yet, and in which segment that begins."""
+"""Open claims of a log: those with an intent or an outcome but no end, and the segment in which each began."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ if TYPE_CHECKING:
     from workers.journal.records import Record
 
 Claim = tuple[bytes, bytes]
-"""Job id and lease: a job that is claimed again is another claim."""
+"""Job id and lease: a job that is claimed again is a new claim."""
 
 
 class OpenClaims:
-    """What must still be found at a start after a crash. A claim costs about 200 bytes while it is open."""
+    """Claims that a recovery must still find. An open claim costs about 200 bytes."""
 
     def __init__(self) -> None:
         self._since: dict[Claim, int] = {}
 
-    def note(self, record: Record, segment: int) -> None:
-        """This record stands in this segment."""
+    def apply(self, record: Record, segment: int) -> None:
+        """Update the claims by a record of this segment."""
         if isinstance(record, IntentRecord | OutcomeRecord | CanaryIntentRecord):
             self._since.setdefault((record.job_id, record.lease), segment)
         elif not isinstance(record, OpenedRecord):
             self._since.pop((record.job_id, record.lease), None)
 
     def first(self, present: int) -> int:
-        """The oldest segment that matters; ``present`` when nothing is open. O(open claims)."""
+        """Number of the oldest segment with an open claim; ``present`` where none is open. O(open claims)."""
         return min(self._since.values(), default=present)
 
     def __len__(self) -> int:

@@ -1,7 +1,7 @@
-"""The records of the write-ahead log (msgpack arrays, tagged). Times are Unix ms of the host's clock.
+"""Records of the write-ahead log (tagged msgpack arrays). Times are Unix ms of the host's clock.
 
-Every HSM operation is covered by an ``IntentRecord``; every release by an ``OutcomeRecord`` that was durable before it.
-An intent without an outcome after a crash is closed by ``UnknownRecord``: it may have been signed, nobody has seen it.
+An ``IntentRecord`` is durable before each HSM operation, an ``OutcomeRecord`` before each release. At a start after a
+crash an intent without an outcome is closed by ``UnknownRecord``: the job may have been signed, but nothing was released.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import msgspec
 
 
 class OpenedRecord(msgspec.Struct, frozen=True, array_like=True, tag="Opened"):
-    """The first record of a segment: whatever stands before segment ``first_open`` has come to its end."""
+    """First record of a segment: no claim that began before segment ``first_open`` is open."""
 
     at_ms: int
     first_open: int
 
 
 class IntentRecord(msgspec.Struct, frozen=True, array_like=True, tag="Intent"):
-    """About to be signed. ``sealed`` is the whole envelope: who authorised which digests, by their signature."""
+    """A job is about to be signed. ``sealed`` is its whole envelope: the client's signature over the digests."""
 
     at_ms: int
     tenant: str
@@ -28,9 +28,9 @@ class IntentRecord(msgspec.Struct, frozen=True, array_like=True, tag="Intent"):
 
 
 class OutcomeRecord(msgspec.Struct, frozen=True, array_like=True, tag="Outcome"):
-    """Signed and verified, or refused: ``result`` is what will be published, with the signature bytes.
+    """A job was signed and verified, or refused: ``result`` will be published, with the signature bytes.
 
-    ``dead_letter`` is kept beside it where the service gives the job up (``queueing.broker.dead_letters``).
+    ``dead_letter``: the dead letter of a job that the service gives up (``queueing.broker.dead_letters``), else empty.
     """
 
     at_ms: int
@@ -43,7 +43,7 @@ class OutcomeRecord(msgspec.Struct, frozen=True, array_like=True, tag="Outcome")
 
 
 class ReleasedRecord(msgspec.Struct, frozen=True, array_like=True, tag="Released"):
-    """Redis took the outcome (``committed``), or refused it because another owner had the job (``fenced``)."""
+    """Redis committed the outcome (``committed``), or refused it because another worker owns the job (``fenced``)."""
 
     at_ms: int
     tenant: str
@@ -53,7 +53,7 @@ class ReleasedRecord(msgspec.Struct, frozen=True, array_like=True, tag="Released
 
 
 class ReturnedRecord(msgspec.Struct, frozen=True, array_like=True, tag="Returned"):
-    """Given back to the queue with no outcome; ``maybe_signed`` when a lane may have signed some of it."""
+    """A job was requeued without an outcome; ``maybe_signed``: a lane may have signed some of its digests."""
 
     at_ms: int
     tenant: str
@@ -63,7 +63,7 @@ class ReturnedRecord(msgspec.Struct, frozen=True, array_like=True, tag="Returned
 
 
 class UnknownRecord(msgspec.Struct, frozen=True, array_like=True, tag="Unknown"):
-    """Closes an intent that had no outcome when its process ended."""
+    """An intent had no outcome when its process ended; this record closes it."""
 
     at_ms: int
     tenant: str
@@ -72,7 +72,7 @@ class UnknownRecord(msgspec.Struct, frozen=True, array_like=True, tag="Unknown")
 
 
 class CanaryIntentRecord(msgspec.Struct, frozen=True, array_like=True, tag="CanaryIntent"):
-    """About to sign the constant of ``workers.lanes.canary``: nobody's job, so ``job_id`` is the canary's own id.
+    """A canary (``workers.lanes.canary``) is about to be signed: no client's job, so ``job_id`` is the canary's id.
 
     ``tenant`` is empty for the service's own token.
     """
@@ -90,7 +90,7 @@ class CanaryIntentRecord(msgspec.Struct, frozen=True, array_like=True, tag="Cana
 
 
 class CanaryOutcomeRecord(msgspec.Struct, frozen=True, array_like=True, tag="CanaryOutcome"):
-    """What became of a canary: ``outcome`` is ``ok`` or the reason of an error; the signature is released to nobody."""
+    """Result of a canary: ``outcome`` is ``ok`` or the reason of an error; the signature is not released."""
 
     at_ms: int
     tenant: str
@@ -116,11 +116,11 @@ _decoder = msgspec.msgpack.Decoder(Record)
 
 
 def encode_record(record: Record) -> bytes:
-    """The bytes of one record."""
+    """Encode one record."""
     return _encoder.encode(record)
 
 
 def decode_record(raw: bytes) -> Record:
-    """The record in these bytes; ``msgspec.MsgspecError`` when there is none."""
+    """Decode one record. Raises ``msgspec.MsgspecError``."""
     record: Record = _decoder.decode(raw)
     return record

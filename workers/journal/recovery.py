@@ -1,4 +1,4 @@
-"""After a start: which intents to close, and which outcomes were durable but perhaps never released."""
+"""Recovery of a log at a start: intents to close, and outcomes that may not have been released."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Recovered:
-    """What the log of an ended process leaves: outcomes to publish again, and intents to close as unknown."""
+    """Rest of the log of an ended process: outcomes to publish again, and intents to close as unknown."""
 
     unreleased: list[OutcomeRecord] = field(default_factory=list)
     unknown: list[UnknownRecord] = field(default_factory=list)
@@ -40,17 +40,17 @@ class Recovered:
 
 
 def recover(folder: Path, *, now_s: float | None = None) -> Recovered:
-    """Read what may be open: from the segment on that the newest one names. Raises ``OSError``.
+    """Read the log from the oldest segment with an open claim. Raises ``OSError``.
 
-    O(bytes of those segments); a damaged tail ends a segment, not the reading.
+    O(bytes of those segments); a damaged tail ends the reading of its segment only.
     """
     now_s = time.time() if now_s is None else now_s
     intents: dict[Claim, IntentRecord | CanaryIntentRecord] = {}
     outcomes: dict[Claim, OutcomeRecord] = {}
     open_claims = OpenClaims()
-    for file in _segments_that_matter(folder):
+    for file in _relevant_segments(folder):
         for record in _records(file):
-            open_claims.note(record, segment_number(file))
+            open_claims.apply(record, segment_number(file))
             _apply(record, intents, outcomes)
     now_ms = int(now_s * 1000)
     return Recovered(
@@ -60,8 +60,8 @@ def recover(folder: Path, *, now_s: float | None = None) -> Recovered:
     )
 
 
-def _segments_that_matter(folder: Path) -> list[Path]:
-    """From the oldest with a claim that was open when the newest (whose head can be read) began."""
+def _relevant_segments(folder: Path) -> list[Path]:
+    """Segments from the oldest one with a claim that was open when the newest readable segment began."""
     files = segments_of(folder)
     for file in reversed(files):
         first = next(_records(file), None)
@@ -75,7 +75,7 @@ def _records(file: Path) -> Iterator[Record]:
         try:
             yield decode_record(payload)
         except msgspec.MsgspecError:
-            continue  # of a later version: not ours to judge
+            continue  # a record of a later version
 
 
 def _apply(

@@ -1,7 +1,7 @@
-"""Removing old segments: a policy of the operator's (``[log] keep_days``), never of a full disk.
+"""Retention of segments by the operator's policy (``[log] keep_days``), never by a full disk.
 
-A segment goes when its last record is older than that and nothing from it is open: no intent without an end, no
-outcome that may not have been released. The newest always stays, so that numbers never begin anew.
+A segment is removed when its last record is older than that and no claim of it is open. The newest segment always
+stays, so that segment numbers never start again.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ log = logging.getLogger("sigmill.log")
 
 
 def remove_old(folder: Path, *, below: int, before_s: float) -> int:
-    """Remove segments with a number below ``below`` last written before ``before_s`` (Unix time); how many.
+    """Remove segments with a number below ``below`` that were last written before ``before_s`` (Unix time).
 
-    Raises ``OSError``. O(segments).
+    Returns how many. Raises ``OSError``. O(segments).
     """
     removed = 0
     for file in segments_of(folder)[:-1]:
@@ -35,5 +35,5 @@ def remove_old(folder: Path, *, below: int, before_s: float) -> int:
 
 
 def folder_bytes(folder: Path) -> int:
-    """What the segments take, in bytes. O(segments)."""
+    """Size of all segments in bytes. O(segments)."""
     return sum(file.stat().st_size for file in segments_of(folder))

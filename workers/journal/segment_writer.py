@@ -1,7 +1,7 @@
-"""One segment after the other, on a disk that may fail at any call. Blocking: for the log's own thread.
+"""Writer of segments, on a disk that may fail at any call. Blocks: for the log's own thread.
 
-After a failed write or fsync the segment is abandoned: what the kernel did with its pages is unknown, and a second
-fsync would say OK (fsyncgate, 2018). So it is with a segment whose name may not be durable.
+After a failed write or fsync the segment is abandoned: the state of its pages in the kernel is unknown, and a second
+fsync would report success (fsyncgate, 2018). The same holds for a segment whose name may not be durable.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 SEGMENT_BYTES: Final = 64 * 1024 * 1024
 SEGMENT_AGE_S: Final = 86400.0
-"""A segment is removed as a whole when its last record is old enough: a quiet host begins a new one every day."""
+"""Segments are removed as a whole when the last record is old enough, so a quiet host begins a new one every day."""
 
 
 class SegmentWriter:
-    """Appends records to the folder. ``open_claims``: what a former process left open there."""
+    """Appender of records to a folder. ``open_claims``: claims that a former process left open there."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class SegmentWriter:
         self._head = b""
 
     def append(self, data: bytes, records: Sequence[Record]) -> int:
-        """Write ``data``, the frames of ``records``, and sync; answers how many bytes it took. Raises ``OSError``."""
+        """Write ``data``, the frames of ``records``, and sync; returns the bytes written. Raises ``OSError``."""
         try:
             descriptor = self._segment()
             data = self._head + data
@@ -62,11 +62,11 @@ class SegmentWriter:
         self._head = b""
         self._size += len(data)
         for record in records:
-            self._open.note(record, self._number)
+            self._open.apply(record, self._number)
         return len(data)
 
     def _segment(self) -> int:
-        """The descriptor to write to: the present segment's, or a new one's when it is full, old or abandoned."""
+        """Descriptor of the current segment, or of a new one when that is full, old or abandoned."""
         if self._descriptor is not None:
             old = self._clock_s() - self._opened_at_s > SEGMENT_AGE_S
             if self._size <= SEGMENT_BYTES and not old:
@@ -91,18 +91,20 @@ class SegmentWriter:
 
     @property
     def first_open(self) -> int:
-        """The oldest segment with a claim that has no end, or the present one, or the next: what is before may go."""
+        """Number of the oldest segment with an open claim, else of the current or next one; older ones may be removed."""
         return self._open.first(self._number or self._last_number() + 1)
 
     def _last_number(self) -> int:
         return max(map(segment_number, segments_of(self._folder)), default=0)
 
     def abandon(self) -> None:
-        """Write no more to the present segment; one in which nothing was acknowledged goes: a long outage fills no folder."""
+        """Close the current segment, and remove it where nothing in it was acknowledged: an outage leaves no files."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is None:
             return
-        with contextlib.suppress(OSError):  # it is closed whatever close(2) says, and what counts was synced
+        with contextlib.suppress(
+            OSError
+        ):  # close(2) closes even where it fails, and all acknowledged data was synced
             os.close(descriptor)
         if self._size == 0 and self._path is not None:
             with contextlib.suppress(OSError):

@@ -1,7 +1,7 @@
-"""Segments: files of framed records, each frame with its length and CRC-32, read back up to the first damage.
+"""Segments: files of framed records, each frame with length and CRC-32; read up to the first damaged frame.
 
 A frame is ``length: u32 be | crc32(payload): u32 be | payload``; no payload is empty. The name of a segment is its
-number; numbers only grow. A torn tail (a crash, a power loss) ends the reading of that segment, never that of the log.
+number, and numbers only increase. A torn tail (crash, power loss) ends the reading of its segment, not of the log.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ MAX_RECORD_BYTES: Final = 4 * 1024 * 1024
 
 
 def frame(payload: bytes) -> bytes:
-    """The record as it is written; ``ValueError`` for one that no reader would believe, which would hide all behind it."""
+    """Frame of a record. Raises ``ValueError`` where it is too long: readers would take it for damage and stop there."""
     if len(payload) > MAX_RECORD_BYTES:
         raise ValueError(f"a record of {len(payload)} bytes")
     return _HEAD.pack(len(payload), zlib.crc32(payload)) + payload
 
 
 def read_segment(file: Path) -> Iterator[bytes]:
-    """The payloads in order, up to the end or the first frame that is torn or damaged."""
+    """Payloads in order, up to the end or the first torn or damaged frame."""
     with file.open("rb") as stream:
         while len(head := stream.read(_HEAD.size)) == _HEAD.size:
             length, crc = _HEAD.unpack(head)
             if not 0 < length <= MAX_RECORD_BYTES:
-                return  # zeros are blocks that were never written, and their CRC-32 would be right
+                return  # zeros are unwritten blocks; the CRC-32 of an empty payload is 0, too
             payload = stream.read(length)
             if len(payload) < length or zlib.crc32(payload) != crc:
                 return
@@ -44,15 +44,15 @@ def read_segment(file: Path) -> Iterator[bytes]:
 
 
 def segments_of(folder: Path) -> list[Path]:
-    """All segments, oldest first; none where there is no folder yet. Raises ``OSError`` where it cannot be listed."""
+    """Paths of all segments, oldest first; empty where the folder is missing. Raises ``OSError``."""
     return [file for file in entries(folder, suffix=_SUFFIX, missing_ok=True) if file.stem.isdecimal()]
 
 
 def segment_number(file: Path) -> int:
-    """The number of a segment."""
+    """Number of a segment."""
     return int(file.stem)
 
 
 def segment_path(folder: Path, number: int) -> Path:
-    """The path of the segment with this number."""
+    """Path of the segment with this number."""
     return folder / f"{number:012d}{_SUFFIX}"

@@ -77,7 +77,7 @@ class JobReturner:
             ReturnedRecord(now_ms, j.claimed.tenant, j.claimed.job_id, j.claimed.lease, j.maybe_signed)
             for j in jobs
         ]
-        self._wal.note(records)
+        self._wal.append_nowait(records)
         for (counts, delay_s), batch in self._batches(jobs).items():
             await self._nack(batch, counts=counts, delay_s=delay_s)
         returned = [(job, self._reason(job)) for job in jobs]

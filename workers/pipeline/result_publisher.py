@@ -171,7 +171,7 @@ class ResultPublisher:
 
     def _record_released(self, outcomes: Sequence[OutcomeRecord], committed: Sequence[CommitStatus]) -> None:
         now_ms = time.time_ns() // 1_000_000
-        self._wal.note(
+        self._wal.append_nowait(
             [
                 ReleasedRecord(now_ms, o.tenant, o.job_id, o.lease, status.name.lower())
                 for o, status in zip(outcomes, committed, strict=True)

@@ -101,7 +101,7 @@ class Log:
             raise LogUnavailable
         self.records += records
 
-    def note(self, records: list[Record]) -> None:
+    def append_nowait(self, records: list[Record]) -> None:
         self.records += records
 
 

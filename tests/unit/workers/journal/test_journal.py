@@ -1,4 +1,4 @@
-"""Appending: durable when it returns, many by one sync, and closed when the disk fails."""
+"""Appending to the write-ahead log: durable on return, many appends by one sync, failing with the disk."""
 
 from __future__ import annotations
 
@@ -26,28 +26,40 @@ def record(number: int) -> Record:
 
 
 def numbers(folder: Path) -> list[int]:
-    """What is in the log, read as recovery reads it."""
+    """Times of the records in the log, read as recovery reads it."""
     records = [decode_record(raw) for file in segments_of(folder) for raw in read_segment(file)]
     return [found.at_ms for found in records if not isinstance(found, OpenedRecord)]
 
 
 class Disk:
-    """Stands between the log and the disk: counts syncs, holds them, lets them fail."""
+    """Replacement of fdatasync that counts syncs, delays them and makes them fail."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.syncs = 0
         self.open = threading.Event()
         self.open.set()
+        self.syncing = threading.Event()
         self.broken: int | None = None
         self._sync = os.fdatasync
         monkeypatch.setattr("workers.journal.segment_writer.os.fdatasync", self.fdatasync)
 
     def fdatasync(self, descriptor: int) -> None:
+        self.syncing.set()
         self.open.wait(10)
         self.syncs += 1
         if self.broken is not None:
             raise OSError(self.broken, os.strerror(self.broken))
         self._sync(descriptor)
+
+
+class Histogram:
+    """Timer that keeps what it observes."""
+
+    def __init__(self) -> None:
+        self.observed: list[float] = []
+
+    def observe(self, seconds: float) -> None:
+        self.observed.append(seconds)
 
 
 @pytest.fixture
@@ -65,14 +77,14 @@ async def wal(tmp_path: Path, disk: Disk) -> AsyncIterator[WriteAheadLog]:
 
 
 async def test_what_was_appended_is_on_the_disk(wal: WriteAheadLog, disk: Disk, tmp_path: Path) -> None:
-    """When append returns, and after a sync."""
+    """An append returns after one sync, and its records are in the segment."""
     await wal.append([record(1), record(2)])
     assert disk.syncs == 1
     assert numbers(tmp_path / "wal") == [1, 2]
 
 
 async def test_append_waits_for_the_sync(wal: WriteAheadLog, disk: Disk) -> None:
-    """Written is not durable."""
+    """An append whose data is written but not synced has not returned."""
     disk.open.clear()
     appending = asyncio.ensure_future(wal.append([record(1)]))
     await turn()
@@ -84,36 +96,38 @@ async def test_append_waits_for_the_sync(wal: WriteAheadLog, disk: Disk) -> None
 async def test_appends_that_come_during_a_sync_share_the_next(
     wal: WriteAheadLog, disk: Disk, tmp_path: Path
 ) -> None:
-    """A hundred callers, two syncs; and their order is kept."""
+    """One append is being synced, 199 wait: they take one more sync, and their order is kept."""
     disk.open.clear()
-    appends = [asyncio.ensure_future(wal.append([record(n)])) for n in range(100)]
-    await asyncio.sleep(0)
-    later = [asyncio.ensure_future(wal.append([record(n)])) for n in range(100, 200)]
-    await asyncio.sleep(0)
+    first = asyncio.ensure_future(wal.append([record(0)]))
+    assert await asyncio.to_thread(disk.syncing.wait, 10)
+    later = [asyncio.ensure_future(wal.append([record(n)])) for n in range(1, 200)]
+    await turn()
     disk.open.set()
-    await asyncio.gather(*appends, *later)
-    assert disk.syncs <= 3
+    await asyncio.gather(first, *later)
+    assert disk.syncs == 2
     assert numbers(tmp_path / "wal") == list(range(200))
 
 
-async def test_a_note_goes_along_with_the_next_append(wal: WriteAheadLog, disk: Disk, tmp_path: Path) -> None:
-    """Nobody waits for it, and it costs no sync of its own."""
-    wal.note([record(1)])
+async def test_a_record_without_a_waiter_is_written_with_the_next_append(
+    wal: WriteAheadLog, disk: Disk, tmp_path: Path
+) -> None:
+    """``append_nowait`` costs no sync of its own, and its record comes first."""
+    wal.append_nowait([record(1)])
     assert disk.syncs == 0
     await wal.append([record(2)])
     assert (disk.syncs, numbers(tmp_path / "wal")) == (1, [1, 2])
 
 
-async def test_closing_writes_what_was_noted(tmp_path: Path) -> None:
-    """An orderly end loses nothing."""
+async def test_closing_writes_the_records_without_a_waiter(tmp_path: Path) -> None:
+    """A log that is closed has written the records of ``append_nowait``."""
     wal = WriteAheadLog(tmp_path / "wal")
-    wal.note([record(1)])
+    wal.append_nowait([record(1)])
     await wal.close()
     assert numbers(tmp_path / "wal") == [1]
 
 
-async def test_a_failed_sync_is_told_to_everyone_who_waited(wal: WriteAheadLog, disk: Disk) -> None:
-    """Their records are not durable; it can be asked again."""
+async def test_a_failed_sync_fails_every_waiting_append(wal: WriteAheadLog, disk: Disk) -> None:
+    """All appends of the group raise ``LogUnavailable``, which is retryable."""
     disk.broken = errno.EIO
     results = await asyncio.gather(*(wal.append([record(n)]) for n in range(3)), return_exceptions=True)
     assert [type(result) for result in results] == [LogUnavailable] * 3
@@ -124,7 +138,7 @@ async def test_a_failed_sync_is_told_to_everyone_who_waited(wal: WriteAheadLog, 
 async def test_after_a_failed_sync_the_segment_is_abandoned(
     wal: WriteAheadLog, disk: Disk, tmp_path: Path
 ) -> None:
-    """A second sync of the same file would say OK to pages that are lost (fsyncgate)."""
+    """The next append goes to a new segment: a second fsync of the old one would hide lost pages (fsyncgate)."""
     await wal.append([record(1)])
     disk.broken = errno.EIO
     with pytest.raises(LogUnavailable):
@@ -138,7 +152,7 @@ async def test_after_a_failed_sync_the_segment_is_abandoned(
 
 
 async def test_a_long_outage_leaves_no_files_behind(wal: WriteAheadLog, disk: Disk, tmp_path: Path) -> None:
-    """Each try has a segment of its own; one in which nothing was acknowledged is removed."""
+    """Each try begins a segment; a segment in which nothing was acknowledged is removed."""
     disk.broken = errno.ENOSPC
     for _ in range(20):
         with pytest.raises(LogUnavailable):
@@ -150,7 +164,7 @@ async def test_a_long_outage_leaves_no_files_behind(wal: WriteAheadLog, disk: Di
 
 
 async def test_a_folder_that_cannot_be_made_is_a_failing_log(tmp_path: Path) -> None:
-    """And a file in its place can be taken away again."""
+    """The log works as soon as the file in the folder's place is removed."""
     (tmp_path / "wal").touch()
     wal = WriteAheadLog(tmp_path / "wal")
     with pytest.raises(LogUnavailable):
@@ -161,8 +175,8 @@ async def test_a_folder_that_cannot_be_made_is_a_failing_log(tmp_path: Path) -> 
     assert numbers(tmp_path / "wal") == [2]
 
 
-async def test_who_does_not_wait_any_more_disturbs_nobody(wal: WriteAheadLog, disk: Disk) -> None:
-    """A cancelled append is one of a batch."""
+async def test_a_cancelled_append_does_not_disturb_the_others(wal: WriteAheadLog, disk: Disk) -> None:
+    """One append of a group is cancelled; the other one succeeds."""
     disk.open.clear()
     given_up = asyncio.ensure_future(wal.append([record(1)]))
     patient = asyncio.ensure_future(wal.append([record(2)]))
@@ -177,7 +191,7 @@ async def test_who_does_not_wait_any_more_disturbs_nobody(wal: WriteAheadLog, di
 async def test_a_full_segment_is_followed_by_the_next(
     wal: WriteAheadLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both are the owner's alone."""
+    """Three records fill three segments; their files have mode 0600."""
     monkeypatch.setattr(segment_writer, "SEGMENT_BYTES", 10)
     for number in range(3):
         await wal.append([record(number)])
@@ -188,7 +202,7 @@ async def test_a_full_segment_is_followed_by_the_next(
 
 
 async def test_a_new_process_begins_a_new_segment(wal: WriteAheadLog, tmp_path: Path) -> None:
-    """Nothing is appended behind what may be torn."""
+    """A second process appends to a new segment: the tail of the old one may be torn."""
     await wal.append([record(1)])
     again = WriteAheadLog(tmp_path / "wal")
     await again.append([record(2)])
@@ -199,7 +213,7 @@ async def test_a_new_process_begins_a_new_segment(wal: WriteAheadLog, tmp_path: 
 async def test_the_lag_is_that_of_the_oldest_record_which_is_not_on_the_disk(
     wal: WriteAheadLog, disk: Disk
 ) -> None:
-    """None while nothing waits."""
+    """The lag grows while appends wait for the disk, and is 0 otherwise."""
     assert wal.lag_s == 0
     disk.open.clear()
     waiting = [asyncio.ensure_future(wal.append([record(i)])) for i in range(2)]
@@ -213,42 +227,42 @@ async def test_the_lag_is_that_of_the_oldest_record_which_is_not_on_the_disk(
 
 
 async def test_syncs_are_measured(tmp_path: Path) -> None:
-    """In seconds, one for each."""
-    seen: list[float] = []
-    wal = WriteAheadLog(tmp_path / "wal", synced=seen.append)
+    """The timer observes each sync once, in seconds."""
+    timer = Histogram()
+    wal = WriteAheadLog(tmp_path / "wal", sync_timer=timer)
     await wal.append([record(1)])
     await wal.close()
-    assert len(seen) == 1
-    assert 0 <= seen[0] < 10
+    assert len(timer.observed) == 1
+    assert timer.observed[0] >= 0
 
 
-async def test_a_note_is_written_by_itself_when_nothing_comes(
+async def test_a_record_without_a_waiter_is_written_when_no_append_follows(
     wal: WriteAheadLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last release of the evening is on record before the night."""
-    monkeypatch.setattr(log_module, "NOTE_DELAY_S", 0.0)
-    wal.note([record(1)])
+    """The timer of ``append_nowait`` writes the record without another append."""
+    monkeypatch.setattr(log_module, "NOWAIT_DELAY_S", 0.0)
+    wal.append_nowait([record(1)])
     while not numbers(tmp_path / "wal"):
         await turn(1)
     assert numbers(tmp_path / "wal") == [1]
 
 
-async def test_notes_that_could_not_be_written_go_along_with_the_next_append(
+async def test_records_without_a_waiter_survive_a_failed_write(
     wal: WriteAheadLog, disk: Disk, tmp_path: Path
 ) -> None:
-    """Before it, in their order: a job that was returned is not taken for one that was lost."""
+    """They are written before the next append, in their order: no requeued job counts as lost."""
     disk.broken = errno.ENOSPC
-    wal.note([record(1), record(2)])
+    wal.append_nowait([record(1), record(2)])
     with pytest.raises(LogUnavailable):
         await wal.append([record(3)])
-    wal.note([record(4)])
+    wal.append_nowait([record(4)])
     disk.broken = None
     await wal.append([record(5)])
     assert numbers(tmp_path / "wal") == [1, 2, 4, 5]
 
 
-async def test_a_probe_finds_out_that_the_disk_is_well(wal: WriteAheadLog, disk: Disk) -> None:
-    """Nothing needs to be risked for it."""
+async def test_a_probe_finds_out_that_the_disk_works_again(wal: WriteAheadLog, disk: Disk) -> None:
+    """A probe fails while the disk does, and clears ``failing`` when it works; no job is needed."""
     disk.broken = errno.EIO
     with pytest.raises(LogUnavailable):
         await wal.probe()
@@ -259,7 +273,7 @@ async def test_a_probe_finds_out_that_the_disk_is_well(wal: WriteAheadLog, disk:
 
 
 async def test_the_size_of_the_folder_is_known(wal: WriteAheadLog, tmp_path: Path) -> None:
-    """As it grows, without looking at every file."""
+    """The size counted while appending equals the size of the segments on disk."""
     for number in range(3):
         await wal.append([record(number)])
     counted = wal.bytes
@@ -267,18 +281,18 @@ async def test_the_size_of_the_folder_is_known(wal: WriteAheadLog, tmp_path: Pat
     assert counted == wal.bytes == sum(file.stat().st_size for file in segments_of(tmp_path / "wal")) > 0
 
 
-async def test_a_closed_log_takes_nothing(tmp_path: Path) -> None:
-    """And says so, rather than never to answer."""
+async def test_a_closed_log_refuses_appends(tmp_path: Path) -> None:
+    """An append to a closed log raises ``LogUnavailable`` at once."""
     wal = WriteAheadLog(tmp_path / "wal")
     await wal.close()
     with pytest.raises(LogUnavailable):
         await wal.append([record(1)])
 
 
-async def test_a_defect_of_the_writer_is_told_to_who_waits(
+async def test_an_unexpected_error_of_the_writer_fails_the_append(
     wal: WriteAheadLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever it was, the records are not durable, and nobody waits for ever."""
+    """An error that is not an ``OSError`` raises ``LogUnavailable``, too, and sets ``failing``."""
     monkeypatch.setattr(segment_writer.SegmentWriter, "append", lambda *_: 1 / 0)
     with pytest.raises(LogUnavailable):
         await wal.append([record(1)])

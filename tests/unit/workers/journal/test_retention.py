@@ -58,7 +58,7 @@ def test_a_folder_that_is_not_there_is_tidy(tmp_path: Path) -> None:
 async def test_a_log_removes_nothing_that_a_former_process_left_open(folder: Path) -> None:
     """Until it is closed, and the present segment is another one."""
     claims = OpenClaims()
-    claims.note(IntentRecord(1, "acme", b"job", b"lease", 1, b"sealed"), 2)
+    claims.apply(IntentRecord(1, "acme", b"job", b"lease", 1, b"sealed"), 2)
     wal = WriteAheadLog(folder)
     wal.inherit(claims)
     await wal.append([])

@@ -115,7 +115,7 @@ def test_a_segment_says_since_which_one_something_is_open(
 def test_it_knows_what_a_former_process_left_open(tmp_path: Path) -> None:
     """Until that is closed."""
     claims = OpenClaims()
-    claims.note(intent(b"a"), 7)
+    claims.apply(intent(b"a"), 7)
     (tmp_path / "000000000009.wal").write_bytes(frame(encode_record(OpenedRecord(1, 7))))
     writer = SegmentWriter(tmp_path, open_claims=claims)
     append(writer, released(b"a"))

@@ -63,7 +63,7 @@ class FakeLog:
         self._story.durable += records
         self._story.events.append("durable")
 
-    def note(self, records: Sequence[Record]) -> None:
+    def append_nowait(self, records: Sequence[Record]) -> None:
         self._story.noted += records
 
 
