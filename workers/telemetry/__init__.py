@@ -1,1 +1,15 @@
-"""workers/telemetry: see docs of the parent package."""
+"""Metrics and logs of worker and exporter.
+
+metric_declarations  declarations of metrics: kind, name, help, labels
+metrics_catalogue    all metrics of worker and exporter
+metrics              a worker's metrics, and the methods that set them
+outcome_metrics      metrics of published results
+series_budget        bound on the number of time series
+queue_exporter       metrics of all queues, for the exporter
+http_server          /metrics, /healthz and /readyz
+json_logs            JSON log lines and their levels
+log_events           all log events: level, meaning, fields
+job_log              log lines of claimed, released and requeued jobs
+
+Must never import ``workers.lanes``, ``workers.pipeline`` or ``workers.cli``.
+"""

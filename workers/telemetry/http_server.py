@@ -1,7 +1,7 @@
-"""``/metrics``, ``/healthz`` and ``/readyz`` of one process, served by a thread of their own.
+"""HTTP server of ``/metrics``, ``/healthz`` and ``/readyz`` of one process, in its own thread.
 
-``/healthz`` is the loop alone: it turns. ``/readyz`` is 'this process can claim and at least one lane can
-sign'. Neither asks Redis or an HSM, so a probe never becomes load, nor an outage a restart storm.
+``/healthz``: the event loop runs. ``/readyz``: the process can claim jobs and at least one lane can sign. Neither
+sends anything to Redis or an HSM: probes cause no load there, and an outage causes no restarts.
 """
 
 from __future__ import annotations
@@ -27,18 +27,21 @@ _TEXT: Final = [("Content-Type", "text/plain; charset=utf-8")]
 
 
 class _IPv6Server(ThreadingWSGIServer):
-    """At ``::`` it serves IPv4 as well, unless the host says otherwise (net.ipv6.bindv6only)."""
+    """IPv6 server; on ``::`` it serves IPv4, too, unless net.ipv6.bindv6only is set."""
 
     address_family = socket.AF_INET6
 
 
 class _Quiet(WSGIRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name for it
-        """Say nothing: a scrape is not an event."""
+        """Log nothing: a scrape is not an event."""
 
 
 class MetricsServer:
-    """Serves until closed. ``port`` is the one it got, where 0 was asked for; ``table`` is where it was set."""
+    """HTTP server until ``close``. ``port`` is the actual port where 0 was given; ``table`` is its configuration table.
+
+    Raises ``ConfigError`` where the address cannot be bound.
+    """
 
     def __init__(
         self,
@@ -73,15 +76,15 @@ class MetricsServer:
             raise ConfigError(
                 f"[{table}]",
                 "port",
-                f"{with_port(host, port)} cannot be listened at: {error.strerror}",
-                "Choose a free one.",
+                f"cannot listen on {with_port(host, port)}: {error.strerror}",
+                "Choose a free port.",
             ) from error
         self.port: int = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, name="exporter", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Stop serving."""
+        """Stop the server and its thread."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

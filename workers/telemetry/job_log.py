@@ -1,7 +1,7 @@
-"""A job's way in the log of the process, where `[logging] jobs` asks for it: a line for each claim and each round.
+"""Log lines of claimed, released and returned jobs, where ``[logging] jobs`` is on: one per claim and per round.
 
-A line per job would cost as much as a third of the job itself; one for the jobs that go together costs a thirtieth
-(ADR 0034). Whoever looks for one job finds its id in both; unusual ends have lines of their own, always.
+A line per job would cost a third of the job itself, a line per group a thirtieth (ADR 0034). Each line lists the job
+ids. Failures have lines of their own, always.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ log = logging.getLogger(JOBS)
 
 
 def name_of(job_id: bytes) -> str:
-    """A job's name for the log, whatever a stock producer called it."""
+    """Job id as text; ids of stock producers may have any bytes."""
     return job_id.decode("ascii", "replace")
 
 
 def claimed(tenant: str, jobs: Sequence[ClaimedJob]) -> None:
-    """A claim brought these."""
+    """Log the jobs of a claim."""
     if jobs and log.isEnabledFor(logging.INFO):
         log.info("jobs.claimed", extra={"tenant": tenant, "jobs": [name_of(job.job_id) for job in jobs]})
 
 
 def released(outcomes: Iterable[OutcomeRecord], committed: Iterable[CommitStatus]) -> None:
-    """A round was published; ``outcome``: committed, repeated or fenced."""
+    """Log the results of a round; ``outcome``: committed, repeated or fenced."""
     if not log.isEnabledFor(logging.INFO):
         return
     groups: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
@@ -45,7 +45,7 @@ def released(outcomes: Iterable[OutcomeRecord], committed: Iterable[CommitStatus
 
 
 def returned(jobs: Iterable[tuple[ActiveJob, str]]) -> None:
-    """These went back to the queue unsigned, each for this reason."""
+    """Log jobs that were returned to the queue unsigned, each with its reason."""
     if not log.isEnabledFor(logging.INFO):
         return
     groups: defaultdict[tuple[str, str], list[str]] = defaultdict(list)

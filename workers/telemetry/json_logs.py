@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object per line on stderr, with stable event names; no digest, no secret.
+"""JSON logs: one object per line on stderr, with stable event names; no digest, no secret.
 
 A log call names its event as the message and gives fields as ``extra``:
 ``log.info("lane.ready", extra={"token": name})``. Every name is in ``workers.telemetry.log_events``.
@@ -16,10 +16,10 @@ from workers.telemetry.log_events import NOTE
 
 ROOT: Final = "sigmill"
 JOBS: Final = f"{ROOT}.jobs"
-"""The logger of jobs' ways (``workers.telemetry.job_log``)."""
+"""Logger of claimed, released and returned jobs (``workers.telemetry.job_log``)."""
 
 _EVENT: Final = re.compile(r"[a-z_]+\.[a-z_]+")
-"""Whatever else is logged is a sentence, of a library or of the client's code."""
+"""Name of an event; any other message is a sentence of a library or of the client code."""
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -30,10 +30,10 @@ def fields_of(record: logging.LogRecord) -> dict[str, object]:
 
 
 class JsonLines(logging.Formatter):
-    """``ts`` (UTC), ``level``, ``logger``, ``event``, then the fields of the event."""
+    """Formatter of JSON lines: ``ts`` (UTC), ``level``, ``logger``, ``event``, then the fields of the event."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, without its end."""
+        """Format one line, without a newline."""
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         line: dict[str, object] = {
             "ts": f"{moment}.{int(record.msecs):03d}Z",
@@ -49,13 +49,13 @@ class JsonLines(logging.Formatter):
 
 
 def set_levels(level: str, *, jobs: bool) -> None:
-    """As ``[logging]`` says; may be called again when that changes."""
+    """Set the levels of ``[logging]``; may be called again after a reload."""
     logging.getLogger(ROOT).setLevel(level.upper())
     logging.getLogger(JOBS).setLevel(logging.INFO if jobs else logging.WARNING)
 
 
 def log_to_stderr(level: int = logging.INFO) -> None:
-    """Send Sigmill's and arq's logs to stderr. Called once, by a process' entry point."""
+    """Send the logs of Sigmill and arq to stderr. To be called once, by the entry point of a process."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines())
     for name in (ROOT, "arq"):

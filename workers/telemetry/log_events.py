@@ -1,7 +1,7 @@
-"""Every event that a process of ours logs, by name: what it means, and which fields it has.
+"""Catalogue of all log events: level, meaning and fields.
 
-``docs/reference/events.md`` is written from here (``make generate``). A test reads the code: what it logs stands here,
-at this level and with these fields, and what stands here is logged.
+``docs/reference/events.md`` is written from here (``make generate``). A test compares it with the code: every logged
+event is listed, with its level and fields, and every listed event is logged.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ Level = Literal["debug", "info", "warning", "error"]
 
 
 class LogEvent(NamedTuple):
-    """``fields`` beside time, level, logger and event; not each line has all of them."""
+    """Log event; ``fields`` are those besides time, level, logger and event, and some may be absent from a line."""
 
     level: Level
     meaning: str
@@ -20,134 +20,172 @@ class LogEvent(NamedTuple):
 
 
 NOTE: Final = "note"
-"""What a library, or our own client code in a process of ours, says in a sentence: it stands in ``message``."""
+"""Event of a sentence that a library, or the client code, logs in ``message``."""
 
 EVENTS: Final[dict[str, LogEvent]] = {
-    NOTE: LogEvent("warning", "A library says something, in a sentence.", ("message",)),
+    NOTE: LogEvent("warning", "A sentence logged by a library, in `message`.", ("message",)),
     # The process
-    "service.started": LogEvent("info", "The worker claims from now on, as `owner`.", ("owner", "tenants")),
-    "service.stopped": LogEvent("info", "The worker has ended in order.", ("owner",)),
-    "service.draining": LogEvent("info", "SIGTERM: nothing more is claimed.", ("in_work",)),
+    "service.started": LogEvent(
+        "info", "The worker has started and claims jobs, as `owner`.", ("owner", "tenants")
+    ),
+    "service.stopped": LogEvent("info", "The worker has shut down cleanly.", ("owner",)),
+    "service.draining": LogEvent(
+        "info", "Shutdown requested (SIGTERM): the worker claims no more jobs.", ("in_work",)
+    ),
     "service.drain_deadline": LogEvent(
-        "warning", "Jobs were not finished in time; they go back to the queue, as perhaps signed.", ("left",)
+        "warning", "Jobs were not finished in time; they are requeued as possibly signed.", ("left",)
     ),
     "service.ended_by_deadline": LogEvent(
-        "error", "Something hung at the end, and the process was ended at `worker.drain_s`."
+        "error", "Shutdown hung; the process was ended at `worker.drain_s`."
     ),
-    "service.not_marked": LogEvent("error", "`sigmill tenants reload` will not find this worker.", ("why",)),
+    "service.not_marked": LogEvent(
+        "error",
+        "The lock file of the worker could not be written; `sigmill tenants reload` will not find this worker.",
+        ("why",),
+    ),
     "arq.interrupted": LogEvent(
-        "warning", "Redis broke arq's own loop, which begins anew.", ("why", "error")
+        "warning", "A Redis error interrupted arq's main loop, which restarts.", ("why", "error")
     ),
-    "arq.close_failed": LogEvent("warning", "Redis was away when arq's worker was closed.", ("why",)),
+    "arq.close_failed": LogEvent("warning", "Redis was unreachable while arq's worker was closed.", ("why",)),
     # Redis and the queue
     "redis.failed": LogEvent(
         "warning",
-        "A round trip failed; it is tried again. At debug where that is every second.",
+        "A round trip to Redis failed and is retried. Logged at debug where it is retried every second.",
         ("operation", "why"),
     ),
     "claim.failed": LogEvent(
-        "warning", "Redis does not answer claims; said once per outage.", ("why", "error")
+        "warning", "Redis does not answer claims; logged once per outage.", ("why", "error")
     ),
     "claim.refused": LogEvent(
-        "error", "One tenant's keys cannot be claimed from; others go on.", ("tenant", "why")
+        "error", "Jobs of one tenant cannot be claimed; other tenants are not affected.", ("tenant", "why")
     ),
     "keys.replaced": LogEvent(
         "warning",
-        "Somebody had put foreign values under this tenant's keys; they were removed.",
+        "Redis keys of this tenant had foreign types or values and were deleted.",
         ("tenant", "keys"),
     ),
     "lease.lost": LogEvent(
-        "warning", "Jobs of ours are another worker's now, or nobody's.", ("jobs", "job_ids")
+        "warning", "Leases of this worker were lost to another worker, or expired.", ("jobs", "job_ids")
     ),
     "lease.loop_hangs": LogEvent(
         "error",
-        "The loop does not turn; leases are not extended any more, so that others take over.",
+        "The event loop is blocked; leases are no longer extended, so that other workers take over.",
         ("unseen_s",),
     ),
-    "directory.failed": LogEvent("warning", "A tenant's key directory was not published.", ("tenant", "why")),
+    "directory.failed": LogEvent(
+        "warning", "A tenant's key directory could not be published.", ("tenant", "why")
+    ),
     # Jobs
-    "jobs.claimed": LogEvent("info", "A claim brought these jobs (`[logging] jobs`).", ("tenant", "jobs")),
+    "jobs.claimed": LogEvent("info", "Jobs claimed by this worker (`[logging] jobs`).", ("tenant", "jobs")),
     "jobs.released": LogEvent(
         "info",
-        "A round was published (`[logging] jobs`); `outcome` is committed, repeated or fenced.",
+        "Published results (`[logging] jobs`); `outcome` is committed, repeated or fenced.",
         ("tenant", "outcome", "jobs"),
     ),
     "jobs.returned": LogEvent(
-        "info", "These jobs went back to the queue unsigned (`[logging] jobs`).", ("tenant", "reason", "jobs")
+        "info", "Jobs returned to the queue unsigned (`[logging] jobs`).", ("tenant", "reason", "jobs")
     ),
     "commit.fenced": LogEvent(
-        "warning", "A result was not published: another worker had the job by then.", ("tenant", "job_id")
+        "warning",
+        "A result was not published: another worker holds the lease of the job.",
+        ("tenant", "job_id"),
     ),
     "job.dead": LogEvent(
         "error",
-        "A job was set aside: `sigmill deadletter show`.",
+        "A job became a dead letter: see `sigmill deadletter show`.",
         ("tenant", "job_id", "lane_ends", "crashes"),
     ),
     # The write-ahead log
-    "log.failed": LogEvent("error", "It cannot be written: nothing is signed or released.", ("why", "errno")),
-    "log.broke": LogEvent("error", "A mistake of ours in writing it; with a traceback.", ()),
-    "log.notes_lost": LogEvent("warning", "Records that nobody waited for were not written.", ("count",)),
-    "log.not_closed": LogEvent("warning", "It was not closed in time; nothing durable is lost."),
-    "log.removed": LogEvent("info", "Segments whose time is over were removed.", ("segments",)),
-    "log.not_tidied": LogEvent("warning", "Segments whose time is over cannot be removed.", ("why",)),
+    "log.failed": LogEvent(
+        "error", "The write-ahead log cannot be written: nothing is signed or released.", ("why", "errno")
+    ),
+    "log.broke": LogEvent(
+        "error",
+        "Unexpected error (a defect of Sigmill) while writing the write-ahead log, with a traceback.",
+        (),
+    ),
+    "log.notes_lost": LogEvent(
+        "warning", "Records that no caller waited for were not written at shutdown.", ("count",)
+    ),
+    "log.not_closed": LogEvent(
+        "warning", "The write-ahead log was not closed in time; no acknowledged record is lost."
+    ),
+    "log.removed": LogEvent("info", "Segments older than `[log] keep_days` were removed.", ("segments",)),
+    "log.not_tidied": LogEvent("warning", "Old segments could not be removed.", ("why",)),
     "recovery.found": LogEvent(
         "warning",
-        "The process before left intents without outcome, or outcomes to publish.",
+        "The previous process left intents without an outcome, or unpublished outcomes.",
         ("unknown", "unreleased"),
     ),
-    "recovery.failed": LogEvent("error", "The log cannot be read, or closed; it is tried again.", ("why",)),
-    "recovery.published": LogEvent("info", "Outcomes of the process before were published.", ("jobs",)),
+    "recovery.failed": LogEvent("error", "Recovery of the write-ahead log failed and is retried.", ("why",)),
+    "recovery.published": LogEvent("info", "Outcomes of the previous process were published.", ("jobs",)),
     # Lanes and tokens
-    "lane.ready": LogEvent("info", "A lane has logged in.", ("token", "sessions")),
+    "lane.ready": LogEvent("info", "A lane has logged in to its token.", ("token", "sessions")),
     "lane.ended": LogEvent(
         "warning",
-        "A lane ended without being asked; it is replaced.",
+        "A lane process exited unexpectedly and is restarted; `cause` says why, and what is to blame.",
         ("token", "reason", "cause", "exit_code"),
     ),
-    "lane.ending": LogEvent("error", "A lane's own last word: why it ends.", ("token", "code", "why")),
-    "lane.unreachable": LogEvent("warning", "A lane cannot be started, or connected to.", ("token", "why")),
-    "lane.silent": LogEvent("error", "A lane did not answer and is killed.", ("token",)),
-    "lane.config": LogEvent("error", "A lane cannot use its files.", ("token", "why", "hint")),
-    "lane.stranger": LogEvent("warning", "A process of another user asked a host's lane.", ("uid",)),
-    "lane.reloaded": LogEvent("info", "A lane has read its files again.", ("token", "epochs")),
-    "lane.reload_refused": LogEvent("error", "A lane keeps its old files.", ("token", "why")),
-    "lane.reload_overdue": LogEvent(
-        "error", "A lane did not read its files in time and is killed.", ("token",)
+    "lane.ending": LogEvent(
+        "error", "Reason for which a lane exits, logged by the lane itself.", ("token", "code", "why")
     ),
-    "lane.order_adopted": LogEvent("warning", "A lane obeys stop orders.", ("token", "orders")),
-    "lane.order_refused": LogEvent("warning", "A lane does not believe a stop order.", ("token", "why")),
+    "lane.unreachable": LogEvent("warning", "A lane could not be started or connected to.", ("token", "why")),
+    "lane.silent": LogEvent("error", "A lane did not respond and was killed.", ("token",)),
+    "lane.config": LogEvent(
+        "error", "A lane cannot read or use its configuration.", ("token", "why", "hint")
+    ),
+    "lane.stranger": LogEvent(
+        "warning", "Refused a connection to a host-started lane: the peer uid is not `worker_uid`.", ("uid",)
+    ),
+    "lane.reloaded": LogEvent("info", "A lane has reloaded its configuration.", ("token", "epochs")),
+    "lane.reload_refused": LogEvent(
+        "error", "A lane refused a reload and keeps its old configuration.", ("token", "why")
+    ),
+    "lane.reload_overdue": LogEvent("error", "A lane did not reload in time and was killed.", ("token",)),
+    "lane.order_adopted": LogEvent("warning", "A lane applies new stop orders.", ("token", "orders")),
+    "lane.order_refused": LogEvent(
+        "warning",
+        "A lane refused a stop order: it is invalid, or not signed by a configured operator.",
+        ("token", "why"),
+    ),
     "circuit.opened": LogEvent(
         "error",
-        "A token is left alone: for a while (open), or until its PIN is seen to (refused).",
+        "The circuit breaker of a token opened: for a while (open), or until its PIN is corrected (refused).",
         ("token", "circuit"),
     ),
-    "token.drained": LogEvent(
-        "warning", "An operator had this host take no more work for a token.", ("token",)
-    ),
-    "token.resumed": LogEvent("warning", "A drain was ended.", ("token",)),
-    "token.drains_unreadable": LogEvent("error", "Which tokens are drained cannot be read.", ("why",)),
+    "token.drained": LogEvent("warning", "An operator drained a token on this host.", ("token",)),
+    "token.resumed": LogEvent("warning", "An operator ended the drain of a token.", ("token",)),
+    "token.drains_unreadable": LogEvent("error", "The list of drained tokens cannot be read.", ("why",)),
     "pins.heard": LogEvent(
-        "warning", "Another host says that a token refused its PIN; it is not tried here.", ("token",)
+        "warning",
+        "Another host reports that a token rejected its PIN; the PIN is not tried here.",
+        ("token",),
     ),
-    "pins.not_heard": LogEvent(
-        "warning", "Refused PINs of other hosts are not known at the start.", ("why",)
-    ),
+    "pins.not_heard": LogEvent("warning", "Could not load other hosts' rejected PINs at start-up.", ("why",)),
     "pins.not_noted": LogEvent(
-        "error", "What other hosts say of refused PINs cannot be kept; lanes try none.", ("why",)
+        "error", "Rejected PINs of other hosts cannot be stored; lanes try no PIN meanwhile.", ("why",)
     ),
     "canary.failed": LogEvent(
-        "error", "A key did not sign its canary, or wrongly.", ("token", "tenant", "key", "code", "why")
+        "error",
+        "A canary failed: the key did not sign, or the signature is wrong.",
+        ("token", "tenant", "key", "code", "why"),
     ),
     # Configuration and orders
-    "config.adopted": LogEvent("info", "A reload: what changed, and what waits for a restart.", ("report",)),
+    "config.adopted": LogEvent(
+        "info", "A reload succeeded: what changed, and what takes effect only after a restart.", ("report",)
+    ),
     "config.refused": LogEvent(
-        "error", "A reload: the files are wrong, the old ones stay.", ("why", "remedy")
+        "error",
+        "A reload was refused: the files are invalid, the old configuration stays in force.",
+        ("why", "remedy"),
     ),
     "config.not_reported": LogEvent(
-        "error", "The command that asked for a reload is not answered.", ("why",)
+        "error", "The result of a reload could not be written for the command that requested it.", ("why",)
     ),
     "config.not_remembered": LogEvent(
-        "error", "An older file would not be noticed after a restart.", ("file", "why")
+        "error",
+        "The adopted copy of a file could not be written; an older file would not be detected after a restart.",
+        ("file", "why"),
     ),
     "order.adopted": LogEvent(
         "warning",
@@ -155,13 +193,13 @@ EVENTS: Final[dict[str, LogEvent]] = {
         ("order", "operator", "scope", "tenant", "target", "reason"),
     ),
     "order.refused": LogEvent(
-        "warning", "Somebody published a stop order that no operator of ours signed.", ("why",)
+        "warning", "A published stop order is invalid, or not signed by a configured operator.", ("why",)
     ),
-    "order.unreadable": LogEvent(
-        "error", "A stop order on this host's disk cannot be read.", ("file", "why")
-    ),
+    "order.unreadable": LogEvent("error", "A stop order on this host's disk is unreadable.", ("file", "why")),
     "order.not_kept": LogEvent(
-        "error", "A stop order would be forgotten at a restart without Redis.", ("order", "why")
+        "error",
+        "A stop order could not be written to disk; a restart without Redis would lose it.",
+        ("order", "why"),
     ),
 }
-"""In the order of the page."""
+"""In the order of the reference page."""

@@ -1,4 +1,4 @@
-"""Metrics as declarations: a line in the body of a table's class, and an object in each registry it is made for.
+"""Declarations of metrics: class attributes of a table, instantiated for a registry.
 
 The reference page is written from the same lines (``ops.generate.metrics_page``).
 """
@@ -27,7 +27,7 @@ Kind = Literal["counter", "gauge", "histogram"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What is known of a metric before there is one. ``name`` without prefix, nor a counter's ``_total``."""
+    """Facts of a declared metric. ``name`` is without the prefix and without the ``_total`` of a counter."""
 
     kind: Kind
     name: str
@@ -37,7 +37,7 @@ class Facts:
 
     @property
     def exposed_name(self) -> str:
-        """As it stands in ``/metrics``; that of a histogram is followed by ``_bucket``, ``_sum`` or ``_count``."""
+        """Name in ``/metrics``; that of a histogram is followed by ``_bucket``, ``_sum`` or ``_count``."""
         return f"{PREFIX}{self.name}" + ("_total" if self.kind == "counter" else "")
 
 
@@ -45,7 +45,7 @@ _Make = Callable[[Facts, CollectorRegistry, SeriesBudget], T]
 
 
 class Declared(Generic[T]):
-    """A declaration in a table's class; on a table made for a registry the same name is the metric itself."""
+    """Declaration in the class of a table; on an instance the attribute is the metric itself."""
 
     def __init__(self, facts: Facts, make: _Make[T]) -> None:
         self.facts = facts
@@ -56,12 +56,12 @@ class Declared(Generic[T]):
     @overload
     def __get__(self, table: MetricTable, owner: object) -> T: ...
     def __get__(self, table: MetricTable | None, owner: object) -> Self | T:
-        """The declaration: on a table that was made the attribute stands before it, and this is not called."""
+        """The declaration; an instance has an attribute of this name, so this is called for the class only."""
         return self
 
 
 class MetricTable:
-    """All metrics that its class declares, made for one registry within one budget of series."""
+    """Table of all metrics that its class declares, for one registry and within one series budget."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         budget = SeriesBudget()
@@ -70,7 +70,7 @@ class MetricTable:
 
     @classmethod
     def declarations(cls) -> Iterator[tuple[str, Declared[object]]]:
-        """Attribute and declaration, in the order of the class's body; those of a base class first."""
+        """Attributes and their declarations in the order of the class body, those of base classes first."""
         for base in reversed(cls.__mro__):
             for attribute, declared in vars(base).items():
                 if isinstance(declared, Declared):
@@ -78,7 +78,7 @@ class MetricTable:
 
 
 def counter(name: str, help_text: str, *labels: str) -> Declared[Counter]:
-    """A counter whose labels are all from closed sets of our own."""
+    """Counter with labels from closed sets."""
     facts = Facts(kind="counter", name=name, help=help_text, labels=labels)
     return Declared(
         facts, lambda f, registry, _: Counter(PREFIX + f.name, f.help, f.labels, registry=registry)
@@ -86,19 +86,19 @@ def counter(name: str, help_text: str, *labels: str) -> Declared[Counter]:
 
 
 def gauge(name: str, help_text: str, *labels: str) -> Declared[Gauge]:
-    """A gauge whose labels are all from closed sets of our own."""
+    """Gauge with labels from closed sets."""
     facts = Facts(kind="gauge", name=name, help=help_text, labels=labels)
     return Declared(facts, lambda f, registry, _: Gauge(PREFIX + f.name, f.help, f.labels, registry=registry))
 
 
 def histogram(name: str, help_text: str, bounds: tuple[float, ...], *labels: str) -> Declared[Histogram]:
-    """A histogram whose labels are all from closed sets of our own."""
+    """Histogram with labels from closed sets."""
     facts = Facts(kind="histogram", name=name, help=help_text, labels=labels, bounds=bounds)
     return Declared(facts, _histogram)
 
 
 def counter_of(name: str, help_text: str, owner: str, *labels: str) -> Declared[Bounded[Counter]]:
-    """A counter of an owner: tenant or token."""
+    """Counter by owner: tenant or token."""
     facts = Facts(kind="counter", name=name, help=help_text, labels=(owner, *labels))
     return Declared(
         facts,
@@ -109,7 +109,7 @@ def counter_of(name: str, help_text: str, owner: str, *labels: str) -> Declared[
 
 
 def gauge_of(name: str, help_text: str, owner: str) -> Declared[Bounded[Gauge]]:
-    """A gauge of an owner: tenant or token."""
+    """Gauge by owner: tenant or token."""
     facts = Facts(kind="gauge", name=name, help=help_text, labels=(owner,))
     return Declared(
         facts,
@@ -122,7 +122,7 @@ def gauge_of(name: str, help_text: str, owner: str) -> Declared[Bounded[Gauge]]:
 def histogram_of(
     name: str, help_text: str, owner: str, bounds: tuple[float, ...]
 ) -> Declared[Bounded[Histogram]]:
-    """A histogram of an owner: tenant or token."""
+    """Histogram by owner: tenant or token."""
     facts = Facts(kind="histogram", name=name, help=help_text, labels=(owner,), bounds=bounds)
     return Declared(
         facts,
@@ -136,7 +136,7 @@ def histogram_of(
 
 
 def ranked(name: str, help_text: str, *labels: str) -> Declared[Ranked]:
-    """A gauge whose owners come and go; whoever shows it chooses them, a bounded number at a time."""
+    """Gauge by owner, of which the caller shows a bounded number at a time."""
     facts = Facts(kind="gauge", name=name, help=help_text, labels=labels)
     return Declared(
         facts,

@@ -1,4 +1,4 @@
-"""What is counted in a worker, and how: the metrics of the catalogue with what sets them."""
+"""Metrics of a worker, with the methods that set them."""
 
 from __future__ import annotations
 
@@ -22,29 +22,32 @@ if TYPE_CHECKING:
 
 
 class Metrics(WorkerMetrics):
-    """The worker's metrics in a registry of their own."""
+    """Metrics of one worker, in its own registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         super().__init__(registry)
         for tenant_class in get_args(TenantClass):
-            for result in ("good", "bad"):  # from 0 on: a rate does not see a first failure that begins one
+            for result in (
+                "good",
+                "bad",
+            ):  # starting at 0: rate() does not see the first increase of a new series
                 self.objective_jobs.labels(tenant_class, result)
 
     def watch_sessions(self, token: str, busy: Callable[[], float]) -> None:
-        """Ask ``busy`` at each scrape; it is called by the exporter's thread and only reads."""
+        """Read ``busy`` at each scrape, in the thread of the metrics server."""
         child = self.sessions_busy.own(token)
-        if child is not None:  # the others' have no one value
+        if child is not None:  # tokens counted under `other` have no single value
             child.set_function(busy)
 
     def waited(self, waits_s: Mapping[str, Iterable[float]]) -> None:
-        """How long jobs waited in the queue, by tenant."""
+        """Observe the times that jobs waited in the queue, by tenant."""
         for tenant, waits in waits_s.items():
             observe = self.queue_wait_seconds.labels(tenant).observe
             for wait_s in waits:
                 observe(wait_s)
 
     def claimed(self, tenant: str, jobs: Iterable[ClaimedJob]) -> None:
-        """What a claim took, by what stands beside the envelopes."""
+        """Count the jobs of a claim and their digests, by the counts that were charged."""
         sizes = [job.charged_digests for job in jobs]
         if sizes:
             self.claimed_digests.labels(tenant).inc(sum(sizes))
@@ -52,7 +55,7 @@ class Metrics(WorkerMetrics):
                 self.job_digests.observe(digests)
 
     def limits_seen(self, tenant: str, limits: ClaimLimits, answer: ClaimResult) -> None:
-        """What a claim said about the tenant's limits."""
+        """Count the decisions of the tenant's limits at a claim."""
         if limits.limited and answer.jobs:
             granted = sum([job.charged_digests for job in answer.jobs])
             self.limiter.labels(tenant, "granted").inc(granted)
@@ -61,22 +64,22 @@ class Metrics(WorkerMetrics):
 
 
 def process_registry() -> CollectorRegistry:
-    """A registry with the CPU, memory and descriptors of this process."""
+    """Registry with CPU, memory and descriptors of this process."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     return registry
 
 
 def say_build(metrics: ProcessMetrics, process: Literal["worker", "exporter"]) -> None:
-    """What runs here, once."""
+    """Set the build information of this process."""
     metrics.build_info.labels(process, version("sigmill"), platform.python_version()).set(1)
 
 
 def algorithm_label(name: str) -> str:
-    """The algorithm as a label: whatever is not one of ours is ``other``."""
+    """Algorithm as a label; unknown names are ``other``."""
     return name if name in Algorithm.__members__ else OTHER
 
 
 def reason_label(reason: str) -> str:
-    """The reason as a label; the set is closed."""
+    """Reason as a label; unknown reasons are ``other``."""
     return reason if reason in BY_REASON else OTHER

@@ -1,6 +1,6 @@
-"""The exporter: one look at all queues per interval, as gauges for the whole cluster.
+"""Exporter of queue metrics: a survey of all queues per interval, as gauges for the whole cluster.
 
-Workers do not tell these: each would tell the same of all, and a sum would count it as often as there are workers.
+Workers do not export these: each worker would export the same values, and sums would count them once per worker.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ log = logging.getLogger("sigmill.exporter")
 
 _MS_PER_S: Final = 1000.0
 _MISSED: Final = 3
-"""Surveys that may fail in a row before this process says that it is not ready."""
+"""Consecutive failed surveys after which the process is not ready."""
 
 
 class QueueExporter:
-    """Keeps ``metrics`` up to date. ``redis`` belongs to the caller."""
+    """Exporter that updates ``metrics``. ``redis`` belongs to the caller."""
 
     def __init__(self, configuration: Configuration, *, redis: Redis, metrics: QueueMetrics) -> None:
         self._configuration = configuration
@@ -53,21 +53,21 @@ class QueueExporter:
 
     @property
     def ready(self) -> bool:
-        """Whether Redis answered lately."""
+        """Whether one of the last three surveys succeeded."""
         return self._missed < _MISSED
 
     async def run(self) -> None:
-        """Look at the queues until cancelled; no error of Redis ends it."""
+        """Survey the queues until cancelled; errors of Redis are counted and logged."""
         interval_s = self._configuration.service.exporter.interval_s
         while True:
             began = time.monotonic()
-            await self.look()
+            await self.survey_once()
             await asyncio.sleep(max(interval_s - (time.monotonic() - began), interval_s / 10))
 
-    async def look(self) -> None:
-        """One survey."""
+    async def survey_once(self) -> None:
+        """Survey all queues once."""
         self.loop_seen_at = began = time.monotonic()
-        await self._follow_the_files()
+        await self._reload_if_changed()
         try:
             server = await redis_state(self._redis)
             states = await read_queue_stats(self._redis, list(self._configuration.tenants))
@@ -91,8 +91,8 @@ class QueueExporter:
         metrics.survey_timestamp_seconds.set(time.time())
         metrics.survey_seconds.observe(time.monotonic() - began)
 
-    async def _follow_the_files(self) -> None:
-        """Adopt the configuration anew whenever a file of it has changed; a broken one leaves the old in force."""
+    async def _reload_if_changed(self) -> None:
+        """Reload the configuration when one of its files has changed; an invalid one leaves the old in force."""
         files = await asyncio.to_thread(self._fingerprint)
         if files == self._files:
             return
@@ -114,10 +114,10 @@ class QueueExporter:
                 (str(file), file.stat().st_mtime_ns) for file in (service.file, *tenant_files(service))
             )
         except (OSError, ConfigError):
-            return frozenset()  # in the midst of a change: it is looked at again
+            return frozenset()  # files are being replaced; the next survey checks again
 
     def _show(self, states: Mapping[str, QueueState]) -> None:
-        """The tenants with the oldest backlog by name, the rest together; those with nothing to tell not at all."""
+        """Show tenants with the oldest backlog by name, the others under ``other``, and idle tenants not at all."""
         metrics, tenants = self._metrics, self._configuration.tenants
         busy = {name: state for name, state in states.items() if state.ready or state.leased or state.digests}
         order = sorted(busy, key=lambda name: (busy[name].age_s, busy[name].digests), reverse=True)
@@ -152,11 +152,11 @@ class QueueExporter:
         metrics.limits_astray.show({(name,): 1.0 for name in astray[:MOST_RANKED]})
 
     def _count(self, states: Mapping[str, QueueState]) -> None:
-        """What was accepted and refused since the last survey; a counter that was set back begins anew."""
+        """Count digests accepted and submits refused since the last survey; a counter in Redis may have been reset."""
         for name, state in states.items():
             before = self._counted.get(name)
             if not state.accepted_digests and not state.refused:
-                continue  # thousands of tenants never submit, and have no series
+                continue  # tenants that never submit get no series
             submitted, refused = self._metrics.submitted.labels(name), self._metrics.refused.labels(name)
             if before is not None:
                 submitted.inc(max(state.accepted_digests - before.accepted_digests, 0))
@@ -169,7 +169,7 @@ class QueueExporter:
             (tenant.name, key.name): min(ends)
             for tenant in tenants
             for key in tenant.keys.values()
-            if (ends := [end for version in key.versions for end in _ends(version)])
+            if (ends := [end for version in key.versions for end in _expiries(version)])
         }
         clients: _Values = {
             (tenant.name,): min(alive)
@@ -183,7 +183,7 @@ class QueueExporter:
 def _named(
     order: Sequence[str], values: Mapping[str, float], together: Callable[[Iterable[float]], float]
 ) -> _Values:
-    """The first of the order by name, and the rest put together."""
+    """Values of the first tenants of the order by name, and the others combined."""
     shown: _Values = {(name,): float(values[name]) for name in order[:MOST_RANKED]}
     if rest := order[MOST_RANKED:]:
         shown[OTHER,] = float(together(values[name] for name in rest))
@@ -191,12 +191,12 @@ def _named(
 
 
 def _show_lowest(gauge: Ranked, values: _Values) -> None:
-    """What ends first, or has least left, has a name; what is far from it needs none."""
+    """Show the lowest values by name; others are left out."""
     gauge.show(dict(sorted(values.items(), key=lambda item: item[1])[:MOST_RANKED]))
 
 
-def _ends(version: KeyVersion) -> list[float]:
-    """When an active version stops to be of use, each way; the leaf's certificate stands first."""
+def _expiries(version: KeyVersion) -> list[float]:
+    """Expiries of an active version and of its leaf certificate, which is the first one."""
     if version.state != "active":
         return []
     ends = [] if version.expires_at_ms is None else [version.expires_at_ms / _MS_PER_S]
@@ -207,7 +207,7 @@ def _ends(version: KeyVersion) -> list[float]:
 
 
 def _is_tighter(state: QueueState, caps: PublishedCaps) -> bool:
-    """Whether what Redis says would refuse the tenant before the configuration does; 0 is no cap."""
+    """Whether a cap in Redis is lower than the configured one; 0 is no cap."""
     if state.caps is None:
         return False
     ours = (caps.backlog_digests, caps.backlog_bytes, caps.budget_digests)

@@ -1,7 +1,7 @@
-"""A bound on the time series of a process: a tenant or token that comes too late is counted under ``other``.
+"""Budget of the time series of a process: tenants and tokens beyond it are counted under ``other``.
 
-Thousands of tenants may be configured, and a tenant chooses by its input which reasons it is refused for: neither
-may cost the metrics more than this.
+Thousands of tenants may be configured, and a tenant's requests decide for which reasons they are refused: neither may
+create an unbounded number of series.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from typing import Final, Generic, TypeVar
 from prometheus_client import Counter, Gauge, Histogram
 
 OTHER: Final = "other"
-"""The label of whatever has no name of its own."""
+"""Label of all owners without a series of their own."""
 
 MOST_NAMED_SERIES: Final = 1150
-"""Of 2,000 in a process: what has no owner, and ``other`` with every reason and algorithm, has 810 at worst."""
+"""Of 2,000 in a process: series without owner, and ``other`` with all reasons and algorithms, are 810 at most."""
 
 MOST_OF_ONE_OWNER: Final = 120
-"""A busy tenant with one token has about 90."""
+"""A busy tenant with one token has about 90 series."""
 
 MOST_RANKED: Final = 100
-"""Owners that a ranked gauge names at a time: a dozen such gauges leave room for the counters."""
+"""Owners that a ranked gauge shows at a time; with a dozen such gauges the counters still fit."""
 
 M = TypeVar("M", Counter, Gauge, Histogram)
 
 
 class SeriesBudget:
-    """What may still be named, by owner: a tenant or a token."""
+    """Remaining series of a process, and those taken by each owner (tenant or token)."""
 
     def __init__(self, most: int = MOST_NAMED_SERIES, most_of_one: int = MOST_OF_ONE_OWNER) -> None:
         self._left = most
@@ -35,7 +35,7 @@ class SeriesBudget:
         self._of: dict[str, int] = {}
 
     def take(self, owner: str, series: int) -> bool:
-        """Whether the owner may have so many more."""
+        """Take series for an owner; False, and nothing taken, where the budget is used up."""
         taken = self._of.get(owner, 0) + series
         if series > self._left or taken > self._most_of_one:
             return False
@@ -45,9 +45,9 @@ class SeriesBudget:
 
 
 class Bounded(Generic[M]):
-    """A metric whose first label is its owner, of one ``kind``: tenant or token.
+    """Metric whose first label is its owner, of one ``kind``: tenant or token.
 
-    ``labels`` answers the same child for the same labels, always. ``series``: how many one child has.
+    ``labels`` always returns the same child for the same labels. ``series``: number of series of one child.
     """
 
     def __init__(self, metric: M, budget: SeriesBudget, *, kind: str, series: int = 1) -> None:
@@ -59,7 +59,7 @@ class Bounded(Generic[M]):
         self._together: set[tuple[str, ...]] = set()
 
     def labels(self, owner: str, *rest: str) -> M:
-        """The child of these labels, or that of ``other`` with the same rest."""
+        """Child of these labels, or of ``other`` with the same remaining labels."""
         labels = (owner, *rest)
         child = self._children.get(labels)
         if child is None:
@@ -70,27 +70,27 @@ class Bounded(Generic[M]):
         return child
 
     def own(self, owner: str) -> M | None:
-        """The child of an owner that has its own; None for one that is counted under ``other``."""
+        """Child of an owner; None where the owner is counted under ``other``."""
         child = self.labels(owner)
         return None if owner == OTHER or (owner,) in self._together else child
 
 
 def put(gauge: Bounded[Gauge], owner: str, value: float) -> None:
-    """Set the gauge of an owner that has one: what is counted under ``other`` has no one value."""
+    """Set the gauge of an owner; does nothing where the owner is counted under ``other``."""
     child = gauge.own(owner)
     if child is not None:
         child.set(value)
 
 
 class Ranked:
-    """A gauge whose owners come and go: what is not shown any more leaves no series behind."""
+    """Gauge of changing owners: series that are no longer shown are removed."""
 
     def __init__(self, gauge: Gauge) -> None:
         self._gauge = gauge
         self._shown: set[tuple[str, ...]] = set()
 
     def show(self, values: Mapping[tuple[str, ...], float]) -> None:
-        """These, by labels, and no others. A scrape in between sees some of both."""
+        """Show these values, by labels, and no others. A concurrent scrape may see some old and some new ones."""
         for labels in self._shown - values.keys():
             self._gauge.remove(*labels)
         for labels, value in values.items():

@@ -19,7 +19,7 @@ def test_a_port_that_is_taken_is_a_mistake_of_the_configuration() -> None:
     """Said with place, reason and remedy, not as a traceback."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigError, match="cannot be listened at") as refused:
+        with pytest.raises(ConfigError, match="cannot listen on") as refused:
             MetricsServer(
                 host="127.0.0.1",
                 port=port,
