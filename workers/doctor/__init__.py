@@ -1,10 +1,12 @@
-"""What ``sigmill doctor`` looks at. Each module judges one part; what asks and what judges are apart.
+"""Checks of ``sigmill doctor``: each module checks one part, and a failed part hides no other.
 
-findings       what there is to say, and how a command ends with it
-server_package the package that Redis runs from, for its version
-redis          version, eviction, persistence, rights, TLS, clock
-host           descriptors, core files, state directory, metrics port
-tokens         module, mechanisms, sessions, PIN, keys
-dates          certificates, clients and keys that end soon
-examination    all of it, one part after the other
+findings        findings and their states
+run             all checks, one part after the other
+host            file descriptors, core files, state directory, metrics port
+redis           version, eviction, persistence, rights, TLS, clock
+server_package  Debian package of the running Redis, for its version
+tokens          module, mechanisms, sessions, PIN and keys of each token
+expiries        certificates, key versions and clients that expire soon
+
+Must never import ``workers.cli``.
 """

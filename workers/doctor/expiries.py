@@ -1,4 +1,4 @@
-"""What ends soon: certificates, versions of keys, client keys."""
+"""Checks of expiries: certificates, key versions, client keys."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 
-from workers.doctor.findings import Finding, good, mend, unasked
+from workers.doctor.findings import Finding, fail, ok, skipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from workers.config.tenants import Tenant
 
 SOON_S: Final = 30 * 86400.0
-"""Time for whoever issues certificates, or makes a key with its witnesses."""
+"""Time to obtain a certificate, or to hold a key ceremony."""
 
 CLIENT_SOON_S: Final = 14 * 86400.0
-"""A client key is two commands on two hosts."""
+"""A client key takes two commands on two hosts."""
 
 
-def look_at_dates(configuration: Configuration, now_s: float) -> list[Finding]:
-    """Of every tenant, and of the connection to Redis; only what signs and may ask counts."""
+def check_expiries(configuration: Configuration, now_s: float) -> list[Finding]:
+    """Check all tenants and the connection to Redis; only active key versions and clients count."""
     findings = [finding for tenant in configuration.tenants.values() for finding in _of_tenant(tenant, now_s)]
     findings += _of_redis(configuration.service.redis, now_s)
     return findings
@@ -39,7 +39,7 @@ def _of_tenant(tenant: Tenant, now_s: float) -> Iterator[Finding]:
                 continue
             subject = f"{tenant.name}: {key.name}/{version.version}"
             if version.expires_at_ms is not None:
-                yield judge_date(
+                yield check_expiry(
                     "key.expiry",
                     subject,
                     version.expires_at_ms / 1000,
@@ -49,7 +49,7 @@ def _of_tenant(tenant: Tenant, now_s: float) -> Iterator[Finding]:
                 )
             for raw in version.certificates:
                 certificate = x509.load_der_x509_certificate(raw)
-                yield judge_date(
+                yield check_expiry(
                     "certificate.expiry",
                     f"{subject} ({certificate.subject.rfc4514_string()})",
                     certificate.not_valid_after_utc.timestamp(),
@@ -58,7 +58,7 @@ def _of_tenant(tenant: Tenant, now_s: float) -> Iterator[Finding]:
                 )
     for client in tenant.clients.values():
         if not client.revoked:
-            yield judge_date(
+            yield check_expiry(
                 "client.expiry",
                 f"{tenant.name}: client {client.name}",
                 client.expires_at_ms / 1000,
@@ -75,30 +75,30 @@ def _of_redis(config: RedisConfig, now_s: float) -> Iterator[Finding]:
         try:
             certificate = x509.load_pem_x509_certificate(Path(name).read_bytes())
         except (OSError, ValueError) as error:
-            yield unasked(
+            yield skipped(
                 "certificate.expiry",
                 name,
                 f"cannot be read: {error}",
                 f"openssl x509 -in {name} -noout -enddate",
             )
             continue
-        yield judge_date(
+        yield check_expiry(
             "certificate.expiry",
             name,
             certificate.not_valid_after_utc.timestamp(),
             now_s,
-            f"Issue a new one and put it at {name}; then systemctl restart sigmill-worker",
+            f"Replace {name} by a new certificate; then systemctl restart sigmill-worker",
         )
 
 
-def judge_date(
-    check: str, subject: str, ends_at_s: float, now_s: float, line: str, *, soon_s: float = SOON_S
+def check_expiry(
+    check: str, subject: str, ends_at_s: float, now_s: float, fix: str, *, soon_s: float = SOON_S
 ) -> Finding:
-    """By how long it still holds."""
+    """Check one expiry: it fails from ``soon_s`` before the date."""
     day = datetime.fromtimestamp(ends_at_s, UTC).strftime("%Y-%m-%d")
     left_s = ends_at_s - now_s
     if left_s <= 0:
-        return mend(check, subject, f"ended on {day}", line)
+        return fail(check, subject, f"expired on {day}", fix)
     if left_s < soon_s:
-        return mend(check, subject, f"ends on {day}, in {left_s / 86400:.0f} days", line)
-    return good(check, subject, f"holds until {day}")
+        return fail(check, subject, f"expires on {day}, in {left_s / 86400:.0f} days", fix)
+    return ok(check, subject, f"valid until {day}")

@@ -1,4 +1,4 @@
-"""What was found: of one check about one thing, and the line that mends it."""
+"""Findings of ``sigmill doctor``: the result of one check of one subject, and its fix."""
 
 from __future__ import annotations
 
@@ -12,47 +12,47 @@ if TYPE_CHECKING:
 
 
 class State(StrEnum):
-    """``note`` is worth knowing and needs nothing; ``unasked``: nobody could say."""
+    """Result of a check. A warning needs no fix; a skipped check could not be made."""
 
-    GOOD = "good"
-    NOTE = "note"
-    MEND = "mend"
-    UNASKED = "unasked"
+    OK = "good"
+    WARNING = "note"
+    FAIL = "mend"
+    SKIPPED = "unasked"
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """``check`` is stable, for programs; ``mend`` is what to type or write, empty where nothing is to be done."""
+class Finding(msgspec.Struct, frozen=True, kw_only=True, rename={"text": "says", "fix": "mend"}):
+    """Finding; ``check`` is a stable name for programs, ``fix`` a command or a line of configuration, or empty."""
 
     check: str
     subject: str
     state: State
-    says: str
-    mend: str = ""
+    text: str
+    fix: str = ""
 
 
-def good(check: str, subject: str, says: str) -> Finding:
-    """As it should be."""
-    return Finding(check=check, subject=subject, state=State.GOOD, says=says)
+def ok(check: str, subject: str, text: str) -> Finding:
+    """The check passed."""
+    return Finding(check=check, subject=subject, state=State.OK, text=text)
 
 
-def note(check: str, subject: str, says: str, mend: str = "") -> Finding:
-    """Not wrong."""
-    return Finding(check=check, subject=subject, state=State.NOTE, says=says, mend=mend)
+def warning(check: str, subject: str, text: str, fix: str = "") -> Finding:
+    """The check passed with a remark."""
+    return Finding(check=check, subject=subject, state=State.WARNING, text=text, fix=fix)
 
 
-def mend(check: str, subject: str, says: str, line: str) -> Finding:
-    """Wrong; ``line`` mends it."""
-    return Finding(check=check, subject=subject, state=State.MEND, says=says, mend=line)
+def fail(check: str, subject: str, text: str, fix: str) -> Finding:
+    """The check failed; ``fix`` repairs it."""
+    return Finding(check=check, subject=subject, state=State.FAIL, text=text, fix=fix)
 
 
-def unasked(check: str, subject: str, says: str, line: str = "") -> Finding:
-    """Nobody could say; ``line`` makes that somebody can."""
-    return Finding(check=check, subject=subject, state=State.UNASKED, says=says, mend=line)
+def skipped(check: str, subject: str, text: str, fix: str = "") -> Finding:
+    """The check could not be made; ``fix`` makes it possible."""
+    return Finding(check=check, subject=subject, state=State.SKIPPED, text=text, fix=fix)
 
 
 def worst(findings: Iterable[Finding]) -> State:
-    """What decides the exit code: something to mend before something that was not asked."""
+    """State that decides the exit code: a failure before a skipped check."""
     states = {finding.state for finding in findings}
-    if State.MEND in states:
-        return State.MEND
-    return State.UNASKED if State.UNASKED in states else State.GOOD
+    if State.FAIL in states:
+        return State.FAIL
+    return State.SKIPPED if State.SKIPPED in states else State.OK

@@ -1,4 +1,4 @@
-"""This host: what the kernel allows its workers, the state directory, the metrics port."""
+"""Checks of this host: limits of the worker processes, state directory, metrics port."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from workers.doctor.findings import Finding, good, mend, note, unasked
+from workers.doctor.findings import Finding, fail, ok, skipped, warning
 from workers.state.running_workers import running_workers
 
 if TYPE_CHECKING:
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 
 BASE_DESCRIPTORS: Final = 256
 PER_LANE: Final = 4
-"""A lane costs its worker a socket and, while it starts, three pipes."""
+"""Descriptors of a worker per lane: a socket and, while the lane starts, three pipes."""
 
 LEAST_FREE_BYTES: Final = 1024**3
-"""A day of a busy host's write-ahead log, about."""
+"""About one day of the write-ahead log of a busy host."""
 
 PROBE_TIMEOUT_S: Final = 2.0
 
 
-def look_at_host(service: ServiceConfiguration) -> list[Finding]:
-    """Asks the kernel and the own port, nobody else."""
+def check_host(service: ServiceConfiguration) -> list[Finding]:
+    """Check limits, state directory and metrics port; contacts no other host."""
     workers = list(_running(service.state_dir))
     return [
         *_limits(service, workers),
-        judge_state_dir(service.state_dir),
-        probe_port(service.metrics),
+        check_state_dir(service.state_dir),
+        check_port(service.metrics),
     ]
 
 
@@ -47,40 +47,38 @@ def _running(state_dir: Path) -> list[int]:
 def _limits(service: ServiceConfiguration, workers: list[int]) -> list[Finding]:
     subjects = [(f"worker {pid}", Path(f"/proc/{pid}/limits")) for pid in workers]
     findings: list[Finding] = []
-    for subject, file in subjects or [("this shell; no worker runs here", Path("/proc/self/limits"))]:
+    for subject, file in subjects or [("this shell (no worker is running)", Path("/proc/self/limits"))]:
         try:
             text = file.read_text()
         except OSError as error:
-            findings.append(unasked("limits", subject, f"{file}: {error.strerror}", "sudo sigmill doctor"))
+            findings.append(skipped("limits", subject, f"{file}: {error.strerror}", "sudo sigmill doctor"))
             continue
-        findings += judge_limits(subject, text, tokens=len(service.tokens), is_worker=bool(workers))
+        findings += check_limits(subject, text, tokens=len(service.tokens), is_worker=bool(workers))
     return findings
 
 
-def judge_limits(subject: str, text: str, *, tokens: int, is_worker: bool) -> list[Finding]:
-    """By ``/proc/PID/limits``. A shell's core files are its own matter: the unit of the worker sets its own."""
+def check_limits(subject: str, text: str, *, tokens: int, is_worker: bool) -> list[Finding]:
+    """Check ``/proc/PID/limits``. Core files of a shell are not checked: the unit of the worker sets its own limit."""
     wanted = BASE_DESCRIPTORS + PER_LANE * tokens
     files, core = _soft(text, "Max open files"), _soft(text, "Max core file size")
     findings = [
-        good(
-            "limits.nofile", subject, f"{_number(files)} open files, {wanted} are enough for {tokens} tokens"
-        )
+        ok("limits.nofile", subject, f"{_number(files)} open files allowed; {tokens} tokens need {wanted}")
         if files is None or files >= wanted
-        else mend(
+        else fail(
             "limits.nofile",
             subject,
-            f"{files} open files: {tokens} tokens need {wanted}",
+            f"only {files} open files allowed; {tokens} tokens need {wanted}",
             "LimitNOFILE=65536   # in sigmill-worker.service, then systemctl daemon-reload and restart",
         )
     ]
     if core == 0:
-        findings.append(good("limits.core", subject, "no core files"))
+        findings.append(ok("limits.core", subject, "core files are disabled"))
     elif is_worker:
         findings.append(
-            mend(
+            fail(
                 "limits.core",
                 subject,
-                "a crash writes its memory, with Redis' password, to disk (lanes never do)",
+                "core files are enabled: a crash writes the worker's memory, with the Redis password, to disk (lanes never do)",
                 "LimitCORE=0   # in sigmill-worker.service, then systemctl daemon-reload and restart",
             )
         )
@@ -88,66 +86,69 @@ def judge_limits(subject: str, text: str, *, tokens: int, is_worker: bool) -> li
 
 
 def _soft(text: str, name: str) -> int | None:
-    """The soft limit; None is no limit."""
+    """Soft limit; None is unlimited."""
     found = re.search(rf"^{name}\s+(\d+|unlimited)", text, re.MULTILINE)
     return None if found is None or found[1] == "unlimited" else int(found[1])
 
 
 def _number(limit: int | None) -> str:
-    return "any number of" if limit is None else str(limit)
+    return "unlimited" if limit is None else str(limit)
 
 
-def judge_state_dir(folder: Path) -> Finding:
-    """Whether the write-ahead log has a place."""
+def check_state_dir(folder: Path) -> Finding:
+    """Check that the write-ahead log can be written and has free disk space."""
     subject = str(folder)
     if not folder.is_dir():
         parent = next(path for path in folder.parents if path.exists())
         if os.access(parent, os.W_OK | os.X_OK):
-            return note("state", subject, "is not there yet: the first worker makes it")
-        return mend(
-            "state", subject, "is not there, and cannot be made", f"install -d -m 0700 -o sigmill {folder}"
-        )
-    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-        return unasked("state", subject, "belongs to another user", "sudo -u sigmill sigmill doctor")
-    free = shutil.disk_usage(folder).free
-    if free < LEAST_FREE_BYTES:
-        return mend(
+            return warning("state", subject, "does not exist yet; the first worker creates it")
+        return fail(
             "state",
             subject,
-            f"{free // 2**20} MiB are left for the write-ahead log; without it nothing is signed",
-            f"df -h {folder}; then make room, or lower keep_days in [log]",
+            "does not exist and cannot be created",
+            f"install -d -m 0700 -o sigmill {folder}",
         )
-    return good("state", subject, f"{free // 2**30} GiB are left for the write-ahead log")
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        return skipped("state", subject, "is not accessible to this user", "sudo -u sigmill sigmill doctor")
+    free = shutil.disk_usage(folder).free
+    if free < LEAST_FREE_BYTES:
+        return fail(
+            "state",
+            subject,
+            f"only {free // 2**20} MiB free for the write-ahead log; without it nothing is signed",
+            f"df -h {folder}; then free disk space, or lower keep_days in [log]",
+        )
+    return ok("state", subject, f"{free // 2**30} GiB free for the write-ahead log")
 
 
-def probe_port(settings: MetricsSettings) -> Finding:
-    """Whether the metrics' port is served by us, or free."""
+def check_port(settings: MetricsSettings) -> Finding:
+    """Check that the metrics port is free, or served by a worker."""
     host, port = settings.host, settings.port
     subject = settings.address
     if port == 0:
-        return good("port", subject, "any free one is taken")
+        return ok("port", subject, "any free port")
     page = _get("127.0.0.1" if host in {"", "0.0.0.0"} else "::1" if host == "::" else host, port)  # noqa: S104
     if page is not None:
         if "sigmill_build_info" in page:
-            return good("port", subject, "a worker serves it")
-        return mend("port", subject, "somebody else serves it", "port = 9466   # a free one, in [metrics]")
+            return ok("port", subject, "served by a worker")
+        return fail("port", subject, "used by another program", "port = 9466   # any free port, in [metrics]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((host, port))
     except OSError as error:
-        return mend(
+        return fail(
             "port",
             subject,
-            f"cannot be listened at: {error.strerror}",
-            "host and port of this host that are free, in [metrics]",
+            f"cannot listen: {error.strerror}",
+            "Set host and port in [metrics] to a free address of this host.",
         )
-    return good("port", subject, "free")
+    return ok("port", subject, "free")
 
 
 def _get(host: str, port: int) -> str | None:
-    """What is served there; None where nobody listens."""
+    """Page served on the port; None where the connection is refused."""
     connection = http.client.HTTPConnection(host, port, timeout=PROBE_TIMEOUT_S)
     try:
         connection.request("GET", "/metrics")
@@ -155,6 +156,6 @@ def _get(host: str, port: int) -> str | None:
     except ConnectionRefusedError:
         return None
     except (OSError, http.client.HTTPException):
-        return ""  # somebody is there, and does not speak HTTP, or not to us
+        return ""  # another program listens, without HTTP
     finally:
         connection.close()

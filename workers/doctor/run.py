@@ -1,4 +1,4 @@
-"""The whole examination, one part after the other; a part that fails hides no other."""
+"""All checks of the doctor, one part after the other."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from queueing.coordination.redis_check import inspect
 from queueing.errors import ConfigError, QueueUnavailable
 from queueing.redis.connection import with_connection
 from workers.config.validation import validate_all
-from workers.doctor.expiries import look_at_dates
-from workers.doctor.findings import Finding, good, mend, unasked
-from workers.doctor.host import look_at_host
-from workers.doctor.redis import judge_redis, place_of
+from workers.doctor.expiries import check_expiries
+from workers.doctor.findings import Finding, fail, ok, skipped
+from workers.doctor.host import check_host
+from workers.doctor.redis import address_of, check_redis
 from workers.doctor.server_package import package_of
-from workers.doctor.tokens import look_at_tokens
+from workers.doctor.tokens import check_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,33 +25,33 @@ if TYPE_CHECKING:
 
 
 def findings_of(file: Path) -> Iterator[Finding]:
-    """Everything, as it is found; with no readable configuration there is nothing more to ask."""
+    """Yield the findings of all checks; without a valid service file only its errors."""
     found = validate_all(file)
     for error in found.errors:
         where = f"{error.file}: {error.key}" if error.key else error.file
-        yield mend("config", where, error.problem, error.remedy)
+        yield fail("config", where, error.problem, error.remedy)
     if found.configuration is None:
         return
     if not found.errors:
-        yield good("config", str(file), f"{len(found.configuration.tenants)} tenants, no mistake")
+        yield ok("config", str(file), f"{len(found.configuration.tenants)} tenants, no errors")
     yield from _of_redis(found.configuration.service.redis)
-    yield from look_at_host(found.configuration.service)
-    yield from look_at_tokens(found.configuration)
-    yield from look_at_dates(found.configuration, time.time())
+    yield from check_host(found.configuration.service)
+    yield from check_tokens(found.configuration)
+    yield from check_expiries(found.configuration, time.time())
 
 
 def _of_redis(config: RedisConfig) -> list[Finding]:
     try:
-        exam = run(with_connection(config, inspect))
+        report = run(with_connection(config, inspect))
     except QueueUnavailable as error:
         return [
-            unasked(
+            skipped(
                 "redis",
-                place_of(config),
+                address_of(config),
                 f"does not answer: {error.message}",
                 "sigmill explain queue.unavailable",
             )
         ]
     except ConfigError as error:
-        return [mend("redis", place_of(config), str(error), error.remedy)]
-    return judge_redis(exam, config, package_of(exam.info))
+        return [fail("redis", address_of(config), str(error), error.remedy)]
+    return check_redis(report, config, package_of(report.info))

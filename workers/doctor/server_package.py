@@ -1,4 +1,4 @@
-"""Package of the running server: distributions mend an old version in revisions of their own, which INFO does not tell."""
+"""Package of the running Redis: distributions patch old versions in package revisions, which INFO does not report."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _SERVERS: Final = ("redis", "valkey")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerPackage:
-    """``fixed``: the first revision without known ways in; None where this is not known of the distribution's release.
+    """Package of a server. ``fixed``: its first revision without known vulnerabilities, None where unknown.
 
-    ``began_before``: the process runs since before the package was installed, and may be what was there then.
+    ``began_before``: the process started before the package was installed, so it may be an older revision.
     """
 
     name: str
@@ -38,15 +38,15 @@ class ServerPackage:
 
     @property
     def upstream(self) -> str:
-        """Without epoch and revision."""
+        """Version without epoch and revision."""
         return self.version.partition(":")[2].partition("-")[0] or self.version.partition("-")[0]
 
 
 def package_of(info: Mapping[str, object]) -> ServerPackage | None:
-    """The dpkg package of the server that INFO describes; None for one of another host, or that dpkg does not know.
+    """The dpkg package of the server that INFO describes; None for a server on another host, or unknown to dpkg.
 
-    Its process must be found under the same number here, and under a server's name: that of a container or of another
-    host is not taken for ours.
+    A process with the reported id and the name of a server must run here, so that the id of a container or another
+    host is not mistaken for a local one.
     """
     executable = str(info.get("executable", ""))
     try:

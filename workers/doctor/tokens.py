@@ -1,6 +1,6 @@
-"""Each token: whether the module loads and can what is asked of it, and whether every configured key may sign.
+"""Checks of each token: module, mechanisms, sessions, PIN, and every configured key.
 
-One process and at most one login for each; a PIN that was refused before is not tried.
+One process and at most one login per token; a PIN that was rejected before is not tried.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from queueing.config.secrets import is_for_another_process
 from queueing.errors import ConfigError, SigningError
 from queueing.protocol.algorithms import DEFAULT_FOR_KEY
 from workers.config.settings import PinLogin
-from workers.doctor.findings import Finding, good, mend, note, unasked
+from workers.doctor.findings import Finding, fail, ok, skipped, warning
 from workers.lanes.supervisor.registry import most_lanes
 from workers.token_admin.client import TokenAdmin
 
@@ -30,52 +30,54 @@ if TYPE_CHECKING:
     from workers.token_admin.messages import TokenReport
 
 AT_ONCE: Final = 8
-"""Modules that are loaded at a time: each is a process of its own."""
+"""Modules that are loaded at a time, each in its own process."""
 
 
 class ExpectedKeys:
-    """What the configuration asks of a token: algorithms, and named public keys."""
+    """Algorithms and named public keys that the configuration expects of a token."""
 
     def __init__(self) -> None:
         self.algorithms: set[Algorithm] = set()
         self.keys: list[tuple[str, bytes]] = []
 
 
-def look_at_tokens(configuration: Configuration) -> list[Finding]:
-    """All tokens, several at a time."""
+def check_tokens(configuration: Configuration) -> list[Finding]:
+    """Check all tokens, several at a time."""
     service = configuration.service
-    wanted = wanted_of(configuration)
+    wanted = expected_keys(configuration)
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        looks = list(
+        inspections = list(
             pool.map(
-                lambda name: _look(name, service.tokens[name], wanted[name], service.state_dir),
+                lambda name: _inspect(name, service.tokens[name], wanted[name], service.state_dir),
                 service.tokens,
             )
         )
     serials = {
-        name: (settings.module, *sorted(settings.environment.items()), look.serial)
-        for (name, settings), look in zip(service.tokens.items(), looks, strict=True)
-        if look.serial
+        name: (settings.module, *sorted(settings.environment.items()), inspection.serial)
+        for (name, settings), inspection in zip(service.tokens.items(), inspections, strict=True)
+        if inspection.serial
     }
-    return [finding for look in looks for finding in look.findings] + shared(serials)
+    return [finding for inspection in inspections for finding in inspection.findings] + _shared_tokens(
+        serials
+    )
 
 
-def shared(serials: Mapping[str, Hashable]) -> list[Finding]:
-    """Tables that select one token by different ways: their tenants would share its login."""
+def _shared_tokens(serials: Mapping[str, Hashable]) -> list[Finding]:
+    """Check for tables that select the same token by different properties: their tenants would share its login."""
     return [
-        mend(
+        fail(
             "token.shared",
             name,
-            f"is the same token as {other}: their tenants share its login and its sessions",
-            f'select = {{ serial = "…" }}   # in [tokens.{name}]: a token of its own',
+            f"is the same token as {other}: their tenants share its login and sessions",
+            f'select = {{ serial = "…" }}   # in [tokens.{name}]: a separate token',
         )
         for name, other in combinations(sorted(serials), 2)
         if serials[name] == serials[other]
     ]
 
 
-def wanted_of(configuration: Configuration) -> dict[str, ExpectedKeys]:
-    """By token. Versions that sign now, or may again: a retired one need not be there any more."""
+def expected_keys(configuration: Configuration) -> dict[str, ExpectedKeys]:
+    """Expected keys by token: versions that are active or next; retired ones may be gone."""
     service = configuration.service
     wanted = {name: ExpectedKeys() for name in service.tokens}
     own = wanted[service.service_key.token]
@@ -83,156 +85,158 @@ def wanted_of(configuration: Configuration) -> dict[str, ExpectedKeys]:
     own.algorithms.add(DEFAULT_FOR_KEY[service.service_key.public_key.kind])
     for tenant in configuration.tenants.values():
         for key in tenant.keys.values():
-            for version in filter(_should_be_there, key.versions):
+            for version in filter(_must_exist, key.versions):
                 for token in version.tokens:
                     wanted[token].keys.append((f"{key.name}/{version.version}", version.public_key.spki))
                     wanted[token].algorithms |= key.algorithms
     return wanted
 
 
-def _should_be_there(version: KeyVersion) -> bool:
+def _must_exist(version: KeyVersion) -> bool:
     return version.state in {"active", "next"}
 
 
 @dataclass(frozen=True, slots=True)
 class TokenInspection:
-    """What was found at a token; its serial number where it could be asked."""
+    """Findings of one token, and its serial number where it could be read."""
 
     findings: list[Finding]
     serial: str = ""
 
 
-def _look(name: str, settings: TokenSettings, wanted: ExpectedKeys, state_dir: Path) -> TokenInspection:
+def _inspect(name: str, settings: TokenSettings, wanted: ExpectedKeys, state_dir: Path) -> TokenInspection:
     if settings.socket is not None:
-        return TokenInspection([look_at_socket(name, settings.socket)])
-    why_not = why_no_login(settings, state_dir)
+        return TokenInspection([check_host_lane(name, settings.socket)])
+    skip_reason = login_obstacle(settings, state_dir)
     try:
-        exam = TokenAdmin(name, settings, state_dir).examine(
-            [spki for _, spki in wanted.keys], sorted(wanted.algorithms), log_in=not why_not
+        report = TokenAdmin(name, settings, state_dir).examine(
+            [spki for _, spki in wanted.keys], sorted(wanted.algorithms), log_in=not skip_reason
         )
     except ConfigError as error:
-        return TokenInspection([mend("token.pin", name, str(error), error.remedy)])
+        return TokenInspection([fail("token.pin", name, str(error), error.remedy)])
     except SigningError as error:
         return TokenInspection(
-            [mend("token.module", name, error.message, f"ls -l {settings.module}; sigmill tokens list")]
+            [fail("token.module", name, error.message, f"ls -l {settings.module}; sigmill tokens list")]
         )
-    return TokenInspection(judge_token(name, settings, wanted, exam, why_not), exam.facts.serial)
+    return TokenInspection(check_token(name, settings, wanted, report, skip_reason), report.facts.serial)
 
 
-def look_at_socket(name: str, place: str) -> Finding:
-    """A lane that the host starts: its PIN is not ours to try."""
-    if Path(place).is_socket():
-        return note(
-            "token.lane", name, f"a lane of the host listens at {place}; its keys are its own to judge"
-        )
-    return mend(
-        "token.lane", name, f"no lane of the host listens at {place}", f"systemctl start sigmill-lane@{name}"
+def check_host_lane(name: str, path: str) -> Finding:
+    """Check that a host-started lane listens; its PIN is not available here."""
+    if Path(path).is_socket():
+        return warning("token.lane", name, f"a host-started lane listens at {path}; its keys are not checked")
+    return fail(
+        "token.lane", name, f"no host-started lane listens at {path}", f"systemctl start sigmill-lane@{name}"
     )
 
 
-def why_no_login(settings: TokenSettings, state_dir: Path) -> str:
-    """Why this process should not log in; empty where it may."""
+def login_obstacle(settings: TokenSettings, state_dir: Path) -> str:
+    """Reason why this process must not log in; empty where it may."""
     if settings.login == "protected-path":
-        return "somebody would have to type at its keypad"
+        return "its PIN is typed on a keypad"
     if isinstance(settings.login, PinLogin) and is_for_another_process(settings.login.pin_file):
         return "its PIN is a credential of the worker's unit"
     owner = state_dir.stat().st_uid if state_dir.is_dir() else os.geteuid()
     if owner != os.geteuid():
-        return f"the worker runs as uid {owner}, and a refused PIN must be remembered as that user"
+        return f"the worker runs as uid {owner}, and a rejected PIN must be recorded as that user"
     return ""
 
 
-def judge_token(
-    name: str, settings: TokenSettings, wanted: ExpectedKeys, exam: TokenReport, why_not: str
+def check_token(
+    name: str, settings: TokenSettings, wanted: ExpectedKeys, report: TokenReport, skip_reason: str
 ) -> list[Finding]:
-    """Everything about a token that was found."""
-    facts = exam.facts
+    """Check a token that was found."""
+    facts = report.facts
     findings = [
-        good("token.module", name, f"{facts.module}: {facts.manufacturer} {facts.model} {facts.serial}")
+        ok("token.module", name, f"{facts.module}: {facts.manufacturer} {facts.model} {facts.serial}")
     ]
     if not facts.threads:
         findings.append(
-            note(
+            warning(
                 "token.module",
                 name,
-                "refuses to lock for threads: a lane of it has one session",
-                f"lanes = {settings.sessions}   # in [tokens.{name}]: processes instead",
+                "the module does not support threads: each lane has one session",
+                f"lanes = {settings.sessions}   # in [tokens.{name}]: one process per session",
             )
         )
-    if exam.unable:
+    if report.unable:
         findings.append(
-            mend(
+            fail(
                 "token.mechanisms",
                 name,
-                f"cannot sign with {', '.join(exam.unable)}",
-                "Take them out of `algorithms` of the tenant's keys, or switch them on in the HSM's policy.",
+                f"cannot sign with {', '.join(report.unable)}",
+                "Remove them from `algorithms` of the tenant's keys, or enable them in the HSM's policy.",
             )
         )
     elif wanted.algorithms:
-        findings.append(good("token.mechanisms", name, f"signs with {', '.join(sorted(wanted.algorithms))}"))
+        findings.append(ok("token.mechanisms", name, f"signs with {', '.join(sorted(wanted.algorithms))}"))
     findings.append(_sessions(name, settings, facts.most_sessions))
-    return [*findings, *_pin(name, settings, exam), *_keys(name, wanted, exam, why_not)]
+    return [*findings, *_pin(name, settings, report), *_keys(name, wanted, report, skip_reason)]
 
 
 def _sessions(name: str, settings: TokenSettings, most: int | None) -> Finding:
-    """Each lane has its part of the sessions, rounded up, and one of its own that holds its login."""
+    """Check the number of sessions: each lane has its share, rounded up, and one that holds the login."""
     lanes = most_lanes(settings)
     wanted = lanes * (-(-settings.sessions // lanes) + 1)
     if most and wanted > most:
         fit = (most // lanes - 1) * lanes
-        return mend(
+        return fail(
             "token.sessions",
             name,
-            f"{settings.sessions} sessions in {lanes} lanes, with a login each, are {wanted}; the token allows {most}",
+            f"{settings.sessions} sessions in {lanes} lanes, plus one login session per lane, are {wanted}; the token allows {most}",
             f"sessions = {fit}   # in [tokens.{name}]"
             if fit > 0
             else f"sessions = {max(most - 1, 1)} and lanes = 1   # in [tokens.{name}]",
         )
-    allowed = "any number" if most == 0 else "it does not say how many" if most is None else f"{most}"
-    return good("token.sessions", name, f"{settings.sessions} sessions; allowed: {allowed}")
+    allowed = "unlimited" if most == 0 else "unknown" if most is None else f"{most}"
+    return ok("token.sessions", name, f"{settings.sessions} sessions; allowed: {allowed}")
 
 
-def _pin(name: str, settings: TokenSettings, exam: TokenReport) -> list[Finding]:
+def _pin(name: str, settings: TokenSettings, report: TokenReport) -> list[Finding]:
     file = settings.login.pin_file if isinstance(settings.login, PinLogin) else ""
-    if exam.pin_refused:
+    if report.pin_refused:
         return [
-            mend(
+            fail(
                 "token.pin",
                 name,
-                exam.problem,
-                f"Write the right PIN into {file}; then sigmill tokens resume {name}",
+                report.problem,
+                f"Write the correct PIN to {file}; then sigmill tokens resume {name}",
             )
         ]
-    if exam.facts.pin_warnings:
+    if report.facts.pin_warnings:
         return [
-            mend(
+            fail(
                 "token.pin",
                 name,
-                f"the token reports {', '.join(exam.facts.pin_warnings)}",
-                "Log in once with the right PIN, by the vendor's tool; only its security officer unlocks a locked one.",
+                f"the token reports {', '.join(report.facts.pin_warnings)}",
+                "Log in once with the correct PIN, using the vendor's tool; only the security officer can unlock a locked PIN.",
             )
         ]
     return []
 
 
-def _keys(name: str, wanted: ExpectedKeys, exam: TokenReport, why_not: str) -> list[Finding]:
-    if why_not:
-        user = "sigmill keys list   # as the user of the worker"
-        return [unasked("token.keys", name, f"not logged in: {why_not}", user)]
-    if exam.problem:
+def _keys(name: str, wanted: ExpectedKeys, report: TokenReport, skip_reason: str) -> list[Finding]:
+    if skip_reason:
+        fix = "sigmill keys list   # as the user of the worker"
+        return [skipped("token.keys", name, f"not logged in: {skip_reason}", fix)]
+    if report.problem:
         return (
             []
-            if exam.pin_refused
-            else [mend("token.login", name, exam.problem, "sigmill explain token.unavailable")]
+            if report.pin_refused
+            else [fail("token.login", name, report.problem, "sigmill explain token.unavailable")]
         )
     findings = []
-    for (key, _), found in zip(wanted.keys, exam.keys, strict=True):
+    for (key, _), found in zip(wanted.keys, report.keys, strict=True):
         if found.problem:
             findings.append(
-                mend("token.keys", f"{name}: {key}", found.problem, f"sigmill explain {found.code}")
+                fail("token.keys", f"{name}: {key}", found.problem, f"sigmill explain {found.code}")
             )
         else:
             findings.append(
-                good("token.keys", f"{name}: {key}", "made inside, sensitive, never extractable, may sign")
+                ok(
+                    "token.keys",
+                    f"{name}: {key}",
+                    "generated in the token, sensitive, never extractable, may sign",
+                )
             )
     return findings

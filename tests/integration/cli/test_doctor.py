@@ -57,7 +57,7 @@ async def set_policy(redis: Redis, policy: str) -> None:
 async def test_nothing_is_to_mend_where_all_is_well(make_rig: MakeRig) -> None:
     """With a worker that runs, as Redis' user for workers; exit code 0, and every token and key was looked at.
 
-    But for Redis' own package, where this host has one with known ways in.
+    But for Redis' own package, where this host has one with known vulnerabilities.
     """
     rig = make_rig(tenants=TWO, appendonly=True)
     rig.config()
@@ -74,7 +74,7 @@ async def test_nothing_is_to_mend_where_all_is_well(make_rig: MakeRig) -> None:
         assert lines["token.module", name]["state"] == "good"
         assert lines["token.mechanisms", name]["state"] == "good"
         assert lines["token.sessions", name]["state"] == "good"
-    assert lines["port", f"127.0.0.1:{worker.port}"]["says"] == "a worker serves it"
+    assert lines["port", f"127.0.0.1:{worker.port}"]["says"] == "served by a worker"
     assert lines["limits.nofile", f"worker {worker.pid}"]["state"] == "good"
     checks = {check for check, _ in lines}
     assert {

@@ -296,7 +296,7 @@ def act(line: str) -> int:
 def test_each_command_does_what_its_page_says(house: House) -> None:
     """The line succeeds, and prints something if that is its purpose.
 
-    `doctor` ends with 1 where this host's package of Redis has known ways in, and finds nothing else.
+    `doctor` ends with 1 where this host's package of Redis has known vulnerabilities, and finds nothing else.
     """
     stale = house.rig.redis.is_outdated
     failed = {}

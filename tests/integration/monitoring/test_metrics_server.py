@@ -9,7 +9,7 @@ import pytest
 from queueing.config.addresses import with_port
 from queueing.errors import ConfigError
 from workers.config.settings import MetricsSettings
-from workers.doctor.host import probe_port
+from workers.doctor.host import check_port
 from workers.monitoring.http import get
 from workers.telemetry.http_server import MetricsServer
 from workers.telemetry.metrics import process_registry
@@ -41,7 +41,7 @@ def test_it_serves_at_addresses_of_either_version(host: str, asked: list[str]) -
     try:
         for address in asked:
             assert get(f"http://{with_port(address, exporter.port)}/healthz") == b"ok\n"
-        assert probe_port(MetricsSettings(host=host, port=exporter.port)).says == "somebody else serves it"
+        assert check_port(MetricsSettings(host=host, port=exporter.port)).text == "used by another program"
     finally:
         exporter.close()
-    assert probe_port(MetricsSettings(host=host, port=exporter.port)).says == "free"
+    assert check_port(MetricsSettings(host=host, port=exporter.port)).text == "free"

@@ -13,8 +13,8 @@ from workers.cli.shell.output import Exit, Output, emit, print_message
 from workers.doctor.findings import Finding, State, worst
 from workers.doctor.run import findings_of
 
-_EXITS: Final = {State.MEND: Exit.FAILED, State.UNASKED: Exit.RETRY, State.GOOD: Exit.DONE}
-_MARKS: Final = {State.GOOD: "ok", State.NOTE: "WARN", State.MEND: "FAIL", State.UNASKED: "skip"}
+_EXITS: Final = {State.FAIL: Exit.FAILED, State.SKIPPED: Exit.RETRY, State.OK: Exit.DONE}
+_MARKS: Final = {State.OK: "ok", State.WARNING: "WARN", State.FAIL: "FAIL", State.SKIPPED: "skip"}
 
 
 @click.command()
@@ -33,19 +33,19 @@ def doctor(output: Output, /, *, config: Path, show_all: bool) -> Exit:
         findings.append(finding)
         if output.as_json:
             emit(finding)
-        elif show_all or finding.state is not State.GOOD:
+        elif show_all or finding.state is not State.OK:
             _print(finding)
     if not output.as_json:
         counts = Counter(finding.state for finding in findings)
-        warnings = counts[State.NOTE]
+        warnings = counts[State.WARNING]
         print_message(
-            f"{counts[State.GOOD]} ok, {warnings} warning{'' if warnings == 1 else 's'},"
-            f" {counts[State.MEND]} failed, {counts[State.UNASKED]} skipped"
+            f"{counts[State.OK]} ok, {warnings} warning{'' if warnings == 1 else 's'},"
+            f" {counts[State.FAIL]} failed, {counts[State.SKIPPED]} skipped"
         )
     return _EXITS[worst(findings)]
 
 
 def _print(finding: Finding) -> None:
-    click.echo(f"{_MARKS[finding.state]:<5} {finding.check}: {finding.subject}: {finding.says}")
-    if finding.mend:
-        click.echo(f"      {finding.mend}")
+    click.echo(f"{_MARKS[finding.state]:<5} {finding.check}: {finding.subject}: {finding.text}")
+    if finding.fix:
+        click.echo(f"      {finding.fix}")

@@ -11,7 +11,7 @@ from queueing.config.redis import RedisConfig, SentinelConfig
 from queueing.errors import ConfigError
 from queueing.redis.connection import connect
 from workers.config.settings import ExporterSettings, MetricsSettings
-from workers.doctor.redis import place_of
+from workers.doctor.redis import address_of
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_redis_and_its_sentinels_are_reached_by_ipv6() -> None:
     for host in ("::1", "[::1]"):
         config = RedisConfig(host=host)
         assert connect(config).connection_pool.connection_kwargs["host"] == "::1"
-        assert place_of(config) == "[::1]:6379"
+        assert address_of(config) == "[::1]:6379"
     behind = connect(RedisConfig(sentinel=SentinelConfig(nodes=("[::1]:26379",), primary="queue")))
     (sentinel,) = behind.connection_pool.sentinel_manager.sentinels  # type: ignore[attr-defined]
     kwargs = sentinel.connection_pool.connection_kwargs
