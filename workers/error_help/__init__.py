@@ -1,5 +1,11 @@
-"""What each error code means and what to do about it: one table, behind ``sigmill explain`` and the reference page.
+"""Help for every error code: meaning, occurrence and steps, for ``sigmill explain`` and the reference page.
 
-``texts`` says what such a text is; ``denied``, ``invalid``, ``unavailable`` and ``commands`` are the table, by the
-branches of the tree of errors (``queueing.errors``) and the codes of the command line; ``catalogue`` is all of it.
+page_types   types of a help text
+denied       codes of requests that are not permitted
+invalid      codes of invalid input, which fail again
+unavailable  retryable codes
+commands     codes of the command line only
+catalogue    pages of all codes
+
+Must never import another package of ``workers``.
 """

@@ -1,4 +1,4 @@
-"""All pages, by code: those of the tree of errors and those of the command line."""
+"""Help pages of all codes, by code: those of ``queueing.errors`` and those of the command line."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from workers.error_help.page_types import Step, Text
 
 TEXTS: Final[dict[str, Text]] = {**denied.TEXTS, **invalid.TEXTS, **unavailable.TEXTS}
-"""By the reasons of ``queueing.errors``; a test sees to it that each has its own."""
+"""Texts by the reasons of ``queueing.errors``; a test checks that each reason has one."""
 
 
 class ToDo(msgspec.Struct, frozen=True, kw_only=True):
-    """Something to do, and what to type for it (or nothing)."""
+    """Step of a solution; ``command`` may be empty."""
 
     text: str
     command: str
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
-    """What there is to know about a code. ``exit_code``: of a command for which it is the worst that happened."""
+    """Help page of a code. ``exit_code``: of a command in which this is the most severe error."""
 
     code: str
     title: str
@@ -47,11 +47,11 @@ def _of_error(error: type[SigningError], text: Text) -> Page:
         exit_code=77 if error.denied else 75 if error.retryable else 1,
         means=text.means,
         met_by=text.met_by,
-        steps=_to_do(text.steps),
+        steps=_steps(text.steps),
     )
 
 
-def _to_do(steps: tuple[Step, ...]) -> tuple[ToDo, ...]:
+def _steps(steps: tuple[Step, ...]) -> tuple[ToDo, ...]:
     return tuple(ToDo(text=step.text, command=step.command) for step in steps)
 
 
@@ -66,7 +66,7 @@ PAGES: Final[dict[str, Page]] = {
             exit_code=own.exit_code,
             means=own.text.means,
             met_by=own.text.met_by,
-            steps=_to_do(own.text.steps),
+            steps=_steps(own.text.steps),
         )
         for code, own in CODES.items()
     },

@@ -1,4 +1,4 @@
-"""Codes that only the command line has: none of them comes from the service."""
+"""Help for codes of the command line, which the service never returns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from workers.error_help.page_types import Step, Text
 
 @dataclass(frozen=True, slots=True)
 class CommandCode:
-    """A code of the command line: its title, the exit code it ends with, and what is written about it."""
+    """Code of the command line: its title, exit code and help text."""
 
     title: str
     exit_code: int
@@ -19,52 +19,51 @@ class CommandCode:
 
 CODES: Final[dict[str, CommandCode]] = {
     "usage": CommandCode(
-        "The command was not called as it must be.",
+        "Invalid command line.",
         2,
         Text(
-            "An option or a command that is not there, a value of the wrong form, or something missing. Nothing was done.",
-            "Whoever types; a script after an upgrade: options are added, and their removal stands in CHANGELOG.md.",
-            (Step("See what it takes:", "sigmill COMMAND --help"),),
+            "An unknown command or option, an invalid value, or a missing argument. Nothing was done.",
+            "Interactive use; scripts after an upgrade: CHANGELOG.md lists removed options.",
+            (Step("Show the options and arguments of the command:", "sigmill COMMAND --help"),),
         ),
     ),
     "config.invalid": CommandCode(
-        "A configuration file has a mistake.",
+        "A configuration file is invalid.",
         2,
         Text(
-            "The message names the file, the place in it and what is wrong; the hint says what would be right. A worker that"
-            " runs keeps what it had, a command does nothing.",
-            "The operator, at each command and at a reload; a build, for client.toml.",
+            "The message names the file, the key and the error; the hint says what would be valid. A running worker keeps its"
+            " old configuration, a command does nothing.",
+            "The operator, at any command and at a reload; a build, if client.toml is invalid.",
             (
-                Step("See all mistakes of the service's files at once:", "sigmill check-config"),
-                Step("Then have the workers of the host adopt them:", "sigmill tenants reload"),
+                Step("Show all errors of the service's files:", "sigmill check-config"),
+                Step("Then reload the configuration on this host's workers:", "sigmill tenants reload"),
             ),
         ),
     ),
     "metrics.unavailable": CommandCode(
-        "A metrics page, or a Prometheus, does not answer.",
+        "A metrics page or a Prometheus server does not answer.",
         75,
         Text(
-            "`sigmill top` asked the address that the message names, and got no answer, or one that is no metrics page.",
-            "Whoever watches; signing does not depend on it.",
+            "`sigmill top` requested the address in the message, and got no answer, or one that is not a metrics page.",
+            "`sigmill top` only; signing does not depend on it.",
             (
+                Step("List the running workers and the addresses of their metrics:", "sigmill workers list"),
                 Step(
-                    "See which workers are alive, and where they serve their metrics:", "sigmill workers list"
-                ),
-                Step(
-                    "Name the pages that can be reached from here:", "sigmill top --workers http://HOST:9464"
+                    "Give the addresses of metrics pages that are reachable from here:",
+                    "sigmill top --workers http://HOST:9464",
                 ),
             ),
         ),
     ),
     "dev.failed": CommandCode(
-        "The private stack of `sigmill dev` did not start, or broke.",
+        "The private stack of `sigmill dev` failed.",
         1,
         Text(
-            "One of its programs (redis-server, SoftHSM, a worker) is missing or ended; the message has its last words.",
-            "Whoever tries Sigmill on their own machine.",
+            "One of its programs (redis-server, SoftHSM, a worker) is missing or exited; the message has its last output.",
+            "`sigmill dev` on a developer's machine.",
             (
-                Step("Install what is missing, from the repository:", "ops/bootstrap"),
-                Step("Keep the folder with its logs:", "sigmill dev --keep"),
+                Step("Install missing programs, in the repository:", "ops/bootstrap"),
+                Step("Keep the directory with the logs:", "sigmill dev --keep"),
             ),
         ),
     ),

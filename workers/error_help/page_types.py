@@ -1,4 +1,4 @@
-"""What is written about a code."""
+"""Types of the help text of an error code."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Something to do; ``command`` is what to type for it, with CAPITALS for what the reader knows."""
+    """Step of a solution; ``command`` may be empty, and has placeholders in CAPITALS."""
 
     text: str
     command: str = ""
@@ -15,7 +15,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """``means``: what happened, and what did not. ``met_by``: who sees the code, and where."""
+    """Help text of a code. ``means``: what happened, and what did not. ``met_by``: who sees the code, and where."""
 
     means: str
     met_by: str
