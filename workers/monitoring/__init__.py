@@ -1,8 +1,11 @@
-"""What commands see of a running cluster, from outside: metrics, never Redis.
+"""Monitoring of a running cluster from outside: by its metrics, never by Redis.
 
-figures      rates, values and quantiles of metrics by label, whatever they come from
-pages        from the ``/metrics`` pages of workers and exporter, fetched twice
-prometheus   from a Prometheus that scrapes them
-view         what ``sigmill top`` shows, of any of these
-screen       the view as lines of text
+samples     interface of a metrics source: rates, values and quantiles by label
+scrape      metrics source: /metrics of workers and exporter, fetched twice
+prometheus  metrics source: a Prometheus server that scrapes them
+snapshot    state of a cluster for ``sigmill top``, from any source
+screen      the snapshot as lines of text
+http        bounded HTTP GET
+
+Must never import another package of ``workers``.
 """

@@ -1,4 +1,4 @@
-"""One GET, bounded in time and size."""
+"""HTTP GET, bounded in time and size."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from queueing.errors import ConfigError, Unavailable
 
 TIMEOUT_S: Final = 5.0
 MOST_BYTES: Final = 64 * 1024 * 1024
-"""A page of a worker has some hundred kB; whatever sends more is none."""
+"""A metrics page of a worker has some hundred kB."""
 
 
 class PageUnavailable(Unavailable):
     """A metrics page cannot be read."""
 
     reason = "metrics.unavailable"
-    hint = "Check the address, and that the process runs: `[metrics]` and `[exporter]` say where they serve."
+    hint = "Check the address in `[metrics]` or `[exporter]`, and that the process is running."
 
 
 def check_url(option: str, url: str) -> str:
-    """The URL, or ``ConfigError`` where it is none that can be asked."""
+    """Return the URL. Raises ``ConfigError`` where it is not an HTTP URL of a host."""
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        raise ConfigError(option, "", f"`{url}` is no URL to ask", "Write it as http://HOST:PORT.")
+        raise ConfigError(option, "", f"`{url}` is not a valid URL", "Write it as http://HOST:PORT.")
     return url.rstrip("/")
 
 
 def get(url: str) -> bytes:
-    """The body of the page; raises ``PageUnavailable`` (retryable) unless it is a 200."""
+    """Return the body of the page. Raises ``PageUnavailable`` (retryable) unless the status is 200."""
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port
     connection = (

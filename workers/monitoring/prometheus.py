@@ -1,4 +1,4 @@
-"""Figures from a Prometheus that scrapes the cluster: a query each, over its HTTP API (stable since 2.0)."""
+"""Metrics from a Prometheus server that scrapes the cluster: one query each, by its HTTP API (stable since 2.0)."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class _Answer(msgspec.Struct):
 _decoder: Final = msgspec.json.Decoder(_Answer)
 
 
-class PrometheusFigures:
-    """Figures as Prometheus has them now. ``match``: labels that every series must have, such as a job's name.
+class PrometheusMetrics:
+    """Current metrics of a Prometheus server. ``match``: labels that every series must have, such as a job's name.
 
-    Each figure is asked for when it is wanted: a round trip. Raises ``PageUnavailable`` (retryable).
+    Each call is one round trip. Raises ``PageUnavailable`` (retryable).
     """
 
     def __init__(self, url: str, *, window_s: float, match: Mapping[str, str]) -> None:
@@ -46,23 +46,23 @@ class PrometheusFigures:
 
     @property
     def window_s(self) -> float:
-        """As it was asked for; at least two scrapes must be in it."""
+        """The requested window, which must contain at least two scrapes."""
         return self._window_s
 
     def rates(self, counter: str, *by: str) -> ByLabels:
-        """``rate``."""
+        """PromQL ``rate``, summed."""
         return self._ask(f"sum by ({','.join(by)}) ({self._rate(counter)})", by)
 
     def values(self, gauge: str, *by: str) -> ByLabels:
-        """``sum``."""
+        """PromQL ``sum``."""
         return self._ask(f"sum by ({','.join(by)}) ({gauge}{{{self._match}}})", by)
 
-    def greatest(self, gauge: str, *by: str) -> ByLabels:
-        """``max``."""
+    def maxima(self, gauge: str, *by: str) -> ByLabels:
+        """PromQL ``max``."""
         return self._ask(f"max by ({','.join(by)}) ({gauge}{{{self._match}}})", by)
 
     def quantiles(self, histogram: str, q: float, *by: str) -> ByLabels:
-        """``histogram_quantile``."""
+        """PromQL ``histogram_quantile``."""
         labels = ",".join(("le", *by))
         rate = self._rate(f"{histogram}_bucket")
         return self._ask(f"histogram_quantile({q}, sum by ({labels}) ({rate}))", by)
@@ -75,9 +75,9 @@ class PrometheusFigures:
         try:
             answer = _decoder.decode(raw)
         except msgspec.MsgspecError as error:
-            raise PageUnavailable("what answers is no Prometheus") from error
+            raise PageUnavailable("the server is not a Prometheus server") from error
         if answer.data is None:
-            raise PageUnavailable(f"Prometheus refuses a query: {answer.error or answer.status}")
+            raise PageUnavailable(f"Prometheus refused a query: {answer.error or answer.status}")
         found = {_key(each.metric, by): float(each.value[1]) for each in answer.data.result}
         return {key: value for key, value in found.items() if not math.isnan(value)}
 

@@ -1,4 +1,4 @@
-"""Figures of metrics by label: what is shown is written once, wherever the metrics come from."""
+"""Metrics by label, from any source: scraped pages or a Prometheus server."""
 
 from __future__ import annotations
 
@@ -8,35 +8,33 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 ByLabels = dict[tuple[str, ...], float]
-"""Values of the labels that were asked for, in that order."""
+"""Numbers by the values of the requested labels, in their order."""
 
 
-class Figures(Protocol):
-    """One moment of a cluster. Metrics by their exposed names; rates are per second over ``window_s``."""
+class MetricsSource(Protocol):
+    """Metrics of a cluster at one time, by their exposed names; rates are per second over ``window_s``."""
 
     @property
     def window_s(self) -> float:
-        """Over how long rates and quantiles are."""
+        """Window of rates and quantiles in seconds."""
 
     def rates(self, counter: str, *by: str) -> ByLabels:
-        """How fast a counter grows, summed up over all other labels and processes."""
+        """Rates of a counter, summed over all other labels and processes."""
 
     def values(self, gauge: str, *by: str) -> ByLabels:
-        """A gauge, summed up."""
+        """Values of a gauge, summed over all other labels and processes."""
 
-    def greatest(self, gauge: str, *by: str) -> ByLabels:
-        """A gauge, the greatest of all processes."""
+    def maxima(self, gauge: str, *by: str) -> ByLabels:
+        """Maxima of a gauge over all other labels and processes."""
 
     def quantiles(self, histogram: str, q: float, *by: str) -> ByLabels:
-        """An estimate of the quantile within the window, as ``histogram_quantile`` makes it; nothing where nothing
-        was observed.
-        """
+        """Quantiles within the window, estimated as ``histogram_quantile`` does; absent where nothing was observed."""
 
 
 def quantile_of(buckets: Mapping[float, float], q: float) -> float | None:
-    """The quantile of cumulative counts by upper bound (``inf`` among them); None where they are empty.
+    """Quantile of cumulative counts by upper bound (including ``inf``); None where they are empty.
 
-    Linear within a bucket, as in PromQL; beyond the last finite bound it is that bound.
+    Linear within a bucket, as in PromQL; above the last finite bound it is that bound.
     """
     bounds = sorted(buckets)
     total = buckets[bounds[-1]] if bounds else 0.0
@@ -52,11 +50,11 @@ def quantile_of(buckets: Mapping[float, float], q: float) -> float | None:
     return bounds[-2]
 
 
-def one(figures: ByLabels) -> float | None:
-    """The figure without labels; None where there is none."""
-    return figures.get(())
+def one(numbers: ByLabels) -> float | None:
+    """The number without labels; None where there is none."""
+    return numbers.get(())
 
 
-def names_of(*figures: ByLabels) -> Sequence[str]:
-    """The values of the first label in any of these."""
-    return sorted({labels[0] for each in figures for labels in each})
+def names_of(*numbers: ByLabels) -> Sequence[str]:
+    """All values of the first label, sorted."""
+    return sorted({labels[0] for each in numbers for labels in each})

@@ -1,4 +1,4 @@
-"""The ``/metrics`` pages of workers and exporter: fetched side by side, compared with the time before."""
+"""Metrics from ``/metrics`` of workers and exporter: fetched in parallel, and compared with an earlier fetch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Labels = frozenset[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """What one process told at one moment."""
+    """Samples of one process at one time."""
 
     instance: str
     at_s: float
@@ -33,7 +33,7 @@ class Page:
 
 
 def read_page(instance: str, text: str, at_s: float) -> Page:
-    """A page as it is served; raises ``PageUnavailable`` where it is no metrics page."""
+    """Parse a metrics page. Raises ``PageUnavailable`` where it is not one of Sigmill."""
     samples: dict[str, dict[Labels, float]] = {}
     try:
         for family in text_string_to_metric_families(text):
@@ -42,25 +42,25 @@ def read_page(instance: str, text: str, at_s: float) -> Page:
             for sample in family.samples:
                 samples.setdefault(sample.name, {})[frozenset(sample.labels.items())] = sample.value
     except (ValueError, KeyError, IndexError) as error:
-        raise PageUnavailable(f"{instance} serves no metrics page") from error
+        raise PageUnavailable(f"{instance} does not serve a metrics page") from error
     if not samples:
-        raise PageUnavailable(f"{instance} serves no metrics of Sigmill")
+        raise PageUnavailable(f"{instance} does not serve metrics of Sigmill")
     return Page(instance=instance, at_s=at_s, samples=samples)
 
 
 def fetch_pages(addresses: Sequence[str]) -> tuple[dict[str, Page], dict[str, SigningError]]:
-    """The pages by address (``http://HOST:PORT``), and what stood against the others."""
+    """Fetch the pages by address (``http://HOST:PORT``); returns pages, and the errors of the others."""
     pages: dict[str, Page] = {}
-    problems: dict[str, SigningError] = {}
+    errors: dict[str, SigningError] = {}
     if not addresses:
-        return pages, problems
+        return pages, errors
     with ThreadPoolExecutor(min(len(addresses), _MOST_AT_ONCE)) as pool:
         for address, answer in zip(addresses, pool.map(_fetch, addresses), strict=True):
             if isinstance(answer, Page):
                 pages[address] = answer
             else:
-                problems[address] = answer
-    return pages, problems
+                errors[address] = answer
+    return pages, errors
 
 
 def _fetch(address: str) -> Page | SigningError:
@@ -70,13 +70,13 @@ def _fetch(address: str) -> Page | SigningError:
             address.partition("://")[2].removesuffix("/metrics"), body.decode(), time.monotonic()
         )
     except UnicodeDecodeError:
-        return PageUnavailable(f"{address} serves no text")
+        return PageUnavailable(f"{address} does not serve text")
     except SigningError as error:
         return error
 
 
-class PageFigures:
-    """Figures of pages that were fetched twice. A process that was not there before has no rates yet."""
+class ScrapedMetrics:
+    """Metrics of pages that were fetched twice. A process that was not in the first fetch has no rates yet."""
 
     def __init__(self, before: dict[str, Page], now: dict[str, Page]) -> None:
         self._before = before
@@ -84,7 +84,7 @@ class PageFigures:
 
     @property
     def window_s(self) -> float:
-        """The longest of any process."""
+        """Longest time between the two pages of any process."""
         return max((seconds for _, _, seconds in self._pairs()), default=0.0)
 
     def _pairs(self) -> Iterator[tuple[Page, Page, float]]:
@@ -94,7 +94,7 @@ class PageFigures:
                 yield before, page, page.at_s - before.at_s
 
     def _grown(self, name: str) -> Iterator[tuple[dict[str, str], float, float]]:
-        """Labels, growth and seconds of each series; one that was set back has begun anew (a restart)."""
+        """Labels, increase and seconds of each series; a decreased counter was reset by a restart."""
         for before, page, seconds in self._pairs():
             old = before.samples.get(name, {})
             for labels, value in page.samples.get(name, {}).items():
@@ -102,7 +102,7 @@ class PageFigures:
                 yield {**dict(labels), INSTANCE: page.instance}, grown if grown >= 0 else value, seconds
 
     def rates(self, counter: str, *by: str) -> ByLabels:
-        """By the growth between the two pages."""
+        """Rates by the increase between the two pages."""
         found: ByLabels = {}
         for labels, grown, seconds in self._grown(counter):
             key = _key(labels, by)
@@ -110,15 +110,15 @@ class PageFigures:
         return found
 
     def values(self, gauge: str, *by: str) -> ByLabels:
-        """Of the second pages."""
+        """Values of the second pages."""
         found: ByLabels = {}
         for labels, value in self._present(gauge):
             key = _key(labels, by)
             found[key] = found.get(key, 0.0) + value
         return found
 
-    def greatest(self, gauge: str, *by: str) -> ByLabels:
-        """Of the second pages."""
+    def maxima(self, gauge: str, *by: str) -> ByLabels:
+        """Values of the second pages."""
         found: ByLabels = {}
         for labels, value in self._present(gauge):
             key = _key(labels, by)
@@ -131,7 +131,7 @@ class PageFigures:
                 yield {**dict(labels), INSTANCE: page.instance}, value
 
     def quantiles(self, histogram: str, q: float, *by: str) -> ByLabels:
-        """By the growth of the buckets between the two pages."""
+        """Quantiles by the increase of the buckets between the two pages."""
         buckets: dict[tuple[str, ...], dict[float, float]] = {}
         for labels, grown, seconds in self._grown(f"{histogram}_bucket"):
             counts = buckets.setdefault(_key(labels, by), {})

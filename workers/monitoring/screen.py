@@ -1,4 +1,4 @@
-"""The view as lines of text, within the width and height of a terminal."""
+"""Snapshot of a cluster as lines of text, within the width and height of a terminal."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from workers.monitoring.snapshot import TenantRow, TokenRow, Total, View, WorkerRow
+    from workers.monitoring.snapshot import Snapshot, TenantRow, TokenRow, Total, WorkerRow
 
 _MOST_WORKERS: Final = 8
 _MOST_TOKENS: Final = 12
 _K: Final = 10_000
-"""From here on counts are in thousands: a column has seven places."""
+"""From here on counts are shown in thousands, to fit the column."""
 
 
-def lines_of(view: View, *, width: int, height: int | None) -> list[str]:
-    """The whole view; with a height, as many tenants, tokens and workers as have room, and how many have none."""
-    head = _head(view.total, view.window_s)
-    notes = [f"! {problem}" for problem in view.problems]
-    tokens, workers = list(view.tokens), list(view.workers)
-    tenants = list(view.tenants)
+def lines_of(snapshot: Snapshot, *, width: int, height: int | None) -> list[str]:
+    """Lines of the snapshot; with a height, as many tenants, tokens and workers as fit, and the number of the others."""
+    head = _head(snapshot.total, snapshot.window_s)
+    notes = [f"! {problem}" for problem in snapshot.problems]
+    tokens, workers = list(snapshot.tokens), list(snapshot.workers)
+    tenants = list(snapshot.tenants)
     if height is not None:
         workers = workers[:_MOST_WORKERS]
         tokens = sorted(tokens, key=_token_urgency)[:_MOST_TOKENS]
@@ -29,18 +29,18 @@ def lines_of(view: View, *, width: int, height: int | None) -> list[str]:
         )  # heads and gaps, "more" lines
         tenants = tenants[: max(height - taken, 3)]
     found = [*head, *notes]
-    found += ["", *_table(_TENANT_HEAD, map(_tenant, tenants)), *_more(view.tenants, tenants, "tenants")]
-    found += ["", *_table(_TOKEN_HEAD, map(_token, tokens)), *_more(view.tokens, tokens, "tokens")]
-    found += ["", *_table(_WORKER_HEAD, map(_worker, workers)), *_more(view.workers, workers, "workers")]
+    found += ["", *_table(_TENANT_HEAD, map(_tenant, tenants)), *_more(snapshot.tenants, tenants, "tenants")]
+    found += ["", *_table(_TOKEN_HEAD, map(_token, tokens)), *_more(snapshot.tokens, tokens, "tokens")]
+    found += ["", *_table(_WORKER_HEAD, map(_worker, workers)), *_more(snapshot.workers, workers, "workers")]
     return [line[:width].rstrip() for line in found[:height]]
 
 
 def _head(total: Total, window_s: float) -> list[str]:
-    redis = {None: "redis not watched", True: "redis up", False: "REDIS AWAY"}[total.redis_up]
+    redis = {None: "redis not monitored", True: "redis up", False: "REDIS DOWN"}[total.redis_up]
     trouble = [
         f"{total.redis_errors_per_s:.1f} redis errors/s" if total.redis_errors_per_s else "",
         f"{total.fenced_per_s:.1f} commits fenced/s" if total.fenced_per_s else "",
-        f"{total.log_failing} LOGS FAILING" if total.log_failing else "",
+        f"WRITE-AHEAD LOG FAILING on {total.log_failing}" if total.log_failing else "",
     ]
     rates = (
         f"signed {_rate(total.signatures_per_s)}/s  failed {_rate(total.failures_per_s)}/s"
@@ -60,9 +60,18 @@ def _head(total: Total, window_s: float) -> list[str]:
 
 _TENANT_HEAD: Final = (
     *("TENANT", "SIGNED/s", "FAILED/s", "WAIT p50", "p99", "JOB p50", "p99"),
-    *("BACKLOG", "AGE", "ROOM", "BUDGET", "DEAD", "HELD BACK/s"),
+    *("BACKLOG", "AGE", "ROOM", "BUDGET", "DEAD", "LIMITED/s"),
 )
-_TOKEN_HEAD: Final = ("TOKEN", "BUSY", "SESSIONS", "LANES", "DIGESTS/CHUNK", "CHUNK p99", "ENDS/s", "STATE")
+_TOKEN_HEAD: Final = (
+    "TOKEN",
+    "BUSY",
+    "SESSIONS",
+    "LANES",
+    "DIGESTS/CHUNK",
+    "CHUNK p99",
+    "RESTARTS/s",
+    "STATE",
+)
 _WORKER_HEAD: Final = ("WORKER", "READY", "SIGNED/s", "IN FLIGHT", "LOOP LAG", "LOG LAG", "LOG")
 
 
@@ -98,9 +107,9 @@ def _token(row: TokenRow) -> tuple[str, ...]:
 
 
 def _state(row: TokenRow) -> str:
-    """That of its circuit, and where it is drained."""
+    """State of the circuit breaker, and the number of hosts on which the token is drained."""
     state = "ok" if row.circuit == "closed" else row.circuit.upper()
-    return f"{state}, drained on {row.drained}" if row.drained else state
+    return f"{state}, drained on {row.drained} host{'s' if row.drained > 1 else ''}" if row.drained else state
 
 
 def _token_urgency(row: TokenRow) -> tuple[bool, float, int, str]:
@@ -120,7 +129,7 @@ def _worker(row: WorkerRow) -> tuple[str, ...]:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """The first column to the left, figures to the right."""
+    """Aligned rows: the first and last column to the left, numbers to the right."""
     texts = [head, *rows]
     widths = [max(len(row[i]) for row in texts) for i in range(len(head))]
     return [
@@ -149,7 +158,7 @@ def _count(value: int | None) -> str:
 
 
 def _time(seconds: float | None) -> str:
-    """Three figures and a unit."""
+    """Three digits and a unit."""
     if seconds is None:
         return "-"
     for limit_s, factor, unit in ((1e-9, 0.0, " s"), (1.0, 1e3, " ms"), (100.0, 1.0, " s")):

@@ -1,4 +1,4 @@
-"""What ``sigmill top`` shows: one moment of a cluster, from figures of whichever source."""
+"""Snapshot of a cluster for ``sigmill top``, from any metrics source."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 from workers.monitoring.samples import ByLabels, names_of, one
 
 if TYPE_CHECKING:
-    from workers.monitoring.samples import Figures
+    from workers.monitoring.samples import MetricsSource
 
 CIRCUITS: Final[dict[int, Literal["closed", "open", "refused"]]] = {0: "closed", 1: "open", 2: "refused"}
 
@@ -17,11 +17,11 @@ _HELD_BACK: Final = ("rate", "budget", "hard_cap")
 
 
 class _Shown(msgspec.Struct, frozen=True, kw_only=True):
-    """None is what the source does not have: no exporter, nothing observed within the window."""
+    """Values of ``sigmill top``; None where the source has none: no exporter, or nothing observed in the window."""
 
 
 class Total(_Shown, frozen=True):
-    """The whole cluster. Seconds, per second."""
+    """Totals of the cluster, in seconds and per second."""
 
     workers: int
     workers_ready: int
@@ -44,7 +44,7 @@ class Total(_Shown, frozen=True):
 
 
 class TenantRow(_Shown, frozen=True):
-    """One tenant. ``held_back_per_s``: claims that its limits held back, by limit."""
+    """Values of one tenant. ``held_back_per_s``: claims that its limits held back, by limit."""
 
     tenant: str
     signatures_per_s: float
@@ -62,7 +62,7 @@ class TenantRow(_Shown, frozen=True):
 
 
 class TokenRow(_Shown, frozen=True):
-    """One token over all hosts; ``circuit`` is the worst of any; ``drained`` on so many."""
+    """Values of one token over all hosts; ``circuit`` is the worst state, ``drained`` the number of hosts."""
 
     token: str
     sessions: int
@@ -76,7 +76,7 @@ class TokenRow(_Shown, frozen=True):
 
 
 class WorkerRow(_Shown, frozen=True):
-    """One worker process, by the address at which it is scraped."""
+    """Values of one worker process, by its scrape address."""
 
     instance: str
     ready: bool
@@ -87,8 +87,8 @@ class WorkerRow(_Shown, frozen=True):
     log_failing: bool
 
 
-class View(_Shown, frozen=True):
-    """One moment. ``problems``: what could not be asked. Tenants: the longest backlog first, then the busiest."""
+class Snapshot(_Shown, frozen=True):
+    """Snapshot of a cluster. ``problems``: failed requests. Tenants: oldest backlog first, then the busiest."""
 
     window_s: float
     total: Total
@@ -98,15 +98,15 @@ class View(_Shown, frozen=True):
     problems: tuple[str, ...] = ()
 
 
-def view_of(figures: Figures, problems: tuple[str, ...] = ()) -> View:
-    """Everything that is shown. About 40 figures."""
-    workers = _workers(figures)
-    tenants = _tenants(figures)
-    return View(
-        window_s=round(figures.window_s, 3),
-        total=_total(figures, workers),
+def snapshot_of(source: MetricsSource, problems: tuple[str, ...] = ()) -> Snapshot:
+    """Take a snapshot: about 40 queries of the source."""
+    workers = _workers(source)
+    tenants = _tenants(source)
+    return Snapshot(
+        window_s=round(source.window_s, 3),
+        total=_total(source, workers),
         tenants=tuple(sorted(tenants, key=_urgency)),
-        tokens=_tokens(figures),
+        tokens=_tokens(source),
         workers=workers,
         problems=problems,
     )
@@ -116,47 +116,47 @@ def _urgency(row: TenantRow) -> tuple[float, float, str]:
     return -(row.backlog_age_s or 0.0), -(row.signatures_per_s + row.failures_per_s), row.tenant
 
 
-def _total(figures: Figures, workers: tuple[WorkerRow, ...]) -> Total:
-    redis_up = one(figures.values("sigmill_redis_up"))
+def _total(source: MetricsSource, workers: tuple[WorkerRow, ...]) -> Total:
+    redis_up = one(source.values("sigmill_redis_up"))
     surveyed = redis_up is not None
-    digests = one(figures.values("sigmill_backlog_digests"))
-    age_s = one(figures.greatest("sigmill_backlog_age_seconds"))
-    dead = one(figures.values("sigmill_dead_letters"))
+    digests = one(source.values("sigmill_backlog_digests"))
+    age_s = one(source.maxima("sigmill_backlog_age_seconds"))
+    dead = one(source.values("sigmill_dead_letters"))
     return Total(
         workers=len(workers),
         workers_ready=sum(worker.ready for worker in workers),
-        signatures_per_s=one(figures.rates("sigmill_signatures_total")) or 0.0,
-        failures_per_s=one(figures.rates("sigmill_failures_total")) or 0.0,
-        jobs_per_s=one(figures.rates("sigmill_jobs_total")) or 0.0,
+        signatures_per_s=one(source.rates("sigmill_signatures_total")) or 0.0,
+        failures_per_s=one(source.rates("sigmill_failures_total")) or 0.0,
+        jobs_per_s=one(source.rates("sigmill_jobs_total")) or 0.0,
         jobs_in_flight=sum(worker.jobs_in_flight for worker in workers),
-        wait_p50_s=one(figures.quantiles("sigmill_queue_wait_seconds", 0.5)),
-        wait_p99_s=one(figures.quantiles("sigmill_queue_wait_seconds", 0.99)),
-        job_p50_s=one(figures.quantiles("sigmill_job_seconds", 0.5)),
-        job_p99_s=one(figures.quantiles("sigmill_job_seconds", 0.99)),
+        wait_p50_s=one(source.quantiles("sigmill_queue_wait_seconds", 0.5)),
+        wait_p99_s=one(source.quantiles("sigmill_queue_wait_seconds", 0.99)),
+        job_p50_s=one(source.quantiles("sigmill_job_seconds", 0.5)),
+        job_p99_s=one(source.quantiles("sigmill_job_seconds", 0.99)),
         backlog_digests=int(digests or 0) if surveyed else None,
         backlog_age_s=(age_s or 0.0) if surveyed else None,
         dead_letters=int(dead or 0) if surveyed else None,
         redis_up=None if redis_up is None else redis_up > 0,
-        redis_errors_per_s=one(figures.rates("sigmill_redis_errors_total")) or 0.0,
-        fenced_per_s=one(figures.rates("sigmill_commits_fenced_total")) or 0.0,
+        redis_errors_per_s=one(source.rates("sigmill_redis_errors_total")) or 0.0,
+        fenced_per_s=one(source.rates("sigmill_commits_fenced_total")) or 0.0,
         log_failing=sum(worker.log_failing for worker in workers),
         log_lag_s=max((worker.log_lag_s for worker in workers), default=0.0),
     )
 
 
-def _tenants(figures: Figures) -> list[TenantRow]:
-    signed = figures.rates("sigmill_signatures_total", "tenant")
-    failed = figures.rates("sigmill_failures_total", "tenant")
-    wait_p50 = figures.quantiles("sigmill_queue_wait_seconds", 0.5, "tenant")
-    wait_p99 = figures.quantiles("sigmill_queue_wait_seconds", 0.99, "tenant")
-    job_p50 = figures.quantiles("sigmill_job_seconds", 0.5, "tenant")
-    job_p99 = figures.quantiles("sigmill_job_seconds", 0.99, "tenant")
-    digests = figures.values("sigmill_backlog_digests", "tenant")
-    age_s = figures.greatest("sigmill_backlog_age_seconds", "tenant")
-    room = figures.values("sigmill_backlog_room_digests", "tenant")
-    budget = figures.values("sigmill_budget_left_digests", "tenant")
-    held = figures.rates("sigmill_limiter_decisions_total", "tenant", "outcome")
-    dead = figures.values("sigmill_dead_letters", "tenant")
+def _tenants(source: MetricsSource) -> list[TenantRow]:
+    signed = source.rates("sigmill_signatures_total", "tenant")
+    failed = source.rates("sigmill_failures_total", "tenant")
+    wait_p50 = source.quantiles("sigmill_queue_wait_seconds", 0.5, "tenant")
+    wait_p99 = source.quantiles("sigmill_queue_wait_seconds", 0.99, "tenant")
+    job_p50 = source.quantiles("sigmill_job_seconds", 0.5, "tenant")
+    job_p99 = source.quantiles("sigmill_job_seconds", 0.99, "tenant")
+    digests = source.values("sigmill_backlog_digests", "tenant")
+    age_s = source.maxima("sigmill_backlog_age_seconds", "tenant")
+    room = source.values("sigmill_backlog_room_digests", "tenant")
+    budget = source.values("sigmill_budget_left_digests", "tenant")
+    held = source.rates("sigmill_limiter_decisions_total", "tenant", "outcome")
+    dead = source.values("sigmill_dead_letters", "tenant")
     return [
         TenantRow(
             tenant=name,
@@ -177,21 +177,21 @@ def _tenants(figures: Figures) -> list[TenantRow]:
     ]
 
 
-def _whole(figures: ByLabels, name: str) -> int | None:
-    value = figures.get((name,))
+def _whole(source: ByLabels, name: str) -> int | None:
+    value = source.get((name,))
     return None if value is None else int(value)
 
 
-def _tokens(figures: Figures) -> tuple[TokenRow, ...]:
-    sessions = figures.values("sigmill_sessions", "token")
-    busy = figures.values("sigmill_sessions_busy", "token")
-    lanes = figures.values("sigmill_lanes", "token")
-    ends = figures.rates("sigmill_lane_restarts_total", "token")
-    chunks = figures.rates("sigmill_chunk_digests_count", "token")
-    digests = figures.rates("sigmill_chunk_digests_sum", "token")
-    chunk_p99 = figures.quantiles("sigmill_lane_chunk_seconds", 0.99, "token")
-    circuits = figures.greatest("sigmill_token_circuit_open", "token")
-    drained = figures.values("sigmill_token_drained", "token")
+def _tokens(source: MetricsSource) -> tuple[TokenRow, ...]:
+    sessions = source.values("sigmill_sessions", "token")
+    busy = source.values("sigmill_sessions_busy", "token")
+    lanes = source.values("sigmill_lanes", "token")
+    ends = source.rates("sigmill_lane_restarts_total", "token")
+    chunks = source.rates("sigmill_chunk_digests_count", "token")
+    digests = source.rates("sigmill_chunk_digests_sum", "token")
+    chunk_p99 = source.quantiles("sigmill_lane_chunk_seconds", 0.99, "token")
+    circuits = source.maxima("sigmill_token_circuit_open", "token")
+    drained = source.values("sigmill_token_drained", "token")
     return tuple(
         TokenRow(
             token=name,
@@ -208,13 +208,13 @@ def _tokens(figures: Figures) -> tuple[TokenRow, ...]:
     )
 
 
-def _workers(figures: Figures) -> tuple[WorkerRow, ...]:
-    ready = figures.values("sigmill_worker_ready", "instance")
-    signed = figures.rates("sigmill_signatures_total", "instance")
-    in_flight = figures.values("sigmill_jobs_in_flight", "instance")
-    loop_lag = figures.values("sigmill_event_loop_lag_seconds", "instance")
-    log_lag = figures.values("sigmill_log_lag_seconds", "instance")
-    log_failing = figures.values("sigmill_log_failing", "instance")
+def _workers(source: MetricsSource) -> tuple[WorkerRow, ...]:
+    ready = source.values("sigmill_worker_ready", "instance")
+    signed = source.rates("sigmill_signatures_total", "instance")
+    in_flight = source.values("sigmill_jobs_in_flight", "instance")
+    loop_lag = source.values("sigmill_event_loop_lag_seconds", "instance")
+    log_lag = source.values("sigmill_log_lag_seconds", "instance")
+    log_failing = source.values("sigmill_log_failing", "instance")
     return tuple(
         WorkerRow(
             instance=name,

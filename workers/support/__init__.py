@@ -1,6 +1,8 @@
-"""What an operator hands to somebody else who is to help: facts of one host, and no secret.
+"""Support bundle: diagnostics of one host, without secrets.
 
-masking   what is taken out of configuration files and of everything else
-parts     what is in a bundle, each part made apart from the others
-bundle    the archive
+collectors  parts of a bundle, each collected independently
+redaction   removal of secrets from configuration files and from all other texts
+bundle      the archive
+
+Must never import ``workers.cli`` or anything that talks to Redis or an HSM.
 """

@@ -1,4 +1,4 @@
-"""The archive: every part masked, and a manifest that says what is in it and what is not."""
+"""Archive of a support bundle: all parts redacted, and a manifest of its parts and of those that failed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _AT_ONCE: Final = 4
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """``problems`` by part: why it is not there. ``not_looked_for``: secret files that could not be read."""
+    """Manifest of a bundle. ``problems``: errors of parts that failed. ``not_looked_for``: unreadable secret files."""
 
     host: str
     at: str
@@ -37,7 +37,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def secret_files(service: ServiceConfiguration) -> list[Path]:
-    """Every file of the configuration whose content is secret."""
+    """Secret files that the configuration refers to."""
     redis = service.redis
     names = [token.login.pin_file for token in service.tokens.values() if isinstance(token.login, PinLogin)]
     names += [redis.password_file] if redis.password_file else []
@@ -53,18 +53,18 @@ def write_bundle(
     logs: Sequence[Path],
     commands: Sequence[tuple[str, ...]],
 ) -> Manifest:
-    """Make all parts and write the archive, readable by its owner; raises ``OSError`` where it cannot be written."""
+    """Collect all parts and write the archive, with mode 0600. Raises ``OSError`` where it cannot be written."""
     secrets = KnownSecrets([] if service is None else secret_files(service))
     descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     host, at = os.uname().nodename, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         made = list(pool.map(_make, parts_of(file, service, logs, commands)))
-    texts = {name: secrets.take_out(text) for name, text, problem in made if not problem}
+    texts = {name: secrets.redact(text) for name, text, problem in made if not problem}
     manifest = Manifest(
         host=host,
         at=at,
         parts=tuple(texts),
-        problems={name: secrets.take_out(problem) for name, _, problem in made if problem},
+        problems={name: secrets.redact(problem) for name, _, problem in made if problem},
         not_looked_for=tuple(secrets.unreadable),
     )
     texts["manifest.json"] = msgspec.json.format(msgspec.json.encode(manifest)).decode()
@@ -78,7 +78,7 @@ def write_bundle(
 
 
 def _make(part: Part) -> tuple[str, str, str]:
-    """Name, text, and what stood against it."""
+    """Collect one part: its name, its text, and its error."""
     name, make = part
     try:
         return name, make(), ""

@@ -1,4 +1,4 @@
-"""The parts of a bundle. One that cannot be made costs itself alone: what is broken is why somebody asks for help."""
+"""Parts of a support bundle. A part that fails does not affect the others: a bundle is needed on a broken host."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from queueing.errors import ConfigError
 from queueing.files.folders import entries_below
 from workers.config.loading import tenant_files
 from workers.monitoring.http import get
-from workers.support.redaction import mask_tables
+from workers.support.redaction import redact_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from workers.config.service_file import ServiceConfiguration
 
 Part = tuple[str, "Callable[[], str]"]
-"""Its name in the archive, and what makes it."""
+"""Name of a part in the archive, and the function that collects it."""
 
 COMMAND_TIMEOUT_S: Final = 60.0
 MOST_LOG_BYTES: Final = 4 * 1024 * 1024
@@ -41,7 +41,7 @@ _PACKAGES: Final = (
 
 
 class PartFailed(Exception):
-    """Why a part is not there."""
+    """A part could not be collected; the message says why."""
 
 
 def parts_of(
@@ -50,7 +50,7 @@ def parts_of(
     logs: Sequence[Path],
     commands: Sequence[tuple[str, ...]],
 ) -> Iterator[Part]:
-    """All parts; without ``service`` those that need no configuration that can be read."""
+    """All parts; without ``service`` only those that need no valid configuration."""
     yield "host.json", _host
     yield "config/sigmill.toml.json", lambda: _config(file)
     if service is not None:
@@ -77,7 +77,7 @@ def _of_service(service: ServiceConfiguration) -> Iterator[Part]:
 
 
 def _host() -> str:
-    """Versions, limits, and how the machine is."""
+    """Versions, limits and load of the host."""
     packages = {}
     for name in _PACKAGES:
         try:
@@ -103,16 +103,16 @@ def _host() -> str:
 
 
 def _config(file: Path) -> str:
-    """As JSON, so that no comment is in it, and masked. What is not TOML is left out: it cannot be masked."""
+    """Configuration file as redacted JSON, without comments. Raises ``PartFailed`` for invalid TOML, which cannot be redacted."""
     try:
         tables = tomllib.loads(file.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise PartFailed(f"{file} is not TOML ({type(error).__name__}), and is left out") from error
-    return msgspec.json.format(msgspec.json.encode(mask_tables(tables))).decode()
+        raise PartFailed(f"{file} is not valid TOML ({type(error).__name__}) and was left out") from error
+    return msgspec.json.format(msgspec.json.encode(redact_tables(tables))).decode()
 
 
 def _listing(folder: Path) -> str:
-    """Names, modes, sizes and times; no contents."""
+    """Names, modes, sizes and times of all files; no contents."""
     lines = []
     for file in [folder, *entries_below(folder)]:
         facts = file.lstat()
@@ -131,9 +131,9 @@ def _tail(file: Path) -> str:
 
 
 def _journal() -> str:
-    """Of systemd's units; elsewhere logs are where stderr goes, and ``--log`` names them."""
+    """Journal of the systemd units; without systemd, ``--log`` names the log files."""
     if shutil.which("journalctl") is None:
-        raise PartFailed("there is no journalctl; name the files with --log")
+        raise PartFailed("journalctl is not installed; give the log files with --log")
     words = ["journalctl", "--no-pager", "--output=cat", f"--lines={_JOURNAL_LINES}", "--unit=sigmill*"]
     return _run(words)
 
@@ -146,6 +146,6 @@ def _run(words: list[str]) -> str:
     try:
         done = subprocess.run(words, capture_output=True, check=False, timeout=COMMAND_TIMEOUT_S)
     except subprocess.TimeoutExpired:
-        raise PartFailed(f"did not end within {COMMAND_TIMEOUT_S:.0f} s") from None
+        raise PartFailed(f"timed out after {COMMAND_TIMEOUT_S:.0f} s") from None
     out, err = (text.decode("utf-8", "replace") for text in (done.stdout, done.stderr))
     return f"{out}{err}exit code {done.returncode}\n"

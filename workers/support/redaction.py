@@ -1,4 +1,4 @@
-"""Taking secrets out: by where they stand in a configuration file, and by what they are, wherever they stand."""
+"""Redaction of secrets: by their keys in a configuration file, and by their values in any text."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ _NAMES_A_FILE: Final = re.compile(r"_(file|dir)$")
 _USER_INFO: Final = re.compile(r"(://[^/@:\s]*):[^/@\s]+@")
 _LOGINS: Final = ("none", "protected-path")
 _SHORT: Final = 8
-"""A shorter secret is taken out where it stands as a word: `1234` must not tear holes into every number."""
+"""Shorter secrets are redacted as whole words only: `1234` must not be replaced inside other numbers."""
 
 
-def mask_tables(tables: dict[str, Any]) -> dict[str, Any]:
-    """A configuration without what may be secret in it; secrets are files in ours, but people err.
+def redact_tables(tables: dict[str, Any]) -> dict[str, Any]:
+    """Tables of a configuration with possible secrets masked: secrets belong into files, but people make mistakes.
 
-    Variables of a token's environment stay where they are paths: what else a vendor's module reads may be its PIN.
+    Variables of a token's environment stay only if they are paths: other values of a vendor's module may be its PIN.
     """
-    return {key: _masked(key, value) for key, value in tables.items()}
+    return {key: _redacted(key, value) for key, value in tables.items()}
 
 
-def _masked(key: str, value: Any) -> Any:
+def _redacted(key: str, value: Any) -> Any:
     if isinstance(value, dict):
         if key == "environment":
             return {name: each if str(each).startswith("/") else MASK for name, each in value.items()}
-        return mask_tables(value)
+        return redact_tables(value)
     if isinstance(value, list):
-        return [_masked(key, each) for each in value]
+        return [_redacted(key, each) for each in value]
     if key == "login" and value not in _LOGINS:
         return MASK
     if _SECRET_KEY.search(key) and not _NAMES_A_FILE.search(key):
         return MASK
-    return mask_user_info(value) if isinstance(value, str) else value
+    return redact_user_info(value) if isinstance(value, str) else value
 
 
-def mask_user_info(text: str) -> str:
-    """Passwords in URLs."""
+def redact_user_info(text: str) -> str:
+    """Mask passwords in URLs."""
     return _USER_INFO.sub(rf"\1:{MASK}@", text)
 
 
 class KnownSecrets:
-    """The contents of the host's secret files, to be taken out of everything that leaves it.
+    """Contents of the host's secret files, to be redacted from all parts of a bundle.
 
-    ``unreadable``: files of other users, whose content could not be looked for.
+    ``unreadable``: files of other users, whose contents cannot be redacted.
     """
 
     def __init__(self, files: Iterable[Path]) -> None:
@@ -65,11 +65,11 @@ class KnownSecrets:
                 self.unreadable.append(str(file))
         self._values.sort(key=len, reverse=True)
 
-    def take_out(self, text: str) -> str:
-        """The text with a mask where a secret stood."""
+    def redact(self, text: str) -> str:
+        """Replace each secret in the text by a mask."""
         for value in self._values:
             if len(value) >= _SHORT:
                 text = text.replace(value, MASK)
             else:
                 text = re.sub(rf"(?<![0-9A-Za-z]){re.escape(value)}(?![0-9A-Za-z])", MASK, text)
-        return mask_user_info(text)
+        return redact_user_info(text)

@@ -145,7 +145,7 @@ def _read_until(descriptor: int, enough: Any) -> str:
 
 
 async def test_what_cannot_be_asked_is_said(watched: Watched) -> None:
-    """An exporter that is away costs its figures; without any worker the exit code says so."""
+    """An exporter that is away costs its source; without any worker the exit code says so."""
     nobody = f"http://127.0.0.1:{free_port()}"
     worker = f"http://127.0.0.1:{watched.worker.port}"
     partly = await top("--workers", f"{worker},{nobody}", "--once", "--json", "--interval", "0.1")

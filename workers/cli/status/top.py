@@ -18,10 +18,10 @@ from workers.cli.shell.options import Duration, config_option, json_option
 from workers.cli.shell.output import Exit, Output, emit, print_message
 from workers.config.service_file import load_service
 from workers.monitoring.http import check_url
-from workers.monitoring.prometheus import PrometheusFigures
-from workers.monitoring.scrape import PageFigures, fetch_pages
+from workers.monitoring.prometheus import PrometheusMetrics
+from workers.monitoring.scrape import ScrapedMetrics, fetch_pages
 from workers.monitoring.screen import lines_of
-from workers.monitoring.snapshot import View, view_of
+from workers.monitoring.snapshot import Snapshot, snapshot_of
 
 _ENTER: Final = "\x1b[?1049h\x1b[?25l"
 _LEAVE: Final = "\x1b[?25h\x1b[?1049l"
@@ -31,7 +31,7 @@ _HOME_AND_CLEAR: Final = "\x1b[H\x1b[2J"
 _FIRST_S: Final = 1.0
 """Maximum time to the first view, also with a longer interval."""
 
-Source = Callable[[float], View]
+Source = Callable[[float], Snapshot]
 """Waits the given number of seconds, then returns the next view."""
 
 
@@ -119,12 +119,12 @@ def _labels(match: tuple[str, ...]) -> dict[str, str]:
 def _prometheus_source(url: str, window_s: float, match: dict[str, str]) -> Source:
     queried = False
 
-    def next_view(wait_s: float) -> View:
+    def next_view(wait_s: float) -> Snapshot:
         nonlocal queried
         if queried:
             time.sleep(wait_s)
         queried = True
-        return view_of(PrometheusFigures(url, window_s=window_s, match=match))
+        return snapshot_of(PrometheusMetrics(url, window_s=window_s, match=match))
 
     return next_view
 
@@ -133,14 +133,14 @@ def _pages_source(addresses: list[str]) -> Source:
     before, _ = fetch_pages(addresses)
     first = True
 
-    def next_view(wait_s: float) -> View:
+    def next_view(wait_s: float) -> Snapshot:
         nonlocal before, first
         time.sleep(min(wait_s, _FIRST_S) if first else wait_s)
         first = False
         now, problems = fetch_pages(addresses)
-        figures = PageFigures(before, now)
+        figures = ScrapedMetrics(before, now)
         before = now
-        return view_of(figures, tuple(error.message for error in problems.values()))
+        return snapshot_of(figures, tuple(error.message for error in problems.values()))
 
     return next_view
 
@@ -189,7 +189,7 @@ def _alternate_screen() -> Iterator[None]:
         sys.stdout.flush()
 
 
-def _exit(view: View) -> Exit:
+def _exit(view: Snapshot) -> Exit:
     if view.workers:
         return Exit.DONE
     print_message("no worker found: " + ("; ".join(view.problems) or "nothing is scraped"))

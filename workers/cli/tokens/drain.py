@@ -13,7 +13,7 @@ from queueing.errors import ConfigError
 from workers.cli.shell.options import Duration, config_option, json_option
 from workers.cli.shell.output import Exit, Output, emit, print_message
 from workers.config.service_file import load_service
-from workers.monitoring.scrape import PageFigures, fetch_pages
+from workers.monitoring.scrape import ScrapedMetrics, fetch_pages
 from workers.state.drained_tokens import DrainedTokens
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _lanes_after_wait(service: ServiceConfiguration, token: str, wait_s: float) 
     deadline = time.monotonic() + wait_s
     while True:
         pages, _ = fetch_pages([address])
-        figures = PageFigures({}, pages)
+        figures = ScrapedMetrics({}, pages)
         drains = figures.values("sigmill_token_drained", "token").get((token,), 0) > 0
         lanes = int(figures.values("sigmill_lanes", "token").get((token,), 0)) if drains else None
         if lanes == 0 or time.monotonic() >= deadline:

@@ -1,4 +1,4 @@
-"""Figures of two metrics pages: rates, sums and quantiles as PromQL would say them."""
+"""MetricsSource of two metrics pages: rates, sums and quantiles as PromQL would say them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from workers.monitoring.http import PageUnavailable
 from workers.monitoring.samples import quantile_of
-from workers.monitoring.scrape import Page, PageFigures, read_page
+from workers.monitoring.scrape import Page, ScrapedMetrics, read_page
 from workers.telemetry.metrics_catalogue import QueueMetrics, WorkerMetrics
 
 INF = float("inf")
@@ -33,12 +33,12 @@ def test_a_rate_is_the_growth_per_second_of_all_processes() -> None:
     one.metrics.signatures.labels("acme", "ED25519").inc(20)
     one.metrics.signatures.labels("globex", "ED25519").inc(4)
     two.metrics.signatures.labels("acme", "ECDSA_SHA_256").inc(10)
-    figures = PageFigures(before, {"1": one.page(12.0), "2": two.page(15.0)})
-    assert figures.rates("sigmill_signatures_total") == {(): 14.0}
-    assert figures.rates("sigmill_signatures_total", "tenant") == {("acme",): 12.0, ("globex",): 2.0}
-    by_instance = figures.rates("sigmill_signatures_total", "instance")
+    source = ScrapedMetrics(before, {"1": one.page(12.0), "2": two.page(15.0)})
+    assert source.rates("sigmill_signatures_total") == {(): 14.0}
+    assert source.rates("sigmill_signatures_total", "tenant") == {("acme",): 12.0, ("globex",): 2.0}
+    by_instance = source.rates("sigmill_signatures_total", "instance")
     assert by_instance == {("one:1",): 12.0, ("two:1",): 2.0}
-    assert figures.window_s == 5.0
+    assert source.window_s == 5.0
 
 
 def test_a_restarted_process_counts_from_nought() -> None:
@@ -47,8 +47,8 @@ def test_a_restarted_process_counts_from_nought() -> None:
     old.metrics.signatures.labels("acme", "ED25519").inc(1000)
     new.metrics.signatures.labels("acme", "ED25519").inc(30)
     late.metrics.signatures.labels("acme", "ED25519").inc(99)
-    figures = PageFigures({"1": old.page(0.0)}, {"1": new.page(10.0), "2": late.page(10.0)})
-    assert figures.rates("sigmill_signatures_total", "tenant") == {("acme",): 3.0}
+    source = ScrapedMetrics({"1": old.page(0.0)}, {"1": new.page(10.0), "2": late.page(10.0)})
+    assert source.rates("sigmill_signatures_total", "tenant") == {("acme",): 3.0}
 
 
 def test_gauges_are_summed_up_or_the_greatest_is_taken() -> None:
@@ -57,10 +57,10 @@ def test_gauges_are_summed_up_or_the_greatest_is_taken() -> None:
     for process, sessions, circuit in ((one, 4, 0), (two, 8, 2)):
         process.metrics.sessions.labels("acme").set(sessions)
         process.metrics.circuit_open.labels("acme").set(circuit)
-    figures = PageFigures({}, {"1": one.page(0.0), "2": two.page(0.0)})
-    assert figures.values("sigmill_sessions", "token") == {("acme",): 12.0}
-    assert figures.greatest("sigmill_token_circuit_open", "token") == {("acme",): 2.0}
-    assert figures.values("sigmill_redis_up") == {}
+    source = ScrapedMetrics({}, {"1": one.page(0.0), "2": two.page(0.0)})
+    assert source.values("sigmill_sessions", "token") == {("acme",): 12.0}
+    assert source.maxima("sigmill_token_circuit_open", "token") == {("acme",): 2.0}
+    assert source.values("sigmill_redis_up") == {}
 
 
 def test_quantiles_are_of_what_was_observed_in_between() -> None:
@@ -72,10 +72,10 @@ def test_quantiles_are_of_what_was_observed_in_between() -> None:
     before = process.page(0.0)
     for _ in range(100):
         observe(0.0015)  # within (0.001, 0.002]
-    figures = PageFigures({"1": before}, {"1": process.page(1.0)})
-    p50 = figures.quantiles("sigmill_queue_wait_seconds", 0.5, "tenant")
+    source = ScrapedMetrics({"1": before}, {"1": process.page(1.0)})
+    p50 = source.quantiles("sigmill_queue_wait_seconds", 0.5, "tenant")
     assert p50[("acme",)] == pytest.approx(0.0015)
-    assert PageFigures({"1": before}, {"1": before}).quantiles("sigmill_queue_wait_seconds", 0.5) == {}
+    assert ScrapedMetrics({"1": before}, {"1": before}).quantiles("sigmill_queue_wait_seconds", 0.5) == {}
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_what_is_no_page_of_ours_is_said(text: str) -> None:
 
 def test_every_name_that_is_shown_is_a_metric_of_the_catalogue() -> None:
     """The view names metrics as text: each is declared, with the labels that are asked for."""
-    from workers.monitoring.snapshot import view_of
+    from workers.monitoring.snapshot import snapshot_of
 
     asked: dict[str, set[str]] = {}
 
@@ -119,7 +119,7 @@ def test_every_name_that_is_shown_is_a_metric_of_the_catalogue() -> None:
         def rates(self, name: str, *by: str) -> dict[tuple[str, ...], float]:
             return self.values(name, *by)
 
-        greatest = rates
+        maxima = rates
 
         def quantiles(self, name: str, q: float, *by: str) -> dict[tuple[str, ...], float]:
             return self.values(name, *by)
@@ -128,7 +128,7 @@ def test_every_name_that_is_shown_is_a_metric_of_the_catalogue() -> None:
             asked.setdefault(name, set()).update(by)
             return {tuple("x" for _ in by): 1.0}
 
-    view = view_of(Asking())
+    view = snapshot_of(Asking())
     assert [row.tenant for row in view.tenants] == ["x"]
     known = {
         declared.facts.exposed_name: set(declared.facts.labels)

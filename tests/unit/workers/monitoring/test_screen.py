@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from workers.monitoring.screen import _time, lines_of
-from workers.monitoring.snapshot import TenantRow, TokenRow, Total, View, WorkerRow
+from workers.monitoring.snapshot import Snapshot, TenantRow, TokenRow, Total, WorkerRow
 
 
 def total(**changes: Any) -> Total:
@@ -66,7 +66,7 @@ def token(name: str, circuit: str = "closed") -> TokenRow:
     )
 
 
-def view(tenants: int = 1, tokens: tuple[TokenRow, ...] = (), **changes: Any) -> View:
+def view(tenants: int = 1, tokens: tuple[TokenRow, ...] = (), **changes: Any) -> Snapshot:
     workers = (
         WorkerRow(
             instance="h1:9464",
@@ -78,7 +78,7 @@ def view(tenants: int = 1, tokens: tuple[TokenRow, ...] = (), **changes: Any) ->
             log_failing=True,
         ),
     )
-    return View(
+    return Snapshot(
         window_s=2.0,
         total=total(**changes),
         tenants=tuple(tenant(f"t{i:03}") for i in range(tenants)),
@@ -110,9 +110,9 @@ def test_trouble_is_named_only_where_there_is_some() -> None:
     quiet = "\n".join(lines_of(view(), width=200, height=None))
     assert "fenced" not in quiet
     loud = "\n".join(lines_of(view(redis_up=False, fenced_per_s=1.5, log_failing=1), width=200, height=None))
-    assert "REDIS AWAY" in loud
+    assert "REDIS DOWN" in loud
     assert "1.5 commits fenced/s" in loud
-    assert "1 LOGS FAILING" in loud
+    assert "WRITE-AHEAD LOG FAILING on 1" in loud
 
 
 @pytest.mark.parametrize("height", [12, 24, 50])
@@ -147,5 +147,5 @@ def test_a_token_in_trouble_is_not_cut_off() -> None:
     ],
 )
 def test_times(seconds: float | None, text: str) -> None:
-    """Three figures and a unit."""
+    """Three source and a unit."""
     assert _time(seconds) == text

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from workers.dev.private_files import write_private
-from workers.support.redaction import KnownSecrets, mask_tables
+from workers.support.redaction import KnownSecrets, redact_tables
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_a_configuration_is_masked_by_where_secrets_stand(
     table: dict[str, Any], masked: dict[str, Any]
 ) -> None:
     """Names of files stay, and what is public; a variable of a module stays only where it is a path."""
-    assert mask_tables(table) == masked
+    assert redact_tables(table) == masked
 
 
 def test_what_is_in_secret_files_is_taken_out_wherever_it_stands(tmp_path: Path) -> None:
@@ -37,9 +37,7 @@ def test_what_is_in_secret_files_is_taken_out_wherever_it_stands(tmp_path: Path)
     write_private(tmp_path / "password", "correct-horse\n")
     secrets = KnownSecrets([tmp_path / "pin", tmp_path / "password", tmp_path / "none"])
     text = 'login with 1234 failed; {"pin":"1234"} 12345 x1234 xcorrect-horsey redis://u:pw@h'
-    assert secrets.take_out(text) == (
-        'login with *** failed; {"pin":"***"} 12345 x1234 x***y redis://u:***@h'
-    )
+    assert secrets.redact(text) == ('login with *** failed; {"pin":"***"} 12345 x1234 x***y redis://u:***@h')
     assert secrets.unreadable == [str(tmp_path / "none")]
 
 
@@ -48,4 +46,4 @@ def test_a_secret_within_another_leaves_no_rest(tmp_path: Path) -> None:
     write_private(tmp_path / "a", "horse-battery\n")
     write_private(tmp_path / "b", "correct-horse-battery-staple\n")
     secrets = KnownSecrets([tmp_path / "a", tmp_path / "b"])
-    assert secrets.take_out("<correct-horse-battery-staple>") == "<***>"
+    assert secrets.redact("<correct-horse-battery-staple>") == "<***>"
