@@ -1,1 +1,11 @@
-"""workers/state: see docs of the parent package."""
+"""State directory of a host: files that outlive its processes.
+
+directory        the directory, and the lock of the worker that owns it
+running_workers  running workers, and the outcome of their last reload
+adopted_config   copies of the configuration adopted last
+stop_orders      signed stop orders
+refused_pins     PINs that a token rejected
+drained_tokens   tokens that an operator drained
+
+Must never import ``workers.config``, ``workers.lanes`` or anything that talks to Redis or an HSM.
+"""

@@ -1,8 +1,8 @@
-"""What this host adopted last: a copy of each file, so that an older one is refused, also after a restart.
+"""Adopted configuration of this host: a copy of each file, so that an older one is refused, also after a restart.
 
-The rule for a tenant's file: its epoch never falls, and changed content has a higher one; comments are free. For
-the service's file, which is the host's own: its epoch never falls. Lanes that the worker starts begin with the copies, so that they know what the
-worker knows, also while the files are being edited or are broken.
+The epoch of a tenant's file never decreases, and changed content needs a higher one; comments may change freely. The
+epoch of the service's file, which belongs to the host, never decreases either. Lanes start from the copies, so that
+they have the worker's configuration while the files are being edited or are invalid.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ log = logging.getLogger("sigmill.config")
 
 
 class AdoptedFiles:
-    """The copies in one state directory; read by lanes, written by the worker."""
+    """Copies in one state directory; read by lanes, written by the worker."""
 
     def __init__(self, state_dir: Path) -> None:
         self._folder = state_dir / "adopted"
 
     def service_text(self) -> str | None:
-        """The service's file as it was adopted last."""
+        """Text of the service's file adopted last; None where there is none."""
         return _read(self._folder / "service.toml")
 
     def tenant_text(self, tenant: str) -> str | None:
-        """The tenant's file as it was adopted last; it stays known after the tenant is gone."""
+        """Text of the tenant's file adopted last, also of a removed tenant; None where there is none."""
         return _read(self._folder / "tenants" / f"{tenant}.toml")
 
     def keep(self, service: str, tenants: Mapping[str, str]) -> None:
-        """These texts are adopted. A copy that cannot be written is removed: a full disk holds up no revocation."""
+        """Store the adopted texts. A copy that cannot be written is removed: lanes must not read a revoked right from it."""
         texts = {self._folder / "service.toml": service}
         texts |= {self._folder / "tenants" / f"{name}.toml": text for name, text in tenants.items()}
         changed = {file: text for file, text in texts.items() if _read(file) != text}
@@ -57,14 +57,14 @@ class AdoptedFiles:
 
 
 def refuse_older_service(file: Path, text: str, adopted: str | None) -> None:
-    """Raise ``ConfigError`` when this text of the service's file is older than the one adopted."""
+    """Raise ``ConfigError`` when this text of the service's file is older than the adopted one."""
     if adopted is None or adopted == text:
         return
     _refuse_older(file, "service.epoch", _service_epoch(text), _service_epoch(adopted))
 
 
 def refuse_older_tenant(file: Path, text: str, adopted: str | None) -> None:
-    """Raise ``ConfigError`` when this text of a tenant's file is older than the one adopted, or as old and different."""
+    """Raise ``ConfigError`` when this text of a tenant's file is older than the adopted one, or differs at its epoch."""
     if adopted is None or adopted == text:
         return
     new, old = _tables(text), _tables(adopted)
@@ -74,8 +74,8 @@ def refuse_older_tenant(file: Path, text: str, adopted: str | None) -> None:
         raise ConfigError(
             str(file),
             "epoch",
-            f"is still {epoch}, but the content is not what was adopted with it",
-            f"Write epoch = {epoch + 1}: each change has its own.",
+            f"is still {epoch}, but the content differs from the adopted one",
+            f"Write epoch = {epoch + 1}: each change needs a new epoch.",
         )
 
 
@@ -84,8 +84,8 @@ def _refuse_older(file: Path, key: str, epoch: int, adopted: int) -> None:
         raise ConfigError(
             str(file),
             key,
-            f"is {epoch}, and {adopted} was adopted before",
-            f"Put the newer file back, or write what is meant as epoch {adopted + 1}.",
+            f"is {epoch}, but {adopted} was adopted before",
+            f"Restore the newer file, or set epoch = {adopted + 1}.",
         )
 
 
@@ -100,7 +100,7 @@ def _epoch(tables: dict[str, Any]) -> int:
 
 
 def _tables(text: str) -> dict[str, Any]:
-    """A copy that is damaged remembers nothing; a new file was parsed before it comes here."""
+    """Tables of a text; empty for a damaged copy. New files have been parsed before."""
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError:
@@ -108,7 +108,7 @@ def _tables(text: str) -> dict[str, Any]:
 
 
 def _read(file: Path) -> str | None:
-    """None where there is none, or where a lane's own user may not look."""
+    """Text of a copy; None where it is missing, or a lane under its own user may not read it."""
     try:
         return file.read_text("utf-8")
     except (OSError, UnicodeDecodeError):

@@ -1,7 +1,7 @@
-"""A PIN that a token refused is not tried again, by no lane of the cluster, until it or the operator changes.
+"""PINs that a token rejected: no lane of the cluster tries one again until its file changes or an operator resumes.
 
-What is remembered is a slow keyed hash (scrypt, RFC 7914) with a salt of its own, in a file of mode 0600. Other hosts are
-told two bytes of such a hash (``workers.background.refused_pin_sync``): enough to know the PIN by, far too little to find it from.
+A file of mode 0600 holds a slow hash of the PIN (scrypt, RFC 7914) with its own salt. Other hosts receive two bytes of
+another such hash (``workers.background.refused_pin_sync``): enough to recognise the PIN, too little to find it.
 """
 
 from __future__ import annotations
@@ -24,63 +24,63 @@ if TYPE_CHECKING:
 
 _SALT_BYTES: Final = 16
 _TOLD_BYTES: Final = 2
-"""One PIN in 65,536 is taken for the refused one: then an operator resumes the token. Of a PIN of 12 digits 15 million fit."""
+"""One PIN in 65,536 is mistaken for the rejected one; an operator then resumes the token. 15 million 12-digit PINs fit."""
 
 _SCRYPT: Final = {"n": 2**14, "r": 8, "p": 1}
-"""About 50 ms: once per lane start, and a stolen file does not give a short PIN away at once."""
+"""About 50 ms, once per lane start; it slows down guessing a short PIN from a stolen file."""
 
 _HASH_BYTES: Final = _SALT_BYTES + 64  # hashlib.scrypt's own length
 _UNWRITTEN: Final = bytes(_HASH_BYTES)
-"""What a file says of a refused PIN of which the hash could not be written: it may be any, so none is tried."""
+"""Content of a file whose hash could not be written: the rejected PIN is unknown, so none is tried."""
 
 _DRAFT_LASTS_S: Final = 3600.0
-"""A draft so old was left by a process that was killed over its login: no login takes as long."""
+"""An older draft was left by a killed process: no login takes that long."""
 
 
 class RefusedPins:
-    """The memory of one state directory: a file for each token whose PIN was refused."""
+    """Rejected PINs in one state directory: a file for each token."""
 
     def __init__(self, state_dir: Path) -> None:
         self._folder = state_dir / "refused-pins"
-        self._told = self._folder / ".told"  # no token is called so
+        self._told = self._folder / ".told"  # no name of a token begins with a dot
         self._heard = self._folder / ".heard"
 
     @contextmanager
     def room(self, token: str) -> Iterator[ReservedEntry]:
-        """Room on the disk for a refusal, for as long as a login lasts. Raises ``OSError``: then no PIN may be tried.
+        """Reserve disk space for a rejection while a login lasts. Raises ``OSError``: then no PIN may be tried.
 
-        A disk that is full when the token has refused the PIN would let the next lane try it again.
+        If the disk were full when the token rejects the PIN, the next lane would try it again.
         """
-        room = ReservedEntry(_draft(self._folder / token), _draft(self._told / token))
+        entry = ReservedEntry(_draft(self._folder / token), _draft(self._told / token))
         try:
-            room.make()
-            yield room
+            entry.reserve()
+            yield entry
         finally:
-            room.free()
+            entry.discard()
 
     def contains(self, token: str, pin: Secret) -> bool:
-        """Whether this token refused this very PIN before, here or on another host."""
+        """Whether this token rejected this PIN before, here or on another host."""
         own = self._folder / token
         return _is_unwritten(own) or any(_is_of(file, pin) for file in (own, self._heard / token))
 
     def remember(self, token: str, pin: Secret) -> None:
-        """Note that the token refused this PIN; replaces what was noted before."""
-        with self.room(token) as room:
-            room.remember(pin)
+        """Record that the token rejected this PIN; replaces an earlier record."""
+        with self.room(token) as entry:
+            entry.remember(pin)
 
     def is_marked(self, token: str) -> bool:
-        """Whether any PIN of this token was refused; says nothing about the present one."""
+        """Whether any PIN of this token was rejected, not necessarily the current one."""
         return is_there(self._folder / token) or is_there(self._heard / token)
 
     def forget(self, token: str) -> bool:
-        """The operator resumes the token: whether there was anything to forget."""
+        """Remove the records of a token, durably; whether there were any. Raises ``OSError``."""
         marked = self.is_marked(token)
         for folder in (self._folder, self._told, self._heard):
             remove_durably(folder / token)
         return marked
 
     def to_tell(self) -> dict[str, bytes]:
-        """What other hosts should know, by token."""
+        """Warnings for other hosts, by token."""
         return {file.name: file.read_bytes() for file in _files(self._told)}
 
     def hear(self, warnings: Mapping[str, bytes]) -> None:
@@ -98,27 +98,27 @@ class RefusedPins:
 
 
 class ReservedEntry:
-    """Two drafts that have their blocks on the disk, and become what is remembered if the PIN is refused.
+    """Two drafts whose blocks are on disk, and which become the record when the token rejects the PIN.
 
-    They hold zeros until then: a hash of a PIN that is right is never on the disk.
+    They hold zeros until then: no hash of a correct PIN is ever on disk.
     """
 
     def __init__(self, own: Path, told: Path) -> None:
         self._own = own
         self._told = told
 
-    def make(self) -> None:
-        """Write both drafts, to the disk itself. Raises ``OSError``."""
+    def reserve(self) -> None:
+        """Write and sync both drafts. Raises ``OSError``."""
         for draft, size in ((self._own, _HASH_BYTES), (self._told, _SALT_BYTES + _TOLD_BYTES)):
             _make_folder(draft.parent)
             _sweep(draft)
             _fill(draft, bytes(size), os.O_CREAT | os.O_TRUNC)
 
     def remember(self, pin: Secret) -> None:
-        """The token refused this PIN; replaces what was noted before.
+        """Record durably that the token rejected this PIN; replaces an earlier record.
 
-        Should the disk fail even now, any PIN of the token counts as refused. Raises ``OSError`` where not so much as a
-        name can be changed any more.
+        If the disk fails to write the hash, every PIN of the token counts as rejected. Raises ``OSError`` where even the
+        rename fails.
         """
         try:
             _fill(self._own, _hash(os.urandom(_SALT_BYTES), pin))
@@ -126,14 +126,14 @@ class ReservedEntry:
             with suppress(OSError):
                 _fill(self._own, _UNWRITTEN)
         _take_name(self._own)
-        with suppress(OSError):  # the other hosts are not told: each may try it once
+        with suppress(OSError):  # without the warning each other host may try the PIN once
             _fill(self._told, _hash(os.urandom(_SALT_BYTES), pin)[: _SALT_BYTES + _TOLD_BYTES])
             _take_name(self._told)
 
-    def free(self) -> None:
-        """Let go of what was not needed."""
+    def discard(self) -> None:
+        """Remove the drafts that were not used."""
         for draft in (self._own, self._told):
-            with suppress(OSError):  # it is swept up later
+            with suppress(OSError):  # it is removed by a later login
                 draft.unlink(missing_ok=True)
 
 
@@ -154,7 +154,7 @@ def _is_unwritten(file: Path) -> bool:
 
 
 def _draft(file: Path) -> Path:
-    """Of this process: several may log in to a token, and each takes away its own."""
+    """Draft of this process: several processes may log in to a token at the same time."""
     return file.with_name(f".{file.name}.{os.getpid()}.new")
 
 
@@ -165,7 +165,7 @@ def _take_name(draft: Path) -> None:
 
 
 def _make_folder(folder: Path) -> None:
-    """Root, who looks at a token before the worker does, must not shut the worker out."""
+    """Create the folder, durably; as root, give it to the owner of its parent, so that the worker can use it."""
     if is_there(folder):
         return
     _make_folder(folder.parent)
@@ -184,7 +184,7 @@ def _sweep(draft: Path) -> None:
 
 
 def _fill(draft: Path, content: bytes, flags: int = 0) -> None:
-    """In place unless ``flags`` say otherwise: blocks that are there are written again, and no new ones needed."""
+    """Write and sync the draft; without ``flags`` in place, which needs no new blocks."""
     descriptor = os.open(draft, os.O_WRONLY | os.O_CLOEXEC | flags, 0o600)
     with os.fdopen(descriptor, "wb") as stream:
         stream.write(content)

@@ -88,7 +88,7 @@ def test_a_host_on_which_nothing_works_still_has_a_bundle(
     assert "parts that need the configuration are left out" in ran.err
     parts = members(out)
     assert "config/sigmill.toml.json" not in parts
-    assert "is left out" in json.loads(parts["manifest.json"])["problems"]["config/sigmill.toml.json"]
+    assert "was left out" in json.loads(parts["manifest.json"])["problems"]["config/sigmill.toml.json"]
     assert parts["host.json"]
     assert "exit code 2" in parts["commands/check-config.txt"]
     assert not [name for name, text in parts.items() if CANARY_PIN in text]

@@ -1,4 +1,4 @@
-"""The marks of drained tokens: they outlive processes, and are made and removed once."""
+"""Marks of drained tokens: they outlive processes, and are created and removed once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from workers.state.drained_tokens import DrainedTokens
 
 
 def test_a_mark_is_there_until_it_is_removed(tmp_path: Path) -> None:
-    """For every process that looks, whether it was there before or not; owner only."""
+    """Another process sees it; a second drain or resume reports that nothing changed; the folder has mode 0700."""
     ours, theirs = DrainedTokens(tmp_path), DrainedTokens(tmp_path)
     assert theirs.names() == frozenset()
     assert (ours.drain("acme"), ours.drain("acme"), ours.drain("globex")) == (True, False, True)
@@ -22,8 +22,8 @@ def test_a_mark_is_there_until_it_is_removed(tmp_path: Path) -> None:
     assert ours.names() == {"globex"}
 
 
-def test_what_cannot_be_read_is_not_taken_for_empty(tmp_path: Path) -> None:
-    """A worker keeps what it knew."""
+def test_an_unreadable_folder_is_an_error(tmp_path: Path) -> None:
+    """It is not taken for an empty one: the worker keeps its drained tokens."""
     (tmp_path / "drained-tokens").write_text("")
     with pytest.raises(OSError, match="Not a directory"):
         DrainedTokens(tmp_path).names()

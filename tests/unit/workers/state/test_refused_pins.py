@@ -1,4 +1,4 @@
-"""The memory of refused PINs: exact, per token, and of no use to a thief."""
+"""Rejected PINs: recorded exactly, per token, and useless to a thief."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def pins(tmp_path: Path) -> RefusedPins:
 
 
 def test_a_refused_pin_is_known_again_by_another_process(pins: RefusedPins, tmp_path: Path) -> None:
-    """It stands on the disk."""
+    """The record is on disk: another instance recognises the PIN."""
     assert not pins.contains("acme", PIN)
     pins.remember("acme", PIN)
     assert RefusedPins(tmp_path / "state").contains("acme", Secret("739215"))
@@ -33,27 +33,27 @@ def test_a_refused_pin_is_known_again_by_another_process(pins: RefusedPins, tmp_
 
 
 def test_another_pin_may_be_tried(pins: RefusedPins) -> None:
-    """The operator has written the right one; the mark of the old one does not stand in its way."""
+    """The record of a rejected PIN does not match a corrected one."""
     pins.remember("acme", PIN)
     assert not pins.contains("acme", Secret("739216"))
 
 
-def test_tokens_are_apart(pins: RefusedPins) -> None:
-    """The same PIN may be right elsewhere."""
+def test_records_are_per_token(pins: RefusedPins) -> None:
+    """A PIN rejected by one token may be tried on another."""
     pins.remember("acme", PIN)
     assert not pins.contains("globex", PIN)
     assert not pins.is_marked("globex")
 
 
-def test_the_last_refusal_counts(pins: RefusedPins) -> None:
-    """One PIN per token is remembered."""
+def test_a_later_rejection_replaces_the_earlier_one(pins: RefusedPins) -> None:
+    """The PIN rejected last is recognised."""
     pins.remember("acme", PIN)
     pins.remember("acme", Secret("000000"))
     assert pins.contains("acme", Secret("000000"))
 
 
 def test_the_operator_can_forget_it(pins: RefusedPins) -> None:
-    """Once; the second time there is nothing."""
+    """Forgetting removes the record; a second call reports that there was none."""
     pins.remember("acme", PIN)
     assert pins.forget("acme")
     assert not pins.forget("acme")
@@ -61,7 +61,7 @@ def test_the_operator_can_forget_it(pins: RefusedPins) -> None:
 
 
 def test_the_file_does_not_give_the_pin_away(pins: RefusedPins, tmp_path: Path) -> None:
-    """Salted, so two tokens with one PIN do not show it, and readable by its owner only."""
+    """Two records of one PIN differ, contain no PIN, and have mode 0600."""
     pins.remember("acme", PIN)
     pins.remember("globex", PIN)
     files = [tmp_path / "state" / "refused-pins" / name for name in ("acme", "globex")]
@@ -73,7 +73,7 @@ def test_the_file_does_not_give_the_pin_away(pins: RefusedPins, tmp_path: Path) 
 
 
 def test_a_damaged_file_is_no_match(pins: RefusedPins, tmp_path: Path) -> None:
-    """And no error: the PIN is tried, and remembered anew if it is refused."""
+    """A damaged record matches no PIN and raises no error."""
     pins.remember("acme", PIN)
     (tmp_path / "state" / "refused-pins" / "acme").write_bytes(b"")
     assert not pins.contains("acme", PIN)
@@ -84,7 +84,7 @@ def full(*_: object) -> None:
 
 
 def attempt(pins: RefusedPins, failure: HsmFailure | None) -> HsmFailure | None:
-    """A login that fails so, or does not; what came of it."""
+    """One login that fails with ``failure`` or succeeds; returns the failure."""
     try:
         with pin_attempt(pins, "acme", PIN):
             tried.append("acme")
@@ -111,18 +111,18 @@ def files_in(folder: Path) -> list[str]:
 def test_no_pin_is_tried_on_a_disk_that_is_full(
     pins: RefusedPins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its refusal could not be remembered, and three refused logins lock a token."""
+    """The login fails with PIN_MEMORY_UNUSABLE, leaves no files, and works again on a disk with free space."""
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
         failure = attempt(pins, REFUSED)
     assert failure is not None
     assert (failure.code_name, failure.pin_failure, tried) == ("PIN_MEMORY_UNUSABLE", False, [])
     assert not files_in(tmp_path)
-    assert attempt(pins, None) is None, "there is room again"
+    assert attempt(pins, None) is None, "the disk has free space again"
 
 
-def test_no_pin_is_tried_where_nothing_can_be_remembered(tmp_path: Path) -> None:
-    """Else a lane that its host starts again and again would lock the token."""
+def test_no_pin_is_tried_without_a_writable_state_directory(tmp_path: Path) -> None:
+    """A state directory that cannot be created fails the login with PIN_MEMORY_UNUSABLE."""
     (tmp_path / "file").touch()
     failure = attempt(RefusedPins(tmp_path / "file"), None)
     assert failure is not None
@@ -133,7 +133,7 @@ def test_no_pin_is_tried_where_nothing_can_be_remembered(tmp_path: Path) -> None
 def test_a_refused_pin_is_tried_once(
     pins: RefusedPins, monkeypatch: pytest.MonkeyPatch, broken: bool
 ) -> None:
-    """Also where the disk breaks in the middle of the login: then no PIN of the token is tried any more."""
+    """The next login is refused; if the disk failed during the first one, with any PIN of the token."""
 
     def refused() -> HsmFailure | None:
         with monkeypatch.context() as patched, pin_attempt(pins, "acme", PIN):
@@ -156,7 +156,7 @@ def test_a_refused_pin_is_tried_once(
 
 
 def test_a_right_pin_leaves_nothing_behind(pins: RefusedPins, tmp_path: Path) -> None:
-    """Nor was a hash of it on the disk meanwhile."""
+    """The drafts hold zeros during the login and are removed after it."""
     with pin_attempt(pins, "acme", PIN):
         drafts = [file for file in tmp_path.rglob("*") if file.is_file()]
         assert {file.read_bytes().strip(b"\0") for file in drafts} == {b""}
@@ -167,14 +167,14 @@ def test_a_right_pin_leaves_nothing_behind(pins: RefusedPins, tmp_path: Path) ->
 
 
 def test_another_failure_is_no_refusal(pins: RefusedPins, tmp_path: Path) -> None:
-    """A token that is away says nothing about its PIN."""
+    """A removed device leaves no record of its PIN."""
     away = HsmFailure("CKR_DEVICE_REMOVED", 0x32, Action.OPEN_CIRCUIT)
     assert attempt(pins, away) is away
     assert not files_in(tmp_path)
 
 
-def test_what_a_killed_login_left_is_swept_up(pins: RefusedPins, tmp_path: Path) -> None:
-    """After an hour: until then another process may need it."""
+def test_drafts_of_killed_logins_are_removed_after_an_hour(pins: RefusedPins, tmp_path: Path) -> None:
+    """A draft older than an hour is removed by the next login, a younger one stays."""
     folder = tmp_path / "state" / "refused-pins"
     folder.mkdir(parents=True)
     for name, age_s in ((".acme.1.new", 4000), (".globex.2.new", 10)):
@@ -185,26 +185,26 @@ def test_what_a_killed_login_left_is_swept_up(pins: RefusedPins, tmp_path: Path)
     assert files_in(folder) == [".globex.2.new"]
 
 
-def test_another_host_that_is_told_knows_the_pin(pins: RefusedPins, tmp_path: Path) -> None:
-    """That very one; with a false alarm in 65,536, never the other way."""
+def test_another_host_recognises_the_pin_by_its_warning(pins: RefusedPins, tmp_path: Path) -> None:
+    """The warning matches the PIN of that token only, and is not passed on to further hosts."""
     pins.remember("acme", PIN)
     elsewhere = RefusedPins(tmp_path / "elsewhere")
     elsewhere.hear(pins.to_tell())
     assert elsewhere.contains("acme", PIN)
     assert elsewhere.is_marked("acme")
     assert not elsewhere.contains("globex", PIN)
-    assert not elsewhere.to_tell(), "hearsay is not passed on"
+    assert not elsewhere.to_tell(), "warnings of other hosts are not passed on"
 
 
-def test_what_is_told_fits_many_pins(pins: RefusedPins) -> None:
-    """A salt and two bytes: whoever reads Redis cannot find the PIN from it."""
+def test_a_warning_fits_many_pins(pins: RefusedPins) -> None:
+    """A warning is a salt and two bytes: one PIN in 65,536 matches it."""
     pins.remember("acme", PIN)
     (warning,) = pins.to_tell().values()
     assert len(warning) == 16 + 2
 
 
-def test_what_others_no_longer_say_is_forgotten(pins: RefusedPins, tmp_path: Path) -> None:
-    """The operator has resumed the token; what this host knows itself stays."""
+def test_withdrawn_warnings_are_removed(pins: RefusedPins, tmp_path: Path) -> None:
+    """A warning that is no longer published is removed; the host's own records stay."""
     elsewhere = RefusedPins(tmp_path / "elsewhere")
     pins.remember("acme", PIN)
     elsewhere.remember("globex", PIN)
@@ -215,7 +215,7 @@ def test_what_others_no_longer_say_is_forgotten(pins: RefusedPins, tmp_path: Pat
 
 
 @pytest.mark.parametrize("planted", [b"", b"x", bytes(16), bytes(48)])
-def test_what_is_no_warning_is_not_heard(pins: RefusedPins, planted: bytes) -> None:
-    """Somebody wrote into Redis."""
+def test_invalid_warnings_are_ignored(pins: RefusedPins, planted: bytes) -> None:
+    """A value of the wrong length in Redis marks no token."""
     pins.hear({"acme": planted})
     assert not pins.is_marked("acme")

@@ -1,0 +1,121 @@
+"""Repeated reading of the configuration: only changed files are parsed, and older ones are refused."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from queueing.errors import ConfigError
+from tests.support.config_files import Site, p256_key, tenant_text
+from workers.config.snapshots import ConfigurationFiles, ReadResult
+from workers.state.adopted_config import AdoptedFiles
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path).write()
+
+
+def adopt(site: Site) -> ReadResult:
+    """Read and adopt the files as a starting worker does."""
+    files = ConfigurationFiles(site.config)
+    result = files.read()
+    files.adopt(result)
+    return result
+
+
+def refused(site: Site) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        ConfigurationFiles(site.config).read()
+    return caught.value
+
+
+def rewrite(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+def test_adopted_files_are_copied_to_the_state_directory(site: Site) -> None:
+    """The copies in the state directory have the texts of the files, and only their owner can read them."""
+    adopt(site)
+    memory = AdoptedFiles(site.folder / "state")
+    assert memory.tenant_text("acme") == site.tenant_file().read_text()
+    assert memory.service_text() == site.config.read_text()
+    modes = {path.stat().st_mode & 0o077 for path in (site.folder / "state").rglob("*")}
+    assert modes == {0}
+
+
+def test_a_lower_epoch_is_refused(site: Site) -> None:
+    """A lower epoch of a tenant or of the service is an error that names the adopted epoch."""
+    adopt(site)
+    rewrite(site.tenant_file(), "epoch = 4", "epoch = 3")
+    assert "is 3, but 4 was adopted" in refused(site).problem
+    rewrite(site.tenant_file(), "epoch = 3", "epoch = 4")
+    rewrite(site.config, 'audience = "test"', 'audience = "test"\nepoch = 9')
+    adopt(site)
+    rewrite(site.config, "epoch = 9", "epoch = 8")
+    assert refused(site).key == "service.epoch"
+
+
+def test_changed_content_needs_a_higher_epoch(site: Site) -> None:
+    """A comment may change under the same epoch, a value may not; with the next epoch it is adopted."""
+    adopt(site)
+    rewrite(site.tenant_file(), "# the operator's own words", "# other words\n")
+    adopt(site)
+    rewrite(site.tenant_file(), "2099-01-01", "2098-01-01")
+    found = refused(site)
+    assert (found.key, found.remedy) == ("epoch", "Write epoch = 5: each change needs a new epoch.")
+    rewrite(site.tenant_file(), "epoch = 4", "epoch = 5")
+    assert adopt(site).configuration.tenants["acme"].epoch == 5
+
+
+def test_a_tenant_that_was_removed_does_not_come_back_older(site: Site) -> None:
+    """The epoch of a removed tenant is kept: an older file of its name is refused."""
+    adopt(site)
+    text = site.tenant_file().read_text()
+    site.tenant_file().unlink()
+    assert adopt(site).configuration.tenants == {}
+    site.tenant_file().write_text(text.replace("epoch = 4", "epoch = 2"))
+    assert "4 was adopted" in refused(site).problem
+
+
+def test_only_what_changed_is_read_again(site: Site) -> None:
+    """Unchanged tenants and the service are the same objects as before."""
+    site.tenants["globex"] = tenant_text("globex", p256_key(9))
+    site.write()
+    files = ConfigurationFiles(site.config)
+    first = files.read()
+    files.adopt(first)
+    rewrite(site.tenant_file("globex"), "epoch = 4", "epoch = 5")
+    second = files.read()
+    assert second.configuration.tenants["acme"] is first.configuration.tenants["acme"]
+    assert second.configuration.service is first.configuration.service
+    assert second.configuration.tenants["globex"].epoch == 5
+
+
+def test_unchanged_tenants_are_checked_against_changed_tokens(site: Site) -> None:
+    """A tenant that uses a removed token is an error, although its own file did not change."""
+    files = ConfigurationFiles(site.config)
+    files.adopt(files.read())
+    text = site.config.read_text()
+    start = text.index("[tokens.acme]")
+    site.config.write_text(text[:start] + text[text.index("[tokens.globex]") :])
+    with pytest.raises(ConfigError, match=r"no token `acme`"):
+        files.read()
+
+
+def test_a_copy_that_cannot_be_written_is_removed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a full disk there is no copy rather than an old one, from which lanes would read revoked rights."""
+    adopt(site)
+    rewrite(site.tenant_file(), "epoch = 4", "epoch = 5")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        adopt(site)
+    assert AdoptedFiles(site.folder / "state").tenant_text("acme") is None
