@@ -1,4 +1,4 @@
-"""What the write-ahead log of a host knows of a job: every intent, outcome and release, with its time.
+"""History of a job in the write-ahead log of a host: every intent, outcome and release, with its time.
 
 Only reads, beside a worker that writes: a half-written frame at the end is as if it were not there yet.
 """

@@ -63,7 +63,7 @@ def seal(folder: Path, *, now_s: float | None = None) -> Seal:
 
 
 def sealed_segment(file: Path) -> SealedSegment:
-    """What a seal says of this file. O(its bytes)."""
+    """Entry of a seal for this file. O(its bytes)."""
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256")
         size = stream.tell()

@@ -65,7 +65,7 @@ class ClaimPlanner:
         ]
 
     def limited_until_s(self) -> float:
-        """When the first ready tenant that a limit keeps back may claim again (monotonic); infinite without any."""
+        """Time at which the first ready tenant that a limit keeps back may claim again (monotonic); infinite without any."""
         return self._limiter.limited_until_s(self._ready)
 
     def _request(self, tenant: str, share: float, capacity: int, part_of_round: float) -> ClaimRequest:

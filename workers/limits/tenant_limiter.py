@@ -83,7 +83,7 @@ class TenantLimiter:
         return self._limited_until_s(tenant) > self._now_s()
 
     def limited_until_s(self, tenants: Iterable[str]) -> float:
-        """When the first limited one of these may claim again (monotonic); infinite when none is limited."""
+        """Time at which the first limited tenant of these may claim again (monotonic); infinite when none is limited."""
         now_s = self._now_s()
         limited = map(self._limited_until_s, tenants)
         return min((until_s for until_s in limited if until_s > now_s), default=math.inf)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.workers.journal.test_recovery import intent, outcome, released, returned
+from tests.unit.workers.journal.test_recovery import intent, outcome, released, returned, unknown
 from workers.journal.open_claims import OpenClaims
-from workers.journal.records import OpenedRecord, Record, UnknownRecord
+from workers.journal.records import OpenedRecord, Record
 
 
 def test_a_claim_keeps_the_segment_in_which_it_began() -> None:
@@ -17,7 +17,7 @@ def test_a_claim_keeps_the_segment_in_which_it_began() -> None:
     assert (len(claims), claims.first(7)) == (1, 3)
 
 
-@pytest.mark.parametrize("end", [released(b"a"), returned(b"a"), UnknownRecord(1, "acme", b"a", b"lease")])
+@pytest.mark.parametrize("end", [released(b"a"), returned(b"a"), unknown(b"a")])
 def test_a_claim_ends_with_its_release_return_or_closing(end: Record) -> None:
     """Without open claims the present segment is the first one that matters."""
     claims = OpenClaims()

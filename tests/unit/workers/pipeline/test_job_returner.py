@@ -41,7 +41,7 @@ class Surroundings:
     shutdown: ShutdownDeadline = field(default_factory=lambda: ShutdownDeadline(20.0))
     metrics: Metrics = field(default_factory=lambda: Metrics(CollectorRegistry()))
 
-    def note(self, records: Sequence[Record]) -> None:
+    def append_nowait(self, records: Sequence[Record]) -> None:
         self.events.append("recorded")
         self.records += records
 
