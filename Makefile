@@ -68,6 +68,7 @@ soak: bootstrap ## an hour of load with faults (MINUTES=60): memory, descriptors
 
 lint: bootstrap ## ruff, mypy, import contracts
 	$(BIN)/ruff check .
+	$(BIN)/ruff check --preview --select PLR0904 .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports

@@ -15,5 +15,5 @@ measurement/  alternating rounds, CPU time, percentiles, the machine
 capacity/     HSMs, cores and Redis shards for a number of signatures a day
 report/       report.json and report.html
 
-Must never be imported by ``queueing`` or by ``workers`` (apart from the command ``sigmill bench``).
+Must never import ``tests`` or ``ops``; ``queueing`` and ``workers`` never import it (apart from the command ``sigmill bench``).
 """

@@ -108,7 +108,7 @@ class Session:
         """Tell a person how far it is, on stderr."""
         print(f"[{time.monotonic() - self._began:6.1f} s] {text}", file=sys.stderr, flush=True)
 
-    def row(
+    def row(  # noqa: PLR0913 - the columns of a row, each by name
         self,
         scenario: str,
         kind: KeyKind,

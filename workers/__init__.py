@@ -1,13 +1,30 @@
-"""The side that signs.
+"""The signing service: from the claim of a job to its committed result.
 
-worker, service   one process of a host: arq's worker, and the signing service beside its loop
-intake            from the queue: what is claimed, and when; routing, handover: to its lanes
-release           from the lanes back to the client
-job_in_work       a claimed job between the two
-lanes             the processes that hold a token's sessions
-hsm               PKCS#11, and the only place that imports it
-audit             the write-ahead log: nothing is released that is not in it
-config            what the operator decided; administration: keys, clients and tokens at the operator's hands
-metrics, exporter what is counted, and how it is served; logs: how it is told
-cli               ``sigmill``; dev: a whole stack on one machine
+worker               SigningWorker: arq's worker with the signing service beside its loop
+service              start, run, drain, reload and end of the service
+composition          wiring of the service's parts, and nothing else
+current_config       the configuration in force
+current_stop_orders  the stop orders in force
+active_job           a claimed job, from claim to result
+intake/              claim loop: which tenants are claimed, when, and how much
+limits/              rate limits, budgets and fair queueing
+pipeline/            routing, dispatch, leases, results, returned jobs
+background/          publication and synchronisation with Redis, canaries
+lifecycle/           shutdown, heartbeat, reload, recovery at the start
+lanes/               lane processes and their supervision
+hsm/                 PKCS#11, the only folder that imports it
+token_admin/         token administration for operators
+state/               files of the state directory
+journal/             write-ahead log: records, segments, recovery, retention
+audit/               the log at rest: job history, seal, archive
+config/              configuration files of service and tenants
+telemetry/           metrics, log events, exporter
+monitoring/          reading metrics for ``sigmill top``
+doctor/              diagnosis of a host
+support/             support bundle
+error_help/          pages of ``sigmill explain``
+cli/                 the command line, ``sigmill``
+dev/                 a whole stack on one machine, for development
+
+Must never import ``bench``, ``tests`` or ``ops`` (only ``sigmill bench`` imports ``bench``).
 """

@@ -4,5 +4,5 @@ hsm_rates     published signing rates of HSMs, with sources
 model         the capacity model, pure functions
 planning      measured costs of a report as input of the model
 
-Must never start a process or connect to anything.
+Must never import the testbed or the load: a plan starts nothing.
 """

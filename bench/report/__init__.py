@@ -5,5 +5,5 @@ files   report.json and report.html, written and read
 page    the HTML page
 plots   bars and lines as inline SVG
 
-Must never measure anything.
+Must never import a scenario or the harness: a report measures nothing.
 """

@@ -116,7 +116,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     schema_version: int = SCHEMA_VERSION
 
 
-def throughput_row(
+def throughput_row(  # noqa: PLR0913 - the columns of a row, each by name
     *,
     scenario: str,
     algorithm: str,
@@ -175,7 +175,7 @@ def at_most(name: str, value: float | None, bound: float, *, unit: str = "", not
     return Threshold(name=name, value=value, bound=bound, ok=met, sense="at most", unit=unit, note=note)
 
 
-def make_report(
+def make_report(  # noqa: PLR0913 - the parts of a report, each by name
     *,
     mode: Literal["quick", "full"],
     started_at: str,

@@ -1,1 +1,14 @@
-"""Scenarios, one family to a module; ``catalogue`` has them by name."""
+"""Scenarios, one family of rows to a module.
+
+catalogue   scenarios by name
+build       wall time of ``sigmill sign`` on a build's files
+growth      cost and memory by backlog, tenants and workers
+latency     one digest at idle; open-loop load at parts of the capacity
+matrix      every kind of key and size of envelope
+simulated   simulated network HSM
+singles     single digests by many clients, beside stock arq
+tenancy     accuracy of rates, noisy neighbours, shares
+throughput  pipeline against the module's ceiling
+
+Must never import ``bench.runner``.
+"""

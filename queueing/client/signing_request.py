@@ -76,7 +76,7 @@ class SigningRequest(msgspec.Struct, frozen=True):
 class EnvelopeBuilder:
     """Builds envelopes: gives requests their dates and the client's signature."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what an envelope is made of, each by name
         self,
         *,
         audience: str,

@@ -1,6 +1,7 @@
 """Reading of configuration: TOML files, secrets, and the settings of Redis. A lane loads this too.
 
 accept_level  write acceptance: by the primary alone, or by replicas too
+addresses     hosts with ports, IPv6 in brackets
 redis         address, TLS and Sentinels of Redis
 secrets       secrets in files, masked in logs
 toml          TOML files to typed structs; mistakes name file, key and remedy

@@ -39,7 +39,7 @@ class WorkerCondition(Protocol):
 class Registration:
     """Renews the entry of this worker; errors of Redis are logged and retried."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts that it reports about
         self,
         redis: Redis,
         config: CurrentConfig,

@@ -13,7 +13,7 @@ audit      write-ahead log of this host
 operate    check-config, deadletter, doctor, explain, operators, stop, support-bundle
 processes  worker, lane, exporter, dev, bench
 
-No other package of `workers` imports it; only `sigmill bench` imports `bench`, when it is called.
+Must never import `bench`, except in the command `sigmill bench` when it is called. No other package of `workers` imports it.
 """
 
 from workers.cli.main import main

@@ -33,7 +33,7 @@ Routed = tuple["ActiveJob", "Route"]
 class Dispatcher:
     """Gives each claimed job to its lanes, refuses it, or requeues it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts that a job passes
         self,
         router: Router,
         *,

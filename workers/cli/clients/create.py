@@ -91,7 +91,7 @@ class CreatedLine(msgspec.Struct, frozen=True, kw_only=True):
 )
 @json_option
 @click.pass_obj
-def create(  # one parameter per option
+def create(  # one parameter per option  # noqa: PLR0913 - one parameter per option
     output: Output,
     *,
     name: str,

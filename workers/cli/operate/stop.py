@@ -55,7 +55,7 @@ class StopLine(msgspec.Struct, frozen=True, kw_only=True):
 )
 @json_option
 @click.pass_obj
-def stop(  # one parameter per option
+def stop(  # one parameter per option  # noqa: PLR0913 - one parameter per option
     output: Output,
     /,
     *,

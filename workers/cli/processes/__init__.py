@@ -6,5 +6,5 @@ exporter  ``sigmill exporter``
 dev       ``sigmill dev``
 bench     ``sigmill bench``
 
-No module here imports a worker's or a lane's parts before its command is called: `lane` must load no Redis client.
+It never imports a worker's or a lane's parts before their command is called: `lane` must load no Redis client.
 """

@@ -65,7 +65,7 @@ Source = Callable[[float], Snapshot]
 @click.option("--once", is_flag=True, help="Print one view and exit.")
 @json_option
 @click.pass_obj
-def top(  # one parameter per option
+def top(  # one parameter per option  # noqa: PLR0913 - one parameter per option
     output: Output,
     /,
     *,

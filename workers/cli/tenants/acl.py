@@ -44,7 +44,7 @@ class AclLine(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--apply", is_flag=True, help="Also set the user in Redis, as the service's own Redis user.")
 @json_option
 @click.pass_obj
-def acl(  # one parameter per option
+def acl(  # one parameter per option  # noqa: PLR0913 - one parameter per option
     output: Output,
     /,
     *,

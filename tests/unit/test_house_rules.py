@@ -1,0 +1,104 @@
+"""The rules of the tree: small folders with a map, names and sentences in the field's words, objects instead of callbacks."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("queueing", "workers", "bench")
+SOURCES = sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py"))
+FOLDERS = sorted({file.parent for file in SOURCES})
+
+MOST_MODULES = 15
+MOST_CALLABLES = 30
+
+RETIRED_WORDS = (
+    "Allowances",
+    "Ask",
+    "Desk",
+    "Draft",
+    "Examination",
+    "Handover",
+    "JobInWork",
+    "Mistakes",
+    "Performer",
+    "Premises",
+    "Releaser",
+    "Roster",
+    "Slots",
+    "Stand",
+    "Survey",
+    "Suspicion",
+    "Vitals",
+    "Whereabouts",
+    "Wish",
+)
+"""Words of a private language that names once had; docs/glossary.md has the words of the field."""
+
+_RELATIVE = re.compile(r"(what|how|where|which|who|whoever|whom|whose|when|why|that)\b", re.IGNORECASE)
+_NAMED = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def shown(file: Path) -> str:
+    return str(file.relative_to(ROOT))
+
+
+def words_of(name: str) -> set[str]:
+    """The words of a CamelCase or snake_case name, capitalised."""
+    return {word.capitalize() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)}
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=shown)
+def test_a_folder_has_at_most_fifteen_modules(folder: Path) -> None:
+    """More than fifteen modules in a folder are two subjects."""
+    assert len([file for file in folder.glob("*.py") if file.name != "__init__.py"]) <= MOST_MODULES
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=shown)
+def test_a_package_lists_its_modules_and_what_it_never_imports(folder: Path) -> None:
+    """The docstring of a package names each module and folder in it, and the imports that are forbidden to it."""
+    text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
+    modules = {file.stem for file in folder.glob("*.py")} - {"__init__", "__main__"}
+    folders = {entry.name for entry in folder.iterdir() if (entry / "__init__.py").exists()}
+    missing = sorted(name for name in modules | folders if not re.search(rf"\b{name}\b", text))
+    assert not missing
+    assert re.search(r"never imports?\b", text, re.IGNORECASE)
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=shown)
+def test_no_class_or_module_has_a_retired_name(file: Path) -> None:
+    """Classes and modules are named by the field's words, or by those of docs/glossary.md."""
+    names = [
+        file.stem,
+        *(node.name for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ClassDef)),
+    ]
+    retired = {word for word in RETIRED_WORDS if len(words_of(word)) == 1}
+    assert not [name for name in names if words_of(name) & retired or name in RETIRED_WORDS]
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=shown)
+def test_a_docstring_begins_with_the_thing_itself(file: Path) -> None:
+    """'Circuit breaker of one token.', and never 'What …' or 'Where …', which state a riddle."""
+    tree = ast.parse(file.read_text())
+    heads = [ast.get_docstring(node) for node in ast.walk(tree) if isinstance(node, (ast.Module, *_NAMED))]
+    assert not [head.splitlines()[0] for head in heads if head and _RELATIVE.match(head)]
+
+
+def test_constructors_take_objects() -> None:
+    """A callable that a constructor takes is a clock, randomness, or one of a few reviewed exceptions."""
+    found = [
+        f"{shown(file)} {owner.name}({parameter.arg})"
+        for file in SOURCES
+        if file.relative_to(ROOT).parts[0] != "bench"
+        for owner in ast.walk(ast.parse(file.read_text()))
+        if isinstance(owner, ast.ClassDef)
+        for made in owner.body
+        if isinstance(made, ast.FunctionDef) and made.name == "__init__"
+        for parameter in (*made.args.args, *made.args.kwonlyargs)
+        if parameter.annotation is not None and "Callable" in ast.unparse(parameter.annotation)
+    ]
+    assert len(found) <= MOST_CALLABLES, found
