@@ -76,6 +76,13 @@ def prepare() -> Path:
     return suite
 
 
+def _prefer(*pids: int) -> None:
+    """Give these processes the CPU first, where that is allowed: arq's own tests measure tenths of a second."""
+    for pid in pids:
+        with contextlib.suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, pid, -15)
+
+
 def run(*arguments: str, worker: str | None = None, echo: bool = False) -> SuiteResult:
     """Run the suite against a fresh redis-server; takes about ten seconds."""
     suite = prepare()
@@ -96,6 +103,7 @@ def run(*arguments: str, worker: str | None = None, echo: bool = False) -> Suite
                 text=True,
             )
         )
+        _prefer(process.pid, server.pid)
         assert process.stdout is not None
         for line in process.stdout:
             lines.append(line)

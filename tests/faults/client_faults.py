@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import sys
 
+from tests.faults.harness import ROOT
 from tests.faults.scene import Scene
 from tests.faults.schedule import Draw
-from tests.faults.stand import ROOT
 
 
 async def many_submit_the_same(scene: Scene, draw: Draw) -> None:
@@ -38,9 +38,9 @@ async def client_killed(scene: Scene, draw: Draw) -> None:
     """A client's process is killed once it has submitted, or before; another one asks again under the same request."""
     load, tenant = scene.load, draw.tenant
     digests, request = load.digests(tenant, scene.rng), load.request_id()
-    file = scene.stand.rig.directory / "clients" / tenant / "client.toml"
+    file = scene.harness.rig.directory / "clients" / tenant / "client.toml"
     words = ["-m", "tests.faults.client_process", str(file), request, *(digest.hex() for digest in digests)]
-    with (scene.stand.rig.directory / "killed-client.log").open("ab") as log:
+    with (scene.harness.rig.directory / "killed-client.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
             sys.executable, *words, stdout=asyncio.subprocess.PIPE, stderr=log, cwd=ROOT
         )

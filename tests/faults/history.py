@@ -2,7 +2,7 @@
 
 Four observers that know nothing of each other: the client (what it was promised and what it got), the worker
 (what Redis answered to its claims and commits), the HSM's module (every C_Sign), and the write-ahead logs as
-they stand on the disk at the end. Beside them the run itself: keys, faults, what was left in Redis.
+they are on the disk at the end. Beside them the run itself: keys, faults, what was left in Redis.
 """
 
 from __future__ import annotations

@@ -13,9 +13,9 @@ from tests.faults.worker_faults import lane_kill
 
 async def _rules(scene: Scene, draw: Draw, *rules: str, hold_s: float | None = None) -> None:
     """The module of the tenant's token has these faults for a while."""
-    scene.stand.rules(draw.tenant, *rules)
+    scene.harness.rules(draw.tenant, *rules)
     await asyncio.sleep(draw.hold_s if hold_s is None else hold_s)
-    scene.stand.rules(draw.tenant)
+    scene.harness.rules(draw.tenant)
 
 
 async def sign_error(scene: Scene, draw: Draw) -> None:
@@ -40,13 +40,13 @@ async def lane_in_doubt(scene: Scene, draw: Draw) -> None:
 
 async def find_error(scene: Scene, draw: Draw) -> None:
     """Keys are not found by a lane that has to begin anew."""
-    scene.stand.rules(draw.tenant, f"C_FindObjects rv={draw.retryable:#x}")
+    scene.harness.rules(draw.tenant, f"C_FindObjects rv={draw.retryable:#x}")
     await lane_kill(scene, draw)
     await _rules(scene, draw, f"C_FindObjects rv={draw.retryable:#x}")
 
 
 async def open_session_error(scene: Scene, draw: Draw) -> None:
-    scene.stand.rules(draw.tenant, f"C_OpenSession rv={draw.retryable:#x}")
+    scene.harness.rules(draw.tenant, f"C_OpenSession rv={draw.retryable:#x}")
     await lane_kill(scene, draw)
     await _rules(scene, draw, f"C_OpenSession rv={draw.retryable:#x}")
 
@@ -81,7 +81,7 @@ async def device_removed(scene: Scene, draw: Draw) -> None:
 
 async def token_away(scene: Scene, draw: Draw) -> None:
     """The token's directory is elsewhere for a while (SoftHSM's way to be unplugged)."""
-    folder = scene.stand.token_folder(draw.tenant)
+    folder = scene.harness.token_folder(draw.tenant)
     away = folder.with_name("away")
     folder.rename(away)
     folder.mkdir()
@@ -99,12 +99,12 @@ async def poison_job(scene: Scene, draw: Draw) -> None:
     load, tenant = scene.load, draw.tenant
     digests = [scene.rng.randbytes(32) for _ in range(3)]
     scene.breaks.append(digests[1])
-    scene.stand.rules(tenant, f"C_Sign segv tail={digests[1].hex()}")
+    scene.harness.rules(tenant, f"C_Sign segv tail={digests[1].hex()}")
     client = load.clients[tenant][0]
     job = await load.accepted(client, digests, load.request_id())
     if job is not None:
         await load.answered(client, job)
-    scene.stand.rules(tenant)
+    scene.harness.rules(tenant)
 
 
 async def refused_digest(scene: Scene, draw: Draw) -> None:
@@ -113,9 +113,9 @@ async def refused_digest(scene: Scene, draw: Draw) -> None:
     digests = [scene.rng.randbytes(32) for _ in range(6)]
     bad = digests[draw.nth % 6]
     scene.refuses.append(bad)
-    scene.stand.rules(tenant, f"C_Sign rv={draw.final:#x} tail={bad.hex()}")
+    scene.harness.rules(tenant, f"C_Sign rv={draw.final:#x} tail={bad.hex()}")
     client = load.clients[tenant][0]
     job = await load.accepted(client, digests, load.request_id())
     if job is not None:
         await load.answered(client, job)
-    scene.stand.rules(tenant)
+    scene.harness.rules(tenant)

@@ -10,10 +10,10 @@ import time
 from dataclasses import dataclass
 
 from tests.faults import client_faults, hsm_faults, redis_faults, worker_faults
+from tests.faults.harness import LEASE_S
 from tests.faults.history import Fault
 from tests.faults.scene import Injection, Scene
 from tests.faults.schedule import Draw
-from tests.faults.stand import LEASE_S
 
 SLACK_S = 10.0
 """What a loaded two-core machine may take longer: processes start in seconds there."""
@@ -30,7 +30,7 @@ class Kind:
 async def inject(scene: Scene, name: str, draw: Draw) -> Fault:
     """Do it, heal it, and say when."""
     kind = KINDS[name]
-    part = Scene(scene.stand, scene.load, scene.rng)
+    part = Scene(scene.harness, scene.load, scene.rng)
     began_at = time.time()
     await kind.inject(part, draw)
     scene.frozen += part.frozen
@@ -46,7 +46,7 @@ async def inject(scene: Scene, name: str, draw: Draw) -> Fault:
 
 def _redis(fault: redis_faults.RedisFault) -> Injection:
     async def inject_it(scene: Scene, draw: Draw) -> None:
-        await fault(scene.stand.redis, draw.hold_s)
+        await fault(scene.harness.redis, draw.hold_s)
 
     return inject_it
 

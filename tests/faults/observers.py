@@ -90,7 +90,7 @@ def _log_event(
     return LogRecord(
         at=record.at_ms / 1000,
         worker=worker,
-        what=type(record).__name__.lower(),  # type: ignore[arg-type]  # the five kinds
+        what=str(record.__struct_config__.tag).lower(),  # type: ignore[arg-type]  # the five kinds
         tenant=record.tenant,
         job=record.job_id.decode("ascii", "replace"),
         lease=record.lease.decode("ascii", "replace"),

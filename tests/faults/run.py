@@ -12,12 +12,12 @@ from random import Random
 import msgspec
 
 from tests.faults.checker import Verdict, check
+from tests.faults.harness import LEASE_S, SIGN_US, Harness
 from tests.faults.history import Left, write_history
 from tests.faults.injections import KINDS, inject
 from tests.faults.load import ANSWER_TIMEOUT_S, Load
 from tests.faults.scene import Scene
 from tests.faults.schedule import WORKERS, Step, schedule
-from tests.faults.stand import LEASE_S, SIGN_US, Stand
 
 STEPS = 6
 WARM_UP_S = 0.5
@@ -64,33 +64,33 @@ async def run_seed(seed: int, folder: Path, plan: Plan | None = None) -> Report:
         seed, plan.only or tuple(KINDS), steps=plan.steps, workers=plan.workers, pairs=plan.pairs
     )
     began = time.monotonic()
-    with Stand.open(folder, broken=plan.broken, lease_s=plan.lease_s, sign_us=plan.sign_us) as stand:
+    with Harness.open(folder, broken=plan.broken, lease_s=plan.lease_s, sign_us=plan.sign_us) as harness:
         for number in range(1, plan.workers + 1):
-            await stand.start_worker(number)
-        await _under_load(stand, steps, Random(seed), plan.patience_s)
-        for number in sorted(stand.workers):
-            await stand.stop_worker(number)
-        events = stand.events()
-        mended = stand.keeper.mended
+            await harness.start_worker(number)
+        await _under_load(harness, steps, Random(seed), plan.patience_s)
+        for number in sorted(harness.workers):
+            await harness.stop_worker(number)
+        events = harness.events()
+        mended = harness.keeper.mended
     write_history(folder / "history.jsonl", sorted(events, key=lambda event: event.at))
     verdict = check(events)
     return _report(seed, time.monotonic() - began, steps, verdict, mended)
 
 
-async def _under_load(stand: Stand, steps: list[Step], rng: Random, patience_s: float) -> None:
-    async with Load.of(stand.clients(), stand.recorder, rng, patience_s) as load:
+async def _under_load(harness: Harness, steps: list[Step], rng: Random, patience_s: float) -> None:
+    async with Load.of(harness.clients(), harness.recorder, rng, patience_s) as load:
         async with load.builds():
             await asyncio.sleep(WARM_UP_S)
             for step in steps:
-                await do(step, Scene(stand, load, Random(rng.random())))
-        await look_at_the_end(stand, load)
+                await do(step, Scene(harness, load, Random(rng.random())))
+        await look_at_the_end(harness, load)
 
 
-async def look_at_the_end(stand: Stand, load: Load) -> None:
+async def look_at_the_end(harness: Harness, load: Load) -> None:
     """Final check after all builds have finished: no leftover, and every result is there."""
-    left = await stand.left_in_redis(within_s=REDIS_EMPTY_S)
-    stand.recorder.note(*(Left(at=time.time(), what=what) for what in left))
-    await stand.read_results(load.jobs, all_there=True)
+    left = await harness.left_in_redis(within_s=REDIS_EMPTY_S)
+    harness.recorder.note(*(Left(at=time.time(), what=what) for what in left))
+    await harness.read_results(load.jobs, all_there=True)
 
 
 async def do(step: Step, scene: Scene) -> None:
@@ -109,10 +109,10 @@ async def do(step: Step, scene: Scene) -> None:
             else msgspec.structs.replace(fault, at=healed_at, bound_s=bound_s, kind=f"with {faults[0].kind}")
             for i, fault in enumerate(faults)
         ]
-    scene.stand.recorder.note(*faults)
+    scene.harness.recorder.note(*faults)
     await scene.load.settled(healed_at, bound_s)
     await scene.aftermath()
-    await scene.stand.read_results(scene.load.jobs)
+    await scene.harness.read_results(scene.load.jobs)
 
 
 def _report(seed: int, seconds: float, steps: list[Step], verdict: Verdict, mended: int) -> Report:

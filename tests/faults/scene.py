@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 
+from tests.faults.harness import Harness, eventually
 from tests.faults.load import Load
 from tests.faults.schedule import Draw
-from tests.faults.stand import Stand, eventually
 from tests.support.rig import command_of
 
 FROZEN_S = 20.0
@@ -21,7 +21,7 @@ class Scene:
     """Scene of a fault; it may name digests that the module breaks at, or refuses, and processes that it left
     frozen, for others to end."""
 
-    stand: Stand
+    harness: Harness
     load: Load
     rng: Random
     breaks: list[bytes] = field(default_factory=list)

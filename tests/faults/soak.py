@@ -24,13 +24,13 @@ import msgspec
 
 from tests.faults.checker import Verdict, check
 from tests.faults.flatness import Bound, Flatness, Sample, judge
+from tests.faults.harness import Harness
 from tests.faults.history import Event, TenantKey
 from tests.faults.injections import KINDS
 from tests.faults.load import Load
 from tests.faults.run import do, look_at_the_end
 from tests.faults.scene import Scene
 from tests.faults.schedule import Step, schedule
-from tests.faults.stand import Stand
 from tests.faults.summary import say
 from tests.support.rig import WorkerProcess
 from workers.journal.journal import NOWAIT_DELAY_S
@@ -78,8 +78,8 @@ class Soaked(msgspec.Struct, frozen=True, kw_only=True):
 class Meter:
     """Takes the samples, between faults and in them; what does not answer has no sample then."""
 
-    def __init__(self, stand: Stand) -> None:
-        self._stand = stand
+    def __init__(self, harness: Harness) -> None:
+        self._stand = harness
         self.samples: defaultdict[str, list[Sample]] = defaultdict(list)
 
     async def run(self) -> None:
@@ -144,17 +144,17 @@ def _steps(rng: Random) -> list[Step]:
     ]
 
 
-async def _round(stand: Stand, load: Load, rng: Random) -> tuple[list[Step], list[Event]]:
+async def _round(harness: Harness, load: Load, rng: Random) -> tuple[list[Step], list[Event]]:
     """Faults under load, then the silence; the events of this round."""
     began_at = time.time()
     steps = _steps(rng)
     async with load.builds():
         for step in steps:
             await asyncio.sleep(CALM_S)
-            await do(step, Scene(stand, load, Random(rng.random())))
-    await look_at_the_end(stand, load)
+            await do(step, Scene(harness, load, Random(rng.random())))
+    await look_at_the_end(harness, load)
     await asyncio.sleep(SILENCE_S)
-    events = await asyncio.to_thread(stand.events)
+    events = await asyncio.to_thread(harness.events)
     return steps, [event for event in events if event.at >= began_at or isinstance(event, TenantKey)]
 
 
@@ -181,16 +181,16 @@ async def soak(minutes: float, out: Path) -> Soaked:
     """Rounds until the time is over. The summary is written after each, so that an end before its time leaves one."""
     rng = Random(1)
     sums = Sums()
-    with Stand.open(out / "stand", retention_s=RETENTION_S) as stand:
+    with Harness.open(out / "harness", retention_s=RETENTION_S) as harness:
         for number in (1, 2):
-            await stand.start_worker(number)
-        meter = Meter(stand)
+            await harness.start_worker(number)
+        meter = Meter(harness)
         began = time.monotonic()
-        async with Load.of(stand.clients(), stand.recorder, rng) as load, asyncio.TaskGroup() as tasks:
+        async with Load.of(harness.clients(), harness.recorder, rng) as load, asyncio.TaskGroup() as tasks:
             load.pause_s = PAUSE_S
             measuring = tasks.create_task(meter.run())
             while True:
-                steps, events = await _round(stand, load, rng)
+                steps, events = await _round(harness, load, rng)
                 found = sums.add(steps, check(events))
                 _say_round(sums.rounds, found, meter, began)
                 soaked = _soaked(sums, meter, began)
@@ -198,7 +198,7 @@ async def soak(minutes: float, out: Path) -> Soaked:
                 if time.monotonic() >= began + minutes * 60:
                     break
                 load.jobs.clear()
-                stand.forget()
+                harness.forget()
             measuring.cancel()
     return soaked
 

@@ -1,4 +1,4 @@
-"""Stock arq on the same stand, seen by the same observers: the client, and the HSM's module."""
+"""Stock arq on the same harness, seen by the same observers: the client, and the HSM's module."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from arq.connections import ArqRedis, RedisSettings, create_pool
 from arq.jobs import Job
 
 from tests.faults.checker import CLIENT_AND_HSM_CHECKS, Verdict, check
+from tests.faults.harness import ROOT, Harness
 from tests.faults.history import Answered, Invoked, Submitted, WorkerEnded
-from tests.faults.stand import ROOT, Stand
 from workers.config.settings import PinLogin
 from workers.dev.child_process import Child
 from workers.hsm.encodings import ecdsa_der
@@ -29,19 +29,21 @@ WAIT_S = 60.0
 class Stock:
     """Stock workers by number, and a stock producer."""
 
-    stand: Stand
+    harness: Harness
     pool: ArqRedis
     workers: dict[int, Child] = field(default_factory=dict)
     digests: dict[str, bytes] = field(default_factory=dict)
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def on(cls, stand: Stand) -> AsyncIterator[Self]:
-        settings = RedisSettings(unix_socket_path=str(stand.redis.socket_path), password=stand.redis.password)
+    async def on(cls, harness: Harness) -> AsyncIterator[Self]:
+        settings = RedisSettings(
+            unix_socket_path=str(harness.redis.socket_path), password=harness.redis.password
+        )
         pool = await create_pool(
             settings, job_serializer=msgspec.msgpack.encode, job_deserializer=msgspec.msgpack.decode
         )
-        stock = cls(stand, pool)
+        stock = cls(harness, pool)
         try:
             yield stock
         finally:
@@ -50,7 +52,7 @@ class Stock:
                 worker.kill()
 
     def start_worker(self, number: int) -> None:
-        rig = self.stand.rig
+        rig = self.harness.rig
         settings = rig.wrap(rig.tokens[TENANT].settings)
         assert isinstance(settings.login, PinLogin)
         place = rig.place
@@ -72,28 +74,28 @@ class Stock:
             assert time.monotonic() < deadline, worker.log_tail()
             await asyncio.sleep(0.02)
         orderly = stop  # stock arq ends with the signal that it was given
-        self.stand.recorder.note(WorkerEnded(at=time.time(), worker=f"stock-{number}", orderly=orderly))
-        self.stand.keeper.mend()
+        self.harness.recorder.note(WorkerEnded(at=time.time(), worker=f"stock-{number}", orderly=orderly))
+        self.harness.keeper.mend()
 
     async def enqueue(self, digests: Sequence[bytes]) -> None:
         for digest in digests:
             name = f"stock-{len(self.digests)}"
             self.digests[name] = digest
-            self.stand.recorder.note(
+            self.harness.recorder.note(
                 Invoked(
                     at=time.time(), client="stock", tenant=TENANT, job=name, algorithm="ECDSA_SHA_256",
                     digests=(digest,),
                 )
             )  # fmt: skip
             await self.pool.enqueue_job("sign", digest, _job_id=name)
-            self.stand.recorder.note(
+            self.harness.recorder.note(
                 Submitted(at=time.time(), client="stock", tenant=TENANT, job=name, how="ok")
             )
 
     @property
     def signed(self) -> int:
         """Number of finished C_Sign calls of the module."""
-        log = self.stand.rig.directory / f"{TENANT}.simhsm.log"
+        log = self.harness.rig.directory / f"{TENANT}.simhsm.log"
         return len(log.read_text().splitlines()) if log.exists() else 0
 
     async def until_running(self, jobs: int) -> None:
@@ -119,7 +121,7 @@ class Stock:
                 continue
             found += 1
             good = info.success and isinstance(info.result, bytes)
-            self.stand.recorder.note(
+            self.harness.recorder.note(
                 Answered(
                     at=time.time(),
                     client="stock",
@@ -140,4 +142,4 @@ class Stock:
             await asyncio.sleep(0.2)
 
     def verdict(self) -> Verdict:
-        return check(self.stand.events(), CLIENT_AND_HSM_CHECKS)
+        return check(self.harness.events(), CLIENT_AND_HSM_CHECKS)

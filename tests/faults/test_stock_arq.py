@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.stand import Stand
+from tests.faults.harness import Harness
 from tests.faults.stock import TENANT, Stock
 from tests.support.farm import digests
 from tests.support.rig import PATIENCE_S
@@ -20,8 +20,8 @@ SLOW_US = 400_000
 
 async def test_sigterm_signs_twice(tmp_path: Path) -> None:
     """A thread cannot be cancelled: the HSM signs for the worker that ends and for the next one."""
-    with Stand.open(tmp_path / "stand", sign_us=SLOW_US) as stand:
-        async with Stock.on(stand) as stock:
+    with Harness.open(tmp_path / "harness", sign_us=SLOW_US) as harness:
+        async with Stock.on(harness) as stock:
             stock.start_worker(1)
             await stock.enqueue(digests(4))
             await stock.until_running(4)
@@ -34,8 +34,8 @@ async def test_sigterm_signs_twice(tmp_path: Path) -> None:
 @pytest.mark.slow
 async def test_a_zombie_changes_results(tmp_path: Path) -> None:
     """It wakes after its lock has run out, and overwrites what a client has read."""
-    with Stand.open(tmp_path / "stand", sign_us=SLOW_US) as stand:
-        async with Stock.on(stand) as stock:
+    with Harness.open(tmp_path / "harness", sign_us=SLOW_US) as harness:
+        async with Stock.on(harness) as stock:
             stock.start_worker(1)
             await stock.enqueue(digests(4))
             await stock.until_running(4)
@@ -55,9 +55,9 @@ async def test_a_zombie_changes_results(tmp_path: Path) -> None:
 async def test_a_poison_job_takes_its_neighbours_along(tmp_path: Path) -> None:
     """Attempts are counted at the start: who ran beside it ends with 'max retries', though nobody tried it alone."""
     given = digests(4)
-    with Stand.open(tmp_path / "stand", sign_us=SLOW_US) as stand:
-        stand.rules(TENANT, f"C_Sign exit=5 tail={given[-1].hex()}")
-        async with Stock.on(stand) as stock:
+    with Harness.open(tmp_path / "harness", sign_us=SLOW_US) as harness:
+        harness.rules(TENANT, f"C_Sign exit=5 tail={given[-1].hex()}")
+        async with Stock.on(harness) as stock:
             await stock.enqueue(given)
             for number in range(1, 6):
                 await stock.unlock()

@@ -143,13 +143,13 @@ def _break(name: str) -> None:
 
 
 def _run(number: str, file: str, words: list[str]) -> int:
-    import workers.service
+    import workers.composition
 
     if words[0] in BROKEN:
         _break(words.pop(0))
     ObservedClaims.worker = number
     ObservedClaims.recorder = history.Recorder(Path(file), keep=False)
-    vars(workers.service)["Claims"] = ObservedClaims
+    vars(workers.composition)["Claims"] = ObservedClaims
     return main(words)
 
 

@@ -26,7 +26,7 @@ from workers.lanes.protocol import (
 )
 from workers.lanes.supervisor.spawn import LaneSpec, LaneStream, spawn_or_connect
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 def spec_for(rig: Rig, tenant: str, *, sessions: int) -> LaneSpec:

@@ -16,8 +16,8 @@ from tests.support.ports import free_port
 from tests.support.tools import redis_server
 from workers.doctor.server_package import package_of
 
-START_TIMEOUT_S = 10.0
-STOP_TIMEOUT_S = 10.0
+START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 30.0
 PORT_TRIES = 5  # another process may take a free port between the look and the bind
 
 

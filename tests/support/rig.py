@@ -36,7 +36,7 @@ from workers.dev.private_files import write_private
 from workers.dev.tenants import AUDIENCE, CLIENT, SERVICE_KEY_KIND, SERVICE_KEY_LABEL, DevTenant
 from workers.telemetry.log_events import EVENTS
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 def until(question: Callable[[], bool], what: str, *, within_s: float = PATIENCE_S) -> None:

@@ -16,7 +16,7 @@ async def test_a_log_is_sealed_after_its_worker_and_never_before(make_rig: MakeR
     rig = make_rig()
     worker = rig.start_worker()
     async with rig.client() as client:
-        outcomes = [o async for o in client.sign_many("release", digests(50), timeout_s=20)]
+        outcomes = [o async for o in client.sign_many("release", digests(50), timeout_s=60)]
     assert [type(outcome) for outcome in outcomes] == [Signature] * 50
 
     early = sigmill("audit", "seal", "--config", rig.config())

@@ -35,7 +35,7 @@ async def test_a_bundle_of_a_running_host_has_no_secret_in_it(make_rig: MakeRig,
     rig = make_rig()
     worker = rig.start_worker()
     async with rig.client() as client:
-        await client.sign("release", digests(1)[0], timeout_s=20)
+        await client.sign("release", digests(1)[0], timeout_s=60)
     config = rig.config(1, worker.port)
     canary = f'environment = {{ VENDOR_PIN = "{VENDOR_CANARY}", '
     config.write_text("# " + VENDOR_CANARY + "\n" + config.read_text().replace("environment = { ", canary))

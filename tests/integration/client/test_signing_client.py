@@ -179,7 +179,7 @@ async def test_a_timeout_loses_nothing(farm: Farm) -> None:
     (job_id,) = caught.value.job_ids
     farm.responder.resume()
     async with farm.client() as client:
-        (outcome,) = await client.wait(job_id, timeout_s=10)
+        (outcome,) = await client.wait(job_id, timeout_s=60)
         assert isinstance(outcome, Signature)
         assert not outcome.verified
         await client.verify(outcome, digests(1)[0])
@@ -202,7 +202,7 @@ async def test_a_job_is_waited_for_in_another_process(farm: Farm) -> None:
         job = await client.submit("release", given, request_id="later")
         assert len(job.job_ids) == 2
     async with farm.client() as client:
-        outcomes = await client.wait(Job.from_json(job.to_json()), timeout_s=10)
+        outcomes = await client.wait(Job.from_json(job.to_json()), timeout_s=60)
         assert len(outcomes) == 100
         assert isinstance(outcomes[3], DigestLength)
         last = outcomes[99]
@@ -228,14 +228,14 @@ async def test_an_unknown_job_id_is_said_to_be_unknown(farm: Farm) -> None:
     """A job id without job and result is an error at once, not a wait."""
     async with farm.client() as client:
         with pytest.raises(JobUnknown):
-            await client.wait("{acme}" + "0" * 32, timeout_s=30)
+            await client.wait("{acme}" + "0" * 32, timeout_s=60)
 
 
 async def test_an_expired_job_is_renewed_while_the_caller_waits(farm: Farm) -> None:
     """job.expired is sealed anew under the same idempotency key: the same job continues."""
     farm.responder.expire_next = 1
     async with farm.client(envelope_ttl_s=0.001) as client:
-        waiting = asyncio.create_task(client.sign("release", digests(1)[0], timeout_s=20))
+        waiting = asyncio.create_task(client.sign("release", digests(1)[0], timeout_s=60))
         async with asyncio.timeout(HANG_S):
             await farm.responder.answered.wait()
         client._builder._ttl_ms = 60_000
@@ -247,14 +247,14 @@ async def test_a_lost_push_is_found_by_a_lookup(farm: Farm) -> None:
     """A result that is not pushed (a lost stream) is found under its key."""
     farm.responder.push = False
     async with farm.client() as client:
-        assert (await client.sign("release", digests(1)[0], timeout_s=10)).verified
+        assert (await client.sign("release", digests(1)[0], timeout_s=60)).verified
 
 
 async def test_a_job_that_redis_lost_is_sent_again(farm: Farm) -> None:
     """Neither job nor result (a failover lost them): the job is submitted again by itself."""
     await farm.responder.pause()
     async with farm.client() as client:
-        waiting = asyncio.create_task(client.sign("release", digests(1)[0], timeout_s=20))
+        waiting = asyncio.create_task(client.sign("release", digests(1)[0], timeout_s=60))
         async with asyncio.timeout(HANG_S):
             await farm.queued()
         directory = await farm.redis.get("sigmill:{acme}:directory")
@@ -397,7 +397,7 @@ class TestFalseResults:
     async def refused(self, farm: Farm, tamper: Callable[[ArqResult], ArqResult]) -> SigningError:
         farm.responder.tamper = tamper
         async with farm.client() as client:
-            (outcome,) = [o async for o in client.sign_many("release", digests(1), timeout_s=10)]
+            (outcome,) = [o async for o in client.sign_many("release", digests(1), timeout_s=60)]
         assert isinstance(outcome, SigningError)
         return outcome
 
@@ -439,7 +439,7 @@ class TestFalseResults:
         ring.states[2] = "active"
         async with farm.client() as client:
             with pytest.raises(ResultInvalid):
-                await client.sign("release", digests(1)[0], timeout_s=10)
+                await client.sign("release", digests(1)[0], timeout_s=60)
 
 
 async def test_keys_rotate_under_a_running_client(farm: Farm) -> None:
@@ -452,7 +452,7 @@ async def test_keys_rotate_under_a_running_client(farm: Farm) -> None:
         ring.states[1] = "verify-only"
         await farm.responder.publish(epoch=2)
         assert (await client.sign("release", digests(2)[1])).key_version == 2
-        assert (await client.sign("release", digests(1)[0], timeout_s=10)).verified
+        assert (await client.sign("release", digests(1)[0], timeout_s=60)).verified
 
 
 async def test_an_older_directory_is_refused_also_after_a_restart(farm: Farm) -> None:
@@ -477,7 +477,7 @@ async def test_unknown_names_are_denied(farm: Farm) -> None:
             await client.sign("release", digests(1)[0], "MD5")
         assert not farm.responder.jobs
         with pytest.raises(KeyUnknown):  # with an algorithm, the service decides
-            await client.sign("nosuchkey", digests(1)[0], Algorithm.ECDSA_SHA_256, timeout_s=10)
+            await client.sign("nosuchkey", digests(1)[0], Algorithm.ECDSA_SHA_256, timeout_s=60)
 
 
 async def test_a_version_can_be_asked_for(farm: Farm) -> None:
@@ -516,10 +516,10 @@ async def test_redis_that_goes_and_comes_back_loses_no_call(
     farm.responder._claims._redis = pool
     await farm.responder.publish()
     async with farm.client(redis=own) as client:
-        await client.sign("release", digests(1)[0], timeout_s=10)
+        await client.sign("release", digests(1)[0], timeout_s=60)
         await farm.responder.pause()
         own_redis.stop()
-        waiting = asyncio.create_task(client.sign("release", digests(2)[1], timeout_s=30))
+        waiting = asyncio.create_task(client.sign("release", digests(2)[1], timeout_s=60))
         with pytest.raises(QueueUnavailable):
             await client.submit("release", digests(3), timeout_s=0.5)
         own_redis.start()

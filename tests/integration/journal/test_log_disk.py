@@ -25,7 +25,7 @@ async def test_a_disk_that_is_full_then_read_only_then_well(make_rig: MakeRig) -
     with small_disk(disk, 256 * 1024):
         worker = rig.start_worker()
         async with rig.client() as client:
-            await client.sign("release", os.urandom(32), timeout_s=20)
+            await client.sign("release", os.urandom(32), timeout_s=60)
             filler = fill(disk)
             job = await client.submit("release", digests(200))
             await until_async(lambda: worker.metric("sigmill_log_failing") == 1, "the log is failing")
@@ -41,7 +41,7 @@ async def test_a_disk_that_is_full_then_read_only_then_well(make_rig: MakeRig) -
             assert len(read_log(hsm_log)) == 1
             await asyncio.to_thread(remount, disk, "rw")
             filler.unlink()
-            outcomes = await client.wait(job, timeout_s=30)
+            outcomes = await client.wait(job, timeout_s=60)
             assert [type(outcome) for outcome in outcomes] == [Signature] * 200
         await until_async(lambda: worker.ready, "the worker is ready again")
         assert len(read_log(hsm_log)) == 201
@@ -54,7 +54,7 @@ async def test_a_slow_disk_delays_and_nothing_else(make_rig: MakeRig) -> None:
     rig.wrap = behind_simhsm(rig.directory)
     worker = rig.start_worker()
     async with rig.client() as client:
-        await client.sign("release", os.urandom(32), timeout_s=20)
+        await client.sign("release", os.urandom(32), timeout_s=60)
         with slow_sync(worker, 2.5, rig.directory / "strace.log"):
             job = await client.submit("release", digests(128))
             waiting = asyncio.create_task(client.wait(job, timeout_s=40))

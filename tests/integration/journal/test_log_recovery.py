@@ -70,7 +70,7 @@ async def test_a_start_releases_before_another_worker_can_sign_again(make_rig: M
         await crash_after_the_outcome(rig, job)
         second = rig.start_worker(2)
         rig.start_worker(1)
-        (outcome,) = await client.wait(job, timeout_s=30)
+        (outcome,) = await client.wait(job, timeout_s=60)
     assert isinstance(outcome, Signature)
     assert signed(rig) == 1
     assert second.metric("sigmill_signatures_total") == 0
@@ -86,10 +86,10 @@ async def test_a_start_that_comes_too_late_changes_nothing(make_rig: MakeRig) ->
         job = await client.submit("release", digests(1))
         await crash_after_the_outcome(rig, job)
         rig.start_worker(2)
-        (first,) = await client.wait(job, timeout_s=20)
+        (first,) = await client.wait(job, timeout_s=60)
         again = rig.start_worker(1)
         await until_async(lambda: count(rig, ReleasedRecord) == 1, "the release is on record")
-        (second,) = await client.wait(job, timeout_s=20)
+        (second,) = await client.wait(job, timeout_s=60)
     assert isinstance(first, Signature)
     assert isinstance(second, Signature)
     assert first.signature == second.signature
@@ -109,7 +109,7 @@ async def test_a_crash_between_the_commit_and_its_record(make_rig: MakeRig) -> N
         assert await _commit(rig, durable) is CommitStatus.COMMITTED
         again = rig.start_worker(1)
         await until_async(lambda: count(rig, ReleasedRecord) == 1, "the release is on record")
-        (outcome,) = await client.wait(job, timeout_s=20)
+        (outcome,) = await client.wait(job, timeout_s=60)
     assert isinstance(outcome, Signature)
     (released,) = [record for record in records(rig) if isinstance(record, ReleasedRecord)]
     assert released.how == "repeated"
@@ -143,7 +143,7 @@ async def test_two_crashes_in_a_row(make_rig: MakeRig) -> None:
         second.child.kill()
         rig.redis.resume()
         rig.start_worker(1)
-        (outcome,) = await client.wait(job, timeout_s=20)
+        (outcome,) = await client.wait(job, timeout_s=60)
     assert isinstance(outcome, Signature)
     assert signed(rig) == 1
 
@@ -158,7 +158,7 @@ async def test_an_intent_without_an_outcome_is_closed_as_unknown(make_rig: MakeR
         first.child.kill()
         rig.start_worker(1)
         await until_async(lambda: count(rig, UnknownRecord) == 1, "it is closed")
-        (outcome,) = await client.wait(job, timeout_s=20)
+        (outcome,) = await client.wait(job, timeout_s=60)
     assert isinstance(outcome, Signature)
     kinds = [type(record) for record in records(rig)]
     assert kinds.count(IntentRecord) == 2
@@ -190,7 +190,7 @@ async def test_old_segments_go_also_from_an_idle_host(make_rig: MakeRig) -> None
     async with rig.client() as client:
         for salt in "ab":
             worker = rig.start_worker(1)
-            await client.wait(await client.submit("release", digests(1, salt=salt)), timeout_s=20)
+            await client.wait(await client.submit("release", digests(1, salt=salt)), timeout_s=60)
             assert worker.child.stop(20) == 0
     old_s = time.time() - 3 * 86400
     first, second = segments_of(folder)

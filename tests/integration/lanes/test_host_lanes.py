@@ -145,7 +145,7 @@ async def test_a_host_lane_signs_for_the_worker_and_is_replaced_when_it_ends(
         until(lambda: listening(rig), "the lane listens")
         worker = rig.start_worker()
         async with rig.client() as client:
-            first = [o async for o in client.sign_many("release", digests(100), timeout_s=20)]
+            first = [o async for o in client.sign_many("release", digests(100), timeout_s=60)]
             assert "acme" not in worker.lanes(), "the worker started one of its own"
             lane.stop()
             job = await client.submit("release", digests(100, salt="again"))
@@ -195,7 +195,7 @@ async def test_a_worker_reads_no_pin_of_a_host_lane_and_does_not_trace_it(
         until(lambda: listening(rig) and (rig.directory / "service.sock").exists(), "the lanes listen")
         worker = rig.start_worker(before=as_worker)
         async with rig.client() as client:
-            outcomes = [o async for o in client.sign_many("release", digests(20), timeout_s=20)]
+            outcomes = [o async for o in client.sign_many("release", digests(20), timeout_s=60)]
         assert [type(outcome) for outcome in outcomes] == [Signature] * 20
         pin_file = open_folder / "hsm" / "acme" / "pin"
         assert may_read("nobody", pin_file), "the lane can"
@@ -233,7 +233,7 @@ async def test_a_host_lane_takes_its_workers_uid_and_nobody_elses(
         await until_async(lambda: "lane.stranger" in lane.log.read_text(), "it is said in the log")
         rig.start_worker()
         async with rig.client() as client:
-            outcomes = [o async for o in client.sign_many("release", digests(100), timeout_s=20)]
+            outcomes = [o async for o in client.sign_many("release", digests(100), timeout_s=60)]
         assert [type(outcome) for outcome in outcomes] == [Signature] * 100
     finally:
         lane.stop()
@@ -298,7 +298,7 @@ async def test_a_host_lanes_pin_is_a_credential_that_the_worker_has_not(
         until(lambda: listening(rig), "the lane listens")
         worker = rig.start_worker()
         async with rig.client() as client:
-            outcomes = [o async for o in client.sign_many("release", digests(20), timeout_s=20)]
+            outcomes = [o async for o in client.sign_many("release", digests(20), timeout_s=60)]
         assert [type(outcome) for outcome in outcomes] == [Signature] * 20
         assert (state / "refused-pins").is_dir()
         assert worker.alive

@@ -84,7 +84,7 @@ async def test_a_start_that_hangs_holds_up_no_other_tenant(make_rig: MakeRig, ca
     async with rig.client("acme") as unlucky, rig.client("globex") as client:
         job = await unlucky.submit("release", digests(10))
         await until_async(lambda: "acme" in worker.lanes(), "its lane starts")
-        signature = await client.sign("release", os.urandom(32), timeout_s=30)
+        signature = await client.sign("release", os.urandom(32), timeout_s=60)
         await until_async(lambda: restarts(worker, "signal_14") >= 1, "it was ended")
         write_rules(rig.directory / "acme.faults", [])
         outcomes = await unlucky.wait(job, timeout_s=40)
@@ -153,6 +153,6 @@ async def test_a_token_that_goes_away_gives_its_jobs_back(make_rig: MakeRig) -> 
             "jobs go back",
         )
         write_rules(rig.directory / "acme.faults", [])
-        outcomes = await client.wait(job, timeout_s=30)
+        outcomes = await client.wait(job, timeout_s=60)
     assert [type(outcome) for outcome in outcomes] == [Signature] * 100
     await until_async(lambda: worker.metric("sigmill_token_circuit_open", token="acme") == 0, "it closes")

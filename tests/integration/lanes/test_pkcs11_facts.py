@@ -137,7 +137,7 @@ async def test_replacing_one_session_leaves_the_others_logged_in(make_rig: MakeR
 async def test_lanes_are_execed_and_the_worker_never_loads_a_module(cluster: Cluster) -> None:
     """The worker's memory maps no PKCS#11 module; each lane is a program of its own, started by it."""
     async with cluster.rig.client("acme") as client:
-        await client.sign("release", os.urandom(32), timeout_s=20)
+        await client.sign("release", os.urandom(32), timeout_s=60)
     maps = Path(f"/proc/{cluster.worker.pid}/maps").read_text()
     assert "softhsm" not in maps
     assert "simhsm" not in maps
@@ -161,7 +161,7 @@ async def test_a_stale_handles_signature_does_not_leave_the_lane(make_rig: MakeR
     check = sha256_check(rig.tokens["acme"].keys["acme.release.v1"].spki)
     given = digests(200)
     async with rig.client() as client:
-        outcomes = [o async for o in client.sign_many("release", given, timeout_s=30)]
+        outcomes = [o async for o in client.sign_many("release", given, timeout_s=60)]
     for outcome, digest in zip(outcomes, given, strict=True):
         assert isinstance(outcome, Signature), outcome
         check(outcome.signature, digest)

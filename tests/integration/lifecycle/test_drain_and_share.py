@@ -39,7 +39,7 @@ async def test_sigterm_drains_and_a_second_worker_takes_over(make_rig: MakeRig) 
         assert not [key async for key in redis.scan_iter("arq:in-progress:*")]
         await redis.aclose()
         rig.start_worker(2)
-        outcomes = await client.wait(job, timeout_s=30)
+        outcomes = await client.wait(job, timeout_s=60)
     assert all(isinstance(outcome, Signature) for outcome in outcomes)
     assert len(outcomes) == len(given)
 

@@ -19,7 +19,7 @@ async def test_the_exporter_tells_of_the_queues_with_a_workers_rights(make_rig: 
     rig = make_rig()
     worker = rig.start_worker()
     async with rig.client() as client:  # waits for the tenant's directory
-        await client.sign("release", digests(1)[0], timeout_s=20)
+        await client.sign("release", digests(1)[0], timeout_s=60)
     worker.child.kill()
     write_private(rig.directory / "worker-password", "pw\n")
     redis = rig.connect()
@@ -67,7 +67,7 @@ async def test_the_lane_measures_signing_and_verifying(make_rig: MakeRig) -> Non
     rig = make_rig()
     worker = rig.start_worker()
     async with rig.client() as client:
-        assert [s async for s in client.sign_many("release", digests(64), timeout_s=20)]
+        assert [s async for s in client.sign_many("release", digests(64), timeout_s=60)]
     labels = {"algorithm": "ECDSA_SHA_256"}
     await until_async(lambda: worker.metric("sigmill_sign_seconds_count", **labels) > 0, "it is counted")
     chunks = worker.metric("sigmill_sign_seconds_count", **labels)

@@ -61,11 +61,11 @@ async def test_a_reload_turns_jobs_lines_on_and_off(make_rig: MakeRig) -> None:
     worker = rig.start_worker()
     config = rig.config(1, worker.port)
     async with rig.client() as client:
-        await client.sign("release", digests(1)[0], timeout_s=20)
+        await client.sign("release", digests(1)[0], timeout_s=60)
         assert worker.events("jobs.claimed") == 0
         config.write_text(config.read_text() + "\n[logging]\njobs = true\n")
         edit(config, "jobs = true", "jobs = true ")
         reload(config)
-        await client.sign("release", digests(2)[1], timeout_s=20)
+        await client.sign("release", digests(2)[1], timeout_s=60)
         await until_async(lambda: worker.events("jobs.released") == 1, "it is said")
     assert {line["event"] for line in lines_of(worker)} <= EVENTS.keys()

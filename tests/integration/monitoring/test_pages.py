@@ -14,7 +14,7 @@ from tests.support.tools import tool
 
 async def sign_some(cluster: Cluster, tenant: str, count: int) -> None:
     async with cluster.rig.client(tenant) as client:
-        _ = [outcome async for outcome in client.sign_many("release", digests(count), timeout_s=20)]
+        _ = [outcome async for outcome in client.sign_many("release", digests(count), timeout_s=60)]
 
 
 async def test_promtool_finds_nothing_in_the_metrics_page(cluster: Cluster) -> None:

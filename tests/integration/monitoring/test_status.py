@@ -49,7 +49,7 @@ async def test_a_job_is_followed_from_submit_to_release(make_rig: MakeRig) -> No
         rig.wrap = as_it_is
         second = rig.start_worker(2)
         await client.wait(job, timeout_s=60)
-        await client.sign("release", digests(1)[0], timeout_s=20)  # releases are written with what comes next
+        await client.sign("release", digests(1)[0], timeout_s=60)  # releases are written with what comes next
     done = (await status(service_file(rig, 2), "--json", job_id)).json()[0]
     assert (done["state"], done["signed"], done["failed"]) == ("done", 64, 0)
     assert done["result_left_s"] > 3000
@@ -73,7 +73,7 @@ async def test_a_history_is_there_without_redis(make_rig: MakeRig) -> None:
     worker = rig.start_worker()
     async with rig.client() as client:
         job = await client.submit("release", digests(3))
-        await client.wait(job, timeout_s=20)
+        await client.wait(job, timeout_s=60)
     worker.child.stop(20)
     rig.redis.stop()
     seen = await status(service_file(rig), "--json", job.job_ids[0])

@@ -36,7 +36,7 @@ async def test_every_worker_is_listed_until_it_ends_in_order(make_rig: MakeRig) 
     )
     first, second = rig.start_worker(1), rig.start_worker(2)
     async with rig.client() as client:
-        await client.sign("release", digests(1)[0], timeout_s=20)
+        await client.sign("release", digests(1)[0], timeout_s=60)
     code, lines = await listed(rig)
     assert (code, set(lines)) == (0, {first.pid, second.pid})
     ours = lines[first.pid]
@@ -59,7 +59,7 @@ async def test_a_worker_says_what_it_has(make_rig: MakeRig) -> None:
     rig = make_rig()
     worker = rig.start_worker()
     async with rig.client() as client:
-        await client.sign("release", digests(1)[0], timeout_s=20)
+        await client.sign("release", digests(1)[0], timeout_s=60)
     (rig.state_dir() / "drained-tokens").mkdir()
     (rig.state_dir() / "drained-tokens" / "acme").touch()
     rig.redis.stop()

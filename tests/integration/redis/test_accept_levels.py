@@ -90,16 +90,16 @@ async def test_a_submit_that_no_replica_has_is_unknown_and_asked_again(
             await signer.submit("release", digests(100), request_id="unknown", timeout_s=4.0)
         assert caught.value.retryable
         waiting = asyncio.create_task(
-            signer.submit("release", digests(100), request_id="unknown", timeout_s=30)
+            signer.submit("release", digests(100), request_id="unknown", timeout_s=60)
         )
         await asyncio.sleep(1.0)
         assert not waiting.done()
         for node in frozen:
             node.resume()
         job = await waiting
-        outcomes = await signer.wait(job, timeout_s=20)
+        outcomes = await signer.wait(job, timeout_s=60)
         assert [type(outcome) for outcome in outcomes] == [Signature] * 100
-        assert await signer.wait(job, timeout_s=20) == outcomes, "the same bytes"
+        assert await signer.wait(job, timeout_s=60) == outcomes, "the same bytes"
 
 
 async def test_local_does_not_wait_for_replicas(
@@ -107,7 +107,7 @@ async def test_local_does_not_wait_for_replicas(
 ) -> None:
     """An operator may lower the level, for one client or all of them."""
     async with client(rig, accept=AcceptLevel.LOCAL) as signer:
-        job = await signer.submit("release", digests(3), timeout_s=20)
+        job = await signer.submit("release", digests(3), timeout_s=60)
     assert len(job.job_ids) == 1
 
 
@@ -115,7 +115,7 @@ async def test_as_many_replicas_as_are_asked_for(rig: Rig, worker: WorkerProcess
     """One of two is enough for one, and too few for two."""
     nodes.nodes[1].pause()
     async with client(rig, replicas=1) as signer:
-        await signer.submit("release", digests(3), timeout_s=10)
+        await signer.submit("release", digests(3), timeout_s=60)
     async with client(rig, replicas=2) as signer:
         with pytest.raises(QueueUnconfirmed):
             await signer.submit("release", digests(3), timeout_s=4.0)
@@ -169,11 +169,11 @@ async def test_a_commit_that_no_replica_has_is_repeated_and_holds_up_claims(
             assert await redis.zcard(keyspace.queue("acme")) == 1, "the later one waits"
             assert worker.metric("sigmill_jobs_in_flight") == 1, "the first one's commit counts"
             await redis.aclose()
-            (before,) = await signer.wait(first, timeout_s=20)
+            (before,) = await signer.wait(first, timeout_s=60)
             for node in nodes.nodes[1:]:
                 node.resume()
             await until_async(lambda: worker.ready, "it is ready again")
-            (after,) = await signer.wait(first, timeout_s=20)
+            (after,) = await signer.wait(first, timeout_s=60)
             assert isinstance(after, Signature)
             assert after == before
     finally:
@@ -200,8 +200,8 @@ async def test_a_repeated_submit_is_unconfirmed_while_the_replicas_stand_still(
 ) -> None:
     """The repeat writes nothing, and is no confirmation on any server; nothing is signed for it either."""
     async with client(rig) as signer:
-        job = await signer.submit("release", digests(3), request_id="repeated", timeout_s=20)
-        outcomes = await signer.wait(job, timeout_s=20)
+        job = await signer.submit("release", digests(3), request_id="repeated", timeout_s=60)
+        outcomes = await signer.wait(job, timeout_s=60)
     for node in nodes.nodes[1:]:
         node.pause()
     async with client(rig) as repeating:
@@ -209,5 +209,5 @@ async def test_a_repeated_submit_is_unconfirmed_while_the_replicas_stand_still(
             await repeating.submit("release", digests(3), request_id="repeated", timeout_s=2.0)
         for node in nodes.nodes[1:]:
             node.resume()
-        job = await repeating.submit("release", digests(3), request_id="repeated", timeout_s=20)
-        assert await repeating.wait(job, timeout_s=20) == outcomes, "the same bytes"
+        job = await repeating.submit("release", digests(3), request_id="repeated", timeout_s=60)
+        assert await repeating.wait(job, timeout_s=60) == outcomes, "the same bytes"

@@ -27,7 +27,7 @@ from tests.support.redis_nodes import PASSWORD, RedisNodes
 from tests.support.redis_process import RedisProcess
 
 WAIT = ReplicaWait(replicas=1, timeout_s=0.2)
-PATIENT = ReplicaWait(replicas=1, timeout_s=10.0)
+PATIENT = ReplicaWait(replicas=1, timeout_s=60)
 
 Pool = Callable[[], ArqRedis]
 

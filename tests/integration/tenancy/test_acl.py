@@ -57,15 +57,15 @@ async def site(make_rig: MakeRig) -> AsyncIterator[Site]:
 async def test_a_client_works_fully_as_its_tenants_user(site: Site) -> None:
     """Submit, push, look-ups, directory, a repeat, a conflict: nothing that the client does is missing."""
     async with site.client() as client:
-        assert isinstance(await client.sign("release", os.urandom(32), timeout_s=20), Signature)
-        many = [o async for o in client.sign_many("release", digests(300), timeout_s=20)]
+        assert isinstance(await client.sign("release", os.urandom(32), timeout_s=60), Signature)
+        many = [o async for o in client.sign_many("release", digests(300), timeout_s=60)]
         assert all(isinstance(o, Signature) for o in many)
         job = await client.submit("release", digests(5), request_id="one")
-        assert all(isinstance(o, Signature) for o in await client.wait(job, timeout_s=20))
+        assert all(isinstance(o, Signature) for o in await client.wait(job, timeout_s=60))
     async with site.client() as again:
         repeat = await again.submit("release", digests(5), request_id="one")
-        assert all(isinstance(o, Signature) for o in await again.wait(repeat.job_ids[0], timeout_s=20))
-        assert all(isinstance(o, Signature) for o in await again.wait(repeat, timeout_s=20))
+        assert all(isinstance(o, Signature) for o in await again.wait(repeat.job_ids[0], timeout_s=60))
+        assert all(isinstance(o, Signature) for o in await again.wait(repeat, timeout_s=60))
     config = replace(site.rig.client_config("acme"), redis=site.acme)
     async with SigningClient(config, site.rig.keys["acme"], accept="replicated") as careful:
         with pytest.raises(QueueUnconfirmed):  # it may WAIT; there is no replica here
@@ -148,7 +148,7 @@ async def test_a_worker_works_as_the_workers_user(make_rig: MakeRig) -> None:
     rig.redis_user = redis
     worker = rig.start_worker()
     async with rig.client() as client:
-        assert isinstance(await client.sign("release", os.urandom(32), timeout_s=20), Signature)
+        assert isinstance(await client.sign("release", os.urandom(32), timeout_s=60), Signature)
     until(
         lambda: worker.metric("sigmill_directories_published_total", outcome="published") >= 1, "it publishes"
     )

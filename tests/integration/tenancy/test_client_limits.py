@@ -47,7 +47,7 @@ async def test_the_limit_is_named_when_the_deadline_passes(farm: Farm) -> None:
 async def test_what_is_done_comes_back_though_there_is_no_room(farm: Farm) -> None:
     """A run that starts again is not held up by its own refused rest."""
     async with farm.client() as client:
-        first = [o async for o in client.sign_many("release", digests(64), request_id="run", timeout_s=30)]
+        first = [o async for o in client.sign_many("release", digests(64), request_id="run", timeout_s=60)]
     await farm.responder.pause()
     await cap(farm, 1)
     async with farm.client() as client:
@@ -62,7 +62,7 @@ async def test_a_job_that_was_cut_off_is_submitted_again(farm: Farm) -> None:
     """A worker refused it because the backlog was far over its cap; the waiting client tries again by itself."""
     farm.responder.refuse_next = LimitBacklog("too much", retry_after_s=0.1)
     async with farm.client() as client:
-        assert isinstance(await client.sign("release", digests(1)[0], timeout_s=20), Signature)
+        assert isinstance(await client.sign("release", digests(1)[0], timeout_s=60), Signature)
         farm.responder.refuse_next = LimitBacklog("too much", retry_after_s=60.0)
         with pytest.raises(LimitBacklog):
             await client.sign("release", digests(2)[1], timeout_s=0.5)
@@ -73,10 +73,10 @@ async def test_calls_of_different_priorities_travel_apart(farm: Farm) -> None:
     await farm.responder.pause()
     nightly, release = digests(2)
     async with farm.client() as client:
-        one = asyncio.create_task(client.sign("release", nightly, priority="nightly", timeout_s=20))
+        one = asyncio.create_task(client.sign("release", nightly, priority="nightly", timeout_s=60))
         async with asyncio.timeout(HANG_S):
             await farm.queued()
-        two = asyncio.create_task(client.sign("release", release, priority="release", timeout_s=20))
+        two = asyncio.create_task(client.sign("release", release, priority="release", timeout_s=60))
         async with asyncio.timeout(HANG_S):
             while await farm.redis.zcard(keyspace.queue("acme")) < 2:  # noqa: ASYNC110 - no such event
                 await asyncio.sleep(0.001)

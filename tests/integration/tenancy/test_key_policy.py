@@ -32,7 +32,7 @@ async def test_a_key_signs_for_the_clients_it_lists(make_rig: MakeRig) -> None:
     assert isinstance(outcome, SigningError)
     assert (outcome.reason, "rule `clients`" in outcome.message) == ("policy.denied", True)
     async with rig.client() as client:
-        assert isinstance(await client.sign("release", os.urandom(32), timeout_s=20), Signature)
+        assert isinstance(await client.sign("release", os.urandom(32), timeout_s=60), Signature)
 
 
 async def test_a_key_signs_in_its_windows(make_rig: MakeRig) -> None:
@@ -44,12 +44,12 @@ async def test_a_key_signs_in_its_windows(make_rig: MakeRig) -> None:
     rig.start_worker()
     async with rig.client() as client:
         with pytest.raises(SigningError) as caught:
-            await client.sign("release", os.urandom(32), timeout_s=20)
+            await client.sign("release", os.urandom(32), timeout_s=60)
         assert (caught.value.reason, far in caught.value.message) == ("policy.denied", True)
         near = f'days = ["{today}", "{DAYS[(DAYS.index(today) + 1) % 7]}"]'  # midnight may pass
         edit(rig.tenant_file("acme"), f'days = ["{far}"]', near)
         reload(rig.directory / "sigmill-1.toml")
-        assert isinstance(await client.sign("release", os.urandom(32), timeout_s=20), Signature)
+        assert isinstance(await client.sign("release", os.urandom(32), timeout_s=60), Signature)
 
 
 async def test_a_budget_holds_over_workers_and_counts_what_was_signed(make_rig: MakeRig) -> None:

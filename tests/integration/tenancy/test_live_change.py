@@ -47,7 +47,7 @@ async def test_a_revoked_client_stops_within_a_second_with_its_jobs_in_the_queue
     config = rig.directory / "sigmill-1.toml"
     redis = rig.connect()
     async with rig.client() as client:
-        await client.sign("release", os.urandom(32), timeout_s=20)
+        await client.sign("release", os.urandom(32), timeout_s=60)
         mine = [
             await enqueue(
                 redis,
@@ -86,7 +86,7 @@ async def test_nothing_is_signed_for_a_suspended_tenant_a_second_after_the_signa
     rig = make_rig(wrap=behind_simhsm(tmp_path / "rig", sign_us=SLOW_US), tenants=TWO)
     worker = rig.start_worker()
     async with rig.client() as client, rig.client("globex") as neighbour:
-        await client.sign("release", os.urandom(32), timeout_s=20)
+        await client.sign("release", os.urandom(32), timeout_s=60)
         job = await client.submit("release", digests(400))
         await asyncio.sleep(0.3)
         edit(rig.tenant_file("acme"), 'tenant = "acme"', 'tenant = "acme"\nstate = "suspended"')
@@ -94,14 +94,14 @@ async def test_nothing_is_signed_for_a_suspended_tenant_a_second_after_the_signa
         await asyncio.sleep(1.0)
         signed = len(read_log(rig.directory / "acme.simhsm.log"))
         assert 0 < signed < 300
-        outcomes = await client.wait(job, timeout_s=20)
+        outcomes = await client.wait(job, timeout_s=60)
         assert "policy.denied" in codes(outcomes)
         assert len(read_log(rig.directory / "acme.simhsm.log")) == signed
         until(lambda: "acme" not in worker.lanes(), "its lanes have ended")
-        assert isinstance(await neighbour.sign("release", os.urandom(32), timeout_s=20), Signature)
+        assert isinstance(await neighbour.sign("release", os.urandom(32), timeout_s=60), Signature)
         edit(rig.tenant_file("acme"), 'state = "suspended"', 'state = "active"')
         reload(rig.directory / "sigmill-1.toml")
-        assert isinstance(await client.sign("release", os.urandom(32), timeout_s=20), Signature)
+        assert isinstance(await client.sign("release", os.urandom(32), timeout_s=60), Signature)
 
 
 async def test_a_broken_file_is_refused_whole_and_the_old_configuration_stays(make_rig: MakeRig) -> None:
@@ -119,10 +119,10 @@ async def test_a_broken_file_is_refused_whole_and_the_old_configuration_stays(ma
     assert worker.metric("sigmill_config_reloads_total", outcome="refused") == 1
     async with rig.client() as client, rig.client("globex") as neighbour:
         for signer in (client, neighbour, client):
-            assert isinstance(await signer.sign("release", os.urandom(32), timeout_s=20), Signature)
+            assert isinstance(await signer.sign("release", os.urandom(32), timeout_s=60), Signature)
         for pid in worker.lanes()["acme"]:
             os.kill(pid, signal.SIGKILL)
-        assert isinstance(await client.sign("release", os.urandom(32), timeout_s=20), Signature)
+        assert isinstance(await client.sign("release", os.urandom(32), timeout_s=60), Signature)
     rig.tenant_file("acme").write_text(good)
     (report,) = reload(config)
     assert report["changed"] == ["globex"]
@@ -166,7 +166,7 @@ async def test_tenants_and_clients_are_added_and_removed_live(make_rig: MakeRig)
     late = ClientKey.generate()
     redis = rig.connect()
     async with rig.client("globex") as client:
-        assert isinstance(await client.sign("release", os.urandom(32), timeout_s=20), Signature)
+        assert isinstance(await client.sign("release", os.urandom(32), timeout_s=60), Signature)
         rig.tenant_file("globex").write_text(
             globex.replace("epoch = 1", "epoch = 2") + client_block("late", late)
         )
@@ -189,7 +189,7 @@ async def test_lanes_are_replaced_when_their_token_is_used_in_another_way(make_r
     worker = rig.start_worker()
     config = rig.directory / "sigmill-1.toml"
     async with rig.client() as client:
-        await client.sign("release", os.urandom(32), timeout_s=20)
+        await client.sign("release", os.urandom(32), timeout_s=60)
         (before,) = worker.lanes()["acme"]
         job = await client.submit("release", digests(4000))
         await asyncio.sleep(0.05)
@@ -216,7 +216,7 @@ async def test_a_changed_tenants_directory_is_published_at_once(make_rig: MakeRi
     await redis.aclose()
     async with rig.client() as client:
         with pytest.raises(SigningError) as caught:
-            await client.sign("release", os.urandom(32), timeout_s=20)
+            await client.sign("release", os.urandom(32), timeout_s=60)
     assert caught.value.reason == "key.disabled"
 
 

@@ -50,7 +50,7 @@ async def reason(rig: Rig, tenant: str = "acme") -> str | None:
     """The code with which a digest of the tenant ends; None where it is signed."""
     async with rig.client(tenant) as client:
         try:
-            await client.sign("release", os.urandom(32), algorithm="ECDSA_SHA_256", timeout_s=20)
+            await client.sign("release", os.urandom(32), algorithm="ECDSA_SHA_256", timeout_s=60)
         except SigningError as error:
             return error.reason
     return None
@@ -105,7 +105,7 @@ async def test_jobs_in_the_queue_and_in_the_lane_stop_within_a_second(
     rig.start_worker(2)
     log = rig.directory / "acme.simhsm.log"
     async with rig.client() as client:
-        await client.sign("release", os.urandom(32), timeout_s=20)
+        await client.sign("release", os.urandom(32), timeout_s=60)
         jobs = [await client.submit("release", digests(100, salt=str(i))) for i in range(8)]
         await asyncio.sleep(0.3)
         redis = rig.connect()
@@ -114,7 +114,7 @@ async def test_jobs_in_the_queue_and_in_the_lane_stop_within_a_second(
         await asyncio.sleep(1.0)
         count = len(read_log(log))
         assert 0 < count < 500
-        outcomes = [o for job in jobs for o in await client.wait(job, timeout_s=30)]
+        outcomes = [o for job in jobs for o in await client.wait(job, timeout_s=60)]
         assert len(read_log(log)) == count
         assert {o.reason for o in outcomes if isinstance(o, SigningError)} == {"key.disabled"}
         assert len(await order_board.acknowledged_by(redis, order.hex_id)) == 2
@@ -218,4 +218,4 @@ async def test_what_is_in_force_is_shown(make_rig: MakeRig, ada: ClientKey) -> N
     assert msgspec.json.decode(listed.stdout)["stops"][0]["order"] == order
     async with rig.client() as client:
         with pytest.raises(SigningError):
-            assert isinstance(await client.sign("release", os.urandom(32), timeout_s=20), Signature)
+            assert isinstance(await client.sign("release", os.urandom(32), timeout_s=60), Signature)

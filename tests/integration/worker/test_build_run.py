@@ -82,7 +82,7 @@ async def test_a_bell_wakes_an_idle_worker_and_nothing_is_polled_for(make_rig: M
     redis = rig.connect()
     async with rig.client() as client:
         for digest in digests(3, salt="bell"):
-            assert isinstance(await client.sign("release", digest, timeout_s=20), Signature)
+            assert isinstance(await client.sign("release", digest, timeout_s=60), Signature)
             await asyncio.sleep(0.5)
         before = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
         await asyncio.sleep(2.0)

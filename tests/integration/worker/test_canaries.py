@@ -30,7 +30,7 @@ def recorded(rig: Rig) -> list[Any]:
 
 async def sign_one(rig: Rig, tenant: str = "acme") -> None:
     async with rig.client(tenant) as client:
-        await client.sign("release", os.urandom(32), timeout_s=20)
+        await client.sign("release", os.urandom(32), timeout_s=60)
 
 
 async def test_a_token_in_use_is_seen_to_sign(make_rig: MakeRig) -> None:

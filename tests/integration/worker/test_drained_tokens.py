@@ -72,11 +72,11 @@ async def test_jobs_of_a_drained_token_wait_where_no_other_host_has_it(make_rig:
     worker = rig.start_worker()
     config = config_of(rig, 1, worker)
     async with rig.client() as client:
-        await client.sign("release", digests(1)[0], timeout_s=20)
+        await client.sign("release", digests(1)[0], timeout_s=60)
         assert (await tokens("drain", "acme", "--config", config))[0] == 0
         job = await client.submit("release", digests(64))
         async with rig.client("globex") as other:
-            await other.sign("release", digests(1)[0], timeout_s=20)
+            await other.sign("release", digests(1)[0], timeout_s=60)
         assert worker.ready, "another tenant's lane can sign"
         assert str((await client.status(job.job_ids[0])).state) == "queued"
         assert "acme" not in worker.lanes()
@@ -84,7 +84,7 @@ async def test_jobs_of_a_drained_token_wait_where_no_other_host_has_it(make_rig:
         assert code == 0
         assert '"drained":true' in said
         await tokens("resume", "acme", "--config", config)
-        outcomes = await client.wait(job, timeout_s=20)
+        outcomes = await client.wait(job, timeout_s=60)
     assert all(isinstance(outcome, Signature) for outcome in outcomes)
     assert (worker.events("token.drained"), worker.events("token.resumed")) == (1, 1)
 
@@ -111,18 +111,18 @@ async def test_jobs_of_a_drained_token_do_not_fill_the_log_while_another_one_of_
     async with rig.client() as client:
         assert (await tokens("drain", "acme", "--config", config))[0] == 0
         job = await client.submit("release", digests(64))
-        await client.sign("nightly", digests(1)[0], timeout_s=20)
+        await client.sign("nightly", digests(1)[0], timeout_s=60)
         await until_async(
             lambda: worker.metric("sigmill_jobs_returned_total", reason="token.unavailable") >= 3,
             "the job has come round",
         )
-        await client.sign("nightly", digests(1, salt="again")[0], timeout_s=20)
+        await client.sign("nightly", digests(1, salt="again")[0], timeout_s=60)
         signed = intents(rig)
         assert len(signed) == 2, "both of the key whose token is in use"
         assert not signed & {job_id.encode() for job_id in job.job_ids}
         await tokens("resume", "acme", "--config", config)
         resumed_at = time.monotonic()
-        outcomes = await client.wait(job, timeout_s=20)
+        outcomes = await client.wait(job, timeout_s=60)
     assert all(isinstance(outcome, Signature) for outcome in outcomes)
     assert time.monotonic() - resumed_at < BACK_S
 

@@ -54,7 +54,7 @@ async def test_an_outage_ends_no_job(make_rig: MakeRig, how: str) -> None:
     rig.wrap = behind_simhsm(rig.directory, sign_us=500)
     worker = rig.start_worker()
     async with rig.client() as client, SigningClient(impatient(rig), rig.keys["acme"]) as hasty:
-        await client.sign("release", os.urandom(32), timeout_s=20)
+        await client.sign("release", os.urandom(32), timeout_s=60)
         broken(rig, how)
         jobs = [await client.submit("release", digests(8, salt=f"{i}"), request_id=f"{i}") for i in range(60)]
         abandoned = await hasty.submit("release", digests(1, salt="abandoned"))
@@ -72,7 +72,7 @@ async def test_an_outage_ends_no_job(make_rig: MakeRig, how: str) -> None:
         outcomes = [await client.wait(job, timeout_s=40) for job in jobs]
         assert time.monotonic() - healed_at < 10.0
         assert isinstance(await waiting, Signature), "the client that waited renewed its envelope"
-        (gone,) = await hasty.wait(abandoned, timeout_s=20)
+        (gone,) = await hasty.wait(abandoned, timeout_s=60)
         assert isinstance(gone, Signature), "it is renewed when somebody waits for it again"
     innocent = [[type(outcome) for outcome in each] == [Signature] * 8 for each in outcomes]
     assert innocent.count(False) <= (how == "segv"), "one job at most is blamed for a module that crashes"

@@ -52,7 +52,7 @@ async def test_openssl_verifies_what_was_signed(
     kind = key_kind(algorithm)
     digest = hashlib.new(FACTS[algorithm].hash_name or "sha256", MESSAGE).digest()
     async with cluster.rig.client("initech") as client:
-        signature = await client.sign(kind.lower().replace("_", "-"), digest, algorithm, timeout_s=20)
+        signature = await client.sign(kind.lower().replace("_", "-"), digest, algorithm, timeout_s=60)
     assert isinstance(signature, Signature)
     assert signature.verified
     spki = cluster.rig.tokens["initech"].keys[f"initech.{kind}"].spki

@@ -50,12 +50,12 @@ async def test_redis_comes_back_empty(make_rig: MakeRig) -> None:
     rig = make_rig()
     worker = rig.start_worker()
     async with rig.client() as client:
-        await client.sign("release", os.urandom(32), timeout_s=20)
+        await client.sign("release", os.urandom(32), timeout_s=60)
     await asyncio.to_thread(rig.redis.stop)
     await until_async(lambda: not worker.ready, "the worker says that it is not ready")
     await asyncio.to_thread(rig.redis.start)
     async with rig.client() as client:
-        assert isinstance(await client.sign("release", os.urandom(32), timeout_s=20), Signature)
+        assert isinstance(await client.sign("release", os.urandom(32), timeout_s=60), Signature)
 
 
 async def test_a_service_token_that_is_away_costs_a_try_now_and_then(make_rig: MakeRig) -> None:
@@ -95,7 +95,7 @@ async def test_nothing_is_signed_or_released_while_the_log_cannot_be_written(mak
     rig.wrap = behind_simhsm(rig.directory)
     worker = rig.start_worker()
     async with rig.client() as client:
-        await client.sign("release", os.urandom(32), timeout_s=20)
+        await client.sign("release", os.urandom(32), timeout_s=60)
         signed = len((rig.directory / "acme.simhsm.log").read_text().splitlines())
         limit_files(worker.pid, 1)
         job = await client.submit("release", digests(200))
@@ -108,7 +108,7 @@ async def test_nothing_is_signed_or_released_while_the_log_cannot_be_written(mak
         await redis.aclose()
         assert len((rig.directory / "acme.simhsm.log").read_text().splitlines()) == signed
         limit_files(worker.pid, resource.RLIM_INFINITY)
-        outcomes = await client.wait(job, timeout_s=20)
+        outcomes = await client.wait(job, timeout_s=60)
         assert all(isinstance(outcome, Signature) for outcome in outcomes)
     await until_async(lambda: worker.ready, "the worker is ready again")
     await until_async(lambda: worker.metric("sigmill_log_failing") == 0, "the log is well again")
@@ -122,7 +122,7 @@ async def test_a_signature_is_held_back_until_its_outcome_is_in_the_log(make_rig
     worker = rig.start_worker()
     hsm_log = rig.directory / "acme.simhsm.log"
     async with rig.client() as client:
-        await client.sign("release", os.urandom(32), timeout_s=20)
+        await client.sign("release", os.urandom(32), timeout_s=60)
         job = await client.submit("release", digests(1))
         await until_async(lambda: _dispatched(rig) == 2, "it is sent")
         limit_files(worker.pid, 1)
@@ -135,7 +135,7 @@ async def test_a_signature_is_held_back_until_its_outcome_is_in_the_log(make_rig
             await asyncio.sleep(0.1)
         await redis.aclose()
         limit_files(worker.pid, resource.RLIM_INFINITY)
-        (outcome,) = await client.wait(job, timeout_s=20)
+        (outcome,) = await client.wait(job, timeout_s=60)
     assert isinstance(outcome, Signature)
     assert len(hsm_log.read_text().splitlines()) == 2, "it was signed again"
 
@@ -159,7 +159,7 @@ async def test_every_signature_is_covered_by_an_intent_and_every_result_by_an_ou
     given = digests(300)
     async with rig.client() as client:
         job = await client.submit("release", given)
-        await client.wait(job, timeout_s=20)
+        await client.wait(job, timeout_s=60)
     assert worker.child.stop(20) == 0
     records = [
         decode_record(raw) for file in segments_of(rig.state_dir() / "wal") for raw in read_segment(file)
@@ -192,6 +192,6 @@ async def test_what_was_signed_before_a_crash_is_published_and_not_signed_again(
         rig.redis.resume()
         # What the killed worker had sent to the paused Redis may have been committed; then it stays so.
         rig.start_worker()
-        (outcome,) = await client.wait(job, timeout_s=20)
+        (outcome,) = await client.wait(job, timeout_s=60)
     assert isinstance(outcome, Signature)
     assert len(hsm_log.read_text().splitlines()) == 1, "it was signed again"

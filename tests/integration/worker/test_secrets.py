@@ -69,7 +69,7 @@ async def test_no_secret_is_where_others_could_look(cluster: Cluster, secrets: d
     """Logs, metrics page, Redis, write-ahead log, argv and environment of every process, the client's output."""
     rig = cluster.rig
     async with rig.client("acme") as client:
-        _ = [o async for o in client.sign_many("release", digests(300), timeout_s=20)]
+        _ = [o async for o in client.sign_many("release", digests(300), timeout_s=60)]
     redis = rig.connect()
     for bad in (b"", b"\x80nonsense", Forger(key=rig.keys["globex"]).seal()):
         await enqueue(redis, "acme", payload(bad))
@@ -98,7 +98,7 @@ async def test_no_secret_is_where_others_could_look(cluster: Cluster, secrets: d
 async def test_a_lane_that_signs_leaves_no_core_file(cluster: Cluster) -> None:
     """The limit is set for good, so a crash in the module writes no PIN to the disk."""
     async with cluster.rig.client("acme") as client:
-        await client.sign("release", os.urandom(32), timeout_s=20)
+        await client.sign("release", os.urandom(32), timeout_s=60)
     for pid in cluster.worker.lanes()["acme"][:1]:
         limits = Path(f"/proc/{pid}/limits").read_text()
         (core,) = [line.split() for line in limits.splitlines() if line.startswith("Max core file size")]

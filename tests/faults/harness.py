@@ -53,7 +53,7 @@ class ObservedRig(Rig):
 
 
 @dataclass(slots=True, kw_only=True)
-class Stand:
+class Harness:
     """Workers by number, from 1. ``recorder`` takes what the run itself sees."""
 
     rig: ObservedRig
@@ -92,10 +92,10 @@ class Stand:
             )
             with rig:
                 recorder = Recorder(folder / "run.jsonl")
-                stand = cls(rig=rig, recorder=recorder, keeper=Keeper(folder / "tokens"))
-                recorder.note(*stand._keys())
+                harness = cls(rig=rig, recorder=recorder, keeper=Keeper(folder / "tokens"))
+                recorder.note(*harness._keys())
                 try:
-                    yield stand
+                    yield harness
                 finally:
                     recorder.close()
 
