@@ -6,14 +6,27 @@ import asyncio
 import http.client
 import os
 import time
+from pathlib import Path
 
 from bench.hsm.simhsm import read_log
 from queueing import Signature
+from queueing.client.signing_request import DIGESTS_PER_SLICE
 from queueing.protocol import keyspace
 from tests.support.cluster import behind_simhsm
 from tests.support.disk import fill, remount, slow_sync, small_disk
 from tests.support.farm import digests
 from tests.support.rig import MakeRig, until_async
+from workers.journal.segments import segments_of
+
+INTENT_BYTES = DIGESTS_PER_SLICE * 32
+"""Least size of the intent of a full envelope of SHA-256 digests."""
+
+PAGE_BYTES = 4096
+
+
+def _left_in_page(folder: Path) -> int:
+    """Room in the last block of the newest segment: a full disk still takes that much."""
+    return -max(segments_of(folder)).stat().st_size % PAGE_BYTES
 
 
 async def test_a_disk_that_is_full_then_read_only_then_well(make_rig: MakeRig) -> None:
@@ -25,9 +38,12 @@ async def test_a_disk_that_is_full_then_read_only_then_well(make_rig: MakeRig) -
     with small_disk(disk, 256 * 1024):
         worker = rig.start_worker()
         async with rig.client() as client:
-            await client.sign("release", os.urandom(32), timeout_s=60)
+            signed = 0
+            while signed == 0 or _left_in_page(disk) > INTENT_BYTES // 2:
+                await client.sign("release", os.urandom(32), timeout_s=60)
+                signed += 1
             filler = fill(disk)
-            job = await client.submit("release", digests(200))
+            job = await client.submit("release", digests(3 * DIGESTS_PER_SLICE))
             await until_async(lambda: worker.metric("sigmill_log_failing") == 1, "the log is failing")
             await asyncio.to_thread(remount, disk, "ro")
             await until_async(lambda: "Read-only file system" in worker.log(), "it tries again")
@@ -38,13 +54,13 @@ async def test_a_disk_that_is_full_then_read_only_then_well(make_rig: MakeRig) -
             assert await redis.zcard(keyspace.queue("acme")) == len(job.job_ids)
             assert not [key async for key in redis.scan_iter("arq:in-progress:*")]
             await redis.aclose()
-            assert len(read_log(hsm_log)) == 1
+            assert len(read_log(hsm_log)) == signed
             await asyncio.to_thread(remount, disk, "rw")
             filler.unlink()
             outcomes = await client.wait(job, timeout_s=60)
-            assert [type(outcome) for outcome in outcomes] == [Signature] * 200
+            assert [type(outcome) for outcome in outcomes] == [Signature] * 3 * DIGESTS_PER_SLICE
         await until_async(lambda: worker.ready, "the worker is ready again")
-        assert len(read_log(hsm_log)) == 201
+        assert len(read_log(hsm_log)) == signed + 3 * DIGESTS_PER_SLICE
         assert worker.child.stop(20) == 0
 
 
