@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,6 +38,16 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def pytest_sessionstart(session: pytest.Session) -> None:
     """A line such as ``lane.ended`` says little without its fields."""
     show_fields(session.config)
+
+
+@pytest.fixture(autouse=True)
+def _logger_is_restored() -> Iterator[None]:
+    """A command that runs in this process sends its log to a stream that ends with the test."""
+    logger = logging.getLogger("sigmill")
+    handlers, level, propagate = logger.handlers[:], logger.level, logger.propagate
+    yield
+    logger.handlers[:], logger.propagate = handlers, propagate
+    logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")
