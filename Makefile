@@ -10,7 +10,7 @@ ARGS ?=
 JOBS ?= 3
 SIDE_BY_SIDE := -n $(JOBS) --dist loadfile
 
-.PHONY: help bootstrap demo dev test test-all test-unit test-compat faults soak coverage compose-check systemd-check lint format generate bench bench-quick lock clean
+.PHONY: help bootstrap demo dev test test-all test-unit test-compat faults soak coverage compose-check systemd-check lint format generate bench bench-quick dist lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '  make %-13s %s\n' "$$name" "$$text"; done
@@ -85,6 +85,9 @@ bench: bootstrap ## the full measurement
 
 generate: bootstrap ## rewrite what is made from code: metrics page, rules, dashboards
 	$(BIN)/python -m ops.generate
+
+dist: bootstrap ## the wheel and the source distribution, in dist/
+	$(BIN)/python -m hatchling build -d dist
 
 lock: ## rewrite requirements.lock from pyproject.toml
 	ops/lock $(ARGS)

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from typing import Final
 
 import click
 
@@ -21,6 +22,9 @@ from workers.cli.shell.output import (
     print_error,
     print_message,
 )
+
+WORKER_PACKAGES: Final = ("pkcs11", "prometheus_client")
+"""Packages of the extra `worker`: a build host has none of them."""
 
 
 @click.group(
@@ -55,6 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tally = Tally()
         tally.add(error)
         return tally.exit_code()
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in WORKER_PACKAGES:
+            raise
+        print_error(_not_installed(error.name), as_json=output.as_json)
+        return Exit.USAGE
     except (KeyboardInterrupt, click.Abort):
         print_message(
             "interrupted: submitted digests are still being signed; rerun with the same --request-id to collect the signatures"
@@ -64,6 +73,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of stdout has closed it: redirect stdout, or flushing at exit would fail as well.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.FAILED
+
+
+def _not_installed(package: str) -> ErrorObject:
+    return ErrorObject.final(
+        "install.incomplete",
+        f"this command needs the Python package `{package}`, which is not installed",
+        "Install the worker's dependencies: pip install 'sigmill[worker]'.",
+    )
 
 
 def _usage(error: click.ClickException) -> ErrorObject:

@@ -40,6 +40,21 @@ CODES: Final[dict[str, CommandCode]] = {
             ),
         ),
     ),
+    "install.incomplete": CommandCode(
+        "A Python package that the command needs is not installed.",
+        2,
+        Text(
+            "A build host's installation has no HSM library and no metrics server. Commands of the service need both:"
+            " they are the extra `worker` of the distribution.",
+            "`sigmill worker`, `lane`, `exporter`, `keys`, `tokens`, `doctor`, `top` and `dev` on a build host.",
+            (
+                Step(
+                    "Install the extra, on hosts of the service only:",
+                    "/opt/sigmill/bin/pip install 'sigmill[worker]'",
+                ),
+            ),
+        ),
+    ),
     "metrics.unavailable": CommandCode(
         "A metrics page or a Prometheus server does not answer.",
         75,
