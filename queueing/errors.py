@@ -10,7 +10,7 @@ SigningError                      reason, retryable, denied, hint
 ├── Invalid                       the input is wrong; the same input fails again
 │   ├── DigestLength · EnvelopeMalformed · EnvelopeExpired
 │   ├── JobConflict · JobPoisoned · JobUnknown · FunctionUnknown
-│   └── InputUnreadable · ResultInvalid
+│   └── InputUnreadable · OutputUnwritable · ResultInvalid
 └── Unavailable                   not now; the same request may succeed later (retryable)
     ├── LimitRate · LimitBacklog · LimitBudget
     ├── JobExpired · WaitTimeout
@@ -199,6 +199,15 @@ class InputUnreadable(Invalid):
 
     reason = "input.unreadable"
     hint = "Correct the file or the line; the other items are not affected."
+
+
+class OutputUnwritable(Invalid):
+    """The output of a command cannot be written."""
+
+    reason = "output.unwritable"
+    hint = (
+        "Make room, or choose another place. A rerun with the same request id gets the existing signatures."
+    )
 
 
 class ResultInvalid(Invalid):

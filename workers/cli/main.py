@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Final
 
 import click
 
-from queueing.errors import ConfigError, SigningError
+from queueing.errors import ConfigError, OutputUnwritable, SigningError
 from workers.cli.commands import COMMANDS, LazyGroup
 from workers.cli.shell.output import (
     ErrorObject,
     Exit,
     Output,
     Tally,
+    discard_stdout,
     error_object,
     print_error,
     print_message,
+    printable,
 )
 
 WORKER_PACKAGES: Final = ("pkcs11", "prometheus_client")
@@ -41,12 +45,25 @@ def sigmill() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``sigmill``; return the exit code."""
     output = Output()
+    _open_streams()
     _log_to_stderr()
+    try:
+        code = _run(arguments, output)
+    except OutputUnwritable as error:
+        # Not as JSON either: its place is the stdout that cannot be written.
+        print_error(error_object(error), as_json=False)
+        code = Exit.FAILED
+        discard_stdout()
+    return code
+
+
+def _run(arguments: Sequence[str] | None, output: Output) -> int:
     try:
         code = sigmill.main(args=arguments, prog_name="sigmill", standalone_mode=False, obj=output)
         return code if isinstance(code, int) else Exit.DONE
     except click.exceptions.NoArgsIsHelpError as error:
-        print_message(error.format_message())
+        for line in error.format_message().splitlines():
+            print_message(line)
         return Exit.USAGE
     except click.ClickException as error:
         print_error(_usage(error), as_json=output.as_json)
@@ -54,6 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print_error(error_object(error), as_json=output.as_json)
         return Exit.USAGE
+    except OutputUnwritable:
+        raise
     except SigningError as error:
         print_error(error_object(error), as_json=output.as_json)
         tally = Tally()
@@ -64,15 +83,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print_error(_not_installed(error.name), as_json=output.as_json)
         return Exit.USAGE
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EPIPE) or error.filename is not None:
+            raise
+        raise OutputUnwritable(f"stdout cannot be written: {error.strerror}") from error  # click's help pages
     except (KeyboardInterrupt, click.Abort):
         print_message(
             "interrupted: submitted digests are still being signed; rerun with the same --request-id to collect the signatures"
         )
         return Exit.INTERRUPTED
-    except BrokenPipeError:
-        # The reader of stdout has closed it: redirect stdout, or flushing at exit would fail as well.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.FAILED
 
 
 def _not_installed(package: str) -> ErrorObject:
@@ -86,13 +105,28 @@ def _not_installed(package: str) -> ErrorObject:
 def _usage(error: click.ClickException) -> ErrorObject:
     context = error.ctx if isinstance(error, click.UsageError) else None
     command = context.command_path if context else "sigmill"
-    return ErrorObject.final("usage", error.format_message(), f"Try `{command} --help`.")
+    return ErrorObject.final("usage", " ".join(error.format_message().split()), f"Try `{command} --help`.")
+
+
+def _open_streams() -> None:
+    """A closed stdout fails when it is written, as a full one does; nobody reads a closed stderr."""
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open(encoding="utf-8")  # noqa: SIM115  # for reading: each write fails
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+
+
+class _SafeFormatter(logging.Formatter):
+    """One line, safe for a terminal: events name what Redis and others said."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 def _log_to_stderr() -> None:
     """Print log events from WARNING up on stderr, one line each."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("note: %(message)s"))
+    handler.setFormatter(_SafeFormatter("note: %(message)s"))
     logger = logging.getLogger("sigmill")
     logger.handlers[:] = [handler]
     logger.setLevel(logging.WARNING)

@@ -101,6 +101,19 @@ TEXTS: Final[dict[str, Text]] = {
             ),
         ),
     ),
+    "output.unwritable": Text(
+        "Standard output, or a signature file of `--out-dir`, could not be written: a full disk, a missing permission, or a"
+        " reader that has left. Signatures that were made are not lost: a line whose file failed still has its signature,"
+        " and what was not printed is collected by a rerun with the same request id within the result retention.",
+        _BUILD,
+        (
+            Step("Free some space, or choose another place:", "df -h ."),
+            Step(
+                "Run the same command again with the same request id; nothing is signed twice:",
+                "sigmill sign --config client.toml --key KEY --request-id ID FILE",
+            ),
+        ),
+    ),
     "result.invalid": Text(
         "The result is not authentic: a signature does not verify with the key in the key directory, the directory is not"
         " signed by a pinned service key, or it is older than one seen before. The result was discarded. Another program"

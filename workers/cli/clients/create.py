@@ -20,7 +20,7 @@ from queueing.errors import ConfigError
 from queueing.protocol.client_keys import ClientKey, ClientKeyKind
 from queueing.protocol.names import NAME_PATTERN
 from workers.cli.shell.options import Duration, json_option
-from workers.cli.shell.output import Exit, Output, emit, print_message
+from workers.cli.shell.output import Exit, Output, emit, print_block, print_message
 from workers.config.tenant_edits import toml_key
 
 _YEAR_S: Final = 365 * 86_400.0
@@ -235,7 +235,7 @@ def _print_created(out: Path, key: ClientKey, table: dict[str, Any], expires: st
         f"written: {out / 'client.toml'} and {out / 'client.key'} (mode 0600; keep it on this host)"
     )
     print_message(f"give these lines to the operator, for the file of tenant {table['tenant']}:")
-    click.echo(block)
+    print_block(block)
     return Exit.DONE
 
 

@@ -15,7 +15,7 @@ from queueing.protocol.key_directory import KeyState
 from queueing.protocol.public_keys import PublicKey
 from workers.cli.keys.key_request import KIND_NAMES, KeyRequest, placeholder_key
 from workers.cli.shell.options import combined, config_option, json_option
-from workers.cli.shell.output import Output, emit, print_message
+from workers.cli.shell.output import Output, emit, print_block, print_message
 from workers.config.loading import load_scope
 
 if TYPE_CHECKING:
@@ -202,9 +202,8 @@ def _print_key(request: KeyRequest, facts: KeyFacts, *, as_json: bool) -> None:
     if as_json:
         emit(line)
         return
-    click.echo(
-        f"{line.public_key_pem}SHA-256 of the public key (SPKI): {line.public_key_sha256}\n\n{line.toml}",
-        nl=False,
+    print_block(
+        f"{line.public_key_pem}SHA-256 of the public key (SPKI): {line.public_key_sha256}\n\n{line.toml}"
     )
     print_message(f"{facts.kind} in token {request.token} as {facts.label!r}, CKA_ID {facts.key_id}")
     if request.tenant is None:

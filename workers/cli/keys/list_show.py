@@ -12,7 +12,16 @@ from queueing.errors import KeyUnknown, SigningError, TokenUnavailable
 from workers.cli.keys.create_adopt import pem
 from workers.cli.keys.key_locations import KeyLocation, key_locations
 from workers.cli.shell.options import chosen_tenants, config_option, json_option
-from workers.cli.shell.output import Exit, Output, Tally, emit, print_message, print_table
+from workers.cli.shell.output import (
+    Exit,
+    Output,
+    Tally,
+    emit,
+    print_block,
+    print_line,
+    print_message,
+    print_table,
+)
 from workers.config.loading import load_configuration
 
 _REQUIRED_STATES: Final = frozenset({"next", "active"})
@@ -89,23 +98,24 @@ def show(output: Output, /, *, key: str, config: Path, tenant: str | None) -> Ex
             emit(location)
         return _exit(locations)
     settings = owners[0].keys[name]
-    click.echo(f"tenant {owners[0].name}, key {name}, profile {settings.profile}")
-    click.echo(f"algorithms {', '.join(sorted(settings.algorithms))}; default {settings.default_algorithm}")
+    print_line(f"tenant {owners[0].name}, key {name}, profile {settings.profile}")
+    print_line(f"algorithms {', '.join(sorted(settings.algorithms))}; default {settings.default_algorithm}")
     for location in locations:
         _print_location(location)
     return _exit(locations)
 
 
 def _print_location(location: KeyLocation) -> None:
-    click.echo(f"\nversion {location.version}: {location.state}, {location.kind}")
-    click.echo(f"token {location.token}: found {_found(location)}, label {location.label or '-'}")
+    print_line()
+    print_line(f"version {location.version}: {location.state}, {location.kind}")
+    print_line(f"token {location.token}: found {_found(location)}, label {location.label or '-'}")
     if location.error is not None:
-        click.echo(f"problem: {location.error.message} [{location.error.code}]")
+        print_line(f"problem: {location.error.message} [{location.error.code}]")
     for name, value in location.attributes.items():
-        click.echo(f"  {name} = {str(value).lower()}")
-    click.echo(f'public_key = "{location.public_key}"')
-    click.echo(f'public_key_sha256 = "{location.public_key_sha256}"')
-    click.echo(pem(base64.b64decode(location.public_key)), nl=False)
+        print_line(f"  {name} = {str(value).lower()}")
+    print_line(f'public_key = "{location.public_key}"')
+    print_line(f'public_key_sha256 = "{location.public_key_sha256}"')
+    print_block(pem(base64.b64decode(location.public_key)))
 
 
 def _found(location: KeyLocation) -> str:

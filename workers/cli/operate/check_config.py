@@ -9,7 +9,7 @@ import msgspec
 
 from queueing.errors import ConfigError
 from workers.cli.shell.options import config_option, json_option
-from workers.cli.shell.output import Exit, Output, emit, print_message, print_table
+from workers.cli.shell.output import Exit, Output, emit, print_line, print_message, print_table
 from workers.config.loading import Configuration
 from workers.config.validation import validate_all
 
@@ -71,7 +71,8 @@ def check_config(output: Output, /, *, config: Path) -> Exit:
         _print_summary(found.configuration)
     for mistake in mistakes:
         location = f"{mistake.file}: {mistake.key}" if mistake.key else mistake.file
-        print_message(f"error: {location}: {mistake.problem} [config.invalid]\nhint: {mistake.remedy}")
+        print_message(f"error: {location}: {mistake.problem} [config.invalid]")
+        print_message(f"hint: {mistake.remedy}")
     if found.configuration is None:
         print_message("the tenants' files were not read: correct the service's file first")
     print_message({0: "no mistakes", 1: "1 mistake"}.get(len(mistakes), f"{len(mistakes)} mistakes"))
@@ -80,8 +81,8 @@ def check_config(output: Output, /, *, config: Path) -> Exit:
 
 def _print_summary(configuration: Configuration) -> None:
     service = configuration.service
-    click.echo(f"audience {service.audience}, epoch {service.epoch}, state in {service.state_dir}")
-    click.echo(f"tokens {', '.join(service.tokens)}; the service key is in {service.service_key.token}")
+    print_line(f"audience {service.audience}, epoch {service.epoch}, state in {service.state_dir}")
+    print_line(f"tokens {', '.join(service.tokens)}; the service key is in {service.service_key.token}")
     print_table(
         ("TENANT", "EPOCH", "SUSPENDED", "KEYS", "ACTIVE VERSIONS", "CLIENTS", "TOKENS"),
         [

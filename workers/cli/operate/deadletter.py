@@ -16,7 +16,7 @@ from queueing.errors import JobUnknown
 from queueing.redis.connection import with_connection
 from workers.cli.commands import DEADLETTER, LazyGroup
 from workers.cli.shell.options import chosen_tenants, config_option, json_option
-from workers.cli.shell.output import Exit, Output, emit, print_message, print_table
+from workers.cli.shell.output import Exit, Output, emit, print_line, print_message, print_table
 from workers.config.loading import load_configuration
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def show(output: Output, /, *, job_id: str, config: Path) -> Exit:
         return Exit.DONE
     for name, value in msgspec.structs.asdict(line).items():
         text = ", ".join(value) if isinstance(value, tuple) else str(value)
-        click.echo(f"{name.replace('_', ' '):<12} {text or '-'}")
+        print_line(f"{name.replace('_', ' '):<12} {text or '-'}")
     return Exit.DONE
 
 

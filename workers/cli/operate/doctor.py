@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from workers.cli.shell.options import config_option, json_option
-from workers.cli.shell.output import Exit, Output, emit, print_message
+from workers.cli.shell.output import Exit, Output, emit, print_line, print_message
 from workers.doctor.findings import Finding, State, worst
 from workers.doctor.run import findings_of
 
@@ -46,6 +46,6 @@ def doctor(output: Output, /, *, config: Path, show_all: bool) -> Exit:
 
 
 def _print(finding: Finding) -> None:
-    click.echo(f"{_MARKS[finding.state]:<5} {finding.check}: {finding.subject}: {finding.text}")
+    print_line(f"{_MARKS[finding.state]:<5} {finding.check}: {finding.subject}: {finding.text}")
     if finding.fix:
-        click.echo(f"      {finding.fix}")
+        print_line(f"      {finding.fix}")

@@ -9,7 +9,7 @@ import click
 
 from queueing.config.toml import nearest
 from workers.cli.shell.options import json_option
-from workers.cli.shell.output import Exit, Output, emit, print_table
+from workers.cli.shell.output import Exit, Output, emit, print_block, print_line, print_table
 from workers.error_help.catalogue import PAGES, Page
 
 _WIDTH: Final = 100
@@ -50,16 +50,19 @@ def _list(output: Output) -> None:
 
 
 def _print(page: Page) -> None:
-    click.echo(f"{page.code}: {page.title}")
-    click.echo(f"{_retry_text(page)} (exit code {page.exit_code})\n")
-    click.echo(textwrap.fill(page.means, _WIDTH))
-    click.echo("\nWho meets it")
-    click.echo(_indented(page.met_by))
-    click.echo("\nWhat to do")
+    print_line(f"{page.code}: {page.title}")
+    print_line(f"{_retry_text(page)} (exit code {page.exit_code})")
+    print_line()
+    print_block(textwrap.fill(page.means, _WIDTH))
+    print_line()
+    print_line("Who meets it")
+    print_block(_indented(page.met_by))
+    print_line()
+    print_line("What to do")
     for step in page.steps:
-        click.echo(_indented(step.text))
+        print_block(_indented(step.text))
         if step.command:
-            click.echo(f"    $ {step.command}")
+            print_line(f"    $ {step.command}")
 
 
 def _retry_text(page: Page) -> str:

@@ -13,7 +13,7 @@ from queueing.protocol.client_keys import ClientKey, ClientKeyKind
 from queueing.protocol.names import NAME_PATTERN
 from workers.cli.commands import OPERATORS, LazyGroup
 from workers.cli.shell.options import json_option
-from workers.cli.shell.output import Exit, Output, emit, print_message
+from workers.cli.shell.output import Exit, Output, emit, print_block, print_message
 from workers.config.tenant_edits import toml_key
 
 
@@ -65,6 +65,6 @@ def create(output: Output, /, *, name: str, out: Path, kind: str) -> Exit:
     if output.as_json:
         emit(CreatedOperator(operator=name, private_key_file=str(out), public_key=public, block=block))
     else:
-        click.echo(block, nl=False)
+        print_block(block)
         print_message(f"the private key is {out}: the operator keeps it, never a worker's host")
     return Exit.DONE

@@ -13,7 +13,7 @@ import msgspec
 from queueing.errors import ConfigError
 from workers.cli.commands import COMMANDS
 from workers.cli.shell.options import config_option, json_option
-from workers.cli.shell.output import Exit, Output, emit, print_message
+from workers.cli.shell.output import Exit, Output, emit, print_line, print_message
 from workers.config.service_file import load_service
 from workers.support.bundle import write_bundle
 
@@ -90,7 +90,7 @@ def support_bundle(output: Output, /, *, config: Path, out: Path | None, logs: t
             )
         )
         return Exit.DONE
-    click.echo(str(out))
+    print_line(str(out))
     for name, problem in manifest.problems.items():
         print_message(f"warning: {name} is left out: {problem}")
     for file in manifest.not_looked_for:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from workers.cli.shell.options import json_option
-from workers.cli.shell.output import Exit, Output, emit, print_message
+from workers.cli.shell.output import Exit, Output, emit, print_line, print_message
 
 
 @click.group()
@@ -24,7 +24,7 @@ def quick(output: Output, /) -> Exit:
     from bench.runner import run
     from bench.session import QUICK
 
-    report = run("quick", QUICK, print_message if output.as_json else click.echo)
+    report = run("quick", QUICK, print_message if output.as_json else print_line)
     if output.as_json:
         emit(report)
     return Exit(exit_status(report))
@@ -39,7 +39,7 @@ def full(output: Output, /) -> Exit:
     from bench.runner import run
     from bench.session import FULL
 
-    report = run("full", FULL, print_message if output.as_json else click.echo)
+    report = run("full", FULL, print_message if output.as_json else print_line)
     if output.as_json:
         emit(report)
     return Exit(exit_status(report))
@@ -108,5 +108,5 @@ def plan(
         emit(result)
         return Exit.DONE
     for line in in_words(result):
-        click.echo(line)
+        print_line(line)
     return Exit.DONE

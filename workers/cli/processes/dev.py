@@ -16,7 +16,16 @@ import click
 import msgspec
 
 from workers.cli.shell.options import json_option
-from workers.cli.shell.output import ErrorObject, Exit, Output, emit, print_error, print_message
+from workers.cli.shell.output import (
+    ErrorObject,
+    Exit,
+    Output,
+    emit,
+    print_block,
+    print_error,
+    print_line,
+    print_message,
+)
 from workers.dev.redis_server import RedisDidNotStart
 from workers.dev.softhsm import SoftHsmFailed
 from workers.dev.stack import Stack, StackFailed
@@ -59,7 +68,7 @@ def dev(output: Output, /, *, workers: int, keep: bool) -> Exit:
                 while True:
                     stack.check()
                     time.sleep(_CHECK_S)
-            print_message("\nstopping")
+            print_message("stopping")
     except (StackFailed, RedisDidNotStart, SoftHsmFailed) as error:
         print_error(
             ErrorObject.final("dev.failed", str(error), "Run ops/bootstrap if a program is missing."),
@@ -82,15 +91,18 @@ def _print_running(stack: Stack) -> None:
 
 
 def _print_lines(stack: Stack) -> None:
-    print_message(f"the stack is in {stack.directory}, its logs in {stack.logs}; Ctrl-C stops it\n")
-    print_message("Paste into another shell:\n")
-    click.echo(f'export PATH={shlex.quote(sysconfig.get_path("scripts"))}:"$PATH"')
-    click.echo(f"export SIGMILL_CONFIG={shlex.quote(str(stack.config))}")
+    print_message(f"the stack is in {stack.directory}, its logs in {stack.logs}; Ctrl-C stops it")
+    print_message("")
+    print_message("Paste into another shell:")
+    print_message("")
+    print_line(f'export PATH={shlex.quote(sysconfig.get_path("scripts"))}:"$PATH"')
+    print_line(f"export SIGMILL_CONFIG={shlex.quote(str(stack.config))}")
     for tenant in TENANTS:
-        click.echo(f"\n# {tenant.name}: {tenant.kind}")
-        click.echo(f"export SIGMILL_CLIENT_CONFIG={shlex.quote(str(stack.clients[tenant.name]))}")
-        click.echo(f"sigmill sign --key {KEY} /usr/bin/env")
-    click.echo("\nsigmill keys list\nsigmill tokens list")
+        print_line()
+        print_line(f"# {tenant.name}: {tenant.kind}")
+        print_line(f"export SIGMILL_CLIENT_CONFIG={shlex.quote(str(stack.clients[tenant.name]))}")
+        print_line(f"sigmill sign --key {KEY} /usr/bin/env")
+    print_block("\nsigmill keys list\nsigmill tokens list")
 
 
 @contextlib.contextmanager

@@ -2,19 +2,25 @@
 
 Exit codes: 0 if all succeeded; 77 if anything was denied; else 1 if anything failed for good; else 75 if something
 should be retried. 2 is a usage error or a mistake in a configuration file.
+
+Text comes from others too: job ids, dead letters, workers' reports, names of files. Everything for people goes through
+``printable``, so that no control or escape character of it reaches a terminal. JSON keeps every character: what is not
+printable is written as JSON's own escape.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TextIO
 
-import click
 import msgspec
 
-from queueing.errors import ConfigError, SigningError
+from queueing.errors import ConfigError, OutputUnwritable, SigningError
 
 
 class Exit(IntEnum):
@@ -26,6 +32,7 @@ class Exit(IntEnum):
     RETRY = 75
     DENIED = 77
     INTERRUPTED = 130  # 128 + SIGINT, as in shells
+    TERMINATED = 143  # 128 + SIGTERM
 
 
 class ErrorObject(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,26 +102,99 @@ class Output:
     as_json: bool = False
 
 
+def printable(text: str) -> str:
+    """The text in one line, safe for a terminal: each control, escape, format or unpaired character by its escape (ESC: backslash x1b).
+
+    So also line breaks, and what turns the direction of writing. Text without such characters comes back as it is.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text
+    )
+
+
 def emit(line: msgspec.Struct) -> None:
-    """Write one JSON object as a line to stdout and flush it, so that a reader gets it even if we are killed."""
-    sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
-    sys.stdout.flush()
+    """Write one JSON object as a line to stdout and flush it, so that a reader gets it even if we are killed.
+
+    Raises ``OutputUnwritable``.
+    """
+    _write_json(msgspec.json.encode(line))
+
+
+def print_line(text: str = "") -> None:
+    """Print one line of data for people on stdout; raises ``OutputUnwritable``."""
+    with _output_errors():
+        _write_line(sys.stdout, printable(text))
+
+
+def print_block(text: str) -> None:
+    """Print lines on stdout, each as ``print_line``: for text whose line breaks are our own."""
+    for line in text.removesuffix("\n").split("\n"):
+        print_line(line)
 
 
 def print_message(text: str) -> None:
-    """Print a message for people, on stderr."""
-    click.echo(text, err=True)
+    """Print a message of one line for people, on stderr. Where stderr cannot be written, nobody reads it."""
+    with contextlib.suppress(OSError, ValueError):
+        _write_line(sys.stderr, printable(text))
 
 
 def print_error(error: ErrorObject, *, as_json: bool) -> None:
     """Print the error that ends a command: two lines on stderr, or one JSON line on stdout."""
     if as_json:
-        sys.stdout.write(msgspec.json.encode({"error": error}).decode() + "\n")
-        sys.stdout.flush()
+        _write_json(msgspec.json.encode({"error": error}))
         return
     print_message(f"error: {error.message} [{error.code}]")
     if error.hint:
         print_message(f"hint: {error.hint}")
+
+
+def discard_stdout() -> None:
+    """Send to /dev/null what is still to be flushed, where stdout cannot be written."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _write_json(raw: bytes) -> None:
+    """As UTF-8, whatever the locale."""
+    with _output_errors():
+        sys.stdout.flush()
+        sys.stdout.buffer.write(_escaped(raw) + b"\n")
+        sys.stdout.buffer.flush()
+
+
+def _escaped(raw: bytes) -> bytes:
+    """The same JSON, which a terminal can show: msgspec escapes ASCII control characters, but not DEL and those above."""
+    if raw.isascii() and b"\x7f" not in raw:
+        return raw
+    text = raw.decode()
+    if text.isprintable():
+        return raw
+    return "".join(char if char.isprintable() else _json_escape(char) for char in text).encode()
+
+
+def _json_escape(char: str) -> str:
+    """Escape of a character in JSON; two units above U+FFFF."""
+    units = char.encode("utf-16-be").hex()
+    return "".join(f"\\u{units[i : i + 4]}" for i in range(0, len(units), 4))
+
+
+def _write_line(stream: TextIO, text: str) -> None:
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    stream.flush()
+
+
+@contextlib.contextmanager
+def _output_errors() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise OutputUnwritable("stdout was closed by its reader") from None
+    except (OSError, ValueError, AttributeError) as error:
+        reason = getattr(error, "strerror", None) or "it is closed"
+        raise OutputUnwritable(f"stdout cannot be written: {reason}") from None
 
 
 def error_object(error: SigningError | ConfigError) -> ErrorObject:
@@ -129,7 +209,7 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     texts = [list(head), *([_cell(value) for value in row] for row in rows)]
     widths = [max(len(row[i]) for row in texts) for i in range(len(head))]
     for row in texts:
-        click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+        print_line("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _cell(value: object) -> str:
@@ -137,4 +217,4 @@ def _cell(value: object) -> str:
         return "yes"
     if value is False:
         return "no"
-    return "-" if value is None or value == "" else str(value)
+    return "-" if value is None or value == "" else printable(str(value))

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Final, TextIO
 
+from workers.cli.shell.output import printable
+
 _REDRAW_S: Final = 0.2
 
 
@@ -65,7 +67,7 @@ class Progress:
         return "  ".join(parts)
 
     def _draw(self) -> None:
-        text = self.text()
+        text = printable(self.text())
         self._stream.write("\r" + text.ljust(self._width))
         self._stream.flush()
         self._width = len(text)

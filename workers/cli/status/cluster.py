@@ -6,14 +6,13 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
 import msgspec
 
 from queueing.aio.runner import run
 from queueing.broker.queue_stats import QueueState, read_queue_stats, redis_state
 from queueing.coordination.worker_registry import registered_workers
 from queueing.redis.connection import with_connection
-from workers.cli.shell.output import Exit, emit, print_message, print_table
+from workers.cli.shell.output import Exit, emit, print_line, print_message, print_table
 from workers.cli.status.workers import WorkerLine, notes_on, print_workers, worker_line
 from workers.config.loading import load_configuration
 
@@ -109,17 +108,17 @@ def _print(report: ClusterReport) -> None:
     used, limit = report.redis_memory_used_bytes, report.redis_memory_limit_bytes
     of = f" of {limit / 1e6:,.0f}" if limit else ""
     alive = [worker for worker in report.workers if worker.state != "silent"]
-    click.echo(
+    print_line(
         f"{report.audience}: {len(alive)} workers, {sum(w.lanes for w in alive)} lanes,"
         f" {sum(w.sessions for w in alive)} sessions; {report.dead_letters} dead letters;"
         f" Redis uses {used / 1e6:,.0f}{of} MB"
     )
     if report.workers:
-        click.echo()
+        print_line()
         print_workers(report.workers)
     busy = [x for x in report.tenants if x.ready or x.leased or x.digests or x.dead_letters]
     if busy:
-        click.echo()
+        print_line()
         print_table(
             ("TENANT", "READY", "LEASED", "DIGESTS", "OLDEST", "ROOM", "BUDGET", "REFUSED", "DEAD"),
             [

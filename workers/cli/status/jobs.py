@@ -16,7 +16,7 @@ from queueing.errors import QueueUnavailable
 from queueing.protocol.jobs import tenant_of_job_id
 from queueing.redis.connection import with_connection
 from workers.audit.job_history import Histories, JobEvent, histories_of
-from workers.cli.shell.output import ErrorObject, Exit, Tally, emit, print_message
+from workers.cli.shell.output import ErrorObject, Exit, Tally, emit, print_line, print_message
 from workers.cli.status.text import text_of
 from workers.config.service_file import load_service
 
@@ -136,23 +136,23 @@ def _state(status: JobStatus) -> JobState:
 
 def _print(report: JobReport, events: tuple[JobEvent, ...]) -> None:
     status = report.status
-    click.echo(f"{status.job_id}  {_state(status)}  {text_of(status)}")
+    print_line(f"{status.job_id}  {_state(status)}  {text_of(status)}")
     if report.lease is not None:
         left_s = report.lease_left_s or 0.0
-        click.echo(f"  leased by {report.lease}, {left_s:.1f} s left unless it is extended")
+        print_line(f"  leased by {report.lease}, {left_s:.1f} s left unless it is extended")
     elif report.due_in_s is not None:
-        click.echo("  due now" if report.due_in_s <= 0 else f"  due in {report.due_in_s:.1f} s")
+        print_line("  due now" if report.due_in_s <= 0 else f"  due in {report.due_in_s:.1f} s")
     if report.attempts is not None:
-        click.echo(
+        print_line(
             f"  {report.digests} digests, {report.attempts} attempts, {report.crashes or 0} crashes of the worker"
         )
     if report.dead_letter:
-        click.echo(f"  dead letter: sigmill deadletter show '{status.job_id}'")
+        print_line(f"  dead letter: sigmill deadletter show '{status.job_id}'")
     if report.result_left_s is not None:
-        click.echo(f"  result kept for {report.result_left_s:.0f} s more")
+        print_line(f"  result kept for {report.result_left_s:.0f} s more")
     for event in events:
         at = datetime.fromtimestamp(event.at_ms / 1000, UTC)
-        click.echo(
+        print_line(
             f"  {at:%F %T}.{event.at_ms % 1000:03d}Z  {event.what:<17}  {event.lease}  {_details(event)}".rstrip()
         )
 

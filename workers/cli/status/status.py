@@ -18,7 +18,7 @@ from workers.cli.shell.config_paths import (
     kind_of,
 )
 from workers.cli.shell.options import Duration, json_option
-from workers.cli.shell.output import ErrorObject, Exit, Output, Tally, emit
+from workers.cli.shell.output import ErrorObject, Exit, Output, Tally, emit, print_line
 from workers.cli.status.text import text_of
 
 
@@ -86,7 +86,7 @@ async def _status(client: SigningClient, job_ids: tuple[str, ...], *, as_json: b
             if as_json:
                 emit(_line(state))
             else:
-                click.echo(f"{state.job_id}  {state.state}  {text_of(state)}")
+                print_line(f"{state.job_id}  {state.state}  {text_of(state)}")
             tally.add(state.as_error())
     return tally.exit_code()
 

@@ -15,7 +15,7 @@ import click
 
 from queueing.errors import SigningError
 from workers.cli.shell.options import Duration, config_option, json_option
-from workers.cli.shell.output import Exit, Output, emit, print_message
+from workers.cli.shell.output import Exit, Output, emit, print_line, print_message, printable
 from workers.config.service_file import load_service
 from workers.monitoring.http import check_url
 from workers.monitoring.prometheus import PrometheusMetrics
@@ -151,7 +151,7 @@ def _show_once(source: Source, interval_s: float, *, as_json: bool) -> Exit:
         emit(view)
     else:
         for line in lines_of(view, width=sys.maxsize, height=None):
-            click.echo(line)
+            print_line(line)
     return _exit(view)
 
 
@@ -175,7 +175,7 @@ def _watch(source: Source, interval_s: float) -> Exit:
 
 
 def _draw(lines: list[str]) -> None:
-    sys.stdout.write(_HOME_AND_CLEAR + "\n".join(lines))
+    sys.stdout.write(_HOME_AND_CLEAR + "\n".join(map(printable, lines)))
     sys.stdout.flush()
 
 

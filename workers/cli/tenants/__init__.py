@@ -20,7 +20,7 @@ from queueing.errors import ConfigError, TokenUnavailable
 from queueing.protocol.stop_orders import read_order
 from workers.cli.commands import TENANTS, LazyGroup
 from workers.cli.shell.options import config_option, json_option
-from workers.cli.shell.output import Exit, Output, emit, print_message, print_table
+from workers.cli.shell.output import Exit, Output, emit, print_line, print_message, print_table
 from workers.config.loading import load_configuration, load_scope
 from workers.state.directory import reading_state
 from workers.state.running_workers import ReloadReport, last_report, running_workers
@@ -115,13 +115,13 @@ def show(output: Output, /, *, tenant: str, config: Path) -> Exit:
     if output.as_json:
         emit(line)
         return Exit.DONE
-    click.echo(f"tenant {line.tenant}, epoch {line.epoch}, {line.state}; tokens {', '.join(line.tokens)}")
+    print_line(f"tenant {line.tenant}, epoch {line.epoch}, {line.state}; tokens {', '.join(line.tokens)}")
     for kind, members in (("key", line.keys), ("client", line.clients)):
         for name, summary in members.items():
-            click.echo(f"{kind} {name}: {summary}")
+            print_line(f"{kind} {name}: {summary}")
     for stop in line.stops:
         effect = "lifted" if stop.lifted else "in force"
-        click.echo(
+        print_line(
             f"stop {stop.order}: {stop.scope} {stop.name or line.tenant}, by {stop.operator}, {effect}: {stop.reason}"
         )
     return Exit.DONE

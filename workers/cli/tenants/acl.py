@@ -16,7 +16,7 @@ from queueing.errors import ConfigError
 from queueing.redis.acl import password_sha256, set_user, tenant_rules, worker_rules
 from queueing.redis.connection import connect
 from workers.cli.shell.options import config_option, json_option
-from workers.cli.shell.output import Exit, Output, emit, print_message
+from workers.cli.shell.output import Exit, Output, emit, print_line, print_message
 from workers.config.service_file import ServiceConfiguration, load_service
 
 _PASSWORD_BYTES: Final = 24
@@ -78,7 +78,7 @@ def acl(  # one parameter per option  # noqa: PLR0913 - one parameter per option
     if output.as_json:
         emit(AclLine(user=name, acl=line, applied=apply))
         return Exit.DONE
-    click.echo(line)
+    print_line(line)
     if apply:
         print_message(f"set in Redis; if Redis has an aclfile, run `ACL SAVE` to keep {name} after a restart")
     return Exit.DONE

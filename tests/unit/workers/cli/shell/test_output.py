@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
+import re
+from pathlib import Path
 
 import pytest
 
-from queueing.errors import ConfigError, KeyUnknown, LimitRate, ResultInvalid, SigningError
-from workers.cli.shell.output import ErrorObject, Exit, Tally, error_object, print_error, print_table
+import workers.cli
+from queueing.errors import (
+    ConfigError,
+    KeyUnknown,
+    LimitRate,
+    OutputUnwritable,
+    ResultInvalid,
+    SigningError,
+)
+from workers.cli.shell.output import (
+    ErrorObject,
+    Exit,
+    Tally,
+    emit,
+    error_object,
+    print_error,
+    print_line,
+    print_message,
+    print_table,
+    printable,
+)
 
 
 @pytest.mark.parametrize(
@@ -62,3 +85,74 @@ def test_a_mistake_in_a_file_has_its_remedy_as_hint() -> None:
     error = error_object(ConfigError("sigmill.toml", "redis.port", "is no port", "Write a number."))
     assert (error.code, error.retryable, error.hint) == ("config.invalid", False, "Write a number.")
     assert "redis.port" in error.message
+
+
+FOREIGN = "\x1b]0;title\x07\x1b[2J\x9b31m\x7f\u202e\ud800\n\rend"
+
+
+def test_text_of_others_cannot_steer_a_terminal() -> None:
+    """Escapes, C1 controls, DEL, changes of direction, lone surrogates and line breaks come out as visible escapes."""
+    shown = printable(FOREIGN)
+    assert shown == r"\x1b]0;title\x07\x1b[2J\x9b31m\x7f\u202e\ud800\n\rend"
+    assert printable("Zoë \U0001f600 ~") == "Zoë \U0001f600 ~"
+
+
+def test_every_way_to_print_makes_text_safe(capsys: pytest.CaptureFixture[str]) -> None:
+    """Tables, lines, messages and errors, on a terminal and off it."""
+    print_table(("NAME",), [(FOREIGN,)])
+    print_line(FOREIGN)
+    print_message(FOREIGN)
+    print_error(ErrorObject.final("usage", FOREIGN, FOREIGN), as_json=False)
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == len(err.splitlines()) == 3
+    assert all(line.isprintable() for line in (*out.splitlines(), *err.splitlines()))
+
+
+def test_json_keeps_every_character(capsys: pytest.CaptureFixture[str]) -> None:
+    """What a terminal would obey is escaped, and reads back as it was."""
+    text = FOREIGN.replace("\ud800", "\U000e0001")
+    emit(ErrorObject.final("usage", text, "é"))
+    out = capsys.readouterr().out
+    assert out.removesuffix("\n").isprintable()
+    assert json.loads(out)["message"] == text
+    assert "é" in out
+
+
+class FullDisk(io.TextIOWrapper):
+    """Standard output on a full disk."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(io.BytesIO(), encoding="utf-8")
+        self._error = error
+
+    def flush(self) -> None:
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    "error, message",
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), "closed by its reader"),
+    ],
+)
+def test_output_that_cannot_be_written_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, error: OSError, message: str
+) -> None:
+    """Lines and JSON alike raise one error of our own, which names the reason."""
+    monkeypatch.setattr("sys.stdout", FullDisk(error))
+    with pytest.raises(OutputUnwritable, match=message):
+        print_line("x")
+    with pytest.raises(OutputUnwritable, match=message):
+        emit(ErrorObject.final("usage", "x", ""))
+
+
+def test_commands_print_through_one_module() -> None:
+    """No command writes to a stream by itself, so none can forget to make text safe."""
+    folder = Path(workers.cli.__file__).parent
+    allowed = {"shell/output.py", "shell/progress.py", "status/top.py", "main.py"}
+    writing = re.compile(r"\bprint\(|\becho\(|\bsecho\(|sys\.std(?:out|err)\b")
+    found = {
+        str(file.relative_to(folder)) for file in folder.rglob("*.py") if writing.search(file.read_text())
+    }
+    assert found <= allowed
