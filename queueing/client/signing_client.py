@@ -252,6 +252,11 @@ class SigningClient:
         """Capacity that the last submit left to the tenant; None before the first."""
         return self._transport.room
 
+    @property
+    def unanswered_job_ids(self) -> tuple[str, ...]:
+        """Jobs that calls of this client wait for now: submitted, or about to be."""
+        return self._transport.pending.job_ids()
+
     async def status(self, job_id: str) -> JobStatus:
         """State of a job: queued, running, done, failed or unknown. One round trip; raises ``QueueUnavailable``."""
         return await status_of(self._redis, self._config.tenant, job_id)

@@ -15,6 +15,7 @@ import click
 
 from queueing.errors import ConfigError, OutputUnwritable, SigningError
 from workers.cli.commands import COMMANDS, LazyGroup
+from workers.cli.shell.interrupts import Stopped
 from workers.cli.shell.output import (
     ErrorObject,
     Exit,
@@ -87,6 +88,11 @@ def _run(arguments: Sequence[str] | None, output: Output) -> int:
         if error.errno not in (errno.ENOSPC, errno.EPIPE) or error.filename is not None:
             raise
         raise OutputUnwritable(f"stdout cannot be written: {error.strerror}") from error  # click's help pages
+    except Stopped as stopped:
+        return stopped.exit_code
+    except UnicodeEncodeError as error:
+        print_error(_usage(click.UsageError(f"not UTF-8: {error.object}")), as_json=output.as_json)
+        return Exit.USAGE
     except (KeyboardInterrupt, click.Abort):
         print_message(
             "interrupted: submitted digests are still being signed; rerun with the same --request-id to collect the signatures"

@@ -89,6 +89,10 @@ class PendingJobs:
     def __len__(self) -> int:
         return len(self._jobs)
 
+    def job_ids(self) -> tuple[str, ...]:
+        """The jobs that somebody waits for."""
+        return tuple(self._jobs)
+
     def get(self, job_id: str) -> PendingJob | None:
         """The job, where somebody waits for it."""
         return self._jobs.get(job_id)

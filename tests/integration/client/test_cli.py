@@ -47,7 +47,7 @@ async def test_files_are_signed_one_line_each_in_order(
         "signature",
         "job_id",
     }
-    assert "request id: none" in ran.err
+    assert "request id: run-" in ran.err
     assert "\r" not in ran.err  # no progress line where there is no terminal
     results = tmp_path / "results.jsonl"
     results.write_text(ran.out)

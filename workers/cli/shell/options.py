@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -85,7 +86,7 @@ algorithm_option = click.option(
 request_id_option = click.option(
     "--request-id",
     metavar="ID",
-    help="Name of this run: a rerun with the same ID collects existing signatures. Default: from CI variables.",
+    help="Name of this run: a rerun with the same ID collects existing signatures. Default: from CI variables, else a random one.",
 )
 priority_option = click.option(
     "--priority",
@@ -133,24 +134,35 @@ input_options = combined(
         "--manifest",
         type=click.Path(path_type=Path, allow_dash=True),
         metavar="FILE",
-        help='JSON lines {"name": …, "digest": "ALG:HEX"}; - reads stdin.',
+        help='JSON lines {"name": …, "digest": "ALG:HEX"}, or the output of sha256sum; - reads stdin.',
+    ),
+    click.option(
+        "--any-file",
+        is_flag=True,
+        help="Hash pipes and devices among FILES too, up to their end; without it only regular files.",
     ),
 )
 
 
-def chosen_request_id(given: str | None) -> str | None:
-    """The given request id, or one from the CI's variables; prints it with its source on stderr."""
-    if given is not None:
-        print_message(f"request id: {given} (from --request-id)")
-        return given
-    found = request_id_from(os.environ)
-    if found is None:
-        print_message(
-            "request id: none; a rerun signs again (with --request-id it collects existing signatures)"
-        )
-        return None
-    print_message(f"request id: {found.value} (from {', '.join(found.variables)})")
-    return found.value
+def chosen_request_id(given: str | None) -> str:
+    """The given request id, one from the CI's variables, or a random one; prints it with its source on stderr.
+
+    Raises ``click.UsageError`` if it is not UTF-8.
+    """
+    source = "from --request-id"
+    if given is None:
+        found = request_id_from(os.environ)
+        if found is None:
+            given = f"run-{secrets.token_hex(8)}"
+            source = "made for this run; with --request-id a rerun collects its signatures"
+        else:
+            given, source = found.value, f"from {', '.join(found.variables)}"
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        raise click.UsageError(f"the request id {given} is not UTF-8") from None
+    print_message(f"request id: {given} ({source})")
+    return given
 
 
 def chosen_tenants(configuration: Configuration, tenant: str | None) -> list[Tenant]:

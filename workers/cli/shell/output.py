@@ -150,6 +150,11 @@ def print_error(error: ErrorObject, *, as_json: bool) -> None:
         print_message(f"hint: {error.hint}")
 
 
+def stdout_is_terminal() -> bool:
+    """Whether a person sees what goes to stdout."""
+    return sys.stdout.isatty()
+
+
 def discard_stdout() -> None:
     """Send to /dev/null what is still to be flushed, where stdout cannot be written."""
     with contextlib.suppress(OSError, ValueError, AttributeError):

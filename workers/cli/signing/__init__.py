@@ -1,7 +1,10 @@
 """Commands of build hosts: sign, submit, wait, verify.
 
 request_options  options shared by ``sign`` and ``submit``
-inputs           files, digests or a manifest as items, hashed in threads
+items            an item to sign: name, digest or error; names that are not UTF-8
+inputs           files, digests or a manifest as items
+hashing          digests of files, made in threads
+manifest         JSON lines and the output of sha256sum
 sign             ``sigmill sign``
 submit           ``sigmill submit``
 wait             ``sigmill wait``

@@ -11,15 +11,19 @@ from queueing.client.signatures import Signature
 from queueing.errors import SigningError
 from queueing.protocol.algorithms import Algorithm
 from workers.cli.shell.output import ErrorObject
-from workers.cli.signing.inputs import Item
+from workers.cli.signing.items import Item
 
 Encoding = Literal["der", "raw"]
 
 
 class SignedLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One signature in base64; fingerprint in hex. ``encoding`` is omitted unless ``--raw`` made it "raw"."""
+    """One signature in base64; fingerprint in hex. ``encoding`` is omitted unless ``--raw`` made it "raw".
+
+    ``name_bytes``: all bytes of a name that is not UTF-8, in base64. ``error``: its file could not be written.
+    """
 
     name: str
+    name_bytes: str = ""
     digest: str | None = None
     algorithm: str
     key: str
@@ -29,12 +33,14 @@ class SignedLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     job_id: str
     encoding: Encoding = "der"
     verified: bool = True
+    error: ErrorObject | None = None
 
 
 class FailedLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One item without a signature."""
 
     name: str
+    name_bytes: str = ""
     digest: str | None = None
     algorithm: str
     key: str
@@ -42,10 +48,13 @@ class FailedLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     error: ErrorObject
 
 
-def signed_line(item: Item, signature: Signature, *, raw: bool) -> SignedLine:
+def signed_line(
+    item: Item, signature: Signature, *, raw: bool, error: SigningError | None = None
+) -> SignedLine:
     """Make the line of a signature."""
     return SignedLine(
-        name=item.name,
+        name=item.shown_name,
+        name_bytes=item.name_bytes,
         digest=item.digest_text,
         algorithm=signature.algorithm,
         key=signature.key,
@@ -55,6 +64,7 @@ def signed_line(item: Item, signature: Signature, *, raw: bool) -> SignedLine:
         job_id=signature.job_id,
         encoding="raw" if raw else "der",
         verified=signature.verified,
+        error=None if error is None else ErrorObject.of(error),
     )
 
 
@@ -62,7 +72,8 @@ def failed_line(item: Item, error: SigningError, *, algorithm: Algorithm, key: s
     """Make the line of an item without a signature."""
     job_ids: tuple[str, ...] = getattr(error, "job_ids", ())
     return FailedLine(
-        name=item.name,
+        name=item.shown_name,
+        name_bytes=item.name_bytes,
         digest=item.digest_text,
         algorithm=algorithm,
         key=key.partition("/")[0],

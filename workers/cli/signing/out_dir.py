@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from queueing.errors import InputUnreadable
+import click
+
+from queueing.errors import InputUnreadable, OutputUnwritable
 
 
 def signature_path(out_dir: Path, name: str) -> Path:
@@ -18,10 +21,44 @@ def signature_path(out_dir: Path, name: str) -> Path:
     return out_dir.joinpath(*parts[:-1], f"{parts[-1]}.sig")
 
 
+def refuse_equal_paths(out_dir: Path, names: Iterable[str]) -> None:
+    """Raise ``click.UsageError`` if two items would have one file, or one the folder of the other.
+
+    Names that lead out of ``out_dir`` are left out: each is an error of its own item.
+    """
+    owners: dict[Path, str] = {}
+    for name in names:
+        try:
+            path = signature_path(out_dir, name)
+        except InputUnreadable:
+            continue
+        if path in owners:
+            raise _collision(f"{owners[path]} and {name} would both be written to {path}")
+        owners[path] = name
+    for path, name in owners.items():
+        taken = next((parent for parent in path.parents if parent in owners), None)
+        if taken is not None:
+            raise _collision(f"{taken}, of {owners[taken]}, would be both a file and the folder of {name}")
+
+
 def write_signature(out_dir: Path, name: str, signature: bytes) -> None:
-    """Write the signature's bytes; a file of an earlier run is replaced atomically."""
+    """Write the signature's bytes; a file of an earlier run is replaced atomically.
+
+    Raises ``InputUnreadable`` as ``signature_path``, and ``OutputUnwritable``; then no part of it is left.
+    """
     path = signature_path(out_dir, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
-    part.write_bytes(signature)
-    part.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            part.write_bytes(signature)
+            part.replace(path)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise OutputUnwritable(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _collision(problem: str) -> click.UsageError:
+    return click.UsageError(f"{problem}; nothing was signed. Give the items different names.")

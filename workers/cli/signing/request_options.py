@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, TypedDict
@@ -52,6 +54,7 @@ class SigningArguments(TypedDict):
     files: tuple[Path, ...]
     digests: tuple[str, ...]
     manifest: Path | None
+    any_file: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,14 +65,17 @@ class SigningOptions:
     inputs: Inputs
     key: str
     algorithm: Algorithm | None
-    request_id: str | None
+    request_id: str
+    config: Path
     priority: str
     deadline_s: float
 
     @classmethod
     def from_arguments(cls, arguments: SigningArguments) -> Self:
         """Check the arguments and print the request id; raises ``click.UsageError`` and ``ConfigError``."""
-        inputs = Inputs(arguments["files"], arguments["digests"], arguments["manifest"])
+        inputs = Inputs(
+            arguments["files"], arguments["digests"], arguments["manifest"], arguments["any_file"]
+        )
         inputs.check()
         client, deadline_s = client_and_deadline(
             arguments["config"], arguments["deadline_s"], accept=arguments["accept"]
@@ -80,14 +86,43 @@ class SigningOptions:
             inputs=inputs,
             key=arguments["key"],
             algorithm=None if name is None else algorithm_named(name),
+            config=arguments["config"],
             request_id=chosen_request_id(arguments["request_id"]),
             priority=arguments["priority"],
             deadline_s=deadline_s,
         )
 
+    def stopped_text(self) -> str:
+        """Sentence for the person who stopped the command."""
+        return stopped_text(self.config, self.client.unanswered_job_ids, request_id=self.request_id)
+
     async def resolved_algorithm(self) -> Algorithm:
         """The given algorithm, else the key's default, for which the client must be open."""
         return self.algorithm or await self.client.default_algorithm(self.key, timeout_s=self.deadline_s)
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingCommand:
+    """A command that waits for jobs of other runs."""
+
+    client: SigningClient
+    config: Path
+
+    def stopped_text(self) -> str:
+        """Sentence for the person who stopped the command."""
+        return stopped_text(self.config, self.client.unanswered_job_ids)
+
+
+def stopped_text(config: Path, job_ids: Sequence[str], *, request_id: str | None = None) -> str:
+    """Sentence for a person who stops to wait for these jobs."""
+    if not job_ids:
+        return "interrupted: no job of this command waits in the queue"
+    ids = " ".join(shlex.quote(job_id) for job_id in job_ids)
+    again = "wait again with the job ids" if request_id is None else f"rerun with --request-id {request_id}"
+    return (
+        f"interrupted: {len(job_ids)} submitted jobs are still signed; {again} to collect the signatures, or remove those"
+        f" that are not begun: sigmill cancel --config {shlex.quote(str(config))} {ids}"
+    )
 
 
 def client_and_deadline(

@@ -5,29 +5,35 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Unpack, cast
 
 import click
 
-from queueing.aio.runner import run
 from queueing.client.signatures import Outcome, Signature
-from queueing.errors import InputUnreadable, SigningError
+from queueing.errors import InputUnreadable, OutputUnwritable, SigningError
 from queueing.protocol.algorithms import Algorithm
-from workers.cli.shell.output import Exit, Tally, emit, print_message
+from workers.cli.shell.interrupts import run_stoppable
+from workers.cli.shell.output import Exit, Tally, emit, print_message, stdout_is_terminal
 from workers.cli.shell.progress import Progress
-from workers.cli.signing.inputs import Item
-from workers.cli.signing.json_lines import failed_line, signed_line
-from workers.cli.signing.out_dir import write_signature
+from workers.cli.signing.hashing import HashMeter
+from workers.cli.signing.items import Item
+from workers.cli.signing.json_lines import FailedLine, SignedLine, failed_line, signed_line
+from workers.cli.signing.out_dir import refuse_equal_paths, signature_path, write_signature
 from workers.cli.signing.request_options import SigningArguments, SigningOptions, signing_options
 
 _NO_DIGEST: Final = cast("bytes", None)
 
+_SHOWN_ERRORS: Final = 5
+
 
 @dataclass(slots=True, kw_only=True)
 class Report:
-    """Output and exit code of ``sign``: a line per outcome, a signature file where asked for, counts."""
+    """Output and exit code of ``sign``: a line per outcome, a signature file where asked for, counts.
+
+    The first errors are also told on stderr, unless the lines themselves go to a terminal.
+    """
 
     key: str
     algorithm: Algorithm
@@ -37,16 +43,18 @@ class Report:
     tally: Tally = field(default_factory=Tally)
 
     def add(self, item: Item, outcome: Outcome) -> None:
-        """Print and count the outcome of this item."""
+        """Print and count the outcome of this item; raises ``OutputUnwritable``."""
+        line: SignedLine | FailedLine
         if isinstance(outcome, Signature):
-            outcome = self._written(item, outcome)
-        self.progress.clear()
-        if isinstance(outcome, Signature):
-            emit(signed_line(item, outcome, raw=self.raw))
-            error = None
+            error = self._write_file(item, outcome)
+            line = signed_line(item, outcome, raw=self.raw, error=error)
         else:
             error = item.error or outcome
-            emit(failed_line(item, error, algorithm=self.algorithm, key=self.key))
+            line = failed_line(item, error, algorithm=self.algorithm, key=self.key)
+        self.progress.clear()
+        emit(line)
+        if error is not None and self.tally.bad < _SHOWN_ERRORS and not stdout_is_terminal():
+            print_message(f"{item.shown_name}: {error.message} [{error.reason}]")
         self.tally.add(error)
         self.progress.count(ok=error is None)
 
@@ -58,16 +66,14 @@ class Report:
         print_message(f"{self.tally.done} of {total} signed in {elapsed_s:.1f} s{failed}")
         return self.tally.exit_code()
 
-    def _written(self, item: Item, signature: Signature) -> Outcome:
+    def _write_file(self, item: Item, signature: Signature) -> SigningError | None:
         if self.out_dir is None:
-            return signature
+            return None
         try:
             write_signature(self.out_dir, item.name, signature.raw() if self.raw else signature.signature)
         except SigningError as error:
             return error
-        except OSError as error:
-            return InputUnreadable(f"the signature cannot be written: {error.strerror}")
-        return signature
+        return None
 
 
 @click.command()
@@ -76,25 +82,30 @@ class Report:
 @click.option(
     "--out-dir",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Also write each signature to DIR/NAME.sig.",
+    help="Also write each signature to DIR/NAME.sig. Items whose files would be the same are refused.",
 )
 def sign(*, raw: bool, out_dir: Path | None, **arguments: Unpack[SigningArguments]) -> Exit:
     """Sign FILES, digests or a manifest.
 
     Prints one JSON object per line, in input order: name, digest, algorithm, key, key_version,
     public_key_sha256 (hex), signature (base64), job_id; or error. A rerun with the same request id collects
-    the signatures of the first run.
+    the signatures of the first run. A name that is not UTF-8 is also in name_bytes (base64).
     """
-    return run(_sign(SigningOptions.from_arguments(arguments), raw=raw, out_dir=out_dir))
+    options = SigningOptions.from_arguments(arguments)
+    if out_dir is not None:
+        options = replace(options, inputs=options.inputs.read_ahead())
+        refuse_equal_paths(out_dir, options.inputs.names())
+    return run_stoppable(_sign(options, raw=raw, out_dir=out_dir), options)
 
 
 async def _sign(options: SigningOptions, *, raw: bool, out_dir: Path | None) -> Exit:
+    meter = HashMeter()
     progress = Progress(options.inputs.count())
     async with options.client as client:
         algorithm = await options.resolved_algorithm()
         report = Report(key=options.key, algorithm=algorithm, raw=raw, out_dir=out_dir, progress=progress)
         in_flight: deque[Item] = deque()
-        digests = _digests(options.inputs.read(algorithm), in_flight)
+        digests = _digests(options.inputs.read(algorithm, meter), in_flight, out_dir)
         outcomes = client.sign_many(
             options.key,
             digests,
@@ -105,15 +116,39 @@ async def _sign(options: SigningOptions, *, raw: bool, out_dir: Path | None) -> 
         )
         async with contextlib.aclosing(digests), contextlib.aclosing(outcomes):
             async for outcome in outcomes:
-                report.add(in_flight.popleft(), outcome)
+                try:
+                    report.add(in_flight.popleft(), outcome)
+                except OutputUnwritable as error:
+                    raise _unprinted(error, report, options.request_id) from error
     return report.finish(progress.elapsed_s)
 
 
-async def _digests(items: AsyncIterator[Item], in_flight: deque[Item]) -> AsyncGenerator[bytes, None]:
+def _unprinted(error: OutputUnwritable, report: Report, request_id: str) -> OutputUnwritable:
+    done = report.tally.done + report.tally.bad
+    return OutputUnwritable(
+        f"{error.message}; {done} lines were printed before. Rerun with --request-id {request_id} to get the signatures that"
+        " were made"
+    )
+
+
+async def _digests(
+    items: AsyncIterator[Item], in_flight: deque[Item], out_dir: Path | None
+) -> AsyncGenerator[bytes, None]:
     """Digests of the items, which are kept in ``in_flight`` until their outcomes arrive.
 
-    An item without a valid digest is passed on as None: the client refuses that in the item's place.
+    An item without a valid digest is passed on as None: the client refuses that in the item's place. So is one
+    whose name cannot be a file of ``out_dir``.
     """
     async for item in items:
-        in_flight.append(item)
-        yield item.digest if item.digest is not None and item.error is None else _NO_DIGEST
+        checked = _with_path(item, out_dir)
+        in_flight.append(checked)
+        yield checked.digest if checked.digest is not None and checked.error is None else _NO_DIGEST
+
+
+def _with_path(item: Item, out_dir: Path | None) -> Item:
+    if out_dir is not None and item.error is None:
+        try:
+            signature_path(out_dir, item.name)
+        except InputUnreadable as error:
+            return replace(item, error=error)
+    return item

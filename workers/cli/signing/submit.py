@@ -7,8 +7,8 @@ from typing import Unpack
 import click
 import msgspec
 
-from queueing.aio.runner import run
 from queueing.client.submitted_job import Job
+from workers.cli.shell.interrupts import run_stoppable
 from workers.cli.shell.output import ErrorObject, Exit, Tally, emit, print_message
 from workers.cli.signing.request_options import SigningArguments, SigningOptions, signing_options
 
@@ -17,6 +17,7 @@ class SubmittedItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """One item of the input; with ``error`` it was not submitted."""
 
     name: str
+    name_bytes: str = ""
     digest: str | None = None
     error: ErrorObject | None = None
 
@@ -36,7 +37,8 @@ def submit(**arguments: Unpack[SigningArguments]) -> Exit:
 
     Prints one JSON object: keep it for `sigmill wait --job …`. The deadline covers submission only.
     """
-    return run(_submit(SigningOptions.from_arguments(arguments)))
+    options = SigningOptions.from_arguments(arguments)
+    return run_stoppable(_submit(options), options)
 
 
 async def _submit(options: SigningOptions) -> Exit:
@@ -61,7 +63,8 @@ async def _submit(options: SigningOptions) -> Exit:
             job=job,
             items=tuple(
                 SubmittedItem(
-                    name=item.name,
+                    name=item.shown_name,
+                    name_bytes=item.name_bytes,
                     digest=item.digest_text,
                     error=None if item.error is None else ErrorObject.of(item.error),
                 )

@@ -14,21 +14,24 @@ import click
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from queueing.aio.runner import run
 from queueing.client.signatures import Signature
 from queueing.client.signing_client import SigningClient
 from queueing.errors import InputUnreadable, ResultInvalid, SigningError
 from queueing.protocol.algorithms import Algorithm
+from workers.cli.shell.interrupts import run_stoppable
 from workers.cli.shell.options import client_config_option, json_option
 from workers.cli.shell.output import ErrorObject, Exit, Output, Tally, emit, print_message
-from workers.cli.signing.inputs import hash_file
+from workers.cli.signing.hashing import hash_file
+from workers.cli.signing.items import Item, name_from_json
 from workers.cli.signing.json_lines import SignedLine
+from workers.cli.signing.request_options import WaitingCommand
 
 
 class VerifiedLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Result of one line."""
 
     name: str
+    name_bytes: str = ""
     verified: bool
     error: ErrorObject | None = None
 
@@ -46,8 +49,10 @@ def verify(output: Output, *, config: Path, digests_only: bool, results: Path) -
     directory, so a signature of a retired or revoked version does not verify. Prints the lines that fail, or
     all of them with --json.
     """
-    return run(
-        _verify(SigningClient.from_file(config), results, read_files=not digests_only, as_json=output.as_json)
+    client = SigningClient.from_file(config)
+    return run_stoppable(
+        _verify(client, results, read_files=not digests_only, as_json=output.as_json),
+        WaitingCommand(client, config),
     )
 
 
@@ -55,11 +60,18 @@ async def _verify(client: SigningClient, results: Path, *, read_files: bool, as_
     tally = Tally()
     async with client:
         for location, raw in _lines(results):
-            name, error = await _checked(client, location, raw, read_files=read_files)
+            item, error = await _checked(client, location, raw, read_files=read_files)
             tally.add(error)
             if error is not None or as_json:
                 note = None if error is None else ErrorObject.of(error)
-                emit(VerifiedLine(name=name, verified=error is None, error=note))
+                emit(
+                    VerifiedLine(
+                        name=item.shown_name,
+                        name_bytes=item.name_bytes,
+                        verified=error is None,
+                        error=note,
+                    )
+                )
     print_message(f"{tally.done} verified, {tally.bad} failed")
     return tally.exit_code()
 
@@ -81,22 +93,24 @@ def _numbered(name: str, file: BinaryIO) -> Iterator[tuple[str, bytes]]:
 
 async def _checked(
     client: SigningClient, location: str, raw: bytes, *, read_files: bool
-) -> tuple[str, SigningError | None]:
-    name = location
+) -> tuple[Item, SigningError | None]:
+    item = Item(name=location)
     try:
         line = _line(raw)
-        name = line.name
+        item = Item(name=name_from_json(line.name, line.name_bytes))
         digest = await asyncio.to_thread(_digest, line, read_files=read_files)
         await client.verify(_signature(line), digest)
+    except OSError as error:  # a name that no file can have
+        return item, InputUnreadable(f"the file cannot be read: {error.strerror}")
     except SigningError as error:
-        return name, error
-    return name, None
+        return item, error
+    return item, None
 
 
 def _line(raw: bytes) -> SignedLine:
     try:
         return msgspec.json.decode(raw, type=SignedLine)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise InputUnreadable("the line has no signature") from None
 
 
@@ -109,7 +123,7 @@ def _digest(line: SignedLine, *, read_files: bool) -> bytes:
         raise InputUnreadable("the line's digest is not ALG:HEX") from None
     if not digest:
         raise InputUnreadable("the line has no digest")
-    path = Path(line.name)
+    path = Path(name_from_json(line.name, line.name_bytes))
     if read_files and hash_name in {"sha256", "sha384", "sha512"} and path.is_file():
         item = hash_file(path, hash_name)
         if item.error is not None:

@@ -8,19 +8,19 @@ from pathlib import Path
 import click
 import msgspec
 
-from queueing.aio.runner import run
 from queueing.client.signatures import Outcome, Signature
 from queueing.client.signing_client import SigningClient
-from queueing.errors import SigningError, from_reason
+from queueing.errors import InputUnreadable, SigningError, from_reason
+from workers.cli.shell.interrupts import run_stoppable
 from workers.cli.shell.options import (
     client_config_option,
     deadline_option,
     json_option,
 )
 from workers.cli.shell.output import ErrorObject, Exit, Tally, emit, print_message
-from workers.cli.signing.inputs import Item
+from workers.cli.signing.items import Item, name_from_json
 from workers.cli.signing.json_lines import FailedLine, failed_line, signed_line
-from workers.cli.signing.request_options import client_and_deadline
+from workers.cli.signing.request_options import WaitingCommand, client_and_deadline
 from workers.cli.signing.submit import SubmittedItem, SubmittedLine
 
 
@@ -54,19 +54,27 @@ def wait(
         raise click.UsageError("give --job FILE or job ids")
     submitted = None if job_file is None else _read(job_file)
     client, deadline_s = client_and_deadline(config, deadline_s)
+    waiting = WaitingCommand(client, config)
     if submitted is not None:
-        return run(_wait_job(client, submitted, deadline_s, raw=raw))
-    return run(_wait_ids(client, job_ids, deadline_s, raw=raw))
+        return run_stoppable(_wait_job(client, submitted, deadline_s, raw=raw), waiting)
+    return run_stoppable(_wait_ids(client, job_ids, deadline_s, raw=raw), waiting)
 
 
 def _read(job_file: Path) -> SubmittedLine:
     try:
         raw = sys.stdin.buffer.read() if str(job_file) == "-" else job_file.read_bytes()
-        return msgspec.json.decode(raw, type=SubmittedLine)
+        submitted = msgspec.json.decode(raw, type=SubmittedLine)
+        if sum(_item(item).error is None for item in submitted.items) != submitted.job.count:
+            raise _not_ours(job_file)
+        return submitted
     except OSError as error:
         raise click.UsageError(f"{job_file}: {error.strerror}") from None
-    except msgspec.MsgspecError:
-        raise click.UsageError(f"{job_file}: this is not the output of `sigmill submit`") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise _not_ours(job_file) from None
+
+
+def _not_ours(job_file: Path) -> click.UsageError:
+    return click.UsageError(f"{job_file}: this is not the output of `sigmill submit`")
 
 
 async def _wait_job(client: SigningClient, submitted: SubmittedLine, deadline_s: float, *, raw: bool) -> Exit:
@@ -113,10 +121,25 @@ def _print(
 
 def _print_refused(item: SubmittedItem, error: ErrorObject, submitted: SubmittedLine) -> SigningError:
     job = submitted.job
-    emit(FailedLine(name=item.name, digest=item.digest, algorithm=job.algorithm, key=job.key, error=error))
+    emit(
+        FailedLine(
+            name=item.name,
+            name_bytes=item.name_bytes,
+            digest=item.digest,
+            algorithm=job.algorithm,
+            key=job.key,
+            error=error,
+        )
+    )
     return from_reason(error.code, error.message)
 
 
 def _item(item: SubmittedItem) -> Item:
     hash_name, _, digits = (item.digest or "").partition(":")
-    return Item(name=item.name, hash_name=hash_name, digest=bytes.fromhex(digits))
+    try:
+        name, digest = name_from_json(item.name, item.name_bytes), bytes.fromhex(digits)
+    except (ValueError, SigningError):
+        problem = InputUnreadable("the item is not as `sigmill submit` writes it")
+        return Item(name=item.name, error=problem)
+    error = None if item.error is None else from_reason(item.error.code, item.error.message)
+    return Item(name=name, hash_name=hash_name, digest=digest, error=error)

@@ -56,9 +56,11 @@ def test_a_given_request_id_is_used(no_ci: None, capsys: pytest.CaptureFixture[s
 
 
 def test_a_missing_request_id_is_reported(no_ci: None, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a request id a rerun signs again, and the command says so."""
-    assert chosen_request_id(None) is None
-    assert "a rerun signs again" in capsys.readouterr().err
+    """Without a request id the run gets a random one, and the command prints it, so that a rerun is possible."""
+    made = chosen_request_id(None)
+    assert made.startswith("run-")
+    assert made != chosen_request_id(None)
+    assert f"request id: {made}" in capsys.readouterr().err
 
 
 def test_tenants_are_chosen_by_name(tmp_path: Path) -> None:

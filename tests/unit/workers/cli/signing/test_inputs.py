@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
+import os
+import subprocess
 from pathlib import Path
 
 import click
@@ -11,9 +14,16 @@ import pytest
 
 from queueing.errors import DigestLength, InputUnreadable
 from queueing.protocol.algorithms import Algorithm
-from workers.cli.signing.inputs import Inputs, Item, hashed
+from workers.cli.signing.hashing import hashed
+from workers.cli.signing.inputs import Inputs
+from workers.cli.signing.items import Item, item_of_digest
 
 SHA_256 = hashlib.sha256(b"x").hexdigest()
+
+
+def feed_stdin(monkeypatch: pytest.MonkeyPatch, raw: bytes) -> None:
+    """Bytes that can be read once from stdin."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(raw)))
 
 
 async def items(inputs: Inputs, algorithm: Algorithm = Algorithm.ECDSA_SHA_256) -> list[Item]:
@@ -80,7 +90,101 @@ async def test_a_manifest_keeps_the_place_of_bad_lines(tmp_path: Path) -> None:
 
 async def test_a_manifest_from_stdin_cannot_be_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """stdin can be read only once, so the number of its items is unknown."""
-    monkeypatch.setattr("sys.stdin", io.StringIO(f'{{"digest": "sha256:{SHA_256}"}}\n'))
+    feed_stdin(monkeypatch, f'{{"digest": "sha256:{SHA_256}"}}\n'.encode())
     inputs = Inputs((), (), Path("-"))
     assert inputs.count() is None
     assert [item.digest for item in await items(inputs)] == [hashlib.sha256(b"x").digest()]
+
+
+HOSTILE_LINES = {
+    "a byte that is not UTF-8": b'{"name": "a\xff", "digest": "sha256:%s"}' % SHA_256.encode(),
+    "a lone surrogate": b'{"name": "a\\ud800", "digest": "sha256:%s"}' % SHA_256.encode(),
+    "nested 100,000 deep": b'{"digest": "x", "z": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "name_bytes that is not base64": b'{"digest": "sha256:%s", "name_bytes": "!"}' % SHA_256.encode(),
+    "longer than 1 MiB": b"x" * (5 << 20),
+    "a SHA-1 sum": b"00" * 20 + b"  file",
+    "NUL bytes": b"\x00" * 10,
+}
+
+
+@pytest.mark.parametrize("line", HOSTILE_LINES.values(), ids=HOSTILE_LINES.keys())
+async def test_one_bad_line_costs_one_item(monkeypatch: pytest.MonkeyPatch, line: bytes) -> None:
+    """Whatever a line holds, it is one item with an error in its place, and the next line is read."""
+    good = b'{"name": "good", "digest": "sha256:%s"}' % SHA_256.encode()
+    feed_stdin(monkeypatch, line + b"\n" + good + b"\n")
+    bad, last = await items(Inputs((), (), Path("-")))
+    assert isinstance(bad.error, InputUnreadable)
+    assert (bad.name, last.name, last.error) == ("stdin:1", "good", None)
+
+
+@pytest.mark.parametrize("manifest", ["", "\n \n"])
+async def test_an_empty_manifest_is_a_usage_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, manifest: str
+) -> None:
+    """A build whose list came out empty must not pass as signed: from a file and from stdin."""
+    file = tmp_path / "manifest"
+    file.write_text(manifest)
+    with pytest.raises(click.UsageError, match="is empty"):
+        Inputs((), (), file).count()
+    feed_stdin(monkeypatch, manifest.encode())
+    with pytest.raises(click.UsageError, match="is empty"):
+        await items(Inputs((), (), Path("-")))
+
+
+@pytest.mark.parametrize("tool", ["sha256sum", "sha384sum", "sha512sum"])
+@pytest.mark.parametrize("mode", ["--text", "--binary"])
+async def test_checksum_files_are_manifests(tmp_path: Path, tool: str, mode: str) -> None:
+    """Output of coreutils, with its marks and escaped names, gives the files' own names and digests."""
+    names = [b"plain", b"with two  blanks", b"back\\slash", b"new\nline", b"caf\xe9", b"-dash", b"*star"]
+    for name in names:
+        (tmp_path / os.fsdecode(name)).write_bytes(name)
+    summed = subprocess.run([tool, mode, "--", *names], cwd=tmp_path, capture_output=True, check=True)
+    manifest = tmp_path / "manifest"
+    manifest.write_bytes(summed.stdout)
+    found = await items(Inputs((), (), manifest))
+    assert [os.fsencode(item.name) for item in found] == names
+    hash_name = tool.removesuffix("sum")
+    assert [item.digest for item in found] == [hashlib.new(hash_name, name).digest() for name in names]
+
+
+def test_a_name_that_is_not_utf_8_is_kept_whole() -> None:
+    """JSON has the name with U+FFFD, and its bytes in base64; a name that is UTF-8 has none."""
+    odd, plain = Item(name=os.fsdecode(b"caf\xe9.bin")), Item(name="caf\u00e9 \ufffd")
+    assert (odd.shown_name, odd.name_bytes) == ("caf\ufffd.bin", "Y2Fm6S5iaW4=")
+    assert (plain.shown_name, plain.name_bytes) == (plain.name, "")
+
+
+async def test_a_manifest_may_name_files_by_their_bytes(tmp_path: Path) -> None:
+    """The lossless form of a name is read as it is written."""
+    manifest = tmp_path / "manifest"
+    manifest.write_text(
+        json.dumps({"name": "caf\ufffd", "name_bytes": "Y2Fm6Q==", "digest": f"sha256:{SHA_256}"})
+    )
+    (found,) = await items(Inputs((), (), manifest))
+    assert os.fsencode(found.name) == b"caf\xe9"
+
+
+async def test_what_is_no_regular_file_is_refused_unless_asked_for(tmp_path: Path) -> None:
+    """A pipe without a writer and a device without an end neither block nor run; a folder is named as one."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    found = [item async for item in hashed([pipe, Path("/dev/zero"), tmp_path, Path("a\0b")], "sha256")]
+    assert [type(item.error) for item in found] == [InputUnreadable] * 4
+    assert "--any-file" in found[0].error.message  # type: ignore[union-attr]
+    (null,) = [item async for item in hashed([Path("/dev/null")], "sha256", any_file=True)]
+    assert null.digest == hashlib.sha256().digest()
+
+
+@pytest.mark.parametrize("manifest", ["/dev/zero", "/", "missing"])
+def test_a_manifest_is_a_file_or_a_pipe(manifest: str) -> None:
+    """A device has no end, and a folder no lines."""
+    with pytest.raises(click.UsageError):
+        Inputs((), (), Path(manifest)).count()
+
+
+def test_a_wrong_length_is_told_in_hex_digits() -> None:
+    """The command line takes hex, so the message counts hex digits."""
+    error = item_of_digest("x", "sha256:abcd").error
+    assert isinstance(error, DigestLength)
+    assert "64 hex digits" in error.message
+    assert "this has 4" in error.message

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import click
 import pytest
 
-from queueing.errors import InputUnreadable
-from workers.cli.signing.out_dir import signature_path, write_signature
+from queueing.errors import InputUnreadable, OutputUnwritable
+from workers.cli.signing.out_dir import refuse_equal_paths, signature_path, write_signature
 
 
 @pytest.mark.parametrize(
@@ -37,3 +38,34 @@ def test_a_signature_file_is_replaced(tmp_path: Path) -> None:
         write_signature(tmp_path, "dist/a.bin", signature)
     assert (tmp_path / "dist" / "a.bin.sig").read_bytes() == b"second"
     assert [file.name for file in (tmp_path / "dist").iterdir()] == ["a.bin.sig"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("same", "same"),
+        ("a:b", "a-b"),
+        ("/x/y", "x/y"),
+        ("x/./y", "x/y"),
+        ("a", "a.sig/b"),
+        ("a.sig/b/c", "a"),
+    ],
+)
+def test_items_that_would_share_a_file_are_refused(names: tuple[str, str]) -> None:
+    """The later signature would replace the earlier one, so nothing is signed."""
+    with pytest.raises(click.UsageError, match="nothing was signed"):
+        refuse_equal_paths(Path("out"), ("other", *names))
+
+
+def test_items_with_files_of_their_own_are_accepted() -> None:
+    """Names that lead out are errors of their own items."""
+    refuse_equal_paths(Path("out"), ("a", "a/b", "b/a", "..", ".."))
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "file/below"])
+def test_a_file_that_cannot_be_written_is_an_error_of_the_output(tmp_path: Path, name: str) -> None:
+    """It is no error of the input, and no part of the file is left."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputUnwritable, match="cannot be written"):
+        write_signature(tmp_path, name, b"signature")
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]

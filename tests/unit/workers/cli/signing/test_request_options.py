@@ -45,6 +45,7 @@ def arguments(tmp_path: Path) -> SigningArguments:
         files=(),
         digests=("sha256:" + "00" * 32,),
         manifest=None,
+        any_file=False,
     )
 
 
