@@ -3,12 +3,12 @@
 SigningError                      reason, retryable, denied, hint
 ├── Denied                        the caller may not; a retry changes nothing
 │   ├── KeyUnknown · KeyDisabled · KeyExpired
-│   ├── AlgorithmUnknown · AlgorithmMismatch
+│   ├── AlgorithmMismatch
 │   ├── EnvelopeSignature · EnvelopeAudience
 │   ├── ClientUnknown · ClientRevoked · ClientExpired
 │   └── PolicyDenied
 ├── Invalid                       the input is wrong; the same input fails again
-│   ├── DigestLength · EnvelopeMalformed · EnvelopeExpired
+│   ├── AlgorithmUnknown · DigestLength · EnvelopeMalformed · EnvelopeExpired
 │   ├── JobConflict · JobPoisoned · JobUnknown · FunctionUnknown
 │   └── InputUnreadable · OutputUnwritable · ResultInvalid
 └── Unavailable                   not now; the same request may succeed later (retryable)
@@ -30,18 +30,23 @@ from typing import ClassVar, Final
 class SigningError(Exception):
     """Root of the tree.
 
-    ``retry_after_s`` is None where the service has no better advice than the client's own backoff.
+    ``retry_after_s`` is None where the service has no better advice than the client's own backoff. ``hint``: what to do,
+    where it is other than for most errors of the class.
     """
 
     reason: ClassVar[str] = "signing.failed"
     retryable: ClassVar[bool] = False
     denied: ClassVar[bool] = False
-    hint: ClassVar[str] = "See the worker's log for the event of this job."
+    hint: str = "See the worker's log for the event of this job."
 
-    def __init__(self, message: str = "", *, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, message: str = "", *, retry_after_s: float | None = None, hint: str | None = None
+    ) -> None:
         super().__init__(message or self.__class__.__doc__ or self.reason)
         self.message: str = str(self.args[0])
         self.retry_after_s = retry_after_s
+        if hint is not None:
+            self.hint = hint
 
 
 class Denied(SigningError):
@@ -85,7 +90,7 @@ class KeyExpired(Denied):
     hint = "Ask the operator to rotate the key; clients that name no version follow by themselves."
 
 
-class AlgorithmUnknown(Denied):
+class AlgorithmUnknown(Invalid):
     """No such signing algorithm."""
 
     reason = "algorithm.unknown"
@@ -121,7 +126,7 @@ class ClientUnknown(Denied):
     """The tenant has no such client key."""
 
     reason = "client.unknown"
-    hint = "Run `sigmill clients create` on the build host and give the printed line to the operator."
+    hint = "Ask the operator to add the lines that `sigmill clients create` printed to the tenant's file, and to reload it."
 
 
 class ClientRevoked(Denied):
@@ -149,7 +154,7 @@ class DigestLength(Invalid):
     """The digest does not have the length that the algorithm signs."""
 
     reason = "digest.length"
-    hint = "Send the raw digest bytes (32 for SHA-256, 48 for SHA-384, 64 for SHA-512), not hex."
+    hint = "A digest has 32 bytes for SHA-256, 48 for SHA-384, 64 for SHA-512: the library takes the bytes, the command line twice as many hex digits."
 
 
 class EnvelopeMalformed(Invalid):

@@ -11,12 +11,14 @@ from queueing.aio.backoff import Backoff
 from queueing.aio.events import wait_for
 from queueing.aio.single_flight import SingleFlight
 from queueing.client.epoch_store import EpochStore
+from queueing.config.toml import nearest
 from queueing.errors import ConfigError, KeyUnknown, QueueUnavailable, ResultInvalid
 from queueing.protocol import keyspace
 from queueing.protocol.key_directory import KeyDirectory, KeyEntry, open_directory
 from queueing.protocol.public_keys import PublicKey
 from queueing.redis.errors import REDIS_ERRORS, unavailable
-from queueing.redis.faults import refuse_certificate
+from queueing.redis.faults import refuse_final, refuse_unknown_host
+from queueing.redis.tls_probe import refuse_wrong_tls
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -28,6 +30,9 @@ PATIENCE_S: Final = 30.0
 
 REFETCH_S: Final = 1.0
 """A name or version that is not in the directory causes at most one fetch in this time."""
+
+_DIAGNOSED_TRY: Final = 3
+"""Failed fetches in a row after which a wrong host name and TLS on one side only are told from an outage."""
 
 STALE_MS: Final = 300_000
 """A directory of this age is refreshed when a key is looked up, so default algorithms follow."""
@@ -93,7 +98,9 @@ class KeyDirectoryCache:
         if entry is None:
             entry = (await self._refreshed()).keys.get(key)
         if entry is None:
-            raise KeyUnknown("the key directory has no key of this name")
+            raise KeyUnknown(
+                f"the tenant has no key `{key}`", hint=nearest(key, (await self.directory()).keys)
+            )
         return entry
 
     async def public_key(self, key: str, version: int, fingerprint: bytes) -> PublicKey:
@@ -132,12 +139,16 @@ class KeyDirectoryCache:
             return directory
 
     async def _fetch_patiently(self) -> KeyDirectory:
-        backoff = Backoff()
+        backoff, tries = Backoff(), 0
         give_up_s = asyncio.get_running_loop().time() + PATIENCE_S
         while True:
             try:
                 return await self._fetch()
             except QueueUnavailable as error:
+                tries += 1
+                if tries == _DIAGNOSED_TRY and error.__cause__ is not None:
+                    refuse_unknown_host(error.__cause__)
+                    await refuse_wrong_tls(self._redis)
                 wait_s = backoff.next_s()
                 if self._closed.is_set() or asyncio.get_running_loop().time() + wait_s > give_up_s:
                     raise
@@ -150,7 +161,7 @@ class KeyDirectoryCache:
         try:
             raw = await self._redis.get(keyspace.directory(self._tenant))
         except REDIS_ERRORS as error:
-            refuse_certificate(error)
+            refuse_final(error)
             raise unavailable("fetch the key directory", error) from error
         if raw is None:
             raise QueueUnavailable("no key directory is published for this tenant; is a worker running?")

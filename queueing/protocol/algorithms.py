@@ -6,6 +6,7 @@ scheme needs a second place, its PKCS#11 mechanism in ``workers.hsm.mechanisms``
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -177,7 +178,9 @@ def algorithm_named(name: str) -> Algorithm:
     try:
         return Algorithm(name)
     except ValueError:
-        raise AlgorithmUnknown("the algorithm's name is not known") from None
+        near = difflib.get_close_matches(name.upper().replace("-", "_"), list(Algorithm), n=1, cutoff=0.5)
+        hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(Algorithm)}."
+        raise AlgorithmUnknown("the algorithm's name is not known", hint=hint) from None
 
 
 def check_digest_length(algorithm: Algorithm, length: int) -> None:

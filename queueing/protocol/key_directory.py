@@ -98,6 +98,13 @@ def encode_signed(body: bytes, signature: bytes, service_key_sha256: bytes) -> b
     return msgspec.msgpack.encode(_Signed(body, signature, service_key_sha256))
 
 
+_WRONG_SERVICE_KEY: Final = (
+    "Compare `service_public_keys` in client.toml with the key that the operator printed; it changes with a rollover. If they"
+    " are equal, tell the operator: another program writes to Redis."
+)
+_WRONG_NAMES: Final = "Compare `audience` and `tenant` in client.toml with the operator's."
+
+
 def open_directory(
     raw: bytes,
     *,
@@ -119,7 +126,9 @@ def open_directory(
         raise ResultInvalid("the key directory cannot be read") from None
     signer = next((key for key in pinned if key.sha256 == signed.service_key_sha256), None)
     if signer is None:
-        raise ResultInvalid("the key directory is not signed by a pinned service key")
+        raise ResultInvalid(
+            "the key directory is not signed by a pinned service key", hint=_WRONG_SERVICE_KEY
+        )
     algorithm = DEFAULT_FOR_KEY[signer.kind]
     signer.verify(algorithm, directory_digest(signed.body, algorithm), signed.signature)
     try:
@@ -127,7 +136,11 @@ def open_directory(
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise ResultInvalid("the key directory has a form that this client does not know") from None
     if (directory.audience, directory.tenant) != (audience, tenant):
-        raise ResultInvalid("the key directory belongs to another cluster or tenant")
+        raise ResultInvalid(
+            f"the key directory is of audience {directory.audience!r} and tenant {directory.tenant!r}, not of {audience!r}"
+            f" and {tenant!r}",
+            hint=_WRONG_NAMES,
+        )
     if directory.epoch < newest_epoch:
         raise ResultInvalid(f"the key directory is of epoch {directory.epoch}, already seen: {newest_epoch}")
     if directory.expires_at_ms < now_ms:

@@ -3,11 +3,12 @@
 acl         rules of Redis users for tenants and workers
 connection  connections to the primary: TLS, Sentinel, timeouts, retries
 errors      translation of redis-py's errors
-faults      reasons of those errors; a refused certificate ends the wait
+faults      reasons of redis-py's errors, and those that no retry mends
 pool        connection pools that close idle connections
 scripts     Lua scripts by name (``lua/``), many in one round trip
 send_once   round trip that is never repeated
 sentinel    address of the primary, by all Sentinels
+tls_probe   whether a Redis that does not answer speaks TLS
 
 Must never import ``queueing.broker``, ``queueing.coordination`` or ``queueing.client``.
 """

@@ -5,8 +5,11 @@ redis-py wraps what the operating system and OpenSSL say in its own ``Connection
 
 from __future__ import annotations
 
+import socket
 import ssl
 from typing import TYPE_CHECKING, Final
+
+from redis.exceptions import AuthenticationError, NoPermissionError
 
 from queueing.errors import ConfigError
 
@@ -19,6 +22,10 @@ _REMEDY: Final = (
     " subject and authority key identifiers, and for a critical basicConstraints of the authority (RFC 5280)."
 )
 
+_LOGIN_REMEDY: Final = "Compare `username` and `password_file` with what the operator set; `sigmill tenants acl` shows the users."
+_ACL_REMEDY: Final = "Compare `tenant` and `username`; the operator's `sigmill tenants acl` prints the rights of a tenant's user."
+_NO_SUCH_HOST: Final = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
+
 
 def reason_of(error: BaseException) -> str:
     """Reason of the error in one line: for a certificate its own fault, otherwise class and text of the error."""
@@ -30,13 +37,28 @@ def reason_of(error: BaseException) -> str:
     )
 
 
-def refuse_certificate(error: BaseException) -> None:
-    """Raise ``ConfigError`` where the server's certificate was refused: it will be the next time, too."""
+def refuse_final(error: BaseException) -> None:
+    """Raise ``ConfigError`` for what no retry mends: a certificate, a login or a command that was refused."""
     fault = _certificate_fault(error)
     if fault is not None:
         raise ConfigError(
             "[redis.tls]", "ca_file", f"the certificate of Redis is refused: {fault}", _REMEDY
         ) from error
+    for each in _chain(error):
+        if isinstance(each, AuthenticationError):
+            problem = f"Redis refuses the login: {each}"
+            raise ConfigError("[redis]", "password_file", problem, _LOGIN_REMEDY) from error
+        if isinstance(each, NoPermissionError):
+            problem = f"Redis refuses the command to this user: {each}"
+            raise ConfigError("[redis]", "username", problem, _ACL_REMEDY) from error
+
+
+def refuse_unknown_host(error: BaseException) -> None:
+    """Raise ``ConfigError`` where the resolver knows no such host; it may also be about to learn it, so not at once."""
+    for each in _chain(error):
+        if isinstance(each, socket.gaierror) and each.errno in _NO_SUCH_HOST:
+            problem = f"the host of Redis is unknown: {each.strerror}"
+            raise ConfigError("[redis]", "host", problem, "Correct the name, or the resolver.") from error
 
 
 def _certificate_fault(error: BaseException) -> str | None:

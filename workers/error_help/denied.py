@@ -58,17 +58,6 @@ TEXTS: Final[dict[str, Text]] = {
             _RELOAD,
         ),
     ),
-    "algorithm.unknown": Text(
-        "The algorithm is unknown. Sigmill uses the names of AWS KMS, such as RSASSA_PKCS1_V1_5_SHA_256,"
-        " RSASSA_PSS_SHA_256, ECDSA_SHA_256, ED25519.",
-        _BUILD,
-        (
-            Step(
-                "Omit the algorithm to use the key's default:",
-                "sigmill sign --config client.toml --key KEY FILE",
-            ),
-        ),
-    ),
     "algorithm.mismatch": Text(
         "The key cannot be used with this algorithm: its key type does not support it, or `algorithms` does not list it.",
         _BUILD,

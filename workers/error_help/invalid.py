@@ -12,6 +12,17 @@ _LIBRARY: Final = (
 )
 
 TEXTS: Final[dict[str, Text]] = {
+    "algorithm.unknown": Text(
+        "The algorithm is unknown. Sigmill uses the names of AWS KMS, such as RSASSA_PKCS1_V1_5_SHA_256,"
+        " RSASSA_PSS_SHA_256, ECDSA_SHA_256, ED25519.",
+        _BUILD,
+        (
+            Step(
+                "Omit the algorithm to use the key's default:",
+                "sigmill sign --config client.toml --key KEY FILE",
+            ),
+        ),
+    ),
     "digest.length": Text(
         "The digest does not have the length that the algorithm requires: 32 bytes for SHA-256, 48 for SHA-384, 64 for"
         " SHA-512. A common cause is a digest in hex, or the file itself. Other digests of the same job are signed.",

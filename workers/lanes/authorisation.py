@@ -79,7 +79,7 @@ def authorise(
 def _client(tenant: Tenant, name: str) -> TenantClient:
     client = tenant.clients.get(name)
     if client is None:
-        raise ClientUnknown
+        raise ClientUnknown(f"the tenant `{tenant.name}` has no client `{name[:64]}`")
     return client
 
 

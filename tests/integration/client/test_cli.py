@@ -162,18 +162,20 @@ async def test_submit_and_wait(config: str, files: list[Path], tmp_path: Path) -
 @pytest.mark.parametrize(
     "words, code, error",
     [
-        (("--key", "nosuchkey"), 77, "key.unknown"),
-        (("--key", "release", "--algorithm", "MD5"), 77, "algorithm.unknown"),
+        (("--key", "relase"), 77, "key.unknown"),
+        (("--key", "release", "--algorithm", "ECDSA_SHA256"), 1, "algorithm.unknown"),
     ],
 )
-async def test_denials_exit_77(config: str, words: tuple[str, ...], code: int, error: str) -> None:
-    """Errors are `error:` with a code and `hint:` for people, and one JSON object with --json."""
+async def test_a_typo_is_answered_with_what_was_meant(
+    config: str, words: tuple[str, ...], code: int, error: str
+) -> None:
+    """A denial exits with 77, a wrong name with 1. Errors are `error:` with a code and `hint:` for people, and one JSON object with --json."""
     digest = f"sha256:{digests(1)[0].hex()}"
     ran = await run_sigmill("sign", "--config", config, *words, "--digest", digest)
     assert ran.code == code
     assert "error: " in ran.err
     assert f"[{error}]" in ran.err
-    assert "hint: " in ran.err
+    assert "hint: Did you mean " in ran.err
     ran = await run_sigmill("sign", "--config", config, *words, "--digest", digest, "--json")
     assert ran.json()[-1]["error"]["code"] == error
 

@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 from queueing.client.epoch_store import EpochStore
 from queueing.client.key_directory_cache import KeyDirectoryCache
 from queueing.config.redis import RedisConfig, SentinelConfig, TlsConfig
+from queueing.config.secrets import Secret
 from queueing.errors import ConfigError
 from queueing.redis.connection import connect
 from tests.support.redis_nodes import NAME, SentinelProcess
@@ -109,3 +110,42 @@ async def test_a_client_is_told_at_once_why_a_certificate_is_refused(
                     await redis.aclose()
         finally:
             sentinel.close()
+
+
+@pytest.mark.parametrize(
+    "mistake", ["password", "no password", "clear to TLS", "TLS to clear", "host", "rights"]
+)
+async def test_what_no_retry_mends_ends_with_its_reason(
+    tmp_path: Path, make_certificate: MakeCertificate, mistake: str
+) -> None:
+    """A wrong login, rights, host name, and TLS on one side only: named, instead of a connection that is lost for ever."""
+    ours = make_certificate("ours")
+    settings = tls_settings(ours)
+    tls = TlsConfig(ca_file=str(ours / "ca.pem"))
+    with RedisProcess(tmp_path / "redis", password="good", settings=settings) as server:
+        server.command("ACL", "SETUSER", "narrow", "on", ">good", "+ping")
+        clear, encrypted = server.port, int(settings["tls-port"])
+        config, reason = {
+            "password": (RedisConfig(host="127.0.0.1", port=clear), "refuses the login"),
+            "no password": (RedisConfig(host="127.0.0.1", port=clear), "refuses the login"),
+            "clear to TLS": (RedisConfig(host="127.0.0.1", port=encrypted), "speaks TLS"),
+            "TLS to clear": (RedisConfig(host="127.0.0.1", port=clear, tls=tls), "speaks no TLS"),
+            "host": (RedisConfig(host="nosuch.invalid", port=clear), "host of Redis is unknown"),
+            "rights": (RedisConfig(host="127.0.0.1", port=clear, username="narrow"), "refuses the command"),
+        }[mistake]
+        password = {"password": Secret("bad"), "no password": None}.get(mistake, Secret("good"))
+        redis = connect(config, password=password)
+        directories = KeyDirectoryCache(
+            redis,
+            audience="test",
+            tenant="acme",
+            pinned=(),
+            epochs=EpochStore(None, audience="test", tenant="acme"),
+            now_ms=lambda: 0,
+        )
+        try:
+            with pytest.raises(ConfigError, match=reason):
+                await directories.directory()
+        finally:
+            await directories.close()
+            await redis.aclose()

@@ -8,7 +8,7 @@ import binascii
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 import click
 import msgspec
@@ -25,6 +25,8 @@ from workers.cli.signing.hashing import hash_file
 from workers.cli.signing.items import Item, name_from_json
 from workers.cli.signing.json_lines import SignedLine
 from workers.cli.signing.request_options import WaitingCommand
+
+_CHANGED: Final = "Sign the file again, or restore the signed one. With --digests-only the signature is checked against the line's digest."
 
 
 class VerifiedLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -129,7 +131,7 @@ def _digest(line: SignedLine, *, read_files: bool) -> bytes:
         if item.error is not None:
             raise item.error
         if item.digest != digest:
-            raise ResultInvalid("the file has changed since it was signed")
+            raise ResultInvalid("the file has changed since it was signed", hint=_CHANGED)
     return digest
 
 

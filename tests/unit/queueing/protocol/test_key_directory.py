@@ -86,3 +86,25 @@ def test_damage_is_refused() -> None:
             opened(bytes(damaged))
         with pytest.raises(ResultInvalid):
             opened(raw[:position])
+
+
+@pytest.mark.parametrize(
+    "changes, pinned, hint",
+    [
+        ({"audience": "prod/us"}, SERVICE, "`audience` and `tenant`"),
+        ({"tenant": "globex"}, SERVICE, "`audience` and `tenant`"),
+        ({}, ec.generate_private_key(ec.SECP256R1()), "`service_public_keys`"),
+    ],
+)
+def test_a_mistake_in_client_toml_is_named(changes: dict[str, object], pinned: PrivateKey, hint: str) -> None:
+    """Most such directories are genuine, and client.toml has a wrong name or key: the hint begins with that."""
+    with pytest.raises(ResultInvalid) as caught:
+        open_directory(
+            signed(encode_directory(directory(**changes))),
+            audience="prod/eu",
+            tenant="acme",
+            pinned=[PublicKey.from_spki(spki_of(pinned))],
+            newest_epoch=0,
+            now_ms=NOW_MS,
+        )
+    assert hint in caught.value.hint

@@ -79,3 +79,13 @@ def test_warnings_of_the_package_are_notes(
     logging.getLogger("sigmill.client").warning("client.reconnected")
     logging.getLogger("sigmill.client").info("client.connected")
     assert capsys.readouterr().err == "note: client.reconnected\n"
+
+
+def test_a_mistyped_command_is_answered_with_the_one_that_was_meant(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Also below a group."""
+    assert main(["sing"]) == main(["keys", "lst"]) == Exit.USAGE
+    err = capsys.readouterr().err
+    assert "no such command `sing`. Did you mean `sign`?" in err
+    assert "no such command `lst`. Did you mean `list`?" in err

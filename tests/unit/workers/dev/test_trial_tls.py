@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from queueing.errors import ConfigError
-from queueing.redis.faults import reason_of, refuse_certificate
+from queueing.redis.faults import reason_of, refuse_final
 from workers.dev.trial_tls import write_authority_and_server
 
 
@@ -51,6 +51,6 @@ def test_a_refused_certificate_is_told_by_its_own_fault_and_ends_the_wait(tmp_pa
         wrapped.__context__ = error
     assert reason_of(wrapped).startswith("the certificate of Redis is refused: ")
     with pytest.raises(ConfigError, match=r"redis\.tls.*certificate of Redis is refused"):
-        refuse_certificate(wrapped)
+        refuse_final(wrapped)
     assert reason_of(ConnectionError("refused")) == "ConnectionError: refused"
-    refuse_certificate(ConnectionError("refused"))
+    refuse_final(ConnectionError("refused"))

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from queueing.client.signatures import Signature
 from queueing.errors import InputUnreadable, ResultInvalid
 from queueing.protocol.algorithms import Algorithm
-from workers.cli.signing.inputs import Item
+from workers.cli.signing.items import Item
 from workers.cli.signing.json_lines import SignedLine, signed_line
 from workers.cli.signing.verify import _digest, _line, _signature
 
