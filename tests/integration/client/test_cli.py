@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,22 @@ async def test_files_are_signed_one_line_each_in_order(
     assert [line["verified"] for line in verified.json()] == [True, True, False, True, True]
     digests_only = await run_sigmill("verify", "--config", config, str(results), "--digests-only")
     assert digests_only.code == 0
+    files[3].unlink()
+    forged = [line | {"digest": line["digest"].replace("sha256", "SHA256")} for line in ran.json()]
+    results.write_text("".join(json.dumps(line) + "\n" for line in (*ran.json(), *forged)))
+    verified = await run_sigmill("verify", "--config", config, str(results), "--json")
+    assert verified.code == 1
+    assert [line.get("compared") for line in verified.json()] == [
+        "file",
+        "file",
+        None,
+        None,
+        "file",
+        *[None] * 5,
+    ]
+    assert "3 verified with their files; 7 failed" in verified.err
+    results.write_text("")
+    assert (await run_sigmill("verify", "--config", config, str(results))).code == 2
 
 
 async def test_a_file_that_cannot_be_read_fails_alone(config: str, files: list[Path]) -> None:

@@ -15,8 +15,8 @@ from typing import Final
 
 from queueing.errors import DigestLength, InputUnreadable, SigningError
 
-_HASH_BYTES: Final = {"sha256": 32, "sha384": 48, "sha512": 64}
-_HEX: Final = re.compile(r"^(?:[0-9a-fA-F]{2})*$")
+HASH_BYTES: Final = {"sha256": 32, "sha384": 48, "sha512": 64}
+_HEX: Final = re.compile(r"(?:[0-9a-fA-F]{2})*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,12 +62,12 @@ def item_of_digest(name: str, text: str) -> Item:
     """Item of a digest that is written ``ALG:HEX``."""
     hash_name, _, digits = text.partition(":")
     hash_name = hash_name.lower().replace("-", "")
-    if hash_name not in _HASH_BYTES or not _HEX.match(digits):
+    if hash_name not in HASH_BYTES or not _HEX.fullmatch(digits):
         return Item(
             name=name, error=InputUnreadable("a digest is written sha256:HEX, sha384:HEX or sha512:HEX")
         )
     digest = bytes.fromhex(digits)
-    size_bytes = _HASH_BYTES[hash_name]
+    size_bytes = HASH_BYTES[hash_name]
     if len(digest) != size_bytes:
         problem = (
             f"a {hash_name} digest has {2 * size_bytes} hex digits ({size_bytes} bytes), this has"

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import re
+import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Literal
 
 import click
 import msgspec
@@ -22,34 +24,42 @@ from workers.cli.shell.interrupts import run_stoppable
 from workers.cli.shell.options import client_config_option, json_option
 from workers.cli.shell.output import ErrorObject, Exit, Output, Tally, emit, print_message
 from workers.cli.signing.hashing import hash_file
-from workers.cli.signing.items import Item, name_from_json
+from workers.cli.signing.items import HASH_BYTES, Item, name_from_json
 from workers.cli.signing.json_lines import SignedLine
 from workers.cli.signing.request_options import WaitingCommand
 
 _CHANGED: Final = "Sign the file again, or restore the signed one. With --digests-only the signature is checked against the line's digest."
 
+_DIGEST: Final = re.compile(r"(sha256|sha384|sha512):([0-9a-f]+)")
+"""The one form of a digest that ``sign`` prints. Another spelling of the hash is refused, never skipped."""
+
+Compared = Literal["file", "digest"]
+"""``file``: the file of this name was hashed. ``digest``: only the digest in the line was used (--digests-only)."""
+
 
 class VerifiedLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Result of one line."""
+    """Result of one line; ``compared`` says of a verified line what the signature was compared with."""
 
     name: str
     name_bytes: str = ""
     verified: bool
+    compared: Compared | None = None
     error: ErrorObject | None = None
 
 
 @click.command()
 @client_config_option
-@click.option("--digests-only", is_flag=True, help="Use the digests in the lines; read no files.")
+@click.option("--digests-only", is_flag=True, help="Check the digests in the lines; read no file.")
 @click.argument("results", type=click.Path(path_type=Path, allow_dash=True))
 @json_option
 @click.pass_obj
 def verify(output: Output, *, config: Path, digests_only: bool, results: Path) -> Exit:
     """Verify the lines of RESULTS, the output of `sigmill sign` (- reads stdin).
 
-    If the name in a line is a file, the file's content is checked too. The keys come from the tenant's key
-    directory, so a signature of a retired or revoked version does not verify. Prints the lines that fail, or
-    all of them with --json.
+    Each line's file is hashed; a line whose file is missing fails. Lines of digests (sign --digest, --manifest,
+    wait) have no file: --digests-only checks the signature over the digest in the line and reads no file. The
+    keys come from the tenant's key directory, so a signature of a retired or revoked version does not verify.
+    Prints the lines that fail, or all of them with --json.
     """
     client = SigningClient.from_file(config)
     return run_stoppable(
@@ -60,21 +70,25 @@ def verify(output: Output, *, config: Path, digests_only: bool, results: Path) -
 
 async def _verify(client: SigningClient, results: Path, *, read_files: bool, as_json: bool) -> Exit:
     tally = Tally()
+    compared: Compared = "file" if read_files else "digest"
     async with client:
         for location, raw in _lines(results):
             item, error = await _checked(client, location, raw, read_files=read_files)
             tally.add(error)
             if error is not None or as_json:
-                note = None if error is None else ErrorObject.of(error)
                 emit(
                     VerifiedLine(
                         name=item.shown_name,
                         name_bytes=item.name_bytes,
                         verified=error is None,
-                        error=note,
+                        compared=compared if error is None else None,
+                        error=None if error is None else ErrorObject.of(error),
                     )
                 )
-    print_message(f"{tally.done} verified, {tally.bad} failed")
+    if not tally.done and not tally.bad:
+        raise click.UsageError(f"{results}: no lines, so nothing was verified")
+    what = "with their files" if read_files else "by the digests in the lines; no file was read"
+    print_message(f"{tally.done} verified {what}; {tally.bad} failed")
     return tally.exit_code()
 
 
@@ -100,10 +114,8 @@ async def _checked(
     try:
         line = _line(raw)
         item = Item(name=name_from_json(line.name, line.name_bytes))
-        digest = await asyncio.to_thread(_digest, line, read_files=read_files)
+        digest = await asyncio.to_thread(_digest, line, item.name, read_files=read_files)
         await client.verify(_signature(line), digest)
-    except OSError as error:  # a name that no file can have
-        return item, InputUnreadable(f"the file cannot be read: {error.strerror}")
     except SigningError as error:
         return item, error
     return item, None
@@ -116,23 +128,43 @@ def _line(raw: bytes) -> SignedLine:
         raise InputUnreadable("the line has no signature") from None
 
 
-def _digest(line: SignedLine, *, read_files: bool) -> bytes:
-    """Digest in the line; if the line names a file, the file must still have it."""
-    hash_name, _, digits = (line.digest or "").partition(":")
-    try:
-        digest = bytes.fromhex(digits)
-    except ValueError:
-        raise InputUnreadable("the line's digest is not ALG:HEX") from None
-    if not digest:
-        raise InputUnreadable("the line has no digest")
-    path = Path(name_from_json(line.name, line.name_bytes))
-    if read_files and hash_name in {"sha256", "sha384", "sha512"} and path.is_file():
-        item = hash_file(path, hash_name)
-        if item.error is not None:
-            raise item.error
-        if item.digest != digest:
-            raise ResultInvalid("the file has changed since it was signed", hint=_CHANGED)
+def _digest(line: SignedLine, name: str, *, read_files: bool) -> bytes:
+    """Digest in the line; with ``read_files`` the line's file must have it."""
+    match = _DIGEST.fullmatch(line.digest or "")
+    if match is None:
+        raise InputUnreadable(
+            "the line's digest is not sha256:HEX, sha384:HEX or sha512:HEX in small letters"
+        )
+    hash_name, digits = match.groups()
+    if len(digits) != 2 * HASH_BYTES[hash_name]:
+        raise InputUnreadable(f"the line's {hash_name} digest does not have {HASH_BYTES[hash_name]} bytes")
+    digest = bytes.fromhex(digits)
+    if read_files and _file_digest(Path(name), hash_name) != digest:
+        raise ResultInvalid(
+            "the file has changed since it was signed, or another file was signed: digests differ",
+            hint=_CHANGED,
+        )
     return digest
+
+
+def _file_digest(path: Path, hash_name: str) -> bytes | None:
+    """Digest of a regular file; anything else could not be read to an end, or is not there."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        raise _unread(getattr(error, "strerror", None) or "no file can have this name") from None
+    if not stat.S_ISREG(mode):
+        raise _unread("it is not a regular file")
+    item = hash_file(path, hash_name)
+    if item.error is not None:
+        raise item.error
+    return item.digest
+
+
+def _unread(why: str) -> InputUnreadable:
+    return InputUnreadable(
+        f"the file was not compared: {why}; verify where `sigmill sign` ran, or check digests with --digests-only"
+    )
 
 
 def _signature(line: SignedLine) -> Signature:

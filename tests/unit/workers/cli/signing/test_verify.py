@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from msgspec import structs
 
 from queueing.client.signatures import Signature
 from queueing.errors import InputUnreadable, ResultInvalid
@@ -46,35 +48,67 @@ def test_a_changed_file_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "a"
     file.write_bytes(b"content")
     line = line_for(str(file))
-    assert _digest(line, read_files=True) == DIGEST
+    assert _digest(line, line.name, read_files=True) == DIGEST
     file.write_bytes(b"changed")
     with pytest.raises(ResultInvalid):
-        _digest(line, read_files=True)
-    assert _digest(line, read_files=False) == DIGEST
+        _digest(line, line.name, read_files=True)
+    assert _digest(line, line.name, read_files=False) == DIGEST
 
 
-@pytest.mark.parametrize("raw", [b"{}", b"not json", b'{"name": "a", "error": {}}'])
+@pytest.mark.parametrize(
+    "raw", [b"{}", b"not json", b'{"name": "a", "error": {}}', b"[" * 100_000, b'{"name": "\xff"}']
+)
 def test_a_line_without_a_signature_is_refused(raw: bytes) -> None:
     """Lines of failed items, and other text, are unreadable input."""
     with pytest.raises(InputUnreadable):
         _line(raw)
 
 
-@pytest.mark.parametrize("digest", [None, "", "sha256:", "sha256:xyz"])
-def test_a_line_without_a_digest_is_refused(digest: str | None) -> None:
-    """A digest is needed even where no file is read."""
-    line = SignedLine(
-        name="a",
-        digest=digest,
-        algorithm="ED25519",
-        key="release",
-        key_version=1,
-        public_key_sha256="",
-        signature="",
-        job_id="",
-    )
-    with pytest.raises(InputUnreadable):
-        _digest(line, read_files=False)
+HEX = DIGEST.hex()
+
+
+@pytest.mark.parametrize("read_files", [False, True])
+@pytest.mark.parametrize(
+    "digest",
+    [
+        None,
+        "",
+        ":",
+        HEX,
+        f":{HEX}",
+        "sha256:",
+        "sha256:xyz",
+        f"SHA256:{HEX}",
+        f"sha-256:{HEX}",
+        f" sha256:{HEX}",
+        f"sha256: {HEX}",
+        f"sha256:{HEX}\n",
+        f"sha256:{HEX.upper()}",
+        f"sha256:{HEX[2:]}",
+        f"sha256:{HEX}00",
+        f"sha512:{HEX}",
+        f"sha1:{HEX[:40]}",
+        f"md5:{HEX[:32]}",
+    ],
+)
+def test_a_digest_in_another_form_is_refused(digest: str | None, read_files: bool, tmp_path: Path) -> None:
+    """Only ALG:HEX as `sign` prints it is a digest; no other spelling lets a file pass unread."""
+    file = tmp_path / "a"
+    file.write_bytes(b"content")
+    line = structs.replace(line_for(str(file)), digest=digest)
+    with pytest.raises(InputUnreadable, match="the line's"):
+        _digest(line, line.name, read_files=read_files)
+
+
+@pytest.mark.parametrize("name", ["missing", "", "folder", "pipe", "nul\0", "long" * 200, "folder/missing"])
+def test_a_file_that_is_not_read_is_never_verified(name: str, tmp_path: Path) -> None:
+    """A line whose file cannot be hashed fails, unless only digests were asked for."""
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    line = line_for(f"{tmp_path}/{name}")
+    with pytest.raises(InputUnreadable, match=r"the file was not compared.*--digests-only"):
+        _digest(line, line.name, read_files=True)
+    assert _digest(line, line.name, read_files=False) == DIGEST
 
 
 @pytest.mark.parametrize(
