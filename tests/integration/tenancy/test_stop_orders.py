@@ -194,6 +194,20 @@ async def test_an_operator_who_leaves_gives_no_rights_back(make_rig: MakeRig, ad
     assert (done.returncode, "operators.ada" in done.stderr) == (2, True)
 
 
+async def test_a_stop_of_a_name_that_does_not_exist_sends_nothing(make_rig: MakeRig, ada: ClientKey) -> None:
+    """A mistyped name is exit code 2 before anything is in Redis; --unchecked sends it."""
+    rig = make_rig(service=operator_block("ada", ada))
+    rig.start_worker()
+    assert "Did you mean `release`?" in str(stop(rig, ada, "--key", "relase", code=2))
+    redis = rig.connect()
+    try:
+        assert not await redis.exists(keyspace.ORDERS)
+        stop(rig, ada, "--key", "relase", "--unchecked")
+        assert await redis.exists(keyspace.ORDERS)
+    finally:
+        await redis.aclose()
+
+
 def test_an_operator_key_is_made_for_the_file(make_rig: MakeRig, tmp_path: Path) -> None:
     """Mode 0600, never overwritten; the printed block is what sigmill.toml takes."""
     file = tmp_path / "ada.key"

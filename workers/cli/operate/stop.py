@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from queueing.aio.runner import run
+from queueing.config.toml import nearest, read_toml
 from queueing.coordination import stop_order_feed
 from queueing.errors import ConfigError
 from queueing.protocol.client_keys import ClientKey
@@ -19,6 +20,7 @@ from queueing.protocol.stop_orders import Scope, StopOrder, sign_order
 from queueing.redis.connection import connect
 from workers.cli.shell.options import config_option, json_option
 from workers.cli.shell.output import Exit, Output, emit, print_message
+from workers.config.loading import tenant_files
 from workers.config.service_file import ServiceConfiguration, load_service
 
 _WAIT_S: Final = 2.0
@@ -53,6 +55,9 @@ class StopLine(msgspec.Struct, frozen=True, kw_only=True):
     show_envvar=True,
     help="The operator's private key (PEM, mode 0600).",
 )
+@click.option(
+    "--unchecked", is_flag=True, help="Send it even if this host's files have no such tenant, key or client."
+)
 @json_option
 @click.pass_obj
 def stop(  # one parameter per option  # noqa: PLR0913 - one parameter per option
@@ -66,11 +71,13 @@ def stop(  # one parameter per option  # noqa: PLR0913 - one parameter per optio
     reason: str,
     operator: str,
     operator_key: Path,
+    unchecked: bool,
 ) -> Exit:
     """Stop a tenant, a key or a client on every worker and lane within a second, queued jobs included.
 
     The order survives restarts. Only the tenant's file can lift it: lifted_orders = ["ID"] with a higher
-    epoch. Exit code 75 if not every worker confirmed the order in time.
+    epoch. A key is stopped with all its versions. Exit code 75 if not every worker confirmed the order in
+    time; 2, with nothing sent, if this host's tenant files do not have the name.
     """
     if key is not None and client is not None:
         raise click.UsageError("give --key or --client, or neither to stop the whole tenant")
@@ -78,6 +85,8 @@ def stop(  # one parameter per option  # noqa: PLR0913 - one parameter per optio
     signer = ClientKey.from_file(operator_key)
     _check(service, operator, signer)
     scope: Scope = "key" if key is not None else "client" if client is not None else "tenant"
+    if not unchecked:
+        _check_exists(service, tenant, scope, key or client or "")
     order = StopOrder(
         audience=service.audience,
         order_id=os.urandom(16),
@@ -117,6 +126,42 @@ def _check(service: ServiceConfiguration, operator: str, signer: ClientKey) -> N
             "is not configured" if known is None else "has a public key that does not match this private key",
             "Workers accept orders only of operators in their configuration.",
         )
+
+
+def _check_exists(service: ServiceConfiguration, tenant: str, scope: Scope, name: str) -> None:
+    """Raise ``ConfigError`` unless the tenant has what is to be stopped: an order of another name would stop nothing.
+
+    Only names are read: a mistake elsewhere in the tenant's file holds up no stop.
+    """
+    files = {file.stem: file for file in tenant_files(service)}
+    if tenant not in files:
+        raise _not_found(service.tenants_dir, f"{tenant}.toml", nearest(tenant, files))
+    if scope == "tenant":
+        return
+    table = f"{scope}s"
+    known = read_toml(files[tenant]).get(table)
+    names = sorted(known) if isinstance(known, dict) else []
+    if name in names:
+        return
+    key, slash, _ = name.partition("/")
+    if scope == "key" and slash and key in names:
+        raise ConfigError(
+            str(files[tenant]),
+            f"keys.{name}",
+            "names a version, but a stop is by key; nothing was sent",
+            f'Stop all versions with `--key {key}`, or set `state = "revoked"` in the version and reload.',
+        )
+    raise _not_found(files[tenant], f"{table}.{name}", nearest(key, names))
+
+
+def _not_found(file: Path, key: str, remedy: str) -> ConfigError:
+    remedy = "" if remedy == "Remove it." else f"{remedy} "
+    return ConfigError(
+        str(file),
+        key,
+        "does not exist on this host, so the order would stop nothing; nothing was sent",
+        f"{remedy}If only other hosts have it, add `--unchecked`.",
+    )
 
 
 async def _send(service: ServiceConfiguration, order: StopOrder, signed: bytes) -> tuple[dict[str, int], int]:

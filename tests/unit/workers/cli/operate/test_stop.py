@@ -1,0 +1,67 @@
+"""`sigmill stop` names something that exists before an order is signed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from queueing.errors import ConfigError
+from queueing.protocol.stop_orders import Scope
+from tests.support.config_files import Site
+from workers.cli.operate.stop import _check_exists
+from workers.config.service_file import load_service
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    """A service with the tenant acme, its key `release` and its client `build-1`."""
+    return Site(tmp_path).write()
+
+
+@pytest.mark.parametrize("scope, name", [("tenant", ""), ("key", "release"), ("client", "build-1")])
+def test_names_of_the_tenants_file_can_be_stopped(site: Site, scope: Scope, name: str) -> None:
+    """The tenant, its key and its client pass."""
+    _check_exists(load_service(site.config), "acme", scope, name)
+
+
+@pytest.mark.parametrize(
+    "tenant, scope, name, remedy",
+    [
+        ("acne", "tenant", "", "Did you mean `acme`?"),
+        ("../tenants/acme", "tenant", "", "acme"),
+        ("", "tenant", "", "acme"),
+        ("acme", "key", "relase", "Did you mean `release`?"),
+        ("acme", "key", "relase/1", "Did you mean `release`?"),
+        ("acme", "key", "", "Known here: release."),
+        ("acme", "key", "build-1", "Known here: release."),
+        ("acme", "client", "build-11", "Did you mean `build-1`?"),
+        ("acme", "client", "", "Known here: build-1."),
+        ("acme", "client", "release", "Known here: build-1."),
+    ],
+)
+def test_an_unknown_name_is_refused_and_a_near_one_suggested(
+    site: Site, tenant: str, scope: Scope, name: str, remedy: str
+) -> None:
+    """An order against a name that does not exist would stop nothing."""
+    with pytest.raises(ConfigError, match="nothing was sent") as caught:
+        _check_exists(load_service(site.config), tenant, scope, name)
+    assert remedy in caught.value.remedy
+    assert "--unchecked" in caught.value.remedy
+
+
+def test_a_version_is_answered_with_its_key(site: Site) -> None:
+    """KEY/VERSION says that a stop is by key, and how one version is revoked."""
+    with pytest.raises(ConfigError, match="a stop is by key") as caught:
+        _check_exists(load_service(site.config), "acme", "key", "release/1")
+    assert "`--key release`" in caught.value.remedy
+
+
+def test_a_mistake_elsewhere_in_the_tenants_file_holds_up_no_stop(site: Site) -> None:
+    """Names are read without the rules of a tenant's file."""
+    file = site.tenant_file()
+    file.write_text('epoc = 1\nclients = "none"\n' + file.read_text().replace("[clients.", "[clients_of."))
+    service = load_service(site.config)
+    _check_exists(service, "acme", "key", "release")
+    with pytest.raises(ConfigError, match=r"clients\.build-1"):
+        _check_exists(service, "acme", "client", "build-1")
