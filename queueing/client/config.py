@@ -26,6 +26,7 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ``envelope_ttl_s``: how long the service may sign what this client asks (4 h; a waiting client renews).
     ``linger_ms``: how long concurrent ``sign()`` calls are collected while others are under way.
     ``deadline_s``: how long calls wait by default; None waits for ever.
+    ``directory_refresh_s``: age at which the key directory is fetched again; a revoked version is refused within this time.
     ``state_file``: the newest directory epoch seen, so that an older directory is refused after a restart.
     """
 
@@ -39,6 +40,7 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     linger_ms: Annotated[float, msgspec.Meta(ge=0, le=1000)] = 2.0
     verify_signatures: bool = True
     deadline_s: _Positive | None = None
+    directory_refresh_s: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 60.0
     state_file: str | None = None
 
     @classmethod

@@ -34,8 +34,8 @@ REFETCH_S: Final = 1.0
 _DIAGNOSED_TRY: Final = 3
 """Failed fetches in a row after which a wrong host name and TLS on one side only are told from an outage."""
 
-STALE_MS: Final = 300_000
-"""A directory of this age is refreshed when a key is looked up, so default algorithms follow."""
+RETRY_S: Final = 5.0
+"""After a refresh that failed the cached directory stays in use for so long, then the next call tries again."""
 
 _TRUSTED_STATES: Final = ("active", "verify-only")
 
@@ -43,7 +43,9 @@ _TRUSTED_STATES: Final = ("active", "verify-only")
 class KeyDirectoryCache:
     """One directory at a time; concurrent needs share one fetch.
 
-    After ``close()`` what would be fetched is ``QueueUnavailable``.
+    A directory older than ``refresh_s`` is fetched again before anything in it is believed: a version that was revoked
+    is refused from then on. Where Redis gives none, the cached one stays in use until it expires, never longer. After
+    ``close()`` what would be fetched is ``QueueUnavailable``.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class KeyDirectoryCache:
         tenant: str,
         pinned: Sequence[PublicKey],
         epochs: EpochStore,
+        refresh_s: float,
         now_ms: Callable[[], int],
     ) -> None:
         self._redis = redis
@@ -61,9 +64,11 @@ class KeyDirectoryCache:
         self._tenant = tenant
         self._pinned = pinned
         self._epochs = epochs
+        self._refresh_ms = refresh_s * 1000
         self._now_ms = now_ms
         self._directory: KeyDirectory | None = None
         self._fetched_ms = 0
+        self._failed_ms: int | None = None
         self._keys: dict[tuple[str, int], PublicKey] = {}
         self._flight: SingleFlight[KeyDirectory] = SingleFlight()
         self._closed = asyncio.Event()
@@ -74,7 +79,7 @@ class KeyDirectoryCache:
         await self._flight.ended()
 
     async def directory(self) -> KeyDirectory:
-        """The directory, fetched where there is none, or an old one.
+        """The directory, fetched where there is none, or one older than the refresh time.
 
         Raises ``ResultInvalid`` (final) for a false one and ``QueueUnavailable`` where none is to be had.
         """
@@ -107,12 +112,10 @@ class KeyDirectoryCache:
         """The key that this version is pinned to, if it may have signed.
 
         Raises ``ResultInvalid`` (final) where the refreshed directory has no such version, another key,
-        or one that is retired or revoked.
+        or one that is retired or revoked; otherwise as ``directory()``.
         """
+        await self.directory()
         found = self._keys.get((key, version))
-        if found is None or found.sha256 != fingerprint:
-            await self.directory()
-            found = self._keys.get((key, version))
         if found is None or found.sha256 != fingerprint:
             await self._refreshed()
             found = self._keys.get((key, version))
@@ -121,11 +124,14 @@ class KeyDirectoryCache:
         return found
 
     def _is_stale(self, now_ms: int) -> bool:
-        return now_ms - self._fetched_ms > STALE_MS
+        """Whether a refresh is due; also when the clock was set back, since the age is then unknown."""
+        if 0 <= now_ms - self._fetched_ms < self._refresh_ms:
+            return False
+        return self._failed_ms is None or not 0 <= now_ms - self._failed_ms < RETRY_S * 1000
 
     async def _refreshed(self) -> KeyDirectory:
         """A directory fetched within ``REFETCH_S``."""
-        if self._directory is not None and self._now_ms() - self._fetched_ms < REFETCH_S * 1000:
+        if self._directory is not None and 0 <= self._now_ms() - self._fetched_ms < REFETCH_S * 1000:
             return self._directory
         return await self._flight.run(self._fetch_patiently)
 
@@ -135,7 +141,7 @@ class KeyDirectoryCache:
             return await self._flight.run(self._fetch)
         except (QueueUnavailable, ConfigError) as error:
             _log.warning("cannot refresh the key directory (%s); the cached one stays in use", error)
-            self._fetched_ms = self._now_ms()  # the next try is due when this one has grown stale again
+            self._failed_ms = self._now_ms()
             return directory
 
     async def _fetch_patiently(self) -> KeyDirectory:
@@ -177,7 +183,7 @@ class KeyDirectoryCache:
         if directory.epoch > self._epochs.newest:
             await asyncio.to_thread(self._epochs.remember, directory.epoch)
         self._keys = _trusted_keys(directory)
-        self._directory, self._fetched_ms = directory, now_ms
+        self._directory, self._fetched_ms, self._failed_ms = directory, now_ms, None
         return directory
 
 

@@ -114,6 +114,7 @@ class SigningClient:
             tenant=config.tenant,
             pinned=self._pinned,
             epochs=self._epochs,
+            refresh_s=config.directory_refresh_s,
             now_ms=self._now_ms,
         )
         checker = ResultChecker(self._directory, verify=config.verify_signatures)
@@ -266,9 +267,10 @@ class SigningClient:
         return (await self._target(key, None, self._deadline_s(timeout_s))).algorithm
 
     async def verify(self, signature: Signature, digest: bytes) -> None:
-        """Check a signature against a digest and the key directory as it is now.
+        """Check a signature against a digest and a key directory no older than ``directory_refresh_s``.
 
-        Raises ``ResultInvalid`` (final) unless it is good and its key version is active or verify-only.
+        Raises ``ResultInvalid`` (final) unless it is good and its key version is active or verify-only, and
+        ``QueueUnavailable`` where Redis has no directory and the last one has expired.
         """
         key = await self._directory.public_key(
             signature.key, signature.key_version, signature.public_key_sha256

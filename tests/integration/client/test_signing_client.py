@@ -16,6 +16,7 @@ from queueing import Algorithm, ClientKey, Job, Signature, SigningClient
 from queueing.aio.owned_tasks import end_tasks
 from queueing.broker.job_state import JobState
 from queueing.client.signatures import Outcome
+from queueing.client.signing_client import wall_clock_ms
 from queueing.config.redis import RedisConfig
 from queueing.coordination.publication import publish_caps
 from queueing.errors import (
@@ -32,7 +33,7 @@ from queueing.errors import (
 )
 from queueing.protocol.client_keys import ClientKeyKind
 from queueing.protocol.jobs import ArqResult
-from queueing.protocol.key_directory import KeyEntry
+from queueing.protocol.key_directory import KeyEntry, KeyState
 from queueing.protocol.limits import PublishedCaps
 from queueing.redis.connection import connect
 from tests.support.cancelling import nothing_unclosed
@@ -440,6 +441,32 @@ class TestFalseResults:
         async with farm.client() as client:
             with pytest.raises(ResultInvalid):
                 await client.sign("release", digests(1)[0], timeout_s=60)
+
+
+@pytest.mark.parametrize("state", ["retired", "revoked"])
+async def test_a_running_client_refuses_a_version_revoked_since(farm: Farm, state: KeyState) -> None:
+    """Within the refresh time of the directory, whichever call needs the key."""
+    ahead_ms = [0]
+    async with SigningClient(farm.config, farm.key, now_ms=lambda: wall_clock_ms() + ahead_ms[0]) as client:
+        digest = digests(1)[0]
+        signature = await client.sign("release", digest, Algorithm.ECDSA_SHA_256)
+        job = await client.submit("release", digests(2), Algorithm.ECDSA_SHA_256)
+        assert all(isinstance(outcome, Signature) for outcome in await client.wait(job, timeout_s=10))
+        farm.responder.keys["release"].states[1] = state
+        await farm.responder.publish(epoch=2)
+        farm.responder.keys["release"].states[1] = "active"  # whoever has the key goes on signing
+        ahead_ms[0] = int(farm.config.directory_refresh_s * 1000)
+        with pytest.raises(ResultInvalid):
+            await client.verify(signature, digest)
+        with pytest.raises(ResultInvalid):
+            await client.sign("release", digest, Algorithm.ECDSA_SHA_256, timeout_s=10)
+        many = [
+            o async for o in client.sign_many("release", digests(3), Algorithm.ECDSA_SHA_256, timeout_s=10)
+        ]
+        assert [type(outcome) for outcome in many] == [ResultInvalid] * 3
+        assert [type(outcome) for outcome in await client.wait(job, timeout_s=10)] == [ResultInvalid] * 2
+        with pytest.raises(ResultInvalid):
+            await client.wait(signature.job_id, timeout_s=10)
 
 
 async def test_keys_rotate_under_a_running_client(farm: Farm) -> None:

@@ -100,6 +100,7 @@ async def test_a_client_is_told_at_once_why_a_certificate_is_refused(
                     tenant="acme",
                     pinned=(),
                     epochs=EpochStore(None, audience="test", tenant="acme"),
+                    refresh_s=60.0,
                     now_ms=lambda: 0,
                 )
                 try:

@@ -48,6 +48,7 @@ class RunnerStack:
             tenant="acme",
             pinned=(),
             epochs=EpochStore(None, audience="a", tenant="acme"),
+            refresh_s=60.0,
             now_ms=now_ms,
         )
         self.transport = Transport(redis, redis, tenant="acme", reply_id="", now_ms=now_ms)

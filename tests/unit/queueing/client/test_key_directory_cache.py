@@ -1,0 +1,106 @@
+"""The key directory of a running client: its age, its expiry, and what they make of a revoked version."""
+
+from __future__ import annotations
+
+import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from queueing.client import key_directory_cache
+from queueing.client.key_directory_cache import RETRY_S
+from queueing.errors import QueueUnavailable, ResultInvalid
+from queueing.protocol.key_directory import KeyState
+from tests.support.fake_directory import REFRESH_S, TTL_MS, DirectoryScene
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fetch that fails is not retried: no test waits."""
+    monkeypatch.setattr(key_directory_cache, "PATIENCE_S", -1.0)
+
+
+@pytest.mark.parametrize("state", ["active", "verify-only"])
+async def test_versions_that_may_have_signed_are_believed(state: KeyState) -> None:
+    """Active and verify-only versions verify; one fetch serves all calls within the refresh time."""
+    scene = DirectoryScene()
+    scene.publish(state)
+    for _ in range(3):
+        assert (await scene.look_up()).sha256 == scene.fingerprint
+        scene.pass_s(REFRESH_S / 4)
+    assert scene.redis.reads == 1
+
+
+@pytest.mark.parametrize("state", ["next", "retired", "revoked"])
+async def test_other_versions_are_refused(state: KeyState) -> None:
+    """A version that is not in use yet, is retired, or is revoked vouches for no signature."""
+    scene = DirectoryScene()
+    scene.publish(state)
+    with pytest.raises(ResultInvalid, match="does not vouch"):
+        await scene.look_up()
+
+
+@pytest.mark.parametrize("state", ["retired", "revoked"])
+async def test_a_revoked_version_is_refused_once_the_refresh_time_is_over(state: KeyState) -> None:
+    """A key that is known is looked up in a directory no older than the refresh time."""
+    scene = DirectoryScene()
+    await scene.look_up()
+    scene.publish(state)
+    scene.pass_s(REFRESH_S - 0.001)
+    assert (await scene.look_up()).sha256 == scene.fingerprint
+    scene.pass_s(0.001)
+    with pytest.raises(ResultInvalid):
+        await scene.look_up()
+
+
+async def test_a_clock_that_was_set_back_prolongs_no_trust() -> None:
+    """The age of a directory from the future is unknown, so it is fetched again."""
+    scene = DirectoryScene()
+    await scene.look_up()
+    scene.publish("revoked")
+    scene.pass_s(-3600)
+    with pytest.raises(ResultInvalid):
+        await scene.look_up()
+
+
+async def test_without_redis_the_directory_is_believed_until_it_expires_and_not_longer() -> None:
+    """An outage does not stop verification at once; an expired directory is not believed."""
+    scene = DirectoryScene()
+    await scene.look_up()
+    scene.redis.answer = RedisConnectionError("gone")
+    scene.pass_s(TTL_MS / 1000 - 1)
+    assert (await scene.look_up()).sha256 == scene.fingerprint
+    scene.pass_s(1)
+    with pytest.raises(QueueUnavailable):
+        await scene.look_up()
+
+
+async def test_an_expired_directory_in_redis_is_not_believed() -> None:
+    """Where no worker has renewed the directory, its old copy in Redis is as expired as the cached one."""
+    scene = DirectoryScene()
+    await scene.look_up()
+    scene.pass_s(30 * 86_400)
+    with pytest.raises(QueueUnavailable, match="expired"):
+        await scene.look_up()
+
+
+async def test_a_failed_refresh_is_tried_again_soon_and_not_by_each_call() -> None:
+    """The refresh time is exceeded by the outage and a few seconds, not by another refresh time."""
+    scene = DirectoryScene()
+    await scene.look_up()
+    scene.redis.answer = RedisConnectionError("gone")
+    scene.pass_s(REFRESH_S)
+    for _ in range(3):
+        assert (await scene.look_up()).sha256 == scene.fingerprint
+    assert scene.redis.reads == 2
+    scene.publish("revoked")
+    scene.pass_s(RETRY_S)
+    with pytest.raises(ResultInvalid):
+        await scene.look_up()
+
+
+async def test_default_algorithms_follow_within_the_refresh_time() -> None:
+    """What needs no fetch is answered from memory only while the directory is fresh."""
+    scene = DirectoryScene()
+    await scene.look_up()
+    assert scene.cache.cached_entry("release") is not None
+    scene.pass_s(REFRESH_S)
+    assert scene.cache.cached_entry("release") is None
