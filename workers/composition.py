@@ -7,6 +7,7 @@ pipeline, intake, background.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -154,9 +155,18 @@ def build_service(
     )
 
 
+def owner_id(host: str, pid: int) -> str:
+    """Id of a worker in leases and lists: host, process, and a random part.
+
+    Workers in containers may all be process 1 of a host with one name, and a worker that starts again may get the id of
+    its predecessor: neither may extend the other's leases or replace its entry. A lease ends with ``:`` and the fence.
+    """
+    return f"{re.sub('[^A-Za-z0-9._-]', '-', host)}.{pid}.{secrets.token_hex(4)}"
+
+
 def _foundation(config: CurrentConfig, redis: Redis, metrics: Metrics) -> _Foundation:
     service = config.service
-    owner = f"{os.uname().nodename}.{os.getpid()}.{secrets.token_hex(4)}"
+    owner = owner_id(os.uname().nodename, os.getpid())
     state = StateDirectory(service.state_dir, configured_in=service.file)
     refused_pins = RefusedPins(service.state_dir)
     ready_tenants = ReadyTenants(config)

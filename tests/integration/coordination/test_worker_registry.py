@@ -19,6 +19,7 @@ from queueing.coordination.worker_registry import (
 from queueing.errors import QueueUnavailable
 from queueing.protocol import keyspace
 from tests.support.responder import now_ms
+from workers.composition import owner_id
 
 
 def said(owner: str = "h1.7.aa", **changes: Any) -> WorkerInfo:
@@ -53,6 +54,16 @@ async def test_a_worker_is_alive_until_it_says_goodbye(redis: ArqRedis) -> None:
     assert first.silent_s < SILENT_AFTER_S
     await deregister(redis, "h1.7.aa")
     assert [each.info.owner for each in await registered_workers(redis)] == ["h2.1.bb"]
+
+
+async def test_workers_with_one_host_name_and_process_id_are_all_listed(redis: ArqRedis) -> None:
+    """Containers: each worker has its own id, so neither entry replaces the other, and one goodbye removes one."""
+    first, second = owner_id("worker", 1), owner_id("worker", 1)
+    await register(redis, said(first, pid=1))
+    await register(redis, said(second, pid=1))
+    assert {each.info.owner for each in await registered_workers(redis)} == {first, second}
+    await deregister(redis, first)
+    assert [each.info.owner for each in await registered_workers(redis)] == [second]
 
 
 async def test_a_silent_worker_is_shown_as_such_and_then_forgotten(redis: ArqRedis) -> None:

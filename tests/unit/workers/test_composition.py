@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from tests.support.config_files import Site
-from workers.composition import build_service
+from workers.composition import build_service, owner_id
 from workers.config.loading import Configuration, load_configuration
 from workers.service import SigningService
 from workers.telemetry.metrics import Metrics
@@ -63,3 +63,12 @@ async def test_the_shutdown_wakes_the_claim_loop(service: SigningService) -> Non
     service.drain()
     await claiming
     assert service.draining
+
+
+@pytest.mark.parametrize("host", ["worker", "a:b", "a b", "\udcff", "ü" * 64])
+def test_no_two_workers_have_one_id(host: str) -> None:
+    """Host name and process id may be equal in containers; a colon would end the owner in a lease."""
+    first, second = owner_id(host, 1), owner_id(host, 1)
+    assert first != second
+    assert ":" not in first
+    assert len(first.encode()) <= 256

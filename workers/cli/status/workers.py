@@ -87,11 +87,11 @@ def worker_line(seen: RegisteredWorker) -> WorkerLine:
 
 
 def print_workers(lines: Sequence[WorkerLine]) -> None:
-    """Print the table of workers."""
+    """Print the table of workers; the id tells workers in containers apart that have one host name and process id."""
     print_table(
-        ("HOST", "PID", "STATE", "SEEN", "SINCE", "VERSION", "EPOCH", "LANES", "SESSIONS", "JOBS", "OPEN", "DRAINED"),
+        ("HOST", "PID", "ID", "STATE", "SEEN", "SINCE", "VERSION", "EPOCH", "LANES", "SESSIONS", "JOBS", "OPEN", "DRAINED"),
         [
-            (x.host, x.pid, x.state, f"{x.silent_s:.0f} s ago", f"{x.since:%F %T}", x.version, x.epoch, x.lanes,
+            (x.host, x.pid, _short_id(x), x.state, f"{x.silent_s:.0f} s ago", f"{x.since:%F %T}", x.version, x.epoch, x.lanes,
              x.sessions, x.jobs_in_flight, " ".join(x.circuits_open), " ".join(x.drained))
             for x in lines
         ],
@@ -102,7 +102,9 @@ def notes_on(lines: Sequence[WorkerLine]) -> list[str]:
     """Warnings about silent workers and about differences between workers."""
     alive = [line for line in lines if line.state != "silent"]
     notes = [
-        f"{x.host} {x.pid} stopped reporting without a clean shutdown" for x in lines if x.state == "silent"
+        f"{x.host} {x.pid} stopped reporting without a clean shutdown (id {_short_id(x)})"
+        for x in lines
+        if x.state == "silent"
     ]
     for name, values in (
         ("versions", {line.version for line in alive}),
@@ -111,6 +113,11 @@ def notes_on(lines: Sequence[WorkerLine]) -> list[str]:
         if len(values) > 1:
             notes.append(f"the workers have different {name}: {', '.join(sorted(values))}")
     return notes if lines else ["no worker reported within the last five minutes"]
+
+
+def _short_id(line: WorkerLine) -> str:
+    """The random part of the owner's name."""
+    return line.worker.rpartition(".")[2]
 
 
 def _state(seen: RegisteredWorker) -> str:
