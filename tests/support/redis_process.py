@@ -30,7 +30,8 @@ class RedisProcess:
 
     ``port``, ``socket_path`` and the data directory stay the same over ``stop``/``kill`` and ``start``, so a
     test can take Redis away from its clients and give it back. With ``appendonly`` the data survive too.
-    Further ``redis.conf`` settings go into ``settings`` (``{"maxmemory": "10mb"}``).
+    Further ``redis.conf`` settings go into ``settings`` (``{"maxmemory": "10mb"}``), further variables of the process
+    into ``environment``.
     """
 
     def __init__(
@@ -40,8 +41,10 @@ class RedisProcess:
         password: str | None = None,
         appendonly: bool = False,
         settings: dict[str, str] | None = None,
+        environment: dict[str, str] | None = None,
     ) -> None:
         self.directory = directory
+        self._environment = {**os.environ, **(environment or {})}
         self.password = password
         self.port = free_port()
         # sun_path holds 108 bytes, and pytest's directories are long: the socket lives in its own short one
@@ -175,6 +178,7 @@ class RedisProcess:
         config.write_text("\n".join(lines) + "\n")
         self._process = subprocess.Popen(
             [redis_server(), str(config)],
+            env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -6,7 +6,8 @@
 --                          bytes 0: not in the backlog; crashes: claims whose lease ran out
 -- KEYS[4]  armed           set when nothing is due that is free: the next submit rings the doorbell
 -- KEYS[5]  backlog         hash: digests, bytes, refused (see submit.lua)
--- KEYS[6]  limiter         hash: tat (Unix us, GCRA's theoretical arrival time), day (UTC, since 1970), spent (digests)
+-- KEYS[6]  limiter         hash: tat (Unix us, GCRA's theoretical arrival time), day (UTC, since 1970), spent (digests),
+--                          at (Unix us, when tat was written)
 -- ARGV[1]  owner           the worker's id, without ':'
 -- ARGV[2]  lease (ms)
 -- ARGV[3]  most jobs
@@ -50,8 +51,9 @@ local EXCESS = 2
 local BYTES_PER_DIGEST, BYTES_BESIDE = 34, 200
 -- A claim every 20 ms is enough to follow a rate; a wait for each next digest would be a poll.
 local LEAST_WAIT_US = 20000
--- A planted arrival time cannot lock a tenant out for longer.
-local MOST_AHEAD_US = 86400e6
+-- No arrival time is further ahead than a full burst and the largest job of the dearest algorithm on top of it: one that
+-- is was planted, or written before the clock was set back.
+local MOST_AHEAD_US = math.min(burst_us + MOST_JOB_DIGESTS * tonumber(ARGV[12]) * us_per_unit, 86400e6)
 local DAY_MS = 86400000
 
 -- Never a fence twice, even when somebody deleted or set back the counter: it is at least the time.
@@ -67,14 +69,18 @@ local fence_text = string.format('%.0f', fence)
 local today = math.floor(now_ms / DAY_MS)
 local limits = rate > 0 or budget > 0
 local ahead_us, spent = 0, 0
-local function settle()  -- at most once, after the last charge
+local function settle()
   local tat = string.format('%.0f', now_us + ahead_us)
-  redis.call('HSET', KEYS[6], 'tat', tat, 'day', today, 'spent', string.format('%.0f', spent))
+  local at = string.format('%.0f', now_us)
+  redis.call('HSET', KEYS[6], 'tat', tat, 'day', today, 'spent', string.format('%.0f', spent), 'at', at)
 end
 if limits then
-  local kept = numbers(KEYS[6], 'tat', 'day', 'spent')
-  ahead_us = math.min(math.max(kept[1] - now_us, 0), MOST_AHEAD_US)
+  local kept = numbers(KEYS[6], 'tat', 'day', 'spent', 'at')
+  -- Written by a clock that was set back since: what was ahead then is ahead now, and not the step as well.
+  local set_back = kept[4] > now_us
+  ahead_us = math.min(math.max(kept[1] - (set_back and kept[4] or now_us), 0), MOST_AHEAD_US)
   if kept[2] == today then spent = math.max(kept[3], 0) end
+  if set_back then settle() end
   if ARGV[10] ~= '0' or ARGV[11] ~= '0' then
     ahead_us = math.max(ahead_us + tonumber(ARGV[10]) * us_per_unit, 0)
     spent = math.max(spent + tonumber(ARGV[11]), 0)
@@ -91,6 +97,34 @@ local function answer(more, jobs, excess, wait_us, limited)
     replaced, isolated,
   }
 end
+
+-- After the clock was set back, what was accepted or leased before has times that this clock reaches only after the step.
+-- Further ahead than a lease and a nack's delay a job of ours is due now, and a lease runs for no longer than from now on.
+-- What a stock producer deferred has no entry in the claims and keeps its time.
+local MOST_DELAY_MS = 60000
+local horizon = string.format('(%.3f', now_us / 1000 + lease_ms + MOST_DELAY_MS)
+local function pull_back(skip)
+  local pulled = 0
+  local late = redis.call('ZRANGE', KEYS[1], horizon, '+inf', 'BYSCORE', 'LIMIT', skip, most_jobs)
+  for i, id in ipairs(late) do
+    local claimed = redis.pcall('HGET', KEYS[3], id)
+    local holder = type(claimed) == 'string' and string.match(claimed, '^%d+:(%d+)')
+    local remaining_ms = holder and redis.call('PTTL', 'arq:in-progress:' .. id) or 0
+    local due_ms = now_us / 1000 + i / 1000
+    if remaining_ms > 0 then
+      -- Twice: a worker whose lease_s is a little longer than ours keeps its lease.
+      due_ms = holder ~= '0' and remaining_ms > 2 * lease_ms and now_ms + lease_ms
+      if due_ms then redis.call('PEXPIRE', 'arq:in-progress:' .. id, lease_ms) end
+    end
+    if holder and due_ms then
+      redis.call('ZADD', KEYS[1], 'XX', string.format('%.3f', due_ms), id)
+      pulled = pulled + 1
+    end
+  end
+  return pulled
+end
+local late = redis.call('ZCOUNT', KEYS[1], horizon, '+inf')
+if late > 0 and pull_back(0) == 0 and late > most_jobs then pull_back(now_us % late) end
 
 -- A job of this very millisecond is due: its place has a fraction, for the order within a batch.
 local latest = string.format('%.3f', now_us / 1000 + 1)

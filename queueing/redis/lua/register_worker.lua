@@ -26,6 +26,10 @@ else
   redis.call('ZADD', seen, now_ms, ARGV[1])
   redis.call('HSET', facts, ARGV[1], ARGV[2])
 end
+-- Seen in the future: the clock was set back since, and a dead worker would look alive until it is there again.
+for _, worker in ipairs(redis.call('ZRANGEBYSCORE', seen, string.format('(%.0f', now_ms), '+inf', 'LIMIT', 0, 100)) do
+  redis.call('ZADD', seen, now_ms, worker)
+end
 forget(redis.call('ZRANGEBYSCORE', seen, '-inf', now_ms - tonumber(ARGV[3]), 'LIMIT', 0, 100))
 local over = redis.call('ZCARD', seen) - tonumber(ARGV[4])
 if over > 0 then forget(redis.call('ZRANGE', seen, 0, math.min(over, 100) - 1)) end

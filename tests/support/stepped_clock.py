@@ -1,0 +1,29 @@
+"""Wall clock of a child process that a test can set ahead or back while it runs, by a preloaded library."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+from bench.native.build import SHARED_FLAGS, compile_sources
+
+
+class SteppedClock:
+    """``environment()`` is for the process; ``set_ahead_s`` steps its clock at once."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = folder / "clock-step"
+        self._file.write_bytes(struct.pack("q", 0))
+        self._library = compile_sources(
+            "clock_step.so", [Path(__file__).with_name("clock_step.c")], SHARED_FLAGS
+        )
+
+    def environment(self) -> dict[str, str]:
+        """Additions to the environment of the process."""
+        return {"LD_PRELOAD": str(self._library), "CLOCK_STEP_FILE": str(self._file)}
+
+    def set_ahead_s(self, seconds: int) -> None:
+        """Set the clock ahead of the real time (behind it, if negative)."""
+        with self._file.open("r+b") as file:
+            file.write(struct.pack("q", seconds))
