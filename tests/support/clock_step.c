@@ -1,5 +1,6 @@
-/* LD_PRELOAD: the wall clock of one process, ahead (or behind, if negative) by the seconds in the file CLOCK_STEP_FILE.
- * The file holds one int64 and is mapped, so a test steps the clock of a running process. CLOCK_MONOTONIC stays. */
+/* LD_PRELOAD: the wall clock of one process, by two int64 in the file CLOCK_STEP_FILE: seconds that it is ahead (behind, if
+ * negative), and the microsecond at which it stands still (0: it runs). The file is mapped, so a test sets the clock of a
+ * running process. CLOCK_MONOTONIC stays. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdint.h>
@@ -10,8 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
-static volatile int64_t unmapped;
-static volatile int64_t *step_s = &unmapped;
+static volatile int64_t unmapped[2];
+static volatile int64_t *setting = unmapped;
 
 __attribute__((constructor)) static void map_step(void)
 {
@@ -19,18 +20,23 @@ __attribute__((constructor)) static void map_step(void)
     int file = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     if (file < 0)
         return;
-    void *page = mmap(NULL, sizeof *step_s, PROT_READ, MAP_SHARED, file, 0);
+    void *page = mmap(NULL, sizeof unmapped, PROT_READ, MAP_SHARED, file, 0);
     if (page != MAP_FAILED)
-        step_s = page;
+        setting = page;
     close(file);
 }
 
 __attribute__((visibility("default"))) int clock_gettime(clockid_t clock, struct timespec *now)
 {
     int failed = (int)syscall(SYS_clock_gettime, clock, now);
-    if (!failed && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))
-        now->tv_sec += *step_s;
-    return failed;
+    if (failed || (clock != CLOCK_REALTIME && clock != CLOCK_REALTIME_COARSE))
+        return failed;
+    now->tv_sec += setting[0];
+    if (setting[1]) {
+        now->tv_sec = setting[1] / 1000000;
+        now->tv_nsec = setting[1] % 1000000 * 1000;
+    }
+    return 0;
 }
 
 __attribute__((visibility("default"))) int gettimeofday(struct timeval *restrict now, void *restrict zone)

@@ -176,3 +176,26 @@ async def test_a_dead_worker_does_not_look_alive_until_the_clock_is_there_again(
     )
     clock.set_ahead_s(60)
     assert [each.alive for each in await registered_workers(stepped)] == [False, False]
+
+
+async def test_no_fence_is_given_out_twice_whatever_the_clock_does(
+    stepped: ArqRedis, clock: SteppedClock
+) -> None:
+    """Two claims within one microsecond, one after the clock was set back, and one when it is set back onto a fence."""
+    seconds, _ = await stepped.time()
+    base_us = seconds * 1_000_000
+    await put(stepped, *(submission(i) for i in range(8)))
+    fences = []
+    for at_us in (
+        base_us,
+        base_us,
+        base_us - 600_000_000,
+        base_us + 2,
+        base_us + 3,
+        base_us + 4,
+        base_us + 9,
+    ):
+        clock.stop_at_us(at_us)
+        (job,) = (await take(claims_of(stepped, "one"), jobs=1)).jobs
+        fences.append(int(job.lease.rpartition(b":")[2]) - base_us)
+    assert fences == [0, 1, 2, 3, 4, 5, 9]

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from queueing.errors import EnvelopeMalformed, EnvelopeSignature
+from queueing.protocol import envelope as envelope_module
 from queueing.protocol.client_keys import ClientKey, ClientKeyKind, ClientPublicKey
 from queueing.protocol.envelope import MAX_DIGESTS, MAX_SEALED_BYTES, Envelope, read_unverified, seal
 
@@ -122,6 +123,15 @@ def test_other_bytes_are_malformed(raw: bytes) -> None:
     with pytest.raises(EnvelopeMalformed) as caught:
         read_unverified(raw)
     assert "pytest" not in str(caught.value)
+
+
+def test_too_many_bytes_are_not_even_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bound holds before any byte is decoded, and a good envelope of exactly that size is read."""
+    monkeypatch.setattr(envelope_module, "MAX_SEALED_BYTES", len(SEALED))
+    assert read_unverified(SEALED).envelope == envelope()
+    monkeypatch.setattr(envelope_module, "MAX_SEALED_BYTES", len(SEALED) - 1)
+    with pytest.raises(EnvelopeMalformed, match=f"{len(SEALED)} bytes, at most {len(SEALED) - 1} are read"):
+        read_unverified(SEALED)
 
 
 def test_a_second_encoding_of_the_same_content_is_malformed() -> None:

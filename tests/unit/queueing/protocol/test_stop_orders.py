@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from queueing.protocol.client_keys import ClientKey, ClientKeyKind, ClientPublicKey
 from queueing.protocol.envelope import DOMAIN as ENVELOPE_DOMAIN
 from queueing.protocol.stop_orders import (
+    DOMAIN,
     MAX_SIGNED_BYTES,
     OrderInvalid,
     StopOrder,
@@ -39,6 +41,9 @@ def order(**changes: Any) -> StopOrder:
             **changes,
         }
     )
+
+
+BODY = msgspec.msgpack.encode(order(reason=""))
 
 
 def why(signed: bytes) -> str:
@@ -99,3 +104,24 @@ def test_what_is_too_long_is_not_even_parsed() -> None:
     """Nobody's order is longer."""
     with pytest.raises(OrderInvalid, match="malformed"):
         read_order(bytes(MAX_SIGNED_BYTES + 1), "here")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\xdc\x00\x09" + BODY[1:],
+        BODY[:1] + b"\xcc\x01" + BODY[2:],
+        BODY[:1] + b"\xd0\x01" + BODY[2:],
+        BODY.replace(b"\xa4here", b"\xd9\x04here"),
+        BODY.replace(b"\xc4\x10", b"\xc5\x00\x10"),
+        msgspec.msgpack.encode(msgspec.msgpack.decode(BODY)[:8]),
+    ],
+    ids=["array16", "uint8", "int8", "str8", "bin16", "left out"],
+)
+def test_a_second_encoding_of_an_order_is_malformed(body: bytes) -> None:
+    """Signed by an operator, with the same content: one order has one form, so it has one id and one copy."""
+    assert body != BODY
+    signed = msgspec.msgpack.encode([body, ADA.sign_envelope(DOMAIN + body)])
+    assert why(signed) == "malformed"
+    with pytest.raises(OrderInvalid, match="malformed"):
+        read_order(signed, "here")

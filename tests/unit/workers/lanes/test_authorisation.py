@@ -183,6 +183,15 @@ def test_a_tenant_may_allow_less_than_a_day() -> None:
     authorise(unverified(), bounded, audience=AUDIENCE, now_ms=NOW_MS)
 
 
+def test_a_clients_key_ends_with_its_last_millisecond() -> None:
+    """`expires` is the first millisecond at which nothing is signed for the client."""
+    expires_ms = tenant().clients["ci"].expires_at_ms
+    dates = {"issued_at_ms": expires_ms - 1000, "expires_at_ms": expires_ms + 1000}
+    authorise(unverified(**dates), tenant(), audience=AUDIENCE, now_ms=expires_ms - 1)
+    with pytest.raises(ClientExpired):
+        authorise(unverified(**dates), tenant(), audience=AUDIENCE, now_ms=expires_ms)
+
+
 def test_a_key_is_for_the_clients_it_lists() -> None:
     """Another client of the same tenant is denied, and the error names the rule; the one that is listed is not."""
     acme = tenant()

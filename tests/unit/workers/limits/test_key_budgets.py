@@ -25,9 +25,10 @@ POLICY = KeyPolicy(budget=Budget(digests=10, period_s=PERIOD_S))
 
 
 class Usage(Counter[str]):
-    """Counters in Redis; ``refuse``: every increment is refused."""
+    """Counters in Redis; ``refuse``: every increment is refused; ``lose``: it is done, and its answer is lost."""
 
     refuse = False
+    lose = False
 
     async def increment(
         self, _: Redis, amounts: Mapping[UsagePeriod, int]
@@ -36,6 +37,8 @@ class Usage(Counter[str]):
             return {period: QueueUnavailable("READONLY") for period in amounts}
         for period, amount in amounts.items():
             self[period.key] += amount
+        if self.lose:
+            return {period: QueueUnavailable("cut off", perhaps_done=True) for period in amounts}
         return {period: self[period.key] for period in amounts}
 
 
@@ -123,6 +126,32 @@ async def test_amounts_that_redis_refuses_are_kept_for_the_next_time(
     await budgets.return_unused()
     await budgets.return_unused()
     assert usage == {"release": 0}
+
+
+async def test_amounts_whose_answer_was_lost_are_not_given_back_twice(
+    usage: Usage, budgets: KeyBudgets
+) -> None:
+    """Redis may have counted them: a second time would let the key sign more than its budget."""
+    kept, returned = job_in_work(None, 4), job_in_work(None, 6)
+    await budgets.reserve([kept, returned], NOW_MS)
+    budgets.settle(returned)
+    usage.lose = True
+    await budgets.return_unused()
+    usage.lose = False
+    await budgets.return_unused()
+    assert usage == {"release": 4}
+
+
+async def test_a_reservation_whose_answer_was_lost_stays_spent(usage: Usage, budgets: KeyBudgets) -> None:
+    """The jobs are requeued; the error is on the side of signing less."""
+    job = job_in_work(None, 4)
+    usage.lose = True
+    with pytest.raises(QueueUnavailable):
+        await budgets.reserve([job], NOW_MS)
+    usage.lose = False
+    budgets.settle(job)
+    await budgets.return_unused()
+    assert usage == {"release": 4}
 
 
 async def test_a_redis_that_refuses_reserves_nothing(usage: Usage, budgets: KeyBudgets) -> None:

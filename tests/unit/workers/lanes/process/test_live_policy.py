@@ -77,3 +77,25 @@ def test_an_envelope_for_a_key_that_is_in_another_token_now_is_to_be_tried_again
     authority = LivePolicy(service, token="acme", tenant="acme")
     with pytest.raises(TokenUnavailable):
         authority.authorise(EnvelopeSlice(sealed_by(1), 0, 1), NOW_MS)
+
+
+def written(folder: Path) -> Path:
+    """The service's file, with the tenant acme."""
+    (folder / "tenants").mkdir()
+    (folder / "tenants" / "acme.toml").write_text(tenant_text())
+    service = folder / "sigmill.toml"
+    service.write_text(service_text())
+    return service
+
+
+def test_every_change_of_the_rules_is_a_new_policy_version(tmp_path: Path) -> None:
+    """What was authorised before it is not begun after it: session threads compare the version of each run."""
+    service = written(tmp_path)
+    policy = LivePolicy(service, token="acme", tenant="acme")
+    before = policy.policy_version
+    tenant = tmp_path / "tenants" / "acme.toml"
+    tenant.write_text(
+        tenant_text().replace("epoch = 4", "epoch = 5").replace('clients = ["*"]', "clients = []")
+    )
+    assert policy.reload() == ""
+    assert policy.policy_version > before

@@ -69,6 +69,24 @@ async def test_a_job_that_crashed_three_lanes_is_poisoned(make_pool: MakePool) -
         assert setup.healthy()
 
 
+async def test_the_crashes_of_a_job_are_forgotten_once_it_is_signed(make_pool: MakePool) -> None:
+    """The next job of its id shares a chunk with others: what lanes did before is not held against it."""
+    async with make_pool() as setup:
+        bad = FakeJob("bad")
+        await setup.start(bad)
+        setup.lanes[0].end(SEGV)
+        await turn()
+        lane = setup.lanes[1]
+        lane.ready()
+        await turn()
+        lane.answer(lane.chunks[0])
+        await turn()
+        assert bad.done == [(0, 1)]
+        await setup.submit(*(FakeJob(name) for name in ("bad", "b", "c", "d")))
+        await turn()
+        assert [len(chunk.items) for chunk in lane.chunks] == [1, 4]
+
+
 async def test_a_poisoned_job_has_the_exit_reasons_of_its_lanes(make_pool: MakePool) -> None:
     """The exit reasons are the evidence in its dead letter."""
     async with make_pool() as setup:
