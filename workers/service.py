@@ -129,6 +129,11 @@ class SigningService:
         self.heartbeat = parts.heartbeat
 
     @property
+    def alive(self) -> bool:
+        """Whether the event loop runs; from any thread."""
+        return self.heartbeat.alive
+
+    @property
     def ready(self) -> bool:
         """Whether this process can claim and at least one lane can sign; no I/O, from any thread."""
         return self._parts.readiness.ready

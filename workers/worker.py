@@ -64,6 +64,7 @@ class SigningWorker(Worker):
         **arq_arguments: Any,
     ) -> None:
         self._service: SigningService | None = None
+        self._opened = False
         if signing is not None:
             if metrics is None:
                 raise ValueError("a signing worker needs its metrics")
@@ -94,12 +95,18 @@ class SigningWorker(Worker):
         """The signing service; None without a signing configuration."""
         return self._service
 
+    def open(self) -> None:
+        """Take the state directory, once; ``main`` does it where nobody did before. Raises ``ConfigError``."""
+        if self._service is not None and not self._opened:
+            self._service.open()
+            self._opened = True
+
     async def main(self) -> None:
         """Run arq's loop alone, or together with the signing service until that is drained."""
         if self._service is None:
             await super().main()
             return
-        self._service.open()
+        self.open()
         self.loop.add_signal_handler(signal.SIGHUP, self._service.reload)
         async with asyncio.TaskGroup() as tasks:
             ordinary = tasks.create_task(self._ordinary_jobs())

@@ -32,7 +32,8 @@ _LABELS: Final = {
     "reason": "digests and jobs: an error code (`sigmill explain CODE`); returned jobs also: `drain`; "
     "lanes: the PKCS#11 name of the fault, `exit_N`, `signal_N`, `disconnected`, `unreachable`",
     "outcome": "jobs: `done`, `fenced`, or a reason; rate limiter: `granted`, `rate`, `budget`, `hard_cap`; "
-    "canaries: `ok`, or a reason; directories and reloads: the result",
+    "canaries: `ok`, or a reason; directories and reloads: the result; connections: `answered`, `refused` (no HTTP, or too "
+    "long), `left` (closed by the peer), `timed_out`, `replaced` (by a newer one), `failed`",
     "operation": "`claim`, `extend`, `commit`, `release`, `caps`, `survey`, …: the operation that failed",
     "event": "`extended`, `lost`",
     "state": "`ready`, `leased`",

@@ -6,6 +6,7 @@ metrics              a worker's metrics, and the methods that set them
 outcome_metrics      metrics of published results
 series_budget        bound on the number of time series
 queue_exporter       metrics of all queues, for the exporter
+http_request         head of an HTTP request, within limits
 http_server          /metrics, /healthz and /readyz
 json_logs            JSON log lines and their levels
 log_events           all log events: level, meaning, fields

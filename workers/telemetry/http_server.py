@@ -1,90 +1,289 @@
-"""HTTP server of ``/metrics``, ``/healthz`` and ``/readyz`` of one process, in its own thread.
+"""HTTP server of ``/metrics``, ``/healthz`` and ``/readyz`` of one process, in one thread of its own.
 
 ``/healthz``: the event loop runs. ``/readyz``: the process can claim jobs and at least one lane can sign. Neither
 sends anything to Redis or an HSM: probes cause no load there, and an outage causes no restarts.
+
+Whoever reaches the port may open connections without end and say nothing on them. They cost the process at most
+``MOST_CONNECTIONS`` descriptors and no thread: each has a time limit, and a new one replaces the oldest.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import logging
+import selectors
 import socket
 import threading
-from typing import TYPE_CHECKING, Final, cast
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
-from prometheus_client import CollectorRegistry, make_wsgi_app
-from prometheus_client.exposition import ThreadingWSGIServer
+from prometheus_client import CollectorRegistry, Counter, make_wsgi_app
 
 from queueing.config.addresses import with_port
 from queueing.errors import ConfigError
+from workers.telemetry.http_request import BadRequest, Request, read_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from wsgiref.types import StartResponse, WSGIEnvironment
+    from workers.config.settings import ExporterSettings, MetricsSettings
 
-    Question = Callable[[], bool]
+log = logging.getLogger("sigmill.metrics")
 
-_TEXT: Final = [("Content-Type", "text/plain; charset=utf-8")]
+MOST_CONNECTIONS: Final = 32
+"""Prometheus, two probes and an operator have four at a time."""
+
+REQUEST_S: Final = 5.0
+"""Longest time from the connection to the end of its request."""
+
+CONNECTION_S: Final = 10.0
+"""Longest time of a connection; Prometheus gives up a scrape after as long (scrape_timeout)."""
+
+_ACCEPTED_AT_ONCE: Final = 8
+"""Connections taken between two reads: below the cap, so that a request that has arrived is answered first."""
+
+_PAUSE_S: Final = 0.2
+"""Pause of accepting after an error: where the process has no descriptors left, the next try fails as well."""
+
+_READ_BYTES: Final = 16 * 1024
+_QUEUE_LENGTH: Final = 128
+_TEXT: Final = ("Content-Type", "text/plain; charset=utf-8")
 
 
-class _IPv6Server(ThreadingWSGIServer):
-    """IPv6 server; on ``::`` it serves IPv4, too, unless net.ipv6.bindv6only is set."""
+class Health(Protocol):
+    """State of the process; read from the server's thread."""
 
-    address_family = socket.AF_INET6
+    @property
+    def alive(self) -> bool:
+        """Whether the event loop runs."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the process does its work."""
 
 
-class _Quiet(WSGIRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name for it
-        """Log nothing: a scrape is not an event."""
+class Pages:
+    """The pages: metrics of the registry, and the two probes."""
+
+    def __init__(self, registry: CollectorRegistry, health: Health) -> None:
+        self._metrics = make_wsgi_app(registry)
+        self._health = health
+
+    def answer(self, request: Request) -> bytes:
+        """The whole answer to one request."""
+        if request.path == "/healthz":
+            return _probe(self._health.alive, request)
+        if request.path == "/readyz":
+            return _probe(self._health.ready, request)
+        if request.path == "/metrics":
+            return self._scrape(request)
+        return _response("404 Not Found", [_TEXT], b"try /metrics, /healthz or /readyz\n", request)
+
+    def _scrape(self, request: Request) -> bytes:
+        started: list[tuple[str, list[tuple[str, str]]]] = []
+
+        def start_response(status: str, headers: list[tuple[str, str]]) -> None:
+            started.append((status, headers))
+
+        parts = cast("Iterable[bytes]", self._metrics(request.environ(), start_response))
+        status, headers = started[0]
+        return _response(status, headers, b"".join(parts), request)
+
+
+def _probe(well: bool, request: Request) -> bytes:  # noqa: FBT001 - the one thing that it answers
+    if well:
+        return _response("200 OK", [_TEXT], b"ok\n", request)
+    return _response("503 Service Unavailable", [_TEXT], b"no\n", request)
+
+
+def _response(
+    status: str, headers: Iterable[tuple[str, str]], body: bytes, request: Request | None = None
+) -> bytes:
+    fields = [*headers, ("Content-Length", str(len(body))), ("Connection", "close")]
+    head = "".join(f"{line}\r\n" for line in (f"HTTP/1.1 {status}", *(f"{k}: {v}" for k, v in fields), ""))
+    return head.encode("latin-1") + (b"" if request is not None and request.method == "HEAD" else body)
+
+
+class _Connection:
+    """One connection: its bytes so far, then what is left of the answer."""
+
+    def __init__(self, sock: socket.socket, since_s: float) -> None:
+        self.sock = sock
+        self.since_s = since_s
+        self.received = b""
+        self.outcome = ""
+        self.left = memoryview(b"")
+
+    @property
+    def answering(self) -> bool:
+        return bool(self.outcome)
+
+    @property
+    def ends_at_s(self) -> float:
+        return self.since_s + (CONNECTION_S if self.answering else REQUEST_S)
 
 
 class MetricsServer:
-    """HTTP server until ``close``. ``port`` is the actual port where 0 was given; ``table`` is its configuration table.
+    """HTTP server until ``close``. ``port`` is the actual port where 0 was given.
 
+    ``connections`` counts connections by outcome: ``answered``, ``refused`` (no HTTP, or too long), ``left`` (closed by
+    the peer), ``timed_out``, ``replaced`` (by a newer one), ``failed``. ``table`` is the address' configuration table.
     Raises ``ConfigError`` where the address cannot be bound.
     """
 
     def __init__(
         self,
+        address: MetricsSettings | ExporterSettings,
+        pages: Pages,
         *,
-        host: str,
-        port: int,
-        registry: CollectorRegistry,
-        alive: Question,
-        ready: Question,
+        connections: Counter,
         table: str = "metrics",
     ) -> None:
-        metrics = make_wsgi_app(registry)
-        probes = {"/healthz": alive, "/readyz": ready}
-
-        def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-            probe = probes.get(environ["PATH_INFO"])
-            if probe is None:
-                if environ["PATH_INFO"] == "/metrics":
-                    return cast("Iterable[bytes]", metrics(environ, start_response))
-                start_response("404 Not Found", _TEXT)
-                return [b"try /metrics, /healthz or /readyz\n"]
-            if probe():
-                start_response("200 OK", _TEXT)
-                return [b"ok\n"]
-            start_response("503 Service Unavailable", _TEXT)
-            return [b"no\n"]
-
-        try:
-            server_class = _IPv6Server if ":" in host else ThreadingWSGIServer
-            self._server: WSGIServer = make_server(host, port, app, server_class, handler_class=_Quiet)
-        except OSError as error:
-            raise ConfigError(
-                f"[{table}]",
-                "port",
-                f"cannot listen on {with_port(host, port)}: {error.strerror}",
-                "Choose a free port.",
-            ) from error
-        self.port: int = self._server.server_port
-        self._thread = threading.Thread(target=self._server.serve_forever, name="exporter", daemon=True)
+        self._pages = pages
+        self._counter = connections
+        self._listener = _listen(address, table)
+        self.port: int = self._listener.getsockname()[1]
+        self._selector = selectors.DefaultSelector()
+        self._ended, self._end = socket.socketpair()
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._selector.register(self._ended, selectors.EVENT_READ)
+        self._paused_until_s: float | None = None
+        self._open: dict[socket.socket, _Connection] = {}  # oldest first
+        self._thread = threading.Thread(target=self._serve, name="metrics", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """Stop the server and its thread."""
-        self._server.shutdown()
-        self._server.server_close()
+        self._end.close()
         self._thread.join()
+        for connection in [*self._open.values()]:
+            self._close(connection, "left")
+        for sock in (self._listener, self._ended):
+            sock.close()
+        self._selector.close()
+
+    def _serve(self) -> None:
+        while True:
+            ready = {key.fileobj for key, _ in self._selector.select(self._wait_s())}
+            if self._ended in ready:
+                return
+            for connection in [c for sock, c in self._open.items() if sock in ready]:
+                self._advance(connection)
+            self._close_overdue()
+            if self._listener in ready:
+                self._accept()
+            self._resume()
+
+    def _wait_s(self) -> float | None:
+        """Seconds until the next time limit; None where there is none."""
+        times = [connection.ends_at_s for connection in self._open.values()]
+        if self._paused_until_s is not None:
+            times.append(self._paused_until_s)
+        return max(min(times) - time.monotonic(), 0.0) if times else None
+
+    def _accept(self) -> None:
+        for _ in range(_ACCEPTED_AT_ONCE):
+            try:
+                sock, _address = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}:
+                    self._selector.unregister(self._listener)
+                    self._paused_until_s = time.monotonic() + _PAUSE_S
+                    return
+                continue  # the peer has left already (accept(2), 'Error handling')
+            sock.setblocking(False)
+            self._make_room()
+            connection = self._open[sock] = _Connection(sock, time.monotonic())
+            self._selector.register(sock, selectors.EVENT_READ)
+            self._advance(connection)
+
+    def _resume(self) -> None:
+        if self._paused_until_s is not None and time.monotonic() >= self._paused_until_s:
+            self._paused_until_s = None
+            self._selector.register(self._listener, selectors.EVENT_READ)
+
+    def _make_room(self) -> None:
+        """Close the oldest connection, rather one that has not sent its request, where there are too many."""
+        if len(self._open) >= MOST_CONNECTIONS:
+            oldest = [*self._open.values()]
+            self._close(next((c for c in oldest if not c.answering), oldest[0]), "replaced")
+
+    def _close_overdue(self) -> None:
+        now_s = time.monotonic()
+        for connection in [c for c in self._open.values() if c.ends_at_s <= now_s]:
+            self._close(connection, "timed_out")
+
+    def _advance(self, connection: _Connection) -> None:
+        """Read or write as much as the socket takes."""
+        try:
+            if not connection.answering:
+                self._read(connection)
+            if connection.answering:
+                self._write(connection)
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._close(connection, "left")
+
+    def _read(self, connection: _Connection) -> None:
+        received = connection.sock.recv(_READ_BYTES)
+        if not received:
+            self._close(connection, "left")
+            return
+        connection.received += received
+        try:
+            request = read_request(connection.received)
+            if request is None:
+                return
+            answer, connection.outcome = self._pages.answer(request), "answered"
+        except BadRequest as error:
+            answer, connection.outcome = _response(error.status, [_TEXT], b""), "refused"
+        except Exception as error:  # noqa: BLE001 - a metric that cannot be read costs one answer, not the server
+            log.warning("metrics.failed", extra={"why": f"{type(error).__name__}: {error}"})
+            answer, connection.outcome = _response("500 Internal Server Error", [_TEXT], b""), "failed"
+        connection.left = memoryview(answer)
+        self._selector.modify(connection.sock, selectors.EVENT_WRITE)
+
+    def _write(self, connection: _Connection) -> None:
+        while connection.left:
+            connection.left = connection.left[connection.sock.send(connection.left) :]
+        with contextlib.suppress(OSError):
+            connection.sock.shutdown(socket.SHUT_WR)
+        self._close(connection, connection.outcome)
+
+    def _close(self, connection: _Connection, outcome: str) -> None:
+        if self._open.pop(connection.sock, None) is not None:
+            self._selector.unregister(connection.sock)
+            connection.sock.close()
+            self._counter.labels(outcome).inc()
+
+
+def _listen(address: MetricsSettings | ExporterSettings, table: str) -> socket.socket:
+    """Listening socket; on ``::`` it serves IPv4, too, unless net.ipv6.bindv6only is set."""
+    listener = socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address.host, address.port))
+        listener.listen(_QUEUE_LENGTH)
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        where = with_port(address.host, address.port)
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigError(
+                f"[{table}]",
+                "port",
+                f"cannot listen on {where}: another process of this host uses the port,"
+                " perhaps another worker or exporter",
+                f"`ss -ltnp 'sport = :{address.port}'` shows it. Stop it, or give this process a port of its own in"
+                f" [{table}]; a second worker needs a service file with a state_dir of its own as well.",
+            ) from error
+        raise ConfigError(
+            f"[{table}]",
+            "host" if error.errno != errno.EACCES else "port",
+            f"cannot listen on {where}: {error.strerror}",
+            "Use an address of this host, and a port above 1023 that is free.",
+        ) from error
+    return listener

@@ -43,6 +43,9 @@ EVENTS: Final[dict[str, LogEvent]] = {
         "The lock file of the worker could not be written; `sigmill tenants reload` will not find this worker.",
         ("why",),
     ),
+    "metrics.failed": LogEvent(
+        "warning", "A scrape of /metrics or a probe failed inside this process.", ("why",)
+    ),
     "arq.interrupted": LogEvent(
         "warning", "A Redis error interrupted arq's main loop, which restarts.", ("why", "error")
     ),

@@ -36,6 +36,9 @@ _MS_PER_S: Final = 1000.0
 _MISSED: Final = 3
 """Consecutive failed surveys after which the process is not ready."""
 
+_PATIENCE_S: Final = 5.0
+"""Time that a survey may take beyond its interval; one of a thousand tenants takes a tenth of it."""
+
 
 class QueueExporter:
     """Exporter that updates ``metrics``. ``redis`` belongs to the caller."""
@@ -48,8 +51,14 @@ class QueueExporter:
         self._files = self._fingerprint()
         self._missed = _MISSED
         self._run_id: str | None = None
-        self.loop_seen_at = time.monotonic()
+        self._loop_seen_at = time.monotonic()
         metrics.tenants.set(len(configuration.tenants))
+
+    @property
+    def alive(self) -> bool:
+        """Whether the event loop has begun a survey lately."""
+        silent_s = _PATIENCE_S + _MISSED * self._configuration.service.exporter.interval_s
+        return time.monotonic() - self._loop_seen_at < silent_s
 
     @property
     def ready(self) -> bool:
@@ -66,7 +75,7 @@ class QueueExporter:
 
     async def survey_once(self) -> None:
         """Survey all queues once."""
-        self.loop_seen_at = began = time.monotonic()
+        self._loop_seen_at = began = time.monotonic()
         await self._reload_if_changed()
         try:
             server = await redis_state(self._redis)

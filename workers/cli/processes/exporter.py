@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,7 +39,7 @@ def exporter(config: Path) -> None:
 async def _serve(configuration: Configuration) -> None:
     from queueing.aio.owned_tasks import end_tasks
     from queueing.redis.connection import connect
-    from workers.telemetry.http_server import MetricsServer
+    from workers.telemetry.http_server import MetricsServer, Pages
     from workers.telemetry.metrics import process_registry, say_build
     from workers.telemetry.metrics_catalogue import QueueMetrics
     from workers.telemetry.queue_exporter import QueueExporter
@@ -54,13 +53,10 @@ async def _serve(configuration: Configuration) -> None:
     ended = asyncio.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_number, ended.set)
-    silent_s = 5.0 + 3 * service.exporter.interval_s
     server = MetricsServer(
-        host=service.exporter.host,
-        port=service.exporter.port,
-        registry=registry,
-        alive=lambda: time.monotonic() - queues.loop_seen_at < silent_s,
-        ready=lambda: queues.ready,
+        service.exporter,
+        Pages(registry, queues),
+        connections=metrics.http_connections,
         table="exporter",
     )
     try:

@@ -35,7 +35,7 @@ def worker(config: Path) -> None:
 
 async def _serve(config: Path) -> None:
     from workers.config.snapshots import ConfigurationFiles
-    from workers.telemetry.http_server import MetricsServer
+    from workers.telemetry.http_server import MetricsServer, Pages
     from workers.telemetry.metrics import Metrics, process_registry, say_build
     from workers.worker import SigningWorker
 
@@ -49,16 +49,12 @@ async def _serve(config: Path) -> None:
     worker = SigningWorker(signing=configuration, metrics=metrics, files=files)
     service = worker.service
     assert service is not None
-    address = configuration.service.metrics
-    exporter = MetricsServer(
-        host=address.host,
-        port=address.port,
-        registry=registry,
-        alive=lambda: service.heartbeat.alive,
-        ready=lambda: service.ready,
+    worker.open()  # a second worker on this state directory is told so, rather than of its port
+    server = MetricsServer(
+        configuration.service.metrics, Pages(registry, service), connections=metrics.http_connections
     )
     try:
         await worker.async_run()
     finally:
-        exporter.close()
+        server.close()
         await worker.close()
