@@ -14,6 +14,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
+from workers.telemetry.log_writer import flush_logs
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -76,4 +78,5 @@ def end_process_after(delay_s: float) -> None:
 
 def _end_process() -> None:
     log.error("service.ended_by_deadline")
+    flush_logs()
     os._exit(EXIT_FORCED)

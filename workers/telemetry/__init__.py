@@ -9,6 +9,7 @@ queue_exporter       metrics of all queues, for the exporter
 http_request         head of an HTTP request, within limits
 http_server          /metrics, /healthz and /readyz
 json_logs            JSON log lines and their levels
+log_writer           log lines to stderr by a thread, from a bounded queue
 log_events           all log events: level, meaning, fields
 job_log              log lines of claimed, released and requeued jobs
 

@@ -13,6 +13,7 @@ import time
 from typing import Final
 
 from workers.telemetry.log_events import NOTE
+from workers.telemetry.log_writer import LogWriter
 
 ROOT: Final = "sigmill"
 JOBS: Final = f"{ROOT}.jobs"
@@ -54,12 +55,16 @@ def set_levels(level: str, *, jobs: bool) -> None:
     logging.getLogger(JOBS).setLevel(logging.INFO if jobs else logging.WARNING)
 
 
-def log_to_stderr(level: int = logging.INFO) -> None:
-    """Send the logs of Sigmill and arq to stderr. To be called once, by the entry point of a process."""
-    handler = logging.StreamHandler()
+def log_to_stderr(level: int = logging.INFO) -> LogWriter:
+    """Send the logs of Sigmill, arq and asyncio to stderr, by a thread of the handler that is returned.
+
+    To be called once, by the entry point of a process.
+    """
+    handler = LogWriter()
     handler.setFormatter(JsonLines())
-    for name in (ROOT, "arq"):
+    for name in (ROOT, "arq", "asyncio"):
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
         logger.setLevel(level if name == ROOT else max(level, logging.WARNING))
         logger.propagate = False
+    return handler

@@ -43,6 +43,11 @@ EVENTS: Final[dict[str, LogEvent]] = {
         "The lock file of the worker could not be written; `sigmill tenants reload` will not find this worker.",
         ("why",),
     ),
+    "logs.dropped": LogEvent(
+        "warning",
+        "Log lines were dropped because stderr was not read or could not be written; `lines`: since the last such line.",
+        ("lines",),
+    ),
     "metrics.failed": LogEvent(
         "warning", "A scrape of /metrics or a probe failed inside this process.", ("why",)
     ),

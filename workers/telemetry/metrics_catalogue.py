@@ -42,6 +42,10 @@ class ProcessMetrics(MetricTable):
     redis_errors = counter("redis_errors", "Failed round trips to Redis.", "operation")
     tenants = gauge("tenants", "Tenants in the configuration.")
     config_reloads = counter("config_reloads", "Reloads of the configuration, by outcome.", "outcome")
+    log_lines_dropped = counter(
+        "log_lines_dropped",
+        "Log lines that were not written because stderr is not read, or cannot be written.",
+    )
     http_connections = counter(
         "http_connections",
         "Closed connections to this port, by outcome; other than answered: port scans, TLS, silent connections.",

@@ -13,6 +13,7 @@ from workers.cli.shell.options import config_option, json_option
 
 if TYPE_CHECKING:
     from workers.config.loading import Configuration
+    from workers.telemetry.log_writer import LogWriter
 
 
 @click.command("exporter")
@@ -29,14 +30,14 @@ def exporter(config: Path) -> None:
     from workers.config.loading import load_configuration
     from workers.telemetry.json_logs import log_to_stderr, set_levels
 
-    log_to_stderr()
+    logs = log_to_stderr()
     configuration = load_configuration(config)
     set_levels(configuration.service.logging.level, jobs=False)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(configuration))
+        runner.run(_serve(configuration, logs))
 
 
-async def _serve(configuration: Configuration) -> None:
+async def _serve(configuration: Configuration, logs: LogWriter) -> None:
     from queueing.aio.owned_tasks import end_tasks
     from queueing.redis.connection import connect
     from workers.telemetry.http_server import MetricsServer, Pages
@@ -48,6 +49,7 @@ async def _serve(configuration: Configuration) -> None:
     registry = process_registry()
     metrics = QueueMetrics(registry)
     say_build(metrics, "exporter")
+    logs.count_in(metrics.log_lines_dropped)
     redis = connect(service.redis)
     queues = QueueExporter(configuration, redis=redis, metrics=metrics)
     ended = asyncio.Event()

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from workers.cli.shell.options import config_option, json_option
 from workers.cli.shell.output import Exit
+
+if TYPE_CHECKING:
+    from workers.telemetry.log_writer import LogWriter
 
 
 @click.command("worker")
@@ -24,16 +28,16 @@ def worker(config: Path) -> None:
 
     from workers.telemetry.json_logs import log_to_stderr
 
-    log_to_stderr()
+    logs = log_to_stderr()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            runner.run(_serve(config))
+            runner.run(_serve(config, logs))
         except asyncio.CancelledError:
             # The second SIGTERM: interrupted jobs are in the log, and their leases expire for the next worker.
             raise SystemExit(Exit.FAILED) from None
 
 
-async def _serve(config: Path) -> None:
+async def _serve(config: Path, logs: LogWriter) -> None:
     from workers.config.snapshots import ConfigurationFiles
     from workers.telemetry.http_server import MetricsServer, Pages
     from workers.telemetry.metrics import Metrics, process_registry, say_build
@@ -46,6 +50,7 @@ async def _serve(config: Path) -> None:
     registry = process_registry()
     metrics = Metrics(registry)
     say_build(metrics, "worker")
+    logs.count_in(metrics.log_lines_dropped)
     worker = SigningWorker(signing=configuration, metrics=metrics, files=files)
     service = worker.service
     assert service is not None

@@ -48,6 +48,7 @@ from workers.lanes.protocol import (
     read_to_lane,
 )
 from workers.state.refused_pins import RefusedPins
+from workers.telemetry.log_writer import flush_logs
 
 if TYPE_CHECKING:
     import socket
@@ -223,6 +224,7 @@ class Lane:
             "lane.ending", extra={"token": self._role.token, "code": failure.code_name, "why": str(failure)}
         )
         self.send(LaneFailure(failure.code_name, failure.action.value, failure.pin_failure))
+        flush_logs()
         if failure.pin_failure:
             os._exit(LaneExit.PIN)
         os._exit(LaneExit.CIRCUIT if failure.action is Action.OPEN_CIRCUIT else LaneExit.REPLACE)

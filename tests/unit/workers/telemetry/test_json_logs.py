@@ -12,6 +12,7 @@ import pytest
 
 from queueing.config.secrets import Secret
 from workers.telemetry.json_logs import JsonLines, log_to_stderr
+from workers.telemetry.log_writer import flush_logs
 
 
 def _break() -> NoReturn:
@@ -66,7 +67,7 @@ def test_line_breaks_in_a_field_forge_no_line() -> None:
 @pytest.fixture
 def loggers() -> Iterator[list[logging.Logger]]:
     """The two that are set up, as they were before."""
-    both = [logging.getLogger(name) for name in ("sigmill", "arq")]
+    both = [logging.getLogger(name) for name in ("sigmill", "arq", "asyncio")]
     before = [(logger.handlers[:], logger.level, logger.propagate) for logger in both]
     yield both
     for logger, (handlers, level, propagate) in zip(both, before, strict=True):
@@ -74,15 +75,18 @@ def loggers() -> Iterator[list[logging.Logger]]:
         logger.setLevel(level)
 
 
-def test_logs_go_to_stderr_once(loggers: list[logging.Logger], capsys: pytest.CaptureFixture[str]) -> None:
+def test_logs_go_to_stderr_once(loggers: list[logging.Logger], capfd: pytest.CaptureFixture[str]) -> None:
     """However often it is set up; arq speaks from warnings on."""
     log_to_stderr()
     log_to_stderr()
     logging.getLogger("sigmill.service").info("service.started")
     logging.getLogger("arq.worker").info("not of interest")
     logging.getLogger("arq.worker").warning("of interest")
-    out, errors = capsys.readouterr()
+    logging.getLogger("asyncio").error("a task failed")
+    flush_logs()
+    out, errors = capfd.readouterr()
     assert out == ""
-    first, second = map(json.loads, errors.splitlines())
+    first, second, third = map(json.loads, errors.splitlines())
     assert first["event"] == "service.started"
     assert (second["event"], second["message"]) == ("note", "of interest")
+    assert (third["event"], third["message"]) == ("note", "a task failed")

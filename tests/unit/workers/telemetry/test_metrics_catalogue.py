@@ -41,7 +41,14 @@ def test_worker_and_exporter_tell_different_things() -> None:
     shared = {declared.facts.name for _, declared in WorkerMetrics.declarations()} & {
         declared.facts.name for _, declared in QueueMetrics.declarations()
     }
-    assert shared == {"build_info", "redis_errors", "tenants", "config_reloads", "http_connections"}
+    assert shared == {
+        "build_info",
+        "redis_errors",
+        "tenants",
+        "config_reloads",
+        "http_connections",
+        "log_lines_dropped",
+    }
 
 
 @pytest.mark.parametrize("table", TABLES)

@@ -1,0 +1,98 @@
+"""Worker whose stderr is a pipe that nobody reads, or whose reader has left: it signs, answers probes and ends."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import http.client
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from queueing import Signature
+from tests.support.ports import free_port
+from tests.support.rig import MakeRig, Rig, until
+
+DRAIN_S = 4.0
+JOBS = "\n[logging]\njobs = true\n"
+
+
+@dataclass(slots=True)
+class Piped:
+    """A worker and the reading end of its stderr, of 4 KiB."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    reader: int
+
+    def status(self, path: str) -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5.0)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status
+        except OSError:
+            return 0
+        finally:
+            connection.close()
+
+    def dropped(self) -> float:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5.0)
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+        connection.close()
+        (line,) = [line for line in text.splitlines() if line.startswith("sigmill_log_lines_dropped_total ")]
+        return float(line.split()[1])
+
+
+@contextlib.contextmanager
+def piped_worker(rig: Rig) -> Iterator[Piped]:
+    port = free_port()
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    command = [sys.executable, "-m", "workers.cli", "worker", "--config", str(rig.config(1, port))]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=writer, stderr=writer)
+    os.close(writer)
+    worker = Piped(process, port, reader)
+    try:
+        until(lambda: worker.status("/readyz") == 200, "it is ready")
+        yield worker
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        with contextlib.suppress(OSError):
+            os.close(reader)
+
+
+async def sign(rig: Rig, number: int) -> None:
+    async with rig.client() as client:
+        for _ in range(number):
+            signed = await client.sign("release", os.urandom(32), timeout_s=20.0)
+            assert isinstance(signed, Signature)
+
+
+async def test_a_log_that_nobody_reads_stops_nothing(make_rig: MakeRig) -> None:
+    """Two lines a job fill the pipe after a dozen jobs; SIGTERM ends the worker in its time, as ever."""
+    rig = make_rig(worker={"drain_s": DRAIN_S}, service=JOBS)
+    with piped_worker(rig) as worker:
+        await sign(rig, 60)
+        assert (worker.status("/healthz"), worker.status("/readyz")) == (200, 200)
+        began_s = time.monotonic()
+        worker.process.send_signal(signal.SIGTERM)
+        assert worker.process.wait(DRAIN_S + 5.0) == 0
+        assert time.monotonic() - began_s < DRAIN_S
+
+
+async def test_a_reader_that_leaves_changes_no_exit_code(make_rig: MakeRig) -> None:
+    """Lines are dropped and counted; the interpreter's own flush of stderr made it 120."""
+    rig = make_rig(worker={"drain_s": DRAIN_S}, service=JOBS)
+    with piped_worker(rig) as worker:
+        os.close(worker.reader)
+        await sign(rig, 5)
+        until(lambda: worker.dropped() >= 10, "the lines are counted")
+        worker.process.send_signal(signal.SIGTERM)
+        assert worker.process.wait(DRAIN_S + 5.0) == 0
