@@ -291,11 +291,20 @@ class QueueUnavailable(Unavailable):
     hint = "Check Redis; submitting again under the same request id is safe."
 
     def __init__(
-        self, message: str = "", *, retry_after_s: float | None = None, perhaps_done: bool = False
+        self,
+        message: str = "",
+        *,
+        retry_after_s: float | None = None,
+        perhaps_done: bool = False,
+        server_wide: bool = False,
     ) -> None:
-        """``perhaps_done``: the commands were sent, once (``queueing.redis.send_once``), and their answer was lost."""
+        """``perhaps_done``: the commands were sent, once (``queueing.redis.send_once``), and their answer was lost.
+
+        ``server_wide``: Redis refuses for a cause that lies in the server or in the rights of its user, not in a key.
+        """
         super().__init__(message, retry_after_s=retry_after_s)
         self.perhaps_done = perhaps_done
+        self.server_wide = server_wide
 
 
 class QueueUnconfirmed(Unavailable):

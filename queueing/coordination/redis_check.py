@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import NoPermissionError, ResponseError
@@ -47,7 +48,8 @@ TOO_MUCH: Final[tuple[tuple[str, ...], ...]] = (
 class RedisReport:
     """Result of the check. ``info`` is Redis' INFO. ``skew_s``: its clock minus ours, give or take ``skew_error_s``.
 
-    ``missing`` and ``excess``: commands that the user may not send and should, and the other way round.
+    ``missing`` and ``excess``: commands that the user may not send and should, and the other way round. ``absent``:
+    commands that this server does not have, as managed services take CONFIG and ACL away.
     """
 
     info: Mapping[str, Any]
@@ -55,6 +57,7 @@ class RedisReport:
     skew_error_s: float
     missing: tuple[str, ...]
     excess: tuple[str, ...]
+    absent: tuple[str, ...] = ()
 
 
 async def inspect(redis: Redis, clock_s: Callable[[], float] = time.time) -> RedisReport:
@@ -65,26 +68,35 @@ async def inspect(redis: Redis, clock_s: Callable[[], float] = time.time) -> Red
         seconds, microseconds = await redis.time()
         after = clock_s()
         info = await redis.info()
-        missing = [_name(words) for words in NEEDED if not await _may(redis, words)]
-        excess = [_name(words) for words in TOO_MUCH if await _may(redis, words)]
+        needed = {_name(words): await _answer(redis, words) for words in NEEDED}
+        too_much = {_name(words): await _answer(redis, words) for words in TOO_MUCH}
     return RedisReport(
         info=info,
         skew_s=int(seconds) + int(microseconds) / 1e6 - (before + after) / 2,
         skew_error_s=(after - before) / 2,
-        missing=tuple(missing),
-        excess=tuple(excess),
+        missing=tuple(name for name, answer in needed.items() if answer is not _Answer.ALLOWED),
+        excess=tuple(name for name, answer in too_much.items() if answer is _Answer.ALLOWED),
+        absent=tuple(name for name, answer in (needed | too_much).items() if answer is _Answer.UNKNOWN),
     )
 
 
-async def _may(redis: Redis, words: tuple[str, ...]) -> bool:
-    """Whether the user may send this command: any answer but a refusal of rights."""
+class _Answer(Enum):
+    """Answer to a command: it was carried out or failed, the user may not send it, or the server does not have it."""
+
+    ALLOWED = "allowed"
+    DENIED = "denied"
+    UNKNOWN = "unknown"
+
+
+async def _answer(redis: Redis, words: tuple[str, ...]) -> _Answer:
+    """The answer to this command. Redis looks a command up before it looks at the user's rights."""
     try:
         await redis.execute_command(*words)  # type: ignore[no-untyped-call]
     except NoPermissionError:
-        return False
-    except ResponseError:
-        return True
-    return True
+        return _Answer.DENIED
+    except ResponseError as error:
+        return _Answer.UNKNOWN if "unknown command" in str(error).lower() else _Answer.ALLOWED
+    return _Answer.ALLOWED
 
 
 def _name(words: tuple[str, ...]) -> str:

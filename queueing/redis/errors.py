@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from redis.exceptions import ChildDeadlockedError, RedisClusterException, RedisError
 
 from queueing.errors import QueueUnavailable
-from queueing.redis.faults import reason_of
+from queueing.redis.faults import is_server_wide, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,9 @@ def unavailable(action: str, error: Exception) -> QueueUnavailable:
     ``perhaps_done`` is set where the answer to something that is sent once was lost.
     """
     return QueueUnavailable(
-        f"cannot {action}: {reason_of(error)}", perhaps_done=isinstance(error, AnswerLost)
+        f"cannot {action}: {reason_of(error)}",
+        perhaps_done=isinstance(error, AnswerLost),
+        server_wide=is_server_wide(error),
     )
 
 

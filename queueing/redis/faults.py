@@ -9,7 +9,13 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, Final
 
-from redis.exceptions import AuthenticationError, NoPermissionError
+from redis.exceptions import (
+    AuthenticationError,
+    ClusterDownError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+)
 
 from queueing.errors import ConfigError
 
@@ -27,6 +33,11 @@ _ACL_REMEDY: Final = "Compare `tenant` and `username`; the operator's `sigmill t
 _NO_SUCH_HOST: Final = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
 
 
+_SERVER_WIDE: Final = (NoPermissionError, OutOfMemoryError, ReadOnlyError, ClusterDownError)
+_SERVER_WIDE_CODES: Final = ("MISCONF", "NOREPLICAS")
+"""No snapshot can be written; too few replicas (min-replicas-to-write). redis-py has no classes for them."""
+
+
 def reason_of(error: BaseException) -> str:
     """Reason of the error in one line: for a certificate its own fault, otherwise class and text of the error."""
     fault = _certificate_fault(error)
@@ -35,6 +46,11 @@ def reason_of(error: BaseException) -> str:
         if fault is None
         else f"the certificate of Redis is refused: {fault}"
     )
+
+
+def is_server_wide(error: BaseException) -> bool:
+    """Whether a refusal lies in the server or in the rights of its user: it meets every key and every tenant."""
+    return isinstance(error, _SERVER_WIDE) or str(error).startswith(_SERVER_WIDE_CODES)
 
 
 def refuse_final(error: BaseException) -> None:

@@ -112,19 +112,23 @@ def _other_server(where: str, server: str, package: ServerPackage | None) -> Fin
 def _eviction(report: RedisReport, where: str) -> Finding:
     check, policy = f"{_CHECK}eviction", str(report.info.get("maxmemory_policy", "unknown"))
     limit = int(report.info.get("maxmemory", 0))
+    if policy == "unknown":
+        return warning(
+            check, where, "INFO does not tell maxmemory-policy: not checked; it must be noeviction"
+        )
     if policy != "noeviction":
         return fail(
             check,
             where,
             f"maxmemory-policy is {policy}: accepted jobs are lost when memory is short",
-            "redis-cli CONFIG SET maxmemory-policy noeviction; redis-cli CONFIG REWRITE",
+            _setting(report, "maxmemory-policy", "noeviction"),
         )
     if not limit:
         return warning(
             check,
             where,
             "noeviction, but no maxmemory: the kernel may kill Redis before Redis refuses writes",
-            "redis-cli CONFIG SET maxmemory 2gb; redis-cli CONFIG REWRITE",
+            _setting(report, "maxmemory", "2gb"),
         )
     return ok(check, where, f"noeviction, at most {limit // 2**20} MiB")
 
@@ -135,12 +139,19 @@ def _persistence(report: RedisReport, where: str) -> Iterator[Finding]:
         yield fail(
             check, where, "still loading its data", "Wait until it has loaded; redis-cli INFO persistence"
         )
-    if not int(info.get("aof_enabled", 0)):
+    if "aof_enabled" not in info:
+        yield warning(
+            check,
+            where,
+            "INFO does not tell whether there is an append-only file: persistence is not checked",
+        )
+        return
+    if not int(info["aof_enabled"]):
         yield fail(
             check,
             where,
             "no append-only file: a restart loses jobs accepted since the last snapshot",
-            "redis-cli CONFIG SET appendonly yes; redis-cli CONFIG REWRITE",
+            _setting(report, "appendonly", "yes"),
         )
         return
     failed = [
@@ -162,6 +173,11 @@ def _persistence(report: RedisReport, where: str) -> Iterator[Finding]:
 def _rights(report: RedisReport, where: str) -> Iterator[Finding]:
     check = f"{_CHECK}rights"
     fix = "sigmill tenants acl --worker --password-file redis-password --apply"
+    if "ACL WHOAMI" in report.absent:
+        fix = (
+            "Give the user the rules that `sigmill tenants acl --worker --password-file redis-password` prints, where this"
+            " Redis is managed"
+        )
     if report.missing:
         yield fail(check, where, f"the workers' user lacks {', '.join(report.missing)}", fix)
     if report.excess:
@@ -171,8 +187,22 @@ def _rights(report: RedisReport, where: str) -> Iterator[Finding]:
             f"the workers' user has more rights than it needs ({', '.join(report.excess)}): its password gives control of Redis",
             f"{fix}; then username and password_file in [redis]",
         )
-    if not report.missing and not report.excess:
+    if not report.missing and not report.excess and not report.absent:
         yield ok(check, where, "exactly the rights that workers need")
+    if report.absent:
+        yield warning(
+            check,
+            where,
+            f"this Redis has no {', '.join(report.absent)} (a managed service?): not checked whether the user may send"
+            " what workers do not need",
+        )
+
+
+def _setting(report: RedisReport, name: str, value: str) -> str:
+    """Command that changes a setting of Redis, or the place of it where there is no such command."""
+    if "CONFIG GET" in report.absent:
+        return f"Set {name} to {value} where this Redis is managed (console or parameter group): it has no CONFIG."
+    return f"redis-cli CONFIG SET {name} {value}; redis-cli CONFIG REWRITE"
 
 
 def _transport(config: RedisConfig, where: str) -> Finding:

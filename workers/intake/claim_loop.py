@@ -56,7 +56,12 @@ class ClaimLoop:
         self._backoff = Backoff(first_s=FIRST_PAUSE_S, most_s=LONGEST_PAUSE_S)
         self._claimed_at = 0.0
         self._outage = False
-        self.redis_answers = not config.tenants  # without tenants nothing is claimed that could prove it
+        self._answered = not config.tenants  # without tenants nothing is claimed that could prove it
+
+    @property
+    def redis_answers(self) -> bool:
+        """Whether Redis answered the last claim, and does not refuse all of them."""
+        return self._answered and not self._ready.refusals.total
 
     async def run(self) -> None:
         """Claim until the worker is shut down. Outages of Redis and of the log are waited out, never raised."""
@@ -84,7 +89,7 @@ class ClaimLoop:
             self._ready.add(request.tenant for request in requests)
             await wait_for(self._shutdown.asked, self._backoff.next_s())
             return False
-        self.redis_answers, self._outage = True, False
+        self._answered, self._outage = True, False
         self._backoff.reset()
         return True
 
@@ -108,4 +113,4 @@ class ClaimLoop:
         self._claimer.count_failure("replicate" if isinstance(error, QueueUnconfirmed) else "claim")
         if not self._outage:
             log.warning("claim.failed", extra={"why": str(error), "error": type(error).__name__})
-        self.redis_answers, self._outage = False, True
+        self._answered, self._outage = False, True

@@ -104,8 +104,10 @@ class Claimer:
         if isinstance(reply, QueueUnavailable):
             self._ready.poll_soon(tenant)  # its doorbell may not be armed
             self.count_failure("claim")
-            log.error("claim.refused", extra={"tenant": tenant, "why": str(reply)})
+            if self._ready.refusals.refused(tenant, reply):
+                log.error("claim.refused", extra={"tenant": tenant, "why": str(reply)})
             return []
+        self._ready.refusals.accepted(tenant)
         self._limiter.on_claim(request, reply)
         self._report(tenant, reply)
         self._refuse_excess(reply.excess)

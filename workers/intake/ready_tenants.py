@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from queueing.aio.events import wait_for
 from workers.intake.poll_schedule import PollSchedule
+from workers.intake.refusals import Refusals
 from workers.intake.suspect_isolation import SuspectIsolation
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class ReadyTenants:
         self._schedule = PollSchedule()
         self._next_poll_s = 0.0
         self.isolation = SuspectIsolation()
+        self.refusals = Refusals(config)
 
     def ring(self, tenant: str) -> None:
         """A doorbell rang. Every client of this Redis can ring any tenant's: unknown ones are ignored."""

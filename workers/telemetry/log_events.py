@@ -65,7 +65,9 @@ EVENTS: Final[dict[str, LogEvent]] = {
         "warning", "Redis does not answer claims; logged once per outage.", ("why", "error")
     ),
     "claim.refused": LogEvent(
-        "error", "Jobs of one tenant cannot be claimed; other tenants are not affected.", ("tenant", "why")
+        "error",
+        "Redis refuses to have jobs claimed, of one tenant or (no rights, no memory, a replica) of all; logged once per reason.",
+        ("tenant", "why"),
     ),
     "keys.replaced": LogEvent(
         "warning",

@@ -149,3 +149,45 @@ def test_a_clock_skew_fails_unless_the_round_trip_explains_it(sign: int) -> None
     skew_s = sign * (MOST_SKEW_S + 0.2)
     assert state("clock", report={"skew_s": skew_s}) is State.FAIL
     assert state("clock", report={"skew_s": skew_s, "skew_error_s": 0.5}) is State.OK
+
+
+@pytest.mark.parametrize(
+    "check, info",
+    [
+        ("redis.eviction", {"maxmemory_policy": "allkeys-lru"}),
+        ("redis.eviction", {"maxmemory": 0}),
+        ("redis.persistence", {"aof_enabled": 0}),
+    ],
+)
+def test_a_redis_without_config_is_not_asked_for_it(check: str, info: dict[str, Any]) -> None:
+    """The remedy of a managed service lies with its provider."""
+    fix = judged(**info)[check].fix
+    assert "CONFIG SET" in fix
+    managed = judged(report={"absent": ("CONFIG GET",)}, **info)[check].fix
+    assert "CONFIG SET" not in managed
+    assert "where this Redis is managed" in managed
+
+
+def test_rights_that_cannot_be_checked_are_named() -> None:
+    """No right is missing, and not every one could be tried; the rules are given to the user by its provider."""
+    finding = judged(report={"absent": ("CONFIG GET", "ACL WHOAMI")})["redis.rights"]
+    assert finding.state is State.WARNING
+    assert "has no CONFIG GET, ACL WHOAMI" in finding.text
+    lacking = check_redis(
+        RedisReport(
+            info=GOOD, skew_s=0.0, skew_error_s=0.0, missing=("WAIT",), excess=(), absent=("ACL WHOAMI",)
+        ),
+        LOCAL,
+    )
+    (rights, _) = [finding for finding in lacking if finding.check == "redis.rights"]
+    assert "--apply" not in rights.fix
+
+
+def test_settings_that_info_does_not_tell_are_not_judged() -> None:
+    """Some services leave them out."""
+    info = {k: v for k, v in GOOD.items() if k not in {"maxmemory_policy", "aof_enabled"}}
+    report = RedisReport(info=info, skew_s=0.0, skew_error_s=0.0, missing=(), excess=())
+    findings = {finding.check: finding for finding in check_redis(report, LOCAL)}
+    for check in ("redis.eviction", "redis.persistence"):
+        assert findings[check].state is State.WARNING
+        assert "not checked" in findings[check].text or "not checked" in findings[check].fix

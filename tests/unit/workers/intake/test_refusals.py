@@ -1,0 +1,102 @@
+"""Claims that Redis refuses: all of them make the worker unready, those of one tenant do not; each reason is news once."""
+
+from __future__ import annotations
+
+import pytest
+from redis.exceptions import (
+    ClusterDownError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
+
+from queueing.errors import QueueUnavailable
+from queueing.redis.errors import unavailable
+from tests.support.configurations import configuration, tenant
+from workers.config.settings import WorkerSettings
+from workers.current_config import CurrentConfig
+from workers.intake.refusals import POLLS, Refusals
+
+RIGHTS = QueueUnavailable("cannot claim jobs: NoPermissionError: no rights", server_wide=True)
+DAMAGED = QueueUnavailable("cannot claim jobs: ResponseError: WRONGTYPE")
+
+
+class Intake:
+    """Refusals of the tenants acme and globex, with a clock."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+        self.settings = WorkerSettings(slow_poll_s=1.0)
+        self.config = CurrentConfig(configuration([tenant("acme"), tenant("globex")], worker=self.settings))
+        self.refusals = Refusals(self.config, clock_s=lambda: self.now_s)
+
+
+def test_a_redis_that_refuses_every_tenant_refuses_all() -> None:
+    """Once every tenant was polled since the last claim that was carried out."""
+    intake = Intake()
+    intake.refusals.accepted("globex")
+    intake.refusals.refused("acme", RIGHTS)
+    intake.refusals.refused("globex", RIGHTS)
+    assert not intake.refusals.total
+    intake.now_s += POLLS * 1.0 + 0.1
+    assert intake.refusals.total
+
+
+def test_a_refused_tenant_beside_another_one_is_its_own_matter() -> None:
+    """Whoever damages the keys of one tenant does not make the worker unready."""
+    intake = Intake()
+    for _ in range(10):
+        intake.refusals.refused("acme", DAMAGED)
+        intake.refusals.accepted("globex")
+        intake.now_s += 1.0
+        assert not intake.refusals.total
+
+
+def test_the_first_claim_that_is_carried_out_ends_it() -> None:
+    """Of any tenant."""
+    intake = Intake()
+    intake.refusals.refused("acme", RIGHTS)
+    assert intake.refusals.total
+    intake.refusals.accepted("globex")
+    assert not intake.refusals.total
+
+
+def test_a_tenant_that_was_removed_holds_nothing_up() -> None:
+    """It is claimed for no more, so that nothing would take its refusal back."""
+    intake = Intake()
+    intake.refusals.refused("acme", DAMAGED)
+    assert intake.refusals.total
+    intake.config.adopt(configuration([tenant("globex")], worker=intake.settings))
+    assert not intake.refusals.total
+
+
+def test_a_reason_is_news_once() -> None:
+    """Of the server for all tenants together, of a tenant's keys for each; and again after it had ended."""
+    refusals = Intake().refusals
+    assert refusals.refused("acme", RIGHTS)
+    assert not refusals.refused("acme", RIGHTS)
+    assert not refusals.refused("globex", RIGHTS)
+    assert refusals.refused("acme", DAMAGED)
+    assert refusals.refused("globex", DAMAGED)
+    assert not refusals.refused("globex", DAMAGED)
+    refusals.accepted("globex")
+    assert refusals.refused("globex", DAMAGED)
+
+
+@pytest.mark.parametrize(
+    "error, everybody",
+    [
+        (NoPermissionError("no permissions to run the 'evalsha' command"), True),
+        (OutOfMemoryError("command not allowed when used memory > 'maxmemory'."), True),
+        (ReadOnlyError("You can't write against a read only replica."), True),
+        (ClusterDownError("The cluster is down"), True),  # type: ignore[no-untyped-call]
+        (ResponseError("MISCONF Redis is configured to save RDB snapshots, but …"), True),
+        (ResponseError("NOREPLICAS Not enough good replicas to write."), True),
+        (ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value"), False),
+    ],
+)
+def test_refusals_of_the_server_are_told_from_those_of_a_key(error: RedisError, everybody: bool) -> None:
+    """By redis-py's class, or by Redis' code where that has none."""
+    assert unavailable("claim jobs", error).server_wide is everybody
