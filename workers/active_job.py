@@ -11,7 +11,9 @@ import asyncio
 import time
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
+
+import msgspec
 
 from queueing.aio.events import wait_for
 from queueing.broker.dead_letters import DeadLetter, encode_letter
@@ -41,6 +43,14 @@ if TYPE_CHECKING:
     from queueing.broker.claims import ClaimedJob
     from queueing.protocol.envelope import Envelope
     from workers.lanes.protocol import SliceOutcome
+
+
+MOST_ERROR_TEXT: Final = 16_384
+"""Characters of all error messages of one result together. Errors beyond have their code only: 1,024 refused digests
+would otherwise fill the log and Redis with a multiple of what was submitted."""
+
+MOST_RESULT_ID: Final = 256
+"""Characters of the job's id in its result; an id of ours has far fewer. Clients find a result by its key."""
 
 
 class Ending(Enum):
@@ -148,6 +158,10 @@ class ActiveJob:
         """``RETURN`` when its token became unavailable, else ``RESULT``."""
         return Ending.RETURN if self.unavailable is not None and self.failure is None else Ending.RESULT
 
+    def replace_result(self, error: SigningError) -> None:
+        """Make ``error`` the result of a finished job: its own cannot be published."""
+        self.failure = error
+
     def fail(self, error: SigningError) -> None:
         """Refuse the whole job: ``error`` is its result."""
         self.failure = error
@@ -246,7 +260,7 @@ class ActiveJob:
                 st=self._started_ms,
                 ft=now_ms,
                 q=keyspace.queue(self.claimed.tenant),
-                id=self.claimed.job_id.decode("utf-8", "replace"),
+                id=self.claimed.job_id[:MOST_RESULT_ID].decode("utf-8", "replace"),
             )
         )
 
@@ -288,8 +302,19 @@ class ActiveJob:
             public_key_sha256=self.public_key_sha256,
             algorithm=envelope.algorithm,
             signatures=tuple(self.signatures),
-            errors=self._errors,
+            errors=_within(MOST_ERROR_TEXT, self._errors),
         )
+
+
+def _within(most: int, errors: dict[int, WireError]) -> dict[int, WireError]:
+    """The same errors; from where their messages exceed ``most`` characters, without the messages."""
+    if sum([len(error.message) for error in errors.values()]) <= most:
+        return errors
+    kept: dict[int, WireError] = {}
+    for place, error in sorted(errors.items()):
+        most -= len(error.message)
+        kept[place] = error if most >= 0 else msgspec.structs.replace(error, message="")
+    return kept
 
 
 class ActiveJobs:

@@ -6,7 +6,12 @@ crash an intent without an outcome is closed by ``UnknownRecord``: the job may h
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
+
+MAX_RECORD_BYTES: Final = 4 * 1024 * 1024
+"""Far above the largest result (1,024 RSA-4096 signatures: half a MiB); a longer length is damage."""
 
 
 class OpenedRecord(msgspec.Struct, frozen=True, array_like=True, tag="Opened"):
@@ -113,6 +118,16 @@ Record = (
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Record)
+
+
+_BESIDE_FIELDS: Final = 1024
+"""Names, times and heads of a record's fields."""
+
+
+def fits(record: OutcomeRecord) -> bool:
+    """Whether a frame can hold the record. O(1): it is asked for each result."""
+    fields = (record.job_id, record.lease, record.reply_id, record.result, record.dead_letter)
+    return sum([len(field) for field in fields]) <= MAX_RECORD_BYTES - _BESIDE_FIELDS
 
 
 def encode_record(record: Record) -> bytes:

@@ -12,15 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from queueing.files.folders import entries
+from workers.journal.records import MAX_RECORD_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _HEAD: Final = struct.Struct(">II")
 _SUFFIX: Final = ".wal"
-
-MAX_RECORD_BYTES: Final = 4 * 1024 * 1024
-"""Far above the largest result (1,024 RSA-4096 signatures: half a MiB); a longer length is damage."""
 
 
 def frame(payload: bytes) -> bytes:

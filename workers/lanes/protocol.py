@@ -1,17 +1,19 @@
 """Frames between worker and lane: a 4-byte big-endian length and one msgpack message.
 
 The lane trusts no message: a chunk names envelopes and ranges, and the lane reads, verifies and resolves each envelope
-itself. The answers contain no secret.
+itself. The answers contain no secret. The worker trusts no answer: the types here bound sizes and ranges, and
+``supervisor.answer_reader`` checks the rest.
 """
 
 from __future__ import annotations
 
 import struct
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
+from queueing.protocol.envelope import MAX_DIGESTS
 from queueing.protocol.jobs import WireError
 
 if TYPE_CHECKING:
@@ -21,7 +23,26 @@ if TYPE_CHECKING:
 MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
 """Far above any chunk (1,024 digests per envelope, a few hundred envelopes); a longer frame is invalid."""
 
+MAX_ANSWER_BYTES: Final = 8 * 1024 * 1024
+"""Far above any answer of a lane (1,024 signatures or errors, or a key directory)."""
+
+MAX_SIGNATURE_BYTES: Final = 1024
+"""Twice a signature of RSA 4096."""
+
+MAX_DIRECTORY_BYTES: Final = 4 * 1024 * 1024
+"""Some thousand key versions with their public keys."""
+
 _LENGTH: Final = struct.Struct(">I")
+
+_Number = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
+_Epoch = Annotated[int, msgspec.Meta(ge=-1, le=2**63 - 1)]
+_Seconds = Annotated[float, msgspec.Meta(ge=0.0, le=86_400_000.0)]
+"""No NaN, no infinity; above any time that a chunk can take with all sessions together."""
+_Signature = Annotated[bytes, msgspec.Meta(max_length=MAX_SIGNATURE_BYTES)]
+_Fingerprint = Annotated[bytes, msgspec.Meta(max_length=64)]
+_Text = Annotated[str, msgspec.Meta(max_length=4096)]
+_Word = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}\Z")]
+"""Names of failures: they become labels of metrics, and words in log lines."""
 
 
 class EnvelopeSlice(msgspec.Struct, frozen=True, array_like=True):
@@ -71,10 +92,10 @@ class Stop(msgspec.Struct, frozen=True, array_like=True, tag=True):
 class Ready(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Report of a login: number of sessions, and of those wanted; whether the lane knows ``SignCanary``."""
 
-    pid: int
-    sessions: int
-    wanted: int
-    module: str
+    pid: _Number
+    sessions: Annotated[int, msgspec.Meta(ge=1, le=4096)]
+    wanted: _Number
+    module: _Text
     canaries: bool = False
 
 
@@ -85,10 +106,10 @@ class SliceOutcome(msgspec.Struct, frozen=True, array_like=True):
     """
 
     error: WireError | None
-    key_version: int = 0
-    public_key_sha256: bytes = b""
-    signatures: tuple[bytes | None, ...] = ()
-    errors: dict[int, WireError] = {}
+    key_version: _Number = 0
+    public_key_sha256: _Fingerprint = b""
+    signatures: Annotated[tuple[_Signature | None, ...], msgspec.Meta(max_length=MAX_DIGESTS)] = ()
+    errors: Annotated[dict[int, WireError], msgspec.Meta(max_length=MAX_DIGESTS)] = {}
 
 
 class Outcomes(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -99,16 +120,16 @@ class Outcomes(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
     id: int
     items: tuple[SliceOutcome, ...]
-    seconds: float
-    sign_s: float = 0.0
-    verify_s: float = 0.0
+    seconds: _Seconds
+    sign_s: _Seconds = 0.0
+    verify_s: _Seconds = 0.0
 
 
 class SignedDirectory(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Answer to ``SignDirectory``: the bytes to publish, or an error."""
 
     id: int
-    signed: bytes
+    signed: Annotated[bytes, msgspec.Meta(max_length=MAX_DIRECTORY_BYTES)]
     error: WireError | None = None
 
 
@@ -116,7 +137,7 @@ class SignedCanary(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Answer to ``SignCanary``: the signature over the constant, or an error."""
 
     id: int
-    signature: bytes
+    signature: _Signature
     error: WireError | None = None
 
 
@@ -124,8 +145,8 @@ class Reloaded(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Answer to ``Reload``: epochs of service and tenant in force (-1: none), and the problem with refused files, or ''."""
 
     id: int
-    service_epoch: int
-    tenant_epoch: int
+    service_epoch: _Epoch
+    tenant_epoch: _Epoch
     problem: str
 
 
@@ -136,8 +157,8 @@ class Alive(msgspec.Struct, frozen=True, array_like=True, tag="Working"):
 class LaneFailure(msgspec.Struct, frozen=True, array_like=True, tag="Failing"):
     """Last message of a lane that exits by itself: PKCS#11 name of the failure, and the action of the fault table."""
 
-    code_name: str
-    action: str
+    code_name: _Word
+    action: Annotated[str, msgspec.Meta(max_length=64)]
     pin_failure: bool
 
 
@@ -155,10 +176,10 @@ def encode_frame(message: ToLane | FromLane) -> bytes:
     return _LENGTH.pack(len(body)) + body
 
 
-def frame_length(head: bytes) -> int:
+def frame_length(head: bytes, most_bytes: int = MAX_FRAME_BYTES) -> int:
     """Length in a frame's 4-byte head; ``ValueError`` when it is too long."""
     length: int = _LENGTH.unpack(head)[0]
-    if length > MAX_FRAME_BYTES:
+    if length > most_bytes:
         raise ValueError(f"a frame of {length} bytes")
     return length
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from queueing.aio.backoff import Backoff
 from queueing.broker.claims import Commit, CommitStatus, Retention
-from queueing.errors import JobPoisoned, LogUnavailable, QueueUnavailable, QueueUnconfirmed
-from workers.journal.records import OutcomeRecord, ReleasedRecord
+from queueing.errors import JobPoisoned, LogUnavailable, QueueUnavailable, QueueUnconfirmed, ResultInvalid
+from workers.journal.records import OutcomeRecord, ReleasedRecord, fits
 from workers.pipeline.recovered_results import RecoveredResults
 from workers.telemetry import job_log
 from workers.telemetry.outcome_metrics import count_outcomes, count_recovered
@@ -119,13 +119,7 @@ class ResultPublisher:
     async def _publish(self, jobs: list[ActiveJob]) -> None:
         """One round. The order is the guarantee of the worker: durable, committed under the lease, settled."""
         now_ms = time.time_ns() // 1_000_000
-        outcomes = [
-            OutcomeRecord(
-                now_ms, c.tenant, c.job_id, c.lease, j.hints.re, j.result(), j.dead_letter(self._owner)
-            )
-            for j in jobs
-            for c in (j.claimed,)
-        ]
+        outcomes = [self._outcome_of(job, now_ms) for job in jobs]
         await self._make_durable(outcomes)
         committed = await self._commit(outcomes)
         self._record_released(outcomes, committed)
@@ -134,6 +128,27 @@ class ResultPublisher:
         for job, status in done:
             _report(job, status)
             self._settlement.settle(job)
+
+    def _outcome_of(self, job: ActiveJob, now_ms: int) -> OutcomeRecord:
+        """Record of a finished job. A result that the log cannot hold is replaced by an error."""
+        c = job.claimed
+
+        def record() -> OutcomeRecord:
+            return OutcomeRecord(
+                now_ms,
+                c.tenant,
+                c.job_id,
+                c.lease,
+                job.hints.re,
+                job.result(),
+                job.dead_letter(self._owner),
+            )
+
+        made = record()
+        if not fits(made):
+            job.replace_result(ResultInvalid("the result is too large to be published"))
+            made = record()
+        return made
 
     async def _publish_unreleased(self) -> None:
         """Commit the outcomes of a former process under its leases, which hold until another worker claims the jobs.

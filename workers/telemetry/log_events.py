@@ -141,6 +141,11 @@ EVENTS: Final[dict[str, LogEvent]] = {
     ),
     "lane.unreachable": LogEvent("warning", "A lane could not be started or connected to.", ("token", "why")),
     "lane.silent": LogEvent("error", "A lane did not respond and was killed.", ("token",)),
+    "lane.invalid_answer": LogEvent(
+        "error",
+        "A lane sent a message that no lane of Sigmill sends, and was killed; another lane signs its digests.",
+        ("token", "why"),
+    ),
     "lane.config": LogEvent(
         "error", "A lane cannot read or use its configuration.", ("token", "why", "hint")
     ),

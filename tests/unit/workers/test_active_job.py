@@ -235,3 +235,24 @@ async def test_the_register_tells_when_it_is_empty() -> None:
     await asyncio.sleep(0)
     jobs.remove(job)
     assert await waiting
+
+
+def test_error_texts_of_a_result_are_bounded_together() -> None:
+    """A thousand refused digests keep their codes; the texts beyond the bound are left out."""
+    job = job_in_work(count=1024)
+    error = WireError("digest.length", "x" * 2000)
+    job.slice_done(0, SliceOutcome(None, 1, FINGERPRINT, (None,) * 1024, dict.fromkeys(range(1024), error)))
+    result = job.result()
+    assert len(result) < 64 * 1024
+    outcome = decode_result(result).outcome
+    assert isinstance(outcome, JobOutcome)
+    assert {each.code for each in outcome.errors.values()} == {"digest.length"}
+    assert len(outcome.errors) == 1024
+    assert outcome.errors[0].message == "x" * 2000
+
+
+def test_a_long_job_id_is_not_repeated_in_its_result() -> None:
+    """A stock producer may choose an id of 16 KiB; the result lies under it already."""
+    job = job_in_work(job_id=b"i" * 16_384)
+    job.fail(KeyUnknown())
+    assert len(job.result()) < 1024

@@ -5,6 +5,7 @@ token_pool        lanes of one token: feeds, restarts and reports
 process_group     lane processes of one token from start to exit
 spawn             start a lane as a child, or connect to a host-started one
 connection        frames to and from one lane, outstanding chunks
+answer_reader     sizes, depths and ranges of everything that a lane sends
 chunk_scheduler   which slices are sent to which lane, and what follows for those of a lost lane
 batching          slices of one key and algorithm put together into chunks
 circuit_breaker   pauses of a token that fails

@@ -7,9 +7,8 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
-import msgspec
-
 from workers.lanes.protocol import (
+    MAX_ANSWER_BYTES,
     Chunk,
     EnvelopeSlice,
     FromLane,
@@ -25,8 +24,8 @@ from workers.lanes.protocol import (
     Stop,
     encode_frame,
     frame_length,
-    from_lane_decoder,
 )
+from workers.lanes.supervisor.answer_reader import AnswerInvalid, read_answer
 
 if TYPE_CHECKING:
     from workers.lanes.protocol import SliceOutcome
@@ -57,7 +56,10 @@ class ConnectionListener(Protocol):
 
 
 class LaneConnection:
-    """Worker's end of the connection to one lane. ``outstanding`` is in the order of sending."""
+    """Worker's end of the connection to one lane. ``outstanding`` is in the order of sending.
+
+    ``invalid``: the reason for which the lane was killed over one of its messages, else empty.
+    """
 
     def __init__(self, stream: LaneStream, listener: ConnectionListener) -> None:
         self.stream = stream
@@ -66,7 +68,7 @@ class LaneConnection:
         self._idle_since = time.monotonic()
         self._free_at = 0.0
         self._ready_at = 0.0
-        self._open_requests = 0
+        self._open_requests: set[tuple[bool, int]] = set()  # whether for a canary, id
         self._reloads: dict[int, tuple[float, float]] = {}
         self._last_received = time.monotonic()
         self.outstanding: dict[int, ChunkSent] = {}
@@ -76,6 +78,7 @@ class LaneConnection:
         self.became_ready = asyncio.Event()
         self.stopping = False
         self.silent = False
+        self.invalid = ""
         self.cpu: int | None = None
 
     @property
@@ -120,7 +123,7 @@ class LaneConnection:
         """Request a signed directory (from the service's lane only), or a canary."""
         if not self.busy:
             self._last_received = time.monotonic()
-        self._open_requests += 1
+        self._open_requests.add((isinstance(request, SignCanary), request.id))
         self.stream.writer.write(encode_frame(request))
 
     def reload(self, orders: tuple[bytes, ...], within_s: float, *, files: bool) -> None:
@@ -150,38 +153,50 @@ class LaneConnection:
         self.stream.kill()
 
     async def read_until_end(self) -> None:
-        """Receive messages until the lane hangs up, for whatever reason."""
+        """Receive messages until the lane hangs up, for whatever reason; kill it over a message that is invalid."""
         read = self.stream.reader.readexactly
         try:
             while True:
-                body = await read(frame_length(await read(4)))
+                body = await read(frame_length(await read(4), MAX_ANSWER_BYTES))
                 self._last_received = time.monotonic()
-                self._receive(from_lane_decoder.decode(body))
+                self._receive(read_answer(body))
         except (asyncio.IncompleteReadError, OSError):
             return  # it has exited, or is about to: the exit code gives the reason
-        except (ValueError, msgspec.MsgspecError):
-            self.stream.kill()  # an invalid message: the lane is replaced
+        except ValueError as error:
+            self.invalid = str(error)
+            self.stream.kill()  # the lane is replaced
 
     def _receive(self, message: FromLane) -> None:
         if isinstance(message, Outcomes):
             self._chunk_answered(message)
         elif isinstance(message, SignedDirectory | SignedCanary):
-            self._open_requests -= 1
-            self._listener.request_answered(message)
+            self._request_answered(message)
         elif isinstance(message, Reloaded):
-            self._reloads.pop(message.id, None)
+            if self._reloads.pop(message.id, None) is None:
+                raise AnswerInvalid("a reload is confirmed that was not requested")
             self.reload_problem = message.problem
         elif isinstance(message, Ready):
-            self.ready = message
-            self._ready_at = self._last_received
-            self.became_ready.set()
+            self._became_ready(message)
         elif isinstance(message, LaneFailure):
             self.failure = message
+
+    def _became_ready(self, message: Ready) -> None:
+        if self.ready not in {None, message}:
+            raise AnswerInvalid("the lane reports two different logins")
+        self.ready = message
+        self._ready_at = self._last_received
+        self.became_ready.set()
+
+    def _request_answered(self, answer: SignedDirectory | SignedCanary) -> None:
+        request = isinstance(answer, SignedCanary), answer.id
+        if request in self._open_requests:  # else it was not requested, and proves nothing
+            self._open_requests.remove(request)
+            self._listener.request_answered(answer)
 
     def _chunk_answered(self, answer: Outcomes) -> None:
         chunk = self.outstanding.get(answer.id)
         if chunk is None or not _fits(chunk, answer):
-            raise ValueError("an answer that fits no outstanding chunk")  # still owed: another lane signs it
+            raise AnswerInvalid("an answer fits no outstanding chunk")  # still owed: another lane signs it
         del self.outstanding[answer.id]
         busy_s = self._last_received - max(chunk.sent_at, self._free_at)
         self._free_at = self._idle_since = self._last_received

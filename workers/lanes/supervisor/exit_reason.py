@@ -18,7 +18,7 @@ class Cause(Enum):
     ASKED  it was told to stop, or did not answer a reload; neither job nor token is to blame
     TOKEN  the token cannot be used, or the host has no lane for it: the circuit breaker opens for a pause
     PIN    the token refused the PIN: the circuit breaker stays open until an operator has replaced it
-    FAULT  the HSM failed or hung in the middle of the work; no job is to blame for a failing HSM
+    FAULT  the HSM failed or hung, or the lane sent an invalid message; no job is to blame for that
     CRASH  the process crashed in the middle of the work: a signal, or an exit code that is not a lane's
     """
 
@@ -42,10 +42,16 @@ OPEN_CIRCUIT: Final = "open_circuit"
 """``Action.OPEN_CIRCUIT`` of ``workers.hsm.faults``, as a lane sends it: the worker imports no PKCS#11."""
 
 
+INVALID_ANSWER: Final = "invalid_answer"
+"""Reason of a lane that the worker killed over an invalid message."""
+
+
 def classify_exit(
-    *, code: int | None, failure: LaneFailure | None, asked: bool, silent: bool, ready: bool
+    *, code: int | None, failure: LaneFailure | None, asked: bool, killed_as: str, ready: bool
 ) -> ExitReason:
-    """Classify by the failure that the lane reported and by its exit code. ``silent``: the worker killed it for silence.
+    """Classify by the failure that the lane reported and by its exit code.
+
+    ``killed_as``: reason for which the worker killed it (``silent`` or ``INVALID_ANSWER``), else empty.
 
     A lane that exited before it had logged in had no work: the token is to blame, unless another lane is logged in.
     """
@@ -56,18 +62,18 @@ def classify_exit(
         cause = Cause.PIN
     elif not ready or action == OPEN_CIRCUIT or code in {LaneExit.CIRCUIT, LaneExit.CONFIG}:
         cause = Cause.TOKEN
-    elif failure is not None or silent or code == LaneExit.REPLACE:
+    elif failure is not None or killed_as or code == LaneExit.REPLACE:
         cause = Cause.FAULT
     else:
         cause = Cause.CRASH
-    return ExitReason(cause, _reason(code, failure, silent=silent), code)
+    return ExitReason(cause, _reason(code, failure, killed_as), code)
 
 
-def _reason(code: int | None, failure: LaneFailure | None, *, silent: bool) -> str:
+def _reason(code: int | None, failure: LaneFailure | None, killed_as: str) -> str:
     if failure is not None:
         return failure.code_name
-    if silent:
-        return "silent"
+    if killed_as:
+        return killed_as
     if code is None:
         return "disconnected"
     return f"signal_{-code}" if code < 0 else f"exit_{code}"

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from workers.lanes.supervisor.circuit_breaker import Circuit
 from workers.telemetry.metrics import algorithm_label
-from workers.telemetry.series_budget import put
+from workers.telemetry.series_budget import OTHER, put
 
 if TYPE_CHECKING:
     from workers.lanes.protocol import Outcomes
     from workers.lanes.supervisor.connection import ChunkSent
     from workers.telemetry.metrics_catalogue import WorkerMetrics
+
+MOST_REASONS: Final = 64
+"""Reasons with a series of their own: a lane names its failure itself, and may name another one each time."""
 
 _CIRCUIT_VALUES = {Circuit.CLOSED: 0, Circuit.OPEN: 1, Circuit.REFUSED: 2}
 
@@ -40,6 +43,7 @@ class LaneMetrics:
 
     def __init__(self, metrics: WorkerMetrics) -> None:
         self._metrics = metrics
+        self._reasons: set[str] = set()
 
     def lane_started(self, token: str, sessions: int) -> None:
         """Count a lane that has logged in, and its sessions."""
@@ -51,11 +55,18 @@ class LaneMetrics:
         self._metrics.lanes.labels(token).dec()
         self._metrics.sessions.labels(token).dec(sessions)
         if reason is not None:
-            self._metrics.lane_restarts.labels(token, reason).inc()
+            self._metrics.lane_restarts.labels(token, self._reason_label(reason)).inc()
 
     def lane_failed(self, token: str, reason: str) -> None:
         """Count a lane that never logged in as a restart; it was in no gauge."""
-        self._metrics.lane_restarts.labels(token, reason).inc()
+        self._metrics.lane_restarts.labels(token, self._reason_label(reason)).inc()
+
+    def _reason_label(self, reason: str) -> str:
+        if reason not in self._reasons:
+            if len(self._reasons) >= MOST_REASONS:
+                return OTHER
+            self._reasons.add(reason)
+        return reason
 
     def chunk_done(self, token: str, chunk: ChunkSent, answer: Outcomes, seconds: float) -> None:
         """Observe a chunk with the times that the lane measured itself."""

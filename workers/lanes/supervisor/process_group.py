@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from queueing.aio.backoff import Backoff
 from workers.lanes.supervisor.connection import ConnectionListener, LaneConnection
-from workers.lanes.supervisor.exit_reason import ExitReason, classify_exit
+from workers.lanes.supervisor.exit_reason import INVALID_ANSWER, ExitReason, classify_exit
 from workers.lanes.supervisor.spawn import LaneSpec, spawn_or_connect
 
 if TYPE_CHECKING:
@@ -185,13 +185,15 @@ class LaneProcesses:
         finally:
             self._lanes.remove(lane)
         code = await stream.ended()
+        if lane.invalid:
+            log.error("lane.invalid_answer", extra={"token": spec.token, "why": lane.invalid})
         self._listener.lane_ended(
             lane,
             classify_exit(
                 code=code,
                 failure=lane.failure,
                 asked=lane.stopping or self.closing,
-                silent=lane.silent,
+                killed_as=INVALID_ANSWER if lane.invalid else "silent" if lane.silent else "",
                 ready=lane.ready is not None,
             ),
         )

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from workers.journal.records import MAX_RECORD_BYTES
 from workers.journal.segments import (
-    MAX_RECORD_BYTES,
     frame,
     read_segment,
     segment_number,

@@ -16,15 +16,17 @@ from prometheus_client import CollectorRegistry
 from queueing import ClientKey
 from queueing.broker.claims import ClaimedJob, Claims, Commit, CommitStatus, Retention
 from queueing.broker.dead_letters import DeadLetter
-from queueing.errors import KeyUnknown, LogUnavailable, QueueUnavailable, QueueUnconfirmed
+from queueing.errors import KeyUnknown, LogUnavailable, QueueUnavailable, QueueUnconfirmed, ResultInvalid
 from queueing.protocol.envelope import seal
-from queueing.protocol.jobs import JobHints, encode_job
+from queueing.protocol.jobs import JobHints, JobOutcome, decode_result, encode_job
 from tests.support.configurations import current_config, tenant
 from tests.support.fake_lane import turn
-from tests.support.jobs_in_work import claimed, envelope, job_in_work, signed
+from tests.support.jobs_in_work import FINGERPRINT, claimed, envelope, job_in_work, signed
 from workers.active_job import ActiveJob
 from workers.journal.journal import WriteAheadLog
-from workers.journal.records import OutcomeRecord, Record, ReleasedRecord
+from workers.journal.records import MAX_RECORD_BYTES, OutcomeRecord, Record, ReleasedRecord, encode_record
+from workers.journal.segments import frame
+from workers.lanes.protocol import SliceOutcome
 from workers.pipeline import result_publisher as module
 from workers.pipeline.result_publisher import ResultPublisher
 from workers.pipeline.settlement import JobSettlement
@@ -181,6 +183,21 @@ async def test_while_the_log_fails_nothing_is_committed(story: Story, publisher:
     finish(publisher, b"a")
     await turn(50)
     assert story.events == ["log failed"] * 5 + ["durable", "commit", "settled"]
+
+
+async def test_a_result_that_the_log_cannot_hold_becomes_an_error(
+    story: Story, publisher: ResultPublisher
+) -> None:
+    """The publisher goes on: neither the log nor the publisher ends over one job."""
+    huge = job_in_work(publisher, job_id=b"huge")
+    huge.slice_done(0, SliceOutcome(None, 3, FINGERPRINT, (b"s" * (MAX_RECORD_BYTES + 1),)))
+    finish(publisher, b"a")
+    await turn()
+    results = {c.job_id: decode_result(c.result).outcome for c in story.commits[0]["acme"]}
+    assert isinstance(results[b"huge"], ResultInvalid)
+    assert isinstance(results[b"a"], JobOutcome)
+    for record in story.durable:
+        frame(encode_record(record))
 
 
 async def test_a_commit_without_an_answer_is_repeated_with_the_same_bytes(

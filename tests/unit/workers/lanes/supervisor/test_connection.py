@@ -201,6 +201,42 @@ async def test_an_answer_that_does_not_fit_its_chunk_is_invalid(clock: FakeClock
     assert [chunk.digests for chunk in connection.take_outstanding()] == [2]
 
 
+async def test_an_invalid_time_leaves_the_chunk_to_another_lane(clock: FakeClock) -> None:
+    """The lane is killed before anything of its answer is used."""
+    lane, listener, connection = connected()
+    connection.send_chunk(GROUP, slices(1))
+    lane.say(Outcomes(1, (SIGNED,), 0.0, -1.0))
+    await connection.read_until_end()
+    assert lane.killed
+    assert "sign" in connection.invalid or "float" in connection.invalid
+    assert not listener.answered
+    assert [chunk.digests for chunk in connection.take_outstanding()] == [1]
+
+
+async def test_two_different_logins_are_invalid(clock: FakeClock) -> None:
+    """The number of sessions is that of the login: gauges would drift apart."""
+    lane, _, connection = connected()
+    lane.ready(2)
+    lane.ready(5)
+    await connection.read_until_end()
+    assert lane.killed
+    assert connection.sessions == 2
+
+
+async def test_an_answer_to_no_request_is_ignored(clock: FakeClock) -> None:
+    """It neither reaches the listener nor counts as an answer that is owed."""
+    lane, listener, connection = connected()
+    reading = asyncio.ensure_future(connection.read_until_end())
+    lane.say(SignedCanary(3, b"signature"))
+    lane.say(SignedDirectory(3, b"signed"))
+    await turn()
+    assert not connection.busy
+    assert not listener.canaries
+    assert not listener.directories
+    lane.end(0)
+    await reading
+
+
 async def test_an_answer_may_refuse_an_item_or_a_digest_of_it(clock: FakeClock) -> None:
     """A slice that is refused whole has no signatures."""
     lane, listener, connection = connected()

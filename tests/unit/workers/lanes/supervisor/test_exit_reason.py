@@ -7,7 +7,7 @@ import pytest
 from workers.hsm.faults import Action
 from workers.lanes.exit_codes import LaneExit
 from workers.lanes.protocol import LaneFailure
-from workers.lanes.supervisor.exit_reason import OPEN_CIRCUIT, Cause, classify_exit
+from workers.lanes.supervisor.exit_reason import INVALID_ANSWER, OPEN_CIRCUIT, Cause, classify_exit
 
 
 def cause(
@@ -20,7 +20,9 @@ def cause(
     ready: bool = True,
 ) -> Cause:
     failure = None if action is None else LaneFailure("CKR_X", action.value, pin)
-    return classify_exit(code=code, failure=failure, asked=asked, silent=silent, ready=ready).cause
+    return classify_exit(
+        code=code, failure=failure, asked=asked, killed_as="silent" if silent else "", ready=ready
+    ).cause
 
 
 def test_the_word_for_an_open_circuit_is_the_lanes_own() -> None:
@@ -65,7 +67,7 @@ def test_the_token_is_to_blame_for_a_lane_that_never_logged_in(code: int | None)
 
 def test_a_silent_lane_is_a_fault_of_the_hsm() -> None:
     """The worker killed the lane, so the signal is not a crash."""
-    end = classify_exit(code=-9, failure=None, asked=False, silent=True, ready=True)
+    end = classify_exit(code=-9, failure=None, asked=False, killed_as="silent", ready=True)
     assert (end.cause, end.reason) == (Cause.FAULT, "silent")
 
 
@@ -80,4 +82,11 @@ def test_nothing_is_to_blame_for_a_lane_that_was_told_to_stop(code: int | None) 
 )
 def test_the_reason_is_short_and_from_a_small_set(code: int | None, reason: str) -> None:
     """It is a metric label: signal, exit code, or that there is none."""
-    assert classify_exit(code=code, failure=None, asked=False, silent=False, ready=True).reason == reason
+    assert classify_exit(code=code, failure=None, asked=False, killed_as="", ready=True).reason == reason
+
+
+def test_an_invalid_answer_blames_no_job() -> None:
+    """The lane is at fault, not the job that it had: whether its process was killed or its connection closed."""
+    for code in (-9, None):
+        end = classify_exit(code=code, failure=None, asked=False, killed_as=INVALID_ANSWER, ready=True)
+        assert (end.cause, end.reason) == (Cause.FAULT, "invalid_answer")

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from workers.lanes.supervisor.circuit_breaker import Circuit
-from workers.lanes.supervisor.lane_metrics import LaneMetrics
+from workers.lanes.supervisor.lane_metrics import MOST_REASONS, LaneMetrics
 from workers.telemetry.metrics import Metrics
 
 
@@ -44,3 +44,12 @@ def test_the_circuit_is_a_number(metrics: Metrics, lanes: LaneMetrics, circuit: 
     """The gauge has one value for each state of the circuit breaker."""
     lanes.circuit_changed("acme", circuit)
     assert metrics.circuit_open.labels("acme")._value.get() == value
+
+
+def test_a_lane_that_names_ever_new_reasons_makes_a_bounded_number_of_series(
+    metrics: Metrics, lanes: LaneMetrics
+) -> None:
+    """What exceeds the bound is counted as ``other``."""
+    for number in range(MOST_REASONS + 10):
+        lanes.lane_failed("acme", f"REASON_{number}")
+    assert metrics.lane_restarts.labels("acme", "other")._value.get() == 10
