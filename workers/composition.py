@@ -336,4 +336,5 @@ def _export_gauges(base: _Foundation) -> None:
     metrics.in_flight.set_function(lambda: len(jobs))
     metrics.log_failing.set_function(lambda: wal.failing)
     metrics.log_lag_seconds.set_function(lambda: wal.lag_s)
+    metrics.log_damage.set_function(lambda: wal.damaged)
     metrics.log_bytes.set_function(lambda: wal.bytes)

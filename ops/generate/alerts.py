@@ -149,6 +149,15 @@ def _of_processes(clock: Clock) -> list[Alert]:
             dashboard="worker?var-instance={{ $labels.instance }}",
         ),
         Alert(
+            name="SigmillLogDamaged",
+            severity="ticket",
+            expr="max by (instance) (sigmill_log_damage) > 0",
+            wait_s=MINUTE_S / 2,
+            summary="A worker's write-ahead log is damaged: records of it are lost.",
+            description="Worker {{ $labels.instance }}, {{ $value }} damaged places.",
+            dashboard="worker?var-instance={{ $labels.instance }}",
+        ),
+        Alert(
             name="SigmillNoWorkerReady",
             severity="page",
             expr="(sum(sigmill_worker_ready) or vector(0)) == 0",

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
+    from workers.journal.damage import Damage
+
 JobRecord = IntentRecord | OutcomeRecord | ReleasedRecord | ReturnedRecord | UnknownRecord
 
 
@@ -54,11 +56,12 @@ class JobEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Histories(msgspec.Struct, frozen=True, kw_only=True):
-    """Events by job id, in the order of the log; how much of it was read."""
+    """Events by job id, in the order of the log; how much of it was read, and which places of it are damaged."""
 
     events: dict[bytes, list[JobEvent]]
     segments: int
     size_bytes: int
+    damage: tuple[str, ...] = ()
 
 
 def histories_of(folder: Path, job_ids: Collection[bytes], *, since_s: float) -> Histories:
@@ -68,25 +71,26 @@ def histories_of(folder: Path, job_ids: Collection[bytes], *, since_s: float) ->
     """
     events: dict[bytes, list[JobEvent]] = {job_id: [] for job_id in job_ids}
     segments = size_bytes = 0
+    damage: list[Damage] = []
     for file in segments_of(folder):
         try:
             facts = file.stat()
             if facts.st_mtime < since_s:
                 continue
-            for payload in read_segment(file):
+            for payload in read_segment(file, damage):
                 if any(job_id in payload for job_id in events):
                     _note(payload, events)
         except FileNotFoundError:
             continue
         segments += 1
         size_bytes += facts.st_size
-    return Histories(events=events, segments=segments, size_bytes=size_bytes)
+    return Histories(events=events, segments=segments, size_bytes=size_bytes, damage=tuple(map(str, damage)))
 
 
 def _note(payload: bytes, events: dict[bytes, list[JobEvent]]) -> None:
     try:
         record = decode_record(payload)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return  # of a later version
     if isinstance(record, JobRecord) and record.job_id in events:
         events[record.job_id].append(event_of(record))

@@ -13,10 +13,13 @@ import msgspec
 
 from queueing.files.durable_file import replace_durably
 from workers.journal.recovery import recover
-from workers.journal.segments import segments_of
+from workers.journal.segments import damage_of, segments_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from workers.journal.damage import Damage
 
 SEAL_NAME: Final = "seal.json"
 _SEAL_MODE: Final = 0o644
@@ -31,11 +34,23 @@ class SealedSegment(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
 
 
-class Seal(msgspec.Struct, frozen=True, kw_only=True):
-    """``sealed_at``: Unix time in s. A worker that is started again writes segments of its own after these."""
+class DamagedPlace(msgspec.Struct, frozen=True, kw_only=True):
+    """A place in a segment whose records could not be read."""
+
+    segment: str
+    offset: int
+    size_bytes: int
+
+
+class Seal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """``sealed_at``: Unix time in s. A worker that is started again writes segments of its own after these.
+
+    ``damaged``: places that the operator accepted as lost; without them every record of the log was read.
+    """
 
     sealed_at: float
     segments: tuple[SealedSegment, ...]
+    damaged: tuple[DamagedPlace, ...] = ()
 
 
 class OpenLog(Exception):
@@ -45,17 +60,33 @@ class OpenLog(Exception):
         super().__init__(f"{unreleased} outcomes are not released, {unknown} intents have no outcome")
 
 
-def seal(folder: Path, *, now_s: float | None = None) -> Seal:
+class DamagedLog(Exception):
+    """The log was not read whole: records may be open in the damaged places."""
+
+    def __init__(self, damage: Sequence[Damage]) -> None:
+        more = f", and {len(damage) - 1} more places" if len(damage) > 1 else ""
+        super().__init__(f"{damage[0]}{more}")
+
+
+def seal(folder: Path, *, accept_damage: bool = False, now_s: float | None = None) -> Seal:
     """Write ``seal.json`` beside the segments, durably. O(bytes of the log).
 
-    The caller owns the folder (``workers.state.directory``). Raises ``OpenLog``, or ``OSError``.
+    ``accept_damage`` lists damaged places in the seal instead of refusing them. The caller owns the folder
+    (``workers.state.directory``). Raises ``DamagedLog``, ``OpenLog``, or ``OSError``.
     """
+    damage = [place for file in segments_of(folder) for place in damage_of(file)]
+    if damage and not accept_damage:
+        raise DamagedLog(damage)
     left = recover(folder, now_s=now_s)
     if left.unreleased or left.unknown:
         raise OpenLog(unreleased=len(left.unreleased), unknown=len(left.unknown))
     made = Seal(
         sealed_at=time.time() if now_s is None else now_s,
         segments=tuple(sealed_segment(file) for file in segments_of(folder)),
+        damaged=tuple(
+            DamagedPlace(segment=place.segment, offset=place.offset, size_bytes=place.size_bytes)
+            for place in damage
+        ),
     )
     text = msgspec.json.format(msgspec.json.encode(made), indent=1) + b"\n"
     replace_durably(folder / SEAL_NAME, text, mode=_SEAL_MODE)

@@ -59,7 +59,8 @@ class _Entry:
 class WriteAheadLog:
     """Write-ahead log of one process, in its own folder. To be used on one event loop.
 
-    ``bytes`` is the size of the folder, exact after ``measure`` or ``tidy``; ``failing`` says whether the last write failed.
+    ``bytes`` is the size of the folder, exact after ``measure`` or ``tidy``; ``failing`` says whether the last write failed,
+    ``damaged`` how many damaged places recovery found.
     """
 
     def __init__(self, folder: Path, *, sync_timer: SyncTimer | None = None) -> None:
@@ -74,6 +75,7 @@ class WriteAheadLog:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="wal")
         self._closed = False
         self.failing = False
+        self.damaged = 0
         self.bytes = 0
 
     def inherit(self, open_claims: OpenClaims) -> None:

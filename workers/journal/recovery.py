@@ -26,30 +26,36 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from workers.journal.damage import Damage
     from workers.journal.open_claims import Claim
     from workers.journal.records import Record
 
 
 @dataclass(slots=True)
 class Recovered:
-    """Rest of the log of an ended process: outcomes to publish again, and intents to close as unknown."""
+    """Rest of the log of an ended process: outcomes to publish again, and intents to close as unknown.
+
+    ``damage``: damaged places of the segments that were read; records in them are lost.
+    """
 
     unreleased: list[OutcomeRecord] = field(default_factory=list)
     unknown: list[UnknownRecord] = field(default_factory=list)
     open_claims: OpenClaims = field(default_factory=OpenClaims)
+    damage: list[Damage] = field(default_factory=list)
 
 
 def recover(folder: Path, *, now_s: float | None = None) -> Recovered:
     """Read the log from the oldest segment with an open claim. Raises ``OSError``.
 
-    O(bytes of those segments); a damaged tail ends the reading of its segment only.
+    O(bytes of those segments). A torn tail ends the reading of its segment; damage costs the damaged records only.
     """
     now_s = time.time() if now_s is None else now_s
     intents: dict[Claim, IntentRecord | CanaryIntentRecord] = {}
     outcomes: dict[Claim, OutcomeRecord] = {}
     open_claims = OpenClaims()
+    damage: list[Damage] = []
     for file in _relevant_segments(folder):
-        for record in _records(file):
+        for record in _records(file, damage):
             open_claims.apply(record, segment_number(file))
             _apply(record, intents, outcomes)
     now_ms = int(now_s * 1000)
@@ -57,6 +63,7 @@ def recover(folder: Path, *, now_s: float | None = None) -> Recovered:
         unreleased=list(outcomes.values()),
         unknown=[UnknownRecord(now_ms, i.tenant, i.job_id, i.lease) for i in intents.values()],
         open_claims=open_claims,
+        damage=damage,
     )
 
 
@@ -70,11 +77,11 @@ def _relevant_segments(folder: Path) -> list[Path]:
     return files
 
 
-def _records(file: Path) -> Iterator[Record]:
-    for payload in read_segment(file):
+def _records(file: Path, damage: list[Damage] | None = None) -> Iterator[Record]:
+    for payload in read_segment(file, damage):
         try:
             yield decode_record(payload)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             continue  # a record of a later version
 
 

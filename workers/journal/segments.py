@@ -1,44 +1,79 @@
-"""Segments: files of framed records, each frame with length and CRC-32; read up to the first damaged frame.
+"""Segments: files of framed records, each frame with length and CRC-32.
 
 A frame is ``length: u32 be | crc32(payload): u32 be | payload``; no payload is empty. The name of a segment is its
-number, and numbers only increase. A torn tail (crash, power loss) ends the reading of its segment, not of the log.
+number, and numbers only increase. A torn tail (crash, power loss) ends the reading of its segment, not of the log;
+damage before the end costs the damaged records and is reported.
 """
 
 from __future__ import annotations
 
-import struct
 import zlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from queueing.files.folders import entries
+from workers.journal.damage import HEAD, Damage, frame_at, resync
 from workers.journal.records import MAX_RECORD_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-_HEAD: Final = struct.Struct(">II")
 _SUFFIX: Final = ".wal"
 
 
 def frame(payload: bytes) -> bytes:
-    """Frame of a record. Raises ``ValueError`` where it is too long: readers would take it for damage and stop there."""
+    """Frame of a record. Raises ``ValueError`` where it is too long: readers would take it for damage."""
     if len(payload) > MAX_RECORD_BYTES:
         raise ValueError(f"a record of {len(payload)} bytes")
-    return _HEAD.pack(len(payload), zlib.crc32(payload)) + payload
+    return HEAD.pack(len(payload), zlib.crc32(payload)) + payload
 
 
-def read_segment(file: Path) -> Iterator[bytes]:
-    """Payloads in order, up to the end or the first torn or damaged frame."""
+def read_segment(file: Path, damage: list[Damage] | None = None) -> Iterator[bytes]:
+    """Payloads in order, up to the end or a torn tail. Damaged places are added to ``damage`` and passed over.
+
+    Raises ``OSError``. Behind damage the rest of the file is read into memory.
+    """
     with file.open("rb") as stream:
-        while len(head := stream.read(_HEAD.size)) == _HEAD.size:
-            length, crc = _HEAD.unpack(head)
-            if not 0 < length <= MAX_RECORD_BYTES:
-                return  # zeros are unwritten blocks; the CRC-32 of an empty payload is 0, too
-            payload = stream.read(length)
-            if len(payload) < length or zlib.crc32(payload) != crc:
-                return
+        offset = 0
+        while head := stream.read(HEAD.size):
+            payload = b""
+            if len(head) == HEAD.size:
+                length, crc = HEAD.unpack(head)
+                if 0 < length <= MAX_RECORD_BYTES:
+                    payload = stream.read(length)
+                    if len(payload) == length and zlib.crc32(payload) == crc:
+                        yield payload
+                        offset += HEAD.size + length
+                        continue
+            rest = head + payload + stream.read()
+            yield from _behind_damage(file.name, offset, rest, [] if damage is None else damage)
+
+
+def _behind_damage(segment: str, offset: int, data: bytes, damage: list[Damage]) -> Iterator[bytes]:
+    """Payloads of the rest of a segment, which begins at ``offset`` with a damaged frame or a torn tail."""
+    start: int | None = 0
+    while start is not None and start < len(data):
+        payload = frame_at(data, start)
+        if payload is not None:
             yield payload
+            start += HEAD.size + len(payload)
+            continue
+        found = resync(data, start)
+        if found.torn:
+            return
+        end = len(data) if found.next_start is None else found.next_start
+        damage.append(Damage(segment, offset + start, end - start, found.payload is not None))
+        if found.payload is not None:
+            yield found.payload
+        start = found.next_start
+
+
+def damage_of(file: Path) -> list[Damage]:
+    """Damaged places of a segment. O(its bytes). Raises ``OSError``."""
+    damage: list[Damage] = []
+    for _ in read_segment(file, damage):
+        pass
+    return damage
 
 
 def segments_of(folder: Path) -> list[Path]:

@@ -24,6 +24,9 @@ FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 5.0
 """Pauses between attempts while the disk fails."""
 
+MOST_LOGGED: Final = 20
+"""Damaged places with a line of their own; a lost disk has thousands."""
+
 
 async def recover_journal(folder: Path, wal: WriteAheadLog, *, stop: asyncio.Event) -> list[OutcomeRecord]:
     """Read the log, close open intents, and return the outcomes that may not be published.
@@ -38,6 +41,7 @@ async def recover_journal(folder: Path, wal: WriteAheadLog, *, stop: asyncio.Eve
             if recovered is None:
                 recovered = await asyncio.to_thread(recover, folder)
                 wal.inherit(recovered.open_claims)
+                wal.damaged = len(recovered.damage)
                 await wal.measure()
                 _report(recovered)
             if recovered.unknown or recovered.unreleased:
@@ -54,6 +58,17 @@ async def recover_journal(folder: Path, wal: WriteAheadLog, *, stop: asyncio.Eve
 
 
 def _report(recovered: Recovered) -> None:
+    for damage in recovered.damage[:MOST_LOGGED]:
+        log.error(
+            "log.damaged",
+            extra={
+                "segment": damage.segment,
+                "offset": damage.offset,
+                "size_bytes": damage.size_bytes,
+                "recovered": damage.record_recovered,
+                "places": len(recovered.damage),
+            },
+        )
     if recovered.unknown or recovered.unreleased:
         log.warning(
             "recovery.found",

@@ -114,6 +114,11 @@ EVENTS: Final[dict[str, LogEvent]] = {
         "Unexpected error (a defect of Sigmill) while writing the write-ahead log, with a traceback.",
         (),
     ),
+    "log.damaged": LogEvent(
+        "error",
+        "A segment of the write-ahead log is damaged before its end: records at this place are lost, unless `recovered`.",
+        ("segment", "offset", "size_bytes", "recovered", "places"),
+    ),
     "log.notes_lost": LogEvent(
         "warning", "Records that no caller waited for were not written at shutdown.", ("count",)
     ),

@@ -134,6 +134,11 @@ class WorkerMetrics(ProcessMetrics):
     )
     log_bytes = gauge("log_bytes", "Disk space used by the segments of the write-ahead log.")
 
+    log_damage = gauge(
+        "log_damage",
+        "Damaged places that the start found in the segments of the write-ahead log that it read.",
+    )
+
     # Canaries
     canary_runs = counter_of("canary_runs", "Canary signatures, by outcome.", "token", "outcome")
     canary_last_success = ranked(

@@ -101,6 +101,8 @@ CASES = [
     fires("SigmillCanaryFailing", {CANARY: "60x30"}, token="t1"),
     silent("SigmillCanaryFailing", {CANARY: "0+60x30"}),
     fires("SigmillLogFailing", {f"sigmill_log_failing{{{WORKER}}}": "1x30"}, instance="w1"),
+    fires("SigmillLogDamaged", {f"sigmill_log_damage{{{WORKER}}}": "2x30"}, instance="w1"),
+    silent("SigmillLogDamaged", {f"sigmill_log_damage{{{WORKER}}}": "0x30"}),
     silent("SigmillLogFailing", {f"sigmill_log_failing{{{WORKER}}}": "0x30"}),
     fires("SigmillNoWorkerReady", {f"sigmill_worker_ready{{{WORKER}}}": "0x30"}),
     fires("SigmillNoWorkerReady", {}),

@@ -8,7 +8,7 @@ import click
 
 from queueing.errors import ConfigError, LogUnavailable
 from workers.audit.archive import ArchiveDiffers, archive
-from workers.audit.seal import SEAL_NAME, OpenLog, seal
+from workers.audit.seal import SEAL_NAME, DamagedLog, OpenLog, seal
 from workers.cli.shell.options import config_option, json_option
 from workers.cli.shell.output import Exit, Output, emit, print_message
 from workers.config.service_file import load_service
@@ -31,9 +31,14 @@ class LogOpen(LogUnavailable):
     metavar="DIR",
     help="Copy segments and seal to this folder and compare them; created if missing.",
 )
+@click.option(
+    "--accept-damage",
+    is_flag=True,
+    help="Seal a damaged log, too; the seal lists the damaged places, whose records are lost.",
+)
 @json_option
 @click.pass_obj
-def seal_log(output: Output, /, *, config: Path, to: Path | None) -> Exit:
+def seal_log(output: Output, /, *, config: Path, to: Path | None, accept_damage: bool) -> Exit:
     """Seal the write-ahead log of a decommissioned host.
 
     Run it after the worker of the host, or pod, has ended for good. The seal states that every signature is released
@@ -41,15 +46,23 @@ def seal_log(output: Output, /, *, config: Path, to: Path | None) -> Exit:
     --to, DIR has a verified copy of the log, which may then be deleted here; an interrupted copy continues in the
     next run.
 
-    Exit code 75 if the log has open records; 2 while a worker uses it, or if DIR has another log.
+    Exit code 75 if the log has open records; 2 while a worker uses it, if it is damaged (the error names segment and
+    offset), or if DIR has another log.
     """
     service = load_service(config)
     directory = StateDirectory(service.state_dir, configured_in=service.file)
     directory.own()
     try:
-        sealed = seal(directory.log_folder)
+        sealed = seal(directory.log_folder, accept_damage=accept_damage)
         if to is not None:
             archive(directory.log_folder, sealed, to)
+    except DamagedLog as error:
+        raise ConfigError(
+            str(directory.log_folder),
+            "",
+            f"the log cannot be read whole: {error}",
+            "Copy the log from a good disk; if its records are lost for good, seal it with --accept-damage.",
+        ) from error
     except OpenLog as error:
         raise LogOpen(f"{directory.log_folder}: {error}") from error
     except ArchiveDiffers as error:
@@ -64,6 +77,10 @@ def seal_log(output: Output, /, *, config: Path, to: Path | None) -> Exit:
         emit(sealed)
         return Exit.DONE
     size = sum(segment.size_bytes for segment in sealed.segments)
+    for place in sealed.damaged:
+        print_message(
+            f"{place.segment}: {place.size_bytes} bytes from offset {place.offset} are damaged and lost"
+        )
     print_message(
         f"{directory.log_folder / SEAL_NAME}: {len(sealed.segments)} segments, {size:,} bytes, no open records"
     )

@@ -61,6 +61,8 @@ def show_jobs(
         histories = _histories(service, job_ids, since_s)
     except OSError as error:
         problem = f"{service.state_dir / 'wal'} cannot be read: {error.strerror}"
+    if histories is not None and histories.damage:
+        problem = f"{service.state_dir / 'wal'} is damaged, records may be missing: {'; '.join(histories.damage[:3])}"
     tally = Tally()
     for job_id, report in found.items():
         events = () if histories is None else tuple(histories.events[_raw(job_id)])

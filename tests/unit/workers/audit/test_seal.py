@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from tests.unit.workers.journal.test_recovery import intent, outcome, released, returned, write
-from workers.audit.seal import SEAL_NAME, OpenLog, Seal, seal
+from workers.audit.seal import SEAL_NAME, DamagedLog, OpenLog, Seal, seal
 
 
 def test_a_log_at_rest_is_sealed_with_the_digest_of_each_segment(tmp_path: Path) -> None:
@@ -33,6 +33,38 @@ def test_an_intent_without_an_outcome_keeps_it_open(tmp_path: Path) -> None:
     write(tmp_path, intent(b"a"), outcome(b"a"), released(b"a"), intent(b"b"))
     with pytest.raises(OpenLog, match="0 outcomes are not released, 1 intents"):
         seal(tmp_path)
+
+
+def damaged(folder: Path) -> Path:
+    """A log of two segments with one byte changed in the first: the record there was closed."""
+    file = write(folder, intent(b"a"), outcome(b"a"), released(b"a"))
+    write(folder, intent(b"b"), returned(b"b"), number=2)
+    raw = bytearray(file.read_bytes())
+    raw[20] ^= 1
+    file.write_bytes(raw)
+    return file
+
+
+def test_a_log_that_cannot_be_read_whole_is_not_sealed(tmp_path: Path) -> None:
+    """Segment and offset are named, also of a segment that no recovery would read."""
+    file = damaged(tmp_path)
+    with pytest.raises(DamagedLog, match=f"{file.name}: [0-9]+ bytes from offset 0 are damaged"):
+        seal(tmp_path)
+    assert not (tmp_path / SEAL_NAME).exists()
+
+
+def test_accepted_damage_is_listed_in_the_seal(tmp_path: Path) -> None:
+    """Who compares the archive later learns which records are missing."""
+    file = damaged(tmp_path)
+    (place,) = seal(tmp_path, accept_damage=True).damaged
+    assert (place.segment, place.offset) == (file.name, 0)
+    assert b'"damaged"' in (tmp_path / SEAL_NAME).read_bytes()
+
+
+def test_a_torn_tail_is_no_damage(tmp_path: Path) -> None:
+    """A crash leaves it, and nothing in it was acknowledged."""
+    write(tmp_path, intent(b"a"), returned(b"a"), tail=b"\x00\x00\x00\x30torn")
+    assert seal(tmp_path).damaged == ()
 
 
 def test_an_empty_log_is_at_rest(tmp_path: Path) -> None:

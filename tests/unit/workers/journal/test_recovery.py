@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
+from itertools import accumulate
 from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from workers.journal.records import (
     CanaryIntentRecord,
@@ -176,3 +182,37 @@ def test_a_canary_without_an_outcome_is_unknown(tmp_path: Path) -> None:
     )
     assert left(tmp_path) == ([], [unknown(b"canary:a", b"")])
     assert len(found(tmp_path).open_claims) == 1
+
+
+@given(place=st.integers(min_value=0), bit=st.integers(min_value=0, max_value=7))
+def test_a_changed_byte_hides_no_claim_but_its_own(
+    tmp_path_factory: pytest.TempPathFactory, place: int, bit: int
+) -> None:
+    """Of a log with two open claims, any byte changed: what is behind it is found, and the damage is reported."""
+    folder = tmp_path_factory.mktemp("log")
+    records: list[Record] = [
+        OpenedRecord(1, 1),
+        intent(b"a"),
+        intent(b"closed"),
+        returned(b"closed"),
+        intent(b"b"),
+        outcome(b"b"),
+    ]
+    file = write(folder, *records)
+    raw = bytearray(file.read_bytes())
+    place %= len(raw)
+    ends = list(accumulate(len(frame(encode_record(record))) for record in records))
+    hit = records[bisect_right(ends, place)]
+    raw[place] ^= 1 << bit
+    file.write_bytes(raw)
+    what = found(folder)
+    (damage,) = what.damage
+    assert damage.segment == file.name
+    assert damage.offset <= place < damage.offset + damage.size_bytes
+    open_jobs = {record.job_id for record in what.unknown} | {record.job_id for record in what.unreleased}
+    if damage.record_recovered:
+        assert open_jobs == {b"a", b"b"}
+    else:
+        lost = {b"a"} if hit == intent(b"a") else set()
+        assert open_jobs >= {b"a", b"b"} - lost
+        assert [o.job_id for o in what.unreleased] == ([] if hit == outcome(b"b") else [b"b"])

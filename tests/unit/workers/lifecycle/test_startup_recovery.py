@@ -118,3 +118,17 @@ async def test_a_first_start_writes_nothing(tmp_path: Path) -> None:
     assert await recover_journal(tmp_path / "wal", wal, stop=asyncio.Event()) == []
     await wal.close()
     assert not (tmp_path / "wal").exists()
+
+
+async def test_damage_is_logged_with_segment_and_offset(
+    folder: Path, wal: WriteAheadLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The claims behind it are found; the number of damaged places is exported."""
+    file = segment_path(folder, 1)
+    raw = bytearray(file.read_bytes())
+    raw[10] ^= 0xFF  # in the first record
+    file.write_bytes(raw)
+    assert await recover_journal(folder, wal, stop=asyncio.Event()) == [OUTCOME]
+    (line,) = [record for record in caplog.records if record.msg == "log.damaged"]
+    assert (line.segment, line.offset, line.levelname) == (file.name, 0, "ERROR")  # type: ignore[attr-defined]
+    assert wal.damaged == 1
