@@ -79,7 +79,8 @@ class ActiveJob:
     """One leased job. The lanes report slices of it; when all are in, it goes to its sink, once.
 
     ``delayed``: it was tried, and would fail again at once; a job that no lane had keeps its place in the queue.
-    ``turned_back``: it was not given to a lane, because none may have it now.
+    ``turned_back``: it was not given to a lane, because none may have it now. ``authenticated``: the worker knows that a
+    client of the tenant has signed it; ``intended``: the log has its intent.
     """
 
     __slots__ = (
@@ -88,6 +89,7 @@ class ActiveJob:
         "_reported",
         "_sinks",
         "_started_ms",
+        "authenticated",
         "claimed",
         "cost",
         "delayed",
@@ -95,6 +97,7 @@ class ActiveJob:
         "envelope",
         "failure",
         "hints",
+        "intended",
         "key_version",
         "lane_ends",
         "maybe_signed",
@@ -124,6 +127,7 @@ class ActiveJob:
         self.key_version = 0
         self.public_key_sha256 = b""
         self.delayed = self.turned_back = False
+        self.authenticated = self.intended = False
         self.lane_ends: tuple[str, ...] = ()
         self.maybe_signed = False
         self.cost = self.owed_cost = 0.0
@@ -152,6 +156,11 @@ class ActiveJob:
     def errors(self) -> dict[int, WireError]:
         """Errors of single digests, by their place in the job."""
         return self._errors
+
+    @property
+    def recorded(self) -> bool:
+        """Whether its outcome goes into the log: not if it was refused before a client was established."""
+        return self.intended or self.authenticated or self.failure is None
 
     @property
     def ending(self) -> Ending:

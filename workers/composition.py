@@ -42,6 +42,7 @@ from workers.pipeline.lease_keeper import LeaseKeeper
 from workers.pipeline.result_publisher import ResultPublisher
 from workers.pipeline.router import Router
 from workers.pipeline.settlement import JobSettlement
+from workers.pipeline.unauthenticated import UnauthenticatedJobs
 from workers.service import Readiness, ServiceParts, SigningService
 from workers.state.directory import StateDirectory
 from workers.state.drained_tokens import DrainedTokens
@@ -184,7 +185,7 @@ def _foundation(config: CurrentConfig, redis: Redis, metrics: Metrics) -> _Found
         metrics=metrics,
         shutdown=ShutdownDeadline(service.worker.drain_s),
         state=state,
-        wal=WriteAheadLog(state.log_folder, sync_timer=metrics.log_sync_seconds),
+        wal=WriteAheadLog(state.log_folder, sync_timer=metrics.log_sync_seconds, usage=metrics),
         refused_pins=refused_pins,
         jobs=ActiveJobs(),
         ready_tenants=ready_tenants,
@@ -209,9 +210,15 @@ def _pipeline(base: _Foundation, limits: _Limits) -> Pipeline:
     settlement = JobSettlement(
         budgets=limits.budgets, limiter=limits.limiter, jobs=base.jobs, listener=base.ready_tenants
     )
+    unauthenticated = UnauthenticatedJobs(base.metrics)
     return Pipeline(
         dispatcher=Dispatcher(
-            Router(base.config, lanes=base.lanes, stop_orders=base.stop_orders),
+            Router(
+                base.config,
+                lanes=base.lanes,
+                stop_orders=base.stop_orders,
+                unauthenticated=unauthenticated,
+            ),
             limiter=limits.limiter,
             shares=limits.shares,
             budgets=limits.budgets,
@@ -224,6 +231,7 @@ def _pipeline(base: _Foundation, limits: _Limits) -> Pipeline:
             config=base.config,
             wal=base.wal,
             settlement=settlement,
+            unauthenticated=unauthenticated,
             metrics=base.metrics,
             owner=base.owner,
         ),

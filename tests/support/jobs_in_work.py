@@ -60,6 +60,7 @@ def job_in_work(
     sinks = sinks if isinstance(sinks, JobSinks) else one_sink(sinks)
     job = ActiveJob(claimed(job_id, tenant=tenant), sinks)
     hints = JobHints(n=count, h=b"c" * 16, re=reply_id)
+    job.intended = True
     job.set_content(b"sealed", envelope(count, algorithm=algorithm), hints, 1)
     return job
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from queueing.errors import LogUnavailable
-from workers.journal.records import encode_record
+from workers.journal.records import OpenedRecord, encode_record
 from workers.journal.retention import folder_bytes, remove_old
 from workers.journal.segment_writer import SegmentWriter
 from workers.journal.segments import frame
@@ -37,6 +38,13 @@ class SyncTimer(Protocol):
 
     def observe(self, seconds: float, /) -> object:
         """Record one sync."""
+
+
+class BytesObserver(Protocol):
+    """Counter of the bytes that each tenant has in the log."""
+
+    def log_written(self, tenant: str, size_bytes: int, /) -> None:
+        """Records of this tenant are appended."""
 
 
 @dataclass(slots=True)
@@ -63,9 +71,12 @@ class WriteAheadLog:
     ``damaged`` how many damaged places recovery found.
     """
 
-    def __init__(self, folder: Path, *, sync_timer: SyncTimer | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, sync_timer: SyncTimer | None = None, usage: BytesObserver | None = None
+    ) -> None:
         self._folder = folder
         self._sync_timer = sync_timer
+        self._usage = usage
         self._writer = SegmentWriter(folder)
         self._waiting: list[_Entry] = []
         self._waiting_since: float | None = None
@@ -87,7 +98,7 @@ class WriteAheadLog:
         if self._closed:
             raise LogUnavailable("the write-ahead log is closed")
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        entry = _entry(records)
+        entry = self._entry(records)
         entry.done = done
         if self._waiting_since is None:
             self._waiting_since = time.monotonic()
@@ -109,8 +120,19 @@ class WriteAheadLog:
 
         For records whose loss recovery repairs.
         """
-        self._unawaited.append(_entry(records))
+        self._unawaited.append(self._entry(records))
         self._schedule_unawaited()
+
+    def _entry(self, records: Sequence[Record]) -> _Entry:
+        frames = [frame(encode_record(record)) for record in records]
+        if self._usage is not None:
+            sizes: Counter[str] = Counter()
+            for record, data in zip(records, frames, strict=True):
+                if not isinstance(record, OpenedRecord) and record.tenant:  # the service's own have no tenant
+                    sizes[record.tenant] += len(data)
+            for tenant, size_bytes in sizes.items():
+                self._usage.log_written(tenant, size_bytes)
+        return _Entry(tuple(records), b"".join(frames))
 
     def _schedule_unawaited(self) -> None:
         if self._unawaited_timer is None and not self._closed:
@@ -208,7 +230,3 @@ class WriteAheadLog:
             if self._unawaited_timer is not None:
                 self._unawaited_timer.cancel()
             self._thread.shutdown(wait=False)
-
-
-def _entry(records: Sequence[Record]) -> _Entry:
-    return _Entry(tuple(records), b"".join([frame(encode_record(record)) for record in records]))

@@ -109,6 +109,8 @@ class Dispatcher:
 
     async def _make_intents_durable(self, jobs: Sequence[ActiveJob], now_ms: int) -> None:
         """Nothing is sent to a lane before: after a crash the log names every digest that may have been signed."""
+        for job in jobs:
+            job.intended = True
         try:
             await self._wal.append(
                 [

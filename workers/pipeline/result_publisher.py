@@ -17,6 +17,7 @@ from queueing.broker.claims import Commit, CommitStatus, Retention
 from queueing.errors import JobPoisoned, LogUnavailable, QueueUnavailable, QueueUnconfirmed, ResultInvalid
 from workers.journal.records import OutcomeRecord, ReleasedRecord, fits
 from workers.pipeline.recovered_results import RecoveredResults
+from workers.pipeline.unauthenticated import is_of_a_stranger
 from workers.telemetry import job_log
 from workers.telemetry.outcome_metrics import count_outcomes, count_recovered
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from workers.current_config import CurrentConfig
     from workers.journal.journal import WriteAheadLog
     from workers.pipeline.settlement import JobSettlement
+    from workers.pipeline.unauthenticated import UnauthenticatedJobs
     from workers.telemetry.metrics import Metrics
 
 log = logging.getLogger("sigmill.release")
@@ -53,6 +55,7 @@ class ResultPublisher:
         config: CurrentConfig,
         wal: WriteAheadLog,
         settlement: JobSettlement,
+        unauthenticated: UnauthenticatedJobs,
         metrics: Metrics,
         owner: str,
     ) -> None:
@@ -60,6 +63,7 @@ class ResultPublisher:
         self._config = config
         self._wal = wal
         self._settlement = settlement
+        self._unauthenticated = unauthenticated
         self._metrics = metrics
         self._owner = owner
         self._retention = Retention(result_ms=int(config.service.worker.result_retention_s * 1000))
@@ -117,16 +121,25 @@ class ResultPublisher:
         self._began_at = time.monotonic()
 
     async def _publish(self, jobs: list[ActiveJob]) -> None:
-        """One round. The order is the guarantee of the worker: durable, committed under the lease, settled."""
+        """One round. The order is the guarantee of the worker: durable, committed under the lease, settled.
+
+        A refusal of a job that no client was found to have signed is committed without a record: nothing of it can be
+        signed twice, and whoever makes such jobs must not fill the log.
+        """
         now_ms = time.time_ns() // 1_000_000
         outcomes = [self._outcome_of(job, now_ms) for job in jobs]
-        await self._make_durable(outcomes)
+        recorded = [outcome for job, outcome in zip(jobs, outcomes, strict=True) if job.recorded]
+        if recorded:
+            await self._make_durable(recorded)
         committed = await self._commit(outcomes)
-        self._record_released(outcomes, committed)
         done = list(zip(jobs, committed, strict=True))
+        if recorded:
+            self._record_released(recorded, [status for job, status in done if job.recorded])
         count_outcomes(done, self._metrics, self._class_of)
         for job, status in done:
             _report(job, status)
+            if is_of_a_stranger(job.failure) or (job.envelope is None and not job.recorded):
+                self._unauthenticated.record(job)
             self._settlement.settle(job)
 
     def _outcome_of(self, job: ActiveJob, now_ms: int) -> OutcomeRecord:

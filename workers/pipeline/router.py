@@ -19,6 +19,7 @@ from queueing.protocol.envelope import read_unverified
 from queueing.protocol.jobs import decode_job, job_id_of, tenant_of_job_id
 from workers.lanes.authorisation import authorise
 from workers.lanes.supervisor.batching import Group
+from workers.pipeline.unauthenticated import is_of_a_stranger
 
 if TYPE_CHECKING:
     from queueing.protocol.algorithms import KeyKind
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from workers.current_stop_orders import CurrentStopOrders
     from workers.lanes.supervisor.registry import LaneRegistry
     from workers.lanes.supervisor.token_pool import TokenPool
+    from workers.pipeline.unauthenticated import UnauthenticatedJobs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +48,16 @@ class Router:
     It authorises nothing: the lane judges the envelope. Jobs that cannot be signed are refused here, to save the trip.
     """
 
-    def __init__(self, config: CurrentConfig, *, lanes: LaneRegistry, stop_orders: CurrentStopOrders) -> None:
+    def __init__(
+        self,
+        config: CurrentConfig,
+        *,
+        lanes: LaneRegistry,
+        stop_orders: CurrentStopOrders,
+        unauthenticated: UnauthenticatedJobs,
+    ) -> None:
         self._config = config
+        self._unauthenticated = unauthenticated
         self._lanes = lanes
         self._stop_orders = stop_orders
         self._audience = config.service.audience  # a reload cannot change it
@@ -61,11 +71,12 @@ class Router:
         """
         unverified = read_job(job)
         if job.claimed.crashes >= self._most_crashes:
+            self._authenticate(job, unverified)  # who has no client key makes no dead letters
             raise JobPoisoned(
                 f"{job.claimed.crashes} workers crashed while processing this job;"
                 " the last one was processing nothing else for this tenant"
             )
-        version = self._key_version(unverified, job.claimed.tenant)
+        version = self._key_version(job, unverified)
         group = Group(version.key, version.version, unverified.envelope.algorithm)
         return Route(
             pool=self._least_loaded(job.claimed.tenant, version),
@@ -73,11 +84,37 @@ class Router:
             key_kind=version.public_key.kind,
         )
 
-    def _key_version(self, unverified: UnverifiedEnvelope, claimed_tenant: str) -> KeyVersion:
-        """The key version that the envelope asks for; raises what a lane would raise."""
-        tenant = self._config.tenants.get(claimed_tenant)
+    def _authenticate(self, job: ActiveJob, unverified: UnverifiedEnvelope) -> None:
+        """Verify the envelope as a lane does; raises what a lane would raise."""
+        tenant = self._tenant(job)
+        try:
+            authorise(
+                unverified,
+                tenant,
+                audience=self._audience,
+                now_ms=time.time_ns() // 1_000_000,
+                stops=self._stop_orders.stops_of(tenant),
+            )
+        except SigningError as error:
+            job.authenticated = not is_of_a_stranger(error)
+            raise
+        job.authenticated = True
+
+    def _tenant(self, job: ActiveJob) -> Tenant:
+        tenant = self._config.tenants.get(job.claimed.tenant)
         if tenant is None:
             raise PolicyDenied("the tenant is not configured here")
+        return tenant
+
+    def _key_version(self, job: ActiveJob, unverified: UnverifiedEnvelope) -> KeyVersion:
+        """The key version that the envelope asks for; raises what a lane would raise.
+
+        An envelope that no client of the tenant can have signed, or one of a tenant in whose name envelopes are forged,
+        is judged here, before its intent: an intent holds the whole envelope.
+        """
+        tenant = self._tenant(job)
+        if unverified.envelope.client not in tenant.clients or self._unauthenticated.is_suspect(tenant.name):
+            self._authenticate(job, unverified)
         now_ms = time.time_ns() // 1_000_000
         stops = self._stop_orders.stops_of(tenant)
         try:
@@ -87,7 +124,7 @@ class Router:
             return _version(unverified.envelope, tenant, now_ms)
         except SigningError:
             # Judged in a lane's order, which checks the signature first: a stranger learns nothing about keys here.
-            authorise(unverified, tenant, audience=self._audience, now_ms=now_ms, stops=stops)
+            self._authenticate(job, unverified)
             raise
 
     def _least_loaded(self, tenant: str, version: KeyVersion) -> TokenPool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from workers.telemetry.json_logs import JOBS
 
@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(JOBS)
 
+MOST_NAME: Final = 256
+"""Bytes of a job id in a log line; ids of ours have far fewer."""
+
 
 def name_of(job_id: bytes) -> str:
-    """Job id as text; ids of stock producers may have any bytes."""
-    return job_id.decode("ascii", "replace")
+    """Job id as text, cut to ``MOST_NAME``; ids of stock producers may have any bytes, up to 16 KiB."""
+    return job_id[:MOST_NAME].decode("ascii", "replace")
 
 
 def claimed(tenant: str, jobs: Sequence[ClaimedJob]) -> None:

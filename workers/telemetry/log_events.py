@@ -87,6 +87,12 @@ EVENTS: Final[dict[str, LogEvent]] = {
     ),
     # Jobs
     "jobs.claimed": LogEvent("info", "Jobs claimed by this worker (`[logging] jobs`).", ("tenant", "jobs")),
+    "jobs.unauthenticated": LogEvent(
+        "warning",
+        "Jobs refused before a client of the tenant was established: counts by reason since the last such line of this "
+        "tenant (one a minute at most), and one job as an example.",
+        ("tenant", "reasons", "job_id"),
+    ),
     "jobs.released": LogEvent(
         "info",
         "Published results (`[logging] jobs`); `outcome` is committed, repeated or fenced.",

@@ -54,6 +54,10 @@ class Metrics(WorkerMetrics):
             for digests in sizes:
                 self.job_digests.observe(digests)
 
+    def log_written(self, tenant: str, size_bytes: int) -> None:
+        """Count bytes that a tenant's records have added to the log."""
+        self.log_written_bytes.labels(tenant).inc(size_bytes)
+
     def limits_seen(self, tenant: str, limits: ClaimLimits, answer: ClaimResult) -> None:
         """Count the decisions of the tenant's limits at a claim."""
         if limits.limited and answer.jobs:

@@ -134,6 +134,9 @@ class WorkerMetrics(ProcessMetrics):
     )
     log_bytes = gauge("log_bytes", "Disk space used by the segments of the write-ahead log.")
 
+    log_written_bytes = counter_of(
+        "log_written_bytes", "Bytes that a tenant's jobs have added to the write-ahead log.", "tenant"
+    )
     log_damage = gauge(
         "log_damage",
         "Damaged places that the start found in the segments of the write-ahead log that it read.",
@@ -166,6 +169,12 @@ class WorkerMetrics(ProcessMetrics):
     )
     returned = counter_of(
         "jobs_returned", "Jobs returned to the queue unsigned, by reason.", "tenant", "reason"
+    )
+    unauthenticated_jobs = counter_of(
+        "unauthenticated_jobs",
+        "Jobs refused before a client of the tenant was established, by reason; the log has no record of most.",
+        "tenant",
+        "reason",
     )
     fenced = counter_of(
         "commits_fenced", "Results refused because another worker holds the job's lease.", "tenant"

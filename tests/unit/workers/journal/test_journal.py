@@ -17,8 +17,8 @@ from tests.support.fake_lane import turn
 from workers.journal import journal as log_module
 from workers.journal import segment_writer
 from workers.journal.journal import WriteAheadLog
-from workers.journal.records import OpenedRecord, Record, ReleasedRecord, decode_record
-from workers.journal.segments import read_segment, segments_of
+from workers.journal.records import OpenedRecord, Record, ReleasedRecord, decode_record, encode_record
+from workers.journal.segments import frame, read_segment, segments_of
 
 
 def record(number: int) -> Record:
@@ -297,3 +297,27 @@ async def test_an_unexpected_error_of_the_writer_fails_the_append(
     with pytest.raises(LogUnavailable):
         await wal.append([record(1)])
     assert wal.failing
+
+
+class Usage:
+    """Bytes of each tenant."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, int] = {}
+
+    def log_written(self, tenant: str, size_bytes: int) -> None:
+        self.of[tenant] = self.of.get(tenant, 0) + size_bytes
+
+
+async def test_bytes_are_counted_for_the_tenant_that_writes_them(tmp_path: Path) -> None:
+    """Which tenant fills the log: frames of its records, without the log's own."""
+    usage = Usage()
+    wal = WriteAheadLog(tmp_path, usage=usage)
+    await wal.append([ReleasedRecord(1, "acme", b"a" * 1000, b"w:1", "committed")])
+    wal.append_nowait([ReleasedRecord(1, "globex", b"b", b"w:1", "committed")])
+    await wal.append([ReleasedRecord(1, "globex", b"c", b"w:1", "committed")])
+    await wal.close()
+    assert usage.of["acme"] > 1000
+    assert usage.of["globex"] < 200
+    opened = len(frame(encode_record(OpenedRecord(int(1.7e12), 1))))
+    assert abs(sum(usage.of.values()) + opened - wal.bytes) <= 8

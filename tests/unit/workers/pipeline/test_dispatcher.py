@@ -32,6 +32,7 @@ from workers.limits.key_budgets import KeyBudgets
 from workers.limits.tenant_limiter import TenantLimiter
 from workers.pipeline.dispatcher import Dispatcher
 from workers.pipeline.router import Router
+from workers.pipeline.unauthenticated import UnauthenticatedJobs
 from workers.telemetry.metrics import Metrics
 
 CHARGED = 4.0
@@ -80,7 +81,12 @@ class Worker:
         metrics = Metrics(CollectorRegistry())
         self.limiter = TenantLimiter(config, metrics)
         self.dispatcher = Dispatcher(
-            Router(config, lanes=cast("LaneRegistry", self), stop_orders=CurrentStopOrders()),
+            Router(
+                config,
+                lanes=cast("LaneRegistry", self),
+                stop_orders=CurrentStopOrders(),
+                unauthenticated=UnauthenticatedJobs(metrics),
+            ),
             limiter=self.limiter,
             shares=FairShares(self.limiter),
             budgets=cast("KeyBudgets", self),

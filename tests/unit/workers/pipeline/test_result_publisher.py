@@ -16,12 +16,20 @@ from prometheus_client import CollectorRegistry
 from queueing import ClientKey
 from queueing.broker.claims import ClaimedJob, Claims, Commit, CommitStatus, Retention
 from queueing.broker.dead_letters import DeadLetter
-from queueing.errors import KeyUnknown, LogUnavailable, QueueUnavailable, QueueUnconfirmed, ResultInvalid
+from queueing.errors import (
+    EnvelopeMalformed,
+    EnvelopeSignature,
+    KeyUnknown,
+    LogUnavailable,
+    QueueUnavailable,
+    QueueUnconfirmed,
+    ResultInvalid,
+)
 from queueing.protocol.envelope import seal
 from queueing.protocol.jobs import JobHints, JobOutcome, decode_result, encode_job
 from tests.support.configurations import current_config, tenant
 from tests.support.fake_lane import turn
-from tests.support.jobs_in_work import FINGERPRINT, claimed, envelope, job_in_work, signed
+from tests.support.jobs_in_work import FINGERPRINT, claimed, envelope, job_in_work, one_sink, signed
 from workers.active_job import ActiveJob
 from workers.journal.journal import WriteAheadLog
 from workers.journal.records import MAX_RECORD_BYTES, OutcomeRecord, Record, ReleasedRecord, encode_record
@@ -30,6 +38,7 @@ from workers.lanes.protocol import SliceOutcome
 from workers.pipeline import result_publisher as module
 from workers.pipeline.result_publisher import ResultPublisher
 from workers.pipeline.settlement import JobSettlement
+from workers.pipeline.unauthenticated import UnauthenticatedJobs
 from workers.telemetry.metrics import Metrics
 
 
@@ -126,6 +135,7 @@ def publisher_of(story: Story, metrics: Metrics) -> ResultPublisher:
         config=current_config([tenant("acme"), tenant("globex")]),
         wal=cast("WriteAheadLog", FakeLog(story)),
         settlement=cast("JobSettlement", FakeSettlement(story)),
+        unauthenticated=UnauthenticatedJobs(metrics),
         metrics=metrics,
         owner="w1",
     )
@@ -183,6 +193,36 @@ async def test_while_the_log_fails_nothing_is_committed(story: Story, publisher:
     finish(publisher, b"a")
     await turn(50)
     assert story.events == ["log failed"] * 5 + ["durable", "commit", "settled"]
+
+
+async def test_what_nobody_signed_is_committed_without_a_record(
+    story: Story, publisher: ResultPublisher, metrics: Metrics, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Rubbish under long ids costs counters and one log line; the client of a good job still gets its refusal recorded."""
+    for number in range(50):
+        rubbish = ActiveJob(claimed(b"r%d" % number + b"x" * 16_000), one_sink(publisher))
+        rubbish.fail(EnvelopeMalformed("the job is not msgpack in arq's form"))
+    known = job_in_work(publisher, job_id=b"known")
+    known.authenticated, known.intended = True, False
+    known.fail(KeyUnknown())
+    intended = job_in_work(publisher, job_id=b"intended")
+    intended.fail(EnvelopeSignature())
+    await turn(50)
+    assert sum(len(commits["acme"]) for commits in story.commits) == 52
+    assert {record.job_id for record in story.durable if isinstance(record, OutcomeRecord)} == {
+        b"known",
+        b"intended",
+    }
+    assert {record.job_id for record in story.noted if isinstance(record, ReleasedRecord)} == {
+        b"known",
+        b"intended",
+    }
+    assert metrics.unauthenticated_jobs.labels("acme", "envelope.malformed")._value.get() == 50
+    assert metrics.unauthenticated_jobs.labels("acme", "envelope.signature")._value.get() == 1
+    lines = [record for record in caplog.records if record.msg == "jobs.unauthenticated"]
+    assert len(lines) == 1
+    assert len(lines[0].job_id) <= 256  # type: ignore[attr-defined]
+    assert len(story.settled) == 52
 
 
 async def test_a_result_that_the_log_cannot_hold_becomes_an_error(

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from msgspec.structs import replace
+from prometheus_client import CollectorRegistry
 
 from queueing.broker.claims import ClaimedJob
 from queueing.errors import (
+    ClientUnknown,
     EnvelopeMalformed,
     EnvelopeSignature,
     JobExpired,
@@ -32,6 +35,8 @@ from workers.current_stop_orders import CurrentStopOrders
 from workers.lanes.supervisor.batching import Group
 from workers.lanes.supervisor.registry import LaneRegistry
 from workers.pipeline.router import Router
+from workers.pipeline.unauthenticated import UnauthenticatedJobs
+from workers.telemetry.metrics import Metrics
 
 
 @dataclass
@@ -70,20 +75,42 @@ def registry() -> Registry:
 
 
 @pytest.fixture
-def router(tmp_path: Path, registry: Registry) -> Router:
+def unauthenticated() -> UnauthenticatedJobs:
+    return UnauthenticatedJobs(Metrics(CollectorRegistry()))
+
+
+@pytest.fixture
+def router(tmp_path: Path, registry: Registry, unauthenticated: UnauthenticatedJobs) -> Router:
     text = tenant_text().replace('tokens = ["acme"]', 'tokens = ["acme", "globex"]')
     assert "globex" in text
     config = CurrentConfig(load_configuration(Site(tmp_path, tenants={"acme": text}).write().config))
-    return Router(config, lanes=cast("LaneRegistry", registry), stop_orders=CurrentStopOrders())
+    return Router(
+        config,
+        lanes=cast("LaneRegistry", registry),
+        stop_orders=CurrentStopOrders(),
+        unauthenticated=unauthenticated,
+    )
 
 
-def job(key: str = "release", *, hints: int = 1, tenant: str = "acme", crashes: int = 0) -> ActiveJob:
-    """A job of one digest, signed by a client that the tenant does not know."""
+KNOWN = ClientKey(ed25519.Ed25519PrivateKey.from_private_bytes(bytes([1] * 32)))
+"""Key of the client in the tenant's file."""
+
+
+def job(
+    key: str = "release",
+    *,
+    hints: int = 1,
+    tenant: str = "acme",
+    crashes: int = 0,
+    client: str = "build-1",
+    signer: ClientKey | None = None,
+) -> ActiveJob:
+    """A job of one digest, signed by a key that the tenant does not know, unless ``signer`` is another."""
     now_ms = time.time_ns() // 1_000_000
     envelope = Envelope(
         audience="test",
         tenant="acme",
-        client="build-1",
+        client=client,
         key=key,
         key_version=0,
         algorithm="ECDSA_SHA_256",
@@ -92,7 +119,7 @@ def job(key: str = "release", *, hints: int = 1, tenant: str = "acme", crashes: 
         idempotency_key=bytes(16),
         digests=(bytes(32),),
     )
-    payload = encode_job(seal(envelope, ClientKey.generate()), JobHints(n=hints), now_ms)
+    payload = encode_job(seal(envelope, signer or ClientKey.generate()), JobHints(n=hints), now_ms)
     claimed = ClaimedJob(
         tenant=tenant, job_id=b"job", due_ms=b"1000", attempt=1, payload=payload, lease=b"worker:7"
     )
@@ -135,9 +162,38 @@ def test_without_a_healthy_token_the_job_has_to_be_requeued(router: Router, regi
 
 def test_a_job_over_which_three_workers_crashed_is_poisoned(router: Router) -> None:
     """The error says how many they were; two crashes are not enough."""
-    router.route(job(crashes=2))
+    router.route(job(crashes=2, signer=KNOWN))
+    poisoned = job(crashes=3, signer=KNOWN)
     with pytest.raises(JobPoisoned, match="3 workers crashed"):
-        router.route(job(crashes=3))
+        router.route(poisoned)
+    assert poisoned.authenticated
+
+
+def test_a_forged_envelope_makes_no_dead_letter(router: Router) -> None:
+    """Who writes to the queue without a client key fills neither the dead letters nor the log with its envelope."""
+    forged = job(crashes=3)
+    with pytest.raises(EnvelopeSignature):
+        router.route(forged)
+    assert not forged.authenticated
+
+
+def test_a_client_that_is_not_configured_is_refused_before_any_intent(router: Router) -> None:
+    """An intent would hold its whole envelope."""
+    with pytest.raises(ClientUnknown):
+        router.route(job(client="nobody"))
+
+
+def test_after_a_forged_envelope_those_of_the_tenant_are_verified_first(
+    router: Router, unauthenticated: UnauthenticatedJobs
+) -> None:
+    """The first one is left to the lane; then an intent is written only for what a client has signed."""
+    forged = job()
+    router.route(forged)
+    forged.fail(EnvelopeSignature())  # as its lane says
+    unauthenticated.record(forged)
+    with pytest.raises(EnvelopeSignature):
+        router.route(job())
+    router.route(job(signer=KNOWN))
 
 
 def test_a_stranger_learns_nothing_about_keys(router: Router) -> None:

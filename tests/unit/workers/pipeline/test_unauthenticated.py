@@ -1,0 +1,67 @@
+"""Jobs that no client was found to have signed: counts, sampled log lines, and tenants under suspicion."""
+
+from __future__ import annotations
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from queueing.errors import EnvelopeMalformed, EnvelopeSignature, SigningError
+from tests.support.jobs_in_work import job_in_work
+from workers.active_job import ActiveJob
+from workers.pipeline.unauthenticated import REPORT_S, SUSPECT_S, UnauthenticatedJobs
+from workers.telemetry.metrics import Metrics
+
+
+class Clock:
+    """Time that the test moves."""
+
+    now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def unauthenticated(clock: Clock) -> UnauthenticatedJobs:
+    return UnauthenticatedJobs(Metrics(CollectorRegistry()), now_s=clock)
+
+
+def refused(error: SigningError, *, tenant: str = "acme") -> ActiveJob:
+    job = job_in_work(tenant=tenant)
+    job.fail(error)
+    return job
+
+
+def test_a_tenant_has_one_line_a_minute(
+    unauthenticated: UnauthenticatedJobs, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The line has the counts since the last one; another tenant has its own."""
+    for _ in range(5):
+        unauthenticated.record(refused(EnvelopeMalformed()))
+    unauthenticated.record(refused(EnvelopeMalformed(), tenant="globex"))
+    clock.now_s += REPORT_S
+    unauthenticated.record(refused(EnvelopeSignature()))
+    lines = [(line.tenant, line.reasons) for line in caplog.records]  # type: ignore[attr-defined]
+    assert lines == [
+        ("acme", {"envelope.malformed": 1}),
+        ("globex", {"envelope.malformed": 1}),
+        ("acme", {"envelope.malformed": 4, "envelope.signature": 1}),
+    ]
+
+
+def test_a_forged_envelope_makes_its_tenant_suspect_for_a_time(
+    unauthenticated: UnauthenticatedJobs, clock: Clock
+) -> None:
+    """Rubbish does not: it never gets an intent."""
+    unauthenticated.record(refused(EnvelopeMalformed()))
+    assert not unauthenticated.is_suspect("acme")
+    unauthenticated.record(refused(EnvelopeSignature()))
+    assert unauthenticated.is_suspect("acme")
+    assert not unauthenticated.is_suspect("globex")
+    clock.now_s += SUSPECT_S
+    assert not unauthenticated.is_suspect("acme")

@@ -1,0 +1,78 @@
+"""Jobs that were refused before a client of their tenant was established: counted and sampled, not recorded one by one.
+
+Everybody who can write to a tenant's queue can make such jobs without limit. A record of each would fill the log's disk,
+and then no tenant of the host signs.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from queueing.errors import (
+    ClientUnknown,
+    EnvelopeAudience,
+    EnvelopeMalformed,
+    EnvelopeSignature,
+    SigningError,
+)
+from workers.telemetry import job_log
+from workers.telemetry.metrics import reason_label
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from workers.active_job import ActiveJob
+    from workers.telemetry.metrics import Metrics
+
+log = logging.getLogger("sigmill.release")
+
+REPORT_S: Final = 60.0
+"""Shortest time between two log lines of one tenant."""
+
+SUSPECT_S: Final = 600.0
+"""After a forged envelope the worker verifies those of its tenant before their intents for so long: 0.15 ms each."""
+
+_STRANGERS: Final = (ClientUnknown, EnvelopeAudience, EnvelopeMalformed, EnvelopeSignature)
+
+
+def is_of_a_stranger(error: SigningError | None) -> bool:
+    """Whether the error is raised before the signature of a client has verified."""
+    return isinstance(error, _STRANGERS)
+
+
+class UnauthenticatedJobs:
+    """Counts and reports them, and remembers the tenants in whose name envelopes are forged."""
+
+    def __init__(self, metrics: Metrics, *, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._metrics = metrics
+        self._now_s = now_s
+        self._unreported: dict[str, Counter[str]] = {}
+        self._reported_at: dict[str, float] = {}
+        self._suspect_until: dict[str, float] = {}
+
+    def is_suspect(self, tenant: str) -> bool:
+        """Whether a lane has refused a forged envelope of this tenant within ``SUSPECT_S``."""
+        return self._suspect_until.get(tenant, 0.0) > self._now_s()
+
+    def record(self, job: ActiveJob) -> None:
+        """Count a refused job; at most one log line per tenant and ``REPORT_S``, with one job as an example."""
+        tenant, failure, now_s = job.claimed.tenant, job.failure, self._now_s()
+        if failure is None:
+            return
+        reason = reason_label(failure.reason)
+        if isinstance(failure, EnvelopeSignature):
+            self._suspect_until[tenant] = now_s + SUSPECT_S
+        self._metrics.unauthenticated_jobs.labels(tenant, reason).inc()
+        counts = self._unreported.setdefault(tenant, Counter())
+        counts[reason] += 1
+        if now_s < self._reported_at.get(tenant, float("-inf")) + REPORT_S:
+            return
+        self._reported_at[tenant] = now_s
+        del self._unreported[tenant]
+        log.warning(
+            "jobs.unauthenticated",
+            extra={"tenant": tenant, "reasons": dict(counts), "job_id": job_log.name_of(job.job_id)},
+        )
