@@ -25,7 +25,7 @@ from tests.support.forging import Forger, now_ms
 from tests.support.lane_handle import LaneHandle, spec_for
 from tests.support.operator import edit, operator_block, order_by
 from tests.support.rig import MakeRig, Rig, client_block
-from workers.dev.tenants import SERVICE_KEY_LABEL
+from workers.dev.tenants import AUDIENCE, SERVICE_KEY_LABEL
 from workers.lanes.canary import CANARY, canary_digest
 from workers.lanes.protocol import (
     EnvelopeSlice,
@@ -139,6 +139,23 @@ async def test_the_services_lane_signs_no_envelopes_and_a_tenants_no_directories
     spec = replace(spec_for(rig, "service", sessions=1), tenant=None)
     async with LaneHandle(spec) as service:
         assert code(await ask(service, acme.seal())) == "envelope.malformed"
+
+
+async def test_a_directory_expires_within_the_services_time_to_live(rig: Rig) -> None:
+    """Whatever a worker asks for: one that never expired would outlive every revocation."""
+    spec = replace(spec_for(rig, "service", sessions=1), tenant=None)
+    year_2999 = 32_472_144_000_000
+    async with LaneHandle(spec) as service:
+        assert service._connection is not None
+        service._connection.writer.write(encode_frame(SignDirectory(1, "acme", year_2999, year_2999)))
+        answer = await service._read()
+    assert isinstance(answer, SignedDirectory)
+    key = PublicKey.from_spki(rig.tokens["service"].keys[SERVICE_KEY_LABEL].spki)
+    shown = open_directory(
+        answer.signed, audience=AUDIENCE, tenant="acme", pinned=[key], newest_epoch=0, now_ms=now_ms()
+    )
+    assert shown.issued_at_ms <= now_ms()
+    assert shown.expires_at_ms <= now_ms() + 7 * 24 * HOUR_MS
 
 
 async def test_a_canary_is_one_constant_whoever_asks(rig: Rig, lane: LaneHandle, acme: Forger) -> None:

@@ -5,6 +5,7 @@ running_workers  running workers, and the outcome of their last reload
 adopted_config   copies of the configuration adopted last
 stop_orders      signed stop orders
 refused_pins     PINs that a token rejected
+latest_time      latest time that lanes have seen
 drained_tokens   tokens that an operator drained
 
 Must never import ``workers.config``, ``workers.lanes`` or anything that talks to Redis or an HSM.

@@ -168,6 +168,12 @@ EVENTS: Final[dict[str, LogEvent]] = {
         "error", "A lane refused a reload and keeps its old configuration.", ("token", "why")
     ),
     "lane.reload_overdue": LogEvent("error", "A lane did not reload in time and was killed.", ("token",)),
+    "clock.far_back": LogEvent(
+        "error",
+        "The host's clock is more than a day before the latest time that a lane has seen, which is disregarded: check the "
+        "clock. Envelopes that had expired by that time could be signed.",
+        ("latest_s", "now_s"),
+    ),
     "lane.order_adopted": LogEvent("warning", "A lane applies new stop orders.", ("token", "orders")),
     "lane.order_refused": LogEvent(
         "warning",

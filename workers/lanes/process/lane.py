@@ -47,6 +47,7 @@ from workers.lanes.protocol import (
     encode_frame,
     read_to_lane,
 )
+from workers.state.latest_time import LatestTime
 from workers.state.refused_pins import RefusedPins
 from workers.telemetry.log_writer import flush_logs
 
@@ -87,6 +88,7 @@ class Lane:
         self._send_lock = threading.Lock()
         self._policy = LivePolicy(role.file, token=role.token, tenant=role.tenant, state_dir=role.state_dir)
         self._service: ServiceConfiguration = self._policy.service
+        self._policy.latest_time = LatestTime(role.own_state or self._service.state_dir)
         self._token: TokenSettings = self._service.tokens[role.token]
 
     def serve(self) -> None:
@@ -148,7 +150,9 @@ class Lane:
 
     def _receive(self, message: Chunk | SignDirectory | SignCanary | Reload) -> None:
         if isinstance(message, SignDirectory):
-            self._threads.queue.put(_DirectoryWork(message, self))
+            issued_at_ms, expires_at_ms = self._policy.directory_dates(message, time.time_ns() // 1_000_000)
+            bounded = SignDirectory(message.id, message.tenant, issued_at_ms, expires_at_ms)
+            self._threads.queue.put(_DirectoryWork(bounded, self))
             return
         if isinstance(message, SignCanary):
             self._sign_canary(message)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from queueing.config.toml import parse_toml, read_text
-from queueing.errors import ConfigError, EnvelopeMalformed, PolicyDenied, TokenUnavailable
+from queueing.errors import ConfigError, EnvelopeMalformed, JobExpired, PolicyDenied, TokenUnavailable
 from queueing.files.folders import is_there
 from queueing.protocol.envelope import UnverifiedEnvelope, read_unverified
 from queueing.protocol.stop_orders import OrderInvalid, StopOrder, read_order, verify_order
@@ -20,10 +20,11 @@ from workers.config.service_file import service_of
 from workers.config.snapshots import Stamp, stamp_of
 from workers.config.stop_rules import Stops
 from workers.config.tenant_file import tenant_of
-from workers.lanes.authorisation import authorise
+from workers.lanes.authorisation import CLOCK_SKEW_MS, authorise
 from workers.lanes.canary import CanaryPace, service_canary, tenant_canary
 from workers.state.adopted_config import AdoptedFiles, refuse_older_service, refuse_older_tenant
 from workers.state.directory import reading_state
+from workers.state.latest_time import LatestTime
 from workers.state.stop_orders import StopOrderFolder
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from workers.config.service_file import ServiceConfiguration
     from workers.config.tenants import Tenant
     from workers.lanes.authorisation import Authorised
-    from workers.lanes.protocol import EnvelopeSlice, SignCanary
+    from workers.lanes.protocol import EnvelopeSlice, SignCanary, SignDirectory
 
 log = logging.getLogger("sigmill.lane")
 
@@ -63,6 +64,7 @@ class LivePolicy:
         self._copies = None if state_dir is None else AdoptedFiles(state_dir)
         self._verified: dict[bytes, UnverifiedEnvelope] = {}
         self._canaries = CanaryPace()
+        self.latest_time = LatestTime()
         self._orders: dict[bytes, StopOrder] = {}
         self._stops = Stops()
         self._tenant_file: _FileInForce | None = None
@@ -86,6 +88,7 @@ class LivePolicy:
             raise EnvelopeMalformed("the service's token signs no envelopes")
         if self.tenant is None:
             raise PolicyDenied("rule `state`: the tenant is not configured any more")
+        latest_ms = self.latest_time.see(now_ms)  # before any check: a refused envelope shows the time, too
         verified = self._verified.get(item.sealed)
         unverified = verified or read_unverified(item.sealed)
         if not 0 <= item.first < item.first + item.count <= len(unverified.envelope.digests):
@@ -98,12 +101,22 @@ class LivePolicy:
             stops=self._stops,
             verified_before=verified is not None,
         )
+        if unverified.envelope.expires_at_ms + CLOCK_SKEW_MS <= latest_ms:
+            raise JobExpired(
+                f"the envelope had expired before this host's clock was set back by {(latest_ms - now_ms) // 1000} s"
+            )
         if verified is None and item.count < len(unverified.envelope.digests):
             self._remember(item.sealed, unverified)
         if self._token not in authorised.key_version.tokens:
             # The worker routed by older rules: its next try is routed by those that are in force.
             raise TokenUnavailable("the key that signs now is not in this lane's token")
         return authorised
+
+    def directory_dates(self, request: SignDirectory, now_ms: int) -> tuple[int, int]:
+        """Dates of a directory, in Unix ms: within ``directory_ttl_s`` of this process's own clock, whatever was requested."""
+        now_ms = self.latest_time.see(now_ms)
+        latest_ms = now_ms + int(self.service.worker.directory_ttl_s * 1000)
+        return min(request.issued_at_ms, now_ms), min(request.expires_at_ms, latest_ms)
 
     def canary(self, request: SignCanary, now_ms: int) -> Authorised:
         """Authorise the canary's constant for a key of this lane that may sign now; raises a ``SigningError``."""

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from queueing.errors import EnvelopeSignature, TokenUnavailable
+from queueing.errors import EnvelopeSignature, JobExpired, TokenUnavailable
 from queueing.protocol.envelope import Envelope, seal
 from tests.support.config_files import client_line, service_text, tenant_text
+from workers.lanes.authorisation import CLOCK_SKEW_MS
 from workers.lanes.process.live_policy import LivePolicy
-from workers.lanes.protocol import EnvelopeSlice
+from workers.lanes.protocol import EnvelopeSlice, SignDirectory
 
 NOW_MS = 1_800_000_000_000
 
@@ -99,3 +100,45 @@ def test_every_change_of_the_rules_is_a_new_policy_version(tmp_path: Path) -> No
     )
     assert policy.reload() == ""
     assert policy.policy_version > before
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> LivePolicy:
+    (tmp_path / "tenants").mkdir()
+    (tmp_path / "tenants" / "acme.toml").write_text(tenant_text())
+    service = tmp_path / "sigmill.toml"
+    service.write_text(service_text())
+    return LivePolicy(service, token="acme", tenant="acme")
+
+
+def test_an_envelope_that_had_expired_is_refused_after_the_clock_is_set_back(policy: LivePolicy) -> None:
+    """The error says by how much; an envelope that expires later is signed."""
+    slice_ = EnvelopeSlice(sealed_by(1), 0, 2)
+    policy.authorise(slice_, NOW_MS)
+    later_ms = NOW_MS + 60_000 + CLOCK_SKEW_MS
+    with pytest.raises(JobExpired):
+        policy.authorise(slice_, later_ms)
+    policy.latest_time.see(later_ms)
+    with pytest.raises(JobExpired, match="set back by 119 s"):
+        policy.authorise(slice_, NOW_MS + 1000)
+
+
+def test_an_expired_envelope_itself_shows_the_time(policy: LivePolicy) -> None:
+    """The time is remembered although the envelope by which it was noticed was refused."""
+    slice_ = EnvelopeSlice(sealed_by(1), 0, 2)
+    with pytest.raises(JobExpired):
+        policy.authorise(slice_, NOW_MS + 40 * 60_000)
+    with pytest.raises(JobExpired, match="set back by 2400 s"):
+        policy.authorise(slice_, NOW_MS)
+
+
+YEAR_2999_MS = 32_472_144_000_000
+
+
+def test_a_directory_expires_within_the_lanes_own_time_to_live(policy: LivePolicy) -> None:
+    """A worker can ask for a shorter life only."""
+    ttl_ms = int(policy.service.worker.directory_ttl_s * 1000)
+    request = SignDirectory(1, "acme", YEAR_2999_MS, YEAR_2999_MS)
+    assert policy.directory_dates(request, NOW_MS) == (NOW_MS, NOW_MS + ttl_ms)
+    shorter = SignDirectory(1, "acme", NOW_MS - 5, NOW_MS + 5)
+    assert policy.directory_dates(shorter, NOW_MS) == (NOW_MS - 5, NOW_MS + 5)
