@@ -16,7 +16,7 @@ from queueing.errors import ConfigError, SigningError
 from queueing.protocol.names import Name
 from queueing.protocol.public_keys import PublicKey
 
-_Positive = Annotated[float, msgspec.Meta(gt=0)]
+_Deadline = Annotated[float, msgspec.Meta(gt=0, le=3650 * 86_400)]
 
 
 class ClientConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,7 +39,7 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     envelope_ttl_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 14_400.0
     linger_ms: Annotated[float, msgspec.Meta(ge=0, le=1000)] = 2.0
     verify_signatures: bool = True
-    deadline_s: _Positive | None = None
+    deadline_s: _Deadline | None = None
     directory_refresh_s: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 60.0
     state_file: str | None = None
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from queueing.files.durable_file import replace_durably
+from queueing.files.regular_file import read_regular
 
 _log = logging.getLogger("sigmill.client")
+
+_LARGEST_BYTES: Final = 4096
+"""A name of 63 characters, an audience of 128, and a number."""
 
 
 class _Stored(msgspec.Struct, frozen=True):
@@ -47,10 +52,11 @@ class EpochStore:
         if self._path is None:
             return 0
         try:
-            stored = msgspec.json.decode(self._path.read_bytes(), type=_Stored)
+            raw = read_regular(self._path, largest_bytes=_LARGEST_BYTES)
+            stored = msgspec.json.decode(raw, type=_Stored)
         except FileNotFoundError:
             return 0
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, ValueError, RecursionError):  # ValueError: not JSON, not UTF-8, of other fields
             _log.warning("cannot read %s: a key directory of any epoch will be accepted", self._path)
             return 0
         same = (stored.audience, stored.tenant) == (self._audience, self._tenant)

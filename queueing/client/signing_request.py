@@ -22,7 +22,7 @@ DIGESTS_PER_SLICE: Final = 64
 the client key's signature and its verification cost a few microseconds per digest (design, fact 9)."""
 
 _NAME: Final = re.compile(NAME_PATTERN)
-_VERSION: Final = re.compile(r"^[1-9][0-9]{0,8}$")
+_VERSION: Final = re.compile(r"^[1-9][0-9]{0,8}\Z")
 
 
 class KeySpec(msgspec.Struct, frozen=True):

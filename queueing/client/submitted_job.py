@@ -62,7 +62,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         """Read what ``to_json`` wrote; raises ``EnvelopeMalformed`` (final)."""
         try:
             return msgspec.json.decode(raw, type=cls)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (ValueError, RecursionError):  # ValueError: not JSON, not UTF-8, of other fields
             raise EnvelopeMalformed("this is not a job as `submit` writes it") from None
 
 

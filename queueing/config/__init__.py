@@ -6,5 +6,5 @@ redis         address, TLS and Sentinels of Redis
 secrets       secrets in files, masked in logs
 toml          TOML files to typed structs; mistakes name file, key and remedy
 
-Must never import redis, arq, or any other package of ``queueing`` but ``errors``.
+Must never import redis, arq, or anything else of ``queueing`` but ``errors`` and ``files``.
 """

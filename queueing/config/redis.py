@@ -44,7 +44,7 @@ class RedisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     host: str | None = None
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 6379
     unix_socket: str | None = None
-    database: Annotated[int, msgspec.Meta(ge=0)] = 0
+    database: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] = 0
     username: str | None = None
     password_file: str | None = None
     tls: TlsConfig | None = None

@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Final, NoReturn, SupportsIndex
 
 from queueing.errors import ConfigError
+from queueing.files.regular_file import open_regular
 
 _MASK: Final = "***"
 _LARGEST_BYTES: Final = 4096  # no PIN or password is longer; a larger file is the wrong file
 
 _CREDENTIALS: Final = "$CREDENTIALS_DIRECTORY/"
 """Prefix of a file that systemd hands over by LoadCredential= (systemd.exec(5), CREDENTIALS)."""
+
+_BYTE_ORDER_MARK: Final = "\ufeff"
 
 # linux/posix_acl_xattr.h: a header of one 32-bit version, then entries of tag, permissions, id.
 _ACL_ATTRIBUTE: Final = "system.posix_acl_access"
@@ -43,8 +46,9 @@ class Secret:
     def from_file(cls, path: str | os.PathLike[str]) -> Secret:
         """The text of a file, without one trailing newline.
 
-        Raises ``ConfigError`` if the file cannot be read, is empty, is larger than 4096 bytes, is not
-        UTF-8, or can be read or written by its group or by others. A group bit that is only the mask of
+        Raises ``ConfigError`` if the file cannot be read, is no regular file, is empty, is larger than 4096 bytes, is
+        not UTF-8, begins with a byte order mark, has more than one line, or can be read or written by its group or by
+        others: a wrong PIN costs one of the few tries that a token allows. A group bit that is only the mask of
         an access list which lets named users in (as systemd's LoadCredential sets it) is no offence.
         """
         name = os.fspath(path)
@@ -56,7 +60,7 @@ class Secret:
                 "Start it by systemd with LoadCredential=, or set the variable to the folder of the secrets.",
             )
         try:
-            with Path(name).open("rb") as file:
+            with open_regular(Path(name)) as file:
                 _refuse_shared(name, file.fileno())
                 raw = file.read(_LARGEST_BYTES + 1)
         except OSError as exc:
@@ -125,6 +129,20 @@ def _text(name: str, raw: bytes) -> str:
     text = text.removesuffix("\n").removesuffix("\r")
     if not text:
         raise ConfigError(name, "", "is empty", "Write the secret as one line of text.")
+    if text.startswith(_BYTE_ORDER_MARK):
+        raise ConfigError(
+            name,
+            "",
+            "begins with a byte order mark, which would be taken for a part of the secret",
+            "Save it as UTF-8 without a byte order mark.",
+        )
+    if any(control in text for control in "\n\r\0"):
+        raise ConfigError(
+            name,
+            "",
+            "has a line break or a NUL inside",
+            "Write the secret as one line, and nothing after it.",
+        )
     return text
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import re
 import tomllib
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import msgspec
 
 from queueing.errors import ConfigError
+from queueing.files.regular_file import read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -17,11 +19,23 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+LARGEST_BYTES: Final = 1024 * 1024
+"""A tenant's file with 1,000 clients and 1,000 keys has about 700 kB."""
+
+_DEEPEST: Final = 16
+"""The deepest key of ours is five tables and arrays down."""
+
+_LARGEST_NUMBER: Final = 2**63
+"""TOML 1.0, section Integer: what every reader has to take. Each key has a narrower range of its own."""
+
+_MOST_DOTS_SQUARED: Final = 4_000_000
+"""tomllib takes a time that grows with the square of a key's parts: a line of 2,000 dots takes a second."""
+
 _UNKNOWN_FIELD: Final = re.compile(r"unknown field `([^`]+)`")
 _MISSING_FIELD: Final = re.compile(r"missing required field `([^`]+)`")
 _STEP: Final = re.compile(r"[^.\[\]]+|\[[^\]]*\]")
-_INVALID_CHOICE: Final = re.compile(r"Invalid enum value (.+)$")
-_PLACE: Final = re.compile(r" - at (?:`key` in )?`\$\.?([^`]*)`$")
+_INVALID_CHOICE: Final = re.compile(r"Invalid enum value (.+)\Z")
+_PLACE: Final = re.compile(r" - at (?:`key` in )?`\$\.?([^`]*)`\Z")
 
 
 def read_toml(file: Path) -> dict[str, Any]:
@@ -30,27 +44,74 @@ def read_toml(file: Path) -> dict[str, Any]:
 
 
 def read_text(file: Path) -> str:
-    """The text of a configuration file; ``ConfigError`` when it is missing or unreadable."""
+    """The text of a configuration file, without a byte order mark, and with line feeds as line ends.
+
+    ``ConfigError`` when it is missing, unreadable, no regular file, larger than 1 MiB, or not UTF-8.
+    """
     try:
-        return file.read_text("utf-8")
+        text = read_regular(file, largest_bytes=LARGEST_BYTES).decode("utf-8-sig")
+        return text.replace("\r\n", "\n").replace("\r", "\n")
     except FileNotFoundError:
         raise ConfigError(
             str(file), "", "the file does not exist", "Create it, or name the right one."
         ) from None
     except OSError as error:
-        raise ConfigError(
-            str(file), "", f"cannot be read ({error.strerror})", "Check owner and mode."
-        ) from None
+        remedy = "Check owner and mode."
+        if error.errno in {errno.EINVAL, errno.EFBIG, errno.EISDIR}:
+            remedy = "Name the configuration file; one has at most 1 MiB."
+        raise ConfigError(str(file), "", f"cannot be read ({error.strerror})", remedy) from None
     except UnicodeDecodeError:
         raise ConfigError(str(file), "", "is not UTF-8", "Save it as UTF-8.") from None
 
 
 def parse_toml(file: Path, text: str) -> dict[str, Any]:
-    """The tables in ``text``, which stands in ``file``; ``ConfigError`` when it is not TOML."""
+    """The tables in ``text``, which stands in ``file``; ``ConfigError`` when it is not TOML, or nested too deeply.
+
+    No text of ``read_text`` makes it raise anything else, nor take longer than seconds.
+    """
+    if sum(line.count(".") ** 2 for line in text.splitlines()) > _MOST_DOTS_SQUARED:
+        raise ConfigError(str(file), "", "has a line with too many dots", "Write long lists one item a line.")
     try:
-        return tomllib.loads(text)
+        tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(str(file), "", f"is not TOML: {error}", "Mend the line that is named.") from None
+    except RecursionError:
+        raise _nested(file, "") from None
+    except (
+        ValueError
+    ) as error:  # an integer of more than 4,300 digits, a date that the calendar does not have
+        raise ConfigError(str(file), "", f"is not TOML: {error}", "Mend that value.") from None
+    _check_values(file, tables)
+    return tables
+
+
+def _check_values(file: Path, tables: dict[str, Any]) -> None:
+    """Refuse what no key of ours takes, and what the code behind it would stumble over: it recurses, and opens files."""
+    waiting: list[tuple[str, int, object]] = [("", 0, tables)]
+    while waiting:
+        path, depth, value = waiting.pop()
+        if depth > _DEEPEST:
+            raise _nested(file, path)
+        if isinstance(value, dict):
+            _check_text(file, path, "\n".join(value))
+            waiting += [(f"{path}.{name}".lstrip("."), depth + 1, inner) for name, inner in value.items()]
+        elif isinstance(value, list):
+            waiting += [(f"{path}[{i}]", depth + 1, inner) for i, inner in enumerate(value)]
+        elif isinstance(value, str):
+            _check_text(file, path, value)
+        elif isinstance(value, int | float) and not abs(value) < _LARGEST_NUMBER:  # nor nan
+            raise ConfigError(str(file), path, "is out of range", "Write a number that the key allows.")
+
+
+def _check_text(file: Path, path: str, text: str) -> None:
+    if "\0" in text:
+        raise ConfigError(str(file), path, "has a NUL character", "Remove it: no name or path has one.")
+
+
+def _nested(file: Path, path: str) -> ConfigError:
+    return ConfigError(
+        str(file), path[:80], f"is nested more than {_DEEPEST} deep", "Remove it: no key has such a value."
+    )
 
 
 def convert(file: Path, path: str, value: object, kind: type[T]) -> T:
@@ -123,7 +184,7 @@ def _type_at(place: str, kind: type[object]) -> Any:
 
 def _value_at(place: str, value: Any) -> Any:
     for step in _STEP.findall(place):
-        if step.startswith("[") and not step[1:-1].isdigit():
+        if step.startswith("[") and not step[1:-1].isdecimal():
             return None
         value = value[int(step[1:-1])] if step.startswith("[") else value[step]
     return value

@@ -1,7 +1,8 @@
-"""Files of a host: replacements that a power cut leaves old or new, and listings whose errors are raised.
+"""Files of a host: durable replacements, listings whose errors are raised, and bounded reading.
 
 durable_file   replace, create, copy or remove a file durably; make a folder
 folders        list a folder, and ask whether a file exists; errors are raised
+regular_file   read a regular file up to a size; pipes and devices are refused
 
 Must never import anything else of ``queueing`` or ``workers``.
 """

@@ -13,5 +13,5 @@ public_keys    public keys, and verification of signatures
 signing_costs  cost of a signature for the rate limit
 stop_orders    signed orders that stop a tenant, key or client
 
-Must never import redis, arq, or any other package of ``queueing`` but ``errors``.
+Must never import redis, arq, or anything else of ``queueing`` but ``errors`` and ``files``.
 """

@@ -16,8 +16,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from queueing.errors import ConfigError, EnvelopeSignature
+from queueing.files.regular_file import open_regular
 
 _PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
+
+_LARGEST_PEM_BYTES: Final = 64 * 1024
+"""A private key in PEM has 200 bytes; a larger file is the wrong one, and what is cut off is no key."""
 
 _ECDSA_SHA_256: Final = ec.ECDSA(hashes.SHA256())
 
@@ -61,9 +65,9 @@ class ClientKey:
     def from_file(cls, path: Path) -> Self:
         """Read an unencrypted PKCS#8 PEM file; raises ``ConfigError``, also when others may read the file."""
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 mode = os.fstat(file.fileno()).st_mode
-                pem = file.read()
+                pem = file.read(_LARGEST_PEM_BYTES)
         except OSError as error:
             problem = f"the private key cannot be read: {error.strerror}"
             remedy = "Run `sigmill clients create`, or correct `private_key_file`."

@@ -21,7 +21,7 @@ FUNCTION: Final = "sign"
 
 _JOB_DOMAIN: Final = b"sigmill-job-v1\x00"
 _CONTENT_DOMAIN: Final = b"sigmill-content-v1\x00"
-_JOB_ID: Final = re.compile(r"^\{([^{}]+)\}[0-9a-f]{32}$")
+_JOB_ID: Final = re.compile(r"^\{([^{}]+)\}[0-9a-f]{32}\Z")
 
 
 class JobHints(msgspec.Struct, frozen=True, omit_defaults=True):

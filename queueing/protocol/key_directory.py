@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 DOMAIN: Final = b"sigmill-directory-v1\x00"
 
+LARGEST_EPOCH: Final = 2**53 - 1
+"""The largest integer that JSON and Lua carry exactly (RFC 8259, section 6). A configuration file may have it."""
+
 KeyState = Literal["next", "active", "verify-only", "retired", "revoked"]
 """``next`` is announced; ``active`` signs; ``verify-only`` signed once; ``retired`` and ``revoked`` never again."""
 

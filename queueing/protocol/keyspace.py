@@ -15,9 +15,9 @@ RESULT_PREFIX: Final = "arq:result:"
 RETRY_PREFIX: Final = "arq:retry:"
 
 DOORBELL_PATTERN: Final = "sigmill:{*}:doorbell"
-_DOORBELL = re.compile(rb"^sigmill:\{([^{}]+)\}:doorbell$")
+_DOORBELL = re.compile(rb"^sigmill:\{([^{}]+)\}:doorbell\Z")
 
-REPLY_ID_PATTERN: Final = r"^[0-9a-f]{32}$"
+REPLY_ID_PATTERN: Final = r"^[0-9a-f]{32}\Z"
 
 
 ORDERS: Final = "sigmill:orders"

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-NAME_PATTERN: Final = r"^[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?$"
+NAME_PATTERN: Final = r"^[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?\Z"
 """One pattern for tenants, clients, keys and tokens: no braces (Redis hash tags), no slashes (KEY/VERSION)."""
 
 Name = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]

@@ -12,10 +12,12 @@ from msgspec.structs import force_setattr
 from queueing.config.addresses import bare_host, with_port
 from queueing.config.redis import RedisConfig
 from queueing.protocol.algorithms import Algorithm
-from queueing.protocol.key_directory import KeyState
+from queueing.protocol.key_directory import LARGEST_EPOCH, KeyState
 from queueing.protocol.names import Name
 
 Seconds = Annotated[float, Meta(gt=0, le=30 * 86400)]
+
+Epoch = Annotated[int, Meta(ge=0, le=LARGEST_EPOCH)]
 
 
 class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,7 +30,7 @@ class ServiceSettings(_Strict, frozen=True):
     audience: Annotated[str, Meta(min_length=1, max_length=128)]
     state_dir: str
     tenants_dir: str = "tenants"
-    epoch: Annotated[int, Meta(ge=0)] = 0
+    epoch: Epoch = 0
 
 
 class ServiceKeySettings(_Strict, frozen=True):
@@ -41,7 +43,7 @@ class ServiceKeySettings(_Strict, frozen=True):
 class SelectSettings(_Strict, frozen=True):
     """Selects one token of the module: exactly one token must match all given properties."""
 
-    slot: Annotated[int, Meta(ge=0)] | None = None
+    slot: Annotated[int, Meta(ge=0, le=2**62)] | None = None
     label: Annotated[str, Meta(min_length=1, max_length=32)] | None = None
     serial: Annotated[str, Meta(min_length=1, max_length=16)] | None = None
 
@@ -62,13 +64,13 @@ class TokenSettings(_Strict, frozen=True):
     module: str
     select: SelectSettings
     login: PinLogin | Literal["none", "protected-path"]
-    environment: dict[Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]{0,63}$")], str] = {}
+    environment: dict[Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}\Z")], str] = {}
     sessions: Annotated[int, Meta(ge=1, le=1024)] = 4
     lanes: Annotated[int, Meta(ge=1, le=64)] | None = None
     call_timeout_s: Seconds = 10.0
     verify_after_sign: bool = True
     socket: str | None = None
-    worker_uid: Annotated[int, Meta(ge=0)] | None = None
+    worker_uid: Annotated[int, Meta(ge=0, le=2**32 - 2)] | None = None
     hsm: Name | None = None
 
 
@@ -155,7 +157,7 @@ class KeyVersionSettings(_Strict, frozen=True):
     version: Annotated[int, Meta(ge=1, le=2**31)]
     state: KeyState
     public_key: str
-    public_key_sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    public_key_sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
     tokens: Annotated[tuple[Name, ...], Meta(min_length=1)]
     expires: datetime | None = None
     certificates: tuple[str, ...] = ()
@@ -209,7 +211,7 @@ class LimitsSettings(_Strict, frozen=True):
     weight: Annotated[float, Meta(ge=0.01, le=100)] = 1.0
 
 
-OrderId = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
+OrderId = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
 
 
 TenantClass = Literal["interactive", "standard", "bulk"]
@@ -224,7 +226,7 @@ class TenantSettings(_Strict, frozen=True, rename={"tenant_class": "class"}):
     """
 
     tenant: Name
-    epoch: Annotated[int, Meta(ge=0)] = 0
+    epoch: Epoch = 0
     state: Literal["active", "suspended"] = "active"
     tenant_class: TenantClass = "standard"
     max_envelope_age_s: Annotated[float, Meta(ge=60, le=86400)] = 86400.0

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from queueing.protocol.key_directory import KeyState
     from queueing.protocol.public_keys import PublicKey
 
-_BARE_KEY: Final = re.compile(r"^[A-Za-z0-9_-]+$")  # TOML 1.0, keys
+_BARE_KEY: Final = re.compile(r"^[A-Za-z0-9_-]+\Z")  # TOML 1.0, keys
 _ANY_HEADER: Final = re.compile(r"^\s*\[")
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from queueing.config.toml import parse_toml, read_text
 from queueing.errors import ConfigError
 from queueing.files.durable_file import make_folder, replace_durably
 from queueing.files.folders import is_there
@@ -36,13 +36,13 @@ def preview_tenant(scope: ServiceScope, tenant: str, edit: Callable[[str], str])
     file = scope.tenant_file(tenant)
     text = f'tenant = "{tenant}"\nepoch = 0\n'
     if is_there(file):
-        text = file.read_text("utf-8")
+        text = read_text(file)
         load_tenant(file, scope.tokens)
     try:
         edited = edit(text)
     except EditRefused as refused:
         raise ConfigError(str(file), "", f"was not edited: {refused}", "Edit it by hand.") from None
-    result = tenant_of(file, tomllib.loads(edited), scope.tokens)
+    result = tenant_of(file, parse_toml(file, edited), scope.tokens)
     claim_tokens(file, result, token_owners(scope, beside=file))
     return edited, result
 

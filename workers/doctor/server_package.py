@@ -18,7 +18,7 @@ DEBIAN_FIXED: Final[dict[tuple[str, str], str]] = {
 }
 """By source package and release, the first revision with the fixes of CVE-2026-23479, CVE-2026-81934 and before."""
 
-_RELEASE: Final = re.compile(r"[~+](deb\d+)u\d+$")
+_RELEASE: Final = re.compile(r"[~+](deb\d+)u\d+\Z")
 _TIMEOUT_S: Final = 10.0
 _SERVERS: Final = ("redis", "valkey")
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from queueing.config.toml import parse_toml
 from queueing.errors import ConfigError
 from queueing.files.durable_file import make_folder, remove_durably, replace_all_durably
+from queueing.protocol.key_directory import LARGEST_EPOCH
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 log = logging.getLogger("sigmill.config")
 
@@ -95,15 +96,16 @@ def _service_epoch(text: str) -> int:
 
 
 def _epoch(tables: dict[str, Any]) -> int:
+    """The epoch; 0 where it is none, as one above ``LARGEST_EPOCH`` that an earlier version adopted."""
     epoch = tables.get("epoch", 0)
-    return epoch if isinstance(epoch, int) else 0
+    return epoch if isinstance(epoch, int) and 0 <= epoch <= LARGEST_EPOCH else 0
 
 
 def _tables(text: str) -> dict[str, Any]:
     """Tables of a text; empty for a damaged copy. New files have been parsed before."""
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
+        return parse_toml(Path("adopted"), text)
+    except ConfigError:
         return {}
 
 

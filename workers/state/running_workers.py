@@ -9,15 +9,19 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from queueing.files.folders import entries
+from queueing.files.regular_file import read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+_LARGEST_REPORT_BYTES: Final = 1024 * 1024
+"""A report names at most 20 tenants and 20 lanes."""
 
 
 class ReloadReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +59,7 @@ class PidLock:
         """Create and lock the file, and remove the files of dead workers. Raises ``OSError``."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for file in entries(self._folder):
-            if file.name.isdigit() and not _locked(file):
+            if _is_pid(file.name) and not _locked(file):
                 for suffix in (".new", ".reload", ""):
                     file.with_suffix(suffix).unlink(missing_ok=True)
         self._descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -83,17 +87,21 @@ class PidLock:
 def running_workers(state_dir: Path) -> Iterator[int]:
     """Process ids of the running workers. Raises ``OSError`` where they cannot be listed."""
     for file in entries(state_dir / "workers", missing_ok=True):
-        if file.name.isdigit() and _locked(file):
+        if _is_pid(file.name) and _locked(file):
             yield int(file.name)
 
 
 def last_report(state_dir: Path, pid: int) -> ReloadReport | None:
     """Outcome of the worker's last reload; None where there was none."""
     try:
-        raw = (state_dir / "workers" / f"{pid}.reload").read_bytes()
+        raw = read_regular(state_dir / "workers" / f"{pid}.reload", largest_bytes=_LARGEST_REPORT_BYTES)
         return msgspec.json.decode(raw, type=ReloadReport)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, ValueError, RecursionError):  # ValueError: not JSON, not UTF-8, of other fields
         return None
+
+
+def _is_pid(name: str) -> bool:
+    return name.isascii() and name.isdecimal() and len(name) <= 10  # pid_t has 32 bits
 
 
 def _locked(file: Path) -> bool:

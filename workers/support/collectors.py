@@ -9,13 +9,13 @@ import shutil
 import subprocess
 import sys
 import time
-import tomllib
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from queueing.config.toml import read_toml
 from queueing.errors import ConfigError
 from queueing.files.folders import entries_below
 from workers.config.loading import tenant_files
@@ -105,9 +105,9 @@ def _host() -> str:
 def _config(file: Path) -> str:
     """Configuration file as redacted JSON, without comments. Raises ``PartFailed`` for invalid TOML, which cannot be redacted."""
     try:
-        tables = tomllib.loads(file.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise PartFailed(f"{file} is not valid TOML ({type(error).__name__}) and was left out") from error
+        tables = read_toml(file)
+    except ConfigError as error:
+        raise PartFailed(f"{file} {error.problem}: it cannot be redacted and was left out") from error
     return msgspec.json.format(msgspec.json.encode(redact_tables(tables))).decode()
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 MASK: Final = "***"
 
 _SECRET_KEY: Final = re.compile(r"pass|pin\b|_pin|secret|private|credential|auth", re.IGNORECASE)
-_NAMES_A_FILE: Final = re.compile(r"_(file|dir)$")
+_NAMES_A_FILE: Final = re.compile(r"_(file|dir)\Z")
 _USER_INFO: Final = re.compile(r"(://[^/@:\s]*):[^/@\s]+@")
 _LOGINS: Final = ("none", "protected-path")
 _SHORT: Final = 8

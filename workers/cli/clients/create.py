@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-import tomllib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +15,7 @@ import click
 import msgspec
 
 from queueing.client.config import ClientConfig
+from queueing.config.toml import read_toml
 from queueing.errors import ConfigError
 from queueing.protocol.client_keys import ClientKey, ClientKeyKind
 from queueing.protocol.names import NAME_PATTERN
@@ -25,7 +25,7 @@ from workers.config.tenant_edits import toml_key
 
 _YEAR_S: Final = 365 * 86_400.0
 _DEFAULT_PORT: Final = 6379
-_BARE_KEY: Final = re.compile(r"^[A-Za-z0-9_-]+$")
+_BARE_KEY: Final = re.compile(r"^[A-Za-z0-9_-]+\Z")
 
 
 class CreatedLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -165,7 +165,7 @@ def _tcp_address(parts: SplitResult) -> dict[str, Any]:
 
 
 def _database(text: str) -> int:
-    if not text.isdigit():
+    if not re.fullmatch(r"[0-9]{1,9}", text):
         raise click.UsageError("--redis: the database must be a number")
     return int(text)
 
@@ -173,16 +173,11 @@ def _database(text: str) -> int:
 def _connection(file: Path) -> dict[str, Any]:
     """Tables of the operator's connection file; raises ``ConfigError`` if it cannot be read."""
     try:
-        table = tomllib.loads(file.read_text("utf-8"))
-    except OSError as error:
+        return read_toml(file)
+    except ConfigError as error:
         raise ConfigError(
-            str(file), "", f"cannot be read ({error.strerror})", "Give the file from the operator."
+            error.file, error.key, error.problem, "Get the file from the operator again."
         ) from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(
-            str(file), "", f"is not TOML: {error}", "Get the file from the operator again."
-        ) from None
-    return table
 
 
 def _require(table: dict[str, Any]) -> None:

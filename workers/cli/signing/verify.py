@@ -124,7 +124,7 @@ async def _checked(
 def _line(raw: bytes) -> SignedLine:
     try:
         return msgspec.json.decode(raw, type=SignedLine)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # ValueError: not JSON, not UTF-8, of other fields
         raise InputUnreadable("the line has no signature") from None
 
 

@@ -69,7 +69,7 @@ def _read(job_file: Path) -> SubmittedLine:
         return submitted
     except OSError as error:
         raise click.UsageError(f"{job_file}: {error.strerror}") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # ValueError: not JSON, not UTF-8, of other fields
         raise _not_ours(job_file) from None
 
 

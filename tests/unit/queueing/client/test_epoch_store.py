@@ -26,8 +26,9 @@ def test_the_newest_epoch_is_kept(tmp_path: Path) -> None:
 def test_a_damaged_or_unwritable_file_is_no_failure(tmp_path: Path) -> None:
     """A file that cannot be read counts as epoch 0; one that cannot be written leaves the epoch in memory."""
     path = tmp_path / "state"
-    path.write_bytes(b"damaged")
-    assert EpochStore(path, audience="a", tenant="t").newest == 0
+    for raw in (b"damaged", b'{"audience": "\xff"}', b'{"x": ' + b"[" * 4000, b'{"x": ' + b"[" * 100_000):
+        path.write_bytes(raw)
+        assert EpochStore(path, audience="a", tenant="t").newest == 0
     lost = EpochStore(tmp_path / "no" / "folder" / "state", audience="a", tenant="t")
     lost.remember(3)
     assert lost.newest == 3

@@ -119,3 +119,23 @@ def test_a_copy_that_cannot_be_written_is_removed(site: Site, monkeypatch: pytes
         patch.setattr(os, "fsync", full)
         adopt(site)
     assert AdoptedFiles(site.folder / "state").tenant_text("acme") is None
+
+
+@pytest.mark.parametrize(
+    "broken",
+    ["x = " + "[" * 3000, "x = " + "1" * 5000, "a" + ".a" * 3000 + " = 1", "epoch = 1e400", "\0", "["],
+)
+def test_a_broken_file_is_refused_and_the_adopted_configuration_stays(site: Site, broken: str) -> None:
+    """A file that the parser cannot take is an error of that file, for a worker that starts or reloads."""
+    files = ConfigurationFiles(site.config)
+    files.adopt(files.read())
+    good = site.tenant_file().read_text()
+    site.tenant_file().write_text(f"{broken}\n{good}")
+
+    with pytest.raises(ConfigError) as caught:
+        files.read()
+
+    assert caught.value.file == str(site.tenant_file())
+    assert caught.value.remedy
+    assert refused(site).file == str(site.tenant_file())
+    assert AdoptedFiles(site.folder / "state").tenant_text("acme") == good

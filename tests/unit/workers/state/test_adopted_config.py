@@ -50,9 +50,20 @@ def test_a_copy_that_cannot_be_written_is_logged(
     assert AdoptedFiles(tmp_path).service_text() is None
 
 
-@pytest.mark.parametrize("adopted", [None, "epoch = 3\n", "epoch = 2\n", "not TOML at all ["])
+@pytest.mark.parametrize(
+    "adopted",
+    [
+        None,
+        "epoch = 3\n",
+        "epoch = 2\n",
+        "not TOML at all [",
+        f"epoch = {2**64}\n",
+        "epoch = " + "9" * 5000,
+        "x = " + "[" * 3000,
+    ],
+)
 def test_a_file_that_is_not_older_is_accepted(adopted: str | None) -> None:
-    """Without a copy, with the same text, a lower epoch or a damaged copy."""
+    """Without a copy, with the same text, a lower epoch, a damaged copy, or one with an epoch that is none any more."""
     refuse_older_tenant(FILE, "epoch = 3\n", adopted)
     refuse_older_service(FILE, "[service]\nepoch = 3\n", adopted)
 

@@ -35,11 +35,20 @@ def test_the_last_report_is_read_back(tmp_path: Path) -> None:
     lock.remove()
 
 
-def test_a_damaged_report_is_no_report(tmp_path: Path) -> None:
+@pytest.mark.parametrize("raw", [b"{", b'{"problem": "\xff"}', b'{"x": ' + b"[" * 100_000])
+def test_a_damaged_report_is_no_report(tmp_path: Path, raw: bytes) -> None:
     """The command goes on waiting for one that it can read."""
     (tmp_path / "workers").mkdir()
-    (tmp_path / "workers" / "7.reload").write_text("{")
+    (tmp_path / "workers" / "7.reload").write_bytes(raw)
     assert last_report(tmp_path, 7) is None
+
+
+def test_a_name_that_is_no_process_id_is_no_worker(tmp_path: Path) -> None:
+    """Only decimal digits of ASCII are a process id."""
+    (tmp_path / "workers").mkdir()
+    for name in ("\u00b2", "9" * 11, "x"):
+        (tmp_path / "workers" / name).touch()
+    assert list(running_workers(tmp_path)) == []
 
 
 @pytest.mark.parametrize("left", [("7",), ("7", "7.reload"), ("7", "7.new")])
