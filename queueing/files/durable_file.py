@@ -34,8 +34,8 @@ _DRAFT_LASTS_S: Final = 3600.0
 def replace_durably(file: Path, data: bytes, *, mode: int = OWNER_ONLY) -> None:
     """Replace the content of ``file`` by ``data``; returns when both data and name are on disk.
 
-    An existing file keeps its mode and, where the caller may give files away, its owner; a new one gets ``mode``. A
-    symbolic link stays a link, and the file behind it is replaced. Drafts that crashed writers of ``file`` left are
+    An existing file keeps its mode and, where the caller may give files away, its owner; a new one gets ``mode``, and
+    that of root the owner and group of its folder: the user whose folder it is has to read it. A symbolic link stays a link, and the file behind it is replaced. Drafts that crashed writers of ``file`` left are
     removed after an hour. Costs two fsyncs and a listing of the folder. Raises ``OSError``; then ``file`` has the old
     content, or the new content under a name that a power cut may undo.
     """
@@ -86,13 +86,18 @@ def copy_durably(source: Path, to: Path) -> None:
 def create_durably(file: Path) -> bool:
     """Create ``file``, empty and for its owner only; whether it did not exist. Its name is on disk on return.
 
-    Raises ``OSError``.
+    Root gives it to the owner of its folder. Raises ``OSError``.
     """
     try:
-        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, OWNER_ONLY))
-        created = True
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, OWNER_ONLY)
     except FileExistsError:
         created = False
+    else:
+        try:
+            _give_to_owner_of(file.parent, descriptor)
+        finally:
+            os.close(descriptor)
+        created = True
     sync_folder(file.parent)  # an existing name may be that of a process that crashed before its sync
     return created
 
@@ -110,14 +115,27 @@ def remove_durably(file: Path) -> bool:
 def make_folder(folder: Path, *, mode: int = OWNER_ONLY_FOLDER) -> None:
     """Create ``folder`` with ``mode``, and its missing parents; every new name is on disk on return.
 
-    A file is lost with the name of its folder. Free where the folder exists. Raises ``OSError``.
+    A file is lost with the name of its folder. Root gives a new folder to the owner and group of its parent: a service
+    whose state directory it is has to use it. Free where the folder exists. Raises ``OSError``.
     """
     if is_there(folder) and stat.S_ISDIR(folder.stat().st_mode):
         return
     if not is_there(folder.parent):
         make_folder(folder.parent, mode=0o777)  # less the umask, as mkdir -p does
     folder.mkdir(mode=mode, exist_ok=True)
+    give_to_owner_of_parent(folder)
     sync_folder(folder.parent)
+
+
+def give_to_owner_of_parent(folder: Path) -> None:
+    """As root, give a folder the owner and group of its parent; as another user, nothing. Raises ``OSError``."""
+    if os.geteuid() != 0:
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        _give_to_owner_of(folder.parent, descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def sync_folder(folder: Path) -> None:
@@ -185,9 +203,17 @@ def _copy_owner_and_mode(descriptor: int, old: Path, mode: int) -> None:
         facts = old.stat()
     except FileNotFoundError:
         os.fchmod(descriptor, mode)
+        _give_to_owner_of(old.parent, descriptor)
         return
     with contextlib.suppress(
         PermissionError
     ):  # only root may give files away; the writer's own files stay its own
         os.fchown(descriptor, facts.st_uid, facts.st_gid)
     os.fchmod(descriptor, facts.st_mode & 0o777)
+
+
+def _give_to_owner_of(folder: Path, descriptor: int) -> None:
+    """By the descriptor, not by name: the folder's owner could put a link under the name to a file of somebody else."""
+    if os.geteuid() == 0:
+        facts = folder.stat()
+        os.fchown(descriptor, facts.st_uid, facts.st_gid)

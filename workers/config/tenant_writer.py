@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from workers.config.loading import ServiceScope
     from workers.config.tenants import Tenant
 
-_NEW_FILE_MODE: Final = 0o640
+_NEW_FILE_MODES: Final = 0o644
+"""Mode of a new file, less what its folder does not grant: whoever may list the tenants may read them."""
+
 _NEW_FOLDER_MODE: Final = 0o777
 """Less the umask, as mkdir(1) does."""
 
@@ -48,11 +50,15 @@ def preview_tenant(scope: ServiceScope, tenant: str, edit: Callable[[str], str])
 
 
 def edit_tenant(scope: ServiceScope, tenant: str, edit: Callable[[str], str]) -> Tenant:
-    """Edit the tenant's file, durably. Raises as ``preview_tenant`` does, and then the file is unchanged."""
+    """Edit the tenant's file, durably. Raises as ``preview_tenant`` does, and then the file is unchanged.
+
+    A new file can be read by those who can list the folder, above all by the worker, also when root makes it.
+    """
     make_folder(scope.tenants_dir, mode=_NEW_FOLDER_MODE)
     with _locked(scope.tenants_dir):
         text, result = preview_tenant(scope, tenant, edit)
-        replace_durably(scope.tenant_file(tenant), text.encode(), mode=_NEW_FILE_MODE)
+        mode = scope.tenants_dir.stat().st_mode & _NEW_FILE_MODES
+        replace_durably(scope.tenant_file(tenant), text.encode(), mode=mode)
     return result
 
 

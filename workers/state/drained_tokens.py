@@ -7,7 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from queueing.files.durable_file import create_durably, make_folder, remove_durably
+from queueing.files.durable_file import (
+    create_durably,
+    give_to_owner_of_parent,
+    make_folder,
+    remove_durably,
+)
 from queueing.files.folders import entries
 
 if TYPE_CHECKING:
@@ -25,8 +30,13 @@ class DrainedTokens:
         return frozenset(file.name for file in entries(self._folder, missing_ok=True))
 
     def drain(self, token: str) -> bool:
-        """Mark the token durably; whether it was not marked before. Raises ``OSError``."""
+        """Mark the token durably; whether it was not marked before. Raises ``OSError``.
+
+        As root the marks belong to the owner of the state directory, so that the worker can read them; also those in a
+        folder that root made before.
+        """
         make_folder(self._folder)
+        give_to_owner_of_parent(self._folder)
         return create_durably(self._folder / token)
 
     def resume(self, token: str) -> bool:

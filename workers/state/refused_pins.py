@@ -13,7 +13,7 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
-from queueing.files.durable_file import remove_durably, replace_durably, sync_folder
+from queueing.files.durable_file import make_folder, remove_durably, replace_durably, sync_folder
 from queueing.files.folders import entries, is_there
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class RefusedPins:
             if len(warning) == _SALT_BYTES + _TOLD_BYTES and not (
                 is_there(file) and file.read_bytes() == warning
             ):
-                _make_folder(file.parent)
+                make_folder(file.parent)
                 replace_durably(file, warning)
 
 
@@ -110,7 +110,7 @@ class ReservedEntry:
     def reserve(self) -> None:
         """Write and sync both drafts. Raises ``OSError``."""
         for draft, size in ((self._own, _HASH_BYTES), (self._told, _SALT_BYTES + _TOLD_BYTES)):
-            _make_folder(draft.parent)
+            make_folder(draft.parent)
             _sweep(draft)
             _fill(draft, bytes(size), os.O_CREAT | os.O_TRUNC)
 
@@ -162,18 +162,6 @@ def _take_name(draft: Path) -> None:
     """Rename the draft to the name that counts, durably; a rename and its sync need no free block of data."""
     draft.replace(draft.with_name(draft.name.removeprefix(".").removesuffix(f".{os.getpid()}.new")))
     sync_folder(draft.parent)
-
-
-def _make_folder(folder: Path) -> None:
-    """Create the folder, durably; as root, give it to the owner of its parent, so that the worker can use it."""
-    if is_there(folder):
-        return
-    _make_folder(folder.parent)
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if os.geteuid() == 0:
-        owner = folder.parent.stat()
-        os.chown(folder, owner.st_uid, owner.st_gid)
-    sync_folder(folder.parent)
 
 
 def _sweep(draft: Path) -> None:

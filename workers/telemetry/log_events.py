@@ -187,7 +187,11 @@ EVENTS: Final[dict[str, LogEvent]] = {
     ),
     "token.drained": LogEvent("warning", "An operator drained a token on this host.", ("token",)),
     "token.resumed": LogEvent("warning", "An operator ended the drain of a token.", ("token",)),
-    "token.drains_unreadable": LogEvent("error", "The list of drained tokens cannot be read.", ("why",)),
+    "token.drains_unreadable": LogEvent(
+        "error",
+        "The list of drained tokens cannot be read; logged once, and again when the reason changes.",
+        ("why",),
+    ),
     "pins.heard": LogEvent(
         "warning",
         "Another host reports that a token rejected its PIN; the PIN is not tried here.",

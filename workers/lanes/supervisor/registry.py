@@ -68,6 +68,7 @@ class LaneRegistry:
         self._refused_pins = refused_pins
         self._drains = drained
         self._drained: frozenset[str] = frozenset()
+        self._drains_error = ""
         self._metrics = metrics
         self._lane_metrics = LaneMetrics(metrics)
         self._capacity_listener = capacity_listener
@@ -181,8 +182,13 @@ class LaneRegistry:
         try:
             drained = self._drains.names()
         except OSError as error:
-            log.error("token.drains_unreadable", extra={"why": str(error)})
+            if self._drains_error != str(
+                error
+            ):  # it is read twice a second, and stays as it is until a person acts
+                self._drains_error = str(error)
+                log.error("token.drains_unreadable", extra={"why": str(error)})
             return
+        self._drains_error = ""
         changed, self._drained = drained ^ self._drained, drained
         for token in changed & self._configuration.service.tokens.keys():
             log.warning("token.drained" if token in drained else "token.resumed", extra={"token": token})

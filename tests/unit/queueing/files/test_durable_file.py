@@ -169,3 +169,36 @@ def test_a_removal_syncs_the_folder_and_a_missing_file_is_no_error(tmp_path: Pat
     disk.assert_removed(file)
     assert not remove_durably(file)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
+    """Names, owners and groups that root gave away: this process is taken for root."""
+    calls: list[tuple[str, int, int]] = []
+
+    def fchown(descriptor: int, uid: int, gid: int) -> None:
+        calls.append((Path(f"/proc/self/fd/{descriptor}").readlink().name, uid, gid))
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "fchown", fchown)
+    return calls
+
+
+def test_what_root_makes_belongs_to_the_owner_of_the_folder(
+    tmp_path: Path, given: list[tuple[str, int, int]]
+) -> None:
+    """A folder, an empty file and a new file of root are given to the user and group of the folder they are in."""
+    owner = tmp_path.stat().st_uid, tmp_path.stat().st_gid
+    make_folder(tmp_path / "one" / "two")
+    create_durably(tmp_path / "mark")
+    replace_durably(tmp_path / "new", b"new")
+    names = [name for name, *_ in given]
+    assert names[:3] == ["one", "two", "mark"]
+    assert names[3].startswith(".new.")  # before it is renamed
+    assert {tuple(rest) for _, *rest in given} == {owner}
+
+
+def test_a_folder_that_exists_is_given_to_nobody(tmp_path: Path, given: list[tuple[str, int, int]]) -> None:
+    """Its owner has chosen who owns it."""
+    make_folder(tmp_path)
+    assert given == []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from queueing.errors import ConfigError
-from tests.support.config_files import Site, tenant_text
+from tests.support.config_files import Site, p256_key, tenant_text
 from workers.config.loading import ServiceScope, load_scope
 from workers.config.tenant_edits import revoke_client
 from workers.config.tenant_file import load_tenant
@@ -65,3 +65,39 @@ def test_a_token_of_another_tenant_is_refused_before_writing(scope: ServiceScope
 def test_the_owners_of_tokens_are_the_service_and_the_tenants(scope: ServiceScope) -> None:
     """A token that nobody uses has no owner."""
     assert token_owners(scope) == {"service": "the service", "acme": "acme"}
+
+
+@pytest.mark.parametrize(
+    "folder, file", [(0o755, 0o644), (0o750, 0o640), (0o2750, 0o640), (0o700, 0o600), (0o777, 0o644)]
+)
+def test_a_new_file_can_be_read_by_those_who_can_list_the_folder(
+    scope: ServiceScope, folder: int, file: int
+) -> None:
+    """The worker is one of them, and has no other right to a file that root made."""
+    scope.tenants_dir.chmod(folder)
+    edit_tenant(scope, "globex", lambda _: tenant_text("globex", p256_key(7)))
+    assert stat.S_IMODE(scope.tenant_file("globex").stat().st_mode) == file
+
+
+def test_a_symbolic_link_stays_and_the_file_behind_it_is_edited(scope: ServiceScope, tmp_path: Path) -> None:
+    """A revocation reaches the checkout that the link points to: the next deployment does not undo it."""
+    link = scope.tenant_file("acme")
+    checkout = tmp_path / "checkout.toml"
+    link.rename(checkout)
+    link.symlink_to(checkout)
+
+    edit_tenant(scope, "acme", lambda text: revoke_client(text, "build-1"))
+
+    assert link.is_symlink()
+    assert 'state = "revoked"' in checkout.read_text()
+
+
+def test_a_file_with_a_byte_order_mark_is_edited(scope: ServiceScope) -> None:
+    """The mark and the CRLF of another system are gone afterwards; the content is as intended."""
+    file = scope.tenant_file("acme")
+    file.write_bytes(b"\xef\xbb\xbf" + tenant_text().replace("\n", "\r\n").encode())
+
+    edit_tenant(scope, "acme", lambda text: revoke_client(text, "build-1"))
+
+    assert load_tenant(file, scope.tokens).clients["build-1"].revoked
+    assert not file.read_bytes().startswith(b"\xef\xbb\xbf")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -27,3 +28,13 @@ def test_an_unreadable_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "drained-tokens").write_text("")
     with pytest.raises(OSError, match="Not a directory"):
         DrainedTokens(tmp_path).names()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_marks_of_root_belong_to_the_owner_of_the_state_directory(tmp_path: Path) -> None:
+    """The worker can read and remove them; also in a folder that an earlier version left to root."""
+    (tmp_path / "drained-tokens").mkdir(mode=0o700)
+    os.chown(tmp_path, 4711, 4712)
+    DrainedTokens(tmp_path).drain("acme")
+    for file in (tmp_path / "drained-tokens", tmp_path / "drained-tokens" / "acme"):
+        assert (file.stat().st_uid, file.stat().st_gid) == (4711, 4712)

@@ -153,6 +153,26 @@ async def test_the_failing_token_of_the_only_tenant_makes_the_worker_unhealthy(
         assert not setup.healthy()
 
 
+async def test_an_unreadable_list_of_drained_tokens_is_logged_once(
+    make_registry: MakeRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is read twice a second; the drains that were read before stay in force."""
+    async with make_registry() as setup:
+        setup.drain("acme")
+        folder = setup.site.folder / "drained-tokens"
+        folder.rename(folder.with_name("elsewhere"))
+        folder.write_text("")
+        for _ in range(3):
+            setup.registry.tick()
+        assert [r.message for r in caplog.records].count("token.drains_unreadable") == 1
+        assert setup.registry.state().drained == ("acme",)
+        folder.unlink()
+        setup.registry.tick()
+        folder.write_text("")
+        setup.registry.tick()
+        assert [r.message for r in caplog.records].count("token.drains_unreadable") == 2
+
+
 async def test_a_drained_token_is_neither_good_nor_in_doubt(make_registry: MakeRegistry) -> None:
     """The other tokens decide; where every token is drained, no lane can sign."""
     async with make_registry("acme", "globex") as setup:
