@@ -63,6 +63,7 @@ class StopOrderSync:
         self._refused: dict[bytes, None] = {}
         self._unsaved: dict[bytes, StopOrder] = {}
         self._unconfirmed: dict[str, str] = {}
+        self._not_kept = ""
         self._logged_refused_at = -REFUSED_LOG_S
         self._wake = asyncio.Event()
         self.redis_answers = True
@@ -158,9 +159,13 @@ class StopOrderSync:
             try:
                 await asyncio.to_thread(self._folder.keep, order, self._orders.signed(order.order_id))
             except OSError as error:
-                log.error("order.not_kept", extra={"order": order.hex_id, "why": str(error)})
-                return
+                if self._not_kept != str(error):  # it is tried twice a second
+                    self._not_kept = str(error)
+                    log.error("order.not_kept", extra={"order": order.hex_id, "why": str(error)})
+                break
             self._unsaved.pop(order.order_id, None)
+            self._not_kept = ""
+        self._metrics.orders_not_kept.set(len(self._unsaved))
 
     def _apply(self, order: StopOrder, signed: bytes) -> None:
         self._orders.add(order, signed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,11 +14,14 @@ from workers.config.tenant_file import tenant_of
 from workers.state.adopted_config import AdoptedFiles, refuse_older_service, refuse_older_tenant
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from workers.config.loading import Configuration
     from workers.config.service_file import ServiceConfiguration
     from workers.config.tenants import Tenant
+
+log = logging.getLogger("sigmill.config")
 
 Stamp = tuple[int, int, int, int]
 """Size, inode, mtime and ctime in ns (inode(7)): when it differs, the file is read again."""
@@ -45,19 +49,24 @@ class ConfigurationFiles:
     def __init__(self, file: Path) -> None:
         self._file = file.resolve()
         self._adopted: ReadResult | None = None
+        self._unremembered: dict[str, str] = {}
+        self._failures: dict[Path, str] = {}
 
     def read(self) -> ReadResult:
         """Read the files that changed since the last adoption. Raises ``ConfigError`` for an invalid or an older file."""
         text = read_text(self._file)
         service = self._service(text)
         memory = AdoptedFiles(service.state_dir)
-        refuse_older_service(self._file, text, memory.service_text())
+        refuse_older_service(self._file, text, memory.service_text(), newest=memory.newest_service_epoch())
         tenants = {file: self._tenant(file, service, memory) for file in tenant_files(service)}
         configuration = with_tenants(service, {file: read.tenant for file, read in tenants.items()})
         return ReadResult(configuration, text, tenants)
 
     def adopt(self, result: ReadResult) -> None:
-        """Adopt a configuration: later files must not be older than these."""
+        """Adopt a configuration: later files must not be older than these, also after a restart.
+
+        What the disk does not take is in ``unremembered`` until ``remember_again`` could write it.
+        """
         before = {} if self._adopted is None else self._adopted.tenants
         changed = {
             read.tenant.name: read.text
@@ -65,7 +74,27 @@ class ConfigurationFiles:
             if file not in before or before[file].text != read.text
         }
         self._adopted = result
-        AdoptedFiles(result.configuration.service.state_dir).keep(result.service_text, changed)
+        self._remember(result, {**self._unremembered, **changed})
+
+    @property
+    def unremembered(self) -> int:
+        """Number of adopted files whose copy is not on the disk."""
+        return len(self._failures)
+
+    def remember_again(self) -> None:
+        """Try again to write the copies that could not be written."""
+        if self._failures and self._adopted is not None:
+            self._remember(self._adopted, self._unremembered)
+
+    def _remember(self, result: ReadResult, texts: Mapping[str, str]) -> None:
+        failed = AdoptedFiles(result.configuration.service.state_dir).keep(result.service_text, texts)
+        self._unremembered = {name: text for name, text in texts.items() if name in {f.stem for f in failed}}
+        for file, error in failed.items():
+            if self._failures.get(file) != str(error):
+                log.error("config.not_remembered", extra={"file": str(file), "why": str(error)})
+        if self._failures and not failed:
+            log.info("config.remembered")
+        self._failures = {file: str(error) for file, error in failed.items()}
 
     def _service(self, text: str) -> ServiceConfiguration:
         if self._adopted is not None and self._adopted.service_text == text:
@@ -80,7 +109,8 @@ class ConfigurationFiles:
             return known
         text = read_text(file)
         tenant = tenant_of(file, parse_toml(file, text), service.tokens)
-        refuse_older_tenant(file, text, known.text if known is not None else memory.tenant_text(tenant.name))
+        adopted = known.text if known is not None else memory.tenant_text(tenant.name)
+        refuse_older_tenant(file, text, adopted, newest=memory.newest_tenant_epoch(tenant.name))
         return _TenantSnapshot(stamp, text, tenant)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
+from queueing.aio.events import wait_for
 from queueing.errors import ConfigError
 from workers.lanes.process.live_policy import refuse_other_place
 from workers.state.running_workers import ReloadReport
@@ -28,6 +29,9 @@ log = logging.getLogger("sigmill.config")
 
 LANES_TIMEOUT_S: Final = 12.0
 """Longer than any lane is given: by then it has reloaded, or was ended."""
+
+REMEMBER_AGAIN_S: Final = 5.0
+"""Time between two tries to write an adopted copy: short enough that a restart rarely meets a missing one."""
 
 _AFTER_RESTART: Final = ("redis", "worker", "log", "metrics")
 _MOST_NAMED: Final = 20
@@ -68,7 +72,7 @@ class Reloader:
     async def run(self) -> None:
         """Reload on request, until cancelled."""
         while True:
-            await self._asked.wait()
+            await self._next_request()
             self._asked.clear()
             report = await self._reload()
             self._metrics.config_reloads.labels(report.outcome).inc()
@@ -76,6 +80,17 @@ class Reloader:
                 self._pid_lock.report(report)
             except OSError as error:
                 log.error("config.not_reported", extra={"why": str(error)})
+
+    async def _next_request(self) -> None:
+        """Wait for a request; meanwhile try to write the adopted copies that the disk did not take."""
+        while True:
+            self._metrics.config_not_remembered.set(self._files.unremembered)
+            if not self._files.unremembered:
+                await self._asked.wait()
+                return
+            if await wait_for(self._asked, REMEMBER_AGAIN_S):
+                return
+            await asyncio.to_thread(self._files.remember_again)
 
     async def _reload(self) -> ReloadReport:
         started_ns = time.monotonic_ns()

@@ -3,24 +3,29 @@
 The epoch of a tenant's file never decreases, and changed content needs a higher one; comments may change freely. The
 epoch of the service's file, which belongs to the host, never decreases either. Lanes start from the copies, so that
 they have the worker's configuration while the files are being edited or are invalid.
+
+Where the disk takes no copy (full, no inode left), the copy before gives its name to a mark, ``acme.toml.newest-7``: the
+epoch is remembered, which needs no inode, and no lane reads an older right.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from queueing.config.toml import parse_toml
 from queueing.errors import ConfigError
-from queueing.files.durable_file import make_folder, remove_durably, replace_all_durably
+from queueing.files.durable_file import make_folder, remove_durably, replace_all_durably, sync_folder
+from queueing.files.folders import entries, is_there
 from queueing.protocol.key_directory import LARGEST_EPOCH
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-log = logging.getLogger("sigmill.config")
+_MARK: Final = ".newest-"
+_LARGEST_DIGITS: Final = len(str(LARGEST_EPOCH))
 
 
 class AdoptedFiles:
@@ -28,6 +33,7 @@ class AdoptedFiles:
 
     def __init__(self, state_dir: Path) -> None:
         self._folder = state_dir / "adopted"
+        self._epochs: dict[Path, dict[str, int]] = {}
 
     def service_text(self) -> str | None:
         """Text of the service's file adopted last; None where there is none."""
@@ -37,15 +43,32 @@ class AdoptedFiles:
         """Text of the tenant's file adopted last, also of a removed tenant; None where there is none."""
         return _read(self._folder / "tenants" / f"{tenant}.toml")
 
-    def keep(self, service: str, tenants: Mapping[str, str]) -> None:
-        """Store the adopted texts. A copy that cannot be written is removed: lanes must not read a revoked right from it."""
+    def newest_service_epoch(self) -> int:
+        """Epoch of an adopted service file whose copy could not be written; 0 where there is none."""
+        return self._epochs_of_marks(self._folder).get("service.toml", 0)
+
+    def newest_tenant_epoch(self, tenant: str) -> int:
+        """Epoch of an adopted file of the tenant whose copy could not be written; 0 where there is none."""
+        return self._epochs_of_marks(self._folder / "tenants").get(f"{tenant}.toml", 0)
+
+    def keep(self, service: str, tenants: Mapping[str, str]) -> dict[Path, OSError]:
+        """Store the adopted texts; returns the error of each copy that could not be written, to be tried again.
+
+        Of such a file the epoch is remembered if at all possible. Its older copy is gone: lanes must not read a revoked
+        right from it.
+        """
         texts = {self._folder / "service.toml": service}
         texts |= {self._folder / "tenants" / f"{name}.toml": text for name, text in tenants.items()}
-        changed = {file: text for file, text in texts.items() if _read(file) != text}
-        for file, error in self._write(changed).items():
-            log.error("config.not_remembered", extra={"file": str(file), "why": str(error)})
-            with contextlib.suppress(OSError):
-                remove_durably(file)
+        failed = self._write({file: text for file, text in texts.items() if _read_or_none(file) != text})
+        for file in failed:
+            _mark(file, _epoch_of(texts[file], is_service=file.parent == self._folder))
+        for folder in (self._folder, self._folder / "tenants"):
+            for mark, (name, _) in _marks(folder).items():
+                if folder / name in texts and folder / name not in failed:
+                    with contextlib.suppress(OSError):  # it only refuses what the copy refuses
+                        remove_durably(mark)
+        self._epochs.clear()
+        return failed
 
     def _write(self, texts: Mapping[Path, str]) -> dict[Path, OSError]:
         """Write the copies; returns the errors by file."""
@@ -56,16 +79,34 @@ class AdoptedFiles:
             return dict.fromkeys(texts, error)
         return replace_all_durably({file: text.encode() for file, text in texts.items()})
 
+    def _epochs_of_marks(self, folder: Path) -> dict[str, int]:
+        if folder not in self._epochs:
+            self._epochs[folder] = {}
+            for name, epoch in _marks(folder).values():
+                self._epochs[folder][name] = max(epoch, self._epochs[folder].get(name, 0))
+        return self._epochs[folder]
 
-def refuse_older_service(file: Path, text: str, adopted: str | None) -> None:
-    """Raise ``ConfigError`` when this text of the service's file is older than the adopted one."""
+
+def refuse_older_service(file: Path, text: str, adopted: str | None, *, newest: int = 0) -> None:
+    """Raise ``ConfigError`` when this text of the service's file is older than the adopted one.
+
+    ``newest``: epoch of an adopted text that could not be copied.
+    """
+    if newest:
+        _refuse_older(file, "service.epoch", _epoch_of(text, is_service=True), newest)
     if adopted is None or adopted == text:
         return
-    _refuse_older(file, "service.epoch", _service_epoch(text), _service_epoch(adopted))
+    epochs = [_epoch_of(either, is_service=True) for either in (text, adopted)]
+    _refuse_older(file, "service.epoch", *epochs)
 
 
-def refuse_older_tenant(file: Path, text: str, adopted: str | None) -> None:
-    """Raise ``ConfigError`` when this text of a tenant's file is older than the adopted one, or differs at its epoch."""
+def refuse_older_tenant(file: Path, text: str, adopted: str | None, *, newest: int = 0) -> None:
+    """Raise ``ConfigError`` when this text of a tenant's file is older than the adopted one, or differs at its epoch.
+
+    ``newest``: epoch of an adopted text that could not be copied.
+    """
+    if newest:
+        _refuse_older(file, "epoch", _epoch_of(text), newest)
     if adopted is None or adopted == text:
         return
     new, old = _tables(text), _tables(adopted)
@@ -90,9 +131,11 @@ def _refuse_older(file: Path, key: str, epoch: int, adopted: int) -> None:
         )
 
 
-def _service_epoch(text: str) -> int:
-    service = _tables(text).get("service", {})
-    return _epoch(service) if isinstance(service, dict) else 0
+def _epoch_of(text: str, *, is_service: bool = False) -> int:
+    tables: object = _tables(text)
+    if is_service and isinstance(tables, dict):
+        tables = tables.get("service")
+    return _epoch(tables) if isinstance(tables, dict) else 0
 
 
 def _epoch(tables: dict[str, Any]) -> int:
@@ -110,8 +153,58 @@ def _tables(text: str) -> dict[str, Any]:
 
 
 def _read(file: Path) -> str | None:
-    """Text of a copy; None where it is missing, or a lane under its own user may not read it."""
+    """Text of a copy; None where it is missing, damaged, or a lane under its own user may not read it.
+
+    Raises ``ConfigError`` where the disk fails: an older file would be taken.
+    """
     try:
         return file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError):
+    except (FileNotFoundError, NotADirectoryError, PermissionError, UnicodeDecodeError):
         return None
+    except OSError as error:
+        raise ConfigError(
+            str(file),
+            "",
+            f"the copy of the adopted file cannot be read ({error.strerror})",
+            "Mend the disk of service.state_dir, or remove the copy: then a file of any epoch is adopted.",
+        ) from error
+
+
+def _read_or_none(file: Path) -> str | None:
+    try:
+        return _read(file)
+    except ConfigError:
+        return None
+
+
+def _marks(folder: Path) -> dict[Path, tuple[str, int]]:
+    """Marks in a folder, with the name of their file and its epoch. None where a lane may not list them."""
+    try:
+        files = entries(folder, missing_ok=True)
+    except OSError:
+        return {}
+    found: dict[Path, tuple[str, int]] = {}
+    for file in files:
+        name, separator, epoch = file.name.rpartition(_MARK)
+        if separator and epoch.isascii() and epoch.isdecimal() and len(epoch) <= _LARGEST_DIGITS:
+            found[file] = name, int(epoch)
+    return found
+
+
+def _mark(file: Path, epoch: int) -> None:
+    """Leave a mark of this epoch instead of the copy, by names alone: a rename and a hard link need no inode."""
+    mark = file.with_name(f"{file.name}{_MARK}{epoch}")
+    older = [other for other, (name, _) in _marks(file.parent).items() if name == file.name and other != mark]
+    with contextlib.suppress(OSError):  # the log has the reason
+        for source in (file, *older):
+            if is_there(source):
+                source.replace(mark)
+        if not is_there(mark):
+            others = [
+                other for other in (*entries(file.parent), *entries(file.parent.parent)) if other.is_file()
+            ]
+            if others:
+                os.link(others[0], mark)
+        sync_folder(file.parent)
+    with contextlib.suppress(OSError):
+        remove_durably(file)

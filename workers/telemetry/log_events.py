@@ -220,9 +220,11 @@ EVENTS: Final[dict[str, LogEvent]] = {
     ),
     "config.not_remembered": LogEvent(
         "error",
-        "The adopted copy of a file could not be written; an older file would not be detected after a restart.",
+        "The adopted copy of a file could not be written. It is in force and tried again every five seconds; until then"
+        " a restart knows its epoch at best.",
         ("file", "why"),
     ),
+    "config.remembered": LogEvent("info", "All adopted copies are on disk again."),
     "order.adopted": LogEvent(
         "warning",
         "A stop order is in force on this worker.",
@@ -234,7 +236,8 @@ EVENTS: Final[dict[str, LogEvent]] = {
     "order.unreadable": LogEvent("error", "A stop order on this host's disk is unreadable.", ("file", "why")),
     "order.not_kept": LogEvent(
         "error",
-        "A stop order could not be written to disk; a restart without Redis would lose it.",
+        "A stop order could not be written to disk; a restart without Redis would lose it. It is in force and tried again;"
+        " logged when the reason changes.",
         ("order", "why"),
     ),
 }

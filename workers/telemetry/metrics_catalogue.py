@@ -182,7 +182,15 @@ class WorkerMetrics(ProcessMetrics):
 
     # Directories and orders
     directories = counter("directories_published", "Publications of key directories, by outcome.", "outcome")
+    config_not_remembered = gauge(
+        "config_not_remembered",
+        "Configuration files in force whose copy could not be written to this host's disk; it is tried again.",
+    )
     orders = gauge("stop_orders", "Known stop orders, including lifted ones.")
+    orders_not_kept = gauge(
+        "stop_orders_not_kept",
+        "Stop orders in force that could not be written to this host's disk; it is tried again.",
+    )
     orders_refused = counter(
         "stop_orders_refused",
         "Stop orders refused because no configured operator signed them for this cluster.",

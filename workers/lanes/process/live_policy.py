@@ -211,8 +211,9 @@ class LivePolicy:
             return self.service, in_force
         text = read_text(self._file)
         service = service_of(self._file, parse_toml(self._file, text))
-        adopted = in_force.text if in_force is not None else AdoptedFiles(service.state_dir).service_text()
-        refuse_older_service(self._file, text, adopted)
+        memory = AdoptedFiles(service.state_dir)
+        adopted = in_force.text if in_force is not None else memory.service_text()
+        refuse_older_service(self._file, text, adopted, newest=memory.newest_service_epoch())
         if in_force is not None:
             refuse_other_place(self._file, service, self.service)
         return service, _FileInForce(text, stamp)
@@ -236,8 +237,9 @@ class LivePolicy:
         stamp = stamp_of(file)
         text = read_text(file)
         tenant = tenant_of(file, parse_toml(file, text), service.tokens)
-        adopted = in_force.text if in_force is not None else AdoptedFiles(service.state_dir).tenant_text(name)
-        refuse_older_tenant(file, text, adopted)
+        memory = AdoptedFiles(service.state_dir)
+        adopted = in_force.text if in_force is not None else memory.tenant_text(name)
+        refuse_older_tenant(file, text, adopted, newest=memory.newest_tenant_epoch(name))
         return tenant, _FileInForce(text, stamp)
 
 

@@ -25,6 +25,7 @@ from workers.config.loading import Configuration
 from workers.current_config import CurrentConfig
 from workers.current_stop_orders import CurrentStopOrders
 from workers.lanes.supervisor.registry import LaneRegistry
+from workers.state import stop_orders
 from workers.telemetry.metrics import Metrics
 
 ALICE, MALLORY = ClientKey.generate(), ClientKey.generate()
@@ -162,6 +163,29 @@ async def test_an_order_from_the_feed_is_stored_and_reported(worker: Worker) -> 
     restarted = Worker(worker.state_dir)
     restarted.sync.start()
     assert restarted.orders.signed_orders("acme") == (signed,)
+
+
+async def test_an_order_that_cannot_be_stored_is_applied_and_tried_again(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged once and counted until it is on disk."""
+    not_kept = "sigmill_stop_orders_not_kept"
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    worker.feed[order().order_id] = sign_order(order(), ALICE)
+    async with worker.running():
+        with monkeypatch.context() as disk:
+            disk.setattr(stop_orders, "make_folder", full)
+            for _ in range(3):
+                await worker.one_poll()
+            assert len(worker.orders) == 1
+            assert worker.registry.get_sample_value(not_kept) == 1
+        for _ in range(2):
+            await worker.one_poll()
+    assert worker.registry.get_sample_value(not_kept) == 0
+    assert [record.message for record in caplog.records].count("order.not_kept") == 1
 
 
 async def test_an_order_is_reported_when_all_lanes_apply_it(worker: Worker) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -139,3 +140,35 @@ def test_a_broken_file_is_refused_and_the_adopted_configuration_stays(site: Site
     assert caught.value.remedy
     assert refused(site).file == str(site.tenant_file())
     assert AdoptedFiles(site.folder / "state").tenant_text("acme") == good
+
+
+def test_a_revocation_is_remembered_when_the_disk_is_well_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Until then it is logged once, counted, and an older file is refused after a restart nevertheless."""
+    files = ConfigurationFiles(site.config)
+    files.adopt(files.read())
+    older = site.tenant_file().read_text()
+    rewrite(site.tenant_file(), "epoch = 4", 'epoch = 5\nstate = "suspended"')
+
+    def no_inode(**_: object) -> tuple[int, str]:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(tempfile, "mkstemp", no_inode)
+        files.adopt(files.read())
+        files.remember_again()
+    newer = site.tenant_file().read_text()
+
+    assert [record.message for record in caplog.records] == ["config.not_remembered"]
+    assert files.unremembered == 1
+    site.tenant_file().write_text(older)
+    assert "is 4, but 5 was adopted" in refused(site).problem
+
+    site.tenant_file().write_text(newer)
+    files.remember_again()
+
+    assert files.unremembered == 0
+    assert AdoptedFiles(site.folder / "state").tenant_text("acme") == newer
+    site.tenant_file().write_text(older)
+    assert "is 4, but 5 was adopted" in refused(site).problem

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from workers.config.snapshots import ConfigurationFiles
 from workers.config.tenant_limits import TenantLimits
 from workers.current_config import CurrentConfig
 from workers.lanes.supervisor.registry import LaneRegistry
+from workers.lifecycle import reload as reload_module
 from workers.lifecycle.reload import Reloader
 from workers.state.running_workers import PidLock, ReloadReport
 from workers.telemetry.metrics import Metrics
@@ -42,6 +44,15 @@ class Worker:
     reports: list[ReloadReport] = field(default_factory=list)
     reported: asyncio.Event = field(default_factory=asyncio.Event)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    unremembered: int = 0
+    all_written: threading.Event = field(default_factory=threading.Event)
+    counted: list[float | None] = field(default_factory=list)
+
+    def remember_again(self) -> None:
+        self.counted.append(self.registry.get_sample_value("sigmill_config_not_remembered"))
+        self.unremembered -= 1
+        if not self.unremembered:
+            self.all_written.set()
 
     def read(self) -> Reading:
         if isinstance(self.files, ConfigError):
@@ -124,3 +135,16 @@ async def test_files_that_did_not_change_are_reported_so(worker: Worker, reloade
     report = await reload(worker, reloader, configuration([tenant("acme"), tenant("globex")]))
     assert (report.outcome, report.changed) == ("unchanged", ())
     assert "lanes reloaded" in worker.events
+
+
+async def test_copies_that_the_disk_did_not_take_are_tried_again(
+    worker: Worker, reloader: Reloader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a request, until they are written; the metric has their number."""
+    monkeypatch.setattr(reload_module, "REMEMBER_AGAIN_S", 0.0)
+    worker.unremembered = 2
+    await reload(worker, reloader, AFTER)
+    assert await asyncio.to_thread(worker.all_written.wait, 10)
+    await reload(worker, reloader, AFTER)
+    assert worker.counted == [2, 1]
+    assert worker.registry.get_sample_value("sigmill_config_not_remembered") == 0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -35,19 +35,77 @@ def test_unchanged_texts_are_not_written_again(tmp_path: Path, monkeypatch: pyte
     copies.keep("epoch = 1\n", {"acme": "epoch = 2\n"})
 
 
-def test_a_copy_that_cannot_be_written_is_logged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The log names the file; no exception stops the reload."""
+@pytest.fixture
+def disk_without_inodes(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """No file can be made; names can be. ``undo`` ends it."""
 
-    def full(_: int) -> None:
+    def no_inode(**_: object) -> tuple[int, str]:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
-    with caplog.at_level(logging.ERROR, logger="sigmill.config"):
-        AdoptedFiles(tmp_path).keep("epoch = 1\n", {})
-    assert [record.message for record in caplog.records] == ["config.not_remembered"]
+    monkeypatch.setattr(tempfile, "mkstemp", no_inode)
+    return monkeypatch
+
+
+def revoked(epoch: int) -> str:
+    return f'epoch = {epoch}\nstate = "suspended"\n'
+
+
+def test_a_copy_that_cannot_be_written_is_returned_with_its_error(
+    tmp_path: Path, disk_without_inodes: pytest.MonkeyPatch
+) -> None:
+    """No exception stops the reload: a revocation counts, whether or not it can be remembered."""
+    failed = AdoptedFiles(tmp_path).keep("epoch = 1\n", {})
+    assert [(file.name, error.errno) for file, error in failed.items()] == [("service.toml", 28)]
     assert AdoptedFiles(tmp_path).service_text() is None
+
+
+def test_the_epoch_of_a_copy_that_cannot_be_written_is_remembered(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """After a restart an older file is refused; the lanes have no older copy to start from; a new tenant, too."""
+    AdoptedFiles(tmp_path).keep("[service]\nepoch = 1\n", {"acme.v2": "epoch = 4\n"})
+    request.getfixturevalue("disk_without_inodes")
+    for epoch in (5, 6):
+        texts = {"acme.v2": revoked(epoch), "globex": f"epoch = {epoch}\n"}
+        assert len(AdoptedFiles(tmp_path).keep("[service]\nepoch = 2\n", texts)) == 3
+
+    memory = AdoptedFiles(tmp_path)
+
+    assert memory.tenant_text("acme.v2") is None
+    assert memory.newest_service_epoch() == 2
+    assert [memory.newest_tenant_epoch(name) for name in ("acme.v2", "globex", "initech")] == [6, 6, 0]
+    with pytest.raises(ConfigError, match="is 5, but 6 was adopted before"):
+        refuse_older_tenant(FILE, "epoch = 5\n", None, newest=memory.newest_tenant_epoch("acme.v2"))
+    refuse_older_tenant(FILE, revoked(6), None, newest=memory.newest_tenant_epoch("acme.v2"))
+    with pytest.raises(ConfigError, match="is 1, but 2 was adopted before"):
+        refuse_older_service(FILE, "[service]\nepoch = 1\n", None, newest=memory.newest_service_epoch())
+
+
+def test_a_copy_that_is_written_again_replaces_its_mark(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Then the copy refuses what is older, and the lanes start from it."""
+    AdoptedFiles(tmp_path).keep("epoch = 1\n", {"acme": "epoch = 4\n", "globex": "epoch = 1\n"})
+    disk = request.getfixturevalue("disk_without_inodes")
+    AdoptedFiles(tmp_path).keep("epoch = 1\n", {"acme": revoked(5), "globex": "epoch = 2\n"})
+    disk.undo()
+    memory = AdoptedFiles(tmp_path)
+    assert memory.keep("epoch = 1\n", {"acme": revoked(5)}) == {}
+    assert memory.tenant_text("acme") == revoked(5)
+    assert (memory.newest_tenant_epoch("acme"), memory.newest_tenant_epoch("globex")) == (0, 2)
+
+
+def test_a_copy_that_the_disk_does_not_return_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not taken for a missing one: then a file of any epoch would be adopted."""
+
+    def broken(*_: object, **__: object) -> str:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Path, "read_text", broken)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        AdoptedFiles(tmp_path).tenant_text("acme")
 
 
 @pytest.mark.parametrize(
