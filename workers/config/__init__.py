@@ -2,6 +2,7 @@
 
 settings       tables of the files as typed structs
 service_file   the service's file: tokens, Redis, operators, settings of the worker
+selected_tokens  two tables that select one token
 tenant_file    one tenant's file: clients, keys, limits
 values         single values, read strictly, and the list of errors found so far
 loading        all files together; the first error is raised

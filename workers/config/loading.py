@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from queueing.config.toml import read_toml
 from queueing.errors import ConfigError
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from workers.config.service_file import ServiceConfiguration
     from workers.config.settings import TokenSettings
     from workers.config.tenants import Tenant
+
+SERVICE: Final = "the service"
+"""Owner of the service's own token; no tenant has a name with a blank."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,23 +102,57 @@ def _files_of(folder: Path, *, missing_ok: bool = False) -> list[Path]:
 
 
 def with_tenants(service: ServiceConfiguration, tenants: Mapping[Path, Tenant]) -> Configuration:
-    """The configuration of service and tenants. Raises ``ConfigError`` where two owners share a token.
+    """The configuration of service and tenants. Raises ``ConfigError`` where two owners share a token or a key.
 
     A tenant's file is named after the tenant, so no tenant occurs twice.
     """
-    owner_of = {service.service_key.token: "the service"}
+    ownership = Ownership.of_service(service)
     for file, tenant in tenants.items():
-        claim_tokens(file, tenant, owner_of)
+        ownership.claim(file, tenant)
     return Configuration(service=service, tenants={tenant.name: tenant for tenant in tenants.values()})
 
 
-def claim_tokens(file: Path, tenant: Tenant, owner_of: dict[str, str]) -> None:
-    """Add the tenant to ``owner_of`` for its tokens. Raises ``ConfigError`` where a token has another owner."""
-    for token in sorted(tenant.tokens):
-        if owner_of.setdefault(token, tenant.name) != tenant.name:
+class Ownership:
+    """Owners of tokens and public keys over all files: a token has one owner, and a public key one place.
+
+    A key under two names would let the clients of one tenant sign with the key of another, or go on signing when it is
+    revoked under one name.
+    """
+
+    def __init__(self) -> None:
+        self.tokens: dict[str, str] = {}
+        self._places: dict[bytes, tuple[str, str]] = {}
+
+    @classmethod
+    def of_service(cls, service: ServiceConfiguration) -> Ownership:
+        """The service's own token and key."""
+        owned = cls()
+        owned.tokens[service.service_key.token] = SERVICE
+        owned._places[service.service_key.public_key.spki] = str(service.file), "service_key.public_key"
+        return owned
+
+    def claim(self, file: Path, tenant: Tenant) -> None:
+        """Add what the tenant has. Raises ``ConfigError`` for a token or key of another owner, and names both files."""
+        for token in sorted(tenant.tokens):
+            if self.tokens.setdefault(token, tenant.name) != tenant.name:
+                raise ConfigError(
+                    str(file),
+                    "keys",
+                    f"token `{token}` belongs to {self.tokens[token]}",
+                    "Give each tenant its own token and PIN; tenants never share a session.",
+                )
+        for key in tenant.keys.values():
+            for i, version in enumerate(key.versions):
+                self._claim_key(
+                    str(file), f"keys.{key.name}.versions[{i}].public_key", version.public_key.spki
+                )
+
+    def _claim_key(self, file: str, path: str, spki: bytes) -> None:
+        first = self._places.setdefault(spki, (file, path))
+        if first != (file, path):
             raise ConfigError(
-                str(file),
-                "keys",
-                f"token `{token}` belongs to {owner_of[token]}",
-                "Give each tenant its own token and PIN; tenants never share a session.",
+                file,
+                path,
+                f"is the public key of {first[1].removesuffix('.public_key')} in {first[0]}",
+                "Remove it here or there: a public key belongs to one tenant and one key.",
             )

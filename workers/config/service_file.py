@@ -12,6 +12,7 @@ import msgspec
 from queueing.config.secrets import secret_path
 from queueing.config.toml import convert, read_toml
 from queueing.errors import ConfigError
+from workers.config.selected_tokens import SelectedTokens
 from workers.config.settings import (
     ExporterSettings,
     HsmSettings,
@@ -152,12 +153,12 @@ def service_settings(file: Path, tables: dict[str, Any]) -> ServiceSettings:
 
 def read_tokens(file: Path, tables: dict[str, Any], errors: ErrorList) -> dict[str, TokenSettings]:
     """Valid tokens by name; two names for one token are an error."""
-    chosen: dict[object, str] = {}
+    chosen = SelectedTokens()
 
     def read(name: str, table: object) -> TokenSettings:
         token = _token(file, expect_name(file, f"tokens.{name}", name), table)
-        other = chosen.setdefault(_selection(token), name)
-        if other != name:
+        other = chosen.add(name, token)
+        if other:
             raise ConfigError(
                 str(file),
                 f"tokens.{name}",
@@ -199,11 +200,6 @@ def _redis(file: Path, table: dict[str, Any]) -> RedisConfig:
             "Give exactly one of `host`, `unix_socket` and `sentinel`.",
         )
     return redis.relative_to(file.parent)
-
-
-def _selection(token: TokenSettings) -> object:
-    """Selection of a table; two tables that select one token by different properties are not detected."""
-    return token.module, tuple(sorted(token.environment.items())), token.select
 
 
 def _hsm(file: Path, name: str, table: object) -> HsmSettings:

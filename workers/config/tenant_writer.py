@@ -12,7 +12,7 @@ from queueing.config.toml import parse_toml, read_text
 from queueing.errors import ConfigError
 from queueing.files.durable_file import make_folder, replace_durably
 from queueing.files.folders import is_there
-from workers.config.loading import claim_tokens
+from workers.config.loading import SERVICE, Ownership
 from workers.config.tenant_edits import EditRefused
 from workers.config.tenant_file import load_tenant, tenant_of
 
@@ -45,7 +45,7 @@ def preview_tenant(scope: ServiceScope, tenant: str, edit: Callable[[str], str])
     except EditRefused as refused:
         raise ConfigError(str(file), "", f"was not edited: {refused}", "Edit it by hand.") from None
     result = tenant_of(file, parse_toml(file, edited), scope.tokens)
-    claim_tokens(file, result, token_owners(scope, beside=file))
+    _ownership(scope, beside=file).claim(file, result)
     return edited, result
 
 
@@ -62,14 +62,21 @@ def edit_tenant(scope: ServiceScope, tenant: str, edit: Callable[[str], str]) ->
     return result
 
 
-def token_owners(scope: ServiceScope, *, beside: Path | None = None) -> dict[str, str]:
-    """Owners of tokens by all files except ``beside``; an invalid file owns nothing until it is repaired."""
-    owners = {scope.service_token: "the service"} if scope.service_token is not None else {}
+def token_owners(scope: ServiceScope) -> dict[str, str]:
+    """Owners of tokens by all files; an invalid file owns nothing until it is repaired."""
+    return _ownership(scope).tokens
+
+
+def _ownership(scope: ServiceScope, *, beside: Path | None = None) -> Ownership:
+    """What the files own, except ``beside``."""
+    owned = Ownership()
+    if scope.service_token is not None:
+        owned.tokens[scope.service_token] = SERVICE
     for other in scope.tenant_files():
         if other != beside:
             with contextlib.suppress(ConfigError):
-                claim_tokens(other, load_tenant(other, scope.tokens), owners)
-    return owners
+                owned.claim(other, load_tenant(other, scope.tokens))
+    return owned
 
 
 @contextlib.contextmanager

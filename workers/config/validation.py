@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from queueing.config.secrets import Secret, is_for_another_process
 from queueing.config.toml import read_toml
 from queueing.errors import ConfigError
-from workers.config.loading import Configuration, claim_tokens, tenant_files
+from workers.config.loading import Configuration, Ownership, tenant_files
 from workers.config.service_file import read_service
 from workers.config.settings import PinLogin
 from workers.config.tenant_file import read_tenant
@@ -42,12 +42,12 @@ def validate_all(file: Path) -> ConfigReport:
     if service is None:
         return ConfigReport(configuration=None, errors=tuple(errors.all))
     tenants: dict[str, Tenant] = {}
-    owner_of = {service.service_key.token: "the service"}
+    ownership = Ownership.of_service(service)
     for path in errors.collect(lambda: tenant_files(service)) or []:
         tenant = errors.collect(partial(_tenant, path, service, errors))
         if tenant is not None:
             tenants[tenant.name] = tenant
-            errors.collect(partial(claim_tokens, path, tenant, owner_of))
+            errors.collect(partial(ownership.claim, path, tenant))
     errors.all += _broken_references(service)
     return ConfigReport(
         configuration=Configuration(service=service, tenants=tenants), errors=tuple(errors.all)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.config_files import CANARY_PIN, Site, tenant_text
+from tests.support.config_files import CANARY_PIN, Site, key_of, p256_key, service_text, tenant_text
 from workers.config.loading import load_configuration, load_scope
 from workers.config.settings import PinLogin
+from workers.config.validation import validate_all
 
 
 @pytest.fixture
@@ -105,6 +106,62 @@ def test_one_token_under_two_names_is_refused(site: Site) -> None:
     mistake = site.mistake()
 
     assert (mistake.key, "tokens.acme" in mistake.problem) == ("tokens.globex", True)
+
+
+@pytest.mark.parametrize(
+    "select",
+    [
+        'label = "acme "',
+        'label = "acme", slot = 3',
+        'label = "acme", serial = "1234"',
+        'slot = 9, label = "acme"',
+    ],
+)
+def test_a_selection_within_another_is_the_same_token(site: Site, select: str) -> None:
+    """Exactly one token has the label of the first table: whatever else the second one asks of it, it is that token."""
+    site.service = site.service.replace('{ label = "globex" }', f"{{ {select} }}")
+    assert "tokens.acme" in site.mistake().problem
+    swapped = service_text().replace('{ label = "acme" }', f"{{ {select} }}")
+    site.service = swapped.replace('{ label = "globex" }', '{ label = "acme" }')
+    assert "tokens.acme" in site.mistake().problem
+
+
+def test_a_module_is_known_by_its_real_path(site: Site) -> None:
+    """A link to the module, or another spelling of its path, makes no other token."""
+    (site.folder / "module.so").symlink_to("/usr/lib/softhsm/libsofthsm2.so")
+    site.service = site.service.replace('{ label = "globex" }', '{ label = "acme" }')
+    head, _, tail = site.service.rpartition("/usr/lib/softhsm/libsofthsm2.so")
+    for other in (str(site.folder / "module.so"), "/usr/lib/softhsm/./libsofthsm2.so"):
+        site.service = f"{head}{other}{tail}"
+        assert "tokens.acme" in site.mistake().problem
+
+
+def test_selections_that_may_differ_are_accepted(site: Site) -> None:
+    """Only the token can tell: the worker compares what its lanes report."""
+    site.service = site.service.replace('{ label = "globex" }', '{ serial = "acme", slot = 1 }')
+    assert load_configuration(site.write().config).service.tokens.keys() == {"service", "acme", "globex"}
+
+
+@pytest.mark.parametrize("tenant", ["globex", "acme"])
+def test_a_public_key_belongs_to_one_tenant_and_key(site: Site, tenant: str) -> None:
+    """The clients of a second tenant would sign with the key of the first; both files are named."""
+    if tenant == "globex":
+        site.tenants["globex"] = tenant_text("globex", key_of("acme"))
+        other = site.tenant_file("acme")
+    else:
+        site.tenants["acme"] = tenant_text("acme", p256_key(99))
+        other = site.config
+
+    mistake = site.mistake()
+
+    assert (mistake.file, mistake.key) == (
+        str(site.tenant_file(tenant)),
+        "keys.release.versions[0].public_key",
+    )
+    assert str(other) in mistake.problem
+    assert [error.key for error in validate_all(site.config).errors if "public_key" in error.key] == [
+        mistake.key
+    ]
 
 
 def test_a_token_serves_one_tenant(site: Site) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from queueing.errors import ConfigError
-from tests.support.config_files import Site, p256_key, tenant_text
+from tests.support.config_files import Site, key_of, p256_key, tenant_text
 from workers.config.loading import ServiceScope, load_scope
 from workers.config.tenant_edits import revoke_client
 from workers.config.tenant_file import load_tenant
@@ -101,3 +101,9 @@ def test_a_file_with_a_byte_order_mark_is_edited(scope: ServiceScope) -> None:
 
     assert load_tenant(file, scope.tokens).clients["build-1"].revoked
     assert not file.read_bytes().startswith(b"\xef\xbb\xbf")
+
+
+def test_a_public_key_of_another_tenant_is_refused_before_writing(scope: ServiceScope) -> None:
+    """The other files are looked at, too."""
+    with pytest.raises(ConfigError, match=r"acme\.toml"):
+        preview_tenant(scope, "globex", lambda _: tenant_text("globex", key_of("acme")))

@@ -55,7 +55,7 @@ def test_the_files_of_a_stack_load(tmp_path: Path, redis: Address) -> None:
         service_file(
             redis=redis,
             tokens={name: token(tmp_path, name) for name in names},
-            service_key=placeholder_key(KeyKind.P256),
+            service_key=placeholder_key(KeyKind.P384),
             metrics_port=9464,
             state_dir="state",
         )
