@@ -12,15 +12,18 @@ import contextlib
 import inspect
 import logging
 import signal
+import time
 from typing import TYPE_CHECKING, Any
 
-from arq.worker import Worker, func
+from arq.jobs import serialize_result
+from arq.worker import JobExecutionFailed, Worker, func
 
 from queueing.aio.owned_tasks import end_tasks
+from queueing.broker.stock_queue import StockQueue
 from queueing.errors import FunctionUnknown
 from queueing.protocol.jobs import FUNCTION, deserialize, serialize
 from queueing.redis.connection import connect
-from queueing.redis.errors import REDIS_ERRORS
+from queueing.redis.errors import REDIS_ERRORS, is_foreign_value
 from workers.composition import build_service
 from workers.lifecycle.shutdown import HURRY_S, end_process_after
 
@@ -38,6 +41,9 @@ log = logging.getLogger("sigmill.worker")
 
 DOORBELL_WAIT_S = 15.0
 """Longest silence of the doorbells' connection; it is pinged every 10 s."""
+
+RESTART_PAUSE_S = 1.0
+"""Pause before arq's loop starts again after an error of Redis: an outage costs one try a second."""
 
 CLOSE_S = 0.5
 """Longest time for arq's last commands to Redis, which may be away: its health check expires by itself."""
@@ -65,6 +71,7 @@ class SigningWorker(Worker):
     ) -> None:
         self._service: SigningService | None = None
         self._opened = False
+        self._metrics = metrics
         if signing is not None:
             if metrics is None:
                 raise ValueError("a signing worker needs its metrics")
@@ -120,7 +127,77 @@ class SigningWorker(Worker):
                 await super().main()
             except REDIS_ERRORS as error:
                 log.warning("arq.interrupted", extra={"why": str(error), "error": type(error).__name__})
-                await asyncio.sleep(1.0)
+                if is_foreign_value(error):
+                    await self._remove_foreign_keys()
+                await asyncio.sleep(RESTART_PAUSE_S)
+
+    async def _remove_foreign_keys(self) -> None:
+        with contextlib.suppress(*REDIS_ERRORS):  # then the next start of the loop fails, and removes them
+            removed = await StockQueue(self.pool, self.queue_name).remove_foreign_keys()
+            self._count_damage(removed, "a key of arq had a foreign type")
+
+    async def _poll_iteration(self) -> None:
+        """Poll arq's queue once; beside a signing service only an error of Redis ends the loop."""
+        try:
+            await super()._poll_iteration()
+        except REDIS_ERRORS:
+            raise
+        except Exception as error:
+            if self._service is None:
+                raise
+            self._count_damage(1, "arq could not process a value")
+            log.warning("arq.interrupted", extra={"why": str(error), "error": type(error).__name__})
+
+    async def start_jobs(self, job_ids: list[bytes]) -> None:
+        """Start stock jobs; ids that arq cannot read are removed from its queue first."""
+        if self._service is not None:
+            listed = len(job_ids)
+            job_ids = await StockQueue(self.pool, self.queue_name).readable(job_ids)
+            self._count_damage(listed - len(job_ids), "arq cannot read a job id or its due time")
+        await super().start_jobs(job_ids)
+
+    async def run_job(self, job_id: str, score: int) -> None:
+        """Run a stock job; an error that arq does not expect, as by a damaged value, fails this job alone."""
+        try:
+            await super().run_job(job_id, score)
+        except Exception as error:
+            by_redis = isinstance(error, REDIS_ERRORS) and not is_foreign_value(error)
+            if self._service is None or by_redis:
+                raise
+            self._count_damage(1, "arq could not process a job")
+            log.error(
+                "arq.job_failed",
+                extra={"job": job_id[:64], "why": str(error)[:256], "error": type(error).__name__},
+            )
+            await self._fail_job(job_id)
+
+    async def _fail_job(self, job_id: str) -> None:
+        """Store a failed result of a stock job, and remove the job."""
+        now_ms = time.time_ns() // 1_000_000
+        failure = JobExecutionFailed("the job, or a value of arq for it, could not be processed")
+        result = serialize_result(
+            *("<unknown>", (), {}, 1, now_ms, False, failure, now_ms, now_ms, job_id, self.queue_name),
+            job_id=job_id,
+            serializer=self.job_serializer,
+        )
+        try:
+            await self.finish_failed_job(job_id, result)
+        except REDIS_ERRORS as error:
+            if not is_foreign_value(error):  # the transaction has removed the job all the same
+                raise
+            await self._remove_foreign_keys()
+
+    async def _cancel_aborted_jobs(self) -> None:
+        """Cancel stock jobs that a producer wants aborted; ids that arq cannot read are removed first."""
+        if self._service is not None:
+            removed = await StockQueue(self.pool, self.queue_name).remove_unreadable_aborts()
+            self._count_damage(removed, "arq cannot read the id of an aborted job")
+        await super()._cancel_aborted_jobs()
+
+    def _count_damage(self, items: int, why: str) -> None:
+        if items and self._metrics is not None:
+            self._metrics.values_damaged.labels("stock_queue").inc(items)
+            log.warning("value.damaged", extra={"source": "stock_queue", "items": items, "why": why})
 
     def handle_sig(self, signum: signal.Signals) -> None:
         """Drain on the first signal, within ``drain_s`` seconds; on a second one, end within ``HURRY_S``."""

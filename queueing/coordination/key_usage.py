@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
-
-from redis.exceptions import ResponseError
+from typing import TYPE_CHECKING, Any
 
 from queueing.protocol import keyspace
-from queueing.redis.errors import REDIS_ERRORS, unavailable
+from queueing.redis.errors import REDIS_ERRORS, is_foreign_value, unavailable
 from queueing.redis.send_once import Command, send_once
 
 if TYPE_CHECKING:
@@ -17,10 +15,6 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from queueing.errors import QueueUnavailable
-
-_FOREIGN: Final = ("WRONGTYPE", "value is not an integer", "increment or decrement would overflow")
-"""INCRBY's errors over a value that no INCRBY of ours has made. Its other errors (OOM, READONLY, NOPERM) do not tell
-anything about the value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +42,7 @@ async def increment(
     starts from 0, with a second round trip.
     """
     answers = await _increment(redis, amounts)
-    foreign = {period: n for period, n in amounts.items() if _is_foreign(answers[period])}
+    foreign = {period: n for period, n in amounts.items() if is_foreign_value(answers[period])}
     if foreign:
         answers |= await _increment(redis, foreign, reset=foreign)
     return {
@@ -71,7 +65,3 @@ async def _increment(
     except REDIS_ERRORS as error:
         return dict.fromkeys(amounts, error)
     return dict(zip(amounts, answers[len(reset) :: 2], strict=True))
-
-
-def _is_foreign(answer: Any) -> bool:
-    return isinstance(answer, ResponseError) and str(answer).startswith(_FOREIGN)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Final
 
-from redis.exceptions import ChildDeadlockedError, RedisClusterException, RedisError
+from redis.exceptions import ChildDeadlockedError, RedisClusterException, RedisError, ResponseError
 
 from queueing.errors import QueueUnavailable
 from queueing.redis.faults import is_server_wide, reason_of
@@ -26,6 +26,17 @@ class AnswerLost(RedisError):
 REDIS_ERRORS: Final = (RedisError, RedisClusterException, ChildDeadlockedError, OSError)
 """Every error of redis-py, of which two have another root, and of the network below it: ``OSError`` has the time-outs of
 asyncio and what TLS and the resolver raise."""
+
+_FOREIGN_VALUE: Final = ("WRONGTYPE", "value is not an integer", "increment or decrement would overflow")
+"""Errors of commands over a value that no command of ours, or of arq, has made."""
+
+
+def is_foreign_value(error: object) -> bool:
+    """Whether Redis says that a value has a foreign type or is no number. OOM, READONLY, NOPERM tell nothing about it.
+
+    A pipeline puts the command in front of Redis' own words.
+    """
+    return isinstance(error, ResponseError) and any(words in str(error) for words in _FOREIGN_VALUE)
 
 
 def unavailable(action: str, error: Exception) -> QueueUnavailable:

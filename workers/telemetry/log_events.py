@@ -52,7 +52,13 @@ EVENTS: Final[dict[str, LogEvent]] = {
         "warning", "A scrape of /metrics or a probe failed inside this process.", ("why",)
     ),
     "arq.interrupted": LogEvent(
-        "warning", "A Redis error interrupted arq's main loop, which restarts.", ("why", "error")
+        "warning", "An error interrupted arq's main loop, which restarts.", ("why", "error")
+    ),
+    "arq.job_failed": LogEvent(
+        "error",
+        "A stock job on arq's own queue ended in an error outside its function, for example by a value that arq cannot"
+        " read. The job has failed and was removed.",
+        ("job", "why", "error"),
     ),
     "arq.close_failed": LogEvent("warning", "Redis was unreachable while arq's worker was closed.", ("why",)),
     # Redis and the queue
@@ -73,6 +79,11 @@ EVENTS: Final[dict[str, LogEvent]] = {
         "warning",
         "Redis keys of this tenant had foreign types or values and were deleted.",
         ("tenant", "keys"),
+    ),
+    "value.damaged": LogEvent(
+        "warning",
+        "Values in Redis could not be read, and were skipped or removed: somebody other than Sigmill has written there.",
+        ("source", "items", "why"),
     ),
     "lease.lost": LogEvent(
         "warning", "Leases of this worker were lost to another worker, or expired.", ("jobs", "job_ids")

@@ -40,6 +40,11 @@ class ProcessMetrics(MetricTable):
         "build_info", "Always 1; version and interpreter of the process.", "process", "version", "python"
     )
     redis_errors = counter("redis_errors", "Failed round trips to Redis.", "operation")
+    values_damaged = counter(
+        "redis_values_damaged",
+        "Values in Redis outside the tenants' queues that could not be read, and were skipped or removed.",
+        "source",
+    )
     tenants = gauge("tenants", "Tenants in the configuration.")
     config_reloads = counter("config_reloads", "Reloads of the configuration, by outcome.", "outcome")
     log_lines_dropped = counter(
