@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _CLIENT: Final = "ping xread xtrim del exists zmscore mget get select wait"
 """Commands of ``queueing.client``: replies, lookups, the key directory, the accept level (which needs SET too)."""
 
-_SUBMIT: Final = "time type zcard hmget hset hsetnx set zadd zscore publish"
+_SUBMIT: Final = "time type strlen zcard hmget hset hsetnx set zadd zscore publish"
 """Commands that submit.lua calls beside those."""
 
 _WORKER: Final = (

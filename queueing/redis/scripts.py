@@ -56,8 +56,8 @@ _BEFORE: Final[dict[Script, tuple[str, ...]]] = {
     Script.REQUEUE: ("counters",),
     Script.REGISTER_WORKER: (),
 }
-"""The files put before each script: functions that it calls. The heads of submit.lua and claim.lua still say hints.lua:
-tenants' ACLs name the submit script by its SHA-1, so its text is not changed for a name."""
+"""The files put before each script: functions that it calls. Tenants' ACLs name the submit script by its SHA-1: every
+change of its text, or of these, locks clients out until their Redis users are set again."""
 
 _SOURCES: Final[dict[Script, str]] = {
     script: "".join(_text(name) for name in (*_BEFORE[script], script)) for script in Script

@@ -291,7 +291,7 @@ async def test_a_signing_job_on_arqs_own_queue_is_refused(
     assert cluster.worker.alive
 
 
-@pytest.mark.parametrize("job_id", [b"\xff\xfe\x00job", b"", b"{acme}" + b"\xff" * 32, b"x" * 10_000])
+@pytest.mark.parametrize("job_id", [b"\xff\xfe\x00job", b"", b"{acme}" + b"\xff" * 32, b"x" * 500])
 async def test_a_job_id_may_be_any_bytes(
     cluster: Cluster, redis: ArqRedis, acme: Forger, job_id: bytes
 ) -> None:

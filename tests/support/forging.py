@@ -67,16 +67,16 @@ def payload(sealed: object, *, function: str = "sign", hints: dict[str, Any] | N
     return msgspec.msgpack.encode(job)
 
 
-def fresh_id() -> str:
-    """A job id of a stock producer."""
-    return os.urandom(16).hex()
+def fresh_id(tenant: str = "acme") -> str:
+    """A job id of a producer that names its jobs itself, with the tag of its tenant."""
+    return f"{{{tenant}}}stock-{os.urandom(16).hex()}"
 
 
 async def enqueue(
     redis: Redis, tenant: str, raw: bytes, job_id: str | bytes | None = None, *, keep_ms: int = 60_000
 ) -> bytes:
     """Write a job under arq's own keys, and ring; its id."""
-    name = (job_id or fresh_id()) if not isinstance(job_id, bytes) else job_id
+    name = (job_id or fresh_id(tenant)) if not isinstance(job_id, bytes) else job_id
     encoded = name.encode() if isinstance(name, str) else name
     async with redis.pipeline(transaction=False) as pipe:
         pipe.set(b"arq:job:" + encoded, raw, px=keep_ms)

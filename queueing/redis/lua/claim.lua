@@ -34,7 +34,7 @@
 --            they were removed
 --            isolated: 1 the one job is a suspect; 2 a suspect is next, and waits until the caller has no other; else 0
 -- O(jobs * log(backlog)). The job's keys are derived from its id; arq's in-progress key is set in the
--- same step, so stock workers leave a leased job alone. Needs hints.lua and counters.lua before it.
+-- same step, so stock workers leave a leased job alone. Needs msgpack_hints.lua and counters.lua before it.
 
 local time = redis.call('TIME')
 local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
@@ -154,28 +154,45 @@ local value = owner .. ':' .. fence_text
 local jobs = {}
 
 -- Whoever may write to the queue names any job, and it is claimed with this caller's rights: what bears the tag of
--- another tenant is that tenant's, and a name without end would not fit into the log.
-local MOST_ID_BYTES = 16384
+-- another tenant is that tenant's. An id without a tag, as stock arq's own, is any tenant's, or that of an ordinary job on
+-- arq's queue: it is this tenant's where the envelope under it says so, and a tenant's user cannot write there. A longer id
+-- than a stock producer's own would stand in each line and record about its job.
+local MOST_ID_BYTES = 512
 local tag = string.match(KEYS[1], '{[^}]*}')
-local function foreign(id)
-  if #id <= MOST_ID_BYTES and (string.sub(id, 1, 1) ~= '{' or string.sub(id, 1, #tag) == tag) then return false end
-  redis.call('ZREM', KEYS[1], id)
-  replaced = replaced + 1
-  return true
-end
+local tenant = string.sub(tag, 2, -2)
 
 -- Above the largest job (an envelope of 192 KiB): it reads as what is no job.
 local MOST_PAYLOAD_BYTES = 256 * 1024
 
+-- The payload; '' where it is larger than any job, false where there is none. STRLEN first: a value of 512 MB is not copied.
 local function payload_of(id)
-  local payload = redis.pcall('GET', 'arq:job:' .. id)
-  if type(payload) == 'string' then return #payload <= MOST_PAYLOAD_BYTES and payload or '' end
-  if type(payload) == 'table' and payload.err then
+  local bytes = redis.pcall('STRLEN', 'arq:job:' .. id)
+  if type(bytes) == 'number' then
+    if bytes > MOST_PAYLOAD_BYTES then return '' end
+    return redis.call('GET', 'arq:job:' .. id)
+  end
+  if string.sub(id, 1, #tag) == tag then
     redis.call('DEL', 'arq:job:' .. id)
     replaced = replaced + 1
   end
   return false
 end
+
+local function belongs(id)
+  if #id > MOST_ID_BYTES then return false end
+  if string.sub(id, 1, #tag) == tag then return true end
+  return string.sub(id, 1, 1) ~= '{' and tenant_of(payload_of(id)) == tenant
+end
+
+local function foreign(id)
+  if belongs(id) then return false end
+  redis.call('ZREM', KEYS[1], id)
+  replaced = replaced + 1
+  return true
+end
+
+-- Hundreds of full jobs (1,024 digests of 32 bytes), and some ten milliseconds of Redis' time, in which it runs nothing else.
+local MOST_CLAIM_BYTES = 8 * 1024 * 1024
 
 -- What is known of a job: claims that counted, crashes (a lease that ran out is one more), and what was counted.
 local function history(id)
@@ -219,12 +236,12 @@ if rate > 0 then
   for i = 15, #ARGV, 2 do costs[ARGV[i]] = tonumber(ARGV[i + 1]) end
 end
 local unnamed = tonumber(ARGV[12])
-local taken, more, wait_us, limited = 0, 0, 0, ''
+local taken, taken_bytes, more, wait_us, limited = 0, 0, 0, 0, ''
 local before_us, before_spent = ahead_us, spent
 
 for i = 1, #due, 2 do
   local id, score = due[i], due[i + 1]
-  if #jobs >= most_jobs or taken >= most_digests then
+  if #jobs >= most_jobs or taken >= most_digests or taken_bytes >= MOST_CLAIM_BYTES then
     more = 1
     break
   end
@@ -262,6 +279,7 @@ for i = 1, #due, 2 do
     end
     take(id, score, payload, digests, charge)
     taken = taken + math.max(digests, 1)
+    taken_bytes = taken_bytes + #id + (payload and #payload or 0)
     if suspect then
       more, isolated = 1, 1
       break
@@ -285,9 +303,12 @@ if
 then
   local newest = redis.call('ZRANGE', KEYS[1], latest, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, most_jobs, 'WITHSCORES')
   for i = 1, #newest, 2 do
+    if taken_bytes >= MOST_CLAIM_BYTES then break end
     if not foreign(newest[i]) and not held_elsewhere(newest[i]) then
-      take(newest[i], newest[i + 1], payload_of(newest[i]), 0, 0)
+      local payload = payload_of(newest[i])
+      take(newest[i], newest[i + 1], payload, 0, 0)
       excess = excess + 1
+      taken_bytes = taken_bytes + #newest[i] + (payload and #payload or 0)
     end
   end
 end

@@ -20,7 +20,7 @@
 --            {'done', result}       the same job is done: its result
 --            {'conflict'}           this id was used for other content; nothing was changed
 --            {'refused', reason, retry after (ms)}   no room; so is every new job behind it, to keep the order
--- O(jobs * log(backlog)); reads a payload only where the id exists already. Needs hints.lua and counters.lua
+-- O(jobs * log(backlog)); reads a payload only where the id exists already. Needs msgpack_hints.lua and counters.lua
 -- before it.
 
 local time = redis.call('TIME')
@@ -32,10 +32,14 @@ local LEAST_WAIT_MS, MOST_WAIT_MS = 500, 60000
 local LATELY_MS, UNKNOWN_WAIT_MS = 30000, 5000
 local DAY_MS = 86400000
 
-local function read(key)
-  local raw = redis.pcall('GET', key)
-  if type(raw) == 'string' then return raw end
-  if type(raw) == 'table' and raw.err then redis.call('DEL', key) end  -- a foreign type under our key
+-- Above the largest job, and the largest result (1,024 signatures of 512 bytes, or as many errors with their text).
+local MOST_PAYLOAD_BYTES, MOST_RESULT_BYTES = 256 * 1024, 4 * 1024 * 1024
+
+-- STRLEN first: a value of 512 MB is not copied.
+local function read(key, most_bytes)
+  local bytes = redis.pcall('STRLEN', key)
+  if type(bytes) == 'number' and bytes <= most_bytes then return redis.call('GET', key) or nil end
+  redis.call('DEL', key)  -- a foreign type, or no value of ours
   return nil
 end
 
@@ -91,7 +95,7 @@ for i = 5, #ARGV, 6 do
   local job_key = 'arq:job:' .. id
   local again = false
 
-  local raw = read(result_key)
+  local raw = read(result_key, MOST_RESULT_BYTES)
   if raw then
     local hints = hints_of(raw) or {}
     if hints.again == 1 and (hints.h == nil or hints.h == content) then
@@ -104,7 +108,7 @@ for i = 5, #ARGV, 6 do
   end
 
   if not reply then
-    local waiting = read(job_key)
+    local waiting = read(job_key, MOST_PAYLOAD_BYTES)
     if waiting then
       local hints = hints_of(waiting) or {}
       if hints.h ~= nil and hints.h ~= content then

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
+import msgspec
 import pytest
 from arq.connections import ArqRedis
 
@@ -12,10 +14,9 @@ from queueing.broker.claims import ClaimedJob, ClaimRequest, ClaimResult, Claims
 from queueing.broker.submit import Receipt, SubmitStatus
 from queueing.errors import QueueUnavailable
 from queueing.protocol import keyspace
-from queueing.protocol.jobs import (
-    JobHints,
-    encode_job,
-)
+from queueing.protocol.client_keys import ClientKey
+from queueing.protocol.limits import ClaimLimits
+from tests.support.forging import Forger, payload
 from tests.support.queued import (
     KEEP,
     LEASE_MS,
@@ -29,6 +30,11 @@ from tests.support.queued import (
     take,
 )
 from tests.support.responder import now_ms
+
+
+def forger(tenant: str = TENANT) -> Forger:
+    """Somebody who makes envelopes of this tenant; the scripts verify nothing."""
+    return Forger(key=ClientKey.generate(), tenant=tenant)
 
 
 async def plant(redis: ArqRedis, key: str) -> None:
@@ -210,7 +216,7 @@ class TestClaim:
     async def test_ids_need_not_be_utf8(self, redis: ArqRedis, one: Claims) -> None:
         """A foreign id goes through claim, extend and commit as bytes."""
         job_id = b"\xff\xfe\x00:id"
-        await redis.set(keyspace.JOB_PREFIX.encode() + job_id, encode_job(b"s", JobHints(), 1))
+        await redis.set(keyspace.JOB_PREFIX.encode() + job_id, payload(forger().seal()))
         await redis.zadd(QUEUE, {job_id: 1})
         (job,) = (await take(one)).jobs
         assert (job.job_id, job.due_ms) == (job_id, b"1")
@@ -219,7 +225,9 @@ class TestClaim:
         assert await redis.get(keyspace.RESULT_PREFIX.encode() + job_id) == b"r"
 
     @pytest.mark.parametrize(
-        "job_id", [b"{globex}" + b"a" * 32, b"{acme}" + b"a" * 20_000], ids=["another's", "long"]
+        "job_id",
+        [b"{globex}" + b"a" * 32, b"{acme}" + b"a" * 507, b"a" * 513],
+        ids=["another's", "long", "long stock"],
     )
     async def test_what_is_no_job_of_the_tenant_is_put_out_of_its_queue(
         self, redis: ArqRedis, one: Claims, job_id: bytes
@@ -234,6 +242,65 @@ class TestClaim:
         assert await redis.zscore(QUEUE, job_id) is None
         assert not await redis.exists(keyspace.IN_PROGRESS_PREFIX.encode() + job_id)
         assert await redis.get(keyspace.JOB_PREFIX.encode() + job_id) == b"another tenant's"
+
+    @pytest.mark.parametrize(
+        "raw",
+        [
+            payload(forger("globex").seal()),
+            payload(forger("acme2").seal()),
+            payload("an ordinary job of arq's own queue", function="send_mail"),
+            pickle.dumps({"t": None, "f": "send_mail", "a": (), "k": {}, "et": 1}),
+            payload([forger().seal()]),
+            b"",
+        ],
+        ids=["another's", "a like name", "ordinary", "pickle", "nested", "empty"],
+    )
+    async def test_a_stock_job_belongs_to_the_tenant_that_its_envelope_names(
+        self, redis: ArqRedis, one: Claims, raw: bytes
+    ) -> None:
+        """Its id has no tag: in the queue of anybody else it is neither leased nor answered nor removed."""
+        await redis.set(keyspace.job("deploy-17"), raw)
+        await redis.zadd(QUEUE, {"deploy-17": 1})
+        claimed = await take(one)
+        assert (claimed.jobs, claimed.replaced) == ((), 1)
+        assert await redis.zscore(QUEUE, "deploy-17") is None
+        assert await redis.get(keyspace.job("deploy-17")) == raw
+        assert not await redis.exists(keyspace.IN_PROGRESS_PREFIX + "deploy-17", keyspace.result("deploy-17"))
+
+    async def test_a_stock_job_that_is_gone_is_not_answered(self, redis: ArqRedis, one: Claims) -> None:
+        """Nor is a foreign type under its key removed: whose it was, nobody knows."""
+        await plant(redis, keyspace.job("foreign"))
+        await redis.zadd(QUEUE, {"gone": 1, "foreign": 2})
+        claimed = await take(one)
+        assert (claimed.jobs, claimed.replaced) == ((), 2)
+        assert await redis.exists(keyspace.job("foreign"))
+
+    async def test_a_stock_job_of_the_tenant_is_claimed(self, redis: ArqRedis, one: Claims) -> None:
+        """By the tenant that its envelope names."""
+        await redis.set(keyspace.job("deploy-17"), payload(forger().seal()))
+        await redis.zadd(QUEUE, {"deploy-17": 1})
+        assert [job.job_id for job in (await take(one)).jobs] == [b"deploy-17"]
+
+    async def test_hints_behind_many_items_are_not_looked_for(self, redis: ArqRedis, one: Claims) -> None:
+        """256 KiB of one-byte items cost no more than a few: the job is charged by its size."""
+        for i, items in enumerate((1, 200_000)):
+            raw = msgspec.msgpack.encode({"a": [0] * items, "k": {"n": 3, "alg": "ECDSA_SHA_256"}})
+            await redis.set(keyspace.job(f"{{acme}}{i}"), raw)
+            await redis.zadd(QUEUE, {f"{{acme}}{i}": i})
+        rated = ClaimLimits(rate_per_s=1e6, burst=1e6, costs={"ECDSA_SHA_256": 1.0})
+        (claimed,) = await one.claim(
+            [ClaimRequest(tenant=TENANT, most_jobs=10, most_digests=10_000, limits=rated)]
+        )
+        assert isinstance(claimed, ClaimResult)
+        assert [job.charged_digests for job in claimed.jobs] == [3, 1024]
+
+    async def test_a_claim_takes_a_bounded_number_of_bytes(self, redis: ArqRedis, one: Claims) -> None:
+        """What one tenant has written keeps Redis, and the reply, busy for some milliseconds at a time."""
+        for i in range(64):
+            await redis.set(keyspace.job(f"{{acme}}{i}"), b"\xc1" * 256 * 1024)
+            await redis.zadd(QUEUE, {f"{{acme}}{i}": i})
+        claimed = await take(one, digests=100_000)
+        assert (len(claimed.jobs), claimed.more) == (32, True)
 
     async def test_a_payload_beyond_any_job_is_given_as_nothing(self, redis: ArqRedis, one: Claims) -> None:
         """It is refused as malformed, and the log has room for what is said of it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from arq.connections import ArqRedis
-from arq.jobs import Job, JobStatus
+from arq.jobs import Job, JobStatus, ResultNotFound
 
 from queueing.broker.job_state import JobState
 from queueing.client.signing_request import EnvelopeBuilder, SigningRequest, Target
@@ -88,10 +88,23 @@ async def test_our_job_is_what_arq_would_have_written(farm: Farm) -> None:
 async def test_a_pickle_in_the_queue_is_just_bytes(farm: Farm, redis_server: RedisProcess) -> None:
     """A pool with arq's default (pickle) serialiser enqueues; its payload is refused, never loaded."""
     pickling = ArqRedis(unix_socket_path=str(redis_server.socket_path))
-    job = await pickling.enqueue_job("sign", sealed(farm), _queue_name=QUEUE)
+    job = await pickling.enqueue_job("sign", sealed(farm), _job_id="{acme}pickle", _queue_name=QUEUE)
     assert job is not None
     async with farm.client() as client:
         farm.responder.answered.clear()
         await farm.responder.answered.wait()
         assert (await client.status(job.job_id)).state is JobState.FAILED
+    await pickling.aclose()
+
+
+async def test_a_pickle_under_arqs_own_id_is_put_out_of_the_queue(
+    farm: Farm, redis_server: RedisProcess
+) -> None:
+    """Nothing says whose job it is: it stays unanswered, and result() says at once that it is not queued."""
+    pickling = ArqRedis(unix_socket_path=str(redis_server.socket_path))
+    job = await pickling.enqueue_job("sign", sealed(farm), _queue_name=QUEUE)
+    assert job is not None
+    with pytest.raises(ResultNotFound):
+        await job.result(timeout=20, poll_delay=0.01)
+    assert await pickling.exists(keyspace.job(job.job_id))
     await pickling.aclose()

@@ -153,8 +153,8 @@ class TestRate:
         self, redis: ArqRedis, claims: Claims
     ) -> None:
         """A stock producer's job has at most as many digests as it has room for, of the dearest algorithm."""
-        await redis.set(keyspace.job("stock"), encode_job(b"e" * (34 * 64 + 300), JobHints(), 1))
-        await redis.zadd(keyspace.queue(TENANT), {"stock": 1})
+        await redis.set(keyspace.job("{acme}stock"), encode_job(b"e" * (34 * 64 + 300), JobHints(), 1))
+        await redis.zadd(keyspace.queue(TENANT), {"{acme}stock": 1})
         (job,) = (await take(claims, rated(1, 10_000, cost=2.0))).jobs
         assert 64 <= job.charged_digests <= 70
         assert job.charged_cost == 2.0 * job.charged_digests
@@ -267,10 +267,10 @@ class TestBacklog:
         """A stock producer's job ends, and the counters stay what they were."""
         await put(redis, submission(1))
         whole = await stock(redis)
-        await redis.set(keyspace.job("stock"), encode_job(b"e" * 300, JobHints(), 1))
-        await redis.zadd(keyspace.queue(TENANT), {"stock": 1})
+        await redis.set(keyspace.job("{acme}stock"), encode_job(b"e" * 300, JobHints(), 1))
+        await redis.zadd(keyspace.queue(TENANT), {"{acme}stock": 1})
         (job,) = (await take(claims, jobs=1)).jobs
-        assert job.job_id == b"stock"
+        assert job.job_id == b"{acme}stock"
         await end(claims, job)
         assert await stock(redis) == whole
 
@@ -305,11 +305,11 @@ class TestBacklog:
     ) -> None:
         """Whoever goes round the submit script fills no more than twice the cap: older jobs keep their turn."""
         for i in range(50):
-            await redis.set(keyspace.job(f"flood-{i:02}"), encode_job(b"e", JobHints(n=1), 1))
-            await redis.zadd(keyspace.queue(TENANT), {f"flood-{i:02}": 1 + i})
+            await redis.set(keyspace.job("{acme}" + f"{i:02}"), encode_job(b"e", JobHints(n=1), 1))
+            await redis.zadd(keyspace.queue(TENANT), {"{acme}" + f"{i:02}": 1 + i})
         answer = await take(claims, ClaimLimits(backlog_digests=20), jobs=5)
-        assert [j.job_id for j in answer.jobs] == [b"flood-%02d" % i for i in range(5)]
-        assert [j.job_id for j in answer.excess] == [b"flood-%02d" % i for i in (49, 48, 47, 46, 45)]
+        assert [j.job_id for j in answer.jobs] == [b"{acme}%02d" % i for i in range(5)]
+        assert [j.job_id for j in answer.excess] == [b"{acme}%02d" % i for i in (49, 48, 47, 46, 45)]
         await end(claims, *answer.jobs, *answer.excess)
         assert not (await take(claims, ClaimLimits(backlog_digests=20), jobs=5)).excess
 

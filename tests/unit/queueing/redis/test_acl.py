@@ -6,7 +6,7 @@ from typing import Final
 
 from queueing.redis.acl import tenant_rules
 
-_SUBMIT: Final = "3b697a0935db0f934bad3367d34c111b13d1ee1a"
+_SUBMIT: Final = "d46459c4352aa95b2096cd4aeb7b7703f305a979"
 
 
 def test_the_script_that_tenants_may_run_is_the_recorded_one() -> None:

@@ -13,7 +13,7 @@ from workers.telemetry.metrics import Metrics, algorithm_label, reason_label
 
 LABELS = {
     *("tenant", "algorithm", "reason", "outcome", "token", "operation", "class", "result", "event"),
-    *("process", "version", "python"),
+    *("process", "version", "python", "source"),
 }
 UNITS = ("_seconds", "_digests", "_jobs", "_bytes")
 
