@@ -3,6 +3,7 @@
 module             load a module once, initialised for threads; CK_FUNCTION_LIST
 tokens             select exactly one token
 sessions           one login, and a session for each thread
+objects            search for objects, and attributes read without trust in their form
 keys               find a key by its pinned public key, and check its required attributes
 mechanisms         PKCS#11 mechanism of each algorithm, key type of each kind of key
 encodings          DigestInfo, ECDSA DER, EC points, SPKI
@@ -23,6 +24,7 @@ __all__ = [
     "keys",
     "mechanisms",
     "module",
+    "objects",
     "pin_guard",
     "process_hardening",
     "sessions",

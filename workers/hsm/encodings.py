@@ -49,6 +49,13 @@ class Curve:
     params: tuple[bytes, ...]
     point_bytes: int
 
+    @property
+    def compressed_bytes(self) -> int:
+        """Length of a compressed point; Edwards points have one form."""
+        if KEY_KINDS[self.kind].family is KeyFamily.EDWARDS:
+            return self.point_bytes
+        return (self.point_bytes - 1) // 2 + 1
+
 
 _OTHER_PARAMS: Final[dict[KeyFamily, tuple[bytes, ...]]] = {
     KeyFamily.RSA: (),
@@ -112,15 +119,36 @@ def octet_string(content: bytes) -> bytes:
     return (bytes((0x04, size)) if size < _SHORT_FORM else bytes((0x04, 0x81, size))) + content
 
 
-def bare_point(curve: Curve, point: bytes) -> bytes | None:
-    """The point in CKA_EC_POINT, which modules give wrapped (the standard) or raw; None if it is neither.
+def bit_string(content: bytes) -> bytes:
+    """``content`` (at most 254 bytes) as a DER BIT STRING."""
+    size = len(content) + 1
+    return (bytes((0x03, size, 0)) if size < _SHORT_FORM else bytes((0x03, 0x81, size, 0))) + content
 
-    Both begin with 04: the length tells which.
+
+def bare_point(curve: Curve, point: bytes) -> bytes | None:
+    """The uncompressed point in CKA_EC_POINT, which modules give wrapped (an OCTET STRING by the standard, a BIT STRING by
+    some) or raw, and may compress (SEC 1, 2.3.3); None if it is no point.
+
+    An OCTET STRING and an uncompressed point both begin with 04: the length tells which.
     """
-    if len(point) == curve.point_bytes:
-        return point
-    bare = point[-curve.point_bytes :]
-    return bare if octet_string(bare) == point else None
+    for size in (curve.point_bytes, curve.compressed_bytes):
+        bare = point[-size:]
+        if point in (bare, octet_string(bare), bit_string(bare)):
+            return bare if size == curve.point_bytes else _decompressed(curve, bare)
+    return None
+
+
+def _decompressed(curve: Curve, point: bytes) -> bytes | None:
+    try:
+        key = ec.EllipticCurvePublicKey.from_encoded_point(elliptic_curve(curve.kind), point)
+    except ValueError:
+        return None
+    return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+
+
+def same_number(one: bytes, other: bytes) -> bool:
+    """Whether two big integers of PKCS#11 are equal; some tokens keep them with leading zeros."""
+    return int.from_bytes(one, "big") == int.from_bytes(other, "big")
 
 
 def rsa_spki(modulus: bytes, exponent: bytes) -> bytes | None:
@@ -146,6 +174,35 @@ def ec_spki(params: bytes, point: bytes) -> bytes | None:
         return _spki(ec.EllipticCurvePublicKey.from_encoded_point(elliptic_curve(curve.kind), bare))
     except ValueError:
         return None
+
+
+def why_no_spki(
+    *, modulus: bytes = b"", exponent: bytes = b"", params: bytes = b"", point: bytes = b""
+) -> str:
+    """Reason why ``rsa_spki`` or ``ec_spki`` made nothing of these values."""
+    if bits := int.from_bytes(modulus, "big").bit_length():
+        if bits not in _RSA_SIZES:
+            sizes = ", ".join(str(size) for size in sorted(_RSA_SIZES))
+            return f"the key is RSA of {bits} bits, and only RSA of {sizes} bits signs here"
+        return (
+            "its public exponent is not shown by the token"
+            if not exponent
+            else "its RSA numbers are not valid"
+        )
+    if params[:1] == b"\x30":
+        return (
+            "the key's CKA_EC_PARAMS are explicit curve parameters, and only named curves sign here"
+            f" ({_curve_names()}); create a key by the curve's name"
+        )
+    if params and curve_for_params(params) is None:
+        return f"the key is on another curve than those that sign here ({_curve_names()})"
+    if params and point:
+        return "the key's CKA_EC_POINT is no point of its curve"
+    return "its public key is not in the token exactly once"
+
+
+def _curve_names() -> str:
+    return ", ".join(str(curve.kind) for curve in CURVES)
 
 
 def rsa_numbers(spki: bytes) -> tuple[bytes, bytes]:

@@ -7,22 +7,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pkcs11 import Attribute, KeyType, MechanismFlag, ObjectClass
+from pkcs11 import Attribute, KeyType, MechanismFlag
 
 from queueing.protocol.algorithms import KEY_KINDS, KeyKind
 from queueing.protocol.public_keys import PublicKey
-from workers.hsm.encodings import CURVE_OF, ec_spki, rsa_spki
+from workers.hsm.encodings import CURVE_OF, ec_spki, rsa_spki, why_no_spki
 from workers.hsm.faults import translated
 from workers.hsm.keys import (
+    IDENTITY,
+    KeyMissing,
     KeyRefused,
-    attributes_of,
     find_key,
-    objects,
-    private_keys,
     read_attributes,
     require_attributes,
 )
 from workers.hsm.mechanisms import key_type
+from workers.hsm.objects import all_private_keys, all_public_keys, attributes_of, objects
 
 if TYPE_CHECKING:
     import pkcs11
@@ -75,8 +75,8 @@ def create_key(session_rw: pkcs11.Session, kind: KeyKind, label: str) -> KeyReco
             raise KeyRefused(f"the label {label!r} exists in the token already")
         public, private = _generate(session_rw, kind, label)
     try:
-        return _as_asked(session_rw, private, kind)
-    except KeyRefused:
+        return _as_asked(session_rw, private, public, kind)
+    except (KeyRefused, KeyMissing):
         with translated():
             private.destroy()
             public.destroy()
@@ -85,38 +85,36 @@ def create_key(session_rw: pkcs11.Session, kind: KeyKind, label: str) -> KeyReco
 
 def list_keys(session: pkcs11.Session) -> list[KeyRecord]:
     """Private keys of known kinds whose public part can be read, by label; their attributes are reported, not
-    checked. A few round trips for each.
+    checked. A few round trips for each object.
     """
     with translated():
-        found = (_record(session, key) for key in private_keys(session, {}))
+        records = (_record(pair) for pair in _pairs(session))
         return sorted(
-            (record for record in found if record), key=lambda record: (record.label, record.key_id)
+            (record for record in records if isinstance(record, KeyRecord)),
+            key=lambda record: (record.label, record.key_id),
         )
 
 
 def adopt_key(session: pkcs11.Session, *, label: str | None = None, key_id: bytes | None = None) -> KeyRecord:
-    """Adopt the one key with this label, this CKA_ID, or both, after all the checks that signing makes.
+    """Adopt the one private key with this label, this CKA_ID, or both, after all the checks that signing makes.
 
     Raises ``KeyRefused`` with the problem: not exactly one, of no known kind, no public part, a
     required attribute that is not as it must be, or a public key that two private keys claim.
     """
-    wanted: dict[Attribute, Any] = {}
-    if label:
-        wanted[Attribute.LABEL] = label
-    if key_id:
-        wanted[Attribute.ID] = key_id
-    if not wanted:
+    if not label and not key_id:
         raise KeyRefused("name the key by its label or its CKA_ID")
     with translated():
-        found = private_keys(session, wanted)
+        found = [
+            pair
+            for pair in _pairs(session)
+            if (not label or pair.label == label) and (not key_id or pair.key_id == key_id)
+        ]
         if len(found) != 1:
             raise KeyRefused(f"{len(found)} private keys match, exactly one must")
-        record = _record(session, found[0])
-    if record is None:
-        raise KeyRefused(
-            "the key is of no kind that signs here, or its public key is not in the token exactly once"
-        )
-    require_attributes(found[0])
+        record = _record(found[0])
+    if isinstance(record, str):
+        raise KeyRefused(record)
+    require_attributes(found[0].private)
     find_key(session, record.public_key)
     return record
 
@@ -140,44 +138,93 @@ def _generate(
     return domain.generate_keypair(public_template=_PUBLIC, **common)
 
 
-def _as_asked(session: pkcs11.Session, private: pkcs11.PrivateKey, kind: KeyKind) -> KeyRecord:
+def _as_asked(
+    session: pkcs11.Session, private: pkcs11.PrivateKey, public: pkcs11.PublicKey, kind: KeyKind
+) -> KeyRecord:
+    """Record of a new key, after the checks that signing makes: a key that cannot be found would never sign."""
     require_attributes(private)
-    record = _record(session, private)
-    if record is None or record.kind is not kind:
+    with translated():
+        record = _record(_Pair(private, attributes_of(private, *IDENTITY), attributes_of(public, *IDENTITY)))
+    if isinstance(record, str) or record.kind is not kind:
         raise KeyRefused("the token made another key than it was asked for")
+    find_key(session, record.public_key)
     return record
 
 
-def _record(session: pkcs11.Session, key: pkcs11.PrivateKey) -> KeyRecord | None:
-    shown = attributes_of(key, Attribute.LABEL, Attribute.ID)
-    spki = _spki_of(session, key, shown.get(Attribute.ID, b""))
-    if spki is None:
-        return None
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """Private key, and what it and its public object show; ``public`` is empty where there is not exactly one."""
+
+    private: pkcs11.PrivateKey
+    shown: Mapping[Attribute, Any]
+    public: Mapping[Attribute, Any]
+
+    @property
+    def label(self) -> str:
+        return str(self.shown.get(Attribute.LABEL, ""))
+
+    @property
+    def key_id(self) -> bytes:
+        return bytes(self.shown.get(Attribute.ID, b""))
+
+
+def _pairs(session: pkcs11.Session) -> list[_Pair]:
+    """All private keys with their public halves. Two searches, and one read for each object."""
+    by_name: dict[tuple[Any, Attribute, Any], list[Mapping[Attribute, Any]]] = {}
+    for item in all_public_keys(session):
+        public = attributes_of(item, *IDENTITY)
+        for name in (Attribute.ID, Attribute.LABEL, Attribute.MODULUS):
+            if value := public.get(name):
+                by_name.setdefault(
+                    (public.get(Attribute.KEY_TYPE), name, _comparable(name, value)), []
+                ).append(public)
+    pairs = []
+    for private in all_private_keys(session):
+        shown = attributes_of(private, *IDENTITY)
+        pairs.append(_Pair(private, shown, _public_of(shown, by_name)))
+    return pairs
+
+
+def _comparable(name: Attribute, value: Any) -> Any:
+    return int.from_bytes(value, "big") if name is Attribute.MODULUS else value
+
+
+def _public_of(
+    shown: Mapping[Attribute, Any],
+    by_name: Mapping[tuple[Any, Attribute, Any], list[Mapping[Attribute, Any]]],
+) -> Mapping[Attribute, Any]:
+    """Public object of a private key: that with its modulus, else its CKA_ID, else, without one, its label."""
+    names = (Attribute.MODULUS, Attribute.ID, Attribute.LABEL)
+    name = next((each for each in names if shown.get(each)), None)
+    if name is None:
+        return {}
+    found = by_name.get((shown.get(Attribute.KEY_TYPE), name, _comparable(name, shown[name])), [])
+    return found[0] if len(found) == 1 or (found and name is Attribute.MODULUS) else {}
+
+
+def _record(pair: _Pair) -> KeyRecord | str:
+    """Record of a key, or the reason why it is none that signs here."""
+    spki = _spki_of(pair)
+    if isinstance(spki, str):
+        return spki
     public_key = PublicKey.from_spki(spki)
     return KeyRecord(
-        label=shown.get(Attribute.LABEL, ""),
-        key_id=shown.get(Attribute.ID, b"").hex(),
+        label=pair.label,
+        key_id=pair.key_id.hex(),
         kind=public_key.kind,
         public_key=public_key,
-        attributes=read_attributes(key),
+        attributes=read_attributes(pair.private),
     )
 
 
-def _spki_of(session: pkcs11.Session, key: pkcs11.PrivateKey, key_id: bytes) -> bytes | None:
-    """SPKI from the private key itself (RSA), or from the one public object with its CKA_ID."""
-    type_ = attributes_of(key, Attribute.KEY_TYPE).get(Attribute.KEY_TYPE)
+def _spki_of(pair: _Pair) -> bytes | str:
+    """SPKI from the private key itself, and what it lacks from its public object; or the reason why there is none."""
+    shown = {**pair.public, **pair.shown}
+    type_ = pair.shown.get(Attribute.KEY_TYPE)
     if type_ is KeyType.RSA:
-        shown = attributes_of(key, Attribute.MODULUS, Attribute.PUBLIC_EXPONENT)
-        return rsa_spki(shown.get(Attribute.MODULUS, b""), shown.get(Attribute.PUBLIC_EXPONENT, b""))
-    if type_ not in (KeyType.EC, KeyType.EC_EDWARDS) or not key_id:
-        return None
-    template = {
-        Attribute.CLASS: ObjectClass.PUBLIC_KEY,
-        Attribute.KEY_TYPE: type_,
-        Attribute.ID: key_id,
-    }
-    found = objects(session, template)
-    if len(found) != 1:
-        return None
-    shown = attributes_of(found[0], Attribute.EC_PARAMS, Attribute.EC_POINT)
-    return ec_spki(shown.get(Attribute.EC_PARAMS, b""), shown.get(Attribute.EC_POINT, b""))
+        modulus, exponent = shown.get(Attribute.MODULUS, b""), shown.get(Attribute.PUBLIC_EXPONENT, b"")
+        return rsa_spki(modulus, exponent) or why_no_spki(modulus=modulus, exponent=exponent)
+    if type_ not in (KeyType.EC, KeyType.EC_EDWARDS):
+        return "the key is of no kind that signs here: only RSA, EC and Ed25519 keys do"
+    params, point = shown.get(Attribute.EC_PARAMS, b""), shown.get(Attribute.EC_POINT, b"")
+    return ec_spki(params, point) or why_no_spki(params=params, point=point)

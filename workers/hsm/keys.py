@@ -5,15 +5,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import pkcs11
-from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass, SignMixin
-from pkcs11.exceptions import AttributeSensitive, AttributeTypeInvalid, FunctionFailed
+from pkcs11 import Attribute, KeyType, Mechanism, SignMixin
 
 from queueing.errors import KeyDisabled, TokenUnavailable
-from workers.hsm.encodings import bare_point, curve_for_params, curve_point, octet_string, rsa_numbers
-from workers.hsm.faults import translate, translated
-from workers.hsm.mechanisms import PssParameter, key_type
+from queueing.protocol.algorithms import KEY_KINDS, KeyFamily
+from workers.hsm.encodings import (
+    bare_point,
+    curve_for_params,
+    curve_point,
+    octet_string,
+    rsa_numbers,
+    same_number,
+)
+from workers.hsm.faults import translated
+from workers.hsm.mechanisms import PssParameter, key_type, raw_mechanisms
+from workers.hsm.objects import (
+    NOT_SHOWN,
+    all_private_keys,
+    all_public_keys,
+    attributes_of,
+    private_keys,
+    public_keys,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
     from queueing.protocol.public_keys import PublicKey
 
 REQUIRED_ATTRIBUTES: Final[dict[str, bool]] = {
@@ -26,7 +43,17 @@ REQUIRED_ATTRIBUTES: Final[dict[str, bool]] = {
     "CKA_LOCAL": True,
 }
 _ATTRIBUTE: Final[dict[str, Attribute]] = {name: Attribute[name[4:]] for name in REQUIRED_ATTRIBUTES}
-_NOT_SHOWN: Final = (AttributeTypeInvalid, AttributeSensitive)
+
+IDENTITY: Final = (
+    Attribute.KEY_TYPE,
+    Attribute.LABEL,
+    Attribute.ID,
+    Attribute.MODULUS,
+    Attribute.PUBLIC_EXPONENT,
+    Attribute.EC_PARAMS,
+    Attribute.EC_POINT,
+)
+"""Attributes that tell keys apart; read in one call, from private and from public objects."""
 
 
 class SigningKey(Protocol):
@@ -57,7 +84,8 @@ def find_key(session: pkcs11.Session, public_key: PublicKey) -> SigningKey:
 
     Raises ``KeyMissing`` (an infrastructure fault, retryable) if there is none, ``KeyRefused`` if there are
     several or it fails a required attribute, ``HsmFailure``. That the private key really belongs to the
-    public one is shown by verifying each signature. A few round trips to the token.
+    public one is shown by verifying each signature. A few round trips to the token where its search understands the
+    public key, else some for each key of the token.
     """
     with translated():
         found = _search(session, public_key)
@@ -67,6 +95,7 @@ def find_key(session: pkcs11.Session, public_key: PublicKey) -> SigningKey:
         raise KeyRefused(f"the key was found {len(found)} times in the token, exactly one must match")
     key = found[0]
     require_attributes(key)
+    require_use_by_digest(key, KEY_KINDS[public_key.kind].family)
     if not isinstance(key, SignMixin):  # python-pkcs11 goes by CKA_SIGN
         raise KeyRefused("the key may not be used: CKA_SIGN is not true")
     return key
@@ -85,6 +114,25 @@ def require_attributes(key: pkcs11.PrivateKey) -> dict[str, bool]:
     return shown
 
 
+def require_use_by_digest(key: pkcs11.PrivateKey, family: KeyFamily) -> None:
+    """Check that the key signs digests without a person; raises ``KeyRefused``. A token that shows neither attribute passes."""
+    with translated():
+        shown = _optional_attributes_of(key, Attribute.ALWAYS_AUTHENTICATE, Attribute.ALLOWED_MECHANISMS)
+    if shown.get(Attribute.ALWAYS_AUTHENTICATE):
+        raise KeyRefused(
+            "the key may not be used: CKA_ALWAYS_AUTHENTICATE is true, so the token wants the PIN again for each"
+            " signature, which is not supported; create a key without this attribute"
+        )
+    allowed = shown.get(Attribute.ALLOWED_MECHANISMS)
+    wanted = raw_mechanisms(family)
+    if allowed and not any(mechanism.value in allowed for mechanism in wanted):
+        names = " or ".join(f"CKM_{mechanism.name}" for mechanism in wanted)
+        raise KeyRefused(
+            f"the key may not be used: CKA_ALLOWED_MECHANISMS does not have {names}, which signs a digest; the hash is"
+            " made by the client, so mechanisms that hash by themselves are of no use"
+        )
+
+
 def read_attributes(key: pkcs11.PrivateKey) -> dict[str, bool]:
     """Read the required attributes that the token shows."""
     with translated():
@@ -92,81 +140,98 @@ def read_attributes(key: pkcs11.PrivateKey) -> dict[str, bool]:
     return {name: bool(values[a]) for name, a in _ATTRIBUTE.items() if a in values}
 
 
-def attributes_of(item: pkcs11.Object, *wanted: Attribute) -> dict[Attribute, Any]:
-    """Read the wanted attributes that the token shows; one call, or one for each where it cannot read several.
-
-    Some modules return CKR_FUNCTION_FAILED for several, or for one that they do not have. Where nothing at all is shown
-    the token has failed: ``HsmFailure``, since no key is to be refused for that.
-    """
-    try:
-        return item.get_attributes(list(wanted))
-    except (*_NOT_SHOWN, FunctionFailed):
-        return _one_by_one(item, wanted)
-
-
-def objects(session: pkcs11.Session, template: dict[Attribute, Any]) -> list[pkcs11.Object]:
-    """Find all objects that match; exhausts the search, so that the session is free for another."""
-    return list(session.get_objects(template))
-
-
-def private_keys(session: pkcs11.Session, template: dict[Attribute, Any]) -> list[pkcs11.PrivateKey]:
-    """Find all private-key objects that match."""
-    found = objects(session, {Attribute.CLASS: ObjectClass.PRIVATE_KEY, **template})
-    return [item for item in found if isinstance(item, pkcs11.PrivateKey)]
-
-
-def _one_by_one(item: pkcs11.Object, wanted: tuple[Attribute, ...]) -> dict[Attribute, Any]:
+def _optional_attributes_of(item: pkcs11.Object, *wanted: Attribute) -> dict[Attribute, Any]:
+    """Read attributes that a module need not know; a module that fails for them does not show them."""
     shown: dict[Attribute, Any] = {}
-    failed: FunctionFailed | None = None
     for name in wanted:
         try:
-            shown[name] = item[name]
-        except FunctionFailed as error:
-            failed = error
-        except _NOT_SHOWN:
-            continue
-    if failed is not None and not shown:
-        raise translate(failed) from failed
+            value = item[name]
+        except pkcs11.PKCS11Error as error:
+            if not isinstance(error, NOT_SHOWN):
+                raise
+        else:
+            if value is not None:
+                shown[name] = value
     return shown
 
 
+def is_public_key(shown: dict[Attribute, Any], public_key: PublicKey) -> bool | None:
+    """Whether these attributes are of this key; None where they do not tell. Numbers are compared, not their bytes."""
+    if shown.get(Attribute.KEY_TYPE, key_type(public_key.kind)) is not key_type(public_key.kind):
+        return False
+    if KEY_KINDS[public_key.kind].family is KeyFamily.RSA:
+        return _is_rsa_key(shown, public_key)
+    params = shown.get(Attribute.EC_PARAMS)
+    curve = curve_for_params(params) if params else None
+    if params and (curve is None or curve.kind is not public_key.kind):
+        return False
+    if curve is None or not shown.get(Attribute.EC_POINT):
+        return None
+    return bare_point(curve, shown[Attribute.EC_POINT]) == curve_point(public_key.spki)
+
+
+def _is_rsa_key(shown: dict[Attribute, Any], public_key: PublicKey) -> bool | None:
+    modulus, exponent = rsa_numbers(public_key.spki)
+    if not shown.get(Attribute.MODULUS):
+        return None
+    exponent_shown = shown.get(Attribute.PUBLIC_EXPONENT)
+    return same_number(shown[Attribute.MODULUS], modulus) and (
+        not exponent_shown or same_number(exponent_shown, exponent)
+    )
+
+
 def _search(session: pkcs11.Session, public_key: PublicKey) -> list[pkcs11.PrivateKey]:
+    """First by a template with the public key, which costs few calls in a token with many keys, then among all keys."""
+    found = _search_by_template(session, public_key)
+    return found or _matching(all_private_keys(session), all_public_keys(session), public_key)
+
+
+def _search_by_template(session: pkcs11.Session, public_key: PublicKey) -> list[pkcs11.PrivateKey]:
     type_ = key_type(public_key.kind)
     if type_ is KeyType.RSA:
-        return _search_rsa(session, public_key)
+        modulus, _ = rsa_numbers(public_key.spki)
+        keys = private_keys(session, {Attribute.KEY_TYPE: type_, Attribute.MODULUS: modulus})
+        return [key for key in keys if is_public_key(attributes_of(key, *IDENTITY), public_key)]
+    point = curve_point(public_key.spki)
+    publics = {
+        item.handle: item
+        for encoded in (octet_string(point), point)
+        for item in public_keys(session, {Attribute.KEY_TYPE: type_, Attribute.EC_POINT: encoded})
+    }
+    ids = _names(publics.values(), public_key, Attribute.ID)
+    keys = [
+        key
+        for key_id in ids
+        for key in private_keys(session, {Attribute.KEY_TYPE: type_, Attribute.ID: key_id})
+    ]
+    return _matching_named(keys, public_key, ids, labels=())
+
+
+def _matching(
+    keys: Iterable[pkcs11.PrivateKey], publics: Collection[pkcs11.Object], public_key: PublicKey
+) -> list[pkcs11.PrivateKey]:
+    ids = _names(publics, public_key, Attribute.ID)
+    labels = _names(publics, public_key, Attribute.LABEL)
+    return _matching_named(keys, public_key, ids, labels)
+
+
+def _matching_named(
+    keys: Iterable[pkcs11.PrivateKey], public_key: PublicKey, ids: Collection[Any], labels: Collection[Any]
+) -> list[pkcs11.PrivateKey]:
+    """Private keys that are this key by themselves, or by the CKA_ID of its public object, or, without one, its label."""
     found: dict[int | None, pkcs11.PrivateKey] = {}
-    for key_id in _ids_of_public_objects(session, public_key):
-        for key in private_keys(session, {Attribute.KEY_TYPE: type_, Attribute.ID: key_id}):
+    for key in keys:
+        shown = attributes_of(key, *IDENTITY)
+        same = is_public_key(shown, public_key)
+        if same is None:
+            key_id, label = shown.get(Attribute.ID), shown.get(Attribute.LABEL)
+            same = key_id in ids if key_id else bool(label) and label in labels
+        if same:
             found[key.handle] = key
     return list(found.values())
 
 
-def _search_rsa(session: pkcs11.Session, public_key: PublicKey) -> list[pkcs11.PrivateKey]:
-    """RSA private keys carry modulus and exponent (PKCS#11 3.1, 6.1.3): no public object is needed."""
-    modulus, exponent = rsa_numbers(public_key.spki)
-    template = {
-        Attribute.KEY_TYPE: KeyType.RSA,
-        Attribute.MODULUS: modulus,
-        Attribute.PUBLIC_EXPONENT: exponent,
-    }
-    return private_keys(session, template)
-
-
-def _ids_of_public_objects(session: pkcs11.Session, public_key: PublicKey) -> set[bytes]:
-    """CKA_ID of the public-key objects with this curve and point; EC private keys do not have the point."""
-    point = curve_point(public_key.spki)
-    ids: set[bytes] = set()
-    for encoded in (octet_string(point), point):
-        template = {
-            Attribute.CLASS: ObjectClass.PUBLIC_KEY,
-            Attribute.KEY_TYPE: key_type(public_key.kind),
-            Attribute.EC_POINT: encoded,
-        }
-        for item in objects(session, template):
-            shown = attributes_of(item, Attribute.ID, Attribute.EC_PARAMS, Attribute.EC_POINT)
-            curve = curve_for_params(shown.get(Attribute.EC_PARAMS, b""))
-            if curve is None or curve.kind is not public_key.kind:
-                continue
-            if bare_point(curve, shown.get(Attribute.EC_POINT, b"")) == point and shown.get(Attribute.ID):
-                ids.add(shown[Attribute.ID])
-    return ids
+def _names(publics: Iterable[pkcs11.Object], public_key: PublicKey, name: Attribute) -> set[Any]:
+    """CKA_ID or CKA_LABEL of the public objects that are this key."""
+    shown = (attributes_of(item, *IDENTITY) for item in publics)
+    return {each[name] for each in shown if each.get(name) and is_public_key(each, public_key)}

@@ -72,6 +72,17 @@ def _row(algorithm: Algorithm) -> MechanismRow:
 MECHANISMS: Final[dict[Algorithm, MechanismRow]] = {algorithm: _row(algorithm) for algorithm in Algorithm}
 
 
+def raw_mechanisms(family: KeyFamily) -> tuple[Mechanism, ...]:
+    """Mechanisms with which keys of a family sign digests, each once."""
+    return tuple(
+        dict.fromkeys(
+            row.mechanism
+            for algorithm, row in MECHANISMS.items()
+            if any(KEY_KINDS[kind].family is family for kind in FACTS[algorithm].key_kinds)
+        )
+    )
+
+
 def unable_to_sign(slot: Slot, algorithms: Sequence[Algorithm]) -> tuple[Algorithm, ...]:
     """Algorithms whose mechanism the token does not have, or not for signing. One call for each, and one more."""
     with translated():

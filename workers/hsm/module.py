@@ -1,9 +1,10 @@
 """PKCS#11 module, loaded once and initialised for threads.
 
 python-pkcs11 calls ``C_Initialize(NULL)``, which promises the module that one thread will call it (PKCS#11 3.1,
-5.4), and then lets many call at once: SoftHSM switches its mutexes off and dies within seconds. So, once per
-process and before anything else, the module is finalised and initialised again with ``CKF_OS_LOCKING_OK``.
-``lib.reinitialize()`` would undo that silently, and would let old key objects name other keys: never call it.
+5.4), and then lets many call at once: SoftHSM switches its mutexes off and dies within seconds. So its ``initialize`` is
+replaced by our own, with ``CKF_OS_LOCKING_OK``, and each process initialises its module once: some modules can be
+initialised once only, and some have no ``C_Finalize``. ``lib.reinitialize()`` would undo that silently, and would let old
+key objects name other keys: never call it.
 """
 
 from __future__ import annotations
@@ -14,11 +15,19 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import pkcs11
+from pkcs11 import _pkcs11
 
 from workers.hsm.faults import HsmFailure, failure_for_code, translated
 
 CKR_OK: Final = 0x00
-_CKR_CANT_LOCK: Final = 0x0A  # PKCS#11 3.1, 5.1.4: locking was asked for and the module has none
+_CKR_ALREADY_INITIALIZED: Final = 0x191  # by the module itself, while it was loaded
+_NO_LOCKING: Final = frozenset(
+    {
+        0x0A,  # CKR_CANT_LOCK (PKCS#11 3.1, 5.1.4): locking was asked for and the module has none
+        0x07,  # CKR_ARGUMENTS_BAD and
+        0x09,  # CKR_NEED_TO_CREATE_THREADS: of modules that do not know the argument
+    }
+)
 _CKF_OS_LOCKING_OK: Final = 0x02  # PKCS#11 3.1, 3.7, CK_C_INITIALIZE_ARGS
 
 
@@ -88,26 +97,47 @@ def load(path: str) -> LoadedModule:
     if not _once.acquire(blocking=False):
         raise ModuleAlreadyLoaded("this process has loaded a PKCS#11 module before")
     with translated():
-        lib = pkcs11.lib(path)
-    threads_allowed = _initialize_for_threads(path)
+        lib = _Library(path)
     return LoadedModule(
         path=path,
         lib=lib,
-        threads_allowed=threads_allowed,
+        threads_allowed=lib.threads_allowed,
         description=f"{lib.manufacturer_id} {lib.library_description}".strip(),
     )
 
 
-def _initialize_for_threads(path: str) -> bool:
-    functions = function_list(path)
-    _require(functions.c_finalize(None))
+class _Library(_pkcs11.lib):
+    """Module of python-pkcs11, initialised for threads where it lets us; its constructor calls ``initialize``."""
+
+    threads_allowed = False
+
+    def initialize(self) -> None:
+        """Initialise the module, once."""
+        if _has_several_lists(self.so):
+            # p11-kit's proxy: what is initialised through one list is not through another. It locks by itself, but
+            # without the flag nobody may rely on that.
+            super().initialize()
+            return
+        self.threads_allowed = initialize_for_threads(function_list(self.so))
+
+
+def initialize_for_threads(functions: Any) -> bool:
+    """Initialise with ``CKF_OS_LOCKING_OK``, or without where the module refuses it; returns whether it accepted the flag."""
     args = _InitializeArgs(flags=_CKF_OS_LOCKING_OK)
     code: int = functions.c_initialize(ctypes.byref(args))
-    if code == _CKR_CANT_LOCK:
-        _require(functions.c_initialize(None))
-        return False
-    _require(code)
-    return True
+    if code in _NO_LOCKING:
+        code = functions.c_initialize(None)
+    elif code == CKR_OK:
+        return True
+    if code != _CKR_ALREADY_INITIALIZED:
+        _require(code)
+    return False
+
+
+def _has_several_lists(path: str) -> bool:
+    """Whether C_GetFunctionList returns another list at each call, as p11-kit's proxy does."""
+    first, second = function_list(path), function_list(path)
+    return ctypes.addressof(first) != ctypes.addressof(second)
 
 
 def function_list(path: str) -> Any:

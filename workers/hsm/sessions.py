@@ -8,12 +8,13 @@ So one session is opened with the PIN, first, signs nothing, and is closed last;
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pkcs11.exceptions import PKCS11Error, SessionCount
 from pkcs11.types import PROTECTED_AUTH
 
 from workers.hsm.faults import translate, translated
+from workers.hsm.objects import TolerantMapper
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     import pkcs11
 
     from queueing.config.secrets import Secret
+
+_MAPPER: Final = TolerantMapper()
 
 
 class SessionPool:
@@ -66,7 +69,7 @@ class SessionPool:
         with suppress(PKCS11Error):  # it is broken: that is why it goes
             self._sessions[index].close()
         with translated():
-            session = self._token.open(rw=self._rw)
+            session = self._token.open(rw=self._rw, attribute_mapper=_MAPPER)
         self._sessions[index] = session
         return session
 
@@ -106,7 +109,7 @@ def open_pool(
     try:
         while len(sessions) < pool.wanted:
             next_call()
-            sessions.append(token.open(rw=rw))
+            sessions.append(token.open(rw=rw, attribute_mapper=_MAPPER))
     except PKCS11Error as exc:
         if not (isinstance(exc, SessionCount) and sessions):
             pool.close()

@@ -17,15 +17,11 @@ WORD = ctypes.sizeof(ctypes.c_void_p)
 
 
 class FakeFunctions:
-    """C_Finalize and C_Initialize with scripted answers; notes each call and its flags."""
+    """C_Initialize with scripted answers; notes each call and its flags."""
 
-    def __init__(self, *, locking: int = 0, finalize: int = 0, single: int = 0) -> None:
+    def __init__(self, *, locking: int = 0, single: int = 0) -> None:
         self.calls: list[tuple[str, int | None]] = []
-        self._locking, self._finalize, self._single = locking, finalize, single
-
-    def c_finalize(self, argument: None) -> int:
-        self.calls.append(("finalize", None))
-        return self._finalize
+        self._locking, self._single = locking, single
 
     def c_initialize(self, argument: Any) -> int:
         if argument is None:
@@ -33,11 +29,6 @@ class FakeFunctions:
             return self._single
         self.calls.append(("initialize", argument._obj.flags))
         return self._locking
-
-
-def initialise(monkeypatch: pytest.MonkeyPatch, functions: FakeFunctions) -> bool:
-    monkeypatch.setattr(module, "function_list", lambda path: functions)
-    return module._initialize_for_threads("/module.so")
 
 
 def test_the_arguments_have_the_layout_of_the_standard() -> None:
@@ -53,31 +44,38 @@ def test_the_function_list_is_aligned_behind_the_version() -> None:
     assert module.FunctionList.c_get_token_info.offset == 7 * WORD
 
 
-def test_the_module_is_finalised_then_initialised_with_os_locking(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_module_is_initialised_once_with_os_locking() -> None:
+    """Some modules can be initialised once in a process, or have no C_Finalize."""
     functions = FakeFunctions()
-    assert initialise(monkeypatch, functions) is True
-    assert functions.calls == [("finalize", None), ("initialize", 0x02)]
+    assert module.initialize_for_threads(functions) is True
+    assert functions.calls == [("initialize", 0x02)]
 
 
-def test_a_module_that_cannot_lock_is_used_by_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    functions = FakeFunctions(locking=0x0A)
-    assert initialise(monkeypatch, functions) is False
-    assert functions.calls == [("finalize", None), ("initialize", 0x02), ("initialize", None)]
+@pytest.mark.parametrize("refusal", [0x0A, 0x07, 0x09])
+def test_a_module_that_refuses_locking_is_used_by_one_thread(refusal: int) -> None:
+    functions = FakeFunctions(locking=refusal)
+    assert module.initialize_for_threads(functions) is False
+    assert functions.calls == [("initialize", 0x02), ("initialize", None)]
+
+
+@pytest.mark.parametrize(
+    "functions", [FakeFunctions(locking=0x191), FakeFunctions(locking=0x0A, single=0x191)]
+)
+def test_a_module_that_initialised_itself_is_used_by_one_thread(functions: FakeFunctions) -> None:
+    """Its locks are not known."""
+    assert module.initialize_for_threads(functions) is False
 
 
 @pytest.mark.parametrize(
     "functions, name",
     [
-        (FakeFunctions(finalize=0x05), "CKR_GENERAL_ERROR"),
         (FakeFunctions(locking=0x30), "CKR_DEVICE_ERROR"),
-        (FakeFunctions(locking=0x0A, single=0x191), "CKR_CRYPTOKI_ALREADY_INITIALIZED"),
+        (FakeFunctions(locking=0x0A, single=0x05), "CKR_GENERAL_ERROR"),
     ],
 )
-def test_a_module_that_fails_to_initialise_is_not_used(
-    monkeypatch: pytest.MonkeyPatch, functions: FakeFunctions, name: str
-) -> None:
+def test_a_module_that_fails_to_initialise_is_not_used(functions: FakeFunctions, name: str) -> None:
     with pytest.raises(HsmFailure) as caught:
-        initialise(monkeypatch, functions)
+        module.initialize_for_threads(functions)
     assert caught.value.code_name == name
 
 
@@ -85,9 +83,8 @@ def test_a_module_that_fails_to_initialise_is_not_used(
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a process that has loaded nothing: with a lock of the test's own, and no real module."""
     monkeypatch.setattr(module, "_once", threading.Lock())
-    monkeypatch.setattr(module, "_initialize_for_threads", lambda path: True)
-    lib = SimpleNamespace(manufacturer_id="Maker", library_description="Thing")
-    monkeypatch.setattr(pkcs11, "lib", lambda path: lib)
+    lib = SimpleNamespace(manufacturer_id="Maker", library_description="Thing", threads_allowed=True)
+    monkeypatch.setattr(module, "_Library", lambda path: lib)
 
 
 def test_a_process_loads_one_module_once(fresh: None) -> None:
@@ -104,7 +101,7 @@ def test_after_a_failed_load_the_process_loads_nothing_more(
     def fail(path: str) -> None:
         raise pkcs11.PKCS11Error("OS exception while loading /module.so: no such file")
 
-    monkeypatch.setattr(pkcs11, "lib", fail)
+    monkeypatch.setattr(module, "_Library", fail)
     with pytest.raises(HsmFailure) as caught:
         module.load("/module.so")
     assert (caught.value.code_name, caught.value.action) == ("CKR_LIBRARY_LOAD_FAILED", Action.OPEN_CIRCUIT)

@@ -37,7 +37,7 @@ class FakeToken:
         self.fails: Exception | None = None
         self._opened = 0
 
-    def open(self, *, rw: bool, user_pin: object = None) -> FakeSession:
+    def open(self, *, rw: bool, user_pin: object = None, attribute_mapper: object = None) -> FakeSession:
         if self.fails is not None:
             raise self.fails
         if self._opened >= self.limit:

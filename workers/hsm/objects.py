@@ -1,0 +1,143 @@
+"""Objects of a token: search, and attributes read without trust in their form.
+
+Modules differ in the templates that they understand: YubiHSM 2 finds nothing by CKA_MODULUS or CKA_EC_POINT, NetHSM
+ignores such attributes, so that every key matches, CloudHSM refuses some combinations. So callers search by few
+attributes and compare the values that they read.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, Final
+
+import pkcs11
+from pkcs11 import Attribute, ObjectClass
+from pkcs11.attributes import AttributeMapper
+from pkcs11.exceptions import (
+    ArgumentsBad,
+    AttributeSensitive,
+    AttributeTypeInvalid,
+    AttributeValueInvalid,
+    FunctionFailed,
+    TemplateIncomplete,
+    TemplateInconsistent,
+)
+
+from workers.hsm.faults import translate
+
+NOT_SHOWN: Final = (AttributeTypeInvalid, AttributeSensitive, FunctionFailed)
+"""Answers of modules for an attribute that they do not show."""
+
+_TEMPLATE_REFUSED: Final = (
+    ArgumentsBad,
+    AttributeTypeInvalid,
+    AttributeValueInvalid,
+    FunctionFailed,
+    TemplateIncomplete,
+    TemplateInconsistent,
+)
+_MECHANISM_TYPE: Final = struct.Struct("@L")  # CK_MECHANISM_TYPE is an unsigned long
+
+
+class TolerantMapper(AttributeMapper):
+    """Attribute values as Python values; a value that cannot be read is None, text that is not UTF-8 has U+FFFD in it.
+
+    CKA_ALLOWED_MECHANISMS is a tuple of numbers, vendor-defined ones included.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attribute_types[Attribute.LABEL] = (_encode_text, _decode_text)
+        self.attribute_types[Attribute.ALLOWED_MECHANISMS] = (_encode_mechanisms, _decode_mechanisms)
+
+    def unpack_attributes(self, key: Attribute, value: bytes) -> Any:
+        """Python value of one attribute."""
+        try:
+            return super().unpack_attributes(key, value)
+        except (ValueError, struct.error, NotImplementedError):
+            return None
+
+
+def _encode_text(text: str) -> bytes:
+    return text.encode()
+
+
+def _decode_text(text: bytes) -> str:
+    return text.decode(errors="replace")
+
+
+def _encode_mechanisms(mechanisms: tuple[int, ...]) -> bytes:
+    return b"".join(map(_MECHANISM_TYPE.pack, mechanisms))
+
+
+def _decode_mechanisms(packed: bytes) -> tuple[int, ...]:
+    return tuple(number for (number,) in _MECHANISM_TYPE.iter_unpack(packed))
+
+
+def attributes_of(item: pkcs11.Object, *wanted: Attribute) -> dict[Attribute, Any]:
+    """Read the wanted attributes that the token shows; one call, or one for each where it cannot read several.
+
+    Some modules return CKR_FUNCTION_FAILED for several, or for one that they do not have. Where nothing at all is shown
+    the token has failed: ``HsmFailure``, since no key is to be refused for that.
+    """
+    try:
+        shown = item.get_attributes(list(wanted))
+    except NOT_SHOWN:
+        return _one_by_one(item, wanted)
+    return {name: value for name, value in shown.items() if value is not None}
+
+
+def objects(session: pkcs11.Session, template: dict[Attribute, Any]) -> list[pkcs11.Object]:
+    """Find all objects that match, each once; exhausts the search, so that the session is free for another."""
+    found: dict[int | None, pkcs11.Object] = {}
+    for item in session.get_objects(template):
+        found.setdefault(item.handle, item)
+    return list(found.values())
+
+
+def objects_if_searchable(session: pkcs11.Session, template: dict[Attribute, Any]) -> list[pkcs11.Object]:
+    """Find all objects that match; none where the module refuses this template."""
+    try:
+        return objects(session, template)
+    except _TEMPLATE_REFUSED:
+        return []
+
+
+def private_keys(session: pkcs11.Session, template: dict[Attribute, Any]) -> list[pkcs11.PrivateKey]:
+    """Find all private-key objects that match; none where the module refuses this template."""
+    found = objects_if_searchable(session, {Attribute.CLASS: ObjectClass.PRIVATE_KEY, **template})
+    return [item for item in found if isinstance(item, pkcs11.PrivateKey)]
+
+
+def public_keys(session: pkcs11.Session, template: dict[Attribute, Any]) -> list[pkcs11.Object]:
+    """Find all public-key objects that match; none where the module refuses this template."""
+    return objects_if_searchable(session, {Attribute.CLASS: ObjectClass.PUBLIC_KEY, **template})
+
+
+def all_private_keys(session: pkcs11.Session) -> list[pkcs11.PrivateKey]:
+    """Find all private-key objects. A search by class alone is one that every module understands."""
+    found = objects(session, {Attribute.CLASS: ObjectClass.PRIVATE_KEY})
+    return [item for item in found if isinstance(item, pkcs11.PrivateKey)]
+
+
+def all_public_keys(session: pkcs11.Session) -> list[pkcs11.Object]:
+    """Find all public-key objects."""
+    return objects(session, {Attribute.CLASS: ObjectClass.PUBLIC_KEY})
+
+
+def _one_by_one(item: pkcs11.Object, wanted: tuple[Attribute, ...]) -> dict[Attribute, Any]:
+    shown: dict[Attribute, Any] = {}
+    failed: FunctionFailed | None = None
+    for name in wanted:
+        try:
+            value = item[name]
+        except FunctionFailed as error:
+            failed = error
+        except (AttributeTypeInvalid, AttributeSensitive):
+            continue
+        else:
+            if value is not None:
+                shown[name] = value
+    if failed is not None and not shown:
+        raise translate(failed) from failed
+    return shown
