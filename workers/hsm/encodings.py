@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
@@ -16,8 +16,12 @@ from cryptography.hazmat.primitives.serialization import (
 from queueing.protocol.algorithms import HASH_OIDS, KEY_KINDS, KeyFamily, KeyKind, KeyKindFacts
 from queueing.protocol.public_keys import elliptic_curve
 
-_LARGEST_INTEGER_BYTES: Final = 66  # P-521: its integers have 521 bits, so no byte is added for the sign
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LARGEST_INTEGER_BYTES: Final = 67  # 66 of P-521, and a byte for the sign of what is no number of that curve
 _INTEGER_HEADER: Final = [bytes((0x02, n)) for n in range(_LARGEST_INTEGER_BYTES + 1)]
+_INTEGER_HEAD_BYTES: Final = 2
 _SHORT_FORM: Final = 0x80  # X.690 8.1.3: lengths below 128 take one byte, up to 255 two
 
 
@@ -37,6 +41,52 @@ def ecdsa_der(raw: bytes) -> bytes:
     body = _INTEGER_HEADER[len(r)] + r + _INTEGER_HEADER[len(s)] + s
     size = len(body)
     return (bytes((0x30, size)) if size < _SHORT_FORM else bytes((0x30, 0x81, size))) + body
+
+
+MOST_ZEROS_LEFT_OUT: Final = 6
+"""A signature with more leading zero bytes than this in both integers together occurs once in 2^48."""
+
+
+def ecdsa_readings(raw: bytes, full_bytes: int) -> Iterator[bytes]:
+    """Possible meanings, in DER, of an ECDSA signature that is not ``full_bytes`` long: DER, whose integers may lack the
+    zero before a set top bit or have more zeros, or ``r || s`` without leading zeros of the one, the other or both.
+    """
+    if (integers := _der_integers(raw)) is not None:
+        half = full_bytes // 2
+        r, s = (integer.lstrip(b"\0") for integer in integers)
+        if len(r) <= half and len(s) <= half:
+            yield ecdsa_der(r.rjust(half, b"\0") + s.rjust(half, b"\0"))
+    half, missing = full_bytes // 2, full_bytes - len(raw)
+    if not 0 < missing <= MOST_ZEROS_LEFT_OUT:
+        return
+    for missing_of_r in range(missing + 1):
+        r, s = raw[: half - missing_of_r], raw[half - missing_of_r :]
+        yield ecdsa_der(r.rjust(half, b"\0") + s.rjust(half, b"\0"))
+
+
+def rsa_readings(raw: bytes, full_bytes: int) -> Iterator[bytes]:
+    """The RSA (or Ed25519) signature that lacks leading zeros, in full length."""
+    if 0 < full_bytes - len(raw) <= MOST_ZEROS_LEFT_OUT:
+        yield raw.rjust(full_bytes, b"\0")
+
+
+def _der_integers(der: bytes) -> tuple[bytes, bytes] | None:
+    """Contents of the two INTEGERs of an Ecdsa-Sig-Value, unsigned; None for anything else."""
+    head = 3 if der[1:2] == b"\x81" else 2
+    if der[:1] != b"\x30" or len(der) <= head or der[head - 1] != len(der) - head:
+        return None
+    found, rest = [], der[head:]
+    for _ in range(2):
+        if (
+            rest[:1] != b"\x02"
+            or len(rest) < _INTEGER_HEAD_BYTES
+            or len(rest) < _INTEGER_HEAD_BYTES + rest[1]
+        ):
+            return None
+        end = _INTEGER_HEAD_BYTES + rest[1]
+        found.append(rest[_INTEGER_HEAD_BYTES:end])
+        rest = rest[end:]
+    return None if rest else (found[0], found[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,12 +8,13 @@ signature leaves that does not verify under the pinned public key: a stale handl
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from queueing.errors import AlgorithmMismatch, DigestLength, ResultInvalid, SigningError
 from queueing.protocol.algorithms import FACTS, KEY_KINDS, Algorithm, Scheme, check_digest_length
-from workers.hsm.encodings import ecdsa_der
+from workers.hsm.encodings import ecdsa_der, ecdsa_readings, rsa_readings
 from workers.hsm.faults import NO_CODE, Action, HsmFailure, to_signing_error, translate
 from workers.hsm.mechanisms import MECHANISMS
 
@@ -116,7 +117,7 @@ def _sign_one(
         signed = perf_counter()
         spent.sign_s += signed - began
         if len(raw) != signature_bytes:
-            raise _distrusted("the signature has the wrong length")
+            return _restored(raw, digest, signature_bytes, (public_key, algorithm), is_ecdsa=is_ecdsa)
         signature = ecdsa_der(raw) if is_ecdsa else raw
         if verify:
             try:
@@ -127,6 +128,21 @@ def _sign_one(
         return signature
 
     return sign_one
+
+
+def _restored(
+    raw: bytes, digest: bytes, signature_bytes: int, key: tuple[PublicKey, Algorithm], *, is_ecdsa: bool
+) -> bytes:
+    """Signature of a module that leaves out leading zeros, or gives DER: the one reading that verifies, in its final encoding.
+
+    Verified also where the signer verifies nothing, since there may be several readings.
+    """
+    public_key, algorithm = key
+    for signature in ecdsa_readings(raw, signature_bytes) if is_ecdsa else rsa_readings(raw, signature_bytes):
+        with suppress(ResultInvalid):
+            public_key.verify(algorithm, digest, signature)
+            return signature
+    raise _distrusted("the signature has the wrong length, and no reading of it verifies")
 
 
 def _distrusted(detail: str) -> HsmFailure:
