@@ -183,7 +183,7 @@ def bare_point(curve: Curve, point: bytes) -> bytes | None:
     """
     for size in (curve.point_bytes, curve.compressed_bytes):
         bare = point[-size:]
-        if point in (bare, octet_string(bare), bit_string(bare)):
+        if len(bare) == size and point in (bare, octet_string(bare), bit_string(bare)):
             return bare if size == curve.point_bytes else _decompressed(curve, bare)
     return None
 

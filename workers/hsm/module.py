@@ -85,6 +85,8 @@ class ModuleAlreadyLoaded(RuntimeError):
 
 
 _once: Final = threading.Lock()
+_kept: Final[list[pkcs11._pkcs11.lib]] = []
+"""The module for the rest of the process: python-pkcs11 finalises and unloads one that nothing refers to."""
 
 
 def load(path: str) -> LoadedModule:
@@ -98,6 +100,7 @@ def load(path: str) -> LoadedModule:
         raise ModuleAlreadyLoaded("this process has loaded a PKCS#11 module before")
     with translated():
         lib = _Library(path)
+    _kept.append(lib)
     return LoadedModule(
         path=path,
         lib=lib,

@@ -28,6 +28,7 @@ from workers.hsm.encodings import CURVE_OF
 from workers.hsm.faults import HsmFailure
 from workers.hsm.key_creation import KeyRecord, adopt_key, create_key, list_keys
 from workers.hsm.keys import find_key
+from workers.hsm.objects import objects
 from workers.hsm.sessions import SessionPool, open_pool
 from workers.hsm.signing import Signer
 from workers.hsm.tokens import TokenSelect, select_token
@@ -42,9 +43,11 @@ def case(function: Callable[..., Result]) -> Callable[..., Result]:
     return function
 
 
-def pool_for(path: str, label: str, pin: str, *, count: int = 1, rw: bool = False) -> SessionPool:
+def pool_for(
+    path: str, label: str, pin: str, *, count: int = 1, rw: bool = False, threads: bool = True
+) -> SessionPool:
     loaded = module.load(path)
-    assert loaded.threads_allowed
+    assert loaded.threads_allowed is threads
     return open_pool(select_token(loaded, TokenSelect(label=label)), pin=Secret(pin), count=count, rw=rw)
 
 
@@ -108,6 +111,34 @@ def sign_everything(path: str, token: str, pin: str, spkis: list[str]) -> Result
                 signatures.append([spki, algorithm, digest.hex(), signature.hex()])
     pool.close()
     return {"signatures": signatures}
+
+
+@case
+def contract(path: str, token: str, pin: str, spkis: dict[str, str], label: str, threads: bool) -> Result:
+    """All that is done with keys, in a token whose module has manners: list, adopt and find each, sign, create one."""
+    pool = pool_for(path, token, pin, rw=True, threads=threads)
+    session = pool.sessions[0]
+    result: Result = {
+        "listed": sorted(record.public_key.spki.hex() for record in list_keys(session)),
+        "adopted": {name: outcome(lambda n=name: adopt_key(session, label=n)) for name in spkis},  # type: ignore[misc]
+        "signed": {},
+    }
+    for name, spki in spkis.items():
+        public_key = PublicKey.from_spki(bytes.fromhex(spki))
+        for algorithm in sorted(public_key.algorithms):
+
+            def sign(algorithm: Algorithm = algorithm, spki: str = spki) -> None:
+                signer, length = signer_for(session, spki), max(FACTS[algorithm].digest_lengths)
+                for _ in range(8):
+                    digest = os.urandom(length)
+                    signer.public_key.verify(algorithm, digest, signer.sign(algorithm, digest))
+
+            result["signed"][f"{name} {algorithm}"] = outcome(sign)
+    result["created"] = outcome(lambda: create_key(session, KeyKind.P256, label))
+    for item in objects(session, {Attribute.LABEL: label}):
+        item.destroy()
+    pool.close()
+    return result
 
 
 @case

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,12 @@ Result = dict[str, Any]
 InChild = Callable[..., Result]
 
 
-def run_case(hsm: SoftHsm, name: str, **arguments: object) -> Result:
+def run_case(
+    hsm: SoftHsm, name: str, *, environment: Mapping[str, str] | None = None, **arguments: object
+) -> Result:
     """Run one case of ``cases.py``; a child that dies fails the test with its code and its last words."""
     words = [sys.executable, str(CASES), name, json.dumps({"path": str(hsm.module_path), **arguments})]
-    env = {**hsm.environ(), "PYTHONPATH": str(ROOT)}
+    env = {**hsm.environ(), "PYTHONPATH": str(ROOT), **(environment or {})}
     done = subprocess.run(
         words, env=env, cwd=ROOT, check=False, capture_output=True, text=True, timeout=CHILD_TIMEOUT_S
     )
@@ -46,7 +48,7 @@ class Keys:
     def spki(self, label: str) -> str:
         return str(self.made["records"][label]["spki"])
 
-    def run(self, name: str, **arguments: object) -> Result:
+    def run(self, name: str, **arguments: Any) -> Result:
         return run_case(self.hsm, name, token=self.token.label, pin=self.token.pin, **arguments)
 
 

@@ -18,6 +18,7 @@ from workers.hsm.encodings import (
     CURVE_OF,
     CURVES,
     bare_point,
+    bit_string,
     curve_for_params,
     curve_point,
     der_oid,
@@ -27,6 +28,7 @@ from workers.hsm.encodings import (
     octet_string,
     rsa_numbers,
     rsa_spki,
+    why_no_spki,
 )
 
 HALVES = [32, 48, 66]
@@ -117,9 +119,13 @@ def test_an_ec_key_goes_to_pkcs11_and_back(kind: KeyKind) -> None:
     point = curve_point(der)
     curve = CURVE_OF[kind]
     assert len(point) == curve.point_bytes
-    for shown in (point, octet_string(point)):
-        assert bare_point(curve, shown) == point
-        assert ec_spki(curve.params[0], shown) == der
+    compressed = public.public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
+    assert len(compressed) == curve.compressed_bytes
+    for form in (point, compressed):
+        for shown in (form, octet_string(form), bit_string(form)):
+            assert bare_point(curve, shown) == point
+            assert ec_spki(curve.params[0], shown) == der
+        assert bare_point(curve, form[:-1]) is None
     assert PublicKey.from_spki(der).kind is kind
 
 
@@ -168,3 +174,21 @@ def test_a_modulus_of_another_size_makes_no_key(modulus: bytes) -> None:
 
 def test_an_exponent_that_cannot_be_makes_no_key() -> None:
     assert rsa_spki(b"\x80" + bytes(254) + b"\x01", b"") is None
+
+
+@pytest.mark.parametrize(
+    "values, words",
+    [
+        (
+            {"modulus": b"\x80" + bytes(374), "exponent": b"\3"},
+            "RSA of 3000 bits, and only RSA of 2048, 3072, 4096",
+        ),
+        ({"modulus": b"\x80" + bytes(255)}, "its public exponent is not shown"),
+        ({"params": b"\x30\x00", "point": b"\4"}, "explicit curve parameters"),
+        ({"params": b"\x06\x05\x2b\x81\x04\x00\x0a", "point": b"\4"}, "another curve"),
+        ({"params": CURVE_OF[KeyKind.P256].params[0], "point": b"\4"}, "no point of its curve"),
+        ({}, "its public key is not in the token exactly once"),
+    ],
+)
+def test_a_key_that_cannot_sign_here_is_told_its_reason(values: dict[str, bytes], words: str) -> None:
+    assert words in why_no_spki(**values)

@@ -216,3 +216,51 @@ def test_an_attribute_that_fails_among_others_that_are_shown_is_not_taken_for_gr
     key.bulk, key.fails = FunctionFailed(), frozenset({Attribute.LOCAL})
     with pytest.raises(KeyRefused, match="CKA_LOCAL"):
         find(RSA, key)
+
+
+def test_numbers_with_a_leading_zero_are_the_same_key() -> None:
+    modulus, exponent = rsa_numbers(RSA.spki)
+    wanted = private(1, KeyType.RSA, MODULUS=b"\0" + modulus, PUBLIC_EXPONENT=b"\0" + exponent)
+    assert find(RSA, wanted) is wanted
+
+
+def test_a_private_object_without_its_numbers_is_known_by_its_public_object() -> None:
+    modulus, exponent = rsa_numbers(RSA.spki)
+    wanted, other = private(1, KeyType.RSA, ID=b"a"), private(2, KeyType.RSA, ID=b"b")
+    shown = {Attribute.KEY_TYPE: KeyType.RSA, Attribute.MODULUS: modulus, Attribute.PUBLIC_EXPONENT: exponent}
+    half = FakeObject(3, {Attribute.CLASS: ObjectClass.PUBLIC_KEY, Attribute.ID: b"a", **shown})
+    assert find(RSA, wanted, other, half) is wanted
+
+
+def test_without_an_id_the_label_leads_from_the_public_to_the_private_object() -> None:
+    half = public(1, P256, b"")
+    half.values[Attribute.LABEL] = "release"
+    wanted, other = private(3, KeyType.EC, LABEL="release"), private(4, KeyType.EC, LABEL="other")
+    assert find(P256, half, wanted, other) is wanted
+
+
+def test_a_handle_that_is_found_twice_is_one_key() -> None:
+    wanted = rsa_private(1)
+    assert find(RSA, wanted, wanted) is wanted
+
+
+def test_a_key_that_wants_the_pin_for_each_signature_is_refused() -> None:
+    key = rsa_private(1)
+    key.values[Attribute.ALWAYS_AUTHENTICATE] = True
+    with pytest.raises(KeyRefused, match="CKA_ALWAYS_AUTHENTICATE is true"):
+        find(RSA, key)
+
+
+@pytest.mark.parametrize(
+    "allowed, refused", [((0x40,), True), ((0x40, 0x1), False), ((0xD,), False), ((), False)]
+)
+def test_a_key_must_allow_a_mechanism_that_signs_a_digest(allowed: tuple[int, ...], refused: bool) -> None:
+    key = rsa_private(1)
+    key.values[Attribute.ALLOWED_MECHANISMS] = allowed
+    if not refused:
+        assert find(RSA, key) is key
+        return
+    with pytest.raises(
+        KeyRefused, match="CKA_ALLOWED_MECHANISMS does not have CKM_RSA_PKCS or CKM_RSA_PKCS_PSS"
+    ):
+        find(RSA, key)
