@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 from typing import cast
 
 import pytest
 from pkcs11 import TokenFlag
-from pkcs11.exceptions import DeviceRemoved, PKCS11Error, TokenNotPresent
+from pkcs11.exceptions import DeviceRemoved, TokenNotPresent
 
 from queueing.errors import TokenUnavailable
 from workers.hsm.faults import HsmFailure
@@ -23,21 +24,24 @@ class FakeSlot:
         serial: bytes = b"",
         *,
         initialized: bool = True,
-        fails: PKCS11Error | None = None,
+        fails: Exception | None = None,
+        answers: threading.Event | None = None,
     ) -> None:
-        self.slot_id, self._fails = slot_id, fails
+        self.slot_id, self._fails, self._answers = slot_id, fails, answers
         flags = TokenFlag.TOKEN_INITIALIZED if initialized else TokenFlag(0)
         self.token = SimpleNamespace(label=label, serial=serial, flags=flags, slot=self)
 
     def get_token(self) -> SimpleNamespace:
+        if self._answers is not None:
+            self._answers.wait()
         if self._fails is not None:
             raise self._fails
         return self.token
 
 
-def module_with(*slots: FakeSlot) -> LoadedModule:
+def module_with(*slots: FakeSlot, threads: bool = True) -> LoadedModule:
     lib = SimpleNamespace(get_slots=lambda token_present: list(slots))
-    return cast("LoadedModule", SimpleNamespace(lib=lib))
+    return cast("LoadedModule", SimpleNamespace(lib=lib, threads_allowed=threads))
 
 
 RELEASE = FakeSlot(1, "release", b"00aa")
@@ -91,6 +95,33 @@ def test_a_token_pulled_out_between_two_calls_is_passed_over() -> None:
 def test_a_failing_slot_is_a_failure() -> None:
     with pytest.raises(HsmFailure):
         select_token(module_with(FakeSlot(9, fails=DeviceRemoved())), TokenSelect(label="release"))
+
+
+def test_the_failure_of_a_slot_tells_which_one_and_what_else_is_there() -> None:
+    with pytest.raises(HsmFailure, match=r"slot 9 does not answer.*label 'kernel'") as caught:
+        select_token(module_with(FakeSlot(9, fails=DeviceRemoved()), KERNEL), TokenSelect(label="release"))
+    assert caught.value.code_name == "CKR_DEVICE_REMOVED"
+
+
+@pytest.mark.parametrize("threads", [True, False])
+@pytest.mark.parametrize("fails", [DeviceRemoved(), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no")])
+def test_a_sick_neighbour_keeps_no_token_from_being_used(threads: bool, fails: Exception) -> None:
+    module = module_with(FakeSlot(0, fails=fails), RELEASE, threads=threads)
+    assert select_token(module, TokenSelect(label="release")).slot.slot_id == 1
+
+
+def test_a_neighbour_that_does_not_answer_keeps_no_token_from_being_used() -> None:
+    answers = threading.Event()
+    module = module_with(FakeSlot(0, "kernel", answers=answers), RELEASE)
+    try:
+        assert select_token(module, TokenSelect(label="release"), patience_s=0.0).slot.slot_id == 1
+    finally:
+        answers.set()
+
+
+def test_without_threads_the_slot_in_question_is_asked_first_and_alone() -> None:
+    module = module_with(FakeSlot(0, answers=threading.Event()), RELEASE, threads=False)
+    assert select_token(module, TokenSelect(slot=1)).slot.slot_id == 1
 
 
 def test_with_nothing_there_the_error_says_so() -> None:
