@@ -58,6 +58,7 @@ class TokenSettings(_Strict, frozen=True):
     """``[tokens.NAME]``. ``sessions`` and ``lanes`` are per host; without ``lanes`` the worker chooses their number.
 
     ``environment`` is set for this token's lanes only. ``call_timeout_s`` must exceed the module's own timeout.
+    ``login_timeout_s`` limits the login, also at a keypad; after it the token is not tried again for as long.
     ``hsm``: the device that the token shares with others. ``socket``: the socket of a host-started lane (``sigmill lane``), which accepts connections from ``worker_uid`` only.
     """
 
@@ -68,6 +69,7 @@ class TokenSettings(_Strict, frozen=True):
     sessions: Annotated[int, Meta(ge=1, le=1024)] = 4
     lanes: Annotated[int, Meta(ge=1, le=64)] | None = None
     call_timeout_s: Seconds = 10.0
+    login_timeout_s: Seconds = 60.0
     verify_after_sign: bool = True
     socket: str | None = None
     worker_uid: Annotated[int, Meta(ge=0, le=2**32 - 2)] | None = None

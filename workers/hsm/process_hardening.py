@@ -41,23 +41,21 @@ def _prctl(option: int, argument: int) -> None:
 LEAST_CALL_S: Final = 5.0
 """A call at the start may take this long on a busy machine, however short the call timeout."""
 
-KEYPAD_S: Final = 60.0
-"""Time to type the PIN at the token; the worker waits no longer either (``READY_TIMEOUT_S``)."""
-
 
 @contextmanager
-def each_call_within(timeout_s: float) -> Iterator[Callable[[], None]]:
-    """Have SIGALRM kill this process when a call of the module does not return; the yielded function begins the next call.
+def each_call_within(timeout_s: float) -> Iterator[Callable[[float], None]]:
+    """Have SIGALRM kill this process when a call of the module does not return; the yielded function begins the next call,
+    with a time limit of its own.
 
     The kernel does it, whatever locks the module holds. For the start of a lane, before the watchdog runs; from the main
     thread of its process only, which has no other use for this timer.
     """
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
-    def next_call() -> None:
+    def next_call(timeout_s: float) -> None:
         signal.setitimer(signal.ITIMER_REAL, max(timeout_s, LEAST_CALL_S))
 
-    next_call()
+    next_call(timeout_s)
     try:
         yield next_call
     finally:
@@ -66,14 +64,30 @@ def each_call_within(timeout_s: float) -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def one_start_at_a_time(state_dir: Path, module: str) -> Iterator[None]:
-    """Lock for the initialisation of a module and the login: one lane of this host and module at a time.
+    """Lock for the initialisation of a module: one lane of this host and module at a time.
 
     Two SoftHSM processes that do so at the same moment can both fail (design, fact 15); what is within must be bounded
     (``each_call_within``), for others wait. Where the lane's user may not write the state directory (or there is none
     yet, or its disk is full), host-started lanes must be started one after another.
     """
+    with _locked(start_lock(state_dir, module)):
+        yield
+
+
+@contextmanager
+def one_login_at_a_time(state_dir: Path, token: str) -> Iterator[None]:
+    """Lock for the login to a token: one lane of this host at a time, for some tokens count a login that is cut off as failed.
+
+    Held beyond the initialisation, so that a slow login holds up no other token of the module.
+    """
+    with _locked(state_dir / f"lane-login.{token}.lock"):
+        yield
+
+
+@contextmanager
+def _locked(file: Path) -> Iterator[None]:
     try:
-        descriptor = os.open(start_lock(state_dir, module), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError:
         yield
         return

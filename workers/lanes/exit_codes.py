@@ -1,8 +1,12 @@
-"""Exit codes of a lane, by which the worker classifies its exit."""
+"""Exit codes of a lane, and the name of a failure, by which the worker classifies its exit."""
 
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Final
+
+LOGIN_TIMED_OUT: Final = "LOGIN_TIMED_OUT"
+"""Failure of a lane whose login did not return: it may go on in the HSM, so no other is begun for as long again."""
 
 
 class LaneExit(IntEnum):

@@ -77,15 +77,17 @@ async def test_a_call_that_hangs_ends_its_lane(make_rig: MakeRig) -> None:
     ],
 )
 async def test_a_start_that_hangs_holds_up_no_other_tenant(make_rig: MakeRig, call: str) -> None:
-    """Even behind the same module, whose lanes start one after another, since the kernel ends it after 5 s."""
+    """Even behind the same module, whose lanes are initialised one after another, since each step has its limit."""
     tenants = {"acme": KeyKind.P256, "globex": KeyKind.P256}
-    rig = rig_with(make_rig, f"{call} hang", tenants=tenants, token={"acme": "call_timeout_s = 1.0"})
+    limits = "call_timeout_s = 1.0\nlogin_timeout_s = 3.0"
+    rig = rig_with(make_rig, f"{call} hang", tenants=tenants, token={"acme": limits})
+    reason = "signal_14" if call == "C_Initialize" else "LOGIN_TIMED_OUT"
     worker = rig.start_worker()
     async with rig.client("acme") as unlucky, rig.client("globex") as client:
         job = await unlucky.submit("release", digests(10))
         await until_async(lambda: "acme" in worker.lanes(), "its lane starts")
         signature = await client.sign("release", os.urandom(32), timeout_s=60)
-        await until_async(lambda: restarts(worker, "signal_14") >= 1, "it was ended")
+        await until_async(lambda: restarts(worker, reason) >= 1, "it was ended")
         write_rules(rig.directory / "acme.faults", [])
         outcomes = await unlucky.wait(job, timeout_s=40)
     assert signature.verified

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from queueing.config.secrets import Secret
 from queueing.errors import ConfigError, EnvelopeMalformed, SigningError
@@ -20,13 +20,13 @@ from queueing.protocol.jobs import WireError
 from queueing.protocol.key_directory import directory_digest, encode_directory, encode_signed
 from workers.config.settings import PinLogin
 from workers.hsm import module
-from workers.hsm.faults import Action, HsmFailure
+from workers.hsm.faults import NO_CODE, Action, HsmFailure
 from workers.hsm.pin_guard import pin_attempt
-from workers.hsm.process_hardening import KEYPAD_S, each_call_within, one_start_at_a_time
+from workers.hsm.process_hardening import each_call_within, one_login_at_a_time, one_start_at_a_time
 from workers.hsm.sessions import open_pool
 from workers.hsm.tokens import TokenSelect, select_token
 from workers.lanes.canary import service_version
-from workers.lanes.exit_codes import LaneExit
+from workers.lanes.exit_codes import LOGIN_TIMED_OUT, LaneExit
 from workers.lanes.process.chunk_execution import ChunkExecution, RunLength
 from workers.lanes.process.live_policy import LivePolicy
 from workers.lanes.process.session_threads import RunWork, SessionThreads, Watchdog
@@ -61,6 +61,9 @@ if TYPE_CHECKING:
     from workers.lanes.process.session_threads import SessionThread
 
 log = logging.getLogger("sigmill.lane")
+
+LOGIN_GRACE_S: Final = 5.0
+"""Time for the lane to end itself after a login that timed out; then the kernel ends it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,27 +125,38 @@ class Lane:
         pin = Secret.from_file(settings.login.pin_file) if isinstance(settings.login, PinLogin) else None
         state_dir = self._role.own_state or self._service.state_dir
         select = settings.select
+        call_s = settings.call_timeout_s
         # The refused PINs are read under the lock: a lane that waited for it knows what the one before it recorded.
-        at_keypad = settings.login == "protected-path"
-        with (
-            one_start_at_a_time(state_dir, settings.module),
-            pin_attempt(RefusedPins(state_dir), token, pin),
-            each_call_within(KEYPAD_S if at_keypad else settings.call_timeout_s) as next_call,
-        ):
-            loaded = module.load(settings.module)
-            next_call()
-            found = select_token(
-                loaded, TokenSelect(slot=select.slot, label=select.label, serial=select.serial)
-            )
-            next_call()
-            pool = open_pool(
-                found,
-                pin=pin,
-                count=(self._role.sessions or settings.sessions) if loaded.threads_allowed else 1,
-                protected_path=at_keypad,
-                next_call=next_call,
-            )
+        with one_login_at_a_time(state_dir, token), pin_attempt(RefusedPins(state_dir), token, pin):
+            with one_start_at_a_time(state_dir, settings.module), each_call_within(call_s) as next_call:
+                loaded = module.load(settings.module)
+                next_call(call_s)
+                found = select_token(
+                    loaded, TokenSelect(slot=select.slot, label=select.label, serial=select.serial)
+                )
+            with each_call_within(settings.login_timeout_s + LOGIN_GRACE_S) as next_call:
+                watch = threading.Timer(settings.login_timeout_s, self._login_timed_out)
+                watch.daemon = True
+                watch.start()
+
+                def begin_session() -> None:
+                    watch.cancel()
+                    next_call(call_s)
+
+                pool = open_pool(
+                    found,
+                    pin=pin,
+                    count=(self._role.sessions or settings.sessions) if loaded.threads_allowed else 1,
+                    protected_path=settings.login == "protected-path",
+                    next_call=begin_session,
+                )
         return pool, loaded.description
+
+    def _login_timed_out(self) -> NoReturn:
+        """End by ourselves, so that the worker knows which call it was: the login may go on in the HSM."""
+        waited_s = self._token.login_timeout_s
+        detail = f"the login did not return within {waited_s:g} s (`login_timeout_s`)"
+        self.end(HsmFailure(LOGIN_TIMED_OUT, NO_CODE, Action.OPEN_CIRCUIT, detail=detail))
 
     def reload(self) -> str:
         """Read the files again; returns the problem with them, or ''. Main thread only."""

@@ -79,10 +79,10 @@ class CircuitBreaker:
         """Whether the token failed when it was last used, within ``DOUBT_S``; also while it is tried again."""
         return self.state is Circuit.REFUSED or self._now_s() < self._in_doubt_until
 
-    def trip(self, state: Circuit) -> None:
-        """Open for a pause, or until an operator has replaced the PIN."""
-        self._open_until = self._now_s() + self._pauses.next_s()
-        self._in_doubt_until = self._now_s() + DOUBT_S
+    def trip(self, state: Circuit, *, at_least_s: float = 0.0) -> None:
+        """Open for a pause (of ``at_least_s``), or until an operator has replaced the PIN."""
+        self._open_until = self._now_s() + max(self._pauses.next_s(), at_least_s)
+        self._in_doubt_until = self._now_s() + at_least_s + DOUBT_S
         self._set(state)
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from queueing.errors import TokenUnavailable
 from workers.lanes.protocol import SignedDirectory
-from workers.lanes.supervisor.process_group import READY_TIMEOUT_S, SILENCE_GRACE_S
+from workers.lanes.supervisor.process_group import SILENCE_GRACE_S, ready_timeout_s
 
 if TYPE_CHECKING:
     from workers.lanes.protocol import SignCanary, SignDirectory, SignedCanary
@@ -48,7 +48,7 @@ class LaneRequests:
         answer = self._directories.add(request)
         self._pool.pump()
         try:
-            async with asyncio.timeout(READY_TIMEOUT_S):
+            async with asyncio.timeout(ready_timeout_s(self._processes.spec)):
                 return await answer
         except TimeoutError:
             raise TokenUnavailable("the service's lane did not answer") from None

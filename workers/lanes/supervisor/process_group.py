@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("sigmill.lanes")
 
-READY_TIMEOUT_S: Final = 60.0
-"""From start to login, behind other lanes that log in (one at a time on a host)."""
+START_TIMEOUT_S: Final = 60.0
+"""From the start of a lane to its login, behind other lanes that start; the login has its own limit."""
 
 SILENCE_GRACE_S: Final = 5.0
 """A lane ends itself when a call hangs; this long after that the worker kills it."""
@@ -145,9 +145,9 @@ class LaneProcesses:
         """Whether no further lane is started for now: one is logged in, and the last start of another failed."""
         return self.has_ready_lane and self._now_s() < self._start_postponed_until
 
-    def postpone_start(self) -> None:
-        """Start no further lane for a pause, which grows until a lane logs in."""
-        self._start_postponed_until = self._now_s() + self._pauses.next_s()
+    def postpone_start(self, *, at_least_s: float = 0.0) -> None:
+        """Start no further lane for a pause (of ``at_least_s``), which grows until a lane logs in."""
+        self._start_postponed_until = self._now_s() + max(self._pauses.next_s(), at_least_s)
 
     def start_one_more(self) -> None:
         """Start a lane, if there may be another; one at a time."""
@@ -203,7 +203,9 @@ class LaneProcesses:
         became_ready = asyncio.ensure_future(lane.became_ready.wait())
         try:
             await asyncio.wait(
-                {reading, became_ready}, timeout=READY_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED
+                {reading, became_ready},
+                timeout=ready_timeout_s(self.spec),
+                return_when=asyncio.FIRST_COMPLETED,
             )
             self._starting -= 1
             if lane.ready is not None:
@@ -286,6 +288,11 @@ class LaneProcesses:
         self.closing = True
         for lane in self._lanes:
             lane.kill()
+
+
+def ready_timeout_s(spec: LaneSpec) -> float:
+    """Time from the start of a lane until it must be logged in; it may wait for one login of another lane of its token."""
+    return START_TIMEOUT_S + 2 * spec.settings.login_timeout_s
 
 
 def cpu_for_lane(most_lanes: int, allowed: Collection[int], taken: Iterable[int | None]) -> int | None:

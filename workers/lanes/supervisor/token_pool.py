@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from queueing.errors import TokenUnavailable
+from workers.lanes.exit_codes import LOGIN_TIMED_OUT
 from workers.lanes.protocol import SignedDirectory
 from workers.lanes.supervisor.chunk_scheduler import ChunkScheduler
 from workers.lanes.supervisor.circuit_breaker import Circuit, CircuitBreaker
@@ -150,12 +151,12 @@ class TokenPool:
         self._observer.lane_failed(self.token, "unreachable")
         self._start_failed()
 
-    def _start_failed(self) -> None:
+    def _start_failed(self, *, at_least_s: float = 0.0) -> None:
         """Open the circuit breaker, unless a lane is logged in: then the token only has no room for another lane."""
         if self._processes.has_ready_lane:
-            self._processes.postpone_start()
+            self._processes.postpone_start(at_least_s=at_least_s)
         else:
-            self._trip(Circuit.OPEN)
+            self._trip(Circuit.OPEN, at_least_s=at_least_s)
 
     def lane_ready(self, lane: LaneConnection) -> None:
         """Feed a lane that has logged in."""
@@ -189,13 +190,16 @@ class TokenPool:
         elif self._scheduler.token_blamed or (end.cause is Cause.TOKEN and lane.ready is not None):
             self._trip(Circuit.OPEN)
         elif end.cause is Cause.TOKEN:
-            self._start_failed()
+            login_may_go_on = end.reason == LOGIN_TIMED_OUT
+            self._start_failed(
+                at_least_s=self._processes.spec.settings.login_timeout_s if login_may_go_on else 0.0
+            )
         self.pump()
         self._capacity_listener.capacity_freed()
 
-    def _trip(self, circuit: Circuit) -> None:
+    def _trip(self, circuit: Circuit, *, at_least_s: float = 0.0) -> None:
         log.error("circuit.opened", extra={"token": self.token, "circuit": circuit.value})
-        self._breaker.trip(circuit)
+        self._breaker.trip(circuit, at_least_s=at_least_s)
         self.requests.fail_waiting()
         self._scheduler.circuit_opened()
 

@@ -84,6 +84,13 @@ def test_each_pause_is_twice_as_long_until_the_token_signs(setup: BreakerSetup) 
     assert setup.tick(SHORTEST_PAUSE_S)
 
 
+def test_after_a_login_that_may_go_on_the_pause_is_as_long_as_it_is_told(setup: BreakerSetup) -> None:
+    setup.breaker.trip(Circuit.OPEN, at_least_s=60.0)
+    assert not setup.tick(59.9)
+    assert setup.breaker.in_doubt
+    assert setup.tick(0.2)
+
+
 def test_a_refused_pin_waits_for_its_operator(setup: BreakerSetup) -> None:
     """Time alone does not close it; it closes when the mark of the refused PIN is removed."""
     setup.refuse()
