@@ -28,6 +28,7 @@ class RecordingObserver:
     ended: list[str | None] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     circuits: list[Circuit] = field(default_factory=list)
+    missing: list[int] = field(default_factory=list)
 
     def lane_started(self, token: str, sessions: int) -> None:
         self.started += 1
@@ -42,6 +43,9 @@ class RecordingObserver:
 
     def circuit_changed(self, token: str, circuit: Circuit) -> None:
         self.circuits.append(circuit)
+
+    def keys_missing(self, token: str, count: int) -> None:
+        self.missing.append(count)
 
 
 @dataclass

@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Final
 
 from queueing.errors import LogUnavailable, SigningError
 from workers.journal.records import CanaryIntentRecord, CanaryOutcomeRecord, UnknownRecord
-from workers.lanes.canary import service_canary, tenant_canaries
-from workers.lanes.protocol import SignCanary
+from workers.lanes.canary import newest_canaries, service_canary, tenant_canaries
+from workers.lanes.protocol import KEY_NOT_FOUND, SignCanary
 from workers.telemetry.metrics import reason_label
 from workers.telemetry.series_budget import MOST_RANKED
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from workers.config.tenants import Tenant
     from workers.current_config import CurrentConfig
     from workers.current_stop_orders import CurrentStopOrders
     from workers.journal.journal import WriteAheadLog
@@ -42,10 +43,17 @@ SUCCESS: Final = "ok"
 
 @dataclass(slots=True)
 class _TokenState:
-    """Canaries of one token. ``succeeded``: last success of each key in Unix s (0: none yet), by the key's SHA-256."""
+    """Canaries of one token. ``succeeded``: last success of each key in Unix s (0: none yet), by the key's SHA-256.
+
+    ``known``: keys that were configured when the token was first seen, or probed since; ``new``: keys to be probed at once,
+    of this ``tenant``.
+    """
 
     due_at: float
     succeeded: dict[bytes, float] = field(default_factory=dict)
+    known: set[bytes] = field(default_factory=set)
+    new: list[Authorised] = field(default_factory=list)
+    tenant: Tenant | None = None
     task: asyncio.Task[None] | None = None
 
 
@@ -88,9 +96,14 @@ class CanaryProber:
             keys = self._keys(each)
             known = self._tokens.setdefault(token, _TokenState(due_at=now + self._every_s))
             _keep_only(known, keys)
-            if keys and now >= known.due_at and known.task is None:
+            new = self._new_keys(each, known)
+            if known.task is not None:
+                continue
+            if keys and now >= known.due_at:
                 known.due_at = now + self._every_s
                 known.task = tasks.create_task(self._probe_all(each, keys, known))
+            elif new:
+                known.task = tasks.create_task(self._probe_all(each, new, known))
         for token in [t for t in self._tokens if t not in lanes or not _in_use(lanes[t])]:
             if self._tokens[token].task is None:
                 del self._tokens[token]
@@ -106,6 +119,22 @@ class CanaryProber:
         stops = self._stop_orders.stops_of(tenant)
         return tenant_canaries(tenant, lanes.token, now_ms=now_ms, stops=stops)
 
+    def _new_keys(self, lanes: TokenPool, known: _TokenState) -> list[Authorised]:
+        """Keys that were configured since the token was first seen, each until it was probed: a key that a reload makes
+        active may not be visible to the lanes (made as another user, not loaded, in another partition).
+        """
+        tenant = None if lanes.tenant is None else self._config.tenants.get(lanes.tenant)
+        if tenant is None or tenant is known.tenant:
+            return known.new
+        now_ms = time.time_ns() // 1_000_000
+        stops = self._stop_orders.stops_of(tenant)
+        newest = newest_canaries(tenant, lanes.token, now_ms=now_ms, stops=stops)
+        if known.tenant is None:
+            known.known = {each.key_version.public_key.sha256 for each in newest}
+        known.tenant = tenant
+        known.new = [each for each in newest if each.key_version.public_key.sha256 not in known.known]
+        return known.new
+
     async def _probe_all(self, lanes: TokenPool, keys: list[Authorised], known: _TokenState) -> None:
         """Probe keys one after the other: together they would take sessions from tenants' jobs."""
         try:
@@ -113,6 +142,8 @@ class CanaryProber:
                 outcome = await self._probe(lanes, key)
                 self._metrics.canary_runs.labels(lanes.token, outcome).inc()
                 sha256 = key.key_version.public_key.sha256
+                known.known.add(sha256)
+                known.new = [each for each in known.new if each.key_version.public_key.sha256 != sha256]
                 known.succeeded[sha256] = (
                     time.time() if outcome == SUCCESS else known.succeeded.get(sha256, 0.0)
                 )
@@ -132,6 +163,8 @@ class CanaryProber:
             except SigningError as error:
                 self._log_failure(lanes, canary, error)
                 outcome = reason_label(error.reason)
+                if error.message == KEY_NOT_FOUND:
+                    lanes.record_key(request.key, request.version, found=False)
             except asyncio.CancelledError:
                 self._wal.append_nowait(
                     [UnknownRecord(_now_ms(), intent.tenant, intent.job_id, intent.lease)]
@@ -139,6 +172,7 @@ class CanaryProber:
                 raise
             else:
                 outcome = SUCCESS
+                lanes.record_key(request.key, request.version, found=True)
             await self._wal.append(
                 [
                     CanaryOutcomeRecord(

@@ -86,7 +86,7 @@ class ModuleAlreadyLoaded(RuntimeError):
 
 _once: Final = threading.Lock()
 _kept: Final[list[pkcs11._pkcs11.lib]] = []
-"""The module for the rest of the process: python-pkcs11 finalises and unloads one that nothing refers to."""
+"""The module for the rest of the process, also if it failed: python-pkcs11 finalises and unloads one that nothing refers to."""
 
 
 def load(path: str) -> LoadedModule:
@@ -100,7 +100,6 @@ def load(path: str) -> LoadedModule:
         raise ModuleAlreadyLoaded("this process has loaded a PKCS#11 module before")
     with translated():
         lib = _Library(path)
-    _kept.append(lib)
     return LoadedModule(
         path=path,
         lib=lib,
@@ -116,6 +115,7 @@ class _Library(_pkcs11.lib):
 
     def initialize(self) -> None:
         """Initialise the module, once."""
+        _kept.append(self)
         if _has_several_lists(self.so):
             # p11-kit's proxy: what is initialised through one list is not through another. It locks by itself, but
             # without the flag nobody may rely on that.

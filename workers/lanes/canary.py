@@ -81,6 +81,15 @@ def tenant_canaries(tenant: Tenant, token: str, *, now_ms: int, stops: Stops = N
     return found
 
 
+def newest_canaries(tenant: Tenant, token: str, *, now_ms: int, stops: Stops = NO_STOPS) -> list[Authorised]:
+    """Canaries of the newest usable version of each key of a token: what jobs are signed with."""
+    return [
+        canary
+        for _, key in sorted(tenant.keys.items())
+        for canary in _usable(tenant, token, key, now_ms, stops)[:1]
+    ]
+
+
 def _usable(tenant: Tenant, token: str, key: TenantKey, now_ms: int, stops: Stops) -> list[Authorised]:
     """Canaries of the usable versions of a key, from the newest version to the oldest."""
     usable = []

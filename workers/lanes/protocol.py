@@ -31,6 +31,10 @@ MAX_SIGNATURE_BYTES: Final = 1024
 
 MAX_DIRECTORY_BYTES: Final = 4 * 1024 * 1024
 """Some thousand key versions with their public keys."""
+KEY_NOT_FOUND: Final = "the key was found 0 times in the token"
+"""Message of an error (``token.unavailable``) that says that the lane does not see the key. The code is that of every token
+that cannot be used, since older workers and clients know no other.
+"""
 
 _LENGTH: Final = struct.Struct(">I")
 

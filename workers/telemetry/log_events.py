@@ -196,6 +196,15 @@ EVENTS: Final[dict[str, LogEvent]] = {
         "The circuit breaker of a token opened: for a while (open), or until its PIN is corrected (refused).",
         ("token", "circuit"),
     ),
+    "key.missing": LogEvent(
+        "error",
+        "A lane does not find a key in its token: it was created as another user, not loaded, or is not in this partition. "
+        "Jobs of the key wait, unless another token has it.",
+        ("token", "tenant", "key", "version"),
+    ),
+    "key.found": LogEvent(
+        "info", "A key that was missing is found in its token.", ("token", "tenant", "key", "version")
+    ),
     "token.drained": LogEvent("warning", "An operator drained a token on this host.", ("token",)),
     "token.resumed": LogEvent("warning", "An operator ended the drain of a token.", ("token",)),
     "token.drains_unreadable": LogEvent(

@@ -99,6 +99,9 @@ class WorkerMetrics(ProcessMetrics):
         "Circuit breaker: 0 closed, 1 open, 2 open because the PIN was rejected.",
         "token",
     )
+    key_missing = gauge_of(
+        "key_missing", "Keys that the token's lanes looked for last without finding them.", "token"
+    )
     token_drained = gauge_of(
         "token_drained", "1 while the token is drained on this host by an operator.", "token"
     )

@@ -37,6 +37,9 @@ class LaneObserver(Protocol):
     def circuit_changed(self, token: str, circuit: Circuit) -> None:
         """The circuit breaker of the token changed its state."""
 
+    def keys_missing(self, token: str, count: int) -> None:
+        """So many keys were looked for in the token and not found, when each was last looked for."""
+
 
 class LaneMetrics:
     """Counts the events of lanes in the worker's metrics."""
@@ -84,6 +87,10 @@ class LaneMetrics:
     def circuit_changed(self, token: str, circuit: Circuit) -> None:
         """Set the gauge of the token's circuit breaker: 0 closed, 1 open, 2 PIN refused."""
         put(self._metrics.circuit_open, token, _CIRCUIT_VALUES[circuit])
+
+    def keys_missing(self, token: str, count: int) -> None:
+        """Set the gauge of keys that the token's lanes do not find."""
+        put(self._metrics.key_missing, token, count)
 
     def token_drained(self, token: str, *, drained: bool) -> None:
         """Set the gauge of a token that an operator drained or resumed."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from queueing.errors import TokenUnavailable
 from workers.lanes.exit_codes import LOGIN_TIMED_OUT
-from workers.lanes.protocol import SignedDirectory
+from workers.lanes.protocol import KEY_NOT_FOUND, SignedDirectory
 from workers.lanes.supervisor.chunk_scheduler import ChunkScheduler
 from workers.lanes.supervisor.circuit_breaker import Circuit, CircuitBreaker
 from workers.lanes.supervisor.exit_reason import Cause, ExitReason
@@ -68,6 +68,7 @@ class TokenPool:
         self.status = PoolStatus(self._processes, self._scheduler, self._breaker)
         self._given_at = self._now_s()
         self._avoided: dict[tuple[str, int], float] = {}
+        self._missing: set[tuple[str, int]] = set()
 
     # Work
 
@@ -131,12 +132,27 @@ class TokenPool:
         """Hand out the outcomes of a chunk, and feed the lane again."""
         self._observer.chunk_done(self.token, chunk, answer, busy_s)
         self._breaker.record_success()
-        if any(
-            note.code == TokenUnavailable.reason for item in answer.items for note in item.errors.values()
-        ):
+        notes = [note for item in answer.items for note in item.errors.values()]
+        if any(note.code == TokenUnavailable.reason for note in notes):
             self._avoided[chunk.group.key, chunk.group.version] = self._now_s() + AVOID_S
+        if any(note.message == KEY_NOT_FOUND for note in notes):
+            self.record_key(chunk.group.key, chunk.group.version, found=False)
+        elif any(signature for item in answer.items for signature in item.signatures):
+            self.record_key(chunk.group.key, chunk.group.version, found=True)
         self._scheduler.chunk_answered(lane, chunk, answer, busy_s)
         self._capacity_listener.capacity_freed()
+
+    def record_key(self, key: str, version: int, *, found: bool) -> None:
+        """Record whether a lane found the key in the token; a change is logged and counted."""
+        if found is ((key, version) not in self._missing):
+            return
+        (self._missing.discard if found else self._missing.add)((key, version))
+        extra = {"token": self.token, "tenant": self.tenant, "key": key, "version": version}
+        if found:
+            log.info("key.found", extra=extra)
+        else:
+            log.error("key.missing", extra=extra)
+        self._observer.keys_missing(self.token, len(self._missing))
 
     def request_answered(self, answer: SignedDirectory | SignedCanary) -> None:
         """Give a directory or a canary to the caller that awaits it."""
@@ -221,6 +237,8 @@ class TokenPool:
     def change(self, spec: LaneSpec, most_lanes: int) -> None:
         """Start lanes by this ``spec`` from now on; those that run exit when they have answered what they have."""
         self._processes.change(spec, most_lanes)
+        self._missing.clear()
+        self._observer.keys_missing(self.token, 0)
         self._breaker.close()
         self._capacity_listener.capacity_freed()
 

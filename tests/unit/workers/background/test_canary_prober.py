@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry
 from queueing.errors import HsmFault, LogUnavailable, TokenUnavailable
 from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.jobs import WireError
+from queueing.protocol.public_keys import PublicKey
 from tests.support.config_files import Site, p256_key, tenant_text, version_lines
 from workers.background import canary_prober as module
 from workers.background.canary_prober import CanaryProber
@@ -28,7 +29,7 @@ from workers.current_stop_orders import CurrentStopOrders
 from workers.journal.journal import WriteAheadLog
 from workers.journal.records import CanaryIntentRecord, CanaryOutcomeRecord, Record, UnknownRecord
 from workers.lanes.canary import canary_digest
-from workers.lanes.protocol import SignCanary, SignedCanary
+from workers.lanes.protocol import KEY_NOT_FOUND, SignCanary, SignedCanary
 from workers.lanes.supervisor.registry import LaneRegistry
 from workers.telemetry.metrics import Metrics
 
@@ -55,6 +56,10 @@ class Lanes:
         default_factory=lambda: [SignedCanary(0, signature_by(1))]
     )
     asked: list[SignCanary] = field(default_factory=list)
+    found: list[tuple[str, int, bool]] = field(default_factory=list)
+
+    def record_key(self, key: str, version: int, *, found: bool) -> None:
+        self.found.append((key, version, found))
 
     @property
     def status(self) -> Lanes:
@@ -124,6 +129,14 @@ class CanaryWorker:
     lanes: list[Lanes]
     log: Log
     sleeping: asyncio.Event
+    config: CurrentConfig
+    site: Site
+
+    def rotate(self, key: PublicKey) -> None:
+        """Adopt a configuration in which acme's key has a second version."""
+        text = self.site.tenants["acme"] + "[[keys.release.versions]]\n" + version_lines(key, version=2)
+        self.site.tenants["acme"] = text.replace("epoch = 4", "epoch = 5")
+        self.config.adopt(load_configuration(self.site.write().config))
 
     async def pass_time(self, seconds: float) -> None:
         """Move the clock, and have the prober check once more."""
@@ -167,10 +180,11 @@ def canary_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeWorker
             "acme": acme,
             "globex": tenant_text("globex", p256_key(2)),
         }
-        configuration = load_configuration(Site(tmp_path, tenants=texts).write().config)
+        site = Site(tmp_path, tenants=texts).write()
+        config = CurrentConfig(load_configuration(site.config))
         metrics = Metrics(registry)
         canaries = CanaryProber(
-            CurrentConfig(configuration),
+            config,
             lanes=cast("LaneRegistry", Registry(lanes)),
             stop_orders=CurrentStopOrders(),
             wal=cast("WriteAheadLog", log),
@@ -178,7 +192,7 @@ def canary_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeWorker
             sleep=sleep,
         )
         running = asyncio.create_task(canaries.run())
-        made = CanaryWorker(clock, metrics, registry, list(lanes), log, sleeping)
+        made = CanaryWorker(clock, metrics, registry, list(lanes), log, sleeping, config, site)
         await made.pass_time(0)
         try:
             yield made
@@ -202,6 +216,20 @@ async def test_a_token_in_use_has_its_canary_at_an_interval(canary_worker: MakeW
         assert len(s.lanes[0].asked) == 1
         await s.pass_time(1)
         assert (s.last_success(), s.runs("ok")) == (s.clock.now, 2.0)
+
+
+async def test_a_key_that_a_reload_brings_is_probed_at_once(canary_worker: MakeWorker) -> None:
+    """It may have been made as another user, not be loaded, or be in another partition."""
+    missing = WireError(code="token.unavailable", message=KEY_NOT_FOUND)
+    async with canary_worker(Lanes(answers=[SignedCanary(0, b"", missing)])) as s:
+        await s.pass_time(1)
+        assert not s.lanes[0].asked
+        s.rotate(p256_key(3))
+        await s.pass_time(1)
+        assert [(each.key, each.version) for each in s.lanes[0].asked] == [("release", 2)]
+        assert s.lanes[0].found == [("release", 2, False)]
+        await s.pass_time(1)
+        assert len(s.lanes[0].asked) == 1
 
 
 async def test_a_canary_is_recorded_before_and_after(canary_worker: MakeWorker) -> None:

@@ -9,7 +9,7 @@ from queueing.protocol.jobs import WireError
 from tests.support.fake_lane import FakeJob, turn
 from tests.support.token_pools import GROUP, MakePool, PoolSetup
 from workers.lanes.exit_codes import LaneExit
-from workers.lanes.protocol import Outcomes, SliceOutcome
+from workers.lanes.protocol import KEY_NOT_FOUND, Outcomes, SliceOutcome
 from workers.lanes.supervisor.circuit_breaker import SHORTEST_PAUSE_S
 from workers.lanes.supervisor.token_pool import AVOID_S
 
@@ -65,6 +65,26 @@ async def test_a_token_that_lacks_a_key_is_avoided_for_some_seconds(make_pool: M
         assert not setup.pool.lacks(GROUP.key, GROUP.version + 1)
         await setup.pass_time(AVOID_S + 0.1)
         assert not setup.pool.lacks(GROUP.key, GROUP.version)
+
+
+async def test_a_key_that_a_lane_does_not_find_is_reported_until_it_signs(
+    make_pool: MakePool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its jobs wait, and nothing else shows why."""
+    async with make_pool() as setup:
+        await setup.start(FakeJob("a"))
+        setup.lanes[0].refuse(setup.lanes[0].chunks[0], TokenUnavailable(KEY_NOT_FOUND))
+        await turn()
+        assert setup.observer.missing == [1]
+        await setup.submit(FakeJob("b"))
+        setup.lanes[0].refuse(setup.lanes[0].chunks[1], TokenUnavailable(KEY_NOT_FOUND))
+        await turn()
+        assert setup.observer.missing == [1], "told once"
+        await setup.submit(FakeJob("c"))
+        setup.lanes[0].answer(setup.lanes[0].chunks[2])
+        await turn()
+        assert setup.observer.missing == [1, 0]
+    assert [each.message for each in caplog.records if each.message.startswith("key.")] == ["key.missing"]
 
 
 async def test_free_capacity_is_reported_when_the_circuit_closes(make_pool: MakePool) -> None:
