@@ -20,7 +20,7 @@ from arq.worker import JobExecutionFailed, Worker, func
 
 from queueing.aio.owned_tasks import end_tasks
 from queueing.broker.stock_queue import StockQueue
-from queueing.errors import FunctionUnknown
+from queueing.errors import ConfigError, FunctionUnknown
 from queueing.protocol.jobs import FUNCTION, deserialize, serialize
 from queueing.redis.connection import connect
 from queueing.redis.errors import REDIS_ERRORS, is_foreign_value
@@ -28,7 +28,7 @@ from workers.composition import build_service
 from workers.lifecycle.shutdown import HURRY_S, end_process_after
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from redis.asyncio import Redis
 
@@ -54,10 +54,24 @@ async def _misdirected(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None: 
     raise FunctionUnknown("signing jobs go to their tenant's queue, sigmill:{TENANT}:queue")
 
 
+def _refuse_ordinary_jobs(
+    signing: Configuration, functions: Sequence[Any], arq_arguments: Mapping[str, Any]
+) -> None:
+    """Raise ``ConfigError`` for functions or cron jobs of arq's own: their keys have no common hash slot."""
+    if functions or arq_arguments.get("cron_jobs"):
+        raise ConfigError(
+            str(signing.service.file),
+            "redis.cluster",
+            "a Redis Cluster has no transactions over its slots, which arq's own functions and cron jobs need",
+            "Run these in a worker of their own, on a Redis that is no cluster.",
+        )
+
+
 class SigningWorker(Worker):
     """``arq.Worker`` with three more arguments: ``signing``, ``metrics`` (needed with it) and ``files``.
 
-    ``files`` are those from which ``signing`` was read; SIGHUP reloads them.
+    ``files`` are those from which ``signing`` was read; SIGHUP reloads them. In a Redis Cluster it serves the tenants' queues
+    only, and arq's own queue and hooks not at all.
     """
 
     def __init__(
@@ -72,9 +86,12 @@ class SigningWorker(Worker):
         self._service: SigningService | None = None
         self._opened = False
         self._metrics = metrics
+        self._in_cluster = signing is not None and signing.service.redis.cluster is not None
         if signing is not None:
             if metrics is None:
                 raise ValueError("a signing worker needs its metrics")
+            if self._in_cluster:
+                _refuse_ordinary_jobs(signing, functions, arq_arguments)
             functions = (*functions, func(_misdirected, name=FUNCTION))
             arq_arguments.setdefault("redis_pool", connect(signing.service.redis))
             arq_arguments.setdefault("job_serializer", serialize)
@@ -115,6 +132,9 @@ class SigningWorker(Worker):
             return
         self.open()
         self.loop.add_signal_handler(signal.SIGHUP, self._service.reload)
+        if self._in_cluster:
+            await self._service.run()
+            return
         async with asyncio.TaskGroup() as tasks:
             ordinary = tasks.create_task(self._ordinary_jobs())
             await self._service.run()

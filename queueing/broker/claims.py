@@ -14,7 +14,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from queueing.errors import QueueUnavailable, QueueUnconfirmed
 from queueing.protocol import keyspace
@@ -22,6 +22,7 @@ from queueing.protocol.limits import NO_LIMITS, ClaimLimits
 from queueing.redis import scripts
 from queueing.redis.errors import redis_errors, unavailable
 from queueing.redis.scripts import Script, ScriptCall
+from queueing.redis.send_once import LostAnswers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -177,29 +178,11 @@ class Claims:
         self._owner = owner
         self._lease_ms = lease_ms
         self._wait = wait
-        self._answer_lost = False
+        self._lost_answers = LostAnswers()
 
     async def _run(self, action: str, calls: Sequence[ScriptCall]) -> list[Any]:
-        answers, _ = await self._run_confirmed(action, calls, None)
-        return answers
-
-    async def _run_confirmed(
-        self, action: str, calls: Sequence[ScriptCall], wait: ReplicaWait | None
-    ) -> tuple[list[Any], bool]:
         with redis_errors(action):
-            return await scripts.run_confirmed(self._redis, calls, wait)
-
-    async def _run_once(self, calls: Sequence[ScriptCall]) -> tuple[list[Any], bool]:
-        """Run a claim, never repeated; after a lost answer the next one waits for a PING to be answered."""
-        try:
-            with redis_errors("claim jobs"):
-                if self._answer_lost:
-                    await self._redis.ping()
-                self._answer_lost = False
-                return await scripts.run_confirmed(self._redis, calls, self._wait, once=True)
-        except QueueUnavailable as error:
-            self._answer_lost |= error.perhaps_done
-            raise
+            return await scripts.run_each(self._redis, calls)
 
     async def claim(
         self, requests: Sequence[ClaimRequest]
@@ -209,33 +192,40 @@ class Claims:
         ``QueueUnconfirmed`` stands where too few replicas have a tenant's leases in time: they were given back, as far
         as Redis took that, and what was owed is charged; it is raised where no tenant was charged anything, as by a
         demoted primary. Raises ``QueueUnavailable``; with ``perhaps_done`` the answer is lost: the leases, if there are
-        any, run out, which counts as a crash of their jobs. Until Redis has answered a PING no other claim is sent: one
-        that stands still would carry out each of them when it goes on.
+        any, run out, which counts as a crash of their jobs. Until that server has answered a PING it is sent no other
+        claim: one that stands still would carry out each of them when it goes on. In a cluster each shard answers for
+        its tenants, and what is raised for one Redis stands in their places.
         """
-        answers, confirmed = await self._run_once(
-            [
-                ScriptCall(
-                    Script.CLAIM,
-                    (
-                        keyspace.queue(r.tenant),
-                        keyspace.fence(r.tenant),
-                        keyspace.claims(r.tenant),
-                        keyspace.armed(r.tenant),
-                        keyspace.backlog(r.tenant),
-                        keyspace.limiter(r.tenant),
-                    ),
-                    (self._owner, self._lease_ms, *r.script_args()),
-                )
-                for r in requests
-            ]
-        )
+        calls = [
+            ScriptCall(
+                Script.CLAIM,
+                (
+                    keyspace.queue(r.tenant),
+                    keyspace.fence(r.tenant),
+                    keyspace.claims(r.tenant),
+                    keyspace.armed(r.tenant),
+                    keyspace.backlog(r.tenant),
+                    keyspace.limiter(r.tenant),
+                ),
+                (self._owner, self._lease_ms, *r.script_args()),
+            )
+            for r in requests
+        ]
+        with redis_errors("claim jobs"):
+            answers, confirmed = await scripts.run_confirmed(
+                self._redis, calls, self._wait, once=self._lost_answers
+            )
         claimed = [self._claimed(r.tenant, answer) for r, answer in zip(requests, answers, strict=True)]
-        if not confirmed:
-            await self._give_up(claimed)
-            if not any(isinstance(answer, ClaimResult) for answer in claimed):
-                raise QueueUnconfirmed
-            return [QueueUnconfirmed() if isinstance(answer, ClaimResult) else answer for answer in claimed]
-        return [*claimed]
+        unsure = [answer for answer, sure in zip(claimed, confirmed, strict=True) if not sure]
+        if not unsure:
+            return [*claimed]
+        await self._give_up(unsure)
+        if not any(isinstance(answer, ClaimResult) for answer in claimed):
+            raise QueueUnconfirmed
+        return [
+            answer if sure or not isinstance(answer, ClaimResult) else QueueUnconfirmed()
+            for answer, sure in zip(claimed, confirmed, strict=True)
+        ]
 
     async def _give_up(self, answers: Sequence[ClaimResult | QueueUnavailable]) -> None:
         """Give back leases that another primary may not know: the job could be signed twice under them."""
@@ -294,20 +284,23 @@ class Claims:
             for tenant, held in jobs.items()
         ]
         answers = await self._run("extend leases", calls)
-        return [
+        lost = [
             job
             for held, answer in zip(jobs.values(), answers, strict=True)
             if not isinstance(answer, RedisError)
             for job, kept in zip(held, answer, strict=True)
             if not kept
         ]
+        if not lost:
+            _raise_outage("extend leases", answers)
+        return lost
 
     async def commit(
         self, commits: dict[str, list[Commit]], retention: Retention
-    ) -> dict[str, list[CommitStatus] | QueueUnavailable]:
+    ) -> dict[str, list[CommitStatus] | QueueUnavailable | QueueUnconfirmed]:
         """Publish results, by tenant: an outcome each, or the error of that tenant. Raises ``QueueUnavailable``, and
-        ``QueueUnconfirmed`` where too few replicas have them in time: what was published stands, and is to be
-        committed again, with the same bytes.
+        ``QueueUnconfirmed`` where too few replicas have any of them in time (in a cluster it stands for the tenants of the
+        shards where it is so): what was published stands, and is to be committed again, with the same bytes.
         """
         calls = [
             ScriptCall(
@@ -331,14 +324,13 @@ class Claims:
             )
             for tenant, batch in commits.items()
         ]
-        answers, confirmed = await self._run_confirmed("commit results", calls, self._wait)
-        if not confirmed:
+        with redis_errors("commit results"):
+            answers, confirmed = await scripts.run_confirmed(self._redis, calls, self._wait)
+        if not any(confirmed):
             raise QueueUnconfirmed
         return {
-            tenant: unavailable("commit results", answer)
-            if isinstance(answer, RedisError)
-            else [CommitStatus(outcome) for outcome in answer]
-            for tenant, answer in zip(commits, answers, strict=True)
+            tenant: _committed(answer) if sure else QueueUnconfirmed()
+            for tenant, answer, sure in zip(commits, answers, confirmed, strict=True)
         }
 
     async def nack(self, jobs: dict[str, list[ClaimedJob]], *, counts: bool, delay_ms: int = 0) -> None:
@@ -365,4 +357,17 @@ class Claims:
             )
             for tenant, held in jobs.items()
         ]
-        await self._run("give jobs back", calls)
+        _raise_outage("give jobs back", await self._run("give jobs back", calls))
+
+
+def _committed(answer: Any) -> list[CommitStatus] | QueueUnavailable:
+    if isinstance(answer, RedisError):
+        return unavailable("commit results", answer)
+    return [CommitStatus(outcome) for outcome in answer]
+
+
+def _raise_outage(action: str, answers: Sequence[Any]) -> None:
+    """Raise the error of a shard that could not be reached, where there is one."""
+    for answer in answers:
+        if isinstance(answer, RedisError) and not isinstance(answer, ResponseError):
+            raise unavailable(action, answer)

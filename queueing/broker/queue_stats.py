@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -9,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 from queueing.errors import SigningError
 from queueing.protocol import keyspace
 from queueing.protocol.jobs import decode_job
+from queueing.redis.cluster import primaries_of
 from queueing.redis.errors import redis_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from redis.asyncio import Redis
 
@@ -47,7 +49,10 @@ class QueueState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisState:
-    """State of the server. ``memory_limit_bytes`` 0: no limit. ``run_id``: changes with each start of Redis."""
+    """State of the server. ``memory_limit_bytes`` 0: no limit. ``run_id``: changes with each start of Redis.
+
+    Of a cluster: memory of the primary that is fullest, and the ids of all primaries.
+    """
 
     memory_used_bytes: int
     memory_limit_bytes: int
@@ -55,14 +60,21 @@ class RedisState:
 
 
 async def redis_state(redis: Redis) -> RedisState:
-    """One INFO. Raises ``QueueUnavailable`` (retryable)."""
+    """One INFO of each primary. Raises ``QueueUnavailable`` (retryable)."""
     with redis_errors("read the state of Redis"):
-        info = await redis.info()
+        infos = await asyncio.gather(*(node.info() for node in await primaries_of(redis)))
+    fullest = max(infos, key=_fullness)
     return RedisState(
-        memory_used_bytes=int(info["used_memory"]),
-        memory_limit_bytes=int(info["maxmemory"]),
-        run_id=str(info["run_id"]),
+        memory_used_bytes=int(fullest["used_memory"]),
+        memory_limit_bytes=int(fullest["maxmemory"]),
+        run_id=" ".join(sorted(str(info["run_id"]) for info in infos)),
     )
+
+
+def _fullness(info: Mapping[str, Any]) -> tuple[float, int]:
+    """Used part of the limit, where there is one, and then what is used."""
+    used, limit = int(info["used_memory"]), int(info["maxmemory"])
+    return (used / limit if limit else 0.0, used)
 
 
 async def read_queue_stats(

@@ -133,7 +133,7 @@ async def submit(
         )
     )
     with redis_errors("submit jobs"):
-        (answer,), confirmed = await scripts.run_confirmed(
+        (answer,), (confirmed,) = await scripts.run_confirmed(
             redis, [ScriptCall(Script.SUBMIT, keys, tuple(args))], wait
         )
         if isinstance(answer, RedisError):

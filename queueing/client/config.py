@@ -50,7 +50,8 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         config.pinned_keys(file=str(path))
         if config.redis.places() != 1:
             problem = f"{config.redis.places()} places are named"
-            raise ConfigError(str(path), "redis", problem, "Give one of `host`, `unix_socket`, `sentinel`.")
+            remedy = "Give one of `host`, `unix_socket`, `sentinel`, `cluster`."
+            raise ConfigError(str(path), "redis", problem, remedy)
         base = path.absolute().parent
         return replace(
             config,

@@ -17,7 +17,7 @@ from queueing.protocol import keyspace
 from queueing.protocol.key_directory import KeyDirectory, KeyEntry, open_directory
 from queueing.protocol.public_keys import PublicKey
 from queueing.redis.errors import REDIS_ERRORS, unavailable
-from queueing.redis.faults import refuse_final, refuse_unknown_host
+from queueing.redis.faults import refuse_final, refuse_unknown_host, refuse_unnamed_cluster
 from queueing.redis.tls_probe import refuse_wrong_tls
 
 if TYPE_CHECKING:
@@ -168,6 +168,7 @@ class KeyDirectoryCache:
             raw = await self._redis.get(keyspace.directory(self._tenant))
         except REDIS_ERRORS as error:
             refuse_final(error)
+            refuse_unnamed_cluster(error)
             raise unavailable("fetch the key directory", error) from error
         if raw is None:
             raise QueueUnavailable("no key directory is published for this tenant; is a worker running?")

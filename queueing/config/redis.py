@@ -11,6 +11,7 @@ from msgspec.structs import force_setattr, replace
 from queueing.config.accept_level import AcceptLevel, ReplicaWait
 from queueing.config.addresses import bare_host, split_port
 from queueing.config.secrets import secret_path
+from queueing.errors import ConfigError
 
 
 class TlsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,7 +36,9 @@ class SentinelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class RedisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Address and credentials of Redis. Exactly one of ``unix_socket``, ``host`` and ``sentinel`` is set.
+    """Address and credentials of Redis. Exactly one of ``unix_socket``, ``host``, ``sentinel`` and ``cluster`` is set.
+
+    ``cluster``: some nodes of a Redis Cluster as ``host:port`` or ``[address]:port``; the others are learned from them.
 
     ``accept``: when a write counts, a client's submit or a worker's commit. ``replicated`` asks that ``replicas``
     have it within ``replica_timeout_s`` (a ``WAIT`` in the same round trip; below the connection's own time-out).
@@ -49,6 +52,7 @@ class RedisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     password_file: str | None = None
     tls: TlsConfig | None = None
     sentinel: SentinelConfig | None = None
+    cluster: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] | None = None
     accept: AcceptLevel = AcceptLevel.LOCAL
     replicas: Annotated[int, msgspec.Meta(ge=1, le=16)] = 1
     replica_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=1.5)] = 0.5
@@ -66,13 +70,22 @@ class RedisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def places(self) -> int:
         """Number of addresses that are set; one is right."""
-        return sum(place is not None for place in (self.host, self.unix_socket, self.sentinel))
+        return sum(place is not None for place in (self.host, self.unix_socket, self.sentinel, self.cluster))
+
+    def cluster_nodes(self) -> list[tuple[str, int]]:
+        """Host and port of each node of the cluster that is named; raises ``ConfigError`` for one without a port."""
+        return [split_port("[redis]", "cluster", node) for node in self.cluster or ()]
 
     def relative_to(self, folder: Path) -> RedisConfig:
         """The same, with its file names taken from ``folder`` where they are relative.
 
-        Raises ``ConfigError`` for a Sentinel without a port.
+        Raises ``ConfigError`` for a Sentinel or a node of a cluster without a port, and for a database of a cluster.
         """
+        self.cluster_nodes()
+        if self.cluster is not None and self.database:
+            raise ConfigError(
+                "[redis]", "database", "a Redis Cluster has one database only, 0", "Remove `database`."
+            )
 
         def path(name: str | None) -> str | None:
             return None if name is None else str(folder / name)

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
-from redis.exceptions import NoPermissionError, ResponseError
+from redis.exceptions import MovedError, NoPermissionError, ResponseError
 
+from queueing.config.addresses import with_port
 from queueing.protocol import keyspace
+from queueing.redis.cluster import ClusterRedis
 from queueing.redis.errors import redis_errors
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 _NO_SCRIPT: Final = "0" * 40
 _OURS: Final = "sigmill:doctor"
+_PROBES: Final = 64
+"""Slots that are looked at; of two shards with equal parts one misses them all once in 2^64."""
 
 NEEDED: Final[tuple[tuple[str, ...], ...]] = (
     ("TIME",),
@@ -49,7 +53,8 @@ class RedisReport:
     """Result of the check. ``info`` is Redis' INFO. ``skew_s``: its clock minus ours, give or take ``skew_error_s``.
 
     ``missing`` and ``excess``: commands that the user may not send and should, and the other way round. ``absent``:
-    commands that this server does not have, as managed services take CONFIG and ACL away.
+    commands that this server does not have, as managed services take CONFIG and ACL away. ``other_shards``: it is part of a
+    cluster, and other primaries have some of the slots.
     """
 
     info: Mapping[str, Any]
@@ -58,6 +63,19 @@ class RedisReport:
     missing: tuple[str, ...]
     excess: tuple[str, ...]
     absent: tuple[str, ...] = ()
+    other_shards: bool = False
+
+
+async def inspect_nodes(redis: Redis, clock_s: Callable[[], float] = time.time) -> dict[str, RedisReport]:
+    """Inspect Redis, and in a cluster each of its nodes: reports by address, '' for the one Redis.
+
+    Raises ``QueueUnavailable`` (retryable) where any of them does not answer.
+    """
+    if not isinstance(redis, ClusterRedis):
+        return {"": await inspect(redis, clock_s)}
+    with redis_errors("list the nodes of the cluster"):
+        members = await redis.topology.members()
+    return {with_port(*at): await inspect(redis.topology.node(at), clock_s) for at in members}
 
 
 async def inspect(redis: Redis, clock_s: Callable[[], float] = time.time) -> RedisReport:
@@ -70,6 +88,7 @@ async def inspect(redis: Redis, clock_s: Callable[[], float] = time.time) -> Red
         info = await redis.info()
         needed = {_name(words): await _answer(redis, words) for words in NEEDED}
         too_much = {_name(words): await _answer(redis, words) for words in TOO_MUCH}
+        other_shards = bool(info.get("cluster_enabled")) and await _has_other_shards(redis)
     return RedisReport(
         info=info,
         skew_s=int(seconds) + int(microseconds) / 1e6 - (before + after) / 2,
@@ -77,7 +96,17 @@ async def inspect(redis: Redis, clock_s: Callable[[], float] = time.time) -> Red
         missing=tuple(name for name, answer in needed.items() if answer is not _Answer.ALLOWED),
         excess=tuple(name for name, answer in too_much.items() if answer is _Answer.ALLOWED),
         absent=tuple(name for name, answer in (needed | too_much).items() if answer is _Answer.UNKNOWN),
+        other_shards=other_shards,
     )
+
+
+async def _has_other_shards(redis: Redis) -> bool:
+    """Whether some of many tenants would be elsewhere. It needs no right to ask for the slots, which a worker may lack."""
+    async with redis.pipeline(transaction=False) as pipe:
+        for i in range(_PROBES):
+            pipe.exists(keyspace.queue(f"doctor-{i}"))
+        answers = await pipe.execute(raise_on_error=False)
+    return any(isinstance(answer, MovedError) for answer in answers)
 
 
 class _Answer(Enum):

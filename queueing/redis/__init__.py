@@ -1,14 +1,16 @@
 """Access to Redis: connections, Lua scripts, errors and access rights.
 
-acl         rules of Redis users for tenants and workers
-connection  connections to the primary: TLS, Sentinel, timeouts, retries
-errors      translation of redis-py's errors
-faults      reasons of redis-py's errors, and those that no retry mends
-pool        connection pools that close idle connections
-scripts     Lua scripts by name (``lua/``), many in one round trip
-send_once   round trip that is never repeated
-sentinel    address of the primary, by all Sentinels
-tls_probe   whether a Redis that does not answer speaks TLS
+acl               rules of Redis users for tenants and workers
+cluster           client of a Redis Cluster, with the interface of the client of a single Redis
+cluster_topology  primary of each hash slot, and pools of the nodes
+connection        connections to the primary: TLS, Sentinel, Cluster, timeouts, retries
+errors            translation of redis-py's errors
+faults            reasons of redis-py's errors, and those that no retry mends
+pool              connection pools that close idle connections
+scripts           Lua scripts by name (``lua/``), many in one round trip
+send_once         round trip that is never repeated
+sentinel          address of the primary, by all Sentinels
+tls_probe         whether a Redis that does not answer speaks TLS
 
 Must never import ``queueing.broker``, ``queueing.coordination`` or ``queueing.client``.
 """

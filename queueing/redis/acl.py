@@ -11,6 +11,7 @@ import hashlib
 from typing import TYPE_CHECKING, Final
 
 from queueing.protocol import keyspace
+from queueing.redis.cluster import members_of
 from queueing.redis.errors import redis_errors
 from queueing.redis.scripts import Script, digest_of
 
@@ -31,7 +32,11 @@ _WORKER: Final = (
 )
 
 
-def tenant_rules(tenant: str, password_sha256: str | None) -> list[str]:
+_CLUSTER: Final = "+cluster|slots +asking"
+"""What a client of a cluster sends beside those."""
+
+
+def tenant_rules(tenant: str, password_sha256: str | None, *, cluster: bool = False) -> list[str]:
     """The rules of the user of this tenant; without a password no login as this user succeeds."""
     tag = f"{{{tenant}}}"
     writable = [
@@ -60,10 +65,11 @@ def tenant_rules(tenant: str, password_sha256: str | None) -> list[str]:
         "-@all",
         f"+evalsha|{digest_of(Script.SUBMIT)}",
         *(f"+{command}" for command in (*_CLIENT.split(), *_SUBMIT.split())),
+        *(_CLUSTER.split() if cluster else ()),
     ]
 
 
-def worker_rules(password_sha256: str | None) -> list[str]:
+def worker_rules(password_sha256: str | None, *, cluster: bool = False) -> list[str]:
     """The rules of the workers' user: all of our keys and arq's, and no administration."""
     return [
         "reset",
@@ -75,6 +81,7 @@ def worker_rules(password_sha256: str | None) -> list[str]:
         f"&{keyspace.ORDERS_BELL}",
         "-@all",
         *_WORKER.split(),
+        *(_CLUSTER.split() if cluster else ()),
     ]
 
 
@@ -84,9 +91,12 @@ def password_sha256(password: str) -> str:
 
 
 async def set_user(redis: Redis, user: str, rules: Sequence[str]) -> None:
-    """Set the user as these rules say. Raises ``QueueUnavailable``, also where Redis refuses a rule."""
+    """Set the user as these rules say, in a cluster on each node. Raises ``QueueUnavailable``, also where Redis refuses a
+    rule; then some nodes may have it.
+    """
     with redis_errors(f"set the Redis user {user!r}"):
-        await redis.execute_command("ACL", "SETUSER", user, *rules)  # type: ignore[no-untyped-call]
+        for node in await members_of(redis):
+            await node.execute_command("ACL", "SETUSER", user, *rules)  # type: ignore[no-untyped-call]
 
 
 def _password(sha256: str | None) -> list[str]:

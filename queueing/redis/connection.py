@@ -1,4 +1,4 @@
-"""The one place where connections to Redis are made: TLS with hostname check, Sentinel, timeouts, retries.
+"""The one place where connections to Redis are made: TLS with hostname check, Sentinel, Cluster, timeouts, retries.
 
 arq's own factory prints its password in a repr, pickles by default, and drops TLS and retry options under
 Sentinel (design, facts 6 and 7); a pool from here goes into ``arq`` as ``redis_pool=``.
@@ -17,6 +17,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 
 from queueing.config.secrets import Secret
 from queueing.protocol.jobs import deserialize, serialize
+from queueing.redis.cluster import ClusterRedis
 from queueing.redis.errors import REDIS_ERRORS
 from queueing.redis.pool import close_idle, shrinking
 from queueing.redis.sentinel import NewestSentinel, SentinelPool
@@ -34,8 +35,8 @@ SOCKET_TIMEOUT_S: Final = 5.0
 """Longest silence on a connection: above the slowest script, below a lease (15 s)."""
 
 SENTINEL_SOCKET_TIMEOUT_S: Final = 2.0
-"""The same behind Sentinels, where a primary that is silent may have a successor: they are asked after it, so that work
-goes on within 2 s. Above the longest WAIT."""
+"""The same behind Sentinels and in a cluster, where a primary that is silent may have a successor: they are asked after
+it, so that work goes on within 2 s. Above the longest WAIT."""
 
 CONNECT_TIMEOUT_S: Final = 2.0
 RETRIES: Final = 2
@@ -56,7 +57,7 @@ def connect(config: RedisConfig, *, blocking_s: float = 0.0, password: Secret | 
         "username": config.username,
         "password": password.reveal() if password else None,
         "socket_timeout": blocking_s
-        + (SOCKET_TIMEOUT_S if config.sentinel is None else SENTINEL_SOCKET_TIMEOUT_S),
+        + (SENTINEL_SOCKET_TIMEOUT_S if config.sentinel or config.cluster else SOCKET_TIMEOUT_S),
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
         "socket_keepalive": True,
         # No health_check_interval: on a new connection that needs no AUTH, redis-py checks its health before it is
@@ -73,7 +74,7 @@ def connect(config: RedisConfig, *, blocking_s: float = 0.0, password: Secret | 
         **_tls_options(config.tls),
     }
     redis = _primary(config, options)
-    if config.sentinel is None:
+    if config.sentinel is None and config.cluster is None:
         redis.connection_pool = shrinking(redis.connection_pool)
     redis.job_serializer = serialize
     redis.job_deserializer = deserialize
@@ -90,6 +91,8 @@ async def with_connection(config: RedisConfig, work: Callable[[ArqRedis], Awaita
 
 
 def _primary(config: RedisConfig, options: Mapping[str, Any]) -> ArqRedis:
+    if config.cluster is not None:
+        return ClusterRedis(config.cluster_nodes(), options)
     if config.sentinel is not None:
         return _through_sentinel(config, config.sentinel, options)
     if config.unix_socket is not None:
@@ -120,12 +123,14 @@ def _through_sentinel(config: RedisConfig, sentinel: SentinelConfig, options: Ma
 async def look_for_primary(redis: Redis) -> None:
     """Leave the server that this pool talks to, where another one is the primary by now.
 
-    Behind Sentinels they are asked; otherwise the next command reconnects, so that a name or an address that
+    Behind Sentinels they are asked, and in a cluster its nodes; otherwise the next command reconnects, so that a name or an address that
     moved is followed. Connections in use stay until their command ends. Raises nothing.
     """
     pool = redis.connection_pool
     with contextlib.suppress(*REDIS_ERRORS):
-        if isinstance(pool, SentinelPool):
+        if isinstance(redis, ClusterRedis):
+            await redis.topology.refresh()
+        elif isinstance(pool, SentinelPool):
             await pool.get_master_address()  # type: ignore[no-untyped-call]
         else:
             await close_idle(pool)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from redis.exceptions import (
     AuthenticationError,
     ClusterDownError,
+    MovedError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -38,8 +39,20 @@ _SERVER_WIDE_CODES: Final = ("MISCONF", "NOREPLICAS")
 """No snapshot can be written; too few replicas (min-replicas-to-write). redis-py has no classes for them."""
 
 
+_SHARDS: Final = "this Redis is a cluster with several shards"
+_NAME_THE_CLUSTER: Final = (
+    'Name some of its nodes in [redis]: cluster = ["HOST:PORT", …], in sigmill.toml and in each client.toml, instead of'
+    " `host`, `unix_socket` or `sentinel`."
+)
+
+
 def reason_of(error: BaseException) -> str:
-    """Reason of the error in one line: for a certificate its own fault, otherwise class and text of the error."""
+    """Reason of the error in one line: for a certificate its own fault, otherwise class and text of the error.
+
+    The text of a redirection is for programs: whoever meets it here talks to one node of a cluster that nobody named.
+    """
+    if isinstance(error, MovedError):
+        return f"{type(error).__name__}: {_SHARDS}: name some of its nodes in [redis] as `cluster`, instead of `host`"
     fault = _certificate_fault(error)
     return (
         f"{type(error).__name__}: {error}"
@@ -75,6 +88,12 @@ def refuse_unknown_host(error: BaseException) -> None:
         if isinstance(each, socket.gaierror) and each.errno in _NO_SUCH_HOST:
             problem = f"the host of Redis is unknown: {each.strerror}"
             raise ConfigError("[redis]", "host", problem, "Correct the name, or the resolver.") from error
+
+
+def refuse_unnamed_cluster(error: BaseException) -> None:
+    """Raise ``ConfigError`` where Redis is a cluster of several shards, and the configuration names one node."""
+    if isinstance(error, MovedError):
+        raise ConfigError("[redis]", "cluster", f"is not set, and {_SHARDS}", _NAME_THE_CLUSTER) from error
 
 
 def _certificate_fault(error: BaseException) -> str | None:

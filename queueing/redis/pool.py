@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from redis._parsers import _AsyncHiredisParser
 from redis.asyncio import ConnectionPool
+from redis.asyncio.cluster import ClusterParser
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError  # noqa: A004 - what redis-py raises here
 
@@ -32,6 +33,8 @@ class ShrinkingPool(ConnectionPool):
     idle_s: float = IDLE_S
 
     def __init__(self, *args: object, **options: object) -> None:
+        # It knows MOVED and its like as errors of their own, which a cluster that nobody named gives, too.
+        options.setdefault("parser_class", ClusterParser)
         super().__init__(*args, **options)  # type: ignore[arg-type]  # redis-py's own
         self._idle_since_s: WeakKeyDictionary[AbstractConnection, float] = WeakKeyDictionary()
         self._outlived: WeakSet[AbstractConnection] = WeakSet()

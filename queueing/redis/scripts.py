@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from redis.exceptions import NoPermissionError, NoScriptError, ReadOnlyError, RedisError
 
 from queueing.protocol import keyspace
-from queueing.redis import send_once as round_trip
+from queueing.redis.cluster import ASKING, ClusterRedis
 from queueing.redis.connection import look_for_primary
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from queueing.config.accept_level import ReplicaWait
+    from queueing.redis.send_once import Command, LostAnswers
 
 
 class Script(StrEnum):
@@ -36,7 +37,7 @@ class Script(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ScriptCall:
-    """One call of a script: its keys, which share one hash slot, and its arguments."""
+    """One call of a script: its keys, at least one, which share one hash slot, and its arguments."""
 
     script: Script
     keys: tuple[str, ...]
@@ -50,9 +51,9 @@ def _text(name: str) -> str:
 _BEFORE: Final[dict[Script, tuple[str, ...]]] = {
     Script.SUBMIT: ("msgpack_hints", "counters"),
     Script.CLAIM: ("msgpack_hints", "counters"),
-    Script.COMMIT: ("counters",),
-    Script.EXTEND: (),
-    Script.NACK: ("counters",),
+    Script.COMMIT: ("reads", "counters"),
+    Script.EXTEND: ("reads",),
+    Script.NACK: ("reads", "counters"),
     Script.REQUEUE: ("counters",),
     Script.REGISTER_WORKER: (),
 }
@@ -92,50 +93,85 @@ async def run_each(redis: Redis, calls: Sequence[ScriptCall]) -> list[Any]:
 
 
 async def run_confirmed(
-    redis: Redis, calls: Sequence[ScriptCall], wait: ReplicaWait | None, *, once: bool = False
-) -> tuple[list[Any], bool]:
-    """Run the calls with a ``WAIT`` in the same round trip: the answers, and whether enough replicas have all writes.
+    redis: Redis,
+    calls: Sequence[ScriptCall],
+    wait: ReplicaWait | None,
+    *,
+    once: LostAnswers | None = None,
+) -> tuple[list[Any], list[bool]]:
+    """Run the calls with a ``WAIT`` in the same round trip: their answers, and whether enough replicas have what they wrote.
 
     That holds for a call too that found everything as it should be and wrote nothing: what it saw was written before.
     Where they do not, or where this server is a replica itself, the primary may have moved: it is looked up again.
-    ``once``: no call is sent again when its answer is lost, but ``AnswerLost`` raised.
+    ``once``: no call is sent again when its answer is lost, but ``AnswerLost`` raised. In a cluster each shard has a round
+    trip of its own, all at the same time; the error of one shard stands in the places of its calls.
     """
-    answers, confirmed = await _round(redis, calls, wait, once=once)
-    missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-    if missing:
-        await load(redis)
-        again, confirmed_again = await _round(redis, [calls[i] for i in missing], wait, once=once)
-        confirmed &= confirmed_again
-        for i, answer in zip(missing, again, strict=True):
-            answers[i] = answer
-    if not confirmed or any(isinstance(answer, ReadOnlyError) for answer in answers):
+    confirmed = [True] * len(calls)
+
+    async def send(node: Redis, positions: Sequence[int], asking: bool) -> list[Any]:  # noqa: FBT001 - as cluster.Send
+        answers, all_confirmed = await _run(
+            node, [calls[i] for i in positions], _Round(wait, once=once, asking=asking)
+        )
+        for i in positions:
+            confirmed[i] = all_confirmed
+        return answers
+
+    if isinstance(redis, ClusterRedis):
+        answers = await redis.each_on_its_node([call.keys[0] for call in calls], send)
+    else:
+        answers = await send(redis, range(len(calls)), False)
+    if not all(confirmed) or any(isinstance(answer, ReadOnlyError) for answer in answers):
         await look_for_primary(redis)
     return answers, confirmed
 
 
-async def _round(
-    redis: Redis, calls: Sequence[ScriptCall], wait: ReplicaWait | None, *, once: bool
-) -> tuple[list[Any], bool]:
-    """One connection, so that WAIT, which comes last, means the calls before it (``ReplicaWait``)."""
-    commands: list[round_trip.Command] = [
-        ("EVALSHA", _DIGESTS[call.script], len(call.keys), *call.keys, *call.args) for call in calls
-    ]
-    if wait is not None:
-        commands += wait.commands(keyspace.mark_beside(calls[-1].keys[0]))
-    answers = await (round_trip.send_once(redis, commands) if once else _pipeline(redis, commands))
-    if wait is None:
-        return answers, True
-    *answers, marked, replicas = answers
-    for answer in (marked, replicas):
-        if isinstance(answer, NoPermissionError):
-            raise answer  # not a question of time
-    # Where the mark was refused (no memory left, a replica), WAIT was about some write before it.
-    written = not isinstance(marked, RedisError)
-    return answers, written and isinstance(replicas, int) and replicas >= wait.replicas
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """Round trip of calls to one server, by one connection, so that WAIT, which comes last, means the calls before it."""
+
+    wait: ReplicaWait | None
+    once: LostAnswers | None
+    asking: bool
+
+    async def send(self, redis: Redis, calls: Sequence[ScriptCall]) -> tuple[list[Any], bool]:
+        commands: list[Command] = [
+            ("EVALSHA", _DIGESTS[call.script], len(call.keys), *call.keys, *call.args) for call in calls
+        ]
+        if self.wait is not None:
+            commands += self.wait.commands(keyspace.mark_beside(calls[-1].keys[0]))
+        if self.once is not None:
+            answers = await self.once.send(redis, commands, asking=self.asking)
+        else:
+            answers = await _pipeline(redis, commands, asking=self.asking)
+        if self.wait is None:
+            return answers, True
+        *answers, marked, replicas = answers
+        for answer in (marked, replicas):
+            if isinstance(answer, NoPermissionError):
+                raise answer  # not a question of time
+        # Where the mark was refused (no memory left, a replica), WAIT was about some write before it.
+        written = not isinstance(marked, RedisError)
+        return answers, written and isinstance(replicas, int) and replicas >= self.wait.replicas
 
 
-async def _pipeline(redis: Redis, commands: Sequence[round_trip.Command]) -> list[Any]:
+async def _run(redis: Redis, calls: Sequence[ScriptCall], one_round: _Round) -> tuple[list[Any], bool]:
+    """Answers of one server, which is given the scripts that it lacks."""
+    answers, confirmed = await one_round.send(redis, calls)
+    missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+    if missing:
+        await load(redis)
+        again, confirmed_again = await one_round.send(redis, [calls[i] for i in missing])
+        confirmed &= confirmed_again
+        for i, answer in zip(missing, again, strict=True):
+            answers[i] = answer
+    return answers, confirmed
+
+
+async def _pipeline(redis: Redis, commands: Sequence[Command], *, asking: bool) -> list[Any]:
     async with redis.pipeline(transaction=False) as pipe:
         for command in commands:
+            if asking:
+                pipe.execute_command(*ASKING)
             pipe.execute_command(*command)
-        return await pipe.execute(raise_on_error=False)
+        answers = await pipe.execute(raise_on_error=False)
+    return answers[1::2] if asking else answers

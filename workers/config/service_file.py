@@ -197,7 +197,7 @@ def _redis(file: Path, table: dict[str, Any]) -> RedisConfig:
             str(file),
             "redis",
             f"names {redis.places()} places",
-            "Give exactly one of `host`, `unix_socket` and `sentinel`.",
+            "Give exactly one of `host`, `unix_socket`, `sentinel` and `cluster`.",
         )
     return redis.relative_to(file.parent)
 

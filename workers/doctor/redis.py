@@ -30,11 +30,15 @@ _CHECK: Final = "redis."
 
 
 def check_redis(
-    report: RedisReport, config: RedisConfig, package: ServerPackage | None = None
+    report: RedisReport, config: RedisConfig, package: ServerPackage | None = None, *, node: str = ""
 ) -> list[Finding]:
-    """Check Redis and its clock; ``package`` is the package of the running server, where it is known."""
-    where = address_of(config)
+    """Check Redis and its clock; ``package`` is the package of the running server, where it is known.
+
+    ``node``: its address, where it is one node of a cluster.
+    """
+    where = node or address_of(config)
     return [
+        *_shards(report, config, where),
         _version(report, where, package),
         _eviction(report, where),
         *_persistence(report, where),
@@ -48,7 +52,19 @@ def address_of(config: RedisConfig) -> str:
     """Address of Redis, without secrets."""
     if config.sentinel is not None:
         return f"sentinel {config.sentinel.primary}"
+    if config.cluster is not None:
+        return f"cluster {config.cluster[0]}"
     return config.unix_socket or with_port(config.host or "localhost", config.port)
+
+
+def _shards(report: RedisReport, config: RedisConfig, where: str) -> Iterator[Finding]:
+    if report.other_shards and config.cluster is None:
+        yield fail(
+            f"{_CHECK}cluster",
+            where,
+            "this Redis is a cluster with several shards, and one of its nodes is named only: tenants on other shards are not served",
+            'In [redis] of sigmill.toml and of each client.toml: cluster = ["HOST:PORT", …] instead of `host`.',
+        )
 
 
 def _version(report: RedisReport, where: str, package: ServerPackage | None) -> Finding:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from queueing.aio.runner import run
-from queueing.coordination.redis_check import inspect
+from queueing.coordination.redis_check import inspect_nodes
 from queueing.errors import ConfigError, QueueUnavailable
 from queueing.redis.connection import with_connection
 from workers.config.validation import validate_all
@@ -42,7 +42,7 @@ def findings_of(file: Path) -> Iterator[Finding]:
 
 def _of_redis(config: RedisConfig) -> list[Finding]:
     try:
-        report = run(with_connection(config, inspect))
+        reports = run(with_connection(config, inspect_nodes))
     except QueueUnavailable as error:
         return [
             skipped(
@@ -54,4 +54,8 @@ def _of_redis(config: RedisConfig) -> list[Finding]:
         ]
     except ConfigError as error:
         return [fail("redis", address_of(config), str(error), error.remedy)]
-    return check_redis(report, config, package_of(report.info))
+    return [
+        finding
+        for node, report in reports.items()
+        for finding in check_redis(report, config, package_of(report.info), node=node)
+    ]

@@ -77,14 +77,12 @@ class Claimer:
         jobs: list[ActiveJob] = []
         for request, reply in zip(requests, replies, strict=True):
             jobs += self._accept(request, reply)
-        for reply in replies:
-            if isinstance(
-                reply, QueueUnconfirmed
-            ):  # then so is all that Redis carried out in this round trip
-                raise reply
         if jobs:
             self._metrics.claimed_jobs.observe(len(jobs))
             await self._pipeline.dispatcher.dispatch(jobs)
+        for reply in replies:
+            if isinstance(reply, QueueUnconfirmed):  # then so is all that this shard carried out
+                raise reply
 
     async def _send(self, requests: Sequence[ClaimRequest]) -> Sequence[Reply]:
         try:
@@ -104,6 +102,8 @@ class Claimer:
         if isinstance(reply, QueueUnavailable):
             self._ready.poll_soon(tenant)  # its doorbell may not be armed
             self.count_failure("claim")
+            if reply.perhaps_done:
+                self._limiter.on_claim_lost(request)
             if self._ready.refusals.refused(tenant, reply):
                 log.error("claim.refused", extra={"tenant": tenant, "why": str(reply)})
             return []

@@ -251,11 +251,13 @@ class ResultPublisher:
             self.unconfirmed = True
             self._note_outage("replicate", error)
             return {}
-        self.unconfirmed = False
+        self.unconfirmed = any(isinstance(answer, QueueUnconfirmed) for answer in answers.values())
         answered: dict[str, list[CommitStatus]] = {}
         for tenant, answer in answers.items():
             if isinstance(answer, QueueUnavailable):
                 self._note_outage("commit", answer)
+            elif isinstance(answer, QueueUnconfirmed):
+                self._note_outage("replicate", answer)
             else:
                 answered[tenant] = answer
         return answered

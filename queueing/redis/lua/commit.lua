@@ -10,7 +10,7 @@
 -- ARGV[4..] per job, 5 each: job id, lease ('worker:fence'), result, reply id ('' for none), dead letter ('' for none)
 -- Returns  per job 1 committed, 2 was committed before with the same bytes, 0 fenced: another owner has it
 -- O(jobs * log(backlog)). One stream entry for each client that waits, with all its results: id, result, ...
--- Needs counters.lua before it.
+-- Needs reads.lua and counters.lua before it.
 
 local retention_ms, reply_retention_ms = tonumber(ARGV[2]), tonumber(ARGV[3])
 local outcomes, entries = {}, {}
@@ -38,8 +38,8 @@ local MOST_DEAD = 10000
 for i = 4, #ARGV, 5 do
   local id, lease, result, reply_id, letter = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
   local lease_key, result_key = 'arq:in-progress:' .. id, 'arq:result:' .. id
-  local holder = redis.pcall('GET', lease_key)
-  local claimed = redis.pcall('HGET', KEYS[2], id)
+  local holder = read('GET', lease_key)
+  local claimed = read('HGET', KEYS[2], id)
   local ours = holder == lease
   if not holder then
     -- The lease ran out, but nobody has claimed the job since: our fence is still the last one.
@@ -68,7 +68,7 @@ for i = 4, #ARGV, 5 do
       end
     end
     outcome = 1
-  elseif redis.pcall('GET', result_key) == result then
+  elseif read('GET', result_key) == result then
     outcome = 2  -- our own commit, whose answer was lost on the way
   end
   if outcome > 0 and reply_id ~= '' then

@@ -5,7 +5,7 @@
 -- ARGV[1]  lease (ms)
 -- ARGV[2..] per job, 2 each: job id, lease ('worker:fence')
 -- Returns  per job 1 extended, 0 lost: done, or another owner has it
--- O(jobs * log(backlog)).
+-- O(jobs * log(backlog)). Needs reads.lua before it.
 
 local time = redis.call('TIME')
 local lease_ms = tonumber(ARGV[1])
@@ -15,10 +15,10 @@ local outcomes = {}
 for i = 2, #ARGV, 2 do
   local id, lease = ARGV[i], ARGV[i + 1]
   local lease_key = 'arq:in-progress:' .. id
-  local holder = redis.pcall('GET', lease_key)
+  local holder = read('GET', lease_key)
   local ours = holder == lease
   if not holder then
-    local claimed = redis.pcall('HGET', KEYS[2], id)
+    local claimed = read('HGET', KEYS[2], id)
     ours = type(claimed) == 'string' and string.match(claimed, '^%d+:(%d+)') == string.match(lease, ':(%d+)$')
   end
   if ours then

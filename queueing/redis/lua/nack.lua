@@ -10,7 +10,7 @@
 -- ARGV[4]  tenant          what the bell says
 -- ARGV[5..] per job, 3 each: job id, lease ('worker:fence'), due (Unix ms, its old place)
 -- Returns  per job 1 returned, 0 lost: done, or another owner has it
--- O(jobs * log(backlog)). Needs counters.lua before it.
+-- O(jobs * log(backlog)). Needs reads.lua and counters.lua before it.
 
 local counts, delay_ms = ARGV[1] == '1', tonumber(ARGV[2])
 local time = redis.call('TIME')
@@ -21,8 +21,8 @@ local back_us, back_digests = 0, 0
 for i = 5, #ARGV, 3 do
   local id, lease, due_ms = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local lease_key = 'arq:in-progress:' .. id
-  local holder = redis.pcall('GET', lease_key)
-  local claimed = redis.pcall('HGET', KEYS[2], id)
+  local holder = read('GET', lease_key)
+  local claimed = read('HGET', KEYS[2], id)
   local attempt, fence, digests, bytes, charge_us, crashes =
     string.match(type(claimed) == 'string' and claimed or '', '^(%d+):(%d+):(%d+):(%d+):(%d+):?(%d*)$')
   -- A lease that ran out is still ours as long as nobody has claimed the job since.

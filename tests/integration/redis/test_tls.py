@@ -143,6 +143,7 @@ async def test_what_no_retry_mends_ends_with_its_reason(
             pinned=(),
             epochs=EpochStore(None, audience="test", tenant="acme"),
             now_ms=lambda: 0,
+            refresh_s=60.0,
         )
         try:
             with pytest.raises(ConfigError, match=reason):

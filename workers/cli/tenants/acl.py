@@ -70,7 +70,12 @@ def acl(  # one parameter per option  # noqa: PLR0913 - one parameter per option
             str(service.tenant_file(tenant)), "", "no such tenant", "`sigmill tenants list` prints the names."
         )
     password = None if password_file is None else password_sha256(_password(password_file).reveal())
-    rules = worker_rules(password) if tenant is None else tenant_rules(tenant, password)
+    cluster = service.redis.cluster is not None
+    rules = (
+        worker_rules(password, cluster=cluster)
+        if tenant is None
+        else tenant_rules(tenant, password, cluster=cluster)
+    )
     name = user or ("worker" if tenant is None else f"tenant-{tenant}")
     if apply:
         run(_apply(service, name, rules))

@@ -1,0 +1,101 @@
+"""A Redis Cluster of three primaries: tenants of every shard sign, while a slot is moved, and while a primary dies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from queueing.errors import ConfigError
+from queueing.protocol.algorithms import KeyKind
+from tests.support.cluster import behind_simhsm
+from tests.support.farm import digests
+from tests.support.redis_cluster import RedisCluster
+from tests.support.rig import Rig, until_async
+from tests.support.sigmill_cli import sigmill
+from tests.support.tokens import TokenShelf
+
+TENANTS = {"t2": KeyKind.P256, "t1": KeyKind.P256, "acme": KeyKind.P256}
+"""One on each of three shards, in order."""
+
+FAILS_OVER_WITHIN_S = 30.0
+
+
+@contextlib.contextmanager
+def rig_on(
+    cluster: RedisCluster, folder: Path, shelf: TokenShelf, *more: str, table: str = ""
+) -> Iterator[Rig]:
+    rig = Rig(
+        directory=folder / "rig",
+        redis=cluster.nodes[0],
+        shelf=shelf,
+        tenants=TENANTS,
+        wrap=behind_simhsm(folder / "rig"),
+        redis_table=table or cluster.table(*more),
+    )
+    with rig:
+        yield rig
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    """Three primaries without replicas, for tests that leave the slots where they are."""
+    with RedisCluster(tmp_path_factory.mktemp("shards")) as cluster:
+        yield cluster
+
+
+async def sign_each(rig: Rig, *, timeout_s: float = 30.0) -> dict[str, int]:
+    """Number of signatures that each tenant gets for eight digests."""
+    signed = {}
+    for tenant in TENANTS:
+        async with rig.client(tenant) as client:
+            found = await asyncio.gather(
+                *(client.sign("release", digest, timeout_s=timeout_s) for digest in digests(8, salt=tenant))
+            )
+            signed[tenant] = len(found)
+    return signed
+
+
+def test_the_tenants_are_on_three_shards(shards: RedisCluster) -> None:
+    """The tests below mean what they say."""
+    assert [shards.shard_of(tenant) for tenant in TENANTS] == [0, 1, 2]
+
+
+def test_tenants_of_every_shard_sign_through_one_worker(
+    shards: RedisCluster, tmp_path: Path, shelf: TokenShelf
+) -> None:
+    """Doorbells, claims, commits, reply streams and directories reach the shard where they belong, and commands see all of it."""
+    with rig_on(shards, tmp_path, shelf) as rig:
+        worker = rig.start_worker()
+        assert asyncio.run(sign_each(rig)) == dict.fromkeys(TENANTS, 8)
+        config = str(rig.config(1))
+        status = json.loads(sigmill("status", "--config", config, "--json").out)
+        assert [line["tenant"] for line in status["tenants"]] == sorted(TENANTS)
+        assert worker.pid in {line["pid"] for line in status["workers"]}
+        assert sigmill("deadletter", "list", "--config", config).code == 0
+
+
+def test_a_cluster_that_nobody_named_is_refused_at_once_in_one_sentence(
+    shards: RedisCluster, tmp_path: Path, shelf: TokenShelf
+) -> None:
+    """A client whose tenant is on another shard than the node that it names waits for no deadline."""
+    table = f'host = "127.0.0.1"\nport = {shards.nodes[0].port}\n'
+    with rig_on(shards, tmp_path, shelf, table=table) as rig:
+        with pytest.raises(ConfigError, match="cluster with several shards"):
+            asyncio.run(_sign_one(rig, "acme"))
+        worker = rig.start_worker(ready=False)
+        asyncio.run(
+            until_async(lambda: "is a cluster with several shards" in worker.log(), "the worker says it")
+        )
+        findings = sigmill("doctor", "--config", str(rig.config(1))).out
+        assert "redis.cluster" in findings
+        assert "cluster = [" in findings
+
+
+async def _sign_one(rig: Rig, tenant: str) -> None:
+    async with asyncio.timeout(20), rig.client(tenant) as client:
+        await client.sign("release", b"\1" * 32, timeout_s=60)
