@@ -14,13 +14,13 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from queueing.errors import QueueUnavailable, QueueUnconfirmed
 from queueing.protocol import keyspace
 from queueing.protocol.limits import NO_LIMITS, ClaimLimits
 from queueing.redis import scripts
-from queueing.redis.errors import redis_errors, unavailable
+from queueing.redis.errors import raise_outage, redis_errors, unavailable
 from queueing.redis.scripts import Script, ScriptCall
 from queueing.redis.send_once import LostAnswers
 
@@ -292,7 +292,8 @@ class Claims:
             if not kept
         ]
         if not lost:
-            _raise_outage("extend leases", answers)
+            with redis_errors("extend leases"):
+                raise_outage(answers)
         return lost
 
     async def commit(
@@ -357,17 +358,12 @@ class Claims:
             )
             for tenant, held in jobs.items()
         ]
-        _raise_outage("give jobs back", await self._run("give jobs back", calls))
+        answers = await self._run("give jobs back", calls)
+        with redis_errors("give jobs back"):
+            raise_outage(answers)
 
 
 def _committed(answer: Any) -> list[CommitStatus] | QueueUnavailable:
     if isinstance(answer, RedisError):
         return unavailable("commit results", answer)
     return [CommitStatus(outcome) for outcome in answer]
-
-
-def _raise_outage(action: str, answers: Sequence[Any]) -> None:
-    """Raise the error of a shard that could not be reached, where there is one."""
-    for answer in answers:
-        if isinstance(answer, RedisError) and not isinstance(answer, ResponseError):
-            raise unavailable(action, answer)

@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from queueing.protocol import keyspace
 from queueing.protocol.jobs import decode_job
 from queueing.redis import scripts
-from queueing.redis.errors import redis_errors
+from queueing.redis.errors import raise_outage, redis_errors
 from queueing.redis.scripts import Script, ScriptCall
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ async def letters_of(redis: Redis, tenants: Sequence[str]) -> list[StoredLetter]
             for tenant in tenants:
                 pipe.hgetall(keyspace.dead_letters(tenant))
             answers = await pipe.execute(raise_on_error=False)
+        raise_outage(answers)
     found = [
         StoredLetter(tenant, job_id, raw, letter)
         for tenant, answer in zip(tenants, answers, strict=True)

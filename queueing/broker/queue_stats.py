@@ -11,7 +11,7 @@ from queueing.errors import SigningError
 from queueing.protocol import keyspace
 from queueing.protocol.jobs import decode_job
 from queueing.redis.cluster import primaries_of
-from queueing.redis.errors import redis_errors
+from queueing.redis.errors import raise_outage, redis_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -100,6 +100,7 @@ async def _read_batch(redis: Redis, tenants: Sequence[str], now_s: float) -> dic
             pipe.hmget(keyspace.limiter(tenant), ["day", "spent"])
             pipe.hlen(keyspace.dead_letters(tenant))
         answers = await pipe.execute(raise_on_error=False)
+    raise_outage(answers)
     rows = {tenant: answers[_PER_TENANT * i : _PER_TENANT * (i + 1)] for i, tenant in enumerate(tenants)}
     turns = await _read_due(redis, [tenant for tenant in tenants if _number(rows[tenant][0])], now_s)
     return {tenant: _state(row, *turns.get(tenant, (0, 0.0)), now_s) for tenant, row in rows.items()}
@@ -115,6 +116,7 @@ async def _read_due(redis: Redis, tenants: Sequence[str], now_s: float) -> dict[
             pipe.zcount(keyspace.queue(tenant), "-inf", due)
             pipe.zrangebyscore(keyspace.queue(tenant), "-inf", due, start=0, num=1)
         answers = await pipe.execute(raise_on_error=False)
+    raise_outage(answers)
     ready = {tenant: _number(answers[_PER_QUEUE * i]) for i, tenant in enumerate(tenants)}
     first = {
         tenant: found[0]
@@ -133,6 +135,7 @@ async def _ages(redis: Redis, job_ids: dict[str, bytes], now_s: float) -> dict[s
         for job_id in job_ids.values():
             pipe.get(keyspace.JOB_PREFIX.encode() + job_id)
         payloads = await pipe.execute(raise_on_error=False)
+    raise_outage(payloads)
     ages = {}
     for tenant, payload in zip(job_ids, payloads, strict=True):
         if isinstance(payload, bytes):

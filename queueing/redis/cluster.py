@@ -40,9 +40,6 @@ if TYPE_CHECKING:
     Send = Callable[[Redis, Sequence[int], bool], Awaitable[list[Any]]]
 
 MOST_REDIRECTIONS: Final = 5
-TRY_AGAIN_S: Final = 0.05
-"""First pause where a slot is on its way between two nodes and its keys are on both; it doubles each time."""
-
 ASKING: Final = ("ASKING",)
 
 _WITHOUT_KEY: Final = frozenset(
@@ -146,7 +143,7 @@ class ClusterRedis(ArqRedis):
         answers: list[Any] = [RedisConnectionError("not sent")] * len(keys)
         redirected: dict[int, Place] = {}
         left: Sequence[int] = range(len(keys))
-        for turn in range(MOST_REDIRECTIONS):
+        for _ in range(MOST_REDIRECTIONS):
             places = await self._places(keys, left, redirected, answers)
             await self._send_to(places, send, answers)
             await self._update_topology({i: answers[i] for i in left}, places)
@@ -154,8 +151,6 @@ class ClusterRedis(ArqRedis):
             left = [i for i, place in places.items() if await self._again(keys[i], answers[i], place)]
             if not left:
                 break
-            if any(isinstance(answers[i], TryAgainError) for i in left):
-                await asyncio.sleep(TRY_AGAIN_S * 2**turn)
         return _judged([_plain(answer) for answer in answers])
 
     async def _places(
@@ -204,7 +199,7 @@ class ClusterRedis(ArqRedis):
 
     async def _again(self, key: str | bytes, answer: Any, place: Place) -> bool:
         """Whether to send it again: nothing was done, or a repeat does no harm and another node has the slot now."""
-        if isinstance(answer, AskError | TryAgainError):  # MOVED is an AskError, too
+        if isinstance(answer, AskError):  # MOVED is one, too
             return True
         if isinstance(answer, AnswerLost) or not _node_failed(answer):
             return False
@@ -292,9 +287,12 @@ async def _sent(
 
 
 def _plain(answer: Any) -> Any:
-    """The answer; as a ``RedisError`` where it is an error of another root, or a redirection without end."""
+    """The answer; as a ``RedisError`` where it is an error of another root, or a redirection without end.
+
+    TRYAGAIN is not waited out here, which would hold up the other shards: its caller tries again.
+    """
     if isinstance(answer, AskError | TryAgainError):
-        return RedisConnectionError("its slot is being moved between nodes of the cluster")
+        return ResponseError("its slot is being moved between nodes of the cluster")
     if isinstance(answer, Exception) and not isinstance(answer, RedisError):
         error = RedisConnectionError(reason_of(answer))
         error.__cause__ = answer

@@ -16,7 +16,7 @@ from queueing.errors import QueueUnavailable
 from queueing.redis.faults import is_server_wide, reason_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 
 class AnswerLost(RedisError):
@@ -49,6 +49,16 @@ def unavailable(action: str, error: Exception) -> QueueUnavailable:
         perhaps_done=isinstance(error, AnswerLost),
         server_wide=is_server_wide(error),
     )
+
+
+def raise_outage(answers: Iterable[object]) -> None:
+    """Raise the error of a shard that could not be reached, which stands in the places of its answers.
+
+    For what must not take a silent shard for an empty one; a ``ResponseError`` is an answer.
+    """
+    for answer in answers:
+        if isinstance(answer, RedisError) and not isinstance(answer, ResponseError):
+            raise answer
 
 
 @contextlib.contextmanager

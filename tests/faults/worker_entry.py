@@ -85,9 +85,9 @@ class ObservedClaims(claims.Claims):
 
     async def commit(
         self, commits: dict[str, list[Commit]], retention: Retention
-    ) -> dict[str, list[CommitStatus] | QueueUnavailable]:
+    ) -> dict[str, list[CommitStatus] | QueueUnavailable | QueueUnconfirmed]:
         began_at = time.time()
-        answers: dict[str, list[CommitStatus] | QueueUnavailable] = {}
+        answers: dict[str, list[CommitStatus] | QueueUnavailable | QueueUnconfirmed] = {}
         try:
             answers = await super().commit(commits, retention)
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from redis import Redis
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
@@ -39,6 +39,7 @@ class RedisCluster:
                     "cluster-enabled": "yes",
                     "cluster-node-timeout": str(NODE_TIMEOUT_MS),
                     "cluster-port": self._bus_ports[i],
+                    "cluster-require-full-coverage": "no",
                     "masterauth": PASSWORD,
                     "repl-diskless-sync-delay": "0",
                 },
@@ -101,6 +102,15 @@ class RedisCluster:
     @staticmethod
     def slot_of(tenant: str) -> int:
         return int(key_slot(tenant.encode()))
+
+    def primary_of(self, tenant: str, *, besides: RedisProcess) -> RedisProcess | None:
+        """The node that has the tenant's slot, by the view of a node that runs; None while it is ``besides``."""
+        slot = self.slot_of(tenant)
+        asked = next(node for node in self.nodes if node.running and node is not besides)
+        with Redis(port=asked.port, password=PASSWORD) as client:
+            ranges: Any = client.execute_command("CLUSTER", "SLOTS")
+        port = next((primary[1] for first, last, primary, *_ in ranges if first <= slot <= last), None)
+        return next((node for node in self.nodes if node.port == port and node is not besides), None)
 
     def begin_move(self, tenant: str, target: RedisProcess) -> None:
         """Say to both nodes that the tenant's slot is moved; until ``end_move`` its keys are on both."""

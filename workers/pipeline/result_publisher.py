@@ -1,7 +1,8 @@
 """Publishes results: outcome durable in the log, then committed to Redis under the job's lease, then settled.
 
-Jobs that finish during a round share the next one. A round that Redis does not answer is repeated until it does: the
-outcomes are in the log and the jobs stay leased, so nothing is signed twice.
+Jobs that finish during a round share the next one. What Redis does not answer for is repeated until it does, tenant by
+tenant and beside the rounds, so that one shard that is away holds up no other's results: the outcomes are in the log and the
+jobs stay leased, so nothing is signed twice.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from queueing.aio.backoff import Backoff
@@ -45,6 +47,14 @@ MOST_AT_ONCE: Final = 256
 """Recovered outcomes in one round trip: a result may be half a MiB."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """A durable outcome that is to be committed; ``job`` None: recovered, of a job that was claimed again."""
+
+    outcome: OutcomeRecord
+    job: ActiveJob | None
+
+
 class ResultPublisher:
     """The ``JobSink`` of jobs with a result, in rounds; and the publisher of outcomes that a former process left."""
 
@@ -73,8 +83,14 @@ class ResultPublisher:
         self._came_back: list[tuple[ClaimedJob, OutcomeRecord]] = []
         self._wake = asyncio.Event()
         self._began_at = 0.0
-        self.unconfirmed = False
+        self._unanswered: defaultdict[str, list[_Pending]] = defaultdict(list)
+        self._unanswered_some = asyncio.Event()
+        self._unconfirmed: set[str] = set()
+
+    @property
+    def unconfirmed(self) -> bool:
         """Whether a commit waits for the replicas that are to have it."""
+        return bool(self._unconfirmed)
 
     def finished(self, job: ActiveJob) -> None:
         """Publish this job's result with the next round."""
@@ -99,6 +115,7 @@ class ResultPublisher:
         """Publish until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._rounds())
+            tasks.create_task(self._repeat())
             tasks.create_task(self._publish_unreleased())
 
     async def _rounds(self) -> None:
@@ -131,16 +148,7 @@ class ResultPublisher:
         recorded = [outcome for job, outcome in zip(jobs, outcomes, strict=True) if job.recorded]
         if recorded:
             await self._make_durable(recorded)
-        committed = await self._commit(outcomes)
-        done = list(zip(jobs, committed, strict=True))
-        if recorded:
-            self._record_released(recorded, [status for job, status in done if job.recorded])
-        count_outcomes(done, self._metrics, self._class_of)
-        for job, status in done:
-            _report(job, status)
-            if is_of_a_stranger(job.failure) or (job.envelope is None and not job.recorded):
-                self._unauthenticated.record(job)
-            self._settlement.settle(job)
+        await self._commit_round([_Pending(o, job) for o, job in zip(outcomes, jobs, strict=True)])
 
     def _outcome_of(self, job: ActiveJob, now_ms: int) -> OutcomeRecord:
         """Record of a finished job. A result that the log cannot hold is replaced by an error."""
@@ -192,10 +200,66 @@ class ResultPublisher:
             for claimed, old in came_back
         ]
         await self._make_durable(outcomes)
-        committed = await self._commit(outcomes)
-        self._record_released(outcomes, committed)
-        count_recovered(zip(outcomes, committed, strict=True), self._metrics)
-        log.info("recovery.published", extra={"jobs": len(came_back)})
+        await self._commit_round([_Pending(outcome, None) for outcome in outcomes])
+
+    async def _commit_round(self, pending: Sequence[_Pending]) -> None:
+        """Commit once, and leave to ``_repeat`` what is not answered, and all of a tenant for which it already waits."""
+        fresh: defaultdict[str, list[_Pending]] = defaultdict(list)
+        for each in pending:
+            tenant = each.outcome.tenant
+            (self._unanswered if tenant in self._unanswered else fresh)[tenant].append(each)
+        if fresh:
+            await self._commit_pending(fresh)
+        for tenant, left in fresh.items():
+            self._unanswered[tenant] += left
+        if self._unanswered:
+            self._unanswered_some.set()
+
+    async def _repeat(self) -> None:
+        """Repeat the commits that had no answer, until cancelled."""
+        while True:
+            await self._unanswered_some.wait()
+            self._unanswered_some.clear()
+            backoff = _backoff()
+            while self._unanswered:
+                await asyncio.sleep(backoff.next_s())
+                repeated = {tenant: [*pending] for tenant, pending in self._unanswered.items()}
+                sizes = {tenant: len(pending) for tenant, pending in repeated.items()}
+                await self._commit_pending(repeated)
+                for tenant in sizes.keys() - repeated.keys():
+                    self._unanswered[tenant] = self._unanswered[tenant][sizes[tenant] :]
+                    if not self._unanswered[tenant]:
+                        del self._unanswered[tenant]
+
+    async def _commit_pending(self, pending: dict[str, list[_Pending]]) -> None:
+        """One round trip, after which only the tenants without an answer are left in ``pending``."""
+        answers = await self._commit_once(
+            {tenant: [each.outcome for each in batch] for tenant, batch in pending.items()}
+        )
+        done = [
+            pair
+            for tenant, answer in answers.items()
+            for pair in zip(pending.pop(tenant), answer, strict=True)
+        ]
+        if done:
+            self._conclude(done)
+
+    def _conclude(self, done: Sequence[tuple[_Pending, CommitStatus]]) -> None:
+        """Record what was committed, and settle its jobs."""
+        recorded = [(each.outcome, status) for each, status in done if each.job is None or each.job.recorded]
+        if recorded:
+            self._record_released([outcome for outcome, _ in recorded], [status for _, status in recorded])
+        jobs = [(each.job, status) for each, status in done if each.job is not None]
+        count_outcomes(jobs, self._metrics, self._class_of)
+        for job, status in jobs:
+            _report(job, status)
+            if is_of_a_stranger(job.failure) or (job.envelope is None and not job.recorded):
+                self._unauthenticated.record(job)
+            self._settlement.settle(job)
+        recovered = [(each.outcome, status) for each, status in done if each.job is None]
+        if recovered:
+            count_recovered(recovered, self._metrics)
+            log.info("recovery.published", extra={"jobs": len(recovered)})
 
     def _record_released(self, outcomes: Sequence[OutcomeRecord], committed: Sequence[CommitStatus]) -> None:
         now_ms = time.time_ns() // 1_000_000
@@ -248,17 +312,18 @@ class ResultPublisher:
             self._note_outage("commit", error)
             return {}
         except QueueUnconfirmed as error:
-            self.unconfirmed = True
+            self._unconfirmed.update(by_tenant)
             self._note_outage("replicate", error)
             return {}
-        self.unconfirmed = any(isinstance(answer, QueueUnconfirmed) for answer in answers.values())
         answered: dict[str, list[CommitStatus]] = {}
         for tenant, answer in answers.items():
             if isinstance(answer, QueueUnavailable):
                 self._note_outage("commit", answer)
             elif isinstance(answer, QueueUnconfirmed):
+                self._unconfirmed.add(tenant)
                 self._note_outage("replicate", answer)
             else:
+                self._unconfirmed.discard(tenant)
                 answered[tenant] = answer
         return answered
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,12 +13,13 @@ import pytest
 
 from queueing.errors import ConfigError
 from queueing.protocol.algorithms import KeyKind
-from tests.support.cluster import behind_simhsm
+from tests.support.cluster import behind_simhsm, signed_for_jobs
 from tests.support.farm import digests
 from tests.support.redis_cluster import RedisCluster
 from tests.support.rig import Rig, until_async
 from tests.support.sigmill_cli import sigmill
 from tests.support.tokens import TokenShelf
+from tests.support.under_load import under_load
 
 TENANTS = {"t2": KeyKind.P256, "t1": KeyKind.P256, "acme": KeyKind.P256}
 """One on each of three shards, in order."""
@@ -46,6 +48,12 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
     """Three primaries without replicas, for tests that leave the slots where they are."""
     with RedisCluster(tmp_path_factory.mktemp("shards")) as cluster:
         yield cluster
+
+
+def signed_twice(rig: Rig) -> list[bytes]:
+    """Ends of the digests that acme's token has signed more than once."""
+    seen = Counter(record.input_tail for record in signed_for_jobs(rig.directory / "acme.simhsm.log"))
+    return [tail for tail, times in seen.items() if times > 1]
 
 
 async def sign_each(rig: Rig, *, timeout_s: float = 30.0) -> dict[str, int]:
@@ -99,3 +107,59 @@ def test_a_cluster_that_nobody_named_is_refused_at_once_in_one_sentence(
 async def _sign_one(rig: Rig, tenant: str) -> None:
     async with asyncio.timeout(20), rig.client(tenant) as client:
         await client.sign("release", b"\1" * 32, timeout_s=60)
+
+
+def test_a_slot_that_is_moved_under_load_loses_nothing(tmp_path: Path, shelf: TokenShelf) -> None:
+    """Its tenant waits while its keys are on two nodes, and goes on at the new one; nothing is lost or signed twice.
+
+    Tenants of other slots sign meanwhile.
+    """
+    with RedisCluster(tmp_path / "nodes") as cluster, rig_on(cluster, tmp_path, shelf) as rig:
+        worker = rig.start_worker()
+
+        async def move() -> None:
+            source, target = cluster.nodes[cluster.shard_of("acme")], cluster.nodes[0]
+            async with under_load(rig, worker) as load, rig.client("t1") as neighbour:
+                cluster.begin_move("acme", target)
+                for digest in digests(3):
+                    await neighbour.sign("release", digest, timeout_s=10)
+                moved = await asyncio.to_thread(cluster.end_move, "acme", target)
+                assert moved > 0
+                before = load.signed()
+                await until_async(lambda: load.signed() > before + 8, "acme signs at the new node")
+            assert source.command("CLUSTER", "COUNTKEYSINSLOT", str(cluster.slot_of("acme"))) == b":0"
+
+        asyncio.run(move())
+        assert signed_twice(rig) == []
+
+
+@pytest.mark.parametrize("accept", ["local", "replicated"])
+def test_a_primary_that_dies_under_load_loses_nothing_beyond_the_accept_level(
+    accept: str, tmp_path: Path, shelf: TokenShelf
+) -> None:
+    """Its replica is promoted, and all clients get one outcome for each digest; other shards sign meanwhile.
+
+    What a primary took alone and lost is sent again by the client that waits for it.
+    """
+    with (
+        RedisCluster(tmp_path / "nodes", replicas=2 if accept == "replicated" else 1) as cluster,
+        rig_on(cluster, tmp_path, shelf, f'accept = "{accept}"') as rig,
+    ):
+        worker = rig.start_worker()
+
+        async def kill() -> None:
+            primary = cluster.nodes[cluster.shard_of("acme")]
+            async with under_load(rig, worker) as load, rig.client("t1") as neighbour:
+                primary.kill()
+                await neighbour.sign("release", b"\1" * 32, timeout_s=10)
+                await until_async(
+                    lambda: cluster.primary_of("acme", besides=primary) is not None,
+                    "a replica is promoted",
+                    within_s=FAILS_OVER_WITHIN_S,
+                )
+                before = load.signed()
+                await until_async(lambda: load.signed() > before + 8, "acme signs at the new primary")
+
+        asyncio.run(kill())
+        if accept == "replicated":
+            assert signed_twice(rig) == []

@@ -80,15 +80,22 @@ def test_a_block_is_a_configuration_without_a_mistake(page: str, text: str) -> N
     check(text)
 
 
+PLACES = (r'^(?:host = "queue|port = 6379).*\n', r"^sentinel = .*\n", r"^cluster = .*\n")
+"""Lines that say where Redis is: of them the code takes one."""
+
+
 @pytest.mark.parametrize(
     "page, text", [c for c in CASES if COMMENTED.search(c[1])], ids=lambda value: str(value)[:30]
 )
 def test_so_is_what_it_offers_in_comments(page: str, text: str) -> None:
     """The block is still valid when its commented lines are uncommented."""
     offered = COMMENTED.sub("", text)
-    if "\nsentinel = " in offered:  # instead of a host
-        offered = re.sub(r'^(host = "queue|port = 6379).*\n', "", offered, flags=re.MULTILINE)
-    check(offered)
+    places = [place for place in PLACES if re.search(place, offered, re.MULTILINE)]
+    for place in places[1:]:  # each of them instead of a host
+        others = "|".join(other for other in places if other != place)
+        check(re.sub(others, "", offered, flags=re.MULTILINE))
+    if len(places) <= 1:
+        check(offered)
 
 
 def test_each_kind_of_file_is_documented() -> None:
