@@ -118,6 +118,7 @@ def test_a_slot_that_is_moved_under_load_loses_nothing(tmp_path: Path, shelf: To
         worker = rig.start_worker()
 
         async def move() -> None:
+            await sign_each(rig)  # lanes begin with their first job
             source, target = cluster.nodes[cluster.shard_of("acme")], cluster.nodes[0]
             async with under_load(rig, worker) as load, rig.client("t1") as neighbour:
                 cluster.begin_move("acme", target)
@@ -148,6 +149,7 @@ def test_a_primary_that_dies_under_load_loses_nothing_beyond_the_accept_level(
         worker = rig.start_worker()
 
         async def kill() -> None:
+            await sign_each(rig)  # lanes begin with their first job
             primary = cluster.nodes[cluster.shard_of("acme")]
             async with under_load(rig, worker) as load, rig.client("t1") as neighbour:
                 primary.kill()
