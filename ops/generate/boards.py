@@ -498,6 +498,60 @@ WORKER: Final = Board(
                 "bool",
                 (f"sigmill_log_failing{{{_I}}}", "{{instance}}"),
             ),
+            lines(
+                "Written by tenant",
+                "Bytes that the jobs of a tenant add to the write-ahead log.",
+                "Bps",
+                (f"sum by (tenant) (rate(sigmill_log_written_bytes_total{{{_I}}}[{WINDOW}]))", "{{tenant}}"),
+            ),
+        ),
+        "Damage and refusals": (
+            lines(
+                "Unauthenticated jobs",
+                "Jobs refused before a client of the tenant was established, by reason.",
+                "ops",
+                (
+                    f"sum by (tenant, reason) (rate(sigmill_unauthenticated_jobs_total{{{_I}}}[{WINDOW}]))",
+                    "{{tenant}} {{reason}}",
+                ),
+            ),
+            lines(
+                "Damaged values",
+                "Values in Redis that could not be read, by source.",
+                "ops",
+                (
+                    f"sum by (source) (rate(sigmill_redis_values_damaged_total{{{_I}}}[{WINDOW}]))",
+                    "{{source}}",
+                ),
+            ),
+            lines(
+                "Keys not found",
+                "Keys that the lanes of a token do not find.",
+                "short",
+                (f"max by (token) (sigmill_key_missing{{{_I}}})", "{{token}}"),
+            ),
+            lines(
+                "Not kept on disk",
+                "Configuration files and stop orders in force whose copy could not be written to the host's disk.",
+                "short",
+                (f"sigmill_config_not_remembered{{{_I}}}", "{{instance}} files"),
+                (f"sigmill_stop_orders_not_kept{{{_I}}}", "{{instance}} stop orders"),
+            ),
+            lines(
+                "Dropped log lines",
+                "Log lines that were not written because stderr is not read.",
+                "ops",
+                (f"rate(sigmill_log_lines_dropped_total{{{_I}}}[{WINDOW}])", "{{instance}}"),
+            ),
+            lines(
+                "Connections to the metrics port",
+                "Closed connections by outcome.",
+                "ops",
+                (
+                    f"sum by (outcome) (rate(sigmill_http_connections_total{{{_I}}}[{WINDOW}]))",
+                    "{{outcome}}",
+                ),
+            ),
         ),
         "Process": (
             lines(

@@ -48,7 +48,7 @@ class KeyDirectoryCache:
     ``close()`` what would be fetched is ``QueueUnavailable``.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a directory must fit, each by name
         self,
         redis: Redis,
         *,

@@ -160,7 +160,7 @@ class ClusterRedis(ArqRedis):
         redirected: Mapping[int, Place],
         answers: list[Any],
     ) -> dict[int, Place]:
-        """Where each of these is to be sent; the error in ``answers`` of one that no node serves."""
+        """Node of each of these commands; the error in ``answers`` of one that no node serves."""
         places: dict[int, Place] = {}
         for i in left:
             try:

@@ -119,6 +119,12 @@ class WorkerProcess:
         return self.child.exit_code is None
 
     @property
+    def cpu_s(self) -> float:
+        """CPU time of the process so far, in seconds: a busy machine does not raise it."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    @property
     def rss_mib(self) -> float:
         """Resident memory of the process."""
         status = Path(f"/proc/{self.pid}/status").read_text()

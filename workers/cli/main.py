@@ -84,20 +84,28 @@ def _run(arguments: Sequence[str] | None, output: Output) -> int:
             raise
         print_error(_not_installed(error.name), as_json=output.as_json)
         return Exit.USAGE
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EPIPE) or error.filename is not None:
-            raise
-        raise OutputUnwritable(f"stdout cannot be written: {error.strerror}") from error  # click's help pages
-    except Stopped as stopped:
-        return stopped.exit_code
-    except UnicodeEncodeError as error:
-        print_error(_usage(click.UsageError(f"not UTF-8: {error.object}")), as_json=output.as_json)
-        return Exit.USAGE
-    except (KeyboardInterrupt, click.Abort):
-        print_message(
-            "interrupted: submitted digests are still being signed; rerun with the same --request-id to collect the signatures"
-        )
-        return Exit.INTERRUPTED
+    except (OSError, UnicodeEncodeError, Stopped, KeyboardInterrupt, click.Abort) as error:
+        return _stopped_by(error, output)
+
+
+def _stopped_by(error: BaseException, output: Output) -> int:
+    """Exit code after an error of the streams or an interruption; an error of another file is raised again."""
+    match error:
+        case OSError():
+            if error.errno not in (errno.ENOSPC, errno.EPIPE) or error.filename is not None:
+                raise error
+            raise OutputUnwritable(
+                f"stdout cannot be written: {error.strerror}"
+            ) from error  # click's help pages
+        case Stopped():
+            return error.exit_code
+        case UnicodeEncodeError():
+            print_error(_usage(click.UsageError(f"not UTF-8: {error.object}")), as_json=output.as_json)
+            return Exit.USAGE
+    print_message(
+        "interrupted: submitted digests are still being signed; rerun with the same --request-id to collect the signatures"
+    )
+    return Exit.INTERRUPTED
 
 
 def _not_installed(package: str) -> ErrorObject:

@@ -68,7 +68,7 @@ def token_owners(scope: ServiceScope) -> dict[str, str]:
 
 
 def _ownership(scope: ServiceScope, *, beside: Path | None = None) -> Ownership:
-    """What the files own, except ``beside``."""
+    """Owners of tokens and keys by all files, except ``beside``."""
     owned = Ownership()
     if scope.service_token is not None:
         owned.tokens[scope.service_token] = SERVICE

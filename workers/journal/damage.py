@@ -44,7 +44,7 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class Resync:
-    """Where reading goes on behind a damaged frame: at ``next_start`` (None: nowhere), after ``payload`` if there is one.
+    """Continuation behind a damaged frame: at ``next_start`` (None: nowhere), after ``payload`` if there is one.
 
     ``torn``: the rest is a torn tail rather than damage.
     """

