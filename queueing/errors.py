@@ -9,7 +9,7 @@ SigningError                      reason, retryable, denied, hint
 │   └── PolicyDenied
 ├── Invalid                       the input is wrong; the same input fails again
 │   ├── AlgorithmUnknown · DigestLength · EnvelopeMalformed · EnvelopeExpired
-│   ├── JobConflict · JobPoisoned · JobUnknown · FunctionUnknown
+│   ├── JobCancelled · JobConflict · JobPoisoned · JobUnknown · FunctionUnknown
 │   └── InputUnreadable · OutputUnwritable · ResultInvalid
 └── Unavailable                   not now; the same request may succeed later (retryable)
     ├── LimitRate · LimitBacklog · LimitBudget
@@ -183,6 +183,13 @@ class JobPoisoned(Invalid):
 
     reason = "job.poisoned"
     hint = "Check the lane's exits in the log before you submit the same content again."
+
+
+class JobCancelled(Invalid):
+    """The job's client has cancelled it; nothing was signed."""
+
+    reason = "job.cancelled"
+    hint = "Submit again under the same request id to have it signed after all."
 
 
 class JobUnknown(Invalid):

@@ -7,7 +7,7 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -15,6 +15,7 @@ from typing import Any, Self
 from msgspec.structs import replace
 
 from queueing.aio.owned_tasks import OwnedTasks
+from queueing.broker.cancel import CancelStatus, cancel
 from queueing.broker.job_state import JobStatus, status_of
 from queueing.broker.submit import RemainingCapacity
 from queueing.client.call_coalescing import SingleCalls
@@ -252,6 +253,15 @@ class SigningClient:
     def room(self) -> RemainingCapacity | None:
         """Capacity that the last submit left to the tenant; None before the first."""
         return self._transport.room
+
+    async def cancel(self, job_ids: Sequence[str]) -> list[CancelStatus]:
+        """Remove jobs of this client that no worker has claimed: one status each, in order.
+
+        Two round trips; raises ``QueueUnavailable``.
+        """
+        return await cancel(
+            self._redis, self._config.tenant, self._config.client, job_ids, now_ms=self._now_ms()
+        )
 
     @property
     def unanswered_job_ids(self) -> tuple[str, ...]:

@@ -26,6 +26,9 @@ _CLIENT: Final = "ping xread xtrim del exists zmscore mget get select wait"
 _SUBMIT: Final = "time type strlen zcard hmget hset hsetnx set zadd zscore publish"
 """Commands that submit.lua calls beside those."""
 
+_CANCEL: Final = "zrem hdel hget zcount"
+"""Commands that cancel.lua calls beside those; and ZCOUNT, for the place of a job in the queue."""
+
 _WORKER: Final = (
     "+@read +@write +@transaction +@pubsub +@connection +evalsha +script|load +script|exists +time +wait +info"
     " -@dangerous +info"
@@ -64,7 +67,8 @@ def tenant_rules(tenant: str, password_sha256: str | None, *, cluster: bool = Fa
         f"&{keyspace.doorbell(tenant)}",
         "-@all",
         f"+evalsha|{digest_of(Script.SUBMIT)}",
-        *(f"+{command}" for command in (*_CLIENT.split(), *_SUBMIT.split())),
+        f"+evalsha|{digest_of(Script.CANCEL)}",
+        *(f"+{command}" for command in (*_CLIENT.split(), *_SUBMIT.split(), *_CANCEL.split())),
         *(_CLUSTER.split() if cluster else ()),
     ]
 

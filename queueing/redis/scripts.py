@@ -28,6 +28,7 @@ class Script(StrEnum):
 
     SUBMIT = "submit"
     CLAIM = "claim"
+    CANCEL = "cancel"
     COMMIT = "commit"
     EXTEND = "extend"
     NACK = "nack"
@@ -51,6 +52,7 @@ def _text(name: str) -> str:
 _BEFORE: Final[dict[Script, tuple[str, ...]]] = {
     Script.SUBMIT: ("msgpack_hints", "counters"),
     Script.CLAIM: ("msgpack_hints", "counters"),
+    Script.CANCEL: ("counters",),
     Script.COMMIT: ("reads", "counters"),
     Script.EXTEND: ("reads",),
     Script.NACK: ("reads", "counters"),

@@ -11,6 +11,7 @@ import base64
 import http.client
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence

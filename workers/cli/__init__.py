@@ -3,7 +3,7 @@
 main       runs a command; turns exceptions into ``error:``, ``hint:`` and an exit code
 commands   tables of commands, each imported when it is called
 shell      output, options and progress shared by commands
-signing    sign, submit, wait, verify
+signing    sign, submit, wait, verify, cancel
 status     status, workers, top
 keys       signing keys
 clients    client keys

@@ -20,6 +20,7 @@ class LazyCommand(NamedTuple):
 COMMANDS: Final[dict[str, LazyCommand]] = {
     "audit": LazyCommand("workers.cli.audit:audit", "The write-ahead log of this host."),
     "bench": LazyCommand("workers.cli.processes.bench:bench", "Measure this machine, or plan a larger one."),
+    "cancel": LazyCommand("workers.cli.signing.cancel:cancel", "Remove queued jobs that are not begun."),
     "check-config": LazyCommand(
         "workers.cli.operate.check_config:check_config", "Report every mistake in the configuration files."
     ),

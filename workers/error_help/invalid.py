@@ -112,6 +112,16 @@ TEXTS: Final[dict[str, Text]] = {
             ),
         ),
     ),
+    "job.cancelled": Text(
+        "The client has removed the job from the queue with `sigmill cancel` before a worker claimed it. Nothing was signed.",
+        "A process that still waits for the job.",
+        (
+            Step(
+                "To have it signed after all, run the same command again with the same request id:",
+                "sigmill sign --config client.toml --key KEY --request-id ID FILE",
+            ),
+        ),
+    ),
     "output.unwritable": Text(
         "Standard output, or a signature file of `--out-dir`, could not be written: a full disk, a missing permission, or a"
         " reader that has left. Signatures that were made are not lost: a line whose file failed still has its signature,"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from queueing.protocol import keyspace
 from tests.support.farm import Farm, digests
 from tests.support.sigmill_cli import environment, run_sigmill, start_sigmill
 
@@ -153,3 +154,43 @@ async def test_a_manifest_that_never_comes_can_be_stopped(words: Sequence[str]) 
     assert process.stdin is not None
     code, err = await interrupted(process)
     assert (code, "Traceback" in err) == (130, False)
+
+
+async def test_a_queued_job_can_be_cancelled_by_its_client(farm: Farm, words: Sequence[str]) -> None:
+    """It is removed, who waits is told, nothing is signed, and the same request can be submitted again."""
+    await farm.responder.pause()
+    submit = ("submit", *words[1:], "--request-id", "r", "--digest", ONE)
+    (job_id,) = (await run_sigmill(*submit)).json()[0]["job_ids"]
+    cancelled = await run_sigmill("cancel", "--config", words[2], "--json", job_id)
+    assert (cancelled.code, cancelled.json()) == (0, [{"job_id": job_id, "outcome": "cancelled"}])
+    backlog = await farm.redis.hmget(keyspace.backlog("acme"), ["digests", "bytes"])  # type: ignore[misc]
+    assert [int(value) for value in backlog] == [0, 0]
+    assert await farm.redis.zcard(keyspace.queue("acme")) == 0
+    waited = await run_sigmill("wait", "--config", words[2], job_id)
+    assert waited.json()[0]["error"]["code"] == "job.cancelled"
+    again = await run_sigmill("cancel", "--config", words[2], job_id)
+    assert (again.code, again.out.split()) == (1, [job_id, "not-queued"])
+    farm.responder.resume()
+    assert (await run_sigmill(*words, "--request-id", "r", "--digest", ONE)).code == 0
+    assert set(farm.responder.signed.values()) == {1}
+
+
+async def test_what_is_claimed_or_of_another_client_is_not_cancelled(
+    farm: Farm, words: Sequence[str], tmp_path: Path
+) -> None:
+    """A job with a lease, one whose lease ran out, and one of another client stay as they are."""
+    await farm.responder.pause()
+    (job_id,) = (await run_sigmill("submit", *words[1:], "--digest", ONE)).json()[0]["job_ids"]
+    other = tmp_path / "other.toml"
+    own = Path(words[2]).read_text()
+    other.write_text(own.replace(f'client = "{farm.config.client}"', 'client = "other"'))
+    foreign = await run_sigmill("cancel", "--config", other, job_id)
+    assert (foreign.code, foreign.out.split()) == (1, [job_id, "foreign"])
+    await farm.redis.set(keyspace.IN_PROGRESS_PREFIX + job_id, "w:7")
+    leased = await run_sigmill("cancel", "--config", words[2], job_id)
+    await farm.redis.delete(keyspace.IN_PROGRESS_PREFIX + job_id)
+    await farm.redis.hset(keyspace.claims("acme"), job_id, "1:7:1:100:0:0")  # type: ignore[misc]
+    lapsed = await run_sigmill("cancel", "--config", words[2], job_id)
+    assert [ran.out.split()[1] for ran in (leased, lapsed)] == ["claimed", "claimed"]
+    assert await farm.redis.zcard(keyspace.queue("acme")) == 1
+    farm.responder.resume()

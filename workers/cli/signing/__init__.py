@@ -1,4 +1,4 @@
-"""Commands of build hosts: sign, submit, wait, verify.
+"""Commands of build hosts: sign, submit, wait, verify, cancel.
 
 request_options  options shared by ``sign`` and ``submit``
 items            an item to sign: name, digest or error; names that are not UTF-8
@@ -9,6 +9,7 @@ sign             ``sigmill sign``
 submit           ``sigmill submit``
 wait             ``sigmill wait``
 verify           ``sigmill verify``
+cancel           ``sigmill cancel``
 json_lines       JSON lines of signatures and failed items
 out_dir          signature files of ``--out-dir``
 

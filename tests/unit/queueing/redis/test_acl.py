@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from queueing.redis.acl import tenant_rules
+from queueing.redis.scripts import Script, digest_of
 
 _SUBMIT: Final = "d46459c4352aa95b2096cd4aeb7b7703f305a979"
 
@@ -15,5 +16,6 @@ def test_the_script_that_tenants_may_run_is_the_recorded_one() -> None:
     So a new digest here needs a line in CHANGELOG.md that tells operators to run it.
     """
     assert [rule for rule in tenant_rules("acme", None) if rule.startswith("+evalsha")] == [
-        f"+evalsha|{_SUBMIT}"
+        f"+evalsha|{_SUBMIT}",
+        f"+evalsha|{digest_of(Script.CANCEL)}",
     ]
