@@ -501,7 +501,7 @@ WORKER: Final = Board(
             lines(
                 "Written by tenant",
                 "Bytes that the jobs of a tenant add to the write-ahead log.",
-                "Bps",
+                "bytes",
                 (f"sum by (tenant) (rate(sigmill_log_written_bytes_total{{{_I}}}[{WINDOW}]))", "{{tenant}}"),
             ),
         ),

@@ -5,6 +5,7 @@ claims        claim, extend, commit and nack of jobs by a worker, and charging o
 dead_letters  jobs that the service gave up on: list, requeue, drop
 doorbell      subscription that wakes a worker when a job arrives
 job_state     state of a job
+queue_position  place of jobs in the queue, for people who wait
 queue_stats   statistics of every queue, for monitoring
 stock_queue   arq's own queue: removal of values that stock arq cannot read
 submit        submit of jobs by a client

@@ -38,7 +38,7 @@ from queueing.client.signing_request import (
 )
 from queueing.client.submitted_job import Job, JobPart, outcomes_of
 from queueing.config.accept_level import AcceptLevel
-from queueing.errors import EnvelopeAudience, QueueUnavailable
+from queueing.errors import EnvelopeAudience, QueueUnavailable, SigningError
 from queueing.protocol.algorithms import Algorithm, algorithm_named
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.priorities import Priority
@@ -262,6 +262,16 @@ class SigningClient:
         return await cancel(
             self._redis, self._config.tenant, self._config.client, job_ids, now_ms=self._now_ms()
         )
+
+    @property
+    def config(self) -> ClientConfig:
+        """The settings of this client."""
+        return self._config
+
+    @property
+    def submit_trouble(self) -> SigningError | None:
+        """Reason for which the queue has not taken one of the jobs that calls wait for; None if it has them all."""
+        return self._transport.pending.trouble()
 
     @property
     def unanswered_job_ids(self) -> tuple[str, ...]:

@@ -93,6 +93,10 @@ class PendingJobs:
         """The jobs that somebody waits for."""
         return tuple(self._jobs)
 
+    def trouble(self) -> SigningError | None:
+        """Reason for which the queue has not taken one of the jobs; None if it has them all."""
+        return next((job.trouble for job in self._jobs.values() if job.trouble is not None), None)
+
     def get(self, job_id: str) -> PendingJob | None:
         """The job, where somebody waits for it."""
         return self._jobs.get(job_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import pty
 import signal
 import sys
 from pathlib import Path
@@ -193,4 +194,33 @@ async def test_what_is_claimed_or_of_another_client_is_not_cancelled(
     lapsed = await run_sigmill("cancel", "--config", words[2], job_id)
     assert [ran.out.split()[1] for ran in (leased, lapsed)] == ["claimed", "claimed"]
     assert await farm.redis.zcard(keyspace.queue("acme")) == 1
+    farm.responder.resume()
+
+
+async def test_a_wait_on_a_terminal_says_why(farm: Farm, words: Sequence[str]) -> None:
+    """After three seconds stderr has the number of jobs, those ahead of them, and that no worker is there."""
+    await farm.responder.pause()
+    await run_sigmill("submit", *words[1:], "--digest", f"sha256:{digests(2)[1].hex()}")
+    ours, theirs = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "workers.cli",
+        *words,
+        "--digest",
+        ONE,
+        env=environment({"COLUMNS": "200"}),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown = b""
+    wanted = b"waiting: 1 jobs are in the queue, 1 jobs ahead; no worker is running"
+    async with asyncio.timeout(LEAVES_S):
+        while wanted not in shown:
+            shown += await asyncio.to_thread(os.read, ours, 4096)
+    process.send_signal(signal.SIGINT)
+    async with asyncio.timeout(LEAVES_S):
+        await process.wait()
+    os.close(ours)
     farm.responder.resume()

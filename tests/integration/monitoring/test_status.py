@@ -60,7 +60,7 @@ async def test_a_job_is_followed_from_submit_to_release(make_rig: MakeRig) -> No
     assert before["history"][-1]["what"].startswith("returned")
     text = await status(service_file(rig, 2), job_id)
     assert text.code == 0
-    for words in ("64 signed, 0 failed", "intent", "attempt", "committed", "other hosts have their own"):
+    for words in ("64 signed, 0 failed", "intent", "attempt", "released", "other hosts have their own"):
         assert words in text.out + text.err
     assert all(digest.hex() not in text.out for digest in digests(64))
     theirs = await status(rig.directory / "clients" / "acme" / "client.toml", "--json", job_id)

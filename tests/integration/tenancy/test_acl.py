@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
 from queueing import QueueUnconfirmed, Signature, SigningClient
+from queueing.broker.cancel import CancelStatus
 from queueing.config.redis import RedisConfig
 from queueing.protocol import keyspace
 from queueing.protocol.algorithms import KeyKind
@@ -62,6 +63,8 @@ async def test_a_client_works_fully_as_its_tenants_user(site: Site) -> None:
         assert all(isinstance(o, Signature) for o in many)
         job = await client.submit("release", digests(5), request_id="one")
         assert all(isinstance(o, Signature) for o in await client.wait(job, timeout_s=60))
+        assert await client.cancel(job.job_ids) == [CancelStatus.NOT_QUEUED]
+        await send(site.redis, "ZCOUNT", keyspace.queue("acme"), "-inf", "inf")
     async with site.client() as again:
         repeat = await again.submit("release", digests(5), request_id="one")
         assert all(isinstance(o, Signature) for o in await again.wait(repeat.job_ids[0], timeout_s=60))

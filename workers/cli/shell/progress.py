@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -24,11 +25,13 @@ class Progress:
     ) -> None:
         self._total = total
         self._stream = sys.stderr if stream is None else stream
-        self._visible = self._stream.isatty()
+        self.visible = self._stream.isatty()
         self._clock = clock
         self._started_s = clock()
         self._drawn_s = 0.0
         self._width = 0
+        self._counted_s = self._started_s
+        self._note = ""
         self.signed = 0
         self.failed = 0
 
@@ -37,18 +40,30 @@ class Progress:
         """Seconds since the start."""
         return self._clock() - self._started_s
 
+    @property
+    def idle_s(self) -> float:
+        """Seconds since the last finished item, or since the start."""
+        return self._clock() - self._counted_s
+
+    def show(self, note: str) -> None:
+        """Redraw the line with this note at its end, cut to the width of the terminal."""
+        self._note = note
+        if self.visible:
+            self._draw()
+
     def count(self, *, ok: bool) -> None:
         """Count one finished item."""
         if ok:
             self.signed += 1
         else:
             self.failed += 1
-        if self._visible and self._clock() - self._drawn_s >= _REDRAW_S:
+        self._counted_s, self._note = self._clock(), ""
+        if self.visible and self._clock() - self._drawn_s >= _REDRAW_S:
             self._draw()
 
     def clear(self) -> None:
         """Erase the progress line before other output is printed."""
-        if self._visible and self._width:
+        if self.visible and self._width:
             self._stream.write("\r" + " " * self._width + "\r")
             self._stream.flush()
             self._width = 0
@@ -64,10 +79,12 @@ class Progress:
             parts.append(f"ETA {_readable(left / rate)}")
         if self.failed:
             parts.append(f"{self.failed} failed")
+        if self._note:
+            parts.append(self._note)
         return "  ".join(parts)
 
     def _draw(self) -> None:
-        text = printable(self.text())
+        text = printable(self.text())[: shutil.get_terminal_size().columns - 1]
         self._stream.write("\r" + text.ljust(self._width))
         self._stream.flush()
         self._width = len(text)

@@ -10,6 +10,8 @@ submit           ``sigmill submit``
 wait             ``sigmill wait``
 verify           ``sigmill verify``
 cancel           ``sigmill cancel``
+wait_notes       note on a terminal: hashing, or the reason for a wait
+wait_reason      reason for which a client waits
 json_lines       JSON lines of signatures and failed items
 out_dir          signature files of ``--out-dir``
 

@@ -22,6 +22,7 @@ from workers.cli.signing.items import Item
 from workers.cli.signing.json_lines import FailedLine, SignedLine, failed_line, signed_line
 from workers.cli.signing.out_dir import refuse_equal_paths, signature_path, write_signature
 from workers.cli.signing.request_options import SigningArguments, SigningOptions, signing_options
+from workers.cli.signing.wait_notes import wait_notes
 
 _NO_DIGEST: Final = cast("bytes", None)
 
@@ -114,7 +115,11 @@ async def _sign(options: SigningOptions, *, raw: bool, out_dir: Path | None) -> 
             priority=options.priority,
             timeout_s=options.deadline_s,
         )
-        async with contextlib.aclosing(digests), contextlib.aclosing(outcomes):
+        async with (
+            contextlib.aclosing(digests),
+            contextlib.aclosing(outcomes),
+            wait_notes(client, progress, meter),
+        ):
             async for outcome in outcomes:
                 try:
                     report.add(in_flight.popleft(), outcome)

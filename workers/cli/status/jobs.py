@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 import msgspec
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from workers.config.service_file import ServiceConfiguration
+
+
+_EVENT_WORDS: Final = {"committed": "released"}
+"""Words for people, as the manual has them; JSON keeps the log's own."""
 
 
 class JobLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -155,7 +159,7 @@ def _print(report: JobReport, events: tuple[JobEvent, ...]) -> None:
     for event in events:
         at = datetime.fromtimestamp(event.at_ms / 1000, UTC)
         print_line(
-            f"  {at:%F %T}.{event.at_ms % 1000:03d}Z  {event.what:<17}  {event.lease}  {_details(event)}".rstrip()
+            f"  {at:%F %T}.{event.at_ms % 1000:03d}Z  {_EVENT_WORDS.get(event.what, event.what):<17}  {event.lease}  {_details(event)}".rstrip()
         )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 
+import pytest
+
 from workers.cli.shell.progress import Progress
 
 
@@ -47,3 +49,18 @@ def test_an_unknown_total_has_no_eta() -> None:
     progress.count(ok=True)
     now_s = 1.0
     assert progress.text() == "1 signed  1/s"
+
+
+def test_a_note_is_shown_until_the_next_item(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stands at the end of the line, cut to the terminal; idle time begins anew with each item."""
+    monkeypatch.setenv("COLUMNS", "60")
+    now_s = [0.0]
+    stream = Terminal()
+    progress = Progress(2, stream=stream, clock=lambda: now_s[0])
+    now_s[0] = 4.0
+    assert progress.idle_s == 4.0
+    progress.show("waiting: 3 jobs ahead" + "." * 99)
+    assert "waiting: 3 jobs ahead" in stream.getvalue()
+    assert max(len(line) for line in stream.getvalue().split("\r")) < 60
+    progress.count(ok=True)
+    assert (progress.idle_s, "waiting" in progress.text()) == (0.0, False)

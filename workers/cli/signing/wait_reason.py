@@ -1,0 +1,68 @@
+"""Reason for which a client waits, as one sentence for people; it decides nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from queueing.broker.queue_position import queue_position
+from queueing.coordination.worker_registry import registered_workers
+from queueing.errors import SigningError
+from queueing.redis.connection import with_connection
+
+if TYPE_CHECKING:
+    from queueing.broker.queue_position import QueuePosition
+    from queueing.client.signing_client import SigningClient
+
+
+async def wait_reason(client: SigningClient) -> str:
+    """What the client waits for, its place in the queue, and why, as far as Redis tells; empty for no job.
+
+    Three round trips on a connection of their own; a tenant's own Redis user may not see the workers. Raises nothing.
+    """
+    trouble = client.submit_trouble
+    if trouble is not None:
+        return f"the queue has not taken the jobs: {trouble.message}"
+    job_ids, tenant = client.unanswered_job_ids, client.config.tenant
+    if not job_ids:
+        return ""
+    try:
+        position = await with_connection(
+            client.config.redis, lambda redis: queue_position(redis, tenant, job_ids)
+        )
+    except SigningError as error:
+        return error.message
+    if not position.queued:
+        return f"{position.in_work} jobs are with a worker" if position.in_work else ""
+    return f"{_place(position)}; {await _workers(client)}".rstrip("; ")
+
+
+def _place(position: QueuePosition) -> str:
+    if position.retry_in_s is not None:
+        return (
+            f"a worker returned {position.queued} jobs unsigned, because the key's token cannot be used or is held by others;"
+            f" next try in {position.retry_in_s:.0f} s (the operator sees the reason in `sigmill tokens list`)"
+        )
+    if position.ahead is None:
+        return f"{position.queued} jobs are in the queue"
+    return f"{position.queued} jobs are in the queue, {position.ahead} jobs ahead"
+
+
+async def _workers(client: SigningClient) -> str:
+    """State of the workers, in as far as it explains a wait; empty if they are well, or cannot be seen."""
+    try:
+        registered = await with_connection(client.config.redis, registered_workers)
+    except SigningError:
+        return ""
+    workers = [worker.info for worker in registered if worker.alive]
+    if not workers:
+        return "no worker is running"
+    if not any(worker.ready for worker in workers):
+        return "no worker is ready"
+    notes = []
+    drained = sorted({token for worker in workers for token in worker.drained})
+    open_circuits = sorted({token for worker in workers for token in worker.circuits_open})
+    if drained:
+        notes.append(f"drained tokens: {', '.join(drained)}")
+    if open_circuits:
+        notes.append(f"tokens with an open circuit breaker: {', '.join(open_circuits)}")
+    return "; ".join(notes)
