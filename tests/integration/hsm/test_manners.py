@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -58,6 +58,7 @@ class Shelf:
     hsm: SoftHsm
     token: SoftToken
     spkis: dict[str, str]
+    neighbours: list[SoftToken] = field(default_factory=list)
 
     def contract(self, manners: Manners) -> Result:
         """Outcome of all that is done with keys, behind these manners."""
@@ -146,3 +147,19 @@ def test_doctor_finds_the_keys(shelf: Shelf, tmp_path: Path, names: tuple[str, .
     report = shelf.admin(shelf.manners(*names), tmp_path).examine(spkis, algorithms, log_in=True)
     assert (report.problem, report.unable) == ("", ())
     assert [found.problem for found in report.keys] == [""] * len(spkis)
+
+
+@pytest.mark.parametrize("names", [("slow-slot",), ("sick-slot=0x30",), ("sick-slot=0x32",)])
+def test_a_sick_or_slow_neighbour_keeps_no_key_from_signing(shelf: Shelf, names: tuple[str, ...]) -> None:
+    if not shelf.neighbours:
+        shelf.neighbours.append(shelf.hsm.init_token("neighbour"))
+    manners = Manners(names=names, real_module=shelf.hsm.module_path, neighbour="neighbour")
+    result = shelf.contract(manners)
+    assert {name: each for name, each in result["signed"].items() if each["error"]} == {}
+
+
+def test_a_module_is_initialised_once_in_a_process(shelf: Shelf, tmp_path: Path) -> None:
+    log = tmp_path / "calls"
+    manners = Manners(names=(), real_module=shelf.hsm.module_path, log=log)
+    shelf.contract(manners)
+    assert (manners.calls("C_Initialize"), manners.calls("C_Finalize"), manners.calls("C_Login")) == (1, 0, 1)
