@@ -10,7 +10,7 @@ ARGS ?=
 JOBS ?= 3
 SIDE_BY_SIDE := -n $(JOBS) --dist loadfile
 
-.PHONY: help bootstrap demo dev test test-all test-unit test-compat faults soak coverage compose-check systemd-check lint format generate bench bench-quick dist lock clean
+.PHONY: help bootstrap demo dev test test-all test-unit test-hsm test-compat faults soak coverage compose-check systemd-check lint format generate bench bench-quick dist lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '  make %-13s %s\n' "$$name" "$$text"; done
@@ -33,6 +33,10 @@ test-all: ## all tests; they open console pages in Chromium
 
 test-unit: bootstrap ## no sockets, no sleeps: seconds
 	$(BIN)/python -m pytest tests/unit $(ARGS)
+
+test-hsm: bootstrap ## other PKCS#11 modules: their manners, and p11-kit's proxy and NSS softokn (installed as root)
+	@ls /usr/lib/*/p11-kit-proxy.so /usr/lib/*/libsoftokn3.so >/dev/null 2>&1 || apt-get install -y -q p11-kit p11-kit-modules libnss3
+	SIGMILL_TEST_HSM=1 $(BIN)/python -m pytest tests/integration/hsm $(ARGS)
 
 test-compat: bootstrap ## arq's own test suite against our worker
 	$(BIN)/python -m tests.compat.run_arq_suite $(ARGS)
