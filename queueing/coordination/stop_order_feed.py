@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from redis.exceptions import ResponseError
 
 from queueing.protocol import keyspace
+from queueing.redis.cluster import ClusterRedis
 from queueing.redis.errors import redis_errors
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ async def publish(redis: Redis, orders: Mapping[bytes, bytes]) -> int:
         await _store(redis, orders)
         for signed in orders.values():
             receivers = await redis.publish(keyspace.ORDERS_BELL, signed)
+        if isinstance(redis, ClusterRedis):  # PUBLISH counts those of one node
+            return await _subscribers(redis)
         return receivers
 
 
@@ -68,6 +72,15 @@ async def acknowledged_by(redis: Redis, order_id: str) -> dict[str, int]:
         worker.decode("utf-8", "replace"): int(since) if since.isdigit() else 0
         for worker, since in answer.items()
     }
+
+
+async def _subscribers(cluster: ClusterRedis) -> int:
+    """Subscribers of all nodes that answer: a node that is down has none."""
+    answers = await asyncio.gather(
+        *(node.pubsub_numsub(keyspace.ORDERS_BELL) for node in await cluster.members()),
+        return_exceptions=True,
+    )
+    return sum(count for answer in answers if isinstance(answer, list) for _, count in answer)
 
 
 async def _store(redis: Redis, orders: Mapping[bytes, bytes]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -118,15 +119,21 @@ class RedisCluster:
         target.command("CLUSTER", "SETSLOT", slot, "IMPORTING", self.id_of(source))
         source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", self.id_of(target))
 
+    def move_keys(self, tenant: str, target: RedisProcess, keys: Sequence[str | bytes]) -> None:
+        """Move these keys of the tenant, between ``begin_move`` and ``end_move``."""
+        source = self.nodes[self.shard_of(tenant)]
+        with Redis(port=source.port, password=PASSWORD) as client:
+            client.execute_command(
+                "MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "AUTH", PASSWORD, "KEYS", *keys
+            )
+
     def end_move(self, tenant: str, target: RedisProcess) -> int:
         """Move what keys there are, and give the slot to ``target``; returns the number of keys."""
         source, slot = self.nodes[self.shard_of(tenant)], str(self.slot_of(tenant))
         moved = 0
         with Redis(port=source.port, password=PASSWORD) as client:
             while keys := client.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 20):
-                client.execute_command(
-                    "MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "AUTH", PASSWORD, "KEYS", *keys
-                )
+                self.move_keys(tenant, target, keys)
                 moved += len(keys)
         for node in (target, source, *(n for n in self.nodes[: self.shards] if n not in {source, target})):
             node.command("CLUSTER", "SETSLOT", slot, "NODE", self.id_of(target))

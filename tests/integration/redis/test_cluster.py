@@ -10,16 +10,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from queueing.errors import ConfigError
+from queueing import SigningClient
+from queueing.broker.claims import ClaimRequest, ClaimResult, Claims
+from queueing.config.redis import RedisConfig
+from queueing.coordination import stop_order_feed
+from queueing.errors import ConfigError, QueueUnavailable
+from queueing.protocol import keyspace
 from queueing.protocol.algorithms import KeyKind
+from queueing.redis.cluster import ClusterRedis
+from queueing.redis.connection import connect
 from tests.support.cluster import behind_simhsm, signed_for_jobs
 from tests.support.farm import digests
-from tests.support.redis_cluster import RedisCluster
+from tests.support.operator import make_user
+from tests.support.redis_cluster import PASSWORD, RedisCluster
 from tests.support.rig import Rig, until_async
 from tests.support.sigmill_cli import sigmill
 from tests.support.tokens import TokenShelf
 from tests.support.under_load import under_load
+from workers.dev.private_files import write_private
 
 TENANTS = {"t2": KeyKind.P256, "t1": KeyKind.P256, "acme": KeyKind.P256}
 """One on each of three shards, in order."""
@@ -85,6 +95,9 @@ def test_tenants_of_every_shard_sign_through_one_worker(
         assert [line["tenant"] for line in status["tenants"]] == sorted(TENANTS)
         assert worker.pid in {line["pid"] for line in status["workers"]}
         assert sigmill("deadletter", "list", "--config", config).code == 0
+        doctor = sigmill("doctor", "--config", config).out
+        assert all(f"127.0.0.1:{node.port}" in doctor for node in shards.nodes)
+        assert "redis.cluster" not in doctor
 
 
 def test_a_cluster_that_nobody_named_is_refused_at_once_in_one_sentence(
@@ -102,6 +115,120 @@ def test_a_cluster_that_nobody_named_is_refused_at_once_in_one_sentence(
         findings = sigmill("doctor", "--config", str(rig.config(1))).out
         assert "redis.cluster" in findings
         assert "cluster = [" in findings
+
+
+def test_tenants_and_workers_sign_as_users_by_least_right(
+    shards: RedisCluster, tmp_path: Path, shelf: TokenShelf
+) -> None:
+    """`sigmill tenants acl --apply` sets both users on every node, with what a client of a cluster needs."""
+    with rig_on(shards, tmp_path, shelf) as rig:
+        rig.config(1)
+        acme = make_user(rig, "--tenant", "acme")
+        rig.redis_user = make_user(rig, "--worker")
+        rig.start_worker()
+        named = rig.client_config("acme").redis.cluster
+        config = replace(rig.client_config("acme"), redis=replace(acme, unix_socket=None, cluster=named))
+
+        async def sign() -> None:
+            async with SigningClient(config, rig.keys["acme"]) as client:
+                await client.sign("release", b"\1" * 32, timeout_s=20)
+
+        asyncio.run(sign())
+
+
+def test_a_stop_order_reaches_workers_at_whichever_node_they_listen(
+    shards: RedisCluster, tmp_path: Path
+) -> None:
+    """What is published on one node is heard on all, and the subscribers of all nodes are counted."""
+
+    async def publish() -> int:
+        heard: list[bytes] = []
+        redis = _connect(shards, tmp_path)
+        await redis.ping()
+        subscriptions = [node.pubsub() for node in await redis.members()]
+        for subscription in subscriptions:
+            await subscription.subscribe(keyspace.ORDERS_BELL)
+            await subscription.get_message(timeout=5)
+        count = await stop_order_feed.publish(redis, {b"1": b"signed"})
+        for subscription in subscriptions:
+            message = await subscription.get_message(timeout=5)
+            heard += [message["data"]] if message else []
+            await subscription.aclose()  # type: ignore[no-untyped-call]
+        assert heard == [b"signed"] * 3
+        assert (await stop_order_feed.poll(redis, [])).new == {b"1": b"signed"}
+        await redis.delete(keyspace.ORDERS)
+        await redis.aclose()
+        return count
+
+    assert asyncio.run(publish()) == 3
+
+
+def test_a_lease_that_was_moved_before_its_queue_is_not_lost(tmp_path: Path) -> None:
+    """In the middle of a move the lease cannot be read at the old node: nothing about it is known, and it is still ours after."""
+    with RedisCluster(tmp_path / "nodes") as cluster:
+
+        async def claim_and_move() -> tuple[int, int, int]:
+            redis = _connect(cluster, tmp_path)
+            claims = Claims(redis, owner="worker", lease_ms=60_000)
+            await redis.zadd(keyspace.queue("acme"), {"{acme}job": 0})
+            await redis.set(keyspace.job("{acme}job"), b"payload")
+            (found,) = await claims.claim([ClaimRequest(tenant="acme", most_jobs=1, most_digests=1)])
+            assert isinstance(found, ClaimResult)
+            held = {"acme": list(found.jobs)}
+            target = cluster.nodes[0]
+            cluster.begin_move("acme", target)
+            cluster.move_keys("acme", target, [f"{keyspace.IN_PROGRESS_PREFIX}{{acme}}job"])
+            lost_meanwhile = await claims.extend(held)
+            await asyncio.to_thread(cluster.end_move, "acme", target)
+            lost_afterwards = await claims.extend(held)
+            await redis.aclose()
+            return len(held["acme"]), len(lost_meanwhile), len(lost_afterwards)
+
+        assert asyncio.run(claim_and_move()) == (1, 0, 0)
+
+
+def test_a_job_without_the_tenants_tag_is_removed_and_counted(shards: RedisCluster, tmp_path: Path) -> None:
+    """Its keys are on another shard, where the tenant's scripts cannot reach them; the job behind it is claimed."""
+
+    async def claim() -> tuple[int, list[bytes]]:
+        redis = _connect(shards, tmp_path)
+        stray = next(f"job-{i}" for i in range(99) if shards.shard_of(f"arq:job:job-{i}") != 2)
+        await redis.zadd(keyspace.queue("acme"), {stray: 0, "{acme}good": 1})
+        await redis.set(keyspace.job("{acme}good"), b"payload")
+        claims = Claims(redis, owner="worker", lease_ms=1)
+        (found,) = await claims.claim([ClaimRequest(tenant="acme", most_jobs=9, most_digests=9)])
+        assert isinstance(found, ClaimResult)
+        for key in (keyspace.queue("acme"), keyspace.claims("acme"), keyspace.job("{acme}good")):
+            await redis.delete(key)
+        await redis.aclose()
+        return found.replaced, [job.job_id for job in found.jobs]
+
+    assert asyncio.run(claim()) == (1, [b"{acme}good"])
+
+
+def test_a_shard_that_is_away_costs_its_own_tenants_alone(tmp_path: Path) -> None:
+    """In one claim round the others get their answers, and its error stands in the places of its tenants."""
+    with RedisCluster(tmp_path / "nodes") as cluster:
+
+        async def claim() -> list[type]:
+            redis = _connect(cluster, tmp_path)
+            claims = Claims(redis, owner="worker", lease_ms=60_000)
+            requests = [ClaimRequest(tenant=name, most_jobs=1, most_digests=1) for name in TENANTS]
+            await claims.claim(requests)
+            cluster.nodes[2].kill()
+            answers = await claims.claim(requests)
+            await redis.aclose()
+            return [type(answer) for answer in answers]
+
+        assert asyncio.run(claim()) == [ClaimResult, ClaimResult, QueueUnavailable]
+
+
+def _connect(cluster: RedisCluster, folder: Path) -> ClusterRedis:
+    write_private(folder / "password", f"{PASSWORD}\n")
+    nodes = (f"127.0.0.1:{cluster.nodes[0].port}",)
+    redis = connect(RedisConfig(cluster=nodes, password_file=str(folder / "password")))
+    assert isinstance(redis, ClusterRedis)
+    return redis
 
 
 async def _sign_one(rig: Rig, tenant: str) -> None:

@@ -55,6 +55,7 @@ class Story:
     redis_failures: int = 0
     unconfirmed: int = 0
     refuse: set[str] = field(default_factory=set)
+    away: set[str] = field(default_factory=set)
     answer: CommitStatus = CommitStatus.COMMITTED
     gate: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -97,7 +98,7 @@ class FakeClaims:
             self._story.events.append("unconfirmed")
             raise QueueUnconfirmed
         self._story.events.append("commit")
-        refused, self._story.refuse = self._story.refuse, set()
+        refused, self._story.refuse = self._story.refuse | self._story.away, set()
         return {
             tenant: QueueUnavailable("WRONGTYPE") if tenant in refused else [self._story.answer] * len(batch)
             for tenant, batch in commits.items()
@@ -277,6 +278,22 @@ async def test_one_tenants_damaged_keys_do_not_hold_up_the_others(
     await turn(50)
     assert [sorted(commits) for commits in story.commits] == [["acme", "globex"], ["acme"]]
     assert len(story.settled) == 2
+
+
+async def test_while_a_tenants_shard_is_away_the_results_of_others_are_published(
+    story: Story, publisher: ResultPublisher
+) -> None:
+    """Also those that finish later; what waits is published together, in order, when the shard answers again."""
+    story.away = {"acme"}
+    finish(publisher, b"a")
+    await turn(20)
+    finish(publisher, b"g", tenant="globex")
+    finish(publisher, b"b")
+    await turn(20)
+    assert [job.claimed.tenant for job in story.settled] == ["globex"]
+    story.away = set()
+    await turn(50)
+    assert [job.claimed.job_id for job in story.settled] == [b"g", b"a", b"b"]
 
 
 async def test_jobs_that_finish_during_a_round_share_the_next(
