@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from prometheus_client import CollectorRegistry
 
 from queueing import SigningClient
 from queueing.broker.claims import ClaimRequest, ClaimResult, Claims
@@ -30,6 +31,8 @@ from tests.support.sigmill_cli import sigmill
 from tests.support.tokens import TokenShelf
 from tests.support.under_load import under_load
 from workers.dev.private_files import write_private
+from workers.telemetry.metrics import Metrics
+from workers.worker import SigningWorker
 
 TENANTS = {"t2": KeyKind.P256, "t1": KeyKind.P256, "acme": KeyKind.P256}
 """One on each of three shards, in order."""
@@ -229,6 +232,18 @@ def _connect(cluster: RedisCluster, folder: Path) -> ClusterRedis:
     redis = connect(RedisConfig(cluster=nodes, password_file=str(folder / "password")))
     assert isinstance(redis, ClusterRedis)
     return redis
+
+
+def test_arqs_own_functions_are_refused_in_a_cluster(
+    shards: RedisCluster, tmp_path: Path, shelf: TokenShelf
+) -> None:
+    """Their keys have no common slot: said at the start, and not by each job."""
+
+    async def function(ctx: dict[str, object]) -> None:
+        del ctx
+
+    with rig_on(shards, tmp_path, shelf) as rig, pytest.raises(ConfigError, match="no transactions"):
+        SigningWorker([function], signing=rig.load(1), metrics=Metrics(CollectorRegistry()))
 
 
 async def _sign_one(rig: Rig, tenant: str) -> None:
