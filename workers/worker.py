@@ -24,6 +24,7 @@ from queueing.errors import ConfigError, FunctionUnknown
 from queueing.protocol.jobs import FUNCTION, deserialize, serialize
 from queueing.redis.connection import connect
 from queueing.redis.errors import REDIS_ERRORS, is_foreign_value
+from queueing.redis.faults import reason_of
 from workers.composition import build_service
 from workers.lifecycle.shutdown import HURRY_S, end_process_after
 
@@ -146,7 +147,7 @@ class SigningWorker(Worker):
             try:
                 await super().main()
             except REDIS_ERRORS as error:
-                log.warning("arq.interrupted", extra={"why": str(error), "error": type(error).__name__})
+                log.warning("arq.interrupted", extra={"why": reason_of(error), "error": type(error).__name__})
                 if is_foreign_value(error):
                     await self._remove_foreign_keys()
                 await asyncio.sleep(RESTART_PAUSE_S)

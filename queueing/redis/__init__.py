@@ -7,6 +7,7 @@ connection        connections to the primary: TLS, Sentinel, Cluster, timeouts, 
 errors            translation of redis-py's errors
 faults            reasons of redis-py's errors, and those that no retry mends
 pool              connection pools that close idle connections
+rotation          password and TLS files, read again when they change
 scripts           Lua scripts by name (``lua/``), many in one round trip
 send_once         round trip that is never repeated
 sentinel          address of the primary, by all Sentinels

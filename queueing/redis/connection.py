@@ -7,19 +7,18 @@ Sentinel (design, facts 6 and 7); a pool from here goes into ``arq`` as ``redis_
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from arq.connections import ArqRedis
 from redis import exceptions
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 
-from queueing.config.secrets import Secret
 from queueing.protocol.jobs import deserialize, serialize
 from queueing.redis.cluster import ClusterRedis
 from queueing.redis.errors import REDIS_ERRORS
 from queueing.redis.pool import close_idle, shrinking
+from queueing.redis.rotation import PasswordFile, TlsFiles
 from queueing.redis.sentinel import NewestSentinel, SentinelPool
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from queueing.config.redis import RedisConfig, SentinelConfig, TlsConfig
+    from queueing.config.secrets import Secret
 
 T = TypeVar("T")
 
@@ -50,12 +50,9 @@ def connect(config: RedisConfig, *, blocking_s: float = 0.0, password: Secret | 
     ``blocking_s``: the longest that a command of this pool may block on purpose (XREAD BLOCK).
     ``password``: instead of ``password_file``, for processes that read it already.
     """
-    if password is None and config.password_file is not None:
-        password = Secret.from_file(Path(config.password_file))
     options: dict[str, Any] = {
         "db": config.database,
-        "username": config.username,
-        "password": password.reveal() if password else None,
+        **_credentials(config.username, config.password_file, password),
         "socket_timeout": blocking_s
         + (SENTINEL_SOCKET_TIMEOUT_S if config.sentinel or config.cluster else SOCKET_TIMEOUT_S),
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
@@ -75,7 +72,7 @@ def connect(config: RedisConfig, *, blocking_s: float = 0.0, password: Secret | 
     }
     redis = _primary(config, options)
     if config.sentinel is None and config.cluster is None:
-        redis.connection_pool = shrinking(redis.connection_pool)
+        redis.connection_pool = shrinking(redis.connection_pool, _tls_files(config.tls))
     redis.job_serializer = serialize
     redis.job_deserializer = deserialize
     return redis
@@ -103,12 +100,10 @@ def _primary(config: RedisConfig, options: Mapping[str, Any]) -> ArqRedis:
 
 def _through_sentinel(config: RedisConfig, sentinel: SentinelConfig, options: Mapping[str, Any]) -> ArqRedis:
     """Each new connection asks the Sentinels for the primary, so a failover needs no restart."""
-    password = Secret.from_file(Path(sentinel.password_file)) if sentinel.password_file else None
     sentinels = NewestSentinel(  # type: ignore[no-untyped-call]
         sentinel.addresses(),
         sentinel_kwargs={
-            "username": sentinel.username,
-            "password": password.reveal() if password else None,
+            **_credentials(sentinel.username, sentinel.password_file),
             "socket_timeout": CONNECT_TIMEOUT_S,
             "socket_connect_timeout": CONNECT_TIMEOUT_S,
             **_tls_options(config.tls),
@@ -117,6 +112,10 @@ def _through_sentinel(config: RedisConfig, sentinel: SentinelConfig, options: Ma
     redis: ArqRedis = sentinels.master_for(
         sentinel.primary, redis_class=ArqRedis, connection_pool_class=SentinelPool, **options
     )
+    tls = _tls_files(config.tls)
+    cast("SentinelPool", redis.connection_pool).tls = tls
+    for each in sentinels.sentinels:
+        each.connection_pool = shrinking(each.connection_pool, tls)
     return redis
 
 
@@ -134,6 +133,17 @@ async def look_for_primary(redis: Redis) -> None:
             await pool.get_master_address()  # type: ignore[no-untyped-call]
         else:
             await close_idle(pool)
+
+
+def _credentials(username: str | None, file: str | None, password: Secret | None = None) -> dict[str, Any]:
+    """Options for AUTH: of the password that was read already, or else of the file, which is read again each time."""
+    if password is None and file is not None:
+        return {"credential_provider": PasswordFile(username, file)}
+    return {"username": username, "password": password.reveal() if password else None}
+
+
+def _tls_files(tls: TlsConfig | None) -> TlsFiles | None:
+    return None if tls is None else TlsFiles(tls)
 
 
 def _tls_options(tls: TlsConfig | None) -> dict[str, Any]:

@@ -14,11 +14,13 @@ from weakref import WeakKeyDictionary, WeakSet
 from redis._parsers import _AsyncHiredisParser
 from redis.asyncio import ConnectionPool
 from redis.asyncio.cluster import ClusterParser
-from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.connection import AbstractConnection, SSLConnection
 from redis.exceptions import ConnectionError  # noqa: A004 - what redis-py raises here
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from queueing.redis.rotation import TlsFiles
 
 IDLE_S: Final = 60.0
 
@@ -37,8 +39,17 @@ class ShrinkingPool(ConnectionPool):
         options.setdefault("parser_class", ClusterParser)
         super().__init__(*args, **options)  # type: ignore[arg-type]  # redis-py's own
         self._idle_since_s: WeakKeyDictionary[AbstractConnection, float] = WeakKeyDictionary()
+        self.tls: TlsFiles | None = None
+        """For connections by TLS: instead of redis-py's context, which each of them would keep for ever."""
         self._outlived: WeakSet[AbstractConnection] = WeakSet()
         """In use when the pool was closed. One that was being made then has nothing to close yet."""
+
+    def make_connection(self) -> AbstractConnection:
+        """A connection that takes the TLS files as they are each time that it connects."""
+        connection: AbstractConnection = super().make_connection()  # type: ignore[no-untyped-call]
+        if self.tls is not None and isinstance(connection, SSLConnection):
+            connection.ssl_context = self.tls
+        return connection
 
     async def ensure_connection(self, connection: AbstractConnection) -> None:
         """Connect, anew where the server has closed the connection or sent what nobody asked for.
@@ -91,9 +102,11 @@ async def _is_unusable(connection: AbstractConnection) -> bool:
     return bool(parser._buffer)  # noqa: SLF001
 
 
-def shrinking(pool: ConnectionPool) -> ShrinkingPool:
-    """A ``ShrinkingPool`` with the settings of ``pool``."""
-    return ShrinkingPool(pool.connection_class, pool.max_connections, **pool.connection_kwargs)
+def shrinking(pool: ConnectionPool, tls: TlsFiles | None = None) -> ShrinkingPool:
+    """A ``ShrinkingPool`` with the settings of ``pool``, and these TLS files."""
+    made = ShrinkingPool(pool.connection_class, pool.max_connections, **pool.connection_kwargs)
+    made.tls = tls
+    return made
 
 
 async def close_idle(pool: ConnectionPool) -> None:
