@@ -54,11 +54,12 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, MovedError):
         return f"{type(error).__name__}: {_SHARDS}: name some of its nodes in [redis] as `cluster`, instead of `host`"
     fault = _certificate_fault(error)
-    return (
-        f"{type(error).__name__}: {error}"
-        if fault is None
-        else f"the certificate of Redis is refused: {fault}"
-    )
+    if fault is not None:
+        return f"the certificate of Redis is refused: {fault}"
+    alert = _certificate_alert(error)
+    if alert is not None:
+        return f"Redis refuses the client certificate (cert_file of [redis.tls]): {alert}"
+    return f"{type(error).__name__}: {error}"
 
 
 def is_server_wide(error: BaseException) -> bool:
@@ -100,6 +101,16 @@ def _certificate_fault(error: BaseException) -> str | None:
     for each in _chain(error):
         if isinstance(each, ssl.SSLCertVerificationError):
             return each.verify_message.rstrip(".") or str(each)
+    return None
+
+
+def _certificate_alert(error: BaseException) -> str | None:
+    """Alert by which the server refused our certificate (RFC 8446, section 6.2), or asked for one."""
+    for each in _chain(error):
+        reason = each.reason if isinstance(each, ssl.SSLError) and isinstance(each.reason, str) else ""
+        _, is_alert, alert = reason.partition("_ALERT_")
+        if is_alert and ("CERTIFICATE" in alert or alert == "UNKNOWN_CA"):
+            return alert.lower().replace("_", " ")
     return None
 
 

@@ -10,6 +10,7 @@ from queueing.aio.runner import run
 from queueing.coordination.redis_check import inspect_nodes
 from queueing.errors import ConfigError, QueueUnavailable
 from queueing.redis.connection import with_connection
+from queueing.redis.faults import refuse_certificate
 from workers.config.validation import validate_all
 from workers.doctor.expiries import check_expiries
 from workers.doctor.findings import Finding, fail, ok, skipped
@@ -44,6 +45,10 @@ def _of_redis(config: RedisConfig) -> list[Finding]:
     try:
         reports = run(with_connection(config, inspect_nodes))
     except QueueUnavailable as error:
+        try:
+            refuse_certificate(error)
+        except ConfigError as refused:
+            return [fail("redis", address_of(config), refused.problem, refused.remedy)]
         return [
             skipped(
                 "redis",

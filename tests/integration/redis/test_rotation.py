@@ -11,9 +11,11 @@ from redis.exceptions import RedisError
 from queueing import Signature, SigningClient
 from queueing.config.redis import RedisConfig, TlsConfig
 from queueing.redis.connection import connect
+from queueing.redis.faults import reason_of
 from tests.support.redis_process import RedisProcess
 from tests.support.redis_tls import ClientAuthority, MakeCertificate, tls_settings
 from tests.support.rig import MakeRig, until
+from tests.support.sigmill_cli import sigmill
 
 
 def cut_connections(server: RedisProcess) -> None:
@@ -109,8 +111,9 @@ async def test_a_new_client_certificate_is_shown_to_redis(
             assert await redis.ping()
             old.issue(tmp_path)
             cut_connections(process)
-            with pytest.raises(RedisError):
+            with pytest.raises(RedisError) as refused:
                 await redis.ping()
+            assert "Redis refuses the client certificate" in reason_of(refused.value)
         finally:
             await redis.aclose()
 
@@ -134,5 +137,10 @@ async def test_a_worker_that_refuses_the_certificate_says_so_and_is_not_ready(
         line for line in worker.log().splitlines() if "claim.failed" in line or "arq.interrupted" in line
     ]
     assert all("the certificate of Redis is refused" in line for line in failed), failed
+    (finding,) = [
+        line for line in sigmill("doctor", "--json", config=rig.config()).json() if line["check"] == "redis"
+    ]
+    assert finding["state"] == "mend"
+    assert "certificate of Redis is refused" in finding["says"]
     ca_file.write_bytes((ours / "ca.pem").read_bytes())
     until(lambda: worker.ready, "it is ready")
