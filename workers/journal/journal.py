@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from queueing.errors import LogUnavailable
 from workers.journal.records import OpenedRecord, encode_record
-from workers.journal.retention import folder_bytes, remove_old
+from workers.journal.retention import DAY_S, folder_bytes, remove_old
 from workers.journal.segment_writer import SegmentWriter
 from workers.journal.segments import frame
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from workers.journal.open_claims import OpenClaims
@@ -72,11 +72,18 @@ class WriteAheadLog:
     """
 
     def __init__(
-        self, folder: Path, *, sync_timer: SyncTimer | None = None, usage: BytesObserver | None = None
+        self,
+        folder: Path,
+        *,
+        sync_timer: SyncTimer | None = None,
+        usage: BytesObserver | None = None,
+        clock_s: Callable[[], float] = time.time,
     ) -> None:
         self._folder = folder
         self._sync_timer = sync_timer
         self._usage = usage
+        self._clock_s = clock_s
+        self._held_back = 0
         self._writer = SegmentWriter(folder)
         self._waiting: list[_Entry] = []
         self._waiting_since: float | None = None
@@ -207,9 +214,14 @@ class WriteAheadLog:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._tidy, keep_s)
 
     def _tidy(self, keep_s: float) -> int:
-        removed = remove_old(self._folder, below=self._writer.first_open, before_s=time.time() - keep_s)
+        done = remove_old(self._folder, below=self._writer.first_open, keep_s=keep_s, now_s=self._clock_s())
         self.bytes = folder_bytes(self._folder)
-        return removed
+        if done.held_back != self._held_back:
+            self._held_back = done.held_back
+            if done.held_back:
+                extra = {"segments": done.held_back, "gap_days": round(done.gap_s / DAY_S)}
+                log.warning("log.kept_longer", extra=extra)
+        return done.removed
 
     async def close(self) -> None:
         """Write the remaining records and close the log. May be cancelled; the thread then ends by itself."""

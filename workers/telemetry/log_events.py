@@ -143,6 +143,12 @@ EVENTS: Final[dict[str, LogEvent]] = {
         "warning", "The write-ahead log was not closed in time; no acknowledged record is lost."
     ),
     "log.removed": LogEvent("info", "Segments older than `[log] keep_days` were removed.", ("segments",)),
+    "log.kept_longer": LogEvent(
+        "warning",
+        "Segments are older than `[log] keep_days` by the clock and are kept: between two segments, or the newest and now, "
+        "`gap_days` passed. Either the clock is ahead, or the host was off or idle.",
+        ("segments", "gap_days"),
+    ),
     "log.not_tidied": LogEvent("warning", "Old segments could not be removed.", ("why",)),
     "recovery.found": LogEvent(
         "warning",
