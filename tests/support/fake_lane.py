@@ -81,8 +81,8 @@ class FakeLane:
     def say(self, message: FromLane) -> None:
         self.reader.feed_data(encode_frame(message))
 
-    def ready(self, sessions: int = 2, *, canaries: bool = True) -> None:
-        self.say(Ready(1, sessions, sessions, "fake", canaries))
+    def ready(self, sessions: int = 2, *, canaries: bool = True, identity: str = "") -> None:
+        self.say(Ready(1, sessions, sessions, "fake", canaries, identity))
 
     def fail(self, code_name: str, exit_code: int, *, action: str = "") -> None:
         """Its last word, and its end."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from queueing.config.toml import read_toml
 from queueing.errors import ConfigError
 from queueing.files.folders import entries
-from workers.config.service_file import SERVICE_TABLES, load_service, read_tokens, service_settings
+from workers.config.service_file import SERVICE, SERVICE_TABLES, load_service, read_tokens, service_settings
 from workers.config.tenant_file import load_tenant
 from workers.config.values import ErrorList, expect_table, refuse_unknown
 
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from workers.config.service_file import ServiceConfiguration
     from workers.config.settings import TokenSettings
     from workers.config.tenants import Tenant
-
-SERVICE: Final = "the service"
-"""Owner of the service's own token; no tenant has a name with a blank."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

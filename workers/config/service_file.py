@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from queueing.protocol.client_keys import ClientPublicKey
     from queueing.protocol.public_keys import PublicKey
 
+SERVICE: Final = "the service"
+"""Owner of the service's own token; no tenant has a name with a blank."""
+
 SERVICE_TABLES: Final = {
     "service",
     "redis",

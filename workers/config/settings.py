@@ -47,6 +47,11 @@ class SelectSettings(_Strict, frozen=True):
     label: Annotated[str, Meta(min_length=1, max_length=32)] | None = None
     serial: Annotated[str, Meta(min_length=1, max_length=16)] | None = None
 
+    @property
+    def slot_alone(self) -> bool:
+        """Whether nothing but the slot's number is given."""
+        return self.label is None and self.serial is None
+
 
 class PinLogin(_Strict, frozen=True):
     """Log in with the PIN in this file (one line, mode 0600 or stricter); ``$CREDENTIALS_DIRECTORY/NAME`` is a systemd credential."""

@@ -12,7 +12,8 @@ from queueing.config.toml import parse_toml, read_text
 from queueing.errors import ConfigError
 from queueing.files.durable_file import make_folder, replace_durably
 from queueing.files.folders import is_there
-from workers.config.loading import SERVICE, Ownership
+from workers.config.loading import Ownership
+from workers.config.service_file import SERVICE
 from workers.config.tenant_edits import EditRefused
 from workers.config.tenant_file import load_tenant, tenant_of
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from queueing.config.secrets import Secret, is_for_another_process
 from queueing.config.toml import read_toml
 from queueing.errors import ConfigError
+from queueing.files.regular_file import open_regular
 from workers.config.loading import Configuration, Ownership, tenant_files
 from workers.config.service_file import read_service
 from workers.config.settings import PinLogin
@@ -26,13 +27,20 @@ if TYPE_CHECKING:
     from workers.config.service_file import ServiceConfiguration
     from workers.config.tenants import Tenant
 
+_ELF: Final = b"\x7fELF"
+"""First bytes of a shared library (elf(5), EI_MAG)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigReport:
-    """Result of a validation; ``configuration`` has the valid tenants, and is None where the service's file is invalid."""
+    """Result of a validation; ``configuration`` has the valid tenants, and is None where the service's file is invalid.
+
+    ``warnings``: what is valid and may fail later.
+    """
 
     configuration: Configuration | None
     errors: tuple[ConfigError, ...]
+    warnings: tuple[ConfigError, ...] = ()
 
 
 def validate_all(file: Path) -> ConfigReport:
@@ -50,7 +58,9 @@ def validate_all(file: Path) -> ConfigReport:
             errors.collect(partial(ownership.claim, path, tenant))
     errors.all += _broken_references(service)
     return ConfigReport(
-        configuration=Configuration(service=service, tenants=tenants), errors=tuple(errors.all)
+        configuration=Configuration(service=service, tenants=tenants),
+        errors=tuple(errors.all),
+        warnings=tuple(_warnings(service)),
     )
 
 
@@ -60,16 +70,59 @@ def _tenant(file: Path, service: ServiceConfiguration, errors: ErrorList) -> Ten
 
 def _broken_references(service: ServiceConfiguration) -> Iterator[ConfigError]:
     for name, token in service.tokens.items():
-        if not Path(token.module).is_file():
+        problem = module_problem(Path(token.module))
+        if problem:
             yield ConfigError(
                 str(service.file),
                 f"tokens.{name}.module",
-                f"{token.module} is not a file",
+                f"{token.module} {problem}",
                 "Install the vendor's module, or correct the path.",
             )
         if isinstance(token.login, PinLogin):
             yield from _secret(service.file, f"tokens.{name}.login.pin_file", token.login.pin_file)
     yield from _secret(service.file, "redis.password_file", service.redis.password_file)
+
+
+def module_problem(module: Path) -> str:
+    """Reason why the file cannot be a PKCS#11 module; empty where it may be one. It is not loaded."""
+    try:
+        with open_regular(module) as file:
+            head = file.read(len(_ELF))
+    except FileNotFoundError:
+        return "is not a file"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    return "" if head == _ELF else "is not a shared library"
+
+
+def _warnings(service: ServiceConfiguration) -> Iterator[ConfigError]:
+    for name, token in service.tokens.items():
+        if token.select.slot_alone:
+            yield ConfigError(
+                str(service.file),
+                f"tokens.{name}.select",
+                "selects by the slot alone: slot numbers move when tokens come and go, and its PIN is tried on another token",
+                "Select it by `serial` and `label`, as `sigmill tokens list` prints them.",
+            )
+        if isinstance(token.login, PinLogin):
+            yield from _blank(service.file, f"tokens.{name}.login.pin_file", token.login.pin_file)
+    if service.redis.password_file is not None:
+        yield from _blank(service.file, "redis.password_file", service.redis.password_file)
+
+
+def _blank(file: Path, path: str, name: str) -> Iterator[ConfigError]:
+    """A blank at the end of a secret: it counts, and is rarely meant."""
+    try:
+        text = Secret.from_file(name).reveal()
+    except ConfigError:
+        return  # reported as an error, or for another process
+    if text != text.rstrip():
+        yield ConfigError(
+            str(file),
+            path,
+            f"{name} ends in a blank, which is a part of the secret",
+            "Remove it unless it is.",
+        )
 
 
 def _secret(file: Path, path: str, name: str | None) -> Iterator[ConfigError]:

@@ -10,10 +10,10 @@ from queueing.aio.runner import run
 from queueing.coordination.redis_check import inspect_nodes
 from queueing.errors import ConfigError, QueueUnavailable
 from queueing.redis.connection import with_connection
-from queueing.redis.faults import refuse_certificate
+from queueing.redis.faults import refuse_final
 from workers.config.validation import validate_all
 from workers.doctor.expiries import check_expiries
-from workers.doctor.findings import Finding, fail, ok, skipped
+from workers.doctor.findings import Finding, fail, ok, skipped, warning
 from workers.doctor.host import check_host
 from workers.doctor.redis import address_of, check_redis
 from workers.doctor.server_package import package_of
@@ -33,6 +33,8 @@ def findings_of(file: Path) -> Iterator[Finding]:
         yield fail("config", where, error.problem, error.remedy)
     if found.configuration is None:
         return
+    for caution in found.warnings:
+        yield warning("config", f"{caution.file}: {caution.key}", caution.problem, caution.remedy)
     if not found.errors:
         yield ok("config", str(file), f"{len(found.configuration.tenants)} tenants, no errors")
     yield from _of_redis(found.configuration.service.redis)
@@ -46,7 +48,7 @@ def _of_redis(config: RedisConfig) -> list[Finding]:
         reports = run(with_connection(config, inspect_nodes))
     except QueueUnavailable as error:
         try:
-            refuse_certificate(error)
+            refuse_final(error)
         except ConfigError as refused:
             return [fail("redis", address_of(config), refused.problem, refused.remedy)]
         return [

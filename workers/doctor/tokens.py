@@ -18,16 +18,17 @@ from queueing.protocol.algorithms import DEFAULT_FOR_KEY
 from workers.config.settings import PinLogin
 from workers.doctor.findings import Finding, fail, ok, skipped, warning
 from workers.lanes.supervisor.registry import most_lanes
+from workers.state.token_claims import token_identity
 from workers.token_admin.client import TokenAdmin
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Mapping
 
     from queueing.protocol.algorithms import Algorithm
     from workers.config.loading import Configuration
     from workers.config.settings import TokenSettings
     from workers.config.tenants import KeyVersion
-    from workers.token_admin.messages import TokenReport
+    from workers.token_admin.messages import TokenFacts, TokenReport
 
 AT_ONCE: Final = 8
 """Modules that are loaded at a time, each in its own process."""
@@ -52,18 +53,17 @@ def check_tokens(configuration: Configuration) -> list[Finding]:
                 service.tokens,
             )
         )
-    serials = {
-        name: (settings.module, *sorted(settings.environment.items()), inspection.serial)
-        for (name, settings), inspection in zip(service.tokens.items(), inspections, strict=True)
-        if inspection.serial
+    identities = {
+        name: inspection.identity
+        for name, inspection in zip(service.tokens, inspections, strict=True)
+        if inspection.identity
     }
-    return [finding for inspection in inspections for finding in inspection.findings] + _shared_tokens(
-        serials
-    )
+    findings = [finding for inspection in inspections for finding in inspection.findings]
+    return findings + _shared_tokens(identities)
 
 
-def _shared_tokens(serials: Mapping[str, Hashable]) -> list[Finding]:
-    """Check for tables that select the same token by different properties: their tenants would share its login."""
+def _shared_tokens(identities: Mapping[str, str]) -> list[Finding]:
+    """Check for tables that find the same token, by whatever module and properties: their tenants would share its login."""
     return [
         fail(
             "token.shared",
@@ -71,8 +71,8 @@ def _shared_tokens(serials: Mapping[str, Hashable]) -> list[Finding]:
             f"is the same token as {other}: their tenants share its login and sessions",
             f'select = {{ serial = "…" }}   # in [tokens.{name}]: a separate token',
         )
-        for name, other in combinations(sorted(serials), 2)
-        if serials[name] == serials[other]
+        for name, other in combinations(sorted(identities), 2)
+        if identities[name] == identities[other]
     ]
 
 
@@ -98,10 +98,10 @@ def _must_exist(version: KeyVersion) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class TokenInspection:
-    """Findings of one token, and its serial number where it could be read."""
+    """Findings of one token, and its identity where that could be read."""
 
     findings: list[Finding]
-    serial: str = ""
+    identity: str = ""
 
 
 def _inspect(name: str, settings: TokenSettings, wanted: ExpectedKeys, state_dir: Path) -> TokenInspection:
@@ -118,7 +118,14 @@ def _inspect(name: str, settings: TokenSettings, wanted: ExpectedKeys, state_dir
         return TokenInspection(
             [fail("token.module", name, error.message, f"ls -l {settings.module}; sigmill tokens list")]
         )
-    return TokenInspection(check_token(name, settings, wanted, report, skip_reason), report.facts.serial)
+    return TokenInspection(
+        check_token(name, settings, wanted, report, skip_reason), _identity_of(report.facts)
+    )
+
+
+def _identity_of(facts: TokenFacts) -> str:
+    serial = facts.serial.strip()
+    return token_identity(facts.manufacturer, facts.model, serial, facts.label) if serial else ""
 
 
 def check_host_lane(name: str, path: str) -> Finding:

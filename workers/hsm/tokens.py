@@ -14,6 +14,7 @@ from pkcs11.exceptions import TokenNotPresent, TokenNotRecognised
 
 from queueing.errors import TokenUnavailable
 from workers.hsm.faults import HsmFailure, translate, translated
+from workers.state.token_claims import token_identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -129,6 +130,13 @@ def _ask(slot: pkcs11.Slot) -> _Answer:
 def serial_of(token: pkcs11.Token) -> str:
     """CK_TOKEN_INFO.serialNumber as text, without its padding (blanks by the standard, NULs by some)."""
     return token.serial.decode("ascii", "replace").rstrip(" \0")
+
+
+def identity_of(token: pkcs11.Token) -> str:
+    """Identity of a token, the same by whatever module and selection it was found; empty without a serial number."""
+    serial = serial_of(token).strip()
+    texts = [_unpadded(token.manufacturer_id), _unpadded(token.model), serial, _unpadded(token.label)]
+    return token_identity(*texts) if serial else ""
 
 
 def _matches(token: pkcs11.Token, select: TokenSelect) -> bool:

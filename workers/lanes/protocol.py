@@ -94,13 +94,17 @@ class Stop(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class Ready(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Report of a login: number of sessions, and of those wanted; whether the lane knows ``SignCanary``."""
+    """Report of a login: number of sessions, and of those wanted; whether the lane knows ``SignCanary``.
+
+    ``identity`` of the token (``workers.state.token_claims``); empty from an older lane, or without a serial number.
+    """
 
     pid: _Number
     sessions: Annotated[int, msgspec.Meta(ge=1, le=4096)]
     wanted: _Number
     module: _Text
     canaries: bool = False
+    identity: str = ""
 
 
 class SliceOutcome(msgspec.Struct, frozen=True, array_like=True):

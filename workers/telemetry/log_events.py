@@ -211,6 +211,11 @@ EVENTS: Final[dict[str, LogEvent]] = {
     "key.found": LogEvent(
         "info", "A key that was missing is found in its token.", ("token", "tenant", "key", "version")
     ),
+    "token.shared": LogEvent(
+        "error",
+        "A lane found a token that another owner uses under another table; the lane was ended.",
+        ("token", "other"),
+    ),
     "token.drained": LogEvent("warning", "An operator drained a token on this host.", ("token",)),
     "token.resumed": LogEvent("warning", "An operator ended the drain of a token.", ("token",)),
     "token.drains_unreadable": LogEvent(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 import msgspec
+from msgspec.structs import replace
 
 from queueing.errors import ConfigError
 from workers.cli.shell.options import config_option, json_option
@@ -41,10 +42,11 @@ class TenantSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Checked(msgspec.Struct, frozen=True, kw_only=True):
-    """Output in JSON; ``tenants`` has the numbers of keys, active versions and clients of each."""
+    """Output in JSON; ``warnings`` are no mistakes; ``tenants`` has the numbers of keys, active versions and clients of each."""
 
     ok: bool
     mistakes: tuple[Mistake, ...]
+    warnings: tuple[Mistake, ...] = ()
     audience: str | None = None
     epoch: int | None = None
     tokens: tuple[str, ...] = ()
@@ -63,12 +65,15 @@ def check_config(output: Output, /, *, config: Path) -> Exit:
     """
     found = validate_all(config)
     mistakes = tuple(Mistake.of(error) for error in found.errors)
+    warnings = tuple(Mistake.of(warning) for warning in found.warnings)
     exit_code = Exit.USAGE if mistakes else Exit.DONE
     if output.as_json:
-        emit(_checked(found.configuration, mistakes))
+        emit(replace(_checked(found.configuration, mistakes), warnings=warnings))
         return exit_code
     if found.configuration is not None:
         _print_summary(found.configuration)
+    for warning in warnings:
+        print_message(f"warning: {warning.file}: {warning.key}: {warning.problem}\nhint: {warning.remedy}")
     for mistake in mistakes:
         location = f"{mistake.file}: {mistake.key}" if mistake.key else mistake.file
         print_message(f"error: {location}: {mistake.problem} [config.invalid]")

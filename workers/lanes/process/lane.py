@@ -14,17 +14,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from queueing.config.secrets import Secret
-from queueing.errors import ConfigError, EnvelopeMalformed, SigningError
+from queueing.errors import ConfigError, EnvelopeMalformed, SigningError, TokenUnavailable
 from queueing.protocol.algorithms import DEFAULT_FOR_KEY
 from queueing.protocol.jobs import WireError
 from queueing.protocol.key_directory import directory_digest, encode_directory, encode_signed
+from workers.config.service_file import SERVICE
 from workers.config.settings import PinLogin
 from workers.hsm import module
 from workers.hsm.faults import NO_CODE, Action, HsmFailure
 from workers.hsm.pin_guard import pin_attempt
 from workers.hsm.process_hardening import each_call_within, one_login_at_a_time, one_start_at_a_time
 from workers.hsm.sessions import open_pool
-from workers.hsm.tokens import TokenSelect, select_token
+from workers.hsm.tokens import TokenSelect, identity_of, select_token
 from workers.lanes.canary import service_version
 from workers.lanes.exit_codes import LOGIN_TIMED_OUT, LaneExit
 from workers.lanes.process.chunk_execution import ChunkExecution, RunLength
@@ -49,6 +50,7 @@ from workers.lanes.protocol import (
 )
 from workers.state.latest_time import LatestTime
 from workers.state.refused_pins import RefusedPins
+from workers.state.token_claims import TokenTaken, claim_token
 from workers.telemetry.log_writer import flush_logs
 
 if TYPE_CHECKING:
@@ -97,7 +99,7 @@ class Lane:
     def serve(self) -> None:
         """Log in, then answer frames until the worker sends Stop or hangs up."""
         try:
-            pool, description = self._log_in()
+            pool, description, identity = self._log_in()
         except HsmFailure as failure:
             self.end(failure)
         except SigningError as error:
@@ -110,7 +112,9 @@ class Lane:
             lane=self,
         )
         Watchdog(self._threads, call_timeout_s=self._token.call_timeout_s).start()
-        self.send(Ready(os.getpid(), len(pool.sessions), pool.wanted, description, canaries=True))
+        self.send(
+            Ready(os.getpid(), len(pool.sessions), pool.wanted, description, canaries=True, identity=identity)
+        )
         with self._connection.makefile("rb") as stream:
             for message in read_to_lane(stream):
                 if isinstance(message, Stop):
@@ -119,7 +123,7 @@ class Lane:
         self._threads.stop()
         pool.close()
 
-    def _log_in(self) -> tuple[SessionPool, str]:
+    def _log_in(self) -> tuple[SessionPool, str, str]:
         token, settings = self._role.token, self._token
         os.environ.update(settings.environment)
         pin = Secret.from_file(settings.login.pin_file) if isinstance(settings.login, PinLogin) else None
@@ -134,6 +138,8 @@ class Lane:
                 found = select_token(
                     loaded, TokenSelect(slot=select.slot, label=select.label, serial=select.serial)
                 )
+                identity = identity_of(found)
+                self._claim(state_dir, identity)  # before the PIN is tried: it may be that of another token
             with each_call_within(settings.login_timeout_s + LOGIN_GRACE_S) as next_call:
                 watch = threading.Timer(settings.login_timeout_s, self._login_timed_out)
                 watch.daemon = True
@@ -150,7 +156,17 @@ class Lane:
                     protected_path=settings.login == "protected-path",
                     next_call=begin_session,
                 )
-        return pool, loaded.description
+        return pool, loaded.description, identity
+
+    def _claim(self, state_dir: Path, identity: str) -> None:
+        """Claim the token for its owner; raises ``TokenUnavailable`` where it is another owner's."""
+        token = self._role.token
+        try:
+            claim_token(state_dir, identity, table=token, owner=self._role.tenant or SERVICE)
+        except TokenTaken as taken:
+            raise TokenUnavailable(
+                f"tokens.{token} finds the token of {taken.holder}: select another one by its serial and label"
+            ) from None
 
     def _login_timed_out(self) -> NoReturn:
         """End by ourselves, so that the worker knows which call it was: the login may go on in the HSM."""

@@ -14,6 +14,7 @@ exit_reason       classification of a lane's exit
 hsm_sharing       shares of several tokens in one HSM
 pending_requests  requests for directories and canaries
 lane_metrics      metrics of lanes
+token_identities  first owner of each token, by what the lanes report
 
 Never imports ``pkcs11``, ``workers.hsm`` or ``workers.lanes.process``: the worker holds no PIN and no session.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from workers.lanes.protocol import (
     MAX_ANSWER_BYTES,
@@ -26,11 +26,15 @@ from workers.lanes.protocol import (
     frame_length,
 )
 from workers.lanes.supervisor.answer_reader import AnswerInvalid, read_answer
+from workers.lanes.supervisor.exit_reason import OPEN_CIRCUIT
 
 if TYPE_CHECKING:
     from workers.lanes.protocol import SliceOutcome
     from workers.lanes.supervisor.batching import Group, Slice
     from workers.lanes.supervisor.spawn import LaneStream
+
+TOKEN_SHARED: Final = "token.shared"  # noqa: S105 - no password
+"""Reason of a lane that the worker ended because its token is another owner's."""
 
 
 class ChunkSent:
@@ -47,6 +51,9 @@ class ChunkSent:
 
 class ConnectionListener(Protocol):
     """Receiver of the answers of a lane."""
+
+    def login_accepted(self, ready: Ready) -> bool:
+        """Whether the token that the lane logged in to may be used; else the lane is killed."""
 
     def chunk_answered(self, lane: LaneConnection, chunk: ChunkSent, answer: Outcomes, busy_s: float) -> None:
         """A chunk has its outcomes; the lane was busy with it for ``busy_s``."""
@@ -183,6 +190,10 @@ class LaneConnection:
     def _became_ready(self, message: Ready) -> None:
         if self.ready not in {None, message}:
             raise AnswerInvalid("the lane reports two different logins")
+        if not self._listener.login_accepted(message):
+            self.failure = LaneFailure(TOKEN_SHARED, OPEN_CIRCUIT, False)
+            self.stream.kill()
+            return
         self.ready = message
         self._ready_at = self._last_received
         self.became_ready.set()

@@ -11,19 +11,20 @@ import logging
 import os
 import random
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from queueing.aio.backoff import Backoff
-from workers.lanes.supervisor.connection import ConnectionListener, LaneConnection
+from workers.lanes.supervisor.connection import LaneConnection
 from workers.lanes.supervisor.exit_reason import INVALID_ANSWER, ExitReason, classify_exit
 from workers.lanes.supervisor.spawn import LaneSpec, spawn_or_connect
+from workers.lanes.supervisor.token_identities import TokenIdentities, TokenUse
 
 if TYPE_CHECKING:
     from asyncio import TaskGroup
     from collections.abc import Callable, Collection, Iterable
 
-    from workers.lanes.protocol import Outcomes, SignedCanary, SignedDirectory
+    from workers.lanes.protocol import Outcomes, Ready, SignedCanary, SignedDirectory
     from workers.lanes.supervisor.connection import ChunkSent
     from workers.lanes.supervisor.lane_metrics import LaneObserver
     from workers.state.refused_pins import RefusedPins
@@ -69,12 +70,19 @@ class LaneServices:
     observer: LaneObserver
     capacity_listener: CapacityListener
     stop_orders: StopOrderSource
+    identities: TokenIdentities = field(default_factory=TokenIdentities)
     now_s: Callable[[], float] = time.monotonic
     randomness: Callable[[], float] = random.random
 
 
-class ProcessListener(ConnectionListener, Protocol):
+class ProcessListener(Protocol):
     """Receiver of the events of a token's lanes."""
+
+    def chunk_answered(self, lane: LaneConnection, chunk: ChunkSent, answer: Outcomes, busy_s: float) -> None:
+        """A chunk has its outcomes; the lane was busy with it for ``busy_s``."""
+
+    def request_answered(self, answer: SignedDirectory | SignedCanary) -> None:
+        """The lane answered a request for a directory or a canary."""
 
     def lane_unreachable(self) -> None:
         """A lane could not be started, or a host-started lane not be reached."""
@@ -101,6 +109,7 @@ class LaneProcesses:
         self.most = most
         self.closing = False
         self._stop_orders = services.stop_orders
+        self._identities = services.identities
         self._tasks = services.tasks
         self._listener = listener
         self._now_s = services.now_s
@@ -216,6 +225,14 @@ class LaneProcesses:
         finally:
             became_ready.cancel()
             reading.cancel()
+
+    def login_accepted(self, ready: Ready) -> bool:
+        """Whether the token is no other owner's under another name."""
+        use = TokenUse(self.spec.token, self.spec.tenant)
+        other = self._identities.claim(ready.identity, use)
+        if other is not None:
+            log.error("token.shared", extra={"token": self.spec.token, "other": str(other)})
+        return other is None
 
     def chunk_answered(self, lane: LaneConnection, chunk: ChunkSent, answer: Outcomes, busy_s: float) -> None:
         """Pass the answer of a lane on."""

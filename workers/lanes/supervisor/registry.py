@@ -22,6 +22,7 @@ from workers.lanes.supervisor.process_group import (
     StopOrderSource,
 )
 from workers.lanes.supervisor.spawn import LaneSpec
+from workers.lanes.supervisor.token_identities import TokenIdentities, TokenUse
 from workers.lanes.supervisor.token_pool import TokenPool
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class LaneRegistry:
         self._lane_metrics = LaneMetrics(metrics)
         self._capacity_listener = capacity_listener
         self._stop_orders = stop_orders
+        self._identities = TokenIdentities()
         self._services: LaneServices | None = None
         self._pools: dict[str, dict[str, TokenPool]] = {}
         self._hsms: dict[str, SharedHsm] = {}
@@ -83,6 +85,7 @@ class LaneRegistry:
         """Allow lanes to be started, as tasks of this group."""
         self._services = LaneServices(
             tasks=tasks,
+            identities=self._identities,
             refused_pins=self._refused_pins,
             observer=self._lane_metrics,
             capacity_listener=self._capacity_listener,
@@ -209,6 +212,7 @@ class LaneRegistry:
     def adopt(self, configuration: Configuration) -> None:
         """Change to this configuration: lanes read their files again, are replaced, or leave."""
         old, self._configuration = self._configuration, configuration
+        self._identities.keep_only(_unchanged_uses(old, configuration))
         for tenant, pools in self._pools.items():
             for pool in pools.values():
                 pool.weight = self._weight(tenant)
@@ -340,3 +344,11 @@ def most_lanes(settings: TokenSettings) -> int:
     if settings.socket:
         return 1
     return settings.lanes or max(1, min(len(os.sched_getaffinity(0)), settings.sessions))
+
+
+def _unchanged_uses(old: Configuration, new: Configuration) -> set[TokenUse]:
+    """Tokens whose table and owner are as before."""
+    uses = {TokenUse(token, tenant.name) for tenant in new.tenants.values() for token in tenant.tokens}
+    uses.add(TokenUse(new.service.service_key.token, None))
+    before = old.service.tokens
+    return {use for use in uses if before.get(use.table) == new.service.tokens[use.table]}

@@ -100,3 +100,46 @@ def test_without_a_service_file_there_is_one_mistake(tmp_path: Path) -> None:
     found = validate_all(tmp_path / "sigmill.toml")
 
     assert (found.configuration, len(found.errors)) == (None, 1)
+
+
+@pytest.mark.parametrize("content", [b"debian\n", b"", b"\x7fEL"])
+def test_a_module_is_a_shared_library(tmp_path: Path, content: bytes) -> None:
+    """A file of another kind is found before a lane loads it."""
+    site = Site(tmp_path)
+    (tmp_path / "module.so").write_bytes(content)
+    site.service = site.service.replace("/usr/lib/softhsm/libsofthsm2.so", str(tmp_path / "module.so"))
+
+    problems = [error.problem for error in validate_all(site.write().config).errors if "module" in error.key]
+
+    assert problems == [f"{tmp_path}/module.so is not a shared library"] * 3
+
+
+def test_a_token_selected_by_its_slot_alone_is_a_warning(tmp_path: Path) -> None:
+    """Slot numbers move; with a label or serial the wrong token is not found."""
+    site = Site(tmp_path)
+    site.service = site.service.replace('{ label = "acme" }', "{ slot = 1 }")
+    site.service = site.service.replace('{ label = "globex" }', '{ slot = 2, label = "globex" }')
+    assert [error.key for error in validate_all(site.write().config).warnings] == ["tokens.acme.select"]
+
+
+@pytest.mark.parametrize(
+    "pin, errors, warnings",
+    [
+        (b"1234\n", 0, 0),
+        (b"1234\r\n", 0, 0),
+        (b" 1234 5678\n", 0, 0),
+        (b"1234 \n", 0, 1),
+        (b"\xef\xbb\xbf1234\n", 1, 0),
+        (b"1234\n\n", 1, 0),
+    ],
+)
+def test_what_another_system_adds_to_a_pin_is_told(
+    tmp_path: Path, pin: bytes, errors: int, warnings: int
+) -> None:
+    """A byte order mark and a second line are never meant, a blank at the end seldom; CRLF is a line's end."""
+    site = Site(tmp_path).write()
+    (tmp_path / "pins" / "acme").write_bytes(pin)
+    found = validate_all(site.config)
+    told = [[e.key for e in kind if "login" in e.key] for kind in (found.errors, found.warnings)]
+    assert told == [["tokens.acme.login.pin_file"] * errors, ["tokens.acme.login.pin_file"] * warnings]
+    assert all("1234" not in str(error) for error in (*found.errors, *found.warnings))

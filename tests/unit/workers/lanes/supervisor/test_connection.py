@@ -11,6 +11,7 @@ from tests.support.fake_lane import FakeClock, FakeJob, FakeLane, turn
 from workers.lanes.protocol import (
     Alive,
     Outcomes,
+    Ready,
     SignCanary,
     SignDirectory,
     SignedCanary,
@@ -32,6 +33,10 @@ class Listener:
         self.answered: list[tuple[ChunkSent, Outcomes, float]] = []
         self.directories: list[SignedDirectory] = []
         self.canaries: list[SignedCanary] = []
+        self.accepts = True
+
+    def login_accepted(self, ready: Ready) -> bool:
+        return self.accepts and bool(ready)
 
     def chunk_answered(self, lane: LaneConnection, chunk: ChunkSent, answer: Outcomes, busy_s: float) -> None:
         self.answered.append((chunk, answer, busy_s))
@@ -283,3 +288,16 @@ async def test_a_canary_is_owed_and_is_no_use_of_the_lane(clock: FakeClock) -> N
     assert (connection.silent_s(clock.now), connection.idle_s(clock.now)) == (0.0, 103.0)
     lane.end(0)
     await reading
+
+
+async def test_a_lane_whose_token_is_another_owners_is_killed(clock: FakeClock) -> None:
+    """It is never ready, so it is given no work."""
+    lane, listener, connection = connected()
+    listener.accepts = False
+    reading = asyncio.ensure_future(connection.read_until_end())
+    lane.ready(3)
+    await turn()
+    assert (connection.sessions, connection.became_ready.is_set(), lane.killed) == (0, False, True)
+    assert connection.failure is not None
+    assert connection.failure.code_name == "token.shared"
+    reading.cancel()

@@ -153,6 +153,28 @@ async def test_the_failing_token_of_the_only_tenant_makes_the_worker_unhealthy(
         assert not setup.healthy()
 
 
+async def test_a_token_under_two_names_serves_the_first_owner_only(
+    make_registry: MakeRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The lane of the second owner is ended before it has work; the log names both tables."""
+    async with make_registry("acme", "globex") as setup:
+        lanes = {}
+        for tenant in ("acme", "globex"):
+            pool = setup.registry.of(tenant)[tenant]
+            pool.submit(Slice(FakeJob(tenant), GROUP, 0, 1))
+            pool.pump()
+            await turn()
+            lanes[tenant] = setup.host.lanes[-1]
+            lanes[tenant].ready(identity="one token")
+            await turn()
+        assert (lanes["acme"].killed, lanes["globex"].killed) == (False, True)
+        assert len(lanes["acme"].chunks) == 1
+        assert lanes["globex"].chunks == []
+        (record,) = [r for r in caplog.records if r.message == "token.shared"]
+        assert (record.__dict__["token"], record.__dict__["other"]) == ("globex", "tokens.acme of acme")
+        assert setup.registry.state().circuits_open == ("globex",)
+
+
 async def test_an_unreadable_list_of_drained_tokens_is_logged_once(
     make_registry: MakeRegistry, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,0 +1,55 @@
+"""Claims of tokens by lanes: one owner at a time, for as long as its process lives."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from workers.state.token_claims import TokenTaken, claim_token, token_identity
+
+IDENTITY = token_identity("SoftHSM project", "SoftHSM v2", "0123456789abcdef", "acme")
+
+
+def in_a_process(state_dir: Path, *, table: str, owner: str) -> bool:
+    """Whether another process, which ends at once, can claim the token."""
+    child = os.fork()
+    if child == 0:
+        try:
+            claim_token(state_dir, IDENTITY, table=table, owner=owner)
+        except TokenTaken:
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def test_a_token_is_of_one_owner_while_a_lane_lives(tmp_path: Path) -> None:
+    """Another lane of the owner may use it, also under another table; a lane of somebody else may not."""
+    claim_token(tmp_path, IDENTITY, table="acme", owner="acme")
+    assert in_a_process(tmp_path, table="acme", owner="acme")
+    assert in_a_process(tmp_path, table="acme-2", owner="acme")
+    assert not in_a_process(tmp_path, table="globex", owner="globex")
+    with pytest.raises(TokenTaken) as taken:
+        claim_token(tmp_path, IDENTITY, table="service", owner="the service")
+    assert taken.value.holder == "tokens.acme of acme"
+
+
+def test_a_claim_ends_with_its_process(tmp_path: Path) -> None:
+    """A configuration that gives the token to somebody else needs no clean-up."""
+    assert in_a_process(tmp_path, table="acme", owner="acme")
+    assert in_a_process(tmp_path, table="globex", owner="globex")
+    claim_token(tmp_path, IDENTITY, table="service", owner="the service")
+
+
+def test_nothing_is_claimed_where_nothing_can_be(tmp_path: Path) -> None:
+    """A lane under its own user may not write the folder, and some tokens have no serial number."""
+    claim_token(tmp_path / "file" / "state", "", table="acme", owner="acme")
+    (tmp_path / "file").write_text("")
+    claim_token(tmp_path / "file" / "state", IDENTITY, table="acme", owner="acme")
+
+
+def test_an_identity_has_all_that_a_token_says_of_itself() -> None:
+    """Where one value ends and the next begins counts."""
+    assert token_identity("a", "b", "c", "d") != token_identity("ab", "", "c", "d")
+    assert len(IDENTITY) == 32

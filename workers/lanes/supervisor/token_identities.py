@@ -1,0 +1,38 @@
+"""Identities of the tokens that lanes found, so that no token serves two owners under two names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+
+@dataclass(frozen=True, slots=True)
+class TokenUse:
+    """A token's table in the service's file, and its tenant; None is the service itself."""
+
+    table: str
+    tenant: str | None
+
+    def __str__(self) -> str:
+        return f"tokens.{self.table} of {self.tenant or 'the service'}"
+
+
+class TokenIdentities:
+    """First owner of each token that a lane of this worker logged in to; kept also while it has no lane."""
+
+    def __init__(self) -> None:
+        self._uses: dict[str, TokenUse] = {}
+
+    def claim(self, identity: str, use: TokenUse) -> TokenUse | None:
+        """Add the use of a token; the earlier use where that is of another owner, and then nothing is added."""
+        if not identity:
+            return None  # a lane of an earlier version, or a token without a serial number
+        earlier = self._uses.setdefault(identity, use)
+        return None if earlier.tenant == use.tenant else earlier
+
+    def keep_only(self, uses: Collection[TokenUse]) -> None:
+        """Forget what is not among ``uses``: the configuration gives it to nobody, or to somebody else."""
+        self._uses = {identity: use for identity, use in self._uses.items() if use in uses}

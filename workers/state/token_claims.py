@@ -1,0 +1,58 @@
+"""Tokens in use by the lanes of this host: two tables of a configuration that find the same token are told apart.
+
+A lane holds a lock on ``tokens-in-use/IDENTITY`` for as long as it lives; the file names its table and its owner.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from queueing.files.durable_file import make_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_LARGEST_BYTES: Final = 256
+"""Two names of 63 characters, and what is between them."""
+
+
+class TokenTaken(Exception):
+    """Another owner's lane uses the token; ``holder`` names its table and owner."""
+
+    def __init__(self, holder: str) -> None:
+        super().__init__(f"the token is that of {holder}")
+        self.holder = holder
+
+
+def token_identity(manufacturer: str, model: str, serial: str, label: str) -> str:
+    """Identity of a token (CK_TOKEN_INFO); independent of module, slot and selection."""
+    return hashlib.sha256(f"{manufacturer}\0{model}\0{serial}\0{label}".encode()).hexdigest()[:32]
+
+
+def claim_token(state_dir: Path, identity: str, *, table: str, owner: str) -> None:
+    """Claim the token for this process until it ends, beside other lanes of the same owner. Nothing is synced.
+
+    Raises ``TokenTaken`` while a lane of another owner lives. Where the folder cannot be used (a lane under its own user, a
+    full disk), nothing is claimed: the worker compares what its lanes report.
+    """
+    if not identity:
+        return
+    with suppress(OSError):
+        folder = state_dir / "tokens-in-use"
+        make_folder(folder)
+        # Not closed: the lock is held until the process ends.
+        descriptor = os.open(folder / identity, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        claim = f"tokens.{table} of {owner}"
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, claim.encode(), 0)
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        holder = os.pread(descriptor, _LARGEST_BYTES, 0).decode("utf-8", "replace")
+        if holder.rpartition(" of ")[2] != owner:
+            os.close(descriptor)
+            raise TokenTaken(holder)
