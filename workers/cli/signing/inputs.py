@@ -7,6 +7,7 @@ its place, so that the other items are divided into the same envelopes in a reru
 from __future__ import annotations
 
 import asyncio
+import codecs
 import io
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
@@ -103,7 +104,15 @@ class Inputs:
 
 def _item_batches(manifest: Path, file: BinaryIO) -> Iterator[list[Item]]:
     name = "stdin" if str(manifest) == "-" else str(manifest)
-    return ([item_of_line(f"{name}:{number}", line) for number, line in batch] for batch in batches_of(file))
+    return (
+        [item_of_line(f"{name}:{number}", _without_mark(number, line)) for number, line in batch]
+        for batch in batches_of(file)
+    )
+
+
+def _without_mark(number: int, line: bytes | None) -> bytes | None:
+    """The line without the byte order mark that some editors put before the first one."""
+    return line.removeprefix(codecs.BOM_UTF8) if number == 1 and line is not None else line
 
 
 def _empty(manifest: Path) -> click.UsageError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import codecs
 import re
 import stat
 import sys
@@ -104,7 +105,9 @@ def _lines(results: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _numbered(name: str, file: BinaryIO) -> Iterator[tuple[str, bytes]]:
-    return ((f"{name}:{number}", line) for number, line in enumerate(file, 1) if line.strip())
+    """Lines that are not empty, with their places, and without a byte order mark."""
+    lines = enumerate(file, 1)
+    return ((f"{name}:{i}", line.removeprefix(codecs.BOM_UTF8)) for i, line in lines if line.strip())
 
 
 async def _checked(

@@ -88,6 +88,29 @@ async def test_a_manifest_keeps_the_place_of_bad_lines(tmp_path: Path) -> None:
     assert isinstance(found[3].error, InputUnreadable)
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+async def test_a_manifest_of_another_system_is_read(tmp_path: Path, end: str) -> None:
+    """A byte order mark is no part of its first line."""
+    manifest = tmp_path / "manifest"
+    lines = [f'{{"name": "{name}", "digest": "sha256:{SHA_256}"}}{end}' for name in ("a", "b")]
+    manifest.write_bytes(b"\xef\xbb\xbf" + "".join(lines).encode())
+    found = [item async for item in Inputs((), (), manifest).read(Algorithm.ECDSA_SHA_256)]
+    assert [(item.name, item.error) for item in found] == [("a", None), ("b", None)]
+
+
+@pytest.mark.parametrize(
+    "line", ["[" * 100_000, '{"digest": "a", "x": ' + "[" * 100_000, '{"digest": "\udcff"}']
+)
+async def test_a_line_that_no_decoder_takes_costs_its_own_item(
+    monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    """Nested too deeply, or with a byte that is not UTF-8: the next line is read nevertheless."""
+    text = f'{line}\n{{"digest": "sha256:{SHA_256}"}}\n'
+    feed_stdin(monkeypatch, text.encode("utf-8", "surrogateescape"))
+    found = [item async for item in Inputs((), (), Path("-")).read(Algorithm.ECDSA_SHA_256)]
+    assert [item.error is None for item in found] == [False, True]
+
+
 async def test_a_manifest_from_stdin_cannot_be_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """stdin can be read only once, so the number of its items is unknown."""
     feed_stdin(monkeypatch, f'{{"digest": "sha256:{SHA_256}"}}\n'.encode())
