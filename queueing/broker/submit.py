@@ -119,7 +119,9 @@ async def submit(
     ]
     for job in submissions:
         digests = len(job.envelope.digests)
-        hints = JobHints(n=digests, alg=job.envelope.algorithm, h=job.content, re=job.reply_id)
+        hints = JobHints(
+            n=digests, alg=job.envelope.algorithm, h=job.content, re=job.reply_id, c=job.envelope.client
+        )
         ttl_ms = max(job.envelope.expires_at_ms - now_ms, 0) + GRACE_MS
         payload = encode_job(job.sealed, hints, now_ms)
         args += [job.job_id, payload, job.content, ttl_ms, digests, head_start_ms(job.priority)]

@@ -19,6 +19,9 @@ from queueing.protocol.keyspace import REPLY_ID_PATTERN
 FUNCTION: Final = "sign"
 """The one function of a tenant's queue: ``sign(envelope: bytes)``."""
 
+MAX_COUNTED: Final = 2**53
+"""Highest count in unsigned hints: Lua reads a larger one as another number than we do."""
+
 _JOB_DOMAIN: Final = b"sigmill-job-v1\x00"
 _CONTENT_DOMAIN: Final = b"sigmill-content-v1\x00"
 _JOB_ID: Final = re.compile(r"^\{([^{}]+)\}[0-9a-f]{32}\Z")
@@ -28,13 +31,14 @@ class JobHints(msgspec.Struct, frozen=True, omit_defaults=True):
     """Unsigned fields beside the envelope, for scripts and routing: hints, never authority.
 
     ``n`` digests in the envelope; ``alg`` its algorithm; ``h`` content hash (16 bytes); ``re`` the client's
-    reply stream (32 hex digits). All are absent when a stock arq producer made the job.
+    reply stream (32 hex digits); ``c`` the client. All are absent when a stock arq producer made the job.
     """
 
-    n: int = 0
+    n: Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNTED)] = 0
     alg: str = ""
     h: bytes = b""
     re: str = ""
+    c: str = ""
 
 
 class _ArqJob(msgspec.Struct, frozen=True):
@@ -126,6 +130,7 @@ _job_shape_decoder = msgspec.msgpack.Decoder(_ArqJobShape)
 _shape_decoder = msgspec.msgpack.Decoder(_ResultShape)
 _success_decoder = msgspec.msgpack.Decoder(_SuccessResult)
 _failed_decoder = msgspec.msgpack.Decoder(_FailedResult)
+_fields_decoder = msgspec.msgpack.Decoder(dict[str, msgspec.Raw])
 _reply_id = re.compile(REPLY_ID_PATTERN)
 
 
@@ -174,14 +179,30 @@ def decode_job(raw: bytes) -> QueuedJob:
     """Read a job; raises ``FunctionUnknown`` or ``EnvelopeMalformed`` (both final). Pickle is just bytes here."""
     try:
         job = _job_decoder.decode(raw)
+        doubled = _has_doubles(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise _why_undecodable(raw) from None
     if job.f != FUNCTION:
         raise FunctionUnknown("this queue has the function `sign` only")
+    if doubled:
+        raise EnvelopeMalformed("the job has a field twice")
     hints = job.k
     if hints.re and not _reply_id.match(hints.re):
         raise EnvelopeMalformed("the job names a reply stream that is none")
     return QueuedJob(sealed=job.a[0], hints=hints, enqueued_at_ms=job.et)
+
+
+def _has_doubles(raw: bytes) -> bool:
+    """Whether the job or its hints have a field twice: the claim script takes the first, msgspec the last."""
+    fields = _fields_decoder.decode(raw)
+    hints = bytes(fields["k"])
+    return len(fields) != _map_size(raw) or len(_fields_decoder.decode(hints)) != _map_size(hints)
+
+
+def _map_size(raw: bytes) -> int:
+    """Number of pairs by the header of a well-formed map (fixmap, map16, map32)."""
+    length = {0xDE: 2, 0xDF: 4}.get(raw[0])
+    return raw[0] & 0x0F if length is None else int.from_bytes(raw[1 : 1 + length], "big")
 
 
 def _why_undecodable(raw: bytes) -> SigningError:

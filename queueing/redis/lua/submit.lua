@@ -16,7 +16,7 @@
 -- Returns  {replies, room digests, room bytes, budget left}; the last three are -1 where there is no cap.
 --          Per job one of
 --            {'accepted'}           new, or renewed after it expired unsigned
---            {'queued'}             the same job is waiting or being worked on; a later envelope replaced it
+--            {'queued'}             the same job is waiting or being worked on; a later envelope of its client replaced it
 --            {'done', result}       the same job is done: its result
 --            {'conflict'}           this id was used for other content; nothing was changed
 --            {'refused', reason, retry after (ms)}   no room; so is every new job behind it, to keep the order
@@ -114,7 +114,10 @@ for i = 5, #ARGV, 6 do
       if hints.h ~= nil and hints.h ~= content then
         reply = {'conflict'}
       else
-        redis.call('SET', job_key, payload, 'PX', ttl_ms)
+        -- Nothing is verified here: another client, whose key may be revoked, does not replace the envelope.
+        if hints.c == nil or hints.c == (hints_of(payload) or {}).c then
+          redis.call('SET', job_key, payload, 'PX', ttl_ms)
+        end
         if not redis.call('ZSCORE', KEYS[1], id) then enqueue(id, head_start_ms, job_digests, #payload) end
         reply = {'queued'}
       end

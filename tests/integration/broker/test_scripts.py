@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, cast
 
 import msgspec
@@ -77,6 +78,18 @@ class TestSubmit:
         (job,) = (await take(one)).jobs
         assert job.payload is not None
         assert renewed.sealed in job.payload
+
+    async def test_the_envelope_of_another_client_does_not_replace_the_waiting_one(
+        self, redis: ArqRedis, one: Claims
+    ) -> None:
+        """Its key may be revoked, and the job would end with that; the other client waits for the same job."""
+        await put(redis, submission(1))
+        other = submission(1)
+        other = replace(other, envelope=msgspec.structs.replace(other.envelope, client="revoked"))
+        assert [r.accepted for r in await put(redis, other)] == [SubmitStatus.QUEUED]
+        (job,) = (await take(one)).jobs
+        assert job.payload is not None
+        assert other.sealed not in job.payload
 
     async def test_other_content_under_the_same_id_is_a_conflict(self, redis: ArqRedis, one: Claims) -> None:
         """Waiting or done, the first content stays and nothing is signed."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from queueing.errors import EnvelopeMalformed, FunctionUnknown, KeyUnknown, ResultInvalid
 from queueing.protocol.jobs import (
@@ -79,6 +82,40 @@ def test_an_unknown_function_is_said_so(arguments: tuple[object, ...]) -> None:
     """Other functions are refused by name, whatever their arguments."""
     with pytest.raises(FunctionUnknown):
         decode_job(serialize({"t": 1, "f": "other", "a": arguments, "k": {}, "et": 1}))
+
+
+def in_order(*fields: tuple[str, object]) -> bytes:
+    """A map with these fields, also where one is there twice."""
+    pack = msgspec.msgpack.encode
+    return bytes([0x80 + len(fields)]) + b"".join(pack(name) + pack(value) for name, value in fields)
+
+
+JOB_FIELDS = (("t", None), ("f", "sign"), ("a", [b"s"]), ("k", {"n": 1}), ("et", 1))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        in_order(*JOB_FIELDS, ("k", {"n": 64})),
+        in_order(*JOB_FIELDS, ("a", [b"other"])),
+        in_order(*JOB_FIELDS[:3], ("k", msgspec.Raw(in_order(("n", 1), ("n", 64)))), ("et", 1)),
+        in_order(*JOB_FIELDS[:3], ("k", {"n": 2**53 + 1}), ("et", 1)),
+        in_order(*JOB_FIELDS[:3], ("k", {"n": -1}), ("et", 1)),
+    ],
+    ids=["two kwargs", "two arguments", "two counts", "a huge count", "a negative count"],
+)
+def test_a_job_that_reads_in_two_ways_is_malformed(raw: bytes) -> None:
+    """The claim script charges by the first of two fields, msgspec has the last."""
+    with pytest.raises(EnvelopeMalformed):
+        decode_job(raw)
+
+
+@given(st.binary(max_size=200) | st.lists(st.binary(max_size=12)).map(b"".join))
+def test_any_bytes_are_a_job_or_a_typed_error(raw: bytes) -> None:
+    """Nothing else is raised; also behind the beginning of a good job."""
+    for each in (raw, in_order(*JOB_FIELDS[:3])[:-1] + raw, b"\x86" + in_order(*JOB_FIELDS)[1:] + raw):
+        with contextlib.suppress(EnvelopeMalformed, FunctionUnknown):
+            decode_job(each)
 
 
 def test_results_come_back_typed() -> None:

@@ -7,7 +7,7 @@ from typing import Final
 from queueing.redis.acl import tenant_rules
 from queueing.redis.scripts import Script, digest_of
 
-_SUBMIT: Final = "d46459c4352aa95b2096cd4aeb7b7703f305a979"
+_SUBMIT: Final = "2a5c4486eaf38aea50a523d0248268ec4cc7145d"
 
 
 def test_the_script_that_tenants_may_run_is_the_recorded_one() -> None:
