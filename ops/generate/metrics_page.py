@@ -39,7 +39,7 @@ _LABELS: Final = {
     "state": "`ready`, `leased`",
     "class": "`interactive`, `standard`, `bulk`: `class` of the tenant's file",
     "result": "`good`, `bad`",
-    "source": "`stock_queue`, `stop_orders`, `refused_pins`, `queues`: the values in Redis that were damaged",
+    "source": "`stock_queue`: arq's own keys",
     "process": "`worker`, `exporter`",
     "version": "version of Sigmill",
     "python": "version of Python",

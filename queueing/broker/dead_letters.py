@@ -18,6 +18,7 @@ from queueing.protocol.jobs import decode_job
 from queueing.redis import scripts
 from queueing.redis.errors import raise_outage, redis_errors
 from queueing.redis.scripts import Script, ScriptCall
+from queueing.redis.values import Count, Readable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,17 +38,17 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 
     reason: str
     message: str
-    at_ms: int
+    at_ms: Count
     worker: str
-    attempts: int
-    crashes: int
+    attempts: Count
+    crashes: Count
     lane_ends: tuple[str, ...] = ()
     key: str = ""
     algorithm: str = ""
     client: str = ""
-    digests: int = 0
-    enqueued_at_ms: int = 0
-    expires_at_ms: int = 0
+    digests: Count = 0
+    enqueued_at_ms: Count = 0
+    expires_at_ms: Count = 0
     payload: bytes = b""
 
 
@@ -78,8 +79,8 @@ def encode_letter(letter: DeadLetter) -> bytes:
     return _encoder.encode(letter)
 
 
-async def letters_of(redis: Redis, tenants: Sequence[str]) -> list[StoredLetter]:
-    """All dead letters of these tenants, oldest first: one round trip. What cannot be read is left out.
+async def letters_of(redis: Redis, tenants: Sequence[str]) -> Readable[StoredLetter]:
+    """All dead letters of these tenants, oldest first: one round trip. What cannot be read is counted.
 
     Raises ``QueueUnavailable`` (retryable).
     """
@@ -89,13 +90,18 @@ async def letters_of(redis: Redis, tenants: Sequence[str]) -> list[StoredLetter]
                 pipe.hgetall(keyspace.dead_letters(tenant))
             answers = await pipe.execute(raise_on_error=False)
         raise_outage(answers)
-    found = [
-        StoredLetter(tenant, job_id, raw, letter)
+    stored = [
+        (tenant, job_id, raw)
         for tenant, answer in zip(tenants, answers, strict=True)
         for job_id, raw in _items(answer)
+    ]
+    found = [
+        StoredLetter(tenant, job_id, raw, letter)
+        for tenant, job_id, raw in stored
         if (letter := _decoded(raw)) is not None
     ]
-    return sorted(found, key=lambda each: each.letter.at_ms)
+    found.sort(key=lambda each: each.letter.at_ms)
+    return Readable(found, damaged=len(stored) - len(found))
 
 
 async def requeue(redis: Redis, letters: Sequence[StoredLetter]) -> list[RequeueStatus]:

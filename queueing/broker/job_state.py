@@ -12,6 +12,7 @@ from queueing.errors import Invalid, JobUnknown, SigningError, WaitTimeout
 from queueing.protocol import keyspace
 from queueing.protocol.jobs import decode_result
 from queueing.redis.errors import redis_errors
+from queueing.redis.values import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -171,7 +172,4 @@ def _counters(claimed: Any) -> dict[str, int]:
     """The counters that ``lua/claim.lua`` keeps; empty where another writer left something else."""
     if not isinstance(claimed, bytes):
         return {}
-    try:
-        return {name: int(value) for name, value in zip(_COUNTERS, claimed.split(b":"), strict=False)}
-    except ValueError:
-        return {}
+    return {name: count_of(value) for name, value in zip(_COUNTERS, claimed.split(b":"), strict=False)}

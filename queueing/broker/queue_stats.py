@@ -12,6 +12,7 @@ from queueing.protocol import keyspace
 from queueing.protocol.jobs import decode_job
 from queueing.redis.cluster import primaries_of
 from queueing.redis.errors import raise_outage, redis_errors
+from queueing.redis.values import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,9 @@ _MS_PER_S: Final = 1000.0
 _DAY_S: Final = 86_400
 _PER_TENANT: Final = 5
 _PER_QUEUE: Final = 2
+
+_MOST_PAYLOAD_BYTES: Final = 256 * 1024
+"""As the claim script has it: a larger value is no job, and is not copied."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +106,7 @@ async def _read_batch(redis: Redis, tenants: Sequence[str], now_s: float) -> dic
         answers = await pipe.execute(raise_on_error=False)
     raise_outage(answers)
     rows = {tenant: answers[_PER_TENANT * i : _PER_TENANT * (i + 1)] for i, tenant in enumerate(tenants)}
-    turns = await _read_due(redis, [tenant for tenant in tenants if _number(rows[tenant][0])], now_s)
+    turns = await _read_due(redis, [tenant for tenant in tenants if count_of(rows[tenant][0])], now_s)
     return {tenant: _state(row, *turns.get(tenant, (0, 0.0)), now_s) for tenant, row in rows.items()}
 
 
@@ -117,7 +121,7 @@ async def _read_due(redis: Redis, tenants: Sequence[str], now_s: float) -> dict[
             pipe.zrangebyscore(keyspace.queue(tenant), "-inf", due, start=0, num=1)
         answers = await pipe.execute(raise_on_error=False)
     raise_outage(answers)
-    ready = {tenant: _number(answers[_PER_QUEUE * i]) for i, tenant in enumerate(tenants)}
+    ready = {tenant: count_of(answers[_PER_QUEUE * i]) for i, tenant in enumerate(tenants)}
     first = {
         tenant: found[0]
         for i, tenant in enumerate(tenants)
@@ -133,7 +137,7 @@ async def _ages(redis: Redis, job_ids: dict[str, bytes], now_s: float) -> dict[s
         return {}
     async with redis.pipeline(transaction=False) as pipe:
         for job_id in job_ids.values():
-            pipe.get(keyspace.JOB_PREFIX.encode() + job_id)
+            pipe.getrange(keyspace.JOB_PREFIX.encode() + job_id, 0, _MOST_PAYLOAD_BYTES)
         payloads = await pipe.execute(raise_on_error=False)
     raise_outage(payloads)
     ages = {}
@@ -155,24 +159,16 @@ def _state(row: Sequence[Any], ready: int, age_s: float, now_s: float) -> QueueS
     digest_cap, byte_cap, budget = _numbers(caps, 3)
     return QueueState(
         ready=ready,
-        leased=max(_number(queued) - ready, 0),
+        leased=max(count_of(queued) - ready, 0),
         digests=digests,
         age_s=age_s,
         accepted_digests=accepted,
         refused=refused,
         spent=spent if day == int(now_s // _DAY_S) else 0,
         caps=(digest_cap, byte_cap, budget) if published else None,
-        dead=_number(dead),
+        dead=count_of(dead),
     )
 
 
 def _numbers(answer: object, count: int) -> list[int]:
-    return [_number(value) for value in answer] if isinstance(answer, list) else [0] * count
-
-
-def _number(value: object) -> int:
-    """A number as far as it is one: a client may write anything to its tenant's keys."""
-    try:
-        return max(int(value), 0) if isinstance(value, int | bytes | str) else 0
-    except ValueError:
-        return 0
+    return [count_of(value) for value in answer] if isinstance(answer, list) else [0] * count

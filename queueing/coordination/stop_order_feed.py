@@ -12,6 +12,7 @@ from redis.exceptions import ResponseError
 from queueing.protocol import keyspace
 from queueing.redis.cluster import ClusterRedis
 from queueing.redis.errors import redis_errors
+from queueing.redis.values import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -68,10 +69,7 @@ async def acknowledged_by(redis: Redis, order_id: str) -> dict[str, int]:
     """Workers that apply the order by their own account, and since when (Unix ms). Raises ``QueueUnavailable``."""
     with redis_errors("read acknowledged stop orders"):
         answer: dict[bytes, bytes] = await _awaited(redis.hgetall(keyspace.order_adopted(order_id)))
-    return {
-        worker.decode("utf-8", "replace"): int(since) if since.isdigit() else 0
-        for worker, since in answer.items()
-    }
+    return {worker.decode("utf-8", "replace"): count_of(since) for worker, since in answer.items()}
 
 
 async def _subscribers(cluster: ClusterRedis) -> int:

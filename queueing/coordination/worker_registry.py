@@ -12,8 +12,9 @@ from redis.exceptions import RedisError
 
 from queueing.protocol import keyspace
 from queueing.redis import scripts
-from queueing.redis.errors import redis_errors
+from queueing.redis.errors import is_foreign_value, redis_errors
 from queueing.redis.scripts import Script, ScriptCall
+from queueing.redis.values import MOST_COUNT, Count, Readable
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -42,16 +43,16 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     owner: _Text
     host: _Text
-    pid: int
+    pid: Count
     version: _Text
-    since_ms: int
-    epoch: int
-    tenants: int
+    since_ms: Count
+    epoch: Count
+    tenants: Count
     ready: bool
     draining: bool
-    jobs_in_flight: int
-    lanes: int
-    sessions: int
+    jobs_in_flight: Count
+    lanes: Count
+    sessions: Count
     circuits_open: _Names = ()
     drained: _Names = ()
     metrics: _Text = ""
@@ -83,8 +84,8 @@ async def deregister(redis: Redis, owner: str) -> None:
     await _run(redis, owner, b"")
 
 
-async def registered_workers(redis: Redis) -> list[RegisteredWorker]:
-    """The workers that reported lately, by host and process id: one round trip. Entries that cannot be read are left out.
+async def registered_workers(redis: Redis) -> Readable[RegisteredWorker]:
+    """The workers that reported lately, by host and process id: one round trip. Entries that cannot be read are counted.
 
     Raises ``QueueUnavailable`` (retryable).
     """
@@ -93,16 +94,24 @@ async def registered_workers(redis: Redis) -> list[RegisteredWorker]:
             pipe.time()
             pipe.zrange(keyspace.WORKERS_SEEN, 0, -1, withscores=True)
             pipe.hgetall(keyspace.WORKERS_FACTS)
-            (seconds, microseconds), seen, facts = await pipe.execute()
+            (seconds, microseconds), seen, facts = await pipe.execute(raise_on_error=False)
+        for answer in (seen, facts):
+            if isinstance(answer, RedisError) and not is_foreign_value(answer):
+                raise answer
+    if not (isinstance(seen, list) and isinstance(facts, dict)):
+        return Readable([], damaged=1)  # somebody put a foreign type there
     now_ms = seconds * 1000 + microseconds / 1000
-    found = []
+    found, damaged = [], 0
     for owner, at_ms in seen:
         try:
             info = _decoder.decode(facts.get(owner, b""))
-        except msgspec.MsgspecError:
-            continue  # of another version, or somebody else's
-        found.append(RegisteredWorker(info=info, silent_s=max(now_ms - at_ms, 0.0) / 1000))
-    return sorted(found, key=lambda each: (each.info.host, each.info.pid))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            damaged += 1  # of another version, or somebody else's
+            continue
+        silent_ms = min(max(now_ms - at_ms, 0.0), MOST_COUNT)
+        found.append(RegisteredWorker(info=info, silent_s=silent_ms / 1000))
+    found.sort(key=lambda each: (each.info.host, each.info.pid))
+    return Readable(found, damaged)
 
 
 async def _run(redis: Redis, owner: str, facts: bytes) -> None:

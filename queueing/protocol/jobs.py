@@ -20,7 +20,7 @@ FUNCTION: Final = "sign"
 """The one function of a tenant's queue: ``sign(envelope: bytes)``."""
 
 MAX_COUNTED: Final = 2**53
-"""Highest count in unsigned hints: Lua reads a larger one as another number than we do."""
+"""Highest count, or time in ms, that is unsigned: Lua reads a larger one as another number than we do."""
 
 _JOB_DOMAIN: Final = b"sigmill-job-v1\x00"
 _CONTENT_DOMAIN: Final = b"sigmill-content-v1\x00"
@@ -189,7 +189,7 @@ def decode_job(raw: bytes) -> QueuedJob:
     hints = job.k
     if hints.re and not _reply_id.match(hints.re):
         raise EnvelopeMalformed("the job names a reply stream that is none")
-    return QueuedJob(sealed=job.a[0], hints=hints, enqueued_at_ms=job.et)
+    return QueuedJob(sealed=job.a[0], hints=hints, enqueued_at_ms=min(max(job.et, 0), MAX_COUNTED))
 
 
 def _has_doubles(raw: bytes) -> bool:

@@ -12,6 +12,7 @@ scripts           Lua scripts by name (``lua/``), many in one round trip
 send_once         round trip that is never repeated
 sentinel          address of the primary, by all Sentinels
 tls_probe         whether a Redis that does not answer speaks TLS
+values            values that Redis returns: counts, and items that cannot be read
 
 Must never import ``queueing.broker``, ``queueing.coordination`` or ``queueing.client``.
 """

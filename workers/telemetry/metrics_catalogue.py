@@ -40,11 +40,6 @@ class ProcessMetrics(MetricTable):
         "build_info", "Always 1; version and interpreter of the process.", "process", "version", "python"
     )
     redis_errors = counter("redis_errors", "Failed round trips to Redis.", "operation")
-    values_damaged = counter(
-        "redis_values_damaged",
-        "Values in Redis outside the tenants' queues that could not be read, and were skipped or removed.",
-        "source",
-    )
     tenants = gauge("tenants", "Tenants in the configuration.")
     config_reloads = counter("config_reloads", "Reloads of the configuration, by outcome.", "outcome")
     log_lines_dropped = counter(
@@ -87,6 +82,11 @@ class WorkerMetrics(ProcessMetrics):
         "redis_keys_replaced",
         "Redis keys of the wrong type, and queue members that are not jobs of the tenant, that were deleted.",
         "tenant",
+    )
+    values_damaged = counter(
+        "redis_values_damaged",
+        "Values in Redis outside the tenants' queues that could not be read, and were skipped or removed.",
+        "source",
     )
 
     # Lanes

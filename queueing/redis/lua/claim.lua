@@ -194,13 +194,17 @@ end
 -- Hundreds of full jobs (1,024 digests of 32 bytes), and some ten milliseconds of Redis' time, in which it runs nothing else.
 local MOST_CLAIM_BYTES = 8 * 1024 * 1024
 
+-- Above any that is counted; a planted counter is no number that a string can be made of.
+local MOST_ATTEMPTS = 1000000
+
 -- What is known of a job: claims that counted, crashes (a lease that ran out is one more), and what was counted.
 local function history(id)
   local claimed = redis.call('HGET', KEYS[3], id) or ''
   local attempts, holder, digests, bytes = string.match(claimed, '^(%d+):(%d+):?(%d*):?(%d*)')
   local crashes = tonumber(string.match(claimed, '^%d+:%d+:%d+:%d+:%d+:(%d+)') or 0)
   if holder and holder ~= '0' then crashes = crashes + 1 end
-  return (tonumber(attempts) or 0) + 1, crashes, digests ~= '' and digests or nil, bytes ~= '' and bytes or nil
+  return math.min(tonumber(attempts) or 0, MOST_ATTEMPTS) + 1, math.min(crashes, MOST_ATTEMPTS),
+    digests ~= '' and digests or nil, bytes ~= '' and bytes or nil
 end
 
 local function take(id, score, payload, digests, charge)

@@ -30,6 +30,9 @@ _REQUEUED: Final = {
     RequeueStatus.GONE: "gone",
 }
 
+LAST_MS: Final = 253_402_300_799_000
+"""End of the year 9999, the last one of a ``datetime``."""
+
 tenant_option = click.option("--tenant", help="Only this tenant.")
 jobs_argument = click.argument("job_ids", nargs=-1, metavar="JOB…")
 all_option = click.option("--all", "everything", is_flag=True, help="All dead letters, or all of --tenant.")
@@ -150,6 +153,10 @@ def _read(config: Path, tenant: str | None) -> tuple[ServiceConfiguration, list[
     tenants = [chosen.name for chosen in chosen_tenants(configuration, tenant)]
     redis = configuration.service.redis
     letters = run(with_connection(redis, lambda redis: dead_letters.letters_of(redis, tenants)))
+    if letters.damaged:
+        print_message(
+            f"{letters.damaged} dead letters are damaged and not shown: somebody else has written them"
+        )
     return configuration.service, letters
 
 
@@ -203,4 +210,6 @@ def _name(found: StoredLetter) -> str:
 
 
 def _utc(unix_ms: int) -> datetime:
+    """The time; one beyond the year 9999 reads as its end."""
+    unix_ms = min(unix_ms, LAST_MS)
     return datetime.fromtimestamp(unix_ms / 1000, UTC)

@@ -13,7 +13,7 @@ from queueing.broker.queue_stats import QueueState, read_queue_stats, redis_stat
 from queueing.coordination.worker_registry import registered_workers
 from queueing.redis.connection import with_connection
 from workers.cli.shell.output import Exit, emit, print_line, print_message, print_table
-from workers.cli.status.workers import WorkerLine, notes_on, print_workers, worker_line
+from workers.cli.status.workers import WorkerLine, notes_on, print_damaged, print_workers, worker_line
 from workers.config.loading import load_configuration
 
 if TYPE_CHECKING:
@@ -66,7 +66,9 @@ def show_cluster(file: Path, *, as_json: bool) -> Exit:
 
 async def _cluster_report(redis: Redis, configuration: Configuration) -> ClusterReport:
     server = await redis_state(redis)
-    workers = tuple(worker_line(seen) for seen in await registered_workers(redis))
+    registered = await registered_workers(redis)
+    print_damaged(registered)
+    workers = tuple(worker_line(seen) for seen in registered)
     states = await read_queue_stats(redis, list(configuration.tenants))
     alive = [worker for worker in workers if worker.state != "silent"]
     return ClusterReport(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import click
 import msgspec
@@ -12,10 +13,14 @@ import msgspec
 from queueing.aio.runner import run
 from queueing.coordination.worker_registry import RegisteredWorker, registered_workers
 from queueing.redis.connection import with_connection
+from queueing.redis.values import Readable
 from workers.cli.commands import WORKERS, LazyGroup
 from workers.cli.shell.options import config_option, json_option
 from workers.cli.shell.output import Exit, Output, emit, print_message, print_table
 from workers.config.service_file import load_service
+
+LAST_MS: Final = 253_402_300_799_000
+"""End of the year 9999, the last one of a ``datetime``."""
 
 
 class WorkerLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +66,7 @@ def list_workers(output: Output, /, *, config: Path) -> Exit:
         print_workers(lines)
         for note in notes_on(lines):
             print_message(note)
+    print_damaged(seen)
     return Exit.DONE if any(worker.alive for worker in seen) else Exit.RETRY
 
 
@@ -72,7 +78,7 @@ def worker_line(seen: RegisteredWorker) -> WorkerLine:
         host=info.host,
         pid=info.pid,
         state=_state(seen),
-        since=datetime.fromtimestamp(info.since_ms / 1000, UTC),
+        since=datetime.fromtimestamp(min(info.since_ms, LAST_MS) / 1000, UTC),
         version=info.version,
         epoch=info.epoch,
         tenants=info.tenants,
@@ -96,6 +102,12 @@ def print_workers(lines: Sequence[WorkerLine]) -> None:
             for x in lines
         ],
     )  # fmt: skip
+
+
+def print_damaged(seen: Readable[RegisteredWorker]) -> None:
+    """Say how many entries could not be read."""
+    if seen.damaged:
+        print_message(f"{seen.damaged} entries of workers are damaged, or of another version, and not shown")
 
 
 def notes_on(lines: Sequence[WorkerLine]) -> list[str]:

@@ -85,7 +85,7 @@ def test_every_metric_of_hundreds_of_owners_stays_below_two_thousand_series() ->
         "class": ["interactive", "standard", "bulk"],
         "result": ["good", "bad"],
         "operation": ["claim", "extend", "commit", "release", "caps", "orders"],
-        "source": ["stock_queue", "stop_orders", "refused_pins", "queues"],
+        "source": ["stock_queue"],
         "process": ["worker"],
         "version": ["1"],
         "python": ["3"],
