@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterab
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from queueing.aio.owned_tasks import CLOSED, OwnedTasks
+from queueing.aio.owned_tasks import CLOSED, OwnedTasks, end_tasks
 from queueing.client.request_runner import RequestRunner
 from queueing.client.signatures import Outcome
 from queueing.client.signing_request import SigningRequest, Target, split_valid
@@ -81,7 +81,7 @@ class DigestStream:
                 yield await _outcomes(item)
                 self._under_way.release()
         finally:
-            reader.cancel()
+            await end_tasks([reader])  # the caller may close its digests next: nobody reads them by then
             for task in tuple(self._running):
                 task.cancel()
 
