@@ -274,7 +274,7 @@ async def test_a_flood_of_bogus_jobs_delays_no_neighbour_for_long(make_rig: Make
 
 _FLOOD = """
 for i = tonumber(ARGV[1]), tonumber(ARGV[2]) do
-  local id = string.format('%032x', i)
+  local id = string.format('{acme}%032x', i)
   redis.call('SET', 'arq:job:' .. id, ARGV[3])
   redis.call('ZADD', KEYS[1], i, id)
 end
