@@ -275,8 +275,9 @@ class SigningClient:
 
     @property
     def unanswered_job_ids(self) -> tuple[str, ...]:
-        """Jobs that calls of this client wait for now: submitted, or about to be."""
-        return self._transport.pending.job_ids()
+        """Jobs that calls of this client wait for now: submitted, or about to be. None before it is open."""
+        transport: Transport | None = getattr(self, "_transport", None)
+        return () if transport is None else transport.pending.job_ids()
 
     async def status(self, job_id: str) -> JobStatus:
         """State of a job: queued, running, done, failed or unknown. One round trip; raises ``QueueUnavailable``."""

@@ -63,9 +63,9 @@ async def plant(redis: Redis, rig: Rig) -> None:
     seconds, _ = await redis.time()
     encode = msgspec.msgpack.encode
     async with redis.pipeline() as pipe:
-        pipe.hset(keyspace.dead_letters("acme"), "{acme}" + HOSTILE, encode(letter))  # type: ignore[arg-type]  # bytes are a value
+        pipe.hset(keyspace.dead_letters("acme"), mapping={"{acme}" + HOSTILE: encode(letter)})
         pipe.zadd(keyspace.WORKERS_SEEN, {"x": seconds * 1000})
-        pipe.hset(keyspace.WORKERS_FACTS, "x", encode(report))  # type: ignore[arg-type]  # bytes are a value
+        pipe.hset(keyspace.WORKERS_FACTS, mapping={"x": encode(report)})
         pipe.set(keyspace.result(JOB), encode_result(result), px=600_000)
         await pipe.execute()
 

@@ -145,7 +145,7 @@ async def test_an_endless_file_can_be_stopped(words: Sequence[str], tmp_path: Pa
     process = await start_sigmill(*words, "--any-file", path)
     await request_id_printed(process)
     code, err = await interrupted(process)
-    assert (code, "Traceback" in err) == (130, False)
+    assert (code, "Traceback" in err) == (130, False), err
 
 
 async def test_a_manifest_that_never_comes_can_be_stopped(words: Sequence[str]) -> None:
@@ -154,7 +154,7 @@ async def test_a_manifest_that_never_comes_can_be_stopped(words: Sequence[str]) 
     await request_id_printed(process)
     assert process.stdin is not None
     code, err = await interrupted(process)
-    assert (code, "Traceback" in err) == (130, False)
+    assert (code, "Traceback" in err) == (130, False), err
 
 
 async def test_a_queued_job_can_be_cancelled_by_its_client(farm: Farm, words: Sequence[str]) -> None:

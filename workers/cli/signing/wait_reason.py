@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 async def wait_reason(client: SigningClient) -> str:
-    """What the client waits for, its place in the queue, and why, as far as Redis tells; empty for no job.
+    """Object of the wait, its place in the queue, and why, as far as Redis tells; empty for no job.
 
     Three round trips on a connection of their own; a tenant's own Redis user may not see the workers. Raises nothing.
     """

@@ -48,7 +48,6 @@ def test_worker_and_exporter_tell_different_things() -> None:
         "config_reloads",
         "http_connections",
         "log_lines_dropped",
-        "redis_values_damaged",
     }
 
 

@@ -56,6 +56,12 @@ def test_defaults(arguments: SigningArguments) -> None:
     assert (options.algorithm, options.deadline_s) == (None, DEFAULT_DEADLINE_S)
 
 
+def test_a_command_that_is_stopped_before_its_client_is_open_says_so(arguments: SigningArguments) -> None:
+    """Ctrl-C may come at any moment: no job waits yet, and the sentence needs no open client."""
+    options = SigningOptions.from_arguments(arguments)
+    assert options.stopped_text() == "interrupted: no job of this command waits in the queue"
+
+
 def test_given_values_have_precedence(arguments: SigningArguments) -> None:
     """--deadline outweighs client.toml, and --algorithm is known by its AWS KMS name."""
     with arguments["config"].open("r+") as file:
