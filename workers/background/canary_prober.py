@@ -164,7 +164,7 @@ class CanaryProber:
                 self._log_failure(lanes, canary, error)
                 outcome = reason_label(error.reason)
                 if error.message == KEY_NOT_FOUND:
-                    lanes.record_key(request.key, request.version, found=False)
+                    lanes.missing_keys.record(request.key, request.version, found=False)
             except asyncio.CancelledError:
                 self._wal.append_nowait(
                     [UnknownRecord(_now_ms(), intent.tenant, intent.job_id, intent.lease)]
@@ -172,7 +172,7 @@ class CanaryProber:
                 raise
             else:
                 outcome = SUCCESS
-                lanes.record_key(request.key, request.version, found=True)
+                lanes.missing_keys.record(request.key, request.version, found=True)
             await self._wal.append(
                 [
                     CanaryOutcomeRecord(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Final, Protocol
 
 from workers.lanes.supervisor.circuit_breaker import Circuit
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from workers.lanes.protocol import Outcomes
     from workers.lanes.supervisor.connection import ChunkSent
     from workers.telemetry.metrics_catalogue import WorkerMetrics
+
+log = logging.getLogger("sigmill.lanes")
 
 MOST_REASONS: Final = 64
 """Reasons with a series of their own: a lane names its failure itself, and may name another one each time."""
@@ -95,3 +98,30 @@ class LaneMetrics:
     def token_drained(self, token: str, *, drained: bool) -> None:
         """Set the gauge of a token that an operator drained or resumed."""
         put(self._metrics.token_drained, token, drained)
+
+
+class MissingKeys:
+    """Keys of a token that its lanes looked for last without finding them."""
+
+    def __init__(self, token: str, tenant: str | None, observer: LaneObserver) -> None:
+        self._names = {"token": token, "tenant": tenant}
+        self._token = token
+        self._observer = observer
+        self._keys: set[tuple[str, int]] = set()
+
+    def record(self, key: str, version: int, *, found: bool) -> None:
+        """Record whether a lane found the key; a change is logged and counted."""
+        if found is ((key, version) not in self._keys):
+            return
+        (self._keys.discard if found else self._keys.add)((key, version))
+        extra = {**self._names, "key": key, "version": version}
+        if found:
+            log.info("key.found", extra=extra)
+        else:
+            log.error("key.missing", extra=extra)
+        self._observer.keys_missing(self._token, len(self._keys))
+
+    def clear(self) -> None:
+        """Forget all: the token is another one from now on."""
+        self._keys.clear()
+        self._observer.keys_missing(self._token, 0)

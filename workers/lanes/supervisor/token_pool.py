@@ -11,6 +11,7 @@ from workers.lanes.protocol import KEY_NOT_FOUND, SignedDirectory
 from workers.lanes.supervisor.chunk_scheduler import ChunkScheduler
 from workers.lanes.supervisor.circuit_breaker import Circuit, CircuitBreaker
 from workers.lanes.supervisor.exit_reason import Cause, ExitReason
+from workers.lanes.supervisor.lane_metrics import MissingKeys
 from workers.lanes.supervisor.pending_requests import LaneRequests
 from workers.lanes.supervisor.process_group import RELOAD_TIMEOUT_S, LaneProcesses
 
@@ -68,7 +69,7 @@ class TokenPool:
         self.status = PoolStatus(self._processes, self._scheduler, self._breaker)
         self._given_at = self._now_s()
         self._avoided: dict[tuple[str, int], float] = {}
-        self._missing: set[tuple[str, int]] = set()
+        self.missing_keys = MissingKeys(spec.token, spec.tenant, services.observer)
 
     # Work
 
@@ -136,23 +137,11 @@ class TokenPool:
         if any(note.code == TokenUnavailable.reason for note in notes):
             self._avoided[chunk.group.key, chunk.group.version] = self._now_s() + AVOID_S
         if any(note.message == KEY_NOT_FOUND for note in notes):
-            self.record_key(chunk.group.key, chunk.group.version, found=False)
+            self.missing_keys.record(chunk.group.key, chunk.group.version, found=False)
         elif any(signature for item in answer.items for signature in item.signatures):
-            self.record_key(chunk.group.key, chunk.group.version, found=True)
+            self.missing_keys.record(chunk.group.key, chunk.group.version, found=True)
         self._scheduler.chunk_answered(lane, chunk, answer, busy_s)
         self._capacity_listener.capacity_freed()
-
-    def record_key(self, key: str, version: int, *, found: bool) -> None:
-        """Record whether a lane found the key in the token; a change is logged and counted."""
-        if found is ((key, version) not in self._missing):
-            return
-        (self._missing.discard if found else self._missing.add)((key, version))
-        extra = {"token": self.token, "tenant": self.tenant, "key": key, "version": version}
-        if found:
-            log.info("key.found", extra=extra)
-        else:
-            log.error("key.missing", extra=extra)
-        self._observer.keys_missing(self.token, len(self._missing))
 
     def request_answered(self, answer: SignedDirectory | SignedCanary) -> None:
         """Give a directory or a canary to the caller that awaits it."""
@@ -237,8 +226,7 @@ class TokenPool:
     def change(self, spec: LaneSpec, most_lanes: int) -> None:
         """Start lanes by this ``spec`` from now on; those that run exit when they have answered what they have."""
         self._processes.change(spec, most_lanes)
-        self._missing.clear()
-        self._observer.keys_missing(self.token, 0)
+        self.missing_keys.clear()
         self._breaker.close()
         self._capacity_listener.capacity_freed()
 

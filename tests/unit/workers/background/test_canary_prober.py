@@ -58,7 +58,11 @@ class Lanes:
     asked: list[SignCanary] = field(default_factory=list)
     found: list[tuple[str, int, bool]] = field(default_factory=list)
 
-    def record_key(self, key: str, version: int, *, found: bool) -> None:
+    @property
+    def missing_keys(self) -> Lanes:
+        return self
+
+    def record(self, key: str, version: int, *, found: bool) -> None:
         self.found.append((key, version, found))
 
     @property
