@@ -173,7 +173,7 @@ class SigningService:
             background = [tasks.create_task(part.run()) for part in p.background]
             background += [tasks.create_task(self._listen()), tasks.create_task(self._tick())]
             log.info("service.started", extra={"owner": p.owner, "tenants": len(p.config.tenants)})
-            await self._claim(tasks.create_task(p.claim_loop.run()))
+            await self._claim_until_shutdown(tasks.create_task(p.claim_loop.run()))
             await self._settle()
             await end_tasks(background)
             with contextlib.suppress(TimeoutError, QueueUnavailable):
@@ -200,8 +200,8 @@ class SigningService:
         """Request a reload of the configuration; its result is logged, counted and reported."""
         self._parts.reloader.ask()
 
-    async def _claim(self, claiming: asyncio.Task[None]) -> None:
-        """Wait for the shutdown, and then for a claim under way: its jobs are returned."""
+    async def _claim_until_shutdown(self, claiming: asyncio.Task[None]) -> None:
+        """Let the claim loop run until the shutdown, then wait for a claim under way: its jobs are requeued."""
         shutdown = self._parts.shutdown
         await shutdown.asked.wait()
         await asyncio.wait({claiming}, timeout=min(CLAIM_GRACE_S, shutdown.to_finish_s))

@@ -25,7 +25,7 @@ from queueing.protocol.algorithms import KeyKind
 START_TIMEOUT_S: Final = 30.0
 PYTHON_LOOP: Final = Path(__file__).with_name("python_loop.py")
 ROUND_GRACE_S: Final = 30.0  # beyond a round's own length: an RSA-4096 signature, a busy machine
-START_TRIES: Final = 3  # SoftHSM's start race (design, fact 15): the whole process is tried again
+START_TRIES: Final = 3  # SoftHSM's start race: the whole process is tried again
 # kind of key -> (mechanism, input bytes): a SHA-256 DigestInfo for RSA, the digest for the others
 INPUTS: Final[Mapping[KeyKind, tuple[str, int]]] = {
     KeyKind.RSA_2048: ("rsa", 51),
@@ -63,7 +63,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drive:
-    """Settings of a probe. ``pinned``: each process on one CPU, in turn (design, fact 11)."""
+    """Settings of a probe. ``pinned``: each process on one CPU, in turn."""
 
     loop: Loop
     threads: int

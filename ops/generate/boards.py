@@ -511,7 +511,7 @@ WORKER: Final = Board(
                 "Jobs refused before a client of the tenant was established, by reason.",
                 "ops",
                 (
-                    f"sum by (tenant, reason) (rate(sigmill_unauthenticated_jobs_total{{{_I}}}[{WINDOW}]))",
+                    f"sum by (tenant, reason) (rate(sigmill_unauthenticated_jobs_total{{{_I}}}[{WINDOW}])) or vector(0)",
                     "{{tenant}} {{reason}}",
                 ),
             ),
@@ -520,7 +520,7 @@ WORKER: Final = Board(
                 "Values in Redis that could not be read, by source.",
                 "ops",
                 (
-                    f"sum by (source) (rate(sigmill_redis_values_damaged_total{{{_I}}}[{WINDOW}]))",
+                    f"sum by (source) (rate(sigmill_redis_values_damaged_total{{{_I}}}[{WINDOW}])) or vector(0)",
                     "{{source}}",
                 ),
             ),
@@ -528,7 +528,7 @@ WORKER: Final = Board(
                 "Keys not found",
                 "Keys that the lanes of a token do not find.",
                 "short",
-                (f"max by (token) (sigmill_key_missing{{{_I}}})", "{{token}}"),
+                (f"max by (token) (sigmill_key_missing{{{_I}}}) or vector(0)", "{{token}}"),
             ),
             lines(
                 "Not kept on disk",

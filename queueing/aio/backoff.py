@@ -1,4 +1,4 @@
-"""Growing waits with jitter, so that many clients do not come back at the same moment."""
+"""Backoff between retries: growing waits with jitter, so that many clients do not come back at the same moment."""
 
 from __future__ import annotations
 

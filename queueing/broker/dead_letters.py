@@ -1,4 +1,4 @@
-"""Jobs that the service gave up on, with the evidence: kept in Redis until an operator retries or drops them.
+"""Dead letters: jobs that the service gave up on, with evidence, until an operator requeues or drops them.
 
 A dead letter is written in the same step as the job's result (``job.poisoned``), so there is never one without the
 other. It holds the whole job: nothing that was accepted is lost.

@@ -19,7 +19,7 @@ from queueing.protocol.priorities import Priority
 
 DIGESTS_PER_SLICE: Final = 64
 """Positions of the input per envelope. Fixed, so that a run that starts again cuts the same envelopes; at 64
-the client key's signature and its verification cost a few microseconds per digest (design, fact 9)."""
+the client key's signature and its verification cost a few microseconds per digest."""
 
 _NAME: Final = re.compile(NAME_PATTERN)
 _VERSION: Final = re.compile(r"^[1-9][0-9]{0,8}\Z")

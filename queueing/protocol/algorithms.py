@@ -1,7 +1,8 @@
 """Signing algorithms by their AWS KMS names, and kinds of key: one table of facts for each, and one for hashes.
 
-Every other table of algorithms, kinds or hashes is derived from these, so a new kind of key is added here; only a new
-scheme needs a second place, its PKCS#11 mechanism in ``workers.hsm.mechanisms``.
+A new kind of key of a known family (RSA, an SEC curve) is added here alone. A new scheme also needs its PKCS#11 mechanism
+in ``workers.hsm.mechanisms``; a new family also its encoding in ``workers.hsm.encodings``, ``protocol.public_keys`` and
+``workers.cli.keys.key_request``.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ DOMAIN: Final = b"sigmill-envelope-v1\x00"
 """Separates these signatures from any others that the same client key makes."""
 
 MAX_DIGESTS: Final = 1024
-"""Digests in one envelope: above this the Ed25519 verification is below 1 % of the work (design, fact 9)."""
+"""Digests in one envelope: above this the Ed25519 verification is below 1 % of the work."""
 
 MAX_DIGEST_BYTES: Final = 128
 """Longest digest that is carried to be refused one by one; the longest that is signed has 64 bytes."""

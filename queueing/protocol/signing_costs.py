@@ -2,7 +2,7 @@
 
 The numbers in ``algorithms.KEY_KINDS`` are ratios of signing times, rounded, and nothing more precise is claimed. RSA with CRT grows with the
 cube of the modulus (3.4 and 8; a network HSM's data sheet shows 3 to 4 and 6 to 10). On curves SoftHSM over
-OpenSSL takes 75 to 105 us against 700 for RSA-2048 with P-256 (design, fact 10); P-384 and P-521 have no
+OpenSSL takes 75 to 105 us against 700 for RSA-2048 with P-256; P-384 and P-521 have no
 special code in most modules and cost about as much as RSA-2048; Ed25519 lies between them and P-256.
 """
 

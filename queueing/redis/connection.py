@@ -1,7 +1,7 @@
 """The one place where connections to Redis are made: TLS with hostname check, Sentinel, Cluster, timeouts, retries.
 
 arq's own factory prints its password in a repr, pickles by default, and drops TLS and retry options under
-Sentinel (design, facts 6 and 7); a pool from here goes into ``arq`` as ``redis_pool=``.
+Sentinel; a pool from here goes into ``arq`` as ``redis_pool=``.
 """
 
 from __future__ import annotations

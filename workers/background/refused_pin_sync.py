@@ -10,7 +10,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
-from queueing.coordination import refused_pin_feed as pin_warnings
+from queueing.coordination import refused_pin_feed
 from queueing.errors import QueueUnavailable
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class RefusedPinSync:
 
     async def _sync(self) -> None:
         try:
-            received = await pin_warnings.sync(self._redis, self._refused_pins.to_tell())
+            received = await refused_pin_feed.sync(self._redis, self._refused_pins.to_tell())
             tokens = self._config.service.tokens
             ours = {token: warning for token, warning in received.items() if token in tokens}
             self._refused_pins.hear(ours)

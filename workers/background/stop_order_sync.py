@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from queueing.aio.events import wait_for
-from queueing.coordination import stop_order_feed as order_board
+from queueing.coordination import stop_order_feed
 from queueing.errors import QueueUnavailable
 from queueing.protocol.stop_orders import OrderInvalid, StopOrder, read_order, verify_order
 from workers.state.directory import reading_state
@@ -139,18 +139,18 @@ class StopOrderSync:
 
     async def _poll(self) -> None:
         """Apply new orders, publish those that Redis lost, and report those that all lanes apply."""
-        board = await order_board.poll(self._redis, self._orders.order_ids())
+        board = await stop_order_feed.poll(self._redis, self._orders.order_ids())
         for signed in board.new.values():
             self.offer(signed)
         if board.missing:
-            await order_board.publish(self._redis, {i: self._orders.signed(i) for i in board.missing})
+            await stop_order_feed.publish(self._redis, {i: self._orders.signed(i) for i in board.missing})
         applied = [
             order_id
             for order_id, tenant in self._unconfirmed.items()
             if self._lanes.stop_orders_applied(tenant)
         ]
         if applied:
-            await order_board.acknowledge(self._redis, applied, self._owner, time.time_ns() // 1_000_000)
+            await stop_order_feed.acknowledge(self._redis, applied, self._owner, time.time_ns() // 1_000_000)
             for order_id in applied:
                 del self._unconfirmed[order_id]
 

@@ -57,7 +57,7 @@ def tenant_of(file: Path, tables: dict[str, Any], tokens: Collection[str]) -> Te
 def read_tenant(
     file: Path, tables: dict[str, Any], tokens: Collection[str], errors: ErrorList
 ) -> Tenant | None:
-    """The same; None where something is wrong: ``errors`` has the first error of each client, key and table."""
+    """Tenant of a file's tables; None where something is wrong: ``errors`` has the first error of each client, key and table."""
     before = len(errors.all)
     errors.add_unknown(file, tables, _HEAD_KEYS | {"clients", "keys", "limits"})
     given = errors.collect(lambda: expect_table(file, "clients", tables.get("clients", {}))) or {}

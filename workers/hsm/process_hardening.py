@@ -66,7 +66,7 @@ def each_call_within(timeout_s: float) -> Iterator[Callable[[float], None]]:
 def one_start_at_a_time(state_dir: Path, module: str) -> Iterator[None]:
     """Lock for the initialisation of a module: one lane of this host and module at a time.
 
-    Two SoftHSM processes that do so at the same moment can both fail (design, fact 15); what is within must be bounded
+    Two SoftHSM processes that do so at the same moment can both fail; what is within must be bounded
     (``each_call_within``), for others wait. Where the lane's user may not write the state directory (or there is none
     yet, or its disk is full), host-started lanes must be started one after another.
     """
@@ -76,7 +76,10 @@ def one_start_at_a_time(state_dir: Path, module: str) -> Iterator[None]:
 
 @contextmanager
 def one_login_at_a_time(state_dir: Path, token: str) -> Iterator[None]:
-    """Lock for the login to a token: one lane of this host at a time, for some tokens count a login that is cut off as failed.
+    """Lock for the login to a token: one lane of this host at a time.
+
+    So a PIN that was refused is recorded before the next lane would try it; and some tokens count a login that is cut off
+    as failed.
 
     Held beyond the initialisation, so that a slow login holds up no other token of the module.
     """

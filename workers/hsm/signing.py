@@ -1,7 +1,7 @@
 """Signer with one key on one session of one thread: digests in, verified signatures out.
 
 A digest of any other length than the algorithm signs never reaches the module: SoftHSM signs an ECDSA 'digest'
-of any length, calls a too-long RSA input a broken device, and ends the process for some (design, fact 3). No
+of any length, calls a too-long RSA input a broken device, and ends the process for some. No
 signature leaves that does not verify under the pinned public key: a stale handle can be another key (fact 2).
 """
 

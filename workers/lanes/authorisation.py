@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from workers.config.tenants import KeyVersion, Tenant, TenantClient
 
 CLOCK_SKEW_MS: Final = 60_000
-"""A client's clock may be ahead or behind by so much (design, D2)."""
+"""A client's clock may be ahead or behind by so much."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

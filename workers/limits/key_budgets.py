@@ -13,7 +13,7 @@ from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from queueing.coordination import key_usage as spending
+from queueing.coordination import key_usage
 from queueing.coordination.key_usage import UsagePeriod
 from queueing.errors import LimitBudget, QueueUnavailable
 
@@ -78,7 +78,7 @@ class KeyBudgets:
 
     async def _take(self, amounts: Mapping[UsagePeriod, int]) -> dict[UsagePeriod, int]:
         """Count all of them, or raise ``QueueUnavailable``: then those that Redis counted are given back soon."""
-        answers = await spending.increment(self._redis, amounts)
+        answers = await key_usage.increment(self._redis, amounts)
         totals = {period: total for period, total in answers.items() if isinstance(total, int)}
         for answer in answers.values():
             if isinstance(answer, QueueUnavailable):
@@ -106,7 +106,7 @@ class KeyBudgets:
         if not self._unused:
             return
         amounts, self._unused = self._unused, Counter()
-        answers = await spending.increment(self._redis, {period: -n for period, n in amounts.items()})
+        answers = await key_usage.increment(self._redis, {period: -n for period, n in amounts.items()})
         errors = {period: e for period, e in answers.items() if isinstance(e, QueueUnavailable)}
         for period, error in errors.items():
             if not error.perhaps_done:

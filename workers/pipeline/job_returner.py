@@ -101,7 +101,7 @@ class JobReturner:
         return batches
 
     def _delay_s(self, job: ActiveJob, *, counts: bool) -> float:
-        """None where this worker will not claim it at once: it shuts down, or no token of the tenant can be used."""
+        """Delay before a requeued job is due, in seconds. 0.0 where this worker will not claim it at once: it shuts down, or no token of the tenant can be used."""
         shutting_down = self._shutdown.asked.is_set()
         if shutting_down or not job.delayed or not self._lanes.can_sign(job.claimed.tenant):
             return 0.0

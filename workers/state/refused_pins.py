@@ -1,4 +1,4 @@
-"""PINs that a token rejected: no lane of the cluster tries one again until its file changes or an operator resumes.
+"""PINs that a token rejected: no lane of this host tries one again until its file changes or an operator resumes.
 
 A file of mode 0600 holds a slow hash of the PIN (scrypt, RFC 7914) with its own salt. Other hosts receive two bytes of
 another such hash (``workers.background.refused_pin_sync``): enough to recognise the PIN, too little to find it.

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from queueing.broker.claims import ClaimedJob
 from queueing.config.redis import RedisConfig
-from queueing.coordination import key_usage as spending
+from queueing.coordination import key_usage
 from queueing.coordination.key_usage import UsagePeriod
 from queueing.errors import QueueUnavailable
 from queueing.redis import connection
@@ -84,7 +84,7 @@ async def test_a_replica_does_not_lose_a_count(own_redis: RedisProcess, redis: A
     await redis.set(HERE.name, 990)
     own_redis.command("CONFIG", "RESETSTAT")
     own_redis.command("REPLICAOF", "127.0.0.1", "1")
-    (answer,) = (await spending.increment(redis, {HERE: 5})).values()
+    (answer,) = (await key_usage.increment(redis, {HERE: 5})).values()
     assert isinstance(answer, QueueUnavailable)
     assert not answer.perhaps_done
     assert await redis.get(HERE.name) == b"990"
@@ -96,14 +96,14 @@ async def test_a_foreign_value_costs_its_own_count_alone(redis: ArqRedis, comman
     """The count begins anew with what was to be added; the other one is not added to twice."""
     await redis.set(THERE.name, 100)
     await redis.execute_command(command[0], HERE.name, *command[1:], "foreign")  # type: ignore[no-untyped-call]
-    assert await spending.increment(redis, {THERE: 7, HERE: 5}) == {THERE: 107, HERE: 5}
+    assert await key_usage.increment(redis, {THERE: 7, HERE: 5}) == {THERE: 107, HERE: 5}
     assert await redis.ttl(HERE.name) > PERIOD_S
 
 
 async def test_a_count_that_can_hold_no_more_begins_anew(redis: ArqRedis) -> None:
     """No honest count comes there: it would hold up every worker's round for as long as the period lasts."""
     await redis.set(HERE.name, 2**63 - 1)
-    assert await spending.increment(redis, {HERE: 5}) == {HERE: 5}
+    assert await key_usage.increment(redis, {HERE: 5}) == {HERE: 5}
 
 
 async def test_what_one_counter_took_is_given_back_where_another_refuses(redis: ArqRedis) -> None:

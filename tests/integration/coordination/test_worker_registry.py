@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from arq.connections import ArqRedis
 
-from queueing.coordination import worker_registry as presence
+from queueing.coordination import worker_registry
 from queueing.coordination.worker_registry import (
     KEEP_MS,
     SILENT_AFTER_S,
@@ -83,7 +83,7 @@ async def test_a_silent_worker_is_shown_as_such_and_then_forgotten(redis: ArqRed
 
 async def test_their_number_is_bounded(redis: ArqRedis, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that were heard of last stay."""
-    monkeypatch.setattr(presence, "MOST_WORKERS", 3)
+    monkeypatch.setattr(worker_registry, "MOST_WORKERS", 3)
     for i in range(5):
         await register(redis, said(f"h{i}.1.aa"))
         await _seen_at(redis, f"h{i}.1.aa", 100 - i)

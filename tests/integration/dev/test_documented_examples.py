@@ -35,7 +35,7 @@ from tests.support.cluster import Cluster
 from tests.support.operator import make_user, operator_block
 from tests.support.pages import PAGES, ROOT, command_lines
 from tests.support.redis_process import RedisProcess
-from tests.support.rig import Rig, WorkerProcess
+from tests.support.rig import Rig, WorkerProcess, client_block
 from tests.support.tokens import TokenShelf
 from tests.support.watch import start_exporter
 from workers.dev.private_files import write_private
@@ -277,6 +277,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         rig.config(2)
         rig.config()
         rig.redis_user = make_user(rig, "--worker")
+        tenant_file = rig.tenant_file("acme")
+        tenant_file.write_text(tenant_file.read_text() + client_block("ci", ClientKey.generate()))
         exporter = start_exporter(rig)
         worker = rig.start_worker()
         service_key = base64.b64encode(rig.tokens["service"].keys[SERVICE_KEY_LABEL].spki).decode()

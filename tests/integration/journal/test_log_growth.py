@@ -17,11 +17,11 @@ def log_bytes(rig: Rig) -> int:
 
 
 async def submit_past_the_client(rig: Rig, kind: bytes, payloads: list[bytes]) -> None:
-    """Write jobs as a tenant's Redis user can, under ids of 16 KiB."""
+    """Write jobs as a tenant's Redis user can, under ids as long as a claim takes."""
     redis = rig.connect()
     try:
         for number, raw in enumerate(payloads):
-            job_id = b"{acme}" + kind + b"%032x" % number + b"x" * 16_000
+            job_id = b"{acme}" + kind + b"%032x" % number + b"x" * 400
             await redis.set(b"arq:job:" + job_id, raw, px=600_000)
             await redis.zadd(keyspace.queue("acme"), {job_id: 1})
         await redis.publish(keyspace.doorbell("acme"), "acme")

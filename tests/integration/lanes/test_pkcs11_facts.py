@@ -1,4 +1,4 @@
-"""The five facts about PKCS#11 on which lanes are built (design, facts 1 to 4), held by real lanes."""
+"""The five facts about PKCS#11 on which lanes are built, held by real lanes."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import pytest
 
 from bench.hsm.simhsm import read_log
 from queueing import Signature
-from queueing.coordination import stop_order_feed as order_board
+from queueing.coordination import stop_order_feed
 from queueing.errors import SigningError
 from queueing.protocol import keyspace
 from queueing.protocol.algorithms import KeyKind
@@ -78,19 +78,19 @@ async def test_an_order_stops_what_it_names_until_the_tenants_file_lifts_it(
     assert await reason(rig) == code
     assert await reason(rig, "globex") is None
     redis = rig.connect()
-    signed = (await order_board.poll(redis, ())).new[bytes.fromhex(order)]
+    signed = (await stop_order_feed.poll(redis, ())).new[bytes.fromhex(order)]
     assert await redis.ttl(keyspace.ORDERS) == -1
     worker.child.stop(20)
     await redis.delete(keyspace.ORDERS)
     rig.start_worker()
     assert await reason(rig) == code
     async with asyncio.timeout(HANG_S):  # it is put up again
-        while bytes.fromhex(order) not in (await order_board.poll(redis, ())).new:  # noqa: ASYNC110 - no event
+        while bytes.fromhex(order) not in (await stop_order_feed.poll(redis, ())).new:  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.05)
     edit(rig.tenant_file("acme"), 'tenant = "acme"', f'tenant = "acme"\nlifted_orders = ["{order}"]')
     reload(rig.directory / "sigmill-1.toml")
     assert await reason(rig) is None
-    await order_board.publish(redis, {os.urandom(16): signed, bytes.fromhex(order): signed})
+    await stop_order_feed.publish(redis, {os.urandom(16): signed, bytes.fromhex(order): signed})
     await asyncio.sleep(1.0)
     assert await reason(rig) is None
     await redis.aclose()
@@ -110,14 +110,14 @@ async def test_jobs_in_the_queue_and_in_the_lane_stop_within_a_second(
         await asyncio.sleep(0.3)
         redis = rig.connect()
         order, signed = order_by(ada, scope="key", name="release")
-        await order_board.publish(redis, {order.order_id: signed})
+        await stop_order_feed.publish(redis, {order.order_id: signed})
         await asyncio.sleep(1.0)
         count = len(read_log(log))
         assert 0 < count < 500
         outcomes = [o for job in jobs for o in await client.wait(job, timeout_s=60)]
         assert len(read_log(log)) == count
         assert {o.reason for o in outcomes if isinstance(o, SigningError)} == {"key.disabled"}
-        assert len(await order_board.acknowledged_by(redis, order.hex_id)) == 2
+        assert len(await stop_order_feed.acknowledged_by(redis, order.hex_id)) == 2
         await redis.aclose()
 
 
@@ -137,7 +137,7 @@ async def test_orders_that_no_operator_signed_are_counted_and_ignored(
     }
     redis = rig.connect()
     for each in [raw for group in forged.values() for raw in group]:
-        await order_board.publish(redis, {os.urandom(16): each})
+        await stop_order_feed.publish(redis, {os.urandom(16): each})
     wanted = {why: float(len(group)) for why, group in forged.items()}
     await until_async(
         lambda: (
@@ -162,7 +162,7 @@ async def test_an_order_is_found_among_rubbish_by_a_worker_that_starts_later(
     redis = rig.connect()
     order, signed = order_by(ada, scope="key", name="release")
     rubbish = {os.urandom(16): b"\xc1" + os.urandom(8) for _ in range(2000)}
-    await order_board.publish(redis, {**rubbish, order.order_id: signed})
+    await stop_order_feed.publish(redis, {**rubbish, order.order_id: signed})
     await redis.aclose()
     worker = rig.start_worker()
     until(lambda: worker.metric("sigmill_stop_orders") == 1, "it is found", within_s=30)

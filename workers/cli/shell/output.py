@@ -24,7 +24,7 @@ from queueing.errors import ConfigError, OutputUnwritable, SigningError
 
 
 class Exit(IntEnum):
-    """Exit codes (design, Contracts). 75 and 77 are EX_TEMPFAIL and EX_NOPERM of sysexits.h."""
+    """Exit codes. 75 and 77 are EX_TEMPFAIL and EX_NOPERM of sysexits.h."""
 
     DONE = 0
     FAILED = 1

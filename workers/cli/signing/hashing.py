@@ -18,7 +18,7 @@ from queueing.errors import InputUnreadable
 from workers.cli.signing.items import Item
 
 _FILES_PER_CALL: Final = 16
-"""A call into a thread costs about 43 us (design, fact 10), a small file's hash less than that."""
+"""A call into a thread costs about 43 us, a small file's hash less than that."""
 
 _CALLS_AHEAD: Final = 16
 _THREADS: Final = min(8, (os.cpu_count() or 1) + 2)

@@ -253,7 +253,7 @@ class Lane:
             os._exit(LaneExit.DONE)  # the worker is gone: no answer is awaited
 
     def end(self, failure: HsmFailure) -> NoReturn:
-        """Report the failure, then exit at once, without a call of the module (design, facts 2 and 3)."""
+        """Report the failure, then exit at once, without a call of the module."""
         log.error(
             "lane.ending", extra={"token": self._role.token, "code": failure.code_name, "why": str(failure)}
         )

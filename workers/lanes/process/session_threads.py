@@ -80,7 +80,7 @@ class SessionThread(threading.Thread):
                 key = find_key(session, public_key)
             except KeyMissing:
                 if public_key.sha256 in self._threads.keys_seen:
-                    # It was there: the login is gone, or the token. A new process finds out (design, fact 4).
+                    # It was there: the login is gone, or the token. A new process finds out.
                     raise HsmFailure("KEY_WENT_AWAY", -1, Action.REPLACE_LANE) from None
                 raise
             signer = Signer(key, public_key, verify=self._threads.verify, spent=self.spent)

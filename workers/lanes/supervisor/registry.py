@@ -339,7 +339,7 @@ class LaneRegistry:
 def most_lanes(settings: TokenSettings) -> int:
     """Number of lanes that a token may have: one that is host-started, or as many as CPUs, if there are sessions for them.
 
-    Short operations scale by processes (design, fact 10).
+    Short operations scale by processes.
     """
     if settings.socket:
         return 1

@@ -10,7 +10,7 @@ import pytest
 from queueing.broker.claims import CommitStatus
 from tests.support.jobs_in_work import claimed, job_in_work
 from workers.journal.records import OutcomeRecord
-from workers.telemetry import job_log as job_lines
+from workers.telemetry import job_log
 from workers.telemetry.json_logs import JOBS, ROOT, set_levels
 
 
@@ -36,14 +36,14 @@ def outcome(job_id: bytes, tenant: str = "acme") -> OutcomeRecord:
 
 
 def everything() -> None:
-    job_lines.claimed("acme", [claimed(b"a"), claimed(b"\xff")])
-    job_lines.claimed("acme", [])
-    job_lines.released(
+    job_log.claimed("acme", [claimed(b"a"), claimed(b"\xff")])
+    job_log.claimed("acme", [])
+    job_log.released(
         [outcome(b"a"), outcome(b"b"), outcome(b"c", "globex")],
         [CommitStatus.COMMITTED, CommitStatus.FENCED, CommitStatus.COMMITTED],
     )
     back = job_in_work()
-    job_lines.returned([(back, "drain"), (back, "drain")])
+    job_log.returned([(back, "drain"), (back, "drain")])
 
 
 def test_jobs_that_go_together_share_a_line(caplog: pytest.LogCaptureFixture, levels: None) -> None:
@@ -72,5 +72,5 @@ def test_a_quiet_process_can_still_tell_of_jobs(caplog: pytest.LogCaptureFixture
     """They are asked for apart from the level."""
     set_levels("error", jobs=True)
     logging.getLogger(f"{ROOT}.service").info("service.started")
-    job_lines.claimed("acme", [claimed(b"a")])
+    job_log.claimed("acme", [claimed(b"a")])
     assert [name for name, _ in lines(caplog)] == ["jobs.claimed"]
