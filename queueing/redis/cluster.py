@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from redis.asyncio.client import PubSub
 
     from queueing.redis.cluster_topology import Address
+    from queueing.redis.rotation import TlsFiles
 
     Send = Callable[[Redis, Sequence[int], bool], Awaitable[list[Any]]]
 
@@ -80,10 +81,12 @@ class Place:
 class ClusterRedis(ArqRedis):
     """Client of a cluster. ``start``: some of its nodes. There are no transactions, so arq's own jobs cannot be enqueued."""
 
-    def __init__(self, start: Sequence[Address], options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, start: Sequence[Address], options: Mapping[str, Any], tls: TlsFiles | None = None
+    ) -> None:
         host, port = start[0]
         super().__init__(host=host, port=port)  # no connection is made in this pool
-        self.topology = Topology(start, options)
+        self.topology = Topology(start, options, tls)
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send one command to the node of its key, or to any node where it has none."""

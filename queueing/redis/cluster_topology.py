@@ -20,6 +20,8 @@ from queueing.redis.pool import shrinking
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from queueing.redis.rotation import TlsFiles
+
 Address = tuple[str, int]
 
 MOST_ASKED: Final = 6
@@ -29,12 +31,16 @@ MOST_ASKED: Final = 6
 class Topology:
     """Slots and nodes of one cluster, read when they are first needed, and again after a redirection or a lost node.
 
-    ``start``: some nodes of the cluster; the others are learned. ``options``: of each connection, as redis-py takes them.
+    ``start``: some nodes of the cluster; the others are learned. ``options``: of each connection, as redis-py takes them. ``tls``: files that
+    each new connection reads again where they changed.
     """
 
-    def __init__(self, start: Sequence[Address], options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, start: Sequence[Address], options: Mapping[str, Any], tls: TlsFiles | None = None
+    ) -> None:
         self._start = tuple(start)
         self._options = dict(options)
+        self._tls = tls
         self._owners: list[Address | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
         self._members: frozenset[Address] = frozenset()
         self._replicas: frozenset[Address] = frozenset()
@@ -47,7 +53,7 @@ class Topology:
         if node is None:
             host, port = address
             node = self._nodes[address] = ArqRedis(host=host, port=port, **self._options)
-            node.connection_pool = shrinking(node.connection_pool)
+            node.connection_pool = shrinking(node.connection_pool, self._tls)
         return node
 
     async def owner(self, key: str | bytes) -> Address:

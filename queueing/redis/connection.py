@@ -89,7 +89,7 @@ async def with_connection(config: RedisConfig, work: Callable[[ArqRedis], Awaita
 
 def _primary(config: RedisConfig, options: Mapping[str, Any]) -> ArqRedis:
     if config.cluster is not None:
-        return ClusterRedis(config.cluster_nodes(), options)
+        return ClusterRedis(config.cluster_nodes(), options, _tls_files(config.tls))
     if config.sentinel is not None:
         return _through_sentinel(config, config.sentinel, options)
     if config.unix_socket is not None:

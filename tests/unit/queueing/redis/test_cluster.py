@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,9 +18,12 @@ from redis.exceptions import (
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from queueing.config.redis import TlsConfig
 from queueing.redis.cluster import ClusterRedis, key_of
 from queueing.redis.cluster_topology import Address, Topology
 from queueing.redis.errors import AnswerLost, raise_outage
+from queueing.redis.pool import ShrinkingPool
+from queueing.redis.rotation import TlsFiles
 
 OLD, NEW, OTHER = ("old", 1), ("new", 2), ("other", 3)
 A, B = "{acme}:queue", "{t1}:queue"
@@ -182,3 +186,11 @@ def test_a_transaction_is_refused() -> None:
     """Rather than carried out in parts."""
     with pytest.raises(RedisClusterException):
         ClusterRedis([OLD], {}).pipeline(transaction=True)
+
+
+def test_each_node_reads_changed_tls_files(tmp_path: Path) -> None:
+    """A rotated certificate counts for the new connections of every node, as it does with a single Redis."""
+    tls = TlsFiles(TlsConfig(ca_file=str(tmp_path / "ca.pem")))
+    pool = ClusterRedis([OLD], {}, tls).topology.node(NEW).connection_pool
+    assert isinstance(pool, ShrinkingPool)
+    assert pool.tls is tls
