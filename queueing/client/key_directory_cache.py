@@ -71,12 +71,14 @@ class KeyDirectoryCache:
         self._failed_ms: int | None = None
         self._keys: dict[tuple[str, int], PublicKey] = {}
         self._flight: SingleFlight[KeyDirectory] = SingleFlight()
+        self._renewal: SingleFlight[KeyDirectory] = SingleFlight()
         self._closed = asyncio.Event()
 
     async def close(self) -> None:
         """Fetch no more; returns when no fetch is under way, so that Redis can be left."""
         self._closed.set()
         await self._flight.ended()
+        await self._renewal.ended()
 
     async def directory(self) -> KeyDirectory:
         """The directory, fetched where there is none, or one older than the refresh time.
@@ -138,7 +140,7 @@ class KeyDirectoryCache:
     async def _renewed(self, directory: KeyDirectory) -> KeyDirectory:
         """A refreshed directory, or the cached one where Redis does not give any."""
         try:
-            return await self._flight.run(self._fetch)
+            return await self._renewal.run(self._fetch)
         except (QueueUnavailable, ConfigError) as error:
             _log.warning("cannot refresh the key directory (%s); the cached one stays in use", error)
             self._failed_ms = self._now_ms()

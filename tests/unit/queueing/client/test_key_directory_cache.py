@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -104,3 +106,21 @@ async def test_default_algorithms_follow_within_the_refresh_time() -> None:
     assert scene.cache.cached_entry("release") is not None
     scene.pass_s(REFRESH_S)
     assert scene.cache.cached_entry("release") is None
+
+
+async def test_a_call_for_an_unknown_key_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While Redis is away, that call waits for a fresh directory; the others use the cached one at once."""
+    monkeypatch.setattr(key_directory_cache, "PATIENCE_S", 30.0)
+    scene = DirectoryScene()
+    await scene.look_up()
+    scene.redis.answer = RedisConnectionError("gone")
+    scene.pass_s(REFRESH_S / 2)
+    waiting = asyncio.create_task(scene.cache.entry("nosuch"))
+    while scene.redis.reads == 1:  # noqa: ASYNC110 - the count is that of a fake Redis
+        await asyncio.sleep(0)
+    scene.pass_s(REFRESH_S)
+    assert (await scene.look_up()).sha256 == scene.fingerprint
+    assert not waiting.done()
+    await scene.cache.close()
+    with pytest.raises(QueueUnavailable):
+        await waiting
