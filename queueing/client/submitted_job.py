@@ -53,6 +53,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             SigningRequest(target, part.idempotency_key, part.digests, self.priority) for part in self.parts
         )
 
+    def drafts(self) -> Iterator[SigningRequest]:
+        """``requests()`` under its earlier name."""
+        return self.requests()
+
     def to_json(self) -> bytes:
         """One line of JSON."""
         return msgspec.json.encode(self)
