@@ -41,16 +41,23 @@ class LatestTime:
             self._kept_ms = self._latest_ms = 0
         self._latest_ms = max(self._latest_ms, now_ms)
         if self._latest_ms >= self._kept_ms + KEEP_EACH_MS:
+            # Another lane may have kept a later time since this one read the file.
+            other_ms = self._stored()
+            if other_ms <= now_ms + MOST_AHEAD_MS:
+                self._latest_ms = max(self._latest_ms, other_ms)
             self._keep()
         return self._latest_ms
 
-    def _kept(self, now_ms: int) -> int:
+    def _stored(self) -> int:
         if self._file is None:
             return 0
         try:
-            kept_ms = int(self._file.read_bytes()[:20])
+            return int(self._file.read_bytes()[:20])
         except (OSError, ValueError):
             return 0
+
+    def _kept(self, now_ms: int) -> int:
+        kept_ms = self._stored()
         if kept_ms - MOST_AHEAD_MS > now_ms:
             self._disregard(kept_ms, now_ms)
             return 0

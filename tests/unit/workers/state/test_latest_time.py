@@ -28,6 +28,15 @@ def test_another_process_knows_it(tmp_path: Path) -> None:
     assert LatestTime(tmp_path).see(NOW_MS - 2_400_000) == NOW_MS + KEEP_EACH_MS
 
 
+def test_a_later_time_of_another_process_is_not_overwritten(tmp_path: Path) -> None:
+    """A lane that was idle while another one saw the later time learns it, and keeps it."""
+    idle, busy = LatestTime(tmp_path), LatestTime(tmp_path)
+    idle.see(NOW_MS)
+    busy.see(NOW_MS + 3_600_000)
+    assert idle.see(NOW_MS + KEEP_EACH_MS) == NOW_MS + 3_600_000
+    assert LatestTime(tmp_path).see(NOW_MS) == NOW_MS + 3_600_000
+
+
 def test_a_time_that_is_far_ahead_is_disregarded_and_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
