@@ -94,7 +94,7 @@ def create_durably(file: Path) -> bool:
         created = False
     else:
         try:
-            _give_to_owner_of(file.parent, descriptor)
+            give_to_owner_of(file.parent, descriptor)
         finally:
             os.close(descriptor)
         created = True
@@ -133,7 +133,7 @@ def give_to_owner_of_parent(folder: Path) -> None:
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        _give_to_owner_of(folder.parent, descriptor)
+        give_to_owner_of(folder.parent, descriptor)
     finally:
         os.close(descriptor)
 
@@ -203,7 +203,7 @@ def _copy_owner_and_mode(descriptor: int, old: Path, mode: int) -> None:
         facts = old.stat()
     except FileNotFoundError:
         os.fchmod(descriptor, mode)
-        _give_to_owner_of(old.parent, descriptor)
+        give_to_owner_of(old.parent, descriptor)
         return
     with contextlib.suppress(
         PermissionError
@@ -212,8 +212,11 @@ def _copy_owner_and_mode(descriptor: int, old: Path, mode: int) -> None:
     os.fchmod(descriptor, facts.st_mode & 0o777)
 
 
-def _give_to_owner_of(folder: Path, descriptor: int) -> None:
-    """By the descriptor, not by name: the folder's owner could put a link under the name to a file of somebody else."""
+def give_to_owner_of(folder: Path, descriptor: int) -> None:
+    """Give a file that root made to the owner and group of its folder, so that the service can open it.
+
+    By the descriptor, not by name: the folder's owner could put a link under the name to a file of somebody else.
+    """
     if os.geteuid() == 0:
         facts = folder.stat()
         os.fchown(descriptor, facts.st_uid, facts.st_gid)

@@ -24,7 +24,7 @@ from workers.hsm.key_creation import KeyRecord, adopt_key, create_key, list_keys
 from workers.hsm.keys import find_key
 from workers.hsm.mechanisms import unable_to_sign
 from workers.hsm.pin_guard import pin_attempt
-from workers.hsm.process_hardening import harden
+from workers.hsm.process_hardening import harden, one_login_at_a_time
 from workers.hsm.sessions import open_pool
 from workers.hsm.tokens import TokenSelect, select_token, serial_of
 from workers.state.refused_pins import RefusedPins
@@ -101,7 +101,8 @@ def answer(request: Request) -> Answer:
 
 def _with_login(token: pkcs11.Token, address: TokenAddress, ask: CreateKey | AdoptKey | FindKeys) -> Answer:
     pin = None if address.pin_file is None else Secret.from_file(address.pin_file)
-    with pin_attempt(RefusedPins(Path(address.refused_pins_of)), address.name, pin):
+    state_dir = Path(address.refused_pins_of)
+    with one_login_at_a_time(state_dir, address.name), pin_attempt(RefusedPins(state_dir), address.name, pin):
         pool = open_pool(
             token,
             pin=pin,

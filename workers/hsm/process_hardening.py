@@ -11,6 +11,8 @@ import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from queueing.files.durable_file import give_to_owner_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -90,11 +92,12 @@ def one_login_at_a_time(state_dir: Path, token: str) -> Iterator[None]:
 @contextmanager
 def _locked(file: Path) -> Iterator[None]:
     try:
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError:
         yield
         return
     try:
+        give_to_owner_of(file.parent, descriptor)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:

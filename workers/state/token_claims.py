@@ -11,7 +11,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from queueing.files.durable_file import make_folder
+from queueing.files.durable_file import give_to_owner_of, make_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,14 +45,19 @@ def claim_token(state_dir: Path, identity: str, *, table: str, owner: str) -> No
         folder = state_dir / "tokens-in-use"
         make_folder(folder)
         # Not closed: the lock is held until the process ends.
-        descriptor = os.open(folder / identity, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        claim = f"tokens.{table} of {owner}"
-        with suppress(BlockingIOError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, claim.encode(), 0)
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
-        holder = os.pread(descriptor, _LARGEST_BYTES, 0).decode("utf-8", "replace")
+        descriptor = os.open(folder / identity, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        claim = f"tokens.{table} of {owner}".encode()
+        try:
+            give_to_owner_of(folder, descriptor)
+            with suppress(BlockingIOError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.pwrite(descriptor, claim, 0)  # over the earlier claim first: a full disk takes that
+                os.ftruncate(descriptor, len(claim))
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            holder = os.pread(descriptor, _LARGEST_BYTES, 0).decode("utf-8", "replace")
+        except OSError:
+            os.close(descriptor)  # else the exclusive lock stops every later lane of this token
+            raise
         if holder.rpartition(" of ")[2] != owner:
             os.close(descriptor)
             raise TokenTaken(holder)

@@ -149,13 +149,16 @@ class Lane:
                     watch.cancel()
                     next_call(call_s)
 
-                pool = open_pool(
-                    found,
-                    pin=pin,
-                    count=(self._role.sessions or settings.sessions) if loaded.threads_allowed else 1,
-                    protected_path=settings.login == "protected-path",
-                    next_call=begin_session,
-                )
+                try:
+                    pool = open_pool(
+                        found,
+                        pin=pin,
+                        count=(self._role.sessions or settings.sessions) if loaded.threads_allowed else 1,
+                        protected_path=settings.login == "protected-path",
+                        next_call=begin_session,
+                    )
+                finally:
+                    watch.cancel()  # a refused PIN is recorded next, however long the disk takes
         return pool, loaded.description, identity
 
     def _claim(self, state_dir: Path, identity: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from workers.hsm.process_hardening import one_start_at_a_time, start_lock
+from workers.hsm.process_hardening import one_login_at_a_time, one_start_at_a_time, start_lock
 
 
 def locked(file: Path) -> bool:
@@ -48,3 +48,19 @@ def test_a_lane_starts_where_it_may_not_lock(tmp_path: Path) -> None:
     with one_start_at_a_time(tmp_path / "missing", "/vendor.so"):
         began = True
     assert began
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_lock_by_root_belongs_to_the_owner_of_the_state_directory(tmp_path: Path) -> None:
+    """Else the service's user could not open it, and would log in beside another lane."""
+    os.chown(tmp_path, 12345, 12345)
+    with one_login_at_a_time(tmp_path, "acme"):
+        facts = (tmp_path / "lane-login.acme.lock").stat()
+    assert (facts.st_uid, facts.st_gid) == (12345, 12345)
+
+
+def test_a_link_in_the_place_of_a_lock_is_not_followed(tmp_path: Path) -> None:
+    """Root would give away the file that it names."""
+    (tmp_path / "lane-login.acme.lock").symlink_to(tmp_path / "elsewhere")
+    with one_login_at_a_time(tmp_path, "acme"):
+        assert not (tmp_path / "elsewhere").exists()

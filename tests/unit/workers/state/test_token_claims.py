@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -47,6 +48,27 @@ def test_nothing_is_claimed_where_nothing_can_be(tmp_path: Path) -> None:
     claim_token(tmp_path / "file" / "state", "", table="acme", owner="acme")
     (tmp_path / "file").write_text("")
     claim_token(tmp_path / "file" / "state", IDENTITY, table="acme", owner="acme")
+
+
+def test_a_disk_that_takes_no_claim_leaves_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next lane of this token claims it as soon as the disk has room."""
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", full)
+        claim_token(tmp_path, IDENTITY, table="acme", owner="acme")
+    assert in_a_process(tmp_path, table="globex", owner="globex")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_claim_by_root_belongs_to_the_owner_of_the_state_directory(tmp_path: Path) -> None:
+    """Else the service's user could not open it, and would claim nothing."""
+    os.chown(tmp_path, 12345, 12345)
+    claim_token(tmp_path, IDENTITY, table="acme", owner="acme")
+    facts = (tmp_path / "tokens-in-use" / IDENTITY).stat()
+    assert (facts.st_uid, facts.st_gid) == (12345, 12345)
 
 
 def test_an_identity_has_all_that_a_token_says_of_itself() -> None:
