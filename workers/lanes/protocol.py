@@ -104,7 +104,7 @@ class Ready(msgspec.Struct, frozen=True, array_like=True, tag=True):
     wanted: _Number
     module: _Text
     canaries: bool = False
-    identity: str = ""
+    identity: Annotated[str, msgspec.Meta(pattern=r"\A(?:[0-9a-f]{32})?\Z")] = ""
 
 
 class SliceOutcome(msgspec.Struct, frozen=True, array_like=True):

@@ -24,15 +24,22 @@ class TokenIdentities:
     """First owner of each token that a lane of this worker logged in to; kept also while it has no lane."""
 
     def __init__(self) -> None:
-        self._uses: dict[str, TokenUse] = {}
+        self._uses: dict[str, tuple[TokenUse, ...]] = {}
 
     def claim(self, identity: str, use: TokenUse) -> TokenUse | None:
         """Add the use of a token; the earlier use where that is of another owner, and then nothing is added."""
         if not identity:
             return None  # a lane of an earlier version, or a token without a serial number
-        earlier = self._uses.setdefault(identity, use)
-        return None if earlier.tenant == use.tenant else earlier
+        uses = self._uses.get(identity, ())
+        if uses and uses[0].tenant != use.tenant:
+            return uses[0]
+        if use not in uses:
+            self._uses[identity] = (*uses, use)  # two tables of one tenant may find the same token
+        return None
 
     def keep_only(self, uses: Collection[TokenUse]) -> None:
         """Forget what is not among ``uses``: the configuration gives it to nobody, or to somebody else."""
-        self._uses = {identity: use for identity, use in self._uses.items() if use in uses}
+        kept = {
+            identity: tuple(use for use in owned if use in uses) for identity, owned in self._uses.items()
+        }
+        self._uses = {identity: owned for identity, owned in kept.items() if owned}

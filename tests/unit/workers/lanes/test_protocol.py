@@ -37,7 +37,7 @@ TO_LANE: list[ToLane] = [
 ]
 FROM_LANE: list[FromLane] = [
     Ready(123, 2, 4, "SoftHSM"),
-    Ready(123, 2, 4, "SoftHSM", True, "0123456789abcdef"),
+    Ready(123, 2, 4, "SoftHSM", True, "0123456789abcdef" * 2),
     Outcomes(7, (SliceOutcome(None, 2, b"f" * 32, (b"s", None), {1: REFUSED}), SliceOutcome(REFUSED)), 0.5),
     SignedDirectory(1, b"signed"),
     SignedDirectory(1, b"", REFUSED),

@@ -43,6 +43,9 @@ def nested(depth: int) -> bytes:
 @pytest.mark.parametrize(
     "message",
     [
+        Ready(1, 1, 1, "module", True, "not a digest"),
+        Ready(1, 1, 1, "module", True, "0" * 31 + "\n"),
+        Ready(1, 1, 1, "module", True, "0" * (1 << 20)),
         Outcomes(1, (SIGNED,), -1.0),
         Outcomes(1, (SIGNED,), 0.1, -1.0),
         Outcomes(1, (SIGNED,), 0.1, 0.1, -0.001),
@@ -81,11 +84,19 @@ def test_a_value_out_of_range_is_refused(message: Any) -> None:
         read_answer(body(message))
 
 
-@pytest.mark.parametrize("depth", [2_000, 100_000])
-def test_a_deeply_nested_message_is_refused(depth: int) -> None:
+def test_a_deeply_nested_message_is_refused() -> None:
     """Its depth does not become a RecursionError of the worker."""
     with pytest.raises(AnswerInvalid, match="nested"):
-        read_answer(nested(depth))
+        read_answer(nested(100_000))
+
+
+@pytest.mark.parametrize("depth", [500, 1_000, 2_000, 10_000])
+def test_a_nested_message_is_refused_or_read_without_its_unknown_field(depth: int) -> None:
+    """How deep Python may go depends on its version: 3.13 reads 2,000 arrays within each other, 3.11 does not."""
+    with contextlib.suppress(AnswerInvalid):
+        message = read_answer(nested(depth))
+        assert isinstance(message, Outcomes)
+        assert message.items[0].error == WireError("hsm.fault")
 
 
 def test_a_long_error_text_is_cut_to_one_line() -> None:

@@ -165,7 +165,7 @@ async def test_a_token_under_two_names_serves_the_first_owner_only(
             pool.pump()
             await turn()
             lanes[tenant] = setup.host.lanes[-1]
-            lanes[tenant].ready(identity="one token")
+            lanes[tenant].ready(identity="0" * 32)
             await turn()
         assert (lanes["acme"].killed, lanes["globex"].killed) == (False, True)
         assert len(lanes["acme"].chunks) == 1
