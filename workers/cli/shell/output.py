@@ -143,7 +143,9 @@ def print_message(text: str) -> None:
 def print_error(error: ErrorObject, *, as_json: bool) -> None:
     """Print the error that ends a command: two lines on stderr, or one JSON line on stdout."""
     if as_json:
-        _write_json(msgspec.json.encode({"error": error}))
+        # A file name that is not UTF-8 is in the message as lone surrogates, which JSON cannot hold.
+        message = error.message.encode("utf-8", "backslashreplace").decode()
+        _write_json(msgspec.json.encode({"error": msgspec.structs.replace(error, message=message)}))
         return
     print_message(f"error: {error.message} [{error.code}]")
     if error.hint:

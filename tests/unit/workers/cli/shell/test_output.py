@@ -156,3 +156,14 @@ def test_commands_print_through_one_module() -> None:
         str(file.relative_to(folder)) for file in folder.rglob("*.py") if writing.search(file.read_text())
     }
     assert found <= allowed
+
+
+def test_an_error_that_names_a_file_that_is_not_utf_8_is_json(
+    capsysbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    """A name from the command line has a lone surrogate for each such byte."""
+    print_error(
+        ErrorObject(code="usage", message="no such file: \udcff.jsonl", retryable=False, retry_after_s=None),
+        as_json=True,
+    )
+    assert json.loads(capsysbinary.readouterr().out)["error"]["message"] == "no such file: \\udcff.jsonl"
