@@ -113,7 +113,11 @@ async def test_a_new_client_certificate_is_shown_to_redis(
             cut_connections(process)
             with pytest.raises(RedisError) as refused:
                 await redis.ping()
-            assert "Redis refuses the client certificate" in reason_of(refused.value)
+            # With TLS 1.3, Redis may reset the connection before the client has read its alert.
+            reason = reason_of(refused.value)
+            assert "Redis refuses the client certificate" in reason or "reset by peer" in reason
+            new.issue(tmp_path)
+            assert await redis.ping()
         finally:
             await redis.aclose()
 
