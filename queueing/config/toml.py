@@ -74,13 +74,13 @@ def parse_toml(file: Path, text: str) -> dict[str, Any]:
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(str(file), "", f"is not TOML: {error}", "Mend the line that is named.") from None
+        raise ConfigError(str(file), "", f"is not TOML: {error}", "Correct the line that is named.") from None
     except RecursionError:
         raise _nested(file, "") from None
     except (
         ValueError
     ) as error:  # an integer of more than 4,300 digits, a date that the calendar does not have
-        raise ConfigError(str(file), "", f"is not TOML: {error}", "Mend that value.") from None
+        raise ConfigError(str(file), "", f"is not TOML: {error}", "Correct that value.") from None
     _check_values(file, tables)
     return tables
 

@@ -5,7 +5,7 @@ cluster           client of a Redis Cluster, with the interface of the client of
 cluster_topology  primary of each hash slot, and pools of the nodes
 connection        connections to the primary: TLS, Sentinel, Cluster, timeouts, retries
 errors            translation of redis-py's errors
-faults            reasons of redis-py's errors, and those that no retry mends
+faults            reasons of redis-py's errors, and those that a retry cannot change
 pool              connection pools that close idle connections
 rotation          password and TLS files, read again when they change
 scripts           Lua scripts by name (``lua/``), many in one round trip

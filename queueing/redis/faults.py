@@ -1,4 +1,4 @@
-"""Reasons of redis-py's errors, and those among them that no retry mends.
+"""Reasons of redis-py's errors, and those among them that a retry cannot change.
 
 redis-py wraps what the operating system and OpenSSL say in its own ``ConnectionError``, with the cause in the chain.
 """
@@ -68,7 +68,7 @@ def is_server_wide(error: BaseException) -> bool:
 
 
 def refuse_final(error: BaseException) -> None:
-    """Raise ``ConfigError`` for what no retry mends: a certificate, a login or a command that was refused."""
+    """Raise ``ConfigError`` for what a retry cannot change: a certificate, a login or a command that was refused."""
     fault = _certificate_fault(error)
     if fault is not None:
         raise ConfigError(

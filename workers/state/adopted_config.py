@@ -166,7 +166,7 @@ def _read(file: Path) -> str | None:
             str(file),
             "",
             f"the copy of the adopted file cannot be read ({error.strerror})",
-            "Mend the disk of service.state_dir, or remove the copy: then a file of any epoch is adopted.",
+            "Repair the disk of service.state_dir, or remove the copy: then a file of any epoch is adopted.",
         ) from error
 
 

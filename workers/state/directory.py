@@ -36,7 +36,7 @@ def reading_state(file: Path) -> Iterator[None]:
             str(file),
             "service.state_dir",
             f"{error.filename or 'a file in it'} cannot be read ({error.strerror})",
-            "Run it as the worker's user, or mend the owner, the mode or the disk of that place.",
+            "Run it as the worker's user, or correct the owner, the mode or the disk of that folder.",
         ) from error
 
 

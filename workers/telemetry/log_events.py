@@ -199,7 +199,7 @@ EVENTS: Final[dict[str, LogEvent]] = {
     ),
     "circuit.opened": LogEvent(
         "error",
-        "The circuit breaker of a token opened: for a while (open), or until its PIN is corrected (refused).",
+        "The circuit breaker of a token opened: until the next retry (open), or until its PIN is corrected (refused).",
         ("token", "circuit"),
     ),
     "key.missing": LogEvent(
