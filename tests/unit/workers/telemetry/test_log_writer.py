@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import logging
@@ -20,18 +21,24 @@ LINE = "x" * 100
 IN_THE_PIPE = PIPE_BYTES // len(LINE) + 1
 """Lines that leave the queue at most while nobody reads, the one that is being written included."""
 
+WRITERS: list[LogWriter] = []
+"""Of the test that runs."""
+
 
 @pytest.fixture
 def pipe() -> Iterator[tuple[int, int]]:
-    """Its reading and its writing end, of the smallest size."""
+    """Its reading and its writing end, of the smallest size.
+
+    The writing end stays open: the thread of a writer may still use its number, which must not become that of another
+    test's pipe. Without a reader, what is queued fails at once.
+    """
     reader, writer = os.pipe()
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     yield reader, writer
-    for end in (reader, writer):
-        try:
-            os.close(end)
-        except OSError:
-            continue
+    with contextlib.suppress(OSError):  # a test may have closed it
+        os.close(reader)
+    while WRITERS:
+        WRITERS.pop().flush()  # its thread logs no more into the next test
 
 
 @pytest.fixture
@@ -50,6 +57,7 @@ def writing_to(descriptor: int, logger: logging.Logger) -> LogWriter:
     handler = LogWriter(descriptor)
     handler.setFormatter(JsonLines())
     logger.addHandler(handler)
+    WRITERS.append(handler)
     return handler
 
 
