@@ -11,6 +11,7 @@ errors        every error that a caller can get
 files         durable replacement of files
 protocol      wire forms and the values in them
 redis         access to Redis, and the Lua scripts
+transparency  formats of a tamper-evident log
 
 Must never import ``workers``.
 """

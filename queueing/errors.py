@@ -10,7 +10,7 @@ SigningError                      reason, retryable, denied, hint
 ├── Invalid                       the input is wrong; the same input fails again
 │   ├── AlgorithmUnknown · DigestLength · EnvelopeMalformed · EnvelopeExpired
 │   ├── JobCancelled · JobConflict · JobPoisoned · JobUnknown · FunctionUnknown
-│   └── InputUnreadable · OutputUnwritable · ResultInvalid
+│   └── InputUnreadable · OutputUnwritable · ResultInvalid · ProofInvalid
 └── Unavailable                   not now; the same request may succeed later (retryable)
     ├── LimitRate · LimitBacklog · LimitBudget
     ├── JobExpired · WaitTimeout
@@ -229,6 +229,15 @@ class ResultInvalid(Invalid):
     hint = "Do not use it. Redis may have another writer: tell the operator."
 
 
+class ProofInvalid(Invalid):
+    """A proof, checkpoint or part of the tamper-evident log is damaged or false."""
+
+    reason = "proof.invalid"
+    hint = (
+        "Fetch it again. If it fails again, keep the file: it is evidence, and the operator must explain it."
+    )
+
+
 class LimitRate(Unavailable):
     """The tenant's rate is used up for now."""
 
@@ -342,6 +351,11 @@ def _leaves(cls: type[SigningError]) -> list[type[SigningError]]:
 
 BY_REASON: Final[dict[str, type[SigningError]]] = {cls.reason: cls for cls in _leaves(SigningError)}
 """The closed set of reasons: code -> class. Sent over the wire as the code alone."""
+
+RESULT_REASONS: Final = frozenset(BY_REASON) - {
+    cls.reason for cls in (InputUnreadable, OutputUnwritable, ProofInvalid)
+}
+"""Reasons that a job's result can carry; the others occur in commands only."""
 
 
 def from_reason(reason: str, message: str = "", *, retry_after_s: float | None = None) -> SigningError:

@@ -152,4 +152,15 @@ TEXTS: Final[dict[str, Text]] = {
             Step("Verify existing signatures:", "sigmill verify --config client.toml RESULTS"),
         ),
     ),
+    "proof.invalid": Text(
+        "A proof, a checkpoint, a receipt or another part of the tamper-evident log is damaged, or does not belong to what"
+        " it is said to prove. The message names the part and the place.",
+        "A verification of the record.",
+        (
+            Step("Copy or export the file again, and verify it again."),
+            Step(
+                "If it fails again, keep it unchanged: it is evidence. Ask the operator for an explanation."
+            ),
+        ),
+    ),
 }

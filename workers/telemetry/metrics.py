@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from queueing.errors import BY_REASON
+from queueing.errors import RESULT_REASONS
 from queueing.protocol.algorithms import Algorithm
 from workers.config.settings import TenantClass
 from workers.telemetry.metrics_catalogue import ProcessMetrics, WorkerMetrics
@@ -86,4 +86,4 @@ def algorithm_label(name: str) -> str:
 
 def reason_label(reason: str) -> str:
     """Reason as a label; unknown reasons are ``other``."""
-    return reason if reason in BY_REASON else OTHER
+    return reason if reason in RESULT_REASONS else OTHER

@@ -7,7 +7,7 @@ import re
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from queueing.errors import BY_REASON
+from queueing.errors import RESULT_REASONS
 from queueing.protocol.algorithms import Algorithm
 from workers.telemetry.metrics import Metrics, algorithm_label, reason_label
 
@@ -38,7 +38,7 @@ def test_an_algorithm_that_is_none_of_ours_is_other(name: str) -> None:
 def test_every_algorithm_and_reason_is_its_own_label() -> None:
     """The closed sets."""
     assert [algorithm_label(name) for name in Algorithm] == list(Algorithm)
-    assert [reason_label(reason) for reason in BY_REASON] == list(BY_REASON)
+    assert [reason_label(reason) for reason in RESULT_REASONS] == list(RESULT_REASONS)
 
 
 def test_labels_are_of_the_few_that_are_bounded(metrics: Metrics) -> None:

@@ -6,7 +6,7 @@ from itertools import product
 
 from prometheus_client import CollectorRegistry, generate_latest
 
-from queueing.errors import BY_REASON
+from queueing.errors import RESULT_REASONS
 from queueing.protocol.algorithms import Algorithm
 from workers.lanes.supervisor.circuit_breaker import Circuit
 from workers.lanes.supervisor.lane_metrics import LaneMetrics
@@ -53,12 +53,12 @@ def test_a_tenant_that_is_refused_for_everything_leaves_room_for_others() -> Non
     metrics = Metrics(registry)
     for i in range(40):
         for algorithm in (*Algorithm, OTHER):
-            for reason in BY_REASON:
+            for reason in RESULT_REASONS:
                 metrics.failures.labels(f"hostile-{i}", algorithm, reason).inc()
     assert len(series(registry)) < 2000
     metrics = Metrics(registry := CollectorRegistry())
     for algorithm in (*Algorithm, OTHER):
-        for reason in BY_REASON:
+        for reason in RESULT_REASONS:
             metrics.failures.labels("hostile", algorithm, reason).inc()
     use_all(metrics, "good")
     assert any('tenant="good"' in line for line in series(registry))
@@ -79,7 +79,7 @@ def test_every_metric_of_hundreds_of_owners_stays_below_two_thousand_series() ->
     """All that is declared, with every value of its closed labels for as many tenants, tokens and keys as there may be."""
     closed = {
         "algorithm": [*Algorithm, OTHER],
-        "reason": [*BY_REASON, OTHER],
+        "reason": [*RESULT_REASONS, OTHER],
         "outcome": ["done", "fenced", "granted", "rate", "budget", "hard_cap"],
         "event": ["extended", "lost"],
         "class": ["interactive", "standard", "bulk"],

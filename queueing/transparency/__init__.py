@@ -1,0 +1,11 @@
+"""Formats of a tamper-evident log: RFC 6962 tree, and C2SP's notes, checkpoints, tiles and proofs.
+
+merkle       hashes of leaves and nodes; the right edge of a growing tree
+proofs       inclusion and consistency proofs: build from stored hashes, verify
+tiles        paths and contents of tiles and entry bundles (tlog-tiles)
+notes        signed notes and their verifier keys (signed-note)
+checkpoints  tree heads as signed notes (tlog-checkpoint)
+proof_files  a proof with its checkpoint in one text (tlog-proof)
+
+Pure functions of bytes: no files, no Redis, no event loop. Must never import anything else of ``queueing`` but ``errors``.
+"""
