@@ -14,7 +14,8 @@ SigningError                      reason, retryable, denied, hint
 └── Unavailable                   not now; the same request may succeed later (retryable)
     ├── LimitRate · LimitBacklog · LimitBudget
     ├── JobExpired · WaitTimeout
-    └── TokenUnavailable · HsmFault · LogUnavailable · QueueUnavailable · QueueUnconfirmed
+    ├── TokenUnavailable · HsmFault · ClockSetBack
+    └── LogUnavailable · QueueUnavailable · QueueUnconfirmed
 
 ``ConfigError`` stands apart: an operator gets it at start-up or reload, a job never does.
 
@@ -291,6 +292,13 @@ class HsmFault(Unavailable):
 
     reason = "hsm.fault"
     hint = "The lane is replaced and the job retried; check sigmill_lane_restarts_total if it persists."
+
+
+class ClockSetBack(Unavailable):
+    """The host's clock was set back: whether the envelope has expired is in doubt."""
+
+    reason = "clock.set_back"
+    hint = "The operator corrects the host's clock, or has its lanes forget the time that it showed before; accepted jobs stay queued."
 
 
 class LogUnavailable(Unavailable):

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests.support.cluster import Cluster, start_cluster
@@ -33,6 +34,10 @@ RedisFactory = Callable[..., RedisProcess]
 # A shell starts what is put into the background with SIGINT ignored, and children inherit that: no test could
 # send one then.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The time of one example depends on the machine, not on the code.
+hypothesis.settings.register_profile("any-machine", deadline=None)
+hypothesis.settings.load_profile("any-machine")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -158,6 +158,16 @@ def _of_processes(clock: Clock) -> list[Alert]:
             dashboard="worker?var-instance={{ $labels.instance }}",
         ),
         Alert(
+            name="SigmillClockSetBack",
+            severity="ticket",
+            expr="sum by (instance) (increase(sigmill_jobs_returned_total"
+            f'{{reason="clock.set_back"}}[{w(10 * MINUTE_S)}])) > 0',
+            wait_s=0,
+            summary="A worker's host refuses jobs for now because its clock was set back.",
+            description="Worker {{ $labels.instance }}: {{ $value | humanize }} jobs were returned in ten minutes.",
+            dashboard="worker?var-instance={{ $labels.instance }}",
+        ),
+        Alert(
             name="SigmillNoWorkerReady",
             severity="page",
             expr="(sum(sigmill_worker_ready) or vector(0)) == 0",

@@ -334,11 +334,20 @@ class Claims:
             for tenant, answer, sure in zip(commits, answers, confirmed, strict=True)
         }
 
-    async def nack(self, jobs: dict[str, list[ClaimedJob]], *, counts: bool, delay_ms: int = 0) -> None:
+    async def nack(
+        self,
+        jobs: dict[str, list[ClaimedJob]],
+        *,
+        counts: bool,
+        refund: bool | None = None,
+        delay_ms: int = 0,
+    ) -> None:
         """Give leased jobs back unsigned: to their old place, or due ``delay_ms`` from now.
 
-        ``counts``: the attempt stands against the job, and what it was charged is spent. Raises ``QueueUnavailable``.
+        ``counts``: the attempt stands against the job. ``refund``: its limits get back what they charged; None: unless the
+        attempt counts. Raises ``QueueUnavailable``.
         """
+        refund = not counts if refund is None else refund
         calls = [
             ScriptCall(
                 Script.NACK,
@@ -350,6 +359,7 @@ class Claims:
                 ),
                 (
                     int(counts),
+                    int(refund),
                     delay_ms,
                     keyspace.doorbell(tenant),
                     tenant,

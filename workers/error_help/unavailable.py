@@ -91,6 +91,20 @@ TEXTS: Final[dict[str, Text]] = {
             _DOCTOR,
         ),
     ),
+    "clock.set_back": Text(
+        "A host's clock was set back, and the envelope had expired by the time that it showed before. Either the clock was"
+        " ahead and is right now, or somebody set it back to have an old envelope signed: the host cannot tell, and signs"
+        " nothing that is in doubt. The job is requeued with a growing delay, and other hosts may sign it.",
+        "The operator, by the alert SigmillClockSetBack and the log event `clock.set_back`, which says by how much; a build"
+        " whose deadline has passed.",
+        (
+            Step("Check the clock of each worker host:", "timedatectl"),
+            Step(
+                "If the clock was ahead and is right now, on that host, without worker and lanes running:",
+                "rm STATE_DIR/latest-time",
+            ),
+        ),
+    ),
     "log.unavailable": Text(
         "A worker cannot write its write-ahead log, so it signs and releases nothing: the disk is full, read-only or"
         " missing. It continues by itself when the disk works again.",

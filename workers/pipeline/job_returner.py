@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from queueing.errors import HsmFault, QueueUnavailable
+from queueing.errors import ClockSetBack, HsmFault, QueueUnavailable
 from workers.journal.records import ReturnedRecord
 from workers.telemetry import job_log
 from workers.telemetry.metrics import reason_label
@@ -33,6 +34,19 @@ token that recovers is to be used within five seconds, three of which may be the
 
 LONGEST_RETRY_DELAY_S: Final = 4.0
 """A job on which the HSM failed waits twice as long each time, up to this; it is tried until its envelope expires."""
+
+LONGEST_CLOCK_DELAY_S: Final = 60.0
+"""The same for a job that this host refuses because its clock was set back. Each try writes the envelope to the log, and only
+another host, a person or the passing hours make the next one better."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Nack:
+    """Way to return jobs: whether the attempt counts, whether their limits get the charge back, and the delay in seconds."""
+
+    counts: bool
+    refund: bool
+    delay_s: float
 
 
 class JobReturner:
@@ -78,8 +92,8 @@ class JobReturner:
             for j in jobs
         ]
         self._wal.append_nowait(records)
-        for (counts, delay_s), batch in self._batches(jobs).items():
-            await self._nack(batch, counts=counts, delay_s=delay_s)
+        for how, batch in self._batches(jobs).items():
+            await self._nack(batch, how)
         returned = [(job, self._reason(job)) for job in jobs]
         job_log.returned(returned)
         for job, reason in returned:
@@ -91,14 +105,19 @@ class JobReturner:
         error = None if self._shutdown.asked.is_set() else job.unavailable
         return "drain" if error is None else reason_label(error.reason)
 
-    def _batches(self, jobs: list[ActiveJob]) -> dict[tuple[bool, float], dict[str, list[ClaimedJob]]]:
-        """Jobs by tenant, for each pair of: whether the attempt counts, and the delay in seconds."""
-        batches: dict[tuple[bool, float], dict[str, list[ClaimedJob]]] = {}
+    def _batches(self, jobs: list[ActiveJob]) -> dict[_Nack, dict[str, list[ClaimedJob]]]:
+        """Jobs by tenant, for each way to return them."""
+        batches: dict[_Nack, dict[str, list[ClaimedJob]]] = {}
         for job in jobs:
-            counts = isinstance(job.unavailable, HsmFault)
-            by_tenant = batches.setdefault((counts, self._delay_s(job, counts=counts)), {})
+            by_tenant = batches.setdefault(self._nack_of(job), {})
             by_tenant.setdefault(job.claimed.tenant, []).append(job.claimed)
         return batches
+
+    def _nack_of(self, job: ActiveJob) -> _Nack:
+        """A job whose delay grows counts its attempts; only the HSM may have spent what its limits charged."""
+        faulted = isinstance(job.unavailable, HsmFault)
+        counts = faulted or isinstance(job.unavailable, ClockSetBack)
+        return _Nack(counts, not faulted, self._delay_s(job, counts=counts))
 
     def _delay_s(self, job: ActiveJob, *, counts: bool) -> float:
         """Delay before a requeued job is due, in seconds. 0.0 where this worker will not claim it at once: it shuts down, or no token of the tenant can be used."""
@@ -106,13 +125,16 @@ class JobReturner:
         if shutting_down or not job.delayed or not self._lanes.can_sign(job.claimed.tenant):
             return 0.0
         if counts:
-            return min(RETURN_DELAY_S * 2.0 ** min(job.claimed.attempt - 1, 8), LONGEST_RETRY_DELAY_S)
+            most_s = LONGEST_RETRY_DELAY_S if isinstance(job.unavailable, HsmFault) else LONGEST_CLOCK_DELAY_S
+            return min(RETURN_DELAY_S * 2.0 ** min(job.claimed.attempt - 1, 8), most_s)
         return TURNED_BACK_DELAY_S if job.turned_back else RETURN_DELAY_S
 
-    async def _nack(self, batch: dict[str, list[ClaimedJob]], *, counts: bool, delay_s: float) -> None:
+    async def _nack(self, batch: dict[str, list[ClaimedJob]], how: _Nack) -> None:
         """One attempt: without an answer the leases run out by themselves, and the jobs are claimed again."""
         try:
-            await self._claims.nack(batch, counts=counts, delay_ms=int(delay_s * 1000))
+            await self._claims.nack(
+                batch, counts=how.counts, refund=how.refund, delay_ms=int(how.delay_s * 1000)
+            )
         except QueueUnavailable as error:
             self._metrics.redis_errors.labels("release").inc()
             log.warning("redis.failed", extra={"operation": "release", "why": str(error)})

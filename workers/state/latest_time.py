@@ -18,6 +18,9 @@ NAME: Final = "latest-time"
 KEEP_EACH_MS: Final = 60_000
 """The file is this much behind at most."""
 
+REPORTED_FROM_MS: Final = 60_000
+"""A clock that is set back by less is not reported: envelopes allow as much skew."""
+
 MOST_AHEAD_MS: Final = 24 * 3_600_000
 """A kept time that is further ahead of the clock was itself wrong: it would refuse every envelope until the clock is there."""
 
@@ -30,6 +33,7 @@ class LatestTime:
         self._latest_ms = 0
         self._kept_ms = 0
         self._read = False
+        self._reported = False
 
     def see(self, now_ms: int) -> int:
         """The latest time seen, this one included. A file that cannot be read or written is as none."""
@@ -40,6 +44,7 @@ class LatestTime:
             self._disregard(self._latest_ms, now_ms)
             self._kept_ms = self._latest_ms = 0
         self._latest_ms = max(self._latest_ms, now_ms)
+        self._report(self._latest_ms - now_ms)
         if self._latest_ms >= self._kept_ms + KEEP_EACH_MS:
             # Another lane may have kept a later time since this one read the file.
             other_ms = self._stored()
@@ -62,6 +67,14 @@ class LatestTime:
             self._disregard(kept_ms, now_ms)
             return 0
         return max(kept_ms, 0)
+
+    def _report(self, back_ms: int) -> None:
+        """Log once that the clock was set back, until it has passed the latest time again."""
+        if back_ms == 0:
+            self._reported = False
+        elif back_ms >= REPORTED_FROM_MS and not self._reported:
+            self._reported = True
+            log.error("clock.set_back", extra={"back_s": back_ms // 1000})
 
     def _disregard(self, latest_ms: int, now_ms: int) -> None:
         log.error("clock.far_back", extra={"latest_s": latest_ms // 1000, "now_s": now_ms // 1000})

@@ -191,6 +191,12 @@ EVENTS: Final[dict[str, LogEvent]] = {
         "clock. Envelopes that had expired by that time could be signed.",
         ("latest_s", "now_s"),
     ),
+    "clock.set_back": LogEvent(
+        "error",
+        "The host's clock is `back_s` seconds before the latest time that a lane has seen: it was ahead and was corrected, or "
+        "was set back. Jobs whose envelopes had expired by that time are requeued until the clock has passed it.",
+        ("back_s",),
+    ),
     "lane.order_adopted": LogEvent("warning", "A lane applies new stop orders.", ("token", "orders")),
     "lane.order_refused": LogEvent(
         "warning",

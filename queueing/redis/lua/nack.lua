@@ -4,21 +4,22 @@
 -- KEYS[2]  claims          hash, job id -> 'attempts:fence:digests:bytes:charge (us):crashes' (see claim.lua)
 -- KEYS[3]  armed           somebody waits for the bell
 -- KEYS[4]  limiter         hash: tat, day, spent (see claim.lua); what was charged is given back
--- ARGV[1]  1 if the attempt counts against the job and its limits, 0 if it does not (drain, outage of a token)
--- ARGV[2]  delay (ms): 0 gives the job its old place, so that it keeps its turn
--- ARGV[3]  doorbell        channel, rung when it is armed and a job is due at once
--- ARGV[4]  tenant          what the bell says
--- ARGV[5..] per job, 3 each: job id, lease ('worker:fence'), due (Unix ms, its old place)
+-- ARGV[1]  1 if the attempt counts against the job, 0 if it does not (drain, outage of a token)
+-- ARGV[2]  1 if what the limits charged is given back
+-- ARGV[3]  delay (ms): 0 gives the job its old place, so that it keeps its turn
+-- ARGV[4]  doorbell        channel, rung when it is armed and a job is due at once
+-- ARGV[5]  tenant          what the bell says
+-- ARGV[6..] per job, 3 each: job id, lease ('worker:fence'), due (Unix ms, its old place)
 -- Returns  per job 1 returned, 0 lost: done, or another owner has it
 -- O(jobs * log(backlog)). Needs reads.lua and counters.lua before it.
 
-local counts, delay_ms = ARGV[1] == '1', tonumber(ARGV[2])
+local counts, refund, delay_ms = ARGV[1] == '1', ARGV[2] == '1', tonumber(ARGV[3])
 local time = redis.call('TIME')
 local later_ms = math.floor(tonumber(time[1]) * 1000 + tonumber(time[2]) / 1000) + delay_ms
 local outcomes = {}
 local back_us, back_digests = 0, 0
 
-for i = 5, #ARGV, 3 do
+for i = 6, #ARGV, 3 do
   local id, lease, due_ms = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local lease_key = 'arq:in-progress:' .. id
   local holder = read('GET', lease_key)
@@ -31,10 +32,8 @@ for i = 5, #ARGV, 3 do
     redis.call('DEL', lease_key)
     redis.call('ZADD', KEYS[1], 'XX', delay_ms > 0 and later_ms or due_ms, id)
     if attempt then
-      if not counts then
-        back_us, back_digests = back_us + charge_us, back_digests + digests
-        attempt = math.max(attempt - 1, 0)
-      end
+      if refund then back_us, back_digests = back_us + charge_us, back_digests + digests end
+      if not counts then attempt = math.max(attempt - 1, 0) end
       local kept = string.format('%d:0:%s:%s:0:%d', attempt, digests, bytes, tonumber(crashes) or 0)
       redis.call('HSET', KEYS[2], id, kept)
     end
@@ -48,5 +47,5 @@ if back_digests > 0 and redis.call('EXISTS', KEYS[4]) == 1 then
     redis.call('HSET', KEYS[4], 'spent', string.format('%.0f', math.max(kept[3] - back_digests, 0)))
   end
 end
-if delay_ms == 0 and redis.call('DEL', KEYS[3]) == 1 then redis.call('PUBLISH', ARGV[3], ARGV[4]) end
+if delay_ms == 0 and redis.call('DEL', KEYS[3]) == 1 then redis.call('PUBLISH', ARGV[4], ARGV[5]) end
 return outcomes

@@ -146,7 +146,10 @@ class TestRate:
         await claims.nack({TENANT: list(first.jobs)}, counts=False)
         again = await take(claims, limits)
         assert (len(again.jobs), again.budget_left, again.jobs[0].attempt) == (2, 980, 1)
-        await claims.nack({TENANT: list(again.jobs)}, counts=True)
+        await claims.nack({TENANT: list(again.jobs)}, counts=True, refund=True)
+        third = await take(claims, limits)
+        assert (len(third.jobs), third.budget_left, third.jobs[0].attempt) == (2, 980, 2)
+        await claims.nack({TENANT: list(third.jobs)}, counts=True)
         assert (await take(claims, limits)).limited == "rate"
 
     async def test_a_job_that_says_nothing_is_charged_by_its_size(

@@ -59,6 +59,7 @@ EXPIRY = 'sigmill_certificate_expiry_timestamp_seconds{key="release",tenant="acm
 CLIENT = 'sigmill_client_expiry_timestamp_seconds{tenant="acme"}'
 CANARY = 'sigmill_canary_last_success_timestamp_seconds{token="t1"}'
 RESTARTS = f'sigmill_lane_restarts_total{{{WORKER},reason="exit_70",token="t1"}}'
+SET_BACK = f'sigmill_jobs_returned_total{{{WORKER},reason="clock.set_back",tenant="acme"}}'
 KEY = {"tenant": "acme", "key": "release"}
 
 CASES = [
@@ -104,6 +105,8 @@ CASES = [
     fires("SigmillLogDamaged", {f"sigmill_log_damage{{{WORKER}}}": "2x30"}, instance="w1"),
     silent("SigmillLogDamaged", {f"sigmill_log_damage{{{WORKER}}}": "0x30"}),
     silent("SigmillLogFailing", {f"sigmill_log_failing{{{WORKER}}}": "0x30"}),
+    fires("SigmillClockSetBack", {SET_BACK: "0+1x30"}, instance="w1"),
+    silent("SigmillClockSetBack", {SET_BACK: "0 7x30"}),
     fires("SigmillNoWorkerReady", {f"sigmill_worker_ready{{{WORKER}}}": "0x30"}),
     fires("SigmillNoWorkerReady", {}),
     silent("SigmillNoWorkerReady", {f"sigmill_worker_ready{{{WORKER}}}": "1x30"}),

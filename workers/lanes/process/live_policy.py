@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from queueing.config.toml import parse_toml, read_text
-from queueing.errors import ConfigError, EnvelopeMalformed, JobExpired, PolicyDenied, TokenUnavailable
+from queueing.errors import (
+    ClockSetBack,
+    ConfigError,
+    EnvelopeExpired,
+    EnvelopeMalformed,
+    PolicyDenied,
+    TokenUnavailable,
+)
 from queueing.files.folders import is_there
 from queueing.protocol.envelope import UnverifiedEnvelope, read_unverified
 from queueing.protocol.stop_orders import OrderInvalid, StopOrder, read_order, verify_order
@@ -93,18 +100,22 @@ class LivePolicy:
         unverified = verified or read_unverified(item.sealed)
         if not 0 <= item.first < item.first + item.count <= len(unverified.envelope.digests):
             raise EnvelopeMalformed("the chunk names digests that the envelope does not have")
-        authorised = authorise(
-            unverified,
-            self.tenant,
-            audience=self.service.audience,
-            now_ms=now_ms,
-            stops=self._stops,
-            verified_before=verified is not None,
-        )
-        if unverified.envelope.expires_at_ms + CLOCK_SKEW_MS <= latest_ms:
-            raise JobExpired(
-                f"the envelope had expired before this host's clock was set back by {(latest_ms - now_ms) // 1000} s"
+        try:
+            authorised = authorise(
+                unverified,
+                self.tenant,
+                audience=self.service.audience,
+                now_ms=now_ms,
+                stops=self._stops,
+                verified_before=verified is not None,
             )
+        except EnvelopeExpired:
+            if now_ms < unverified.envelope.issued_at_ms - CLOCK_SKEW_MS <= latest_ms:
+                raise _set_back(latest_ms - now_ms) from None  # it is not the client's clock that is wrong
+            raise
+        if unverified.envelope.expires_at_ms + CLOCK_SKEW_MS <= latest_ms:
+            # Expired by the latest time, and not by the clock: which of the two is right cannot be told here.
+            raise _set_back(latest_ms - now_ms)
         if verified is None and item.count < len(unverified.envelope.digests):
             self._remember(item.sealed, unverified)
         if self._token not in authorised.key_version.tokens:
@@ -241,6 +252,12 @@ class LivePolicy:
         adopted = in_force.text if in_force is not None else memory.tenant_text(name)
         refuse_older_tenant(file, text, adopted, newest=memory.newest_tenant_epoch(name))
         return tenant, _FileInForce(text, stamp)
+
+
+def _set_back(back_ms: int) -> ClockSetBack:
+    return ClockSetBack(
+        f"the host's clock was set back by {back_ms // 1000} s: whether the envelope has expired is in doubt"
+    )
 
 
 def _is_gone(file: Path) -> bool:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from queueing.broker.claims import ClaimedJob, Claims
-from queueing.errors import QueueUnavailable, TokenUnavailable
+from queueing.errors import ClockSetBack, QueueUnavailable, TokenUnavailable
 from queueing.protocol.jobs import JobHints, WireError
 from tests.support.fake_lane import turn
 from tests.support.jobs_in_work import claimed, envelope, job_in_work, one_sink, signed
@@ -35,6 +35,7 @@ class Surroundings:
     events: list[str] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     nacks: list[tuple[list[bytes], bool, int]] = field(default_factory=list)
+    refunds: list[bool] = field(default_factory=list)
     settled: list[ActiveJob] = field(default_factory=list)
     redis_failures: int = 0
     token_usable: bool = True
@@ -45,12 +46,15 @@ class Surroundings:
         self.events.append("recorded")
         self.records += records
 
-    async def nack(self, jobs: dict[str, list[ClaimedJob]], *, counts: bool, delay_ms: int = 0) -> None:
+    async def nack(
+        self, jobs: dict[str, list[ClaimedJob]], *, counts: bool, refund: bool, delay_ms: int = 0
+    ) -> None:
         if self.redis_failures:
             self.redis_failures -= 1
             raise QueueUnavailable
         self.events.append("nacked")
         self.nacks.append(([job.job_id for each in jobs.values() for job in each], counts, delay_ms))
+        self.refunds.append(refund)
 
     def can_sign(self, _: str) -> bool:
         return self.token_usable
@@ -147,6 +151,20 @@ async def test_a_job_that_the_hsm_failed_on_waits_longer_each_time(
     job.slice_faulted(0, 1)
     await turn()
     assert around.nacks == [([b"job"], True, delay_ms)]
+    assert around.refunds == [False]
+
+
+@pytest.mark.parametrize("attempt, delay_ms", [(1, 1000), (4, 8000), (7, 60_000), (400, 60_000)])
+async def test_a_job_that_is_in_doubt_because_the_clock_was_set_back_waits_longer_each_time(
+    around: Surroundings, returner: JobReturner, attempt: int, delay_ms: int
+) -> None:
+    """Each try writes its envelope to the log. The attempt counts, and its limits get their charge back."""
+    job = ActiveJob(replace(claimed(), attempt=attempt), one_sink(returner))
+    job.set_content(b"sealed", envelope(1), JobHints(), 1)
+    job.slice_done(0, SliceOutcome(WireError.of(ClockSetBack()), 0, b"", (), {}))
+    await turn()
+    assert around.nacks == [([b"job"], True, delay_ms)]
+    assert around.refunds == [True]
 
 
 async def test_jobs_of_one_round_that_return_alike_share_a_round_trip(

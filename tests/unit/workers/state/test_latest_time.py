@@ -19,6 +19,15 @@ def test_the_latest_time_stays_when_the_clock_goes_back() -> None:
     assert latest.see(NOW_MS + 1) == NOW_MS + 1
 
 
+def test_a_clock_that_is_set_back_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
+    """With the seconds; again when it has passed the latest time and is set back anew. Skew is not reported."""
+    latest = LatestTime()
+    for now_ms in (NOW_MS, NOW_MS - 59_999, NOW_MS - 3_600_000, NOW_MS - 3_599_000, NOW_MS, NOW_MS - 60_000):
+        latest.see(now_ms)
+    told = [(record.msg, record.__dict__["back_s"]) for record in caplog.records]
+    assert told == [("clock.set_back", 3600), ("clock.set_back", 60)]
+
+
 def test_another_process_knows_it(tmp_path: Path) -> None:
     """A restarted lane reads the file, which is a minute behind at most."""
     first = LatestTime(tmp_path)
