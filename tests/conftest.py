@@ -22,12 +22,12 @@ from typing import Any
 import hypothesis
 import pytest
 
-from tests.support.cluster import Cluster, start_cluster
+from tests.support.hsm.softhsm import SoftHsm
+from tests.support.hsm.tokens import TokenShelf
 from tests.support.log_fields import show_fields
-from tests.support.redis_process import RedisProcess
-from tests.support.rig import MakeRig, Rig
-from tests.support.softhsm import SoftHsm
-from tests.support.tokens import TokenShelf
+from tests.support.redis.process import RedisProcess
+from tests.support.rig.rig import MakeRig, Rig
+from tests.support.rig.shared_rig import Cluster, start_cluster
 
 RedisFactory = Callable[..., RedisProcess]
 

@@ -5,16 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from ops.generate import (
-    cli_page,
-    configuration_page,
-    consoles,
-    errors_page,
-    events_page,
-    grafana,
-    metrics_page,
-    rules,
-)
+from ops.generate.dashboards import consoles, grafana
+from ops.generate.pages import cli_page, configuration_page, errors_page, events_page, metrics_page
+from ops.generate.prometheus import rules
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 

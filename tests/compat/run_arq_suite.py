@@ -20,7 +20,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.redis_process import RedisProcess
+from tests.support.redis.process import RedisProcess
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "compat"

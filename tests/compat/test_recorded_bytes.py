@@ -19,8 +19,8 @@ from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.client_keys import ClientKey, ClientPublicKey
 from queueing.protocol.envelope import read_unverified
 from queueing.protocol.jobs import JobOutcome, content_hash, decode_job, decode_result, job_id_of
-from tests.support.cluster import Cluster
-from tests.support.forging import Forger, enqueue, outcome_of, payload
+from tests.support.farm.forging import Forger, enqueue, outcome_of, payload
+from tests.support.rig.shared_rig import Cluster
 from workers.journal import records
 from workers.journal.records import decode_record
 

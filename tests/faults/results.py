@@ -19,7 +19,7 @@ HEAD = """\
 
 Written by `python -m tests.faults.results`; do not edit. `make faults SEEDS=1-{seeds}` runs the seeds again, `make soak`
 the soak. How: [0022](adr/0022-faults-by-seed-judged-by-histories.md); each fault is a function in
-`tests/faults/*_faults.py`.
+`tests/faults/injections/*_faults.py`.
 """
 
 OPERATIONS = (

@@ -11,13 +11,13 @@ from random import Random
 
 import msgspec
 
-from tests.faults.checker import Verdict, check
-from tests.faults.harness import LEASE_S, SIGN_US, Harness
+from tests.faults.checker.check import Verdict, check
+from tests.faults.harness.harness import LEASE_S, SIGN_US, Harness
+from tests.faults.harness.load import ANSWER_TIMEOUT_S, Load
 from tests.faults.history import Left, write_history
-from tests.faults.injections import KINDS, inject
-from tests.faults.load import ANSWER_TIMEOUT_S, Load
-from tests.faults.scene import Scene
-from tests.faults.schedule import WORKERS, Step, schedule
+from tests.faults.injections.kinds import KINDS, inject
+from tests.faults.injections.scene import Scene
+from tests.faults.injections.schedule import WORKERS, Step, schedule
 
 STEPS = 6
 WARM_UP_S = 0.5

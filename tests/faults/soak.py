@@ -22,17 +22,17 @@ from random import Random
 
 import msgspec
 
-from tests.faults.checker import Verdict, check
+from tests.faults.checker.check import Verdict, check
 from tests.faults.flatness import Bound, Flatness, Sample, judge
-from tests.faults.harness import Harness
+from tests.faults.harness.harness import Harness
+from tests.faults.harness.load import Load
 from tests.faults.history import Event, TenantKey
-from tests.faults.injections import KINDS
-from tests.faults.load import Load
+from tests.faults.injections.kinds import KINDS
+from tests.faults.injections.scene import Scene
+from tests.faults.injections.schedule import Step, schedule
 from tests.faults.run import do, look_at_the_end
-from tests.faults.scene import Scene
-from tests.faults.schedule import Step, schedule
 from tests.faults.summary import say
-from tests.support.rig import WorkerProcess
+from tests.support.rig.rig import WorkerProcess
 from workers.journal.journal import NOWAIT_DELAY_S
 
 STEPS_OF_A_ROUND = 5

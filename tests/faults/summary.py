@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from tests.faults.injections import KINDS
+from tests.faults.injections.kinds import KINDS
 from tests.faults.run import Report
 
 

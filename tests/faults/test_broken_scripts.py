@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.broken import BROKEN
+from tests.faults.harness.broken_scripts import BROKEN
 from tests.faults.run import Plan, run_seed
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.harness import Harness
-from tests.faults.stock import TENANT, Stock
-from tests.support.farm import digests
-from tests.support.rig import PATIENCE_S
+from tests.faults.harness.harness import Harness
+from tests.faults.stock.stock import TENANT, Stock
+from tests.support.farm.farm import digests
+from tests.support.waiting import PATIENCE_S
 
 SLOW_US = 400_000
 

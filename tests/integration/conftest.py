@@ -15,9 +15,9 @@ from queueing import ClientConfig, ClientKey
 from queueing.config.redis import RedisConfig
 from queueing.protocol.client_keys import ClientPublicKey
 from queueing.redis.connection import connect
-from tests.support.farm import Farm
-from tests.support.redis_process import RedisProcess
-from tests.support.responder import AUDIENCE, KeyRing, Responder, spki_of
+from tests.support.farm.farm import Farm
+from tests.support.farm.responder import AUDIENCE, KeyRing, Responder, spki_of
+from tests.support.redis.process import RedisProcess
 
 
 @pytest.fixture

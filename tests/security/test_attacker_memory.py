@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cluster import Cluster
-from tests.support.rig import descendants
+from tests.support.rig.rig import descendants
+from tests.support.rig.shared_rig import Cluster
 from workers.hsm.process_hardening import harden
 
 NOBODY = 65534

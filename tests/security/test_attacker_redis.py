@@ -23,10 +23,11 @@ from queueing.protocol import keyspace
 from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.jobs import ArqResult, JobOutcome, ResultHints, encode_result, job_id_of
 from queueing.protocol.signing_costs import COST_OF
-from tests.support.cluster import Cluster, behind_simhsm
-from tests.support.farm import digests
-from tests.support.forging import Forger, enqueue, fresh_id, now_ms, outcome_of, payload
-from tests.support.rig import MakeRig, until_async
+from tests.support.farm.farm import digests
+from tests.support.farm.forging import Forger, enqueue, fresh_id, now_ms, outcome_of, payload
+from tests.support.rig.rig import MakeRig
+from tests.support.rig.shared_rig import Cluster, behind_simhsm
+from tests.support.waiting import until_async
 from workers.dev.signature_checks import sha256_check
 from workers.limits.token_bucket import SLACK
 

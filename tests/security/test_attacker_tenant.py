@@ -16,10 +16,11 @@ from queueing.protocol import keyspace
 from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.jobs import JobOutcome, job_id_of
 from queueing.redis.connection import connect
-from tests.support.farm import digests
-from tests.support.forging import Forger, outcome_of, payload
-from tests.support.operator import make_user
-from tests.support.rig import MakeRig, WorkerProcess, until_async
+from tests.support.farm.farm import digests
+from tests.support.farm.forging import Forger, outcome_of, payload
+from tests.support.rig.operator import make_user
+from tests.support.rig.rig import MakeRig, WorkerProcess
+from tests.support.waiting import until_async
 
 TWO = {"acme": KeyKind.P256, "globex": KeyKind.P256}
 

@@ -21,10 +21,10 @@ from queueing.protocol.algorithms import DEFAULT_FOR_KEY, Algorithm, KeyKind
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.key_directory import encode_signed, open_directory
 from queueing.protocol.public_keys import PublicKey
-from tests.support.forging import Forger, now_ms
-from tests.support.lane_handle import LaneHandle, spec_for
-from tests.support.operator import edit, operator_block, order_by
-from tests.support.rig import MakeRig, Rig, client_block
+from tests.support.farm.forging import Forger, now_ms
+from tests.support.rig.lane_handle import LaneHandle, spec_for
+from tests.support.rig.operator import edit, operator_block, order_by
+from tests.support.rig.rig import MakeRig, Rig, client_block
 from workers.dev.tenants import AUDIENCE, SERVICE_KEY_LABEL
 from workers.lanes.canary import CANARY, canary_digest
 from workers.lanes.protocol import (

@@ -21,10 +21,10 @@ from arq.connections import ArqRedis
 from queueing.errors import QueueUnavailable, SigningError
 from queueing.protocol import keyspace
 from queueing.protocol.jobs import JobOutcome, job_id_of
-from tests.support.cluster import Cluster
-from tests.support.farm import digests
-from tests.support.forging import Forger, enqueue, fresh_id, now_ms, outcome_of, payload
-from tests.support.rig import until_async
+from tests.support.farm.farm import digests
+from tests.support.farm.forging import Forger, enqueue, fresh_id, now_ms, outcome_of, payload
+from tests.support.rig.shared_rig import Cluster
+from tests.support.waiting import until_async
 from workers.dev.signature_checks import sha256_check
 
 HOUR_MS = 3_600_000

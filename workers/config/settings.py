@@ -222,7 +222,7 @@ OrderId = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
 
 
 TenantClass = Literal["interactive", "standard", "bulk"]
-"""Service level objectives of a tenant (``ops/generate/objectives.py``); the closed set of the label ``class``."""
+"""Service level objectives of a tenant (``ops/generate/prometheus/objectives.py``); the closed set of the label ``class``."""
 
 
 class TenantSettings(_Strict, frozen=True, rename={"tenant_class": "class"}):

@@ -1,6 +1,6 @@
 """Declarations of metrics: class attributes of a table, instantiated for a registry.
 
-The reference page is written from the same lines (``ops.generate.metrics_page``).
+The reference page is written from the same lines (``ops.generate.pages.metrics_page``).
 """
 
 from __future__ import annotations

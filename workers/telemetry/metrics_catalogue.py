@@ -24,7 +24,7 @@ LATENCY_BOUNDS_S: Final = (
     *(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
     *(1.0, 2.0, 5.0, 10.0, 30.0, 120.0, 600.0),
 )
-"""From an idle round trip to an outage; 0.5 s, 2 s and 120 s are objectives (``ops/generate/objectives.py``)."""
+"""From an idle round trip to an outage; 0.5 s, 2 s and 120 s are objectives (``ops/generate/prometheus/objectives.py``)."""
 
 SIGN_BOUNDS_S: Final = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.2, 1.0)
 """From P-256 in software (60 us) to an overloaded network HSM."""

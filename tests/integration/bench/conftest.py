@@ -16,7 +16,7 @@ import pytest
 from bench.ceiling.probe import Target
 from bench.native.build import build_signloop, build_simhsm
 from queueing.protocol.algorithms import KeyKind
-from tests.support.softhsm import SoftHsm, SoftToken
+from tests.support.hsm.softhsm import SoftHsm, SoftToken
 
 KINDS = {  # RSA-2048 stands for the larger moduli, which take seconds to make
     KeyKind.RSA_2048: "rsa:2048",

@@ -7,7 +7,7 @@ from arq.connections import ArqRedis
 
 from queueing.broker.claims import ClaimedJob, ClaimRequest, ClaimResult, Claims, CommitStatus
 from queueing.protocol import keyspace
-from tests.support.queued import LEASE_MS, TENANT, commit_of, publish, put, submission, take
+from tests.support.farm.queued import LEASE_MS, TENANT, commit_of, publish, put, submission, take
 
 SUSPECT_AT = 2
 

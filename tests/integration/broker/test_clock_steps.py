@@ -18,8 +18,8 @@ from queueing.protocol import keyspace
 from queueing.protocol.limits import ClaimLimits
 from queueing.protocol.priorities import Priority
 from queueing.redis.connection import connect
-from tests.support.queued import LEASE_MS, QUEUE, TENANT, commit_of, publish, put, submission, take
-from tests.support.redis_process import RedisProcess
+from tests.support.farm.queued import LEASE_MS, QUEUE, TENANT, commit_of, publish, put, submission, take
+from tests.support.redis.process import RedisProcess
 from tests.support.stepped_clock import SteppedClock
 
 STEPS_S = [20 * 60, 3600, 30 * 86_400]

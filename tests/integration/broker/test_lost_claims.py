@@ -17,8 +17,8 @@ from queueing.protocol.limits import ClaimLimits
 from queueing.redis import connection
 from queueing.redis.connection import connect
 from queueing.redis.scripts import load
-from tests.support.queued import LEASE_MS, TENANT, put, submission, take
-from tests.support.redis_process import RedisProcess
+from tests.support.farm.queued import LEASE_MS, TENANT, put, submission, take
+from tests.support.redis.process import RedisProcess
 
 BATCH = 2
 

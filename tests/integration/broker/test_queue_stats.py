@@ -14,7 +14,7 @@ from queueing.errors import QueueUnavailable
 from queueing.protocol import keyspace
 from queueing.protocol.jobs import JobHints, encode_job
 from queueing.redis.connection import connect
-from tests.support.farm import Farm, digests
+from tests.support.farm.farm import Farm, digests
 
 
 async def put(redis: ArqRedis, key: str, **fields: int | str) -> None:

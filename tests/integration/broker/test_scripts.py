@@ -17,8 +17,8 @@ from queueing.errors import QueueUnavailable
 from queueing.protocol import keyspace
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.limits import ClaimLimits
-from tests.support.forging import Forger, payload
-from tests.support.queued import (
+from tests.support.farm.forging import Forger, payload
+from tests.support.farm.queued import (
     KEEP,
     LEASE_MS,
     QUEUE,
@@ -30,7 +30,7 @@ from tests.support.queued import (
     submission,
     take,
 )
-from tests.support.responder import now_ms
+from tests.support.farm.responder import now_ms
 
 
 def forger(tenant: str = TENANT) -> Forger:

@@ -12,9 +12,9 @@ from queueing.errors import DigestLength, KeyUnknown
 from queueing.protocol import keyspace
 from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.jobs import deserialize
-from tests.support.farm import Farm, digests
-from tests.support.redis_process import RedisProcess
-from tests.support.responder import AUDIENCE, now_ms
+from tests.support.farm.farm import Farm, digests
+from tests.support.farm.responder import AUDIENCE, now_ms
+from tests.support.redis.process import RedisProcess
 
 QUEUE = keyspace.queue("acme")
 

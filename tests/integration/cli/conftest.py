@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.config_files import p256_key, spki_text
-from tests.support.softhsm import SoftHsm, SoftToken
+from tests.support.fakes.config_files import p256_key, spki_text
+from tests.support.hsm.softhsm import SoftHsm, SoftToken
 
 CANARY_PIN = "canary-418530-pin"
 

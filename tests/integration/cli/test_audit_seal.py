@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from queueing import Signature
-from tests.support.farm import digests
-from tests.support.rig import MakeRig
+from tests.support.farm.farm import digests
+from tests.support.rig.rig import MakeRig
 from tests.support.sigmill_cli import sigmill
 from tests.unit.workers.journal.test_recovery import intent, write
 

@@ -14,11 +14,11 @@ from redis.asyncio import Redis
 
 from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.client_keys import ClientKey
-from tests.support.config_files import p256_key
-from tests.support.operator import make_user
+from tests.support.fakes.config_files import p256_key
 from tests.support.ports import free_port
-from tests.support.redis_process import RedisProcess
-from tests.support.rig import MakeRig, Rig, client_block, key_block
+from tests.support.redis.process import RedisProcess
+from tests.support.rig.operator import make_user
+from tests.support.rig.rig import MakeRig, Rig, client_block, key_block
 from tests.support.sigmill_cli import Ran, sigmill
 from workers.config.settings import PinLogin, TokenSettings
 from workers.doctor.server_package import package_of

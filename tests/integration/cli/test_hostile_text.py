@@ -15,13 +15,13 @@ from queueing.broker.dead_letters import DeadLetter
 from queueing.coordination.worker_registry import WorkerInfo
 from queueing.protocol import keyspace
 from queueing.protocol.jobs import ArqResult, ResultHints, WireError, encode_result
-from tests.support.forging import Forger, payload
+from tests.support.farm.forging import Forger, payload
 from tests.support.sigmill_cli import environment
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from tests.support.rig import MakeRig, Rig
+    from tests.support.rig.rig import MakeRig, Rig
 
 HOSTILE = "\x1b]0;title\x07\x1b[2J\x9b31m"
 JOB = "{acme}" + "0" * 32

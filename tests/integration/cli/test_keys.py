@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from tests.support.disk import fill, small_disk
+from tests.support.disk.disks import fill, small_disk
 from tests.support.sigmill_cli import Ran, sigmill
 from tests.support.tools import tool
 from workers.config.loading import load_configuration

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.support.config_files import client_line
+from tests.support.fakes.config_files import client_line
 from tests.support.sigmill_cli import sigmill
 from workers.config.loading import load_configuration
 

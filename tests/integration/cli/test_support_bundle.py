@@ -9,8 +9,8 @@ import tarfile
 from pathlib import Path
 
 from tests.integration.cli.conftest import CANARY_PIN, OperatorSite
-from tests.support.farm import digests
-from tests.support.rig import MakeRig
+from tests.support.farm.farm import digests
+from tests.support.rig.rig import MakeRig
 from tests.support.sigmill_cli import sigmill
 from workers.config.service_file import load_service
 from workers.support.bundle import write_bundle

@@ -11,8 +11,8 @@ import pytest
 
 from queueing import ClientConfig, ClientKey
 from queueing.protocol.client_keys import ClientPublicKey
-from tests.support.farm import Farm, digests
-from tests.support.responder import AUDIENCE
+from tests.support.farm.farm import Farm, digests
+from tests.support.farm.responder import AUDIENCE
 from tests.support.sigmill_cli import run_sigmill, start_sigmill
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from queueing.protocol import keyspace
-from tests.support.farm import Farm, digests
+from tests.support.farm.farm import Farm, digests
 from tests.support.sigmill_cli import environment, run_sigmill, start_sigmill
 
 if TYPE_CHECKING:

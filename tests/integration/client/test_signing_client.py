@@ -37,10 +37,10 @@ from queueing.protocol.key_directory import KeyEntry, KeyState
 from queueing.protocol.limits import PublishedCaps
 from queueing.redis.connection import connect
 from tests.support.cancelling import nothing_unclosed
-from tests.support.farm import Farm, digests
-from tests.support.redis_process import RedisProcess
-from tests.support.responder import KeyRing, tampered
-from tests.support.rig import until_async
+from tests.support.farm.farm import Farm, digests
+from tests.support.farm.responder import KeyRing, tampered
+from tests.support.redis.process import RedisProcess
+from tests.support.waiting import until_async
 
 HANG_S = 60.0
 

@@ -17,9 +17,9 @@ from queueing.coordination.key_usage import UsagePeriod
 from queueing.errors import QueueUnavailable
 from queueing.redis import connection
 from queueing.redis.connection import connect
-from tests.support.configurations import current_config, tenant
-from tests.support.jobs_in_work import one_sink
-from tests.support.redis_process import RedisProcess
+from tests.support.fakes.active_jobs import one_sink
+from tests.support.fakes.configurations import current_config, tenant
+from tests.support.redis.process import RedisProcess
 from workers.active_job import ActiveJob
 from workers.config.key_policy import Budget, KeyPolicy
 from workers.config.tenants import TenantKey

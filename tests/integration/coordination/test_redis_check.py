@@ -9,7 +9,7 @@ import pytest
 from queueing.config.redis import RedisConfig
 from queueing.coordination.redis_check import inspect
 from queueing.redis.connection import with_connection
-from tests.support.redis_process import RedisProcess
+from tests.support.redis.process import RedisProcess
 
 
 @pytest.mark.parametrize("commands, absent", [(("CONFIG", "ACL"), ("CONFIG GET", "ACL WHOAMI")), ((), ())])

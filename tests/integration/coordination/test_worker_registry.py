@@ -18,7 +18,7 @@ from queueing.coordination.worker_registry import (
 )
 from queueing.errors import QueueUnavailable
 from queueing.protocol import keyspace
-from tests.support.responder import now_ms
+from tests.support.farm.responder import now_ms
 from workers.composition import owner_id
 
 

@@ -31,13 +31,13 @@ from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.jobs import JobHints, encode_job
 from tests.support.bench_costs import write_costs
-from tests.support.cluster import Cluster
-from tests.support.operator import make_user, operator_block
+from tests.support.hsm.tokens import TokenShelf
+from tests.support.monitoring.prometheus import start_exporter
 from tests.support.pages import PAGES, ROOT, command_lines
-from tests.support.redis_process import RedisProcess
-from tests.support.rig import Rig, WorkerProcess, client_block
-from tests.support.tokens import TokenShelf
-from tests.support.watch import start_exporter
+from tests.support.redis.process import RedisProcess
+from tests.support.rig.operator import make_user, operator_block
+from tests.support.rig.rig import Rig, WorkerProcess, client_block
+from tests.support.rig.shared_rig import Cluster
 from workers.dev.private_files import write_private
 from workers.dev.tenants import AUDIENCE, SERVICE_KEY_LABEL
 from workers.telemetry.log_events import EVENTS

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from queueing.protocol.algorithms import KeyKind
-from tests.support.softhsm import SoftHsm, SoftToken
+from tests.support.hsm.softhsm import SoftHsm, SoftToken
 
 ROOT = Path(__file__).resolve().parents[3]
 CASES = Path(__file__).with_name("cases.py")

@@ -10,8 +10,8 @@ import pytest
 from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.public_keys import PublicKey
 from tests.integration.hsm.conftest import Result, run_case
-from tests.support.manners import Manners
-from tests.support.softhsm import SoftHsm, SoftToken
+from tests.support.hsm.manners import Manners
+from tests.support.hsm.softhsm import SoftHsm, SoftToken
 from workers.config.settings import PinLogin, SelectSettings, TokenSettings
 from workers.token_admin.client import TokenAdmin
 

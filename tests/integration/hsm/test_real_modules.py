@@ -9,7 +9,7 @@ import pytest
 
 from queueing.protocol.algorithms import KeyKind
 from tests.integration.hsm.conftest import run_case
-from tests.support.softhsm import SoftHsm
+from tests.support.hsm.softhsm import SoftHsm
 from tests.support.tools import first_existing
 
 KINDS = (KeyKind.RSA_2048, KeyKind.P256, KeyKind.ED25519)

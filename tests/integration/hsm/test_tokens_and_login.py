@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.hsm.conftest import Keys, run_case
-from tests.support.softhsm import SoftHsm
+from tests.support.hsm.softhsm import SoftHsm
 
 
 def test_a_process_loads_one_module_once(softhsm: SoftHsm) -> None:

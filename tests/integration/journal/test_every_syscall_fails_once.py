@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import log_driver
-from tests.support.disk import can_trace
+from tests.support.disk import log_driver
+from tests.support.disk.disks import can_trace
 from tests.support.tools import tool
 from workers.journal.records import OpenedRecord, decode_record
 from workers.journal.recovery import recover

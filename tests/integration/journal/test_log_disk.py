@@ -12,10 +12,11 @@ from bench.hsm.simhsm import read_log
 from queueing import Signature
 from queueing.client.signing_request import DIGESTS_PER_SLICE
 from queueing.protocol import keyspace
-from tests.support.cluster import behind_simhsm
-from tests.support.disk import fill, remount, slow_sync, small_disk
-from tests.support.farm import digests
-from tests.support.rig import MakeRig, until_async
+from tests.support.disk.disks import fill, remount, slow_sync, small_disk
+from tests.support.farm.farm import digests
+from tests.support.rig.rig import MakeRig
+from tests.support.rig.shared_rig import behind_simhsm
+from tests.support.waiting import until_async
 from workers.journal.segments import segments_of
 
 INTENT_BYTES = DIGESTS_PER_SLICE * 32

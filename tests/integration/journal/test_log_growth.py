@@ -6,8 +6,9 @@ import os
 
 from queueing.protocol import keyspace
 from queueing.protocol.client_keys import ClientKey
-from tests.support.forging import Forger, payload
-from tests.support.rig import MakeRig, Rig, until_async
+from tests.support.farm.forging import Forger, payload
+from tests.support.rig.rig import MakeRig, Rig
+from tests.support.waiting import until_async
 
 JOBS = 100
 

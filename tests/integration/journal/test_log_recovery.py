@@ -10,9 +10,10 @@ from bench.hsm.simhsm import read_log
 from queueing import Job, Signature
 from queueing.broker.claims import Commit, CommitStatus, Retention
 from queueing.protocol import keyspace
-from tests.support.cluster import behind_simhsm
-from tests.support.farm import digests
-from tests.support.rig import MakeRig, Rig, until_async
+from tests.support.farm.farm import digests
+from tests.support.rig.rig import MakeRig, Rig
+from tests.support.rig.shared_rig import behind_simhsm
+from tests.support.waiting import until_async
 from workers.cli.shell.output import Exit
 from workers.journal.records import (
     IntentRecord,

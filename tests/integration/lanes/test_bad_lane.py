@@ -15,8 +15,9 @@ from queueing import Signature
 from queueing.errors import PolicyDenied
 from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.jobs import WireError
-from tests.support.farm import digests
-from tests.support.rig import MakeRig, until_async
+from tests.support.farm.farm import digests
+from tests.support.rig.rig import MakeRig
+from tests.support.waiting import until_async
 from workers.lanes.protocol import (
     Chunk,
     Outcomes,

@@ -16,10 +16,11 @@ from bench.hsm.simhsm import SimHsm, read_log, write_rules
 from bench.native.build import build_simhsm
 from queueing import Signature, SigningClient
 from queueing.protocol.algorithms import KeyKind
-from tests.support.farm import digests
-from tests.support.operator import edit
-from tests.support.rig import MakeRig, Rig, WorkerProcess, until_async
-from tests.support.tokens import Token, new_token
+from tests.support.farm.farm import digests
+from tests.support.hsm.tokens import Token, new_token
+from tests.support.rig.operator import edit
+from tests.support.rig.rig import MakeRig, Rig, WorkerProcess
+from tests.support.waiting import until_async
 from workers.config.settings import PinLogin, TokenSettings
 
 BACK_S = 5.0

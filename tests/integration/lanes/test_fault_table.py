@@ -11,10 +11,10 @@ import pytest
 
 from bench.hsm.simhsm import read_log, write_rules
 from queueing.protocol.jobs import WireError
-from tests.support.cluster import behind_simhsm
-from tests.support.forging import Forger
-from tests.support.lane_handle import LaneHandle, spec_for
-from tests.support.rig import MakeRig, Rig
+from tests.support.farm.forging import Forger
+from tests.support.rig.lane_handle import LaneHandle, spec_for
+from tests.support.rig.rig import MakeRig, Rig
+from tests.support.rig.shared_rig import behind_simhsm
 from workers.hsm.faults import FAULTS, NO_CODE, VENDOR_DEFINED, Action, failure_for_code
 from workers.lanes.exit_codes import LaneExit
 from workers.lanes.protocol import EnvelopeSlice, LaneFailure, SliceOutcome

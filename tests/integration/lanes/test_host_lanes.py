@@ -17,10 +17,11 @@ import pytest
 
 from queueing import Signature
 from queueing.protocol.algorithms import KeyKind
-from tests.support.farm import digests
-from tests.support.rig import MakeRig, Rig, until, until_async
-from tests.support.tokens import new_token
+from tests.support.farm.farm import digests
+from tests.support.hsm.tokens import new_token
+from tests.support.rig.rig import MakeRig, Rig
 from tests.support.tools import tool
+from tests.support.waiting import until, until_async
 from workers.config.settings import PinLogin
 from workers.dev.private_files import write_private
 from workers.dev.tenants import DevTenant

@@ -14,9 +14,10 @@ from bench.hsm.simhsm import write_rules
 from queueing import Signature, SigningClient
 from queueing.errors import JobPoisoned
 from queueing.protocol.algorithms import KeyKind
-from tests.support.cluster import behind_simhsm
-from tests.support.farm import digests
-from tests.support.rig import MakeRig, Rig, WorkerProcess, until_async
+from tests.support.farm.farm import digests
+from tests.support.rig.rig import MakeRig, Rig, WorkerProcess
+from tests.support.rig.shared_rig import behind_simhsm
+from tests.support.waiting import until_async
 
 
 async def sign_all(client: SigningClient, given: list[bytes]) -> None:

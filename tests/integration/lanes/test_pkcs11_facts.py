@@ -11,11 +11,12 @@ from pathlib import Path
 from bench.hsm.simhsm import read_log, write_rules
 from queueing import Signature
 from queueing.protocol.algorithms import KeyKind
-from tests.support.cluster import Cluster, behind_simhsm
-from tests.support.farm import digests
-from tests.support.forging import Forger
-from tests.support.lane_handle import LaneHandle, spec_for
-from tests.support.rig import MakeRig, command_of, until_async
+from tests.support.farm.farm import digests
+from tests.support.farm.forging import Forger
+from tests.support.rig.lane_handle import LaneHandle, spec_for
+from tests.support.rig.rig import MakeRig, command_of
+from tests.support.rig.shared_rig import Cluster, behind_simhsm
+from tests.support.waiting import until_async
 from workers.dev.signature_checks import sha256_check
 from workers.lanes.protocol import EnvelopeSlice
 

@@ -14,10 +14,11 @@ from bench.hsm.simhsm import read_log, write_rules
 from queueing import Signature
 from queueing.protocol import keyspace
 from queueing.protocol.algorithms import KeyKind
-from tests.support.cluster import behind_simhsm
-from tests.support.farm import digests
-from tests.support.operator import sigmill
-from tests.support.rig import MakeRig, Rig, WorkerProcess, until_async
+from tests.support.farm.farm import digests
+from tests.support.rig.operator import sigmill
+from tests.support.rig.rig import MakeRig, Rig, WorkerProcess
+from tests.support.rig.shared_rig import behind_simhsm
+from tests.support.waiting import until_async
 from workers.config.settings import PinLogin, TokenSettings
 from workers.state.refused_pins import RefusedPins
 

@@ -7,8 +7,9 @@ from msgspec.structs import replace
 
 from queueing import Signature, WaitTimeout
 from queueing.protocol.algorithms import KeyKind
-from tests.support.farm import digests
-from tests.support.rig import MakeRig, until_async
+from tests.support.farm.farm import digests
+from tests.support.rig.rig import MakeRig
+from tests.support.waiting import until_async
 from workers.config.settings import TokenSettings
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from bench.hsm.simhsm import read_log
 from queueing import Signature
 from queueing.protocol import keyspace
-from tests.support.cluster import behind_simhsm
-from tests.support.farm import digests
-from tests.support.forging import now_ms
-from tests.support.rig import MakeRig, until, until_async
+from tests.support.farm.farm import digests
+from tests.support.farm.forging import now_ms
+from tests.support.rig.rig import MakeRig
+from tests.support.rig.shared_rig import behind_simhsm
+from tests.support.waiting import until, until_async
 
 
 async def test_sigterm_drains_and_a_second_worker_takes_over(make_rig: MakeRig) -> None:

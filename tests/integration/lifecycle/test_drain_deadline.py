@@ -11,10 +11,11 @@ from bench.hsm.simhsm import read_log, write_rules
 from queueing import Job, Signature, SigningClient
 from queueing.protocol import keyspace
 from queueing.protocol.jobs import JobOutcome, decode_result
-from tests.support.cluster import behind_simhsm
-from tests.support.disk import limit_files, slow_sync
-from tests.support.farm import digests
-from tests.support.rig import MakeRig, Rig, WorkerProcess, until, until_async
+from tests.support.disk.disks import limit_files, slow_sync
+from tests.support.farm.farm import digests
+from tests.support.rig.rig import MakeRig, Rig, WorkerProcess
+from tests.support.rig.shared_rig import behind_simhsm
+from tests.support.waiting import until, until_async
 
 DRAIN_S = 3.0
 SLACK_S = 5.0

@@ -12,9 +12,10 @@ from bench.hsm.simhsm import read_log
 from queueing import Job, Signature, SigningClient
 from queueing.protocol import keyspace
 from queueing.protocol.jobs import JobOutcome, decode_result
-from tests.support.cluster import behind_simhsm
-from tests.support.farm import digests
-from tests.support.rig import MakeRig, Rig, WorkerProcess, until_async
+from tests.support.farm.farm import digests
+from tests.support.rig.rig import MakeRig, Rig, WorkerProcess
+from tests.support.rig.shared_rig import behind_simhsm
+from tests.support.waiting import until_async
 from workers.journal.records import (
     IntentRecord,
     OutcomeRecord,

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from ops.generate.clock import Clock
+from ops.generate.prometheus.clock import Clock
 from queueing.protocol.algorithms import KeyKind
-from tests.support.redis_process import RedisProcess
-from tests.support.rig import Rig
-from tests.support.tokens import TokenShelf
-from tests.support.watch import start_exporter, start_prometheus
-from tests.support.watched import Watched
+from tests.support.hsm.tokens import TokenShelf
+from tests.support.monitoring.prometheus import start_exporter, start_prometheus
+from tests.support.monitoring.watched_rig import Watched
+from tests.support.redis.process import RedisProcess
+from tests.support.rig.rig import Rig
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,10 @@ import sys
 from queueing.config.redis import RedisConfig
 from queueing.protocol import keyspace
 from queueing.redis.acl import password_sha256, set_user, worker_rules
-from tests.support.farm import digests
+from tests.support.farm.farm import digests
 from tests.support.ports import free_port
-from tests.support.rig import MakeRig, WorkerProcess, until, until_async
+from tests.support.rig.rig import MakeRig, WorkerProcess
+from tests.support.waiting import until, until_async
 from workers.dev.child_process import Child
 from workers.dev.private_files import write_private
 

@@ -11,9 +11,10 @@ import time
 
 from bench.hsm.simhsm import write_rules
 from queueing.protocol.algorithms import KeyKind
-from tests.support.cluster import behind_simhsm
-from tests.support.farm import digests
-from tests.support.rig import MakeRig, Rig, WorkerProcess, until_async
+from tests.support.farm.farm import digests
+from tests.support.rig.rig import MakeRig, Rig, WorkerProcess
+from tests.support.rig.shared_rig import behind_simhsm
+from tests.support.waiting import until_async
 
 TWO = {"acme": KeyKind.P256, "globex": KeyKind.P256}
 AWAY = ["C_Sign rv=0xe0"]  # CKR_TOKEN_NOT_PRESENT

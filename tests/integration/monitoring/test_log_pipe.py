@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from queueing import Signature
 from tests.support.ports import free_port
-from tests.support.rig import MakeRig, Rig, until
+from tests.support.rig.rig import MakeRig, Rig
+from tests.support.waiting import until
 
 DRAIN_S = 4.0
 JOBS = "\n[logging]\njobs = true\n"

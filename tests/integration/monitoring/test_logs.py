@@ -7,10 +7,11 @@ import json
 from typing import Any
 
 from queueing import Signature
-from tests.support.cluster import behind_simhsm
-from tests.support.farm import digests
-from tests.support.operator import edit, reload
-from tests.support.rig import MakeRig, WorkerProcess, until_async
+from tests.support.farm.farm import digests
+from tests.support.rig.operator import edit, reload
+from tests.support.rig.rig import MakeRig, WorkerProcess
+from tests.support.rig.shared_rig import behind_simhsm
+from tests.support.waiting import until_async
 from workers.telemetry.log_events import EVENTS
 
 

@@ -20,8 +20,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from queueing.config.addresses import with_port
 from queueing.errors import ConfigError
-from tests.support.rig import MakeRig, WorkerProcess, until
+from tests.support.rig.rig import MakeRig, WorkerProcess
 from tests.support.sigmill_cli import sigmill
+from tests.support.waiting import until
 from workers.config.settings import MetricsSettings
 from workers.doctor.host import check_port
 from workers.monitoring.http import get

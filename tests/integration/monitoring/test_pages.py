@@ -6,10 +6,10 @@ import http.client
 import json
 import subprocess
 
-from tests.support.cluster import Cluster
-from tests.support.farm import digests
-from tests.support.rig import until_async
+from tests.support.farm.farm import digests
+from tests.support.rig.shared_rig import Cluster
 from tests.support.tools import tool
+from tests.support.waiting import until_async
 
 
 async def sign_some(cluster: Cluster, tenant: str, count: int) -> None:

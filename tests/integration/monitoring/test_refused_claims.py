@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.operator import make_user
-from tests.support.rig import MakeRig, until
+from tests.support.rig.operator import make_user
+from tests.support.rig.rig import MakeRig
+from tests.support.waiting import until
 
 
 @pytest.mark.parametrize(

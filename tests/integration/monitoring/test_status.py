@@ -9,12 +9,13 @@ from typing import Any
 from arq.connections import ArqRedis
 
 from queueing.protocol import keyspace
-from tests.support.cluster import behind_simhsm
-from tests.support.farm import digests
-from tests.support.forging import now_ms
-from tests.support.rig import CLIENT, MakeRig, Rig, until_async
+from tests.support.farm.farm import digests
+from tests.support.farm.forging import now_ms
+from tests.support.monitoring.watched_rig import Watched
+from tests.support.rig.rig import CLIENT, MakeRig, Rig
+from tests.support.rig.shared_rig import behind_simhsm
 from tests.support.sigmill_cli import Ran, sigmill
-from tests.support.watched import Watched
+from tests.support.waiting import until_async
 
 
 async def status(config: Path, *words: str) -> Ran:

@@ -17,11 +17,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.farm import digests
+from tests.support.farm.farm import digests
+from tests.support.monitoring.watched_rig import Watched
 from tests.support.ports import free_port
-from tests.support.rig import until_async
 from tests.support.sigmill_cli import Ran, sigmill
-from tests.support.watched import Watched
+from tests.support.waiting import until_async
 
 
 @contextlib.asynccontextmanager

@@ -9,10 +9,11 @@ from typing import Any
 from queueing.config.redis import RedisConfig
 from queueing.protocol import keyspace
 from queueing.redis.acl import password_sha256, set_user, worker_rules
-from tests.support.farm import digests
-from tests.support.responder import now_ms
-from tests.support.rig import MakeRig, Rig, until_async
+from tests.support.farm.farm import digests
+from tests.support.farm.responder import now_ms
+from tests.support.rig.rig import MakeRig, Rig
 from tests.support.sigmill_cli import sigmill
+from tests.support.waiting import until_async
 from workers.dev.private_files import write_private
 
 

@@ -13,11 +13,11 @@ from itertools import count
 from msgspec.structs import replace
 
 from bench.hsm.simhsm import write_rules
-from ops.generate.clock import Clock
+from ops.generate.prometheus.clock import Clock
 from queueing import ClientKey, SigningClient, SigningError
-from tests.support.farm import digests
-from tests.support.rig import Rig, WorkerProcess, client_block
-from tests.support.watch import Firing, Prometheus
+from tests.support.farm.farm import digests
+from tests.support.monitoring.prometheus import Firing, Prometheus
+from tests.support.rig.rig import Rig, WorkerProcess, client_block
 
 CLOCK = Clock(60.0)
 """Clock of the drill: an hour takes a minute."""

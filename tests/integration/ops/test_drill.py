@@ -15,18 +15,18 @@ from pathlib import Path
 
 import pytest
 
-from ops.generate.boards import BOARDS
-from ops.generate.panels import Board
+from ops.generate.dashboards.boards import BOARDS
+from ops.generate.dashboards.panels import Board
 from queueing import ClientKey
 from queueing.protocol.algorithms import KeyKind
 from tests.integration.ops.drill import BROKEN, CLOCK, FLOODING, WELL, Drill, Story, more_of_tenants
-from tests.support.cluster import behind_simhsm
-from tests.support.promql import ROOT
-from tests.support.redis_process import RedisProcess
-from tests.support.rig import Rig
-from tests.support.tokens import TokenShelf
+from tests.support.hsm.tokens import TokenShelf
+from tests.support.monitoring.prometheus import Firing, Prometheus, browse, start_exporter, start_prometheus
+from tests.support.monitoring.promql import ROOT
+from tests.support.redis.process import RedisProcess
+from tests.support.rig.rig import Rig
+from tests.support.rig.shared_rig import behind_simhsm
 from tests.support.tools import tool
-from tests.support.watch import Firing, Prometheus, browse, start_exporter, start_prometheus
 
 pytestmark = pytest.mark.timeout(240)  # the first test waits for the whole story
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.redis_tls import MakeCertificate
+from tests.support.redis.tls import MakeCertificate
 from workers.dev.trial_tls import write_authority_and_server
 
 

@@ -12,13 +12,14 @@ from msgspec.structs import replace
 from bench.hsm.simhsm import read_log, write_rules
 from queueing import AcceptLevel, QueueUnconfirmed, Signature, SigningClient
 from queueing.protocol import keyspace
-from tests.support.cluster import behind_simhsm
-from tests.support.farm import digests
-from tests.support.operator import sigmill
-from tests.support.redis_nodes import RedisNodes
-from tests.support.redis_process import RedisProcess
-from tests.support.rig import Rig, WorkerProcess, until, until_async
-from tests.support.tokens import TokenShelf
+from tests.support.farm.farm import digests
+from tests.support.hsm.tokens import TokenShelf
+from tests.support.redis.nodes import RedisNodes
+from tests.support.redis.process import RedisProcess
+from tests.support.rig.operator import sigmill
+from tests.support.rig.rig import Rig, WorkerProcess
+from tests.support.rig.shared_rig import behind_simhsm
+from tests.support.waiting import until, until_async
 
 REPLICATED = 'accept = "replicated"\n'
 

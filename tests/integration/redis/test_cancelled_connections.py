@@ -16,10 +16,10 @@ from queueing.redis.connection import connect
 from queueing.redis.pool import close_idle
 from tests.conftest import RedisFactory
 from tests.support.cancelling import cancelled_at, nothing_unclosed
-from tests.support.redis_nodes import NAME, SentinelProcess
-from tests.support.redis_process import RedisProcess
-from tests.support.redis_tls import MakeCertificate, tls_settings
-from tests.support.rig import until
+from tests.support.redis.nodes import NAME, SentinelProcess
+from tests.support.redis.process import RedisProcess
+from tests.support.redis.tls import MakeCertificate, tls_settings
+from tests.support.waiting import until
 
 PASSWORD = "nodes-password"
 MOST_WAITS = 60

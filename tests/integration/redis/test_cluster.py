@@ -22,14 +22,15 @@ from queueing.protocol import keyspace
 from queueing.protocol.algorithms import KeyKind
 from queueing.redis.cluster import ClusterRedis
 from queueing.redis.connection import connect
-from tests.support.cluster import behind_simhsm, signed_for_jobs
-from tests.support.farm import digests
-from tests.support.operator import make_user
-from tests.support.redis_cluster import PASSWORD, RedisCluster
-from tests.support.rig import Rig, until_async
+from tests.support.farm.farm import digests
+from tests.support.hsm.tokens import TokenShelf
+from tests.support.redis.cluster import PASSWORD, RedisCluster
+from tests.support.rig.operator import make_user
+from tests.support.rig.rig import Rig
+from tests.support.rig.shared_rig import behind_simhsm, signed_for_jobs
+from tests.support.rig.under_load import under_load
 from tests.support.sigmill_cli import sigmill
-from tests.support.tokens import TokenShelf
-from tests.support.under_load import under_load
+from tests.support.waiting import until_async
 from workers.dev.private_files import write_private
 from workers.telemetry.metrics import Metrics
 from workers.worker import SigningWorker

@@ -21,10 +21,10 @@ from queueing.errors import QueueUnconfirmed
 from queueing.protocol import keyspace
 from queueing.redis.connection import connect
 from queueing.redis.scripts import load
-from tests.support.forging import now_ms
-from tests.support.queued import KEEP, LEASE_MS, TENANT, commit_of, publish, put, submission, take
-from tests.support.redis_nodes import PASSWORD, RedisNodes
-from tests.support.redis_process import RedisProcess
+from tests.support.farm.forging import now_ms
+from tests.support.farm.queued import KEEP, LEASE_MS, TENANT, commit_of, publish, put, submission, take
+from tests.support.redis.nodes import PASSWORD, RedisNodes
+from tests.support.redis.process import RedisProcess
 
 WAIT = ReplicaWait(replicas=1, timeout_s=0.2)
 PATIENT = ReplicaWait(replicas=1, timeout_s=60)

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cluster import behind_simhsm
-from tests.support.redis_nodes import RedisNodes
-from tests.support.redis_process import RedisProcess
-from tests.support.rig import Rig, WorkerProcess, until_async
-from tests.support.tokens import TokenShelf
-from tests.support.under_load import under_load
+from tests.support.hsm.tokens import TokenShelf
+from tests.support.redis.nodes import RedisNodes
+from tests.support.redis.process import RedisProcess
+from tests.support.rig.rig import Rig, WorkerProcess
+from tests.support.rig.shared_rig import behind_simhsm
+from tests.support.rig.under_load import under_load
+from tests.support.waiting import until_async
 
 FAILS_OVER_WITHIN_S = 30.0
 """The Sentinels' own matter: one second until they believe it, then an election, repeated where they disagree."""

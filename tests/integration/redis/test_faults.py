@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.support.cluster import behind_simhsm
-from tests.support.redis_process import RedisFailed, RedisProcess
-from tests.support.rig import Rig, WorkerProcess, until_async
-from tests.support.tokens import TokenShelf
-from tests.support.under_load import under_load
+from tests.support.hsm.tokens import TokenShelf
+from tests.support.redis.process import RedisFailed, RedisProcess
+from tests.support.rig.rig import Rig, WorkerProcess
+from tests.support.rig.shared_rig import behind_simhsm
+from tests.support.rig.under_load import under_load
+from tests.support.waiting import until_async
 
 LASTS_S = 1.5
 """How long most faults last: longer than the shortest pauses, shorter than a reader's patience."""

@@ -26,10 +26,10 @@ from queueing.errors import QueueUnavailable
 from queueing.protocol import keyspace
 from queueing.protocol.jobs import job_id_of
 from queueing.redis.connection import connect
-from tests.support.jobs_in_work import envelope
-from tests.support.redis_nodes import PASSWORD, RedisNodes
-from tests.support.redis_process import RedisProcess
-from tests.support.rig import until_async
+from tests.support.fakes.active_jobs import envelope
+from tests.support.redis.nodes import PASSWORD, RedisNodes
+from tests.support.redis.process import RedisProcess
+from tests.support.waiting import until_async
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 

@@ -11,8 +11,8 @@ from redis.asyncio import Redis
 from queueing.config.redis import RedisConfig
 from queueing.redis.connection import connect
 from queueing.redis.pool import IDLE_S, ShrinkingPool
-from tests.support.redis_process import RedisProcess
-from tests.support.rig import until
+from tests.support.redis.process import RedisProcess
+from tests.support.waiting import until
 
 PEAK = 8
 NEVER_S = 60

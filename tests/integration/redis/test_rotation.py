@@ -12,10 +12,11 @@ from queueing import Signature, SigningClient
 from queueing.config.redis import RedisConfig, TlsConfig
 from queueing.redis.connection import connect
 from queueing.redis.faults import reason_of
-from tests.support.redis_process import RedisProcess
-from tests.support.redis_tls import ClientAuthority, MakeCertificate, tls_settings
-from tests.support.rig import MakeRig, until
+from tests.support.redis.process import RedisProcess
+from tests.support.redis.tls import ClientAuthority, MakeCertificate, tls_settings
+from tests.support.rig.rig import MakeRig
 from tests.support.sigmill_cli import sigmill
+from tests.support.waiting import until
 
 
 def cut_connections(server: RedisProcess) -> None:

@@ -15,8 +15,8 @@ from queueing.config.redis import RedisConfig
 from queueing.protocol import keyspace
 from queueing.redis import connection
 from queueing.redis.connection import connect
-from tests.support.redis_process import RedisProcess
-from tests.support.rig import until_async
+from tests.support.redis.process import RedisProcess
+from tests.support.waiting import until_async
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from queueing.config.redis import RedisConfig, SentinelConfig, TlsConfig
 from queueing.config.secrets import Secret
 from queueing.errors import ConfigError
 from queueing.redis.connection import connect
-from tests.support.redis_nodes import NAME, SentinelProcess
-from tests.support.redis_process import RedisProcess
-from tests.support.redis_tls import MakeCertificate, tls_settings
-from tests.support.rig import until
+from tests.support.redis.nodes import NAME, SentinelProcess
+from tests.support.redis.process import RedisProcess
+from tests.support.redis.tls import MakeCertificate, tls_settings
+from tests.support.waiting import until
 
 
 async def ping(config: RedisConfig) -> bool:

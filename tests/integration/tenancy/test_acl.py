@@ -20,9 +20,10 @@ from queueing.protocol import keyspace
 from queueing.protocol.algorithms import KeyKind
 from queueing.redis.connection import connect
 from queueing.redis.scripts import Script, digest_of
-from tests.support.farm import digests
-from tests.support.operator import make_user, sigmill
-from tests.support.rig import MakeRig, Rig, until
+from tests.support.farm.farm import digests
+from tests.support.rig.operator import make_user, sigmill
+from tests.support.rig.rig import MakeRig, Rig
+from tests.support.waiting import until
 
 TWO = {"acme": KeyKind.P256, "globex": KeyKind.P256}
 

@@ -10,7 +10,7 @@ from queueing import LimitBacklog, Signature
 from queueing.coordination.publication import publish_caps
 from queueing.protocol import keyspace
 from queueing.protocol.limits import PublishedCaps
-from tests.support.farm import Farm, digests
+from tests.support.farm.farm import Farm, digests
 
 HANG_S = 60.0
 

@@ -11,10 +11,10 @@ import pytest
 from queueing import Signature
 from queueing.errors import SigningError
 from queueing.protocol.client_keys import ClientKey
-from tests.support.farm import digests
-from tests.support.forging import Forger, enqueue, outcome_of, payload
-from tests.support.operator import edit, reload
-from tests.support.rig import MakeRig, client_block
+from tests.support.farm.farm import digests
+from tests.support.farm.forging import Forger, enqueue, outcome_of, payload
+from tests.support.rig.operator import edit, reload
+from tests.support.rig.rig import MakeRig, client_block
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 

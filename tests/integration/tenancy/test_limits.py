@@ -23,8 +23,8 @@ from queueing.protocol.jobs import JobHints, content_hash, encode_job, job_id_of
 from queueing.protocol.limits import NO_LIMITS, ClaimLimits, PublishedCaps
 from queueing.protocol.priorities import Priority
 from queueing.redis.connection import connect
-from tests.support.forging import now_ms
-from tests.support.redis_process import RedisProcess
+from tests.support.farm.forging import now_ms
+from tests.support.redis.process import RedisProcess
 
 TENANT = "acme"
 ECDSA = Algorithm.ECDSA_SHA_256

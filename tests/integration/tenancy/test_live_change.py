@@ -17,12 +17,13 @@ from queueing.errors import SigningError
 from queueing.protocol import keyspace
 from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.client_keys import ClientKey
-from tests.support.cluster import behind_simhsm
-from tests.support.farm import digests
-from tests.support.forging import Forger, enqueue, outcome_of, payload
-from tests.support.lane_handle import LaneHandle, spec_for
-from tests.support.operator import edit, reload, sigmill
-from tests.support.rig import MakeRig, client_block, until, until_async
+from tests.support.farm.farm import digests
+from tests.support.farm.forging import Forger, enqueue, outcome_of, payload
+from tests.support.rig.lane_handle import LaneHandle, spec_for
+from tests.support.rig.operator import edit, reload, sigmill
+from tests.support.rig.rig import MakeRig, client_block
+from tests.support.rig.shared_rig import behind_simhsm
+from tests.support.waiting import until, until_async
 from workers.lanes.protocol import EnvelopeSlice
 
 HANG_S = 60.0

@@ -7,9 +7,10 @@ import os
 
 from queueing import Signature
 from queueing.protocol.algorithms import KeyKind
-from tests.support.config_files import p256_key, tenant_text
-from tests.support.operator import edit, reload
-from tests.support.rig import MakeRig, Rig, until
+from tests.support.fakes.config_files import p256_key, tenant_text
+from tests.support.rig.operator import edit, reload
+from tests.support.rig.rig import MakeRig, Rig
+from tests.support.waiting import until
 
 IDLE = 5000
 ACTIVE = {"acme": KeyKind.P256, "globex": KeyKind.P256}

@@ -17,10 +17,11 @@ from queueing.errors import SigningError
 from queueing.protocol import keyspace
 from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.client_keys import ClientKey
-from tests.support.cluster import behind_simhsm
-from tests.support.farm import digests
-from tests.support.operator import edit, operator_block, order_by, reload, sigmill
-from tests.support.rig import MakeRig, Rig, until, until_async
+from tests.support.farm.farm import digests
+from tests.support.rig.operator import edit, operator_block, order_by, reload, sigmill
+from tests.support.rig.rig import MakeRig, Rig
+from tests.support.rig.shared_rig import behind_simhsm
+from tests.support.waiting import until, until_async
 
 HANG_S = 60.0
 

@@ -11,10 +11,11 @@ from queueing import LimitBacklog, Signature
 from queueing.protocol import keyspace
 from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.jobs import JobHints, WireError, decode_result, encode_job
-from tests.support.cluster import behind_simhsm
-from tests.support.farm import digests
-from tests.support.forging import Forger, enqueue, now_ms, payload
-from tests.support.rig import MakeRig, until_async
+from tests.support.farm.farm import digests
+from tests.support.farm.forging import Forger, enqueue, now_ms, payload
+from tests.support.rig.rig import MakeRig
+from tests.support.rig.shared_rig import behind_simhsm
+from tests.support.waiting import until_async
 
 P256_COST = 0.15
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from bench.hsm.simhsm import read_log
 from queueing import Signature
 from queueing.errors import DigestLength
-from tests.support.cluster import Cluster, behind_simhsm
-from tests.support.farm import digests
-from tests.support.rig import MakeRig, Rig
+from tests.support.farm.farm import digests
+from tests.support.rig.rig import MakeRig, Rig
+from tests.support.rig.shared_rig import Cluster, behind_simhsm
 from tests.support.sigmill_cli import run_sigmill, start_sigmill
 from workers.dev.signature_checks import sha256_check
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from bench.hsm.simhsm import read_log, write_rules
 from queueing.protocol.algorithms import KeyKind
-from tests.support.cluster import CANARY_TAILS, behind_simhsm, signed_for_jobs
-from tests.support.rig import MakeRig, Rig, WorkerProcess, until_async
+from tests.support.rig.rig import MakeRig, Rig, WorkerProcess
+from tests.support.rig.shared_rig import CANARY_TAILS, behind_simhsm, signed_for_jobs
+from tests.support.waiting import until_async
 from workers.journal.records import CanaryIntentRecord, CanaryOutcomeRecord, decode_record
 from workers.journal.segments import read_segment, segments_of
 

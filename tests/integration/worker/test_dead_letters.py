@@ -9,9 +9,10 @@ import os
 from bench.hsm.simhsm import write_rules
 from queueing import Signature
 from queueing.errors import JobPoisoned
-from tests.support.cluster import behind_simhsm
-from tests.support.operator import sigmill
-from tests.support.rig import MakeRig, Rig, until_async
+from tests.support.rig.operator import sigmill
+from tests.support.rig.rig import MakeRig, Rig
+from tests.support.rig.shared_rig import behind_simhsm
+from tests.support.waiting import until_async
 
 
 async def poison(rig: Rig, digest: bytes) -> None:

@@ -7,9 +7,10 @@ import time
 
 from queueing import Signature
 from queueing.protocol.algorithms import KeyKind
-from tests.support.farm import digests
-from tests.support.operator import sigmill
-from tests.support.rig import MakeRig, Rig, WorkerProcess, key_block, until_async
+from tests.support.farm.farm import digests
+from tests.support.rig.operator import sigmill
+from tests.support.rig.rig import MakeRig, Rig, WorkerProcess, key_block
+from tests.support.waiting import until_async
 from workers.journal.records import IntentRecord, decode_record
 from workers.journal.segments import read_segment, segments_of
 

@@ -21,12 +21,13 @@ from queueing.broker.claims import Claims
 from queueing.config.redis import RedisConfig
 from queueing.protocol import keyspace
 from queueing.redis.connection import connect
-from tests.support.cluster import behind_simhsm
-from tests.support.farm import digests
-from tests.support.jobs_in_work import one_sink
-from tests.support.queued import put, submission, take
-from tests.support.redis_process import RedisProcess
-from tests.support.rig import MakeRig, Rig, until, until_async
+from tests.support.fakes.active_jobs import one_sink
+from tests.support.farm.farm import digests
+from tests.support.farm.queued import put, submission, take
+from tests.support.redis.process import RedisProcess
+from tests.support.rig.rig import MakeRig, Rig
+from tests.support.rig.shared_rig import behind_simhsm
+from tests.support.waiting import until, until_async
 from workers.active_job import ActiveJob, ActiveJobs
 from workers.journal.records import ReleasedRecord, decode_record
 from workers.journal.segments import read_segment, segments_of

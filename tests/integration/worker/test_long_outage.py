@@ -13,9 +13,10 @@ from bench.hsm.simhsm import read_log, write_rules
 from queueing import ClientConfig, Signature, SigningClient
 from queueing.errors import WaitTimeout
 from queueing.protocol import keyspace
-from tests.support.cluster import behind_simhsm
-from tests.support.farm import digests
-from tests.support.rig import MakeRig, Rig, until_async
+from tests.support.farm.farm import digests
+from tests.support.rig.rig import MakeRig, Rig
+from tests.support.rig.shared_rig import behind_simhsm
+from tests.support.waiting import until_async
 
 OUTAGE_S = 15.0
 """Some twenty attempts on the token; a lease is 2 s, an impatient client's envelope lasts 3 s."""

@@ -11,7 +11,7 @@ import pytest
 
 from queueing import Signature
 from queueing.protocol.algorithms import FACTS, Algorithm, KeyKind, Scheme
-from tests.support.cluster import EACH_KIND, Cluster
+from tests.support.rig.shared_rig import EACH_KIND, Cluster
 from tests.support.tools import tool
 
 MESSAGE = b"what was built\n" * 100

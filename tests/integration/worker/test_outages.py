@@ -10,10 +10,11 @@ import time
 
 from queueing import Signature
 from queueing.protocol import keyspace
-from tests.support.cluster import behind_simhsm
-from tests.support.disk import ONE_LANE, limit_files
-from tests.support.farm import digests
-from tests.support.rig import MakeRig, Rig, until_async
+from tests.support.disk.disks import ONE_LANE, limit_files
+from tests.support.farm.farm import digests
+from tests.support.rig.rig import MakeRig, Rig
+from tests.support.rig.shared_rig import behind_simhsm
+from tests.support.waiting import until_async
 from workers.journal.records import IntentRecord, OutcomeRecord, decode_record
 from workers.journal.segments import read_segment, segments_of
 

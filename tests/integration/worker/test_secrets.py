@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cluster import Cluster
-from tests.support.farm import digests
-from tests.support.forging import Forger, enqueue, payload
-from tests.support.rig import descendants
+from tests.support.farm.farm import digests
+from tests.support.farm.forging import Forger, enqueue, payload
+from tests.support.rig.rig import descendants
+from tests.support.rig.shared_rig import Cluster
 
 
 @pytest.fixture

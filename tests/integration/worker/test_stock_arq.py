@@ -15,8 +15,8 @@ from arq.jobs import Job, JobStatus
 from queueing.errors import KeyUnknown
 from queueing.protocol import keyspace
 from queueing.protocol.jobs import deserialize, serialize
-from tests.support.cluster import Cluster
-from tests.support.forging import Forger
+from tests.support.farm.forging import Forger
+from tests.support.rig.shared_rig import Cluster
 from workers.dev.signature_checks import sha256_check
 
 QUEUE = keyspace.queue("acme")

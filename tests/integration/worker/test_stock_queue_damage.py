@@ -18,8 +18,8 @@ from prometheus_client import CollectorRegistry
 
 from queueing.aio.owned_tasks import end_tasks
 from queueing.protocol.jobs import deserialize, serialize
-from tests.support.config_files import Site
-from tests.support.rig import until_async
+from tests.support.fakes.config_files import Site
+from tests.support.waiting import until_async
 from workers.config.loading import load_configuration
 from workers.telemetry.metrics import Metrics
 from workers.worker import SigningWorker

@@ -13,7 +13,7 @@ import pytest
 from queueing.client.config import ClientConfig
 from queueing.config.toml import convert
 from queueing.protocol.algorithms import KeyKind
-from tests.support.config_files import client_line, p256_key, spki_text
+from tests.support.fakes.config_files import client_line, p256_key, spki_text
 from workers.cli.keys.key_request import placeholder_key
 from workers.config.service_file import service_of
 from workers.config.tenant_file import tenant_of

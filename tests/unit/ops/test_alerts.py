@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.generate.rules import ALERTS, BUDGETS, TOKENS, alerts
-from tests.support.promql import ROOT
+from ops.generate.prometheus.rules import ALERTS, BUDGETS, TOKENS, alerts
+from tests.support.monitoring.promql import ROOT
 from tests.support.tools import tool
 
 DAY = 86_400

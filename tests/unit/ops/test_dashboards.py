@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from ops.generate import consoles, grafana
-from ops.generate.alerts import symptoms
-from ops.generate.boards import BOARDS
-from ops.generate.clock import REAL
-from ops.generate.panels import Board, Panel, Query
-from tests.support.promql import exposed, known, names_in
+from ops.generate.dashboards import consoles, grafana
+from ops.generate.dashboards.boards import BOARDS
+from ops.generate.dashboards.panels import Board, Panel, Query
+from ops.generate.prometheus.alerts import symptoms
+from ops.generate.prometheus.clock import REAL
+from tests.support.monitoring.promql import exposed, known, names_in
 from tests.support.tools import tool
 
 PANELS = [

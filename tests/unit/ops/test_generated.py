@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ops.generate import cli_page
-from ops.generate.configuration_page import FILES
 from ops.generate.files import ROOT, generated
+from ops.generate.pages import cli_page
+from ops.generate.pages.configuration_page import FILES
 from workers.cli.commands import COMMANDS
 from workers.config.service_file import SERVICE_TABLES
 

@@ -11,10 +11,10 @@ from typing import get_args
 import click
 import pytest
 
-from ops.generate.clock import REAL, Clock
-from ops.generate.objectives import BURNS, OBJECTIVES
-from ops.generate.rules import alerts, files
-from tests.support.promql import ROOT, known, names_in
+from ops.generate.prometheus.clock import REAL, Clock
+from ops.generate.prometheus.objectives import BURNS, OBJECTIVES
+from ops.generate.prometheus.rules import alerts, files
+from tests.support.monitoring.promql import ROOT, known, names_in
 from tests.support.tools import tool
 from workers.cli.main import sigmill
 from workers.config.settings import TenantClass

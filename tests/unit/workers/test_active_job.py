@@ -18,7 +18,7 @@ from queueing.errors import (
     TokenUnavailable,
 )
 from queueing.protocol.jobs import JobOutcome, WireError, content_hash, decode_result, deserialize
-from tests.support.jobs_in_work import (
+from tests.support.fakes.active_jobs import (
     FINGERPRINT,
     FinishedJobs,
     claimed,

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
-from tests.support.config_files import Site
+from tests.support.fakes.config_files import Site
 from workers.composition import build_service, owner_id
 from workers.config.loading import Configuration, load_configuration
 from workers.service import SigningService

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.configurations import configuration, tenant
+from tests.support.fakes.configurations import configuration, tenant
 from workers.config.tenant_limits import TenantLimits
 from workers.current_config import CurrentConfig
 

@@ -8,7 +8,7 @@ import pytest
 
 from queueing.errors import KeyDisabled, PolicyDenied
 from queueing.protocol.stop_orders import StopOrder
-from tests.support.configurations import tenant
+from tests.support.fakes.configurations import tenant
 from workers.current_stop_orders import CurrentStopOrders
 
 

@@ -11,7 +11,7 @@ from queueing.client import key_directory_cache
 from queueing.client.key_directory_cache import RETRY_S
 from queueing.errors import QueueUnavailable, ResultInvalid
 from queueing.protocol.key_directory import KeyState
-from tests.support.fake_directory import REFRESH_S, TTL_MS, DirectoryScene
+from tests.support.fakes.fake_directory import REFRESH_S, TTL_MS, DirectoryScene
 
 
 @pytest.fixture(autouse=True)

@@ -15,8 +15,8 @@ from queueing.errors import ResultInvalid
 from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.jobs import JobOutcome, JobResult
 from queueing.protocol.public_keys import PublicKey
-from tests.support.fake_directory import DirectoryScene
-from tests.support.responder import sign_digest, spki_of
+from tests.support.fakes.fake_directory import DirectoryScene
+from tests.support.farm.responder import sign_digest, spki_of
 
 if TYPE_CHECKING:
     from queueing.protocol.key_directory import KeyState

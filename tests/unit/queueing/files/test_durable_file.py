@@ -15,7 +15,7 @@ from queueing.files.durable_file import (
     replace_all_durably,
     replace_durably,
 )
-from tests.support.disk_calls import DiskCalls
+from tests.support.disk.calls import DiskCalls
 
 
 def mode_of(file: Path) -> int:

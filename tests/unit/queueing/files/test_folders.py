@@ -16,7 +16,7 @@ import queueing
 import workers
 from queueing.errors import ConfigError
 from queueing.files.folders import entries, entries_below, is_there
-from tests.support.config_files import Site
+from tests.support.fakes.config_files import Site
 from workers.config.loading import load_scope
 from workers.config.tenant_writer import token_owners
 from workers.config.validation import validate_all

@@ -11,7 +11,7 @@ import pytest
 from queueing.config.redis import TlsConfig
 from queueing.errors import ConfigError
 from queueing.redis.rotation import SETTLED_S, PasswordFile, TlsFiles
-from tests.support.redis_tls import ClientAuthority
+from tests.support.redis.tls import ClientAuthority
 from workers.dev.trial_tls import write_authority_and_server
 
 LATER_S = SETTLED_S + 1.0

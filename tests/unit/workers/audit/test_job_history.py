@@ -11,7 +11,7 @@ import pytest
 from queueing.errors import JobPoisoned, ResultInvalid
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.jobs import ArqResult, JobOutcome, ResultHints, WireError, encode_result
-from tests.support.forging import Forger
+from tests.support.farm.forging import Forger
 from workers.audit.job_history import JobEvent, event_of, histories_of
 from workers.journal.records import (
     IntentRecord,

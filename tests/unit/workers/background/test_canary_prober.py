@@ -19,7 +19,7 @@ from queueing.errors import HsmFault, LogUnavailable, TokenUnavailable
 from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.jobs import WireError
 from queueing.protocol.public_keys import PublicKey
-from tests.support.config_files import Site, p256_key, tenant_text, version_lines
+from tests.support.fakes.config_files import Site, p256_key, tenant_text, version_lines
 from workers.background import canary_prober as module
 from workers.background.canary_prober import CanaryProber
 from workers.config.loading import load_configuration

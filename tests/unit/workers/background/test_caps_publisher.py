@@ -13,8 +13,8 @@ from redis.asyncio import Redis
 
 from queueing.errors import QueueUnavailable
 from queueing.protocol.limits import PublishedCaps
-from tests.support.configurations import configuration, tenant
-from tests.support.fake_lane import turn
+from tests.support.fakes.configurations import configuration, tenant
+from tests.support.fakes.fake_lane import turn
 from workers.background import caps_publisher as module
 from workers.background.caps_publisher import CapsPublisher
 from workers.config.tenant_limits import TenantLimits

@@ -15,8 +15,8 @@ from redis.asyncio import Redis
 from queueing.errors import QueueUnavailable, TokenUnavailable
 from queueing.protocol import keyspace
 from queueing.protocol.jobs import WireError
-from tests.support.configurations import configuration, tenant
-from tests.support.fake_lane import FakeClock, turn
+from tests.support.fakes.configurations import configuration, tenant
+from tests.support.fakes.fake_lane import FakeClock, turn
 from workers.background import directory_publisher as module
 from workers.background.directory_publisher import CHECK_S, DirectoryPublisher
 from workers.current_config import CurrentConfig

@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from tests.support.configurations import current_config
+from tests.support.fakes.configurations import current_config
 from workers.background import log_retention as module
 from workers.background.log_retention import LogRetention
 from workers.journal.journal import WriteAheadLog

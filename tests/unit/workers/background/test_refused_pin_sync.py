@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from queueing.coordination import refused_pin_feed
 from queueing.errors import QueueUnavailable
-from tests.support.configurations import configuration
+from tests.support.fakes.configurations import configuration
 from workers.background import refused_pin_sync as module
 from workers.background.refused_pin_sync import RefusedPinSync
 from workers.config.settings import TokenSettings

@@ -13,8 +13,8 @@ from redis.asyncio import Redis
 from queueing.coordination import worker_registry
 from queueing.coordination.worker_registry import WorkerInfo
 from queueing.errors import QueueUnavailable
-from tests.support.configurations import current_config, tenant
-from tests.support.jobs_in_work import job_in_work
+from tests.support.fakes.active_jobs import job_in_work
+from tests.support.fakes.configurations import current_config, tenant
 from workers.active_job import ActiveJobs
 from workers.background import registration as module
 from workers.background.registration import Registration

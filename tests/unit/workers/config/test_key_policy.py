@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from queueing.errors import ConfigError, PolicyDenied
-from tests.support.config_files import tenant_text
+from tests.support.fakes.config_files import tenant_text
 from workers.config.key_policy import Budget, KeyPolicy, Window
 from workers.config.tenant_file import load_tenant
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.config_files import CANARY_PIN, Site, key_of, p256_key, service_text, tenant_text
+from tests.support.fakes.config_files import CANARY_PIN, Site, key_of, p256_key, service_text, tenant_text
 from workers.config.loading import load_configuration, load_scope
 from workers.config.settings import PinLogin
 from workers.config.validation import validate_all

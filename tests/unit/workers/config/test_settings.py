@@ -12,7 +12,7 @@ import pytest
 from queueing.client.config import ClientConfig
 from queueing.config.redis import RedisConfig
 from queueing.protocol.key_directory import LARGEST_EPOCH
-from tests.support.config_files import Site, service_text, tenant_text
+from tests.support.fakes.config_files import Site, service_text, tenant_text
 from workers.config import settings
 from workers.config.loading import load_configuration
 

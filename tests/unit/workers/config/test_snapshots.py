@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from queueing.errors import ConfigError
-from tests.support.config_files import Site, p256_key, tenant_text
+from tests.support.fakes.config_files import Site, p256_key, tenant_text
 from workers.config.snapshots import ConfigurationFiles, ReadResult
 from workers.state.adopted_config import AdoptedFiles
 

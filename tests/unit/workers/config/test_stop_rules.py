@@ -9,7 +9,7 @@ import pytest
 
 from queueing.errors import ClientRevoked, KeyDisabled, PolicyDenied
 from queueing.protocol.stop_orders import Scope, StopOrder
-from tests.support.config_files import Site
+from tests.support.fakes.config_files import Site
 from workers.config.loading import load_configuration
 from workers.config.stop_rules import NO_STOPS, Stops
 from workers.config.tenants import Tenant

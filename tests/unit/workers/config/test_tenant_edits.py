@@ -7,7 +7,7 @@ import tomllib
 import pytest
 
 from queueing.protocol.algorithms import Algorithm
-from tests.support.config_files import client_line, p256_key, tenant_text
+from tests.support.fakes.config_files import client_line, p256_key, tenant_text
 from workers.config.tenant_edits import EditRefused, NewVersion, add_version, revoke_client
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from queueing.errors import ConfigError
-from tests.support.config_files import Site, key_of, p256_key, tenant_text
+from tests.support.fakes.config_files import Site, key_of, p256_key, tenant_text
 from workers.config.loading import ServiceScope, load_scope
 from workers.config.tenant_edits import revoke_client
 from workers.config.tenant_file import load_tenant

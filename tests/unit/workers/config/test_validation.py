@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.config_files import CANARY_PIN, Site, tenant_text
+from tests.support.fakes.config_files import CANARY_PIN, Site, tenant_text
 from workers.config.validation import validate_all
 
 

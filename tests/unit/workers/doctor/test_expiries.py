@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.config_files import Site
+from tests.support.fakes.config_files import Site
 from workers.config.loading import load_configuration
 from workers.doctor.expiries import SOON_S, check_expiries, check_expiry
 from workers.doctor.findings import State

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from tests.support.config_files import Site
+from tests.support.fakes.config_files import Site
 from workers.config.loading import load_configuration
 from workers.config.settings import PinLogin, SelectSettings, TokenSettings
 from workers.doctor.findings import Finding, State

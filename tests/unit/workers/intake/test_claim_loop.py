@@ -17,9 +17,9 @@ from queueing.broker.claims import ClaimedJob, ClaimRequest, ClaimResult, Claims
 from queueing.errors import LogUnavailable, QueueUnavailable, QueueUnconfirmed
 from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.limits import ClaimLimits
-from tests.support.configurations import current_config, tenant
-from tests.support.fake_lane import turn
-from tests.support.jobs_in_work import FinishedJobs, one_sink
+from tests.support.fakes.active_jobs import FinishedJobs, one_sink
+from tests.support.fakes.configurations import current_config, tenant
+from tests.support.fakes.fake_lane import turn
 from workers.active_job import ActiveJob, ActiveJobs
 from workers.config.settings import WorkerSettings
 from workers.config.tenant_limits import TenantLimits

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from queueing.broker.claims import ClaimResult
 from queueing.protocol.limits import ClaimLimits
-from tests.support.configurations import current_config, tenant
+from tests.support.fakes.configurations import current_config, tenant
 from workers.config.settings import WorkerSettings
 from workers.config.tenant_limits import TenantLimits
 from workers.intake.claim_planner import MOST_AT_ONCE, ROUND_UNITS, ClaimPlanner

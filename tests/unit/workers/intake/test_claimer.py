@@ -14,8 +14,8 @@ from queueing.errors import JobExpired, LimitBacklog, QueueUnavailable, QueueUnc
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.envelope import seal
 from queueing.protocol.jobs import JobHints, encode_job
-from tests.support.configurations import current_config, tenant
-from tests.support.jobs_in_work import FinishedJobs, envelope
+from tests.support.fakes.active_jobs import FinishedJobs, envelope
+from tests.support.fakes.configurations import current_config, tenant
 from workers.active_job import ActiveJob, ActiveJobs
 from workers.intake.claimer import Claimer, Reply
 from workers.intake.ready_tenants import ReadyTenants

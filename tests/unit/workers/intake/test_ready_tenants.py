@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from queueing.errors import KeyUnknown
-from tests.support.configurations import current_config, tenant
-from tests.support.jobs_in_work import job_in_work
+from tests.support.fakes.active_jobs import job_in_work
+from tests.support.fakes.configurations import current_config, tenant
 from workers.intake.ready_tenants import ReadyTenants
 
 

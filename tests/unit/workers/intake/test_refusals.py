@@ -14,7 +14,7 @@ from redis.exceptions import (
 
 from queueing.errors import QueueUnavailable
 from queueing.redis.errors import unavailable
-from tests.support.configurations import configuration, tenant
+from tests.support.fakes.configurations import configuration, tenant
 from workers.config.settings import WorkerSettings
 from workers.current_config import CurrentConfig
 from workers.intake.refusals import POLLS, Refusals

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from queueing.errors import LogUnavailable
-from tests.support.fake_lane import turn
+from tests.support.fakes.fake_lane import turn
 from workers.journal import journal as log_module
 from workers.journal import segment_writer
 from workers.journal.journal import WriteAheadLog

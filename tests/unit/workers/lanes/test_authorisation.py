@@ -31,7 +31,7 @@ from queueing.errors import (
 from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.client_keys import ClientKey, ClientKeyKind
 from queueing.protocol.envelope import Envelope, UnverifiedEnvelope, read_unverified, seal
-from tests.support.config_files import p256_key, version_lines
+from tests.support.fakes.config_files import p256_key, version_lines
 from workers.config.key_policy import KeyPolicy
 from workers.config.stop_rules import Stops
 from workers.config.tenant_file import tenant_of

@@ -21,7 +21,7 @@ from queueing.errors import (
 from queueing.protocol.algorithms import FACTS, Algorithm
 from queueing.protocol.key_directory import directory_digest
 from queueing.protocol.stop_orders import StopOrder
-from tests.support.config_files import p256_key, version_lines
+from tests.support.fakes.config_files import p256_key, version_lines
 from workers.config.service_file import ServiceKey
 from workers.config.stop_rules import Stops
 from workers.config.tenant_file import tenant_of

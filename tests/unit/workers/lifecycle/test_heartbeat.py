@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from prometheus_client import CollectorRegistry
 
-from tests.support.fake_lane import FakeClock
+from tests.support.fakes.fake_lane import FakeClock
 from workers.lifecycle import heartbeat as module
 from workers.lifecycle.heartbeat import BEAT_S, PATIENCE_S, Heartbeat
 from workers.telemetry.metrics import Metrics

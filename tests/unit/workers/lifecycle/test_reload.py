@@ -13,7 +13,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from queueing.errors import ConfigError
-from tests.support.configurations import configuration, tenant
+from tests.support.fakes.configurations import configuration, tenant
 from workers.config.loading import Configuration
 from workers.config.snapshots import ConfigurationFiles
 from workers.config.tenant_limits import TenantLimits

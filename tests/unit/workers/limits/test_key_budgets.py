@@ -13,8 +13,8 @@ from redis.asyncio import Redis
 from queueing.coordination import key_usage
 from queueing.coordination.key_usage import UsagePeriod
 from queueing.errors import KeyUnknown, LimitBudget, QueueUnavailable, TokenUnavailable
-from tests.support.configurations import current_config, tenant
-from tests.support.jobs_in_work import job_in_work, signed
+from tests.support.fakes.active_jobs import job_in_work, signed
+from tests.support.fakes.configurations import current_config, tenant
 from workers.config.key_policy import Budget, KeyPolicy
 from workers.config.tenants import TenantKey
 from workers.limits.key_budgets import KeyBudgets

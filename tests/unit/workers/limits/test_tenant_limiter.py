@@ -12,8 +12,8 @@ from queueing.broker.claims import ClaimedJob, ClaimResult
 from queueing.errors import LimitRate
 from queueing.protocol.algorithms import Algorithm, KeyKind
 from queueing.protocol.limits import ClaimLimits
-from tests.support.configurations import configuration, tenant
-from tests.support.jobs_in_work import one_sink
+from tests.support.fakes.active_jobs import one_sink
+from tests.support.fakes.configurations import configuration, tenant
 from workers.active_job import ActiveJob
 from workers.config.tenant_limits import TenantLimits
 from workers.config.tenants import Tenant

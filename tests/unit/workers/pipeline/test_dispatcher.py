@@ -16,8 +16,8 @@ from queueing.errors import LimitBudget, LimitRate, TokenUnavailable
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.envelope import Envelope, seal
 from queueing.protocol.jobs import JobHints, encode_job
-from tests.support.config_files import Site, p256_key, tenant_text, version_lines
-from tests.support.jobs_in_work import FinishedJobs, one_sink
+from tests.support.fakes.active_jobs import FinishedJobs, one_sink
+from tests.support.fakes.config_files import Site, p256_key, tenant_text, version_lines
 from workers.active_job import ActiveJob, Ending
 from workers.config.loading import load_configuration
 from workers.current_config import CurrentConfig

@@ -10,7 +10,7 @@ from queueing.broker.claims import ClaimedJob
 from queueing.errors import KeyUnknown
 from queueing.protocol.envelope import seal
 from queueing.protocol.jobs import JobHints, encode_job
-from tests.support.jobs_in_work import claimed, envelope, job_in_work, signed
+from tests.support.fakes.active_jobs import claimed, envelope, job_in_work, signed
 from workers.journal.records import OutcomeRecord
 from workers.pipeline.recovered_results import RecoveredResults
 

@@ -27,9 +27,9 @@ from queueing.errors import (
 )
 from queueing.protocol.envelope import seal
 from queueing.protocol.jobs import JobHints, JobOutcome, decode_result, encode_job
-from tests.support.configurations import current_config, tenant
-from tests.support.fake_lane import turn
-from tests.support.jobs_in_work import FINGERPRINT, claimed, envelope, job_in_work, one_sink, signed
+from tests.support.fakes.active_jobs import FINGERPRINT, claimed, envelope, job_in_work, one_sink, signed
+from tests.support.fakes.configurations import current_config, tenant
+from tests.support.fakes.fake_lane import turn
 from workers.active_job import ActiveJob
 from workers.journal.journal import WriteAheadLog
 from workers.journal.records import MAX_RECORD_BYTES, OutcomeRecord, Record, ReleasedRecord, encode_record

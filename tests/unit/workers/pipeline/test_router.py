@@ -26,8 +26,8 @@ from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.envelope import Envelope, seal
 from queueing.protocol.jobs import JobHints, encode_job
-from tests.support.config_files import Site, tenant_text
-from tests.support.jobs_in_work import one_sink
+from tests.support.fakes.active_jobs import one_sink
+from tests.support.fakes.config_files import Site, tenant_text
 from workers.active_job import ActiveJob
 from workers.config.loading import load_configuration
 from workers.current_config import CurrentConfig

@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from queueing.errors import HsmFault, KeyUnknown, SigningError, TokenUnavailable
-from tests.support.jobs_in_work import job_in_work
+from tests.support.fakes.active_jobs import job_in_work
 from workers.active_job import ActiveJob, ActiveJobs
 from workers.limits.key_budgets import KeyBudgets
 from workers.limits.tenant_limiter import TenantLimiter

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from queueing.errors import EnvelopeMalformed, EnvelopeSignature, SigningError
-from tests.support.jobs_in_work import job_in_work
+from tests.support.fakes.active_jobs import job_in_work
 from workers.active_job import ActiveJob
 from workers.pipeline.unauthenticated import REPORT_S, SUSPECT_S, UnauthenticatedJobs
 from workers.telemetry.metrics import Metrics

@@ -9,8 +9,8 @@ import pytest
 from queueing.config.secrets import Secret
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.stop_orders import StopOrder, sign_order
-from tests.support.config_files import Site
-from tests.support.disk_calls import DiskCalls
+from tests.support.disk.calls import DiskCalls
+from tests.support.fakes.config_files import Site
 from tests.unit.workers.journal.test_recovery import intent, outcome, released, write
 from workers.audit.archive import archive
 from workers.audit.seal import SEAL_NAME, seal

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from queueing.broker.claims import CommitStatus
-from tests.support.jobs_in_work import claimed, job_in_work
+from tests.support.fakes.active_jobs import claimed, job_in_work
 from workers.journal.records import OutcomeRecord
 from workers.telemetry import job_log
 from workers.telemetry.json_logs import JOBS, ROOT, set_levels

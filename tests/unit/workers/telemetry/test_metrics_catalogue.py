@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from ops.generate import metrics_page
+from ops.generate.pages import metrics_page
 from tests.support.tools import tool
 from workers.telemetry.metric_declarations import Declared, MetricTable, counter_of
 from workers.telemetry.metrics import Metrics, process_registry, say_build

@@ -18,7 +18,7 @@ from queueing.errors import (
     TokenUnavailable,
 )
 from queueing.protocol.jobs import WireError
-from tests.support.jobs_in_work import job_in_work, signed
+from tests.support.fakes.active_jobs import job_in_work, signed
 from workers.active_job import ActiveJob
 from workers.lanes.protocol import SliceOutcome
 from workers.telemetry.metrics import Metrics

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from queueing.broker.queue_stats import QueueState, RedisState
 from queueing.errors import QueueUnavailable
-from tests.support.config_files import Site, tenant_text
+from tests.support.fakes.config_files import Site, tenant_text
 from workers.config.loading import load_configuration
 from workers.telemetry import queue_exporter as module
 from workers.telemetry.metrics_catalogue import QueueMetrics

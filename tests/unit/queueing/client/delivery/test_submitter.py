@@ -19,7 +19,7 @@ from queueing.config.redis import RedisConfig
 from queueing.errors import LimitBacklog, QueueUnavailable, QueueUnconfirmed, SigningError, WaitTimeout
 from queueing.protocol.envelope import Envelope
 from queueing.redis.connection import connect
-from tests.support.fake_lane import turn
+from tests.support.fakes.fake_lane import turn
 
 NO_CAP = RemainingCapacity(backlog_digests=None, backlog_bytes=None, budget_digests=None)
 UNCONFIRMED = Receipt(SubmitStatus.QUEUED, confirmed=False)

@@ -11,7 +11,7 @@ import pytest
 
 from queueing.errors import ConfigError
 from queueing.protocol.algorithms import KeyKind
-from tests.support.config_files import Site, p256_key
+from tests.support.fakes.config_files import Site, p256_key
 from workers.cli.keys.create_adopt import KeyArguments, adopt, create
 from workers.cli.keys.key_request import KIND_NAMES, KeyRequest, placeholder_key
 from workers.config.loading import load_scope

@@ -8,7 +8,7 @@ import pytest
 
 from queueing.errors import ConfigError
 from queueing.protocol.stop_orders import Scope
-from tests.support.config_files import Site
+from tests.support.fakes.config_files import Site
 from workers.cli.operate.stop import _check_exists
 from workers.config.service_file import load_service
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from queueing.errors import ConfigError
-from tests.support.config_files import Site, tenant_text
+from tests.support.fakes.config_files import Site, tenant_text
 from tests.support.sigmill_cli import environment
 from workers.cli.shell.options import Duration, chosen_request_id, chosen_tenants, combined
 from workers.config.loading import load_configuration

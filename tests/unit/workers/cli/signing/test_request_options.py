@@ -9,7 +9,7 @@ import pytest
 
 from queueing import ClientKey
 from queueing.protocol.algorithms import Algorithm
-from tests.support.config_files import client_line
+from tests.support.fakes.config_files import client_line
 from workers.cli.clients.create import toml_text
 from workers.cli.shell.options import DEFAULT_DEADLINE_S
 from workers.cli.signing.request_options import SigningArguments, SigningOptions

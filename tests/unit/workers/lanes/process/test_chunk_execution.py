@@ -8,7 +8,7 @@ import pytest
 
 from queueing.errors import ClientRevoked, DigestLength, HsmFault
 from queueing.protocol.algorithms import Algorithm
-from tests.support.config_files import p256_key
+from tests.support.fakes.config_files import p256_key
 from workers.config.tenants import KeyVersion
 from workers.lanes.authorisation import Authorised
 from workers.lanes.process.chunk_execution import MOST_PER_RUN, RUN_TARGET_S, ChunkExecution, Run, RunLength

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from queueing.errors import ClockSetBack, EnvelopeExpired, EnvelopeSignature, JobExpired, TokenUnavailable
 from queueing.protocol.envelope import Envelope, seal
-from tests.support.config_files import client_line, service_text, tenant_text
+from tests.support.fakes.config_files import client_line, service_text, tenant_text
 from workers.lanes.authorisation import CLOCK_SKEW_MS
 from workers.lanes.process.live_policy import LivePolicy
 from workers.lanes.protocol import EnvelopeSlice, SignDirectory

@@ -8,8 +8,8 @@ import pytest
 
 from queueing.errors import TokenUnavailable
 from queueing.protocol.algorithms import Algorithm
-from tests.support.config_files import p256_key
-from tests.support.fake_lane import FakeClock
+from tests.support.fakes.config_files import p256_key
+from tests.support.fakes.fake_lane import FakeClock
 from workers.config.tenants import KeyVersion
 from workers.hsm.faults import HsmFailure
 from workers.hsm.sessions import SessionPool

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fake_lane import FakeClock, FakeHost
-from tests.support.token_pools import (
+from tests.support.fakes.fake_lane import FakeClock, FakeHost
+from tests.support.fakes.token_pools import (
     CALL_TIMEOUT_S,
     MakePool,
     NoStopOrders,

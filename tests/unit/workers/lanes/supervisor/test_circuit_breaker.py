@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from queueing.config.secrets import Secret
-from tests.support.fake_lane import FakeClock
+from tests.support.fakes.fake_lane import FakeClock
 from workers.config.settings import PinLogin, SelectSettings, TokenSettings
 from workers.lanes.supervisor.circuit_breaker import (
     LONGEST_PAUSE_S,

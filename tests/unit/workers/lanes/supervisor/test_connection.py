@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from queueing.protocol.jobs import WireError
-from tests.support.fake_lane import FakeClock, FakeJob, FakeLane, turn
+from tests.support.fakes.fake_lane import FakeClock, FakeJob, FakeLane, turn
 from workers.lanes.protocol import (
     Alive,
     Outcomes,

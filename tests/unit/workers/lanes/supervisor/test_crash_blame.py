@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.fake_lane import FakeJob
+from tests.support.fakes.fake_lane import FakeJob
 from workers.lanes.supervisor.batching import Group, Slice
 from workers.lanes.supervisor.crash_blame import CRASHES_IN_A_ROW, MOST_JOBS, JobCrashHistory, TokenBlame
 

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from queueing.errors import TokenUnavailable
-from tests.support.fake_lane import FakeJob, turn
-from tests.support.token_pools import CALL_TIMEOUT_S, SEGV, MakePool
+from tests.support.fakes.fake_lane import FakeJob, turn
+from tests.support.fakes.token_pools import CALL_TIMEOUT_S, SEGV, MakePool
 from workers.lanes.protocol import SignCanary, SignDirectory, SignedCanary, SignedDirectory
 from workers.lanes.supervisor.process_group import SILENCE_GRACE_S
 

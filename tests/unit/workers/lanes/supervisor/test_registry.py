@@ -12,9 +12,9 @@ from typing import Protocol
 import pytest
 from prometheus_client import CollectorRegistry
 
-from tests.support.config_files import Site, p256_key, tenant_text
-from tests.support.fake_lane import FakeHost, FakeJob, turn
-from tests.support.token_pools import GROUP, NoStopOrders, RecordingCapacity
+from tests.support.fakes.config_files import Site, p256_key, tenant_text
+from tests.support.fakes.fake_lane import FakeHost, FakeJob, turn
+from tests.support.fakes.token_pools import GROUP, NoStopOrders, RecordingCapacity
 from workers.config.loading import load_configuration
 from workers.lanes.exit_codes import LaneExit
 from workers.lanes.supervisor import process_group

@@ -1,0 +1,89 @@
+"""Key directory cache of a client over a Redis in memory, on a fake clock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from queueing.client.epoch_store import EpochStore
+from queueing.client.key_directory_cache import KeyDirectoryCache
+from queueing.protocol.algorithms import DEFAULT_FOR_KEY
+from queueing.protocol.key_directory import (
+    KeyDirectory,
+    KeyState,
+    directory_digest,
+    encode_directory,
+    encode_signed,
+)
+from queueing.protocol.public_keys import PublicKey
+from tests.support.farm.responder import KeyRing, sign_digest, spki_of
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+SERVICE = ec.generate_private_key(ec.SECP256R1())
+SERVICE_PUBLIC = PublicKey.from_spki(spki_of(SERVICE))
+REFRESH_S = 60.0
+TTL_MS = 7 * 86_400_000
+
+
+class DirectoryRedis:
+    """The one key that the cache reads; None is not published, an exception is raised."""
+
+    def __init__(self) -> None:
+        self.answer: bytes | Exception | None = None
+        self.reads = 0
+
+    async def get(self, _: str) -> bytes | None:
+        self.reads += 1
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+class DirectoryScene:
+    """A cache on a fake clock, and the service that publishes for it."""
+
+    def __init__(self) -> None:
+        self.now_ms = 1_000_000_000
+        self.redis = DirectoryRedis()
+        self.ring = KeyRing.p256()
+        self.fingerprint = PublicKey.from_spki(spki_of(self.ring.versions[1])).sha256
+        self.cache = KeyDirectoryCache(
+            cast("Redis", self.redis),
+            audience="a",
+            tenant="acme",
+            pinned=[SERVICE_PUBLIC],
+            epochs=EpochStore(None, audience="a", tenant="acme"),
+            refresh_s=REFRESH_S,
+            now_ms=lambda: self.now_ms,
+        )
+        self.epoch = 0
+        self.publish("active")
+
+    def publish(self, state: KeyState) -> None:
+        """A directory of the next epoch in which version 1 has this state."""
+        self.epoch += 1
+        self.ring.states[1] = state
+        body = encode_directory(
+            KeyDirectory(
+                audience="a",
+                tenant="acme",
+                epoch=self.epoch,
+                issued_at_ms=self.now_ms,
+                expires_at_ms=self.now_ms + TTL_MS,
+                keys={"release": self.ring.entry()},
+            )
+        )
+        algorithm = DEFAULT_FOR_KEY[SERVICE_PUBLIC.kind]
+        signature = sign_digest(SERVICE, algorithm, directory_digest(body, algorithm))
+        self.redis.answer = encode_signed(body, signature, SERVICE_PUBLIC.sha256)
+
+    def pass_s(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now_ms += int(seconds * 1000)
+
+    async def look_up(self) -> PublicKey:
+        """The public key of version 1, as a result or `verify` asks for it."""
+        return await self.cache.public_key("release", 1, self.fingerprint)

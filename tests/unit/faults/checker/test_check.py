@@ -1,0 +1,276 @@
+"""The checker of the fault harness: a history that is right passes, and each wrong one is found by its rule."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from msgspec.structs import replace
+
+from tests.faults.checker.check import CLIENT_AND_HSM_CHECKS, Verdict, check
+from tests.faults.history import (
+    Answered,
+    Claimed,
+    Commit,
+    Event,
+    Extended,
+    Fault,
+    GaveBack,
+    HsmSign,
+    Invoked,
+    LaneEnded,
+    Left,
+    LogRecord,
+    Recorder,
+    Submitted,
+    TenantKey,
+    WorkerEnded,
+    encode,
+    read_history,
+    write_history,
+)
+
+KEY = ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32))
+SPKI = KEY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+DIGEST = hashlib.sha256(b"one").digest()
+OTHER = hashlib.sha256(b"other").digest()
+GOOD = KEY.sign(DIGEST)
+RESULT = hashlib.sha256(b"result").digest()
+JOB = "{acme}job"
+
+KEYS = TenantKey(at=0, tenant="acme", token="acme", spki=SPKI)
+INVOKED = Invoked(at=1, client="c1", tenant="acme", job=JOB, algorithm="ED25519", digests=(DIGEST,))
+ACCEPTED = Submitted(at=1.1, client="c1", tenant="acme", job=JOB, how="ok")
+CLAIMED = Claimed(at=2.01, worker="w1", tenant="acme", job=JOB, fence=7, from_s=2.0, until_s=4.0)
+INTENT = LogRecord(
+    at=2.02, worker="w1", what="intent", tenant="acme", job=JOB, lease="w1:7", digests=(DIGEST,)
+)
+SIGNED = HsmSign(at=2.1, token="acme", pid=1, tail=DIGEST[-8:], rv=0, head=GOOD[:8])
+OUTCOME = LogRecord(
+    at=2.2,
+    worker="w1",
+    what="outcome",
+    tenant="acme",
+    job=JOB,
+    lease="w1:7",
+    signatures=(GOOD,),
+    result=RESULT,
+)
+COMMIT = Commit(
+    at=2.4, worker="w1", tenant="acme", job=JOB, fence=7, began_at=2.3, how="committed", result=RESULT
+)
+RELEASED = LogRecord(
+    at=2.2, worker="w1", what="released", tenant="acme", job=JOB, lease="w1:7", how="committed"
+)
+ANSWERED = Answered(at=2.5, client="c1", tenant="acme", job=JOB, how="ok", signatures=(GOOD,))
+RIGHT: tuple[Event, ...] = (
+    KEYS, INVOKED, ACCEPTED, CLAIMED, INTENT, SIGNED, OUTCOME, COMMIT, RELEASED, ANSWERED,
+)  # fmt: skip
+
+
+def without(*gone: Event) -> list[Event]:
+    return [event for event in RIGHT if event not in gone]
+
+
+def broken_by(events: Sequence[Event]) -> set[str]:
+    return check(events).rules
+
+
+def test_a_history_that_is_right_breaks_no_rule() -> None:
+    """One job, from its submit to its answer."""
+    assert check(RIGHT).violations == []
+
+
+def test_the_order_of_the_observers_files_does_not_matter() -> None:
+    """Events carry their time."""
+    assert check(RIGHT[::-1]).violations == []
+
+
+NOT_ANSWERED = without(ANSWERED)
+UNKNOWN_TO_THE_LOG = without(INTENT, OUTCOME, RELEASED)
+ZOMBIE = Claimed(at=5, worker="w2", tenant="acme", job=JOB, fence=8, from_s=5, until_s=7)
+LATE = replace(COMMIT, began_at=6, at=6.1)
+
+WRONG: dict[str, list[Event]] = {
+    "I1 accepted job lost": NOT_ANSWERED,
+    "I1 accepted job failed": [*NOT_ANSWERED, replace(ANSWERED, how="fail", signatures=(), code="job.unknown")],
+    "I1 innocent job set aside": [
+        *NOT_ANSWERED, replace(ANSWERED, how="fail", signatures=(), code="job.poisoned"),
+    ],
+    "I1 set aside without a letter": [
+        *NOT_ANSWERED, replace(ANSWERED, how="fail", signatures=(), code="job.poisoned"),
+    ],
+    "I1 accepted digest failed": [*NOT_ANSWERED, replace(ANSWERED, signatures=(b"",), codes={0: "digest.length"})],
+    "I1 left over": [*RIGHT, Left(at=9, what="a lease")],
+    "I2 refused job signed": [*without(ACCEPTED, ANSWERED), replace(ACCEPTED, how="fail", code="job.conflict")],
+    "I2 signed what nobody asked": [*RIGHT, replace(SIGNED, tail=OTHER[-8:])],
+    "I2 wrong number of signatures": [*NOT_ANSWERED, replace(ANSWERED, signatures=(GOOD, GOOD))],
+    "I2 signature does not verify": [*NOT_ANSWERED, replace(ANSWERED, signatures=(KEY.sign(OTHER),))],
+    "I3 outcome changed": [*RIGHT, replace(ANSWERED, at=9, client="redis", signatures=(GOOD[:-1] + b"!",))],
+    "I3 committed twice": [*RIGHT, replace(COMMIT, at=9, began_at=8, worker="w2", fence=8)],
+    "I3 two results accepted": [*RIGHT, replace(COMMIT, at=9, began_at=8, how="repeated", result=b"another")],
+    "I3 claimed after its end": [*RIGHT, ZOMBIE],
+    "I3 stale commit accepted": [*without(COMMIT), ZOMBIE, LATE],
+    "I3 two owners at once": [
+        *without(COMMIT), replace(COMMIT, began_at=3.6, at=3.7), replace(ZOMBIE, from_s=3.5, at=3.51),
+    ],
+    "I4 operation without intent": without(INTENT),
+    "I4 signed too often": [*RIGHT, replace(SIGNED, at=2.15)],
+    "I4 outcome that the HSM did not make": without(SIGNED),
+    "I4 intent without end": without(OUTCOME),
+    "I4 intent closed twice": [
+        *RIGHT, *(replace(OUTCOME, what="unknown", signatures=(), at=at) for at in (8, 9)),
+    ],
+    "I4 released but not in the log": without(OUTCOME),
+    "I4 released twice": [*RIGHT, replace(RELEASED, at=9)],
+    "I4 release without record": without(RELEASED),
+    "I5 slow recovery": [*RIGHT, Fault(at=1.5, began_at=1.2, kind="worker.kill", bound_s=0.9)],
+    "I6 no such code": [*NOT_ANSWERED, replace(ANSWERED, how="fail", signatures=(), code="oh.dear")],
+    "I6 retryable error as the job's end": [
+        *NOT_ANSWERED, replace(ANSWERED, how="fail", signatures=(), code="hsm.fault"),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", WRONG)
+def test_each_wrong_history_is_found_by_its_rule(rule: str) -> None:
+    """Each breaks at least the rule that it stands for."""
+    assert rule in broken_by(WRONG[rule])
+
+
+def test_the_bytes_on_record_are_those_that_the_hsm_made() -> None:
+    """Their head is in the module's log."""
+    other = [*without(SIGNED), replace(SIGNED, head=bytes(8))]
+    assert broken_by(other) == {"I4 outcome that the HSM did not make"}
+
+
+def test_info_may_be_either() -> None:
+    """A submit that nobody knows of may have been accepted and signed, or not at all."""
+    unknown = replace(ACCEPTED, how="info", code="queue.unavailable")
+    assert broken_by([*without(ACCEPTED), unknown]) == set()
+    assert broken_by([KEYS, INVOKED, unknown]) == set()
+
+
+def test_what_conflicts_with_a_job_is_not_signed_under_its_id() -> None:
+    """The job itself goes on; another client's other content is refused, and stays unsigned."""
+    conflict: list[Event] = [
+        replace(INVOKED, at=1.2, client="c2", digests=(OTHER,)),
+        replace(ACCEPTED, at=1.3, client="c2", how="fail", code="job.conflict"),
+    ]
+    assert broken_by([*RIGHT, *conflict]) == set()
+    signed = replace(SIGNED, tail=OTHER[-8:])
+    assert "I2 refused job signed" in broken_by([*RIGHT, *conflict, signed])
+
+
+def test_a_job_set_aside_is_ended_where_its_digest_breaks_the_module() -> None:
+    """The evidence is the fault that was injected for it."""
+    aside = replace(ANSWERED, how="fail", signatures=(), code="job.poisoned")
+    letter = replace(OUTCOME, signatures=(), dead_letter=True)
+    fault = Fault(at=1.4, began_at=1.3, kind="hsm.poison-job", bound_s=0.1, breaks=(DIGEST,))
+    unsigned = without(ANSWERED, OUTCOME, SIGNED)
+    assert broken_by([*unsigned, aside, letter, fault]) == set()
+
+
+def test_a_job_set_aside_is_ended_where_three_lanes_ended_over_it() -> None:
+    """Two are not enough."""
+    aside = replace(ANSWERED, how="fail", signatures=(), code="job.poisoned")
+    crashes = [LaneEnded(at=2.1 + i / 100, worker="w1", token="acme") for i in range(3)]
+    assert "I1 innocent job set aside" not in broken_by([*NOT_ANSWERED, aside, *crashes])
+    assert "I1 innocent job set aside" in broken_by([*NOT_ANSWERED, aside, *crashes[:2]])
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        LaneEnded(at=2.15, worker="w1", token="acme"),
+        replace(OUTCOME, what="returned", maybe_signed=True, signatures=(), lease="w1:6"),
+        replace(OUTCOME, what="unknown", signatures=(), lease="w1:6"),
+    ],
+)
+def test_a_second_signature_is_explained_by_a_loss_on_record(loss: Event) -> None:
+    """A lane that ended with it, or the log that says that it may be."""
+    assert broken_by([*RIGHT, replace(SIGNED, at=2.15), loss]) == set()
+
+
+def test_a_lane_of_another_token_explains_nothing() -> None:
+    """Nor one that ended when the job was over."""
+    twice = [*RIGHT, replace(SIGNED, at=2.15)]
+    assert "I4 signed too often" in broken_by([*twice, LaneEnded(at=2.15, worker="w1", token="globex")])
+    assert "I4 signed too often" in broken_by([*twice, LaneEnded(at=5, worker="w1", token="acme")])
+
+
+def test_a_release_without_record_is_a_killed_workers_only() -> None:
+    """Nobody waits for that record: it is lost with the process."""
+    killed = WorkerEnded(at=2.41, worker="w1", orderly=False)
+    assert broken_by([*without(RELEASED), killed]) == set()
+    assert "I4 release without record" in broken_by([*without(RELEASED), replace(killed, at=1)])
+
+
+def test_a_lease_that_was_given_back_or_extended_ends_when_it_says() -> None:
+    """Given back, the next claim may come at once; extended, it may not come at the old end."""
+    back = GaveBack(at=3, worker="w1", tenant="acme", job=JOB, fence=7, began_at=3)
+    early = replace(ZOMBIE, from_s=3.5, at=3.51)
+    open_ended = without(COMMIT, RELEASED)
+    assert "I3 two owners at once" not in broken_by([*open_ended, back, early])
+    longer = Extended(at=3, worker="w1", tenant="acme", job=JOB, fence=7, until_s=5.5)
+    assert "I3 two owners at once" in broken_by([*open_ended, longer, ZOMBIE])
+    assert "I3 two owners at once" not in broken_by([*open_ended, ZOMBIE])
+
+
+def test_recovery_counts_what_was_open_at_the_heal() -> None:
+    """Not what was accepted later, and not what was over."""
+    fault = Fault(at=1.5, began_at=1.2, kind="worker.kill", bound_s=5)
+    assert check([*RIGHT, fault]).recoveries == {"worker.kill": [1.0]}
+    assert check([*RIGHT, replace(fault, at=0.5)]).recoveries == {"worker.kill": [0.0]}
+    assert check([*RIGHT, replace(fault, at=8)]).recoveries == {"worker.kill": [0.0]}
+
+
+def test_without_log_and_fences_the_client_and_the_hsm_suffice() -> None:
+    """What stock arq is judged by: more signatures than workers that ended in disorder explain."""
+    outside: list[Event] = [KEYS, INVOKED, ACCEPTED, SIGNED, ANSWERED]
+
+    def verdict(*more: Event) -> Verdict:
+        return check([*outside, *more], CLIENT_AND_HSM_CHECKS)
+
+    assert verdict().violations == []
+    assert verdict(SIGNED).rules == {"I4 signed too often"}
+    assert verdict(SIGNED, WorkerEnded(at=2.3, worker="w1", orderly=False)).violations == []
+
+
+def test_a_history_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    """All kinds of events, but for a last line that its writer did not finish."""
+    file = tmp_path / "history.jsonl"
+    events = [event for history in WRONG.values() for event in history]
+    write_history(file, events)
+    with file.open("ab") as lines:
+        lines.write(encode(ANSWERED)[:-5])
+    assert list(read_history(file)) == events
+    assert list(read_history(tmp_path / "none")) == []
+
+
+def test_events_wait_while_the_file_cannot_grow(tmp_path: Path) -> None:
+    """A full disk loses none, and half a line is gone on with."""
+    recorder = Recorder(tmp_path / "history.jsonl")
+    file = recorder._file
+
+    class Full:
+        room = 10
+
+        def write(self, data: bytes) -> int:
+            if not self.room:
+                raise OSError(errno.EFBIG, "File too large")
+            written, self.room = file.write(data[: self.room]), 0
+            return written
+
+    recorder._file = Full()  # type: ignore[assignment]
+    recorder.note(INVOKED)
+    recorder.note(ACCEPTED)
+    recorder._file = file
+    recorder.note(ANSWERED)
+    recorder.close()
+    assert list(read_history(tmp_path / "history.jsonl")) == [INVOKED, ACCEPTED, ANSWERED]
