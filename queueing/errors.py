@@ -169,7 +169,7 @@ class EnvelopeExpired(Invalid):
     """The envelope's dates are out of range: made in the future, or valid for too long."""
 
     reason = "envelope.expired"
-    hint = "Check the client's clock (60 s of skew are allowed) and its `envelope_ttl_s`."
+    hint = "Set the clock that the message names (60 s of skew are allowed), or check the client's `envelope_ttl_s`; then run it again."
 
 
 class JobConflict(Invalid):

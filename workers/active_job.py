@@ -18,6 +18,7 @@ import msgspec
 from queueing.aio.events import wait_for
 from queueing.broker.dead_letters import DeadLetter, encode_letter
 from queueing.errors import (
+    EnvelopeExpired,
     HsmFault,
     JobExpired,
     JobPoisoned,
@@ -51,6 +52,9 @@ would otherwise fill the log and Redis with a multiple of what was submitted."""
 
 MOST_RESULT_ID: Final = 256
 """Characters of the job's id in its result; an id of ours has far fewer. Clients find a result by its key."""
+
+_ACCEPTED_AGAIN: Final = (EnvelopeExpired, JobExpired, LimitBacklog, LimitBudget)
+"""Failures of a job without any signature that end with their cause: its client may submit the same job again."""
 
 
 class Ending(Enum):
@@ -260,9 +264,7 @@ class ActiveJob:
         return encode_result(
             ArqResult(
                 t=self.claimed.attempt,
-                k=ResultHints(
-                    h=self._content(), again=int(isinstance(failure, JobExpired | LimitBacklog | LimitBudget))
-                ),
+                k=ResultHints(h=self._content(), again=int(isinstance(failure, _ACCEPTED_AGAIN))),
                 et=self.enqueued_at_ms,
                 s=failure is None,
                 r=self._outcome() if failure is None else WireError.of(failure),

@@ -8,6 +8,7 @@ key_directory_cache  verified key directory of the tenant
 request_ids          idempotency keys and request ids of CI runs
 request_runner       one request: submit, wait, renew
 result_checker       verification of results
+service_clock        this host's clock against Redis', and dates of envelopes
 sign_stream          ``sign_many()``: slices of the input under way at once
 signatures           ``Signature``, and the outcome of a digest
 signing_client       ``SigningClient``

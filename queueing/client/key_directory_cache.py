@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from queueing.aio.backoff import Backoff
@@ -22,6 +22,8 @@ from queueing.redis.tls_probe import refuse_wrong_tls
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
+
+    from queueing.client.service_clock import ServiceClock
 
 _log = logging.getLogger("sigmill.client")
 
@@ -57,7 +59,7 @@ class KeyDirectoryCache:
         pinned: Sequence[PublicKey],
         epochs: EpochStore,
         refresh_s: float,
-        now_ms: Callable[[], int],
+        clock: ServiceClock,
     ) -> None:
         self._redis = redis
         self._audience = audience
@@ -65,7 +67,7 @@ class KeyDirectoryCache:
         self._pinned = pinned
         self._epochs = epochs
         self._refresh_ms = refresh_s * 1000
-        self._now_ms = now_ms
+        self._clock = clock
         self._directory: KeyDirectory | None = None
         self._fetched_ms = 0
         self._failed_ms: int | None = None
@@ -83,9 +85,10 @@ class KeyDirectoryCache:
     async def directory(self) -> KeyDirectory:
         """The directory, fetched where there is none, or one older than the refresh time.
 
-        Raises ``ResultInvalid`` (final) for a false one and ``QueueUnavailable`` where none is to be had.
+        Raises ``ResultInvalid`` (final) for a false one, ``EnvelopeExpired`` (final) for one that has expired by this host's
+        clock, which is ahead, and ``QueueUnavailable`` where none is to be had.
         """
-        directory, now_ms = self._directory, self._now_ms()
+        directory, now_ms = self._directory, self._clock.now_ms()
         if directory is None or directory.expires_at_ms <= now_ms:
             return await self._flight.run(self._fetch_patiently)
         if self._is_stale(now_ms):
@@ -94,7 +97,7 @@ class KeyDirectoryCache:
 
     def cached_entry(self, key: str) -> KeyEntry | None:
         """The key's entry, where a directory that needs no fetch has it."""
-        directory, now_ms = self._directory, self._now_ms()
+        directory, now_ms = self._directory, self._clock.now_ms()
         if directory is None or directory.expires_at_ms <= now_ms or self._is_stale(now_ms):
             return None
         return directory.keys.get(key)
@@ -133,7 +136,7 @@ class KeyDirectoryCache:
 
     async def _refreshed(self) -> KeyDirectory:
         """A directory fetched within ``REFETCH_S``."""
-        if self._directory is not None and 0 <= self._now_ms() - self._fetched_ms < REFETCH_S * 1000:
+        if self._directory is not None and 0 <= self._clock.now_ms() - self._fetched_ms < REFETCH_S * 1000:
             return self._directory
         return await self._flight.run(self._fetch_patiently)
 
@@ -143,7 +146,7 @@ class KeyDirectoryCache:
             return await self._renewal.run(self._fetch)
         except (QueueUnavailable, ConfigError) as error:
             _log.warning("cannot refresh the key directory (%s); the cached one stays in use", error)
-            self._failed_ms = self._now_ms()
+            self._failed_ms = self._clock.now_ms()
             return directory
 
     async def _fetch_patiently(self) -> KeyDirectory:
@@ -174,15 +177,20 @@ class KeyDirectoryCache:
             raise unavailable("fetch the key directory", error) from error
         if raw is None:
             raise QueueUnavailable("no key directory is published for this tenant; is a worker running?")
-        now_ms = self._now_ms()
-        directory = open_directory(
-            raw,
-            audience=self._audience,
-            tenant=self._tenant,
-            pinned=self._pinned,
-            newest_epoch=self._epochs.newest,
-            now_ms=now_ms,
-        )
+        now_ms = self._clock.now_ms()
+        try:
+            directory = open_directory(
+                raw,
+                audience=self._audience,
+                tenant=self._tenant,
+                pinned=self._pinned,
+                newest_epoch=self._epochs.newest,
+                now_ms=now_ms,
+            )
+        except QueueUnavailable as error:  # it has expired
+            if self._clock.is_ahead:
+                raise self._clock.explained(error) from None
+            raise
         if directory.epoch > self._epochs.newest:
             await asyncio.to_thread(self._epochs.remember, directory.epoch)
         self._keys = _trusted_keys(directory)

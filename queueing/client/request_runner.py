@@ -11,9 +11,10 @@ from queueing.aio.backoff import Backoff, wait_after
 from queueing.broker.submit import Submission
 from queueing.client.delivery.transport import Transport
 from queueing.client.result_checker import ResultChecker
+from queueing.client.service_clock import ServiceClock
 from queueing.client.signatures import Outcome
 from queueing.client.signing_request import EnvelopeBuilder, SigningRequest
-from queueing.errors import JobExpired, LimitBacklog, SigningError, WaitTimeout
+from queueing.errors import EnvelopeExpired, JobExpired, LimitBacklog, SigningError, WaitTimeout
 from queueing.protocol.jobs import decode_result
 
 T = TypeVar("T")
@@ -26,10 +27,13 @@ _MOST_RENEWAL_S: Final = 60.0
 class RequestRunner:
     """Runs requests; every failure is one of the outcomes."""
 
-    def __init__(self, builder: EnvelopeBuilder, transport: Transport, checker: ResultChecker) -> None:
+    def __init__(
+        self, builder: EnvelopeBuilder, transport: Transport, checker: ResultChecker, clock: ServiceClock
+    ) -> None:
         self._builder = builder
         self._transport = transport
         self._checker = checker
+        self._clock = clock
         self._cut_off: dict[str, list[LimitBacklog]] = {}
 
     @property
@@ -66,13 +70,15 @@ class RequestRunner:
         while True:
             try:
                 return await self._once(request, submission, deadline_s)
-            except JobExpired:
+            except JobExpired as error:
                 # The service reports it as not signed: the same job continues with new dates.
                 renewed = self._builder.seal(request)
                 if not _outlives(submission, renewed):
-                    await _within(deadline_s, submission.job_id, asyncio.sleep(waits.next_s()))
-                    renewed = self._builder.seal(request)
+                    renewed = await self._renewed_later(request, error, waits.next_s(), deadline_s)
                 submission = renewed
+            except EnvelopeExpired as error:
+                await self._clock.measured_lately()
+                raise self._clock.explained(error) from None
             except LimitBacklog as error:
                 # The queue had the job, and a worker cut it off with the rest of the excess backlog: retry later.
                 with self._noted(submission.job_id, error):
@@ -82,6 +88,22 @@ class RequestRunner:
                     except TimeoutError:
                         raise error from None
                 submission = self._builder.seal(request)
+
+    async def _renewed_later(
+        self, request: SigningRequest, error: JobExpired, wait_s: float, deadline_s: float | None
+    ) -> Submission:
+        """Another envelope, after a pause: a clock is wrong. Raises ``EnvelopeExpired`` where it can only be this host's."""
+        await self._clock.measured_lately()
+        renewed = self._builder.seal(request)
+        if self._clock.has_passed(renewed.envelope.expires_at_ms):
+            raise self._clock.expired_on_arrival() from None
+        self._clock.report(error)
+        try:
+            async with asyncio.timeout_at(deadline_s):
+                await asyncio.sleep(wait_s)
+        except TimeoutError:
+            raise WaitTimeout(self._clock.explanation(error), job_ids=(renewed.job_id,)) from None
+        return self._builder.seal(request)
 
     @contextlib.contextmanager
     def _noted(self, job_id: str, error: LimitBacklog) -> Iterator[None]:

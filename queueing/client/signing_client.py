@@ -26,6 +26,7 @@ from queueing.client.epoch_store import EpochStore
 from queueing.client.key_directory_cache import KeyDirectoryCache
 from queueing.client.request_runner import RequestRunner
 from queueing.client.result_checker import ResultChecker
+from queueing.client.service_clock import ServiceClock
 from queueing.client.sign_stream import DigestStream, RequestSlices
 from queueing.client.signatures import Outcome, Signature
 from queueing.client.signing_request import (
@@ -92,14 +93,16 @@ class SigningClient:
         reply_id = secrets.token_hex(16)
         self._redis = connect(config.redis)
         self._blocking = connect(config.redis, blocking_s=BLOCK_S)
+        ttl_ms = int(config.envelope_ttl_s * 1000)
+        self._clock = ServiceClock(self._redis, ttl_ms=ttl_ms, now_ms=self._now_ms)
         self._builder = EnvelopeBuilder(
             audience=config.audience,
             tenant=config.tenant,
             client=config.client,
             key=self._key,
-            ttl_ms=int(config.envelope_ttl_s * 1000),
+            ttl_ms=ttl_ms,
             reply_id=reply_id,
-            now_ms=self._now_ms,
+            now_ms=self._clock.envelope_ms,
         )
         self._transport = Transport(
             self._redis,
@@ -116,14 +119,15 @@ class SigningClient:
             pinned=self._pinned,
             epochs=self._epochs,
             refresh_s=config.directory_refresh_s,
-            now_ms=self._now_ms,
+            clock=self._clock,
         )
         checker = ResultChecker(self._directory, verify=config.verify_signatures)
-        self._runner = RequestRunner(self._builder, self._transport, checker)
+        self._runner = RequestRunner(self._builder, self._transport, checker, self._clock)
         self._tasks = OwnedTasks()
         await self._tasks.open()
         for loop in self._transport.loops():
             self._tasks.start(loop)
+        self._tasks.start(self._clock.run())
         self._single_calls = SingleCalls(self._runner, self._tasks, linger_s=config.linger_ms / 1000)
         return self
 
@@ -247,6 +251,7 @@ class SigningClient:
             return await self._runner.outcomes_by_id(job, deadline_s)
         if job.tenant != self._config.tenant:
             raise EnvelopeAudience("the job belongs to another tenant")
+        await self._clock.first_measured(deadline_s)
         return await outcomes_of(job, self._runner, self._tasks, deadline_s)
 
     @property
@@ -293,6 +298,8 @@ class SigningClient:
         Raises ``ResultInvalid`` (final) unless it is good and its key version is active or verify-only, and
         ``QueueUnavailable`` where Redis has no directory and the last one has expired.
         """
+        self._check_open()
+        await self._clock.first_measured()
         key = await self._directory.public_key(
             signature.key, signature.key_version, signature.public_key_sha256
         )
@@ -300,6 +307,8 @@ class SigningClient:
 
     async def _target(self, key: str, algorithm: Algorithm | str | None, deadline_s: float | None) -> Target:
         self._check_open()
+        await self._clock.first_measured(deadline_s)
+        self._check_open()  # it may have been closed meanwhile
         spec = KeySpec.parse(key)
         if algorithm is not None:
             return Target(spec.key, spec.key_version, algorithm_named(algorithm))

@@ -2,6 +2,7 @@
 
 algorithms     signing algorithms and the kinds of keys that fit them
 client_keys    key pairs of clients: sign and verify envelopes
+durations      durations in words, for messages
 envelope       signed request for up to 1,024 digests
 jobs           jobs and results as arq keeps them
 key_directory  keys of a tenant, signed by the service key

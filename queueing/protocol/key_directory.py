@@ -18,6 +18,7 @@ import msgspec
 
 from queueing.errors import QueueUnavailable, ResultInvalid
 from queueing.protocol.algorithms import DEFAULT_FOR_KEY, FACTS, Algorithm, KeyKind
+from queueing.protocol.durations import in_words
 from queueing.protocol.names import Name
 
 if TYPE_CHECKING:
@@ -147,5 +148,8 @@ def open_directory(
     if directory.epoch < newest_epoch:
         raise ResultInvalid(f"the key directory is of epoch {directory.epoch}, already seen: {newest_epoch}")
     if directory.expires_at_ms < now_ms:
-        raise QueueUnavailable("the key directory has expired; is a worker running?")
+        late = in_words((now_ms - directory.expires_at_ms) / 1000)
+        raise QueueUnavailable(
+            f"the key directory expired {late} ago by this host's clock; is the clock right, and is a worker running?"
+        )
     return directory

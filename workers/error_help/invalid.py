@@ -52,7 +52,11 @@ TEXTS: Final[dict[str, Text]] = {
         " `max_envelope_age_s`, or expired before it was issued.",
         _BUILD,
         (
-            Step("Check the build host's clock:", "timedatectl"),
+            Step(
+                "Set the clock that the message names: of the build host, or of the worker's host. Then run the same command"
+                " again; the refusal is not kept:",
+                "timedatectl",
+            ),
             Step(
                 "Lower `envelope_ttl_s` in client.toml; the limit is `max_envelope_age_s` in the tenant's file."
             ),

@@ -21,6 +21,7 @@ from queueing.errors import (
     PolicyDenied,
 )
 from queueing.protocol.algorithms import Algorithm, algorithm_named
+from queueing.protocol.durations import in_words
 from workers.config.stop_rules import NO_STOPS, Stops
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 CLOCK_SKEW_MS: Final = 60_000
 """A client's clock may be ahead or behind by so much."""
+
+_BY_THIS_CLOCK: Final = "by the clock of the worker's host"
+"""Clients read these messages, and compare their own clock with Redis': so they can say which one is wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +100,8 @@ def _check_standing(tenant: Tenant, client: TenantClient, stops: Stops, now_ms: 
 
 def _check_dates(envelope: Envelope, tenant: Tenant, now_ms: int) -> None:
     if envelope.issued_at_ms > now_ms + CLOCK_SKEW_MS:
-        raise EnvelopeExpired("the envelope was issued in the future")
+        early_s = (envelope.issued_at_ms - now_ms) / 1000
+        raise EnvelopeExpired(f"the envelope was issued {in_words(early_s)} in the future, {_BY_THIS_CLOCK}")
     valid_ms = envelope.expires_at_ms - envelope.issued_at_ms
     if valid_ms <= 0:
         raise EnvelopeExpired("the envelope expires before it is issued")
@@ -105,4 +110,5 @@ def _check_dates(envelope: Envelope, tenant: Tenant, now_ms: int) -> None:
             f"the envelope is valid for {valid_ms // 1000} s, the tenant allows {tenant.max_envelope_age_ms // 1000}"
         )
     if envelope.expires_at_ms + CLOCK_SKEW_MS <= now_ms:
-        raise JobExpired
+        late_s = (now_ms - envelope.expires_at_ms) / 1000
+        raise JobExpired(f"the envelope expired {in_words(late_s)} ago, {_BY_THIS_CLOCK}")

@@ -9,6 +9,7 @@ from redis.exceptions import RedisError
 
 from queueing.client.epoch_store import EpochStore
 from queueing.client.key_directory_cache import KeyDirectoryCache
+from queueing.client.service_clock import ServiceClock
 from queueing.config.redis import RedisConfig, SentinelConfig, TlsConfig
 from queueing.config.secrets import Secret
 from queueing.errors import ConfigError
@@ -101,7 +102,7 @@ async def test_a_client_is_told_at_once_why_a_certificate_is_refused(
                     pinned=(),
                     epochs=EpochStore(None, audience="test", tenant="acme"),
                     refresh_s=60.0,
-                    now_ms=lambda: 0,
+                    clock=ServiceClock(redis, ttl_ms=1000, now_ms=lambda: 0),
                 )
                 try:
                     with pytest.raises(ConfigError, match="certificate of Redis is refused"):
@@ -142,7 +143,7 @@ async def test_what_no_retry_mends_ends_with_its_reason(
             tenant="acme",
             pinned=(),
             epochs=EpochStore(None, audience="test", tenant="acme"),
-            now_ms=lambda: 0,
+            clock=ServiceClock(redis, ttl_ms=1000, now_ms=lambda: 0),
             refresh_s=60.0,
         )
         try:

@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from queueing.client.epoch_store import EpochStore
 from queueing.client.key_directory_cache import KeyDirectoryCache
+from queueing.client.service_clock import ServiceClock
 from queueing.protocol.algorithms import DEFAULT_FOR_KEY
 from queueing.protocol.key_directory import (
     KeyDirectory,
@@ -50,14 +51,16 @@ class DirectoryScene:
         self.redis = DirectoryRedis()
         self.ring = KeyRing.p256()
         self.fingerprint = PublicKey.from_spki(spki_of(self.ring.versions[1])).sha256
+        redis = cast("Redis", self.redis)
+        self.clock = ServiceClock(redis, ttl_ms=TTL_MS, now_ms=lambda: self.now_ms)
         self.cache = KeyDirectoryCache(
-            cast("Redis", self.redis),
+            redis,
             audience="a",
             tenant="acme",
             pinned=[SERVICE_PUBLIC],
             epochs=EpochStore(None, audience="a", tenant="acme"),
             refresh_s=REFRESH_S,
-            now_ms=lambda: self.now_ms,
+            clock=self.clock,
         )
         self.epoch = 0
         self.publish("active")

@@ -11,10 +11,12 @@ from queueing.broker.dead_letters import DeadLetter
 from queueing.errors import (
     ClientRevoked,
     DigestLength,
+    EnvelopeExpired,
     HsmFault,
     JobExpired,
     JobPoisoned,
     KeyUnknown,
+    SigningError,
     TokenUnavailable,
 )
 from queueing.protocol.jobs import JobOutcome, WireError, content_hash, decode_result, deserialize
@@ -102,13 +104,16 @@ def test_a_job_with_one_digest_that_the_hsm_failed_on_is_returned(finished: Fini
     assert isinstance(job.unavailable, HsmFault)
 
 
-def test_an_expired_job_has_a_result_and_may_be_sent_again(finished: FinishedJobs) -> None:
-    """The client can renew the envelope; the queue cannot."""
+@pytest.mark.parametrize("failure", [JobExpired, EnvelopeExpired])
+def test_a_job_of_wrong_dates_has_a_result_and_may_be_sent_again(
+    finished: FinishedJobs, failure: type[SigningError]
+) -> None:
+    """The client can renew the envelope, the second one after its clock was set; the queue cannot."""
     job = job_in_work(finished, 2)
-    job.slice_done(0, SliceOutcome(WireError.of(JobExpired())))
+    job.slice_done(0, SliceOutcome(WireError.of(failure())))
     assert job.ending is Ending.RESULT
     raw = job.result()
-    assert isinstance(decode_result(raw).outcome, JobExpired)
+    assert isinstance(decode_result(raw).outcome, failure)
     assert deserialize(raw)["k"]["again"] == 1
 
 

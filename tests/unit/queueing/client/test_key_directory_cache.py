@@ -9,7 +9,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from queueing.client import key_directory_cache
 from queueing.client.key_directory_cache import RETRY_S
-from queueing.errors import QueueUnavailable, ResultInvalid
+from queueing.errors import EnvelopeExpired, QueueUnavailable, ResultInvalid
 from queueing.protocol.key_directory import KeyState
 from tests.support.fakes.fake_directory import REFRESH_S, TTL_MS, DirectoryScene
 
@@ -81,6 +81,17 @@ async def test_an_expired_directory_in_redis_is_not_believed() -> None:
     await scene.look_up()
     scene.pass_s(30 * 86_400)
     with pytest.raises(QueueUnavailable, match="expired"):
+        await scene.look_up()
+
+
+async def test_a_directory_that_has_expired_by_a_clock_that_is_ahead_is_final(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No retry helps; the message says whose clock it is, and by how much."""
+    scene = DirectoryScene()
+    scene.pass_s(30 * 86_400)
+    monkeypatch.setattr(scene.clock, "ahead_ms", 30 * 86_400_000)
+    with pytest.raises(EnvelopeExpired, match=r"expired 23\.0 d ago by this host's clock"):
         await scene.look_up()
 
 

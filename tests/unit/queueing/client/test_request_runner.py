@@ -11,9 +11,10 @@ from queueing.client.epoch_store import EpochStore
 from queueing.client.key_directory_cache import KeyDirectoryCache
 from queueing.client.request_runner import RequestRunner
 from queueing.client.result_checker import ResultChecker
+from queueing.client.service_clock import ServiceClock
 from queueing.client.signing_request import EnvelopeBuilder, SigningRequest, Target
 from queueing.config.redis import RedisConfig
-from queueing.errors import JobConflict, LimitBacklog, WaitTimeout
+from queueing.errors import JobConflict, JobExpired, LimitBacklog, SigningError, WaitTimeout
 from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.envelope import Envelope
@@ -33,6 +34,7 @@ class RunnerStack:
 
     def __init__(self) -> None:
         redis = connect(RedisConfig(unix_socket="/nowhere"))
+        self.clock = ServiceClock(redis, ttl_ms=1_000, now_ms=now_ms)
         self.builder = EnvelopeBuilder(
             audience="a",
             tenant="acme",
@@ -49,10 +51,12 @@ class RunnerStack:
             pinned=(),
             epochs=EpochStore(None, audience="a", tenant="acme"),
             refresh_s=60.0,
-            now_ms=now_ms,
+            clock=self.clock,
         )
         self.transport = Transport(redis, redis, tenant="acme", reply_id="", now_ms=now_ms)
-        self.runner = RequestRunner(self.builder, self.transport, ResultChecker(directory, verify=True))
+        self.runner = RequestRunner(
+            self.builder, self.transport, ResultChecker(directory, verify=True), self.clock
+        )
         self.job_id = self.builder.job_id(REQUEST)
 
     def cut_off(self) -> None:
@@ -60,19 +64,42 @@ class RunnerStack:
         self.transport.pending.settle(self.job_id, _failed(self.builder.seal(REQUEST).envelope, self.job_id))
 
 
-def _failed(envelope: Envelope, job_id: str) -> bytes:
+def _failed(envelope: Envelope, job_id: str, error: SigningError | None = None) -> bytes:
     return encode_result(
         ArqResult(
             k=ResultHints(h=content_hash(envelope), again=1),
             et=0,
             s=False,
-            r=WireError.of(LimitBacklog("too much", retry_after_s=300.0)),
+            r=WireError.of(error or LimitBacklog("too much", retry_after_s=300.0)),
             st=0,
             ft=0,
             q="",
             id=job_id,
         )
     )
+
+
+async def past_the_deadline(_: float) -> None:
+    raise TimeoutError
+
+
+async def test_a_job_that_expires_before_its_time_is_sent_again_and_told_why_at_the_deadline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A worker's clock is wrong: the service may correct it, so this is no final error."""
+    monkeypatch.setattr("queueing.client.service_clock.WAIT_S", 0.0)
+    stack = RunnerStack()
+    running = asyncio.create_task(stack.runner.run(REQUEST, None))
+    await turn()
+    monkeypatch.setattr("queueing.client.request_runner.asyncio.sleep", past_the_deadline)
+    told = JobExpired("the envelope expired 3.0 h ago, by the clock of the worker's host")
+    stack.transport.pending.settle(
+        stack.job_id, _failed(stack.builder.seal(REQUEST).envelope, stack.job_id, told)
+    )
+    (outcome,) = await running
+    assert isinstance(outcome, WaitTimeout)
+    assert outcome.message.startswith(told.message)
+    assert outcome.job_ids == (stack.job_id,)
 
 
 async def test_two_calls_that_wait_for_capacity_for_one_job_end_independently(

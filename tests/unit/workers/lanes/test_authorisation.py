@@ -170,6 +170,21 @@ def test_the_clock_may_be_off_by_a_minute(changes: dict[str, int]) -> None:
     authorise(unverified(**changes), tenant(), audience=AUDIENCE, now_ms=NOW_MS)
 
 
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"issued_at_ms": NOW_MS + HOUR_MS, "expires_at_ms": NOW_MS + 2 * HOUR_MS}, "60.0 min in the future"),
+        ({"issued_at_ms": NOW_MS - 8 * HOUR_MS, "expires_at_ms": NOW_MS - 4 * HOUR_MS}, "4.0 h ago"),
+    ],
+)
+def test_dates_that_are_refused_are_told_by_how_much_and_by_which_clock(
+    changes: dict[str, int], words: str
+) -> None:
+    """The client compares it with its own difference to Redis."""
+    with pytest.raises(SigningError, match=f"{words}, by the clock of the worker's host"):
+        authorise(unverified(**changes), tenant(), audience=AUDIENCE, now_ms=NOW_MS)
+
+
 def test_only_an_expired_job_may_be_sent_again() -> None:
     """Dates that never can be right are final."""
     assert JobExpired.retryable
