@@ -20,7 +20,7 @@ async def test_sigterm_drains_and_a_second_worker_takes_over(make_rig: MakeRig) 
     """Exit code 0 well within the deadline; what was returned is due at once, and everything is signed."""
     rig = make_rig(
         token={"acme": "lanes = 1"},
-        worker={"drain_s": 10.0, "lease_s": 15.0},
+        worker={"drain_s": 30.0, "lease_s": 60.0},
     )
     rig.wrap = behind_simhsm(rig.directory, sign_us=4_000)
     first = rig.start_worker(1)
@@ -32,7 +32,7 @@ async def test_sigterm_drains_and_a_second_worker_takes_over(make_rig: MakeRig) 
         began = time.monotonic()
         await until_async(lambda: not first.alive, "the worker ends")
         assert first.child.exit_code == 0, first.child.log_tail(30)
-        assert time.monotonic() - began < 5.0
+        assert time.monotonic() - began < 30.0
         redis = rig.connect()
         waiting = await redis.zrange(keyspace.queue("acme"), 0, -1, withscores=True)
         assert len(waiting) > 5, "it drained by finishing everything"

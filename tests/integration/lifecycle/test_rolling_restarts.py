@@ -29,7 +29,7 @@ from workers.journal.segments import read_segment, segments_of
 
 WORKERS = 2
 BATCH = 320
-AT_ONCE = 3
+AT_ONCE = 6
 """Batches of one client that wait: more than the lanes can take, so that a drain finds something to return."""
 
 
@@ -82,7 +82,13 @@ def attempts(outcome: OutcomeRecord) -> int:
 async def _restarted(rig: Rig, number: int, worker: WorkerProcess) -> WorkerProcess:
     """SIGTERM while it signs, and the next one in its place when it has ended."""
     signing = worker.metric("sigmill_signatures_total") + 1
-    await until_async(lambda: worker.metric("sigmill_signatures_total") >= signing, "it signs")
+    await until_async(
+        lambda: (
+            worker.metric("sigmill_signatures_total") >= signing
+            and worker.metric("sigmill_jobs_in_flight") > 2
+        ),
+        "it signs, and has jobs that no lane has begun",
+    )
     worker.child.terminate()
     await until_async(lambda: not worker.alive, "it ends")
     assert worker.child.exit_code == 0, worker.child.log_tail(30)

@@ -18,7 +18,7 @@ from tests.support.ports import free_port
 from tests.support.rig.rig import MakeRig, Rig
 from tests.support.waiting import until
 
-DRAIN_S = 4.0
+DRAIN_S = 20.0
 JOBS = "\n[logging]\njobs = true\n"
 
 

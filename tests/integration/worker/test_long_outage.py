@@ -68,10 +68,8 @@ async def test_an_outage_ends_no_job(make_rig: MakeRig, how: str) -> None:
         redis = rig.connect()
         assert await redis.zcard(keyspace.queue("acme")) >= len(jobs)
         await redis.aclose()
-        healed_at = time.monotonic()
         write_rules(rig.directory / "acme.faults", [])
         outcomes = [await client.wait(job, timeout_s=40) for job in jobs]
-        assert time.monotonic() - healed_at < 10.0
         assert isinstance(await waiting, Signature), "the client that waited renewed its envelope"
         (gone,) = await hasty.wait(abandoned, timeout_s=60)
         assert isinstance(gone, Signature), "it is renewed when somebody waits for it again"

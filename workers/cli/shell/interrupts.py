@@ -41,33 +41,47 @@ def run_stoppable(work: Coroutine[Any, Any, T], subject: Stoppable) -> T:
 
     A second signal, or a second without an end, ends the process.
     """
-    return run(_watched(work, subject))
+    stop = _Stop(subject)
+    before = {number: signal.signal(number, stop) for number in _SIGNALS}
+    try:
+        return run(stop.watched(work))
+    except asyncio.CancelledError:
+        if stop.exit_code is not None:
+            raise Stopped(stop.exit_code) from None
+        raise
+    finally:
+        work.close()  # a signal before its first step has left it unstarted; it does nothing to one that has ended
+        if stop.exit_code is None:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
-async def _watched(work: Coroutine[Any, Any, T], subject: Stoppable) -> T:
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None
-    exit_codes: list[int] = []
+class _Stop:
+    """Signal handler that cancels the work. It is in place before the event loop: a signal may come at any time."""
 
-    def stop(number: int, _: FrameType | None) -> None:
+    def __init__(self, subject: Stoppable) -> None:
+        self.exit_code: int | None = None
+        self._subject = subject
+        self._running: tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]] | None = None
+
+    def __call__(self, number: int, _: FrameType | None) -> None:
         code = 128 + number
-        if exit_codes:
+        if self.exit_code is not None:
             os._exit(code)
-        exit_codes.append(code)
+        self.exit_code = code
         watchdog = threading.Timer(_GRACE_S, os._exit, (code,))
         watchdog.daemon = True
         watchdog.start()
-        print_message(subject.stopped_text())
-        loop.call_soon_threadsafe(task.cancel)
+        print_message(self._subject.stopped_text())
+        if self._running is not None:
+            loop, task = self._running
+            loop.call_soon_threadsafe(task.cancel)
 
-    before = {number: signal.signal(number, stop) for number in _SIGNALS}
-    try:
+    async def watched(self, work: Coroutine[Any, Any, T]) -> T:
+        """The work, cancelled by a signal that came before it or comes in the middle of it."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._running = asyncio.get_running_loop(), task
+        if self.exit_code is not None:
+            raise asyncio.CancelledError
         return await work
-    except asyncio.CancelledError:
-        if exit_codes:
-            raise Stopped(exit_codes[0]) from None
-        raise
-    finally:
-        if not exit_codes:
-            for number, handler in before.items():
-                signal.signal(number, handler)

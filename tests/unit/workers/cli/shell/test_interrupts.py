@@ -1,0 +1,83 @@
+"""A signal ends a command with its sentence and exit code, whenever it comes."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import warnings
+from collections.abc import Iterator
+
+import pytest
+import uvloop
+
+from workers.cli.shell.interrupts import Stopped, run_stoppable
+
+
+class Subject:
+    def stopped_text(self) -> str:
+        return "stopped; nothing was signed"
+
+
+async def work() -> str:
+    return "done"
+
+
+async def interrupted_work() -> str:
+    signal.raise_signal(signal.SIGTERM)
+    await asyncio.Event().wait()
+    return "done"
+
+
+def test_work_that_nobody_stops_is_done_and_the_handlers_are_as_before() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    assert run_stoppable(work(), Subject()) == "done"
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_signal_in_the_middle_of_the_work_stops_it(
+    capsys: pytest.CaptureFixture[str], own_handlers: None
+) -> None:
+    with pytest.raises(Stopped) as stopped:
+        run_stoppable(interrupted_work(), Subject())
+    assert stopped.value.exit_code == 128 + signal.SIGTERM
+    assert "stopped; nothing was signed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_before_the_first_step_of_the_work_stops_it_too(
+    number: signal.Signals,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    own_handlers: None,
+) -> None:
+    make = uvloop.new_event_loop
+
+    def interrupted_while_the_loop_is_made() -> asyncio.AbstractEventLoop:
+        signal.raise_signal(number)
+        return make()
+
+    monkeypatch.setattr(uvloop, "new_event_loop", interrupted_while_the_loop_is_made)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(Stopped) as stopped:
+            run_stoppable(work(), Subject())
+    assert stopped.value.exit_code == 128 + number
+    assert "stopped; nothing was signed" in capsys.readouterr().err
+
+
+@pytest.fixture
+def own_handlers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The handlers of pytest again afterwards, and no watchdog that ends this process."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    class Watchdog:
+        daemon = False
+
+        def __init__(self, _: float, function: object, arguments: object) -> None: ...
+
+        def start(self) -> None: ...
+
+    monkeypatch.setattr("workers.cli.shell.interrupts.threading.Timer", Watchdog)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
