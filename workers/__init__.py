@@ -14,6 +14,7 @@ lifecycle/           shutdown, heartbeat, reload, recovery at the start
 lanes/               lane processes and their supervision
 hsm/                 PKCS#11, the only folder that imports it
 token_admin/         token administration for operators
+pki/                 structures of certificates and their requests
 state/               files of the state directory
 journal/             write-ahead log: records, segments, recovery, retention
 audit/               the log at rest: job history, seal, archive

@@ -89,6 +89,9 @@ KEYS: Final[dict[str, LazyCommand]] = {
     "list": LazyCommand(
         "workers.cli.keys.list_show:list_keys", "Compare the configured keys with the tokens."
     ),
+    "request": LazyCommand(
+        "workers.cli.keys.request:request", "Make a certificate request, signed inside the token."
+    ),
     "show": LazyCommand(
         "workers.cli.keys.list_show:show", "Show one key: versions, public keys, attributes."
     ),

@@ -9,6 +9,7 @@ mechanisms         PKCS#11 mechanism of each algorithm, key type of each kind of
 encodings          DigestInfo, ECDSA DER, EC points, SPKI
 signing            digests in, verified signatures out
 key_creation       create, list and adopt keys
+messages           whole messages in, verified signatures out: for requests and statements, never for jobs
 faults             meaning of each return value, and the action that follows
 pin_guard          no PIN is tried again after it was refused
 process_hardening  no core dumps, no tracing, no life after the worker, no hanging start
@@ -23,6 +24,7 @@ __all__ = [
     "key_creation",
     "keys",
     "mechanisms",
+    "messages",
     "module",
     "objects",
     "pin_guard",

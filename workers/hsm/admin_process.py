@@ -10,7 +10,7 @@ import ctypes
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 from pkcs11 import TokenFlag
@@ -23,6 +23,7 @@ from workers.hsm.faults import HsmFailure, to_signing_error
 from workers.hsm.key_creation import KeyRecord, adopt_key, create_key, list_keys
 from workers.hsm.keys import find_key
 from workers.hsm.mechanisms import unable_to_sign
+from workers.hsm.messages import sign_message
 from workers.hsm.pin_guard import pin_attempt
 from workers.hsm.process_hardening import harden, one_login_at_a_time
 from workers.hsm.sessions import open_pool
@@ -40,6 +41,8 @@ from workers.token_admin.messages import (
     KeyFacts,
     Request,
     ShowToken,
+    Signed,
+    SignMessage,
     TokenAddress,
     TokenFacts,
     TokenReport,
@@ -56,6 +59,8 @@ _PIN_FLAGS: Final = (
     TokenFlag.USER_PIN_LOCKED,
     TokenFlag.USER_PIN_TO_BE_CHANGED,
 )
+
+_WithLogin: TypeAlias = CreateKey | AdoptKey | FindKeys | SignMessage
 
 _UNAVAILABLE: Final = ctypes.c_ulong(-1).value  # PKCS#11 3.1, 3.3: CK_UNAVAILABLE_INFORMATION
 _TEXT_BYTES: Final = 32 + 32 + 16 + 16  # label, manufacturerID, model, serialNumber
@@ -99,7 +104,7 @@ def answer(request: Request) -> Answer:
         return Failed(code="config.invalid", problem=str(error))
 
 
-def _with_login(token: pkcs11.Token, address: TokenAddress, ask: CreateKey | AdoptKey | FindKeys) -> Answer:
+def _with_login(token: pkcs11.Token, address: TokenAddress, ask: _WithLogin) -> Answer:
     pin = None if address.pin_file is None else Secret.from_file(address.pin_file)
     state_dir = Path(address.refused_pins_of)
     with one_login_at_a_time(state_dir, address.name), pin_attempt(RefusedPins(state_dir), address.name, pin):
@@ -116,7 +121,7 @@ def _with_login(token: pkcs11.Token, address: TokenAddress, ask: CreateKey | Ado
         pool.close()
 
 
-def _ask(session: pkcs11.Session, ask: CreateKey | AdoptKey | FindKeys) -> Answer:
+def _ask(session: pkcs11.Session, ask: _WithLogin) -> Answer:
     match ask:
         case CreateKey():
             return _key_facts(create_key(session, ask.kind, ask.label))
@@ -128,6 +133,8 @@ def _ask(session: pkcs11.Session, ask: CreateKey | AdoptKey | FindKeys) -> Answe
                 found=tuple(_found(session, spki) for spki in ask.public_keys),
                 present=tuple(_key_facts(record) for record in list_keys(session)),
             )
+        case SignMessage():
+            return Signed(signature=sign_message(session, PublicKey.from_spki(ask.public_key), ask.message))
 
 
 def _inspect(

@@ -22,6 +22,8 @@ from workers.token_admin.messages import (
     KeyFacts,
     Request,
     ShowToken,
+    Signed,
+    SignMessage,
     TokenAddress,
     TokenFacts,
     TokenReport,
@@ -41,7 +43,7 @@ _GRACE_S: Final = 120.0
 """An RSA-4096 key may take a network HSM a minute; no other call takes longer."""
 
 _decoder: Final[msgspec.json.Decoder[Answer]] = msgspec.json.Decoder(Answer)
-AnswerT = TypeVar("AnswerT", TokenFacts, KeyFacts, FoundKeys, TokenReport)
+AnswerT = TypeVar("AnswerT", TokenFacts, KeyFacts, FoundKeys, Signed, TokenReport)
 
 
 class KeyNotFit(KeyDisabled):
@@ -85,6 +87,10 @@ class TokenAdmin:
     def find(self, public_keys: Sequence[bytes]) -> FoundKeys:
         """Look for these keys (SPKI) and check whether they may sign; list all keys of the token. Raises as ``show``."""
         return self._ask(FindKeys(public_keys=tuple(public_keys)), FoundKeys)
+
+    def sign_message(self, public_key: bytes, message: bytes) -> bytes:
+        """Signature of this key (SPKI) over a request or a statement; raises as ``create``, and where the key is not there."""
+        return self._ask(SignMessage(public_key=public_key, message=message), Signed).signature
 
     def examine(
         self, public_keys: Sequence[bytes], algorithms: Sequence[Algorithm], *, log_in: bool

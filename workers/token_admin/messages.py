@@ -55,6 +55,13 @@ class FindKeys(Message, frozen=True):
     public_keys: tuple[bytes, ...]
 
 
+class SignMessage(Message, frozen=True):
+    """Request to sign a certificate request or a statement with the private key of this public key (SPKI in DER)."""
+
+    public_key: bytes
+    message: bytes
+
+
 class InspectToken(Message, tag="ExamineToken", frozen=True):
     """Request for all that ``sigmill doctor`` checks, with one login, or none if ``log_in`` is false: then without keys."""
 
@@ -67,7 +74,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """Request to the child."""
 
     token: TokenAddress
-    ask: ShowToken | CreateKey | AdoptKey | FindKeys | InspectToken
+    ask: ShowToken | CreateKey | AdoptKey | FindKeys | SignMessage | InspectToken
 
 
 class TokenFacts(Message, frozen=True):
@@ -111,6 +118,12 @@ class FoundKeys(Message, frozen=True):
     present: tuple[KeyFacts, ...]
 
 
+class Signed(Message, frozen=True):
+    """Signature over a message, verified: DER for ECDSA, else raw."""
+
+    signature: bytes
+
+
 class TokenReport(Message, tag="TokenExam", frozen=True):
     """Report about a token. ``unable``: algorithms whose mechanism does not sign there. ``keys`` in the order of the
     request; empty without a login, and then ``problem`` has the reason, if a login was tried.
@@ -131,4 +144,4 @@ class Failed(Message, frozen=True):
     pin_refused: bool = False
 
 
-Answer = TokenFacts | KeyFacts | FoundKeys | TokenReport | Failed
+Answer = TokenFacts | KeyFacts | FoundKeys | Signed | TokenReport | Failed

@@ -1,6 +1,8 @@
 """``sigmill keys``: signing keys, created inside a token and never exported.
 
 create_adopt   ``sigmill keys create`` and ``adopt``
+pinned_version key version that a command names
+request        ``sigmill keys request``
 list_show      ``sigmill keys list`` and ``show``
 key_request    requested key, checked against the configuration; kinds of key by name
 key_locations  keys of the configuration in their tokens

@@ -10,15 +10,24 @@ import click
 import msgspec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
+from queueing.errors import SigningError, TokenUnavailable
 from queueing.protocol.algorithms import Algorithm, KeyKind
 from queueing.protocol.key_directory import KeyState
 from queueing.protocol.public_keys import PublicKey
 from workers.cli.keys.key_request import KIND_NAMES, KeyRequest, placeholder_key
+from workers.cli.keys.request import (
+    RequestArguments,
+    RequestedCertificate,
+    present_certificate,
+    print_request,
+    request_options,
+)
 from workers.cli.shell.options import combined, config_option, json_option
 from workers.cli.shell.output import Output, emit, print_block, print_message
 from workers.config.loading import load_scope
 
 if TYPE_CHECKING:
+    from workers.token_admin.client import TokenAdmin
     from workers.token_admin.messages import KeyFacts
 
 _SERVICE_LABEL: Final = "sigmill.service.v{version}"
@@ -97,6 +106,10 @@ class KeyArguments(TypedDict):
     write: bool
 
 
+class _CreateArguments(KeyArguments, RequestArguments):
+    """Those of ``keys create``."""
+
+
 @click.command()
 @key_options
 @click.option(
@@ -107,21 +120,48 @@ class KeyArguments(TypedDict):
     help="Kind and size of the key.",
 )
 @click.option("--label", help="CKA_LABEL in the token. Default: TENANT.KEY.vVERSION.")
+@click.option(
+    "--request", "with_request", is_flag=True, help="Also print a certificate request (needs --subject)."
+)
+@request_options
 @click.pass_obj
 def create(
-    output: Output, /, *, kind_name: str, label: str | None, **arguments: Unpack[KeyArguments]
+    output: Output,
+    /,
+    *,
+    kind_name: str,
+    label: str | None,
+    with_request: bool,
+    **arguments: Unpack[_CreateArguments],
 ) -> None:
     """Create a key inside a token: sensitive, never extractable, for signing only.
 
     Checks first that the configuration is valid with the new key. Prints the public key, its fingerprint and the
-    lines for the tenant's file; --write adds them to the file.
+    lines for the tenant's file; --write adds them to the file. --request also prints a certificate request, signed by
+    the new key; see `sigmill keys request`.
     """
     request = _request(arguments)
     kind = KIND_NAMES[kind_name]
     admin = request.token_admin()
     request.check(placeholder_key(kind))
-    facts = admin.create(kind, label or _label(request))
+    wanted = _requested_certificate(request, arguments) if with_request else None
+    label = label or _label(request)
+    facts = _created(admin, kind, label)
+    version = request.version_number()
     _print_key(request, facts, as_json=output.as_json)
+    if wanted is None or request.tenant is None:
+        return
+    try:
+        line = wanted.signed_line(
+            admin,
+            PublicKey.from_spki(facts.public_key),
+            tenant=request.tenant,
+            key=request.key,
+            version=version,
+        )
+    except SigningError as error:
+        raise _request_failed(error, request, facts) from error
+    print_request(output, line)
 
 
 @click.command()
@@ -163,6 +203,39 @@ def _request(arguments: KeyArguments) -> KeyRequest:
         clients=arguments["clients"],
         write=arguments["write"],
     )
+
+
+def _requested_certificate(request: KeyRequest, arguments: _CreateArguments) -> RequestedCertificate:
+    if request.tenant is None:
+        raise click.UsageError("the service key needs no certificate: omit --request")
+    return RequestedCertificate.of(arguments, renewed=present_certificate(request.configured()))
+
+
+def _created(admin: TokenAdmin, kind: KeyKind, label: str) -> KeyFacts:
+    """The new key; an error after which it may be in the token nevertheless says how to find it."""
+    try:
+        return admin.create(kind, label)
+    except TokenUnavailable as error:
+        raise TokenUnavailable(
+            error.message,
+            hint=f"The token may have made the key before. When it is back, `sigmill keys adopt --label {label}` takes it"
+            " over, and if there is none, create it again.",
+        ) from error
+
+
+def _request_failed(error: SigningError, request: KeyRequest, facts: KeyFacts) -> SigningError:
+    """The error of a request whose key was created: it names the key, which is neither lost nor to be made again."""
+    made = (
+        f"the key was created (token {request.token}, label {facts.label!r}, CKA_ID {facts.key_id}), but its certificate"
+        f" request was not: {error.message}"
+    )
+    words = f"--tenant {request.tenant} --key {request.key}"
+    first = (
+        ""
+        if request.write
+        else f"`sigmill keys adopt {words} --token {request.token} --label {facts.label} --write`, then "
+    )
+    return type(error)(made, hint=f"Do not create it again: {first}`sigmill keys request {words}`.")
 
 
 def _label(request: KeyRequest) -> str:

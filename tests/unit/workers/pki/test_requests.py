@@ -1,0 +1,83 @@
+"""Requests are complete before a token is asked, and only the key's own signature makes one."""
+
+from __future__ import annotations
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from queueing.protocol.public_keys import PublicKey
+from workers.pki import der
+from workers.pki.names import NameInvalid, parse_alternative_name, parse_subject
+from workers.pki.requests import Profile, RequestContent, assemble
+
+
+def public(key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey) -> PublicKey:
+    """Its public half."""
+    spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return PublicKey.from_spki(spki)
+
+
+def test_a_request_keeps_an_attestation_as_it_is() -> None:
+    """Whoever does not know the attribute still reads the request."""
+    key = ed25519.Ed25519PrivateKey.generate()
+    value = der.sequence(der.utf8("a statement"))
+    content = RequestContent(subject=parse_subject("CN=a"), public_key=public(key), attestation=value)
+
+    made = assemble(content, key.sign(content.to_be_signed()))
+
+    attribute = x509.ObjectIdentifier("1.2.840.113549.1.9.16.2.59")
+    assert made.attributes.get_attribute_for_oid(attribute).value == der.read(value).content
+    usage = made.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert list(usage) == [ExtendedKeyUsageOID.CODE_SIGNING]
+
+
+def test_another_keys_signature_makes_no_request() -> None:
+    """A token that signs with another key is noticed here."""
+    key, other = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    content = RequestContent(subject=parse_subject("CN=a"), public_key=public(key), profile=Profile.NONE)
+
+    with pytest.raises(ValueError, match="not the key's"):
+        assemble(content, other.sign(content.to_be_signed(), ec.ECDSA(hashes.SHA256())))
+
+
+@pytest.mark.parametrize(
+    "text, value",
+    [
+        ("dns:sign.example", x509.DNSName("sign.example")),
+        ("EMAIL:a@b.example", x509.RFC822Name("a@b.example")),
+        ("uri:https://example.org/x:y", x509.UniformResourceIdentifier("https://example.org/x:y")),
+    ],
+)
+def test_alternative_names_have_their_kind_before_a_colon(text: str, value: x509.GeneralName) -> None:
+    """Further colons belong to the value."""
+    assert parse_alternative_name(text) == value
+
+
+@pytest.mark.parametrize(
+    "text", ["", "dns", "dns:", "dns:bücher.example", "x:y", "ip:300.1.1.1", "email:b\xfccher@x"]
+)
+def test_other_alternative_names_are_refused(text: str) -> None:
+    """With what would be right, and no traceback."""
+    with pytest.raises(NameInvalid):
+        parse_alternative_name(text)
+
+
+@pytest.mark.parametrize("text", ["cn=Example,o=Example Ltd", " CN = Example, O=Example Ltd"])
+def test_types_are_read_in_any_case_and_with_blanks_around_them(text: str) -> None:
+    """RFC 4514 3: types are not case-sensitive."""
+    assert parse_subject(text).rfc4514_string() == "CN=Example,O=Example Ltd"
+
+
+def test_subjects_of_extended_validation_are_read() -> None:
+    """CSBR: business category, serial number and jurisdiction."""
+    subject = parse_subject(
+        "CN=A,O=A,serialNumber=HRB 1,businessCategory=Private Organization,jurisdictionC=DE,C=DE"
+    )
+
+    assert [a.oid.dotted_string for a in subject] == [
+        "2.5.4.6", "1.3.6.1.4.1.311.60.2.1.3", "2.5.4.15", "2.5.4.5", "2.5.4.10", "2.5.4.3",
+    ]  # fmt: skip

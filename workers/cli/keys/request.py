@@ -1,0 +1,205 @@
+"""``sigmill keys request``: a certificate request (PKCS#10), signed by the key inside its token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypedDict, Unpack
+
+import click
+import msgspec
+from cryptography import x509
+
+from queueing.errors import OutputUnwritable
+from queueing.files.durable_file import replace_durably
+from workers.cli.keys.pinned_version import find_version, version_options
+from workers.cli.shell.options import combined, json_option
+from workers.cli.shell.output import Output, emit, print_block, print_message
+from workers.config.loading import load_scope
+from workers.pki.names import NameInvalid, parse_alternative_name, parse_subject
+from workers.pki.requests import Profile, RequestContent, assemble, request_pem
+
+if TYPE_CHECKING:
+    from queueing.protocol.public_keys import PublicKey
+    from workers.config.tenants import KeyVersion, TenantKey
+    from workers.token_admin.client import TokenAdmin
+
+WANTED: Final = ("next", "active")
+"""Without a version: the one that waits for its certificate, else the active one, whose certificate is renewed."""
+
+_FILE_MODE: Final = 0o644
+
+request_options = combined(
+    click.option(
+        "--subject",
+        metavar="NAME",
+        help="Subject of the certificate: 'CN=Example Ltd,O=Example Ltd,C=DE'. Default: that of the present certificate.",
+    ),
+    click.option(
+        "--san",
+        "alternative_names",
+        multiple=True,
+        metavar="KIND:VALUE",
+        help="Alternative name: dns:NAME, email:ADDRESS, uri:URI or ip:ADDRESS; may be repeated.",
+    ),
+    click.option(
+        "--eku",
+        "usage",
+        type=click.Choice([str(profile) for profile in Profile]),
+        default=str(Profile.CODE_SIGNING),
+        show_default=True,
+        help="Extended key usage to ask for.",
+    ),
+    click.option(
+        "--out",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="Write the request to this file (PEM), not to stdout.",
+    ),
+)
+
+
+class RequestArguments(TypedDict):
+    """Values of ``request_options``, as click passes them to a command."""
+
+    subject: str | None
+    alternative_names: tuple[str, ...]
+    usage: str
+    out: Path | None
+
+
+class _CommandArguments(RequestArguments):
+    config: Path
+    tenant: str
+    key: str
+    token: str | None
+
+
+class RequestLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A certificate request. ``out``: its file, if it was written to one."""
+
+    tenant: str
+    key: str
+    version: int
+    subject: str
+    public_key_sha256: str
+    request: str
+    out: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestedCertificate:
+    """Certificate as an operator asks for it; checked before any key is created."""
+
+    subject: x509.Name
+    alternative_names: tuple[x509.GeneralName, ...]
+    profile: Profile
+    out: Path | None
+
+    @classmethod
+    def of(cls, arguments: RequestArguments, *, renewed: bytes | None) -> RequestedCertificate:
+        """Check the arguments; ``renewed`` is the present certificate (DER), if any. Raises ``click.UsageError``."""
+        out = arguments["out"]
+        if out is not None and not out.parent.is_dir():
+            raise click.BadParameter(f"there is no folder {out.parent}", param_hint="--out")
+        try:
+            return cls(
+                subject=_subject(arguments["subject"], renewed),
+                alternative_names=tuple(map(parse_alternative_name, arguments["alternative_names"])),
+                profile=Profile(arguments["usage"]),
+                out=out,
+            )
+        except NameInvalid as error:
+            raise click.UsageError(str(error)) from None
+
+    def signed_line(
+        self, admin: TokenAdmin, public_key: PublicKey, *, tenant: str, key: str, version: int
+    ) -> RequestLine:
+        """The request, signed in the token, and in its file; raises as ``TokenAdmin.sign_message``, ``OutputUnwritable``."""
+        made = self._sign(admin, public_key)
+        self._write(made)
+        return RequestLine(
+            tenant=tenant,
+            key=key,
+            version=version,
+            subject=made.subject.rfc4514_string(),
+            public_key_sha256=public_key.sha256.hex(),
+            request=request_pem(made),
+            out=None if self.out is None else str(self.out),
+        )
+
+    def _sign(self, admin: TokenAdmin, public_key: PublicKey) -> x509.CertificateSigningRequest:
+        content = RequestContent(
+            subject=self.subject,
+            public_key=public_key,
+            profile=self.profile,
+            alternative_names=self.alternative_names,
+        )
+        return assemble(content, admin.sign_message(public_key.spki, content.to_be_signed()))
+
+    def _write(self, request: x509.CertificateSigningRequest) -> None:
+        if self.out is None:
+            return
+        try:
+            replace_durably(self.out, request_pem(request).encode(), mode=_FILE_MODE)
+        except OSError as error:
+            raise OutputUnwritable(
+                f"{self.out} cannot be written ({error.strerror})",
+                hint="Make room, or choose another place, and ask for the request again: a key can sign several.",
+            ) from error
+
+
+@click.command()
+@version_options
+@request_options
+@click.option("--token", metavar="TOKEN", help="Token to sign in. Default: the first one of the version.")
+@json_option
+@click.pass_obj
+def request(output: Output, /, **arguments: Unpack[_CommandArguments]) -> None:
+    """Make a certificate request (PKCS#10), signed by the key inside its token.
+
+    Without a version: for the `next` version, which waits for its certificate, else for the active one, whose
+    certificate is renewed. Send the request to a certificate authority; `sigmill keys attach-certificate` takes what it
+    issues.
+    """
+    pinned = find_version(
+        load_scope(arguments["config"]), arguments["tenant"], arguments["key"], wanted=WANTED
+    )
+    wanted = RequestedCertificate.of(arguments, renewed=present_certificate(pinned.key, pinned.version))
+    admin, public_key = pinned.token_admin(arguments["token"]), pinned.version.public_key
+    line = wanted.signed_line(
+        admin, public_key, tenant=pinned.tenant.name, key=pinned.key.name, version=pinned.version.version
+    )
+    print_request(output, line)
+
+
+def print_request(output: Output, line: RequestLine) -> None:
+    """Print a request, or say where it is."""
+    if output.as_json:
+        emit(line)
+        return
+    if line.out is None:
+        print_block(line.request)
+    else:
+        print_message(f"written to {line.out}")
+    print_message(
+        f"request for {line.key}/{line.version} of {line.tenant}, subject {line.subject}; when the certificate is there:"
+        f" sigmill keys attach-certificate --tenant {line.tenant} --key {line.key}/{line.version} CHAIN.pem"
+    )
+
+
+def present_certificate(key: TenantKey | None, version: KeyVersion | None = None) -> bytes | None:
+    """The certificate of this version, or of the newest other one that has one; in DER."""
+    if version is not None and version.certificates:
+        return version.certificates[0]
+    others = () if key is None else (v for v in reversed(key.versions) if v.certificates)
+    found = next(iter(others), None)
+    return None if found is None else found.certificates[0]
+
+
+def _subject(text: str | None, renewed: bytes | None) -> x509.Name:
+    if text is not None:
+        return parse_subject(text)
+    if renewed is None:
+        raise NameInvalid("give --subject: the key has no certificate whose subject could be taken")
+    return x509.load_der_x509_certificate(renewed).subject

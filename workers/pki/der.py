@@ -1,0 +1,150 @@
+"""DER (X.690), as far as PKCS#10 and CMS need it: writing, and strict reading of one value after another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+INTEGER: Final = 0x02
+BIT_STRING: Final = 0x03
+OCTET_STRING: Final = 0x04
+NULL: Final = 0x05
+OID: Final = 0x06
+UTF8_STRING: Final = 0x0C
+UTC_TIME: Final = 0x17
+GENERALIZED_TIME: Final = 0x18
+SEQUENCE: Final = 0x30
+SET: Final = 0x31
+
+_SHORT: Final = 0x80
+_MOST_LENGTH_BYTES: Final = 4
+
+
+class DerInvalid(ValueError):
+    """The bytes are not DER, or not of the structure that was expected."""
+
+
+def tagged(tag: int, *contents: bytes) -> bytes:
+    """One value: tag, length, contents."""
+    body = b"".join(contents)
+    if len(body) < _SHORT:
+        return bytes((tag, len(body))) + body
+    length = len(body).to_bytes((len(body).bit_length() + 7) // 8, "big")
+    return bytes((tag, _SHORT | len(length))) + length + body
+
+
+def context(number: int, *contents: bytes, constructed: bool = True) -> bytes:
+    """Value with the context-specific tag ``[number]``."""
+    return tagged(0x80 | (0x20 if constructed else 0) | number, *contents)
+
+
+def sequence(*contents: bytes) -> bytes:
+    """SEQUENCE, or SEQUENCE OF in this order."""
+    return tagged(SEQUENCE, *contents)
+
+
+def set_of(items: Iterable[bytes]) -> bytes:
+    """SET OF, in the order of X.690 11.6."""
+    return tagged(SET, *sorted(items))
+
+
+def integer(value: int) -> bytes:
+    """INTEGER, not negative."""
+    return tagged(INTEGER, value.to_bytes(value.bit_length() // 8 + 1, "big"))
+
+
+def oid(dotted: str) -> bytes:
+    """OBJECT IDENTIFIER (X.690 8.19)."""
+    first, second, *rest = (int(arc) for arc in dotted.split("."))
+    return tagged(OID, b"".join(map(_base128, (first * 40 + second, *rest))))
+
+
+def bit_string(value: bytes) -> bytes:
+    """BIT STRING of whole bytes."""
+    return tagged(BIT_STRING, b"\0", value)
+
+
+def octets(value: bytes) -> bytes:
+    """OCTET STRING."""
+    return tagged(OCTET_STRING, value)
+
+
+def utf8(text: str) -> bytes:
+    """UTF8String."""
+    return tagged(UTF8_STRING, text.encode())
+
+
+def time(moment: datetime) -> bytes:
+    """Time of X.509 and CMS (RFC 5280 4.1.2.5): UTCTime until 2049, then GeneralizedTime; whole seconds."""
+    moment = moment.astimezone(UTC)
+    if moment.year < 2050:
+        return tagged(UTC_TIME, moment.strftime("%y%m%d%H%M%SZ").encode())
+    return tagged(GENERALIZED_TIME, moment.strftime("%Y%m%d%H%M%SZ").encode())
+
+
+def null() -> bytes:
+    """NULL."""
+    return bytes((NULL, 0))
+
+
+def _base128(number: int) -> bytes:
+    digits = [number & 0x7F]
+    while number := number >> 7:
+        digits.append(0x80 | (number & 0x7F))
+    return bytes(reversed(digits))
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One value read: its tag, its contents, and all its bytes."""
+
+    tag: int
+    content: bytes
+    encoded: bytes
+
+    def children(self) -> Iterator[Value]:
+        """Values inside. Raises ``DerInvalid``."""
+        rest = self.content
+        while rest:
+            child, rest = _read(rest)
+            yield child
+
+    def expect(self, tag: int) -> Value:
+        """This value, which must have this tag. Raises ``DerInvalid``."""
+        if self.tag != tag:
+            raise DerInvalid(f"tag {self.tag:#x} instead of {tag:#x}")
+        return self
+
+    def fields(self, tag: int, count: int) -> list[Value]:
+        """The ``count`` values inside a value of this tag. Raises ``DerInvalid``."""
+        found = list(self.expect(tag).children())
+        if len(found) != count:
+            raise DerInvalid(f"{len(found)} fields instead of {count}")
+        return found
+
+
+def read(data: bytes) -> Value:
+    """The one value in ``data``. Raises ``DerInvalid``, also for bytes behind it."""
+    value, rest = _read(data)
+    if rest:
+        raise DerInvalid("bytes behind the end")
+    return value
+
+
+def _read(data: bytes) -> tuple[Value, bytes]:
+    if len(data) < 2 or data[0] & 0x1F == 0x1F:
+        raise DerInvalid("truncated, or a tag of several bytes")
+    start, length = 2, data[1]
+    if length >= _SHORT:
+        count = length & 0x7F
+        if not 0 < count <= _MOST_LENGTH_BYTES or len(data) < 2 + count or not data[2]:
+            raise DerInvalid("a length that is not DER")
+        start, length = 2 + count, int.from_bytes(data[2 : 2 + count], "big")
+        if length < _SHORT:
+            raise DerInvalid("a length that is not DER")
+    end = start + length
+    if len(data) < end:
+        raise DerInvalid("truncated")
+    return Value(data[0], data[start:end], data[:end]), data[end:]

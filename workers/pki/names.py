@@ -1,0 +1,117 @@
+"""Subject and alternative names of a certificate request, as an operator writes them on the command line."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Final
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+_ATTRIBUTES: Final[dict[str, x509.ObjectIdentifier]] = {
+    # beside those of RFC 4514 3, which cryptography knows: CN, L, ST, O, OU, C, STREET, DC, UID
+    "EMAIL": NameOID.EMAIL_ADDRESS,
+    "E": NameOID.EMAIL_ADDRESS,
+    "SERIALNUMBER": NameOID.SERIAL_NUMBER,
+    "BUSINESSCATEGORY": NameOID.BUSINESS_CATEGORY,
+    "POSTALCODE": NameOID.POSTAL_CODE,
+    "ORGANIZATIONIDENTIFIER": NameOID.ORGANIZATION_IDENTIFIER,
+    "JURISDICTIONC": NameOID.JURISDICTION_COUNTRY_NAME,
+    "JURISDICTIONST": NameOID.JURISDICTION_STATE_OR_PROVINCE_NAME,
+    "JURISDICTIONL": NameOID.JURISDICTION_LOCALITY_NAME,
+}
+
+_MOST_CHARACTERS: Final[dict[x509.ObjectIdentifier, int]] = {
+    # RFC 5280, appendix A.1: upper bounds
+    NameOID.COMMON_NAME: 64,
+    NameOID.ORGANIZATION_NAME: 64,
+    NameOID.ORGANIZATIONAL_UNIT_NAME: 64,
+    NameOID.SERIAL_NUMBER: 64,
+    NameOID.LOCALITY_NAME: 128,
+    NameOID.STATE_OR_PROVINCE_NAME: 128,
+    NameOID.EMAIL_ADDRESS: 255,
+    NameOID.COUNTRY_NAME: 2,
+    NameOID.JURISDICTION_COUNTRY_NAME: 2,
+}
+
+
+class NameInvalid(ValueError):
+    """A subject or an alternative name that no certificate has; the message says why, and what would be right."""
+
+
+def parse_subject(text: str) -> x509.Name:
+    """Name of an RFC 4514 text, such as ``CN=Example Ltd,O=Example Ltd,C=DE``. Raises ``NameInvalid``."""
+    overrides = {name: oid for short, oid in _ATTRIBUTES.items() for name in (short, short.lower())}
+    try:
+        name = x509.Name.from_rfc4514_string(_upper_types(text), overrides)
+    except (ValueError, TypeError) as error:
+        raise NameInvalid(_why_unreadable(text, error)) from None
+    if not name.get_attributes_for_oid(NameOID.COMMON_NAME):
+        raise NameInvalid("the subject has no CN=…, which certificate authorities require")
+    for attribute in name:
+        _check_attribute(attribute)
+    return name
+
+
+def parse_alternative_name(text: str) -> x509.GeneralName:
+    """Alternative name: ``dns:NAME``, ``email:ADDRESS``, ``uri:URI`` or ``ip:ADDRESS``. Raises ``NameInvalid``."""
+    kind, colon, value = text.partition(":")
+    if not colon or not value:
+        raise NameInvalid(
+            f"`{text}` is no alternative name: write dns:NAME, email:ADDRESS, uri:URI or ip:ADDRESS"
+        )
+    try:
+        match kind.lower():
+            case "dns":
+                return x509.DNSName(value)
+            case "email":
+                return x509.RFC822Name(value)
+            case "uri":
+                return x509.UniformResourceIdentifier(value)
+            case "ip":
+                return x509.IPAddress(ipaddress.ip_address(value))
+    except ValueError as error:
+        raise NameInvalid(f"`{text}` is no alternative name: {error}") from None
+    raise NameInvalid(f"`{kind}` is no kind of alternative name: dns, email, uri and ip are")
+
+
+def _upper_types(text: str) -> str:
+    """The text with the types of its attributes in capitals: ``cn=`` is as good as ``CN=`` (RFC 4514 3)."""
+    parts, start, escaped = [], 0, False
+    for i, char in enumerate(text):
+        if escaped:
+            escaped = False
+        elif char == "\\":
+            escaped = True
+        elif char in ",+":
+            parts.append(text[start : i + 1])
+            start = i + 1
+    parts.append(text[start:])
+    return "".join(_upper_type(part) for part in parts)
+
+
+def _upper_type(part: str) -> str:
+    type_, equals, value = part.partition("=")
+    return f"{type_.strip().upper()}={value.lstrip(' ')}" if equals else part
+
+
+def _check_attribute(attribute: x509.NameAttribute[str | bytes]) -> None:
+    value = attribute.value
+    if not isinstance(value, str) or not value.strip():
+        raise NameInvalid(f"{attribute.rfc4514_attribute_name} in the subject is empty")
+    if not value.isprintable():
+        raise NameInvalid(f"{attribute.rfc4514_attribute_name} in the subject has a control character")
+    most = _MOST_CHARACTERS.get(attribute.oid)
+    if most is not None and len(value) > most:
+        raise NameInvalid(
+            f"{attribute.rfc4514_attribute_name} in the subject has {len(value)} characters, at most {most} are allowed"
+            " (RFC 5280, appendix A.1)"
+        )
+
+
+def _why_unreadable(text: str, error: Exception) -> str:
+    why = str(error) or "it cannot be read"
+    return (
+        f"the subject {text!r:.120} is not understood ({why:.200}): write CN=Example Ltd,O=Example Ltd,C=DE, and a comma,"
+        " plus sign, quote, semicolon, angle bracket or backslash inside a value with a backslash before it (RFC 4514)"
+    )
