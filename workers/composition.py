@@ -36,9 +36,11 @@ from workers.lifecycle.shutdown import ShutdownDeadline
 from workers.limits.fair_queueing import FairShares
 from workers.limits.key_budgets import KeyBudgets
 from workers.limits.tenant_limiter import TenantLimiter
+from workers.pipeline.committer import Committer
 from workers.pipeline.dispatcher import Dispatcher, Pipeline
 from workers.pipeline.job_returner import JobReturner
 from workers.pipeline.lease_keeper import LeaseKeeper
+from workers.pipeline.recovered_results import RecoveredResults
 from workers.pipeline.result_publisher import ResultPublisher
 from workers.pipeline.router import Router
 from workers.pipeline.settlement import JobSettlement
@@ -211,6 +213,7 @@ def _pipeline(base: _Foundation, limits: _Limits) -> Pipeline:
         budgets=limits.budgets, limiter=limits.limiter, jobs=base.jobs, listener=base.ready_tenants
     )
     unauthenticated = UnauthenticatedJobs(base.metrics)
+    recovered = RecoveredResults()
     return Pipeline(
         dispatcher=Dispatcher(
             Router(
@@ -227,12 +230,17 @@ def _pipeline(base: _Foundation, limits: _Limits) -> Pipeline:
             metrics=base.metrics,
         ),
         publisher=ResultPublisher(
-            base.claims,
-            config=base.config,
+            Committer(
+                base.claims,
+                config=base.config,
+                wal=base.wal,
+                recovered=recovered,
+                settlement=settlement,
+                unauthenticated=unauthenticated,
+                metrics=base.metrics,
+            ),
             wal=base.wal,
-            settlement=settlement,
-            unauthenticated=unauthenticated,
-            metrics=base.metrics,
+            recovered=recovered,
             owner=base.owner,
         ),
         returner=JobReturner(

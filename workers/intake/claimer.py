@@ -59,7 +59,7 @@ class Claimer:
     @property
     def paused(self) -> bool:
         """Whether nothing is to be claimed because commits wait for replicas."""
-        return self._pipeline.publisher.unconfirmed
+        return bool(self._pipeline.publisher.unconfirmed)
 
     def count_failure(self, operation: str) -> None:
         """Count an error of Redis (``claim``), or of its replicas (``replicate``)."""
@@ -125,11 +125,11 @@ class Claimer:
             self._ready.poll_soon(tenant)
         if reply.more or reply.jobs:
             self._ready.add([tenant])  # until a claim finds nothing, which arms the doorbell
-        publisher = self._pipeline.publisher
-        jobs = [self._begin(claimed) for claimed in reply.jobs if not publisher.publish_recovered(claimed)]
+        jobs = [self._begin(claimed) for claimed in reply.jobs]
         if reply.suspect_next or any(job.claimed.alone for job in jobs):
             self._ready.isolation.wait(tenant)
-        return jobs
+        publisher = self._pipeline.publisher
+        return [job for job in jobs if not publisher.publish_recovered(job)]
 
     def _begin(self, claimed: ClaimedJob) -> ActiveJob:
         job = ActiveJob(claimed, self._sinks)
@@ -140,9 +140,9 @@ class Claimer:
     def _refuse_excess(self, excess: Sequence[ClaimedJob]) -> None:
         """Refuse the newest jobs of a backlog far over its cap: they were written past the submit script."""
         for claimed in excess:
-            if self._pipeline.publisher.publish_recovered(claimed):
-                continue
             job = self._begin(claimed)
+            if self._pipeline.publisher.publish_recovered(job):
+                continue
             try:
                 read_job(job)
             except SigningError as error:

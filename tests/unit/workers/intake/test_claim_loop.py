@@ -204,7 +204,7 @@ class Farm:
         self.shutdown.ask()
         self.ready.wake()
 
-    def publish_recovered(self, _: ClaimedJob) -> bool:
+    def publish_recovered(self, _: ActiveJob) -> bool:
         """The publisher: no former process left anything."""
         return False
 

@@ -32,8 +32,8 @@ class Publisher(FinishedJobs):
     recovered: frozenset[bytes] = frozenset()
     unconfirmed = False
 
-    def publish_recovered(self, claimed: ClaimedJob) -> bool:
-        return claimed.job_id in self.recovered
+    def publish_recovered(self, job: ActiveJob) -> bool:
+        return job.claimed.job_id in self.recovered
 
 
 @dataclass
@@ -137,12 +137,14 @@ async def test_a_doorbell_that_rings_during_the_claim_is_not_lost(
 
 
 async def test_a_job_with_a_recovered_outcome_is_published_and_not_signed_again(worker: Worker) -> None:
-    """Neither among the claimed jobs nor in the excess of a backlog."""
+    """Neither among the claimed jobs nor in the excess of a backlog. It is held until it is published: its lease is
+    extended, and a shutdown waits for it.
+    """
     worker.publisher.recovered = frozenset({b"a", b"x"})
     worker.queue.replies = {"acme": result(claimed(b"a"), claimed(b"b"), excess=(claimed(b"x"),))}
     await worker.claim("acme")
     assert [job.job_id for job in worker.queue.dispatched] == [b"b"]
-    assert len(worker.jobs) == 1
+    assert sorted(claimed.job_id for claimed in worker.jobs.claimed()) == [b"a", b"b", b"x"]
     assert worker.publisher == []
 
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from queueing import ClientKey
-from queueing.broker.claims import ClaimedJob, Claims, Commit, CommitStatus, Retention
+from queueing.broker.claims import Claims, Commit, CommitStatus, Retention
 from queueing.broker.dead_letters import DeadLetter
 from queueing.errors import (
     EnvelopeMalformed,
@@ -35,7 +35,9 @@ from workers.journal.journal import WriteAheadLog
 from workers.journal.records import MAX_RECORD_BYTES, OutcomeRecord, Record, ReleasedRecord, encode_record
 from workers.journal.segments import frame
 from workers.lanes.protocol import SliceOutcome
-from workers.pipeline import result_publisher as module
+from workers.pipeline import committer, result_publisher
+from workers.pipeline.committer import MOST_AT_ONCE, Committer
+from workers.pipeline.recovered_results import RecoveredResults
 from workers.pipeline.result_publisher import ResultPublisher
 from workers.pipeline.settlement import JobSettlement
 from workers.pipeline.unauthenticated import UnauthenticatedJobs
@@ -118,8 +120,9 @@ class FakeSettlement:
 
 @pytest.fixture
 def story(monkeypatch: pytest.MonkeyPatch) -> Story:
-    for pause in ("PACE_S", "FIRST_PAUSE_S", "LONGEST_PAUSE_S"):
-        monkeypatch.setattr(module, pause, 0.0)
+    monkeypatch.setattr(result_publisher, "PACE_S", 0.0)
+    for pause in ("FIRST_PAUSE_S", "LONGEST_PAUSE_S"):
+        monkeypatch.setattr(committer, pause, 0.0)
     made = Story()
     made.gate.set()
     return made
@@ -131,13 +134,20 @@ def metrics() -> Metrics:
 
 
 def publisher_of(story: Story, metrics: Metrics) -> ResultPublisher:
+    recovered = RecoveredResults()
+    wal = cast("WriteAheadLog", FakeLog(story))
     return ResultPublisher(
-        cast("Claims", FakeClaims(story)),
-        config=current_config([tenant("acme"), tenant("globex")]),
-        wal=cast("WriteAheadLog", FakeLog(story)),
-        settlement=cast("JobSettlement", FakeSettlement(story)),
-        unauthenticated=UnauthenticatedJobs(metrics),
-        metrics=metrics,
+        Committer(
+            cast("Claims", FakeClaims(story)),
+            config=current_config([tenant("acme"), tenant("globex")]),
+            wal=wal,
+            recovered=recovered,
+            settlement=cast("JobSettlement", FakeSettlement(story)),
+            unauthenticated=UnauthenticatedJobs(metrics),
+            metrics=metrics,
+        ),
+        wal=wal,
+        recovered=recovered,
         owner="w1",
     )
 
@@ -259,7 +269,7 @@ async def test_a_commit_that_replicas_do_not_have_is_repeated_until_they_do(
     story.unconfirmed = 3
     story.answer = CommitStatus.REPEATED
     finish(publisher, b"a")
-    await until_turned(lambda: publisher.unconfirmed)
+    await until_turned(lambda: bool(publisher.unconfirmed))
     assert not story.settled
     await turn(50)
     assert story.events == ["durable", *["unconfirmed"] * 3, "commit", "settled"]
@@ -363,10 +373,11 @@ def outcome_of(job_id: bytes = b"a", tenant: str = "acme", *, digests: int = 1) 
     return OutcomeRecord(1, tenant, job_id, b"old-worker:1", "", job.result())
 
 
-def came_back(job_id: bytes = b"a", tenant: str = "acme", *, digests: int = 1) -> ClaimedJob:
+def came_back(job_id: bytes = b"a", tenant: str = "acme", *, digests: int = 1) -> ActiveJob:
     """The job of ``outcome_of``, claimed again."""
     sealed = seal(envelope(digests), ClientKey.generate())
-    return replace(claimed(job_id, tenant=tenant), payload=encode_job(sealed, JobHints(), 1))
+    again = replace(claimed(job_id, tenant=tenant), payload=encode_job(sealed, JobHints(), 1))
+    return ActiveJob(again, one_sink())
 
 
 @pytest.fixture
@@ -432,11 +443,85 @@ async def test_a_fenced_outcome_is_published_when_its_job_is_claimed_again(
     publisher = restarted(old)
     await turn(50)
     story.answer = CommitStatus.COMMITTED
-    assert publisher.publish_recovered(came_back())
+    job = came_back()
+    assert publisher.publish_recovered(job)
+    assert not story.settled
     await turn(50)
     (commit,) = story.commits[-1]["acme"]
     assert (commit.lease, commit.result) == (b"worker:7", old.result)
     assert [type(record) for record in story.durable] == [OutcomeRecord]
+    assert story.settled == [job], "the job is held until its result is published"
+    assert not publisher.publish_recovered(came_back())
+
+
+async def test_an_outcome_that_is_fenced_again_is_kept_for_the_next_claim(
+    story: Story, restarted: Callable[..., ResultPublisher]
+) -> None:
+    """The lease ran out while the disk was slow: the job may come back once more, and is still not signed again."""
+    story.answer = CommitStatus.FENCED
+    publisher = restarted(outcome_of())
+    await turn(50)
+    for _ in range(2):
+        assert publisher.publish_recovered(came_back())
+        await turn(50)
+
+
+async def test_recovered_outcomes_of_a_shard_that_is_away_hold_up_no_others(
+    story: Story, restarted: Callable[..., ResultPublisher]
+) -> None:
+    """Those of the other tenant behind them are published at the start, and theirs when the shard answers again."""
+    story.away = {"acme"}
+    mine = [outcome_of(b"a%d" % i) for i in range(MOST_AT_ONCE + 1)]
+    publisher = restarted(*mine, outcome_of(b"g", "globex"))
+    await turn(50)
+    released = [note.job_id for note in story.noted if isinstance(note, ReleasedRecord)]
+    assert released == [b"g"]
+    story.away = set()
+    await until_turned(lambda: len(story.noted) == len(mine) + 1)
+    assert not publisher.publish_recovered(came_back(b"a1"))
+
+
+async def test_what_waited_for_redis_is_repeated_a_few_hundred_at_a_time(
+    story: Story, publisher: ResultPublisher
+) -> None:
+    """In order, shared among the tenants: a result may be half a MiB."""
+    story.away = {"acme", "globex"}
+    finish(publisher, *(b"a%d" % i for i in range(MOST_AT_ONCE)))
+    finish(publisher, b"g", tenant="globex")
+    await until_turned(lambda: len(story.commits) > 2)
+    assert {sum(map(len, commits.values())) for commits in story.commits[2:]} == {MOST_AT_ONCE // 2 + 1}
+    story.away = set()
+    await until_turned(lambda: len(story.settled) == MOST_AT_ONCE + 1)
+    names = [job.claimed.job_id for job in story.settled if job.claimed.tenant == "acme"]
+    assert names == [b"a%d" % i for i in range(MOST_AT_ONCE)]
+
+
+class CountedPauses:
+    """Pauses of no length; ``tries`` since the last success."""
+
+    def __init__(self) -> None:
+        self.tries = 0
+
+    def next_s(self) -> float:
+        self.tries += 1
+        return 0.0
+
+    def reset(self) -> None:
+        self.tries = 0
+
+
+async def test_the_pauses_begin_anew_when_some_tenant_was_answered(
+    story: Story, publisher: ResultPublisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left after a long outage is published without the long pauses of the outage."""
+    pauses = CountedPauses()
+    monkeypatch.setattr(committer, "pauses", lambda: pauses)
+    story.away = {"acme"}
+    finish(publisher, *(b"a%d" % i for i in range(3 * MOST_AT_ONCE)))
+    await until_turned(lambda: pauses.tries > 8)
+    story.away = set()
+    await until_turned(lambda: len(story.settled) == 3 * MOST_AT_ONCE)
+    assert pauses.tries == 0
 
 
 async def test_a_published_outcome_is_not_published_for_a_later_job(
