@@ -27,6 +27,7 @@ from workers.current_stop_orders import CurrentStopOrders
 from workers.intake.claim_loop import ClaimLoop
 from workers.intake.claim_planner import ClaimPlanner
 from workers.intake.claimer import Claimer
+from workers.intake.held_shards import HeldShards
 from workers.intake.ready_tenants import ReadyTenants
 from workers.journal.journal import WriteAheadLog
 from workers.lanes.supervisor.registry import LaneRegistry
@@ -255,6 +256,7 @@ def _pipeline(base: _Foundation, limits: _Limits) -> Pipeline:
 
 
 def _claim_loop(base: _Foundation, limits: _Limits, pipeline: Pipeline) -> ClaimLoop:
+    held = HeldShards(base.claims, pipeline.publisher)
     return ClaimLoop(
         base.config,
         ready=base.ready_tenants,
@@ -264,6 +266,7 @@ def _claim_loop(base: _Foundation, limits: _Limits, pipeline: Pipeline) -> Claim
             lanes=base.lanes,
             limiter=limits.limiter,
             shares=limits.shares,
+            held=held,
         ),
         claimer=Claimer(
             base.claims,
@@ -271,6 +274,7 @@ def _claim_loop(base: _Foundation, limits: _Limits, pipeline: Pipeline) -> Claim
             ready=base.ready_tenants,
             limiter=limits.limiter,
             jobs=base.jobs,
+            held=held,
             metrics=base.metrics,
         ),
         wal=base.wal,

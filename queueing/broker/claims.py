@@ -20,6 +20,7 @@ from queueing.errors import QueueUnavailable, QueueUnconfirmed
 from queueing.protocol import keyspace
 from queueing.protocol.limits import NO_LIMITS, ClaimLimits
 from queueing.redis import scripts
+from queueing.redis.cluster import ClusterRedis
 from queueing.redis.errors import raise_outage, redis_errors, unavailable
 from queueing.redis.scripts import Script, ScriptCall
 from queueing.redis.send_once import LostAnswers
@@ -179,6 +180,13 @@ class Claims:
         self._lease_ms = lease_ms
         self._wait = wait
         self._lost_answers = LostAnswers()
+
+    def shard_of(self, tenant: str) -> str:
+        """Address of the shard that has the tenant's keys, as far as it is known; empty for a single Redis. No I/O."""
+        if not isinstance(self._redis, ClusterRedis):
+            return ""
+        owner = self._redis.topology.known_owner(keyspace.queue(tenant))
+        return tenant if owner is None else f"{owner[0]}:{owner[1]}"
 
     async def _run(self, action: str, calls: Sequence[ScriptCall]) -> list[Any]:
         with redis_errors(action):

@@ -66,6 +66,10 @@ class Topology:
             raise RedisConnectionError(f"no node of the cluster serves slot {slot}")
         return owner
 
+    def known_owner(self, key: str | bytes) -> Address | None:
+        """The same as far as it is known: None before the first answer, and for a slot that nobody has."""
+        return self._owners[key_slot(key.encode() if isinstance(key, str) else key)]
+
     def learn(self, moved: MovedError, asked: Address) -> None:
         """Take the new primary of one slot from a redirection by the node ``asked``."""
         host, port = moved.node_addr

@@ -68,14 +68,10 @@ class ClaimLoop:
         while not self._shutdown.asked.is_set():
             self._ready.begin_round()
             next_poll_s = self._ready.poll(time.monotonic(), self._poll_every_s)
-            requests = self._requests()
-            if requests and (not await self._claim(requests) or self._requests()):
+            requests = self._planner.plan()
+            if requests and (not await self._claim(requests) or self._planner.plan()):
                 continue  # at once: it failed, or there is more
             await self._sleep(next_poll_s)
-
-    def _requests(self) -> list[ClaimRequest]:
-        """Nothing while commits wait for replicas: signed results would only pile up."""
-        return [] if self._claimer.paused else self._planner.plan()
 
     async def _claim(self, requests: list[ClaimRequest]) -> bool:
         """One attempt, and a pause if it fails; False when it has to be repeated."""
@@ -84,7 +80,10 @@ class ClaimLoop:
             if self._wal.failing:
                 await self._wal.probe()  # jobs that could not be signed are left to other workers
             await self._claimer.claim(requests)
-        except (QueueUnavailable, QueueUnconfirmed, LogUnavailable) as error:
+        except QueueUnconfirmed as error:
+            self._note_outage(error)  # the shards are held: the next round is of the others, or waits
+            return True
+        except (QueueUnavailable, LogUnavailable) as error:
             self._note_outage(error)
             self._ready.add(request.tenant for request in requests)
             await wait_for(self._shutdown.asked, self._backoff.next_s())
@@ -102,9 +101,7 @@ class ClaimLoop:
 
     async def _sleep(self, next_poll_s: float) -> None:
         now_s = time.monotonic()
-        until_s = min(next_poll_s, self._planner.limited_until_s())
-        if self._claimer.paused:
-            until_s = min(until_s, now_s + FIRST_PAUSE_S)
+        until_s = min(next_poll_s, self._planner.kept_back_until_s())
         await self._ready.changed_within(max(until_s - now_s, 0.001))
 
     def _note_outage(self, error: QueueUnavailable | QueueUnconfirmed | LogUnavailable) -> None:

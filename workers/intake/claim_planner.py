@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from queueing.broker.claims import ClaimRequest
     from workers.config.settings import WorkerSettings
+    from workers.intake.held_shards import HeldShards
     from workers.intake.ready_tenants import ReadyTenants
     from workers.lanes.supervisor.registry import LaneRegistry
     from workers.limits.fair_queueing import FairShares
@@ -38,6 +39,7 @@ class ClaimPlanner:
         lanes: LaneRegistry,
         limiter: TenantLimiter,
         shares: FairShares,
+        held: HeldShards,
     ) -> None:
         self._most_jobs = settings.claim_jobs
         self._suspect_at = max(settings.poison_attempts - 1, 1)
@@ -45,6 +47,7 @@ class ClaimPlanner:
         self._lanes = lanes
         self._limiter = limiter
         self._shares = shares
+        self._held = held
 
     def plan(self) -> list[ClaimRequest]:
         """One request for each tenant that can start something now and whose turn it is; changes no tenant's state.
@@ -52,7 +55,8 @@ class ClaimPlanner:
         O(ready tenants); the fair shares remember that the round began.
         """
         limiter = self._limiter
-        allowed = (t for t in self._ready.claimable() if not limiter.is_limited(t))
+        held = self._held
+        allowed = (t for t in self._ready.claimable() if not limiter.is_limited(t) and not held.is_held(t))
         capacities = ((t, self._lanes.capacity_of(t)) for t in allowed)
         digests_of = dict(islice(((t, digests) for t, digests in capacities if digests > 0), MOST_AT_ONCE))
         wants = {t: digests * limiter.cost_per_digest(t) for t, digests in digests_of.items()}
@@ -64,9 +68,11 @@ class ClaimPlanner:
             if share > 0
         ]
 
-    def limited_until_s(self) -> float:
-        """Time at which the first ready tenant that a limit keeps back may claim again (monotonic); infinite without any."""
-        return self._limiter.limited_until_s(self._ready)
+    def kept_back_until_s(self) -> float:
+        """Time at which the first tenant that a limit or a held shard keeps back may claim again (monotonic); infinite
+        without any.
+        """
+        return min(self._limiter.limited_until_s(self._ready), self._held.until_s())
 
     def _request(self, tenant: str, share: float, capacity: int, part_of_round: float) -> ClaimRequest:
         digests = min(capacity, math.ceil(share / self._limiter.cost_per_digest(tenant)))

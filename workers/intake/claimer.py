@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from queueing.broker.claims import ClaimedJob, ClaimRequest, Claims
     from workers.active_job import ActiveJobs
+    from workers.intake.held_shards import HeldShards
     from workers.intake.ready_tenants import ReadyTenants
     from workers.limits.tenant_limiter import TenantLimiter
     from workers.pipeline.dispatcher import Pipeline
@@ -33,7 +34,7 @@ Reply = ClaimResult | QueueUnavailable | QueueUnconfirmed
 class Claimer:
     """Claims jobs and hands them to the pipeline."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts that a claim passes
         self,
         claims: Claims,
         *,
@@ -41,6 +42,7 @@ class Claimer:
         ready: ReadyTenants,
         limiter: TenantLimiter,
         jobs: ActiveJobs,
+        held: HeldShards,
         metrics: Metrics,
     ) -> None:
         self._claims = claims
@@ -49,17 +51,13 @@ class Claimer:
         self._ready = ready
         self._limiter = limiter
         self._jobs = jobs
+        self._held = held
         self._metrics = metrics
 
     @property
     def busy(self) -> bool:
         """Whether this worker has jobs."""
         return len(self._jobs) > 0
-
-    @property
-    def paused(self) -> bool:
-        """Whether nothing is to be claimed because commits wait for replicas."""
-        return bool(self._pipeline.publisher.unconfirmed)
 
     def count_failure(self, operation: str) -> None:
         """Count an error of Redis (``claim``), or of its replicas (``replicate``)."""
@@ -68,8 +66,9 @@ class Claimer:
     async def claim(self, requests: Sequence[ClaimRequest]) -> None:
         """Claim for these tenants, in one round trip, and dispatch the jobs.
 
-        Raises ``QueueUnavailable`` when Redis does not answer, ``QueueUnconfirmed`` when no replica confirms a claim
-        (the leases run out, and the jobs are claimed again), and ``LogUnavailable`` when no intent can be written.
+        Raises ``QueueUnavailable`` when Redis does not answer, ``QueueUnconfirmed`` when replicas confirm none of the
+        claims (the leases run out, and the jobs are claimed again), and ``LogUnavailable`` when no intent can be written.
+        Shards that do not confirm are held.
         """
         for request in requests:
             self._ready.remove(request.tenant)  # a doorbell that rings while we claim puts it back
@@ -80,13 +79,28 @@ class Claimer:
         if jobs:
             self._metrics.claimed_jobs.observe(len(jobs))
             await self._pipeline.dispatcher.dispatch(jobs)
-        for reply in replies:
-            if isinstance(reply, QueueUnconfirmed):  # then so is all that this shard carried out
-                raise reply
+        self._hold_unconfirmed(requests, replies)
+
+    def _hold_unconfirmed(self, requests: Sequence[ClaimRequest], replies: Sequence[Reply]) -> None:
+        pairs = [*zip(requests, replies, strict=True)]
+        self._held.confirmed(request.tenant for request, reply in pairs if isinstance(reply, ClaimResult))
+        unconfirmed = {r.tenant: reply for r, reply in pairs if isinstance(reply, QueueUnconfirmed)}
+        if not unconfirmed:
+            return
+        self._held.unconfirmed(unconfirmed)
+        self._ready.add(unconfirmed)
+        if len(unconfirmed) == len(replies):
+            raise next(iter(unconfirmed.values()))
+        self.count_failure("replicate")
 
     async def _send(self, requests: Sequence[ClaimRequest]) -> Sequence[Reply]:
         try:
             return await self._claims.claim(requests)
+        except QueueUnconfirmed:
+            tenants = [request.tenant for request in requests]
+            self._held.unconfirmed(tenants)
+            self._ready.add(tenants)
+            raise
         except QueueUnavailable as error:
             if error.perhaps_done:
                 for request in requests:

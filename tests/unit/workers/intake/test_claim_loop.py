@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from queueing.protocol.limits import ClaimLimits
 from tests.support.fakes.active_jobs import FinishedJobs, one_sink
 from tests.support.fakes.configurations import current_config, tenant
 from tests.support.fakes.fake_lane import turn
+from tests.support.fakes.shards import Shards
 from workers.active_job import ActiveJob, ActiveJobs
 from workers.config.settings import WorkerSettings
 from workers.config.tenant_limits import TenantLimits
@@ -151,7 +153,7 @@ class Farm:
         self.left = self.count = 0
         self.finished = asyncio.Event()
         self.log_failures = 0
-        self.unconfirmed = False
+        self.shards = Shards()
         self.failing = False
         self.probes = 0
         self.jobs = ActiveJobs()
@@ -170,6 +172,7 @@ class Farm:
             publisher=cast("ResultPublisher", self),
             returner=cast("JobReturner", self.returned),
         )
+        held = self.shards.held(time.monotonic)
         self.claim_loop = ClaimLoop(
             config,
             ready=self.ready,
@@ -179,6 +182,7 @@ class Farm:
                 lanes=cast("LaneRegistry", self),
                 limiter=self.limiter,
                 shares=FairShares(self.limiter),
+                held=held,
             ),
             claimer=Claimer(
                 cast("Claims", self.queue),
@@ -186,6 +190,7 @@ class Farm:
                 ready=self.ready,
                 limiter=self.limiter,
                 jobs=self.jobs,
+                held=held,
                 metrics=metrics,
             ),
             wal=cast("WriteAheadLog", self),
@@ -395,13 +400,13 @@ async def test_a_tenant_whose_claim_was_refused_is_in_the_next_poll() -> None:
 async def test_nothing_is_claimed_while_commits_are_held_up() -> None:
     """Signed results would only pile up; claims go on by themselves, without a doorbell or the slow poll."""
     farm = Farm(["acme"])
-    farm.unconfirmed = True
+    farm.shards.unconfirmed = {"acme"}
     asyncio.get_running_loop().call_soon(farm.queue.submit, "acme", b"0")
     loop = asyncio.create_task(farm.claim_loop.run())
     farm.ready.ring("acme")
     await turn(50)
     assert not farm.done
-    farm.unconfirmed = False
+    farm.shards.unconfirmed = set()
     async with asyncio.timeout(PATIENCE_S):
         while not farm.done:
             await turn(1)

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from queueing.broker.claims import ClaimResult
 from queueing.protocol.limits import ClaimLimits
 from tests.support.fakes.configurations import current_config, tenant
+from tests.support.fakes.shards import Shards
 from workers.config.settings import WorkerSettings
 from workers.config.tenant_limits import TenantLimits
 from workers.intake.claim_planner import MOST_AT_ONCE, ROUND_UNITS, ClaimPlanner
@@ -26,6 +27,7 @@ class Worker:
     def __init__(self, *names: str, weights: dict[str, float] | None = None) -> None:
         limits = {name: TenantLimits(weight=(weights or {}).get(name, 1.0)) for name in names}
         config = current_config([tenant(name, limits=limits[name]) for name in names])
+        self.shards = Shards()
         self.capacity = dict.fromkeys(names, 100)
         self.ready = ReadyTenants(config)
         self.limiter = TenantLimiter(config, Metrics(CollectorRegistry()), lambda: 0.0)
@@ -35,6 +37,7 @@ class Worker:
             lanes=cast("LaneRegistry", self),
             limiter=self.limiter,
             shares=FairShares(self.limiter),
+            held=self.shards.held(),
         )
         self.ready.ring_all()
 
@@ -65,7 +68,16 @@ def test_a_limited_tenant_is_left_out_until_its_limit_ends() -> None:
     request = worker.limiter.claim_request("acme", most_jobs=1, most_digests=1)
     worker.limiter.on_claim(request, ClaimResult(now_ms=0, more=True, jobs=(), wait_s=2.5, limited="rate"))
     assert list(worker.plan()) == ["globex"]
-    assert worker.planner.limited_until_s() == 2.5
+    assert worker.planner.kept_back_until_s() == 2.5
+
+
+def test_a_tenant_whose_shard_is_held_is_left_out() -> None:
+    """A shard without its replicas costs the tenants of the others nothing."""
+    worker = Worker("acme", "globex")
+    worker.shards.places = {"acme": "one:1", "globex": "two:1"}
+    worker.shards.unconfirmed = {"acme"}
+    assert list(worker.plan()) == ["globex"]
+    assert worker.planner.kept_back_until_s() < 1.0
 
 
 def test_tenants_share_a_round_by_weight() -> None:

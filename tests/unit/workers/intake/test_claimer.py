@@ -16,6 +16,7 @@ from queueing.protocol.envelope import seal
 from queueing.protocol.jobs import JobHints, encode_job
 from tests.support.fakes.active_jobs import FinishedJobs, envelope
 from tests.support.fakes.configurations import current_config, tenant
+from tests.support.fakes.shards import Shards
 from workers.active_job import ActiveJob, ActiveJobs
 from workers.intake.claimer import Claimer, Reply
 from workers.intake.ready_tenants import ReadyTenants
@@ -30,7 +31,6 @@ class Publisher(FinishedJobs):
     """Sink of results that has recovered outcomes of these jobs."""
 
     recovered: frozenset[bytes] = frozenset()
-    unconfirmed = False
 
     def publish_recovered(self, job: ActiveJob) -> bool:
         return job.claimed.job_id in self.recovered
@@ -60,6 +60,7 @@ class Worker:
     queue: Queue = field(default_factory=Queue)
     publisher: Publisher = field(default_factory=Publisher)
     jobs: ActiveJobs = field(default_factory=ActiveJobs)
+    shards: Shards = field(default_factory=lambda: Shards({"acme": "one:1", "globex": "two:1"}))
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
 
     def __post_init__(self) -> None:
@@ -67,6 +68,7 @@ class Worker:
         metrics = Metrics(self.registry)
         self.ready = ReadyTenants(config)
         self.limiter = TenantLimiter(config, metrics)
+        self.held = self.shards.held()
         self.claimer = Claimer(
             cast("Claims", self.queue),
             pipeline=Pipeline(
@@ -77,6 +79,7 @@ class Worker:
             ready=self.ready,
             limiter=self.limiter,
             jobs=self.jobs,
+            held=self.held,
             metrics=metrics,
         )
 
@@ -177,6 +180,19 @@ async def test_jobs_of_a_round_trip_that_no_replica_confirms_are_not_dispatched(
     with pytest.raises(QueueUnconfirmed):
         await worker.claim("acme")
     assert worker.queue.dispatched == []
+
+
+async def test_a_shard_that_does_not_confirm_holds_up_its_own_tenants_only(worker: Worker) -> None:
+    """The jobs of the other shard are dispatched, nothing is raised, and its tenants may be claimed for at once."""
+    worker.queue.replies = {
+        "acme": QueueUnconfirmed(),
+        "globex": result(claimed(b"c", tenant="globex")),
+    }
+    await worker.claim("acme", "globex")
+    assert [job.job_id for job in worker.queue.dispatched] == [b"c"]
+    assert [worker.held.is_held(name) for name in ("acme", "globex")] == [True, False]
+    assert list(worker.ready) == ["globex", "acme"]
+    assert worker.value("redis_errors_total", operation="replicate") == 1
 
 
 async def test_a_lost_reply_is_raised(worker: Worker) -> None:

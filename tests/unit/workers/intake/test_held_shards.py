@@ -1,0 +1,74 @@
+"""Held shards: which tenants wait for replicas, and for how long."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from tests.support.fakes.shards import Shards
+from workers.intake.held_shards import (
+    FIRST_HOLD_S,
+    LONGEST_HOLD_S,
+    LONGEST_SHARD_HOLD_S,
+    HeldShards,
+)
+
+
+class World:
+    """Two shards, a clock that is moved by hand, and the tenants of each shard."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+        self.shards = Shards({"acme": "one:1", "ajax": "one:1", "globex": "two:1"})
+        self.held: HeldShards = self.shards.held(lambda: self.now_s)
+
+    def held_tenants(self) -> list[str]:
+        return [tenant for tenant in self.shards.places if self.held.is_held(tenant)]
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_only_tenants_of_the_shard_that_does_not_confirm_are_held(world: World) -> None:
+    """The others are claimed for as ever."""
+    world.held.unconfirmed(["acme"])
+    assert world.held_tenants() == ["acme", "ajax"]
+    assert world.now_s < world.held.until_s() <= world.now_s + FIRST_HOLD_S
+
+
+def test_a_shard_is_held_longer_each_time_and_not_at_all_once_it_confirms(world: World) -> None:
+    """Up to five seconds: each try delays the other shards by its ``WAIT``."""
+    holds = []
+    for _ in range(20):
+        world.held.unconfirmed(["acme"])
+        holds.append(world.held.until_s() - world.now_s)
+        world.now_s = world.held.until_s()
+        assert world.held_tenants() == []
+        assert world.held.until_s() == math.inf, "who waits for it would not sleep"
+    assert holds[0] < LONGEST_HOLD_S < holds[-1] <= LONGEST_SHARD_HOLD_S
+    world.held.confirmed(["globex"])
+    world.held.unconfirmed(["acme"])
+    assert world.held.until_s() - world.now_s > LONGEST_HOLD_S
+    world.held.confirmed(["ajax"])
+    assert world.held_tenants() == []
+
+
+def test_a_commit_that_is_not_confirmed_holds_its_shard(world: World) -> None:
+    """Signed results would only pile up."""
+    world.shards.unconfirmed = {"ajax"}
+    assert world.held_tenants() == ["acme", "ajax"]
+    assert world.held.until_s() == world.now_s + FIRST_HOLD_S
+    world.shards.unconfirmed = set()
+    assert (world.held_tenants(), world.held.until_s()) == ([], math.inf)
+
+
+def test_a_single_redis_is_one_shard(world: World) -> None:
+    """All tenants wait, a second at most."""
+    world.shards.places = dict.fromkeys(world.shards.places, "")
+    for _ in range(20):
+        world.held.unconfirmed(["acme"])
+    assert world.held_tenants() == ["acme", "ajax", "globex"]
+    assert world.held.until_s() - world.now_s <= LONGEST_HOLD_S
