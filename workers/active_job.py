@@ -163,8 +163,9 @@ class ActiveJob:
 
     @property
     def recorded(self) -> bool:
-        """Whether its outcome goes into the log: not if it was refused before a client was established."""
-        return self.intended or self.authenticated or self.failure is None
+        """Whether its outcome or return goes into the log: not if that came before a client was established."""
+        signed = self.failure is None and self.unavailable is None
+        return self.intended or self.authenticated or signed
 
     @property
     def ending(self) -> Ending:

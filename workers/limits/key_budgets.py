@@ -18,7 +18,7 @@ from queueing.coordination.key_usage import UsagePeriod
 from queueing.errors import LimitBudget, QueueUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from redis.asyncio import Redis
 
@@ -42,10 +42,17 @@ class KeyBudgets:
         self._reserved: dict[ActiveJob, tuple[UsagePeriod, int]] = {}
         self._unused: Counter[UsagePeriod] = Counter()
 
-    async def reserve(self, jobs: Sequence[ActiveJob], now_ms: int) -> dict[ActiveJob, LimitBudget]:
-        """Reserve each job's digests, in at most one round trip; the jobs that exceed their budget, with their error.
+    def has_budget(self, job: ActiveJob) -> bool:
+        """Whether the key that the job asks for has a budget."""
+        return self._budget(job) is not None
 
-        Raises ``QueueUnavailable``; then nothing is reserved for any of them.
+    async def reserve(
+        self, jobs: Sequence[ActiveJob], now_ms: int
+    ) -> dict[ActiveJob, LimitBudget | QueueUnavailable]:
+        """Reserve each job's digests, in at most one round trip; the jobs for which nothing is reserved, with the reason.
+
+        ``LimitBudget``: the job exceeds its budget. ``QueueUnavailable``: Redis did not count; other keys' jobs are not
+        affected. Raises nothing.
         """
         wanted: dict[UsagePeriod, list[ActiveJob]] = {}
         budgets: dict[UsagePeriod, Budget] = {}
@@ -60,10 +67,14 @@ class KeyBudgets:
         if not wanted:
             return {}
         amounts = {period: sum(job.digests for job in these) for period, these in wanted.items()}
-        totals = await self._take(amounts)
-        refused: dict[ActiveJob, LimitBudget] = {}
+        totals = await key_usage.increment(self._redis, amounts)
+        refused: dict[ActiveJob, LimitBudget | QueueUnavailable] = {}
         for period, these in wanted.items():
-            left = budgets[period].digests - (totals[period] - amounts[period])
+            total = totals[period]
+            if isinstance(total, QueueUnavailable):
+                refused.update(dict.fromkeys(these, total))
+                continue
+            left = budgets[period].digests - (total - amounts[period])
             for job in these:
                 if job.digests <= left:
                     left -= job.digests
@@ -75,16 +86,6 @@ class KeyBudgets:
                         retry_after_s=budgets[period].left_s(now_ms),
                     )
         return refused
-
-    async def _take(self, amounts: Mapping[UsagePeriod, int]) -> dict[UsagePeriod, int]:
-        """Count all of them, or raise ``QueueUnavailable``: then those that Redis counted are given back soon."""
-        answers = await key_usage.increment(self._redis, amounts)
-        totals = {period: total for period, total in answers.items() if isinstance(total, int)}
-        for answer in answers.values():
-            if isinstance(answer, QueueUnavailable):
-                self._unused.update({period: amounts[period] for period in totals})
-                raise answer
-        return totals
 
     def settle(self, job: ActiveJob) -> None:
         """Give back soon what was reserved for this job and not signed; it was published or returned."""

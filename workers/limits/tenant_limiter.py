@@ -136,8 +136,11 @@ class TenantLimiter:
         account.cost_per_digest += 0.1 * (COST_OF[kind] - account.cost_per_digest)
 
     def settle_refused(self, job: ActiveJob) -> None:
-        """Settle the charge of a job that is refused and reaches no lane: it costs nothing."""
-        self._owe_difference(self._account(job.claimed.tenant), job, 0.0, 0)
+        """Settle the charge of a job that is refused and reaches no lane: it costs nothing, also after ``settle``."""
+        account = self._account(job.claimed.tenant)
+        if account.bucket is not None:
+            account.bucket.refund(job.cost)
+        self._owe_difference(account, job, 0.0, 0)
 
     def refund(self, job: ActiveJob) -> None:
         """Undo ``settle`` for a job that is returned unsigned: the nack script refunds what the claim script charged."""
@@ -153,10 +156,11 @@ class TenantLimiter:
     def _owe_difference(account: _Account, job: ActiveJob, cost: float, digests: int) -> None:
         job.cost = cost
         if account.limits.limited:
+            owed_before = job.owed_cost, job.owed_digests
             job.owed_cost = cost - job.claimed.charged_cost
             job.owed_digests = digests - job.claimed.charged_digests
-            account.owed_cost += job.owed_cost
-            account.owed_digests += job.owed_digests
+            account.owed_cost += job.owed_cost - owed_before[0]
+            account.owed_digests += job.owed_digests - owed_before[1]
 
     def _configured(self, tenant: str) -> TenantLimits:
         configured = self._config.tenants.get(tenant)

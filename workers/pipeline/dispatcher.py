@@ -55,7 +55,7 @@ class Dispatcher:
     async def dispatch(self, jobs: Sequence[ActiveJob]) -> None:
         """Dispatch every job, refuse it, or requeue it. One round trip to Redis if a key has a budget, one sync of the log.
 
-        Raises ``LogUnavailable`` and ``QueueUnavailable``; by then all jobs that were to be signed are requeued.
+        Raises ``LogUnavailable``; by then all jobs that were to be signed are requeued.
         """
         if self._shutdown.asked.is_set():
             for job in jobs:
@@ -99,13 +99,27 @@ class Dispatcher:
             route = self._router.route(job)
             self._limiter.settle(job, route.key_kind)
         except (LimitRate, TokenUnavailable) as error:
-            job.requeue(error)  # before anything of it is in the log: it may be claimed and requeued often
+            # Before its intent is in the log: it may be claimed and requeued often. What nobody signed would be so for ever.
+            if self._authenticate(job):
+                job.requeue(error)
         except SigningError as error:
-            self._limiter.settle_refused(job)
-            job.fail(error)
+            self._refuse(job, error)
         else:
             return route
         return None
+
+    def _authenticate(self, job: ActiveJob) -> bool:
+        """Verify the envelope before its lane does; False where it is refused."""
+        try:
+            self._router.authenticate(job)
+        except SigningError as error:
+            self._refuse(job, error)
+            return False
+        return True
+
+    def _refuse(self, job: ActiveJob, error: SigningError) -> None:
+        self._limiter.settle_refused(job)
+        job.fail(error)
 
     async def _make_intents_durable(self, jobs: Sequence[ActiveJob], now_ms: int) -> None:
         """Nothing is sent to a lane before: after a crash the log names every digest that may have been signed."""
@@ -124,17 +138,25 @@ class Dispatcher:
             raise
 
     async def _within_budgets(self, routed: list[Routed], now_ms: int) -> list[Routed]:
-        """Refuse the jobs that exceed the budget of their key; the others."""
+        """Refuse the jobs that exceed the budget of their key, and requeue those whose budget Redis does not count; the others.
+
+        A budget is charged only by what a client of the tenant has signed.
+        """
+        routed = [
+            each for each in routed if not self._budgets.has_budget(each[0]) or self._authenticate(each[0])
+        ]
         jobs = [job for job, _ in routed]
         try:
-            over = await self._budgets.reserve(jobs, now_ms)
-        except (QueueUnavailable, asyncio.CancelledError):
+            kept_back = await self._budgets.reserve(jobs, now_ms)
+        except asyncio.CancelledError:
             _requeue_unsent(jobs)
             raise
-        for job, error in over.items():
-            self._limiter.settle_refused(job)
-            job.fail(error)
-        return [each for each in routed if each[0] not in over] if over else routed
+        for job, error in kept_back.items():
+            if isinstance(error, QueueUnavailable):
+                job.requeue(error)
+            else:
+                self._refuse(job, error)
+        return [each for each in routed if each[0] not in kept_back] if kept_back else routed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -85,13 +85,19 @@ class JobReturner:
             await self._return(jobs)
 
     async def _return(self, jobs: list[ActiveJob]) -> None:
-        """Record, nack, settle. The record says of each job whether a lane may have signed it."""
+        """Record, nack, settle. The record says of each job whether a lane may have signed it.
+
+        A job of which nobody knows yet whether a client signed it has no record: whoever makes such jobs must not fill the
+        log while no lane may have them.
+        """
         now_ms = time.time_ns() // 1_000_000
         records: list[Record] = [
             ReturnedRecord(now_ms, j.claimed.tenant, j.claimed.job_id, j.claimed.lease, j.maybe_signed)
             for j in jobs
+            if j.recorded
         ]
-        self._wal.append_nowait(records)
+        if records:
+            self._wal.append_nowait(records)
         for how, batch in self._batches(jobs).items():
             await self._nack(batch, how)
         returned = [(job, self._reason(job)) for job in jobs]

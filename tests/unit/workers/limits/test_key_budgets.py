@@ -29,6 +29,7 @@ class Usage(Counter[str]):
 
     refuse = False
     lose = False
+    damaged: frozenset[str] = frozenset()
 
     async def increment(
         self, _: Redis, amounts: Mapping[UsagePeriod, int]
@@ -39,7 +40,10 @@ class Usage(Counter[str]):
             self[period.key] += amount
         if self.lose:
             return {period: QueueUnavailable("cut off", perhaps_done=True) for period in amounts}
-        return {period: self[period.key] for period in amounts}
+        return {
+            period: QueueUnavailable("CLUSTERDOWN") if period.tenant in self.damaged else self[period.key]
+            for period in amounts
+        }
 
 
 @pytest.fixture
@@ -73,8 +77,9 @@ async def test_a_job_that_exceeds_the_budget_is_refused_and_a_smaller_one_is_not
     large, small = job_in_work(None, 11), job_in_work(None, 3)
     refused = await budgets.reserve([large, small], NOW_MS)
     assert list(refused) == [large]
-    assert isinstance(refused[large], LimitBudget)
-    assert refused[large].retry_after_s == PERIOD_S - 1
+    error = refused[large]
+    assert isinstance(error, LimitBudget)
+    assert error.retry_after_s == PERIOD_S - 1
     await budgets.return_unused()
     assert usage == {"release": 3}
 
@@ -146,20 +151,30 @@ async def test_a_reservation_whose_answer_was_lost_stays_spent(usage: Usage, bud
     """The jobs are requeued; the error is on the side of signing less."""
     job = job_in_work(None, 4)
     usage.lose = True
-    with pytest.raises(QueueUnavailable):
-        await budgets.reserve([job], NOW_MS)
+    assert isinstance((await budgets.reserve([job], NOW_MS))[job], QueueUnavailable)
     usage.lose = False
     budgets.settle(job)
     await budgets.return_unused()
     assert usage == {"release": 4}
 
 
+async def test_a_shard_that_does_not_count_holds_up_the_jobs_of_its_keys_only(usage: Usage) -> None:
+    """The others are reserved as ever."""
+    key = cast("TenantKey", SimpleNamespace(policy=POLICY))
+    budgets = KeyBudgets(
+        cast("Redis", None),
+        current_config([tenant(name, keys={"release": key}) for name in ("acme", "globex")]),
+    )
+    usage.damaged = frozenset({"acme"})
+    away, other = job_in_work(None, 4), job_in_work(None, 4, tenant="globex")
+    assert [*await budgets.reserve([away, other], NOW_MS)] == [away]
+
+
 async def test_a_redis_that_refuses_reserves_nothing(usage: Usage, budgets: KeyBudgets) -> None:
     """The caller requeues the jobs; settling them gives nothing back."""
     usage.refuse = True
     job = job_in_work(None, 4)
-    with pytest.raises(QueueUnavailable):
-        await budgets.reserve([job], NOW_MS)
+    assert isinstance((await budgets.reserve([job], NOW_MS))[job], QueueUnavailable)
     usage.refuse = False
     budgets.settle(job)
     await budgets.return_unused()

@@ -91,6 +91,16 @@ def test_a_job_that_is_refused_costs_nothing() -> None:
     assert account.owed() == (-24.0, -3)
 
 
+def test_a_job_that_is_refused_after_it_was_settled_costs_nothing_either() -> None:
+    """The budget of its key is asked last: neither the difference nor the token bucket counts it twice."""
+    account = Account(rate_per_s=1.0, burst=100.0)
+    job = account.claim(digests=3, cost=24.0, really=10)
+    account.limiter.settle(job, KeyKind.RSA_4096)
+    account.limiter.settle_refused(job)
+    assert account.owed() == (-24.0, -3)
+    account.limiter.settle(account.claim(digests=15, cost=120.0, really=15), KeyKind.RSA_4096)
+
+
 def test_a_returned_job_is_refunded_once() -> None:
     """The nack script refunds what the claim charged, so nothing more is owed; the token bucket is refilled."""
     account = Account(rate_per_s=1.0, burst=100.0)

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from prometheus_client import CollectorRegistry
 
 from queueing.broker.claims import ClaimedJob
-from queueing.errors import LimitBudget, LimitRate, TokenUnavailable
+from queueing.errors import EnvelopeSignature, LimitBudget, LimitRate, QueueUnavailable, TokenUnavailable
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.envelope import Envelope, seal
 from queueing.protocol.jobs import JobHints, encode_job
@@ -36,6 +37,9 @@ from workers.pipeline.unauthenticated import UnauthenticatedJobs
 from workers.telemetry.metrics import Metrics
 
 CHARGED = 4.0
+
+KNOWN = ClientKey(ed25519.Ed25519PrivateKey.from_private_bytes(bytes([1] * 32)))
+"""Key of the client in the tenant's file."""
 
 
 @dataclass
@@ -76,6 +80,8 @@ class Worker:
         self.lanes = {token: Lanes(token) for token in ("acme", "globex")}
         self.log: list[Record] = []
         self.over_budget = self.shut_down_meanwhile = False
+        self.uncounted: set[ActiveJob] = set()
+        self.reserved: list[ActiveJob] = []
         self.finished = FinishedJobs()
         self.shutdown = ShutdownDeadline(20.0)
         metrics = Metrics(CollectorRegistry())
@@ -105,11 +111,20 @@ class Worker:
         if self.shut_down_meanwhile:
             self.shutdown.ask()
 
-    async def reserve(self, jobs: Sequence[ActiveJob], _: int) -> dict[ActiveJob, LimitBudget]:
-        """The budgets of keys: all used up, or none."""
-        return {job: LimitBudget() for job in jobs} if self.over_budget else {}
+    def has_budget(self, job: ActiveJob) -> bool:
+        """The key ``nightly`` has a budget, and all keys while they are over it."""
+        return self.over_budget or (job.envelope is not None and job.envelope.key == "nightly")
 
-    def job(self, key: str) -> ActiveJob:
+    async def reserve(
+        self, jobs: Sequence[ActiveJob], _: int
+    ) -> dict[ActiveJob, LimitBudget | QueueUnavailable]:
+        """The budgets of keys: all used up, or none; some are not counted."""
+        self.reserved += jobs
+        if self.over_budget:
+            return {job: LimitBudget() for job in jobs}
+        return {job: QueueUnavailable() for job in jobs if job in self.uncounted}
+
+    def job(self, key: str, *, signer: ClientKey = KNOWN) -> ActiveJob:
         now_ms = time.time_ns() // 1_000_000
         envelope = Envelope(
             audience="test",
@@ -123,7 +138,7 @@ class Worker:
             idempotency_key=bytes(16),
             digests=(bytes(32),),
         )
-        payload = encode_job(seal(envelope, ClientKey.generate()), JobHints(n=1), now_ms)
+        payload = encode_job(seal(envelope, signer), JobHints(n=1), now_ms)
         claimed = ClaimedJob(
             tenant="acme",
             job_id=key.encode(),
@@ -208,6 +223,45 @@ async def test_a_job_over_the_budget_of_its_key_is_refused_with_nothing_on_recor
     await worker.dispatcher.dispatch([job])
     assert isinstance(job.failure, LimitBudget)
     assert (job.ending, job.cost, worker.log) == (Ending.RESULT, 0.0, [])
+
+
+async def test_a_forged_envelope_is_refused_and_not_requeued_while_no_lane_may_have_it(
+    worker: Worker,
+) -> None:
+    """It would be claimed and returned until it expires; one of a client is requeued, and its return recorded."""
+    worker.lanes["acme"].healthy = False
+    forged, signed = worker.job("release", signer=ClientKey.generate()), worker.job("release")
+    await worker.dispatcher.dispatch([forged, signed])
+    assert isinstance(forged.failure, EnvelopeSignature)
+    assert (forged.ending, forged.recorded) == (Ending.RESULT, False)
+    assert (signed.ending, signed.recorded) == (Ending.RETURN, True)
+
+
+async def test_a_forged_envelope_is_charged_to_no_budget(worker: Worker) -> None:
+    """Who can write to the queue and has no client key could use up the budget of a key."""
+    forged, signed = worker.job("nightly", signer=ClientKey.generate()), worker.job("nightly")
+    await worker.dispatcher.dispatch([forged, signed])
+    assert worker.reserved == [signed]
+    assert isinstance(forged.failure, EnvelopeSignature)
+    assert [piece.job for piece in worker.lanes["globex"].pieces] == [signed]
+
+
+async def test_a_key_without_a_budget_costs_no_verification_here(worker: Worker) -> None:
+    """The lane verifies every envelope."""
+    job = worker.job("release", signer=ClientKey.generate())
+    await worker.dispatcher.dispatch([job])
+    assert [piece.job for piece in worker.lanes["acme"].pieces] == [job]
+
+
+async def test_jobs_whose_budget_redis_does_not_count_are_requeued_and_the_others_signed(
+    worker: Worker,
+) -> None:
+    """One shard that is away, or one damaged counter, holds up its own jobs only."""
+    job, other = worker.job("nightly"), worker.job("release")
+    worker.uncounted = {job}
+    await worker.dispatcher.dispatch([job, other])
+    assert (job.ending, job.delayed) == (Ending.RETURN, True)
+    assert [piece.job for piece in worker.lanes["acme"].pieces] == [other]
 
 
 async def test_jobs_that_are_claimed_during_the_shutdown_are_requeued_whole(worker: Worker) -> None:

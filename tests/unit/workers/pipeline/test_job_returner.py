@@ -112,6 +112,22 @@ async def test_a_job_that_a_lane_refused_for_now_is_due_a_second_later(
     assert around.nacks == [([b"job"], False, 1000)]
 
 
+async def test_a_job_that_nobody_may_have_signed_leaves_no_record(
+    around: Surroundings, returner: JobReturner
+) -> None:
+    """A forger could fill the log while a circuit breaker is open; a job of a known client is recorded."""
+    forged, known = (job_in_work(returner, job_id=name) for name in (b"forged", b"known"))
+    for job in (forged, known):
+        job.intended = False
+    known.authenticated = True
+    for job in (forged, known):
+        job.requeue(TokenUnavailable())
+    await turn()
+    assert [record.job_id for record in around.records if isinstance(record, ReturnedRecord)] == [b"known"]
+    assert around.nacks == [([b"forged", b"known"], False, 500)]
+    assert around.settled == [forged, known]
+
+
 async def test_a_job_that_no_lane_may_have_is_due_at_the_next_slow_poll(
     around: Surroundings, returner: JobReturner
 ) -> None:
