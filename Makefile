@@ -34,9 +34,9 @@ test-all: ## all tests; they open console pages in Chromium
 test-unit: bootstrap ## no sockets, no sleeps: seconds
 	$(BIN)/python -m pytest tests/unit $(ARGS)
 
-test-hsm: bootstrap ## other PKCS#11 modules: their manners, and p11-kit's proxy and NSS softokn (installed as root)
-	@ls /usr/lib/*/p11-kit-proxy.so /usr/lib/*/libsoftokn3.so >/dev/null 2>&1 || apt-get install -y -q p11-kit p11-kit-modules libnss3
-	SIGMILL_TEST_HSM=1 $(BIN)/python -m pytest tests/integration/hsm $(ARGS)
+test-hsm: ## other PKCS#11 modules: their manners, and those of Debian, which it installs
+	@HSM=1 ops/bootstrap
+	SIGMILL_TEST_HSM=1 $(BIN)/python -m pytest tests/integration/hsm $(SIDE_BY_SIDE) -rs -m 'not slow' $(ARGS)
 
 test-compat: bootstrap ## arq's own test suite against our worker
 	$(BIN)/python -m tests.compat.run_arq_suite $(ARGS)

@@ -12,7 +12,7 @@ from pkcs11 import Attribute, KeyType, MechanismFlag
 from queueing.protocol.algorithms import KEY_KINDS, KeyKind
 from queueing.protocol.public_keys import PublicKey
 from workers.hsm.encodings import CURVE_OF, ec_spki, rsa_spki, why_no_spki
-from workers.hsm.faults import translated
+from workers.hsm.faults import Action, HsmFailure, translated
 from workers.hsm.keys import (
     IDENTITY,
     KeyMissing,
@@ -21,12 +21,13 @@ from workers.hsm.keys import (
     read_attributes,
     require_attributes,
 )
-from workers.hsm.mechanisms import key_type
+from workers.hsm.mechanisms import has_none_of, key_type
 from workers.hsm.objects import all_private_keys, all_public_keys, attributes_of, objects
 
 if TYPE_CHECKING:
     import pkcs11
 
+_OWN_TOOL: Final = "if the token has a tool of its own that creates such keys, create the key with it, then run `sigmill keys adopt`"
 _KEY_ID_BYTES: Final = 16  # random: no two keys of a token share it
 _PUBLIC_EXPONENT: Final = b"\x01\x00\x01"  # 65537 (CSBR 6.1.6; FIPS 186-5 A.1.1)
 
@@ -65,15 +66,15 @@ class KeyRecord:
 def create_key(session_rw: pkcs11.Session, kind: KeyKind, label: str) -> KeyRecord:
     """Generate a key pair in the token: it signs, does nothing else, and never leaves.
 
-    Raises ``KeyRefused`` if the label is taken, or if what the token made does not have the required
-    attributes (it is destroyed then); ``HsmFailure``. Takes up to seconds for RSA-4096.
+    Raises ``KeyRefused`` if the label is taken, the token does not create such keys, or what it made does not have the
+    required attributes (it is destroyed then); ``HsmFailure``. Takes up to seconds for RSA-4096.
     """
     with translated():
         if not label:
             raise KeyRefused("a key needs a label")
         if objects(session_rw, {Attribute.LABEL: label}):
             raise KeyRefused(f"the label {label!r} exists in the token already")
-        public, private = _generate(session_rw, kind, label)
+    public, private = _generated(session_rw, kind, label)
     try:
         return _as_asked(session_rw, private, public, kind)
     except (KeyRefused, KeyMissing):
@@ -81,6 +82,23 @@ def create_key(session_rw: pkcs11.Session, kind: KeyKind, label: str) -> KeyReco
             private.destroy()
             public.destroy()
         raise
+
+
+def _generated(
+    session: pkcs11.Session, kind: KeyKind, label: str
+) -> tuple[pkcs11.PublicKey, pkcs11.PrivateKey]:
+    try:
+        with translated():
+            return _generate(session, kind, label)
+    except HsmFailure as failure:
+        if failure.action is Action.PERMANENT:
+            raise KeyRefused(
+                f"the token creates no {kind} key that signs and does nothing else ({failure.code_name}); {_OWN_TOOL}"
+            ) from failure
+        detail = f"while the token created the key; if that repeats: {_OWN_TOOL}"
+        raise HsmFailure(
+            failure.code_name, failure.code, failure.action, pin_failure=failure.pin_failure, detail=detail
+        ) from failure
 
 
 def list_keys(session: pkcs11.Session) -> list[KeyRecord]:
@@ -116,6 +134,9 @@ def adopt_key(session: pkcs11.Session, *, label: str | None = None, key_id: byte
         raise KeyRefused(record)
     require_attributes(found[0].private)
     find_key(session, record.public_key)
+    if missing := has_none_of(session.token.slot, KEY_KINDS[record.kind].family):
+        names = " or ".join(f"CKM_{mechanism.name}" for mechanism in missing)
+        raise KeyRefused(f"the token does not list {names}, so a {record.kind} key in it cannot sign digests")
     return record
 
 

@@ -83,6 +83,14 @@ def raw_mechanisms(family: KeyFamily) -> tuple[Mechanism, ...]:
     )
 
 
+def has_none_of(slot: Slot, family: KeyFamily) -> tuple[Mechanism, ...]:
+    """Mechanisms with which keys of a family sign digests, if the token lists none of them; else an empty tuple. One call."""
+    wanted = raw_mechanisms(family)
+    with translated():
+        present = slot.get_mechanisms()
+    return () if any(mechanism in present for mechanism in wanted) else wanted
+
+
 def unable_to_sign(slot: Slot, algorithms: Sequence[Algorithm]) -> tuple[Algorithm, ...]:
     """Algorithms whose mechanism the token does not have, or not for signing. One call for each, and one more."""
     with translated():

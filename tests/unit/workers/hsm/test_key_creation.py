@@ -9,11 +9,13 @@ import pkcs11
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from pkcs11 import Attribute, KeyType, ObjectClass
+from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
+from pkcs11.exceptions import AttributeTypeInvalid, DeviceRemoved, GeneralError, MechanismInvalid, PKCS11Error
 
 from queueing.protocol.algorithms import KeyKind
 from workers.hsm.encodings import CURVE_OF, curve_point, octet_string
-from workers.hsm.key_creation import adopt_key, list_keys
+from workers.hsm.faults import HsmFailure
+from workers.hsm.key_creation import adopt_key, create_key, list_keys
 from workers.hsm.keys import REQUIRED_ATTRIBUTES, KeyRefused
 
 GOOD = {Attribute[name.removeprefix("CKA_")]: wanted for name, wanted in REQUIRED_ATTRIBUTES.items()}
@@ -34,16 +36,42 @@ class FakeObject(pkcs11.Object):
         self.reads += 1
         return {key: self.values[key] for key in keys if key in self.values}
 
+    def __getitem__(self, key: Attribute) -> Any:
+        if key not in self.values:
+            raise AttributeTypeInvalid
+        return self.values[key]
 
-class FakePrivate(FakeObject, pkcs11.PrivateKey):
-    """Private key."""
+
+class FakePrivate(FakeObject, pkcs11.PrivateKey, pkcs11.SignMixin):
+    """Private key that may sign."""
 
 
 class FakeSession:
-    """Token that counts its searches."""
+    """Token that counts its searches, lists these mechanisms, and fails to create a key with this error."""
 
-    def __init__(self, *found: FakeObject) -> None:
+    def __init__(
+        self,
+        *found: FakeObject,
+        mechanisms: frozenset[Mechanism] = frozenset({Mechanism.ECDSA}),
+        error: PKCS11Error | None = None,
+    ) -> None:
         self.found, self.searches = found, 0
+        self.mechanisms, self.error = mechanisms, error
+
+    @property
+    def token(self) -> FakeSession:
+        return self
+
+    @property
+    def slot(self) -> FakeSession:
+        return self
+
+    def get_mechanisms(self) -> frozenset[Mechanism]:
+        return self.mechanisms
+
+    def generate_keypair(self, *_: object, **__: object) -> None:
+        assert self.error is not None
+        raise self.error
 
     def get_objects(self, template: dict[Attribute, Any]) -> Iterator[FakeObject]:
         self.searches += 1
@@ -106,3 +134,28 @@ def test_a_key_that_cannot_sign_here_is_refused_with_the_reason_and_not_listed(
     with pytest.raises(KeyRefused, match=words):
         adopt_key(session, label="key-001")
     assert [record.label for record in list_keys(session)] == ["key-002"]
+
+
+def test_a_key_whose_mechanism_the_token_does_not_list_is_not_adopted() -> None:
+    """p11-kit's client shows an Ed25519 key in SoftHSM, and cannot sign with it."""
+    bare = FakeSession(*pair(1), mechanisms=frozenset({Mechanism.RSA_PKCS, Mechanism.ECDSA_SHA256}))
+    with pytest.raises(KeyRefused, match="does not list CKM_ECDSA, so a P256 key in it cannot sign digests"):
+        adopt_key(cast("pkcs11.Session", bare), label="key-001")
+    assert adopt_key(cast("pkcs11.Session", FakeSession(*pair(1))), label="key-001").label == "key-001"
+
+
+def test_a_token_that_creates_no_such_key_is_named_with_its_reason_and_the_way_out() -> None:
+    session = cast("pkcs11.Session", FakeSession(error=MechanismInvalid()))
+    with pytest.raises(KeyRefused) as refused:
+        create_key(session, KeyKind.RSA_2048, "new")
+    assert "creates no RSA_2048 key" in refused.value.message
+    assert "(CKR_MECHANISM_INVALID)" in refused.value.message
+    assert "`sigmill keys adopt`" in refused.value.message
+
+
+@pytest.mark.parametrize("error", [GeneralError(), DeviceRemoved()])
+def test_a_failure_while_a_key_is_created_stays_a_failure_and_says_what_to_do(error: PKCS11Error) -> None:
+    """tpm2-pkcs11 fails with CKR_GENERAL_ERROR for a template that it does not understand."""
+    session = cast("pkcs11.Session", FakeSession(error=error))
+    with pytest.raises(HsmFailure, match=r"while the token created the key; if that repeats.*keys adopt"):
+        create_key(session, KeyKind.RSA_2048, "new")
