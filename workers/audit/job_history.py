@@ -12,6 +12,7 @@ import msgspec
 from queueing.errors import SigningError
 from queueing.protocol.envelope import read_unverified
 from queueing.protocol.jobs import decode_result
+from workers.journal.acknowledged import acknowledged_ends
 from workers.journal.records import (
     IntentRecord,
     OutcomeRecord,
@@ -20,7 +21,7 @@ from workers.journal.records import (
     UnknownRecord,
     decode_record,
 )
-from workers.journal.segments import read_segment, segments_of
+from workers.journal.segments import read_segment, segment_number, segments_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -72,12 +73,14 @@ def histories_of(folder: Path, job_ids: Collection[bytes], *, since_s: float) ->
     events: dict[bytes, list[JobEvent]] = {job_id: [] for job_id in job_ids}
     segments = size_bytes = 0
     damage: list[Damage] = []
-    for file in segments_of(folder):
+    files = segments_of(folder)
+    ends = acknowledged_ends(files)
+    for file in files:
         try:
             facts = file.stat()
             if facts.st_mtime < since_s:
                 continue
-            for payload in read_segment(file, damage):
+            for payload in read_segment(file, damage, end=ends.get(segment_number(file))):
                 if any(job_id in payload for job_id in events):
                     _note(payload, events)
         except FileNotFoundError:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from queueing.files.durable_file import replace_durably
+from workers.journal.acknowledged import acknowledged_ends
 from workers.journal.recovery import recover
-from workers.journal.segments import damage_of, segments_of
+from workers.journal.segments import damage_of, segment_number, segments_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +75,9 @@ def seal(folder: Path, *, accept_damage: bool = False, now_s: float | None = Non
     ``accept_damage`` lists damaged places in the seal instead of refusing them. The caller owns the folder
     (``workers.state.directory``). Raises ``DamagedLog``, ``OpenLog``, or ``OSError``.
     """
-    damage = [place for file in segments_of(folder) for place in damage_of(file)]
+    files = segments_of(folder)
+    ends = acknowledged_ends(files)
+    damage = [place for file in files for place in damage_of(file, end=ends.get(segment_number(file)))]
     if damage and not accept_damage:
         raise DamagedLog(damage)
     left = recover(folder, now_s=now_s)

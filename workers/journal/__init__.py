@@ -2,6 +2,7 @@
 
 records         records of the log, as msgpack
 segments        files of framed records, and their reading
+acknowledged    bytes of a segment that count, where its writer abandoned it
 damage          the next whole frame behind a damaged one
 segment_writer  writer of one segment after the other, on a disk that may fail at any call
 journal         appending with group fsync; fails closed

@@ -10,19 +10,29 @@ from typing import Final
 
 import msgspec
 
+SALT_BYTES: Final = 16
+
 MAX_RECORD_BYTES: Final = 4 * 1024 * 1024
 """Far above the largest result (1,024 RSA-4096 signatures: half a MiB); a longer length is damage."""
 
 
 class OpenedRecord(msgspec.Struct, frozen=True, array_like=True, tag="Opened"):
-    """First record of a segment: no claim that began before segment ``first_open`` is open."""
+    """First record of a segment: no claim that began before segment ``first_open`` is open.
+
+    ``previous``: number of the segment before it of the same process, and how many of its bytes were acknowledged; None at
+    the start of a process. What that segment has behind them was never durable for its caller, and is not read.
+    """
 
     at_ms: int
     first_open: int
+    previous: tuple[int, int] | None = None
 
 
 class IntentRecord(msgspec.Struct, frozen=True, array_like=True, tag="Intent"):
-    """A job is about to be signed. ``sealed`` is its whole envelope: the client's signature over the digests."""
+    """A job is about to be signed. ``sealed`` is its whole envelope: the client's signature over the digests.
+
+    ``salt`` (16 random bytes; empty in logs of former versions) hides the digests in what a tree of the log publishes.
+    """
 
     at_ms: int
     tenant: str
@@ -30,6 +40,7 @@ class IntentRecord(msgspec.Struct, frozen=True, array_like=True, tag="Intent"):
     lease: bytes
     attempt: int
     sealed: bytes
+    salt: bytes = b""
 
 
 class OutcomeRecord(msgspec.Struct, frozen=True, array_like=True, tag="Outcome"):

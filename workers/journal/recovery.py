@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from workers.journal.acknowledged import acknowledged_ends, head_of
 from workers.journal.open_claims import OpenClaims
 from workers.journal.records import (
     CanaryIntentRecord,
@@ -54,9 +55,12 @@ def recover(folder: Path, *, now_s: float | None = None) -> Recovered:
     outcomes: dict[Claim, OutcomeRecord] = {}
     open_claims = OpenClaims()
     damage: list[Damage] = []
-    for file in _relevant_segments(folder):
-        for record in _records(file, damage):
-            open_claims.apply(record, segment_number(file))
+    files = segments_of(folder)
+    ends = acknowledged_ends(files)
+    for file in _relevant(files):
+        number = segment_number(file)
+        for record in _records(file, damage, ends.get(number)):
+            open_claims.apply(record, number)
             _apply(record, intents, outcomes)
     now_ms = int(now_s * 1000)
     return Recovered(
@@ -67,18 +71,17 @@ def recover(folder: Path, *, now_s: float | None = None) -> Recovered:
     )
 
 
-def _relevant_segments(folder: Path) -> list[Path]:
+def _relevant(files: list[Path]) -> list[Path]:
     """Segments from the oldest one with a claim that was open when the newest readable segment began."""
-    files = segments_of(folder)
     for file in reversed(files):
-        first = next(_records(file), None)
-        if isinstance(first, OpenedRecord):
-            return [f for f in files if segment_number(f) >= first.first_open]
+        head = head_of(file)
+        if head is not None:
+            return [each for each in files if segment_number(each) >= head.first_open]
     return files
 
 
-def _records(file: Path, damage: list[Damage] | None = None) -> Iterator[Record]:
-    for payload in read_segment(file, damage):
+def _records(file: Path, damage: list[Damage], end: int | None) -> Iterator[Record]:
+    for payload in read_segment(file, damage, end=end):
         try:
             yield decode_record(payload)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

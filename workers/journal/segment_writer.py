@@ -45,6 +45,7 @@ class SegmentWriter:
         self._number = 0
         self._size = 0
         self._opened_at_s = 0.0
+        self._previous: tuple[int, int] | None = None
         self._head = b""
 
     def append(self, data: bytes, records: Sequence[Record]) -> int:
@@ -85,7 +86,7 @@ class SegmentWriter:
         descriptor = self._descriptor = os.open(self._path, flags, 0o600)
         sync_folder(self._folder)  # the new name is durable too
         self._opened_at_s = self._clock_s()
-        opened = OpenedRecord(int(self._opened_at_s * 1000), self.first_open)
+        opened = OpenedRecord(int(self._opened_at_s * 1000), self.first_open, self._previous)
         self._head = frame(encode_record(opened))
         return descriptor
 
@@ -109,3 +110,5 @@ class SegmentWriter:
         if self._size == 0 and self._path is not None:
             with contextlib.suppress(OSError):
                 self._path.unlink()
+                return
+        self._previous = (self._number, self._size)

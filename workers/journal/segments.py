@@ -28,14 +28,18 @@ def frame(payload: bytes) -> bytes:
     return HEAD.pack(len(payload), zlib.crc32(payload)) + payload
 
 
-def read_segment(file: Path, damage: list[Damage] | None = None) -> Iterator[bytes]:
+def read_segment(
+    file: Path, damage: list[Damage] | None = None, *, end: int | None = None
+) -> Iterator[bytes]:
     """Payloads in order, up to the end or a torn tail. Damaged places are added to ``damage`` and passed over.
 
-    Raises ``OSError``. Behind damage the rest of the file is read into memory.
+    ``end``: the acknowledged bytes (``workers.journal.acknowledged``), where they are known: what is behind them is not read,
+    and a file that ends before them is damaged. Raises ``OSError``. Behind damage the rest of the file is read into memory.
     """
+    places: list[Damage] = [] if damage is None else damage
     with file.open("rb") as stream:
         offset = 0
-        while head := stream.read(HEAD.size):
+        while (end is None or offset < end) and (head := stream.read(HEAD.size)):
             payload = b""
             if len(head) == HEAD.size:
                 length, crc = HEAD.unpack(head)
@@ -45,11 +49,17 @@ def read_segment(file: Path, damage: list[Damage] | None = None) -> Iterator[byt
                         yield payload
                         offset += HEAD.size + length
                         continue
-            rest = head + payload + stream.read()
-            yield from _behind_damage(file.name, offset, rest, [] if damage is None else damage)
+            rest = (head + payload + stream.read())[: None if end is None else end - offset]
+            yield from _behind_damage(file.name, offset, rest, places, torn_is_damage=end is not None)
+            offset += len(rest)
+            break
+        if end is not None and offset < end:
+            places.append(Damage(file.name, offset, end - offset))
 
 
-def _behind_damage(segment: str, offset: int, data: bytes, damage: list[Damage]) -> Iterator[bytes]:
+def _behind_damage(
+    segment: str, offset: int, data: bytes, damage: list[Damage], *, torn_is_damage: bool
+) -> Iterator[bytes]:
     """Payloads of the rest of a segment, which begins at ``offset`` with a damaged frame or a torn tail."""
     start: int | None = 0
     while start is not None and start < len(data):
@@ -59,7 +69,7 @@ def _behind_damage(segment: str, offset: int, data: bytes, damage: list[Damage])
             start += HEAD.size + len(payload)
             continue
         found = resync(data, start)
-        if found.torn:
+        if found.torn and not torn_is_damage:
             return
         end = len(data) if found.next_start is None else found.next_start
         damage.append(Damage(segment, offset + start, end - start, found.payload is not None))
@@ -68,10 +78,10 @@ def _behind_damage(segment: str, offset: int, data: bytes, damage: list[Damage])
         start = found.next_start
 
 
-def damage_of(file: Path) -> list[Damage]:
-    """Damaged places of a segment. O(its bytes). Raises ``OSError``."""
+def damage_of(file: Path, *, end: int | None = None) -> list[Damage]:
+    """Damaged places of a segment, up to ``end``. O(its bytes). Raises ``OSError``."""
     damage: list[Damage] = []
-    for _ in read_segment(file, damage):
+    for _ in read_segment(file, damage, end=end):
         pass
     return damage
 

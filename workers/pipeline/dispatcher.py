@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from queueing.errors import LimitRate, LogUnavailable, QueueUnavailable, SigningError, TokenUnavailable
-from workers.journal.records import IntentRecord
+from workers.journal.records import SALT_BYTES, IntentRecord
 from workers.lanes.supervisor.batching import Slice
 
 if TYPE_CHECKING:
@@ -128,7 +129,9 @@ class Dispatcher:
         try:
             await self._wal.append(
                 [
-                    IntentRecord(now_ms, c.tenant, c.job_id, c.lease, c.attempt, job.sealed)
+                    IntentRecord(
+                        now_ms, c.tenant, c.job_id, c.lease, c.attempt, job.sealed, os.urandom(SALT_BYTES)
+                    )
                     for job in jobs
                     for c in (job.claimed,)
                 ]
