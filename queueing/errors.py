@@ -17,7 +17,7 @@ SigningError                      reason, retryable, denied, hint
     ├── TokenUnavailable · HsmFault · ClockSetBack
     └── LogUnavailable · QueueUnavailable · QueueUnconfirmed
 
-``ConfigError`` stands apart: an operator gets it at start-up or reload, a job never does.
+``ConfigError`` is separate: an operator gets it at start-up or reload, a job never does.
 
 ``reason`` is at once the metric label, the code in JSON and the dead letter's reason. No message carries
 a PIN, a key, a digest or a payload.

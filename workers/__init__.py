@@ -1,14 +1,15 @@
 """The signing service: from the claim of a job to its committed result.
 
-worker               SigningWorker: arq's worker with the signing service beside its loop
+worker               SigningWorker: arq's worker with the signing service next to its loop
 service              start, run, drain, reload and end of the service
+readiness            ``/readyz``: whether the worker can claim and sign
 composition          wiring of the service's parts, and nothing else
 current_config       the configuration in force
 current_stop_orders  the stop orders in force
 active_job           a claimed job, from claim to result
 intake/              claim loop: which tenants are claimed, when, and how much
 limits/              rate limits, budgets and fair queueing
-pipeline/            routing, dispatch, leases, results, returned jobs
+pipeline/            routing, dispatch, leases, results, retries
 background/          publication and synchronisation with Redis, canaries
 lifecycle/           shutdown, heartbeat, reload, recovery at the start
 lanes/               lane processes and their supervision

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from queueing.broker.claims import Claims
 from workers.active_job import ActiveJobs
+from workers.background.backlog_caps_publisher import BacklogCapsPublisher
 from workers.background.canary_prober import CanaryProber
-from workers.background.caps_publisher import CapsPublisher
 from workers.background.directory_publisher import DirectoryPublisher
 from workers.background.log_retention import LogRetention
 from workers.background.refused_pin_sync import RefusedPinSync
@@ -36,17 +36,18 @@ from workers.lifecycle.reload import Reloader
 from workers.lifecycle.shutdown import ShutdownDeadline
 from workers.limits.fair_queueing import FairShares
 from workers.limits.key_budgets import KeyBudgets
-from workers.limits.tenant_limiter import TenantLimiter
+from workers.limits.rate_limiter import RateLimiter
 from workers.pipeline.committer import Committer
 from workers.pipeline.dispatcher import Dispatcher, Pipeline
-from workers.pipeline.job_returner import JobReturner
 from workers.pipeline.lease_keeper import LeaseKeeper
 from workers.pipeline.recovered_results import RecoveredResults
 from workers.pipeline.result_publisher import ResultPublisher
+from workers.pipeline.retry import JobReturner
 from workers.pipeline.router import Router
 from workers.pipeline.settlement import JobSettlement
 from workers.pipeline.unauthenticated import UnauthenticatedJobs
-from workers.service import Readiness, ServiceParts, SigningService
+from workers.readiness import Readiness
+from workers.service import ServiceParts, SigningService
 from workers.state.directory import StateDirectory
 from workers.state.drained_tokens import DrainedTokens
 from workers.state.refused_pins import RefusedPins
@@ -84,7 +85,7 @@ class _Foundation:
 class _Limits:
     """Limits on tenants and keys."""
 
-    limiter: TenantLimiter
+    limiter: RateLimiter
     shares: FairShares
     budgets: KeyBudgets
 
@@ -96,7 +97,7 @@ class _Syncs:
     stop_orders: StopOrderSync
     refused_pins: RefusedPinSync
     directories: DirectoryPublisher
-    caps: CapsPublisher
+    caps: BacklogCapsPublisher
     registration: Registration
 
 
@@ -205,7 +206,7 @@ def _foundation(config: CurrentConfig, redis: Redis, metrics: Metrics) -> _Found
 
 
 def _limits(base: _Foundation) -> _Limits:
-    limiter = TenantLimiter(base.config, base.metrics)
+    limiter = RateLimiter(base.config, base.metrics)
     return _Limits(limiter=limiter, shares=FairShares(limiter), budgets=KeyBudgets(base.redis, base.config))
 
 
@@ -290,7 +291,7 @@ def _syncs(base: _Foundation, readiness: Readiness) -> _Syncs:
         ),
         refused_pins=RefusedPinSync(redis, config, refused_pins=base.refused_pins, metrics=metrics),
         directories=DirectoryPublisher(redis, config, lanes=base.lanes, metrics=metrics),
-        caps=CapsPublisher(redis, config, metrics),
+        caps=BacklogCapsPublisher(redis, config, metrics),
         registration=Registration(
             redis,
             config,

@@ -1,4 +1,4 @@
-"""Signing service of one worker process: runs its parts, drains, reloads, and tells readiness.
+"""Signing service of one worker process: starts, runs, drains, reloads.
 
 ``workers.composition.build_service`` makes the parts and connects them.
 """
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from workers.limits.key_budgets import KeyBudgets
     from workers.pipeline.lease_keeper import LeaseKeeper
     from workers.pipeline.result_publisher import ResultPublisher
+    from workers.readiness import Readiness
     from workers.state.directory import StateDirectory
     from workers.state.running_workers import PidLock
     from workers.telemetry.metrics import Metrics
@@ -46,51 +47,10 @@ TICK_S: Final = 0.5
 
 
 class BackgroundTask(Protocol):
-    """Part of the service that runs beside the claim loop."""
+    """Part of the service that runs concurrently with the claim loop."""
 
     async def run(self) -> None:
         """Run until cancelled."""
-
-
-class Readiness:
-    """Readiness of the worker, for ``/readyz``, the metrics and the list of workers."""
-
-    def __init__(
-        self,
-        *,
-        heartbeat: Heartbeat,
-        shutdown: ShutdownDeadline,
-        claim_loop: ClaimLoop,
-        publisher: ResultPublisher,
-        wal: WriteAheadLog,
-        lanes: LaneRegistry,
-    ) -> None:
-        self._heartbeat = heartbeat
-        self._shutdown = shutdown
-        self._claim_loop = claim_loop
-        self._publisher = publisher
-        self._wal = wal
-        self._lanes = lanes
-        self.started = False
-        """Whether the log of the former process is recovered, and jobs are claimed."""
-
-    @property
-    def draining(self) -> bool:
-        """Whether the worker is shutting down."""
-        return self._shutdown.asked.is_set()
-
-    @property
-    def ready(self) -> bool:
-        """Whether this process can claim and at least one lane can sign; no I/O, from any thread."""
-        return (
-            self.started
-            and self._heartbeat.alive
-            and not self.draining
-            and self._claim_loop.redis_answers
-            and not self._publisher.unconfirmed
-            and not self._wal.failing
-            and self._lanes.healthy
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +134,7 @@ class SigningService:
             background += [tasks.create_task(self._listen()), tasks.create_task(self._tick())]
             log.info("service.started", extra={"owner": p.owner, "tenants": len(p.config.tenants)})
             await self._claim_until_shutdown(tasks.create_task(p.claim_loop.run()))
-            await self._settle()
+            await self._finish_jobs()
             await end_tasks(background)
             with contextlib.suppress(TimeoutError, QueueUnavailable):
                 async with asyncio.timeout(p.shutdown.to_close_s):
@@ -207,7 +167,7 @@ class SigningService:
         await asyncio.wait({claiming}, timeout=min(CLAIM_GRACE_S, shutdown.to_finish_s))
         await end_tasks([claiming])
 
-    async def _settle(self) -> None:
+    async def _finish_jobs(self) -> None:
         """Finish and publish the jobs that are in the HSM; return the unfinished ones as perhaps signed, at the deadline."""
         p = self._parts
         p.lanes.return_waiting()

@@ -158,7 +158,7 @@ class SigningWorker(Worker):
             self._count_damage(removed, "a key of arq had a foreign type")
 
     async def _poll_iteration(self) -> None:
-        """Poll arq's queue once; beside a signing service only an error of Redis ends the loop."""
+        """Poll arq's queue once; with a signing service only an error of Redis ends the loop."""
         try:
             await super()._poll_iteration()
         except REDIS_ERRORS:

@@ -1,7 +1,7 @@
 """Worker's side of the queue: claim, extend, commit and nack, for many tenants in one round trip.
 
-Every call answers per tenant, so one tenant's damaged keys cost that tenant alone: its ``QueueUnavailable``
-stands in its place. ``QueueUnavailable`` is raised when the round trip failed: what was done is then unknown. All but
+Every call answers per tenant, so one tenant's damaged keys affect that tenant alone: its answer is a
+``QueueUnavailable``. ``QueueUnavailable`` is raised when the round trip failed: what was done is then unknown. All but
 a claim may be sent again by redis-py: a second one would lease a second batch, which no worker processes. A lease is
 ``owner:fence``; an owner whose fence is not the last one changes nothing any more (ADR 0009).
 """
@@ -197,12 +197,12 @@ class Claims:
     ) -> list[ClaimResult | QueueUnavailable | QueueUnconfirmed]:
         """Lease what is due, per tenant, and charge what is owed.
 
-        ``QueueUnconfirmed`` stands where too few replicas have a tenant's leases in time: they were given back, as far
+        ``QueueUnconfirmed`` is the answer if too few replicas have a tenant's leases in time: they were given back, as far
         as Redis took that, and what was owed is charged; it is raised where no tenant was charged anything, as by a
         demoted primary. Raises ``QueueUnavailable``; with ``perhaps_done`` the answer is lost: the leases, if there are
         any, run out, which counts as a crash of their jobs. Until that server has answered a PING it is sent no other
         claim: one that stands still would carry out each of them when it goes on. In a cluster each shard answers for
-        its tenants, and what is raised for one Redis stands in their places.
+        its tenants, and what is raised for one Redis is their answer.
         """
         calls = [
             ScriptCall(
@@ -308,8 +308,8 @@ class Claims:
         self, commits: dict[str, list[Commit]], retention: Retention
     ) -> dict[str, list[CommitStatus] | QueueUnavailable | QueueUnconfirmed]:
         """Publish results, by tenant: an outcome each, or the error of that tenant. Raises ``QueueUnavailable``, and
-        ``QueueUnconfirmed`` where too few replicas have any of them in time (in a cluster it stands for the tenants of the
-        shards where it is so): what was published stands, and is to be committed again, with the same bytes.
+        ``QueueUnconfirmed`` where too few replicas have any of them in time (in a cluster it is the answer for the tenants of the
+        shards where it is so): what was published stays, and is to be committed again, with the same bytes.
         """
         calls = [
             ScriptCall(
@@ -352,7 +352,7 @@ class Claims:
     ) -> None:
         """Give leased jobs back unsigned: to their old place, or due ``delay_ms`` from now.
 
-        ``counts``: the attempt stands against the job. ``refund``: its limits get back what they charged; None: unless the
+        ``counts``: the attempt counts against the job. ``refund``: its charge is refunded; None: unless the
         attempt counts. Raises ``QueueUnavailable``.
         """
         refund = not counts if refund is None else refund

@@ -1,7 +1,9 @@
 """Dead letters: jobs that the service gave up on, with evidence, until an operator requeues or drops them.
 
-A dead letter is written in the same step as the job's result (``job.poisoned``), so there is never one without the
-other. It holds the whole job: nothing that was accepted is lost.
+Two rules make one, both with the error ``job.poisoned``: too many workers crashed over the job (``workers/pipeline/router.py``),
+or too many lanes did (``workers/lanes/supervisor/chunk_scheduler.py``). It is written in the same step as the job's result
+(``queueing/redis/lua/commit.lua``), so there is never one without the other. It holds the whole job: nothing that was
+accepted is lost.
 """
 
 from __future__ import annotations
@@ -54,7 +56,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class StoredLetter:
-    """A dead letter as it stands in Redis: ``raw`` is compared when it is taken away, so that a newer one stays."""
+    """A dead letter in Redis: ``raw`` is compared when it is removed, so that a newer one stays."""
 
     tenant: str
     job_id: bytes
@@ -112,7 +114,7 @@ async def requeue(redis: Redis, letters: Sequence[StoredLetter]) -> list[Requeue
     """
     calls = [
         ScriptCall(
-            Script.REQUEUE,
+            Script.REQUEUE_DEAD_LETTER,
             (
                 keyspace.queue(found.tenant),
                 keyspace.claims(found.tenant),

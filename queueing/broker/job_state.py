@@ -40,7 +40,7 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     error: SigningError | None = None
 
     def as_error(self) -> SigningError | None:
-        """None where all is signed; else what stands against it, retryable while the job is under way."""
+        """None where all is signed; else the error of the job, retryable while it is under way."""
         if self.state is JobState.DONE:
             return Invalid("some digests were refused") if self.failed else None
         if self.state is JobState.UNKNOWN:

@@ -1,7 +1,7 @@
 """arq's own queue, for stock jobs: removal of values that stock arq cannot read.
 
 Stock arq takes every value under its keys for one of its own: a job id that is not UTF-8, a due time of minus infinity
-or a key of a foreign type ends its loop, again at each restart. Whoever can write to Redis can write such values.
+or a key of a foreign type ends its loop, again at each restart. Every user who can write to Redis can write such values.
 """
 
 from __future__ import annotations

@@ -289,7 +289,7 @@ class SigningClient:
         return await status_of(self._redis, self._config.tenant, job_id)
 
     async def default_algorithm(self, key: str, *, timeout_s: float | None = None) -> Algorithm:
-        """The algorithm that ``algorithm=None`` stands for with this key now; raises ``KeyUnknown``, or as the directory fails."""
+        """The algorithm that ``algorithm=None`` means with this key now; raises ``KeyUnknown``, or as the directory fails."""
         return (await self._target(key, None, self._deadline_s(timeout_s))).algorithm
 
     async def verify(self, signature: Signature, digest: bytes) -> None:

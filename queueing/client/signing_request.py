@@ -26,7 +26,7 @@ _VERSION: Final = re.compile(r"^[1-9][0-9]{0,8}\Z")
 
 
 class KeySpec(msgspec.Struct, frozen=True):
-    """``KEY`` or ``KEY/VERSION``; version 0 stands for whichever is active."""
+    """``KEY`` or ``KEY/VERSION``; version 0 means the active one."""
 
     key: str
     key_version: int = CURRENT_VERSION

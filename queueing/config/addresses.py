@@ -1,4 +1,4 @@
-"""Hosts with ports: an IPv6 address stands in brackets there, as in a URL (RFC 3986, section 3.2.2), and bare elsewhere."""
+"""Hosts with ports: an IPv6 address is in brackets there, as in a URL (RFC 3986, section 3.2.2), and bare elsewhere."""
 
 from __future__ import annotations
 

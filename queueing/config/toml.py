@@ -65,7 +65,7 @@ def read_text(file: Path) -> str:
 
 
 def parse_toml(file: Path, text: str) -> dict[str, Any]:
-    """The tables in ``text``, which stands in ``file``; ``ConfigError`` when it is not TOML, or nested too deeply.
+    """The tables in ``text``, the content of ``file``; ``ConfigError`` when it is not TOML, or nested too deeply.
 
     No text of ``read_text`` makes it raise anything else, nor take longer than seconds.
     """
@@ -115,7 +115,7 @@ def _nested(file: Path, path: str) -> ConfigError:
 
 
 def convert(file: Path, path: str, value: object, kind: type[T]) -> T:
-    """``value`` as ``kind``, strictly; ``path`` is where it stands in the file (``tokens.acme``)."""
+    """``value`` as ``kind``, strictly; ``path`` is its place in the file (``tokens.acme``)."""
     try:
         return msgspec.convert(value, kind, strict=True)
     except msgspec.ValidationError as error:

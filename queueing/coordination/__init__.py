@@ -1,7 +1,8 @@
 """Coordination of workers through Redis, besides the queue: feeds, counters and publications.
 
+backlog_caps      largest backlogs, for the submit script
+key_directories   signed key directories, for clients
 key_usage         digests that keys have signed in a period
-publication       key directories and backlog caps
 redis_check       check of Redis, for ``sigmill doctor``
 refused_pin_feed  PINs that tokens refused
 stop_order_feed   signed stop orders, and the workers that apply them

@@ -37,7 +37,7 @@ async def increment(
 ) -> dict[UsagePeriod, int | QueueUnavailable]:
     """Add digests, or subtract them with a negative number; returns each counter's new value. Raises nothing.
 
-    One round trip, sent once. Where Redis did not take an amount, its ``QueueUnavailable`` stands in the place of the
+    One round trip, sent once. Where Redis did not take an amount, its ``QueueUnavailable`` is in the place of the
     counter; with ``perhaps_done`` it may have taken it. A foreign value under a counter is removed, and that count
     starts from 0, with a second round trip.
     """

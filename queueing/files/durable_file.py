@@ -155,7 +155,7 @@ def _replace(file: Path, write: Callable[[BinaryIO], object], mode: int) -> None
 
 
 def _write_draft(target: Path, write: Callable[[BinaryIO], object], mode: int, *, sync: bool = True) -> Path:
-    """Write a file beside ``target`` under a name of its own: other processes may be replacing ``target``, too."""
+    """Write a file in the folder of ``target`` under a name of its own: other processes may be replacing ``target``, too."""
     descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=_DRAFT_SUFFIX)
     draft = Path(name)
     try:

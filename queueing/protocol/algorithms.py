@@ -39,7 +39,7 @@ class Scheme(StrEnum):
 class Algorithm(StrEnum):
     """Signing algorithm. ECDSA signatures are DER (RFC 3279 2.2.3); the rest are raw.
 
-    ED25519 signs messages: here the message is a SHA-256, SHA-384 or SHA-512 digest, as it stands.
+    ED25519 signs messages: here the message is a SHA-256, SHA-384 or SHA-512 digest, unchanged.
     PSS uses MGF1 with the same hash and a salt as long as the hash, as AWS KMS does.
     """
 

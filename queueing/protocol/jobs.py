@@ -28,7 +28,7 @@ _JOB_ID: Final = re.compile(r"^\{([^{}]+)\}[0-9a-f]{32}\Z")
 
 
 class JobHints(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Unsigned fields beside the envelope, for scripts and routing: hints, never authority.
+    """Unsigned fields next to the envelope, for scripts and routing: hints, never authority.
 
     ``n`` digests in the envelope; ``alg`` its algorithm; ``h`` content hash (16 bytes); ``re`` the client's
     reply stream (32 hex digits); ``c`` the client. All are absent when a stock arq producer made the job.

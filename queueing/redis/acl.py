@@ -24,10 +24,10 @@ _CLIENT: Final = "ping xread xtrim del exists zmscore mget get select wait"
 """Commands of ``queueing.client``: replies, lookups, the key directory, the accept level (which needs SET too)."""
 
 _SUBMIT: Final = "time type strlen zcard hmget hset hsetnx set zadd zscore publish"
-"""Commands that submit.lua calls beside those."""
+"""Further commands that submit.lua calls."""
 
 _CANCEL: Final = "zrem hdel hget zcount"
-"""Commands that cancel.lua calls beside those; and ZCOUNT, for the place of a job in the queue."""
+"""Further commands that cancel.lua calls; and ZCOUNT, for the place of a job in the queue."""
 
 _WORKER: Final = (
     "+@read +@write +@transaction +@pubsub +@connection +evalsha +script|load +script|exists +time +wait +info"
@@ -36,7 +36,7 @@ _WORKER: Final = (
 
 
 _CLUSTER: Final = "+cluster|slots +asking"
-"""What a client of a cluster sends beside those."""
+"""Further commands of a client of a cluster."""
 
 
 def tenant_rules(tenant: str, password_sha256: str | None, *, cluster: bool = False) -> list[str]:

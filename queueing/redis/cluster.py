@@ -139,7 +139,7 @@ class ClusterRedis(ArqRedis):
         """One answer for each key, in order; all nodes at the same time.
 
         ``send`` gets a node's pool, the positions of the keys that it has, and whether ``ASKING`` goes before each command;
-        it returns their answers. What fails stands in its place as a ``RedisError``; where no node could be reached the error
+        it returns their answers. A failed one has a ``RedisError`` in its place; where no node could be reached the error
         is raised. A redirected command is sent again, and one that met a dead node, once another node has its slot;
         not so after ``AnswerLost``.
         """
@@ -245,7 +245,7 @@ class _ClusterPipeline(Pipeline):
         self._cluster = cluster
 
     async def execute(self, raise_on_error: bool = True) -> list[Any]:  # noqa: FBT001, FBT002 - redis-py's signature
-        """The answers in order; an error stands in its place, or is raised."""
+        """The answers in order; an error is in the place of its answer, or is raised."""
         commands, self.command_stack = self.command_stack, []
         if not commands:
             return []

@@ -40,7 +40,7 @@ def is_foreign_value(error: object) -> bool:
 
 
 def unavailable(action: str, error: Exception) -> QueueUnavailable:
-    """The ``QueueUnavailable`` of an error, for an answer that stands in a list. ``action``: an infinitive ("read the queue").
+    """The ``QueueUnavailable`` of an error, for an answer in a list. ``action``: an infinitive ("read the queue").
 
     ``perhaps_done`` is set where the answer to something that is sent once was lost.
     """
@@ -52,7 +52,7 @@ def unavailable(action: str, error: Exception) -> QueueUnavailable:
 
 
 def raise_outage(answers: Iterable[object]) -> None:
-    """Raise the error of a shard that could not be reached, which stands in the places of its answers.
+    """Raise the error of a shard that could not be reached, which is in the places of its answers.
 
     For what must not take a silent shard for an empty one; a ``ResponseError`` is an answer.
     """

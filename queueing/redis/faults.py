@@ -49,7 +49,7 @@ _NAME_THE_CLUSTER: Final = (
 def reason_of(error: BaseException) -> str:
     """Reason of the error in one line: for a certificate its own fault, otherwise class and text of the error.
 
-    The text of a redirection is for programs: whoever meets it here talks to one node of a cluster that nobody named.
+    The text of a redirection is for programs: a client that gets it here is connected to one node of a cluster without being configured for one.
     """
     if isinstance(error, MovedError):
         return f"{type(error).__name__}: {_SHARDS}: name some of its nodes in [redis] as `cluster`, instead of `host`"

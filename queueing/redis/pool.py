@@ -52,7 +52,7 @@ class ShrinkingPool(ConnectionPool):
         return connection
 
     async def ensure_connection(self, connection: AbstractConnection) -> None:
-        """Connect, anew where the server has closed the connection or sent what nobody asked for.
+        """Connect; again if the server has closed the connection or sent an answer to no command.
 
         redis-py looks for that under a time-out of zero, which always expires. Before Python 3.11.3 a task that is being
         cancelled gets ``CancelledError`` from it (python/cpython#102780): whatever cleaned up in Redis did nothing.

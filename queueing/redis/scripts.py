@@ -32,7 +32,7 @@ class Script(StrEnum):
     COMMIT = "commit"
     EXTEND = "extend"
     NACK = "nack"
-    REQUEUE = "requeue"
+    REQUEUE_DEAD_LETTER = "requeue_dead_letter"
     REGISTER_WORKER = "register_worker"
 
 
@@ -51,12 +51,12 @@ def _text(name: str) -> str:
 
 _BEFORE: Final[dict[Script, tuple[str, ...]]] = {
     Script.SUBMIT: ("msgpack_hints", "counters"),
-    Script.CLAIM: ("msgpack_hints", "counters"),
+    Script.CLAIM: ("msgpack_hints", "counters", "rate_limit"),
     Script.CANCEL: ("counters",),
     Script.COMMIT: ("reads", "counters"),
     Script.EXTEND: ("reads",),
-    Script.NACK: ("reads", "counters"),
-    Script.REQUEUE: ("counters",),
+    Script.NACK: ("reads", "counters", "rate_limit"),
+    Script.REQUEUE_DEAD_LETTER: ("counters",),
     Script.REGISTER_WORKER: (),
 }
 """The files put before each script: functions that it calls. Tenants' ACLs name the submit script by its SHA-1: every
@@ -106,7 +106,7 @@ async def run_confirmed(
     That holds for a call too that found everything as it should be and wrote nothing: what it saw was written before.
     Where they do not, or where this server is a replica itself, the primary may have moved: it is looked up again.
     ``once``: no call is sent again when its answer is lost, but ``AnswerLost`` raised. In a cluster each shard has a round
-    trip of its own, all at the same time; the error of one shard stands in the places of its calls.
+    trip of its own, all at the same time; the error of one shard is in the places of its calls.
     """
     confirmed = [True] * len(calls)
 

@@ -27,7 +27,7 @@ async def send_once(redis: Redis, commands: Sequence[Command]) -> list[Any]:
     """The answer of each command, or its ``ResponseError`` in its place. One connection, in order, never repeated.
 
     Raises ``AnswerLost``. After any other error nothing was run: connecting, which is tried
-    again as for every command, did not succeed. In a cluster all that holds for each node, whose error stands in the places
+    again as for every command, did not succeed. In a cluster all that holds for each node, whose error is in the places
     of its commands where another node has answered.
     """
     if not isinstance(redis, ClusterRedis):
@@ -69,7 +69,7 @@ async def _answer(connection: AbstractConnection) -> Any:
 class LostAnswers:
     """Servers of which an answer to a command sent once was lost.
 
-    A server that stands still carries out each of them when it goes on, so the next one waits for a PING to be answered.
+    A server that hangs carries out each of them when it goes on, so the next one waits for a PING to be answered.
     """
 
     def __init__(self) -> None:

@@ -29,7 +29,7 @@ from tests.support.rig.rig import MakeRig
 from tests.support.rig.shared_rig import Cluster, behind_simhsm
 from tests.support.waiting import until_async
 from workers.dev.signature_checks import sha256_check
-from workers.limits.token_bucket import SLACK
+from workers.limits.rate_limiter import SLACK
 
 P256_COST = COST_OF[KeyKind.P256]
 
@@ -230,7 +230,7 @@ async def test_leases_taken_away_cost_time_and_nothing_else(
         check(signature, digest)
 
 
-async def test_bells_for_tenants_that_are_not_there_are_not_heard(cluster: Cluster, redis: ArqRedis) -> None:
+async def test_doorbells_of_unknown_tenants_are_ignored(cluster: Cluster, redis: ArqRedis) -> None:
     """Ten thousand names cost the worker nothing that stays."""
     async with redis.pipeline(transaction=False) as pipe:
         for i in range(10_000):
@@ -333,7 +333,7 @@ async def test_a_limiter_that_is_set_back_all_the_time_is_not_believed(make_rig:
 async def test_a_hint_of_another_size_is_a_lie_and_refused(
     cluster: Cluster, redis: ArqRedis, acme: Forger
 ) -> None:
-    """What stands beside the envelope decides how it is counted: a cheap-looking large job is not signed."""
+    """A job whose unsigned digest count or algorithm is not its envelope's is not signed: it would be charged by them."""
     sealed = acme.seal(digests=tuple(digests(64, salt="lie")))
     signed = len(cluster.signed("acme"))
     for hints in ({"n": 1}, {"n": 2**31}, {"n": 64, "alg": "ED25519"}):

@@ -19,8 +19,8 @@ class ArchiveDiffers(Exception):
 def archive(folder: Path, seal: Seal, to: Path) -> None:
     """Copy the segments, then the seal, durably; each copy is read back. O(bytes of the log).
 
-    A copy that is there already and is right stays, so that one that was interrupted goes on. Whoever finds the seal in
-    an archive finds all of it. Raises ``ArchiveDiffers``, or ``OSError``.
+    A correct copy that is there already stays, so that an interrupted run can be repeated. An archive with a seal is
+    complete: the seal is copied last. Raises ``ArchiveDiffers``, or ``OSError``.
     """
     make_folder(to)
     for segment in seal.segments:

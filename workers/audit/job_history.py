@@ -1,6 +1,6 @@
 """History of a job in the write-ahead log of a host: every intent, outcome and release, with its time.
 
-Only reads, beside a worker that writes: a half-written frame at the end is as if it were not there yet.
+Only reads, while a worker may be writing: a half-written frame at the end counts as not there yet.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class DamagedLog(Exception):
 
 
 def seal(folder: Path, *, accept_damage: bool = False, now_s: float | None = None) -> Seal:
-    """Write ``seal.json`` beside the segments, durably. O(bytes of the log).
+    """Write ``seal.json`` into the segments' folder, durably. O(bytes of the log).
 
     ``accept_damage`` lists damaged places in the seal instead of refusing them. The caller owns the folder
     (``workers.state.directory``). Raises ``DamagedLog``, ``OpenLog``, or ``OSError``.

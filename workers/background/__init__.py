@@ -1,12 +1,12 @@
 """Background tasks of the signing service.
 
-canary_prober        signs a constant with each token in use
-caps_publisher       caps of tenants, for the submit script
-directory_publisher  signed key directories, for clients
-log_retention        deletes old segments of the log
-refused_pin_sync     PINs that were refused on other hosts
-registration         entry of this worker in the list of workers
-stop_order_sync      stop orders: receive, verify, apply, store, publish
+backlog_caps_publisher  caps of tenants, for the submit script
+canary_prober           signs a constant with each token in use
+directory_publisher     signed key directories, for clients
+log_retention           deletes old segments of the log
+refused_pin_sync        PINs that were refused on other hosts
+registration            entry of this worker in the list of workers
+stop_order_sync         stop orders: receive, verify, apply, store, publish
 
 Must never import ``workers.intake``, ``workers.pipeline``, ``workers.composition`` or ``workers.service``.
 """

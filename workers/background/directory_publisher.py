@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from queueing.aio.events import wait_for
-from queueing.coordination.publication import directories_missing, publish_directory
+from queueing.coordination.key_directories import directories_missing, publish_directory
 from queueing.errors import SigningError
 from queueing.protocol import keyspace
 from workers.lanes.protocol import SignDirectory

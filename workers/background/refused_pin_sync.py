@@ -57,10 +57,10 @@ class RefusedPinSync:
 
     async def _sync(self) -> None:
         try:
-            received = await refused_pin_feed.sync(self._redis, self._refused_pins.to_tell())
+            received = await refused_pin_feed.sync(self._redis, self._refused_pins.to_report())
             tokens = self._config.service.tokens
             ours = {token: warning for token, warning in received.items() if token in tokens}
-            self._refused_pins.hear(ours)
+            self._refused_pins.replace_reported(ours)
         except QueueUnavailable as error:
             self._metrics.redis_errors.labels("pins").inc()
             log.debug("redis.failed", extra={"operation": "pins", "why": str(error)})

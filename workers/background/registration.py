@@ -25,7 +25,7 @@ log = logging.getLogger("sigmill.service")
 
 
 class WorkerCondition(Protocol):
-    """Condition of the worker as a whole (``workers.service.Readiness``)."""
+    """Condition of the worker as a whole (``workers.readiness.Readiness``)."""
 
     @property
     def ready(self) -> bool:

@@ -1,4 +1,4 @@
-"""Limits of a tenant over all workers: rate limit, budget, backlog caps, and its weight beside other tenants."""
+"""Limits of a tenant over all workers: rate limit, budget, backlog caps, and its weight relative to other tenants."""
 
 from __future__ import annotations
 

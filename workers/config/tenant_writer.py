@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from workers.config.tenants import Tenant
 
 _NEW_FILE_MODES: Final = 0o644
-"""Mode of a new file, less what its folder does not grant: whoever may list the tenants may read them."""
+"""Mode of a new file, less what its folder does not grant: users who may list the tenants may read them."""
 
 _NEW_FOLDER_MODE: Final = 0o777
 """Less the umask, as mkdir(1) does."""

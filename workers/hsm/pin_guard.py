@@ -1,4 +1,8 @@
-"""Guard of a login with a PIN: no PIN is tried that was refused before, or whose refusal could not be recorded."""
+"""Guard of a login with a PIN: no PIN is tried that was refused before, or whose refusal could not be recorded.
+
+Every login goes through ``pin_attempt``. ``workers/state/refused_pins.py`` keeps the refusals in ``state_dir`` and receives
+those of other hosts; the token's circuit breaker then stays open until the PIN file changes or an operator resumes the token.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +30,7 @@ def pin_attempt(refused: RefusedPins, token: str, pin: Secret | None) -> Iterato
     with ExitStack() as stack:
         try:
             before = refused.contains(token, pin)
-            entry = stack.enter_context(refused.room(token))
+            entry = stack.enter_context(refused.reserved_entry(token))
         except OSError as error:
             raise HsmFailure(
                 "PIN_MEMORY_UNUSABLE", NO_CODE, Action.OPEN_CIRCUIT, detail=f"state_dir: {error.strerror}"

@@ -1,4 +1,4 @@
-"""Intake of jobs from Redis.
+"""Intake of jobs from Redis, the only way to a lane.
 
 claim_loop         claims when there is work and capacity; waits out outages
 claim_planner      how much each tenant may claim in a round
@@ -7,7 +7,10 @@ held_shards        shards of Redis whose replicas do not confirm
 poll_schedule      tenants of the slow poll
 ready_tenants      tenants that may have jobs, and the event that wakes the loop
 refusals           claims that Redis refuses although it answers
-suspect_isolation  tenants of which a suspect job has to be alone
+suspect_isolation  tenants whose next job has to be processed alone
+
+A second entrance (HTTP) is a producer: it submits to the queue with ``queueing.broker.submit``, as the client does. One that
+bypassed Redis would belong in this folder, and need a lease, sinks and a recovery of its own (``claimer``).
 
 Must never import ``workers.background``, ``workers.composition`` or ``workers.service``.
 """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from workers.intake.ready_tenants import ReadyTenants
     from workers.lanes.supervisor.registry import LaneRegistry
     from workers.limits.fair_queueing import FairShares
-    from workers.limits.tenant_limiter import TenantLimiter
+    from workers.limits.rate_limiter import RateLimiter
 
 ROUND_UNITS: Final = 2048.0
 """Cost, in units, that all tenants together may claim in one round: about a second of a small HSM. Jobs of the next
@@ -37,7 +37,7 @@ class ClaimPlanner:
         *,
         ready: ReadyTenants,
         lanes: LaneRegistry,
-        limiter: TenantLimiter,
+        limiter: RateLimiter,
         shares: FairShares,
         held: HeldShards,
     ) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from workers.active_job import ActiveJobs
     from workers.intake.held_shards import HeldShards
     from workers.intake.ready_tenants import ReadyTenants
-    from workers.limits.tenant_limiter import TenantLimiter
+    from workers.limits.rate_limiter import RateLimiter
     from workers.pipeline.dispatcher import Pipeline
     from workers.telemetry.metrics import Metrics
 
@@ -40,7 +40,7 @@ class Claimer:
         *,
         pipeline: Pipeline,
         ready: ReadyTenants,
-        limiter: TenantLimiter,
+        limiter: RateLimiter,
         jobs: ActiveJobs,
         held: HeldShards,
         metrics: Metrics,

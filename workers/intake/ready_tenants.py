@@ -97,5 +97,5 @@ class ReadyTenants:
         return iter(self._ready)
 
     def claimable(self) -> Iterator[str]:
-        """Those for which no suspect has to be finished first, oldest first."""
+        """Tenants for which no suspect has to be finished first, oldest first."""
         return (tenant for tenant in self._ready if not self.isolation.is_waiting(tenant))

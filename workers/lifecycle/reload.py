@@ -1,4 +1,11 @@
-"""Reload of the configuration: all files are read and checked, adopted or refused as a whole, and the result reported."""
+"""Reload of the configuration at SIGHUP or ``sigmill tenants reload``: adopted or refused as a whole, and reported.
+
+All changed files are read and checked (``workers/config/snapshots.py``). A tenant's file restarts no lane: each lane is told
+to read its files again, and one that does not confirm in time is killed and replaced. Lanes of tokens that no tenant
+uses any more retire. Only a changed ``[tokens.NAME]`` of the service's file replaces lanes, once they have finished their
+chunks (``LaneRegistry.adopt`` in ``workers/lanes/supervisor/registry.py``). ``[redis]``, ``[worker]``, ``[log]`` and
+``[metrics]`` wait for a restart of the worker. The lane's part is ``workers/lanes/process/live_policy.py``.
+"""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ _KEPT: Final = 64
 
 
 class TenantWeights(Protocol):
-    """Weights in force (``TenantLimiter``)."""
+    """Weights in force (``RateLimiter``)."""
 
     def weight(self, tenant: str) -> float:
         """The tenant's weight, above 0."""

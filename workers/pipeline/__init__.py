@@ -2,11 +2,11 @@
 
 committer          commit under the lease, repeated until Redis answers; concludes each job
 dispatcher         to the lanes: charge, key budgets, durable intent
-job_returner       back to the queue, unsigned: nack, delay, reason
 lease_keeper       extends the leases of active jobs, in a thread
 unauthenticated    jobs that no client was found to have signed: counted and sampled
 recovered_results  outcomes that a former process left
 result_publisher   to the client: durable outcome, then the committer
+retry              back to the queue, unsigned: nack, delay, reason
 router             the token of a job
 settlement         last step of every job: budgets, limits, lease, claim loop
 

@@ -1,7 +1,7 @@
 """Commits durable outcomes to Redis under their leases, and concludes their jobs: recorded, counted, settled.
 
-A round is sent once. What Redis does not answer for is repeated until it does, tenant by tenant and beside the rounds, so that
-one shard that is away holds up no other's results. Repeating is safe: the outcomes are in the log, and the same result under
+A round is sent once. What Redis does not answer for is repeated until it does, tenant by tenant and apart from the rounds, so that
+one shard that is away delays no other's results. Repeating is safe: the outcomes are in the log, and the same result under
 the same lease is the same commit.
 """
 
@@ -18,7 +18,7 @@ from queueing.aio.backoff import Backoff
 from queueing.broker.claims import Commit, CommitStatus, Retention
 from queueing.errors import JobPoisoned, QueueUnavailable, QueueUnconfirmed
 from workers.journal.records import ReleasedRecord
-from workers.pipeline.unauthenticated import is_of_a_stranger
+from workers.pipeline.unauthenticated import is_unauthenticated
 from workers.telemetry import job_log
 from workers.telemetry.outcome_metrics import count_outcomes, count_recovered
 
@@ -178,7 +178,7 @@ class Committer:
             if job is None:
                 continue
             _report(job, status)
-            if is_of_a_stranger(job.failure) or (job.envelope is None and not job.recorded):
+            if is_unauthenticated(job.failure) or (job.envelope is None and not job.recorded):
                 self._unauthenticated.record(job)
             self._settlement.settle(job)
         self._conclude_recovered([(each, status) for each, status in done if each.recovered])

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from workers.lifecycle.shutdown import ShutdownDeadline
     from workers.limits.fair_queueing import FairShares
     from workers.limits.key_budgets import KeyBudgets
-    from workers.limits.tenant_limiter import TenantLimiter
-    from workers.pipeline.job_returner import JobReturner
+    from workers.limits.rate_limiter import RateLimiter
     from workers.pipeline.result_publisher import ResultPublisher
+    from workers.pipeline.retry import JobReturner
     from workers.pipeline.router import Route, Router
     from workers.telemetry.metrics import Metrics
 
@@ -38,7 +38,7 @@ class Dispatcher:
         self,
         router: Router,
         *,
-        limiter: TenantLimiter,
+        limiter: RateLimiter,
         shares: FairShares,
         budgets: KeyBudgets,
         wal: WriteAheadLog,

@@ -1,7 +1,8 @@
 """Lease extension in a thread: a busy event loop, or a slow callback on it, loses no lease.
 
-The thread has its own loop and connection. It extends leases while the worker's loop is alive: when that hangs for
-good the leases run out, and other workers sign the jobs.
+Three times per lease the thread extends the leases of all active jobs (``Claims.extend`` in ``queueing/broker/claims.py``,
+by ``queueing/redis/lua/extend.lua``), with a loop and a connection of its own. It does so while the worker's loop is alive:
+when that hangs for good the leases run out, and other workers sign the jobs.
 """
 
 from __future__ import annotations

@@ -1,6 +1,11 @@
-"""Publishes results: each outcome durable in the log, then handed to the committer.
+"""Publishes results: the way of a signature from its job to the client.
 
-Jobs that finish during a round share the next one.
+1. ``ActiveJob`` (``workers/active_job.py``) collects the lanes' outcomes, and with the last one calls ``finished`` here.
+2. A round makes the outcomes durable in the log; jobs that finish during a round share the next one.
+3. ``workers/pipeline/committer.py`` commits them to Redis under the jobs' leases until Redis answers, and settles the jobs.
+4. ``queueing/redis/lua/commit.lua`` stores each result and appends it to its client's reply stream.
+5. ``queueing/client/delivery/reply_stream.py`` gives it to the waiting call, and
+   ``queueing/client/result_checker.py`` verifies every signature before the caller gets it.
 """
 
 from __future__ import annotations

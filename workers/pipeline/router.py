@@ -20,7 +20,7 @@ from queueing.protocol.envelope import read_unverified
 from queueing.protocol.jobs import decode_job, job_id_of, tenant_of_job_id
 from workers.lanes.authorisation import authorise
 from workers.lanes.supervisor.batching import Group
-from workers.pipeline.unauthenticated import is_of_a_stranger
+from workers.pipeline.unauthenticated import is_unauthenticated
 
 if TYPE_CHECKING:
     from queueing.protocol.algorithms import KeyKind
@@ -110,7 +110,7 @@ class Router:
         except EnvelopeExpired:
             job.authenticated = True
         except SigningError as error:
-            job.authenticated = not is_of_a_stranger(error)
+            job.authenticated = not is_unauthenticated(error)
             raise
         job.authenticated = True
 
@@ -127,7 +127,7 @@ class Router:
         is judged here, before its intent: an intent holds the whole envelope.
         """
         tenant = self._tenant(job)
-        if unverified.envelope.client not in tenant.clients or self._unauthenticated.is_suspect(tenant.name):
+        if unverified.envelope.client not in tenant.clients or self._unauthenticated.must_verify(tenant.name):
             self._authenticate(job, unverified)
         now_ms = time.time_ns() // 1_000_000
         stops = self._stop_orders.stops_of(tenant)

@@ -10,7 +10,7 @@ from workers.active_job import Ending
 if TYPE_CHECKING:
     from workers.active_job import ActiveJob, ActiveJobs
     from workers.limits.key_budgets import KeyBudgets
-    from workers.limits.tenant_limiter import TenantLimiter
+    from workers.limits.rate_limiter import RateLimiter
 
 
 class SettlementListener(Protocol):
@@ -24,7 +24,7 @@ class JobSettlement:
     """Gives back what a job reserved, once its commit or its nack was answered."""
 
     def __init__(
-        self, *, budgets: KeyBudgets, limiter: TenantLimiter, jobs: ActiveJobs, listener: SettlementListener
+        self, *, budgets: KeyBudgets, limiter: RateLimiter, jobs: ActiveJobs, listener: SettlementListener
     ) -> None:
         self._budgets = budgets
         self._limiter = limiter

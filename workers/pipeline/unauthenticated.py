@@ -32,15 +32,15 @@ log = logging.getLogger("sigmill.release")
 REPORT_S: Final = 60.0
 """Shortest time between two log lines of one tenant."""
 
-SUSPECT_S: Final = 600.0
+VERIFY_S: Final = 600.0
 """After a forged envelope the worker verifies those of its tenant before their intents for so long: 0.15 ms each."""
 
-_STRANGERS: Final = (ClientUnknown, EnvelopeAudience, EnvelopeMalformed, EnvelopeSignature)
+_UNAUTHENTICATED: Final = (ClientUnknown, EnvelopeAudience, EnvelopeMalformed, EnvelopeSignature)
 
 
-def is_of_a_stranger(error: SigningError | None) -> bool:
+def is_unauthenticated(error: SigningError | None) -> bool:
     """Whether the error is raised before the signature of a client has verified."""
-    return isinstance(error, _STRANGERS)
+    return isinstance(error, _UNAUTHENTICATED)
 
 
 class UnauthenticatedJobs:
@@ -51,11 +51,11 @@ class UnauthenticatedJobs:
         self._now_s = now_s
         self._unreported: dict[str, Counter[str]] = {}
         self._reported_at: dict[str, float] = {}
-        self._suspect_until: dict[str, float] = {}
+        self._verify_until: dict[str, float] = {}
 
-    def is_suspect(self, tenant: str) -> bool:
-        """Whether a lane has refused a forged envelope of this tenant within ``SUSPECT_S``."""
-        return self._suspect_until.get(tenant, 0.0) > self._now_s()
+    def must_verify(self, tenant: str) -> bool:
+        """Whether the worker must verify this tenant's envelopes itself: a lane refused a forged one within ``VERIFY_S``."""
+        return self._verify_until.get(tenant, 0.0) > self._now_s()
 
     def record(self, job: ActiveJob) -> None:
         """Count a refused job; at most one log line per tenant and ``REPORT_S``, with one job as an example."""
@@ -64,7 +64,7 @@ class UnauthenticatedJobs:
             return
         reason = reason_label(failure.reason)
         if isinstance(failure, EnvelopeSignature):
-            self._suspect_until[tenant] = now_s + SUSPECT_S
+            self._verify_until[tenant] = now_s + VERIFY_S
         self._metrics.unauthenticated_jobs.labels(tenant, reason).inc()
         counts = self._unreported.setdefault(tenant, Counter())
         counts[reason] += 1

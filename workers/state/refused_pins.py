@@ -46,7 +46,7 @@ class RefusedPins:
         self._heard = self._folder / ".heard"
 
     @contextmanager
-    def room(self, token: str) -> Iterator[ReservedEntry]:
+    def reserved_entry(self, token: str) -> Iterator[ReservedEntry]:
         """Reserve disk space for a rejection while a login lasts. Raises ``OSError``: then no PIN may be tried.
 
         If the disk were full when the token rejects the PIN, the next lane would try it again.
@@ -65,7 +65,7 @@ class RefusedPins:
 
     def remember(self, token: str, pin: Secret) -> None:
         """Record that the token rejected this PIN; replaces an earlier record."""
-        with self.room(token) as entry:
+        with self.reserved_entry(token) as entry:
             entry.remember(pin)
 
     def is_marked(self, token: str) -> bool:
@@ -79,11 +79,11 @@ class RefusedPins:
             remove_durably(folder / token)
         return marked
 
-    def to_tell(self) -> dict[str, bytes]:
+    def to_report(self) -> dict[str, bytes]:
         """Warnings for other hosts, by token."""
         return {file.name: file.read_bytes() for file in _files(self._told)}
 
-    def hear(self, warnings: Mapping[str, bytes]) -> None:
+    def replace_reported(self, warnings: Mapping[str, bytes]) -> None:
         """Replace the warnings of other hosts by these, by token, durably. Raises ``OSError``."""
         for file in _files(self._heard):
             if file.name not in warnings:

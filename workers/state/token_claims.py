@@ -34,7 +34,7 @@ def token_identity(manufacturer: str, model: str, serial: str, label: str) -> st
 
 
 def claim_token(state_dir: Path, identity: str, *, table: str, owner: str) -> None:
-    """Claim the token for this process until it ends, beside other lanes of the same owner. Nothing is synced.
+    """Claim the token for this process until it ends, together with other lanes of the same owner. Nothing is synced.
 
     Raises ``TokenTaken`` while a lane of another owner lives. Where the folder cannot be used (a lane under its own user, a
     full disk), nothing is claimed: the worker compares what its lanes report.

@@ -1,9 +1,10 @@
 """HTTP server of ``/metrics``, ``/healthz`` and ``/readyz`` of one process, in one thread of its own.
 
-``/healthz``: the event loop runs. ``/readyz``: the process can claim jobs and at least one lane can sign. Neither
-sends anything to Redis or an HSM: probes cause no load there, and an outage causes no restarts.
+``/healthz``: the event loop runs. ``/readyz``: the process can claim jobs and at least one lane can sign
+(``workers.readiness``). Neither sends anything to Redis or an HSM: probes cause no load there, and an outage causes no
+restarts.
 
-Whoever reaches the port may open connections without end and say nothing on them. They cost the process at most
+Anybody who reaches the port may open connections without end and send nothing on them. They cost the process at most
 ``MOST_CONNECTIONS`` descriptors and no thread: each has a time limit, and a new one replaces the oldest.
 """
 

@@ -1,7 +1,8 @@
 """Reply stream of one client: results as they are committed, without polling.
 
-One XREAD BLOCK at a time on a connection of its own. Results that are lost here (a stream that expired, a failover)
-are found by ``queueing.client.delivery.lost_jobs``.
+One XREAD BLOCK at a time on a connection of its own. Each result completes the future of its job in ``PendingJobs``, for
+which ``queueing.client.request_runner`` waits; it has the signatures verified by ``queueing.client.result_checker``. Results
+that are lost here (a stream that expired, a failover) are found by ``queueing.client.delivery.lost_jobs``.
 """
 
 from __future__ import annotations

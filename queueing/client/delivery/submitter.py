@@ -1,4 +1,4 @@
-"""Submits jobs in batches: while one round trip is under way, the next batch collects."""
+"""Submits jobs in batches: while one round trip is under way, the next batch collects; refused jobs are retried later."""
 
 from __future__ import annotations
 

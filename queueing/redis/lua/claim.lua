@@ -6,8 +6,7 @@
 --                          bytes 0: not in the backlog; crashes: claims whose lease ran out
 -- KEYS[4]  armed           set when nothing is due that is free: the next submit rings the doorbell
 -- KEYS[5]  backlog         hash: digests, bytes, refused (see submit.lua)
--- KEYS[6]  limiter         hash: tat (Unix us, GCRA's theoretical arrival time), day (UTC, since 1970), spent (digests),
---                          at (Unix us, when tat was written)
+-- KEYS[6]  limiter         hash of the rate limit and the daily budget (see rate_limit.lua)
 -- ARGV[1]  owner           the worker's id, without ':'
 -- ARGV[2]  lease (ms)
 -- ARGV[3]  most jobs
@@ -34,27 +33,22 @@
 --            they were removed
 --            isolated: 1 the one job is a suspect; 2 a suspect is next, and waits until the caller has no other; else 0
 -- O(jobs * log(backlog)). The job's keys are derived from its id; arq's in-progress key is set in the
--- same step, so stock workers leave a leased job alone. Needs msgpack_hints.lua and counters.lua before it.
+-- same step, so stock workers leave a leased job alone. Needs msgpack_hints.lua, counters.lua and rate_limit.lua before it.
 
 local time = redis.call('TIME')
 local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local now_ms = math.floor(now_us / 1000)
 local owner, lease_ms = ARGV[1], tonumber(ARGV[2])
 local most_jobs, most_digests = tonumber(ARGV[3]), tonumber(ARGV[4])
-local rate, budget = tonumber(ARGV[5]), tonumber(ARGV[7])
-local us_per_unit = rate > 0 and 1000000 / rate or 0
-local burst_us = tonumber(ARGV[6]) * us_per_unit
+local limits = {
+  rate = tonumber(ARGV[5]), burst = tonumber(ARGV[6]), budget = tonumber(ARGV[7]), dearest = tonumber(ARGV[12]),
+  owed_cost = tonumber(ARGV[10]), owed_digests = tonumber(ARGV[11]),
+}
 
 -- A backlog may grow to this many times its cap (scripts other than submit.lua can write) before it is cut.
 local EXCESS = 2
--- 32 bytes and their header: a job that names no count has at most so many digests, beside about 200 bytes.
+-- 32 bytes and their header: a job that names no count has at most so many digests, and about 200 bytes of other fields.
 local BYTES_PER_DIGEST, BYTES_BESIDE = 34, 200
--- A claim every 20 ms is enough to follow a rate; a wait for each next digest would be a poll.
-local LEAST_WAIT_US = 20000
--- No arrival time is further ahead than a full burst and the largest job of the dearest algorithm on top of it: one that
--- is was planted, or written before the clock was set back.
-local MOST_AHEAD_US = math.min(burst_us + MOST_JOB_DIGESTS * tonumber(ARGV[12]) * us_per_unit, 86400e6)
-local DAY_MS = 86400000
 
 -- Never a fence twice, even when somebody deleted or set back the counter: it is at least the time.
 local last = redis.pcall('GET', KEYS[2])
@@ -65,33 +59,11 @@ if type(last) == 'string' and tonumber(last) and tonumber(last) < 2 ^ 52 and ton
 end
 local fence_text = string.format('%.0f', fence)
 
--- The limiter as it stands: how far the arrival time is ahead of now, and what the day's budget has left.
-local today = math.floor(now_ms / DAY_MS)
-local limits = rate > 0 or budget > 0
-local ahead_us, spent = 0, 0
-local function settle()
-  local tat = string.format('%.0f', now_us + ahead_us)
-  local at = string.format('%.0f', now_us)
-  redis.call('HSET', KEYS[6], 'tat', tat, 'day', today, 'spent', string.format('%.0f', spent), 'at', at)
-end
-if limits then
-  local kept = numbers(KEYS[6], 'tat', 'day', 'spent', 'at')
-  -- Written by a clock that was set back since: what was ahead then is ahead now, and not the step as well.
-  local set_back = kept[4] > now_us
-  ahead_us = math.min(math.max(kept[1] - (set_back and kept[4] or now_us), 0), MOST_AHEAD_US)
-  if kept[2] == today then spent = math.max(kept[3], 0) end
-  if set_back then settle() end
-  if ARGV[10] ~= '0' or ARGV[11] ~= '0' then
-    ahead_us = math.max(ahead_us + tonumber(ARGV[10]) * us_per_unit, 0)
-    spent = math.max(spent + tonumber(ARGV[11]), 0)
-    settle()
-  end
-end
-
+local limiter = open_limiter(KEYS[6], now_us, limits)
 local stock = numbers(KEYS[5], 'digests', 'bytes', 'refused')
 local isolated = 0
 local function answer(more, jobs, excess, wait_us, limited)
-  local left = budget > 0 and math.max(budget - spent, 0) or -1
+  local left = limits.budget > 0 and math.max(limits.budget - limiter.spent, 0) or -1
   return {
     now_ms, fence_text, more, jobs, excess, math.ceil(wait_us / 1000), limited, left, stock[1], stock[2], stock[3],
     replaced, isolated,
@@ -133,7 +105,7 @@ local queued = redis.call('ZCARD', KEYS[1])
 if #due == 0 then
   redis.call('SET', KEYS[4], 1)
   if queued == 0 then
-    -- Nothing is accepted and unfinished: whatever stock workers took away uncounted is mended here.
+    -- Nothing is accepted and unfinished: jobs that stock workers removed without counting are corrected here.
     redis.call('DEL', KEYS[3])
     redis.call('HDEL', KEYS[5], 'digests', 'bytes')
     stock[1], stock[2] = 0, 0
@@ -153,15 +125,15 @@ local lease_end_ms = now_ms + lease_ms
 local value = owner .. ':' .. fence_text
 local jobs = {}
 
--- Whoever may write to the queue names any job, and it is claimed with this caller's rights: what bears the tag of
--- another tenant is that tenant's. An id without a tag, as stock arq's own, is any tenant's, or that of an ordinary job on
--- arq's queue: it is this tenant's where the envelope under it says so, and a tenant's user cannot write there. A longer id
--- than a stock producer's own would stand in each line and record about its job.
+-- A writer to the queue can add any job id, and the job would be claimed with this caller's rights. So an id with the tag of
+-- another tenant is removed. An id without a tag (stock arq's own) may be any tenant's, or that of an ordinary job on arq's
+-- queue: it is this tenant's if its envelope, which a tenant's user cannot write there, says so. Longer ids are removed,
+-- because each log line and record about the job would repeat them.
 local MOST_ID_BYTES = 512
 local tag = string.match(KEYS[1], '{[^}]*}')
 local tenant = string.sub(tag, 2, -2)
 
--- Above the largest job (an envelope of 192 KiB): it reads as what is no job.
+-- Above the largest job (an envelope of 192 KiB): a larger value is no job.
 local MOST_PAYLOAD_BYTES = 256 * 1024
 
 -- The payload; '' where it is larger than any job, false where there is none. STRLEN first: a value of 512 MB is not copied.
@@ -197,7 +169,7 @@ local MOST_CLAIM_BYTES = 8 * 1024 * 1024
 -- Above any that is counted; a planted counter is no number that a string can be made of.
 local MOST_ATTEMPTS = 1000000
 
--- What is known of a job: claims that counted, crashes (a lease that ran out is one more), and what was counted.
+-- History of a job: its attempts, its crashes (a lease that ran out is one more), and its counted digests and bytes.
 local function history(id)
   local claimed = redis.call('HGET', KEYS[3], id) or ''
   local attempts, holder, digests, bytes = string.match(claimed, '^(%d+):(%d+):?(%d*):?(%d*)')
@@ -207,20 +179,21 @@ local function history(id)
     digests ~= '' and digests or nil, bytes ~= '' and bytes or nil
 end
 
-local function take(id, score, payload, digests, charge)
+local function take(id, score, payload, digests, cost)
   local attempt, crashes, counted, bytes = history(id)
   redis.call(
     'HSET', KEYS[3], id,
     string.format(
-      '%d:%s:%s:%s:%.0f:%d', attempt, fence_text, counted or digests, bytes or 0, charge * us_per_unit, crashes
+      '%d:%s:%s:%s:%.0f:%d', attempt, fence_text, counted or digests, bytes or 0, cost * limiter.us_per_unit,
+      crashes
     )
   )
   redis.call('SET', 'arq:in-progress:' .. id, value, 'PX', lease_ms)
   redis.call('ZADD', KEYS[1], 'XX', lease_end_ms, id)
-  jobs[#jobs + 1] = {id, score, attempt, payload, digests, charge, crashes}
+  jobs[#jobs + 1] = {id, score, attempt, payload, digests, cost, crashes}
 end
 
--- Whether the job has to be claimed alone: so that whoever it takes along, it takes nobody else's job.
+-- Whether the job has to be claimed alone, so that no other job is lost with the worker that it may crash.
 local suspect_at, alone = tonumber(ARGV[13]), ARGV[14] == '1'
 local function is_suspect(id)
   if suspect_at == 0 then return false end
@@ -228,7 +201,7 @@ local function is_suspect(id)
   return crashes >= suspect_at
 end
 
--- What a stock worker holds: step over it once, not at every claim.
+-- A job that a stock worker has leased: moved to the end of that lease, so that not every claim meets it.
 local function held_elsewhere(id)
   local remaining_ms = redis.call('PTTL', 'arq:in-progress:' .. id)
   if remaining_ms > 0 then redis.call('ZADD', KEYS[1], 'XX', now_ms + remaining_ms, id) end
@@ -236,12 +209,10 @@ local function held_elsewhere(id)
 end
 
 local costs = {}
-if rate > 0 then
+if limits.rate > 0 then
   for i = 15, #ARGV, 2 do costs[ARGV[i]] = tonumber(ARGV[i + 1]) end
 end
-local unnamed = tonumber(ARGV[12])
 local taken, taken_bytes, more, wait_us, limited = 0, 0, 0, 0, ''
-local before_us, before_spent = ahead_us, spent
 
 for i = 1, #due, 2 do
   local id, score = due[i], due[i + 1]
@@ -256,7 +227,7 @@ for i = 1, #due, 2 do
       break
     end
     local payload = payload_of(id)
-    local digests, charge = 0, 0
+    local digests, cost = 0, 0
     if payload then
       local hints = hints_of(payload)
       digests = hints and type(hints.n) == 'number' and hints.n
@@ -264,24 +235,14 @@ for i = 1, #due, 2 do
         digests = math.max(math.floor((#payload - BYTES_BESIDE) / BYTES_PER_DIGEST), 1)
       end
       digests = math.min(digests, MOST_JOB_DIGESTS)
-      if rate > 0 then charge = digests * (hints and costs[hints.alg] or unnamed) end
+      if limits.rate > 0 then cost = digests * (hints and costs[hints.alg] or limits.dearest) end
     end
-    if limits then
-      local charge_us = charge * us_per_unit
-      -- A job larger than the burst, or the budget, needs an untouched one, and leaves it overdrawn.
-      local over_us = rate > 0 and ahead_us + math.min(charge_us, burst_us) - burst_us or 0
-      if budget > 0 and spent + math.min(digests, budget) > budget then
-        wait_us, limited = ((today + 1) * DAY_MS - now_ms) * 1000, 'budget'
-      elseif over_us > 0.5 then  -- half a microsecond: a bucket that fills in floating point is full
-        wait_us, limited = math.max(over_us, math.min(LEAST_WAIT_US, burst_us / 2)), 'rate'
-      end
-      if limited ~= '' then
-        more = 1
-        break
-      end
-      ahead_us, spent = ahead_us + charge_us, spent + digests
+    limited, wait_us = charge(limiter, cost, digests)
+    if limited ~= '' then
+      more = 1
+      break
     end
-    take(id, score, payload, digests, charge)
+    take(id, score, payload, digests, cost)
     taken = taken + math.max(digests, 1)
     taken_bytes = taken_bytes + #id + (payload and #payload or 0)
     if suspect then
@@ -290,11 +251,11 @@ for i = 1, #due, 2 do
     end
   end
 end
-if ahead_us ~= before_us or spent ~= before_spent then settle() end
+if limiter.charged then save(limiter) end
 if #jobs == 0 and more == 0 then
   -- All that was due is held elsewhere, and has just been moved to the end of its lease.
   if #due > 2 * most_jobs then
-    more = 1  -- what stands behind it was not seen
+    more = 1  -- later jobs were not looked at
   else
     redis.call('SET', KEYS[4], 1)
   end

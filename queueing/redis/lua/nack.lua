@@ -3,19 +3,20 @@
 -- KEYS[1]  queue           sorted set, job id -> due
 -- KEYS[2]  claims          hash, job id -> 'attempts:fence:digests:bytes:charge (us):crashes' (see claim.lua)
 -- KEYS[3]  armed           somebody waits for the bell
--- KEYS[4]  limiter         hash: tat, day, spent (see claim.lua); what was charged is given back
+-- KEYS[4]  limiter         hash of the rate limit (see rate_limit.lua)
 -- ARGV[1]  1 if the attempt counts against the job, 0 if it does not (drain, outage of a token)
--- ARGV[2]  1 if what the limits charged is given back
+-- ARGV[2]  1 if its charge is refunded
 -- ARGV[3]  delay (ms): 0 gives the job its old place, so that it keeps its turn
 -- ARGV[4]  doorbell        channel, rung when it is armed and a job is due at once
 -- ARGV[5]  tenant          what the bell says
 -- ARGV[6..] per job, 3 each: job id, lease ('worker:fence'), due (Unix ms, its old place)
 -- Returns  per job 1 returned, 0 lost: done, or another owner has it
--- O(jobs * log(backlog)). Needs reads.lua and counters.lua before it.
+-- O(jobs * log(backlog)). Needs reads.lua, counters.lua and rate_limit.lua before it.
 
 local counts, refund, delay_ms = ARGV[1] == '1', ARGV[2] == '1', tonumber(ARGV[3])
 local time = redis.call('TIME')
-local later_ms = math.floor(tonumber(time[1]) * 1000 + tonumber(time[2]) / 1000) + delay_ms
+local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
+local later_ms = math.floor(now_us / 1000) + delay_ms
 local outcomes = {}
 local back_us, back_digests = 0, 0
 
@@ -40,12 +41,6 @@ for i = 6, #ARGV, 3 do
   end
   outcomes[#outcomes + 1] = ours and 1 or 0
 end
-if back_digests > 0 and redis.call('EXISTS', KEYS[4]) == 1 then
-  local kept = numbers(KEYS[4], 'tat', 'day', 'spent')
-  redis.call('HSET', KEYS[4], 'tat', string.format('%.0f', math.max(kept[1] - back_us, 0)))
-  if kept[2] == math.floor(tonumber(time[1]) / 86400) then
-    redis.call('HSET', KEYS[4], 'spent', string.format('%.0f', math.max(kept[3] - back_digests, 0)))
-  end
-end
+refund_charges(KEYS[4], now_us, back_us, back_digests)
 if delay_ms == 0 and redis.call('DEL', KEYS[3]) == 1 then redis.call('PUBLISH', ARGV[4], ARGV[5]) end
 return outcomes

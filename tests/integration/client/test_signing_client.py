@@ -19,7 +19,7 @@ from queueing.broker.job_state import JobState
 from queueing.client.signatures import Outcome
 from queueing.client.signing_client import wall_clock_ms
 from queueing.config.redis import RedisConfig
-from queueing.coordination.publication import publish_caps
+from queueing.coordination.backlog_caps import publish_caps
 from queueing.errors import (
     AlgorithmUnknown,
     DigestLength,
@@ -295,7 +295,7 @@ async def test_closing_the_client_ends_its_calls_with_their_job_ids(farm: Farm) 
 
 
 async def ended(*calls: asyncio.Task[Any]) -> list[BaseException | None]:
-    """What these calls raised; fails where one hangs."""
+    """The errors of these calls; fails if one hangs."""
     async with asyncio.timeout(HANG_S):
         await asyncio.wait(calls)
     return [call.exception() for call in calls]  # CancelledError where one was cancelled
@@ -367,7 +367,7 @@ async def test_a_directory_that_comes_while_the_client_closes_sends_nothing(farm
 
 
 async def test_a_closed_client_says_so(farm: Farm) -> None:
-    """Whatever is asked of it."""
+    """Every call of a closed client fails with an error that names the cause."""
     async with farm.client() as client:
         job = await client.submit("release", digests(1))
     errors = await ended(
@@ -387,14 +387,14 @@ async def test_a_closed_client_says_so(farm: Farm) -> None:
 
 
 async def test_an_error_in_the_body_passes_unchanged(farm: Farm) -> None:
-    """What the caller raises inside ``async with`` comes out as it is, in no group."""
+    """An exception of the caller inside ``async with`` comes out as it is, in no group."""
     with pytest.raises(ZeroDivisionError):
         async with farm.client():
             raise ZeroDivisionError
 
 
 class TestFalseResults:
-    """Whoever owns Redis can write results; none of them is believed."""
+    """An attacker who controls Redis can write results; none of them is believed."""
 
     async def refused(self, farm: Farm, tamper: Callable[[ArqResult], ArqResult]) -> SigningError:
         farm.responder.tamper = tamper
@@ -558,7 +558,7 @@ async def test_redis_that_goes_and_comes_back_loses_no_call(
 
 
 async def test_a_missing_directory_is_retryable(farm: Farm) -> None:
-    """Where no directory is published the call waits until its deadline, then says so."""
+    """Without a published directory the call waits until its deadline, and its error says so."""
     await farm.redis.flushdb()
     async with farm.client() as client:
         with pytest.raises(QueueUnavailable):
@@ -566,7 +566,7 @@ async def test_a_missing_directory_is_retryable(farm: Farm) -> None:
 
 
 async def test_stream_entries_that_were_read_are_trimmed(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was read from the reply stream does not stay in Redis."""
+    """Entries that were read from the reply stream do not stay in Redis."""
     monkeypatch.setattr("queueing.client.delivery.reply_stream._TRIM_BYTES", 1)
     async with farm.client() as client:
         await signed_all(client, digests(640))

@@ -1,4 +1,4 @@
-"""What a client meets at a limit: it waits as it is told, and says which limit it was when the deadline passes."""
+"""A client at a limit: it waits as long as the reply says, and names the limit when its deadline passes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from queueing import LimitBacklog, Signature
-from queueing.coordination.publication import publish_caps
+from queueing.coordination.backlog_caps import publish_caps
 from queueing.protocol import keyspace
 from queueing.protocol.limits import PublishedCaps
 from tests.support.farm.farm import Farm, digests
@@ -44,7 +44,7 @@ async def test_the_limit_is_named_when_the_deadline_passes(farm: Farm) -> None:
     assert await farm.redis.zcard(keyspace.queue("acme")) == 1
 
 
-async def test_what_is_done_comes_back_though_there_is_no_room(farm: Farm) -> None:
+async def test_a_finished_job_returns_its_result_although_the_backlog_is_full(farm: Farm) -> None:
     """A run that starts again is not held up by its own refused rest."""
     async with farm.client() as client:
         first = [o async for o in client.sign_many("release", digests(64), request_id="run", timeout_s=60)]

@@ -14,7 +14,7 @@ from bench.queue.rate_accuracy import admitted
 from queueing.broker.claims import ClaimedJob, ClaimRequest, ClaimResult, Claims, Commit, Retention
 from queueing.broker.submit import Receipts, Submission, SubmitStatus, submit
 from queueing.config.redis import RedisConfig
-from queueing.coordination.publication import publish_caps
+from queueing.coordination.backlog_caps import publish_caps
 from queueing.errors import LimitBacklog, LimitBudget
 from queueing.protocol import keyspace
 from queueing.protocol.algorithms import Algorithm
@@ -162,7 +162,7 @@ class TestRate:
         assert 64 <= job.charged_digests <= 70
         assert job.charged_cost == 2.0 * job.charged_digests
 
-    async def test_what_is_owed_is_settled_with_the_next_claim(self, redis: ArqRedis, claims: Claims) -> None:
+    async def test_an_owed_charge_is_paid_with_the_next_claim(self, redis: ArqRedis, claims: Claims) -> None:
         """More than was charged, or less."""
         await put(redis, submission(1), submission(2))
         limits = rated(0.01, 20)
@@ -233,7 +233,7 @@ class TestBacklog:
         assert [r.accepted for r in receipts] == [SubmitStatus.ACCEPTED, SubmitStatus.REFUSED]
 
     async def test_repeats_are_answered_whatever_the_backlog(self, redis: ArqRedis, claims: Claims) -> None:
-        """What is queued or done is no new work."""
+        """A job that is queued or done already counts against no cap."""
         await put(redis, submission(1), submission(2))
         await end(claims, *(await take(claims, jobs=1)).jobs)
         await publish_caps(redis, {TENANT: PublishedCaps(backlog_digests=1)})
@@ -278,7 +278,7 @@ class TestBacklog:
         assert await stock(redis) == whole
 
     @pytest.mark.parametrize("value", ["x", "-5", "1e300", "nan"])
-    async def test_damaged_counters_are_mended(self, redis: ArqRedis, claims: Claims, value: str) -> None:
+    async def test_damaged_counters_are_replaced(self, redis: ArqRedis, claims: Claims, value: str) -> None:
         """No number, a negative one, more than the queue can hold: the next submits and ends make it right."""
         await publish_caps(redis, {TENANT: PublishedCaps(backlog_digests=10_000, backlog_bytes=10**9)})
         backlog = {"digests": value, "bytes": value, "refused": value, "ended": value, "ended_ms": value}
@@ -306,7 +306,7 @@ class TestBacklog:
     async def test_the_newest_of_a_backlog_far_over_its_cap_are_cut_off(
         self, redis: ArqRedis, claims: Claims
     ) -> None:
-        """Whoever goes round the submit script fills no more than twice the cap: older jobs keep their turn."""
+        """A writer that bypasses the submit script fills at most twice the cap: older jobs keep their turn."""
         for i in range(50):
             await redis.set(keyspace.job("{acme}" + f"{i:02}"), encode_job(b"e", JobHints(n=1), 1))
             await redis.zadd(keyspace.queue(TENANT), {"{acme}" + f"{i:02}": 1 + i})

@@ -8,5 +8,5 @@ operators       ``sigmill operators``
 stop            ``sigmill stop``
 support_bundle  ``sigmill support-bundle``
 
-It never imports `workers.service` or `workers.lanes`: an operator's command runs beside the worker, not in it.
+It never imports `workers.service` or `workers.lanes`: an operator's command is another process than the worker.
 """

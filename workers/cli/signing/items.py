@@ -1,4 +1,4 @@
-"""Items to sign: a name, and a digest or the error that stands for it.
+"""Items to sign: a name, and a digest or the error in its place.
 
 A name is bytes to the operating system. Here it is text, in which bytes that are not UTF-8 are lone surrogates
 ("surrogateescape"); JSON has no such text, so a line then has ``name`` with U+FFFD in their place, and all bytes of the

@@ -142,8 +142,8 @@ def test_stop_orders_that_cannot_be_listed_are_in_force(
 @pytest.mark.parametrize(
     "folder, read",
     [
-        ("refused-pins/.told", lambda state: RefusedPins(state).to_tell()),
-        ("refused-pins/.heard", lambda state: RefusedPins(state).hear({})),
+        ("refused-pins/.told", lambda state: RefusedPins(state).to_report()),
+        ("refused-pins/.heard", lambda state: RefusedPins(state).replace_reported({})),
         ("drained-tokens", lambda state: DrainedTokens(state).names()),
         ("workers", lambda state: list(running_workers(state))),
         ("anything", _listing),

@@ -38,10 +38,10 @@ class Host:
     disk_full: bool = False
     metrics: Metrics = field(default_factory=lambda: Metrics(CollectorRegistry()))
 
-    def to_tell(self) -> Mapping[str, bytes]:
+    def to_report(self) -> Mapping[str, bytes]:
         return self.told
 
-    def hear(self, warnings: Mapping[str, bytes]) -> None:
+    def replace_reported(self, warnings: Mapping[str, bytes]) -> None:
         if self.disk_full:
             raise OSError(errno.ENOSPC, "No space left on device")
         self.stored.append(warnings)

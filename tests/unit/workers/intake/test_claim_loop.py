@@ -35,10 +35,10 @@ from workers.lanes.supervisor.registry import LaneRegistry
 from workers.lifecycle.shutdown import ShutdownDeadline
 from workers.limits.fair_queueing import FairShares
 from workers.limits.key_budgets import KeyBudgets
-from workers.limits.tenant_limiter import TenantLimiter
+from workers.limits.rate_limiter import RateLimiter
 from workers.pipeline.dispatcher import Dispatcher, Pipeline
-from workers.pipeline.job_returner import JobReturner
 from workers.pipeline.result_publisher import ResultPublisher
+from workers.pipeline.retry import JobReturner
 from workers.pipeline.settlement import JobSettlement
 from workers.telemetry.metrics import Metrics
 
@@ -166,7 +166,7 @@ class Farm:
         )
         self.ready = ReadyTenants(config)
         metrics = Metrics(CollectorRegistry())
-        self.limiter = TenantLimiter(config, metrics)
+        self.limiter = RateLimiter(config, metrics)
         pipeline = Pipeline(
             dispatcher=cast("Dispatcher", self),
             publisher=cast("ResultPublisher", self),

@@ -17,7 +17,7 @@ from workers.intake.claim_planner import MOST_AT_ONCE, ROUND_UNITS, ClaimPlanner
 from workers.intake.ready_tenants import ReadyTenants
 from workers.lanes.supervisor.registry import LaneRegistry
 from workers.limits.fair_queueing import FairShares
-from workers.limits.tenant_limiter import TenantLimiter
+from workers.limits.rate_limiter import RateLimiter
 from workers.telemetry.metrics import Metrics
 
 
@@ -30,7 +30,7 @@ class Worker:
         self.shards = Shards()
         self.capacity = dict.fromkeys(names, 100)
         self.ready = ReadyTenants(config)
-        self.limiter = TenantLimiter(config, Metrics(CollectorRegistry()), lambda: 0.0)
+        self.limiter = RateLimiter(config, Metrics(CollectorRegistry()), lambda: 0.0)
         self.planner = ClaimPlanner(
             WorkerSettings(claim_jobs=64, poison_attempts=3),
             ready=self.ready,
@@ -120,5 +120,5 @@ def test_the_limits_of_the_configuration_are_in_the_request() -> None:
     """The claim script enforces them."""
     limits = ClaimLimits(rate_per_s=10.0, burst=20.0)
     config = current_config([tenant("acme", limits=TenantLimits(claim=limits))])
-    limiter = TenantLimiter(config, Metrics(CollectorRegistry()), lambda: 0.0)
+    limiter = RateLimiter(config, Metrics(CollectorRegistry()), lambda: 0.0)
     assert limiter.claim_request("acme", most_jobs=1, most_digests=1).limits == limits

@@ -20,10 +20,10 @@ from tests.support.fakes.shards import Shards
 from workers.active_job import ActiveJob, ActiveJobs
 from workers.intake.claimer import Claimer, Reply
 from workers.intake.ready_tenants import ReadyTenants
-from workers.limits.tenant_limiter import TenantLimiter
+from workers.limits.rate_limiter import RateLimiter
 from workers.pipeline.dispatcher import Dispatcher, Pipeline
-from workers.pipeline.job_returner import JobReturner
 from workers.pipeline.result_publisher import ResultPublisher
+from workers.pipeline.retry import JobReturner
 from workers.telemetry.metrics import Metrics
 
 
@@ -67,7 +67,7 @@ class Worker:
         config = current_config([tenant("acme"), tenant("globex")])
         metrics = Metrics(self.registry)
         self.ready = ReadyTenants(config)
-        self.limiter = TenantLimiter(config, metrics)
+        self.limiter = RateLimiter(config, metrics)
         self.held = self.shards.held()
         self.claimer = Claimer(
             cast("Claims", self.queue),

@@ -73,7 +73,7 @@ async def test_jobs_within_the_budget_are_reserved_in_one_round_trip(
 async def test_a_job_that_exceeds_the_budget_is_refused_and_a_smaller_one_is_not(
     usage: Usage, budgets: KeyBudgets
 ) -> None:
-    """What the refused one took is given back; the error says what is left, and until when."""
+    """Digests of the refused job are given back; the error says how many are left, and until when."""
     large, small = job_in_work(None, 11), job_in_work(None, 3)
     refused = await budgets.reserve([large, small], NOW_MS)
     assert list(refused) == [large]

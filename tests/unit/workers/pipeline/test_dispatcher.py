@@ -30,7 +30,7 @@ from workers.lanes.supervisor.registry import LaneRegistry
 from workers.lifecycle.shutdown import ShutdownDeadline
 from workers.limits.fair_queueing import FairShares
 from workers.limits.key_budgets import KeyBudgets
-from workers.limits.tenant_limiter import TenantLimiter
+from workers.limits.rate_limiter import RateLimiter
 from workers.pipeline.dispatcher import Dispatcher
 from workers.pipeline.router import Router
 from workers.pipeline.unauthenticated import UnauthenticatedJobs
@@ -85,7 +85,7 @@ class Worker:
         self.finished = FinishedJobs()
         self.shutdown = ShutdownDeadline(20.0)
         metrics = Metrics(CollectorRegistry())
-        self.limiter = TenantLimiter(config, metrics)
+        self.limiter = RateLimiter(config, metrics)
         self.dispatcher = Dispatcher(
             Router(
                 config,

@@ -45,7 +45,7 @@ def test_the_same_job_is_published_once(before: RecoveredResults) -> None:
 
 
 def test_another_content_under_the_same_id_is_signed_for_itself(before: RecoveredResults) -> None:
-    """Who controls Redis can put it there; its client would get signatures of other digests."""
+    """An attacker who controls Redis can put it there; its client would get signatures of other digests."""
     assert before.take(again(3)) is None
     assert before.take(replace(again(), payload=b"nonsense")) is None
     assert before.take(again()) is not None

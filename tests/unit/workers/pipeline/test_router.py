@@ -170,7 +170,7 @@ def test_a_job_over_which_three_workers_crashed_is_poisoned(router: Router) -> N
 
 
 def test_a_forged_envelope_makes_no_dead_letter(router: Router) -> None:
-    """Who writes to the queue without a client key fills neither the dead letters nor the log with its envelope."""
+    """A writer without a client key fills neither the dead letters nor the log with its envelopes."""
     forged = job(crashes=3)
     with pytest.raises(EnvelopeSignature):
         router.route(forged)

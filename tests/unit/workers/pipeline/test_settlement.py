@@ -10,7 +10,7 @@ from queueing.errors import HsmFault, KeyUnknown, SigningError, TokenUnavailable
 from tests.support.fakes.active_jobs import job_in_work
 from workers.active_job import ActiveJob, ActiveJobs
 from workers.limits.key_budgets import KeyBudgets
-from workers.limits.tenant_limiter import TenantLimiter
+from workers.limits.rate_limiter import RateLimiter
 from workers.pipeline.settlement import JobSettlement
 
 
@@ -37,7 +37,7 @@ def calls_for(job: ActiveJob) -> list[tuple[str, int]]:
     witness = Witness(jobs)
     settlement = JobSettlement(
         budgets=cast("KeyBudgets", witness),
-        limiter=cast("TenantLimiter", witness),
+        limiter=cast("RateLimiter", witness),
         jobs=jobs,
         listener=witness,
     )

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from queueing.errors import EnvelopeMalformed, EnvelopeSignature, SigningError
 from tests.support.fakes.active_jobs import job_in_work
 from workers.active_job import ActiveJob
-from workers.pipeline.unauthenticated import REPORT_S, SUSPECT_S, UnauthenticatedJobs
+from workers.pipeline.unauthenticated import REPORT_S, VERIFY_S, UnauthenticatedJobs
 from workers.telemetry.metrics import Metrics
 
 
@@ -54,14 +54,14 @@ def test_a_tenant_has_one_line_a_minute(
     ]
 
 
-def test_a_forged_envelope_makes_its_tenant_suspect_for_a_time(
+def test_after_a_forged_envelope_the_worker_verifies_its_tenants_envelopes_for_a_time(
     unauthenticated: UnauthenticatedJobs, clock: Clock
 ) -> None:
     """Rubbish does not: it never gets an intent."""
     unauthenticated.record(refused(EnvelopeMalformed()))
-    assert not unauthenticated.is_suspect("acme")
+    assert not unauthenticated.must_verify("acme")
     unauthenticated.record(refused(EnvelopeSignature()))
-    assert unauthenticated.is_suspect("acme")
-    assert not unauthenticated.is_suspect("globex")
-    clock.now_s += SUSPECT_S
-    assert not unauthenticated.is_suspect("acme")
+    assert unauthenticated.must_verify("acme")
+    assert not unauthenticated.must_verify("globex")
+    clock.now_s += VERIFY_S
+    assert not unauthenticated.must_verify("acme")

@@ -96,10 +96,10 @@ def test_a_refused_pin_is_durable(tmp_path: Path, disk: DiskCalls) -> None:
 def test_a_refused_pin_of_another_host_is_durable(tmp_path: Path, disk: DiskCalls) -> None:
     """The warning of another host holds after a power cut, also while Redis is away."""
     pins = RefusedPins(tmp_path / "state")
-    pins.hear({"acme": bytes(17) + b"x"})
+    pins.replace_reported({"acme": bytes(17) + b"x"})
     file = tmp_path / "state" / "refused-pins" / ".heard" / "acme"
     disk.assert_replaced(file)
-    pins.hear({})
+    pins.replace_reported({})
     disk.assert_removed(file)
 
 

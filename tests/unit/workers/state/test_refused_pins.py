@@ -150,7 +150,7 @@ def test_a_refused_pin_is_tried_once(
     assert again is not None
     assert (again.code_name, again.pin_failure, tried) == ("PIN_REFUSED_BEFORE", True, ["acme"])
     assert pins.contains("acme", Secret("another")) is broken
-    assert bool(pins.to_tell()) is not broken
+    assert bool(pins.to_report()) is not broken
     assert pins.forget("acme")
     assert attempt(pins, None) is None
 
@@ -162,7 +162,7 @@ def test_a_right_pin_leaves_nothing_behind(pins: RefusedPins, tmp_path: Path) ->
         assert {file.read_bytes().strip(b"\0") for file in drafts} == {b""}
         assert {file.stat().st_size for file in drafts} == {80, 18}
         assert not pins.is_marked("acme")
-        assert not pins.to_tell()
+        assert not pins.to_report()
     assert not files_in(tmp_path)
 
 
@@ -189,17 +189,17 @@ def test_another_host_recognises_the_pin_by_its_warning(pins: RefusedPins, tmp_p
     """The warning matches the PIN of that token only, and is not passed on to further hosts."""
     pins.remember("acme", PIN)
     elsewhere = RefusedPins(tmp_path / "elsewhere")
-    elsewhere.hear(pins.to_tell())
+    elsewhere.replace_reported(pins.to_report())
     assert elsewhere.contains("acme", PIN)
     assert elsewhere.is_marked("acme")
     assert not elsewhere.contains("globex", PIN)
-    assert not elsewhere.to_tell(), "warnings of other hosts are not passed on"
+    assert not elsewhere.to_report(), "warnings of other hosts are not passed on"
 
 
 def test_a_warning_fits_many_pins(pins: RefusedPins) -> None:
     """A warning is a salt and two bytes: one PIN in 65,536 matches it."""
     pins.remember("acme", PIN)
-    (warning,) = pins.to_tell().values()
+    (warning,) = pins.to_report().values()
     assert len(warning) == 16 + 2
 
 
@@ -208,8 +208,8 @@ def test_withdrawn_warnings_are_removed(pins: RefusedPins, tmp_path: Path) -> No
     elsewhere = RefusedPins(tmp_path / "elsewhere")
     pins.remember("acme", PIN)
     elsewhere.remember("globex", PIN)
-    elsewhere.hear(pins.to_tell())
-    elsewhere.hear({})
+    elsewhere.replace_reported(pins.to_report())
+    elsewhere.replace_reported({})
     assert not elsewhere.contains("acme", PIN)
     assert elsewhere.contains("globex", PIN)
 
@@ -217,5 +217,5 @@ def test_withdrawn_warnings_are_removed(pins: RefusedPins, tmp_path: Path) -> No
 @pytest.mark.parametrize("planted", [b"", b"x", bytes(16), bytes(48)])
 def test_invalid_warnings_are_ignored(pins: RefusedPins, planted: bytes) -> None:
     """A value of the wrong length in Redis marks no token."""
-    pins.hear({"acme": planted})
+    pins.replace_reported({"acme": planted})
     assert not pins.is_marked("acme")

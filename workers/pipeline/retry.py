@@ -1,4 +1,12 @@
-"""Returns jobs that were not signed to the queue: with a delay, and with or without counting the attempt."""
+"""Retry: claimed jobs that were not signed go back to their queue (nack), at once or after a delay.
+
+``JobReturner._nack_of`` decides. After a fault of the HSM the attempt counts, and the job waits 1, 2, then 4 s each time until
+its envelope expires; after a host's clock was set back likewise, up to 60 s. A job whose token became unavailable keeps its
+count and waits 0.5 to 1 s. At a shutdown, and where no token of the tenant can be used, it keeps its place in the queue, for
+another worker. ``queueing/redis/lua/nack.lua`` puts it back and refunds its charge, but not after a fault of the HSM. A job
+that crashes lanes or workers is not retried for ever but becomes a dead letter (``queueing/broker/dead_letters.py``). Clients
+retry their submits in ``queueing/client/delivery/submitter.py``.
+"""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from workers.lanes.supervisor.registry import LaneRegistry
 from workers.lifecycle.heartbeat import Heartbeat
 from workers.lifecycle.shutdown import ShutdownDeadline
 from workers.pipeline.result_publisher import ResultPublisher
-from workers.service import Readiness
+from workers.readiness import Readiness
 
 
 @dataclass

@@ -1,27 +1,24 @@
-"""Publication in Redis: key directories, which clients fetch, and backlog caps, which the submit script reads."""
+"""Backlog caps in Redis: the largest backlog of each tenant, published by workers for the submit script.
+
+``queueing/redis/lua/submit.lua`` counts the backlog (accepted digests without a result) and refuses a job beyond the cap
+with ``limit.backlog``; the claim, commit, cancel and requeue scripts count it down or up. A writer to Redis can go round
+that: so ``claim.lua`` has the worker refuse what exceeds twice the cap, by the worker's own configuration.
+``queueing/broker/queue_stats.py`` measures backlogs for monitoring.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from redis.exceptions import ResponseError
-
 from queueing.protocol import keyspace
 from queueing.redis.errors import redis_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from redis.asyncio import Redis
 
     from queueing.protocol.limits import PublishedCaps
-
-
-async def publish_directory(redis: Redis, key: str, signed: bytes, ttl_ms: int) -> None:
-    """Publish a signed key directory for ``ttl_ms``. Raises ``QueueUnavailable`` (retryable)."""
-    with redis_errors("publish a key directory"):
-        await redis.set(key, signed, px=ttl_ms)
-
 
 _TENANTS_PER_ROUND_TRIP: Final = 500
 
@@ -45,19 +42,3 @@ async def publish_caps(redis: Redis, caps: Mapping[str, PublishedCaps]) -> None:
 
 def _fields(caps: PublishedCaps) -> dict[str, int]:
     return {"digests": caps.backlog_digests, "bytes": caps.backlog_bytes, "budget": caps.budget_digests}
-
-
-async def directories_missing(redis: Redis, tenants: Sequence[str]) -> list[str]:
-    """The tenants without a directory, or with a foreign type in its place. Raises ``QueueUnavailable``."""
-    if not tenants:
-        return []
-    with redis_errors("look for missing key directories"):
-        async with redis.pipeline(transaction=False) as pipe:
-            for tenant in tenants:
-                pipe.strlen(keyspace.directory(tenant))
-            lengths = await pipe.execute(raise_on_error=False)
-    return [
-        tenant
-        for tenant, length in zip(tenants, lengths, strict=True)
-        if isinstance(length, ResponseError) or length == 0
-    ]

@@ -15,15 +15,15 @@ from queueing.errors import QueueUnavailable
 from queueing.protocol.limits import PublishedCaps
 from tests.support.fakes.configurations import configuration, tenant
 from tests.support.fakes.fake_lane import turn
-from workers.background import caps_publisher as module
-from workers.background.caps_publisher import CapsPublisher
+from workers.background import backlog_caps_publisher as module
+from workers.background.backlog_caps_publisher import BacklogCapsPublisher
 from workers.config.tenant_limits import TenantLimits
 from workers.current_config import CurrentConfig
 from workers.telemetry.metrics import Metrics
 
 
 class Published(list[dict[str, PublishedCaps]]):
-    """What was published, in order; the first ``failures`` attempts fail."""
+    """Published caps, in order; the first ``failures`` attempts fail."""
 
     failures = 0
 
@@ -54,8 +54,8 @@ def metrics() -> Metrics:
 @pytest.fixture
 async def publisher(
     published: Published, config: CurrentConfig, metrics: Metrics
-) -> AsyncIterator[CapsPublisher]:
-    made = CapsPublisher(cast("Redis", None), config, metrics)
+) -> AsyncIterator[BacklogCapsPublisher]:
+    made = BacklogCapsPublisher(cast("Redis", None), config, metrics)
     running = asyncio.ensure_future(made.run())
     yield made
     running.cancel()
@@ -63,14 +63,14 @@ async def publisher(
         await running
 
 
-async def test_caps_are_published_at_the_start(published: Published, publisher: CapsPublisher) -> None:
+async def test_caps_are_published_at_the_start(published: Published, publisher: BacklogCapsPublisher) -> None:
     """All tenants in one call."""
     await turn()
     assert published == [{"acme": TenantLimits().caps}]
 
 
 async def test_a_reload_publishes_the_new_caps_at_once(
-    published: Published, publisher: CapsPublisher, config: CurrentConfig
+    published: Published, publisher: BacklogCapsPublisher, config: CurrentConfig
 ) -> None:
     """The next renewal would be ten seconds later."""
     await turn()
@@ -82,7 +82,7 @@ async def test_a_reload_publishes_the_new_caps_at_once(
 
 
 async def test_a_failure_is_counted_and_retried_with_the_next_renewal(
-    published: Published, publisher: CapsPublisher, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+    published: Published, publisher: BacklogCapsPublisher, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without caps the submit script lets everything through; the claim enforces the limits."""
     monkeypatch.setattr(module, "RENEWAL_S", 0.0)

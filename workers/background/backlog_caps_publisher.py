@@ -1,4 +1,4 @@
-"""Publishes the caps of tenants to Redis, where the submit script enforces them."""
+"""Publishes the backlog caps of tenants to Redis, where the submit script enforces them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from queueing.aio.events import wait_for
-from queueing.coordination.publication import publish_caps
+from queueing.coordination.backlog_caps import publish_caps
 from queueing.errors import QueueUnavailable
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ RENEWAL_S: Final = 10.0
 """Longest time that a Redis which lost the caps is without them; the claim script enforces the limits meanwhile."""
 
 
-class CapsPublisher:
+class BacklogCapsPublisher:
     """Publishes all caps at the start, after each reload, and every ``RENEWAL_S`` seconds."""
 
     def __init__(self, redis: Redis, config: CurrentConfig, metrics: Metrics) -> None:

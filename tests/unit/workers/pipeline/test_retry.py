@@ -23,7 +23,7 @@ from workers.journal.records import Record, ReturnedRecord
 from workers.lanes.protocol import SliceOutcome
 from workers.lanes.supervisor.registry import LaneRegistry
 from workers.lifecycle.shutdown import ShutdownDeadline
-from workers.pipeline.job_returner import JobReturner
+from workers.pipeline.retry import JobReturner
 from workers.pipeline.settlement import JobSettlement
 from workers.telemetry.metrics import Metrics
 

@@ -1,8 +1,10 @@
-"""Rate limits and budgets of tenants at the claim, and the difference between charged and true cost.
+"""Rate limits and daily budgets of tenants: the worker's part.
 
-The claim script charges each job by its unsigned hints, over all workers (``claim.lua``). The true cost (number of
-digests, size of the key, nothing for a job that is refused) is known after the envelope is read; the difference is
-owed, and goes with the tenant's next claim. A token bucket of this worker bounds what a Redis that lies can grant.
+A job is charged once, when it is claimed, by ``queueing/redis/lua/rate_limit.lua`` inside the claim script, over all
+workers and by the job's unsigned hints (GCRA; the limits are ``queueing/protocol/limits.py``). ``RateLimiter`` gives the
+claim its limits and stops claiming for a tenant until the script's wait is over. The true cost (number of digests, size of
+the key, nothing for a refused job) is known after the envelope is read: the difference is owed, and goes with the tenant's
+next claim. ``TokenBucket`` is the hard cap: 1.2 times the limit that this worker signs, whatever Redis grants.
 """
 
 from __future__ import annotations
@@ -15,7 +17,6 @@ from queueing.broker.claims import ClaimRequest
 from queueing.errors import LimitRate
 from queueing.protocol.signing_costs import COST_OF
 from workers.config.tenant_limits import TenantLimits
-from workers.limits.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,6 +29,46 @@ if TYPE_CHECKING:
     from workers.telemetry.metrics import Metrics
 
 _NONE: Final = TenantLimits()
+
+SLACK: Final = 1.2
+"""One worker may sign this factor above the tenant's whole rate and burst before it distrusts Redis."""
+
+
+class TokenBucket:
+    """Bucket of ``SLACK`` times burst (units), refilled at ``SLACK`` times rate (units per second); full at first.
+
+    An honest claim script never empties it: it grants at most the burst and the rate, over all workers.
+    """
+
+    __slots__ = ("_at_s", "_burst", "_level", "_rate_per_s")
+
+    def __init__(self, *, rate_per_s: float, burst: float, now_s: float) -> None:
+        self._rate_per_s = rate_per_s * SLACK
+        self._burst = burst * SLACK
+        self._level = self._burst
+        self._at_s = now_s
+
+    def adjust(self, *, rate_per_s: float, burst: float) -> None:
+        """Change the limits; the level is kept, up to the new burst."""
+        self._rate_per_s = rate_per_s * SLACK
+        self._burst = burst * SLACK
+        self._level = min(self._level, self._burst)
+
+    def try_take(self, cost: float, now_s: float) -> bool:
+        """Take ``cost`` units; False, and nothing taken, when there are not enough.
+
+        A job larger than the burst needs a full bucket, and leaves it overdrawn.
+        """
+        self._level = min(self._level + (now_s - self._at_s) * self._rate_per_s, self._burst)
+        self._at_s = now_s
+        if self._level + 1e-6 < min(cost, self._burst):
+            return False
+        self._level -= cost
+        return True
+
+    def refund(self, cost: float) -> None:
+        """Put back the cost of a job that was not signed."""
+        self._level = min(self._level + cost, self._burst)
 
 
 class _Account:
@@ -59,7 +100,7 @@ def _bucket(limits: ClaimLimits, now_s: float) -> TokenBucket | None:
     return TokenBucket(rate_per_s=limits.rate_per_s, burst=limits.burst, now_s=now_s)
 
 
-class TenantLimiter:
+class RateLimiter:
     """Limiter accounts of a worker's tenants, by the limits in force."""
 
     def __init__(
