@@ -209,5 +209,5 @@ def _end(process: subprocess.Popen[str]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
-    except ValueError:  # its pipes were closed before, by whoever heard its last words
+    except ValueError:  # its pipes were closed before, by the reader of its last output
         process.wait()

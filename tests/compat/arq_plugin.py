@@ -31,7 +31,7 @@ class PassThrough(arq.worker.Worker):
 
 
 class RedisContainer:
-    """What arq's conftest uses of ``testcontainers.redis.RedisContainer``; starts nothing."""
+    """The part of ``testcontainers.redis.RedisContainer`` that arq's conftest uses; starts nothing."""
 
     port = REDIS_PORT
 
@@ -45,7 +45,7 @@ class RedisContainer:
         pass
 
     def get_container_host_ip(self) -> str:
-        """Where the private server listens."""
+        """Host of the private server."""
         return "127.0.0.1"
 
     def get_exposed_port(self, port: int) -> int:

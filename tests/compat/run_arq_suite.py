@@ -34,7 +34,7 @@ DEFAULT_WORKER = "workers.worker:SigningWorker"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteResult:
-    """How the suite ended: ``counts`` as pytest's last line has them (passed, failed, skipped, error)."""
+    """Result of the suite: ``counts`` as pytest's last line has them (passed, failed, skipped, error)."""
 
     exit_code: int
     counts: dict[str, int]

@@ -104,7 +104,7 @@ def test_recorded_results_are_understood() -> None:
 
 @pytest.mark.parametrize("name", RECORDS)
 def test_a_recorded_log_record_is_understood(name: str) -> None:
-    """Whoever recovers, or audits, reads what an older worker wrote."""
+    """Recovery and audit read the log of an older worker."""
     record = decode_record(bytes.fromhex(RECORDS[name]))
     assert type(record) is getattr(records, f"{name}Record")
     assert record.at_ms == AT_MS

@@ -1,4 +1,4 @@
-"""Where a tenant's PIN is: in its own lane, and in no other process. Memory, environment, arguments, open files."""
+"""A tenant's PIN is in its own lane and in no other process: memory, environment, arguments, open files."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def memory(pid: int) -> Iterator[bytes]:
 
 
 def holds(pid: int, secrets: dict[str, bytes]) -> set[str]:
-    """Whose secrets stand in the memory, the environment or the arguments of the process."""
+    """Tenants whose secrets are in the memory, the environment or the arguments of the process."""
     places = [Path(f"/proc/{pid}/{name}").read_bytes() for name in ("environ", "cmdline")]
     found: set[str] = set()
     for piece in (*memory(pid), *places):
@@ -106,7 +106,7 @@ def can_read_memory(pid: int) -> bool:
 
 @pytest.mark.parametrize("hardened", [True, False])
 def test_a_process_of_the_same_user_cannot_look_into_a_hardened_one(hardened: bool) -> None:
-    """What the worker's user could do to a lane that had not given it up (control), it cannot do to one that has."""
+    """The worker's user can read an unhardened process (control) and not a hardened one."""
     ready_r, ready_w = os.pipe()
 
     def be_a_lane() -> bool:

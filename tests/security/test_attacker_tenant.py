@@ -53,7 +53,7 @@ async def test_jobs_written_round_the_submit_script_harm_no_neighbour(make_rig: 
 
 
 async def test_its_own_counters_are_not_its_own_to_believe(make_rig: MakeRig) -> None:
-    """What it may write under its own name (backlog, claims, leases of arq's kind) stops only itself."""
+    """The keys that a tenant may write (backlog, claims, arq's leases) stop only its own jobs."""
     rig = make_rig(tenants=TWO)
     worker = rig.start_worker()
     own = connect(make_user(rig, "--tenant", "acme"))

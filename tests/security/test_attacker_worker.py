@@ -65,7 +65,7 @@ async def ask(lane: LaneHandle, sealed: bytes, first: int = 0, count: int = 1) -
 
 
 def code(outcome: SliceOutcome) -> str | None:
-    """Why nothing was signed; None where something was."""
+    """Code of the error for which nothing was signed; None if something was."""
     if outcome.error is not None:
         return outcome.error.code
     return None if any(outcome.signatures) else "no signature"
@@ -142,7 +142,7 @@ async def test_the_services_lane_signs_no_envelopes_and_a_tenants_no_directories
 
 
 async def test_a_directory_expires_within_the_services_time_to_live(rig: Rig) -> None:
-    """Whatever a worker asks for: one that never expired would outlive every revocation."""
+    """A directory never outlives the lane's own limit: one without end would outlive every revocation."""
     spec = replace(spec_for(rig, "service", sessions=1), tenant=None)
     year_2999 = 32_472_144_000_000
     async with LaneHandle(spec) as service:
@@ -158,7 +158,7 @@ async def test_a_directory_expires_within_the_services_time_to_live(rig: Rig) ->
     assert shown.expires_at_ms <= now_ms() + 7 * 24 * HOUR_MS
 
 
-async def test_a_canary_is_one_constant_whoever_asks(rig: Rig, lane: LaneHandle, acme: Forger) -> None:
+async def test_a_canary_is_one_constant_for_every_caller(rig: Rig, lane: LaneHandle, acme: Forger) -> None:
     """A request names a key of this lane. What comes back is over the constant; all else has its refusal."""
     digest = canary_digest(Algorithm.ECDSA_SHA_256)
     key = rig.tokens["acme"].keys["acme.release.v1"]
@@ -204,7 +204,7 @@ async def test_the_services_canary_is_no_directory(rig: Rig) -> None:
 
 
 async def test_a_lane_goes_back_to_no_older_rules(rig: Rig, lane: LaneHandle, acme: Forger) -> None:
-    """Whoever puts an old file in place, and says 'reload', gets a refusal; the newest rules stay."""
+    """An old file and a reload get a refusal; the newest rules stay."""
     file = rig.tenant_file("acme")
     old = file.read_text()
     edit(file, "[clients.build-1]", '[clients.build-1]\nstate = "revoked"')

@@ -50,7 +50,7 @@ class BenchToken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Child:
-    """What a process did that had loaded the module: its answer, its exit code, its stderr."""
+    """Result of a process that had loaded the module: its answer, its exit code, its stderr."""
 
     answer: Any
     exit_code: int

@@ -30,7 +30,7 @@ def test_a_plan_is_printed(report: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_a_plan_in_json_has_its_numbers(report: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What the lines say, to reckon with."""
+    """The values in the printed lines, as numbers."""
     assert plan(report, "--algorithm", "ECDSA_SHA_256", "--hsm", "azure-managed-hsm", "--json") == 0
     made = json.loads(capsys.readouterr().out)
     assert (made["hsms"], made["redis_shards"], made["kind"]) == (77, 1, "P256")

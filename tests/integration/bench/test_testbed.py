@@ -135,7 +135,7 @@ def test_a_load_that_dies_says_why(tmp_path: Path) -> None:
 
 
 def test_a_backlog_stays_as_full_as_it_was(tmp_path: Path) -> None:
-    """What a step commits it queues again, and both halves of it cost something."""
+    """A step requeues the jobs that it commits, and both halves of it cost something."""
     with Backlog(tmp_path / "r", tenants=2, jobs=2_000) as backlog:
         steps = [backlog.step() for _ in range(3)]
         assert backlog.waiting() == 2_000

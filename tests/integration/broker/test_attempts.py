@@ -84,7 +84,7 @@ async def test_a_drain_is_neither(redis: ArqRedis, one: Claims) -> None:
 
 
 async def test_crashes_stay_when_the_job_is_given_back(redis: ArqRedis, one: Claims, hasty: Claims) -> None:
-    """Whoever drains with it in its hands does not clear it."""
+    """A worker that drains while it has the job does not clear its crashes."""
     await put(redis, submission(1))
     await crash(hasty, 1)
     (job,) = (await until_free(one, alone=True)).jobs

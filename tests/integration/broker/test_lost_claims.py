@@ -78,7 +78,7 @@ async def test_a_claim_is_made_where_redis_has_lost_the_scripts(
 
 
 async def test_a_claim_of_a_demoted_primary_charges_nobody(own_redis: RedisProcess, redis: ArqRedis) -> None:
-    """Whoever asked tries again soon, as where a claim of its own is unconfirmed."""
+    """The caller tries again soon, as after an unconfirmed claim of its own."""
     claims = Claims(redis, owner="one", lease_ms=LEASE_MS, wait=ReplicaWait(replicas=1, timeout_s=0.01))
     own_redis.command("REPLICAOF", "127.0.0.1", "1")
     with pytest.raises(QueueUnconfirmed):

@@ -1,4 +1,4 @@
-"""What a survey sees in a real Redis."""
+"""Queue statistics of a real Redis."""
 
 from __future__ import annotations
 

@@ -134,7 +134,9 @@ class TestSubmit:
         assert (await put(redis, job))[0].accepted is SubmitStatus.ACCEPTED
         assert not await redis.exists(keyspace.result(job.job_id))
 
-    async def test_the_bell_rings_for_whoever_found_nothing(self, redis: ArqRedis, one: Claims) -> None:
+    async def test_the_bell_rings_after_a_claim_that_found_nothing(
+        self, redis: ArqRedis, one: Claims
+    ) -> None:
         """A claim that found nothing arms it: one ring for the first job, none for those behind it."""
         await take(one)
         async with redis.pubsub() as bell:
@@ -165,7 +167,7 @@ class TestSubmit:
         "raw", [b"", b"\xc1", b"\x81\xa1k", b"\xdf\xff\xff\xff\xff", b"\x91" * 5000, b"\x80"]
     )
     async def test_damaged_bytes_are_no_hints(self, redis: ArqRedis, raw: bytes) -> None:
-        """What cannot be read as a job or a result is taken for one without hints."""
+        """A value that cannot be read as a job or a result is taken for one without hints."""
         job = submission(1)
         await redis.set(keyspace.job(job.job_id), raw)
         assert (await put(redis, job))[0].accepted is SubmitStatus.QUEUED
@@ -245,7 +247,7 @@ class TestClaim:
     async def test_what_is_no_job_of_the_tenant_is_put_out_of_its_queue(
         self, redis: ArqRedis, one: Claims, job_id: bytes
     ) -> None:
-        """Whoever writes to a queue has no say over another tenant's jobs: neither leased nor answered nor removed."""
+        """A writer to one queue cannot have another tenant's jobs leased, answered or removed."""
         await redis.set(keyspace.JOB_PREFIX.encode() + job_id, b"another tenant's")
         await redis.zadd(QUEUE, {job_id: 1})
         await put(redis, submission(1))
@@ -308,7 +310,7 @@ class TestClaim:
         assert [job.charged_digests for job in claimed.jobs] == [3, 1024]
 
     async def test_a_claim_takes_a_bounded_number_of_bytes(self, redis: ArqRedis, one: Claims) -> None:
-        """What one tenant has written keeps Redis, and the reply, busy for some milliseconds at a time."""
+        """The values of one tenant keep Redis, and the reply, busy for some milliseconds at a time."""
         for i in range(64):
             await redis.set(keyspace.job(f"{{acme}}{i}"), b"\xc1" * 256 * 1024)
             await redis.zadd(QUEUE, {f"{{acme}}{i}": i})
@@ -340,7 +342,7 @@ class TestClaim:
         assert (claimed.jobs, claimed.more) == ((), False)
         assert await redis.exists(keyspace.armed(TENANT))
 
-    async def test_what_stands_behind_held_jobs_is_still_there(self, redis: ArqRedis, one: Claims) -> None:
+    async def test_jobs_behind_leased_ones_are_still_claimed(self, redis: ArqRedis, one: Claims) -> None:
         """The claim saw only held ones, and says that there is more."""
         jobs = [submission(i) for i in range(4)]
         await put(redis, *jobs)
@@ -403,7 +405,7 @@ class TestCommit:
         assert 0 < await redis.pttl(keyspace.result(jobs[0].job_id)) <= KEEP.result_ms
 
     async def test_a_late_owner_is_fenced(self, redis: ArqRedis, two: Claims) -> None:
-        """Whoever lost the lease to another changes nothing."""
+        """A worker that lost the lease to another changes nothing."""
         hasty = Claims(redis, owner="hasty", lease_ms=1)
         job = submission(1)
         await put(redis, job)

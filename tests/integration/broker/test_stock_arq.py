@@ -57,7 +57,7 @@ async def test_a_refused_stock_job_raises_its_typed_error(farm: Farm) -> None:
         await job.result(timeout=10, poll_delay=0.01)
 
 
-async def test_one_bad_digest_stands_in_the_outcome(farm: Farm) -> None:
+async def test_one_bad_digest_is_an_error_in_the_outcome(farm: Farm) -> None:
     """A digest that is refused has no signature and a coded error."""
     job = await farm.redis.enqueue_job("sign", sealed(farm, digest=b"short"), _queue_name=QUEUE)
     assert job is not None
@@ -67,7 +67,7 @@ async def test_one_bad_digest_stands_in_the_outcome(farm: Farm) -> None:
 
 
 async def test_a_result_of_our_client_is_read_by_a_stock_job(farm: Farm) -> None:
-    """What the client submitted, arq's Job finds by its id."""
+    """arq's Job finds by its id the job that the client submitted."""
     async with farm.client() as client:
         signature = await client.sign("release", digests(1)[0])
     job = Job(signature.job_id, farm.redis, QUEUE, _deserializer=deserialize)

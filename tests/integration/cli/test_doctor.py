@@ -54,7 +54,7 @@ async def set_policy(redis: Redis, policy: str) -> None:
     await redis.config_set("maxmemory-policy", policy)
 
 
-async def test_nothing_is_to_mend_where_all_is_well(make_rig: MakeRig) -> None:
+async def test_no_check_fails_on_a_healthy_host(make_rig: MakeRig) -> None:
     """With a worker that runs, as Redis' user for workers; exit code 0, and every token and key was looked at.
 
     But for Redis' own package, where this host has one with known vulnerabilities.
@@ -90,7 +90,7 @@ async def test_nothing_is_to_mend_where_all_is_well(make_rig: MakeRig) -> None:
     assert f" {stale:d} failed, 0 skipped" in text.err
 
 
-async def test_each_trouble_is_named_with_the_line_that_mends_it(make_rig: MakeRig) -> None:
+async def test_each_problem_is_named_with_its_fix(make_rig: MakeRig) -> None:
     """Faults of Redis, a token, a key, a client and the port give exit code 1; a refused PIN is not tried again."""
     ends = time.strftime("%Y-%m-%dT00:00:00Z", time.gmtime(time.time() + 86400 * 3))
     more = key_block("lost", "acme", p256_key(5), ["ECDSA_SHA_256"])

@@ -1,4 +1,4 @@
-"""What builds meet: odd names, outputs that cannot be written, endless inputs, and Ctrl-C."""
+"""Odd inputs of builds: names, outputs that cannot be written, endless inputs, and Ctrl-C."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ async def test_a_foreign_value_costs_its_own_count_alone(redis: ArqRedis, comman
     assert await redis.ttl(HERE.name) > PERIOD_S
 
 
-async def test_a_count_that_can_hold_no_more_begins_anew(redis: ArqRedis) -> None:
+async def test_a_counter_at_its_limit_starts_again_from_zero(redis: ArqRedis) -> None:
     """No honest count comes there: it would hold up every worker's round for as long as the period lasts."""
     await redis.set(HERE.name, 2**63 - 1)
     assert await key_usage.increment(redis, {HERE: 5}) == {HERE: 5}

@@ -1,4 +1,4 @@
-"""Who is alive: what workers say in Redis, how long it is believed, and how much there can be of it."""
+"""Registry of workers in Redis: their entries, how long an entry counts, and how large it can be."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ async def test_a_silent_worker_is_shown_as_such_and_then_forgotten(redis: ArqRed
 
 
 async def test_their_number_is_bounded(redis: ArqRedis, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those that were heard of last stay."""
+    """The workers that reported last stay."""
     monkeypatch.setattr(worker_registry, "MOST_WORKERS", 3)
     for i in range(5):
         await register(redis, said(f"h{i}.1.aa"))
@@ -103,7 +103,7 @@ async def test_what_cannot_be_read_is_left_out(redis: ArqRedis) -> None:
 
 
 async def test_a_foreign_type_is_an_outage_of_nothing_else(redis: ArqRedis) -> None:
-    """Whoever speaks is told so; whoever asks sees that the list is damaged."""
+    """A worker that registers gets an error, and a reader sees that the list is damaged."""
     await redis.set(keyspace.WORKERS_SEEN, "x")
     with pytest.raises(QueueUnavailable):
         await register(redis, said())

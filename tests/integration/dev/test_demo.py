@@ -93,7 +93,7 @@ def test_whatever_ends_the_demonstration_ends_its_stack(
         time.sleep(0.02)
 
 
-def test_no_secret_stands_in_arguments_or_environments(tmp_path: Path, temporary: Path) -> None:
+def test_no_secret_is_in_arguments_or_environments(tmp_path: Path, temporary: Path) -> None:
     """While the stack runs: PINs and the Redis password are in files of mode 0600, in no command line, in no
     environment, and in no log.
     """

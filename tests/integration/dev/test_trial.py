@@ -116,7 +116,7 @@ def test_the_second_worker_has_the_same_keys(made: tuple[Path, int]) -> None:
         lambda folder: (folder / "config" / ".trial").write_text("of another run"),
     ],
 )
-def test_folders_of_two_runs_are_made_anew(
+def test_damaged_folders_of_a_trial_are_made_again(
     harm: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Complete folders of one run are left unchanged; otherwise all of them are made again."""

@@ -60,7 +60,7 @@ class OtherModule:
     within: tuple[str, ...] = ()
 
     def survey(self, folder: Path, create: Sequence[KeyKind], adopt: Sequence[str] = ()) -> Surveyed:
-        """What the token creates, adopts, lists and signs, and what the doctor reads of it."""
+        """Results of creating, adopting, listing and signing with the token, and of the doctor's checks."""
         asked = Survey(
             module=str(self.path),
             token=self.token,

@@ -44,7 +44,7 @@ class Survey(msgspec.Struct, kw_only=True):
 
 
 class Surveyed(msgspec.Struct, kw_only=True):
-    """What was found; an empty text is a success, any other the error."""
+    """Findings; an empty text is a success, any other the error."""
 
     threads: bool
     unlisted: list[Algorithm]

@@ -101,7 +101,7 @@ def test_no_digest_of_a_wrong_length_reaches_the_module_which_lives_on(keys: Key
 
 
 def test_softhsm_itself_signs_a_digest_of_any_length(keys: Keys) -> None:
-    """Why the lengths are checked here; the day this fails the reason may go, not the check."""
+    """SoftHSM signs digests of a wrong length: the reason why this code checks them. If this fails, the check still stays."""
     assert keys.run("raw_lengths_of_softhsm", spki=keys.spki("P256"))["signed"] == [64, 64, 64]
 
 

@@ -33,7 +33,7 @@ _LINE = re.compile(r"^\d+ +(?P<call>\w+)\((?P<rest>.*)$")
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a driven log did: ``said`` by the driver, ``calls`` by strace, in order, with the path of each."""
+    """Trace of a driven log: ``said`` by the driver, ``calls`` by strace, in order, with the path of each."""
 
     folder: Path
     said: list[str]

@@ -119,7 +119,7 @@ async def test_a_crash_between_the_commit_and_its_record(make_rig: MakeRig) -> N
 
 
 async def _commit(rig: Rig, durable: OutcomeRecord) -> CommitStatus:
-    """What the killed worker had sent."""
+    """Send the commit that the killed worker had sent."""
     from queueing.broker.claims import Claims
 
     redis = rig.connect()

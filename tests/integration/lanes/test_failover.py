@@ -35,7 +35,7 @@ class Group:
         self.directory = directory
 
     def place(self, token: str) -> Path:
-        """Where SoftHSM keeps it."""
+        """Directory in which SoftHSM keeps the token."""
         return self.directory / token
 
     def faults(self, token: str, *rules: str) -> None:

@@ -31,7 +31,7 @@ def rig_with(make_rig: MakeRig, *, drain_s: float = DRAIN_S, **more: object) -> 
 
 
 def signed_by_the_hsm(rig: Rig) -> Counter[bytes]:
-    """How often each digest was signed, by the simulated HSM's own log."""
+    """Number of signatures of each digest, by the simulated HSM's own log."""
     return Counter(record.input_tail for record in read_log(rig.directory / "acme.simhsm.log"))
 
 
@@ -99,7 +99,7 @@ async def test_a_call_that_hangs_in_the_hsm_is_not_waited_for(make_rig: MakeRig)
 
 
 async def test_redis_that_is_away_is_not_waited_for(make_rig: MakeRig) -> None:
-    """What was signed is in the log: the next start releases it, and nothing is signed twice."""
+    """Signed digests are in the log: the next start releases them, and nothing is signed twice."""
     rig = rig_with(make_rig)
     worker = rig.start_worker(1)
     async with at_peak(rig, worker) as (client, job):

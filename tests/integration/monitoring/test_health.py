@@ -116,7 +116,7 @@ async def test_a_worker_that_drains_is_alive_and_not_ready(make_rig: MakeRig) ->
 
 
 async def test_a_worker_whose_loop_is_stuck_is_neither_alive_nor_ready(make_rig: MakeRig) -> None:
-    """Whatever Redis and the HSMs do; it goes on when the loop does."""
+    """``/healthz`` depends on the event loop alone, not on Redis or the HSMs."""
     rig = make_rig()
     worker = rig.start_worker(before=[sys.executable, "-c", STUCK_ON_SIGNAL])
     os.kill(worker.pid, signal.SIGUSR1)

@@ -185,7 +185,7 @@ def test_a_peer_that_resets_the_connection_writes_nothing(capfd: pytest.CaptureF
 
 
 def test_a_request_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever trickles in meanwhile: the limit is for the whole request."""
+    """The time limit is for the whole request, also while bytes trickle in."""
     monkeypatch.setattr(http_server, "REQUEST_S", 0.2)
     with serving() as (server, count):
         assert answer_to(server.port, b"GET /metrics HTTP/1.1\r\nX: ") == b""

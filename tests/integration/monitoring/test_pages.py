@@ -1,4 +1,4 @@
-"""What a worker tells the outside: metrics, health, readiness, logs."""
+"""Pages and logs of a worker: metrics, health, readiness, JSON lines."""
 
 from __future__ import annotations
 

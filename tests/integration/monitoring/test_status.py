@@ -69,7 +69,7 @@ async def test_a_job_is_followed_from_submit_to_release(make_rig: MakeRig) -> No
 
 
 async def test_a_history_is_there_without_redis(make_rig: MakeRig) -> None:
-    """What is not known is said to be so, and the log is on this host's disk."""
+    """The state is ``unknown``, and the log is on this host's disk."""
     rig = make_rig()
     worker = rig.start_worker()
     async with rig.client() as client:

@@ -91,7 +91,7 @@ async def asked(redis: Redis) -> None:
 
 
 async def cancel_at_each_wait(config: RedisConfig) -> int:
-    """How many waits a command has that makes its connection first."""
+    """Number of waits of a command that makes its connection first."""
     for wait in range(1, MOST_WAITS):
         with nothing_unclosed():
             redis = connect(config)
@@ -181,7 +181,7 @@ async def test_a_connection_that_is_made_while_the_pool_closes_is_closed_too(own
 
 
 async def test_a_task_that_is_being_cancelled_can_still_tidy_up_in_redis(own_redis: RedisProcess) -> None:
-    """What a ``finally`` sends is sent; Python 3.11.2 once cancelled it again (python/cpython#102780)."""
+    """A command in a ``finally`` is sent; Python 3.11.2 once cancelled it again (python/cpython#102780)."""
     redis = connect(RedisConfig(unix_socket=str(own_redis.socket_path)))
     await redis.set("sigmill:left", "1")
     begun = asyncio.Event()

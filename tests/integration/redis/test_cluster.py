@@ -143,7 +143,7 @@ def test_tenants_and_workers_sign_as_users_by_least_right(
 def test_a_stop_order_reaches_workers_at_whichever_node_they_listen(
     shards: RedisCluster, tmp_path: Path
 ) -> None:
-    """What is published on one node is heard on all, and the subscribers of all nodes are counted."""
+    """A message published on one node reaches subscribers of all, and the subscribers of all nodes are counted."""
 
     async def publish() -> int:
         heard: list[bytes] = []

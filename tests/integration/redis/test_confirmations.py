@@ -94,7 +94,7 @@ async def test_a_repeat_is_unconfirmed_while_the_replica_stands_still(
 async def test_a_repeat_over_a_connection_that_was_confirmed_before_is_unconfirmed(
     pool: Pool, replica: RedisProcess
 ) -> None:
-    """What the connection wrote once is not what it asks about now."""
+    """A confirmation counts for the last write of a connection, not for an earlier one."""
     used = pool()
     await used.set("sigmill:written", "before")
     await used.execute_command("WAIT", "1", "10000")  # type: ignore[no-untyped-call]
@@ -160,7 +160,7 @@ async def test_nothing_is_confirmed_where_redis_refuses_writes(
 
 
 async def test_a_wrong_type_under_the_mark_is_written_over(pool: Pool, replica: RedisProcess) -> None:
-    """Whoever may write a tenant's keys cannot make its confirmations fail, nor lie."""
+    """A writer of a tenant's keys can make its confirmations neither fail nor lie."""
     writer = pool()
     await writer.rpush(keyspace.mark(TENANT), "not", "a", "mark")  # type: ignore[misc]
     assert (await again(pool(), wait=PATIENT)).confirmed

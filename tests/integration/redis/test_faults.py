@@ -1,4 +1,4 @@
-"""Whatever Redis answers, or does not: one worker and its lanes live through all of it, and each job ends once."""
+"""One worker and its lanes survive every answer of Redis, and every missing one, and each job ends once."""
 
 from __future__ import annotations
 

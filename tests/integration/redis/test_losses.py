@@ -1,4 +1,4 @@
-"""What each accept level loses, measured: one client submits as fast as it can, then something happens to Redis.
+"""Measured losses of each accept level: one client submits as fast as it can, then something happens to Redis.
 
 The table in docs/accept-levels.md comes from here::
 
@@ -50,7 +50,7 @@ LEVELS: dict[str, tuple[str, ...]] = {
 
 @dataclass(slots=True)
 class Submitted:
-    """What one client was told: ids that were accepted, and how often it was not."""
+    """Replies to one client: ids that were accepted, and the number of other replies."""
 
     config: RedisConfig
     accepted: list[str] = field(default_factory=list)
@@ -78,7 +78,7 @@ class Submitted:
         await redis.aclose()
 
     async def lost(self) -> int:
-        """How many of the accepted jobs the primary does not know."""
+        """Number of accepted jobs that the primary does not know."""
         redis = connect(self.config)
         known = 0
         for i in range(0, len(self.accepted), 1000):

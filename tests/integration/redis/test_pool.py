@@ -1,4 +1,4 @@
-"""What a peak has opened is closed again, as the server counts it."""
+"""Connections that a peak has opened are closed again, as the server counts them."""
 
 from __future__ import annotations
 

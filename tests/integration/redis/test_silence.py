@@ -39,7 +39,7 @@ async def test_a_server_that_is_silent_from_the_start_is_given_up(
         await redis.aclose()
 
 
-async def test_bells_are_heard_again_after_a_silence(
+async def test_doorbells_are_received_again_after_a_silence(
     own_redis: RedisProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A host that vanished closes no connection: a ping without an answer ends it."""

@@ -117,7 +117,7 @@ async def test_a_client_is_told_at_once_why_a_certificate_is_refused(
 @pytest.mark.parametrize(
     "mistake", ["password", "no password", "clear to TLS", "TLS to clear", "host", "rights"]
 )
-async def test_what_no_retry_mends_ends_with_its_reason(
+async def test_a_failure_that_no_retry_can_change_ends_with_its_reason(
     tmp_path: Path, make_certificate: MakeCertificate, mistake: str
 ) -> None:
     """A wrong login, rights, host name, and TLS on one side only: named, instead of a connection that is lost for ever."""

@@ -121,7 +121,7 @@ async def test_extending_goes_on_after_redis_was_away(
 
 
 def released(rig: Rig, number: int) -> list[str]:
-    """How the releases of this worker went, as its log has them."""
+    """Statuses of this worker's releases, from its log."""
     records = [
         decode_record(raw)
         for file in segments_of(rig.state_dir(number) / "wal")

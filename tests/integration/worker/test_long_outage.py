@@ -33,7 +33,7 @@ def broken(rig: Rig, how: str) -> None:
 
 
 def impatient(rig: Rig) -> ClientConfig:
-    """Whose envelopes expire in the outage, and are renewed by the client that waits."""
+    """Configuration of a client whose envelopes expire in the outage, and which renews them while it waits."""
     return msgspec.structs.replace(rig.client_config("acme"), envelope_ttl_s=3.0)
 
 

@@ -142,7 +142,7 @@ async def test_a_signature_is_held_back_until_its_outcome_is_in_the_log(make_rig
 
 
 def _dispatched(rig: Rig) -> int:
-    """How many intents are in the log."""
+    """Number of intents in the log."""
     folder = rig.state_dir() / "wal"
     return sum(
         isinstance(decode_record(raw), IntentRecord)

@@ -153,7 +153,7 @@ async def test_a_key_of_a_foreign_type_is_removed_and_counted(stock: StockWorker
 
 
 @pytest.mark.parametrize("prefix", [job_key_prefix, retry_key_prefix])
-async def test_a_foreign_type_beside_a_job_fails_that_job(stock: StockWorker, prefix: str) -> None:
+async def test_a_foreign_type_under_a_key_of_a_job_fails_that_job(stock: StockWorker, prefix: str) -> None:
     """The job and the foreign value are gone."""
     await plant_job(stock.redis, "bad", serialize({"t": None, "f": "double", "a": [1], "k": {}, "et": 1}))
     await stock.redis.zadd(default_queue_name, {"bad": 2e15})

@@ -14,7 +14,7 @@ from bench.load.flows import Measured
 
 @dataclass
 class Script:
-    """What was run, in order."""
+    """Runs, in order."""
 
     lines: list[str] = field(default_factory=list)
 

@@ -1,4 +1,4 @@
-"""What becomes of scenarios that fail, and what the headline says."""
+"""Scenarios that fail, and the headline."""
 
 from __future__ import annotations
 

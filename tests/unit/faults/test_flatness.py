@@ -1,4 +1,4 @@
-"""What is flat, what is not, and what a short peak does to it: nothing."""
+"""Flat and rising series, and short peaks, which change nothing."""
 
 from __future__ import annotations
 

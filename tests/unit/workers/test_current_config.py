@@ -18,7 +18,7 @@ def test_the_adopted_configuration_is_in_force() -> None:
 
 
 def test_new_and_changed_tenants_are_named() -> None:
-    """Those that are removed, or as before, are not."""
+    """Removed and unchanged tenants are not among them."""
     config = CurrentConfig(configuration([tenant("acme"), tenant("globex"), tenant("umbrella")]))
     changed = tenant("acme", limits=TenantLimits(weight=2.0))
     assert config.adopt(configuration([changed, tenant("globex"), tenant("initech")])) == ["acme", "initech"]

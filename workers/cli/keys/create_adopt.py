@@ -107,7 +107,7 @@ class KeyArguments(TypedDict):
 
 
 class _CreateArguments(KeyArguments, RequestArguments):
-    """Those of ``keys create``."""
+    """Options of ``keys create``."""
 
 
 @click.command()

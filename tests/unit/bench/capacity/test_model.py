@@ -64,7 +64,7 @@ def test_a_whole_number_of_devices_is_not_rounded_up_by_noise() -> None:
     utilisation=st.floats(0.1, 1.0),
 )
 def test_a_plan_always_bears_its_peak(per_day: float, peak: float, per_s: float, utilisation: float) -> None:
-    """Whatever is asked for, the planned devices and cores can do the peak within their utilisation."""
+    """For every request the planned devices and cores can do the peak within their utilisation."""
     room = Headroom(
         hsm_utilisation=utilisation,
         core_utilisation=utilisation,
@@ -128,7 +128,7 @@ def test_every_kind_of_key_has_a_signature_length() -> None:
     ],
 )
 def test_a_kind_or_a_telling_algorithm_names_a_kind(name: str, kind: KeyKind) -> None:
-    """Where an algorithm leaves no choice, it will do."""
+    """An algorithm that fits one kind of key alone names that kind."""
     assert kind_named(name) is kind
 
 

@@ -1,4 +1,4 @@
-"""Which measured costs are used for which part of a plan."""
+"""Measured costs, and the part of a plan for which each is used."""
 
 from __future__ import annotations
 

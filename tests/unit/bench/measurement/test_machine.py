@@ -45,7 +45,7 @@ def proc(tmp_path: Path) -> FakeProc:
 
 
 def test_own_work_is_not_a_disturbance(proc: FakeProc) -> None:
-    """What this process, its children and their reaped children use is own."""
+    """CPU time of this process, its children and their reaped children counts as own."""
     with Busyness(proc=proc.directory) as busy:
         proc.cpu_s[os.getpid()], proc.cpu_s[CHILD], proc.reaped_s[CHILD] = 2.0, 5.0, 3.0
         proc.busy_s, proc.idle_s = 10.0, 10.0
@@ -56,7 +56,7 @@ def test_own_work_is_not_a_disturbance(proc: FakeProc) -> None:
 
 
 def test_the_work_of_others_is_seen(proc: FakeProc) -> None:
-    """What is busy and not own is somebody else's, by share of the whole machine."""
+    """Busy time that is not own counts as foreign, by share of the whole machine."""
     with Busyness(proc=proc.directory) as busy:
         proc.cpu_s[CHILD], proc.cpu_s[STRANGER] = 10.0, 4.0
         proc.busy_s, proc.idle_s = 14.0, 6.0
@@ -75,7 +75,7 @@ def test_a_server_started_by_somebody_else_can_be_owned(proc: FakeProc) -> None:
 
 
 def test_steal_is_a_disturbance(proc: FakeProc) -> None:
-    """What the hypervisor takes is told apart from what others use."""
+    """Time that the hypervisor takes is counted apart from that of other processes."""
     with Busyness(proc=proc.directory) as busy:
         proc.idle_s, proc.steal_s = 18.0, 2.0
         proc.write()

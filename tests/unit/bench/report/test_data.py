@@ -150,7 +150,7 @@ def test_the_share_is_of_the_ceiling() -> None:
 
 
 def test_the_json_has_the_names_of_the_contract(tmp_path: Path) -> None:
-    """What the design promises to scripts is there under its name."""
+    """Every field that is documented for scripts is there under its name."""
     as_json, _ = write_report(report([at_least("a", 1.0, 0.5)]), tmp_path / "bench")
     data = msgspec.json.decode(as_json.read_bytes())
     row, threshold = data["rows"][0], data["thresholds"][0]

@@ -20,7 +20,7 @@ def test_a_bar_is_as_long_as_its_share() -> None:
 
 
 def test_a_bar_below_its_bound_is_marked() -> None:
-    """What missed its bound looks different, not only shorter."""
+    """A row that missed its bound looks different, not only shorter."""
     plot = bar_plot(
         [
             Bar(label="a", detail="", share=0.5, bound=0.9),
@@ -57,7 +57,7 @@ def test_a_share_beyond_the_ceiling_stays_in_the_picture() -> None:
 def test_every_point_lies_inside_the_plot(
     points: list[tuple[float, float]], log_x: bool, log_y: bool
 ) -> None:
-    """Whatever the range: one point, a flat line, six powers of ten."""
+    """Any range can be drawn: one point, a flat line, six powers of ten."""
     plot = line_plot([Line(name="l", points=points)], "p", x_label="x", y_label="y", log_x=log_x, log_y=log_y)
     dots = re.findall(r'cx="([\d.-]+)" cy="([\d.-]+)"', plot)
     assert len(dots) == len(points)

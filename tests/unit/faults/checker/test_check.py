@@ -231,7 +231,7 @@ def test_recovery_counts_what_was_open_at_the_heal() -> None:
 
 
 def test_without_log_and_fences_the_client_and_the_hsm_suffice() -> None:
-    """What stock arq is judged by: more signatures than workers that ended in disorder explain."""
+    """Verdict on stock arq: more signatures than workers that ended in disorder explain."""
     outside: list[Event] = [KEYS, INVOKED, ACCEPTED, SIGNED, ANSWERED]
 
     def verdict(*more: Event) -> Verdict:

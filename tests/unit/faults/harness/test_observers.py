@@ -1,4 +1,4 @@
-"""What the harness reads from a worker's log."""
+"""Reading of a worker's log by the harness."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ async def test_without_redis_the_directory_is_believed_until_it_expires_and_not_
 
 
 async def test_an_expired_directory_in_redis_is_not_believed() -> None:
-    """Where no worker has renewed the directory, its old copy in Redis is as expired as the cached one."""
+    """A directory that no worker has renewed is as expired in Redis as in the cache."""
     scene = DirectoryScene()
     await scene.look_up()
     scene.pass_s(30 * 86_400)
@@ -111,7 +111,7 @@ async def test_a_failed_refresh_is_tried_again_soon_and_not_by_each_call() -> No
 
 
 async def test_default_algorithms_follow_within_the_refresh_time() -> None:
-    """What needs no fetch is answered from memory only while the directory is fresh."""
+    """Answers come from memory only while the directory is fresh."""
     scene = DirectoryScene()
     await scene.look_up()
     assert scene.cache.cached_entry("release") is not None

@@ -73,7 +73,7 @@ async def test_a_host_that_is_ahead_dates_its_envelopes_by_the_service(ahead_ms:
 
 @pytest.mark.parametrize("ahead_ms", [0, TOLERATED_MS, TTL_MS // 2 + 1, -90_000, -5 * 3600 * 1000])
 async def test_the_time_of_redis_moves_no_date_forward_and_none_far_back(ahead_ms: int) -> None:
-    """Whoever has Redis can neither keep an envelope for later nor take more than half of its life."""
+    """An attacker who controls Redis can neither keep an envelope for later nor take more than half of its life."""
     scene = Scene(ahead_ms)
     await scene.clock.measure()
     assert scene.clock.envelope_ms() == scene.host_ms()

@@ -1,4 +1,4 @@
-"""Where Redis is, by the configuration."""
+"""Address of Redis, by the configuration."""
 
 from __future__ import annotations
 
@@ -29,6 +29,6 @@ def test_nodes_of_a_cluster_may_be_addresses_of_either_kind() -> None:
     ],
 )
 def test_what_no_cluster_can_have_is_refused(config: RedisConfig, named: str) -> None:
-    """When the file is read, and not at the first command."""
+    """The error comes when the file is read, and not at the first command."""
     with pytest.raises(ConfigError, match=named):
         config.relative_to(Path("/etc/sigmill"))

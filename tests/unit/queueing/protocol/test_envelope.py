@@ -43,7 +43,7 @@ class Exploding:
 
 
 def accepted(sealed: bytes) -> Envelope:
-    """What a lane would do with these bytes."""
+    """The envelope in these bytes, verified as a lane verifies it."""
     unverified = read_unverified(sealed)
     PUBLIC.verify_envelope(unverified.signed_bytes, unverified.signature)
     return unverified.envelope

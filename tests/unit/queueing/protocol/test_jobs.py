@@ -53,7 +53,7 @@ def test_a_job_is_read_as_it_was_written() -> None:
 
 
 def test_a_job_of_a_stock_producer_has_no_hints() -> None:
-    """What ``enqueue_job('sign', sealed)`` writes with our serialiser is a job."""
+    """``enqueue_job('sign', sealed)`` writes a job with our serialiser."""
     raw = serialize({"t": None, "f": "sign", "a": (b"sealed",), "k": {}, "et": 1})
     assert decode_job(raw).hints == JobHints()
 

@@ -1,4 +1,4 @@
-"""What a signature costs, and which job comes first."""
+"""Costs of signatures, and the order of jobs by them."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ async def test_what_is_sent_once_is_not_sent_to_a_successor() -> None:
         await answers_of(FixedTopology({A: OLD}, {A: NEW}), [A], answer)
 
 
-async def test_the_error_of_one_shard_stands_in_its_places_and_that_of_all_is_raised() -> None:
+async def test_the_error_of_one_shard_is_in_its_places_and_that_of_all_is_raised() -> None:
     """As of a single Redis; errors of another root become those of redis-py."""
 
     def away(*gone: Address) -> Callable[[Address, int, bool], Any]:

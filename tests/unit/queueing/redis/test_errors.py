@@ -42,7 +42,7 @@ def test_every_class_of_redis_becomes_queue_unavailable(error: type[Exception]) 
 
 @pytest.mark.parametrize("error", [OSError, TimeoutError, ConnectionResetError, BrokenPipeError])
 def test_errors_of_the_network_become_queue_unavailable(error: type[OSError]) -> None:
-    """What the operating system or asyncio raises on the way to Redis is translated too."""
+    """Errors of the operating system or asyncio on the way to Redis are translated too."""
     with pytest.raises(QueueUnavailable), redis_errors("read the queue"):
         raise error
 

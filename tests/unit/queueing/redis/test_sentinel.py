@@ -20,7 +20,7 @@ OLD, NEW = ("10.0.0.1", 6379), ("10.0.0.2", 6379)
 
 @dataclass(slots=True)
 class FakeSentinel:
-    """What one of them says. ``listed`` is the address among its masters, ``address`` the one for clients."""
+    """Reply of one Sentinel. ``listed`` is the address among its masters, ``address`` the one for clients."""
 
     address: tuple[str, int] | None = OLD
     epoch: int = 1
@@ -55,7 +55,7 @@ async def primary_by(*fakes: FakeSentinel) -> tuple[str, int]:
 
 
 async def test_the_newest_configuration_counts() -> None:
-    """Whoever is asked first."""
+    """The newest configuration wins in every order of the Sentinels."""
     assert await primary_by(FakeSentinel(), FakeSentinel(NEW, 2, NEW), FakeSentinel()) == NEW
 
 

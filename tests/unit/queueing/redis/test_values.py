@@ -36,7 +36,7 @@ def test_a_count_is_a_short_row_of_digits(value: object, count: int) -> None:
 
 @given(st.none() | st.integers() | st.binary() | st.text() | st.floats() | st.lists(st.integers()))
 def test_any_value_is_a_count(value: object) -> None:
-    """Which Prometheus, JSON and Lua hold exactly."""
+    """The bound is the largest integer that Prometheus, JSON and Lua hold exactly."""
     assert 0 <= count_of(value) <= MOST_COUNT
     assert float(count_of(value)) == count_of(value)
 

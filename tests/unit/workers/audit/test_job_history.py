@@ -1,4 +1,4 @@
-"""What the log of a host tells of a job: in order, with times, and without a digest."""
+"""History of a job from a host's log: in order, with times, and without a digest."""
 
 from __future__ import annotations
 

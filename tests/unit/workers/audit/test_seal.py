@@ -54,7 +54,7 @@ def test_a_log_that_cannot_be_read_whole_is_not_sealed(tmp_path: Path) -> None:
 
 
 def test_accepted_damage_is_listed_in_the_seal(tmp_path: Path) -> None:
-    """Who compares the archive later learns which records are missing."""
+    """A later comparison of the archive names the missing records."""
     file = damaged(tmp_path)
     (place,) = seal(tmp_path, accept_damage=True).damaged
     assert (place.segment, place.offset) == (file.name, 0)

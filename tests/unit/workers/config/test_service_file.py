@@ -19,7 +19,7 @@ def site(tmp_path: Path) -> Site:
 
 
 def test_files_without_a_mistake_are_one_configuration(site: Site) -> None:
-    """What is written is what is read, with file names made absolute from where they stand."""
+    """The file is read as it is written, with file names made absolute from its folder."""
     configuration = load_configuration(site.write().config)
 
     service = configuration.service

@@ -77,7 +77,7 @@ def test_a_client_is_revoked(state: str, header: str) -> None:
 
 
 def test_an_inline_client_is_left_to_the_operator() -> None:
-    """Where the text has no header of the client, nothing is guessed."""
+    """Without a header of the client nothing is guessed."""
     text = 'tenant = "acme"\nclients = { build-1 = { public_key = "x", expires = 2099-01-01T00:00:00Z } }\n'
 
     with pytest.raises(EditRefused):
@@ -85,7 +85,7 @@ def test_an_inline_client_is_left_to_the_operator() -> None:
 
 
 def test_a_header_within_a_string_deceives_nobody() -> None:
-    """What looks like the client's table and is none makes the result wrong, and so it is refused."""
+    """A text that only looks like the client's table would give a wrong result, and is refused."""
     text = 'tenant = "acme"\nnote = """\n[clients.build-1]\n"""\n[clients.build-1]\npublic_key = "x"\n'
 
     with pytest.raises(EditRefused):

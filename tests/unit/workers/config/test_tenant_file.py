@@ -94,7 +94,7 @@ def test_versions_stand_in_rising_order(tmp_path: Path) -> None:
 
 
 def test_a_key_is_pinned_once(tmp_path: Path) -> None:
-    """What is revoked under one name must not sign under another."""
+    """A key that is revoked under one name must not sign under another."""
     twin = '\n[keys.twin]\nclients = ["*"]\nalgorithms = ["ECDSA_SHA_256"]\n[[keys.twin.versions]]\n'
     text = tenant_text() + twin + version_lines(placeholder_key(KeyKind.P256))
 

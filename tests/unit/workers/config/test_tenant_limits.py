@@ -28,7 +28,7 @@ def test_the_burst_is_a_second_of_the_rate() -> None:
     assert limits_of(LimitsSettings(rate_per_s=50.0, burst=7.0), []).claim.burst == 7.0
 
 
-def test_the_budget_stands_at_the_claim_and_at_the_submit() -> None:
+def test_the_budget_holds_at_the_claim_and_at_the_submit() -> None:
     """So a client hears of it before its jobs wait for tomorrow."""
     limits = limits_of(LimitsSettings(digests_per_day=9), [])
     assert limits.claim.budget_digests == limits.caps.budget_digests == 9

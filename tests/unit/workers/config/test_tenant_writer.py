@@ -22,7 +22,7 @@ def scope(tmp_path: Path) -> ServiceScope:
 
 
 def test_an_edit_is_written_and_the_mode_stays(scope: ServiceScope) -> None:
-    """Whoever could read the file before can read it after."""
+    """Every user who could read the file before can read it after."""
     file = scope.tenant_file("acme")
     file.chmod(0o604)
 

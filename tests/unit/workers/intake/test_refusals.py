@@ -44,8 +44,8 @@ def test_a_redis_that_refuses_every_tenant_refuses_all() -> None:
     assert intake.refusals.total
 
 
-def test_a_refused_tenant_beside_another_one_is_its_own_matter() -> None:
-    """Whoever damages the keys of one tenant does not make the worker unready."""
+def test_a_refusal_of_one_tenant_does_not_affect_another() -> None:
+    """Damaged keys of one tenant do not make the worker unready."""
     intake = Intake()
     for _ in range(10):
         intake.refusals.refused("acme", DAMAGED)

@@ -310,7 +310,7 @@ class Usage:
 
 
 async def test_bytes_are_counted_for_the_tenant_that_writes_them(tmp_path: Path) -> None:
-    """Which tenant fills the log: frames of its records, without the log's own."""
+    """Bytes of the log are counted by tenant: frames of its records, without the log's own."""
     usage = Usage()
     wal = WriteAheadLog(tmp_path, usage=usage)
     await wal.append([ReleasedRecord(1, "acme", b"a" * 1000, b"w:1", "committed")])

@@ -1,4 +1,4 @@
-"""What a start after a crash finds: intents to close as unknown, outcomes to publish again."""
+"""Recovery after a crash: intents to close as unknown, outcomes to publish again."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def opened(first_open: int) -> OpenedRecord:
 
 
 def test_reading_begins_where_the_newest_segment_says(tmp_path: Path) -> None:
-    """What is before has its end; two years of log are not read at a start."""
+    """Earlier records are all closed; two years of log are not read at a start."""
     write(tmp_path, intent(b"closed in a way that nobody reads"), number=1)
     write(tmp_path, opened(1), intent(b"a"), number=2)
     write(tmp_path, opened(2), intent(b"b"), number=3)

@@ -36,7 +36,7 @@ def append(writer: SegmentWriter, *records: Record) -> None:
 
 
 def heads(folder: Path) -> dict[int, int]:
-    """What the head of each segment says of the first that is open."""
+    """Head of each segment: the first segment in which a claim is open."""
     found = {segment_number(file): decode_record(next(read_segment(file))) for file in segments_of(folder)}
     return {number: head.first_open for number, head in found.items() if isinstance(head, OpenedRecord)}
 

@@ -36,7 +36,7 @@ def test_a_record_that_no_reader_would_believe_is_not_framed() -> None:
 
 
 def test_what_was_written_is_read_in_order(tmp_path: Path) -> None:
-    """Whatever is in them."""
+    """Every payload comes back, whatever its bytes."""
     assert read(tmp_path, WHOLE) == PAYLOADS
 
 

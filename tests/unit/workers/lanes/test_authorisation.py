@@ -261,7 +261,7 @@ def test_a_suspended_tenant_signs_nothing() -> None:
 )
 @pytest.mark.parametrize("head", ["", 'state = "suspended"'])
 def test_a_stranger_learns_nothing(changes: dict[str, Any], head: str) -> None:
-    """Whatever else is wrong, or right, an envelope of another key is a bad signature and nothing more."""
+    """An envelope of another key is a bad signature and nothing more, whatever its content."""
     assert refusal(unverified(STRANGER, **changes), tenant(head)) is EnvelopeSignature
 
 

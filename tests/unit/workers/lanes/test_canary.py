@@ -126,7 +126,7 @@ def test_a_token_with_no_key_that_signs_now_has_none() -> None:
 def test_the_lane_refuses_what_may_not_sign_now(
     name: str, number: int, token: str, error: type[SigningError]
 ) -> None:
-    """Whatever the worker asks: the lane judges by its own files."""
+    """The lane judges by its own files, whatever the worker requests."""
     what = tenant(
         RELEASE,
         key_lines("lapsed", version_lines(p256_key(8)) + "expires = 2020-01-01T00:00:00Z\n"),

@@ -61,7 +61,7 @@ def test_gauges_are_summed_or_their_maximum_is_taken() -> None:
 
 
 def test_quantiles_are_of_what_was_observed_in_between() -> None:
-    """What was slow before does not count any more."""
+    """Earlier slow jobs do not count any more."""
     process = Process()
     observe = process.metrics.queue_wait_seconds.labels("acme").observe
     for _ in range(1000):

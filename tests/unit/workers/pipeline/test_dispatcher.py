@@ -238,7 +238,7 @@ async def test_a_forged_envelope_is_refused_and_not_requeued_while_no_lane_may_h
 
 
 async def test_a_forged_envelope_is_charged_to_no_budget(worker: Worker) -> None:
-    """Who can write to the queue and has no client key could use up the budget of a key."""
+    """A writer to the queue without a client key could use up the budget of a key."""
     forged, signed = worker.job("nightly", signer=ClientKey.generate()), worker.job("nightly")
     await worker.dispatcher.dispatch([forged, signed])
     assert worker.reserved == [signed]

@@ -469,7 +469,7 @@ async def test_an_outcome_that_is_fenced_again_is_kept_for_the_next_claim(
 async def test_recovered_outcomes_of_a_shard_that_is_away_hold_up_no_others(
     story: Story, restarted: Callable[..., ResultPublisher]
 ) -> None:
-    """Those of the other tenant behind them are published at the start, and theirs when the shard answers again."""
+    """Results of the other tenant behind them are published at the start, and theirs when the shard answers again."""
     story.away = {"acme"}
     mine = [outcome_of(b"a%d" % i) for i in range(MOST_AT_ONCE + 1)]
     publisher = restarted(*mine, outcome_of(b"g", "globex"))
@@ -513,7 +513,7 @@ class CountedPauses:
 async def test_the_pauses_begin_anew_when_some_tenant_was_answered(
     story: Story, publisher: ResultPublisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is left after a long outage is published without the long pauses of the outage."""
+    """Results left after a long outage are published without the long pauses of the outage."""
     pauses = CountedPauses()
     monkeypatch.setattr(committer, "pauses", lambda: pauses)
     story.away = {"acme"}

@@ -64,7 +64,7 @@ def test_what_is_no_der_is_refused(raw: str) -> None:
 
 @given(st.binary(max_size=200))
 def test_no_bytes_break_the_reader(raw: bytes) -> None:
-    """Whatever comes is a value or ``DerInvalid``."""
+    """Any input is a value or ``DerInvalid``."""
     try:
         list(der.read(raw).children())
     except der.DerInvalid:

@@ -22,7 +22,7 @@ def public(key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey) -> Publi
 
 
 def test_a_request_keeps_an_attestation_as_it_is() -> None:
-    """Whoever does not know the attribute still reads the request."""
+    """A reader that does not know the attribute still reads the request."""
     key = ed25519.Ed25519PrivateKey.generate()
     value = der.sequence(der.utf8("a statement"))
     content = RequestContent(subject=parse_subject("CN=a"), public_key=public(key), attestation=value)

@@ -60,7 +60,7 @@ def test_a_time_that_is_far_ahead_is_disregarded_and_reported(
 
 @pytest.mark.parametrize("content", [b"", b"soon", b"\xff\xfe", b"-5", b"9" * 5000], ids=repr)
 def test_a_damaged_file_is_as_none(tmp_path: Path, content: bytes) -> None:
-    """Whatever is in it, the clock itself counts."""
+    """With any content of the file the clock itself counts."""
     (tmp_path / NAME).write_bytes(content)
     assert LatestTime(tmp_path).see(NOW_MS) == NOW_MS
 

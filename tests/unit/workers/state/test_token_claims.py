@@ -72,6 +72,6 @@ def test_a_claim_by_root_belongs_to_the_owner_of_the_state_directory(tmp_path: P
 
 
 def test_an_identity_has_all_that_a_token_says_of_itself() -> None:
-    """Where one value ends and the next begins counts."""
+    """The border between two values counts."""
     assert token_identity("a", "b", "c", "d") != token_identity("ab", "", "c", "d")
     assert len(IDENTITY) == 32

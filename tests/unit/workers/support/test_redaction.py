@@ -31,7 +31,7 @@ def test_a_configuration_is_masked_by_where_secrets_stand(
     assert redact_tables(table) == masked
 
 
-def test_what_is_in_secret_files_is_taken_out_wherever_it_stands(tmp_path: Path) -> None:
+def test_the_content_of_secret_files_is_removed_everywhere(tmp_path: Path) -> None:
     """A long one everywhere; a short one as a word, for it may be part of any number."""
     write_private(tmp_path / "pin", "1234\n")
     write_private(tmp_path / "password", "correct-horse\n")

@@ -1,4 +1,4 @@
-"""What the code logs and what the table of events says are the same."""
+"""The logged events and the table of events are the same."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def test_names_follow_the_rule(metrics: Metrics, registry: CollectorRegistry) ->
 def test_times_are_in_seconds_and_counters_have_no_creation_times(
     metrics: Metrics, registry: CollectorRegistry
 ) -> None:
-    """What promtool would complain about."""
+    """promtool would complain of anything else."""
     metrics.signatures.labels("acme", "ED25519").inc()
     page = generate_latest(registry).decode()
     assert "_created" not in page

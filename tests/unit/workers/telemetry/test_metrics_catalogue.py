@@ -37,7 +37,7 @@ def test_a_name_is_declared_once(table: type[MetricTable]) -> None:
 
 
 def test_worker_and_exporter_tell_different_things() -> None:
-    """What both told, a sum would count twice."""
+    """A metric of both would count twice in a sum."""
     shared = {declared.facts.name for _, declared in WorkerMetrics.declarations()} & {
         declared.facts.name for _, declared in QueueMetrics.declarations()
     }

@@ -47,7 +47,7 @@ def test_thousands_of_busy_tenants_stay_below_two_thousand_series() -> None:
     assert any('tenant="tenant-0"' in line for line in signed)
 
 
-def test_a_tenant_that_is_refused_for_everything_leaves_room_for_others() -> None:
+def test_a_tenant_that_is_refused_for_everything_leaves_series_for_others() -> None:
     """It chooses algorithm and reason by its input: what it may name is bounded for itself."""
     registry = CollectorRegistry()
     metrics = Metrics(registry)
@@ -65,7 +65,7 @@ def test_a_tenant_that_is_refused_for_everything_leaves_room_for_others() -> Non
 
 
 def test_the_same_labels_are_the_same_child() -> None:
-    """What is taken away is taken from where it was added, also after the names ran out."""
+    """A removal hits the series to which the amount was added, also after the names ran out."""
     metrics = Metrics(CollectorRegistry())
     for i in range(300):
         use_all(metrics, f"tenant-{i}")

@@ -109,7 +109,7 @@ def test_every_way_to_print_makes_text_safe(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_json_keeps_every_character(capsys: pytest.CaptureFixture[str]) -> None:
-    """What a terminal would obey is escaped, and reads back as it was."""
+    """Characters that a terminal would obey are escaped, and read back as they were."""
     text = FOREIGN.replace("\ud800", "\U000e0001")
     emit(ErrorObject.final("usage", text, "é"))
     out = capsys.readouterr().out

@@ -132,7 +132,7 @@ HOSTILE_LINES = {
 
 @pytest.mark.parametrize("line", HOSTILE_LINES.values(), ids=HOSTILE_LINES.keys())
 async def test_one_bad_line_costs_one_item(monkeypatch: pytest.MonkeyPatch, line: bytes) -> None:
-    """Whatever a line holds, it is one item with an error in its place, and the next line is read."""
+    """Every bad line is one item with an error in its place, and the next line is read."""
     good = b'{"name": "good", "digest": "sha256:%s"}' % SHA_256.encode()
     feed_stdin(monkeypatch, line + b"\n" + good + b"\n")
     bad, last = await items(Inputs((), (), Path("-")))

@@ -93,7 +93,7 @@ def test_what_the_runs_took_is_added_up_in_the_answer() -> None:
     assert (lane.answers[0].sign_s, lane.answers[0].verify_s) == (0.5 * len(runs), 0.25 * len(runs))
 
 
-def test_an_error_stands_at_its_index_of_the_item() -> None:
+def test_an_error_has_its_index_in_the_item() -> None:
     """Relative to the item's first digest, where the signature is None."""
     lane = Lane()
     runs = lane.chunk((authorised(3), 0, 3), (authorised(20), 10, 6)).cut(length(1, each_s=0.001))
@@ -109,7 +109,7 @@ def test_an_error_stands_at_its_index_of_the_item() -> None:
     assert second.errors[4].code == "digest.length"
 
 
-def test_refused_items_are_answered_beside_signed_ones() -> None:
+def test_refused_items_are_answered_together_with_signed_ones() -> None:
     """They make no run."""
     lane = Lane()
     runs = lane.chunk((None, 0, 5), (authorised(2), 0, 2), (None, 0, 1)).cut(length())

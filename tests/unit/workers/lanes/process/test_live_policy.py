@@ -90,7 +90,7 @@ def written(folder: Path) -> Path:
 
 
 def test_every_change_of_the_rules_is_a_new_policy_version(tmp_path: Path) -> None:
-    """What was authorised before it is not begun after it: session threads compare the version of each run."""
+    """A run that was authorised before a reload is not begun after it: session threads compare its version."""
     service = written(tmp_path)
     policy = LivePolicy(service, token="acme", tenant="acme")
     before = policy.policy_version

@@ -92,7 +92,7 @@ def test_a_deeply_nested_message_is_refused() -> None:
 
 @pytest.mark.parametrize("depth", [500, 1_000, 2_000, 10_000])
 def test_a_nested_message_is_refused_or_read_without_its_unknown_field(depth: int) -> None:
-    """How deep Python may go depends on its version: 3.13 reads 2,000 arrays within each other, 3.11 does not."""
+    """Python's depth depends on its version: 3.13 reads 2,000 nested arrays, 3.11 does not."""
     with contextlib.suppress(AnswerInvalid):
         message = read_answer(nested(depth))
         assert isinstance(message, Outcomes)

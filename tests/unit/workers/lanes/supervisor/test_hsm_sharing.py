@@ -123,7 +123,7 @@ def test_more_tokens_than_lanes_take_turns() -> None:
 
 
 def test_operations_of_an_idle_token_are_used_by_the_others() -> None:
-    """When a token has no more work its operations are taken over at once."""
+    """Operations of a token without work are taken over at once."""
     hsm = SharedHsm(8)
     one, other = Token("one", hsm, 2), Token("other", hsm, 2)
     one.work()

@@ -49,7 +49,7 @@ def test_the_circuit_is_a_number(metrics: Metrics, lanes: LaneMetrics, circuit: 
 def test_a_lane_that_names_ever_new_reasons_makes_a_bounded_number_of_series(
     metrics: Metrics, lanes: LaneMetrics
 ) -> None:
-    """What exceeds the bound is counted as ``other``."""
+    """Series beyond the bound are counted as ``other``."""
     for number in range(MOST_REASONS + 10):
         lanes.lane_failed("acme", f"REASON_{number}")
     assert metrics.lane_restarts.labels("acme", "other")._value.get() == 10

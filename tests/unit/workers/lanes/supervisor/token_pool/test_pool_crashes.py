@@ -133,7 +133,7 @@ async def test_a_module_that_crashes_at_every_call_poisons_one_job_at_most(make_
         assert sum(bool(job.poisoned) for job in jobs) == 1
 
 
-async def test_innocent_jobs_are_signed_beside_two_that_crash_every_lane(make_pool: MakePool) -> None:
+async def test_other_jobs_are_signed_while_two_crash_every_lane(make_pool: MakePool) -> None:
     """The crash history of a job is kept while it is back in the queue; the other jobs are signed first."""
     async with make_pool() as setup:
         bad, good = [FakeJob("bad-1"), FakeJob("bad-2")], [FakeJob("good-1"), FakeJob("good-2")]

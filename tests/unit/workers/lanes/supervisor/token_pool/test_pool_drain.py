@@ -88,7 +88,7 @@ async def test_closing_stops_every_lane(make_pool: MakePool) -> None:
 
 
 async def test_a_drained_token_finishes_what_its_lanes_have_and_logs_out(make_pool: MakePool) -> None:
-    """What no lane has is requeued, as are later jobs; the lane is stopped when it has answered, until the token is resumed."""
+    """Jobs that no lane has are requeued, as are later ones; the lane stops when it has answered, until the token is resumed."""
     async with make_pool() as setup:
         first, second, third, late = (FakeJob(name) for name in "abcd")
         await setup.start(first, count=4)

@@ -125,7 +125,7 @@ async def test_refused_digests_are_not_measured(make_pool: MakePool) -> None:
 
 
 async def test_a_chunk_is_measured_by_what_was_signed_in_it(make_pool: MakePool) -> None:
-    """When more than half of a chunk was signed, only the signed digests count."""
+    """Of a chunk that was signed by more than half, only the signed digests count."""
     async with make_pool(chunk_target_s=0.02) as setup:
         await setup.start(FakeJob("a"), count=4)
         lane = setup.lanes[0]
