@@ -6,8 +6,8 @@
 ``softhsm``               a token directory of the test's own
 ``softhsm_session``       one for the session, for tests that only add tokens under labels of their own
 ``shelf``                 tokens with keys, made once for the session, for tests that only sign with them
-``make_rig``              clusters of a test's own, whose workers, lanes and Redis it may stop, kill or starve
-``cluster``               Redis, worker and lanes for three tenants, for tests that leave them as they are
+``make_rig``              rigs of a test's own, whose workers, lanes and Redis it may stop, kill or starve
+``shared_rig``            Redis, worker and lanes for three tenants, for tests that leave them as they are
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.support.hsm.tokens import TokenShelf
 from tests.support.log_fields import show_fields
 from tests.support.redis.process import RedisProcess
 from tests.support.rig.rig import MakeRig, Rig
-from tests.support.rig.shared_rig import Cluster, start_cluster
+from tests.support.rig.shared_rig import SharedRig, start_shared_rig
 
 RedisFactory = Callable[..., RedisProcess]
 
@@ -112,11 +112,11 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> TokenShelf:
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory, shelf: TokenShelf) -> Iterator[Cluster]:
-    """A running cluster; whatever a test writes into its Redis, it takes out again."""
-    folder = tmp_path_factory.mktemp("cluster")
-    with RedisProcess(folder / "redis", password="cluster-redis-password") as redis:
-        made = start_cluster(folder / "rig", redis, shelf)
+def shared_rig(tmp_path_factory: pytest.TempPathFactory, shelf: TokenShelf) -> Iterator[SharedRig]:
+    """A running rig; whatever a test writes into its Redis, it takes out again."""
+    folder = tmp_path_factory.mktemp("shared-rig")
+    with RedisProcess(folder / "redis", password="shared-redis-password") as redis:
+        made = start_shared_rig(folder / "rig", redis, shelf)
         try:
             yield made
         finally:

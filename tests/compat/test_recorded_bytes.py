@@ -20,7 +20,7 @@ from queueing.protocol.client_keys import ClientKey, ClientPublicKey
 from queueing.protocol.envelope import read_unverified
 from queueing.protocol.jobs import JobOutcome, content_hash, decode_job, decode_result, job_id_of
 from tests.support.farm.forging import Forger, enqueue, outcome_of, payload
-from tests.support.rig.shared_rig import Cluster
+from tests.support.rig.shared_rig import SharedRig
 from workers.journal import records
 from workers.journal.records import decode_record
 
@@ -117,7 +117,7 @@ def test_an_outcome_from_before_dead_letters_is_understood() -> None:
     assert (record.result, record.dead_letter) == (b"result", b"")
 
 
-async def test_a_job_in_the_first_form_is_signed(cluster: Cluster) -> None:
+async def test_a_job_in_the_first_form_is_signed(shared_rig: SharedRig) -> None:
     """Written here field by field, with nothing of today's encoders: a client of then on a queue of now."""
     now_ms = time.time_ns() // 1_000_000
     digest = os.urandom(32)
@@ -125,9 +125,9 @@ async def test_a_job_in_the_first_form_is_signed(cluster: Cluster) -> None:
         1, "sigmill-dev", "acme", "build-1", "release", 0, "ECDSA_SHA_256",
         now_ms, now_ms + 60_000, os.urandom(16), None, [digest],
     ]  # fmt: skip
-    sealed = Forger(key=cluster.rig.keys["acme"]).seal_raw(body)
+    sealed = Forger(key=shared_rig.rig.keys["acme"]).seal_raw(body)
     hints = {"n": 1, "alg": "ECDSA_SHA_256"}
-    redis = cluster.rig.connect()
+    redis = shared_rig.rig.connect()
     try:
         job_id = await enqueue(redis, "acme", payload(sealed, hints=hints))
         outcome = await outcome_of(redis, job_id)
@@ -137,18 +137,22 @@ async def test_a_job_in_the_first_form_is_signed(cluster: Cluster) -> None:
     assert isinstance(outcome, JobOutcome)
     (signature,) = outcome.signatures
     assert signature is not None
-    cluster.rig.tokens["acme"].keys["acme.release.v1"].verify(Algorithm(outcome.algorithm), digest, signature)
+    shared_rig.rig.tokens["acme"].keys["acme.release.v1"].verify(
+        Algorithm(outcome.algorithm), digest, signature
+    )
     assert {"t", "f", "a", "k", "et", "s", "r", "st", "ft", "q", "id"} == set(stock), "as arq has it"
 
 
 @pytest.mark.parametrize("counted", ["2:0", "1:0:1:300", "1:0:1:300:150", "1:0:1:300:150:0"])
-async def test_a_job_that_was_counted_in_an_earlier_form_is_signed(cluster: Cluster, counted: str) -> None:
+async def test_a_job_that_was_counted_in_an_earlier_form_is_signed(
+    shared_rig: SharedRig, counted: str
+) -> None:
     """``sigmill:{tenant}:claims`` grew by fields: attempts, fence; digests, bytes; charge; crashes."""
-    redis = cluster.rig.connect()
+    redis = shared_rig.rig.connect()
     try:
         job_id = os.urandom(16).hex()
         await redis.execute_command("HSET", keyspace.claims("acme"), job_id, counted)  # type: ignore[no-untyped-call]
-        sealed = Forger(key=cluster.rig.keys["acme"]).seal()
+        sealed = Forger(key=shared_rig.rig.keys["acme"]).seal()
         await enqueue(redis, "acme", payload(sealed), job_id)
         outcome = await outcome_of(redis, job_id.encode())
         left = await redis.execute_command("HGET", keyspace.claims("acme"), job_id)  # type: ignore[no-untyped-call]

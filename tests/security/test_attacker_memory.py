@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.rig.rig import descendants
-from tests.support.rig.shared_rig import Cluster
+from tests.support.rig.shared_rig import SharedRig
 from workers.hsm.process_hardening import harden
 
 NOBODY = 65534
@@ -57,16 +57,16 @@ def open_files(pid: int) -> set[str]:
     return {str(fd.readlink()) for fd in Path(f"/proc/{pid}/fd").iterdir()}
 
 
-async def test_a_pin_is_in_its_own_lane_and_nowhere_else(cluster: Cluster) -> None:
+async def test_a_pin_is_in_its_own_lane_and_nowhere_else(shared_rig: SharedRig) -> None:
     """While all tenants sign; the scan does find what is there: each lane knows its own configuration file."""
     for tenant in ("acme", "globex", "initech"):
-        async with cluster.rig.client(tenant) as client:
+        async with shared_rig.rig.client(tenant) as client:
             await client.sign("release", os.urandom(32), algorithm="ECDSA_SHA_256", timeout_s=60)
-    pins = {name: token.pin.encode() for name, token in cluster.rig.tokens.items()}
+    pins = {name: token.pin.encode() for name, token in shared_rig.rig.tokens.items()}
     pin_files = {name: f"{name}.pin" for name in pins}
-    lanes = cluster.worker.lanes()
+    lanes = shared_rig.worker.lanes()
     assert lanes.keys() >= {"acme", "globex", "initech", "service"}
-    control = {"control": str(cluster.rig.directory).encode()}
+    control = {"control": str(shared_rig.rig.directory).encode()}
     for token, pids in lanes.items():
         for pid in pids:
             assert holds(pid, control) == {"control"}
@@ -75,7 +75,7 @@ async def test_a_pin_is_in_its_own_lane_and_nowhere_else(cluster: Cluster) -> No
             assert not [link for link in open_files(pid) if any(file in link for file in others)]
             assert not [link for link in open_files(pid) if "/tokens/" in link and f"/{token}/" not in link]
     lane_pids = {pid for pids in lanes.values() for pid in pids}
-    for pid in {cluster.worker.pid, *descendants(cluster.worker.pid)} - lane_pids:
+    for pid in {shared_rig.worker.pid, *descendants(shared_rig.worker.pid)} - lane_pids:
         assert holds(pid, pins) == set(), "the worker"
 
 

@@ -26,7 +26,7 @@ from queueing.protocol.signing_costs import COST_OF
 from tests.support.farm.farm import digests
 from tests.support.farm.forging import Forger, enqueue, fresh_id, now_ms, outcome_of, payload
 from tests.support.rig.rig import MakeRig
-from tests.support.rig.shared_rig import Cluster, behind_simhsm
+from tests.support.rig.shared_rig import SharedRig, behind_simhsm
 from tests.support.waiting import until_async
 from workers.dev.signature_checks import sha256_check
 from workers.limits.rate_limiter import SLACK
@@ -47,15 +47,15 @@ TENANT_KEYS = (
 
 
 @pytest.fixture
-async def redis(cluster: Cluster) -> AsyncIterator[ArqRedis]:
-    pool = cluster.rig.connect()
+async def redis(shared_rig: SharedRig) -> AsyncIterator[ArqRedis]:
+    pool = shared_rig.rig.connect()
     yield pool
     await pool.aclose()
 
 
 @pytest.fixture
-def acme(cluster: Cluster) -> Forger:
-    return Forger(key=cluster.rig.keys["acme"])
+def acme(shared_rig: SharedRig) -> Forger:
+    return Forger(key=shared_rig.rig.keys["acme"])
 
 
 def code(outcome: JobOutcome | SigningError) -> str:
@@ -63,14 +63,14 @@ def code(outcome: JobOutcome | SigningError) -> str:
     return outcome.reason
 
 
-async def sign_one(cluster: Cluster, tenant: str = "acme", *, within_s: float = 20.0) -> Signature:
+async def sign_one(shared_rig: SharedRig, tenant: str = "acme", *, within_s: float = 20.0) -> Signature:
     """One digest through the whole way."""
-    async with cluster.rig.client(tenant) as client:
+    async with shared_rig.rig.client(tenant) as client:
         return await client.sign("release", os.urandom(32), algorithm="ECDSA_SHA_256", timeout_s=within_s)
 
 
 async def test_a_replay_signs_what_was_authorised_and_only_until_it_expires(
-    cluster: Cluster, redis: ArqRedis, acme: Forger
+    shared_rig: SharedRig, redis: ArqRedis, acme: Forger
 ) -> None:
     """The same digest by the same key, as often as somebody likes, and never after the envelope's end."""
     digest = os.urandom(32)
@@ -82,40 +82,40 @@ async def test_a_replay_signs_what_was_authorised_and_only_until_it_expires(
 
 
 async def test_an_envelope_is_good_on_its_own_tenants_queue_only(
-    cluster: Cluster, redis: ArqRedis, acme: Forger
+    shared_rig: SharedRig, redis: ArqRedis, acme: Forger
 ) -> None:
     """Put on another tenant's queue it is refused there, and that tenant's HSM is not asked."""
-    signed = len(cluster.signed("globex"))
-    for row in (acme.seal(), Forger(key=cluster.rig.keys["acme"], tenant="globex").seal()):
+    signed = len(shared_rig.signed("globex"))
+    for row in (acme.seal(), Forger(key=shared_rig.rig.keys["acme"], tenant="globex").seal()):
         job = await enqueue(redis, "globex", payload(row))
         assert code(await outcome_of(redis, job)) in {"envelope.audience", "envelope.signature"}
-    assert len(cluster.signed("globex")) == signed
+    assert len(shared_rig.signed("globex")) == signed
 
 
 async def test_payloads_swapped_between_jobs_answer_for_neither(
-    cluster: Cluster, redis: ArqRedis, acme: Forger
+    shared_rig: SharedRig, redis: ArqRedis, acme: Forger
 ) -> None:
     """A job's id is derived from its envelope: another envelope under it is refused."""
     one, two = acme.envelope(), acme.envelope()
     ids = [job_id_of("acme", envelope.idempotency_key) for envelope in (one, two)]
     sealed = [acme.seal(idempotency_key=e.idempotency_key, digests=e.digests) for e in (one, two)]
-    signed = len(cluster.signed("acme"))
+    signed = len(shared_rig.signed("acme"))
     for job_id, other in zip(ids, reversed(sealed), strict=True):
         await enqueue(redis, "acme", payload(other), job_id)
     for job_id in ids:
         assert code(await outcome_of(redis, job_id.encode())) == "envelope.malformed"
-    assert len(cluster.signed("acme")) == signed
+    assert len(shared_rig.signed("acme")) == signed
 
 
-async def planted(cluster: Cluster, redis: ArqRedis, result: Callable[[bytes, str], bytes]) -> str:
+async def planted(shared_rig: SharedRig, redis: ArqRedis, result: Callable[[bytes, str], bytes]) -> str:
     """Put a false result in the place of a true one: the code with which a repeat of the run ends."""
     digest, run = os.urandom(32), fresh_id()
-    async with cluster.rig.client() as client:
+    async with shared_rig.rig.client() as client:
         job = await client.submit("release", [digest], request_id=run)
         assert isinstance((await client.wait(job, timeout_s=60))[0], Signature)
     (job_id,) = job.job_ids
     await redis.set(keyspace.result(job_id), result(digest, job_id), px=60_000)
-    async with cluster.rig.client() as client:
+    async with shared_rig.rig.client() as client:
         try:
             again = await client.submit("release", [digest], request_id=run)
             (outcome,) = await client.wait(again, timeout_s=60)
@@ -141,13 +141,13 @@ def a_result(digest: bytes, job_id: str, signature: bytes, sha256: bytes, **chan
     )
 
 
-async def test_planted_results_are_seen_through(cluster: Cluster, redis: ArqRedis) -> None:
+async def test_planted_results_are_seen_through(shared_rig: SharedRig, redis: ArqRedis) -> None:
     """A signature by another key, of another digest, by another tenant's key, and rubbish: `result.invalid`."""
     mallory = ec.generate_private_key(ec.SECP256R1())
     prehashed = ec.ECDSA(utils.Prehashed(hashes.SHA256()))
-    own = cluster.rig.tokens["acme"].keys["acme.release.v1"].sha256
-    other = cluster.rig.tokens["globex"].keys["globex.release.v1"].sha256
-    async with cluster.rig.client("globex") as client:
+    own = shared_rig.rig.tokens["acme"].keys["acme.release.v1"].sha256
+    other = shared_rig.rig.tokens["globex"].keys["globex.release.v1"].sha256
+    async with shared_rig.rig.client("globex") as client:
         theirs = (await client.sign("release", bytes(32), timeout_s=60)).signature
     forgeries: list[Callable[[bytes, str], bytes]] = [
         lambda digest, job: a_result(digest, job, mallory.sign(digest, prehashed), own),
@@ -160,7 +160,7 @@ async def test_planted_results_are_seen_through(cluster: Cluster, redis: ArqRedi
         lambda *_: b"",
     ]
     for forge in forgeries:
-        assert await planted(cluster, redis, forge) == "result.invalid"
+        assert await planted(shared_rig, redis, forge) == "result.invalid"
 
 
 async def test_a_planted_directory_is_not_believed(make_rig: MakeRig) -> None:
@@ -186,7 +186,7 @@ async def test_a_planted_directory_is_not_believed(make_rig: MakeRig) -> None:
 @pytest.mark.parametrize("key", TENANT_KEYS, ids=lambda key: key.__name__)
 @pytest.mark.parametrize("kind", ["list", "text", "hash"])
 async def test_a_wrong_type_or_value_at_any_key_harms_no_neighbour(
-    cluster: Cluster, redis: ArqRedis, key: Callable[[str], str], kind: str
+    shared_rig: SharedRig, redis: ArqRedis, key: Callable[[str], str], kind: str
 ) -> None:
     """globex signs on meanwhile; acme signs again once the key is gone, at the latest."""
     name = key("acme")
@@ -198,22 +198,24 @@ async def test_a_wrong_type_or_value_at_any_key_harms_no_neighbour(
     else:
         fields = {"digests": "nan", "bytes": "-1e999", "day": "x", "tat": "1e308", "x": "y"}
         await redis.hset(name, mapping=fields)  # type: ignore[misc]
-    assert isinstance(await sign_one(cluster, "globex", within_s=10), Signature)
-    assert cluster.worker.alive
+    assert isinstance(await sign_one(shared_rig, "globex", within_s=10), Signature)
+    assert shared_rig.worker.alive
     await redis.delete(name)
-    assert isinstance(await sign_one(cluster), Signature)
+    assert isinstance(await sign_one(shared_rig), Signature)
 
 
 @pytest.mark.parametrize("fence", ["-1", "0", "1e308", "9007199254740991", "nonsense", ""])
-async def test_a_changed_fence_gives_no_fence_twice(cluster: Cluster, redis: ArqRedis, fence: str) -> None:
+async def test_a_changed_fence_gives_no_fence_twice(
+    shared_rig: SharedRig, redis: ArqRedis, fence: str
+) -> None:
     """Set back, set to the end of numbers, or no number: jobs are claimed and committed on."""
     await redis.set(keyspace.fence("acme"), fence)
-    assert isinstance(await sign_one(cluster), Signature)
+    assert isinstance(await sign_one(shared_rig), Signature)
     await redis.delete(keyspace.fence("acme"))
 
 
 async def test_leases_taken_away_cost_time_and_nothing_else(
-    cluster: Cluster, redis: ArqRedis, acme: Forger
+    shared_rig: SharedRig, redis: ArqRedis, acme: Forger
 ) -> None:
     """Somebody deletes and rewrites every lease while jobs run: each job ends with its own signature."""
     given = [os.urandom(32) for _ in range(40)]
@@ -221,7 +223,7 @@ async def test_leases_taken_away_cost_time_and_nothing_else(
     for i, job in enumerate(jobs):
         lease = b"arq:in-progress:" + job
         await (redis.delete(lease) if i % 2 else redis.set(lease, "mallory:1", px=500))
-    check = sha256_check(cluster.rig.tokens["acme"].keys["acme.release.v1"].spki)
+    check = sha256_check(shared_rig.rig.tokens["acme"].keys["acme.release.v1"].spki)
     for job, digest in zip(jobs, given, strict=True):
         outcome = await outcome_of(redis, job)
         assert isinstance(outcome, JobOutcome)
@@ -230,14 +232,14 @@ async def test_leases_taken_away_cost_time_and_nothing_else(
         check(signature, digest)
 
 
-async def test_doorbells_of_unknown_tenants_are_ignored(cluster: Cluster, redis: ArqRedis) -> None:
+async def test_doorbells_of_unknown_tenants_are_ignored(shared_rig: SharedRig, redis: ArqRedis) -> None:
     """Ten thousand names cost the worker nothing that stays."""
     async with redis.pipeline(transaction=False) as pipe:
         for i in range(10_000):
             pipe.publish(keyspace.doorbell(f"nobody-{i}"), "x")
         await pipe.execute()
-    assert isinstance(await sign_one(cluster), Signature)
-    assert "nobody-1" not in cluster.worker.get("/metrics")[1]
+    assert isinstance(await sign_one(shared_rig), Signature)
+    assert "nobody-1" not in shared_rig.worker.get("/metrics")[1]
 
 
 async def test_a_flood_of_bogus_jobs_delays_no_neighbour_for_long(make_rig: MakeRig) -> None:
@@ -331,12 +333,12 @@ async def test_a_limiter_that_is_set_back_all_the_time_is_not_believed(make_rig:
 
 
 async def test_a_hint_of_another_size_is_a_lie_and_refused(
-    cluster: Cluster, redis: ArqRedis, acme: Forger
+    shared_rig: SharedRig, redis: ArqRedis, acme: Forger
 ) -> None:
     """A job whose unsigned digest count or algorithm is not its envelope's is not signed: it would be charged by them."""
     sealed = acme.seal(digests=tuple(digests(64, salt="lie")))
-    signed = len(cluster.signed("acme"))
+    signed = len(shared_rig.signed("acme"))
     for hints in ({"n": 1}, {"n": 2**31}, {"n": 64, "alg": "ED25519"}):
         job = await enqueue(redis, "acme", payload(sealed, hints=hints))
         assert code(await outcome_of(redis, job)) == "envelope.malformed"
-    assert len(cluster.signed("acme")) == signed
+    assert len(shared_rig.signed("acme")) == signed

@@ -23,7 +23,7 @@ from queueing.protocol import keyspace
 from queueing.protocol.jobs import JobOutcome, job_id_of
 from tests.support.farm.farm import digests
 from tests.support.farm.forging import Forger, enqueue, fresh_id, now_ms, outcome_of, payload
-from tests.support.rig.shared_rig import Cluster
+from tests.support.rig.shared_rig import SharedRig
 from tests.support.waiting import until_async
 from workers.dev.signature_checks import sha256_check
 
@@ -31,38 +31,38 @@ HOUR_MS = 3_600_000
 
 
 @pytest.fixture
-async def redis(cluster: Cluster) -> AsyncIterator[ArqRedis]:
-    pool = cluster.rig.connect()
+async def redis(shared_rig: SharedRig) -> AsyncIterator[ArqRedis]:
+    pool = shared_rig.rig.connect()
     yield pool
     await pool.aclose()
 
 
 @pytest.fixture
-def acme(cluster: Cluster) -> Forger:
-    return Forger(key=cluster.rig.keys["acme"])
+def acme(shared_rig: SharedRig) -> Forger:
+    return Forger(key=shared_rig.rig.keys["acme"])
 
 
-async def enqueue_good(cluster: Cluster, redis: ArqRedis, tenant: str = "acme") -> tuple[bytes, bytes]:
+async def enqueue_good(shared_rig: SharedRig, redis: ArqRedis, tenant: str = "acme") -> tuple[bytes, bytes]:
     """A good job of one digest; its id and the digest."""
     digest = os.urandom(32)
-    sealed = Forger(key=cluster.rig.keys[tenant], tenant=tenant).seal(digests=(digest,))
+    sealed = Forger(key=shared_rig.rig.keys[tenant], tenant=tenant).seal(digests=(digest,))
     return await enqueue(redis, tenant, payload(sealed)), digest
 
 
 async def check_good(
-    cluster: Cluster, redis: ArqRedis, job_id: bytes, digest: bytes, tenant: str = "acme"
+    shared_rig: SharedRig, redis: ArqRedis, job_id: bytes, digest: bytes, tenant: str = "acme"
 ) -> None:
     """The good job is signed, by the tenant's own key."""
     outcome = await outcome_of(redis, job_id)
     assert isinstance(outcome, JobOutcome), outcome
     (signature,) = outcome.signatures
     assert signature is not None
-    public_key = cluster.rig.tokens[tenant].keys[f"{tenant}.release.v1"]
+    public_key = shared_rig.rig.tokens[tenant].keys[f"{tenant}.release.v1"]
     sha256_check(public_key.spki)(signature, digest)
 
 
-def failures(cluster: Cluster, code: str) -> float:
-    return cluster.worker.metric("sigmill_failures_total", tenant="acme", reason=code)
+def failures(shared_rig: SharedRig, code: str) -> float:
+    return shared_rig.worker.metric("sigmill_failures_total", tenant="acme", reason=code)
 
 
 def code_of(outcome: JobOutcome | SigningError) -> str:
@@ -76,11 +76,11 @@ def code_of(outcome: JobOutcome | SigningError) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A bad input by name: the job's bytes, made from the cluster, and the code it must end with."""
+    """A bad input by name: the job's bytes, made from the rig, and the code it must end with."""
 
     name: str
     code: str
-    make: Callable[[Cluster, Forger], bytes]
+    make: Callable[[SharedRig, Forger], bytes]
 
 
 def sealed_row(name: str, code: str, **changes: Any) -> Row:
@@ -99,14 +99,14 @@ def dated_row(name: str, code: str, issued_ms: int, expires_ms: int) -> Row:
     )
 
 
-def sealed_by(forger: Callable[[Cluster], Forger], **changes: Any) -> Callable[[Cluster, Forger], bytes]:
-    return lambda cluster, _: payload(forger(cluster).seal(**changes))
+def sealed_by(forger: Callable[[SharedRig], Forger], **changes: Any) -> Callable[[SharedRig, Forger], bytes]:
+    return lambda shared_rig, _: payload(forger(shared_rig).seal(**changes))
 
 
-def body_with(position: int, value: object) -> Callable[[Cluster, Forger], bytes]:
+def body_with(position: int, value: object) -> Callable[[SharedRig, Forger], bytes]:
     """A sealed body whose field at ``position`` is of another kind than it should be."""
 
-    def make(_: Cluster, acme: Forger) -> bytes:
+    def make(_: SharedRig, acme: Forger) -> bytes:
         body = msgspec.to_builtins(acme.envelope(), builtin_types=(bytes,))
         return payload(acme.seal_raw([*body[:position], value, *body[position + 1 :]]))
 
@@ -140,7 +140,7 @@ ROWS = [
     Row(
         "a client key that is not the client's",
         "envelope.signature",
-        sealed_by(lambda cluster: Forger(key=cluster.rig.keys["globex"])),
+        sealed_by(lambda shared_rig: Forger(key=shared_rig.rig.keys["globex"])),
     ),
     Row(
         "a revoked client",
@@ -155,12 +155,12 @@ ROWS = [
     Row(
         "an unknown key asked for by a stranger",
         "envelope.signature",
-        sealed_by(lambda cluster: Forger(key=cluster.rig.keys["globex"]), key="nosuch"),
+        sealed_by(lambda shared_rig: Forger(key=shared_rig.rig.keys["globex"]), key="nosuch"),
     ),
     Row(
         "a retired key asked for by a stranger",
         "envelope.signature",
-        sealed_by(lambda cluster: Forger(key=cluster.rig.keys["globex"]), key="retired", key_version=1),
+        sealed_by(lambda shared_rig: Forger(key=shared_rig.rig.keys["globex"]), key="retired", key_version=1),
     ),
     dated_row("an envelope that expired", "job.expired", -HOUR_MS, -90_000),
     dated_row("an envelope issued in the future", "envelope.expired", 90_000, HOUR_MS),
@@ -196,21 +196,21 @@ ROWS = [
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name.replace(" ", "-"))
 async def test_a_bad_job_ends_with_its_code_and_alone(
-    cluster: Cluster, redis: ArqRedis, acme: Forger, row: Row
+    shared_rig: SharedRig, redis: ArqRedis, acme: Forger, row: Row
 ) -> None:
     """Its code, one more in the failures of that reason, no C_Sign but the good job's; the worker goes on."""
-    before, signed = failures(cluster, row.code), len(cluster.signed("acme"))
-    bad = await enqueue(redis, "acme", row.make(cluster, acme))
-    good = await enqueue_good(cluster, redis)
+    before, signed = failures(shared_rig, row.code), len(shared_rig.signed("acme"))
+    bad = await enqueue(redis, "acme", row.make(shared_rig, acme))
+    good = await enqueue_good(shared_rig, redis)
     assert code_of(await outcome_of(redis, bad)) == row.code
-    await check_good(cluster, redis, *good)
-    await until_async(lambda: failures(cluster, row.code) > before, "it is counted")
-    assert len(cluster.signed("acme")) == signed + 1
-    assert cluster.worker.ready
+    await check_good(shared_rig, redis, *good)
+    await until_async(lambda: failures(shared_rig, row.code) > before, "it is counted")
+    assert len(shared_rig.signed("acme")) == signed + 1
+    assert shared_rig.worker.ready
 
 
 async def test_bad_digests_among_good_ones_fail_alone(
-    cluster: Cluster, redis: ArqRedis, acme: Forger
+    shared_rig: SharedRig, redis: ArqRedis, acme: Forger
 ) -> None:
     """In one envelope each digest has its own outcome, in its place."""
     given = [*digests(5, salt="among"), bytes(31), *digests(4, salt="more"), b""]
@@ -222,20 +222,20 @@ async def test_bad_digests_among_good_ones_fail_alone(
 
 
 async def test_envelopes_that_were_cut_or_changed_are_never_signed(
-    cluster: Cluster, redis: ArqRedis, acme: Forger
+    shared_rig: SharedRig, redis: ArqRedis, acme: Forger
 ) -> None:
     """A sample of all places (the unit tests have every one): malformed, or not the client's signature."""
     sealed = acme.seal()
     places = range(0, len(sealed), len(sealed) // 24)
     cut = [sealed[:n] for n in places]
     flipped = [sealed[:n] + bytes([sealed[n] ^ 1 << n % 8]) + sealed[n + 1 :] for n in places]
-    signed = len(cluster.signed("acme"))
+    signed = len(shared_rig.signed("acme"))
     jobs = [await enqueue(redis, "acme", payload(raw)) for raw in [*cut, *flipped, sealed + b"\x00"]]
-    good = await enqueue_good(cluster, redis)
+    good = await enqueue_good(shared_rig, redis)
     codes = {code_of(await outcome_of(redis, job_id)) for job_id in jobs}
     assert codes <= {"envelope.malformed", "envelope.signature", "envelope.audience", "client.unknown"}
-    await check_good(cluster, redis, *good)
-    assert len(cluster.signed("acme")) == signed + 1
+    await check_good(shared_rig, redis, *good)
+    assert len(shared_rig.signed("acme")) == signed + 1
 
 
 class Exploding:
@@ -249,7 +249,7 @@ class Exploding:
 
 
 async def test_a_pickle_is_never_loaded(
-    cluster: Cluster, redis: ArqRedis, acme: Forger, tmp_path: Path
+    shared_rig: SharedRig, redis: ArqRedis, acme: Forger, tmp_path: Path
 ) -> None:
     """Neither as a tenant's job, nor as an argument, nor on arq's own queue, nor as a result."""
     bomb = pickle.dumps(Exploding(tmp_path / "exploded"))
@@ -262,17 +262,17 @@ async def test_a_pickle_is_never_loaded(
     ours = fresh_id()
     await redis.set(keyspace.job(ours), arq_job)
     await redis.zadd("arq:queue", {ours: 1})
-    good = await enqueue_good(cluster, redis)
+    good = await enqueue_good(shared_rig, redis)
     for job_id in bad:
         assert code_of(await outcome_of(redis, job_id)) == "envelope.malformed"
-    await check_good(cluster, redis, *good)
+    await check_good(shared_rig, redis, *good)
     async with asyncio.timeout(10):
         while await redis.exists(keyspace.job(ours)):  # noqa: ASYNC110 - another process writes it
             await asyncio.sleep(0.01)
-    assert cluster.worker.ready
+    assert shared_rig.worker.ready
     done = job_id_of("acme", os.urandom(16))
     await redis.set(keyspace.result(done), bomb)
-    async with cluster.rig.client() as client:
+    async with shared_rig.rig.client() as client:
         with pytest.raises(SigningError):
             await client.wait(done, timeout_s=1.0)
     await redis.delete(keyspace.result(done))
@@ -280,7 +280,7 @@ async def test_a_pickle_is_never_loaded(
 
 
 async def test_a_signing_job_on_arqs_own_queue_is_refused(
-    cluster: Cluster, redis: ArqRedis, acme: Forger
+    shared_rig: SharedRig, redis: ArqRedis, acme: Forger
 ) -> None:
     """It has no tenant there; the error says where signing jobs go."""
     job = await redis.enqueue_job("sign", acme.seal())
@@ -288,25 +288,25 @@ async def test_a_signing_job_on_arqs_own_queue_is_refused(
     with pytest.raises(SigningError) as caught:
         await job.result(timeout=10, poll_delay=0.05)
     assert caught.value.reason == "function.unknown"
-    assert cluster.worker.alive
+    assert shared_rig.worker.alive
 
 
 @pytest.mark.parametrize("job_id", [b"\xff\xfe\x00job", b"", b"{acme}" + b"\xff" * 32, b"x" * 500])
 async def test_a_job_id_may_be_any_bytes(
-    cluster: Cluster, redis: ArqRedis, acme: Forger, job_id: bytes
+    shared_rig: SharedRig, redis: ArqRedis, acme: Forger, job_id: bytes
 ) -> None:
     """It is signed as any other, and its result stands under those bytes."""
     unique = job_id + os.urandom(4) if job_id else job_id
     await enqueue(redis, "acme", payload(acme.seal()), unique)
-    good = await enqueue_good(cluster, redis)
+    good = await enqueue_good(shared_rig, redis)
     outcome = await outcome_of(redis, unique)
     assert isinstance(outcome, JobOutcome)
-    await check_good(cluster, redis, *good)
+    await check_good(shared_rig, redis, *good)
     await redis.delete(b"arq:result:" + unique)
 
 
 async def test_an_envelope_under_another_jobs_id_is_refused(
-    cluster: Cluster, redis: ArqRedis, acme: Forger
+    shared_rig: SharedRig, redis: ArqRedis, acme: Forger
 ) -> None:
     """Else one envelope of a tenant would answer for another."""
     job_id = job_id_of("acme", os.urandom(16)).encode()
@@ -314,12 +314,12 @@ async def test_an_envelope_under_another_jobs_id_is_refused(
     assert code_of(await outcome_of(redis, job_id)) == "envelope.malformed"
 
 
-async def test_a_job_without_payload_ends_as_expired(cluster: Cluster, redis: ArqRedis) -> None:
+async def test_a_job_without_payload_ends_as_expired(shared_rig: SharedRig, redis: ArqRedis) -> None:
     """Its key ran out, or somebody deleted it: a waiting client sends it again."""
     job_id = fresh_id()
     await redis.zadd(keyspace.queue("acme"), {job_id: 1})
     assert code_of(await outcome_of(redis, job_id.encode())) == "job.expired"
-    assert cluster.worker.ready
+    assert shared_rig.worker.ready
 
 
 async def wrong_type(redis: ArqRedis, key: str) -> None:
@@ -329,18 +329,20 @@ async def wrong_type(redis: ArqRedis, key: str) -> None:
 
 
 @pytest.mark.parametrize("key", [keyspace.fence("acme"), keyspace.claims("acme")], ids=["fence", "claims"])
-async def test_a_wrong_type_under_a_counter_is_replaced(cluster: Cluster, redis: ArqRedis, key: str) -> None:
+async def test_a_wrong_type_under_a_counter_is_replaced(
+    shared_rig: SharedRig, redis: ArqRedis, key: str
+) -> None:
     """The fence and the claims can be made anew, so they are, and counted; the job is signed."""
-    before = cluster.worker.metric("sigmill_redis_keys_replaced_total", tenant="acme")
+    before = shared_rig.worker.metric("sigmill_redis_keys_replaced_total", tenant="acme")
     await wrong_type(redis, key)
-    await check_good(cluster, redis, *(await enqueue_good(cluster, redis)))
+    await check_good(shared_rig, redis, *(await enqueue_good(shared_rig, redis)))
     assert await redis.type(key) in {b"string", b"hash", b"none"}
-    assert cluster.worker.metric("sigmill_redis_keys_replaced_total", tenant="acme") > before
+    assert shared_rig.worker.metric("sigmill_redis_keys_replaced_total", tenant="acme") > before
 
 
 @pytest.mark.parametrize("prefix", [keyspace.IN_PROGRESS_PREFIX, keyspace.RESULT_PREFIX])
 async def test_a_wrong_type_under_a_jobs_key_is_replaced(
-    cluster: Cluster, redis: ArqRedis, acme: Forger, prefix: str
+    shared_rig: SharedRig, redis: ArqRedis, acme: Forger, prefix: str
 ) -> None:
     """A lease or a result of a foreign type does not keep the job from being signed."""
     job_id, digest = fresh_id(), os.urandom(32)
@@ -351,58 +353,58 @@ async def test_a_wrong_type_under_a_jobs_key_is_replaced(
     async with asyncio.timeout(10):
         while await redis.type(keyspace.result(job_id)) != b"string":  # noqa: ASYNC110 - another process writes it
             await asyncio.sleep(0.01)
-    await check_good(cluster, redis, job_id.encode(), digest)
+    await check_good(shared_rig, redis, job_id.encode(), digest)
 
 
-async def test_a_wrong_type_under_the_job_ends_that_job(cluster: Cluster, redis: ArqRedis) -> None:
+async def test_a_wrong_type_under_the_job_ends_that_job(shared_rig: SharedRig, redis: ArqRedis) -> None:
     """There is no envelope to sign: it ends as one whose key is gone."""
-    before = cluster.worker.metric("sigmill_redis_keys_replaced_total", tenant="acme")
+    before = shared_rig.worker.metric("sigmill_redis_keys_replaced_total", tenant="acme")
     job_id = fresh_id()
     await wrong_type(redis, keyspace.job(job_id))
     await redis.zadd(keyspace.queue("acme"), {job_id: now_ms()})
-    good = await enqueue_good(cluster, redis)
+    good = await enqueue_good(shared_rig, redis)
     assert code_of(await outcome_of(redis, job_id.encode())) == "job.expired"
-    assert cluster.worker.metric("sigmill_redis_keys_replaced_total", tenant="acme") > before
-    await check_good(cluster, redis, *good)
+    assert shared_rig.worker.metric("sigmill_redis_keys_replaced_total", tenant="acme") > before
+    await check_good(shared_rig, redis, *good)
 
 
 async def test_a_wrong_type_under_the_queue_stops_that_tenant_alone(
-    cluster: Cluster, redis: ArqRedis
+    shared_rig: SharedRig, redis: ArqRedis
 ) -> None:
     """Its clients get a retryable error, other tenants are served, and it is served again when the key is gone."""
-    async with cluster.rig.client("acme") as client:
+    async with shared_rig.rig.client("acme") as client:
         await client.sign("release", os.urandom(32))
         await wrong_type(redis, keyspace.queue("acme"))
         try:
             with pytest.raises(QueueUnavailable):
                 await client.submit("release", digests(1), timeout_s=1.0)
-            before = cluster.worker.metric("sigmill_redis_errors_total", operation="claim")
-            await check_good(cluster, redis, *(await enqueue_good(cluster, redis, "globex")), "globex")
+            before = shared_rig.worker.metric("sigmill_redis_errors_total", operation="claim")
+            await check_good(shared_rig, redis, *(await enqueue_good(shared_rig, redis, "globex")), "globex")
             await until_async(
-                lambda: cluster.worker.metric("sigmill_redis_errors_total", operation="claim") > before,
+                lambda: shared_rig.worker.metric("sigmill_redis_errors_total", operation="claim") > before,
                 "it is counted",
             )
         finally:
             await redis.delete(keyspace.queue("acme"))
-        assert cluster.worker.ready
+        assert shared_rig.worker.ready
         await client.sign("release", os.urandom(32), timeout_s=60)
 
 
 async def test_a_wrong_type_under_the_reply_stream_costs_the_push_only(
-    cluster: Cluster, redis: ArqRedis, acme: Forger
+    shared_rig: SharedRig, redis: ArqRedis, acme: Forger
 ) -> None:
     """The client finds its result under the result key."""
-    async with cluster.rig.client("acme") as client:
+    async with shared_rig.rig.client("acme") as client:
         await wrong_type(redis, keyspace.reply_prefix("acme") + client._builder._reply_id)
         signature = await client.sign("release", os.urandom(32), timeout_s=60)
     assert signature.verified
 
 
-async def test_a_wrong_type_under_the_directory_is_replaced(cluster: Cluster, redis: ArqRedis) -> None:
+async def test_a_wrong_type_under_the_directory_is_replaced(shared_rig: SharedRig, redis: ArqRedis) -> None:
     """A new client waits until the worker has published it again; no restart of anything."""
     await wrong_type(redis, keyspace.directory("acme"))
-    good = await enqueue_good(cluster, redis)
-    async with cluster.rig.client("acme") as client:
+    good = await enqueue_good(shared_rig, redis)
+    async with shared_rig.rig.client("acme") as client:
         signature = await client.sign("release", os.urandom(32), timeout_s=60)
     assert signature.verified
-    await check_good(cluster, redis, *good)
+    await check_good(shared_rig, redis, *good)

@@ -6,6 +6,7 @@ child_process     child processes that end with their parent
 redis_server      a private redis-server
 softhsm           SoftHSM tokens, one directory and configuration each
 config_files      configuration files of service, tenants and clients
+worker_process    a worker as a child process, with its HTTP endpoints
 stack             all of these, started and stopped together
 trial, trial_tls  files and certificates for docker-compose.yml: `python -m workers.dev.trial`
 signature_checks  signatures verified by `cryptography` alone

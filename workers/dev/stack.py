@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
-import re
-import socket
-import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
@@ -14,28 +9,22 @@ from typing import TYPE_CHECKING, Final, Self
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.public_keys import PublicKey
 from workers.config.loading import load_configuration
-from workers.dev.child_process import Child
 from workers.dev.config_files import service_file, tenant_text, write_client
 from workers.dev.redis_server import RedisServer
 from workers.dev.softhsm import make_token
 from workers.dev.tenants import SERVICE_KEY_KIND, SERVICE_KEY_LABEL, SERVICE_TOKEN, TENANTS
+from workers.dev.worker_process import WorkerProcess, free_ports
 from workers.token_admin.client import TokenAdmin
 
 if TYPE_CHECKING:
     from queueing.protocol.algorithms import KeyKind
     from workers.config.settings import TokenSettings
 
-_READY_TIMEOUT_S: Final = 60.0
-_DRAIN_TIMEOUT_S: Final = 30.0
-_POLL_S: Final = 0.05
 _SESSIONS: Final = 2
-_PUBLISHED: Final = re.compile(
-    r'^sigmill_directories_published_total\{outcome="published"\} (\S+)$', re.MULTILINE
-)
 
 
-class StackFailed(RuntimeError):
-    """A worker or Redis did not start, or ended; the message has the end of the worker's log."""
+class RedisEnded(RuntimeError):
+    """The stack's Redis has ended by itself."""
 
 
 class Stack:
@@ -54,12 +43,13 @@ class Stack:
         self.public_keys: dict[str, PublicKey] = {}
         self._worker_count = workers
         self._redis: RedisServer | None = None
-        self._workers: list[tuple[Child, int]] = []
+        self._workers: list[WorkerProcess] = []
 
     def __enter__(self) -> Self:
         try:
             self._build()
-            self._wait_until_ready()
+            for worker in self._workers:
+                worker.wait_until_ready(len(TENANTS))
         except BaseException:
             self.stop()
             raise
@@ -71,23 +61,21 @@ class Stack:
     def stop(self) -> None:
         """Stop the workers with SIGTERM, wait until they have drained, then stop Redis. A second call does nothing."""
         while self._workers:
-            child, _ = self._workers.pop()
-            child.stop(_DRAIN_TIMEOUT_S)
+            self._workers.pop().stop()
         if self._redis is not None:
             self._redis.stop()
 
     def check(self) -> None:
-        """Raise ``StackFailed`` if a worker or Redis has ended."""
-        for child, _ in self._workers:
-            if child.exit_code is not None:
-                raise StackFailed(f"{child.name} ended with {child.exit_code}:\n{child.log_tail()}")
+        """Raise ``WorkerFailed`` or ``RedisEnded`` if a worker or Redis has ended."""
+        for worker in self._workers:
+            worker.check()
         if self._redis is None or not self._redis.alive:
-            raise StackFailed("redis-server has ended")
+            raise RedisEnded("redis-server has ended")
 
     @property
     def worker_pids(self) -> tuple[int, ...]:
         """Process ids of the workers."""
-        return tuple(child.pid for child, _ in self._workers)
+        return tuple(worker.pid for worker in self._workers)
 
     def _build(self) -> None:
         self.logs.mkdir(parents=True)
@@ -99,7 +87,7 @@ class Stack:
             by_name = dict(zip(wanted, created, strict=True))
         service_key = by_name[SERVICE_TOKEN][1]
         self._write_tenants(self._redis, {name: key for name, (_, key) in by_name.items()})
-        ports = _free_ports(self._worker_count)
+        ports = free_ports(self._worker_count)
         files = [
             self.config,
             *(self.directory / f"sigmill-{i}.toml" for i in range(2, self._worker_count + 1)),
@@ -114,7 +102,7 @@ class Stack:
             )
             file.write_text(text, "utf-8")
             load_configuration(file)
-            self._workers.append((self._start_worker(i, file), port))
+            self._workers.append(WorkerProcess(i, file, port=port, logs=self.logs))
 
     def _token_with_key(self, name: str, kind: KeyKind, label: str) -> tuple[TokenSettings, PublicKey]:
         token = make_token(self.directory / "tokens" / name, name, sessions=_SESSIONS)
@@ -133,47 +121,3 @@ class Stack:
                 client_folder, tenant, client, redis, keys[SERVICE_TOKEN]
             )
             self.public_keys[tenant.name] = keys[tenant.name]
-
-    def _start_worker(self, number: int, file: Path) -> Child:
-        command = [sys.executable, "-I", "-m", "workers.cli", "worker", "--config", str(file)]
-        return Child(f"worker-{number}", command, self.logs / f"worker-{number}.log")
-
-    def _wait_until_ready(self) -> None:
-        """Wait until every worker can claim and has published the key directories."""
-        deadline = time.monotonic() + _READY_TIMEOUT_S
-        for child, port in self._workers:
-            while _get(port, "/readyz") is None or _published(port) < len(TENANTS):
-                self.check()
-                if time.monotonic() > deadline:
-                    raise StackFailed(
-                        f"{child.name} was not ready within {_READY_TIMEOUT_S:.0f} s:\n{child.log_tail()}"
-                    )
-                time.sleep(_POLL_S)
-
-
-def _get(port: int, path: str) -> str | None:
-    """Body of the worker's answer; None unless its status is 200."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2.0)
-    try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        return response.read().decode() if response.status == http.client.OK else None
-    except OSError:
-        return None
-    finally:
-        connection.close()
-
-
-def _published(port: int) -> float:
-    found = _PUBLISHED.search(_get(port, "/metrics") or "")
-    return float(found.group(1)) if found else 0.0
-
-
-def _free_ports(count: int) -> list[int]:
-    """Distinct ports that are free now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [s.getsockname()[1] for s in sockets]
-    finally:
-        for s in sockets:
-            s.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,13 +16,16 @@ from bench.measurement.machine import Busyness
 from bench.native.build import CompileFailed, build_signloop, compile_sources
 from queueing.protocol.algorithms import KeyKind
 
+if TYPE_CHECKING:
+    from tests.integration.bench.conftest import BenchToken
+
 SHORT_S = 0.1
 
 
 @pytest.mark.parametrize("loop", list(Loop))
 @pytest.mark.parametrize("kind", [KeyKind.RSA_2048, KeyKind.P256, KeyKind.P384, KeyKind.ED25519])
 def test_both_loops_sign_and_verify_with_every_kind(
-    loop: Loop, kind: KeyKind, bench_token: Any, native_build: Path
+    loop: Loop, kind: KeyKind, bench_token: BenchToken, native_build: Path
 ) -> None:
     """Two threads, each signature checked with the public key."""
     drive = Drive(loop=loop, threads=2, processes=1, verify=True)
@@ -33,7 +36,7 @@ def test_both_loops_sign_and_verify_with_every_kind(
     assert found.cpu_s > 0
 
 
-def test_a_probe_idles_between_rounds(bench_token: Any, native_build: Path) -> None:
+def test_a_probe_idles_between_rounds(bench_token: BenchToken, native_build: Path) -> None:
     """Open probes do not disturb what is measured between their rounds."""
     drive = Drive(loop=Loop.PYTHON, threads=4, processes=2)
     with CeilingProbe(bench_token.target(KeyKind.P256), drive, build_directory=native_build) as probe:
@@ -49,7 +52,7 @@ def test_a_probe_idles_between_rounds(bench_token: Any, native_build: Path) -> N
         assert cpu_between(before, meter.snapshot())["lane"] <= 0.05
 
 
-def test_processes_sign_at_the_same_time(bench_token: Any, native_build: Path) -> None:
+def test_processes_sign_at_the_same_time(bench_token: BenchToken, native_build: Path) -> None:
     """Two processes' rounds overlap: the work of both is in one stretch of wall time."""
     drive = Drive(loop=Loop.C, threads=1, processes=2, pinned=True)
     with CeilingProbe(bench_token.target(KeyKind.RSA_2048), drive, build_directory=native_build) as probe:
@@ -61,7 +64,7 @@ def test_processes_sign_at_the_same_time(bench_token: Any, native_build: Path) -
     assert all(len(each) == 1 for each in cpus)
 
 
-def test_a_session_alternates_and_narrows(bench_token: Any, native_build: Path) -> None:
+def test_a_session_alternates_and_narrows(bench_token: BenchToken, native_build: Path) -> None:
     """Every drive gets each round until only the best are kept; the ceiling is the best median."""
     grid = [
         Drive(loop=Loop.C, threads=1, processes=1),
@@ -78,7 +81,7 @@ def test_a_session_alternates_and_narrows(bench_token: Any, native_build: Path) 
     assert [probe.verify for probe in verified.probes] == [True]
 
 
-def test_a_ceiling_says_where_it_was_found(bench_token: Any, native_build: Path) -> None:
+def test_a_ceiling_says_where_it_was_found(bench_token: BenchToken, native_build: Path) -> None:
     """The result names kind and drive."""
     drive = Drive(loop=Loop.C, threads=2, processes=1)
     found = measure_ceiling(
@@ -88,7 +91,7 @@ def test_a_ceiling_says_where_it_was_found(bench_token: Any, native_build: Path)
 
 
 @pytest.mark.parametrize("loop", list(Loop))
-def test_a_loop_that_cannot_start_says_why(loop: Loop, bench_token: Any, native_build: Path) -> None:
+def test_a_loop_that_cannot_start_says_why(loop: Loop, bench_token: BenchToken, native_build: Path) -> None:
     """An unknown key is an error with the loop's own words, not a rate of 0."""
     target = dataclasses.replace(bench_token.target(KeyKind.P256), key="no such key")
     probe = CeilingProbe(target, Drive(loop=loop, threads=1, processes=1), build_directory=native_build)
@@ -97,7 +100,7 @@ def test_a_loop_that_cannot_start_says_why(loop: Loop, bench_token: Any, native_
 
 
 def test_a_module_that_fails_in_a_round_fails_the_round(
-    bench_token: Any, native_build: Path, tmp_path: Path
+    bench_token: BenchToken, native_build: Path, tmp_path: Path
 ) -> None:
     """A rate is never made of signatures that were not made."""
     from bench.hsm.simhsm import SimHsm, write_rules

@@ -8,12 +8,15 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from bench.hsm.simhsm import SimHsm, read_log, write_rules
 from queueing.protocol.algorithms import KeyKind
+
+if TYPE_CHECKING:
+    from tests.integration.bench.conftest import BenchToken
 
 RunChild = Callable[..., Any]
 SignWith = Callable[..., Any]
@@ -24,7 +27,7 @@ TEN_P256 = (
 
 
 @pytest.fixture
-def sign_with(bench_token: Any, run_child: RunChild, tmp_path: Path) -> SignWith:
+def sign_with(bench_token: BenchToken, run_child: RunChild, tmp_path: Path) -> SignWith:
     """Run a snippet against a device of chosen behaviour and fault rules."""
 
     def run(snippet: str, *rules: str, **behaviour: Any) -> Any:
@@ -341,7 +344,7 @@ answer["made"] = made
     ],
 )
 def test_a_wrong_setting_is_refused_and_said(
-    variables: dict[str, str], complaint: str, bench_token: Any, run_child: RunChild
+    variables: dict[str, str], complaint: str, bench_token: BenchToken, run_child: RunChild
 ) -> None:
     """The module does not load, and stderr tells why."""
     device = SimHsm(real_module=bench_token.softhsm.module_path)
@@ -350,7 +353,7 @@ def test_a_wrong_setting_is_refused_and_said(
     assert complaint in child.stderr
 
 
-def test_the_ceiling_loop_drives_it(bench_token: Any, native_build: Path) -> None:
+def test_the_ceiling_loop_drives_it(bench_token: BenchToken, native_build: Path) -> None:
     """Four C threads on a device of 10 ms and two slots do 200 a second at most."""
     from bench.ceiling.measure import measure_ceiling
     from bench.ceiling.probe import Drive, Loop

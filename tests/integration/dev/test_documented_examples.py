@@ -37,7 +37,7 @@ from tests.support.pages import PAGES, ROOT, command_lines
 from tests.support.redis.process import RedisProcess
 from tests.support.rig.operator import make_user, operator_block
 from tests.support.rig.rig import Rig, WorkerProcess, client_block
-from tests.support.rig.shared_rig import Cluster
+from tests.support.rig.shared_rig import SharedRig
 from workers.dev.private_files import write_private
 from workers.dev.tenants import AUDIENCE, SERVICE_KEY_LABEL
 from workers.telemetry.log_events import EVENTS
@@ -315,10 +315,10 @@ def test_each_command_does_what_its_page_says(house: House) -> None:
     assert not failed, "\n".join(f"{line}\n    {why}" for line, why in failed.items())
 
 
-async def test_the_readmes_python_signs(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_readmes_python_signs(shared_rig: SharedRig, monkeypatch: pytest.MonkeyPatch) -> None:
     """The README's Python runs unchanged in the folder of a client.toml."""
     (example,) = PYTHON.findall((ROOT / "README.md").read_text())
-    monkeypatch.chdir(cluster.rig.directory / "clients" / "acme")
+    monkeypatch.chdir(shared_rig.rig.directory / "clients" / "acme")
     names: dict[str, Any] = {
         "digest": os.urandom(32),
         "digests": [os.urandom(32) for _ in range(5)],

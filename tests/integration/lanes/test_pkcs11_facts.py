@@ -15,7 +15,7 @@ from tests.support.farm.farm import digests
 from tests.support.farm.forging import Forger
 from tests.support.rig.lane_handle import LaneHandle, spec_for
 from tests.support.rig.rig import MakeRig, command_of
-from tests.support.rig.shared_rig import Cluster, behind_simhsm
+from tests.support.rig.shared_rig import SharedRig, behind_simhsm
 from tests.support.waiting import until_async
 from workers.dev.signature_checks import sha256_check
 from workers.lanes.protocol import EnvelopeSlice
@@ -135,22 +135,22 @@ async def test_replacing_one_session_leaves_the_others_logged_in(make_rig: MakeR
     assert len(later & earlier) == 2
 
 
-async def test_lanes_are_execed_and_the_worker_never_loads_a_module(cluster: Cluster) -> None:
+async def test_lanes_are_execed_and_the_worker_never_loads_a_module(shared_rig: SharedRig) -> None:
     """The worker's memory maps no PKCS#11 module; each lane is a program of its own, started by it."""
-    async with cluster.rig.client("acme") as client:
+    async with shared_rig.rig.client("acme") as client:
         await client.sign("release", os.urandom(32), timeout_s=60)
-    maps = Path(f"/proc/{cluster.worker.pid}/maps").read_text()
+    maps = Path(f"/proc/{shared_rig.worker.pid}/maps").read_text()
     assert "softhsm" not in maps
     assert "simhsm" not in maps
     assert "_pkcs11" not in maps
-    lanes = cluster.worker.lanes()
+    lanes = shared_rig.worker.lanes()
     assert {"service", "acme"} <= lanes.keys()
     for pid in (pid for pids in lanes.values() for pid in pids):
         words = command_of(pid)
         assert words[1:4] == ["-I", "-m", "workers.lanes"]
-        assert words[words.index("--parent") + 1] == str(cluster.worker.pid)
+        assert words[words.index("--parent") + 1] == str(shared_rig.worker.pid)
         parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
-        assert parent == str(cluster.worker.pid)
+        assert parent == str(shared_rig.worker.pid)
 
 
 async def test_a_stale_handles_signature_does_not_leave_the_lane(make_rig: MakeRig) -> None:

@@ -24,7 +24,7 @@ FAILS_OVER_WITHIN_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Stand:
+class FailoverRig:
     """Clients and worker find the primary by the Sentinels, and count what ``replicas`` have."""
 
     nodes: RedisNodes
@@ -72,7 +72,7 @@ class Stand:
 
 
 @contextlib.contextmanager
-def stand_with(replicas: int, folder: Path, shelf: TokenShelf) -> Iterator[Stand]:
+def failover_rig_with(replicas: int, folder: Path, shelf: TokenShelf) -> Iterator[FailoverRig]:
     with RedisNodes(folder / "nodes", sentinels=3) as nodes:
         levels = ('accept = "replicated"', f"replicas = {replicas}", "replica_timeout_s = 0.3")
         rig = Rig(
@@ -84,48 +84,52 @@ def stand_with(replicas: int, folder: Path, shelf: TokenShelf) -> Iterator[Stand
             redis_table=nodes.table(*levels),
         )
         with rig:
-            yield Stand(nodes, rig, rig.start_worker(), replicas)
+            yield FailoverRig(nodes, rig, rig.start_worker(), replicas)
 
 
 @pytest.fixture(scope="module")
-def stand(shelf: TokenShelf, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+def failover_rig(shelf: TokenShelf, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FailoverRig]:
     """One worker for all cases."""
-    with stand_with(1, tmp_path_factory.mktemp("failovers"), shelf) as made:
+    with failover_rig_with(1, tmp_path_factory.mktemp("failovers"), shelf) as made:
         yield made
 
 
-async def test_the_primary_crashes(stand: Stand) -> None:
+async def test_the_primary_crashes(failover_rig: FailoverRig) -> None:
     """The Sentinels take the replica that has most, so one that has a write is enough."""
 
     async def crash(primary: RedisProcess) -> None:
         await asyncio.to_thread(primary.kill)
 
-    await stand.survive(crash)
-    for node in stand.nodes.nodes:
+    await failover_rig.survive(crash)
+    for node in failover_rig.nodes.nodes:
         node.start()  # the old primary, which becomes a replica
 
 
-async def test_the_primary_hangs_and_comes_back(stand: Stand) -> None:
+async def test_the_primary_hangs_and_comes_back(failover_rig: FailoverRig) -> None:
     """SIGSTOP until another one is primary, then SIGCONT: what it still holds to be true counts for nothing."""
 
     async def hang(primary: RedisProcess) -> None:
         primary.pause()
-        await until_async(lambda: stand.answers(primary), "another primary", within_s=FAILS_OVER_WITHIN_S)
+        await until_async(
+            lambda: failover_rig.answers(primary), "another primary", within_s=FAILS_OVER_WITHIN_S
+        )
 
-    await stand.survive(hang, afterwards=RedisProcess.resume)
+    await failover_rig.survive(hang, afterwards=RedisProcess.resume)
 
 
-async def test_an_operator_pauses_writes_and_fails_over(stand: Stand) -> None:
+async def test_an_operator_pauses_writes_and_fails_over(failover_rig: FailoverRig) -> None:
     """As the documentation tells: the replicas catch up, one is promoted, and who still waits at the old one is sent away."""
 
     async def fail_over(primary: RedisProcess) -> None:
-        await asyncio.to_thread(stand.nodes.pause_writes, primary)
-        stand.nodes.fail_over()
-        await until_async(lambda: stand.answers(primary), "another primary", within_s=FAILS_OVER_WITHIN_S)
+        await asyncio.to_thread(failover_rig.nodes.pause_writes, primary)
+        failover_rig.nodes.fail_over()
+        await until_async(
+            lambda: failover_rig.answers(primary), "another primary", within_s=FAILS_OVER_WITHIN_S
+        )
         primary.command("CLIENT", "KILL", "TYPE", "normal")
 
-    await stand.survive(fail_over)
-    for node in stand.nodes.nodes:
+    await failover_rig.survive(fail_over)
+    for node in failover_rig.nodes.nodes:
         node.command("CLIENT", "UNPAUSE")
 
 
@@ -138,5 +142,5 @@ async def test_an_operator_just_fails_over(shelf: TokenShelf, tmp_path: Path) ->
     async def fail_over(_: RedisProcess) -> None:
         careful.nodes.fail_over()
 
-    with stand_with(2, tmp_path, shelf) as careful:
+    with failover_rig_with(2, tmp_path, shelf) as careful:
         await careful.survive(fail_over)

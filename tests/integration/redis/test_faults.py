@@ -24,14 +24,14 @@ SETTINGS = {"busy-reply-threshold": "50", "enable-debug-command": "local"}
 
 
 @dataclass(frozen=True, slots=True)
-class Stand:
+class FaultRig:
     redis: RedisProcess
     rig: Rig
     worker: WorkerProcess
 
 
 @pytest.fixture(scope="module")
-def stand(shelf: TokenShelf, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+def fault_rig(shelf: TokenShelf, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultRig]:
     """One worker for all cases of this file: none of them may end it, or one of its lanes."""
     folder = tmp_path_factory.mktemp("redis-faults")
     with RedisProcess(folder / "redis", password="pw", appendonly=True, settings=SETTINGS) as redis:
@@ -43,7 +43,7 @@ def stand(shelf: TokenShelf, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             wrap=behind_simhsm(folder / "rig", sign_us=500),
         )
         with rig:
-            yield Stand(redis, rig, rig.start_worker())
+            yield FaultRig(redis, rig, rig.start_worker())
 
 
 async def restart(redis: RedisProcess) -> None:
@@ -151,29 +151,29 @@ ANSWERED: dict[Break, str] = {
 QUICK: list[Break] = [restart, crash, freeze, cut_connections, *ANSWERED]
 
 
-async def survive(stand: Stand, fault: Break) -> None:
-    redis = stand.redis
+async def survive(fault_rig: FaultRig, fault: Break) -> None:
+    redis = fault_rig.redis
     answered = f"errorstat_{ANSWERED.get(fault)}"
     redis.command("CONFIG", "RESETSTAT")
-    async with under_load(stand.rig, stand.worker) as load:
+    async with under_load(fault_rig.rig, fault_rig.worker) as load:
         await fault(redis)
         await until_async(redis.answers, "Redis answers")
         await load.resumes()
     assert fault not in ANSWERED or answered in redis.info("errorstats")
-    await until_async(lambda: stand.worker.ready, "the worker is ready")
+    await until_async(lambda: fault_rig.worker.ready, "the worker is ready")
     print(  # noqa: T201 - the figure, for whoever runs this with -s
         f"{fault.__name__}: resumed {load.resumed_s:.2f} s after Redis answered, {len(load.given)} digests"
     )
 
 
 @pytest.mark.parametrize("fault", QUICK, ids=lambda fault: fault.__name__)
-async def test_the_worker_lives_through(stand: Stand, fault: Break) -> None:
+async def test_the_worker_lives_through(fault_rig: FaultRig, fault: Break) -> None:
     """Same processes before and after; signing goes on within 2 s; nothing is lost, and no job ends twice."""
-    await survive(stand, fault)
+    await survive(fault_rig, fault)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
-async def test_the_worker_lives_through_half_a_minute_of_silence(stand: Stand) -> None:
+async def test_the_worker_lives_through_half_a_minute_of_silence(fault_rig: FaultRig) -> None:
     """All time-outs strike, all leases run out, all pauses have grown."""
-    await survive(stand, freeze_long)
+    await survive(fault_rig, freeze_long)

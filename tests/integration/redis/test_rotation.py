@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 from redis.exceptions import RedisError
@@ -14,9 +15,30 @@ from queueing.redis.connection import connect
 from queueing.redis.faults import reason_of
 from tests.support.redis.process import RedisProcess
 from tests.support.redis.tls import ClientAuthority, MakeCertificate, tls_settings
-from tests.support.rig.rig import MakeRig
+from tests.support.rig.rig import MakeRig, Rig
 from tests.support.sigmill_cli import sigmill
 from tests.support.waiting import until
+
+
+class MakeTlsRig(Protocol):
+    def __call__(self, certificate: Path, *, trusted: Path) -> tuple[Rig, Path]: ...
+
+
+@pytest.fixture
+def make_tls_rig(make_rig: MakeRig, tmp_path: Path) -> MakeTlsRig:
+    """A rig whose Redis shows ``certificate``, and its file of trusted authorities, with the one of ``trusted``."""
+
+    def make(certificate: Path, *, trusted: Path) -> tuple[Rig, Path]:
+        ca_file = tmp_path / "trusted.pem"
+        ca_file.write_bytes((trusted / "ca.pem").read_bytes())
+        settings = tls_settings(certificate)
+        table = f'host = "127.0.0.1"\nport = {settings["tls-port"]}\ntls = {{ ca_file = "{ca_file}" }}\n'
+        rig = make_rig(redis=False, redis_table=table)
+        rig.redis.configure(**settings)
+        rig.redis.start()
+        return rig, ca_file
+
+    return make
 
 
 def cut_connections(server: RedisProcess) -> None:
@@ -63,17 +85,11 @@ async def test_a_worker_and_an_open_client_follow_a_new_password(make_rig: MakeR
 
 
 async def test_a_worker_and_an_open_client_follow_a_new_authority(
-    make_rig: MakeRig, make_certificate: MakeCertificate, tmp_path: Path
+    make_tls_rig: MakeTlsRig, make_certificate: MakeCertificate
 ) -> None:
     """Each new connection trusts what is in the file by then."""
     old, new = make_certificate("old"), make_certificate("new")
-    ca_file = tmp_path / "trusted.pem"
-    ca_file.write_bytes((old / "ca.pem").read_bytes())
-    settings = tls_settings(old)
-    table = f'host = "127.0.0.1"\nport = {settings["tls-port"]}\ntls = {{ ca_file = "{ca_file}" }}\n'
-    rig = make_rig(redis=False, redis_table=table)
-    rig.redis.configure(**settings)
-    rig.redis.start()
+    rig, ca_file = make_tls_rig(old, trusted=old)
     worker = rig.start_worker()
     async with rig.client() as client:
         assert await signs(client)
@@ -124,17 +140,11 @@ async def test_a_new_client_certificate_is_shown_to_redis(
 
 
 async def test_a_worker_that_refuses_the_certificate_says_so_and_is_not_ready(
-    make_rig: MakeRig, make_certificate: MakeCertificate, tmp_path: Path
+    make_tls_rig: MakeTlsRig, make_certificate: MakeCertificate
 ) -> None:
     """The certificate's own fault, not a lost connection; with the right authority it goes on by itself."""
     ours, other = make_certificate("ours"), make_certificate("other")
-    ca_file = tmp_path / "trusted.pem"
-    ca_file.write_bytes((other / "ca.pem").read_bytes())
-    settings = tls_settings(ours)
-    table = f'host = "127.0.0.1"\nport = {settings["tls-port"]}\ntls = {{ ca_file = "{ca_file}" }}\n'
-    rig = make_rig(redis=False, redis_table=table)
-    rig.redis.configure(**settings)
-    rig.redis.start()
+    rig, ca_file = make_tls_rig(ours, trusted=other)
     worker = rig.start_worker(ready=False)
     until(lambda: worker.events("claim.failed") == 1, "it has tried")
     assert not worker.ready

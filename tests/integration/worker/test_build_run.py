@@ -15,7 +15,7 @@ from queueing import Signature
 from queueing.errors import DigestLength
 from tests.support.farm.farm import digests
 from tests.support.rig.rig import MakeRig, Rig
-from tests.support.rig.shared_rig import Cluster, behind_simhsm
+from tests.support.rig.shared_rig import SharedRig, behind_simhsm
 from tests.support.sigmill_cli import run_sigmill, start_sigmill
 from workers.dev.signature_checks import sha256_check
 
@@ -33,16 +33,16 @@ def manifest_of(given: Sequence[bytes], folder: Path) -> Path:
     return file
 
 
-async def test_three_bad_digests_of_a_thousand_fail_alone(cluster: Cluster) -> None:
+async def test_three_bad_digests_of_a_thousand_fail_alone(shared_rig: SharedRig) -> None:
     """997 signatures and 3 typed errors in the order of the input; the HSM was asked 997 times."""
     given = digests(1000, salt="997")
     bad = {0: b"", 500: bytes(31), 999: bytes(33)}
     for place, digest in bad.items():
         given[place] = digest
-    before = len(cluster.signed("globex"))
-    async with cluster.rig.client("globex") as client:
+    before = len(shared_rig.signed("globex"))
+    async with shared_rig.rig.client("globex") as client:
         outcomes = [outcome async for outcome in client.sign_many("release", given, timeout_s=60)]
-    check = sha256_check(cluster.rig.tokens["globex"].keys["globex.release.v1"].spki)
+    check = sha256_check(shared_rig.rig.tokens["globex"].keys["globex.release.v1"].spki)
     assert len(outcomes) == 1000
     for place, (digest, outcome) in enumerate(zip(given, outcomes, strict=True)):
         if place in bad:
@@ -50,7 +50,7 @@ async def test_three_bad_digests_of_a_thousand_fail_alone(cluster: Cluster) -> N
         else:
             assert isinstance(outcome, Signature), place
             check(outcome.signature, digest)
-    assert len(cluster.signed("globex")) == before + 997
+    assert len(shared_rig.signed("globex")) == before + 997
 
 
 async def test_a_run_that_was_killed_and_started_again_signs_nothing_twice(

@@ -11,7 +11,7 @@ import pytest
 
 from queueing import Signature
 from queueing.protocol.algorithms import FACTS, Algorithm, KeyKind, Scheme
-from tests.support.rig.shared_rig import EACH_KIND, Cluster
+from tests.support.rig.shared_rig import EACH_KIND, SharedRig
 from tests.support.tools import tool
 
 MESSAGE = b"what was built\n" * 100
@@ -46,16 +46,16 @@ def command(algorithm: Algorithm, public: Path, signature: Path, message: Path, 
 
 @pytest.mark.parametrize("algorithm", Algorithm)
 async def test_openssl_verifies_what_was_signed(
-    cluster: Cluster, tmp_path: Path, algorithm: Algorithm
+    shared_rig: SharedRig, tmp_path: Path, algorithm: Algorithm
 ) -> None:
     """The signature over the hash of a file verifies, and over the hash of another file it does not."""
     kind = key_kind(algorithm)
     digest = hashlib.new(FACTS[algorithm].hash_name or "sha256", MESSAGE).digest()
-    async with cluster.rig.client("initech") as client:
+    async with shared_rig.rig.client("initech") as client:
         signature = await client.sign(kind.lower().replace("_", "-"), digest, algorithm, timeout_s=60)
     assert isinstance(signature, Signature)
     assert signature.verified
-    spki = cluster.rig.tokens["initech"].keys[f"initech.{kind}"].spki
+    spki = shared_rig.rig.tokens["initech"].keys[f"initech.{kind}"].spki
     pem = base64.encodebytes(spki).decode()
     files = [tmp_path / name for name in ("key.pem", "signature", "message", "digest")]
     contents = [

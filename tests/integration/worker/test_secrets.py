@@ -14,13 +14,13 @@ import pytest
 from tests.support.farm.farm import digests
 from tests.support.farm.forging import Forger, enqueue, payload
 from tests.support.rig.rig import descendants
-from tests.support.rig.shared_rig import Cluster
+from tests.support.rig.shared_rig import SharedRig
 
 
 @pytest.fixture
-def secrets(cluster: Cluster) -> dict[str, bytes]:
+def secrets(shared_rig: SharedRig) -> dict[str, bytes]:
     """Each PIN, the client's private key as text and as bytes, and the password of Redis."""
-    rig = cluster.rig
+    rig = shared_rig.rig
     pem = (rig.directory / "clients" / "acme" / "client.key").read_text()
     body = "".join(line for line in pem.splitlines() if "-----" not in line)
     found = {f"PIN of {name}": token.pin.encode() for name, token in rig.tokens.items()}
@@ -32,9 +32,9 @@ def secrets(cluster: Cluster) -> dict[str, bytes]:
     return found
 
 
-async def redis_contents(cluster: Cluster) -> bytes:
+async def redis_contents(shared_rig: SharedRig) -> bytes:
     """Every key and value, by type."""
-    redis = cluster.rig.connect()
+    redis = shared_rig.rig.connect()
     everything = {
         b"string": ("GET",),
         b"hash": ("HGETALL",),
@@ -54,10 +54,10 @@ async def redis_contents(cluster: Cluster) -> bytes:
     return b"\n".join(parts)
 
 
-def processes(cluster: Cluster) -> Iterator[tuple[str, bytes]]:
+def processes(shared_rig: SharedRig) -> Iterator[tuple[str, bytes]]:
     """Command line and environment of the worker, its lanes, and Redis; only root may see a lane's environment."""
-    lanes = {pid for pids in cluster.worker.lanes().values() for pid in pids}
-    pids = [cluster.worker.pid, *descendants(cluster.worker.pid), cluster.rig.redis.pid]
+    lanes = {pid for pids in shared_rig.worker.lanes().values() for pid in pids}
+    pids = [shared_rig.worker.pid, *descendants(shared_rig.worker.pid), shared_rig.rig.redis.pid]
     assert len(pids) >= 4
     for pid in pids:
         yield f"cmdline of {pid}", Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -65,9 +65,9 @@ def processes(cluster: Cluster) -> Iterator[tuple[str, bytes]]:
             yield f"environ of {pid}", Path(f"/proc/{pid}/environ").read_bytes()
 
 
-async def test_no_secret_is_where_others_could_look(cluster: Cluster, secrets: dict[str, bytes]) -> None:
+async def test_no_secret_is_where_others_could_look(shared_rig: SharedRig, secrets: dict[str, bytes]) -> None:
     """Logs, metrics page, Redis, write-ahead log, argv and environment of every process, the client's output."""
-    rig = cluster.rig
+    rig = shared_rig.rig
     async with rig.client("acme") as client:
         _ = [o async for o in client.sign_many("release", digests(300), timeout_s=60)]
     redis = rig.connect()
@@ -81,12 +81,15 @@ async def test_no_secret_is_where_others_could_look(cluster: Cluster, secrets: d
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    seen = dict(processes(cluster))
+    seen = dict(processes(shared_rig))
     seen["argv of sigmill sign"] = Path(f"/proc/{cli.pid}/cmdline").read_bytes()
     out, errors = cli.communicate(timeout=30)
     assert cli.returncode == 0, errors
     seen |= {"output of sigmill sign": out + errors}
-    seen |= {"metrics": cluster.worker.get("/metrics")[1].encode(), "Redis": await redis_contents(cluster)}
+    seen |= {
+        "metrics": shared_rig.worker.get("/metrics")[1].encode(),
+        "Redis": await redis_contents(shared_rig),
+    }
     seen |= {str(file): file.read_bytes() for file in rig.directory.glob("*.log")}
     seen |= {str(file): file.read_bytes() for file in rig.state_dir().rglob("*") if file.is_file()}
     assert any(name.endswith(".wal") for name in seen)
@@ -95,11 +98,11 @@ async def test_no_secret_is_where_others_could_look(cluster: Cluster, secrets: d
             assert secret not in content, f"{name} in {place}"
 
 
-async def test_a_lane_that_signs_leaves_no_core_file(cluster: Cluster) -> None:
+async def test_a_lane_that_signs_leaves_no_core_file(shared_rig: SharedRig) -> None:
     """The limit is set for good, so a crash in the module writes no PIN to the disk."""
-    async with cluster.rig.client("acme") as client:
+    async with shared_rig.rig.client("acme") as client:
         await client.sign("release", os.urandom(32), timeout_s=60)
-    for pid in cluster.worker.lanes()["acme"][:1]:
+    for pid in shared_rig.worker.lanes()["acme"][:1]:
         limits = Path(f"/proc/{pid}/limits").read_text()
         (core,) = [line.split() for line in limits.splitlines() if line.startswith("Max core file size")]
         assert core[4:6] == ["0", "0"]

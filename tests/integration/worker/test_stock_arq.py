@@ -16,50 +16,50 @@ from queueing.errors import KeyUnknown
 from queueing.protocol import keyspace
 from queueing.protocol.jobs import deserialize, serialize
 from tests.support.farm.forging import Forger
-from tests.support.rig.shared_rig import Cluster
+from tests.support.rig.shared_rig import SharedRig
 from workers.dev.signature_checks import sha256_check
 
 QUEUE = keyspace.queue("acme")
 
 
 @pytest.fixture
-async def stock(cluster: Cluster) -> AsyncIterator[ArqRedis]:
+async def stock(shared_rig: SharedRig) -> AsyncIterator[ArqRedis]:
     """A pool as arq's own documentation makes it."""
-    redis = cluster.rig.redis
+    redis = shared_rig.rig.redis
     settings = ArqSettings(host="127.0.0.1", port=redis.port, password=redis.password)
     pool = await create_pool(settings, job_serializer=serialize, job_deserializer=deserialize)
     yield pool
     await pool.aclose()
 
 
-async def test_a_stock_job_is_signed_and_its_result_read(cluster: Cluster, stock: ArqRedis) -> None:
+async def test_a_stock_job_is_signed_and_its_result_read(shared_rig: SharedRig, stock: ArqRedis) -> None:
     """enqueue_job on the tenant's queue, then Job.result(): the outcome as a dictionary."""
     digest = os.urandom(32)
-    sealed = Forger(key=cluster.rig.keys["acme"]).seal(digests=(digest,))
+    sealed = Forger(key=shared_rig.rig.keys["acme"]).seal(digests=(digest,))
     job = await stock.enqueue_job("sign", sealed, _queue_name=QUEUE)
     assert job is not None
     outcome = await job.result(timeout=10, poll_delay=0.02)
     assert await job.status() is JobStatus.complete
     assert (outcome["key"], outcome["key_version"], outcome["algorithm"]) == ("release", 1, "ECDSA_SHA_256")
-    public_key = cluster.rig.tokens["acme"].keys["acme.release.v1"]
+    public_key = shared_rig.rig.tokens["acme"].keys["acme.release.v1"]
     sha256_check(public_key.spki)(outcome["signatures"][0], digest)
     info = await job.result_info()
     assert info is not None
     assert (info.function, info.success, info.job_try, info.queue_name) == ("sign", True, 1, QUEUE)
 
 
-async def test_a_refused_stock_job_raises_its_typed_error(cluster: Cluster, stock: ArqRedis) -> None:
+async def test_a_refused_stock_job_raises_its_typed_error(shared_rig: SharedRig, stock: ArqRedis) -> None:
     """Job.result() raises what our client would raise."""
-    sealed = Forger(key=cluster.rig.keys["acme"]).seal(key="nosuch")
+    sealed = Forger(key=shared_rig.rig.keys["acme"]).seal(key="nosuch")
     job = await stock.enqueue_job("sign", sealed, _queue_name=QUEUE)
     assert job is not None
     with pytest.raises(KeyUnknown):
         await job.result(timeout=10, poll_delay=0.02)
 
 
-async def test_a_deferred_stock_job_waits_for_its_time(cluster: Cluster, stock: ArqRedis) -> None:
+async def test_a_deferred_stock_job_waits_for_its_time(shared_rig: SharedRig, stock: ArqRedis) -> None:
     """_defer_by is honoured, with arq's own status meanwhile."""
-    sealed = Forger(key=cluster.rig.keys["acme"]).seal()
+    sealed = Forger(key=shared_rig.rig.keys["acme"]).seal()
     job = await stock.enqueue_job("sign", sealed, _queue_name=QUEUE, _defer_by=0.5)
     assert job is not None
     assert await job.status() is JobStatus.deferred
@@ -68,10 +68,10 @@ async def test_a_deferred_stock_job_waits_for_its_time(cluster: Cluster, stock: 
 
 
 async def test_status_goes_from_queued_over_in_progress_to_complete(
-    cluster: Cluster, stock: ArqRedis
+    shared_rig: SharedRig, stock: ArqRedis
 ) -> None:
     """Seen while a big job is under way in the lanes."""
-    forger = Forger(key=cluster.rig.keys["acme"])
+    forger = Forger(key=shared_rig.rig.keys["acme"])
     many = tuple(os.urandom(32) for _ in range(1024))
     seen: list[JobStatus] = []
     for _ in range(3):
@@ -90,9 +90,9 @@ async def test_status_goes_from_queued_over_in_progress_to_complete(
         assert ranks[start:end] == sorted(ranks[start:end])
 
 
-async def test_the_same_id_is_not_enqueued_twice(cluster: Cluster, stock: ArqRedis) -> None:
+async def test_the_same_id_is_not_enqueued_twice(shared_rig: SharedRig, stock: ArqRedis) -> None:
     """Stock arq's own rule holds while the result is kept."""
-    sealed = Forger(key=cluster.rig.keys["acme"]).seal()
+    sealed = Forger(key=shared_rig.rig.keys["acme"]).seal()
     job_id = os.urandom(8).hex()
     job = await stock.enqueue_job("sign", sealed, _job_id=job_id, _queue_name=QUEUE)
     assert job is not None

@@ -155,7 +155,7 @@ class _RedisPlace:
 
 @dataclass(slots=True, kw_only=True)
 class Rig:
-    """One cluster in ``directory``. ``tenants`` name those with a key ``release`` in a token of their own.
+    """A whole service in ``directory``. ``tenants`` name those with a key ``release`` in a token of their own.
 
     ``worker``: settings for ``[worker]``. ``token``: further lines for ``[tokens.NAME]``, by name.
     ``tokens``: those that a test made itself, by name; the others come from the shelf.

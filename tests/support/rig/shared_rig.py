@@ -1,4 +1,4 @@
-"""One cluster for all tests that leave it as it is: three tenants on simulated network HSMs that keep a log.
+"""One rig for all tests that leave it as it is: three tenants on simulated network HSMs that keep a log.
 
 ``acme`` has a P-256 key ``release`` and keys in every state that does not sign; ``globex`` a P-256 key of its
 own; ``initech`` a key of each kind.
@@ -32,8 +32,8 @@ EACH_KIND = (KeyKind.RSA_2048, KeyKind.P256, KeyKind.P384, KeyKind.P521, KeyKind
 
 
 @dataclass(slots=True, kw_only=True)
-class Cluster:
-    """The running cluster; ``revoked`` and ``expired`` are client keys of acme."""
+class SharedRig:
+    """The running rig; ``revoked`` and ``expired`` are client keys of acme."""
 
     rig: Rig
     worker: WorkerProcess
@@ -75,7 +75,7 @@ def _nowhere() -> PublicKey:
     return PublicKey.from_spki(spki_of(ec.generate_private_key(ec.SECP256R1())))
 
 
-def start_cluster(directory: Path, redis: RedisProcess, shelf: TokenShelf) -> Cluster:
+def start_shared_rig(directory: Path, redis: RedisProcess, shelf: TokenShelf) -> SharedRig:
     """Make the files and start the worker."""
     made = shelf.get(
         acme={"acme.release.v1": KeyKind.P256, "acme.twin": KeyKind.RSA_2048},
@@ -114,4 +114,4 @@ def start_cluster(directory: Path, redis: RedisProcess, shelf: TokenShelf) -> Cl
         more={"acme": "".join(blocks), "initech": "".join(each)},
     )
     rig.__enter__()
-    return Cluster(rig=rig, worker=rig.start_worker(), revoked=revoked, expired=expired)
+    return SharedRig(rig=rig, worker=rig.start_worker(), revoked=revoked, expired=expired)

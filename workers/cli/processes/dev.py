@@ -28,8 +28,9 @@ from workers.cli.shell.output import (
 )
 from workers.dev.redis_server import RedisDidNotStart
 from workers.dev.softhsm import SoftHsmFailed
-from workers.dev.stack import Stack, StackFailed
+from workers.dev.stack import RedisEnded, Stack
 from workers.dev.tenants import KEY, TENANTS
+from workers.dev.worker_process import WorkerFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,7 +70,7 @@ def dev(output: Output, /, *, workers: int, keep: bool) -> Exit:
                     stack.check()
                     time.sleep(_CHECK_S)
             print_message("stopping")
-    except (StackFailed, RedisDidNotStart, SoftHsmFailed) as error:
+    except (RedisEnded, WorkerFailed, RedisDidNotStart, SoftHsmFailed) as error:
         print_error(
             ErrorObject.final("dev.failed", str(error), "Run ops/bootstrap if a program is missing."),
             as_json=output.as_json,

@@ -29,8 +29,9 @@ from workers.dev.demo.summary import Tally, summary
 from workers.dev.demo.tenant import sign_and_verify
 from workers.dev.redis_server import RedisDidNotStart
 from workers.dev.softhsm import SoftHsmFailed
-from workers.dev.stack import Stack, StackFailed
+from workers.dev.stack import RedisEnded, Stack
 from workers.dev.tenants import TENANTS
+from workers.dev.worker_process import WorkerFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +57,7 @@ def main(arguments: list[str]) -> int:
             ready = time.monotonic()
             _print(f"ready after {ready - hashed:.1f} s")
             tallies = _sign(stack, digests)
-    except (StackFailed, RedisDidNotStart, SoftHsmFailed, SigningError) as error:
+    except (RedisEnded, WorkerFailed, RedisDidNotStart, SoftHsmFailed, SigningError) as error:
         _print(f"error: {error}\nhint: the logs are in {out / 'logs'}")
         return 1
     left = remaining()

@@ -130,7 +130,7 @@ class Queue:
         return ClaimResult(now_ms=0, more=bool(waiting), jobs=jobs, suspect_next=suspect_next)
 
 
-class Farm:
+class LoopSetup:
     """So many jobs in flight for each tenant: when one is done, the next is submitted, until ``left`` is 0.
 
     It stands in for the queue, the lanes, the log, the dispatcher and the publisher of one claim loop.
@@ -284,26 +284,26 @@ class Farm:
 @pytest.mark.parametrize("in_flight", [1, 5, 128])
 async def test_a_closed_loop_never_waits_for_the_slow_poll(in_flight: int, seed: int) -> None:
     """No doorbell is lost, whether one client has fewer or more jobs under way than the lanes take."""
-    await Farm(["acme"], seed=seed).sign(40 if in_flight == 1 else 1000, in_flight=in_flight)
+    await LoopSetup(["acme"], seed=seed).sign(40 if in_flight == 1 else 1000, in_flight=in_flight)
 
 
 @pytest.mark.parametrize("seed", range(4))
 async def test_tenants_do_not_make_each_other_wait(seed: int) -> None:
     """Each tenant has its own doorbell, lane capacity and turn."""
-    await Farm([f"t{i}" for i in range(20)], seed=seed).sign(2000, in_flight=16)
+    await LoopSetup([f"t{i}" for i in range(20)], seed=seed).sign(2000, in_flight=16)
 
 
 async def test_a_claim_that_redis_did_not_answer_is_repeated() -> None:
     """No doorbell will ring for its jobs: the claim may have been carried out or not."""
-    farm = Farm(["acme"])
-    farm.queue.failures = [QueueUnavailable("gone"), QueueUnavailable("gone")]
-    await farm.sign(50, in_flight=5)
-    assert farm.claim_loop.redis_answers
+    setup = LoopSetup(["acme"])
+    setup.queue.failures = [QueueUnavailable("gone"), QueueUnavailable("gone")]
+    await setup.sign(50, in_flight=5)
+    assert setup.claim_loop.redis_answers
 
 
-def in_debt(digests: int) -> Farm:
+def in_debt(digests: int) -> LoopSetup:
     """A worker that charged its tenant so many digests too few; negative: too many."""
-    farm = Farm(["acme"], limits=ClaimLimits(budget_digests=10**6))
+    setup = LoopSetup(["acme"], limits=ClaimLimits(budget_digests=10**6))
     charged = max(-digests, 0)
     job = ActiveJob(
         ClaimedJob(
@@ -319,148 +319,148 @@ def in_debt(digests: int) -> Farm:
     )
     job.signatures = [None] * (charged + digests)
     if digests > 0:
-        farm.limiter.settle(job, KeyKind.P256)
+        setup.limiter.settle(job, KeyKind.P256)
     else:
-        farm.limiter.settle_refused(job)
-    return farm
+        setup.limiter.settle_refused(job)
+    return setup
 
 
 @pytest.mark.parametrize("digests", [1000, -1000])
 async def test_a_debt_is_paid_once_by_claims_that_no_replica_confirms(digests: int) -> None:
     """The primary charged it, whatever became of the leases."""
-    farm = in_debt(digests)
-    farm.queue.unconfirmed = 3
-    await farm.sign(5, in_flight=5)
-    assert farm.queue.owed[0] == digests
-    assert not any(farm.queue.owed[1:]), farm.queue.owed
-    assert farm.claim_loop.redis_answers
+    setup = in_debt(digests)
+    setup.queue.unconfirmed = 3
+    await setup.sign(5, in_flight=5)
+    assert setup.queue.owed[0] == digests
+    assert not any(setup.queue.owed[1:]), setup.queue.owed
+    assert setup.claim_loop.redis_answers
 
 
 @pytest.mark.parametrize("digests, again", [(1000, 1000), (-1000, 0)])
 async def test_no_credit_is_used_twice_when_a_reply_is_lost(digests: int, again: int) -> None:
     """Redis may have used it: a tenant gets less than its limit, never more."""
-    farm = in_debt(digests)
-    farm.queue.failures = [QueueUnavailable("late", perhaps_done=True)]
-    await farm.sign(5, in_flight=5)
-    assert farm.queue.owed[:2] == [digests, again]
-    assert not any(farm.queue.owed[2:]), farm.queue.owed
+    setup = in_debt(digests)
+    setup.queue.failures = [QueueUnavailable("late", perhaps_done=True)]
+    await setup.sign(5, in_flight=5)
+    assert setup.queue.owed[:2] == [digests, again]
+    assert not any(setup.queue.owed[2:]), setup.queue.owed
 
 
 @pytest.mark.parametrize("digests", [1000, -1000])
 async def test_a_debt_that_redis_did_not_see_is_still_owed(digests: int) -> None:
     """Redis refused the claim, or could not be reached."""
-    farm = in_debt(digests)
-    farm.queue.failures = [QueueUnavailable("refused")]
-    await farm.sign(5, in_flight=5)
-    assert farm.queue.owed[:2] == [digests, digests]
-    assert not any(farm.queue.owed[2:]), farm.queue.owed
+    setup = in_debt(digests)
+    setup.queue.failures = [QueueUnavailable("refused")]
+    await setup.sign(5, in_flight=5)
+    assert setup.queue.owed[:2] == [digests, digests]
+    assert not any(setup.queue.owed[2:]), setup.queue.owed
 
 
 async def test_jobs_that_the_log_did_not_accept_are_claimed_again() -> None:
     """They are claimed after a pause; no doorbell rings, because the last claim found something."""
-    farm = Farm(["acme"])
-    farm.log_failures = 2
-    await farm.sign(50, in_flight=5)
+    setup = LoopSetup(["acme"])
+    setup.log_failures = 2
+    await setup.sign(50, in_flight=5)
 
 
 @pytest.mark.parametrize("seed", range(4))
 async def test_a_suspect_is_the_only_job_of_its_tenant(seed: int) -> None:
     """All other jobs are signed, without waiting for the slow poll."""
-    farm = Farm(["acme", "globex"], seed=seed)
-    farm.queue.suspects = {b"%d" % number for number in range(0, 400, 7)}
+    setup = LoopSetup(["acme", "globex"], seed=seed)
+    setup.queue.suspects = {b"%d" % number for number in range(0, 400, 7)}
     crowded: list[bytes] = []
-    begin = farm.dispatch
+    begin = setup.dispatch
 
     async def dispatch(jobs: Sequence[ActiveJob]) -> None:
         for job in jobs:
-            beside = [other for other in farm.jobs.claimed() if other.tenant == job.claimed.tenant]
+            beside = [other for other in setup.jobs.claimed() if other.tenant == job.claimed.tenant]
             if job.claimed.alone and beside != [job.claimed]:
                 crowded.append(job.claimed.job_id)
         await begin(jobs)
 
-    farm.dispatch = dispatch  # type: ignore[method-assign]
-    await farm.sign(400, in_flight=16)
+    setup.dispatch = dispatch  # type: ignore[method-assign]
+    await setup.sign(400, in_flight=16)
     assert not crowded
 
 
 async def test_a_limited_tenant_is_claimed_for_when_its_limit_ends() -> None:
     """No doorbell rings at that time."""
-    farm = Farm(["acme"])
-    farm.queue.wait_s = 0.02
-    await farm.sign(50, in_flight=5)
+    setup = LoopSetup(["acme"])
+    setup.queue.wait_s = 0.02
+    await setup.sign(50, in_flight=5)
 
 
 async def test_a_tenant_whose_claim_was_refused_is_in_the_next_poll() -> None:
     """Its doorbell may not be armed; a hundred tenants before it do not delay it."""
-    farm = Farm([f"t{i:03}" for i in range(250)], slow_poll_s=0.01)
-    farm.queue.refusals = 300
-    await farm.sign(500, in_flight=1)
+    setup = LoopSetup([f"t{i:03}" for i in range(250)], slow_poll_s=0.01)
+    setup.queue.refusals = 300
+    await setup.sign(500, in_flight=1)
 
 
 async def test_nothing_is_claimed_while_commits_are_held_up() -> None:
     """Signed results would only pile up; claims go on by themselves, without a doorbell or the slow poll."""
-    farm = Farm(["acme"])
-    farm.shards.unconfirmed = {"acme"}
-    asyncio.get_running_loop().call_soon(farm.queue.submit, "acme", b"0")
-    loop = asyncio.create_task(farm.claim_loop.run())
-    farm.ready.ring("acme")
+    setup = LoopSetup(["acme"])
+    setup.shards.unconfirmed = {"acme"}
+    asyncio.get_running_loop().call_soon(setup.queue.submit, "acme", b"0")
+    loop = asyncio.create_task(setup.claim_loop.run())
+    setup.ready.ring("acme")
     await turn(50)
-    assert not farm.done
-    farm.shards.unconfirmed = set()
+    assert not setup.done
+    setup.shards.unconfirmed = set()
     async with asyncio.timeout(PATIENCE_S):
-        while not farm.done:
+        while not setup.done:
             await turn(1)
-    farm.shut_down()
+    setup.shut_down()
     await loop
 
 
 async def test_nothing_is_claimed_while_the_log_cannot_be_written() -> None:
     """Jobs are left to workers that can sign; the loop probes the log until it can be written."""
-    farm = Farm(["acme"])
-    claiming = asyncio.create_task(farm.claim_loop.run())
+    setup = LoopSetup(["acme"])
+    claiming = asyncio.create_task(setup.claim_loop.run())
     async with asyncio.timeout(PATIENCE_S):
-        while "acme" not in farm.queue.armed:
+        while "acme" not in setup.queue.armed:
             await turn(1)
-        claims, farm.failing = farm.queue.claims, True
-        farm.queue.submit("acme", b"1")
-        while farm.failing:
-            assert farm.queue.claims == claims
+        claims, setup.failing = setup.queue.claims, True
+        setup.queue.submit("acme", b"1")
+        while setup.failing:
+            assert setup.queue.claims == claims
             await turn(1)
-        while not farm.done:
+        while not setup.done:
             await turn(1)
-    farm.shut_down()
+    setup.shut_down()
     await claiming
-    assert (farm.probes, farm.done) == (3, [b"1"])
+    assert (setup.probes, setup.done) == (3, [b"1"])
 
 
 async def test_a_claim_that_is_answered_during_the_shutdown_is_still_dispatched() -> None:
     """The dispatcher requeues its jobs, so that their leases are returned."""
-    farm = Farm(["acme"])
-    farm.queue.waiting["acme"].extend([b"1", b"2"])
-    farm.ready.ring("acme")
-    claiming = asyncio.create_task(farm.claim_loop.run())
-    while not farm.queue.claims:
+    setup = LoopSetup(["acme"])
+    setup.queue.waiting["acme"].extend([b"1", b"2"])
+    setup.ready.ring("acme")
+    claiming = asyncio.create_task(setup.claim_loop.run())
+    while not setup.queue.claims:
         await turn(1)
-    farm.shut_down()
+    setup.shut_down()
     await claiming
-    assert len(farm.jobs) == 2
+    assert len(setup.jobs) == 2
 
 
 async def test_a_shutdown_ends_the_pause_while_redis_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pause between two attempts may be a second long; here it is longer than the test."""
     for pause in ("FIRST_PAUSE_S", "LONGEST_PAUSE_S"):
         monkeypatch.setattr(module, pause, NEVER_S)
-    farm = Farm(["acme"])
-    farm.queue.failures = [QueueUnavailable("gone")] * 2
-    farm.ready.ring("acme")
-    claiming = asyncio.create_task(farm.claim_loop.run())
-    while len(farm.queue.failures) > 1:
+    setup = LoopSetup(["acme"])
+    setup.queue.failures = [QueueUnavailable("gone")] * 2
+    setup.ready.ring("acme")
+    claiming = asyncio.create_task(setup.claim_loop.run())
+    while len(setup.queue.failures) > 1:
         await turn(1)
     await turn()
-    farm.shut_down()
+    setup.shut_down()
     await turn()
     assert claiming.done()
-    assert len(farm.queue.failures) == 1
+    assert len(setup.queue.failures) == 1
 
 
 async def test_failed_claims_are_repeated_after_growing_pauses_with_jitter(
@@ -475,9 +475,9 @@ async def test_failed_claims_are_repeated_after_growing_pauses_with_jitter(
 
     monkeypatch.setattr(module, "FIRST_PAUSE_S", 0.05)
     monkeypatch.setattr(module, "wait_for", wait_for)
-    farm = Farm(["acme"])
-    farm.claim_loop._backoff.randomness = lambda: 0.5
-    farm.queue.failures = [QueueUnavailable("gone")] * 7
-    await farm.sign(5, in_flight=5)
+    setup = LoopSetup(["acme"])
+    setup.claim_loop._backoff.randomness = lambda: 0.5
+    setup.queue.failures = [QueueUnavailable("gone")] * 7
+    await setup.sign(5, in_flight=5)
     assert pauses == pytest.approx([0.75 * whole for whole in (0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0)])
-    assert farm.claim_loop._backoff.next_s() == pytest.approx(0.75 * 0.05)
+    assert setup.claim_loop._backoff.next_s() == pytest.approx(0.75 * 0.05)
