@@ -18,8 +18,8 @@ from queueing.protocol.algorithms import DEFAULT_FOR_KEY
 from workers.config.settings import PinLogin
 from workers.doctor.findings import Finding, fail, ok, skipped, warning
 from workers.lanes.supervisor.registry import most_lanes
-from workers.state.token_claims import token_identity
-from workers.token_admin.client import TokenAdmin
+from workers.state.token_claims import TokenProperties
+from workers.token_admin.owned_tokens import admin_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,7 +49,7 @@ def check_tokens(configuration: Configuration) -> list[Finding]:
     with ThreadPoolExecutor(AT_ONCE) as pool:
         inspections = list(
             pool.map(
-                lambda name: _inspect(name, service.tokens[name], wanted[name], service.state_dir),
+                lambda name: _inspect(configuration, name, wanted[name]),
                 service.tokens,
             )
         )
@@ -104,12 +104,13 @@ class TokenInspection:
     identity: str = ""
 
 
-def _inspect(name: str, settings: TokenSettings, wanted: ExpectedKeys, state_dir: Path) -> TokenInspection:
+def _inspect(configuration: Configuration, name: str, wanted: ExpectedKeys) -> TokenInspection:
+    settings = configuration.service.tokens[name]
     if settings.socket is not None:
         return TokenInspection([check_host_lane(name, settings.socket)])
-    skip_reason = login_obstacle(settings, state_dir)
+    skip_reason = login_obstacle(settings, configuration.service.state_dir)
     try:
-        report = TokenAdmin(name, settings, state_dir).examine(
+        report = admin_of(configuration, name).examine(
             [spki for _, spki in wanted.keys], sorted(wanted.algorithms), log_in=not skip_reason
         )
     except ConfigError as error:
@@ -119,13 +120,13 @@ def _inspect(name: str, settings: TokenSettings, wanted: ExpectedKeys, state_dir
             [fail("token.module", name, error.message, f"ls -l {settings.module}; sigmill tokens list")]
         )
     return TokenInspection(
-        check_token(name, settings, wanted, report, skip_reason), _identity_of(report.facts)
+        check_token(name, settings, wanted, report, skip_reason), _identity_of(report.facts, settings)
     )
 
 
-def _identity_of(facts: TokenFacts) -> str:
-    serial = facts.serial.strip()
-    return token_identity(facts.manufacturer, facts.model, serial, facts.label) if serial else ""
+def _identity_of(facts: TokenFacts, settings: TokenSettings) -> str:
+    found = TokenProperties(facts.manufacturer, facts.model, facts.serial, facts.label, facts.slot)
+    return found.identity(settings.module)
 
 
 def check_host_lane(name: str, path: str) -> Finding:

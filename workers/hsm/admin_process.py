@@ -16,7 +16,7 @@ import msgspec
 from pkcs11 import TokenFlag
 
 from queueing.config.secrets import Secret
-from queueing.errors import ConfigError, SigningError
+from queueing.errors import ConfigError, SigningError, TokenUnavailable
 from queueing.protocol.public_keys import PublicKey
 from workers.hsm import module
 from workers.hsm.faults import HsmFailure, to_signing_error
@@ -27,8 +27,9 @@ from workers.hsm.messages import sign_message
 from workers.hsm.pin_guard import pin_attempt
 from workers.hsm.process_hardening import harden, one_login_at_a_time
 from workers.hsm.sessions import open_pool
-from workers.hsm.tokens import TokenSelect, select_token, serial_of
+from workers.hsm.tokens import TokenSelect, properties_of, select_token, serial_of
 from workers.state.refused_pins import RefusedPins
+from workers.state.token_claims import TokenTaken, claim_token
 from workers.token_admin.messages import (
     AdoptKey,
     Answer,
@@ -39,6 +40,7 @@ from workers.token_admin.messages import (
     FoundKeys,
     InspectToken,
     KeyFacts,
+    OtherToken,
     Request,
     ShowToken,
     Signed,
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     import pkcs11
 
     from workers.hsm.module import LoadedModule
+    from workers.state.token_claims import TokenProperties
 
 _PIN_FLAGS: Final = (
     TokenFlag.USER_PIN_COUNT_LOW,
@@ -105,6 +108,8 @@ def answer(request: Request) -> Answer:
 
 
 def _with_login(token: pkcs11.Token, address: TokenAddress, ask: _WithLogin) -> Answer:
+    # Before the PIN is tried: it may be that of another token.
+    _refuse_token_of_others(properties_of(token), address)
     pin = None if address.pin_file is None else Secret.from_file(address.pin_file)
     state_dir = Path(address.refused_pins_of)
     with one_login_at_a_time(state_dir, address.name), pin_attempt(RefusedPins(state_dir), address.name, pin):
@@ -119,6 +124,30 @@ def _with_login(token: pkcs11.Token, address: TokenAddress, ask: _WithLogin) -> 
         return _ask(pool.sessions[0], ask)
     finally:
         pool.close()
+
+
+def _refuse_token_of_others(found: TokenProperties, address: TokenAddress) -> None:
+    """Raise ``TokenUnavailable`` for a token that another owner's table selects, or another owner's lane uses now."""
+    holder = next(
+        (f"tokens.{other.table} of {other.owner}" for other in address.others if _is_also(found, other)), ""
+    )
+    if not holder and address.owner:
+        identity = found.identity(address.module)
+        try:
+            claim_token(Path(address.refused_pins_of), identity, table=address.name, owner=address.owner)
+        except TokenTaken as taken:
+            holder = taken.holder
+    if holder:
+        raise TokenUnavailable(
+            f"tokens.{address.name} finds the token of {holder}: select another one by its serial and label"
+        )
+
+
+def _is_also(found: TokenProperties, other: OtherToken) -> bool:
+    """Whether the other table selects this token. By another module its slot means nothing, and a label not enough."""
+    if other.visible:
+        return found.matches(slot=other.slot, label=other.label, serial=other.serial)
+    return other.serial is not None and found.matches(label=other.label, serial=other.serial)
 
 
 def _ask(session: pkcs11.Session, ask: _WithLogin) -> Answer:

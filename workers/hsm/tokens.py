@@ -14,7 +14,7 @@ from pkcs11.exceptions import TokenNotPresent, TokenNotRecognised
 
 from queueing.errors import TokenUnavailable
 from workers.hsm.faults import HsmFailure, translate, translated
-from workers.state.token_claims import token_identity
+from workers.state.token_claims import TokenProperties, unpadded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -128,28 +128,24 @@ def _ask(slot: pkcs11.Slot) -> _Answer:
 
 
 def serial_of(token: pkcs11.Token) -> str:
-    """CK_TOKEN_INFO.serialNumber as text, without its padding (blanks by the standard, NULs by some)."""
-    return token.serial.decode("ascii", "replace").rstrip(" \0")
+    """CK_TOKEN_INFO.serialNumber as text, without its padding."""
+    return unpadded(token.serial.decode("ascii", "replace"))
 
 
-def identity_of(token: pkcs11.Token) -> str:
-    """Identity of a token, the same by whatever module and selection it was found; empty without a serial number."""
-    serial = serial_of(token).strip()
-    texts = [_unpadded(token.manufacturer_id), _unpadded(token.model), serial, _unpadded(token.label)]
-    return token_identity(*texts) if serial else ""
-
-
-def _matches(token: pkcs11.Token, select: TokenSelect) -> bool:
-    return (
-        (select.slot is None or token.slot.slot_id == select.slot)
-        and (select.label is None or _unpadded(token.label) == _unpadded(select.label))
-        and (select.serial is None or serial_of(token) == _unpadded(select.serial))
+def properties_of(token: pkcs11.Token) -> TokenProperties:
+    """Properties of a token; nothing is asked of the module."""
+    return TokenProperties(
+        manufacturer=unpadded(token.manufacturer_id),
+        model=unpadded(token.model),
+        serial=serial_of(token),
+        label=unpadded(token.label),
+        slot=token.slot.slot_id,
     )
 
 
-def _unpadded(text: str) -> str:
-    return text.rstrip(" \0")
+def _matches(token: pkcs11.Token, select: TokenSelect) -> bool:
+    return properties_of(token).matches(slot=select.slot, label=select.label, serial=select.serial)
 
 
 def _describe(token: pkcs11.Token) -> str:
-    return f"slot {token.slot.slot_id}, label {_unpadded(token.label)!r}, serial {serial_of(token)!r}"
+    return str(properties_of(token))

@@ -15,6 +15,7 @@ import msgspec
 
 from queueing.protocol.envelope import MAX_DIGESTS
 from queueing.protocol.jobs import WireError
+from workers.state.token_claims import TokenProperties
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,7 +97,7 @@ class Stop(msgspec.Struct, frozen=True, array_like=True, tag=True):
 class Ready(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Report of a login: number of sessions, and of those wanted; whether the lane knows ``SignCanary``.
 
-    ``identity`` of the token (``workers.state.token_claims``); empty from an older lane, or without a serial number.
+    ``token``: the one that it logged in to; None from an older lane.
     """
 
     pid: _Number
@@ -104,7 +105,7 @@ class Ready(msgspec.Struct, frozen=True, array_like=True, tag=True):
     wanted: _Number
     module: _Text
     canaries: bool = False
-    identity: Annotated[str, msgspec.Meta(pattern=r"\A(?:[0-9a-f]{32})?\Z")] = ""
+    token: TokenProperties | None = None
 
 
 class SliceOutcome(msgspec.Struct, frozen=True, array_like=True):

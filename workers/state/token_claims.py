@@ -9,7 +9,9 @@ import fcntl
 import hashlib
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
+
+import msgspec
 
 from queueing.files.durable_file import give_to_owner_of, make_folder
 
@@ -28,9 +30,48 @@ class TokenTaken(Exception):
         self.holder = holder
 
 
-def token_identity(manufacturer: str, model: str, serial: str, label: str) -> str:
-    """Identity of a token (CK_TOKEN_INFO); independent of module, slot and selection."""
-    return hashlib.sha256(f"{manufacturer}\0{model}\0{serial}\0{label}".encode()).hexdigest()[:32]
+_Text = Annotated[str, msgspec.Meta(max_length=64)]
+"""CK_TOKEN_INFO has 32 bytes at most."""
+
+
+class TokenProperties(msgspec.Struct, frozen=True, array_like=True):
+    """Properties of a token that was found (CK_TOKEN_INFO), without their padding, and its slot."""
+
+    manufacturer: _Text
+    model: _Text
+    serial: _Text
+    label: _Text
+    slot: Annotated[int, msgspec.Meta(ge=0)]
+
+    def identity(self, module: str) -> str:
+        """Identity of the token, the same by whatever module and selection it was found.
+
+        Without a serial number it is the slot of this module (a path).
+        """
+        serial = self.serial.strip()
+        if serial:
+            parts = [self.manufacturer, self.model, serial, self.label]
+        else:
+            parts = ["", os.path.realpath(module), str(self.slot)]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+    def matches(
+        self, *, slot: int | None = None, label: str | None = None, serial: str | None = None
+    ) -> bool:
+        """Whether it has all these properties; None matches any. Padding is not compared."""
+        return (
+            (slot is None or self.slot == slot)
+            and (label is None or self.label == unpadded(label))
+            and (serial is None or self.serial == unpadded(serial))
+        )
+
+    def __str__(self) -> str:
+        return f"slot {self.slot}, label {self.label!r}, serial {self.serial!r}"
+
+
+def unpadded(text: str) -> str:
+    """Text of CK_TOKEN_INFO without its padding (blanks by the standard, NULs by some)."""
+    return text.rstrip(" \0")
 
 
 def claim_token(state_dir: Path, identity: str, *, table: str, owner: str) -> None:
@@ -39,8 +80,6 @@ def claim_token(state_dir: Path, identity: str, *, table: str, owner: str) -> No
     Raises ``TokenTaken`` while a lane of another owner lives. Where the folder cannot be used (a lane under its own user, a
     full disk), nothing is claimed: the worker compares what its lanes report.
     """
-    if not identity:
-        return
     with suppress(OSError):
         folder = state_dir / "tokens-in-use"
         make_folder(folder)

@@ -217,6 +217,12 @@ EVENTS: Final[dict[str, LogEvent]] = {
     "key.found": LogEvent(
         "info", "A key that was missing is found in its token.", ("token", "tenant", "key", "version")
     ),
+    "token.not_selected": LogEvent(
+        "error",
+        "A lane reports another token than its table in the configuration selects, and was ended: a host-started lane has "
+        "another configuration, or lies.",
+        ("token", "found"),
+    ),
     "token.shared": LogEvent(
         "error",
         "A lane found a token that another owner uses under another table; the lane was ended.",

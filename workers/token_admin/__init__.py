@@ -3,8 +3,9 @@
 The environment of a token must be set before its module is loaded, and a process loads one module once: so the
 command line starts a child for every request (``workers.hsm.admin_process``), which logs in, answers and exits.
 
-messages  requests and answers between the two
-client    the command line's side
+messages      requests and answers between the two
+client        the command line's side
+owned_tokens  the same for the tokens of a valid configuration
 
 Never imports ``pkcs11`` or ``workers.hsm``.
 """

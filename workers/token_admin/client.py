@@ -20,6 +20,7 @@ from workers.token_admin.messages import (
     FoundKeys,
     InspectToken,
     KeyFacts,
+    OtherToken,
     Request,
     ShowToken,
     Signed,
@@ -30,7 +31,7 @@ from workers.token_admin.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from queueing.protocol.algorithms import Algorithm, KeyKind
@@ -55,10 +56,38 @@ class KeyNotFit(KeyDisabled):
     )
 
 
+def tokens_of_others(
+    tokens: Mapping[str, TokenSettings], owners: Mapping[str, str], *, name: str, owner: str
+) -> tuple[OtherToken, ...]:
+    """The tables whose owner is another one than ``owner``, as the table ``name`` sees them. ``owners`` by table."""
+    mine = tokens[name]
+    return tuple(
+        OtherToken(
+            table=table,
+            owner=owners[table],
+            slot=settings.select.slot,
+            label=settings.select.label,
+            serial=settings.select.serial,
+            visible=(os.path.realpath(settings.module), settings.environment)
+            == (os.path.realpath(mine.module), mine.environment),
+        )
+        for table, settings in tokens.items()
+        if table != name and owners.get(table, owner) != owner
+    )
+
+
 class TokenAdmin:
     """Requests to one token of the configuration. Each call takes one process and one login."""
 
-    def __init__(self, name: str, settings: TokenSettings, state_dir: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: TokenSettings,
+        state_dir: Path,
+        *,
+        owner: str = "",
+        others: tuple[OtherToken, ...] = (),
+    ) -> None:
         self._environment = settings.environment
         self.name = name
         self._address = TokenAddress(
@@ -70,6 +99,8 @@ class TokenAdmin:
             pin_file=settings.login.pin_file if isinstance(settings.login, PinLogin) else None,
             protected_path=settings.login == "protected-path",
             refused_pins_of=str(state_dir),
+            owner=owner,
+            others=others,
         )
 
     def show(self) -> TokenFacts:

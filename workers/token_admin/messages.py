@@ -13,10 +13,25 @@ class Message(
     """Base of the messages: frozen, keyword-only, tagged by class."""
 
 
+class OtherToken(msgspec.Struct, frozen=True, kw_only=True):
+    """Table of another owner, to whose token nobody else may log in.
+
+    ``visible``: by the same module and environment, where slots and labels mean the same.
+    """
+
+    table: str
+    owner: str
+    slot: int | None
+    label: str | None
+    serial: str | None
+    visible: bool
+
+
 class TokenAddress(msgspec.Struct, frozen=True, kw_only=True):
     """Address of a token: module, criteria and login.
 
-    ``refused_pins_of`` is the state directory in which refused PINs are recorded.
+    ``refused_pins_of`` is the state directory in which refused PINs are recorded. ``owner``: for whom it is used, empty where
+    nobody is known; ``others``: the tables of other owners.
     """
 
     name: str
@@ -27,6 +42,8 @@ class TokenAddress(msgspec.Struct, frozen=True, kw_only=True):
     pin_file: str | None
     protected_path: bool
     refused_pins_of: str
+    owner: str = ""
+    others: tuple[OtherToken, ...] = ()
 
 
 class ShowToken(Message, frozen=True):

@@ -24,6 +24,7 @@ from workers.lanes.protocol import (
     frame_length,
     to_lane_decoder,
 )
+from workers.state.token_claims import TokenProperties
 
 
 async def turn(times: int = 20) -> None:
@@ -81,8 +82,10 @@ class FakeLane:
     def say(self, message: FromLane) -> None:
         self.reader.feed_data(encode_frame(message))
 
-    def ready(self, sessions: int = 2, *, canaries: bool = True, identity: str = "") -> None:
-        self.say(Ready(1, sessions, sessions, "fake", canaries, identity))
+    def ready(
+        self, sessions: int = 2, *, canaries: bool = True, token: TokenProperties | None = None
+    ) -> None:
+        self.say(Ready(1, sessions, sessions, "fake", canaries, token))
 
     def fail(self, code_name: str, exit_code: int, *, action: str = "") -> None:
         """Its last word, and its end."""

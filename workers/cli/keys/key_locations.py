@@ -11,7 +11,7 @@ import msgspec
 
 from queueing.errors import ConfigError, SigningError, from_reason
 from workers.cli.shell.output import ErrorObject, error_object
-from workers.token_admin.client import TokenAdmin
+from workers.token_admin.owned_tokens import admin_of
 
 if TYPE_CHECKING:
     from workers.config.loading import Configuration
@@ -61,11 +61,8 @@ def key_locations(configuration: Configuration, tenants: list[Tenant]) -> list[K
 def _find(
     configuration: Configuration, token: str, versions: list[KeyVersion]
 ) -> FoundKeys | SigningError | ConfigError:
-    service = configuration.service
     try:
-        return TokenAdmin(token, service.tokens[token], service.state_dir).find(
-            [version.public_key.spki for version in versions]
-        )
+        return admin_of(configuration, token).find([version.public_key.spki for version in versions])
     except (SigningError, ConfigError) as error:
         return error
 

@@ -13,10 +13,11 @@ from queueing.errors import ConfigError
 from queueing.protocol.algorithms import DEFAULT_FOR_KEY, KEY_KINDS, Algorithm, KeyFamily, KeyKind
 from queueing.protocol.public_keys import PublicKey, elliptic_curve
 from workers.config.key_policy import EVERY_CLIENT
+from workers.config.service_file import SERVICE
 from workers.config.tenant_edits import NewVersion, add_version, version_block
 from workers.config.tenant_file import load_tenant
 from workers.config.tenant_writer import edit_tenant, preview_tenant, token_owners
-from workers.token_admin.client import TokenAdmin
+from workers.token_admin.client import TokenAdmin, tokens_of_others
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,7 +63,9 @@ class KeyRequest:
             raise ConfigError(
                 str(self.scope.file), "tokens", f"no token `{self.token}`", f"Add [tokens.{self.token}]."
             )
-        return TokenAdmin(self.token, settings, self.scope.state_dir)
+        owner = self.tenant or SERVICE
+        others = tokens_of_others(self.scope.tokens, token_owners(self.scope), name=self.token, owner=owner)
+        return TokenAdmin(self.token, settings, self.scope.state_dir, owner=owner, others=others)
 
     def new_version(self, public_key: PublicKey) -> NewVersion:
         """The version to add to the configuration: the first is active, later ones are ``next``."""

@@ -25,7 +25,7 @@ from workers.hsm.faults import NO_CODE, Action, HsmFailure
 from workers.hsm.pin_guard import pin_attempt
 from workers.hsm.process_hardening import each_call_within, one_login_at_a_time, one_start_at_a_time
 from workers.hsm.sessions import open_pool
-from workers.hsm.tokens import TokenSelect, identity_of, select_token
+from workers.hsm.tokens import TokenSelect, properties_of, select_token
 from workers.lanes.canary import service_version
 from workers.lanes.exit_codes import LOGIN_TIMED_OUT, LaneExit
 from workers.lanes.process.chunk_execution import ChunkExecution, RunLength
@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from workers.config.settings import TokenSettings
     from workers.hsm.sessions import SessionPool
     from workers.lanes.process.session_threads import SessionThread
+    from workers.state.token_claims import TokenProperties
 
 log = logging.getLogger("sigmill.lane")
 
@@ -99,7 +100,7 @@ class Lane:
     def serve(self) -> None:
         """Log in, then answer frames until the worker sends Stop or hangs up."""
         try:
-            pool, description, identity = self._log_in()
+            pool, description, found = self._log_in()
         except HsmFailure as failure:
             self.end(failure)
         except SigningError as error:
@@ -113,7 +114,7 @@ class Lane:
         )
         Watchdog(self._threads, call_timeout_s=self._token.call_timeout_s).start()
         self.send(
-            Ready(os.getpid(), len(pool.sessions), pool.wanted, description, canaries=True, identity=identity)
+            Ready(os.getpid(), len(pool.sessions), pool.wanted, description, canaries=True, token=found)
         )
         with self._connection.makefile("rb") as stream:
             for message in read_to_lane(stream):
@@ -123,7 +124,7 @@ class Lane:
         self._threads.stop()
         pool.close()
 
-    def _log_in(self) -> tuple[SessionPool, str, str]:
+    def _log_in(self) -> tuple[SessionPool, str, TokenProperties]:
         token, settings = self._role.token, self._token
         os.environ.update(settings.environment)
         pin = Secret.from_file(settings.login.pin_file) if isinstance(settings.login, PinLogin) else None
@@ -138,8 +139,8 @@ class Lane:
                 found = select_token(
                     loaded, TokenSelect(slot=select.slot, label=select.label, serial=select.serial)
                 )
-                identity = identity_of(found)
-                self._claim(state_dir, identity)  # before the PIN is tried: it may be that of another token
+                properties = properties_of(found)
+                self._claim(state_dir, properties)  # before the PIN is tried: it may be that of another token
             with each_call_within(settings.login_timeout_s + LOGIN_GRACE_S) as next_call:
                 watch = threading.Timer(settings.login_timeout_s, self._login_timed_out)
                 watch.daemon = True
@@ -159,12 +160,13 @@ class Lane:
                     )
                 finally:
                     watch.cancel()  # a refused PIN is recorded next, however long the disk takes
-        return pool, loaded.description, identity
+        return pool, loaded.description, properties
 
-    def _claim(self, state_dir: Path, identity: str) -> None:
+    def _claim(self, state_dir: Path, found: TokenProperties) -> None:
         """Claim the token for its owner; raises ``TokenUnavailable`` where it is another owner's."""
         token = self._role.token
         try:
+            identity = found.identity(self._token.module)
             claim_token(state_dir, identity, table=token, owner=self._role.tenant or SERVICE)
         except TokenTaken as taken:
             raise TokenUnavailable(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from workers.lanes.protocol import (
     MAX_ANSWER_BYTES,
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from workers.lanes.supervisor.batching import Group, Slice
     from workers.lanes.supervisor.spawn import LaneStream
 
-TOKEN_SHARED: Final = "token.shared"  # noqa: S105 - no password
-"""Reason of a lane that the worker ended because its token is another owner's."""
-
 
 class ChunkSent:
     """A chunk that a lane has and has not answered."""
@@ -52,8 +49,8 @@ class ChunkSent:
 class ConnectionListener(Protocol):
     """Receiver of the answers of a lane."""
 
-    def login_accepted(self, ready: Ready) -> bool:
-        """Whether the token that the lane logged in to may be used; else the lane is killed."""
+    def objection_to(self, ready: Ready) -> str:
+        """Reason for which the token that the lane logged in to may not be used: the lane is killed; empty where it may."""
 
     def chunk_answered(self, lane: LaneConnection, chunk: ChunkSent, answer: Outcomes, busy_s: float) -> None:
         """A chunk has its outcomes; the lane was busy with it for ``busy_s``."""
@@ -190,8 +187,9 @@ class LaneConnection:
     def _became_ready(self, message: Ready) -> None:
         if self.ready not in {None, message}:
             raise AnswerInvalid("the lane reports two different logins")
-        if not self._listener.login_accepted(message):
-            self.failure = LaneFailure(TOKEN_SHARED, OPEN_CIRCUIT, False)
+        objection = self._listener.objection_to(message)
+        if objection:
+            self.failure = LaneFailure(objection, OPEN_CIRCUIT, False)
             self.stream.kill()
             return
         self.ready = message

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("sigmill.lanes")
 
+TOKEN_SHARED: Final = "token.shared"  # noqa: S105 - no password
+TOKEN_NOT_SELECTED: Final = "token.not_selected"  # noqa: S105 - no password
+"""Reasons of a lane that the worker ended because of its token; each is an event, too."""
+
 START_TIMEOUT_S: Final = 60.0
 """From the start of a lane to its login, behind other lanes that start; the login has its own limit."""
 
@@ -226,13 +230,24 @@ class LaneProcesses:
             became_ready.cancel()
             reading.cancel()
 
-    def login_accepted(self, ready: Ready) -> bool:
-        """Whether the token is no other owner's under another name."""
+    def objection_to(self, ready: Ready) -> str:
+        """``token.not_selected``: another token than the configuration selects; ``token.shared``: another owner's token under
+        another name. Empty where it may be used.
+
+        A host-started lane could report any token. It can claim none that its own selection excludes.
+        """
+        found, select = ready.token, self.spec.settings.select
+        if found is None:
+            return ""  # a lane of an earlier version
+        if not found.matches(slot=select.slot, label=select.label, serial=select.serial):
+            log.error(TOKEN_NOT_SELECTED, extra={"token": self.spec.token, "found": str(found)})
+            return TOKEN_NOT_SELECTED
         use = TokenUse(self.spec.token, self.spec.tenant)
-        other = self._identities.claim(ready.identity, use)
-        if other is not None:
-            log.error("token.shared", extra={"token": self.spec.token, "other": str(other)})
-        return other is None
+        other = self._identities.claim(found.identity(self.spec.settings.module), use)
+        if other is None:
+            return ""
+        log.error(TOKEN_SHARED, extra={"token": self.spec.token, "other": str(other)})
+        return TOKEN_SHARED
 
     def chunk_answered(self, lane: LaneConnection, chunk: ChunkSent, answer: Outcomes, busy_s: float) -> None:
         """Pass the answer of a lane on."""

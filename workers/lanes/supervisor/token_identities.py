@@ -28,8 +28,6 @@ class TokenIdentities:
 
     def claim(self, identity: str, use: TokenUse) -> TokenUse | None:
         """Add the use of a token; the earlier use where that is of another owner, and then nothing is added."""
-        if not identity:
-            return None  # a lane of an earlier version, or a token without a serial number
         uses = self._uses.get(identity, ())
         if uses and uses[0].tenant != use.tenant:
             return uses[0]

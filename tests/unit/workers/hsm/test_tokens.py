@@ -29,7 +29,8 @@ class FakeSlot:
     ) -> None:
         self.slot_id, self._fails, self._answers = slot_id, fails, answers
         flags = TokenFlag.TOKEN_INITIALIZED if initialized else TokenFlag(0)
-        self.token = SimpleNamespace(label=label, serial=serial, flags=flags, slot=self)
+        texts = {"manufacturer_id": "maker", "model": "model", "label": label}
+        self.token = SimpleNamespace(**texts, serial=serial, flags=flags, slot=self)
 
     def get_token(self) -> SimpleNamespace:
         if self._answers is not None:

@@ -28,6 +28,7 @@ from workers.lanes.protocol import (
     read_to_lane,
     to_lane_decoder,
 )
+from workers.state.token_claims import TokenProperties
 
 REFUSED = WireError(code="digest.length", message="too short")
 TO_LANE: list[ToLane] = [
@@ -37,7 +38,9 @@ TO_LANE: list[ToLane] = [
 ]
 FROM_LANE: list[FromLane] = [
     Ready(123, 2, 4, "SoftHSM"),
-    Ready(123, 2, 4, "SoftHSM", True, "0123456789abcdef" * 2),
+    Ready(
+        123, 2, 4, "SoftHSM", True, TokenProperties("SoftHSM project", "SoftHSM v2", "0123", "acme", 2**63)
+    ),
     Outcomes(7, (SliceOutcome(None, 2, b"f" * 32, (b"s", None), {1: REFUSED}), SliceOutcome(REFUSED)), 0.5),
     SignedDirectory(1, b"signed"),
     SignedDirectory(1, b"", REFUSED),

@@ -5,12 +5,16 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from workers.state.token_claims import TokenTaken, claim_token, token_identity
+from workers.state.token_claims import TokenProperties, TokenTaken, claim_token
 
-IDENTITY = token_identity("SoftHSM project", "SoftHSM v2", "0123456789abcdef", "acme")
+TOKEN = TokenProperties("SoftHSM project", "SoftHSM v2", "0123456789abcdef", "acme", 7)
+MODULE = "/usr/lib/softhsm/libsofthsm2.so"
+IDENTITY = TOKEN.identity(MODULE)
 
 
 def in_a_process(state_dir: Path, *, table: str, owner: str) -> bool:
@@ -44,8 +48,7 @@ def test_a_claim_ends_with_its_process(tmp_path: Path) -> None:
 
 
 def test_nothing_is_claimed_where_nothing_can_be(tmp_path: Path) -> None:
-    """A lane under its own user may not write the folder, and some tokens have no serial number."""
-    claim_token(tmp_path / "file" / "state", "", table="acme", owner="acme")
+    """A lane under its own user may not write the folder."""
     (tmp_path / "file").write_text("")
     claim_token(tmp_path / "file" / "state", IDENTITY, table="acme", owner="acme")
 
@@ -72,6 +75,34 @@ def test_a_claim_by_root_belongs_to_the_owner_of_the_state_directory(tmp_path: P
 
 
 def test_an_identity_has_all_that_a_token_says_of_itself() -> None:
-    """The border between two values counts."""
-    assert token_identity("a", "b", "c", "d") != token_identity("ab", "", "c", "d")
+    """The border between two values counts; the module and the slot in which it was found do not."""
+    one, other = TokenProperties("a", "b", "c", "d", 1), TokenProperties("ab", "", "c", "d", 1)
+    assert one.identity(MODULE) != other.identity(MODULE)
+    assert TOKEN.identity("/other.so") == replace(TOKEN, slot=8).identity(MODULE) == IDENTITY
     assert len(IDENTITY) == 32
+
+
+def test_a_token_without_a_serial_number_is_its_slot(tmp_path: Path) -> None:
+    """Of this module, by whatever path: other tokens may say the same of themselves."""
+    nameless = replace(TOKEN, serial=" ")
+    module = tmp_path / "module.so"
+    module.touch()
+    (tmp_path / "link.so").symlink_to(module)
+    assert nameless.identity(str(module)) == nameless.identity(str(tmp_path / "link.so"))
+    assert nameless.identity(str(module)) != replace(nameless, slot=8).identity(str(module))
+    assert nameless.identity(str(module)) != nameless.identity(MODULE)
+
+
+@pytest.mark.parametrize(
+    "select, matches",
+    [
+        ({}, True),
+        ({"slot": 7, "label": "acme  ", "serial": "0123456789abcdef"}, True),
+        ({"slot": 8}, False),
+        ({"label": "acm"}, False),
+        ({"serial": "0123456789abcdef", "label": "globex"}, False),
+    ],
+)
+def test_a_selection_matches_if_all_that_it_gives_does(select: dict[str, Any], matches: bool) -> None:
+    """Padding is not compared."""
+    assert TOKEN.matches(**select) is matches

@@ -22,6 +22,7 @@ from workers.lanes.protocol import (
     SliceOutcome,
 )
 from workers.lanes.supervisor.answer_reader import MOST_TEXT, AnswerInvalid, one_line, read_answer
+from workers.state.token_claims import TokenProperties
 
 SIGNED = SliceOutcome(None, 1, b"f" * 32, (b"signature",))
 LONG = "line\n" * (1024 * 1024)
@@ -43,9 +44,9 @@ def nested(depth: int) -> bytes:
 @pytest.mark.parametrize(
     "message",
     [
-        Ready(1, 1, 1, "module", True, "not a digest"),
-        Ready(1, 1, 1, "module", True, "0" * 31 + "\n"),
-        Ready(1, 1, 1, "module", True, "0" * (1 << 20)),
+        Ready(1, 1, 1, "module", True, TokenProperties("m", "m", "s" * 65, "l", 1)),
+        Ready(1, 1, 1, "module", True, TokenProperties("m", "m", "s", "l" * (1 << 20), 1)),
+        Ready(1, 1, 1, "module", True, TokenProperties("m", "m", "s", "l", -1)),
         Outcomes(1, (SIGNED,), -1.0),
         Outcomes(1, (SIGNED,), 0.1, -1.0),
         Outcomes(1, (SIGNED,), 0.1, 0.1, -0.001),

@@ -33,10 +33,10 @@ class Listener:
         self.answered: list[tuple[ChunkSent, Outcomes, float]] = []
         self.directories: list[SignedDirectory] = []
         self.canaries: list[SignedCanary] = []
-        self.accepts = True
+        self.objection = ""
 
-    def login_accepted(self, ready: Ready) -> bool:
-        return self.accepts and bool(ready)
+    def objection_to(self, _: Ready) -> str:
+        return self.objection
 
     def chunk_answered(self, lane: LaneConnection, chunk: ChunkSent, answer: Outcomes, busy_s: float) -> None:
         self.answered.append((chunk, answer, busy_s))
@@ -293,7 +293,7 @@ async def test_a_canary_is_owed_and_is_no_use_of_the_lane(clock: FakeClock) -> N
 async def test_a_lane_whose_token_is_another_owners_is_killed(clock: FakeClock) -> None:
     """It is never ready, so it is given no work."""
     lane, listener, connection = connected()
-    listener.accepts = False
+    listener.objection = "token.shared"
     reading = asyncio.ensure_future(connection.read_until_end())
     lane.ready(3)
     await turn()

@@ -5,23 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
 from tests.support.fakes.config_files import Site, p256_key, tenant_text
-from tests.support.fakes.fake_lane import FakeHost, FakeJob, turn
+from tests.support.fakes.fake_lane import FakeHost, FakeJob, FakeLane, turn
 from tests.support.fakes.token_pools import GROUP, NoStopOrders, RecordingCapacity
 from workers.config.loading import load_configuration
+from workers.config.settings import SelectSettings
 from workers.lanes.exit_codes import LaneExit
 from workers.lanes.supervisor import process_group
 from workers.lanes.supervisor.batching import Slice
 from workers.lanes.supervisor.registry import LaneRegistry
 from workers.state.drained_tokens import DrainedTokens
 from workers.state.refused_pins import RefusedPins
+from workers.state.token_claims import TokenProperties
 from workers.telemetry.metrics import Metrics
 
 
@@ -153,26 +156,73 @@ async def test_the_failing_token_of_the_only_tenant_makes_the_worker_unhealthy(
         assert not setup.healthy()
 
 
+SELECTED_BY_SLOT = {"acme": SelectSettings(slot=7), "globex": SelectSettings(serial="1234")}
+
+
+async def started_lanes(
+    setup: RegistrySetup, monkeypatch: pytest.MonkeyPatch, tokens: dict[str, TokenProperties]
+) -> dict[str, FakeLane]:
+    """A lane of each tenant that has one slice and found this token."""
+    lanes = {}
+    for tenant, token in tokens.items():
+        pool = setup.registry.of(tenant)[tenant]
+        settings = pool._processes.spec.settings
+        monkeypatch.setattr(
+            pool._processes,
+            "spec",
+            replace(
+                pool._processes.spec,
+                settings=msgspec.structs.replace(settings, select=SELECTED_BY_SLOT[tenant]),
+            ),
+        )
+        pool.submit(Slice(FakeJob(tenant), GROUP, 0, 1))
+        pool.pump()
+        await turn()
+        lanes[tenant] = setup.host.lanes[-1]
+        lanes[tenant].ready(token=token)
+        await turn()
+    return lanes
+
+
 async def test_a_token_under_two_names_serves_the_first_owner_only(
-    make_registry: MakeRegistry, caplog: pytest.LogCaptureFixture
+    make_registry: MakeRegistry, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The lane of the second owner is ended before it has work; the log names both tables."""
+    token = TokenProperties("m", "m", "1234", "shared", 7)
     async with make_registry("acme", "globex") as setup:
-        lanes = {}
-        for tenant in ("acme", "globex"):
-            pool = setup.registry.of(tenant)[tenant]
-            pool.submit(Slice(FakeJob(tenant), GROUP, 0, 1))
-            pool.pump()
-            await turn()
-            lanes[tenant] = setup.host.lanes[-1]
-            lanes[tenant].ready(identity="0" * 32)
-            await turn()
+        lanes = await started_lanes(setup, monkeypatch, {"acme": token, "globex": token})
         assert (lanes["acme"].killed, lanes["globex"].killed) == (False, True)
         assert len(lanes["acme"].chunks) == 1
         assert lanes["globex"].chunks == []
         (record,) = [r for r in caplog.records if r.message == "token.shared"]
         assert (record.__dict__["token"], record.__dict__["other"]) == ("globex", "tokens.acme of acme")
         assert setup.registry.state().circuits_open == ("globex",)
+
+
+async def test_tokens_without_serial_numbers_are_told_apart_by_their_slots(
+    make_registry: MakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may have the same names."""
+    async with make_registry("acme", "globex") as setup:
+        monkeypatch.setitem(SELECTED_BY_SLOT, "globex", SelectSettings(label="card"))
+        tokens = {t: TokenProperties("m", "m", "", "card", slot) for t, slot in (("acme", 7), ("globex", 8))}
+        lanes = await started_lanes(setup, monkeypatch, tokens)
+        assert [lane.killed for lane in lanes.values()] == [False, False]
+    async with make_registry("acme", "globex") as setup:
+        lanes = await started_lanes(setup, monkeypatch, dict.fromkeys(tokens, tokens["acme"]))
+        assert [lane.killed for lane in lanes.values()] == [False, True]
+
+
+async def test_a_lane_can_claim_no_token_that_its_table_does_not_select(
+    make_registry: MakeRegistry, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host-started lane that lies is ended, and the lane of the token's owner is accepted after it."""
+    mine = TokenProperties("m", "m", "1234", "globex", 8)
+    async with make_registry("acme", "globex") as setup:
+        lanes = await started_lanes(setup, monkeypatch, {"acme": mine, "globex": mine})
+        assert (lanes["acme"].killed, lanes["globex"].killed) == (True, False)
+        (record,) = [r for r in caplog.records if r.message == "token.not_selected"]
+        assert record.__dict__["found"] == "slot 8, label 'globex', serial '1234'"
 
 
 async def test_an_unreadable_list_of_drained_tokens_is_logged_once(

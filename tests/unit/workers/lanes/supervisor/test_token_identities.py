@@ -20,13 +20,6 @@ def test_a_token_has_one_owner() -> None:
     assert str(identities.claim("b", GLOBEX)) == "tokens.service of the service"
 
 
-def test_a_token_without_a_serial_number_cannot_be_compared() -> None:
-    """Neither can that of a lane of an earlier version."""
-    identities = TokenIdentities()
-    assert identities.claim("", ACME) is None
-    assert identities.claim("", GLOBEX) is None
-
-
 def test_a_changed_configuration_frees_the_token() -> None:
     """A table that is gone, or selects another token, owns nothing."""
     identities = TokenIdentities()
