@@ -17,7 +17,7 @@ from workers.config.service_file import SERVICE
 from workers.config.tenant_edits import NewVersion, add_version, version_block
 from workers.config.tenant_file import load_tenant
 from workers.config.tenant_writer import edit_tenant, preview_tenant, token_owners
-from workers.token_admin.client import TokenAdmin, tokens_of_others
+from workers.token_admin.owned_tokens import admin_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from queueing.protocol.key_directory import KeyState
     from workers.config.loading import ServiceScope
     from workers.config.tenants import TenantKey
+    from workers.token_admin.client import TokenAdmin
 
 KIND_NAMES: Final[dict[str, KeyKind]] = {str(kind).lower().replace("_", "-"): kind for kind in KeyKind}
 
@@ -58,14 +59,11 @@ class KeyRequest:
 
     def token_admin(self) -> TokenAdmin:
         """Administration of the token; raises ``ConfigError`` if it is not configured."""
-        settings = self.scope.tokens.get(self.token)
-        if settings is None:
+        if self.token not in self.scope.tokens:
             raise ConfigError(
                 str(self.scope.file), "tokens", f"no token `{self.token}`", f"Add [tokens.{self.token}]."
             )
-        owner = self.tenant or SERVICE
-        others = tokens_of_others(self.scope.tokens, token_owners(self.scope), name=self.token, owner=owner)
-        return TokenAdmin(self.token, settings, self.scope.state_dir, owner=owner, others=others)
+        return admin_for(self.scope, self.token, owner=self.tenant or SERVICE)
 
     def new_version(self, public_key: PublicKey) -> NewVersion:
         """The version to add to the configuration: the first is active, later ones are ``next``."""

@@ -12,11 +12,12 @@ from queueing.errors import ConfigError, KeyUnknown
 from queueing.files.folders import is_there
 from workers.cli.shell.options import combined, config_option
 from workers.config.tenant_file import load_tenant
-from workers.token_admin.client import TokenAdmin
+from workers.token_admin.owned_tokens import admin_for
 
 if TYPE_CHECKING:
     from workers.config.loading import ServiceScope
     from workers.config.tenants import KeyVersion, Tenant, TenantKey
+    from workers.token_admin.client import TokenAdmin
 
 version_options = combined(
     config_option,
@@ -49,7 +50,7 @@ class PinnedVersion:
                 f"version {self.version.version} is not in token `{token}`",
                 f"Its tokens are {', '.join(self.version.tokens)}.",
             )
-        return TokenAdmin(token, self.scope.tokens[token], self.scope.state_dir)
+        return admin_for(self.scope, token, owner=self.tenant.name)
 
 
 def find_key(scope: ServiceScope, tenant: str, name: str) -> tuple[Tenant, TenantKey]:
