@@ -158,6 +158,16 @@ def _of_processes(clock: Clock) -> list[Alert]:
             dashboard="worker?var-instance={{ $labels.instance }}",
         ),
         Alert(
+            name="SigmillStateNotDurable",
+            severity="ticket",
+            expr="max by (instance) (sigmill_config_not_remembered) > 0\nor\n"
+            "max by (instance) (sigmill_stop_orders_not_kept) > 0",
+            wait_s=2 * MINUTE_S,
+            summary="What a worker has in force is not on its disk: a restart could reinstate what was revoked.",
+            description="Worker {{ $labels.instance }}: {{ $value }} configuration files or stop orders.",
+            dashboard="worker?var-instance={{ $labels.instance }}",
+        ),
+        Alert(
             name="SigmillClockSetBack",
             severity="ticket",
             expr="sum by (instance) (increase(sigmill_jobs_returned_total"

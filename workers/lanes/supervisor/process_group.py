@@ -33,7 +33,7 @@ log = logging.getLogger("sigmill.lanes")
 
 TOKEN_SHARED: Final = "token.shared"  # noqa: S105 - no password
 TOKEN_NOT_SELECTED: Final = "token.not_selected"  # noqa: S105 - no password
-"""Reasons of a lane that the worker ended because of its token; each is an event, too."""
+"""Reasons of a lane that the worker ended because of its token; an event has the same name."""
 
 START_TIMEOUT_S: Final = 60.0
 """From the start of a lane to its login, behind other lanes that start; the login has its own limit."""
@@ -240,13 +240,13 @@ class LaneProcesses:
         if found is None:
             return ""  # a lane of an earlier version
         if not found.matches(slot=select.slot, label=select.label, serial=select.serial):
-            log.error(TOKEN_NOT_SELECTED, extra={"token": self.spec.token, "found": str(found)})
+            log.error("token.not_selected", extra={"token": self.spec.token, "found": str(found)})
             return TOKEN_NOT_SELECTED
         use = TokenUse(self.spec.token, self.spec.tenant)
         other = self._identities.claim(found.identity(self.spec.settings.module), use)
         if other is None:
             return ""
-        log.error(TOKEN_SHARED, extra={"token": self.spec.token, "other": str(other)})
+        log.error("token.shared", extra={"token": self.spec.token, "other": str(other)})
         return TOKEN_SHARED
 
     def chunk_answered(self, lane: LaneConnection, chunk: ChunkSent, answer: Outcomes, busy_s: float) -> None:
