@@ -168,7 +168,7 @@ class Retention:
 
 
 class Claims:
-    """Claims of one owner, all with the same lease time.
+    """Claims of one worker, the ``owner`` of their leases, all with the same lease time.
 
     ``wait``: for the replicas that must have a claim or a commit before it counts. What a failover forgets of the rest
     is extended or given back once more.

@@ -1,4 +1,4 @@
-"""Checks of results before a caller sees them: an owner of Redis can write results too."""
+"""Checks of results before a caller sees them: an attacker who controls Redis can write results too."""
 
 from __future__ import annotations
 

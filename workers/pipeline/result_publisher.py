@@ -102,7 +102,7 @@ class ResultPublisher:
         """One round. The order is the guarantee of the worker: durable, committed under the lease, settled.
 
         A refusal of a job that no client was found to have signed is committed without a record: nothing of it can be
-        signed twice, and whoever makes such jobs must not fill the log.
+        signed twice, and a writer of such jobs must not fill the log.
         """
         now_ms = time.time_ns() // 1_000_000
         outcomes = [self._outcome_of(job, now_ms) for job in jobs]

@@ -95,8 +95,8 @@ class JobReturner:
     async def _return(self, jobs: list[ActiveJob]) -> None:
         """Record, nack, settle. The record says of each job whether a lane may have signed it.
 
-        A job of which nobody knows yet whether a client signed it has no record: whoever makes such jobs must not fill the
-        log while no lane may have them.
+        A job that was not authenticated yet has no record: a writer of such jobs must not fill the log while no lane may
+        have them.
         """
         now_ms = time.time_ns() // 1_000_000
         records: list[Record] = [

@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 _ATTRIBUTES: Final[dict[str, x509.ObjectIdentifier]] = {
-    # beside those of RFC 4514 3, which cryptography knows: CN, L, ST, O, OU, C, STREET, DC, UID
+    # in addition to those of RFC 4514 3, which cryptography knows: CN, L, ST, O, OU, C, STREET, DC, UID
     "EMAIL": NameOID.EMAIL_ADDRESS,
     "E": NameOID.EMAIL_ADDRESS,
     "SERIALNUMBER": NameOID.SERIAL_NUMBER,

@@ -8,7 +8,7 @@
 -- ARGV[2]  result retention (ms)
 -- ARGV[3]  reply retention (ms)
 -- ARGV[4..] per job, 5 each: job id, lease ('worker:fence'), result, reply id ('' for none), dead letter ('' for none)
--- Returns  per job 1 committed, 2 was committed before with the same bytes, 0 fenced: another owner has it
+-- Returns  per job 1 committed, 2 was committed before with the same bytes, 0 fenced: another worker has claimed it
 -- O(jobs * log(backlog)). One stream entry for each client that waits, with all its results: id, result, ...
 -- Needs reads.lua and counters.lua before it.
 

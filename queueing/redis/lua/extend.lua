@@ -4,7 +4,7 @@
 -- KEYS[2]  claims          hash, job id -> 'attempts:fence:…'
 -- ARGV[1]  lease (ms)
 -- ARGV[2..] per job, 2 each: job id, lease ('worker:fence')
--- Returns  per job 1 extended, 0 lost: done, or another owner has it
+-- Returns  per job 1 extended, 0 lost: done, or another worker has claimed it
 -- O(jobs * log(backlog)). Needs reads.lua before it.
 
 local time = redis.call('TIME')

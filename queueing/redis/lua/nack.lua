@@ -10,7 +10,7 @@
 -- ARGV[4]  doorbell        channel, rung when it is armed and a job is due at once
 -- ARGV[5]  tenant          what the bell says
 -- ARGV[6..] per job, 3 each: job id, lease ('worker:fence'), due (Unix ms, its old place)
--- Returns  per job 1 returned, 0 lost: done, or another owner has it
+-- Returns  per job 1 returned, 0 lost: done, or another worker has claimed it
 -- O(jobs * log(backlog)). Needs reads.lua, counters.lua and rate_limit.lua before it.
 
 local counts, refund, delay_ms = ARGV[1] == '1', ARGV[2] == '1', tonumber(ARGV[3])

@@ -44,7 +44,7 @@ def test_a_plan_in_json_has_its_numbers(report: Path, capsys: pytest.CaptureFixt
         (("--algorithm", "ED25519"), "give one with"),
     ],
 )
-def test_what_cannot_be_planned_is_said(
+def test_a_demand_that_cannot_be_planned_is_an_error(
     report: Path, arguments: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A usage error, with the way out."""

@@ -104,7 +104,7 @@ async def test_a_lease_that_ran_out_can_still_be_given_back(
     assert (await take(one)).jobs[0].crashes == 0
 
 
-async def test_what_was_given_back_cannot_be_published_by_its_old_owner(redis: ArqRedis, one: Claims) -> None:
+async def test_a_job_given_back_cannot_be_published_by_its_old_worker(redis: ArqRedis, one: Claims) -> None:
     """Returned is returned, whether or not the attempt counts."""
     for seed, counts in enumerate((True, False)):
         await put(redis, submission(seed))

@@ -140,7 +140,7 @@ async def test_an_arrival_time_without_its_date_is_bounded(stepped: ArqRedis) ->
     assert answer.wait_s <= (20 + 1024) / 10
 
 
-async def test_what_a_stock_producer_deferred_keeps_its_time(stepped: ArqRedis) -> None:
+async def test_a_job_that_a_stock_producer_deferred_keeps_its_time(stepped: ArqRedis) -> None:
     """A date of its own, however many of them there are, and jobs of ours behind them are found."""
     job = submission(1)
     seconds, _ = await stepped.time()

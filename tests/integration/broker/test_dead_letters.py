@@ -139,7 +139,7 @@ async def test_letters_are_listed_oldest_first(redis: ArqRedis, one: Claims) -> 
 
 
 @pytest.mark.parametrize("raw", [b"", b"\xc1", b"\x80", encode_job(b"s", JobHints(), 1)])
-async def test_what_is_no_letter_is_left_out(redis: ArqRedis, one: Claims, raw: bytes) -> None:
+async def test_a_value_that_is_no_dead_letter_is_left_out(redis: ArqRedis, one: Claims, raw: bytes) -> None:
     """Somebody wrote into the hash; the real ones are still listed."""
     await bury(redis, one, submission(1))
     await redis.hset(keyspace.dead_letters(TENANT), "planted", cast("str", raw))  # type: ignore[misc]

@@ -40,7 +40,7 @@ async def test_the_age_is_that_of_the_submit_whatever_the_priority(redis: ArqRed
     assert 39 < state.age_s < 60
 
 
-async def test_what_was_submitted_and_refused_is_counted(farm: Farm, redis: ArqRedis) -> None:
+async def test_submitted_and_refused_digests_are_counted(farm: Farm, redis: ArqRedis) -> None:
     """By the submit script, for ever."""
     async with farm.client() as client:
         assert [s async for s in client.sign_many("release", digests(70), timeout_s=60)]

@@ -244,7 +244,7 @@ class TestClaim:
         [b"{globex}" + b"a" * 32, b"{acme}" + b"a" * 507, b"a" * 513],
         ids=["another's", "long", "long stock"],
     )
-    async def test_what_is_no_job_of_the_tenant_is_put_out_of_its_queue(
+    async def test_a_job_of_another_tenant_is_removed_from_the_queue(
         self, redis: ArqRedis, one: Claims, job_id: bytes
     ) -> None:
         """A writer to one queue cannot have another tenant's jobs leased, answered or removed."""
@@ -324,7 +324,9 @@ class TestClaim:
         (job,) = (await take(one)).jobs
         assert job.payload == b""
 
-    async def test_what_a_stock_worker_holds_is_left_alone(self, redis: ArqRedis, one: Claims) -> None:
+    async def test_a_job_that_a_stock_worker_has_leased_is_left_alone(
+        self, redis: ArqRedis, one: Claims
+    ) -> None:
         """arq's in-progress key is respected, and stepped over once."""
         job = submission(1)
         await put(redis, job)

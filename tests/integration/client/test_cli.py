@@ -197,7 +197,7 @@ async def test_a_typo_is_answered_with_what_was_meant(
     assert ran.json()[-1]["error"]["code"] == error
 
 
-async def test_what_is_late_exits_75_and_names_its_job(config: str, farm: Farm) -> None:
+async def test_a_late_item_exits_75_and_names_its_job(config: str, farm: Farm) -> None:
     """After --deadline the line has wait.timeout, which is retryable, and the job id to wait for."""
     await farm.responder.pause()
     digest = f"sha256:{digests(1)[0].hex()}"

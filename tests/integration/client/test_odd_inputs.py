@@ -176,7 +176,7 @@ async def test_a_queued_job_can_be_cancelled_by_its_client(farm: Farm, words: Se
     assert set(farm.responder.signed.values()) == {1}
 
 
-async def test_what_is_claimed_or_of_another_client_is_not_cancelled(
+async def test_a_claimed_job_or_one_of_another_client_is_not_cancelled(
     farm: Farm, words: Sequence[str], tmp_path: Path
 ) -> None:
     """A job with a lease, one whose lease ran out, and one of another client stay as they are."""

@@ -106,7 +106,7 @@ async def test_a_counter_at_its_limit_starts_again_from_zero(redis: ArqRedis) ->
     assert await key_usage.increment(redis, {HERE: 5}) == {HERE: 5}
 
 
-async def test_what_one_counter_took_is_given_back_where_another_refuses(redis: ArqRedis) -> None:
+async def test_digests_of_one_counter_are_given_back_when_another_refuses(redis: ArqRedis) -> None:
     """The whole round goes back to the queue."""
     await redis.execute_command(  # type: ignore[no-untyped-call]
         "ACL", "SETUSER", "default", "resetkeys", f"~{HERE.name}", f"%R~{THERE.name}"
@@ -120,7 +120,7 @@ async def test_what_one_counter_took_is_given_back_where_another_refuses(redis: 
     assert await redis.get(HERE.name) == b"0"
 
 
-async def test_what_is_given_back_without_an_answer_is_given_back_at_most_once(
+async def test_digests_given_back_without_an_answer_are_given_back_at_most_once(
     own_redis: RedisProcess, redis: ArqRedis
 ) -> None:
     """Otherwise the key signs more than its budget."""
@@ -132,7 +132,9 @@ async def test_what_is_given_back_without_an_answer_is_given_back_at_most_once(
     assert await redis.get(HERE.name) == b"90"
 
 
-async def test_what_redis_never_saw_is_given_back_later(own_redis: RedisProcess, redis: ArqRedis) -> None:
+async def test_digests_that_redis_never_counted_are_given_back_later(
+    own_redis: RedisProcess, redis: ArqRedis
+) -> None:
     """A refused connection leaves nothing in doubt."""
     budgets = await with_to_give_back(redis, 10, counted=100)
     own_redis.kill()

@@ -91,7 +91,7 @@ async def test_their_number_is_bounded(redis: ArqRedis, monkeypatch: pytest.Monk
     assert [each.info.host for each in await registered_workers(redis)] == ["h3", "h4", "h9"]
 
 
-async def test_what_cannot_be_read_is_left_out(redis: ArqRedis) -> None:
+async def test_an_unreadable_entry_is_left_out(redis: ArqRedis) -> None:
     """Another version's words, somebody's rubbish, and a name that is too long for a table."""
     await register(redis, said())
     await register(redis, said("x" * 300))

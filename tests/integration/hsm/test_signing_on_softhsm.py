@@ -68,7 +68,7 @@ def test_every_kind_signs_with_every_algorithm_that_fits_it(
     assert len(wanted) == 18 + 3 + 3
 
 
-def test_what_the_module_signed_verifies_under_the_pinned_key(
+def test_signatures_of_the_module_verify_under_the_pinned_key(
     signatures: list[tuple[bytes, Algorithm, bytes, bytes]],
 ) -> None:
     for spki, algorithm, digest, signature in signatures:

@@ -30,7 +30,7 @@ async def submit_past_the_client(rig: Rig, kind: bytes, payloads: list[bytes]) -
         await redis.aclose()
 
 
-async def test_what_nobody_signed_leaves_no_records(make_rig: MakeRig) -> None:
+async def test_unauthenticated_jobs_leave_no_records(make_rig: MakeRig) -> None:
     """Rubbish adds nothing to the log; of forged envelopes the first round does at most, however large they are."""
     rig = make_rig()
     worker = rig.start_worker()

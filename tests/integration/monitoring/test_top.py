@@ -144,7 +144,7 @@ def _read_until(descriptor: int, enough: Any) -> str:
     return text
 
 
-async def test_what_cannot_be_asked_is_said(watched: Watched) -> None:
+async def test_sources_that_do_not_answer_are_named(watched: Watched) -> None:
     """An exporter that is away costs its source; without any worker the exit code says so."""
     nobody = f"http://127.0.0.1:{free_port()}"
     worker = f"http://127.0.0.1:{watched.worker.port}"

@@ -122,7 +122,7 @@ async def test_as_many_replicas_as_are_asked_for(rig: Rig, worker: WorkerProcess
             await signer.submit("release", digests(3), timeout_s=4.0)
 
 
-async def test_what_no_replica_knows_to_be_claimed_is_not_signed(
+async def test_a_job_whose_claim_no_replica_knows_is_not_signed(
     rig: Rig, worker: WorkerProcess, frozen: list[RedisProcess]
 ) -> None:
     """Another primary would have others sign it: the leases are given back, and the worker says that it is not ready."""

@@ -135,7 +135,7 @@ class TestRate:
         assert len(answer.jobs) == 1
         assert answer.wait_s == pytest.approx(9.6, abs=0.2)
 
-    async def test_what_is_released_unsigned_gives_its_charge_back(
+    async def test_a_job_returned_unsigned_has_its_charge_refunded(
         self, redis: ArqRedis, claims: Claims
     ) -> None:
         """A drain costs the tenant nothing; a fault of the HSM, whose work may be done, does."""

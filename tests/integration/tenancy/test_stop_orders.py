@@ -221,7 +221,7 @@ def test_an_operator_key_is_made_for_the_file(make_rig: MakeRig, tmp_path: Path)
     assert rig.load().service.operators["ada"].spki == ClientKey.from_file(file).public_spki
 
 
-async def test_what_is_in_force_is_shown(make_rig: MakeRig, ada: ClientKey) -> None:
+async def test_orders_in_force_are_shown(make_rig: MakeRig, ada: ClientKey) -> None:
     """`tenants show` names each order, and whether the file lifts it."""
     rig = make_rig(service=operator_block("ada", ada))
     rig.start_worker()

@@ -91,7 +91,7 @@ async def test_a_bell_wakes_an_idle_worker_and_nothing_is_polled_for(make_rig: M
     assert after - before <= 2
 
 
-async def test_what_was_late_is_fetched_by_its_job_id(make_rig: MakeRig) -> None:
+async def test_a_late_result_is_fetched_by_its_job_id(make_rig: MakeRig) -> None:
     """With no worker there the command ends with 75 and names the job; later `wait` has the signature."""
     rig = make_rig()
     worker = rig.start_worker()

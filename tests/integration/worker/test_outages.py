@@ -170,7 +170,7 @@ async def test_every_signature_is_covered_by_an_intent_and_every_result_by_an_ou
     assert {r.job_id for r in records if isinstance(r, OutcomeRecord)} == wanted
 
 
-async def test_what_was_signed_before_a_crash_is_published_and_not_signed_again(make_rig: MakeRig) -> None:
+async def test_digests_signed_before_a_crash_are_published_and_not_signed_again(make_rig: MakeRig) -> None:
     """The outcome is durable and Redis away when the worker is killed: the next one publishes it."""
     rig = make_rig(appendonly=True, worker={"lease_s": 2.0})
     rig.wrap = behind_simhsm(rig.directory, sign_us=300_000)

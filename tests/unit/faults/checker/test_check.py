@@ -156,7 +156,7 @@ def test_info_may_be_either() -> None:
     assert broken_by([KEYS, INVOKED, unknown]) == set()
 
 
-def test_what_conflicts_with_a_job_is_not_signed_under_its_id() -> None:
+def test_content_that_conflicts_with_a_job_is_not_signed_under_its_id() -> None:
     """The job itself goes on; another client's other content is refused, and stays unsigned."""
     conflict: list[Event] = [
         replace(INVOKED, at=1.2, client="c2", digests=(OTHER,)),

@@ -233,7 +233,7 @@ def test_keys_are_not_mixed(sink: Sink) -> None:
     assert sorted(sink.sent) == [("a", [1]), ("b", [2])]
 
 
-def test_what_is_taken_back_is_not_sent(sink: Sink) -> None:
+def test_a_call_that_is_taken_back_is_not_sent(sink: Sink) -> None:
     """Closing takes back what was not sent."""
     coalescer = sink.coalescer()
     coalescer.add("a", 1)

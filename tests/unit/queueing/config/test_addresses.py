@@ -32,7 +32,7 @@ def test_host_and_port_are_parted_at_the_last_colon(text: str, pair: tuple[str, 
 
 
 @pytest.mark.parametrize("text", ["s1", "s1:", ":5", "[::1]", "s1:0", "s1:65536", "s1:five", "s1:²", ""])
-def test_what_has_no_port_is_a_mistake_with_the_right_form(text: str, tmp_path: Path) -> None:
+def test_an_address_without_a_port_is_a_mistake_with_the_right_form(text: str, tmp_path: Path) -> None:
     """A bad address is refused when the file is read, and is no traceback of the first connection."""
     config = RedisConfig(sentinel=SentinelConfig(nodes=(text,), primary="queue"))
     with pytest.raises(ConfigError, match="has no port") as refused:

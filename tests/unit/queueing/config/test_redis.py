@@ -28,7 +28,7 @@ def test_nodes_of_a_cluster_may_be_addresses_of_either_kind() -> None:
         (RedisConfig(cluster=("a:1",), database=1), "one database"),
     ],
 )
-def test_what_no_cluster_can_have_is_refused(config: RedisConfig, named: str) -> None:
+def test_a_setting_that_no_cluster_can_have_is_refused(config: RedisConfig, named: str) -> None:
     """The error comes when the file is read, and not at the first command."""
     with pytest.raises(ConfigError, match=named):
         config.relative_to(Path("/etc/sigmill"))

@@ -184,7 +184,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
     return calls
 
 
-def test_what_root_makes_belongs_to_the_owner_of_the_folder(
+def test_files_that_root_makes_belong_to_the_owner_of_the_folder(
     tmp_path: Path, given: list[tuple[str, int, int]]
 ) -> None:
     """A folder, an empty file and a new file of root are given to the user and group of the folder they are in."""

@@ -159,7 +159,7 @@ def test_a_folder_of_the_state_directory_that_cannot_be_listed_is_an_error(
         read(tmp_path)
 
 
-def test_what_cannot_be_read_of_the_state_directory_is_told_in_a_sentence(tmp_path: Path) -> None:
+def test_an_unreadable_state_directory_is_told_in_a_sentence(tmp_path: Path) -> None:
     """With the place, the reason and the way out."""
     with (
         pytest.raises(

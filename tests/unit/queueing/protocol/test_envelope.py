@@ -50,7 +50,7 @@ def accepted(sealed: bytes) -> Envelope:
 
 
 @pytest.mark.parametrize("kind", list(ClientKeyKind))
-def test_what_was_sealed_is_read(kind: ClientKeyKind) -> None:
+def test_a_sealed_envelope_is_read(kind: ClientKeyKind) -> None:
     """Both kinds of client key seal; the content comes back as it was."""
     key = ClientKey.generate(kind)
     unverified = read_unverified(seal(envelope(), key))

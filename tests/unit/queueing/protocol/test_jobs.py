@@ -71,7 +71,7 @@ def test_a_job_of_a_stock_producer_has_no_hints() -> None:
         b"\x91" * 100_000,
     ],
 )
-def test_what_is_no_signing_job_is_malformed(raw: bytes) -> None:
+def test_a_value_that_is_no_signing_job_is_malformed(raw: bytes) -> None:
     """Typed, whatever it is; a pickle is never loaded."""
     with pytest.raises(EnvelopeMalformed):
         decode_job(raw)
@@ -131,7 +131,7 @@ def test_results_come_back_typed() -> None:
 
 
 @pytest.mark.parametrize("raw", [b"", b"\x80", pickle.dumps(Exploding()), result()[:-30], b"\x81\xa1s\xc3"])
-def test_what_is_no_result_is_invalid(raw: bytes) -> None:
+def test_a_value_that_is_no_result_is_invalid(raw: bytes) -> None:
     """Typed; a pickle is never loaded."""
     with pytest.raises(ResultInvalid):
         decode_result(raw)

@@ -127,7 +127,7 @@ def test_a_pss_salt_of_another_length_than_the_hash_is_refused(salt: int) -> Non
 @pytest.mark.parametrize(
     "der", [b"", b"nonsense", spki(private(KeyKind.P256))[:-1]], ids=["empty", "no-der", "cut-short"]
 )
-def test_what_is_no_public_key_is_invalid(der: bytes) -> None:
+def test_a_value_that_is_no_public_key_is_invalid(der: bytes) -> None:
     with pytest.raises(Invalid):
         PublicKey.from_spki(der)
 

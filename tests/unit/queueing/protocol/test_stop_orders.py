@@ -71,7 +71,7 @@ def test_every_bit_of_it_counts() -> None:
         assert why(signed[:i]) in {"malformed", "signature"}
 
 
-def test_who_may_not_order_is_refused() -> None:
+def test_an_order_that_its_signer_may_not_give_is_refused() -> None:
     """A stranger in an operator's name, an operator who is not listed, an order for another cluster."""
     assert why(sign_order(order(), ClientKey.generate())) == "signature"
     assert why(sign_order(order(operator="tpm"), ADA)) == "signature"
@@ -100,7 +100,7 @@ def test_a_signature_over_something_else_is_none() -> None:
     assert why(sign_order(order(), AsEnvelope())) == "signature"
 
 
-def test_what_is_too_long_is_not_even_parsed() -> None:
+def test_an_order_that_is_too_long_is_not_even_parsed() -> None:
     """Nobody's order is longer."""
     with pytest.raises(OrderInvalid, match="malformed"):
         read_order(bytes(MAX_SIGNED_BYTES + 1), "here")

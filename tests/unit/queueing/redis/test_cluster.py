@@ -98,7 +98,7 @@ async def test_a_moved_command_alone_is_sent_again_to_its_new_node() -> None:
     assert topology.reads == 1
 
 
-async def test_what_a_node_asks_for_is_sent_once_with_asking() -> None:
+async def test_a_command_is_sent_once_with_asking_when_a_node_wants_it() -> None:
     """The slot is still the old node's: nothing is learned from it."""
     topology = FixedTopology({A: OLD})
     found, sent = await answers_of(
@@ -135,7 +135,7 @@ async def test_after_a_node_failed_its_commands_go_to_its_successor() -> None:
     assert found == [0]
 
 
-async def test_what_is_sent_once_is_not_sent_to_a_successor() -> None:
+async def test_a_command_sent_once_is_not_sent_to_a_successor() -> None:
     """A lost answer is raised: the old node may have carried the command out."""
 
     def answer(at: Address, *_: object) -> Any:

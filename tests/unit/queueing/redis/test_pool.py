@@ -50,7 +50,7 @@ async def use_one(pool: ShrinkingPool) -> None:
     await pool.release(taken_from(pool))
 
 
-async def test_what_a_peak_opened_is_closed_when_it_was_idle_for_long(clock: types.SimpleNamespace) -> None:
+async def test_connections_of_a_peak_are_closed_after_a_long_idle_time(clock: types.SimpleNamespace) -> None:
     pool, connections = await after_a_peak()
     clock.now_s += IDLE_S + 1
     for _ in range(PEAK + 1):

@@ -100,7 +100,7 @@ def test_a_changed_text_and_a_changed_signature_are_refused() -> None:
         (b"x" * 1_000_001, "1000001 bytes"),
     ],
 )
-def test_what_is_no_note_is_refused_with_a_sentence(data: bytes | str, says: str) -> None:
+def test_a_text_that_is_no_note_is_refused_with_a_sentence(data: bytes | str, says: str) -> None:
     with pytest.raises(ProofInvalid, match=says):
         read_note(data if isinstance(data, bytes) else data.encode())
 
@@ -133,7 +133,7 @@ def test_no_note_is_made_over_a_text_that_none_can_hold(text: str) -> None:
         ("a+00000000+" + base64.b64encode(b"\x07" + bytes(32)).decode(), "neither Ed25519 nor ECDSA"),
     ],
 )
-def test_what_is_no_verifier_key_is_refused_with_a_sentence(text: str, says: str) -> None:
+def test_a_text_that_is_no_verifier_key_is_refused_with_a_sentence(text: str, says: str) -> None:
     with pytest.raises(ProofInvalid, match=says):
         read_verifier_key(text)
 
@@ -172,7 +172,7 @@ def test_a_checkpoint_of_another_origin_is_refused() -> None:
         ("origin\n7\n!\n", "not base64"),
     ],
 )
-def test_what_is_no_checkpoint_is_refused_with_a_sentence(text: str, says: str) -> None:
+def test_a_text_that_is_no_checkpoint_is_refused_with_a_sentence(text: str, says: str) -> None:
     with pytest.raises(ProofInvalid, match=says):
         read_checkpoint(text)
 
@@ -206,7 +206,7 @@ def test_a_proof_file_has_the_lines_of_the_specification() -> None:
         (b"x" * 300_000, "300000 bytes"),
     ],
 )
-def test_what_is_no_proof_file_is_refused_with_a_sentence(data: bytes, says: str) -> None:
+def test_a_text_that_is_no_proof_file_is_refused_with_a_sentence(data: bytes, says: str) -> None:
     with pytest.raises(ProofInvalid, match=says):
         read_proof_file(data)
 

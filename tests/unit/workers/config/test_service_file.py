@@ -185,7 +185,7 @@ def test_the_services_token_serves_no_tenant(site: Site) -> None:
     "content, problem",
     [(b"[service", "is not TOML"), (b"\xff\xfe", "is not UTF-8")],
 )
-def test_what_is_no_toml_is_said_to_be_none(tmp_path: Path, content: bytes, problem: str) -> None:
+def test_a_text_that_is_no_toml_is_refused_as_such(tmp_path: Path, content: bytes, problem: str) -> None:
     """The file is named, and the line where there is one."""
     site = Site(tmp_path).write()
     site.config.write_bytes(content)

@@ -105,7 +105,7 @@ def test_a_key_is_pinned_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["bm8ga2V5", "MFYwEAYHKoZIzj0CAQYFK4EEAAoDQgAE"])
-def test_what_is_no_client_key_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_text_that_is_no_client_key_is_refused(tmp_path: Path, text: str) -> None:
     """Neither rubbish nor a curve that we do not know gets past, and neither ends in a traceback."""
     line = next(line for line in tenant_text().splitlines() if line.startswith("public_key"))
 

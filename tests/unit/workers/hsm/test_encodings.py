@@ -154,7 +154,7 @@ def test_curves_are_known_by_their_standard_names_only() -> None:
 
 
 @pytest.mark.parametrize("point", [b"", b"\x04\x41", bytes(65), b"\x04" + bytes(64), bytes(66), bytes(67)])
-def test_what_is_no_point_of_the_curve_makes_no_key(point: bytes) -> None:
+def test_a_point_off_the_curve_makes_no_key(point: bytes) -> None:
     assert ec_spki(CURVE_OF[KeyKind.P256].params[0], point) is None
 
 

@@ -180,7 +180,7 @@ def test_a_client_is_told_to_come_back_unless_the_refusal_is_permanent(row: Faul
         (0x0A0, TokenUnavailable),
     ],
 )
-def test_what_a_client_is_told_depends_on_the_code(code: int, cls: type[SigningError]) -> None:
+def test_the_reply_to_a_client_depends_on_the_code(code: int, cls: type[SigningError]) -> None:
     assert type(to_signing_error(failure_for_code(code))) is cls
 
 

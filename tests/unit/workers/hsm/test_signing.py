@@ -121,7 +121,7 @@ def test_a_digest_of_the_wrong_length_never_reaches_the_module(
 
 
 @pytest.mark.parametrize("digest", ["0" * 32, bytearray(32), memoryview(bytes(32)), None, [0] * 32])
-def test_what_is_not_bytes_never_reaches_the_module(digest: object) -> None:
+def test_values_other_than_bytes_never_reach_the_module(digest: object) -> None:
     sign, key = signer(P256)
     with pytest.raises(DigestLength):
         sign.sign(ECDSA, digest)  # type: ignore[arg-type]

@@ -76,7 +76,7 @@ async def wal(tmp_path: Path, disk: Disk) -> AsyncIterator[WriteAheadLog]:
     await made.close()
 
 
-async def test_what_was_appended_is_on_the_disk(wal: WriteAheadLog, disk: Disk, tmp_path: Path) -> None:
+async def test_appended_records_are_on_the_disk(wal: WriteAheadLog, disk: Disk, tmp_path: Path) -> None:
     """An append returns after one sync, and its records are in the segment."""
     await wal.append([record(1), record(2)])
     assert disk.syncs == 1

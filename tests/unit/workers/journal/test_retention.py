@@ -102,7 +102,7 @@ def test_a_clock_that_is_years_ahead_removes_nothing(tmp_path: Path) -> None:
     assert len(numbers(tmp_path)) == 604
 
 
-def test_what_is_old_along_the_log_is_removed(tmp_path: Path) -> None:
+def test_segments_that_are_old_along_the_log_are_removed(tmp_path: Path) -> None:
     """A host in daily use keeps its segments for ``keep_days``, whatever the gap of a weekend."""
     daily_log(tmp_path, 800)
     now_s = NOW_AFTER_YEARS_S + 3 * DAY_S

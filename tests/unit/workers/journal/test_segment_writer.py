@@ -123,7 +123,9 @@ def test_it_knows_what_a_former_process_left_open(tmp_path: Path) -> None:
     assert writer.first_open == 10
 
 
-def test_what_was_not_acknowledged_opens_no_claim(tmp_path: Path, fails: Callable[[str], None]) -> None:
+def test_a_record_that_was_not_acknowledged_opens_no_claim(
+    tmp_path: Path, fails: Callable[[str], None]
+) -> None:
     """It was not dispatched."""
     writer = SegmentWriter(tmp_path)
     append(writer, intent(b"a"), released(b"a"))

@@ -35,7 +35,7 @@ def test_a_record_that_no_reader_would_believe_is_not_framed() -> None:
         frame(bytes(MAX_RECORD_BYTES + 1))
 
 
-def test_what_was_written_is_read_in_order(tmp_path: Path) -> None:
+def test_written_records_are_read_in_order(tmp_path: Path) -> None:
     """Every payload comes back, whatever its bytes."""
     assert read(tmp_path, WHOLE) == PAYLOADS
 

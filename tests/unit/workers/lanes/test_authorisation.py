@@ -226,13 +226,13 @@ def test_a_key_is_for_the_clients_it_lists() -> None:
     ],
     ids=["tenant", "key", "client"],
 )
-def test_what_an_order_stops_signs_nothing(stops: Stops, error: type[SigningError]) -> None:
+def test_a_stopped_tenant_key_or_client_signs_nothing(stops: Stops, error: type[SigningError]) -> None:
     """The tenant, one of its keys, one of its clients; the error names the order."""
     with pytest.raises(error, match=r"order stops the .* \(9f\)"):
         authorise(unverified(), tenant(), audience=AUDIENCE, now_ms=NOW_MS, stops=stops)
 
 
-def test_what_an_order_does_not_name_goes_on() -> None:
+def test_keys_that_a_stop_order_does_not_name_are_still_used() -> None:
     """Another key and another client are not stopped with it."""
     stops = Stops(keys={"next": "9f"}, clients={"tpm": "9f"})
     authorise(unverified(), tenant(), audience=AUDIENCE, now_ms=NOW_MS, stops=stops)

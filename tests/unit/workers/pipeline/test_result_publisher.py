@@ -206,7 +206,7 @@ async def test_while_the_log_fails_nothing_is_committed(story: Story, publisher:
     assert story.events == ["log failed"] * 5 + ["durable", "commit", "settled"]
 
 
-async def test_what_nobody_signed_is_committed_without_a_record(
+async def test_an_unauthenticated_job_is_committed_without_a_record(
     story: Story, publisher: ResultPublisher, metrics: Metrics, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Rubbish under long ids costs counters and one log line; the client of a good job still gets its refusal recorded."""

@@ -54,7 +54,7 @@ def test_bare_line_feeds_end_lines() -> None:
         b"GET / HTTP/1.1\r\n folded: x\r\n\r\n",
     ],
 )
-def test_what_is_no_request_is_refused(rubbish: bytes) -> None:
+def test_bytes_that_are_no_request_are_refused(rubbish: bytes) -> None:
     """A TLS hello, another protocol, a malformed line."""
     with pytest.raises(BadRequest, match="400"):
         read_request(rubbish)

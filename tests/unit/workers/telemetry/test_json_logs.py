@@ -52,7 +52,7 @@ def test_an_exception_stays_on_the_line() -> None:
     assert "ValueError: broken\nin two lines" in line(error=True)["exception"]
 
 
-def test_what_has_no_json_is_named_by_its_class() -> None:
+def test_a_value_without_json_is_named_by_its_class() -> None:
     """A secret shows neither itself nor its mask; bytes and paths do not break the line."""
     found = line(pin=Secret("739215"), digest=b"\xff", file=Path("/x"))
     assert (found["pin"], found["digest"]) == ("Secret", "bytes")

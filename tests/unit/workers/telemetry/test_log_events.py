@@ -59,7 +59,7 @@ def _fields(call: ast.Call) -> set[str] | None:
 
 
 @pytest.mark.parametrize("call", calls(), ids=lambda call: f"{call.where} {call.names[0]}")
-def test_what_is_logged_is_in_the_table(call: Call) -> None:
+def test_logged_events_are_in_the_table(call: Call) -> None:
     """By name, level and fields."""
     for name in call.names:
         assert name in EVENTS, f"{name} is not in workers/telemetry/log_events.py"
@@ -71,7 +71,7 @@ def test_what_is_logged_is_in_the_table(call: Call) -> None:
             assert call.fields <= set(EVENTS[name].fields)
 
 
-def test_what_is_in_the_table_is_logged() -> None:
+def test_events_in_the_table_are_logged() -> None:
     """And its fields are of some call, where all calls write them out."""
     logged: dict[str, list[set[str] | None]] = {}
     for call in calls():

@@ -108,7 +108,7 @@ async def test_of_many_busy_tenants_the_oldest_have_names(make_harness: MakeHarn
     assert len([line for line in lines if not line.startswith("#")]) < 2000
 
 
-async def test_what_was_accepted_and_refused_counts_from_the_first_survey_on(
+async def test_accepted_and_refused_digests_count_from_the_first_survey_on(
     make_harness: MakeHarness,
 ) -> None:
     """Only increases between surveys count; a counter that was reset in Redis starts again from its new value."""

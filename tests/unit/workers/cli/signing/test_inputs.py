@@ -187,7 +187,7 @@ async def test_a_manifest_may_name_files_by_their_bytes(tmp_path: Path) -> None:
     assert os.fsencode(found.name) == b"caf\xe9"
 
 
-async def test_what_is_no_regular_file_is_refused_unless_asked_for(tmp_path: Path) -> None:
+async def test_a_file_that_is_not_regular_is_refused_unless_asked_for(tmp_path: Path) -> None:
     """A pipe without a writer and a device without an end neither block nor run; a folder is named as one."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

@@ -73,7 +73,7 @@ def test_groups_take_turns() -> None:
     assert turns == [RSA, ECDSA, RSA, ECDSA]
 
 
-def test_what_comes_back_goes_to_the_front() -> None:
+def test_a_slice_that_comes_back_goes_to_the_front() -> None:
     """A lane ended before it was its turn: it does not wait again behind the others."""
     batcher = batcher_with(("a", RSA, 1))
     batcher.add(Slice(Job("b"), RSA, 5, 2), front=True)

@@ -305,7 +305,7 @@ async def test_a_token_that_waits_for_a_shared_hsm_is_woken_also_after_a_reload(
         assert job.done == [(0, 1)]
 
 
-async def test_what_waits_for_a_shared_hsm_is_not_sent_by_lanes_that_leave(
+async def test_digests_that_wait_for_a_shared_hsm_are_not_sent_by_lanes_that_leave(
     make_registry: MakeRegistry,
 ) -> None:
     """The jobs of a removed tenant are requeued, and its lane exits."""
