@@ -1,8 +1,7 @@
-"""Encodings between PKCS#11 and X.509: DigestInfo, ECDSA signatures, EC points, SPKI."""
+"""Encodings between PKCS#11 and X.509: ECDSA signatures, EC points, SPKI."""
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +12,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_public_key,
 )
 
-from queueing.protocol.algorithms import HASH_OIDS, KEY_KINDS, KeyFamily, KeyKind, KeyKindFacts
+from queueing.protocol.algorithms import KEY_KINDS, KeyFamily, KeyKind, KeyKindFacts
+from queueing.protocol.der import SHORT_FORM, der_oid, octet_string
 from queueing.protocol.public_keys import elliptic_curve
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 _LARGEST_INTEGER_BYTES: Final = 67  # 66 of P-521, and a byte for the sign of what is no number of that curve
 _INTEGER_HEADER: Final = [bytes((0x02, n)) for n in range(_LARGEST_INTEGER_BYTES + 1)]
 _INTEGER_HEAD_BYTES: Final = 2
-_SHORT_FORM: Final = 0x80  # X.690 8.1.3: lengths below 128 take one byte, up to 255 two
 
 
 def ecdsa_der(raw: bytes) -> bytes:
@@ -40,7 +39,7 @@ def ecdsa_der(raw: bytes) -> bytes:
         s = b"\0" + s
     body = _INTEGER_HEADER[len(r)] + r + _INTEGER_HEADER[len(s)] + s
     size = len(body)
-    return (bytes((0x30, size)) if size < _SHORT_FORM else bytes((0x30, 0x81, size))) + body
+    return (bytes((0x30, size)) if size < SHORT_FORM else bytes((0x30, 0x81, size))) + body
 
 
 MOST_ZEROS_LEFT_OUT: Final = 6
@@ -117,20 +116,6 @@ _OTHER_PARAMS: Final[dict[KeyFamily, tuple[bytes, ...]]] = {
 }
 
 
-def der_oid(dotted: str) -> bytes:
-    """An OBJECT IDENTIFIER in DER (X.690 8.19), for at most 127 bytes of content."""
-    first, second, *rest = (int(arc) for arc in dotted.split("."))
-    content = b"".join(_base128(arc) for arc in (40 * first + second, *rest))
-    return bytes((0x06, len(content))) + content
-
-
-def _base128(arc: int) -> bytes:
-    septets = [arc & 0x7F]
-    while arc := arc >> 7:
-        septets.append(arc & 0x7F | 0x80)
-    return bytes(reversed(septets))
-
-
 def _curve(kind: KeyKind, facts: KeyKindFacts) -> Curve:
     named = der_oid(facts.curve_oid)
     other = _OTHER_PARAMS[facts.family]
@@ -147,32 +132,15 @@ CURVE_OF: Final[dict[KeyKind, Curve]] = {curve.kind: curve for curve in CURVES}
 _RSA_SIZES: Final = frozenset(facts.rsa_bits for facts in KEY_KINDS.values() if facts.rsa_bits)
 
 
-def digest_info_prefix(hash_name: str) -> bytes:
-    """Bytes before a digest in its DigestInfo; CKM_RSA_PKCS adds the padding and nothing else.
-
-    RFC 8017 9.2, note 1: SEQUENCE { SEQUENCE { OID of the hash, NULL }, OCTET STRING header }.
-    """
-    algorithm = der_oid(HASH_OIDS[hash_name]) + b"\x05\x00"
-    algorithm = bytes((0x30, len(algorithm))) + algorithm
-    digest_bytes = hashlib.new(hash_name).digest_size
-    return bytes((0x30, len(algorithm) + 2 + digest_bytes)) + algorithm + bytes((0x04, digest_bytes))
-
-
 def curve_for_params(params: bytes) -> Curve | None:
     """The curve that CKA_EC_PARAMS names; None for any other."""
     return next((curve for curve in CURVES if params in curve.params), None)
 
 
-def octet_string(content: bytes) -> bytes:
-    """``content`` (at most 255 bytes) as a DER OCTET STRING, as CKA_EC_POINT wants it."""
-    size = len(content)
-    return (bytes((0x04, size)) if size < _SHORT_FORM else bytes((0x04, 0x81, size))) + content
-
-
 def bit_string(content: bytes) -> bytes:
     """``content`` (at most 254 bytes) as a DER BIT STRING."""
     size = len(content) + 1
-    return (bytes((0x03, size, 0)) if size < _SHORT_FORM else bytes((0x03, 0x81, size, 0))) + content
+    return (bytes((0x03, size, 0)) if size < SHORT_FORM else bytes((0x03, 0x81, size, 0))) + content
 
 
 def bare_point(curve: Curve, point: bytes) -> bytes | None:

@@ -9,11 +9,11 @@ from pkcs11 import Attribute, KeyType, Mechanism, SignMixin
 
 from queueing.errors import KeyDisabled, TokenUnavailable
 from queueing.protocol.algorithms import KEY_KINDS, KeyFamily
+from queueing.protocol.der import octet_string
 from workers.hsm.encodings import (
     bare_point,
     curve_for_params,
     curve_point,
-    octet_string,
     rsa_numbers,
     same_number,
 )

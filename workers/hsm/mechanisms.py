@@ -16,7 +16,7 @@ from queueing.protocol.algorithms import (
     KeyKind,
     Scheme,
 )
-from workers.hsm.encodings import digest_info_prefix
+from queueing.protocol.der import digest_info_prefix
 from workers.hsm.faults import translated
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 
 import pytest
@@ -12,7 +11,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queueing.protocol.algorithms import HASH_OIDS, KeyKind
+from queueing.protocol.algorithms import KeyKind
+from queueing.protocol.der import octet_string
 from queueing.protocol.public_keys import PublicKey
 from workers.hsm.encodings import (
     CURVE_OF,
@@ -21,11 +21,8 @@ from workers.hsm.encodings import (
     bit_string,
     curve_for_params,
     curve_point,
-    der_oid,
-    digest_info_prefix,
     ec_spki,
     ecdsa_der,
-    octet_string,
     rsa_numbers,
     rsa_spki,
     why_no_spki,
@@ -70,28 +67,6 @@ def test_the_longest_p521_signature_takes_the_long_form_of_the_length() -> None:
     assert der == encode_dss_signature(top, top)
 
 
-@pytest.mark.parametrize("name", HASH_OIDS)
-def test_the_digest_info_announces_exactly_its_digest(name: str) -> None:
-    """RFC 8017 9.2: an outer SEQUENCE of the whole rest, an OCTET STRING as long as the digest."""
-    digest = hashlib.new(name).digest()
-    whole = digest_info_prefix(name) + digest
-    assert whole[1] == len(whole) - 2
-    assert digest_info_prefix(name)[-2:] == bytes([0x04, len(digest)])
-
-
-@pytest.mark.parametrize(
-    "name, prefix",
-    [
-        ("sha256", "3031300d060960864801650304020105000420"),
-        ("sha384", "3041300d060960864801650304020205000430"),
-        ("sha512", "3051300d060960864801650304020305000440"),
-    ],
-)
-def test_the_digest_info_is_that_of_the_standard(name: str, prefix: str) -> None:
-    """The bytes are printed in RFC 8017 9.2, note 1."""
-    assert digest_info_prefix(name).hex() == prefix
-
-
 @pytest.mark.parametrize(
     "kind, params",
     [
@@ -104,12 +79,6 @@ def test_the_digest_info_is_that_of_the_standard(name: str, prefix: str) -> None
 def test_curves_are_named_as_in_their_standards(kind: KeyKind, params: list[str]) -> None:
     """RFC 5480 2.1.1.1, PKCS#11 3.1 6.3.5, RFC 8410 3; the first value is the one that is written."""
     assert [each.hex() for each in CURVE_OF[kind].params] == params
-
-
-@pytest.mark.parametrize("dotted, der", [("1.2.840.113549", "06062a864886f70d"), ("2.999", "06028837")])
-def test_an_object_identifier_has_seven_bits_a_byte(dotted: str, der: str) -> None:
-    """Examples of X.690 8.19 and RFC 8017."""
-    assert der_oid(dotted).hex() == der
 
 
 @pytest.mark.parametrize("kind", EC)

@@ -13,7 +13,8 @@ from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
 from pkcs11.exceptions import AttributeTypeInvalid, DeviceRemoved, GeneralError, MechanismInvalid, PKCS11Error
 
 from queueing.protocol.algorithms import KeyKind
-from workers.hsm.encodings import CURVE_OF, curve_point, octet_string
+from queueing.protocol.der import octet_string
+from workers.hsm.encodings import CURVE_OF, curve_point
 from workers.hsm.faults import HsmFailure
 from workers.hsm.key_creation import adopt_key, create_key, list_keys
 from workers.hsm.keys import REQUIRED_ATTRIBUTES, KeyRefused

@@ -13,8 +13,9 @@ from pkcs11 import Attribute, KeyType, ObjectClass
 from pkcs11.exceptions import AttributeTypeInvalid, DeviceRemoved, FunctionFailed, PKCS11Error
 
 from queueing.errors import KeyDisabled, TokenUnavailable
+from queueing.protocol.der import octet_string
 from queueing.protocol.public_keys import PublicKey
-from workers.hsm.encodings import CURVE_OF, curve_point, octet_string, rsa_numbers
+from workers.hsm.encodings import CURVE_OF, curve_point, rsa_numbers
 from workers.hsm.faults import Action, HsmFailure
 from workers.hsm.keys import (
     REQUIRED_ATTRIBUTES,
