@@ -7,7 +7,7 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -42,6 +42,7 @@ from queueing.config.accept_level import AcceptLevel
 from queueing.errors import EnvelopeAudience, QueueUnavailable, SigningError
 from queueing.protocol.algorithms import Algorithm, algorithm_named
 from queueing.protocol.client_keys import ClientKey
+from queueing.protocol.key_directory import KeyEntry
 from queueing.protocol.priorities import Priority
 from queueing.redis.connection import connect
 
@@ -287,6 +288,15 @@ class SigningClient:
     async def status(self, job_id: str) -> JobStatus:
         """State of a job: queued, running, done, failed or unknown. One round trip; raises ``QueueUnavailable``."""
         return await status_of(self._redis, self._config.tenant, job_id)
+
+    async def keys(self) -> Mapping[str, KeyEntry]:
+        """The tenant's keys by name, with their algorithms, versions and certificates; the same object until they change.
+
+        From a key directory no older than ``directory_refresh_s``, or one that has not expired, while Redis cannot be asked.
+        Raises ``QueueUnavailable``, or ``ResultInvalid`` for a false directory.
+        """
+        self._check_open()
+        return (await self._directory.directory()).keys
 
     async def default_algorithm(self, key: str, *, timeout_s: float | None = None) -> Algorithm:
         """The algorithm that ``algorithm=None`` means with this key now; raises ``KeyUnknown``, or as the directory fails."""

@@ -18,6 +18,9 @@ class LazyCommand(NamedTuple):
 
 
 COMMANDS: Final[dict[str, LazyCommand]] = {
+    "agent": LazyCommand(
+        "workers.cli.tools.agent:agent", "Show the keys to other programs as a PKCS#11 token."
+    ),
     "audit": LazyCommand("workers.cli.audit:audit", "The write-ahead log of this host."),
     "bench": LazyCommand("workers.cli.processes.bench:bench", "Measure this machine, or plan a larger one."),
     "cancel": LazyCommand("workers.cli.signing.cancel:cancel", "Remove queued jobs that are not begun."),
@@ -39,6 +42,7 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
     "operators": LazyCommand(
         "workers.cli.operate.operators:operators", "Operator keys, which sign stop orders."
     ),
+    "run": LazyCommand("workers.cli.tools.run:run", "Run a command that signs with the tenant's keys."),
     "sign": LazyCommand(
         "workers.cli.signing.sign:sign", "Sign files or digests, and wait for the signatures."
     ),

@@ -1,0 +1,155 @@
+"""Objects of the agent's token: public key, private key and certificates of a key version, as PKCS#11 attributes.
+
+Objects of one key version share CKA_ID, which is its name (``release``) as bytes: tools pair them by it. A private key's
+object has nothing secret; it only names a key that a lane signs with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+
+from queueing.agent.cryptoki import Attribute, AttributeValue, KeyType, ObjectClass
+from queueing.protocol.algorithms import KEY_KINDS, Algorithm
+from queueing.protocol.der import der_oid, octet_string
+from queueing.protocol.public_keys import PublicKey
+
+_X509: Final = 0
+"""CKC_X_509."""
+
+_TOKEN_USER, _AUTHORITY = 1, 2
+"""CKA_CERTIFICATE_CATEGORY: CK_CERTIFICATE_CATEGORY_TOKEN_USER and …_AUTHORITY."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenKey:
+    """A key version that the token shows. ``name``: ``release``, or ``release/2`` beside a newer active version.
+
+    ``spec`` always has the version, so that a tool that saw one version's certificate signs with that version.
+    ``certificates`` are DER, leaf first.
+    """
+
+    name: str
+    spec: str
+    public_key: PublicKey
+    algorithms: tuple[Algorithm, ...]
+    certificates: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenObject:
+    """An object. ``identity`` is equal for the same object in a later key directory; ``key`` only of private keys."""
+
+    identity: bytes
+    attributes: Mapping[int, AttributeValue]
+    key: TokenKey | None = None
+
+    def matches(self, template: Sequence[tuple[int, AttributeValue | None]]) -> bool:
+        """Whether the object has every attribute of a template."""
+        return all(value is not None and self.attributes.get(kind) == value for kind, value in template)
+
+
+def objects_of(key: TokenKey) -> Iterator[TokenObject]:
+    """Private key, public key and certificates of a key version; the rest of the chain has names of its own."""
+    ident = key.name.encode()
+    common = {**_common(key.name, ident), **_key_parts(key.public_key)}
+    fingerprint = key.public_key.sha256 + key.spec.encode()
+    yield TokenObject(identity=b"private" + fingerprint, attributes={**common, **_PRIVATE_KEY}, key=key)
+    yield TokenObject(identity=b"public" + fingerprint, attributes={**common, **_PUBLIC_KEY})
+    for position, der in enumerate(key.certificates):
+        sha256 = hashlib.sha256(der).digest()
+        if position == 0:
+            named = _common(key.name, ident)
+        else:
+            named = _common(f"{key.name} issuer {position}", sha256[:20])
+        category = _TOKEN_USER if position == 0 else _AUTHORITY
+        yield TokenObject(
+            identity=b"certificate" + sha256 + ident, attributes={**named, **_certificate(der, category)}
+        )
+
+
+def _common(label: str, ident: bytes) -> dict[int, AttributeValue]:
+    return {
+        Attribute.TOKEN: True,
+        Attribute.PRIVATE: False,
+        Attribute.LOCAL: False,
+        Attribute.MODIFIABLE: False,
+        Attribute.LABEL: label.encode(),
+        Attribute.ID: ident,
+    }
+
+
+_PUBLIC_KEY: Final[dict[int, AttributeValue]] = {
+    Attribute.CLASS: ObjectClass.PUBLIC_KEY.value,
+    Attribute.VERIFY: True,
+    Attribute.VERIFY_RECOVER: False,
+    Attribute.ENCRYPT: False,
+    Attribute.WRAP: False,
+    Attribute.DERIVE: False,
+}
+_PRIVATE_KEY: Final[dict[int, AttributeValue]] = {
+    Attribute.CLASS: ObjectClass.PRIVATE_KEY.value,
+    Attribute.SIGN: True,
+    Attribute.SIGN_RECOVER: False,
+    Attribute.DECRYPT: False,
+    Attribute.UNWRAP: False,
+    Attribute.DERIVE: False,
+    Attribute.SENSITIVE: True,
+    Attribute.ALWAYS_SENSITIVE: True,
+    Attribute.EXTRACTABLE: False,
+    Attribute.NEVER_EXTRACTABLE: True,
+    Attribute.ALWAYS_AUTHENTICATE: False,
+}
+
+
+def _key_parts(key: PublicKey) -> dict[int, AttributeValue]:
+    """Public parts: modulus and exponent as unsigned big-endian; curve and point in DER (PKCS#11 3.1, 6.1 and 6.3)."""
+    loaded = load_der_public_key(key.spki)
+    parts: dict[int, AttributeValue] = {Attribute.PUBLIC_KEY_INFO: key.spki}
+    if isinstance(loaded, rsa.RSAPublicKey):
+        numbers = loaded.public_numbers()
+        parts |= {
+            Attribute.KEY_TYPE: KeyType.RSA.value,
+            Attribute.MODULUS: _unsigned(numbers.n),
+            Attribute.MODULUS_BITS: loaded.key_size,
+            Attribute.PUBLIC_EXPONENT: _unsigned(numbers.e),
+        }
+    elif isinstance(loaded, ec.EllipticCurvePublicKey):
+        point = loaded.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        parts |= {
+            Attribute.KEY_TYPE: KeyType.EC.value,
+            Attribute.EC_PARAMS: der_oid(KEY_KINDS[key.kind].curve_oid),
+            Attribute.EC_POINT: octet_string(point),
+        }
+    return parts
+
+
+def _certificate(der: bytes, category: int) -> dict[int, AttributeValue]:
+    from cryptography import x509
+
+    certificate = x509.load_der_x509_certificate(der)
+    return {
+        Attribute.CLASS: ObjectClass.CERTIFICATE.value,
+        Attribute.CERTIFICATE_TYPE: _X509,
+        Attribute.CERTIFICATE_CATEGORY: category,
+        Attribute.TRUSTED: False,
+        Attribute.SUBJECT: certificate.subject.public_bytes(),
+        Attribute.ISSUER: certificate.issuer.public_bytes(),
+        Attribute.SERIAL_NUMBER: _integer(certificate.serial_number),
+        Attribute.VALUE: der,
+    }
+
+
+def _unsigned(number: int) -> bytes:
+    return number.to_bytes((number.bit_length() + 7) // 8, "big")
+
+
+def _integer(number: int) -> bytes:
+    """An INTEGER in DER; a serial number has at most 20 bytes (RFC 5280 4.1.2.2)."""
+    content = number.to_bytes(number.bit_length() // 8 + 1, "big", signed=True)
+    return bytes((0x02, len(content))) + content

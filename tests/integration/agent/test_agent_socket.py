@@ -1,0 +1,231 @@
+"""An agent on a real socket, over a real Redis: many tools at once, and whoever else connects."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import socket
+import stat
+import struct
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
+from queueing.agent.agent import AgentSettings, RunningAgent, running_agent
+from queueing.agent.failures import FailureLog
+from queueing.agent.rpc.calls import Call
+from queueing.agent.rpc.fields import FieldReader
+from queueing.agent.rpc.frames import MAX_MESSAGE_BYTES, frame
+from queueing.agent.server import MAX_CONNECTIONS
+from queueing.errors import ConfigError, PolicyDenied
+from queueing.protocol.algorithms import Algorithm
+from queueing.protocol.public_keys import PublicKey
+from tests.support.farm.farm import Farm, digests
+from tests.support.farm.responder import spki_of
+from tests.support.p11_kit import INITIALIZE, P11, Failed, Socket, request, ulongs
+
+
+class Scene:
+    """An agent that listens, and the tools of a test."""
+
+    def __init__(self, farm: Farm, path: Path, failures: FailureLog) -> None:
+        self.farm, self.path, self.failures = farm, path, failures
+        self._sockets: list[Socket] = []
+
+    async def tool(self) -> P11:
+        """A tool that stays until the end of the test."""
+        self._sockets.append(await Socket.connect(self.path))
+        return await P11(self._sockets[-1].exchange).open()
+
+    async def close(self) -> None:
+        for each in self._sockets:
+            await each.close()
+
+    async def sign(self, digest: bytes) -> None:
+        """One tool from its start to its end; its signature is verified."""
+        async with contextlib.AsyncExitStack() as ending:
+            connected = await Socket.connect(self.path)
+            ending.push_async_callback(connected.close)
+            raw = await (await P11(connected.exchange).open()).ecdsa("release", digest)
+        public = PublicKey.from_spki(spki_of(self.farm.responder.keys["release"].versions[1]))
+        r, s = int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big")
+        public.verify(Algorithm.ECDSA_SHA_256, digest, encode_dss_signature(r, s))
+
+
+@contextlib.asynccontextmanager
+async def agent(
+    farm: Farm, path: Path, failures: FailureLog, deadline_s: float = 60.0
+) -> AsyncIterator[RunningAgent]:
+    settings = AgentSettings(socket=path, keys=None, chains={}, deadline_s=deadline_s)
+    async with farm.client() as client, running_agent(client, settings, failures) as running:
+        yield running
+
+
+@pytest.fixture
+def path() -> Iterator[Path]:
+    """Of a socket: pytest's own folders are too long for one."""
+    with TemporaryDirectory(prefix="sigmill-") as folder:
+        yield Path(folder) / "agent.sock"
+
+
+@pytest.fixture
+async def scene(farm: Farm, path: Path) -> AsyncIterator[Scene]:
+    failures = FailureLog()
+    async with agent(farm, path, failures):
+        made = Scene(farm, path, failures)
+        yield made
+        await made.close()
+
+
+async def test_a_hundred_tools_at_once_share_envelopes(scene: Scene) -> None:
+    """Each tool is a connection with one signature; the queue sees far fewer jobs than signatures."""
+    async with asyncio.TaskGroup() as tools:
+        for digest in digests(100):
+            tools.create_task(scene.sign(digest))
+    assert sum(scene.farm.responder.signed.values()) == 100
+    assert len(scene.farm.responder.jobs) < 60
+    assert scene.failures.counted() == []
+
+
+async def test_only_the_user_may_connect(scene: Scene) -> None:
+    """The socket's file mode is the access control, from the moment it is there."""
+    assert stat.S_IMODE(scene.path.stat().st_mode) == 0o600
+
+
+async def damage(path: Path, seed: int) -> None:
+    """A connection that sends what no tool sends: cut, huge, repeated, reordered frames, or none at all."""
+    source = random.Random(seed)
+    reader, writer = await asyncio.open_unix_connection(str(path))
+    good = [INITIALIZE, request(Call.OPEN_SESSION, ulongs(1, 4)), request(Call.FIND_OBJECTS, ulongs(1))]
+    with contextlib.suppress(ConnectionError):
+        writer.write(source.randbytes(1))
+        for _ in range(source.randrange(20)):
+            message = source.choice(good)
+            match source.randrange(6):
+                case 0:
+                    writer.write(frame(source.randrange(2**32), message))
+                case 1:
+                    writer.write(frame(1, message)[: source.randrange(len(message))])
+                case 2:
+                    writer.write(source.randbytes(source.randrange(500)))
+                case 3:
+                    writer.write(
+                        struct.pack(">III", 1, 0, MAX_MESSAGE_BYTES + 1) + bytes(MAX_MESSAGE_BYTES + 1)
+                    )
+                case 4:
+                    writer.write(struct.pack(">III", 1, 2**32 - 1, 2**32 - 1))
+                case _:
+                    writer.write(frame(1, source.randbytes(source.randrange(200))))
+            await writer.drain()
+        if source.randrange(2):
+            writer.write_eof()
+            await reader.read()
+    writer.close()
+
+
+async def test_a_hundred_hostile_connections_stop_nobody(scene: Scene) -> None:
+    """While they send, and afterwards, tools get their signatures."""
+    async with asyncio.TaskGroup() as connections:
+        for seed in range(100):
+            connections.create_task(damage(scene.path, seed))
+        for digest in digests(20):
+            connections.create_task(scene.sign(digest))
+    await scene.sign(digests(1, salt="afterwards")[0])
+
+
+async def test_a_huge_message_costs_its_call_alone(scene: Scene) -> None:
+    """A tool that sends a file instead of a digest is told so, and its connection goes on."""
+    connected = await Socket.connect(scene.path)
+    tool = await P11(connected.exchange).open()
+    answer = FieldReader(await connected.exchange(request(Call.SIGN, bytes(5_000_000))))
+    assert (answer.u32(), answer.array(), answer.ulong()) == (0, b"u", 0x21)
+    assert len(await tool.ecdsa("release", digests(1)[0])) == 64
+    await connected.close()
+
+
+async def test_connections_beyond_the_cap_are_closed(scene: Scene) -> None:
+    """What is open goes on, and when one ends another may come."""
+    open_sockets = [await Socket.connect(scene.path) for _ in range(MAX_CONNECTIONS)]
+    reader, writer = await asyncio.open_unix_connection(str(scene.path))
+    assert await reader.read() == b""
+    writer.close()
+    await open_sockets.pop().close()
+    async with asyncio.timeout(30):
+        while True:  # the end of the one is noticed some time before the next may come
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                await scene.sign(digests(1)[0])
+                break
+    for each in open_sockets:
+        await each.close()
+
+
+async def test_a_denial_fails_one_tool_and_is_told(scene: Scene) -> None:
+    """The tool gets a return value, the log of failures the code and the sentence; the next signature is made."""
+    tool = await scene.tool()
+    scene.farm.responder.refuse_next = PolicyDenied("outside its hours")
+    with pytest.raises(Failed):
+        await tool.ecdsa("release", digests(1)[0])
+    ((failure, count),) = scene.failures.counted()
+    assert (failure.key, failure.error.reason, count) == ("release/1", "policy.denied", 1)
+    assert len(await tool.ecdsa("release", digests(1)[0])) == 64
+
+
+async def test_a_tool_that_ends_while_it_waits_leaves_the_others(scene: Scene) -> None:
+    """Its signature is given up; the agent does not wait for it."""
+    await scene.farm.responder.pause()
+    connected = await Socket.connect(scene.path)
+    waiting = asyncio.create_task((await P11(connected.exchange).open()).ecdsa("release", digests(1)[0]))
+    await scene.farm.queued()
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    await connected.close()
+    scene.farm.responder.resume()
+    await scene.sign(digests(2)[1])
+
+
+async def test_nobody_signs_in_time(farm: Farm, path: Path) -> None:
+    """At its deadline the agent gives up for the tool, with the reason."""
+    failures = FailureLog()
+    await farm.responder.pause()
+    async with agent(farm, path, failures, deadline_s=0.5):
+        with pytest.raises(Failed):
+            await Scene(farm, path, failures).sign(digests(1)[0])
+    assert [failure.error.retryable for failure, _ in failures.counted()] == [True]
+
+
+async def test_a_second_agent_does_not_take_the_first_ones_socket(scene: Scene, farm: Farm) -> None:
+    """It is told so, and the first one goes on listening."""
+    with pytest.raises(ConfigError, match="listens there already"):
+        async with agent(farm, scene.path, FailureLog()):
+            pass
+    await scene.sign(digests(1)[0])
+
+
+async def test_what_a_killed_agent_left_is_replaced(farm: Farm, path: Path) -> None:
+    """A socket nobody listens on is no agent; any other file stays as it is."""
+    async with agent(farm, path, FailureLog()):
+        pass
+    assert not path.exists()
+    left = socket.socket(socket.AF_UNIX)
+    left.bind(str(path))
+    left.close()
+    async with agent(farm, path, FailureLog()):
+        await Scene(farm, path, FailureLog()).sign(digests(1)[0])
+    path.write_text("somebody's notes")
+    with pytest.raises(ConfigError, match="agent cannot listen"):
+        async with agent(farm, path, FailureLog()):
+            pass
+    assert path.read_text() == "somebody's notes"
+
+
+async def test_a_path_that_no_socket_can_have_is_a_mistake_of_configuration(
+    farm: Farm, tmp_path: Path
+) -> None:
+    """108 bytes and more (unix(7))."""
+    with pytest.raises(ConfigError, match=r"too long"):
+        async with agent(farm, tmp_path / ("x" * 120), FailureLog()):
+            pass

@@ -1,0 +1,85 @@
+"""Variables and files lead unmodified tools to the agent, and keep what was configured before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from workers.cli.tools.tool_environment import ToolEnvironment, client_module
+
+ADDRESS = "unix:path=/tmp/a.sock"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Installed libraries: p11-kit's client, and nothing of OpenSSL."""
+    (tmp_path / "usr/lib/x86_64-linux-gnu/pkcs11").mkdir(parents=True)
+    (tmp_path / "usr/lib/x86_64-linux-gnu/pkcs11/p11-kit-client.so").touch()
+    return tmp_path / "usr"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "run").mkdir()
+    return tmp_path / "run"
+
+
+def variables(folder: Path, root: Path, environment: dict[str, str]) -> dict[str, str]:
+    tools = ToolEnvironment(folder=folder, address=ADDRESS, module="/m.so", root=root)
+    return tools.variables({"PATH": "/nowhere", **environment})
+
+
+def jdk(folder: Path, *lines: str) -> dict[str, str]:
+    """The environment of a JDK whose java.security has these lines."""
+    (folder / "jdk/conf/security").mkdir(parents=True)
+    (folder / "jdk/bin").mkdir()
+    (folder / "jdk/bin/java").touch()
+    (folder / "jdk/conf/security/java.security").write_text("\n".join(lines))
+    return {"JAVA_HOME": str(folder / "jdk")}
+
+
+def test_the_module_is_found_where_distributions_have_it(root: Path, tmp_path: Path) -> None:
+    """A person's own choice comes first; without any there is none."""
+    found = str(root / "lib/x86_64-linux-gnu/pkcs11/p11-kit-client.so")
+    assert client_module({}, root) == found
+    assert client_module({"SIGMILL_PKCS11_MODULE": "/mine.so"}, root) == "/mine.so"
+    assert client_module({}, tmp_path / "other") is None
+
+
+def test_openssl_and_java_are_configured_only_where_they_are(folder: Path, root: Path) -> None:
+    """Without pkcs11-provider and a JDK only variables are set, which OpenSSL's engine reads."""
+    assert variables(folder, root, {}) == {
+        "P11_KIT_SERVER_ADDRESS": ADDRESS,
+        "SIGMILL_PKCS11_MODULE": "/m.so",
+        "PKCS11_MODULE_PATH": "/m.so",
+        "PKCS11_PROVIDER_MODULE": "/m.so",
+    }
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "before, section", [("openssl_conf = mine\n[mine]\n", "mine"), ("# nothing\n", "sigmill_init")]
+)
+def test_openssl_keeps_its_configuration(folder: Path, root: Path, before: str, section: str) -> None:
+    """The provider is added to the section that OpenSSL starts with already; its other settings stay."""
+    (root / "lib/x86_64-linux-gnu/ossl-modules").mkdir()
+    provider = root / "lib/x86_64-linux-gnu/ossl-modules/pkcs11.so"
+    provider.touch()
+    used = folder / "used.cnf"
+    used.write_text(before)
+    made = Path(variables(folder, root, {"OPENSSL_CONF": str(used)})["OPENSSL_CONF"]).read_text()
+    assert made.startswith(f".include = {used}\n[default]\nopenssl_conf = {section}\n[{section}]\n")
+    assert f"module = {provider}\npkcs11-module-path = /m.so\n" in made
+    assert made.count("activate = 1") == 2  # OpenSSL's own provider, too
+
+
+def test_java_gets_a_provider_behind_its_own(folder: Path, root: Path) -> None:
+    """The numbers of providers have no gap: the next one is taken."""
+    lines = ["security.provider.1=SUN", "#security.provider.9=X", "security.provider.12=SunPKCS11"]
+    made = variables(folder, root, {"JAVA_TOOL_OPTIONS": "-Xmx1g", **jdk(folder, *lines)})
+    properties = folder / "java.security"
+    configuration = folder / "java-provider.cfg"
+    assert made["JAVA_TOOL_OPTIONS"] == f"-Xmx1g -Djava.security.properties={properties}"
+    assert properties.read_text() == f"security.provider.13=SunPKCS11 {configuration}\n"
+    assert configuration.read_text() == 'name = Sigmill\nlibrary = "/m.so"\nslotListIndex = 0\n'

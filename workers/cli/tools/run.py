@@ -1,0 +1,68 @@
+"""``sigmill run``: runs one command with an agent of its own."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+import click
+
+from queueing.agent.agent import running_agent
+from queueing.agent.failures import FailureLog
+from queueing.aio.runner import run as run_on_loop
+from queueing.errors import ConfigError
+from workers.cli.shell.options import json_option
+from workers.cli.shell.output import Output
+from workers.cli.tools.agent_options import AgentArguments, agent_options, client_and_settings
+from workers.cli.tools.child import run_child
+from workers.cli.tools.told_failures import tell_failures
+from workers.cli.tools.tool_environment import INSTALL_HINT, MODULE_VARIABLE, ToolEnvironment, client_module
+from workers.cli.tools.waiting import waiting_notes
+
+if TYPE_CHECKING:
+    from queueing.agent.agent import AgentSettings
+    from queueing.client.signing_client import SigningClient
+
+
+@click.command("run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@agent_options
+@json_option
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND…")
+@click.pass_obj
+def run(output: Output, /, *, command: tuple[str, ...], **arguments: Unpack[AgentArguments]) -> int:
+    """Run COMMAND with the tenant's keys as a PKCS#11 token, so that it signs through Sigmill.
+
+    The token is `pkcs11:token=sigmill`, a key is `object=KEY` with the ID KEY, and no PIN is needed. OpenSSL (engine or
+    provider), Java and whatever loads $SIGMILL_PKCS11_MODULE find it by their environment. Waits and retries are made for
+    the command. Exit code: the command's; where it failed because a signature was denied, 77; for a temporary reason, 75.
+    The reasons are printed on stderr; with --json as JSON lines on stdout, behind the command's own output.
+    """
+    module = client_module(os.environ)
+    if module is None:
+        raise ConfigError(
+            MODULE_VARIABLE, "", "p11-kit-client.so is not installed on this host", INSTALL_HINT
+        )
+    with tempfile.TemporaryDirectory(prefix="sigmill-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        client, settings = client_and_settings(arguments, folder / "agent.sock")
+        failures = FailureLog()
+        code = run_on_loop(_run(command, client, settings, failures, module))
+    return tell_failures(failures, code, as_json=output.as_json)
+
+
+async def _run(
+    command: tuple[str, ...],
+    client: SigningClient,
+    settings: AgentSettings,
+    failures: FailureLog,
+    module: str,
+) -> int:
+    async with (
+        client,
+        running_agent(client, settings, failures) as listening,
+        waiting_notes(client, listening.signer),
+    ):
+        tools = ToolEnvironment(folder=settings.socket.parent, address=listening.address, module=module)
+        return await run_child(command, {**os.environ, **tools.variables(os.environ)})
