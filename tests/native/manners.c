@@ -158,7 +158,7 @@ static CK_RV our_Login(CK_S s, CK_USER_TYPE user, CK_BYTE *pin, CK_ULONG n) {
 
 /* ---- searches ---- */
 
-static struct { bool ours; CK_O found[MOST_FOUND]; CK_ULONG count, at; } search; /* one at a time: tests have one session */
+static _Thread_local struct { bool ours; CK_O found[MOST_FOUND]; CK_ULONG count, at; } search; /* a session belongs to one thread */
 
 static bool is_name(CK_ULONG type) {
     return type <= CKA_LABEL || type == CKA_KEY_TYPE || type == CKA_ID;

@@ -140,7 +140,7 @@ def test_what_is_not_supported_is_refused_in_a_sentence_by_adoption_use_and_doct
         assert all(sentence in found.problem for found in report.keys)
 
 
-@pytest.mark.parametrize("names", [("search-nothing",), ("padded",), ("init-once=0x5",), ("several-lists",)])
+@pytest.mark.parametrize("names", SERVED, ids=lambda names: "+".join(names) or "none")
 def test_doctor_finds_the_keys(shelf: Shelf, tmp_path: Path, names: tuple[str, ...]) -> None:
     spkis = [bytes.fromhex(spki) for spki in shelf.spkis.values()]
     algorithms = sorted({a for spki in spkis for a in PublicKey.from_spki(spki).algorithms})
