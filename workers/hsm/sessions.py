@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from pkcs11.exceptions import PKCS11Error, SessionCount
+from pkcs11.exceptions import PKCS11Error, SessionCount, UserAlreadyLoggedIn
 from pkcs11.types import PROTECTED_AUTH
 
 from workers.hsm.faults import translate, translated
@@ -98,12 +98,15 @@ def open_pool(
     ``count`` sessions (at least 1); with fewer, if the token has no more: see ``SessionPool.missing``.
     ``next_call`` is called before each of these sessions, so that the time of each can be limited.
 
+    Proxies that share one login between their clients (pkcs11-proxy) may be logged in already: then no PIN is compared, and
+    ``close`` does not log out.
+
     Raises ``HsmFailure``: with ``pin_failure`` the PIN was refused, and must not be tried again. Once per
     process and token: after a failure the process is to end, for a session may have been leaked.
     """
     user_pin = PROTECTED_AUTH if protected_path else pin.reveal() if pin is not None else None
     with translated():
-        login = token.open(rw=rw, user_pin=user_pin) if user_pin is not None else None
+        login = _logged_in(token, user_pin, rw=rw) if user_pin is not None else None
     sessions: list[pkcs11.Session] = []
     pool = SessionPool(token, login, sessions, wanted=max(count, 1), rw=rw)
     try:
@@ -115,3 +118,10 @@ def open_pool(
             pool.close()
             raise translate(exc) from exc
     return pool
+
+
+def _logged_in(token: pkcs11.Token, user_pin: object, *, rw: bool) -> pkcs11.Session:
+    try:
+        return token.open(rw=rw, user_pin=user_pin)
+    except UserAlreadyLoggedIn:
+        return token.open(rw=rw)

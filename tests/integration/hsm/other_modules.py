@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -193,33 +193,36 @@ def _two_ports() -> tuple[int, int]:
     return port, port + 1
 
 
+def of_softhsm(hsm: SoftHsm, token: SoftToken) -> OtherModule:
+    """A token of SoftHSM itself, for what serves it to others."""
+    return OtherModule(path=hsm.module_path, token=token.label, pin=token.pin, environment=hsm.env)
+
+
 @contextmanager
-def p11_kit_server(hsm: SoftHsm, token: SoftToken, address: Path) -> Iterator[OtherModule]:
-    """A token of SoftHSM behind ``p11-kit server`` and its client, which speak over a socket."""
+def p11_kit_server(served: OtherModule, address: Path) -> Iterator[OtherModule]:
+    """The module behind ``p11-kit server`` and its client, which speak over a socket."""
     client = installed("*-linux-gnu/pkcs11/p11-kit-client.so")
-    provider = ["--provider", str(hsm.module_path), "pkcs11:"]
-    with _running([tool("p11-kit"), "server", "-f", "-n", str(address), *provider], hsm.environ()):
+    provider = ["--provider", str(served.path), "pkcs11:"]
+    words = [tool("p11-kit"), "server", "-f", "-n", str(address), *provider]
+    with _running(words, served.environment):
         _wait_until(address.is_socket, "p11-kit server listens")
-        environment = {"P11_KIT_SERVER_ADDRESS": f"unix:path={address}"}
-        yield OtherModule(path=client, token=token.label, pin=token.pin, environment=environment)
+        yield replace(served, path=client, environment={"P11_KIT_SERVER_ADDRESS": f"unix:path={address}"})
 
 
 @contextmanager
-def pkcs11_proxy(hsm: SoftHsm, token: SoftToken, port: int) -> Iterator[OtherModule]:
-    """A token of SoftHSM behind pkcs11-daemon and its client, which speak over TCP."""
+def pkcs11_proxy(served: OtherModule, port: int) -> Iterator[OtherModule]:
+    """The module behind pkcs11-daemon and its client, which speak over TCP."""
     client = installed("libpkcs11-proxy.so.0", since_debian=13)
     address = f"tcp://127.0.0.1:{port}"
-    environment = {**hsm.environ(), "PKCS11_DAEMON_SOCKET": address}
-    with _running([tool("pkcs11-daemon"), str(hsm.module_path)], environment):
+    environment = {**served.environment, "PKCS11_DAEMON_SOCKET": address}
+    with _running([tool("pkcs11-daemon"), str(served.path)], environment):
         _wait_until(lambda: _listens(port), "pkcs11-daemon listens")
-        yield OtherModule(
-            path=client, token=token.label, pin=token.pin, environment={"PKCS11_PROXY_SOCKET": address}
-        )
+        yield replace(served, path=client, environment={"PKCS11_PROXY_SOCKET": address})
 
 
 @contextmanager
 def _running(words: Sequence[str], environment: Mapping[str, str]) -> Iterator[None]:
-    process = subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(words, env={**os.environ, **environment}, stdout=subprocess.DEVNULL)
     try:
         yield
     finally:

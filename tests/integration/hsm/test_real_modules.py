@@ -11,6 +11,7 @@ from tests.integration.hsm.other_modules import (
     OtherModule,
     behind_p11_kit,
     installed,
+    of_softhsm,
     opencryptoki,
     p11_kit_server,
     pkcs11_proxy,
@@ -116,7 +117,7 @@ def test_softhsm_behind_p11_kits_server_does_everything_but_ed25519(softhsm: Sof
     """Its protocol has no Edwards curves: a key that is there is neither created nor adopted."""
     token = softhsm.init_token("served")
     softhsm.generate_key(token, "edwards", "EC:edwards25519")
-    with p11_kit_server(softhsm, token, tmp_path / "server") as module:
+    with p11_kit_server(of_softhsm(softhsm, token), tmp_path / "server") as module:
         found = module.survey(tmp_path, ALL, ["edwards"])
     without_edwards(found)
     assert not found.threads
@@ -126,7 +127,7 @@ def test_softhsm_behind_pkcs11_proxy_does_everything_but_ed25519(softhsm: SoftHs
     """With threads: the client has one connection, and waits its turn."""
     token = softhsm.init_token("remote")
     softhsm.generate_key(token, "edwards", "EC:edwards25519")
-    with pkcs11_proxy(softhsm, token, free_port()) as module:
+    with pkcs11_proxy(of_softhsm(softhsm, token), free_port()) as module:
         found = module.survey(tmp_path, ALL, ["edwards"])
     without_edwards(found)
     assert found.threads

@@ -6,7 +6,14 @@ from typing import Any, cast
 
 import pkcs11
 import pytest
-from pkcs11.exceptions import DeviceError, DeviceRemoved, PinIncorrect, SessionCount, SessionHandleInvalid
+from pkcs11.exceptions import (
+    DeviceError,
+    DeviceRemoved,
+    PinIncorrect,
+    SessionCount,
+    SessionHandleInvalid,
+    UserAlreadyLoggedIn,
+)
 from pkcs11.types import PROTECTED_AUTH
 
 from queueing.config.secrets import Secret
@@ -35,6 +42,7 @@ class FakeToken:
         self.broken: set[str] = set()
         self.limit = limit
         self.fails: Exception | None = None
+        self.logged_in_by_another = False
         self._opened = 0
 
     def open(self, *, rw: bool, user_pin: object = None, attribute_mapper: object = None) -> FakeSession:
@@ -42,6 +50,8 @@ class FakeToken:
             raise self.fails
         if self._opened >= self.limit:
             raise SessionCount
+        if user_pin is not None and self.logged_in_by_another:
+            raise UserAlreadyLoggedIn
         if user_pin is not None:
             self.pins.append(user_pin)
         name = "login" if user_pin is not None else f"s{self._opened}"
@@ -75,6 +85,18 @@ def test_without_a_login_there_is_no_login_session() -> None:
     pool_of(token, pin=None).close()
     assert token.pins == []
     assert "open login" not in token.events
+
+
+def test_a_token_that_another_client_of_its_proxy_logged_in_is_used_and_not_logged_out() -> None:
+    """pkcs11-proxy shares one login between all its clients; python-pkcs11 logs out where it was given a PIN."""
+    token = FakeToken()
+    token.logged_in_by_another = True
+    pool = pool_of(token)
+    assert len(pool.sessions) == 3
+    assert token.pins == []
+    pool.close()
+    assert "close login" not in token.events
+    assert sum(event.startswith("close") for event in token.events) == 4
 
 
 def test_a_protected_path_logs_in_at_the_token() -> None:
