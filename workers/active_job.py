@@ -11,32 +11,21 @@ import asyncio
 import time
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Final, Protocol
-
-import msgspec
+from typing import TYPE_CHECKING, Protocol
 
 from queueing.aio.events import wait_for
-from queueing.broker.dead_letters import DeadLetter, encode_letter
 from queueing.errors import (
-    EnvelopeExpired,
     HsmFault,
     JobExpired,
     JobPoisoned,
-    LimitBacklog,
-    LimitBudget,
     SigningError,
     TokenUnavailable,
 )
-from queueing.protocol import keyspace
 from queueing.protocol.jobs import (
-    ArqResult,
     JobHints,
-    JobOutcome,
-    ResultHints,
     WireError,
-    content_hash,
-    encode_result,
 )
+from workers.job_result import encode_dead_letter, encode_job_result
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,17 +33,6 @@ if TYPE_CHECKING:
     from queueing.broker.claims import ClaimedJob
     from queueing.protocol.envelope import Envelope
     from workers.lanes.protocol import SliceOutcome
-
-
-MOST_ERROR_TEXT: Final = 16_384
-"""Characters of all error messages of one result together. Errors beyond have their code only: 1,024 refused digests
-would otherwise fill the log and Redis with a multiple of what was submitted."""
-
-MOST_RESULT_ID: Final = 256
-"""Characters of the job's id in its result; an id of ours has far fewer. Clients find a result by its key."""
-
-_ACCEPTED_AGAIN: Final = (EnvelopeExpired, JobExpired, LimitBacklog, LimitBudget)
-"""Failures of a job without any signature that end with their cause: its client may submit the same job again."""
 
 
 class Ending(Enum):
@@ -92,7 +70,6 @@ class ActiveJob:
         "_left",
         "_reported",
         "_sinks",
-        "_started_ms",
         "authenticated",
         "claimed",
         "cost",
@@ -110,6 +87,7 @@ class ActiveJob:
         "public_key_sha256",
         "sealed",
         "signatures",
+        "started_ms",
         "turned_back",
         "unavailable",
     )
@@ -117,11 +95,11 @@ class ActiveJob:
     def __init__(self, claimed: ClaimedJob, sinks: JobSinks) -> None:
         self.claimed = claimed
         self._sinks = sinks
-        self._started_ms = time.time_ns() // 1_000_000
+        self.started_ms = time.time_ns() // 1_000_000
         self.sealed = b""
         self.envelope: Envelope | None = None
         self.hints = JobHints()
-        self.enqueued_at_ms = self._started_ms
+        self.enqueued_at_ms = self.started_ms
         self.signatures: list[bytes | None] = []
         self._errors: dict[int, WireError] = {}
         self._left = 0
@@ -260,73 +238,11 @@ class ActiveJob:
 
     def result(self) -> bytes:
         """Result in arq's form: the outcome of each digest, or the one error of the job."""
-        now_ms = time.time_ns() // 1_000_000
-        failure = self.failure
-        return encode_result(
-            ArqResult(
-                t=self.claimed.attempt,
-                k=ResultHints(h=self._content(), again=int(isinstance(failure, _ACCEPTED_AGAIN))),
-                et=self.enqueued_at_ms,
-                s=failure is None,
-                r=self._outcome() if failure is None else WireError.of(failure),
-                st=self._started_ms,
-                ft=now_ms,
-                q=keyspace.queue(self.claimed.tenant),
-                id=self.claimed.job_id[:MOST_RESULT_ID].decode("utf-8", "replace"),
-            )
-        )
+        return encode_job_result(self)
 
     def dead_letter(self, worker: str) -> bytes:
         """Encoded dead letter of a poisoned job; empty for any other."""
-        failure, claimed, envelope = self.failure, self.claimed, self.envelope
-        if not isinstance(failure, JobPoisoned) or envelope is None or claimed.payload is None:
-            return b""
-        return encode_letter(
-            DeadLetter(
-                reason=failure.reason,
-                message=failure.message,
-                at_ms=time.time_ns() // 1_000_000,
-                worker=worker,
-                attempts=claimed.attempt,
-                crashes=claimed.crashes,
-                lane_ends=self.lane_ends,
-                key=envelope.key,
-                algorithm=envelope.algorithm,
-                client=envelope.client,
-                digests=len(envelope.digests),
-                enqueued_at_ms=self.enqueued_at_ms,
-                expires_at_ms=envelope.expires_at_ms,
-                payload=claimed.payload,
-            )
-        )
-
-    def _content(self) -> bytes:
-        """Hash of the envelope's content; of the job's unsigned hint where there is no envelope."""
-        return content_hash(self.envelope) if self.envelope is not None else self.hints.h
-
-    def _outcome(self) -> JobOutcome:
-        envelope = self.envelope
-        if envelope is None:
-            raise RuntimeError("a job without an envelope has no outcome")
-        return JobOutcome(
-            key=envelope.key,
-            key_version=self.key_version,
-            public_key_sha256=self.public_key_sha256,
-            algorithm=envelope.algorithm,
-            signatures=tuple(self.signatures),
-            errors=_within(MOST_ERROR_TEXT, self._errors),
-        )
-
-
-def _within(most: int, errors: dict[int, WireError]) -> dict[int, WireError]:
-    """The same errors; from where their messages exceed ``most`` characters, without the messages."""
-    if sum([len(error.message) for error in errors.values()]) <= most:
-        return errors
-    kept: dict[int, WireError] = {}
-    for place, error in sorted(errors.items()):
-        most -= len(error.message)
-        kept[place] = error if most >= 0 else msgspec.structs.replace(error, message="")
-    return kept
+        return encode_dead_letter(self, worker)
 
 
 class ActiveJobs:

@@ -1,6 +1,7 @@
 """The queue: one arq queue per tenant, with claims, leases, results and dead letters.
 
 cancel        cancellation of queued jobs by their client
+claim_values  request for jobs, leased jobs, and the answer of the claim script
 claims        claim, extend, commit and nack of jobs by a worker, and charging of its tenant's limits
 dead_letters  jobs that the service gave up on: list, requeue, drop
 doorbell      subscription that wakes a worker when a job arrives

@@ -3,6 +3,7 @@
 acl               rules of Redis users for tenants and workers
 cluster           client of a Redis Cluster, with the interface of the client of a single Redis
 cluster_topology  primary of each hash slot, and pools of the nodes
+command_keys      key of a command, for the choice of its node
 connection        connections to the primary: TLS, Sentinel, Cluster, timeouts, retries
 errors            translation of redis-py's errors
 faults            reasons of redis-py's errors, and those that a retry cannot change

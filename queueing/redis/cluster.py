@@ -26,6 +26,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from queueing.redis.cluster_topology import Topology
+from queueing.redis.command_keys import key_of
 from queueing.redis.errors import REDIS_ERRORS, AnswerLost
 from queueing.redis.faults import reason_of
 
@@ -42,32 +43,6 @@ if TYPE_CHECKING:
 
 MOST_REDIRECTIONS: Final = 5
 ASKING: Final = ("ASKING",)
-
-_WITHOUT_KEY: Final = frozenset(
-    [
-        "ACL",
-        "CLIENT",
-        "CLUSTER",
-        "CONFIG",
-        "DBSIZE",
-        "ECHO",
-        "FUNCTION",
-        "INFO",
-        "LASTSAVE",
-        "LATENCY",
-        "MEMORY",
-        "PING",
-        "PUBLISH",
-        "SCRIPT",
-        "SLOWLOG",
-        "TIME",
-        "UNWATCH",
-        "WAIT",
-    ]
-)
-_KEY_AFTER: Final = {"XREAD": "STREAMS", "XREADGROUP": "STREAMS"}
-_WITH_COUNT: Final = frozenset({"EVAL", "EVALSHA", "FCALL"})
-_KEY_AT: Final = {**dict.fromkeys(_WITH_COUNT, 3), "OBJECT": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,21 +288,3 @@ def _judged(answers: list[Any]) -> list[Any]:
     if answers and len(failed) == len(answers):
         raise next((error for error in failed if isinstance(error, AnswerLost)), failed[0])
     return answers
-
-
-def key_of(args: Sequence[Any]) -> str | bytes | None:
-    """The first key of a command; None where it has none."""
-    name = _word(args[0]).split()[0]  # redis-py gives "SCRIPT LOAD" as one
-    if name in _WITHOUT_KEY:
-        return None
-    at = _KEY_AT.get(name, 1)
-    if name in _KEY_AFTER:
-        at = [_word(word) for word in args].index(_KEY_AFTER[name]) + 1
-    if len(args) <= at or (name in _WITH_COUNT and not int(args[2])):
-        return None
-    key = args[at]
-    return key if isinstance(key, bytes) else str(key)
-
-
-def _word(arg: Any) -> str:
-    return (arg.decode("latin-1") if isinstance(arg, bytes) else str(arg)).upper()

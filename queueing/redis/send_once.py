@@ -11,7 +11,8 @@ from weakref import WeakSet
 
 from redis.exceptions import BusyLoadingError, ResponseError
 
-from queueing.redis.cluster import ASKING, ClusterRedis, key_of
+from queueing.redis.cluster import ASKING, ClusterRedis
+from queueing.redis.command_keys import key_of
 from queueing.redis.errors import REDIS_ERRORS, AnswerLost
 
 if TYPE_CHECKING:

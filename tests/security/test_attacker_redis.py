@@ -1,7 +1,7 @@
 """The attacker can write anything into Redis. Whatever is there, nothing is signed that the tenant did not authorise,
 nobody else is harmed beyond delay, and clients see through false results.
 
-What reached an HSM is told by the simulated HSM's own log (``cluster.signed``).
+What reached an HSM is told by the simulated HSM's own log (``shared_rig.signed``).
 """
 
 from __future__ import annotations

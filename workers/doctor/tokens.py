@@ -17,7 +17,7 @@ from queueing.errors import ConfigError, SigningError
 from queueing.protocol.algorithms import DEFAULT_FOR_KEY
 from workers.config.settings import PinLogin
 from workers.doctor.findings import Finding, fail, ok, skipped, warning
-from workers.lanes.supervisor.registry import most_lanes
+from workers.lanes.supervisor.spawn import lanes_for
 from workers.state.token_claims import TokenProperties
 from workers.token_admin.owned_tokens import admin_of
 
@@ -184,7 +184,7 @@ def check_token(
 
 def _sessions(name: str, settings: TokenSettings, most: int | None) -> Finding:
     """Check the number of sessions: each lane has its share, rounded up, and one that holds the login."""
-    lanes = most_lanes(settings)
+    lanes = lanes_for(settings)
     wanted = lanes * (-(-settings.sessions // lanes) + 1)
     if most and wanted > most:
         fit = (most // lanes - 1) * lanes

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -21,8 +20,8 @@ from workers.lanes.supervisor.process_group import (
     LaneServices,
     StopOrderSource,
 )
-from workers.lanes.supervisor.spawn import LaneSpec
-from workers.lanes.supervisor.token_identities import TokenIdentities, TokenUse
+from workers.lanes.supervisor.spawn import lane_spec, most_lanes, sessions_per_lane
+from workers.lanes.supervisor.token_identities import TokenIdentities, unchanged_uses
 from workers.lanes.supervisor.token_pool import TokenPool
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from workers.config.loading import Configuration
-    from workers.config.settings import TokenSettings
     from workers.config.tenants import Tenant
     from workers.state.drained_tokens import DrainedTokens
     from workers.state.refused_pins import RefusedPins
@@ -118,7 +116,9 @@ class LaneRegistry:
             return initial_capacity(1)  # its jobs are claimed to be refused, so that they have a result
         pools = self._pools.get(tenant, {})
         return sum(
-            pools[token].capacity() if token in pools else initial_capacity(self._sessions(token))
+            pools[token].capacity()
+            if token in pools
+            else initial_capacity(sessions_per_lane(self._configuration.service.tokens[token]))
             for token in configured.tokens
             if token not in self._drained
         )
@@ -212,7 +212,7 @@ class LaneRegistry:
     def adopt(self, configuration: Configuration) -> None:
         """Change to this configuration: lanes read their files again, are replaced, or leave."""
         old, self._configuration = self._configuration, configuration
-        self._identities.keep_only(_unchanged_uses(old, configuration))
+        self._identities.keep_only(unchanged_uses(old, configuration))
         for tenant, pools in self._pools.items():
             for pool in pools.values():
                 pool.weight = self._weight(tenant)
@@ -282,16 +282,18 @@ class LaneRegistry:
     def _change(self, pool: TokenPool, token: str, tenant: str | None, old: Configuration) -> None:
         """Replace lanes whose token is another one now, or is used in another way."""
         if self._configuration.service.tokens[token] != old.service.tokens.get(token):
-            pool.change(self._spec(token, tenant), self._most_lanes(token, tenant))
+            service = self._configuration.service
+            pool.change(lane_spec(service, token, tenant), most_lanes(service.tokens[token], tenant))
 
     def _make(self, token: str, tenant: str | None) -> TokenPool:
         if self._services is None:
             raise RuntimeError("the lane registry was not started")
+        service = self._configuration.service
         pool = TokenPool(
-            self._spec(token, tenant),
+            lane_spec(service, token, tenant),
             self._services,
-            self._configuration.service.worker,
-            most_lanes=self._most_lanes(token, tenant),
+            service.worker,
+            most_lanes=most_lanes(service.tokens[token], tenant),
         )
         if token in self._drained:
             pool.set_drained(drained=True)
@@ -315,40 +317,3 @@ class LaneRegistry:
     def _weight(self, tenant: str) -> float:
         configured = self._configuration.tenants.get(tenant)
         return 1.0 if configured is None else configured.limits.weight
-
-    def _spec(self, token: str, tenant: str | None) -> LaneSpec:
-        service = self._configuration.service
-        settings = service.tokens[token]
-        return LaneSpec(
-            file=service.file,
-            token=token,
-            tenant=tenant,
-            settings=settings,
-            sessions=1 if tenant is None else -(-settings.sessions // self._most_lanes(token, tenant)),
-            state_dir=service.state_dir,
-        )
-
-    def _most_lanes(self, token: str, tenant: str | None) -> int:
-        return 1 if tenant is None else most_lanes(self._configuration.service.tokens[token])
-
-    def _sessions(self, token: str) -> int:
-        settings = self._configuration.service.tokens[token]
-        return -(-settings.sessions // most_lanes(settings))
-
-
-def most_lanes(settings: TokenSettings) -> int:
-    """Number of lanes that a token may have: one that is host-started, or as many as CPUs, if there are sessions for them.
-
-    Short operations scale by processes.
-    """
-    if settings.socket:
-        return 1
-    return settings.lanes or max(1, min(len(os.sched_getaffinity(0)), settings.sessions))
-
-
-def _unchanged_uses(old: Configuration, new: Configuration) -> set[TokenUse]:
-    """Tokens whose table and owner are as before."""
-    uses = {TokenUse(token, tenant.name) for tenant in new.tenants.values() for token in tenant.tokens}
-    uses.add(TokenUse(new.service.service_key.token, None))
-    before = old.service.tokens
-    return {use for use in uses if before.get(use.table) == new.service.tokens[use.table]}

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from pathlib import Path
 
+    from workers.config.service_file import ServiceConfiguration
     from workers.config.settings import TokenSettings
 
 _PASSED_ON: Final = ("LANG", "LC_ALL", "TZ", "PATH", "CREDENTIALS_DIRECTORY")
@@ -41,6 +42,39 @@ class LaneSpec:
     sessions: int
     cpu: int | None = None
     state_dir: Path | None = None
+
+
+def lane_spec(service: ServiceConfiguration, token: str, tenant: str | None) -> LaneSpec:
+    """Specification of a lane of this token, as the service's file has it."""
+    settings = service.tokens[token]
+    return LaneSpec(
+        file=service.file,
+        token=token,
+        tenant=tenant,
+        settings=settings,
+        sessions=1 if tenant is None else sessions_per_lane(settings),
+        state_dir=service.state_dir,
+    )
+
+
+def lanes_for(settings: TokenSettings) -> int:
+    """Number of lanes that a tenant's token may have: one that is host-started, or as many as CPUs, if there are sessions for them.
+
+    Short operations scale by processes.
+    """
+    if settings.socket:
+        return 1
+    return settings.lanes or max(1, min(len(os.sched_getaffinity(0)), settings.sessions))
+
+
+def most_lanes(settings: TokenSettings, tenant: str | None) -> int:
+    """Number of lanes that a token may have; the service's own (``tenant`` None) has one."""
+    return 1 if tenant is None else lanes_for(settings)
+
+
+def sessions_per_lane(settings: TokenSettings) -> int:
+    """Number of sessions of each lane of a tenant's token: all of them divided among its lanes, rounded up."""
+    return -(-settings.sessions // lanes_for(settings))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from workers.config.loading import Configuration
+
 
 @dataclass(frozen=True, slots=True)
 class TokenUse:
@@ -41,3 +43,11 @@ class TokenIdentities:
             identity: tuple(use for use in owned if use in uses) for identity, owned in self._uses.items()
         }
         self._uses = {identity: owned for identity, owned in kept.items() if owned}
+
+
+def unchanged_uses(old: Configuration, new: Configuration) -> set[TokenUse]:
+    """Tokens whose table and owner are as before."""
+    uses = {TokenUse(token, tenant.name) for tenant in new.tenants.values() for token in tenant.tokens}
+    uses.add(TokenUse(new.service.service_key.token, None))
+    before = old.service.tokens
+    return {use for use in uses if before.get(use.table) == new.service.tokens[use.table]}

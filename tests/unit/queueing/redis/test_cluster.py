@@ -19,7 +19,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from queueing.config.redis import TlsConfig
-from queueing.redis.cluster import ClusterRedis, key_of
+from queueing.redis.cluster import ClusterRedis
 from queueing.redis.cluster_topology import Address, Topology
 from queueing.redis.errors import AnswerLost, raise_outage
 from queueing.redis.pool import ShrinkingPool
@@ -163,23 +163,6 @@ async def test_the_error_of_one_shard_is_in_its_places_and_that_of_all_is_raised
         raise_outage(found)
     with pytest.raises(RedisError):
         await answers_of(FixedTopology({A: OLD, B: OTHER}), [A, B], away(OLD, OTHER))
-
-
-@pytest.mark.parametrize(
-    "words, key",
-    [
-        (("GET", "a"), "a"),
-        (("SCRIPT LOAD", "return 1"), None),
-        (("EVALSHA", "0" * 40, 2, "a", "b"), "a"),
-        (("EVALSHA", "0" * 40, "0"), None),
-        (("XREAD", b"BLOCK", "10", b"STREAMS", "a", "0"), "a"),
-        (("PUBLISH", "channel", "x"), None),
-        (("HSET", b"\xff", "x", "y"), b"\xff"),
-    ],
-)
-def test_the_key_of_a_command(words: tuple[Any, ...], key: str | bytes | None) -> None:
-    """The first key, or None for a command that any node can carry out."""
-    assert key_of(words) == key
 
 
 def test_a_transaction_is_refused() -> None:

@@ -1,0 +1,26 @@
+"""Key of a command, by which a cluster chooses the node."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from queueing.redis.command_keys import key_of
+
+
+@pytest.mark.parametrize(
+    "words, key",
+    [
+        (("GET", "a"), "a"),
+        (("SCRIPT LOAD", "return 1"), None),
+        (("EVALSHA", "0" * 40, 2, "a", "b"), "a"),
+        (("EVALSHA", "0" * 40, "0"), None),
+        (("XREAD", b"BLOCK", "10", b"STREAMS", "a", "0"), "a"),
+        (("PUBLISH", "channel", "x"), None),
+        (("HSET", b"\xff", "x", "y"), b"\xff"),
+    ],
+)
+def test_the_key_of_a_command(words: tuple[Any, ...], key: str | bytes | None) -> None:
+    """The first key, or None for a command that any node can carry out."""
+    assert key_of(words) == key

@@ -1,0 +1,107 @@
+"""Encoding of a finished job: its result in arq's form, and the dead letter of a poisoned one."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from queueing.broker.dead_letters import DeadLetter, encode_letter
+from queueing.errors import EnvelopeExpired, JobExpired, JobPoisoned, LimitBacklog, LimitBudget
+from queueing.protocol import keyspace
+from queueing.protocol.jobs import (
+    ArqResult,
+    JobOutcome,
+    ResultHints,
+    WireError,
+    content_hash,
+    encode_result,
+)
+
+if TYPE_CHECKING:
+    from workers.active_job import ActiveJob
+
+MOST_ERROR_TEXT: Final = 16_384
+"""Characters of all error messages of one result together. Errors beyond have their code only: 1,024 refused digests
+would otherwise fill the log and Redis with a multiple of what was submitted."""
+
+MOST_RESULT_ID: Final = 256
+"""Characters of the job's id in its result; an id of ours has far fewer. Clients find a result by its key."""
+
+_ACCEPTED_AGAIN: Final = (EnvelopeExpired, JobExpired, LimitBacklog, LimitBudget)
+"""Failures of a job without any signature that end with their cause: its client may submit the same job again."""
+
+
+def encode_job_result(job: ActiveJob) -> bytes:
+    """Result in arq's form: the outcome of each digest, or the one error of the job."""
+    now_ms = time.time_ns() // 1_000_000
+    failure = job.failure
+    return encode_result(
+        ArqResult(
+            t=job.claimed.attempt,
+            k=ResultHints(h=_content(job), again=int(isinstance(failure, _ACCEPTED_AGAIN))),
+            et=job.enqueued_at_ms,
+            s=failure is None,
+            r=_outcome(job) if failure is None else WireError.of(failure),
+            st=job.started_ms,
+            ft=now_ms,
+            q=keyspace.queue(job.claimed.tenant),
+            id=job.claimed.job_id[:MOST_RESULT_ID].decode("utf-8", "replace"),
+        )
+    )
+
+
+def encode_dead_letter(job: ActiveJob, worker: str) -> bytes:
+    """Encoded dead letter of a poisoned job; empty for any other."""
+    failure, claimed, envelope = job.failure, job.claimed, job.envelope
+    if not isinstance(failure, JobPoisoned) or envelope is None or claimed.payload is None:
+        return b""
+    return encode_letter(
+        DeadLetter(
+            reason=failure.reason,
+            message=failure.message,
+            at_ms=time.time_ns() // 1_000_000,
+            worker=worker,
+            attempts=claimed.attempt,
+            crashes=claimed.crashes,
+            lane_ends=job.lane_ends,
+            key=envelope.key,
+            algorithm=envelope.algorithm,
+            client=envelope.client,
+            digests=len(envelope.digests),
+            enqueued_at_ms=job.enqueued_at_ms,
+            expires_at_ms=envelope.expires_at_ms,
+            payload=claimed.payload,
+        )
+    )
+
+
+def _content(job: ActiveJob) -> bytes:
+    """Hash of the envelope's content; of the job's unsigned hint where there is no envelope."""
+    return content_hash(job.envelope) if job.envelope is not None else job.hints.h
+
+
+def _outcome(job: ActiveJob) -> JobOutcome:
+    envelope = job.envelope
+    if envelope is None:
+        raise RuntimeError("a job without an envelope has no outcome")
+    return JobOutcome(
+        key=envelope.key,
+        key_version=job.key_version,
+        public_key_sha256=job.public_key_sha256,
+        algorithm=envelope.algorithm,
+        signatures=tuple(job.signatures),
+        errors=_within(MOST_ERROR_TEXT, job.errors),
+    )
+
+
+def _within(most: int, errors: dict[int, WireError]) -> dict[int, WireError]:
+    """The same errors; from where their messages exceed ``most`` characters, without the messages."""
+    if sum([len(error.message) for error in errors.values()]) <= most:
+        return errors
+    kept: dict[int, WireError] = {}
+    for place, error in sorted(errors.items()):
+        most -= len(error.message)
+        kept[place] = error if most >= 0 else msgspec.structs.replace(error, message="")
+    return kept
