@@ -17,6 +17,7 @@ from workers.active_job import ActiveJobs
 from workers.background.backlog_caps_publisher import BacklogCapsPublisher
 from workers.background.canary_prober import CanaryProber
 from workers.background.directory_publisher import DirectoryPublisher
+from workers.background.hindrance_publisher import HindrancePublisher
 from workers.background.log_retention import LogRetention
 from workers.background.refused_pin_sync import RefusedPinSync
 from workers.background.registration import Registration
@@ -332,6 +333,7 @@ def _background(
         syncs.directories,
         syncs.caps,
         syncs.registration,
+        HindrancePublisher(base.redis, lanes=base.lanes, metrics=base.metrics),
         reloader,
         canaries,
         LogRetention(base.config, base.wal),

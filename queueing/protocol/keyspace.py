@@ -98,6 +98,11 @@ def caps(tenant: str) -> str:
     return f"sigmill:{{{tenant}}}:caps"
 
 
+def hindrance(tenant: str) -> str:
+    """String, for seconds: why a worker signs nothing for the tenant (``queueing.coordination.hindrances``)."""
+    return f"sigmill:{{{tenant}}}:hindrance"
+
+
 def limiter(tenant: str) -> str:
     """Hash: GCRA's arrival time, and the spent part of the day's budget (``lua/claim.lua``)."""
     return f"sigmill:{{{tenant}}}:limiter"

@@ -3,6 +3,7 @@
 backlog_caps_publisher  caps of tenants, for the submit script
 canary_prober           signs a constant with each token in use
 directory_publisher     signed key directories, for clients
+hindrance_publisher     tenants that this worker signs nothing for, and why
 log_retention           deletes old segments of the log
 refused_pin_sync        PINs that were refused on other hosts
 registration            entry of this worker in the list of workers

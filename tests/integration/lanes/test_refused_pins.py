@@ -9,16 +9,20 @@ from pathlib import Path
 import msgspec
 import pytest
 from arq.connections import ArqRedis
+from msgspec.structs import replace
+from redis.exceptions import NoPermissionError
 
 from bench.hsm.simhsm import read_log, write_rules
-from queueing import Signature
+from queueing import Signature, SigningClient
 from queueing.protocol import keyspace
 from queueing.protocol.algorithms import KeyKind
+from queueing.redis.connection import connect
 from tests.support.farm.farm import digests
-from tests.support.rig.operator import sigmill
+from tests.support.rig.operator import make_user, sigmill
 from tests.support.rig.rig import MakeRig, Rig, WorkerProcess
 from tests.support.rig.shared_rig import behind_simhsm
 from tests.support.waiting import until_async
+from workers.cli.signing.wait_reason import wait_reason
 from workers.config.settings import PinLogin, TokenSettings
 from workers.state.refused_pins import RefusedPins
 
@@ -68,6 +72,30 @@ async def test_a_refused_pin_is_tried_once_over_restarts(make_rig: MakeRig) -> N
         assert sigmill("tokens", "resume", "acme", "--config", str(rig.config())).returncode == 0
         outcomes = await client.wait(job, timeout_s=60)
     assert [type(outcome) for outcome in outcomes] == [Signature] * 10
+
+
+async def test_a_client_that_waits_is_told_that_a_token_refused_its_pin(make_rig: MakeRig) -> None:
+    """Also as its tenant's Redis user, which may not see the workers; and it may not write the reason."""
+    rig = make_rig()
+    own_pin_file(rig, rig.tokens["acme"].pin)
+    write_rules(rig.directory / "acme.faults", ["C_Login rv=0xa0"])
+    worker = rig.start_worker()
+    user = make_user(rig, "--tenant", "acme")
+    config = replace(rig.client_config("acme"), redis=user)
+    async with SigningClient(config, rig.keys["acme"]) as client:
+        waiting = asyncio.ensure_future(client.wait(await client.submit("release", digests(10))))
+        await refused(worker)
+        reason = ""
+        async with asyncio.timeout(60):
+            while "signs nothing" not in reason:
+                await asyncio.sleep(0.1)
+                reason = await wait_reason(client)
+        waiting.cancel()
+    assert "token acme refused its PIN (the operator has to act)" in reason
+    redis = connect(user)
+    with pytest.raises(NoPermissionError):
+        await redis.set(keyspace.hindrance("acme"), b"")
+    await redis.aclose()
 
 
 async def test_a_pin_that_one_host_saw_refused_is_not_tried_by_another(make_rig: MakeRig) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from queueing.broker.queue_position import queue_position
+from queueing.coordination.hindrances import hindrance_of
 from queueing.coordination.worker_registry import registered_workers
 from queueing.errors import SigningError
 from queueing.redis.connection import with_connection
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 async def wait_reason(client: SigningClient) -> str:
     """Object of the wait, its place in the queue, and why, as far as Redis tells; empty for no job.
 
-    Three round trips on a connection of their own; a tenant's own Redis user may not see the workers. Raises nothing.
+    Four round trips on connections of their own; a tenant's own Redis user may not see the workers. Raises nothing.
     """
     trouble = client.submit_trouble
     if trouble is not None:
@@ -33,7 +34,8 @@ async def wait_reason(client: SigningClient) -> str:
         return error.message
     if not position.queued:
         return f"{position.in_work} jobs are with a worker" if position.in_work else ""
-    return f"{_place(position)}; {await _workers(client)}".rstrip("; ")
+    causes = (_place(position), await _hindrance(client), await _workers(client))
+    return "; ".join(cause for cause in causes if cause)
 
 
 def _place(position: QueuePosition) -> str:
@@ -45,6 +47,17 @@ def _place(position: QueuePosition) -> str:
     if position.ahead is None:
         return f"{position.queued} jobs are in the queue"
     return f"{position.queued} jobs are in the queue, {position.ahead} jobs ahead"
+
+
+async def _hindrance(client: SigningClient) -> str:
+    """Why a worker signs nothing for this tenant; empty where none says so, or this Redis user may not read it."""
+    try:
+        found = await with_connection(
+            client.config.redis, lambda redis: hindrance_of(redis, client.config.tenant)
+        )
+    except SigningError:
+        return ""
+    return "" if found is None else str(found)
 
 
 async def _workers(client: SigningClient) -> str:

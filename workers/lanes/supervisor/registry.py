@@ -128,6 +128,12 @@ class LaneRegistry:
         pools = self._pools.get(tenant)
         return not pools or any(pool.healthy for pool in pools.values())
 
+    def unusable(self) -> dict[str, list[TokenPool]]:
+        """Pools of the tenants for which no token is in use, by tenant."""
+        return {
+            tenant: [*pools.values()] for tenant, pools in self._pools.items() if not self.can_sign(tenant)
+        }
+
     def all(self) -> Iterator[TokenPool]:
         """Every pool that was made and is not leaving."""
         for of_tenant in self._pools.values():

@@ -1,0 +1,116 @@
+"""Publication of hindrances: which tenants are not signed for, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
+
+from queueing.coordination import hindrances
+from queueing.coordination.hindrances import Hindrance
+from queueing.errors import QueueUnavailable
+from workers.background.hindrance_publisher import HindrancePublisher
+from workers.lanes.supervisor.circuit_breaker import Circuit
+from workers.lanes.supervisor.registry import LaneRegistry
+from workers.lanes.supervisor.token_pool import TokenPool
+from workers.telemetry.metrics import Metrics
+
+
+class Lanes:
+    """A registry of which the tenants without a usable token are given."""
+
+    def __init__(self) -> None:
+        self.tenants: dict[str, list[TokenPool]] = {}
+
+    def unusable(self) -> dict[str, list[TokenPool]]:
+        return self.tenants
+
+
+def pool(token: str, circuit: Circuit, *, drained: bool = False) -> TokenPool:
+    return cast(
+        "TokenPool", SimpleNamespace(token=token, drained=drained, status=SimpleNamespace(circuit=circuit))
+    )
+
+
+class Feed:
+    """Publications, or a Redis that is away."""
+
+    def __init__(self) -> None:
+        self.published: list[Mapping[str, Hindrance]] = []
+        self.away = False
+
+    async def publish(self, _: Redis, found: Mapping[str, Hindrance]) -> None:
+        if self.away:
+            raise QueueUnavailable
+        self.published.append(found)
+
+
+@pytest.fixture
+def feed(monkeypatch: pytest.MonkeyPatch) -> Feed:
+    made = Feed()
+    monkeypatch.setattr(hindrances, "publish", made.publish)
+    return made
+
+
+@pytest.fixture
+def lanes() -> Lanes:
+    return Lanes()
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics(CollectorRegistry())
+
+
+@pytest.fixture
+def publisher(lanes: Lanes, metrics: Metrics) -> HindrancePublisher:
+    return HindrancePublisher(cast("Redis", None), lanes=cast("LaneRegistry", lanes), metrics=metrics)
+
+
+async def test_each_unusable_token_is_named_with_its_cause(
+    feed: Feed, lanes: Lanes, publisher: HindrancePublisher
+) -> None:
+    """A refused PIN and a drain wait for a person, the others for their HSM."""
+    lanes.tenants = {
+        "acme": [
+            pool("one", Circuit.REFUSED),
+            pool("two", Circuit.CLOSED, drained=True),
+            pool("three", Circuit.OPEN),
+        ]
+    }
+    await publisher.publish()
+    (found,) = feed.published
+    assert str(found["acme"]).endswith(
+        "signs nothing for this tenant: token one refused its PIN, token two is drained, token three fails"
+        " (the operator has to act)"
+    )
+
+
+async def test_a_token_that_fails_for_now_calls_for_nobody(
+    feed: Feed, lanes: Lanes, publisher: HindrancePublisher
+) -> None:
+    """Its circuit breaker closes by itself."""
+    lanes.tenants = {"acme": [pool("one", Circuit.OPEN)]}
+    await publisher.publish()
+    assert "operator" not in str(feed.published[0]["acme"])
+
+
+async def test_nothing_is_published_while_all_can_be_signed_for(
+    feed: Feed, publisher: HindrancePublisher
+) -> None:
+    """It costs no round trip then."""
+    await publisher.publish()
+    assert feed.published == []
+
+
+async def test_redis_may_be_away(
+    feed: Feed, lanes: Lanes, publisher: HindrancePublisher, metrics: Metrics
+) -> None:
+    """It is counted and tried again."""
+    lanes.tenants, feed.away = {"acme": [pool("one", Circuit.OPEN)]}, True
+    await publisher.publish()
+    assert metrics.redis_errors.labels("announce")._value.get() == 1
