@@ -191,6 +191,12 @@ EVENTS: Final[dict[str, LogEvent]] = {
         "clock. Envelopes that had expired by that time could be signed.",
         ("latest_s", "now_s"),
     ),
+    "clock.set_ahead": LogEvent(
+        "warning",
+        "The host's clock is `ahead_s` seconds ahead of the time since boot: it was behind and was corrected, or is ahead now. "
+        "Check it. If it returns to its old course within a day, the times that it showed meanwhile are forgotten.",
+        ("ahead_s",),
+    ),
     "clock.set_back": LogEvent(
         "error",
         "The host's clock is `back_s` seconds before the latest time that a lane has seen: it was ahead and was corrected, or "

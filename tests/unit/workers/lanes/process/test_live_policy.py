@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,10 @@ from tests.support.fakes.config_files import client_line, service_text, tenant_t
 from workers.lanes.authorisation import CLOCK_SKEW_MS
 from workers.lanes.process.live_policy import LivePolicy
 from workers.lanes.protocol import EnvelopeSlice, SignDirectory
+from workers.state.latest_time import LatestTime
 
 NOW_MS = 1_800_000_000_000
+HOUR_MS = 3_600_000
 
 
 class Seed:
@@ -108,7 +111,11 @@ def policy(tmp_path: Path) -> LivePolicy:
     (tmp_path / "tenants" / "acme.toml").write_text(tenant_text())
     service = tmp_path / "sigmill.toml"
     service.write_text(service_text())
-    return LivePolicy(service, token="acme", tenant="acme")
+    made = LivePolicy(service, token="acme", tenant="acme")
+    made.latest_time = LatestTime(
+        boot_clock_ms=count(step=10 * HOUR_MS).__next__
+    )  # time passes between two looks
+    return made
 
 
 def test_an_envelope_that_had_expired_is_not_signed_after_the_clock_is_set_back(policy: LivePolicy) -> None:
@@ -139,6 +146,16 @@ def test_an_envelope_that_has_expired_by_the_clock_is_refused_whatever_it_showed
     policy.latest_time.see(NOW_MS + 40 * 60_000)
     with pytest.raises(JobExpired):
         policy.authorise(EnvelopeSlice(sealed_by(1), 0, 2), NOW_MS + 60_000 + CLOCK_SKEW_MS)
+
+
+def test_a_clock_that_was_ahead_and_is_put_right_holds_up_no_envelope(policy: LivePolicy) -> None:
+    """No time has passed since the host's boot meanwhile."""
+    policy.latest_time = LatestTime(boot_clock_ms=lambda: 5)
+    slice_ = EnvelopeSlice(sealed_by(1), 0, 2)
+    policy.authorise(slice_, NOW_MS)
+    with pytest.raises(JobExpired):
+        policy.authorise(slice_, NOW_MS + 3 * HOUR_MS)
+    assert policy.authorise(slice_, NOW_MS + 1000).key_version.version == 1
 
 
 def test_an_envelope_that_expires_after_the_latest_time_is_signed(policy: LivePolicy) -> None:
