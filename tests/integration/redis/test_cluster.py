@@ -13,6 +13,7 @@ import pytest
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
+from bench.hsm.simhsm import write_rules
 from queueing import SigningClient
 from queueing.broker.claims import ClaimRequest, ClaimResult, Claims
 from queueing.config.redis import RedisConfig
@@ -274,6 +275,39 @@ def test_a_slot_that_is_moved_under_load_loses_nothing(tmp_path: Path, shelf: To
             assert source.command("CLUSTER", "COUNTKEYSINSLOT", str(cluster.slot_of("acme"))) == b":0"
 
         asyncio.run(move())
+        assert signed_twice(rig) == []
+
+
+def test_a_shard_without_its_replica_holds_up_its_own_tenants_alone(
+    tmp_path: Path, shelf: TokenShelf
+) -> None:
+    """Under ``replicated`` its commits wait for the replica, and the tenants of the other shards sign meanwhile."""
+    with (
+        RedisCluster(tmp_path / "nodes", replicas=1) as cluster,
+        rig_on(cluster, tmp_path, shelf, 'accept = "replicated"') as rig,
+    ):
+        worker = rig.start_worker()
+
+        async def freeze() -> None:
+            await sign_each(rig)  # lanes begin with their first job
+            replica = cluster.nodes[3 + cluster.shard_of("acme")]
+            write_rules(rig.directory / "acme.faults", ["C_Sign hang=1.5"])
+            async with rig.client("acme") as client, rig.client("t1") as neighbour:
+                waiting = asyncio.ensure_future(client.sign("release", b"\2" * 32, timeout_s=120))
+                await until_async(lambda: worker.metric("sigmill_jobs_in_flight") == 1, "it is claimed")
+                replica.pause()
+                await until_async(
+                    lambda: worker.metric("sigmill_redis_errors_total", operation="replicate") >= 1,
+                    "its commit is not confirmed",
+                )
+                write_rules(rig.directory / "acme.faults", [])
+                for digest in digests(5):
+                    await neighbour.sign("release", digest, timeout_s=20)
+                await until_async(lambda: worker.metric("sigmill_jobs_in_flight") == 1, "acme's job is held")
+                replica.resume()
+                await waiting
+
+        asyncio.run(freeze())
         assert signed_twice(rig) == []
 
 

@@ -50,7 +50,7 @@ def _place(position: QueuePosition) -> str:
 
 
 async def _hindrance(client: SigningClient) -> str:
-    """Why a worker signs nothing for this tenant; empty where none says so, or this Redis user may not read it."""
+    """Tokens for which a worker signs nothing for this tenant; empty where none says so, or this Redis user may not read it."""
     try:
         found = await with_connection(
             client.config.redis, lambda redis: hindrance_of(redis, client.config.tenant)
