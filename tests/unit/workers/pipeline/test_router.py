@@ -96,7 +96,7 @@ KNOWN = ClientKey(ed25519.Ed25519PrivateKey.from_private_bytes(bytes([1] * 32)))
 """Key of the client in the tenant's file."""
 
 
-def job(
+def job(  # noqa: PLR0913 - what a test varies
     key: str = "release",
     *,
     hints: int = 1,
@@ -104,6 +104,7 @@ def job(
     crashes: int = 0,
     client: str = "build-1",
     signer: ClientKey | None = None,
+    ahead_s: int = 0,
 ) -> ActiveJob:
     """A job of one digest, signed by a key that the tenant does not know, unless ``signer`` is another."""
     now_ms = time.time_ns() // 1_000_000
@@ -114,8 +115,8 @@ def job(
         key=key,
         key_version=0,
         algorithm="ECDSA_SHA_256",
-        issued_at_ms=now_ms,
-        expires_at_ms=now_ms + 60_000,
+        issued_at_ms=now_ms + ahead_s * 1000,
+        expires_at_ms=now_ms + ahead_s * 1000 + 60_000,
         idempotency_key=bytes(16),
         digests=(bytes(32),),
     )
@@ -222,3 +223,29 @@ def test_hints_that_do_not_match_the_envelope_are_refused(router: Router) -> Non
     """The claim charged the job by them."""
     with pytest.raises(EnvelopeMalformed, match="digest count or algorithm"):
         router.route(job(hints=2))
+
+
+def test_a_job_is_authenticated_once_and_a_forged_one_never(router: Router) -> None:
+    """What no client signed is known as such: it leaves no records and is charged to no budget."""
+    good, forged = job(signer=KNOWN), job()
+    for each in (good, forged):
+        router.route(each)
+    router.authenticate(good)
+    assert good.authenticated
+    with pytest.raises(EnvelopeSignature):
+        router.authenticate(forged)
+    assert not forged.authenticated
+    good.sealed = b"read no more"
+    router.authenticate(good)
+
+
+def test_the_dates_of_a_job_of_the_future_are_left_to_its_lane(router: Router) -> None:
+    """It knows whether this host's clock was set back; an expired job is expired here, too."""
+    future, expired = job(signer=KNOWN, ahead_s=3600), job(signer=KNOWN, ahead_s=-3600)
+    for each in (future, expired):
+        router.route(each)
+    router.authenticate(future)
+    assert future.authenticated
+    with pytest.raises(JobExpired):
+        router.authenticate(expired)
+    assert expired.authenticated
