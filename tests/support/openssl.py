@@ -22,9 +22,9 @@ copy_extensions = copy
 rand_serial = yes
 unique_subject = no
 [any]
-commonName = supplied
-organizationName = optional
 countryName = optional
+organizationName = optional
+commonName = supplied
 [authority]
 basicConstraints = critical, CA:TRUE
 keyUsage = critical, keyCertSign, cRLSign
@@ -73,7 +73,15 @@ class Authority:
             f"/CN={name} intermediate", "-keyout", folder / "intermediate.key", "-out", folder / "intermediate.csr",
             "-config", self._config,
         )  # fmt: skip
-        self._issue(folder / "intermediate.csr", self.intermediate, "root", "-extensions", "authority")
+        self._issue(
+            folder / "intermediate.csr",
+            self.intermediate,
+            "root",
+            "-extensions",
+            "authority",
+            "-days",
+            "1825",
+        )
 
     @property
     def root(self) -> Path:
@@ -97,7 +105,7 @@ class Authority:
         return chain
 
     def _issue(self, request: Path, to: Path, issuer: str, *more: str) -> None:
-        dates = () if "-enddate" in more or "-startdate" in more else ("-days", "365")
+        dates = () if {"-days", "-enddate"} & {*more} else ("-days", "365")
         made(
             "ca", "-batch", "-notext", "-config", self._config, "-cert", self.folder / f"{issuer}.pem", "-keyfile",
             self.folder / f"{issuer}.key", "-in", request, "-out", to, *dates, *more,

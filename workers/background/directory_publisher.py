@@ -107,8 +107,15 @@ class DirectoryPublisher:
         except SigningError as error:
             self._failed(tenant, error)
             return
-        self._due[tenant] = time.monotonic() + self._ttl_s / RENEWALS
+        self._due[tenant] = time.monotonic() + self._lasts_s(tenant, now_ms)
         self._metrics.directories.labels("published").inc()
+
+    def _lasts_s(self, tenant: str, now_ms: int) -> float:
+        """Seconds until the directory is renewed, or a key version in it changes its state by itself."""
+        known = self._config.tenants.get(tenant)
+        change_ms = None if known is None else known.next_change_ms(now_ms)
+        renewal_s = self._ttl_s / RENEWALS
+        return renewal_s if change_ms is None else min(renewal_s, (change_ms - now_ms) / 1000)
 
     def _failed(self, tenant: str, error: SigningError) -> None:
         self._metrics.directories.labels(error.reason).inc()

@@ -86,8 +86,15 @@ DEADLETTER: Final[dict[str, LazyCommand]] = {
     "show": LazyCommand("workers.cli.operate.deadletter:show", "Show one dead letter with its evidence."),
 }
 KEYS: Final[dict[str, LazyCommand]] = {
+    "activate": LazyCommand("workers.cli.keys.rotation:activate", "Make a key version the active one."),
     "adopt": LazyCommand(
         "workers.cli.keys.create_adopt:adopt", "Register a key created with the vendor's tools."
+    ),
+    "attach-certificate": LazyCommand(
+        "workers.cli.keys.certificates:attach_certificate", "Attach the certificate chain of a key."
+    ),
+    "certificate": LazyCommand(
+        "workers.cli.keys.certificates:certificate", "Print the certificate chain of a key."
     ),
     "create": LazyCommand("workers.cli.keys.create_adopt:create", "Create a key inside a token."),
     "list": LazyCommand(
@@ -96,6 +103,9 @@ KEYS: Final[dict[str, LazyCommand]] = {
     "request": LazyCommand(
         "workers.cli.keys.request:request", "Make a certificate request, signed inside the token."
     ),
+    "retire": LazyCommand("workers.cli.keys.rotation:retire", "End a key version; it signs nothing more."),
+    "revoke": LazyCommand("workers.cli.keys.rotation:revoke", "Revoke a key version for good."),
+    "rotate": LazyCommand("workers.cli.keys.rotate:rotate", "Create the next version of a key."),
     "show": LazyCommand(
         "workers.cli.keys.list_show:show", "Show one key: versions, public keys, attributes."
     ),
@@ -106,7 +116,9 @@ OPERATORS: Final[dict[str, LazyCommand]] = {
 TENANTS: Final[dict[str, LazyCommand]] = {
     "acl": LazyCommand("workers.cli.tenants.acl:acl", "Print the Redis ACL of a tenant, or of the workers."),
     "list": LazyCommand("workers.cli.tenants:list_tenants", "List the configured tenants."),
-    "reload": LazyCommand("workers.cli.tenants:reload", "Reload the configuration on this host's workers."),
+    "reload": LazyCommand(
+        "workers.cli.tenants.reload:reload", "Reload the configuration on this host's workers."
+    ),
     "show": LazyCommand("workers.cli.tenants:show", "Show one tenant: keys, policies, clients, stop orders."),
 }
 TOKENS: Final[dict[str, LazyCommand]] = {

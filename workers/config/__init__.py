@@ -8,6 +8,7 @@ values         single values, read strictly, and the list of errors found so far
 loading        all files together; the first error is raised
 validation     all errors at once, and the files that the configuration refers to
 snapshots      repeated reading for a reload: only changed files are parsed, older ones refused
+key_versions   versions of a key: dates and certificates
 tenants        a tenant in use: keys and clients resolved, public keys parsed
 key_policy     rules of a key: clients, time windows, budget
 tenant_limits  rate limit, budget and backlog caps of a tenant

@@ -159,7 +159,11 @@ class ClientSettings(_Strict, frozen=True):
 
 
 class KeyVersionSettings(_Strict, frozen=True):
-    """``[[keys.NAME.versions]]``: SPKI in base64, its SHA-256 in hex, and the tokens that hold the key."""
+    """``[[keys.NAME.versions]]``: SPKI in base64, its SHA-256 in hex, and the tokens that hold the key.
+
+    ``active_from``: a ``next`` version signs from then on; ``verify_only_from``: it no longer does. ``certificates``: PEM files,
+    leaf first; ``chains``: chains of further authorities by name. ``created``: when the token made the key.
+    """
 
     version: Annotated[int, Meta(ge=1, le=2**31)]
     state: KeyState
@@ -167,7 +171,11 @@ class KeyVersionSettings(_Strict, frozen=True):
     public_key_sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
     tokens: Annotated[tuple[Name, ...], Meta(min_length=1)]
     expires: datetime | None = None
+    created: datetime | None = None
+    active_from: datetime | None = None
+    verify_only_from: datetime | None = None
     certificates: tuple[str, ...] = ()
+    chains: dict[Name, str] = {}
 
 
 class WindowSettings(_Strict, frozen=True, rename={"start": "from", "end": "until"}):

@@ -6,25 +6,23 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from queueing.config.toml import convert, read_toml
 from queueing.errors import ConfigError
 from queueing.protocol.algorithms import DEFAULT_FOR_KEY, FACTS, Algorithm, KeyKind
 from workers.config.key_policy import DAYS, EVERY_CLIENT, Budget, KeyPolicy, Window
+from workers.config.key_versions import read_version
 from workers.config.settings import (
     BudgetSettings,
     ClientSettings,
     KeySettings,
-    KeyVersionSettings,
     LimitsSettings,
     TenantSettings,
     WindowSettings,
 )
 from workers.config.tenant_limits import limits_of
 from workers.config.tenants import KeyVersion, Tenant, TenantClient, TenantKey
-from workers.config.values import ErrorList, expect_name, expect_table, public_key, signer_key, unix_ms
+from workers.config.values import ErrorList, expect_name, expect_table, signer_key, unix_ms
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -155,7 +153,7 @@ def _key(file: Path, name: str, table: object, tokens: Collection[str]) -> Tenan
         )
     settings = convert(file, path, table, KeySettings)
     versions = tuple(
-        _version(file, f"{path}.versions[{i}]", name, version, tokens)
+        read_version(file, f"{path}.versions[{i}]", name, version, tokens)
         for i, version in enumerate(settings.versions)
     )
     numbers = [v.version for v in versions]
@@ -240,42 +238,3 @@ def _check_fit(file: Path, path: str, version: KeyVersion, settings: KeySettings
             f"version {version.version} is {kind}, too small for code signing",
             'Use RSA 3072 or larger, or set profile = "internal".',
         )
-
-
-def _version(
-    file: Path, path: str, key: str, settings: KeyVersionSettings, tokens: Collection[str]
-) -> KeyVersion:
-    pinned = public_key(file, f"{path}.public_key", settings.public_key)
-    if pinned.sha256.hex() != settings.public_key_sha256:
-        raise ConfigError(
-            str(file),
-            f"{path}.public_key_sha256",
-            "is not the SHA-256 of public_key",
-            "Paste both lines from `sigmill keys show`.",
-        )
-    for token in settings.tokens:
-        if token not in tokens:
-            raise ConfigError(str(file), f"{path}.tokens", f"no token `{token}`", f"Add [tokens.{token}].")
-    return KeyVersion(
-        key=key,
-        version=settings.version,
-        state=settings.state,
-        public_key=pinned,
-        tokens=settings.tokens,
-        expires_at_ms=None
-        if settings.expires is None
-        else unix_ms(file, f"{path}.expires", settings.expires),
-        certificates=tuple(
-            _certificate(file, f"{path}.certificates[{i}]", name)
-            for i, name in enumerate(settings.certificates)
-        ),
-    )
-
-
-def _certificate(file: Path, path: str, name: str) -> bytes:
-    try:
-        return x509.load_pem_x509_certificate((file.parent / name).read_bytes()).public_bytes(Encoding.DER)
-    except (OSError, ValueError):
-        raise ConfigError(
-            str(file), path, "is not a readable PEM certificate", "Name a PEM file with one certificate."
-        ) from None

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from queueing.errors import KeyDisabled, KeyExpired, KeyUnknown
 from queueing.protocol.key_directory import KeyDirectory, KeyEntry, KeyState, KeyVersionEntry
 from workers.config.tenant_limits import TenantLimits
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from queueing.protocol.algorithms import Algorithm
     from queueing.protocol.client_keys import ClientPublicKey
     from queueing.protocol.public_keys import PublicKey
     from workers.config.key_policy import KeyPolicy
     from workers.config.settings import TenantClass
+
+
+DIRECTORY_LEAD_MS: Final = 60_000
+"""Time before ``active_from`` at which directories have the version as active: several tries to publish one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +35,10 @@ class TenantClient:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyVersion:
-    """One version of a key: its public key, the tokens that hold it, and its state."""
+    """One version of a key: its public key, the tokens that hold it, and its state. Times are Unix ms.
+
+    ``state`` is that of the file; ``state_at`` also regards the times from which the version is active or verify-only.
+    """
 
     key: str
     version: int
@@ -38,6 +47,25 @@ class KeyVersion:
     tokens: tuple[str, ...]
     expires_at_ms: int | None
     certificates: tuple[bytes, ...]
+    chains: Mapping[str, tuple[bytes, ...]] = field(default_factory=dict)
+    created_at_ms: int | None = None
+    active_from_ms: int | None = None
+    verify_only_from_ms: int | None = None
+
+    def state_at(self, now_ms: int) -> KeyState:
+        """State at this time (Unix ms)."""
+        state = self.state
+        if state == "next" and self.active_from_ms is not None and self.active_from_ms <= now_ms:
+            state = "active"
+        if state == "active" and self.verify_only_from_ms is not None and self.verify_only_from_ms <= now_ms:
+            state = "verify-only"
+        return state
+
+    @property
+    def leaves(self) -> tuple[bytes, ...]:
+        """Certificates of this key by all authorities, in DER."""
+        chains = (self.certificates, *self.chains.values())
+        return tuple(chain[0] for chain in chains if chain)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +90,12 @@ class TenantKey:
             if found is None:
                 raise KeyUnknown(f"the key has no version {version}")
         else:
-            found = next((v for v in reversed(self.versions) if v.state == "active"), None)
+            found = next((v for v in reversed(self.versions) if v.state_at(now_ms) == "active"), None)
             if found is None:
                 raise KeyDisabled("the key has no active version")
-        if found.state != "active":
-            raise KeyDisabled(f"version {found.version} of the key is {found.state}")
+        state = found.state_at(now_ms)
+        if state != "active":
+            raise KeyDisabled(f"version {found.version} of the key is {state}")
         if found.expires_at_ms is not None and found.expires_at_ms <= now_ms:
             raise KeyExpired(f"version {found.version} of the key has expired")
         return found
@@ -99,17 +128,41 @@ class Tenant:
             epoch=self.epoch,
             issued_at_ms=issued_at_ms,
             expires_at_ms=expires_at_ms,
-            keys={name: _entry(key) for name, key in self.keys.items()},
+            keys={name: _entry(key, issued_at_ms) for name, key in self.keys.items()},
         )
 
+    def next_change_ms(self, now_ms: int) -> int | None:
+        """Time (Unix ms) of the next change of a directory that is issued now; None where it does not change by itself."""
+        moments = [
+            moment
+            for key in self.keys.values()
+            for v in key.versions
+            for moment in (_minus_lead(v.active_from_ms), v.verify_only_from_ms)
+            if moment is not None and moment > now_ms
+        ]
+        return min(moments, default=None)
 
-def _entry(key: TenantKey) -> KeyEntry:
+
+def _minus_lead(moment_ms: int | None) -> int | None:
+    return None if moment_ms is None else moment_ms - DIRECTORY_LEAD_MS
+
+
+def _published_state(version: KeyVersion, now_ms: int) -> KeyState:
+    """State in a directory: a version is active there before it signs, so that no client gets a signature too early."""
+    soon = version.state_at(now_ms + DIRECTORY_LEAD_MS)
+    return soon if version.state_at(now_ms) == "next" and soon == "active" else version.state_at(now_ms)
+
+
+def _entry(key: TenantKey, now_ms: int) -> KeyEntry:
     return KeyEntry(
         algorithms=tuple(sorted(key.algorithms)),
         default_algorithm=key.default_algorithm,
         versions=tuple(
             KeyVersionEntry(
-                version=v.version, state=v.state, public_key=v.public_key.spki, certificates=v.certificates
+                version=v.version,
+                state=_published_state(v, now_ms),
+                public_key=v.public_key.spki,
+                certificates=v.certificates,
             )
             for v in key.versions
         ),

@@ -32,10 +32,9 @@ def check_expiries(configuration: Configuration, now_s: float) -> list[Finding]:
 
 
 def _of_tenant(tenant: Tenant, now_s: float) -> Iterator[Finding]:
-    file = f"{tenant.name}.toml"
     for key in tenant.keys.values():
         for version in key.versions:
-            if version.state != "active":
+            if version.state_at(int(now_s * 1000)) != "active":
                 continue
             subject = f"{tenant.name}: {key.name}/{version.version}"
             if version.expires_at_ms is not None:
@@ -47,14 +46,14 @@ def _of_tenant(tenant: Tenant, now_s: float) -> Iterator[Finding]:
                     f"sigmill keys create --tenant {tenant.name} --key {key.name} --token {version.tokens[0]}"
                     f" --type {version.public_key.kind.lower().replace('_', '-')} --write",
                 )
-            for raw in version.certificates:
+            for raw in (*version.certificates, *(c for chain in version.chains.values() for c in chain)):
                 certificate = x509.load_der_x509_certificate(raw)
                 yield check_expiry(
                     "certificate.expiry",
                     f"{subject} ({certificate.subject.rfc4514_string()})",
                     certificate.not_valid_after_utc.timestamp(),
                     now_s,
-                    f'certificates = ["NEW.pem"]   # of the version, in {file}; then sigmill tenants reload',
+                    f"sigmill keys request --tenant {tenant.name} --key {key.name}/{version.version}",
                 )
     for client in tenant.clients.values():
         if not client.revoked:

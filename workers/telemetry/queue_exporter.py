@@ -174,11 +174,12 @@ class QueueExporter:
 
     def _show_expiries(self) -> None:
         tenants = [tenant for tenant in self._configuration.tenants.values() if not tenant.suspended]
+        now_ms = time.time_ns() // 1_000_000
         keys: _Values = {
             (tenant.name, key.name): min(ends)
             for tenant in tenants
             for key in tenant.keys.values()
-            if (ends := [end for version in key.versions for end in _expiries(version)])
+            if (ends := [end for version in key.versions for end in _expiries(version, now_ms)])
         }
         clients: _Values = {
             (tenant.name,): min(alive)
@@ -204,15 +205,13 @@ def _show_lowest(gauge: Ranked, values: _Values) -> None:
     gauge.show(dict(sorted(values.items(), key=lambda item: item[1])[:MOST_RANKED]))
 
 
-def _expiries(version: KeyVersion) -> list[float]:
-    """Expiries of an active version and of its leaf certificate, which is the first one."""
-    if version.state != "active":
+def _expiries(version: KeyVersion, now_ms: int) -> list[float]:
+    """Expiries of an active version and of its certificates; of a chain the first one counts."""
+    if version.state_at(now_ms) != "active":
         return []
     ends = [] if version.expires_at_ms is None else [version.expires_at_ms / _MS_PER_S]
-    if version.certificates:
-        leaf = x509.load_der_x509_certificate(version.certificates[0])
-        ends.append(leaf.not_valid_after_utc.timestamp())
-    return ends
+    leaves = map(x509.load_der_x509_certificate, version.leaves)
+    return ends + [leaf.not_valid_after_utc.timestamp() for leaf in leaves]
 
 
 def _is_tighter(state: QueueState, caps: PublishedCaps) -> bool:

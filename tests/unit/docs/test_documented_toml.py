@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[3]
 PAGES = sorted({ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("ops/**/*.md")})
 BLOCK = re.compile(r"^( *)```toml\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 COMMENTED = re.compile(
-    r"^# (?!certificates)(?=[a-z_]+ = |\[)", re.MULTILINE
+    r"^# (?!certificates|chains)(?=[a-z_]+ = |\[)", re.MULTILINE
 )  # a certificate is a file beside it
 
 RSA = placeholder_key(KeyKind.RSA_3072)

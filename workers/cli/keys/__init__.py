@@ -3,7 +3,11 @@
 create_adopt   ``sigmill keys create`` and ``adopt``
 pinned_version key version that a command names
 request        ``sigmill keys request``
+certificates   ``sigmill keys attach-certificate`` and ``certificate``
+rotate         ``sigmill keys rotate``
+rotation       ``sigmill keys activate``, ``retire`` and ``revoke``
 list_show      ``sigmill keys list`` and ``show``
+new_key        creation of a key, and its lines for the tenant's file
 key_request    requested key, checked against the configuration; kinds of key by name
 key_locations  keys of the configuration in their tokens
 

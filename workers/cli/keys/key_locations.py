@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from queueing.errors import ConfigError, SigningError, from_reason
+from workers.cli.keys.certificates import ends_at
 from workers.cli.shell.output import ErrorObject, error_object
 from workers.token_admin.owned_tokens import admin_of
 
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 class KeyLocation(msgspec.Struct, frozen=True, kw_only=True):
     """One key version in one token. ``found`` None: the token could not be queried; see ``error``.
 
-    ``key`` None: a key in the token that no version pins.
+    ``key`` None: a key in the token that no version pins. ``certificate_ends``: end of its certificate that expires first.
     """
 
     tenant: str
@@ -36,6 +39,7 @@ class KeyLocation(msgspec.Struct, frozen=True, kw_only=True):
     public_key: str
     public_key_sha256: str
     attributes: dict[str, bool]
+    certificate_ends: datetime | None = None
     error: ErrorObject | None = None
 
 
@@ -93,7 +97,7 @@ def _unknown(tenant: str, token: str, version: KeyVersion, error: ErrorObject | 
         tenant=tenant,
         key=version.key,
         version=version.version,
-        state=version.state,
+        state=version.state_at(time.time_ns() // 1_000_000),
         token=token,
         kind=version.public_key.kind,
         found=None,
@@ -101,6 +105,7 @@ def _unknown(tenant: str, token: str, version: KeyVersion, error: ErrorObject | 
         public_key=base64.b64encode(version.public_key.spki).decode(),
         public_key_sha256=version.public_key.sha256.hex(),
         attributes={},
+        certificate_ends=ends_at(version.leaves),
         error=error,
     )
 

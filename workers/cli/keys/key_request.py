@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -32,7 +33,7 @@ KIND_NAMES: Final[dict[str, KeyKind]] = {str(kind).lower().replace("_", "-"): ki
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRequest:
-    """Requested key version; ``tenant`` None is the service key."""
+    """Requested key version; ``tenant`` None is the service key. ``created``: when the token made it, if it was this command's."""
 
     scope: ServiceScope
     tenant: str | None
@@ -44,6 +45,7 @@ class KeyRequest:
     profile: str
     clients: tuple[str, ...]
     write: bool
+    created: datetime | None = None
 
     def configured(self) -> TenantKey | None:
         """The key in the tenant's file; None if it is new."""
@@ -76,6 +78,7 @@ class KeyRequest:
             algorithms=self.algorithms or (DEFAULT_FOR_KEY[public_key.kind],),
             profile=self.profile,
             clients=self.clients or (EVERY_CLIENT,),
+            created=self.created,
         )
 
     def check(self, public_key: PublicKey) -> None:

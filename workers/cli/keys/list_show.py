@@ -9,8 +9,8 @@ from typing import Final
 import click
 
 from queueing.errors import KeyUnknown, SigningError, TokenUnavailable
-from workers.cli.keys.create_adopt import pem
 from workers.cli.keys.key_locations import KeyLocation, key_locations
+from workers.cli.keys.new_key import pem
 from workers.cli.shell.options import chosen_tenants, config_option, json_option
 from workers.cli.shell.output import (
     Exit,
@@ -43,7 +43,18 @@ def list_keys(output: Output, /, *, config: Path, tenant: str | None) -> Exit:
         for location in locations:
             emit(location)
         return _exit(locations)
-    head = ("TENANT", "KEY", "VERSION", "STATE", "KIND", "TOKEN", "FOUND", "LABEL", "SHA-256 OF SPKI")
+    head = (
+        "TENANT",
+        "KEY",
+        "VERSION",
+        "STATE",
+        "KIND",
+        "TOKEN",
+        "FOUND",
+        "CERTIFICATE",
+        "LABEL",
+        "SHA-256 OF SPKI",
+    )
     print_table(
         head,
         [
@@ -55,6 +66,7 @@ def list_keys(output: Output, /, *, config: Path, tenant: str | None) -> Exit:
                 p.kind,
                 p.token,
                 _found(p),
+                _until(p),
                 p.label,
                 p.public_key_sha256[:16],
             )
@@ -108,6 +120,7 @@ def show(output: Output, /, *, key: str, config: Path, tenant: str | None) -> Ex
 def _print_location(location: KeyLocation) -> None:
     print_line()
     print_line(f"version {location.version}: {location.state}, {location.kind}")
+    print_line(f"certificate {_until(location) or 'none'}")
     print_line(f"token {location.token}: found {_found(location)}, label {location.label or '-'}")
     if location.error is not None:
         print_line(f"problem: {location.error.message} [{location.error.code}]")
@@ -116,6 +129,10 @@ def _print_location(location: KeyLocation) -> None:
     print_line(f'public_key = "{location.public_key}"')
     print_line(f'public_key_sha256 = "{location.public_key_sha256}"')
     print_block(pem(base64.b64decode(location.public_key)))
+
+
+def _until(location: KeyLocation) -> str | None:
+    return None if location.certificate_ends is None else f"until {location.certificate_ends:%Y-%m-%d}"
 
 
 def _found(location: KeyLocation) -> str:

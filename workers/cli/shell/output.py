@@ -134,6 +134,13 @@ def print_block(text: str) -> None:
         print_line(line)
 
 
+def print_bytes(raw: bytes) -> None:
+    """Write bytes to stdout, as they are; raises ``OutputUnwritable``."""
+    with _output_errors():
+        sys.stdout.buffer.write(raw)
+        sys.stdout.buffer.flush()
+
+
 def print_message(text: str) -> None:
     """Print a message of one line for people, on stderr. Where stderr cannot be written, nobody reads it."""
     with contextlib.suppress(OSError, ValueError):

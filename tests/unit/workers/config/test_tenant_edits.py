@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import tomllib
+from datetime import UTC, datetime
 
 import pytest
 
 from queueing.protocol.algorithms import Algorithm
-from tests.support.fakes.config_files import client_line, p256_key, tenant_text
-from workers.config.tenant_edits import EditRefused, NewVersion, add_version, revoke_client
+from tests.support.fakes.config_files import client_line, p256_key, tenant_text, version_lines
+from workers.config.tenant_edits import (
+    EditRefused,
+    NewVersion,
+    add_version,
+    change_key,
+    change_versions,
+    revoke_client,
+)
 
 
 def new_version(key: str = "release", version: int = 2) -> NewVersion:
@@ -90,3 +98,70 @@ def test_a_header_within_a_string_deceives_nobody() -> None:
 
     with pytest.raises(EditRefused):
         revoke_client(text, "build-1")
+
+
+COMMENTED = f"""\
+# the operator's own words
+tenant = "acme"   # a customer since 2019
+epoch = 4   # quarterly
+
+[keys.release]   # the firmware key
+clients = ["*"]   # all of them # for now
+algorithms = [
+  "ECDSA_SHA_256",   # asked for by the boot loader
+  # never SHA-1
+]
+
+# what follows is generated
+[[keys.release.versions]]
+{version_lines(p256_key(1))}
+# the new one
+[[ keys."release" . versions ]]
+{version_lines(p256_key(2), version=2, state="next").rstrip()}"""
+
+
+def test_fields_of_a_key_change_and_every_comment_stays() -> None:
+    """A value over several lines becomes one line; what was said in between stands above it."""
+    edited = change_key(
+        COMMENTED,
+        "release",
+        {"clients": ["build-1"], "algorithms": ["ECDSA_SHA_256"], "budget": {"digests": 5, "per": "day"}},
+    )
+
+    comments = [line.partition("#")[2] for line in COMMENTED.splitlines() if "#" in line]
+    assert [words for words in comments if words not in edited] == []
+    key = tomllib.loads(edited)["keys"]["release"]
+    assert (key["clients"], key["budget"]) == (["build-1"], {"digests": 5, "per": "day"})
+    assert tomllib.loads(edited)["epoch"] == 5
+
+
+def test_fields_of_one_version_change_and_no_others() -> None:
+    """A version is meant by its number, however its header is written; None takes a field away."""
+    moment = datetime(2026, 12, 1, tzinfo=UTC)
+
+    edited = change_versions(
+        COMMENTED,
+        "release",
+        {2: {"active_from": moment}, 1: {"state": "verify-only", "tokens": ["acme", "b"]}},
+    )
+
+    one, two = tomllib.loads(edited)["keys"]["release"]["versions"]
+    assert (one["state"], one["tokens"], two["state"], two["active_from"]) == (
+        "verify-only", ["acme", "b"], "next", moment,
+    )  # fmt: skip
+    again = change_versions(edited, "release", {2: {"active_from": None}})
+    assert "active_from" not in tomllib.loads(again)["keys"]["release"]["versions"][1]
+    assert "# the new one" in again
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'tenant = "acme"\n[keys]\nrelease = { clients = ["*"], versions = [{ version = 1 }] }\n',
+        'tenant = "acme"\n[keys.release]\nclients = ["*"]\nversions = [{ version = 1 }]\n',
+    ],
+)
+def test_a_key_in_another_form_is_left_to_the_operator(text: str) -> None:
+    """Inline tables are not edited, and nothing is guessed."""
+    with pytest.raises(EditRefused):
+        change_versions(text, "release", {1: {"state": "retired"}})

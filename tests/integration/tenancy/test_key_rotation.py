@@ -1,0 +1,111 @@
+"""Keys are rotated under load, and retired, without a job that fails or a signature that nobody asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from bench.hsm.simhsm import read_log
+from queueing import Signature, SigningClient
+from queueing.client.signatures import Outcome
+from queueing.errors import SigningError
+from queueing.protocol.algorithms import KeyKind
+from tests.support.hsm.tokens import new_token
+from tests.support.rig.operator import reload, sigmill
+from tests.support.rig.rig import MakeRig, Rig
+from tests.support.rig.shared_rig import behind_simhsm
+from tests.support.waiting import until_async
+
+pytestmark = pytest.mark.timeout(240)  # commands beside two workers and a load
+
+
+def rig_of_two_workers(make_rig: MakeRig, folder: Path) -> Rig:
+    """A cluster with two workers, and a token of its own: the shelf's tokens get no further keys."""
+    token = new_token(folder, "acme", {"acme.release.v1": KeyKind.P256})
+    rig = make_rig(tokens={"acme": token}, wrap=behind_simhsm(folder / "rig"))
+    rig.start_worker(1)
+    rig.start_worker(2)
+    return rig
+
+
+def config(rig: Rig, number: int) -> str:
+    return str(rig.directory / f"sigmill-{number}.toml")
+
+
+async def keys(rig: Rig, *words: str) -> None:
+    """A command of an operator on the first host; then the second host gets the file, too."""
+    done = await asyncio.to_thread(
+        sigmill, "keys", words[0], "--config", config(rig, 1), "--tenant", "acme", "--key", *words[1:]
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    await asyncio.to_thread(reload, rig.directory / "sigmill-2.toml")
+
+
+async def sign_without_pause(
+    client: SigningClient, key: str, outcomes: list[Outcome], over: asyncio.Event
+) -> None:
+    """Sign new digests until it is over."""
+    while not over.is_set():
+        batch = client.sign_many(key, [os.urandom(32) for _ in range(16)], timeout_s=60)
+        async with contextlib.aclosing(batch):
+            outcomes += [outcome async for outcome in batch]
+
+
+async def test_a_rotation_under_load_fails_no_job_and_signs_with_no_other_version(
+    make_rig: MakeRig, tmp_path: Path
+) -> None:
+    """Who names no version gets the old one, then the new one; who names the old one gets it during the overlap."""
+    rig = rig_of_two_workers(make_rig, tmp_path)
+    free: list[Outcome] = []
+    named: list[Outcome] = []
+    over = asyncio.Event()
+    async with rig.client() as client, asyncio.TaskGroup() as tasks:
+        tasks.create_task(sign_without_pause(client, "release", free, over))
+        tasks.create_task(sign_without_pause(client, "release/1", named, over))
+        await until_async(lambda: len(named) > 64 and len(free) > 64, "the load has begun")
+        await keys(rig, "rotate", "release", "--no-request")
+        await keys(rig, "activate", "release", "--overlap", "1h")
+        await until_async(
+            lambda: any(isinstance(o, Signature) and o.key_version == 2 for o in free),
+            "the new version signs",
+        )
+        after = len(free)
+        await until_async(lambda: len(free) > after + 64 and len(named) > 128, "the load goes on")
+        over.set()
+    assert [type(outcome) for outcome in free + named] == [Signature] * len(free + named)
+    assert {o.key_version for o in free if isinstance(o, Signature)} == {1, 2}
+    assert {o.key_version for o in free[after + 32 :] if isinstance(o, Signature)} == {2}
+    assert {o.key_version for o in named if isinstance(o, Signature)} == {1}
+
+
+async def test_a_retired_version_signs_on_no_worker_a_second_later(make_rig: MakeRig, tmp_path: Path) -> None:
+    """By the HSM's own log, with jobs for it still coming; the other version goes on."""
+    rig = rig_of_two_workers(make_rig, tmp_path)
+    outcomes: list[Outcome] = []
+    over = asyncio.Event()
+    async with rig.client() as client, asyncio.TaskGroup() as tasks:
+        await keys(rig, "rotate", "release", "--no-request")
+        await keys(rig, "activate", "release", "--overlap", "1h")
+        tasks.create_task(sign_without_pause(client, "release/1", outcomes, over))
+        await until_async(lambda: len(outcomes) > 64, "the load has begun")
+        while (await client.sign("release", os.urandom(32), timeout_s=60)).key_version == 1:
+            continue
+
+        await keys(rig, "retire", "release/1")
+
+        told_us = time.time_ns() // 1000
+        await until_async(lambda: isinstance(outcomes[-1], SigningError), "its jobs are refused")
+        count = len(outcomes)
+        await until_async(lambda: len(outcomes) > count + 64, "the load goes on")
+        over.set()
+        last_us = max(record.at_us for record in read_log(rig.directory / "acme.simhsm.log"))
+        assert last_us < told_us + 1_000_000
+        assert {o.reason for o in outcomes[count:] if isinstance(o, SigningError)} == {"key.disabled"}
+        assert all(isinstance(o, SigningError) for o in outcomes[count:])
+        signature = await client.sign("release", os.urandom(32), timeout_s=60)
+        assert signature.key_version == 2

@@ -1,0 +1,215 @@
+"""A chain is attached only if verifiers can use it; each refusal says what is wrong with it, and what to do."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    pkcs7,
+    pkcs12,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.fakes.certificates import DAY, NOW, Kind, issue, pem, private_key
+from workers.pki.chains import Chain, ChainInvalid, read_chain
+
+ROOT = Kind(name="root", key=private_key(1), authority=True)
+MIDDLE = Kind(name="middle", key=private_key(2), authority=True)
+LEAF = Kind(key=private_key(3))
+root, middle, leaf = issue(ROOT, by=ROOT), issue(MIDDLE, by=ROOT), issue(LEAF, by=MIDDLE)
+
+
+def refused(*certificates: x509.Certificate) -> ChainInvalid:
+    """The refusal of these certificates in this order."""
+    with pytest.raises(ChainInvalid) as caught:
+        Chain(certificates).check(NOW)
+    return caught.value
+
+
+def varied(kind: Kind, **changes: object) -> Kind:
+    """The same kind with these changes."""
+    return dataclasses.replace(kind, **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("certificates", [(leaf, middle), (leaf, middle, root), (root,)])
+def test_a_chain_in_order_is_good_with_or_without_its_root(
+    certificates: tuple[x509.Certificate, ...],
+) -> None:
+    """Verifiers have the root; a private authority may be the whole chain."""
+    chain = read_chain(pem(*certificates))
+
+    chain.check(NOW)
+    assert chain.certificates == certificates
+
+
+@pytest.mark.parametrize("change", ["bom", "crlf", "text", "der"])
+def test_a_chain_is_read_as_editors_and_authorities_write_it(change: str) -> None:
+    """A byte order mark, CRLF, and text in between change nothing; one DER certificate is a chain of one."""
+    raw = pem(leaf, middle)
+    if change == "bom":
+        raw = b"\xef\xbb\xbf" + raw
+    elif change == "crlf":
+        raw = raw.replace(b"\n", b"\r\n")
+    elif change == "text":
+        raw = b"subject=CN = leaf\n" + raw + b"\nthank you\n"
+    else:
+        raw = root.public_bytes(Encoding.DER)
+    assert read_chain(raw).leaf in {leaf, root}
+
+
+@pytest.mark.parametrize(
+    "certificates, problem",
+    [
+        ((middle, leaf), "wrong order: certificate 1 (`CN=middle`) has issued the one after it"),
+        ((leaf, root, middle), "wrong order: certificate 1 (`CN=leaf`) is issued by certificate 3"),
+        ((leaf, root), "an intermediate certificate is missing: certificate 1 (`CN=leaf`) is issued by `CN=middle`"),
+        ((leaf,), "the certificate of the issuer `CN=middle` is missing"),
+        ((leaf, middle, leaf), "twice"),
+    ],
+)  # fmt: skip
+def test_order_and_completeness_are_checked(certificates: tuple[x509.Certificate, ...], problem: str) -> None:
+    """By names first: the error names the certificates."""
+    refusal = refused(*certificates)
+
+    assert problem in refusal.problem
+    assert refusal.remedy
+
+
+def test_names_alone_make_no_chain() -> None:
+    """An authority of the same name with another key has not issued the certificate."""
+    impostor = issue(varied(MIDDLE, key=private_key(9)), by=ROOT)
+
+    assert "not by the key of certificate 2" in refused(leaf, impostor).problem
+
+
+@pytest.mark.parametrize("who", [0, 1])
+def test_what_has_expired_is_refused(who: int) -> None:
+    """The key's own certificate, or that of an issuer."""
+    kinds = [LEAF, MIDDLE]
+    kinds[who] = varied(kinds[who], starts=NOW - 30 * DAY, ends=NOW - DAY)
+
+    refusal = refused(issue(kinds[0], by=kinds[1]), issue(kinds[1], by=ROOT))
+
+    assert f"certificate {who + 1}" in refusal.problem
+    assert "expired on 2026-11-26" in refusal.problem
+    assert "keys request" in refusal.remedy
+
+
+def test_short_rsa_keys_are_refused() -> None:
+    """RSA-1024 anywhere in the chain."""
+    weak = varied(MIDDLE, key=rsa.generate_private_key(65537, 1024))  # noqa: S505  # the point of the test
+
+    assert "1024 bits" in refused(issue(LEAF, by=weak), issue(weak, by=ROOT)).problem
+
+
+SHA1_CHAIN = """\
+-----BEGIN CERTIFICATE-----
+MIIBGjCBwgIUP6BKZt0PiZE0hZQsCvzL9SKM9WAwCQYHKoZIzj0EATAQMQ4wDAYD
+VQQDDAVyb290MTAgFw0yNjExMjcxNzAwMzBaGA8yMTI2MTEwMzE3MDAzMFowEDEO
+MAwGA1UEAwwFbGVhZjEwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAASaZX4h0ExH
+j0IZLmsgacX2k5A0vqqgfAR3y3ia2LDT/VxutEvuKUUfpIL5qisDWhlgFKGALQ4Z
+VerhbaM8Y2aAMAkGByqGSM49BAEDSAAwRQIhALg3dEgk54H5lRGrZI0HPWWh1NCn
+LdnSAMWt26owBdeWAiBwm0upQcA5y0Ii6qMy18Q6rAWQS9to2WdWLkkuHNG7xg==
+-----END CERTIFICATE-----
+-----BEGIN CERTIFICATE-----
+MIIBdjCCARygAwIBAgIUSoOIUwKorHnumqqHGe8VNEr/vacwCQYHKoZIzj0EATAQ
+MQ4wDAYDVQQDDAVyb290MTAgFw0yNjExMjcxNzAwMzBaGA8yMTI2MTEwMzE3MDAz
+MFowEDEOMAwGA1UEAwwFcm9vdDEwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAQ/
+elk94UqYucS6pXbUIRscQjJAfmDpqACZuA4NGvKIauJRcETSHtG4KB2pLeEMQW0d
+4yejXdh9Vr8m5+j2zMUzo1MwUTAdBgNVHQ4EFgQUQiJtYssSBL5UvI0yZkjW/7KT
+Lf8wHwYDVR0jBBgwFoAUQiJtYssSBL5UvI0yZkjW/7KTLf8wDwYDVR0TAQH/BAUw
+AwEB/zAJBgcqhkjOPQQBA0kAMEYCIQDCNZdhBXipVrp+anThhGiiY5XCR+V6nUTa
+BVdijYxw4wIhAPrUa6k0X9o6W6MsrhOJX5UABdR8kQMhW0UCGmy+U2ic
+-----END CERTIFICATE-----
+"""
+"""Made by ``openssl x509 -req -sha1``; valid for a hundred years."""
+
+
+def test_an_intermediate_that_is_no_authority_is_refused() -> None:
+    """RFC 5280 4.2.1.9: only a CA issues."""
+    ordinary = varied(MIDDLE, authority=False)
+
+    assert "no authority" in refused(issue(LEAF, by=ordinary), issue(ordinary, by=ROOT)).problem
+
+
+@pytest.mark.parametrize(
+    "raw, problem",
+    [
+        (b"", "no certificate"),
+        (b"\x00" * 100, "no certificate"),
+        (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "no readable certificates"),
+        (b"-----BEGIN PRIVATE KEY-----\n", "private key"),
+        (b"-----BEGIN PKCS7-----\nAAAA\n-----END PKCS7-----\n", "PKCS#7"),
+        (b"-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n", "a request"),
+        (pkcs7.serialize_certificates([leaf, middle], Encoding.DER), "PKCS#7"),
+        (
+            pkcs12.serialize_key_and_certificates(b"x", LEAF.key, leaf, [middle], BestAvailableEncryption(b"secret")),
+            "PKCS#12",
+        ),
+        (leaf.tbs_certificate_bytes, "no certificate"),
+        (pem(leaf) * 11, "11 certificates"),
+        (b"\n" * (10 * 1024 * 1024), "more than 256 kB"),
+        (pem(leaf) + LEAF.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), "private key"),
+    ],
+    ids=["empty", "zeros", "damaged", "key", "p7b-pem", "csr", "p7b", "p12", "tbs", "eleven", "ten-mb", "with-key"],
+)  # fmt: skip
+def test_what_is_no_chain_is_named(raw: bytes, problem: str) -> None:
+    """The error says what the file is, and how to get a chain from it."""
+    with pytest.raises(ChainInvalid) as caught:
+        read_chain(raw)
+
+    assert problem in caught.value.problem
+    assert caught.value.remedy
+
+
+@given(st.binary(max_size=400))
+def test_no_bytes_break_the_reader(raw: bytes) -> None:
+    """Whatever comes is a chain or ``ChainInvalid``."""
+    for data in (raw, b"0\x82" + raw, b"-----BEGIN CERTIFICATE-----\n" + raw):
+        try:
+            read_chain(data)
+        except ChainInvalid:
+            continue
+
+
+@pytest.mark.parametrize(
+    "changes, rule",
+    [
+        ({}, None),
+        ({"usages": (ExtendedKeyUsageOID.SERVER_AUTH,)}, "CSBR 7.1.2.3"),
+        ({"usages": ()}, "CSBR 7.1.2.3"),
+        ({"digital_signature": False}, "digitalSignature"),
+        ({"ends": NOW + 700 * DAY}, "CSBR 6.3.2"),
+        ({"starts": NOW + DAY}, "valid only from 2026-11-28"),
+        ({"ends": NOW + 400 * DAY}, "an issuer's certificate ends"),
+    ],
+)  # fmt: skip
+def test_departures_from_the_code_signing_rules_are_warnings(
+    changes: dict[str, object], rule: str | None
+) -> None:
+    """They name the rule, and do not keep the chain from being attached."""
+    chain = Chain((issue(varied(LEAF, **changes), by=MIDDLE), middle))
+
+    chain.check(NOW)
+    found = chain.warnings(NOW, code_signing=True)
+
+    assert found == [] if rule is None else any(rule in warning for warning in found)
+    assert chain.warnings(NOW, code_signing=False) == [w for w in found if "CSBR" not in w]
+
+
+def test_a_signature_with_sha_1_is_refused_unless_it_is_a_roots_own() -> None:
+    """Nobody relies on a root's signature over itself."""
+    chain = read_chain(SHA1_CHAIN.encode())
+
+    with pytest.raises(ChainInvalid, match=r"certificate 1 .* is signed with SHA1"):
+        chain.check(NOW)
+    Chain(chain.certificates[1:]).check(NOW)

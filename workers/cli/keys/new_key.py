@@ -1,0 +1,155 @@
+"""Creation of a key in its token, with the lines that configure it and the request for its certificate."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+
+from queueing.errors import ConfigError, SigningError, TokenUnavailable
+from queueing.protocol.algorithms import KeyKind
+from queueing.protocol.public_keys import PublicKey
+from workers.cli.keys.request import RequestedCertificate, print_request
+from workers.cli.shell.output import Output, emit, print_block, print_message
+
+if TYPE_CHECKING:
+    from workers.cli.keys.key_request import KeyRequest
+    from workers.config.tenant_edits import NewVersion
+    from workers.token_admin.client import TokenAdmin
+    from workers.token_admin.messages import KeyFacts
+
+_SERVICE_LABEL: Final = "sigmill.service.v{version}"
+
+
+class NewKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key in its token, and the TOML that pins it. Public key: SPKI in base64, and as PEM."""
+
+    tenant: str | None
+    key: str
+    version: int
+    state: str
+    token: str
+    label: str
+    key_id: str
+    kind: KeyKind
+    public_key: str
+    public_key_sha256: str
+    public_key_pem: str
+    attributes: dict[str, bool]
+    toml: str
+    written: str | None
+
+
+def make_key(
+    output: Output, request: KeyRequest, kind: KeyKind, label: str | None, wanted: RequestedCertificate | None
+) -> None:
+    """Create the key, print it, write it if that was asked for, then make and print its certificate request."""
+    admin = request.token_admin()
+    facts = _created(admin, kind, label or label_of(request))
+    request = dataclasses.replace(request, created=datetime.now(UTC))
+    version = request.version_number()
+    print_key(request, facts, as_json=output.as_json)
+    if wanted is None or request.tenant is None:
+        return
+    public_key = PublicKey.from_spki(facts.public_key)
+    try:
+        line = wanted.signed_line(admin, public_key, tenant=request.tenant, key=request.key, version=version)
+    except SigningError as error:
+        raise _request_failed(error, request, facts) from error
+    print_request(output, line)
+
+
+def print_key(request: KeyRequest, facts: KeyFacts, *, as_json: bool) -> None:
+    """Print the key and its lines, and write them if that was asked for. Raises ``ConfigError``."""
+    public_key = PublicKey.from_spki(facts.public_key)
+    new = request.new_version(public_key)
+    line = NewKey(
+        tenant=request.tenant,
+        key=request.key,
+        version=new.version,
+        state=new.state,
+        token=request.token,
+        label=facts.label,
+        key_id=facts.key_id,
+        kind=facts.kind,
+        public_key=base64.b64encode(facts.public_key).decode(),
+        public_key_sha256=public_key.sha256.hex(),
+        public_key_pem=pem(facts.public_key),
+        attributes=facts.attributes,
+        toml=request.toml(new),
+        written=_written(request, new, facts) if request.write else None,
+    )
+    if as_json:
+        emit(line)
+        return
+    print_block(
+        f"{line.public_key_pem}SHA-256 of the public key (SPKI): {line.public_key_sha256}\n\n{line.toml}"
+    )
+    print_message(f"{facts.kind} in token {request.token} as {facts.label!r}, CKA_ID {facts.key_id}")
+    if request.tenant is None:
+        print_message(
+            f"paste the TOML into {request.file()} and restart the workers; clients pin the public key"
+        )
+    elif line.written:
+        print_message(f"written to {line.written}; run `sigmill tenants reload` to use it")
+    else:
+        print_message(
+            f"paste the TOML into {request.file()}, raise its epoch, then run `sigmill tenants reload`"
+        )
+
+
+def _written(request: KeyRequest, new: NewVersion, facts: KeyFacts) -> str:
+    """The file with the new version; an error names the key, which is in its token by now."""
+    try:
+        return str(request.write_version(new))
+    except (ConfigError, OSError) as error:
+        why = error.problem if isinstance(error, ConfigError) else error.strerror
+        raise ConfigError(
+            str(request.file()),
+            "",
+            f"the key is in token {request.token} as {facts.label!r}, CKA_ID {facts.key_id}, but was not written: {why}",
+            f"Do not create it again: `sigmill keys adopt --label {facts.label} --write` takes it over.",
+        ) from error
+
+
+def pem(spki: bytes) -> str:
+    """Public key as PEM."""
+    return load_der_public_key(spki).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def _created(admin: TokenAdmin, kind: KeyKind, label: str) -> KeyFacts:
+    """The new key; an error after which it may be in the token nevertheless says how to find it."""
+    try:
+        return admin.create(kind, label)
+    except TokenUnavailable as error:
+        raise TokenUnavailable(
+            error.message,
+            hint=f"The token may have made the key before. When it is back, `sigmill keys adopt --label {label}` takes it"
+            " over, and if there is none, create it again.",
+        ) from error
+
+
+def _request_failed(error: SigningError, request: KeyRequest, facts: KeyFacts) -> SigningError:
+    """The error of a request whose key was created: it names the key, which is neither lost nor to be made again."""
+    made = (
+        f"the key was created (token {request.token}, label {facts.label!r}, CKA_ID {facts.key_id}), but its certificate"
+        f" request was not: {error.message}"
+    )
+    words = f"--tenant {request.tenant} --key {request.key}"
+    first = (
+        ""
+        if request.write
+        else f"`sigmill keys adopt {words} --token {request.token} --label {facts.label} --write`, then "
+    )
+    return type(error)(made, hint=f"Do not create it again: {first}`sigmill keys request {words}`.")
+
+
+def label_of(request: KeyRequest) -> str:
+    """CKA_LABEL of the key where none is given."""
+    if request.tenant is None:
+        return _SERVICE_LABEL.format(version=request.version_number())
+    return f"{request.tenant}.{request.key}.v{request.version_number()}"
