@@ -10,7 +10,7 @@ ARGS ?=
 JOBS ?= 3
 SIDE_BY_SIDE := -n $(JOBS) --dist loadfile
 
-.PHONY: help bootstrap demo dev test test-all test-unit test-hsm test-compat faults soak coverage compose-check systemd-check lint format generate bench bench-quick dist lock clean
+.PHONY: help bootstrap demo dev test test-all test-unit test-hsm test-compat test-tools faults soak coverage compose-check systemd-check lint format generate bench bench-quick dist lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '  make %-13s %s\n' "$$name" "$$text"; done
@@ -40,6 +40,9 @@ test-hsm: ## other PKCS#11 modules: their manners, and those of Debian, which it
 
 test-compat: bootstrap ## arq's own test suite against our worker
 	$(BIN)/python -m tests.compat.run_arq_suite $(ARGS)
+
+test-tools: bootstrap ## real tools (jarsigner, osslsigncode, OpenSSL …) sign through `sigmill run`; installs them as root
+	lacking=$$(ops/tools) && SIGMILL_TEST_TOOLS_LACKING="$$lacking" $(BIN)/python -m pytest tests/tools $(ARGS)
 
 # make faults SEEDS=17 runs one seed again, SEEDS=1-200 many; without, some seeds and what shows that the checker finds faults.
 SEEDS ?=

@@ -15,8 +15,13 @@ _PROMPTS = {"console": ("$ ", "# "), "": ("$ ",)}
 
 def command_lines(page: Path) -> Iterator[str]:
     """Command lines of the page's blocks, without prompt and comment."""
+    return command_lines_of(page.read_text())
+
+
+def command_lines_of(markdown: str) -> Iterator[str]:
+    """The same of a part of a page."""
     language, block = None, ""
-    for line in page.read_text().splitlines():
+    for line in markdown.splitlines():
         text = line.strip()
         if not text.startswith("```"):
             block += f"{text}\n"

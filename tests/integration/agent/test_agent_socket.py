@@ -29,7 +29,7 @@ from tests.support.farm.responder import spki_of
 from tests.support.p11_kit import INITIALIZE, P11, Failed, Socket, request, ulongs
 
 
-class Scene:
+class AgentRig:
     """An agent that listens, and the tools of a test."""
 
     def __init__(self, farm: Farm, path: Path, failures: FailureLog) -> None:
@@ -73,27 +73,27 @@ def path() -> Iterator[Path]:
 
 
 @pytest.fixture
-async def scene(farm: Farm, path: Path) -> AsyncIterator[Scene]:
+async def rig(farm: Farm, path: Path) -> AsyncIterator[AgentRig]:
     failures = FailureLog()
     async with agent(farm, path, failures):
-        made = Scene(farm, path, failures)
+        made = AgentRig(farm, path, failures)
         yield made
         await made.close()
 
 
-async def test_a_hundred_tools_at_once_share_envelopes(scene: Scene) -> None:
+async def test_a_hundred_tools_at_once_share_envelopes(rig: AgentRig) -> None:
     """Each tool is a connection with one signature; the queue sees far fewer jobs than signatures."""
     async with asyncio.TaskGroup() as tools:
         for digest in digests(100):
-            tools.create_task(scene.sign(digest))
-    assert sum(scene.farm.responder.signed.values()) == 100
-    assert len(scene.farm.responder.jobs) < 60
-    assert scene.failures.counted() == []
+            tools.create_task(rig.sign(digest))
+    assert sum(rig.farm.responder.signed.values()) == 100
+    assert len(rig.farm.responder.jobs) < 60
+    assert rig.failures.counted() == []
 
 
-async def test_only_the_user_may_connect(scene: Scene) -> None:
+async def test_only_the_user_may_connect(rig: AgentRig) -> None:
     """The socket's file mode is the access control, from the moment it is there."""
-    assert stat.S_IMODE(scene.path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(rig.path.stat().st_mode) == 0o600
 
 
 async def damage(path: Path, seed: int) -> None:
@@ -127,19 +127,19 @@ async def damage(path: Path, seed: int) -> None:
     writer.close()
 
 
-async def test_a_hundred_hostile_connections_stop_nobody(scene: Scene) -> None:
+async def test_a_hundred_hostile_connections_stop_nobody(rig: AgentRig) -> None:
     """While they send, and afterwards, tools get their signatures."""
     async with asyncio.TaskGroup() as connections:
         for seed in range(100):
-            connections.create_task(damage(scene.path, seed))
+            connections.create_task(damage(rig.path, seed))
         for digest in digests(20):
-            connections.create_task(scene.sign(digest))
-    await scene.sign(digests(1, salt="afterwards")[0])
+            connections.create_task(rig.sign(digest))
+    await rig.sign(digests(1, salt="afterwards")[0])
 
 
-async def test_a_huge_message_costs_its_call_alone(scene: Scene) -> None:
+async def test_a_huge_message_costs_its_call_alone(rig: AgentRig) -> None:
     """A tool that sends a file instead of a digest is told so, and its connection goes on."""
-    connected = await Socket.connect(scene.path)
+    connected = await Socket.connect(rig.path)
     tool = await P11(connected.exchange).open()
     answer = FieldReader(await connected.exchange(request(Call.SIGN, bytes(5_000_000))))
     assert (answer.u32(), answer.array(), answer.ulong()) == (0, b"u", 0x21)
@@ -147,44 +147,44 @@ async def test_a_huge_message_costs_its_call_alone(scene: Scene) -> None:
     await connected.close()
 
 
-async def test_connections_beyond_the_cap_are_closed(scene: Scene) -> None:
+async def test_connections_beyond_the_cap_are_closed(rig: AgentRig) -> None:
     """What is open goes on, and when one ends another may come."""
-    open_sockets = [await Socket.connect(scene.path) for _ in range(MAX_CONNECTIONS)]
-    reader, writer = await asyncio.open_unix_connection(str(scene.path))
+    open_sockets = [await Socket.connect(rig.path) for _ in range(MAX_CONNECTIONS)]
+    reader, writer = await asyncio.open_unix_connection(str(rig.path))
     assert await reader.read() == b""
     writer.close()
     await open_sockets.pop().close()
     async with asyncio.timeout(30):
         while True:  # the end of the one is noticed some time before the next may come
             with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-                await scene.sign(digests(1)[0])
+                await rig.sign(digests(1)[0])
                 break
     for each in open_sockets:
         await each.close()
 
 
-async def test_a_denial_fails_one_tool_and_is_told(scene: Scene) -> None:
+async def test_a_denial_fails_one_tool_and_is_told(rig: AgentRig) -> None:
     """The tool gets a return value, the log of failures the code and the sentence; the next signature is made."""
-    tool = await scene.tool()
-    scene.farm.responder.refuse_next = PolicyDenied("outside its hours")
+    tool = await rig.tool()
+    rig.farm.responder.refuse_next = PolicyDenied("outside its hours")
     with pytest.raises(Failed):
         await tool.ecdsa("release", digests(1)[0])
-    ((failure, count),) = scene.failures.counted()
+    ((failure, count),) = rig.failures.counted()
     assert (failure.key, failure.error.reason, count) == ("release/1", "policy.denied", 1)
     assert len(await tool.ecdsa("release", digests(1)[0])) == 64
 
 
-async def test_a_tool_that_ends_while_it_waits_leaves_the_others(scene: Scene) -> None:
+async def test_a_tool_that_ends_while_it_waits_leaves_the_others(rig: AgentRig) -> None:
     """Its signature is given up; the agent does not wait for it."""
-    await scene.farm.responder.pause()
-    connected = await Socket.connect(scene.path)
+    await rig.farm.responder.pause()
+    connected = await Socket.connect(rig.path)
     waiting = asyncio.create_task((await P11(connected.exchange).open()).ecdsa("release", digests(1)[0]))
-    await scene.farm.queued()
+    await rig.farm.queued()
     waiting.cancel()
     await asyncio.wait([waiting])
     await connected.close()
-    scene.farm.responder.resume()
-    await scene.sign(digests(2)[1])
+    rig.farm.responder.resume()
+    await rig.sign(digests(2)[1])
 
 
 async def test_nobody_signs_in_time(farm: Farm, path: Path) -> None:
@@ -193,16 +193,16 @@ async def test_nobody_signs_in_time(farm: Farm, path: Path) -> None:
     await farm.responder.pause()
     async with agent(farm, path, failures, deadline_s=0.5):
         with pytest.raises(Failed):
-            await Scene(farm, path, failures).sign(digests(1)[0])
+            await AgentRig(farm, path, failures).sign(digests(1)[0])
     assert [failure.error.retryable for failure, _ in failures.counted()] == [True]
 
 
-async def test_a_second_agent_does_not_take_the_first_ones_socket(scene: Scene, farm: Farm) -> None:
+async def test_a_second_agent_does_not_take_the_first_ones_socket(rig: AgentRig, farm: Farm) -> None:
     """It is told so, and the first one goes on listening."""
     with pytest.raises(ConfigError, match="listens there already"):
-        async with agent(farm, scene.path, FailureLog()):
+        async with agent(farm, rig.path, FailureLog()):
             pass
-    await scene.sign(digests(1)[0])
+    await rig.sign(digests(1)[0])
 
 
 async def test_what_a_killed_agent_left_is_replaced(farm: Farm, path: Path) -> None:
@@ -214,7 +214,7 @@ async def test_what_a_killed_agent_left_is_replaced(farm: Farm, path: Path) -> N
     left.bind(str(path))
     left.close()
     async with agent(farm, path, FailureLog()):
-        await Scene(farm, path, FailureLog()).sign(digests(1)[0])
+        await AgentRig(farm, path, FailureLog()).sign(digests(1)[0])
     path.write_text("somebody's notes")
     with pytest.raises(ConfigError, match="agent cannot listen"):
         async with agent(farm, path, FailureLog()):

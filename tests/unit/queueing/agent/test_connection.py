@@ -98,7 +98,7 @@ class Signer:
         self.reported.append((key, error.reason))
 
 
-class Scene:
+class ConnectionSetup:
     def __init__(self) -> None:
         self.tokens, self.signer = Tokens(), Signer()
         self.connection = Connection(self.tokens, self.signer, "acme")
@@ -108,24 +108,24 @@ class Scene:
 
 
 @pytest.fixture
-def scene() -> Scene:
-    return Scene()
+def setup() -> ConnectionSetup:
+    return ConnectionSetup()
 
 
-async def test_ecdsa_signatures_are_r_and_s(scene: Scene) -> None:
+async def test_ecdsa_signatures_are_r_and_s(setup: ConnectionSetup) -> None:
     """PKCS#11 3.1, 6.3.1: both of the curve's width; the version that was shown is the one that signs."""
-    signature = await (await scene.p11()).ecdsa("release", DIGEST)
+    signature = await (await setup.p11()).ecdsa("release", DIGEST)
     assert signature == R.to_bytes(32, "big") + S.to_bytes(32, "big")
-    assert scene.signer.asked == [("release/1", Algorithm.ECDSA_SHA_256, DIGEST)]
+    assert setup.signer.asked == [("release/1", Algorithm.ECDSA_SHA_256, DIGEST)]
 
 
-async def test_a_length_is_told_without_a_signature(scene: Scene) -> None:
+async def test_a_length_is_told_without_a_signature(setup: ConnectionSetup) -> None:
     """Tools ask for the length first: room of 0, and too little room, cost no signature and leave the operation open."""
-    p11 = await scene.p11()
+    p11 = await setup.p11()
     await p11.sign_init(await p11.private_key("legacy"), Mechanism.RSA_PKCS)
     data = digest_info_prefix("sha256") + DIGEST
     assert [await p11.sign(data, 0), await p11.sign(data, 255)] == [256, 256]
-    assert scene.signer.asked == []
+    assert setup.signer.asked == []
     assert await p11.sign(data, 256) == bytes(256)
     with pytest.raises(Failed) as failed:
         await p11.sign(data)
@@ -140,10 +140,12 @@ async def test_a_length_is_told_without_a_signature(scene: Scene) -> None:
         (SigningError(), Rv.DATA_INVALID),
     ],
 )
-async def test_an_error_is_a_return_value_and_a_report(scene: Scene, error: SigningError, rv: Rv) -> None:
+async def test_an_error_is_a_return_value_and_a_report(
+    setup: ConnectionSetup, error: SigningError, rv: Rv
+) -> None:
     """A retry as C_SignUpdate, as pkcs11-tool makes it, asks nobody again and gets the same value."""
-    p11 = await scene.p11()
-    scene.signer.error = error
+    p11 = await setup.p11()
+    setup.signer.error = error
     with pytest.raises(Failed) as failed:
         await p11.ecdsa("release", DIGEST)
     assert failed.value.rv is rv
@@ -151,23 +153,25 @@ async def test_an_error_is_a_return_value_and_a_report(scene: Scene, error: Sign
     with pytest.raises(Failed) as failed:
         await p11.call(Call.SIGN_UPDATE, ulongs(p11.session) + byte_array(DIGEST))
     assert failed.value.rv is rv
-    assert scene.signer.reported == [("release/1", error.reason)]
+    assert setup.signer.reported == [("release/1", error.reason)]
 
 
 @pytest.mark.parametrize("data, rv", [(b"sha-1, twenty bytes.", Rv.DATA_LEN_RANGE)])
-async def test_data_that_is_no_digest_is_reported_and_not_sent(scene: Scene, data: bytes, rv: Rv) -> None:
+async def test_data_that_is_no_digest_is_reported_and_not_sent(
+    setup: ConnectionSetup, data: bytes, rv: Rv
+) -> None:
     """The key's hash is not the tool's choice."""
-    p11 = await scene.p11()
+    p11 = await setup.p11()
     with pytest.raises(Failed) as failed:
         await p11.ecdsa("release", data)
     assert failed.value.rv is rv
-    assert scene.signer.asked == []
-    assert scene.signer.reported == [("release/1", "digest.length")]
+    assert setup.signer.asked == []
+    assert setup.signer.reported == [("release/1", "digest.length")]
 
 
-async def test_a_key_signs_with_its_own_mechanism(scene: Scene) -> None:
+async def test_a_key_signs_with_its_own_mechanism(setup: ConnectionSetup) -> None:
     """An RSA mechanism with an EC key, a mechanism that hashes, and a public key are refused at C_SignInit."""
-    p11 = await scene.p11()
+    p11 = await setup.p11()
     private = await p11.private_key("release")
     public = await p11.find({Attribute.CLASS: ObjectClass.PUBLIC_KEY.value, Attribute.LABEL: b"release"})
     for handle, mechanism, rv in (
@@ -181,9 +185,9 @@ async def test_a_key_signs_with_its_own_mechanism(scene: Scene) -> None:
         assert failed.value.rv is rv
 
 
-async def test_an_operation_is_ended_by_no_mechanism(scene: Scene) -> None:
+async def test_an_operation_is_ended_by_no_mechanism(setup: ConnectionSetup) -> None:
     """C_SignInit twice is an error, unless the first is cancelled (PKCS#11 3.1, 5.13.1)."""
-    p11 = await scene.p11()
+    p11 = await setup.p11()
     key = await p11.private_key("release")
     await p11.sign_init(key, Mechanism.ECDSA)
     with pytest.raises(Failed) as failed:
@@ -193,9 +197,9 @@ async def test_an_operation_is_ended_by_no_mechanism(scene: Scene) -> None:
     await p11.sign_init(key, Mechanism.ECDSA)
 
 
-async def test_a_search_gives_handles_in_portions(scene: Scene) -> None:
+async def test_a_search_gives_handles_in_portions(setup: ConnectionSetup) -> None:
     """C_FindObjects is called until nothing comes; a search in a search is refused."""
-    p11 = await scene.p11()
+    p11 = await setup.p11()
     await p11.call(Call.FIND_OBJECTS_INIT, ulongs(p11.session) + template({}))
     with pytest.raises(Failed) as failed:
         await p11.call(Call.FIND_OBJECTS_INIT, ulongs(p11.session) + template({}))
@@ -208,9 +212,9 @@ async def test_a_search_gives_handles_in_portions(scene: Scene) -> None:
     assert counts == [3, 1, 0]
 
 
-async def test_attributes_are_told_one_by_one(scene: Scene) -> None:
+async def test_attributes_are_told_one_by_one(setup: ConnectionSetup) -> None:
     """What is secret or unknown costs the other attributes nothing."""
-    p11 = await scene.p11()
+    p11 = await setup.p11()
     key = await p11.private_key("release")
     values, rv = await p11.get(key, (Attribute.LABEL, 99), (Attribute.VALUE, 99), (Attribute.SIGN, 1))
     assert (values, rv) == ([b"release", None, b"\x01"], Rv.ATTRIBUTE_SENSITIVE)
@@ -219,9 +223,9 @@ async def test_attributes_are_told_one_by_one(scene: Scene) -> None:
     assert failed.value.rv is Rv.OBJECT_HANDLE_INVALID
 
 
-async def test_any_pin_is_right_and_none_is_needed(scene: Scene) -> None:
+async def test_any_pin_is_right_and_none_is_needed(setup: ConnectionSetup) -> None:
     """Some tools log in whatever the token says; a second login is told as PKCS#11 has it."""
-    p11 = await scene.p11()
+    p11 = await setup.p11()
 
     async def state() -> int:
         info = await p11.call(Call.GET_SESSION_INFO, ulongs(p11.session))
@@ -239,9 +243,9 @@ async def test_any_pin_is_right_and_none_is_needed(scene: Scene) -> None:
     assert await state() == 0
 
 
-async def test_token_and_mechanisms_are_described(scene: Scene) -> None:
+async def test_token_and_mechanisms_are_described(setup: ConnectionSetup) -> None:
     """The label is the same on every build host; only mechanisms that take digests are offered, for signing."""
-    p11 = await scene.p11()
+    p11 = await setup.p11()
     info = await p11.call(Call.GET_TOKEN_INFO, ulongs(1))
     assert info.array().rstrip() == b"sigmill"
     assert (
@@ -256,34 +260,34 @@ async def test_token_and_mechanisms_are_described(scene: Scene) -> None:
     assert failed.value.rv is Rv.MECHANISM_INVALID
 
 
-async def test_a_directory_that_is_away_is_reported(scene: Scene) -> None:
+async def test_a_directory_that_is_away_is_reported(setup: ConnectionSetup) -> None:
     """The tool sees a device error when it connects; the reason is told beside it."""
-    scene.tokens.trouble = QueueUnavailable("Redis is away")
+    setup.tokens.trouble = QueueUnavailable("Redis is away")
     with pytest.raises(Failed) as failed:
-        await scene.p11()
+        await setup.p11()
     assert failed.value.rv is Rv.DEVICE_ERROR
-    assert scene.signer.reported == [("", "queue.unavailable")]
+    assert setup.signer.reported == [("", "queue.unavailable")]
 
 
-async def test_a_signature_does_not_hold_up_other_calls(scene: Scene) -> None:
+async def test_a_signature_does_not_hold_up_other_calls(setup: ConnectionSetup) -> None:
     """A JVM signs in many threads over one connection."""
-    p11 = await scene.p11()
-    scene.signer.open.clear()
+    p11 = await setup.p11()
+    setup.signer.open.clear()
     signing = asyncio.create_task(p11.ecdsa("release", DIGEST))
-    await scene.signer.begun.wait()
+    await setup.signer.begun.wait()
     await p11.call(Call.GET_SESSION_INFO, ulongs(p11.session))
     assert not signing.done()
-    scene.signer.open.set()
+    setup.signer.open.set()
     assert len(await signing) == 64
 
 
-async def test_nothing_is_answered_before_the_handshake(scene: Scene) -> None:
+async def test_nothing_is_answered_before_the_handshake(setup: ConnectionSetup) -> None:
     """Another protocol on this socket is no tool."""
     for message in (request(Call.GET_TOKEN_INFO, ulongs(1)), request(Call.OPEN_SESSION, ulongs(1, 4))):
-        answer = FieldReader(await scene.connection.answer(message))
+        answer = FieldReader(await setup.connection.answer(message))
         assert answer.u32() == 0
     wrong = request(Call.INITIALIZE, byte_array(b"OTHER-PROTOCOL") + b"\x00" + byte_array(b"\x00"))
-    assert FieldReader(await scene.connection.answer(wrong)).u32() == 0
+    assert FieldReader(await setup.connection.answer(wrong)).u32() == 0
 
 
 GOOD = [
@@ -323,8 +327,8 @@ def damaged(draw: st.DrawFn) -> bytes:
 @given(st.lists(damaged(), max_size=30))
 async def test_any_messages_in_any_order_are_answered(messages: list[bytes]) -> None:
     """Cut, repeated, reordered and changed messages get an answer each, and the next tool is served as ever."""
-    scene = Scene()
+    setup = ConnectionSetup()
     for message in messages:
-        answer = FieldReader(await scene.connection.answer(message))
+        answer = FieldReader(await setup.connection.answer(message))
         assert answer.u32() in (0, *Call)
-    assert len(await (await scene.p11()).ecdsa("release", DIGEST)) == 64
+    assert len(await (await setup.p11()).ecdsa("release", DIGEST)) == 64

@@ -1,0 +1,149 @@
+"""A service with a real token, and a folder as a release engineer has it: client.toml, certificates, unsigned files."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+
+from queueing.protocol.algorithms import Algorithm, KeyKind
+from queueing.protocol.public_keys import PublicKey
+from tests.support.certificates import certificate_for, issue, pem
+from tests.support.hsm.tokens import TokenShelf
+from tests.support.redis.process import RedisProcess
+from tests.support.rig.rig import Rig, key_block
+
+LACKING = frozenset(os.environ.get("SIGMILL_TEST_TOOLS_LACKING", "").split())
+"""Packages that the distribution does not have, as `ops/tools` prints them."""
+
+RSA = [str(a) for a in Algorithm if a.startswith("RSASSA")]
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """Exit code and all output of a command."""
+
+    code: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRig:
+    """The folder in which commands run."""
+
+    folder: Path
+
+    def run(self, command: str, **environment: str) -> Ran:
+        """Run a line as a shell does; stdin is empty."""
+        here = str(Path(sys.executable).parent)
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=self.folder,
+            env={**os.environ, "PATH": f"{here}:{os.environ['PATH']}", **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=100,
+        )
+        return Ran(done.returncode, done.stdout)
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory, shelf: TokenShelf) -> Iterator[Rig]:
+    """A worker whose keys have certificates in the key directory; ``lapsed`` is a key whose time is over."""
+    folder = tmp_path_factory.mktemp("tools")
+    kinds = {"release": KeyKind.RSA_3072, "release-ec": KeyKind.P256, "lapsed": KeyKind.RSA_3072}
+    token = shelf.get(acme={f"acme.{name}.v1": kind for name, kind in kinds.items()})["acme"]
+    keys = {name: token.keys[f"acme.{name}.v1"] for name in kinds}
+    authority = ec.generate_private_key(ec.SECP256R1())
+    certificates = {"ca": issue(None, authority, "CA")}
+    certificates |= {
+        name: certificate_for(_loaded(key), authority, name, authority=False) for name, key in keys.items()
+    }
+    ecdsa = key_block(
+        "release-ec", "acme", keys["release-ec"], ["ECDSA_SHA_256"], certificates=_names("release-ec")
+    )
+    lapsed = key_block(
+        "lapsed", "acme", keys["lapsed"], RSA, certificates=_names("lapsed"), expires="2020-01-01T00:00:00Z"
+    )
+    with RedisProcess(folder / "redis", password="tools-password") as redis:
+        rig = Rig(
+            directory=folder / "rig",
+            redis=redis,
+            shelf=shelf,
+            tenants={"acme": KeyKind.RSA_3072},
+            tokens={"acme": token},
+            more={"acme": ecdsa + lapsed},
+        )
+        with rig:
+            _certify(rig.tenant_file("acme"), certificates)
+            (folder / "release-ec.pub").write_bytes(_public_pem(keys["release-ec"]))
+            rig.start_worker()
+            yield rig
+
+
+def _certify(tenant_file: Path, certificates: dict[str, bytes]) -> None:
+    """Give the key ``release`` its certificate and all algorithms of its kind, as an operator does."""
+    for name, der in certificates.items():
+        (tenant_file.parent / f"{name}.pem").write_bytes(pem(der))
+    text = tenant_file.read_text()
+    version = "[[keys.release.versions]]"
+    text = text.replace(version, f"{version}\ncertificates = {_names('release')}")
+    text = text.replace(f"algorithms = {json.dumps([RSA[0]])}", f"algorithms = {json.dumps(RSA)}")
+    tenant_file.write_text(text)
+
+
+def _names(key: str) -> str:
+    return f'["{key}.pem", "ca.pem"]'
+
+
+def _loaded(key: PublicKey) -> rsa.RSAPublicKey | ec.EllipticCurvePublicKey:
+    loaded = load_der_public_key(key.spki)
+    assert isinstance(loaded, rsa.RSAPublicKey | ec.EllipticCurvePublicKey)
+    return loaded
+
+
+def _public_pem(key: PublicKey) -> bytes:
+    return _loaded(key).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+@pytest.fixture
+def rig(service: Rig, tmp_path: Path) -> ToolRig:
+    """A folder with what the recipes name."""
+    for file in (service.directory / "clients/acme").iterdir():
+        shutil.copy(file, tmp_path)
+    for file in (service.directory / "tenants").glob("*.pem"):
+        shutil.copy(file, tmp_path)
+    shutil.copy(service.directory.parent / "release-ec.pub", tmp_path)
+    unsigned(tmp_path)
+    return ToolRig(tmp_path)
+
+
+def unsigned(folder: Path) -> None:
+    """Files of each kind, as real as they are at hand: pip brings a PE, efitools a boot image."""
+    import pip
+
+    shutil.copy(Path(pip.__file__).parent / "_vendor/distlib/w64.exe", folder / "app.exe")
+    images = sorted(Path("/usr/lib/efitools").rglob("HelloWorld.efi"))
+    if images:
+        shutil.copy(images[0], folder / "boot.efi")
+    (folder / "app.bin").write_bytes(b"\x00artefact\xff" * 1000)
+    with zipfile.ZipFile(folder / "app.jar", "w") as jar:
+        jar.writestr("META-INF/MANIFEST.MF", "Manifest-Version: 1.0\r\n\r\n")
+        jar.writestr("app/Main.class", b"\xca\xfe\xba\xbe" * 100)
+    with zipfile.ZipFile(folder / "app.apk", "w") as apk:
+        apk.writestr("AndroidManifest.xml", b"<manifest/>")
+        apk.writestr("classes.dex", b"dex\n035" * 100)

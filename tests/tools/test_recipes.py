@@ -1,0 +1,96 @@
+"""Recipes of docs/tools.md, as they stand there: the real tool signs, and the ecosystem's own verifier judges."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.pages import command_lines_of
+from tests.tools.conftest import LACKING, ToolRig
+
+PAGE = Path(__file__).parents[2] / "docs/tools.md"
+RECIPE = re.compile(r"^### (.+?)\n(.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """``packages``: without one of them the distribution cannot run the recipe. ``artefact``: the file that is verified.
+
+    ``content``: bytes of the signed content, one of which is changed. ``proof``: words of the verifier.
+    """
+
+    packages: tuple[str, ...]
+    artefact: str
+    content: bytes
+    proof: str
+
+
+CASES = {
+    "jarsigner": Case(
+        packages=("default-jdk-headless",),
+        artefact="app.jar",
+        content=b"\xca\xfe\xba\xbe",
+        proof="jar verified.",
+    ),
+    "apksigner": Case(packages=("apksigner",), artefact="signed.apk", content=b"dex\n035", proof=""),
+    "osslsigncode": Case(
+        packages=("osslsigncode", "libengine-pkcs11-openssl"),
+        artefact="signed.exe",
+        content=b"This program cannot be run in DOS mode",
+        proof="Number of verified signatures: 1",
+    ),
+    "sbsign": Case(
+        packages=("sbsigntool", "efitools", "libengine-pkcs11-openssl"),
+        artefact="signed.efi",
+        content=b".text",
+        proof="Signature verification OK",
+    ),
+    "OpenSSL with the engine": Case(
+        packages=("libengine-pkcs11-openssl",), artefact="app.bin", content=b"artefact", proof="successful"
+    ),
+    "OpenSSL with the provider": Case(
+        packages=("pkcs11-provider",), artefact="app.bin", content=b"artefact", proof="successful"
+    ),
+    "pkcs11-tool": Case(packages=("opensc",), artefact="app.bin", content=b"artefact", proof="Verified OK"),
+}
+
+
+def recipes() -> dict[str, list[str]]:
+    """Commands by the name of their recipe."""
+    text = PAGE.read_text().partition("## Recipes")[2].partition("\n## ")[0]
+    return {name: list(command_lines_of(block)) for name, block in RECIPE.findall(text)}
+
+
+def test_each_recipe_has_a_case() -> None:
+    """A recipe that nothing runs would be a promise."""
+    assert set(recipes()) == set(CASES)
+
+
+def flip(file: Path, content: bytes) -> None:
+    """Change one byte of the signed content."""
+    raw = bytearray(file.read_bytes())
+    at = raw.find(content)
+    assert at >= 0, f"{file.name} has no {content!r}"
+    raw[at + 1] ^= 0x01
+    file.write_bytes(raw)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_tool_signs_as_it_stands_and_a_changed_byte_is_refused(name: str, rig: ToolRig) -> None:
+    """The first command signs through real lanes; the last one accepts the artefact, and refuses it with a byte changed."""
+    case = CASES[name]
+    lacking = LACKING & {*case.packages}
+    if lacking:
+        pytest.skip(f"this distribution has no {', '.join(sorted(lacking))}")
+    *signing, verifying = recipes()[name]
+    for command in signing:
+        ran = rig.run(command)
+        assert ran.code == 0, f"{command}\n{ran.text}"
+    ran = rig.run(verifying)
+    assert (ran.code, case.proof in ran.text) == (0, True), ran.text
+    flip(rig.folder / case.artefact, case.content)
+    ran = rig.run(verifying)
+    assert ran.code != 0, ran.text

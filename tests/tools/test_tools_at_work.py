@@ -1,0 +1,118 @@
+"""Real tools through `sigmill run` beyond the recipes: other kinds of file, many at once, and what a denial looks like."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.tools.conftest import LACKING, ToolRig
+
+RUN = "sigmill run --config client.toml"
+KEY = "'pkcs11:token=sigmill;object=release'"
+QUOTED = '"pkcs11:token=sigmill;object=release"'
+
+
+def needs(*packages: str) -> None:
+    """Skip what the distribution cannot run."""
+    lacking = LACKING & {*packages}
+    if lacking:
+        pytest.skip(f"this distribution has no {', '.join(sorted(lacking))}")
+
+
+def test_pkcs11_tool_sees_each_key_with_its_certificate(rig: ToolRig) -> None:
+    """Private key, public key and certificate share label and ID; no PIN is asked for."""
+    needs("opensc")
+    ran = rig.run(f"{RUN} --key release -- sh -c 'pkcs11-tool --module $SIGMILL_PKCS11_MODULE -O'")
+    assert ran.code == 0, ran.text
+    assert ran.text.count("ID:         72656c65617365\n") == 3
+    assert "release-ec" not in ran.text
+
+
+def test_openssl_makes_pss_signatures(rig: ToolRig) -> None:
+    """With the salt that Sigmill makes; OpenSSL's own default is refused, with the option to use."""
+    needs("libengine-pkcs11-openssl")
+    sign = f"openssl dgst -sha256 -engine pkcs11 -keyform engine -sign {KEY} -sigopt rsa_padding_mode:pss"
+    salt = "-sigopt rsa_pss_saltlen:digest"
+    ran = rig.run(f"{RUN} -- {sign} {salt} -out app.sig app.bin")
+    assert ran.code == 0, ran.text
+    verify = (
+        "openssl x509 -in release.pem -pubkey -noout > release.pub && openssl dgst -sha256 -verify release.pub"
+        f" -sigopt rsa_padding_mode:pss {salt} -signature app.sig app.bin"
+    )
+    assert "Verified OK" in rig.run(verify).text
+    ran = rig.run(f"{RUN} -- {sign} -sigopt rsa_pss_saltlen:20 -out app.sig app.bin")
+    assert ran.code == 77
+    assert "rsa_pss_saltlen:digest" in ran.text
+
+
+def test_osslsigncode_signs_cabinets(rig: ToolRig) -> None:
+    """CAB is signed as PE is."""
+    needs("osslsigncode", "libengine-pkcs11-openssl", "gcab")
+    sign = (
+        f"osslsigncode sign -pkcs11module $SIGMILL_PKCS11_MODULE -certs release.pem -key {QUOTED} -h sha256"
+    )
+    for command in (
+        "gcab -c app.cab app.bin",
+        f"{RUN} -- sh -c '{sign} -in app.cab -out signed.cab'",
+        "osslsigncode verify -CAfile ca.pem -in signed.cab",
+    ):
+        ran = rig.run(command)
+        assert ran.code == 0, ran.text
+
+
+def test_many_tools_at_once_sign_through_one_agent(rig: ToolRig) -> None:
+    """Twenty processes: a PKCS#11 module with a PIN often fails so; here each artefact is signed."""
+    needs("osslsigncode", "libengine-pkcs11-openssl")
+    sign = (
+        f"osslsigncode sign -pkcs11module $SIGMILL_PKCS11_MODULE -certs release.pem -key {QUOTED} -h sha256"
+    )
+    ran = rig.run(f"seq 20 | {RUN} -- xargs -P 20 -I% sh -c '{sign} -in app.exe -out signed-%.exe'")
+    assert ran.code == 0, ran.text
+    signed = sorted(rig.folder.glob("signed-*.exe"))
+    assert len(signed) == 20
+    ran = rig.run("for f in signed-*.exe; do osslsigncode verify -CAfile ca.pem -in $f || exit 1; done")
+    assert ran.code == 0, ran.text
+
+
+TOOLS = {
+    "openssl": (
+        "openssl dgst -sha256 -engine pkcs11 -keyform engine -sign 'pkcs11:token=sigmill;object=lapsed' -out x app.bin",
+        ("libengine-pkcs11-openssl",),
+    ),
+    "jarsigner": (
+        "jarsigner -keystore NONE -storetype PKCS11 -protected app.jar lapsed",
+        ("default-jdk-headless",),
+    ),
+    "osslsigncode": (
+        (
+            "sh -c 'osslsigncode sign -pkcs11module $SIGMILL_PKCS11_MODULE -certs lapsed.pem"
+            ' -key "pkcs11:token=sigmill;object=lapsed" -h sha256 -in app.exe -out signed.exe\''
+        ),
+        ("osslsigncode", "libengine-pkcs11-openssl"),
+    ),
+    "pkcs11-tool": (
+        (
+            "sh -c 'head -c 32 app.bin > d; pkcs11-tool --module $SIGMILL_PKCS11_MODULE --sign -m RSA-PKCS-PSS"
+            " --hash-algorithm SHA256 --id 6c6170736564 --input-file d --output-file s'"
+        ),
+        ("opensc",),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_a_denial_is_told_behind_the_tools_own_words(name: str, rig: ToolRig) -> None:
+    """No tool can say why; `sigmill run` says it, once, and ends with 77."""
+    command, packages = TOOLS[name]
+    needs(*packages)
+    ran = rig.run(f"{RUN} -- {command}")
+    assert ran.code == 77, ran.text
+    assert ran.text.count("[key.expired]") == 1
+    assert "error: lapsed/1: " in ran.text
+
+
+def test_sha1_is_refused_with_the_option_to_use(rig: ToolRig) -> None:
+    """The tool's own exit code stays: the mistake is the command's."""
+    needs("libengine-pkcs11-openssl")
+    ran = rig.run(f"{RUN} -- openssl dgst -sha1 -engine pkcs11 -keyform engine -sign {KEY} -out x app.bin")
+    assert ran.code not in (0, 75, 77)
+    assert "-h sha256" in ran.text
