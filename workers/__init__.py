@@ -19,6 +19,7 @@ token_admin/         token administration for operators
 pki/                 structures of certificates and their requests
 state/               files of the state directory
 journal/             write-ahead log: records, segments, recovery, retention
+record/              tamper-evident log per tenant, made from the write-ahead log
 audit/               the log at rest: job history, seal, archive
 config/              configuration files of service and tenants
 telemetry/           metrics, log events, exporter

@@ -5,6 +5,7 @@ proofs       inclusion and consistency proofs: build from stored hashes, verify
 tiles        paths and contents of tiles and entry bundles (tlog-tiles)
 notes        signed notes and their verifier keys (signed-note)
 checkpoints  tree heads as signed notes (tlog-checkpoint)
+commitments  what an entry says of digests without showing them
 proof_files  a proof with its checkpoint in one text (tlog-proof)
 
 Pure functions of bytes: no files, no Redis, no event loop. Must never import anything else of ``queueing`` but ``errors``.

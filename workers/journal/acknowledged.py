@@ -1,12 +1,16 @@
-"""Acknowledged bytes of segments: where the writer abandoned one after a failed write, its tail was never durable.
+"""Acknowledged bytes of segments: what is behind them in a file was never durable for its caller.
 
-The head of the next segment of the same process says how many bytes count. Without that, a record whose append failed
-would be read back as if its caller had been told that it is durable.
+The head of the next segment of the same process says how many bytes of a segment count, where the writer abandoned it after
+a failed write. For the segment in use the file ``acknowledged`` says so, for processes that follow the log: it is written
+after each sync and is not synced itself, so that after a power cut it may be old, but never ahead.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+import struct
+import zlib
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -16,6 +20,51 @@ from workers.journal.segments import read_segment
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+
+
+FILE_NAME: Final = "acknowledged"
+_POSITION: Final = struct.Struct(">QQI")
+"""Number of the segment, bytes of it, and the CRC-32 of both."""
+
+
+class Acknowledged(NamedTuple):
+    """End of what is durable: number of a segment, and bytes of it."""
+
+    segment: int
+    size_bytes: int
+
+
+class AcknowledgedFile:
+    """Writer of the file. One system call each time; errors are the caller's to pass over: nobody waits for it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FILE_NAME
+        self._descriptor: int | None = None
+
+    def write(self, segment: int, size_bytes: int) -> None:
+        """Say that the log is durable up to here. Raises ``OSError``."""
+        if self._descriptor is None:
+            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        place = struct.pack(">QQ", segment, size_bytes)
+        os.pwrite(self._descriptor, place + struct.pack(">I", zlib.crc32(place)), 0)
+
+    def close(self) -> None:
+        """Close the file. Raises ``OSError``."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def read_acknowledged(folder: Path) -> Acknowledged | None:
+    """End of what is durable; None where the file is missing or is being written. Raises ``OSError``."""
+    try:
+        data = (folder / FILE_NAME).read_bytes()
+    except FileNotFoundError:
+        return None
+    if len(data) != _POSITION.size:
+        return None
+    segment, size_bytes, crc = _POSITION.unpack(data)
+    return Acknowledged(segment, size_bytes) if zlib.crc32(data[:-4]) == crc else None
 
 
 def acknowledged_ends(files: Iterable[Path]) -> dict[int, int]:

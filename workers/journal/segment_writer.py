@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from queueing.files.durable_file import make_folder, sync_folder
+from workers.journal.acknowledged import AcknowledgedFile
 from workers.journal.open_claims import OpenClaims
 from workers.journal.records import OpenedRecord, encode_record
 from workers.journal.segments import frame, segment_number, segment_path, segments_of
@@ -46,6 +47,7 @@ class SegmentWriter:
         self._size = 0
         self._opened_at_s = 0.0
         self._previous: tuple[int, int] | None = None
+        self._acknowledged = AcknowledgedFile(folder)
         self._head = b""
 
     def append(self, data: bytes, records: Sequence[Record]) -> int:
@@ -62,6 +64,8 @@ class SegmentWriter:
             raise
         self._head = b""
         self._size += len(data)
+        with contextlib.suppress(OSError):  # only processes that follow the log wait for it
+            self._acknowledged.write(self._number, self._size)
         for record in records:
             self._open.apply(record, self._number)
         return len(data)
@@ -112,3 +116,9 @@ class SegmentWriter:
                 self._path.unlink()
                 return
         self._previous = (self._number, self._size)
+
+    def close(self) -> None:
+        """Close the current segment and the file beside it."""
+        self.abandon()
+        with contextlib.suppress(OSError):
+            self._acknowledged.close()

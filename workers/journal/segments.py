@@ -31,14 +31,23 @@ def frame(payload: bytes) -> bytes:
 def read_segment(
     file: Path, damage: list[Damage] | None = None, *, end: int | None = None
 ) -> Iterator[bytes]:
-    """Payloads in order, up to the end or a torn tail. Damaged places are added to ``damage`` and passed over.
+    """Payloads in order, up to the end or a torn tail: ``read_frames`` without the places."""
+    for _, payload in read_frames(file, damage, end=end):
+        yield payload
 
-    ``end``: the acknowledged bytes (``workers.journal.acknowledged``), where they are known: what is behind them is not read,
-    and a file that ends before them is damaged. Raises ``OSError``. Behind damage the rest of the file is read into memory.
+
+def read_frames(
+    file: Path, damage: list[Damage] | None = None, *, start: int = 0, end: int | None = None
+) -> Iterator[tuple[int, bytes]]:
+    """Frames in order from the one at ``start``, up to the end or a torn tail: the offset behind each, and its payload.
+
+    Damaged places are added to ``damage`` and passed over. ``end``: the acknowledged bytes (``workers.journal.acknowledged``),
+    where they are known: what is behind them is not read, and a file that ends before them is damaged. Raises ``OSError``.
+    Behind damage the rest of the file is read into memory.
     """
     places: list[Damage] = [] if damage is None else damage
     with file.open("rb") as stream:
-        offset = 0
+        offset = stream.seek(start)
         while (end is None or offset < end) and (head := stream.read(HEAD.size)):
             payload = b""
             if len(head) == HEAD.size:
@@ -46,8 +55,8 @@ def read_segment(
                 if 0 < length <= MAX_RECORD_BYTES:
                     payload = stream.read(length)
                     if len(payload) == length and zlib.crc32(payload) == crc:
-                        yield payload
                         offset += HEAD.size + length
+                        yield offset, payload
                         continue
             rest = (head + payload + stream.read())[: None if end is None else end - offset]
             yield from _behind_damage(file.name, offset, rest, places, torn_is_damage=end is not None)
@@ -59,14 +68,14 @@ def read_segment(
 
 def _behind_damage(
     segment: str, offset: int, data: bytes, damage: list[Damage], *, torn_is_damage: bool
-) -> Iterator[bytes]:
-    """Payloads of the rest of a segment, which begins at ``offset`` with a damaged frame or a torn tail."""
+) -> Iterator[tuple[int, bytes]]:
+    """Frames of the rest of a segment, which begins at ``offset`` with a damaged frame or a torn tail."""
     start: int | None = 0
     while start is not None and start < len(data):
         payload = frame_at(data, start)
         if payload is not None:
-            yield payload
             start += HEAD.size + len(payload)
+            yield offset + start, payload
             continue
         found = resync(data, start)
         if found.torn and not torn_is_damage:
@@ -74,7 +83,7 @@ def _behind_damage(
         end = len(data) if found.next_start is None else found.next_start
         damage.append(Damage(segment, offset + start, end - start, found.payload is not None))
         if found.payload is not None:
-            yield found.payload
+            yield offset + end, found.payload
         start = found.next_start
 
 

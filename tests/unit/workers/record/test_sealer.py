@@ -1,0 +1,237 @@
+"""The record is a function of the write-ahead log's bytes: sealed at once or after any crash, it is the same."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from queueing.protocol.envelope import Envelope, seal
+from queueing.protocol.jobs import ArqResult, JobOutcome, ResultHints, WireError, encode_result
+from queueing.transparency.checkpoints import Checkpoint, verify_checkpoint
+from queueing.transparency.merkle import leaf_hash
+from queueing.transparency.notes import Ed25519NoteKey
+from queueing.transparency.proofs import inclusion_proof, verify_inclusion
+from workers.journal.records import (
+    IntentRecord,
+    OutcomeRecord,
+    Record,
+    ReleasedRecord,
+    ReturnedRecord,
+    encode_record,
+)
+from workers.journal.segment_writer import SegmentWriter
+from workers.journal.segments import frame
+from workers.record.entries import encode_entry
+from workers.record.items import encode_row
+from workers.record.sealer import RecordDamaged, Sealer
+from workers.record.stored_hashes import StoredHashes
+from workers.record.volumes import ENTRY_LENGTH
+
+EPOCH_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+CLIENT_KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
+SECRET_DIGEST = b"the digest of a secret release!!"
+
+
+class Client:
+    def sign_envelope(self, message: bytes) -> bytes:
+        return CLIENT_KEY.sign(message)
+
+
+def sealed(tenant: str, number: int, digests: tuple[bytes, ...] = (SECRET_DIGEST, bytes(32))) -> bytes:
+    envelope = Envelope(
+        audience="prod",
+        tenant=tenant,
+        client="build-1",
+        key="release",
+        key_version=0,
+        algorithm="ECDSA_SHA_256",
+        issued_at_ms=1,
+        expires_at_ms=2,
+        idempotency_key=number.to_bytes(16),
+        digests=digests,
+    )
+    return seal(envelope, Client())
+
+
+def intent(tenant: str, number: int) -> IntentRecord:
+    return IntentRecord(
+        number, tenant, b"job%d" % number, b"w:1", 1, sealed(tenant, number), number.to_bytes(16)
+    )
+
+
+def result(number: int) -> bytes:
+    outcome = JobOutcome(
+        "release", 1, bytes(32), "ECDSA_SHA_256", (b"signature", None), {1: WireError("digest.length")}
+    )
+    arq = ArqResult(et=1, s=True, r=outcome, k=ResultHints(), st=1, ft=1, q="q", id=f"job{number}")
+    return encode_result(arq)
+
+
+def job(tenant: str, number: int) -> list[Record]:
+    name = b"job%d" % number
+    return [
+        intent(tenant, number),
+        OutcomeRecord(number, tenant, name, b"w:1", "", result(number)),
+        ReleasedRecord(number, tenant, name, b"w:1", "committed"),
+    ]
+
+
+def append(writer: SegmentWriter, *records: Record) -> None:
+    writer.append(b"".join(frame(encode_record(record)) for record in records), records)
+
+
+def sealer(state_dir: Path) -> Sealer:
+    return Sealer(state_dir, log_name="sigmill/prod", build="1.0", epoch_key=EPOCH_KEY)
+
+
+def run_to_end(writer: Sealer) -> None:
+    while writer.advance():
+        pass
+    writer.sign()
+
+
+def content(state_dir: Path) -> dict[str, bytes]:
+    folder = state_dir / "record"
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in folder.rglob("*")
+        if file.is_file() and file.name != "sealed"
+    }
+
+
+def entries(state_dir: Path, tenant: str) -> list[bytes]:
+    data = (state_dir / "record" / tenant / "entries" / "000000.bin").read_bytes()
+    found, offset = [], 0
+    while offset < len(data):
+        (length,) = ENTRY_LENGTH.unpack_from(data, offset)
+        offset += ENTRY_LENGTH.size + length
+        found.append(data[offset - length : offset])
+    return found
+
+
+def checkpoint(state_dir: Path, tenant: str) -> Checkpoint:
+    data = (state_dir / "record" / tenant / "checkpoint").read_bytes()
+    origin = data.decode().split("\n")[0]
+    return verify_checkpoint(data, [Ed25519NoteKey(origin, EPOCH_KEY).verifier], origin)
+
+
+@pytest.fixture
+def state_dir(tmp_path: Path) -> Path:
+    """A log of three jobs of two tenants, one of which was requeued."""
+    writer = SegmentWriter(tmp_path / "wal")
+    append(writer, *job("acme", 1))
+    append(writer, intent("globex", 2), *job("acme", 3))
+    append(writer, ReturnedRecord(9, "globex", b"job2", b"w:1", maybe_signed=False))
+    return tmp_path
+
+
+def test_every_entry_is_proven_by_the_checkpoint_of_its_tenant(state_dir: Path) -> None:
+    run_to_end(sealer(state_dir))
+    for tenant, size in (("acme", 7), ("globex", 3)):
+        head = checkpoint(state_dir, tenant)
+        found = entries(state_dir, tenant)
+        assert (head.size, len(found)) == (size, size)
+        hashes = StoredHashes(state_dir / "record" / tenant)
+        for index, entry in enumerate(found):
+            proof = inclusion_proof(hashes, index, size)
+            verify_inclusion(leaf_hash(entry), index, size, proof, head.root)
+
+
+def test_no_entry_has_a_digest_a_signature_or_a_job_id_and_the_items_have(state_dir: Path) -> None:
+    run_to_end(sealer(state_dir))
+    files = content(state_dir)
+    for secret in (SECRET_DIGEST, b"job1", b"signature"):
+        assert not [name for name, data in files.items() if secret in data and "/items/" not in name]
+    assert SECRET_DIGEST in files["acme/items/000000.bin"]
+
+
+def test_nothing_of_one_tenant_is_in_the_log_of_another(state_dir: Path) -> None:
+    run_to_end(sealer(state_dir))
+    for name, data in content(state_dir).items():
+        other = b"globex" if name.startswith("acme/") else b"acme"
+        assert other not in data or name == "origin", name
+
+
+def test_a_crash_after_any_record_and_any_write_changes_no_byte(
+    state_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    run_to_end(sealer(state_dir))
+    whole = content(state_dir)
+    origin = (state_dir / "record" / "origin").read_bytes()
+    for kept_after in range(10):
+        for signed_after in range(kept_after, 11):
+            again = tmp_path_factory.mktemp("again")
+            shutil.copytree(state_dir / "wal", again / "wal")
+            (again / "record").mkdir()
+            (again / "record" / "origin").write_bytes(origin)
+            first = sealer(again)
+            records = first._follower.records(100)
+            for number, record in enumerate(records):
+                if number == signed_after:
+                    break
+                for addition in first._sequencer.add(record):
+                    log = first._log_of(addition.tenant, addition.entry.at_ms)
+                    log.append(
+                        encode_entry(addition.entry),
+                        None if addition.row is None else encode_row(addition.row),
+                    )
+                if number == kept_after:
+                    first.keep()
+            first.sign()
+            run_to_end(sealer(again))
+            assert content(again) == whole, (kept_after, signed_after)
+
+
+def test_a_checkpoint_covers_nothing_that_is_not_durable_in_the_log(state_dir: Path) -> None:
+    newest = max((state_dir / "wal").glob("*.wal"))
+    with newest.open("ab") as file:
+        file.write(frame(encode_record(intent("acme", 77))))
+    run_to_end(sealer(state_dir))
+    assert checkpoint(state_dir, "acme").size == 7
+
+
+def test_a_log_that_is_not_the_published_one_is_never_signed(state_dir: Path) -> None:
+    run_to_end(sealer(state_dir))
+    before = (state_dir / "record" / "acme" / "checkpoint").read_bytes()
+    for file in (state_dir / "wal").iterdir():
+        file.unlink()
+    writer = SegmentWriter(state_dir / "wal")
+    for number in range(40, 45):
+        append(writer, *job("acme", number))
+    forged = sealer(state_dir)
+    with pytest.raises(RecordDamaged, match="not the one whose checkpoint was published"):
+        run_to_end(forged)
+    assert (state_dir / "record" / "acme" / "checkpoint").read_bytes() == before
+
+
+def test_a_restart_without_new_records_signs_the_same_head_again(state_dir: Path) -> None:
+    first = sealer(state_dir)
+    run_to_end(first)
+    first.keep()
+    before = checkpoint(state_dir, "acme")
+    run_to_end(sealer(state_dir))
+    assert checkpoint(state_dir, "acme") == before
+
+
+@pytest.mark.parametrize("name", ["origin", "sealed", "acme/checkpoint"])
+def test_a_file_of_the_record_that_is_damaged_is_named(state_dir: Path, name: str) -> None:
+    first = sealer(state_dir)
+    run_to_end(first)
+    first.keep()
+    (state_dir / "record" / name).write_bytes(b"\xff" + os.urandom(8))
+    with pytest.raises(RecordDamaged, match=name):
+        sealer(state_dir)
+
+
+def test_files_that_lost_synced_bytes_are_named_and_not_written_on(state_dir: Path) -> None:
+    first = sealer(state_dir)
+    run_to_end(first)
+    first.keep()
+    file = state_dir / "record" / "acme" / "entries" / "000000.bin"
+    os.truncate(file, file.stat().st_size - 1)
+    with pytest.raises(OSError, match="were synced"):
+        sealer(state_dir)

@@ -1,0 +1,13 @@
+"""The record: per tenant, a tamper-evident log of what the write-ahead log of this host says.
+
+entries        entries of a log, as msgpack arrays
+items          digests, salts and client signatures beside the entries: the tenant's own content
+sequencer      entries and items from the records of the write-ahead log, in order
+volumes        files of one tenant's log: entries, items, hashes of the tree
+stored_hashes  hashes of the tree, read from those files
+follower       durable records of the write-ahead log, in order, from a place on
+sealer         follows the write-ahead log, and keeps and signs the tenants' logs
+
+An entry has no digest, signature or job id. The tree is a function of the write-ahead log's bytes alone, so that a replay
+after a crash gives the same bytes. Must never import ``workers.lanes``, ``workers.pipeline`` or anything that talks to Redis.
+"""

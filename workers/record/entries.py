@@ -1,0 +1,122 @@
+"""Entries of a tenant's log: msgpack arrays ``[1, at_ms, kind, ...]``, of at most 65,535 bytes.
+
+Times are Unix ms of the host's clock and may step back; the order is that of the log. ``intent`` and ``outcome`` fields name
+an entry by its index in the same log. No entry holds a digest, a signature, a job id or an idempotency key: those are items.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from queueing.errors import ProofInvalid
+
+_Hash = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+_Index = Annotated[int, msgspec.Meta(ge=0)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
+_Text = Annotated[str, msgspec.Meta(max_length=512)]
+
+
+class _Entry(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """Fields of every entry, first in the array."""
+
+    version: Literal[1] = 1
+    at_ms: int
+
+
+class OpenedEntry(_Entry, frozen=True, array_like=True, kw_only=True):
+    """First entry of a log: its origin, the origin that it follows ('' for none), and the build that writes it."""
+
+    kind: Literal["opened"] = "opened"
+    origin: _Text
+    follows: _Text
+    build: _Text
+
+
+class IntentEntry(_Entry, frozen=True, array_like=True, kw_only=True):
+    """A job is about to be signed, as its envelope asks. ``commitment``: to the envelope's bytes."""
+
+    kind: Literal["intent"] = "intent"
+    attempt: _Count
+    client: _Text
+    key: _Text
+    key_version: _Count
+    algorithm: _Text
+    digests: _Count
+    commitment: _Hash
+    approval: _Hash | None = None
+
+
+class OutcomeEntry(_Entry, frozen=True, array_like=True, kw_only=True):
+    """A job has its result, which is not released before this is durable.
+
+    ``code``: why nothing was signed, else ''. ``items_root``: root over the job's items.
+    """
+
+    kind: Literal["outcome"] = "outcome"
+    intent: _Index
+    key_version: _Count
+    public_key_sha256: bytes
+    digests: _Count
+    signed: _Count
+    items_root: _Hash
+    code: _Text
+
+
+class EndEntry(_Entry, frozen=True, array_like=True, kw_only=True):
+    """End of a claim: Redis took the result (committed, repeated), another worker had the job (fenced), it was requeued
+    (returned; returned-in-doubt: a lane may have signed), or its process ended without a result (unknown).
+    """
+
+    kind: Literal["committed", "repeated", "fenced", "returned", "returned-in-doubt", "unknown"]
+    intent: _Index
+
+
+class CanaryEntry(_Entry, frozen=True, array_like=True, kw_only=True):
+    """The service signed a digest of its own with a key of the tenant, to see whether its token works."""
+
+    kind: Literal["canary"] = "canary"
+    token: _Text
+    key: _Text
+    key_version: _Count
+    public_key_sha256: bytes
+    algorithm: _Text
+    outcome: _Text
+
+
+Entry = OpenedEntry | IntentEntry | OutcomeEntry | EndEntry | CanaryEntry
+
+_BY_KIND: Final[dict[str, type[Entry]]] = {
+    "opened": OpenedEntry,
+    "intent": IntentEntry,
+    "outcome": OutcomeEntry,
+    "canary": CanaryEntry,
+    **dict.fromkeys(
+        ("committed", "repeated", "fenced", "returned", "returned-in-doubt", "unknown"), EndEntry
+    ),
+}
+
+
+class _Head(_Entry, frozen=True, array_like=True, kw_only=True):
+    kind: str
+
+
+_encoder = msgspec.msgpack.Encoder()
+_head_decoder = msgspec.msgpack.Decoder(_Head)
+_decoders: Final = {kind: msgspec.msgpack.Decoder(cls) for kind, cls in _BY_KIND.items()}
+
+
+def encode_entry(entry: Entry) -> bytes:
+    """The one encoding of an entry."""
+    return _encoder.encode(entry)
+
+
+def decode_entry(data: bytes) -> Entry | None:
+    """Read an entry; None for a kind of a later version. Raises ``ProofInvalid``."""
+    try:
+        kind = _head_decoder.decode(data).kind
+        decoder = _decoders.get(kind)
+        return None if decoder is None else decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise ProofInvalid("the entry is no entry of a record") from None

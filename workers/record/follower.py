@@ -1,0 +1,86 @@
+"""Follower of the write-ahead log: records that are durable, in order, from a place on. Only reads; beside a worker that writes.
+
+A segment in use is read up to its acknowledged bytes; one that is finished up to those that the next segment names, and
+whole where a crash has left no such number (as recovery reads it).
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from workers.journal.acknowledged import acknowledged_ends, read_acknowledged
+from workers.journal.records import decode_record
+from workers.journal.segments import read_frames, segment_number, segments_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from workers.journal.damage import Damage
+    from workers.journal.records import Record
+
+
+class Place(msgspec.Struct, frozen=True, order=True):
+    """Place in the log: number of a segment (0: before the first), and an offset behind a whole frame of it."""
+
+    segment: int = 0
+    offset: int = 0
+
+
+class LogFollower:
+    """Reads on from ``place``. ``damage`` has the damaged places that were passed over."""
+
+    def __init__(self, folder: Path, place: Place) -> None:
+        self._folder = folder
+        self.place = place
+        self.damage: list[Damage] = []
+
+    def records(self, most: int) -> Iterator[Record]:
+        """The next durable records, at most this many; ``place`` is behind each when it is handed out. Raises ``OSError``."""
+        files = [file for file in segments_of(self._folder) if segment_number(file) >= self.place.segment]
+        durable = read_acknowledged(self._folder)
+        for file, following in itertools.zip_longest(files, files[1:]):
+            number = segment_number(file)
+            if number > self.place.segment:
+                self.place = Place(number)
+            if following is not None:
+                end = _finished(file, following)
+            elif durable is not None and durable.segment == number:
+                end = durable.size_bytes
+            else:
+                return  # its first sync is not over, or its process is of a former version
+            for record in self._of(file, end):
+                yield record
+                most -= 1
+                if not most:
+                    return
+
+    def _of(self, file: Path, end: int | None) -> Iterator[Record]:
+        number = self.place.segment
+        for offset, payload in read_frames(file, self.damage, start=self.place.offset, end=end):
+            self.place = Place(number, offset)
+            try:
+                record = decode_record(payload)
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                continue  # a record of a later version
+            yield record
+        if end is not None:
+            self.place = Place(number, end)  # behind damage, too: it is told once
+
+
+def _finished(file: Path, following: Path) -> int | None:
+    """Bytes that count of a segment that is no longer written to; its tail is made durable where a crash left it."""
+    number = segment_number(file)
+    ends = acknowledged_ends([following])
+    if number in ends:
+        return ends[number]
+    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
+    return None

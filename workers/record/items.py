@@ -1,0 +1,79 @@
+"""Items of a job, beside its outcome entry: all that its tenant needs to check it, and nobody else may see.
+
+A row holds the signed fields of the envelope, the client's signature, the digests, and for each digest the SHA-256 of its
+signature or the code of its error. The envelope can be rebuilt from it byte by byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+
+from queueing.errors import ProofInvalid, ResultInvalid
+from queueing.protocol.jobs import JobOutcome
+from queueing.transparency.commitments import Item
+
+if TYPE_CHECKING:
+    from queueing.errors import SigningError
+
+
+class ItemRow(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """Items of the job whose outcome is entry ``outcome``; ``sealed`` is its whole envelope, ``salt`` 16 bytes.
+
+    ``signatures``: SHA-256 of each signature, empty where there is none; ``codes``: reasons, empty where all were signed.
+    """
+
+    outcome: Annotated[int, msgspec.Meta(ge=0)]
+    salt: Annotated[bytes, msgspec.Meta(max_length=16)]
+    job_id: bytes
+    sealed: bytes
+    signatures: tuple[Annotated[bytes, msgspec.Meta(max_length=32)], ...]
+    codes: tuple[Annotated[str, msgspec.Meta(max_length=64)], ...] = ()
+
+    def items(self, digests: tuple[bytes, ...]) -> list[Item]:
+        """Items in the order of the envelope's digests. Raises ``ProofInvalid`` where their numbers differ."""
+        count = len(digests)
+        if len(self.signatures) != count or len(self.codes) not in {0, count}:
+            raise ProofInvalid(
+                f"the envelope has {count} digests, and the row {len(self.signatures)} outcomes"
+            )
+        rows = zip(digests, self.signatures, self.codes or ("",) * count, strict=True)
+        return [
+            Item(number, digest, signature, code) for number, (digest, signature, code) in enumerate(rows)
+        ]
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(ItemRow)
+
+
+def encode_row(row: ItemRow) -> bytes:
+    """Encode a row."""
+    return _encoder.encode(row)
+
+
+def decode_row(data: bytes) -> ItemRow:
+    """Read a row. Raises ``ProofInvalid``."""
+    try:
+        return _decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise ProofInvalid("the item row cannot be read") from None
+
+
+def outcomes_of(result: JobOutcome | SigningError, digests: int) -> tuple[tuple[bytes, ...], tuple[str, ...]]:
+    """Signatures and codes of a row, for an envelope with this number of digests."""
+    if not isinstance(result, JobOutcome):
+        return (b"",) * digests, (result.reason,) * digests
+    made = (*result.signatures, *(None,) * digests)[:digests]
+    signatures = tuple([b"" if each is None else hashlib.sha256(each).digest() for each in made])
+    if all(signatures):
+        return signatures, ()
+    codes = ["" if signature else _code(result, number) for number, signature in enumerate(signatures)]
+    return signatures, tuple(codes)
+
+
+def _code(result: JobOutcome, number: int) -> str:
+    error = result.errors.get(number)
+    return ResultInvalid.reason if error is None else error.code[:64]

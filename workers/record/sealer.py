@@ -1,0 +1,231 @@
+"""Sealer: follows the write-ahead log of a state directory, and keeps a tamper-evident log of each tenant beside it.
+
+``record/sealed`` says how far the write-ahead log was read, and where each tenant's log ended then. It is replaced after
+everything before it is synced; after a crash the tenants' files are cut to it and the write-ahead log is read on from there,
+which gives the same bytes. Nothing waits for the sealer: the write-ahead log is the truth about what was signed.
+
+Layout of ``STATE_DIR/record``: ``origin`` (64 random bytes, hex: 8 in the names of the logs, the rest the secret for salts),
+``sealed``, and a folder per tenant (``workers.record.volumes``).
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from queueing.errors import ProofInvalid
+from queueing.files.durable_file import make_folder, replace_durably, sync_folder
+from queueing.files.folders import entries
+from queueing.transparency.checkpoints import Checkpoint, read_checkpoint, sign_checkpoint
+from queueing.transparency.merkle import TreeEdge
+from queueing.transparency.notes import Ed25519NoteKey, read_note
+from workers.record.entries import OpenedEntry, encode_entry
+from workers.record.follower import LogFollower, Place
+from workers.record.items import encode_row
+from workers.record.sequencer import Sequencer
+from workers.record.volumes import Position, TenantLog
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from workers.journal.damage import Damage
+
+FOLDER_NAME: Final = "record"
+MOST_RECORDS: Final = 5_000
+"""Records of one step: some tens of milliseconds, after which a stop is obeyed and checkpoints can be signed."""
+
+_ORIGIN_HEX: Final = 16
+_FORMAT: Final = 1
+
+
+class RecordDamaged(Exception):
+    """The record's own files are damaged or were set back: sealing on would change what was signed before."""
+
+
+class _Sealed(msgspec.Struct, frozen=True, kw_only=True):
+    format: int
+    place: Place
+    sequencer: bytes
+    logs: dict[str, Position]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Identity of the record of one state directory. ``name``: 16 hex digits in the names of its logs."""
+
+    log_name: str
+    name: str
+    secret: bytes
+
+    def of(self, tenant: str) -> str:
+        """Origin line of a tenant's log."""
+        return f"{self.log_name}/{tenant}/{self.name}"
+
+
+class Sealer:
+    """Writer of the record of one state directory. There must be only one at a time. Blocks: for a process of its own."""
+
+    def __init__(self, state_dir: Path, *, log_name: str, build: str, epoch_key: Ed25519PrivateKey) -> None:
+        """Read what was sealed, and cut the files to it. Raises ``RecordDamaged``, or ``OSError``."""
+        self._folder = state_dir / FOLDER_NAME
+        self._build = build
+        self._epoch_key = epoch_key
+        make_folder(self._folder)
+        self.origin = _origin(self._folder, log_name)
+        sealed = _read_sealed(self._folder / "sealed")
+        self._follower = LogFollower(state_dir / "wal", Place() if sealed is None else sealed.place)
+        self._sequencer = (
+            Sequencer(self.origin.secret)
+            if sealed is None
+            else Sequencer.restored(self.origin.secret, sealed.sequencer)
+        )
+        self._logs = {
+            tenant: TenantLog(self._folder / tenant, position)
+            for tenant, position in ({} if sealed is None else sealed.logs).items()
+        }
+        for log in self._logs.values():
+            log.cut()
+        for tenant in _tenants_of(self._folder) - self._logs.keys():
+            TenantLog(self._folder / tenant).cut()  # it began after what was sealed
+        self._unsigned: set[str] = set(self._logs)
+        self._published = {
+            tenant: checkpoint
+            for tenant in _tenants_of(self._folder)
+            if (checkpoint := _published(self._folder / tenant)) is not None
+        }
+        for tenant, log in self._logs.items():
+            self._check_published(tenant, log)
+
+    @property
+    def place(self) -> Place:
+        """Place in the write-ahead log up to which it was read."""
+        return self._follower.place
+
+    @property
+    def damage(self) -> list[Damage]:
+        """Damaged places of the write-ahead log that were passed over."""
+        return self._follower.damage
+
+    def advance(self) -> int:
+        """Read on, at most ``MOST_RECORDS``; returns how many records were read. Raises ``OSError``."""
+        read = 0
+        for record in self._follower.records(MOST_RECORDS):
+            read += 1
+            for addition in self._sequencer.add(record):
+                log = self._log_of(addition.tenant, addition.entry.at_ms)
+                row = None if addition.row is None else encode_row(addition.row)
+                log.append(encode_entry(addition.entry), row)
+                self._check_published(addition.tenant, log)
+        return read
+
+    def sign(self) -> int:
+        """Write the logs that have grown and sign their checkpoints; returns how many. Raises ``OSError``.
+
+        A checkpoint is no larger than what is durable in the write-ahead log, and never smaller than one published before.
+        """
+        signed = 0
+        for tenant in sorted(self._unsigned):
+            log = self._logs[tenant]
+            log.write()
+            if tenant in self._published:
+                continue  # still behind what was published before a crash
+            origin = self.origin.of(tenant)
+            checkpoint = Checkpoint(origin, log.size, log.root())
+            note = sign_checkpoint(checkpoint, Ed25519NoteKey(origin, self._epoch_key))
+            _replace(log.folder / "checkpoint", note)
+            self._unsigned.discard(tenant)
+            signed += 1
+        return signed
+
+    def keep(self) -> None:
+        """Make everything durable, and say so in ``sealed``: a restart goes on from here. Raises ``OSError``."""
+        for log in self._logs.values():
+            log.write()
+            log.sync()
+        sync_folder(self._folder)
+        sealed = _Sealed(
+            format=_FORMAT,
+            place=self._follower.place,
+            sequencer=self._sequencer.snapshot(),
+            logs={tenant: log.position for tenant, log in self._logs.items()},
+        )
+        replace_durably(self._folder / "sealed", msgspec.msgpack.encode(sealed))
+
+    def _log_of(self, tenant: str, at_ms: int) -> TenantLog:
+        self._unsigned.add(tenant)
+        log = self._logs.get(tenant)
+        if log is None:
+            log = self._logs[tenant] = TenantLog(self._folder / tenant)
+        if log.size == 0:
+            opened = OpenedEntry(at_ms=at_ms, origin=self.origin.of(tenant), follows="", build=self._build)
+            log.append(encode_entry(opened))
+        return log
+
+    def _check_published(self, tenant: str, log: TenantLog) -> None:
+        """Compare with the checkpoint that was published before a crash, when the log is that long again."""
+        published = self._published.get(tenant)
+        if published is None or log.size < published.size:
+            return
+        if log.size == published.size and hmac.compare_digest(log.root(), published.root):
+            del self._published[tenant]
+            return
+        raise RecordDamaged(
+            f"the log of {tenant} at {log.size} entries is not the one whose checkpoint was published before"
+        )
+
+
+def _origin(folder: Path, log_name: str) -> Origin:
+    path = folder / "origin"
+    try:
+        text = path.read_text(encoding="ascii").strip()
+        raw = bytes.fromhex(text)
+    except FileNotFoundError:
+        raw = secrets.token_bytes(64)
+        replace_durably(path, raw.hex().encode() + b"\n")
+    except ValueError:
+        raise RecordDamaged(f"{path} is not 128 hex digits") from None
+    if len(raw) != 64:
+        raise RecordDamaged(f"{path} is not 128 hex digits")
+    return Origin(log_name, raw.hex()[:_ORIGIN_HEX], raw[_ORIGIN_HEX // 2 :])
+
+
+def _read_sealed(path: Path) -> _Sealed | None:
+    try:
+        sealed = msgspec.msgpack.decode(path.read_bytes(), type=_Sealed)
+        for position in sealed.logs.values():
+            TreeEdge(position.size, position.subtrees)
+    except FileNotFoundError:
+        return None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
+        raise RecordDamaged(f"{path} cannot be read") from None
+    if sealed.format != _FORMAT:
+        raise RecordDamaged(f"{path} has format {sealed.format}; this build writes {_FORMAT}")
+    return sealed
+
+
+def _tenants_of(folder: Path) -> set[str]:
+    return {each.name for each in entries(folder) if each.is_dir()}
+
+
+def _published(folder: Path) -> Checkpoint | None:
+    try:
+        data = (folder / "checkpoint").read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        return read_checkpoint(read_note(data).text)
+    except ProofInvalid:
+        raise RecordDamaged(f"{folder / 'checkpoint'} cannot be read") from None
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Replace atomically, not durably: after a crash the log is made again to at least what was sealed."""
+    beside = path.with_name(f"{path.name}.new")
+    beside.write_bytes(data)
+    beside.replace(path)

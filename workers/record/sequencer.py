@@ -1,0 +1,218 @@
+"""Sequencer: makes entries and items of the records of the write-ahead log, in their order.
+
+It is a function of the log's bytes: the same records give the same entries, whenever and however often they are read. An
+intent is an entry of its own, so that each signature can be shown to have been on record before it was made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from queueing.errors import SigningError
+from queueing.protocol.envelope import read_unverified
+from queueing.protocol.jobs import JobOutcome, decode_result
+from queueing.transparency.commitments import SALT_BYTES, envelope_commitment, items_root
+from workers.journal.records import (
+    CanaryIntentRecord,
+    CanaryOutcomeRecord,
+    IntentRecord,
+    OutcomeRecord,
+    ReleasedRecord,
+    ReturnedRecord,
+    UnknownRecord,
+    decode_record,
+    encode_record,
+)
+from workers.record.entries import CanaryEntry, EndEntry, IntentEntry, OutcomeEntry
+from workers.record.items import ItemRow, outcomes_of
+
+if TYPE_CHECKING:
+    from queueing.protocol.envelope import Envelope
+    from workers.journal.open_claims import Claim
+    from workers.journal.records import Record
+    from workers.record.entries import Entry
+
+_ENDS: Final = frozenset({"committed", "repeated", "fenced"})
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """Entry that a record adds to the log of a tenant; ``row``: the items beside an outcome."""
+
+    tenant: str
+    entry: Entry
+    row: ItemRow | None = None
+
+
+@dataclass(slots=True)
+class _OpenClaim:
+    """A claim whose intent is in the log, until its end is."""
+
+    tenant: str
+    intent: int
+    record: IntentRecord
+    salt: bytes
+    envelope: Envelope | None
+
+
+@dataclass(slots=True)
+class Sequencer:
+    """State between records: the size of each tenant's log, and the open claims.
+
+    ``secret`` (32 bytes, of the origin) salts intents of former versions, which have no salt of their own.
+    """
+
+    secret: bytes
+    sizes: dict[str, int] = field(default_factory=dict)
+    _open: dict[Claim, _OpenClaim] = field(default_factory=dict)
+    _canaries: dict[Claim, CanaryIntentRecord] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Number of open claims."""
+        return len(self._open) + len(self._canaries)
+
+    def add(self, record: Record) -> list[Addition]:
+        """Entries that follow from the next record of the log; each is one more in its tenant's log."""
+        additions = self._additions(record)
+        for addition in additions:
+            self.sizes[addition.tenant] = self.sizes.get(addition.tenant, 0) + 1
+        return additions
+
+    def _additions(self, record: Record) -> list[Addition]:
+        match record:
+            case IntentRecord():
+                return [self._intent(record)]
+            case OutcomeRecord():
+                return self._outcome(record)
+            case ReleasedRecord():
+                return self._end(record, record.how if record.how in _ENDS else "committed", record.at_ms)
+            case ReturnedRecord():
+                how = "returned-in-doubt" if record.maybe_signed else "returned"
+                return self._end(record, how, record.at_ms)
+            case UnknownRecord():
+                self._canaries.pop((record.job_id, record.lease), None)
+                return self._end(record, "unknown", record.at_ms)
+            case CanaryIntentRecord():
+                self._canaries[record.job_id, record.lease] = record
+            case CanaryOutcomeRecord():
+                return self._canary(record)
+        return []
+
+    def _begin(self, record: IntentRecord, intent: int) -> _OpenClaim:
+        """Remember a claim whose intent is this entry of its tenant's log."""
+        try:
+            envelope = read_unverified(record.sealed).envelope
+        except SigningError:
+            envelope = None  # the lane refuses it; that somebody sent it stays on record
+        salt = record.salt or self._salt_of(record)
+        claim = _OpenClaim(record.tenant, intent, record, salt, envelope)
+        self._open[record.job_id, record.lease] = claim
+        return claim
+
+    def _intent(self, record: IntentRecord) -> Addition:
+        claim = self._begin(record, self.sizes.get(record.tenant, 0))
+        envelope = claim.envelope
+        entry = IntentEntry(
+            at_ms=record.at_ms,
+            attempt=record.attempt,
+            client="" if envelope is None else envelope.client,
+            key="" if envelope is None else envelope.key,
+            key_version=0 if envelope is None else envelope.key_version,
+            algorithm="" if envelope is None else envelope.algorithm,
+            digests=0 if envelope is None else len(envelope.digests),
+            commitment=envelope_commitment(claim.salt, record.sealed),
+        )
+        return Addition(record.tenant, entry)
+
+    def _salt_of(self, record: IntentRecord) -> bytes:
+        return hashlib.shake_256(self.secret + record.lease + b"\x00" + record.job_id).digest(SALT_BYTES)
+
+    def _outcome(self, record: OutcomeRecord) -> list[Addition]:
+        claim = self._open.get((record.job_id, record.lease))
+        if claim is None:
+            return []  # refused before its intent, or its intent is of a segment that is no more
+        result = _result_of(record)
+        digests = () if claim.envelope is None else claim.envelope.digests
+        signatures, codes = outcomes_of(result, len(digests))
+        row = ItemRow(
+            outcome=self.sizes.get(claim.tenant, 0),
+            salt=claim.salt,
+            job_id=record.job_id,
+            sealed=claim.record.sealed,
+            signatures=signatures,
+            codes=codes,
+        )
+        entry = OutcomeEntry(
+            at_ms=record.at_ms,
+            intent=claim.intent,
+            key_version=result.key_version if isinstance(result, JobOutcome) else 0,
+            public_key_sha256=result.public_key_sha256 if isinstance(result, JobOutcome) else b"",
+            digests=len(digests),
+            signed=sum(map(bool, signatures)),
+            items_root=items_root(claim.salt, row.items(digests)),
+            code="" if isinstance(result, JobOutcome) else result.reason,
+        )
+        return [Addition(claim.tenant, entry, row)]
+
+    def _end(
+        self, record: ReleasedRecord | ReturnedRecord | UnknownRecord, how: str, at_ms: int
+    ) -> list[Addition]:
+        claim = self._open.pop((record.job_id, record.lease), None)
+        if claim is None:
+            return []
+        return [Addition(claim.tenant, EndEntry(at_ms=at_ms, kind=how, intent=claim.intent))]  # type: ignore[arg-type]
+
+    def _canary(self, record: CanaryOutcomeRecord) -> list[Addition]:
+        intent = self._canaries.pop((record.job_id, record.lease), None)
+        if intent is None or not intent.tenant:
+            return []  # of the service's own token
+        entry = CanaryEntry(
+            at_ms=record.at_ms,
+            token=intent.token,
+            key=intent.key,
+            key_version=intent.version,
+            public_key_sha256=intent.public_key_sha256,
+            algorithm=intent.algorithm,
+            outcome=record.outcome,
+        )
+        return [Addition(intent.tenant, entry)]
+
+    def snapshot(self) -> bytes:
+        """The state between two records, from which ``restored`` goes on."""
+        return msgspec.msgpack.encode(
+            _Snapshot(
+                sizes=self.sizes,
+                open=[(claim.intent, encode_record(claim.record)) for claim in self._open.values()],
+                canaries=[encode_record(record) for record in self._canaries.values()],
+            )
+        )
+
+    @classmethod
+    def restored(cls, secret: bytes, snapshot: bytes) -> Sequencer:
+        """The sequencer at the time of a snapshot. Raises ``msgspec.MsgspecError`` for anything else."""
+        kept = msgspec.msgpack.decode(snapshot, type=_Snapshot)
+        sequencer = cls(secret, dict(kept.sizes))
+        for intent, raw in kept.open:
+            record = decode_record(raw)
+            if isinstance(record, IntentRecord):
+                sequencer._begin(record, intent)
+        for raw in kept.canaries:
+            sequencer._additions(decode_record(raw))
+        return sequencer
+
+
+class _Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    sizes: dict[str, int]
+    open: list[tuple[int, bytes]]
+    canaries: list[bytes]
+
+
+def _result_of(record: OutcomeRecord) -> JobOutcome | SigningError:
+    try:
+        return decode_result(record.result).outcome
+    except SigningError as error:
+        return error

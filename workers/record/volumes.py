@@ -1,0 +1,165 @@
+"""Files of one tenant's log: entries, items and hashes of the tree, in volumes of 65,536 entries.
+
+::
+
+    entries/000000.bin   entries, each with its length as u16 big endian before it
+    items/000000.bin     item rows of the outcomes in the volume, each with its length as u32 big endian before it
+    level0/000000.bin    leaf hashes, 32 bytes each
+    level1.bin, ...      hashes of the full tiles below (256, 65,536, ... entries each)
+    checkpoint           newest signed head of the tree
+
+A volume that is full never changes again. All but ``checkpoint`` only grow; after a crash they are cut to what a
+``Position`` says, and written again from the write-ahead log. Blocks: for a process or thread of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from queueing.files.durable_file import make_folder, sync_folder
+from queueing.files.folders import entries
+from queueing.transparency.merkle import HASH_BYTES, TreeEdge, leaf_hash
+from queueing.transparency.tiles import HEIGHT, WIDTH
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VOLUME: Final = 65_536
+"""Entries of a volume: one full tile of level 1."""
+
+ENTRY_LENGTH: Final = struct.Struct(">H")
+ROW_LENGTH: Final = struct.Struct(">I")
+MAX_ROW_BYTES: Final = 1024 * 1024
+"""More than the row of 1,024 digests; a longer length is damage."""
+
+
+class Position(msgspec.Struct, frozen=True, kw_only=True):
+    """End of a log: its entries, the right edge of its tree, and the bytes of its open volume's files."""
+
+    size: int
+    subtrees: list[bytes]
+    entry_bytes: int
+    item_bytes: int
+
+
+EMPTY: Final = Position(size=0, subtrees=[], entry_bytes=0, item_bytes=0)
+
+
+class TenantLog:
+    """Writer of one tenant's log. ``position`` is its end, with what is not written yet."""
+
+    def __init__(self, folder: Path, position: Position = EMPTY) -> None:
+        self.folder = folder
+        self._edge = TreeEdge(position.size, list(position.subtrees))
+        self._entry_bytes = position.entry_bytes
+        self._item_bytes = position.item_bytes
+        self._unwritten: defaultdict[str, list[bytes]] = defaultdict(list)
+        self._unsynced: set[str] = set()
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return self._edge.size
+
+    @property
+    def position(self) -> Position:
+        """End of the log."""
+        return Position(
+            size=self._edge.size,
+            subtrees=list(self._edge.subtrees),
+            entry_bytes=self._entry_bytes,
+            item_bytes=self._item_bytes,
+        )
+
+    def root(self) -> bytes:
+        """Root of the tree at its present size."""
+        return self._edge.root()
+
+    def append(self, entry: bytes, row: bytes | None = None) -> None:
+        """Append an entry, and the item row beside it; ``write`` puts them into files."""
+        index = self._edge.size
+        volume = f"{index // VOLUME:06d}.bin"
+        if index % VOLUME == 0:
+            self._entry_bytes = self._item_bytes = 0
+        framed = ENTRY_LENGTH.pack(len(entry)) + entry
+        self._unwritten[f"entries/{volume}"].append(framed)
+        self._entry_bytes += len(framed)
+        if row is not None:
+            framed = ROW_LENGTH.pack(len(row)) + row
+            self._unwritten[f"items/{volume}"].append(framed)
+            self._item_bytes += len(framed)
+        completed = self._edge.append(leaf_hash(entry))
+        self._unwritten[f"level0/{volume}"].append(completed[0])
+        for level in range(HEIGHT, len(completed), HEIGHT):
+            self._unwritten[f"level{level // HEIGHT}.bin"].append(completed[level])
+
+    def write(self) -> None:
+        """Append everything to its files, not synced. Raises ``OSError``: the log is then to be cut and made again."""
+        for name, parts in self._unwritten.items():
+            path = self.folder / name
+            if not path.exists():
+                make_folder(path.parent)
+            _append(path, b"".join(parts))
+            self._unsynced.add(name)
+        self._unwritten.clear()
+
+    def sync(self) -> None:
+        """Make everything that was written durable. Raises ``OSError``."""
+        folders = set()
+        for name in sorted(self._unsynced):
+            path = self.folder / name
+            _sync(path)
+            folders.add(path.parent)
+        for folder in folders:
+            sync_folder(folder)
+        self._unsynced.clear()
+
+    def cut(self) -> None:
+        """Cut the files to this position: what is behind it was written after the last sync. Raises ``OSError``."""
+        size = self._edge.size
+        # A volume that begins exactly at the end has no bytes yet; the one before it is whole.
+        volume, inside = divmod(size, VOLUME)
+        lengths = {"entries": self._entry_bytes, "items": self._item_bytes, "level0": inside * HASH_BYTES}
+        for kind, length in lengths.items():
+            for file in _files(self.folder / kind):
+                number = int(file.stem)
+                if number > volume:
+                    file.unlink()
+                elif number == volume:
+                    _cut(file, length if inside else 0)
+        for file in _files(self.folder):
+            if file.stem.startswith("level"):
+                _cut(file, (size // WIDTH ** int(file.stem.removeprefix("level"))) * HASH_BYTES)
+
+
+def _files(folder: Path) -> list[Path]:
+    return entries(folder, suffix=".bin", missing_ok=True)
+
+
+def _append(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+    finally:
+        os.close(descriptor)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _cut(path: Path, length: int) -> None:
+    if path.stat().st_size < length:
+        raise OSError(f"{path} has {path.stat().st_size} bytes, and {length} were synced")
+    os.truncate(path, length)
