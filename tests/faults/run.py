@@ -45,7 +45,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 @dataclass(slots=True, kw_only=True)
 class Plan:
     """Parameters of a run apart from its seed. ``only``: these kinds instead of all; ``broken``: a script of
-    ``broken.py`` in place of the shipped one; ``patience_s``: after so long a client's job is lost."""
+    ``broken.py`` in place of the shipped one; ``patience_s``: after so long a client's job is lost; ``manners``: of the
+    tenants' PKCS#11 modules (``tests/native/manners.c``)."""
 
     steps: int = STEPS
     workers: int = WORKERS
@@ -55,6 +56,7 @@ class Plan:
     lease_s: float = LEASE_S
     sign_us: int = SIGN_US
     patience_s: float = ANSWER_TIMEOUT_S
+    manners: tuple[str, ...] = ()
 
 
 async def run_seed(seed: int, folder: Path, plan: Plan | None = None) -> Report:
@@ -64,7 +66,9 @@ async def run_seed(seed: int, folder: Path, plan: Plan | None = None) -> Report:
         seed, plan.only or tuple(KINDS), steps=plan.steps, workers=plan.workers, pairs=plan.pairs
     )
     began = time.monotonic()
-    with Harness.open(folder, broken=plan.broken, lease_s=plan.lease_s, sign_us=plan.sign_us) as harness:
+    with Harness.open(
+        folder, broken=plan.broken, lease_s=plan.lease_s, sign_us=plan.sign_us, manners=plan.manners
+    ) as harness:
         for number in range(1, plan.workers + 1):
             await harness.start_worker(number)
         await _under_load(harness, steps, Random(seed), plan.patience_s)

@@ -19,9 +19,11 @@ from queueing.protocol.jobs import decode_result
 from tests.faults.harness import observers
 from tests.faults.harness.tokens import TENANTS, CopiedTokens, Keeper
 from tests.faults.history import Answered, Event, Left, Recorder, TenantKey, WorkerEnded, read_history
+from tests.support.hsm.manners import Manners
 from tests.support.redis.process import RedisProcess
 from tests.support.rig.rig import Rig, WorkerProcess, command_of, descendants
 from tests.support.rig.shared_rig import behind_simhsm
+from workers.config.settings import TokenSettings
 
 ROOT = Path(__file__).parents[3]
 
@@ -33,6 +35,20 @@ CALL_TIMEOUT_S = 2.0
 SIGN_US = 1_000
 SESSION_THREADS = 2
 CLIENTS_PER_TENANT = 2
+
+
+def _with_manners(
+    names: tuple[str, ...], wrap: Callable[[TokenSettings], TokenSettings]
+) -> Callable[[TokenSettings], TokenSettings]:
+    """A ``Rig.wrap`` with these manners in front of another; without any, that one."""
+    if not names:
+        return wrap
+
+    def both(settings: TokenSettings) -> TokenSettings:
+        device = wrap(settings)
+        return Manners(names=names, real_module=Path(device.module)).in_front_of(device)
+
+    return both
 
 
 @dataclass(slots=True, kw_only=True)
@@ -78,8 +94,9 @@ class Harness:
         lease_s: float = LEASE_S,
         sign_us: int = SIGN_US,
         retention_s: float = 3600.0,
+        manners: tuple[str, ...] = (),
     ) -> Iterator[Self]:
-        """The stack in ``folder``, without workers yet; everything ends with the block."""
+        """The stack in ``folder``, without workers yet; everything ends with the block. ``manners``: of the tenants' modules."""
         folder = folder.resolve()
         folder.mkdir(parents=True)
         one_lane = dict.fromkeys([*TENANTS, "service"], f"lanes = 1\ncall_timeout_s = {CALL_TIMEOUT_S}")
@@ -93,7 +110,7 @@ class Harness:
                 tenants=TENANTS,
                 token=one_lane,
                 worker={"lease_s": lease_s, "drain_s": 5.0, "result_retention_s": retention_s},
-                wrap=behind_simhsm(folder / "rig", sign_us=sign_us),
+                wrap=_with_manners(manners, behind_simhsm(folder / "rig", sign_us=sign_us)),
                 broken=broken,
             )
             with rig:

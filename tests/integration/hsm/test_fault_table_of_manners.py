@@ -14,8 +14,7 @@ from bench.native.build import build_simhsm
 from queueing.protocol.algorithms import KeyKind
 from tests.integration.hsm.conftest import ROOT, Keys
 from tests.integration.hsm.fault_run import FaultRun
-from tests.integration.hsm.test_manners import SERVED
-from tests.support.hsm.manners import Manners
+from tests.support.hsm.manners import SERVED, Manners
 from workers.hsm.faults import FAULTS, NO_CODE, VENDOR_DEFINED
 
 CALLS = ["C_SignInit", "C_SignLength", "C_Sign"]

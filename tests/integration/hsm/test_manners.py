@@ -10,36 +10,13 @@ import pytest
 from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.public_keys import PublicKey
 from tests.integration.hsm.conftest import Result, run_case
-from tests.support.hsm.manners import Manners
+from tests.support.hsm.manners import SERVED, Manners
 from tests.support.hsm.softhsm import SoftHsm, SoftToken
 from workers.config.settings import PinLogin, SelectSettings, TokenSettings
 from workers.token_admin.client import TokenAdmin
 
 KINDS = (KeyKind.RSA_2048, KeyKind.P256, KeyKind.P384, KeyKind.P521, KeyKind.ED25519)
 
-SERVED = (
-    (),
-    ("search-nothing",),
-    ("search-ignores",),
-    ("search-one",),
-    ("search-refuses",),
-    ("padded",),
-    ("raw-point",),
-    ("compressed-point",),
-    ("private-bare",),
-    ("no-id",),
-    ("labels-differ",),
-    ("found-twice",),
-    ("one-attribute",),
-    ("no-zeros",),
-    ("der",),
-    ("init-once=0x191",),
-    ("init-once=0x5",),
-    ("no-finalize",),
-    ("no-locking",),
-    ("several-lists",),
-    ("search-nothing", "padded", "raw-point", "private-bare", "found-twice", "no-zeros"),
-)
 ONE_THREAD = {"no-locking", "several-lists"}
 """Modules that do not promise to bear several threads."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -11,6 +12,32 @@ from bench.native import build
 from workers.config.settings import TokenSettings
 
 SOURCE = Path(__file__).resolve().parents[2] / "native" / "manners.c"
+
+
+SERVED: Final = (
+    (),
+    ("search-nothing",),
+    ("search-ignores",),
+    ("search-one",),
+    ("search-refuses",),
+    ("padded",),
+    ("raw-point",),
+    ("compressed-point",),
+    ("private-bare",),
+    ("no-id",),
+    ("labels-differ",),
+    ("found-twice",),
+    ("one-attribute",),
+    ("no-zeros",),
+    ("der",),
+    ("init-once=0x191",),
+    ("init-once=0x5",),
+    ("no-finalize",),
+    ("no-locking",),
+    ("several-lists",),
+    ("search-nothing", "padded", "raw-point", "private-bare", "found-twice", "no-zeros"),
+)
+"""Manners with which keys are found and sign; those of one tuple at once."""
 
 
 def build_manners() -> Path:
