@@ -226,7 +226,7 @@ def _running(words: Sequence[str], environment: Mapping[str, str]) -> Iterator[N
     try:
         yield
     finally:
-        process.terminate()
+        process.kill()  # pkcs11-daemon does not always end for less
         process.wait(START_TIMEOUT_S)
 
 
