@@ -8,10 +8,12 @@ attributes and compare the values that they read.
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
+from itertools import chain
 from typing import Any, Final
 
 import pkcs11
-from pkcs11 import Attribute, ObjectClass
+from pkcs11 import Attribute, ObjectClass, _pkcs11
 from pkcs11.attributes import AttributeMapper
 from pkcs11.exceptions import (
     ArgumentsBad,
@@ -19,6 +21,7 @@ from pkcs11.exceptions import (
     AttributeTypeInvalid,
     AttributeValueInvalid,
     FunctionFailed,
+    PKCS11Error,
     TemplateIncomplete,
     TemplateInconsistent,
 )
@@ -36,6 +39,7 @@ _TEMPLATE_REFUSED: Final = (
     TemplateIncomplete,
     TemplateInconsistent,
 )
+_BATCH: Final = 10  # objects per call of C_FindObjects, as python-pkcs11's own searches
 _MECHANISM_TYPE: Final = struct.Struct("@L")  # CK_MECHANISM_TYPE is an unsigned long
 
 
@@ -90,8 +94,16 @@ def attributes_of(item: pkcs11.Object, *wanted: Attribute) -> dict[Attribute, An
 def objects(session: pkcs11.Session, template: dict[Attribute, Any]) -> list[pkcs11.Object]:
     """Find all objects that match, each once; exhausts the search, so that the session is free for another."""
     found: dict[int | None, pkcs11.Object] = {}
-    for item in session.get_objects(template):
-        found.setdefault(item.handle, item)
+    search: Any = _pkcs11.SearchIter(session, template, _BATCH)  # type: ignore[attr-defined]  # not in its stubs
+    try:
+        with search as batches:
+            for item in chain.from_iterable(batches):
+                found.setdefault(item.handle, item)
+    except PKCS11Error:
+        # python-pkcs11 0.10 ends a search that the module refused when it collects it, and prints a traceback for that.
+        with suppress(PKCS11Error):
+            search._finalize()  # noqa: SLF001 - there is no public way
+        raise
     return list(found.values())
 
 

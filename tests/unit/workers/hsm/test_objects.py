@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import struct
+from typing import Any, cast
 
+import pkcs11
 import pytest
 from pkcs11 import Attribute, KeyType
+from pkcs11.exceptions import DeviceError, PKCS11Error, TemplateInconsistent
 
-from workers.hsm.objects import TolerantMapper
+from workers.hsm.objects import TolerantMapper, objects, objects_if_searchable
 
 MAPPER = TolerantMapper()
 
@@ -37,3 +40,17 @@ def test_a_value_is_read_or_is_none(attribute: Attribute, packed: bytes, value: 
 )
 def test_what_is_written_is_read_again(attribute: Attribute, value: object) -> None:
     assert MAPPER.unpack_attributes(attribute, MAPPER.pack_attribute(attribute, value)) == value
+
+
+@pytest.mark.parametrize("error", [TemplateInconsistent(), DeviceError()])
+def test_a_search_that_the_module_refuses_is_ended_at_once(search: Any, error: PKCS11Error) -> None:
+    """Else python-pkcs11 ends it when it is collected, and prints a traceback into the worker's log."""
+    search.refusal = error
+    with pytest.raises(type(error)):
+        objects(cast("pkcs11.Session", None), {})
+    assert search.open_searches == 0
+
+
+def test_a_template_that_the_module_refuses_finds_nothing(search: Any) -> None:
+    search.refusal = TemplateInconsistent()
+    assert objects_if_searchable(cast("pkcs11.Session", None), {}) == []
