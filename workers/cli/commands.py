@@ -100,6 +100,7 @@ KEYS: Final[dict[str, LazyCommand]] = {
     "list": LazyCommand(
         "workers.cli.keys.list_show:list_keys", "Compare the configured keys with the tokens."
     ),
+    "origin": LazyCommand("workers.cli.keys.origin:origin", "Statements about the origin of keys."),
     "request": LazyCommand(
         "workers.cli.keys.request:request", "Make a certificate request, signed inside the token."
     ),
@@ -109,6 +110,11 @@ KEYS: Final[dict[str, LazyCommand]] = {
     "show": LazyCommand(
         "workers.cli.keys.list_show:show", "Show one key: versions, public keys, attributes."
     ),
+}
+KEYS_ORIGIN: Final[dict[str, LazyCommand]] = {
+    "create": LazyCommand("workers.cli.keys.origin:create", "Make a statement about an existing key."),
+    "show": LazyCommand("workers.cli.keys.origin:show", "Show a statement, without verifying it."),
+    "verify": LazyCommand("workers.cli.keys.origin:verify", "Verify a statement."),
 }
 OPERATORS: Final[dict[str, LazyCommand]] = {
     "create": LazyCommand("workers.cli.operate.operators:create", "Create an operator key."),

@@ -64,6 +64,7 @@ class TokenSettings(_Strict, frozen=True):
 
     ``environment`` is set for this token's lanes only. ``call_timeout_s`` must exceed the module's own timeout.
     ``login_timeout_s`` limits the login, also at a keypad; after it the token is not tried again for as long.
+    ``certification``: CMVP or Common Criteria number for origin statements; ``evidence``: the vendor's command for them.
     ``hsm``: the device that the token shares with others. ``socket``: the socket of a host-started lane (``sigmill lane``), which accepts connections from ``worker_uid`` only.
     """
 
@@ -79,6 +80,8 @@ class TokenSettings(_Strict, frozen=True):
     socket: str | None = None
     worker_uid: Annotated[int, Meta(ge=0, le=2**32 - 2)] | None = None
     hsm: Name | None = None
+    certification: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+    evidence: tuple[Annotated[str, Meta(min_length=1, max_length=4096)], ...] = ()
 
 
 class HsmSettings(_Strict, frozen=True):

@@ -9,6 +9,7 @@ mechanisms         PKCS#11 mechanism of each algorithm, key type of each kind of
 encodings          DigestInfo, ECDSA DER, EC points, SPKI
 signing            digests in, verified signatures out
 key_creation       create, list and adopt keys
+key_description    what token and module show of a key, for its origin statement
 messages           whole messages in, verified signatures out: for requests and statements, never for jobs
 faults             meaning of each return value, and the action that follows
 pin_guard          no PIN is tried again after it was refused
@@ -22,6 +23,7 @@ __all__ = [
     "encodings",
     "faults",
     "key_creation",
+    "key_description",
     "keys",
     "mechanisms",
     "messages",

@@ -21,6 +21,7 @@ from queueing.protocol.public_keys import PublicKey
 from workers.hsm import module
 from workers.hsm.faults import HsmFailure, to_signing_error
 from workers.hsm.key_creation import KeyRecord, adopt_key, create_key, list_keys
+from workers.hsm.key_description import describe_key
 from workers.hsm.keys import find_key
 from workers.hsm.mechanisms import unable_to_sign
 from workers.hsm.messages import sign_message
@@ -34,6 +35,7 @@ from workers.token_admin.messages import (
     AdoptKey,
     Answer,
     CreateKey,
+    DescribeKey,
     Failed,
     FindKeys,
     Found,
@@ -63,7 +65,7 @@ _PIN_FLAGS: Final = (
     TokenFlag.USER_PIN_TO_BE_CHANGED,
 )
 
-_WithLogin: TypeAlias = CreateKey | AdoptKey | FindKeys | SignMessage
+_WithLogin: TypeAlias = CreateKey | AdoptKey | FindKeys | DescribeKey | SignMessage
 
 _UNAVAILABLE: Final = ctypes.c_ulong(-1).value  # PKCS#11 3.1, 3.3: CK_UNAVAILABLE_INFORMATION
 _TEXT_BYTES: Final = 32 + 32 + 16 + 16  # label, manufacturerID, model, serialNumber
@@ -95,7 +97,7 @@ def answer(request: Request) -> Answer:
             return _token_facts(loaded, token)
         if isinstance(request.ask, InspectToken):
             return _inspect(loaded, token, address, request.ask)
-        return _with_login(token, address, request.ask)
+        return _with_login(loaded, token, address, request.ask)
     except HsmFailure as failure:
         if failure.pin_failure:
             return Failed(code="token.unavailable", problem=str(failure), pin_refused=True)
@@ -107,7 +109,7 @@ def answer(request: Request) -> Answer:
         return Failed(code="config.invalid", problem=str(error))
 
 
-def _with_login(token: pkcs11.Token, address: TokenAddress, ask: _WithLogin) -> Answer:
+def _with_login(loaded: LoadedModule, token: pkcs11.Token, address: TokenAddress, ask: _WithLogin) -> Answer:
     # Before the PIN is tried: it may be that of another token.
     _refuse_token_of_others(properties_of(token), address)
     pin = None if address.pin_file is None else Secret.from_file(address.pin_file)
@@ -121,7 +123,7 @@ def _with_login(token: pkcs11.Token, address: TokenAddress, ask: _WithLogin) -> 
             protected_path=address.protected_path,
         )
     try:
-        return _ask(pool.sessions[0], ask)
+        return _ask(loaded, token, pool.sessions[0], ask)
     finally:
         pool.close()
 
@@ -150,7 +152,7 @@ def _is_also(found: TokenProperties, other: OtherToken) -> bool:
     return other.serial is not None and found.matches(label=other.label, serial=other.serial)
 
 
-def _ask(session: pkcs11.Session, ask: _WithLogin) -> Answer:
+def _ask(loaded: LoadedModule, token: pkcs11.Token, session: pkcs11.Session, ask: _WithLogin) -> Answer:
     match ask:
         case CreateKey():
             return _key_facts(create_key(session, ask.kind, ask.label))
@@ -162,6 +164,8 @@ def _ask(session: pkcs11.Session, ask: _WithLogin) -> Answer:
                 found=tuple(_found(session, spki) for spki in ask.public_keys),
                 present=tuple(_key_facts(record) for record in list_keys(session)),
             )
+        case DescribeKey():
+            return describe_key(loaded, token, session, PublicKey.from_spki(ask.public_key))
         case SignMessage():
             return Signed(signature=sign_message(session, PublicKey.from_spki(ask.public_key), ask.message))
 
@@ -173,7 +177,7 @@ def _inspect(
     if not ask.log_in:
         return report
     try:
-        found = _with_login(token, address, FindKeys(public_keys=ask.public_keys))
+        found = _with_login(loaded, token, address, FindKeys(public_keys=ask.public_keys))
     except HsmFailure as failure:
         return msgspec.structs.replace(report, problem=str(failure), pin_refused=failure.pin_failure)
     except SigningError as error:

@@ -80,6 +80,14 @@ class KeyRefused(KeyDisabled):
 
 
 def find_key(session: pkcs11.Session, public_key: PublicKey) -> SigningKey:
+    """``find_private_key``, as a key that can sign."""
+    key = find_private_key(session, public_key)
+    if not isinstance(key, SignMixin):  # python-pkcs11 goes by CKA_SIGN
+        raise KeyRefused("the key may not be used: CKA_SIGN is not true")
+    return key
+
+
+def find_private_key(session: pkcs11.Session, public_key: PublicKey) -> pkcs11.PrivateKey:
     """The private key that belongs to ``public_key``; exactly one, with the required attributes.
 
     Raises ``KeyMissing`` (an infrastructure fault, retryable) if there is none, ``KeyRefused`` if there are
@@ -96,8 +104,6 @@ def find_key(session: pkcs11.Session, public_key: PublicKey) -> SigningKey:
     key = found[0]
     require_attributes(key)
     require_use_by_digest(key, KEY_KINDS[public_key.kind].family)
-    if not isinstance(key, SignMixin):  # python-pkcs11 goes by CKA_SIGN
-        raise KeyRefused("the key may not be used: CKA_SIGN is not true")
     return key
 
 
@@ -117,7 +123,7 @@ def require_attributes(key: pkcs11.PrivateKey) -> dict[str, bool]:
 def require_use_by_digest(key: pkcs11.PrivateKey, family: KeyFamily) -> None:
     """Check that the key signs digests without a person; raises ``KeyRefused``. A token that shows neither attribute passes."""
     with translated():
-        shown = _optional_attributes_of(key, Attribute.ALWAYS_AUTHENTICATE, Attribute.ALLOWED_MECHANISMS)
+        shown = read_optional_attributes(key, Attribute.ALWAYS_AUTHENTICATE, Attribute.ALLOWED_MECHANISMS)
     if shown.get(Attribute.ALWAYS_AUTHENTICATE):
         raise KeyRefused(
             "the key may not be used: CKA_ALWAYS_AUTHENTICATE is true, so the token wants the PIN again for each"
@@ -140,7 +146,7 @@ def read_attributes(key: pkcs11.PrivateKey) -> dict[str, bool]:
     return {name: bool(values[a]) for name, a in _ATTRIBUTE.items() if a in values}
 
 
-def _optional_attributes_of(item: pkcs11.Object, *wanted: Attribute) -> dict[Attribute, Any]:
+def read_optional_attributes(item: pkcs11.Object, *wanted: Attribute) -> dict[Attribute, Any]:
     """Read attributes that a module need not know; a module that fails for them does not show them."""
     shown: dict[Attribute, Any] = {}
     for name in wanted:

@@ -6,6 +6,8 @@ der       DER (X.690): the few types that these structures consist of
 schemes   AlgorithmIdentifier and digest of each kind of key
 names     subjects and alternative names, as an operator writes them
 requests  PKCS#10 certificate requests
+cms       SignedData, and the self-signed certificate of a service key
+origin    statements about the origin of keys
 chains    certificate chains: reading, order, signatures, dates
 
 Never imports ``workers.config``, ``workers.token_admin`` or ``workers.hsm``.

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from workers.pki import der
+from workers.pki.schemes import UNREADABLE
 
 LARGEST_BYTES: Final = 256 * 1024
 """Ten certificates with every extension have less than 30 kB; the rest are comments of authorities."""
@@ -185,7 +186,7 @@ def read_chain(raw: bytes) -> Chain:
     try:
         with warnings.catch_warnings(action="ignore"):
             certificates = x509.load_pem_x509_certificates(raw)
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except UNREADABLE as error:
         raise ChainInvalid(f"the file has no readable certificates ({error!s:.200})", _WANTED) from None
     if len(certificates) > _MOST_CERTIFICATES:
         raise ChainInvalid(f"the file has {len(certificates)} certificates, a chain has at most 10", _WANTED)
@@ -196,7 +197,7 @@ def spki_of(certificate: x509.Certificate) -> bytes:
     """Public key of a certificate (SPKI in DER). Raises ``ChainInvalid`` for a kind of key that is not known."""
     try:
         key = certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm):
+    except UNREADABLE:
         raise ChainInvalid(
             f"the public key of `{_name(certificate.subject)}` is of no known kind",
             "Ask the authority for another one.",
@@ -218,7 +219,7 @@ def _read_der(raw: bytes) -> Chain:
         raise _pkcs7()
     try:
         return Chain((x509.load_der_x509_certificate(raw),))
-    except (ValueError, UnsupportedAlgorithm):
+    except UNREADABLE:
         raise ChainInvalid("the file is DER, but no certificate", _WANTED) from None
 
 
@@ -272,7 +273,7 @@ def _check_authority(certificate: x509.Certificate, i: int) -> None:
 def _extension(certificate: x509.Certificate, kind: type[ExtensionT]) -> ExtensionT | None:
     try:
         return certificate.extensions.get_extension_for_class(kind).value
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, *UNREADABLE):
         return None
 
 

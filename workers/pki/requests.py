@@ -73,13 +73,13 @@ class RequestContent:
             encipher_only=False,
             decipher_only=False,
         )
-        found = [_extension(usage, critical=True)]
+        found = [extension(usage, critical=True)]
         if usages := _USAGES[self.profile]:
             # RFC 3161 2.3: of a time stamping certificate it is critical
             critical = self.profile is Profile.TIME_STAMPING
-            found.append(_extension(x509.ExtendedKeyUsage(usages), critical=critical))
+            found.append(extension(x509.ExtendedKeyUsage(usages), critical=critical))
         if self.alternative_names:
-            found.append(_extension(x509.SubjectAlternativeName(self.alternative_names), critical=False))
+            found.append(extension(x509.SubjectAlternativeName(self.alternative_names), critical=False))
         return found
 
 
@@ -104,6 +104,7 @@ def _attribute(oid: str, value: bytes) -> bytes:
     return der.sequence(der.oid(oid), der.set_of([value]))
 
 
-def _extension(value: x509.ExtensionType, *, critical: bool) -> bytes:
+def extension(value: x509.ExtensionType, *, critical: bool) -> bytes:
+    """Extension in DER (RFC 5280 4.1)."""
     flag = der.tagged(0x01, b"\xff") if critical else b""
     return der.sequence(der.oid(value.oid.dotted_string), flag, der.octets(value.public_bytes()))

@@ -5,6 +5,7 @@ command line starts a child for every request (``workers.hsm.admin_process``), w
 
 messages      requests and answers between the two
 client        the command line's side
+evidence      output of a vendor's command about a key
 owned_tokens  the same for the tokens of a valid configuration
 
 Never imports ``pkcs11`` or ``workers.hsm``.

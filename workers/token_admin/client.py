@@ -15,10 +15,12 @@ from workers.token_admin.messages import (
     AdoptKey,
     Answer,
     CreateKey,
+    DescribeKey,
     Failed,
     FindKeys,
     FoundKeys,
     InspectToken,
+    KeyDescription,
     KeyFacts,
     OtherToken,
     Request,
@@ -44,7 +46,7 @@ _GRACE_S: Final = 120.0
 """An RSA-4096 key may take a network HSM a minute; no other call takes longer."""
 
 _decoder: Final[msgspec.json.Decoder[Answer]] = msgspec.json.Decoder(Answer)
-AnswerT = TypeVar("AnswerT", TokenFacts, KeyFacts, FoundKeys, Signed, TokenReport)
+AnswerT = TypeVar("AnswerT", TokenFacts, KeyFacts, FoundKeys, KeyDescription, Signed, TokenReport)
 
 
 class KeyNotFit(KeyDisabled):
@@ -118,6 +120,10 @@ class TokenAdmin:
     def find(self, public_keys: Sequence[bytes]) -> FoundKeys:
         """Look for these keys (SPKI) and check whether they may sign; list all keys of the token. Raises as ``show``."""
         return self._ask(FindKeys(public_keys=tuple(public_keys)), FoundKeys)
+
+    def describe(self, public_key: bytes) -> KeyDescription:
+        """All that token and module show of this key (SPKI); raises as ``sign_message`` does."""
+        return self._ask(DescribeKey(public_key=public_key), KeyDescription)
 
     def sign_message(self, public_key: bytes, message: bytes) -> bytes:
         """Signature of this key (SPKI) over a request or a statement; raises as ``create``, and where the key is not there."""

@@ -72,6 +72,12 @@ class FindKeys(Message, frozen=True):
     public_keys: tuple[bytes, ...]
 
 
+class DescribeKey(Message, frozen=True):
+    """Request for all that token and module show of the private key of this public key (SPKI in DER)."""
+
+    public_key: bytes
+
+
 class SignMessage(Message, frozen=True):
     """Request to sign a certificate request or a statement with the private key of this public key (SPKI in DER)."""
 
@@ -91,7 +97,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """Request to the child."""
 
     token: TokenAddress
-    ask: ShowToken | CreateKey | AdoptKey | FindKeys | SignMessage | InspectToken
+    ask: ShowToken | CreateKey | AdoptKey | FindKeys | DescribeKey | SignMessage | InspectToken
 
 
 class TokenFacts(Message, frozen=True):
@@ -135,6 +141,24 @@ class FoundKeys(Message, frozen=True):
     present: tuple[KeyFacts, ...]
 
 
+class KeyDescription(Message, frozen=True):
+    """A key as its token and module show it. ``mechanism``: CKA_KEY_GEN_MECHANISM by name; None where it is not shown."""
+
+    label: str
+    serial: str
+    manufacturer: str
+    model: str
+    hardware: str
+    firmware: str
+    module_path: str
+    module_description: str
+    module_library: str
+    module_cryptoki: str
+    module_sha256: str
+    attributes: dict[str, bool]
+    mechanism: str | None
+
+
 class Signed(Message, frozen=True):
     """Signature over a message, verified: DER for ECDSA, else raw."""
 
@@ -161,4 +185,4 @@ class Failed(Message, frozen=True):
     pin_refused: bool = False
 
 
-Answer = TokenFacts | KeyFacts | FoundKeys | Signed | TokenReport | Failed
+Answer = TokenFacts | KeyFacts | FoundKeys | KeyDescription | Signed | TokenReport | Failed

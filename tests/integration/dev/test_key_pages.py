@@ -75,8 +75,7 @@ def key_room(tmp_path: Path) -> Iterator[KeyRoom]:
             service=operator_block("ada", operator),
         ) as rig,
     ):
-        folder = tmp_path / "operator"
-        folder.mkdir()
+        folder = rig.directory
         operator.write(folder / "ada.key")
         rig.start_worker()
         yield KeyRoom(rig=rig, folder=folder, authority=Authority(tmp_path / "ca"))

@@ -27,6 +27,7 @@ from workers.config.tenant_edits import attach_chain
 from workers.config.tenant_file import load_tenant
 from workers.config.tenant_writer import edit_tenant
 from workers.pki.chains import LARGEST_BYTES, Chain, ChainInvalid, read_chain
+from workers.pki.schemes import UNREADABLE
 
 if TYPE_CHECKING:
     from workers.config.loading import ServiceScope
@@ -134,7 +135,7 @@ def _checked_chain(file: Path) -> Chain:
         ) from None
     except ChainInvalid as error:
         raise ConfigError(str(file), "", error.problem, error.remedy) from None
-    except ValueError as error:  # of a name or extension that cryptography reads only when it is asked for
+    except UNREADABLE as error:  # of a name or extension that cryptography reads only when it is asked for
         raise ConfigError(
             str(file),
             "",

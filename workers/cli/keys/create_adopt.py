@@ -10,8 +10,9 @@ import click
 from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.key_directory import KeyState
 from queueing.protocol.public_keys import PublicKey
+from workers.cli.keys.ceremony import OriginArguments, origin_options, wanted_witnesses
 from workers.cli.keys.key_request import KIND_NAMES, KeyRequest, placeholder_key
-from workers.cli.keys.new_key import label_of, make_key, print_key
+from workers.cli.keys.new_key import Papers, label_of, make_key, print_key
 from workers.cli.keys.request import (
     RequestArguments,
     RequestedCertificate,
@@ -76,7 +77,7 @@ class KeyArguments(TypedDict):
     write: bool
 
 
-class _CreateArguments(KeyArguments, RequestArguments):
+class _CreateArguments(KeyArguments, RequestArguments, OriginArguments):
     """Options of ``keys create``."""
 
 
@@ -94,6 +95,7 @@ class _CreateArguments(KeyArguments, RequestArguments):
     "--request", "with_request", is_flag=True, help="Also print a certificate request (needs --subject)."
 )
 @request_options
+@origin_options
 @click.pass_obj
 def create(
     output: Output,
@@ -113,8 +115,15 @@ def create(
     request = _request(arguments)
     kind = KIND_NAMES[kind_name]
     request.check(placeholder_key(kind))
-    wanted = _requested_certificate(request, arguments) if with_request else None
-    make_key(output, request, kind, label, wanted)
+    papers = Papers(
+        certificate=_requested_certificate(request, arguments) if with_request else None,
+        witnesses=wanted_witnesses(arguments),
+    )
+    if request.tenant is None and papers.witnesses is not None:
+        raise click.UsageError(
+            "the service key signs statements, and has none itself: omit --origin and --witness"
+        )
+    make_key(output, request, kind, label, papers)
 
 
 @click.command()

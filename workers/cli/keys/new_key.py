@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -13,8 +14,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from queueing.errors import ConfigError, SigningError, TokenUnavailable
 from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.public_keys import PublicKey
+from workers.cli.keys.ceremony import Ceremony, print_files
 from workers.cli.keys.request import RequestedCertificate, print_request
 from workers.cli.shell.output import Output, emit, print_block, print_message
+from workers.config.service_file import load_service
 
 if TYPE_CHECKING:
     from workers.cli.keys.key_request import KeyRequest
@@ -44,23 +47,49 @@ class NewKey(msgspec.Struct, frozen=True, kw_only=True):
     written: str | None
 
 
-def make_key(
-    output: Output, request: KeyRequest, kind: KeyKind, label: str | None, wanted: RequestedCertificate | None
-) -> None:
-    """Create the key, print it, write it if that was asked for, then make and print its certificate request."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Papers:
+    """Papers to be made with a new key: the request for a certificate, and a statement with these witnesses."""
+
+    certificate: RequestedCertificate | None
+    witnesses: tuple[str, ...] | None
+
+
+def make_key(output: Output, request: KeyRequest, kind: KeyKind, label: str | None, papers: Papers) -> None:
+    """Create the key, print it, write it if that was asked for, then make and print its papers."""
+    service = None if papers.witnesses is None else load_service(request.scope.file)
     admin = request.token_admin()
     facts = _created(admin, kind, label or label_of(request))
     request = dataclasses.replace(request, created=datetime.now(UTC))
     version = request.version_number()
     print_key(request, facts, as_json=output.as_json)
-    if wanted is None or request.tenant is None:
+    if request.tenant is None:
         return
     public_key = PublicKey.from_spki(facts.public_key)
+    wanted = papers.certificate
     try:
-        line = wanted.signed_line(admin, public_key, tenant=request.tenant, key=request.key, version=version)
-    except SigningError as error:
-        raise _request_failed(error, request, facts) from error
-    print_request(output, line)
+        if service is not None:
+            ceremony = Ceremony(
+                scope=request.scope,
+                service=service,
+                tenant=request.tenant,
+                key=request.key,
+                version=version,
+                token=request.token,
+                witnesses=papers.witnesses or (),
+                how="generated",
+            )
+            files, made = ceremony.hold(public_key, wanted)
+            print_files(output, files)
+        elif wanted is not None:
+            made = wanted.sign(admin, public_key)
+        else:
+            return
+        if wanted is not None and made is not None:
+            line = wanted.written_line(made, tenant=request.tenant, key=request.key, version=version)
+            print_request(output, line)
+    except (SigningError, ConfigError) as error:
+        raise _papers_failed(error, request, facts) from error
 
 
 def print_key(request: KeyRequest, facts: KeyFacts, *, as_json: bool) -> None:
@@ -133,19 +162,21 @@ def _created(admin: TokenAdmin, kind: KeyKind, label: str) -> KeyFacts:
         ) from error
 
 
-def _request_failed(error: SigningError, request: KeyRequest, facts: KeyFacts) -> SigningError:
-    """The error of a request whose key was created: it names the key, which is neither lost nor to be made again."""
+def _papers_failed(
+    error: SigningError | ConfigError, request: KeyRequest, facts: KeyFacts
+) -> SigningError | ConfigError:
+    """The error of a request or statement whose key was created: it names the key, which is not to be made again."""
     made = (
-        f"the key was created (token {request.token}, label {facts.label!r}, CKA_ID {facts.key_id}), but its certificate"
-        f" request was not: {error.message}"
+        f"the key was created (token {request.token}, label {facts.label!r}, CKA_ID {facts.key_id}), but not all of its"
+        " papers"
     )
     words = f"--tenant {request.tenant} --key {request.key}"
-    first = (
-        ""
-        if request.write
-        else f"`sigmill keys adopt {words} --token {request.token} --label {facts.label} --write`, then "
-    )
-    return type(error)(made, hint=f"Do not create it again: {first}`sigmill keys request {words}`.")
+    adopt = f"`sigmill keys adopt {words} --token {request.token} --label {facts.label} --write`, then "
+    later = f"`sigmill keys request {words}` and `sigmill keys origin create {words}`"
+    hint = f"Do not create it again: {'' if request.write else adopt}{later}."
+    if isinstance(error, ConfigError):
+        return ConfigError(error.file, error.key, f"{error.problem}; {made}", f"{error.remedy} {hint}")
+    return type(error)(f"{made}: {error.message}", hint=hint)
 
 
 def label_of(request: KeyRequest) -> str:

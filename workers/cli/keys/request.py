@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypedDict, Unpack
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 import click
 import msgspec
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from queueing.errors import OutputUnwritable
 from queueing.files.durable_file import replace_durably
@@ -116,24 +118,34 @@ class RequestedCertificate:
         self, admin: TokenAdmin, public_key: PublicKey, *, tenant: str, key: str, version: int
     ) -> RequestLine:
         """The request, signed in the token, and in its file; raises as ``TokenAdmin.sign_message``, ``OutputUnwritable``."""
-        made = self._sign(admin, public_key)
+        return self.written_line(self.sign(admin, public_key), tenant=tenant, key=key, version=version)
+
+    def written_line(
+        self, made: x509.CertificateSigningRequest, *, tenant: str, key: str, version: int
+    ) -> RequestLine:
+        """A request that was signed, in its file; raises ``OutputUnwritable``."""
         self._write(made)
+        spki = made.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         return RequestLine(
             tenant=tenant,
             key=key,
             version=version,
             subject=made.subject.rfc4514_string(),
-            public_key_sha256=public_key.sha256.hex(),
+            public_key_sha256=hashlib.sha256(spki).hexdigest(),
             request=request_pem(made),
             out=None if self.out is None else str(self.out),
         )
 
-    def _sign(self, admin: TokenAdmin, public_key: PublicKey) -> x509.CertificateSigningRequest:
+    def sign(
+        self, admin: TokenAdmin, public_key: PublicKey, *, attestation: bytes = b""
+    ) -> x509.CertificateSigningRequest:
+        """The request, signed in the token; raises as ``TokenAdmin.sign_message``."""
         content = RequestContent(
             subject=self.subject,
             public_key=public_key,
             profile=self.profile,
             alternative_names=self.alternative_names,
+            attestation=attestation,
         )
         return assemble(content, admin.sign_message(public_key.spki, content.to_be_signed()))
 

@@ -8,8 +8,9 @@ from typing import Unpack
 import click
 
 from queueing.errors import KeyDisabled
+from workers.cli.keys.ceremony import OriginArguments, origin_options, wanted_witnesses
 from workers.cli.keys.key_request import KIND_NAMES, KeyRequest, placeholder_key
-from workers.cli.keys.new_key import make_key
+from workers.cli.keys.new_key import Papers, make_key
 from workers.cli.keys.pinned_version import find_key, version_options
 from workers.cli.keys.request import (
     RequestArguments,
@@ -22,7 +23,7 @@ from workers.cli.shell.output import Output
 from workers.config.loading import load_scope
 
 
-class _RotateArguments(RequestArguments):
+class _RotateArguments(RequestArguments, OriginArguments):
     config: Path
     tenant: str
     key: str
@@ -43,6 +44,7 @@ class _RotateArguments(RequestArguments):
     help="Kind and size of the new version. Default: that of the newest version.",
 )
 @request_options
+@origin_options
 @click.option("--no-request", "without_request", is_flag=True, help="Make no certificate request.")
 @json_option
 @click.pass_obj
@@ -80,4 +82,4 @@ def rotate(output: Output, /, **arguments: Unpack[_RotateArguments]) -> None:
     wanted = None
     if not arguments["without_request"]:
         wanted = RequestedCertificate.of(arguments, renewed=present_certificate(key))
-    make_key(output, request, kind, None, wanted)
+    make_key(output, request, kind, None, Papers(certificate=wanted, witnesses=wanted_witnesses(arguments)))

@@ -76,7 +76,9 @@ def test_a_command_logs_in_under_the_lock_of_the_tokens_lanes(
     monkeypatch.setattr(admin_process, "open_pool", refuse)
     monkeypatch.setattr(ReservedEntry, "remember", remember)
     with pytest.raises(HsmFailure):
-        admin_process._with_login(cast("pkcs11.Token", None), with_pin, FindKeys(public_keys=()))
+        admin_process._with_login(
+            cast("Any", None), cast("pkcs11.Token", None), with_pin, FindKeys(public_keys=())
+        )
     assert recorded_under_lock == [True]
     assert not is_locked(tmp_path)
 

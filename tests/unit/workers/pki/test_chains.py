@@ -171,6 +171,17 @@ def test_what_is_no_chain_is_named(raw: bytes, problem: str) -> None:
     assert caught.value.remedy
 
 
+def test_a_certificate_of_which_one_byte_is_wrong_is_refused_or_read() -> None:
+    """The library has more kinds of errors than one, for versions, names and algorithms."""
+    raw = leaf.public_bytes(Encoding.DER)
+    for i in range(len(raw)):
+        changed = raw[:i] + bytes((raw[i] ^ 1,)) + raw[i + 1 :]
+        try:
+            Chain((*read_chain(changed).certificates, middle)).check(NOW)
+        except (ChainInvalid, ValueError):
+            continue
+
+
 @given(st.binary(max_size=400))
 def test_no_bytes_break_the_reader(raw: bytes) -> None:
     """Whatever comes is a chain or ``ChainInvalid``."""

@@ -12,6 +12,7 @@ import pytest
 from queueing.errors import ConfigError
 from queueing.protocol.algorithms import KeyKind
 from tests.support.fakes.config_files import Site, p256_key
+from workers.cli.keys.ceremony import OriginArguments
 from workers.cli.keys.create_adopt import KeyArguments, adopt, create
 from workers.cli.keys.key_request import KIND_NAMES, KeyRequest, placeholder_key
 from workers.cli.keys.request import RequestArguments
@@ -95,5 +96,12 @@ def test_a_placeholder_has_its_kind(kind: KeyKind) -> None:
 def test_click_passes_what_the_type_declares(command: click.Command) -> None:
     """create and adopt get exactly the arguments of KeyArguments, beside their own."""
     names = {parameter.name for parameter in command.params if parameter.expose_value}
-    own = {"kind_name", "label", "key_id", "with_request", *RequestArguments.__annotations__}
+    own = {
+        "kind_name",
+        "label",
+        "key_id",
+        "with_request",
+        *RequestArguments.__annotations__,
+        *OriginArguments.__annotations__,
+    }
     assert names - own == KeyArguments.__annotations__.keys()

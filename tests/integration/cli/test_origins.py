@@ -1,0 +1,191 @@
+"""Origin statements of keys in tokens: signed by the service key, checked by openssl, and refused where anything differs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.openssl import openssl
+from tests.support.sigmill_cli import Ran, sigmill
+from workers.config.loading import load_configuration
+
+if TYPE_CHECKING:
+    from tests.integration.cli.conftest import OperatorSite
+
+SUBJECT = "CN=Example Ltd,O=Example Ltd,C=DE"
+
+
+@pytest.fixture
+def ceremony_site(operator_site: OperatorSite) -> OperatorSite:
+    """The site with a service key in its token."""
+    head, _, rest = operator_site.config.read_text().partition("[service_key]")
+    operator_site.config.write_text(head + rest[rest.index("[tokens") :])
+    made = sigmill(
+        "keys", "create", "--service", "--token", "service", "--type", "p256", "--json", config=operator_site.config
+    )  # fmt: skip
+    operator_site.config.write_text(operator_site.config.read_text() + made.json()[0]["toml"])
+    return operator_site
+
+
+def create(site: OperatorSite, *more: str, kind: str = "p256", key: str = "release") -> Ran:
+    """``keys create`` for acme with a request and a statement, in JSON."""
+    words = [
+        "keys",
+        "create",
+        "--tenant",
+        "acme",
+        "--key",
+        key,
+        "--token",
+        "acme",
+        "--type",
+        kind,
+        "--write",
+        "--json",
+    ]
+    return sigmill(*words, "--request", "--subject", SUBJECT, "--origin", *more, config=site.config)
+
+
+def verify(site: OperatorSite, file: str | Path) -> Ran:
+    """``keys origin verify``, in JSON."""
+    return sigmill("keys", "origin", "verify", file, "--json", config=site.config)
+
+
+@pytest.mark.parametrize("kind", ["rsa-3072", "p256", "p384", "ed25519"])
+def test_a_statement_of_each_kind_of_key_is_good_for_openssl(
+    ceremony_site: OperatorSite, tmp_path: Path, kind: str
+) -> None:
+    """`openssl cms -verify` alone checks it; the request in it is the key's, and says the same."""
+    ran = create(ceremony_site, "--witness", "Ada Lovelace", "--witness", "Grace Hopper", kind=kind)
+
+    assert ran.code == 0, ran.out + ran.err
+    key, files, request = ran.json()
+    content = tmp_path / "content.json"
+    checked = openssl(
+        "cms", "-verify", "-inform", "DER", "-in", files["statement"], "-CAfile", files["certificate"], "-out", content
+    )  # fmt: skip
+    assert checked.code == 0, checked.text
+    origin = json.loads(content.read_text())
+    assert origin["request"] == request["request"]
+    (tmp_path / "in.csr").write_text(origin["request"])
+    assert "verify OK" in openssl("req", "-verify", "-noout", "-in", tmp_path / "in.csr").text
+    said = origin["statement"]
+    assert (said["public_key_sha256"], said["how"]) == (key["public_key_sha256"], "generated")
+    assert said["witnesses"] == ["Ada Lovelace", "Grace Hopper"]
+    assert said["token"]["label"] == "acme"
+    module = Path(said["module"]["path"])
+    assert said["module"]["sha256"] == hashlib.sha256(module.read_bytes()).hexdigest()
+    assert said["mechanism"].startswith("CKM_")
+    assert said["attributes"]["CKA_LOCAL"] is True
+    assert said["attributes"]["CKA_EXTRACTABLE"] is False
+    good = verify(ceremony_site, files["statement"])
+    assert (good.code, good.json()[0]["state"]) == (0, "active"), good.out
+    shown = sigmill("keys", "origin", "show", files["statement"])
+    assert "witnesses: Ada Lovelace, Grace Hopper" in shown.out
+    assert "not verified" in shown.err
+
+
+def test_what_was_changed_is_refused(ceremony_site: OperatorSite, tmp_path: Path) -> None:
+    """One attribute, another service key, the statement of another key, and what is no statement."""
+    _, files, _ = create(ceremony_site).json()
+    raw = Path(files["statement"]).read_bytes()
+    changed = tmp_path / "changed.p7s"
+    changed.write_bytes(raw.replace(b'"CKA_EXTRACTABLE":false', b'"CKA_EXTRACTABLE":true '))
+    assert changed.read_bytes() != raw
+
+    refused = verify(ceremony_site, changed)
+
+    assert refused.error()["code"] == "result.invalid"
+    assert "content was changed" in refused.error()["message"]
+    verified = openssl(
+        "cms", "-verify", "-inform", "DER", "-in", changed, "-CAfile", files["certificate"], "-out", tmp_path / "x"
+    )  # fmt: skip
+    assert verified.code != 0
+    (tmp_path / "text.p7s").write_text("hello")
+    assert "no CMS SignedData" in verify(ceremony_site, tmp_path / "text.p7s").error()["message"]
+    ceremony_site.tenant_file().unlink()
+    assert create(ceremony_site, "--label", "second").code == 0
+    assert (
+        "of another key than release/1 of acme"
+        in verify(ceremony_site, files["statement"]).error()["message"]
+    )
+    text = ceremony_site.config.read_text()
+    other = sigmill(
+        "keys", "create", "--service", "--token", "service", "--type", "p256", "--label", "another", "--json",
+        config=ceremony_site.config,
+    )  # fmt: skip
+    ceremony_site.config.write_text(text[: text.index("[service_key]")] + other.json()[0]["toml"])
+    assert (
+        "another key than the pinned service key"
+        in verify(ceremony_site, files["statement"]).error()["message"]
+    )
+
+
+@pytest.mark.parametrize("names", [("Ada", " ada "), ("",), ("Ada\x1b[1m",), ("x" * 300,)])
+def test_a_witness_is_named_once_and_by_a_name(ceremony_site: OperatorSite, names: tuple[str, ...]) -> None:
+    """No key is made for a ceremony that could not be recorded."""
+    ran = create(ceremony_site, *(word for name in names for word in ("--witness", name)))
+
+    assert ran.code == 2
+    assert "witness" in ran.error()["message"]
+    assert not ceremony_site.tenant_file().exists()
+
+
+def with_evidence(site: OperatorSite, program: str) -> None:
+    """Let this Python program be the vendor's command of acme's token."""
+    command = json.dumps([sys.executable, "-c", program])
+    text = site.config.read_text().split("# evidence\n")[0]
+    head, _, rest = text.partition("[tokens.acme]\n")
+    head = head.rpartition("evidence = ")[0] or head
+    body = "\n".join(line for line in rest.splitlines() if not line.startswith(("evidence", "certification")))
+    site.config.write_text(
+        f'{head}[tokens.acme]\nevidence = {command}\ncertification = "CMVP 4090"\n{body}\n'
+    )
+
+
+def test_a_vendors_evidence_is_kept_if_it_speaks_of_the_key(ceremony_site: OperatorSite) -> None:
+    """As it is; where the command fails or speaks of another key, the key is named, and the statement made later."""
+    with_evidence(ceremony_site, "print('an attestation of nothing')")
+    failed = create(ceremony_site)
+    assert failed.code == 2
+    key, error = failed.json()
+    assert "does not have the public key" in error["error"]["message"]
+    assert key["label"] in error["error"]["message"]
+    assert "origin create" in error["error"]["hint"]
+    assert list(ceremony_site.tenant_file().parent.glob("*.p7s")) == []
+    with_evidence(
+        ceremony_site,
+        "import os; print('chain of', os.environ['SIGMILL_KEY'], os.environ['SIGMILL_PUBLIC_KEY'])",
+    )
+
+    later = sigmill(
+        "keys", "origin", "create", "--tenant", "acme", "--key", "release", "--witness", "Ada", "--json",
+        config=ceremony_site.config,
+    )  # fmt: skip
+
+    assert later.code == 0, later.out
+    (files,) = later.json()
+    evidence = Path(files["evidence"]).read_bytes()
+    assert evidence.startswith(b"chain of acme.release.v1 ")
+    said = verify(ceremony_site, files["statement"]).json()[0]["statement"]
+    assert said["how"] == "found"
+    assert said["vendor_evidence"][0]["sha256"] == hashlib.sha256(evidence).hexdigest()
+    assert said["token"]["certification"] == "CMVP 4090"
+    assert len(load_configuration(ceremony_site.config).tenants["acme"].keys["release"].versions) == 1
+
+
+def test_without_the_service_token_the_key_is_named(ceremony_site: OperatorSite) -> None:
+    """The statement cannot be signed; the error says what was made, and what to do."""
+    ceremony_site.pin_file("service").unlink()
+
+    ran = create(ceremony_site)
+
+    key, error = ran.json()
+    assert key["label"] in error["error"]["message"]
+    assert "the key was created" in error["error"]["message"]
+    assert list(ceremony_site.tenant_file().parent.glob("*.p7s")) == []

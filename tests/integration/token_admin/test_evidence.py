@@ -1,0 +1,68 @@
+"""A vendor's command has bounds: whatever it does, the ceremony goes on or ends with a sentence."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from queueing.errors import ConfigError
+from workers.token_admin.evidence import run_evidence
+
+ENVIRONMENT = {"PATH": "/usr/bin:/bin", "SIGMILL_KEY": "acme.release.v1"}
+
+
+def run(program: str, *, timeout_s: float = 30.0) -> bytes:
+    """The output of a Python program as the command."""
+    return run_evidence("acme", (sys.executable, "-c", program), ENVIRONMENT, timeout_s=timeout_s)
+
+
+def test_its_output_is_kept_as_it_is() -> None:
+    """Bytes that are no text too; stderr is not part of it."""
+    program = "import os, sys; sys.stdout.buffer.write(b'\\0\\xff' + os.environ['SIGMILL_KEY'].encode()); print('x', file=sys.stderr)"
+
+    assert run(program) == b"\0\xffacme.release.v1"
+
+
+@pytest.mark.parametrize(
+    "program, problem",
+    [
+        ("import sys; print('no card in the reader', file=sys.stderr); sys.exit(3)", "ended with 3: no card in the reader"),
+        ("while True: print('x' * 65536)", "printed more than 1024 kB"),
+        ("pass", "printed nothing"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "ended with -11"),
+    ],
+)  # fmt: skip
+def test_a_command_that_fails_or_prints_without_end_is_told(program: str, problem: str) -> None:
+    """With its last words."""
+    with pytest.raises(ConfigError, match=problem):
+        run(program)
+
+
+@pytest.mark.parametrize(
+    "program", ["import time; time.sleep(600)", "import os, time; os.close(1); os.close(2); time.sleep(600)"]
+)
+def test_a_command_that_hangs_ends_with_its_time(program: str) -> None:
+    """Also one that has closed its output."""
+    with pytest.raises(ConfigError, match=r"did not end within 0\.5 s"):
+        run(program, timeout_s=0.5)
+
+
+def test_what_it_started_ends_with_it(tmp_path: Path) -> None:
+    """A child that holds the output open is no reason to wait."""
+    child = "import time; time.sleep(600)"
+    program = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {child!r}]); print('done')"
+    began = time.monotonic()
+
+    with pytest.raises(ConfigError, match="did not end"):
+        run(program, timeout_s=1.0)
+
+    assert time.monotonic() - began < 60
+
+
+def test_a_command_that_is_not_there_is_named() -> None:
+    """By its path."""
+    with pytest.raises(ConfigError, match="/no/such/tool` cannot be started"):
+        run_evidence("acme", ("/no/such/tool",), ENVIRONMENT)

@@ -1,0 +1,97 @@
+"""Evidence of a vendor about a key: the output of a configured command, within bounds of time and size."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING, Final
+
+from queueing.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TIMEOUT_S: Final = 120.0
+"""An HSM signs a chain of attestations in seconds; a program that asks at a terminal would wait for ever."""
+
+LARGEST_BYTES: Final = 1024 * 1024
+_SAID_BYTES: Final = 4096
+
+
+def run_evidence(
+    token: str, command: tuple[str, ...], environment: Mapping[str, str], *, timeout_s: float = TIMEOUT_S
+) -> bytes:
+    """Output of the command, as it is. Raises ``ConfigError`` for one that fails, hangs or prints too much or nothing.
+
+    The command and all that it started end with this call. Its standard input is empty.
+    """
+
+    def failed(why: str) -> ConfigError:
+        return ConfigError(
+            f"[tokens.{token}]",
+            "evidence",
+            f"`{command[0]}` {why}",
+            "Run the command by hand, and correct `evidence`.",
+        )
+
+    try:
+        process = subprocess.Popen(
+            command,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise failed(f"cannot be started ({error.strerror})") from error
+    try:
+        output, said = _read(process, time.monotonic() + timeout_s)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        code = process.wait()
+    if output is None:
+        raise failed(f"did not end within {timeout_s:g} s")
+    if len(output) > LARGEST_BYTES:
+        raise failed(f"printed more than {LARGEST_BYTES // 1024} kB")
+    if code != 0:
+        last = said.decode(errors="replace").strip().splitlines()[-1:]
+        raise failed(f"ended with {code}" + "".join(f": {line:.200}" for line in last))
+    if not output:
+        raise failed("printed nothing")
+    return output
+
+
+def _read(process: subprocess.Popen[bytes], deadline: float) -> tuple[bytes | None, bytes]:
+    """Output up to the largest size, and the last words on stderr; None where the time was over before its end."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    output, said = bytearray(), bytearray()
+    with selectors.DefaultSelector() as selector, process.stdout, process.stderr:
+        for stream in (process.stdout, process.stderr):
+            selector.register(stream, selectors.EVENT_READ)
+        while selector.get_map():
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                return None, bytes(said)
+            for key, _ in selector.select(left_s):
+                chunk = os.read(key.fd, 65_536)
+                if not chunk:
+                    selector.unregister(key.fileobj)
+                elif key.fileobj is process.stdout:
+                    output += chunk
+                else:
+                    said = (said + chunk)[-_SAID_BYTES:]
+            if len(output) > LARGEST_BYTES:
+                break
+        else:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(deadline - time.monotonic(), 0.1))
+                return bytes(output), bytes(said)
+            return None, bytes(said)
+    return bytes(output), bytes(said)
