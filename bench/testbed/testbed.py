@@ -106,7 +106,7 @@ class BenchTestbed:
             file.write_text(text, "utf-8")
             self._workers.append(WorkerProcess(number, file, port=port, logs=logs))
         for worker in self._workers:
-            worker.wait_until_ready(len(self.tenants))
+            worker.wait_until_ready(len(self.tenants), self._server)
 
     def _write_tenants(self, redis: RedisServer, tenants: list[tuple[BenchTenant, KeptFile]]) -> None:
         folder = self.directory / "tenants"

@@ -21,6 +21,10 @@ class RedisDidNotStart(RuntimeError):
     """redis-server ended or did not answer in time; the message has the end of its log."""
 
 
+class RedisEnded(RuntimeError):
+    """The private redis-server has ended by itself."""
+
+
 class RedisServer:
     """A redis-server that answers when the constructor returns.
 
@@ -57,6 +61,16 @@ class RedisServer:
     def alive(self) -> bool:
         """Whether the server runs."""
         return self._child.exit_code is None
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._child.pid
+
+    def check(self) -> None:
+        """Raise ``RedisEnded`` if the server has ended."""
+        if not self.alive:
+            raise RedisEnded(f"redis-server ended with {self._child.exit_code}:\n{self._child.log_tail()}")
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + _START_TIMEOUT_S

@@ -23,10 +23,6 @@ if TYPE_CHECKING:
 _SESSIONS: Final = 2
 
 
-class RedisEnded(RuntimeError):
-    """The stack's Redis has ended by itself."""
-
-
 class Stack:
     """A private stack. Use it as a context manager in the main thread: leaving it stops everything.
 
@@ -49,7 +45,7 @@ class Stack:
         try:
             self._build()
             for worker in self._workers:
-                worker.wait_until_ready(len(TENANTS))
+                worker.wait_until_ready(len(TENANTS), self._redis)
         except BaseException:
             self.stop()
             raise
@@ -69,8 +65,8 @@ class Stack:
         """Raise ``WorkerFailed`` or ``RedisEnded`` if a worker or Redis has ended."""
         for worker in self._workers:
             worker.check()
-        if self._redis is None or not self._redis.alive:
-            raise RedisEnded("redis-server has ended")
+        if self._redis is not None:
+            self._redis.check()
 
     @property
     def worker_pids(self) -> tuple[int, ...]:

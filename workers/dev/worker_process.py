@@ -14,6 +14,8 @@ from workers.dev.child_process import Child
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from workers.dev.redis_server import RedisServer
+
 _READY_TIMEOUT_S: Final = 60.0
 _DRAIN_TIMEOUT_S: Final = 30.0
 _POLL_S: Final = 0.05
@@ -62,10 +64,15 @@ class WorkerProcess:
                 f"{self._child.name} ended with {self._child.exit_code}:\n{self._child.log_tail()}"
             )
 
-    def wait_until_ready(self, directories: int) -> None:
-        """Wait until it can claim and has published this many key directories. Raises ``WorkerFailed`` after 60 s."""
+    def wait_until_ready(self, directories: int, redis: RedisServer | None = None) -> None:
+        """Wait until it can claim and has published this many key directories. Raises ``WorkerFailed`` after 60 s.
+
+        ``redis``: the server of its configuration. If that ends the worker is never ready: raises ``RedisEnded`` at once.
+        """
         deadline = time.monotonic() + _READY_TIMEOUT_S
         while self.page("/readyz") is None or self._published() < directories:
+            if redis is not None:
+                redis.check()
             self.check()
             if time.monotonic() > deadline:
                 raise WorkerFailed(

@@ -26,9 +26,9 @@ from workers.cli.shell.output import (
     print_line,
     print_message,
 )
-from workers.dev.redis_server import RedisDidNotStart
+from workers.dev.redis_server import RedisDidNotStart, RedisEnded
 from workers.dev.softhsm import SoftHsmFailed
-from workers.dev.stack import RedisEnded, Stack
+from workers.dev.stack import Stack
 from workers.dev.tenants import KEY, TENANTS
 from workers.dev.worker_process import WorkerFailed
 

@@ -27,9 +27,9 @@ from workers.dev.demo.sample_files import sha256_of_files
 from workers.dev.demo.stray_processes import adopt_orphans, remaining
 from workers.dev.demo.summary import Tally, summary
 from workers.dev.demo.tenant import sign_and_verify
-from workers.dev.redis_server import RedisDidNotStart
+from workers.dev.redis_server import RedisDidNotStart, RedisEnded
 from workers.dev.softhsm import SoftHsmFailed
-from workers.dev.stack import RedisEnded, Stack
+from workers.dev.stack import Stack
 from workers.dev.tenants import TENANTS
 from workers.dev.worker_process import WorkerFailed
 
