@@ -375,6 +375,24 @@ class TestClaim:
         claimed = await take(one)
         assert await publish(one, commit_of(claimed, submission(1))) == [CommitStatus.COMMITTED]
 
+    @pytest.mark.parametrize(
+        "planted, refused",
+        [
+            ("9" * 400, 2**53),
+            ("-" + "9" * 400, -(2**53)),
+            ("1e300", 2**53),
+            ("nan", 0),
+            ("inf", 2**53),
+            ("x", 0),
+        ],
+    )
+    async def test_a_planted_counter_is_bounded(
+        self, redis: ArqRedis, one: Claims, planted: str, refused: int
+    ) -> None:
+        """Whatever its digits: a larger number would reach the worker as any other."""
+        await redis.hset(keyspace.backlog(TENANT), "refused", planted)  # type: ignore[misc]
+        assert (await take(one)).refused == refused
+
     async def test_one_tenants_damage_costs_that_tenant_alone(self, redis: ArqRedis, one: Claims) -> None:
         """Of two tenants in one round trip, one has a string for a queue; the other is served."""
         await put(redis, submission(1))

@@ -135,3 +135,24 @@ async def test_a_call_for_an_unknown_key_holds_up_no_other(monkeypatch: pytest.M
     await scene.cache.close()
     with pytest.raises(QueueUnavailable):
         await waiting
+
+
+async def test_a_directory_older_than_one_that_was_seen_is_refused() -> None:
+    """Whoever can write to Redis puts an old one back, in which a revoked version is active still."""
+    scene = DirectoryScene()
+    older = scene.redis.answer
+    scene.publish("revoked")
+    with pytest.raises(ResultInvalid, match="does not vouch"):
+        await scene.look_up()
+    scene.redis.answer = older
+    scene.pass_s(REFRESH_S)
+    with pytest.raises(ResultInvalid, match=r"is of epoch 1, already seen: 2"):
+        await scene.look_up()
+
+
+async def test_a_version_means_the_public_key_that_the_directory_has_of_it() -> None:
+    """A result that names another key under the same version is not believed, and costs one fetch."""
+    scene = DirectoryScene()
+    with pytest.raises(ResultInvalid, match="does not vouch"):
+        await scene.cache.public_key("release", 1, b"x" * 32)
+    assert (await scene.look_up()).sha256 == scene.fingerprint

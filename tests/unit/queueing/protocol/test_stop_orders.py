@@ -7,11 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from queueing.protocol import stop_orders
 from queueing.protocol.client_keys import ClientKey, ClientKeyKind, ClientPublicKey
 from queueing.protocol.envelope import DOMAIN as ENVELOPE_DOMAIN
+from queueing.protocol.key_directory import DOMAIN as DIRECTORY_DOMAIN
 from queueing.protocol.stop_orders import (
     DOMAIN,
-    MAX_SIGNED_BYTES,
     OrderInvalid,
     StopOrder,
     read_order,
@@ -89,21 +90,22 @@ def test_an_order_that_says_nothing_clear_is_malformed(changes: dict[str, Any]) 
     assert why(sign_order(order(**changes), ADA)) == "malformed"
 
 
-def test_a_signature_over_something_else_is_none() -> None:
+@pytest.mark.parametrize(
+    "domain", [ENVELOPE_DOMAIN, DIRECTORY_DOMAIN, b""], ids=["envelope", "directory", "none"]
+)
+def test_a_signature_over_something_else_is_none(domain: bytes) -> None:
     """The domain keeps a client's envelopes and an operator's orders apart, were one key used for both."""
-
-    class AsEnvelope:
-        def sign_envelope(self, message: bytes) -> bytes:
-            body = message.partition(b"\x00")[2]
-            return ADA.sign_envelope(ENVELOPE_DOMAIN + body)
-
-    assert why(sign_order(order(), AsEnvelope())) == "signature"
+    assert why(msgspec.msgpack.encode([BODY, ADA.sign_envelope(domain + BODY)])) == "signature"
 
 
-def test_an_order_that_is_too_long_is_not_even_parsed() -> None:
-    """Nobody's order is longer."""
+def test_an_order_that_is_too_long_is_not_even_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody's order is longer; a good one of exactly that size is read."""
+    signed = sign_order(order(), ADA)
+    monkeypatch.setattr(stop_orders, "MAX_SIGNED_BYTES", len(signed))
+    assert read_order(signed, "here") == order()
+    monkeypatch.setattr(stop_orders, "MAX_SIGNED_BYTES", len(signed) - 1)
     with pytest.raises(OrderInvalid, match="malformed"):
-        read_order(bytes(MAX_SIGNED_BYTES + 1), "here")
+        read_order(signed, "here")
 
 
 @pytest.mark.parametrize(

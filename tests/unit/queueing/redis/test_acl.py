@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from queueing.protocol import keyspace
 from queueing.redis.acl import tenant_rules
 from queueing.redis.scripts import Script, digest_of
 
@@ -19,3 +20,22 @@ def test_the_script_that_tenants_may_run_is_the_recorded_one() -> None:
         f"+evalsha|{_SUBMIT}",
         f"+evalsha|{digest_of(Script.CANCEL)}",
     ]
+
+
+def test_a_tenants_user_only_reads_what_the_workers_decide() -> None:
+    """Its directory, caps, limiter and leases; it has no right to fences and dead letters at all."""
+    rules = tenant_rules("acme", None)
+    keys = [rule for rule in rules if "~" in rule]
+    writable = {rule.removeprefix("~") for rule in keys if rule.startswith("~")}
+    readable = {rule.removeprefix("%R~") for rule in keys if rule.startswith("%R~")}
+    assert len(writable | readable) == len(keys), "each is one of the two"
+    decided = {
+        keyspace.directory("acme"),
+        keyspace.caps("acme"),
+        keyspace.limiter("acme"),
+        keyspace.hindrance("acme"),
+        f"{keyspace.IN_PROGRESS_PREFIX}{{acme}}*",
+    }
+    assert readable == decided
+    assert not writable & {*decided, keyspace.fence("acme"), keyspace.dead_letters("acme")}
+    assert all("{acme}" in rule for rule in keys)

@@ -94,6 +94,18 @@ def test_a_segment_that_lost_acknowledged_bytes_is_damaged_and_not_torn(folder: 
     assert damage_of(first, end=end) == []
 
 
+def test_acknowledged_bytes_that_were_never_written_are_damage_and_no_torn_tail(folder: Path) -> None:
+    """The file has its length, and zeros in place of what was acknowledged: a disk that lost a write it had confirmed."""
+    first = segments_of(folder)[0]
+    end = acknowledged_ends(segments_of(folder))[1]
+    whole = first.read_bytes()
+    for cut in range(end):
+        first.write_bytes(whole[:cut] + bytes(len(whole) - cut))
+        assert damage_of(first, end=end), cut
+    with pytest.raises(DamagedLog, match="are damaged"):
+        seal(folder)
+
+
 def test_a_flipped_bit_behind_the_acknowledged_bytes_is_no_damage(folder: Path) -> None:
     first = segments_of(folder)[0]
     data = bytearray(first.read_bytes())

@@ -113,12 +113,17 @@ def test_a_segment_says_since_which_one_something_is_open(
 
 
 def test_it_knows_what_a_former_process_left_open(tmp_path: Path) -> None:
-    """Until that is closed."""
+    """Until that is closed: a second crash begins to read there."""
     claims = OpenClaims()
     claims.apply(intent(b"a"), 7)
     (tmp_path / "000000000009.wal").write_bytes(frame(encode_record(OpenedRecord(1, 7))))
     writer = SegmentWriter(tmp_path, open_claims=claims)
-    append(writer, released(b"a"))
+    assert writer.first_open == 7
+    append(writer, intent(b"b"))
+    head = decode_record(next(read_segment(segments_of(tmp_path)[-1])))
+    assert isinstance(head, OpenedRecord)
+    assert head.first_open == 7
+    append(writer, released(b"a"), released(b"b"))
     assert segment_number(segments_of(tmp_path)[-1]) == 10
     assert writer.first_open == 10
 

@@ -84,6 +84,25 @@ def test_a_job_without_hints_pays_for_what_it_has() -> None:
     assert account.owed() == (48.0, 62)
 
 
+@pytest.mark.parametrize(
+    "cost, digests, really, owed",
+    [
+        pytest.param(80.0, 10, 10, (-70.0, 0), id="credit in cost"),
+        pytest.param(80.0, 10, 2, (-78.0, -8), id="credit"),
+        pytest.param(16.0, 2, 64, (48.0, 62), id="debt"),
+    ],
+)
+def test_of_a_lost_claim_a_credit_is_used_up_and_a_debt_is_owed_still(
+    cost: float, digests: int, really: int, owed: tuple[float, int]
+) -> None:
+    """Redis may have carried it out: the tenant gets less than its limit, never more."""
+    account = Account(rate_per_s=1000.0, burst=1000.0, budget_digests=1000)
+    account.limiter.settle(account.claim(digests=digests, cost=cost, really=really), KeyKind.RSA_2048)
+    assert account.owed() == owed
+    account.limiter.on_claim_lost(account.limiter.claim_request("acme", most_jobs=1, most_digests=1))
+    assert account.owed() == (max(owed[0], 0.0), max(owed[1], 0))
+
+
 def test_a_job_that_is_refused_costs_nothing() -> None:
     """It never reaches an HSM."""
     account = Account(rate_per_s=100.0, burst=100.0)
@@ -182,6 +201,12 @@ def test_a_redis_that_grants_everything_gets_a_fifth_more_at_most() -> None:
     """The bucket admits rate and burst, times the slack."""
     bucket = TokenBucket(rate_per_s=100.0, burst=50.0, now_s=0.0)
     assert admitted(bucket, 1.0, 10.0) == pytest.approx(SLACK * (50 + 100 * 10), rel=0.01)
+
+
+def test_an_idle_tenant_saves_up_no_more_than_its_burst() -> None:
+    """After an hour without a job as after a second."""
+    bucket = TokenBucket(rate_per_s=100.0, burst=50.0, now_s=0.0)
+    assert sum(bucket.try_take(1.0, 3600.0) for _ in range(1000)) == round(SLACK * 50)
 
 
 def test_a_job_larger_than_the_burst_is_possible_and_paid_for() -> None:

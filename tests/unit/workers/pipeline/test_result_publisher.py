@@ -57,6 +57,7 @@ class Story:
     redis_failures: int = 0
     unconfirmed: int = 0
     refuse: set[str] = field(default_factory=set)
+    unsure: set[str] = field(default_factory=set)
     away: set[str] = field(default_factory=set)
     answer: CommitStatus = CommitStatus.COMMITTED
     gate: asyncio.Event = field(default_factory=asyncio.Event)
@@ -89,7 +90,7 @@ class FakeClaims:
 
     async def commit(
         self, commits: dict[str, list[Commit]], retention: Retention
-    ) -> dict[str, list[CommitStatus] | QueueUnavailable]:
+    ) -> dict[str, list[CommitStatus] | QueueUnavailable | QueueUnconfirmed]:
         self._story.commits.append(commits)
         if self._story.redis_failures:
             self._story.redis_failures -= 1
@@ -101,10 +102,12 @@ class FakeClaims:
             raise QueueUnconfirmed
         self._story.events.append("commit")
         refused, self._story.refuse = self._story.refuse | self._story.away, set()
-        return {
-            tenant: QueueUnavailable("WRONGTYPE") if tenant in refused else [self._story.answer] * len(batch)
-            for tenant, batch in commits.items()
+        unsure, self._story.unsure = self._story.unsure, set()
+        answers: dict[str, list[CommitStatus] | QueueUnavailable | QueueUnconfirmed] = {
+            tenant: [self._story.answer] * len(batch) for tenant, batch in commits.items()
         }
+        answers |= {tenant: QueueUnavailable("WRONGTYPE") for tenant in refused if tenant in commits}
+        return answers | {tenant: QueueUnconfirmed() for tenant in unsure if tenant in commits}
 
 
 class FakeSettlement:
@@ -276,6 +279,22 @@ async def test_a_commit_that_replicas_do_not_have_is_repeated_until_they_do(
     assert len({commits["acme"][0].result for commits in story.commits}) == 1
     assert not publisher.unconfirmed
     assert metrics.redis_errors.labels("replicate")._value.get() == 3
+
+
+async def test_of_two_shards_only_the_commits_of_the_one_without_its_replicas_are_repeated(
+    story: Story, publisher: ResultPublisher, metrics: Metrics
+) -> None:
+    """The jobs of the other are settled; nothing is claimed until the first has its replicas."""
+    story.unsure = {"acme"}
+    finish(publisher, b"a")
+    finish(publisher, b"g", tenant="globex")
+    await until_turned(lambda: bool(publisher.unconfirmed))
+    assert [job.claimed.tenant for job in story.settled] == ["globex"]
+    await turn(50)
+    assert [sorted(commits) for commits in story.commits] == [["acme", "globex"], ["acme"]]
+    assert [job.claimed.tenant for job in story.settled] == ["globex", "acme"]
+    assert not publisher.unconfirmed
+    assert metrics.redis_errors.labels("replicate")._value.get() == 1
 
 
 async def test_one_tenants_damaged_keys_do_not_hold_up_the_others(

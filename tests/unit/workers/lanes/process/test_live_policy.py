@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 from itertools import count
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from queueing.errors import ClockSetBack, EnvelopeExpired, EnvelopeSignature, JobExpired, TokenUnavailable
+from queueing.errors import (
+    ClockSetBack,
+    EnvelopeExpired,
+    EnvelopeMalformed,
+    EnvelopeSignature,
+    JobExpired,
+    PolicyDenied,
+    TokenUnavailable,
+)
+from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.envelope import Envelope, seal
+from queueing.protocol.stop_orders import StopOrder, sign_order
 from tests.support.fakes.config_files import client_line, service_text, tenant_text
 from workers.lanes.authorisation import CLOCK_SKEW_MS
 from workers.lanes.process.live_policy import LivePolicy
@@ -185,3 +196,79 @@ def test_a_directory_expires_within_the_lanes_own_time_to_live(policy: LivePolic
     assert policy.directory_dates(request, NOW_MS) == (NOW_MS, NOW_MS + ttl_ms)
     shorter = SignDirectory(1, "acme", NOW_MS - 5, NOW_MS + 5)
     assert policy.directory_dates(shorter, NOW_MS) == (NOW_MS - 5, NOW_MS + 5)
+
+
+@pytest.mark.parametrize(
+    "first, count",
+    [(-1, 1), (-1, 2), (-2, 2), (0, 0), (1, 0), (0, -1), (0, 3), (1, 2), (2, 1), (2**31, 1), (0, 2**31)],
+)
+def test_a_chunk_that_names_no_digests_of_its_envelope_is_refused(
+    policy: LivePolicy, first: int, count: int
+) -> None:
+    """Before its first digest, behind its last one, or none at all: Python would take an index below 0 from the end."""
+    with pytest.raises(EnvelopeMalformed, match="digests that the envelope does not have"):
+        policy.authorise(EnvelopeSlice(sealed_by(1), first, count), NOW_MS)
+
+
+@pytest.mark.parametrize("first, count", [(0, 1), (0, 2), (1, 1)])
+def test_each_part_of_an_envelope_is_authorised(policy: LivePolicy, first: int, count: int) -> None:
+    """With all its digests: the caller takes its part of them."""
+    assert len(policy.authorise(EnvelopeSlice(sealed_by(1), first, count), NOW_MS).digests) == 2
+
+
+def test_an_older_file_is_refused_by_the_lane_itself(tmp_path: Path) -> None:
+    """A worker that was taken over cannot bring a revoked client back; the newer rules stay in force."""
+    service = written(tmp_path)
+    file = tmp_path / "tenants" / "acme.toml"
+    file.write_text(tenant_text().replace("epoch = 4", "epoch = 5").replace(client_line(), client_line(2)))
+    policy = LivePolicy(service, token="acme", tenant="acme")
+    file.write_text(tenant_text())
+    assert "is 4, but 5 was adopted before" in policy.reload()
+    assert policy.epochs == (0, 5)
+    with pytest.raises(EnvelopeSignature):
+        policy.authorise(EnvelopeSlice(sealed_by(1), 0, 1), NOW_MS)
+
+
+ADA, EVE = ClientKey.generate(), ClientKey.generate()
+
+
+def order_by(operator: ClientKey, *, tenant: str = "acme") -> bytes:
+    """An order in the name of the operator `ada` that stops this tenant."""
+    order = StopOrder(
+        audience="test",
+        order_id=bytes(range(16)),
+        issued_at_ms=NOW_MS,
+        operator="ada",
+        scope="tenant",
+        tenant=tenant,
+    )
+    return sign_order(order, operator)
+
+
+@pytest.fixture
+def with_operator(tmp_path: Path) -> LivePolicy:
+    """The lane of acme, in a service with the operator `ada`."""
+    service = written(tmp_path)
+    spki = base64.b64encode(ADA.public_spki).decode()
+    service.write_text(f'{service_text()}\n[operators.ada]\npublic_key = "{spki}"\n')
+    return LivePolicy(service, token="acme", tenant="acme")
+
+
+def test_an_order_that_its_operator_signed_is_obeyed(with_operator: LivePolicy) -> None:
+    """Also for an envelope that was authorised before."""
+    slice_ = EnvelopeSlice(sealed_by(1), 0, 1)
+    with_operator.authorise(slice_, NOW_MS)
+    before = with_operator.policy_version
+    with_operator.apply_orders([order_by(ADA)])
+    with pytest.raises(PolicyDenied, match="an operator's order stops the tenant"):
+        with_operator.authorise(slice_, NOW_MS)
+    assert with_operator.policy_version > before
+
+
+@pytest.mark.parametrize("signed", [order_by(EVE), order_by(ADA, tenant="globex"), b"\xc1"])
+def test_other_orders_stop_nothing(with_operator: LivePolicy, signed: bytes) -> None:
+    """One that another key signed in the operator's name, one against another tenant, and what is no order."""
+    before = with_operator.policy_version
+    with_operator.apply_orders([signed])
+    with_operator.authorise(EnvelopeSlice(sealed_by(1), 0, 1), NOW_MS)
+    assert with_operator.policy_version == before

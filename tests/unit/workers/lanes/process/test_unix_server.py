@@ -1,0 +1,68 @@
+"""Host-started lane: whom it serves."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from workers.lanes.process.unix_server import _accept
+
+WORKER_UID = 4711
+
+
+@dataclass
+class Connection:
+    """Connection of a process of this uid, as the kernel tells it (SO_PEERCRED)."""
+
+    uid: int
+    closed: bool = False
+
+    def getsockopt(self, level: int, option: int, size: int) -> bytes:
+        return struct.pack("3i", 1, self.uid, self.uid)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass
+class Listener:
+    """Unix socket to which these connect, one after the other."""
+
+    waiting: list[Connection]
+    asked: list[Connection] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+    def bind(self, place: str) -> None:
+        Path(place).touch()
+
+    def listen(self, backlog: int) -> None:
+        pass
+
+    def accept(self) -> tuple[Connection, str]:
+        self.asked.append(self.waiting.pop(0))
+        return self.asked[-1], ""
+
+
+@pytest.mark.parametrize("stranger", [0, WORKER_UID - 1, os.getuid()])
+def test_a_lane_serves_the_workers_uid_alone(
+    stranger: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody may connect, root and the lane's own user included; all but the worker are hung up on."""
+    strangers, worker = [Connection(stranger), Connection(stranger)], Connection(WORKER_UID)
+    listener = Listener([*strangers, worker])
+    monkeypatch.setattr(socket, "socket", lambda *_: listener)
+    accepted: object = _accept(str(tmp_path / "lane"), WORKER_UID)
+    assert accepted is worker
+    assert [each.closed for each in strangers] == [True, True]
+    assert not worker.closed
