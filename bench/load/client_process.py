@@ -23,7 +23,7 @@ import msgspec
 
 import queueing.client.signing_client
 from bench.load.arrivals import OpenLoop, poisson_starts
-from bench.load.messages import Arrivals, Burst, Coalesced, Done, Endless, Order, Paced, Rest
+from bench.load.messages import Arrivals, Burst, Coalesced, Done, Endless, Flood, Order, Paced, Rest
 from bench.measurement.percentiles import LatencyRecorder
 from queueing import Signature, SigningClient
 from queueing.aio.owned_tasks import end_tasks
@@ -74,6 +74,8 @@ class Load:
                 self._endless = asyncio.create_task(self._for_ever(order))
             case Rest():
                 await self._rest()
+            case Flood():
+                raise ValueError("a flood is for a flood process")
         return Done()
 
     async def _burst(self, order: Burst) -> Done:

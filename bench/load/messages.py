@@ -53,18 +53,25 @@ class Endless(_Order, frozen=True, kw_only=True):
     size: int
 
 
+class Flood(_Order, frozen=True, kw_only=True):
+    """Rubbish of this kind (``bench.load.rubbish``) until the next order comes; for a flood process, answered at once."""
+
+    kind: str
+
+
 class Rest(_Order, frozen=True, kw_only=True):
     """End what is endless."""
 
 
-Order = Burst | Coalesced | Paced | Arrivals | Endless | Rest
+Order = Burst | Coalesced | Paced | Arrivals | Endless | Flood | Rest
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):
-    """Result of an order; ``seconds`` from the first request to the last answer."""
+    """Result of an order; ``seconds`` from the first request to the last answer. ``jobs``: rubbish of the flood that it ended."""
 
     signatures: int = 0
     seconds: float = 0.0
     failures: dict[str, int] = {}
     latency: Percentiles | None = None
     open_loop: OpenLoopResult | None = None
+    jobs: int = 0

@@ -71,15 +71,20 @@ class PrometheusMetrics:
         return f"rate({counter}{{{self._match}}}[{max(round(self._window_s), 1)}s])"
 
     def _ask(self, query: str, by: Sequence[str]) -> ByLabels:
-        raw = get(f"{self._url}/api/v1/query?{urlencode({'query': query})}")
-        try:
-            answer = _decoder.decode(raw)
-        except msgspec.MsgspecError as error:
-            raise PageUnavailable("the server is not a Prometheus server") from error
-        if answer.data is None:
-            raise PageUnavailable(f"Prometheus refused a query: {answer.error or answer.status}")
-        found = {_key(each.metric, by): float(each.value[1]) for each in answer.data.result}
-        return {key: value for key, value in found.items() if not math.isnan(value)}
+        return read_answer(get(f"{self._url}/api/v1/query?{urlencode({'query': query})}"), by)
+
+
+def read_answer(raw: bytes, by: Sequence[str]) -> ByLabels:
+    """Values by these labels, without those that are NaN. Raises ``PageUnavailable`` for anything but a vector."""
+    try:
+        answer = _decoder.decode(raw)
+        series = [] if answer.data is None else answer.data.result
+        found = {_key(each.metric, by): float(each.value[1]) for each in series}
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, or no number
+        raise PageUnavailable("the server is not a Prometheus server") from error
+    if answer.data is None:
+        raise PageUnavailable(f"Prometheus refused a query: {answer.error or answer.status}")
+    return {key: value for key, value in found.items() if not math.isnan(value)}
 
 
 def _key(labels: Mapping[str, Any], by: Sequence[str]) -> tuple[str, ...]:

@@ -11,13 +11,16 @@ import pytest
 from bench.baseline.flow import ArqFlow
 from bench.hsm.keyring import Keyring
 from bench.load.flows import SigmillFlow, coalesced, in_envelopes, load_process
-from bench.load.messages import Arrivals, Burst, Coalesced, Endless, Order, Paced, Rest
+from bench.load.messages import Arrivals, Burst, Coalesced, Endless, Flood, Order, Paced, Rest
 from bench.load.supervisor import LoadFailed, LoadProcess
 from bench.queue.backlog import Backlog
+from bench.scenarios.rubbish import flood_process
 from bench.session import QUICK, Session
 from bench.testbed.config_files import BenchTenant, SimTimes
 from bench.testbed.testbed import BenchTestbed
+from queueing.protocol import keyspace
 from queueing.protocol.algorithms import KeyKind
+from tests.support.waiting import until
 
 TRUSTED = BenchTenant(name="trusted", kind=KeyKind.P256, verify_after_sign=False)
 SIMULATED = BenchTenant(
@@ -52,6 +55,28 @@ def test_a_round_tells_signatures_time_cpu_and_round_trips(testbed: BenchTestbed
     assert set(measured.cpu_s) == {"client", "redis", "worker", "lane"}
     assert measured.cpu_s["lane"] > 0
     assert 0 < measured.round_trips < measured.signatures
+
+
+@pytest.mark.parametrize("kind", ["unknown clients", "names that are not UTF-8"])
+def test_a_flood_is_refused_until_it_is_ended(testbed: BenchTestbed, kind: str) -> None:
+    """It is ended by the next order, and leaves nothing in the queue."""
+
+    def refused() -> float:
+        found = re.findall(
+            r'^sigmill_unauthenticated_jobs_total\{.*tenant="simulated".*\} (\S+)$',
+            testbed.metrics(),
+            re.MULTILINE,
+        )
+        return sum(map(float, found))
+
+    before = refused()
+    with flood_process(testbed, SIMULATED) as flood:
+        flood.order(Flood(kind=kind))
+        assert flood.answer().jobs == 0
+        until(lambda: refused() > before, "the worker refuses the flood")
+        flood.order(Rest())
+        assert flood.answer().jobs > 0
+    assert testbed.redis.do(lambda redis: redis.zcard(keyspace.queue(SIMULATED.name))) == 0
 
 
 @pytest.mark.parametrize("size", [1, 16, 256])

@@ -9,7 +9,7 @@ import pytest
 
 from workers.monitoring import prometheus
 from workers.monitoring.http import PageUnavailable
-from workers.monitoring.prometheus import PrometheusMetrics
+from workers.monitoring.prometheus import PrometheusMetrics, read_answer
 
 
 class Server:
@@ -68,3 +68,20 @@ def test_an_answer_without_data_is_an_error(
     server.answer = answer
     with pytest.raises(PageUnavailable):
         metrics.values("g")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"<html>",
+        b'{"status": "success", "error": "\xff"}',
+        b'{"status": ' + b"[" * 100_000,
+        b'{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,"many"]}]}}',
+    ],
+    ids=["empty", "page", "not UTF-8", "nested", "no number"],
+)
+def test_what_is_no_answer_of_prometheus_is_an_error(raw: bytes) -> None:
+    """Whatever is wrong with it."""
+    with pytest.raises(PageUnavailable, match="not a Prometheus server"):
+        read_answer(raw, ["tenant"])
