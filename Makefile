@@ -10,7 +10,7 @@ ARGS ?=
 JOBS ?= 3
 SIDE_BY_SIDE := -n $(JOBS) --dist loadfile
 
-.PHONY: help bootstrap demo dev test test-all test-unit test-hsm test-compat test-tools faults soak coverage compose-check systemd-check lint format generate bench bench-quick dist lock clean mutants
+.PHONY: help bootstrap demo dev test test-all test-unit test-hsm test-compat test-tools faults soak coverage compose-check systemd-check lint format generate bench bench-quick dist lock clean mutants fuzz
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '  make %-13s %s\n' "$$name" "$$text"; done
@@ -75,6 +75,10 @@ MINUTES ?= 60
 
 soak: bootstrap ## an hour of load with faults (MINUTES=60): memory, descriptors, sessions and processes stay flat
 	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES)
+
+fuzz: bootstrap ## an hour of fuzzing at each boundary (MINUTES=60; ARGS='segment' for one of them)
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install -qq --require-hashes -r tests/fuzz/requirements.lock
+	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) --jobs $(RUNS) $(ARGS)
 
 lint: bootstrap ## ruff, mypy, import contracts
 	$(BIN)/ruff check .
