@@ -16,6 +16,7 @@ from queueing.broker.claims import Claims
 from workers.active_job import ActiveJobs
 from workers.background.backlog_caps_publisher import BacklogCapsPublisher
 from workers.background.canary_prober import CanaryProber
+from workers.background.clock_watch import ClockWatch
 from workers.background.directory_publisher import DirectoryPublisher
 from workers.background.hindrance_publisher import HindrancePublisher
 from workers.background.log_retention import LogRetention
@@ -337,6 +338,7 @@ def _background(
         reloader,
         canaries,
         LogRetention(base.config, base.wal),
+        ClockWatch(base.redis, base.metrics),
     )
 
 

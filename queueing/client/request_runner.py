@@ -77,8 +77,7 @@ class RequestRunner:
                     renewed = await self._renewed_later(request, error, waits.next_s(), deadline_s)
                 submission = renewed
             except EnvelopeExpired as error:
-                await self._clock.measured_lately()
-                raise self._clock.explained(error) from None
+                submission = await self._redated(request, submission, error, waits.next_s(), deadline_s)
             except LimitBacklog as error:
                 # The queue had the job, and a worker cut it off with the rest of the excess backlog: retry later.
                 with self._noted(submission.job_id, error):
@@ -89,8 +88,27 @@ class RequestRunner:
                         raise error from None
                 submission = self._builder.seal(request)
 
+    async def _redated(
+        self,
+        request: SigningRequest,
+        refused: Submission,
+        error: EnvelopeExpired,
+        wait_s: float,
+        deadline_s: float | None,
+    ) -> Submission:
+        """Another envelope for one that is of the future by a lane's clock. Raises ``EnvelopeExpired`` where none would help."""
+        await self._clock.measured_lately()
+        if error.retry_after_s is None:
+            raise error  # not its date, but the time that it is valid for
+        renewed = self._builder.seal(request)
+        if renewed.envelope.issued_at_ms < refused.envelope.issued_at_ms:
+            return renewed  # this host's clock was set, and is now known to be ahead
+        if not self._clock.agrees:
+            raise self._clock.explained(error) from None
+        return await self._renewed_later(request, error, wait_s, deadline_s)
+
     async def _renewed_later(
-        self, request: SigningRequest, error: JobExpired, wait_s: float, deadline_s: float | None
+        self, request: SigningRequest, error: SigningError, wait_s: float, deadline_s: float | None
     ) -> Submission:
         """Another envelope, after a pause: a clock is wrong. Raises ``EnvelopeExpired`` where it can only be this host's."""
         await self._clock.measured_lately()

@@ -129,6 +129,11 @@ class ServiceClock:
         return f"{error.message}; {difference}"
 
     @property
+    def agrees(self) -> bool:
+        """Whether the clocks were compared, and differ by too little to be refused."""
+        return self._measured_s is not None and not self.difference()
+
+    @property
     def is_ahead(self) -> bool:
         """Whether this host is ahead of Redis by more than is worth a report."""
         return self.ahead_ms > WARNED_MS

@@ -2,6 +2,7 @@
 
 backlog_caps_publisher  caps of tenants, for the submit script
 canary_prober           signs a constant with each token in use
+clock_watch             this host's clock and Redis'
 directory_publisher     signed key directories, for clients
 hindrance_publisher     tenants that this worker signs nothing for, and why
 log_retention           deletes old segments of the log

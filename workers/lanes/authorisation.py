@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 CLOCK_SKEW_MS: Final = 60_000
 """A client's clock may be ahead or behind by so much."""
 
+MOST_EARLY_S: Final = 86_400.0
+"""Longest ``retry_after_s`` of an envelope of the future: by then somebody has looked at the clocks. It also tells clients that
+only its date was refused."""
+
 _BY_THIS_CLOCK: Final = "by the clock of the worker's host"
 """Clients read these messages, and compare their own clock with Redis': so they can say which one is wrong."""
 
@@ -66,8 +70,11 @@ def authorise(
     client = _client(tenant, envelope.client)
     if not verified_before:
         client.public_key.verify_envelope(unverified.signed_bytes, unverified.signature)
-    _check_standing(tenant, client, stops, now_ms)
+    _check_standing(tenant, client, stops)
     _check_dates(envelope, tenant, now_ms)
+    # After the dates: by a clock that is years ahead the envelope has expired, and its client may send it again.
+    if client.expires_at_ms <= now_ms:
+        raise ClientExpired
     algorithm = algorithm_named(envelope.algorithm)
     key = tenant.keys.get(envelope.key)
     if key is None:
@@ -87,21 +94,22 @@ def _client(tenant: Tenant, name: str) -> TenantClient:
     return client
 
 
-def _check_standing(tenant: Tenant, client: TenantClient, stops: Stops, now_ms: int) -> None:
+def _check_standing(tenant: Tenant, client: TenantClient, stops: Stops) -> None:
     if tenant.suspended:
         raise PolicyDenied("rule `state`: the tenant is suspended")
     stops.check_tenant()
     stops.check_client(client.name)
     if client.revoked:
         raise ClientRevoked
-    if client.expires_at_ms <= now_ms:
-        raise ClientExpired
 
 
 def _check_dates(envelope: Envelope, tenant: Tenant, now_ms: int) -> None:
     if envelope.issued_at_ms > now_ms + CLOCK_SKEW_MS:
         early_s = (envelope.issued_at_ms - now_ms) / 1000
-        raise EnvelopeExpired(f"the envelope was issued {in_words(early_s)} in the future, {_BY_THIS_CLOCK}")
+        raise EnvelopeExpired(
+            f"the envelope was issued {in_words(early_s)} in the future, {_BY_THIS_CLOCK}",
+            retry_after_s=min(early_s, MOST_EARLY_S),
+        )
     valid_ms = envelope.expires_at_ms - envelope.issued_at_ms
     if valid_ms <= 0:
         raise EnvelopeExpired("the envelope expires before it is issued")

@@ -185,6 +185,19 @@ EVENTS: Final[dict[str, LogEvent]] = {
         "error", "A lane refused a reload and keeps its old configuration.", ("token", "why")
     ),
     "lane.reload_overdue": LogEvent("error", "A lane did not reload in time and was killed.", ("token",)),
+    "clock.stepped": LogEvent(
+        "error",
+        "A clock was set by `by_s` seconds (negative: back), of this host or of Redis (`clock`). Also after a suspended host wakes "
+        "up.",
+        ("clock", "by_s"),
+    ),
+    "clock.differs": LogEvent(
+        "error",
+        "This host's clock is `ahead_s` seconds ahead of Redis' (negative: behind): set the one that is wrong. Lanes tolerate "
+        "60 s in the dates of envelopes.",
+        ("ahead_s",),
+    ),
+    "clock.agrees": LogEvent("info", "This host's clock agrees with Redis' again."),
     "clock.far_back": LogEvent(
         "error",
         "The host's clock is more than a day before the latest time that a lane has seen, which is disregarded: check the "

@@ -61,6 +61,9 @@ class WorkerMetrics(ProcessMetrics):
         "worker_ready",
         "1 while the worker can claim jobs and at least one lane can sign, as /readyz reports.",
     )
+    clock_ahead_seconds = gauge(
+        "clock_ahead_seconds", "Time by which the host's clock is ahead of Redis'; negative: behind."
+    )
     event_loop_lag_seconds = gauge("event_loop_lag_seconds", "Delay of the last 0.5 s event-loop heartbeat.")
     claimed_digests = counter_of("claimed_digests", "Digests claimed from the queue.", "tenant")
     claimed_jobs = histogram("claimed_jobs", "Jobs per non-empty claim.", COUNT_BOUNDS)

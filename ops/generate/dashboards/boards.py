@@ -561,6 +561,12 @@ WORKER: Final = Board(
                 (f"sigmill_event_loop_lag_seconds{{{_I}}}", "{{instance}}"),
             ),
             lines(
+                "Clock",
+                "Time by which the host's clock is ahead of Redis'.",
+                "s",
+                (f"sigmill_clock_ahead_seconds{{{_I}}}", "{{instance}}"),
+            ),
+            lines(
                 "CPU",
                 "CPU cores used by the worker, without its lanes.",
                 "short",

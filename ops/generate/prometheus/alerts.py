@@ -178,6 +178,15 @@ def _of_processes(clock: Clock) -> list[Alert]:
             dashboard="worker?var-instance={{ $labels.instance }}",
         ),
         Alert(
+            name="SigmillClockDiffers",
+            severity="ticket",
+            expr="max by (instance) (abs(sigmill_clock_ahead_seconds)) > 30",
+            wait_s=MINUTE_S,
+            summary="The clocks of a worker's host and of Redis differ.",
+            description="Worker {{ $labels.instance }}: by {{ $value | humanizeDuration }}.",
+            dashboard="worker?var-instance={{ $labels.instance }}",
+        ),
+        Alert(
             name="SigmillNoWorkerReady",
             severity="page",
             expr="(sum(sigmill_worker_ready) or vector(0)) == 0",

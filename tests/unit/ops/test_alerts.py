@@ -108,6 +108,8 @@ CASES = [
     fires("SigmillStateNotDurable", {f"sigmill_config_not_remembered{{{WORKER}}}": "1x30"}, instance="w1"),
     fires("SigmillStateNotDurable", {f"sigmill_stop_orders_not_kept{{{WORKER}}}": "2x30"}, instance="w1"),
     silent("SigmillStateNotDurable", {f"sigmill_stop_orders_not_kept{{{WORKER}}}": "1x1 0x30"}),
+    fires("SigmillClockDiffers", {f"sigmill_clock_ahead_seconds{{{WORKER}}}": "-3600x30"}, instance="w1"),
+    silent("SigmillClockDiffers", {f"sigmill_clock_ahead_seconds{{{WORKER}}}": "-3600x1 0.2x28"}),
     fires("SigmillClockSetBack", {SET_BACK: "0+1x30"}, instance="w1"),
     silent("SigmillClockSetBack", {SET_BACK: "0 7x30"}),
     fires("SigmillNoWorkerReady", {f"sigmill_worker_ready{{{WORKER}}}": "0x30"}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -14,7 +15,7 @@ from queueing.client.result_checker import ResultChecker
 from queueing.client.service_clock import ServiceClock
 from queueing.client.signing_request import EnvelopeBuilder, SigningRequest, Target
 from queueing.config.redis import RedisConfig
-from queueing.errors import JobConflict, JobExpired, LimitBacklog, SigningError, WaitTimeout
+from queueing.errors import EnvelopeExpired, JobConflict, JobExpired, LimitBacklog, SigningError, WaitTimeout
 from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.envelope import Envelope
@@ -26,7 +27,7 @@ REQUEST = SigningRequest.of(Target("release", 1, Algorithm.ECDSA_SHA_256), [byte
 
 
 def now_ms() -> int:
-    return 1_000
+    return 1_800_000_000_000
 
 
 class RunnerStack:
@@ -42,7 +43,7 @@ class RunnerStack:
             key=ClientKey.generate(),
             ttl_ms=1_000,
             reply_id="",
-            now_ms=now_ms,
+            now_ms=self.clock.envelope_ms,
         )
         directory = KeyDirectoryCache(
             redis,
@@ -100,6 +101,66 @@ async def test_a_job_that_expires_before_its_time_is_sent_again_and_told_why_at_
     assert isinstance(outcome, WaitTimeout)
     assert outcome.message.startswith(told.message)
     assert outcome.job_ids == (stack.job_id,)
+
+
+def early(retry_after_s: float | None) -> EnvelopeExpired:
+    return EnvelopeExpired("the envelope was issued 60.0 min in the future", retry_after_s=retry_after_s)
+
+
+def settle_with(stack: RunnerStack, error: SigningError) -> None:
+    stack.transport.pending.settle(
+        stack.job_id, _failed(stack.builder.seal(REQUEST).envelope, stack.job_id, error)
+    )
+
+
+@pytest.fixture
+async def measured(monkeypatch: pytest.MonkeyPatch) -> RunnerStack:
+    """A runner whose clock was compared with Redis' just now, and agrees."""
+    stack = RunnerStack()
+    monkeypatch.setattr(stack.clock, "_measured_s", time.monotonic())
+    return stack
+
+
+async def test_an_envelope_that_is_early_by_a_workers_clock_only_is_sent_again(
+    measured: RunnerStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This host's clock agrees with Redis': other workers sign it, or this one after its repair."""
+    running = asyncio.create_task(measured.runner.run(REQUEST, None))
+    await turn()
+    monkeypatch.setattr("queueing.client.request_runner.asyncio.sleep", past_the_deadline)
+    settle_with(measured, early(3600.0))
+    (outcome,) = await running
+    assert isinstance(outcome, WaitTimeout)
+    assert "that of the worker's host may be wrong" in outcome.message
+
+
+async def test_an_envelope_that_is_early_by_this_hosts_clock_is_dated_back_once_that_is_known(
+    measured: RunnerStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock was stepped since the last measurement; what is refused with the right date is final."""
+    running = asyncio.create_task(measured.runner.run(REQUEST, None))
+    await turn()
+    monkeypatch.setattr(measured.clock, "_most_back_ms", 7_200_000)
+    monkeypatch.setattr(measured.clock, "ahead_ms", 3_600_000)
+    settle_with(measured, early(3600.0))
+    await turn()
+    assert not running.done()
+    settle_with(measured, early(3600.0))
+    (outcome,) = await running
+    assert isinstance(outcome, EnvelopeExpired)
+    assert "this host's clock is 60.0 min ahead of Redis'" in outcome.message
+
+
+async def test_an_envelope_that_is_valid_for_too_long_is_final_whatever_the_clocks(
+    measured: RunnerStack,
+) -> None:
+    """Its settings are wrong, not a clock."""
+    running = asyncio.create_task(measured.runner.run(REQUEST, None))
+    await turn()
+    settle_with(measured, EnvelopeExpired("the envelope is valid for 9 s, the tenant allows 5"))
+    (outcome,) = await running
+    assert isinstance(outcome, EnvelopeExpired)
+    assert outcome.message == "the envelope is valid for 9 s, the tenant allows 5"
 
 
 async def test_two_calls_that_wait_for_capacity_for_one_job_end_independently(

@@ -266,11 +266,18 @@ def test_a_stranger_learns_nothing(changes: dict[str, Any], head: str) -> None:
 
 
 def test_who_may_not_speak_is_told_nothing_of_keys() -> None:
-    """A revoked or expired client, and a suspended tenant, come before dates, algorithms and keys."""
-    wrong = {"key": "nosuch", "algorithm": "nonsense", "expires_at_ms": NOW_MS - HOUR_MS}
-    assert refusal(unverified(**{**wrong, "client": "gone"})) is ClientRevoked
-    assert refusal(unverified(**{**wrong, "client": "old"})) is ClientExpired
-    assert refusal(unverified(**wrong), tenant('state = "suspended"')) is PolicyDenied
+    """A revoked or expired client, and a suspended tenant, come before algorithms and keys; the first two before dates, too."""
+    wrong = {"key": "nosuch", "algorithm": "nonsense"}
+    expired = {"issued_at_ms": NOW_MS - 2 * HOUR_MS, "expires_at_ms": NOW_MS - HOUR_MS}
+    assert refusal(unverified(**wrong, **expired, client="gone")) is ClientRevoked
+    assert refusal(unverified(**wrong, client="old")) is ClientExpired
+    assert refusal(unverified(**wrong, **expired), tenant('state = "suspended"')) is PolicyDenied
+
+
+def test_an_expired_envelope_of_an_expired_client_may_be_sent_again() -> None:
+    """By a clock that is years ahead both have expired: the job is not lost for it."""
+    expired = {"issued_at_ms": NOW_MS - 2 * HOUR_MS, "expires_at_ms": NOW_MS - HOUR_MS}
+    assert refusal(unverified(**expired, client="old")) is JobExpired
 
 
 @pytest.mark.parametrize("key, client", [(CI, "ci"), (TPM, "tpm")], ids=["ed25519", "p256"])

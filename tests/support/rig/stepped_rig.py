@@ -1,0 +1,63 @@
+"""Rig whose client, worker, lanes and Redis each have a clock that a test sets while they run."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from queueing import SigningClient
+from tests.support.rig.rig import Rig
+from tests.support.stepped_clock import SteppedClock
+
+
+@dataclass(slots=True)
+class ClientClock:
+    """Wall clock of clients in this process."""
+
+    ahead_s: int = 0
+
+    def set_ahead_s(self, seconds: int) -> None:
+        self.ahead_s = seconds
+
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000 + self.ahead_s * 1000
+
+
+@dataclass(slots=True)
+class Clocks:
+    """The four clocks; Redis' is that of a server which the test starts with its environment."""
+
+    worker: SteppedClock
+    lane: SteppedClock
+    redis: SteppedClock
+    client: ClientClock = field(default_factory=ClientClock)
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> Clocks:
+        """Four clocks that are right."""
+        worker, lane, redis = (SteppedClock(folder / name) for name in ("worker", "lane", "redis"))
+        return cls(worker, lane, redis)
+
+    def set_ahead_s(self, whose: str, seconds: int) -> None:
+        """Set the clock of ``client``, ``worker``, ``lane`` or ``redis``; of ``host``, those of worker and lanes together."""
+        for name in ("worker", "lane") if whose == "host" else (whose,):
+            getattr(self, name).set_ahead_s(seconds)
+
+
+@dataclass(kw_only=True)
+class SteppedRig(Rig):
+    """Worker, lanes and clients with these clocks."""
+
+    clocks: Clocks
+
+    def program(self, number: int) -> list[str]:
+        return ["-I", str(Path(__file__).with_name("stepped_worker.py"))]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        lane = self.clocks.lane.environment()["CLOCK_STEP_FILE"]
+        return {**self.clocks.worker.environment(), "LANE_CLOCK_STEP_FILE": lane}
+
+    def client(self, tenant: str = "acme") -> SigningClient:
+        return SigningClient(self.client_config(tenant), self.keys[tenant], now_ms=self.clocks.client.now_ms)
