@@ -102,7 +102,7 @@ def unrecorded(ledger: Ledger) -> Iterator[Violation]:
         if len(released) > 1:
             yield Violation("I4 released twice", f"{job.job}: {_names(released)}")
         committed = [c for c in job.commits if c.how == "committed"]
-        if committed and not released:
+        if committed and not released and job.invoked:  # of what no client submitted, the log has counters
             commit = committed[0]
             if killed.get(commit.worker, 0.0) < commit.began_at:
                 yield Violation("I4 release without record", f"{job.job}: {commit.worker}")

@@ -23,6 +23,8 @@ from tests.support.hsm.manners import Manners
 from tests.support.redis.process import RedisProcess
 from tests.support.rig.rig import Rig, WorkerProcess, command_of, descendants
 from tests.support.rig.shared_rig import behind_simhsm
+from tests.support.rig.stepped_worker import lane_clock_environment
+from tests.support.stepped_clock import SteppedClock
 from workers.config.settings import TokenSettings
 
 ROOT = Path(__file__).parents[3]
@@ -56,6 +58,7 @@ class ObservedRig(Rig):
     """A rig whose workers write down what Redis answers them; ``broken`` names a script of ``broken.py``."""
 
     broken: str = ""
+    lane_clock: SteppedClock
 
     def program(self, number: int) -> list[str]:
         words = [
@@ -68,7 +71,7 @@ class ObservedRig(Rig):
 
     @property
     def environment(self) -> dict[str, str]:
-        return {"PYTHONPATH": str(ROOT)}
+        return {"PYTHONPATH": str(ROOT), **lane_clock_environment(self.lane_clock)}
 
     def history_file(self, number: int) -> Path:
         return self.directory / f"worker-{number}.jsonl"
@@ -112,6 +115,7 @@ class Harness:
                 worker={"lease_s": lease_s, "drain_s": 5.0, "result_retention_s": retention_s},
                 wrap=_with_manners(manners, behind_simhsm(folder / "rig", sign_us=sign_us)),
                 broken=broken,
+                lane_clock=SteppedClock(folder / "lane-clock"),
             )
             with rig:
                 recorder = Recorder(folder / "run.jsonl")
@@ -136,6 +140,11 @@ class Harness:
     @property
     def redis(self) -> RedisProcess:
         return self.rig.redis
+
+    @property
+    def lane_clock(self) -> SteppedClock:
+        """Clock of all lanes of all workers."""
+        return self.rig.lane_clock
 
     def clients(self) -> dict[str, list[SigningClient]]:
         """Some clients of each tenant, to be opened."""

@@ -22,6 +22,7 @@ from queueing.errors import QueueUnavailable, QueueUnconfirmed
 from queueing.redis import scripts
 from tests.faults import history
 from tests.faults.harness.broken_scripts import BROKEN
+from tests.support.rig.stepped_worker import give_lanes_their_clock
 from workers.cli.main import main
 
 
@@ -147,6 +148,7 @@ def _run(number: str, file: str, words: list[str]) -> int:
 
     if words[0] in BROKEN:
         _break(words.pop(0))
+    give_lanes_their_clock()
     ObservedClaims.worker = number
     ObservedClaims.recorder = history.Recorder(Path(file), keep=False)
     vars(workers.composition)["Claims"] = ObservedClaims

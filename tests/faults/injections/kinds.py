@@ -11,7 +11,14 @@ from dataclasses import dataclass
 
 from tests.faults.harness.harness import LEASE_S
 from tests.faults.history import Fault
-from tests.faults.injections import client_faults, hsm_faults, redis_faults, worker_faults
+from tests.faults.injections import (
+    client_faults,
+    clock_faults,
+    flood_faults,
+    hsm_faults,
+    redis_faults,
+    worker_faults,
+)
 from tests.faults.injections.scene import Injection, Scene
 from tests.faults.injections.schedule import Draw
 
@@ -84,6 +91,11 @@ KINDS: dict[str, Kind] = {
     "hsm.token-away": Kind(inject=hsm_faults.token_away, promised_s=LANE_S),
     "hsm.poison-job": Kind(inject=hsm_faults.poison_job, promised_s=LANE_S),
     "hsm.refused-digest": Kind(inject=hsm_faults.refused_digest, promised_s=2),
+    "clock.lanes-hour-ahead": Kind(inject=clock_faults.hour_ahead, promised_s=LANE_S),
+    "clock.lanes-years-ahead": Kind(inject=clock_faults.years_ahead, promised_s=LANE_S),
+    "flood.rubbish": Kind(inject=flood_faults.rubbish, promised_s=LANE_S),
+    "flood.forged": Kind(inject=flood_faults.forged, promised_s=LANE_S),
+    "flood.metrics-port": Kind(inject=flood_faults.metrics_port, promised_s=2),
     "client.same-request": Kind(inject=client_faults.many_submit_the_same, promised_s=2),
     "client.killed": Kind(inject=client_faults.client_killed, promised_s=2),
     "client.conflict": Kind(inject=client_faults.conflicting_submit, promised_s=2),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from queueing import SigningClient
 from tests.support.rig.rig import Rig
+from tests.support.rig.stepped_worker import lane_clock_environment
 from tests.support.stepped_clock import SteppedClock
 
 
@@ -56,8 +57,7 @@ class SteppedRig(Rig):
 
     @property
     def environment(self) -> dict[str, str]:
-        lane = self.clocks.lane.environment()["CLOCK_STEP_FILE"]
-        return {**self.clocks.worker.environment(), "LANE_CLOCK_STEP_FILE": lane}
+        return {**self.clocks.worker.environment(), **lane_clock_environment(self.clocks.lane)}
 
     def client(self, tenant: str = "acme") -> SigningClient:
         return SigningClient(self.client_config(tenant), self.keys[tenant], now_ms=self.clocks.client.now_ms)

@@ -167,6 +167,21 @@ def test_content_that_conflicts_with_a_job_is_not_signed_under_its_id() -> None:
     assert "I2 refused job signed" in broken_by([*RIGHT, *conflict, signed])
 
 
+def test_a_job_may_expire_by_a_wrong_clock_only_while_that_is_stepped() -> None:
+    """Its client may submit it again; at any other time it is a job that was lost."""
+    expired = replace(ANSWERED, how="fail", signatures=(), code="job.expired")
+    stepped = Fault(at=2.4, began_at=1.5, kind="lane.kill+clock.lanes-hour-back", bound_s=5)
+    without_result = without(SIGNED, OUTCOME, ANSWERED)
+    outcome = replace(OUTCOME, signatures=())
+    assert not broken_by([*without_result, outcome, expired, stepped])
+    assert broken_by([*without_result, outcome, expired]) >= {"I1 accepted job failed"}
+
+
+def test_of_a_job_that_no_client_submitted_no_record_is_asked() -> None:
+    """A flood leaves counters, so that it does not fill the log."""
+    assert not broken_by([KEYS, replace(CLAIMED, job="{acme}flood"), replace(COMMIT, job="{acme}flood")])
+
+
 def test_a_job_set_aside_is_ended_where_its_digest_breaks_the_module() -> None:
     """The evidence is the fault that was injected for it."""
     aside = replace(ANSWERED, how="fail", signatures=(), code="job.poisoned")
