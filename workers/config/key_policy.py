@@ -3,35 +3,46 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
 
 from queueing.errors import PolicyDenied
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 EVERY_CLIENT: Final = "*"
 """In a key's ``clients``: all present and future clients of the tenant."""
 
-_DAY_S: Final = 86_400
-_EPOCH_WEEKDAY: Final = 3  # 1970-01-01 was a Thursday; Monday is 0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """Days of the week (Monday is 0) and seconds of the day, in UTC: from ``start_s`` until before ``end_s``."""
+    """Days of the week (Monday is 0) and seconds of the day by the clocks of ``zone``: from ``start_s`` until before ``end_s``.
+
+    Where the end is earlier than the start, the window ends on the day after. It begins and ends at the same time of the
+    clock all year, so it is an hour longer or shorter when the clocks change within it.
+    """
 
     days: frozenset[int]
     start_s: int
     end_s: int
+    zone: tzinfo = UTC
 
     def contains(self, now_ms: int) -> bool:
         """Whether the time (Unix ms) is in the window."""
-        day, second = divmod(now_ms // 1000, _DAY_S)
-        return (day + _EPOCH_WEEKDAY) % 7 in self.days and self.start_s <= second < self.end_s
+        now = datetime.fromtimestamp(now_ms // 1000, self.zone)
+        second = now.hour * 3600 + now.minute * 60 + now.second
+        today = now.weekday() in self.days
+        if self.start_s < self.end_s:
+            return today and self.start_s <= second < self.end_s
+        yesterday = (now.weekday() - 1) % 7 in self.days
+        return (today and second >= self.start_s) or (yesterday and second < self.end_s)
 
     def __str__(self) -> str:
         days = ",".join(DAYS[day] for day in sorted(self.days)) if len(self.days) < 7 else "daily"
-        return f"{days} {_clock(self.start_s)}-{_clock(self.end_s)}"
+        return f"{days} {_clock(self.start_s)}-{_clock(self.end_s)} {self.zone}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +72,7 @@ class KeyPolicy:
     def __str__(self) -> str:
         who = "every client" if self.clients is None else ", ".join(sorted(self.clients)) or "nobody"
         rules = [f"clients: {who}"]
-        rules += [f"windows: {'; '.join(map(str, self.windows))} UTC"] if self.windows else []
+        rules += [f"windows: {'; '.join(map(str, self.windows))}"] if self.windows else []
         rules += [f"budget: {self.budget.digests} in {self.budget.period_s} s"] if self.budget else []
         return "; ".join(rules)
 
@@ -75,7 +86,7 @@ class KeyPolicy:
         """Raise ``PolicyDenied`` (final) outside the key's windows."""
         if self.windows and not any(window.contains(now_ms) for window in self.windows):
             allowed = "; ".join(map(str, self.windows))
-            raise PolicyDenied(f"rule `windows`: the key signs only {allowed} UTC")
+            raise PolicyDenied(f"rule `windows`: the key signs only {allowed}")
 
 
 def _clock(seconds: int) -> str:

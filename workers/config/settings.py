@@ -182,13 +182,17 @@ class KeyVersionSettings(_Strict, frozen=True):
 
 
 class WindowSettings(_Strict, frozen=True, rename={"start": "from", "end": "until"}):
-    """One of a key's ``windows``: days and times of day in UTC; without ``until`` it lasts until the end of the day."""
+    """One of a key's ``windows``: days, and times of day in ``zone``; without ``until`` it lasts until the end of the day.
+
+    An ``until`` before ``from`` is on the day after. ``zone``: a name of the IANA time zone database.
+    """
 
     days: Annotated[tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...], Meta(min_length=1)] = (
         "mon", "tue", "wed", "thu", "fri", "sat", "sun",
     )  # fmt: skip
     start: time = time(0)
     end: time | None = None
+    zone: Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_+/-]{0,63}\Z")] = "UTC"
 
 
 class BudgetSettings(_Strict, frozen=True):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
@@ -26,7 +28,7 @@ from workers.config.values import ErrorList, expect_name, expect_table, signer_k
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
-    from datetime import time
+    from datetime import time, tzinfo
     from pathlib import Path
 
 _SMALL_RSA: Final = frozenset({KeyKind.RSA_2048})
@@ -188,14 +190,29 @@ def _key(file: Path, name: str, table: object, tokens: Collection[str]) -> Tenan
 
 def _window(file: Path, path: str, settings: WindowSettings) -> Window:
     start_s, end_s = _second(settings.start), _DAY_S if settings.end is None else _second(settings.end)
-    if start_s >= end_s:
+    if start_s == end_s:
         raise ConfigError(
             str(file),
             f"{path}.until",
-            "is not after `from`",
-            "Split a window that spans midnight into two.",
+            "equals `from`: the window is empty",
+            "For the whole day leave both out.",
         )
-    return Window(days=frozenset(map(DAYS.index, settings.days)), start_s=start_s, end_s=end_s)
+    days = frozenset(map(DAYS.index, settings.days))
+    return Window(days=days, start_s=start_s, end_s=end_s, zone=_zone(file, path, settings.zone))
+
+
+def _zone(file: Path, path: str, name: str) -> tzinfo:
+    if name == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ConfigError(
+            str(file),
+            f"{path}.zone",
+            f"names no time zone that this host has: {name}",
+            "Write a name such as Europe/Berlin; on Debian `apt-get install tzdata` brings them.",
+        ) from error
 
 
 def _second(moment: time) -> int:

@@ -116,7 +116,7 @@ TEXTS: Final[dict[str, Text]] = {
     ),
     "policy.denied": Text(
         "A rule of the tenant or the key denies the request; the message names it: `clients` (the key does not list this"
-        " client), `windows` (outside the allowed times, UTC), `state` (the tenant is suspended), `stop` (a stop order).",
+        " client), `windows` (outside the allowed times), `state` (the tenant is suspended), `stop` (a stop order).",
         _BUILD,
         (
             Step(

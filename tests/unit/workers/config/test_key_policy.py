@@ -48,6 +48,43 @@ def test_a_window_is_open_from_its_first_second_until_before_its_last(moment: st
     assert MON_8_TO_18.contains(ms(moment)) is inside
 
 
+@pytest.mark.parametrize(
+    "moment, inside",
+    [
+        ("2026-03-06T21:59:59", False),  # a Friday
+        ("2026-03-06T22:00:00", True),
+        ("2026-03-07T00:00:00", True),
+        ("2026-03-07T05:59:59", True),
+        ("2026-03-07T06:00:00", False),
+        ("2026-03-07T23:00:00", False),
+        ("2026-03-06T03:00:00", False),  # of the night from Thursday
+    ],
+)
+def test_a_window_over_midnight_belongs_to_the_day_on_which_it_begins(moment: str, inside: bool) -> None:
+    """Friday from 22:00 until 06:00 ends on Saturday, and does not begin in the night before."""
+    assert Window(days=frozenset({4}), start_s=22 * 3600, end_s=6 * 3600).contains(ms(moment)) is inside
+
+
+@pytest.mark.parametrize(
+    "moment, inside",
+    [
+        ("2026-01-12T06:59:59", False),  # Berlin is at UTC+1
+        ("2026-01-12T07:00:00", True),
+        ("2026-01-12T16:59:59", True),
+        ("2026-01-12T17:00:00", False),
+        ("2026-07-13T05:59:59", False),  # and at UTC+2
+        ("2026-07-13T06:00:00", True),
+        ("2026-07-13T16:00:00", False),
+    ],
+)
+def test_a_window_follows_the_clocks_of_its_zone(tmp_path: Path, moment: str, inside: bool) -> None:
+    """From 8 to 18 o'clock there, in summer as in winter."""
+    lines = 'windows = [{ days = ["mon"], from = 08:00:00, until = 18:00:00, zone = "Europe/Berlin" }]'
+    (window,) = policy(tmp_path, f'clients = ["*"]\n{lines}').windows
+    assert window.contains(ms(moment)) is inside
+    assert str(window) == "mon 08:00-18:00 Europe/Berlin"
+
+
 def test_a_rule_that_fails_is_named() -> None:
     """The client learns which rule, and what it allows."""
     rules = KeyPolicy(clients=frozenset({"ci"}), windows=(MON_8_TO_18,))
@@ -92,10 +129,12 @@ def test_windows_and_budgets_are_read(tmp_path: Path) -> None:
     assert read.budget == Budget(digests=10, period_s=3600)
     assert (
         str(read)
-        == "clients: every client; windows: sat 22:00-24:00; daily 00:00-06:30 UTC; budget: 10 in 3600 s"
+        == "clients: every client; windows: sat 22:00-24:00 UTC; daily 00:00-06:30 UTC; budget: 10 in 3600 s"
     )
     for lines, key in (
-        ("windows = [{ from = 18:00:00, until = 08:00:00 }]", "keys.release.windows[0].until"),
+        ("windows = [{ from = 18:00:00, until = 18:00:00 }]", "keys.release.windows[0].until"),
+        ('windows = [{ zone = "Europe/Nowhere" }]', "keys.release.windows[0].zone"),
+        ('windows = [{ zone = "../../etc/passwd" }]', "keys.release.windows[0].zone"),
         ('windows = [{ days = ["someday"] }]', "keys.release.windows[0].days[0]"),
         ("windows = [{ days = [] }]", "keys.release.windows[0].days"),
         ("budget = { digests = 0 }", "keys.release.budget.digests"),
