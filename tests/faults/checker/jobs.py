@@ -56,7 +56,7 @@ def _unfounded(ledger: Ledger, job: JobFile) -> Iterator[Violation]:
                 yield Violation("I1 innocent job set aside", job.job)
             if not any(outcome.dead_letter for outcome in job.recorded("outcome")):
                 yield Violation("I1 set aside without a letter", job.job)
-        elif answer.code in _BY_CLOCK and _clock_was_stepped(ledger, answer.at):
+        elif expired_by_clock(ledger, answer):
             continue  # nothing was signed; a client that waits, or submits again, has it signed
         elif answer.code:
             yield Violation("I1 accepted job failed", f"{job.job}: {answer.code}")
@@ -66,10 +66,11 @@ def _unfounded(ledger: Ledger, job: JobFile) -> Iterator[Violation]:
         yield from _vague(job, answer)
 
 
-def _clock_was_stepped(ledger: Ledger, at: float) -> bool:
-    """Whether a clock was wrong lately: what was refused then is read some time later."""
-    return any(
-        "clock." in fault.kind and fault.began_at <= at <= fault.at + fault.bound_s for fault in ledger.faults
+def expired_by_clock(ledger: Ledger, answer: Answered) -> bool:
+    """Whether a job ended so because a clock was wrong lately: what was refused then is read some time later."""
+    return answer.code in _BY_CLOCK and any(
+        "clock." in fault.kind and fault.began_at <= answer.at <= fault.at + fault.bound_s
+        for fault in ledger.faults
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from tests.faults.checker.jobs import TAIL_BYTES, open_crashes
+from tests.faults.checker.jobs import TAIL_BYTES, expired_by_clock, open_crashes
 from tests.faults.checker.ledger import JobFile, Ledger, Violation
 from tests.faults.history import LogRecord
 
@@ -71,7 +71,9 @@ def _losses(ledger: Ledger, job: JobFile) -> int:
     """Number of signatures of a digest that may have been lost between HSM and log."""
     on_record = sum(r.what == "unknown" or (r.what == "returned" and r.maybe_signed) for r in job.records)
     crashes = sum(len(open_crashes(ledger, job, r.worker, r.at)) for r in job.recorded("intent"))
-    return on_record + crashes
+    # A clock was stepped between two slices: the job ends as expired, and its outcome has no signatures.
+    expired = sum(expired_by_clock(ledger, answer) for answer in job.final)
+    return on_record + crashes + expired
 
 
 def unclosed(ledger: Ledger) -> Iterator[Violation]:

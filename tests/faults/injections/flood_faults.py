@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from queueing.protocol import keyspace
 from queueing.protocol.client_keys import ClientKey
+from queueing.redis.errors import REDIS_ERRORS
 from tests.faults.injections.scene import Scene
 from tests.faults.injections.schedule import Draw
 from tests.support.farm.forging import Forger, payload
@@ -23,11 +24,12 @@ async def _flood(scene: Scene, draw: Draw, make: Callable[[int], bytes]) -> None
     redis = scene.harness.rig.connect()
     names = [f"{{{draw.tenant}}}flood-{scene.rng.getrandbits(64):x}" for _ in range(JOBS)]
     try:
-        async with redis.pipeline(transaction=False) as pipe:
-            for i, name in enumerate(names):
-                pipe.set(keyspace.job(name), make(i), ex=60)
-            pipe.zadd(keyspace.queue(draw.tenant), {name: float(i) for i, name in enumerate(names)})
-            await pipe.execute()
+        with contextlib.suppress(*REDIS_ERRORS):  # it may be away, or refuse
+            async with redis.pipeline(transaction=False) as pipe:
+                for i, name in enumerate(names):
+                    pipe.set(keyspace.job(name), make(i), ex=60)
+                pipe.zadd(keyspace.queue(draw.tenant), {name: float(i) for i, name in enumerate(names)})
+                await pipe.execute()
     finally:
         await redis.aclose()
 
@@ -45,10 +47,12 @@ async def forged(scene: Scene, draw: Draw) -> None:
 
 async def metrics_port(scene: Scene, draw: Draw) -> None:
     """Half of the connections say nothing, the others no HTTP; all are held for a while."""
-    port = scene.harness.workers[draw.worker].port
+    worker = scene.harness.workers.get(draw.worker)
+    if worker is None:  # another fault has ended it
+        return
     async with asyncio.TaskGroup() as group:
         for i in range(CONNECTIONS):
-            group.create_task(_hold(port, HELLO * i if i % 2 else b"", draw.hold_s))
+            group.create_task(_hold(worker.port, HELLO * i if i % 2 else b"", draw.hold_s))
 
 
 async def _hold(port: int, words: bytes, hold_s: float) -> None:
