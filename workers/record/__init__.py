@@ -6,6 +6,10 @@ sequencer      entries and items from the records of the write-ahead log, in ord
 volumes        files of one tenant's log: entries, items, hashes of the tree
 stored_hashes  hashes of the tree, read from those files
 follower       durable records of the write-ahead log, in order, from a place on
+stored_entries  entries and item rows, read from those files
+bundle         part of a log as a folder that proves itself
+bundle_reader  reading of a bundle that somebody else gave
+verification   verification of a bundle, offline
 sealer         follows the write-ahead log, and keeps and signs the tenants' logs
 
 An entry has no digest, signature or job id. The tree is a function of the write-ahead log's bytes alone, so that a replay

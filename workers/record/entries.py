@@ -98,18 +98,28 @@ _BY_KIND: Final[dict[str, type[Entry]]] = {
 }
 
 
-class _Head(_Entry, frozen=True, array_like=True, kw_only=True):
+class EntryHead(_Entry, frozen=True, array_like=True, kw_only=True):
+    """First fields of an entry of any kind, those of later versions included."""
+
     kind: str
 
 
 _encoder = msgspec.msgpack.Encoder()
-_head_decoder = msgspec.msgpack.Decoder(_Head)
+_head_decoder = msgspec.msgpack.Decoder(EntryHead)
 _decoders: Final = {kind: msgspec.msgpack.Decoder(cls) for kind, cls in _BY_KIND.items()}
 
 
 def encode_entry(entry: Entry) -> bytes:
     """The one encoding of an entry."""
     return _encoder.encode(entry)
+
+
+def read_head(data: bytes) -> EntryHead:
+    """Time and kind of an entry. Raises ``ProofInvalid``."""
+    try:
+        return _head_decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise ProofInvalid("the entry is no entry of a record") from None
 
 
 def decode_entry(data: bytes) -> Entry | None:

@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 class ItemRow(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """Items of the job whose outcome is entry ``outcome``; ``sealed`` is its whole envelope, ``salt`` 16 bytes.
 
+    The job id is not in it: it follows from the envelope (``queueing.protocol.jobs.job_id_of``), and everything here is proven.
+
     ``signatures``: SHA-256 of each signature, empty where there is none; ``codes``: reasons, empty where all were signed.
     """
 
     outcome: Annotated[int, msgspec.Meta(ge=0)]
     salt: Annotated[bytes, msgspec.Meta(max_length=16)]
-    job_id: bytes
     sealed: bytes
     signatures: tuple[Annotated[bytes, msgspec.Meta(max_length=32)], ...]
     codes: tuple[Annotated[str, msgspec.Meta(max_length=64)], ...] = ()

@@ -4,15 +4,15 @@
 everything before it is synced; after a crash the tenants' files are cut to it and the write-ahead log is read on from there,
 which gives the same bytes. Nothing waits for the sealer: the write-ahead log is the truth about what was signed.
 
-Layout of ``STATE_DIR/record``: ``origin`` (64 random bytes, hex: 8 in the names of the logs, the rest the secret for salts),
+Layout of ``STATE_DIR/record``: ``origin`` (64 random bytes in hex: 8 in the names of the logs, the rest the secret for salts; and the build),
 ``sealed``, and a folder per tenant (``workers.record.volumes``).
 """
 
 from __future__ import annotations
 
 import hmac
+import re
 import secrets
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -23,10 +23,10 @@ from queueing.files.folders import entries
 from queueing.transparency.checkpoints import Checkpoint, read_checkpoint, sign_checkpoint
 from queueing.transparency.merkle import TreeEdge
 from queueing.transparency.notes import Ed25519NoteKey, read_note
-from workers.record.entries import OpenedEntry, encode_entry
+from workers.record.entries import encode_entry
 from workers.record.follower import LogFollower, Place
 from workers.record.items import encode_row
-from workers.record.sequencer import Sequencer
+from workers.record.sequencer import Origin, Sequencer
 from workers.record.volumes import Position, TenantLog
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ FOLDER_NAME: Final = "record"
 MOST_RECORDS: Final = 5_000
 """Records of one step: some tens of milliseconds, after which a stop is obeyed and checkpoints can be signed."""
 
-_ORIGIN_HEX: Final = 16
+_ORIGIN_FILE: Final = re.compile(r"([0-9a-f]{16})([0-9a-f]{112}) ([!-~]{1,100})\n")
 _FORMAT: Final = 1
 
 
@@ -55,35 +55,19 @@ class _Sealed(msgspec.Struct, frozen=True, kw_only=True):
     logs: dict[str, Position]
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Identity of the record of one state directory. ``name``: 16 hex digits in the names of its logs."""
-
-    log_name: str
-    name: str
-    secret: bytes
-
-    def of(self, tenant: str) -> str:
-        """Origin line of a tenant's log."""
-        return f"{self.log_name}/{tenant}/{self.name}"
-
-
 class Sealer:
     """Writer of the record of one state directory. There must be only one at a time. Blocks: for a process of its own."""
 
     def __init__(self, state_dir: Path, *, log_name: str, build: str, epoch_key: Ed25519PrivateKey) -> None:
         """Read what was sealed, and cut the files to it. Raises ``RecordDamaged``, or ``OSError``."""
         self._folder = state_dir / FOLDER_NAME
-        self._build = build
         self._epoch_key = epoch_key
         make_folder(self._folder)
-        self.origin = _origin(self._folder, log_name)
+        self.origin = _origin(self._folder, log_name, build)
         sealed = _read_sealed(self._folder / "sealed")
         self._follower = LogFollower(state_dir / "wal", Place() if sealed is None else sealed.place)
         self._sequencer = (
-            Sequencer(self.origin.secret)
-            if sealed is None
-            else Sequencer.restored(self.origin.secret, sealed.sequencer)
+            Sequencer(self.origin) if sealed is None else Sequencer.restored(self.origin, sealed.sequencer)
         )
         self._logs = {
             tenant: TenantLog(self._folder / tenant, position)
@@ -118,7 +102,7 @@ class Sealer:
         for record in self._follower.records(MOST_RECORDS):
             read += 1
             for addition in self._sequencer.add(record):
-                log = self._log_of(addition.tenant, addition.entry.at_ms)
+                log = self._log_of(addition.tenant)
                 row = None if addition.row is None else encode_row(addition.row)
                 log.append(encode_entry(addition.entry), row)
                 self._check_published(addition.tenant, log)
@@ -157,14 +141,11 @@ class Sealer:
         )
         replace_durably(self._folder / "sealed", msgspec.msgpack.encode(sealed))
 
-    def _log_of(self, tenant: str, at_ms: int) -> TenantLog:
+    def _log_of(self, tenant: str) -> TenantLog:
         self._unsigned.add(tenant)
         log = self._logs.get(tenant)
         if log is None:
             log = self._logs[tenant] = TenantLog(self._folder / tenant)
-        if log.size == 0:
-            opened = OpenedEntry(at_ms=at_ms, origin=self.origin.of(tenant), follows="", build=self._build)
-            log.append(encode_entry(opened))
         return log
 
     def _check_published(self, tenant: str, log: TenantLog) -> None:
@@ -180,19 +161,20 @@ class Sealer:
         )
 
 
-def _origin(folder: Path, log_name: str) -> Origin:
+def _origin(folder: Path, log_name: str, build: str) -> Origin:
+    """The origin of this folder; a new one where there is none. Its build stays: a replay gives the same first entries."""
     path = folder / "origin"
     try:
-        text = path.read_text(encoding="ascii").strip()
-        raw = bytes.fromhex(text)
+        text = path.read_text(encoding="ascii")
     except FileNotFoundError:
-        raw = secrets.token_bytes(64)
-        replace_durably(path, raw.hex().encode() + b"\n")
-    except ValueError:
-        raise RecordDamaged(f"{path} is not 128 hex digits") from None
-    if len(raw) != 64:
-        raise RecordDamaged(f"{path} is not 128 hex digits")
-    return Origin(log_name, raw.hex()[:_ORIGIN_HEX], raw[_ORIGIN_HEX // 2 :])
+        text = f"{secrets.token_hex(64)} {build}\n"
+        replace_durably(path, text.encode())
+    except UnicodeDecodeError:
+        text = ""
+    found = _ORIGIN_FILE.fullmatch(text)
+    if found is None:
+        raise RecordDamaged(f"{path} is not 128 hex digits and a build")
+    return Origin(log_name, found[1], bytes.fromhex(found[2]), found[3])
 
 
 def _read_sealed(path: Path) -> _Sealed | None:

@@ -27,7 +27,7 @@ from workers.journal.records import (
     decode_record,
     encode_record,
 )
-from workers.record.entries import CanaryEntry, EndEntry, IntentEntry, OutcomeEntry
+from workers.record.entries import CanaryEntry, EndEntry, IntentEntry, OpenedEntry, OutcomeEntry
 from workers.record.items import ItemRow, outcomes_of
 
 if TYPE_CHECKING:
@@ -37,6 +37,24 @@ if TYPE_CHECKING:
     from workers.record.entries import Entry
 
 _ENDS: Final = frozenset({"committed", "repeated", "fenced"})
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Identity of the record of one state directory, which all its logs have in their names.
+
+    ``name``: 16 hex digits; ``secret`` (32 bytes or more) salts intents of former versions, which have no salt of their own;
+    ``build``: the build that began the record.
+    """
+
+    log_name: str
+    name: str
+    secret: bytes
+    build: str
+
+    def of(self, tenant: str) -> str:
+        """Origin line of a tenant's log."""
+        return f"{self.log_name}/{tenant}/{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +79,9 @@ class _OpenClaim:
 
 @dataclass(slots=True)
 class Sequencer:
-    """State between records: the size of each tenant's log, and the open claims.
+    """State between records: the size of each tenant's log, and the open claims."""
 
-    ``secret`` (32 bytes, of the origin) salts intents of former versions, which have no salt of their own.
-    """
-
-    secret: bytes
+    origin: Origin
     sizes: dict[str, int] = field(default_factory=dict)
     _open: dict[Claim, _OpenClaim] = field(default_factory=dict)
     _canaries: dict[Claim, CanaryIntentRecord] = field(default_factory=dict)
@@ -77,10 +92,24 @@ class Sequencer:
 
     def add(self, record: Record) -> list[Addition]:
         """Entries that follow from the next record of the log; each is one more in its tenant's log."""
-        additions = self._additions(record)
-        for addition in additions:
-            self.sizes[addition.tenant] = self.sizes.get(addition.tenant, 0) + 1
+        opened = self._opened(record)
+        additions = opened + self._additions(record)
+        for addition in additions[len(opened) :]:
+            self.sizes[addition.tenant] += 1
         return additions
+
+    def _opened(self, record: Record) -> list[Addition]:
+        """First entry of the log of a tenant that has none yet, where the record begins it."""
+        if not isinstance(record, IntentRecord | CanaryIntentRecord) or not record.tenant:
+            return []
+        if record.tenant in self.sizes:
+            return []
+        self.sizes[record.tenant] = 1
+        origin = self.origin
+        entry = OpenedEntry(
+            at_ms=record.at_ms, origin=origin.of(record.tenant), follows="", build=origin.build
+        )
+        return [Addition(record.tenant, entry)]
 
     def _additions(self, record: Record) -> list[Addition]:
         match record:
@@ -114,7 +143,7 @@ class Sequencer:
         return claim
 
     def _intent(self, record: IntentRecord) -> Addition:
-        claim = self._begin(record, self.sizes.get(record.tenant, 0))
+        claim = self._begin(record, self.sizes[record.tenant])
         envelope = claim.envelope
         entry = IntentEntry(
             at_ms=record.at_ms,
@@ -129,7 +158,9 @@ class Sequencer:
         return Addition(record.tenant, entry)
 
     def _salt_of(self, record: IntentRecord) -> bytes:
-        return hashlib.shake_256(self.secret + record.lease + b"\x00" + record.job_id).digest(SALT_BYTES)
+        return hashlib.shake_256(self.origin.secret + record.lease + b"\x00" + record.job_id).digest(
+            SALT_BYTES
+        )
 
     def _outcome(self, record: OutcomeRecord) -> list[Addition]:
         claim = self._open.get((record.job_id, record.lease))
@@ -139,9 +170,8 @@ class Sequencer:
         digests = () if claim.envelope is None else claim.envelope.digests
         signatures, codes = outcomes_of(result, len(digests))
         row = ItemRow(
-            outcome=self.sizes.get(claim.tenant, 0),
+            outcome=self.sizes[claim.tenant],
             salt=claim.salt,
-            job_id=record.job_id,
             sealed=claim.record.sealed,
             signatures=signatures,
             codes=codes,
@@ -192,10 +222,10 @@ class Sequencer:
         )
 
     @classmethod
-    def restored(cls, secret: bytes, snapshot: bytes) -> Sequencer:
+    def restored(cls, origin: Origin, snapshot: bytes) -> Sequencer:
         """The sequencer at the time of a snapshot. Raises ``msgspec.MsgspecError`` for anything else."""
         kept = msgspec.msgpack.decode(snapshot, type=_Snapshot)
-        sequencer = cls(secret, dict(kept.sizes))
+        sequencer = cls(origin, dict(kept.sizes))
         for intent, raw in kept.open:
             record = decode_record(raw)
             if isinstance(record, IntentRecord):

@@ -9,20 +9,12 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from queueing.protocol.envelope import Envelope, seal
-from queueing.protocol.jobs import ArqResult, JobOutcome, ResultHints, WireError, encode_result
 from queueing.transparency.checkpoints import Checkpoint, verify_checkpoint
 from queueing.transparency.merkle import leaf_hash
 from queueing.transparency.notes import Ed25519NoteKey
 from queueing.transparency.proofs import inclusion_proof, verify_inclusion
-from workers.journal.records import (
-    IntentRecord,
-    OutcomeRecord,
-    Record,
-    ReleasedRecord,
-    ReturnedRecord,
-    encode_record,
-)
+from tests.support.farm.logged_jobs import SECRET_DIGEST, append, intent, job
+from workers.journal.records import ReturnedRecord, encode_record
 from workers.journal.segment_writer import SegmentWriter
 from workers.journal.segments import frame
 from workers.record.entries import encode_entry
@@ -32,56 +24,6 @@ from workers.record.stored_hashes import StoredHashes
 from workers.record.volumes import ENTRY_LENGTH
 
 EPOCH_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-CLIENT_KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
-SECRET_DIGEST = b"the digest of a secret release!!"
-
-
-class Client:
-    def sign_envelope(self, message: bytes) -> bytes:
-        return CLIENT_KEY.sign(message)
-
-
-def sealed(tenant: str, number: int, digests: tuple[bytes, ...] = (SECRET_DIGEST, bytes(32))) -> bytes:
-    envelope = Envelope(
-        audience="prod",
-        tenant=tenant,
-        client="build-1",
-        key="release",
-        key_version=0,
-        algorithm="ECDSA_SHA_256",
-        issued_at_ms=1,
-        expires_at_ms=2,
-        idempotency_key=number.to_bytes(16),
-        digests=digests,
-    )
-    return seal(envelope, Client())
-
-
-def intent(tenant: str, number: int) -> IntentRecord:
-    return IntentRecord(
-        number, tenant, b"job%d" % number, b"w:1", 1, sealed(tenant, number), number.to_bytes(16)
-    )
-
-
-def result(number: int) -> bytes:
-    outcome = JobOutcome(
-        "release", 1, bytes(32), "ECDSA_SHA_256", (b"signature", None), {1: WireError("digest.length")}
-    )
-    arq = ArqResult(et=1, s=True, r=outcome, k=ResultHints(), st=1, ft=1, q="q", id=f"job{number}")
-    return encode_result(arq)
-
-
-def job(tenant: str, number: int) -> list[Record]:
-    name = b"job%d" % number
-    return [
-        intent(tenant, number),
-        OutcomeRecord(number, tenant, name, b"w:1", "", result(number)),
-        ReleasedRecord(number, tenant, name, b"w:1", "committed"),
-    ]
-
-
-def append(writer: SegmentWriter, *records: Record) -> None:
-    writer.append(b"".join(frame(encode_record(record)) for record in records), records)
 
 
 def sealer(state_dir: Path) -> Sealer:
@@ -174,7 +116,7 @@ def test_a_crash_after_any_record_and_any_write_changes_no_byte(
                 if number == signed_after:
                     break
                 for addition in first._sequencer.add(record):
-                    log = first._log_of(addition.tenant, addition.entry.at_ms)
+                    log = first._log_of(addition.tenant)
                     log.append(
                         encode_entry(addition.entry),
                         None if addition.row is None else encode_row(addition.row),

@@ -1,0 +1,311 @@
+"""A bundle proves itself offline; whatever is changed in it is found, with what and where."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from queueing.errors import ProofInvalid
+from queueing.protocol.client_keys import ClientPublicKey
+from queueing.transparency.checkpoints import Checkpoint, read_checkpoint, sign_checkpoint
+from queueing.transparency.merkle import leaf_hash, root_of
+from queueing.transparency.notes import Ed25519NoteKey, read_note
+from queueing.transparency.tiles import bundle_path, decode_bundle, encode_bundle, tile_path
+from tests.support.farm.logged_jobs import CLIENT_KEY, append, intent, job
+from workers.journal.segment_writer import SegmentWriter
+from workers.record.bundle import export
+from workers.record.bundle_reader import origins_of
+from workers.record.items import decode_row, encode_row
+from workers.record.sealer import Sealer
+from workers.record.verification import OriginVerifier, Problem
+from workers.record.volumes import ROW_LENGTH
+
+EPOCH_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+OTHER_KEY = Ed25519PrivateKey.from_private_bytes(bytes([7] * 32))
+JOBS = 200
+SIZE = 3 * JOBS + 1
+CLIENT = ClientPublicKey.from_spki(
+    CLIENT_KEY.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+)
+
+
+@pytest.fixture(scope="module")
+def state_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A record of 601 entries of one tenant: two full blocks and a partial one."""
+    folder = tmp_path_factory.mktemp("state")
+    writer = SegmentWriter(folder / "wal")
+    for number in range(1, JOBS + 1):
+        append(writer, *job("acme", number))
+    append(writer, *job("globex", 1), intent("globex", 2))
+    sealer = Sealer(folder, log_name="sigmill/prod", build="1.0", epoch_key=EPOCH_KEY)
+    while sealer.advance():
+        pass
+    sealer.sign()
+    return folder
+
+
+@pytest.fixture
+def bundle(state_dir: Path, tmp_path: Path) -> Path:
+    """The whole log of the tenant; the folder of its origin."""
+    exported = export(state_dir / "record" / "acme", tmp_path / "bundle")
+    return tmp_path / "bundle" / exported.checkpoint.origin.rpartition("/")[2]
+
+
+def verifier(folder: Path, *, key: Ed25519PrivateKey = EPOCH_KEY, clients: bool = True) -> OriginVerifier:
+    (reader,) = origins_of(folder.parent)
+    origin = f"sigmill/prod/acme/{folder.name}"
+    return OriginVerifier(
+        reader,
+        trusted=[Ed25519NoteKey(origin, key).verifier],
+        clients={"build-1": CLIENT} if clients else None,
+    )
+
+
+def problems(folder: Path) -> list[Problem]:
+    return list(verifier(folder).run())
+
+
+def codes(folder: Path) -> list[str]:
+    return [problem.code for problem in problems(folder)]
+
+
+def test_an_exported_log_holds(bundle: Path) -> None:
+    verify = verifier(bundle)
+    assert list(verify.run()) == []
+    assert verify.verified.entries == SIZE
+    assert (verify.verified.signatures, verify.verified.client_signatures) == (JOBS, JOBS)
+    assert verify.verified.kinds == {"opened": 1, "intent": JOBS, "outcome": JOBS, "committed": JOBS}
+
+
+def test_a_range_of_a_log_holds_and_has_the_entries_of_its_time(state_dir: Path, tmp_path: Path) -> None:
+    """Times in this log are the numbers of the jobs; the range is rounded to whole bundles."""
+    exported = export(state_dir / "record" / "acme", tmp_path / "part", from_ms=100, to_ms=120)
+    assert (exported.first, exported.end) == (256, 512)
+    (reader,) = origins_of(tmp_path / "part")
+    folder = tmp_path / "part" / reader.name
+    assert not (folder / bundle_path(0)).exists()
+    verify = verifier(folder)
+    assert list(verify.run()) == []
+    assert verify.verified.entries == 256
+
+
+def test_nothing_of_another_tenant_of_the_host_is_in_a_bundle(bundle: Path) -> None:
+    for file in bundle.parent.rglob("*"):
+        assert b"globex" not in (file.read_bytes() if file.is_file() else b"")
+
+
+def change_entry(folder: Path, change: Callable[[list[bytes]], None]) -> list[bytes]:
+    file = folder / bundle_path(0)
+    entries = decode_bundle(file.read_bytes(), 256)
+    change(entries)
+    file.write_bytes(encode_bundle(entries))
+    return entries
+
+
+def flip(data: bytes, at: int = -1) -> bytes:
+    changed = bytearray(data)
+    changed[at] ^= 1
+    return bytes(changed)
+
+
+def flip_entry(entries: list[bytes]) -> None:
+    entries[10] = flip(entries[10])
+
+
+def test_an_entry_that_is_changed_alone_is_named(bundle: Path) -> None:
+    change_entry(bundle, flip_entry)
+    found = problems(bundle)
+    assert Problem("entry.changed", f"{bundle.name}/10", found[0].what) in found
+    assert "tree.block" in codes(bundle)
+
+
+def test_an_entry_that_is_changed_with_its_leaf_tile_is_found(bundle: Path) -> None:
+    """The trap of readers that believe the tile that they asked for."""
+    entries = change_entry(bundle, flip_entry)
+    (bundle / tile_path(0, 0)).write_bytes(b"".join(map(leaf_hash, entries)))
+    assert {"tree.block", "tree.root"} <= set(codes(bundle))
+
+
+def test_an_entry_that_is_changed_with_all_tiles_is_found_by_the_checkpoint(bundle: Path) -> None:
+    entries = change_entry(bundle, flip_entry)
+    leaves = [leaf_hash(entry) for entry in entries]
+    (bundle / tile_path(0, 0)).write_bytes(b"".join(leaves))
+    above = bundle / tile_path(1, 0, 2)
+    above.write_bytes(root_of(leaves) + above.read_bytes()[32:])
+    assert "tree.root" in codes(bundle)
+    assert "tree.block" not in codes(bundle)
+
+
+def swap(entries: list[bytes]) -> None:
+    entries[4], entries[5] = entries[5], entries[4]
+
+
+def remove(entries: list[bytes]) -> None:
+    del entries[7]
+
+
+@pytest.mark.parametrize("change", [swap, remove])
+def test_entries_that_are_swapped_or_removed_are_found(
+    bundle: Path, change: Callable[[list[bytes]], None]
+) -> None:
+    change_entry(bundle, change)
+    assert problems(bundle)
+
+
+def test_a_bit_that_is_flipped_anywhere_in_the_proof_is_found(bundle: Path) -> None:
+    for file in sorted(bundle.rglob("*")):
+        if not file.is_file():
+            continue
+        whole = file.read_bytes()
+        for at in range(0, len(whole), max(len(whole) // 12, 1)):
+            file.write_bytes(flip(whole, at))
+            assert problems(bundle), (file.relative_to(bundle), at)
+        file.write_bytes(whole)
+    assert problems(bundle) == []
+
+
+def test_a_file_that_is_cut_anywhere_is_found(bundle: Path) -> None:
+    for file in sorted(bundle.rglob("*")):
+        if file.is_file():
+            whole = file.read_bytes()
+            for size in (0, 1, len(whole) // 2, len(whole) - 1):
+                file.write_bytes(whole[:size])
+                assert problems(bundle), (file.relative_to(bundle), size)
+            file.write_bytes(whole + b"\0")
+            assert problems(bundle), f"{file.relative_to(bundle)} is longer"
+            file.write_bytes(whole)
+
+
+def test_a_file_that_is_missing_is_named(bundle: Path) -> None:
+    for file in sorted(bundle.rglob("*")):
+        if file.is_file():
+            moved = file.rename(file.with_suffix(".away"))
+            found = problems(bundle)
+            assert found, file.relative_to(bundle)
+            moved.rename(file)
+
+
+@pytest.mark.parametrize("kind", ["link", "folder", "zeros", "pipe"])
+@pytest.mark.parametrize("name", ["checkpoint", "range", bundle_path(0), tile_path(0, 0), "items/000"])
+def test_a_file_that_is_none_or_is_endless_is_refused(
+    bundle: Path, tmp_path: Path, name: str, kind: str
+) -> None:
+    file = bundle / name
+    if kind == "link":
+        shutil.move(file, tmp_path / "elsewhere")
+        file.symlink_to(tmp_path / "elsewhere")
+    else:
+        file.unlink()
+    if kind == "folder":
+        file.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "zeros":
+        with file.open("wb") as stream:
+            stream.truncate(1 << 30)
+    found = problems(bundle)
+    assert any(name in problem.what or problem.place == bundle.name for problem in found)
+
+
+def test_a_folder_that_is_a_link_out_of_the_bundle_is_refused(bundle: Path, tmp_path: Path) -> None:
+    shutil.move(bundle / "tile", tmp_path / "tile")
+    (bundle / "tile").symlink_to(tmp_path / "tile")
+    assert "leads out of the bundle" in problems(bundle)[0].what
+
+
+def resigned(folder: Path, key: Ed25519PrivateKey, **changes: object) -> None:
+    head = read_checkpoint(read_note((folder / "checkpoint").read_bytes()).text)
+    fields = {"origin": head.origin, "size": head.size, "root": head.root, **changes}
+    changed = Checkpoint(**fields)  # type: ignore[arg-type]
+    (folder / "checkpoint").write_bytes(sign_checkpoint(changed, Ed25519NoteKey(head.origin, key)))
+
+
+def test_a_checkpoint_of_another_key_is_refused(bundle: Path) -> None:
+    resigned(bundle, OTHER_KEY)
+    assert codes(bundle) == ["checkpoint.invalid"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"size": SIZE - 1},
+        {"size": 0},
+        {"root": bytes(32)},
+        {"origin": "sigmill/prod/other/0011223344556677"},
+        {"origin": "x"},
+    ],
+)
+def test_a_true_signature_over_another_head_proves_nothing_about_these_entries(
+    bundle: Path, changes: dict[str, object]
+) -> None:
+    """An older size, another root, another log: signed by the right key, and not the head of what is here."""
+    resigned(bundle, EPOCH_KEY, **changes)
+    assert problems(bundle)
+
+
+def change_row(folder: Path, change: Callable[[bytes], bytes | None]) -> None:
+    file = folder / "items" / "000"
+    data, offset = file.read_bytes(), 0
+    parts: list[bytes] = []
+    while offset < len(data):
+        (length,) = ROW_LENGTH.unpack_from(data, offset)
+        row: bytes | None = data[offset + 4 : offset + 4 + length]
+        if not parts:
+            row = change(row or b"")
+        parts.append(b"" if row is None else ROW_LENGTH.pack(len(row)) + row)
+        offset += 4 + length
+    file.write_bytes(b"".join(parts))
+
+
+def changed_row(row: bytes, **changes: object) -> bytes:
+    return encode_row(msgspec.structs.replace(decode_row(row), **changes))
+
+
+def other_job(row: bytes) -> bytes:
+    return changed_row(row, sealed=decode_row(row).sealed + b"x")
+
+
+def more_signatures(row: bytes) -> bytes:
+    return changed_row(row, signatures=(bytes(32), bytes(32)), codes=())
+
+
+def other_salt(row: bytes) -> bytes:
+    return changed_row(row, salt=bytes(16))
+
+
+@pytest.mark.parametrize("change", [other_job, more_signatures, other_salt, lambda _: None])
+def test_items_that_are_missing_or_of_another_job_are_found(
+    bundle: Path, change: Callable[[bytes], bytes | None]
+) -> None:
+    change_row(bundle, change)
+    (found,) = problems(bundle)
+    assert (found.code, found.place) == ("entry.invalid", f"{bundle.name}/2")
+
+
+def test_an_envelope_that_its_client_did_not_sign_is_found(bundle: Path) -> None:
+    (reader,) = origins_of(bundle.parent)
+    stranger = ClientPublicKey.from_spki(
+        OTHER_KEY.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+    )
+    trusted = [Ed25519NoteKey(f"sigmill/prod/acme/{bundle.name}", EPOCH_KEY).verifier]
+    found = list(OriginVerifier(reader, trusted=trusted, clients={"build-1": stranger}).run())
+    assert len(found) == JOBS
+    assert "did not sign its envelope" in found[0].what
+    found = list(OriginVerifier(reader, trusted=trusted, clients={}).run())
+    assert "no public key of the client build-1" in found[0].what
+
+
+def test_a_folder_without_an_origin_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ProofInvalid, match="no folder of an origin"):
+        origins_of(tmp_path)

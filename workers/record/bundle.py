@@ -1,0 +1,132 @@
+"""Bundle: a part of a tenant's log as a folder that proves itself, in C2SP's layout (tlog-tiles).
+
+::
+
+    ORIGIN/checkpoint          signed head of the tree
+    ORIGIN/range               first and last entry (decimal, exclusive)
+    ORIGIN/tile/L/N            hashes; level 0 of the range and of the right edge, all of the levels above
+    ORIGIN/tile/entries/N      entries of the range, rounded to whole bundles of 256
+    ORIGIN/items/N             item rows of the outcomes in bundle N, each with its length as u32 big endian before it
+
+``ORIGIN`` is the last part of the origin's name. Logs of several hosts lie beside each other in one folder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from queueing.errors import ProofInvalid
+from queueing.files.durable_file import make_folder, replace_durably
+from queueing.transparency.checkpoints import Checkpoint, read_checkpoint
+from queueing.transparency.notes import read_note
+from queueing.transparency.tiles import WIDTH, bundle_path, encode_bundle, index_path, tile_path, tiles_of
+from workers.record.items import encode_row
+from workers.record.stored_entries import StoredEntries
+from workers.record.stored_hashes import StoredHashes
+from workers.record.volumes import ROW_LENGTH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from workers.record.items import ItemRow
+
+README: Final = """\
+A part of the record of a Sigmill service: signed checkpoints, entries, and hashes in C2SP's layout (c2sp.org/tlog-tiles).
+Entries hold no digests; the folder `items` does, with client signatures: it is for the tenant, and for whom the tenant
+shows it to. Verify it offline:
+
+    sigmill audit verify --vkeys FILE THIS_FOLDER
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A written bundle: its checkpoint, and the range of its entries (the end exclusive)."""
+
+    checkpoint: Checkpoint
+    first: int
+    end: int
+
+
+def export(log_folder: Path, out: Path, *, from_ms: int = 0, to_ms: int | None = None) -> Exported:
+    """Write the entries from ``from_ms`` to ``to_ms`` (exclusive; Unix ms) with their proof below ``out``.
+
+    O(entries of the range). Raises ``ProofInvalid`` where the log's files are damaged, or ``OSError``.
+    """
+    note = (log_folder / "checkpoint").read_bytes()
+    checkpoint = read_checkpoint(read_note(note).text)
+    stored = StoredEntries(log_folder, checkpoint.size)
+    first = stored.first_since(from_ms)
+    end = checkpoint.size if to_ms is None else stored.first_since(to_ms)
+    first -= first % WIDTH
+    end = min(-(-end // WIDTH) * WIDTH, checkpoint.size)
+    folder = out / checkpoint.origin.rpartition("/")[2]
+    _write_tiles(folder, StoredHashes(log_folder), checkpoint.size, first // WIDTH, -(-end // WIDTH))
+    _write_entries(folder, stored, first, end)
+    _write_items(folder, stored, first, end)
+    _write(out / "README", README.encode())
+    _write(folder / "range", f"{first} {max(first, end)}\n".encode())
+    _write(folder / "checkpoint", note)
+    return Exported(checkpoint, first, max(first, end))
+
+
+def _write_tiles(folder: Path, hashes: StoredHashes, size: int, first: int, end: int) -> None:
+    for level, index, width in tiles_of(size):
+        if level == 0 and not first <= index < end and width == WIDTH:
+            continue
+        data = b"".join(hashes.hashes(level, index * WIDTH, width))
+        _write(folder / tile_path(level, index, width), data)
+
+
+def _write_entries(folder: Path, stored: StoredEntries, first: int, end: int) -> None:
+    batch: list[bytes] = []
+    for index, entry in stored.entries(first):
+        if index >= end:
+            break
+        batch.append(entry)
+        if len(batch) == WIDTH or index == end - 1:
+            _write(folder / bundle_path(index // WIDTH, len(batch)), encode_bundle(batch))
+            batch = []
+
+
+def _write_items(folder: Path, stored: StoredEntries, first: int, end: int) -> None:
+    number, parts = -1, list[bytes]()
+    for row in _rows_until(stored, first, end):
+        if row.outcome // WIDTH != number:
+            _write_rows(folder, number, parts)
+            number, parts = row.outcome // WIDTH, []
+        encoded = encode_row(row)
+        parts += [ROW_LENGTH.pack(len(encoded)), encoded]
+    _write_rows(folder, number, parts)
+
+
+def _rows_until(stored: StoredEntries, first: int, end: int) -> Iterator[ItemRow]:
+    for row in stored.rows(first):
+        if row.outcome >= end:
+            return
+        yield row
+
+
+def _write_rows(folder: Path, number: int, parts: list[bytes]) -> None:
+    if parts:
+        _write(folder / "items" / index_path(number), b"".join(parts))
+
+
+def _write(path: Path, data: bytes) -> None:
+    if not path.parent.is_dir():
+        make_folder(path.parent)
+    replace_durably(path, data) if path.name in {"checkpoint", "README"} else path.write_bytes(data)
+
+
+def newest_checkpoint(log_folder: Path) -> Checkpoint | None:
+    """Head of a tenant's log on this host, not verified; None before the first. Raises ``ProofInvalid``, or ``OSError``."""
+    try:
+        data = (log_folder / "checkpoint").read_bytes()
+    except FileNotFoundError:
+        return None
+    checkpoint = read_checkpoint(read_note(data).text)
+    if checkpoint.size == 0:
+        raise ProofInvalid("the checkpoint is of an empty log")
+    return checkpoint

@@ -1,0 +1,113 @@
+"""Reading of a bundle that somebody else gave: regular files inside its folder, and no more bytes than they may have."""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+from typing import TYPE_CHECKING, Final
+
+from queueing.errors import ProofInvalid
+from queueing.files.folders import entries as names_of
+from queueing.files.regular_file import read_regular
+from queueing.transparency.notes import MAX_NOTE_BYTES
+from queueing.transparency.tiles import (
+    MAX_ENTRY_BYTES,
+    WIDTH,
+    bundle_path,
+    decode_bundle,
+    index_path,
+    split_tile,
+    tile_path,
+)
+from workers.record.items import decode_row
+from workers.record.volumes import MAX_ROW_BYTES, ROW_LENGTH
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from workers.record.items import ItemRow
+
+_MAX_BUNDLE_BYTES: Final = WIDTH * (MAX_ENTRY_BYTES + 2)
+_MAX_ITEM_BYTES: Final = 64 * 1024 * 1024
+"""Rows beside 256 entries; half of them are outcomes, and one of 1,024 digests has 150 kB."""
+
+_RANGE: Final = re.compile(r"(0|[1-9][0-9]{0,18}) (0|[1-9][0-9]{0,18})\n")
+_ORIGIN: Final = re.compile(r"[0-9a-f]{16}")
+
+
+class BundleReader:
+    """Files of one origin in a bundle. Every method raises ``ProofInvalid`` with the file's name for what is wrong with it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.name = folder.name
+        self._folder = folder
+        self._real = os.path.realpath(folder)
+
+    def checkpoint(self) -> bytes:
+        """The signed checkpoint, not verified."""
+        return self._read("checkpoint", MAX_NOTE_BYTES)
+
+    def range(self) -> tuple[int, int]:
+        """First entry, and the end (exclusive)."""
+        data = self._read("range", 64)
+        found = _RANGE.fullmatch(data.decode("ascii", "replace"))
+        if found is None or int(found[1]) > int(found[2]):
+            raise ProofInvalid(f"{self.name}/range is not two numbers in order")
+        return int(found[1]), int(found[2])
+
+    def tile(self, level: int, index: int, width: int) -> list[bytes]:
+        """Hashes of a tile."""
+        path = tile_path(level, index, width)
+        try:
+            return split_tile(self._read(path, WIDTH * 32), width)
+        except ProofInvalid as error:
+            raise ProofInvalid(f"{self.name}/{path}: {error.message}") from None
+
+    def entries(self, index: int, width: int) -> list[bytes]:
+        """Entries of a bundle of ``width`` entries."""
+        path = bundle_path(index, width)
+        try:
+            return decode_bundle(self._read(path, _MAX_BUNDLE_BYTES), width)
+        except ProofInvalid as error:
+            raise ProofInvalid(f"{self.name}/{path}: {error.message}") from None
+
+    def rows(self, index: int) -> list[ItemRow]:
+        """Item rows of the outcomes in a bundle; none where the file is missing."""
+        path = f"items/{index_path(index)}"
+        if not os.path.lexists(self._folder / path):
+            return []
+        data = self._read(path, _MAX_ITEM_BYTES)
+        rows: list[ItemRow] = []
+        offset = 0
+        while offset < len(data):
+            try:
+                (length,) = ROW_LENGTH.unpack_from(data, offset)
+            except struct.error:
+                length = MAX_ROW_BYTES + 1
+            offset += ROW_LENGTH.size
+            if length > MAX_ROW_BYTES or offset + length > len(data):
+                raise ProofInvalid(f"{self.name}/{path} is damaged or cut at byte {offset}")
+            try:
+                rows.append(decode_row(data[offset : offset + length]))
+            except ProofInvalid as error:
+                raise ProofInvalid(f"{self.name}/{path} at byte {offset}: {error.message}") from None
+            offset += length
+        return rows
+
+    def _read(self, name: str, most: int) -> bytes:
+        path = self._folder / name
+        if os.path.realpath(path) != os.path.join(self._real, *name.split("/")):  # noqa: PTH118 - of a resolved name
+            raise ProofInvalid(f"{self.name}/{name} is a link, or leads out of the bundle")
+        try:
+            return read_regular(path, largest_bytes=most)
+        except OSError as error:
+            raise ProofInvalid(f"{self.name}/{name} cannot be read: {error.strerror}") from None
+
+
+def origins_of(bundle: Path) -> list[BundleReader]:
+    """Origins in a bundle, by name. Raises ``ProofInvalid`` where there is none, or ``OSError``."""
+    found = [BundleReader(each) for each in names_of(bundle) if _ORIGIN.fullmatch(each.name)]
+    if not found:
+        raise ProofInvalid(f"{bundle} has no folder of an origin (16 hex digits)")
+    return found

@@ -1,0 +1,85 @@
+"""Entries and item rows of a tenant's log, read from its files in order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from queueing.errors import ProofInvalid
+from queueing.files.folders import entries as files_of
+from workers.record.entries import read_head
+from workers.record.items import decode_row
+from workers.record.volumes import ENTRY_LENGTH, MAX_ROW_BYTES, ROW_LENGTH, VOLUME
+
+if TYPE_CHECKING:
+    import struct
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import BinaryIO
+
+    from workers.record.items import ItemRow
+
+
+class StoredEntries:
+    """Reader of the files of one tenant's log, up to ``size`` entries: what the checkpoint covers."""
+
+    def __init__(self, folder: Path, size: int) -> None:
+        self._folder = folder
+        self._size = size
+
+    def entries(self, first: int) -> Iterator[tuple[int, bytes]]:
+        """Index and bytes of each entry from ``first`` on. Raises ``ProofInvalid`` where a file ends, or ``OSError``."""
+        index = first - first % VOLUME
+        while index < self._size:
+            path = self._folder / "entries" / f"{index // VOLUME:06d}.bin"
+            with path.open("rb") as stream:
+                for _ in range(min(VOLUME, self._size - index)):
+                    entry = _framed(stream, ENTRY_LENGTH, path.name)
+                    if entry is None:
+                        raise ProofInvalid(f"entries/{path.name} ends before entry {index}")
+                    if index >= first:
+                        yield index, entry
+                    index += 1
+
+    def rows(self, first: int) -> Iterator[ItemRow]:
+        """Item rows of the outcomes from entry ``first`` on. Raises ``ProofInvalid``, or ``OSError``."""
+        for path in files_of(self._folder / "items", suffix=".bin", missing_ok=True):
+            if int(path.stem) < first // VOLUME:
+                continue
+            with path.open("rb") as stream:
+                while (framed := _framed(stream, ROW_LENGTH, path.name)) is not None:
+                    row = decode_row(framed)
+                    if row.outcome >= self._size:
+                        return
+                    if row.outcome >= first:
+                        yield row
+
+    def first_since(self, at_ms: int) -> int:
+        """Index of the first entry that is not older than ``at_ms``; the size where there is none.
+
+        Volumes are passed over by the time of the first entry of the next one: a clock that stepped back by more than a
+        volume's time makes the range longer, never shorter.
+        """
+        start = 0
+        for volume in range(VOLUME, self._size, VOLUME):
+            _, entry = next(self.entries(volume))
+            if read_head(entry).at_ms >= at_ms:
+                break
+            start = volume
+        for index, entry in self.entries(start):
+            if read_head(entry).at_ms >= at_ms:
+                return index
+        return self._size
+
+
+def _framed(stream: BinaryIO, length: struct.Struct, name: str) -> bytes | None:
+    """The next frame; None at the end of the file. Raises ``ProofInvalid``."""
+    head = stream.read(length.size)
+    if not head:
+        return None
+    if len(head) == length.size:
+        (size,) = length.unpack(head)
+        if size <= MAX_ROW_BYTES:
+            data = stream.read(size)
+            if len(data) == size:
+                return data
+    raise ProofInvalid(f"{name} is damaged or cut at byte {stream.tell()}")
