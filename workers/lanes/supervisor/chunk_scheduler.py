@@ -1,12 +1,11 @@
-"""Chunk scheduler of one token: feeds its lanes with waiting slices, and decides what happens to those of a lost lane."""
+"""Chunk scheduler of one token: feeds its lanes with waiting slices. What follows for those of a lost lane: ``lost_lane``."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 from workers.lanes.supervisor.batching import Batcher, ChunkSize
-from workers.lanes.supervisor.crash_blame import JobCrashHistory, TokenBlame
-from workers.lanes.supervisor.exit_reason import Cause
+from workers.lanes.supervisor.lost_lane import LostChunks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,16 +13,13 @@ if TYPE_CHECKING:
     from workers.lanes.protocol import Outcomes
     from workers.lanes.supervisor.batching import Group, Slice
     from workers.lanes.supervisor.connection import ChunkSent, LaneConnection
-    from workers.lanes.supervisor.exit_reason import ExitReason
     from workers.lanes.supervisor.hsm_sharing import HsmShare
+    from workers.lanes.supervisor.lost_lane import ExitReason
 
 CHUNKS_IN_LANE: Final = 2
 """One that is being signed, and the next."""
 
 MOST_PER_CHUNK: Final = 1024
-
-MOST_FAULTS: Final = 2
-"""The HSM may fail so often over the same digests on this host; then their job is requeued, perhaps for another host."""
 
 
 def initial_capacity(sessions: int) -> int:
@@ -37,26 +33,24 @@ class ChunkScheduler:
     def __init__(self, *, chunk_target_s: float, poison_crashes: int) -> None:
         self._batcher = Batcher()
         self._chunk_size = ChunkSize(target_s=chunk_target_s, most=MOST_PER_CHUNK)
-        self._poison_crashes = poison_crashes
         self._hsm: HsmShare | None = None
-        self._blame = TokenBlame()
-        self._history = JobCrashHistory()
+        self._lost = LostChunks(poison_crashes=poison_crashes)
         self._suspects_turn = True
         self._emptying: LaneConnection | None = None
 
     @property
     def token_blamed(self) -> bool:
         """Whether several lanes crashed in a row, with no signature in between."""
-        return self._blame.too_many_crashes
+        return self._lost.token.too_many_crashes
 
     @property
     def has_crash_history(self) -> bool:
         """Whether a crash is on record against the token, or a job."""
-        return self._blame.has_crashes or bool(self._history)
+        return self._lost.has_history
 
     def forget_crashes(self) -> None:
         """Forget the crashes of token and jobs: they were long ago."""
-        self._blame, self._history = TokenBlame(), JobCrashHistory()
+        self._lost.forget_crashes()
 
     @property
     def waiting_digests(self) -> int:
@@ -81,7 +75,7 @@ class ChunkScheduler:
 
     def add(self, slice_: Slice) -> None:
         """Add a slice to be signed."""
-        self._history.apply_to(slice_)
+        self._lost.jobs.apply_to(slice_)
         self._batcher.add(slice_)
 
     def feed_all(self, lanes: Sequence[LaneConnection]) -> None:
@@ -158,53 +152,26 @@ class ChunkScheduler:
                 self._hsm.release(lane)
         for slice_, outcome in zip(chunk.slices, answer.items, strict=True):
             if slice_.alone:
-                self._history.forget(slice_.job.job_id)
+                self._lost.jobs.forget(slice_.job.job_id)
             slice_.job.slice_done(slice_.first, outcome)
 
     def record_signature(self) -> None:
         """The token has signed: nothing counts against it."""
-        self._blame.record_signature()
+        self._lost.token.record_signature()
         self._suspects_turn = True
 
     def lane_ended(self, lane: LaneConnection, end: ExitReason) -> None:
-        """Take back what a lane had, to be signed elsewhere. Only the chunk that was being signed is suspect."""
+        """Take back what a lane had, to be signed elsewhere as far as ``LostChunks`` decides so."""
         if self._hsm is not None:
             self._hsm.release(lane)
         if self._emptying is lane:
             self._emptying = None
-        during_work = end.cause in {Cause.FAULT, Cause.CRASH}
-        if during_work:
-            self._blame.record_crash()
-        for position, chunk in enumerate(lane.take_outstanding()):
-            for slice_ in chunk.slices:
-                slice_.job.slice_in_doubt()
-                if during_work and position == 0:
-                    self._retry_or_give_up(slice_, end)
-                else:
-                    self._batcher.add(slice_, front=True)
-
-    def _retry_or_give_up(self, slice_: Slice, end: ExitReason) -> None:
-        """Retry a suspect alone, unless it crashed too many lanes or the HSM failed too often."""
-        slice_.alone = True
-        if end.cause is Cause.CRASH:
-            slice_.crashes += (end.reason,)
-            if len(slice_.crashes) >= self._poison_crashes and self._blame.may_blame_job:
-                self._blame.blame_job()
-                self._history.forget(slice_.job.job_id)
-                slice_.job.slice_poisoned(slice_.first, slice_.count, slice_.crashes)
-                return
-            self._history.record(slice_)
-        else:
-            slice_.faults += 1
-            self._history.record(slice_)
-            if slice_.faults >= MOST_FAULTS:
-                slice_.job.slice_faulted(slice_.first, slice_.count)
-                return
-        self._batcher.add(slice_, front=True)
+        for slice_ in self._lost.take_back(lane.take_outstanding(), end):
+            self._batcher.add(slice_, front=True)
 
     def circuit_opened(self) -> None:
         """Requeue everything, perhaps for another worker: the token's circuit breaker has opened."""
-        self._blame.circuit_opened()
+        self._lost.token.circuit_opened()
         self._suspects_turn = True
         self.return_waiting()
 

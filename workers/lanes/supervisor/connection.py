@@ -26,7 +26,7 @@ from workers.lanes.protocol import (
     frame_length,
 )
 from workers.lanes.supervisor.answer_reader import AnswerInvalid, read_answer
-from workers.lanes.supervisor.exit_reason import OPEN_CIRCUIT
+from workers.lanes.supervisor.lost_lane import OPEN_CIRCUIT
 
 if TYPE_CHECKING:
     from workers.lanes.protocol import SliceOutcome

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from queueing.errors import TokenUnavailable
 from workers.lanes.protocol import SignedDirectory
-from workers.lanes.supervisor.process_group import SILENCE_GRACE_S, ready_timeout_s
+from workers.lanes.supervisor.process_group import SILENCE_GRACE_S
+from workers.lanes.supervisor.spawn import ready_timeout_s
 
 if TYPE_CHECKING:
     from workers.lanes.protocol import SignCanary, SignDirectory, SignedCanary

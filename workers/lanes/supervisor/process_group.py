@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from queueing.aio.backoff import Backoff
 from workers.lanes.supervisor.connection import LaneConnection
-from workers.lanes.supervisor.exit_reason import INVALID_ANSWER, ExitReason, classify_exit
-from workers.lanes.supervisor.spawn import LaneSpec, spawn_or_connect
-from workers.lanes.supervisor.token_identities import TokenIdentities, TokenUse
+from workers.lanes.supervisor.lost_lane import INVALID_ANSWER, ExitReason, classify_exit
+from workers.lanes.supervisor.spawn import LaneSpec, cpu_for_lane, ready_timeout_s, spawn_or_connect
+from workers.lanes.supervisor.token_identities import TokenIdentities
 
 if TYPE_CHECKING:
     from asyncio import TaskGroup
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable
 
     from workers.lanes.protocol import Outcomes, Ready, SignedCanary, SignedDirectory
     from workers.lanes.supervisor.connection import ChunkSent
@@ -30,13 +30,6 @@ if TYPE_CHECKING:
     from workers.state.refused_pins import RefusedPins
 
 log = logging.getLogger("sigmill.lanes")
-
-TOKEN_SHARED: Final = "token.shared"  # noqa: S105 - no password
-TOKEN_NOT_SELECTED: Final = "token.not_selected"  # noqa: S105 - no password
-"""Reasons of a lane that the worker ended because of its token; an event has the same name."""
-
-START_TIMEOUT_S: Final = 60.0
-"""From the start of a lane to its login, behind other lanes that start; the login has its own limit."""
 
 SILENCE_GRACE_S: Final = 5.0
 """A lane ends itself when a call hangs; this long after that the worker kills it."""
@@ -231,23 +224,8 @@ class LaneProcesses:
             reading.cancel()
 
     def objection_to(self, ready: Ready) -> str:
-        """``token.not_selected``: another token than the configuration selects; ``token.shared``: another owner's token under
-        another name. Empty where it may be used.
-
-        A host-started lane could report any token. It can claim none that its own selection excludes.
-        """
-        found, select = ready.token, self.spec.settings.select
-        if found is None:
-            return ""  # a lane of an earlier version
-        if not found.matches(slot=select.slot, label=select.label, serial=select.serial):
-            log.error("token.not_selected", extra={"token": self.spec.token, "found": str(found)})
-            return TOKEN_NOT_SELECTED
-        use = TokenUse(self.spec.token, self.spec.tenant)
-        other = self._identities.claim(found.identity(self.spec.settings.module), use)
-        if other is None:
-            return ""
-        log.error("token.shared", extra={"token": self.spec.token, "other": str(other)})
-        return TOKEN_SHARED
+        """Reason for which the lane may not be used with its token; empty where it may."""
+        return self._identities.objection_to(ready, self.spec)
 
     def chunk_answered(self, lane: LaneConnection, chunk: ChunkSent, answer: Outcomes, busy_s: float) -> None:
         """Pass the answer of a lane on."""
@@ -320,21 +298,3 @@ class LaneProcesses:
         self.closing = True
         for lane in self._lanes:
             lane.kill()
-
-
-def ready_timeout_s(spec: LaneSpec) -> float:
-    """Time from the start of a lane until it must be logged in; it may wait for one login of another lane of its token."""
-    return START_TIMEOUT_S + 2 * spec.settings.login_timeout_s
-
-
-def cpu_for_lane(most_lanes: int, allowed: Collection[int], taken: Iterable[int | None]) -> int | None:
-    """CPU of the next lane; None leaves it to the kernel. Pure.
-
-    A token with a lane for each CPU has each on its own: the interpreter's lock is then never handed from one
-    CPU to another (a fifth of the CPU time per signature on a network HSM, 4 % with SoftHSM's RSA). With fewer
-    or more lanes than CPUs a pinned lane could wait while a CPU is idle.
-    """
-    if most_lanes != len(allowed) or most_lanes < 2:
-        return None
-    free = sorted(set(allowed) - {cpu for cpu in taken if cpu is not None})
-    return free[0] if free else None

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from workers.config.loading import Configuration
+    from workers.lanes.protocol import Ready
+    from workers.lanes.supervisor.spawn import LaneSpec
+
+log = logging.getLogger("sigmill.lanes")
+
+TOKEN_SHARED: Final = "token.shared"  # noqa: S105 - no password
+TOKEN_NOT_SELECTED: Final = "token.not_selected"  # noqa: S105 - no password
+"""Reasons of a lane that the worker ended because of its token; an event has the same name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +36,24 @@ class TokenIdentities:
 
     def __init__(self) -> None:
         self._uses: dict[str, tuple[TokenUse, ...]] = {}
+
+    def objection_to(self, ready: Ready, spec: LaneSpec) -> str:
+        """``token.not_selected``: another token than the configuration selects; ``token.shared``: another owner's token under
+        another name. Empty where the lane may be used: then the token is claimed.
+
+        A host-started lane could report any token. It can claim none that its own selection excludes.
+        """
+        found, select = ready.token, spec.settings.select
+        if found is None:
+            return ""  # a lane of an earlier version
+        if not found.matches(slot=select.slot, label=select.label, serial=select.serial):
+            log.error("token.not_selected", extra={"token": spec.token, "found": str(found)})
+            return TOKEN_NOT_SELECTED
+        other = self.claim(found.identity(spec.settings.module), TokenUse(spec.token, spec.tenant))
+        if other is None:
+            return ""
+        log.error("token.shared", extra={"token": spec.token, "other": str(other)})
+        return TOKEN_SHARED
 
     def claim(self, identity: str, use: TokenUse) -> TokenUse | None:
         """Add the use of a token; the earlier use where that is of another owner, and then nothing is added."""

@@ -10,9 +10,10 @@ from workers.lanes.exit_codes import LOGIN_TIMED_OUT
 from workers.lanes.protocol import KEY_NOT_FOUND, SignedDirectory
 from workers.lanes.supervisor.chunk_scheduler import ChunkScheduler
 from workers.lanes.supervisor.circuit_breaker import Circuit, CircuitBreaker
-from workers.lanes.supervisor.exit_reason import Cause, ExitReason
 from workers.lanes.supervisor.lane_metrics import MissingKeys
+from workers.lanes.supervisor.lost_lane import Cause, ExitReason
 from workers.lanes.supervisor.pending_requests import LaneRequests
+from workers.lanes.supervisor.pool_status import PoolStatus
 from workers.lanes.supervisor.process_group import RELOAD_TIMEOUT_S, LaneProcesses
 
 if TYPE_CHECKING:
@@ -258,56 +259,3 @@ class TokenPool:
     async def close(self, within_s: float) -> None:
         """Stop all lanes; kill those that are left after the call timeout, or ``within_s`` if that is shorter."""
         await self._processes.close(within_s)
-
-
-class PoolStatus:
-    """Report about one pool. It changes nothing."""
-
-    def __init__(self, processes: LaneProcesses, scheduler: ChunkScheduler, breaker: CircuitBreaker) -> None:
-        self._processes = processes
-        self._scheduler = scheduler
-        self._breaker = breaker
-
-    @property
-    def can_sign(self) -> bool:
-        """Whether a lane is logged in."""
-        return self._processes.has_ready_lane
-
-    @property
-    def in_doubt(self) -> bool:
-        """Whether the token failed when it was last used; unlike not ``healthy`` also while it is tried again."""
-        return self._breaker.in_doubt
-
-    @property
-    def circuit(self) -> Circuit:
-        """State of the circuit breaker."""
-        return self._breaker.state
-
-    @property
-    def load(self) -> int:
-        """Digests that wait or are in a lane."""
-        in_lanes = sum(lane.digests_outstanding for lane in self._processes.busy_lanes())
-        return self._scheduler.waiting_digests + in_lanes
-
-    def sessions_of_lanes(self) -> list[int]:
-        """Number of sessions of each lane that is logged in."""
-        return self._processes.sessions_of_lanes()
-
-    def sessions_busy(self) -> int:
-        """Sessions that have something to sign; read from another thread it may be a moment old."""
-        return sum(min(lane.sessions, lane.digests_outstanding) for lane in self._processes.busy_lanes())
-
-    def reload_problems(self) -> list[str] | None:
-        """Problems that lanes found in their files; None while one has not answered a reload."""
-        return self._processes.reload_problems()
-
-    @property
-    def gone(self) -> bool:
-        """Whether the pool was retired and no lane is left."""
-        return self._processes.closing and self._processes.empty
-
-    @property
-    def idle(self) -> bool:
-        """Whether it has no lane, no work, no doubt and no crash history: nothing would be lost with it."""
-        nothing_left = self._processes.empty and not self.load
-        return nothing_left and not self._breaker.in_doubt and not self._scheduler.has_crash_history

@@ -10,9 +10,9 @@ import pytest
 
 from workers.lanes.protocol import SliceOutcome
 from workers.lanes.supervisor.batching import Group, Slice
-from workers.lanes.supervisor.chunk_scheduler import CHUNKS_IN_LANE, MOST_FAULTS, ChunkScheduler
+from workers.lanes.supervisor.chunk_scheduler import CHUNKS_IN_LANE, ChunkScheduler
 from workers.lanes.supervisor.connection import ChunkSent, LaneConnection
-from workers.lanes.supervisor.exit_reason import Cause, ExitReason
+from workers.lanes.supervisor.lost_lane import MOST_FAULTS, Cause, ExitReason
 
 GROUP = Group("release", 1, "ECDSA_SHA_256")
 SESSIONS = 2

@@ -1,4 +1,4 @@
-"""Start of a lane: its environment, and its exit code."""
+"""Start of a lane: its environment, its CPU, and its exit code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from workers.config.settings import SelectSettings, TokenSettings
 from workers.lanes.supervisor import spawn as launch
-from workers.lanes.supervisor.spawn import LaneStream, _environment
+from workers.lanes.supervisor.spawn import LaneStream, _environment, cpu_for_lane
 
 HANG_S = 60.0
 
@@ -98,3 +98,25 @@ def test_a_lane_inherits_the_place_of_the_credentials_and_nothing_secret(
     assert environment.keys() <= {
         "LANG", "LC_ALL", "TZ", "PATH", "CREDENTIALS_DIRECTORY", "VENDOR_CONF",
     }  # fmt: skip
+
+
+def test_a_lane_for_each_cpu_has_each_on_its_own() -> None:
+    """The first free CPU; a replaced lane gets the one of its predecessor."""
+    assert cpu_for_lane(3, {4, 5, 6}, []) == 4
+    assert cpu_for_lane(3, {4, 5, 6}, [4, 6]) == 5
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 4])
+def test_with_fewer_or_more_lanes_than_cpus_the_kernel_decides(lanes: int) -> None:
+    """A pinned lane could wait while another CPU is idle."""
+    assert cpu_for_lane(lanes, {0, 1, 2}, []) is None
+
+
+def test_a_single_cpu_needs_no_pinning() -> None:
+    """With one CPU there is no choice."""
+    assert cpu_for_lane(1, {0}, []) is None
+
+
+def test_no_free_cpu_leaves_it_to_the_kernel() -> None:
+    """A lane that ends may still be there when its successor starts."""
+    assert cpu_for_lane(2, {0, 1}, [0, 1]) is None
