@@ -14,6 +14,7 @@ priorities     order of a tenant's own jobs
 public_keys    public keys, and verification of signatures
 signing_costs  cost of a signature for the rate limit
 stop_orders    signed orders that stop a tenant, key or client
+version_details  creation time and further chains of a key version on the wire
 
 Must never import redis, arq, or anything else of ``queueing`` but ``errors`` and ``files``.
 """

@@ -20,9 +20,10 @@ from queueing.errors import QueueUnavailable, ResultInvalid
 from queueing.protocol.algorithms import DEFAULT_FOR_KEY, FACTS, Algorithm, KeyKind
 from queueing.protocol.durations import in_words
 from queueing.protocol.names import Name
+from queueing.protocol.version_details import pack_details, unpack_details
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 DOMAIN: Final = b"sigmill-directory-v1\x00"
 
@@ -33,16 +34,21 @@ KeyState = Literal["next", "active", "verify-only", "retired", "revoked"]
 """``next`` is announced; ``active`` signs; ``verify-only`` signed once; ``retired`` and ``revoked`` never again."""
 
 
-class KeyVersionEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One version of a key. ``public_key`` is its SPKI in DER; certificates are DER, leaf first."""
+class KeyVersionEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One version of a key. ``public_key`` is its SPKI in DER; certificates are DER, leaf first.
+
+    ``chains``: those of further authorities by name. ``created_at_ms``: when the token made the key (Unix ms), if known.
+    """
 
     version: int
     state: KeyState
     public_key: bytes
     certificates: tuple[bytes, ...] = ()
+    chains: dict[str, tuple[bytes, ...]] = {}
+    created_at_ms: int | None = None
 
 
-class KeyEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class KeyEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One key: what it signs with, and its versions from old to new."""
 
     algorithms: tuple[Algorithm, ...]
@@ -50,8 +56,11 @@ class KeyEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     versions: tuple[KeyVersionEntry, ...]
 
 
-class KeyDirectory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All keys of a tenant at one epoch. Epochs only grow; times are Unix ms of the service's clock."""
+class KeyDirectory(msgspec.Struct, frozen=True, kw_only=True):
+    """All keys of a tenant at one epoch. Epochs only grow; times are Unix ms of the service's clock.
+
+    Fields that a reader does not know are passed over; a form that older readers must not believe has another ``version``.
+    """
 
     version: Literal[1] = 1
     audience: str
@@ -94,7 +103,7 @@ def directory_digest(body: bytes, algorithm: Algorithm) -> bytes:
 
 def encode_directory(directory: KeyDirectory) -> bytes:
     """The body that is signed."""
-    return msgspec.msgpack.encode(directory)
+    return msgspec.msgpack.encode(_with_versions(directory, pack_details))
 
 
 def encode_signed(body: bytes, signature: bytes, service_key_sha256: bytes) -> bytes:
@@ -152,4 +161,15 @@ def open_directory(
         raise QueueUnavailable(
             f"the key directory expired {late} ago by this host's clock; is the clock right, and is a worker running?"
         )
-    return directory
+    return _with_versions(directory, unpack_details)
+
+
+def _with_versions(
+    directory: KeyDirectory, change: Callable[[KeyVersionEntry], KeyVersionEntry]
+) -> KeyDirectory:
+    """The directory with each version changed."""
+    keys = {
+        name: msgspec.structs.replace(entry, versions=tuple(map(change, entry.versions)))
+        for name, entry in directory.keys.items()
+    }
+    return msgspec.structs.replace(directory, keys=keys)

@@ -32,6 +32,9 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
         "workers.cli.operate.deadletter:deadletter", "Dead letters: list, show, retry, drop."
     ),
     "dev": LazyCommand("workers.cli.processes.dev:dev", "Run a private stack with throwaway keys."),
+    "directory": LazyCommand(
+        "workers.cli.signing.directory:directory", "Show the tenant's keys and certificates to a build host."
+    ),
     "doctor": LazyCommand(
         "workers.cli.operate.doctor:doctor", "Diagnose this host and print the fix for each problem."
     ),
@@ -107,6 +110,7 @@ KEYS: Final[dict[str, LazyCommand]] = {
     "retire": LazyCommand("workers.cli.keys.rotation:retire", "End a key version; it signs nothing more."),
     "revoke": LazyCommand("workers.cli.keys.rotation:revoke", "Revoke a key version for good."),
     "rotate": LazyCommand("workers.cli.keys.rotate:rotate", "Create the next version of a key."),
+    "set": LazyCommand("workers.cli.keys.rules:set_rules", "Change the rules of a key."),
     "show": LazyCommand(
         "workers.cli.keys.list_show:show", "Show one key: versions, public keys, attributes."
     ),

@@ -14,7 +14,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from workers.config.key_policy import EVERY_CLIENT
@@ -37,7 +37,7 @@ class EditRefused(ValueError):
     """The text cannot be edited reliably; the operator has to do it by hand."""
 
 
-TomlValue: TypeAlias = "str | int | datetime | Sequence[TomlValue] | Mapping[str, TomlValue]"
+TomlValue: TypeAlias = "str | int | datetime | time | Sequence[TomlValue] | Mapping[str, TomlValue]"
 Changes: TypeAlias = "Mapping[str, TomlValue | None]"
 """New values of a table by key; None removes the key."""
 
@@ -153,6 +153,8 @@ def toml_text(value: TomlValue) -> str:
     """The value as TOML in one line."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    if isinstance(value, time):
+        return value.isoformat("seconds")
     if isinstance(value, str | int):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, Mapping):

@@ -163,6 +163,8 @@ def _entry(key: TenantKey, now_ms: int) -> KeyEntry:
                 state=_published_state(v, now_ms),
                 public_key=v.public_key.spki,
                 certificates=v.certificates,
+                chains=dict(v.chains),
+                created_at_ms=v.created_at_ms,
             )
             for v in key.versions
         ),

@@ -97,6 +97,13 @@ async def test_every_line_of_the_page_does_what_it_says(key_room: KeyRoom) -> No
     ]
     assert [v.tokens for v in keys["installer"].versions] == [("acme",), ("acme-2",)]
     async with key_room.rig.client() as client:
+        entry = (await client.keys())["installer"]
+        assert [version.certificates for version in entry.versions] == [
+            version.certificates for version in keys["installer"].versions
+        ]
+        assert [version.created_at_ms for version in entry.versions] == [
+            version.created_at_ms for version in keys["installer"].versions
+        ]
         for key in ("driver", "installer"):
             signature = await client.sign(key, os.urandom(32), timeout_s=60)
             while signature.key_version != 2:

@@ -8,6 +8,7 @@ rotate         ``sigmill keys rotate``
 rotation       ``sigmill keys activate``, ``retire`` and ``revoke``
 ceremony       origin statement of a key, with its request
 origin         ``sigmill keys origin``
+rules          ``sigmill keys set``
 list_show      ``sigmill keys list`` and ``show``
 new_key        creation of a key, and its lines for the tenant's file
 key_request    requested key, checked against the configuration; kinds of key by name

@@ -1,4 +1,4 @@
-"""Commands of build hosts: sign, submit, wait, verify, cancel.
+"""Commands of build hosts: sign, submit, wait, verify, cancel, directory.
 
 request_options  options shared by ``sign`` and ``submit``
 items            an item to sign: name, digest or error; names that are not UTF-8
@@ -10,6 +10,7 @@ submit           ``sigmill submit``
 wait             ``sigmill wait``
 verify           ``sigmill verify``
 cancel           ``sigmill cancel``
+directory        ``sigmill directory``
 wait_notes       note on a terminal: hashing, or the reason for a wait
 wait_reason      reason for which a client waits
 json_lines       JSON lines of signatures and failed items
