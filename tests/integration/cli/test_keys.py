@@ -6,6 +6,7 @@ import base64
 import hashlib
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -125,6 +126,22 @@ def test_the_next_version_waits(operator_site: OperatorSite) -> None:
     tenant = load_configuration(operator_site.config).tenants["acme"]
     assert [(v.version, v.state) for v in tenant.keys["release"].versions] == [(1, "active"), (2, "next")]
     assert tenant.epoch == 2
+
+
+def test_two_operators_at_once_make_one_version(operator_site: OperatorSite) -> None:
+    """The other one is told; no key is left that no file names."""
+    create(operator_site, "--write")
+    words = ["keys", "rotate", "--tenant", "acme", "--key", "release", "--no-request", "--json"]
+
+    with ThreadPoolExecutor() as pool:
+        runs = list(pool.map(lambda _: sigmill(*words, config=operator_site.config), range(3)))
+
+    assert sorted(ran.code == 0 for ran in runs) == [False, False, True]
+    for ran in runs:
+        if ran.code:
+            assert "now" in ran.error()["message"] or "waiting already" in ran.error()["message"]
+    listed = sigmill("keys", "list", "--json", config=operator_site.config).json()
+    assert [(x["key"], x["version"]) for x in listed] == [("release", 1), ("release", 2)]
 
 
 def test_a_label_is_used_once(operator_site: OperatorSite) -> None:

@@ -7,12 +7,12 @@ from typing import TypedDict, Unpack
 
 import click
 
-from queueing.protocol.algorithms import Algorithm
+from queueing.protocol.algorithms import Algorithm, KeyKind
 from queueing.protocol.key_directory import KeyState
 from queueing.protocol.public_keys import PublicKey
 from workers.cli.keys.ceremony import OriginArguments, origin_options, wanted_witnesses
 from workers.cli.keys.key_request import KIND_NAMES, KeyRequest, placeholder_key
-from workers.cli.keys.new_key import Papers, label_of, make_key, print_key
+from workers.cli.keys.new_key import Papers, label_of, make_key, one_creation_at_a_time, print_key
 from workers.cli.keys.request import (
     RequestArguments,
     RequestedCertificate,
@@ -113,7 +113,19 @@ def create(
     the new key; see `sigmill keys request`.
     """
     request = _request(arguments)
-    kind = KIND_NAMES[kind_name]
+    with one_creation_at_a_time(request.scope):
+        _create(output, request, KIND_NAMES[kind_name], label, arguments, with_request=with_request)
+
+
+def _create(
+    output: Output,
+    request: KeyRequest,
+    kind: KeyKind,
+    label: str | None,
+    arguments: _CreateArguments,
+    *,
+    with_request: bool,
+) -> None:
     request.check(placeholder_key(kind))
     papers = Papers(
         certificate=_requested_certificate(request, arguments) if with_request else None,

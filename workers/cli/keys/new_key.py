@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
+import fcntl
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -21,6 +25,7 @@ from workers.config.service_file import load_service
 
 if TYPE_CHECKING:
     from workers.cli.keys.key_request import KeyRequest
+    from workers.config.loading import ServiceScope
     from workers.config.tenant_edits import NewVersion
     from workers.token_admin.client import TokenAdmin
     from workers.token_admin.messages import KeyFacts
@@ -45,6 +50,27 @@ class NewKey(msgspec.Struct, frozen=True, kw_only=True):
     attributes: dict[str, bool]
     toml: str
     written: str | None
+
+
+@contextlib.contextmanager
+def one_creation_at_a_time(scope: ServiceScope) -> Iterator[None]:
+    """Hold off other operators from here to the written file: two keys would get one version and one label.
+
+    Raises ``ConfigError`` where another command on this host is creating a key now.
+    """
+    descriptor = os.open(scope.file, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise ConfigError(
+            str(scope.file),
+            "",
+            "another command is creating a key on this host now",
+            "Wait for it, look at `sigmill keys list`, then try again.",
+        ) from None
+    finally:
+        os.close(descriptor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

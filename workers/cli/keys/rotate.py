@@ -10,7 +10,7 @@ import click
 from queueing.errors import KeyDisabled
 from workers.cli.keys.ceremony import OriginArguments, origin_options, wanted_witnesses
 from workers.cli.keys.key_request import KIND_NAMES, KeyRequest, placeholder_key
-from workers.cli.keys.new_key import Papers, make_key
+from workers.cli.keys.new_key import Papers, make_key, one_creation_at_a_time
 from workers.cli.keys.pinned_version import find_key, version_options
 from workers.cli.keys.request import (
     RequestArguments,
@@ -20,7 +20,7 @@ from workers.cli.keys.request import (
 )
 from workers.cli.shell.options import json_option
 from workers.cli.shell.output import Output
-from workers.config.loading import load_scope
+from workers.config.loading import ServiceScope, load_scope
 
 
 class _RotateArguments(RequestArguments, OriginArguments):
@@ -55,6 +55,11 @@ def rotate(output: Output, /, **arguments: Unpack[_RotateArguments]) -> None:
     `sigmill keys attach-certificate` takes it, and `sigmill keys activate` changes over.
     """
     scope = load_scope(arguments["config"])
+    with one_creation_at_a_time(scope):
+        _rotate(output, scope, arguments)
+
+
+def _rotate(output: Output, scope: ServiceScope, arguments: _RotateArguments) -> None:
     _, key = find_key(scope, arguments["tenant"], arguments["key"])
     waiting = [v for v in key.versions if v.state == "next" and v.active_from_ms is None]
     if waiting:
