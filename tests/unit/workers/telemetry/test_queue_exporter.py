@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from prometheus_client import CollectorRegistry, generate_latest
 
 from queueing.broker.queue_stats import QueueState, RedisState
 from queueing.errors import QueueUnavailable
-from tests.support.fakes.config_files import Site, tenant_text
+from queueing.protocol.public_keys import PublicKey
+from tests.support.fakes.certificates import DAY, NOW, Kind, issue, pem, private_key
+from tests.support.fakes.config_files import Site, tenant_text, version_lines
 from workers.config.loading import load_configuration
 from workers.telemetry import queue_exporter as module
 from workers.telemetry.metrics_catalogue import QueueMetrics
@@ -206,3 +210,27 @@ async def test_the_expiry_of_an_active_version_is_exported_by_key(make_harness: 
     await harness.survey()
     assert harness.value("certificate_expiry_timestamp_seconds", tenant="t0", key="release") == 2524608000
     assert harness.value("certificate_expiry_timestamp_seconds", tenant="t1", key="release") is None
+
+
+async def test_the_certificate_that_ends_first_counts_whichever_authority_issued_it(
+    make_harness: MakeHarness,
+) -> None:
+    """Of all chains of an active version."""
+    harness = make_harness()
+    file = harness.site.tenant_file("t0")
+    key = Kind(key=private_key(77))
+    spki = private_key(77).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    root = Kind(name="root", key=private_key(78), authority=True)
+    for name, days in (("first", 300), ("second", 100)):
+        ends = NOW + days * DAY
+        leaf = issue(dataclasses.replace(key, ends=ends), by=root)
+        (file.parent / f"{name}.pem").write_bytes(pem(leaf, issue(root, by=root)))
+    head, header, _ = file.read_text().partition("[[keys.release.versions]]\n")
+    version = version_lines(PublicKey.from_spki(spki), token="t0")
+    chains = 'certificates = ["first.pem"]\nchains = { other = "second.pem" }\n'
+    file.write_text(head + header + version + chains)
+
+    await harness.survey()
+
+    shown = harness.value("certificate_expiry_timestamp_seconds", tenant="t0", key="release")
+    assert shown == (NOW + 100 * DAY).timestamp()
