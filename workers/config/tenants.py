@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 DIRECTORY_LEAD_MS: Final = 60_000
-"""Time before ``active_from`` at which directories have the version as active: several tries to publish one."""
+"""Time before ``active_from`` at which directories have the version as active: several tries to publish one.
+
+From then on it signs for callers that name it; who names no version gets it at ``active_from``.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +86,8 @@ class TenantKey:
     def version_to_sign(self, version: int, now_ms: int) -> KeyVersion:
         """The requested version; 0 requests the newest active one.
 
+        A version by name signs as soon as directories have it as active: who names it has read one.
+
         Raises ``KeyUnknown``, ``KeyDisabled`` or ``KeyExpired`` (all final).
         """
         if version:
@@ -93,7 +98,7 @@ class TenantKey:
             found = next((v for v in reversed(self.versions) if v.state_at(now_ms) == "active"), None)
             if found is None:
                 raise KeyDisabled("the key has no active version")
-        state = found.state_at(now_ms)
+        state = _published_state(found, now_ms) if version else found.state_at(now_ms)
         if state != "active":
             raise KeyDisabled(f"version {found.version} of the key is {state}")
         if found.expires_at_ms is not None and found.expires_at_ms <= now_ms:

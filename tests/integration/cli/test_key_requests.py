@@ -38,7 +38,7 @@ def test_a_request_of_each_kind_of_key_is_good_for_openssl(
     file = tmp_path / "release.csr"
 
     ran = sigmill(
-        *NEW, kind, "--write", "--request", "--subject", SUBJECT, "--out", file, "--json",
+        *NEW, kind, "--write", "--request", "--no-origin", "--subject", SUBJECT, "--out", file, "--json",
         config=operator_site.config,
     )  # fmt: skip
 
@@ -97,7 +97,9 @@ def test_a_subject_that_no_certificate_has_is_refused_before_a_key_is_made(
     operator_site: OperatorSite, subject: str, problem: str
 ) -> None:
     """The error says what is wrong with it; no key is created for it."""
-    ran = sigmill(*NEW, "p256", "--request", "--subject", subject, "--json", config=operator_site.config)
+    ran = sigmill(
+        *NEW, "p256", "--request", "--no-origin", "--subject", subject, "--json", config=operator_site.config
+    )
 
     assert ran.code == 2
     assert problem in ran.error()["message"]
@@ -160,7 +162,15 @@ def test_a_token_that_goes_away_after_the_key_was_made_leaves_a_named_key(
     more = ["--write"] if write else []
 
     ran = sigmill(
-        *NEW, "ed25519", *more, "--request", "--subject", SUBJECT, "--json", config=operator_site.config
+        *NEW,
+        "ed25519",
+        *more,
+        "--request",
+        "--no-origin",
+        "--subject",
+        SUBJECT,
+        "--json",
+        config=operator_site.config,
     )
 
     key, failed = ran.json()

@@ -48,7 +48,7 @@ def create(site: OperatorSite, *more: str, kind: str = "p256", key: str = "relea
         "--write",
         "--json",
     ]
-    return sigmill(*words, "--request", "--subject", SUBJECT, "--origin", *more, config=site.config)
+    return sigmill(*words, "--request", "--subject", SUBJECT, *more, config=site.config)
 
 
 def verify(site: OperatorSite, file: str | Path) -> Ran:

@@ -47,10 +47,10 @@ _MOST_NAME_CHARACTERS: Final = 200
 
 origin_options = combined(
     click.option(
-        "--origin",
+        "--origin/--no-origin",
         "with_origin",
-        is_flag=True,
-        help="Also make a statement of the key's origin, signed by the service key.",
+        default=None,
+        help="Make a statement of the key's origin, signed by the service key. Default: with a request.",
     ),
     click.option(
         "--witness",
@@ -65,14 +65,19 @@ origin_options = combined(
 class OriginArguments(TypedDict):
     """Values of ``origin_options``, as click passes them to a command."""
 
-    with_origin: bool
+    with_origin: bool | None
     witnesses: tuple[str, ...]
 
 
-def wanted_witnesses(arguments: OriginArguments) -> tuple[str, ...] | None:
-    """Witnesses of the statement that was asked for; None where none was. Raises ``click.UsageError``."""
-    witnesses = checked_witnesses(arguments["witnesses"])
-    return witnesses if witnesses or arguments["with_origin"] else None
+def wanted_witnesses(arguments: OriginArguments, *, with_request: bool) -> tuple[str, ...] | None:
+    """Witnesses of the statement, which a request has if nothing else is said; None for no statement.
+
+    Raises ``click.UsageError``.
+    """
+    witnesses, wanted = checked_witnesses(arguments["witnesses"]), arguments["with_origin"]
+    if witnesses and wanted is False:
+        raise click.UsageError("witnesses are named in the statement: omit --witness or --no-origin")
+    return witnesses if witnesses or (with_request if wanted is None else wanted) else None
 
 
 class OriginFiles(msgspec.Struct, frozen=True, kw_only=True):

@@ -129,7 +129,7 @@ def _create(
     request.check(placeholder_key(kind))
     papers = Papers(
         certificate=_requested_certificate(request, arguments) if with_request else None,
-        witnesses=wanted_witnesses(arguments),
+        witnesses=wanted_witnesses(arguments, with_request=with_request),
     )
     if request.tenant is None and papers.witnesses is not None:
         raise click.UsageError(

@@ -84,7 +84,8 @@ def _rotate(output: Output, scope: ServiceScope, arguments: _RotateArguments) ->
         write=True,
     )
     request.check(placeholder_key(kind))
+    witnesses = wanted_witnesses(arguments, with_request=not arguments["without_request"])
     wanted = None
     if not arguments["without_request"]:
         wanted = RequestedCertificate.of(arguments, renewed=present_certificate(key))
-    make_key(output, request, kind, None, Papers(certificate=wanted, witnesses=wanted_witnesses(arguments)))
+    make_key(output, request, kind, None, Papers(certificate=wanted, witnesses=witnesses))

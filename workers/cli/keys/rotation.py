@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 AT_ONCE: Final = timedelta(seconds=5)
 """Time until a version that is activated at once signs: by then the key directory with it is published."""
 
+OVERLAP_S: Final = 600.0
+"""Several times the clients' ``directory_refresh_s``: tools that name the version of their directory fail no job."""
+
 _ENDED: Final = ("retired", "revoked")
 
 reload_option = click.option(
@@ -66,8 +69,8 @@ class _ActivateArguments(_StateArguments):
 @click.option(
     "--overlap",
     type=Duration(),
-    default=0.0,
-    help="Time for which the former version still signs for callers that name it (1h, 2d). Default: none.",
+    default=OVERLAP_S,
+    help="Time for which the former version still signs for callers that name it (1h, 2d). Default: 10m.",
 )
 @reload_option
 @json_option

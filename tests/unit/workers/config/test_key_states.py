@@ -30,8 +30,18 @@ def test_the_version_that_signs_changes_at_the_moment(at_ms: int, version: int) 
     key = rotating().keys["release"]
 
     assert key.version_to_sign(0, at_ms).version == version
-    with pytest.raises(KeyDisabled, match="verify-only" if version == 2 else "next"):
-        key.version_to_sign(3 - version, at_ms)
+    if version == 2:
+        with pytest.raises(KeyDisabled, match="verify-only"):
+            key.version_to_sign(1, at_ms)
+
+
+def test_a_version_by_name_signs_as_soon_as_directories_have_it_as_active() -> None:
+    """Tools that take the newest active version of a directory name it; before, it is refused."""
+    key = rotating().keys["release"]
+
+    assert key.version_to_sign(2, T_MS - DIRECTORY_LEAD_MS).version == 2
+    with pytest.raises(KeyDisabled, match="next"):
+        key.version_to_sign(2, T_MS - DIRECTORY_LEAD_MS - 1)
 
 
 @pytest.mark.parametrize(
