@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 _NONE: Final = "none"
 _BUDGET: Final = re.compile(r"([1-9][0-9_]*)/(hour|day)\Z")
-_WINDOW: Final = re.compile(r"([a-z,-]+) ([0-2][0-9]):([0-5][0-9])-([0-2][0-9]):([0-5][0-9])\Z")
+_WINDOW: Final = re.compile(
+    r"([a-z,-]+) ([0-2][0-9]):([0-5][0-9])-([0-2][0-9]):([0-5][0-9])(?: ([A-Za-z0-9_+/-]+))?\Z"
+)
 
 
 class RulesLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,8 +86,8 @@ class _Arguments(TypedDict):
     "--window",
     "windows",
     multiple=True,
-    metavar="'DAYS HH:MM-HH:MM'",
-    help="Time in UTC in which the key signs, such as 'mon-fri 08:00-18:00'; may be repeated; `none`: at any time.",
+    metavar="'DAYS HH:MM-HH:MM [ZONE]'",
+    help="Time in which the key signs, in UTC or a ZONE: 'mon-fri 08:00-18:00 Europe/Berlin'; may be repeated; `none`: always.",
 )
 @click.option("--dry-run", is_flag=True, help="Show the difference, and write nothing.")
 @json_option
@@ -220,6 +222,8 @@ def _window_of(match: re.Match[str]) -> TomlValue | None:
         window: dict[str, TomlValue] = {"days": _days(match[1]), "from": time(int(match[2]), int(match[3]))}
         if (match[4], match[5]) != ("24", "00"):
             window["until"] = time(int(match[4]), int(match[5]))
+        if match[6]:
+            window["zone"] = match[6]
     except ValueError:
         return None
     return window
