@@ -29,11 +29,12 @@ DOMAIN: Final = b"sigmill-stop-v1\x00"
 
 MAX_SIGNED_BYTES: Final = 4096
 
-Scope = Literal["tenant", "key", "client"]
+Scope = Literal["tenant", "key", "client", "version"]
+"""``version``: one version of a key, named KEY/VERSION. Workers of 0.1.0 refuse an order of this scope, and confirm none."""
 
 
 class StopOrder(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, kw_only=True):
-    """Order that stops a tenant, or one of its keys or clients, by ``name``. Times are Unix ms."""
+    """Order that stops a tenant, or one of its keys, versions or clients, by ``name``. Times are Unix ms."""
 
     version: Literal[1] = 1
     audience: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
@@ -42,7 +43,7 @@ class StopOrder(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
     operator: Name
     scope: Scope
     tenant: Name
-    name: Annotated[str, msgspec.Meta(max_length=63)] = ""
+    name: Annotated[str, msgspec.Meta(max_length=80)] = ""
     reason: Annotated[str, msgspec.Meta(max_length=500)] = ""
 
     @property

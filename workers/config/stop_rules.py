@@ -10,7 +10,7 @@ from queueing.errors import ClientRevoked, KeyDisabled, PolicyDenied
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from queueing.protocol.stop_orders import StopOrder
+    from queueing.protocol.stop_orders import Scope, StopOrder
     from workers.config.tenants import Tenant
 
 
@@ -21,21 +21,21 @@ class Stops:
     tenant: str | None = None
     keys: dict[str, str] = field(default_factory=dict)
     clients: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, tenant: Tenant, orders: Iterable[StopOrder]) -> Stops:
         """Orders in force for this tenant at its epoch."""
         whole: str | None = None
-        keys: dict[str, str] = {}
-        clients: dict[str, str] = {}
+        named: dict[Scope, dict[str, str]] = {"key": {}, "client": {}, "version": {}}
         for order in orders:
             if order.tenant != tenant.name or order.order_id in tenant.lifted_orders:
                 continue
             if order.scope == "tenant":
                 whole = order.hex_id
             else:
-                (keys if order.scope == "key" else clients)[order.name] = order.hex_id
-        return cls(whole, keys, clients)
+                named[order.scope][order.name] = order.hex_id
+        return cls(whole, keys=named["key"], clients=named["client"], versions=named["version"])
 
     def check_tenant(self) -> None:
         """Raise ``PolicyDenied`` when the whole tenant is stopped."""
@@ -51,6 +51,12 @@ class Stops:
         """Raise ``KeyDisabled`` when this key is stopped."""
         if key in self.keys:
             raise KeyDisabled(f"an operator's order stops the key ({self.keys[key]})")
+
+    def check_version(self, key: str, version: int) -> None:
+        """Raise ``KeyDisabled`` when this version of the key is stopped."""
+        order = self.versions.get(f"{key}/{version}")
+        if order is not None:
+            raise KeyDisabled(f"an operator's order stops version {version} of the key ({order})")
 
 
 NO_STOPS: Final = Stops()

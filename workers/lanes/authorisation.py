@@ -82,6 +82,7 @@ def authorise(
     stops.check_key(key.name)
     key.policy.check(envelope.client, now_ms)
     version = key.version_to_sign(envelope.key_version, now_ms)
+    stops.check_version(key.name, version.version)
     if algorithm not in key.algorithms:
         raise AlgorithmMismatch(f"the key does not sign with {algorithm}")
     return Authorised(digests=envelope.digests, key_version=version, algorithm=algorithm)

@@ -67,6 +67,7 @@ def tenant_canary(
     stops.check_key(name)
     key.policy.check_time(now_ms)
     version = key.version_to_sign(number, now_ms)
+    stops.check_version(name, version.version)
     if token not in version.tokens:
         raise EnvelopeMalformed("the key is not in this token")
     return _canary(version, key.default_algorithm)

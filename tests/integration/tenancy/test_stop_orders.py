@@ -62,9 +62,10 @@ async def reason(rig: Rig, tenant: str = "acme") -> str | None:
     [
         ((), "policy.denied"),
         (("--key", "release"), "key.disabled"),
+        (("--key", "release/1"), "key.disabled"),
         (("--client", "build-1"), "client.revoked"),
     ],
-    ids=["tenant", "key", "client"],
+    ids=["tenant", "key", "version", "client"],
 )
 async def test_an_order_stops_what_it_names_until_the_tenants_file_lifts_it(
     make_rig: MakeRig, ada: ClientKey, words: tuple[str, ...], code: str

@@ -43,7 +43,7 @@ class StopLine(msgspec.Struct, frozen=True, kw_only=True):
 @click.command()
 @config_option
 @click.option("--tenant", required=True, help="The tenant to stop, or the tenant of the key or client.")
-@click.option("--key", help="Stop this key only.")
+@click.option("--key", metavar="KEY[/VERSION]", help="Stop this key, or this version of it, only.")
 @click.option("--client", help="Stop this client only.")
 @click.option("--reason", required=True, help="Reason, kept with the order and shown to operators.")
 @click.option("--operator", required=True, metavar="NAME", help="The [operators.NAME] that signs the order.")
@@ -76,7 +76,7 @@ def stop(  # one parameter per option  # noqa: PLR0913 - one parameter per optio
     """Stop a tenant, a key or a client on every worker and lane within a second, queued jobs included.
 
     The order survives restarts. Only the tenant's file can lift it: lifted_orders = ["ID"] with a higher
-    epoch. A key is stopped with all its versions. Exit code 75 if not every worker confirmed the order in
+    epoch. Without a version a key is stopped with all its versions. Exit code 75 if not every worker confirmed the order in
     time; 2, with nothing sent, if this host's tenant files do not have the name.
     """
     if key is not None and client is not None:
@@ -84,7 +84,7 @@ def stop(  # one parameter per option  # noqa: PLR0913 - one parameter per optio
     service = load_service(config)
     signer = ClientKey.from_file(operator_key)
     _check(service, operator, signer)
-    scope: Scope = "key" if key is not None else "client" if client is not None else "tenant"
+    scope = _scope(key, client)
     if not unchecked:
         _check_exists(service, tenant, scope, key or client or "")
     order = StopOrder(
@@ -117,6 +117,13 @@ def stop(  # one parameter per option  # noqa: PLR0913 - one parameter per optio
     return Exit.DONE if 0 < listening <= len(adopted) else Exit.RETRY
 
 
+def _scope(key: str | None, client: str | None) -> Scope:
+    """Scope of the order; a key with a slash is a version of it."""
+    if key is not None:
+        return "version" if "/" in key else "key"
+    return "tenant" if client is None else "client"
+
+
 def _check(service: ServiceConfiguration, operator: str, signer: ClientKey) -> None:
     known = service.operators.get(operator)
     if known is None or known.spki != signer.public_spki:
@@ -138,20 +145,24 @@ def _check_exists(service: ServiceConfiguration, tenant: str, scope: Scope, name
         raise _not_found(service.tenants_dir, f"{tenant}.toml", nearest(tenant, files))
     if scope == "tenant":
         return
-    table = f"{scope}s"
+    table = "clients" if scope == "client" else "keys"
     known = read_toml(files[tenant]).get(table)
     names = sorted(known) if isinstance(known, dict) else []
-    if name in names:
-        return
-    key, slash, _ = name.partition("/")
-    if scope == "key" and slash and key in names:
-        raise ConfigError(
-            str(files[tenant]),
-            f"keys.{name}",
-            "names a version, but a stop is by key; nothing was sent",
-            f'Stop all versions with `--key {key}`, or set `state = "revoked"` in the version and reload.',
+    wanted, _, version = name.partition("/") if scope == "version" else (name, "", "")
+    if wanted not in names:
+        raise _not_found(files[tenant], f"{table}.{name}", nearest(name.partition("/")[0], names))
+    if scope == "version" and version not in _versions(known, wanted):
+        raise _not_found(
+            files[tenant], f"keys.{name}", f"It has {', '.join(_versions(known, wanted)) or 'none'}."
         )
-    raise _not_found(files[tenant], f"{table}.{name}", nearest(key, names))
+
+
+def _versions(keys: object, key: str) -> list[str]:
+    """Numbers of the versions of a key in a file that may have mistakes."""
+    table = keys.get(key) if isinstance(keys, dict) else None
+    versions = table.get("versions") if isinstance(table, dict) else None
+    found = versions if isinstance(versions, list) else []
+    return [str(each.get("version")) for each in found if isinstance(each, dict)]
 
 
 def _not_found(file: Path, key: str, remedy: str) -> ConfigError:

@@ -50,6 +50,16 @@ def test_an_order_stops_one_key_or_one_client(acme: Tenant) -> None:
         stops.check_client("build-1")
 
 
+def test_an_order_stops_one_version_of_a_key(acme: Tenant) -> None:
+    """The key itself, and its other versions, are not affected."""
+    stops = Stops.of(acme, [order("version", "release/1")])
+    stops.check_key("release")
+    stops.check_version("release", 2)
+    stops.check_version("other", 1)
+    with pytest.raises(KeyDisabled, match="version 1"):
+        stops.check_version("release", 1)
+
+
 def test_lifted_orders_and_those_of_other_tenants_stop_nothing(acme: Tenant) -> None:
     """``lifted_orders`` of the tenant's file makes an order void."""
     lifted = replace(acme, lifted_orders=frozenset({order("tenant").order_id}))

@@ -9,7 +9,7 @@ import pytest
 from queueing.errors import ConfigError
 from queueing.protocol.stop_orders import Scope
 from tests.support.fakes.config_files import Site
-from workers.cli.operate.stop import _check_exists
+from workers.cli.operate.stop import _check_exists, _scope
 from workers.config.service_file import load_service
 
 
@@ -32,7 +32,7 @@ def test_names_of_the_tenants_file_can_be_stopped(site: Site, scope: Scope, name
         ("../tenants/acme", "tenant", "", "acme"),
         ("", "tenant", "", "acme"),
         ("acme", "key", "relase", "Did you mean `release`?"),
-        ("acme", "key", "relase/1", "Did you mean `release`?"),
+        ("acme", "version", "relase/1", "Did you mean `release`?"),
         ("acme", "key", "", "Known here: release."),
         ("acme", "key", "build-1", "Known here: release."),
         ("acme", "client", "build-11", "Did you mean `build-1`?"),
@@ -50,11 +50,15 @@ def test_an_unknown_name_is_refused_and_a_near_one_suggested(
     assert "--unchecked" in caught.value.remedy
 
 
-def test_a_version_is_answered_with_its_key(site: Site) -> None:
-    """KEY/VERSION says that a stop is by key, and how one version is revoked."""
-    with pytest.raises(ConfigError, match="a stop is by key") as caught:
-        _check_exists(load_service(site.config), "acme", "key", "release/1")
-    assert "`--key release`" in caught.value.remedy
+def test_a_version_of_a_key_can_be_stopped_by_itself(site: Site) -> None:
+    """KEY/VERSION is one version; one that the file does not have is answered with those that it has."""
+    assert [_scope("release/1", None), _scope("release", None), _scope(None, "x"), _scope(None, None)] == [
+        "version", "key", "client", "tenant",
+    ]  # fmt: skip
+    _check_exists(load_service(site.config), "acme", "version", "release/1")
+    with pytest.raises(ConfigError, match="nothing was sent") as caught:
+        _check_exists(load_service(site.config), "acme", "version", "release/7")
+    assert "It has 1." in caught.value.remedy
 
 
 def test_a_mistake_elsewhere_in_the_tenants_file_holds_up_no_stop(site: Site) -> None:
