@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -63,6 +64,11 @@ class KeyVersion:
         if state == "active" and self.verify_only_from_ms is not None and self.verify_only_from_ms <= now_ms:
             state = "verify-only"
         return state
+
+    @property
+    def state_now(self) -> KeyState:
+        """State by this host's clock."""
+        return self.state_at(time.time_ns() // 1_000_000)
 
     @property
     def leaves(self) -> tuple[bytes, ...]:

@@ -93,7 +93,7 @@ def expected_keys(configuration: Configuration) -> dict[str, ExpectedKeys]:
 
 
 def _must_exist(version: KeyVersion) -> bool:
-    return version.state in {"active", "next"}
+    return version.state_now in {"active", "next"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.openssl import Authority, openssl
-from tests.support.sigmill_cli import Ran, sigmill
+from tests.support.sigmill_cli import Ran, environment, sigmill
 from workers.config.loading import load_configuration
 
 if TYPE_CHECKING:
@@ -73,6 +75,13 @@ def test_the_first_certificate_of_a_key(
     leaf = tmp_path / "leaf.pem"
     leaf.write_text(printed.out)
     assert openssl("verify", "-CAfile", authority.root, "-untrusted", authority.intermediate, leaf).code == 0
+    as_der = tmp_path / "leaf.der"
+    done = subprocess.run(
+        [sys.executable, "-m", "workers.cli", "keys", "certificate", "--tenant", "acme", "--key", "release", "--der"],
+        env=environment({"SIGMILL_CONFIG": str(operator_site.config)}), check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    as_der.write_bytes(done.stdout)
+    assert openssl("x509", "-inform", "DER", "-in", as_der, "-noout", "-subject").code == 0
     renewal = sigmill(
         "keys", "request", "--tenant", "acme", "--key", "release", "--json", config=operator_site.config
     )

@@ -200,3 +200,23 @@ def behind_faults(site: OperatorSite, faults: Path) -> None:
     table = table.replace(f'module = "{site.softhsm.module_path}"', f'module = "{build_simhsm()}"')
     table = re.sub(r"environment = .*", f"environment = {{ {inline} }}", table)
     site.config.write_text(head + acme + table + globex + rest)
+
+
+def test_a_key_whose_creation_was_cut_off_is_found_again(operator_site: OperatorSite, tmp_path: Path) -> None:
+    """The child ends after the token made the key: the error says by which label it may be there, and adopt takes it."""
+    faults = tmp_path / "faults"
+    write_rules(faults, ["C_GetAttributeValue exit=5"])
+    behind_faults(operator_site, faults)
+
+    ran = sigmill(*NEW, "p256", "--write", "--json", config=operator_site.config)
+
+    assert (ran.code, ran.error()["code"]) == (75, "token.unavailable")
+    assert "keys adopt --label acme.release.v1" in ran.error()["hint"]
+    assert not operator_site.tenant_file().exists()
+    write_rules(faults, [])
+    adopted = sigmill(
+        "keys", "adopt", "--tenant", "acme", "--key", "release", "--token", "acme", "--label", "acme.release.v1",
+        "--write", config=operator_site.config,
+    )  # fmt: skip
+    assert adopted.code == 0, adopted.err
+    assert request(operator_site).code == 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -97,7 +96,7 @@ def _unknown(tenant: str, token: str, version: KeyVersion, error: ErrorObject | 
         tenant=tenant,
         key=version.key,
         version=version.version,
-        state=version.state_at(time.time_ns() // 1_000_000),
+        state=version.state_now,
         token=token,
         kind=version.public_key.kind,
         found=None,

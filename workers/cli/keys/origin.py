@@ -166,7 +166,7 @@ def _state(configuration: Configuration, found: Origin, file: Path) -> str:
             f" {version.public_key.sha256.hex()}",
             hint="Look for the statement with the beginning of that number in its name.",
         )
-    return version.state
+    return version.state_now
 
 
 def _print(found: Origin) -> None:

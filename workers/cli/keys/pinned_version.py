@@ -74,9 +74,9 @@ def find_version(scope: ServiceScope, tenant: str, key: str, *, wanted: tuple[st
     if number:
         versions = [v for v in found.versions if str(v.version) == number]
     else:
-        versions = [v for state in wanted for v in reversed(found.versions) if v.state == state]
+        versions = [v for state in wanted for v in reversed(found.versions) if v.state_now == state]
     if not versions:
-        has = ", ".join(f"{v.version} {v.state}" for v in found.versions)
+        has = ", ".join(f"{v.version} {v.state_now}" for v in found.versions)
         asked = f"version {number}" if number else f"version that is {' or '.join(wanted)}"
         raise KeyUnknown(f"the key `{name}` has no {asked}; it has {has}", hint="Name one as KEY/VERSION.")
     return PinnedVersion(scope=scope, tenant=owner, key=found, version=versions[0])

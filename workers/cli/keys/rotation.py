@@ -149,7 +149,7 @@ def _named_version(scope: ServiceScope, tenant: str, key: str) -> PinnedVersion:
     name, slash, _ = key.partition("/")
     if not slash:
         _, found = find_key(scope, tenant, name)
-        has = ", ".join(f"{name}/{v.version} ({v.state})" for v in found.versions)
+        has = ", ".join(f"{name}/{v.version} ({v.state_now})" for v in found.versions)
         raise click.UsageError(f"name the version as KEY/VERSION: {has}")
     return find_version(scope, tenant, key, wanted=())
 

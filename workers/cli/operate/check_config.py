@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import click
@@ -112,7 +111,6 @@ def _checked(configuration: Configuration | None, mistakes: tuple[Mistake, ...])
 
 
 def _summaries(configuration: Configuration) -> tuple[TenantSummary, ...]:
-    now_ms = time.time_ns() // 1_000_000
     return tuple(
         TenantSummary(
             tenant=tenant.name,
@@ -120,7 +118,7 @@ def _summaries(configuration: Configuration) -> tuple[TenantSummary, ...]:
             suspended=tenant.suspended,
             keys=len(tenant.keys),
             active_versions=sum(
-                v.state_at(now_ms) == "active" for key in tenant.keys.values() for v in key.versions
+                v.state_now == "active" for key in tenant.keys.values() for v in key.versions
             ),
             clients=len(tenant.clients),
             tokens=tuple(sorted(tenant.tokens)),

@@ -122,7 +122,7 @@ def _line(configuration: Configuration, tenant: Tenant) -> TenantLine:
         tokens=tuple(sorted(tenant.tokens)),
         keys={
             name: f"{', '.join(sorted(key.algorithms))}; versions "
-            + ", ".join(f"{v.version} {v.state}" for v in key.versions)
+            + ", ".join(f"{v.version} {v.state_now}" for v in key.versions)
             + f"; {key.policy}"
             for name, key in tenant.keys.items()
         },

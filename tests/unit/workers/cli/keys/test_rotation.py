@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from queueing.errors import ConfigError, KeyDisabled
+from queueing.errors import ConfigError, KeyDisabled, KeyUnknown
 from tests.support.fakes.config_files import Site, p256_key, version_lines
 from workers.cli.keys.pinned_version import PinnedVersion, find_version
 from workers.cli.keys.rotation import AT_ONCE, _activation, _edit, _moment, _named_version
@@ -72,6 +72,19 @@ def test_a_former_version_comes_back_at_once_only(tmp_path: Path) -> None:
     assert back[1] == {"state": "active", "active_from": None, "verify_only_from": None}
     with pytest.raises(KeyDisabled, match="at once only"):
         _activation(pinned.key, pinned.version, now=NOW, at=AT, until=AT)
+
+
+def test_a_version_is_chosen_by_the_state_that_it_has_today(tmp_path: Path) -> None:
+    """The file may still say `next` and `active` of versions that have changed over."""
+    scope = site_with(
+        tmp_path,
+        "active\nverify_only_from = 2020-01-01T00:00:00Z",
+        "next\nactive_from = 2020-01-01T00:00:00Z",
+    )
+
+    assert find_version(scope, "acme", "release", wanted=("active",)).version.version == 2
+    with pytest.raises(KeyUnknown, match="it has 1 verify-only, 2 active"):
+        find_version(scope, "acme", "release", wanted=("next",))
 
 
 @pytest.mark.parametrize("text", ["tomorrow", "2026-12-01T06:00:00", "2026-11-27T11:59:59Z", ""])
