@@ -70,8 +70,10 @@ class MechanismUse:
                 return _pkcs1(data)
             case Mechanism.RSA_PKCS_PSS:
                 return _pss(self.pss, data)
-            case _:
+            case Mechanism.ECDSA:
                 return _ecdsa(kind, data)
+            case _:
+                raise AlgorithmUnknown(f"the token signs nothing with {self.mechanism.name}")
 
 
 def mechanism_for(algorithm: Algorithm) -> Mechanism | None:

@@ -1,7 +1,7 @@
 """Pinned public keys, and the check that a signature is theirs.
 
-On the hot path: every signature is verified before it leaves the lane, and again by the client. What can be
-made once per key (padding, hash, bound method) is made once per key.
+On the hot path: by default every signature is verified before it leaves the lane (``verify_after_sign`` of the token), and
+again by the client (``verify_signatures``). What can be made once per key (padding, hash, bound method) is made once per key.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_public_key,
 )
 
-from queueing.errors import AlgorithmMismatch, Invalid, ResultInvalid
+from queueing.errors import AlgorithmMismatch, AlgorithmUnknown, Invalid, ResultInvalid
 from queueing.protocol.algorithms import (
     FACTS,
     HASH_OIDS,
@@ -116,15 +116,19 @@ def _kind(key: object) -> KeyKind | None:
 
 
 def _check(key: _Key, algorithm: Algorithm) -> _Check:
+    """Check of the algorithm's signatures; ``AlgorithmUnknown`` (final) for a scheme that is not written here."""
     facts = FACTS[algorithm]
-    if isinstance(key, ed25519.Ed25519PublicKey):
+    if isinstance(key, ed25519.Ed25519PublicKey) and facts.scheme is Scheme.EDDSA:
         return key.verify
-    assert facts.hash_name is not None, algorithm
-    hash_ = _HASHES[facts.hash_name]
-    if isinstance(key, ec.EllipticCurvePublicKey):
+    hash_ = None if facts.hash_name is None else _HASHES[facts.hash_name]
+    if hash_ is not None and isinstance(key, ec.EllipticCurvePublicKey) and facts.scheme is Scheme.ECDSA:
         return _ec_check(key, ec.ECDSA(Prehashed(hash_)))
-    pad = padding.PKCS1v15() if facts.scheme is Scheme.PKCS1V15 else _pss(hash_)
-    return _rsa_check(key, pad, Prehashed(hash_))
+    if hash_ is not None and isinstance(key, rsa.RSAPublicKey):
+        if facts.scheme is Scheme.PKCS1V15:
+            return _rsa_check(key, padding.PKCS1v15(), Prehashed(hash_))
+        if facts.scheme is Scheme.PSS:
+            return _rsa_check(key, _pss(hash_), Prehashed(hash_))
+    raise AlgorithmUnknown(f"{algorithm}: no check of {facts.scheme} signatures by such keys is known")
 
 
 def _pss(hash_: hashes.HashAlgorithm) -> padding.PSS:

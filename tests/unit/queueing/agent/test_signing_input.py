@@ -144,3 +144,9 @@ def test_any_data_is_signed_or_refused_with_a_code(use: tuple[MechanismUse, KeyK
     with contextlib.suppress(AlgorithmUnknown, AlgorithmMismatch, DigestLength):
         algorithm, digest = mechanism.signing_input(kind, data)
         assert len(digest) in FACTS[algorithm].digest_lengths
+
+
+def test_a_mechanism_that_is_not_for_signing_names_no_algorithm() -> None:
+    """Its input is not taken for that of another mechanism."""
+    with pytest.raises(AlgorithmUnknown, match="SHA256"):
+        MechanismUse(mechanism=Mechanism.SHA256).signing_input(KeyKind.P256, DIGESTS["sha256"])

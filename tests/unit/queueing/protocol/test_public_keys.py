@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import TypeAlias
 
@@ -13,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa,
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from queueing.errors import AlgorithmMismatch, DigestLength, Invalid, ResultInvalid
+from queueing.errors import AlgorithmMismatch, AlgorithmUnknown, DigestLength, Invalid, ResultInvalid
 from queueing.protocol.algorithms import FACTS, Algorithm, KeyKind, Scheme
 from queueing.protocol.public_keys import PublicKey
 
@@ -161,3 +162,21 @@ def test_keys_are_equal_if_their_spki_is() -> None:
     assert PublicKey.from_spki(der) == PublicKey.from_spki(der)
     assert hash(PublicKey.from_spki(der)) == hash(PublicKey.from_spki(der))
     assert PublicKey.from_spki(der) != PublicKey.from_spki(spki(private(KeyKind.P384)))
+
+
+@pytest.mark.parametrize(
+    "algorithm, scheme",
+    [
+        (Algorithm.RSASSA_PSS_SHA_256, Scheme.EDDSA),
+        (Algorithm.ECDSA_SHA_256, Scheme.PSS),
+        (Algorithm.ED25519, Scheme.ECDSA),
+    ],
+)
+def test_a_scheme_without_a_check_of_its_own_is_refused(
+    monkeypatch: pytest.MonkeyPatch, algorithm: Algorithm, scheme: Scheme
+) -> None:
+    """A row that is added to the table alone: its signatures are not checked as those of another scheme."""
+    kind = min(FACTS[algorithm].key_kinds)
+    monkeypatch.setitem(FACTS, algorithm, replace(FACTS[algorithm], scheme=scheme))
+    with pytest.raises(AlgorithmUnknown, match=scheme):
+        PublicKey.from_spki(spki(private(kind)))
