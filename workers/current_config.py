@@ -23,7 +23,11 @@ class CurrentConfig:
 
     @property
     def service(self) -> ServiceConfiguration:
-        """The service's file. Its [redis], [worker] and [metrics] are read at the start only."""
+        """The service's file.
+
+        Its [redis], [worker], [log] and [metrics] are for the start: whoever keeps on using one of them takes it in the
+        constructor, because a reload replaces them here. ``directory_ttl_s`` is the exception.
+        """
         return self._configuration.service
 
     @property

@@ -100,8 +100,8 @@ class SigningService:
 
     @property
     def drain_s(self) -> float:
-        """Longest time from the first SIGTERM to the end of the process, in seconds."""
-        return self._parts.config.service.worker.drain_s
+        """Longest time from the first SIGTERM to the end of the process, in seconds; a reload does not change it."""
+        return self._parts.shutdown.drain_s
 
     @property
     def draining(self) -> bool:

@@ -43,15 +43,23 @@ class DirectoryPublisher:
         self._config = config
         self._lanes = lanes
         self._metrics = metrics
-        self._ttl_s = config.service.worker.directory_ttl_s
         self._numbers = itertools.count(1)
+        self._published_ttl_s = self._ttl_s
         self._due: dict[str, float] = {}
         self._first: set[str] = set()
         self._checked = 0
         self._wake = asyncio.Event()
 
+    @property
+    def _ttl_s(self) -> float:
+        """Time to live as configured now: lanes bound directories by it as soon as they have read the file again."""
+        return self._config.service.worker.directory_ttl_s
+
     def configuration_changed(self, changed: Sequence[str]) -> None:
-        """Publish the directories of new and changed tenants now."""
+        """Publish the directories of new and changed tenants now; all of them where their time to live is another one."""
+        if self._ttl_s != self._published_ttl_s:
+            self._published_ttl_s = self._ttl_s
+            self._due.clear()
         self._publish_first(changed)
 
     def _publish_first(self, tenants: Iterable[str]) -> None:

@@ -33,10 +33,14 @@ EXIT_FORCED: Final = 1
 
 
 class ShutdownDeadline:
-    """Deadline of one worker. ``asked`` is set from the first SIGTERM on: nothing new is begun."""
+    """Deadline of one worker. ``asked`` is set from the first SIGTERM on: nothing new is begun.
+
+    ``drain_s``: seconds from the first SIGTERM to the end of the process, as configured at the start. A reload does not
+    change it: the steps below and the thread that ends the process must agree on it.
+    """
 
     def __init__(self, drain_s: float, *, clock_s: Callable[[], float] = time.monotonic) -> None:
-        self._drain_s = drain_s
+        self.drain_s = drain_s
         self._clock_s = clock_s
         self._deadline: float | None = None
         self._reserve_s = min(drain_s / 3, LONGEST_RESERVE_S)
@@ -45,12 +49,12 @@ class ShutdownDeadline:
     def ask(self) -> None:
         """Begin the shutdown; later calls change nothing."""
         if self._deadline is None:
-            self._deadline = self._clock_s() + self._drain_s
+            self._deadline = self._clock_s() + self.drain_s
             self.asked.set()
 
     def _left_s(self, reserve_s: float) -> float:
         """Time left until ``reserve_s`` before the deadline; before the shutdown begins, as if it began now."""
-        deadline = self._clock_s() + self._drain_s if self._deadline is None else self._deadline
+        deadline = self._clock_s() + self.drain_s if self._deadline is None else self._deadline
         return max(deadline - reserve_s - self._clock_s(), 0.0)
 
     @property

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
@@ -72,3 +74,14 @@ def test_no_two_workers_have_one_id(host: str) -> None:
     assert first != second
     assert ":" not in first
     assert len(first.encode()) <= 256
+
+
+async def test_a_reload_leaves_the_shutdown_as_it_was_started(
+    configuration: Configuration, service: SigningService
+) -> None:
+    """Else the thread that ends the process would not wait for the steps, which have the ``drain_s`` of the start."""
+    worker = structs.replace(configuration.service.worker, drain_s=5.0)
+    service._parts.config.adopt(
+        dataclasses.replace(configuration, service=dataclasses.replace(configuration.service, worker=worker))
+    )
+    assert service.drain_s == service._parts.shutdown.drain_s == 20.0

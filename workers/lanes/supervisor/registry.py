@@ -64,6 +64,7 @@ class LaneRegistry:
         stop_orders: StopOrderSource,
     ) -> None:
         self._configuration = configuration
+        self._worker = configuration.service.worker  # of the start: a reload changes no [worker]
         self._refused_pins = refused_pins
         self._drains = drained
         self._drained: frozenset[str] = frozenset()
@@ -298,7 +299,7 @@ class LaneRegistry:
         pool = TokenPool(
             lane_spec(service, token, tenant),
             self._services,
-            service.worker,
+            self._worker,
             most_lanes=most_lanes(service.tokens[token], tenant),
         )
         if token in self._drained:

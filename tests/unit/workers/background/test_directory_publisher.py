@@ -18,7 +18,8 @@ from queueing.protocol.jobs import WireError
 from tests.support.fakes.configurations import configuration, tenant
 from tests.support.fakes.fake_lane import FakeClock, turn
 from workers.background import directory_publisher as module
-from workers.background.directory_publisher import CHECK_S, DirectoryPublisher
+from workers.background.directory_publisher import CHECK_S, RENEWALS, DirectoryPublisher
+from workers.config.settings import WorkerSettings
 from workers.current_config import CurrentConfig
 from workers.lanes.protocol import SignDirectory, SignedDirectory
 from workers.lanes.supervisor.registry import LaneRegistry
@@ -151,3 +152,20 @@ async def test_a_failure_is_counted_and_retried_after_the_check_interval(
     clock.now += CHECK_S
     await check(publisher)
     assert service.published[2:] == [ACME]
+
+
+@pytest.mark.parametrize("ttl_s", [60.0, 30 * 86_400.0])
+async def test_a_changed_time_to_live_renews_all_directories_by_it(
+    service: Service, publisher: DirectoryPublisher, config: CurrentConfig, clock: Clock, ttl_s: float
+) -> None:
+    """Lanes bound directories by it at once: renewed by the old one, they would expire in between."""
+    settings = WorkerSettings(directory_ttl_s=ttl_s)
+    config.adopt(configuration([tenant("acme"), tenant("globex")], worker=settings))
+    await check(publisher)
+    assert service.published[2:] == [ACME, GLOBEX]
+    clock.now += ttl_s / RENEWALS - 1
+    await check(publisher)
+    assert len(service.published) == 4
+    clock.now += 2
+    await check(publisher)
+    assert len(service.published) == 6

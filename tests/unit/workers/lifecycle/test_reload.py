@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from queueing.errors import ConfigError
 from tests.support.fakes.configurations import configuration, tenant
 from workers.config.loading import Configuration
+from workers.config.settings import WorkerSettings
 from workers.config.snapshots import ConfigurationFiles
 from workers.config.tenant_limits import TenantLimits
 from workers.current_config import CurrentConfig
@@ -148,3 +149,26 @@ async def test_copies_that_the_disk_did_not_take_are_tried_again(
     await reload(worker, reloader, AFTER)
     assert worker.counted == [2, 1]
     assert worker.registry.get_sample_value("sigmill_config_not_remembered") == 0
+
+
+def with_worker(settings: WorkerSettings) -> Configuration:
+    """The first configuration, with another [worker]."""
+    return configuration([tenant("acme"), tenant("globex")], worker=settings)
+
+
+async def test_a_table_that_waits_for_a_restart_is_reported_until_then(
+    worker: Worker, reloader: Reloader
+) -> None:
+    """Also by later reloads, which do not change it again; not once it is as it was at the start."""
+    changed = with_worker(WorkerSettings(drain_s=5.0))
+    assert (await reload(worker, reloader, changed)).waiting == ("worker",)
+    assert (await reload(worker, reloader, changed)).waiting == ("worker",)
+    assert (await reload(worker, reloader, BEFORE)).waiting == ()
+
+
+async def test_the_time_to_live_of_directories_waits_for_no_restart(
+    worker: Worker, reloader: Reloader
+) -> None:
+    """Lanes bound directories by their own reading of the file."""
+    report = await reload(worker, reloader, with_worker(WorkerSettings(directory_ttl_s=60.0)))
+    assert (report.outcome, report.waiting) == ("adopted", ())

@@ -317,3 +317,12 @@ async def test_digests_that_wait_for_a_shared_hsm_are_not_sent_by_lanes_that_lea
         assert job.unavailable == [(0, 1)]
         assert setup.host.lanes[1].chunks == []
         assert not setup.host.lanes[1].alive
+
+
+async def test_a_reload_changes_no_setting_of_the_worker_for_new_pools(make_registry: MakeRegistry) -> None:
+    """A pool that is made later has the ``[worker]`` of the start, as all others."""
+    async with make_registry("acme", "globex") as setup:
+        setup.site.service += "\n[worker]\nlane_idle_s = 7.0\n"
+        setup.reload()
+        pools = (setup.registry.of(tenant)[tenant] for tenant in ("acme", "globex"))
+        assert [pool._idle_s for pool in pools] == [300.0, 300.0]
