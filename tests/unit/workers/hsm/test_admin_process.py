@@ -1,4 +1,4 @@
-"""Logins of commands: to no token of another owner, under the lock of a lane, and never with a refused PIN."""
+"""Admin process: logins to no token of another owner, under the lock of a lane, and failures that become answers."""
 
 from __future__ import annotations
 
@@ -12,13 +12,23 @@ import pytest
 from msgspec.structs import replace
 
 from queueing.config.secrets import Secret
-from queueing.errors import TokenUnavailable
+from queueing.errors import ConfigError, TokenUnavailable
 from workers.hsm import admin_process
 from workers.hsm.admin_process import _refuse_token_of_others
 from workers.hsm.faults import Action, HsmFailure
 from workers.state.refused_pins import ReservedEntry
 from workers.state.token_claims import TokenProperties, claim_token
-from workers.token_admin.messages import FindKeys, OtherToken, TokenAddress
+from workers.token_admin.messages import (
+    Failed,
+    FindKeys,
+    InspectToken,
+    OtherToken,
+    Request,
+    ShowToken,
+    TokenAddress,
+    TokenFacts,
+    TokenReport,
+)
 
 FOUND = TokenProperties("maker", "model", "1234", "card", 7)
 
@@ -126,3 +136,106 @@ def test_a_token_that_another_owners_lane_uses_is_refused(tmp_path: Path) -> Non
     with pytest.raises(TokenUnavailable, match="globex"):
         _refuse_token_of_others(FOUND, address(tmp_path))
     _refuse_token_of_others(FOUND, address(tmp_path, owner="globex"))
+
+
+@pytest.mark.parametrize(
+    "error, answer",
+    [
+        (
+            HsmFailure("CKR_DEVICE_ERROR", 0x30, Action.OPEN_CIRCUIT),
+            Failed(code="token.unavailable", problem="CKR_DEVICE_ERROR"),
+        ),
+        (
+            HsmFailure("CKR_PIN_LOCKED", 0xA4, Action.OPEN_CIRCUIT, pin_failure=True),
+            Failed(code="token.unavailable", problem="CKR_PIN_LOCKED", pin_refused=True),
+        ),
+        (
+            TokenUnavailable("no token is called card"),
+            Failed(code="token.unavailable", problem="no token is called card"),
+        ),
+    ],
+    ids=["module", "PIN", "selection"],
+)
+def test_a_failure_is_an_answer_with_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, answer: Failed
+) -> None:
+    """The command that asked sees a reason of the closed set, and whether the PIN was refused; no traceback."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("workers.hsm.module.load", fail)
+    assert admin_process.answer(Request(token=address(tmp_path), ask=ShowToken())) == answer
+
+
+def test_a_configuration_that_is_wrong_is_an_answer_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """File, key and remedy are in it."""
+
+    def fail(*_: object) -> None:
+        raise ConfigError("[tokens.acme]", "module", "no such file", "Install the module.")
+
+    monkeypatch.setattr("workers.hsm.module.load", fail)
+    answer = admin_process.answer(Request(token=address(tmp_path), ask=ShowToken()))
+    assert isinstance(answer, Failed)
+    assert answer.code == "config.invalid"
+    assert "[tokens.acme]" in answer.problem
+
+
+INSPECT = InspectToken(public_keys=(b"spki",), algorithms=(), log_in=True)
+FACTS = TokenFacts(
+    module="m", slot=7, label="card", serial="1234", manufacturer="maker", model="model", firmware="1.0",
+    most_sessions=None, threads=True, pin_warnings=(),
+)  # fmt: skip
+
+
+@pytest.fixture
+def inspected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token that is found, of which no algorithm is asked."""
+    monkeypatch.setattr("workers.hsm.module.load", lambda _: None)
+    monkeypatch.setattr(admin_process, "select_token", lambda *_: Slotted())
+    monkeypatch.setattr(admin_process, "_token_facts", lambda *_: FACTS)
+    monkeypatch.setattr(admin_process, "unable_to_sign", lambda *_: ())
+
+
+class Slotted:
+    """Token with a slot."""
+
+    slot = 7
+
+
+@pytest.mark.usefixtures("inspected")
+@pytest.mark.parametrize(
+    "error, refused",
+    [
+        (HsmFailure("CKR_PIN_INCORRECT", 0xA0, Action.OPEN_CIRCUIT, pin_failure=True), True),
+        (HsmFailure("CKR_DEVICE_ERROR", 0x30, Action.OPEN_CIRCUIT), False),
+        (TokenUnavailable("the token of globex"), False),
+    ],
+    ids=["PIN", "module", "owner"],
+)
+def test_an_inspection_without_a_login_has_the_facts_and_the_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, refused: bool
+) -> None:
+    """What needs no login is reported all the same."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(admin_process, "_with_login", fail)
+    report = admin_process.answer(Request(token=address(tmp_path), ask=INSPECT))
+    assert isinstance(report, TokenReport)
+    assert (report.facts, report.keys, report.pin_refused) == (FACTS, (), refused)
+    assert report.problem
+
+
+@pytest.mark.usefixtures("inspected")
+def test_an_inspection_that_may_not_log_in_tries_no_pin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A token whose PIN was refused is inspected from outside."""
+    monkeypatch.setattr(admin_process, "_with_login", lambda *_: pytest.fail("it logged in"))
+    ask = replace(INSPECT, log_in=False)
+    report = admin_process.answer(Request(token=address(tmp_path), ask=ask))
+    assert report == TokenReport(facts=FACTS, unable=())

@@ -1,0 +1,169 @@
+"""Recovery of lost jobs: what the reply stream did not answer is looked up, and submitted again where it is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+from redis.asyncio import Redis
+
+from queueing.broker.job_state import QueuedState
+from queueing.client.delivery.lost_jobs import LostJobRecovery
+from queueing.config.redis import RedisConfig
+from queueing.errors import JobUnknown, QueueUnavailable, WaitTimeout
+from queueing.redis.connection import connect
+from tests.support.fakes.fake_lane import turn
+from tests.support.fakes.submitting import (
+    NO_ROOM,
+    UNCONFIRMED,
+    SubmitterStack,
+)
+
+LOST = QueuedState(result=None, has_job=False, due_ms=None, leased=False)
+"""On a server that was promoted without the job."""
+
+QUEUED = QueuedState(result=None, has_job=True, due_ms=1.0, leased=False)
+DONE = QueuedState(result=b"result", has_job=False, due_ms=None, leased=False)
+
+
+class Lookups:
+    """What Redis holds of every job, or why it does not say; ``asked``: the jobs of each lookup."""
+
+    def __init__(self) -> None:
+        self.state = LOST
+        self.outage: QueueUnavailable | None = None
+        self.asked: list[list[str]] = []
+
+    async def look_up(self, redis: Redis, tenant: str, job_ids: Sequence[str]) -> list[QueuedState]:
+        self.asked.append(list(job_ids))
+        if self.outage is not None:
+            raise self.outage
+        return [self.state] * len(job_ids)
+
+
+@pytest.fixture
+async def stack() -> AsyncIterator[SubmitterStack]:
+    made = SubmitterStack()
+    running = asyncio.ensure_future(made.submitter.run())
+    yield made
+    running.cancel()
+    await asyncio.wait((running,))
+
+
+@pytest.fixture
+def lookups(monkeypatch: pytest.MonkeyPatch) -> Lookups:
+    made = Lookups()
+    monkeypatch.setattr("queueing.client.delivery.lost_jobs.look_up", made.look_up)
+    return made
+
+
+@pytest.fixture
+def recovery(stack: SubmitterStack, lookups: Lookups) -> LostJobRecovery:
+    """A recovery over ``lookups``, whose Redis is never asked."""
+    redis = connect(RedisConfig(unix_socket="/nowhere"))
+    return LostJobRecovery(redis, "acme", stack.pending, stack.submitter)
+
+
+async def test_a_result_whose_push_was_lost_is_found(
+    stack: SubmitterStack, lookups: Lookups, recovery: LostJobRecovery
+) -> None:
+    """It settles the job as a push does, and nothing is sent again."""
+    lookups.state = DONE
+    job = stack.post("a")
+    await turn()
+    await recovery._look_up([job])
+    assert job.result.result() == b"result"
+    assert stack.queue.sent == [["a"]]
+
+
+async def test_a_job_that_is_queued_is_left_there(
+    stack: SubmitterStack, lookups: Lookups, recovery: LostJobRecovery
+) -> None:
+    """A worker has it, or will."""
+    lookups.state = QUEUED
+    job = stack.post("a")
+    await turn()
+    await recovery._look_up([job])
+    await turn()
+    assert job.seen
+    assert not job.result.done()
+    assert stack.queue.sent == [["a"]]
+
+
+async def test_a_lost_job_of_which_only_the_id_is_known_ends(
+    stack: SubmitterStack, recovery: LostJobRecovery
+) -> None:
+    """There is nothing that could be sent again."""
+    job, _ = stack.callers.enter_context(stack.pending.waiting("a"))
+    await recovery._look_up([job])
+    assert isinstance(job.result.result(), JobUnknown)
+
+
+async def test_a_lookup_without_an_answer_says_nothing_about_the_jobs(
+    stack: SubmitterStack, lookups: Lookups, recovery: LostJobRecovery
+) -> None:
+    """They are neither lost nor found, and are looked up again later."""
+    lookups.outage = QueueUnavailable("away")
+    job = stack.post("a")
+    await turn()
+    await recovery._look_up([job])
+    await turn()
+    assert not job.seen
+    assert not job.result.done()
+    assert stack.queue.sent == [["a"]]
+
+
+async def test_a_bare_id_is_looked_up_at_once_and_an_idle_client_looks_up_nothing(
+    stack: SubmitterStack, lookups: Lookups, recovery: LostJobRecovery
+) -> None:
+    """Its push may have come before anybody waited for it."""
+    running = asyncio.ensure_future(recovery.run())
+    await turn()
+    assert lookups.asked == []
+    lookups.state = DONE
+    with stack.pending.waiting("a") as (job, _):
+        await asyncio.wait((job.result,))
+    assert lookups.asked == [["a"]]
+    running.cancel()
+    await asyncio.wait((running,))
+
+
+async def test_a_lost_job_that_waits_for_room_is_posted_once(
+    stack: SubmitterStack, recovery: LostJobRecovery
+) -> None:
+    """A job that waits for backlog capacity is not posted by each lookup: every post would be retried for itself."""
+    job = stack.post("a")
+    await turn()
+    stack.queue.answers = [[NO_ROOM]] * 1000
+    for _ in range(4):
+        await recovery._look_up([job])
+        await turn()
+    assert stack.queue.sent == [["a"]] * 2
+
+
+async def test_a_job_that_is_lost_once_more_is_sent_once_more(
+    stack: SubmitterStack, recovery: LostJobRecovery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that was accepted after a refusal and an outage is posted again when a later lookup finds it lost."""
+    monkeypatch.setattr("queueing.client.delivery.submitter.wait_after", lambda *_: 0.0)
+    job = stack.post("a")
+    await turn()
+    stack.queue.answers = [[NO_ROOM], QueueUnavailable(), [UNCONFIRMED]]
+    for sent in (5, 6):
+        await recovery._look_up([job])
+        await turn(50)
+        assert stack.queue.sent == [["a"]] * sent
+
+
+async def test_a_bare_id_that_a_lookup_found_goes_on(
+    stack: SubmitterStack, lookups: Lookups, recovery: LostJobRecovery
+) -> None:
+    """A caller that gives up on a bare id gets ``WaitTimeout`` once a lookup found the job, and ``QueueUnavailable`` before."""
+    lookups.state = QUEUED
+    job, _ = stack.callers.enter_context(stack.pending.waiting("a"))
+    assert isinstance(job.why_unanswered(), QueueUnavailable)
+    await recovery._look_up([job])
+    why = job.why_unanswered()
+    assert isinstance(why, WaitTimeout)
+    assert why.job_ids == ("a",)

@@ -1,0 +1,121 @@
+"""Transport: callers of one job share it, give up without harm to each other, and learn why nothing came."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+import pytest
+from redis.asyncio import Redis
+
+from queueing.broker.submit import Receipt, SubmitStatus
+from queueing.client.delivery import transport as module
+from queueing.client.delivery.transport import Transport
+from queueing.config.accept_level import ReplicaWait
+from queueing.config.redis import RedisConfig
+from queueing.errors import JobConflict, LimitBacklog, QueueUnavailable, WaitTimeout
+from queueing.redis.connection import connect
+from tests.support.fakes.fake_lane import turn
+from tests.support.fakes.submitting import NO_ROOM, FakeQueue, submission
+
+NOW = 0.0
+"""A deadline that has passed by any loop's clock."""
+
+
+@dataclass
+class Stage:
+    """A transport over a queue that the test plays; Redis itself is never asked."""
+
+    queue: FakeQueue
+    transport: Transport
+
+
+@pytest.fixture
+async def stage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
+    """Only the submitter runs: results come from the test."""
+    queue = FakeQueue()
+
+    def queue_of(
+        *, redis: Redis, tenant: str, now_ms: Callable[[], int], wait: ReplicaWait | None
+    ) -> FakeQueue:
+        return queue
+
+    monkeypatch.setattr(module, "TenantQueue", queue_of)
+    redis = connect(RedisConfig(unix_socket="/nowhere"))
+    made = Transport(redis, redis, tenant="acme", reply_id="r1", now_ms=lambda: 0)
+    submitting, *others = made.loops()
+    for loop in others:
+        loop.close()
+    running = asyncio.ensure_future(submitting)
+    yield Stage(queue, made)
+    running.cancel()
+    await asyncio.wait((running,))
+
+
+async def test_two_callers_of_one_job_submit_it_once_and_share_its_result(stage: Stage) -> None:
+    """The job id is the same where the request is: the queue sees one job."""
+    calls = [asyncio.ensure_future(stage.transport.result_of(submission("a"), None)) for _ in range(2)]
+    await turn()
+    assert stage.queue.sent == [["a"]]
+    assert stage.transport.busy
+    stage.transport.pending.settle("a", b"result")
+    assert await asyncio.gather(*calls) == [b"result"] * 2
+    assert not stage.transport.busy
+
+
+async def test_a_caller_that_gives_up_takes_the_result_from_nobody(stage: Stage) -> None:
+    """Its own error has the job id, with which the result can be fetched later."""
+    patient = asyncio.ensure_future(stage.transport.result_of(submission("a"), None))
+    await turn()
+    with pytest.raises(WaitTimeout) as given_up:
+        await stage.transport.result_of(submission("a"), NOW)
+    assert given_up.value.job_ids == ("a",)
+    cancelled = asyncio.ensure_future(stage.transport.result_by_id("a", None))
+    await turn()
+    cancelled.cancel()
+    await asyncio.wait((cancelled,))
+    stage.transport.pending.settle("a", b"result")
+    assert await patient == b"result"
+
+
+async def test_the_deadline_of_a_job_that_the_queue_has_not_taken_tells_why(stage: Stage) -> None:
+    """A refusal for want of room is told as that, and not as a result that was late."""
+    stage.queue.answers = [[NO_ROOM]]
+    other = asyncio.ensure_future(stage.transport.result_of(submission("a"), None))
+    await turn()
+    with pytest.raises(LimitBacklog):
+        await stage.transport.result_of(submission("a"), NOW)
+    assert isinstance(stage.transport.why_unanswered("a"), LimitBacklog)
+    other.cancel()
+    await asyncio.wait((other,))
+
+
+async def test_accept_returns_when_the_queue_has_all_jobs(stage: Stage) -> None:
+    """It does not wait for their results."""
+    await stage.transport.accept([submission("a"), submission("b")], None)
+    assert stage.queue.sent == [["a", "b"]]
+    assert not stage.transport.busy
+
+
+async def test_accept_raises_the_refusal_of_one_of_its_jobs(stage: Stage) -> None:
+    """Another job has the id; those before it are accepted all the same."""
+    stage.queue.answers = [[Receipt(SubmitStatus.ACCEPTED), Receipt(SubmitStatus.CONFLICT)]]
+    with pytest.raises(JobConflict):
+        await stage.transport.accept([submission("a"), submission("b")], None)
+
+
+async def test_accept_without_an_answer_by_the_deadline_may_have_been_accepted(stage: Stage) -> None:
+    """The error is retryable, and says that nothing is known."""
+    stage.queue.hangs = True
+    with pytest.raises(QueueUnavailable, match="may have taken the job"):
+        await stage.transport.accept([submission("a")], NOW)
+
+
+async def test_closing_fails_those_who_still_wait(stage: Stage) -> None:
+    """With the reason, and not with a cancellation that looks like their own."""
+    waiting = asyncio.ensure_future(stage.transport.result_of(submission("a"), None))
+    await turn()
+    await stage.transport.close()
+    with pytest.raises(WaitTimeout, match="the client was closed"):
+        await waiting
