@@ -71,9 +71,12 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
     "workers": LazyCommand("workers.cli.status.workers:workers", "The workers of the cluster."),
 }
 AUDIT: Final[dict[str, LazyCommand]] = {
+    "export": LazyCommand("workers.cli.audit.export:export_record", "Export a tenant's record of this host."),
+    "find": LazyCommand("workers.cli.audit.find:find", "Find jobs in an exported record."),
     "seal": LazyCommand(
         "workers.cli.audit.seal:seal_log", "Seal the write-ahead log of a decommissioned host."
     ),
+    "verify": LazyCommand("workers.cli.audit.verify:verify_record", "Verify an exported record, offline."),
 }
 CLIENTS: Final[dict[str, LazyCommand]] = {
     "create": LazyCommand("workers.cli.clients.create:create", "Create a client key and its client.toml."),

@@ -5,7 +5,7 @@ everything before it is synced; after a crash the tenants' files are cut to it a
 which gives the same bytes. Nothing waits for the sealer: the write-ahead log is the truth about what was signed.
 
 Layout of ``STATE_DIR/record``: ``origin`` (64 random bytes in hex: 8 in the names of the logs, the rest the secret for salts; and the build),
-``sealed``, and a folder per tenant (``workers.record.volumes``).
+``sealed``, and a folder per tenant (``workers.record.volumes``) in ``logs``.
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from workers.journal.damage import Damage
 
 FOLDER_NAME: Final = "record"
+LOGS_NAME: Final = "logs"
+"""Folder of the tenants' folders: a tenant may be called ``origin``."""
+
 MOST_RECORDS: Final = 5_000
 """Records of one step: some tens of milliseconds, after which a stop is obeyed and checkpoints can be signed."""
 
@@ -55,6 +58,11 @@ class _Sealed(msgspec.Struct, frozen=True, kw_only=True):
     logs: dict[str, Position]
 
 
+def log_folder(state_dir: Path, tenant: str) -> Path:
+    """Folder of a tenant's log."""
+    return state_dir / FOLDER_NAME / LOGS_NAME / tenant
+
+
 class Sealer:
     """Writer of the record of one state directory. There must be only one at a time. Blocks: for a process of its own."""
 
@@ -62,7 +70,8 @@ class Sealer:
         """Read what was sealed, and cut the files to it. Raises ``RecordDamaged``, or ``OSError``."""
         self._folder = state_dir / FOLDER_NAME
         self._epoch_key = epoch_key
-        make_folder(self._folder)
+        self._logs_folder = self._folder / LOGS_NAME
+        make_folder(self._logs_folder)
         self.origin = _origin(self._folder, log_name, build)
         sealed = _read_sealed(self._folder / "sealed")
         self._follower = LogFollower(state_dir / "wal", Place() if sealed is None else sealed.place)
@@ -70,18 +79,18 @@ class Sealer:
             Sequencer(self.origin) if sealed is None else Sequencer.restored(self.origin, sealed.sequencer)
         )
         self._logs = {
-            tenant: TenantLog(self._folder / tenant, position)
+            tenant: TenantLog(self._logs_folder / tenant, position)
             for tenant, position in ({} if sealed is None else sealed.logs).items()
         }
         for log in self._logs.values():
             log.cut()
-        for tenant in _tenants_of(self._folder) - self._logs.keys():
-            TenantLog(self._folder / tenant).cut()  # it began after what was sealed
+        for tenant in _tenants_of(self._logs_folder) - self._logs.keys():
+            TenantLog(self._logs_folder / tenant).cut()  # it began after what was sealed
         self._unsigned: set[str] = set(self._logs)
         self._published = {
             tenant: checkpoint
-            for tenant in _tenants_of(self._folder)
-            if (checkpoint := _published(self._folder / tenant)) is not None
+            for tenant in _tenants_of(self._logs_folder)
+            if (checkpoint := _published(self._logs_folder / tenant)) is not None
         }
         for tenant, log in self._logs.items():
             self._check_published(tenant, log)
@@ -145,7 +154,7 @@ class Sealer:
         self._unsigned.add(tenant)
         log = self._logs.get(tenant)
         if log is None:
-            log = self._logs[tenant] = TenantLog(self._folder / tenant)
+            log = self._logs[tenant] = TenantLog(self._logs_folder / tenant)
         return log
 
     def _check_published(self, tenant: str, log: TenantLog) -> None:

@@ -1,6 +1,10 @@
-"""``sigmill audit``: the write-ahead log of this host.
+"""``sigmill audit``: the write-ahead log and the record of this host, and exported records.
 
-seal  ``sigmill audit seal``
+seal    ``sigmill audit seal``
+export  ``sigmill audit export``
+verify  ``sigmill audit verify``
+find    ``sigmill audit find``
+times   options that are times
 
 It never imports `queueing.client` or `queueing.redis`: the log is read without Redis.
 """
@@ -14,4 +18,4 @@ from workers.cli.commands import AUDIT, LazyGroup
 
 @click.group(cls=LazyGroup, table=AUDIT, no_args_is_help=True)
 def audit() -> None:
-    """The write-ahead log of this host, which records every operation of its tokens."""
+    """The write-ahead log of this host, and the tamper-evident record that is made of it."""

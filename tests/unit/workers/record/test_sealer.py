@@ -19,7 +19,7 @@ from workers.journal.segment_writer import SegmentWriter
 from workers.journal.segments import frame
 from workers.record.entries import encode_entry
 from workers.record.items import encode_row
-from workers.record.sealer import RecordDamaged, Sealer
+from workers.record.sealer import RecordDamaged, Sealer, log_folder
 from workers.record.stored_hashes import StoredHashes
 from workers.record.volumes import ENTRY_LENGTH
 
@@ -46,7 +46,7 @@ def content(state_dir: Path) -> dict[str, bytes]:
 
 
 def entries(state_dir: Path, tenant: str) -> list[bytes]:
-    data = (state_dir / "record" / tenant / "entries" / "000000.bin").read_bytes()
+    data = (log_folder(state_dir, tenant) / "entries" / "000000.bin").read_bytes()
     found, offset = [], 0
     while offset < len(data):
         (length,) = ENTRY_LENGTH.unpack_from(data, offset)
@@ -56,7 +56,7 @@ def entries(state_dir: Path, tenant: str) -> list[bytes]:
 
 
 def checkpoint(state_dir: Path, tenant: str) -> Checkpoint:
-    data = (state_dir / "record" / tenant / "checkpoint").read_bytes()
+    data = (log_folder(state_dir, tenant) / "checkpoint").read_bytes()
     origin = data.decode().split("\n")[0]
     return verify_checkpoint(data, [Ed25519NoteKey(origin, EPOCH_KEY).verifier], origin)
 
@@ -77,7 +77,7 @@ def test_every_entry_is_proven_by_the_checkpoint_of_its_tenant(state_dir: Path) 
         head = checkpoint(state_dir, tenant)
         found = entries(state_dir, tenant)
         assert (head.size, len(found)) == (size, size)
-        hashes = StoredHashes(state_dir / "record" / tenant)
+        hashes = StoredHashes(log_folder(state_dir, tenant))
         for index, entry in enumerate(found):
             proof = inclusion_proof(hashes, index, size)
             verify_inclusion(leaf_hash(entry), index, size, proof, head.root)
@@ -88,13 +88,13 @@ def test_no_entry_has_a_digest_a_signature_or_a_job_id_and_the_items_have(state_
     files = content(state_dir)
     for secret in (SECRET_DIGEST, b"job1", b"signature"):
         assert not [name for name, data in files.items() if secret in data and "/items/" not in name]
-    assert SECRET_DIGEST in files["acme/items/000000.bin"]
+    assert SECRET_DIGEST in files["logs/acme/items/000000.bin"]
 
 
 def test_nothing_of_one_tenant_is_in_the_log_of_another(state_dir: Path) -> None:
     run_to_end(sealer(state_dir))
     for name, data in content(state_dir).items():
-        other = b"globex" if name.startswith("acme/") else b"acme"
+        other = b"globex" if name.startswith("logs/acme/") else b"acme"
         assert other not in data or name == "origin", name
 
 
@@ -138,7 +138,7 @@ def test_a_checkpoint_covers_nothing_that_is_not_durable_in_the_log(state_dir: P
 
 def test_a_log_that_is_not_the_published_one_is_never_signed(state_dir: Path) -> None:
     run_to_end(sealer(state_dir))
-    before = (state_dir / "record" / "acme" / "checkpoint").read_bytes()
+    before = (log_folder(state_dir, "acme") / "checkpoint").read_bytes()
     for file in (state_dir / "wal").iterdir():
         file.unlink()
     writer = SegmentWriter(state_dir / "wal")
@@ -147,7 +147,7 @@ def test_a_log_that_is_not_the_published_one_is_never_signed(state_dir: Path) ->
     forged = sealer(state_dir)
     with pytest.raises(RecordDamaged, match="not the one whose checkpoint was published"):
         run_to_end(forged)
-    assert (state_dir / "record" / "acme" / "checkpoint").read_bytes() == before
+    assert (log_folder(state_dir, "acme") / "checkpoint").read_bytes() == before
 
 
 def test_a_restart_without_new_records_signs_the_same_head_again(state_dir: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_restart_without_new_records_signs_the_same_head_again(state_dir: Path
     assert checkpoint(state_dir, "acme") == before
 
 
-@pytest.mark.parametrize("name", ["origin", "sealed", "acme/checkpoint"])
+@pytest.mark.parametrize("name", ["origin", "sealed", "logs/acme/checkpoint"])
 def test_a_file_of_the_record_that_is_damaged_is_named(state_dir: Path, name: str) -> None:
     first = sealer(state_dir)
     run_to_end(first)
@@ -173,7 +173,7 @@ def test_files_that_lost_synced_bytes_are_named_and_not_written_on(state_dir: Pa
     first = sealer(state_dir)
     run_to_end(first)
     first.keep()
-    file = state_dir / "record" / "acme" / "entries" / "000000.bin"
+    file = log_folder(state_dir, "acme") / "entries" / "000000.bin"
     os.truncate(file, file.stat().st_size - 1)
     with pytest.raises(OSError, match="were synced"):
         sealer(state_dir)

@@ -23,7 +23,7 @@ from workers.journal.segment_writer import SegmentWriter
 from workers.record.bundle import export
 from workers.record.bundle_reader import origins_of
 from workers.record.items import decode_row, encode_row
-from workers.record.sealer import Sealer
+from workers.record.sealer import Sealer, log_folder
 from workers.record.verification import OriginVerifier, Problem
 from workers.record.volumes import ROW_LENGTH
 
@@ -56,7 +56,7 @@ def state_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def bundle(state_dir: Path, tmp_path: Path) -> Path:
     """The whole log of the tenant; the folder of its origin."""
-    exported = export(state_dir / "record" / "acme", tmp_path / "bundle")
+    exported = export(log_folder(state_dir, "acme"), tmp_path / "bundle")
     return tmp_path / "bundle" / exported.checkpoint.origin.rpartition("/")[2]
 
 
@@ -88,7 +88,7 @@ def test_an_exported_log_holds(bundle: Path) -> None:
 
 def test_a_range_of_a_log_holds_and_has_the_entries_of_its_time(state_dir: Path, tmp_path: Path) -> None:
     """Times in this log are the numbers of the jobs; the range is rounded to whole bundles."""
-    exported = export(state_dir / "record" / "acme", tmp_path / "part", from_ms=100, to_ms=120)
+    exported = export(log_folder(state_dir, "acme"), tmp_path / "part", from_ms=100, to_ms=120)
     assert (exported.first, exported.end) == (256, 512)
     (reader,) = origins_of(tmp_path / "part")
     folder = tmp_path / "part" / reader.name

@@ -1,0 +1,124 @@
+"""``sigmill audit export|verify|find``: from the record of a host to a verified answer, without a service."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from queueing.protocol.jobs import job_id_of
+from queueing.transparency.notes import Ed25519NoteKey
+from tests.support.farm.logged_jobs import CLIENT_KEY, SECRET_DIGEST, append, job
+from workers.cli.audit import audit
+from workers.cli.shell.output import Output
+from workers.journal.segment_writer import SegmentWriter
+from workers.record.bundle import export
+from workers.record.sealer import Sealer, log_folder
+
+EPOCH_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """Bundle of two jobs of a tenant, with files of the keys beside it."""
+    writer = SegmentWriter(tmp_path / "state" / "wal")
+    append(writer, *job("acme", 1), *job("acme", 2))
+    sealer = Sealer(tmp_path / "state", log_name="sigmill/prod", build="1.0", epoch_key=EPOCH_KEY)
+    sealer.advance()
+    sealer.sign()
+    head = export(log_folder(tmp_path / "state", "acme"), tmp_path / "bundle").checkpoint
+    (tmp_path / "vkeys").write_text(f"# of host 1\n{Ed25519NoteKey(head.origin, EPOCH_KEY).verifier.text}\n")
+    spki = CLIENT_KEY.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    (tmp_path / "clients").write_text(f"build-1 {base64.b64encode(spki).decode()}\n")
+    return tmp_path / "bundle"
+
+
+def run(*words: object, as_json: bool = True) -> Result:
+    return CliRunner().invoke(audit, [*map(str, words)], obj=Output(as_json=as_json), standalone_mode=False)
+
+
+def verify(bundle: Path, *more: object, as_json: bool = True) -> Result:
+    return run("verify", bundle, "--vkeys", bundle.parent / "vkeys", *more, as_json=as_json)
+
+
+def test_an_exported_record_is_verified_with_the_keys_of_the_service_and_of_the_clients(bundle: Path) -> None:
+    result = verify(bundle, "--clients", bundle.parent / "clients")
+    assert result.return_value == 0
+    line = json.loads(result.stdout)
+    assert (line["entries"], line["signatures"], line["client_signatures"], line["problems"]) == (7, 2, 2, 0)
+
+
+def test_without_the_clients_keys_it_says_that_their_signatures_were_not_verified(bundle: Path) -> None:
+    result = verify(bundle, as_json=False)
+    assert "client signatures were not verified" in result.stderr
+    assert "1 origins: everything holds" in result.stderr
+
+
+def test_what_is_wrong_is_a_line_with_code_and_place_and_exit_code_1(bundle: Path) -> None:
+    (items,) = bundle.glob("*/items/000")
+    items.unlink()
+    result = verify(bundle, as_json=False)
+    assert result.return_value == 1
+    origin = items.parts[-3]
+    assert f"entry.invalid {origin}/2 the items of its 2 digests are missing" in result.stdout
+
+
+@pytest.mark.parametrize("content", ["", "nonsense\n", "\xff"])
+def test_a_file_without_keys_of_the_service_is_an_error_that_names_it(bundle: Path, content: str) -> None:
+    (bundle.parent / "vkeys").write_bytes(content.encode("latin-1"))
+    result = verify(bundle)
+    assert result.exception is not None
+    assert not isinstance(result.exception, UnicodeDecodeError)
+
+
+def test_a_file_of_clients_that_is_none_names_the_line(bundle: Path) -> None:
+    (bundle.parent / "clients").write_text("# mine\nbuild-1 AAAA\n")
+    result = verify(bundle, "--clients", bundle.parent / "clients")
+    assert "line 1 is not 'NAME BASE64'" in str(result.exception)
+
+
+def found(result: Result) -> list[dict[str, object]]:
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def test_a_job_is_found_by_its_digest_with_the_hash_of_its_signature(bundle: Path) -> None:
+    lines = found(run("find", bundle, "--digest", "sha256:" + SECRET_DIGEST.hex()))
+    assert [line["entry"] for line in lines] == [2, 5]
+    assert len(str(lines[0]["signature_sha256"])) == 64
+
+
+@pytest.mark.parametrize(
+    "words, count",
+    [
+        (("--client", "build-1"), 2),
+        (("--client", "other"), 0),
+        (("--key", "release"), 2),
+        (("--job", job_id_of("acme", (2).to_bytes(16))), 1),
+        (("--digest", "00" * 31), 0),
+        (("--from", "1970-01-01T00:00:00.002Z"), 1),
+        (("--to", "1970-01-01T00:00:00.002"), 1),
+        (("--from", "2026-11-27"), 0),
+    ],
+)
+def test_all_conditions_must_hold(bundle: Path, words: tuple[str, ...], count: int) -> None:
+    result = run("find", bundle, *words)
+    assert (len(found(result)), result.return_value) == (count, 0 if count else 1)
+
+
+@pytest.mark.parametrize("words", [("--from", "yesterday"), ("--digest", "xyz")])
+def test_a_time_or_digest_that_is_none_is_a_usage_error(bundle: Path, words: tuple[str, ...]) -> None:
+    result = run("find", bundle, *words)
+    assert type(result.exception).__name__ == "BadParameter"
+
+
+def test_people_get_a_table(bundle: Path) -> None:
+    result = run("find", bundle, as_json=False)
+    assert "1970-01-01T00:00:00.001+00:00" in result.stdout
+    assert "1 of 2" in result.stdout

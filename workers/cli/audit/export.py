@@ -1,0 +1,83 @@
+"""``sigmill audit export``: a part of a tenant's record as a folder that proves itself."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import msgspec
+
+from queueing.errors import ConfigError, LogUnavailable
+from queueing.protocol.names import NAME_PATTERN
+from workers.cli.audit.times import from_option, to_option
+from workers.cli.shell.options import config_option, json_option
+from workers.cli.shell.output import Exit, Output, emit, print_message
+from workers.config.service_file import load_service
+from workers.record.bundle import export, newest_checkpoint
+from workers.record.sealer import log_folder
+
+
+class NotSealed(LogUnavailable):
+    """This host has no checkpoint of the tenant yet."""
+
+    hint = "The record begins with the tenant's first job on this host; checkpoints follow it within a second or two."
+
+
+class ExportLine(msgspec.Struct, frozen=True, kw_only=True):
+    """The written bundle: origin, entries of the log, and the range that is in it (the end exclusive)."""
+
+    origin: str
+    size: int
+    first: int
+    end: int
+    folder: str
+
+
+@click.command("export")
+@config_option
+@click.option("--tenant", required=True, help="The tenant.")
+@from_option
+@to_option
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="Folder of the bundle; created if missing. Bundles of several hosts may share it.",
+)
+@json_option
+@click.pass_obj
+def export_record(
+    output: Output, /, *, config: Path, tenant: str, from_ms: int, to_ms: int | None, out: Path
+) -> Exit:
+    """Export a tenant's record of this host.
+
+    The bundle has the newest checkpoint, the entries of the time range, and the digests, signature hashes and client
+    signatures beside them: the tenant's own content. `sigmill audit verify` checks it offline. Run it on each host that
+    serves the tenant. A worker may be writing meanwhile.
+
+    Exit code 75 if this host has no checkpoint of the tenant.
+    """
+    service = load_service(config)
+    if not re.match(NAME_PATTERN, tenant):
+        raise ConfigError(
+            "--tenant", "", f"{tenant!r} is no name of a tenant", "`sigmill tenants list` shows them."
+        )
+    folder = log_folder(service.state_dir, tenant)
+    try:
+        if newest_checkpoint(folder) is None:
+            raise NotSealed(f"{folder}: no checkpoint")
+        exported = export(folder, out, from_ms=from_ms, to_ms=to_ms)
+    except OSError as error:
+        raise LogUnavailable(f"{error.filename}: {error.strerror}") from error
+    head = exported.checkpoint
+    if output.as_json:
+        line = ExportLine(
+            origin=head.origin, size=head.size, first=exported.first, end=exported.end, folder=str(out)
+        )
+        emit(line)
+        return Exit.DONE
+    count = exported.end - exported.first
+    print_message(f"{out}: {count:,} of {head.size:,} entries of {head.origin}")
+    return Exit.DONE

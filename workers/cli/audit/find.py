@@ -1,0 +1,121 @@
+"""``sigmill audit find``: jobs in an exported record by digest, key, client, job or time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from queueing.errors import InputUnreadable, ProofInvalid
+from queueing.protocol.jobs import job_id_of
+from workers.cli.audit.times import from_option, to_option, utc_text
+from workers.cli.shell.options import json_option
+from workers.cli.shell.output import Exit, Output, emit, print_message, print_table
+from workers.record.bundle_reader import origins_of
+from workers.record.search import Match, Query, search
+
+
+class Digest(click.ParamType[bytes]):
+    """Digest option: hex digits, with or without ``sha256:`` before them."""
+
+    name = "digest"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> bytes:
+        """Convert the text to bytes; fails as a usage error."""
+        try:
+            return bytes.fromhex(str(value).rpartition(":")[2])
+        except ValueError:
+            self.fail(f"{value!r} is not a digest in hex", param, ctx)
+
+
+class FoundLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An outcome: its place, and what its envelope asked for. ``signature_sha256``: hex, of the digest that was given."""
+
+    origin: str
+    entry: int
+    at: str
+    job_id: str
+    client: str
+    key: str
+    key_version: int
+    algorithm: str
+    digests: int
+    signed: int
+    code: str = ""
+    signature_sha256: str = ""
+
+
+@click.command("find")
+@click.argument("bundle", type=click.Path(file_okay=False, exists=True, path_type=Path))
+@click.option("--digest", type=Digest(), default="", metavar="HEX", help="Jobs with this digest.")
+@click.option("--key", default="", help="Jobs for this key.")
+@click.option("--client", default="", help="Jobs of this client.")
+@click.option("--job", "job_id", default="", metavar="ID", help="The job with this id.")
+@from_option
+@to_option
+@json_option
+@click.pass_obj
+def find(
+    output: Output, /, *, bundle: Path, digest: bytes, from_ms: int, to_ms: int | None, **names: str
+) -> Exit:
+    """Find jobs in an exported record; all conditions must hold.
+
+    It proves nothing by itself: `sigmill audit verify` of the same folder does. Exit code 1 if nothing was found.
+    """
+    query = Query(
+        digest=digest,
+        key=names["key"],
+        client=names["client"],
+        job_id=names["job_id"],
+        from_ms=from_ms,
+        to_ms=to_ms,
+    )
+    try:
+        lines = [_line(match, digest) for origin in origins_of(bundle) for match in search(origin, query)]
+    except ProofInvalid as error:
+        raise InputUnreadable(error.message) from error
+    except OSError as error:
+        raise InputUnreadable(f"{error.filename}: {error.strerror}") from error
+    if output.as_json:
+        for line in lines:
+            emit(line)
+    elif lines:
+        head = ("TIME", "ENTRY", "CLIENT", "KEY", "SIGNED", "JOB")
+        rows = [
+            (
+                line.at,
+                f"{line.origin}/{line.entry}",
+                line.client,
+                f"{line.key}/{line.key_version}",
+                f"{line.signed} of {line.digests}",
+                line.job_id,
+            )
+            for line in lines
+        ]
+        print_table(head, rows)
+    if not lines:
+        print_message("nothing was found")
+    return Exit.DONE if lines else Exit.FAILED
+
+
+def _line(match: Match, digest: bytes) -> FoundLine:
+    envelope = match.envelope
+    signature = b""
+    if digest:
+        items = match.row.items(envelope.digests)
+        signature = next((item.signature_sha256 for item in items if item.digest == digest), b"")
+    return FoundLine(
+        origin=match.origin,
+        entry=match.index,
+        at=utc_text(match.entry.at_ms),
+        job_id=job_id_of(envelope.tenant, envelope.idempotency_key),
+        client=envelope.client,
+        key=envelope.key,
+        key_version=match.entry.key_version or envelope.key_version,
+        algorithm=envelope.algorithm,
+        digests=match.entry.digests,
+        signed=match.entry.signed,
+        code=match.entry.code,
+        signature_sha256=signature.hex(),
+    )
