@@ -16,6 +16,7 @@ certificates    certificates that the build host brings along
 signing_input   from mechanism and data to algorithm and digest
 signer          signatures with waits and retries
 failures        reasons of failed signatures
+openpgp         OpenPGP signatures by keys of the token, and ``sigmill-gpg``
 
 Must never import ``workers`` or ``pkcs11``: a build host has neither a module nor a PIN.
 """

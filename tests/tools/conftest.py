@@ -49,7 +49,13 @@ class ToolRig:
         done = subprocess.run(
             ["bash", "-c", command],
             cwd=self.folder,
-            env={**os.environ, "PATH": f"{here}:{os.environ['PATH']}", **environment},
+            env={
+                **os.environ,
+                "PATH": f"{here}:{os.environ['PATH']}",
+                "GNUPGHOME": str(self.folder / "gnupg"),
+                "EMAIL": "builder@example.com",
+                **environment,
+            },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -92,7 +98,17 @@ def service(tmp_path_factory: pytest.TempPathFactory, shelf: TokenShelf) -> Iter
             _certify(rig.tenant_file("acme"), certificates)
             (folder / "release-ec.pub").write_bytes(_public_pem(keys["release-ec"]))
             rig.start_worker()
+            _make_openpgp(ToolRig(rig.directory / "clients/acme"))
             yield rig
+
+
+def _make_openpgp(client: ToolRig) -> None:
+    """The OpenPGP certificate of ``release``, as docs/tools.md makes it."""
+    made = client.run(
+        "sigmill pgp certificate --config client.toml --key release --user-id 'Example Releases <release@example.com>'"
+        " -o release.asc && gpg --batch --dearmor --output release.gpg release.asc"
+    )
+    assert made.code == 0, made.text
 
 
 def _certify(tenant_file: Path, certificates: dict[str, bytes]) -> None:
@@ -129,17 +145,56 @@ def rig(service: Rig, tmp_path: Path) -> ToolRig:
         shutil.copy(file, tmp_path)
     shutil.copy(service.directory.parent / "release-ec.pub", tmp_path)
     unsigned(tmp_path)
-    return ToolRig(tmp_path)
+    rig = ToolRig(tmp_path)
+    (tmp_path / "gnupg").mkdir(mode=0o700)
+    prepared = rig.run(PREPARED)
+    assert prepared.code == 0, prepared.text
+    return rig
+
+
+PREPARED = """
+set -e
+gpg --batch --quiet --import release.asc
+git init --quiet --initial-branch main . && git config user.name Builder && git commit --quiet --allow-empty -m first
+mkdir rpmdb repository rpmbuild
+printf 'Origin: Example\\nSuite: stable\\nSHA256:\\n' > repository/Release
+rpmbuild --quiet -bb --define "_topdir $PWD/rpmbuild" app.spec
+mv rpmbuild/RPMS/noarch/app-1-1.noarch.rpm app.rpm
+"""
+"""A repository with a commit, an unsigned package, and a keyring that knows the key."""
+
+
+SPEC = """\
+Name: app
+Version: 1
+Release: 1
+Summary: Prints a greeting
+License: MIT
+BuildArch: noarch
+%description
+An application.
+%install
+mkdir -p %{buildroot}/usr/share/app && echo hello > %{buildroot}/usr/share/app/greeting
+%files
+/usr/share/app/greeting
+"""
+DSC = """\
+Format: 3.0 (native)
+Source: app
+Version: 1
+Maintainer: Builder <builder@example.com>
+Checksums-Sha256:
+ e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 0 app_1.tar.xz
+"""
 
 
 def unsigned(folder: Path) -> None:
-    """Files of each kind, as real as they are at hand: pip brings a PE, efitools a boot image."""
-    import pip
-
-    shutil.copy(Path(pip.__file__).parent / "_vendor/distlib/w64.exe", folder / "app.exe")
-    images = sorted(Path("/usr/lib/efitools").rglob("HelloWorld.efi"))
-    if images:
-        shutil.copy(images[0], folder / "boot.efi")
+    """Files of each kind, as real as they are at hand: a boot image of efitools is a PE, too."""
+    for image in sorted(Path("/usr/lib/efitools").rglob("HelloWorld.efi")):
+        shutil.copy(image, folder / "boot.efi")
+        shutil.copy(image, folder / "app.exe")
+    (folder / "app.spec").write_text(SPEC)
+    (folder / "app_1.dsc").write_text(DSC)
     (folder / "app.bin").write_bytes(b"\x00artefact\xff" * 1000)
     with zipfile.ZipFile(folder / "app.jar", "w") as jar:
         jar.writestr("META-INF/MANIFEST.MF", "Manifest-Version: 1.0\r\n\r\n")

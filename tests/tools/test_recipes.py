@@ -19,12 +19,13 @@ RECIPE = re.compile(r"^### (.+?)\n(.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL)
 class Case:
     """``packages``: without one of them the distribution cannot run the recipe. ``artefact``: the file that is verified.
 
-    ``content``: bytes of the signed content, one of which is changed. ``proof``: words of the verifier.
+    ``content``: bytes of the signed content, one of which is changed, or ``change`` does it. ``proof``: words of the verifier.
     """
 
     packages: tuple[str, ...]
     artefact: str
-    content: bytes
+    content: bytes = b""
+    change: str = ""
     proof: str
 
 
@@ -37,9 +38,9 @@ CASES = {
     ),
     "apksigner": Case(packages=("apksigner",), artefact="signed.apk", content=b"dex\n035", proof=""),
     "osslsigncode": Case(
-        packages=("osslsigncode", "libengine-pkcs11-openssl"),
+        packages=("osslsigncode", "efitools", "libengine-pkcs11-openssl"),
         artefact="signed.exe",
-        content=b"This program cannot be run in DOS mode",
+        content=b".text",
         proof="Number of verified signatures: 1",
     ),
     "sbsign": Case(
@@ -54,13 +55,29 @@ CASES = {
     "OpenSSL with the provider": Case(
         packages=("pkcs11-provider",), artefact="app.bin", content=b"artefact", proof="successful"
     ),
+    "Git": Case(
+        packages=("git", "gnupg"),
+        artefact="",
+        change="git update-ref refs/tags/v1.0 $(git cat-file tag v1.0 | sed 's/version 1.0/version 2.0/'"
+        " | git hash-object -t tag -w --stdin)",
+        proof="Good signature",
+    ),
+    "RPM packages": Case(
+        packages=("rpm",), artefact="app.rpm", content=b"Prints a greeting", proof="digests signatures OK"
+    ),
+    "Debian packages": Case(
+        packages=("devscripts", "gpgv"), artefact="app_1.dsc", content=b"Version: 1", proof="Good signature"
+    ),
+    "APT repositories": Case(
+        packages=("gpgv",), artefact="repository/InRelease", content=b"Suite: stable", proof="Good signature"
+    ),
     "pkcs11-tool": Case(packages=("opensc",), artefact="app.bin", content=b"artefact", proof="Verified OK"),
 }
 
 
 def recipes() -> dict[str, list[str]]:
     """Commands by the name of their recipe."""
-    text = PAGE.read_text().partition("## Recipes")[2].partition("\n## ")[0]
+    text = PAGE.read_text().partition("\n## Recipes")[2].partition("\n## ")[0]
     return {name: list(command_lines_of(block)) for name, block in RECIPE.findall(text)}
 
 
@@ -91,6 +108,9 @@ def test_a_tool_signs_as_it_stands_and_a_changed_byte_is_refused(name: str, rig:
         assert ran.code == 0, f"{command}\n{ran.text}"
     ran = rig.run(verifying)
     assert (ran.code, case.proof in ran.text) == (0, True), ran.text
-    flip(rig.folder / case.artefact, case.content)
+    if case.change:
+        assert rig.run(case.change).code == 0
+    else:
+        flip(rig.folder / case.artefact, case.content)
     ran = rig.run(verifying)
     assert ran.code != 0, ran.text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 
 from tests.tools.conftest import LACKING, ToolRig
@@ -116,3 +118,82 @@ def test_sha1_is_refused_with_the_option_to_use(rig: ToolRig) -> None:
     ran = rig.run(f"{RUN} -- openssl dgst -sha1 -engine pkcs11 -keyform engine -sign {KEY} -out x app.bin")
     assert ran.code not in (0, 75, 77)
     assert "-h sha256" in ran.text
+
+
+APT = (
+    "apt-get update -qq -o Dir::State=$PWD/apt/state -o Dir::Cache=$PWD/apt/cache -o Dir::Etc::SourceParts=/dev/null"
+    " -o Dir::Etc::SourceList=$PWD/app.list -o APT::Sandbox::User=root -o APT::Update::Error-Mode=any"
+)
+
+
+def test_apt_takes_a_repository_and_refuses_it_with_a_changed_byte(rig: ToolRig) -> None:
+    """apt itself reads the InRelease that `sigmill-gpg --clearsign` made."""
+    needs("gpgv")
+    release = "Origin: Example\nSuite: stable\nCodename: stable\nDate: Fri, 27 Nov 2026 00:00:00 UTC\nArchitectures: all\n"
+    index = "Package: app\nVersion: 1\nArchitecture: all\nFilename: app_1_all.deb\nSize: 1\n"
+    (rig.folder / "repository/Packages").write_text(index)
+    listed = f" {hashlib.sha256(index.encode()).hexdigest()} {len(index)} Packages\n"
+    (rig.folder / "repository/Release").write_text(f"{release}SHA256:\n{listed}")
+    source = f"deb [signed-by={rig.folder}/release.gpg] file:{rig.folder}/repository ./\n"
+    (rig.folder / "app.list").write_text(source)
+    sign = "sigmill-gpg --clearsign -u release --output repository/InRelease repository/Release"
+    ran = rig.run(f"mkdir -p apt/state/lists/partial apt/cache; {RUN} --pgp release=release.asc -- {sign}")
+    assert ran.code == 0, ran.text
+    ran = rig.run(APT)
+    assert ran.code == 0, ran.text
+    signed = rig.folder / "repository/InRelease"
+    signed.write_text(signed.read_text().replace("Origin: Example", "Origin: Exemple"))
+    ran = rig.run(APT)
+    assert ran.code != 0, ran.text
+
+
+@pytest.mark.parametrize("verifier", ["gpgv --keyring ./release.gpg", "sqv --keyring release.gpg"])
+@pytest.mark.parametrize("armor", ["", "--armor"])
+def test_detached_signatures_are_read_by_both_implementations(
+    rig: ToolRig, verifier: str, armor: str
+) -> None:
+    """GnuPG and Sequoia, armored or not; a changed byte is refused by both."""
+    needs("gpgv", "sqv")
+    sign = f"sigmill-gpg --batch {armor} --detach-sign --local-user release@example.com -o app.sig app.bin"
+    ran = rig.run(f"{RUN} --pgp release=release.asc -- {sign}")
+    assert ran.code == 0, ran.text
+    assert rig.run(f"{verifier} app.sig app.bin").code == 0
+    assert rig.run(f"printf x >> app.bin; {verifier} app.sig app.bin").code != 0
+
+
+def test_git_commits_are_signed(rig: ToolRig) -> None:
+    """`git commit -S`, judged by git and gpg."""
+    needs("git", "gnupg")
+    ran = rig.run(f"{RUN} --pgp release=release.asc -- git commit -q -S --allow-empty -m signed")
+    assert ran.code == 0, ran.text
+    assert "Good signature" in rig.run("git verify-commit HEAD").text
+    assert rig.run("git verify-commit HEAD~1").code != 0
+
+
+def test_an_openpgp_certificate_is_the_same_when_it_is_made_again(rig: ToolRig) -> None:
+    """The creation time is given: the fingerprint stays."""
+    made = [
+        rig.run(
+            "sigmill pgp certificate --config client.toml --key release-ec --user-id 'A <a@example.com>' --created 1700000000"
+            f" -o {name}.asc"
+        )
+        for name in ("one", "two")
+    ]
+    assert [ran.code for ran in made] == [0, 0]
+    assert made[0].text == made[1].text
+    assert made[0].text.startswith("fingerprint: ")
+    shown = rig.run("gpg --batch --show-keys --with-colons one.asc").text
+    assert made[0].text.split()[1] in shown
+
+
+def test_a_denial_of_an_openpgp_signature_is_told(rig: ToolRig) -> None:
+    """sigmill-gpg fails as gpg does; the reason is behind it, and the exit code is 77."""
+    needs("git")
+    refused = rig.run(
+        "sigmill pgp certificate --config client.toml --key lapsed --user-id 'A <a@example.com>' -o l.asc"
+    )
+    assert refused.code == 77
+    assert "[key.expired]" in refused.text
+    ran = rig.run("sigmill-gpg -bsau release < app.bin")
+    assert ran.code == 2
+    assert "sigmill run --pgp" in ran.text

@@ -4,7 +4,7 @@ main       runs a command; turns exceptions into ``error:``, ``hint:`` and an ex
 commands   tables of commands, each imported when it is called
 shell      output, options and progress shared by commands
 signing    sign, submit, wait, verify, cancel
-tools      agent, run
+tools      agent, run, pgp
 status     status, workers, top
 keys       signing keys
 clients    client keys

@@ -45,6 +45,7 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
     "operators": LazyCommand(
         "workers.cli.operate.operators:operators", "Operator keys, which sign stop orders."
     ),
+    "pgp": LazyCommand("workers.cli.tools.pgp:pgp", "OpenPGP certificates of keys."),
     "run": LazyCommand("workers.cli.tools.run:run", "Run a command that signs with the tenant's keys."),
     "sign": LazyCommand(
         "workers.cli.signing.sign:sign", "Sign files or digests, and wait for the signatures."
@@ -125,6 +126,9 @@ KEYS_ORIGIN: Final[dict[str, LazyCommand]] = {
 }
 OPERATORS: Final[dict[str, LazyCommand]] = {
     "create": LazyCommand("workers.cli.operate.operators:create", "Create an operator key."),
+}
+PGP: Final[dict[str, LazyCommand]] = {
+    "certificate": LazyCommand("workers.cli.tools.pgp:certificate", "Make an OpenPGP certificate of a key."),
 }
 TENANTS: Final[dict[str, LazyCommand]] = {
     "acl": LazyCommand("workers.cli.tenants.acl:acl", "Print the Redis ACL of a tenant, or of the workers."),

@@ -1,4 +1,4 @@
-"""Commands of build hosts for other programs that sign: agent, run.
+"""Commands of build hosts for other programs that sign: agent, run, pgp.
 
 agent             ``sigmill agent``
 run               ``sigmill run``
@@ -6,6 +6,7 @@ agent_options     options of both, and the settings that they describe
 tool_environment  environment and files by which tools find the agent
 child             the command that ``sigmill run`` runs
 told_failures     reasons of failed signatures, on stderr
+pgp               ``sigmill pgp``
 waiting           notes while tools wait
 
 It never imports `workers.config`, `workers.token_admin` or anything else of the service: a build host has none of it.

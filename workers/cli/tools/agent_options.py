@@ -15,10 +15,10 @@ from queueing.protocol.client_keys import ClientKey
 from workers.cli.shell.options import Duration, client_config_option, combined
 
 
-class CertificateOption(click.ParamType[tuple[str, Path]]):
-    """Certificate option: ``KEY=FILE``."""
+class KeyFileOption(click.ParamType[tuple[str, Path]]):
+    """A file for a key: ``KEY=FILE``."""
 
-    name = "certificate"
+    name = "key file"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -45,7 +45,7 @@ agent_options = combined(
         "--certificate",
         "certificates",
         multiple=True,
-        type=CertificateOption(),
+        type=KeyFileOption(),
         metavar="KEY=FILE",
         help="PEM file with the key's certificate and its issuers, instead of those of the key directory; may be repeated.",
     ),

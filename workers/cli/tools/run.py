@@ -15,7 +15,7 @@ from queueing.aio.runner import run as run_on_loop
 from queueing.errors import ConfigError
 from workers.cli.shell.options import json_option
 from workers.cli.shell.output import Output
-from workers.cli.tools.agent_options import AgentArguments, agent_options, client_and_settings
+from workers.cli.tools.agent_options import AgentArguments, KeyFileOption, agent_options, client_and_settings
 from workers.cli.tools.child import run_child
 from workers.cli.tools.told_failures import tell_failures
 from workers.cli.tools.tool_environment import INSTALL_HINT, MODULE_VARIABLE, ToolEnvironment, client_module
@@ -28,10 +28,25 @@ if TYPE_CHECKING:
 
 @click.command("run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @agent_options
+@click.option(
+    "--pgp",
+    "pgp",
+    multiple=True,
+    type=KeyFileOption(),
+    metavar="KEY=FILE",
+    help="OpenPGP certificate of a key, as `sigmill pgp certificate` makes it, for sigmill-gpg and git; may be repeated.",
+)
 @json_option
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND…")
 @click.pass_obj
-def run(output: Output, /, *, command: tuple[str, ...], **arguments: Unpack[AgentArguments]) -> int:
+def run(
+    output: Output,
+    /,
+    *,
+    command: tuple[str, ...],
+    pgp: tuple[tuple[str, Path], ...],
+    **arguments: Unpack[AgentArguments],
+) -> int:
     """Run COMMAND with the tenant's keys as a PKCS#11 token, so that it signs through Sigmill.
 
     The token is `pkcs11:token=sigmill`, a key is `object=KEY` with the ID KEY, and no PIN is needed. OpenSSL (engine or
@@ -48,7 +63,8 @@ def run(output: Output, /, *, command: tuple[str, ...], **arguments: Unpack[Agen
         folder = Path(name)
         client, settings = client_and_settings(arguments, folder / "agent.sock")
         failures = FailureLog()
-        code = run_on_loop(_run(command, client, settings, failures, module))
+        tools = ToolEnvironment(folder=folder, module=module, pgp=dict(pgp))
+        code = run_on_loop(_run(command, client, settings, failures, tools))
     return tell_failures(failures, code, as_json=output.as_json)
 
 
@@ -57,12 +73,12 @@ async def _run(
     client: SigningClient,
     settings: AgentSettings,
     failures: FailureLog,
-    module: str,
+    tools: ToolEnvironment,
 ) -> int:
     async with (
         client,
         running_agent(client, settings, failures) as listening,
         waiting_notes(client, listening.signer),
     ):
-        tools = ToolEnvironment(folder=settings.socket.parent, address=listening.address, module=module)
-        return await run_child(command, {**os.environ, **tools.variables(os.environ)})
+        made = tools.variables(listening.address, os.environ)
+        return await run_child(command, {**os.environ, **made})

@@ -9,11 +9,13 @@ import contextlib
 import json
 import re
 import shutil
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from queueing.agent.openpgp.gpg import FOLDER_VARIABLE
 from queueing.files.folders import entries, is_there
 
 MODULE_VARIABLE: Final = "SIGMILL_PKCS11_MODULE"
@@ -22,6 +24,9 @@ MODULE_VARIABLE: Final = "SIGMILL_PKCS11_MODULE"
 _MODULE: Final = "pkcs11/p11-kit-client.so"
 _PROVIDER: Final = "ossl-modules/pkcs11.so"
 """pkcs11-provider, for OpenSSL 3 and later. The engine of libp11 needs no configuration."""
+
+GPG: Final = str(Path(sys.executable).parent / "sigmill-gpg")
+"""``sigmill-gpg`` beside this interpreter, as pip installs both."""
 
 INSTALL_HINT: Final = "Install p11-kit's modules: p11-kit-modules on Debian, p11-kit-server on Fedora."
 
@@ -48,23 +53,28 @@ def _installed(root: Path, name: str) -> str | None:
 class ToolEnvironment:
     """Environment of one command, and the files in ``folder`` that it names.
 
-    ``address``: the agent's. ``module``: path of ``p11-kit-client.so``. ``root``: of the installed libraries.
+    ``module``: path of ``p11-kit-client.so``. ``root``: of the installed libraries.
+    ``pgp``: OpenPGP certificates by the name of the key.
     """
 
     folder: Path
-    address: str
     module: str
     root: Path = Path("/usr")
+    pgp: Mapping[str, Path] = field(default_factory=dict)
 
-    def variables(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """Write the files, and return what is to be set on top of ``environment``; raises ``OSError``."""
+    def variables(self, address: str, environment: Mapping[str, str]) -> dict[str, str]:
+        """Write the files, and return what is to be set on top of ``environment``; ``address`` is the agent's.
+
+        Raises ``OSError``.
+        """
         return {
-            "P11_KIT_SERVER_ADDRESS": self.address,
+            "P11_KIT_SERVER_ADDRESS": address,
             MODULE_VARIABLE: self.module,
             "PKCS11_MODULE_PATH": self.module,  # libp11's engine
             "PKCS11_PROVIDER_MODULE": self.module,  # pkcs11-provider
             **self._openssl(environment),
             **self._java(environment),
+            **self._gpg(environment),
         }
 
     def _openssl(self, environment: Mapping[str, str]) -> dict[str, str]:
@@ -109,10 +119,33 @@ class ToolEnvironment:
         options = f"{environment.get('JAVA_TOOL_OPTIONS', '')} -Djava.security.properties={properties}"
         return {"JAVA_TOOL_OPTIONS": options.strip(), "SIGMILL_JAVA_PROVIDER": configuration}
 
+    def _gpg(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """The folder in which ``sigmill-gpg`` looks for certificates; git signs by it, with the key if there is one."""
+        if not self.pgp:
+            return {}
+        folder = self.folder / "pgp"
+        folder.mkdir()
+        for name, file in self.pgp.items():
+            shutil.copyfile(file, folder / f"{name}.asc")
+        settings = {"gpg.program": GPG}
+        if len(self.pgp) == 1:
+            settings["user.signingKey"] = next(iter(self.pgp))
+        return {FOLDER_VARIABLE: str(folder), **_git(settings, environment)}
+
     def _write(self, name: str, lines: list[str]) -> str:
         file = self.folder / name
         file.write_text("\n".join(lines) + "\n", "utf-8")
         return str(file)
+
+
+def _git(settings: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
+    """Settings of git behind those that the environment has already (git-config(1), GIT_CONFIG_COUNT)."""
+    given = environment.get("GIT_CONFIG_COUNT", "")
+    first = int(given) if given.isdigit() else 0
+    made = {"GIT_CONFIG_COUNT": str(first + len(settings))}
+    for number, (name, value) in enumerate(settings.items(), start=first):
+        made |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
+    return made
 
 
 def _java_security(environment: Mapping[str, str]) -> Path | None:

@@ -26,8 +26,11 @@ def folder(tmp_path: Path) -> Path:
 
 
 def variables(folder: Path, root: Path, environment: dict[str, str]) -> dict[str, str]:
-    tools = ToolEnvironment(folder=folder, address=ADDRESS, module="/m.so", root=root)
-    return tools.variables({"PATH": "/nowhere", **environment})
+    return tools(folder, root).variables(ADDRESS, {"PATH": "/nowhere", **environment})
+
+
+def tools(folder: Path, root: Path, **pgp: Path) -> ToolEnvironment:
+    return ToolEnvironment(folder=folder, module="/m.so", root=root, pgp=pgp)
 
 
 def jdk(folder: Path, *lines: str) -> dict[str, str]:
@@ -83,3 +86,25 @@ def test_java_gets_a_provider_behind_its_own(folder: Path, root: Path) -> None:
     assert made["JAVA_TOOL_OPTIONS"] == f"-Xmx1g -Djava.security.properties={properties}"
     assert properties.read_text() == f"security.provider.13=SunPKCS11 {configuration}\n"
     assert configuration.read_text() == 'name = Sigmill\nlibrary = "/m.so"\nslotListIndex = 0\n'
+
+
+def test_git_signs_by_sigmill_gpg_behind_its_other_settings(folder: Path, root: Path) -> None:
+    """What the environment already says to git stays; with one certificate git needs no key's name."""
+    (folder / "mine.asc").write_text("certificate")
+    environment = {"PATH": "/nowhere", "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "user.name"}
+    made = tools(folder, root, release=folder / "mine.asc").variables(ADDRESS, environment)
+    assert made["GIT_CONFIG_COUNT"] == "3"
+    assert "GIT_CONFIG_KEY_0" not in made
+    assert made["GIT_CONFIG_KEY_1"] == "gpg.program"
+    assert made["GIT_CONFIG_VALUE_1"].endswith("/sigmill-gpg")
+    assert (made["GIT_CONFIG_KEY_2"], made["GIT_CONFIG_VALUE_2"]) == ("user.signingKey", "release")
+    assert Path(made["SIGMILL_PGP_FOLDER"], "release.asc").read_text() == "certificate"
+
+
+def test_with_two_certificates_git_is_told_the_key(folder: Path, root: Path) -> None:
+    """Otherwise it would sign with one of them by chance."""
+    (folder / "mine.asc").write_text("certificate")
+    pgp = {"release": folder / "mine.asc", "nightly": folder / "mine.asc"}
+    made = tools(folder, root, **pgp).variables(ADDRESS, {"PATH": "/nowhere", "GIT_CONFIG_COUNT": "many"})
+    assert made["GIT_CONFIG_COUNT"] == "1"
+    assert made["GIT_CONFIG_VALUE_0"].endswith("/sigmill-gpg")

@@ -1,0 +1,150 @@
+"""``sigmill-gpg``: signs as gpg does, by the agent of ``sigmill run``; every other command is gpg's own.
+
+Starts for each file that a program signs, so it imports little and talks to the agent, which waits and retries.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Final, NamedTuple, NoReturn
+
+from queueing.agent.openpgp.armor import armored, canonical_text, cleartext, unarmored
+from queueing.agent.openpgp.gpg_options import NotSigning, SignOptions, read_options
+from queueing.agent.openpgp.packets import HASHES, NotOpenPgp, PrimaryKey, read_certificate
+from queueing.agent.openpgp.signature import BINARY, TEXT, SignatureMaker
+from queueing.agent.openpgp.token_client import TokenClient, TokenRefused
+from queueing.files.folders import entries
+
+FOLDER_VARIABLE: Final = "SIGMILL_PGP_FOLDER"
+"""Folder with a certificate ``KEY.asc`` for each key, as `sigmill run --pgp KEY=FILE` makes it."""
+
+_PIECE_BYTES: Final = 1 << 20
+_FAILED: Final = 2
+"""gpg's exit code of a failure."""
+
+_DIGEST_INFO: Final = {
+    # RFC 8017 9.2, note 1
+    "sha256": bytes.fromhex("3031300d060960864801650304020105000420"),
+    "sha384": bytes.fromhex("3041300d060960864801650304020205000430"),
+    "sha512": bytes.fromhex("3051300d060960864801650304020305000440"),
+}
+
+
+class _Failed(Exception):
+    """A sentence for the person."""
+
+
+class Certificate(NamedTuple):
+    """A certificate of the folder. ``name``: the key's name in Sigmill."""
+
+    name: str
+    key: PrimaryKey
+    user_ids: list[str]
+
+    def is_meant_by(self, user: str) -> bool:
+        """Whether ``--local-user`` means it: by the key's name, by fingerprint or key ID, or by a part of a user ID."""
+        wanted = user.replace(" ", "").removeprefix("0x").removesuffix("!").upper()
+        by_id = len(wanted) >= 8 and self.key.fingerprint.hex().upper().endswith(wanted)
+        return user == self.name or by_id or any(user in user_id for user_id in self.user_ids)
+
+
+def main() -> int:
+    """Sign, or become gpg; return the exit code."""
+    try:
+        options = read_options(sys.argv[1:])
+    except NotSigning:
+        _become_gpg()
+    try:
+        _sign(options)
+    except (_Failed, TokenRefused, NotOpenPgp) as error:
+        sys.stderr.write(f"sigmill-gpg: {error}\n")
+        return _FAILED
+    except OSError as error:
+        sys.stderr.write(f"sigmill-gpg: {error.filename or 'output'}: {error.strerror}\n")
+        return _FAILED
+    return 0
+
+
+def _become_gpg() -> NoReturn:
+    own = os.path.realpath(sys.argv[0])
+    for program in ("gpg", "gpg2"):
+        path = shutil.which(program)
+        if path is not None and os.path.realpath(path) != own:
+            os.execv(path, [path, *sys.argv[1:]])  # noqa: S606  # no shell is the point
+    sys.stderr.write("sigmill-gpg: this command needs gpg, which is not installed\n")
+    sys.exit(_FAILED)
+
+
+def _sign(options: SignOptions) -> None:
+    certificate = _chosen(options.user)
+    key = certificate.key
+    hash_name = key.hash_for(options.digest)
+    kind = TEXT if options.mode == "clear" else BINARY
+    maker = SignatureMaker(kind, key, hash_name, int(time.time()))
+    content, text = maker.begin(), b""
+    with Path(options.file).open("rb") if options.file else sys.stdin.buffer as source:
+        if options.mode == "clear":
+            text = source.read()
+            content.update(canonical_text(text))
+        else:
+            while piece := source.read(_PIECE_BYTES):
+                content.update(piece)
+    unfinished = maker.after(content)
+    with TokenClient(os.environ.get("P11_KIT_SERVER_ADDRESS", "")) as token:
+        raw = token.sign(key, unfinished.digest, _DIGEST_INFO[hash_name] + unfinished.digest)
+    signature = unfinished.finish(raw)
+    if options.mode == "clear":
+        written = cleartext(text, hash_name, signature)
+    else:
+        written = armored("SIGNATURE", signature) if options.armor else signature
+    _write(options, written)
+    if options.status_fd is not None:
+        _tell_status(options, maker)
+
+
+def _chosen(user: str | None) -> Certificate:
+    certificates = _certificates()
+    found = [each for each in certificates if user is None or each.is_meant_by(user)]
+    if len(found) == 1:
+        return found[0]
+    known = ", ".join(each.name for each in certificates) or "none"
+    problem = f"{len(found)} certificates are meant by {user}" if user else "several keys are there: name one"
+    raise _Failed(f"{problem}; there are certificates for: {known} (sigmill run --pgp KEY=FILE)")
+
+
+def _certificates() -> list[Certificate]:
+    folder = os.environ.get(FOLDER_VARIABLE)
+    if not folder:
+        raise _Failed(f"{FOLDER_VARIABLE} is not set: use sigmill run --pgp KEY=FILE")
+    found = []
+    for file in entries(Path(folder), suffix=".asc"):
+        key, user_ids = read_certificate(unarmored(file.read_bytes()))
+        found.append(Certificate(file.name.removesuffix(".asc"), key, user_ids))
+    return found
+
+
+def _write(options: SignOptions, written: bytes) -> None:
+    """To the output, else beside a signed file as gpg names it, else to stdout."""
+    path = options.output
+    if path is None and options.file is not None:
+        path = options.file + (".asc" if options.armor or options.mode == "clear" else ".sig")
+    if path is None or path == "-":
+        sys.stdout.buffer.write(written)
+        sys.stdout.buffer.flush()
+        return
+    Path(path).write_bytes(written)
+
+
+def _tell_status(options: SignOptions, maker: SignatureMaker) -> None:
+    """The line that git and others wait for (GnuPG doc/DETAILS, SIG_CREATED)."""
+    kind = "C" if options.mode == "clear" else "D"
+    line = (
+        f"[GNUPG:] SIG_CREATED {kind} {maker.key.algorithm} {HASHES[maker.hash_name]} {maker.kind:02x} {maker.created_s}"
+        f" {maker.key.fingerprint.hex().upper()}\n"
+    )
+    assert options.status_fd is not None
+    os.write(options.status_fd, line.encode())

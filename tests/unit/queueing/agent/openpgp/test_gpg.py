@@ -1,0 +1,63 @@
+"""`sigmill-gpg` finds the meant certificate, and imports little."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from queueing.agent.openpgp.gpg import Certificate, main
+from queueing.agent.openpgp.packets import rsa_key
+
+KEY = rsa_key(5, b"\xff" * 256, b"\x01\x00\x01")
+CERTIFICATE = Certificate("release", KEY, ["Example Releases <release@example.com>"])
+FINGERPRINT = KEY.fingerprint.hex().upper()
+HEAVY = ("asyncio", "click", "cryptography", "msgspec", "redis", "queueing.client", "workers")
+
+
+@pytest.mark.parametrize(
+    "user, meant",
+    [
+        ("release", True),
+        (FINGERPRINT, True),
+        (FINGERPRINT.lower(), True),
+        (f"0x{FINGERPRINT[-16:]}!", True),
+        ("<release@example.com>", True),
+        ("Example Releases", True),
+        (FINGERPRINT[-6:], False),
+        ("nightly", False),
+    ],
+)
+def test_a_user_is_a_key_by_name_id_or_owner(user: str, meant: bool) -> None:
+    """As programs and people name keys for gpg; short IDs are not enough."""
+    assert CERTIFICATE.is_meant_by(user) is meant
+
+
+def test_without_sigmill_run_it_says_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 2, as gpg's, and a sentence."""
+    monkeypatch.delenv("SIGMILL_PGP_FOLDER", raising=False)
+    monkeypatch.setattr(sys, "argv", ["sigmill-gpg", "-b", "f"])
+    assert main() == 2
+    assert "sigmill run --pgp" in capsys.readouterr().err
+
+
+def test_a_certificate_that_cannot_be_read_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No traceback for a file that is something else."""
+    (tmp_path / "release.asc").write_text("notes")
+    monkeypatch.setenv("SIGMILL_PGP_FOLDER", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["sigmill-gpg", "-b", "f"])
+    assert main() == 2
+    assert "PUBLIC KEY BLOCK" in capsys.readouterr().err
+
+
+def test_little_is_imported() -> None:
+    """It starts for each file that is signed: a heavy import would cost more than the signature."""
+    code = "import sys, queueing.agent.openpgp.gpg; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not set(HEAVY) & set(done.stdout.split())

@@ -1,0 +1,84 @@
+"""Command lines of the programs that call gpg, as they were captured."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from queueing.agent.openpgp.gpg_options import NotSigning, SignOptions, read_options
+
+GIT = ["--status-fd=2", "-bsau", "release"]
+RPMSIGN = [
+    "--no-verbose",
+    "--no-armor",
+    "--no-secmem-warning",
+    "--digest-algo=sha256",
+    "-u",
+    "release",
+    "-sbo",
+    "s",
+    "--",
+    "-f",
+]
+DEBSIGN = [
+    "--local-user",
+    "release",
+    "--clearsign",
+    "--list-options",
+    "no-show-policy-urls",
+    "--armor",
+    "--textmode",
+]
+DEBSIGN += ["--output", "f.asc", "f"]
+
+
+def test_git() -> None:
+    """Reads stdin, writes stdout, and waits for a status line on stderr."""
+    assert read_options(GIT) == SignOptions(
+        mode="detach", armor=True, user="release", output=None, status_fd=2, digest=None, file=None
+    )
+
+
+def test_rpmsign() -> None:
+    """The output is joined to short options; a file behind `--` may begin with a dash."""
+    assert read_options(RPMSIGN) == SignOptions(
+        mode="detach", armor=False, user="release", output="s", status_fd=None, digest="sha256", file="-f"
+    )
+
+
+def test_debsign() -> None:
+    """A cleartext signature; options of listings are skipped with their values."""
+    assert read_options(DEBSIGN) == SignOptions(
+        mode="clear", armor=True, user="release", output="f.asc", status_fd=None, digest=None, file="f"
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--version"],
+        ["--verify", "s", "f"],
+        ["--list-secret-keys"],
+        ["-K", "release"],
+        ["--sign", "f"],
+        ["-b", "one", "two"],
+        ["-b", "-u"],
+        ["--clearsign", "--detach-sign", "f"],
+    ],
+)
+def test_everything_else_is_gpgs(arguments: list[str]) -> None:
+    """Verification, listings, and what this program would not do as gpg does."""
+    with pytest.raises(NotSigning):
+        read_options(arguments)
+
+
+@given(st.lists(st.one_of(st.text(max_size=8), st.sampled_from([*GIT, *RPMSIGN, *DEBSIGN])), max_size=12))
+def test_any_words_sign_or_are_gpgs(words: list[str]) -> None:
+    """No other exception than ``NotSigning``."""
+    try:
+        options = read_options(words)
+    except NotSigning:
+        return
+    assert options.mode in ("detach", "clear")

@@ -1,0 +1,87 @@
+"""Signatures cover content and settings as RFC 4880 has it, and certificates carry them."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+from queueing.agent.openpgp.certificate import CertificateRequest, primary_key
+from queueing.agent.openpgp.packets import read_certificate
+from queueing.agent.openpgp.signature import BINARY, SignatureMaker
+from queueing.client.signatures import Signature
+from queueing.errors import AlgorithmMismatch
+from queueing.protocol.algorithms import Algorithm
+from queueing.protocol.public_keys import PublicKey
+from tests.support.farm.responder import PrivateKey, sign_digest, spki_of
+
+RSA = rsa.generate_private_key(65537, 2048)
+CURVES = [ec.generate_private_key(curve) for curve in (ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1())]
+CREATED_S = 1_700_000_000
+
+
+class Client:
+    """Signs with a key in memory; ``asked``: algorithm and digest."""
+
+    def __init__(self, key: PrivateKey) -> None:
+        self._key = key
+        self.asked: list[tuple[Algorithm, bytes]] = []
+
+    async def sign(self, key: str, digest: bytes, algorithm: Algorithm, *, timeout_s: float) -> Signature:
+        self.asked.append((algorithm, digest))
+        return Signature(
+            signature=sign_digest(self._key, algorithm, digest),
+            algorithm=algorithm,
+            key=key,
+            key_version=1,
+            public_key_sha256=b"",
+            job_id="",
+            verified=True,
+        )
+
+
+def test_the_digest_covers_content_settings_and_their_length() -> None:
+    """RFC 4880, 5.2.4: the trailer is 04 FF and the length of the hashed part."""
+    key = primary_key(PublicKey.from_spki(spki_of(RSA)), CREATED_S)
+    maker = SignatureMaker(BINARY, key, "sha256", CREATED_S + 5)
+    content = maker.begin()
+    content.update(b"artefact")
+    unfinished = maker.after(content)
+    trailer = b"\x04\xff" + struct.pack(">I", len(unfinished.hashed))
+    assert unfinished.digest == hashlib.sha256(b"artefact" + unfinished.hashed + trailer).digest()
+    assert key.fingerprint in unfinished.hashed
+    written = unfinished.finish(b"\x80" + bytes(255))
+    assert unfinished.digest[:2] + b"\x08\x00\x80" in written
+
+
+@pytest.mark.parametrize("key", [RSA, *CURVES], ids=["RSA", "P-256", "P-384", "P-521"])
+async def test_a_certificate_is_certified_by_its_own_key(
+    key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey,
+) -> None:
+    """One signature over key and user ID; what is read back is the same key."""
+    public = PublicKey.from_spki(spki_of(key))
+    client = Client(key)
+    request = CertificateRequest(spec="release/1", public_key=public, user_id="A <a@b>", created_s=CREATED_S)
+    read, user_ids = read_certificate(await request.certificate(client, 5.0))
+    assert (read, user_ids) == (primary_key(public, CREATED_S), ["A <a@b>"])
+    ((algorithm, digest),) = client.asked
+    assert algorithm in public.algorithms
+    assert "PSS" not in algorithm
+    assert len(digest) in (32, 48, 64)
+
+
+def test_the_date_is_part_of_the_fingerprint() -> None:
+    """RFC 4880, 12.2: the same date gives the same fingerprint, another one another."""
+    public = PublicKey.from_spki(spki_of(RSA))
+    first, again, later = (primary_key(public, s).fingerprint for s in (CREATED_S, CREATED_S, CREATED_S + 1))
+    assert first == again
+    assert first != later
+
+
+def test_ed25519_keys_have_no_certificate() -> None:
+    """They sign messages in Sigmill, and OpenPGP's EdDSA signs another one."""
+    public = PublicKey.from_spki(spki_of(ed25519.Ed25519PrivateKey.generate()))
+    with pytest.raises(AlgorithmMismatch):
+        primary_key(public, CREATED_S)
