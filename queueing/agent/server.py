@@ -150,7 +150,7 @@ def _unbindable(path: Path, error: OSError) -> ConfigError:
         f"--socket {path}",
         "",
         f"the agent cannot listen there: {problem}",
-        "Choose a path of at most 107 bytes in a folder of your own; stop an agent that listens there.",
+        "Choose a path of at most 107 bytes in a folder of your own (`sigmill run`: TMPDIR); stop an agent that listens there.",
     )
 
 

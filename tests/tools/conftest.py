@@ -202,3 +202,12 @@ def unsigned(folder: Path) -> None:
     with zipfile.ZipFile(folder / "app.apk", "w") as apk:
         apk.writestr("AndroidManifest.xml", b"<manifest/>")
         apk.writestr("classes.dex", b"dex\n035" * 100)
+
+
+def flip(file: Path, content: bytes) -> None:
+    """Change one byte of the signed content."""
+    raw = bytearray(file.read_bytes())
+    at = raw.find(content)
+    assert at >= 0, f"{file.name} has no {content!r}"
+    raw[at + 1] ^= 0x01
+    file.write_bytes(raw)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.pages import command_lines_of
-from tests.tools.conftest import LACKING, ToolRig
+from tests.tools.conftest import LACKING, ToolRig, flip
 
 PAGE = Path(__file__).parents[2] / "docs/tools.md"
 RECIPE = re.compile(r"^### (.+?)\n(.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL)
@@ -84,15 +84,6 @@ def recipes() -> dict[str, list[str]]:
 def test_each_recipe_has_a_case() -> None:
     """A recipe that nothing runs would be a promise."""
     assert set(recipes()) == set(CASES)
-
-
-def flip(file: Path, content: bytes) -> None:
-    """Change one byte of the signed content."""
-    raw = bytearray(file.read_bytes())
-    at = raw.find(content)
-    assert at >= 0, f"{file.name} has no {content!r}"
-    raw[at + 1] ^= 0x01
-    file.write_bytes(raw)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -6,7 +6,8 @@ import hashlib
 
 import pytest
 
-from tests.tools.conftest import LACKING, ToolRig
+from tests.support.time_stamps import TimeStampAuthority
+from tests.tools.conftest import LACKING, ToolRig, flip
 
 RUN = "sigmill run --config client.toml"
 KEY = "'pkcs11:token=sigmill;object=release'"
@@ -197,3 +198,53 @@ def test_a_denial_of_an_openpgp_signature_is_told(rig: ToolRig) -> None:
     ran = rig.run("sigmill-gpg -bsau release < app.bin")
     assert ran.code == 2
     assert "sigmill run --pgp" in ran.text
+
+
+WXS = """\
+<Wix xmlns="http://schemas.microsoft.com/wix/2006/wi">
+<Product Id="*" Name="app" Language="1033" Version="1.0.0" Manufacturer="m" UpgradeCode="b7e7f7c4-1a1e-4b56-9e3b-2e3f8b8b0a11">
+<Package Compressed="yes" InstallerVersion="200"/><Media Id="1" Cabinet="a.cab" EmbedCab="yes"/>
+<Directory Id="TARGETDIR" Name="SourceDir"><Component Id="c" Guid="b7e7f7c4-1a1e-4b56-9e3b-2e3f8b8b0a12">
+<File Id="f" Source="app.bin" KeyPath="yes"/></Component></Directory>
+<Feature Id="F"><ComponentRef Id="c"/></Feature></Product></Wix>
+"""
+
+
+def test_osslsigncode_signs_installers(rig: ToolRig) -> None:
+    """MSI is signed as PE is; a changed byte is refused."""
+    needs("osslsigncode", "libengine-pkcs11-openssl", "wixl")
+    (rig.folder / "app.wxs").write_text(WXS)
+    sign = (
+        f"osslsigncode sign -pkcs11module $SIGMILL_PKCS11_MODULE -certs release.pem -key {QUOTED} -h sha256"
+    )
+    verify = "osslsigncode verify -CAfile ca.pem -in signed.msi"
+    for command in (
+        "wixl -o app.msi app.wxs",
+        f"{RUN} -- sh -c '{sign} -in app.msi -out signed.msi'",
+        verify,
+    ):
+        ran = rig.run(command)
+        assert ran.code == 0, ran.text
+    flip(rig.folder / "signed.msi", b"MSCF")
+    assert rig.run(verify).code != 0
+
+
+def test_a_time_stamp_comes_from_the_tools_own_authority(rig: ToolRig) -> None:
+    """`-ts` and `-tsa` as the tools have them: only the digest of the signature goes to the authority."""
+    needs("osslsigncode", "libengine-pkcs11-openssl", "efitools", "default-jdk-headless")
+    with TimeStampAuthority(rig.folder / "tsa") as authority:
+        sign = f"osslsigncode sign -pkcs11module $SIGMILL_PKCS11_MODULE -certs release.pem -key {QUOTED} -h sha256"
+        ran = rig.run(f"{RUN} -- sh -c '{sign} -ts {authority.url} -in app.exe -out signed.exe'")
+        assert ran.code == 0, ran.text
+        jar = f"jarsigner -keystore NONE -storetype PKCS11 -protected -tsa {authority.url} app.jar release"
+        ran = rig.run(f"{RUN} -- {jar}")
+        assert ran.code == 0, ran.text
+    ran = rig.run("osslsigncode verify -CAfile ca.pem -TSA-CAfile tsa/tsa.pem -in signed.exe")
+    assert ran.code == 0, ran.text
+    assert "Timestamp Server Signature verification: ok" in ran.text
+    ran = rig.run("jarsigner -verify -verbose -certs app.jar")
+    assert (
+        "Timestamped by" in ran.text
+        or "Signature was verified with a timestamp" in ran.text
+        or "TSA" in ran.text
+    )

@@ -105,6 +105,36 @@ async def test_an_unknown_key_is_told_before_the_command_runs(farm: Farm, tmp_pa
     assert not (tmp_path / "built").exists()
 
 
+@pytest.mark.parametrize(
+    "options, code, told",
+    [
+        (("--pgp", "release=missing.asc"), 2, "[config.invalid]"),
+        (("--pgp", "../release=x"), 2, "[usage]"),
+        (("--certificate", "release=missing.pem"), 2, "[config.invalid]"),
+        (("--certificate", "release"), 2, "[usage]"),
+    ],
+)
+async def test_a_wrong_option_is_told_before_the_command_runs(
+    farm: Farm, tmp_path: Path, options: tuple[str, ...], code: int, told: str
+) -> None:
+    """A file that is not there is a mistake of configuration; nothing is built."""
+    ran = await run(farm, "touch", tmp_path / "built", options=options)
+    assert (ran.code, told in ran.err) == (code, True), ran.err
+    assert not (tmp_path / "built").exists()
+
+
+async def test_a_folder_that_takes_no_files_is_told(farm: Farm, tmp_path: Path) -> None:
+    """The socket needs a folder with a short path: TMPDIR is named."""
+    folder = tmp_path / ("long" * 30)
+    folder.mkdir()
+    config = str(farm.client_toml())
+    ran = await run_sigmill(
+        "run", "--config", config, "--", "true", environ={**MODULE, "TMPDIR": str(folder)}
+    )
+    assert ran.code == 2, ran.err
+    assert "[config.invalid]" in ran.err
+
+
 async def test_sigterm_reaches_the_command(farm: Farm, tmp_path: Path) -> None:
     """A CI that cancels a build ends what the build runs."""
     process = await start_sigmill(

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Final, TypedDict
 
 import click
 
 from queueing.agent.agent import DEFAULT_DEADLINE_S, AgentSettings
 from queueing.agent.certificates import CertificateChain
+from queueing.agent.openpgp.armor import unarmored
+from queueing.agent.openpgp.packets import NotOpenPgp, read_certificate
 from queueing.client.config import ClientConfig
 from queueing.client.signing_client import SigningClient
+from queueing.errors import ConfigError
 from queueing.protocol.client_keys import ClientKey
+from queueing.protocol.names import NAME_PATTERN
 from workers.cli.shell.options import Duration, client_config_option, combined
+
+_NAME: Final = re.compile(NAME_PATTERN)
 
 
 class KeyFileOption(click.ParamType[tuple[str, Path]]):
@@ -27,8 +35,10 @@ class KeyFileOption(click.ParamType[tuple[str, Path]]):
         if isinstance(value, tuple):
             return value
         key, equals, file = str(value).partition("=")
-        if not key or not equals or not file:
+        if not equals or not file:
             self.fail(f"{value!r} is not KEY=FILE", param, ctx)
+        if not _NAME.match(key):
+            self.fail(f"{key!r} is no name of a key", param, ctx)
         return key, Path(file)
 
 
@@ -81,3 +91,18 @@ def client_and_settings(arguments: AgentArguments, socket: Path) -> tuple[Signin
         chains={key: CertificateChain.from_file(file) for key, file in arguments["certificates"]},
         deadline_s=deadline_s,
     )
+
+
+def pgp_certificates(files: Iterable[tuple[str, Path]]) -> dict[str, bytes]:
+    """Content of the certificates of ``--pgp`` by key; raises ``ConfigError`` for one that cannot be read."""
+    remedy = "Make it with `sigmill pgp certificate`."
+    found = {}
+    for key, file in files:
+        try:
+            found[key] = file.read_bytes()
+            read_certificate(unarmored(found[key]))
+        except OSError as error:
+            raise ConfigError(str(file), "", f"cannot be read: {error.strerror}", remedy) from None
+        except NotOpenPgp as error:
+            raise ConfigError(str(file), "", f"is no OpenPGP certificate: {error}", remedy) from None
+    return found

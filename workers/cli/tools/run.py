@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -15,7 +17,13 @@ from queueing.aio.runner import run as run_on_loop
 from queueing.errors import ConfigError
 from workers.cli.shell.options import json_option
 from workers.cli.shell.output import Output
-from workers.cli.tools.agent_options import AgentArguments, KeyFileOption, agent_options, client_and_settings
+from workers.cli.tools.agent_options import (
+    AgentArguments,
+    KeyFileOption,
+    agent_options,
+    client_and_settings,
+    pgp_certificates,
+)
 from workers.cli.tools.child import run_child
 from workers.cli.tools.told_failures import tell_failures
 from workers.cli.tools.tool_environment import INSTALL_HINT, MODULE_VARIABLE, ToolEnvironment, client_module
@@ -59,11 +67,10 @@ def run(
         raise ConfigError(
             MODULE_VARIABLE, "", "p11-kit-client.so is not installed on this host", INSTALL_HINT
         )
-    with tempfile.TemporaryDirectory(prefix="sigmill-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
+    with _private_folder() as folder:
         client, settings = client_and_settings(arguments, folder / "agent.sock")
         failures = FailureLog()
-        tools = ToolEnvironment(folder=folder, module=module, pgp=dict(pgp))
+        tools = ToolEnvironment(folder=folder, module=module, pgp=pgp_certificates(pgp))
         code = run_on_loop(_run(command, client, settings, failures, tools))
     return tell_failures(failures, code, as_json=output.as_json)
 
@@ -80,5 +87,28 @@ async def _run(
         running_agent(client, settings, failures) as listening,
         waiting_notes(client, listening.signer),
     ):
-        made = tools.variables(listening.address, os.environ)
+        try:
+            made = tools.variables(listening.address, os.environ)
+        except OSError as error:
+            raise _unusable_folder(error) from None
         return await run_child(command, {**os.environ, **made})
+
+
+@contextlib.contextmanager
+def _private_folder() -> Iterator[Path]:
+    """A folder of mode 0700 for the socket and the files of tools, within the block; raises ``ConfigError``."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="sigmill-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise _unusable_folder(error) from None
+    with folder as name:
+        yield Path(name)
+
+
+def _unusable_folder(error: OSError) -> ConfigError:
+    return ConfigError(
+        "TMPDIR",
+        "",
+        f"no files can be made there: {error.strerror}",
+        "Make room there, or set TMPDIR to a folder of your own with a short path.",
+    )

@@ -54,13 +54,13 @@ class ToolEnvironment:
     """Environment of one command, and the files in ``folder`` that it names.
 
     ``module``: path of ``p11-kit-client.so``. ``root``: of the installed libraries.
-    ``pgp``: OpenPGP certificates by the name of the key.
+    ``pgp``: content of OpenPGP certificates by the name of the key.
     """
 
     folder: Path
     module: str
     root: Path = Path("/usr")
-    pgp: Mapping[str, Path] = field(default_factory=dict)
+    pgp: Mapping[str, bytes] = field(default_factory=dict)
 
     def variables(self, address: str, environment: Mapping[str, str]) -> dict[str, str]:
         """Write the files, and return what is to be set on top of ``environment``; ``address`` is the agent's.
@@ -125,8 +125,8 @@ class ToolEnvironment:
             return {}
         folder = self.folder / "pgp"
         folder.mkdir()
-        for name, file in self.pgp.items():
-            shutil.copyfile(file, folder / f"{name}.asc")
+        for name, raw in self.pgp.items():
+            (folder / f"{name}.asc").write_bytes(raw)
         settings = {"gpg.program": GPG}
         if len(self.pgp) == 1:
             settings["user.signingKey"] = next(iter(self.pgp))

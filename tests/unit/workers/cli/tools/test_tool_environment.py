@@ -29,7 +29,7 @@ def variables(folder: Path, root: Path, environment: dict[str, str]) -> dict[str
     return tools(folder, root).variables(ADDRESS, {"PATH": "/nowhere", **environment})
 
 
-def tools(folder: Path, root: Path, **pgp: Path) -> ToolEnvironment:
+def tools(folder: Path, root: Path, **pgp: bytes) -> ToolEnvironment:
     return ToolEnvironment(folder=folder, module="/m.so", root=root, pgp=pgp)
 
 
@@ -90,9 +90,8 @@ def test_java_gets_a_provider_behind_its_own(folder: Path, root: Path) -> None:
 
 def test_git_signs_by_sigmill_gpg_behind_its_other_settings(folder: Path, root: Path) -> None:
     """What the environment already says to git stays; with one certificate git needs no key's name."""
-    (folder / "mine.asc").write_text("certificate")
     environment = {"PATH": "/nowhere", "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "user.name"}
-    made = tools(folder, root, release=folder / "mine.asc").variables(ADDRESS, environment)
+    made = tools(folder, root, release=b"certificate").variables(ADDRESS, environment)
     assert made["GIT_CONFIG_COUNT"] == "3"
     assert "GIT_CONFIG_KEY_0" not in made
     assert made["GIT_CONFIG_KEY_1"] == "gpg.program"
@@ -103,8 +102,7 @@ def test_git_signs_by_sigmill_gpg_behind_its_other_settings(folder: Path, root: 
 
 def test_with_two_certificates_git_is_told_the_key(folder: Path, root: Path) -> None:
     """Otherwise it would sign with one of them by chance."""
-    (folder / "mine.asc").write_text("certificate")
-    pgp = {"release": folder / "mine.asc", "nightly": folder / "mine.asc"}
+    pgp = {"release": b"certificate", "nightly": b"certificate"}
     made = tools(folder, root, **pgp).variables(ADDRESS, {"PATH": "/nowhere", "GIT_CONFIG_COUNT": "many"})
     assert made["GIT_CONFIG_COUNT"] == "1"
     assert made["GIT_CONFIG_VALUE_0"].endswith("/sigmill-gpg")

@@ -1,0 +1,93 @@
+"""A time-stamp authority (RFC 3161): `openssl ts` behind an HTTP server of the test's own."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Self
+
+_SETTINGS = """\
+[tsa]
+default_tsa = authority
+[authority]
+serial = {folder}/serial
+signer_cert = {folder}/tsa.pem
+certs = {folder}/tsa.pem
+signer_key = {folder}/tsa.key
+signer_digest = sha256
+default_policy = 1.2.3.4
+digests = sha256, sha384, sha512
+ess_cert_id_alg = sha256
+"""
+
+
+class TimeStampAuthority:
+    """Answers POST requests within the block; ``certificate`` is its own, self-signed, in PEM."""
+
+    def __init__(self, folder: Path) -> None:
+        self.certificate = folder / "tsa.pem"
+        self._settings = folder / "tsa.cnf"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._settings.write_text(_SETTINGS.format(folder=folder))
+        (folder / "serial").write_text("01\n")
+        usage = (
+            "-addext",
+            "extendedKeyUsage = critical, timeStamping",
+            "-addext",
+            "keyUsage = digitalSignature",
+        )
+        made = (
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "30",
+            "-subj",
+            "/CN=TSA",
+            *usage,
+        )
+        subprocess.run(
+            [*made, "-keyout", str(folder / "tsa.key"), "-out", str(self.certificate)],
+            check=True,
+            capture_output=True,
+        )
+
+    def __enter__(self) -> Self:
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}/"
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        settings = self._settings
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                """Answer one request."""
+                query = self.rfile.read(int(self.headers["Content-Length"]))
+                command = ["openssl", "ts", "-reply", "-config", str(settings), "-queryfile", "/dev/stdin"]
+                reply = subprocess.run(command, input=query, capture_output=True, check=True).stdout
+                self.send_response(200)
+                self.send_header("Content-Type", "application/timestamp-reply")
+                self.send_header("Content-Length", str(len(reply)))
+                self.end_headers()
+                self.wfile.write(reply)
+
+            def log_message(self, *_: object) -> None:
+                """Nothing: pytest shows what matters."""
+
+        return Handler
