@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
-
-from redis.exceptions import RedisError
+from typing import TYPE_CHECKING, Final, Literal
 
 from queueing.errors import JobCancelled, SigningError
 from queueing.protocol import keyspace
@@ -13,6 +11,7 @@ from queueing.protocol.envelope import read_unverified
 from queueing.protocol.jobs import ArqResult, ResultHints, WireError, decode_job, encode_result
 from queueing.redis import scripts
 from queueing.redis.errors import redis_errors
+from queueing.redis.script_answers import checked_each
 from queueing.redis.scripts import Script, ScriptCall
 
 if TYPE_CHECKING:
@@ -67,10 +66,9 @@ async def cancel(
         ]
     with redis_errors("cancel jobs"):
         (answer,) = await scripts.run_each(redis, [ScriptCall(Script.CANCEL, tuple(keys), tuple(args))])
-        if isinstance(answer, RedisError):
-            raise answer
-    for i, outcome in zip(ours, answer, strict=True):
-        statuses[i] = _STATUS[outcome]
+        removals = checked_each(answer, list[Literal[0, 1, 2]], len(ours))
+    for i, removal in zip(ours, removals, strict=True):
+        statuses[i] = _STATUS[removal]
     return statuses
 
 

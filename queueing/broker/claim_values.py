@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from queueing.protocol.limits import NO_LIMITS, ClaimLimits
+from queueing.redis.script_answers import checked, malformed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,11 +116,18 @@ class _ClaimReply(msgspec.Struct, frozen=True, array_like=True):
 
 _SUSPECT_TAKEN, _SUSPECT_NEXT = 1, 2  # ``isolated``
 _NO_BUDGET = -1  # ``budget_left``
+_LIMITED = {b"": "", b"rate": "rate", b"budget": "budget"}
 
 
 def decode_claim(tenant: str, owner: str, answer: Any) -> ClaimResult:
-    """Result of a claim by ``owner`` from the answer of lua/claim.lua."""
-    reply = msgspec.convert(answer, _ClaimReply)
+    """Result of a claim by ``owner`` from the answer of lua/claim.lua.
+
+    Raises the ``RedisError`` that the answer is, and ``AnswerMalformed``: the leases that it took are then unknown.
+    """
+    reply = checked(answer, _ClaimReply)
+    limited = _LIMITED.get(reply.limited)
+    if limited is None or not 0 <= reply.excess <= len(reply.jobs):
+        raise malformed("no such limit" if limited is None else "more jobs in excess than there are")
     lease = owner.encode() + b":" + reply.fence
     jobs = [
         ClaimedJob(
@@ -143,7 +151,7 @@ def decode_claim(tenant: str, owner: str, answer: Any) -> ClaimResult:
         jobs=tuple(jobs[:within]),
         excess=tuple(jobs[within:]),
         wait_s=reply.wait_ms / 1000,
-        limited=reply.limited.decode(),
+        limited=limited,
         budget_left=None if reply.budget_left == _NO_BUDGET else reply.budget_left,
         backlog_digests=reply.backlog_digests,
         backlog_bytes=reply.backlog_bytes,

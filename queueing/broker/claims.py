@@ -1,9 +1,10 @@
 """Worker's side of the queue: claim, extend, commit and nack, for many tenants in one round trip.
 
-Every call answers per tenant, so one tenant's damaged keys affect that tenant alone: its answer is a
-``QueueUnavailable``. ``QueueUnavailable`` is raised when the round trip failed: what was done is then unknown. All but
-a claim may be sent again by redis-py: a second one would lease a second batch, which no worker processes. A lease is
-``owner:fence``; an owner whose fence is not the last one changes nothing any more (ADR 0009).
+One tenant's damaged keys, or an answer of another shape than the script's, affect that tenant alone: a claim and a commit
+answer for it with a ``QueueUnavailable``, an extension keeps its jobs for the next one, a nack leaves them to the end of their
+leases. ``QueueUnavailable`` is raised when the round trip failed: what was done is then unknown. All but a claim may be
+sent again by redis-py: a second one would lease a second batch, which no worker processes. A lease is ``owner:fence``; an
+owner whose fence is not the last one changes nothing any more (ADR 0009).
 """
 
 from __future__ import annotations
@@ -13,14 +14,13 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import RedisError
-
 from queueing.broker.claim_values import ClaimedJob, ClaimRequest, ClaimResult, decode_claim
 from queueing.errors import QueueUnavailable, QueueUnconfirmed
 from queueing.protocol import keyspace
 from queueing.redis import scripts
 from queueing.redis.cluster import ClusterRedis
-from queueing.redis.errors import raise_outage, redis_errors, unavailable
+from queueing.redis.errors import REDIS_ERRORS, raise_outage, redis_errors, unavailable
+from queueing.redis.script_answers import checked_each
 from queueing.redis.scripts import Script, ScriptCall
 from queueing.redis.send_once import LostAnswers
 
@@ -142,7 +142,11 @@ class Claims:
                 await self.nack(by_tenant, counts=False)
 
     async def extend(self, jobs: dict[str, list[ClaimedJob]]) -> list[ClaimedJob]:
-        """Extend the leases of these jobs, by tenant; answers those that are lost. Raises ``QueueUnavailable``."""
+        """Extend the leases of these jobs, by tenant; answers those that are lost.
+
+        A tenant whose answer is an error has lost none. Raises ``QueueUnavailable``, also where a shard did not answer or an
+        answer cannot be read, unless jobs of other tenants are lost.
+        """
         calls = [
             ScriptCall(
                 Script.EXTEND,
@@ -152,16 +156,18 @@ class Claims:
             for tenant, held in jobs.items()
         ]
         answers = await self._run("extend leases", calls)
-        lost = [
-            job
-            for held, answer in zip(jobs.values(), answers, strict=True)
-            if not isinstance(answer, RedisError)
-            for job, kept in zip(held, answer, strict=True)
-            if not kept
-        ]
+        lost: list[ClaimedJob] = []
+        failures: list[Exception] = []
+        for held, answer in zip(jobs.values(), answers, strict=True):
+            try:
+                extended = checked_each(answer, list[int], len(held))
+            except REDIS_ERRORS as error:
+                failures.append(error)
+            else:
+                lost += [job for job, kept in zip(held, extended, strict=True) if not kept]
         if not lost:
             with redis_errors("extend leases"):
-                raise_outage(answers)
+                raise_outage(failures)
         return lost
 
     async def commit(
@@ -198,8 +204,8 @@ class Claims:
         if not any(confirmed):
             raise QueueUnconfirmed
         return {
-            tenant: _committed(answer) if sure else QueueUnconfirmed()
-            for tenant, answer, sure in zip(commits, answers, confirmed, strict=True)
+            tenant: _committed(answer, len(batch)) if sure else QueueUnconfirmed()
+            for (tenant, batch), answer, sure in zip(commits.items(), answers, confirmed, strict=True)
         }
 
     async def nack(
@@ -241,13 +247,15 @@ class Claims:
             raise_outage(answers)
 
 
-def _committed(answer: Any) -> list[CommitStatus] | QueueUnavailable:
-    if isinstance(answer, RedisError):
-        return unavailable("commit results", answer)
-    return [CommitStatus(outcome) for outcome in answer]
+def _committed(answer: Any, results: int) -> list[CommitStatus] | QueueUnavailable:
+    try:
+        return checked_each(answer, list[CommitStatus], results)
+    except REDIS_ERRORS as error:
+        return unavailable("commit results", error)
 
 
 def _claimed(tenant: str, owner: str, answer: Any) -> ClaimResult | QueueUnavailable:
-    if isinstance(answer, RedisError):
-        return unavailable("claim jobs", answer)
-    return decode_claim(tenant, owner, answer)
+    try:
+        return decode_claim(tenant, owner, answer)
+    except REDIS_ERRORS as error:
+        return unavailable("claim jobs", error)

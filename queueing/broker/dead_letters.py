@@ -13,12 +13,12 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from redis.exceptions import RedisError
 
 from queueing.protocol import keyspace
 from queueing.protocol.jobs import decode_job
 from queueing.redis import scripts
 from queueing.redis.errors import raise_outage, redis_errors
+from queueing.redis.script_answers import checked
 from queueing.redis.scripts import Script, ScriptCall
 from queueing.redis.values import Count, Readable
 
@@ -135,11 +135,7 @@ async def requeue(redis: Redis, letters: Sequence[StoredLetter]) -> list[Requeue
         for found in letters
     ]
     with redis_errors("requeue dead letters"):
-        answers = await scripts.run_each(redis, calls)
-        for answer in answers:
-            if isinstance(answer, RedisError):
-                raise answer
-    return [RequeueStatus(answer) for answer in answers]
+        return [checked(answer, RequeueStatus) for answer in await scripts.run_each(redis, calls)]
 
 
 async def drop(redis: Redis, letters: Sequence[StoredLetter]) -> list[bool]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from redis.exceptions import RedisError
+import msgspec
 
 from queueing.errors import SigningError, from_reason
 from queueing.protocol import keyspace
@@ -14,6 +14,7 @@ from queueing.protocol.jobs import JobHints, encode_job
 from queueing.protocol.priorities import Priority, head_start_ms
 from queueing.redis import scripts
 from queueing.redis.errors import redis_errors
+from queueing.redis.script_answers import checked, checked_each, malformed
 from queueing.redis.scripts import Script, ScriptCall
 
 if TYPE_CHECKING:
@@ -48,6 +49,15 @@ class Submission:
     content: bytes
     reply_id: str
     priority: Priority = Priority.NORMAL
+
+
+class _SubmitReply(msgspec.Struct, frozen=True, array_like=True):
+    """The answer of lua/submit.lua, in its order; -1: no cap."""
+
+    replies: list[list[bytes | int]]
+    room_digests: int
+    room_bytes: int
+    budget_left: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,19 +148,33 @@ async def submit(
         (answer,), (confirmed,) = await scripts.run_confirmed(
             redis, [ScriptCall(Script.SUBMIT, keys, tuple(args))], wait
         )
-        if isinstance(answer, RedisError):
-            raise answer
-    replies, *room = answer
-    room_digests, room_bytes, budget = (None if left < 0 else left for left in room)
+        reply = checked(answer, _SubmitReply)
+        receipts = [
+            _receipt(each, confirmed=confirmed)
+            for each in checked_each(reply.replies, list[list[bytes | int]], len(submissions))
+        ]
     return Receipts(
-        (_receipt(reply, confirmed=confirmed) for reply in replies),
-        RemainingCapacity(backlog_digests=room_digests, backlog_bytes=room_bytes, budget_digests=budget),
+        receipts,
+        RemainingCapacity(
+            backlog_digests=_capped(reply.room_digests),
+            backlog_bytes=_capped(reply.room_bytes),
+            budget_digests=_capped(reply.budget_left),
+        ),
     )
 
 
-def _receipt(answer: list[Any], *, confirmed: bool) -> Receipt:
-    accepted = SubmitStatus(answer[0].decode())
-    if accepted is SubmitStatus.REFUSED:
-        reason, wait_ms = answer[1:]
-        return Receipt(accepted, refusal=from_reason(reason.decode(), retry_after_s=wait_ms / 1000))
-    return Receipt(accepted, answer[1] if len(answer) > 1 else None, confirmed=confirmed)
+def _capped(left: int) -> int | None:
+    return None if left < 0 else left
+
+
+def _receipt(reply: list[bytes | int], *, confirmed: bool) -> Receipt:
+    match reply:
+        case [b"refused", bytes(reason), int(wait_ms)]:
+            refusal = from_reason(reason.decode(errors="replace"), retry_after_s=wait_ms / 1000)
+            return Receipt(SubmitStatus.REFUSED, refusal=refusal)
+        case [b"done", bytes(result)]:
+            return Receipt(SubmitStatus.DONE, result, confirmed=confirmed)
+        case [b"accepted" | b"queued" | b"conflict" as status]:
+            return Receipt(SubmitStatus(status.decode()), confirmed=confirmed)
+        case _:
+            raise malformed("no such reply to a submitted job")

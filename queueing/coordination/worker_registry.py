@@ -94,12 +94,13 @@ async def registered_workers(redis: Redis) -> Readable[RegisteredWorker]:
             pipe.time()
             pipe.zrange(keyspace.WORKERS_SEEN, 0, -1, withscores=True)
             pipe.hgetall(keyspace.WORKERS_FACTS)
-            (seconds, microseconds), seen, facts = await pipe.execute(raise_on_error=False)
-        for answer in (seen, facts):
+            time, seen, facts = await pipe.execute(raise_on_error=False)
+        for answer in (time, seen, facts):
             if isinstance(answer, RedisError) and not is_foreign_value(answer):
                 raise answer
     if not (isinstance(seen, list) and isinstance(facts, dict)):
         return Readable([], damaged=1)  # somebody put a foreign type there
+    seconds, microseconds = time
     now_ms = seconds * 1000 + microseconds / 1000
     found, damaged = [], 0
     for owner, at_ms in seen:

@@ -9,6 +9,7 @@ errors            translation of redis-py's errors
 faults            reasons of redis-py's errors, and those that a retry cannot change
 pool              connection pools that close idle connections
 rotation          password and TLS files, read again when they change
+script_answers    answers of Lua scripts, checked and typed
 scripts           Lua scripts by name (``lua/``), many in one round trip
 send_once         round trip that is never repeated
 sentinel          address of the primary, by all Sentinels

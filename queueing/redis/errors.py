@@ -23,6 +23,10 @@ class AnswerLost(RedisError):
     """Redis has run the commands, will run them, or never saw them: raised by ``queueing.redis.send_once``."""
 
 
+class AnswerMalformed(RedisError):
+    """A script has run, and its answer is none of ours: raised by ``queueing.redis.script_answers``."""
+
+
 REDIS_ERRORS: Final = (RedisError, RedisClusterException, ChildDeadlockedError, OSError)
 """Every error of redis-py, of which two have another root, and of the network below it: ``OSError`` has the time-outs of
 asyncio and what TLS and the resolver raise."""
@@ -42,11 +46,11 @@ def is_foreign_value(error: object) -> bool:
 def unavailable(action: str, error: Exception) -> QueueUnavailable:
     """The ``QueueUnavailable`` of an error, for an answer in a list. ``action``: an infinitive ("read the queue").
 
-    ``perhaps_done`` is set where the answer to something that is sent once was lost.
+    ``perhaps_done`` is set where the answer to something that is sent once was lost, or cannot be read.
     """
     return QueueUnavailable(
         f"cannot {action}: {reason_of(error)}",
-        perhaps_done=isinstance(error, AnswerLost),
+        perhaps_done=isinstance(error, (AnswerLost, AnswerMalformed)),
         server_wide=is_server_wide(error),
     )
 

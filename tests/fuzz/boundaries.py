@@ -19,6 +19,7 @@ from typing import Final, cast
 import msgspec
 
 from queueing.broker import dead_letters
+from queueing.broker.claim_values import decode_claim
 from queueing.client.config import ClientConfig
 from queueing.client.epoch_store import EpochStore
 from queueing.client.submitted_job import Job
@@ -39,6 +40,7 @@ from queueing.protocol.jobs import MAX_COUNTED, JobOutcome, decode_job, decode_r
 from queueing.protocol.key_directory import ServicePublicKey, open_directory
 from queueing.protocol.public_keys import PublicKey
 from queueing.protocol.stop_orders import OrderInvalid, read_order
+from queueing.redis.errors import AnswerMalformed
 from queueing.redis.values import MOST_COUNT, count_of
 from tests.fuzz import seeds
 from workers.audit.job_history import histories_of
@@ -122,6 +124,16 @@ def _redis_text(data: bytes) -> None:
 def _dead_letter(data: bytes) -> None:
     letter = dead_letters._decoded(data)
     assert letter is None or 0 <= letter.at_ms <= MOST_COUNT
+
+
+def _claim_answer(data: bytes) -> None:
+    """The answer of the claim script: read here from msgpack, which has the types of Redis' protocol, and more."""
+    try:
+        answer = msgspec.msgpack.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
+        return
+    with suppress(AnswerMalformed):
+        assert decode_claim("acme", "h1.1.aa", answer).limited in {"", "rate", "budget"}
 
 
 def _worker_report(data: bytes) -> None:
@@ -282,6 +294,7 @@ def _prometheus(data: bytes) -> None:
 
 
 BOUNDARIES: Final[Mapping[str, Boundary]] = {
+    "claim-answer": Boundary(_claim_answer, (seeds.claim_answer(),)),
     "client-file": Boundary(_client_file, (seeds.client_file(),)),
     "dead-letter": Boundary(_dead_letter, (seeds.dead_letter(),)),
     "directory": Boundary(_directory, (seeds.directory(),)),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 
-import msgspec
 import pytest
+from redis.exceptions import ResponseError
 
 from queueing.broker.claim_values import ClaimRequest, decode_claim
+from queueing.redis.errors import AnswerMalformed
 
 NOW_MS = 1_700_000_000_000
 
@@ -63,10 +64,24 @@ def test_a_suspect_is_taken_alone_or_is_next(said: int, *, alone: bool, suspect_
     assert (result.jobs[0].alone, result.suspect_next) == (alone, suspect_next)
 
 
-def test_an_answer_of_another_shape_is_an_error() -> None:
-    """A script of another version is not read by chance."""
-    with pytest.raises(msgspec.ValidationError):
-        decode_claim("acme", "h1", [NOW_MS, b"7"])
+OTHER_SHAPES: dict[str, object] = {
+    "nothing": None,
+    "a word": b"OK",
+    "too short": [NOW_MS, b"7"],
+    "a job that is none": answer_with([b"a"]),
+    "text for a number": answer_with([b"a", b"1700", b"2", b"payload", 64, 2500, 1]),
+    "an error inside": answer_with([b"a", b"1700", 2, ResponseError("WRONGTYPE"), 64, 2500, 1]),
+    "more in excess than there are": answer_with(job(b"a"), excess=2),
+    "less than nothing in excess": answer_with(job(b"a"), excess=-1),
+    "an unknown limit": [*answer_with()[:6], b"\xff", *answer_with()[7:]],
+}
+
+
+@pytest.mark.parametrize("answer", OTHER_SHAPES.values(), ids=OTHER_SHAPES)
+def test_an_answer_of_another_shape_is_an_error_of_redis(answer: object) -> None:
+    """A script of another version is not read by chance, and nothing else than an error of Redis is raised."""
+    with pytest.raises(AnswerMalformed, match="another shape"):
+        decode_claim("acme", "h1", answer)
 
 
 def test_what_is_owed_is_sent_in_thousandths() -> None:
