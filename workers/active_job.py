@@ -46,7 +46,10 @@ class JobSink(Protocol):
     """Receiver of finished jobs: publishes their results (``ResultPublisher``), or returns them (``JobReturner``)."""
 
     def finished(self, job: ActiveJob) -> None:
-        """Take over a job that has all its outcomes; called once per job, must not block."""
+        """Take over a job that has all its outcomes, or one error for all of it; called once per job, must not block.
+
+        Lanes may still have slices of a job that ended by an error: what they answer later changes nothing any more.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +61,7 @@ class JobSinks:
 
 
 class ActiveJob:
-    """One leased job. The lanes report slices of it; when all are in, it goes to its sink, once.
+    """One leased job. The lanes report slices of it; when all are in, or one error ends it, it goes to its sink, once.
 
     ``delayed``: it was tried, and would fail again at once; a job that no lane had keeps its place in the queue.
     ``turned_back``: it was not given to a lane, because none may have it now. ``authenticated``: the worker knows that a

@@ -1,8 +1,18 @@
 """Readiness of a worker: the answer of ``/readyz``, of the metric ``ready`` and in the list of workers.
 
-Seven conditions, all in ``Readiness.ready``: the log of the former process is recovered; the event loop runs; no shutdown
-was requested; the last claim reached Redis; no commit waits for its replicas; the write-ahead log can be written; and one
-lane at least is logged in, or was not tried yet (``LaneRegistry.healthy`` in ``workers/lanes/supervisor/registry.py``).
+Seven conditions, all in ``Readiness.ready``:
+
+1. the log of the former process is recovered;
+2. the event loop runs;
+3. no shutdown was requested;
+4. Redis answered the last claim, replicas confirmed some of it where they are asked, and it has not refused the claims of all
+   tenants for three slow polls (``ClaimLoop.redis_answers``);
+5. no commit waits for its replicas;
+6. the write-ahead log can be written;
+7. a token can sign, as far as is known (``LaneRegistry.healthy``). A token is in doubt for 60 s after its last use failed, and
+   while its PIN is refused; drained ones do not count. One that was given work is not in doubt, or none was given any; or
+   only tokens of one tenant were, and another tenant has some that are not drained.
+
 ``workers/telemetry/http_server.py`` serves it. The exporter's ``/readyz`` is in ``workers/telemetry/queue_exporter.py``.
 """
 
@@ -48,7 +58,7 @@ class Readiness:
 
     @property
     def ready(self) -> bool:
-        """Whether this process can claim and at least one lane can sign; no I/O, from any thread."""
+        """Whether all seven conditions hold; no I/O, from any thread."""
         return (
             self.started
             and self._heartbeat.alive

@@ -95,7 +95,7 @@ class SigningService:
 
     @property
     def ready(self) -> bool:
-        """Whether this process can claim and at least one lane can sign; no I/O, from any thread."""
+        """Whether this process can claim and sign (``workers/readiness.py``); no I/O, from any thread."""
         return self._parts.readiness.ready
 
     @property

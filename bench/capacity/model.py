@@ -12,19 +12,24 @@ from typing import Final
 import msgspec
 
 from bench.capacity.hsm_rates import HsmRate
-from queueing.protocol.algorithms import DEFAULT_FOR_KEY, Algorithm, KeyKind
+from queueing.protocol.algorithms import DEFAULT_FOR_KEY, KEY_KINDS, Algorithm, KeyFamily, KeyKind
+from queueing.protocol.der import SHORT_FORM
+from queueing.protocol.public_keys import elliptic_curve
 
 SECONDS_PER_DAY: Final = 86_400.0
-# Signature bytes as stored: RFC 8017 (the modulus), DER at its longest (RFC 3279), RFC 8032
-SIGNATURE_BYTES: Final = {
-    KeyKind.RSA_2048: 256,
-    KeyKind.RSA_3072: 384,
-    KeyKind.RSA_4096: 512,
-    KeyKind.P256: 72,
-    KeyKind.P384: 104,
-    KeyKind.P521: 139,
-    KeyKind.ED25519: 64,
-}
+
+
+def _signature_bytes(kind: KeyKind) -> int:
+    """Bytes of a signature as stored: raw, or for EC keys Ecdsa-Sig-Value (RFC 3279 2.2.3) at its longest."""
+    facts = KEY_KINDS[kind]
+    if facts.family is not KeyFamily.EC:
+        return facts.signature_bytes
+    sign_bytes = 1 if elliptic_curve(kind).key_size % 8 == 0 else 0  # a set top bit is preceded by a zero
+    body = 2 * (2 + facts.signature_bytes // 2 + sign_bytes)
+    return body + (2 if body < SHORT_FORM else 3)
+
+
+SIGNATURE_BYTES: Final = {kind: _signature_bytes(kind) for kind in KeyKind}
 # Estimates until a run measures them; `result_bytes_per_signature` of the costs overrides both.
 OUTCOME_OVERHEAD_BYTES: Final = 8  # msgpack framing of one outcome
 RESULT_OVERHEAD_BYTES: Final = (

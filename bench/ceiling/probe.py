@@ -20,22 +20,29 @@ from typing import Final, Self
 import msgspec
 
 from bench.native.build import BUILD_DIRECTORY, build_signloop
-from queueing.protocol.algorithms import KeyKind
+from queueing.protocol.algorithms import FACTS, KEY_KINDS, KeyFamily, KeyKind
+from queueing.protocol.der import digest_info_prefix
 
 START_TIMEOUT_S: Final = 30.0
 PYTHON_LOOP: Final = Path(__file__).with_name("python_loop.py")
 ROUND_GRACE_S: Final = 30.0  # beyond a round's own length: an RSA-4096 signature, a busy machine
 START_TRIES: Final = 3  # SoftHSM's start race: the whole process is tried again
-# kind of key -> (mechanism, input bytes): a SHA-256 DigestInfo for RSA, the digest for the others
-INPUTS: Final[Mapping[KeyKind, tuple[str, int]]] = {
-    KeyKind.RSA_2048: ("rsa", 51),
-    KeyKind.RSA_3072: ("rsa", 51),
-    KeyKind.RSA_4096: ("rsa", 51),
-    KeyKind.P256: ("ecdsa", 32),
-    KeyKind.P384: ("ecdsa", 48),
-    KeyKind.P521: ("ecdsa", 64),
-    KeyKind.ED25519: ("eddsa", 32),
+_MECHANISMS: Final[Mapping[KeyFamily, str]] = {
+    KeyFamily.RSA: "rsa",
+    KeyFamily.EC: "ecdsa",
+    KeyFamily.EDWARDS: "eddsa",
 }
+
+
+def _input(kind: KeyKind) -> tuple[str, int]:
+    """Mechanism, and bytes of the input: the digest of the kind's default algorithm, for RSA in its DigestInfo."""
+    family, algorithm = KEY_KINDS[kind].family, FACTS[KEY_KINDS[kind].default_algorithm]
+    head = digest_info_prefix(algorithm.hash_name) if family is KeyFamily.RSA and algorithm.hash_name else b""
+    return _MECHANISMS[family], len(head) + min(algorithm.digest_lengths)
+
+
+INPUTS: Final[Mapping[KeyKind, tuple[str, int]]] = {kind: _input(kind) for kind in KeyKind}
+"""Kind of key -> mechanism, input bytes."""
 
 
 class ProbeFailed(RuntimeError):

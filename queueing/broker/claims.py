@@ -35,7 +35,7 @@ __all__ = ["ClaimRequest", "ClaimResult", "ClaimedJob", "Claims", "Commit", "Com
 
 
 class CommitStatus(IntEnum):
-    """Result of a commit."""
+    """Result of a commit. ``FENCED``: another worker has claimed the job since, and nothing was published."""
 
     FENCED = 0
     COMMITTED = 1

@@ -1,9 +1,9 @@
 """Dead letters: jobs that the service gave up on, with evidence, until an operator requeues or drops them.
 
 Two rules make one, both with the error ``job.poisoned``: too many workers crashed over the job (``workers/pipeline/router.py``),
-or too many lanes did (``workers/lanes/supervisor/chunk_scheduler.py``). It is written in the same step as the job's result
-(``queueing/redis/lua/commit.lua``), so there is never one without the other. It holds the whole job: nothing that was
-accepted is lost.
+or too many lanes did (``workers/lanes/supervisor/lost_lane.py``). It is written in the same step as the job's result
+(``queueing/redis/lua/commit.lua``), and holds the whole job. The two end differently: the result expires, while the letter
+stays; and a tenant has at most 10,000 letters, beyond which further ones are dropped and only their results are left.
 """
 
 from __future__ import annotations

@@ -1,8 +1,13 @@
 """Signing algorithms by their AWS KMS names, and kinds of key: one table of facts for each, and one for hashes.
 
-A new kind of key of a known family (RSA, an SEC curve) is added here alone. A new scheme also needs its PKCS#11 mechanism
-in ``workers.hsm.mechanisms``; a new family also its encoding in ``workers.hsm.encodings``, ``protocol.public_keys`` and
-``workers.cli.keys.key_request``.
+A new kind of key of a known family (RSA, an SEC curve) is added here alone; an EC curve also needs its algorithm below.
+What else is needed, and fails loudly until it is there:
+
+- new scheme: ``workers/hsm/mechanisms.py`` (PKCS#11 mechanism), ``_check`` in ``protocol/public_keys.py``,
+  ``agent/signing_input.py`` (if tools may ask for it), ``workers/pki/schemes.py`` (if it is a kind's default);
+- new family: the same, and ``workers/hsm/mechanisms.py`` (key type), ``workers/hsm/encodings.py``,
+  ``workers/cli/keys/key_request.py``, ``bench/ceiling/probe.py`` (mechanism of the bare loops);
+- for estimates only: relative rates in ``bench/capacity/hsm_rates.py``.
 """
 
 from __future__ import annotations

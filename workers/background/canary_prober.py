@@ -1,6 +1,6 @@
 """Probes each token that is in use with a canary: it signs a constant at an interval, also when no client has work for it.
 
-A canary is recorded like every other use of a key, charged to no tenant, and its signature is verified here. It neither
+A canary is recorded before and after it is signed, charged to no tenant, and its signature is verified here. It neither
 starts a lane nor keeps an idle one alive: a token that no tenant uses is not probed, and exports no age that could grow.
 """
 

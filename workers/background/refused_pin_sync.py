@@ -1,7 +1,8 @@
 """Synchronises refused PINs between hosts: three hosts that try the same wrong PIN would lock the token.
 
 Lanes hold the PINs and have no Redis; the worker has Redis and knows no PIN. So lanes store fingerprints of refused
-PINs in the state directory, and the worker exchanges them with other hosts through Redis.
+PINs in the state directory (``workers/state/refused_pins.py``), and the worker exchanges them with other hosts through one hash in
+Redis (``queueing/coordination/refused_pin_feed.py``, which ``sigmill tokens resume`` clears too).
 """
 
 from __future__ import annotations

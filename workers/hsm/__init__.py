@@ -1,4 +1,5 @@
-"""PKCS#11, and the only folder that imports ``pkcs11``. Runs in the process of a lane or of the token administration.
+"""PKCS#11, and the only folder of the service that imports ``pkcs11``. Runs in the process of a lane or of the token
+administration.
 
 module             load a module once, initialised for threads; CK_FUNCTION_LIST
 tokens             select exactly one token
@@ -6,8 +7,8 @@ sessions           one login, and a session for each thread
 objects            search for objects, and attributes read without trust in their form
 keys               find a key by its pinned public key, and check its required attributes
 mechanisms         PKCS#11 mechanism of each algorithm, key type of each kind of key
-encodings          DigestInfo, ECDSA DER, EC points, SPKI
-signing            digests in, verified signatures out
+encodings          ECDSA DER, EC points, SPKI
+signing            digests in, signatures out, verified by default
 key_creation       create, list and adopt keys
 key_description    what token and module show of a key, for its origin statement
 messages           whole messages in, verified signatures out: for requests and statements, never for jobs

@@ -1,7 +1,10 @@
 """Guard of a login with a PIN: no PIN is tried that was refused before, or whose refusal could not be recorded.
 
-Every login goes through ``pin_attempt``. ``workers/state/refused_pins.py`` keeps the refusals in ``state_dir`` and receives
-those of other hosts; the token's circuit breaker then stays open until the PIN file changes or an operator resumes the token.
+Every login goes through ``pin_attempt``, inside ``one_login_at_a_time`` (``workers/hsm/process_hardening.py``), the lock that keeps
+two lanes of a host from trying one wrong PIN. ``workers/state/refused_pins.py`` keeps the refusals in ``state_dir``;
+``workers/background/refused_pin_sync.py`` exchanges them with other hosts. The token's circuit breaker then stays open until the
+PIN file changes or an operator resumes the token. That of a host-started lane closes after each pause: the lane starts, and
+this guard refuses the same PIN again.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Signer with one key on one session of one thread: digests in, verified signatures out.
+"""Signer with one key on one session of one thread: digests in, signatures out, verified unless the token says otherwise.
 
 A digest of any other length than the algorithm signs never reaches the module: SoftHSM signs an ECDSA 'digest'
-of any length, calls a too-long RSA input a broken device, and ends the process for some. No
-signature leaves that does not verify under the pinned public key: a stale handle can be another key (fact 2).
+of any length, calls a too-long RSA input a broken device, and ends the process for some. No signature leaves that does not
+verify under the pinned public key, because a stale handle can be another key; with ``verify_after_sign = false`` of its token
+that is left to the clients.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ _BUFFER_BYTES: Final = 1024  # twice the longest signature; python-pkcs11 would 
 class Signer:
     """Signs with one private key on the session in which it was found; for one thread.
 
-    ``verify=False`` leaves out verify-after-sign: for measuring only. ``spent``: the times that it adds to.
+    ``verify=False`` (``verify_after_sign`` of the token) leaves out verify-after-sign. ``spent``: the times that it adds to.
     """
 
     __slots__ = ("_by_algorithm", "public_key")
@@ -71,7 +72,7 @@ class Signer:
         error there.
 
         Raises ``AlgorithmMismatch`` for the whole run, and ``HsmFailure`` as soon as the session, or more, is
-        in doubt; what is in ``done`` by then is verified and good. ``done`` also shows a watchdog how far it is.
+        in doubt; what is in ``done`` by then is good. ``done`` also shows a watchdog how far it is.
         """
         sign_one = self._for(algorithm)
         add = done.append

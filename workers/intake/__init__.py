@@ -1,4 +1,4 @@
-"""Intake of jobs from Redis, the only way to a lane.
+"""Intake of jobs from Redis, the only way of a job to a lane. Canaries and key directories come from ``workers.background``.
 
 claim_loop         claims when there is work and capacity; waits out outages
 claim_planner      how much each tenant may claim in a round
@@ -9,8 +9,9 @@ ready_tenants      tenants that may have jobs, and the event that wakes the loop
 refusals           claims that Redis refuses although it answers
 suspect_isolation  tenants whose next job has to be processed alone
 
-A second entrance (HTTP) is a producer: it submits to the queue with ``queueing.broker.submit``, as the client does. One that
-bypassed Redis would belong in this folder, and need a lease, sinks and a recovery of its own (``claimer``).
+A second intake (HTTP) is a producer: a folder of its own beside this one that calls ``queueing.broker.submit.submit``
+with sealed envelopes, as the client does. The seam is that function: everything behind it stays as it is. One that bypassed
+Redis would belong in this folder, and need a lease, sinks and a recovery of its own (``claimer``).
 
 Must never import ``workers.background``, ``workers.composition`` or ``workers.service``.
 """

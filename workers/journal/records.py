@@ -1,6 +1,7 @@
 """Records of the write-ahead log (tagged msgpack arrays). Times are Unix ms of the host's clock.
 
-An ``IntentRecord`` is durable before each HSM operation, an ``OutcomeRecord`` before each release. At a start after a
+An ``IntentRecord`` is durable before a job is signed, an ``OutcomeRecord`` before its result is released; canaries have
+records of their own, and key directories, which the service's key signs, have none. At a start after a
 crash an intent without an outcome is closed by ``UnknownRecord``: the job may have been signed, but nothing was released.
 """
 
@@ -44,7 +45,7 @@ class IntentRecord(msgspec.Struct, frozen=True, array_like=True, tag="Intent"):
 
 
 class OutcomeRecord(msgspec.Struct, frozen=True, array_like=True, tag="Outcome"):
-    """A job was signed and verified, or refused: ``result`` will be published, with the signature bytes.
+    """A job was signed or refused: ``result`` will be published, with the signature bytes.
 
     ``dead_letter``: the dead letter of a job that the service gives up (``queueing.broker.dead_letters``), else empty.
     """

@@ -7,5 +7,6 @@ exit_codes     exit codes of a lane
 process/       in the lane's process: login, session threads, execution of chunks, policy in force
 supervisor/    in the worker: registry of token pools, scheduling, restarts, circuit breakers
 
-``python -m workers.lanes`` starts a lane. Never imports Redis; only ``process/`` imports ``workers.hsm``.
+``python -m workers.lanes`` starts a lane. Never imports Redis; only ``process/`` imports ``workers.hsm``, and
+``__main__`` its ``process_hardening``, which loads no PKCS#11.
 """

@@ -1,4 +1,7 @@
-"""Authorisation of an envelope, in the process that holds the PIN, by its own reading of the configuration.
+"""Authorisation of an envelope, by the configuration of whoever calls it.
+
+The lane calls it for every slice (``LivePolicy.authorise``), by its own reading of the files, and its answer counts. The worker
+calls it for some jobs before their intent (``Router._authenticate``), so that a stranger neither fills the log nor learns more.
 
 Pure: no clock, no I/O. The order matters: nothing else is checked until the client's signature has verified, so that a
 stranger learns nothing about keys.

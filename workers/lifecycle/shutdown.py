@@ -2,7 +2,8 @@
 
 The greater part of ``drain_s`` is for jobs that are in the HSM; a reserve is kept for returning those that it did not
 finish, and for closing. A thread then ends the process: a C call, a disk or a socket that hangs cannot be waited for,
-and everything that matters is in the log and in the leases.
+and everything that matters is in the log and in the leases. ``SigningService.run`` in ``workers/service.py`` has the steps in
+their order; ``SigningWorker.handle_sig`` in ``workers/worker.py`` starts the thread.
 """
 
 from __future__ import annotations

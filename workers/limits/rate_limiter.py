@@ -5,6 +5,10 @@ workers and by the job's unsigned hints (GCRA; the limits are ``queueing/protoco
 claim its limits and stops claiming for a tenant until the script's wait is over. The true cost (number of digests, size of
 the key, nothing for a refused job) is known after the envelope is read: the difference is owed, and goes with the tenant's
 next claim. ``TokenBucket`` is the hard cap: 1.2 times the limit that this worker signs, whatever Redis grants.
+
+Called by ``intake/claim_planner.py`` (``claim_request``), ``intake/claimer.py`` (``on_claim…``), ``pipeline/dispatcher.py``
+(``settle``, ``settle_refused``) and ``pipeline/settlement.py`` (``refund``). ``pipeline/retry.py`` decides whether the nack script
+refunds what the claim script charged: not after a fault of the HSM.
 """
 
 from __future__ import annotations

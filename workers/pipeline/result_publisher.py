@@ -1,11 +1,14 @@
 """Publishes results: the way of a signature from its job to the client.
 
-1. ``ActiveJob`` (``workers/active_job.py``) collects the lanes' outcomes, and with the last one calls ``finished`` here.
+0. A lane's answer comes from ``LaneConnection`` (``workers/lanes/supervisor/connection.py``) by ``TokenPool.chunk_answered`` to
+   ``ChunkScheduler.chunk_answered``, which hands each slice to its job.
+1. ``ActiveJob`` (``workers/active_job.py``) collects the outcomes, and with the last one calls ``finished`` here.
 2. A round makes the outcomes durable in the log; jobs that finish during a round share the next one.
 3. ``workers/pipeline/committer.py`` commits them to Redis under the jobs' leases until Redis answers, and settles the jobs.
 4. ``queueing/redis/lua/commit.lua`` stores each result and appends it to its client's reply stream.
 5. ``queueing/client/delivery/reply_stream.py`` gives it to the waiting call, and
-   ``queueing/client/result_checker.py`` verifies every signature before the caller gets it.
+   ``queueing/client/result_checker.py`` verifies every signature before the caller gets it, unless the caller wants none
+   verified or has not told the digests.
 """
 
 from __future__ import annotations

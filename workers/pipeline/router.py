@@ -46,7 +46,8 @@ class Route:
 class Router:
     """Finds the token of each job, by the configuration and the stop orders in force.
 
-    It authorises nothing: the lane judges the envelope. Jobs that cannot be signed are refused here, to save the trip.
+    Its verdict lets nothing be signed: the lane verifies and authorises every envelope itself. Jobs that cannot be signed are
+    refused here, to save the trip; envelopes whose client is in doubt are verified here too, before their intent is written.
     """
 
     def __init__(

@@ -21,7 +21,10 @@ class SettlementListener(Protocol):
 
 
 class JobSettlement:
-    """Gives back what a job reserved, once its commit or its nack was answered."""
+    """Gives back what a job reserved, once its commit was answered, or its nack was sent.
+
+    A nack without an answer is not repeated: the job's lease then runs out, and it is claimed again.
+    """
 
     def __init__(
         self, *, budgets: KeyBudgets, limiter: RateLimiter, jobs: ActiveJobs, listener: SettlementListener

@@ -13,6 +13,7 @@ search         jobs in a bundle by digest, key, client, job or time
 verification   verification of a bundle, offline
 sealer         follows the write-ahead log, and keeps and signs the tenants' logs
 
-An entry has no digest, signature or job id. The tree is a function of the write-ahead log's bytes alone, so that a replay
-after a crash gives the same bytes. Must never import ``workers.lanes``, ``workers.pipeline`` or anything that talks to Redis.
+An entry has no digest, signature or job id. The tree is a function of the write-ahead log's bytes and of the file ``origin``
+(a random secret for salts, the name of the log, the build), so that a replay after a crash gives the same bytes. Must never import
+``workers.lanes``, ``workers.pipeline`` or anything that talks to Redis.
 """

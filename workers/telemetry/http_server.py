@@ -1,7 +1,7 @@
 """HTTP server of ``/metrics``, ``/healthz`` and ``/readyz`` of one process, in one thread of its own.
 
-``/healthz``: the event loop runs. ``/readyz``: the process can claim jobs and at least one lane can sign
-(``workers.readiness``). Neither sends anything to Redis or an HSM: probes cause no load there, and an outage causes no
+``/healthz``: the event loop runs. ``/readyz``: what the process says of itself: a worker that it can claim jobs and sign
+(``workers/readiness.py``), the exporter that its last surveys did not all fail (``workers/telemetry/queue_exporter.py``). Neither sends anything to Redis or an HSM: probes cause no load there, and an outage causes no
 restarts.
 
 Anybody who reaches the port may open connections without end and send nothing on them. They cost the process at most

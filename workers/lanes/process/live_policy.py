@@ -1,7 +1,8 @@
 """Policy in force in a lane: its own reading of the configuration files and of the signed stop orders.
 
-The worker only tells the lane to reload. The epoch of an adopted file only grows. ``policy_version`` counts every
-change: work that was authorised by an older one is not begun.
+The worker tells the lane when to reload, hands it the stop orders, each of which the lane verifies, and starts it from the
+copies of the files in force in ``state_dir``, whose epochs the lane checks. It cannot give the lane a policy of its own. The
+epoch of an adopted file only grows. ``policy_version`` counts every change: work that was authorised by an older one is not begun.
 """
 
 from __future__ import annotations

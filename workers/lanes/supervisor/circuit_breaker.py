@@ -1,6 +1,7 @@
 """Circuit breaker of one token: closed while the token is used, open for a pause, or until its PIN is replaced.
 
-Pure, but for the modification time of the PIN's file.
+``TokenPool.lane_ended`` (``token_pool.py``) opens it, by the cause that ``lost_lane.py`` finds; ``TokenPool.tick`` closes it when
+it is due. Pure, but for the modification time of the PIN's file.
 """
 
 from __future__ import annotations

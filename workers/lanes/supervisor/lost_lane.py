@@ -35,8 +35,9 @@ MOST_FAULTS: Final = 2
 """The HSM may fail so often over the same digests on this host; then their job is requeued, perhaps for another host."""
 
 CRASHES_IN_A_ROW: Final = 3
-"""As many lanes as one job may crash. After that the circuit breaker opens; when it has closed again the first crash
-opens it, until the token has signed something."""
+"""Lanes of a token that may crash in a row, whatever their jobs; as many as the default of ``poison_attempts``, which limits
+those of one job. After that the circuit breaker opens; when it has closed again the first crash opens it, until the token has
+signed something."""
 
 MOST_JOBS: Final = 1024
 """Jobs in the crash history; beyond that the oldest is forgotten, and starts with no crashes."""
@@ -47,9 +48,10 @@ class Cause(Enum):
 
     ASKED  it was told to stop, or did not answer a reload; neither job nor token is to blame
     TOKEN  the token cannot be used, or the host has no lane for it: the circuit breaker opens for a pause
-    PIN    the token refused the PIN: the circuit breaker stays open until an operator has replaced it
+    PIN    the token refused the PIN: the circuit breaker stays open until an operator has replaced it; that of a host-started
+           lane closes after a pause, since only the lane can see whether the PIN was replaced
     FAULT  the HSM failed or hung, or the lane sent an invalid message; no job is to blame for that
-    CRASH  the process crashed in the middle of the work: a signal, or an exit code that is not a lane's
+    CRASH  the process crashed, with or without work: a signal, or an exit code that is not a lane's
     """
 
     ASKED = "asked"

@@ -181,7 +181,7 @@ class LaneRegistry:
         )
 
     def tick(self) -> None:
-        """Apply drains, close due circuit breakers, end overdue lanes; about once a second."""
+        """Apply drains, close due circuit breakers, end overdue lanes; every ``workers.service.TICK_S`` (0.5 s)."""
         self._read_drained_tokens()
         for pool in [*self.all(), *self._leaving]:
             pool.tick()

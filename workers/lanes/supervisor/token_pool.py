@@ -212,7 +212,7 @@ class TokenPool:
     # Life
 
     def tick(self) -> None:
-        """Close the circuit breaker when it is due, end lanes that are silent or idle; about once a second."""
+        """Close the circuit breaker when it is due, end lanes that are silent or idle; every 0.5 s, by the registry."""
         if self._breaker.close_if_due(self._processes.spec.settings):
             self._capacity_listener.capacity_freed()
         self._stop_drained_lanes()

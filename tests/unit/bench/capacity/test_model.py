@@ -113,8 +113,12 @@ def test_large_envelopes_share_what_a_result_costs() -> None:
     assert many > SIGNATURE_BYTES[KeyKind.P256]
 
 
-def test_every_kind_of_key_has_a_signature_length() -> None:
-    """A new kind cannot be forgotten here."""
+@pytest.mark.parametrize(
+    "kind, size", [("RSA_3072", 384), ("P256", 72), ("P384", 104), ("P521", 139), ("ED25519", 64)]
+)
+def test_a_signature_is_as_long_as_it_is_stored(kind: str, size: int) -> None:
+    """The modulus (RFC 8017), DER at its longest (RFC 3279), and RFC 8032; each kind has one."""
+    assert SIGNATURE_BYTES[KeyKind(kind)] == size
     assert set(SIGNATURE_BYTES) == set(KeyKind)
 
 

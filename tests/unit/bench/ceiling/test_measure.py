@@ -26,8 +26,19 @@ def test_the_quick_drives_are_part_of_the_grid() -> None:
     assert set(QUICK_DRIVES) <= set(drives())
 
 
-def test_every_kind_of_key_has_an_input() -> None:
-    """A new kind cannot be forgotten here."""
+@pytest.mark.parametrize(
+    "kind, expected",
+    [
+        ("RSA_4096", ("rsa", 51)),
+        ("P256", ("ecdsa", 32)),
+        ("P384", ("ecdsa", 48)),
+        ("P521", ("ecdsa", 64)),
+        ("ED25519", ("eddsa", 32)),
+    ],
+)
+def test_each_kind_of_key_signs_a_digest_of_its_own(kind: str, expected: tuple[str, int]) -> None:
+    """RSA signs a DigestInfo of SHA-256, the others the digest itself; each kind has an input."""
+    assert INPUTS[KeyKind(kind)] == expected
     assert set(INPUTS) == set(KeyKind)
 
 
