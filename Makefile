@@ -24,8 +24,8 @@ demo: bootstrap ## three tenants sign /usr/bin and /usr/lib, everything is verif
 dev: bootstrap ## the whole stack in the foreground, with throwaway keys
 	$(BIN)/sigmill dev
 
-test: bootstrap ## all tests but the slow ones
-	$(BIN)/python -m pytest $(SUITES) $(SIDE_BY_SIDE) -m 'not slow' $(ARGS)
+test: bootstrap ## all tests but the slow ones and those of test-hsm
+	$(BIN)/python -m pytest $(SUITES) $(SIDE_BY_SIDE) -m 'not slow and not other_modules' $(ARGS)
 
 test-all: ## all tests; they open console pages in Chromium
 	@BROWSER=1 ops/bootstrap
@@ -34,9 +34,9 @@ test-all: ## all tests; they open console pages in Chromium
 test-unit: bootstrap ## no sockets, no sleeps: seconds
 	$(BIN)/python -m pytest tests/unit $(ARGS)
 
-test-hsm: ## other PKCS#11 modules: their manners, and those of Debian, which it installs
+test-hsm: ## keys in the other PKCS#11 modules of Debian, which it installs
 	@HSM=1 ops/bootstrap
-	SIGMILL_TEST_HSM=1 $(BIN)/python -m pytest tests/integration/hsm $(SIDE_BY_SIDE) -rs -m 'not slow' $(ARGS)
+	SIGMILL_TEST_HSM=1 $(BIN)/python -m pytest tests/integration/hsm $(SIDE_BY_SIDE) -rs -m 'other_modules and not slow' $(ARGS)
 
 test-compat: bootstrap ## arq's own test suite against our worker
 	$(BIN)/python -m tests.compat.run_arq_suite $(ARGS)

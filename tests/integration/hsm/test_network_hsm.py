@@ -22,6 +22,8 @@ from tests.support.rig.rig import MakeRig, Rig, WorkerProcess
 from tests.support.waiting import until_async
 from workers.config.settings import TokenSettings
 
+pytestmark = pytest.mark.other_modules
+
 CALL_TIMEOUT_S = 2.0
 Served = AbstractContextManager[tuple[OtherModule, Relay]]
 Serve = Callable[[OtherModule, Path], Served]

@@ -22,6 +22,8 @@ from tests.integration.hsm.survey import Surveyed
 from tests.support.hsm.softhsm import SoftHsm
 from tests.support.ports import free_port
 
+pytestmark = pytest.mark.other_modules
+
 RSA = [KeyKind.RSA_2048, KeyKind.RSA_3072]
 EC = [KeyKind.P256, KeyKind.P384, KeyKind.P521]
 ED25519 = KeyKind.ED25519
