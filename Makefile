@@ -10,7 +10,7 @@ ARGS ?=
 JOBS ?= 3
 SIDE_BY_SIDE := -n $(JOBS) --dist loadfile
 
-.PHONY: help bootstrap demo dev test test-all test-unit test-hsm test-compat test-tools faults soak coverage compose-check systemd-check lint format generate bench bench-quick dist lock clean mutants fuzz
+.PHONY: help bootstrap demo dev test test-all test-unit test-hsm test-compat test-tools faults soak coverage compose-check systemd-check install-check lint format generate bench bench-quick dist lock clean mutants fuzz
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '  make %-13s %s\n' "$$name" "$$text"; done
@@ -71,6 +71,10 @@ compose-check: ## docker-compose.yml, up and signing, with podman (root; a few m
 systemd-check: ## the units of ops/systemd, booted in a container (root; a few minutes)
 	ops/systemd-check
 
+install-check: dist ## docs/install.md, word for word in a bare Debian (root; SUITE=trixie; two minutes)
+	ops/install-check $(SUITE)
+
+SUITE ?= bookworm
 MINUTES ?= 60
 
 soak: bootstrap ## an hour of load with faults (MINUTES=60): memory, descriptors, sessions and processes stay flat
