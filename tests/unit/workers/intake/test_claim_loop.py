@@ -146,7 +146,7 @@ class LoopSetup:
         limits: ClaimLimits | None = None,
     ) -> None:
         self.random = random.Random(seed)
-        self.queue = Queue(self.random, {tenant: deque() for tenant in tenants})
+        self.queue = Queue(self.random, {name: deque() for name in tenants})
         self.lane_digests = lane_digests
         self.load = dict.fromkeys(tenants, 0)
         self.done: list[bytes] = []
