@@ -186,7 +186,7 @@ class TokenBlame:
         self._crashes = 0
 
     def record_crash(self) -> None:
-        """A lane ended in the middle of its work."""
+        """A lane crashed, with or without work."""
         self._crashes += 1
 
     def record_signature(self) -> None:
