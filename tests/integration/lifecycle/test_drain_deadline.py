@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ from queueing.protocol import keyspace
 from queueing.protocol.jobs import JobOutcome, decode_result
 from tests.support.disk.disks import limit_files, slow_sync
 from tests.support.farm.farm import digests
+from tests.support.rig.operator import edit, reload
 from tests.support.rig.rig import MakeRig, Rig, WorkerProcess
 from tests.support.rig.shared_rig import behind_simhsm
 from tests.support.waiting import until, until_async
@@ -73,6 +75,23 @@ async def test_every_operation_of_the_hsm_has_its_result(make_rig: MakeRig) -> N
         await redis.aclose()
         published = sum(len(o.signatures) for o in outcomes if isinstance(o, JobOutcome))
         assert signed_by_the_hsm(rig).total() == published, "it signed what it did not publish"
+        rig.start_worker(2)
+        await all_signed(client, job)
+    assert set(signed_by_the_hsm(rig).values()) == {1}
+
+
+async def test_a_lower_drain_s_waits_for_a_restart(make_rig: MakeRig) -> None:
+    """The process is not ended by the new one while the steps of its shutdown have the old one."""
+    rig = rig_with(make_rig, drain_s=30.0)
+    worker = rig.start_worker(1)
+    async with at_peak(rig, worker) as (client, job):
+        config = rig.directory / "sigmill-1.toml"
+        edit(config, "drain_s = 30.0", "drain_s = 0.05")
+        (report,) = await asyncio.to_thread(reload, config)
+        assert report["waiting"] == ["worker"]
+        worker.child.terminate()
+        await until_async(lambda: not worker.alive, "the worker ends")
+        assert worker.child.exit_code == 0, worker.child.log_tail(30)
         rig.start_worker(2)
         await all_signed(client, job)
     assert set(signed_by_the_hsm(rig).values()) == {1}
