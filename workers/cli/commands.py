@@ -74,6 +74,7 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
 AUDIT: Final[dict[str, LazyCommand]] = {
     "export": LazyCommand("workers.cli.audit.export:export_record", "Export a tenant's record of this host."),
     "find": LazyCommand("workers.cli.audit.find:find", "Find jobs in an exported record."),
+    "receipt": LazyCommand("workers.cli.audit.receipt:receipt", "Make or verify a receipt for one digest."),
     "seal": LazyCommand(
         "workers.cli.audit.seal:seal_log", "Seal the write-ahead log of a decommissioned host."
     ),

@@ -9,6 +9,7 @@ follower       durable records of the write-ahead log, in order, from a place on
 stored_entries  entries and item rows, read from those files
 bundle         part of a log as a folder that proves itself
 bundle_reader  reading of a bundle that somebody else gave
+receipts       one digest of a log with its proof
 search         jobs in a bundle by digest, key, client, job or time
 verification   verification of a bundle, offline
 sealer         follows the write-ahead log, and keeps and signs the tenants' logs

@@ -4,7 +4,10 @@ seal    ``sigmill audit seal``
 export  ``sigmill audit export``
 verify  ``sigmill audit verify``
 find    ``sigmill audit find``
+receipt  ``sigmill audit receipt``
+key_files  files of public keys
 times   options that are times
+digest_option  option that is a digest
 
 It never imports `queueing.client` or `queueing.redis`: the log is read without Redis.
 """

@@ -9,24 +9,12 @@ import msgspec
 
 from queueing.errors import InputUnreadable, ProofInvalid
 from queueing.protocol.jobs import job_id_of
+from workers.cli.audit.digest_option import Digest
 from workers.cli.audit.times import from_option, to_option, utc_text
 from workers.cli.shell.options import json_option
 from workers.cli.shell.output import Exit, Output, emit, print_message, print_table
 from workers.record.bundle_reader import origins_of
 from workers.record.search import Match, Query, search
-
-
-class Digest(click.ParamType[bytes]):
-    """Digest option: hex digits, with or without ``sha256:`` before them."""
-
-    name = "digest"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> bytes:
-        """Convert the text to bytes; fails as a usage error."""
-        try:
-            return bytes.fromhex(str(value).rpartition(":")[2])
-        except ValueError:
-            self.fail(f"{value!r} is not a digest in hex", param, ctx)
 
 
 class FoundLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from pathlib import Path
 from typing import Final
 
 import click
 import msgspec
 
-from queueing.errors import ConfigError, InputUnreadable
-from queueing.files.regular_file import read_regular
+from queueing.errors import InputUnreadable
 from queueing.protocol.client_keys import ClientPublicKey
-from queueing.transparency.notes import VerifierKey, read_verifier_key
+from queueing.transparency.notes import VerifierKey
+from workers.cli.audit.key_files import client_keys, trusted_keys, vkeys_option
 from workers.cli.shell.options import json_option
 from workers.cli.shell.output import Exit, Output, emit, print_line, print_message
 from workers.record.bundle_reader import BundleReader, origins_of
 from workers.record.verification import OriginVerifier
 
-_MOST_KEY_BYTES: Final = 1024 * 1024
 MOST_PROBLEMS: Final = 100
 """Problems that are printed for each origin: a log that was changed in one place can have one for each entry behind it."""
 
@@ -44,12 +41,7 @@ class OriginLine(msgspec.Struct, frozen=True, kw_only=True):
 
 @click.command("verify")
 @click.argument("bundle", type=click.Path(file_okay=False, exists=True, path_type=Path))
-@click.option(
-    "--vkeys",
-    type=click.Path(dir_okay=False, exists=True, path_type=Path),
-    required=True,
-    help="Keys that sign checkpoints, one NAME+ID+BASE64 a line (signed-note). From the operator, not from the bundle.",
-)
+@vkeys_option
 @click.option(
     "--clients",
     type=click.Path(dir_okay=False, exists=True, path_type=Path),
@@ -66,8 +58,8 @@ def verify_record(output: Output, /, *, bundle: Path, vkeys: Path, clients: Path
 
     Exit code 0 if everything holds, 1 with a line `code place what` for each problem.
     """
-    trusted = _trusted(vkeys)
-    keys = None if clients is None else _client_keys(clients)
+    trusted = trusted_keys(vkeys)
+    keys = None if clients is None else client_keys(clients)
     try:
         origins = origins_of(bundle)
     except OSError as error:
@@ -111,38 +103,3 @@ def _verify(
         more = f", {found - MOST_PROBLEMS} problems not shown" if found > MOST_PROBLEMS else ""
         print_message(f"{origin.name}: {line.entries:,} entries, {line.signatures:,} signatures{more}")
     return line
-
-
-def _lines_of(file: Path) -> list[str]:
-    try:
-        text = read_regular(file, largest_bytes=_MOST_KEY_BYTES).decode()
-    except OSError as error:
-        raise ConfigError(
-            str(file), "", error.strerror or "cannot be read", "Give a small text file."
-        ) from None
-    except UnicodeDecodeError:
-        raise ConfigError(str(file), "", "the file is not UTF-8", "Give a text file.") from None
-    return [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
-
-
-def _trusted(file: Path) -> list[VerifierKey]:
-    keys = [read_verifier_key(line) for line in _lines_of(file)]
-    if not keys:
-        raise ConfigError(
-            str(file), "", "there is no key in it", "Ask the operator for the keys of the record."
-        )
-    return keys
-
-
-def _client_keys(file: Path) -> dict[str, ClientPublicKey]:
-    keys: dict[str, ClientPublicKey] = {}
-    for number, line in enumerate(_lines_of(file), 1):
-        name, _, encoded = line.partition(" ")
-        try:
-            keys[name] = ClientPublicKey.from_spki(base64.b64decode(encoded.strip(), validate=True))
-        except (ValueError, binascii.Error):
-            problem = f"line {number} is not 'NAME BASE64' with an Ed25519 or P-256 key"
-            raise ConfigError(
-                str(file), "", problem, "Take `public_key` of each client from the tenant's file."
-            ) from None
-    return keys

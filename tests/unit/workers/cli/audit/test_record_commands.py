@@ -122,3 +122,32 @@ def test_people_get_a_table(bundle: Path) -> None:
     result = run("find", bundle, as_json=False)
     assert "1970-01-01T00:00:00.001+00:00" in result.stdout
     assert "1 of 2" in result.stdout
+
+
+def receipt(bundle: Path, source: Path, *more: object) -> Result:
+    words = ("--digest", SECRET_DIGEST.hex(), "--vkeys", bundle.parent / "vkeys", *more)
+    return run("receipt", source, *words)
+
+
+def test_a_receipt_is_made_of_a_bundle_and_verified_without_it(bundle: Path) -> None:
+    file = bundle.parent / "release.tlog-proof"
+    made = receipt(bundle, bundle, "--out", file)
+    assert (made.exception, json.loads(made.stdout)["entry"]) == (None, 5)
+    signature = bundle.parent / "release.sig"
+    signature.write_bytes(b"signature")
+    verified = receipt(bundle, file, "--signature", signature)
+    assert json.loads(verified.stdout) == json.loads(made.stdout)
+    signature.write_bytes(b"another")
+    assert "of another signature" in str(receipt(bundle, file, "--signature", signature).exception)
+
+
+def test_a_digest_that_is_not_in_the_bundle_has_no_receipt(bundle: Path) -> None:
+    words = ("--digest", "00" * 31, "--vkeys", bundle.parent / "vkeys")
+    assert "not in this bundle" in str(run("receipt", bundle, *words).exception)
+
+
+def test_a_receipt_that_is_endless_or_no_file_is_refused(bundle: Path) -> None:
+    file = bundle.parent / "receipt"
+    with file.open("wb") as stream:
+        stream.truncate(1 << 30)
+    assert "larger than" in str(receipt(bundle, file).exception)

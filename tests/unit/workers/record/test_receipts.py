@@ -1,0 +1,122 @@
+"""A receipt proves one digest and its signature, and nothing else is taken for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
+
+from queueing.errors import ProofInvalid
+from queueing.transparency.notes import Ed25519NoteKey, VerifierKey
+from queueing.transparency.proof_files import ProofFile, read_proof_file
+from tests.support.farm.logged_jobs import SECRET_DIGEST, append, job
+from workers.journal.segment_writer import SegmentWriter
+from workers.record.bundle import export
+from workers.record.bundle_reader import origins_of
+from workers.record.receipts import make_receipt, verify_receipt
+from workers.record.sealer import Sealer, log_folder
+from workers.record.search import Query, search
+
+EPOCH_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+JOBS = 200
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("state")
+    writer = SegmentWriter(folder / "wal")
+    for number in range(1, JOBS + 1):
+        append(writer, *job("acme", number))
+    sealer = Sealer(folder, log_name="sigmill/prod", build="1.0", epoch_key=EPOCH_KEY)
+    while sealer.advance():
+        pass
+    sealer.sign()
+    export(log_folder(folder, "acme"), folder / "bundle")
+    return folder / "bundle"
+
+
+@pytest.fixture(scope="module")
+def trusted(bundle: Path) -> list[VerifierKey]:
+    (origin,) = origins_of(bundle)
+    return [Ed25519NoteKey(f"sigmill/prod/acme/{origin.name}", EPOCH_KEY).verifier]
+
+
+@pytest.fixture(scope="module")
+def receipts(bundle: Path) -> list[bytes]:
+    """One of each job, for its first digest."""
+    (origin,) = origins_of(bundle)
+    return [make_receipt(origin, match, 0) for match in search(origin, Query(digest=SECRET_DIGEST))]
+
+
+def test_every_job_of_the_log_gives_a_receipt_that_holds(
+    receipts: list[bytes], trusted: list[VerifierKey]
+) -> None:
+    assert len(receipts) == JOBS
+    for number, data in enumerate(receipts):
+        receipt = verify_receipt(data, trusted, digest=SECRET_DIGEST, signature=b"signature")
+        assert receipt.index == 3 * number + 2
+        assert receipt.entry.key_version == 1
+
+
+def test_a_receipt_has_at_most_the_promised_bytes_and_nothing_of_other_digests(receipts: list[bytes]) -> None:
+    assert max(map(len, receipts)) <= 2500
+    for data in receipts[:3]:
+        assert b"digest.length" not in read_proof_file(data).extra
+
+
+def test_a_digest_that_was_not_signed_has_a_receipt_that_says_so(
+    bundle: Path, trusted: list[VerifierKey]
+) -> None:
+    (origin,) = origins_of(bundle)
+    match = next(search(origin, Query(digest=bytes(32))))
+    receipt = verify_receipt(make_receipt(origin, match, 1), trusted, digest=bytes(32))
+    assert (receipt.item.signature_sha256, receipt.item.code) == (b"", "digest.length")
+
+
+def test_another_digest_signature_or_key_is_refused(
+    receipts: list[bytes], trusted: list[VerifierKey]
+) -> None:
+    with pytest.raises(ProofInvalid, match="of another digest"):
+        verify_receipt(receipts[0], trusted, digest=bytes(32))
+    with pytest.raises(ProofInvalid, match="another signature"):
+        verify_receipt(receipts[0], trusted, digest=SECRET_DIGEST, signature=b"other")
+    other = Ed25519NoteKey(trusted[0].name, Ed25519PrivateKey.from_private_bytes(bytes(32))).verifier
+    with pytest.raises(ProofInvalid, match="none of the trusted keys"):
+        verify_receipt(receipts[0], [other], digest=SECRET_DIGEST)
+
+
+def test_the_proof_of_one_entry_with_the_content_of_another_is_refused(
+    receipts: list[bytes], trusted: list[VerifierKey]
+) -> None:
+    first, second = read_proof_file(receipts[0]), read_proof_file(receipts[1])
+    mixed = ProofFile(first.index, first.proof, first.checkpoint, second.extra).encode()
+    with pytest.raises(ProofInvalid, match="not number"):
+        verify_receipt(mixed, trusted, digest=SECRET_DIGEST)
+
+
+@given(st.data())
+def test_a_receipt_with_one_changed_byte_is_refused_or_says_the_same(
+    receipts: list[bytes], trusted: list[VerifierKey], data: st.DataObject
+) -> None:
+    """A signature line of an unknown key may be there: only what is verified counts."""
+    receipt = bytearray(receipts[77])
+    at = data.draw(st.integers(0, len(receipt) - 1))
+    receipt[at] ^= data.draw(st.integers(1, 255))
+    with pytest.raises(ProofInvalid):
+        verify_receipt(bytes(receipt), trusted, digest=SECRET_DIGEST, signature=b"signature")
+
+
+@given(st.binary(max_size=400))
+def test_extra_data_that_is_none_is_refused_in_one_way(
+    receipts: list[bytes], trusted: list[VerifierKey], extra: bytes
+) -> None:
+    whole = read_proof_file(receipts[0])
+    with pytest.raises(ProofInvalid):
+        verify_receipt(
+            ProofFile(whole.index, whole.proof, whole.checkpoint, extra).encode(),
+            trusted,
+            digest=SECRET_DIGEST,
+        )

@@ -1,0 +1,18 @@
+"""Digest option."""
+
+from __future__ import annotations
+
+import click
+
+
+class Digest(click.ParamType[bytes]):
+    """Digest option: hex digits, with or without ``sha256:`` before them."""
+
+    name = "digest"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> bytes:
+        """Convert the text to bytes; fails as a usage error."""
+        try:
+            return bytes.fromhex(str(value).rpartition(":")[2])
+        except ValueError:
+            self.fail(f"{value!r} is not a digest in hex", param, ctx)

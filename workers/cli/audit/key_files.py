@@ -1,0 +1,61 @@
+"""Files of public keys: those that sign checkpoints, and those of the tenant's clients. One key a line, ``#`` for comments."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from pathlib import Path
+from typing import Final
+
+import click
+
+from queueing.errors import ConfigError
+from queueing.files.regular_file import read_regular
+from queueing.protocol.client_keys import ClientPublicKey
+from queueing.transparency.notes import VerifierKey, read_verifier_key
+
+_MOST_KEY_BYTES: Final = 1024 * 1024
+
+vkeys_option = click.option(
+    "--vkeys",
+    type=click.Path(dir_okay=False, exists=True, path_type=Path),
+    required=True,
+    help="Keys that sign checkpoints, one NAME+ID+BASE64 a line (signed-note). From the operator, not from the bundle.",
+)
+
+
+def _lines_of(file: Path) -> list[str]:
+    try:
+        text = read_regular(file, largest_bytes=_MOST_KEY_BYTES).decode()
+    except OSError as error:
+        raise ConfigError(
+            str(file), "", error.strerror or "cannot be read", "Give a small text file."
+        ) from None
+    except UnicodeDecodeError:
+        raise ConfigError(str(file), "", "the file is not UTF-8", "Give a text file.") from None
+    return [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
+
+
+def trusted_keys(file: Path) -> list[VerifierKey]:
+    """Keys that sign checkpoints. Raises ``ConfigError`` or ``ProofInvalid``."""
+    keys = [read_verifier_key(line) for line in _lines_of(file)]
+    if not keys:
+        raise ConfigError(
+            str(file), "", "there is no key in it", "Ask the operator for the keys of the record."
+        )
+    return keys
+
+
+def client_keys(file: Path) -> dict[str, ClientPublicKey]:
+    """Public keys of clients, by name. Raises ``ConfigError``."""
+    keys: dict[str, ClientPublicKey] = {}
+    for number, line in enumerate(_lines_of(file), 1):
+        name, _, encoded = line.partition(" ")
+        try:
+            keys[name] = ClientPublicKey.from_spki(base64.b64decode(encoded.strip(), validate=True))
+        except (ValueError, binascii.Error):
+            problem = f"line {number} is not 'NAME BASE64' with an Ed25519 or P-256 key"
+            raise ConfigError(
+                str(file), "", problem, "Take `public_key` of each client from the tenant's file."
+            ) from None
+    return keys
