@@ -65,7 +65,8 @@ class ActiveJob:
 
     ``delayed``: it was tried, and would fail again at once; a job that no lane had keeps its place in the queue.
     ``turned_back``: it was not given to a lane, because none may have it now. ``authenticated``: the worker knows that a
-    client of the tenant has signed it; ``intended``: the log has its intent.
+    client of the tenant has signed it; ``intended``: the log has its intent. ``dropped``: signatures that lanes made, or may
+    have made, and that are not in the result.
     """
 
     __slots__ = (
@@ -77,6 +78,7 @@ class ActiveJob:
         "claimed",
         "cost",
         "delayed",
+        "dropped",
         "enqueued_at_ms",
         "envelope",
         "failure",
@@ -115,6 +117,7 @@ class ActiveJob:
         self.authenticated = self.intended = False
         self.lane_ends: tuple[str, ...] = ()
         self.maybe_signed = False
+        self.dropped = 0
         self.cost = self.owed_cost = 0.0
         self.owed_digests = 0
 
@@ -156,6 +159,7 @@ class ActiveJob:
     def replace_result(self, error: SigningError) -> None:
         """Make ``error`` the result of a finished job: its own cannot be published."""
         self.failure = error
+        self._drop()
 
     def fail(self, error: SigningError) -> None:
         """Refuse the whole job: ``error`` is its result."""
@@ -170,10 +174,6 @@ class ActiveJob:
 
     def slice_done(self, first: int, outcome: SliceOutcome) -> None:
         """Record a lane's outcome for the digests from ``first`` on."""
-        if outcome.error is not None:
-            error = outcome.error.error()
-            self._end_whole(error)
-            return
         self.maybe_signed = True
         if self._is_of_another_version(outcome):
             # The key was rotated between two slices; a result has one version.
@@ -195,12 +195,17 @@ class ActiveJob:
     def _is_of_another_version(self, outcome: SliceOutcome) -> bool:
         return bool(self.public_key_sha256) and outcome.public_key_sha256 != self.public_key_sha256
 
+    def slice_refused(self, first: int, count: int, error: SigningError) -> None:
+        """End the whole job: a lane refused its envelope with this ``error``, and signed none of ``count`` digests."""
+        del first
+        self._end_whole(error, unsigned=count)
+
     def slice_poisoned(self, first: int, count: int, lane_ends: Sequence[str]) -> None:
         """Fail the job: each lane that processed a slice of it exited (``lane_ends``)."""
-        del first, count
+        del first
         self.maybe_signed = True
         self.lane_ends = tuple(lane_ends)
-        self._end_whole(JobPoisoned("the job ended its lane each time it was tried"))
+        self._end_whole(JobPoisoned("the job ended its lane each time it was tried"), unsigned=count)
 
     def slice_faulted(self, first: int, count: int) -> None:
         """Return the job: the HSM failed on ``count`` of its digests, which may have been signed."""
@@ -216,17 +221,31 @@ class ActiveJob:
         self.unavailable = TokenUnavailable()
         self._settle(count)
 
-    def slice_in_doubt(self) -> None:
-        """Record that a lane exited while it had some of the digests: they may have been signed."""
+    def slice_in_doubt(self, count: int) -> None:
+        """Record that a lane exited while it had ``count`` of the digests: they may have been signed."""
         self.maybe_signed = True
+        self.dropped += count
 
-    def _end_whole(self, error: SigningError) -> None:
+    def _end_whole(self, error: SigningError, *, unsigned: int) -> None:
+        """End the job, whatever other slices have or will have: a lane may be signing them now, and nobody waits for it.
+
+        ``unsigned``: number of digests, of those not settled, that no lane has.
+        """
+        if not self._reported:
+            in_lanes = max(self._left - unsigned, 0)
+            self.maybe_signed = self.maybe_signed or in_lanes > 0
+            self.dropped += in_lanes
+            self._drop()
         if error.retryable and not isinstance(error, JobExpired):
             self.unavailable = error
             self.delayed = True
         elif self.failure is None:
             self.failure = error
         self._report()
+
+    def _drop(self) -> None:
+        """Count the signatures that the result will not have."""
+        self.dropped += sum(signature is not None for signature in self.signatures)
 
     def _settle(self, count: int) -> None:
         self._left -= count

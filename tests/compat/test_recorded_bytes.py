@@ -117,6 +117,31 @@ def test_an_outcome_from_before_dead_letters_is_understood() -> None:
     assert (record.result, record.dead_letter) == (b"result", b"")
 
 
+def test_an_outcome_from_before_dropped_signatures_is_understood() -> None:
+    record = decode_record(bytes.fromhex(RECORDS["Outcome"]))
+    assert isinstance(record, records.OutcomeRecord)
+    assert (record.result, record.dead_letter, record.dropped) == (b"result", b"dead", 0)
+
+
+class _FormerOutcome(msgspec.Struct, frozen=True, array_like=True, tag="Outcome"):
+    """Outcome record as version 0.1.0 has it."""
+
+    at_ms: int
+    tenant: str
+    job_id: bytes
+    lease: bytes
+    reply_id: str
+    result: bytes
+    dead_letter: bytes = b""
+
+
+def test_the_former_version_reads_an_outcome_with_dropped_signatures() -> None:
+    """Its process may be the next one on a host after the upgrade is taken back."""
+    raw = records.encode_record(records.OutcomeRecord(AT_MS, "acme", b"j", b"w:7", "", b"result", b"dead", 3))
+    former = msgspec.msgpack.decode(raw, type=_FormerOutcome)
+    assert (former.result, former.dead_letter) == (b"result", b"dead")
+
+
 async def test_a_job_in_the_first_form_is_signed(shared_rig: SharedRig) -> None:
     """Written here field by field, with nothing of today's encoders: a client of then on a queue of now."""
     now_ms = time.time_ns() // 1_000_000

@@ -170,7 +170,8 @@ class LogRecord(_Event, frozen=True, kw_only=True, tag="record"):
     """A record of a worker's log. ``what``: intent, outcome, released, returned, unknown.
 
     ``digests`` of an intent; ``signatures`` of an outcome ('' where refused); ``how`` of a release;
-    ``maybe_signed`` of a return; ``dead_letter`` of an outcome by which the service gives the job up.
+    ``maybe_signed`` of a return; of an outcome ``dead_letter``, by which the service gives the job up, and ``dropped``, the
+    number of signatures that were perhaps made and are not in it.
     """
 
     worker: str
@@ -184,6 +185,7 @@ class LogRecord(_Event, frozen=True, kw_only=True, tag="record"):
     how: str = ""
     maybe_signed: bool = False
     dead_letter: bool = False
+    dropped: int = 0
 
 
 Event = (

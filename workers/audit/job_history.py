@@ -37,7 +37,8 @@ class JobEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``what``: intent (about to be signed, durable before the HSM is asked), outcome (durable before it is released),
     committed or repeated (Redis took it), fenced (another worker had the job by then), returned (given back unsigned),
-    returned-in-doubt (a lane may have signed some of it), unknown (its process ended in between).
+    returned-in-doubt (a lane may have signed some of it), unknown (its process ended in between). ``dropped`` of an outcome:
+    signatures that lanes made, or may have made, and that are not in the result.
     """
 
     at_ms: int
@@ -54,6 +55,7 @@ class JobEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     failed: int | None = None
     code: str = ""
     dead_letter: bool = False
+    dropped: int = 0
 
 
 class Histories(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,7 +136,9 @@ def _intent(event: JobEvent, record: IntentRecord) -> JobEvent:
 
 
 def _outcome(event: JobEvent, record: OutcomeRecord) -> JobEvent:
-    event = msgspec.structs.replace(event, what="outcome", dead_letter=bool(record.dead_letter))
+    event = msgspec.structs.replace(
+        event, what="outcome", dead_letter=bool(record.dead_letter), dropped=record.dropped
+    )
     try:
         outcome = decode_result(record.result).outcome
     except SigningError as error:

@@ -48,6 +48,8 @@ class OutcomeRecord(msgspec.Struct, frozen=True, array_like=True, tag="Outcome")
     """A job was signed or refused: ``result`` will be published, with the signature bytes.
 
     ``dead_letter``: the dead letter of a job that the service gives up (``queueing.broker.dead_letters``), else empty.
+    ``dropped``: number of signatures that lanes made, or may have made, and that are not in ``result``: a job can be refused
+    after some of its digests were signed, and a lane can exit with a digest that another lane signs again.
     """
 
     at_ms: int
@@ -57,6 +59,7 @@ class OutcomeRecord(msgspec.Struct, frozen=True, array_like=True, tag="Outcome")
     reply_id: str
     result: bytes
     dead_letter: bytes = b""
+    dropped: int = 0
 
 
 class ReleasedRecord(msgspec.Struct, frozen=True, array_like=True, tag="Released"):

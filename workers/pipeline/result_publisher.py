@@ -127,6 +127,7 @@ class ResultPublisher:
                 job.hints.re,
                 job.result(),
                 job.dead_letter(self._owner),
+                job.dropped,
             )
 
         made = record()
@@ -158,6 +159,7 @@ class ResultPublisher:
                     old.reply_id,
                     old.result,
                     old.dead_letter,
+                    old.dropped,
                 ),
                 job,
                 recovered=True,

@@ -51,7 +51,8 @@ class IntentEntry(_Entry, frozen=True, array_like=True, kw_only=True):
 class OutcomeEntry(_Entry, frozen=True, array_like=True, kw_only=True):
     """A job has its result, which is not released before this is durable.
 
-    ``code``: why nothing was signed, else ''. ``items_root``: root over the job's items.
+    ``code``: why nothing was signed, else ''. ``items_root``: root over the job's items. ``dropped``: number of signatures that
+    lanes made, or may have made, and that are no item: they were not released.
     """
 
     kind: Literal["outcome"] = "outcome"
@@ -62,6 +63,7 @@ class OutcomeEntry(_Entry, frozen=True, array_like=True, kw_only=True):
     signed: _Count
     items_root: _Hash
     code: _Text
+    dropped: _Count = 0
 
 
 class EndEntry(_Entry, frozen=True, array_like=True, kw_only=True):

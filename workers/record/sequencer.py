@@ -185,6 +185,7 @@ class Sequencer:
             signed=sum(map(bool, signatures)),
             items_root=items_root(claim.salt, row.items(digests)),
             code="" if isinstance(result, JobOutcome) else result.reason,
+            dropped=record.dropped,
         )
         return [Addition(claim.tenant, entry, row)]
 

@@ -16,6 +16,9 @@ POISON_CRASHES = 3
 _BY_CLOCK = {"job.expired", "envelope.expired"}
 """Ends of a job, of which only the id is known here, by a lane whose clock is wrong."""
 
+BY_CLOCK_S = 2.0
+"""From a lane's refusal by its clock, which may be right again by then, until the worker has the outcome of the job."""
+
 TAIL_BYTES = 8  # of the input, in the module's log
 
 
@@ -56,8 +59,8 @@ def _unfounded(ledger: Ledger, job: JobFile) -> Iterator[Violation]:
                 yield Violation("I1 innocent job set aside", job.job)
             if not any(outcome.dead_letter for outcome in job.recorded("outcome")):
                 yield Violation("I1 set aside without a letter", job.job)
-        elif expired_by_clock(ledger, answer):
-            continue  # nothing was signed; a client that waits, or submits again, has it signed
+        elif _expired_by_clock(ledger, job, answer):
+            continue  # its client may submit it again
         elif answer.code:
             yield Violation("I1 accepted job failed", f"{job.job}: {answer.code}")
         for i, code in answer.codes.items():
@@ -66,11 +69,15 @@ def _unfounded(ledger: Ledger, job: JobFile) -> Iterator[Violation]:
         yield from _vague(job, answer)
 
 
-def expired_by_clock(ledger: Ledger, answer: Answered) -> bool:
-    """Whether a job ended so because a clock was wrong lately: what was refused then is read some time later."""
-    return answer.code in _BY_CLOCK and any(
-        "clock." in fault.kind and fault.began_at <= answer.at <= fault.at + fault.bound_s
-        for fault in ledger.faults
+def _expired_by_clock(ledger: Ledger, job: JobFile, answer: Answered) -> bool:
+    """Whether the log has it that the job ended so while a clock was wrong, and nothing else was its end."""
+    ends = job.recorded("outcome")
+    stepped = [fault for fault in ledger.faults if "clock." in fault.kind]
+    return (
+        answer.code in _BY_CLOCK
+        and bool(ends)
+        and not any(end.signatures for end in ends)
+        and all(any(f.began_at <= end.at <= f.at + BY_CLOCK_S for f in stepped) for end in ends)
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from tests.faults.checker.jobs import TAIL_BYTES, expired_by_clock, open_crashes
+from tests.faults.checker.jobs import TAIL_BYTES, open_crashes
 from tests.faults.checker.ledger import JobFile, Ledger, Violation
 from tests.faults.history import LogRecord
 
@@ -31,20 +31,28 @@ def uncovered(ledger: Ledger) -> Iterator[Violation]:
 
 
 def unexplained(ledger: Ledger) -> Iterator[Violation]:
-    """Every signature that the HSM made is in an outcome, or its loss is on record: returned as maybe signed,
-    closed as unknown, or a lane that ended with it."""
+    """Every signature that the HSM made is in an outcome, or its loss is on record: dropped by an outcome, returned as
+    maybe signed, or closed as unknown."""
     for job in ledger.jobs.values():
-        losses = _losses(ledger, job)
+        dropped = sum(outcome.dropped for outcome in _outcomes(job))
+        lost = _lost_with_claims(ledger, job)
         signed = _signed(job)
+        beyond_claims = 0
         for digest in set(job.digests):
             made = [s for s in ledger.signs_of.get((job.tenant, digest[-TAIL_BYTES:]), ()) if s.rv == 0]
             kept = signed[digest]
-            if len(made) - len(kept) > losses:
+            beyond_claims += max(len(made) - len(kept) - lost, 0)
+            if len(made) - len(kept) > lost + dropped:
                 yield Violation(
                     "I4 signed too often", f"{job.job}: {len(made)} signatures, {len(kept)} on record"
                 )
             if Counter(_head(job, signature) for signature in kept) - Counter(s.head for s in made):
                 yield Violation("I4 outcome that the HSM did not make", job.job)
+        if beyond_claims > dropped:
+            yield Violation(
+                "I4 more dropped than on record",
+                f"{job.job}: {beyond_claims} signatures, {dropped} on record",
+            )
 
 
 def _head(job: JobFile, signature: bytes) -> bytes:
@@ -59,7 +67,7 @@ def _signed(job: JobFile) -> defaultdict[bytes, list[bytes]]:
     """The signatures of each digest in outcomes, once for each claim that had them made."""
     intents = {(record.worker, record.lease) for record in job.recorded("intent")}
     signed: defaultdict[bytes, list[bytes]] = defaultdict(list)
-    for outcome in {(r.worker, r.lease): r for r in job.recorded("outcome")}.values():
+    for outcome in _outcomes(job):
         if (outcome.worker, outcome.lease) in intents and len(outcome.signatures) == len(job.digests):
             for digest, signature in zip(job.digests, outcome.signatures, strict=True):
                 if signature:
@@ -67,13 +75,23 @@ def _signed(job: JobFile) -> defaultdict[bytes, list[bytes]]:
     return signed
 
 
-def _losses(ledger: Ledger, job: JobFile) -> int:
-    """Number of signatures of a digest that may have been lost between HSM and log."""
-    on_record = sum(r.what == "unknown" or (r.what == "returned" and r.maybe_signed) for r in job.records)
-    crashes = sum(len(open_crashes(ledger, job, r.worker, r.at)) for r in job.recorded("intent"))
-    # A clock was stepped between two slices: the job ends as expired, and its outcome has no signatures.
-    expired = sum(expired_by_clock(ledger, answer) for answer in job.final)
-    return on_record + crashes + expired
+def _outcomes(job: JobFile) -> list[LogRecord]:
+    """One outcome of each claim: a log that was full has the same one again."""
+    return list({(r.worker, r.lease): r for r in job.recorded("outcome")}.values())
+
+
+def _lost_with_claims(ledger: Ledger, job: JobFile) -> int:
+    """Number of signatures of a digest that may have been lost in claims without an outcome: one, and one more for each
+    lane that ended meanwhile."""
+    intents = {(r.worker, r.lease): r for r in job.recorded("intent")}
+    outcomes = {(r.worker, r.lease) for r in job.recorded("outcome")}
+    lost = {
+        (r.worker, r.lease)
+        for r in job.records
+        if r.what == "unknown" or (r.what == "returned" and r.maybe_signed)
+    }
+    began = [intents[claim] for claim in (lost - outcomes) if claim in intents]
+    return sum(1 + len(open_crashes(ledger, job, intent.worker, intent.at)) for intent in began)
 
 
 def unclosed(ledger: Ledger) -> Iterator[Violation]:
@@ -104,7 +122,11 @@ def unrecorded(ledger: Ledger) -> Iterator[Violation]:
         if len(released) > 1:
             yield Violation("I4 released twice", f"{job.job}: {_names(released)}")
         committed = [c for c in job.commits if c.how == "committed"]
-        if committed and not released and job.invoked:  # of what no client submitted, the log has counters
+        if not job.invoked and not job.recorded("intent"):
+            # Of what no client submitted, the log has counters, unless a lane was given it to find that out.
+            if job.records:
+                yield Violation("I4 record of what nobody submitted", job.job)
+        elif committed and not released:
             commit = committed[0]
             if killed.get(commit.worker, 0.0) < commit.began_at:
                 yield Violation("I4 release without record", f"{job.job}: {commit.worker}")

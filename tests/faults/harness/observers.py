@@ -74,13 +74,13 @@ def _log_event(
 ) -> LogRecord:
     digests: tuple[bytes, ...] = ()
     signatures: tuple[bytes, ...] = ()
-    result, how, maybe_signed, letter = b"", "", False, False
+    result, how, maybe_signed, letter, dropped = b"", "", False, False, 0
     match record:
         case IntentRecord():
             digests = read_unverified(record.sealed).envelope.digests
         case OutcomeRecord():
             signatures, result = _signatures(record.result), hashlib.sha256(record.result).digest()
-            letter = bool(record.dead_letter)
+            letter, dropped = bool(record.dead_letter), record.dropped
         case ReleasedRecord():
             how = record.how
         case ReturnedRecord():
@@ -100,6 +100,7 @@ def _log_event(
         how=how,
         maybe_signed=maybe_signed,
         dead_letter=letter,
+        dropped=dropped,
     )
 
 

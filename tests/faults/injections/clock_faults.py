@@ -1,7 +1,7 @@
-"""Faults of the clock of all lanes: steps ahead by an hour and by years, which are taken back.
+"""Faults of the clock of all lanes: steps ahead and back by an hour and by years, which are undone.
 
-The clocks of workers and Redis are those of the observers' histories, and stay. The log of the simulated HSM is dated by the
-lane, so a step back would show a signature before its intent. ``tests/integration/worker`` has all these steps.
+The clocks of workers and Redis are those of the observers' histories, and stay; so is that of the simulated HSM's log, which
+asks the kernel. ``tests/integration/worker`` has steps of all clocks.
 """
 
 from __future__ import annotations
@@ -25,3 +25,4 @@ def _step(seconds: int) -> Injection:
 
 
 hour_ahead, years_ahead = _step(HOUR_S), _step(YEARS_S)
+hour_back, years_back = _step(-HOUR_S), _step(-YEARS_S)

@@ -93,6 +93,8 @@ KINDS: dict[str, Kind] = {
     "hsm.refused-digest": Kind(inject=hsm_faults.refused_digest, promised_s=2),
     "clock.lanes-hour-ahead": Kind(inject=clock_faults.hour_ahead, promised_s=LANE_S),
     "clock.lanes-years-ahead": Kind(inject=clock_faults.years_ahead, promised_s=LANE_S),
+    "clock.lanes-hour-back": Kind(inject=clock_faults.hour_back, promised_s=LANE_S),
+    "clock.lanes-years-back": Kind(inject=clock_faults.years_back, promised_s=LANE_S),
     "flood.rubbish": Kind(inject=flood_faults.rubbish, promised_s=LANE_S),
     "flood.forged": Kind(inject=flood_faults.forged, promised_s=LANE_S),
     "flood.metrics-port": Kind(inject=flood_faults.metrics_port, promised_s=2),

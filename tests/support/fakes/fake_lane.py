@@ -159,6 +159,7 @@ class FakeJob:
     done: list[tuple[int, int]] = field(default_factory=list)
     poisoned: list[tuple[int, int]] = field(default_factory=list)
     unavailable: list[tuple[int, int]] = field(default_factory=list)
+    refused: list[tuple[int, int]] = field(default_factory=list)
     faulted: list[tuple[int, int]] = field(default_factory=list)
     lane_ends: Sequence[str] = ()
     in_doubt: bool = False
@@ -174,6 +175,9 @@ class FakeJob:
     def slice_done(self, first: int, outcome: SliceOutcome) -> None:
         self.done.append((first, len(outcome.signatures)))
 
+    def slice_refused(self, first: int, count: int, error: SigningError) -> None:
+        self.refused.append((first, count))
+
     def slice_poisoned(self, first: int, count: int, lane_ends: Sequence[str]) -> None:
         self.poisoned.append((first, count))
         self.lane_ends = lane_ends
@@ -184,5 +188,5 @@ class FakeJob:
     def slice_unavailable(self, first: int, count: int) -> None:
         self.unavailable.append((first, count))
 
-    def slice_in_doubt(self) -> None:
+    def slice_in_doubt(self, count: int) -> None:
         self.in_doubt = True

@@ -75,7 +75,7 @@ def test_an_error_of_a_digest_is_at_its_place_in_the_job(finished: FinishedJobs)
 def test_a_refused_envelope_ends_the_whole_job_at_once(finished: FinishedJobs) -> None:
     """Answers for its other slices, which come later, change nothing."""
     job = job_in_work(finished, 4)
-    job.slice_done(0, SliceOutcome(WireError.of(ClientRevoked())))
+    job.slice_refused(0, 2, ClientRevoked())
     assert finished == [job]
     job.slice_done(2, signed(2))
     job.slice_unavailable(0, 2)
@@ -110,7 +110,7 @@ def test_a_job_of_wrong_dates_has_a_result_and_may_be_sent_again(
 ) -> None:
     """The client can renew the envelope, the second one after its clock was set; the queue cannot."""
     job = job_in_work(finished, 2)
-    job.slice_done(0, SliceOutcome(WireError.of(failure())))
+    job.slice_refused(0, 2, failure())
     assert job.ending is Ending.RESULT
     raw = job.result()
     assert isinstance(decode_result(raw).outcome, failure)
@@ -155,7 +155,7 @@ def test_the_first_failure_is_the_result(finished: FinishedJobs) -> None:
     """A failure outweighs an unavailable token: the job is not returned."""
     job = job_in_work(finished, 3)
     job.slice_unavailable(0, 1)
-    job.slice_done(1, SliceOutcome(WireError.of(KeyUnknown())))
+    job.slice_refused(1, 1, KeyUnknown())
     job.slice_poisoned(2, 1, [])
     assert finished == [job]
     assert job.ending is Ending.RESULT
@@ -206,6 +206,70 @@ def test_results_and_returns_go_to_different_sinks() -> None:
     published.fail(KeyUnknown())
     returned.requeue(TokenUnavailable())
     assert (results, returns) == ([published], [returned])
+
+
+@pytest.mark.parametrize("error", [JobExpired(), ClientRevoked(), EnvelopeExpired()])
+def test_signatures_made_before_a_slice_is_refused_are_counted_as_dropped(
+    finished: FinishedJobs, error: SigningError
+) -> None:
+    """The result has the error alone, so nothing else would say that the HSM has signed."""
+    job = job_in_work(finished, 6)
+    job.slice_done(0, signed(2))
+    job.slice_refused(2, 4, error)
+    assert (job.ending, job.dropped, job.maybe_signed) == (Ending.RESULT, 2, True)
+
+
+def test_digests_that_other_lanes_have_when_a_slice_is_refused_are_counted_as_dropped(
+    finished: FinishedJobs,
+) -> None:
+    """A lane that has read its files later may sign them, after the job's end; its answer changes no number."""
+    job = job_in_work(finished, 6)
+    job.slice_done(0, signed(1))
+    job.slice_refused(1, 2, ClientRevoked())
+    assert job.dropped == 1 + 3
+    job.slice_done(3, signed(3))
+    job.slice_refused(3, 3, ClientRevoked())
+    assert job.dropped == 1 + 3
+
+
+def test_a_job_that_is_refused_as_a_whole_has_nothing_dropped(finished: FinishedJobs) -> None:
+    """No lane has signed anything, and none will."""
+    job = job_in_work(finished, 6)
+    job.slice_refused(0, 6, ClientRevoked())
+    assert (job.dropped, job.maybe_signed) == (0, False)
+
+
+def test_a_job_returned_over_one_slice_may_be_signed_by_another(finished: FinishedJobs) -> None:
+    """Its other digests are in a lane when it goes back to the queue."""
+    job = job_in_work(finished, 6)
+    job.slice_refused(0, 2, TokenUnavailable())
+    assert (job.ending, job.maybe_signed) == (Ending.RETURN, True)
+
+
+def test_a_digest_whose_lane_exited_counts_as_dropped_although_another_signs_it(
+    finished: FinishedJobs,
+) -> None:
+    """The HSM may have signed it twice, and the result has one signature."""
+    job = job_in_work(finished, 2)
+    job.slice_in_doubt(2)
+    job.slice_done(0, signed(2))
+    assert (job.ending, job.dropped) == (Ending.RESULT, 2)
+
+
+def test_the_other_slices_of_a_poisoned_job_count_as_dropped(finished: FinishedJobs) -> None:
+    job = job_in_work(finished, 5)
+    job.slice_done(0, signed(2))
+    job.slice_in_doubt(1)
+    job.slice_poisoned(2, 1, ["exit_5"])
+    assert job.dropped == 2 + 1 + 2
+
+
+def test_signatures_of_a_result_that_is_replaced_count_as_dropped(finished: FinishedJobs) -> None:
+    job = job_in_work(finished, 2)
+    job.slice_done(0, signed(2))
+    assert job.dropped == 0
+    job.replace_result(HsmFault())
+    assert job.dropped == 2
 
 
 def test_a_requeued_job_is_due_later() -> None:

@@ -172,5 +172,6 @@ def _details(event: JobEvent) -> str:
         )
     if event.what == "outcome":
         dead = ", dead letter" if event.dead_letter else ""
-        return (event.code or f"{event.signed} signed, {event.failed} failed") + dead
+        dropped = f", up to {event.dropped} more signatures made and not released" if event.dropped else ""
+        return (event.code or f"{event.signed} signed, {event.failed} failed") + dropped + dead
     return ""

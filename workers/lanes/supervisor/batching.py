@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from queueing.errors import SigningError
     from workers.lanes.protocol import SliceOutcome
 
 GROUPS_MEASURED: Final = 64
@@ -30,7 +31,10 @@ class SigningJob(Protocol):
         """The sealed envelope."""
 
     def slice_done(self, first: int, outcome: SliceOutcome) -> None:
-        """The digests from ``first`` on have this outcome."""
+        """The digests from ``first`` on have this outcome, which is no error of the whole slice."""
+
+    def slice_refused(self, first: int, count: int, error: SigningError) -> None:
+        """A lane refused the envelope with this error, and signed none of these digests."""
 
     def slice_poisoned(self, first: int, count: int, lane_ends: Sequence[str]) -> None:
         """These digests crashed several lanes, with these exit reasons; they are not tried again."""
@@ -41,8 +45,8 @@ class SigningJob(Protocol):
     def slice_unavailable(self, first: int, count: int) -> None:
         """The token became unavailable before these digests were signed."""
 
-    def slice_in_doubt(self) -> None:
-        """A lane exited while it had some of these digests: they may have been signed."""
+    def slice_in_doubt(self, count: int) -> None:
+        """A lane exited while it had ``count`` digests: they may have been signed."""
 
 
 @dataclass(frozen=True, slots=True)

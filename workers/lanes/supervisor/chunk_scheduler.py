@@ -153,7 +153,10 @@ class ChunkScheduler:
         for slice_, outcome in zip(chunk.slices, answer.items, strict=True):
             if slice_.alone:
                 self._lost.jobs.forget(slice_.job.job_id)
-            slice_.job.slice_done(slice_.first, outcome)
+            if outcome.error is not None:
+                slice_.job.slice_refused(slice_.first, slice_.count, outcome.error.error())
+            else:
+                slice_.job.slice_done(slice_.first, outcome)
 
     def record_signature(self) -> None:
         """The token has signed: nothing counts against it."""

@@ -130,7 +130,7 @@ class LostChunks:
             self.token.record_crash()
         for position, chunk in enumerate(chunks):
             for slice_ in chunk.slices:
-                slice_.job.slice_in_doubt()
+                slice_.job.slice_in_doubt(slice_.count)
                 if not (during_work and position == 0) or self._retry_or_give_up(slice_, end):
                     yield slice_
 

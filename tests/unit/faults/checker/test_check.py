@@ -121,6 +121,8 @@ WRONG: dict[str, list[Event]] = {
     ],
     "I4 operation without intent": without(INTENT),
     "I4 signed too often": [*RIGHT, replace(SIGNED, at=2.15)],
+    "I4 more dropped than on record": [*RIGHT, replace(SIGNED, at=2.15)],
+    "I4 record of what nobody submitted": [KEYS, CLAIMED, replace(OUTCOME, signatures=()), COMMIT, RELEASED],
     "I4 outcome that the HSM did not make": without(SIGNED),
     "I4 intent without end": without(OUTCOME),
     "I4 intent closed twice": [
@@ -175,11 +177,47 @@ def test_a_job_may_expire_by_a_wrong_clock_only_while_that_is_stepped() -> None:
     outcome = replace(OUTCOME, signatures=())
     assert not broken_by([*without_result, outcome, expired, stepped])
     assert broken_by([*without_result, outcome, expired]) >= {"I1 accepted job failed"}
+    late = replace(outcome, at=stepped.at + 3)
+    assert "I1 accepted job failed" in broken_by([*without_result, late, expired, stepped])
+
+
+def test_signatures_of_a_job_that_expired_by_a_clock_are_on_record_as_dropped() -> None:
+    """The clock explains the end of the job, and no signature that the log does not have."""
+    expired = replace(ANSWERED, how="fail", signatures=(), code="job.expired")
+    stepped = Fault(at=2.4, began_at=1.5, kind="clock.lanes-hour-ahead", bound_s=5)
+    outcome = replace(OUTCOME, signatures=())
+    signed: list[Event] = [*without(OUTCOME, ANSWERED), expired, stepped]
+    assert broken_by([*signed, outcome]) == {"I4 signed too often", "I4 more dropped than on record"}
+    assert not broken_by([*signed, replace(outcome, dropped=1)])
+
+
+def test_as_many_signatures_may_be_missing_as_are_on_record_as_dropped() -> None:
+    """The number counts for all digests of the job together."""
+    other = replace(SIGNED, tail=OTHER[-8:])
+    both = (DIGEST, OTHER)
+    events: list[Event] = [
+        KEYS, replace(INVOKED, digests=both), ACCEPTED, CLAIMED, replace(INTENT, digests=both), SIGNED, other,
+        COMMIT, RELEASED, replace(ANSWERED, how="fail", signatures=(), code="client.revoked"),
+    ]  # fmt: skip
+    outcome = replace(OUTCOME, signatures=(), dropped=1)
+    assert "I4 more dropped than on record" in broken_by([*events, outcome])
+    assert "I4 signed too often" not in broken_by([*events, outcome])
+    assert "I4 more dropped than on record" not in broken_by([*events, replace(outcome, dropped=2)])
 
 
 def test_of_a_job_that_no_client_submitted_no_record_is_asked() -> None:
     """A flood leaves counters, so that it does not fill the log."""
-    assert not broken_by([KEYS, replace(CLAIMED, job="{acme}flood"), replace(COMMIT, job="{acme}flood")])
+    flood: list[Event] = [KEYS, replace(CLAIMED, job="{acme}flood"), replace(COMMIT, job="{acme}flood")]
+    assert not broken_by(flood)
+    refused = replace(OUTCOME, job="{acme}flood", signatures=())
+    assert "I4 record of what nobody submitted" in broken_by([*flood, refused])
+
+
+def test_what_a_lane_was_given_is_on_record_to_the_end_whoever_submitted_it() -> None:
+    """A forged envelope of which only the lane sees that."""
+    forged: list[Event] = [KEYS, CLAIMED, INTENT, replace(OUTCOME, signatures=()), COMMIT]
+    assert not broken_by([*forged, RELEASED])
+    assert "I4 release without record" in broken_by(forged)
 
 
 def test_a_job_set_aside_is_ended_where_its_digest_breaks_the_module() -> None:
@@ -199,24 +237,36 @@ def test_a_job_set_aside_is_ended_where_three_lanes_ended_over_it() -> None:
     assert "I1 innocent job set aside" in broken_by([*NOT_ANSWERED, aside, *crashes[:2]])
 
 
-@pytest.mark.parametrize(
-    "loss",
-    [
-        LaneEnded(at=2.15, worker="w1", token="acme"),
-        replace(OUTCOME, what="returned", maybe_signed=True, signatures=(), lease="w1:6"),
-        replace(OUTCOME, what="unknown", signatures=(), lease="w1:6"),
-    ],
-)
-def test_a_second_signature_is_explained_by_a_loss_on_record(loss: Event) -> None:
-    """A lane that ended with it, or the log that says that it may be."""
-    assert broken_by([*RIGHT, replace(SIGNED, at=2.15), loss]) == set()
+FORMER = replace(INTENT, at=1.5, lease="w1:6")
+RETURNED = replace(OUTCOME, at=1.8, what="returned", maybe_signed=True, signatures=(), lease="w1:6")
+UNKNOWN = replace(OUTCOME, at=1.8, what="unknown", signatures=(), lease="w1:6")
 
 
-def test_a_lane_of_another_token_explains_nothing() -> None:
-    """Nor one that ended when the job was over."""
-    twice = [*RIGHT, replace(SIGNED, at=2.15)]
-    assert "I4 signed too often" in broken_by([*twice, LaneEnded(at=2.15, worker="w1", token="globex")])
-    assert "I4 signed too often" in broken_by([*twice, LaneEnded(at=5, worker="w1", token="acme")])
+@pytest.mark.parametrize("loss", [RETURNED, UNKNOWN])
+def test_a_second_signature_is_explained_by_a_loss_on_record(loss: LogRecord) -> None:
+    """The log says of an earlier claim that it may have been made; of one without an intent it was not."""
+    twice = [*RIGHT, replace(SIGNED, at=1.7)]
+    assert broken_by([*twice, FORMER, loss]) == set()
+    assert "I4 signed too often" in broken_by(
+        [*twice, FORMER, replace(loss, what="returned", maybe_signed=False)]
+    )
+
+
+def test_a_second_signature_in_a_claim_with_an_outcome_is_dropped_by_it() -> None:
+    """A lane that ended with a digest is in the log of the worker too, which does not suffice."""
+    twice = [*RIGHT, replace(SIGNED, at=2.15), LaneEnded(at=2.15, worker="w1", token="acme")]
+    assert "I4 signed too often" in broken_by(twice)
+    assert broken_by([replace(e, dropped=1) if e is OUTCOME else e for e in twice]) == set()
+
+
+def test_a_lane_that_ended_in_a_lost_claim_explains_one_signature_more() -> None:
+    """One of the same token, while the claim was open."""
+    signed_again = [*RIGHT, replace(SIGNED, at=1.6), replace(SIGNED, at=1.7), FORMER, RETURNED]
+    assert broken_by([*signed_again, LaneEnded(at=1.65, worker="w1", token="acme")]) == set()
+    assert "I4 signed too often" in broken_by(
+        [*signed_again, LaneEnded(at=1.65, worker="w1", token="globex")]
+    )
+    assert "I4 signed too often" in broken_by([*signed_again, LaneEnded(at=5, worker="w1", token="acme")])
 
 
 def test_a_release_without_record_is_a_killed_workers_only() -> None:

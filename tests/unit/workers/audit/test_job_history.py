@@ -114,6 +114,12 @@ def test_an_outcome_says_how_it_ended(
     assert found == JobEvent(at_ms=9, what="outcome", lease="h1.7.ab:3", dead_letter=True, **event)  # type: ignore[arg-type]
 
 
+def test_an_outcome_says_how_many_signatures_were_dropped() -> None:
+    """The HSM made them before the job was refused, and no result has them."""
+    raw = encode_result(_result(WireError.of(JobPoisoned())))
+    assert event_of(OutcomeRecord(9, "acme", JOB, LEASE, "", raw, b"", 3)).dropped == 3
+
+
 def _result(outcome: JobOutcome | WireError) -> ArqResult:
     ok = isinstance(outcome, JobOutcome)
     return ArqResult(k=ResultHints(), et=1, s=ok, r=outcome, st=1, ft=2, q="queue", id="job")

@@ -177,7 +177,7 @@ async def test_a_job_that_is_in_doubt_because_the_clock_was_set_back_waits_longe
     """Each try writes its envelope to the log. The attempt counts, and its limits get their charge back."""
     job = ActiveJob(replace(claimed(), attempt=attempt), one_sink(returner))
     job.set_content(b"sealed", envelope(1), JobHints(), 1)
-    job.slice_done(0, SliceOutcome(WireError.of(ClockSetBack()), 0, b"", (), {}))
+    job.slice_refused(0, 1, ClockSetBack())
     await turn()
     assert around.nacks == [([b"job"], True, delay_ms)]
     assert around.refunds == [True]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from queueing.errors import SigningError
 from workers.lanes.protocol import SliceOutcome
 from workers.lanes.supervisor.batching import GROUPS_MEASURED, Batcher, ChunkSize, Group, Slice
 
@@ -26,13 +27,15 @@ class Job:
 
     def slice_done(self, first: int, outcome: SliceOutcome) -> None: ...
 
+    def slice_refused(self, first: int, count: int, error: SigningError) -> None: ...
+
     def slice_poisoned(self, first: int, count: int, lane_ends: Sequence[str]) -> None: ...
 
     def slice_faulted(self, first: int, count: int) -> None: ...
 
     def slice_unavailable(self, first: int, count: int) -> None: ...
 
-    def slice_in_doubt(self) -> None: ...
+    def slice_in_doubt(self, count: int) -> None: ...
 
 
 def shown(taken: list[Slice]) -> list[tuple[str, int, int]]:

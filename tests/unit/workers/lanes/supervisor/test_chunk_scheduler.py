@@ -8,6 +8,7 @@ from typing import cast
 
 import pytest
 
+from queueing.errors import SigningError
 from workers.lanes.protocol import SliceOutcome
 from workers.lanes.supervisor.batching import Group, Slice
 from workers.lanes.supervisor.chunk_scheduler import CHUNKS_IN_LANE, ChunkScheduler
@@ -63,6 +64,9 @@ class Job:
     def slice_done(self, first: int, outcome: SliceOutcome) -> None:
         self.said.append("done")
 
+    def slice_refused(self, first: int, count: int, error: SigningError) -> None:
+        self.said.append(f"refused: {error.reason}")
+
     def slice_poisoned(self, first: int, count: int, lane_ends: Sequence[str]) -> None:
         self.said.append(f"poisoned by {', '.join(lane_ends)}")
 
@@ -72,7 +76,7 @@ class Job:
     def slice_unavailable(self, first: int, count: int) -> None:
         self.said.append("unavailable")
 
-    def slice_in_doubt(self) -> None:
+    def slice_in_doubt(self, count: int) -> None:
         self.said.append("in doubt")
 
 

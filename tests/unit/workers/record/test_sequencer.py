@@ -1,0 +1,41 @@
+"""Sequencer of a tenant's log: entries from the records of the write-ahead log."""
+
+from __future__ import annotations
+
+import msgspec
+
+from queueing.errors import ClientRevoked
+from queueing.protocol.jobs import ArqResult, ResultHints, WireError, encode_result
+from tests.support.farm.logged_jobs import intent, job
+from workers.journal.records import OutcomeRecord
+from workers.record.entries import OutcomeEntry, decode_entry, encode_entry
+from workers.record.sequencer import Addition, Origin, Sequencer
+
+ORIGIN = Origin(log_name="sigmill/prod", name="0" * 16, secret=bytes(32), build="1.0")
+REFUSED = encode_result(
+    ArqResult(et=1, s=False, r=WireError.of(ClientRevoked()), k=ResultHints(), st=1, ft=1, q="q", id="job1")
+)
+
+
+def outcome_entry(additions: list[Addition]) -> OutcomeEntry:
+    (entry,) = [each.entry for each in additions if isinstance(each.entry, OutcomeEntry)]
+    return entry
+
+
+def test_an_outcome_says_how_many_signatures_were_dropped() -> None:
+    """The tenant sees that its key signed, although the job was refused and nothing was released."""
+    sequencer = Sequencer(ORIGIN)
+    sequencer.add(intent("acme", 1))
+    entry = outcome_entry(sequencer.add(OutcomeRecord(2, "acme", b"job1", b"w:1", "", REFUSED, b"", 2)))
+    assert (entry.code, entry.signed, entry.dropped) == ("client.revoked", 0, 2)
+    assert decode_entry(encode_entry(entry)) == entry
+
+
+def test_an_outcome_entry_of_a_former_version_has_nothing_dropped() -> None:
+    """Its array is shorter by one."""
+    sequencer = Sequencer(ORIGIN)
+    additions = [addition for record in job("acme", 1) for addition in sequencer.add(record)]
+    shorter = msgspec.msgpack.encode(msgspec.msgpack.decode(encode_entry(outcome_entry(additions)))[:-1])
+    former = decode_entry(shorter)
+    assert isinstance(former, OutcomeEntry)
+    assert former.dropped == 0
