@@ -170,7 +170,7 @@ class LogRecord(_Event, frozen=True, kw_only=True, tag="record"):
     """A record of a worker's log. ``what``: intent, outcome, released, returned, unknown.
 
     ``digests`` of an intent; ``signatures`` of an outcome ('' where refused); ``how`` of a release;
-    ``maybe_signed`` of a return; of an outcome ``dead_letter``, by which the service gives the job up, and ``dropped``, the
+    ``maybe_signed`` of a return; of an outcome ``code``, the error of the whole job, ``dead_letter``, by which the service gives the job up, and ``dropped``, the
     number of signatures that were perhaps made and are not in it.
     """
 
@@ -184,6 +184,7 @@ class LogRecord(_Event, frozen=True, kw_only=True, tag="record"):
     result: bytes = b""
     how: str = ""
     maybe_signed: bool = False
+    code: str = ""
     dead_letter: bool = False
     dropped: int = 0
 

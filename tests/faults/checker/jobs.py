@@ -7,17 +7,12 @@ from collections.abc import Iterator
 from queueing.errors import BY_REASON, SigningError
 from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.public_keys import PublicKey
+from tests.faults.checker.clocks import ends_by_clock, replaced_ends
 from tests.faults.checker.ledger import JobFile, Ledger, Violation
 from tests.faults.history import Answered, Commit
 
 POISON_CRASHES = 3
 """Lanes or workers that must have ended over a job before it may be set aside (``worker.poison_attempts``)."""
-
-_BY_CLOCK = {"job.expired", "envelope.expired"}
-"""Ends of a job, of which only the id is known here, by a lane whose clock is wrong."""
-
-BY_CLOCK_S = 2.0
-"""From a lane's refusal by its clock, which may be right again by then, until the worker has the outcome of the job."""
 
 TAIL_BYTES = 8  # of the input, in the module's log
 
@@ -25,7 +20,8 @@ TAIL_BYTES = 8  # of the input, in the module's log
 def lost(ledger: Ledger) -> Iterator[Violation]:
     """I1: what a client was told is accepted has ended."""
     for job in ledger.jobs.values():
-        if job.accepted and not job.final:
+        replaced = {end.code for end in replaced_ends(ledger, job)}
+        if job.accepted and all(answer.code in replaced for answer in job.final):
             yield Violation("I1 accepted job lost", f"{job.job}: no answer")
         if job.accepted:
             yield from _unfounded(ledger, job)
@@ -59,7 +55,7 @@ def _unfounded(ledger: Ledger, job: JobFile) -> Iterator[Violation]:
                 yield Violation("I1 innocent job set aside", job.job)
             if not any(outcome.dead_letter for outcome in job.recorded("outcome")):
                 yield Violation("I1 set aside without a letter", job.job)
-        elif _expired_by_clock(ledger, job, answer):
+        elif answer.code in {end.code for end in ends_by_clock(ledger, job)}:
             continue  # its client may submit it again
         elif answer.code:
             yield Violation("I1 accepted job failed", f"{job.job}: {answer.code}")
@@ -67,18 +63,6 @@ def _unfounded(ledger: Ledger, job: JobFile) -> Iterator[Violation]:
             if job.digests[i] not in ledger.refused:
                 yield Violation("I1 accepted digest failed", f"{job.job}[{i}]: {code}")
         yield from _vague(job, answer)
-
-
-def _expired_by_clock(ledger: Ledger, job: JobFile, answer: Answered) -> bool:
-    """Whether the log has it that the job ended so while a clock was wrong, and nothing else was its end."""
-    ends = job.recorded("outcome")
-    stepped = [fault for fault in ledger.faults if "clock." in fault.kind]
-    return (
-        answer.code in _BY_CLOCK
-        and bool(ends)
-        and not any(end.signatures for end in ends)
-        and all(any(f.began_at <= end.at <= f.at + BY_CLOCK_S for f in stepped) for end in ends)
-    )
 
 
 def _vague(job: JobFile, answer: Answered) -> Iterator[Violation]:
@@ -146,13 +130,20 @@ def _verifies(key: PublicKey, job: JobFile, i: int, signature: bytes) -> bool:
 def changed(ledger: Ledger) -> Iterator[Violation]:
     """I3: all who saw an outcome saw the same, at any time; it was committed once, and stands in a log."""
     for job in ledger.jobs.values():
-        seen = {(answer.how, answer.signatures, answer.code) for answer in job.final}
+        replaced = replaced_ends(ledger, job)
+        seen = {
+            (answer.how, answer.signatures, answer.code)
+            for answer in job.final
+            if answer.code not in {end.code for end in replaced}
+        }
         if len(seen) > 1:
             yield Violation("I3 outcome changed", f"{job.job}: {len(seen)} outcomes were seen")
-        committed = [commit for commit in job.commits if commit.how == "committed"]
+        results = {end.result for end in replaced}
+        commits = [commit for commit in job.commits if commit.result not in results]
+        committed = [commit for commit in commits if commit.how == "committed"]
         if len(committed) > 1:
             yield Violation("I3 committed twice", f"{job.job}: by {', '.join(c.worker for c in committed)}")
-        if len({commit.result for commit in job.commits if commit.how in {"committed", "repeated"}}) > 1:
+        if len({commit.result for commit in commits if commit.how in {"committed", "repeated"}}) > 1:
             yield Violation("I3 two results accepted", job.job)
         yield from _commits_after(job, committed)
 

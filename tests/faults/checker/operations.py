@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
+from tests.faults.checker.clocks import replaced_ends
 from tests.faults.checker.jobs import TAIL_BYTES, open_crashes
 from tests.faults.checker.ledger import JobFile, Ledger, Violation
 from tests.faults.history import LogRecord
@@ -118,10 +119,16 @@ def unrecorded(ledger: Ledger) -> Iterator[Violation]:
         for signatures in {a.signatures for a in job.final if a.how == "ok" and not a.codes}:
             if signatures not in outcomes:
                 yield Violation("I4 released but not in the log", job.job)
-        released = [r for r in job.recorded("released") if r.how == "committed"]
+        replaced = {(end.worker, end.lease) for end in replaced_ends(ledger, job)}
+        released = [
+            r
+            for r in job.recorded("released")
+            if r.how == "committed" and (r.worker, r.lease) not in replaced
+        ]
         if len(released) > 1:
             yield Violation("I4 released twice", f"{job.job}: {_names(released)}")
-        committed = [c for c in job.commits if c.how == "committed"]
+        results = {end.result for end in replaced_ends(ledger, job)}
+        committed = [c for c in job.commits if c.how == "committed" and c.result not in results]
         if not job.invoked and not job.recorded("intent"):
             # Of what no client submitted, the log has counters, unless a lane was given it to find that out.
             if job.records:

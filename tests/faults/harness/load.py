@@ -27,6 +27,9 @@ SUBMIT_TIMEOUT_S = 30.0
 ANSWER_TIMEOUT_S = 45.0
 """Far above any bound: who waits longer has lost the job."""
 
+EXPIRED = frozenset({"job.expired", "envelope.expired"})
+AGAIN_S = 0.2
+
 BUILDS_PER_TENANT = 3
 LONGEST_PAUSE_S = 0.08
 
@@ -126,6 +129,7 @@ class Load:
     patience_s: float = ANSWER_TIMEOUT_S
     pause_s: float = LONGEST_PAUSE_S
     _requests: int = 0
+    _submitted: dict[str, tuple[Sequence[bytes], str]] = field(default_factory=dict)
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -200,11 +204,12 @@ class Load:
         waits = zip(self.clients[tenant], accepted, strict=True)
         await asyncio.gather(*(self.answered(client, job) for client, job in waits if job is not None))
 
-    async def accepted(self, client: Client, digests: list[bytes], request: str) -> str | None:
+    async def accepted(self, client: Client, digests: Sequence[bytes], request: str) -> str | None:
         """Submit again, under the same id, while it is not known how it went; None where it was refused."""
         while True:
             job, how = await client.submit(digests, request)
             self.jobs[job] = client.tenant
+            self._submitted.setdefault(job, (digests, request))
             if how == "ok":
                 self.open.setdefault(job, time.time())
                 return job
@@ -212,8 +217,16 @@ class Load:
                 return None
 
     async def answered(self, client: Client, job: str) -> None:
-        """Wait for the result; who gets none in time leaves the job open."""
-        if (await client.result(job, self.patience_s)).how != "info":
+        """Wait for the result; who gets none in time leaves the job open. What a wrong clock has ended is submitted again,
+        as ``SigningClient.sign`` does.
+        """
+        answer = await client.result(job, self.patience_s)
+        while answer.code in EXPIRED:
+            await asyncio.sleep(AGAIN_S)
+            if await self.accepted(client, *self._submitted[job]) is None:
+                break
+            answer = await client.result(job, self.patience_s)
+        if answer.how != "info":
             self.open.pop(job, None)
 
     async def settled(self, before: float, within_s: float) -> bool:

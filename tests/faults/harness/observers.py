@@ -74,12 +74,13 @@ def _log_event(
 ) -> LogRecord:
     digests: tuple[bytes, ...] = ()
     signatures: tuple[bytes, ...] = ()
-    result, how, maybe_signed, letter, dropped = b"", "", False, False, 0
+    result, how, code, maybe_signed, letter, dropped = b"", "", "", False, False, 0
     match record:
         case IntentRecord():
             digests = read_unverified(record.sealed).envelope.digests
         case OutcomeRecord():
-            signatures, result = _signatures(record.result), hashlib.sha256(record.result).digest()
+            signatures, code = _signatures(record.result)
+            result = hashlib.sha256(record.result).digest()
             letter, dropped = bool(record.dead_letter), record.dropped
         case ReleasedRecord():
             how = record.how
@@ -99,14 +100,15 @@ def _log_event(
         result=result,
         how=how,
         maybe_signed=maybe_signed,
+        code=code,
         dead_letter=letter,
         dropped=dropped,
     )
 
 
-def _signatures(result: bytes) -> tuple[bytes, ...]:
-    """The signatures of a result, empty where a digest was refused; none where the whole job was."""
+def _signatures(result: bytes) -> tuple[tuple[bytes, ...], str]:
+    """The signatures of a result, empty where a digest was refused; none where the whole job was, and its error."""
     outcome = decode_result(result).outcome
     if isinstance(outcome, SigningError):
-        return ()
-    return tuple(signature or b"" for signature in outcome.signatures)
+        return (), outcome.reason
+    return tuple(signature or b"" for signature in outcome.signatures), ""

@@ -174,8 +174,11 @@ def test_a_job_may_expire_by_a_wrong_clock_only_while_that_is_stepped() -> None:
     expired = replace(ANSWERED, how="fail", signatures=(), code="job.expired")
     stepped = Fault(at=2.4, began_at=1.5, kind="lane.kill+clock.lanes-hour-back", bound_s=5)
     without_result = without(SIGNED, OUTCOME, ANSWERED)
-    outcome = replace(OUTCOME, signatures=())
+    outcome = replace(OUTCOME, signatures=(), code="job.expired")
     assert not broken_by([*without_result, outcome, expired, stepped])
+    assert "I1 accepted job failed" in broken_by(
+        [*without_result, replace(outcome, code="envelope.expired"), expired, stepped]
+    )
     assert broken_by([*without_result, outcome, expired]) >= {"I1 accepted job failed"}
     late = replace(outcome, at=stepped.at + 3)
     assert "I1 accepted job failed" in broken_by([*without_result, late, expired, stepped])
@@ -185,10 +188,33 @@ def test_signatures_of_a_job_that_expired_by_a_clock_are_on_record_as_dropped() 
     """The clock explains the end of the job, and no signature that the log does not have."""
     expired = replace(ANSWERED, how="fail", signatures=(), code="job.expired")
     stepped = Fault(at=2.4, began_at=1.5, kind="clock.lanes-hour-ahead", bound_s=5)
-    outcome = replace(OUTCOME, signatures=())
+    outcome = replace(OUTCOME, signatures=(), code="job.expired")
     signed: list[Event] = [*without(OUTCOME, ANSWERED), expired, stepped]
     assert broken_by([*signed, outcome]) == {"I4 signed too often", "I4 more dropped than on record"}
     assert not broken_by([*signed, replace(outcome, dropped=1)])
+
+
+def test_a_job_that_expired_by_a_clock_is_signed_when_its_client_submits_it_again() -> None:
+    """Without a second submit nobody may be given it again; and of two good ends one is too many."""
+    expired = replace(ANSWERED, at=1.5, how="fail", signatures=(), code="job.expired")
+    stepped = Fault(at=1.6, began_at=1.2, kind="clock.lanes-hour-back", bound_s=5)
+    lease = {"worker": "w0", "lease": "w0:6"}
+    former: list[Event] = [
+        replace(CLAIMED, at=1.25, worker="w0", fence=6, from_s=1.24, until_s=3.24),
+        replace(INTENT, at=1.26, **lease),
+        replace(OUTCOME, at=1.3, signatures=(), code="job.expired", result=b"expired", **lease),
+        replace(COMMIT, at=1.35, worker="w0", fence=6, began_at=1.32, result=b"expired"),
+        replace(RELEASED, at=1.33, **lease),
+    ]
+    again: list[Event] = [replace(INVOKED, at=1.7), replace(ACCEPTED, at=1.8)]
+    assert not broken_by([*RIGHT, *former, expired, stepped, *again])
+    assert broken_by([*RIGHT, *former, expired, stepped]) >= {"I3 committed twice", "I3 outcome changed"}
+    assert broken_by([*NOT_ANSWERED, *former, expired, stepped, *again]) == {"I1 accepted job lost"}
+    third: list[Event] = [
+        replace(OUTCOME, at=5.2, worker="w2", lease="w2:8"),
+        replace(COMMIT, at=6.1, began_at=6, worker="w2", fence=8, result=b"another"),
+    ]
+    assert broken_by([*RIGHT, *former, expired, stepped, *again, *third]) >= {"I3 committed twice"}
 
 
 def test_as_many_signatures_may_be_missing_as_are_on_record_as_dropped() -> None:

@@ -141,14 +141,14 @@ async def test_an_unauthenticated_job_is_committed_without_a_record(
 
 
 async def test_the_log_says_how_many_signatures_of_a_refused_job_were_dropped(
-    story: Story, publisher: ResultPublisher
+    publication: Publication, publisher: ResultPublisher
 ) -> None:
     """Its result has the error alone, although the HSM has signed."""
     job = job_in_work(publisher, 6)
     job.slice_done(0, signed(2))
     job.slice_refused(2, 4, KeyUnknown())
     await turn()
-    (outcome,) = story.durable
+    (outcome,) = publication.durable
     assert isinstance(outcome, OutcomeRecord)
     assert isinstance(decode_result(outcome.result).outcome, KeyUnknown)
     assert outcome.dropped == 2
@@ -167,7 +167,7 @@ async def test_a_result_that_the_log_cannot_hold_becomes_an_error(
     assert isinstance(results[b"a"], JobOutcome)
     for record in publication.durable:
         frame(encode_record(record))
-    outcomes = [record for record in story.durable if isinstance(record, OutcomeRecord)]
+    outcomes = [record for record in publication.durable if isinstance(record, OutcomeRecord)]
     assert {record.job_id: record.dropped for record in outcomes} == {b"huge": 1, b"a": 0}
 
 
