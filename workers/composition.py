@@ -20,8 +20,11 @@ from workers.background.clock_watch import ClockWatch
 from workers.background.directory_publisher import DirectoryPublisher
 from workers.background.hindrance_publisher import HindrancePublisher
 from workers.background.log_retention import LogRetention
+from workers.background.record_monitor import RecordMonitor
 from workers.background.refused_pin_sync import RefusedPinSync
 from workers.background.registration import Registration
+from workers.background.sealer_process import SealerProcess
+from workers.background.statement_signer import StatementSigner
 from workers.background.stop_order_sync import StopOrderSync
 from workers.config.snapshots import ConfigurationFiles
 from workers.current_config import CurrentConfig
@@ -338,8 +341,18 @@ def _background(
         reloader,
         canaries,
         LogRetention(base.config, base.wal),
+        *_record(base),
         ClockWatch(base.redis, base.metrics),
     )
+
+
+def _record(base: _Foundation) -> tuple[BackgroundTask, ...]:
+    """Parts that are there only with a record."""
+    settings = base.config.service.record
+    if not settings.enabled:
+        return ()
+    child = (SealerProcess(base.config, base.metrics),) if settings.process == "child" else ()
+    return (RecordMonitor(base.config, base.metrics), StatementSigner(base.config, base.lanes), *child)
 
 
 def _lease_keeper(base: _Foundation, heartbeat: Heartbeat) -> LeaseKeeper:

@@ -6,6 +6,7 @@ tiles        paths and contents of tiles and entry bundles (tlog-tiles)
 notes        signed notes and their verifier keys (signed-note)
 checkpoints  tree heads as signed notes (tlog-checkpoint)
 commitments  what an entry says of digests without showing them
+origin_statements  the service key certifies the key of a log's checkpoints
 proof_files  a proof with its checkpoint in one text (tlog-proof)
 
 Pure functions of bytes: no files, no Redis, no event loop. Must never import anything else of ``queueing`` but ``errors``.

@@ -6,8 +6,11 @@ clock_watch             this host's clock and Redis'
 directory_publisher     signed key directories, for clients
 hindrance_publisher     tenants that this worker signs nothing for, and why
 log_retention           deletes old segments of the log
+record_monitor          metrics of the record, from its sealer's status
 refused_pin_sync        PINs that were refused on other hosts
 registration            entry of this worker in the list of workers
+sealer_process          the sealer as a child of the worker
+statement_signer        has the keys of the record's checkpoints certified
 stop_order_sync         stop orders: receive, verify, apply, store, publish
 
 Must never import ``workers.intake``, ``workers.pipeline``, ``workers.composition`` or ``workers.service``.

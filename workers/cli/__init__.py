@@ -12,7 +12,7 @@ tokens     tokens
 tenants    tenants and their Redis users
 audit      write-ahead log of this host
 operate    check-config, deadletter, doctor, explain, operators, stop, support-bundle
-processes  worker, lane, exporter, dev, bench
+processes  worker, lane, sealer, exporter, dev, bench
 
 Must never import `bench`, except in the command `sigmill bench` when it is called. No other package of `workers` imports it.
 """

@@ -47,6 +47,9 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
     ),
     "pgp": LazyCommand("workers.cli.tools.pgp:pgp", "OpenPGP certificates of keys."),
     "run": LazyCommand("workers.cli.tools.run:run", "Run a command that signs with the tenant's keys."),
+    "sealer": LazyCommand(
+        "workers.cli.processes.sealer:sealer", "Run the sealer, which makes the record of this host."
+    ),
     "sign": LazyCommand(
         "workers.cli.signing.sign:sign", "Sign files or digests, and wait for the signatures."
     ),

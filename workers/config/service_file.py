@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from workers.config.settings import (
     MetricsSettings,
     OperatorSettings,
     PinLogin,
+    RecordSettings,
     RedisConfig,
     ServiceKeySettings,
     ServiceSettings,
@@ -47,6 +49,7 @@ SERVICE_TABLES: Final = {
     "operators",
     "worker",
     "log",
+    "record",
     "logging",
     "metrics",
     "exporter",
@@ -55,6 +58,9 @@ SERVICE_TABLES: Final = {
 _LOGINS_BY_NAME: Final = ("none", "protected-path")
 _REFUSED_ENVIRONMENT: Final = ("LD_PRELOAD", "LD_AUDIT", "PYTHON")
 """Prefixes of variables that would change the lane's interpreter rather than its module."""
+
+_KEY_NAME: Final = re.compile(r"[!-*,-~]{1,128}\Z")
+"""C2SP signed-note: a key's name has no blanks and no plus; control characters would break its line."""
 
 _MADE_BY: Final = {"service_key": "sigmill keys create --service"}
 """Commands that create a table, for tables that are not written by hand."""
@@ -87,6 +93,12 @@ class ServiceConfiguration:
     logging: LoggingSettings
     metrics: MetricsSettings
     exporter: ExporterSettings
+    record: RecordSettings
+
+    @property
+    def log_name(self) -> str:
+        """Name before those of the tenants in the origins of the record's logs; of printable characters, without blanks."""
+        return self.record.name or f"sigmill/{self.audience}"
 
     def tenant_file(self, tenant: str) -> Path:
         """Path of the tenant's file, which may not exist."""
@@ -123,11 +135,12 @@ def read_service(file: Path, tables: dict[str, Any], errors: ErrorList) -> Servi
         errors.collect(partial(_check_hsm, file, name, token, _names(tables, "hsms")))
     worker = errors.collect(lambda: convert(file, "worker", tables.get("worker", {}), WorkerSettings))
     log = errors.collect(lambda: _log(file, tables, worker))
+    record = errors.collect(lambda: _record(file, tables, service))
     logging = errors.collect(lambda: convert(file, "logging", tables.get("logging", {}), LoggingSettings))
     metrics = errors.collect(lambda: convert(file, "metrics", tables.get("metrics", {}), MetricsSettings))
     exporter = errors.collect(lambda: convert(file, "exporter", tables.get("exporter", {}), ExporterSettings))
     if len(errors.all) > before or not (
-        service and redis and service_key and worker and log and logging and metrics and exporter
+        service and redis and service_key and worker and log and record and logging and metrics and exporter
     ):
         return None
     return ServiceConfiguration(
@@ -146,6 +159,7 @@ def read_service(file: Path, tables: dict[str, Any], errors: ErrorList) -> Servi
         logging=logging,
         metrics=metrics,
         exporter=exporter,
+        record=record,
     )
 
 
@@ -227,6 +241,24 @@ def _log(file: Path, tables: dict[str, Any], worker: WorkerSettings | None) -> L
             "Keep the log at least as long as the results.",
         )
     return log
+
+
+def _record(file: Path, tables: dict[str, Any], service: ServiceSettings | None) -> RecordSettings:
+    """Settings of the record. Its logs are named after the audience, where that can be the name of a key."""
+    record = convert(file, "record", tables.get("record", {}), RecordSettings)
+    if (
+        record.enabled
+        and record.name is None
+        and service is not None
+        and not _KEY_NAME.match(service.audience)
+    ):
+        raise ConfigError(
+            str(file),
+            "record.name",
+            "is missing, and the audience has characters that no name of a log may have",
+            'Add a name of letters, digits, "/", "." and "-", for example name = "sigmill/prod".',
+        )
+    return record
 
 
 def _operator(file: Path, name: str, table: object) -> ClientPublicKey:

@@ -117,6 +117,17 @@ class LogSettings(_Strict, frozen=True):
     keep_days: Annotated[float, Meta(ge=0.0001, le=36525)] = 762.0
 
 
+class RecordSettings(_Strict, frozen=True):
+    """``[record]``: per tenant, a tamper-evident log made from the write-ahead log. ``name``: of the logs; ``sigmill/AUDIENCE``.
+
+    ``process``: the sealer is a child of the worker, or its ``own`` (``sigmill sealer``, started by the host).
+    """
+
+    enabled: bool = False
+    name: Annotated[str, Meta(pattern=r"^[!-*,-~]{1,200}\Z")] | None = None
+    process: Literal["child", "own"] = "child"
+
+
 class LoggingSettings(_Strict, frozen=True):
     """``[logging]``: logs of worker and exporter on stderr. ``jobs``: also log claimed and released jobs."""
 
@@ -268,6 +279,7 @@ __all__ = [
     "MetricsSettings",
     "OperatorSettings",
     "PinLogin",
+    "RecordSettings",
     "RedisConfig",
     "SelectSettings",
     "ServiceKeySettings",

@@ -15,6 +15,7 @@ from queueing.config.secrets import Secret, is_for_another_process
 from queueing.config.toml import read_toml
 from queueing.errors import ConfigError
 from queueing.files.regular_file import open_regular
+from queueing.protocol.algorithms import FACTS, Algorithm
 from workers.config.loading import Configuration, Ownership, tenant_files
 from workers.config.service_file import read_service
 from workers.config.settings import PinLogin
@@ -96,6 +97,14 @@ def module_problem(module: Path) -> str:
 
 
 def _warnings(service: ServiceConfiguration) -> Iterator[ConfigError]:
+    kind = service.service_key.public_key.kind
+    if service.record.enabled and kind not in FACTS[Algorithm.ECDSA_SHA_256].key_kinds:
+        yield ConfigError(
+            str(service.file),
+            "record.enabled",
+            f"the service key is {kind.value}: only a P-256 key can certify the keys of the record's checkpoints",
+            "Create another service key with `sigmill keys create --service`; until then the record proves its order to nobody else.",
+        )
     for name, token in service.tokens.items():
         if token.select.slot_alone:
             yield ConfigError(

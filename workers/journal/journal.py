@@ -210,12 +210,16 @@ class WriteAheadLog:
             self._thread, folder_bytes, self._folder
         )
 
-    async def tidy(self, keep_s: float) -> int:
-        """Remove segments that are older than ``keep_s`` and have no open claim; returns how many. Raises ``OSError``."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._tidy, keep_s)
+    async def tidy(self, keep_s: float, *, below: int | None = None) -> int:
+        """Remove segments that are older than ``keep_s`` and have no open claim; returns how many. Raises ``OSError``.
 
-    def _tidy(self, keep_s: float) -> int:
-        done = remove_old(self._folder, below=self._writer.first_open, keep_s=keep_s, now_s=self._clock_s())
+        ``below``: number of the first segment that must stay, whatever its age.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._tidy, keep_s, below)
+
+    def _tidy(self, keep_s: float, below: int | None) -> int:
+        first = self._writer.first_open if below is None else min(self._writer.first_open, below)
+        done = remove_old(self._folder, below=first, keep_s=keep_s, now_s=self._clock_s())
         self.bytes = folder_bytes(self._folder)
         if done.held_back != self._held_back:
             self._held_back = done.held_back

@@ -15,6 +15,7 @@ import msgspec
 
 from queueing.protocol.envelope import MAX_DIGESTS
 from queueing.protocol.jobs import WireError
+from queueing.protocol.names import Name
 from workers.state.token_claims import TokenProperties
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ MAX_SIGNATURE_BYTES: Final = 1024
 
 MAX_DIRECTORY_BYTES: Final = 4 * 1024 * 1024
 """Some thousand key versions with their public keys."""
+
+MAX_STATEMENT_BYTES: Final = 16 * 1024
+"""An origin statement has about 700 bytes."""
+
 KEY_NOT_FOUND: Final = "the key was found 0 times in the token"
 """Message of an error (``token.unavailable``) that says that the lane does not see the key. The code is that of every token
 that cannot be used, since older workers and clients know no other.
@@ -46,6 +51,9 @@ _Seconds = Annotated[float, msgspec.Meta(ge=0.0, le=86_400_000.0)]
 _Signature = Annotated[bytes, msgspec.Meta(max_length=MAX_SIGNATURE_BYTES)]
 _Fingerprint = Annotated[bytes, msgspec.Meta(max_length=64)]
 _Text = Annotated[str, msgspec.Meta(max_length=4096)]
+_Hash = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+_Size = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+_Origin = Annotated[str, msgspec.Meta(pattern=r"^[!-~]{1,512}\Z")]
 _Word = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}\Z")]
 """Names of failures: they become labels of metrics, and words in log lines."""
 
@@ -74,6 +82,29 @@ class SignDirectory(msgspec.Struct, frozen=True, array_like=True, tag=True):
     expires_at_ms: int
 
 
+class FormerHead(msgspec.Struct, frozen=True, array_like=True):
+    """Newest head of the origin that a log follows: its name, number of entries, and root."""
+
+    origin: _Origin
+    size: _Size
+    root: _Hash
+
+
+class SignStatement(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Request to the service's lane for an origin statement, of which the lane writes every line itself.
+
+    ``origin``: the 16 hex digits of the host's record; ``epoch_key``: Ed25519; ``size`` and ``root``: head of the tenant's log.
+    """
+
+    id: int
+    tenant: Name
+    origin: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}\Z")]
+    epoch_key: _Hash
+    size: _Size
+    root: _Hash
+    follows: FormerHead | None = None
+
+
 class SignCanary(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Request for a canary: sign the constant of ``workers.lanes.canary``, which the lane has, with a key version."""
 
@@ -95,7 +126,8 @@ class Stop(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class Ready(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Report of a login: number of sessions, and of those wanted; whether the lane knows ``SignCanary``.
+    """Report of a login: number of sessions, and of those wanted; whether the lane knows ``SignCanary`` and
+    ``SignStatement``.
 
     ``token``: the one that it logged in to; None from an older lane.
     """
@@ -106,6 +138,7 @@ class Ready(msgspec.Struct, frozen=True, array_like=True, tag=True):
     module: _Text
     canaries: bool = False
     token: TokenProperties | None = None
+    statements: bool = False
 
 
 class SliceOutcome(msgspec.Struct, frozen=True, array_like=True):
@@ -142,6 +175,14 @@ class SignedDirectory(msgspec.Struct, frozen=True, array_like=True, tag=True):
     error: WireError | None = None
 
 
+class SignedStatement(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Answer to ``SignStatement``: the signed note, or an error."""
+
+    id: int
+    note: Annotated[bytes, msgspec.Meta(max_length=MAX_STATEMENT_BYTES)]
+    error: WireError | None = None
+
+
 class SignedCanary(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Answer to ``SignCanary``: the signature over the constant, or an error."""
 
@@ -171,8 +212,10 @@ class LaneFailure(msgspec.Struct, frozen=True, array_like=True, tag="Failing"):
     pin_failure: bool
 
 
-ToLane = Chunk | SignDirectory | SignCanary | Reload | Stop
-FromLane = Ready | Outcomes | SignedDirectory | SignedCanary | Reloaded | Alive | LaneFailure
+ToLane = Chunk | SignDirectory | SignStatement | SignCanary | Reload | Stop
+FromLane = (
+    Ready | Outcomes | SignedDirectory | SignedStatement | SignedCanary | Reloaded | Alive | LaneFailure
+)
 
 _encoder = msgspec.msgpack.Encoder()
 to_lane_decoder = msgspec.msgpack.Decoder(ToLane)

@@ -4,8 +4,8 @@ All changed files are read and checked (``workers/config/snapshots.py``). A tena
 to read its files again, and one that does not confirm in time is killed and replaced: within 0.5 s where only tenants'
 files changed, within 10 s where the service's file did. Lanes of tokens retire that no tenant uses any more, or only a
 suspended one. Only a changed ``[tokens.NAME]`` of the service's file replaces lanes, once they have finished their
-chunks (``LaneRegistry.adopt`` in ``workers/lanes/supervisor/registry.py``). ``[redis]``, ``[worker]``, ``[log]`` and
-``[metrics]`` wait for a restart of the worker, except ``directory_ttl_s``, which lanes read from their own file.
+chunks (``LaneRegistry.adopt`` in ``workers/lanes/supervisor/registry.py``). ``[redis]``, ``[worker]``, ``[log]``,
+``[record]`` and ``[metrics]`` wait for a restart of the worker, except ``directory_ttl_s``, which lanes read from their own file.
 The lane's part is ``workers/lanes/process/live_policy.py``.
 """
 
@@ -45,7 +45,7 @@ LANES_TIMEOUT_S: Final = 12.0
 REMEMBER_AGAIN_S: Final = 5.0
 """Time between two tries to write an adopted copy: short enough that a restart rarely meets a missing one."""
 
-_AFTER_RESTART: Final = ("redis", "worker", "log", "metrics")
+_AFTER_RESTART: Final = ("redis", "worker", "log", "record", "metrics")
 _MOST_NAMED: Final = 20
 
 

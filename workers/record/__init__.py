@@ -12,6 +12,8 @@ bundle_reader  reading of a bundle that somebody else gave
 receipts       one digest of a log with its proof
 search         jobs in a bundle by digest, key, client, job or time
 verification   verification of a bundle, offline
+exchange       files that sealer and worker exchange: status, requests, statements
+sealing        the loop of the process: signs, keeps, tells, and begins a new record where one is damaged
 sealer         follows the write-ahead log, and keeps and signs the tenants' logs
 
 An entry has no digest, signature or job id. The tree is a function of the write-ahead log's bytes and of the file ``origin``

@@ -5,7 +5,8 @@ everything before it is synced; after a crash the tenants' files are cut to it a
 which gives the same bytes. Nothing waits for the sealer: the write-ahead log is the truth about what was signed.
 
 Layout of ``STATE_DIR/record``: ``origin`` (64 random bytes in hex: 8 in the names of the logs, the rest the secret for salts; and the build),
-``sealed``, and a folder per tenant (``workers.record.volumes``) in ``logs``.
+``sealed``, ``follows`` (heads of the logs of a record that was given up for this one), and in ``logs`` a folder per tenant
+(``workers.record.volumes``).
 """
 
 from __future__ import annotations
@@ -13,21 +14,24 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from queueing.errors import ProofInvalid
 from queueing.files.durable_file import make_folder, replace_durably, sync_folder
-from queueing.files.folders import entries
+from queueing.files.folders import entries, is_there
 from queueing.transparency.checkpoints import Checkpoint, read_checkpoint, sign_checkpoint
 from queueing.transparency.merkle import TreeEdge
 from queueing.transparency.notes import Ed25519NoteKey, read_note
+from workers.journal.segments import segment_number, segments_of
 from workers.record.entries import encode_entry
+from workers.record.exchange import Head
 from workers.record.follower import LogFollower, Place
 from workers.record.items import encode_row
 from workers.record.sequencer import Origin, Sequencer
-from workers.record.volumes import Position, TenantLog
+from workers.record.volumes import Position, RecordDamaged, TenantLog
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,6 +44,8 @@ FOLDER_NAME: Final = "record"
 LOGS_NAME: Final = "logs"
 """Folder of the tenants' folders: a tenant may be called ``origin``."""
 
+FOLLOWS: Final = "follows"
+
 MOST_RECORDS: Final = 5_000
 """Records of one step: some tens of milliseconds, after which a stop is obeyed and checkpoints can be signed."""
 
@@ -47,15 +53,15 @@ _ORIGIN_FILE: Final = re.compile(r"([0-9a-f]{16})([0-9a-f]{112}) ([!-~]{1,100})\
 _FORMAT: Final = 1
 
 
-class RecordDamaged(Exception):
-    """The record's own files are damaged or were set back: sealing on would change what was signed before."""
-
-
 class _Sealed(msgspec.Struct, frozen=True, kw_only=True):
     format: int
     place: Place
     sequencer: bytes
     logs: dict[str, Position]
+
+
+class _SealedPlace(msgspec.Struct, frozen=True, kw_only=True):
+    place: Place
 
 
 def log_folder(state_dir: Path, tenant: str) -> Path:
@@ -72,7 +78,8 @@ class Sealer:
         self._epoch_key = epoch_key
         self._logs_folder = self._folder / LOGS_NAME
         make_folder(self._logs_folder)
-        self.origin = _origin(self._folder, log_name, build)
+        self.follows = read_follows(self._folder)
+        self.origin = _origin(self._folder, log_name, build, self.follows)
         sealed = _read_sealed(self._folder / "sealed")
         self._follower = LogFollower(state_dir / "wal", Place() if sealed is None else sealed.place)
         self._sequencer = (
@@ -92,8 +99,12 @@ class Sealer:
             for tenant in _tenants_of(self._logs_folder)
             if (checkpoint := _published(self._logs_folder / tenant)) is not None
         }
+        for tenant, published in self._published.items():
+            if published.origin != self.origin.of(tenant):
+                raise RecordDamaged(f"the log of {tenant} is of another name: {published.origin}")
         for tenant, log in self._logs.items():
             self._check_published(tenant, log)
+        self._newest = self._check_place(state_dir / "wal")
 
     @property
     def place(self) -> Place:
@@ -105,10 +116,23 @@ class Sealer:
         """Damaged places of the write-ahead log that were passed over."""
         return self._follower.damage
 
+    @property
+    def entries(self) -> dict[str, int]:
+        """Entries of each tenant's log."""
+        return {tenant: log.size for tenant, log in self._logs.items()}
+
     def advance(self) -> int:
-        """Read on, at most ``MOST_RECORDS``; returns how many records were read. Raises ``OSError``."""
+        """Read on, at most ``MOST_RECORDS``; returns how many records were read.
+
+        Raises ``RecordDamaged`` where a log is not the published one any more, or ``OSError``.
+        """
         read = 0
         for record in self._follower.records(MOST_RECORDS):
+            if self._published and self.place.segment > self._newest:
+                tenant = min(self._published)
+                raise RecordDamaged(
+                    f"the write-ahead log has lost records of {tenant} that a published checkpoint covers"
+                )
             read += 1
             for addition in self._sequencer.add(record):
                 log = self._log_of(addition.tenant)
@@ -117,12 +141,12 @@ class Sealer:
                 self._check_published(addition.tenant, log)
         return read
 
-    def sign(self) -> int:
-        """Write the logs that have grown and sign their checkpoints; returns how many. Raises ``OSError``.
+    def sign(self) -> dict[str, Checkpoint]:
+        """Write the logs that have grown and sign their checkpoints; returns these, by tenant. Raises ``OSError``.
 
         A checkpoint is no larger than what is durable in the write-ahead log, and never smaller than one published before.
         """
-        signed = 0
+        signed: dict[str, Checkpoint] = {}
         for tenant in sorted(self._unsigned):
             log = self._logs[tenant]
             log.write()
@@ -133,7 +157,7 @@ class Sealer:
             note = sign_checkpoint(checkpoint, Ed25519NoteKey(origin, self._epoch_key))
             _replace(log.folder / "checkpoint", note)
             self._unsigned.discard(tenant)
-            signed += 1
+            signed[tenant] = checkpoint
         return signed
 
     def keep(self) -> None:
@@ -149,6 +173,18 @@ class Sealer:
             logs={tenant: log.position for tenant, log in self._logs.items()},
         )
         replace_durably(self._folder / "sealed", msgspec.msgpack.encode(sealed))
+
+    def _check_place(self, wal: Path) -> int:
+        """Check that the write-ahead log is not an older one than was read; returns its newest segment. Raises ``RecordDamaged``."""
+        files = {segment_number(file): file for file in segments_of(wal)}
+        place = self.place
+        if place.segment:
+            file = files.get(place.segment)
+            if file is None or file.stat().st_size < place.offset:
+                raise RecordDamaged(
+                    f"segment {place.segment} of the write-ahead log is not there up to byte {place.offset}"
+                )
+        return max(files, default=0)
 
     def _log_of(self, tenant: str) -> TenantLog:
         self._unsigned.add(tenant)
@@ -170,7 +206,41 @@ class Sealer:
         )
 
 
-def _origin(folder: Path, log_name: str, build: str) -> Origin:
+def sealed_below(state_dir: Path) -> int:
+    """Number of the first segment of the write-ahead log that is not sealed as a whole; 0 where nobody knows. Raises ``OSError``."""
+    try:
+        raw = (state_dir / FOLDER_NAME / "sealed").read_bytes()
+        return msgspec.msgpack.decode(raw, type=_SealedPlace).place.segment
+    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return 0
+
+
+def read_follows(folder: Path) -> dict[str, Head]:
+    """By tenant, the newest head of the log of a former record that this one follows. Raises ``RecordDamaged``, or ``OSError``."""
+    try:
+        return msgspec.msgpack.decode((folder / FOLLOWS).read_bytes(), type=dict[str, Head])
+    except FileNotFoundError:
+        return {}
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise RecordDamaged(f"{folder / FOLLOWS} cannot be read") from None
+
+
+def published_heads(folder: Path) -> dict[str, Head]:
+    """By tenant, the head of its checkpoint in this folder of a record; a log whose checkpoint cannot be read has none.
+
+    Raises ``OSError``.
+    """
+    heads: dict[str, Head] = {}
+    logs = folder / LOGS_NAME
+    for tenant in sorted(_tenants_of(logs)) if is_there(logs) else []:
+        with suppress(RecordDamaged):
+            checkpoint = _published(logs / tenant)
+            if checkpoint is not None:
+                heads[tenant] = Head.of(checkpoint)
+    return heads
+
+
+def _origin(folder: Path, log_name: str, build: str, follows: dict[str, Head]) -> Origin:
     """The origin of this folder; a new one where there is none. Its build stays: a replay gives the same first entries."""
     path = folder / "origin"
     try:
@@ -183,7 +253,8 @@ def _origin(folder: Path, log_name: str, build: str) -> Origin:
     found = _ORIGIN_FILE.fullmatch(text)
     if found is None:
         raise RecordDamaged(f"{path} is not 128 hex digits and a build")
-    return Origin(log_name, found[1], bytes.fromhex(found[2]), found[3])
+    former = {tenant: head.origin for tenant, head in follows.items()}
+    return Origin(log_name, found[1], bytes.fromhex(found[2]), found[3], former)
 
 
 def _read_sealed(path: Path) -> _Sealed | None:
@@ -209,6 +280,8 @@ def _published(folder: Path) -> Checkpoint | None:
         data = (folder / "checkpoint").read_bytes()
     except FileNotFoundError:
         return None
+    if not data.strip(b"\0"):
+        return None  # a power cut took it: it is not synced, and what it covered is in the write-ahead log
     try:
         return read_checkpoint(read_note(data).text)
     except ProofInvalid:

@@ -31,6 +31,8 @@ from workers.record.entries import CanaryEntry, EndEntry, IntentEntry, OpenedEnt
 from workers.record.items import ItemRow, outcomes_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from queueing.protocol.envelope import Envelope
     from workers.journal.open_claims import Claim
     from workers.journal.records import Record
@@ -44,13 +46,14 @@ class Origin:
     """Identity of the record of one state directory, which all its logs have in their names.
 
     ``name``: 16 hex digits; ``secret`` (32 bytes or more) salts intents of former versions, which have no salt of their own;
-    ``build``: the build that began the record.
+    ``build``: the build that began the record. ``follows``: by tenant, the name of the log that was given up for this one.
     """
 
     log_name: str
     name: str
     secret: bytes
     build: str
+    follows: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, tenant: str) -> str:
         """Origin line of a tenant's log."""
@@ -107,7 +110,10 @@ class Sequencer:
         self.sizes[record.tenant] = 1
         origin = self.origin
         entry = OpenedEntry(
-            at_ms=record.at_ms, origin=origin.of(record.tenant), follows="", build=origin.build
+            at_ms=record.at_ms,
+            origin=origin.of(record.tenant),
+            follows=origin.follows.get(record.tenant, ""),
+            build=origin.build,
         )
         return [Addition(record.tenant, entry)]
 

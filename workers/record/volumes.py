@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from queueing.files.durable_file import make_folder, sync_folder
-from queueing.files.folders import entries
+from queueing.files.folders import entries, is_there
 from queueing.transparency.merkle import HASH_BYTES, TreeEdge, leaf_hash
 from queueing.transparency.tiles import HEIGHT, WIDTH
 
@@ -36,6 +36,12 @@ ENTRY_LENGTH: Final = struct.Struct(">H")
 ROW_LENGTH: Final = struct.Struct(">I")
 MAX_ROW_BYTES: Final = 1024 * 1024
 """More than the row of 1,024 digests; a longer length is damage."""
+
+
+class RecordDamaged(Exception):
+    """The record's own files, or the write-ahead log behind it, are damaged or were set back: sealing on would change what
+    was signed before.
+    """
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,12 +126,17 @@ class TenantLog:
         self._unsynced.clear()
 
     def cut(self) -> None:
-        """Cut the files to this position: what is behind it was written after the last sync. Raises ``OSError``."""
+        """Cut the files to this position: what is behind it was written after the last sync.
+
+        Raises ``RecordDamaged`` where synced bytes are missing, or ``OSError``.
+        """
         size = self._edge.size
         # A volume that begins exactly at the end has no bytes yet; the one before it is whole.
         volume, inside = divmod(size, VOLUME)
         lengths = {"entries": self._entry_bytes, "items": self._item_bytes, "level0": inside * HASH_BYTES}
         for kind, length in lengths.items():
+            if inside and length and not is_there(self.folder / kind / f"{volume:06d}.bin"):
+                raise RecordDamaged(f"{self.folder / kind}/{volume:06d}.bin is missing")
             for file in _files(self.folder / kind):
                 number = int(file.stem)
                 if number > volume:
@@ -161,5 +172,5 @@ def _sync(path: Path) -> None:
 
 def _cut(path: Path, length: int) -> None:
     if path.stat().st_size < length:
-        raise OSError(f"{path} has {path.stat().st_size} bytes, and {length} were synced")
+        raise RecordDamaged(f"{path} has {path.stat().st_size} bytes, and {length} were synced")
     os.truncate(path, length)

@@ -150,6 +150,41 @@ EVENTS: Final[dict[str, LogEvent]] = {
         ("segments", "gap_days"),
     ),
     "log.not_tidied": LogEvent("warning", "Old segments could not be removed.", ("why",)),
+    # The record
+    "record.opened": LogEvent(
+        "info", "The sealer goes on from `segment` of the write-ahead log.", ("origin", "segment", "tenants")
+    ),
+    "record.closed": LogEvent("info", "The sealer has made all durable, and ends.", ("origin",)),
+    "record.failed": LogEvent(
+        "error",
+        "The record cannot be written or the write-ahead log not be read; sealing begins again from what was durable. Signing"
+        " goes on.",
+        ("why", "errno"),
+    ),
+    "record.damaged": LogEvent(
+        "error",
+        "The record, or the write-ahead log behind it, is damaged or was set back: it is not signed on.",
+        ("why",),
+    ),
+    "record.replaced": LogEvent(
+        "error",
+        "A new record was begun, which follows the damaged one; that is kept in `former`, in `state_dir`.",
+        ("former",),
+    ),
+    "record.gap": LogEvent(
+        "warning",
+        "The sealer passed over a damaged place in the write-ahead log; the record has nothing of it.",
+        ("segment", "offset"),
+    ),
+    "record.status_not_written": LogEvent("debug", "The sealer could not write its status."),
+    "record.sealer_ended": LogEvent(
+        "error", "The sealer ended or could not be started; the worker starts it again.", ("why",)
+    ),
+    "record.not_certified": LogEvent(
+        "warning",
+        "The service key has not certified the key of the record's checkpoints; sealing goes on, and it is tried again.",
+        ("why",),
+    ),
     "recovery.found": LogEvent(
         "warning",
         "The previous process left intents without an outcome, or unpublished outcomes.",

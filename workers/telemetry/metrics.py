@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from queueing.errors import RESULT_REASONS
 from queueing.protocol.algorithms import Algorithm
 from workers.config.settings import TenantClass
+from workers.record.exchange import FailureReason
 from workers.telemetry.metrics_catalogue import ProcessMetrics, WorkerMetrics
 from workers.telemetry.series_budget import OTHER
 
@@ -32,6 +33,9 @@ class Metrics(WorkerMetrics):
                 "bad",
             ):  # starting at 0: rate() does not see the first increase of a new series
                 self.objective_jobs.labels(tenant_class, result)
+
+        for reason in get_args(FailureReason):  # for the same reason
+            self.record_failures.labels(reason)
 
     def watch_sessions(self, token: str, busy: Callable[[], float]) -> None:
         """Read ``busy`` at each scrape, in the thread of the metrics server."""

@@ -153,6 +153,25 @@ class WorkerMetrics(ProcessMetrics):
         "Damaged places that the start found in the segments of the write-ahead log that it read.",
     )
 
+    # Record
+    record_lag_seconds = gauge(
+        "record_lag_seconds",
+        "Time since everything in the write-ahead log was under signed checkpoints of the record; 0 without a record.",
+    )
+    record_entries = counter_of("record_entries", "Entries added to the record.", "tenant")
+    record_checkpoints = counter("record_checkpoints", "Checkpoints of the record that were signed.")
+    record_bytes = gauge("record_bytes", "Disk space used by the record; measured every ten minutes.")
+    record_uncertified = gauge(
+        "record_uncertified",
+        "Tenants whose checkpoints are signed with a key that the service key has not certified yet.",
+    )
+    record_former = gauge(
+        "record_former", "Records of this host that were given up because they were damaged or set back."
+    )
+    record_failures = counter(
+        "record_failures", "Interruptions of the sealing of the record, by reason.", "reason"
+    )
+
     # Canaries
     canary_runs = counter_of("canary_runs", "Canary signatures, by outcome.", "token", "outcome")
     canary_last_success = ranked(

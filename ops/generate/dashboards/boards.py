@@ -505,6 +505,24 @@ WORKER: Final = Board(
                 (f"sum by (tenant) (rate(sigmill_log_written_bytes_total{{{_I}}}[{WINDOW}]))", "{{tenant}}"),
             ),
         ),
+        "Record": (
+            lines(
+                "Record lag",
+                "Time since everything in the write-ahead log was under signed checkpoints.",
+                "s",
+                (f"sigmill_record_lag_seconds{{{_I}}}", "{{instance}}"),
+            ),
+            lines(
+                "Record failures",
+                "Interruptions of the sealing by reason, and tenants whose keys are not certified yet.",
+                "short",
+                (
+                    f"sum by (instance, reason) (increase(sigmill_record_failures_total{{{_I}}}[{WINDOW}]))",
+                    "{{instance}} {{reason}}",
+                ),
+                (f"sigmill_record_uncertified{{{_I}}}", "{{instance}} uncertified"),
+            ),
+        ),
         "Damage and refusals": (
             lines(
                 "Unauthenticated jobs",

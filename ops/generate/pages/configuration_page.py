@@ -33,6 +33,7 @@ FILES: Final[dict[str, dict[str, type]]] = {
         "[operators.NAME]": settings.OperatorSettings,
         "[worker]": settings.WorkerSettings,
         "[log]": settings.LogSettings,
+        "[record]": settings.RecordSettings,
         "[logging]": settings.LoggingSettings,
         "[metrics]": settings.MetricsSettings,
         "[exporter]": settings.ExporterSettings,

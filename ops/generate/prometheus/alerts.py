@@ -158,6 +158,24 @@ def _of_processes(clock: Clock) -> list[Alert]:
             dashboard="worker?var-instance={{ $labels.instance }}",
         ),
         Alert(
+            name="SigmillRecordLagging",
+            severity="ticket",
+            expr="max by (instance) (sigmill_record_lag_seconds) > 30",
+            wait_s=2 * MINUTE_S,
+            summary="The record does not keep up: what a host signs is on no signed checkpoint.",
+            description="Worker {{ $labels.instance }}: for {{ $value | humanizeDuration }}.",
+            dashboard="worker?var-instance={{ $labels.instance }}",
+        ),
+        Alert(
+            name="SigmillRecordReplaced",
+            severity="page",
+            expr="max by (instance) (sigmill_record_former) > 0",
+            wait_s=0,
+            summary="A record was damaged or set back, and was given up for a new one.",
+            description="Worker {{ $labels.instance }}: {{ $value }} former records in its `state_dir`.",
+            dashboard="worker?var-instance={{ $labels.instance }}",
+        ),
+        Alert(
             name="SigmillStateNotDurable",
             severity="ticket",
             expr="max by (instance) (sigmill_config_not_remembered) > 0\nor\n"

@@ -14,6 +14,7 @@ from workers.config.settings import (
     LoggingSettings,
     LogSettings,
     MetricsSettings,
+    RecordSettings,
     WorkerSettings,
 )
 from workers.config.tenant_limits import TenantLimits
@@ -61,6 +62,7 @@ def configuration(
         logging=LoggingSettings(),
         metrics=MetricsSettings(),
         exporter=ExporterSettings(),
+        record=RecordSettings(),
     )
     return Configuration(service=service, tenants={each.name: each for each in tenants})
 

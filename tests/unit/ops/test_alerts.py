@@ -60,6 +60,7 @@ CLIENT = 'sigmill_client_expiry_timestamp_seconds{tenant="acme"}'
 CANARY = 'sigmill_canary_last_success_timestamp_seconds{token="t1"}'
 RESTARTS = f'sigmill_lane_restarts_total{{{WORKER},reason="exit_70",token="t1"}}'
 SET_BACK = f'sigmill_jobs_returned_total{{{WORKER},reason="clock.set_back",tenant="acme"}}'
+RECORD_LAG, RECORD_FORMER = (f"sigmill_record_{name}{{{WORKER}}}" for name in ("lag_seconds", "former"))
 KEY = {"tenant": "acme", "key": "release"}
 
 CASES = [
@@ -76,6 +77,10 @@ CASES = [
     silent(BURNS_DAY, jobs("0+998x400", "0+2x400"), 380),
     fires(BURNS_DAYS, jobs("0+998x400", "0+2x400"), 380, **AVAILABILITY),
     silent(BURNS_DAYS, jobs("0+9995x400", "0+5x400"), 380),
+    fires("SigmillRecordLagging", {RECORD_LAG: "0+60x30"}, instance="w1"),
+    silent("SigmillRecordLagging", {RECORD_LAG: "1x30"}),
+    fires("SigmillRecordReplaced", {RECORD_FORMER: "0x10 1x20"}, instance="w1"),
+    silent("SigmillRecordReplaced", {RECORD_FORMER: "0x30"}),
     fires("SigmillBacklogAgeHigh", {AGE: "0+60x30"}, tenant="acme"),
     silent("SigmillBacklogAgeHigh", {AGE: "60x30"}),
     silent("SigmillBacklogAgeHigh", {AGE: "0+60x30", HELD: "0+5x30"}),

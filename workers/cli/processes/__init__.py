@@ -2,6 +2,7 @@
 
 worker    ``sigmill worker``
 lane      ``sigmill lane``
+sealer    ``sigmill sealer``
 exporter  ``sigmill exporter``
 dev       ``sigmill dev``
 bench     ``sigmill bench``

@@ -31,6 +31,7 @@ from workers.lanes.exit_codes import LOGIN_TIMED_OUT, LaneExit
 from workers.lanes.process.chunk_execution import ChunkExecution, RunLength
 from workers.lanes.process.live_policy import LivePolicy
 from workers.lanes.process.session_threads import RunWork, SessionThreads, Watchdog
+from workers.lanes.process.statements import sign_statement
 from workers.lanes.protocol import (
     Alive,
     Chunk,
@@ -44,6 +45,8 @@ from workers.lanes.protocol import (
     SignDirectory,
     SignedCanary,
     SignedDirectory,
+    SignedStatement,
+    SignStatement,
     Stop,
     encode_frame,
     read_to_lane,
@@ -114,7 +117,15 @@ class Lane:
         )
         Watchdog(self._threads, call_timeout_s=self._token.call_timeout_s).start()
         self.send(
-            Ready(os.getpid(), len(pool.sessions), pool.wanted, description, canaries=True, token=found)
+            Ready(
+                os.getpid(),
+                len(pool.sessions),
+                pool.wanted,
+                description,
+                canaries=True,
+                token=found,
+                statements=True,
+            )
         )
         with self._connection.makefile("rb") as stream:
             for message in read_to_lane(stream):
@@ -183,11 +194,14 @@ class Lane:
         """Read the files again; returns the problem with them, or ''. Main thread only."""
         return self._policy.reload()
 
-    def _receive(self, message: Chunk | SignDirectory | SignCanary | Reload) -> None:
+    def _receive(self, message: Chunk | SignDirectory | SignStatement | SignCanary | Reload) -> None:
         if isinstance(message, SignDirectory):
             issued_at_ms, expires_at_ms = self._policy.directory_dates(message, time.time_ns() // 1_000_000)
             bounded = SignDirectory(message.id, message.tenant, issued_at_ms, expires_at_ms)
             self._threads.queue.put(_DirectoryWork(bounded, self))
+            return
+        if isinstance(message, SignStatement):
+            self._threads.queue.put(_StatementWork(message, self))
             return
         if isinstance(message, SignCanary):
             self._sign_canary(message)
@@ -238,6 +252,12 @@ class Lane:
         version = service_version(self._service.service_key)
         signature = thread.signer(version).sign(algorithm, directory_digest(body, algorithm))
         return encode_signed(body, signature, public_key.sha256)
+
+    def sign_statement(self, request: SignStatement, thread: SessionThread) -> bytes:
+        """Origin statement of a tenant's log, signed by the service key."""
+        if self._role.tenant is not None:
+            raise EnvelopeMalformed("a tenant's token signs no statements")
+        return sign_statement(request, self._service, thread)
 
     @property
     def policy_version(self) -> int:
@@ -301,3 +321,19 @@ class _DirectoryWork:
             self._lane.send(SignedDirectory(self._request.id, b"", broken))
         else:
             self._lane.send(SignedDirectory(self._request.id, signed))
+
+
+class _StatementWork:
+    """Request for an origin statement as work for a session thread."""
+
+    def __init__(self, request: SignStatement, lane: Lane) -> None:
+        self._request = request
+        self._lane = lane
+
+    def on_thread(self, thread: SessionThread) -> None:
+        try:
+            note = self._lane.sign_statement(self._request, thread)
+        except SigningError as error:
+            self._lane.send(SignedStatement(self._request.id, b"", WireError.of(error)))
+        else:
+            self._lane.send(SignedStatement(self._request.id, note))

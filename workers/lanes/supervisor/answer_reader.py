@@ -19,6 +19,7 @@ from workers.lanes.protocol import (
     Reloaded,
     SignedCanary,
     SignedDirectory,
+    SignedStatement,
     SliceOutcome,
     from_lane_decoder,
 )
@@ -63,7 +64,7 @@ def _checked(message: FromLane) -> FromLane:
         if all(item.error is None and not item.errors for item in message.items):
             return message
         return replace(message, items=tuple(_slice(item) for item in message.items))
-    if isinstance(message, SignedDirectory | SignedCanary) and message.error is not None:
+    if isinstance(message, SignedDirectory | SignedStatement | SignedCanary) and message.error is not None:
         return replace(message, error=_error(message.error))
     if isinstance(message, Reloaded):
         return replace(message, problem=one_line(message.problem))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from workers.lanes.protocol import (
     MAX_ANSWER_BYTES,
@@ -21,6 +21,8 @@ from workers.lanes.protocol import (
     SignDirectory,
     SignedCanary,
     SignedDirectory,
+    SignedStatement,
+    SignStatement,
     Stop,
     encode_frame,
     frame_length,
@@ -32,6 +34,16 @@ if TYPE_CHECKING:
     from workers.lanes.protocol import SliceOutcome
     from workers.lanes.supervisor.batching import Group, Slice
     from workers.lanes.supervisor.spawn import LaneStream
+
+
+RequestAnswer = SignedDirectory | SignedStatement | SignedCanary
+"""Answers to requests other than chunks."""
+
+_ANSWERED_BY: Final[dict[type, type]] = {
+    SignDirectory: SignedDirectory,
+    SignStatement: SignedStatement,
+    SignCanary: SignedCanary,
+}
 
 
 class ChunkSent:
@@ -55,8 +67,8 @@ class ConnectionListener(Protocol):
     def chunk_answered(self, lane: LaneConnection, chunk: ChunkSent, answer: Outcomes, busy_s: float) -> None:
         """A chunk has its outcomes; the lane was busy with it for ``busy_s``."""
 
-    def request_answered(self, answer: SignedDirectory | SignedCanary) -> None:
-        """The lane answered a request for a directory or a canary."""
+    def request_answered(self, answer: RequestAnswer) -> None:
+        """The lane answered a request for a directory, a statement or a canary."""
 
 
 class LaneConnection:
@@ -72,7 +84,7 @@ class LaneConnection:
         self._idle_since = time.monotonic()
         self._free_at = 0.0
         self._ready_at = 0.0
-        self._open_requests: set[tuple[bool, int]] = set()  # whether for a canary, id
+        self._open_requests: set[tuple[type, int]] = set()  # type of the answer, id
         self._reloads: dict[int, tuple[float, float]] = {}
         self._last_received = time.monotonic()
         self.outstanding: dict[int, ChunkSent] = {}
@@ -123,11 +135,11 @@ class LaneConnection:
         items = tuple(EnvelopeSlice(slice_.job.sealed, slice_.first, slice_.count) for slice_ in slices)
         self.stream.writer.write(encode_frame(Chunk(self._next_id, items)))
 
-    def send_request(self, request: SignDirectory | SignCanary) -> None:
-        """Request a signed directory (from the service's lane only), or a canary."""
+    def send_request(self, request: SignDirectory | SignStatement | SignCanary) -> None:
+        """Request a signed directory or statement (from the service's lane only), or a canary."""
         if not self.busy:
             self._last_received = time.monotonic()
-        self._open_requests.add((isinstance(request, SignCanary), request.id))
+        self._open_requests.add((_ANSWERED_BY[type(request)], request.id))
         self.stream.writer.write(encode_frame(request))
 
     def reload(self, orders: tuple[bytes, ...], within_s: float, *, files: bool) -> None:
@@ -173,7 +185,7 @@ class LaneConnection:
     def _receive(self, message: FromLane) -> None:
         if isinstance(message, Outcomes):
             self._chunk_answered(message)
-        elif isinstance(message, SignedDirectory | SignedCanary):
+        elif isinstance(message, RequestAnswer):
             self._request_answered(message)
         elif isinstance(message, Reloaded):
             if self._reloads.pop(message.id, None) is None:
@@ -196,8 +208,8 @@ class LaneConnection:
         self._ready_at = self._last_received
         self.became_ready.set()
 
-    def _request_answered(self, answer: SignedDirectory | SignedCanary) -> None:
-        request = isinstance(answer, SignedCanary), answer.id
+    def _request_answered(self, answer: RequestAnswer) -> None:
+        request = type(answer), answer.id
         if request in self._open_requests:  # else it was not requested, and proves nothing
             self._open_requests.remove(request)
             self._listener.request_answered(answer)

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from asyncio import TaskGroup
     from collections.abc import Callable
 
-    from workers.lanes.protocol import Outcomes, Ready, SignedCanary, SignedDirectory
-    from workers.lanes.supervisor.connection import ChunkSent
+    from workers.lanes.protocol import Outcomes, Ready
+    from workers.lanes.supervisor.connection import ChunkSent, RequestAnswer
     from workers.lanes.supervisor.lane_metrics import LaneObserver
     from workers.state.refused_pins import RefusedPins
 
@@ -78,7 +78,7 @@ class ProcessListener(Protocol):
     def chunk_answered(self, lane: LaneConnection, chunk: ChunkSent, answer: Outcomes, busy_s: float) -> None:
         """A chunk has its outcomes; the lane was busy with it for ``busy_s``."""
 
-    def request_answered(self, answer: SignedDirectory | SignedCanary) -> None:
+    def request_answered(self, answer: RequestAnswer) -> None:
         """The lane answered a request for a directory or a canary."""
 
     def lane_unreachable(self) -> None:
@@ -231,7 +231,7 @@ class LaneProcesses:
         """Pass the answer of a lane on."""
         self._listener.chunk_answered(lane, chunk, answer, busy_s)
 
-    def request_answered(self, answer: SignedDirectory | SignedCanary) -> None:
+    def request_answered(self, answer: RequestAnswer) -> None:
         """Pass the answer of a lane on."""
         self._listener.request_answered(answer)
 

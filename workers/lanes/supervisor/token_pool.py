@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from queueing.errors import TokenUnavailable
 from workers.lanes.exit_codes import LOGIN_TIMED_OUT
-from workers.lanes.protocol import KEY_NOT_FOUND, SignedDirectory
+from workers.lanes.protocol import KEY_NOT_FOUND, SignedDirectory, SignedStatement
 from workers.lanes.supervisor.chunk_scheduler import ChunkScheduler
 from workers.lanes.supervisor.circuit_breaker import Circuit, CircuitBreaker
 from workers.lanes.supervisor.lane_metrics import MissingKeys
@@ -18,9 +18,9 @@ from workers.lanes.supervisor.process_group import RELOAD_TIMEOUT_S, LaneProcess
 
 if TYPE_CHECKING:
     from workers.config.settings import WorkerSettings
-    from workers.lanes.protocol import Outcomes, SignedCanary
+    from workers.lanes.protocol import Outcomes
     from workers.lanes.supervisor.batching import Slice
-    from workers.lanes.supervisor.connection import ChunkSent, LaneConnection
+    from workers.lanes.supervisor.connection import ChunkSent, LaneConnection, RequestAnswer
     from workers.lanes.supervisor.hsm_sharing import SharedHsm
     from workers.lanes.supervisor.process_group import LaneServices
     from workers.lanes.supervisor.spawn import LaneSpec
@@ -144,9 +144,9 @@ class TokenPool:
         self._scheduler.chunk_answered(lane, chunk, answer, busy_s)
         self._capacity_listener.capacity_freed()
 
-    def request_answered(self, answer: SignedDirectory | SignedCanary) -> None:
+    def request_answered(self, answer: RequestAnswer) -> None:
         """Give a directory or a canary to the caller that awaits it."""
-        if isinstance(answer, SignedDirectory):
+        if isinstance(answer, SignedDirectory | SignedStatement):
             self._scheduler.record_signature()
         elif answer.error is None:
             self._breaker.record_success()

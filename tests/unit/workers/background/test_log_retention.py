@@ -21,7 +21,7 @@ class Log:
         self.kept_s: list[float] = []
         self.twice = asyncio.Event()
 
-    async def tidy(self, keep_s: float) -> int:
+    async def tidy(self, keep_s: float, *, below: int | None = None) -> int:
         self.kept_s.append(keep_s)
         if len(self.kept_s) == 1:
             raise OSError(errno.EIO, "Input/output error")

@@ -19,9 +19,9 @@ from workers.journal.segment_writer import SegmentWriter
 from workers.journal.segments import frame
 from workers.record.entries import encode_entry
 from workers.record.items import encode_row
-from workers.record.sealer import RecordDamaged, Sealer, log_folder
+from workers.record.sealer import Sealer, log_folder
 from workers.record.stored_hashes import StoredHashes
-from workers.record.volumes import ENTRY_LENGTH
+from workers.record.volumes import ENTRY_LENGTH, RecordDamaged
 
 EPOCH_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 
@@ -175,5 +175,5 @@ def test_files_that_lost_synced_bytes_are_named_and_not_written_on(state_dir: Pa
     first.keep()
     file = log_folder(state_dir, "acme") / "entries" / "000000.bin"
     os.truncate(file, file.stat().st_size - 1)
-    with pytest.raises(OSError, match="were synced"):
+    with pytest.raises(RecordDamaged, match="were synced"):
         sealer(state_dir)

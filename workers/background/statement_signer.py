@@ -1,0 +1,68 @@
+"""Has the service's lane certify the keys of the record's checkpoints, as the sealer requests it in files."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from typing import TYPE_CHECKING, Final
+
+from queueing.aio.backoff import Backoff
+from queueing.errors import ProofInvalid, SigningError, TokenUnavailable
+from workers.lanes.process.statements import service_note_key
+from workers.lanes.protocol import FormerHead, SignStatement
+from workers.record.exchange import StatementRequests
+
+if TYPE_CHECKING:
+    from workers.current_config import CurrentConfig
+    from workers.lanes.supervisor.registry import LaneRegistry
+    from workers.record.exchange import StatementRequest
+
+log = logging.getLogger("sigmill.service")
+
+INTERVAL_S: Final = 1.0
+
+
+class StatementSigner:
+    """Answers the sealer's requests one after another; after a failure it waits, up to a minute. Sealing waits for none."""
+
+    def __init__(self, config: CurrentConfig, lanes: LaneRegistry) -> None:
+        self._config = config
+        self._lanes = lanes
+        self._requests = StatementRequests(config.service.state_dir)
+        self._numbers = itertools.count(1)
+
+    async def run(self) -> None:
+        """Answer requests until cancelled."""
+        backoff = Backoff(first_s=INTERVAL_S, most_s=60.0)
+        while True:
+            try:
+                for request in await asyncio.to_thread(lambda: list(self._requests.waiting())):
+                    await self._answer(request)
+            except (SigningError, OSError, ProofInvalid) as error:
+                log.warning("record.not_certified", extra={"why": str(error)})
+                await asyncio.sleep(backoff.next_s())
+            else:
+                backoff.reset()
+                await asyncio.sleep(INTERVAL_S)
+
+    async def _answer(self, request: StatementRequest) -> None:
+        pool = self._lanes.service_lanes
+        if pool is None:
+            raise TokenUnavailable("the service's token has no lane")
+        head, follows = request.head, request.follows
+        answer = await pool.requests.sign_statement(
+            SignStatement(
+                next(self._numbers),
+                request.tenant,
+                head.origin.rpartition("/")[2],
+                request.epoch_key,
+                head.size,
+                head.root,
+                None if follows is None else FormerHead(follows.origin, follows.size, follows.root),
+            )
+        )
+        if answer.error is not None:
+            raise answer.error.error()
+        key = service_note_key(self._config.service)
+        await asyncio.to_thread(self._requests.answer, request, answer.note, key)

@@ -1,0 +1,266 @@
+"""Sealing loop: the work of the sealer's process, which goes on whatever the disk does.
+
+About once a second it reads what is new in the write-ahead log, signs the checkpoints of the tenants whose logs have grown,
+and tells how far it is. Once a minute, and where a segment ends, all is made durable. After an error of the disk it begins
+again from what was durable. A record that is damaged or was set back is never signed on: it is kept as
+``record.ORIGIN``, and a new one begins, whose logs say which log they follow.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import secrets
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from queueing.aio.backoff import Backoff
+from queueing.files.durable_file import make_folder, replace_durably, sync_folder
+from queueing.files.folders import entries, entries_below, is_there
+from workers.record.exchange import Head, SealerStatus, StatementRequest, StatementRequests, write_status
+from workers.record.sealer import FOLDER_NAME, FOLLOWS, MOST_RECORDS, Sealer, published_heads
+from workers.record.volumes import RecordDamaged
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from queueing.transparency.checkpoints import Checkpoint
+    from workers.record.exchange import FailureReason
+
+log = logging.getLogger("sigmill.record")
+
+STEP_S: Final = 1.0
+"""Time between two checkpoints of a tenant whose log grows: what a client waits for its proof."""
+
+KEEP_S: Final = 60.0
+"""Time between two moments from which a restart goes on: it reads a minute of the write-ahead log again."""
+
+MEASURE_S: Final = 600.0
+"""Time between two measurements of the disk space, which look at every file."""
+
+CERTIFY_AGAIN_S: Final = 7 * 86400.0
+"""Age of a statement at which the next one is requested, so that the dates of the newest one are never old."""
+
+REPLACE_PAUSE_S: Final = 600.0
+"""Least time between two new records: a disk that loses everything at once must not fill itself with remains."""
+
+_FORMER: Final = f"{FOLDER_NAME}."
+_DRAFT: Final = f"{FOLDER_NAME}.new"
+
+
+class SealingLoop:
+    """Seals one state directory, until it is told to stop. ``log_name``: name before those of the tenants."""
+
+    def __init__(
+        self,
+        state_dir: Path,
+        *,
+        log_name: str,
+        build: str,
+        backoff: Backoff | None = None,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._state_dir = state_dir
+        self._log_name = log_name
+        self._build = build
+        self._backoff = backoff or Backoff(first_s=0.5, most_s=30.0)
+        self._clock_s = clock_s
+        self._key = Ed25519PrivateKey.generate()
+        self._public_key = self._key.public_key().public_bytes_raw()
+        self._requests = StatementRequests(state_dir)
+        self._status = SealerStatus(pid=os.getpid(), started_ns=_ns(clock_s()))
+        self._failures: Counter[str] = Counter()
+        self._asked_at: dict[str, float] = {}
+        self._base: dict[str, int] = {}
+        self._replaced_at = -REPLACE_PAUSE_S
+        self._measured_at = -MEASURE_S
+        self._damage_told = 0
+
+    def run(self, stop: threading.Event) -> None:
+        """Seal until ``stop`` is set, and then what is there by then, once. Raises nothing that the disk may cause."""
+        while not stop.is_set():
+            try:
+                self._requests.forget_other_keys(self._public_key)
+                finish_replacement(self._state_dir)
+                self._seal(self._open(), stop)
+            except RecordDamaged as damaged:
+                log.error("record.damaged", extra={"why": str(damaged)})
+                self._failed("damaged")
+                self._replace(stop)
+            except OSError as error:
+                log.error("record.failed", extra={"why": error.strerror or str(error), "errno": error.errno})
+                self._failed("disk_full" if error.errno in {errno.ENOSPC, errno.EDQUOT} else "io")
+                stop.wait(self._backoff.next_s())
+
+    def _open(self) -> Sealer:
+        sealer = Sealer(self._state_dir, log_name=self._log_name, build=self._build, epoch_key=self._key)
+        published = published_heads(self._state_dir / FOLDER_NAME)
+        # What a former try or process has published and counted is not counted again when it is read again.
+        self._base = {tenant: head.size for tenant, head in published.items()}
+        self._damage_told = 0
+        self._status = msgspec.structs.replace(
+            self._status, origin=sealer.origin.name, former=len(former_records(self._state_dir))
+        )
+        log.info(
+            "record.opened",
+            extra={"origin": sealer.origin.name, "segment": sealer.place.segment, "tenants": len(self._base)},
+        )
+        return sealer
+
+    def _seal(self, sealer: Sealer, stop: threading.Event) -> None:
+        kept_at, kept_segment = self._clock_s(), sealer.place.segment
+        while True:
+            ending = stop.is_set()
+            began = self._clock_s()
+            covered = self._read(sealer, began + STEP_S)
+            signed = sealer.sign()
+            self._certify(sealer, signed)
+            self._tell(sealer, signed, covered)
+            if (
+                ending
+                or self._clock_s() - kept_at >= KEEP_S
+                or (covered is not None and sealer.place.segment != kept_segment)
+            ):
+                sealer.keep()
+                kept_at, kept_segment = self._clock_s(), sealer.place.segment
+                self._backoff.reset()
+            if ending:
+                log.info("record.closed", extra={"origin": sealer.origin.name})
+                return
+            if covered is not None:
+                stop.wait(max(began + STEP_S - self._clock_s(), 0.0))
+
+    def _read(self, sealer: Sealer, until: float) -> float | None:
+        """Read on until the end, or until this time; returns when it was that the end was not further away, else None."""
+        while True:
+            began = self._clock_s()
+            if sealer.advance() < MOST_RECORDS:
+                return began
+            if self._clock_s() >= until:
+                return None
+
+    def _certify(self, sealer: Sealer, signed: dict[str, Checkpoint]) -> None:
+        """Request a statement for the first checkpoint of a tenant by this process, and again after a week."""
+        now = self._clock_s()
+        for tenant, checkpoint in signed.items():
+            if now - self._asked_at.get(tenant, -CERTIFY_AGAIN_S) < CERTIFY_AGAIN_S:
+                continue
+            self._requests.ask(
+                StatementRequest(
+                    tenant=tenant,
+                    epoch_key=self._public_key,
+                    head=Head.of(checkpoint),
+                    follows=sealer.follows.get(tenant),
+                )
+            )
+            self._asked_at[tenant] = now
+
+    def _tell(self, sealer: Sealer, signed: dict[str, Checkpoint], covered: float | None) -> None:
+        for damage in sealer.damage[self._damage_told :]:
+            log.warning("record.gap", extra={"segment": damage.segment, "offset": damage.offset})
+        self._damage_told = len(sealer.damage)
+        counted = dict(self._status.entries)
+        sizes = sealer.entries
+        for tenant in signed:
+            added = sizes[tenant] - self._base.get(tenant, 0)
+            self._base[tenant] = sizes[tenant]
+            if added > 0:
+                counted[tenant] = counted.get(tenant, 0) + added
+        if self._clock_s() - self._measured_at >= MEASURE_S:
+            self._measured_at = self._clock_s()
+            self._status = msgspec.structs.replace(self._status, record_bytes=_bytes_of(self._state_dir))
+        self._status = msgspec.structs.replace(
+            self._status,
+            covered_ns=self._status.covered_ns if covered is None else _ns(covered),
+            entries=counted,
+            checkpoints=self._status.checkpoints + len(signed),
+            uncertified=len(self._requests),
+            segment=sealer.place.segment,
+        )
+        write_status(self._state_dir, self._status)
+
+    def _failed(self, reason: FailureReason) -> None:
+        self._failures[reason] += 1
+        self._status = msgspec.structs.replace(self._status, failures=dict(self._failures))
+        try:
+            write_status(self._state_dir, self._status)
+        except OSError:
+            log.debug("record.status_not_written")
+
+    def _replace(self, stop: threading.Event) -> None:
+        """Begin a new record, unless one was begun a moment ago; pauses after a failure."""
+        if self._clock_s() - self._replaced_at < REPLACE_PAUSE_S:
+            stop.wait(self._backoff.next_s())
+            return
+        try:
+            former = give_up(self._state_dir)
+        except OSError as error:
+            log.error("record.failed", extra={"why": error.strerror or str(error), "errno": error.errno})
+            stop.wait(self._backoff.next_s())
+            return
+        self._replaced_at = self._clock_s()
+        self._asked_at.clear()
+        log.error("record.replaced", extra={"former": former})
+
+
+def former_records(state_dir: Path) -> list[Path]:
+    """Folders of records that were given up, whose files are kept. Raises ``OSError``."""
+    return [path for path in entries(state_dir) if path.name.startswith(_FORMER) and path.name != _DRAFT]
+
+
+def give_up(state_dir: Path) -> str:
+    """Set the record aside, and begin a new one that follows it; returns the name of the folder. Raises ``OSError``.
+
+    A crash at any point is finished by ``finish_replacement``.
+    """
+    record, draft = state_dir / FOLDER_NAME, state_dir / _DRAFT
+    heads = published_heads(record)
+    make_folder(draft)
+    replace_durably(draft / FOLLOWS, msgspec.msgpack.encode(heads))
+    former = state_dir / f"{_FORMER}{_name_of(record)}"
+    record.rename(former)
+    draft.rename(record)
+    sync_folder(state_dir)
+    return former.name
+
+
+def finish_replacement(state_dir: Path) -> None:
+    """Finish the replacement of a record that a crash has interrupted. Raises ``OSError``."""
+    record, draft = state_dir / FOLDER_NAME, state_dir / _DRAFT
+    if is_there(draft) and not is_there(record):
+        draft.rename(record)
+        sync_folder(state_dir)
+
+
+def _name_of(record: Path) -> str:
+    """Name of the record's origin, made unique where it cannot be read."""
+    try:
+        name = (record / "origin").read_bytes()[:16].decode("ascii")
+        int(name, 16)
+    except (OSError, ValueError):
+        name = "unknown"
+    return f"{name}-{secrets.token_hex(4)}"
+
+
+def _bytes_of(state_dir: Path) -> int:
+    """Bytes of all files of the record and of former ones."""
+    folders = [state_dir / FOLDER_NAME, *former_records(state_dir)]
+    total = 0
+    for folder in folders:
+        for file in entries_below(folder):
+            try:
+                total += file.lstat().st_size
+            except FileNotFoundError:
+                continue  # a draft
+    return total
+
+
+def _ns(seconds: float) -> int:
+    return int(seconds * 1e9)
