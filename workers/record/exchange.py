@@ -12,6 +12,8 @@ the key of the running sealer. Status and requests are not synced: they say how 
 
 from __future__ import annotations
 
+import errno
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import msgspec
@@ -82,6 +84,9 @@ def read_status(state_dir: Path) -> SealerStatus | None:
     except (OSError, ValueError, RecursionError):  # msgspec's errors are ValueErrors
         return None
 
+
+_NO_REQUEST: Final = frozenset({errno.EFBIG, errno.EINVAL, errno.EISDIR})
+"""A file that is too long, a device or a pipe, or a folder."""
 
 STATEMENTS: Final = "statements"
 _LARGEST_REQUEST_BYTES: Final = 4096
@@ -155,6 +160,12 @@ class StatementRequests:
                 continue
             except (msgspec.MsgspecError, ValueError, RecursionError):
                 path.unlink(missing_ok=True)
+                continue
+            except OSError as error:
+                if error.errno not in _NO_REQUEST:
+                    raise
+                with suppress(OSError):  # a folder stays, and is passed over
+                    path.unlink()
                 continue
             yield request
 

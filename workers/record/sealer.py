@@ -11,6 +11,7 @@ Layout of ``STATE_DIR/record``: ``origin`` (64 random bytes in hex: 8 in the nam
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import re
 import secrets
@@ -25,7 +26,7 @@ from queueing.files.folders import entries, is_there
 from queueing.transparency.checkpoints import Checkpoint, read_checkpoint, sign_checkpoint
 from queueing.transparency.merkle import TreeEdge
 from queueing.transparency.notes import Ed25519NoteKey, read_note
-from workers.journal.segments import segment_number, segments_of
+from workers.journal.segments import read_segment, segment_number, segment_path, segments_of
 from workers.record.entries import encode_entry
 from workers.record.exchange import Head
 from workers.record.follower import LogFollower, Place
@@ -58,6 +59,7 @@ class _Sealed(msgspec.Struct, frozen=True, kw_only=True):
     place: Place
     sequencer: bytes
     logs: dict[str, Position]
+    segment_head: bytes = b""
 
 
 class _SealedPlace(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +83,8 @@ class Sealer:
         self.follows = read_follows(self._folder)
         self.origin = _origin(self._folder, log_name, build, self.follows)
         sealed = _read_sealed(self._folder / "sealed")
-        self._follower = LogFollower(state_dir / "wal", Place() if sealed is None else sealed.place)
+        self._wal = state_dir / "wal"
+        self._follower = LogFollower(self._wal, Place() if sealed is None else sealed.place)
         self._sequencer = (
             Sequencer(self.origin) if sealed is None else Sequencer.restored(self.origin, sealed.sequencer)
         )
@@ -104,7 +107,7 @@ class Sealer:
                 raise RecordDamaged(f"the log of {tenant} is of another name: {published.origin}")
         for tenant, log in self._logs.items():
             self._check_published(tenant, log)
-        self._newest = self._check_place(state_dir / "wal")
+        self._newest = self._check_place(b"" if sealed is None else sealed.segment_head)
 
     @property
     def place(self) -> Place:
@@ -171,18 +174,23 @@ class Sealer:
             place=self._follower.place,
             sequencer=self._sequencer.snapshot(),
             logs={tenant: log.position for tenant, log in self._logs.items()},
+            segment_head=_segment_head(self._wal, self.place.segment),
         )
         replace_durably(self._folder / "sealed", msgspec.msgpack.encode(sealed))
 
-    def _check_place(self, wal: Path) -> int:
+    def _check_place(self, head: bytes) -> int:
         """Check that the write-ahead log is not an older one than was read; returns its newest segment. Raises ``RecordDamaged``."""
-        files = {segment_number(file): file for file in segments_of(wal)}
+        files = {segment_number(file): file for file in segments_of(self._wal)}
         place = self.place
         if place.segment:
             file = files.get(place.segment)
             if file is None or file.stat().st_size < place.offset:
                 raise RecordDamaged(
                     f"segment {place.segment} of the write-ahead log is not there up to byte {place.offset}"
+                )
+            if head and _segment_head(self._wal, place.segment) != head:
+                raise RecordDamaged(
+                    f"segment {place.segment} of the write-ahead log is not the one that was read"
                 )
         return max(files, default=0)
 
@@ -269,6 +277,14 @@ def _read_sealed(path: Path) -> _Sealed | None:
     if sealed.format != _FORMAT:
         raise RecordDamaged(f"{path} has format {sealed.format}; this build writes {_FORMAT}")
     return sealed
+
+
+def _segment_head(wal: Path, number: int) -> bytes:
+    """SHA-256 of the first record of a segment, which has its time; empty where there is none. Raises ``OSError``."""
+    if not number:
+        return b""
+    first = next(read_segment(segment_path(wal, number)), b"")
+    return hashlib.sha256(first).digest()
 
 
 def _tenants_of(folder: Path) -> set[str]:

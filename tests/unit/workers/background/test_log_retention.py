@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import errno
+from pathlib import Path
 from typing import cast
 
 import pytest
 
-from tests.support.fakes.configurations import current_config
+from tests.support.fakes.configurations import configuration, current_config
 from workers.background import log_retention as module
 from workers.background.log_retention import LogRetention
+from workers.config.settings import RecordSettings
+from workers.current_config import CurrentConfig
 from workers.journal.journal import WriteAheadLog
 
 
@@ -27,6 +31,33 @@ class Log:
             raise OSError(errno.EIO, "Input/output error")
         self.twice.set()
         return 0
+
+
+class SealedLog:
+    """Notes the first segment that must stay."""
+
+    def __init__(self) -> None:
+        self.below: list[int | None] = []
+        self.tidied = asyncio.Event()
+
+    async def tidy(self, keep_s: float, *, below: int | None = None) -> int:
+        self.below.append(below)
+        self.tidied.set()
+        return 0
+
+
+async def test_with_a_record_no_segment_is_removed_before_it_is_sealed(tmp_path: Path) -> None:
+    """As long as nobody knows what is sealed, nothing is."""
+    made = configuration(state_dir=tmp_path)
+    service = dataclasses.replace(made.service, record=RecordSettings(enabled=True))
+    log = SealedLog()
+    config = CurrentConfig(dataclasses.replace(made, service=service))
+    running = asyncio.ensure_future(LogRetention(config, cast("WriteAheadLog", log)).run())
+    async with asyncio.timeout(10):
+        await log.tidied.wait()
+    running.cancel()
+    await asyncio.wait({running})
+    assert log.below == [0]
 
 
 async def test_a_disk_that_fails_is_tried_again(

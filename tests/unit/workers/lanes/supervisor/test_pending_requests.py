@@ -9,7 +9,13 @@ import pytest
 from queueing.errors import TokenUnavailable
 from tests.support.fakes.fake_lane import FakeJob, turn
 from tests.support.fakes.token_pools import CALL_TIMEOUT_S, SEGV, MakePool
-from workers.lanes.protocol import SignCanary, SignDirectory, SignedCanary, SignedDirectory
+from workers.lanes.protocol import (
+    SignCanary,
+    SignDirectory,
+    SignedCanary,
+    SignedDirectory,
+    SignStatement,
+)
 from workers.lanes.supervisor.process_group import SILENCE_GRACE_S
 
 
@@ -184,3 +190,17 @@ async def test_a_lane_of_an_older_version_is_sent_no_canary(make_pool: MakePool)
         await turn()
         assert setup.pool.status.can_sign
         assert not setup.pool.requests.takes_canaries
+
+
+async def test_a_lane_of_a_former_version_is_asked_for_no_statement(make_pool: MakePool) -> None:
+    """It would end over a message that it does not know; the caller is told at once."""
+    async with make_pool() as setup:
+        request = SignStatement(1, "acme", "0123456789abcdef", bytes(32), 0, bytes(32))
+        asking = asyncio.ensure_future(setup.pool.requests.sign_statement(request))
+        await turn()
+        lane = setup.lanes[0]
+        lane.ready()
+        await turn(50)
+        with pytest.raises(TokenUnavailable, match="former version"):
+            await asking
+        assert request not in lane.sent

@@ -1,0 +1,77 @@
+"""Files between sealer and worker: what is no request is removed, and only the statement that was asked for is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from queueing.errors import ProofInvalid
+from tests.unit.queueing.transparency.test_origin_statements import (
+    EPOCH_KEY,
+    ORIGIN,
+    SERVICE,
+    signed,
+    statement,
+)
+from workers.record.exchange import (
+    Head,
+    SealerStatus,
+    StatementRequest,
+    StatementRequests,
+    read_status,
+    write_status,
+)
+
+REQUEST = StatementRequest(
+    tenant="acme", epoch_key=EPOCH_KEY.public_key, head=Head(origin=ORIGIN, size=7, root=bytes(32))
+)
+
+
+def test_a_request_waits_until_it_is_answered(tmp_path: Path) -> None:
+    requests = StatementRequests(tmp_path)
+    requests.ask(REQUEST)
+    requests.ask(REQUEST)
+    assert list(requests.waiting()) == [REQUEST]
+    note = signed(statement().text)
+    requests.answer(REQUEST, note, SERVICE)
+    assert len(requests) == 0
+    (kept,) = (tmp_path / "record" / "logs" / "acme" / "statements").iterdir()
+    assert kept.read_bytes() == note
+
+
+@pytest.mark.parametrize("old, new", [("from 7", "from 8"), ("acme", "globex")])
+def test_another_statement_than_the_one_asked_for_is_refused(tmp_path: Path, old: str, new: str) -> None:
+    requests = StatementRequests(tmp_path)
+    requests.ask(REQUEST)
+    with pytest.raises(ProofInvalid):
+        requests.answer(REQUEST, signed(statement().text.replace(old, new)), SERVICE)
+    assert list(requests.waiting()) == [REQUEST]
+
+
+def test_a_file_that_is_no_request_is_removed_and_the_others_go_on(tmp_path: Path) -> None:
+    requests = StatementRequests(tmp_path)
+    requests.ask(REQUEST)
+    folder = tmp_path / "sealer" / "requests"
+    for name, content in (("a+1", b""), ("b+2", b"\xc1"), ("c+3", bytes(5000)), ("new", b"being written")):
+        (folder / name).write_bytes(content)
+    assert list(requests.waiting()) == [REQUEST]
+    assert (folder / "new").exists()
+
+
+def test_requests_of_sealers_that_are_no_more_are_removed(tmp_path: Path) -> None:
+    requests = StatementRequests(tmp_path)
+    requests.ask(REQUEST)
+    requests.forget_other_keys(EPOCH_KEY.public_key)
+    assert len(requests) == 1
+    requests.forget_other_keys(bytes(32))
+    assert len(requests) == 0
+
+
+def test_a_status_is_read_as_it_was_written_or_not_at_all(tmp_path: Path) -> None:
+    assert read_status(tmp_path) is None
+    status = SealerStatus(pid=1, started_ns=2, covered_ns=3, entries={"acme": 4})
+    write_status(tmp_path, status)
+    assert read_status(tmp_path) == status
+    (tmp_path / "sealer" / "status").write_bytes(b"\xc1")
+    assert read_status(tmp_path) is None

@@ -1,0 +1,270 @@
+"""The sealing loop goes on whatever the disk does, and never signs another past."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from queueing.aio.backoff import Backoff
+from queueing.transparency.checkpoints import Checkpoint, read_checkpoint
+from queueing.transparency.notes import read_note
+from tests.support.farm.logged_jobs import append, intent, job
+from tests.unit.workers.record.test_sealer import entries
+from workers.journal.segment_writer import SegmentWriter
+from workers.record.entries import OpenedEntry, decode_entry
+from workers.record.exchange import StatementRequests, read_status
+from workers.record.sealer import FOLDER_NAME, log_folder, sealed_below
+from workers.record.sealing import SealingLoop, finish_replacement, former_records, give_up
+
+CALLS = ("open", "write", "fdatasync", "fsync", "replace", "mkdir", "pread", "truncate")
+
+
+class Stop(threading.Event):
+    """Is set when it was waited for so often, without waiting."""
+
+    def __init__(self, waits: int) -> None:
+        super().__init__()
+        self._waits = waits
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self._waits -= 1
+        if self._waits <= 0:
+            self.set()
+        return self.is_set()
+
+
+class Calls:
+    """Calls of one function of ``os`` on files of the record; the one with the number ``fails`` raises ``error``."""
+
+    def __init__(self, name: str, fails: int = 0, error: int = errno.EIO) -> None:
+        self._real: Callable[..., Any] = getattr(os, name)
+        self._fails = fails
+        self._error = error
+        self.count = 0
+
+    def __call__(self, *args: Any, **more: Any) -> Any:
+        if self._is_ours(args[0]):
+            self.count += 1
+            if self.count == self._fails:
+                raise OSError(self._error, os.strerror(self._error))
+        return self._real(*args, **more)
+
+    @staticmethod
+    def _is_ours(subject: Any) -> bool:
+        path = os.fspath(Path(f"/proc/self/fd/{subject}").readlink() if isinstance(subject, int) else subject)
+        return f"/{FOLDER_NAME}" in path
+
+
+def seal(state_dir: Path, *, waits: int = 6) -> None:
+    loop = SealingLoop(
+        state_dir, log_name="sigmill/prod", build="1.0", backoff=Backoff(first_s=0.0, most_s=0.0)
+    )
+    loop.run(Stop(waits))
+
+
+def checkpoint(state_dir: Path, tenant: str = "acme") -> Checkpoint:
+    return read_checkpoint(read_note((log_folder(state_dir, tenant) / "checkpoint").read_bytes()).text)
+
+
+def content(state_dir: Path) -> dict[str, bytes]:
+    """Everything but signatures and the place: these are of a process."""
+    folder = state_dir / FOLDER_NAME
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in folder.rglob("*")
+        if file.suffix == ".bin"
+    }
+
+
+@pytest.fixture
+def state_dir(tmp_path: Path) -> Path:
+    folder = tmp_path / "state"
+    writer = SegmentWriter(folder / "wal")
+    append(writer, *job("acme", 1))
+    append(writer, intent("globex", 2), *job("acme", 3))
+    (folder / FOLDER_NAME).mkdir()
+    (folder / FOLDER_NAME / "origin").write_text("ab" * 64 + " 1.0\n")
+    return folder
+
+
+@pytest.fixture
+def copies(state_dir: Path, tmp_path: Path) -> Callable[[str], Path]:
+    def copy(name: str) -> Path:
+        shutil.copytree(state_dir, tmp_path / name)
+        return tmp_path / name
+
+    return copy
+
+
+@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC])
+@pytest.mark.parametrize("call", CALLS)
+def test_each_call_fails_once_and_nothing_is_lost_or_changed(
+    copies: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, call: str, error: int
+) -> None:
+    """Also in ``keep``, at the end: what it did not make durable is made again from the write-ahead log."""
+    clean = copies("clean")
+    counted = Calls(call)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, call, counted)
+        seal(clean)
+    for number in range(1, counted.count + 1):
+        state = copies(f"{call}-{number}")
+        with monkeypatch.context() as patched:
+            patched.setattr(os, call, Calls(call, number, error))
+            seal(state)
+        seal(state)  # what was to be kept at the end, if that failed
+        assert content(state) == content(clean), number
+        for tenant in ("acme", "globex"):
+            assert checkpoint(state, tenant) == checkpoint(clean, tenant), number
+        assert former_records(state) == [], "no failure of the disk is damage"
+
+
+def test_a_failing_disk_is_told_with_its_reason(
+    state_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", Calls("write", 1, errno.ENOSPC))
+        seal(state_dir)
+    status = read_status(state_dir)
+    assert status is not None
+    assert status.failures == {"disk_full": 1}
+    assert "record.failed" in [record.getMessage() for record in caplog.records]
+
+
+def test_the_status_tells_entries_once_whatever_was_read_again(state_dir: Path) -> None:
+    for _ in range(2):
+        seal(state_dir)
+    status = read_status(state_dir)
+    assert status is not None
+    assert status.entries == {}
+    assert status.covered_ns is not None
+    assert len(StatementRequests(state_dir)) == 2, "one for each tenant, of the last process only"
+
+
+def test_a_damaged_record_is_kept_and_a_new_one_follows_it(state_dir: Path) -> None:
+    seal(state_dir)
+    before = checkpoint(state_dir)
+    file = log_folder(state_dir, "acme") / "entries" / "000000.bin"
+    os.truncate(file, file.stat().st_size - 1)
+    seal(state_dir)
+    (former,) = former_records(state_dir)
+    assert (former / "logs" / "acme" / "checkpoint").is_file()
+    after = checkpoint(state_dir)
+    assert after.origin != before.origin
+    assert after.size == before.size, "all that the write-ahead log still has is in the new one, too"
+    opened = decode_entry(_first_entry(state_dir))
+    assert isinstance(opened, OpenedEntry)
+    assert opened.follows == before.origin
+    (request,) = [each for each in StatementRequests(state_dir).waiting() if each.tenant == "acme"]
+    assert request.follows is not None
+    assert (request.follows.origin, request.follows.size, request.follows.root) == (
+        before.origin,
+        before.size,
+        before.root,
+    )
+    status = read_status(state_dir)
+    assert status is not None
+    assert (status.failures, status.former) == ({"damaged": 1}, 1)
+
+
+def test_a_write_ahead_log_that_was_set_back_is_damage(state_dir: Path, tmp_path: Path) -> None:
+    """Its newest segment is older than the one up to which it was sealed."""
+    shutil.copytree(state_dir / "wal", tmp_path / "backup")
+    writer = SegmentWriter(state_dir / "wal")
+    append(writer, *job("acme", 7))
+    seal(state_dir)
+    size = checkpoint(state_dir).size
+    shutil.rmtree(state_dir / "wal")
+    shutil.copytree(tmp_path / "backup", state_dir / "wal")
+    seal(state_dir)
+    assert len(former_records(state_dir)) == 1
+    assert checkpoint(state_dir).size < size
+
+
+def test_a_write_ahead_log_that_was_set_back_and_has_grown_again_is_damage(
+    state_dir: Path, tmp_path: Path
+) -> None:
+    """Also where it is as long as the one that was read: what came after the copy would be missing without a word."""
+    shutil.copytree(state_dir / "wal", tmp_path / "backup")
+    append(SegmentWriter(state_dir / "wal", clock_s=lambda: 1.0), *job("acme", 7))
+    seal(state_dir)
+    shutil.rmtree(state_dir / "wal")
+    shutil.copytree(tmp_path / "backup", state_dir / "wal")
+    append(SegmentWriter(state_dir / "wal", clock_s=lambda: 2.0), *job("acme", 8))
+    seal(state_dir)
+    assert len(former_records(state_dir)) == 1
+
+
+def test_a_segment_that_is_gone_before_it_was_sealed_is_damage(state_dir: Path) -> None:
+    seal(state_dir)
+    for file in (state_dir / "wal").glob("*.wal"):
+        file.unlink()
+    seal(state_dir)
+    assert len(former_records(state_dir)) == 1
+
+
+def test_another_name_of_the_logs_begins_another_record(state_dir: Path) -> None:
+    seal(state_dir)
+    loop = SealingLoop(state_dir, log_name="renamed", build="1.0", backoff=Backoff(first_s=0.0, most_s=0.0))
+    loop.run(Stop(4))
+    assert len(former_records(state_dir)) == 1
+    assert checkpoint(state_dir).origin.startswith("renamed/acme/")
+
+
+def test_an_empty_checkpoint_after_a_power_cut_is_no_damage(state_dir: Path) -> None:
+    """It is not synced; what it covered is in the write-ahead log."""
+    seal(state_dir)
+    size = checkpoint(state_dir).size
+    (log_folder(state_dir, "acme") / "checkpoint").write_bytes(bytes(100))
+    seal(state_dir)
+    assert former_records(state_dir) == []
+    assert checkpoint(state_dir).size == size
+
+
+def test_a_crash_between_the_two_renames_is_finished(
+    state_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seal(state_dir)
+    origin = checkpoint(state_dir).origin
+
+    class Crash(Exception):
+        pass
+
+    real, renames = os.rename, []
+
+    def rename(*args: Any, **more: Any) -> None:
+        renames.append(args)
+        if len(renames) == 2:
+            raise Crash
+        real(*args, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "rename", rename)
+        with pytest.raises(Crash):
+            give_up(state_dir)
+    assert not (state_dir / FOLDER_NAME).exists()
+    finish_replacement(state_dir)
+    seal(state_dir)
+    opened = decode_entry(_first_entry(state_dir))
+    assert isinstance(opened, OpenedEntry)
+    assert opened.follows == origin
+
+
+def test_retention_may_remove_only_what_is_sealed(state_dir: Path) -> None:
+    assert sealed_below(state_dir) == 0
+    append(SegmentWriter(state_dir / "wal"), *job("acme", 9))
+    seal(state_dir)
+    assert sealed_below(state_dir) == 2
+    (state_dir / FOLDER_NAME / "sealed").write_bytes(b"\xc1")
+    assert sealed_below(state_dir) == 0
+
+
+def _first_entry(state_dir: Path) -> bytes:
+    return entries(state_dir, "acme")[0]
