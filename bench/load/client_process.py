@@ -42,7 +42,7 @@ class Options:
     digest_bytes: int
 
 
-class Load:
+class LoadClient:
     """Carries out orders, one after another; clients stay connected in between."""
 
     def __init__(self, options: Options) -> None:
@@ -202,7 +202,7 @@ async def _orders() -> AsyncIterator[Order]:
 
 
 async def _serve(options: Options) -> None:
-    async with Load(options) as load:
+    async with LoadClient(options) as load:
         print("ready", flush=True)
         async for order in _orders():
             done = await load.obey(order)

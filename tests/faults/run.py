@@ -13,7 +13,7 @@ import msgspec
 
 from tests.faults.checker.check import Verdict, check
 from tests.faults.harness.harness import LEASE_S, SIGN_US, Harness
-from tests.faults.harness.load import ANSWER_TIMEOUT_S, Load
+from tests.faults.harness.load import ANSWER_TIMEOUT_S, Builds
 from tests.faults.history import Left, write_history
 from tests.faults.injections.kinds import KINDS, inject
 from tests.faults.injections.scene import Scene
@@ -82,7 +82,7 @@ async def run_seed(seed: int, folder: Path, plan: Plan | None = None) -> Report:
 
 
 async def _under_load(harness: Harness, steps: list[Step], rng: Random, patience_s: float) -> None:
-    async with Load.of(harness.clients(), harness.recorder, rng, patience_s) as load:
+    async with Builds.of(harness.clients(), harness.recorder, rng, patience_s) as load:
         async with load.builds():
             await asyncio.sleep(WARM_UP_S)
             for step in steps:
@@ -90,7 +90,7 @@ async def _under_load(harness: Harness, steps: list[Step], rng: Random, patience
         await look_at_the_end(harness, load)
 
 
-async def look_at_the_end(harness: Harness, load: Load) -> None:
+async def look_at_the_end(harness: Harness, load: Builds) -> None:
     """Final check after all builds have finished: no leftover, and every result is there."""
     left = await harness.left_in_redis(within_s=REDIS_EMPTY_S)
     harness.recorder.note(*(Left(at=time.time(), what=what) for what in left))

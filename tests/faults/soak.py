@@ -25,7 +25,7 @@ import msgspec
 from tests.faults.checker.check import Verdict, check
 from tests.faults.flatness import Bound, Flatness, Sample, judge
 from tests.faults.harness.harness import Harness
-from tests.faults.harness.load import Load
+from tests.faults.harness.load import Builds
 from tests.faults.history import Event, TenantKey
 from tests.faults.injections.kinds import KINDS
 from tests.faults.injections.scene import Scene
@@ -144,7 +144,7 @@ def _steps(rng: Random) -> list[Step]:
     ]
 
 
-async def _round(harness: Harness, load: Load, rng: Random) -> tuple[list[Step], list[Event]]:
+async def _round(harness: Harness, load: Builds, rng: Random) -> tuple[list[Step], list[Event]]:
     """Faults under load, then the silence; the events of this round."""
     began_at = time.time()
     steps = _steps(rng)
@@ -186,7 +186,7 @@ async def soak(minutes: float, out: Path) -> Soaked:
             await harness.start_worker(number)
         meter = Meter(harness)
         began = time.monotonic()
-        async with Load.of(harness.clients(), harness.recorder, rng) as load, asyncio.TaskGroup() as tasks:
+        async with Builds.of(harness.clients(), harness.recorder, rng) as load, asyncio.TaskGroup() as tasks:
             load.pause_s = PAUSE_S
             measuring = tasks.create_task(meter.run())
             while True:

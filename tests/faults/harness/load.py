@@ -114,7 +114,7 @@ class Client:
 
 
 @dataclass(slots=True)
-class Load:
+class Builds:
     """Builds of all tenants, in a closed loop each. ``open`` are the jobs that wait for their answer, by id.
 
     ``pause_s``: the longest that a build waits before its next job; ``patience_s``: for an answer.
@@ -139,7 +139,7 @@ class Load:
         recorder: Recorder,
         rng: Random,
         patience_s: float = ANSWER_TIMEOUT_S,
-    ) -> AsyncIterator[Load]:
+    ) -> AsyncIterator[Builds]:
         """Open the clients."""
         async with contextlib.AsyncExitStack() as stack:
             clients = {

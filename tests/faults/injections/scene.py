@@ -9,7 +9,7 @@ from functools import partial
 from random import Random
 
 from tests.faults.harness.harness import Harness, eventually
-from tests.faults.harness.load import Load
+from tests.faults.harness.load import Builds
 from tests.faults.injections.schedule import Draw
 from tests.support.rig.rig import command_of
 
@@ -22,7 +22,7 @@ class Scene:
     frozen, for others to end."""
 
     harness: Harness
-    load: Load
+    load: Builds
     rng: Random
     breaks: list[bytes] = field(default_factory=list)
     refuses: list[bytes] = field(default_factory=list)

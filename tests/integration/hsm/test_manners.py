@@ -29,7 +29,7 @@ REFUSED = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shelf:
+class KeyedToken:
     """Token with a key of each kind, by label."""
 
     hsm: SoftHsm
@@ -70,36 +70,36 @@ class Shelf:
 
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> KeyedToken:
     hsm = SoftHsm(tmp_path_factory.mktemp("manners") / "softhsm")
     token = hsm.init_token("manners")
     labels = {str(kind): str(kind) for kind in KINDS}
     made = run_case(hsm, "create_keys", token=token.label, pin=token.pin, labels=labels)
     spkis = {label: made["records"][label]["spki"] for label in labels}
-    return Shelf(hsm=hsm, token=token, spkis=spkis)
+    return KeyedToken(hsm=hsm, token=token, spkis=spkis)
 
 
 @pytest.mark.parametrize("names", SERVED, ids=lambda names: "+".join(names) or "none")
-def test_keys_are_listed_adopted_found_created_and_sign(shelf: Shelf, names: tuple[str, ...]) -> None:
-    result = shelf.contract(shelf.manners(*names))
-    assert result["listed"] == sorted(shelf.spkis.values())
+def test_keys_are_listed_adopted_found_created_and_sign(keyed: KeyedToken, names: tuple[str, ...]) -> None:
+    result = keyed.contract(keyed.manners(*names))
+    assert result["listed"] == sorted(keyed.spkis.values())
     assert [each for each in result["adopted"].values() if each["error"]] == []
     assert {name: each for name, each in result["signed"].items() if each["error"]} == {}
     assert result["created"] == {"error": None}
 
 
-def test_a_label_that_is_not_utf8_harms_no_key(shelf: Shelf) -> None:
-    result = shelf.contract(shelf.manners("key-label"))
-    assert result["listed"] == sorted(shelf.spkis.values())
+def test_a_label_that_is_not_utf8_harms_no_key(keyed: KeyedToken) -> None:
+    result = keyed.contract(keyed.manners("key-label"))
+    assert result["listed"] == sorted(keyed.spkis.values())
     assert {name: each for name, each in result["signed"].items() if each["error"]} == {}
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_not_supported_is_refused_in_a_sentence_by_adoption_use_and_doctor(
-    shelf: Shelf, tmp_path: Path, name: str
+    keyed: KeyedToken, tmp_path: Path, name: str
 ) -> None:
     kinds, sentence = REFUSED[name]
-    result = shelf.contract(shelf.manners(name))
+    result = keyed.contract(keyed.manners(name))
     for kind in KINDS:
         adopted = result["adopted"][kind]
         assert (sentence in adopted.get("text", "")) == (kind in kinds), adopted
@@ -108,8 +108,8 @@ def test_what_is_not_supported_is_refused_in_a_sentence_by_adoption_use_and_doct
             assert [each for each in signed if each["error"]] == []
         elif name != "explicit-curve":  # such a key is not found at all: adoption says why
             assert all(each["error"] == "KeyRefused" and sentence in each["text"] for each in signed)
-    report = shelf.admin(shelf.manners(name), tmp_path).examine(
-        [bytes.fromhex(shelf.spkis[kind]) for kind in kinds], [], log_in=True
+    report = keyed.admin(keyed.manners(name), tmp_path).examine(
+        [bytes.fromhex(keyed.spkis[kind]) for kind in kinds], [], log_in=True
     )
     assert report.problem == ""
     assert all(found.code for found in report.keys)
@@ -118,25 +118,27 @@ def test_what_is_not_supported_is_refused_in_a_sentence_by_adoption_use_and_doct
 
 
 @pytest.mark.parametrize("names", SERVED, ids=lambda names: "+".join(names) or "none")
-def test_doctor_finds_the_keys(shelf: Shelf, tmp_path: Path, names: tuple[str, ...]) -> None:
-    spkis = [bytes.fromhex(spki) for spki in shelf.spkis.values()]
+def test_doctor_finds_the_keys(keyed: KeyedToken, tmp_path: Path, names: tuple[str, ...]) -> None:
+    spkis = [bytes.fromhex(spki) for spki in keyed.spkis.values()]
     algorithms = sorted({a for spki in spkis for a in PublicKey.from_spki(spki).algorithms})
-    report = shelf.admin(shelf.manners(*names), tmp_path).examine(spkis, algorithms, log_in=True)
+    report = keyed.admin(keyed.manners(*names), tmp_path).examine(spkis, algorithms, log_in=True)
     assert (report.problem, report.unable) == ("", ())
     assert [found.problem for found in report.keys] == [""] * len(spkis)
 
 
 @pytest.mark.parametrize("names", [("slow-slot",), ("sick-slot=0x30",), ("sick-slot=0x32",)])
-def test_a_sick_or_slow_neighbour_keeps_no_key_from_signing(shelf: Shelf, names: tuple[str, ...]) -> None:
-    if not shelf.neighbours:
-        shelf.neighbours.append(shelf.hsm.init_token("neighbour"))
-    manners = Manners(names=names, real_module=shelf.hsm.module_path, neighbour="neighbour")
-    result = shelf.contract(manners)
+def test_a_sick_or_slow_neighbour_keeps_no_key_from_signing(
+    keyed: KeyedToken, names: tuple[str, ...]
+) -> None:
+    if not keyed.neighbours:
+        keyed.neighbours.append(keyed.hsm.init_token("neighbour"))
+    manners = Manners(names=names, real_module=keyed.hsm.module_path, neighbour="neighbour")
+    result = keyed.contract(manners)
     assert {name: each for name, each in result["signed"].items() if each["error"]} == {}
 
 
-def test_a_module_is_initialised_once_in_a_process(shelf: Shelf, tmp_path: Path) -> None:
+def test_a_module_is_initialised_once_in_a_process(keyed: KeyedToken, tmp_path: Path) -> None:
     log = tmp_path / "calls"
-    manners = Manners(names=(), real_module=shelf.hsm.module_path, log=log)
-    shelf.contract(manners)
+    manners = Manners(names=(), real_module=keyed.hsm.module_path, log=log)
+    keyed.contract(manners)
     assert (manners.calls("C_Initialize"), manners.calls("C_Finalize"), manners.calls("C_Login")) == (1, 0, 1)

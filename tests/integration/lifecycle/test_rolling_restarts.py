@@ -33,7 +33,7 @@ AT_ONCE = 6
 """Batches of one client that wait: more than the lanes can take, so that a drain finds something to return."""
 
 
-class Load:
+class Batches:
     """Submits batches until stopped; all of them are waited for."""
 
     def __init__(self, client: SigningClient) -> None:
@@ -107,7 +107,7 @@ async def test_rolling_restarts_leave_every_counter_right(make_rig: MakeRig, rou
     rig.wrap = behind_simhsm(rig.directory, sign_us=2_000)
     present = {number: rig.start_worker(number) for number in range(1, WORKERS + 1)}
     async with rig.client() as client:
-        load = Load(client)
+        load = Batches(client)
         loading = asyncio.create_task(load.run())
         for _ in range(rounds):
             for number, worker in present.items():

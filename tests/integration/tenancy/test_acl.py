@@ -29,7 +29,7 @@ TWO = {"acme": KeyKind.P256, "globex": KeyKind.P256}
 
 
 @dataclass(slots=True)
-class Site:
+class TenantsUser:
     """A running rig, the Redis settings of acme's own user, and a connection as that user."""
 
     rig: Rig
@@ -47,34 +47,34 @@ async def send(redis: Redis, *words: str) -> Any:
 
 
 @pytest.fixture
-async def site(make_rig: MakeRig) -> AsyncIterator[Site]:
+async def user(make_rig: MakeRig) -> AsyncIterator[TenantsUser]:
     rig = make_rig(tenants=TWO)
     rig.start_worker()
     acme = make_user(rig, "--tenant", "acme")
     redis = connect(acme)
-    yield Site(rig, acme, redis)
+    yield TenantsUser(rig, acme, redis)
     await redis.aclose()
 
 
-async def test_a_client_works_fully_as_its_tenants_user(site: Site) -> None:
+async def test_a_client_works_fully_as_its_tenants_user(user: TenantsUser) -> None:
     """Submit, push, look-ups, directory, a repeat, a conflict: nothing that the client does is missing."""
-    async with site.client() as client:
+    async with user.client() as client:
         assert isinstance(await client.sign("release", os.urandom(32), timeout_s=60), Signature)
         many = [o async for o in client.sign_many("release", digests(300), timeout_s=60)]
         assert all(isinstance(o, Signature) for o in many)
         job = await client.submit("release", digests(5), request_id="one")
         assert all(isinstance(o, Signature) for o in await client.wait(job, timeout_s=60))
         assert await client.cancel(job.job_ids) == [CancelStatus.NOT_QUEUED]
-        await send(site.redis, "ZCOUNT", keyspace.queue("acme"), "-inf", "inf")
-    async with site.client() as again:
+        await send(user.redis, "ZCOUNT", keyspace.queue("acme"), "-inf", "inf")
+    async with user.client() as again:
         repeat = await again.submit("release", digests(5), request_id="one")
         assert all(isinstance(o, Signature) for o in await again.wait(repeat.job_ids[0], timeout_s=60))
         assert all(isinstance(o, Signature) for o in await again.wait(repeat, timeout_s=60))
-    config = replace(site.rig.client_config("acme"), redis=site.acme)
-    async with SigningClient(config, site.rig.keys["acme"], accept="replicated") as careful:
+    config = replace(user.rig.client_config("acme"), redis=user.acme)
+    async with SigningClient(config, user.rig.keys["acme"], accept="replicated") as careful:
         with pytest.raises(QueueUnconfirmed):  # it may WAIT; there is no replica here
             await careful.submit("release", digests(1), timeout_s=1.5)
-    admin = site.rig.connect()
+    admin = user.rig.connect()
     entries: list[dict[str, Any]] = await admin.acl_log()
     denied = {str(entry["object"]) for entry in entries if entry["username"] == "tenant-acme"}
     await admin.aclose()
@@ -95,23 +95,23 @@ NAMES_OF_OTHERS = [
 
 @pytest.mark.parametrize("key", NAMES_OF_OTHERS)
 @pytest.mark.parametrize("command", ["GET", "DEL", "EXISTS", "XREAD"])
-async def test_it_reaches_no_key_of_anybody_else(site: Site, key: str, command: str) -> None:
+async def test_it_reaches_no_key_of_anybody_else(user: TenantsUser, key: str, command: str) -> None:
     """Neither to read nor to write, nor to see whether it is there."""
     words = ["STREAMS", key, "0"] if command == "XREAD" else [key]
     with pytest.raises(NoPermissionError):
-        await send(site.redis, command, *words)
+        await send(user.redis, command, *words)
 
 
 OWN_BUT_NOT_TO_WRITE = [keyspace.directory, keyspace.caps, keyspace.limiter, keyspace.fence]
 
 
-async def test_it_writes_nothing_that_the_workers_decide(site: Site) -> None:
+async def test_it_writes_nothing_that_the_workers_decide(user: TenantsUser) -> None:
     """Its directory, caps, rate limiter, fence and leases are not its own to change."""
     keys = [key("acme") for key in OWN_BUT_NOT_TO_WRITE] + [keyspace.IN_PROGRESS_PREFIX + "{acme}" + "0" * 32]
     for key in keys:
         for words in (("SET", key, "1"), ("DEL", key)):
             with pytest.raises(NoPermissionError):
-                await send(site.redis, *words)
+                await send(user.redis, *words)
 
 
 @pytest.mark.parametrize(
@@ -138,10 +138,10 @@ async def test_it_writes_nothing_that_the_workers_decide(site: Site) -> None:
     ],
     ids=lambda words: "-".join(words)[:24],
 )
-async def test_it_runs_no_other_command_or_script(site: Site, words: tuple[str, ...]) -> None:
+async def test_it_runs_no_other_command_or_script(user: TenantsUser, words: tuple[str, ...]) -> None:
     """The submit script by its digest, and the few commands of the client."""
     with pytest.raises(NoPermissionError):
-        await send(site.redis, *words)
+        await send(user.redis, *words)
 
 
 async def test_a_worker_works_as_the_workers_user(make_rig: MakeRig) -> None:

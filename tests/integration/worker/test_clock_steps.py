@@ -56,7 +56,7 @@ def worker(rig: SteppedRig) -> WorkerProcess:
     return rig.start_worker()
 
 
-class Load:
+class EndlessRun:
     """Digests that are submitted without pause until it is over; one outcome each."""
 
     def __init__(self, client: SigningClient) -> None:
@@ -82,10 +82,10 @@ class Load:
         self._over.set()
 
 
-async def step_under_load(rig: SteppedRig, whose: str, step_s: int) -> Load:
+async def step_under_load(rig: SteppedRig, whose: str, step_s: int) -> EndlessRun:
     """Outcomes of a load during which the clock is stepped, and set right after ``STEP_LASTS_S``."""
     async with rig.client() as client:
-        load = Load(client)
+        load = EndlessRun(client)
         working = asyncio.create_task(load.run())
         await until_async(lambda: len(load.outcomes) > 64, "some are there")
         rig.clocks.set_ahead_s(whose, step_s)

@@ -19,7 +19,7 @@ from queueing.config.toml import read_toml
 from queueing.errors import ConfigError
 from queueing.protocol.client_keys import ClientKey, ClientKeyKind
 from queueing.protocol.names import NAME_PATTERN
-from workers.cli.shell.options import Duration, json_option
+from workers.cli.shell.options import Duration, json_option, key_kind_option
 from workers.cli.shell.output import Exit, Output, emit, print_block, print_message
 from workers.config.tenant_edits import toml_key
 
@@ -74,13 +74,7 @@ class CreatedLine(msgspec.Struct, frozen=True, kw_only=True):
     show_default="here",
     help="Folder for the files.",
 )
-@click.option(
-    "--kind",
-    type=click.Choice([str(k) for k in ClientKeyKind]),
-    default="ed25519",
-    show_default=True,
-    help="Kind of key; a TPM supports P-256.",
-)
+@key_kind_option
 @click.option(
     "--expires-in",
     type=Duration(),

@@ -12,7 +12,7 @@ import msgspec
 from queueing.protocol.client_keys import ClientKey, ClientKeyKind
 from queueing.protocol.names import NAME_PATTERN
 from workers.cli.commands import OPERATORS, LazyGroup
-from workers.cli.shell.options import json_option
+from workers.cli.shell.options import json_option, key_kind_option
 from workers.cli.shell.output import Exit, Output, emit, print_block, print_message
 from workers.config.tenant_edits import toml_key
 
@@ -40,13 +40,7 @@ def operators() -> None:
     metavar="FILE",
     help="File for the new private key.",
 )
-@click.option(
-    "--kind",
-    type=click.Choice([str(k) for k in ClientKeyKind]),
-    default="ed25519",
-    show_default=True,
-    help="Kind of key; a TPM supports P-256.",
-)
+@key_kind_option
 @json_option
 @click.pass_obj
 def create(output: Output, /, *, name: str, out: Path, kind: str) -> Exit:

@@ -14,6 +14,7 @@ import click
 from queueing.client.request_ids import request_id_from
 from queueing.config.accept_level import AcceptLevel
 from queueing.errors import ConfigError
+from queueing.protocol.client_keys import ClientKeyKind
 from queueing.protocol.priorities import Priority
 from workers.cli.shell.output import Output, print_message
 
@@ -80,6 +81,15 @@ client_config_option = click.option(
     help="The client.toml of this build host.",
 )
 key_option = click.option("--key", required=True, metavar="KEY[/VERSION]", help="The key to sign with.")
+key_kind_option = click.option(
+    "--kind",
+    type=click.Choice([str(k) for k in ClientKeyKind]),
+    default=str(ClientKeyKind.ED25519),
+    show_default=True,
+    help="Kind of key; a TPM supports P-256.",
+)
+"""Of a key that signs envelopes or stop orders, and is a file."""
+
 algorithm_option = click.option(
     "--algorithm", metavar="NAME", help="An AWS KMS algorithm name. Default: the key's default algorithm."
 )
