@@ -6,6 +6,7 @@ What reached an HSM is told by the simulated HSM's own log (``shared_rig.signed`
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable
@@ -27,7 +28,7 @@ from tests.support.farm.farm import digests
 from tests.support.farm.forging import Forger, enqueue, fresh_id, now_ms, outcome_of, payload
 from tests.support.rig.rig import MakeRig
 from tests.support.rig.shared_rig import SharedRig, behind_simhsm
-from tests.support.waiting import until_async
+from tests.support.waiting import PATIENCE_S, until_async
 from workers.dev.signature_checks import sha256_check
 from workers.limits.rate_limiter import SLACK
 
@@ -258,12 +259,9 @@ async def test_a_flood_of_bogus_jobs_delays_no_neighbour_for_long(make_rig: Make
                 pipe.zadd(keyspace.queue("acme"), dict.fromkeys(ids, start))
                 await pipe.execute()
         await redis.publish(keyspace.doorbell("acme"), "acme")
-        slowest_s = 0.0
         for _ in range(20):
-            started = time.monotonic()
             assert isinstance(await neighbour.sign("release", os.urandom(32), timeout_s=60), Signature)
-            slowest_s = max(slowest_s, time.monotonic() - started)
-        assert slowest_s < 3.0
+        assert await redis.zcard(keyspace.queue("acme")) > 0, "the neighbour waited for the end of the flood"
         many = await neighbour.submit("release", digests(64))
         assert all(isinstance(o, Signature) for o in await neighbour.wait(many, timeout_s=60))
     await until_async(
@@ -298,23 +296,20 @@ async def test_a_flood_of_a_million_bogus_jobs_costs_no_memory_and_no_neighbour(
             await redis.execute_command("EVAL", *words)  # type: ignore[no-untyped-call]
         assert await redis.zcard(keyspace.queue("acme")) > million // 2
         await redis.publish(keyspace.doorbell("acme"), "acme")
-        slowest_s, until_s = 0.0, time.monotonic() + 10.0
-        while time.monotonic() < until_s:
-            started = time.monotonic()
+        for _ in range(200):
             assert isinstance(await neighbour.sign("release", os.urandom(32), timeout_s=60), Signature)
-            slowest_s = max(slowest_s, time.monotonic() - started)
+        assert await redis.zcard(keyspace.queue("acme")) > 0, "the neighbour waited for the end of the flood"
     await until_async(
         lambda: worker.metric("sigmill_failures_total", tenant="acme", reason="envelope.malformed") > 1000,
         "refusals are counted",
     )
-    assert slowest_s < 3.0
     assert worker.rss_mib < 150
     await redis.aclose()
 
 
 async def test_a_limiter_that_is_set_back_all_the_time_is_not_believed(make_rig: MakeRig) -> None:
     """Each worker counts for itself too: at most a fifth more than the limit is signed, whatever Redis says."""
-    rate, burst, seconds = 200, 50, 4.0
+    rate, burst = 200, 50
     limits = f"\n[limits]\nrate_per_s = {rate * P256_COST}\nburst = {burst * P256_COST}\n"
     rig = make_rig(more={"acme": limits})
     rig.wrap = behind_simhsm(rig.directory)
@@ -324,12 +319,19 @@ async def test_a_limiter_that_is_set_back_all_the_time_is_not_believed(make_rig:
     began = time.monotonic()
     for i in range(300):
         await enqueue(redis, "acme", payload(forger.seal(digests=tuple(digests(10, salt=str(i))))))
-    while time.monotonic() < began + seconds:
-        await redis.delete(keyspace.limiter("acme"))
-    signed, took_s = len(read_log(rig.directory / "acme.simhsm.log")), time.monotonic() - began
+    log, signed = rig.directory / "acme.simhsm.log", 0
+    more_than_the_burst = SLACK * burst + rate
+    async with asyncio.timeout(PATIENCE_S):
+        while (
+            signed <= more_than_the_burst
+            or worker.metric("sigmill_limiter_decisions_total", outcome="hard_cap") == 0
+        ):
+            for _ in range(100):
+                await redis.delete(keyspace.limiter("acme"))
+            signed = len(read_log(log))
+    took_s = time.monotonic() - began
     await redis.aclose()
-    assert rate * seconds * 0.5 < signed <= SLACK * (burst + rate * took_s) + 10
-    assert worker.metric("sigmill_limiter_decisions_total", outcome="hard_cap") > 0
+    assert signed <= SLACK * (burst + rate * took_s) + 10
 
 
 async def test_a_hint_of_another_size_is_a_lie_and_refused(

@@ -20,14 +20,22 @@ from tests.support.rig.shared_rig import behind_simhsm
 from tests.support.waiting import until, until_async
 
 DRAIN_S = 3.0
-SLACK_S = 5.0
-"""From the last thread's os._exit to the moment in which a test on a busy machine sees it; with it still less than ``call_timeout_s``."""
+SLACK_S = 30.0
+"""From the last thread's os._exit to the moment in which a test on a busy machine sees it. What hangs would be waited for
+much longer: a call in the HSM for ``CALL_TIMEOUT_S``, the disk for a minute, Redis and a second SIGTERM without end."""
+
+CALL_TIMEOUT_S = 100.0
 
 
 def rig_with(make_rig: MakeRig, *, drain_s: float = DRAIN_S, **more: object) -> Rig:
     """One lane that signs some hundred digests a second, in chunks smaller than a job."""
     worker = {"drain_s": drain_s, "lease_s": 2.0, "chunk_target_s": 0.03}
-    rig = make_rig(appendonly=True, worker=worker, token={"acme": "lanes = 1"}, **more)
+    rig = make_rig(
+        appendonly=True,
+        worker=worker,
+        token={"acme": f"lanes = 1\ncall_timeout_s = {CALL_TIMEOUT_S}"},
+        **more,
+    )
     rig.wrap = behind_simhsm(rig.directory, sign_us=4_000)
     return rig
 

