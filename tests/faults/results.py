@@ -1,6 +1,6 @@
 """``docs/fault-results.md`` from what ``make faults`` and ``make soak`` wrote.
 
-python -m tests.faults.results build/faults/summary.json [build/soak/summary.json] > docs/fault-results.md
+python -m tests.faults.results build/faults [build/soak/summary.json] > docs/fault-results.md
 """
 
 from __future__ import annotations
@@ -94,6 +94,9 @@ def main() -> int:
     """Read the reports, write the page."""
     files = [file for file in Path(sys.argv[1]).glob("*.json") if file.stem.isdecimal()]
     reports = [msgspec.json.decode(file.read_bytes(), type=Report) for file in files]
+    if not reports:
+        sys.stderr.write(f"{sys.argv[1]}: a folder with the reports of seeds is needed, and this has none\n")
+        return 1
     summary = summary_of(reports, (), seconds=sum(report.seconds for report in reports))
     soaked = msgspec.json.decode(Path(sys.argv[2]).read_bytes(), type=Soaked) if len(sys.argv) > 2 else None
     sys.stdout.write(page(summary, soaked))
