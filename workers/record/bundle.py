@@ -6,6 +6,7 @@
     ORIGIN/range               first and last entry (decimal, exclusive)
     ORIGIN/tile/L/N            hashes; level 0 of the range and of the right edge, all of the levels above
     ORIGIN/tile/entries/N      entries of the range, rounded to whole bundles of 256
+    ORIGIN/statements/NAME     the service key's statements about the keys that sign checkpoints
     ORIGIN/items/N             item rows of the outcomes in bundle N, each with its length as u32 big endian before it
 
 ``ORIGIN`` is the last part of the origin's name. Logs of several hosts lie beside each other in one folder.
@@ -18,9 +19,11 @@ from typing import TYPE_CHECKING, Final
 
 from queueing.errors import ProofInvalid
 from queueing.files.durable_file import make_folder, replace_durably
+from queueing.files.folders import entries as files_of
 from queueing.transparency.checkpoints import Checkpoint, read_checkpoint
 from queueing.transparency.notes import read_note
 from queueing.transparency.tiles import WIDTH, bundle_path, encode_bundle, index_path, tile_path, tiles_of
+from workers.record.exchange import STATEMENTS
 from workers.record.items import encode_row
 from workers.record.stored_entries import StoredEntries
 from workers.record.stored_hashes import StoredHashes
@@ -37,7 +40,9 @@ A part of the record of a Sigmill service: signed checkpoints, entries, and hash
 Entries hold no digests; the folder `items` does, with client signatures: it is for the tenant, and for whom the tenant
 shows it to. Verify it offline:
 
-    sigmill audit verify --vkeys FILE THIS_FOLDER
+    sigmill audit verify --service-key FILE THIS_FOLDER
+
+FILE has the service key as it is in `service_public_keys` of your client.toml; take it from there, not from here.
 """
 
 
@@ -66,6 +71,8 @@ def export(log_folder: Path, out: Path, *, from_ms: int = 0, to_ms: int | None =
     _write_tiles(folder, StoredHashes(log_folder), checkpoint.size, first // WIDTH, -(-end // WIDTH))
     _write_entries(folder, stored, first, end)
     _write_items(folder, stored, first, end)
+    for statement in files_of(log_folder / STATEMENTS, missing_ok=True):
+        _write(folder / STATEMENTS / statement.name, statement.read_bytes())
     _write(out / "README", README.encode())
     _write(folder / "range", f"{first} {max(first, end)}\n".encode())
     _write(folder / "checkpoint", note)

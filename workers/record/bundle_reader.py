@@ -32,6 +32,10 @@ _MAX_BUNDLE_BYTES: Final = WIDTH * (MAX_ENTRY_BYTES + 2)
 _MAX_ITEM_BYTES: Final = 64 * 1024 * 1024
 """Rows beside 256 entries; half of them are outcomes, and one of 1,024 digests has 150 kB."""
 
+_MAX_STATEMENT_BYTES: Final = 64 * 1024
+MOST_STATEMENTS: Final = 10_000
+"""One for each start of a sealer and each week."""
+
 _RANGE: Final = re.compile(r"(0|[1-9][0-9]{0,18}) (0|[1-9][0-9]{0,18})\n")
 _ORIGIN: Final = re.compile(r"[0-9a-f]{16}")
 
@@ -94,6 +98,11 @@ class BundleReader:
                 raise ProofInvalid(f"{self.name}/{path} at byte {offset}: {error.message}") from None
             offset += length
         return rows
+
+    def statements(self) -> list[bytes]:
+        """Signed statements about the keys of checkpoints, not verified; at most ``MOST_STATEMENTS``, the newest."""
+        names = [each.name for each in names_of(self._folder / "statements", missing_ok=True)]
+        return [self._read(f"statements/{name}", _MAX_STATEMENT_BYTES) for name in names[-MOST_STATEMENTS:]]
 
     def _read(self, name: str, most: int) -> bytes:
         path = self._folder / name

@@ -16,7 +16,8 @@ from queueing.protocol.envelope import read_unverified
 from queueing.transparency.checkpoints import Checkpoint, read_checkpoint
 from queueing.transparency.commitments import envelope_commitment, items_root
 from queueing.transparency.merkle import TreeEdge, leaf_hash, root_of
-from queueing.transparency.notes import read_note
+from queueing.transparency.notes import ECDSA, VerifierKey, read_note
+from queueing.transparency.origin_statements import verify_statement
 from queueing.transparency.tiles import WIDTH
 from workers.record.entries import EndEntry, IntentEntry, OpenedEntry, OutcomeEntry, decode_entry
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from queueing.protocol.client_keys import ClientPublicKey
     from queueing.protocol.envelope import UnverifiedEnvelope
     from queueing.transparency.commitments import Item
-    from queueing.transparency.notes import VerifierKey
     from workers.record.bundle_reader import BundleReader
     from workers.record.items import ItemRow
 
@@ -57,17 +57,24 @@ class Verified:
 
 
 class OriginVerifier:
-    """Verifies one origin of a bundle. ``clients``: public keys by name; without them client signatures are not verified."""
+    """Verifies one origin of a bundle.
+
+    ``trusted``: keys that sign checkpoints. ``service_keys``: SubjectPublicKeyInfo (DER) of service keys; a key that one of
+    them certified for this origin is trusted too. ``clients``: public keys by name; without them client signatures are not
+    verified.
+    """
 
     def __init__(
         self,
         reader: BundleReader,
         *,
-        trusted: Sequence[VerifierKey],
+        trusted: Sequence[VerifierKey] = (),
+        service_keys: Sequence[bytes] = (),
         clients: Mapping[str, ClientPublicKey] | None = None,
     ) -> None:
         self._reader = reader
         self._trusted = trusted
+        self._service_keys = service_keys
         self._clients = clients
         self._intents: dict[int, IntentEntry] = {}
         self._tenant = ""
@@ -102,15 +109,25 @@ class OriginVerifier:
         data = self._reader.checkpoint()
         note = read_note(data)
         checkpoint = read_checkpoint(note.text)
-        if not sum(
-            key.is_signed(note) for key in self._trusted
-        ):  # each one is looked at: a bad line is refused
+        keys = [*self._trusted, *self._certified(checkpoint)]
+        if not sum(key.is_signed(note) for key in keys):  # each one is looked at: a bad line is refused
             raise ProofInvalid("the checkpoint is signed by none of the trusted keys")
         parts = checkpoint.origin.split("/")
         if parts[-1] != self._reader.name or len(parts) < 3:
             raise ProofInvalid(f"the checkpoint is of another origin: {checkpoint.origin[:120]}")
         self._tenant = parts[-2]
         return checkpoint
+
+    def _certified(self, checkpoint: Checkpoint) -> list[VerifierKey]:
+        """Keys that a service key certified for this origin, from a head that this checkpoint is not older than."""
+        log_name = "/".join(checkpoint.origin.split("/")[:-2])
+        service = [VerifierKey(f"{log_name}/service", ECDSA, spki) for spki in self._service_keys]
+        keys: list[VerifierKey] = []
+        for data in self._reader.statements() if service else ():
+            statement = verify_statement(data, service, checkpoint.origin)
+            if statement.head.size <= checkpoint.size:
+                keys.append(statement.epoch_key)
+        return keys
 
     def _range(self, size: int) -> tuple[int, int]:
         first, end = self._reader.range()

@@ -35,7 +35,7 @@ class FoundLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 @click.command("find")
-@click.argument("bundle", type=click.Path(file_okay=False, exists=True, path_type=Path))
+@click.argument("bundle", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--digest", type=Digest(), default="", metavar="HEX", help="Jobs with this digest.")
 @click.option("--key", default="", help="Jobs for this key.")
 @click.option("--client", default="", help="Jobs of this client.")

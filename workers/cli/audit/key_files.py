@@ -18,9 +18,13 @@ _MOST_KEY_BYTES: Final = 1024 * 1024
 
 vkeys_option = click.option(
     "--vkeys",
-    type=click.Path(dir_okay=False, exists=True, path_type=Path),
-    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
     help="Keys that sign checkpoints, one NAME+ID+BASE64 a line (signed-note). From the operator, not from the bundle.",
+)
+service_key_option = click.option(
+    "--service-key",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Service keys, one base64 a line, as `service_public_keys` in your client.toml: they certify the keys of checkpoints.",
 )
 
 
@@ -58,4 +62,16 @@ def client_keys(file: Path) -> dict[str, ClientPublicKey]:
             raise ConfigError(
                 str(file), "", problem, "Take `public_key` of each client from the tenant's file."
             ) from None
+    return keys
+
+
+def service_keys(file: Path) -> list[bytes]:
+    """Service keys as SubjectPublicKeyInfo in DER. Raises ``ConfigError``."""
+    keys: list[bytes] = []
+    for line in _lines_of(file):
+        try:
+            keys.append(base64.b64decode(line.strip('",[] '), validate=True))
+        except (ValueError, binascii.Error):
+            problem = "a line is not a key in base64"
+            raise ConfigError(str(file), "", problem, "Copy `service_public_keys` of client.toml.") from None
     return keys

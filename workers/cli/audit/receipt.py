@@ -35,7 +35,7 @@ class ReceiptLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @click.command("receipt")
-@click.argument("source", type=click.Path(exists=True, path_type=Path), metavar="BUNDLE|RECEIPT")
+@click.argument("source", type=click.Path(path_type=Path), metavar="BUNDLE|RECEIPT")
 @click.option("--digest", type=Digest(), required=True, metavar="HEX", help="The digest that was signed.")
 @click.option(
     "--out",
@@ -45,13 +45,20 @@ class ReceiptLine(msgspec.Struct, frozen=True, kw_only=True):
 @vkeys_option
 @click.option(
     "--signature",
-    type=click.Path(dir_okay=False, exists=True, path_type=Path),
+    type=click.Path(dir_okay=False, path_type=Path),
     help="File of the signature (raw bytes): the receipt must be of this one.",
 )
 @json_option
 @click.pass_obj
 def receipt(
-    output: Output, /, *, source: Path, digest: bytes, out: Path | None, vkeys: Path, signature: Path | None
+    output: Output,
+    /,
+    *,
+    source: Path,
+    digest: bytes,
+    out: Path | None,
+    vkeys: Path | None,
+    signature: Path | None,
 ) -> Exit:
     """Make or verify a receipt for one digest.
 
@@ -61,6 +68,8 @@ def receipt(
 
     Exit code 1 if it does not hold, or the digest is not in the bundle.
     """
+    if vkeys is None:
+        raise click.UsageError("--vkeys is needed: a receipt is proven by a key that signs checkpoints")
     keys = trusted_keys(vkeys)
     made = None if signature is None else _read(signature, _MOST_SIGNATURE_BYTES)
     if source.is_dir():

@@ -9,12 +9,16 @@ import click
 import msgspec
 
 from queueing.errors import InputUnreadable
-from queueing.protocol.client_keys import ClientPublicKey
-from queueing.transparency.notes import VerifierKey
-from workers.cli.audit.key_files import client_keys, trusted_keys, vkeys_option
+from workers.cli.audit.key_files import (
+    client_keys,
+    service_key_option,
+    service_keys,
+    trusted_keys,
+    vkeys_option,
+)
 from workers.cli.shell.options import json_option
 from workers.cli.shell.output import Exit, Output, emit, print_line, print_message
-from workers.record.bundle_reader import BundleReader, origins_of
+from workers.record.bundle_reader import origins_of
 from workers.record.verification import OriginVerifier
 
 MOST_PROBLEMS: Final = 100
@@ -40,16 +44,19 @@ class OriginLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @click.command("verify")
-@click.argument("bundle", type=click.Path(file_okay=False, exists=True, path_type=Path))
+@click.argument("bundle", type=click.Path(file_okay=False, path_type=Path))
+@service_key_option
 @vkeys_option
 @click.option(
     "--clients",
-    type=click.Path(dir_okay=False, exists=True, path_type=Path),
+    type=click.Path(dir_okay=False, path_type=Path),
     help="Public keys of your clients, one 'NAME BASE64' a line, as in the tenant's file. Without it their signatures are not verified.",
 )
 @json_option
 @click.pass_obj
-def verify_record(output: Output, /, *, bundle: Path, vkeys: Path, clients: Path | None) -> Exit:
+def verify_record(
+    output: Output, /, *, bundle: Path, service_key: Path | None, vkeys: Path | None, clients: Path | None
+) -> Exit:
     """Verify an exported record, offline.
 
     Every entry of the range is hashed, and the tree over all of them must be that of the signed checkpoint; each outcome
@@ -58,13 +65,21 @@ def verify_record(output: Output, /, *, bundle: Path, vkeys: Path, clients: Path
 
     Exit code 0 if everything holds, 1 with a line `code place what` for each problem.
     """
-    trusted = trusted_keys(vkeys)
+    if service_key is None and vkeys is None:
+        raise click.UsageError("--service-key or --vkeys is needed: without a key of yours nothing is proven")
+    service = [] if service_key is None else service_keys(service_key)
+    trusted = [] if vkeys is None else trusted_keys(vkeys)
     keys = None if clients is None else client_keys(clients)
     try:
         origins = origins_of(bundle)
     except OSError as error:
         raise InputUnreadable(f"{error.filename}: {error.strerror}") from error
-    lines = [_verify(output, origin, trusted, keys) for origin in origins]
+    lines = [
+        _verify(
+            output, OriginVerifier(origin, trusted=trusted, service_keys=service, clients=keys), origin.name
+        )
+        for origin in origins
+    ]
     bad = sum(line.problems for line in lines)
     if not output.as_json:
         if keys is None:
@@ -73,13 +88,7 @@ def verify_record(output: Output, /, *, bundle: Path, vkeys: Path, clients: Path
     return Exit.FAILED if bad else Exit.DONE
 
 
-def _verify(
-    output: Output,
-    origin: BundleReader,
-    trusted: list[VerifierKey],
-    clients: dict[str, ClientPublicKey] | None,
-) -> OriginLine:
-    verifier = OriginVerifier(origin, trusted=trusted, clients=clients)
+def _verify(output: Output, verifier: OriginVerifier, name: str) -> OriginLine:
     found = 0
     for problem in verifier.run():
         found += 1
@@ -91,7 +100,7 @@ def _verify(
             print_line(str(problem))
     verified = verifier.verified
     line = OriginLine(
-        origin=origin.name,
+        origin=name,
         entries=verified.entries,
         signatures=verified.signatures,
         client_signatures=verified.client_signatures,
@@ -101,5 +110,5 @@ def _verify(
         emit(line)
     else:
         more = f", {found - MOST_PROBLEMS} problems not shown" if found > MOST_PROBLEMS else ""
-        print_message(f"{origin.name}: {line.entries:,} entries, {line.signatures:,} signatures{more}")
+        print_message(f"{name}: {line.entries:,} entries, {line.signatures:,} signatures{more}")
     return line

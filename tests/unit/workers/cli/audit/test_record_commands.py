@@ -70,6 +70,10 @@ def test_what_is_wrong_is_a_line_with_code_and_place_and_exit_code_1(bundle: Pat
     assert f"entry.invalid {origin}/2 the items of its 2 digests are missing" in result.stdout
 
 
+def test_without_any_key_nothing_is_proven(bundle: Path) -> None:
+    assert type(run("verify", bundle).exception).__name__ == "UsageError"
+
+
 @pytest.mark.parametrize("content", ["", "nonsense\n", "\xff"])
 def test_a_file_without_keys_of_the_service_is_an_error_that_names_it(bundle: Path, content: str) -> None:
     (bundle.parent / "vkeys").write_bytes(content.encode("latin-1"))
