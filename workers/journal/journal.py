@@ -98,7 +98,7 @@ class WriteAheadLog:
 
     def inherit(self, open_claims: OpenClaims) -> None:
         """Continue the log of a former process. To be called before the first append."""
-        self._writer.close()
+        self._writer.abandon()
         self._writer = SegmentWriter(self._folder, open_claims=open_claims)
 
     async def append(self, records: Sequence[Record]) -> None:
@@ -241,7 +241,7 @@ class WriteAheadLog:
                     )
             if self._flushing is not None:
                 await self._flushing
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._writer.close)
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._writer.abandon)
         finally:
             self._closed = True
             if self._unawaited_timer is not None:

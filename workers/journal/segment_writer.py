@@ -111,14 +111,12 @@ class SegmentWriter:
             OSError
         ):  # close(2) closes even where it fails, and all acknowledged data was synced
             os.close(descriptor)
+        with contextlib.suppress(
+            OSError
+        ):  # a file system with a file open for writing cannot be made read-only
+            self._acknowledged.close()
         if self._size == 0 and self._path is not None:
             with contextlib.suppress(OSError):
                 self._path.unlink()
                 return
         self._previous = (self._number, self._size)
-
-    def close(self) -> None:
-        """Close the current segment and the file beside it."""
-        self.abandon()
-        with contextlib.suppress(OSError):
-            self._acknowledged.close()
