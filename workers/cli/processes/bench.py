@@ -19,7 +19,7 @@ def bench() -> None:
 @json_option
 @click.pass_obj
 def quick(output: Output, /) -> Exit:
-    """Check every threshold in less than five minutes; exit code 1 if one is missed."""
+    """Check every threshold in some six minutes; exit code 1 if one is missed."""
     from bench.report.data import exit_status
     from bench.runner import run
     from bench.session import QUICK
