@@ -7,11 +7,7 @@ volumes        files of one tenant's log: entries, items, hashes of the tree
 stored_hashes  hashes of the tree, read from those files
 follower       durable records of the write-ahead log, in order, from a place on
 stored_entries  entries and item rows, read from those files
-bundle         part of a log as a folder that proves itself
-bundle_reader  reading of a bundle that somebody else gave
-receipts       one digest of a log with its proof
-search         jobs in a bundle by digest, key, client, job or time
-verification   verification of a bundle, offline
+bundle         folder: parts of a log that prove themselves: written, read, verified, searched
 exchange       files that sealer and worker exchange: status, requests, statements
 sealing        the loop of the process: signs, keeps, tells, and begins a new record where one is damaged
 sealer         follows the write-ahead log, and keeps and signs the tenants' logs

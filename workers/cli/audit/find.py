@@ -13,8 +13,8 @@ from workers.cli.audit.digest_option import Digest
 from workers.cli.audit.times import from_option, to_option, utc_text
 from workers.cli.shell.options import json_option
 from workers.cli.shell.output import Exit, Output, emit, print_message, print_table
-from workers.record.bundle_reader import origins_of
-from workers.record.search import Match, Query, search
+from workers.record.bundle.reader import origins_of
+from workers.record.bundle.search import Match, Query, search
 
 
 class FoundLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -16,9 +16,9 @@ from workers.cli.audit.key_files import trusted_keys, vkeys_option
 from workers.cli.audit.times import utc_text
 from workers.cli.shell.options import json_option
 from workers.cli.shell.output import Exit, Output, emit, print_message
-from workers.record.bundle_reader import BundleReader, origins_of
-from workers.record.receipts import Receipt, make_receipt, verify_receipt
-from workers.record.search import Match, Query, search
+from workers.record.bundle.reader import BundleReader, origins_of
+from workers.record.bundle.receipts import Receipt, make_receipt, verify_receipt
+from workers.record.bundle.search import Match, Query, search
 
 _MOST_SIGNATURE_BYTES = 16 * 1024
 

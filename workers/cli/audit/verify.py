@@ -18,8 +18,8 @@ from workers.cli.audit.key_files import (
 )
 from workers.cli.shell.options import json_option
 from workers.cli.shell.output import Exit, Output, emit, print_line, print_message
-from workers.record.bundle_reader import origins_of
-from workers.record.verification import OriginVerifier
+from workers.record.bundle.reader import origins_of
+from workers.record.bundle.verification import OriginVerifier
 
 MOST_PROBLEMS: Final = 100
 """Problems that are printed for each origin: a log that was changed in one place can have one for each entry behind it."""

@@ -17,7 +17,7 @@ from tests.support.farm.logged_jobs import CLIENT_KEY, SECRET_DIGEST, append, jo
 from workers.cli.audit import audit
 from workers.cli.shell.output import Output
 from workers.journal.segment_writer import SegmentWriter
-from workers.record.bundle import export
+from workers.record.bundle.writer import export
 from workers.record.sealer import Sealer, log_folder
 
 EPOCH_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from queueing.protocol.client_keys import ClientPublicKey
     from queueing.protocol.envelope import UnverifiedEnvelope
     from queueing.transparency.commitments import Item
-    from workers.record.bundle_reader import BundleReader
+    from workers.record.bundle.reader import BundleReader
     from workers.record.items import ItemRow
 
 MOST_OPEN: Final = 200_000

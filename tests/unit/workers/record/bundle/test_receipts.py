@@ -14,11 +14,11 @@ from queueing.transparency.notes import Ed25519NoteKey, VerifierKey
 from queueing.transparency.proof_files import ProofFile, read_proof_file
 from tests.support.farm.logged_jobs import SECRET_DIGEST, append, job
 from workers.journal.segment_writer import SegmentWriter
-from workers.record.bundle import export
-from workers.record.bundle_reader import origins_of
-from workers.record.receipts import make_receipt, verify_receipt
+from workers.record.bundle.reader import origins_of
+from workers.record.bundle.receipts import make_receipt, verify_receipt
+from workers.record.bundle.search import Query, search
+from workers.record.bundle.writer import export
 from workers.record.sealer import Sealer, log_folder
-from workers.record.search import Query, search
 
 EPOCH_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 JOBS = 200

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from queueing.protocol.envelope import Envelope
-    from workers.record.bundle_reader import BundleReader
+    from workers.record.bundle.reader import BundleReader
     from workers.record.items import ItemRow
 
 

@@ -20,11 +20,11 @@ from queueing.transparency.notes import Ed25519NoteKey, read_note
 from queueing.transparency.tiles import bundle_path, decode_bundle, encode_bundle, tile_path
 from tests.support.farm.logged_jobs import CLIENT_KEY, append, intent, job
 from workers.journal.segment_writer import SegmentWriter
-from workers.record.bundle import export
-from workers.record.bundle_reader import origins_of
+from workers.record.bundle.reader import origins_of
+from workers.record.bundle.verification import OriginVerifier, Problem
+from workers.record.bundle.writer import export
 from workers.record.items import decode_row, encode_row
 from workers.record.sealer import Sealer, log_folder
-from workers.record.verification import OriginVerifier, Problem
 from workers.record.volumes import ROW_LENGTH
 
 EPOCH_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))

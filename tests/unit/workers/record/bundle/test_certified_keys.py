@@ -15,11 +15,11 @@ from queueing.transparency.notes import ECDSA, Ed25519NoteKey, VerifierKey, read
 from queueing.transparency.origin_statements import OriginStatement
 from tests.support.farm.logged_jobs import append, job
 from workers.journal.segment_writer import SegmentWriter
-from workers.record.bundle import export
-from workers.record.bundle_reader import origins_of
+from workers.record.bundle.reader import origins_of
+from workers.record.bundle.verification import OriginVerifier
+from workers.record.bundle.writer import export
 from workers.record.exchange import STATEMENTS
 from workers.record.sealer import Sealer, log_folder
-from workers.record.verification import OriginVerifier
 
 EPOCH_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 

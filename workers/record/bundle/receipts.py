@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from queueing.transparency.notes import VerifierKey
-    from workers.record.bundle_reader import BundleReader
-    from workers.record.search import Match
+    from workers.record.bundle.reader import BundleReader
+    from workers.record.bundle.search import Match
 
 
 class _Extra(msgspec.Struct, frozen=True, array_like=True, kw_only=True):

@@ -1,0 +1,11 @@
+"""A bundle: a part of a tenant's log as a folder that proves itself, which leaves the host.
+
+writer        a bundle from a log of this host, and the layout of its folder
+reader        files of a bundle that somebody else gave
+verification  verification of a bundle, offline
+search        jobs in a bundle by digest, key, client, job or time
+receipts      one digest of a bundle with its proof
+
+Only ``writer`` reads the files of this host. Must never import ``workers.record.sealer`` or ``workers.journal``, nor what
+``workers.record`` must not.
+"""
