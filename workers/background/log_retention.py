@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
-from workers.record.sealer import sealed_below
+from workers.record.folder import sealed_below
 
 if TYPE_CHECKING:
     from workers.current_config import CurrentConfig

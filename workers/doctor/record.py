@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from workers.doctor.findings import Finding, fail, ok, skipped, warning
 from workers.record.exchange import read_status
-from workers.record.sealing import former_records
+from workers.record.replacement import former_records
 
 if TYPE_CHECKING:
     from workers.config.service_file import ServiceConfiguration

@@ -8,8 +8,11 @@ stored_hashes  hashes of the tree, read from those files
 follower       durable records of the write-ahead log, in order, from a place on
 stored_entries  entries and item rows, read from those files
 bundle         folder: parts of a log that prove themselves: written, read, verified, searched
+folder         files that say what a record is and how far it is sealed; its layout
+published      published checkpoints
+replacement    a damaged record set aside, and a new one that follows it
 exchange       files that sealer and worker exchange: status, requests, statements
-sealing        the loop of the process: signs, keeps, tells, and begins a new record where one is damaged
+sealing        the loop of the process: signs, keeps and tells
 sealer         follows the write-ahead log, and keeps and signs the tenants' logs
 
 An entry has no digest, signature or job id. The tree is a function of the write-ahead log's bytes and of the file ``origin``

@@ -3,36 +3,34 @@
 ``record/sealed`` says how far the write-ahead log was read, and where each tenant's log ended then. It is replaced after
 everything before it is synced; after a crash the tenants' files are cut to it and the write-ahead log is read on from there,
 which gives the same bytes. Nothing waits for the sealer: the write-ahead log is the truth about what was signed.
-
-Layout of ``STATE_DIR/record``: ``origin`` (64 random bytes in hex: 8 in the names of the logs, the rest the secret for salts; and the build),
-``sealed``, ``follows`` (heads of the logs of a record that was given up for this one), and in ``logs`` a folder per tenant
-(``workers.record.volumes``).
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import re
-import secrets
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
-from queueing.errors import ProofInvalid
-from queueing.files.durable_file import make_folder, replace_durably, sync_folder
-from queueing.files.folders import entries, is_there
-from queueing.transparency.checkpoints import Checkpoint, read_checkpoint, sign_checkpoint
-from queueing.transparency.merkle import TreeEdge
-from queueing.transparency.notes import Ed25519NoteKey, read_note
+from queueing.files.durable_file import make_folder, sync_folder
+from queueing.transparency.checkpoints import Checkpoint, sign_checkpoint
+from queueing.transparency.notes import Ed25519NoteKey
 from workers.journal.segments import read_segment, segment_number, segment_path, segments_of
 from workers.record.entries import encode_entry
-from workers.record.exchange import Head
+from workers.record.folder import (
+    FOLDER_NAME,
+    FORMAT,
+    LOGS_NAME,
+    Sealed,
+    read_follows,
+    read_origin,
+    read_sealed,
+    write_sealed,
+)
 from workers.record.follower import LogFollower, Place
 from workers.record.items import encode_row
-from workers.record.sequencer import Origin, Sequencer
-from workers.record.volumes import Position, RecordDamaged, TenantLog
+from workers.record.published import publish_checkpoint, published_checkpoint, tenants_of
+from workers.record.sequencer import Sequencer
+from workers.record.volumes import RecordDamaged, TenantLog
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,34 +39,8 @@ if TYPE_CHECKING:
 
     from workers.journal.damage import Damage
 
-FOLDER_NAME: Final = "record"
-LOGS_NAME: Final = "logs"
-"""Folder of the tenants' folders: a tenant may be called ``origin``."""
-
-FOLLOWS: Final = "follows"
-
 MOST_RECORDS: Final = 5_000
 """Records of one step: some tens of milliseconds, after which a stop is obeyed and checkpoints can be signed."""
-
-_ORIGIN_FILE: Final = re.compile(r"([0-9a-f]{16})([0-9a-f]{112}) ([!-~]{1,100})\n")
-_FORMAT: Final = 1
-
-
-class _Sealed(msgspec.Struct, frozen=True, kw_only=True):
-    format: int
-    place: Place
-    sequencer: bytes
-    logs: dict[str, Position]
-    segment_head: bytes = b""
-
-
-class _SealedPlace(msgspec.Struct, frozen=True, kw_only=True):
-    place: Place
-
-
-def log_folder(state_dir: Path, tenant: str) -> Path:
-    """Folder of a tenant's log."""
-    return state_dir / FOLDER_NAME / LOGS_NAME / tenant
 
 
 class Sealer:
@@ -81,8 +53,8 @@ class Sealer:
         self._logs_folder = self._folder / LOGS_NAME
         make_folder(self._logs_folder)
         self.follows = read_follows(self._folder)
-        self.origin = _origin(self._folder, log_name, build, self.follows)
-        sealed = _read_sealed(self._folder / "sealed")
+        self.origin = read_origin(self._folder, log_name, build, self.follows)
+        sealed = read_sealed(self._folder)
         self._wal = state_dir / "wal"
         self._follower = LogFollower(self._wal, Place() if sealed is None else sealed.place)
         self._sequencer = (
@@ -94,13 +66,13 @@ class Sealer:
         }
         for log in self._logs.values():
             log.cut()
-        for tenant in _tenants_of(self._logs_folder) - self._logs.keys():
+        for tenant in tenants_of(self._logs_folder) - self._logs.keys():
             TenantLog(self._logs_folder / tenant).cut()  # it began after what was sealed
         self._unsigned: set[str] = set(self._logs)
         self._published = {
             tenant: checkpoint
-            for tenant in _tenants_of(self._logs_folder)
-            if (checkpoint := _published(self._logs_folder / tenant)) is not None
+            for tenant in tenants_of(self._logs_folder)
+            if (checkpoint := published_checkpoint(self._logs_folder / tenant)) is not None
         }
         for tenant, published in self._published.items():
             if published.origin != self.origin.of(tenant):
@@ -158,7 +130,7 @@ class Sealer:
             origin = self.origin.of(tenant)
             checkpoint = Checkpoint(origin, log.size, log.root())
             note = sign_checkpoint(checkpoint, Ed25519NoteKey(origin, self._epoch_key))
-            _replace(log.folder / "checkpoint", note)
+            publish_checkpoint(log.folder, note)
             self._unsigned.discard(tenant)
             signed[tenant] = checkpoint
         return signed
@@ -169,14 +141,14 @@ class Sealer:
             log.write()
             log.sync()
         sync_folder(self._folder)
-        sealed = _Sealed(
-            format=_FORMAT,
+        sealed = Sealed(
+            format=FORMAT,
             place=self._follower.place,
             sequencer=self._sequencer.snapshot(),
             logs={tenant: log.position for tenant, log in self._logs.items()},
             segment_head=_segment_head(self._wal, self.place.segment),
         )
-        replace_durably(self._folder / "sealed", msgspec.msgpack.encode(sealed))
+        write_sealed(self._folder, sealed)
 
     def _check_place(self, head: bytes) -> int:
         """Check that the write-ahead log is not an older one than was read; returns its newest segment. Raises ``RecordDamaged``."""
@@ -214,98 +186,9 @@ class Sealer:
         )
 
 
-def sealed_below(state_dir: Path) -> int:
-    """Number of the first segment of the write-ahead log that is not sealed as a whole; 0 where nobody knows. Raises ``OSError``."""
-    try:
-        raw = (state_dir / FOLDER_NAME / "sealed").read_bytes()
-        return msgspec.msgpack.decode(raw, type=_SealedPlace).place.segment
-    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return 0
-
-
-def read_follows(folder: Path) -> dict[str, Head]:
-    """By tenant, the newest head of the log of a former record that this one follows. Raises ``RecordDamaged``, or ``OSError``."""
-    try:
-        return msgspec.msgpack.decode((folder / FOLLOWS).read_bytes(), type=dict[str, Head])
-    except FileNotFoundError:
-        return {}
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise RecordDamaged(f"{folder / FOLLOWS} cannot be read") from None
-
-
-def published_heads(folder: Path) -> dict[str, Head]:
-    """By tenant, the head of its checkpoint in this folder of a record; a log whose checkpoint cannot be read has none.
-
-    Raises ``OSError``.
-    """
-    heads: dict[str, Head] = {}
-    logs = folder / LOGS_NAME
-    for tenant in sorted(_tenants_of(logs)) if is_there(logs) else []:
-        with suppress(RecordDamaged):
-            checkpoint = _published(logs / tenant)
-            if checkpoint is not None:
-                heads[tenant] = Head.of(checkpoint)
-    return heads
-
-
-def _origin(folder: Path, log_name: str, build: str, follows: dict[str, Head]) -> Origin:
-    """The origin of this folder; a new one where there is none. Its build stays: a replay gives the same first entries."""
-    path = folder / "origin"
-    try:
-        text = path.read_text(encoding="ascii")
-    except FileNotFoundError:
-        text = f"{secrets.token_hex(64)} {build}\n"
-        replace_durably(path, text.encode())
-    except UnicodeDecodeError:
-        text = ""
-    found = _ORIGIN_FILE.fullmatch(text)
-    if found is None:
-        raise RecordDamaged(f"{path} is not 128 hex digits and a build")
-    former = {tenant: head.origin for tenant, head in follows.items()}
-    return Origin(log_name, found[1], bytes.fromhex(found[2]), found[3], former)
-
-
-def _read_sealed(path: Path) -> _Sealed | None:
-    try:
-        sealed = msgspec.msgpack.decode(path.read_bytes(), type=_Sealed)
-        for position in sealed.logs.values():
-            TreeEdge(position.size, position.subtrees)
-    except FileNotFoundError:
-        return None
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
-        raise RecordDamaged(f"{path} cannot be read") from None
-    if sealed.format != _FORMAT:
-        raise RecordDamaged(f"{path} has format {sealed.format}; this build writes {_FORMAT}")
-    return sealed
-
-
 def _segment_head(wal: Path, number: int) -> bytes:
     """SHA-256 of the first record of a segment, which has its time; empty where there is none. Raises ``OSError``."""
     if not number:
         return b""
     first = next(read_segment(segment_path(wal, number)), b"")
     return hashlib.sha256(first).digest()
-
-
-def _tenants_of(folder: Path) -> set[str]:
-    return {each.name for each in entries(folder) if each.is_dir()}
-
-
-def _published(folder: Path) -> Checkpoint | None:
-    try:
-        data = (folder / "checkpoint").read_bytes()
-    except FileNotFoundError:
-        return None
-    if not data.strip(b"\0"):
-        return None  # a power cut took it: it is not synced, and what it covered is in the write-ahead log
-    try:
-        return read_checkpoint(read_note(data).text)
-    except ProofInvalid:
-        raise RecordDamaged(f"{folder / 'checkpoint'} cannot be read") from None
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Replace atomically, not durably: after a crash the log is made again to at least what was sealed."""
-    beside = path.with_name(f"{path.name}.new")
-    beside.write_bytes(data)
-    beside.replace(path)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import secrets
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final
@@ -20,10 +19,11 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from queueing.aio.backoff import Backoff
-from queueing.files.durable_file import make_folder, replace_durably, sync_folder
-from queueing.files.folders import entries, entries_below, is_there
 from workers.record.exchange import Head, SealerStatus, StatementRequest, StatementRequests, write_status
-from workers.record.sealer import FOLDER_NAME, FOLLOWS, MOST_RECORDS, Sealer, published_heads
+from workers.record.folder import FOLDER_NAME
+from workers.record.published import published_heads
+from workers.record.replacement import bytes_of, finish_replacement, former_records, give_up
+from workers.record.sealer import MOST_RECORDS, Sealer
 from workers.record.volumes import RecordDamaged
 
 if TYPE_CHECKING:
@@ -50,9 +50,6 @@ CERTIFY_AGAIN_S: Final = 7 * 86400.0
 
 REPLACE_PAUSE_S: Final = 600.0
 """Least time between two new records: a disk that loses everything at once must not fill itself with remains."""
-
-_FORMER: Final = f"{FOLDER_NAME}."
-_DRAFT: Final = f"{FOLDER_NAME}.new"
 
 
 class SealingLoop:
@@ -175,7 +172,7 @@ class SealingLoop:
                 counted[tenant] = counted.get(tenant, 0) + added
         if self._clock_s() - self._measured_at >= MEASURE_S:
             self._measured_at = self._clock_s()
-            self._status = msgspec.structs.replace(self._status, record_bytes=_bytes_of(self._state_dir))
+            self._status = msgspec.structs.replace(self._status, record_bytes=bytes_of(self._state_dir))
         self._status = msgspec.structs.replace(
             self._status,
             covered_ns=self._status.covered_ns if covered is None else _ns(covered),
@@ -208,58 +205,6 @@ class SealingLoop:
         self._replaced_at = self._clock_s()
         self._asked_at.clear()
         log.error("record.replaced", extra={"former": former})
-
-
-def former_records(state_dir: Path) -> list[Path]:
-    """Folders of records that were given up, whose files are kept. Raises ``OSError``."""
-    return [path for path in entries(state_dir) if path.name.startswith(_FORMER) and path.name != _DRAFT]
-
-
-def give_up(state_dir: Path) -> str:
-    """Set the record aside, and begin a new one that follows it; returns the name of the folder. Raises ``OSError``.
-
-    A crash at any point is finished by ``finish_replacement``.
-    """
-    record, draft = state_dir / FOLDER_NAME, state_dir / _DRAFT
-    heads = published_heads(record)
-    make_folder(draft)
-    replace_durably(draft / FOLLOWS, msgspec.msgpack.encode(heads))
-    former = state_dir / f"{_FORMER}{_name_of(record)}"
-    record.rename(former)
-    draft.rename(record)
-    sync_folder(state_dir)
-    return former.name
-
-
-def finish_replacement(state_dir: Path) -> None:
-    """Finish the replacement of a record that a crash has interrupted. Raises ``OSError``."""
-    record, draft = state_dir / FOLDER_NAME, state_dir / _DRAFT
-    if is_there(draft) and not is_there(record):
-        draft.rename(record)
-        sync_folder(state_dir)
-
-
-def _name_of(record: Path) -> str:
-    """Name of the record's origin, made unique where it cannot be read."""
-    try:
-        name = (record / "origin").read_bytes()[:16].decode("ascii")
-        int(name, 16)
-    except (OSError, ValueError):
-        name = "unknown"
-    return f"{name}-{secrets.token_hex(4)}"
-
-
-def _bytes_of(state_dir: Path) -> int:
-    """Bytes of all files of the record and of former ones."""
-    folders = [state_dir / FOLDER_NAME, *former_records(state_dir)]
-    total = 0
-    for folder in folders:
-        for file in entries_below(folder):
-            try:
-                total += file.lstat().st_size
-            except FileNotFoundError:
-                continue  # a draft
-    return total
 
 
 def _ns(seconds: float) -> int:

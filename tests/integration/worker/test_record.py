@@ -22,7 +22,7 @@ from tests.support.rig.rig import MakeRig, Rig, WorkerProcess, command_of, desce
 from tests.support.waiting import until_async
 from workers.dev.tenants import AUDIENCE, SERVICE_KEY_LABEL
 from workers.record.exchange import read_status
-from workers.record.sealer import log_folder
+from workers.record.folder import log_folder
 from workers.record.stored_entries import StoredEntries
 from workers.record.stored_hashes import StoredHashes
 

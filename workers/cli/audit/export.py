@@ -15,7 +15,7 @@ from workers.cli.shell.options import config_option, json_option
 from workers.cli.shell.output import Exit, Output, emit, print_message
 from workers.config.service_file import load_service
 from workers.record.bundle.writer import export, newest_checkpoint
-from workers.record.sealer import log_folder
+from workers.record.folder import log_folder
 
 
 class NotSealed(LogUnavailable):

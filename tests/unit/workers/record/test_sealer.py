@@ -18,8 +18,9 @@ from workers.journal.records import ReturnedRecord, encode_record
 from workers.journal.segment_writer import SegmentWriter
 from workers.journal.segments import frame
 from workers.record.entries import encode_entry
+from workers.record.folder import log_folder
 from workers.record.items import encode_row
-from workers.record.sealer import Sealer, log_folder
+from workers.record.sealer import Sealer
 from workers.record.stored_hashes import StoredHashes
 from workers.record.volumes import ENTRY_LENGTH, RecordDamaged
 

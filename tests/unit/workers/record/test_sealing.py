@@ -20,8 +20,9 @@ from tests.unit.workers.record.test_sealer import entries
 from workers.journal.segment_writer import SegmentWriter
 from workers.record.entries import OpenedEntry, decode_entry
 from workers.record.exchange import StatementRequests, read_status
-from workers.record.sealer import FOLDER_NAME, log_folder, sealed_below
-from workers.record.sealing import SealingLoop, finish_replacement, former_records, give_up
+from workers.record.folder import FOLDER_NAME, log_folder, sealed_below
+from workers.record.replacement import finish_replacement, former_records, give_up
+from workers.record.sealing import SealingLoop
 
 CALLS = ("open", "write", "fdatasync", "fsync", "replace", "mkdir", "pread", "truncate")
 

@@ -18,7 +18,8 @@ from workers.cli.audit import audit
 from workers.cli.shell.output import Output
 from workers.journal.segment_writer import SegmentWriter
 from workers.record.bundle.writer import export
-from workers.record.sealer import Sealer, log_folder
+from workers.record.folder import log_folder
+from workers.record.sealer import Sealer
 
 EPOCH_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 

@@ -19,7 +19,8 @@ from workers.record.bundle.reader import origins_of
 from workers.record.bundle.verification import OriginVerifier
 from workers.record.bundle.writer import export
 from workers.record.exchange import STATEMENTS
-from workers.record.sealer import Sealer, log_folder
+from workers.record.folder import log_folder
+from workers.record.sealer import Sealer
 
 EPOCH_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 

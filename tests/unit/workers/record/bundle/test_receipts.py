@@ -18,7 +18,8 @@ from workers.record.bundle.reader import origins_of
 from workers.record.bundle.receipts import make_receipt, verify_receipt
 from workers.record.bundle.search import Query, search
 from workers.record.bundle.writer import export
-from workers.record.sealer import Sealer, log_folder
+from workers.record.folder import log_folder
+from workers.record.sealer import Sealer
 
 EPOCH_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 JOBS = 200

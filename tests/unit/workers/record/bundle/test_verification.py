@@ -23,8 +23,9 @@ from workers.journal.segment_writer import SegmentWriter
 from workers.record.bundle.reader import origins_of
 from workers.record.bundle.verification import OriginVerifier, Problem
 from workers.record.bundle.writer import export
+from workers.record.folder import log_folder
 from workers.record.items import decode_row, encode_row
-from workers.record.sealer import Sealer, log_folder
+from workers.record.sealer import Sealer
 from workers.record.volumes import ROW_LENGTH
 
 EPOCH_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))

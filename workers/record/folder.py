@@ -1,0 +1,109 @@
+"""Files in the folder of a record that say what it is and how far it is sealed.
+
+Layout of ``STATE_DIR/record``: ``origin`` (64 random bytes in hex: 8 in the names of the logs, the rest the secret for salts; and the build),
+``sealed``, ``follows`` (heads of the logs of a record that was given up for this one), and in ``logs`` a folder per tenant
+(``workers.record.volumes``).
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from queueing.files.durable_file import replace_durably
+from queueing.transparency.merkle import TreeEdge
+from workers.record.exchange import Head
+from workers.record.follower import Place
+from workers.record.sequencer import Origin
+from workers.record.volumes import Position, RecordDamaged
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FOLDER_NAME: Final = "record"
+LOGS_NAME: Final = "logs"
+"""Folder of the tenants' folders: a tenant may be called ``origin``."""
+
+FOLLOWS: Final = "follows"
+
+_ORIGIN_FILE: Final = re.compile(r"([0-9a-f]{16})([0-9a-f]{112}) ([!-~]{1,100})\n")
+FORMAT: Final = 1
+
+
+class Sealed(msgspec.Struct, frozen=True, kw_only=True):
+    """Place in the write-ahead log up to which it is sealed, and the state of sequencer and logs there."""
+
+    format: int
+    place: Place
+    sequencer: bytes
+    logs: dict[str, Position]
+    segment_head: bytes = b""
+
+
+class _SealedPlace(msgspec.Struct, frozen=True, kw_only=True):
+    place: Place
+
+
+def log_folder(state_dir: Path, tenant: str) -> Path:
+    """Folder of a tenant's log."""
+    return state_dir / FOLDER_NAME / LOGS_NAME / tenant
+
+
+def read_origin(folder: Path, log_name: str, build: str, follows: dict[str, Head]) -> Origin:
+    """The origin of this folder; a new one where there is none. Its build stays: a replay gives the same first entries."""
+    path = folder / "origin"
+    try:
+        text = path.read_text(encoding="ascii")
+    except FileNotFoundError:
+        text = f"{secrets.token_hex(64)} {build}\n"
+        replace_durably(path, text.encode())
+    except UnicodeDecodeError:
+        text = ""
+    found = _ORIGIN_FILE.fullmatch(text)
+    if found is None:
+        raise RecordDamaged(f"{path} is not 128 hex digits and a build")
+    former = {tenant: head.origin for tenant, head in follows.items()}
+    return Origin(log_name, found[1], bytes.fromhex(found[2]), found[3], former)
+
+
+def read_sealed(folder: Path) -> Sealed | None:
+    """State that a former sealer kept; None before the first. Raises ``RecordDamaged``, or ``OSError``."""
+    path = folder / "sealed"
+    try:
+        sealed = msgspec.msgpack.decode(path.read_bytes(), type=Sealed)
+        for position in sealed.logs.values():
+            TreeEdge(position.size, position.subtrees)
+    except FileNotFoundError:
+        return None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
+        raise RecordDamaged(f"{path} cannot be read") from None
+    if sealed.format != FORMAT:
+        raise RecordDamaged(f"{path} has format {sealed.format}; this build writes {FORMAT}")
+    return sealed
+
+
+def write_sealed(folder: Path, sealed: Sealed) -> None:
+    """Replace what was kept, durably. Raises ``OSError``."""
+    replace_durably(folder / "sealed", msgspec.msgpack.encode(sealed))
+
+
+def sealed_below(state_dir: Path) -> int:
+    """Number of the first segment of the write-ahead log that is not sealed as a whole; 0 where nobody knows. Raises ``OSError``."""
+    try:
+        raw = (state_dir / FOLDER_NAME / "sealed").read_bytes()
+        return msgspec.msgpack.decode(raw, type=_SealedPlace).place.segment
+    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return 0
+
+
+def read_follows(folder: Path) -> dict[str, Head]:
+    """By tenant, the newest head of the log of a former record that this one follows. Raises ``RecordDamaged``, or ``OSError``."""
+    try:
+        return msgspec.msgpack.decode((folder / FOLLOWS).read_bytes(), type=dict[str, Head])
+    except FileNotFoundError:
+        return {}
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise RecordDamaged(f"{folder / FOLLOWS} cannot be read") from None

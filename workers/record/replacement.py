@@ -1,0 +1,74 @@
+"""Replacement of a damaged record: it is set aside with its files, and a new one begins that follows it.
+
+``STATE_DIR/record.NAME`` has a record that was given up, ``record.new`` a new one in the making.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from queueing.files.durable_file import make_folder, replace_durably, sync_folder
+from queueing.files.folders import entries, entries_below, is_there
+from workers.record.folder import FOLDER_NAME, FOLLOWS
+from workers.record.published import published_heads
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_FORMER: Final = f"{FOLDER_NAME}."
+_DRAFT: Final = f"{FOLDER_NAME}.new"
+
+
+def former_records(state_dir: Path) -> list[Path]:
+    """Folders of records that were given up, whose files are kept. Raises ``OSError``."""
+    return [path for path in entries(state_dir) if path.name.startswith(_FORMER) and path.name != _DRAFT]
+
+
+def give_up(state_dir: Path) -> str:
+    """Set the record aside, and begin a new one that follows it; returns the name of the folder. Raises ``OSError``.
+
+    A crash at any point is finished by ``finish_replacement``.
+    """
+    record, draft = state_dir / FOLDER_NAME, state_dir / _DRAFT
+    heads = published_heads(record)
+    make_folder(draft)
+    replace_durably(draft / FOLLOWS, msgspec.msgpack.encode(heads))
+    former = state_dir / f"{_FORMER}{_name_of(record)}"
+    record.rename(former)
+    draft.rename(record)
+    sync_folder(state_dir)
+    return former.name
+
+
+def finish_replacement(state_dir: Path) -> None:
+    """Finish the replacement of a record that a crash has interrupted. Raises ``OSError``."""
+    record, draft = state_dir / FOLDER_NAME, state_dir / _DRAFT
+    if is_there(draft) and not is_there(record):
+        draft.rename(record)
+        sync_folder(state_dir)
+
+
+def _name_of(record: Path) -> str:
+    """Name of the record's origin, made unique where it cannot be read."""
+    try:
+        name = (record / "origin").read_bytes()[:16].decode("ascii")
+        int(name, 16)
+    except (OSError, ValueError):
+        name = "unknown"
+    return f"{name}-{secrets.token_hex(4)}"
+
+
+def bytes_of(state_dir: Path) -> int:
+    """Bytes of all files of the record and of former ones. Raises ``OSError``."""
+    folders = [state_dir / FOLDER_NAME, *former_records(state_dir)]
+    total = 0
+    for folder in folders:
+        for file in entries_below(folder):
+            try:
+                total += file.lstat().st_size
+            except FileNotFoundError:
+                continue  # a draft
+    return total
