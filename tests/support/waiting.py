@@ -1,4 +1,4 @@
-"""Waiting for a condition, without a fixed pause: polled until it holds or the test's patience ends."""
+"""Waiting for a condition, without a fixed pause: polled until it holds or the test's patience ends; or turns of the loop."""
 
 from __future__ import annotations
 
@@ -23,3 +23,9 @@ async def until_async(question: Callable[[], bool], what: str, *, within_s: floa
     while not question():
         assert time.monotonic() < deadline, f"not within {within_s} s: {what}"
         await asyncio.sleep(0.01)
+
+
+async def turn(times: int = 20) -> None:
+    """Let the loop go round until everything that can happen has happened."""
+    for _ in range(times):
+        await asyncio.sleep(0)

@@ -119,3 +119,28 @@ def test_constructors_take_objects() -> None:
         if parameter.annotation is not None and "Callable" in ast.unparse(parameter.annotation)
     ]
     assert len(found) <= MOST_CALLABLES, found
+
+
+def sleeps_in(text: str) -> list[int]:
+    """Lines that name a sleep: as ``asyncio.sleep`` or ``time.sleep``, or imported by name."""
+    return [
+        node.lineno
+        for node in ast.walk(ast.parse(text))
+        if (isinstance(node, ast.Attribute) and ast.unparse(node) in ("asyncio.sleep", "time.sleep"))
+        or (isinstance(node, ast.ImportFrom) and "sleep" in {name.name for name in node.names})
+    ]
+
+
+def test_no_unit_test_sleeps() -> None:
+    """It waits for an event, lets the loop turn (``tests.support.waiting.turn``), or moves a fake clock."""
+    unit = {ROOT / "tests" / "unit", ROOT / "tests" / "support" / "fakes"}
+    files = [file for file in TESTS if unit & {*file.parents}]
+    assert not {shown(file): lines for file in files if (lines := sleeps_in(file.read_text()))}
+
+
+@pytest.mark.parametrize(
+    "line", ["await asyncio.sleep(0)", "time.sleep(1)", "from time import sleep", "wait = asyncio.sleep"]
+)
+def test_a_sleep_is_found_however_it_is_written(line: str) -> None:
+    """A call, a reference, and an import."""
+    assert sleeps_in("import asyncio\n" + line) == [2]

@@ -27,12 +27,6 @@ from workers.lanes.protocol import (
 from workers.state.token_claims import TokenProperties
 
 
-async def turn(times: int = 20) -> None:
-    """Let the loop go round until everything that can happen has happened."""
-    for _ in range(times):
-        await asyncio.sleep(0)
-
-
 @dataclass(slots=True)
 class FakeClock:
     """Stands in for the module ``time``."""

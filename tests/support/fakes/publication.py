@@ -12,7 +12,7 @@ import pytest
 from queueing.broker.claims import Claims, Commit, CommitStatus, Retention
 from queueing.errors import LogUnavailable, QueueUnavailable, QueueUnconfirmed
 from tests.support.fakes.configurations import current_config, tenant
-from tests.support.fakes.fake_lane import turn
+from tests.support.waiting import turn
 from workers.active_job import ActiveJob
 from workers.journal.journal import WriteAheadLog
 from workers.journal.records import Record

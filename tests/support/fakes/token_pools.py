@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
-from tests.support.fakes.fake_lane import FakeClock, FakeHost, FakeJob, FakeLane, turn
+from tests.support.fakes.fake_lane import FakeClock, FakeHost, FakeJob, FakeLane
+from tests.support.waiting import turn
 from workers.lanes.protocol import Outcomes
 from workers.lanes.supervisor.batching import Group, Slice
 from workers.lanes.supervisor.circuit_breaker import Circuit

@@ -29,6 +29,7 @@ from tests.support.fakes.active_jobs import (
     one_sink,
     signed,
 )
+from tests.support.waiting import turn
 from workers.active_job import ActiveJob, ActiveJobs, Ending, JobSinks
 from workers.lanes.protocol import SliceOutcome
 
@@ -301,7 +302,7 @@ async def test_the_register_tells_when_it_is_empty() -> None:
     jobs.add(job)
     assert not await jobs.until_empty(0.0)
     waiting = asyncio.ensure_future(jobs.until_empty(10.0))
-    await asyncio.sleep(0)
+    await turn()
     jobs.remove(job)
     assert await waiting
 

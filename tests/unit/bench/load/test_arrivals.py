@@ -8,6 +8,7 @@ import itertools
 import pytest
 
 from bench.load.arrivals import OpenLoop, poisson_starts
+from tests.support.waiting import turn
 
 EVEN = [index / 10 for index in range(10)]  # seconds
 
@@ -23,7 +24,7 @@ class FakeTime:
 
     async def sleep(self, seconds: float) -> None:
         until = self.now_s + seconds
-        await asyncio.sleep(0)
+        await turn(1)
         self.now_s = max(self.now_s, until)
 
 
@@ -113,8 +114,7 @@ async def test_too_many_unanswered_requests_end_the_run_openly(fake_time: FakeTi
     loop = OpenLoop(request, outstanding_max=3, clock=fake_time.clock, sleep=fake_time.sleep)
     async with asyncio.TaskGroup() as tasks:
         run = tasks.create_task(loop.run(EVEN))
-        for _ in range(100):  # more turns of the loop than the whole schedule would take
-            await asyncio.sleep(0)
+        await turn(100)  # more of them than the whole schedule would take
         release.set()
     assert run.result().saturated
     assert run.result().latency.count == 3

@@ -9,6 +9,7 @@ import pytest
 from queueing.aio.backoff import Backoff
 from queueing.aio.owned_tasks import OwnedTasks
 from queueing.aio.single_flight import SingleFlight
+from tests.support.waiting import turn
 
 
 async def test_concurrent_callers_share_one_run() -> None:
@@ -23,7 +24,7 @@ async def test_concurrent_callers_share_one_run() -> None:
         return 7
 
     callers = [asyncio.create_task(flight.run(work)) for _ in range(100)]
-    await asyncio.sleep(0)
+    await turn()
     gate.set()
     assert await asyncio.gather(*callers) == [7] * 100
     assert runs == 1
@@ -39,7 +40,7 @@ async def test_an_error_is_shared_too() -> None:
         raise LookupError
 
     callers = [asyncio.create_task(flight.run(work)) for _ in range(3)]
-    await asyncio.sleep(0)
+    await turn()
     gate.set()
     outcomes = await asyncio.gather(*callers, return_exceptions=True)
     assert [type(o) for o in outcomes] == [LookupError] * 3
@@ -55,7 +56,7 @@ async def test_a_cancelled_run_is_taken_over() -> None:
         return 7
 
     first, second = (asyncio.create_task(flight.run(work)) for _ in range(2))
-    await asyncio.sleep(0)
+    await turn()
     first.cancel()
     gate.set()
     assert await second == 7
@@ -68,9 +69,9 @@ async def test_the_end_of_a_run_can_be_waited_for() -> None:
     await flight.ended()
     gate = asyncio.Event()
     running = asyncio.create_task(flight.run(gate.wait))
-    await asyncio.sleep(0)
+    await turn()
     ended = asyncio.create_task(flight.ended())
-    await asyncio.sleep(0)
+    await turn()
     assert not ended.done()
     gate.set()
     await ended

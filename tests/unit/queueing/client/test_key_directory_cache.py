@@ -12,6 +12,7 @@ from queueing.client.key_directory_cache import RETRY_S
 from queueing.errors import EnvelopeExpired, QueueUnavailable, ResultInvalid
 from queueing.protocol.key_directory import KeyState
 from tests.support.fakes.fake_directory import REFRESH_S, TTL_MS, DirectoryScene
+from tests.support.waiting import turn
 
 
 @pytest.fixture(autouse=True)
@@ -127,8 +128,8 @@ async def test_a_call_for_an_unknown_key_holds_up_no_other(monkeypatch: pytest.M
     scene.redis.answer = RedisConnectionError("gone")
     scene.pass_s(REFRESH_S / 2)
     waiting = asyncio.create_task(scene.cache.entry("nosuch"))
-    while scene.redis.reads == 1:  # noqa: ASYNC110 - the count is that of a fake Redis
-        await asyncio.sleep(0)
+    await turn()
+    assert scene.redis.reads == 2
     scene.pass_s(REFRESH_S)
     assert (await scene.look_up()).sha256 == scene.fingerprint
     assert not waiting.done()

@@ -21,7 +21,7 @@ from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.envelope import Envelope
 from queueing.protocol.jobs import ArqResult, ResultHints, WireError, content_hash, encode_result
 from queueing.redis.connection import connect
-from tests.support.fakes.fake_lane import turn
+from tests.support.waiting import turn
 
 REQUEST = SigningRequest.of(Target("release", 1, Algorithm.ECDSA_SHA_256), [bytes(32)], "build-7")
 

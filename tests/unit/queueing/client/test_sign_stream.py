@@ -12,6 +12,7 @@ from queueing.aio.owned_tasks import OwnedTasks
 from queueing.client.sign_stream import DigestStream
 from queueing.client.signatures import Outcome
 from queueing.errors import HsmFault, SigningError, WaitTimeout
+from tests.support.waiting import turn
 
 
 class HeldSigner:
@@ -48,12 +49,6 @@ async def opened() -> AsyncIterator[OwnedTasks]:
         await tasks.close()
 
 
-async def settled() -> None:
-    """Every task has gone as far as it can."""
-    for _ in range(20):
-        await asyncio.sleep(0)
-
-
 def messages(outcomes: list[Outcome]) -> str:
     return "".join(outcome.message for outcome in outcomes if isinstance(outcome, SigningError))
 
@@ -64,11 +59,11 @@ async def test_outcomes_come_in_the_order_of_the_input() -> None:
     async with opened() as tasks:
         outcomes = DigestStream(signer, tasks, "abcde", 2).outcomes()
         first = asyncio.ensure_future(anext(outcomes))
-        await settled()
+        await turn()
         assert signer.begun == ["ab", "cd", "e"]
         signer.release("e")
         signer.release("cd")
-        await settled()
+        await turn()
         assert not first.done()
         signer.release("ab")
         assert messages(await first) == "ab"
@@ -87,13 +82,13 @@ async def test_no_more_slices_are_under_way_than_allowed() -> None:
     async with opened() as tasks:
         outcomes = DigestStream(signer, tasks, source(), 1, under_way=2).outcomes()
         first = asyncio.ensure_future(anext(outcomes))
-        await settled()
+        await turn()
         assert signer.begun == ["a", "b"]
         assert read == ["a", "b", "c"]
         signer.release("a")
         assert messages(await first) == "a"
         second = asyncio.ensure_future(anext(outcomes))
-        await settled()
+        await turn()
         assert signer.begun == ["a", "b", "c"]
         second.cancel()
         await asyncio.wait([second])
@@ -111,7 +106,7 @@ async def test_an_error_of_the_source_comes_after_the_outcomes_before_it() -> No
     async with opened() as tasks:
         outcomes = DigestStream(signer, tasks, source(), 1).outcomes()
         first = asyncio.ensure_future(anext(outcomes))
-        await settled()
+        await turn()
         signer.release("a")
         signer.release("b")
         assert messages(await first) == "a"
@@ -126,11 +121,11 @@ async def test_an_iteration_that_ends_early_cancels_what_is_under_way() -> None:
     async with opened() as tasks:
         outcomes = DigestStream(signer, tasks, "abc", 1).outcomes()
         first = asyncio.ensure_future(anext(outcomes))
-        await settled()
+        await turn()
         signer.release("a")
         await first
         await outcomes.aclose()
-        await settled()
+        await turn()
         assert sorted(signer.cancelled) == ["b", "c"]
 
 
@@ -140,7 +135,7 @@ async def test_closing_the_client_ends_the_iteration_with_a_reason() -> None:
     await tasks.open()
     outcomes = DigestStream(signer, tasks, "ab", 1).outcomes()
     first = asyncio.ensure_future(anext(outcomes))
-    await settled()
+    await turn()
     await tasks.close()
     with pytest.raises(WaitTimeout):
         await first

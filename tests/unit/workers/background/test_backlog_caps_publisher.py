@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from queueing.errors import QueueUnavailable
 from queueing.protocol.limits import PublishedCaps
 from tests.support.fakes.configurations import configuration, tenant
-from tests.support.fakes.fake_lane import turn
+from tests.support.waiting import turn
 from workers.background import backlog_caps_publisher as module
 from workers.background.backlog_caps_publisher import BacklogCapsPublisher
 from workers.config.tenant_limits import TenantLimits

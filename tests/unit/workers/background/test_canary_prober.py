@@ -20,6 +20,7 @@ from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.jobs import WireError
 from queueing.protocol.public_keys import PublicKey
 from tests.support.fakes.config_files import Site, p256_key, tenant_text, version_lines
+from tests.support.waiting import turn
 from workers.background import canary_prober as module
 from workers.background.canary_prober import CanaryProber
 from workers.config.loading import load_configuration
@@ -146,8 +147,7 @@ class CanaryWorker:
         """Move the clock, and have the prober check once more."""
         self.clock.now += seconds
         self.sleeping.set()
-        for _ in range(20):
-            await asyncio.sleep(0)
+        await turn()
 
     def value(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(f"sigmill_{name}", labels)

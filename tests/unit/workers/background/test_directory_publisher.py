@@ -16,7 +16,8 @@ from queueing.errors import QueueUnavailable, TokenUnavailable
 from queueing.protocol import keyspace
 from queueing.protocol.jobs import WireError
 from tests.support.fakes.configurations import configuration, tenant
-from tests.support.fakes.fake_lane import FakeClock, turn
+from tests.support.fakes.fake_lane import FakeClock
+from tests.support.waiting import turn
 from workers.background import directory_publisher as module
 from workers.background.directory_publisher import CHECK_S, RENEWALS, DirectoryPublisher
 from workers.config.settings import WorkerSettings

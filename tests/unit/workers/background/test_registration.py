@@ -30,6 +30,7 @@ class Worker:
     draining: bool = False
     failures: int = 0
     entries: list[WorkerInfo] = field(default_factory=list)
+    registered: asyncio.Event = field(default_factory=asyncio.Event)
     removed: list[str] = field(default_factory=list)
     jobs: ActiveJobs = field(default_factory=ActiveJobs)
     metrics: Metrics = field(default_factory=lambda: Metrics(CollectorRegistry()))
@@ -43,6 +44,7 @@ class Worker:
             self.failures -= 1
             raise QueueUnavailable
         self.entries.append(info)
+        self.registered.set()
 
     async def deregister(self, _: Redis, owner: str) -> None:
         self.removed.append(owner)
@@ -87,8 +89,7 @@ async def test_failures_are_counted_and_retried(worker: Worker, registration: Re
     worker.failures = 2
     running = asyncio.ensure_future(registration.run())
     async with asyncio.timeout(10):
-        while not worker.entries:  # noqa: ASYNC110 - the interval is 0
-            await asyncio.sleep(0)
+        await worker.registered.wait()
     running.cancel()
     await asyncio.wait({running})
     assert worker.metrics.redis_errors.labels("announce")._value.get() == 2

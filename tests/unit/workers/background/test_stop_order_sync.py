@@ -19,7 +19,7 @@ from queueing.errors import QueueUnavailable
 from queueing.protocol.client_keys import ClientKey, ClientPublicKey
 from queueing.protocol.stop_orders import StopOrder, sign_order
 from tests.support.fakes.configurations import configuration, tenant
-from tests.support.fakes.fake_lane import turn
+from tests.support.waiting import turn
 from workers.background.stop_order_sync import StopOrderSync
 from workers.config.loading import Configuration
 from workers.current_config import CurrentConfig

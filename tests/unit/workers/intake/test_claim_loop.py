@@ -20,8 +20,8 @@ from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.limits import ClaimLimits
 from tests.support.fakes.active_jobs import FinishedJobs, one_sink
 from tests.support.fakes.configurations import current_config, tenant
-from tests.support.fakes.fake_lane import turn
 from tests.support.fakes.shards import Shards
+from tests.support.waiting import turn
 from workers.active_job import ActiveJob, ActiveJobs
 from workers.config.settings import WorkerSettings
 from workers.config.tenant_limits import TenantLimits

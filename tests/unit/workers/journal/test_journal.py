@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from queueing.errors import LogUnavailable
-from tests.support.fakes.fake_lane import turn
+from tests.support.waiting import turn
 from workers.journal import journal as log_module
 from workers.journal import segment_writer
 from workers.journal.journal import WriteAheadLog
@@ -175,12 +175,15 @@ async def test_a_folder_that_cannot_be_made_is_a_failing_log(tmp_path: Path) -> 
     assert numbers(tmp_path / "wal") == [2]
 
 
-async def test_a_cancelled_append_does_not_disturb_the_others(wal: WriteAheadLog, disk: Disk) -> None:
-    """One append of a group is cancelled; the other one succeeds."""
+@pytest.mark.parametrize("turns", [1, 20])
+async def test_a_cancelled_append_does_not_disturb_the_others(
+    wal: WriteAheadLog, disk: Disk, turns: int
+) -> None:
+    """One append of a group is cancelled, before the group is written or meanwhile; the other one succeeds."""
     disk.open.clear()
     given_up = asyncio.ensure_future(wal.append([record(1)]))
     patient = asyncio.ensure_future(wal.append([record(2)]))
-    await asyncio.sleep(0)
+    await turn(turns)
     given_up.cancel()
     disk.open.set()
     await patient

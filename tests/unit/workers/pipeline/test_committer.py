@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry
 
 from queueing.broker.claims import CommitStatus
 from tests.support.fakes.active_jobs import job_in_work, signed
-from tests.support.fakes.fake_lane import turn
 from tests.support.fakes.publication import Publication, committer_of, until_turned
+from tests.support.waiting import turn
 from workers.active_job import ActiveJob
 from workers.journal.records import OutcomeRecord, ReleasedRecord
 from workers.pipeline import committer as module

@@ -24,8 +24,8 @@ from queueing.errors import (
 from queueing.protocol.envelope import seal
 from queueing.protocol.jobs import JobHints, JobOutcome, decode_result, encode_job
 from tests.support.fakes.active_jobs import FINGERPRINT, claimed, envelope, job_in_work, one_sink, signed
-from tests.support.fakes.fake_lane import turn
 from tests.support.fakes.publication import FakeLog, Publication, committer_of, until_turned
+from tests.support.waiting import turn
 from workers.active_job import ActiveJob
 from workers.journal.journal import WriteAheadLog
 from workers.journal.records import MAX_RECORD_BYTES, OutcomeRecord, ReleasedRecord, encode_record

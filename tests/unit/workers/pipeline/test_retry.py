@@ -16,7 +16,7 @@ from queueing.broker.claims import ClaimedJob, Claims
 from queueing.errors import ClockSetBack, QueueUnavailable, TokenUnavailable
 from queueing.protocol.jobs import JobHints, WireError
 from tests.support.fakes.active_jobs import claimed, envelope, job_in_work, one_sink, signed
-from tests.support.fakes.fake_lane import turn
+from tests.support.waiting import turn
 from workers.active_job import ActiveJob
 from workers.journal.journal import WriteAheadLog
 from workers.journal.records import Record, ReturnedRecord

@@ -13,12 +13,12 @@ from queueing.client.delivery.lost_jobs import LostJobRecovery
 from queueing.config.redis import RedisConfig
 from queueing.errors import JobUnknown, QueueUnavailable, WaitTimeout
 from queueing.redis.connection import connect
-from tests.support.fakes.fake_lane import turn
 from tests.support.fakes.submitting import (
     NO_ROOM,
     UNCONFIRMED,
     SubmitterStack,
 )
+from tests.support.waiting import turn
 
 LOST = QueuedState(result=None, has_job=False, due_ms=None, leased=False)
 """On a server that was promoted without the job."""

@@ -14,7 +14,7 @@ from queueing.aio.backoff import Backoff
 from queueing.client.delivery.pending_jobs import PendingJobs
 from queueing.client.delivery.reply_stream import ReplyReader
 from queueing.protocol import keyspace
-from tests.support.fakes.fake_lane import turn
+from tests.support.waiting import turn
 
 STREAM = keyspace.reply_prefix("acme") + "r1"
 Entry = tuple[bytes, dict[bytes, bytes]]

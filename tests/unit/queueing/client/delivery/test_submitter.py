@@ -9,12 +9,12 @@ import pytest
 
 from queueing.broker.submit import Receipt, SubmitStatus
 from queueing.errors import QueueUnavailable, QueueUnconfirmed, WaitTimeout
-from tests.support.fakes.fake_lane import turn
 from tests.support.fakes.submitting import (
     NO_ROOM,
     UNCONFIRMED,
     SubmitterStack,
 )
+from tests.support.waiting import turn
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from queueing.config.accept_level import ReplicaWait
 from queueing.config.redis import RedisConfig
 from queueing.errors import JobConflict, LimitBacklog, QueueUnavailable, WaitTimeout
 from queueing.redis.connection import connect
-from tests.support.fakes.fake_lane import turn
 from tests.support.fakes.submitting import NO_ROOM, FakeQueue, submission
+from tests.support.waiting import turn
 
 NOW = 0.0
 """A deadline that has passed by any loop's clock."""

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from queueing.protocol.jobs import WireError
-from tests.support.fakes.fake_lane import FakeClock, FakeJob, FakeLane, turn
+from tests.support.fakes.fake_lane import FakeClock, FakeJob, FakeLane
+from tests.support.waiting import turn
 from workers.lanes.protocol import (
     Alive,
     Outcomes,

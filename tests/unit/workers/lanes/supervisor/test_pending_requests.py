@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from queueing.errors import TokenUnavailable
-from tests.support.fakes.fake_lane import FakeJob, turn
+from tests.support.fakes.fake_lane import FakeJob
 from tests.support.fakes.token_pools import CALL_TIMEOUT_S, SEGV, MakePool
+from tests.support.waiting import turn
 from workers.lanes.protocol import (
     SignCanary,
     SignDirectory,

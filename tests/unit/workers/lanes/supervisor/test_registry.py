@@ -14,8 +14,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from tests.support.fakes.config_files import Site, p256_key, tenant_text
-from tests.support.fakes.fake_lane import FakeHost, FakeJob, FakeLane, turn
+from tests.support.fakes.fake_lane import FakeHost, FakeJob, FakeLane
 from tests.support.fakes.token_pools import GROUP, NoStopOrders, RecordingCapacity
+from tests.support.waiting import turn
 from workers.config.loading import load_configuration
 from workers.config.settings import SelectSettings
 from workers.lanes.exit_codes import LaneExit

@@ -10,8 +10,9 @@ import pytest
 from queueing.config.secrets import Secret
 from queueing.errors import TokenUnavailable
 from queueing.protocol.jobs import WireError
-from tests.support.fakes.fake_lane import FakeJob, turn
+from tests.support.fakes.fake_lane import FakeJob
 from tests.support.fakes.token_pools import SEGV, MakePool, PoolSetup
+from tests.support.waiting import turn
 from workers.lanes.exit_codes import LaneExit
 from workers.lanes.protocol import SignCanary, SignedCanary
 from workers.lanes.supervisor.circuit_breaker import DOUBT_S, LONGEST_PAUSE_S, SHORTEST_PAUSE_S, Circuit

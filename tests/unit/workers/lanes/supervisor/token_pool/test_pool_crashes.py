@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tests.support.fakes.fake_lane import FakeJob, turn
+from tests.support.fakes.fake_lane import FakeJob
 from tests.support.fakes.token_pools import CALL_TIMEOUT_S, SEGV, MakePool
+from tests.support.waiting import turn
 from workers.lanes.exit_codes import LaneExit
 from workers.lanes.supervisor.circuit_breaker import LONGEST_PAUSE_S
 from workers.lanes.supervisor.process_group import SILENCE_GRACE_S

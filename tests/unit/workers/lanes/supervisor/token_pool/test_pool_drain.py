@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tests.support.fakes.fake_lane import FakeJob, turn
+from tests.support.fakes.fake_lane import FakeJob
 from tests.support.fakes.token_pools import MakePool, PoolSetup
+from tests.support.waiting import turn
 from workers.lanes.protocol import Stop
 from workers.lanes.supervisor.hsm_sharing import HsmShare, SharedHsm
 

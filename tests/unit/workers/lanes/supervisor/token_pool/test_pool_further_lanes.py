@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.fakes.fake_lane import FakeJob, turn
+from tests.support.fakes.fake_lane import FakeJob
 from tests.support.fakes.token_pools import SEGV, MakePool
+from tests.support.waiting import turn
 from workers.lanes.exit_codes import LaneExit
 
 

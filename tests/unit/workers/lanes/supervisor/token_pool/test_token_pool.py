@@ -6,8 +6,9 @@ import pytest
 
 from queueing.errors import TokenUnavailable
 from queueing.protocol.jobs import WireError
-from tests.support.fakes.fake_lane import FakeJob, turn
+from tests.support.fakes.fake_lane import FakeJob
 from tests.support.fakes.token_pools import GROUP, MakePool, PoolSetup
+from tests.support.waiting import turn
 from workers.lanes.exit_codes import LaneExit
 from workers.lanes.protocol import KEY_NOT_FOUND, Outcomes, SliceOutcome
 from workers.lanes.supervisor.circuit_breaker import SHORTEST_PAUSE_S
