@@ -88,7 +88,7 @@ class KeyExpired(Denied):
     """The key version's time is over."""
 
     reason = "key.expired"
-    hint = "Ask the operator to rotate the key; clients that name no version follow by themselves."
+    hint = "Ask the operator to rotate the key; clients that name no version use the new one automatically."
 
 
 class AlgorithmUnknown(Invalid):
@@ -243,14 +243,14 @@ class LimitRate(Unavailable):
     """The tenant's rate is used up for now."""
 
     reason = "limit.rate"
-    hint = "Wait for retry_after_s; the client does so by itself until its deadline."
+    hint = "Wait for retry_after_s; the client does so until its deadline."
 
 
 class LimitBacklog(Unavailable):
     """The tenant's backlog is full; nothing was accepted."""
 
     reason = "limit.backlog"
-    hint = "Wait for retry_after_s; the client does so by itself until its deadline."
+    hint = "Wait for retry_after_s; the client does so until its deadline."
 
 
 class LimitBudget(Unavailable):
@@ -264,7 +264,7 @@ class JobExpired(Unavailable):
     """The envelope expired before it was signed; nothing was signed."""
 
     reason = "job.expired"
-    hint = "Submit again under the same request id; a waiting client does so by itself."
+    hint = "Submit again under the same request id; a waiting client does so automatically."
 
 
 class WaitTimeout(Unavailable):
@@ -295,7 +295,7 @@ class HsmFault(Unavailable):
 
 
 class ClockSetBack(Unavailable):
-    """The host's clock was set back: whether the envelope has expired is in doubt."""
+    """The host's clock was set back: it cannot be told whether the envelope has expired."""
 
     reason = "clock.set_back"
     hint = "The operator corrects the host's clock, or has its lanes forget the time that it showed before; accepted jobs stay queued."
@@ -305,7 +305,7 @@ class LogUnavailable(Unavailable):
     """The write-ahead log cannot be written, so nothing is signed or released."""
 
     reason = "log.unavailable"
-    hint = "Check the disk of the worker's state directory; work resumes by itself."
+    hint = "Check the disk of the worker's state directory; work resumes automatically."
 
 
 class QueueUnavailable(Unavailable):

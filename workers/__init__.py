@@ -20,7 +20,7 @@ pki/                 structures of certificates and their requests
 state/               files of the state directory
 journal/             write-ahead log: records, segments, recovery, retention
 record/              tamper-evident log per tenant, made from the write-ahead log
-audit/               the log at rest: job history, seal, archive
+audit/               the write-ahead log after the fact: job history, seal, archive
 config/              configuration files of service and tenants
 telemetry/           metrics, log events, exporter
 monitoring/          reading metrics for ``sigmill top``

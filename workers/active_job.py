@@ -227,7 +227,7 @@ class ActiveJob:
         self.dropped += count
 
     def _end_whole(self, error: SigningError, *, unsigned: int) -> None:
-        """End the job, whatever other slices have or will have: a lane may be signing them now, and nobody waits for it.
+        """End the job, whatever other slices have or will have: a lane may be signing them now, and the job does not wait for it.
 
         ``unsigned``: number of digests, of those not settled, that no lane has.
         """

@@ -25,7 +25,7 @@ class CurrentConfig:
     def service(self) -> ServiceConfiguration:
         """The service's file.
 
-        Its [redis], [worker], [log] and [metrics] are for the start: whoever keeps on using one of them takes it in the
+        Its [redis], [worker], [log] and [metrics] apply at start-up: an object that uses one of them later takes it in the
         constructor, because a reload replaces them here. ``directory_ttl_s`` is the exception.
         """
         return self._configuration.service

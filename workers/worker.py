@@ -47,7 +47,7 @@ RESTART_PAUSE_S = 1.0
 """Pause before arq's loop starts again after an error of Redis: an outage costs one try a second."""
 
 CLOSE_S = 0.5
-"""Longest time for arq's last commands to Redis, which may be away: its health check expires by itself."""
+"""Longest time for arq's last commands to Redis, which may be away: its health check expires."""
 
 
 async def _misdirected(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:  # noqa: ARG001 - arq's signature
@@ -121,7 +121,7 @@ class SigningWorker(Worker):
         return self._service
 
     def open(self) -> None:
-        """Take the state directory, once; ``main`` does it where nobody did before. Raises ``ConfigError``."""
+        """Take the state directory, once; ``main`` does it if the caller has not. Raises ``ConfigError``."""
         if self._service is not None and not self._opened:
             self._service.open()
             self._opened = True

@@ -1,4 +1,4 @@
-"""The module ceiling: the highest signing rate that a PKCS#11 module reaches on this machine by itself.
+"""The module ceiling: the highest signing rate that a PKCS#11 module reaches on this machine without Sigmill.
 
 measure       the grid of loops, threads and processes, and the best of it
 probe         processes of a signing loop, driven in rounds

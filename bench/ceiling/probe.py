@@ -138,7 +138,7 @@ class CeilingProbe:
         )
 
     def close(self) -> None:
-        """End the processes; those that do not leave by themselves are killed."""
+        """End the processes; those that do not exit are killed."""
         processes, self._processes = self._processes, []
         for process in processes:
             _end(process)

@@ -100,7 +100,7 @@ class OpenLoop:
     async def _send(self, index: int, scheduled: float) -> None:
         try:
             await self._request(index)
-        except Exception:  # noqa: BLE001 - any failure is a failed request, and the load goes on
+        except Exception:  # noqa: BLE001 - any failure is a failed request, and the load continues
             self._failed += 1
         else:
             self.recorder.record(max(0.0, self._clock() - scheduled))

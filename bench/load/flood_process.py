@@ -1,4 +1,4 @@
-"""A flood process: keeps a tenant's queue full of rubbish, as whoever may write to that queue can.
+"""A flood process: keeps a tenant's queue full of rubbish, as a client with write access to that queue can.
 
     python -m bench.load.flood_process --socket redis.sock --password-file password --tenant flood \
         --audience a --algorithm ECDSA_SHA_256

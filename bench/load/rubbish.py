@@ -1,4 +1,4 @@
-"""Kinds of rubbish: jobs that whoever may write to a tenant's queue can make, without a client key of the tenant.
+"""Kinds of rubbish: jobs that a client with write access to a tenant's queue can make, without a client key of the tenant.
 
 They are written past our client, straight under arq's keys. Pure: nothing here speaks to Redis.
 """

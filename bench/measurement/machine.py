@@ -74,7 +74,7 @@ class Busyness:
     """A watcher: ``with Busyness() as busy: …`` and then ``busy.reading``.
 
     Own is this process and all its descendants, and ``roots`` with theirs (servers that were started by
-    somebody else). What a descendant used counts even if it ended, once its parent has waited for it. Ticks
+    others). What a descendant used counts even if it ended, once its parent has waited for it. Ticks
     are 10 ms: watch a second at least. Costs one pass over /proc at each end.
     """
 

@@ -117,7 +117,7 @@ CK_RV canned_sign(CK_S s, CK_BYTE *out, CK_ULONG *m) {
     return CKR_OK;
 }
 
-/* After C_Finalize handles begin anew: the same number may be another key. No other thread may be inside. */
+/* After C_Finalize handles start again: the same number may be another key. No other thread may be inside. */
 void canned_forget_all(void) {
     for (size_t b = 0; b < BUCKETS; b++)
         while (buckets[b].first)

@@ -6,7 +6,7 @@
  *
  *   FUNCTION   a name of the function list, or C_SignLength for the length query
  *   ACTION     rv=0x30     return this and do nothing else (C_Sign ends its operation, as devices do)
- *              hang        never return;  hang=1.5  return after so many seconds and go on
+ *              hang        never return;  hang=1.5  return after so many seconds and continue
  *              exit=5      call exit(5);  segv  write to address 0
  *              corrupt     flip the last bit of the signature (C_Sign only)
  *   CONDITION  nth=7 every=20 after=100    by this rule's own count in this process, from 1, counting

@@ -35,7 +35,7 @@ SHARED_OPERATIONS: Final = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchTenant:
-    """A tenant with one key. ``sessions`` and ``lanes`` None: what Sigmill chooses by itself."""
+    """A tenant with one key. ``sessions`` and ``lanes`` None: Sigmill's own choice."""
 
     name: str
     kind: KeyKind

@@ -71,7 +71,7 @@ class BenchTestbed:
         return self._workers[0].page("/metrics") or ""
 
     def check(self) -> None:
-        """Raise ``WorkerFailed`` if a worker has ended by itself."""
+        """Raise ``WorkerFailed`` if a worker exited unexpectedly."""
         for worker in self._workers:
             worker.check()
 

@@ -1,6 +1,6 @@
 """The agent of a build host: shows the tenant's keys as a PKCS#11 token, so that unmodified tools sign through Sigmill.
 
-Tools load p11-kit's ``p11-kit-client.so``, which sends their PKCS#11 calls over a unix socket. Tools hash by themselves; only
+Tools load p11-kit's ``p11-kit-client.so``, which sends their PKCS#11 calls over a unix socket. Tools hash locally; only
 digests leave the host.
 
 agent           wiring of an agent that listens

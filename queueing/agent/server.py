@@ -109,7 +109,7 @@ async def _message(connection: Connection, request: Frame) -> bytes:
         return error_answer(Rv.DATA_LEN_RANGE)
     try:
         return await connection.answer(request.message)
-    except Exception:  # noqa: BLE001  # a defect costs this call; the builds behind the other connections go on
+    except Exception:  # noqa: BLE001  # a defect costs this call; the other connections continue
         _log.exception("the agent could not answer a call")
         return error_answer(Rv.GENERAL_ERROR)
 

@@ -1,6 +1,6 @@
 """From a mechanism and its input to an algorithm and a digest, and the errors of what Sigmill does not sign.
 
-Tools hash by themselves, because the token has no mechanism that hashes: CKM_RSA_PKCS takes a DigestInfo (RFC 8017 9.2),
+Tools hash locally, because the token has no mechanism that hashes: CKM_RSA_PKCS takes a DigestInfo (RFC 8017 9.2),
 CKM_RSA_PKCS_PSS and CKM_ECDSA take the digest.
 """
 

@@ -72,7 +72,7 @@ class TokenSource:
         """The token now. Costs nothing while the key directory is the same; raises as the directory fails."""
         try:
             entries = await self._directory.keys()
-        except ConfigError as error:  # what Redis answers now cannot be mended by waiting
+        except ConfigError as error:  # waiting does not help: Redis refuses the client
             raise Unavailable(str(error), hint=error.remedy) from error
         if entries is not self._made_of:
             self._token, self._made_of = self._make(entries), entries

@@ -17,7 +17,7 @@ _MOST_WAIT_S: Final = 300.0
 
 
 REDIS_AWAY_S: Final = 1.5
-"""Longest wait for a Redis that does not answer: work is to go on within 2 s of its return. A farm of 3,000 clients
+"""Longest wait for a Redis that does not answer: work is to continue within 2 s of its return. A farm of 3,000 clients
 then tries some 2,700 times a second, which even a Redis with TLS can refuse."""
 
 

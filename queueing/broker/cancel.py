@@ -28,7 +28,7 @@ class CancelStatus(StrEnum):
 
     CANCELLED = "cancelled"
     CLAIMED = "claimed"
-    """A worker has it, or had it and may have signed: it goes on to its end."""
+    """A worker has it, or had it and may have signed: it is processed to its end."""
     NOT_QUEUED = "not-queued"
     """Done, unknown, or submitted again meanwhile."""
     FOREIGN = "foreign"

@@ -66,7 +66,7 @@ class ClaimResult:
 
     ``excess``: the newest of a backlog far over its cap, leased to be refused. ``wait_s``: time until a limit
     admits the next job; ``limited`` names the limit ('rate', 'budget' or ''). ``budget_left`` None: no budget. ``replaced``: keys
-    of ours under which somebody had put a foreign type. ``suspect_next``: the next job is a suspect, to be claimed when
+    of ours that held a foreign type. ``suspect_next``: the next job is a suspect, to be claimed when
     nothing else of the tenant is in work.
     """
 

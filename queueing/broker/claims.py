@@ -95,7 +95,7 @@ class Claims:
         as Redis took that, and what was owed is charged; it is raised where no tenant was charged anything, as by a
         demoted primary. Raises ``QueueUnavailable``; with ``perhaps_done`` the answer is lost: the leases, if there are
         any, run out, which counts as a crash of their jobs. Until that server has answered a PING it is sent no other
-        claim: one that stands still would carry out each of them when it goes on. In a cluster each shard answers for
+        claim: a server that hangs would execute each of them when it resumes. In a cluster each shard answers for
         its tenants, and what is raised for one Redis is their answer.
         """
         calls = [

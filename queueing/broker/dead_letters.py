@@ -32,7 +32,7 @@ GRACE_MS: Final = 24 * 3600 * 1000
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """One job that was set aside. Times in Unix ms; ``payload`` is the job as it stood in the queue (arq's form).
+    """Dead letter of one job. Times in Unix ms; ``payload`` is the job as it was in the queue (arq's form).
 
     ``attempts`` were made in all; ``crashes`` of them ended with their worker, ``lane_ends``: exits of the lanes
     that the last worker gave it to. ``worker``: the one that gave up. No digest is in it but in ``payload``.
@@ -156,7 +156,7 @@ def _items(answer: Any) -> list[tuple[bytes, bytes]]:
 
 
 def _decoded(raw: bytes) -> DeadLetter | None:
-    """None for what somebody else put there: a letter that cannot be read, or without its job."""
+    """None if it is damaged: not readable, or without its job."""
     try:
         letter = _decoder.decode(raw)
         decode_job(letter.payload)

@@ -34,7 +34,7 @@ async def listen(
 ) -> None:
     """Call ``ring(tenant)`` for each bell until cancelled, and ``reconnected`` when bells may have been missed.
 
-    ``order`` gets each stop order that anybody publishes; nothing about it is verified. After an error of Redis the
+    ``order`` gets each published stop order, unverified. After an error of Redis the
     subscription is made again. A missed bell delays a job until the next poll, and loses none.
     """
     backoff = backoff or Backoff(most_s=LONGEST_PAUSE_S)

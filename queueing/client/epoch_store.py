@@ -26,7 +26,7 @@ class _Stored(msgspec.Struct, frozen=True):
 class EpochStore:
     """A small JSON file, replaced durably: after a power cut an older directory is still refused.
 
-    Many clients may share the file. A write that fails is logged; this process goes on with what it has in memory.
+    Many clients may share the file. A write that fails is logged; this process continues with the epochs in memory.
     """
 
     def __init__(self, path: Path | None, *, audience: str, tenant: str) -> None:

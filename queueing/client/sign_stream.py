@@ -81,7 +81,7 @@ class DigestStream:
                 yield await _outcomes(item)
                 self._under_way.release()
         finally:
-            await end_tasks([reader])  # the caller may close its digests next: nobody reads them by then
+            await end_tasks([reader])  # the caller may close its digests next: they are not read any more
             for task in tuple(self._running):
                 task.cancel()
 

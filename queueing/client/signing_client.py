@@ -133,7 +133,7 @@ class SigningClient:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Calls still waiting end with ``WaitTimeout``: their jobs go on, and the ids lead back to them.
+        """Calls still waiting end with ``WaitTimeout``: their jobs continue, and can be found by id.
 
         A ``submit`` that the queue has not taken raises why; what was not sent yet, ``QueueUnavailable``.
         """
@@ -181,7 +181,7 @@ class SigningClient:
 
         With a ``request_id`` a repeated run over the same digests gets back what is done. The input is cut at
         every 64th position, and at most a few thousand digests are under way at once. A source that waits for
-        outcomes before it goes on should call ``sign()`` instead. What concerns the whole call (an unknown
+        outcomes before it yields more digests should call ``sign()`` instead. What concerns the whole call (an unknown
         key, a false directory) is raised before the first outcome.
         """
         deadline_s = self._deadline_s(timeout_s)
@@ -212,7 +212,7 @@ class SigningClient:
     ) -> Job:
         """Put digests into the queue; returns when the queue has them all. One round trip per 128 envelopes.
 
-        Digests that are no digests are refused one by one and stand in the job. Raises ``QueueUnavailable``,
+        An invalid digest is refused alone; its error is in the job. Raises ``QueueUnavailable``,
         ``QueueUnconfirmed``, ``LimitBacklog`` or ``LimitBudget`` (then submitting again under the same request id is safe), or
         ``JobConflict``.
         """

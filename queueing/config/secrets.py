@@ -103,7 +103,7 @@ def secret_path(folder: Path, name: str) -> str:
     """Path of the secret that a configuration file in ``folder`` names, relative to it or with a path of its own.
 
     ``$CREDENTIALS_DIRECTORY/NAME`` is the credential NAME of this process; it stays as it is where the process has
-    none, which is a mistake only when somebody reads it.
+    none, which is a mistake only when the secret is read.
     """
     if not name.startswith(_CREDENTIALS):
         return str(folder / name)

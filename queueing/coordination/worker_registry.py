@@ -99,7 +99,7 @@ async def registered_workers(redis: Redis) -> Readable[RegisteredWorker]:
             if isinstance(answer, RedisError) and not is_foreign_value(answer):
                 raise answer
     if not (isinstance(seen, list) and isinstance(facts, dict)):
-        return Readable([], damaged=1)  # somebody put a foreign type there
+        return Readable([], damaged=1)  # a foreign type under the key
     seconds, microseconds = time
     now_ms = seconds * 1000 + microseconds / 1000
     found, damaged = [], 0
@@ -107,7 +107,7 @@ async def registered_workers(redis: Redis) -> Readable[RegisteredWorker]:
         try:
             info = _decoder.decode(facts.get(owner, b""))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            damaged += 1  # of another version, or somebody else's
+            damaged += 1  # of another version, or not written by a worker
             continue
         silent_ms = min(max(now_ms - at_ms, 0.0), MOST_COUNT)
         found.append(RegisteredWorker(info=info, silent_s=silent_ms / 1000))

@@ -215,7 +215,7 @@ def _copy_owner_and_mode(descriptor: int, old: Path, mode: int) -> None:
 def give_to_owner_of(folder: Path, descriptor: int) -> None:
     """Give a file that root made to the owner and group of its folder, so that the service can open it.
 
-    By the descriptor, not by name: the folder's owner could put a link under the name to a file of somebody else.
+    By the descriptor, not by name: the folder's owner could put a link under the name to a file of another user.
     """
     if os.geteuid() == 0:
         facts = folder.stat()

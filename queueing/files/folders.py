@@ -42,7 +42,7 @@ def entries_below(folder: Path) -> list[Path]:
 
 
 def is_there(file: Path) -> bool:
-    """Whether there is a file or folder of this name, symbolic links followed. Raises ``OSError`` where nobody can say."""
+    """Whether there is a file or folder of this name, symbolic links followed. Raises ``OSError`` if that cannot be determined."""
     try:
         file.stat()
     except (FileNotFoundError, NotADirectoryError):

@@ -1,6 +1,6 @@
-"""Reading of small files that somebody else wrote: regular files only, and no more bytes than they may have.
+"""Reading of small files from other users or programs: regular files only, and no more bytes than they may have.
 
-A pipe that nobody writes to would block its reader for ever, and ``/dev/zero`` would fill the memory.
+A pipe without a writer would block its reader for ever, and ``/dev/zero`` would fill the memory.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Jobs and results as they stand in Redis: arq's own dictionaries, msgpack, with typed contents.
+"""Jobs and results as stored in Redis: arq's own dictionaries, msgpack, with typed contents.
 
 arq's field names: ``t`` try, ``f`` function, ``a`` args, ``k`` kwargs, ``et`` enqueue time, ``s`` success,
 ``r`` result, ``st``/``ft`` start and finish time, ``q`` queue, ``id`` job id; times in Unix ms.
@@ -85,7 +85,7 @@ class JobOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ResultHints(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Stands in the result's kwargs, where the submit script reads it.
+    """Kwargs of a result, which the submit script reads.
 
     ``h`` content hash of the job; ``again`` 1 when the same job may be submitted again (it expired unsigned).
     """
@@ -252,4 +252,4 @@ def _encode_foreign(value: object) -> object:
         return WireError.of(value)
     if isinstance(value, BaseException):
         return {"code": FunctionUnknown.reason, "message": type(value).__name__}
-    raise TypeError(f"{type(value).__name__} cannot stand in a job")
+    raise TypeError(f"{type(value).__name__} cannot be stored in a job")

@@ -59,7 +59,7 @@ class KeyEntry(msgspec.Struct, frozen=True, kw_only=True):
 class KeyDirectory(msgspec.Struct, frozen=True, kw_only=True):
     """All keys of a tenant at one epoch. Epochs only grow; times are Unix ms of the service's clock.
 
-    Fields that a reader does not know are passed over; a form that older readers must not believe has another ``version``.
+    Unknown fields are ignored; a form that older readers must not believe has another ``version``.
     """
 
     version: Literal[1] = 1

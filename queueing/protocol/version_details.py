@@ -5,7 +5,7 @@ They travel as the last of the version's ``certificates`` (docs/adr/0041), a msg
     details  = [1, created_at_ms or nil, {name: [certificate: bin, …]}]
 
 Clients of 0.1.0 refuse a directory with a field that they do not know, and hand certificates on unread. Later clients
-pass over fields that they do not know, so that a later version can use fields of its own.
+ignore unknown fields, so that a later version can use fields of its own.
 """
 
 from __future__ import annotations

@@ -167,7 +167,7 @@ class ClusterRedis(ArqRedis):
                 answers[i] = answer
 
     async def _update_topology(self, answers: Mapping[int, Any], places: Mapping[int, Place]) -> None:
-        """Read it again where a node redirected for good, or failed; the redirections themselves are newer still."""
+        """Read it again after a MOVED redirection or a failed node; the redirections themselves are newer still."""
         if any(isinstance(answer, MovedError) or _node_failed(answer) for answer in answers.values()):
             with contextlib.suppress(*REDIS_ERRORS):  # the answers say what is wrong
                 await self.topology.refresh()

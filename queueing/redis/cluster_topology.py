@@ -67,7 +67,7 @@ class Topology:
         return owner
 
     def known_owner(self, key: str | bytes) -> Address | None:
-        """The same as far as it is known: None before the first answer, and for a slot that nobody has."""
+        """Primary of the key's slot by the last topology read, without a query; None if none was read, or no node serves the slot."""
         return self._owners[key_slot(key.encode() if isinstance(key, str) else key)]
 
     def learn(self, moved: MovedError, asked: Address) -> None:

@@ -36,7 +36,7 @@ SOCKET_TIMEOUT_S: Final = 5.0
 
 SENTINEL_SOCKET_TIMEOUT_S: Final = 2.0
 """The same behind Sentinels and in a cluster, where a primary that is silent may have a successor: they are asked after
-it, so that work goes on within 2 s. Above the longest WAIT."""
+it, so that work continues within 2 s. Above the longest WAIT."""
 
 CONNECT_TIMEOUT_S: Final = 2.0
 RETRIES: Final = 2

@@ -35,7 +35,7 @@ class ShrinkingPool(ConnectionPool):
     idle_s: float = IDLE_S
 
     def __init__(self, *args: object, **options: object) -> None:
-        # It knows MOVED and its like as errors of their own, which a cluster that nobody named gives, too.
+        # It has error classes for MOVED and similar replies, which a cluster also sends where none is configured.
         options.setdefault("parser_class", ClusterParser)
         super().__init__(*args, **options)  # type: ignore[arg-type]  # redis-py's own
         self._idle_since_s: WeakKeyDictionary[AbstractConnection, float] = WeakKeyDictionary()

@@ -70,7 +70,7 @@ async def _answer(connection: AbstractConnection) -> Any:
 class LostAnswers:
     """Servers of which an answer to a command sent once was lost.
 
-    A server that hangs carries out each of them when it goes on, so the next one waits for a PING to be answered.
+    A server that hangs executes each of them when it resumes, so the next one waits for a PING to be answered.
     """
 
     def __init__(self) -> None:

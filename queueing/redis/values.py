@@ -1,4 +1,4 @@
-"""Values as Redis returns them, checked once: anybody who can write there can write anything.
+"""Values as Redis returns them, checked once: a client with write access can store any value.
 
 A bad value reads as 0, as None, or as damaged; nothing here raises.
 """

@@ -1,4 +1,4 @@
-"""Write-ahead log after the fact: the history of jobs, also beside a running worker; sealing and archiving of a log at rest.
+"""Write-ahead log after the fact: the history of jobs, also beside a running worker; sealing and archiving of a closed log.
 
 job_history  events of a job, from the records of the log
 seal         digests of all segments of a log in which nothing is open

@@ -70,7 +70,7 @@ class Histories(msgspec.Struct, frozen=True, kw_only=True):
 def histories_of(folder: Path, job_ids: Collection[bytes], *, since_s: float) -> Histories:
     """Read the segments that were written to after ``since_s`` (Unix time): some hundred MB a second.
 
-    Raises ``OSError``. A segment that was removed meanwhile is passed over.
+    Raises ``OSError``. A segment that was removed meanwhile is skipped.
     """
     events: dict[bytes, list[JobEvent]] = {job_id: [] for job_id in job_ids}
     segments = size_bytes = 0

@@ -1,6 +1,6 @@
-"""The seal of a log at rest: which segments it has, and that nothing in them is open.
+"""Seal of a closed log: the list of its segments with their hashes, and that no claim in them is open.
 
-For a host that goes for good: what it signed has been released, and the copy of its log can be compared with this.
+For a decommissioned host: what it signed has been released, and the copy of its log can be compared with this.
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ class DirectoryPublisher:
         self._metrics.directories.labels("published").inc()
 
     def _lasts_s(self, tenant: str, now_ms: int) -> float:
-        """Seconds until the directory is renewed, or a key version in it changes its state by itself."""
+        """Seconds until the directory is renewed, or a key version in it changes its state as scheduled."""
         known = self._config.tenants.get(tenant)
         change_ms = None if known is None else known.next_change_ms(now_ms)
         renewal_s = self._ttl_s / RENEWALS

@@ -17,7 +17,7 @@ INTERVAL_S: Final = 1.0
 
 
 class RecordMonitor:
-    """Shows the status of the sealer. The lag grows while nobody seals, also where there never was a sealer."""
+    """Shows the status of the sealer. The lag grows while no sealer runs, also if none ever ran."""
 
     def __init__(self, config: CurrentConfig, metrics: Metrics) -> None:
         self._state_dir = config.service.state_dir
@@ -32,7 +32,7 @@ class RecordMonitor:
             await asyncio.sleep(INTERVAL_S)
 
     def show(self, status: SealerStatus | None, now_ns: int) -> None:
-        """Show this status. Counts of a sealer that was started anew begin at 0 again."""
+        """Show this status. Counts of a restarted sealer begin at 0 again."""
         metrics = self._metrics
         if status is None:
             metrics.record_lag_seconds.set((now_ns - self._began_ns) / 1e9)

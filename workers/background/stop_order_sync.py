@@ -117,7 +117,7 @@ class StopOrderSync:
         self._wake.set()
 
     def _log_refused(self, why: str) -> None:
-        """Log a refused order, at most one per ``REFUSED_LOG_S``: anybody who reaches Redis can offer any number."""
+        """Log a refused order, at most one per ``REFUSED_LOG_S``: a client with access to Redis can publish any number."""
         now = time.monotonic()
         if now - self._logged_refused_at > REFUSED_LOG_S:
             self._logged_refused_at = now

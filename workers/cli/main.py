@@ -123,7 +123,7 @@ def _usage(error: click.ClickException) -> ErrorObject:
 
 
 def _open_streams() -> None:
-    """A closed stdout fails when it is written, as a full one does; nobody reads a closed stderr."""
+    """A closed stdout fails when it is written, as a full one does; what goes to a closed stderr is dropped."""
     if sys.stdout is None:
         sys.stdout = Path(os.devnull).open(encoding="utf-8")  # noqa: SIM115  # for reading: each write fails
     if sys.stderr is None:

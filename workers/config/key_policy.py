@@ -70,7 +70,7 @@ class KeyPolicy:
     budget: Budget | None = None
 
     def __str__(self) -> str:
-        who = "every client" if self.clients is None else ", ".join(sorted(self.clients)) or "nobody"
+        who = "every client" if self.clients is None else ", ".join(sorted(self.clients)) or "none"
         rules = [f"clients: {who}"]
         rules += [f"windows: {'; '.join(map(str, self.windows))}"] if self.windows else []
         rules += [f"budget: {self.budget.digests} in {self.budget.period_s} s"] if self.budget else []

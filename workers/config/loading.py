@@ -112,7 +112,7 @@ def with_tenants(service: ServiceConfiguration, tenants: Mapping[Path, Tenant]) 
 class Ownership:
     """Owners of tokens and public keys over all files: a token has one owner, and a public key one place.
 
-    A key under two names would let the clients of one tenant sign with the key of another, or go on signing when it is
+    A key under two names would let the clients of one tenant sign with the key of another, or continue to sign when it is
     revoked under one name.
     """
 

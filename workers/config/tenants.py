@@ -143,7 +143,7 @@ class Tenant:
         )
 
     def next_change_ms(self, now_ms: int) -> int | None:
-        """Time (Unix ms) of the next change of a directory that is issued now; None where it does not change by itself."""
+        """Time (Unix ms) of the next change of a directory that is issued now; None if no change is scheduled."""
         moments = [
             moment
             for key in self.keys.values()

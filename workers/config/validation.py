@@ -103,7 +103,7 @@ def _warnings(service: ServiceConfiguration) -> Iterator[ConfigError]:
             str(service.file),
             "record.enabled",
             f"the service key is {kind.value}: only a P-256 key can certify the keys of the record's checkpoints",
-            "Create another service key with `sigmill keys create --service`; until then the record proves its order to nobody else.",
+            "Create another service key with `sigmill keys create --service`; until then third parties cannot verify the record.",
         )
     for name, token in service.tokens.items():
         if token.select.slot_alone:

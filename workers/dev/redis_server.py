@@ -22,7 +22,7 @@ class RedisDidNotStart(RuntimeError):
 
 
 class RedisEnded(RuntimeError):
-    """The private redis-server has ended by itself."""
+    """The private redis-server exited unexpectedly."""
 
 
 class RedisServer:

@@ -26,7 +26,7 @@ _PUBLISHED: Final = re.compile(
 
 
 class WorkerFailed(RuntimeError):
-    """A worker was not ready in time, or ended by itself; the message has the end of its log."""
+    """A worker was not ready in time, or exited unexpectedly; the message has the end of its log."""
 
 
 class WorkerProcess:
@@ -46,7 +46,7 @@ class WorkerProcess:
         return self._child.pid
 
     def page(self, path: str) -> str | None:
-        """Body of the answer to GET ``path``; None if nobody answers within 2 s, or with another status than 200."""
+        """Body of the answer to GET ``path``; None without an answer within 2 s, or with another status than 200."""
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=_HTTP_TIMEOUT_S)
         try:
             connection.request("GET", path)

@@ -1,4 +1,4 @@
-"""Help for retryable codes: the same request may succeed later, and clients retry by themselves."""
+"""Help for retryable codes: the same request may succeed later, and clients retry automatically."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Final
 
 from workers.error_help.page_types import Step, Text
 
-_WAITS: Final = "A build whose deadline has passed; until then the client waits and retries by itself."
+_WAITS: Final = "A build whose deadline has passed; until then the client waits and retries."
 _LIMITS: Final = Step("The operator shows the tenant's remaining limits:", "sigmill top --once")
 _AGAIN: Final = Step(
     "Run the same command again: with the same request id finished results are returned, and nothing is signed twice.",
@@ -93,8 +93,8 @@ TEXTS: Final[dict[str, Text]] = {
     ),
     "clock.set_back": Text(
         "A host's clock was set back, and the envelope had expired by the time that it showed before. Either the clock was"
-        " ahead and is right now, or somebody set it back to have an old envelope signed: the host cannot tell, and signs"
-        " nothing that is in doubt. The job is requeued with a growing delay, and other hosts may sign it.",
+        " ahead and is right now, or a person set it back to have an old envelope signed: the host cannot tell, and signs no"
+        " such an envelope. The job is requeued with a growing delay, and other hosts may sign it.",
         "The operator, by the alert SigmillClockSetBack and the log event `clock.set_back`, which says by how much; a build"
         " whose deadline has passed.",
         (
@@ -107,7 +107,7 @@ TEXTS: Final[dict[str, Text]] = {
     ),
     "log.unavailable": Text(
         "A worker cannot write its write-ahead log, so it signs and releases nothing: the disk is full, read-only or"
-        " missing. It continues by itself when the disk works again.",
+        " missing. It continues automatically when the disk works again.",
         "The operator, by the alert SigmillLogFailing and by /readyz; canaries. Builds are signed by other hosts meanwhile.",
         (
             Step("Check the free space of the state directory:", "df -h STATE_DIR"),
@@ -120,7 +120,7 @@ TEXTS: Final[dict[str, Text]] = {
     "queue.unavailable": Text(
         "Redis is unreachable or refuses the command: it is down, failing over, full (`noeviction`), or the user lacks a"
         " right. Submitting again is safe: the same request id is the same job.",
-        "A build, after its retries; workers, which retry by themselves (`sigmill_redis_errors_total`).",
+        "A build, after its retries; workers, which retry automatically (`sigmill_redis_errors_total`).",
         (
             Step("Check that Redis answers:", "redis-cli -h HOST ping"),
             _DOCTOR,

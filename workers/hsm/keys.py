@@ -135,7 +135,7 @@ def require_use_by_digest(key: pkcs11.PrivateKey, family: KeyFamily) -> None:
         names = " or ".join(f"CKM_{mechanism.name}" for mechanism in wanted)
         raise KeyRefused(
             f"the key may not be used: CKA_ALLOWED_MECHANISMS does not have {names}, which signs a digest; the hash is"
-            " made by the client, so mechanisms that hash by themselves are of no use"
+            " made by the client, so mechanisms that hash are of no use"
         )
 
 
@@ -224,7 +224,7 @@ def _matching(
 def _matching_named(
     keys: Iterable[pkcs11.PrivateKey], public_key: PublicKey, ids: Collection[Any], labels: Collection[Any]
 ) -> list[pkcs11.PrivateKey]:
-    """Private keys that are this key by themselves, or by the CKA_ID of its public object, or, without one, its label."""
+    """Private keys that match this key by their own attributes, or by the CKA_ID of its public object, or, without one, its label."""
     found: dict[int | None, pkcs11.PrivateKey] = {}
     for key in keys:
         shown = attributes_of(key, *IDENTITY)

@@ -117,8 +117,8 @@ class _Library(_pkcs11.lib):
         """Initialise the module, once."""
         _kept.append(self)
         if _has_several_lists(self.so):
-            # p11-kit's proxy: what is initialised through one list is not through another. It locks by itself, but
-            # without the flag nobody may rely on that.
+            # p11-kit's proxy: what is initialised through one list is not through another. It locks internally, but
+            # without the flag no caller may rely on that.
             super().initialize()
             return
         self.threads_allowed = initialize_for_threads(function_list(self.so))

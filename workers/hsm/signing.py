@@ -68,11 +68,11 @@ class Signer:
     def sign_run(
         self, algorithm: Algorithm, digests: Sequence[bytes], done: list[bytes | SigningError]
     ) -> None:
-        """Sign ``digests``, appending each outcome to ``done``; a digest that is refused by itself has its
+        """Sign ``digests``, appending each outcome to ``done``; a digest that is refused alone has its
         error there.
 
         Raises ``AlgorithmMismatch`` for the whole run, and ``HsmFailure`` as soon as the session, or more, is
-        in doubt; what is in ``done`` by then is good. ``done`` also shows a watchdog how far it is.
+        unusable; what is in ``done`` by then is valid. ``done`` also shows a watchdog how far it is.
         """
         sign_one = self._for(algorithm)
         add = done.append

@@ -1,4 +1,4 @@
-"""Shards of Redis whose replicas do not confirm: nothing is claimed there for a while. The tenants of other shards go on.
+"""Shards of Redis whose replicas do not confirm: nothing is claimed there for a while. Tenants of other shards continue.
 
 A single Redis is one shard, and then all tenants are held.
 """

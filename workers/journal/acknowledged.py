@@ -35,7 +35,7 @@ class Acknowledged(NamedTuple):
 
 
 class AcknowledgedFile:
-    """Writer of the file. One system call each time; errors are the caller's to pass over: nobody waits for it."""
+    """Writer of the file. One system call each time; the caller may ignore errors: no result depends on it."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE_NAME

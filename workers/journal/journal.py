@@ -229,7 +229,7 @@ class WriteAheadLog:
         return done.removed
 
     async def close(self) -> None:
-        """Write the remaining records and close the log. May be cancelled; the thread then ends by itself."""
+        """Write the remaining records and close the log. May be cancelled; the thread then ends on its own."""
         try:
             if self._unawaited:
                 try:

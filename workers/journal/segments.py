@@ -41,7 +41,7 @@ def read_frames(
 ) -> Iterator[tuple[int, bytes]]:
     """Frames in order from the one at ``start``, up to the end or a torn tail: the offset behind each, and its payload.
 
-    Damaged places are added to ``damage`` and passed over. ``end``: the acknowledged bytes (``workers.journal.acknowledged``),
+    Damaged places are added to ``damage`` and skipped. ``end``: the acknowledged bytes (``workers.journal.acknowledged``),
     where they are known: what is behind them is not read, and a file that ends before them is damaged. Raises ``OSError``.
     Behind damage the rest of the file is read into memory.
     """

@@ -1,4 +1,4 @@
-"""Authorisation of an envelope, by the configuration of whoever calls it.
+"""Authorisation of an envelope, by the caller's configuration.
 
 The lane calls it for every slice (``LivePolicy.authorise``), by its own reading of the files, and its answer counts. The worker
 calls it for some jobs before their intent (``Router._authenticate``), so that a stranger neither fills the log nor learns more.
@@ -35,7 +35,7 @@ CLOCK_SKEW_MS: Final = 60_000
 """A client's clock may be ahead or behind by so much."""
 
 MOST_EARLY_S: Final = 86_400.0
-"""Longest ``retry_after_s`` of an envelope of the future: by then somebody has looked at the clocks. It also tells clients that
+"""Longest ``retry_after_s`` of an envelope of the future: by then an operator has corrected the clocks. It also tells clients that
 only its date was refused."""
 
 _BY_THIS_CLOCK: Final = "by the clock of the worker's host"

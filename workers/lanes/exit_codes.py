@@ -6,7 +6,7 @@ from enum import IntEnum
 from typing import Final
 
 LOGIN_TIMED_OUT: Final = "LOGIN_TIMED_OUT"
-"""Failure of a lane whose login did not return: it may go on in the HSM, so no other is begun for as long again."""
+"""Failure of a lane whose login did not return: it may still run in the HSM, so no other is begun for as long again."""
 
 
 class LaneExit(IntEnum):

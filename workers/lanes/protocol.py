@@ -205,7 +205,7 @@ class Alive(msgspec.Struct, frozen=True, array_like=True, tag="Working"):
 
 
 class LaneFailure(msgspec.Struct, frozen=True, array_like=True, tag="Failing"):
-    """Last message of a lane that exits by itself: PKCS#11 name of the failure, and the action of the fault table."""
+    """Last message of a lane that exits of its own accord: PKCS#11 name of the failure, and the action of the fault table."""
 
     code_name: _Word
     action: Annotated[str, msgspec.Meta(max_length=64)]

@@ -100,7 +100,7 @@ class Dispatcher:
             route = self._router.route(job)
             self._limiter.settle(job, route.key_kind)
         except (LimitRate, TokenUnavailable) as error:
-            # Before its intent is in the log: it may be claimed and requeued often. What nobody signed would be so for ever.
+            # Before its intent is in the log: it may be claimed and requeued often, and without a client's signature it would be for ever.
             if self._authenticate(job):
                 job.requeue(error)
         except SigningError as error:

@@ -2,8 +2,8 @@
 
 Three times per lease the thread extends the leases of all active jobs (``Claims.extend`` in ``queueing/broker/claims.py``,
 by ``queueing/redis/lua/extend.lua``), with a loop and a connection of its own. It does so while the worker's loop is alive:
-when that hangs for good the leases run out, and other workers sign the jobs. A lost lease is only logged and counted here:
-the job goes on, and its commit is then fenced (``CommitStatus.FENCED``), so that its result is never published.
+when that hangs permanently the leases run out, and other workers sign the jobs. A lost lease is only logged and counted here:
+the job continues, and its commit is then fenced (``CommitStatus.FENCED``), so that its result is never published.
 """
 
 from __future__ import annotations

@@ -144,7 +144,7 @@ class JobReturner:
         return TURNED_BACK_DELAY_S if job.turned_back else RETURN_DELAY_S
 
     async def _nack(self, batch: dict[str, list[ClaimedJob]], how: _Nack) -> None:
-        """One attempt: without an answer the leases run out by themselves, and the jobs are claimed again."""
+        """One attempt: without an answer the leases run out, and the jobs are claimed again."""
         try:
             await self._claims.nack(
                 batch, counts=how.counts, refund=how.refund, delay_ms=int(how.delay_s * 1000)

@@ -47,7 +47,7 @@ class Router:
     """Finds the token of each job, by the configuration and the stop orders in force.
 
     Its verdict lets nothing be signed: the lane verifies and authorises every envelope itself. Jobs that cannot be signed are
-    refused here, to save the trip; envelopes whose client is in doubt are verified here too, before their intent is written.
+    refused here, to save the trip; envelopes of a tenant with recent forgeries are verified here too, before their intent is written.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class Router:
         configured = [pools[token] for token in version.tokens if token in pools]
         healthy = [pool for pool in configured if pool.healthy]
         if not healthy:
-            # Another token of the tenant is healthy, or nothing would be claimed; circuit breakers close by themselves.
+            # Another token of the tenant is healthy, or nothing would be claimed; circuit breakers close automatically.
             raise TokenUnavailable("no token that has the key is in use")
         has_key = [pool for pool in healthy if not pool.lacks(version.key, version.version)]
         return min(has_key or healthy, key=lambda pool: (pool.status.load, pool.given))

@@ -41,7 +41,7 @@ class JobSettlement:
         2. The limiter, of a job that returns: its charge is refunded. Not after a fault of the HSM, which may have
            signed.
         3. The register: the lease is not extended any more. Not earlier: until the commit is answered the lease is ours,
-           and nobody else may sign the job.
+           and no other worker may sign the job.
         4. The claim loop: last, so that it claims with the limits as they are after the job.
         """
         self._budgets.settle(job)

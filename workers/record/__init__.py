@@ -10,7 +10,7 @@ stored_entries  entries and item rows, read from those files
 bundle         folder: parts of a log that prove themselves: written, read, verified, searched
 folder         files that say what a record is and how far it is sealed; its layout
 published      published checkpoints
-replacement    a damaged record set aside, and a new one that follows it
+replacement    a damaged record renamed, and a new one that follows it
 exchange       files that sealer and worker exchange: status, requests, statements
 sealing        the loop of the process: signs, keeps and tells
 sealer         follows the write-ahead log, and keeps and signs the tenants' logs

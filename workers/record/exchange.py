@@ -6,7 +6,7 @@
     sealer/requests/TENANT+KEY            a request of the sealer; KEY: the first 16 hex digits of its epoch key
     record/logs/TENANT/statements/SIZE-KEY  the signed statement, which the worker writes; SIZE: the head where the key begins
 
-The sealer goes on unanswered: what it signs meanwhile is certified later. Statements are kept for ever; requests only for
+The sealer does not wait for an answer: what it signs meanwhile is certified later. Statements are kept for ever; requests only for
 the key of the running sealer. Status and requests are not synced: they say how a running process fares.
 """
 
@@ -164,7 +164,7 @@ class StatementRequests:
             except OSError as error:
                 if error.errno not in _NO_REQUEST:
                     raise
-                with suppress(OSError):  # a folder stays, and is passed over
+                with suppress(OSError):  # a folder stays, and is skipped
                     path.unlink()
                 continue
             yield request

@@ -91,7 +91,7 @@ def write_sealed(folder: Path, sealed: Sealed) -> None:
 
 
 def sealed_below(state_dir: Path) -> int:
-    """Number of the first segment of the write-ahead log that is not sealed as a whole; 0 where nobody knows. Raises ``OSError``."""
+    """Number of the first segment of the write-ahead log that is not sealed as a whole; 0 if unknown. Raises ``OSError``."""
     try:
         raw = (state_dir / FOLDER_NAME / "sealed").read_bytes()
         return msgspec.msgpack.decode(raw, type=_SealedPlace).place.segment

@@ -32,7 +32,7 @@ class Place(msgspec.Struct, frozen=True, order=True):
 
 
 class LogFollower:
-    """Reads on from ``place``. ``damage`` has the damaged places that were passed over."""
+    """Reads on from ``place``. ``damage`` has the damaged places that were skipped."""
 
     def __init__(self, folder: Path, place: Place) -> None:
         self._folder = folder

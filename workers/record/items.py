@@ -1,4 +1,4 @@
-"""Items of a job, beside its outcome entry: all that its tenant needs to check it, and nobody else may see.
+"""Items of a job, beside its outcome entry: all that its tenant needs to check it, and that no other tenant may see.
 
 A row holds the signed fields of the envelope, the client's signature, the digests, and for each digest the SHA-256 of its
 signature or the code of its error. The envelope can be rebuilt from it byte by byte.

@@ -1,4 +1,4 @@
-"""Replacement of a damaged record: it is set aside with its files, and a new one begins that follows it.
+"""Replacement of a damaged record: it is renamed and kept, and a new one begins that follows it.
 
 ``STATE_DIR/record.NAME`` has a record that was given up, ``record.new`` a new one in the making.
 """

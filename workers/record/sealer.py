@@ -88,7 +88,7 @@ class Sealer:
 
     @property
     def damage(self) -> list[Damage]:
-        """Damaged places of the write-ahead log that were passed over."""
+        """Damaged places of the write-ahead log that were skipped."""
         return self._follower.damage
 
     @property
@@ -136,7 +136,7 @@ class Sealer:
         return signed
 
     def keep(self) -> None:
-        """Make everything durable, and say so in ``sealed``: a restart goes on from here. Raises ``OSError``."""
+        """Make everything durable, and say so in ``sealed``: a restart continues from here. Raises ``OSError``."""
         for log in self._logs.values():
             log.write()
             log.sync()

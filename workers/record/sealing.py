@@ -1,4 +1,4 @@
-"""Sealing loop: the work of the sealer's process, which goes on whatever the disk does.
+"""Sealing loop: the work of the sealer's process, which continues whatever the disk does.
 
 About once a second it reads what is new in the write-ahead log, signs the checkpoints of the tenants whose logs have grown,
 and tells how far it is. Once a minute, and where a segment ends, all is made durable. After an error of the disk it begins
@@ -40,7 +40,7 @@ STEP_S: Final = 1.0
 """Time between two checkpoints of a tenant whose log grows: what a client waits for its proof."""
 
 KEEP_S: Final = 60.0
-"""Time between two moments from which a restart goes on: it reads a minute of the write-ahead log again."""
+"""Time between two moments from which a restart continues: it reads a minute of the write-ahead log again."""
 
 MEASURE_S: Final = 600.0
 """Time between two measurements of the disk space, which look at every file."""

@@ -142,7 +142,7 @@ class Sequencer:
         try:
             envelope = read_unverified(record.sealed).envelope
         except SigningError:
-            envelope = None  # the lane refuses it; that somebody sent it stays on record
+            envelope = None  # the lane refuses it; the record keeps that it was sent
         salt = record.salt or self._salt_of(record)
         claim = _OpenClaim(record.tenant, intent, record, salt, envelope)
         self._open[record.job_id, record.lease] = claim
@@ -219,7 +219,7 @@ class Sequencer:
         return [Addition(intent.tenant, entry)]
 
     def snapshot(self) -> bytes:
-        """The state between two records, from which ``restored`` goes on."""
+        """The state between two records, from which ``restored`` continues."""
         return msgspec.msgpack.encode(
             _Snapshot(
                 sizes=self.sizes,

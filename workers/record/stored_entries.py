@@ -56,7 +56,7 @@ class StoredEntries:
     def first_since(self, at_ms: int) -> int:
         """Index of the first entry that is not older than ``at_ms``; the size where there is none.
 
-        Volumes are passed over by the time of the first entry of the next one: a clock that stepped back by more than a
+        Volumes are skipped by the time of the first entry of the next one: a clock that stepped back by more than a
         volume's time makes the range longer, never shorter.
         """
         start = 0

@@ -192,7 +192,7 @@ def _marks(folder: Path) -> dict[Path, tuple[str, int]]:
 
 
 def _mark(file: Path, epoch: int) -> None:
-    """Leave a mark of this epoch instead of the copy, by names alone: a rename and a hard link need no inode."""
+    """Leave a mark of this epoch instead of the copy, by names only: a rename and a hard link need no inode."""
     mark = file.with_name(f"{file.name}{_MARK}{epoch}")
     older = [other for other, (name, _) in _marks(file.parent).items() if name == file.name and other != mark]
     with contextlib.suppress(OSError):  # the log has the reason

@@ -1,7 +1,7 @@
 """Latest time that a host's lanes have seen: it stays, in a file too, when the clock is set back.
 
 An envelope that expired by that time is not signed again only because the clock is earlier now. A clock that was ahead and is
-put right is told from one that is set back by the time since the host's boot, which nobody sets: a step ahead is in doubt for a
+corrected is told from one that is set back by the time since the host's boot, which no user can set: a step ahead is doubted for a
 day, and is forgotten when the clock returns to where it would be without the step.
 """
 
@@ -123,7 +123,7 @@ class LatestTime:
         kept = self._plausible(self._stored(), now_ms)
         self._kept_ms = kept.latest_ms
         if kept.boot != self._boot or not kept.boot or kept.boot_ms > boot_ms:
-            # Of the course before this boot only the latest time is known; in doubt it counts.
+            # Of the course before this boot only the latest time is known; it counts, as the safe choice.
             latest_ms = max(kept.latest_ms, kept.doubted_ms)
             kept = _Seen(
                 latest_ms=latest_ms, boot=self._boot, wall_ms=max(latest_ms, now_ms), boot_ms=boot_ms

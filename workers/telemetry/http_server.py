@@ -1,10 +1,10 @@
 """HTTP server of ``/metrics``, ``/healthz`` and ``/readyz`` of one process, in one thread of its own.
 
-``/healthz``: the event loop runs. ``/readyz``: what the process says of itself: a worker that it can claim jobs and sign
+``/healthz``: the event loop runs. ``/readyz``: the process's own state: a worker that it can claim jobs and sign
 (``workers/readiness.py``), the exporter that its last surveys did not all fail (``workers/telemetry/queue_exporter.py``). Neither sends anything to Redis or an HSM: probes cause no load there, and an outage causes no
 restarts.
 
-Anybody who reaches the port may open connections without end and send nothing on them. They cost the process at most
+A client that reaches the port may open any number of connections and send nothing on them. They cost the process at most
 ``MOST_CONNECTIONS`` descriptors and no thread: each has a time limit, and a new one replaces the oldest.
 """
 

@@ -82,7 +82,7 @@ EVENTS: Final[dict[str, LogEvent]] = {
     ),
     "value.damaged": LogEvent(
         "warning",
-        "Values in Redis could not be read, and were skipped or removed: somebody other than Sigmill has written there.",
+        "Values in Redis could not be read, and were skipped or removed: another program has written there.",
         ("source", "items", "why"),
     ),
     "lease.lost": LogEvent(
@@ -152,13 +152,15 @@ EVENTS: Final[dict[str, LogEvent]] = {
     "log.not_tidied": LogEvent("warning", "Old segments could not be removed.", ("why",)),
     # The record
     "record.opened": LogEvent(
-        "info", "The sealer goes on from `segment` of the write-ahead log.", ("origin", "segment", "tenants")
+        "info",
+        "The sealer continues from `segment` of the write-ahead log.",
+        ("origin", "segment", "tenants"),
     ),
     "record.closed": LogEvent("info", "The sealer has made all durable, and ends.", ("origin",)),
     "record.failed": LogEvent(
         "error",
         "The record cannot be written or the write-ahead log not be read; sealing begins again from what was durable. Signing"
-        " goes on.",
+        " continues.",
         ("why", "errno"),
     ),
     "record.damaged": LogEvent(
@@ -173,7 +175,7 @@ EVENTS: Final[dict[str, LogEvent]] = {
     ),
     "record.gap": LogEvent(
         "warning",
-        "The sealer passed over a damaged place in the write-ahead log; the record has nothing of it.",
+        "The sealer skipped a damaged place in the write-ahead log; the record lacks what was there.",
         ("segment", "offset"),
     ),
     "record.status_not_written": LogEvent("debug", "The sealer could not write its status."),
@@ -182,7 +184,7 @@ EVENTS: Final[dict[str, LogEvent]] = {
     ),
     "record.not_certified": LogEvent(
         "warning",
-        "The service key has not certified the key of the record's checkpoints; sealing goes on, and it is tried again.",
+        "The service key has not certified the key of the record's checkpoints; sealing continues, and the certification is retried.",
         ("why",),
     ),
     "recovery.found": LogEvent(

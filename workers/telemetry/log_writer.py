@@ -1,6 +1,6 @@
 """Log lines to stderr by a thread of their own: the code that logs never waits for the reader of the pipe.
 
-A pipe that nobody reads takes 64 KiB, and then each write blocks. The lines wait in a bounded queue; what finds it full is
+A pipe without a reader takes 64 KiB, and then each write blocks. The lines wait in a bounded queue; what finds it full is
 dropped and counted, and a line tells how many when writing works again.
 """
 

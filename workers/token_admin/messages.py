@@ -14,7 +14,7 @@ class Message(
 
 
 class OtherToken(msgspec.Struct, frozen=True, kw_only=True):
-    """Table of another owner, to whose token nobody else may log in.
+    """Table of another owner, to whose token no other owner may log in.
 
     ``visible``: by the same module and environment, where slots and labels mean the same.
     """
@@ -31,7 +31,7 @@ class TokenAddress(msgspec.Struct, frozen=True, kw_only=True):
     """Address of a token: module, criteria and login.
 
     ``refused_pins_of`` is the state directory in which refused PINs are recorded. ``owner``: for whom it is used, empty where
-    nobody is known; ``others``: the tables of other owners.
+    unknown; ``others``: the tables of other owners.
     """
 
     name: str

@@ -15,7 +15,7 @@ _LOOKUPS_S: Final = (1.0, 2.0, 4.0, 8.0, 10.0)
 """Waits between lookups of an unanswered job, the last one repeated: results are pushed, this is the net."""
 
 _JOINED_LOOKUP_S: Final = 2.0
-"""Longest wait between lookups of a job that was under way already: its push may go to somebody else."""
+"""Longest wait between lookups of a job that was under way already: its push may go to another client."""
 
 _CLOSED: Final = "the client was closed"
 
@@ -25,7 +25,7 @@ class PendingJob:
 
     ``accepted`` is done when the queue has answered, or will not: None, or why it has not taken the job. ``result``
     holds arq's result bytes, or the error that the queue itself gave, or why none comes. ``submission`` is None where
-    only the id is known. ``to_confirm``: somebody waits until the queue is sure to keep the job, for which its result
+    only the id is known. ``to_confirm``: a call waits until the queue is sure to keep the job, for which its result
     is no sign. ``posted``: the sender has it, until the queue has. ``seen``: a lookup found it in the queue.
     """
 
@@ -90,7 +90,7 @@ class PendingJobs:
         return len(self._jobs)
 
     def job_ids(self) -> tuple[str, ...]:
-        """The jobs that somebody waits for."""
+        """Jobs for which a call waits."""
         return tuple(self._jobs)
 
     def trouble(self) -> SigningError | None:
@@ -98,7 +98,7 @@ class PendingJobs:
         return next((job.trouble for job in self._jobs.values() if job.trouble is not None), None)
 
     def get(self, job_id: str) -> PendingJob | None:
-        """The job, where somebody waits for it."""
+        """The job; None if no call waits for it."""
         return self._jobs.get(job_id)
 
     @contextlib.contextmanager
@@ -123,7 +123,7 @@ class PendingJobs:
                 self._forget(job)
 
     def is_wanted(self, job: PendingJob) -> bool:
-        """Whether anybody still waits for its answer."""
+        """Whether a call still waits for its answer."""
         if job not in self._waiters:
             return False
         return not job.result.done() or (job.to_confirm and not job.accepted.done())

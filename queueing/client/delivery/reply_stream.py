@@ -69,7 +69,7 @@ class ReplyReader:
                 await asyncio.sleep(wait_s)
 
     async def remove(self) -> None:
-        """Delete the stream if Redis can be reached: it would expire by itself."""
+        """Delete the stream if Redis can be reached: otherwise it expires."""
         if not self._used:
             return
         try:

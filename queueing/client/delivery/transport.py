@@ -50,7 +50,7 @@ class Transport:
 
     @property
     def busy(self) -> bool:
-        """Whether anybody waits for a job."""
+        """Whether a call waits for a job."""
         return len(self.pending) > 0
 
     @property

@@ -1,7 +1,7 @@
--- Remove jobs of one tenant that no worker has claimed, and leave a result that says so.
+-- Remove jobs of one tenant that no worker has claimed, and store a result `job.cancelled`.
 --
 -- KEYS[1]  queue           sorted set, job id -> due
--- KEYS[2]  claims          hash, job id -> 'attempts:fence:digests:bytes:charge:crashes'; fence 0: nobody has it
+-- KEYS[2]  claims          hash, job id -> 'attempts:fence:digests:bytes:charge:crashes'; fence 0: not claimed
 -- KEYS[3]  backlog         hash: digests and bytes that were accepted and have not ended (see submit.lua)
 -- KEYS[4..] per job, 2 each: its job key, its result key
 -- ARGV[1]  result retention (ms)

@@ -2,7 +2,7 @@
 --
 -- KEYS[1]  queue           sorted set, job id -> due (Unix ms); a leased job is moved to its lease's end
 -- KEYS[2]  fence           string, the last fence given out
--- KEYS[3]  claims          hash, job id -> 'attempts:fence:digests:bytes:charge (us):crashes'; fence 0: nobody has it;
+-- KEYS[3]  claims          hash, job id -> 'attempts:fence:digests:bytes:charge (us):crashes'; fence 0: not claimed;
 --                          bytes 0: not in the backlog; crashes: claims whose lease ran out
 -- KEYS[4]  armed           set when nothing is due that is free: the next submit rings the doorbell
 -- KEYS[5]  backlog         hash: digests, bytes, refused (see submit.lua)
@@ -33,7 +33,7 @@
 --            they were removed
 --            isolated: 1 the one job is a suspect; 2 a suspect is next, and waits until the caller has no other; else 0
 -- O(jobs * log(backlog)). The job's keys are derived from its id; arq's in-progress key is set in the
--- same step, so stock workers leave a leased job alone. Needs msgpack_hints.lua, counters.lua and rate_limit.lua before it.
+-- same step, so stock workers do not run a leased job. Needs msgpack_hints.lua, counters.lua and rate_limit.lua before it.
 
 local time = redis.call('TIME')
 local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
@@ -50,7 +50,7 @@ local EXCESS = 2
 -- 32 bytes and their header: a job that names no count has at most so many digests, and about 200 bytes of other fields.
 local BYTES_PER_DIGEST, BYTES_BESIDE = 34, 200
 
--- Never a fence twice, even when somebody deleted or set back the counter: it is at least the time.
+-- Never a fence twice, even if the counter was deleted or set back: it is at least the time.
 local last = redis.pcall('GET', KEYS[2])
 local replaced = (type(last) == 'table' and last.err) and 1 or 0
 local fence = now_us

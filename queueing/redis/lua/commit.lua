@@ -9,7 +9,7 @@
 -- ARGV[3]  reply retention (ms)
 -- ARGV[4..] per job, 5 each: job id, lease ('worker:fence'), result, reply id ('' for none), dead letter ('' for none)
 -- Returns  per job 1 committed, 2 was committed before with the same bytes, 0 fenced: another worker has claimed it
--- O(jobs * log(backlog)). One stream entry for each client that waits, with all its results: id, result, ...
+-- O(jobs * log(backlog)). One stream entry per waiting client, with all its results: id, result, ...
 -- Needs reads.lua and counters.lua before it.
 
 local retention_ms, reply_retention_ms = tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -42,7 +42,7 @@ for i = 4, #ARGV, 5 do
   local claimed = read('HGET', KEYS[2], id)
   local ours = holder == lease
   if not holder then
-    -- The lease ran out, but nobody has claimed the job since: our fence is still the last one.
+    -- The lease ran out, but no worker has claimed the job since: our fence is still the last one.
     local fence = string.match(lease, ':(%d+)$')
     ours = type(claimed) == 'string' and string.match(claimed, '^%d+:(%d+)') == fence
   end
@@ -58,7 +58,7 @@ for i = 4, #ARGV, 5 do
         dead = dead + 1
       end
     elseif dead > 0 then
-      redis.pcall('HDEL', KEYS[4], id)  -- it was set aside once, and came to a result after all
+      redis.pcall('HDEL', KEYS[4], id)  -- it was a dead letter before, and has a result now
     end
     local digests, bytes = string.match(type(claimed) == 'string' and claimed or '', '^%d+:%d+:(%d+):(%d+)')
     if digests then

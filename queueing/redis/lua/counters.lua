@@ -1,7 +1,7 @@
 -- numbers(key, field, ...): fields of a hash as numbers, 0 where there is none; a foreign type is removed.
 -- plausible(digests, bytes, jobs): a backlog's counters, within what so many jobs can have.
 --
--- Put before the scripts that call them: whoever may write a tenant's keys may write nonsense. O(fields).
+-- Prepended to the scripts that call them. A client with write access to the tenant's keys can write any value there. O(fields).
 
 local function numbers(key, ...)
   local values = redis.pcall('HMGET', key, ...)

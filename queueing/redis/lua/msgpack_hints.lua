@@ -1,10 +1,10 @@
 -- hints_of(raw): the kwargs (field k) of a job or result in arq's form, as a table; nil where there are none.
 -- tenant_of(raw): the tenant that the envelope in a job names, as text; nil where the job holds no envelope.
 --
--- Put before the scripts that call them. Redis' own cmsgpack reads no msgpack 'bin' (0xc4..0xc6: "Bad data
+-- Prepended to the scripts that call them. Redis' own cmsgpack reads no msgpack 'bin' (0xc4..0xc6: "Bad data
 -- format"), and an envelope is one. Reads the map's fields up to the one that is looked for and copies nothing else;
--- integers below 2^53 and short texts keep their value, anything else is only stepped over. O(fields): whoever may
--- write a payload may put any number of items before k, so after MOST_ITEMS of them there is nothing to be found.
+-- integers below 2^53 and short texts keep their value, anything else is skipped. O(fields): a client with
+-- write access to a payload can put any number of items before k, so the search ends after MOST_ITEMS of them.
 
 -- A job has about 20 items, its kwargs included.
 local MOST_ITEMS = 64

@@ -2,13 +2,13 @@
 --
 -- KEYS[1]  queue           sorted set, job id -> due
 -- KEYS[2]  claims          hash, job id -> 'attempts:fence:digests:bytes:charge (us):crashes' (see claim.lua)
--- KEYS[3]  armed           somebody waits for the bell
+-- KEYS[3]  armed           a worker waits for the doorbell
 -- KEYS[4]  limiter         hash of the rate limit (see rate_limit.lua)
 -- ARGV[1]  1 if the attempt counts against the job, 0 if it does not (drain, outage of a token)
 -- ARGV[2]  1 if its charge is refunded
 -- ARGV[3]  delay (ms): 0 gives the job its old place, so that it keeps its turn
 -- ARGV[4]  doorbell        channel, rung when it is armed and a job is due at once
--- ARGV[5]  tenant          what the bell says
+-- ARGV[5]  tenant          content of the doorbell's message
 -- ARGV[6..] per job, 3 each: job id, lease ('worker:fence'), due (Unix ms, its old place)
 -- Returns  per job 1 returned, 0 lost: done, or another worker has claimed it
 -- O(jobs * log(backlog)). Needs reads.lua, counters.lua and rate_limit.lua before it.
@@ -27,7 +27,7 @@ for i = 6, #ARGV, 3 do
   local claimed = read('HGET', KEYS[2], id)
   local attempt, fence, digests, bytes, charge_us, crashes =
     string.match(type(claimed) == 'string' and claimed or '', '^(%d+):(%d+):(%d+):(%d+):(%d+):?(%d*)$')
-  -- A lease that ran out is still ours as long as nobody has claimed the job since.
+  -- A lease that ran out is still ours as long as no worker has claimed the job since.
   local ours = holder == lease or (not holder and fence ~= nil and fence == string.match(lease, ':(%d+)$'))
   if ours then
     redis.call('DEL', lease_key)

@@ -11,7 +11,7 @@
 -- save(limiter): writes it
 -- refund_charges(key, now_us, charge_us, digests): undoes charges; charge_us is the cost at the rate that it was charged at
 --
--- Put before the scripts that call them. O(1). Needs counters.lua before it.
+-- Prepended to the scripts that call them. O(1). Needs counters.lua before it.
 
 local DAY_US = 86400e6
 -- A claim every 20 ms is enough to follow a rate; a wait for each next digest would be a poll.

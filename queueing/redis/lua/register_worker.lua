@@ -1,13 +1,13 @@
--- A worker says that it is alive; what has been silent for too long is forgotten.
+-- Register a live worker, and remove workers that have not registered for too long.
 --
 -- KEYS[1]  seen            sorted set, worker -> when it was last seen (Unix ms)
--- KEYS[2]  facts           hash, worker -> what it says of itself (queueing/coordination/worker_registry.py)
+-- KEYS[2]  facts           hash, worker -> its report (queueing/coordination/worker_registry.py)
 -- ARGV[1]  worker
--- ARGV[2]  facts           '' when it ends in order
--- ARGV[3]  keep (ms)       how long a silent worker is remembered
--- ARGV[4]  most            workers that are remembered at all
+-- ARGV[2]  facts           '' at a clean shutdown
+-- ARGV[3]  keep (ms)       how long a silent worker is kept
+-- ARGV[4]  most            most workers kept
 -- Returns  1
--- O(log(workers) + what is forgotten); a hundred are forgotten at a time.
+-- O(log(workers) + workers removed); at most a hundred are removed at a time.
 
 local time = redis.call('TIME')
 local now_ms = math.floor(tonumber(time[1]) * 1000 + tonumber(time[2]) / 1000)

@@ -3,10 +3,10 @@
 -- KEYS[1]  queue           sorted set, job id -> due (Unix ms)
 -- KEYS[2]  claims          hash, job id -> 'attempts:fence:digests:bytes:charge:crashes' (see claim.lua)
 -- KEYS[3]  dead            hash, job id -> dead letter
--- KEYS[4]  armed           somebody waits for the bell
+-- KEYS[4]  armed           a worker waits for the doorbell
 -- KEYS[5]  backlog         hash: digests and bytes that were accepted and have not ended (see submit.lua)
 -- ARGV[1]  doorbell        channel, rung when it is armed
--- ARGV[2]  tenant          what the bell says
+-- ARGV[2]  tenant          content of the doorbell's message
 -- ARGV[3]  job id
 -- ARGV[4]  the dead letter as it was read
 -- ARGV[5]  payload         the job in it (arq's form, msgpack)

@@ -1,12 +1,12 @@
--- Accept jobs of one tenant, each at most once, as far as its backlog has room.
+-- Accept jobs of one tenant, each at most once, within its backlog caps.
 --
 -- KEYS[1]  queue           sorted set, job id -> due (Unix ms, fraction keeps the order within a batch)
--- KEYS[2]  armed           set by a claim that found nothing: somebody waits for the bell
+-- KEYS[2]  armed           set by a claim that found no due job: a worker waits for the doorbell
 -- KEYS[3]  claims          hash, job id -> 'attempts:fence:digests:bytes:charge:crashes'; written here: what was counted
 -- KEYS[4]  backlog         hash: digests and bytes that were accepted and have not ended; refused (jobs, ever); accepted (digests, ever);
 --                          ended: digests that ended since_ms, the last of them ended_ms (commit.lua)
--- ARGV[1]  doorbell        channel, rung when it is armed; once, for all who listen
--- ARGV[2]  tenant          what the bell says
+-- ARGV[1]  doorbell        channel, rung when it is armed; once, for all subscribers
+-- ARGV[2]  tenant          content of the doorbell's message
 -- ARGV[3]  caps            hash, written by workers: digests, bytes, budget; none or 0: no cap
 -- ARGV[4]  limiter         hash: day, spent (see claim.lua)
 --                          Only read. A key in KEYS must be writable for the caller (ACL); these two are not
@@ -27,7 +27,7 @@ local time = redis.call('TIME')
 local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local now_ms = now_us / 1000
 
--- Sooner, and a thousand refused clients are a load of their own; later, and a drained queue stands idle.
+-- Sooner, and a thousand refused clients are a load of their own; later, and workers idle after the queue is empty.
 local LEAST_WAIT_MS, MOST_WAIT_MS = 500, 60000
 local LATELY_MS, UNKNOWN_WAIT_MS = 30000, 5000
 local DAY_MS = 86400000
@@ -59,7 +59,7 @@ if tries ~= 'hash' and tries ~= 'none' then redis.call('DEL', KEYS[3]) end
 local replies, refusal = {}, nil
 local added, refused, accepted = 0, 0, 0
 
--- Why there is no room for a job of this size; nil where there is. One that is larger than the whole cap needs
+-- Reason why the backlog cannot take a job of this size; nil if it can. A job larger than the whole cap needs
 -- an empty backlog.
 local function why_not(job_digests, job_bytes)
   if budget > 0 and spent >= budget then
@@ -71,7 +71,7 @@ local function why_not(job_digests, job_bytes)
     over = math.max(over, (bytes + job_bytes - byte_cap) * digests / bytes)
   end
   if over <= 0 then return nil end
-  -- What the workers got done lately says when there will be room.
+  -- Retry time from the recent rate at which workers finish digests.
   local wait_ms = UNKNOWN_WAIT_MS
   if stock[4] > 0 and now_ms - stock[6] < LATELY_MS then
     wait_ms = over * math.max(now_ms - stock[5], 1) / stock[4]
@@ -99,7 +99,7 @@ for i = 5, #ARGV, 6 do
   if raw then
     local hints = hints_of(raw) or {}
     if hints.again == 1 and (hints.h == nil or hints.h == content) then
-      again = true  -- nothing was signed; without a hash, nobody could even read the job
+      again = true  -- nothing was signed; without a hash, no worker could read the job
     elseif hints.h ~= nil and hints.h ~= content then
       reply = {'conflict'}
     else
@@ -140,7 +140,7 @@ for i = 5, #ARGV, 6 do
   replies[#replies + 1] = reply
 end
 
--- Written whole, not added to: a field that is no number is mended, and the script is the only one that runs.
+-- HSET, not HINCRBY: it replaces a field that is no number, and no other script runs meanwhile.
 if digests ~= stock[1] or bytes ~= stock[2] then
   redis.call('HSET', KEYS[4], 'digests', string.format('%.0f', digests), 'bytes', string.format('%.0f', bytes))
 end

@@ -49,7 +49,7 @@ def find(
 ) -> Exit:
     """Find jobs in an exported record; all conditions must hold.
 
-    It proves nothing by itself: `sigmill audit verify` of the same folder does. Exit code 1 if nothing was found.
+    It verifies nothing: run `sigmill audit verify` on the same folder first. Exit code 1 if nothing was found.
     """
     query = Query(
         digest=digest,

@@ -41,7 +41,7 @@ class LogOpen(LogUnavailable):
 def seal_log(output: Output, /, *, config: Path, to: Path | None, accept_damage: bool) -> Exit:
     """Seal the write-ahead log of a decommissioned host.
 
-    Run it after the worker of the host, or pod, has ended for good. The seal states that every signature is released
+    Run it after the worker of the host, or pod, has ended permanently. The seal states that every signature is released
     and that no worker writes the log: seal.json, in the log's folder, has the size and SHA-256 of each segment. With
     --to, DIR has a verified copy of the log, which may then be deleted here; an interrupted copy continues in the
     next run.
@@ -61,7 +61,7 @@ def seal_log(output: Output, /, *, config: Path, to: Path | None, accept_damage:
             str(directory.log_folder),
             "",
             f"the log cannot be read whole: {error}",
-            "Copy the log from a good disk; if its records are lost for good, seal it with --accept-damage.",
+            "Copy the log from a good disk; if its records are lost, seal it with --accept-damage.",
         ) from error
     except OpenLog as error:
         raise LogOpen(f"{directory.log_folder}: {error}") from error

@@ -80,7 +80,7 @@ def create(
 @json_option
 @click.pass_obj
 def show(output: Output, /, *, file: Path) -> None:
-    """Show what a statement says. Nothing is verified: anybody could have written it."""
+    """Show what a statement says. Nothing is verified: it may be forged."""
     statement, request_sha256 = _read(file, _open(file))
     if output.as_json:
         emit(

@@ -51,7 +51,7 @@ class _RotateArguments(RequestArguments, OriginArguments):
 def rotate(output: Output, /, **arguments: Unpack[_RotateArguments]) -> None:
     """Create the next version of a key, in state `next`, and the request for its certificate.
 
-    The new version is written into the tenant's file; the present one goes on signing. When the certificate is there,
+    The new version is written into the tenant's file; the present one continues to sign. When the certificate is there,
     `sigmill keys attach-certificate` takes it, and `sigmill keys activate` changes over.
     """
     scope = load_scope(arguments["config"])

@@ -120,7 +120,7 @@ def retire(output: Output, /, **arguments: Unpack[_StateArguments]) -> Exit:
 @json_option
 @click.pass_obj
 def revoke(output: Output, /, **arguments: Unpack[_StateArguments]) -> Exit:
-    """Revoke a key version for good: it signs nothing, and clients no longer believe it.
+    """Revoke a key version permanently: it signs nothing, and clients no longer believe it.
 
     Running clients learn it within their `directory_refresh_s` (60 s). For an emergency on many hosts send `sigmill stop`
     first, which acts everywhere within a second; the certificate is revoked by its authority.

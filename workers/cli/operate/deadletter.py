@@ -67,7 +67,7 @@ class EndedLine(msgspec.Struct, frozen=True, kw_only=True):
 
 @click.group(cls=LazyGroup, table=DEADLETTER, no_args_is_help=True)
 def deadletter() -> None:
-    """Dead letters: jobs set aside after repeated crashes of lanes or workers."""
+    """Dead letters: jobs kept after repeated crashes of lanes or workers."""
 
 
 @click.command("list")
@@ -155,7 +155,7 @@ def _read(config: Path, tenant: str | None) -> tuple[ServiceConfiguration, list[
     letters = run(with_connection(redis, lambda redis: dead_letters.letters_of(redis, tenants)))
     if letters.damaged:
         print_message(
-            f"{letters.damaged} dead letters are damaged and not shown: somebody else has written them"
+            f"{letters.damaged} dead letters are damaged and not shown: another program has written them"
         )
     return configuration.service, letters
 

@@ -37,7 +37,7 @@ WATCH_S: Final = 0.5
 def sealer(config: Path, child_of: int | None, state_dir: Path | None, log_name: str | None) -> Exit:
     """Make the record: per tenant, a tamper-evident log of what this host's write-ahead log says.
 
-    The worker starts it by itself, unless [record] has `process = "own"`: then the host starts it, for the same
+    The worker starts it, unless [record] has `process = "own"`: then the host starts it, for the same
     `state_dir` as the worker, as a user who may write there. It reads no PIN and connects to nothing.
     """
     from importlib.metadata import version

@@ -1,6 +1,6 @@
 """Output of commands: data and tables on stdout, messages and errors on stderr, exit codes.
 
-Exit codes: 0 if all succeeded; 77 if anything was denied; else 1 if anything failed for good; else 75 if something
+Exit codes: 0 if all succeeded; 77 if anything was denied; else 1 if anything failed permanently; else 75 if something
 should be retried. 2 is a usage error or a mistake in a configuration file.
 
 Text comes from others too: job ids, dead letters, workers' reports, names of files. Everything for people goes through
@@ -142,7 +142,7 @@ def print_bytes(raw: bytes) -> None:
 
 
 def print_message(text: str) -> None:
-    """Print a message of one line for people, on stderr. Where stderr cannot be written, nobody reads it."""
+    """Print a message of one line for people, on stderr. If stderr cannot be written, the message is dropped."""
     with contextlib.suppress(OSError, ValueError):
         _write_line(sys.stderr, printable(text))
 

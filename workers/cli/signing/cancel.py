@@ -28,9 +28,9 @@ class CancelledLine(msgspec.Struct, frozen=True, kw_only=True):
 @json_option
 @click.pass_obj
 def cancel(output: Output, /, *, config: Path, job_ids: tuple[str, ...]) -> Exit:
-    """Remove this client's queued jobs, so that nothing is signed that nobody waits for.
+    """Remove this client's queued jobs, so that they are not signed.
 
-    A job that a worker has claimed goes on (`claimed`), another client's job stays (`foreign`), and what is done or
+    A job that a worker has claimed continues (`claimed`), another client's job stays (`foreign`), and what is done or
     unknown is `not-queued`. A cancelled job may be submitted again. Exit code 1 unless all were cancelled.
     """
     client = SigningClient.from_file(config)

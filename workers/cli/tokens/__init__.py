@@ -150,7 +150,7 @@ def list_tokens(output: Output, /, *, config: Path) -> Exit:
 def resume(output: Output, /, *, token: str, config: Path, state_dir: Path | None) -> Exit:
     """Resume TOKEN after a drain, or after its PIN was refused and has been corrected.
 
-    No lane on any host retries a refused PIN, because a few wrong PINs lock a token for good. Exit code 75 if other
+    No lane on any host retries a refused PIN, because a few wrong PINs lock a token permanently. Exit code 75 if other
     hosts could not be told through Redis: they still do not try the PIN.
     """
     scope = load_scope(config)

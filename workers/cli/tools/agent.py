@@ -46,7 +46,7 @@ class Listening(msgspec.Struct, frozen=True, kw_only=True):
 def agent(output: Output, /, *, socket: Path, **arguments: Unpack[AgentArguments]) -> Exit:
     """Show the tenant's keys as a PKCS#11 token, so that other programs sign through Sigmill, until SIGTERM.
 
-    Programs load p11-kit-client.so; the lines that are printed tell it the socket. They hash by themselves: only digests
+    Programs load p11-kit-client.so; the lines that are printed tell it the socket. They hash locally: only digests
     leave this host. Reasons of failed signatures are printed on stderr. For one command use `sigmill run`.
     """
     client, settings = client_and_settings(arguments, socket)

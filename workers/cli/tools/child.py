@@ -16,7 +16,7 @@ NOT_FOUND: Final = 127
 """Exit codes of a command that cannot be started, as in shells (POSIX, 2.8.2)."""
 
 _FORWARDED: Final = (signal.SIGTERM, signal.SIGHUP)
-"""Signals for the command. A terminal sends SIGINT and SIGQUIT to it by itself."""
+"""Signals for the command. A terminal sends SIGINT and SIGQUIT to it directly."""
 
 
 async def run_child(command: Sequence[str], environment: Mapping[str, str]) -> int:

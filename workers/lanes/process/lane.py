@@ -185,7 +185,7 @@ class Lane:
             ) from None
 
     def _login_timed_out(self) -> NoReturn:
-        """End by ourselves, so that the worker knows which call it was: the login may go on in the HSM."""
+        """End by ourselves, so that the worker knows which call it was: the login may still run in the HSM."""
         waited_s = self._token.login_timeout_s
         detail = f"the login did not return within {waited_s:g} s (`login_timeout_s`)"
         self.end(HsmFailure(LOGIN_TIMED_OUT, NO_CODE, Action.OPEN_CIRCUIT, detail=detail))

@@ -257,7 +257,7 @@ class LivePolicy:
 
 def _set_back(back_ms: int) -> ClockSetBack:
     return ClockSetBack(
-        f"the host's clock was set back by {back_ms // 1000} s: whether the envelope has expired is in doubt"
+        f"the host's clock was set back by {back_ms // 1000} s: it cannot be told whether the envelope has expired"
     )
 
 

@@ -67,7 +67,7 @@ class SessionThread(threading.Thread):
                 return
             try:
                 work.on_thread(self)
-            except BaseException as error:  # noqa: BLE001 - whatever it is, this process is in doubt
+            except BaseException as error:  # noqa: BLE001 - whatever it is, the state of this process is unknown
                 self._threads.lane.end(_as_failure(error))
 
     def signer(self, version: KeyVersion) -> Signer:

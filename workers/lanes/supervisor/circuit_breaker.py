@@ -121,7 +121,7 @@ class CircuitBreaker:
         try:
             return self._refused_pins.is_marked(self._token)
         except OSError:
-            return True  # nobody resumed it where nobody can say
+            return True  # unreadable: not known to be resumed
 
     def _pin_changed(self, settings: TokenSettings) -> bool:
         """Whether the PIN's file has changed since the last call; the lane decides whether the PIN has."""

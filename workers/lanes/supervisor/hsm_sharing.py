@@ -56,7 +56,7 @@ class HsmShare:
         granted = self._hsm.may_go_on(self)
         self.waiting |= (
             not granted
-        )  # a lane that goes on proves nothing about the work that waits for another
+        )  # a busy lane that continues says nothing about work that waits for another lane
         return granted
 
     def acquire(self, lane: object) -> None:

@@ -7,7 +7,7 @@
 3. A suspect is signed alone, so that no other job is blamed. A job that crashed ``poison_attempts`` lanes becomes a dead letter;
    one over which the HSM failed ``MOST_FAULTS`` times is requeued, perhaps for another host (``workers.pipeline.retry``).
 4. Lanes that crash in a row, with no signature in between, are blamed on the token (``TokenBlame``): the pool opens its
-   circuit breaker (``circuit_breaker``), and no further job is set aside for that.
+   circuit breaker (``circuit_breaker``), and no further job becomes a dead letter for that.
 """
 
 from __future__ import annotations
@@ -174,14 +174,14 @@ class TokenBlame:
 
     @property
     def may_blame_job(self) -> bool:
-        """Whether a job that crashed too many lanes may be set aside: one, until the token has signed another.
+        """Whether a job that crashed too many lanes may become a dead letter: one, until the token has signed another.
 
-        A module that crashes at every call would otherwise set aside all jobs, one by one.
+        A module that crashes at every call would otherwise make a dead letter of every job.
         """
         return not self._blamed_job_unproven
 
     def blame_job(self) -> None:
-        """Note that a job was set aside; the crashes so far no longer count against the token."""
+        """Note that a job became a dead letter; the crashes so far no longer count against the token."""
         self._blamed_job_unproven = True
         self._crashes = 0
 

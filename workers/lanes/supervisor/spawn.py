@@ -173,7 +173,7 @@ async def _spawn(spec: LaneSpec) -> LaneStream:
     try:
         ours.setblocking(False)
         reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_READ_LIMIT_BYTES)
-    except BaseException:  # a lane that nobody was given
+    except BaseException:  # no caller has this lane yet
         ours.close()
         with suppress(ProcessLookupError):
             process.kill()

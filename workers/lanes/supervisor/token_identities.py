@@ -65,7 +65,7 @@ class TokenIdentities:
         return None
 
     def keep_only(self, uses: Collection[TokenUse]) -> None:
-        """Forget what is not among ``uses``: the configuration gives it to nobody, or to somebody else."""
+        """Forget what is not among ``uses``: the configuration gives it to no owner, or to another."""
         kept = {
             identity: tuple(use for use in owned if use in uses) for identity, owned in self._uses.items()
         }

@@ -1,7 +1,7 @@
 """A bundle: a part of a tenant's log as a folder that proves itself, which leaves the host.
 
 writer        a bundle from a log of this host, and the layout of its folder
-reader        files of a bundle that somebody else gave
+reader        files of a bundle from an untrusted source
 verification  verification of a bundle, offline
 search        jobs in a bundle by digest, key, client, job or time
 receipts      one digest of a bundle with its proof

@@ -1,4 +1,4 @@
-"""Reading of a bundle that somebody else gave: regular files inside its folder, and no more bytes than they may have."""
+"""Reading of a bundle from an untrusted source: regular files inside its folder, and no more bytes than they may have."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from queueing.protocol import keyspace
 from queueing.redis.acl import tenant_rules
 from queueing.redis.scripts import Script, digest_of
 
-_SUBMIT: Final = "2a5c4486eaf38aea50a523d0248268ec4cc7145d"
+_SUBMIT: Final = "407cfe399263f4899ab6b1b8d22b716a82425682"
 
 
 def test_the_script_that_tenants_may_run_is_the_recorded_one() -> None:
