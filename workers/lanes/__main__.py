@@ -35,7 +35,8 @@ def main(arguments: list[str]) -> int:
 
     # Imported after the hardening: what follows loads the PKCS#11 binding.
     from workers.lanes.exit_codes import LaneExit
-    from workers.lanes.process.lane import Lane, LaneRole
+    from workers.lanes.process.lane import Lane
+    from workers.lanes.process.login import LaneRole
     from workers.telemetry.json_logs import log_to_stderr
 
     log_to_stderr()

@@ -1,6 +1,7 @@
 """Lane process.
 
-lane             PIN, module, login, sessions; receives frames and answers them
+lane             receives frames and answers them
+login            PIN, module, token, login, sessions
 chunk_execution  a chunk cut into runs for the session threads, and its answer
 session_threads  one thread per session, recovery from HSM failures, watchdog of hanging calls
 statements       origin statements of the service key

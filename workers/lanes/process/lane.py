@@ -10,26 +10,18 @@ import logging
 import os
 import threading
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from queueing.config.secrets import Secret
-from queueing.errors import ConfigError, EnvelopeMalformed, SigningError, TokenUnavailable
+from queueing.errors import ConfigError, EnvelopeMalformed, SigningError
 from queueing.protocol.algorithms import DEFAULT_FOR_KEY
 from queueing.protocol.jobs import WireError
 from queueing.protocol.key_directory import directory_digest, encode_directory, encode_signed
-from workers.config.service_file import SERVICE
-from workers.config.settings import PinLogin
-from workers.hsm import module
-from workers.hsm.faults import NO_CODE, Action, HsmFailure
-from workers.hsm.pin_guard import pin_attempt
-from workers.hsm.process_hardening import each_call_within, one_login_at_a_time, one_start_at_a_time
-from workers.hsm.sessions import open_pool
-from workers.hsm.tokens import TokenSelect, properties_of, select_token
+from workers.hsm.faults import Action, HsmFailure
 from workers.lanes.canary import service_version
-from workers.lanes.exit_codes import LOGIN_TIMED_OUT, LaneExit
+from workers.lanes.exit_codes import LaneExit
 from workers.lanes.process.chunk_execution import ChunkExecution, RunLength
 from workers.lanes.process.live_policy import LivePolicy
+from workers.lanes.process.login import LaneLogin
 from workers.lanes.process.session_threads import RunWork, SessionThreads, Watchdog
 from workers.lanes.process.statements import sign_statement
 from workers.lanes.protocol import (
@@ -52,40 +44,17 @@ from workers.lanes.protocol import (
     read_to_lane,
 )
 from workers.state.latest_time import LatestTime
-from workers.state.refused_pins import RefusedPins
-from workers.state.token_claims import TokenTaken, claim_token
 from workers.telemetry.log_writer import flush_logs
 
 if TYPE_CHECKING:
     import socket
-    from pathlib import Path
 
     from workers.config.service_file import ServiceConfiguration
     from workers.config.settings import TokenSettings
-    from workers.hsm.sessions import SessionPool
+    from workers.lanes.process.login import LaneRole
     from workers.lanes.process.session_threads import SessionThread
-    from workers.state.token_claims import TokenProperties
 
 log = logging.getLogger("sigmill.lane")
-
-LOGIN_GRACE_S: Final = 5.0
-"""Time for the lane to end itself after a login that timed out; then the kernel ends it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LaneRole:
-    """Token of a lane, and its tenant; tenant None is the service's own token.
-
-    ``state_dir``: folder where the worker keeps the configuration in force; None for a host-started lane. ``own_state``:
-    folder where such a lane keeps refused PINs, since it may not write the worker's; None: the service's `state_dir`.
-    """
-
-    file: Path
-    token: str
-    tenant: str | None
-    sessions: int | None = None
-    state_dir: Path | None = None
-    own_state: Path | None = None
 
 
 class Lane:
@@ -97,17 +66,20 @@ class Lane:
         self._send_lock = threading.Lock()
         self._policy = LivePolicy(role.file, token=role.token, tenant=role.tenant, state_dir=role.state_dir)
         self._service: ServiceConfiguration = self._policy.service
-        self._policy.latest_time = LatestTime(role.own_state or self._service.state_dir)
+        own_state = role.own_state or self._service.state_dir
+        self._policy.latest_time = LatestTime(own_state)
         self._token: TokenSettings = self._service.tokens[role.token]
+        self._login = LaneLogin(role, self._token, own_state, self)
 
     def serve(self) -> None:
         """Log in, then answer frames until the worker sends Stop or hangs up."""
         try:
-            pool, description, found = self._log_in()
+            logged_in = self._login.run()
         except HsmFailure as failure:
             self.end(failure)
         except SigningError as error:
             self.end(HsmFailure(error.reason, -1, Action.OPEN_CIRCUIT, detail=error.message))
+        pool = logged_in.pool
         self._run_length = RunLength(len(pool.sessions))
         self._threads = SessionThreads(
             pool,
@@ -121,9 +93,9 @@ class Lane:
                 os.getpid(),
                 len(pool.sessions),
                 pool.wanted,
-                description,
+                logged_in.module_description,
                 canaries=True,
-                token=found,
+                token=logged_in.token,
                 statements=True,
             )
         )
@@ -134,61 +106,6 @@ class Lane:
                 self._receive(message)
         self._threads.stop()
         pool.close()
-
-    def _log_in(self) -> tuple[SessionPool, str, TokenProperties]:
-        token, settings = self._role.token, self._token
-        os.environ.update(settings.environment)
-        pin = Secret.from_file(settings.login.pin_file) if isinstance(settings.login, PinLogin) else None
-        state_dir = self._role.own_state or self._service.state_dir
-        select = settings.select
-        call_s = settings.call_timeout_s
-        # The refused PINs are read under the lock: a lane that waited for it knows what the one before it recorded.
-        with one_login_at_a_time(state_dir, token), pin_attempt(RefusedPins(state_dir), token, pin):
-            with one_start_at_a_time(state_dir, settings.module), each_call_within(call_s) as next_call:
-                loaded = module.load(settings.module)
-                next_call(call_s)
-                found = select_token(
-                    loaded, TokenSelect(slot=select.slot, label=select.label, serial=select.serial)
-                )
-                properties = properties_of(found)
-                self._claim(state_dir, properties)  # before the PIN is tried: it may be that of another token
-            with each_call_within(settings.login_timeout_s + LOGIN_GRACE_S) as next_call:
-                watch = threading.Timer(settings.login_timeout_s, self._login_timed_out)
-                watch.daemon = True
-                watch.start()
-
-                def begin_session() -> None:
-                    watch.cancel()
-                    next_call(call_s)
-
-                try:
-                    pool = open_pool(
-                        found,
-                        pin=pin,
-                        count=(self._role.sessions or settings.sessions) if loaded.threads_allowed else 1,
-                        protected_path=settings.login == "protected-path",
-                        next_call=begin_session,
-                    )
-                finally:
-                    watch.cancel()  # a refused PIN is recorded next, however long the disk takes
-        return pool, loaded.description, properties
-
-    def _claim(self, state_dir: Path, found: TokenProperties) -> None:
-        """Claim the token for its owner; raises ``TokenUnavailable`` where it is another owner's."""
-        token = self._role.token
-        try:
-            identity = found.identity(self._token.module)
-            claim_token(state_dir, identity, table=token, owner=self._role.tenant or SERVICE)
-        except TokenTaken as taken:
-            raise TokenUnavailable(
-                f"tokens.{token} finds the token of {taken.holder}: select another one by its serial and label"
-            ) from None
-
-    def _login_timed_out(self) -> NoReturn:
-        """End by ourselves, so that the worker knows which call it was: the login may still run in the HSM."""
-        waited_s = self._token.login_timeout_s
-        detail = f"the login did not return within {waited_s:g} s (`login_timeout_s`)"
-        self.end(HsmFailure(LOGIN_TIMED_OUT, NO_CODE, Action.OPEN_CIRCUIT, detail=detail))
 
     def reload(self) -> str:
         """Read the files again; returns the problem with them, or ''. Main thread only."""

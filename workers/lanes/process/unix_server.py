@@ -11,7 +11,8 @@ from pathlib import Path
 
 from queueing.errors import ConfigError
 from workers.config.service_file import load_service
-from workers.lanes.process.lane import Lane, LaneRole
+from workers.lanes.process.lane import Lane
+from workers.lanes.process.login import LaneRole
 
 log = logging.getLogger("sigmill.lane")
 

@@ -17,8 +17,9 @@ import pytest
 from queueing.config.secrets import Secret
 from tests.support.fakes.config_files import Site
 from workers.hsm.faults import Action, HsmFailure
-from workers.lanes.process import lane as module
-from workers.lanes.process.lane import Lane, LaneRole
+from workers.lanes.process import login as module
+from workers.lanes.process.lane import Lane
+from workers.lanes.process.login import LaneRole
 from workers.state.refused_pins import ReservedEntry
 from workers.state.token_claims import TokenProperties
 
@@ -77,7 +78,7 @@ def test_the_time_limit_of_a_login_ends_before_a_refusal_is_recorded(
     monkeypatch.setattr(module, "open_pool", refuse)
     monkeypatch.setattr(ReservedEntry, "remember", remember)
     with pytest.raises(HsmFailure):
-        lane._log_in()
+        lane._login.run()
     assert recorded_after == [True]
 
 
@@ -91,7 +92,7 @@ def test_the_time_limit_of_a_login_ends_with_it(lane: Lane, monkeypatch: pytest.
         return object()
 
     monkeypatch.setattr(module, "open_pool", open_pool)
-    lane._log_in()
+    lane._login.run()
     assert cancelled == [True]
 
 
@@ -101,7 +102,7 @@ def test_a_lane_logs_in_under_the_lock_of_its_token(
     """The next lane waits until a refused PIN is on record."""
     monkeypatch.setattr(module, "open_pool", lambda *_, **__: locked.append(is_locked(tmp_path / "state")))
     locked: list[bool] = []
-    lane._log_in()
+    lane._login.run()
     assert locked == [True]
     assert not is_locked(tmp_path / "state")
 
