@@ -1,8 +1,8 @@
 """Configuration of the operator: the TOML file of the service and a directory of tenant files.
 
 settings       tables of the files as typed structs
-service_file   the service's file: tokens, Redis, operators, settings of the worker
-selected_tokens  two tables that select one token
+service_file   the service's file: Redis, service key, operators, settings of the worker
+token_tables   the tokens in it
 tenant_file    one tenant's file: clients, keys, limits
 values         single values, read strictly, and the list of errors found so far
 loading        all files together; the first error is raised

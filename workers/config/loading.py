@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from queueing.config.toml import read_toml
 from queueing.errors import ConfigError
 from queueing.files.folders import entries
-from workers.config.service_file import SERVICE, SERVICE_TABLES, load_service, read_tokens, service_settings
+from workers.config.service_file import SERVICE, SERVICE_TABLES, load_service, service_settings
 from workers.config.tenant_file import load_tenant
+from workers.config.token_tables import read_tokens
 from workers.config.values import ErrorList, expect_table, refuse_unknown
 
 if TYPE_CHECKING:

@@ -8,12 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
-from queueing.config.secrets import secret_path
 from queueing.config.toml import convert, read_toml
 from queueing.errors import ConfigError
-from workers.config.selected_tokens import SelectedTokens
 from workers.config.settings import (
     ExporterSettings,
     HsmSettings,
@@ -21,7 +17,6 @@ from workers.config.settings import (
     LogSettings,
     MetricsSettings,
     OperatorSettings,
-    PinLogin,
     RecordSettings,
     RedisConfig,
     ServiceKeySettings,
@@ -29,7 +24,8 @@ from workers.config.settings import (
     TokenSettings,
     WorkerSettings,
 )
-from workers.config.values import ErrorList, expect_name, expect_table, public_key, signer_key
+from workers.config.token_tables import read_tokens
+from workers.config.values import ErrorList, expect_name, expect_table, public_key, signer_key, tables_below
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -54,10 +50,6 @@ SERVICE_TABLES: Final = {
     "metrics",
     "exporter",
 }
-
-_LOGINS_BY_NAME: Final = ("none", "protected-path")
-_REFUSED_ENVIRONMENT: Final = ("LD_PRELOAD", "LD_AUDIT", "PYTHON")
-"""Prefixes of variables that would change the lane's interpreter rather than its module."""
 
 _KEY_NAME: Final = re.compile(r"[!-*,-~]{1,128}\Z")
 """C2SP signed-note: a key's name has no blanks and no plus; control characters would break its line."""
@@ -129,8 +121,8 @@ def read_service(file: Path, tables: dict[str, Any], errors: ErrorList) -> Servi
     redis = errors.collect(lambda: _redis(file, required_table(file, tables, "redis")))
     names = _names(tables, "tokens")
     service_key = errors.collect(lambda: _service_key(file, tables, names))
-    operators = errors.collect_each(_tables(file, tables, "operators", errors), partial(_operator, file))
-    hsms = errors.collect_each(_tables(file, tables, "hsms", errors), partial(_hsm, file))
+    operators = errors.collect_each(tables_below(file, tables, "operators", errors), partial(_operator, file))
+    hsms = errors.collect_each(tables_below(file, tables, "hsms", errors), partial(_hsm, file))
     for name, token in tokens.items():
         errors.collect(partial(_check_hsm, file, name, token, _names(tables, "hsms")))
     worker = errors.collect(lambda: convert(file, "worker", tables.get("worker", {}), WorkerSettings))
@@ -168,25 +160,6 @@ def service_settings(file: Path, tables: dict[str, Any]) -> ServiceSettings:
     return convert(file, "service", required_table(file, tables, "service"), ServiceSettings)
 
 
-def read_tokens(file: Path, tables: dict[str, Any], errors: ErrorList) -> dict[str, TokenSettings]:
-    """Valid tokens by name; two names for one token are an error."""
-    chosen = SelectedTokens()
-
-    def read(name: str, table: object) -> TokenSettings:
-        token = _token(file, expect_name(file, f"tokens.{name}", name), table)
-        other = chosen.add(name, token)
-        if other:
-            raise ConfigError(
-                str(file),
-                f"tokens.{name}",
-                f"is the token that tokens.{other} names",
-                "Name each token once: two names would let two tenants share one login.",
-            )
-        return token
-
-    return errors.collect_each(_tables(file, tables, "tokens", errors), read)
-
-
 def required_table(file: Path, tables: dict[str, Any], name: str) -> dict[str, Any]:
     """A required table. Raises ``ConfigError`` where it is missing."""
     if name not in tables:
@@ -194,11 +167,6 @@ def required_table(file: Path, tables: dict[str, Any], name: str) -> dict[str, A
         remedy = f"Add [{name}]." if made_by is None else f"Add [{name}]; `{made_by}` creates and prints it."
         raise ConfigError(str(file), name, "the table is missing", remedy)
     return expect_table(file, name, tables[name])
-
-
-def _tables(file: Path, tables: dict[str, Any], name: str, errors: ErrorList) -> dict[str, Any]:
-    """Tables below ``[name]``; empty where it is not a table."""
-    return errors.collect(lambda: expect_table(file, name, tables.get(name, {}))) or {}
 
 
 def _names(tables: dict[str, Any], name: str) -> Collection[str]:
@@ -271,40 +239,6 @@ def _operator(file: Path, name: str, table: object) -> ClientPublicKey:
         settings.public_key,
         "Paste the line that `sigmill operators create` printed.",
     )
-
-
-def _token(file: Path, name: str, table: object) -> TokenSettings:
-    path = f"tokens.{name}"
-    login = table.get("login") if isinstance(table, dict) else None
-    if login is not None and not isinstance(login, dict) and login not in _LOGINS_BY_NAME:
-        # Not checked by msgspec, whose message shows the value: it may be the PIN itself.
-        raise ConfigError(
-            str(file),
-            f"{path}.login",
-            "is not a kind of login",
-            'Write { pin_file = … }, "protected-path" or "none"; a PIN belongs into a file of its own.',
-        )
-    token = convert(file, path, table, TokenSettings)
-    select = token.select
-    if select.slot is None and select.label is None and select.serial is None:
-        raise ConfigError(str(file), f"{path}.select", "selects nothing", "Give `label`, `serial` or `slot`.")
-    if not Path(token.module).is_absolute():
-        raise ConfigError(
-            str(file), f"{path}.module", "is not an absolute path", "Write the full path of the .so."
-        )
-    for variable in token.environment:
-        if variable.startswith(_REFUSED_ENVIRONMENT):
-            raise ConfigError(
-                str(file),
-                f"{path}.environment.{variable}",
-                "must not be set for a module",
-                "Set only variables that the vendor's module reads.",
-            )
-    resolved = token.login
-    if isinstance(resolved, PinLogin):
-        resolved = PinLogin(pin_file=secret_path(file.parent, resolved.pin_file))
-    socket = None if token.socket is None else str(file.parent / token.socket)
-    return msgspec.structs.replace(token, login=resolved, socket=socket)
 
 
 def _service_key(file: Path, tables: dict[str, Any], tokens: Collection[str]) -> ServiceKey:

@@ -120,3 +120,8 @@ def refuse_unknown(file: Path, tables: dict[str, Any], known: Collection[str]) -
     """Raise for the first key of ``tables`` that is not in ``known``, and suggest the nearest known one."""
     for name in sorted(tables.keys() - set(known)):
         raise ConfigError(str(file), name, "this key is not known", nearest(name, known))
+
+
+def tables_below(file: Path, tables: dict[str, Any], name: str, errors: ErrorList) -> dict[str, Any]:
+    """Tables below ``[name]``; empty where it is not a table."""
+    return errors.collect(lambda: expect_table(file, name, tables.get(name, {}))) or {}
