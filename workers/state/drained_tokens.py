@@ -5,6 +5,7 @@ The command line creates and removes the marks; the worker reads them twice a se
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from queueing.files.durable_file import (
@@ -17,6 +18,8 @@ from queueing.files.folders import entries
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+log = logging.getLogger("sigmill.lanes")
 
 
 class DrainedTokens:
@@ -42,3 +45,25 @@ class DrainedTokens:
     def resume(self, token: str) -> bool:
         """Remove the mark durably; whether there was one. Raises ``OSError``."""
         return remove_durably(self._folder / token)
+
+
+class DrainWatch:
+    """Drained tokens as they were last read: ``names``. A folder that cannot be read changes nothing, and is logged once."""
+
+    def __init__(self, marks: DrainedTokens) -> None:
+        self._marks = marks
+        self._error = ""
+        self.names: frozenset[str] = frozenset()
+
+    def read(self) -> frozenset[str]:
+        """Read the marks again; returns the tokens that were drained or resumed since."""
+        try:
+            names = self._marks.names()
+        except OSError as error:
+            if self._error != str(error):  # it is read twice a second, and stays as it is until a person acts
+                self._error = str(error)
+                log.error("token.drains_unreadable", extra={"why": str(error)})
+            return frozenset()
+        self._error = ""
+        changed, self.names = names ^ self.names, names
+        return changed

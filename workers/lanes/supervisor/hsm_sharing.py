@@ -8,7 +8,10 @@ takes them.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from workers.config.service_file import ServiceConfiguration
 
 
 class HsmUser(Protocol):
@@ -84,6 +87,23 @@ class HsmShare:
         self._lanes.clear()
         self.waiting = False
         self._hsm.remove(self)
+
+
+class SharedHsms:
+    """HSMs of this host that several tokens share, by name; made when the first of the tokens is used."""
+
+    def __init__(self) -> None:
+        self._hsms: dict[str, SharedHsm] = {}
+
+    def of(self, service: ServiceConfiguration, token: str) -> SharedHsm | None:
+        """HSM of a token, with the operations that are configured now; None where the token shares none."""
+        name = service.tokens[token].hsm
+        if name is None:
+            return None
+        operations = service.hsms[name].parallel_operations
+        hsm = self._hsms.setdefault(name, SharedHsm(operations))
+        hsm.parallel_operations = operations
+        return hsm
 
 
 class SharedHsm:

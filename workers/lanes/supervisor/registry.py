@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from workers.lanes.supervisor.chunk_scheduler import initial_capacity
 from workers.lanes.supervisor.circuit_breaker import Circuit
-from workers.lanes.supervisor.hsm_sharing import SharedHsm
+from workers.lanes.supervisor.hsm_sharing import SharedHsms
 from workers.lanes.supervisor.lane_metrics import LaneMetrics
 from workers.lanes.supervisor.process_group import (
     RELOAD_TIMEOUT_S,
@@ -23,6 +23,7 @@ from workers.lanes.supervisor.process_group import (
 from workers.lanes.supervisor.spawn import lane_spec, most_lanes, sessions_per_lane
 from workers.lanes.supervisor.token_identities import TokenIdentities, unchanged_uses
 from workers.lanes.supervisor.token_pool import TokenPool
+from workers.state.drained_tokens import DrainWatch
 
 if TYPE_CHECKING:
     from asyncio import TaskGroup
@@ -66,9 +67,7 @@ class LaneRegistry:
         self._configuration = configuration
         self._worker = configuration.service.worker  # of the start: a reload changes no [worker]
         self._refused_pins = refused_pins
-        self._drains = drained
-        self._drained: frozenset[str] = frozenset()
-        self._drains_error = ""
+        self._drains = DrainWatch(drained)
         self._metrics = metrics
         self._lane_metrics = LaneMetrics(metrics)
         self._capacity_listener = capacity_listener
@@ -76,7 +75,7 @@ class LaneRegistry:
         self._identities = TokenIdentities()
         self._services: LaneServices | None = None
         self._pools: dict[str, dict[str, TokenPool]] = {}
-        self._hsms: dict[str, SharedHsm] = {}
+        self._hsms = SharedHsms()
         self._leaving: list[TokenPool] = []
         self._service_pool: TokenPool | None = None
 
@@ -121,7 +120,7 @@ class LaneRegistry:
             if token in pools
             else initial_capacity(sessions_per_lane(self._configuration.service.tokens[token]))
             for token in configured.tokens
-            if token not in self._drained
+            if token not in self._drains.names
         )
 
     def can_sign(self, tenant: str) -> bool:
@@ -159,11 +158,11 @@ class LaneRegistry:
         failing = {tenant for tenant, _ in tried}
         if len(failing) > 1:
             return False
-        return not (tried or self._drained) or self._others_have_tokens(failing)
+        return not (tried or self._drains.names) or self._others_have_tokens(failing)
 
     def _others_have_tokens(self, tenants: set[str]) -> bool:
         return any(
-            name not in tenants and not tenant.suspended and tenant.tokens - self._drained
+            name not in tenants and not tenant.suspended and tenant.tokens - self._drains.names
             for name, tenant in self._configuration.tenants.items()
         )
 
@@ -177,7 +176,7 @@ class LaneRegistry:
             circuits_open=tuple(
                 sorted(pool.token for pool in everything if pool.status.circuit is not Circuit.CLOSED)
             ),
-            drained=tuple(sorted(self._drained & self._configuration.service.tokens.keys())),
+            drained=tuple(sorted(self._drains.names & self._configuration.service.tokens.keys())),
         )
 
     def tick(self) -> None:
@@ -189,17 +188,8 @@ class LaneRegistry:
 
     def _read_drained_tokens(self) -> None:
         """Apply the drains and resumes of operators."""
-        try:
-            drained = self._drains.names()
-        except OSError as error:
-            if self._drains_error != str(
-                error
-            ):  # it is read twice a second, and stays as it is until a person acts
-                self._drains_error = str(error)
-                log.error("token.drains_unreadable", extra={"why": str(error)})
-            return
-        self._drains_error = ""
-        changed, self._drained = drained ^ self._drained, drained
+        changed = self._drains.read()
+        drained = self._drains.names
         for token in changed & self._configuration.service.tokens.keys():
             log.warning("token.drained" if token in drained else "token.resumed", extra={"token": token})
             self._lane_metrics.token_drained(token, drained=token in drained)
@@ -302,7 +292,7 @@ class LaneRegistry:
             self._worker,
             most_lanes=most_lanes(service.tokens[token], tenant),
         )
-        if token in self._drained:
+        if token in self._drains.names:
             pool.set_drained(drained=True)
         self._metrics.watch_sessions(token, pool.status.sessions_busy)
         self._share_hsm(pool, tenant)
@@ -310,16 +300,11 @@ class LaneRegistry:
 
     def _share_hsm(self, pool: TokenPool, tenant: str | None) -> None:
         """Have the token share its HSM. The service's own token does not: it signs a few directories."""
-        service = self._configuration.service
-        name = service.tokens[pool.token].hsm
-        if tenant is None or name is None:
+        if tenant is None:
             pool.share_hsm(None)
             return
-        operations = service.hsms[name].parallel_operations
-        hsm = self._hsms.setdefault(name, SharedHsm(operations))
-        hsm.parallel_operations = operations
         pool.weight = self._weight(tenant)
-        pool.share_hsm(hsm)
+        pool.share_hsm(self._hsms.of(self._configuration.service, pool.token))
 
     def _weight(self, tenant: str) -> float:
         configured = self._configuration.tenants.get(tenant)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from workers.state.drained_tokens import DrainedTokens
+from workers.state.drained_tokens import DrainedTokens, DrainWatch
 
 
 def test_a_mark_is_there_until_it_is_removed(tmp_path: Path) -> None:
@@ -38,3 +38,20 @@ def test_marks_of_root_belong_to_the_owner_of_the_state_directory(tmp_path: Path
     DrainedTokens(tmp_path).drain("acme")
     for file in (tmp_path / "drained-tokens", tmp_path / "drained-tokens" / "acme"):
         assert (file.stat().st_uid, file.stat().st_gid) == (4711, 4712)
+
+
+def test_a_watch_names_the_tokens_that_were_drained_or_resumed_since(tmp_path: Path) -> None:
+    """A folder that cannot be read changes nothing."""
+    marks = DrainedTokens(tmp_path)
+    watch = DrainWatch(marks)
+    marks.drain("acme")
+    marks.drain("globex")
+    assert watch.read() == {"acme", "globex"}
+    marks.resume("acme")
+    assert watch.read() == {"acme"}
+    assert watch.names == {"globex"}
+    folder = tmp_path / "drained-tokens"
+    folder.rename(tmp_path / "elsewhere")
+    folder.write_text("")
+    assert watch.read() == frozenset()
+    assert watch.names == {"globex"}
