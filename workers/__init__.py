@@ -3,7 +3,7 @@
 worker               SigningWorker: arq's worker with the signing service next to its loop
 service              start, run, drain, reload and end of the service
 readiness            ``/readyz``: whether the worker can claim and sign
-composition          wiring of the service's parts, and nothing else
+composition/         wiring of the service's parts, and nothing else
 current_config       the configuration in force
 current_stop_orders  the stop orders in force
 active_job           a claimed job, from claim to result

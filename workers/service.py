@@ -1,6 +1,6 @@
 """Signing service of one worker process: starts, runs, drains, reloads.
 
-``workers.composition.build_service`` makes the parts and connects them.
+``workers.composition.service.build_service`` makes the parts and connects them.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from queueing.protocol.jobs import FUNCTION, deserialize, serialize
 from queueing.redis.connection import connect
 from queueing.redis.errors import REDIS_ERRORS, is_foreign_value
 from queueing.redis.faults import reason_of
-from workers.composition import build_service
+from workers.composition.service import build_service
 from workers.lifecycle.shutdown import HURRY_S, end_process_after
 
 if TYPE_CHECKING:

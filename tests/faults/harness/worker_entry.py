@@ -144,14 +144,14 @@ def _break(name: str) -> None:
 
 
 def _run(number: str, file: str, words: list[str]) -> int:
-    import workers.composition
+    import workers.composition.foundation
 
     if words[0] in BROKEN:
         _break(words.pop(0))
     give_lanes_their_clock()
     ObservedClaims.worker = number
     ObservedClaims.recorder = history.Recorder(Path(file), keep=False)
-    vars(workers.composition)["Claims"] = ObservedClaims
+    vars(workers.composition.foundation)["Claims"] = ObservedClaims
     return main(words)
 
 

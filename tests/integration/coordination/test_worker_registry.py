@@ -19,7 +19,7 @@ from queueing.coordination.worker_registry import (
 from queueing.errors import QueueUnavailable
 from queueing.protocol import keyspace
 from tests.support.farm.responder import now_ms
-from workers.composition import owner_id
+from workers.composition.foundation import owner_id
 
 
 def said(owner: str = "h1.7.aa", **changes: Any) -> WorkerInfo:

@@ -12,7 +12,8 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from tests.support.fakes.config_files import Site
-from workers.composition import build_service, owner_id
+from workers.composition.foundation import owner_id
+from workers.composition.service import build_service
 from workers.config.loading import Configuration, load_configuration
 from workers.service import SigningService
 from workers.telemetry.metrics import Metrics
