@@ -12,13 +12,16 @@ import binascii
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from queueing.errors import ProofInvalid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MAX_NOTE_BYTES: Final = 1_000_000
 MAX_SIGNATURES: Final = 100
@@ -148,11 +151,16 @@ def read_note(data: bytes) -> Note:
 def verified_text(data: bytes, trusted: list[VerifierKey]) -> str:
     """Text of a note that at least one trusted key signed. Raises ``ProofInvalid``, also for one bad line of a trusted key."""
     note = read_note(data)
-    signed = [key.is_signed(note) for key in trusted]
-    if not any(signed):
+    if not signed_by_any(note, trusted):
         names = ", ".join(sorted({key.name for key in trusted})) or "no key at all"
         raise ProofInvalid(f"the note is signed by none of the trusted keys ({names})")
     return note.text
+
+
+def signed_by_any(note: Note, trusted: Sequence[VerifierKey]) -> bool:
+    """Whether at least one trusted key signed the note. Each one is looked at: raises ``ProofInvalid`` for a bad line of any."""
+    signed = [key.is_signed(note) for key in trusted]
+    return any(signed)
 
 
 def read_verifier_key(text: str) -> VerifierKey:

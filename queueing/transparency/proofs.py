@@ -82,21 +82,13 @@ def root_from_inclusion(leaf: bytes, index: int, size: int, proof: list[bytes]) 
     if not 0 <= index < size <= MAX_SIZE:
         raise ProofInvalid(f"entry {index} cannot be in a log of {size} entries")
     _check_hashes([leaf, *proof])
-    root, place, last = leaf, index, size - 1
-    for sibling in proof:
-        if not last:
-            raise ProofInvalid(f"the inclusion proof of entry {index} in {size} has too many hashes")
-        if place & 1 or place == last:
-            root = node_hash(sibling, root)
-            while place and not place & 1:
-                place >>= 1
-                last >>= 1
-        else:
-            root = node_hash(root, sibling)
-        place >>= 1
-        last >>= 1
-    if last:
-        raise ProofInvalid(f"the inclusion proof of entry {index} in {size} has too few hashes")
+    sides = _left_siblings(index, size - 1)
+    if len(proof) != len(sides):
+        wrong = "many" if len(proof) > len(sides) else "few"
+        raise ProofInvalid(f"the inclusion proof of entry {index} in {size} has too {wrong} hashes")
+    root = leaf
+    for is_left, sibling in zip(sides, proof, strict=True):
+        root = node_hash(sibling, root) if is_left else node_hash(root, sibling)
     return root
 
 
@@ -137,23 +129,36 @@ def _roots_from_consistency(
     while place & 1:
         place >>= 1
         last >>= 1
-    old_computed = computed = path[0]
-    for sibling in path[1:]:
-        if not last:
-            raise wrong_length
-        if place & 1 or place == last:
+    sides = _left_siblings(place, last)
+    old_computed, *siblings = path
+    if len(siblings) != len(sides):
+        raise wrong_length
+    computed = old_computed
+    for is_left, sibling in zip(sides, siblings, strict=True):
+        if is_left:
             old_computed = node_hash(sibling, old_computed)
             computed = node_hash(sibling, computed)
-            while place and not place & 1:
-                place >>= 1
-                last >>= 1
         else:
             computed = node_hash(computed, sibling)
+    return old_computed, computed
+
+
+def _left_siblings(place: int, last: int) -> list[bool]:
+    """For each sibling on the way from a node up to the root, whether it is the left one.
+
+    ``place`` is the node's number in its level, ``last`` that of the level's last node. A last node without a right sibling
+    goes up until it has a left one (RFC 9162, sections 2.1.3.2 and 2.1.4.2, step by step).
+    """
+    sides: list[bool] = []
+    while last:
+        is_left = bool(place & 1) or place == last
+        sides.append(is_left)
+        while is_left and place and not place & 1:
+            place >>= 1
+            last >>= 1
         place >>= 1
         last >>= 1
-    if last:
-        raise wrong_length
-    return old_computed, computed
+    return sides
 
 
 def _check_hashes(hashes: list[bytes]) -> None:

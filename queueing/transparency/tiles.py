@@ -6,15 +6,14 @@ as u16 big endian before it. The last ones of a level are partial and carry thei
 
 from __future__ import annotations
 
-import re
 import struct
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from queueing.errors import ProofInvalid
-from queueing.transparency.merkle import HASH_BYTES, MAX_SIZE, TreeEdge
+from queueing.transparency.merkle import HASH_BYTES, root_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 WIDTH: Final = 256
 """Hashes of a full tile, entries of a full bundle."""
@@ -23,11 +22,7 @@ HEIGHT: Final = 8
 """Levels of the tree in one tile: two to the power of this is ``WIDTH``."""
 
 MAX_ENTRY_BYTES: Final = 65_535
-MAX_LEVEL: Final = 63
 _LENGTH: Final = struct.Struct(">H")
-_PATH: Final = re.compile(
-    r"tile/(?P<kind>entries|0|[1-9][0-9]?)/(?P<index>(?:x[0-9]{3}/)*[0-9]{3})(?:\.p/(?P<width>[1-9][0-9]{0,2}))?"
-)
 
 
 def index_path(index: int) -> str:
@@ -46,20 +41,6 @@ def tile_path(level: int, index: int, width: int = WIDTH) -> str:
 def bundle_path(index: int, width: int = WIDTH) -> str:
     """Path of an entry bundle below the log's prefix."""
     return f"tile/entries/{index_path(index)}{_partial(width)}"
-
-
-def read_path(path: str) -> tuple[int | None, int, int]:
-    """Level (None: entries), index and width of a path. Raises ``ProofInvalid`` where it is not in its one form."""
-    found = _PATH.fullmatch(path)
-    if found is None:
-        raise ProofInvalid(f"{path[:120]!r} is not the path of a tile or an entry bundle")
-    level = None if found["kind"] == "entries" else int(found["kind"])
-    index = int(found["index"].replace("x", "").replace("/", ""))
-    width = int(found["width"] or WIDTH)
-    expected = bundle_path(index, width) if level is None else tile_path(level, index, width)
-    if (level or 0) > MAX_LEVEL or index > MAX_SIZE or width > WIDTH or expected != path:
-        raise ProofInvalid(f"{path[:120]!r} is not the path of a tile or an entry bundle")
-    return level, index, width
 
 
 def tiles_of(size: int) -> Iterator[tuple[int, int, int]]:
@@ -106,25 +87,27 @@ def split_tile(data: bytes, width: int) -> list[bytes]:
     return [data[at : at + HASH_BYTES] for at in range(0, len(data), HASH_BYTES)]
 
 
-class TileHashes:
-    """``SubtreeHashes`` of tiles in memory: (level, index) to the tile's bytes. Not verified against a root."""
+class Tiles(Protocol):
+    """Tiles of one tree."""
 
-    def __init__(self, tiles: Mapping[tuple[int, int], bytes]) -> None:
+    def tile(self, level: int, index: int, width: int) -> list[bytes]:
+        """The ``width`` hashes of a tile. Raises ``ProofInvalid`` where it is missing or of another length."""
+
+
+class TileHashes:
+    """``SubtreeHashes`` from the tiles of a tree with ``size`` leaves. Not verified against a root."""
+
+    def __init__(self, tiles: Tiles, size: int) -> None:
         self._tiles = tiles
+        self._size = size
 
     def subtree(self, level: int, index: int) -> bytes:
-        """Root of a complete subtree. Raises ``ProofInvalid`` where its tile is missing or too short."""
+        """Root of a complete subtree. Raises ``ProofInvalid`` as the tiles do."""
         tile_level, above = divmod(level, HEIGHT)
-        first = index << above
-        tile_index, start = divmod(first, WIDTH)
-        tile = self._tiles.get((tile_level, tile_index))
-        end = start + (1 << above)
-        if tile is None or len(tile) < end * HASH_BYTES:
-            raise ProofInvalid(f"{tile_path(tile_level, tile_index)} is missing or too short for the proof")
-        edge = TreeEdge()
-        for at in range(start, end):
-            edge.append(tile[at * HASH_BYTES : (at + 1) * HASH_BYTES])
-        return edge.root()
+        number, start = divmod(index << above, WIDTH)
+        width = min(WIDTH, (self._size >> (tile_level * HEIGHT)) - number * WIDTH)
+        tile = self._tiles.tile(tile_level, number, width)
+        return root_of(tile[start : start + (1 << above)])
 
 
 def _partial(width: int) -> str:

@@ -23,10 +23,10 @@ from queueing.transparency.commitments import (
     salted_item,
 )
 from queueing.transparency.merkle import leaf_hash, root_of
-from queueing.transparency.notes import read_note
+from queueing.transparency.notes import read_note, signed_by_any
 from queueing.transparency.proof_files import ProofFile, read_proof_file
 from queueing.transparency.proofs import inclusion_proof, verify_inclusion
-from queueing.transparency.tiles import HEIGHT, WIDTH
+from queueing.transparency.tiles import WIDTH, TileHashes
 from workers.record.entries import OutcomeEntry, decode_entry
 
 if TYPE_CHECKING:
@@ -65,22 +65,6 @@ class _ItemHashes:
         return root_of(self._leaves[index << level : (index + 1) << level])
 
 
-class _BundleHashes:
-    """Hashes of the tree of a bundle: of its range, and of everything above level 0."""
-
-    def __init__(self, reader: BundleReader, size: int) -> None:
-        self._reader = reader
-        self._size = size
-
-    def subtree(self, level: int, index: int) -> bytes:
-        tile_level, above = divmod(level, HEIGHT)
-        first = index << above
-        number, start = divmod(first, WIDTH)
-        width = min(WIDTH, (self._size >> (tile_level * HEIGHT)) - number * WIDTH)
-        tile = self._reader.tile(tile_level, number, width)
-        return root_of(tile[start : start + (1 << above)])
-
-
 def make_receipt(reader: BundleReader, match: Match, number: int) -> bytes:
     """Receipt of digest ``number`` of a job in a bundle, as the bytes of a proof file. Raises ``ProofInvalid``."""
     note = reader.checkpoint()
@@ -96,7 +80,7 @@ def make_receipt(reader: BundleReader, match: Match, number: int) -> bytes:
         count=len(items),
         path=tuple(inclusion_proof(_ItemHashes(leaves), number, len(items))),
     )
-    proof = inclusion_proof(_BundleHashes(reader, size), match.index, size)
+    proof = inclusion_proof(TileHashes(reader, size), match.index, size)
     return ProofFile(match.index, tuple(proof), note, msgspec.msgpack.encode(extra)).encode()
 
 
@@ -107,7 +91,7 @@ def verify_receipt(
     proof = read_proof_file(data)
     note = read_note(proof.checkpoint)
     checkpoint = read_checkpoint(note.text)
-    if not sum(key.is_signed(note) for key in trusted):  # each one is looked at: a bad line is refused
+    if not signed_by_any(note, trusted):
         raise ProofInvalid("the checkpoint of the receipt is signed by none of the trusted keys")
     extra = _read_extra(proof.extra)
     verify_inclusion(leaf_hash(extra.entry), proof.index, checkpoint.size, list(proof.proof), checkpoint.root)

@@ -16,7 +16,7 @@ from queueing.protocol.envelope import read_unverified
 from queueing.transparency.checkpoints import Checkpoint, read_checkpoint
 from queueing.transparency.commitments import envelope_commitment, items_root
 from queueing.transparency.merkle import TreeEdge, leaf_hash, root_of
-from queueing.transparency.notes import ECDSA, VerifierKey, read_note
+from queueing.transparency.notes import ECDSA, VerifierKey, read_note, signed_by_any
 from queueing.transparency.origin_statements import verify_statement
 from queueing.transparency.tiles import WIDTH
 from workers.record.entries import EndEntry, IntentEntry, OpenedEntry, OutcomeEntry, decode_entry
@@ -110,7 +110,7 @@ class OriginVerifier:
         note = read_note(data)
         checkpoint = read_checkpoint(note.text)
         keys = [*self._trusted, *self._certified(checkpoint)]
-        if not sum(key.is_signed(note) for key in keys):  # each one is looked at: a bad line is refused
+        if not signed_by_any(note, keys):
             raise ProofInvalid("the checkpoint is signed by none of the trusted keys")
         parts = checkpoint.origin.split("/")
         if parts[-1] != self._reader.name or len(parts) < 3:

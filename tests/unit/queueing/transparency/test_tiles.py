@@ -20,7 +20,6 @@ from queueing.transparency.tiles import (
     decode_bundle,
     encode_bundle,
     index_path,
-    read_path,
     split_tile,
     tile_path,
     tiles_of,
@@ -45,25 +44,6 @@ def test_a_tree_of_70000_entries_has_the_tiles_of_the_specification() -> None:
 def test_a_tree_of_256_entries_has_a_full_tile_and_a_partial_one_above() -> None:
     assert list(tiles_of(256)) == [(0, 0, 256), (1, 0, 1)]
     assert not list(tiles_of(0))
-
-
-@given(st.integers(0, 63), st.integers(0, 10**12), st.integers(1, 256))
-def test_a_path_is_read_as_it_was_written(level: int, index: int, width: int) -> None:
-    assert read_path(tile_path(level, index, width)) == (level, index, width)
-    assert read_path(bundle_path(index, width)) == (None, index, width)
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "", "tile", "tile/0", "tile/00/000", "tile/64/000", "tile/0/0", "tile/0/x000/001", "tile/0/001.p/0",
-        "tile/0/001.p/256", "tile/0/001.p/257", "tile/0/../001", "tile/items/001", "tile/0/001/", "/tile/0/001",
-        "tile/entries/001.p/01", "tile/0/001\n", "tile/0/" + "x999/" * 30 + "999",
-    ],
-)  # fmt: skip
-def test_another_form_of_a_path_is_refused(path: str) -> None:
-    with pytest.raises(ProofInvalid, match="not the path"):
-        read_path(path)
 
 
 @given(st.lists(st.binary(max_size=300), max_size=20))
@@ -101,6 +81,16 @@ def test_a_tile_of_another_length_is_refused() -> None:
     assert split_tile(bytes(64), 2) == [bytes(32), bytes(32)]
 
 
+class InMemory:
+    """Tiles by level and index."""
+
+    def __init__(self, tiles: dict[tuple[int, int], bytes]) -> None:
+        self._tiles = tiles
+
+    def tile(self, level: int, index: int, width: int) -> list[bytes]:
+        return split_tile(self._tiles[level, index], width)
+
+
 def tiles_and_leaves(size: int) -> tuple[dict[tuple[int, int], bytes], list[bytes], dict[int, bytes]]:
     """Tiles of a tree, its leaf hashes, and its root at each size."""
     edge = TreeEdge()
@@ -123,15 +113,8 @@ def test_proofs_from_tiles_verify_in_a_tree_with_partial_tiles_on_two_levels() -
     assert {(level, index): len(data) // 32 for (level, index), data in tiles.items()} == {
         (level, index): width for level, index, width in tiles_of(size)
     }
-    hashes = TileHashes(tiles)
+    hashes = TileHashes(InMemory(tiles), size)
     for index in (0, 1, 255, 256, 65_535, 65_536, 69_887, 69_888, 69_999):
         verify_inclusion(leaves[index], index, size, inclusion_proof(hashes, index, size), roots[size])
     for old in (1, 255, 256, 257, 65_535, 65_536, 65_537, 69_999):
         verify_consistency(old, roots[old], size, roots[size], consistency_proof(hashes, old, size))
-
-
-def test_a_proof_from_a_tile_that_is_missing_names_it() -> None:
-    tiles, _, _ = tiles_and_leaves(300)
-    del tiles[0, 1]
-    with pytest.raises(ProofInvalid, match=r"tile/0/001 is missing"):
-        inclusion_proof(TileHashes(tiles), 3, 300)
