@@ -66,11 +66,11 @@ class ActiveJob:
     ``delayed``: it was tried, and would fail again at once; a job that no lane had keeps its place in the queue.
     ``turned_back``: it was not given to a lane, because none may have it now. ``authenticated``: the worker knows that a
     client of the tenant has signed it; ``intended``: the log has its intent. ``dropped``: signatures that lanes made, or may
-    have made, and that are not in the result.
+    have made, and that are not in the result. Once it has ended, lanes get no more of it, and their answers change nothing.
     """
 
     __slots__ = (
-        "_errors",
+        "_in_lanes",
         "_left",
         "_reported",
         "_sinks",
@@ -81,6 +81,7 @@ class ActiveJob:
         "dropped",
         "enqueued_at_ms",
         "envelope",
+        "errors",
         "failure",
         "hints",
         "intended",
@@ -106,8 +107,9 @@ class ActiveJob:
         self.hints = JobHints()
         self.enqueued_at_ms = self.started_ms
         self.signatures: list[bytes | None] = []
-        self._errors: dict[int, WireError] = {}
-        self._left = 0
+        self.errors: dict[int, WireError] = {}  # of single digests, by their place in the job
+        self._left = 0  # digests that are not settled
+        self._in_lanes = 0
         self._reported = False
         self.unavailable: SigningError | None = None
         self.failure: SigningError | None = None
@@ -141,11 +143,6 @@ class ActiveJob:
         return len(self.signatures) or 1
 
     @property
-    def errors(self) -> dict[int, WireError]:
-        """Errors of single digests, by their place in the job."""
-        return self._errors
-
-    @property
     def recorded(self) -> bool:
         """Whether its outcome or return goes into the log: not if that came before a client was established."""
         signed = self.failure is None and self.unavailable is None
@@ -172,12 +169,28 @@ class ActiveJob:
         self.delayed = self.turned_back = True
         self._report()
 
+    @property
+    def needs_signatures(self) -> bool:
+        """Whether digests of it that no lane has are still to be signed: not once it has ended, or will be requeued."""
+        return not self._reported and self.unavailable is None
+
+    def slice_sent(self, count: int) -> None:
+        """Record that a lane gets ``count`` of the digests."""
+        self._in_lanes += count
+
+    def slice_skipped(self, count: int) -> None:
+        """Settle ``count`` digests that no lane gets any more."""
+        self._settle(count)
+
     def slice_done(self, first: int, outcome: SliceOutcome) -> None:
         """Record a lane's outcome for the digests from ``first`` on."""
+        if self._reported:
+            return
+        self._in_lanes -= len(outcome.signatures)
         self.maybe_signed = True
         if self._is_of_another_version(outcome):
             # The key was rotated between two slices; a result has one version.
-            self.unavailable = TokenUnavailable("the key was rotated while the job was signed")
+            self._requeue_over(TokenUnavailable("the key was rotated while the job was signed"))
             self.delayed = True
             self._settle(len(outcome.signatures))
             return
@@ -187,9 +200,9 @@ class ActiveJob:
         for i, note in outcome.errors.items():
             error = note.error()
             if error.retryable:
-                self.unavailable = error
+                self._requeue_over(error)
                 self.delayed = True
-            self._errors[first + i] = note
+            self.errors[first + i] = note
         self._settle(len(outcome.signatures))
 
     def _is_of_another_version(self, outcome: SliceOutcome) -> bool:
@@ -198,48 +211,54 @@ class ActiveJob:
     def slice_refused(self, first: int, count: int, error: SigningError) -> None:
         """End the whole job: a lane refused its envelope with this ``error``, and signed none of ``count`` digests."""
         del first
-        self._end_whole(error, unsigned=count)
+        self._in_lanes -= count
+        self._end_whole(error)
 
     def slice_poisoned(self, first: int, count: int, lane_ends: Sequence[str]) -> None:
         """Fail the job: each lane that processed a slice of it exited (``lane_ends``)."""
-        del first
-        self.maybe_signed = True
-        self.lane_ends = tuple(lane_ends)
-        self._end_whole(JobPoisoned("the job ended its lane each time it was tried"), unsigned=count)
+        del first, count
+        if not self._reported:
+            self.lane_ends = tuple(lane_ends)
+        self._end_whole(JobPoisoned("the job ended its lane each time it was tried"))
 
     def slice_faulted(self, first: int, count: int) -> None:
         """Return the job: the HSM failed on ``count`` of its digests, which may have been signed."""
         del first
-        self.delayed = True
-        self.maybe_signed = True
-        self.unavailable = HsmFault()
+        if not self._reported:
+            self.delayed = True
+            self._requeue_over(HsmFault())
         self._settle(count)
 
     def slice_unavailable(self, first: int, count: int) -> None:
         """Return the job: the token became unavailable before ``count`` of its digests were signed."""
         del first
-        self.unavailable = TokenUnavailable()
+        if not self._reported:
+            self._requeue_over(TokenUnavailable())
         self._settle(count)
 
     def slice_in_doubt(self, count: int) -> None:
         """Record that a lane exited while it had ``count`` of the digests: they may have been signed."""
-        self.maybe_signed = True
-        self.dropped += count
-
-    def _end_whole(self, error: SigningError, *, unsigned: int) -> None:
-        """End the job, whatever other slices have or will have: a lane may be signing them now, and the job does not wait for it.
-
-        ``unsigned``: number of digests, of those not settled, that no lane has.
-        """
+        self._in_lanes -= count
         if not self._reported:
-            in_lanes = max(self._left - unsigned, 0)
-            self.maybe_signed = self.maybe_signed or in_lanes > 0
-            self.dropped += in_lanes
-            self._drop()
-        if error.retryable and not isinstance(error, JobExpired):
+            self.maybe_signed = True
+            self.dropped += count
+
+    def _requeue_over(self, error: SigningError) -> None:
+        """Return the job when it ends. A fault of the HSM outweighs other errors: its signatures may have been made."""
+        if not isinstance(self.unavailable, HsmFault):
             self.unavailable = error
+
+    def _end_whole(self, error: SigningError) -> None:
+        """End the job, whatever other slices have: a lane may be signing them now, and the job does not wait for it."""
+        if self._reported:
+            return
+        self.maybe_signed = self.maybe_signed or self._in_lanes > 0
+        self.dropped += self._in_lanes
+        self._drop()
+        if error.retryable and not isinstance(error, JobExpired):
+            self._requeue_over(error)
             self.delayed = True
-        elif self.failure is None:
+        else:
             self.failure = error
         self._report()
 

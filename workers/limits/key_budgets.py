@@ -92,9 +92,9 @@ class KeyBudgets:
         reserved = self._reserved.pop(job, None)
         if reserved is not None:
             period, digests = reserved
-            signed = 0 if job.unavailable is not None else sum(s is not None for s in job.signatures)
-            if digests > signed:
-                self._unused[period] += digests - signed
+            spent = _spent(job)
+            if digests > spent:
+                self._unused[period] += digests - spent
 
     async def run(self) -> None:
         """Give back unused reservations until cancelled."""
@@ -119,3 +119,10 @@ class KeyBudgets:
         tenant = self._config.tenants.get(job.claimed.tenant)
         key = None if tenant is None or job.envelope is None else tenant.keys.get(job.envelope.key)
         return None if key is None else key.policy.budget
+
+
+def _spent(job: ActiveJob) -> int:
+    """Digests of a settled job that are signed, or may be; none of a requeued one, which reserves them anew."""
+    if job.failure is not None:
+        return job.dropped
+    return 0 if job.unavailable is not None else sum(signature is not None for signature in job.signatures)

@@ -62,6 +62,16 @@ def job_in_work(
     hints = JobHints(n=count, h=b"c" * 16, re=reply_id)
     job.intended = True
     job.set_content(b"sealed", envelope(count, algorithm=algorithm), hints, 1)
+    job.slice_sent(count)
+    return job
+
+
+def job_partly_sent(sinks: JobSink | None, count: int, *, sent: int) -> ActiveJob:
+    """A job that was read, of which lanes have ``sent`` digests; the others wait for one."""
+    job = ActiveJob(claimed(), one_sink(sinks))
+    job.intended = True
+    job.set_content(b"sealed", envelope(count), JobHints(n=count, h=b"c" * 16), 1)
+    job.slice_sent(sent)
     return job
 
 

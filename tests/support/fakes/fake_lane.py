@@ -157,6 +157,8 @@ class FakeJob:
     faulted: list[tuple[int, int]] = field(default_factory=list)
     lane_ends: Sequence[str] = ()
     in_doubt: bool = False
+    needs_signatures: bool = True
+    skipped: int = 0
 
     @property
     def job_id(self) -> bytes:
@@ -165,6 +167,11 @@ class FakeJob:
     @property
     def sealed(self) -> bytes:
         return self.name.encode()
+
+    def slice_sent(self, count: int) -> None: ...
+
+    def slice_skipped(self, count: int) -> None:
+        self.skipped += count
 
     def slice_done(self, first: int, outcome: SliceOutcome) -> None:
         self.done.append((first, len(outcome.signatures)))

@@ -26,6 +26,7 @@ from tests.support.fakes.active_jobs import (
     claimed,
     envelope,
     job_in_work,
+    job_partly_sent,
     one_sink,
     signed,
 )
@@ -263,6 +264,76 @@ def test_the_other_slices_of_a_poisoned_job_count_as_dropped(finished: FinishedJ
     job.slice_in_doubt(1)
     job.slice_poisoned(2, 1, ["exit_5"])
     assert job.dropped == 2 + 1 + 2
+
+
+def test_digests_that_never_reached_a_lane_do_not_count_as_dropped(finished: FinishedJobs) -> None:
+    """They waited behind the slice that ended the job, and are not signed any more."""
+    job = job_partly_sent(finished, 6, sent=3)
+    job.slice_done(0, signed(1))
+    job.slice_refused(1, 2, ClientRevoked())
+    assert (finished, job.dropped, job.needs_signatures) == ([job], 1, False)
+    job.slice_skipped(3)
+    assert (finished, job.dropped) == ([job], 1)
+
+
+def test_an_ended_job_whose_only_slice_was_refused_is_not_perhaps_signed(finished: FinishedJobs) -> None:
+    """The rest of it waited: its returned record would say that a lane may have signed it."""
+    job = job_partly_sent(finished, 6, sent=2)
+    job.slice_refused(0, 2, TokenUnavailable())
+    assert (job.ending, job.maybe_signed) == (Ending.RETURN, False)
+
+
+def test_a_lane_that_exits_after_the_end_of_its_job_is_not_counted_again(finished: FinishedJobs) -> None:
+    """The end has counted what lanes had, and the record of the outcome is perhaps not made yet."""
+    job = job_in_work(finished, 4)
+    job.slice_refused(0, 2, ClientRevoked())
+    assert job.dropped == 2
+    job.slice_in_doubt(2)
+    job.slice_skipped(2)
+    assert job.dropped == 2
+
+
+def test_what_lanes_answer_after_the_end_does_not_change_it(finished: FinishedJobs) -> None:
+    """A returned job stays returned, and one with a result keeps its error."""
+    returned, failed = job_in_work(finished, 4), job_in_work(finished, 4)
+    returned.slice_refused(0, 2, TokenUnavailable())
+    failed.slice_refused(0, 2, ClientRevoked())
+    for job in (returned, failed):
+        job.slice_refused(2, 1, KeyUnknown())
+        job.slice_poisoned(2, 1, ["signal_11"])
+        job.slice_faulted(2, 1)
+        job.slice_done(3, signed(1))
+    assert (returned.ending, failed.ending) == (Ending.RETURN, Ending.RESULT)
+    assert isinstance(returned.unavailable, TokenUnavailable)
+    assert isinstance(failed.failure, ClientRevoked)
+    assert failed.unavailable is None
+    assert (failed.lane_ends, failed.signatures) == ((), [None] * 4)
+
+
+def test_a_job_that_will_be_requeued_gets_no_more_lanes(finished: FinishedJobs) -> None:
+    """What they signed of it would be signed again; it ends when no lane has anything of it."""
+    job = job_partly_sent(finished, 6, sent=4)
+    needs = [job.needs_signatures]
+    job.slice_faulted(0, 2)
+    needs.append(job.needs_signatures)
+    assert needs == [True, False]
+    job.slice_skipped(2)
+    assert not finished
+    job.slice_done(2, signed(2))
+    assert finished == [job]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_fault_of_the_hsm_outweighs_an_unavailable_token(finished: FinishedJobs, first: bool) -> None:
+    """In either order: the attempt counts, and its charge is not refunded."""
+    job = job_in_work(finished, 4)
+    if first:
+        job.slice_faulted(0, 2)
+        job.slice_unavailable(2, 2)
+    else:
+        job.slice_unavailable(2, 2)
+        job.slice_faulted(0, 2)
+    assert isinstance(job.unavailable, HsmFault)
 
 
 def test_signatures_of_a_result_that_is_replaced_count_as_dropped(finished: FinishedJobs) -> None:

@@ -30,6 +30,16 @@ class SigningJob(Protocol):
     def sealed(self) -> bytes:
         """The sealed envelope."""
 
+    @property
+    def needs_signatures(self) -> bool:
+        """Whether slices of it that no lane has are still to be signed: not once it has ended, or will be requeued."""
+
+    def slice_sent(self, count: int) -> None:
+        """A lane gets ``count`` of its digests."""
+
+    def slice_skipped(self, count: int) -> None:
+        """These digests waited for a lane, and get none: the job needs no more signatures."""
+
     def slice_done(self, first: int, outcome: SliceOutcome) -> None:
         """The digests from ``first`` on have this outcome, which is no error of the whole slice."""
 
@@ -102,31 +112,45 @@ class Batcher:
         return next(iter(self._groups), None)
 
     def take(self, group: Group, most_digests: int) -> list[Slice]:
-        """Up to ``most_digests`` of the group, at least one; a slice that is too long is cut. The next group is next."""
+        """Up to ``most_digests`` of the group; a slice that is too long is cut. The next group is next.
+
+        Slices of jobs that need no more signatures are skipped: nothing is left where no other job waits.
+        """
         waiting = self._groups.pop(group)
         taken: list[Slice] = []
         left = most_digests
         while waiting and left > 0:
             slice_ = waiting.popleft()
+            if not slice_.job.needs_signatures:
+                self._skip(slice_)
+                continue
             if slice_.count > left:
                 rest = Slice(slice_.job, group, slice_.first + left, slice_.count - left, begun=True)
                 waiting.appendleft(rest)
                 slice_ = Slice(slice_.job, group, slice_.first, left, begun=True)
             taken.append(slice_)
             left -= slice_.count
+            self.digests -= slice_.count
         if waiting:
             self._groups[group] = waiting
-        self.digests -= most_digests - left
         return taken
+
+    def _skip(self, slice_: Slice) -> None:
+        self.digests -= slice_.count
+        slice_.job.slice_skipped(slice_.count)
 
     def take_suspect(self) -> list[Slice]:
         """One suspect: the first of those that crashed the fewest lanes, so that an innocent one does not wait behind a
-        bad one. Faults of the HSM do not change the order.
+        bad one. Faults of the HSM do not change the order. None where no suspect's job needs signatures.
         """
-        slice_ = min(self.suspects, key=lambda each: len(each.crashes))
-        self.suspects.remove(slice_)
-        self.digests -= slice_.count
-        return [slice_]
+        while self.suspects:
+            slice_ = min(self.suspects, key=lambda each: len(each.crashes))
+            self.suspects.remove(slice_)
+            if slice_.job.needs_signatures:
+                self.digests -= slice_.count
+                return [slice_]
+            self._skip(slice_)
+        return []
 
     def clear(self, *, keep_begun: bool = False) -> list[Slice]:
         """Remove and return everything that waits, in order; with ``keep_begun`` except the rest of jobs that are begun."""

@@ -92,9 +92,9 @@ class ChunkScheduler:
             if not self._hsm_has_room(lane):
                 return
             if self._reserve_for_suspect(lane):
-                if not lane.outstanding:
-                    self._send_suspect(lane)
-                return
+                if lane.outstanding or self._send_suspect(lane):
+                    return
+                continue
             if any(slice_.alone for chunk in lane.outstanding.values() for slice_ in chunk.slices):
                 return  # a suspect runs alone, so that no other job is blamed
             group = self._batcher.next_group()
@@ -104,7 +104,9 @@ class ChunkScheduler:
             if among > 1:
                 part = -(-self._batcher.digests // among)
                 size = min(size, max(part, self._chunk_size.least(group, lane.sessions)))
-            self._send(lane, group, self._batcher.take(group, size))
+            slices = self._batcher.take(group, size)
+            if slices:
+                self._send(lane, group, slices)
 
     def _reserve_for_suspect(self, lane: LaneConnection) -> bool:
         """Reserve the lane for a suspect, to be sent as soon as the lane is empty; returns whether it is reserved.
@@ -119,10 +121,14 @@ class ChunkScheduler:
         self._emptying = lane
         return True
 
-    def _send_suspect(self, lane: LaneConnection) -> None:
-        self._emptying, self._suspects_turn = None, False
+    def _send_suspect(self, lane: LaneConnection) -> bool:
+        """Send the lane a suspect, and nothing else; False where no suspect is left."""
+        self._emptying = None
         slices = self._batcher.take_suspect()
-        self._send(lane, slices[0].group, slices)
+        if slices:
+            self._suspects_turn = False
+            self._send(lane, slices[0].group, slices)
+        return bool(slices)
 
     def _hsm_has_room(self, lane: LaneConnection) -> bool:
         """Request the operations of a shared HSM for what waits; returns whether they are granted."""
@@ -136,26 +142,33 @@ class ChunkScheduler:
     def _send(self, lane: LaneConnection, group: Group, slices: list[Slice]) -> None:
         if self._hsm is not None:
             self._hsm.acquire(lane)
+        for slice_ in slices:
+            slice_.job.slice_sent(slice_.count)
         lane.send_chunk(group, slices)
 
     def chunk_answered(self, lane: LaneConnection, chunk: ChunkSent, answer: Outcomes, busy_s: float) -> None:
-        """Feed the lane again, then hand out the outcomes of the chunk."""
+        """Hand out the refusals, feed the lane again, then hand out the other outcomes of the chunk.
+
+        A refusal ends its job, of which the lane gets nothing more.
+        """
         signed = sum(len(item.signatures) - len(item.errors) for item in answer.items)
         if signed:
             self.record_signature()
         if 2 * signed > chunk.digests:  # refusals take no time, and prove nothing about the token
             self._chunk_size.measured(chunk.group, signed, busy_s)
+        outcomes = list(zip(chunk.slices, answer.items, strict=True))
+        for slice_, outcome in outcomes:
+            if outcome.error is not None:
+                slice_.job.slice_refused(slice_.first, slice_.count, outcome.error.error())
         self._feed(lane)
         if self._hsm is not None:
             self._hsm.record_usage(busy_s)
             if not lane.outstanding:
                 self._hsm.release(lane)
-        for slice_, outcome in zip(chunk.slices, answer.items, strict=True):
+        for slice_, outcome in outcomes:
             if slice_.alone:
                 self._lost.jobs.forget(slice_.job.job_id)
-            if outcome.error is not None:
-                slice_.job.slice_refused(slice_.first, slice_.count, outcome.error.error())
-            else:
+            if outcome.error is None:
                 slice_.job.slice_done(slice_.first, outcome)
 
     def record_signature(self) -> None:

@@ -124,14 +124,19 @@ class LostChunks:
         self.token, self.jobs = TokenBlame(), JobCrashHistory()
 
     def take_back(self, chunks: Iterable[ChunkSent], end: ExitReason) -> Iterator[Slice]:
-        """Slices to be signed again, in order, of a lane's ``chunks``, oldest first; the others' jobs are told why not."""
+        """Slices to be signed again, in order, of a lane's ``chunks``, oldest first; the others' jobs are told why not.
+
+        A job that needs no more signatures is neither signed again nor blamed.
+        """
         during_work = end.cause in {Cause.FAULT, Cause.CRASH}
         if during_work:
             self.token.record_crash()
         for position, chunk in enumerate(chunks):
             for slice_ in chunk.slices:
                 slice_.job.slice_in_doubt(slice_.count)
-                if not (during_work and position == 0) or self._retry_or_give_up(slice_, end):
+                if not slice_.job.needs_signatures:
+                    slice_.job.slice_skipped(slice_.count)
+                elif not (during_work and position == 0) or self._retry_or_give_up(slice_, end):
                     yield slice_
 
     def _retry_or_give_up(self, slice_: Slice, end: ExitReason) -> bool:

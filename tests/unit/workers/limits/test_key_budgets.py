@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from queueing.coordination import key_usage
 from queueing.coordination.key_usage import UsagePeriod
 from queueing.errors import KeyUnknown, LimitBudget, QueueUnavailable, TokenUnavailable
-from tests.support.fakes.active_jobs import job_in_work, signed
+from tests.support.fakes.active_jobs import job_in_work, job_partly_sent, signed
 from tests.support.fakes.configurations import current_config, tenant
 from workers.config.key_policy import Budget, KeyPolicy
 from workers.config.tenants import TenantKey
@@ -99,6 +99,19 @@ async def test_signed_digests_stay_spent(usage: Usage, budgets: KeyBudgets) -> N
     await budgets.reserve([job], NOW_MS)
     job.slice_done(0, signed(4))
     job.signatures[3] = None
+    budgets.settle(job)
+    await budgets.return_unused()
+    assert usage == {"release": 3}
+
+
+async def test_digests_of_a_refused_job_that_lanes_signed_stay_spent(
+    usage: Usage, budgets: KeyBudgets
+) -> None:
+    """Also those that a lane had when the job ended; those that waited for a lane are given back."""
+    job = job_partly_sent(None, 6, sent=4)
+    await budgets.reserve([job], NOW_MS)
+    job.slice_done(0, signed(1))
+    job.slice_refused(1, 1, KeyUnknown())
     budgets.settle(job)
     await budgets.return_unused()
     assert usage == {"release": 3}

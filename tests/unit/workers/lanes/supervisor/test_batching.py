@@ -20,10 +20,17 @@ class Job:
 
     name: str
     sealed: bytes = field(default=b"", repr=False)
+    needs_signatures: bool = True
+    skipped: int = 0
 
     @property
     def job_id(self) -> bytes:
         return self.name.encode()
+
+    def slice_sent(self, count: int) -> None: ...
+
+    def slice_skipped(self, count: int) -> None:
+        self.skipped += count
 
     def slice_done(self, first: int, outcome: SliceOutcome) -> None: ...
 
@@ -112,6 +119,28 @@ def test_clearing_gives_everything_back_once() -> None:
     assert {name for name, _, _ in shown(batcher.clear())} == {"a", "b", "bad"}
     assert batcher.clear() == []
     assert (batcher.digests, batcher.next_group()) == (0, None)
+
+
+def test_slices_of_a_job_that_needs_no_more_signatures_are_skipped() -> None:
+    """Nothing of it goes to a lane, its neighbour does, and the job is told."""
+    batcher = batcher_with(("ended", RSA, 4), ("a", RSA, 2))
+    (cut,) = batcher.take(RSA, 1)
+    ended = cut.job
+    assert isinstance(ended, Job)
+    ended.needs_signatures = False
+    assert shown(batcher.take(RSA, 9)) == [("a", 0, 2)]
+    assert (ended.skipped, batcher.digests, batcher.next_group()) == (3, 0, None)
+
+
+def test_a_suspect_whose_job_needs_no_more_signatures_is_skipped() -> None:
+    """The next suspect is taken instead, or none."""
+    batcher = Batcher()
+    ended, other = Job("ended", needs_signatures=False), Job("other")
+    for job in (ended, other):
+        batcher.add(Slice(job, RSA, 0, 2, alone=True))
+    assert shown(batcher.take_suspect()) == [("other", 0, 2)]
+    assert batcher.take_suspect() == []
+    assert (ended.skipped, other.skipped, batcher.digests) == (2, 0, 0)
 
 
 def test_the_rest_of_a_job_that_is_begun_can_be_kept() -> None:

@@ -8,8 +8,9 @@ from typing import cast
 
 import pytest
 
-from queueing.errors import SigningError
-from workers.lanes.protocol import SliceOutcome
+from queueing.errors import ClientRevoked, SigningError
+from queueing.protocol.jobs import WireError
+from workers.lanes.protocol import Outcomes, SliceOutcome
 from workers.lanes.supervisor.batching import Group, Slice
 from workers.lanes.supervisor.chunk_scheduler import CHUNKS_IN_LANE, ChunkScheduler
 from workers.lanes.supervisor.connection import ChunkSent, LaneConnection
@@ -34,7 +35,7 @@ class Lane:
         self.outstanding: dict[int, ChunkSent] = {}
 
     def send_chunk(self, group: Group, slices: list[Slice]) -> None:
-        self.outstanding[len(self.outstanding) + 1] = ChunkSent(group, slices, 0.0)
+        self.outstanding[max(self.outstanding, default=0) + 1] = ChunkSent(group, slices, 0.0)
 
     def take_outstanding(self) -> deque[ChunkSent]:
         left = deque(self.outstanding.values())
@@ -53,6 +54,8 @@ class Job:
         self.name = name
         self.said: list[str] = []
         self.sealed = b""
+        self.needs_signatures = True
+        self.sent = 0
 
     def __str__(self) -> str:
         return self.name
@@ -61,10 +64,17 @@ class Job:
     def job_id(self) -> bytes:
         return self.name.encode()
 
+    def slice_sent(self, count: int) -> None:
+        self.sent += count
+
+    def slice_skipped(self, count: int) -> None:
+        self.said.append("skipped")
+
     def slice_done(self, first: int, outcome: SliceOutcome) -> None:
         self.said.append("done")
 
     def slice_refused(self, first: int, count: int, error: SigningError) -> None:
+        self.needs_signatures = False
         self.said.append(f"refused: {error.reason}")
 
     def slice_poisoned(self, first: int, count: int, lane_ends: Sequence[str]) -> None:
@@ -197,3 +207,50 @@ def test_jobs_that_a_lane_has_begun_may_be_kept(keep_begun: bool, left: int) -> 
     scheduler.return_waiting(keep_begun=keep_begun)
     assert waiting.said == ["unavailable"]
     assert scheduler.waiting_digests == left
+
+
+def refusal_of(error: SigningError) -> Outcomes:
+    return Outcomes(1, (SliceOutcome(WireError.of(error), 0, b"", ()),), 0.0)
+
+
+def test_a_lane_that_refuses_a_job_gets_no_more_of_it() -> None:
+    """Neither with the next chunk, which it gets before other outcomes are handed out, nor later."""
+    refused, other = Job("refused"), Job("other")
+    scheduler, lane = scheduler_with(), Lane()
+    scheduler.add(Slice(refused, GROUP, 0, 4 * CHUNK))
+    scheduler.add(Slice(other, GROUP, 0, CHUNK))
+    feed(scheduler, lane)
+    assert lane.has == [["refused"], ["refused"]]
+    first = lane.outstanding.pop(1)
+    scheduler.chunk_answered(cast("LaneConnection", lane), first, refusal_of(ClientRevoked()), 0.0)
+    assert lane.has == [["refused"], ["other"]]
+    assert refused.said == ["refused: client.revoked", "skipped"]
+    assert (refused.sent, scheduler.waiting_digests) == (2 * CHUNK, 0)
+
+
+def test_a_lost_lane_has_nothing_of_an_ended_job_signed_again() -> None:
+    """It is not blamed for the crash either: its token stays as it was."""
+    ended, other = Job("ended"), Job("other")
+    scheduler, lane = scheduler_with(ended, other), Lane()
+    feed(scheduler, lane)
+    ended.needs_signatures = False
+    end(scheduler, lane, CRASH)
+    assert ended.said == ["in doubt", "skipped"]
+    assert scheduler.waiting_digests == CHUNK
+    following = Lane()
+    feed(scheduler, following)
+    assert following.has == [["other"]]
+
+
+def test_a_lane_that_was_kept_for_a_suspect_whose_job_ended_signs_other_jobs() -> None:
+    """Else it would idle until the next event."""
+    suspect, other = Job("suspect"), Job("other")
+    scheduler, lane = scheduler_with(suspect), Lane()
+    feed(scheduler, lane)
+    end(scheduler, lane, CRASH)
+    scheduler.add(Slice(other, GROUP, 0, CHUNK))
+    suspect.needs_signatures = False
+    following = Lane()
+    feed(scheduler, following)
+    assert following.has == [["other"]]
+    assert suspect.said == ["in doubt", "skipped"]

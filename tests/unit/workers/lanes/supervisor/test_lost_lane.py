@@ -247,6 +247,19 @@ def test_a_job_is_given_up_with_the_last_crash_that_it_may_cause() -> None:
     assert not lost.has_history
 
 
+@pytest.mark.parametrize("end", [CRASH, FAULT, ExitReason(Cause.ASKED, "stopped")])
+def test_a_job_that_has_ended_is_neither_signed_again_nor_blamed(end: ExitReason) -> None:
+    """Another lane refused it meanwhile: nobody waits for its signatures, and the blame would be another job's."""
+    lost, slice_ = LostChunks(poison_crashes=1), slice_of("ended")
+    job = slice_.job
+    assert isinstance(job, FakeJob)
+    job.needs_signatures = False
+    assert list(lost.take_back([chunk(slice_)], end)) == []
+    assert (job.in_doubt, job.skipped, job.poisoned, job.faulted) == (True, 1, [], [])
+    assert lost.token.may_blame_job
+    assert not lost.jobs
+
+
 def test_faults_of_the_hsm_end_with_a_job_that_is_requeued() -> None:
     """It is no dead letter, and its faults stay on record for when it is claimed here again."""
     lost, suspect = LostChunks(poison_crashes=2), slice_of("suspect")
