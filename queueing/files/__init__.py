@@ -1,5 +1,6 @@
 """Files of a host: durable replacements, listings whose errors are raised, and bounded reading.
 
+beneath        replace a file below a folder whose links are not followed
 durable_file   replace, create, copy or remove a file durably; make a folder
 folders        list a folder, and ask whether a file exists; errors are raised
 regular_file   read a regular file up to a size; pipes and devices are refused

@@ -15,6 +15,7 @@ from queueing.protocol.client_keys import ClientPublicKey
 from queueing.transparency.notes import VerifierKey, read_verifier_key
 
 _MOST_KEY_BYTES: Final = 1024 * 1024
+_SERVICE_KEYS: Final = "Copy `service_public_keys` of client.toml."
 
 vkeys_option = click.option(
     "--vkeys",
@@ -73,5 +74,7 @@ def service_keys(file: Path) -> list[bytes]:
             keys.append(base64.b64decode(line.strip('",[] '), validate=True))
         except (ValueError, binascii.Error):
             problem = "a line is not a key in base64"
-            raise ConfigError(str(file), "", problem, "Copy `service_public_keys` of client.toml.") from None
+            raise ConfigError(str(file), "", problem, _SERVICE_KEYS) from None
+    if not keys:
+        raise ConfigError(str(file), "", "there is no key in it", _SERVICE_KEYS)
     return keys

@@ -10,15 +10,18 @@ import msgspec
 from queueing.errors import InputUnreadable, OutputUnwritable, ProofInvalid
 from queueing.files.durable_file import replace_durably
 from queueing.files.regular_file import read_regular
+from queueing.transparency.checkpoints import read_checkpoint
+from queueing.transparency.notes import read_note
 from queueing.transparency.proof_files import MAX_PROOF_BYTES
 from workers.cli.audit.digest_option import Digest
-from workers.cli.audit.key_files import trusted_keys, vkeys_option
+from workers.cli.audit.key_files import service_key_option, service_keys, trusted_keys, vkeys_option
 from workers.cli.audit.times import utc_text
 from workers.cli.shell.options import json_option
 from workers.cli.shell.output import Exit, Output, emit, print_message
 from workers.record.bundle.reader import BundleReader, origins_of
 from workers.record.bundle.receipts import Receipt, make_receipt, verify_receipt
 from workers.record.bundle.search import Match, Query, search
+from workers.record.bundle.verification import certified_keys
 
 _MOST_SIGNATURE_BYTES = 16 * 1024
 
@@ -42,6 +45,7 @@ class ReceiptLine(msgspec.Struct, frozen=True, kw_only=True):
     type=click.Path(dir_okay=False, path_type=Path),
     help="With a BUNDLE: file of the receipt. It is verified before it is written.",
 )
+@service_key_option
 @vkeys_option
 @click.option(
     "--signature",
@@ -57,33 +61,41 @@ def receipt(
     source: Path,
     digest: bytes,
     out: Path | None,
-    vkeys: Path | None,
     signature: Path | None,
+    **keys: Path | None,
 ) -> Exit:
     """Make or verify a receipt for one digest.
 
     A receipt proves, offline and for years, that the record has this digest, with the hash of its signature: one text of a
     few kB in the format of C2SP's tlog-proof, which shows nothing of other digests. With a BUNDLE (a folder of `sigmill
-    audit export`) the newest receipt of the digest is made; with a RECEIPT (a file) it is verified.
+    audit export`) the newest receipt of the digest is made; with a RECEIPT (a file) it is verified, by --vkeys alone.
 
     Exit code 1 if it does not hold, or the digest is not in the bundle.
     """
-    if vkeys is None:
-        raise click.UsageError("--vkeys is needed: a receipt is proven by a key that signs checkpoints")
-    keys = trusted_keys(vkeys)
+    service_key, vkeys, is_bundle = keys["service_key"], keys["vkeys"], source.is_dir()
+    if vkeys is None and (service_key is None or not is_bundle):
+        raise click.UsageError(
+            "--vkeys is needed, or with a BUNDLE --service-key: a receipt is proven by a key that signs checkpoints,"
+            " and only a BUNDLE has the statements in which a service key certifies one"
+        )
+    trusted = [] if vkeys is None else trusted_keys(vkeys)
     made = None if signature is None else _read(signature, _MOST_SIGNATURE_BYTES)
-    if source.is_dir():
-        data = _made(source, digest)
-        verified = verify_receipt(data, keys, digest=digest, signature=made)
+    if is_bundle:
+        origin, data = _made(source, digest)
+        if service_key is not None:
+            head = read_checkpoint(read_note(origin.checkpoint()).text)
+            trusted += certified_keys(origin, head, service_keys(service_key))
+        verified = verify_receipt(data, trusted, digest=digest, signature=made)
         if out is not None:
             _write(out, data)
     else:
-        verified = verify_receipt(_read(source, MAX_PROOF_BYTES), keys, digest=digest, signature=made)
+        verified = verify_receipt(_read(source, MAX_PROOF_BYTES), trusted, digest=digest, signature=made)
     _print(output, verified)
     return Exit.DONE
 
 
-def _made(bundle: Path, digest: bytes) -> bytes:
+def _made(bundle: Path, digest: bytes) -> tuple[BundleReader, bytes]:
+    """The newest receipt of the digest, not verified, and its origin."""
     newest: tuple[BundleReader, Match] | None = None
     try:
         for origin in origins_of(bundle):
@@ -95,7 +107,7 @@ def _made(bundle: Path, digest: bytes) -> bytes:
     if newest is None:
         raise ProofInvalid("the digest is not in this bundle")
     origin, match = newest
-    return make_receipt(origin, match, match.envelope.digests.index(digest))
+    return origin, make_receipt(origin, match, match.envelope.digests.index(digest))
 
 
 def _print(output: Output, verified: Receipt) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 import click
 
 from queueing.errors import InputUnreadable, OutputUnwritable
+from queueing.files.beneath import replace_beneath
 
 
 def signature_path(out_dir: Path, name: str) -> Path:
@@ -42,20 +43,13 @@ def refuse_equal_paths(out_dir: Path, names: Iterable[str]) -> None:
 
 
 def write_signature(out_dir: Path, name: str, signature: bytes) -> None:
-    """Write the signature's bytes; a file of an earlier run is replaced atomically.
+    """Write the signature's bytes; a file of an earlier run is replaced atomically. Links below ``out_dir`` are not followed.
 
     Raises ``InputUnreadable`` as ``signature_path``, and ``OutputUnwritable``; then no part of it is left.
     """
     path = signature_path(out_dir, name)
-    part = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            part.write_bytes(signature)
-            part.replace(path)
-        except OSError:
-            part.unlink(missing_ok=True)
-            raise
+        replace_beneath(out_dir, path.relative_to(out_dir).parts, signature)
     except OSError as error:
         raise OutputUnwritable(f"{path} cannot be written: {error.strerror}") from error
 

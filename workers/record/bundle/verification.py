@@ -56,6 +56,23 @@ class Verified:
     kinds: Counter[str] = field(default_factory=Counter)
 
 
+def certified_keys(
+    reader: BundleReader, checkpoint: Checkpoint, service_keys: Sequence[bytes]
+) -> list[VerifierKey]:
+    """Keys that a service key certified for this origin, from a head that this checkpoint is not older than.
+
+    ``service_keys``: SubjectPublicKeyInfo (DER). Raises ``ProofInvalid`` for a statement that none of them signed.
+    """
+    log_name = "/".join(checkpoint.origin.split("/")[:-2])
+    service = [VerifierKey(f"{log_name}/service", ECDSA, spki) for spki in service_keys]
+    keys: list[VerifierKey] = []
+    for data in reader.statements() if service else ():
+        statement = verify_statement(data, service, checkpoint.origin)
+        if statement.head.size <= checkpoint.size:
+            keys.append(statement.epoch_key)
+    return keys
+
+
 class OriginVerifier:
     """Verifies one origin of a bundle.
 
@@ -109,7 +126,7 @@ class OriginVerifier:
         data = self._reader.checkpoint()
         note = read_note(data)
         checkpoint = read_checkpoint(note.text)
-        keys = [*self._trusted, *self._certified(checkpoint)]
+        keys = [*self._trusted, *certified_keys(self._reader, checkpoint, self._service_keys)]
         if not signed_by_any(note, keys):
             raise ProofInvalid("the checkpoint is signed by none of the trusted keys")
         parts = checkpoint.origin.split("/")
@@ -117,17 +134,6 @@ class OriginVerifier:
             raise ProofInvalid(f"the checkpoint is of another origin: {checkpoint.origin[:120]}")
         self._tenant = parts[-2]
         return checkpoint
-
-    def _certified(self, checkpoint: Checkpoint) -> list[VerifierKey]:
-        """Keys that a service key certified for this origin, from a head that this checkpoint is not older than."""
-        log_name = "/".join(checkpoint.origin.split("/")[:-2])
-        service = [VerifierKey(f"{log_name}/service", ECDSA, spki) for spki in self._service_keys]
-        keys: list[VerifierKey] = []
-        for data in self._reader.statements() if service else ():
-            statement = verify_statement(data, service, checkpoint.origin)
-            if statement.head.size <= checkpoint.size:
-                keys.append(statement.epoch_key)
-        return keys
 
     def _range(self, size: int) -> tuple[int, int]:
         first, end = self._reader.range()

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from queueing.errors import ProofInvalid
-from queueing.files.durable_file import make_folder, replace_durably
+from queueing.files.beneath import replace_beneath
+from queueing.files.durable_file import OWNER_ONLY_FOLDER
 from queueing.files.folders import entries as files_of
 from queueing.transparency.checkpoints import Checkpoint, read_checkpoint
 from queueing.transparency.notes import read_note
@@ -55,6 +56,19 @@ class Exported:
     end: int
 
 
+@dataclass(frozen=True, slots=True)
+class _OriginFolder:
+    """Folder of one origin in the bundle ``out``; no link in the bundle is followed."""
+
+    out: Path
+    origin: str
+
+    def write(self, name: str, data: bytes, *, sync: bool = False) -> None:
+        """Replace a file; with ``sync`` durably. Raises ``OSError``."""
+        names = (self.origin, *name.split("/"))
+        replace_beneath(self.out, names, data, folder_mode=OWNER_ONLY_FOLDER, sync=sync)
+
+
 def export(log_folder: Path, out: Path, *, from_ms: int = 0, to_ms: int | None = None) -> Exported:
     """Write the entries from ``from_ms`` to ``to_ms`` (exclusive; Unix ms) with their proof below ``out``.
 
@@ -67,38 +81,38 @@ def export(log_folder: Path, out: Path, *, from_ms: int = 0, to_ms: int | None =
     end = checkpoint.size if to_ms is None else stored.first_since(to_ms)
     first -= first % WIDTH
     end = min(-(-end // WIDTH) * WIDTH, checkpoint.size)
-    folder = out / checkpoint.origin.rpartition("/")[2]
+    folder = _OriginFolder(out, checkpoint.origin.rpartition("/")[2])
     _write_tiles(folder, StoredHashes(log_folder), checkpoint.size, first // WIDTH, -(-end // WIDTH))
     _write_entries(folder, stored, first, end)
     _write_items(folder, stored, first, end)
     for statement in files_of(log_folder / STATEMENTS, missing_ok=True):
-        _write(folder / STATEMENTS / statement.name, statement.read_bytes())
-    _write(out / "README", README.encode())
-    _write(folder / "range", f"{first} {max(first, end)}\n".encode())
-    _write(folder / "checkpoint", note)
+        folder.write(f"{STATEMENTS}/{statement.name}", statement.read_bytes())
+    replace_beneath(out, ("README",), README.encode(), sync=True)
+    folder.write("range", f"{first} {max(first, end)}\n".encode())
+    folder.write("checkpoint", note, sync=True)
     return Exported(checkpoint, first, max(first, end))
 
 
-def _write_tiles(folder: Path, hashes: StoredHashes, size: int, first: int, end: int) -> None:
+def _write_tiles(folder: _OriginFolder, hashes: StoredHashes, size: int, first: int, end: int) -> None:
     for level, index, width in tiles_of(size):
         if level == 0 and not first <= index < end and width == WIDTH:
             continue
         data = b"".join(hashes.hashes(level, index * WIDTH, width))
-        _write(folder / tile_path(level, index, width), data)
+        folder.write(tile_path(level, index, width), data)
 
 
-def _write_entries(folder: Path, stored: StoredEntries, first: int, end: int) -> None:
+def _write_entries(folder: _OriginFolder, stored: StoredEntries, first: int, end: int) -> None:
     batch: list[bytes] = []
     for index, entry in stored.entries(first):
         if index >= end:
             break
         batch.append(entry)
         if len(batch) == WIDTH or index == end - 1:
-            _write(folder / bundle_path(index // WIDTH, len(batch)), encode_bundle(batch))
+            folder.write(bundle_path(index // WIDTH, len(batch)), encode_bundle(batch))
             batch = []
 
 
-def _write_items(folder: Path, stored: StoredEntries, first: int, end: int) -> None:
+def _write_items(folder: _OriginFolder, stored: StoredEntries, first: int, end: int) -> None:
     number, parts = -1, list[bytes]()
     for row in _rows_until(stored, first, end):
         if row.outcome // WIDTH != number:
@@ -116,15 +130,9 @@ def _rows_until(stored: StoredEntries, first: int, end: int) -> Iterator[ItemRow
         yield row
 
 
-def _write_rows(folder: Path, number: int, parts: list[bytes]) -> None:
+def _write_rows(folder: _OriginFolder, number: int, parts: list[bytes]) -> None:
     if parts:
-        _write(folder / "items" / index_path(number), b"".join(parts))
-
-
-def _write(path: Path, data: bytes) -> None:
-    if not path.parent.is_dir():
-        make_folder(path.parent)
-    replace_durably(path, data) if path.name in {"checkpoint", "README"} else path.write_bytes(data)
+        folder.write(f"items/{index_path(number)}", b"".join(parts))
 
 
 def newest_checkpoint(log_folder: Path) -> Checkpoint | None:

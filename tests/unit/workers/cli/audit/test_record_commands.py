@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from queueing.protocol.jobs import job_id_of
 from queueing.transparency.notes import Ed25519NoteKey
+from tests.support.farm.certified_logs import EPOCH_KEY, SERVICE, certify
 from tests.support.farm.logged_jobs import CLIENT_KEY, SECRET_DIGEST, append, job
 from workers.cli.audit import audit
 from workers.cli.shell.output import Output
@@ -20,8 +20,6 @@ from workers.journal.segment_writer import SegmentWriter
 from workers.record.bundle.writer import export
 from workers.record.folder import log_folder
 from workers.record.sealer import Sealer
-
-EPOCH_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 
 
 @pytest.fixture
@@ -156,3 +154,65 @@ def test_a_receipt_that_is_endless_or_no_file_is_refused(bundle: Path) -> None:
     with file.open("wb") as stream:
         stream.truncate(1 << 30)
     assert "larger than" in str(receipt(bundle, file).exception)
+
+
+@pytest.fixture
+def service_key(bundle: Path) -> Path:
+    """File of the service key that certified the key of the bundle's checkpoint."""
+    log = log_folder(bundle.parent / "state", "acme")
+    certify(log)
+    export(log, bundle)
+    file = bundle.parent / "service.key"
+    file.write_text(base64.b64encode(SERVICE.spki).decode() + "\n")
+    return file
+
+
+def test_a_receipt_of_a_bundle_is_proven_from_the_service_key(bundle: Path, service_key: Path) -> None:
+    """The statements are in the bundle."""
+    words = ("--digest", SECRET_DIGEST.hex(), "--service-key", service_key)
+    file = bundle.parent / "release.tlog-proof"
+    made = run("receipt", bundle, *words, "--out", file)
+    assert (made.exception, json.loads(made.stdout)["entry"]) == (None, 5)
+    assert json.loads(receipt(bundle, file).stdout) == json.loads(made.stdout)
+    alone = run("receipt", file, *words)
+    assert type(alone.exception).__name__ == "UsageError"
+    assert "--vkeys is needed" in str(alone.exception)
+
+
+def test_a_service_key_that_certified_nothing_proves_no_receipt(bundle: Path, service_key: Path) -> None:
+    """Nothing is written."""
+    for statement in bundle.glob("*/statements/*"):
+        statement.unlink()
+    file = bundle.parent / "release.tlog-proof"
+    words = ("--digest", SECRET_DIGEST.hex(), "--service-key", service_key, "--out", file)
+    assert "none of the trusted keys" in str(run("receipt", bundle, *words).exception)
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("command", ["verify", "receipt"])
+def test_a_file_without_a_service_key_is_an_error_that_names_it(bundle: Path, command: str) -> None:
+    """Also with keys of checkpoints beside it."""
+    empty = bundle.parent / "service.key"
+    empty.write_text("# none yet\n")
+    digest = ("--digest", SECRET_DIGEST.hex()) if command == "receipt" else ()
+    result = run(command, bundle, *digest, "--service-key", empty, "--vkeys", bundle.parent / "vkeys")
+    assert "there is no key in it" in str(result.exception)
+
+
+def test_an_export_does_not_follow_a_link_in_its_folder(bundle: Path, tmp_path: Path) -> None:
+    """Neither one in the place of an origin, of a folder of it, nor of a file."""
+    (origin,) = (each for each in bundle.iterdir() if each.is_dir())
+    log = log_folder(tmp_path / "state", "acme")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "x").write_bytes(b"theirs")
+    for out, link in (("one", origin.name), ("two", f"{origin.name}/tile")):
+        place = tmp_path / out / link
+        place.parent.mkdir(parents=True)
+        place.symlink_to(outside)
+        with pytest.raises(OSError, match="is a symbolic link"):
+            export(log, tmp_path / out)
+    (tmp_path / "three").mkdir()
+    (tmp_path / "three" / "README").symlink_to(outside / "x")
+    export(log, tmp_path / "three")
+    assert [file.read_bytes() for file in outside.iterdir()] == [b"theirs"]

@@ -40,6 +40,19 @@ def test_a_signature_file_is_replaced(tmp_path: Path) -> None:
     assert [file.name for file in (tmp_path / "dist").iterdir()] == ["a.bin.sig"]
 
 
+def test_a_link_below_the_folder_is_not_followed(tmp_path: Path) -> None:
+    """It would lead out of --out-dir; the item has the error, and the others are written."""
+    outside, out = tmp_path / "outside", tmp_path / "out"
+    for folder in (outside, out):
+        folder.mkdir()
+    (out / "lnk").symlink_to(outside)
+    with pytest.raises(OutputUnwritable, match=r"lnk/x.sig cannot be written: lnk is a symbolic link"):
+        write_signature(out, "lnk/x", b"signature")
+    write_signature(out, "x", b"signature")
+    assert not [*outside.iterdir()]
+    assert (out / "x.sig").read_bytes() == b"signature"
+
+
 @pytest.mark.parametrize(
     "names",
     [

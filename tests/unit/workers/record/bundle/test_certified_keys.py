@@ -2,44 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from queueing.transparency.checkpoints import Checkpoint, read_checkpoint
-from queueing.transparency.notes import ECDSA, Ed25519NoteKey, VerifierKey, read_note, sign_note
-from queueing.transparency.origin_statements import OriginStatement
+from tests.support.farm.certified_logs import EPOCH_KEY, SERVICE, ServiceKey, certify
 from tests.support.farm.logged_jobs import append, job
 from workers.journal.segment_writer import SegmentWriter
 from workers.record.bundle.reader import origins_of
 from workers.record.bundle.verification import OriginVerifier
 from workers.record.bundle.writer import export
-from workers.record.exchange import STATEMENTS
 from workers.record.folder import log_folder
 from workers.record.sealer import Sealer
-
-EPOCH_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-
-
-class ServiceKey:
-    """A P-256 service key that signs notes as the service's lane does."""
-
-    def __init__(self) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self.spki = self._key.public_key().public_bytes(
-            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-        self.verifier = VerifierKey("sigmill/prod/service", ECDSA, self.spki)
-
-    def sign_note(self, text: bytes) -> bytes:
-        return self._key.sign(text, ec.ECDSA(hashes.SHA256()))
-
-
-SERVICE = ServiceKey()
 
 
 @pytest.fixture
@@ -51,23 +26,6 @@ def log(tmp_path: Path) -> Path:
     sealer.advance()
     sealer.sign()
     return log_folder(tmp_path, "acme")
-
-
-def certify(log: Path, *, size: int = 1, key: Ed25519PrivateKey = EPOCH_KEY, origin: str = "") -> None:
-    head = read_checkpoint(read_note((log / "checkpoint").read_bytes()).text)
-    name = origin or head.origin
-    statement = OriginStatement(
-        audience="prod",
-        epoch_key=Ed25519NoteKey(name, key).verifier,
-        head=Checkpoint(name, size, bytes(32)),
-        follows=None,
-        host="host-1",
-        build="1.0",
-        issued=datetime(2026, 11, 27, tzinfo=UTC),
-        expires=datetime(2026, 12, 27, tzinfo=UTC),
-    )
-    (log / STATEMENTS).mkdir(exist_ok=True)
-    (log / STATEMENTS / f"{size:012d}-key").write_bytes(sign_note(statement.text, SERVICE))
 
 
 def problems(log: Path, *service_keys: bytes) -> list[str]:

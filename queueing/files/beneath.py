@@ -1,0 +1,82 @@
+"""Files beneath a folder: of names that somebody else chose, in folders that others may write to.
+
+No symbolic link below the folder is followed, also not one that is put there meanwhile: each folder on the way is opened
+from the one above it (openat(2), ``O_NOFOLLOW``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def replace_beneath(
+    folder: Path, names: Sequence[str], data: bytes, *, folder_mode: int = 0o777, sync: bool = False
+) -> None:
+    """Replace the content of ``folder/NAMES...`` by ``data``; missing folders are made, with ``folder_mode`` less the umask.
+
+    ``folder`` itself may be a link. A link in the file's place is replaced, and what it leads to is left alone; one in the
+    place of a folder is ``ELOOP``. ``sync``: returns when data and name are on disk. Raises ``OSError`` with
+    the file's path; then the file has the old content, and no part of the new one is left.
+    """
+    try:
+        _replace_beneath(folder, names, data, folder_mode, sync=sync)
+    except OSError as error:  # of an open folder it has no name, or the last part only
+        raise OSError(error.errno, error.strerror, str(folder.joinpath(*names))) from error
+
+
+def _replace_beneath(
+    folder: Path, names: Sequence[str], data: bytes, folder_mode: int, *, sync: bool
+) -> None:
+    if not folder.is_dir():
+        folder.mkdir(parents=True, mode=folder_mode, exist_ok=True)
+    descriptor = os.open(folder, _FOLDER)
+    try:
+        for name in names[:-1]:
+            below = _entered(descriptor, name, folder_mode)
+            os.close(descriptor)
+            descriptor = below
+        _replace(descriptor, names[-1], data, sync=sync)
+    finally:
+        os.close(descriptor)
+
+
+def _entered(above: int, name: str, mode: int) -> int:
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(name, mode, dir_fd=above)
+    try:
+        return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=above)
+    except OSError as error:
+        if stat.S_ISLNK(os.stat(name, dir_fd=above, follow_symlinks=False).st_mode):
+            raise OSError(errno.ELOOP, f"{name} is a symbolic link, which is not followed") from error
+        raise
+
+
+def _replace(folder: int, name: str, data: bytes, *, sync: bool) -> None:
+    part = f".{name}.part"
+    with contextlib.suppress(FileNotFoundError):  # of a process that was killed
+        os.unlink(part, dir_fd=folder)
+    descriptor = os.open(part, _NEW_FILE, 0o666, dir_fd=folder)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            if sync:
+                os.fsync(descriptor)
+        os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(part, dir_fd=folder)
+        raise
+    if sync:
+        os.fsync(folder)
