@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("queueing", "workers", "bench", "ops", "tests")
 
@@ -34,7 +36,8 @@ def imports_at_run_time(node: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
             yield from imports_at_run_time(child)
 
 
-def import_graph() -> dict[str, set[str]]:
+@pytest.fixture(scope="module")
+def imported() -> Graph:
     """The modules of this repository that each of them imports."""
     files = {module_name(file): file for package in PACKAGES for file in (ROOT / package).rglob("*.py")}
     graph: dict[str, set[str]] = {}
@@ -82,16 +85,15 @@ def test_a_circle_is_found() -> None:
     assert set(circle_of({"one": {"two"}, "two": {"one"}})) == {"one", "two"}
 
 
-def test_no_files_import_each_other() -> None:
+def test_no_files_import_each_other(imported: Graph) -> None:
     """The imports of all files can be put into one order, those inside functions included."""
-    graph = import_graph()
-    assert "queueing.errors" in graph["queueing.protocol.envelope"]
-    assert circle_of(graph) == []
+    assert "queueing.errors" in imported["queueing.protocol.envelope"]
+    assert circle_of(imported) == []
 
 
-def test_no_folders_import_each_other() -> None:
+def test_no_folders_import_each_other(imported: Graph) -> None:
     """Of two folders or files that lie side by side, at most one imports from the other."""
-    graph = import_graph()
+    graph = dict(imported)
     graph[COMMAND_THAT_RUNS_THE_BENCHMARK] = {
         other for other in graph[COMMAND_THAT_RUNS_THE_BENCHMARK] if not other.startswith("bench")
     }

@@ -241,7 +241,14 @@ class LoopSetup:
             by_tenant.setdefault(job.claimed.tenant, []).append(job)
             self.load[job.claimed.tenant] += 1
         for chunk in by_tenant.values():
-            asyncio.get_running_loop().call_later(self.random.choice((0, 0, 0.001)), self._signed, chunk)
+            self._sign_after(self.random.choice((0, 0, 40)), chunk)
+
+    def _sign_after(self, turns: int, chunk: list[ActiveJob]) -> None:
+        """The lanes: ``turns`` of the loop later, in which others run."""
+        if turns:
+            asyncio.get_running_loop().call_soon(self._sign_after, turns - 1, chunk)
+        else:
+            asyncio.get_running_loop().call_soon(self._signed, chunk)
 
     def _signed(self, chunk: list[ActiveJob]) -> None:
         for job in chunk:

@@ -17,6 +17,18 @@ from workers.state import refused_pins
 from workers.state.refused_pins import RefusedPins
 
 PIN = Secret("739215")
+SHIPPED_COST = dict(refused_pins._SCRYPT)
+
+
+@pytest.fixture(autouse=True)
+def cheap_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hashes that cost next to nothing: the cost that is shipped has a test of its own."""
+    monkeypatch.setattr(refused_pins, "_SCRYPT", {**SHIPPED_COST, "n": 2})
+
+
+def test_a_guess_of_a_pin_costs_sixteen_mib_of_memory() -> None:
+    """128 · n · r bytes (RFC 7914): a thief of the file needs it for each guess."""
+    assert 128 * SHIPPED_COST["n"] * SHIPPED_COST["r"] >= 16 * 1024 * 1024
 
 
 @pytest.fixture

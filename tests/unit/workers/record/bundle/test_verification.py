@@ -75,6 +75,11 @@ def problems(folder: Path) -> list[Problem]:
     return list(verifier(folder).run())
 
 
+def is_found(folder: Path) -> bool:
+    """Whether there is a problem; what comes behind the first one is not looked at."""
+    return next(iter(verifier(folder).run()), None) is not None
+
+
 def codes(folder: Path) -> list[str]:
     return [problem.code for problem in problems(folder)]
 
@@ -169,7 +174,7 @@ def test_a_bit_that_is_flipped_anywhere_in_the_proof_is_found(bundle: Path) -> N
         whole = file.read_bytes()
         for at in range(0, len(whole), max(len(whole) // 12, 1)):
             file.write_bytes(flip(whole, at))
-            assert problems(bundle), (file.relative_to(bundle), at)
+            assert is_found(bundle), (file.relative_to(bundle), at)
         file.write_bytes(whole)
     assert problems(bundle) == []
 
@@ -180,9 +185,9 @@ def test_a_file_that_is_cut_anywhere_is_found(bundle: Path) -> None:
             whole = file.read_bytes()
             for size in (0, 1, len(whole) // 2, len(whole) - 1):
                 file.write_bytes(whole[:size])
-                assert problems(bundle), (file.relative_to(bundle), size)
+                assert is_found(bundle), (file.relative_to(bundle), size)
             file.write_bytes(whole + b"\0")
-            assert problems(bundle), f"{file.relative_to(bundle)} is longer"
+            assert is_found(bundle), f"{file.relative_to(bundle)} is longer"
             file.write_bytes(whole)
 
 
@@ -190,8 +195,7 @@ def test_a_file_that_is_missing_is_named(bundle: Path) -> None:
     for file in sorted(bundle.rglob("*")):
         if file.is_file():
             moved = file.rename(file.with_suffix(".away"))
-            found = problems(bundle)
-            assert found, file.relative_to(bundle)
+            assert is_found(bundle), file.relative_to(bundle)
             moved.rename(file)
 
 
