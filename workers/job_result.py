@@ -30,7 +30,9 @@ MOST_RESULT_ID: Final = 256
 """Characters of the job's id in its result; an id of ours has far fewer. Clients find a result by its key."""
 
 _ACCEPTED_AGAIN: Final = (EnvelopeExpired, JobExpired, LimitBacklog, LimitBudget)
-"""Failures of a job without any signature that end with their cause: its client may submit the same job again."""
+"""Failures of a whole job that end with their cause: its client may submit the same job again. Nothing of it was released; what
+lanes have signed of a job that expired between two slices is signed again then, and the log counts the first signatures as
+dropped."""
 
 
 def encode_job_result(job: ActiveJob) -> bytes:

@@ -87,7 +87,8 @@ class JobOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
 class ResultHints(msgspec.Struct, frozen=True, omit_defaults=True):
     """Kwargs of a result, which the submit script reads.
 
-    ``h`` content hash of the job; ``again`` 1 when the same job may be submitted again (it expired unsigned).
+    ``h`` content hash of the job; ``again`` 1 when the same job may be submitted again (it expired, and nothing
+    of it was released).
     """
 
     h: bytes = b""

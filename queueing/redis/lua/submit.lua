@@ -99,7 +99,7 @@ for i = 5, #ARGV, 6 do
   if raw then
     local hints = hints_of(raw) or {}
     if hints.again == 1 and (hints.h == nil or hints.h == content) then
-      again = true  -- nothing was signed; without a hash, no worker could read the job
+      again = true  -- nothing was released; without a hash, no worker could read the job
     elseif hints.h ~= nil and hints.h ~= content then
       reply = {'conflict'}
     else

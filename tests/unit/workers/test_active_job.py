@@ -119,6 +119,17 @@ def test_a_job_of_wrong_dates_has_a_result_and_may_be_sent_again(
     assert deserialize(raw)["k"]["again"] == 1
 
 
+def test_a_job_that_expires_between_two_slices_may_be_sent_again_and_its_signatures_are_on_record(
+    finished: FinishedJobs,
+) -> None:
+    """The next submission signs all of it: the outcome says how many were signed before."""
+    job = job_in_work(finished, 4)
+    job.slice_done(0, signed(3))
+    job.slice_refused(3, 1, JobExpired())
+    assert deserialize(job.result())["k"]["again"] == 1
+    assert (job.recorded, job.dropped) == (True, 3)
+
+
 def test_a_poisoned_job_has_a_result_and_counts_as_perhaps_signed(finished: FinishedJobs) -> None:
     """Its lanes exited: the HSM may have signed before."""
     job = job_in_work(finished, 2)
