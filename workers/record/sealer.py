@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from queueing.files.durable_file import make_folder, sync_folder
 from queueing.transparency.checkpoints import Checkpoint, sign_checkpoint
 from queueing.transparency.notes import Ed25519NoteKey
 from workers.journal.segments import read_segment, segment_number, segment_path, segments_of
-from workers.record.entries import encode_entry
 from workers.record.folder import (
     FOLDER_NAME,
     FORMAT,
@@ -27,7 +27,6 @@ from workers.record.folder import (
     write_sealed,
 )
 from workers.record.follower import LogFollower, Place
-from workers.record.items import encode_row
 from workers.record.published import publish_checkpoint, published_checkpoint, tenants_of
 from workers.record.sequencer import Sequencer
 from workers.record.volumes import RecordDamaged, TenantLog
@@ -38,9 +37,20 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from workers.journal.damage import Damage
+    from workers.journal.records import Record
+    from workers.record.sequencer import Addition
 
 MOST_RECORDS: Final = 5_000
 """Records of one step: some tens of milliseconds, after which a stop is obeyed and checkpoints can be signed."""
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedRecord:
+    """Record of which no entry could be made: the place behind it in the write-ahead log, its kind, and the error's class."""
+
+    place: Place
+    kind: str
+    why: str
 
 
 class Sealer:
@@ -79,6 +89,7 @@ class Sealer:
                 raise RecordDamaged(f"the log of {tenant} is of another name: {published.origin}")
         for tenant, log in self._logs.items():
             self._check_published(tenant, log)
+        self.skipped: list[SkippedRecord] = []
         self._newest = self._check_place(b"" if sealed is None else sealed.segment_head)
 
     @property
@@ -109,12 +120,21 @@ class Sealer:
                     f"the write-ahead log has lost records of {tenant} that a published checkpoint covers"
                 )
             read += 1
-            for addition in self._sequencer.add(record):
+            for addition in self._additions(record):
                 log = self._log_of(addition.tenant)
-                row = None if addition.row is None else encode_row(addition.row)
-                log.append(encode_entry(addition.entry), row)
+                log.append(addition.data, addition.row)
                 self._check_published(addition.tenant, log)
         return read
+
+    def _additions(self, record: Record) -> list[Addition]:
+        """Entries of a record; none of one that is wrong: it costs itself, each time that it is read."""
+        try:
+            return self._sequencer.add(record)
+        except MemoryError:
+            raise  # says nothing of the record, and would not be the same when it is read again
+        except Exception as error:  # noqa: BLE001 - whatever a record holds, the ones behind it are sealed
+            self.skipped.append(SkippedRecord(self.place, type(record).__name__, type(error).__name__))
+            return []
 
     def sign(self) -> dict[str, Checkpoint]:
         """Write the logs that have grown and sign their checkpoints; returns these, by tenant. Raises ``OSError``.

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from queueing.aio.backoff import Backoff
 from workers.record.exchange import Head, SealerStatus, StatementRequest, StatementRequests, write_status
 from workers.record.folder import FOLDER_NAME
+from workers.record.follower import Place
 from workers.record.published import published_heads
 from workers.record.replacement import bytes_of, finish_replacement, former_records, give_up
 from workers.record.sealer import MOST_RECORDS, Sealer
@@ -79,6 +80,7 @@ class SealingLoop:
         self._replaced_at = -REPLACE_PAUSE_S
         self._measured_at = -MEASURE_S
         self._damage_told = 0
+        self._skipped_told = Place()
 
     def run(self, stop: threading.Event) -> None:
         """Seal until ``stop`` is set, and then what is there by then, once. Raises nothing that the disk may cause."""
@@ -163,6 +165,7 @@ class SealingLoop:
         for damage in sealer.damage[self._damage_told :]:
             log.warning("record.gap", extra={"segment": damage.segment, "offset": damage.offset})
         self._damage_told = len(sealer.damage)
+        self._tell_skipped(sealer)
         counted = dict(self._status.entries)
         sizes = sealer.entries
         for tenant in signed:
@@ -182,6 +185,27 @@ class SealingLoop:
             segment=sealer.place.segment,
         )
         write_status(self._state_dir, self._status)
+
+    def _tell_skipped(self, sealer: Sealer) -> None:
+        """Count the records that were skipped, and say where the first one is; those that were told are not told again."""
+        skipped = [each for each in sealer.skipped if each.place > self._skipped_told]
+        sealer.skipped.clear()
+        if not skipped:
+            return
+        self._skipped_told = skipped[-1].place
+        first = skipped[0]
+        log.error(
+            "record.skipped",
+            extra={
+                "records": len(skipped),
+                "segment": first.place.segment,
+                "offset": first.place.offset,
+                "kind": first.kind,
+                "why": first.why,
+            },
+        )
+        self._failures["unexpected"] += len(skipped)
+        self._status = msgspec.structs.replace(self._status, failures=dict(self._failures))
 
     def _failed(self, reason: FailureReason) -> None:
         self._failures[reason] += 1
@@ -204,6 +228,7 @@ class SealingLoop:
             return
         self._replaced_at = self._clock_s()
         self._asked_at.clear()
+        self._skipped_told = Place()
         log.error("record.replaced", extra={"former": former})
 
 

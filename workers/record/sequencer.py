@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
-from queueing.errors import SigningError
+from queueing.errors import ProofInvalid, SigningError
 from queueing.protocol.envelope import read_unverified
 from queueing.protocol.jobs import JobOutcome, decode_result
+from queueing.protocol.names import Name
 from queueing.transparency.commitments import SALT_BYTES, envelope_commitment, items_root
 from workers.journal.records import (
     CanaryIntentRecord,
     CanaryOutcomeRecord,
     IntentRecord,
+    OpenedRecord,
     OutcomeRecord,
     ReleasedRecord,
     ReturnedRecord,
@@ -27,8 +29,17 @@ from workers.journal.records import (
     decode_record,
     encode_record,
 )
-from workers.record.entries import CanaryEntry, EndEntry, IntentEntry, OpenedEntry, OutcomeEntry
-from workers.record.items import ItemRow, outcomes_of
+from workers.record.entries import (
+    CanaryEntry,
+    EndEntry,
+    IntentEntry,
+    OpenedEntry,
+    OutcomeEntry,
+    decode_entry,
+    encode_entry,
+)
+from workers.record.items import ItemRow, decode_row, encode_row, outcomes_of
+from workers.record.volumes import MAX_ENTRY_BYTES, MAX_ROW_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +48,9 @@ if TYPE_CHECKING:
     from workers.journal.open_claims import Claim
     from workers.journal.records import Record
     from workers.record.entries import Entry
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 _ENDS: Final = frozenset({"committed", "repeated", "fenced"})
 
@@ -62,11 +76,12 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Addition:
-    """Entry that a record adds to the log of a tenant; ``row``: the items beside an outcome."""
+    """Entry that a record adds to the log of a tenant, and its encoding; ``row``: the encoded items beside an outcome."""
 
     tenant: str
     entry: Entry
-    row: ItemRow | None = None
+    data: bytes
+    row: bytes | None = None
 
 
 @dataclass(slots=True)
@@ -94,9 +109,23 @@ class Sequencer:
         return len(self._open) + len(self._canaries)
 
     def add(self, record: Record) -> list[Addition]:
-        """Entries that follow from the next record of the log; each is one more in its tenant's log."""
-        opened = self._opened(record)
-        additions = opened + self._additions(record)
+        """Entries that follow from the next record of the log; each is one more in its tenant's log.
+
+        Raises anything for a wrong record, of which no entry can be made that can be read again; nothing is changed then.
+        """
+        if isinstance(record, OpenedRecord):
+            return []
+        claim = record.job_id, record.lease
+        size, opened_claim = self.sizes.get(record.tenant), self._open.get(claim)
+        canary = self._canaries.get(claim)
+        try:
+            opened = self._opened(record)
+            additions = opened + self._additions(record)
+        except BaseException:
+            _restore(self.sizes, record.tenant, size)
+            _restore(self._open, claim, opened_claim)
+            _restore(self._canaries, claim, canary)
+            raise
         for addition in additions[len(opened) :]:
             self.sizes[addition.tenant] += 1
         return additions
@@ -107,6 +136,7 @@ class Sequencer:
             return []
         if record.tenant in self.sizes:
             return []
+        msgspec.convert(record.tenant, Name)  # it names a folder
         self.sizes[record.tenant] = 1
         origin = self.origin
         entry = OpenedEntry(
@@ -115,7 +145,7 @@ class Sequencer:
             follows=origin.follows.get(record.tenant, ""),
             build=origin.build,
         )
-        return [Addition(record.tenant, entry)]
+        return [_addition(record.tenant, entry)]
 
     def _additions(self, record: Record) -> list[Addition]:
         match record:
@@ -161,7 +191,7 @@ class Sequencer:
             digests=0 if envelope is None else len(envelope.digests),
             commitment=envelope_commitment(claim.salt, record.sealed),
         )
-        return Addition(record.tenant, entry)
+        return _addition(record.tenant, entry)
 
     def _salt_of(self, record: IntentRecord) -> bytes:
         return hashlib.shake_256(self.origin.secret + record.lease + b"\x00" + record.job_id).digest(
@@ -193,7 +223,7 @@ class Sequencer:
             code="" if isinstance(result, JobOutcome) else result.reason,
             dropped=record.dropped,
         )
-        return [Addition(claim.tenant, entry, row)]
+        return [_addition(claim.tenant, entry, row)]
 
     def _end(
         self, record: ReleasedRecord | ReturnedRecord | UnknownRecord, how: str, at_ms: int
@@ -201,7 +231,7 @@ class Sequencer:
         claim = self._open.pop((record.job_id, record.lease), None)
         if claim is None:
             return []
-        return [Addition(claim.tenant, EndEntry(at_ms=at_ms, kind=how, intent=claim.intent))]  # type: ignore[arg-type]
+        return [_addition(claim.tenant, EndEntry(at_ms=at_ms, kind=how, intent=claim.intent))]  # type: ignore[arg-type]
 
     def _canary(self, record: CanaryOutcomeRecord) -> list[Addition]:
         intent = self._canaries.pop((record.job_id, record.lease), None)
@@ -216,7 +246,7 @@ class Sequencer:
             algorithm=intent.algorithm,
             outcome=record.outcome,
         )
-        return [Addition(intent.tenant, entry)]
+        return [_addition(intent.tenant, entry)]
 
     def snapshot(self) -> bytes:
         """The state between two records, from which ``restored`` continues."""
@@ -240,6 +270,28 @@ class Sequencer:
         for raw in kept.canaries:
             sequencer._additions(decode_record(raw))
         return sequencer
+
+
+def _addition(tenant: str, entry: Entry, row: ItemRow | None = None) -> Addition:
+    """Encode an entry and its items. Raises ``ProofInvalid`` where a reader would refuse them, and with them the whole log."""
+    data = encode_entry(entry)
+    if len(data) > MAX_ENTRY_BYTES:
+        raise ProofInvalid("the entry is too long")
+    decode_entry(data)
+    if row is None:
+        return Addition(tenant, entry, data)
+    encoded = encode_row(row)
+    if len(encoded) > MAX_ROW_BYTES:
+        raise ProofInvalid("the item row is too long")
+    decode_row(encoded)
+    return Addition(tenant, entry, data, encoded)
+
+
+def _restore(state: dict[K, V], key: K, before: V | None) -> None:
+    if before is None:
+        state.pop(key, None)
+    else:
+        state[key] = before
 
 
 class _Snapshot(msgspec.Struct, frozen=True, kw_only=True):

@@ -33,6 +33,7 @@ VOLUME: Final = 65_536
 """Entries of a volume: one full tile of level 1."""
 
 ENTRY_LENGTH: Final = struct.Struct(">H")
+MAX_ENTRY_BYTES: Final = 65_535
 ROW_LENGTH: Final = struct.Struct(">I")
 MAX_ROW_BYTES: Final = 1024 * 1024
 """More than the row of 1,024 digests; a longer length is damage."""

@@ -178,6 +178,11 @@ EVENTS: Final[dict[str, LogEvent]] = {
         "The sealer skipped a damaged place in the write-ahead log; the record lacks what was there.",
         ("segment", "offset"),
     ),
+    "record.skipped": LogEvent(
+        "error",
+        "The sealer skipped records of the write-ahead log of which it can make no entry; `records`: how many since the last such line, with the place and the kind of the first. They stay in the write-ahead log.",
+        ("records", "segment", "offset", "kind", "why"),
+    ),
     "record.status_not_written": LogEvent("debug", "The sealer could not write its status."),
     "record.sealer_ended": LogEvent(
         "error", "The sealer ended or could not be started; the worker starts it again.", ("why",)

@@ -169,7 +169,9 @@ class WorkerMetrics(ProcessMetrics):
         "record_former", "Records of this host that were given up because they were damaged or set back."
     )
     record_failures = counter(
-        "record_failures", "Interruptions of the sealing of the record, by reason.", "reason"
+        "record_failures",
+        "Interruptions of the sealing of the record, and records that it skipped, by reason.",
+        "reason",
     )
 
     # Canaries

@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -14,13 +15,20 @@ from queueing.transparency.merkle import leaf_hash
 from queueing.transparency.notes import Ed25519NoteKey
 from queueing.transparency.proofs import inclusion_proof, verify_inclusion
 from tests.support.farm.logged_jobs import SECRET_DIGEST, append, intent, job
-from workers.journal.records import ReturnedRecord, encode_record
+from workers.journal.records import (
+    CanaryIntentRecord,
+    CanaryOutcomeRecord,
+    OutcomeRecord,
+    Record,
+    ReturnedRecord,
+    encode_record,
+)
 from workers.journal.segment_writer import SegmentWriter
 from workers.journal.segments import frame
-from workers.record.entries import encode_entry
+from workers.record.entries import decode_entry
 from workers.record.folder import log_folder
-from workers.record.items import encode_row
 from workers.record.sealer import Sealer
+from workers.record.stored_entries import StoredEntries
 from workers.record.stored_hashes import StoredHashes
 from workers.record.volumes import ENTRY_LENGTH, RecordDamaged
 
@@ -118,10 +126,7 @@ def test_a_crash_after_any_record_and_any_write_changes_no_byte(
                     break
                 for addition in first._sequencer.add(record):
                     log = first._log_of(addition.tenant)
-                    log.append(
-                        encode_entry(addition.entry),
-                        None if addition.row is None else encode_row(addition.row),
-                    )
+                    log.append(addition.data, addition.row)
                 if number == kept_after:
                     first.keep()
             first.sign()
@@ -178,3 +183,44 @@ def test_files_that_lost_synced_bytes_are_named_and_not_written_on(state_dir: Pa
     os.truncate(file, file.stat().st_size - 1)
     with pytest.raises(RecordDamaged, match="were synced"):
         sealer(state_dir)
+
+
+def wrong_records() -> list[tuple[str, list[Record]]]:
+    """Records whose frames are whole, and of which no entry can be made that could be read again."""
+    good = job("acme", 2)
+    outcome, released = good[1:]
+    assert isinstance(outcome, OutcomeRecord)
+    replace = msgspec.structs.replace
+    return [
+        ("salt", [replace(intent("acme", 2), salt=b"s" * 99), outcome, released]),
+        ("tenant", [replace(intent("acme", 2), tenant="../globex"), replace(outcome, tenant="../globex")]),
+        ("no folder", [replace(intent("acme", 2), tenant="a\0b")]),
+        ("attempt", [replace(intent("acme", 2), attempt=-1), outcome, released]),
+        ("dropped", [good[0], replace(outcome, dropped=-1), released]),
+        ("canary", [canary, replace(canary_outcome, outcome="x" * 70_000)]),
+    ]
+
+
+canary = CanaryIntentRecord(5, "acme", b"c", b"w:1", "t", "release", 1, bytes(32), "ECDSA_SHA_256", bytes(32))
+canary_outcome = CanaryOutcomeRecord(5, "acme", b"c", b"w:1", "ok", b"s")
+
+
+@pytest.mark.parametrize("records", [pytest.param(each, id=name) for name, each in wrong_records()])
+def test_a_wrong_record_costs_itself_each_time_that_it_is_read(tmp_path: Path, records: list[Record]) -> None:
+    """What is behind it is sealed, all of it can be read, and a crash changes no byte."""
+    writer = SegmentWriter(tmp_path / "wal")
+    append(writer, *job("acme", 1))
+    append(writer, *records, *job("acme", 3), *job("globex", 4))
+    first = sealer(tmp_path)
+    run_to_end(first)
+    assert len(first.skipped) == 1
+    assert set(first.entries) == {"acme", "globex"}
+    found = entries(tmp_path, "acme")
+    assert [decode_entry(entry).kind for entry in found[-3:]] == ["intent", "outcome", "committed"]  # type: ignore[union-attr]
+    stored = StoredEntries(log_folder(tmp_path, "acme"), len(found))
+    assert [row.outcome for row in stored.rows(0)][-1] == len(found) - 2
+    whole = content(tmp_path)
+    again = sealer(tmp_path)  # nothing was kept: everything is read again
+    run_to_end(again)
+    assert content(tmp_path) == whole
+    assert again.skipped == first.skipped

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from queueing.aio.backoff import Backoff
@@ -125,6 +126,23 @@ def test_each_call_fails_once_and_nothing_is_lost_or_changed(
         for tenant in ("acme", "globex"):
             assert checkpoint(state, tenant) == checkpoint(clean, tenant), number
         assert former_records(state) == [], "no failure of the disk is damage"
+
+
+def test_a_record_of_which_no_entry_can_be_made_is_counted_and_told_once(
+    state_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where the disk fails later, and the record is read again."""
+    writer = SegmentWriter(state_dir / "wal")
+    append(writer, msgspec.structs.replace(intent("acme", 5), attempt=-1), *job("acme", 6))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fdatasync", Calls("fdatasync", 1, errno.EIO))
+        seal(state_dir)
+    status = read_status(state_dir)
+    assert status is not None
+    assert status.failures == {"unexpected": 1, "io": 1}
+    (told,) = [record for record in caplog.records if record.getMessage() == "record.skipped"]
+    assert (told.__dict__["records"], told.__dict__["kind"]) == (1, "IntentRecord")
+    assert former_records(state_dir) == []
 
 
 def test_a_failing_disk_is_told_with_its_reason(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
-from queueing.errors import ClientRevoked
+from queueing.errors import ClientRevoked, ProofInvalid
 from queueing.protocol.jobs import ArqResult, ResultHints, WireError, encode_result
 from tests.support.farm.logged_jobs import intent, job
 from workers.journal.records import OutcomeRecord
@@ -39,3 +40,21 @@ def test_an_outcome_entry_of_a_former_version_has_nothing_dropped() -> None:
     former = decode_entry(shorter)
     assert isinstance(former, OutcomeEntry)
     assert former.dropped == 0
+
+
+def test_a_record_of_which_no_entry_can_be_made_changes_nothing() -> None:
+    """The entries behind it are those of a log without it: of a tenant's first intent, and of a claim that is open."""
+    sequencer = Sequencer(ORIGIN)
+    opened = intent("acme", 1)
+    sequencer.add(opened)
+    for record in (
+        msgspec.structs.replace(opened, attempt=-1),
+        msgspec.structs.replace(opened, tenant="globex", job_id=b"job2", attempt=-1),
+        msgspec.structs.replace(opened, tenant="../acme", job_id=b"job3"),
+        OutcomeRecord(2, "acme", b"job1", b"w:1", "", REFUSED, b"", -1),
+    ):
+        before = sequencer.snapshot()
+        with pytest.raises((ProofInvalid, msgspec.ValidationError)):
+            sequencer.add(record)
+        assert sequencer.snapshot() == before
+    assert sequencer.sizes == {"acme": 2}
