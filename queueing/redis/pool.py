@@ -7,9 +7,11 @@ outage, when all tasks retry at once, that is more than any later load needs.
 from __future__ import annotations
 
 import asyncio
+import errno
 import time
-from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakKeyDictionary, WeakSet
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, cast
+from weakref import WeakKeyDictionary
 
 from redis._parsers import _AsyncHiredisParser
 from redis.asyncio import ConnectionPool
@@ -29,7 +31,8 @@ class ShrinkingPool(ConnectionPool):
     """redis-py's pool, which hands out the connection that came back last: the first in its list is idle longest.
 
     Each release closes at most one; it does not wait for the close, so that a cancellation cannot meet it. Closing the
-    pool closes every connection, also where it is cancelled, and also one that is still being made.
+    pool closes every connection, also where it is cancelled, and also one that is still being made, or is made later: a
+    closed pool keeps none.
     """
 
     idle_s: float = IDLE_S
@@ -38,11 +41,11 @@ class ShrinkingPool(ConnectionPool):
         # It has error classes for MOVED and similar replies, which a cluster also sends where none is configured.
         options.setdefault("parser_class", ClusterParser)
         super().__init__(*args, **options)  # type: ignore[arg-type]  # redis-py's own
+        self.connection_class = _refusing(self.connection_class)  # type: ignore[arg-type]  # a class has a hash
         self._idle_since_s: WeakKeyDictionary[AbstractConnection, float] = WeakKeyDictionary()
         self.tls: TlsFiles | None = None
         """For connections by TLS: instead of redis-py's context, which each of them would keep for ever."""
-        self._outlived: WeakSet[AbstractConnection] = WeakSet()
-        """In use when the pool was closed. One that was being made then has nothing to close yet."""
+        self._closed = False
 
     def make_connection(self) -> AbstractConnection:
         """A connection that takes the TLS files as they are each time that it connects."""
@@ -66,8 +69,7 @@ class ShrinkingPool(ConnectionPool):
 
     async def release(self, connection: AbstractConnection) -> None:
         """Take a connection back."""
-        if connection in self._outlived:
-            self._outlived.discard(connection)
+        if self._closed:
             await connection.disconnect(nowait=True)
         await super().release(connection)
         now_s = time.monotonic()
@@ -81,12 +83,39 @@ class ShrinkingPool(ConnectionPool):
         """Close all connections, or the idle ones; what is in use is closed again when it comes back."""
         closing = [*self._available_connections]
         if inuse_connections:
-            self._outlived.update(self._in_use_connections)
+            self._closed = True
             closing += self._in_use_connections
         try:
             await super().disconnect(inuse_connections)
         finally:
             abandon(closing)
+
+
+class _RefusesWhenClosed:
+    """A connection that is closed while a command waits to be sent.
+
+    redis-py looks before the wait. asyncio's ``writelines`` on a transport that is closed is a ``TypeError`` from Python 3.12
+    on, and on none an ``AttributeError``: neither is an error of Redis, for which callers are prepared.
+    """
+
+    _writer: asyncio.StreamWriter | None
+
+    async def _send_packed_command(self, command: Iterable[bytes]) -> None:
+        writer = self._writer
+        if writer is None or writer.is_closing():
+            raise ConnectionResetError(errno.ECONNRESET, "the connection was closed")
+        writer.writelines(command)
+        await writer.drain()
+
+
+@cache
+def _refusing(connection_class: type[AbstractConnection]) -> type[AbstractConnection]:
+    if issubclass(connection_class, _RefusesWhenClosed):
+        return connection_class
+    return cast(
+        "type[AbstractConnection]",
+        type(connection_class.__name__, (_RefusesWhenClosed, connection_class), {}),
+    )
 
 
 async def _is_unusable(connection: AbstractConnection) -> bool:

@@ -13,7 +13,9 @@ from redis.asyncio import Redis
 from queueing.config.redis import RedisConfig, SentinelConfig, TlsConfig
 from queueing.redis import connection
 from queueing.redis.connection import connect
+from queueing.redis.errors import REDIS_ERRORS
 from queueing.redis.pool import close_idle
+from queueing.redis.send_once import send_once
 from tests.conftest import RedisFactory
 from tests.support.cancelling import cancelled_at, nothing_unclosed
 from tests.support.redis.nodes import NAME, SentinelProcess
@@ -178,6 +180,38 @@ async def test_a_connection_that_is_made_while_the_pool_closes_is_closed_too(own
     await redis.aclose()
     await asking
     assert not any(one.is_connected for one in pool._available_connections)
+
+
+async def test_a_connection_that_is_made_after_the_pool_was_closed_is_closed_too(
+    own_redis: RedisProcess,
+) -> None:
+    """A task that goes on meanwhile gets its answer, and leaves nothing open."""
+    redis = connect(RedisConfig(unix_socket=str(own_redis.socket_path)))
+    with nothing_unclosed():
+        await connected_once(redis)
+        await redis.aclose()
+        await asked(redis)
+        assert not any(one.is_connected for one in redis.connection_pool._available_connections)
+        del redis
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_command_that_meets_the_close_of_its_pool_has_an_error_of_redis(
+    own_redis: RedisProcess, turns: int
+) -> None:
+    """Or its answer, and no error of asyncio's, which would end the process; however far the command had come."""
+    redis = connect(RedisConfig(unix_socket=str(own_redis.socket_path)))
+    await connected_once(redis)
+    asking = asyncio.create_task(send_once(redis, [("GET", "sigmill:anything")]))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    closing = asyncio.create_task(redis.aclose())
+    await asyncio.wait((asking, closing))
+    closing.result()
+    with contextlib.suppress(*REDIS_ERRORS):
+        asking.result()
+    assert not any(one.is_connected for one in redis.connection_pool._available_connections)
 
 
 async def test_a_task_that_is_being_cancelled_can_still_tidy_up_in_redis(own_redis: RedisProcess) -> None:
