@@ -31,7 +31,7 @@ test-all: ## all tests; they open console pages in Chromium
 	@BROWSER=1 ops/bootstrap
 	$(BIN)/python -m pytest $(SUITES) $(SIDE_BY_SIDE) $(ARGS)
 
-test-unit: bootstrap ## no sockets, no sleeps: seconds
+test-unit: bootstrap ## no sockets, no sleeps
 	$(BIN)/python -m pytest tests/unit $(ARGS)
 
 test-hsm: ## keys in the other PKCS#11 modules of Debian, which it installs

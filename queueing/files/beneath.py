@@ -25,7 +25,7 @@ def replace_beneath(
 ) -> None:
     """Replace the content of ``folder/NAMES...`` by ``data``; missing folders are made, with ``folder_mode`` less the umask.
 
-    ``folder`` itself may be a link. A link in the file's place is replaced, and what it leads to is left alone; one in the
+    ``folder`` itself may be a link. A link in the file's place is replaced, and what it leads to is not changed; one in the
     place of a folder is ``ELOOP``. ``sync``: returns when data and name are on disk. Raises ``OSError`` with
     the file's path; then the file has the old content, and no part of the new one is left.
     """

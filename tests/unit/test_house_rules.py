@@ -18,6 +18,14 @@ FOLDERS = sorted({file.parent for file in SOURCES})
 BESIDE = sorted({file.parent for folder in ("ops", "tests") for file in (ROOT / folder).rglob("*.py")})
 """Folders with modules that are not shipped."""
 
+PROSE = sorted(
+    file
+    for part in (*PACKAGES, "ops", "docs", "README.md", "CHANGELOG.md", "CONTRIBUTING.md")
+    for file in ((ROOT / part).rglob("*") if (ROOT / part).is_dir() else [ROOT / part])
+    if file.suffix in {".py", ".lua", ".md", ".c"}
+)
+"""Files with text for people: code, scripts, documentation, runbooks."""
+
 MOST_MODULES = 15
 MOST_CALLABLES = 30
 
@@ -43,6 +51,14 @@ RETIRED_WORDS = (
     "Wish",
 )
 """Words of a private language that names once had; docs/glossary.md has the words of the field."""
+
+_RETIRED_PROSE = re.compile(
+    r"""(?<!["`])\b(anew|at rest|gone for good|left alone|mend(s|ed|ing)?|nobody|passed over|put right"""
+    r"""|set aside|stands? beside|what stands|whoever)\b(?!["`])""",
+    re.IGNORECASE,
+)
+"""Prose that names no actor, or has a standard term: a client with write access, no process, again, repaired, skipped. What is
+in quotes or code marks is a value: ``"mend"`` is a field of `sigmill doctor --json`."""
 
 _RELATIVE = re.compile(
     r"(what(ever)?|how|where|which|who(ever)?|whom|whose|when|why|that|those)\b", re.IGNORECASE
@@ -91,6 +107,29 @@ def test_no_class_or_module_has_a_retired_name(file: Path) -> None:
     ]
     retired = {word for word in RETIRED_WORDS if len(words_of(word)) == 1}
     assert not [name for name in names if words_of(name) & retired or name in RETIRED_WORDS]
+
+
+@pytest.mark.parametrize("file", PROSE, ids=shown)
+def test_no_text_has_retired_prose(file: Path) -> None:
+    """Code, comments, documentation and runbooks say in the field's words what a private language said before."""
+    lines = enumerate(file.read_text().splitlines(), start=1)
+    assert not [f"{number}: {line.strip()}" for number, line in lines if _RETIRED_PROSE.search(line)]
+
+
+@pytest.mark.parametrize(
+    "line", ["Nobody reads it.", "It is mended.", "# whoever can write", "a log at rest"]
+)
+def test_retired_prose_is_found(line: str) -> None:
+    """In each form, at the start of a sentence too."""
+    assert _RETIRED_PROSE.search(line)
+
+
+@pytest.mark.parametrize(
+    "line", ['FAIL = "mend"', "`note`, `mend`", "That restarted lanes know it.", "recommended"]
+)
+def test_values_and_parts_of_words_are_no_retired_prose(line: str) -> None:
+    """A word in quotes or code marks is a value of an interface, which stays."""
+    assert not _RETIRED_PROSE.search(line)
 
 
 def docstring_heads(file: Path) -> list[str]:

@@ -122,7 +122,7 @@ class KeyBudgets:
 
 
 def _spent(job: ActiveJob) -> int:
-    """Digests of a settled job that are signed, or may be; none of a requeued one, which reserves them anew."""
+    """Digests of a settled job that are signed, or may be; none of a requeued one, which reserves them again."""
     if job.failure is not None:
         return job.dropped
     return 0 if job.unavailable is not None else sum(signature is not None for signature in job.signatures)

@@ -28,7 +28,7 @@ def former_records(state_dir: Path) -> list[Path]:
 
 
 def give_up(state_dir: Path) -> str:
-    """Set the record aside, and begin a new one that follows it; returns the name of the folder. Raises ``OSError``.
+    """Rename the record, and begin a new one that follows it; returns the new name of its folder. Raises ``OSError``.
 
     A crash at any point is finished by ``finish_replacement``.
     """
