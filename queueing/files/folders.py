@@ -6,6 +6,7 @@ the right to read is missing; ``Path.exists`` and ``is_dir`` of 3.14 take each e
 
 from __future__ import annotations
 
+import heapq
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -30,6 +31,18 @@ def entries(folder: Path, *, suffix: str = "", missing_ok: bool = False) -> list
         if error.filename is None:  # readdir(3) names none
             error.filename = str(folder)
         raise
+
+
+def last_names(folder: Path, most: int) -> list[str]:
+    """The last names in the folder in their order, at most ``most``, the last one first; none where there is no folder.
+
+    Of a folder with millions of names no more than these are in memory. Raises ``OSError``.
+    """
+    try:
+        with os.scandir(folder) as found:
+            return heapq.nlargest(most, (entry.name for entry in found))
+    except FileNotFoundError:
+        return []
 
 
 def entries_below(folder: Path) -> list[Path]:

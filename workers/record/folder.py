@@ -2,11 +2,13 @@
 
 Layout of ``STATE_DIR/record``: ``origin`` (64 random bytes in hex: 8 in the names of the logs, the rest the secret for salts; and the build),
 ``sealed``, ``follows`` (heads of the logs of a record that was given up for this one), and in ``logs`` a folder per tenant
-(``workers.record.volumes``).
+(``workers.record.volumes``). ``sealed`` begins with its SHA-256: one flipped bit would give another record without notice.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import re
 import secrets
 from typing import TYPE_CHECKING, Final
@@ -31,6 +33,7 @@ FOLLOWS: Final = "follows"
 
 _ORIGIN_FILE: Final = re.compile(r"([0-9a-f]{16})([0-9a-f]{112}) ([!-~]{1,100})\n")
 FORMAT: Final = 1
+_HASH_BYTES: Final = 32
 
 
 class Sealed(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,12 +76,12 @@ def read_sealed(folder: Path) -> Sealed | None:
     """State that a former sealer kept; None before the first. Raises ``RecordDamaged``, or ``OSError``."""
     path = folder / "sealed"
     try:
-        sealed = msgspec.msgpack.decode(path.read_bytes(), type=Sealed)
+        sealed = msgspec.msgpack.decode(_checked(path.read_bytes()), type=Sealed)
         for position in sealed.logs.values():
             TreeEdge(position.size, position.subtrees)
     except FileNotFoundError:
         return None
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         raise RecordDamaged(f"{path} cannot be read") from None
     if sealed.format != FORMAT:
         raise RecordDamaged(f"{path} has format {sealed.format}; this build writes {FORMAT}")
@@ -87,16 +90,25 @@ def read_sealed(folder: Path) -> Sealed | None:
 
 def write_sealed(folder: Path, sealed: Sealed) -> None:
     """Replace what was kept, durably. Raises ``OSError``."""
-    replace_durably(folder / "sealed", msgspec.msgpack.encode(sealed))
+    raw = msgspec.msgpack.encode(sealed)
+    replace_durably(folder / "sealed", hashlib.sha256(raw).digest() + raw)
 
 
 def sealed_below(state_dir: Path) -> int:
     """Number of the first segment of the write-ahead log that is not sealed as a whole; 0 if unknown. Raises ``OSError``."""
     try:
-        raw = (state_dir / FOLDER_NAME / "sealed").read_bytes()
+        raw = _checked((state_dir / FOLDER_NAME / "sealed").read_bytes())
         return msgspec.msgpack.decode(raw, type=_SealedPlace).place.segment
-    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except (FileNotFoundError, msgspec.MsgspecError, ValueError, RecursionError):
         return 0
+
+
+def _checked(data: bytes) -> bytes:
+    """Content of ``sealed`` behind its hash. Raises ``ValueError`` for another one."""
+    content = data[_HASH_BYTES:]
+    if not hmac.compare_digest(hashlib.sha256(content).digest(), data[:_HASH_BYTES]):
+        raise ValueError("the content is not the one that was hashed")
+    return content
 
 
 def read_follows(folder: Path) -> dict[str, Head]:

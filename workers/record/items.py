@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 
 from queueing.errors import ProofInvalid, ResultInvalid
+from queueing.protocol.envelope import MAX_DIGESTS
 from queueing.protocol.jobs import JobOutcome
 from queueing.transparency.commitments import Item
 
@@ -30,8 +31,12 @@ class ItemRow(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     outcome: Annotated[int, msgspec.Meta(ge=0)]
     salt: Annotated[bytes, msgspec.Meta(max_length=16)]
     sealed: bytes
-    signatures: tuple[Annotated[bytes, msgspec.Meta(max_length=32)], ...]
-    codes: tuple[Annotated[str, msgspec.Meta(max_length=64)], ...] = ()
+    signatures: Annotated[
+        tuple[Annotated[bytes, msgspec.Meta(max_length=32)], ...], msgspec.Meta(max_length=MAX_DIGESTS)
+    ]
+    codes: Annotated[
+        tuple[Annotated[str, msgspec.Meta(max_length=64)], ...], msgspec.Meta(max_length=MAX_DIGESTS)
+    ] = ()
 
     def items(self, digests: tuple[bytes, ...]) -> list[Item]:
         """Items in the order of the envelope's digests. Raises ``ProofInvalid`` where their numbers differ."""

@@ -12,6 +12,8 @@ import hmac
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from queueing.files.durable_file import make_folder, sync_folder
 from queueing.transparency.checkpoints import Checkpoint, sign_checkpoint
 from queueing.transparency.notes import Ed25519NoteKey
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 
     from workers.journal.damage import Damage
     from workers.journal.records import Record
-    from workers.record.sequencer import Addition
+    from workers.record.sequencer import Addition, Origin
 
 MOST_RECORDS: Final = 5_000
 """Records of one step: some tens of milliseconds, after which a stop is obeyed and checkpoints can be signed."""
@@ -67,9 +69,7 @@ class Sealer:
         sealed = read_sealed(self._folder)
         self._wal = state_dir / "wal"
         self._follower = LogFollower(self._wal, Place() if sealed is None else sealed.place)
-        self._sequencer = (
-            Sequencer(self.origin) if sealed is None else Sequencer.restored(self.origin, sealed.sequencer)
-        )
+        self._sequencer = _sequencer(self.origin, sealed)
         self._logs = {
             tenant: TenantLog(self._logs_folder / tenant, position)
             for tenant, position in ({} if sealed is None else sealed.logs).items()
@@ -204,6 +204,15 @@ class Sealer:
         raise RecordDamaged(
             f"the log of {tenant} at {log.size} entries is not the one whose checkpoint was published before"
         )
+
+
+def _sequencer(origin: Origin, sealed: Sealed | None) -> Sequencer:
+    if sealed is None:
+        return Sequencer(origin)
+    try:
+        return Sequencer.restored(origin, sealed.sequencer)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        raise RecordDamaged("the claims in `sealed` are of a later version") from None
 
 
 def _segment_head(wal: Path, number: int) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from queueing.errors import ProofInvalid
@@ -56,8 +57,8 @@ class StoredEntries:
     def first_since(self, at_ms: int) -> int:
         """Index of the first entry that is not older than ``at_ms``; the size where there is none.
 
-        Volumes are skipped by the time of the first entry of the next one: a clock that stepped back by more than a
-        volume's time makes the range longer, never shorter.
+        Volumes are skipped by the time of the first entry of the next one, but for the last of them: a clock that was
+        ahead for less than a volume makes the range longer, never shorter.
         """
         start = 0
         for volume in range(VOLUME, self._size, VOLUME):
@@ -65,10 +66,29 @@ class StoredEntries:
             if read_head(entry).at_ms >= at_ms:
                 break
             start = volume
-        for index, entry in self.entries(start):
+        for index, entry in self.entries(max(start - VOLUME, 0)):
             if read_head(entry).at_ms >= at_ms:
                 return index
         return self._size
+
+    def end_before(self, at_ms: int) -> int:
+        """Index behind the last entry that is older than ``at_ms``; 0 where there is none.
+
+        The last volume that begins before this time and the next one are read: a clock that was ahead for less than a
+        volume makes the range longer, never shorter.
+        """
+        start = -1
+        for volume in range(0, self._size, VOLUME):
+            _, entry = next(self.entries(volume))
+            if read_head(entry).at_ms < at_ms:
+                start = volume
+        if start < 0:
+            return 0
+        end = start
+        for index, entry in itertools.islice(self.entries(start), 2 * VOLUME):
+            if read_head(entry).at_ms < at_ms:
+                end = index + 1
+        return end
 
 
 def _framed(stream: BinaryIO, length: struct.Struct, name: str) -> bytes | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from queueing.errors import ProofInvalid
 from queueing.files.folders import entries as names_of
+from queueing.files.folders import last_names
 from queueing.files.regular_file import read_regular
 from queueing.transparency.notes import MAX_NOTE_BYTES
 from queueing.transparency.tiles import (
@@ -24,6 +25,7 @@ from workers.record.items import decode_row
 from workers.record.volumes import MAX_ROW_BYTES, ROW_LENGTH
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from workers.record.items import ItemRow
@@ -47,6 +49,7 @@ class BundleReader:
         self.name = folder.name
         self._folder = folder
         self._real = os.path.realpath(folder)
+        self._last_tile: tuple[str, list[bytes]] = "", []
 
     def checkpoint(self) -> bytes:
         """The signed checkpoint, not verified."""
@@ -61,12 +64,18 @@ class BundleReader:
         return int(found[1]), int(found[2])
 
     def tile(self, level: int, index: int, width: int) -> list[bytes]:
-        """Hashes of a tile."""
+        """Hashes of a tile. The last one is kept: a tile of level 1 is asked for once for each of its 256 hashes."""
         path = tile_path(level, index, width)
+        name, hashes = self._last_tile
+        if name == path:
+            return hashes
         try:
-            return split_tile(self._read(path, WIDTH * 32), width)
+            hashes = split_tile(self._read(path, WIDTH * 32), width)
         except ProofInvalid as error:
             raise ProofInvalid(f"{self.name}/{path}: {error.message}") from None
+        if level:
+            self._last_tile = path, hashes
+        return hashes
 
     def entries(self, index: int, width: int) -> list[bytes]:
         """Entries of a bundle of ``width`` entries."""
@@ -77,7 +86,10 @@ class BundleReader:
             raise ProofInvalid(f"{self.name}/{path}: {error.message}") from None
 
     def rows(self, index: int) -> list[ItemRow]:
-        """Item rows of the outcomes in a bundle; none where the file is missing."""
+        """Item rows of the outcomes in a bundle, in the order of these; none where the file is missing.
+
+        At most one for each of its 256 entries: a row of a few bytes takes many times its size in memory.
+        """
         path = f"items/{index_path(index)}"
         if not os.path.lexists(self._folder / path):
             return []
@@ -97,12 +109,20 @@ class BundleReader:
             except ProofInvalid as error:
                 raise ProofInvalid(f"{self.name}/{path} at byte {offset}: {error.message}") from None
             offset += length
+            if len(rows) > WIDTH or rows[-1].outcome <= (rows[-2].outcome if len(rows) > 1 else -1):
+                raise ProofInvalid(
+                    f"{self.name}/{path} has more than one row for an outcome, or is not in order"
+                )
         return rows
 
-    def statements(self) -> list[bytes]:
-        """Signed statements about the keys of checkpoints, not verified; at most ``MOST_STATEMENTS``, the newest."""
-        names = [each.name for each in names_of(self._folder / "statements", missing_ok=True)]
-        return [self._read(f"statements/{name}", _MAX_STATEMENT_BYTES) for name in names[-MOST_STATEMENTS:]]
+    def statements(self) -> Iterator[tuple[str, bytes]]:
+        """Names and bytes of signed statements about the keys of checkpoints, not verified; the newest ``MOST_STATEMENTS``."""
+        try:
+            names = last_names(self._folder / "statements", MOST_STATEMENTS)
+        except OSError as error:
+            raise ProofInvalid(f"{self.name}/statements cannot be read: {error.strerror}") from None
+        for name in names:
+            yield f"statements/{name}", self._read(f"statements/{name}", _MAX_STATEMENT_BYTES)
 
     def _read(self, name: str, most: int) -> bytes:
         path = self._folder / name

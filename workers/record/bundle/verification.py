@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from queueing.protocol.client_keys import ClientPublicKey
     from queueing.protocol.envelope import UnverifiedEnvelope
     from queueing.transparency.commitments import Item
+    from queueing.transparency.origin_statements import OriginStatement
     from workers.record.bundle.reader import BundleReader
     from workers.record.items import ItemRow
 
@@ -59,18 +60,26 @@ class Verified:
 def certified_keys(
     reader: BundleReader, checkpoint: Checkpoint, service_keys: Sequence[bytes]
 ) -> list[VerifierKey]:
-    """Keys that a service key certified for this origin, from a head that this checkpoint is not older than.
+    """Keys that a service key certified for this origin. Parameters and errors as of ``certifying_statements``."""
+    return [each.epoch_key for each in certifying_statements(reader, checkpoint, service_keys)]
+
+
+def certifying_statements(
+    reader: BundleReader, checkpoint: Checkpoint, service_keys: Sequence[bytes]
+) -> Iterator[OriginStatement]:
+    """Statements of a service key about keys of this origin, from a head that this checkpoint is not older than.
 
     ``service_keys``: SubjectPublicKeyInfo (DER). Raises ``ProofInvalid`` for a statement that none of them signed.
     """
     log_name = "/".join(checkpoint.origin.split("/")[:-2])
     service = [VerifierKey(f"{log_name}/service", ECDSA, spki) for spki in service_keys]
-    keys: list[VerifierKey] = []
-    for data in reader.statements() if service else ():
-        statement = verify_statement(data, service, checkpoint.origin)
+    for name, data in reader.statements() if service else ():
+        try:
+            statement = verify_statement(data, service, checkpoint.origin)
+        except ProofInvalid as error:
+            raise ProofInvalid(f"{name}: {error.message}") from None
         if statement.head.size <= checkpoint.size:
-            keys.append(statement.epoch_key)
-    return keys
+            yield statement
 
 
 class OriginVerifier:
@@ -93,10 +102,11 @@ class OriginVerifier:
         self._trusted = trusted
         self._service_keys = service_keys
         self._clients = clients
-        self._intents: dict[int, IntentEntry] = {}
+        self._edge = TreeEdge()
+        self._heads: dict[int, set[bytes]] = {}
+        self._intents: dict[int, tuple[int, bytes]] = {}
         self._tenant = ""
         self._first = 0
-        self._at_ms = 0
         self.verified = Verified()
 
     def run(self) -> Iterator[Problem]:
@@ -107,16 +117,13 @@ class OriginVerifier:
         except ProofInvalid as error:
             yield Problem("checkpoint.invalid", self._reader.name, error.message)
             return
-        edge = TreeEdge()
         try:
             for block in range(-(-checkpoint.size // WIDTH)):
-                yield from self._block(
-                    block, min(WIDTH, checkpoint.size - block * WIDTH), end, edge, checkpoint
-                )
+                yield from self._block(block, min(WIDTH, checkpoint.size - block * WIDTH), end, checkpoint)
         except ProofInvalid as error:
             yield Problem("tree.invalid", self._reader.name, error.message)
             return
-        if not hmac.compare_digest(edge.root(), checkpoint.root):
+        if not hmac.compare_digest(self._edge.root(), checkpoint.root):
             what = (
                 f"the entries and hashes do not have the root of the checkpoint ({checkpoint.size} entries)"
             )
@@ -126,7 +133,12 @@ class OriginVerifier:
         data = self._reader.checkpoint()
         note = read_note(data)
         checkpoint = read_checkpoint(note.text)
-        keys = [*self._trusted, *certified_keys(self._reader, checkpoint, self._service_keys)]
+        statements = list(certifying_statements(self._reader, checkpoint, self._service_keys))
+        for statement in statements:
+            self._heads.setdefault(statement.head.size, set()).add(statement.head.root)
+        # A key vouches for the log that it is named after, and not for that of another host.
+        keys = [key for key in self._trusted if key.name == checkpoint.origin]
+        keys += [statement.epoch_key for statement in statements]
         if not signed_by_any(note, keys):
             raise ProofInvalid("the checkpoint is signed by none of the trusted keys")
         parts = checkpoint.origin.split("/")
@@ -141,17 +153,15 @@ class OriginVerifier:
             raise ProofInvalid(f"the range {first} to {end} is not made of whole bundles of {size} entries")
         return first, end
 
-    def _block(
-        self, block: int, width: int, end: int, edge: TreeEdge, checkpoint: Checkpoint
-    ) -> Iterator[Problem]:
+    def _block(self, block: int, width: int, end: int, checkpoint: Checkpoint) -> Iterator[Problem]:
         """Append a block of up to 256 entries to the tree: computed from its entries, or its hash from level 1."""
         inside = self._first <= block * WIDTH < end
         if not inside and width == WIDTH:
-            _append_block(edge, self._level1(block, checkpoint.size))
+            _append_block(self._edge, self._level1(block, checkpoint.size))
+            yield from self._certified_head()
             return
         if not inside:
-            for leaf in self._reader.tile(0, block, width):
-                edge.append(leaf)
+            yield from self._append(self._reader.tile(0, block, width))
             return
         entries = self._reader.entries(block, width)
         leaves = [leaf_hash(entry) for entry in entries]
@@ -163,9 +173,25 @@ class OriginVerifier:
         if width == WIDTH and root_of(leaves) != self._level1(block, checkpoint.size):
             what = f"the entries from {block * WIDTH} on are not those whose hash is in the tile above"
             yield Problem("tree.block", self._place(block * WIDTH), what)
-        for leaf in leaves:
-            edge.append(leaf)
+        yield from self._append(leaves)
         yield from self._meaning(block, entries, checkpoint)
+
+    def _append(self, leaves: Sequence[bytes]) -> Iterator[Problem]:
+        for leaf in leaves:
+            self._edge.append(leaf)
+            if self._edge.size in self._heads:
+                yield from self._certified_head()
+
+    def _certified_head(self) -> Iterator[Problem]:
+        """Compare the tree at its present size with the heads that the service key has certified there.
+
+        A later key of the same log signs a tree that continues this one; a head inside a block of which only the hash is here
+        is not looked at.
+        """
+        size = self._edge.size
+        if size in self._heads and self._heads[size] != {self._edge.root()}:
+            what = f"the service key has certified another log with {size} entries than the one that is here"
+            yield Problem("tree.certified", self._reader.name, what)
 
     def _level1(self, block: int, size: int) -> bytes:
         index, number = divmod(block, WIDTH)
@@ -200,7 +226,7 @@ class OriginVerifier:
             case IntentEntry():
                 if len(self._intents) >= MOST_OPEN:
                     raise ProofInvalid(f"{MOST_OPEN} intents have no end")
-                self._intents[index] = entry
+                self._intents[index] = entry.digests, entry.commitment
             case OutcomeEntry():
                 self._outcome(entry, row)
             case EndEntry():
@@ -209,21 +235,20 @@ class OriginVerifier:
 
     def _outcome(self, entry: OutcomeEntry, row: ItemRow | None) -> None:
         intent = self._intents.get(entry.intent)
-        if intent is None:
-            if entry.intent >= self._first:
-                raise ProofInvalid(f"it is the outcome of entry {entry.intent}, which is no open intent")
-            return  # its intent is before the range, and with it the commitment
-        if entry.signed > entry.digests or entry.digests != intent.digests:
+        if intent is None and entry.intent >= self._first:
+            raise ProofInvalid(f"it is the outcome of entry {entry.intent}, which is no open intent")
+        if entry.signed > entry.digests or (intent is not None and entry.digests != intent[0]):
             raise ProofInvalid(f"its numbers of digests and signatures are not those of entry {entry.intent}")
         if row is None:
             raise ProofInvalid(f"the items of its {entry.digests} digests are missing")
-        if envelope_commitment(row.salt, row.sealed) != intent.commitment:
+        # An intent before the range has its commitment there; root and client's signature are checked nevertheless.
+        if intent is not None and envelope_commitment(row.salt, row.sealed) != intent[1]:
             raise ProofInvalid(f"the envelope in its items is not the one of entry {entry.intent}")
         try:
             unverified = read_unverified(row.sealed)
         except SigningError:
-            if entry.signed:
-                raise ProofInvalid("it has signatures, and its envelope cannot be read") from None
+            if entry.digests:
+                raise ProofInvalid("it has digests, and its envelope cannot be read") from None
             return
         _check_items(entry, row.items(unverified.envelope.digests), row.salt)
         self.verified.signatures += entry.signed

@@ -72,13 +72,14 @@ class _OriginFolder:
 def export(log_folder: Path, out: Path, *, from_ms: int = 0, to_ms: int | None = None) -> Exported:
     """Write the entries from ``from_ms`` to ``to_ms`` (exclusive; Unix ms) with their proof below ``out``.
 
+    The range goes from the first entry of this time to the last one, and has all in between, whatever their clock said.
     O(entries of the range). Raises ``ProofInvalid`` where the log's files are damaged, or ``OSError``.
     """
     note = (log_folder / "checkpoint").read_bytes()
     checkpoint = read_checkpoint(read_note(note).text)
     stored = StoredEntries(log_folder, checkpoint.size)
     first = stored.first_since(from_ms)
-    end = checkpoint.size if to_ms is None else stored.first_since(to_ms)
+    end = checkpoint.size if to_ms is None else stored.end_before(to_ms)
     first -= first % WIDTH
     end = min(-(-end // WIDTH) * WIDTH, checkpoint.size)
     folder = _OriginFolder(out, checkpoint.origin.rpartition("/")[2])

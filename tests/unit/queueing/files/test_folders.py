@@ -15,7 +15,7 @@ import bench
 import queueing
 import workers
 from queueing.errors import ConfigError
-from queueing.files.folders import entries, entries_below, is_there
+from queueing.files.folders import entries, entries_below, is_there, last_names
 from tests.support.fakes.config_files import Site
 from workers.config.loading import load_scope
 from workers.config.tenant_writer import token_owners
@@ -180,3 +180,13 @@ def test_folders_are_listed_in_one_place(file: Path) -> None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
     }
     assert calls & {"glob", "rglob", "iterdir", "listdir", "scandir", "walk"} <= allowed
+
+
+def test_the_last_names_of_a_folder_are_the_last_in_their_order(tmp_path: Path) -> None:
+    """The last one first; a folder that is not there has none, and a file is an error."""
+    for name in ("b", "c", "a"):
+        (tmp_path / name).write_bytes(b"")
+    assert last_names(tmp_path, 2) == ["c", "b"]
+    assert last_names(tmp_path / "missing", 2) == []
+    with pytest.raises(NotADirectoryError):
+        last_names(tmp_path / "a", 2)

@@ -25,8 +25,8 @@ from workers.journal.records import (
 )
 from workers.journal.segment_writer import SegmentWriter
 from workers.journal.segments import frame
-from workers.record.entries import decode_entry
-from workers.record.folder import log_folder
+from workers.record.entries import decode_entry, encode_entry
+from workers.record.folder import log_folder, sealed_below
 from workers.record.sealer import Sealer
 from workers.record.stored_entries import StoredEntries
 from workers.record.stored_hashes import StoredHashes
@@ -173,6 +173,30 @@ def test_a_file_of_the_record_that_is_damaged_is_named(state_dir: Path, name: st
     (state_dir / "record" / name).write_bytes(b"\xff" + os.urandom(8))
     with pytest.raises(RecordDamaged, match=name):
         sealer(state_dir)
+
+
+def test_any_flipped_bit_in_what_was_sealed_is_damage(state_dir: Path) -> None:
+    """A wrong place or a wrong open claim would give another record, and a wrong shape would end the process again and again."""
+    first = sealer(state_dir)
+    records = first._follower.records(3)
+    for addition in first._sequencer.add(next(records)):
+        first._log_of(addition.tenant).append(encode_entry(addition.entry))
+    first.sign()
+    first.keep()
+    file = state_dir / "record" / "sealed"
+    whole = file.read_bytes()
+    for at in range(0, len(whole), 3):
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(RecordDamaged, match="sealed cannot be read"):
+            sealer(state_dir)
+        assert sealed_below(state_dir) == 0
+    for size in (0, 31, 32, len(whole) - 1):
+        file.write_bytes(whole[:size])
+        with pytest.raises(RecordDamaged, match="sealed cannot be read"):
+            sealer(state_dir)
+    file.write_bytes(whole)
+    run_to_end(sealer(state_dir))
+    assert sealed_below(state_dir) == 1
 
 
 def test_files_that_lost_synced_bytes_are_named_and_not_written_on(state_dir: Path) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+import shutil
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from queueing.errors import ProofInvalid
 from tests.support.farm.certified_logs import EPOCH_KEY, SERVICE, ServiceKey, certify
 from tests.support.farm.logged_jobs import append, job
 from workers.journal.segment_writer import SegmentWriter
-from workers.record.bundle.reader import origins_of
+from workers.record.bundle import reader
+from workers.record.bundle.reader import BundleReader, origins_of
 from workers.record.bundle.verification import OriginVerifier
 from workers.record.bundle.writer import export
+from workers.record.exchange import STATEMENTS
 from workers.record.folder import log_folder
 from workers.record.sealer import Sealer
 
@@ -64,3 +69,58 @@ def test_a_statement_about_another_log_is_refused(log: Path) -> None:
 def test_a_key_that_begins_behind_the_checkpoint_does_not_vouch_for_it(log: Path) -> None:
     certify(log, size=100)
     assert problems(log, SERVICE.spki) == ["the checkpoint is signed by none of the trusted keys"]
+
+
+@pytest.mark.parametrize("size", [1, 3, 4])
+def test_a_log_that_does_not_continue_what_was_certified_is_found(log: Path, size: int) -> None:
+    """A sealer that is started with another past gets a statement, and the statements of the former ones tell."""
+    certify(log)
+    certify(log, size=size, root=bytes(32), key=Ed25519PrivateKey.from_private_bytes(bytes(32)), name="other")
+    assert problems(log, SERVICE.spki) == [
+        f"the service key has certified another log with {size} entries than the one that is here"
+    ]
+
+
+def test_a_statement_that_is_refused_is_named(log: Path) -> None:
+    certify(log)
+    (log / STATEMENTS / "zzz").write_bytes(b"nonsense")
+    assert problems(log, SERVICE.spki)[0].startswith("statements/zzz: ")
+
+
+def exported(log: Path) -> Path:
+    """Folder of the origin in a bundle."""
+    bundle = log.parent / "bundle"
+    return bundle / export(log, bundle).checkpoint.origin.rpartition("/")[2]
+
+
+def test_statements_that_are_no_folder_are_a_problem_and_no_crash(log: Path) -> None:
+    certify(log)
+    folder = exported(log)
+    shutil.rmtree(folder / STATEMENTS)
+    (folder / STATEMENTS).write_bytes(b"")
+    found = [str(each) for each in OriginVerifier(BundleReader(folder), service_keys=[SERVICE.spki]).run()]
+    assert found == [
+        f"checkpoint.invalid {folder.name} {folder.name}/statements cannot be read: Not a directory"
+    ]
+
+
+def test_of_very_many_statements_the_newest_are_read_one_after_another(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "MOST_STATEMENTS", 3)
+    certify(log)
+    folder = exported(log)
+    for number in range(20):
+        (folder / STATEMENTS / f"0-{number:02d}").symlink_to("/dev/zero")
+    (folder / STATEMENTS / "0-17").unlink()
+    (folder / STATEMENTS / "0-17").write_bytes(b"read")
+    statements = BundleReader(folder).statements()
+    assert next(statements)[0] == "statements/000000000001-key"
+    with pytest.raises(ProofInvalid, match="0-19 is a link"):
+        next(statements)
+    for number in (18, 19):
+        (folder / STATEMENTS / f"0-{number}").unlink()
+    assert [name for name, _ in itertools.islice(BundleReader(folder).statements(), 2)] == [
+        "statements/000000000001-key",
+        "statements/0-17",
+    ]

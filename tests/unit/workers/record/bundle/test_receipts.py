@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from queueing.errors import ProofInvalid
-from queueing.transparency.notes import Ed25519NoteKey, VerifierKey
+from queueing.transparency.notes import Ed25519NoteKey, VerifierKey, read_note, sign_note
 from queueing.transparency.proof_files import ProofFile, read_proof_file
 from tests.support.farm.logged_jobs import SECRET_DIGEST, append, job
 from workers.journal.segment_writer import SegmentWriter
@@ -87,6 +87,18 @@ def test_another_digest_signature_or_key_is_refused(
     other = Ed25519NoteKey(trusted[0].name, Ed25519PrivateKey.from_private_bytes(bytes(32))).verifier
     with pytest.raises(ProofInvalid, match="none of the trusted keys"):
         verify_receipt(receipts[0], [other], digest=SECRET_DIGEST)
+
+
+def test_a_trusted_key_of_another_log_vouches_for_no_receipt_of_this_one(
+    receipts: list[bytes], trusted: list[VerifierKey]
+) -> None:
+    """Who holds the key of one host cannot make receipts in the name of another."""
+    whole = read_proof_file(receipts[0])
+    other = Ed25519NoteKey("sigmill/prod/acme/0011223344556677", EPOCH_KEY)
+    resigned = sign_note(read_note(whole.checkpoint).text, other)
+    made = ProofFile(whole.index, whole.proof, resigned, whole.extra).encode()
+    with pytest.raises(ProofInvalid, match="none of the trusted keys"):
+        verify_receipt(made, [*trusted, other.verifier], digest=SECRET_DIGEST)
 
 
 def test_the_proof_of_one_entry_with_the_content_of_another_is_refused(

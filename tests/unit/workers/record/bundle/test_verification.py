@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,18 +14,20 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from queueing.errors import ProofInvalid
+from queueing.files.regular_file import read_regular
 from queueing.protocol.client_keys import ClientPublicKey
 from queueing.transparency.checkpoints import Checkpoint, read_checkpoint, sign_checkpoint
 from queueing.transparency.merkle import leaf_hash, root_of
-from queueing.transparency.notes import Ed25519NoteKey, read_note
+from queueing.transparency.notes import Ed25519NoteKey, read_note, sign_note
 from queueing.transparency.tiles import bundle_path, decode_bundle, encode_bundle, tile_path
 from tests.support.farm.logged_jobs import CLIENT_KEY, append, intent, job
 from workers.journal.segment_writer import SegmentWriter
+from workers.record.bundle import reader as bundle_reader
 from workers.record.bundle.reader import origins_of
 from workers.record.bundle.verification import OriginVerifier, Problem
 from workers.record.bundle.writer import export
 from workers.record.folder import log_folder
-from workers.record.items import decode_row, encode_row
+from workers.record.items import ItemRow, decode_row, encode_row
 from workers.record.sealer import Sealer
 from workers.record.volumes import ROW_LENGTH
 
@@ -257,8 +260,53 @@ def test_a_true_signature_over_another_head_proves_nothing_about_these_entries(
     assert problems(bundle)
 
 
-def change_row(folder: Path, change: Callable[[bytes], bytes | None]) -> None:
-    file = folder / "items" / "000"
+def test_a_trusted_key_of_another_log_vouches_for_no_checkpoint_of_this_one(bundle: Path) -> None:
+    """The keys of several hosts are in one file; who holds one of them cannot sign for the others."""
+    other = Ed25519NoteKey("sigmill/prod/acme/0011223344556677", OTHER_KEY)
+    text = read_note((bundle / "checkpoint").read_bytes()).text
+    (bundle / "checkpoint").write_bytes(sign_note(text, other))
+    (reader,) = origins_of(bundle.parent)
+    assert [each.code for each in OriginVerifier(reader, trusted=[other.verifier]).run()] == [
+        "checkpoint.invalid"
+    ]
+
+
+def test_each_file_of_a_bundle_is_read_once(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tile of level 1 has the hashes of 256 blocks."""
+    opened: Counter[Path] = Counter()
+
+    def counted(file: Path, *, largest_bytes: int) -> bytes:
+        opened[file] += 1
+        return read_regular(file, largest_bytes=largest_bytes)
+
+    monkeypatch.setattr(bundle_reader, "read_regular", counted)
+    assert problems(bundle) == []
+    (bundle / "range").write_text("512 512\n")
+    opened.clear()
+    assert problems(bundle) == []
+    assert opened[bundle / tile_path(1, 0, 2)] == 1
+    assert set(opened.values()) == {1}
+
+
+def test_the_outcome_of_an_intent_before_the_range_is_proven_as_far_as_it_is_here(
+    state_dir: Path, tmp_path: Path
+) -> None:
+    """Its entry has the root over its items, and its envelope the signature of a client."""
+    head = export(log_folder(state_dir, "acme"), tmp_path / "part", from_ms=172)
+    assert head.first == 512
+    folder = tmp_path / "part" / head.checkpoint.origin.rpartition("/")[2]
+    verify = verifier(folder)
+    assert list(verify.run()) == []
+    assert (verify.verified.signatures, verify.verified.client_signatures) == (30, 30)
+    for change in (other_job, other_salt, more_signatures, other_signature, lambda _: None):
+        whole = (folder / "items" / "002").read_bytes()
+        change_row(folder, change, "002")
+        assert [each.place for each in problems(folder)] == [f"{folder.name}/512"]
+        (folder / "items" / "002").write_bytes(whole)
+
+
+def change_row(folder: Path, change: Callable[[bytes], bytes | None], name: str = "000") -> None:
+    file = folder / "items" / name
     data, offset = file.read_bytes(), 0
     parts: list[bytes] = []
     while offset < len(data):
@@ -285,6 +333,36 @@ def more_signatures(row: bytes) -> bytes:
 
 def other_salt(row: bytes) -> bytes:
     return changed_row(row, salt=bytes(16))
+
+
+def other_signature(row: bytes) -> bytes:
+    return changed_row(row, signatures=(bytes(32), b""))
+
+
+def test_a_second_row_of_an_outcome_is_found(bundle: Path) -> None:
+    """`audit find` would show it, and only one of both is proven."""
+    file = bundle / "items" / "000"
+    whole = file.read_bytes()
+    row = other_signature(whole[4 : 4 + ROW_LENGTH.unpack_from(whole)[0]])
+    file.write_bytes(ROW_LENGTH.pack(len(row)) + row + whole)
+    assert codes(bundle)[0] == "items.invalid"
+    assert "more than one row for an outcome" in problems(bundle)[0].what
+
+
+def test_rows_without_end_are_refused_before_they_fill_the_memory(bundle: Path) -> None:
+    """A row of a few bytes becomes an object of hundreds; 64 MB of them would be gigabytes."""
+    rows = [encode_row(ItemRow(outcome=number, salt=b"", sealed=b"", signatures=())) for number in range(257)]
+    (bundle / "items" / "000").write_bytes(b"".join(ROW_LENGTH.pack(len(row)) + row for row in rows))
+    assert codes(bundle)[0] == "items.invalid"
+
+
+@pytest.mark.parametrize("field", ["signatures", "codes"])
+def test_a_row_of_more_digests_than_an_envelope_has_is_refused(field: str) -> None:
+    row = ItemRow(outcome=1, salt=b"", sealed=b"", signatures=())
+    at_most = {"signatures": (b"",) * 1024, "codes": ("",) * 1024}[field]
+    decode_row(encode_row(msgspec.structs.replace(row, **{field: at_most})))
+    with pytest.raises(ProofInvalid, match="row cannot be read"):
+        decode_row(encode_row(msgspec.structs.replace(row, **{field: at_most * 2})))
 
 
 @pytest.mark.parametrize("change", [other_job, more_signatures, other_salt, lambda _: None])
