@@ -87,7 +87,12 @@ def make_foundation(config: CurrentConfig, redis: Redis, metrics: Metrics) -> Fo
         metrics=metrics,
         shutdown=ShutdownDeadline(service.worker.drain_s),
         state=state,
-        wal=WriteAheadLog(state.log_folder, sync_timer=metrics.log_sync_seconds, usage=metrics),
+        wal=WriteAheadLog(
+            state.log_folder,
+            sync_timer=metrics.log_sync_seconds,
+            usage=metrics,
+            followed=service.record.enabled,
+        ),
         refused_pins=refused_pins,
         jobs=ActiveJobs(),
         ready_tenants=ready_tenants,

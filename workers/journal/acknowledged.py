@@ -1,7 +1,7 @@
 """Acknowledged bytes of segments: what is behind them in a file was never durable for its caller.
 
 The head of the next segment of the same process says how many bytes of a segment count, where the writer abandoned it after
-a failed write. For the segment in use the file ``acknowledged`` says so, for processes that follow the log: it is written
+a failed write. For the segment in use the file ``acknowledged`` says so, where processes follow the log: it is written
 after each sync and is not synced itself, so that after a power cut it may be old, but never ahead.
 """
 
@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 
 
 FILE_NAME: Final = "acknowledged"
-_POSITION: Final = struct.Struct(">QQI")
-"""Number of the segment, bytes of it, and the CRC-32 of both."""
+_PLACE: Final = struct.Struct(">QQ")
+"""Number of the segment, and bytes of it."""
+
+_CRC: Final = struct.Struct(">I")
+"""CRC-32 of the place, behind it."""
 
 
 class Acknowledged(NamedTuple):
@@ -45,8 +48,8 @@ class AcknowledgedFile:
         """Say that the log is durable up to here. Raises ``OSError``."""
         if self._descriptor is None:
             self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        place = struct.pack(">QQ", segment, size_bytes)
-        os.pwrite(self._descriptor, place + struct.pack(">I", zlib.crc32(place)), 0)
+        place = _PLACE.pack(segment, size_bytes)
+        os.pwrite(self._descriptor, place + _CRC.pack(zlib.crc32(place)), 0)
 
     def close(self) -> None:
         """Close the file. Raises ``OSError``."""
@@ -61,10 +64,10 @@ def read_acknowledged(folder: Path) -> Acknowledged | None:
         data = (folder / FILE_NAME).read_bytes()
     except FileNotFoundError:
         return None
-    if len(data) != _POSITION.size:
+    place, crc = data[: _PLACE.size], data[_PLACE.size :]
+    if crc != _CRC.pack(zlib.crc32(place)) or len(place) != _PLACE.size:
         return None
-    segment, size_bytes, crc = _POSITION.unpack(data)
-    return Acknowledged(segment, size_bytes) if zlib.crc32(data[:-4]) == crc else None
+    return Acknowledged(*_PLACE.unpack(place))
 
 
 def acknowledged_ends(files: Iterable[Path]) -> dict[int, int]:

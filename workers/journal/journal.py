@@ -68,7 +68,7 @@ class WriteAheadLog:
     """Write-ahead log of one process, in its own folder. To be used on one event loop.
 
     ``bytes`` is the size of the folder, exact after ``measure`` or ``tidy``; ``failing`` says whether the last write failed,
-    ``damaged`` how many damaged places recovery found.
+    ``damaged`` how many damaged places recovery found. ``followed``: see ``SegmentWriter``.
     """
 
     def __init__(
@@ -77,6 +77,7 @@ class WriteAheadLog:
         *,
         sync_timer: SyncTimer | None = None,
         usage: BytesObserver | None = None,
+        followed: bool = True,
         clock_s: Callable[[], float] = time.time,
     ) -> None:
         self._folder = folder
@@ -84,7 +85,8 @@ class WriteAheadLog:
         self._usage = usage
         self._clock_s = clock_s
         self._held_back = 0
-        self._writer = SegmentWriter(folder)
+        self._followed = followed
+        self._writer = SegmentWriter(folder, followed=followed)
         self._waiting: list[_Entry] = []
         self._waiting_since: float | None = None
         self._unawaited: list[_Entry] = []
@@ -99,7 +101,7 @@ class WriteAheadLog:
     def inherit(self, open_claims: OpenClaims) -> None:
         """Continue the log of a former process. To be called before the first append."""
         self._writer.abandon()
-        self._writer = SegmentWriter(self._folder, open_claims=open_claims)
+        self._writer = SegmentWriter(self._folder, open_claims=open_claims, followed=self._followed)
 
     async def append(self, records: Sequence[Record]) -> None:
         """Append records; returns when they are durable. Raises ``LogUnavailable`` (retryable): they are not."""

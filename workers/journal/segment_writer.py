@@ -29,13 +29,17 @@ SEGMENT_AGE_S: Final = 86400.0
 
 
 class SegmentWriter:
-    """Appender of records to a folder. ``open_claims``: claims that a former process left open there."""
+    """Appender of records to a folder. ``open_claims``: claims that a former process left open there.
+
+    ``followed``: whether other processes may follow the log, which need the acknowledged bytes of the segment in use.
+    """
 
     def __init__(
         self,
         folder: Path,
         *,
         open_claims: OpenClaims | None = None,
+        followed: bool = True,
         clock_s: Callable[[], float] = time.time,
     ) -> None:
         self._folder = folder
@@ -47,7 +51,7 @@ class SegmentWriter:
         self._size = 0
         self._opened_at_s = 0.0
         self._previous: tuple[int, int] | None = None
-        self._acknowledged = AcknowledgedFile(folder)
+        self._acknowledged = AcknowledgedFile(folder) if followed else None
         self._head = b""
 
     def append(self, data: bytes, records: Sequence[Record]) -> int:
@@ -64,8 +68,9 @@ class SegmentWriter:
             raise
         self._head = b""
         self._size += len(data)
-        with contextlib.suppress(OSError):  # only processes that follow the log wait for it
-            self._acknowledged.write(self._number, self._size)
+        if self._acknowledged is not None:
+            with contextlib.suppress(OSError):  # only processes that follow the log wait for it
+                self._acknowledged.write(self._number, self._size)
         for record in records:
             self._open.apply(record, self._number)
         return len(data)
@@ -111,10 +116,10 @@ class SegmentWriter:
             OSError
         ):  # close(2) closes even where it fails, and all acknowledged data was synced
             os.close(descriptor)
-        with contextlib.suppress(
-            OSError
-        ):  # a file system with a file open for writing cannot be made read-only
-            self._acknowledged.close()
+        if self._acknowledged is not None:
+            # A file system with a file open for writing cannot be made read-only.
+            with contextlib.suppress(OSError):
+                self._acknowledged.close()
         if self._size == 0 and self._path is not None:
             with contextlib.suppress(OSError):
                 self._path.unlink()

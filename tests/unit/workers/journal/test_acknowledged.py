@@ -10,11 +10,12 @@ import pytest
 
 from workers.audit.job_history import histories_of
 from workers.audit.seal import DamagedLog, seal
-from workers.journal.acknowledged import acknowledged_ends
+from workers.journal.acknowledged import FILE_NAME, Acknowledged, acknowledged_ends, read_acknowledged
 from workers.journal.records import IntentRecord, OpenedRecord, Record, ReturnedRecord, encode_record
 from workers.journal.recovery import recover
 from workers.journal.segment_writer import SegmentWriter
 from workers.journal.segments import damage_of, frame, read_segment, segment_number, segments_of
+from workers.record.follower import LogFollower, Place
 
 
 def intent(name: bytes) -> IntentRecord:
@@ -122,3 +123,31 @@ def test_a_log_of_a_former_version_is_read_whole(tmp_path: Path) -> None:
     (unknown,) = recover(tmp_path).unknown
     assert unknown.job_id == b"old"
     assert acknowledged_ends(segments_of(tmp_path)) == {}
+
+
+def test_the_acknowledged_bytes_are_told_to_processes_that_follow(tmp_path: Path) -> None:
+    writer = SegmentWriter(tmp_path)
+    append(writer, intent(b"a"))
+    assert read_acknowledged(tmp_path) == Acknowledged(1, segments_of(tmp_path)[0].stat().st_size)
+
+
+@pytest.mark.parametrize("data", [b"", b"x" * 19, b"x" * 20, b"x" * 21])
+def test_a_file_of_acknowledged_bytes_that_is_not_whole_says_nothing(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / FILE_NAME).write_bytes(data)
+    assert read_acknowledged(tmp_path) is None
+
+
+def test_a_log_that_no_process_follows_says_nothing_and_is_followed_later(tmp_path: Path) -> None:
+    """A worker whose record is off saves the write; one that is started with a record begins with all that is there."""
+    writer = SegmentWriter(tmp_path, followed=False)
+    append(writer, intent(b"a"))
+    append(writer, returned(b"a"))
+    assert not (tmp_path / FILE_NAME).exists()
+    assert recover(tmp_path).unknown == []
+    append(SegmentWriter(tmp_path), intent(b"b"))
+    seen = [
+        record
+        for record in LogFollower(tmp_path, Place()).records(100)
+        if not isinstance(record, OpenedRecord)
+    ]
+    assert seen == [intent(b"a"), returned(b"a"), intent(b"b")]
