@@ -77,6 +77,10 @@ class _Signed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     service_key_sha256: bytes
 
 
+class _Expiry(msgspec.Struct, frozen=True):
+    expires_at_ms: int
+
+
 class ServicePublicKey(Protocol):
     """A pinned service key (``queueing.protocol.public_keys.PublicKey``)."""
 
@@ -94,6 +98,7 @@ class ServicePublicKey(Protocol):
 
 _decoder = msgspec.msgpack.Decoder(KeyDirectory)
 _signed_decoder = msgspec.msgpack.Decoder(_Signed)
+_expiry_decoder = msgspec.msgpack.Decoder(_Expiry)
 
 
 def directory_digest(body: bytes, algorithm: Algorithm) -> bytes:
@@ -116,6 +121,17 @@ _WRONG_SERVICE_KEY: Final = (
     " are equal, tell the operator: another program writes to Redis."
 )
 _WRONG_NAMES: Final = "Compare `audience` and `tenant` in client.toml with the operator's."
+
+
+def expiry_ms(raw: bytes) -> int:
+    """Unix ms at which a directory expires, for the worker whose own lane has signed it: nothing is verified.
+
+    Raises ``ResultInvalid`` (final) where it cannot be read.
+    """
+    try:
+        return _expiry_decoder.decode(_signed_decoder.decode(raw).body).expires_at_ms
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise ResultInvalid("the key directory cannot be read") from None
 
 
 def open_directory(

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from queueing.aio.events import wait_for
 from queueing.coordination.key_directories import directories_missing, publish_directory
-from queueing.errors import SigningError
+from queueing.errors import SigningError, TokenUnavailable
 from queueing.protocol import keyspace
+from queueing.protocol.key_directory import expiry_ms
 from workers.lanes.protocol import SignDirectory
 
 if TYPE_CHECKING:
@@ -111,18 +112,24 @@ class DirectoryPublisher:
             )
             if answer.error is not None:
                 raise answer.error.error()
+            # A host-started lane may have read an older file: it bounds a directory's life by its own `directory_ttl_s`.
+            ttl_ms = min(ttl_ms, expiry_ms(answer.signed) - now_ms)
+            if ttl_ms <= 0:
+                raise TokenUnavailable(
+                    "the service's lane signed a directory that has expired; are the clocks right?"
+                )
             await publish_directory(self._redis, keyspace.directory(tenant), answer.signed, ttl_ms)
         except SigningError as error:
             self._failed(tenant, error)
             return
-        self._due[tenant] = time.monotonic() + self._lasts_s(tenant, now_ms)
+        self._due[tenant] = time.monotonic() + self._lasts_s(tenant, now_ms, ttl_ms)
         self._metrics.directories.labels("published").inc()
 
-    def _lasts_s(self, tenant: str, now_ms: int) -> float:
+    def _lasts_s(self, tenant: str, now_ms: int, ttl_ms: int) -> float:
         """Seconds until the directory is renewed, or a key version in it changes its state as scheduled."""
         known = self._config.tenants.get(tenant)
         change_ms = None if known is None else known.next_change_ms(now_ms)
-        renewal_s = self._ttl_s / RENEWALS
+        renewal_s = ttl_ms / 1000 / RENEWALS
         return renewal_s if change_ms is None else min(renewal_s, (change_ms - now_ms) / 1000)
 
     def _failed(self, tenant: str, error: SigningError) -> None:

@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 from queueing.errors import QueueUnavailable, TokenUnavailable
 from queueing.protocol import keyspace
 from queueing.protocol.jobs import WireError
+from queueing.protocol.key_directory import KeyDirectory, encode_directory, encode_signed
 from tests.support.fakes.configurations import configuration, tenant
 from tests.support.fakes.fake_lane import FakeClock
 from tests.support.waiting import turn
@@ -33,6 +34,8 @@ class Service:
 
     published: list[str] = field(default_factory=list)
     stored: set[str] = field(default_factory=set)
+    lives_ms: list[int] = field(default_factory=list)
+    lane_ttl_s: float = 365 * 86_400.0
     lane_fails: bool = False
     redis_away: bool = False
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
@@ -46,13 +49,24 @@ class Service:
         return self
 
     async def sign_directory(self, request: SignDirectory) -> SignedDirectory:
-        error = WireError.of(TokenUnavailable()) if self.lane_fails else None
-        return SignedDirectory(request.id, b"signed", error)
+        if self.lane_fails:
+            return SignedDirectory(request.id, b"", WireError.of(TokenUnavailable()))
+        latest_ms = request.issued_at_ms + int(self.lane_ttl_s * 1000)
+        directory = KeyDirectory(
+            audience="test",
+            tenant=request.tenant,
+            epoch=1,
+            issued_at_ms=request.issued_at_ms,
+            expires_at_ms=min(request.expires_at_ms, latest_ms),
+            keys={},
+        )
+        return SignedDirectory(request.id, encode_signed(encode_directory(directory), b"s", b"k"))
 
     async def publish_directory(self, _: Redis, key: str, signed: bytes, ttl_ms: int) -> None:
         if self.redis_away:
             raise QueueUnavailable
         self.published.append(key)
+        self.lives_ms.append(ttl_ms)
         self.stored.add(key)
 
     async def directories_missing(self, _: Redis, tenants: Sequence[str]) -> list[str]:
@@ -170,3 +184,28 @@ async def test_a_changed_time_to_live_renews_all_directories_by_it(
     clock.now += 2
     await check(publisher)
     assert len(service.published) == 6
+
+
+async def test_a_directory_is_renewed_by_the_life_that_its_lane_gave_it(
+    service: Service, publisher: DirectoryPublisher, clock: Clock
+) -> None:
+    """A host-started lane that reads an older file bounds it by a shorter `directory_ttl_s`: it would expire in between."""
+    service.lane_ttl_s = 60.0
+    publisher.configuration_changed(["acme"])
+    await turn()
+    assert service.lives_ms[2:] == [60_000]
+    clock.now += 60.0 / RENEWALS + 1
+    await check(publisher)
+    assert service.published[2:] == [ACME, ACME]
+
+
+async def test_a_directory_that_was_signed_as_expired_is_not_published(
+    service: Service, publisher: DirectoryPublisher
+) -> None:
+    """It would replace one that clients believe; it is counted as a failure, and retried."""
+    service.lane_ttl_s = -1.0
+    publisher.configuration_changed(["acme"])
+    await turn()
+    assert service.published == [ACME, GLOBEX]
+    failures = ("sigmill_directories_published_total", {"outcome": "token.unavailable"})
+    assert service.registry.get_sample_value(*failures) == 1
