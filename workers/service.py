@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from workers.active_job import ActiveJobs
     from workers.background.refused_pin_sync import RefusedPinSync
     from workers.background.registration import Registration
+    from workers.background.sealer_process import SealerProcess
     from workers.background.stop_order_sync import StopOrderSync
     from workers.current_config import CurrentConfig
     from workers.intake.claim_loop import ClaimLoop
@@ -78,6 +79,7 @@ class ServiceParts:
     refused_pins: RefusedPinSync
     registration: Registration
     reloader: Reloader
+    sealer: SealerProcess | None
     background: tuple[BackgroundTask, ...]
 
 
@@ -184,6 +186,8 @@ class SigningService:
                 await p.wal.close()
         except TimeoutError:
             log.warning("log.not_closed")
+        if p.sealer is not None:
+            await p.sealer.close(p.shutdown.to_close_s)
         p.pid_lock.remove()
         p.state.release()
         p.heartbeat.stop()

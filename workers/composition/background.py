@@ -75,8 +75,21 @@ def make_reloader(
     )
 
 
+def make_sealer(base: Foundation) -> SealerProcess | None:
+    """The sealer's process, where there is a record and the worker starts it, not the host."""
+    settings = base.config.service.record
+    if not settings.enabled or settings.process != "child":
+        return None
+    return SealerProcess(base.config, base.metrics)
+
+
 def background_tasks(
-    base: Foundation, limits: Limits, pipeline: Pipeline, syncs: Syncs, reloader: Reloader
+    base: Foundation,
+    limits: Limits,
+    pipeline: Pipeline,
+    syncs: Syncs,
+    reloader: Reloader,
+    sealer: SealerProcess | None,
 ) -> tuple[BackgroundTask, ...]:
     """All parts that the service runs beside the claim loop."""
     canaries = CanaryProber(
@@ -95,15 +108,14 @@ def background_tasks(
         reloader,
         canaries,
         LogRetention(base.config, base.wal),
-        *_record(base),
+        *_record(base, sealer),
         ClockWatch(base.redis, base.metrics),
     )
 
 
-def _record(base: Foundation) -> tuple[BackgroundTask, ...]:
+def _record(base: Foundation, sealer: SealerProcess | None) -> tuple[BackgroundTask, ...]:
     """Parts that are there only with a record."""
-    settings = base.config.service.record
-    if not settings.enabled:
+    if not base.config.service.record.enabled:
         return ()
-    child = (SealerProcess(base.config, base.metrics),) if settings.process == "child" else ()
+    child = () if sealer is None else (sealer,)
     return (RecordMonitor(base.config, base.metrics), StatementSigner(base.config, base.lanes), *child)

@@ -187,6 +187,11 @@ EVENTS: Final[dict[str, LogEvent]] = {
     "record.sealer_ended": LogEvent(
         "error", "The sealer ended or could not be started; the worker starts it again.", ("why",)
     ),
+    "record.sealer_left": LogEvent(
+        "warning",
+        "The sealer had not ended when the worker's time for its shutdown was over; the next start seals what is left.",
+        ("pid",),
+    ),
     "record.not_certified": LogEvent(
         "warning",
         "The service key has not certified the key of the record's checkpoints; sealing continues, and the certification is retried.",

@@ -21,8 +21,9 @@ from queueing.transparency.proofs import (
 from tests.support.rig.rig import MakeRig, Rig, WorkerProcess, command_of, descendants
 from tests.support.waiting import until_async
 from workers.dev.tenants import AUDIENCE, SERVICE_KEY_LABEL
+from workers.journal.acknowledged import read_acknowledged
 from workers.record.exchange import read_status
-from workers.record.folder import log_folder
+from workers.record.folder import log_folder, read_sealed
 from workers.record.stored_entries import StoredEntries
 from workers.record.stored_hashes import StoredHashes
 
@@ -97,6 +98,25 @@ async def test_what_is_signed_is_under_a_checkpoint_whose_key_the_service_key_ha
     assert worker.metric("sigmill_record_failures_total") == 0
     worker.child.terminate()
     await until_async(lambda: not worker.alive, "the worker ends")
+
+
+async def test_a_worker_that_drains_waits_until_its_sealer_has_sealed_all(make_rig: MakeRig) -> None:
+    """The record of a host that is switched off lacks nothing, and no sealer is left that a next worker would meet."""
+    rig = make_rig(service=RECORD)
+    worker = rig.start_worker()
+    async with rig.client() as client:
+        await client.sign("release", os.urandom(32), timeout_s=60)
+        await until_async(lambda: sealer_of(worker) is not None, "a sealer runs")
+        pid = sealer_of(worker)
+        for _ in range(5):
+            await client.sign("release", os.urandom(32), timeout_s=60)
+    os.kill(worker.pid, signal.SIGTERM)
+    await until_async(lambda: not worker.alive, "the worker ends")
+    assert not Path(f"/proc/{pid}").exists()
+    sealed, durable = read_sealed(rig.state_dir() / "record"), read_acknowledged(rig.state_dir() / "wal")
+    assert sealed is not None
+    assert durable is not None
+    assert (sealed.place.segment, sealed.place.offset) == tuple(durable)
 
 
 async def test_a_sealer_that_is_killed_again_and_again_loses_and_changes_nothing(make_rig: MakeRig) -> None:
