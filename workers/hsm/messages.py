@@ -1,6 +1,6 @@
 """Signatures of the token administration over whole messages: requests, certificates, statements. No lane imports this.
 
-A lane signs digests of 32, 48 or 64 bytes only. A certificate request of an Ed25519 key is signed as it stands, since
+A lane signs digests of 32, 48 or 64 bytes only. A certificate request of an Ed25519 key is signed unhashed, since
 Ed25519 hashes the message itself (RFC 8410 7; RFC 8032 5.1.6), and has any length.
 """
 

@@ -152,7 +152,7 @@ def read_origin(content: bytes) -> Origin:
 
 
 def speaks_of(evidence: bytes, public_key: PublicKey) -> bool:
-    """Whether vendor evidence has this public key in it: as it stands, in hex, or in base64 (PEM and JSON too)."""
+    """Whether vendor evidence has this public key in it: as bytes, in hex, or in base64 (PEM and JSON too)."""
     material = _material(public_key)
     if material in evidence:
         return True
@@ -176,7 +176,7 @@ def _material(public_key: PublicKey) -> bytes:
 
 
 def _decoded(run: str) -> Iterator[bytes]:
-    """Bytes of a run of base64 letters from each of its first four places: words may stand before the base64."""
+    """Bytes of a run of base64 letters from each of its first four places: words may precede the base64."""
     for start in range(4):
         part = run[start:].translate(_URL_SAFE)
         part = part[: len(part) - (len(part) % 4 == 1)]

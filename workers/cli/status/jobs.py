@@ -109,7 +109,7 @@ def _histories(service: ServiceConfiguration, job_ids: tuple[str, ...], since_s:
 
 
 def _raw(job_id: str) -> bytes:
-    """Job id as bytes, as in Redis and the log; the shell's escapes stand for bytes that are not UTF-8."""
+    """Job id as bytes, as in Redis and the log; the shell's escapes represent bytes that are not UTF-8."""
     return job_id.encode("utf-8", "surrogateescape")
 
 
