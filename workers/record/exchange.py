@@ -170,10 +170,15 @@ class StatementRequests:
             yield request
 
     def answer(self, request: StatementRequest, note: bytes, service_key: VerifierKey) -> None:
-        """Keep the statement, and remove the request. Raises ``ProofInvalid`` where it is not the one asked for, or ``OSError``."""
+        """Keep the statement, and remove the request. Raises ``ProofInvalid`` where it is not the one asked for, or ``OSError``.
+
+        Of a request that is not there any more nothing is kept: its log was given up, and the new one has another name.
+        """
         statement = verify_statement(note, [service_key], request.head.origin)
-        if (statement.epoch_key.public_key, statement.head.size) != (request.epoch_key, request.head.size):
+        if (statement.epoch_key.public_key, Head.of(statement.head)) != (request.epoch_key, request.head):
             raise ProofInvalid("the statement is not the one that was requested")
+        if request not in self.waiting():
+            return
         folder = self._logs / request.tenant / STATEMENTS
         make_folder(folder)
         replace_durably(folder / f"{request.head.size:020d}-{request.key_name}", note)

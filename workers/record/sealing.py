@@ -221,13 +221,16 @@ class SealingLoop:
             stop.wait(self._backoff.next_s())
             return
         try:
+            self._requests.forget_other_keys(
+                b""
+            )  # a statement about the former log would not certify the new one
+            self._asked_at.clear()
             former = give_up(self._state_dir)
         except OSError as error:
             log.error("record.failed", extra={"why": error.strerror or str(error), "errno": error.errno})
             stop.wait(self._backoff.next_s())
             return
         self._replaced_at = self._clock_s()
-        self._asked_at.clear()
         self._skipped_told = Place()
         log.error("record.replaced", extra={"former": former})
 

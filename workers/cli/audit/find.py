@@ -34,33 +34,48 @@ class FoundLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     signature_sha256: str = ""
 
 
+def _not_empty(_ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not value.strip():  # of a shell variable that is not set: every job would match
+        raise click.BadParameter("is empty", param=param)
+    return value
+
+
 @click.command("find")
 @click.argument("bundle", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--digest", type=Digest(), default="", metavar="HEX", help="Jobs with this digest.")
-@click.option("--key", default="", help="Jobs for this key.")
-@click.option("--client", default="", help="Jobs of this client.")
-@click.option("--job", "job_id", default="", metavar="ID", help="The job with this id.")
+@click.option("--digest", type=Digest(), metavar="HEX", help="Jobs with this digest.")
+@click.option("--key", callback=_not_empty, help="Jobs for this key.")
+@click.option("--client", callback=_not_empty, help="Jobs of this client.")
+@click.option("--job", "job_id", callback=_not_empty, metavar="ID", help="The job with this id.")
 @from_option
 @to_option
 @json_option
 @click.pass_obj
 def find(
-    output: Output, /, *, bundle: Path, digest: bytes, from_ms: int, to_ms: int | None, **names: str
+    output: Output,
+    /,
+    *,
+    bundle: Path,
+    digest: bytes | None,
+    from_ms: int,
+    to_ms: int | None,
+    **names: str | None,
 ) -> Exit:
     """Find jobs in an exported record; all conditions must hold.
 
     It verifies nothing: run `sigmill audit verify` on the same folder first. Exit code 1 if nothing was found.
     """
     query = Query(
-        digest=digest,
-        key=names["key"],
-        client=names["client"],
-        job_id=names["job_id"],
+        digest=digest or b"",
+        key=names["key"] or "",
+        client=names["client"] or "",
+        job_id=names["job_id"] or "",
         from_ms=from_ms,
         to_ms=to_ms,
     )
     try:
-        lines = [_line(match, digest) for origin in origins_of(bundle) for match in search(origin, query)]
+        lines = [
+            _line(match, query.digest) for origin in origins_of(bundle) for match in search(origin, query)
+        ]
     except ProofInvalid as error:
         raise InputUnreadable(error.message) from error
     except OSError as error:

@@ -109,7 +109,7 @@ def retire(output: Output, /, **arguments: Unpack[_StateArguments]) -> Exit:
     """End a key version: it signs nothing from now on. Existing signatures stay good.
 
     Clients of Sigmill no longer accept results of it. Reloads this host's workers, which stop within a second; the other
-    hosts need the file and `sigmill tenants reload`.
+    hosts need the file and `sigmill tenants reload`, or a `sigmill stop`, whose command line is printed.
     """
     return _end(output, arguments, "retired")
 
@@ -141,7 +141,12 @@ def _end(output: Output, arguments: _StateArguments, state: KeyState) -> Exit:
             f"warning: no version of {pinned.key.name} is active now, so jobs that name no version are refused"
         )
     lines = [_line(pinned, pinned.version.version, state, now)]
-    return _finish(output, pinned, lines, reload_now=not arguments["no_reload"])
+    ended = _finish(output, pinned, lines, reload_now=not arguments["no_reload"])
+    print_message(
+        f"other hosts sign with {pinned.name} until they have the file and reload it; to stop it on all hosts within a second:"
+        f" sigmill stop --tenant {pinned.tenant.name} --key {pinned.name} --reason '{state}' --operator NAME --operator-key FILE"
+    )
+    return ended
 
 
 def _named_version(scope: ServiceScope, tenant: str, key: str) -> PinnedVersion:

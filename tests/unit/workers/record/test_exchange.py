@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from queueing.errors import ProofInvalid
@@ -47,6 +48,27 @@ def test_another_statement_than_the_one_asked_for_is_refused(tmp_path: Path, old
     with pytest.raises(ProofInvalid):
         requests.answer(REQUEST, signed(statement().text.replace(old, new)), SERVICE)
     assert list(requests.waiting()) == [REQUEST]
+
+
+def test_a_statement_about_another_root_is_refused(tmp_path: Path) -> None:
+    requests = StatementRequests(tmp_path)
+    other = msgspec.structs.replace(REQUEST, head=Head(origin=ORIGIN, size=7, root=bytes([1]) * 32))
+    requests.ask(other)
+    with pytest.raises(ProofInvalid, match="not the one that was requested"):
+        requests.answer(other, signed(statement().text), SERVICE)
+
+
+def test_a_statement_for_a_log_that_was_given_up_is_not_put_beside_the_new_one(tmp_path: Path) -> None:
+    """It is about another log: whoever verified the new one would refuse it, and its own key would stay uncertified."""
+    requests = StatementRequests(tmp_path)
+    requests.ask(REQUEST)
+    requests.forget_other_keys(b"")
+    assert len(requests) == 0
+    requests.answer(REQUEST, signed(statement().text), SERVICE)
+    assert not (tmp_path / "record" / "logs" / "acme" / "statements").exists()
+    requests.ask(msgspec.structs.replace(REQUEST, head=Head(origin=ORIGIN, size=8, root=bytes(32))))
+    requests.answer(REQUEST, signed(statement().text), SERVICE)
+    assert len(requests) == 1
 
 
 def test_a_file_that_is_no_request_is_removed_and_the_others_go_on(tmp_path: Path) -> None:

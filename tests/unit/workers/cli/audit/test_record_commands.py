@@ -115,9 +115,26 @@ def test_all_conditions_must_hold(bundle: Path, words: tuple[str, ...], count: i
     assert (len(found(result)), result.return_value) == (count, 0 if count else 1)
 
 
-@pytest.mark.parametrize("words", [("--from", "yesterday"), ("--digest", "xyz")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--from", "yesterday"),
+        ("--digest", "xyz"),
+        ("--digest", ""),
+        ("--digest", "sha256:"),
+        ("--key", ""),
+        ("--client", " "),
+        ("--job", ""),
+    ],
+)
 def test_a_time_or_digest_that_is_none_is_a_usage_error(bundle: Path, words: tuple[str, ...]) -> None:
     result = run("find", bundle, *words)
+    assert type(result.exception).__name__ == "BadParameter"
+
+
+def test_no_receipt_is_made_for_an_empty_digest(bundle: Path) -> None:
+    """Of a variable that is not set: it is no digest of any job."""
+    result = run("receipt", bundle, "--digest", "", "--vkeys", bundle.parent / "vkeys")
     assert type(result.exception).__name__ == "BadParameter"
 
 

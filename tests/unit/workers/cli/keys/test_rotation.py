@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from queueing.errors import ConfigError, KeyDisabled, KeyUnknown
 from tests.support.fakes.config_files import Site, p256_key, version_lines
 from workers.cli.keys.pinned_version import PinnedVersion, find_version
-from workers.cli.keys.rotation import AT_ONCE, _activation, _edit, _moment, _named_version
+from workers.cli.keys.rotation import AT_ONCE, _activation, _edit, _moment, _named_version, retire, revoke
+from workers.cli.operate.stop import stop
+from workers.cli.shell.output import Exit, Output
 from workers.config.loading import ServiceScope, load_scope
 from workers.config.tenant_edits import Changes
 
@@ -100,6 +104,22 @@ def test_an_end_needs_the_number_of_its_version(tmp_path: Path) -> None:
 
     with pytest.raises(click.UsageError, match=r"release/1 \(active\), release/2 \(next\)"):
         _named_version(scope, "acme", "release")
+
+
+@pytest.mark.parametrize("command", [retire, revoke])
+def test_the_end_of_a_version_says_how_to_stop_it_on_the_other_hosts(
+    tmp_path: Path, command: click.Command
+) -> None:
+    """The file of this host reaches the others later; the printed command line is one that `sigmill stop` takes."""
+    scope = site_with(tmp_path, "active", "active")
+    words = ["--config", str(scope.file), "--tenant", "acme", "--key", "release/1", "--no-reload"]
+
+    ended = CliRunner().invoke(command, words, obj=Output(as_json=False), standalone_mode=False)
+
+    assert ended.return_value == Exit.DONE
+    printed = shlex.split(ended.stderr.rpartition("sigmill stop ")[2])
+    order = stop.make_context("stop", [*printed, "--config", str(scope.file)]).params
+    assert (order["tenant"], order["key"], order["client"]) == ("acme", "release/1", None)
 
 
 def test_a_change_by_another_operator_meanwhile_is_noticed(tmp_path: Path) -> None:
