@@ -32,6 +32,7 @@ from queueing.protocol.key_directory import (
     encode_signed,
 )
 from queueing.protocol.stop_orders import StopOrder, sign_order
+from tests.support.keys import spki_of
 from workers.cli.signing.json_lines import SignedLine
 from workers.journal.records import (
     OpenedRecord,
@@ -80,7 +81,7 @@ class _Key:
 
     def spki(self) -> bytes:
         """The public half."""
-        return self._key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        return spki_of(self._key)
 
 
 _KEY: Final = _Key()

@@ -16,7 +16,8 @@ from queueing.config.redis import RedisConfig
 from queueing.protocol.client_keys import ClientPublicKey
 from queueing.redis.connection import connect
 from tests.support.farm.farm import Farm
-from tests.support.farm.responder import AUDIENCE, KeyRing, Responder, spki_of
+from tests.support.farm.responder import AUDIENCE, KeyRing, Responder
+from tests.support.keys import spki_of
 from tests.support.redis.process import RedisProcess
 
 

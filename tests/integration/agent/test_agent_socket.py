@@ -25,7 +25,7 @@ from queueing.errors import ConfigError, PolicyDenied
 from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.public_keys import PublicKey
 from tests.support.farm.farm import Farm, digests
-from tests.support.farm.responder import spki_of
+from tests.support.keys import spki_of
 from tests.support.p11_kit import INITIALIZE, P11, Failed, Socket, request, ulongs
 
 

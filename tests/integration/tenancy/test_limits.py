@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -18,11 +19,11 @@ from queueing.coordination.backlog_caps import publish_caps
 from queueing.errors import LimitBacklog, LimitBudget
 from queueing.protocol import keyspace
 from queueing.protocol.algorithms import Algorithm
-from queueing.protocol.envelope import Envelope
-from queueing.protocol.jobs import JobHints, content_hash, encode_job, job_id_of
+from queueing.protocol.jobs import JobHints, encode_job
 from queueing.protocol.limits import NO_LIMITS, ClaimLimits, PublishedCaps
 from queueing.protocol.priorities import Priority
 from queueing.redis.connection import connect
+from tests.support.farm import queued
 from tests.support.farm.forging import now_ms
 from tests.support.redis.process import RedisProcess
 
@@ -43,27 +44,8 @@ def claims(redis: ArqRedis) -> Claims:
 
 
 def submission(seed: int, digests: int = 10, priority: Priority = Priority.NORMAL) -> Submission:
-    key = seed.to_bytes(16, "big")
-    envelope = Envelope(
-        audience="a",
-        tenant=TENANT,
-        client="ci",
-        key="release",
-        key_version=0,
-        algorithm=ECDSA,
-        issued_at_ms=now_ms(),
-        expires_at_ms=now_ms() + 60_000,
-        idempotency_key=key,
-        digests=tuple(bytes([i % 256]) * 32 for i in range(digests)),
-    )
-    return Submission(
-        job_id=job_id_of(TENANT, key),
-        envelope=envelope,
-        sealed=os.urandom(200 + 34 * digests),
-        content=content_hash(envelope),
-        reply_id="0" * 32,
-        priority=priority,
-    )
+    sealed = os.urandom(200 + 34 * digests)
+    return replace(queued.submission(seed, digests=digests), sealed=sealed, priority=priority)
 
 
 async def put(redis: ArqRedis, *jobs: Submission) -> Receipts:

@@ -18,7 +18,8 @@ from queueing.protocol.key_directory import (
     encode_signed,
 )
 from queueing.protocol.public_keys import PublicKey
-from tests.support.farm.responder import KeyRing, sign_digest, spki_of
+from tests.support.farm.responder import KeyRing
+from tests.support.keys import sign_digest, spki_of
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

@@ -5,35 +5,18 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from queueing.transparency.checkpoints import Checkpoint, read_checkpoint
 from queueing.transparency.merkle import leaf_hash, root_of
-from queueing.transparency.notes import ECDSA, Ed25519NoteKey, VerifierKey, read_note, sign_note
+from queueing.transparency.notes import Ed25519NoteKey, read_note, sign_note
 from queueing.transparency.origin_statements import OriginStatement
+from tests.support.farm.sealed_logs import EPOCH_KEY
+from tests.support.keys import EcdsaNoteKey
 from workers.record.exchange import STATEMENTS
 from workers.record.stored_entries import StoredEntries
 
-EPOCH_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-
-
-class ServiceKey:
-    """A P-256 service key that signs notes as the service's lane does."""
-
-    def __init__(self) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self.spki = self._key.public_key().public_bytes(
-            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-        self.verifier = VerifierKey("sigmill/prod/service", ECDSA, self.spki)
-
-    def sign_note(self, text: bytes) -> bytes:
-        return self._key.sign(text, ec.ECDSA(hashes.SHA256()))
-
-
-SERVICE = ServiceKey()
+SERVICE = EcdsaNoteKey("sigmill/prod/service")
 
 
 def root_at(log: Path, size: int) -> bytes:

@@ -13,16 +13,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from queueing.broker.claims import ClaimedJob, ClaimRequest, ClaimResult, Claims, Commit, Retention
 from queueing.errors import JobExpired, KeyUnknown, QueueUnavailable, SigningError
 from queueing.protocol import keyspace
-from queueing.protocol.algorithms import DEFAULT_FOR_KEY, FACTS, Algorithm, Scheme, check_digest_length
+from queueing.protocol.algorithms import DEFAULT_FOR_KEY, FACTS, Algorithm
 from queueing.protocol.client_keys import ClientPublicKey
 from queueing.protocol.envelope import Envelope, read_unverified
 from queueing.protocol.jobs import (
@@ -44,38 +42,9 @@ from queueing.protocol.key_directory import (
     encode_signed,
 )
 from queueing.protocol.public_keys import PublicKey
-
-PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+from tests.support.keys import PrivateKey, sign_digest, spki_of
 
 AUDIENCE = "test/eu"
-_HASHES: dict[str, hashes.HashAlgorithm] = {
-    "sha256": hashes.SHA256(),
-    "sha384": hashes.SHA384(),
-    "sha512": hashes.SHA512(),
-}
-
-
-def spki_of(key: PrivateKey) -> bytes:
-    """The public half, DER."""
-    return key.public_key().public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-
-
-def sign_digest(key: PrivateKey, algorithm: Algorithm, digest: bytes) -> bytes:
-    """Signature as an HSM would give it, ECDSA in DER."""
-    check_digest_length(algorithm, len(digest))
-    facts = FACTS[algorithm]
-    if isinstance(key, ed25519.Ed25519PrivateKey):
-        return key.sign(digest)
-    assert facts.hash_name is not None
-    chosen = _HASHES[facts.hash_name]
-    if isinstance(key, ec.EllipticCurvePrivateKey):
-        return key.sign(digest, ec.ECDSA(Prehashed(chosen)))
-    if facts.scheme is Scheme.PKCS1V15:
-        return key.sign(digest, padding.PKCS1v15(), Prehashed(chosen))
-    pss = padding.PSS(mgf=padding.MGF1(chosen), salt_length=chosen.digest_size)
-    return key.sign(digest, pss, Prehashed(chosen))
 
 
 @dataclass(slots=True)

@@ -18,8 +18,8 @@ from bench.native.build import build_simhsm
 from queueing import ClientKey
 from queueing.protocol.algorithms import FACTS, Algorithm, KeyKind
 from queueing.protocol.public_keys import PublicKey
-from tests.support.farm.responder import spki_of
 from tests.support.hsm.tokens import TokenShelf
+from tests.support.keys import spki_of
 from tests.support.redis.process import RedisProcess
 from tests.support.rig.rig import Rig, WorkerProcess, client_block, key_block
 from workers.config.settings import TokenSettings

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from msgspec.structs import replace
 
 from tests.faults.checker.check import CLIENT_AND_HSM_CHECKS, Verdict, check
@@ -34,9 +33,10 @@ from tests.faults.history import (
     read_history,
     write_history,
 )
+from tests.support.keys import spki_of
 
 KEY = ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32))
-SPKI = KEY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+SPKI = spki_of(KEY)
 DIGEST = hashlib.sha256(b"one").digest()
 OTHER = hashlib.sha256(b"other").digest()
 GOOD = KEY.sign(DIGEST)

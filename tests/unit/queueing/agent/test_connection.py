@@ -24,7 +24,7 @@ from queueing.errors import PolicyDenied, QueueUnavailable, SigningError, TokenU
 from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.der import digest_info_prefix
 from queueing.protocol.public_keys import PublicKey
-from tests.support.farm.responder import spki_of
+from tests.support.keys import spki_of
 from tests.support.p11_kit import (
     INITIALIZE,
     P11,

@@ -16,7 +16,8 @@ from queueing.agent.token_objects import TokenObject
 from queueing.errors import ConfigError, KeyUnknown, Unavailable
 from queueing.protocol.key_directory import KeyEntry
 from tests.support.certificates import issue, pem
-from tests.support.farm.responder import KeyRing, PrivateKey, spki_of
+from tests.support.farm.responder import KeyRing
+from tests.support.keys import PrivateKey, spki_of
 
 RSA = rsa.generate_private_key(65537, 2048)
 P256, P384 = (ec.generate_private_key(curve) for curve in (ec.SECP256R1(), ec.SECP384R1()))

@@ -11,7 +11,7 @@ from queueing.agent.cryptoki import SECRET_ATTRIBUTES, Attribute, KeyType, Objec
 from queueing.agent.token_objects import TokenKey, TokenObject, objects_of
 from queueing.protocol.public_keys import PublicKey
 from tests.support.certificates import issue
-from tests.support.farm.responder import spki_of
+from tests.support.keys import spki_of
 
 CURVES = {
     "06082a8648ce3d030107": ec.SECP256R1(),

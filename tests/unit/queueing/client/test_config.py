@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from queueing import ClientConfig, ClientKey, ConfigError
 from queueing.protocol.client_keys import ClientKeyKind
-from tests.support.farm.responder import spki_of
+from tests.support.keys import spki_of
 
 SERVICE = base64.b64encode(spki_of(ec.generate_private_key(ec.SECP256R1()))).decode()
 GOOD = f"""

@@ -16,7 +16,7 @@ from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.jobs import JobOutcome, JobResult
 from queueing.protocol.public_keys import PublicKey
 from tests.support.fakes.fake_directory import DirectoryScene
-from tests.support.farm.responder import sign_digest, spki_of
+from tests.support.keys import sign_digest, spki_of
 
 if TYPE_CHECKING:
     from queueing.protocol.key_directory import KeyState

@@ -15,7 +15,8 @@ from queueing.protocol.key_directory import (
     open_directory,
 )
 from queueing.protocol.public_keys import PublicKey
-from tests.support.farm.responder import KeyRing, PrivateKey, sign_digest, spki_of
+from tests.support.farm.responder import KeyRing
+from tests.support.keys import PrivateKey, sign_digest, spki_of
 
 SERVICE = ec.generate_private_key(ec.SECP256R1())
 NOW_MS = 1_000_000

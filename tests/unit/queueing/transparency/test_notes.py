@@ -5,8 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +21,7 @@ from queueing.transparency.notes import (
     verified_text,
 )
 from queueing.transparency.proof_files import ProofFile, read_proof_file
+from tests.support.keys import EcdsaNoteKey, spki_of
 
 # The example of Go's golang.org/x/mod/sumdb/note.
 NEUMANN = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
@@ -34,18 +34,6 @@ NEUMANNS_NOTE = (
 KEY = Ed25519NoteKey("sigmill/prod", ed25519.Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
 OTHER = Ed25519NoteKey("sigmill/prod", ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32)))
 HEAD = Checkpoint("sigmill/prod/acme/0011223344556677", 7, bytes(range(32)))
-
-
-class EcdsaNoteKey:
-    def __init__(self, name: str) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        spki = self._key.public_key().public_bytes(
-            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-        self.verifier = VerifierKey(name, ECDSA, spki)
-
-    def sign_note(self, text: bytes) -> bytes:
-        return self._key.sign(text, ec.ECDSA(hashes.SHA256()))
 
 
 def test_the_published_note_verifies_under_its_published_key() -> None:
@@ -139,11 +127,7 @@ def test_a_text_that_is_no_verifier_key_is_refused_with_a_sentence(text: str, sa
 
 
 def test_an_ecdsa_key_that_is_of_another_kind_is_refused() -> None:
-    spki = (
-        ed25519.Ed25519PrivateKey.generate()
-        .public_key()
-        .public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    )
+    spki = spki_of(ed25519.Ed25519PrivateKey.generate())
     with pytest.raises(ProofInvalid, match="another kind"):
         read_verifier_key(VerifierKey("a", ECDSA, spki).text)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -13,6 +13,7 @@ from queueing.errors import ProofInvalid
 from queueing.transparency.checkpoints import Checkpoint
 from queueing.transparency.notes import ECDSA, ED25519, VerifierKey, signature_line
 from queueing.transparency.origin_statements import OriginStatement, read_statement, verify_statement
+from tests.support.keys import spki_of
 
 ORIGIN = "sigmill/prod/acme/0123456789abcdef"
 EPOCH_KEY = VerifierKey(
@@ -22,9 +23,7 @@ SERVICE_KEY = ec.derive_private_key(7, ec.SECP256R1())
 SERVICE = VerifierKey(
     "sigmill/prod/service",
     ECDSA,
-    SERVICE_KEY.public_key().public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    ),
+    spki_of(SERVICE_KEY),
 )
 
 

@@ -9,8 +9,8 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from tests.support.keys import spki_of
 from workers.dev.signature_checks import count_valid, sha256_check
 
 DIGEST, OTHER = hashlib.sha256(b"one").digest(), hashlib.sha256(b"two").digest()
@@ -20,21 +20,21 @@ SHA_256 = Prehashed(hashes.SHA256())
 def rsa_pair() -> tuple[bytes, bytes]:
     """SPKI, and a signature over DIGEST."""
     key = rsa.generate_private_key(65537, 2048)
-    spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    spki = spki_of(key)
     return spki, key.sign(DIGEST, padding.PKCS1v15(), SHA_256)
 
 
 def p256_pair() -> tuple[bytes, bytes]:
     """SPKI, and a signature over DIGEST."""
     key = ec.generate_private_key(ec.SECP256R1())
-    spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    spki = spki_of(key)
     return spki, key.sign(DIGEST, ec.ECDSA(SHA_256))
 
 
 def ed25519_pair() -> tuple[bytes, bytes]:
     """SPKI, and a signature over DIGEST."""
     key = ed25519.Ed25519PrivateKey.generate()
-    spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    spki = spki_of(key)
     return spki, key.sign(DIGEST)
 
 

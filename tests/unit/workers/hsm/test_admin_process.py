@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +11,7 @@ from msgspec.structs import replace
 
 from queueing.config.secrets import Secret
 from queueing.errors import ConfigError, TokenUnavailable
+from tests.support.file_locks import is_locked, login_lock
 from workers.hsm import admin_process
 from workers.hsm.admin_process import _refuse_token_of_others
 from workers.hsm.faults import Action, HsmFailure
@@ -48,18 +47,6 @@ def address(state_dir: Path, *others: OtherToken, owner: str = "acme") -> TokenA
     )
 
 
-def is_locked(state_dir: Path) -> bool:
-    """Whether somebody holds the lock of acme's logins."""
-    descriptor = os.open(state_dir / "lane-login.acme.lock", os.O_RDWR | os.O_CREAT)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
 @pytest.fixture
 def with_pin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TokenAddress:
     """A token with a PIN file."""
@@ -76,11 +63,11 @@ def test_a_command_logs_in_under_the_lock_of_the_tokens_lanes(
     """A lane that starts meanwhile waits until a refused PIN is on record, and tries it not again."""
 
     def refuse(*_: Any, **__: Any) -> None:
-        assert is_locked(tmp_path)
+        assert is_locked(login_lock(tmp_path))
         raise HsmFailure("CKR_PIN_INCORRECT", 0xA0, Action.OPEN_CIRCUIT, pin_failure=True)
 
     def remember(_: ReservedEntry, pin: Secret) -> None:
-        recorded_under_lock.append(is_locked(tmp_path))
+        recorded_under_lock.append(is_locked(login_lock(tmp_path)))
 
     recorded_under_lock: list[bool] = []
     monkeypatch.setattr(admin_process, "open_pool", refuse)
@@ -90,7 +77,7 @@ def test_a_command_logs_in_under_the_lock_of_the_tokens_lanes(
             cast("Any", None), cast("pkcs11.Token", None), with_pin, FindKeys(public_keys=())
         )
     assert recorded_under_lock == [True]
-    assert not is_locked(tmp_path)
+    assert not is_locked(login_lock(tmp_path))
 
 
 def other(

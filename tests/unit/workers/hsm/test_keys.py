@@ -8,13 +8,13 @@ from typing import Any, cast
 import pkcs11
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pkcs11 import Attribute, KeyType, ObjectClass
 from pkcs11.exceptions import AttributeTypeInvalid, DeviceRemoved, FunctionFailed, PKCS11Error
 
 from queueing.errors import KeyDisabled, TokenUnavailable
 from queueing.protocol.der import octet_string
 from queueing.protocol.public_keys import PublicKey
+from tests.support.keys import spki_of
 from workers.hsm.encodings import CURVE_OF, curve_point, rsa_numbers
 from workers.hsm.faults import Action, HsmFailure
 from workers.hsm.keys import (
@@ -31,7 +31,7 @@ GOOD = {Attribute[name.removeprefix("CKA_")]: wanted for name, wanted in REQUIRE
 
 
 def pin(private: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey) -> PublicKey:
-    der = private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    der = spki_of(private)
     return PublicKey.from_spki(der)
 
 

@@ -7,11 +7,11 @@ from typing import Any, cast
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pkcs11 import Mechanism
 
 from queueing.errors import Invalid
 from queueing.protocol.public_keys import PublicKey
+from tests.support.keys import spki_of
 from workers.hsm import messages
 from workers.hsm.faults import HsmFailure
 
@@ -30,7 +30,7 @@ class FakeEdwardsKey:
 
 
 def spki(key: ed25519.Ed25519PrivateKey) -> PublicKey:
-    der = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    der = spki_of(key)
     return PublicKey.from_spki(der)
 
 
@@ -68,7 +68,7 @@ def test_a_message_has_a_largest_size(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_other_keys_sign_the_hash_of_the_message(monkeypatch: pytest.MonkeyPatch) -> None:
     """By the default algorithm of their kind; ECDSA comes back in DER."""
     key = ec.generate_private_key(ec.SECP384R1())
-    der = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    der = spki_of(key)
 
     class FakeCurveKey:
         def sign(self, data: bytes, /, **_: object) -> bytes:

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from pathlib import Path
 
 import pytest
 
+from tests.support.file_locks import is_locked
 from workers.hsm.process_hardening import one_login_at_a_time, one_start_at_a_time, start_lock
-
-
-def locked(file: Path) -> bool:
-    """Whether a lane that came now would wait."""
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 def test_lanes_wait_for_those_of_the_same_module_only(tmp_path: Path) -> None:
@@ -31,15 +19,15 @@ def test_lanes_wait_for_those_of_the_same_module_only(tmp_path: Path) -> None:
         start_lock(tmp_path, str(tmp_path / f"{name}.so")) for name in ("vendor", "link", "other")
     )
     with one_start_at_a_time(tmp_path, str(tmp_path / "vendor.so")):
-        assert (locked(own), locked(link), locked(other)) == (True, True, False)
-    assert not locked(own)
+        assert (is_locked(own), is_locked(link), is_locked(other)) == (True, True, False)
+    assert not is_locked(own)
 
 
 def test_a_start_that_fails_is_over(tmp_path: Path) -> None:
     """The next one may come."""
     with pytest.raises(RuntimeError), one_start_at_a_time(tmp_path, "/vendor.so"):
         raise RuntimeError
-    assert not locked(start_lock(tmp_path, "/vendor.so"))
+    assert not is_locked(start_lock(tmp_path, "/vendor.so"))
 
 
 def test_a_lane_starts_where_it_may_not_lock(tmp_path: Path) -> None:

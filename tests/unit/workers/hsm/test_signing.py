@@ -16,12 +16,12 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
     decode_dss_signature,
     encode_dss_signature,
 )
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pkcs11 import Mechanism
 
 from queueing.errors import AlgorithmMismatch, DigestLength, SigningError
 from queueing.protocol.algorithms import FACTS, Algorithm, KeyKind
 from queueing.protocol.public_keys import PublicKey
+from tests.support.keys import spki_of
 from workers.hsm.faults import Action, HsmFailure
 from workers.hsm.mechanisms import PssParameter
 from workers.hsm.signing import Signer, Timing
@@ -49,7 +49,7 @@ def private(kind: KeyKind) -> Private:
 
 @cache
 def public(kind: KeyKind) -> PublicKey:
-    der = private(kind).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    der = spki_of(private(kind))
     return PublicKey.from_spki(der)
 
 

@@ -8,11 +8,11 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
 from queueing.protocol.public_keys import PublicKey
+from tests.support.keys import spki_of
 from workers.pki.cms import CertificateContent, SignedContent, SignedDataInvalid, open_signed
 
 AT = datetime(2026, 11, 27, 12, tzinfo=UTC)
@@ -29,9 +29,7 @@ HASHES: dict[str, hashes.SHA256 | hashes.SHA384] = {"p256": hashes.SHA256(), "p3
 
 
 def public(name: str) -> PublicKey:
-    return PublicKey.from_spki(
-        KEYS[name].public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    )
+    return PublicKey.from_spki(spki_of(KEYS[name]))
 
 
 def sign(name: str, message: bytes) -> bytes:

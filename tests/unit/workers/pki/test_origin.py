@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.public_keys import PublicKey
+from tests.support.keys import spki_of
 from workers.pki.names import parse_subject
 from workers.pki.origin import (
     Origin,
@@ -29,7 +30,7 @@ KEY, OTHER = ed25519.Ed25519PrivateKey.generate(), ed25519.Ed25519PrivateKey.gen
 
 
 def public(key: ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> PublicKey:
-    return PublicKey.from_spki(key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+    return PublicKey.from_spki(spki_of(key))
 
 
 def statement(key: ed25519.Ed25519PrivateKey = KEY) -> OriginStatement:

@@ -6,10 +6,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from queueing.protocol.public_keys import PublicKey
+from tests.support.keys import spki_of
 from workers.pki import der
 from workers.pki.names import NameInvalid, parse_alternative_name, parse_subject
 from workers.pki.requests import Profile, RequestContent, assemble
@@ -17,7 +17,7 @@ from workers.pki.requests import Profile, RequestContent, assemble
 
 def public(key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey) -> PublicKey:
     """Its public half."""
-    spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    spki = spki_of(key)
     return PublicKey.from_spki(spki)
 
 

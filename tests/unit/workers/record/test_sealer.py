@@ -8,13 +8,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from queueing.transparency.checkpoints import Checkpoint, verify_checkpoint
 from queueing.transparency.merkle import leaf_hash
 from queueing.transparency.notes import Ed25519NoteKey
 from queueing.transparency.proofs import inclusion_proof, verify_inclusion
 from tests.support.farm.logged_jobs import SECRET_DIGEST, append, intent, job
+from tests.support.farm.sealed_logs import EPOCH_KEY, run_to_end, sealer
 from workers.journal.records import (
     CanaryIntentRecord,
     CanaryOutcomeRecord,
@@ -27,22 +27,9 @@ from workers.journal.segment_writer import SegmentWriter
 from workers.journal.segments import frame
 from workers.record.entries import decode_entry, encode_entry
 from workers.record.folder import log_folder, sealed_below
-from workers.record.sealer import Sealer
 from workers.record.stored_entries import StoredEntries
 from workers.record.stored_hashes import StoredHashes
 from workers.record.volumes import ENTRY_LENGTH, RecordDamaged
-
-EPOCH_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-
-
-def sealer(state_dir: Path) -> Sealer:
-    return Sealer(state_dir, log_name="sigmill/prod", build="1.0", epoch_key=EPOCH_KEY)
-
-
-def run_to_end(writer: Sealer) -> None:
-    while writer.advance():
-        pass
-    writer.sign()
 
 
 def content(state_dir: Path) -> dict[str, bytes]:

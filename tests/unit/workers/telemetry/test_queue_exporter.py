@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from prometheus_client import CollectorRegistry, generate_latest
 
 from queueing.broker.queue_stats import QueueState, RedisState
@@ -16,6 +15,7 @@ from queueing.errors import QueueUnavailable
 from queueing.protocol.public_keys import PublicKey
 from tests.support.fakes.certificates import DAY, NOW, Kind, issue, pem, private_key
 from tests.support.fakes.config_files import Site, tenant_text, version_lines
+from tests.support.keys import spki_of
 from workers.config.loading import load_configuration
 from workers.telemetry import queue_exporter as module
 from workers.telemetry.metrics_catalogue import QueueMetrics
@@ -219,7 +219,7 @@ async def test_the_certificate_that_ends_first_counts_whichever_authority_issued
     harness = make_harness()
     file = harness.site.tenant_file("t0")
     key = Kind(key=private_key(77))
-    spki = private_key(77).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    spki = spki_of(private_key(77))
     root = Kind(name="root", key=private_key(78), authority=True)
     for name, days in (("first", 300), ("second", 100)):
         ends = NOW + days * DAY

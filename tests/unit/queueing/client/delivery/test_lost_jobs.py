@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 from redis.asyncio import Redis
@@ -40,15 +40,6 @@ class Lookups:
         if self.outage is not None:
             raise self.outage
         return [self.state] * len(job_ids)
-
-
-@pytest.fixture
-async def stack() -> AsyncIterator[SubmitterStack]:
-    made = SubmitterStack()
-    running = asyncio.ensure_future(made.submitter.run())
-    yield made
-    running.cancel()
-    await asyncio.wait((running,))
 
 
 @pytest.fixture

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-
-import pytest
-
 from queueing.broker.submit import Receipt, SubmitStatus
 from queueing.errors import QueueUnavailable, QueueUnconfirmed, WaitTimeout
 from tests.support.fakes.submitting import (
@@ -15,15 +10,6 @@ from tests.support.fakes.submitting import (
     SubmitterStack,
 )
 from tests.support.waiting import turn
-
-
-@pytest.fixture
-async def stack() -> AsyncIterator[SubmitterStack]:
-    made = SubmitterStack()
-    running = asyncio.ensure_future(made.submitter.run())
-    yield made
-    running.cancel()
-    await asyncio.wait((running,))
 
 
 async def test_unconfirmed_jobs_are_sent_again_in_their_order(stack: SubmitterStack) -> None:

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from cryptography.hazmat.primitives import serialization
 
 from queueing.protocol.jobs import job_id_of
 from queueing.transparency.notes import Ed25519NoteKey
-from tests.support.farm.certified_logs import EPOCH_KEY, SERVICE, certify
+from tests.support.farm.certified_logs import SERVICE, certify
 from tests.support.farm.logged_jobs import CLIENT_KEY, SECRET_DIGEST, append, job
+from tests.support.farm.sealed_logs import EPOCH_KEY, seal
+from tests.support.keys import spki_of
 from workers.cli.audit import audit
 from workers.cli.shell.output import Output
 from workers.journal.segment_writer import SegmentWriter
 from workers.record.bundle.writer import export
 from workers.record.folder import log_folder
-from workers.record.sealer import Sealer
 
 
 @pytest.fixture
@@ -27,14 +27,10 @@ def bundle(tmp_path: Path) -> Path:
     """Bundle of two jobs of a tenant, with files of the keys beside it."""
     writer = SegmentWriter(tmp_path / "state" / "wal")
     append(writer, *job("acme", 1), *job("acme", 2))
-    sealer = Sealer(tmp_path / "state", log_name="sigmill/prod", build="1.0", epoch_key=EPOCH_KEY)
-    sealer.advance()
-    sealer.sign()
+    seal(tmp_path / "state")
     head = export(log_folder(tmp_path / "state", "acme"), tmp_path / "bundle").checkpoint
     (tmp_path / "vkeys").write_text(f"# of host 1\n{Ed25519NoteKey(head.origin, EPOCH_KEY).verifier.text}\n")
-    spki = CLIENT_KEY.public_key().public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    spki = spki_of(CLIENT_KEY)
     (tmp_path / "clients").write_text(f"build-1 {base64.b64encode(spki).decode()}\n")
     return tmp_path / "bundle"
 

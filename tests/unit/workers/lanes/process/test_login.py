@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -16,6 +14,7 @@ import pytest
 
 from queueing.config.secrets import Secret
 from tests.support.fakes.config_files import Site
+from tests.support.file_locks import is_locked, login_lock
 from workers.hsm.faults import Action, HsmFailure
 from workers.lanes.process import login as module
 from workers.lanes.process.lane import Lane
@@ -100,20 +99,10 @@ def test_a_lane_logs_in_under_the_lock_of_its_token(
     lane: Lane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next lane waits until a refused PIN is on record."""
-    monkeypatch.setattr(module, "open_pool", lambda *_, **__: locked.append(is_locked(tmp_path / "state")))
+    monkeypatch.setattr(
+        module, "open_pool", lambda *_, **__: locked.append(is_locked(login_lock(tmp_path / "state")))
+    )
     locked: list[bool] = []
     lane._login.run()
     assert locked == [True]
-    assert not is_locked(tmp_path / "state")
-
-
-def is_locked(state_dir: Path) -> bool:
-    """Whether somebody holds the lock of acme's logins."""
-    descriptor = os.open(state_dir / "lane-login.acme.lock", os.O_RDWR | os.O_CREAT)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+    assert not is_locked(login_lock(tmp_path / "state"))

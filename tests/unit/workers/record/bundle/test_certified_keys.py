@@ -10,8 +10,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from queueing.errors import ProofInvalid
-from tests.support.farm.certified_logs import EPOCH_KEY, SERVICE, ServiceKey, certify
+from tests.support.farm.certified_logs import SERVICE, certify
 from tests.support.farm.logged_jobs import append, job
+from tests.support.farm.sealed_logs import seal
+from tests.support.keys import EcdsaNoteKey
 from workers.journal.segment_writer import SegmentWriter
 from workers.record.bundle import reader
 from workers.record.bundle.reader import BundleReader, origins_of
@@ -19,7 +21,6 @@ from workers.record.bundle.verification import OriginVerifier
 from workers.record.bundle.writer import export
 from workers.record.exchange import STATEMENTS
 from workers.record.folder import log_folder
-from workers.record.sealer import Sealer
 
 
 @pytest.fixture
@@ -27,9 +28,7 @@ def log(tmp_path: Path) -> Path:
     """Folder of a log with one job, sealed and not certified."""
     writer = SegmentWriter(tmp_path / "wal")
     append(writer, *job("acme", 1))
-    sealer = Sealer(tmp_path, log_name="sigmill/prod", build="1.0", epoch_key=EPOCH_KEY)
-    sealer.advance()
-    sealer.sign()
+    seal(tmp_path)
     return log_folder(tmp_path, "acme")
 
 
@@ -53,7 +52,7 @@ def test_without_a_statement_or_a_service_key_nothing_is_proven(log: Path) -> No
 
 def test_a_statement_of_another_service_key_is_refused(log: Path) -> None:
     certify(log)
-    assert "signed by none of the trusted keys" in problems(log, ServiceKey().spki)[0]
+    assert "signed by none of the trusted keys" in problems(log, EcdsaNoteKey("sigmill/prod/service").spki)[0]
 
 
 def test_a_statement_about_another_key_certifies_nothing(log: Path) -> None:

@@ -13,15 +13,14 @@ from queueing.errors import ProofInvalid
 from queueing.transparency.notes import Ed25519NoteKey, VerifierKey, read_note, sign_note
 from queueing.transparency.proof_files import ProofFile, read_proof_file
 from tests.support.farm.logged_jobs import SECRET_DIGEST, append, job
+from tests.support.farm.sealed_logs import EPOCH_KEY, seal
 from workers.journal.segment_writer import SegmentWriter
 from workers.record.bundle.reader import origins_of
 from workers.record.bundle.receipts import make_receipt, verify_receipt
 from workers.record.bundle.search import Query, search
 from workers.record.bundle.writer import export
 from workers.record.folder import log_folder
-from workers.record.sealer import Sealer
 
-EPOCH_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 JOBS = 200
 
 
@@ -31,10 +30,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     writer = SegmentWriter(folder / "wal")
     for number in range(1, JOBS + 1):
         append(writer, *job("acme", number))
-    sealer = Sealer(folder, log_name="sigmill/prod", build="1.0", epoch_key=EPOCH_KEY)
-    while sealer.advance():
-        pass
-    sealer.sign()
+    seal(folder)
     export(log_folder(folder, "acme"), folder / "bundle")
     return folder / "bundle"
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from queueing.errors import ProofInvalid
@@ -21,6 +20,8 @@ from queueing.transparency.merkle import leaf_hash, root_of
 from queueing.transparency.notes import Ed25519NoteKey, read_note, sign_note
 from queueing.transparency.tiles import bundle_path, decode_bundle, encode_bundle, tile_path
 from tests.support.farm.logged_jobs import CLIENT_KEY, append, intent, job
+from tests.support.farm.sealed_logs import EPOCH_KEY, seal
+from tests.support.keys import spki_of
 from workers.journal.segment_writer import SegmentWriter
 from workers.record.bundle import reader as bundle_reader
 from workers.record.bundle.reader import origins_of
@@ -28,18 +29,12 @@ from workers.record.bundle.verification import OriginVerifier, Problem
 from workers.record.bundle.writer import export
 from workers.record.folder import log_folder
 from workers.record.items import ItemRow, decode_row, encode_row
-from workers.record.sealer import Sealer
 from workers.record.volumes import ROW_LENGTH
 
-EPOCH_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 OTHER_KEY = Ed25519PrivateKey.from_private_bytes(bytes([7] * 32))
 JOBS = 200
 SIZE = 3 * JOBS + 1
-CLIENT = ClientPublicKey.from_spki(
-    CLIENT_KEY.public_key().public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-)
+CLIENT = ClientPublicKey.from_spki(spki_of(CLIENT_KEY))
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +45,7 @@ def state_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(1, JOBS + 1):
         append(writer, *job("acme", number))
     append(writer, *job("globex", 1), intent("globex", 2))
-    sealer = Sealer(folder, log_name="sigmill/prod", build="1.0", epoch_key=EPOCH_KEY)
-    while sealer.advance():
-        pass
-    sealer.sign()
+    seal(folder)
     return folder
 
 
@@ -376,11 +368,7 @@ def test_items_that_are_missing_or_of_another_job_are_found(
 
 def test_an_envelope_that_its_client_did_not_sign_is_found(bundle: Path) -> None:
     (reader,) = origins_of(bundle.parent)
-    stranger = ClientPublicKey.from_spki(
-        OTHER_KEY.public_key().public_bytes(
-            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-    )
+    stranger = ClientPublicKey.from_spki(spki_of(OTHER_KEY))
     trusted = [Ed25519NoteKey(f"sigmill/prod/acme/{bundle.name}", EPOCH_KEY).verifier]
     found = list(OriginVerifier(reader, trusted=trusted, clients={"build-1": stranger}).run())
     assert len(found) == JOBS

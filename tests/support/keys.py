@@ -1,0 +1,53 @@
+"""Keys that tests hold themselves, as a service, a client or an HSM would."""
+
+from __future__ import annotations
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from queueing.protocol.algorithms import FACTS, Algorithm, Scheme, check_digest_length
+from queueing.transparency.notes import ECDSA, VerifierKey
+
+PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
+
+
+_HASHES: dict[str, hashes.HashAlgorithm] = {
+    "sha256": hashes.SHA256(),
+    "sha384": hashes.SHA384(),
+    "sha512": hashes.SHA512(),
+}
+
+
+def spki_of(key: PrivateKey) -> bytes:
+    """The public half, DER."""
+    return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def sign_digest(key: PrivateKey, algorithm: Algorithm, digest: bytes) -> bytes:
+    """Signature as an HSM would give it, ECDSA in DER."""
+    check_digest_length(algorithm, len(digest))
+    facts = FACTS[algorithm]
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return key.sign(digest)
+    assert facts.hash_name is not None
+    chosen = _HASHES[facts.hash_name]
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return key.sign(digest, ec.ECDSA(Prehashed(chosen)))
+    if facts.scheme is Scheme.PKCS1V15:
+        return key.sign(digest, padding.PKCS1v15(), Prehashed(chosen))
+    pss = padding.PSS(mgf=padding.MGF1(chosen), salt_length=chosen.digest_size)
+    return key.sign(digest, pss, Prehashed(chosen))
+
+
+class EcdsaNoteKey:
+    """A P-256 key that signs notes as the service's lane does."""
+
+    def __init__(self, name: str) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self.spki = spki_of(self._key)
+        self.verifier = VerifierKey(name, ECDSA, self.spki)
+
+    def sign_note(self, text: bytes) -> bytes:
+        return self._key.sign(text, ec.ECDSA(hashes.SHA256()))
