@@ -10,8 +10,6 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from queueing.redis.errors import REDIS_ERRORS, is_foreign_value
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -67,8 +65,3 @@ class StockQueue:
         listed: list[bytes] = await self.redis.zrange(ABORTED, 0, -1)
         bad = [job_id for job_id in listed if not is_readable_id(job_id)]
         return int(await self.redis.zrem(ABORTED, *bad)) if bad else 0
-
-
-def is_damage(error: BaseException) -> bool:
-    """Whether a value caused the error, rather than Redis or the way to it."""
-    return is_foreign_value(error) or not isinstance(error, REDIS_ERRORS)

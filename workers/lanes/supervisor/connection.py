@@ -58,11 +58,15 @@ class ChunkSent:
         self.sent_at = sent_at
 
 
-class ConnectionListener(Protocol):
-    """Receiver of the answers of a lane."""
+class TokenCheck(Protocol):
+    """Check of the token that a lane has logged in to."""
 
     def objection_to(self, ready: Ready) -> str:
-        """Reason for which the token that the lane logged in to may not be used: the lane is killed; empty where it may."""
+        """Reason for which the token may not be used: the lane is killed; empty where it may."""
+
+
+class AnswerListener(Protocol):
+    """Receiver of the answers of a lane."""
 
     def chunk_answered(self, lane: LaneConnection, chunk: ChunkSent, answer: Outcomes, busy_s: float) -> None:
         """A chunk has its outcomes; the lane was busy with it for ``busy_s``."""
@@ -77,8 +81,9 @@ class LaneConnection:
     ``invalid``: the reason for which the lane was killed over one of its messages, else empty.
     """
 
-    def __init__(self, stream: LaneStream, listener: ConnectionListener) -> None:
+    def __init__(self, stream: LaneStream, listener: AnswerListener, token_check: TokenCheck) -> None:
         self.stream = stream
+        self._token_check = token_check
         self._listener = listener
         self._next_id = 0
         self._idle_since = time.monotonic()
@@ -199,7 +204,7 @@ class LaneConnection:
     def _became_ready(self, message: Ready) -> None:
         if self.ready not in {None, message}:
             raise AnswerInvalid("the lane reports two different logins")
-        objection = self._listener.objection_to(message)
+        objection = self._token_check.objection_to(message)
         if objection:
             self.failure = LaneFailure(objection, OPEN_CIRCUIT, False)
             self.stream.kill()

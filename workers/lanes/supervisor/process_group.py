@@ -1,7 +1,7 @@
 """Lane processes of one token: started one at a time, reloaded, stopped, and killed when they are silent.
 
-Events go from a ``LaneConnection`` through ``LaneProcesses`` to a ``ProcessListener`` (the ``TokenPool``), commands the
-other way.
+A lane's answers go from its ``LaneConnection`` to the ``ProcessListener`` (the ``TokenPool``), its start and end from
+``LaneProcesses``; commands go the other way.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from queueing.aio.backoff import Backoff
-from workers.lanes.supervisor.connection import LaneConnection
+from workers.lanes.supervisor.connection import AnswerListener, LaneConnection
 from workers.lanes.supervisor.lost_lane import INVALID_ANSWER, ExitReason, classify_exit
 from workers.lanes.supervisor.spawn import LaneSpec, cpu_for_lane, ready_timeout_s, spawn_or_connect
 from workers.lanes.supervisor.token_identities import TokenIdentities
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from asyncio import TaskGroup
     from collections.abc import Callable
 
-    from workers.lanes.protocol import Outcomes, Ready
-    from workers.lanes.supervisor.connection import ChunkSent, RequestAnswer
+    from workers.lanes.protocol import Ready
     from workers.lanes.supervisor.lane_metrics import LaneObserver
     from workers.state.refused_pins import RefusedPins
 
@@ -72,14 +71,8 @@ class LaneServices:
     randomness: Callable[[], float] = random.random
 
 
-class ProcessListener(Protocol):
-    """Receiver of the events of a token's lanes."""
-
-    def chunk_answered(self, lane: LaneConnection, chunk: ChunkSent, answer: Outcomes, busy_s: float) -> None:
-        """A chunk has its outcomes; the lane was busy with it for ``busy_s``."""
-
-    def request_answered(self, answer: RequestAnswer) -> None:
-        """The lane answered a request for a directory or a canary."""
+class ProcessListener(AnswerListener, Protocol):
+    """Receiver of the events of a token's lanes, and of their answers."""
 
     def lane_unreachable(self) -> None:
         """A lane could not be started, or a host-started lane not be reached."""
@@ -175,7 +168,7 @@ class LaneProcesses:
             log.warning("lane.unreachable", extra={"token": spec.token, "why": str(error)})
             self._listener.lane_unreachable()
             return
-        lane = LaneConnection(stream, self)
+        lane = LaneConnection(stream, self._listener, self)
         lane.cpu = cpu
         self._lanes.append(lane)
         orders = self._signed_orders()
@@ -226,14 +219,6 @@ class LaneProcesses:
     def objection_to(self, ready: Ready) -> str:
         """Reason for which the lane may not be used with its token; empty where it may."""
         return self._identities.objection_to(ready, self.spec)
-
-    def chunk_answered(self, lane: LaneConnection, chunk: ChunkSent, answer: Outcomes, busy_s: float) -> None:
-        """Pass the answer of a lane on."""
-        self._listener.chunk_answered(lane, chunk, answer, busy_s)
-
-    def request_answered(self, answer: RequestAnswer) -> None:
-        """Pass the answer of a lane on."""
-        self._listener.request_answered(answer)
 
     def reload(self, within_s: float, *, files: bool) -> None:
         """Have every lane apply the stop orders in force, and read its files again if ``files``.

@@ -58,7 +58,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
 
 def connected() -> tuple[FakeLane, Listener, LaneConnection]:
     lane, listener = FakeLane(), Listener()
-    return lane, listener, LaneConnection(lane, listener)  # type: ignore[arg-type]
+    return lane, listener, LaneConnection(lane, listener, listener)  # type: ignore[arg-type]
 
 
 def slices(*counts: int) -> list[Slice]:
