@@ -7,17 +7,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.support.farm.logged_jobs import append, job
+from tests.support.farm.sealed_logs import seal
 from workers.journal.segment_writer import SegmentWriter
 from workers.record import stored_entries, volumes
 from workers.record.bundle.writer import export
 from workers.record.folder import log_folder
-from workers.record.sealer import Sealer
 from workers.record.stored_entries import StoredEntries
-
-EPOCH_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 
 
 def log_with(folder: Path, times: Sequence[int]) -> Path:
@@ -25,10 +22,7 @@ def log_with(folder: Path, times: Sequence[int]) -> Path:
     writer = SegmentWriter(folder / "wal")
     for number, at_ms in enumerate(times, 1):
         append(writer, *[msgspec.structs.replace(record, at_ms=at_ms) for record in job("acme", number)])
-    sealer = Sealer(folder, log_name="sigmill/prod", build="1.0", epoch_key=EPOCH_KEY)
-    while sealer.advance():
-        pass
-    sealer.sign()
+    seal(folder)
     return log_folder(folder, "acme")
 
 
