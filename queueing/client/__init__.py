@@ -5,6 +5,7 @@ config               ``client.toml``
 delivery             jobs out, results in
 epoch_store          newest key directory epoch seen (rollback protection)
 key_directory_cache  verified key directory of the tenant
+open_client          connections, loops and parts of a client that is open
 request_ids          idempotency keys and request ids of CI runs
 request_runner       one request: submit, wait, renew
 result_checker       verification of results

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
 from itertools import islice
@@ -14,24 +13,16 @@ from typing import Any, Self
 
 from msgspec.structs import replace
 
-from queueing.aio.owned_tasks import OwnedTasks
 from queueing.broker.cancel import CancelStatus, cancel
 from queueing.broker.job_state import JobStatus, status_of
 from queueing.broker.submit import RemainingCapacity
-from queueing.client.call_coalescing import SingleCalls
 from queueing.client.config import ClientConfig
-from queueing.client.delivery.reply_stream import BLOCK_S
-from queueing.client.delivery.transport import Transport
 from queueing.client.epoch_store import EpochStore
-from queueing.client.key_directory_cache import KeyDirectoryCache
-from queueing.client.request_runner import RequestRunner
-from queueing.client.result_checker import ResultChecker
-from queueing.client.service_clock import ServiceClock
+from queueing.client.open_client import OpenClient
 from queueing.client.sign_stream import DigestStream, RequestSlices
 from queueing.client.signatures import Outcome, Signature
 from queueing.client.signing_request import (
     DIGESTS_PER_SLICE,
-    EnvelopeBuilder,
     KeySpec,
     SigningRequest,
     Target,
@@ -44,7 +35,6 @@ from queueing.protocol.algorithms import Algorithm, algorithm_named
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.key_directory import KeyEntry
 from queueing.protocol.priorities import Priority
-from queueing.redis.connection import connect
 
 
 def wall_clock_ms() -> int:
@@ -82,6 +72,7 @@ class SigningClient:
             audience=config.audience,
             tenant=config.tenant,
         )
+        self._parts: OpenClient | None = None
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], *, accept: AcceptLevel | str | None = None) -> Self:
@@ -90,46 +81,10 @@ class SigningClient:
         return cls(config, ClientKey.from_file(Path(config.private_key_file)), accept=accept)
 
     async def __aenter__(self) -> Self:
-        config = self._config
-        reply_id = secrets.token_hex(16)
-        self._redis = connect(config.redis)
-        self._blocking = connect(config.redis, blocking_s=BLOCK_S)
-        ttl_ms = int(config.envelope_ttl_s * 1000)
-        self._clock = ServiceClock(self._redis, ttl_ms=ttl_ms, now_ms=self._now_ms)
-        self._builder = EnvelopeBuilder(
-            audience=config.audience,
-            tenant=config.tenant,
-            client=config.client,
-            key=self._key,
-            ttl_ms=ttl_ms,
-            reply_id=reply_id,
-            now_ms=self._clock.envelope_ms,
+        self._parts = OpenClient(
+            self._config, self._key, pinned=self._pinned, epochs=self._epochs, now_ms=self._now_ms
         )
-        self._transport = Transport(
-            self._redis,
-            self._blocking,
-            tenant=config.tenant,
-            reply_id=reply_id,
-            now_ms=self._now_ms,
-            wait=config.redis.replica_wait(),
-        )
-        self._directory = KeyDirectoryCache(
-            self._redis,
-            audience=config.audience,
-            tenant=config.tenant,
-            pinned=self._pinned,
-            epochs=self._epochs,
-            refresh_s=config.directory_refresh_s,
-            clock=self._clock,
-        )
-        checker = ResultChecker(self._directory, verify=config.verify_signatures)
-        self._runner = RequestRunner(self._builder, self._transport, checker, self._clock)
-        self._tasks = OwnedTasks()
-        await self._tasks.open()
-        for loop in self._transport.loops():
-            self._tasks.start(loop)
-        self._tasks.start(self._clock.run())
-        self._single_calls = SingleCalls(self._runner, self._tasks, linger_s=config.linger_ms / 1000)
+        await self._parts.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -137,15 +92,7 @@ class SigningClient:
 
         A ``submit`` that the queue has not taken raises why; what was not sent yet, ``QueueUnavailable``.
         """
-        self._single_calls.close()
-        async with (
-            contextlib.AsyncExitStack() as closing
-        ):  # from the last to the first, whatever comes of the others
-            closing.push_async_callback(self._redis.aclose)
-            closing.push_async_callback(self._blocking.aclose)
-            closing.push_async_callback(self._directory.close)
-            closing.push_async_callback(self._transport.close)
-            closing.push_async_callback(self._tasks.close)
+        await self._open.close()
 
     async def sign(
         self,
@@ -165,7 +112,7 @@ class SigningClient:
         if bad:
             raise bad[0]
         target = await self._target(key, algorithm, deadline_s)
-        return await self._single_calls.sign(target, good[0], deadline_s, Priority(priority))
+        return await self._open.single_calls.sign(target, good[0], deadline_s, Priority(priority))
 
     async def sign_many(
         self,
@@ -188,13 +135,13 @@ class SigningClient:
         target = await self._target(key, algorithm, deadline_s)
 
         signer = RequestSlices(
-            runner=self._runner,
+            runner=self._open.runner,
             target=target,
             request_id=request_id,
             priority=Priority(priority),
             deadline_s=deadline_s,
         )
-        stream = DigestStream(signer, self._tasks, digests, DIGESTS_PER_SLICE)
+        stream = DigestStream(signer, self._open.tasks, digests, DIGESTS_PER_SLICE)
         async with contextlib.aclosing(stream.outcomes()) as answered:
             async for outcomes in answered:
                 for outcome in outcomes:
@@ -225,14 +172,18 @@ class SigningClient:
             count += len(part)
             if good:
                 requests.append(SigningRequest.of(target, good, request_id, Priority(priority)))
-        await self._transport.accept([self._builder.seal(request) for request in requests], deadline_s)
+        await self._open.transport.accept(
+            [self._open.builder.seal(request) for request in requests], deadline_s
+        )
         return Job(
             tenant=self._config.tenant,
             key=target.key,
             key_version=target.key_version,
             algorithm=target.algorithm,
             count=count,
-            parts=tuple(JobPart(self._builder.job_id(r), r.idempotency_key, r.digests) for r in requests),
+            parts=tuple(
+                JobPart(self._open.builder.job_id(r), r.idempotency_key, r.digests) for r in requests
+            ),
             refused=refused,
             request_id=request_id,
             priority=Priority(priority),
@@ -249,16 +200,16 @@ class SigningClient:
         deadline_s = self._deadline_s(timeout_s)
         self._check_open()
         if isinstance(job, str):
-            return await self._runner.outcomes_by_id(job, deadline_s)
+            return await self._open.runner.outcomes_by_id(job, deadline_s)
         if job.tenant != self._config.tenant:
             raise EnvelopeAudience("the job belongs to another tenant")
-        await self._clock.first_measured(deadline_s)
-        return await outcomes_of(job, self._runner, self._tasks, deadline_s)
+        await self._open.clock.first_measured(deadline_s)
+        return await outcomes_of(job, self._open.runner, self._open.tasks, deadline_s)
 
     @property
     def room(self) -> RemainingCapacity | None:
         """Capacity that the last submit left to the tenant; None before the first."""
-        return self._transport.room
+        return self._open.transport.room
 
     async def cancel(self, job_ids: Sequence[str]) -> list[CancelStatus]:
         """Remove jobs of this client that no worker has claimed: one status each, in order.
@@ -266,7 +217,7 @@ class SigningClient:
         Two round trips; raises ``QueueUnavailable``.
         """
         return await cancel(
-            self._redis, self._config.tenant, self._config.client, job_ids, now_ms=self._now_ms()
+            self._open.redis, self._config.tenant, self._config.client, job_ids, now_ms=self._now_ms()
         )
 
     @property
@@ -277,17 +228,16 @@ class SigningClient:
     @property
     def submit_trouble(self) -> SigningError | None:
         """Reason for which the queue has not taken one of the jobs that calls wait for; None if it has them all."""
-        return self._transport.pending.trouble()
+        return self._open.transport.pending.trouble()
 
     @property
     def unanswered_job_ids(self) -> tuple[str, ...]:
         """Jobs that calls of this client wait for now: submitted, or about to be. None before it is open."""
-        transport: Transport | None = getattr(self, "_transport", None)
-        return () if transport is None else transport.pending.job_ids()
+        return () if self._parts is None else self._parts.transport.pending.job_ids()
 
     async def status(self, job_id: str) -> JobStatus:
         """State of a job: queued, running, done, failed or unknown. One round trip; raises ``QueueUnavailable``."""
-        return await status_of(self._redis, self._config.tenant, job_id)
+        return await status_of(self._open.redis, self._config.tenant, job_id)
 
     async def keys(self) -> Mapping[str, KeyEntry]:
         """The tenant's keys by name, with their algorithms, versions and certificates; the same object until they change.
@@ -296,7 +246,7 @@ class SigningClient:
         Raises ``QueueUnavailable``, or ``ResultInvalid`` for a false directory.
         """
         self._check_open()
-        return (await self._directory.directory()).keys
+        return (await self._open.directory.directory()).keys
 
     async def default_algorithm(self, key: str, *, timeout_s: float | None = None) -> Algorithm:
         """The algorithm that ``algorithm=None`` means with this key now; raises ``KeyUnknown``, or as the directory fails."""
@@ -309,31 +259,37 @@ class SigningClient:
         ``QueueUnavailable`` where Redis has no directory and the last one has expired.
         """
         self._check_open()
-        await self._clock.first_measured()
-        key = await self._directory.public_key(
+        await self._open.clock.first_measured()
+        key = await self._open.directory.public_key(
             signature.key, signature.key_version, signature.public_key_sha256
         )
         key.verify(signature.algorithm, digest, signature.signature)
 
     async def _target(self, key: str, algorithm: Algorithm | str | None, deadline_s: float | None) -> Target:
         self._check_open()
-        await self._clock.first_measured(deadline_s)
+        await self._open.clock.first_measured(deadline_s)
         self._check_open()  # it may have been closed meanwhile
         spec = KeySpec.parse(key)
         if algorithm is not None:
             return Target(spec.key, spec.key_version, algorithm_named(algorithm))
-        entry = self._directory.cached_entry(spec.key)
+        entry = self._open.directory.cached_entry(spec.key)
         if entry is None:
             try:
                 async with asyncio.timeout_at(deadline_s):
-                    entry = await self._directory.entry(spec.key)
+                    entry = await self._open.directory.entry(spec.key)
             except TimeoutError:
                 raise QueueUnavailable("the deadline passed before the key directory came") from None
             self._check_open()  # it may have been closed meanwhile
         return Target(spec.key, spec.key_version, entry.default_algorithm)
 
+    @property
+    def _open(self) -> OpenClient:
+        if self._parts is None:
+            raise RuntimeError("the client is used before `async with`")
+        return self._parts
+
     def _check_open(self) -> None:
-        if self._tasks.closed:
+        if self._open.tasks.closed:
             raise QueueUnavailable("the client is closed")
 
     def _deadline_s(self, timeout_s: float | None) -> float | None:

@@ -395,7 +395,7 @@ async def test_a_wrong_type_under_the_reply_stream_costs_the_push_only(
 ) -> None:
     """The client finds its result under the result key."""
     async with shared_rig.rig.client("acme") as client:
-        await wrong_type(redis, keyspace.reply_prefix("acme") + client._builder._reply_id)
+        await wrong_type(redis, keyspace.reply_prefix("acme") + client._open.builder._reply_id)
         signature = await client.sign("release", os.urandom(32), timeout_s=60)
     assert signature.verified
 

@@ -50,7 +50,7 @@ class Client:
         target = await self.signing._target(KEY, None, None)
         draft = SigningRequest.of(target, in_place_of or digests, request, Priority.NORMAL)
         draft = msgspec.structs.replace(draft, digests=tuple(digests))
-        job = self.signing._builder.job_id(draft)
+        job = self.signing._open.builder.job_id(draft)
         self.recorder.note(
             Invoked(
                 at=time.time(),
@@ -65,7 +65,7 @@ class Client:
         deadline_s = asyncio.get_running_loop().time() + SUBMIT_TIMEOUT_S
         try:
             # As SigningClient.submit does, which makes the id of these very digests.
-            await self.signing._transport.accept([self.signing._builder.seal(draft)], deadline_s)
+            await self.signing._open.transport.accept([self.signing._open.builder.seal(draft)], deadline_s)
             how = "ok"
         except QueueUnavailable as error:
             code = error.reason

@@ -240,7 +240,7 @@ async def test_an_expired_job_is_renewed_while_the_caller_waits(farm: Farm) -> N
         waiting = asyncio.create_task(client.sign("release", digests(1)[0], timeout_s=60))
         async with asyncio.timeout(HANG_S):
             await farm.responder.answered.wait()
-        client._builder._ttl_ms = 60_000
+        client._open.builder._ttl_ms = 60_000
         signature = await waiting
     assert farm.responder.jobs[signature.job_id] >= 2
 
@@ -310,7 +310,7 @@ async def test_closing_the_client_ends_waits_for_jobs_with_their_ids(farm: Farm)
     async with farm.client() as client:
         whole = asyncio.create_task(client.wait(job))
         bare = asyncio.create_task(client.wait(bare_id))
-        pending = client._transport.pending
+        pending = client._open.transport.pending
         await until_async(
             lambda: all(
                 (p := pending.get(i)) and (p.seen or p.accepted.done()) for i in (*job.job_ids, bare_id)
@@ -328,7 +328,9 @@ async def test_closing_the_client_ends_a_submit_with_what_held_it_up(farm: Farm)
     async with farm.client() as client:
         await client.submit("release", digests(1))
         submitting = asyncio.create_task(client.submit("release", digests(2), request_id="r"))
-        await until_async(lambda: any(j.trouble for j in client._transport.pending._waiters), "a refusal")
+        await until_async(
+            lambda: any(j.trouble for j in client._open.transport.pending._waiters), "a refusal"
+        )
     (error,) = await ended(submitting)
     assert isinstance(error, LimitBacklog)
 
@@ -348,7 +350,7 @@ async def test_closing_the_client_ends_a_call_that_has_no_directory_yet(farm: Fa
 async def test_a_directory_that_comes_while_the_client_closes_sends_nothing(farm: Farm) -> None:
     """The call that fetched it would begin what nobody ends."""
     async with farm.client() as client:
-        fetch, fetching = client._directory.entry, asyncio.Event()
+        fetch, fetching = client._open.directory.entry, asyncio.Event()
 
         async def late(key: str) -> KeyEntry:
             entry = await fetch(key)
@@ -357,7 +359,7 @@ async def test_a_directory_that_comes_while_the_client_closes_sends_nothing(farm
             return entry
 
         closed = asyncio.Event()
-        client._directory.entry = late  # type: ignore[method-assign]
+        client._open.directory.entry = late  # type: ignore[method-assign]
         signing = asyncio.create_task(client.sign("release", digests(1)[0]))
         await fetching.wait()
     closed.set()
@@ -475,7 +477,7 @@ async def test_keys_rotate_under_a_running_client(farm: Farm) -> None:
     ring = farm.responder.keys["release"]
     async with farm.client() as client:
         assert (await client.sign("release", digests(1)[0])).key_version == 1
-        client._directory._fetched_ms -= 2_000
+        client._open.directory._fetched_ms -= 2_000
         ring.versions[2] = ec.generate_private_key(ec.SECP256R1())
         ring.states[1] = "verify-only"
         await farm.responder.publish(epoch=2)
@@ -599,7 +601,7 @@ async def test_a_client_that_is_cancelled_again_while_it_closes_leaves_no_connec
     own_redis.pause()
     try:
         with nothing_unclosed():
-            pools = [clients[0]._redis.connection_pool, clients[0]._blocking.connection_pool]
+            pools = [one.connection_pool for one in (clients[0]._open.redis, clients[0]._open._blocking)]
             opened = [
                 one for each in pools for one in (*each._available_connections, *each._in_use_connections)
             ]
