@@ -44,13 +44,13 @@ DIGEST = hashlib.sha256(b"artefact").digest()
 R, S = 1 << 200, 7
 
 
-def token() -> Token:
+def token(version: int = 1) -> Token:
     handles = count(1)
     objects = {
         next(handles): found
         for name, key in (("release", P256), ("legacy", RSA))
         for found in objects_of(
-            TokenKey(name=name, spec=f"{name}/1", public_key=key, algorithms=(), certificates=())
+            TokenKey(name=name, spec=f"{name}/{version}", public_key=key, algorithms=(), certificates=())
         )
     }
     return Token(objects, (Mechanism.RSA_PKCS, Mechanism.ECDSA))
@@ -59,11 +59,12 @@ def token() -> Token:
 class Tokens:
     def __init__(self) -> None:
         self.trouble: SigningError | None = None
+        self.version = 1
 
     async def current(self) -> Token:
         if self.trouble is not None:
             raise self.trouble
-        return token()
+        return token(self.version)
 
 
 class Signer:
@@ -210,6 +211,30 @@ async def test_a_search_gives_handles_in_portions(setup: ConnectionSetup) -> Non
         assert found.byte() == 1
         counts.append(found.u32())
     assert counts == [3, 1, 0]
+
+
+async def test_a_search_sees_the_keys_of_now(setup: ConnectionSetup) -> None:
+    """A connection lasts longer than a version of a key: after a rotation a tool that searches signs with the next one."""
+    p11 = await setup.p11()
+    before = await p11.private_key("release")
+    setup.tokens.version = 2
+    await p11.ecdsa("release", DIGEST)
+    await p11.sign_init(before, Mechanism.ECDSA)
+    await p11.sign(DIGEST)
+    assert [key for key, _, _ in setup.signer.asked] == ["release/2"] * 2
+
+
+async def test_the_end_of_the_library_ends_its_sessions(setup: ConnectionSetup) -> None:
+    """C_Finalize (PKCS#11 3.1, 5.4.2), then C_Initialize on the same connection: no session and no login is left."""
+    p11 = await setup.p11()
+    old = p11.session
+    await p11.call(Call.LOGIN, ulongs(old, 1) + byte_array(b"1234"))
+    await p11.call(Call.FINALIZE)
+    await p11.open()
+    with pytest.raises(Failed) as failed:
+        await p11.call(Call.GET_SESSION_INFO, ulongs(old))
+    assert failed.value.rv is Rv.SESSION_HANDLE_INVALID
+    await p11.call(Call.LOGIN, ulongs(p11.session, 1) + byte_array(b"1234"))
 
 
 async def test_attributes_are_told_one_by_one(setup: ConnectionSetup) -> None:

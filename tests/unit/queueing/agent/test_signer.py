@@ -145,6 +145,30 @@ async def test_waiting_signatures_are_counted(clock: Clock) -> None:
     assert (signer.waiting, signer.longest_wait_s(clock.now_s)) == (0, 0.0)
 
 
+async def test_the_oldest_of_several_signatures_says_how_long_tools_wait(clock: Clock) -> None:
+    """A signature that began later shortens nothing, and one that ends leaves the others."""
+
+    class Held(Client):
+        async def sign(self, key: str, digest: bytes, algorithm: Algorithm, *, timeout_s: float) -> Signature:
+            begun.release()
+            await ends[key].wait()
+            return SIGNED
+
+    begun, ends = asyncio.Semaphore(0), {"old/1": asyncio.Event(), "new/1": asyncio.Event()}
+    signer = PatientSigner(Held(SIGNED), FailureLog(), deadline_s=600.0)
+    waiting = {}
+    for key in ends:
+        waiting[key] = asyncio.create_task(signer.sign(key, ECDSA, DIGEST))
+        await begun.acquire()
+        clock.now_s += 10.0
+    assert (signer.waiting, signer.longest_wait_s(clock.now_s)) == (2, 20.0)
+    ends["old/1"].set()
+    await waiting["old/1"]
+    assert (signer.waiting, signer.longest_wait_s(clock.now_s)) == (1, 10.0)
+    ends["new/1"].set()
+    await waiting["new/1"]
+
+
 def kinds(count: int) -> Iterator[Failure]:
     for i in range(count):
         yield Failure(key=f"key-{i}", error=PolicyDenied())

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, cast
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from queueing.client import service_clock
 from queueing.client.service_clock import MOST_ERROR_MS, TOLERATED_MS, WARNED_MS, ServiceClock
 from queueing.errors import EnvelopeExpired, JobExpired, QueueUnavailable
+from tests.support.waiting import turn
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -28,6 +30,7 @@ class Scene:
     ahead_ms: int = 0
     round_trip_ms: int = 20
     fails: bool = False
+    hangs: bool = False
     passed_ms: int = 0
     clock: ServiceClock = field(init=False)
 
@@ -41,6 +44,8 @@ class Scene:
         """Redis' TIME; the answer is made in the middle of the round trip."""
         if self.fails:
             raise RedisConnectionError("gone")
+        if self.hangs:
+            await asyncio.Event().wait()
         self.passed_ms += self.round_trip_ms // 2
         now_ms = SERVICE_MS + self.passed_ms
         self.passed_ms += self.round_trip_ms // 2
@@ -84,6 +89,19 @@ async def test_a_slow_answer_is_no_measurement() -> None:
     scene = Scene(90_000, round_trip_ms=2 * MOST_ERROR_MS + 2)
     assert not await scene.clock.measure()
     assert scene.clock.envelope_ms() == scene.host_ms()
+
+
+@pytest.mark.parametrize("waits", ["first_measured", "measured_lately"])
+async def test_nobody_waits_for_a_clock_that_is_closed(waits: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that waits for a measurement goes on at once when the client closes while Redis hangs."""
+    monkeypatch.setattr(service_clock, "WAIT_S", 3600.0)
+    scene = Scene(hangs=True)
+    async with measuring(scene):
+        waiting = asyncio.create_task(getattr(scene.clock, waits)())
+        await turn()
+        assert not waiting.done()
+    async with asyncio.timeout(10):
+        await waiting
 
 
 async def test_without_redis_the_hosts_clock_counts() -> None:

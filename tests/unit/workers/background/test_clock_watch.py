@@ -88,7 +88,8 @@ async def test_a_step_of_this_host_is_told_as_such(step_s: float, caplog: pytest
     assert scene.ahead_s == pytest.approx(step_s, abs=1e-3)
     caplog.clear()
     scene.host_ahead_s = 0.0
-    await scene.measure()
+    for _ in range(3):
+        await scene.measure()
     assert told(caplog) == [("clock.stepped", "host", -step_s), ("clock.agrees",)]
 
 

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import cast
 
+import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from queueing.coordination import hindrances
-from queueing.coordination.hindrances import Hindrance
+from queueing.coordination.hindrances import MOST_NAMED, Hindrance
 from queueing.errors import QueueUnavailable
 from workers.background.hindrance_publisher import HindrancePublisher
 from workers.lanes.supervisor.circuit_breaker import Circuit
@@ -97,6 +98,20 @@ async def test_a_token_that_fails_for_now_calls_for_nobody(
     lanes.tenants = {"acme": [pool("one", Circuit.OPEN)]}
     await publisher.publish()
     assert "operator" not in str(feed.published[0]["acme"])
+
+
+@pytest.mark.parametrize(
+    "circuit, drained", [(Circuit.REFUSED, False), (Circuit.OPEN, True), (Circuit.OPEN, False)]
+)
+async def test_no_more_tokens_are_named_than_clients_read(
+    feed: Feed, lanes: Lanes, publisher: HindrancePublisher, circuit: Circuit, drained: bool
+) -> None:
+    """A message with more of them would be refused as a whole."""
+    lanes.tenants = {"acme": [pool(f"t{i}", circuit, drained=drained) for i in range(MOST_NAMED + 1)]}
+    await publisher.publish()
+    found = feed.published[0]["acme"]
+    assert max(map(len, (found.refused_pins, found.drained, found.failing))) == MOST_NAMED
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(found), type=Hindrance) == found
 
 
 async def test_nothing_is_published_while_all_can_be_signed_for(

@@ -54,6 +54,8 @@ def test_a_shard_is_held_longer_each_time_and_not_at_all_once_it_confirms(world:
     assert world.held.until_s() - world.now_s > LONGEST_HOLD_S
     world.held.confirmed(["ajax"])
     assert world.held_tenants() == []
+    world.held.unconfirmed(["acme"])
+    assert world.held.until_s() - world.now_s <= FIRST_HOLD_S, "a new outage begins with the first pause"
 
 
 def test_a_commit_that_is_not_confirmed_holds_its_shard(world: World) -> None:

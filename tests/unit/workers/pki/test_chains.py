@@ -104,6 +104,13 @@ def test_what_has_expired_is_refused(who: int) -> None:
     assert "keys request" in refusal.remedy
 
 
+def test_a_certificate_is_refused_from_its_last_moment_on() -> None:
+    """What is signed then would be refused a second later."""
+    kind = varied(LEAF, starts=NOW - 30 * DAY, ends=NOW)
+
+    assert "certificate 1" in refused(issue(kind, by=MIDDLE), middle).problem
+
+
 def test_short_rsa_keys_are_refused() -> None:
     """RSA-1024 anywhere in the chain."""
     weak = varied(MIDDLE, key=rsa.generate_private_key(65537, 1024))  # noqa: S505  # the point of the test
@@ -148,6 +155,8 @@ def test_an_intermediate_that_is_no_authority_is_refused() -> None:
         (b"\x00" * 100, "no certificate"),
         (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "no readable certificates"),
         (b"-----BEGIN PRIVATE KEY-----\n", "private key"),
+        (pem(leaf) + b"-----BEGIN EC PRIVATE KEY-----\n", "private key"),
+        (pem(leaf) + b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n", "private key"),
         (b"-----BEGIN PKCS7-----\nAAAA\n-----END PKCS7-----\n", "PKCS#7"),
         (b"-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n", "a request"),
         (pkcs7.serialize_certificates([leaf, middle], Encoding.DER), "PKCS#7"),
@@ -160,7 +169,7 @@ def test_an_intermediate_that_is_no_authority_is_refused() -> None:
         (b"\n" * (10 * 1024 * 1024), "more than 256 kB"),
         (pem(leaf) + LEAF.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), "private key"),
     ],
-    ids=["empty", "zeros", "damaged", "key", "p7b-pem", "csr", "p7b", "p12", "tbs", "eleven", "ten-mb", "with-key"],
+    ids=["empty", "zeros", "damaged", "key", "ec-key", "encrypted-key", "p7b-pem", "csr", "p7b", "p12", "tbs", "eleven", "ten-mb", "with-key"],
 )  # fmt: skip
 def test_what_is_no_chain_is_named(raw: bytes, problem: str) -> None:
     """The error says what the file is, and how to get a chain from it."""

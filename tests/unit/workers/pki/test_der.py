@@ -54,7 +54,7 @@ def test_times_change_their_form_in_2050() -> None:
 
 @pytest.mark.parametrize(
     "raw",
-    ["", "30", "3001", "3080", "308100", "30810100", "3082000100", "1f8101", "0401ff00", "3084ffffffff", "30850000000001ff"],
+    ["", "30", "3001", "3080", "308100", "30810100", "3082000100", "30820080" + "00" * 128, "1f8101", "0401ff00", "3084ffffffff", "30850000000001ff"],
 )  # fmt: skip
 def test_bytes_that_are_no_der_are_refused(raw: str) -> None:
     """Truncated, indefinite and overlong lengths, high tags, and bytes behind the end."""

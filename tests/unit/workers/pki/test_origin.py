@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import msgspec
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -79,6 +80,14 @@ def test_a_request_of_another_key_is_noticed() -> None:
         origin.check()
 
 
+def test_a_request_that_its_key_did_not_sign_is_noticed() -> None:
+    """Everybody who knows the public key can put it into a request, with any statement inside."""
+    raw = x509.load_pem_x509_csr(request(KEY, statement()).encode()).public_bytes(Encoding.DER)
+    forged = x509.load_der_x509_csr(raw[:-64] + OTHER.sign(b"anything")).public_bytes(Encoding.PEM).decode()
+    with pytest.raises(OriginInvalid, match="not signed by its key"):
+        Origin.of(statement(), forged).check()
+
+
 @pytest.mark.parametrize("raw", [b"", b"{}", b"\xff", b"[" * 100_000, b'{"statement": 1}'])
 def test_other_content_is_refused(raw: bytes) -> None:
     """Whatever was signed."""
@@ -90,11 +99,13 @@ KINDS = [KEY, ec.generate_private_key(ec.SECP384R1()), rsa.generate_private_key(
 
 
 @pytest.mark.parametrize("key", KINDS, ids=["ed25519", "p384", "rsa"])
-@pytest.mark.parametrize("form", ["der", "pem", "hex", "colons", "json", "url-safe"])
+@pytest.mark.parametrize(
+    "form", ["der", "pem", "hex", "colons", "json", "url-safe", "after-1", "after-2", "after-3"]
+)
 def test_evidence_speaks_of_a_key_in_any_encoding(
     key: ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, form: str
 ) -> None:
-    """Vendors print DER, PEM, hex and JSON; of another key it does not speak."""
+    """Vendors print DER, PEM, hex and JSON, also right after a word; of another key it does not speak."""
     spki = public(key).spki
     pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
     evidence = {
@@ -103,6 +114,7 @@ def test_evidence_speaks_of_a_key_in_any_encoding(
         "hex": b"pubkey=" + spki.hex().upper().encode(),
         "colons": b"Modulus:\n    " + spki.hex(":").encode(),
         "json": json.dumps({"chain": pem}).encode(),
+        **{f"after-{n}": b"x" * n + base64.b64encode(spki) for n in (1, 2, 3)},
         "url-safe": b'{"x5c": "' + base64.urlsafe_b64encode(b"ab" + spki) + b'"}',
     }[form]
 

@@ -76,6 +76,32 @@ def test_it_is_known_after_a_boot(host: Host, monkeypatch: pytest.MonkeyPatch, t
     assert host.is_set(-40 * 60_000) == 0
 
 
+def test_a_doubtful_time_counts_after_a_boot(
+    host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whether the clock was set ahead or time passed cannot be told any more."""
+    host.seen()
+    assert host.is_set(3 * HOUR_MS) == 3 * HOUR_MS
+    other_boot = tmp_path / "boot"
+    other_boot.write_text("another")
+    monkeypatch.setattr(module, "_BOOT_ID", other_boot)
+    host.boot_ms = 0
+    host.restart_lane()
+    assert host.is_set(-3 * HOUR_MS) == 3 * HOUR_MS
+
+
+def test_a_time_since_boot_that_went_back_is_of_another_boot(
+    host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In a container's time namespace (time_namespaces(7)) the boot id stays: the clock is not taken for one set ahead."""
+    host.seen()
+    host.boot_ms = HOUR_MS
+    host.restart_lane()
+    assert host.passes(60_000) == 60_000
+    assert host.is_set(-40 * 60_000) == 60_000
+    assert "clock.set_ahead" not in caplog.text
+
+
 def test_a_later_time_of_another_process_is_not_overwritten(host: Host) -> None:
     """A lane that was idle while another one saw the later time learns it, and keeps it."""
     idle = host.lane

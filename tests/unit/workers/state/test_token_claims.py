@@ -47,6 +47,26 @@ def test_a_claim_ends_with_its_process(tmp_path: Path) -> None:
     claim_token(tmp_path, IDENTITY, table="service", owner="the service")
 
 
+def test_a_shorter_claim_leaves_nothing_of_the_one_before(tmp_path: Path) -> None:
+    """The name of the owner is all that is behind `of`, for the next lanes of this owner and of others."""
+    assert in_a_process(tmp_path, table="a-long-table", owner="an-owner-with-a-long-name")
+    claim_token(tmp_path, IDENTITY, table="a", owner="b")
+    assert in_a_process(tmp_path, table="c", owner="b")
+    with pytest.raises(TokenTaken) as taken:
+        claim_token(tmp_path, IDENTITY, table="d", owner="e")
+    assert taken.value.holder == "tokens.a of b"
+
+
+def test_a_link_in_the_place_of_a_claim_is_not_followed(tmp_path: Path) -> None:
+    """A lane that runs as root overwrites no file that the owner of the folder cannot."""
+    target = tmp_path / "target"
+    target.write_text("another's file")
+    (tmp_path / "tokens-in-use").mkdir()
+    (tmp_path / "tokens-in-use" / IDENTITY).symlink_to(target)
+    claim_token(tmp_path, IDENTITY, table="acme", owner="acme")
+    assert target.read_text() == "another's file"
+
+
 def test_nothing_is_claimed_where_nothing_can_be(tmp_path: Path) -> None:
     """A lane under its own user may not write the folder."""
     (tmp_path / "file").write_text("")

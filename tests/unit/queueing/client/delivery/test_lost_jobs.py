@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from queueing.broker.job_state import QueuedState
 from queueing.client.delivery.lost_jobs import LostJobRecovery
+from queueing.client.delivery.pending_jobs import PendingJob, PendingJobs
 from queueing.config.redis import RedisConfig
 from queueing.errors import JobUnknown, QueueUnavailable, WaitTimeout
 from queueing.redis.connection import connect
@@ -115,6 +116,30 @@ async def test_a_bare_id_is_looked_up_at_once_and_an_idle_client_looks_up_nothin
     lookups.state = DONE
     with stack.pending.waiting("a") as (job, _):
         await asyncio.wait((job.result,))
+    assert lookups.asked == [["a"]]
+    running.cancel()
+    await asyncio.wait((running,))
+
+
+async def test_a_wish_for_an_earlier_lookup_wakes_the_loop_once(
+    stack: SubmitterStack, lookups: Lookups, recovery: LostJobRecovery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then it waits again for the next lookup that is due, instead of searching the table without end."""
+    searches = 0
+    due = PendingJobs.due
+
+    def counted(pending: PendingJobs, most: int) -> list[PendingJob]:
+        nonlocal searches
+        searches += 1
+        assert searches < 10, "the loop turns without a pause"
+        return due(pending, most)
+
+    monkeypatch.setattr(PendingJobs, "due", counted)
+    lookups.state = QUEUED
+    running = asyncio.ensure_future(recovery.run())
+    with stack.pending.waiting("a"):
+        await turn(100)
+        assert not running.done()
     assert lookups.asked == [["a"]]
     running.cancel()
     await asyncio.wait((running,))

@@ -15,6 +15,7 @@ from queueing.errors import (
     EnvelopeMalformed,
     EnvelopeSignature,
     JobExpired,
+    LimitRate,
     PolicyDenied,
     TokenUnavailable,
 )
@@ -24,7 +25,7 @@ from queueing.protocol.stop_orders import StopOrder, sign_order
 from tests.support.fakes.config_files import client_line, service_text, tenant_text
 from workers.lanes.authorisation import CLOCK_SKEW_MS
 from workers.lanes.process.live_policy import LivePolicy
-from workers.lanes.protocol import EnvelopeSlice, SignDirectory
+from workers.lanes.protocol import EnvelopeSlice, SignCanary, SignDirectory
 from workers.state.latest_time import LatestTime
 
 NOW_MS = 1_800_000_000_000
@@ -57,6 +58,18 @@ def sealed_by(seed: int) -> bytes:
         digests=(bytes(32), bytes(32)),
     )
     return seal(envelope, Seed(seed))
+
+
+def test_a_lane_signs_a_keys_canary_once_at_a_time(tmp_path: Path) -> None:
+    """Whatever the worker asks for: its canaries must not use up the HSM."""
+    (tmp_path / "tenants").mkdir()
+    (tmp_path / "tenants" / "acme.toml").write_text(tenant_text())
+    (tmp_path / "sigmill.toml").write_text(service_text())
+    policy = LivePolicy(tmp_path / "sigmill.toml", token="acme", tenant="acme")
+    request = SignCanary(1, "release", 1)
+    assert policy.canary(request, NOW_MS).key_version.version == 1
+    with pytest.raises(LimitRate, match="a moment ago"):
+        policy.canary(request, NOW_MS)
 
 
 def test_an_envelope_verified_under_a_client_key_is_verified_again_when_the_key_is_replaced(
