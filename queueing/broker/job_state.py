@@ -12,6 +12,7 @@ from queueing.errors import Invalid, JobUnknown, SigningError, WaitTimeout
 from queueing.protocol import keyspace
 from queueing.protocol.jobs import decode_result
 from queueing.redis.errors import redis_errors
+from queueing.redis.script_answers import checked, checked_each
 from queueing.redis.values import count_of
 
 if TYPE_CHECKING:
@@ -78,12 +79,13 @@ async def look_up(redis: Redis, tenant: str, job_ids: Sequence[str]) -> list[Que
             pipe.zmscore(keyspace.queue(tenant), list(job_ids))
             pipe.mget([keyspace.result(job_id) for job_id in job_ids])
             answers = await pipe.execute()
-    n = len(job_ids)
+        n = len(job_ids)
+        flags = checked_each(answers[: 2 * n], list[int], 2 * n)
+        places = checked_each(answers[2 * n], list[float | None], n)
+        results = checked_each(answers[2 * n + 1], list[bytes | None], n)
     return [
         QueuedState(result=result, has_job=bool(has_job), due_ms=due_ms, leased=bool(leased))
-        for has_job, leased, due_ms, result in zip(
-            answers[:n], answers[n : 2 * n], answers[2 * n], answers[2 * n + 1], strict=True
-        )
+        for has_job, leased, due_ms, result in zip(flags[:n], flags[n:], places, results, strict=True)
     ]
 
 
@@ -154,13 +156,21 @@ async def report_of(redis: Redis, tenant: str, job_id: str) -> JobReport:
         status=status,
         lease=lease.decode("utf-8", "replace") if isinstance(lease, bytes) else None,
         lease_left_s=_seconds(lease_ms),
-        due_in_s=(due_ms - (time[0] * 1000 + time[1] / 1000)) / 1000 if isinstance(due_ms, float) else None,
+        due_in_s=_due_in_s(due_ms, time),
         attempts=counters.get("attempt"),
         crashes=counters.get("crashes"),
         digests=counters.get("digests"),
         dead_letter=dead is True or dead == 1,
         result_left_s=_seconds(result_ms),
     )
+
+
+def _due_in_s(due_ms: object, time: object) -> float | None:
+    """Time until a place in the queue is due; None where there is none, or Redis does not tell its time."""
+    if not (isinstance(due_ms, float) and isinstance(time, tuple)):
+        return None
+    seconds, microseconds = checked(time, tuple[int, int])
+    return (due_ms - (seconds * 1000 + microseconds / 1000)) / 1000
 
 
 def _seconds(ttl_ms: Any) -> float | None:

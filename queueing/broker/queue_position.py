@@ -9,6 +9,7 @@ from redis.exceptions import RedisError
 
 from queueing.protocol import keyspace
 from queueing.redis.errors import redis_errors
+from queueing.redis.script_answers import checked_each
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +41,9 @@ async def queue_position(redis: Redis, tenant: str, job_ids: Sequence[str]) -> Q
             pipe.zmscore(keyspace.queue(tenant), asked)
             for job_id in asked:
                 pipe.exists(keyspace.IN_PROGRESS_PREFIX + job_id)
-            (seconds, microseconds), places, *leases = await pipe.execute()
+            (seconds, microseconds), found, *held = await pipe.execute()
+        places = checked_each(found, list[float | None], len(asked))
+        leases = checked_each(held, list[int], len(asked))
         now_ms = seconds * 1000 + microseconds / 1000
         waiting = [
             place for place, leased in zip(places, leases, strict=True) if place is not None and not leased
@@ -54,7 +57,7 @@ async def queue_position(redis: Redis, tenant: str, job_ids: Sequence[str]) -> Q
     return QueuePosition(
         queued=len(waiting),
         in_work=sum(leases),
-        ahead=ahead if isinstance(ahead, int) else None,
+        ahead=max(ahead, 0) if isinstance(ahead, int) else None,
         retry_in_s=(first - now_ms) / 1000 if first > now_ms else None,
     )
 

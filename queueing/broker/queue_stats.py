@@ -12,6 +12,7 @@ from queueing.protocol import keyspace
 from queueing.protocol.jobs import decode_job
 from queueing.redis.cluster import primaries_of
 from queueing.redis.errors import raise_outage, redis_errors
+from queueing.redis.script_answers import checked
 from queueing.redis.values import count_of
 
 if TYPE_CHECKING:
@@ -66,18 +67,19 @@ class RedisState:
 async def redis_state(redis: Redis) -> RedisState:
     """One INFO of each primary. Raises ``QueueUnavailable`` (retryable)."""
     with redis_errors("read the state of Redis"):
-        infos = await asyncio.gather(*(node.info() for node in await primaries_of(redis)))
+        answers = await asyncio.gather(*(node.info() for node in await primaries_of(redis)))
+        infos = [checked(answer, dict[str, Any]) for answer in answers]
     fullest = max(infos, key=_fullness)
     return RedisState(
-        memory_used_bytes=int(fullest["used_memory"]),
-        memory_limit_bytes=int(fullest["maxmemory"]),
-        run_id=" ".join(sorted(str(info["run_id"]) for info in infos)),
+        memory_used_bytes=count_of(fullest.get("used_memory")),
+        memory_limit_bytes=count_of(fullest.get("maxmemory")),
+        run_id=" ".join(sorted(str(info.get("run_id", "")) for info in infos)),
     )
 
 
 def _fullness(info: Mapping[str, Any]) -> tuple[float, int]:
     """Used part of the limit, where there is one, and then what is used."""
-    used, limit = int(info["used_memory"]), int(info["maxmemory"])
+    used, limit = count_of(info.get("used_memory")), count_of(info.get("maxmemory"))
     return (used / limit if limit else 0.0, used)
 
 
@@ -171,4 +173,7 @@ def _state(row: Sequence[Any], ready: int, age_s: float, now_s: float) -> QueueS
 
 
 def _numbers(answer: object, count: int) -> list[int]:
-    return [count_of(value) for value in answer] if isinstance(answer, list) else [0] * count
+    """Counts; zeros where a foreign type is in the hash's place, or the answer has another length."""
+    if not isinstance(answer, list) or len(answer) != count:
+        return [0] * count
+    return [count_of(value) for value in answer]

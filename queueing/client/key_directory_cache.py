@@ -18,6 +18,7 @@ from queueing.protocol.key_directory import KeyDirectory, KeyEntry, open_directo
 from queueing.protocol.public_keys import PublicKey
 from queueing.redis.errors import REDIS_ERRORS, unavailable
 from queueing.redis.faults import refuse_final, refuse_unknown_host, refuse_unnamed_cluster
+from queueing.redis.script_answers import checked
 from queueing.redis.tls_probe import refuse_wrong_tls
 
 if TYPE_CHECKING:
@@ -170,7 +171,8 @@ class KeyDirectoryCache:
         if self._closed.is_set():
             raise QueueUnavailable("the client was closed before the key directory came")
         try:
-            raw = await self._redis.get(keyspace.directory(self._tenant))
+            answer = await self._redis.get(keyspace.directory(self._tenant))
+            raw = checked(answer, bytes | None)  # type: ignore[arg-type]  # a union is a type
         except REDIS_ERRORS as error:
             refuse_final(error)
             refuse_unnamed_cluster(error)

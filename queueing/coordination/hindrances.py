@@ -5,12 +5,13 @@ Written again every few seconds while it lasts, and gone soon after; of several 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
 from queueing.protocol import keyspace
 from queueing.redis.errors import redis_errors
+from queueing.redis.script_answers import checked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,7 +64,8 @@ async def hindrance_of(redis: Redis, tenant: str) -> Hindrance | None:
     One round trip. Raises ``QueueUnavailable`` (retryable), also for a Redis user of an earlier version, who may not read it.
     """
     with redis_errors("read why jobs wait"):
-        value: Any = await redis.get(keyspace.hindrance(tenant))
+        answer = await redis.get(keyspace.hindrance(tenant))
+        value: bytes | None = checked(answer, bytes | None)  # type: ignore[arg-type]  # a union is a type
     try:
         return None if value is None else _decoder.decode(value)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

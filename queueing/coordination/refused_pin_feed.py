@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from redis.exceptions import RedisError
-
 from queueing.protocol import keyspace
-from queueing.redis.errors import redis_errors
+from queueing.redis.errors import is_foreign_value, redis_errors
+from queueing.redis.script_answers import checked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,10 +25,11 @@ async def sync(redis: Redis, known: Mapping[str, bytes]) -> dict[str, bytes]:
                 pipe.hset(keyspace.REFUSED_PINS, mapping=dict(known))
             pipe.hgetall(keyspace.REFUSED_PINS)
             *_, stored = await pipe.execute(raise_on_error=False)
-        if isinstance(stored, RedisError):
+        if is_foreign_value(stored):
             await redis.delete(keyspace.REFUSED_PINS)
             return dict(known)
-    return {token.decode("utf-8", "replace"): warning for token, warning in stored.items()}
+        refused = checked(stored, dict[bytes, bytes])
+    return {token.decode("utf-8", "replace"): warning for token, warning in refused.items()}
 
 
 async def clear(redis: Redis, token: str) -> None:

@@ -11,7 +11,8 @@ from redis.exceptions import ResponseError
 
 from queueing.protocol import keyspace
 from queueing.redis.cluster import ClusterRedis
-from queueing.redis.errors import redis_errors
+from queueing.redis.errors import is_foreign_value, redis_errors
+from queueing.redis.script_answers import checked, checked_each
 from queueing.redis.values import count_of
 
 if TYPE_CHECKING:
@@ -51,7 +52,9 @@ async def poll(redis: Redis, known: Collection[bytes]) -> Poll:
     with redis_errors("poll stop orders"):
         try:
             return await _read_new(redis, known)
-        except ResponseError:
+        except ResponseError as error:
+            if not is_foreign_value(error):
+                raise
             return Poll({}, frozenset(known))  # a foreign type in its place: to be published again
 
 
@@ -68,7 +71,7 @@ async def acknowledge(redis: Redis, order_ids: Collection[str], worker: str, now
 async def acknowledged_by(redis: Redis, order_id: str) -> dict[str, int]:
     """Workers that apply the order by their own account, and since when (Unix ms). Raises ``QueueUnavailable``."""
     with redis_errors("read acknowledged stop orders"):
-        answer: dict[bytes, bytes] = await _awaited(redis.hgetall(keyspace.order_adopted(order_id)))
+        answer = checked(await _awaited(redis.hgetall(keyspace.order_adopted(order_id))), dict[bytes, bytes])
     return {worker.decode("utf-8", "replace"): count_of(since) for worker, since in answer.items()}
 
 
@@ -93,18 +96,19 @@ async def _store(redis: Redis, orders: Mapping[bytes, bytes]) -> None:
 
 
 async def _read_new(redis: Redis, known: Collection[bytes]) -> Poll:
-    if await _awaited(redis.hlen(keyspace.ORDERS)) <= MOST_LISTED:
-        listed: list[bytes] = await _awaited(redis.hkeys(keyspace.ORDERS))
+    if checked(await _awaited(redis.hlen(keyspace.ORDERS)), int) <= MOST_LISTED:
+        listed = checked(await _awaited(redis.hkeys(keyspace.ORDERS)), list[bytes])
         missing = frozenset(known) - frozenset(listed)
     else:
-        listed = await _awaited(redis.hrandfield(keyspace.ORDERS, MOST_AT_ONCE))
+        listed = checked(await _awaited(redis.hrandfield(keyspace.ORDERS, MOST_AT_ONCE)), list[bytes])
         missing = frozenset()
     wanted = [name for name in listed if name not in known]
     if not wanted:
         return Poll({}, missing)
     if len(wanted) > MOST_AT_ONCE:  # junk: a true order among it is found within a few polls
         wanted = random.sample(wanted, MOST_AT_ONCE)
-    values: Any = await _awaited(redis.hmget(keyspace.ORDERS, wanted))
+    answer = await _awaited(redis.hmget(keyspace.ORDERS, wanted))
+    values = checked_each(answer, list[bytes | None], len(wanted))
     return Poll({name: v for name, v in zip(wanted, values, strict=True) if v is not None}, missing)
 
 

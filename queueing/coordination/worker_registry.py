@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from queueing.protocol import keyspace
 from queueing.redis import scripts
 from queueing.redis.errors import is_foreign_value, redis_errors
+from queueing.redis.script_answers import checked
 from queueing.redis.scripts import Script, ScriptCall
 from queueing.redis.values import MOST_COUNT, Count, Readable
 
@@ -98,14 +99,16 @@ async def registered_workers(redis: Redis) -> Readable[RegisteredWorker]:
         for answer in (time, seen, facts):
             if isinstance(answer, RedisError) and not is_foreign_value(answer):
                 raise answer
-    if not (isinstance(seen, list) and isinstance(facts, dict)):
-        return Readable([], damaged=1)  # a foreign type under the key
-    seconds, microseconds = time
+        if isinstance(seen, RedisError) or isinstance(facts, RedisError):
+            return Readable([], damaged=1)  # a foreign type under the key
+        seconds, microseconds = checked(time, tuple[int, int])
+        reports = checked(seen, list[tuple[bytes, float]])
+        infos = checked(facts, dict[bytes, bytes])
     now_ms = seconds * 1000 + microseconds / 1000
     found, damaged = [], 0
-    for owner, at_ms in seen:
+    for owner, at_ms in reports:
         try:
-            info = _decoder.decode(facts.get(owner, b""))
+            info = _decoder.decode(infos.get(owner, b""))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             damaged += 1  # of another version, or not written by a worker
             continue

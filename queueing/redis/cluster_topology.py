@@ -16,6 +16,7 @@ from queueing.aio.owned_tasks import end_tasks
 from queueing.aio.single_flight import SingleFlight
 from queueing.redis.errors import REDIS_ERRORS
 from queueing.redis.pool import shrinking
+from queueing.redis.script_answers import check_parsers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,6 +55,7 @@ class Topology:
             host, port = address
             node = self._nodes[address] = ArqRedis(host=host, port=port, **self._options)
             node.connection_pool = shrinking(node.connection_pool, self._tls)
+            check_parsers(node)
         return node
 
     async def owner(self, key: str | bytes) -> Address:

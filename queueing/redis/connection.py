@@ -19,6 +19,7 @@ from queueing.redis.cluster import ClusterRedis
 from queueing.redis.errors import REDIS_ERRORS
 from queueing.redis.pool import close_idle, shrinking
 from queueing.redis.rotation import PasswordFile, TlsFiles
+from queueing.redis.script_answers import check_parsers
 from queueing.redis.sentinel import NewestSentinel, SentinelPool
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def connect(config: RedisConfig, *, blocking_s: float = 0.0, password: Secret | 
     redis = _primary(config, options)
     if config.sentinel is None and config.cluster is None:
         redis.connection_pool = shrinking(redis.connection_pool, _tls_files(config.tls))
+    check_parsers(redis)
     redis.job_serializer = serialize
     redis.job_deserializer = deserialize
     return redis

@@ -24,7 +24,7 @@ class AnswerLost(RedisError):
 
 
 class AnswerMalformed(RedisError):
-    """A script has run, and its answer is none of ours: raised by ``queueing.redis.script_answers``."""
+    """A script or command has run, and its answer is none of Redis': raised by ``queueing.redis.script_answers``."""
 
 
 REDIS_ERRORS: Final = (RedisError, RedisClusterException, ChildDeadlockedError, OSError)

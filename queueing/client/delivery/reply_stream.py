@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from queueing.aio.backoff import REDIS_AWAY_S, Backoff
 from queueing.protocol import keyspace
 from queueing.redis.errors import REDIS_ERRORS
 from queueing.redis.faults import reason_of
+from queueing.redis.script_answers import checked
+from queueing.redis.values import count_of
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -27,6 +29,7 @@ BLOCK_S: Final = 10.0
 """Time that one XREAD blocks: only an idle wait reaches it, so an idle client sends six commands a minute."""
 
 _READ_ENTRIES: Final = 64
+_Streams = list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]
 _TRIM_BYTES: Final = 1024 * 1024
 """Results read since the last XTRIM: at most about this much of what was read stays in Redis."""
 
@@ -79,11 +82,9 @@ class ReplyReader:
 
     async def _read(self) -> list[tuple[bytes, dict[bytes, bytes]]]:
         block_ms = int(BLOCK_S * 1000)
-        answer: Any = await self._redis.xread(
-            {self._stream: self._last_id}, count=_READ_ENTRIES, block=block_ms
-        )
-        entries: list[tuple[bytes, dict[bytes, bytes]]] = answer[0][1] if answer else []
-        return entries
+        answer = await self._redis.xread({self._stream: self._last_id}, count=_READ_ENTRIES, block=block_ms)
+        streams = checked(answer, _Streams)
+        return streams[0][1] if streams else []
 
     def _settle(self, entries: list[tuple[bytes, dict[bytes, bytes]]]) -> None:
         for entry_id, results in entries:
@@ -94,6 +95,6 @@ class ReplyReader:
 
     async def _trim(self) -> None:
         milliseconds, _, sequence = self._last_id.partition(b"-")
-        after_last = b"%s-%d" % (milliseconds, int(sequence) + 1)
+        after_last = b"%s-%d" % (milliseconds, count_of(sequence) + 1)
         await self._redis.xtrim(self._stream, minid=after_last, approximate=False)
         self._untrimmed_bytes = 0

@@ -15,11 +15,15 @@ from queueing.broker.claims import ClaimRequest, ClaimResult, Claims
 from queueing.broker.dead_letters import DeadLetter, letters_of
 from queueing.broker.job_state import report_of
 from queueing.broker.queue_stats import read_queue_stats
+from queueing.config.redis import RedisConfig
 from queueing.coordination import refused_pin_feed, stop_order_feed
 from queueing.coordination.worker_registry import registered_workers
+from queueing.errors import QueueUnavailable
 from queueing.protocol import keyspace
 from queueing.protocol.jobs import JobHints, encode_job
+from queueing.redis.connection import connect
 from queueing.redis.values import MOST_COUNT
+from tests.support.redis.process import RedisProcess
 from workers.cli.operate.deadletter import _line
 from workers.cli.status.workers import worker_line
 
@@ -163,3 +167,19 @@ async def test_any_feed_is_read(redis: ArqRedis, name: bytes, value: bytes) -> N
     assert all(
         0 <= at_ms <= MOST_COUNT for at_ms in (await stop_order_feed.acknowledged_by(redis, "o")).values()
     )
+
+
+async def test_refused_pins_that_may_not_be_read_stay(own_redis: RedisProcess) -> None:
+    """A missing right says nothing about the value: only a foreign type is removed."""
+    redis = connect(RedisConfig(unix_socket=str(own_redis.socket_path)))
+    try:
+        await redis.hset(keyspace.REFUSED_PINS, "theirs", b"ab")  # type: ignore[misc, arg-type]
+        await redis.execute_command("ACL", "SETUSER", "default", "-hgetall")
+        with pytest.raises(QueueUnavailable):
+            await refused_pin_feed.sync(redis, {})
+        assert await redis.hkeys(keyspace.REFUSED_PINS) == [b"theirs"]  # type: ignore[misc]
+        await redis.execute_command("ACL", "SETUSER", "default", "-hlen")
+        with pytest.raises(QueueUnavailable):
+            await stop_order_feed.poll(redis, [b"known"])
+    finally:
+        await redis.aclose()

@@ -32,12 +32,12 @@ class FakeStream:
 
     async def xread(
         self, streams: dict[str, bytes], *, count: int, block: int
-    ) -> list[tuple[str, list[Entry]]]:
+    ) -> list[tuple[bytes, list[Entry]]]:
         self.read_from.append(streams[STREAM])
         answer = await self.to_come.get()
         if isinstance(answer, Exception):
             raise answer
-        return [(STREAM, answer)] if answer else []
+        return [(STREAM.encode(), answer)] if answer else []
 
     async def xtrim(self, stream: str, *, minid: bytes, approximate: bool) -> None:
         assert stream == STREAM
