@@ -52,11 +52,10 @@ class ClaimPlanner:
     def plan(self) -> list[ClaimRequest]:
         """One request for each tenant that can start something now and whose turn it is; changes no tenant's state.
 
-        O(ready tenants); the fair shares remember that the round began.
+        O(ready tenants + tenants whose commits wait for replicas); the fair shares remember that the round began.
         """
         limiter = self._limiter
-        held = self._held
-        allowed = (t for t in self._ready.claimable() if not limiter.is_limited(t) and not held.is_held(t))
+        allowed = (t for t in self._held.not_held(self._ready.claimable()) if not limiter.is_limited(t))
         capacities = ((t, self._lanes.capacity_of(t)) for t in allowed)
         digests_of = dict(islice(((t, digests) for t, digests in capacities if digests > 0), MOST_AT_ONCE))
         wants = {t: digests * limiter.cost_per_digest(t) for t, digests in digests_of.items()}

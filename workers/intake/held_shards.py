@@ -36,16 +36,13 @@ class HeldShards:
         self._pauses: dict[str, Backoff] = {}
         self._until_s: dict[str, float] = {}
 
-    def is_held(self, tenant: str) -> bool:
-        """Whether nothing is to be claimed for this tenant now."""
-        unconfirmed = self._publisher.unconfirmed
-        if not self._until_s and not unconfirmed:
-            return False
-        shard = self._claims.shard_of(tenant)
-        if self._until_s.get(shard, 0.0) > self._clock_s():
-            return True
+    def not_held(self, tenants: Iterable[str]) -> Iterable[str]:
+        """Tenants among these that may be claimed for now, in order. O(tenants + tenants whose commits wait)."""
+        now_s = self._clock_s()
+        held = {shard for shard, until_s in self._until_s.items() if until_s > now_s}
         # Results that were signed meanwhile would only pile up.
-        return any(self._claims.shard_of(other) == shard for other in unconfirmed)
+        held.update(map(self._claims.shard_of, self._publisher.unconfirmed))
+        return (each for each in tenants if self._claims.shard_of(each) not in held) if held else tenants
 
     def until_s(self) -> float:
         """Time at which the next shard is tried again (monotonic); infinite without any."""

@@ -17,8 +17,10 @@ class Shards:
 
     places: dict[str, str] = field(default_factory=dict)
     unconfirmed: set[str] = field(default_factory=set)
+    lookups: int = 0
 
     def shard_of(self, tenant: str) -> str:
+        self.lookups += 1
         return self.places.get(tenant, "")
 
     def held(self, clock_s: Callable[[], float] = lambda: 0.0) -> HeldShards:
