@@ -20,16 +20,22 @@ if TYPE_CHECKING:
 SUBJECT = "CN=Example Ltd,O=Example Ltd,C=DE"
 
 
+def with_service_key(site: OperatorSite, kind: str) -> OperatorSite:
+    """The site with a service key of this kind in its token."""
+    head, _, rest = site.config.read_text().partition("[service_key]")
+    site.config.write_text(head + rest[rest.index("[tokens") :])
+    made = sigmill(
+        "keys", "create", "--service", "--token", "service", "--type", kind, "--json", config=site.config
+    )  # fmt: skip
+    assert made.code == 0, made.out + made.err
+    site.config.write_text(site.config.read_text() + made.json()[0]["toml"])
+    return site
+
+
 @pytest.fixture
 def ceremony_site(operator_site: OperatorSite) -> OperatorSite:
     """The site with a service key in its token."""
-    head, _, rest = operator_site.config.read_text().partition("[service_key]")
-    operator_site.config.write_text(head + rest[rest.index("[tokens") :])
-    made = sigmill(
-        "keys", "create", "--service", "--token", "service", "--type", "p256", "--json", config=operator_site.config
-    )  # fmt: skip
-    operator_site.config.write_text(operator_site.config.read_text() + made.json()[0]["toml"])
-    return operator_site
+    return with_service_key(operator_site, "p256")
 
 
 def create(site: OperatorSite, *more: str, kind: str = "p256", key: str = "release") -> Ran:
@@ -88,6 +94,39 @@ def test_a_statement_of_each_kind_of_key_is_good_for_openssl(
     shown = sigmill("keys", "origin", "show", files["statement"])
     assert "witnesses: Ada Lovelace, Grace Hopper" in shown.out
     assert "not verified" in shown.err
+
+
+@pytest.mark.parametrize("kind", ["p384", "rsa-3072", "ed25519"])
+def test_a_statement_by_each_kind_of_service_key_is_good_for_openssl(
+    operator_site: OperatorSite, tmp_path: Path, kind: str
+) -> None:
+    """Its hash and identifiers follow from the service key, not from the key that it is about; a changed byte is refused."""
+    site = with_service_key(operator_site, kind)
+
+    ran = create(site)
+
+    assert ran.code == 0, ran.out + ran.err
+    files = ran.json()[1]
+    words = (
+        "cms",
+        "-verify",
+        "-inform",
+        "DER",
+        "-CAfile",
+        files["certificate"],
+        "-out",
+        tmp_path / "x",
+        "-in",
+    )
+    good = openssl(*words, files["statement"])
+    assert good.code == 0, good.text
+    assert verify(site, files["statement"]).code == 0
+    raw = Path(files["statement"]).read_bytes()
+    changed = tmp_path / "changed.p7s"
+    changed.write_bytes(raw.replace(b'"how":"generated"', b'"how":"generates"'))
+    assert changed.read_bytes() != raw
+    assert openssl(*words, changed).code != 0
+    assert "content was changed" in verify(site, changed).error()["message"]
 
 
 def test_what_was_changed_is_refused(ceremony_site: OperatorSite, tmp_path: Path) -> None:
