@@ -53,7 +53,7 @@ RETIRED_WORDS = (
 """Words of a private language that names once had; docs/glossary.md has the words of the field."""
 
 _RETIRED_PROSE = re.compile(
-    r"""(?<!["`])\b(anew|at rest|gone for good|left alone|mend(s|ed|ing)?|nobody|passed over|put right"""
+    r"""(?<!["`])\b(anew|at rest|by itself|goes on|gone for good|left alone|mend(s|ed|ing)?|nobody|passed over|put right"""
     r"""|set aside|stands? beside|what stands|whoever)\b(?!["`])""",
     re.IGNORECASE,
 )
