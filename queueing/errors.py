@@ -261,7 +261,7 @@ class LimitBudget(Unavailable):
 
 
 class JobExpired(Unavailable):
-    """The envelope expired before it was signed; nothing was signed."""
+    """The envelope expired before all of it was signed; no signature was returned."""
 
     reason = "job.expired"
     hint = "Submit again under the same request id; a waiting client does so automatically."

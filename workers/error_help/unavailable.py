@@ -48,8 +48,8 @@ TEXTS: Final[dict[str, Text]] = {
         (_LIMITS, Step("The operator shows the key's budget:", "sigmill keys show KEY")),
     ),
     "job.expired": Text(
-        "The envelope expired before a lane could sign it; nothing was signed. A waiting client renews the envelope by"
-        " itself, and the job continues.",
+        "Its lane was too late, or a clock is wrong. A waiting client renews the envelope automatically, and the job"
+        " continues.",
         "A build that submitted without waiting; `sigmill status`.",
         (
             _AGAIN,

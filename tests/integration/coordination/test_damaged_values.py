@@ -174,11 +174,11 @@ async def test_refused_pins_that_may_not_be_read_stay(own_redis: RedisProcess) -
     redis = connect(RedisConfig(unix_socket=str(own_redis.socket_path)))
     try:
         await redis.hset(keyspace.REFUSED_PINS, "theirs", b"ab")  # type: ignore[misc, arg-type]
-        await redis.execute_command("ACL", "SETUSER", "default", "-hgetall")
+        await redis.execute_command("ACL", "SETUSER", "default", "-hgetall")  # type: ignore[no-untyped-call]
         with pytest.raises(QueueUnavailable):
             await refused_pin_feed.sync(redis, {})
         assert await redis.hkeys(keyspace.REFUSED_PINS) == [b"theirs"]  # type: ignore[misc]
-        await redis.execute_command("ACL", "SETUSER", "default", "-hlen")
+        await redis.execute_command("ACL", "SETUSER", "default", "-hlen")  # type: ignore[no-untyped-call]
         with pytest.raises(QueueUnavailable):
             await stop_order_feed.poll(redis, [b"known"])
     finally:
