@@ -6,8 +6,12 @@ tiles        paths and contents of tiles and entry bundles (tlog-tiles)
 notes        signed notes and their verifier keys (signed-note)
 checkpoints  tree heads as signed notes (tlog-checkpoint)
 commitments  what an entry says of digests without showing them
+entries      entries of a tenant's log, as msgpack arrays
 origin_statements  the service key certifies the key of a log's checkpoints
+short_statements  such a statement without what a checkpoint beside it says too
 proof_files  a proof with its checkpoint in one text (tlog-proof)
+job_proofs   proof of a job's outcome, from which receipts of its digests are made
+receipts     one digest with its proof
 
 Pure functions of bytes: no files, no Redis, no event loop. Must never import anything else of ``queueing`` but ``errors``.
 """

@@ -126,7 +126,12 @@ def sign_note(text: str, *signers: NoteSigner) -> bytes:
 
 def signature_line(key: VerifierKey, signature: bytes) -> str:
     """A signature line with its newline."""
-    return f"{_DASH}{key.name} {base64.b64encode(key.key_id + signature).decode()}\n"
+    return signature_text(key.name, key.key_id, signature)
+
+
+def signature_text(name: str, key_id: bytes, signature: bytes) -> str:
+    """A signature line with its newline, of a key that only its id (4 bytes) tells."""
+    return f"{_DASH}{name} {base64.b64encode(key_id + signature).decode()}\n"
 
 
 def read_note(data: bytes) -> Note:

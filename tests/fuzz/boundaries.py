@@ -30,6 +30,7 @@ from queueing.errors import (
     ConfigError,
     EnvelopeMalformed,
     FunctionUnknown,
+    ProofInvalid,
     QueueUnavailable,
     ResultInvalid,
     SigningError,
@@ -42,6 +43,8 @@ from queueing.protocol.public_keys import PublicKey
 from queueing.protocol.stop_orders import OrderInvalid, read_order
 from queueing.redis.errors import AnswerMalformed
 from queueing.redis.values import MOST_COUNT, count_of
+from queueing.transparency.job_proofs import read_job_proof
+from queueing.transparency.receipts import verify_receipt
 from tests.fuzz import seeds
 from workers.audit.job_history import histories_of
 from workers.cli.shell.output import printable
@@ -248,6 +251,17 @@ def _signed_line(data: bytes) -> None:
         verify._signature(line)
 
 
+def _job_proof(data: bytes) -> None:
+    """A client asks a changed proof for its own items only."""
+    with suppress(ProofInvalid):
+        read_job_proof(data).verify(seeds.LOG_ITEMS, seeds.LOG.trusted, tenant=seeds.LOG.tenant)
+
+
+def _receipt(data: bytes) -> None:
+    with suppress(ProofInvalid):
+        verify_receipt(data, seeds.LOG.trusted, digest=seeds.LOG_ITEMS[0].digest)
+
+
 def _submitted_job(data: bytes) -> None:
     with suppress(SigningError):
         job = Job.from_json(data)
@@ -301,12 +315,14 @@ BOUNDARIES: Final[Mapping[str, Boundary]] = {
     "envelope": Boundary(_envelope, (seeds.sealed(), seeds.sealed(digests=(bytes(48),) * 40))),
     "http-request": Boundary(_http_request, seeds.HTTP_REQUESTS),
     "job": Boundary(_job, (seeds.job(), seeds.job(hints={}))),
+    "job-proof": Boundary(_job_proof, (seeds.job_proof().encode(),)),
     "lane-answer": Boundary(_lane_answer, seeds.lane_answers()),
     "lane-request": Boundary(_lane_request, (seeds.lane_requests(),)),
     "manifest": Boundary(_manifest, seeds.MANIFESTS),
     "metrics-page": Boundary(_metrics_page, (seeds.METRICS_PAGE,)),
     "order": Boundary(_order, (seeds.order(),)),
     "prometheus": Boundary(_prometheus, (seeds.PROMETHEUS,)),
+    "receipt": Boundary(_receipt, (next(seeds.job_proof().receipts(seeds.LOG_ITEMS)),)),
     "redis-text": Boundary(_redis_text, seeds.REDIS_TEXTS),
     "result": Boundary(_result, seeds.results()),
     "secret-file": Boundary(_secret_file, (b"1234\n", "P\u00e4 \U0001f511\r\n".encode())),

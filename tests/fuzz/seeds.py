@@ -32,6 +32,8 @@ from queueing.protocol.key_directory import (
     encode_signed,
 )
 from queueing.protocol.stop_orders import StopOrder, sign_order
+from queueing.transparency.job_proofs import JobProof
+from tests.support.farm.job_proofs import Log, items_of
 from tests.support.keys import spki_of
 from workers.cli.signing.json_lines import SignedLine
 from workers.journal.records import (
@@ -329,6 +331,15 @@ def submitted_job() -> bytes:
     return Job(
         tenant=TENANT, key="release", key_version=0, algorithm=_ALGORITHM, count=1, parts=(part,)
     ).to_json()
+
+
+LOG: Final = Log(size=9)
+LOG_ITEMS: Final = items_of([bytes(32), bytes(48)], [b"a", b"b"])
+
+
+def job_proof() -> JobProof:
+    """Proof of a job's outcome, as a sealer sends it."""
+    return LOG.proof(LOG_ITEMS, index=5)
 
 
 _RECORDS: Final[tuple[Record, ...]] = (

@@ -17,6 +17,15 @@ from queueing.protocol.envelope import read_unverified
 from queueing.protocol.jobs import JobOutcome, decode_result
 from queueing.protocol.names import Name
 from queueing.transparency.commitments import SALT_BYTES, envelope_commitment, items_root
+from queueing.transparency.entries import (
+    CanaryEntry,
+    EndEntry,
+    IntentEntry,
+    OpenedEntry,
+    OutcomeEntry,
+    decode_entry,
+    encode_entry,
+)
 from workers.journal.records import (
     CanaryIntentRecord,
     CanaryOutcomeRecord,
@@ -29,15 +38,6 @@ from workers.journal.records import (
     decode_record,
     encode_record,
 )
-from workers.record.entries import (
-    CanaryEntry,
-    EndEntry,
-    IntentEntry,
-    OpenedEntry,
-    OutcomeEntry,
-    decode_entry,
-    encode_entry,
-)
 from workers.record.items import ItemRow, decode_row, encode_row, outcomes_of
 from workers.record.volumes import MAX_ENTRY_BYTES, MAX_ROW_BYTES
 
@@ -45,9 +45,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from queueing.protocol.envelope import Envelope
+    from queueing.transparency.entries import Entry
     from workers.journal.open_claims import Claim
     from workers.journal.records import Record
-    from workers.record.entries import Entry
 
 K = TypeVar("K")
 V = TypeVar("V")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from queueing.errors import ProofInvalid
 from queueing.files.folders import entries as files_of
-from workers.record.entries import read_head
+from queueing.transparency.entries import read_head
 from workers.record.items import decode_row
 from workers.record.volumes import ENTRY_LENGTH, MAX_ROW_BYTES, ROW_LENGTH, VOLUME
 

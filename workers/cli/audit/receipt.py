@@ -10,18 +10,16 @@ import msgspec
 from queueing.errors import InputUnreadable, OutputUnwritable, ProofInvalid
 from queueing.files.durable_file import replace_durably
 from queueing.files.regular_file import read_regular
-from queueing.transparency.checkpoints import read_checkpoint
-from queueing.transparency.notes import read_note
 from queueing.transparency.proof_files import MAX_PROOF_BYTES
+from queueing.transparency.receipts import Receipt, TrustedKeys, verify_receipt
 from workers.cli.audit.digest_option import Digest
 from workers.cli.audit.key_files import service_key_option, service_keys, trusted_keys, vkeys_option
 from workers.cli.audit.times import utc_text
 from workers.cli.shell.options import json_option
 from workers.cli.shell.output import Exit, Output, emit, print_message
 from workers.record.bundle.reader import BundleReader, origins_of
-from workers.record.bundle.receipts import Receipt, make_receipt, verify_receipt
+from workers.record.bundle.receipts import make_receipt
 from workers.record.bundle.search import Match, Query, search
-from workers.record.bundle.verification import certified_keys
 
 _MOST_SIGNATURE_BYTES = 16 * 1024
 
@@ -68,34 +66,36 @@ def receipt(
 
     A receipt proves, offline and for years, that the record has this digest, with the hash of its signature: one text of a
     few kB in the format of C2SP's tlog-proof, which shows nothing of other digests. With a BUNDLE (a folder of `sigmill
-    audit export`) the newest receipt of the digest is made; with a RECEIPT (a file) it is verified, by --vkeys alone.
+    audit export`) the newest receipt of the digest is made; with a RECEIPT (a file) it is verified. The receipt has the
+    statement in which the service key certified the key of its checkpoint; one that has none needs --vkeys.
 
     Exit code 1 if it does not hold, or the digest is not in the bundle.
     """
-    service_key, vkeys, is_bundle = keys["service_key"], keys["vkeys"], source.is_dir()
-    if vkeys is None and (service_key is None or not is_bundle):
-        raise click.UsageError(
-            "--vkeys is needed, or with a BUNDLE --service-key: a receipt is proven by a key that signs checkpoints,"
-            " and only a BUNDLE has the statements in which a service key certifies one"
-        )
-    trusted = [] if vkeys is None else trusted_keys(vkeys)
+    trusted = _trusted(keys["vkeys"], keys["service_key"])
     made = None if signature is None else _read(signature, _MOST_SIGNATURE_BYTES)
-    if is_bundle:
-        origin, data = _made(source, digest)
-        if service_key is not None:
-            head = read_checkpoint(read_note(origin.checkpoint()).text)
-            trusted += certified_keys(origin, head, service_keys(service_key))
-        verified = verify_receipt(data, trusted, digest=digest, signature=made)
-        if out is not None:
-            _write(out, data)
-    else:
-        verified = verify_receipt(_read(source, MAX_PROOF_BYTES), trusted, digest=digest, signature=made)
+    data = _made(source, digest) if source.is_dir() else _read(source, MAX_PROOF_BYTES)
+    verified = verify_receipt(data, trusted, digest=digest, signature=made)
+    if out is not None and source.is_dir():
+        _write(out, data)
     _print(output, verified)
     return Exit.DONE
 
 
-def _made(bundle: Path, digest: bytes) -> tuple[BundleReader, bytes]:
-    """The newest receipt of the digest, not verified, and its origin."""
+def _trusted(vkeys: Path | None, service_key: Path | None) -> TrustedKeys:
+    """Keys of these files. Raises ``click.UsageError`` where there is neither."""
+    if vkeys is None and service_key is None:
+        raise click.UsageError(
+            "give --service-key, or --vkeys for a receipt without a statement of the service key: what a receipt says of"
+            " itself proves nothing"
+        )
+    return TrustedKeys(
+        checkpoints=[] if vkeys is None else trusted_keys(vkeys),
+        service=[] if service_key is None else service_keys(service_key),
+    )
+
+
+def _made(bundle: Path, digest: bytes) -> bytes:
+    """The newest receipt of the digest, not verified."""
     newest: tuple[BundleReader, Match] | None = None
     try:
         for origin in origins_of(bundle):
@@ -107,7 +107,7 @@ def _made(bundle: Path, digest: bytes) -> tuple[BundleReader, bytes]:
     if newest is None:
         raise ProofInvalid("the digest is not in this bundle")
     origin, match = newest
-    return origin, make_receipt(origin, match, match.envelope.digests.index(digest))
+    return make_receipt(origin, match, match.envelope.digests.index(digest))
 
 
 def _print(output: Output, verified: Receipt) -> None:

@@ -9,9 +9,9 @@ from queueing.errors import ProofInvalid, SigningError
 from queueing.protocol.envelope import read_unverified
 from queueing.protocol.jobs import job_id_of
 from queueing.transparency.checkpoints import read_checkpoint
+from queueing.transparency.entries import OutcomeEntry, decode_entry
 from queueing.transparency.notes import read_note
 from queueing.transparency.tiles import WIDTH
-from workers.record.entries import OutcomeEntry, decode_entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,11 +15,11 @@ from queueing.errors import EnvelopeSignature, ProofInvalid, SigningError
 from queueing.protocol.envelope import read_unverified
 from queueing.transparency.checkpoints import Checkpoint, read_checkpoint
 from queueing.transparency.commitments import envelope_commitment, items_root
+from queueing.transparency.entries import EndEntry, IntentEntry, OpenedEntry, OutcomeEntry, decode_entry
 from queueing.transparency.merkle import TreeEdge, leaf_hash, root_of
 from queueing.transparency.notes import ECDSA, VerifierKey, read_note, signed_by_any
 from queueing.transparency.origin_statements import verify_statement
 from queueing.transparency.tiles import WIDTH
-from workers.record.entries import EndEntry, IntentEntry, OpenedEntry, OutcomeEntry, decode_entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -55,13 +55,6 @@ class Verified:
     signatures: int = 0
     client_signatures: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
-
-
-def certified_keys(
-    reader: BundleReader, checkpoint: Checkpoint, service_keys: Sequence[bytes]
-) -> list[VerifierKey]:
-    """Keys that a service key certified for this origin. Parameters and errors as of ``certifying_statements``."""
-    return [each.epoch_key for each in certifying_statements(reader, checkpoint, service_keys)]
 
 
 def certifying_statements(

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from queueing.transparency.checkpoints import Checkpoint, verify_checkpoint
+from queueing.transparency.entries import decode_entry, encode_entry
 from queueing.transparency.merkle import leaf_hash
 from queueing.transparency.notes import Ed25519NoteKey
 from queueing.transparency.proofs import inclusion_proof, verify_inclusion
@@ -25,7 +26,6 @@ from workers.journal.records import (
 )
 from workers.journal.segment_writer import SegmentWriter
 from workers.journal.segments import frame
-from workers.record.entries import decode_entry, encode_entry
 from workers.record.folder import log_folder, sealed_below
 from workers.record.stored_entries import StoredEntries
 from workers.record.stored_hashes import StoredHashes

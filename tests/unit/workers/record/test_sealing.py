@@ -15,11 +15,11 @@ import pytest
 
 from queueing.aio.backoff import Backoff
 from queueing.transparency.checkpoints import Checkpoint, read_checkpoint
+from queueing.transparency.entries import OpenedEntry, decode_entry
 from queueing.transparency.notes import read_note
 from tests.support.farm.logged_jobs import append, intent, job
 from tests.unit.workers.record.test_sealer import entries
 from workers.journal.segment_writer import SegmentWriter
-from workers.record.entries import OpenedEntry, decode_entry
 from workers.record.exchange import StatementRequests, read_status
 from workers.record.folder import FOLDER_NAME, log_folder, sealed_below
 from workers.record.replacement import finish_replacement, former_records, give_up

@@ -7,9 +7,9 @@ import pytest
 
 from queueing.errors import ClientRevoked, ProofInvalid
 from queueing.protocol.jobs import ArqResult, ResultHints, WireError, encode_result
+from queueing.transparency.entries import OutcomeEntry, decode_entry, encode_entry
 from tests.support.farm.logged_jobs import intent, job
 from workers.journal.records import OutcomeRecord
-from workers.record.entries import OutcomeEntry, decode_entry, encode_entry
 from workers.record.sequencer import Addition, Origin, Sequencer
 
 ORIGIN = Origin(log_name="sigmill/prod", name="0" * 16, secret=bytes(32), build="1.0")

@@ -10,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from queueing.errors import ProofInvalid
-from queueing.transparency.notes import Ed25519NoteKey, VerifierKey, read_note, sign_note
+from queueing.transparency.notes import Ed25519NoteKey, read_note, sign_note
 from queueing.transparency.proof_files import ProofFile, read_proof_file
+from queueing.transparency.receipts import MOST_RECEIPT_BYTES, TrustedKeys, verify_receipt
 from tests.support.farm.logged_jobs import SECRET_DIGEST, append, job
 from tests.support.farm.sealed_logs import EPOCH_KEY, seal
 from workers.journal.segment_writer import SegmentWriter
 from workers.record.bundle.reader import origins_of
-from workers.record.bundle.receipts import make_receipt, verify_receipt
+from workers.record.bundle.receipts import make_receipt
 from workers.record.bundle.search import Query, search
 from workers.record.bundle.writer import export
 from workers.record.folder import log_folder
@@ -36,9 +37,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trusted(bundle: Path) -> list[VerifierKey]:
+def trusted(bundle: Path) -> TrustedKeys:
     (origin,) = origins_of(bundle)
-    return [Ed25519NoteKey(f"sigmill/prod/acme/{origin.name}", EPOCH_KEY).verifier]
+    return TrustedKeys([Ed25519NoteKey(f"sigmill/prod/acme/{origin.name}", EPOCH_KEY).verifier])
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +49,7 @@ def receipts(bundle: Path) -> list[bytes]:
     return [make_receipt(origin, match, 0) for match in search(origin, Query(digest=SECRET_DIGEST))]
 
 
-def test_every_job_of_the_log_gives_a_receipt_that_holds(
-    receipts: list[bytes], trusted: list[VerifierKey]
-) -> None:
+def test_every_job_of_the_log_gives_a_receipt_that_holds(receipts: list[bytes], trusted: TrustedKeys) -> None:
     assert len(receipts) == JOBS
     for number, data in enumerate(receipts):
         receipt = verify_receipt(data, trusted, digest=SECRET_DIGEST, signature=b"signature")
@@ -59,34 +58,31 @@ def test_every_job_of_the_log_gives_a_receipt_that_holds(
 
 
 def test_a_receipt_has_at_most_the_promised_bytes_and_nothing_of_other_digests(receipts: list[bytes]) -> None:
-    assert max(map(len, receipts)) <= 2500
+    assert max(map(len, receipts)) <= MOST_RECEIPT_BYTES
     for data in receipts[:3]:
         assert b"digest.length" not in read_proof_file(data).extra
 
 
-def test_a_digest_that_was_not_signed_has_a_receipt_that_says_so(
-    bundle: Path, trusted: list[VerifierKey]
-) -> None:
+def test_a_digest_that_was_not_signed_has_a_receipt_that_says_so(bundle: Path, trusted: TrustedKeys) -> None:
     (origin,) = origins_of(bundle)
     match = next(search(origin, Query(digest=bytes(32))))
     receipt = verify_receipt(make_receipt(origin, match, 1), trusted, digest=bytes(32))
     assert (receipt.item.signature_sha256, receipt.item.code) == (b"", "digest.length")
 
 
-def test_another_digest_signature_or_key_is_refused(
-    receipts: list[bytes], trusted: list[VerifierKey]
-) -> None:
+def test_another_digest_signature_or_key_is_refused(receipts: list[bytes], trusted: TrustedKeys) -> None:
     with pytest.raises(ProofInvalid, match="of another digest"):
         verify_receipt(receipts[0], trusted, digest=bytes(32))
     with pytest.raises(ProofInvalid, match="another signature"):
         verify_receipt(receipts[0], trusted, digest=SECRET_DIGEST, signature=b"other")
-    other = Ed25519NoteKey(trusted[0].name, Ed25519PrivateKey.from_private_bytes(bytes(32))).verifier
+    name = trusted.checkpoints[0].name
+    other = Ed25519NoteKey(name, Ed25519PrivateKey.from_private_bytes(bytes(32))).verifier
     with pytest.raises(ProofInvalid, match="none of the trusted keys"):
-        verify_receipt(receipts[0], [other], digest=SECRET_DIGEST)
+        verify_receipt(receipts[0], TrustedKeys([other]), digest=SECRET_DIGEST)
 
 
 def test_a_trusted_key_of_another_log_vouches_for_no_receipt_of_this_one(
-    receipts: list[bytes], trusted: list[VerifierKey]
+    receipts: list[bytes], trusted: TrustedKeys
 ) -> None:
     """Who holds the key of one host cannot make receipts in the name of another."""
     whole = read_proof_file(receipts[0])
@@ -94,11 +90,11 @@ def test_a_trusted_key_of_another_log_vouches_for_no_receipt_of_this_one(
     resigned = sign_note(read_note(whole.checkpoint).text, other)
     made = ProofFile(whole.index, whole.proof, resigned, whole.extra).encode()
     with pytest.raises(ProofInvalid, match="none of the trusted keys"):
-        verify_receipt(made, [*trusted, other.verifier], digest=SECRET_DIGEST)
+        verify_receipt(made, TrustedKeys([*trusted.checkpoints, other.verifier]), digest=SECRET_DIGEST)
 
 
 def test_the_proof_of_one_entry_with_the_content_of_another_is_refused(
-    receipts: list[bytes], trusted: list[VerifierKey]
+    receipts: list[bytes], trusted: TrustedKeys
 ) -> None:
     first, second = read_proof_file(receipts[0]), read_proof_file(receipts[1])
     mixed = ProofFile(first.index, first.proof, first.checkpoint, second.extra).encode()
@@ -108,7 +104,7 @@ def test_the_proof_of_one_entry_with_the_content_of_another_is_refused(
 
 @given(st.data())
 def test_a_receipt_with_one_changed_byte_is_refused_or_says_the_same(
-    receipts: list[bytes], trusted: list[VerifierKey], data: st.DataObject
+    receipts: list[bytes], trusted: TrustedKeys, data: st.DataObject
 ) -> None:
     """A signature line of an unknown key may be there: only what is verified counts."""
     receipt = bytearray(receipts[77])
@@ -120,7 +116,7 @@ def test_a_receipt_with_one_changed_byte_is_refused_or_says_the_same(
 
 @given(st.binary(max_size=400))
 def test_extra_data_that_is_none_is_refused_in_one_way(
-    receipts: list[bytes], trusted: list[VerifierKey], extra: bytes
+    receipts: list[bytes], trusted: TrustedKeys, extra: bytes
 ) -> None:
     whole = read_proof_file(receipts[0])
     with pytest.raises(ProofInvalid):
