@@ -25,7 +25,6 @@ from queueing.protocol.jobs import (
     JobHints,
     WireError,
 )
-from workers.job_result import encode_dead_letter, encode_job_result
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -276,14 +275,6 @@ class ActiveJob:
             self._reported = True
             sink = self._sinks.returns if self.ending is Ending.RETURN else self._sinks.results
             sink.finished(self)
-
-    def result(self) -> bytes:
-        """Result in arq's form: the outcome of each digest, or the one error of the job."""
-        return encode_job_result(self)
-
-    def dead_letter(self, worker: str) -> bytes:
-        """Encoded dead letter of a poisoned job; empty for any other."""
-        return encode_dead_letter(self, worker)
 
 
 class ActiveJobs:

@@ -20,7 +20,7 @@ from queueing.errors import QueueUnavailable, ResultInvalid
 from queueing.protocol.algorithms import DEFAULT_FOR_KEY, FACTS, Algorithm, KeyKind
 from queueing.protocol.durations import in_words
 from queueing.protocol.names import Name
-from queueing.protocol.version_details import pack_details, unpack_details
+from queueing.protocol.version_details import VersionDetails, pack_details, unpack_details
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -108,7 +108,7 @@ def directory_digest(body: bytes, algorithm: Algorithm) -> bytes:
 
 def encode_directory(directory: KeyDirectory) -> bytes:
     """The body that is signed."""
-    return msgspec.msgpack.encode(_with_versions(directory, pack_details))
+    return msgspec.msgpack.encode(_with_versions(directory, _as_it_travels))
 
 
 def encode_signed(body: bytes, signature: bytes, service_key_sha256: bytes) -> bytes:
@@ -177,7 +177,24 @@ def open_directory(
         raise QueueUnavailable(
             f"the key directory expired {late} ago by this host's clock; is the clock right, and is a worker running?"
         )
-    return _with_versions(directory, unpack_details)
+    return _with_versions(directory, _as_callers_get_it)
+
+
+def _as_it_travels(version: KeyVersionEntry) -> KeyVersionEntry:
+    """The version with its details among its certificates."""
+    details = VersionDetails(1, version.created_at_ms, dict(version.chains))
+    packed = pack_details(version.certificates, details)
+    return msgspec.structs.replace(version, certificates=packed, created_at_ms=None, chains={})
+
+
+def _as_callers_get_it(version: KeyVersionEntry) -> KeyVersionEntry:
+    """The version with certificates alone in ``certificates``. Details of a later form are left out."""
+    certificates, details = unpack_details(version.certificates)
+    if details is None:
+        return msgspec.structs.replace(version, certificates=certificates)
+    return msgspec.structs.replace(
+        version, certificates=certificates, created_at_ms=details.created_at_ms, chains=details.chains
+    )
 
 
 def _with_versions(

@@ -15,43 +15,36 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import msgspec
 
 if TYPE_CHECKING:
-    from queueing.protocol.key_directory import KeyVersionEntry
+    from collections.abc import Sequence
 
 _DER_SEQUENCE: Final = 0x30
 """First byte of each certificate (X.690 8.9); a msgpack array of a few items begins with 0x90 to 0x9f."""
 
 
-class _Details(msgspec.Struct, frozen=True, array_like=True):
+class VersionDetails(msgspec.Struct, frozen=True, array_like=True):
+    """Creation time (Unix ms, if known) and further chains by name (DER, leaf first) of a key version."""
+
     form: Literal[1] = 1
     created_at_ms: Annotated[int, msgspec.Meta(ge=0)] | None = None
     chains: dict[str, tuple[bytes, ...]] = {}
 
 
-_decoder: Final = msgspec.msgpack.Decoder(_Details)
+_decoder: Final = msgspec.msgpack.Decoder(VersionDetails)
 
 
-def pack_details(version: KeyVersionEntry) -> KeyVersionEntry:
-    """The version as it travels: its details among its certificates."""
-    if version.created_at_ms is None and not version.chains:
-        return version
-    details = msgspec.msgpack.encode(_Details(1, version.created_at_ms, dict(version.chains)))
-    return msgspec.structs.replace(
-        version, certificates=(*version.certificates, details), created_at_ms=None, chains={}
-    )
+def pack_details(certificates: Sequence[bytes], details: VersionDetails) -> tuple[bytes, ...]:
+    """The certificates as they travel, with the details as the last; without, where there are none."""
+    if details == VersionDetails():
+        return tuple(certificates)
+    return (*certificates, msgspec.msgpack.encode(details))
 
 
-def unpack_details(version: KeyVersionEntry) -> KeyVersionEntry:
-    """The version as callers get it: certificates alone in ``certificates``. Details of a later form are left out."""
-    certificates = tuple(item for item in version.certificates if item[:1] == bytes((_DER_SEQUENCE,)))
-    if len(certificates) == len(version.certificates):
-        return version
-    created_at_ms, chains = version.created_at_ms, version.chains
+def unpack_details(travelled: Sequence[bytes]) -> tuple[tuple[bytes, ...], VersionDetails | None]:
+    """The certificates alone, and the details; ``None`` where there are none, or none of a form known here."""
+    certificates = tuple(item for item in travelled if item[:1] == bytes((_DER_SEQUENCE,)))
+    if len(certificates) == len(travelled):
+        return certificates, None
     try:
-        details = _decoder.decode(version.certificates[-1])
+        return certificates, _decoder.decode(travelled[-1])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        pass
-    else:
-        created_at_ms, chains = details.created_at_ms, details.chains
-    return msgspec.structs.replace(
-        version, certificates=certificates, created_at_ms=created_at_ms, chains=chains
-    )
+        return certificates, None

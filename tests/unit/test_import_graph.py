@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -36,14 +36,24 @@ def imports_at_run_time(node: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
             yield from imports_at_run_time(child)
 
 
+def all_imports(node: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
+    """All imports under ``node``, those for type checkers included."""
+    return (child for child in ast.walk(node) if isinstance(child, ast.Import | ast.ImportFrom))
+
+
 @pytest.fixture(scope="module")
 def imported() -> Graph:
-    """The modules of this repository that each of them imports."""
+    """The modules of this repository that each of them imports when it runs."""
+    return graph_of(imports_at_run_time)
+
+
+def graph_of(imports: Callable[[ast.AST], Iterator[ast.Import | ast.ImportFrom]]) -> Graph:
+    """For each module of this repository, those that are in its imports."""
     files = {module_name(file): file for package in PACKAGES for file in (ROOT / package).rglob("*.py")}
     graph: dict[str, set[str]] = {}
     for name, file in files.items():
         found: set[str] = set()
-        for statement in imports_at_run_time(ast.parse(file.read_text())):
+        for statement in imports(ast.parse(file.read_text())):
             if isinstance(statement, ast.Import):
                 found.update(alias.name for alias in statement.names)
             elif statement.module:
@@ -89,6 +99,13 @@ def test_no_files_import_each_other(imported: Graph) -> None:
     """The imports of all files can be put into one order, those inside functions included."""
     assert "queueing.errors" in imported["queueing.protocol.envelope"]
     assert circle_of(imported) == []
+
+
+def test_no_files_name_types_of_each_other() -> None:
+    """The same holds with the imports that only type checkers read: of two files, one knows the other."""
+    graph = graph_of(all_imports)
+    assert "workers.active_job" in graph["workers.job_result"], "an import for type checkers is seen"
+    assert circle_of(graph) == []
 
 
 def test_no_folders_import_each_other(imported: Graph) -> None:

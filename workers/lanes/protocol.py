@@ -42,6 +42,9 @@ KEY_NOT_FOUND: Final = "the key was found 0 times in the token"
 that cannot be used, since older workers and clients know no other.
 """
 
+OPEN_CIRCUIT: Final = "open_circuit"
+"""``Action.OPEN_CIRCUIT`` of ``workers.hsm.faults``, as a lane sends it: the worker imports no PKCS#11."""
+
 _LENGTH: Final = struct.Struct(">I")
 
 _Number = Annotated[int, msgspec.Meta(ge=0, le=2**31)]

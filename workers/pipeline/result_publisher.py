@@ -18,6 +18,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from queueing.errors import LogUnavailable, ResultInvalid
+from workers.job_result import encode_dead_letter, encode_job_result
 from workers.journal.records import OutcomeRecord, fits
 from workers.pipeline.committer import MOST_AT_ONCE, Pending, pauses
 
@@ -125,8 +126,8 @@ class ResultPublisher:
                 c.job_id,
                 c.lease,
                 job.hints.re,
-                job.result(),
-                job.dead_letter(self._owner),
+                encode_job_result(job),
+                encode_dead_letter(job, self._owner),
                 job.dropped,
             )
 

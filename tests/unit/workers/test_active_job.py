@@ -32,6 +32,7 @@ from tests.support.fakes.active_jobs import (
 )
 from tests.support.waiting import turn
 from workers.active_job import ActiveJob, ActiveJobs, Ending, JobSinks
+from workers.job_result import encode_dead_letter, encode_job_result
 from workers.lanes.protocol import SliceOutcome
 
 SHORT = WireError.of(DigestLength("short"))
@@ -44,7 +45,7 @@ def finished() -> FinishedJobs:
 
 
 def outcome_of(job: ActiveJob) -> JobOutcome:
-    outcome = decode_result(job.result()).outcome
+    outcome = decode_result(encode_job_result(job)).outcome
     assert isinstance(outcome, JobOutcome)
     return outcome
 
@@ -82,7 +83,7 @@ def test_a_refused_envelope_ends_the_whole_job_at_once(finished: FinishedJobs) -
     job.slice_done(2, signed(2))
     job.slice_unavailable(0, 2)
     assert finished == [job]
-    assert isinstance(decode_result(job.result()).outcome, ClientRevoked)
+    assert isinstance(decode_result(encode_job_result(job)).outcome, ClientRevoked)
     assert job.ending is Ending.RESULT
 
 
@@ -114,7 +115,7 @@ def test_a_job_of_wrong_dates_has_a_result_and_may_be_sent_again(
     job = job_in_work(finished, 2)
     job.slice_refused(0, 2, failure())
     assert job.ending is Ending.RESULT
-    raw = job.result()
+    raw = encode_job_result(job)
     assert isinstance(decode_result(raw).outcome, failure)
     assert deserialize(raw)["k"]["again"] == 1
 
@@ -126,7 +127,7 @@ def test_a_job_that_expires_between_two_slices_may_be_sent_again_and_its_signatu
     job = job_in_work(finished, 4)
     job.slice_done(0, signed(3))
     job.slice_refused(3, 1, JobExpired())
-    assert deserialize(job.result())["k"]["again"] == 1
+    assert deserialize(encode_job_result(job))["k"]["again"] == 1
     assert (job.recorded, job.dropped) == (True, 3)
 
 
@@ -135,22 +136,22 @@ def test_a_poisoned_job_has_a_result_and_counts_as_perhaps_signed(finished: Fini
     job = job_in_work(finished, 2)
     job.slice_poisoned(0, 1, ["exit_5"])
     assert job.ending is Ending.RESULT
-    assert isinstance(decode_result(job.result()).outcome, JobPoisoned)
+    assert isinstance(decode_result(encode_job_result(job)).outcome, JobPoisoned)
     assert job.maybe_signed
 
 
 def test_a_poisoned_job_makes_a_dead_letter(finished: FinishedJobs) -> None:
     """It has the job, the ends of its lanes and the attempts; no other failure makes one."""
     job = job_in_work(finished, 2)
-    assert job.dead_letter("w1") == b""
+    assert encode_dead_letter(job, "w1") == b""
     job.slice_poisoned(0, 1, ["exit_5", "signal_11"])
-    letter = msgspec.msgpack.decode(job.dead_letter("w1"), type=DeadLetter)
+    letter = msgspec.msgpack.decode(encode_dead_letter(job, "w1"), type=DeadLetter)
     assert (letter.reason, letter.worker, letter.attempts) == ("job.poisoned", "w1", 2)
     assert letter.lane_ends == ("exit_5", "signal_11")
     assert (letter.payload, letter.digests, letter.key, letter.client) == (b"payload", 2, "release", "ci")
     refused = job_in_work(finished)
     refused.fail(KeyUnknown())
-    assert refused.dead_letter("w1") == b""
+    assert encode_dead_letter(refused, "w1") == b""
 
 
 def test_a_job_that_the_hsm_failed_on_is_returned(finished: FinishedJobs) -> None:
@@ -172,7 +173,7 @@ def test_the_first_failure_is_the_result(finished: FinishedJobs) -> None:
     job.slice_poisoned(2, 1, [])
     assert finished == [job]
     assert job.ending is Ending.RESULT
-    assert isinstance(decode_result(job.result()).outcome, KeyUnknown)
+    assert isinstance(decode_result(encode_job_result(job)).outcome, KeyUnknown)
 
 
 def test_a_job_that_cannot_be_read_has_a_result_too(finished: FinishedJobs) -> None:
@@ -181,7 +182,7 @@ def test_a_job_that_cannot_be_read_has_a_result_too(finished: FinishedJobs) -> N
     job.fail(KeyUnknown())
     assert finished == [job]
     assert job.digests == 1
-    assert isinstance(decode_result(job.result()).outcome, KeyUnknown)
+    assert isinstance(decode_result(encode_job_result(job)).outcome, KeyUnknown)
 
 
 def test_the_result_carries_the_hash_of_the_content(finished: FinishedJobs) -> None:
@@ -189,14 +190,14 @@ def test_the_result_carries_the_hash_of_the_content(finished: FinishedJobs) -> N
     job = job_in_work(finished)
     assert job.hints.h
     job.slice_done(0, signed(1))
-    assert decode_result(job.result()).content == content_hash(envelope(1)) != job.hints.h
+    assert decode_result(encode_job_result(job)).content == content_hash(envelope(1)) != job.hints.h
 
 
 def test_the_result_has_arqs_own_form(finished: FinishedJobs) -> None:
     """Stock tools show its attempt, queue and id."""
     job = job_in_work(finished)
     job.slice_done(0, signed(1))
-    result = deserialize(job.result())
+    result = deserialize(encode_job_result(job))
     assert {"t", "f", "a", "k", "et", "s", "r", "st", "ft", "q", "id"} == result.keys()
     assert (result["t"], result["f"], result["q"], result["id"]) == (2, "sign", "sigmill:{acme}:queue", "job")
 
@@ -394,7 +395,7 @@ def test_error_texts_of_a_result_are_bounded_together() -> None:
     job = job_in_work(count=1024)
     error = WireError("digest.length", "x" * 2000)
     job.slice_done(0, SliceOutcome(None, 1, FINGERPRINT, (None,) * 1024, dict.fromkeys(range(1024), error)))
-    result = job.result()
+    result = encode_job_result(job)
     assert len(result) < 64 * 1024
     outcome = decode_result(result).outcome
     assert isinstance(outcome, JobOutcome)
@@ -407,4 +408,4 @@ def test_a_long_job_id_is_not_repeated_in_its_result() -> None:
     """A stock producer may choose an id of 16 KiB; the result lies under it already."""
     job = job_in_work(job_id=b"i" * 16_384)
     job.fail(KeyUnknown())
-    assert len(job.result()) < 1024
+    assert len(encode_job_result(job)) < 1024

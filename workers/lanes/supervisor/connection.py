@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from workers.lanes.protocol import (
     MAX_ANSWER_BYTES,
+    OPEN_CIRCUIT,
     Chunk,
     EnvelopeSlice,
     FromLane,
@@ -28,7 +29,6 @@ from workers.lanes.protocol import (
     frame_length,
 )
 from workers.lanes.supervisor.answer_reader import AnswerInvalid, read_answer
-from workers.lanes.supervisor.lost_lane import OPEN_CIRCUIT
 
 if TYPE_CHECKING:
     from workers.lanes.protocol import SliceOutcome

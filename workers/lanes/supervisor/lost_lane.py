@@ -17,6 +17,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from workers.lanes.exit_codes import LaneExit
+from workers.lanes.protocol import OPEN_CIRCUIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from workers.lanes.protocol import LaneFailure
     from workers.lanes.supervisor.batching import Slice
     from workers.lanes.supervisor.connection import ChunkSent
-
-OPEN_CIRCUIT: Final = "open_circuit"
-"""``Action.OPEN_CIRCUIT`` of ``workers.hsm.faults``, as a lane sends it: the worker imports no PKCS#11."""
 
 INVALID_ANSWER: Final = "invalid_answer"
 """Reason of a lane that the worker killed over an invalid message."""

@@ -15,6 +15,7 @@ from tests.support.fakes.active_jobs import job_in_work, signed
 from tests.support.fakes.publication import Publication, committer_of, until_turned
 from tests.support.waiting import turn
 from workers.active_job import ActiveJob
+from workers.job_result import encode_job_result
 from workers.journal.records import OutcomeRecord, ReleasedRecord
 from workers.pipeline import committer as module
 from workers.pipeline.committer import MOST_AT_ONCE, Committer, Pending
@@ -54,7 +55,7 @@ async def committer(
 
 def outcome_of(job: ActiveJob) -> OutcomeRecord:
     claimed = job.claimed
-    return OutcomeRecord(1, claimed.tenant, claimed.job_id, claimed.lease, "", job.result())
+    return OutcomeRecord(1, claimed.tenant, claimed.job_id, claimed.lease, "", encode_job_result(job))
 
 
 def signed_job(name: bytes, tenant: str = "acme") -> ActiveJob:

@@ -11,6 +11,7 @@ from queueing.errors import KeyUnknown
 from queueing.protocol.envelope import seal
 from queueing.protocol.jobs import JobHints, encode_job
 from tests.support.fakes.active_jobs import claimed, envelope, job_in_work, signed
+from workers.job_result import encode_job_result
 from workers.journal.records import OutcomeRecord
 from workers.pipeline.recovered_results import RecoveredResults
 
@@ -23,7 +24,7 @@ def outcome(digests: int = 2, *, refused: bool = False) -> OutcomeRecord:
         job.fail(KeyUnknown())
     else:
         job.slice_done(0, signed(digests))
-    return OutcomeRecord(1, "acme", b"job", b"old:1", "", job.result())
+    return OutcomeRecord(1, "acme", b"job", b"old:1", "", encode_job_result(job))
 
 
 def again(digests: int = 2, *, tenant: str = "acme", job_id: bytes = b"job") -> ClaimedJob:

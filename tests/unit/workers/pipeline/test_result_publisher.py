@@ -27,6 +27,7 @@ from tests.support.fakes.active_jobs import FINGERPRINT, claimed, envelope, job_
 from tests.support.fakes.publication import FakeLog, Publication, committer_of, until_turned
 from tests.support.waiting import turn
 from workers.active_job import ActiveJob
+from workers.job_result import encode_job_result
 from workers.journal.journal import WriteAheadLog
 from workers.journal.records import MAX_RECORD_BYTES, OutcomeRecord, ReleasedRecord, encode_record
 from workers.journal.segments import frame
@@ -210,7 +211,7 @@ def outcome_of(job_id: bytes = b"a", tenant: str = "acme", *, digests: int = 1) 
     """An outcome that a former process made durable."""
     job = job_in_work(None, digests, job_id=job_id, tenant=tenant)
     job.slice_done(0, signed(digests))
-    return OutcomeRecord(1, tenant, job_id, b"old-worker:1", "", job.result())
+    return OutcomeRecord(1, tenant, job_id, b"old-worker:1", "", encode_job_result(job))
 
 
 def came_back(job_id: bytes = b"a", tenant: str = "acme", *, digests: int = 1) -> ActiveJob:

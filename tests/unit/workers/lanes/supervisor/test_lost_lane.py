@@ -7,7 +7,7 @@ import pytest
 from tests.support.fakes.fake_lane import FakeJob
 from workers.hsm.faults import Action
 from workers.lanes.exit_codes import LaneExit
-from workers.lanes.protocol import LaneFailure
+from workers.lanes.protocol import OPEN_CIRCUIT, LaneFailure
 from workers.lanes.supervisor.batching import Group, Slice
 from workers.lanes.supervisor.connection import ChunkSent
 from workers.lanes.supervisor.lost_lane import (
@@ -15,7 +15,6 @@ from workers.lanes.supervisor.lost_lane import (
     INVALID_ANSWER,
     MOST_FAULTS,
     MOST_JOBS,
-    OPEN_CIRCUIT,
     Cause,
     ExitReason,
     JobCrashHistory,
