@@ -295,7 +295,7 @@ class HsmFault(Unavailable):
 
 
 class ClockSetBack(Unavailable):
-    """The host's clock was set back: it cannot be told whether the envelope has expired."""
+    """The host's clock was set: it cannot be told whether the envelope has expired."""
 
     reason = "clock.set_back"
     hint = "The operator corrects the host's clock, or has its lanes forget the time that it showed before; accepted jobs stay queued."

@@ -92,10 +92,12 @@ TEXTS: Final[dict[str, Text]] = {
         ),
     ),
     "clock.set_back": Text(
-        "A host's clock was set back, and the envelope had expired by the time that it showed before. Either the clock was"
-        " ahead and is right now, or a person set it back to have an old envelope signed: the host cannot tell, and signs no"
-        " such an envelope. The job is requeued with a growing delay, and other hosts may sign it.",
-        "The operator, by the alert SigmillClockSetBack and the log event `clock.set_back`, which says by how much; a build"
+        "A host's clock was set. Either it was set back, and the envelope had expired by the time that it showed before: it was"
+        " ahead and is right now, or a person set it back to have an old envelope signed. Or it was set ahead or far back, and"
+        " the envelope is valid by the time since boot and not by the clock. The host cannot tell which is right, and neither"
+        " signs nor ends such a job: it is requeued with a growing delay, and other hosts may sign it.",
+        "The operator, by the alert SigmillClockSetBack and the log events `clock.set_back`, `clock.set_ahead` and"
+        " `clock.far_back`, which say by how much; a build"
         " whose deadline has passed.",
         (
             Step("Check the clock of each worker host:", "timedatectl"),

@@ -44,7 +44,8 @@ class _Seen(msgspec.Struct, frozen=True, kw_only=True):
     """Times in Unix ms, and in ms since the boot ``boot``.
 
     At ``boot_ms`` the clock showed ``wall_ms``: a point of its course. ``doubted_ms``: latest time of a step ahead that began
-    at ``ahead_since_ms`` (since boot); 0 without one.
+    at ``ahead_since_ms`` (since boot); 0 without one. ``left_wall_ms`` and ``left_boot_ms``: a point of the course that the
+    clock left when it went back by more than a day; 0 without one.
     """
 
     latest_ms: _Ms = 0
@@ -53,6 +54,8 @@ class _Seen(msgspec.Struct, frozen=True, kw_only=True):
     boot_ms: _Ms = 0
     doubted_ms: _Ms = 0
     ahead_since_ms: _Ms = 0
+    left_wall_ms: _Ms = 0
+    left_boot_ms: _Ms = 0
 
 
 _decoder: Final = msgspec.json.Decoder(_Seen | int)
@@ -76,17 +79,27 @@ class LatestTime:
         self._kept_ms = 0
         self._read = False
         self._reported = False
+        self._left_course_ms: int | None = None
+
+    @property
+    def left_course_ms(self) -> int | None:
+        """Time at the last ``see`` by the course that the clock has left: by a step ahead that is doubted, or by more than a
+        day back. None while it follows the only course that is known.
+        """
+        return self._left_course_ms
 
     def see(self, now_ms: int) -> int:
         """The latest time seen, this one included. A file that cannot be read or written is as none."""
         boot_ms = self._boot_clock_ms()
         if not self._read:
             self._start(now_ms, boot_ms)
-        seen = self._plausible(self._seen, now_ms)
+        seen = _on_course(self._plausible(self._seen, now_ms), now_ms, boot_ms)
         if not seen.wall_ms:
-            seen = _Seen(boot=self._boot, wall_ms=now_ms, boot_ms=boot_ms)
+            seen = replace(seen, boot=self._boot, wall_ms=now_ms, boot_ms=boot_ms)
+        self._left_course_ms = _left_course(seen, boot_ms)
         expected_ms = seen.wall_ms + boot_ms - seen.boot_ms
         if now_ms > expected_ms + SKEW_MS and not self._lasts(seen, boot_ms):
+            self._left_course_ms = expected_ms
             return self._doubt(seen, now_ms, boot_ms, ahead_ms=now_ms - expected_ms)
         if now_ms >= expected_ms - SKEW_MS:  # on its course, or the step ahead has lasted
             seen = replace(seen, doubted_ms=0, ahead_since_ms=0)
@@ -135,7 +148,7 @@ class LatestTime:
         if seen.latest_ms - MOST_AHEAD_MS > now_ms:
             self._disregard(seen.latest_ms, now_ms)
             self._kept_ms = 0
-            return _Seen()
+            return _Seen(boot=seen.boot, left_wall_ms=seen.wall_ms, left_boot_ms=seen.boot_ms)
         if seen.doubted_ms - MOST_AHEAD_MS > now_ms:
             self._disregard(seen.doubted_ms, now_ms)
             return replace(seen, doubted_ms=0, ahead_since_ms=0)
@@ -177,3 +190,16 @@ class LatestTime:
         with contextlib.suppress(OSError):
             new.write_bytes(msgspec.json.encode(self._seen))
             new.replace(self._file)
+
+
+def _left_course(seen: _Seen, boot_ms: int) -> int | None:
+    """Time by the course that the clock left by more than a day back."""
+    return seen.left_wall_ms + boot_ms - seen.left_boot_ms if seen.left_wall_ms else None
+
+
+def _on_course(seen: _Seen, now_ms: int, boot_ms: int) -> _Seen:
+    """The same, where the clock has returned to the course that it had left: with that course again."""
+    left_ms = _left_course(seen, boot_ms)
+    if left_ms is None or abs(now_ms - left_ms) > SKEW_MS:
+        return seen
+    return _Seen(latest_ms=seen.latest_ms, boot=seen.boot, wall_ms=now_ms, boot_ms=boot_ms)

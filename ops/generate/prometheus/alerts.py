@@ -191,7 +191,7 @@ def _of_processes(clock: Clock) -> list[Alert]:
             expr="sum by (instance) (increase(sigmill_jobs_returned_total"
             f'{{reason="clock.set_back"}}[{w(10 * MINUTE_S)}])) > 0',
             wait_s=0,
-            summary="A worker's host refuses jobs for now because its clock was set back.",
+            summary="A worker's host leaves jobs unsigned for now because its clock was set.",
             description="Worker {{ $labels.instance }}: {{ $value | humanize }} jobs were returned in ten minutes.",
             dashboard="worker?var-instance={{ $labels.instance }}",
         ),

@@ -14,6 +14,7 @@ from workers.lanes.protocol import EnvelopeSlice
 from workers.lanes.supervisor import spawn
 
 HOUR_S = 3600
+YEAR_S = 365 * 24 * HOUR_S
 
 
 @pytest.fixture
@@ -41,15 +42,20 @@ async def outcome(lane: LaneHandle, sealed: bytes) -> str:
 async def test_a_clock_that_was_ahead_for_a_while_holds_up_nothing_once_it_is_right(
     rig: Rig, clock: SteppedClock
 ) -> None:
-    """The same lane, and one that is started then, sign what was refused as expired meanwhile."""
+    """The same lane, and one that is started then, sign what was neither signed nor ended meanwhile."""
     forger = Forger(key=rig.keys["acme"])
     spec = spec_for(rig, "acme", sessions=1)
     async with LaneHandle(spec) as lane:
         assert await outcome(lane, forger.seal()) == "signed"
+        for step_s in (3 * HOUR_S, 3 * YEAR_S, -3 * YEAR_S):
+            clock.set_ahead_s(step_s)
+            assert await outcome(lane, forger.seal()) == "clock.set_back"
+            clock.set_ahead_s(0)
+            assert await outcome(lane, forger.seal()) == "signed"
         clock.set_ahead_s(3 * HOUR_S)
-        assert await outcome(lane, forger.seal()) == "job.expired"
-        clock.set_ahead_s(0)
-        assert await outcome(lane, forger.seal()) == "signed"
+    async with LaneHandle(spec) as lane:
+        assert await outcome(lane, forger.seal()) == "clock.set_back"
+    clock.set_ahead_s(0)
     async with LaneHandle(spec) as lane:
         assert await outcome(lane, forger.seal()) == "signed"
 

@@ -19,6 +19,7 @@ from queueing.errors import (
     EnvelopeExpired,
     EnvelopeMalformed,
     PolicyDenied,
+    SigningError,
     TokenUnavailable,
 )
 from queueing.files.folders import is_there
@@ -110,19 +111,37 @@ class LivePolicy:
                 stops=self._stops,
                 verified_before=verified is not None,
             )
-        except EnvelopeExpired:
-            if now_ms < unverified.envelope.issued_at_ms - CLOCK_SKEW_MS <= latest_ms:
-                raise _set_back(latest_ms - now_ms) from None  # it is not the client's clock that is wrong
-            raise
+        except SigningError as error:
+            raise self._doubt_of(error, unverified, self.tenant, now_ms, latest_ms) or error from None
         if unverified.envelope.expires_at_ms + CLOCK_SKEW_MS <= latest_ms:
             # Expired by the latest time, and not by the clock: which of the two is right cannot be told here.
-            raise _set_back(latest_ms - now_ms)
+            raise _clock_set(now_ms - latest_ms)
         if verified is None and item.count < len(unverified.envelope.digests):
             self._remember(item.sealed, unverified)
         if self._token not in authorised.key_version.tokens:
             # The worker routed by older rules: its next try is routed by those that are in force.
             raise TokenUnavailable("the key that signs now is not in this lane's token")
         return authorised
+
+    def _doubt_of(
+        self, error: SigningError, unverified: UnverifiedEnvelope, tenant: Tenant, now_ms: int, latest_ms: int
+    ) -> ClockSetBack | None:
+        """Error that requeues an envelope which only the step of a clock had refused; None where the refusal stands.
+
+        Costs a second verification of the envelope while the clock is off the course that it had.
+        """
+        if isinstance(error, EnvelopeExpired) and (
+            now_ms < unverified.envelope.issued_at_ms - CLOCK_SKEW_MS <= latest_ms
+        ):
+            return _clock_set(now_ms - latest_ms)  # it is not the client's clock that is wrong
+        left_ms = self.latest_time.left_course_ms
+        if left_ms is None:
+            return None
+        try:
+            authorise(unverified, tenant, audience=self.service.audience, now_ms=left_ms, stops=self._stops)
+        except SigningError:
+            return None
+        return _clock_set(now_ms - left_ms)
 
     def directory_dates(self, request: SignDirectory, now_ms: int) -> tuple[int, int]:
         """Dates of a directory, in Unix ms: within ``directory_ttl_s`` of this process's own clock, whatever was requested."""
@@ -255,10 +274,9 @@ class LivePolicy:
         return tenant, _FileInForce(text, stamp)
 
 
-def _set_back(back_ms: int) -> ClockSetBack:
-    return ClockSetBack(
-        f"the host's clock was set back by {back_ms // 1000} s: it cannot be told whether the envelope has expired"
-    )
+def _clock_set(by_ms: int) -> ClockSetBack:
+    how = f"ahead by {by_ms // 1000}" if by_ms > 0 else f"back by {-by_ms // 1000}"
+    return ClockSetBack(f"the host's clock was set {how} s: it cannot be told whether the envelope is valid")
 
 
 def _is_gone(file: Path) -> bool:

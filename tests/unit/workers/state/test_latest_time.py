@@ -148,6 +148,48 @@ def test_a_step_ahead_that_lasts_is_believed(host: Host) -> None:
     assert host.is_set(-3 * HOUR_MS) == MOST_AHEAD_MS + 3 * HOUR_MS
 
 
+DAYS_MS = 3 * MOST_AHEAD_MS
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("step_ms", [3 * HOUR_MS, -DAYS_MS])
+def test_the_course_that_the_clock_has_left_is_known_until_it_returns(
+    host: Host, step_ms: int, restart: bool
+) -> None:
+    """As far as the time since boot leads, also over restarts of the lane."""
+    host.seen()
+    host.passes(HOUR_MS)
+    if restart:
+        host.restart_lane()
+    host.is_set(step_ms)
+    if restart:
+        host.restart_lane()
+    host.passes(HOUR_MS)
+    assert host.lane.left_course_ms == NOW_MS + 2 * HOUR_MS
+    assert host.is_set(-step_ms) == 2 * HOUR_MS
+    host.passes(HOUR_MS)
+    assert not host.lane.left_course_ms
+
+
+def test_of_a_clock_that_was_wrong_before_the_first_look_no_other_course_is_known(host: Host) -> None:
+    """A host that starts with its clock ahead has nothing to compare it with, nor has one after a boot."""
+    host.now_ms += 3 * HOUR_MS
+    host.seen()
+    assert host.lane.left_course_ms is None
+
+
+def test_a_clock_that_returns_to_the_course_it_had_left_is_not_doubted(
+    host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nor is the next step ahead taken for a return."""
+    host.seen()
+    host.is_set(-DAYS_MS)
+    host.is_set(DAYS_MS)
+    assert [record.msg for record in caplog.records] == ["clock.far_back"]
+    host.is_set(3 * HOUR_MS)
+    assert [record.msg for record in caplog.records] == ["clock.far_back", "clock.set_ahead"]
+
+
 def test_steps_are_reported_once(host: Host, caplog: pytest.LogCaptureFixture) -> None:
     """With the seconds; again when the clock is back on its course and is set anew. Skew is not reported."""
     for step_ms in (0, -59_999, 59_999, -HOUR_MS, 1000, HOUR_MS - 1000, -60_000, 60_000, 2 * HOUR_MS, 1000):

@@ -177,9 +177,46 @@ def test_a_clock_that_was_ahead_and_is_put_right_holds_up_no_envelope(policy: Li
     policy.latest_time = LatestTime(boot_clock_ms=lambda: 5)
     slice_ = EnvelopeSlice(sealed_by(1), 0, 2)
     policy.authorise(slice_, NOW_MS)
-    with pytest.raises(JobExpired):
+    with pytest.raises(ClockSetBack):
         policy.authorise(slice_, NOW_MS + 3 * HOUR_MS)
     assert policy.authorise(slice_, NOW_MS + 1000).key_version.version == 1
+
+
+YEARS_MS = 3 * 365 * 24 * HOUR_MS
+
+
+@pytest.mark.parametrize("step_ms", [3 * HOUR_MS, YEARS_MS, -YEARS_MS])
+def test_an_envelope_that_only_a_set_clock_refuses_is_requeued(policy: LivePolicy, step_ms: int) -> None:
+    """It is good by the course that the clock had before, and the time since boot tells that course."""
+    policy.latest_time = LatestTime(boot_clock_ms=lambda: 5)
+    slice_ = EnvelopeSlice(sealed_by(1), 0, 2)
+    policy.latest_time.see(NOW_MS)
+    how = "ahead" if step_ms > 0 else "back"
+    for _ in range(2):
+        with pytest.raises(ClockSetBack, match=f"set {how} by {abs(step_ms) // 1000} s"):
+            policy.authorise(slice_, NOW_MS + step_ms)
+    assert policy.authorise(slice_, NOW_MS).key_version.version == 1
+
+
+@pytest.mark.parametrize("step_ms", [3 * HOUR_MS, -YEARS_MS])
+def test_an_envelope_that_had_expired_before_the_clock_was_set_is_refused(
+    policy: LivePolicy, step_ms: int
+) -> None:
+    """By both courses: there is nothing to wait for."""
+    policy.latest_time = LatestTime(boot_clock_ms=lambda: 5)
+    policy.latest_time.see(NOW_MS + HOUR_MS)
+    with pytest.raises(JobExpired if step_ms > 0 else EnvelopeExpired):
+        policy.authorise(EnvelopeSlice(sealed_by(1), 0, 2), NOW_MS + HOUR_MS + step_ms)
+
+
+def test_an_envelope_of_a_strangers_is_refused_whatever_the_clock(policy: LivePolicy) -> None:
+    """A clock that was set keeps nothing in the queue that no client signed."""
+    policy.latest_time = LatestTime(boot_clock_ms=lambda: 5)
+    policy.latest_time.see(NOW_MS)
+    sealed = bytearray(sealed_by(1))
+    sealed[-1] ^= 1
+    with pytest.raises(EnvelopeSignature):
+        policy.authorise(EnvelopeSlice(bytes(sealed), 0, 2), NOW_MS + 3 * HOUR_MS)
 
 
 def test_an_envelope_that_expires_after_the_latest_time_is_signed(policy: LivePolicy) -> None:
