@@ -7,6 +7,7 @@ notes        signed notes and their verifier keys (signed-note)
 checkpoints  tree heads as signed notes (tlog-checkpoint)
 commitments  what an entry says of digests without showing them
 entries      entries of a tenant's log, as msgpack arrays
+event_entries  entries of events that are no job
 origin_statements  the service key certifies the key of a log's checkpoints
 short_statements  such a statement without what a checkpoint beside it says too
 proof_files  a proof with its checkpoint in one text (tlog-proof)

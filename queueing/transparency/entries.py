@@ -6,49 +6,38 @@ an entry by its index in the same log. No entry holds a digest, a signature, a j
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
 from queueing.errors import ProofInvalid
-
-_Hash = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
-_Index = Annotated[int, msgspec.Meta(ge=0)]
-_Count = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
-_Text = Annotated[str, msgspec.Meta(max_length=512)]
+from queueing.transparency.event_entries import EVENT_KINDS, Count, EntryBase, EventEntry, Hash, Index, Text
 
 
-class _Entry(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
-    """Fields of every entry, first in the array."""
-
-    version: Literal[1] = 1
-    at_ms: int
-
-
-class OpenedEntry(_Entry, frozen=True, array_like=True, kw_only=True):
+class OpenedEntry(EntryBase, frozen=True, array_like=True, kw_only=True):
     """First entry of a log: its origin, the origin that it follows ('' for none), and the build that writes it."""
 
     kind: Literal["opened"] = "opened"
-    origin: _Text
-    follows: _Text
-    build: _Text
+    origin: Text
+    follows: Text
+    build: Text
 
 
-class IntentEntry(_Entry, frozen=True, array_like=True, kw_only=True):
+class IntentEntry(EntryBase, frozen=True, array_like=True, kw_only=True):
     """A job is about to be signed, as its envelope asks. ``commitment``: to the envelope's bytes."""
 
     kind: Literal["intent"] = "intent"
-    attempt: _Count
-    client: _Text
-    key: _Text
-    key_version: _Count
-    algorithm: _Text
-    digests: _Count
-    commitment: _Hash
-    approval: _Hash | None = None
+    attempt: Count
+    client: Text
+    key: Text
+    key_version: Count
+    algorithm: Text
+    digests: Count
+    commitment: Hash
+    approval: Hash | None = None
 
 
-class OutcomeEntry(_Entry, frozen=True, array_like=True, kw_only=True):
+class OutcomeEntry(EntryBase, frozen=True, array_like=True, kw_only=True):
     """A job has its result, which is not released before this is durable.
 
     ``code``: why nothing was signed, else ''. ``items_root``: root over the job's items. ``dropped``: number of signatures that
@@ -56,51 +45,52 @@ class OutcomeEntry(_Entry, frozen=True, array_like=True, kw_only=True):
     """
 
     kind: Literal["outcome"] = "outcome"
-    intent: _Index
-    key_version: _Count
+    intent: Index
+    key_version: Count
     public_key_sha256: bytes
-    digests: _Count
-    signed: _Count
-    items_root: _Hash
-    code: _Text
-    dropped: _Count = 0
+    digests: Count
+    signed: Count
+    items_root: Hash
+    code: Text
+    dropped: Count = 0
 
 
-class EndEntry(_Entry, frozen=True, array_like=True, kw_only=True):
+class EndEntry(EntryBase, frozen=True, array_like=True, kw_only=True):
     """End of a claim: Redis took the result (committed, repeated), another worker had the job (fenced), it was requeued
     (returned; returned-in-doubt: a lane may have signed), or its process ended without a result (unknown).
     """
 
     kind: Literal["committed", "repeated", "fenced", "returned", "returned-in-doubt", "unknown"]
-    intent: _Index
+    intent: Index
 
 
-class CanaryEntry(_Entry, frozen=True, array_like=True, kw_only=True):
+class CanaryEntry(EntryBase, frozen=True, array_like=True, kw_only=True):
     """The service signed a digest of its own with a key of the tenant, to see whether its token works."""
 
     kind: Literal["canary"] = "canary"
-    token: _Text
-    key: _Text
-    key_version: _Count
+    token: Text
+    key: Text
+    key_version: Count
     public_key_sha256: bytes
-    algorithm: _Text
-    outcome: _Text
+    algorithm: Text
+    outcome: Text
 
 
-Entry = OpenedEntry | IntentEntry | OutcomeEntry | EndEntry | CanaryEntry
+Entry = OpenedEntry | IntentEntry | OutcomeEntry | EndEntry | CanaryEntry | EventEntry
 
 _BY_KIND: Final[dict[str, type[Entry]]] = {
     "opened": OpenedEntry,
     "intent": IntentEntry,
     "outcome": OutcomeEntry,
     "canary": CanaryEntry,
+    **EVENT_KINDS,
     **dict.fromkeys(
         ("committed", "repeated", "fenced", "returned", "returned-in-doubt", "unknown"), EndEntry
     ),
 }
 
 
-class EntryHead(_Entry, frozen=True, array_like=True, kw_only=True):
+class EntryHead(EntryBase, frozen=True, array_like=True, kw_only=True):
     """First fields of an entry of any kind, those of later versions included."""
 
     kind: str

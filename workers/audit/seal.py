@@ -57,8 +57,11 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class OpenLog(Exception):
     """Something in the log has no end yet: a worker must be started on it once more."""
 
-    def __init__(self, *, unreleased: int, unknown: int) -> None:
-        super().__init__(f"{unreleased} outcomes are not released, {unknown} intents have no outcome")
+    def __init__(self, *, unreleased: int, unknown: int, events: int = 0) -> None:
+        super().__init__(
+            f"{unreleased} outcomes are not released, {unknown} intents have no outcome,"
+            f" {events} events of commands are not in the log"
+        )
 
 
 class DamagedLog(Exception):
@@ -69,9 +72,10 @@ class DamagedLog(Exception):
         super().__init__(f"{damage[0]}{more}")
 
 
-def seal(folder: Path, *, accept_damage: bool = False, now_s: float | None = None) -> Seal:
+def seal(folder: Path, *, events: int = 0, accept_damage: bool = False, now_s: float | None = None) -> Seal:
     """Write ``seal.json`` into the segments' folder, durably. O(bytes of the log).
 
+    ``events``: number of events of commands that wait in their spool (``workers.journal.event_spool``).
     ``accept_damage`` lists damaged places in the seal instead of refusing them. The caller owns the folder
     (``workers.state.directory``). Raises ``DamagedLog``, ``OpenLog``, or ``OSError``.
     """
@@ -81,8 +85,8 @@ def seal(folder: Path, *, accept_damage: bool = False, now_s: float | None = Non
     if damage and not accept_damage:
         raise DamagedLog(damage)
     left = recover(folder, now_s=now_s)
-    if left.unreleased or left.unknown:
-        raise OpenLog(unreleased=len(left.unreleased), unknown=len(left.unknown))
+    if left.unreleased or left.unknown or events:
+        raise OpenLog(unreleased=len(left.unreleased), unknown=len(left.unknown), events=events)
     made = Seal(
         sealed_at=time.time() if now_s is None else now_s,
         segments=tuple(sealed_segment(file) for file in segments_of(folder)),

@@ -4,6 +4,7 @@ backlog_caps_publisher  caps of tenants, for the submit script
 canary_prober           signs a constant with each token in use
 clock_watch             this host's clock and Redis'
 directory_publisher     signed key directories, for clients
+event_collector         events of commands, from their spool into the log
 hindrance_publisher     tenants that this worker signs nothing for, and why
 log_retention           deletes old segments of the log
 record_monitor          metrics of the record, from its sealer's status

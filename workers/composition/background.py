@@ -9,6 +9,7 @@ from workers.background.backlog_caps_publisher import BacklogCapsPublisher
 from workers.background.canary_prober import CanaryProber
 from workers.background.clock_watch import ClockWatch
 from workers.background.directory_publisher import DirectoryPublisher
+from workers.background.event_collector import EventCollector
 from workers.background.hindrance_publisher import HindrancePublisher
 from workers.background.log_retention import LogRetention
 from workers.background.record_monitor import RecordMonitor
@@ -108,6 +109,7 @@ def background_tasks(
         reloader,
         canaries,
         LogRetention(base.config, base.wal),
+        EventCollector(base.config, base.wal),
         *_record(base, sealer),
         ClockWatch(base.redis, base.metrics),
     )

@@ -1,6 +1,8 @@
 """Write-ahead log of a host: an intent is durable before the HSM is asked, an outcome before it is released.
 
 records         records of the log, as msgpack
+event_records   records of events that are no job
+event_spool     events of commands, until the worker has them in its log
 segments        files of framed records, and their reading
 acknowledged    bytes of a segment that count, where its writer abandoned it
 damage          the next whole frame behind a damaged one

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from workers.journal.records import CanaryIntentRecord, IntentRecord, OpenedRecord, OutcomeRecord
+from workers.journal.records import CanaryIntentRecord, ClaimRecord, IntentRecord, OutcomeRecord
 
 if TYPE_CHECKING:
     from workers.journal.records import Record
@@ -23,7 +23,7 @@ class OpenClaims:
         """Update the claims by a record of this segment."""
         if isinstance(record, IntentRecord | OutcomeRecord | CanaryIntentRecord):
             self._since.setdefault((record.job_id, record.lease), segment)
-        elif not isinstance(record, OpenedRecord):
+        elif isinstance(record, ClaimRecord):
             self._since.pop((record.job_id, record.lease), None)
 
     def first(self, present: int) -> int:

@@ -1,7 +1,7 @@
 """Records of the write-ahead log (tagged msgpack arrays). Times are Unix ms of the host's clock.
 
 An ``IntentRecord`` is durable before a job is signed, an ``OutcomeRecord`` before its result is released; canaries have
-records of their own, and key directories, which the service's key signs, have none. At a start after a
+records of their own, and so have events that are no job (``event_records``). At a start after a
 crash an intent without an outcome is closed by ``UnknownRecord``: the job may have been signed, but nothing was released.
 """
 
@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
+
+from workers.journal.event_records import EventRecord
 
 SALT_BYTES: Final = 16
 
@@ -120,9 +122,8 @@ class CanaryOutcomeRecord(msgspec.Struct, frozen=True, array_like=True, tag="Can
     signature: bytes
 
 
-Record = (
-    OpenedRecord
-    | IntentRecord
+ClaimRecord = (
+    IntentRecord
     | OutcomeRecord
     | ReleasedRecord
     | ReturnedRecord
@@ -130,6 +131,9 @@ Record = (
     | CanaryIntentRecord
     | CanaryOutcomeRecord
 )
+"""Records of a claim: a job, or a canary, under one lease."""
+
+Record = OpenedRecord | ClaimRecord | EventRecord
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Record)

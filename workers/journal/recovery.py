@@ -14,7 +14,6 @@ from workers.journal.records import (
     CanaryIntentRecord,
     CanaryOutcomeRecord,
     IntentRecord,
-    OpenedRecord,
     OutcomeRecord,
     ReleasedRecord,
     ReturnedRecord,
@@ -103,5 +102,5 @@ def _apply(
             outcomes.pop((record.job_id, record.lease), None)
         case ReturnedRecord() | UnknownRecord() | CanaryOutcomeRecord():
             intents.pop((record.job_id, record.lease), None)
-        case OpenedRecord():
-            pass
+        case _:
+            pass  # events begin and end no claim

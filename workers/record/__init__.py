@@ -1,5 +1,6 @@
 """The record: per tenant, a tamper-evident log of what the write-ahead log of this host says.
 
+additions      encoded entries for the logs of tenants; the entry of each event
 items          digests, salts and client signatures beside the entries: the tenant's own content
 sequencer      entries and items from the records of the write-ahead log, in order
 volumes        files of one tenant's log: entries, items, hashes of the tree

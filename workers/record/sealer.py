@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 
     from workers.journal.damage import Damage
     from workers.journal.records import Record
-    from workers.record.sequencer import Addition, Origin
+    from workers.record.additions import Addition
+    from workers.record.sequencer import Origin
 
 MOST_RECORDS: Final = 5_000
 """Records of one step: some tens of milliseconds, after which a stop is obeyed and checkpoints can be signed."""

@@ -12,23 +12,17 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
-from queueing.errors import ProofInvalid, SigningError
+from queueing.errors import SigningError
 from queueing.protocol.envelope import read_unverified
 from queueing.protocol.jobs import JobOutcome, decode_result
 from queueing.protocol.names import Name
 from queueing.transparency.commitments import SALT_BYTES, envelope_commitment, items_root
-from queueing.transparency.entries import (
-    CanaryEntry,
-    EndEntry,
-    IntentEntry,
-    OpenedEntry,
-    OutcomeEntry,
-    decode_entry,
-    encode_entry,
-)
+from queueing.transparency.entries import CanaryEntry, EndEntry, IntentEntry, OpenedEntry, OutcomeEntry
+from workers.journal.event_records import ConfigurationRecord, EventRecord
 from workers.journal.records import (
     CanaryIntentRecord,
     CanaryOutcomeRecord,
+    ClaimRecord,
     IntentRecord,
     OpenedRecord,
     OutcomeRecord,
@@ -38,14 +32,13 @@ from workers.journal.records import (
     decode_record,
     encode_record,
 )
-from workers.record.items import ItemRow, decode_row, encode_row, outcomes_of
-from workers.record.volumes import MAX_ENTRY_BYTES, MAX_ROW_BYTES
+from workers.record.additions import Addition, addition, event_entry
+from workers.record.items import ItemRow, outcomes_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from queueing.protocol.envelope import Envelope
-    from queueing.transparency.entries import Entry
     from workers.journal.open_claims import Claim
     from workers.journal.records import Record
 
@@ -72,16 +65,6 @@ class Origin:
     def of(self, tenant: str) -> str:
         """Origin line of a tenant's log."""
         return f"{self.log_name}/{tenant}/{self.name}"
-
-
-@dataclass(frozen=True, slots=True)
-class Addition:
-    """Entry that a record adds to the log of a tenant, and its encoding; ``row``: the encoded items beside an outcome."""
-
-    tenant: str
-    entry: Entry
-    data: bytes
-    row: bytes | None = None
 
 
 @dataclass(slots=True)
@@ -115,6 +98,8 @@ class Sequencer:
         """
         if isinstance(record, OpenedRecord):
             return []
+        if isinstance(record, EventRecord):
+            return self._event(record)
         claim = record.job_id, record.lease
         size, opened_claim = self.sizes.get(record.tenant), self._open.get(claim)
         canary = self._canaries.get(claim)
@@ -126,28 +111,45 @@ class Sequencer:
             _restore(self._open, claim, opened_claim)
             _restore(self._canaries, claim, canary)
             raise
-        for addition in additions[len(opened) :]:
-            self.sizes[addition.tenant] += 1
+        for each in additions[len(opened) :]:
+            self.sizes[each.tenant] += 1
         return additions
 
-    def _opened(self, record: Record) -> list[Addition]:
+    def _opened(self, record: ClaimRecord) -> list[Addition]:
         """First entry of the log of a tenant that has none yet, where the record begins it."""
         if not isinstance(record, IntentRecord | CanaryIntentRecord) or not record.tenant:
             return []
         if record.tenant in self.sizes:
             return []
-        msgspec.convert(record.tenant, Name)  # it names a folder
+        opening = self._opening(record.tenant, record.at_ms)
         self.sizes[record.tenant] = 1
+        return [opening]
+
+    def _opening(self, tenant: str, at_ms: int) -> Addition:
+        """First entry of a tenant's log. Raises ``msgspec.ValidationError`` for a wrong name: it names a folder."""
+        msgspec.convert(tenant, Name)
         origin = self.origin
         entry = OpenedEntry(
-            at_ms=record.at_ms,
-            origin=origin.of(record.tenant),
-            follows=origin.follows.get(record.tenant, ""),
-            build=origin.build,
+            at_ms=at_ms, origin=origin.of(tenant), follows=origin.follows.get(tenant, ""), build=origin.build
         )
-        return [_addition(record.tenant, entry)]
+        return addition(tenant, entry)
 
-    def _additions(self, record: Record) -> list[Addition]:
+    def _event(self, record: EventRecord) -> list[Addition]:
+        """Entry of an event in its tenant's log. A configuration of the service is in each log; other events of it are in none."""
+        if record.tenant:
+            tenants = [record.tenant]
+        else:
+            tenants = sorted(self.sizes) if isinstance(record, ConfigurationRecord) else []
+        additions = []
+        for tenant in tenants:
+            if tenant not in self.sizes:
+                additions.append(self._opening(tenant, record.at_ms))
+            additions.append(addition(tenant, event_entry(record)))
+        for each in additions:
+            self.sizes[each.tenant] = self.sizes.get(each.tenant, 0) + 1
+        return additions
+
+    def _additions(self, record: ClaimRecord) -> list[Addition]:
         match record:
             case IntentRecord():
                 return [self._intent(record)]
@@ -191,7 +193,7 @@ class Sequencer:
             digests=0 if envelope is None else len(envelope.digests),
             commitment=envelope_commitment(claim.salt, record.sealed),
         )
-        return _addition(record.tenant, entry)
+        return addition(record.tenant, entry)
 
     def _salt_of(self, record: IntentRecord) -> bytes:
         return hashlib.shake_256(self.origin.secret + record.lease + b"\x00" + record.job_id).digest(
@@ -223,7 +225,7 @@ class Sequencer:
             code="" if isinstance(result, JobOutcome) else result.reason,
             dropped=record.dropped,
         )
-        return [_addition(claim.tenant, entry, row)]
+        return [addition(claim.tenant, entry, row)]
 
     def _end(
         self, record: ReleasedRecord | ReturnedRecord | UnknownRecord, how: str, at_ms: int
@@ -231,7 +233,7 @@ class Sequencer:
         claim = self._open.pop((record.job_id, record.lease), None)
         if claim is None:
             return []
-        return [_addition(claim.tenant, EndEntry(at_ms=at_ms, kind=how, intent=claim.intent))]  # type: ignore[arg-type]
+        return [addition(claim.tenant, EndEntry(at_ms=at_ms, kind=how, intent=claim.intent))]  # type: ignore[arg-type]
 
     def _canary(self, record: CanaryOutcomeRecord) -> list[Addition]:
         intent = self._canaries.pop((record.job_id, record.lease), None)
@@ -246,7 +248,7 @@ class Sequencer:
             algorithm=intent.algorithm,
             outcome=record.outcome,
         )
-        return [_addition(intent.tenant, entry)]
+        return [addition(intent.tenant, entry)]
 
     def snapshot(self) -> bytes:
         """The state between two records, from which ``restored`` continues."""
@@ -268,23 +270,10 @@ class Sequencer:
             if isinstance(record, IntentRecord):
                 sequencer._begin(record, intent)
         for raw in kept.canaries:
-            sequencer._additions(decode_record(raw))
+            record = decode_record(raw)
+            if isinstance(record, CanaryIntentRecord):
+                sequencer._additions(record)
         return sequencer
-
-
-def _addition(tenant: str, entry: Entry, row: ItemRow | None = None) -> Addition:
-    """Encode an entry and its items. Raises ``ProofInvalid`` where a reader would refuse them, and with them the whole log."""
-    data = encode_entry(entry)
-    if len(data) > MAX_ENTRY_BYTES:
-        raise ProofInvalid("the entry is too long")
-    decode_entry(data)
-    if row is None:
-        return Addition(tenant, entry, data)
-    encoded = encode_row(row)
-    if len(encoded) > MAX_ROW_BYTES:
-        raise ProofInvalid("the item row is too long")
-    decode_row(encoded)
-    return Addition(tenant, entry, data, encoded)
 
 
 def _restore(state: dict[K, V], key: K, before: V | None) -> None:

@@ -149,6 +149,14 @@ EVENTS: Final[dict[str, LogEvent]] = {
         "`gap_days` passed. Either the clock is ahead, or the host was off or idle.",
         ("segments", "gap_days"),
     ),
+    "events.not_collected": LogEvent(
+        "error",
+        "Events of commands, which wait in `state_dir/events`, could not be taken into the write-ahead log; it is tried again.",
+        ("why",),
+    ),
+    "events.unreadable": LogEvent(
+        "error", "A file in `state_dir/events` is no event; it is kept as `*.unreadable`.", ("file",)
+    ),
     "log.not_tidied": LogEvent("warning", "Old segments could not be removed.", ("why",)),
     # The record
     "record.opened": LogEvent(

@@ -14,10 +14,7 @@ from queueing.protocol.jobs import decode_result
 from tests.faults.history import Event, HsmSign, LaneEnded, Left, LogRecord
 from tests.support.rig.shared_rig import signed_for_jobs
 from workers.journal.records import (
-    CanaryIntentRecord,
-    CanaryOutcomeRecord,
     IntentRecord,
-    OpenedRecord,
     OutcomeRecord,
     ReleasedRecord,
     ReturnedRecord,
@@ -65,7 +62,9 @@ def log_events(worker: str, folder: Path) -> Iterator[Event]:
     for segment in segments_of(folder):
         for raw in read_segment(segment):
             record = decode_record(raw)
-            if not isinstance(record, OpenedRecord | CanaryIntentRecord | CanaryOutcomeRecord):
+            if isinstance(
+                record, IntentRecord | OutcomeRecord | ReleasedRecord | ReturnedRecord | UnknownRecord
+            ):
                 yield _log_event(worker, record)
 
 

@@ -12,6 +12,7 @@ from workers.audit.seal import SEAL_NAME, DamagedLog, OpenLog, seal
 from workers.cli.shell.options import config_option, json_option
 from workers.cli.shell.output import Exit, Output, emit, print_message
 from workers.config.service_file import load_service
+from workers.journal.event_spool import EventSpool
 from workers.state.directory import StateDirectory
 
 
@@ -53,7 +54,8 @@ def seal_log(output: Output, /, *, config: Path, to: Path | None, accept_damage:
     directory = StateDirectory(service.state_dir, configured_in=service.file)
     directory.own()
     try:
-        sealed = seal(directory.log_folder, accept_damage=accept_damage)
+        events = len(EventSpool(service.state_dir))
+        sealed = seal(directory.log_folder, events=events, accept_damage=accept_damage)
         if to is not None:
             archive(directory.log_folder, sealed, to)
     except DamagedLog as error:

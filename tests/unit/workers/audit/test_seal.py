@@ -69,3 +69,11 @@ def test_a_torn_tail_is_no_damage(tmp_path: Path) -> None:
 
 def test_an_empty_log_is_at_rest(tmp_path: Path) -> None:
     assert seal(tmp_path).segments == ()
+
+
+def test_events_that_wait_for_the_log_keep_it_open(tmp_path: Path) -> None:
+    """A key that was revoked by the last command would be in no log."""
+    write(tmp_path, intent(b"a"), returned(b"a"))
+    with pytest.raises(OpenLog, match="2 events of commands are not in the log"):
+        seal(tmp_path, events=2)
+    assert not (tmp_path / SEAL_NAME).exists()

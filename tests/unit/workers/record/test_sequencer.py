@@ -8,9 +8,12 @@ import pytest
 from queueing.errors import ClientRevoked, ProofInvalid
 from queueing.protocol.jobs import ArqResult, ResultHints, WireError, encode_result
 from queueing.transparency.entries import OutcomeEntry, decode_entry, encode_entry
+from queueing.transparency.event_entries import EVENT_KINDS
+from tests.support.farm.logged_events import events_of
 from tests.support.farm.logged_jobs import intent, job
 from workers.journal.records import OutcomeRecord
-from workers.record.sequencer import Addition, Origin, Sequencer
+from workers.record.additions import Addition
+from workers.record.sequencer import Origin, Sequencer
 
 ORIGIN = Origin(log_name="sigmill/prod", name="0" * 16, secret=bytes(32), build="1.0")
 REFUSED = encode_result(
@@ -57,4 +60,43 @@ def test_a_record_of_which_no_entry_can_be_made_changes_nothing() -> None:
         with pytest.raises((ProofInvalid, msgspec.ValidationError)):
             sequencer.add(record)
         assert sequencer.snapshot() == before
+    assert sequencer.sizes == {"acme": 2}
+
+
+@pytest.mark.parametrize("kind", EVENT_KINDS)
+def test_each_kind_of_event_is_an_entry_of_its_tenant(kind: str) -> None:
+    """It is read again as it was written, and nothing of a job's id is in it."""
+    sequencer = Sequencer(ORIGIN)
+    opened, event = sequencer.add(events_of("acme")[kind])
+    assert (opened.tenant, event.tenant, event.entry.kind) == ("acme", "acme", kind)
+    assert decode_entry(event.data) == event.entry
+    assert b"job-of-a-secret" not in event.data
+    assert sequencer.sizes == {"acme": 2}
+
+
+def test_an_event_is_in_no_log_of_another_tenant() -> None:
+    sequencer = Sequencer(ORIGIN)
+    sequencer.add(intent("globex", 1))
+    tenants = {each.tenant for record in events_of("acme").values() for each in sequencer.add(record)}
+    assert tenants == {"acme"}
+
+
+def test_a_configuration_of_the_service_is_in_each_tenants_log() -> None:
+    """Other events of the service, such as lanes of its own token, are in none."""
+    sequencer = Sequencer(ORIGIN)
+    sequencer.add(intent("acme", 1))
+    sequencer.add(intent("globex", 2))
+    found = {kind: sequencer.add(record) for kind, record in events_of("").items()}
+    assert [each.tenant for each in found.pop("config")] == ["acme", "globex"]
+    assert not any(found.values())
+    assert sequencer.sizes == {"acme": 3, "globex": 3}
+
+
+def test_an_event_of_which_no_entry_can_be_made_changes_nothing() -> None:
+    sequencer = Sequencer(ORIGIN)
+    sequencer.add(intent("acme", 1))
+    for tenant in ("acme", "globex", "../acme"):
+        wrong = msgspec.structs.replace(events_of(tenant)["lane-started"], lane=b"short")
+        with pytest.raises((ProofInvalid, msgspec.ValidationError)):
+            sequencer.add(wrong)
     assert sequencer.sizes == {"acme": 2}

@@ -1,0 +1,163 @@
+"""Entries of events that are no job: lanes, logins, keys, configurations, stop orders, key directories, refusals.
+
+No entry holds a digest of a client, a signature, a job id, a PIN or a value of a configuration.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+Hash = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+HashOrNone = Annotated[bytes, msgspec.Meta(max_length=32)]
+"""32 bytes, or none."""
+
+Index = Annotated[int, msgspec.Meta(ge=0)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
+Text = Annotated[str, msgspec.Meta(max_length=512)]
+_LaneId = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+_Calls = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+_Names = Annotated[tuple[Text, ...], msgspec.Meta(max_length=256)]
+
+
+class EntryBase(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """Fields of every entry, first in the array."""
+
+    version: Literal[1] = 1
+    at_ms: int
+
+
+class LoginEntry(EntryBase, frozen=True, array_like=True, kw_only=True):
+    """A lane or a command logged in to a token of the tenant, or was refused: ``outcome`` is ``accepted``, or the PKCS#11 error."""
+
+    kind: Literal["login"] = "login"
+    token: Text
+    outcome: Text
+    by: Text
+
+
+class LaneStartedEntry(EntryBase, frozen=True, array_like=True, kw_only=True):
+    """A lane is logged in to a token. ``lane``: 16 random bytes; ``module``: description by the PKCS#11 module."""
+
+    kind: Literal["lane-started"] = "lane-started"
+    lane: _LaneId
+    token: Text
+    serial: Text
+    model: Text
+    module: Text
+    sessions: Count
+    build: Text
+
+
+class LaneOperationsEntry(EntryBase, frozen=True, array_like=True, kw_only=True):
+    """Calls of C_Sign of a lane since its last entry of this kind: (key, version, calls), failed and repeated ones included."""
+
+    kind: Literal["lane-operations"] = "lane-operations"
+    lane: _LaneId
+    operations: Annotated[tuple[tuple[Text, Count, _Calls], ...], msgspec.Meta(max_length=256)]
+
+
+class LaneEndedEntry(EntryBase, frozen=True, array_like=True, kw_only=True):
+    """A lane has exited. ``calls``: all its calls of C_Sign that it has reported.
+
+    ``in_doubt``: digests that it never answered, each of which may have been one more call.
+    """
+
+    kind: Literal["lane-ended"] = "lane-ended"
+    lane: _LaneId
+    token: Text
+    reason: Text
+    calls: _Calls
+    in_doubt: _Calls
+
+
+class RefusedEntry(EntryBase, frozen=True, array_like=True, kw_only=True):
+    """A job that a client of the tenant signed was refused before it reached a lane; it has no intent."""
+
+    kind: Literal["refused"] = "refused"
+    client: Text
+    key: Text
+    algorithm: Text
+    digests: Count
+    code: Text
+
+
+class UnauthenticatedEntry(EntryBase, frozen=True, array_like=True, kw_only=True):
+    """Jobs that no client of the tenant had signed: number by the code of the error, since the last entry of this kind."""
+
+    kind: Literal["unauthenticated"] = "unauthenticated"
+    counts: Annotated[dict[Text, _Calls], msgspec.Meta(max_length=64)]
+
+
+class DirectoryEntry(EntryBase, frozen=True, array_like=True, kw_only=True):
+    """The service key signed a key directory of the tenant. ``sha256``: of the signed bytes."""
+
+    kind: Literal["directory"] = "directory"
+    token: Text
+    public_key_sha256: HashOrNone
+    epoch: Index
+    expires_at_ms: int
+    sha256: Hash
+
+
+class ConfigurationEntry(EntryBase, frozen=True, array_like=True, kw_only=True):
+    """A configuration file is in force. ``scope``: ``tenant`` or ``service``; ``changed``: names of values that differ now."""
+
+    kind: Literal["config"] = "config"
+    scope: Literal["tenant", "service"]
+    epoch: Index
+    sha256: Hash
+    changed: _Names
+
+
+class StopOrderEntry(EntryBase, frozen=True, array_like=True, kw_only=True):
+    """A stop order of an operator is applied."""
+
+    kind: Literal["order"] = "order"
+    order_id: Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+    operator: Text
+    scope: Text
+    name: Text
+    reason: Text
+
+
+class KeyEntry(EntryBase, frozen=True, array_like=True, kw_only=True):
+    """An operator changed a key or one of its versions (0: the whole key) by a command. ``by``: user of the operating system."""
+
+    kind: Literal["key"] = "key"
+    event: Text
+    key: Text
+    key_version: Count
+    public_key_sha256: HashOrNone
+    statement_sha256: HashOrNone
+    witnesses: _Names
+    by: Text
+    changed: _Names
+
+
+EventEntry = (
+    LoginEntry
+    | LaneStartedEntry
+    | LaneOperationsEntry
+    | LaneEndedEntry
+    | RefusedEntry
+    | UnauthenticatedEntry
+    | DirectoryEntry
+    | ConfigurationEntry
+    | StopOrderEntry
+    | KeyEntry
+)
+
+EVENT_KINDS: Final[dict[str, type[EventEntry]]] = {
+    "login": LoginEntry,
+    "lane-started": LaneStartedEntry,
+    "lane-operations": LaneOperationsEntry,
+    "lane-ended": LaneEndedEntry,
+    "refused": RefusedEntry,
+    "unauthenticated": UnauthenticatedEntry,
+    "directory": DirectoryEntry,
+    "config": ConfigurationEntry,
+    "order": StopOrderEntry,
+    "key": KeyEntry,
+}

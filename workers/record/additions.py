@@ -1,0 +1,94 @@
+"""Additions to the logs of tenants: encoded entries, and the entries that events become."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from queueing.errors import ProofInvalid
+from queueing.transparency.entries import decode_entry, encode_entry
+from queueing.transparency.event_entries import (
+    EVENT_KINDS,
+    ConfigurationEntry,
+    EventEntry,
+    KeyEntry,
+    LaneOperationsEntry,
+)
+from workers.journal.event_records import ConfigurationRecord, KeyRecord, LaneOperationsRecord
+from workers.record.items import decode_row, encode_row
+from workers.record.volumes import MAX_ENTRY_BYTES, MAX_ROW_BYTES
+
+if TYPE_CHECKING:
+    from queueing.transparency.entries import Entry
+    from workers.journal.event_records import EventRecord
+    from workers.record.items import ItemRow
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """Entry that a record adds to the log of a tenant, and its encoding; ``row``: the encoded items beside an outcome."""
+
+    tenant: str
+    entry: Entry
+    data: bytes
+    row: bytes | None = None
+
+
+def addition(tenant: str, entry: Entry, row: ItemRow | None = None) -> Addition:
+    """Encode an entry and its items. Raises ``ProofInvalid`` where a reader would refuse them, and with them the whole log."""
+    data = encode_entry(entry)
+    if len(data) > MAX_ENTRY_BYTES:
+        raise ProofInvalid("the entry is too long")
+    decode_entry(data)
+    if row is None:
+        return Addition(tenant, entry, data)
+    encoded = encode_row(row)
+    if len(encoded) > MAX_ROW_BYTES:
+        raise ProofInvalid("the item row is too long")
+    decode_row(encoded)
+    return Addition(tenant, entry, data, encoded)
+
+
+_KINDS: Final = {
+    "Login": "login",
+    "LaneStarted": "lane-started",
+    "LaneEnded": "lane-ended",
+    "Refused": "refused",
+    "Unauthenticated": "unauthenticated",
+    "Directory": "directory",
+    "StopOrder": "order",
+}
+"""Kinds of entries by the tags of the records whose fields they have, under the same names."""
+
+
+def event_entry(record: EventRecord) -> EventEntry:
+    """Entry of an event. It is a function of the record alone, and never another one in a later version."""
+    match record:
+        case ConfigurationRecord():
+            return ConfigurationEntry(
+                at_ms=record.at_ms,
+                scope="tenant" if record.tenant else "service",
+                epoch=record.epoch,
+                sha256=record.sha256,
+                changed=record.changed,
+            )
+        case LaneOperationsRecord():
+            operations = tuple((each.key, each.version, each.calls) for each in record.operations)
+            return LaneOperationsEntry(at_ms=record.at_ms, lane=record.lane, operations=operations)
+        case KeyRecord():
+            return KeyEntry(
+                at_ms=record.at_ms,
+                event=record.event,
+                key=record.key,
+                key_version=record.version,
+                public_key_sha256=record.public_key_sha256,
+                statement_sha256=record.statement_sha256,
+                witnesses=record.witnesses,
+                by=record.by,
+                changed=record.changed,
+            )
+    entry = EVENT_KINDS[_KINDS[str(record.__struct_config__.tag)]]
+    fields = set(entry.__struct_fields__)
+    return entry(**{name: value for name, value in msgspec.structs.asdict(record).items() if name in fields})
