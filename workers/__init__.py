@@ -7,6 +7,7 @@ composition/         wiring of the service's parts, and nothing else
 current_config       the configuration in force
 current_stop_orders  the stop orders in force
 active_job           a claimed job, from claim to result
+active_jobs          register of the jobs that the worker has claimed and not settled
 job_result           encoding of a finished job: result, dead letter
 intake/              claim loop: which tenants are claimed, when, and how much
 limits/              rate limits, budgets and fair queueing

@@ -1,19 +1,16 @@
-"""Claimed jobs, from their claim to their result or return.
+"""Claimed job, from its claim to its result or return.
 
-ActiveJob   one leased job: the outcome of each digest, and the result in the end
-JobSink     where a finished job goes: its result is published, or it is returned to the queue
-ActiveJobs  register of the jobs that this worker holds
+ActiveJob  one leased job: the outcome of each digest, and the result in the end
+JobSink    where a finished job goes: its result is published, or it is returned to the queue
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
-from queueing.aio.events import wait_for
 from queueing.errors import (
     HsmFault,
     JobExpired,
@@ -275,37 +272,3 @@ class ActiveJob:
             self._reported = True
             sink = self._sinks.returns if self.ending is Ending.RETURN else self._sinks.results
             sink.finished(self)
-
-
-class ActiveJobs:
-    """Register of the jobs that this worker has claimed and not settled: those whose leases it extends."""
-
-    def __init__(self) -> None:
-        self._jobs: set[ActiveJob] = set()
-        self._empty = asyncio.Event()
-
-    def __len__(self) -> int:
-        return len(self._jobs)
-
-    def add(self, job: ActiveJob) -> None:
-        """Register a job that was claimed."""
-        self._jobs.add(job)
-        self._empty.clear()
-
-    def remove(self, job: ActiveJob) -> None:
-        """Forget a job that is settled; its lease is not extended any more."""
-        self._jobs.discard(job)
-        if not self._jobs:
-            self._empty.set()
-
-    def claimed(self) -> list[ClaimedJob]:
-        """The leases to extend. Any thread may ask: copying a set is one step under the GIL."""
-        return [job.claimed for job in tuple(self._jobs)]
-
-    def tenants(self) -> set[str]:
-        """The tenants that have a job here."""
-        return {job.claimed.tenant for job in self._jobs}
-
-    async def until_empty(self, timeout_s: float) -> bool:
-        """Wait until every job is settled; False when that takes longer than ``timeout_s``."""
-        return not self._jobs or await wait_for(self._empty, timeout_s)

@@ -20,7 +20,7 @@ from workers.lifecycle.startup_recovery import recover_journal
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from workers.active_job import ActiveJobs
+    from workers.active_jobs import ActiveJobs
     from workers.background.refused_pin_sync import RefusedPinSync
     from workers.background.registration import Registration
     from workers.background.sealer_process import SealerProcess

@@ -7,9 +7,8 @@ import contextlib
 import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from msgspec.structs import replace
 
@@ -24,8 +23,8 @@ from queueing.client.signatures import Outcome, Signature
 from queueing.client.signing_request import (
     DIGESTS_PER_SLICE,
     KeySpec,
-    SigningRequest,
     Target,
+    cut_requests,
     split_valid,
 )
 from queueing.client.submitted_job import Job, JobPart, outcomes_of
@@ -165,26 +164,17 @@ class SigningClient:
         """
         deadline_s = self._deadline_s(timeout_s)
         target = await self._target(key, algorithm, deadline_s)
-        requests, refused, count = [], {}, 0
-        for part in _slices(digests):
-            good, bad = split_valid(part)
-            refused.update({count + i: error.message for i, error in bad.items()})
-            count += len(part)
-            if good:
-                requests.append(SigningRequest.of(target, good, request_id, Priority(priority)))
-        await self._open.transport.accept(
-            [self._open.builder.seal(request) for request in requests], deadline_s
-        )
+        cut = cut_requests(target, digests, request_id, Priority(priority))
+        builder = self._open.builder
+        await self._open.transport.accept([builder.seal(request) for request in cut.requests], deadline_s)
         return Job(
             tenant=self._config.tenant,
             key=target.key,
             key_version=target.key_version,
             algorithm=target.algorithm,
-            count=count,
-            parts=tuple(
-                JobPart(self._open.builder.job_id(r), r.idempotency_key, r.digests) for r in requests
-            ),
-            refused=refused,
+            count=cut.count,
+            parts=tuple(JobPart(builder.job_id(r), r.idempotency_key, r.digests) for r in cut.requests),
+            refused=cut.refused,
             request_id=request_id,
             priority=Priority(priority),
         )
@@ -295,9 +285,3 @@ class SigningClient:
     def _deadline_s(self, timeout_s: float | None) -> float | None:
         timeout_s = self._config.deadline_s if timeout_s is None else timeout_s
         return None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
-
-
-def _slices(digests: Iterable[Any]) -> Iterable[list[object]]:
-    source = iter(digests)
-    while part := list(islice(source, DIGESTS_PER_SLICE)):
-        yield part

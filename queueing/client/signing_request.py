@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -71,6 +72,31 @@ class SigningRequest(msgspec.Struct, frozen=True):
         """A request whose idempotency key is derived from the request id, or random without one."""
         key = idempotency_key(request_id, target.key, target.key_version, target.algorithm, digests)
         return cls(target, key, tuple(digests), priority)
+
+
+class CutRequests(msgspec.Struct, frozen=True):
+    """Requests of a job's digests, ``DIGESTS_PER_SLICE`` positions each; ``refused``: position -> why it is not sent."""
+
+    requests: tuple[SigningRequest, ...]
+    refused: dict[int, str]
+    count: int
+
+
+def cut_requests(
+    target: Target, digests: Iterable[object], request_id: str | None, priority: Priority
+) -> CutRequests:
+    """Cut the digests of a job into requests. Neither the cut nor a refused digest moves another one."""
+    source = iter(digests)
+    requests: list[SigningRequest] = []
+    refused: dict[int, str] = {}
+    count = 0
+    while part := list(islice(source, DIGESTS_PER_SLICE)):
+        good, bad = split_valid(part)
+        refused.update({count + i: error.message for i, error in bad.items()})
+        count += len(part)
+        if good:
+            requests.append(SigningRequest.of(target, good, request_id, priority))
+    return CutRequests(tuple(requests), refused, count)
 
 
 class EnvelopeBuilder:

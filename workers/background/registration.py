@@ -16,7 +16,7 @@ from queueing.errors import QueueUnavailable
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from workers.active_job import ActiveJobs
+    from workers.active_jobs import ActiveJobs
     from workers.current_config import CurrentConfig
     from workers.lanes.supervisor.registry import LaneRegistry
     from workers.telemetry.metrics import Metrics

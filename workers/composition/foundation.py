@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from queueing.broker.claims import Claims
-from workers.active_job import ActiveJobs
+from workers.active_jobs import ActiveJobs
 from workers.current_config import CurrentConfig
 from workers.current_stop_orders import CurrentStopOrders
 from workers.intake.ready_tenants import ReadyTenants

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from queueing.broker.claims import ClaimedJob, ClaimRequest, Claims
-    from workers.active_job import ActiveJobs
+    from workers.active_jobs import ActiveJobs
     from workers.intake.held_shards import HeldShards
     from workers.intake.ready_tenants import ReadyTenants
     from workers.limits.rate_limiter import RateLimiter

@@ -22,7 +22,7 @@ from workers.telemetry.job_log import name_of
 if TYPE_CHECKING:
     from queueing.broker.claims import ClaimedJob
     from queueing.config.redis import RedisConfig
-    from workers.active_job import ActiveJobs
+    from workers.active_jobs import ActiveJobs
     from workers.lifecycle.heartbeat import Heartbeat
     from workers.telemetry.metrics import Metrics
 

@@ -8,7 +8,8 @@ from queueing.errors import HsmFault
 from workers.active_job import Ending
 
 if TYPE_CHECKING:
-    from workers.active_job import ActiveJob, ActiveJobs
+    from workers.active_job import ActiveJob
+    from workers.active_jobs import ActiveJobs
     from workers.limits.key_budgets import KeyBudgets
     from workers.limits.rate_limiter import RateLimiter
 

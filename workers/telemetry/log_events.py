@@ -1,7 +1,8 @@
 """Catalogue of all log events: level, meaning and fields.
 
 ``docs/reference/events.md`` is written from here (``make generate``). A test compares it with the code: every logged
-event is listed, with its level and fields, and every listed event is logged.
+event is listed, with its level and fields, and every listed event is logged. It is one table and stays in one file, however
+long: an event is looked up by its name, and those of one part of the service are together.
 """
 
 from __future__ import annotations

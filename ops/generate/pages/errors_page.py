@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _HEAD: Final = """\
 # Errors
 
-<!-- Written by `make generate` from queueing/errors.py and workers/error_help; do not edit. -->
+<!-- Written by `make generate` from queueing/errors and workers/error_help; do not edit. -->
 
 An error code appears in brackets after a message (`error: … [key.unknown]`), as `code` in JSON, as the `reason` label of
 `sigmill_failures_total`, and as the reason of a dead letter. The set is closed: codes may be added and are never renamed.

@@ -28,7 +28,8 @@ from tests.support.redis.process import RedisProcess
 from tests.support.rig.rig import MakeRig, Rig
 from tests.support.rig.shared_rig import behind_simhsm
 from tests.support.waiting import PATIENCE_S, until, until_async
-from workers.active_job import ActiveJob, ActiveJobs
+from workers.active_job import ActiveJob
+from workers.active_jobs import ActiveJobs
 from workers.journal.records import ReleasedRecord, decode_record
 from workers.journal.segments import read_segment, segments_of
 from workers.lifecycle.heartbeat import Heartbeat
@@ -183,7 +184,7 @@ ENDS_AT_ONCE = """
 import atexit, time
 from prometheus_client import CollectorRegistry
 from queueing.config.redis import RedisConfig
-from workers.active_job import ActiveJobs
+from workers.active_jobs import ActiveJobs
 from workers.lifecycle.heartbeat import Heartbeat
 from workers.pipeline.lease_keeper import LeaseKeeper
 from workers.telemetry.metrics import Metrics

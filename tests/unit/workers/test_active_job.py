@@ -1,8 +1,6 @@
-"""Claimed jobs: given to their sink once, when every digest has its outcome; and the register of them."""
+"""Claimed jobs: given to their sink once, when every digest has its outcome."""
 
 from __future__ import annotations
-
-import asyncio
 
 import msgspec
 import pytest
@@ -30,8 +28,7 @@ from tests.support.fakes.active_jobs import (
     one_sink,
     signed,
 )
-from tests.support.waiting import turn
-from workers.active_job import ActiveJob, ActiveJobs, Ending, JobSinks
+from workers.active_job import ActiveJob, Ending, JobSinks
 from workers.job_result import encode_dead_letter, encode_job_result
 from workers.lanes.protocol import SliceOutcome
 
@@ -363,31 +360,6 @@ def test_a_requeued_job_is_due_later() -> None:
     unsent.slice_unavailable(0, 1)
     assert (requeued.delayed, requeued.turned_back) == (True, True)
     assert (unsent.delayed, unsent.turned_back) == (False, False)
-
-
-async def test_the_register_has_the_leases_and_the_tenants_of_its_jobs() -> None:
-    """Until each job is settled."""
-    jobs = ActiveJobs()
-    acme, globex = job_in_work(job_id=b"a"), job_in_work(job_id=b"g", tenant="globex")
-    jobs.add(acme)
-    jobs.add(globex)
-    assert {job.job_id for job in jobs.claimed()} == {b"a", b"g"}
-    assert jobs.tenants() == {"acme", "globex"}
-    jobs.remove(acme)
-    assert (len(jobs), jobs.tenants()) == (1, {"globex"})
-
-
-async def test_the_register_tells_when_it_is_empty() -> None:
-    """At once when it is, with the last job, or not in time."""
-    jobs = ActiveJobs()
-    assert await jobs.until_empty(0.0)
-    job = job_in_work()
-    jobs.add(job)
-    assert not await jobs.until_empty(0.0)
-    waiting = asyncio.ensure_future(jobs.until_empty(10.0))
-    await turn()
-    jobs.remove(job)
-    assert await waiting
 
 
 def test_error_texts_of_a_result_are_bounded_together() -> None:

@@ -1,12 +1,17 @@
-"""Status of one token's pool: what others may ask about its lanes, its work and its circuit breaker. It changes nothing."""
+"""Status of one token's pool, and counts over those of a worker, as others may ask for them. It changes nothing."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from workers.lanes.supervisor.circuit_breaker import Circuit
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from workers.lanes.supervisor.chunk_scheduler import ChunkScheduler
-    from workers.lanes.supervisor.circuit_breaker import Circuit, CircuitBreaker
+    from workers.lanes.supervisor.circuit_breaker import CircuitBreaker
     from workers.lanes.supervisor.process_group import LaneProcesses
 
 
@@ -61,3 +66,26 @@ class PoolStatus:
         """Whether it has no lane, no work, no doubt and no crash history: nothing would be lost with it."""
         nothing_left = self._processes.empty and not self.load
         return nothing_left and not self._breaker.in_doubt and not self._scheduler.has_crash_history
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryState:
+    """Counts of lanes and sessions that are logged in; tokens with an open circuit breaker; drained tokens."""
+
+    lanes: int
+    sessions: int
+    circuits_open: tuple[str, ...]
+    drained: tuple[str, ...]
+
+    @classmethod
+    def of(cls, pools: Sequence[tuple[str, PoolStatus]], drained: Iterable[str]) -> RegistryState:
+        """Counts over these tokens and the status of their pools."""
+        sessions = [count for _, status in pools for count in status.sessions_of_lanes()]
+        return cls(
+            lanes=len(sessions),
+            sessions=sum(sessions),
+            circuits_open=tuple(
+                sorted(token for token, status in pools if status.circuit is not Circuit.CLOSED)
+            ),
+            drained=tuple(sorted(drained)),
+        )

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from workers.lanes.supervisor.chunk_scheduler import initial_capacity
-from workers.lanes.supervisor.circuit_breaker import Circuit
 from workers.lanes.supervisor.hsm_sharing import SharedHsms
 from workers.lanes.supervisor.lane_metrics import LaneMetrics
+from workers.lanes.supervisor.pool_status import RegistryState
 from workers.lanes.supervisor.process_group import (
     RELOAD_TIMEOUT_S,
     CapacityListener,
@@ -39,16 +38,6 @@ log = logging.getLogger("sigmill.lanes")
 
 SERVICE_RELOAD_S: Final = 10.0
 """Time for a lane to read the service's file again, which names every token of the host."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RegistryState:
-    """Counts of lanes and sessions that are logged in; tokens with an open circuit breaker; drained tokens."""
-
-    lanes: int
-    sessions: int
-    circuits_open: tuple[str, ...]
-    drained: tuple[str, ...]
 
 
 class LaneRegistry:
@@ -168,16 +157,8 @@ class LaneRegistry:
 
     def state(self) -> RegistryState:
         """Counts of the present moment."""
-        everything = list(self.all())
-        sessions = [count for pool in everything for count in pool.status.sessions_of_lanes()]
-        return RegistryState(
-            lanes=len(sessions),
-            sessions=sum(sessions),
-            circuits_open=tuple(
-                sorted(pool.token for pool in everything if pool.status.circuit is not Circuit.CLOSED)
-            ),
-            drained=tuple(sorted(self._drains.names & self._configuration.service.tokens.keys())),
-        )
+        drained = self._drains.names & self._configuration.service.tokens.keys()
+        return RegistryState.of([(pool.token, pool.status) for pool in self.all()], drained)
 
     def tick(self) -> None:
         """Apply drains, close due circuit breakers, end overdue lanes; every ``workers.service.TICK_S`` (0.5 s)."""

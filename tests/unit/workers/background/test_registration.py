@@ -15,10 +15,11 @@ from queueing.coordination.worker_registry import WorkerInfo
 from queueing.errors import QueueUnavailable
 from tests.support.fakes.active_jobs import job_in_work
 from tests.support.fakes.configurations import current_config, tenant
-from workers.active_job import ActiveJobs
+from workers.active_jobs import ActiveJobs
 from workers.background import registration as module
 from workers.background.registration import Registration
-from workers.lanes.supervisor.registry import LaneRegistry, RegistryState
+from workers.lanes.supervisor.pool_status import RegistryState
+from workers.lanes.supervisor.registry import LaneRegistry
 from workers.telemetry.metrics import Metrics
 
 

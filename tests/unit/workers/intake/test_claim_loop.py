@@ -22,7 +22,8 @@ from tests.support.fakes.active_jobs import FinishedJobs, one_sink
 from tests.support.fakes.configurations import current_config, tenant
 from tests.support.fakes.shards import Shards
 from tests.support.waiting import turn
-from workers.active_job import ActiveJob, ActiveJobs
+from workers.active_job import ActiveJob
+from workers.active_jobs import ActiveJobs
 from workers.config.settings import WorkerSettings
 from workers.config.tenant_limits import TenantLimits
 from workers.intake import claim_loop as module

@@ -17,7 +17,8 @@ from queueing.protocol.jobs import JobHints, encode_job
 from tests.support.fakes.active_jobs import FinishedJobs, envelope
 from tests.support.fakes.configurations import current_config, tenant
 from tests.support.fakes.shards import Shards
-from workers.active_job import ActiveJob, ActiveJobs
+from workers.active_job import ActiveJob
+from workers.active_jobs import ActiveJobs
 from workers.intake.claimer import Claimer, Reply
 from workers.intake.ready_tenants import ReadyTenants
 from workers.limits.rate_limiter import RateLimiter

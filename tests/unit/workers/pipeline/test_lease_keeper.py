@@ -15,7 +15,8 @@ from queueing.broker.claims import ClaimedJob, Claims
 from queueing.config.redis import RedisConfig
 from queueing.errors import QueueUnavailable
 from tests.support.fakes.active_jobs import claimed, one_sink
-from workers.active_job import ActiveJob, ActiveJobs
+from workers.active_job import ActiveJob
+from workers.active_jobs import ActiveJobs
 from workers.lifecycle.heartbeat import Heartbeat
 from workers.pipeline.lease_keeper import LOOP_PATIENCE_LEASES, MOST_NAMED, LeaseKeeper
 from workers.telemetry.metrics import Metrics

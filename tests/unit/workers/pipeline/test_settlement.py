@@ -8,7 +8,8 @@ import pytest
 
 from queueing.errors import HsmFault, KeyUnknown, SigningError, TokenUnavailable
 from tests.support.fakes.active_jobs import job_in_work
-from workers.active_job import ActiveJob, ActiveJobs
+from workers.active_job import ActiveJob
+from workers.active_jobs import ActiveJobs
 from workers.limits.key_budgets import KeyBudgets
 from workers.limits.rate_limiter import RateLimiter
 from workers.pipeline.settlement import JobSettlement

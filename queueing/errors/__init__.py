@@ -1,0 +1,126 @@
+"""Errors of signing, as one closed tree.
+
+SigningError                      reason, retryable, denied, hint
+├── Denied                        the caller may not; a retry changes nothing
+│   ├── KeyUnknown · KeyDisabled · KeyExpired
+│   ├── AlgorithmMismatch
+│   ├── EnvelopeSignature · EnvelopeAudience
+│   ├── ClientUnknown · ClientRevoked · ClientExpired
+│   └── PolicyDenied
+├── Invalid                       the input is wrong; the same input fails again
+│   ├── AlgorithmUnknown · DigestLength · EnvelopeMalformed · EnvelopeExpired
+│   ├── JobCancelled · JobConflict · JobPoisoned · JobUnknown · FunctionUnknown
+│   └── InputUnreadable · OutputUnwritable · ResultInvalid · ProofInvalid
+└── Unavailable                   not now; the same request may succeed later (retryable)
+    ├── LimitRate · LimitBacklog · LimitBudget
+    ├── JobExpired · WaitTimeout
+    ├── TokenUnavailable · HsmFault · ClockSetBack
+    └── LogUnavailable · QueueUnavailable · QueueUnconfirmed
+
+``ConfigError`` is separate: an operator gets it at start-up or reload, a job never does.
+
+``reason`` is at once the metric label, the code in JSON and the dead letter's reason. No message carries
+a PIN, a key, a digest or a payload.
+
+root         the root, its three branches, and ``ConfigError``
+denied       errors of ``Denied``
+invalid      errors of ``Invalid``
+unavailable  errors of ``Unavailable``
+codes        the closed set of reasons, and the error for a reason
+
+Import the errors from here. Must never import any other folder.
+"""
+
+from queueing.errors.codes import BY_REASON, RESULT_REASONS, from_reason
+from queueing.errors.denied import (
+    AlgorithmMismatch,
+    ClientExpired,
+    ClientRevoked,
+    ClientUnknown,
+    EnvelopeAudience,
+    EnvelopeSignature,
+    KeyDisabled,
+    KeyExpired,
+    KeyUnknown,
+    PolicyDenied,
+)
+from queueing.errors.invalid import (
+    AlgorithmUnknown,
+    DigestLength,
+    EnvelopeExpired,
+    EnvelopeMalformed,
+    FunctionUnknown,
+    InputUnreadable,
+    JobCancelled,
+    JobConflict,
+    JobPoisoned,
+    JobUnknown,
+    OutputUnwritable,
+    ProofInvalid,
+    ResultInvalid,
+)
+from queueing.errors.root import (
+    ConfigError,
+    Denied,
+    Invalid,
+    SigningError,
+    Unavailable,
+)
+from queueing.errors.unavailable import (
+    ClockSetBack,
+    HsmFault,
+    JobExpired,
+    LimitBacklog,
+    LimitBudget,
+    LimitRate,
+    LogUnavailable,
+    QueueUnavailable,
+    QueueUnconfirmed,
+    TokenUnavailable,
+    WaitTimeout,
+)
+
+__all__ = [
+    "BY_REASON",
+    "RESULT_REASONS",
+    "AlgorithmMismatch",
+    "AlgorithmUnknown",
+    "ClientExpired",
+    "ClientRevoked",
+    "ClientUnknown",
+    "ClockSetBack",
+    "ConfigError",
+    "Denied",
+    "DigestLength",
+    "EnvelopeAudience",
+    "EnvelopeExpired",
+    "EnvelopeMalformed",
+    "EnvelopeSignature",
+    "FunctionUnknown",
+    "HsmFault",
+    "InputUnreadable",
+    "Invalid",
+    "JobCancelled",
+    "JobConflict",
+    "JobExpired",
+    "JobPoisoned",
+    "JobUnknown",
+    "KeyDisabled",
+    "KeyExpired",
+    "KeyUnknown",
+    "LimitBacklog",
+    "LimitBudget",
+    "LimitRate",
+    "LogUnavailable",
+    "OutputUnwritable",
+    "PolicyDenied",
+    "ProofInvalid",
+    "QueueUnavailable",
+    "QueueUnconfirmed",
+    "ResultInvalid",
+    "SigningError",
+    "TokenUnavailable",
+    "Unavailable",
+    "WaitTimeout",
+    "from_reason",
+]

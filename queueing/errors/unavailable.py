@@ -1,0 +1,104 @@
+"""Errors of the branch ``Unavailable``: not now; the same request may succeed later."""
+
+from __future__ import annotations
+
+from queueing.errors.root import Unavailable
+
+
+class LimitRate(Unavailable):
+    """The tenant's rate is used up for now."""
+
+    reason = "limit.rate"
+    hint = "Wait for retry_after_s; the client does so until its deadline."
+
+
+class LimitBacklog(Unavailable):
+    """The tenant's backlog is full; nothing was accepted."""
+
+    reason = "limit.backlog"
+    hint = "Wait for retry_after_s; the client does so until its deadline."
+
+
+class LimitBudget(Unavailable):
+    """The tenant's budget is used up until it is renewed."""
+
+    reason = "limit.budget"
+    hint = "Ask the operator for a larger budget, or wait for the next period."
+
+
+class JobExpired(Unavailable):
+    """The envelope expired before all of it was signed; no signature was returned."""
+
+    reason = "job.expired"
+    hint = "Submit again under the same request id; a waiting client does so automatically."
+
+
+class WaitTimeout(Unavailable):
+    """The deadline passed before the result came; the job is still processed."""
+
+    reason = "wait.timeout"
+    hint = "Nothing is lost: wait again with the job id."
+
+    def __init__(
+        self, message: str = "", *, retry_after_s: float | None = None, job_ids: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.job_ids = job_ids
+
+
+class TokenUnavailable(Unavailable):
+    """The token that holds the key cannot be used now."""
+
+    reason = "token.unavailable"
+    hint = "The operator sees it in `sigmill tokens list`; accepted jobs stay queued."
+
+
+class HsmFault(Unavailable):
+    """The HSM failed in the middle of the operation."""
+
+    reason = "hsm.fault"
+    hint = "The lane is replaced and the job retried; check sigmill_lane_restarts_total if it persists."
+
+
+class ClockSetBack(Unavailable):
+    """The host's clock was set: it cannot be told whether the envelope has expired."""
+
+    reason = "clock.set_back"
+    hint = "The operator corrects the host's clock, or has its lanes forget the time that it showed before; accepted jobs stay queued."
+
+
+class LogUnavailable(Unavailable):
+    """The write-ahead log cannot be written, so nothing is signed or released."""
+
+    reason = "log.unavailable"
+    hint = "Check the disk of the worker's state directory; work resumes automatically."
+
+
+class QueueUnavailable(Unavailable):
+    """Redis cannot be reached, or refuses."""
+
+    reason = "queue.unavailable"
+    hint = "Check Redis; submitting again under the same request id is safe."
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        retry_after_s: float | None = None,
+        perhaps_done: bool = False,
+        server_wide: bool = False,
+    ) -> None:
+        """``perhaps_done``: the commands were sent, once (``queueing.redis.send_once``), and their answer was lost.
+
+        ``server_wide``: Redis refuses for a cause that lies in the server or in the rights of its user, not in a key.
+        """
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.perhaps_done = perhaps_done
+        self.server_wide = server_wide
+
+
+class QueueUnconfirmed(Unavailable):
+    """Redis has it, but too few replicas confirmed it in time; a failover may lose it."""
+
+    reason = "queue.unconfirmed"
+    hint = "Check the replicas of Redis; submitting again under the same request id is safe, and the client does so."
