@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from queueing.agent.cryptoki import Attribute, AttributeValue, KeyType, ObjectClass
 from queueing.protocol.algorithms import KEY_KINDS, Algorithm
-from queueing.protocol.der import der_oid, octet_string
+from queueing.protocol.der import octets, oid
 from queueing.protocol.public_keys import PublicKey
 
 _X509: Final = 0
@@ -123,8 +123,8 @@ def _key_parts(key: PublicKey) -> dict[int, AttributeValue]:
         point = loaded.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
         parts |= {
             Attribute.KEY_TYPE: KeyType.EC.value,
-            Attribute.EC_PARAMS: der_oid(KEY_KINDS[key.kind].curve_oid),
-            Attribute.EC_POINT: octet_string(point),
+            Attribute.EC_PARAMS: oid(KEY_KINDS[key.kind].curve_oid),
+            Attribute.EC_POINT: octets(point),
         }
     return parts
 

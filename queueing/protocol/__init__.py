@@ -2,7 +2,7 @@
 
 algorithms     signing algorithms and the kinds of keys that fit them
 client_keys    key pairs of clients: sign and verify envelopes
-der            DER forms beside keys and digests
+der            DER (X.690): writing, and strict reading
 durations      durations in words, for messages
 envelope       signed request for up to 1,024 digests
 jobs           jobs and results as arq keeps them

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from queueing.protocol.algorithms import KEY_KINDS, KeyFamily, KeyKind, KeyKindFacts
-from queueing.protocol.der import SHORT_FORM, der_oid, octet_string
+from queueing.protocol.der import SHORT_FORM, octets, oid
 from queueing.protocol.public_keys import elliptic_curve
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ _OTHER_PARAMS: Final[dict[KeyFamily, tuple[bytes, ...]]] = {
 
 
 def _curve(kind: KeyKind, facts: KeyKindFacts) -> Curve:
-    named = der_oid(facts.curve_oid)
+    named = oid(facts.curve_oid)
     other = _OTHER_PARAMS[facts.family]
     # PKCS#11 3.1, 6.3.5 names Edwards curves by their PrintableString; all other curves are named by their OID.
     params = (other[0], named, *other[1:]) if other else (named,)
@@ -151,7 +151,7 @@ def bare_point(curve: Curve, point: bytes) -> bytes | None:
     """
     for size in (curve.point_bytes, curve.compressed_bytes):
         bare = point[-size:]
-        if len(bare) == size and point in (bare, octet_string(bare), bit_string(bare)):
+        if len(bare) == size and point in (bare, octets(bare), bit_string(bare)):
             return bare if size == curve.point_bytes else _decompressed(curve, bare)
     return None
 

@@ -9,7 +9,7 @@ from pkcs11 import Attribute, KeyType, Mechanism, SignMixin
 
 from queueing.errors import KeyDisabled, TokenUnavailable
 from queueing.protocol.algorithms import KEY_KINDS, KeyFamily
-from queueing.protocol.der import octet_string
+from queueing.protocol.der import octets
 from workers.hsm.encodings import (
     bare_point,
     curve_for_params,
@@ -201,7 +201,7 @@ def _search_by_template(session: pkcs11.Session, public_key: PublicKey) -> list[
     point = curve_point(public_key.spki)
     publics = {
         item.handle: item
-        for encoded in (octet_string(point), point)
+        for encoded in (octets(point), point)
         for item in public_keys(session, {Attribute.KEY_TYPE: type_, Attribute.EC_POINT: encoded})
     }
     ids = _names(publics.values(), public_key, Attribute.ID)

@@ -1,8 +1,7 @@
 """Certificates and their requests: structures of X.509, PKCS#10 and CMS. No token, no file, no configuration.
 
-A key in a token is no key object of ``cryptography``, so what it signs is built here as bytes (docs/adr/0039).
+A key in a token is no key object of ``cryptography``, so what it signs is built here as bytes, by ``queueing.protocol.der`` (docs/adr/0039).
 
-der       DER (X.690): the few types that these structures consist of
 schemes   AlgorithmIdentifier and digest of each kind of key
 names     subjects and alternative names, as an operator writes them
 requests  PKCS#10 certificate requests

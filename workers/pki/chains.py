@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from workers.pki import der
+from queueing.protocol import der
 from workers.pki.schemes import UNREADABLE
 
 LARGEST_BYTES: Final = 256 * 1024

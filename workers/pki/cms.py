@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from cryptography.x509.oid import NameOID
 
 from queueing.errors import SigningError
+from queueing.protocol import der
 from queueing.protocol.algorithms import DEFAULT_FOR_KEY, FACTS
 from queueing.protocol.public_keys import PublicKey
-from workers.pki import der
 from workers.pki.requests import extension
 from workers.pki.schemes import UNREADABLE, digest_algorithm, message_hash, signature_algorithm
 

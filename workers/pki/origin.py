@@ -18,8 +18,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
+from queueing.protocol import der
 from queueing.protocol.algorithms import KeyKind
-from workers.pki import der
 from workers.pki.schemes import UNREADABLE
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from workers.pki import der
+from queueing.protocol import der
 from workers.pki.schemes import signature_algorithm
 
 if TYPE_CHECKING:

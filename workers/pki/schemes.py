@@ -8,8 +8,8 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
 from queueing.errors import AlgorithmMismatch
+from queueing.protocol import der
 from queueing.protocol.algorithms import DEFAULT_FOR_KEY, FACTS, HASH_OIDS, Algorithm
-from workers.pki import der
 
 if TYPE_CHECKING:
     from queueing.protocol.algorithms import KeyKind

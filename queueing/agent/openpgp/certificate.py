@@ -20,7 +20,7 @@ from queueing.agent.openpgp.signature import CERTIFICATION, SignatureMaker, hash
 from queueing.client.signatures import Signature
 from queueing.errors import AlgorithmMismatch
 from queueing.protocol.algorithms import FACTS, KEY_KINDS, Algorithm, Scheme
-from queueing.protocol.der import der_oid
+from queueing.protocol.der import oid
 from queueing.protocol.public_keys import PublicKey
 
 _SCHEMES: Final = (Scheme.PKCS1V15, Scheme.ECDSA)
@@ -65,7 +65,7 @@ def primary_key(public_key: PublicKey, created_s: int) -> PrimaryKey:
         return rsa_key(created_s, _bytes(numbers.n), _bytes(numbers.e))
     if isinstance(loaded, ec.EllipticCurvePublicKey):
         point = loaded.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-        return ecdsa_key(created_s, der_oid(KEY_KINDS[public_key.kind].curve_oid)[2:], point)
+        return ecdsa_key(created_s, oid(KEY_KINDS[public_key.kind].curve_oid)[2:], point)
     raise AlgorithmMismatch(
         "OpenPGP signatures are made with RSA and with P-256, P-384 and P-521",
         hint="Use a key of one of these kinds.",

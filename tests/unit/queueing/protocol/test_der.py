@@ -1,13 +1,86 @@
-"""DER forms are byte for byte those of the standards."""
+"""DER is written as openssl and cryptography read it, and read strictly."""
 
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from queueing.protocol import der
 from queueing.protocol.algorithms import HASH_OIDS
-from queueing.protocol.der import der_oid, digest_info_prefix, octet_string
+from queueing.protocol.der import digest_info_prefix, octets, oid
+
+
+@given(st.binary(max_size=70_000))
+def test_what_is_written_is_read(content: bytes) -> None:
+    """Every length has its one form, and nothing is lost."""
+    value = der.read(der.octets(content))
+
+    assert (value.tag, value.content) == (der.OCTET_STRING, content)
+
+
+@pytest.mark.parametrize(
+    "dotted", ["1.2.840.113549.1.9.16.2.59", "2.25.329800735698586629295641978511506172918", "0.9.1"]
+)
+def test_an_oid_has_its_arcs_in_base_128(dotted: str) -> None:
+    """Large arcs too; read back by the rule of X.690 8.19."""
+    encoded = der.oid(dotted)
+    arcs, number = [], 0
+    for byte in der.read(encoded).content:
+        number = number << 7 | byte & 0x7F
+        if not byte & 0x80:
+            arcs.append(number)
+            number = 0
+    first = min(arcs[0] // 40, 2)
+    assert ".".join(map(str, (first, arcs[0] - 40 * first, *arcs[1:]))) == dotted
+
+
+@pytest.mark.parametrize("value, content", [(0, "00"), (127, "7f"), (128, "0080"), (256, "0100")])
+def test_an_integer_is_never_negative(value: int, content: str) -> None:
+    """A leading zero keeps the sign bit free."""
+    assert der.read(der.integer(value)).content.hex() == content
+
+
+def test_a_set_of_is_sorted() -> None:
+    """X.690 11.6: in the order of the encodings."""
+    assert der.set_of([der.integer(9), der.integer(3)]) == der.set_of([der.integer(3), der.integer(9)])
+
+
+def test_times_change_their_form_in_2050() -> None:
+    """RFC 5280 4.1.2.5."""
+    assert der.read(der.time(datetime(2049, 1, 2, 3, 4, 5, tzinfo=UTC))).content == b"490102030405Z"
+    assert der.read(der.time(datetime(2050, 1, 2, tzinfo=UTC))).content == b"20500102000000Z"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    ["", "30", "3001", "3080", "308100", "30810100", "3082000100", "30820080" + "00" * 128, "1f8101", "0401ff00", "3084ffffffff", "30850000000001ff"],
+)  # fmt: skip
+def test_bytes_that_are_no_der_are_refused(raw: str) -> None:
+    """Truncated, indefinite and overlong lengths, high tags, and bytes behind the end."""
+    with pytest.raises(der.DerInvalid):
+        der.read(bytes.fromhex(raw))
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_break_the_reader(raw: bytes) -> None:
+    """Any input is a value or ``DerInvalid``."""
+    try:
+        list(der.read(raw).children())
+    except der.DerInvalid:
+        return
+
+
+def test_a_structure_must_be_as_expected() -> None:
+    """Another tag or another number of fields is refused."""
+    value = der.read(der.sequence(der.integer(1)))
+    with pytest.raises(der.DerInvalid, match="instead of 2"):
+        value.fields(der.SEQUENCE, 2)
+    with pytest.raises(der.DerInvalid, match="tag"):
+        value.expect(der.SET)
 
 
 @pytest.mark.parametrize("name", HASH_OIDS)
@@ -32,13 +105,13 @@ def test_the_digest_info_is_that_of_the_standard(name: str, prefix: str) -> None
     assert digest_info_prefix(name).hex() == prefix
 
 
-@pytest.mark.parametrize("dotted, der", [("1.2.840.113549", "06062a864886f70d"), ("2.999", "06028837")])
-def test_an_object_identifier_has_seven_bits_a_byte(dotted: str, der: str) -> None:
+@pytest.mark.parametrize("dotted, encoded", [("1.2.840.113549", "06062a864886f70d"), ("2.999", "06028837")])
+def test_an_object_identifier_has_seven_bits_a_byte(dotted: str, encoded: str) -> None:
     """Examples of X.690 8.19 and RFC 8017."""
-    assert der_oid(dotted).hex() == der
+    assert oid(dotted).hex() == encoded
 
 
 @pytest.mark.parametrize("size, head", [(0, "0400"), (127, "047f"), (128, "048180"), (133, "048185")])
 def test_an_octet_string_has_a_long_length_from_128_bytes(size: int, head: str) -> None:
     """X.690 8.1.3: 133 bytes is the point of a P-521 key."""
-    assert octet_string(bytes(size)).hex() == head + "00" * size
+    assert octets(bytes(size)).hex() == head + "00" * size

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from queueing.protocol.algorithms import KeyKind
-from queueing.protocol.der import octet_string
+from queueing.protocol.der import octets
 from queueing.protocol.public_keys import PublicKey
 from workers.hsm.encodings import (
     CURVE_OF,
@@ -91,7 +91,7 @@ def test_an_ec_key_goes_to_pkcs11_and_back(kind: KeyKind) -> None:
     compressed = public.public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
     assert len(compressed) == curve.compressed_bytes
     for form in (point, compressed):
-        for shown in (form, octet_string(form), bit_string(form)):
+        for shown in (form, octets(form), bit_string(form)):
             assert bare_point(curve, shown) == point
             assert ec_spki(curve.params[0], shown) == der
         assert bare_point(curve, form[:-1]) is None
@@ -103,7 +103,7 @@ def test_an_ed25519_key_is_read_however_its_curve_is_named(params: bytes) -> Non
     public = ed25519.Ed25519PrivateKey.generate().public_key()
     der = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     point = curve_point(der)
-    assert ec_spki(params, octet_string(point)) == der
+    assert ec_spki(params, octets(point)) == der
     assert ec_spki(params, point) == der
 
 
@@ -111,7 +111,7 @@ def test_a_point_that_begins_like_a_wrapping_is_still_told_apart_by_its_length()
     curve = CURVE_OF[KeyKind.P256]
     raw = b"\x04\x41" + bytes(63)  # a raw point whose x begins with what could be a length
     assert bare_point(curve, raw) == raw
-    assert bare_point(curve, octet_string(raw)) == raw
+    assert bare_point(curve, octets(raw)) == raw
 
 
 def test_curves_are_known_by_their_standard_names_only() -> None:

@@ -13,7 +13,7 @@ from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
 from pkcs11.exceptions import AttributeTypeInvalid, DeviceRemoved, GeneralError, MechanismInvalid, PKCS11Error
 
 from queueing.protocol.algorithms import KeyKind
-from queueing.protocol.der import octet_string
+from queueing.protocol.der import octets
 from workers.hsm.encodings import CURVE_OF, curve_point
 from workers.hsm.faults import HsmFailure
 from workers.hsm.key_creation import adopt_key, create_key, list_keys
@@ -96,7 +96,7 @@ def pair(number: int, **private: Any) -> list[FakeObject]:
                 Attribute.CLASS: ObjectClass.PUBLIC_KEY,
                 **common,
                 Attribute.EC_PARAMS: P256,
-                Attribute.EC_POINT: octet_string(curve_point(spki)),
+                Attribute.EC_POINT: octets(curve_point(spki)),
             },
         ),
         FakePrivate(2 * number + 1, {Attribute.CLASS: ObjectClass.PRIVATE_KEY, **shown}),

@@ -12,7 +12,7 @@ from pkcs11 import Attribute, KeyType, ObjectClass
 from pkcs11.exceptions import AttributeTypeInvalid, DeviceRemoved, FunctionFailed, PKCS11Error
 
 from queueing.errors import KeyDisabled, TokenUnavailable
-from queueing.protocol.der import octet_string
+from queueing.protocol.der import octets
 from queueing.protocol.public_keys import PublicKey
 from tests.support.keys import spki_of
 from workers.hsm.encodings import CURVE_OF, curve_point, rsa_numbers
@@ -100,7 +100,7 @@ def public(
             Attribute.CLASS: ObjectClass.PUBLIC_KEY,
             Attribute.KEY_TYPE: KeyType.EC_EDWARDS if key is ED25519 else KeyType.EC,
             Attribute.ID: key_id,
-            Attribute.EC_POINT: octet_string(point) if wrapped else point,
+            Attribute.EC_POINT: octets(point) if wrapped else point,
             Attribute.EC_PARAMS: CURVE_OF[key.kind].params[params],
         },
     )

@@ -8,9 +8,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from queueing.protocol import der
 from queueing.protocol.public_keys import PublicKey
 from tests.support.keys import spki_of
-from workers.pki import der
 from workers.pki.names import NameInvalid, parse_alternative_name, parse_subject
 from workers.pki.requests import Profile, RequestContent, assemble
 
