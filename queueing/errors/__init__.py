@@ -10,7 +10,8 @@ SigningError                      reason, retryable, denied, hint
 ├── Invalid                       the input is wrong; the same input fails again
 │   ├── AlgorithmUnknown · DigestLength · EnvelopeMalformed · EnvelopeExpired
 │   ├── JobCancelled · JobConflict · JobPoisoned · JobUnknown · FunctionUnknown
-│   └── InputUnreadable · OutputUnwritable · ResultInvalid · ProofInvalid
+│   ├── InputUnreadable · OutputUnwritable · ResultInvalid · ProofInvalid
+│   └── ArtifactInvalid · ArtifactSigned
 └── Unavailable                   not now; the same request may succeed later (retryable)
     ├── LimitRate · LimitBacklog · LimitBudget
     ├── JobExpired · WaitTimeout
@@ -46,6 +47,8 @@ from queueing.errors.denied import (
 )
 from queueing.errors.invalid import (
     AlgorithmUnknown,
+    ArtifactInvalid,
+    ArtifactSigned,
     DigestLength,
     EnvelopeExpired,
     EnvelopeMalformed,
@@ -85,6 +88,8 @@ __all__ = [
     "RESULT_REASONS",
     "AlgorithmMismatch",
     "AlgorithmUnknown",
+    "ArtifactInvalid",
+    "ArtifactSigned",
     "ClientExpired",
     "ClientRevoked",
     "ClientUnknown",

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from queueing.errors import denied, invalid, unavailable
-from queueing.errors.invalid import InputUnreadable, OutputUnwritable, ProofInvalid, ResultInvalid
+from queueing.errors.invalid import (
+    ArtifactInvalid,
+    ArtifactSigned,
+    InputUnreadable,
+    OutputUnwritable,
+    ProofInvalid,
+    ResultInvalid,
+)
 from queueing.errors.root import SigningError
 
 BY_REASON: Final[dict[str, type[SigningError]]] = {
@@ -17,7 +24,7 @@ BY_REASON: Final[dict[str, type[SigningError]]] = {
 """The closed set of reasons: code -> class. Sent over the wire as the code alone."""
 
 RESULT_REASONS: Final = frozenset(BY_REASON) - {
-    cls.reason for cls in (InputUnreadable, OutputUnwritable, ProofInvalid)
+    cls.reason for cls in (InputUnreadable, OutputUnwritable, ProofInvalid, ArtifactInvalid, ArtifactSigned)
 }
 """Reasons that a job's result can carry; the others occur in commands only."""
 

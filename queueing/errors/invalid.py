@@ -98,3 +98,17 @@ class ProofInvalid(Invalid):
     hint = (
         "Fetch it again. If it fails again, keep the file: it is evidence, and the operator must explain it."
     )
+
+
+class ArtifactInvalid(Invalid):
+    """The file is damaged, or of no format that can be signed; it is as it was."""
+
+    reason = "artifact.invalid"
+    hint = "Build or copy the file again, or name its format by --format."
+
+
+class ArtifactSigned(Invalid):
+    """The file has a signature by another certificate, or an incomplete one; it is as it was."""
+
+    reason = "artifact.signed"
+    hint = "Sign the file as it was built, or choose --replace or --append."

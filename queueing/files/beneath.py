@@ -10,10 +10,10 @@ import contextlib
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -29,14 +29,31 @@ def replace_beneath(
     place of a folder is ``ELOOP``. ``sync``: returns when data and name are on disk. Raises ``OSError`` with
     the file's path; then the file has the old content, and no part of the new one is left.
     """
+    rewrite_beneath(folder, names, lambda stream: stream.write(data), folder_mode=folder_mode, sync=sync)
+
+
+def rewrite_beneath(
+    folder: Path,
+    names: Sequence[str],
+    write: Callable[[BinaryIO], object],
+    *,
+    folder_mode: int = 0o777,
+    sync: bool = False,
+) -> None:
+    """As ``replace_beneath``, with the content that ``write`` writes. An error of ``write`` leaves the file as it was."""
     try:
-        _replace_beneath(folder, names, data, folder_mode, sync=sync)
+        _rewrite_beneath(folder, names, write, folder_mode, sync=sync)
     except OSError as error:  # of an open folder it has no name, or the last part only
         raise OSError(error.errno, error.strerror, str(folder.joinpath(*names))) from error
 
 
-def _replace_beneath(
-    folder: Path, names: Sequence[str], data: bytes, folder_mode: int, *, sync: bool
+def _rewrite_beneath(
+    folder: Path,
+    names: Sequence[str],
+    write: Callable[[BinaryIO], object],
+    folder_mode: int,
+    *,
+    sync: bool,
 ) -> None:
     if not folder.is_dir():
         folder.mkdir(parents=True, mode=folder_mode, exist_ok=True)
@@ -46,7 +63,7 @@ def _replace_beneath(
             below = _entered(descriptor, name, folder_mode)
             os.close(descriptor)
             descriptor = below
-        _replace(descriptor, names[-1], data, sync=sync)
+        _rewrite(descriptor, names[-1], write, sync=sync)
     finally:
         os.close(descriptor)
 
@@ -62,14 +79,14 @@ def _entered(above: int, name: str, mode: int) -> int:
         raise
 
 
-def _replace(folder: int, name: str, data: bytes, *, sync: bool) -> None:
+def _rewrite(folder: int, name: str, write: Callable[[BinaryIO], object], *, sync: bool) -> None:
     part = f".{name}.part"
     with contextlib.suppress(FileNotFoundError):  # of a process that was killed
         os.unlink(part, dir_fd=folder)
     descriptor = os.open(part, _NEW_FILE, 0o666, dir_fd=folder)
     try:
         with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
+            write(stream)
             stream.flush()
             if sync:
                 os.fsync(descriptor)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from queueing.files.folders import entries, is_there
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
 OWNER_ONLY: Final = 0o600
 OWNER_ONLY_FOLDER: Final = 0o700
@@ -40,6 +40,26 @@ def replace_durably(file: Path, data: bytes, *, mode: int = OWNER_ONLY) -> None:
     content, or the new content under a name that a power cut may undo.
     """
     _replace(file, partial(_write, data), mode)
+
+
+def rewrite(file: Path, write: Callable[[BinaryIO], object], *, mode: int) -> None:
+    """Replace the content of ``file`` by what ``write`` writes to a new file; an error of ``write`` leaves all as it was.
+
+    Mode, owner and links as ``replace_durably``, and the data is on disk on return; the name may be the old one again after
+    a power cut, with the old content. Costs one fsync. ``sweep`` removes what crashed writers left. Raises ``OSError``.
+    """
+    target = Path(os.path.realpath(file))
+    _rename(_write_draft(target, write, mode), target)
+
+
+def sweep(files: Iterable[Path]) -> None:
+    """Remove the drafts of these files that crashed writers left more than an hour ago. Raises nothing."""
+    targets = []
+    for file in files:
+        with contextlib.suppress(OSError, ValueError):  # no file can have the name; using it says so
+            targets.append(Path(os.path.realpath(file)))
+    for folder in {target.parent for target in targets}:
+        _sweep(folder, {target.name for target in targets if target.parent == folder})
 
 
 def replace_all_durably(contents: Mapping[Path, bytes], *, mode: int = OWNER_ONLY) -> dict[Path, OSError]:

@@ -147,6 +147,11 @@ def read(data: bytes) -> Value:
     return value
 
 
+def read_first(data: bytes) -> Value:
+    """The first value in ``data``; what is behind it is ignored. Raises ``DerInvalid``."""
+    return _read(data)[0]
+
+
 def _read(data: bytes) -> tuple[Value, bytes]:
     if len(data) < 2 or data[0] & 0x1F == 0x1F:
         raise DerInvalid("truncated, or a tag of several bytes")

@@ -43,6 +43,12 @@ CASES = {
         content=b".text",
         proof="Number of verified signatures: 1",
     ),
+    "PE files, many at once": Case(
+        packages=("osslsigncode", "efitools"),
+        artefact="app.exe",
+        content=b".text",
+        proof="Number of verified signatures: 1",
+    ),
     "sbsign": Case(
         packages=("sbsigntool", "efitools", "libengine-pkcs11-openssl"),
         artefact="signed.efi",

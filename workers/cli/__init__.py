@@ -5,6 +5,7 @@ commands   tables of commands, each imported when it is called
 shell      output, options and progress shared by commands
 signing    sign, submit, wait, verify, cancel
 tools      agent, run, pgp
+artifacts  sign-file
 status     status, workers, top
 keys       signing keys
 clients    client keys

@@ -53,6 +53,9 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
     "sign": LazyCommand(
         "workers.cli.signing.sign:sign", "Sign files or digests, and wait for the signatures."
     ),
+    "sign-file": LazyCommand(
+        "workers.cli.artifacts.sign_file:sign_file", "Sign files in their own formats, with Authenticode."
+    ),
     "status": LazyCommand("workers.cli.status.status:status", "Show the state of jobs, or of the cluster."),
     "stop": LazyCommand(
         "workers.cli.operate.stop:stop", "Stop a tenant, key or client on every host within a second."

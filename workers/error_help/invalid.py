@@ -156,6 +156,33 @@ TEXTS: Final[dict[str, Text]] = {
             Step("Verify existing signatures:", "sigmill verify --config client.toml RESULTS"),
         ),
     ),
+    "artifact.invalid": Text(
+        "The file cannot be signed as it is: it is truncated or damaged, has its certificate table at a wrong place, is too"
+        " large for its format, or has no known format. The message says which. The file is as it was; the others are signed.",
+        "`sigmill sign-file`.",
+        (
+            Step("Build or copy the file again."),
+            Step(
+                "If the format was not recognised, name it:",
+                "sigmill sign-file --config client.toml --key KEY --format pe FILE",
+            ),
+        ),
+    ),
+    "artifact.signed": Text(
+        "The file has a signature by another certificate, over other content, or without the time-stamp that was asked for."
+        " Nothing was changed: another vendor's signature is not replaced by accident.",
+        "`sigmill sign-file`.",
+        (
+            Step(
+                "Sign the file as it was built, or replace the signature:",
+                "sigmill sign-file --config client.toml --key KEY --replace FILE",
+            ),
+            Step(
+                "Or add a second signature to a PE file:",
+                "sigmill sign-file --config client.toml --key KEY --append FILE",
+            ),
+        ),
+    ),
     "proof.invalid": Text(
         "A proof, a checkpoint, a receipt or another part of the tamper-evident log is damaged, or does not belong to what"
         " it is said to prove. The message names the part and the place.",

@@ -4,6 +4,7 @@ import os
 import stat
 import time
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -14,6 +15,8 @@ from queueing.files.durable_file import (
     remove_durably,
     replace_all_durably,
     replace_durably,
+    rewrite,
+    sweep,
 )
 from tests.support.disk.calls import DiskCalls
 
@@ -202,3 +205,30 @@ def test_a_folder_that_exists_is_given_to_nobody(tmp_path: Path, given: list[tup
     """Its owner has chosen who owns it."""
     make_folder(tmp_path)
     assert given == []
+
+
+def test_an_error_of_the_writer_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    """What it had written is gone, and its error is raised as it is."""
+    file = tmp_path / "app.exe"
+    file.write_bytes(b"old")
+
+    def write(stream: BinaryIO) -> None:
+        stream.write(b"half")
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        rewrite(file, write, mode=0o600)
+    assert [x.read_bytes() for x in tmp_path.iterdir()] == [b"old"]
+    rewrite(file, lambda stream: stream.write(b"new"), mode=0o600)
+    assert [x.read_bytes() for x in tmp_path.iterdir()] == [b"new"]
+
+
+def test_drafts_of_crashed_writers_are_swept_by_request(tmp_path: Path) -> None:
+    """Those of the named files, older than an hour; a name that no file can have is skipped."""
+    old, young, others = (tmp_path / f".{name}.new" for name in ("a.exe.x1", "a.exe.x2", "b.exe.x3"))
+    for draft in (old, young, others):
+        draft.write_bytes(b"")
+    for draft in (old, others):
+        os.utime(draft, (time.time() - 7200,) * 2)
+    sweep([tmp_path / "a.exe", Path("a\0b"), tmp_path / "missing/x"])
+    assert sorted(tmp_path.iterdir()) == sorted([young, others])

@@ -1,0 +1,17 @@
+"""Files signed natively: formats, signatures in them, and the signing of many files in one run.
+
+Only digests leave the host. Each file is read by chunks, and replaced as a whole or not at all.
+
+formats       formats, recognised by content
+batch         many files at once: prepared, signed, written
+signing_key   the key version that signs, with its certificate
+preparation   a file before its signature
+embedded      formats with their signature inside
+pe            PE files: layout, digest, certificate table
+authenticode  content and attributes of Authenticode
+cms           SignedData: making and reading
+targets       places of signed files
+streams       files in pieces, and their state
+
+Must never import ``workers`` or ``queueing.agent``.
+"""

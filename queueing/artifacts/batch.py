@@ -1,0 +1,180 @@
+"""Signing of many files: hashed on all cores, signed in envelopes, time-stamped and written, one outcome each.
+
+Three stages run side by side, each a bounded number of files ahead of the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Final, Protocol, cast
+
+from queueing.artifacts.formats import PREPARATIONS, FormatName, recognised
+from queueing.artifacts.preparation import Done, Order, Prepared
+from queueing.artifacts.targets import Target
+from queueing.client.signatures import Outcome, Signature
+from queueing.errors import InputUnreadable, SigningError
+from queueing.files.durable_file import sweep
+from queueing.protocol.algorithms import Algorithm
+from queueing.protocol.priorities import Priority
+
+_THREADS: Final = (os.cpu_count() or 1) + 2
+"""Hashing needs a core each; the others wait for disks."""
+
+_AHEAD: Final = 256
+"""Files between two stages: some envelopes."""
+
+_NO_DIGEST: Final = cast("bytes", None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """A file to sign. ``error``: it is not to be signed, and why. ``format`` None: by its content."""
+
+    path: Path
+    target: Target
+    format: FormatName | None = None
+    error: SigningError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileOutcome:
+    """End of one file. Signed now if there is a ``signature`` and no ``error``; with neither it was signed before."""
+
+    artifact: Artifact
+    format: FormatName | None = None
+    signature: Signature | None = None
+    error: SigningError | None = None
+
+
+class OutcomeSink(Protocol):
+    """Receiver of outcomes, in input order."""
+
+    def add(self, outcome: FileOutcome) -> None:
+        """Take the outcome of the next file."""
+
+
+class ManySigner(Protocol):
+    """The part of ``queueing.client.signing_client.SigningClient`` that signs many digests."""
+
+    def sign_many(
+        self,
+        key: str,
+        digests: AsyncIterator[bytes],
+        algorithm: Algorithm,
+        request_id: str | None,
+        *,
+        priority: Priority,
+        timeout_s: float | None,
+    ) -> AsyncGenerator[Outcome, None]:
+        """One outcome for each digest, in order; what is no bytes is refused in its place."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyUse:
+    """Use of a key in this run. ``key``: KEY/VERSION, to which the certificate of the order belongs."""
+
+    key: str
+    request_id: str | None
+    priority: Priority = Priority.NORMAL
+    timeout_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    artifact: Artifact
+    format: FormatName | None
+    prepared: Prepared | Done | SigningError
+
+
+class Batch:
+    """Signs files with one key. Made in an event loop, used once."""
+
+    def __init__(self, client: ManySigner, use: KeyUse, order: Order) -> None:
+        self._client = client
+        self._use = use
+        self._order = order
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="artifact")
+        self._signing: deque[_Ready] = deque()
+        self._finishing: asyncio.Queue[asyncio.Task[FileOutcome] | None] = asyncio.Queue(_AHEAD)
+
+    async def run(self, artifacts: Sequence[Artifact], sink: OutcomeSink) -> None:
+        """Sign the files; raises what concerns all of them, such as an unknown key, and what ``sink`` raises."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(
+                self._pool, sweep, [artifact.target.path for artifact in artifacts if artifact.error is None]
+            )
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._sign(iter(artifacts), tasks))
+                while (task := await self._finishing.get()) is not None:
+                    sink.add(await task)
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from group
+        finally:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _sign(self, artifacts: Iterator[Artifact], tasks: asyncio.TaskGroup) -> None:
+        digests = self._digests(artifacts)
+        outcomes = self._client.sign_many(
+            self._use.key,
+            digests,
+            self._order.signer.algorithm,
+            self._use.request_id,
+            priority=self._use.priority,
+            timeout_s=self._use.timeout_s,
+        )
+        async with contextlib.aclosing(digests), contextlib.aclosing(outcomes):
+            async for outcome in outcomes:
+                ready = self._signing.popleft()
+                await self._finishing.put(tasks.create_task(self._finished(ready, outcome)))
+        await self._finishing.put(None)
+
+    async def _digests(self, artifacts: Iterator[Artifact]) -> AsyncGenerator[bytes, None]:
+        """Digests of the files; those that need no signature are refused by the client, in their place."""
+        loop = asyncio.get_running_loop()
+        ahead: deque[asyncio.Future[_Ready]] = deque()
+        while True:
+            for artifact in islice(artifacts, _AHEAD - len(ahead)):
+                ahead.append(loop.run_in_executor(self._pool, self._ready, artifact))
+            if not ahead:
+                return
+            ready = await ahead.popleft()
+            self._signing.append(ready)
+            prepared = ready.prepared
+            yield _NO_DIGEST if isinstance(prepared, Done | SigningError) else prepared.digest
+
+    def _ready(self, artifact: Artifact) -> _Ready:
+        if artifact.error is not None:
+            return _Ready(artifact, artifact.format, artifact.error)
+        name = artifact.format
+        try:
+            name = name or recognised(artifact.path)
+            prepared = PREPARATIONS[name](artifact.path, artifact.target, self._order)
+        except SigningError as error:
+            return _Ready(artifact, name, error)
+        except MemoryError:
+            return _Ready(artifact, name, InputUnreadable("the file needs more memory than there is"))
+        return _Ready(artifact, name, prepared)
+
+    async def _finished(self, ready: _Ready, outcome: Outcome) -> FileOutcome:
+        prepared = ready.prepared
+        if isinstance(prepared, SigningError):
+            return FileOutcome(artifact=ready.artifact, format=ready.format, error=prepared)
+        if isinstance(prepared, Done):
+            return FileOutcome(artifact=ready.artifact, format=ready.format)
+        if not isinstance(outcome, Signature):
+            return FileOutcome(artifact=ready.artifact, format=ready.format, error=outcome)
+        loop = asyncio.get_running_loop()
+        error = None
+        try:
+            await loop.run_in_executor(self._pool, prepared.finish, outcome.signature, None)
+        except SigningError as failure:
+            error = failure
+        return FileOutcome(artifact=ready.artifact, format=ready.format, signature=outcome, error=error)

@@ -1,0 +1,62 @@
+"""Formats of files that are signed natively, recognised by their content."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from queueing.artifacts import authenticode
+from queueing.artifacts.embedded import EmbeddedPreparation, Format
+from queueing.artifacts.pe import read_pe
+from queueing.artifacts.preparation import Preparation
+from queueing.errors import ArtifactInvalid, InputUnreadable
+from queueing.files.regular_file import open_regular
+
+
+class FormatName(StrEnum):
+    """Names of the formats, as ``--format`` has them."""
+
+    PE = "pe"
+
+
+PREPARATIONS: Final[dict[FormatName, Preparation]] = {
+    FormatName.PE: EmbeddedPreparation(Format("PE", read_pe, authenticode.PE_IMAGE)),
+}
+
+_MAGIC: Final = ((b"MZ", FormatName.PE),)
+_NOT_YET: Final = (
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an MSI file", "osslsigncode"),
+    (b"MSCF", "a cabinet (CAB)", "osslsigncode"),
+    (b"PK\x03\x04", "a JAR, APK or other ZIP file", "jarsigner or apksigner"),
+    (b"\xed\xab\xee\xdb", "an RPM package", "rpmsign"),
+)
+"""Formats that other tools sign, through ``sigmill run``."""
+
+
+def recognised(path: Path) -> FormatName:
+    """The format of a file, by its first bytes.
+
+    Raises ``InputUnreadable``, and ``ArtifactInvalid`` for a format that is not signed natively, with what signs it.
+    """
+    try:
+        with open_regular(path) as stream:
+            head = stream.read(8)
+    except OSError as error:
+        raise InputUnreadable(f"the file cannot be read: {error.strerror}") from None
+    except ValueError as error:  # a NUL in the name
+        raise InputUnreadable(f"the file cannot be read: {error}") from None
+    for magic, name in _MAGIC:
+        if head.startswith(magic):
+            return name
+    for magic, kind, tool in _NOT_YET:
+        if head.startswith(magic):
+            raise ArtifactInvalid(
+                f"this is {kind}, which is not signed natively",
+                hint=f"Sign it with {tool} through `sigmill run` (docs/tools.md).",
+            )
+    known = ", ".join(str(name).upper() for _, name in _MAGIC)
+    raise ArtifactInvalid(
+        f"the format is not known: the file does not begin as {known} does",
+        hint="Name the format by --format; sign a bare digest with `sigmill sign`.",
+    )

@@ -1,0 +1,65 @@
+"""Files in pieces: reading of spans, and the state by which a change of the file is noticed."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, Final, Self
+
+from queueing.errors import ArtifactInvalid, InputUnreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CHUNK_BYTES: Final = 1 << 20
+"""A multiple of eight, and some milliseconds of hashing."""
+
+
+def read_exactly(stream: BinaryIO, start: int, size_bytes: int) -> bytes:
+    """The bytes from ``start``. Raises ``ArtifactInvalid`` where the file ends before."""
+    stream.seek(start)
+    found = stream.read(size_bytes)
+    if len(found) != size_bytes:
+        raise ArtifactInvalid("the file is truncated: it ends before what its headers announce")
+    return found
+
+
+def span(stream: BinaryIO, start: int, end: int) -> Iterator[bytes]:
+    """The bytes from ``start`` to ``end`` in chunks. Raises ``ArtifactInvalid`` where the file ends before."""
+    stream.seek(start)
+    left = end - start
+    while left > 0:
+        chunk = stream.read(min(left, CHUNK_BYTES))
+        if not chunk:
+            raise ArtifactInvalid("the file is truncated: it ends before what its headers announce")
+        left -= len(chunk)
+        yield chunk
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """State of a file: which one it is, its size, and the times of its last changes."""
+
+    device: int
+    inode: int
+    size_bytes: int
+    modified_ns: int
+    changed_ns: int
+
+    @classmethod
+    def of(cls, stream: BinaryIO) -> Self:
+        """The state of an open file."""
+        return cls._from(os.fstat(stream.fileno()))
+
+    @classmethod
+    def _from(cls, found: os.stat_result) -> Self:
+        return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+    def check_same(self, path: Path) -> None:
+        """Raise ``InputUnreadable`` if another process has changed or replaced the file since. Raises ``OSError``."""
+        if self._from(path.stat()) != self:
+            raise InputUnreadable(
+                "the file was changed by another process while it was being signed",
+                hint="Sign it again when its writer is done.",
+            )

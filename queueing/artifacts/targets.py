@@ -1,0 +1,61 @@
+"""Places of signed files: in the file's own place, or a name below a folder."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, Self
+
+from queueing.errors import InputUnreadable, OutputUnwritable, SigningError
+from queueing.files.beneath import rewrite_beneath
+from queueing.files.durable_file import rewrite
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Place of a signed file or a signature. ``folder`` None: in the place of ``path``, links followed."""
+
+    path: Path
+    folder: Path | None = None
+    names: tuple[str, ...] = ()
+
+    @classmethod
+    def below(cls, folder: Path, name: Path, suffix: str = "") -> Self:
+        """``folder/NAME`` with the folders of a relative name, links not followed.
+
+        Raises ``InputUnreadable`` for a name that leads out of the folder.
+        """
+        parts = [part for part in PurePosixPath(name).parts if part != "/"]
+        if not parts or ".." in parts or "\x00" in str(name):
+            raise InputUnreadable("the name leads out of --out-dir")
+        names = (*parts[:-1], parts[-1] + suffix)
+        return cls(folder.joinpath(*names), folder, names)
+
+    @classmethod
+    def beside(cls, file: Path, suffix: str) -> Self:
+        """A file beside another one, of its name and a suffix."""
+        return cls(file.with_name(file.name + suffix), file.parent, (file.name + suffix,))
+
+    def check_writable(self) -> None:
+        """Raise ``OutputUnwritable`` for a folder that is there and not writable: before anything is signed for it."""
+        folder = Path(os.path.realpath(self.path)).parent if self.folder is None else self.path.parent
+        if os.path.exists(folder) and not os.access(folder, os.W_OK | os.X_OK):  # noqa: PTH110 - errors are told when it is written
+            raise OutputUnwritable(f"{self.path} cannot be written: {os.strerror(errno.EACCES)}")
+
+    def write(self, write: Callable[[BinaryIO], object], *, mode: int) -> None:
+        """Replace the file atomically by what ``write`` writes; its data is on disk on return.
+
+        ``mode``: of a new file in place. Raises ``OutputUnwritable``, or the ``SigningError`` of ``write``; the old file stays.
+        """
+        try:
+            if self.folder is None:
+                rewrite(self.path, write, mode=mode)
+            else:
+                rewrite_beneath(self.folder, self.names, write, sync=True)
+        except SigningError:
+            raise
+        except OSError as error:
+            raise OutputUnwritable(f"{self.path} cannot be written: {error.strerror}") from error

@@ -1,0 +1,69 @@
+"""Files signed by `sigmill sign-file`, judged by the verifiers of their ecosystems."""
+
+from __future__ import annotations
+
+import shutil
+
+from tests.tools.conftest import ToolRig, flip
+from tests.tools.test_tools_at_work import needs
+
+SIGN = "sigmill sign-file --config client.toml"
+VERIFY = "osslsigncode verify -CAfile ca.pem -in"
+
+
+def done(rig: ToolRig, command: str) -> str:
+    """Output of a command that succeeds."""
+    ran = rig.run(command)
+    assert ran.code == 0, f"{command}\n{ran.text}"
+    return ran.text
+
+
+def test_many_files_are_signed_in_one_run(rig: ToolRig) -> None:
+    """RSA and EC keys; a rerun leaves every file as it is."""
+    needs("osslsigncode", "efitools")
+    for key in ("release", "release-ec"):
+        names = [f"{key}-{i}.exe" for i in range(20)]
+        for name in names:
+            shutil.copy(rig.folder / "app.exe", rig.folder / name)
+        done(rig, f"{SIGN} --key {key} --description 'An app' --url https://example.com {' '.join(names)}")
+        assert done(rig, f"{SIGN} --key {key} {' '.join(names)}").count("unchanged") == 20
+        done(rig, f"for f in {key}-*.exe; do {VERIFY} $f || exit 1; done")
+    text = done(rig, f"{VERIFY} release-0.exe")
+    assert "An app" in text
+    assert "https://example.com" in text
+    flip(rig.folder / "release-0.exe", b".text")
+    assert rig.run(f"{VERIFY} release-0.exe").code != 0
+
+
+def test_a_second_signature_is_verified_beside_the_first(rig: ToolRig) -> None:
+    """Appended to a PE file; the first one may be another tool's."""
+    needs("osslsigncode", "efitools", "libengine-pkcs11-openssl")
+    shutil.copy("/usr/lib/efitools/x86_64-linux-gnu/HelloWorld.efi", rig.folder / "plain.exe")
+    raw = bytearray((rig.folder / "plain.exe").read_bytes())
+    subsystem_at = int.from_bytes(raw[0x3C:0x40], "little") + 24 + 68
+    raw[subsystem_at] = 3  # a program of Windows: nested signatures are for those
+    (rig.folder / "plain.exe").write_bytes(raw)
+    first = (
+        "osslsigncode sign -pkcs11module $SIGMILL_PKCS11_MODULE -certs release.pem"
+        ' -key "pkcs11:token=sigmill;object=release" -h sha256 -in plain.exe -out dual.exe'
+    )
+    done(rig, f"sigmill run --config client.toml --key release -- sh -c '{first}'")
+    assert rig.run(f"{SIGN} --key release-ec dual.exe").code == 1
+    assert "unchanged" in done(rig, f"{SIGN} --key release dual.exe")
+    done(rig, f"{SIGN} --key release-ec --append dual.exe")
+    assert "Number of verified signatures: 2" in done(rig, f"{VERIFY} dual.exe")
+    done(rig, f"{SIGN} --key release-ec --append dual.exe")
+    flip(rig.folder / "dual.exe", b".text")
+    assert rig.run(f"{VERIFY} dual.exe").code != 0
+
+
+def test_boot_images_are_verified_with_both_signatures(rig: ToolRig) -> None:
+    """Firmware reads table entries, and sbverify does."""
+    needs("sbsigntool", "efitools")
+    done(rig, f"{SIGN} --key release boot.efi")
+    done(rig, f"{SIGN} --key release-ec --append boot.efi")
+    listed = done(rig, "sbverify --list boot.efi")
+    assert "signature 2" in listed
+    done(rig, "sbverify --cert ca.pem boot.efi")
+    flip(rig.folder / "boot.efi", b".text")
+    assert rig.run("sbverify --cert ca.pem boot.efi").code != 0

@@ -1,0 +1,157 @@
+"""Options of ``sigmill sign-file``, and the files that they name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+
+import click
+
+from queueing.agent.certificates import CertificateChain
+from queueing.artifacts.authenticode import Description
+from queueing.artifacts.batch import Artifact
+from queueing.artifacts.formats import FormatName
+from queueing.artifacts.preparation import IfSigned
+from queueing.artifacts.targets import Target
+from queueing.client.signing_client import SigningClient
+from queueing.errors import InputUnreadable
+from workers.cli.shell.options import (
+    accept_option,
+    algorithm_option,
+    client_config_option,
+    combined,
+    deadline_option,
+    json_option,
+    key_option,
+    priority_option,
+    request_id_option,
+)
+from workers.cli.signing.request_options import stopped_text
+
+file_options = combined(
+    client_config_option,
+    key_option,
+    algorithm_option,
+    click.option(
+        "--format",
+        "format_name",
+        type=click.Choice([str(name) for name in FormatName]),
+        help="Format of all FILES. Default: by the content of each.",
+    ),
+    click.option(
+        "--out-dir",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Write signed files to DIR/NAME instead of in place.",
+    ),
+    click.option("--replace", is_flag=True, help="Replace signatures by other certificates."),
+    click.option(
+        "--append",
+        is_flag=True,
+        help="Add a second signature to a PE file that has one by another certificate.",
+    ),
+    click.option(
+        "--certificate",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="PEM file with the key's certificate and its issuers, instead of those of the key directory.",
+    ),
+    click.option("--description", default="", metavar="TEXT", help="Program name that Windows shows."),
+    click.option("--url", default="", metavar="URL", help="Address for more information that Windows shows."),
+    request_id_option,
+    priority_option,
+    accept_option,
+    deadline_option,
+    json_option,
+    click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path)),
+)
+
+
+class FileArguments(TypedDict):
+    """Values of ``file_options``, as click passes them to the command."""
+
+    config: Path
+    key: str
+    algorithm: str | None
+    format_name: str | None
+    out_dir: Path | None
+    replace: bool
+    append: bool
+    certificate: Path | None
+    description: str
+    url: str
+    request_id: str | None
+    priority: str
+    accept: str | None
+    deadline_s: float | None
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FileRun:
+    """A run that can be stopped: what was written stays, and a rerun signs the rest."""
+
+    client: SigningClient
+    config: Path
+    request_id: str
+
+    def stopped_text(self) -> str:
+        """Sentence for the person who stopped the command."""
+        return stopped_text(self.config, self.client.unanswered_job_ids, request_id=self.request_id)
+
+
+def if_signed(arguments: FileArguments) -> IfSigned:
+    """Treatment of signed files; raises ``click.UsageError``."""
+    if arguments["replace"] and arguments["append"]:
+        raise click.UsageError("choose --replace or --append")
+    if arguments["replace"]:
+        return IfSigned.REPLACE
+    return IfSigned.APPEND if arguments["append"] else IfSigned.REFUSE
+
+
+def description(arguments: FileArguments) -> Description:
+    """Name and address for Windows; raises ``click.UsageError`` for an address that is not ASCII."""
+    if not arguments["url"].isascii():
+        raise click.UsageError("--url must be ASCII; write other characters by their escapes, as browsers do")
+    try:
+        arguments["description"].encode("utf-16-be")
+    except UnicodeEncodeError:
+        raise click.UsageError("--description is not UTF-8") from None
+    return Description(program=arguments["description"], url=arguments["url"])
+
+
+def chain(arguments: FileArguments) -> tuple[bytes, ...] | None:
+    """Certificates of ``--certificate``; raises ``ConfigError``."""
+    file = arguments["certificate"]
+    return None if file is None else CertificateChain.from_file(file).certificates
+
+
+def artifacts(arguments: FileArguments) -> Sequence[Artifact]:
+    """The files with their targets. One that is given twice, or whose target is another's, has an error in its place."""
+    name = arguments["format_name"]
+    found = _artifacts(arguments["files"], arguments["out_dir"])
+    if name is None:
+        return list(found)
+    return [
+        Artifact(path=each.path, target=each.target, format=FormatName(name), error=each.error)
+        for each in found
+    ]
+
+
+def _artifacts(files: Sequence[Path], out_dir: Path | None) -> Iterator[Artifact]:
+    owners: dict[str, Path] = {}
+    for path in files:
+        try:
+            target = Target(path) if out_dir is None else Target.below(out_dir, path)
+            owner = owners.setdefault(os.path.realpath(target.path), path)
+        except InputUnreadable as error:
+            yield Artifact(path=path, target=Target(path), error=error)
+            continue
+        except (OSError, ValueError) as error:
+            unreadable = InputUnreadable(f"the file cannot be read: {error}")
+            yield Artifact(path=path, target=Target(path), error=unreadable)
+            continue
+        twice = None if owner is path else InputUnreadable(f"it would be written to the same file as {owner}")
+        yield Artifact(path=path, target=target, error=twice)

@@ -1,0 +1,80 @@
+"""``sigmill sign-file``: signs files in their own formats, many in one run."""
+
+from __future__ import annotations
+
+from typing import Unpack
+
+import click
+
+from queueing.artifacts.batch import Batch, KeyUse
+from queueing.artifacts.preparation import Order
+from queueing.artifacts.signing_key import signing_key
+from queueing.errors import OutputUnwritable
+from queueing.protocol.algorithms import algorithm_named
+from queueing.protocol.priorities import Priority
+from workers.cli.artifacts.file_options import (
+    FileArguments,
+    FileRun,
+    artifacts,
+    chain,
+    description,
+    file_options,
+    if_signed,
+)
+from workers.cli.artifacts.file_report import FileReport
+from workers.cli.shell.interrupts import run_stoppable
+from workers.cli.shell.options import chosen_request_id
+from workers.cli.shell.output import Exit, Output
+from workers.cli.shell.progress import Progress
+from workers.cli.signing.hashing import HashMeter
+from workers.cli.signing.request_options import client_and_deadline
+from workers.cli.signing.wait_notes import wait_notes
+
+
+@click.command("sign-file")
+@file_options
+@click.pass_obj
+def sign_file(output: Output, /, **arguments: Unpack[FileArguments]) -> Exit:
+    """Sign FILES in their own format: PE (exe, dll, sys, efi) with Authenticode.
+
+    Files are hashed here, and only digests leave the host. Each is replaced as a whole, or is as it was if it fails. A file that
+    this key has signed is left unchanged, so a rerun signs what is missing; one with another signature is refused.
+    """
+    client, deadline_s = client_and_deadline(
+        arguments["config"], arguments["deadline_s"], accept=arguments["accept"]
+    )
+    if_signed(arguments), description(arguments)
+    request_id = chosen_request_id(arguments["request_id"])
+    run = FileRun(client, arguments["config"], request_id)
+    return run_stoppable(_sign(run, arguments, deadline_s, as_json=output.as_json), run)
+
+
+async def _sign(run: FileRun, arguments: FileArguments, deadline_s: float, *, as_json: bool) -> Exit:
+    name = arguments["algorithm"]
+    progress = Progress(len(arguments["files"]))
+    async with run.client as client:
+        key = signing_key(
+            await client.keys(),
+            arguments["key"],
+            None if name is None else algorithm_named(name),
+            chain(arguments),
+            certified=True,
+        )
+        order = Order(signer=key.signer, if_signed=if_signed(arguments), description=description(arguments))
+        use = KeyUse(
+            key=key.spec,
+            request_id=run.request_id,
+            priority=Priority(arguments["priority"]),
+            timeout_s=deadline_s,
+        )
+        report = FileReport(key=key.spec, algorithm=key.signer.algorithm, as_json=as_json, progress=progress)
+        async with wait_notes(client, progress, HashMeter()):
+            try:
+                await Batch(client, use, order).run(artifacts(arguments), report)
+            except OutputUnwritable as error:
+                raise _unprinted(error) from error
+    return report.finish()
+
+
+def _unprinted(error: OutputUnwritable) -> OutputUnwritable:
+    return OutputUnwritable(f"{error.message}; run it again: files that are signed stay unchanged")
