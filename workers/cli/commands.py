@@ -118,8 +118,8 @@ KEYS: Final[dict[str, LazyCommand]] = {
     "request": LazyCommand(
         "workers.cli.keys.request:request", "Make a certificate request, signed inside the token."
     ),
-    "retire": LazyCommand("workers.cli.keys.rotation:retire", "End a key version; it signs nothing more."),
-    "revoke": LazyCommand("workers.cli.keys.rotation:revoke", "Revoke a key version permanently."),
+    "retire": LazyCommand("workers.cli.keys.ending:retire", "End a key version; it signs nothing more."),
+    "revoke": LazyCommand("workers.cli.keys.ending:revoke", "Revoke a key version permanently."),
     "rotate": LazyCommand("workers.cli.keys.rotate:rotate", "Create the next version of a key."),
     "set": LazyCommand("workers.cli.keys.rules:set_rules", "Change the rules of a key."),
     "show": LazyCommand(

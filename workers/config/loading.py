@@ -38,6 +38,7 @@ class ServiceScope:
     """
 
     file: Path
+    audience: str
     tenants_dir: Path
     state_dir: Path
     tokens: dict[str, TokenSettings]
@@ -71,6 +72,7 @@ def load_scope(file: Path) -> ServiceScope:
         raise errors.first()
     return ServiceScope(
         file=file,
+        audience=service.audience,
         tenants_dir=file.parent / service.tenants_dir,
         state_dir=file.parent / service.state_dir,
         tokens=tokens,

@@ -29,7 +29,7 @@ class Stops:
         whole: str | None = None
         named: dict[Scope, dict[str, str]] = {"key": {}, "client": {}, "version": {}}
         for order in orders:
-            if order.tenant != tenant.name or order.order_id in tenant.lifted_orders:
+            if not in_force(order, tenant):
                 continue
             if order.scope == "tenant":
                 whole = order.hex_id
@@ -57,6 +57,11 @@ class Stops:
         order = self.versions.get(f"{key}/{version}")
         if order is not None:
             raise KeyDisabled(f"an operator's order stops version {version} of the key ({order})")
+
+
+def in_force(order: StopOrder, tenant: Tenant) -> bool:
+    """Whether the order is against this tenant, and its file does not lift it."""
+    return order.tenant == tenant.name and order.order_id not in tenant.lifted_orders
 
 
 NO_STOPS: Final = Stops()

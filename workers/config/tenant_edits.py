@@ -125,11 +125,19 @@ def change_key(text: str, key: str, changes: Changes) -> str:
     return _checked(_raise_epoch("".join(lines), before), intended)
 
 
-def change_versions(text: str, key: str, changes: Mapping[int, Changes]) -> str:
-    """The tenant's text with fields of versions of a key changed, by version number. Raises ``EditRefused``."""
+def change_versions(
+    text: str, key: str, changes: Mapping[int, Changes], *, head: Changes | None = None
+) -> str:
+    """The tenant's text with fields of versions of a key changed, by version number. Raises ``EditRefused``.
+
+    ``head``: changes of the fields before the first table.
+    """
     before = tomllib.loads(text)
     intended = copy.deepcopy(before)
     lines = text.splitlines(keepends=True)
+    if head:
+        _change_fields(lines, 0, before, head)
+        _apply(intended, head)
     for i, table in enumerate(intended["keys"][key]["versions"]):
         if change := changes.get(table["version"]):
             headers = [n for n, line in enumerate(lines) if _versions_header(key).match(line)]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import difflib
 import fcntl
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -30,8 +33,28 @@ _NEW_FOLDER_MODE: Final = 0o777
 """Less the umask, as mkdir(1) does."""
 
 
-def preview_tenant(scope: ServiceScope, tenant: str, edit: Callable[[str], str]) -> tuple[str, Tenant]:
-    """Text of the tenant's file after ``edit``, and the tenant that it describes. Writes nothing.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EditedTenant:
+    """An edit of a tenant's file: its text before and after, and the tenant that the new text describes.
+
+    ``written``: it is on the disk, and no preview.
+    """
+
+    file: Path
+    before: str
+    after: str
+    tenant: Tenant
+    written: bool = False
+
+    def difference(self) -> str:
+        """The edit as a unified diff."""
+        name = str(self.file)
+        before, after = self.before.splitlines(keepends=True), self.after.splitlines(keepends=True)
+        return "".join(difflib.unified_diff(before, after, name, name, n=1))
+
+
+def preview_tenant(scope: ServiceScope, tenant: str, edit: Callable[[str], str]) -> EditedTenant:
+    """The tenant's file as it would be after ``edit``. Writes nothing.
 
     A new file begins with the tenant's name. Raises ``ConfigError`` where the file is invalid before or after the
     edit, or uses a token of another owner.
@@ -47,20 +70,29 @@ def preview_tenant(scope: ServiceScope, tenant: str, edit: Callable[[str], str])
         raise ConfigError(str(file), "", f"was not edited: {refused}", "Edit it by hand.") from None
     result = tenant_of(file, parse_toml(file, edited), scope.tokens)
     _ownership(scope, beside=file).claim(file, result)
-    return edited, result
+    return EditedTenant(file=file, before=text, after=edited, tenant=result)
 
 
-def edit_tenant(scope: ServiceScope, tenant: str, edit: Callable[[str], str]) -> Tenant:
-    """Edit the tenant's file, durably. Raises as ``preview_tenant`` does, and then the file is unchanged.
+def edit_tenant(scope: ServiceScope, tenant: str, edit: Callable[[str], str]) -> EditedTenant:
+    """Edit the tenant's file, durably. Raises ``ConfigError`` as ``preview_tenant`` does, or where it cannot be written.
 
-    A new file can be read by those who can list the folder, above all by the worker, also when root makes it.
+    Then the file is unchanged. A new file can be read by those who can list the folder, above all by the worker, also
+    when root makes it.
     """
-    make_folder(scope.tenants_dir, mode=_NEW_FOLDER_MODE)
-    with _locked(scope.tenants_dir):
-        text, result = preview_tenant(scope, tenant, edit)
-        mode = scope.tenants_dir.stat().st_mode & _NEW_FILE_MODES
-        replace_durably(scope.tenant_file(tenant), text.encode(), mode=mode)
-    return result
+    try:
+        make_folder(scope.tenants_dir, mode=_NEW_FOLDER_MODE)
+        with _locked(scope.tenants_dir):
+            edited = preview_tenant(scope, tenant, edit)
+            mode = scope.tenants_dir.stat().st_mode & _NEW_FILE_MODES
+            replace_durably(edited.file, edited.after.encode(), mode=mode)
+    except OSError as error:
+        raise ConfigError(
+            str(scope.tenant_file(tenant)),
+            "",
+            f"cannot be written ({error.strerror})",
+            "Make room, or check owner and mode of the file and its folder; nothing was changed.",
+        ) from error
+    return dataclasses.replace(edited, written=True)
 
 
 def token_owners(scope: ServiceScope) -> dict[str, str]:

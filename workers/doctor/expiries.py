@@ -25,7 +25,7 @@ CLIENT_SOON_S: Final = 14 * 86400.0
 
 
 def check_expiries(configuration: Configuration, now_s: float) -> list[Finding]:
-    """Check all tenants and the connection to Redis; only active key versions and clients count."""
+    """Check all tenants and the connection to Redis; key versions that are active or wait to be, and active clients."""
     findings = [finding for tenant in configuration.tenants.values() for finding in _of_tenant(tenant, now_s)]
     findings += _of_redis(configuration.service.redis, now_s)
     return findings
@@ -34,7 +34,7 @@ def check_expiries(configuration: Configuration, now_s: float) -> list[Finding]:
 def _of_tenant(tenant: Tenant, now_s: float) -> Iterator[Finding]:
     for key in tenant.keys.values():
         for version in key.versions:
-            if version.state_at(int(now_s * 1000)) != "active":
+            if version.state_at(int(now_s * 1000)) not in {"next", "active"}:
                 continue
             subject = f"{tenant.name}: {key.name}/{version.version}"
             if version.expires_at_ms is not None:

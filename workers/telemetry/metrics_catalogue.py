@@ -269,7 +269,7 @@ class QueueMetrics(ProcessMetrics):
     )
     certificate_expiry = ranked(
         "certificate_expiry_timestamp_seconds",
-        "Unix time at which the first certificate of the key's active versions, or a version itself, expires.",
+        "Unix time at which the first certificate in the chains of the key's active and next versions, or a version itself, expires.",
         "tenant",
         "key",
     )

@@ -206,12 +206,13 @@ def _show_lowest(gauge: Ranked, values: _Values) -> None:
 
 
 def _expiries(version: KeyVersion, now_ms: int) -> list[float]:
-    """Expiries of an active version and of its certificates; of a chain the first one counts."""
-    if version.state_at(now_ms) != "active":
+    """Expiries of a version that signs, or waits to, and of every certificate in its chains."""
+    if version.state_at(now_ms) not in {"next", "active"}:
         return []
     ends = [] if version.expires_at_ms is None else [version.expires_at_ms / _MS_PER_S]
-    leaves = map(x509.load_der_x509_certificate, version.leaves)
-    return ends + [leaf.not_valid_after_utc.timestamp() for leaf in leaves]
+    chains = (version.certificates, *version.chains.values())
+    certificates = (x509.load_der_x509_certificate(raw) for chain in chains for raw in chain)
+    return ends + [certificate.not_valid_after_utc.timestamp() for certificate in certificates]
 
 
 def _is_tighter(state: QueueState, caps: PublishedCaps) -> bool:

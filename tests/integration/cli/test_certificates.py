@@ -54,10 +54,17 @@ def test_the_first_certificate_of_a_key(
     chain = authority.chain(tmp_path / "first.csr")
     epoch = load_configuration(operator_site.config).tenants["acme"].epoch
 
+    preview = attach(operator_site, chain, "--dry-run")
+    assert preview.code == 0, preview.out
+    assert load_configuration(operator_site.config).tenants["acme"].epoch == epoch
+    assert stray_files(operator_site) == []
+
     ran = attach(operator_site, chain)
 
     assert ran.code == 0, ran.out
     (line,) = ran.json()
+    assert line["difference"] == preview.json()[0]["difference"]
+    assert f"+epoch = {epoch + 1}" in line["difference"]
     assert line["version"] == 1
     assert line["subject"] == SUBJECT
     assert line["warnings"] == []
@@ -107,6 +114,15 @@ def test_a_second_authority_has_a_name(
     assert named.json()[0]["issuer"] == "CN=Other intermediate"
     (listed,) = sigmill("keys", "list", "--json", config=operator_site.config).json()
     assert listed["certificate_ends"] == line["not_after"]
+    assert [(each["name"], each["issuer"]) for each in listed["certificates"]] == [
+        ("other", "CN=Other intermediate"), ("", "CN=Test intermediate"),
+    ]  # fmt: skip
+    first = listed["certificates"][1]["ends"][:10]
+    table = sigmill("keys", "list", config=operator_site.config).out
+    assert f"other until {line['not_after'][:10]}; until {first}" in table
+    shown = sigmill("keys", "show", "release", config=operator_site.config).out
+    assert f"certificate other until {line['not_after'][:10]}, by CN=Other intermediate" in shown
+    assert f"certificate until {first}, by CN=Test intermediate" in shown
     missing = sigmill(
         "keys", "certificate", "--tenant", "acme", "--key", "release", "--name", "third", "--json",
         config=operator_site.config,

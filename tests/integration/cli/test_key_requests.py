@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from tests.integration.cli.conftest import OperatorSite
 
 SUBJECT = "CN=Example Ltd,O=Example Ltd,C=DE"
-NEW = ("keys", "create", "--tenant", "acme", "--key", "release", "--token", "acme", "--type")
+NEW = ("keys", "create", "--tenant", "acme", "--key", "release", "--token", "acme", "--no-origin", "--type")
+"""Without a statement: the service key of the site is in no token."""
 
 
 def request(site: OperatorSite, *more: str, subject: str | None = SUBJECT) -> Ran:
@@ -38,7 +39,7 @@ def test_a_request_of_each_kind_of_key_is_good_for_openssl(
     file = tmp_path / "release.csr"
 
     ran = sigmill(
-        *NEW, kind, "--write", "--request", "--no-origin", "--subject", SUBJECT, "--out", file, "--json",
+        *NEW, kind, "--write", "--request", "--subject", SUBJECT, "--out", file, "--json",
         config=operator_site.config,
     )  # fmt: skip
 
@@ -97,9 +98,7 @@ def test_a_subject_that_no_certificate_has_is_refused_before_a_key_is_made(
     operator_site: OperatorSite, subject: str, problem: str
 ) -> None:
     """The error says what is wrong with it; no key is created for it."""
-    ran = sigmill(
-        *NEW, "p256", "--request", "--no-origin", "--subject", subject, "--json", config=operator_site.config
-    )
+    ran = sigmill(*NEW, "p256", "--request", "--subject", subject, "--json", config=operator_site.config)
 
     assert ran.code == 2
     assert problem in ran.error()["message"]
@@ -166,7 +165,6 @@ def test_a_token_that_goes_away_after_the_key_was_made_leaves_a_named_key(
         "ed25519",
         *more,
         "--request",
-        "--no-origin",
         "--subject",
         SUBJECT,
         "--json",

@@ -44,9 +44,9 @@ def create(
     kind: str = "p256",
     token: str = "acme",  # noqa: S107
 ) -> Ran:
-    """``keys create`` for acme, in JSON."""
-    words = ["keys", "create", "--tenant", "acme", "--key", key, "--token", token, "--type", kind, "--json"]
-    return sigmill(*words, *more, config=site.config)
+    """``keys create`` for acme without a statement, in JSON: the service key of the site is in no token."""
+    words = ["keys", "create", "--tenant", "acme", "--key", key, "--token", token, "--type", kind]
+    return sigmill(*words, "--no-origin", "--json", *more, config=site.config)
 
 
 def adopt(site: OperatorSite, *more: str) -> Ran:
@@ -131,7 +131,17 @@ def test_the_next_version_waits(operator_site: OperatorSite) -> None:
 def test_two_operators_at_once_make_one_version(operator_site: OperatorSite) -> None:
     """The other one is told; no key is left that no file names."""
     create(operator_site, "--write")
-    words = ["keys", "rotate", "--tenant", "acme", "--key", "release", "--no-request", "--json"]
+    words = [
+        "keys",
+        "rotate",
+        "--tenant",
+        "acme",
+        "--key",
+        "release",
+        "--no-request",
+        "--no-origin",
+        "--json",
+    ]
 
     with ThreadPoolExecutor() as pool:
         runs = list(pool.map(lambda _: sigmill(*words, config=operator_site.config), range(3)))
@@ -276,6 +286,45 @@ def test_show_of_what_is_not_there_says_so(operator_site: OperatorSite, name: st
     ran = sigmill("keys", "show", name, "--json", config=operator_site.config)
 
     assert ran.error()["code"] == "key.unknown"
+
+
+def test_a_dry_run_makes_no_key(operator_site: OperatorSite) -> None:
+    """What would be written is shown, checked, without the public key that nobody has made; no token is asked."""
+    ran = create(operator_site, "--dry-run")
+    (line,) = ran.json()
+    assert ran.code == 0
+    assert (line["label"], line["version"]) == ("acme.release.v1", 1)
+    assert '+public_key = "…"' in line["difference"]
+    assert not operator_site.tenant_file().exists()
+    create(operator_site, "--write")
+    text = operator_site.tenant_file().read_text()
+
+    rotated = sigmill(
+        "keys", "rotate", "--tenant", "acme", "--key", "release", "--no-request", "--no-origin", "--dry-run",
+        "--json", config=operator_site.config,
+    )  # fmt: skip
+
+    assert '+state = "next"' in rotated.json()[0]["difference"], rotated.out + rotated.err
+    assert operator_site.tenant_file().read_text() == text
+    assert len(sigmill("keys", "list", "--json", config=operator_site.config).json()) == 1
+
+
+def test_without_a_service_key_one_sentence_says_that_there_is_no_statement(
+    operator_site: OperatorSite,
+) -> None:
+    """The key is made; the sentence names what makes the statement later. --no-origin needs no sentence."""
+    text = operator_site.config.read_text()
+    head, _, rest = text.partition("[service_key]")
+    operator_site.config.write_text(head + rest[rest.index("[tokens") :])
+    words = ["keys", "create", "--tenant", "acme", "--token", "acme", "--type", "p256", "--write"]
+
+    ran = sigmill(*words, "--key", "release", config=operator_site.config)
+    silent = sigmill(*words, "--key", "driver", "--no-origin", config=operator_site.config)
+
+    assert (ran.code, silent.code) == (0, 0), ran.err + silent.err
+    assert "no origin statement was made: there is no service key yet" in ran.err
+    assert "sigmill keys origin create --tenant acme --key release/1" in ran.err
+    assert "statement" not in silent.err
 
 
 def test_the_service_key_is_made_before_there_is_one(operator_site: OperatorSite) -> None:

@@ -96,7 +96,7 @@ def test_a_statement_of_each_kind_of_key_is_good_for_openssl(
     assert "not verified" in shown.err
 
 
-@pytest.mark.parametrize("kind", ["p384", "rsa-3072", "ed25519"])
+@pytest.mark.parametrize("kind", ["p384", "rsa-3072"])
 def test_a_statement_by_each_kind_of_service_key_is_good_for_openssl(
     operator_site: OperatorSite, tmp_path: Path, kind: str
 ) -> None:
@@ -127,6 +127,51 @@ def test_a_statement_by_each_kind_of_service_key_is_good_for_openssl(
     assert changed.read_bytes() != raw
     assert openssl(*words, changed).code != 0
     assert "content was changed" in verify(site, changed).error()["message"]
+
+
+def test_a_statement_by_an_ed25519_service_key_is_checked_by_sigmill(
+    operator_site: OperatorSite, tmp_path: Path
+) -> None:
+    """OpenSSL 3 verifies no EdDSA in CMS (RFC 8419): the command says so, and names what does."""
+    site = with_service_key(operator_site, "ed25519")
+
+    ran = create(site)
+
+    assert ran.code == 0, ran.out + ran.err
+    files = ran.json()[1]
+    assert files["openssl_reads_it"] is False
+    assert verify(site, files["statement"]).code == 0
+    raw = Path(files["statement"]).read_bytes()
+    changed = tmp_path / "changed.p7s"
+    changed.write_bytes(raw.replace(b'"how":"generated"', b'"how":"generates"'))
+    assert "content was changed" in verify(site, changed).error()["message"]
+    forged = tmp_path / "forged.p7s"
+    forged.write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
+    assert verify(site, forged).error()["code"] == "result.invalid"
+    told = sigmill(
+        "keys", "rotate", "--tenant", "acme", "--key", "release", "--no-request", config=site.config
+    )
+    assert "check: sigmill keys origin verify" in told.err
+
+
+def test_every_key_gets_a_statement_unless_it_is_left_out(ceremony_site: OperatorSite) -> None:
+    """Without a request, too, and for a rotated one; --no-origin makes none."""
+    words = ("keys", "create", "--tenant", "acme", "--token", "acme", "--type", "p256", "--write", "--json")
+
+    plain = sigmill(*words, "--key", "release", config=ceremony_site.config)
+    rotated = sigmill(
+        "keys", "rotate", "--tenant", "acme", "--key", "release", "--no-request", "--json",
+        config=ceremony_site.config,
+    )  # fmt: skip
+    without = sigmill(*words, "--key", "driver", "--no-origin", config=ceremony_site.config)
+
+    for ran in (plain, rotated):
+        key, files = ran.json()
+        statement = verify(ceremony_site, files["statement"]).json()[0]
+        assert statement["statement"]["public_key_sha256"] == key["public_key_sha256"]
+        assert (statement["statement"]["how"], statement["request_sha256"]) == ("generated", None)
+    assert len(without.json()) == 1
+    assert len(list(ceremony_site.tenant_file().parent.glob("*.p7s"))) == 2
 
 
 def test_what_was_changed_is_refused(ceremony_site: OperatorSite, tmp_path: Path) -> None:
@@ -218,13 +263,23 @@ def test_a_vendors_evidence_is_kept_if_it_speaks_of_the_key(ceremony_site: Opera
     assert len(load_configuration(ceremony_site.config).tenants["acme"].keys["release"].versions) == 1
 
 
-def test_without_the_service_token_the_key_is_named(ceremony_site: OperatorSite) -> None:
-    """The statement cannot be signed; the error says what was made, and what to do."""
+def test_without_the_service_token_no_key_is_made(ceremony_site: OperatorSite) -> None:
+    """The statement could not be signed; the error says so before, and names the way without one."""
     ceremony_site.pin_file("service").unlink()
 
-    ran = create(ceremony_site)
+    refused = create(ceremony_site)
 
-    key, error = ran.json()
-    assert key["label"] in error["error"]["message"]
-    assert "the key was created" in error["error"]["message"]
-    assert list(ceremony_site.tenant_file().parent.glob("*.p7s")) == []
+    assert "no key was created" in refused.error()["message"]
+    assert "--no-origin" in refused.error()["hint"]
+    assert list(ceremony_site.tenant_file().parent.glob("*")) == []
+    made = create(ceremony_site, "--no-origin")
+    assert (made.code, made.json()[0]["label"]) == (0, "acme.release.v1")
+
+
+def test_a_service_key_that_is_not_in_its_token_makes_no_key(operator_site: OperatorSite) -> None:
+    """As after a restore of the configuration without the token."""
+    refused = create(operator_site)
+
+    assert "no key was created" in refused.error()["message"]
+    assert "--no-origin" in refused.error()["hint"]
+    assert create(operator_site, "--no-origin").json()[0]["label"] == "acme.release.v1"

@@ -1,9 +1,10 @@
-"""Keys are rotated under load, and retired, without a job that fails or a signature that nobody asked for."""
+"""Keys are rotated under load, and ended on every host, without a job that fails or a signature that nobody asked for."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import time
 from pathlib import Path
@@ -15,19 +16,24 @@ from queueing import Signature, SigningClient
 from queueing.client.signatures import Outcome
 from queueing.errors import SigningError
 from queueing.protocol.algorithms import KeyKind
+from queueing.protocol.client_keys import ClientKey
 from tests.support.hsm.tokens import new_token
-from tests.support.rig.operator import reload, sigmill
+from tests.support.rig.operator import operator_block, reload, sigmill
 from tests.support.rig.rig import MakeRig, Rig
-from tests.support.rig.shared_rig import behind_simhsm
+from tests.support.rig.shared_rig import CANARY_TAILS, behind_simhsm
 from tests.support.waiting import until_async
 
 pytestmark = pytest.mark.timeout(240)  # commands beside two workers and a load
 
 
 def rig_of_two_workers(make_rig: MakeRig, folder: Path) -> Rig:
-    """A cluster with two workers, and a token of its own: the shelf's tokens get no further keys."""
+    """A cluster with two workers, an operator, and a token of its own: the shelf's tokens get no further keys."""
     token = new_token(folder, "acme", {"acme.release.v1": KeyKind.P256})
-    rig = make_rig(tokens={"acme": token}, wrap=behind_simhsm(folder / "rig"))
+    ada = ClientKey.generate()
+    ada.write(folder / "ada.key")
+    rig = make_rig(
+        tokens={"acme": token}, wrap=behind_simhsm(folder / "rig"), service=operator_block("ada", ada)
+    )
     rig.start_worker(1)
     rig.start_worker(2)
     return rig
@@ -83,8 +89,11 @@ async def test_a_rotation_under_load_fails_no_job_and_signs_with_no_other_versio
     assert {o.key_version for o in named if isinstance(o, Signature)} == {1}
 
 
-async def test_a_retired_version_signs_on_no_worker_a_second_later(make_rig: MakeRig, tmp_path: Path) -> None:
-    """By the HSM's own log, with jobs for it still coming; the other version goes on."""
+@pytest.mark.parametrize("command", ["retire", "revoke"])
+async def test_an_ended_version_signs_on_no_host_though_one_host_alone_has_the_file(
+    make_rig: MakeRig, tmp_path: Path, command: str
+) -> None:
+    """By the HSM's own log, with jobs for it still coming to both workers; the other version goes on."""
     rig = rig_of_two_workers(make_rig, tmp_path)
     outcomes: list[Outcome] = []
     over = asyncio.Event()
@@ -96,16 +105,36 @@ async def test_a_retired_version_signs_on_no_worker_a_second_later(make_rig: Mak
         while (await client.sign("release", os.urandom(32), timeout_s=60)).key_version == 1:
             continue
 
-        await keys(rig, "retire", "release/1")
+        ended = await asyncio.to_thread(
+            sigmill, "keys", command, "--config", config(rig, 1), "--tenant", "acme", "--key", "release/1",
+            "--operator", "ada", "--operator-key", str(tmp_path / "ada.key"), "--json",
+        )  # fmt: skip
 
         told_us = time.time_ns() // 1000
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        line = json.loads(ended.stdout)
+        assert len(line["stop"]["adopted_by"]) == line["stop"]["workers"] == 2
         await until_async(lambda: isinstance(outcomes[-1], SigningError), "its jobs are refused")
         count = len(outcomes)
         await until_async(lambda: len(outcomes) > count + 64, "the load goes on")
         over.set()
-        last_us = max(record.at_us for record in read_log(rig.directory / "acme.simhsm.log"))
-        assert last_us < told_us + 1_000_000
-        assert {o.reason for o in outcomes[count:] if isinstance(o, SigningError)} == {"key.disabled"}
-        assert all(isinstance(o, SigningError) for o in outcomes[count:])
+        signed = read_log(rig.directory / "acme.simhsm.log")
+        last_us = max(record.at_us for record in signed if record.input_tail not in CANARY_TAILS)
+        assert last_us < told_us, "both workers had confirmed the order when the command ended"
+        assert {o.reason if isinstance(o, SigningError) else "" for o in outcomes[count:]} == {"key.disabled"}
         signature = await client.sign("release", os.urandom(32), timeout_s=60)
         assert signature.key_version == 2
+
+
+async def test_without_an_operator_the_command_names_the_other_host(
+    make_rig: MakeRig, tmp_path: Path
+) -> None:
+    """Exit code 75: the other worker may sign until it has the file, and the message has the order that stops it."""
+    rig = rig_of_two_workers(make_rig, tmp_path)
+    words = ["--config", config(rig, 1), "--tenant", "acme", "--key", "release/1"]
+
+    ended = await asyncio.to_thread(sigmill, "keys", "retire", *words)
+
+    assert ended.returncode == 75, ended.stderr
+    assert f"({rig.workers[1].pid}): may sign with release/1" in ended.stderr
+    assert "sigmill stop --tenant acme --key release/1" in ended.stderr

@@ -84,7 +84,7 @@ def revoke(output: Output, /, *, name: str, config: Path, tenant: str) -> Exit:
     if name not in before.clients:
         raise ClientUnknown(f"the tenant `{tenant}` has no client `{name}`")
     active = not before.clients[name].revoked
-    after = edit_tenant(scope, tenant, lambda text: revoke_client(text, name)) if active else before
+    after = edit_tenant(scope, tenant, lambda text: revoke_client(text, name)).tenant if active else before
     if output.as_json:
         emit(Revoked(tenant=tenant, client=name, was_active=active, epoch=after.epoch, file=str(file)))
     elif active:

@@ -5,7 +5,9 @@ pinned_version key version that a command names
 request        ``sigmill keys request``
 certificates   ``sigmill keys attach-certificate`` and ``certificate``
 rotate         ``sigmill keys rotate``
-rotation       ``sigmill keys activate``, ``retire`` and ``revoke``
+rotation       ``sigmill keys activate``
+ending         ``sigmill keys retire`` and ``revoke``
+version_states changes of versions' states in the file, and the reload of this host
 ceremony       origin statement of a key, with its request
 origin         ``sigmill keys origin``
 rules          ``sigmill keys set``

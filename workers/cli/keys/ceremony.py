@@ -16,9 +16,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from queueing.errors import ConfigError
-from queueing.files.durable_file import replace_durably
+from queueing.files.durable_file import make_folder, replace_durably
 from queueing.files.folders import is_there
 from queueing.files.regular_file import read_regular
+from queueing.protocol.algorithms import KeyKind
 from workers.cli.shell.options import combined
 from workers.cli.shell.output import Output, emit, print_message
 from workers.config.service_file import SERVICE
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from workers.token_admin.client import TokenAdmin
 
 _FILE_MODE: Final = 0o644
+_FOLDER_MODE: Final = 0o777  # less the umask
 _MOST_NAME_CHARACTERS: Final = 200
 
 origin_options = combined(
@@ -50,7 +52,7 @@ origin_options = combined(
         "--origin/--no-origin",
         "with_origin",
         default=None,
-        help="Make a statement of the key's origin, signed by the service key. Default: with a request.",
+        help="Make a statement of the key's origin, signed by the service key. Default: yes, if there is a service key.",
     ),
     click.option(
         "--witness",
@@ -69,23 +71,37 @@ class OriginArguments(TypedDict):
     witnesses: tuple[str, ...]
 
 
-def wanted_witnesses(arguments: OriginArguments, *, with_request: bool) -> tuple[str, ...] | None:
-    """Witnesses of the statement, which a request has if nothing else is said; None for no statement.
+def wanted_witnesses(
+    arguments: OriginArguments, scope: ServiceScope, *, tenant: str | None
+) -> tuple[str, ...] | None:
+    """Witnesses of the statement, which a tenant's key has as soon as there is a service key; None for no statement.
 
     Raises ``click.UsageError``.
     """
     witnesses, wanted = checked_witnesses(arguments["witnesses"]), arguments["with_origin"]
     if witnesses and wanted is False:
         raise click.UsageError("witnesses are named in the statement: omit --witness or --no-origin")
-    return witnesses if witnesses or (with_request if wanted is None else wanted) else None
+    if wanted is None:
+        wanted = bool(witnesses) or (tenant is not None and scope.service_token is not None)
+    if tenant is None and wanted:
+        raise click.UsageError(
+            "the service key signs statements, and has none itself: omit --origin and --witness"
+        )
+    if wanted is False:
+        return None
+    return witnesses
 
 
 class OriginFiles(msgspec.Struct, frozen=True, kw_only=True):
-    """Files of a ceremony, beside the configuration. ``certificate``: that of the service key, for openssl."""
+    """Files of a ceremony, beside the configuration. ``certificate``: that of the service key, for openssl.
+
+    ``openssl_reads_it``: OpenSSL 3 takes EdDSA in requests and certificates, but not in CMS (RFC 8419).
+    """
 
     statement: str
     certificate: str
     evidence: str | None = None
+    openssl_reads_it: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,6 +246,7 @@ class Ceremony:
         contents[statement] = signed  # last: what it refers to is there
         for file, content in contents.items():
             try:
+                make_folder(file.parent, mode=_FOLDER_MODE)
                 replace_durably(file, content, mode=file.parent.stat().st_mode & _FILE_MODE)
             except OSError as error:
                 raise ConfigError(
@@ -242,6 +259,7 @@ class Ceremony:
             statement=str(statement),
             certificate=str(self._certificate_file()),
             evidence=None if evidence is None else str(collected),
+            openssl_reads_it=self.service.service_key.public_key.kind is not KeyKind.ED25519,
         )
 
 
@@ -268,4 +286,12 @@ def print_files(output: Output, files: OriginFiles) -> None:
     print_message(f"origin statement in {files.statement}; keep it with the configuration")
     if files.evidence:
         print_message(f"vendor's evidence in {files.evidence}")
-    print_message(f"check: openssl cms -verify -inform DER -in {files.statement} -CAfile {files.certificate}")
+    if files.openssl_reads_it:
+        print_message(
+            f"check: openssl cms -verify -inform DER -in {files.statement} -CAfile {files.certificate}"
+        )
+    else:
+        print_message(
+            f"check: sigmill keys origin verify {files.statement} (the service key is Ed25519, which `openssl cms` of OpenSSL 3"
+            " does not verify)"
+        )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import dataclasses
 import errno
 import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -20,17 +22,18 @@ from queueing.files.durable_file import remove_durably, replace_durably
 from queueing.files.folders import is_there
 from queueing.files.regular_file import read_regular
 from workers.cli.keys.pinned_version import PinnedVersion, find_key, find_version, version_options
-from workers.cli.shell.options import json_option
-from workers.cli.shell.output import Output, emit, print_block, print_bytes, print_message
+from workers.cli.shell.options import dry_run_option, json_option
+from workers.cli.shell.output import Output, emit, print_block, print_bytes, print_difference, print_message
 from workers.config.loading import load_scope
 from workers.config.tenant_edits import attach_chain
 from workers.config.tenant_file import load_tenant
-from workers.config.tenant_writer import edit_tenant
+from workers.config.tenant_writer import EditedTenant, edit_tenant, preview_tenant
 from workers.pki.chains import LARGEST_BYTES, Chain, ChainInvalid, read_chain
 from workers.pki.schemes import UNREADABLE
 
 if TYPE_CHECKING:
     from workers.config.loading import ServiceScope
+    from workers.config.tenants import KeyVersion
 
 _UNNAMED: Final = ""
 _FILE_MODE: Final = 0o644
@@ -52,6 +55,7 @@ class CertificateLine(msgspec.Struct, frozen=True, kw_only=True):
     pem: str
     der: str
     warnings: tuple[str, ...] = ()
+    difference: str = ""
     written: str | None = None
 
 
@@ -61,10 +65,11 @@ class CertificateLine(msgspec.Struct, frozen=True, kw_only=True):
 @click.option(
     "--name", default=_UNNAMED, metavar="NAME", help="Name of a further authority; the first one needs none."
 )
+@dry_run_option
 @json_option
 @click.pass_obj
-def attach_certificate(
-    output: Output, /, *, chain_file: Path, config: Path, tenant: str, key: str, name: str
+def attach_certificate(  # noqa: PLR0913 - one parameter per option
+    output: Output, /, *, chain_file: Path, config: Path, tenant: str, key: str, name: str, dry_run: bool
 ) -> None:
     """Attach the certificate chain of a key version: PEM, the key's own certificate first, then its issuers.
 
@@ -76,16 +81,25 @@ def attach_certificate(
     chain = _checked_chain(chain_file)
     pinned = _version_of(scope, tenant, key, chain, chain_file)
     file = scope.tenants_dir / _file_name(pinned, chain)
-    _write(scope, pinned, file, chain, name)
+    edited = (_preview if dry_run else _write)(scope, pinned, file, chain, name)
     found = chain.warnings(datetime.now(UTC), code_signing=pinned.key.profile == "code-signing")
-    line = _line(pinned, name, chain, warnings=tuple(found), written=str(scope.tenant_file(tenant)))
+    line = msgspec.structs.replace(
+        _line(pinned, name, chain),
+        warnings=tuple(found),
+        difference=edited.difference(),
+        written=str(edited.file) if edited.written else None,
+    )
     if output.as_json:
         emit(line)
         return
-    print_message(
-        f"{pinned.name} of {tenant}: certificate of {line.issuer}, valid until {line.not_after:%Y-%m-%d}, attached in"
-        f" {line.written}; run `sigmill tenants reload` to publish it"
-    )
+    certificate = f"certificate of {line.issuer}, valid until {line.not_after:%Y-%m-%d}"
+    if line.written is None:
+        print_difference(line.difference, written=None)
+        print_message(f"{pinned.name} of {tenant}: {certificate}, can be attached")
+    else:
+        print_message(
+            f"{pinned.name} of {tenant}: {certificate}, attached in {line.written}; run `sigmill tenants reload` to publish it"
+        )
     for warning in found:
         print_message(f"warning: {warning}")
 
@@ -119,9 +133,23 @@ def certificate(output: Output, /, *, config: Path, tenant: str, key: str, name:
         print_block(chain.pem())
 
 
-def ends_at(leaves: tuple[bytes, ...]) -> datetime | None:
-    """End of the certificate that expires first; None where there is none."""
-    return min((x509.load_der_x509_certificate(leaf).not_valid_after_utc for leaf in leaves), default=None)
+class CertificateEnd(msgspec.Struct, frozen=True, kw_only=True):
+    """End of one certificate of a key version. ``name``: that of its authority, empty for the first one."""
+
+    name: str
+    issuer: str
+    ends: datetime
+
+
+def certificate_ends(version: KeyVersion) -> tuple[CertificateEnd, ...]:
+    """The end of each authority's certificate of a version, the one that expires first at the beginning."""
+    found = []
+    for name, chain in {_UNNAMED: version.certificates, **version.chains}.items():
+        for raw in chain[:1]:
+            leaf = x509.load_der_x509_certificate(raw)
+            issuer = leaf.issuer.rfc4514_string()
+            found.append(CertificateEnd(name=name, issuer=issuer, ends=leaf.not_valid_after_utc))
+    return tuple(sorted(found, key=lambda each: (each.ends, each.name)))
 
 
 def _checked_chain(file: Path) -> Chain:
@@ -179,7 +207,17 @@ def _file_name(pinned: PinnedVersion, chain: Chain) -> str:
     return f"{pinned.tenant.name}.{pinned.key.name}.v{pinned.version.version}.{digest}.pem"
 
 
-def _write(scope: ServiceScope, pinned: PinnedVersion, file: Path, chain: Chain, name: str) -> None:
+def _preview(scope: ServiceScope, pinned: PinnedVersion, file: Path, chain: Chain, name: str) -> EditedTenant:
+    """The edit, checked with a copy of the chain in another folder."""
+    tenant, key, version = pinned.tenant.name, pinned.key.name, pinned.version.version
+    with TemporaryDirectory(prefix="sigmill-") as folder:
+        copy = Path(folder) / file.name
+        copy.write_text(chain.pem())
+        edited = preview_tenant(scope, tenant, lambda text: attach_chain(text, key, version, name, str(copy)))
+    return dataclasses.replace(edited, after=attach_chain(edited.before, key, version, name, file.name))
+
+
+def _write(scope: ServiceScope, pinned: PinnedVersion, file: Path, chain: Chain, name: str) -> EditedTenant:
     """The chain first, then the file that names it; if the second fails, the first goes again."""
     new = not is_there(file)
     try:
@@ -193,7 +231,7 @@ def _write(scope: ServiceScope, pinned: PinnedVersion, file: Path, chain: Chain,
         ) from error
     version = pinned.version.version
     try:
-        edit_tenant(
+        return edit_tenant(
             scope,
             pinned.tenant.name,
             lambda text: attach_chain(text, pinned.key.name, version, name, file.name),
@@ -209,9 +247,6 @@ def _line(
     pinned: PinnedVersion,
     name: str,
     chain: Chain,
-    *,
-    warnings: tuple[str, ...] = (),
-    written: str | None = None,
 ) -> CertificateLine:
     leaf = chain.leaf
     der = leaf.public_bytes(Encoding.DER)
@@ -228,6 +263,4 @@ def _line(
         sha256=hashlib.sha256(der).hexdigest(),
         pem=chain.pem(),
         der=base64.b64encode(der).decode(),
-        warnings=warnings,
-        written=written,
     )

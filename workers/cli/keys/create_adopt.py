@@ -12,14 +12,21 @@ from queueing.protocol.key_directory import KeyState
 from queueing.protocol.public_keys import PublicKey
 from workers.cli.keys.ceremony import OriginArguments, origin_options, wanted_witnesses
 from workers.cli.keys.key_request import KIND_NAMES, KeyRequest, placeholder_key
-from workers.cli.keys.new_key import Papers, label_of, make_key, one_creation_at_a_time, print_key
+from workers.cli.keys.new_key import (
+    Papers,
+    label_of,
+    make_key,
+    one_creation_at_a_time,
+    print_key,
+    print_preview,
+)
 from workers.cli.keys.request import (
     RequestArguments,
     RequestedCertificate,
     present_certificate,
     request_options,
 )
-from workers.cli.shell.options import combined, config_option, json_option
+from workers.cli.shell.options import combined, config_option, dry_run_option, json_option
 from workers.cli.shell.output import Output
 from workers.config.loading import load_scope
 
@@ -80,6 +87,8 @@ class KeyArguments(TypedDict):
 class _CreateArguments(KeyArguments, RequestArguments, OriginArguments):
     """Options of ``keys create``."""
 
+    dry_run: bool
+
 
 @click.command()
 @key_options
@@ -96,6 +105,7 @@ class _CreateArguments(KeyArguments, RequestArguments, OriginArguments):
 )
 @request_options
 @origin_options
+@dry_run_option
 @click.pass_obj
 def create(
     output: Output,
@@ -126,16 +136,16 @@ def _create(
     *,
     with_request: bool,
 ) -> None:
-    request.check(placeholder_key(kind))
+    edited = request.check(placeholder_key(kind))
     papers = Papers(
         certificate=_requested_certificate(request, arguments) if with_request else None,
-        witnesses=wanted_witnesses(arguments, with_request=with_request),
+        witnesses=wanted_witnesses(arguments, request.scope, tenant=request.tenant),
+        left_out=arguments["with_origin"] is False,
     )
-    if request.tenant is None and papers.witnesses is not None:
-        raise click.UsageError(
-            "the service key signs statements, and has none itself: omit --origin and --witness"
-        )
-    make_key(output, request, kind, label, papers)
+    if arguments["dry_run"]:
+        print_preview(output, request, kind, label, edited)
+    else:
+        make_key(output, request, kind, label, papers)
 
 
 @click.command()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from queueing.errors import ConfigError, SigningError, from_reason
-from workers.cli.keys.certificates import ends_at
+from workers.cli.keys.certificates import CertificateEnd, certificate_ends
 from workers.cli.shell.output import ErrorObject, error_object
 from workers.token_admin.owned_tokens import admin_of
 
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 class KeyLocation(msgspec.Struct, frozen=True, kw_only=True):
     """One key version in one token. ``found`` None: the token could not be queried; see ``error``.
 
-    ``key`` None: a key in the token that no version pins. ``certificate_ends``: end of its certificate that expires first.
+    ``key`` None: a key in the token that no version pins. ``certificate_ends``: end of its certificate that expires first;
+    ``certificates``: the end of each.
     """
 
     tenant: str
@@ -39,6 +40,7 @@ class KeyLocation(msgspec.Struct, frozen=True, kw_only=True):
     public_key_sha256: str
     attributes: dict[str, bool]
     certificate_ends: datetime | None = None
+    certificates: tuple[CertificateEnd, ...] = ()
     error: ErrorObject | None = None
 
 
@@ -92,6 +94,7 @@ def _locations_in(
 
 
 def _unknown(tenant: str, token: str, version: KeyVersion, error: ErrorObject | None) -> KeyLocation:
+    ends = certificate_ends(version)
     return KeyLocation(
         tenant=tenant,
         key=version.key,
@@ -104,7 +107,8 @@ def _unknown(tenant: str, token: str, version: KeyVersion, error: ErrorObject | 
         public_key=base64.b64encode(version.public_key.spki).decode(),
         public_key_sha256=version.public_key.sha256.hex(),
         attributes={},
-        certificate_ends=ends_at(version.leaves),
+        certificate_ends=ends[0].ends if ends else None,
+        certificates=ends,
         error=error,
     )
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from queueing.protocol.key_directory import KeyState
     from workers.config.loading import ServiceScope
+    from workers.config.tenant_writer import EditedTenant
     from workers.config.tenants import TenantKey
     from workers.token_admin.client import TokenAdmin
 
@@ -81,12 +82,14 @@ class KeyRequest:
             created=self.created,
         )
 
-    def check(self, public_key: PublicKey) -> None:
-        """Raise ``ConfigError`` unless the configuration is valid with this key added."""
+    def check(self, public_key: PublicKey) -> EditedTenant | None:
+        """The tenant's file with this key added; None of the service key. Raises ``ConfigError`` where it would be invalid."""
         if self.tenant is None:
             self._check_service_token()
-            return
-        preview_tenant(self.scope, self.tenant, lambda text: add_version(text, self.new_version(public_key)))
+            return None
+        return preview_tenant(
+            self.scope, self.tenant, lambda text: add_version(text, self.new_version(public_key))
+        )
 
     def toml(self, new: NewVersion) -> str:
         """TOML lines that add the version to the configuration."""

@@ -9,6 +9,7 @@ from typing import Final
 import click
 
 from queueing.errors import KeyUnknown, SigningError, TokenUnavailable
+from workers.cli.keys.certificates import CertificateEnd
 from workers.cli.keys.key_locations import KeyLocation, key_locations
 from workers.cli.keys.new_key import pem
 from workers.cli.shell.options import chosen_tenants, config_option, json_option
@@ -120,7 +121,10 @@ def show(output: Output, /, *, key: str, config: Path, tenant: str | None) -> Ex
 def _print_location(location: KeyLocation) -> None:
     print_line()
     print_line(f"version {location.version}: {location.state}, {location.kind}")
-    print_line(f"certificate {_until(location) or 'none'}")
+    for certificate in location.certificates:
+        print_line(f"certificate {_end(certificate)}, by {certificate.issuer}")
+    if not location.certificates:
+        print_line("certificate none")
     print_line(f"token {location.token}: found {_found(location)}, label {location.label or '-'}")
     if location.error is not None:
         print_line(f"problem: {location.error.message} [{location.error.code}]")
@@ -132,7 +136,13 @@ def _print_location(location: KeyLocation) -> None:
 
 
 def _until(location: KeyLocation) -> str | None:
-    return None if location.certificate_ends is None else f"until {location.certificate_ends:%Y-%m-%d}"
+    """The end of each certificate, the next one first."""
+    return "; ".join(map(_end, location.certificates)) or None
+
+
+def _end(certificate: CertificateEnd) -> str:
+    name = f"{certificate.name} " if certificate.name else ""
+    return f"{name}until {certificate.ends:%Y-%m-%d}"
 
 
 def _found(location: KeyLocation) -> str:

@@ -15,18 +15,22 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
-from queueing.errors import ConfigError, SigningError, TokenUnavailable
+from queueing.errors import ConfigError, SigningError, TokenUnavailable, from_reason
 from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.public_keys import PublicKey
 from workers.cli.keys.ceremony import Ceremony, print_files
+from workers.cli.keys.key_request import placeholder_key
 from workers.cli.keys.request import RequestedCertificate, print_request
-from workers.cli.shell.output import Output, emit, print_block, print_message
-from workers.config.service_file import load_service
+from workers.cli.shell.output import Output, emit, print_block, print_difference, print_message
+from workers.config.service_file import SERVICE, load_service
+from workers.token_admin.owned_tokens import admin_for
 
 if TYPE_CHECKING:
     from workers.cli.keys.key_request import KeyRequest
     from workers.config.loading import ServiceScope
+    from workers.config.service_file import ServiceConfiguration
     from workers.config.tenant_edits import NewVersion
+    from workers.config.tenant_writer import EditedTenant
     from workers.token_admin.client import TokenAdmin
     from workers.token_admin.messages import KeyFacts
 
@@ -75,15 +79,19 @@ def one_creation_at_a_time(scope: ServiceScope) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Papers:
-    """Papers to be made with a new key: the request for a certificate, and a statement with these witnesses."""
+    """Papers to be made with a new key: the request for a certificate, and a statement with these witnesses.
+
+    ``left_out``: the operator wants no statement.
+    """
 
     certificate: RequestedCertificate | None
     witnesses: tuple[str, ...] | None
+    left_out: bool
 
 
 def make_key(output: Output, request: KeyRequest, kind: KeyKind, label: str | None, papers: Papers) -> None:
     """Create the key, print it, write it if that was asked for, then make and print its papers."""
-    service = None if papers.witnesses is None else load_service(request.scope.file)
+    service = None if papers.witnesses is None else _usable_service(request.scope)
     admin = request.token_admin()
     facts = _created(admin, kind, label or label_of(request))
     request = dataclasses.replace(request, created=datetime.now(UTC))
@@ -91,6 +99,11 @@ def make_key(output: Output, request: KeyRequest, kind: KeyKind, label: str | No
     print_key(request, facts, as_json=output.as_json)
     if request.tenant is None:
         return
+    if service is None and not papers.left_out:
+        print_message(
+            "no origin statement was made: there is no service key yet. When there is one (`sigmill keys create --service`),"
+            f" `sigmill keys origin create --tenant {request.tenant} --key {request.key}/{version}` makes it"
+        )
     public_key = PublicKey.from_spki(facts.public_key)
     wanted = papers.certificate
     try:
@@ -115,7 +128,42 @@ def make_key(output: Output, request: KeyRequest, kind: KeyKind, label: str | No
             line = wanted.written_line(made, tenant=request.tenant, key=request.key, version=version)
             print_request(output, line)
     except (SigningError, ConfigError) as error:
-        raise _papers_failed(error, request, facts) from error
+        raise _papers_failed(error, request, facts, papers) from error
+
+
+class KeyPreview(msgspec.Struct, frozen=True, kw_only=True):
+    """A key that a dry run would create; ``difference`` of the file with another key in the place of the new one."""
+
+    tenant: str | None
+    key: str
+    version: int
+    token: str
+    label: str
+    kind: KeyKind
+    difference: str
+
+
+def print_preview(
+    output: Output, request: KeyRequest, kind: KeyKind, label: str | None, edited: EditedTenant | None
+) -> None:
+    """Print what would be created and written; no token is asked."""
+    placeholder = base64.b64encode(placeholder_key(kind).spki).decode()
+    fingerprint = placeholder_key(kind).sha256.hex()
+    difference = "" if edited is None else edited.difference()
+    line = KeyPreview(
+        tenant=request.tenant,
+        key=request.key,
+        version=request.version_number(),
+        token=request.token,
+        label=label or label_of(request),
+        kind=kind,
+        difference=difference.replace(placeholder, "…").replace(fingerprint, "…"),
+    )
+    if output.as_json:
+        emit(line)
+        return
+    print_difference(line.difference, written=None)
+    print_message(f"a {kind} key would be created in token {line.token} as {line.label!r}")
 
 
 def print_key(request: KeyRequest, facts: KeyFacts, *, as_json: bool) -> None:
@@ -188,8 +236,30 @@ def _created(admin: TokenAdmin, kind: KeyKind, label: str) -> KeyFacts:
         ) from error
 
 
+def _usable_service(scope: ServiceScope) -> ServiceConfiguration:
+    """The service, whose key was found in its token: no key is created whose statement could not be signed.
+
+    Raises ``SigningError`` or ``ConfigError``, which name the way out.
+    """
+    service = load_service(scope.file)
+    key = service.service_key
+    why = "no key was created: the service key, which would sign the statement of its origin, is not usable"
+    way_out = "Or create the key without a statement: --no-origin."
+    try:
+        (found,) = admin_for(scope, key.token, owner=SERVICE).find([key.public_key.spki]).found
+        if found.problem:
+            raise from_reason(found.code, found.problem)
+    except ConfigError as error:
+        raise ConfigError(
+            error.file, error.key, f"{error.problem}; {why}", f"{error.remedy} {way_out}"
+        ) from error
+    except SigningError as error:
+        raise type(error)(f"{why}: {error.message}", hint=f"{error.hint} {way_out}".strip()) from error
+    return service
+
+
 def _papers_failed(
-    error: SigningError | ConfigError, request: KeyRequest, facts: KeyFacts
+    error: SigningError | ConfigError, request: KeyRequest, facts: KeyFacts, papers: Papers
 ) -> SigningError | ConfigError:
     """The error of a request or statement whose key was created: it names the key, which is not to be made again."""
     made = (
@@ -198,7 +268,9 @@ def _papers_failed(
     )
     words = f"--tenant {request.tenant} --key {request.key}"
     adopt = f"`sigmill keys adopt {words} --token {request.token} --label {facts.label} --write`, then "
-    later = f"`sigmill keys request {words}` and `sigmill keys origin create {words}`"
+    commands = [] if papers.certificate is None else [f"`sigmill keys request {words}`"]
+    commands += [] if papers.witnesses is None else [f"`sigmill keys origin create {words}`"]
+    later = " and ".join(commands)
     hint = f"Do not create it again: {'' if request.write else adopt}{later}."
     if isinstance(error, ConfigError):
         return ConfigError(error.file, error.key, f"{error.problem}; {made}", f"{error.remedy} {hint}")

@@ -10,7 +10,7 @@ import click
 from queueing.errors import KeyDisabled
 from workers.cli.keys.ceremony import OriginArguments, origin_options, wanted_witnesses
 from workers.cli.keys.key_request import KIND_NAMES, KeyRequest, placeholder_key
-from workers.cli.keys.new_key import Papers, make_key, one_creation_at_a_time
+from workers.cli.keys.new_key import Papers, make_key, one_creation_at_a_time, print_preview
 from workers.cli.keys.pinned_version import find_key, version_options
 from workers.cli.keys.request import (
     RequestArguments,
@@ -18,7 +18,7 @@ from workers.cli.keys.request import (
     present_certificate,
     request_options,
 )
-from workers.cli.shell.options import json_option
+from workers.cli.shell.options import dry_run_option, json_option
 from workers.cli.shell.output import Output
 from workers.config.loading import ServiceScope, load_scope
 
@@ -30,6 +30,7 @@ class _RotateArguments(RequestArguments, OriginArguments):
     token: str | None
     kind_name: str | None
     without_request: bool
+    dry_run: bool
 
 
 @click.command()
@@ -46,6 +47,7 @@ class _RotateArguments(RequestArguments, OriginArguments):
 @request_options
 @origin_options
 @click.option("--no-request", "without_request", is_flag=True, help="Make no certificate request.")
+@dry_run_option
 @json_option
 @click.pass_obj
 def rotate(output: Output, /, **arguments: Unpack[_RotateArguments]) -> None:
@@ -83,9 +85,18 @@ def _rotate(output: Output, scope: ServiceScope, arguments: _RotateArguments) ->
         clients=(),
         write=True,
     )
-    request.check(placeholder_key(kind))
-    witnesses = wanted_witnesses(arguments, with_request=not arguments["without_request"])
+    edited = request.check(placeholder_key(kind))
+    witnesses = wanted_witnesses(arguments, scope, tenant=arguments["tenant"])
     wanted = None
     if not arguments["without_request"]:
         wanted = RequestedCertificate.of(arguments, renewed=present_certificate(key))
-    make_key(output, request, kind, None, Papers(certificate=wanted, witnesses=witnesses))
+    if arguments["dry_run"]:
+        print_preview(output, request, kind, None, edited)
+        return
+    make_key(
+        output,
+        request,
+        kind,
+        None,
+        Papers(certificate=wanted, witnesses=witnesses, left_out=arguments["with_origin"] is False),
+    )

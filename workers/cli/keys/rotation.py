@@ -1,27 +1,39 @@
-"""``sigmill keys rotate``, ``activate``, ``retire`` and ``revoke``: the states of a key's versions."""
+"""``sigmill keys activate``: a key version becomes the active one, and the former one verify-only."""
 
 from __future__ import annotations
 
-import dataclasses
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypedDict, Unpack
+from typing import TYPE_CHECKING, Final, Unpack
 
 import click
 import msgspec
 
-from queueing.errors import ConfigError, KeyDisabled
-from workers.cli.keys.pinned_version import PinnedVersion, find_key, find_version, version_options
-from workers.cli.shell.options import Duration, json_option
-from workers.cli.shell.output import Exit, Output, emit, print_message
-from workers.cli.tenants.reload import print_reports, reload_workers
+from queueing.errors import KeyDisabled
+from queueing.protocol.stop_orders import read_order
+from workers.cli.keys.pinned_version import find_version, version_options
+from workers.cli.keys.version_states import (
+    ENDED,
+    StateArguments,
+    StateLine,
+    as_ms,
+    change_states,
+    plain_state,
+    print_states,
+    reload_here,
+    reload_option,
+)
+from workers.cli.shell.options import Duration, dry_run_option, json_option
+from workers.cli.shell.output import Exit, Output, print_message
 from workers.config.loading import load_scope
-from workers.config.tenant_edits import Changes, change_versions
-from workers.config.tenant_writer import edit_tenant
+from workers.config.stop_rules import in_force
+from workers.state.directory import reading_state
+from workers.state.stop_orders import StopOrderFolder
 
 if TYPE_CHECKING:
     from queueing.protocol.key_directory import KeyState
-    from workers.config.loading import ServiceScope
+    from workers.cli.keys.pinned_version import PinnedVersion
+    from workers.config.tenant_edits import Changes
+    from workers.config.tenant_writer import EditedTenant
     from workers.config.tenants import KeyVersion, TenantKey
 
 AT_ONCE: Final = timedelta(seconds=5)
@@ -30,35 +42,11 @@ AT_ONCE: Final = timedelta(seconds=5)
 OVERLAP_S: Final = 600.0
 """Several times the clients' ``directory_refresh_s``: tools that name the version of their directory fail no job."""
 
-_ENDED: Final = ("retired", "revoked")
 
-reload_option = click.option(
-    "--no-reload", is_flag=True, help="Only write the file: do not reload this host's workers."
-)
-
-
-class StateLine(msgspec.Struct, frozen=True, kw_only=True):
-    """State of a key version from ``since`` on; ``until``: from then on it is verify-only."""
-
-    tenant: str
-    key: str
-    version: int
-    state: str
-    since: datetime
-    until: datetime | None = None
-    written: str
-
-
-class _StateArguments(TypedDict):
-    config: Path
-    tenant: str
-    key: str
-    no_reload: bool
-
-
-class _ActivateArguments(_StateArguments):
+class _ActivateArguments(StateArguments):
     at: str | None
     overlap: float
+    lift: bool
 
 
 @click.command()
@@ -72,7 +60,11 @@ class _ActivateArguments(_StateArguments):
     default=OVERLAP_S,
     help="Time for which the former version still signs for callers that name it (1h, 2d). Default: 10m.",
 )
+@click.option(
+    "--lift", is_flag=True, help="Lift the stop orders of this version: their ids go into the tenant's file."
+)
 @reload_option
+@dry_run_option
 @json_option
 @click.pass_obj
 def activate(output: Output, /, **arguments: Unpack[_ActivateArguments]) -> Exit:
@@ -87,89 +79,84 @@ def activate(output: Output, /, **arguments: Unpack[_ActivateArguments]) -> Exit
     now = datetime.now(UTC)
     at = _moment(arguments["at"], now)
     until = at + timedelta(seconds=arguments["overlap"])
-    changes = _activation(pinned.key, pinned.version, now=now, at=at, until=until)
-    _edit(pinned, changes)
+    lifted = _lifted_orders(pinned, lift=arguments["lift"])
+    changes: dict[int, Changes] = {}
+    if lifted is None or not _signs_on(pinned.version, now):
+        changes = _activation(pinned.key, pinned.version, now=now, at=at, until=until)
+    dry_run = arguments["dry_run"]
+    edited = change_states(pinned, changes, head=lifted, dry_run=dry_run)
+    print_states(output, _lines(pinned, edited, changes, now=now, at=at))
     if pinned.key.profile == "code-signing" and not pinned.version.leaves and _had_certificate(pinned.key):
         print_message(f"warning: {pinned.name} has no certificate, and a former version has one")
-    lines = [_line(pinned, pinned.version.version, "active", at)]
-    lines += [
-        _line(pinned, number, "active", now, until=until)
-        for number in changes
-        if number != pinned.version.version
+    return Exit.DONE if dry_run else reload_here(output, pinned, reload_now=not arguments["no_reload"])
+
+
+def _lines(
+    pinned: PinnedVersion,
+    edited: EditedTenant,
+    changes: dict[int, Changes],
+    *,
+    now: datetime,
+    at: datetime,
+) -> list[StateLine]:
+    """The states of the changed versions, the activated one first."""
+    lines = [StateLine.of(pinned, edited, pinned.version.version, "active", at)]
+    for number, change in changes.items():
+        if number == pinned.version.version:
+            continue
+        until = change.get("verify_only_from")
+        state: KeyState = "next" if until is None else "active"
+        line = StateLine.of(pinned, edited, number, state, now)
+        lines.append(msgspec.structs.replace(line, until=until))
+    return lines
+
+
+def _lifted_orders(pinned: PinnedVersion, *, lift: bool) -> Changes | None:
+    """Change of the file that lifts the orders which stop this version; None where there are none.
+
+    Raises ``KeyDisabled`` where they are not to be lifted: activated, the version would sign nothing. Orders known to
+    this host are regarded. One that stops the key or the tenant is a warning: the operator stopped more than this version.
+    """
+    scope, tenant = pinned.scope, pinned.tenant
+    with reading_state(scope.file):
+        signed = StopOrderFolder(scope.state_dir).read(scope.audience)
+    orders = [
+        order
+        for order in (read_order(raw, scope.audience) for raw in signed.values())
+        if in_force(order, tenant)
     ]
-    return _finish(output, pinned, lines, reload_now=not arguments["no_reload"])
-
-
-@click.command()
-@version_options
-@reload_option
-@json_option
-@click.pass_obj
-def retire(output: Output, /, **arguments: Unpack[_StateArguments]) -> Exit:
-    """End a key version: it signs nothing from now on. Existing signatures stay good.
-
-    Clients of Sigmill no longer accept results of it. Reloads this host's workers, which stop within a second; the other
-    hosts need the file and `sigmill tenants reload`, or a `sigmill stop`, whose command line is printed.
-    """
-    return _end(output, arguments, "retired")
-
-
-@click.command()
-@version_options
-@reload_option
-@json_option
-@click.pass_obj
-def revoke(output: Output, /, **arguments: Unpack[_StateArguments]) -> Exit:
-    """Revoke a key version permanently: it signs nothing, and clients no longer believe it.
-
-    Running clients learn it within their `directory_refresh_s` (60 s). For an emergency on many hosts send `sigmill stop`
-    first, which acts everywhere within a second; the certificate is revoked by its authority.
-    """
-    return _end(output, arguments, "revoked")
-
-
-def _end(output: Output, arguments: _StateArguments, state: KeyState) -> Exit:
-    scope = load_scope(arguments["config"])
-    pinned = _named_version(scope, arguments["tenant"], arguments["key"])
-    if pinned.version.state == "revoked":
-        raise KeyDisabled(f"{pinned.name} is revoked, which is permanent", hint="Nothing is left to be done.")
-    _edit(pinned, {pinned.version.version: _plain(state)})
-    now = datetime.now(UTC)
-    others = [v for v in pinned.key.versions if v is not pinned.version and v.state_at(_ms(now)) == "active"]
-    if not others:
-        print_message(
-            f"warning: no version of {pinned.key.name} is active now, so jobs that name no version are refused"
+    for order in orders:
+        if order.scope == "tenant" or (order.scope == "key" and order.name == pinned.key.name):
+            print_message(
+                f"warning: an operator's order stops the {order.scope} ({order.hex_id}, {order.reason}): it signs nothing until"
+                " the tenant's file has the order in `lifted_orders`"
+            )
+    mine = [order for order in orders if order.scope == "version" and order.name == pinned.name]
+    if not mine:
+        return None
+    if not lift:
+        raise KeyDisabled(
+            f"an operator's order stops {pinned.name} ({mine[0].hex_id}, {mine[0].reason}): activated, it would sign nothing",
+            hint="Ask the operator who sent it; --lift activates the version and lifts the order.",
         )
-    lines = [_line(pinned, pinned.version.version, state, now)]
-    ended = _finish(output, pinned, lines, reload_now=not arguments["no_reload"])
-    print_message(
-        f"other hosts sign with {pinned.name} until they have the file and reload it; to stop it on all hosts within a second:"
-        f" sigmill stop --tenant {pinned.tenant.name} --key {pinned.name} --reason '{state}' --operator NAME --operator-key FILE"
-    )
-    return ended
-
-
-def _named_version(scope: ServiceScope, tenant: str, key: str) -> PinnedVersion:
-    """The version of ``KEY/VERSION``; what cannot be undone needs the version's number."""
-    name, slash, _ = key.partition("/")
-    if not slash:
-        _, found = find_key(scope, tenant, name)
-        has = ", ".join(f"{name}/{v.version} ({v.state_now})" for v in found.versions)
-        raise click.UsageError(f"name the version as KEY/VERSION: {has}")
-    return find_version(scope, tenant, key, wanted=())
+    return {
+        "lifted_orders": sorted(
+            {each.hex() for each in tenant.lifted_orders} | {each.hex_id for each in mine}
+        )
+    }
 
 
 def _activation(
     key: TenantKey, version: KeyVersion, *, now: datetime, at: datetime, until: datetime
 ) -> dict[int, Changes]:
     """Changes of the file by version number. Raises ``KeyDisabled`` for a version that has ended, or is active."""
-    state = version.state_at(_ms(now))
-    if state in _ENDED:
+    state = version.state_at(as_ms(now))
+    if state in ENDED:
         raise KeyDisabled(
             f"version {version.version} is {state}, which is permanent",
             hint="Make a new version by `sigmill keys rotate`, and activate that.",
         )
-    if state == "active" and version.verify_only_from_ms is None:
+    if _signs_on(version, now):
         raise KeyDisabled(f"version {version.version} is active already", hint="Nothing is left to be done.")
     changes: dict[int, Changes] = {}
     if state == "next":
@@ -180,77 +167,25 @@ def _activation(
                 f"version {version.version} is {state}: it is activated again at once only",
                 hint="Leave out --at.",
             )
-        changes[version.version] = _plain("active")
+        changes[version.version] = plain_state("active")
     for other in key.versions:
         if other is not version and (ends := _former(other, now, until)) is not None:
             changes[other.version] = ends
     return changes
 
 
+def _signs_on(version: KeyVersion, now: datetime) -> bool:
+    """Whether the version is active, and no end is set."""
+    return version.state_at(as_ms(now)) == "active" and version.verify_only_from_ms is None
+
+
 def _former(other: KeyVersion, now: datetime, until: datetime) -> Changes | None:
     """Changes of another version: one that is active, or would be before, ends with the overlap."""
-    if other.state_at(_ms(now)) == "active":
+    if other.state_at(as_ms(now)) == "active":
         return {"state": "active", "active_from": None, "verify_only_from": until}
     if other.state == "next" and other.active_from_ms is not None:
         return {"active_from": None}  # it was to become active later: this activation is in its place
     return None
-
-
-def _plain(state: KeyState) -> Changes:
-    return {"state": state, "active_from": None, "verify_only_from": None}
-
-
-def _edit(pinned: PinnedVersion, changes: dict[int, Changes]) -> None:
-    """Write the changes, if no other operator changed the versions meanwhile."""
-    name, before = pinned.key.name, pinned.key.versions
-
-    def change(text: str) -> str:
-        _, key = find_key(pinned.scope, pinned.tenant.name, name)
-        if [(v.version, v.state, v.active_from_ms) for v in key.versions] != [
-            (v.version, v.state, v.active_from_ms) for v in before
-        ]:
-            raise ConfigError(
-                str(pinned.scope.tenant_file(pinned.tenant.name)),
-                f"keys.{name}",
-                "was changed meanwhile: another operator is at work",
-                "Look at `sigmill keys list`, then try again.",
-            )
-        return change_versions(text, name, changes)
-
-    edit_tenant(pinned.scope, pinned.tenant.name, change)
-
-
-def _finish(output: Output, pinned: PinnedVersion, lines: list[StateLine], *, reload_now: bool) -> Exit:
-    for line in lines:
-        if output.as_json:
-            emit(line)
-        else:
-            until = "" if line.until is None else f", verify-only from {line.until:%Y-%m-%dT%H:%M:%SZ}"
-            print_message(
-                f"{line.key}/{line.version} of {line.tenant}: {line.state} from {line.since:%Y-%m-%dT%H:%M:%SZ}{until}"
-            )
-    if not reload_now:
-        print_message(f"written to {lines[0].written}; run `sigmill tenants reload` on every host")
-        return Exit.DONE
-    reports = reload_workers(pinned.scope)
-    if not reports:
-        print_message("no worker runs on this host")
-        return Exit.DONE
-    return print_reports(dataclasses.replace(output, as_json=False), reports)
-
-
-def _line(
-    pinned: PinnedVersion, version: int, state: KeyState, since: datetime, *, until: datetime | None = None
-) -> StateLine:
-    return StateLine(
-        tenant=pinned.tenant.name,
-        key=pinned.key.name,
-        version=version,
-        state=state,
-        since=since,
-        until=until,
-        written=str(pinned.scope.tenant_file(pinned.tenant.name)),
-    )
 
 
 def _had_certificate(key: TenantKey) -> bool:
@@ -272,7 +207,3 @@ def _moment(text: str | None, now: datetime) -> datetime:
     if at <= now:
         raise click.BadParameter(f"{text!r} is over: leave out --at to activate at once", param_hint="--at")
     return at.astimezone(UTC).replace(microsecond=0)
-
-
-def _ms(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)

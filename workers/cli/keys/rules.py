@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 from datetime import time
@@ -12,12 +11,11 @@ from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 import click
 import msgspec
 
-from queueing.config.toml import read_text
 from queueing.errors import AlgorithmUnknown
 from queueing.protocol.algorithms import algorithm_named
 from workers.cli.keys.pinned_version import find_key
-from workers.cli.shell.options import config_option, json_option
-from workers.cli.shell.output import Output, emit, print_block, print_message
+from workers.cli.shell.options import config_option, dry_run_option, json_option
+from workers.cli.shell.output import Output, emit, print_difference
 from workers.config.key_policy import DAYS, EVERY_CLIENT
 from workers.config.loading import load_scope
 from workers.config.tenant_edits import Changes, change_key
@@ -89,7 +87,7 @@ class _Arguments(TypedDict):
     metavar="'DAYS HH:MM-HH:MM [ZONE]'",
     help="Time in which the key signs, in UTC or a ZONE: 'mon-fri 08:00-18:00 Europe/Berlin'; may be repeated; `none`: always.",
 )
-@click.option("--dry-run", is_flag=True, help="Show the difference, and write nothing.")
+@dry_run_option
 @json_option
 @click.pass_obj
 def set_rules(output: Output, /, **arguments: Unpack[_Arguments]) -> None:
@@ -99,46 +97,28 @@ def set_rules(output: Output, /, **arguments: Unpack[_Arguments]) -> None:
     difference. `sigmill tenants reload` puts it in force.
     """
     scope, name = load_scope(arguments["config"]), arguments["tenant"]
-    tenant, key = find_key(scope, name, arguments["key"])
+    _, key = find_key(scope, name, arguments["key"])
     changes = _changes(key, arguments)
     if not changes:
         raise click.UsageError(
             "name a rule to change: --algorithm, --default-algorithm, --client, --budget or --window"
         )
-    file = scope.tenant_file(name)
-    before = read_text(file)
-
-    def change(text: str) -> str:
-        return change_key(text, key.name, changes)
-
-    if arguments["dry_run"]:
-        after, tenant = preview_tenant(scope, name, change)
-    else:
-        tenant = edit_tenant(scope, name, change)
-        after = read_text(file)
-    found = tenant.keys[key.name]
-    difference = "".join(
-        difflib.unified_diff(
-            before.splitlines(keepends=True), after.splitlines(keepends=True), str(file), str(file), n=1
-        )
-    )
+    write = preview_tenant if arguments["dry_run"] else edit_tenant
+    edited = write(scope, name, lambda text: change_key(text, key.name, changes))
+    found = edited.tenant.keys[key.name]
     line = RulesLine(
         tenant=name,
         key=key.name,
         algorithms=tuple(sorted(found.algorithms)),
         default_algorithm=found.default_algorithm,
         policy=str(found.policy),
-        difference=difference,
-        written=None if arguments["dry_run"] else str(file),
+        difference=edited.difference(),
+        written=str(edited.file) if edited.written else None,
     )
     if output.as_json:
         emit(line)
-        return
-    print_block(line.difference)
-    if line.written:
-        print_message(f"written to {line.written}; run `sigmill tenants reload` to use it")
     else:
-        print_message("nothing was written (--dry-run)")
+        print_difference(line.difference, written=line.written)
 
 
 def _changes(key: TenantKey, arguments: _Arguments) -> Changes:

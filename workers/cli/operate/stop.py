@@ -2,42 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import time
 from pathlib import Path
-from typing import Final
 
 import click
-import msgspec
 
-from queueing.aio.runner import run
 from queueing.config.toml import nearest, read_toml
-from queueing.coordination import stop_order_feed
 from queueing.errors import ConfigError
-from queueing.protocol.client_keys import ClientKey
-from queueing.protocol.stop_orders import Scope, StopOrder, sign_order
-from queueing.redis.connection import connect
+from queueing.protocol.stop_orders import Scope
+from workers.cli.operate.order_sender import OrderSender
 from workers.cli.shell.options import config_option, json_option
 from workers.cli.shell.output import Exit, Output, emit, print_message
 from workers.config.loading import tenant_files
 from workers.config.service_file import ServiceConfiguration, load_service
-
-_WAIT_S: Final = 2.0
-"""Workers apply an order within a second; another second for their confirmations."""
-
-_POLL_S: Final = 0.05
-
-
-class StopLine(msgspec.Struct, frozen=True, kw_only=True):
-    """The order, the workers that confirmed it in time, and the number of workers that received it."""
-
-    order: str
-    scope: Scope
-    tenant: str
-    name: str
-    adopted_by: tuple[str, ...]
-    workers: int
 
 
 @click.command()
@@ -82,39 +58,22 @@ def stop(  # one parameter per option  # noqa: PLR0913 - one parameter per optio
     if key is not None and client is not None:
         raise click.UsageError("give --key or --client, or neither to stop the whole tenant")
     service = load_service(config)
-    signer = ClientKey.from_file(operator_key)
-    _check(service, operator, signer)
-    scope = _scope(key, client)
+    sender = OrderSender.of(service, operator, operator_key)
+    scope, name = _scope(key, client), key or client or ""
     if not unchecked:
-        _check_exists(service, tenant, scope, key or client or "")
-    order = StopOrder(
-        audience=service.audience,
-        order_id=os.urandom(16),
-        issued_at_ms=time.time_ns() // 1_000_000,
-        operator=operator,
-        scope=scope,
-        tenant=tenant,
-        name=key or client or "",
-        reason=reason[:500],
-    )
-    adopted, listening = run(_send(service, order, sign_order(order, signer)))
-    line = StopLine(
-        order=order.hex_id,
-        scope=scope,
-        tenant=tenant,
-        name=order.name,
-        adopted_by=tuple(sorted(adopted)),
-        workers=listening,
-    )
+        _check_exists(service, tenant, scope, name)
+    line = sender.send(scope=scope, tenant=tenant, name=name, reason=reason)
     if output.as_json:
         emit(line)
     else:
         print_message(f"order {line.order}: {scope} {line.name or tenant} is stopped")
-        print_message(f"applied by {len(adopted)} of {listening} workers: {', '.join(line.adopted_by)}")
+        print_message(
+            f"applied by {len(line.adopted_by)} of {line.workers} workers: {', '.join(line.adopted_by)}"
+        )
         print_message(
             f'to lift it, set lifted_orders = ["{line.order}"] in the tenant\'s file, with a higher epoch'
         )
-    return Exit.DONE if 0 < listening <= len(adopted) else Exit.RETRY
+    return Exit.DONE if line.everywhere else Exit.RETRY
 
 
 def _scope(key: str | None, client: str | None) -> Scope:
@@ -122,17 +81,6 @@ def _scope(key: str | None, client: str | None) -> Scope:
     if key is not None:
         return "version" if "/" in key else "key"
     return "tenant" if client is None else "client"
-
-
-def _check(service: ServiceConfiguration, operator: str, signer: ClientKey) -> None:
-    known = service.operators.get(operator)
-    if known is None or known.spki != signer.public_spki:
-        raise ConfigError(
-            str(service.file),
-            f"operators.{operator}",
-            "is not configured" if known is None else "has a public key that does not match this private key",
-            "Workers accept orders only of operators in their configuration.",
-        )
 
 
 def _check_exists(service: ServiceConfiguration, tenant: str, scope: Scope, name: str) -> None:
@@ -173,18 +121,3 @@ def _not_found(file: Path, key: str, remedy: str) -> ConfigError:
         "does not exist on this host, so the order would stop nothing; nothing was sent",
         f"{remedy}If only other hosts have it, add `--unchecked`.",
     )
-
-
-async def _send(service: ServiceConfiguration, order: StopOrder, signed: bytes) -> tuple[dict[str, int], int]:
-    """Post the order, then wait up to two seconds until every worker that received it has confirmed it."""
-    redis = connect(service.redis)
-    try:
-        listening = await stop_order_feed.publish(redis, {order.order_id: signed})
-        adopted: dict[str, int] = {}
-        deadline = time.monotonic() + _WAIT_S
-        while len(adopted) < max(listening, 1) and time.monotonic() < deadline:
-            await asyncio.sleep(_POLL_S)
-            adopted = await stop_order_feed.acknowledged_by(redis, order.hex_id)
-        return adopted, listening
-    finally:
-        await redis.aclose()

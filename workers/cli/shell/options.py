@@ -72,6 +72,7 @@ config_option = click.option(
     show_envvar=True,
     help="The service's TOML file.",
 )
+dry_run_option = click.option("--dry-run", is_flag=True, help="Show the difference, and write nothing.")
 client_config_option = click.option(
     "--config",
     type=click.Path(path_type=Path),

@@ -134,6 +134,15 @@ def print_block(text: str) -> None:
         print_line(line)
 
 
+def print_difference(difference: str, *, written: str | None) -> None:
+    """Print the difference of a file, and whether it was ``written`` there; None for a dry run."""
+    print_block(difference)
+    if written is None:
+        print_message("nothing was written (--dry-run)")
+    else:
+        print_message(f"written to {written}; run `sigmill tenants reload` to use it")
+
+
 def print_bytes(raw: bytes) -> None:
     """Write bytes to stdout, as they are; raises ``OutputUnwritable``."""
     with _output_errors():

@@ -154,6 +154,18 @@ def test_fields_of_one_version_change_and_no_others() -> None:
     assert "# the new one" in again
 
 
+def test_fields_of_the_head_change_with_those_of_a_version() -> None:
+    """In one epoch; the comments of the head stay."""
+    edited = change_versions(
+        COMMENTED, "release", {2: {"state": "active"}}, head={"lifted_orders": ["0f" * 16]}
+    )
+
+    after = tomllib.loads(edited)
+    assert (after["lifted_orders"], after["epoch"]) == (["0f" * 16], 5)
+    assert after["keys"]["release"]["versions"][1]["state"] == "active"
+    assert "# a customer since 2019" in edited
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -43,6 +43,27 @@ def test_an_edit_that_makes_the_file_invalid_is_not_written(scope: ServiceScope)
     assert file.read_text() == tenant_text()
 
 
+def test_an_edit_tells_what_it_changed(scope: ServiceScope) -> None:
+    """As a difference of the file; a preview has the same one, and is not written."""
+    preview = preview_tenant(scope, "acme", lambda text: revoke_client(text, "build-1"))
+    made = edit_tenant(scope, "acme", lambda text: revoke_client(text, "build-1"))
+
+    assert preview.difference() == made.difference()
+    assert '+state = "revoked"' in made.difference()
+    assert (preview.written, made.written) == (False, True)
+
+
+def test_a_folder_that_cannot_be_written_is_named(scope: ServiceScope) -> None:
+    """As a mistake of the file, with what helps."""
+    file = scope.tenant_file("acme")
+    text = file.read_text()
+    (file.parent / "acme.toml").unlink()
+    file.symlink_to(file.parent / "gone" / "acme.toml")
+
+    with pytest.raises(ConfigError, match=r"acme\.toml.*cannot be written"):
+        edit_tenant(scope, "acme", lambda _: text)
+
+
 def test_a_file_that_is_broken_already_is_not_edited(scope: ServiceScope) -> None:
     """First the mistake, then the edit: an edit never hides one."""
     file = scope.tenant_file("acme")

@@ -27,3 +27,13 @@ def test_revoked_clients_are_not_checked(tmp_path: Path) -> None:
     assert [finding.check for finding in found] == ["client.expiry"]
     site.tenants["acme"] = site.tenants["acme"].replace("expires =", 'state = "revoked"\nexpires =')
     assert check_expiries(load_configuration(site.write().config), 1.8e9) == []
+
+
+@pytest.mark.parametrize("state, count", [("active", 1), ("next", 1), ("verify-only", 0), ("revoked", 0)])
+def test_a_version_that_waits_is_checked_like_an_active_one(tmp_path: Path, state: str, count: int) -> None:
+    """The second HSM's version waits for the day when it is needed; its end would be found only then."""
+    site = Site(tmp_path)
+    site.tenants["acme"] = site.tenants["acme"].replace('state = "active"', f'state = "{state}"')
+    site.tenants["acme"] += "expires = 2050-01-01T00:00:00Z\n"
+    found = check_expiries(load_configuration(site.write().config), 1.8e9)
+    assert sum(finding.check == "key.expiry" for finding in found) == count

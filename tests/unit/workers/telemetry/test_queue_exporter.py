@@ -215,7 +215,7 @@ async def test_the_expiry_of_an_active_version_is_exported_by_key(make_harness: 
 async def test_the_certificate_that_ends_first_counts_whichever_authority_issued_it(
     make_harness: MakeHarness,
 ) -> None:
-    """Of all chains of an active version."""
+    """Of all chains of a version that is active, or waits to be."""
     harness = make_harness()
     file = harness.site.tenant_file("t0")
     key = Kind(key=private_key(77))
@@ -232,5 +232,10 @@ async def test_the_certificate_that_ends_first_counts_whichever_authority_issued
 
     await harness.survey()
 
+    shown = harness.value("certificate_expiry_timestamp_seconds", tenant="t0", key="release")
+    assert shown == (NOW + 100 * DAY).timestamp()
+    file.write_text(file.read_text().replace('state = "active"', 'state = "next"'))
+    file.write_text(file.read_text().replace("epoch = 4", "epoch = 5"))
+    await harness.survey()
     shown = harness.value("certificate_expiry_timestamp_seconds", tenant="t0", key="release")
     assert shown == (NOW + 100 * DAY).timestamp()

@@ -101,6 +101,7 @@ def test_click_passes_what_the_type_declares(command: click.Command) -> None:
         "label",
         "key_id",
         "with_request",
+        "dry_run",
         *RequestArguments.__annotations__,
         *OriginArguments.__annotations__,
     }

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import msgspec
 import pytest
 
+from workers.cli.keys.certificates import CertificateEnd
 from workers.cli.keys.key_locations import KeyLocation
-from workers.cli.keys.list_show import _exit, _found
+from workers.cli.keys.list_show import _exit, _found, _until
 from workers.cli.shell.output import Exit
 
 LOCATION = KeyLocation(
@@ -47,3 +50,15 @@ def test_exit_codes(state: str | None, found: bool | None, code: Exit) -> None:
 def test_the_found_column(changes: dict[str, bool | None], text: str) -> None:
     """A key is found, missing, of unknown state, or in the token without being pinned."""
     assert _found(msgspec.structs.replace(LOCATION, **changes)) == text
+
+
+def test_each_certificate_is_shown_with_its_end() -> None:
+    """Those of named authorities by their name; no certificate is a dash of the table."""
+    ends = (
+        CertificateEnd(name="other", issuer="CN=Other", ends=datetime(2027, 1, 1, tzinfo=UTC)),
+        CertificateEnd(name="", issuer="CN=First", ends=datetime(2027, 6, 1, tzinfo=UTC)),
+    )
+    both = msgspec.structs.replace(LOCATION, certificates=ends)
+
+    assert _until(both) == "other until 2027-01-01; until 2027-06-01"
+    assert _until(LOCATION) is None

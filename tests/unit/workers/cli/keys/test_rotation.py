@@ -1,39 +1,32 @@
-"""An activation says which versions change, and when; what cannot be undone needs its version."""
+"""An activation says which versions change, and when, and activates nothing that an order stops."""
 
 from __future__ import annotations
 
-import shlex
+import json
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 from click.testing import CliRunner
 
 from queueing.errors import ConfigError, KeyDisabled, KeyUnknown
-from tests.support.fakes.config_files import Site, p256_key, version_lines
+from queueing.protocol.client_keys import ClientKey
+from queueing.protocol.stop_orders import StopOrder, sign_order
+from tests.support.fakes.key_sites import site_with
 from workers.cli.keys.pinned_version import PinnedVersion, find_version
-from workers.cli.keys.rotation import AT_ONCE, _activation, _edit, _moment, _named_version, retire, revoke
-from workers.cli.operate.stop import stop
-from workers.cli.shell.output import Exit, Output
-from workers.config.loading import ServiceScope, load_scope
+from workers.cli.keys.rotation import AT_ONCE, _activation, _moment, activate
+from workers.cli.keys.version_states import change_states
+from workers.cli.shell.output import Output
+from workers.config.loading import ServiceScope
 from workers.config.tenant_edits import Changes
+from workers.config.tenant_file import load_tenant
+from workers.state.stop_orders import StopOrderFolder
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 AT, UNTIL = NOW + timedelta(hours=1), NOW + timedelta(hours=3)
-
-
-def site_with(tmp_path: Path, *states: str) -> ServiceScope:
-    """acme with versions 1, 2, … in these states; a state may be followed by further lines."""
-    site = Site(tmp_path)
-    head, header, _ = site.tenants["acme"].partition("[[keys.release.versions]]\n")
-    blocks = []
-    for number, state in enumerate(states, 1):
-        name, _, more = state.partition("\n")
-        lines = version_lines(p256_key(number), version=number, state=name)
-        blocks.append(f"{header}{lines}{more}\n")
-    site.tenants["acme"] = head + "\n".join(blocks)
-    return load_scope(site.write().config)
 
 
 def activation(tmp_path: Path, *states: str, version: int) -> dict[int, Changes]:
@@ -98,38 +91,107 @@ def test_a_time_without_zone_or_in_the_past_is_refused(text: str) -> None:
         _moment(text, NOW)
 
 
-def test_an_end_needs_the_number_of_its_version(tmp_path: Path) -> None:
-    """The usage error lists them."""
-    scope = site_with(tmp_path, "active", "next")
-
-    with pytest.raises(click.UsageError, match=r"release/1 \(active\), release/2 \(next\)"):
-        _named_version(scope, "acme", "release")
-
-
-@pytest.mark.parametrize("command", [retire, revoke])
-def test_the_end_of_a_version_says_how_to_stop_it_on_the_other_hosts(
-    tmp_path: Path, command: click.Command
-) -> None:
-    """The file of this host reaches the others later; the printed command line is one that `sigmill stop` takes."""
-    scope = site_with(tmp_path, "active", "active")
-    words = ["--config", str(scope.file), "--tenant", "acme", "--key", "release/1", "--no-reload"]
-
-    ended = CliRunner().invoke(command, words, obj=Output(as_json=False), standalone_mode=False)
-
-    assert ended.return_value == Exit.DONE
-    printed = shlex.split(ended.stderr.rpartition("sigmill stop ")[2])
-    order = stop.make_context("stop", [*printed, "--config", str(scope.file)]).params
-    assert (order["tenant"], order["key"], order["client"]) == ("acme", "release/1", None)
-
-
 def test_a_change_by_another_operator_meanwhile_is_noticed(tmp_path: Path) -> None:
     """Nothing is written over it."""
     scope = site_with(tmp_path, "active", "next")
     pinned: PinnedVersion = find_version(scope, "acme", "release/2", wanted=())
     other: PinnedVersion = find_version(scope, "acme", "release/1", wanted=())
-    _edit(other, {1: {"state": "retired"}})
+    change_states(other, {1: {"state": "retired"}}, dry_run=False)
     text = scope.tenant_file("acme").read_text()
 
     with pytest.raises(ConfigError, match="another operator"):
-        _edit(pinned, {2: {"state": "active"}})
+        change_states(pinned, {2: {"state": "active"}}, dry_run=False)
     assert scope.tenant_file("acme").read_text() == text
+
+
+def run(scope: ServiceScope, *words: str) -> list[dict[str, Any]]:
+    """``keys activate`` without a reload, in JSON."""
+    command = ["--config", str(scope.file), "--tenant", "acme", "--key", *words, "--no-reload"]
+    done = CliRunner().invoke(activate, command, obj=Output(as_json=True))
+    if done.exception is not None:
+        raise done.exception
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_dry_run_shows_the_difference_and_writes_nothing(tmp_path: Path) -> None:
+    """The file that would be written is checked, too."""
+    scope = site_with(tmp_path, "active", "next")
+    before = scope.tenant_file("acme").read_text()
+
+    lines = run(scope, "release", "--at", "2099-01-01T00:00:00Z", "--dry-run")
+
+    assert "+active_from = 2099-01-01T00:00:00Z" in lines[0]["difference"]
+    assert "-epoch = 4" in lines[0]["difference"]
+    assert [line["written"] for line in lines] == [None, None]
+    assert scope.tenant_file("acme").read_text() == before
+
+
+def test_each_changed_version_is_told_as_it_will_be(tmp_path: Path) -> None:
+    """The former one ends with the overlap; one whose planned activation is void waits again."""
+    scope = site_with(tmp_path, "active", "next\nactive_from = 2099-01-01T00:00:00Z", "next")
+
+    lines = run(scope, "release/3", "--overlap", "1h")
+
+    states = {line["version"]: (line["state"], line["until"] is None) for line in lines}
+    assert states == {3: ("active", True), 1: ("active", False), 2: ("next", True)}
+
+
+def stopped(scope: ServiceScope, name: str) -> str:
+    """Id of an order that stops this version, or key, on this host."""
+    order = StopOrder(
+        audience=scope.audience,
+        order_id=os.urandom(16),
+        issued_at_ms=1,
+        operator="ada",
+        scope="version" if "/" in name else "key",
+        tenant="acme",
+        name=name,
+        reason="by mistake",
+    )
+    StopOrderFolder(scope.state_dir).keep(order, sign_order(order, ClientKey.generate()))
+    return order.hex_id
+
+
+def test_a_version_that_an_order_stops_is_activated_only_when_the_order_is_lifted(tmp_path: Path) -> None:
+    """Without --lift the error names the order, and the file stays; with it both changes are one epoch."""
+    scope = site_with(tmp_path, "verify-only", "active")
+    order, other = stopped(scope, "release/1"), stopped(scope, "release/2")
+    before = scope.tenant_file("acme").read_text()
+
+    with pytest.raises(KeyDisabled, match=order) as caught:
+        run(scope, "release/1")
+    assert "--lift" in caught.value.hint
+    assert scope.tenant_file("acme").read_text() == before
+    run(scope, "release/1", "--lift")
+
+    tenant = load_tenant(scope.tenant_file("acme"), scope.tokens)
+    assert tenant.lifted_orders == {bytes.fromhex(order)}
+    assert other not in scope.tenant_file("acme").read_text()
+    assert (tenant.epoch, tenant.keys["release"].versions[0].state) == (5, "active")
+
+
+def test_a_false_alarm_is_over_when_its_order_is_lifted(tmp_path: Path) -> None:
+    """The version is active as before, and no other one changes."""
+    scope = site_with(tmp_path, "active", "active")
+    order = stopped(scope, "release/1")
+
+    run(scope, "release/1", "--lift")
+
+    tenant = load_tenant(scope.tenant_file("acme"), scope.tokens)
+    assert tenant.lifted_orders == {bytes.fromhex(order)}
+    assert [(v.state, v.verify_only_from_ms) for v in tenant.keys["release"].versions] == [
+        ("active", None)
+    ] * 2
+
+
+def test_an_order_against_the_whole_key_is_a_warning(tmp_path: Path) -> None:
+    """The operator stopped more than this version: --lift does not lift it."""
+    scope = site_with(tmp_path, "active", "next")
+    order = stopped(scope, "release")
+
+    command = ["--config", str(scope.file), "--tenant", "acme", "--key", "release", "--lift", "--no-reload"]
+    done = CliRunner().invoke(activate, command, obj=Output(as_json=False))
+
+    assert done.exit_code == 0
+    assert f"stops the key ({order}" in done.stderr
+    assert not load_tenant(scope.tenant_file("acme"), scope.tokens).lifted_orders

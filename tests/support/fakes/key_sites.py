@@ -1,0 +1,22 @@
+"""A tenant's file with versions of one key in given states."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.support.fakes.config_files import Site, p256_key, version_lines
+from workers.config.loading import ServiceScope, load_scope
+
+
+def site_with(tmp_path: Path, *states: str, service: str = "") -> ServiceScope:
+    """acme with versions 1, 2, … in these states; a state may be followed by further lines. ``service``: more tables."""
+    site = Site(tmp_path)
+    site.service += service
+    head, header, _ = site.tenants["acme"].partition("[[keys.release.versions]]\n")
+    blocks = []
+    for number, state in enumerate(states, 1):
+        name, _, more = state.partition("\n")
+        lines = version_lines(p256_key(number), version=number, state=name)
+        blocks.append(f"{header}{lines}{more}\n")
+    site.tenants["acme"] = head + "\n".join(blocks)
+    return load_scope(site.write().config)
