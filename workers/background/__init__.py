@@ -6,6 +6,7 @@ clock_watch             this host's clock and Redis'
 directory_publisher     signed key directories, for clients
 event_collector         events of commands, from their spool into the log
 hindrance_publisher     tenants that this worker signs nothing for, and why
+lane_records            starts, ends and calls of lanes, for the log
 log_retention           deletes old segments of the log
 record_monitor          metrics of the record, from its sealer's status
 refused_pin_sync        PINs that were refused on other hosts

@@ -110,6 +110,7 @@ def background_tasks(
         canaries,
         LogRetention(base.config, base.wal),
         EventCollector(base.config, base.wal),
+        base.lane_records,
         *_record(base, sealer),
         ClockWatch(base.redis, base.metrics),
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from queueing.broker.claims import Claims
 from workers.active_jobs import ActiveJobs
+from workers.background.lane_records import LaneRecords
 from workers.current_config import CurrentConfig
 from workers.current_stop_orders import CurrentStopOrders
 from workers.intake.ready_tenants import ReadyTenants
@@ -46,6 +47,7 @@ class Foundation:
     ready_tenants: ReadyTenants
     stop_orders: CurrentStopOrders
     lanes: LaneRegistry
+    lane_records: LaneRecords
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +76,13 @@ def make_foundation(config: CurrentConfig, redis: Redis, metrics: Metrics) -> Fo
     refused_pins = RefusedPins(service.state_dir)
     ready_tenants = ReadyTenants(config)
     stop_orders = CurrentStopOrders()
+    wal = WriteAheadLog(
+        state.log_folder,
+        sync_timer=metrics.log_sync_seconds,
+        usage=metrics,
+        followed=service.record.enabled,
+    )
+    lane_records = LaneRecords(wal)
     return Foundation(
         config=config,
         owner=owner,
@@ -87,12 +96,7 @@ def make_foundation(config: CurrentConfig, redis: Redis, metrics: Metrics) -> Fo
         metrics=metrics,
         shutdown=ShutdownDeadline(service.worker.drain_s),
         state=state,
-        wal=WriteAheadLog(
-            state.log_folder,
-            sync_timer=metrics.log_sync_seconds,
-            usage=metrics,
-            followed=service.record.enabled,
-        ),
+        wal=wal,
         refused_pins=refused_pins,
         jobs=ActiveJobs(),
         ready_tenants=ready_tenants,
@@ -102,9 +106,11 @@ def make_foundation(config: CurrentConfig, redis: Redis, metrics: Metrics) -> Fo
             refused_pins=refused_pins,
             drained=DrainedTokens(service.state_dir),
             metrics=metrics,
+            recorder=lane_records,
             capacity_listener=ready_tenants,
             stop_orders=stop_orders,
         ),
+        lane_records=lane_records,
     )
 
 

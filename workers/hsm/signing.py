@@ -27,11 +27,14 @@ _SignOne: TypeAlias = Callable[[bytes], bytes]
 
 
 class Timing:
-    """Time spent by the signers of one thread, in seconds: in the module, and for verifying. It only grows."""
+    """Time spent by the signers of one thread, in seconds: in the module, and for verifying; and calls of C_Sign, failed ones
+    included. It only grows.
+    """
 
-    __slots__ = ("sign_s", "verify_s")
+    __slots__ = ("calls", "sign_s", "verify_s")
 
     def __init__(self) -> None:
+        self.calls = 0
         self.sign_s = 0.0
         self.verify_s = 0.0
 
@@ -110,6 +113,7 @@ def _sign_one(
         if len(digest) not in lengths:
             check_digest_length(algorithm, len(digest))
         data = prefix + digest if prefix else digest
+        spent.calls += 1  # before: a call that fails may have signed
         began = perf_counter()
         try:
             raw = module_sign(data, mechanism=mechanism, mechanism_param=parameter, buffer_size=_BUFFER_BYTES)

@@ -7,7 +7,7 @@ Nothing of a digest, a signature or a PIN is in them.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -50,9 +50,9 @@ class LaneStartedRecord(_Event, frozen=True, array_like=True, tag="LaneStarted")
 class KeyOperations(msgspec.Struct, frozen=True, array_like=True):
     """Number of calls of C_Sign with a key version."""
 
-    key: str
-    version: int
-    calls: int
+    key: Annotated[str, msgspec.Meta(max_length=64)]
+    version: Annotated[int, msgspec.Meta(ge=0, le=2**31)]
+    calls: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
 class LaneOperationsRecord(_Event, frozen=True, array_like=True, tag="LaneOperations"):

@@ -3,6 +3,7 @@
 protocol       frames between worker and lane
 authorisation  rules by which an envelope is authorised; used by the lane, and by the worker's router
 canary         constant that a canary signs, and the keys that it tries
+operations     numbers of C_Sign calls by key version; used by the lane, and by the worker
 exit_codes     exit codes of a lane
 process/       in the lane's process: login, session threads, execution of chunks, policy in force
 supervisor/    in the worker: registry of token pools, scheduling, restarts, circuit breakers

@@ -16,6 +16,7 @@ import msgspec
 from queueing.protocol.envelope import MAX_DIGESTS
 from queueing.protocol.jobs import WireError
 from queueing.protocol.names import Name
+from workers.journal.event_records import KeyOperations
 from workers.state.token_claims import TokenProperties
 
 if TYPE_CHECKING:
@@ -57,6 +58,9 @@ _Text = Annotated[str, msgspec.Meta(max_length=4096)]
 _Hash = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 _Size = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 _Origin = Annotated[str, msgspec.Meta(pattern=r"^[!-~]{1,512}\Z")]
+_Operations = Annotated[tuple[KeyOperations, ...], msgspec.Meta(max_length=1025)] | None
+"""Calls of C_Sign that the answer took, by key version; None from a lane of a former version, which does not count them."""
+
 _Word = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}\Z")]
 """Names of failures: they become labels of metrics, and words in log lines."""
 
@@ -168,6 +172,7 @@ class Outcomes(msgspec.Struct, frozen=True, array_like=True, tag=True):
     seconds: _Seconds
     sign_s: _Seconds = 0.0
     verify_s: _Seconds = 0.0
+    operations: _Operations = None
 
 
 class SignedDirectory(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -176,6 +181,7 @@ class SignedDirectory(msgspec.Struct, frozen=True, array_like=True, tag=True):
     id: int
     signed: Annotated[bytes, msgspec.Meta(max_length=MAX_DIRECTORY_BYTES)]
     error: WireError | None = None
+    operations: _Operations = None
 
 
 class SignedStatement(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -184,6 +190,7 @@ class SignedStatement(msgspec.Struct, frozen=True, array_like=True, tag=True):
     id: int
     note: Annotated[bytes, msgspec.Meta(max_length=MAX_STATEMENT_BYTES)]
     error: WireError | None = None
+    operations: _Operations = None
 
 
 class SignedCanary(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -192,6 +199,7 @@ class SignedCanary(msgspec.Struct, frozen=True, array_like=True, tag=True):
     id: int
     signature: _Signature
     error: WireError | None = None
+    operations: _Operations = None
 
 
 class Reloaded(msgspec.Struct, frozen=True, array_like=True, tag=True):

@@ -9,6 +9,7 @@ from typing import Any
 
 from queueing.errors import SigningError
 from queueing.protocol.jobs import WireError
+from workers.journal.event_records import KeyOperations
 from workers.lanes.protocol import (
     Chunk,
     FromLane,
@@ -111,11 +112,11 @@ class FakeLane:
     def canaries(self) -> list[SignCanary]:
         return [message for message in self.sent if isinstance(message, SignCanary)]
 
-    def answer(self, chunk: Chunk) -> None:
+    def answer(self, chunk: Chunk, operations: tuple[KeyOperations, ...] | None = None) -> None:
         """Every digest of it is signed."""
         self._answered.add(chunk.id)
         items = tuple(SliceOutcome(None, 1, b"f" * 32, (b"signature",) * item.count) for item in chunk.items)
-        self.say(Outcomes(chunk.id, items, 0.001))
+        self.say(Outcomes(chunk.id, items, 0.001, operations=operations))
 
     def refuse(self, chunk: Chunk, error: SigningError) -> None:
         """No digest of it is signed."""

@@ -12,7 +12,10 @@ from tests.support.waiting import turn
 from workers.lanes.protocol import Outcomes
 from workers.lanes.supervisor.batching import Group, Slice
 from workers.lanes.supervisor.circuit_breaker import Circuit
-from workers.lanes.supervisor.connection import ChunkSent
+from workers.lanes.supervisor.connection import ChunkSent, LaneConnection
+from workers.lanes.supervisor.lost_lane import ExitReason
+from workers.lanes.supervisor.process_group import LaneRecorder
+from workers.lanes.supervisor.spawn import LaneSpec
 from workers.lanes.supervisor.token_pool import TokenPool
 from workers.state.refused_pins import RefusedPins
 
@@ -47,6 +50,14 @@ class RecordingObserver:
 
     def keys_missing(self, token: str, count: int) -> None:
         self.missing.append(count)
+
+
+class NoRecorder:
+    """Keeps nothing of lanes."""
+
+    def lane_started(self, spec: LaneSpec, lane: LaneConnection) -> None: ...
+
+    def lane_ended(self, spec: LaneSpec, lane: LaneConnection, end: ExitReason, *, in_doubt: int) -> None: ...
 
 
 @dataclass
@@ -126,4 +137,5 @@ class MakePool(Protocol):
         chunk_target_s: float = 0.02,
         idle_s: float = 300.0,
         poison_crashes: int = 3,
+        recorder: LaneRecorder | None = None,
     ) -> AbstractAsyncContextManager[PoolSetup]: ...

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from queueing.errors import SigningError
 from queueing.protocol.jobs import WireError
+from workers.journal.event_records import KeyOperations
+from workers.lanes.operations import OperationCounts
 from workers.lanes.protocol import Outcomes, SliceOutcome
 
 if TYPE_CHECKING:
@@ -29,10 +31,21 @@ Outcome = bytes | SigningError
 class Run:
     """Digests of one key version and algorithm for one thread, of one slice or of many small ones.
 
-    ``done`` fills up in order; the watchdog also reads it to see progress. ``sign_s``, ``verify_s``: time taken.
+    ``done`` fills up in order; the watchdog also reads it to see progress. ``sign_s``, ``verify_s``: time taken; ``calls``: calls of
+    C_Sign, of all tries together.
     """
 
-    __slots__ = ("_chunk", "algorithm", "digests", "done", "key_version", "sign_s", "tries", "verify_s")
+    __slots__ = (
+        "_chunk",
+        "algorithm",
+        "calls",
+        "digests",
+        "done",
+        "key_version",
+        "sign_s",
+        "tries",
+        "verify_s",
+    )
 
     def __init__(self, chunk: ChunkExecution, algorithm: Algorithm, key_version: KeyVersion) -> None:
         self._chunk = chunk
@@ -41,6 +54,7 @@ class Run:
         self.digests: list[bytes] = []
         self.done: list[Outcome] = []
         self.tries = 0
+        self.calls = 0
         self.sign_s = 0.0
         self.verify_s = 0.0
 
@@ -180,7 +194,14 @@ class ChunkExecution:
             seconds=seconds,
             sign_s=sum([run.sign_s for run in self._runs]),
             verify_s=sum([run.verify_s for run in self._runs]),
+            operations=self._operations(),
         )
+
+    def _operations(self) -> tuple[KeyOperations, ...]:
+        counts = OperationCounts()
+        for run in self._runs:
+            counts.add([KeyOperations(run.key_version.key, run.key_version.version, run.calls)])
+        return counts.take()
 
 
 class RunLength:

@@ -12,11 +12,14 @@ import threading
 import time
 from typing import TYPE_CHECKING, NoReturn
 
+from msgspec.structs import replace
+
 from queueing.errors import ConfigError, EnvelopeMalformed, SigningError
 from queueing.protocol.algorithms import DEFAULT_FOR_KEY
 from queueing.protocol.jobs import WireError
 from queueing.protocol.key_directory import directory_digest, encode_directory, encode_signed
 from workers.hsm.faults import Action, HsmFailure
+from workers.journal.event_records import KeyOperations
 from workers.lanes.canary import service_version
 from workers.lanes.exit_codes import LaneExit
 from workers.lanes.process.chunk_execution import ChunkExecution, RunLength
@@ -176,6 +179,11 @@ class Lane:
             raise EnvelopeMalformed("a tenant's token signs no statements")
         return sign_statement(request, self._service, thread)
 
+    def service_key_calls(self, thread: SessionThread, before: int) -> tuple[KeyOperations, ...]:
+        """Calls of C_Sign with the service key on this thread, of which there were ``before`` in all at first."""
+        key = service_version(self._service.service_key)
+        return (KeyOperations(key.key, key.version, thread.spent.calls - before),)
+
     @property
     def policy_version(self) -> int:
         """Version of the policy in force."""
@@ -215,10 +223,11 @@ class _CanaryReply:
     def send(self, outcomes: Outcomes) -> None:
         (item,) = outcomes.items
         if item.error is not None:
-            self._lane.send(SignedCanary(outcomes.id, b"", item.error))
+            self._lane.send(SignedCanary(outcomes.id, b"", item.error, outcomes.operations))
             return
         (signature,) = item.signatures
-        self._lane.send(SignedCanary(outcomes.id, signature or b"", item.errors.get(0)))
+        answer = SignedCanary(outcomes.id, signature or b"", item.errors.get(0), outcomes.operations)
+        self._lane.send(answer)
 
 
 class _DirectoryWork:
@@ -229,15 +238,15 @@ class _DirectoryWork:
         self._lane = lane
 
     def on_thread(self, thread: SessionThread) -> None:
+        before = thread.spent.calls
         try:
-            signed = self._lane.sign_directory(self._request, thread)
+            answer = SignedDirectory(self._request.id, self._lane.sign_directory(self._request, thread))
         except SigningError as error:
-            self._lane.send(SignedDirectory(self._request.id, b"", WireError.of(error)))
+            answer = SignedDirectory(self._request.id, b"", WireError.of(error))
         except ConfigError as error:
             broken = WireError(code="key.unknown", message=f"the tenant's file is broken: {error}")
-            self._lane.send(SignedDirectory(self._request.id, b"", broken))
-        else:
-            self._lane.send(SignedDirectory(self._request.id, signed))
+            answer = SignedDirectory(self._request.id, b"", broken)
+        self._lane.send(replace(answer, operations=self._lane.service_key_calls(thread, before)))
 
 
 class _StatementWork:
@@ -248,9 +257,9 @@ class _StatementWork:
         self._lane = lane
 
     def on_thread(self, thread: SessionThread) -> None:
+        before = thread.spent.calls
         try:
-            note = self._lane.sign_statement(self._request, thread)
+            answer = SignedStatement(self._request.id, self._lane.sign_statement(self._request, thread))
         except SigningError as error:
-            self._lane.send(SignedStatement(self._request.id, b"", WireError.of(error)))
-        else:
-            self._lane.send(SignedStatement(self._request.id, note))
+            answer = SignedStatement(self._request.id, b"", WireError.of(error))
+        self._lane.send(replace(answer, operations=self._lane.service_key_calls(thread, before)))

@@ -149,7 +149,7 @@ class RunWork:
         """Sign the rest of the run; it has all outcomes when this returns, unless the lane ends."""
         run, spent = self._run, thread.spent
         thread.current = run
-        sign_s, verify_s = spent.sign_s, spent.verify_s
+        calls, sign_s, verify_s = spent.calls, spent.sign_s, spent.verify_s
         try:
             while run.left:
                 if run.policy_version == self._threads.lane.policy_version:
@@ -161,6 +161,7 @@ class RunWork:
         finally:
             thread.current = None
         run.sign_s, run.verify_s = spent.sign_s - sign_s, spent.verify_s - verify_s
+        run.calls = spent.calls - calls
         run.finish()
 
     def _attempt(self, thread: SessionThread, run: Run) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
+from workers.journal.event_records import LANE_ID_BYTES, KeyOperations
+from workers.lanes.operations import OperationCounts
 from workers.lanes.protocol import (
     MAX_ANSWER_BYTES,
     OPEN_CIRCUIT,
@@ -78,11 +81,14 @@ class AnswerListener(Protocol):
 class LaneConnection:
     """Worker's end of the connection to one lane. ``outstanding`` is in the order of sending.
 
+    ``id``: 16 random bytes, by which the log names the lane; ``operations``: calls of C_Sign that it has reported.
     ``invalid``: the reason for which the lane was killed over one of its messages, else empty.
     """
 
     def __init__(self, stream: LaneStream, listener: AnswerListener, token_check: TokenCheck) -> None:
         self.stream = stream
+        self.id = os.urandom(LANE_ID_BYTES)
+        self.operations = OperationCounts()
         self._token_check = token_check
         self._listener = listener
         self._next_id = 0
@@ -217,6 +223,7 @@ class LaneConnection:
         request = type(answer), answer.id
         if request in self._open_requests:  # else it was not requested, and proves nothing
             self._open_requests.remove(request)
+            self.operations.add(answer.operations or ())
             self._listener.request_answered(answer)
 
     def _chunk_answered(self, answer: Outcomes) -> None:
@@ -224,6 +231,7 @@ class LaneConnection:
         if chunk is None or not _fits(chunk, answer):
             raise AnswerInvalid("an answer fits no outstanding chunk")  # still owed: another lane signs it
         del self.outstanding[answer.id]
+        self.operations.add(_made(chunk, answer) if answer.operations is None else answer.operations)
         busy_s = self._last_received - max(chunk.sent_at, self._free_at)
         self._free_at = self._idle_since = self._last_received
         self._listener.chunk_answered(self, chunk, answer, busy_s)
@@ -241,6 +249,14 @@ def _fits(chunk: ChunkSent, answer: Outcomes) -> bool:
         item.error is not None or (len(item.signatures) == slice_.count and _each_has_one(item))
         for slice_, item in zip(chunk.slices, answer.items, strict=True)
     )
+
+
+def _made(chunk: ChunkSent, answer: Outcomes) -> list[KeyOperations]:
+    """Signatures in the answer of a lane that counts no calls."""
+    key = chunk.group.key
+    return [
+        KeyOperations(key, item.key_version, len(item.signatures) - len(item.errors)) for item in answer.items
+    ]
 
 
 def _each_has_one(item: SliceOutcome) -> bool:

@@ -57,6 +57,16 @@ class CapacityListener(Protocol):
         """The capacity of some tenant may have grown."""
 
 
+class LaneRecorder(Protocol):
+    """Receiver of what the log keeps of lanes: logins, starts and ends. Must not block."""
+
+    def lane_started(self, spec: LaneSpec, lane: LaneConnection) -> None:
+        """A lane has logged in; it may sign from now on."""
+
+    def lane_ended(self, spec: LaneSpec, lane: LaneConnection, end: ExitReason, *, in_doubt: int) -> None:
+        """A lane has exited with so many digests that it had not answered, be it logged in or not."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneServices:
     """Objects and clock that the lanes of all tokens of a worker share. Lanes run in ``tasks``."""
@@ -64,6 +74,7 @@ class LaneServices:
     tasks: TaskGroup
     refused_pins: RefusedPins
     observer: LaneObserver
+    recorder: LaneRecorder
     capacity_listener: CapacityListener
     stop_orders: StopOrderSource
     identities: TokenIdentities = field(default_factory=TokenIdentities)
@@ -100,6 +111,7 @@ class LaneProcesses:
         self.closing = False
         self._stop_orders = services.stop_orders
         self._identities = services.identities
+        self._recorder = services.recorder
         self._tasks = services.tasks
         self._listener = listener
         self._now_s = services.now_s
@@ -177,7 +189,7 @@ class LaneProcesses:
         if self.closing or spec is not self.spec:
             lane.stop()
         try:
-            await self._serve(lane)
+            await self._serve(lane, spec)
         except BaseException:
             lane.kill()
             raise
@@ -186,18 +198,17 @@ class LaneProcesses:
         code = await stream.ended()
         if lane.invalid:
             log.error("lane.invalid_answer", extra={"token": spec.token, "why": lane.invalid})
-        self._listener.lane_ended(
-            lane,
-            classify_exit(
-                code=code,
-                failure=lane.failure,
-                asked=lane.stopping or self.closing,
-                killed_as=INVALID_ANSWER if lane.invalid else "silent" if lane.silent else "",
-                ready=lane.ready is not None,
-            ),
+        end = classify_exit(
+            code=code,
+            failure=lane.failure,
+            asked=lane.stopping or self.closing,
+            killed_as=INVALID_ANSWER if lane.invalid else "silent" if lane.silent else "",
+            ready=lane.ready is not None,
         )
+        self._recorder.lane_ended(spec, lane, end, in_doubt=lane.digests_outstanding)
+        self._listener.lane_ended(lane, end)
 
-    async def _serve(self, lane: LaneConnection) -> None:
+    async def _serve(self, lane: LaneConnection, spec: LaneSpec) -> None:
         reading = asyncio.ensure_future(lane.read_until_end())
         became_ready = asyncio.ensure_future(lane.became_ready.wait())
         try:
@@ -210,6 +221,7 @@ class LaneProcesses:
             if lane.ready is not None:
                 self._pauses.reset()
                 log.info("lane.ready", extra={"token": self.spec.token, "sessions": lane.ready.sessions})
+                self._recorder.lane_started(spec, lane)
                 self._listener.lane_ready(lane)
                 await reading
         finally:

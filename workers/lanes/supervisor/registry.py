@@ -16,6 +16,7 @@ from workers.lanes.supervisor.pool_status import RegistryState
 from workers.lanes.supervisor.process_group import (
     RELOAD_TIMEOUT_S,
     CapacityListener,
+    LaneRecorder,
     LaneServices,
     StopOrderSource,
 )
@@ -43,13 +44,14 @@ SERVICE_RELOAD_S: Final = 10.0
 class LaneRegistry:
     """Token pools of one worker."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what all lanes of a worker share
         self,
         configuration: Configuration,
         *,
         refused_pins: RefusedPins,
         drained: DrainedTokens,
         metrics: Metrics,
+        recorder: LaneRecorder,
         capacity_listener: CapacityListener,
         stop_orders: StopOrderSource,
     ) -> None:
@@ -59,6 +61,7 @@ class LaneRegistry:
         self._drains = DrainWatch(drained)
         self._metrics = metrics
         self._lane_metrics = LaneMetrics(metrics)
+        self._recorder = recorder
         self._capacity_listener = capacity_listener
         self._stop_orders = stop_orders
         self._identities = TokenIdentities()
@@ -75,6 +78,7 @@ class LaneRegistry:
             identities=self._identities,
             refused_pins=self._refused_pins,
             observer=self._lane_metrics,
+            recorder=self._recorder,
             capacity_listener=self._capacity_listener,
             stop_orders=self._stop_orders,
         )

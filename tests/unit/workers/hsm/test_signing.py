@@ -286,6 +286,19 @@ def test_a_run_ends_where_the_session_is_in_doubt_and_keeps_what_was_done() -> N
         public(P256).verify(ECDSA, digest, signature)
 
 
+def test_each_call_of_the_module_is_counted_also_one_that_fails() -> None:
+    """A call that fails may have signed; a digest of a wrong length never reaches the module."""
+    spent = Timing()
+    key = FakeKey(private(P256))
+    signer = Signer(key, public(P256), spent=spent)
+    done: list[bytes | SigningError] = []
+    signer.sign_run(ECDSA, [b"short", *[bytes(32)] * 2], done)
+    key.fails = pkcs11.exceptions.DeviceError()
+    with pytest.raises(HsmFailure):
+        signer.sign_run(ECDSA, [bytes(32)] * 4, done)
+    assert spent.calls == len(key.calls) == 3
+
+
 def test_what_signing_and_verifying_take_is_added_up() -> None:
     """Of all signers that share the account; nothing is verified where that is left out."""
     spent = Timing()

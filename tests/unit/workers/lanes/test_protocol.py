@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from queueing.protocol.jobs import WireError
+from workers.journal.event_records import KeyOperations
 from workers.lanes.protocol import (
     MAX_FRAME_BYTES,
     Alive,
@@ -43,6 +44,8 @@ FROM_LANE: list[FromLane] = [
     ),
     Outcomes(7, (SliceOutcome(None, 2, b"f" * 32, (b"s", None), {1: REFUSED}), SliceOutcome(REFUSED)), 0.5),
     SignedDirectory(1, b"signed"),
+    Outcomes(7, (), 0.5, 0.1, 0.2, (KeyOperations("release", 1, 3),)),
+    SignedDirectory(1, b"signed", None, (KeyOperations("service", 1, 1),)),
     SignedDirectory(1, b"", REFUSED),
     Alive(),
     LaneFailure("CKR_DEVICE_ERROR", "replace_lane", False),
@@ -71,6 +74,27 @@ def test_the_lane_takes_no_message_of_its_own_kind(message: FromLane) -> None:
     """Neither side can be made to answer itself."""
     with pytest.raises(msgspec.ValidationError):
         to_lane_decoder.decode(body_of(encode_frame(message)))
+
+
+class FormerOutcomes(msgspec.Struct, frozen=True, array_like=True, tag="Outcomes"):
+    """Answer as workers of the former version read it."""
+
+    id: int
+    items: tuple[SliceOutcome, ...]
+    seconds: float
+    sign_s: float = 0.0
+    verify_s: float = 0.0
+
+
+def test_workers_and_lanes_of_two_versions_understand_each_other() -> None:
+    """A worker skips the numbers that it does not know, and knows none of a lane that sends none."""
+    new = Outcomes(7, (), 0.5, 0.1, 0.2, (KeyOperations("release", 1, 3),))
+    former = FormerOutcomes(7, (), 0.5, 0.1, 0.2)
+    read = msgspec.msgpack.decode(body_of(encode_frame(new)), type=FormerOutcomes)
+    assert read == former
+    answer = from_lane_decoder.decode(msgspec.msgpack.encode(former))
+    assert isinstance(answer, Outcomes)
+    assert answer.operations is None
 
 
 def test_a_length_beyond_any_frame_is_refused() -> None:

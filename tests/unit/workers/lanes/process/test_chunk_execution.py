@@ -10,6 +10,7 @@ from queueing.errors import ClientRevoked, DigestLength, HsmFault
 from queueing.protocol.algorithms import Algorithm
 from tests.support.fakes.config_files import p256_key
 from workers.config.tenants import KeyVersion
+from workers.journal.event_records import KeyOperations
 from workers.lanes.authorisation import Authorised
 from workers.lanes.process.chunk_execution import MOST_PER_RUN, RUN_TARGET_S, ChunkExecution, Run, RunLength
 from workers.lanes.protocol import Outcomes
@@ -91,6 +92,26 @@ def test_what_the_runs_took_is_added_up_in_the_answer() -> None:
         run.sign_s, run.verify_s = 0.5, 0.25
         sign(run)
     assert (lane.answers[0].sign_s, lane.answers[0].verify_s) == (0.5 * len(runs), 0.25 * len(runs))
+
+
+def test_calls_of_all_runs_are_summed_by_key_version() -> None:
+    """Also of a run that was tried twice, with a session that failed."""
+    lane = Lane()
+    runs = lane.chunk((authorised(100), 0, 100)).cut(length(4))
+    for calls, run in enumerate(runs, start=1):
+        run.calls = calls
+        sign(run)
+    version = runs[0].key_version
+    total = sum(range(1, len(runs) + 1))
+    assert lane.answers[0].operations == (KeyOperations(version.key, version.version, total),)
+
+
+def test_a_chunk_that_is_refused_took_no_call() -> None:
+    lane = Lane()
+    chunk = lane.chunk()
+    chunk.add_slice(0, 1).error = DigestLength("short")
+    assert chunk.cut(length(4)) == []
+    assert lane.answers[0].operations == ()
 
 
 def test_an_error_has_its_index_in_the_item() -> None:

@@ -13,6 +13,7 @@ from tests.support.fakes.fake_lane import FakeClock, FakeHost
 from tests.support.fakes.token_pools import (
     CALL_TIMEOUT_S,
     MakePool,
+    NoRecorder,
     NoStopOrders,
     PoolSetup,
     RecordingCapacity,
@@ -20,7 +21,7 @@ from tests.support.fakes.token_pools import (
 )
 from workers.config.settings import PinLogin, SelectSettings, TokenSettings, WorkerSettings
 from workers.lanes.supervisor import connection, process_group
-from workers.lanes.supervisor.process_group import LaneServices
+from workers.lanes.supervisor.process_group import LaneRecorder, LaneServices
 from workers.lanes.supervisor.spawn import LaneSpec
 from workers.lanes.supervisor.token_pool import TokenPool
 from workers.state.refused_pins import RefusedPins
@@ -37,6 +38,7 @@ def make_pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakePool:
         chunk_target_s: float = 0.02,
         idle_s: float = 300.0,
         poison_crashes: int = 3,
+        recorder: LaneRecorder | None = None,
     ) -> AsyncIterator[PoolSetup]:
         host, clock = FakeHost(), FakeClock()
         observer, capacity = RecordingObserver(), RecordingCapacity()
@@ -58,6 +60,7 @@ def make_pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakePool:
                     tasks=tasks,
                     refused_pins=pins,
                     observer=observer,
+                    recorder=recorder or NoRecorder(),
                     capacity_listener=capacity,
                     stop_orders=NoStopOrders(),
                     now_s=clock.monotonic,

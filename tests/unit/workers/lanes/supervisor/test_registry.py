@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from tests.support.fakes.config_files import Site, p256_key, tenant_text
 from tests.support.fakes.fake_lane import FakeHost, FakeJob, FakeLane
-from tests.support.fakes.token_pools import GROUP, NoStopOrders, RecordingCapacity
+from tests.support.fakes.token_pools import GROUP, NoRecorder, NoStopOrders, RecordingCapacity
 from tests.support.waiting import turn
 from workers.config.loading import load_configuration
 from workers.config.settings import SelectSettings
@@ -111,6 +111,7 @@ def make_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeRegist
                 refused_pins=RefusedPins(tmp_path),
                 drained=drained,
                 metrics=Metrics(CollectorRegistry()),
+                recorder=NoRecorder(),
                 capacity_listener=RecordingCapacity(),
                 stop_orders=NoStopOrders(),
             )
