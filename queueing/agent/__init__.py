@@ -16,7 +16,9 @@ certificates    certificates that the build host brings along
 signing_input   from mechanism and data to algorithm and digest
 signer          signatures with waits and retries
 failures        reasons of failed signatures
+token_client    the agent's socket, for programs of our own
 openpgp         OpenPGP signatures by keys of the token, and ``sigmill-gpg``
+plugins         plugins of cosign and notation
 
 Must never import ``workers`` or ``pkcs11``: a build host has neither a module nor a PIN.
 """

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 
 from queueing.agent import token_info
 from queueing.agent.cryptoki import Rv
+from queueing.agent.failures import return_value
 from queueing.agent.rpc.attributes import read_template, read_wanted, write_values
 from queueing.agent.rpc.calls import HANDSHAKE, Call, answer_to, error_answer, read_request
 from queueing.agent.rpc.fields import NO_BYTES, CallFailed, FieldReader, FieldWriter
@@ -15,7 +16,7 @@ from queueing.agent.session import Sessions, SigningOperation
 from queueing.agent.signing_input import read_mechanism
 from queueing.agent.token import Token
 from queueing.client.signatures import Signature
-from queueing.errors import DigestLength, SigningError
+from queueing.errors import SigningError
 from queueing.protocol.algorithms import KEY_KINDS, Algorithm
 
 _RW_SESSION: Final = 0x2
@@ -24,6 +25,11 @@ _RW_SESSION: Final = 0x2
 _ULONG_BYTES: Final = 8
 _MOST_FOUND: Final = 4096
 """Handles of one C_FindObjects."""
+
+
+_BEFORE_INITIALIZE: Final = (Call.INITIALIZE, Call.FAILURE_REASON)
+_MOST_REASON_BYTES: Final = 4096
+"""Of a sentence. Messages of the service's errors have at most a few hundred bytes."""
 
 
 class TokenStates(Protocol):
@@ -52,6 +58,7 @@ class Connection:
         self._tenant = tenant
         self._sessions = Sessions()
         self._token: Token | None = None
+        self._last_error: SigningError | None = None
         self._calls: Final[dict[Call, Callable[[FieldReader, FieldWriter], Awaitable[None]]]] = {
             Call.INITIALIZE: self._initialize,
             Call.FINALIZE: self._finalize,
@@ -76,13 +83,14 @@ class Connection:
             Call.SIGN_UPDATE: self._sign_in_parts,
             Call.SIGN_FINAL: self._sign_in_parts,
             Call.WAIT_FOR_SLOT_EVENT: self._wait_for_slot_event,
+            Call.FAILURE_REASON: self._failure_reason,
         }
 
     async def answer(self, body: bytes) -> bytes:
         """The answer to one message, whatever it is."""
         try:
             call, reader = read_request(body)
-            if call is not Call.INITIALIZE:
+            if call not in _BEFORE_INITIALIZE:
                 self._check_initialized()
             writer = answer_to(call)
             await self._calls[call](reader, writer)
@@ -237,7 +245,7 @@ class Connection:
         try:
             signature = await self._signature(operation, data)
         except SigningError as error:
-            session.last_failure = _return_value(error)
+            session.last_failure = self._failed(error)
             raise CallFailed(session.last_failure) from error
         answer.byte_array(signature.raw(), room)
 
@@ -256,6 +264,21 @@ class Connection:
         session.operation = None
         raise CallFailed(session.last_failure)
 
+    # --------------------------------------------------------------------------------- errors
+
+    async def _failure_reason(self, reader: FieldReader, answer: FieldWriter) -> None:
+        """For programs of our own: a return value carries no reason. Empty where no call has failed with one."""
+        reader.end()
+        error = self._last_error
+        code, message = ("", "") if error is None else (error.reason, error.message)
+        raw = message.encode("utf-8", "replace")[:_MOST_REASON_BYTES]
+        answer.byte_array(code.encode(), len(code))
+        answer.byte_array(raw, len(raw))
+
+    def _failed(self, error: SigningError) -> Rv:
+        self._last_error = error
+        return return_value(error)
+
     def _check_initialized(self) -> Token:
         if self._token is None:
             raise CallFailed(Rv.CRYPTOKI_NOT_INITIALIZED)
@@ -270,13 +293,4 @@ class Connection:
             return await self._tokens.current()
         except SigningError as error:
             self._signer.report("", error)
-            raise CallFailed(_return_value(error)) from error
-
-
-def _return_value(error: SigningError) -> Rv:
-    """Return value that comes closest to an error; the reason itself is told beside it."""
-    if error.denied:
-        return Rv.FUNCTION_REJECTED
-    if isinstance(error, DigestLength):
-        return Rv.DATA_LEN_RANGE
-    return Rv.DEVICE_ERROR if error.retryable else Rv.DATA_INVALID
+            raise CallFailed(self._failed(error)) from error

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from queueing.errors import SigningError
+from queueing.agent.cryptoki import Rv
+from queueing.errors import DigestLength, SigningError
 
 MAX_KINDS: Final = 100
 """Different failures that are kept; a build with more has been told enough."""
@@ -45,3 +46,12 @@ class FailureLog:
     def counted(self) -> list[tuple[Failure, int]]:
         """Different failures in the order of their first occurrence, and how often each occurred."""
         return [(failure, self._counts[kind]) for kind, failure in self._first.items()]
+
+
+def return_value(error: SigningError) -> Rv:
+    """Return value that comes closest to an error; the reason itself is told beside it."""
+    if error.denied:
+        return Rv.FUNCTION_REJECTED
+    if isinstance(error, DigestLength):
+        return Rv.DATA_LEN_RANGE
+    return Rv.DEVICE_ERROR if error.retryable else Rv.DATA_INVALID

@@ -26,6 +26,9 @@ _TOKEN_USER, _AUTHORITY = 1, 2
 """CKA_CERTIFICATE_CATEGORY: CK_CERTIFICATE_CATEGORY_TOKEN_USER and …_AUTHORITY."""
 
 
+_NAMES: Final = (Attribute.LABEL, Attribute.ID)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenKey:
     """A key version that the token shows. ``name``: ``release``, or ``release/2`` beside a newer active version.
@@ -43,15 +46,24 @@ class TokenKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenObject:
-    """An object. ``identity`` is equal for the same object in a later key directory; ``key`` only of private keys."""
+    """An object. ``identity`` is equal for the same object in a later key directory; ``key`` only of private keys.
+
+    ``alias``: label and ID by which a search finds it, too. The newest version of ``release`` is found as ``release/2``.
+    """
 
     identity: bytes
     attributes: Mapping[int, AttributeValue]
     key: TokenKey | None = None
+    alias: bytes | None = None
 
     def matches(self, template: Sequence[tuple[int, AttributeValue | None]]) -> bool:
         """Whether the object has every attribute of a template."""
-        return all(value is not None and self.attributes.get(kind) == value for kind, value in template)
+        return all(self._has(kind, value) for kind, value in template)
+
+    def _has(self, kind: int, value: AttributeValue | None) -> bool:
+        if value is None:
+            return False
+        return self.attributes.get(kind) == value or (kind in _NAMES and value == self.alias)
 
 
 def objects_of(key: TokenKey) -> Iterator[TokenObject]:
@@ -59,8 +71,11 @@ def objects_of(key: TokenKey) -> Iterator[TokenObject]:
     ident = key.name.encode()
     common = {**_common(key.name, ident), **_key_parts(key.public_key)}
     fingerprint = key.public_key.sha256 + key.spec.encode()
-    yield TokenObject(identity=b"private" + fingerprint, attributes={**common, **_PRIVATE_KEY}, key=key)
-    yield TokenObject(identity=b"public" + fingerprint, attributes={**common, **_PUBLIC_KEY})
+    alias = key.spec.encode()
+    yield TokenObject(
+        identity=b"private" + fingerprint, attributes={**common, **_PRIVATE_KEY}, key=key, alias=alias
+    )
+    yield TokenObject(identity=b"public" + fingerprint, attributes={**common, **_PUBLIC_KEY}, alias=alias)
     for position, der in enumerate(key.certificates):
         sha256 = hashlib.sha256(der).digest()
         if position == 0:
@@ -69,7 +84,9 @@ def objects_of(key: TokenKey) -> Iterator[TokenObject]:
             named = _common(f"{key.name} issuer {position}", sha256[:20])
         category = _TOKEN_USER if position == 0 else _AUTHORITY
         yield TokenObject(
-            identity=b"certificate" + sha256 + ident, attributes={**named, **_certificate(der, category)}
+            identity=b"certificate" + sha256 + ident,
+            attributes={**named, **_certificate(der, category)},
+            alias=None if position else alias,
         )
 
 

@@ -23,6 +23,10 @@ from tests.support.hsm.tokens import TokenShelf
 from tests.support.redis.process import RedisProcess
 from tests.support.rig.rig import Rig, key_block
 
+PAGE = Path(__file__).parents[2] / "docs/tools.md"
+BUILT = Path(__file__).parents[2] / "build/tools/bin"
+"""Programs that `ops/tools` gets from elsewhere than the distribution."""
+
 LACKING = frozenset(os.environ.get("SIGMILL_TEST_TOOLS_LACKING", "").split())
 """Packages that the distribution does not have, as `ops/tools` prints them."""
 
@@ -51,7 +55,7 @@ class ToolRig:
             cwd=self.folder,
             env={
                 **os.environ,
-                "PATH": f"{here}:{os.environ['PATH']}",
+                "PATH": f"{here}:{BUILT}:{os.environ['PATH']}",
                 "GNUPGHOME": str(self.folder / "gnupg"),
                 "EMAIL": "builder@example.com",
                 **environment,
@@ -149,6 +153,9 @@ def rig(service: Rig, tmp_path: Path) -> ToolRig:
     (tmp_path / "gnupg").mkdir(mode=0o700)
     prepared = rig.run(PREPARED)
     assert prepared.code == 0, prepared.text
+    hook = tmp_path / "reprepro/conf/sign"
+    hook.write_text(PAGE.read_text().partition("```sh\n")[2].partition("```")[0])
+    hook.chmod(0o755)
     return rig
 
 
@@ -156,7 +163,8 @@ PREPARED = """
 set -e
 gpg --batch --quiet --import release.asc
 git init --quiet --initial-branch main . && git config user.name Builder && git commit --quiet --allow-empty -m first
-mkdir rpmdb repository rpmbuild
+mkdir -p rpmdb repository rpmbuild reprepro/conf
+printf 'Codename: stable\\nArchitectures: amd64 source\\nComponents: main\\nSignWith: !sign\\n' > reprepro/conf/distributions
 printf 'Origin: Example\\nSuite: stable\\nSHA256:\\n' > repository/Release
 rpmbuild --quiet -bb --define "_topdir $PWD/rpmbuild" app.spec
 mv rpmbuild/RPMS/noarch/app-1-1.noarch.rpm app.rpm

@@ -4,7 +4,6 @@ packets       packets, their numbers and texts: written, and read from a certifi
 certificate   certificates: primary key, user ID and self-signature
 signature     signatures: the digest that is signed, and the packet around it
 armor         ASCII armor and the cleartext form
-token_client  the agent's socket, from a program that does not wait for others
 gpg_options   the part of gpg's command line that signing uses
 gpg           ``sigmill-gpg``
 

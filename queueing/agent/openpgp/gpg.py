@@ -12,11 +12,12 @@ import time
 from pathlib import Path
 from typing import Final, NamedTuple, NoReturn
 
+from queueing.agent.cryptoki import Attribute, Mechanism, ObjectClass
 from queueing.agent.openpgp.armor import armored, canonical_text, cleartext, unarmored
 from queueing.agent.openpgp.gpg_options import NotSigning, SignOptions, read_options
-from queueing.agent.openpgp.packets import HASHES, NotOpenPgp, PrimaryKey, read_certificate
-from queueing.agent.openpgp.signature import BINARY, TEXT, SignatureMaker
-from queueing.agent.openpgp.token_client import TokenClient, TokenRefused
+from queueing.agent.openpgp.packets import HASHES, RSA, NotOpenPgp, PrimaryKey, read_certificate
+from queueing.agent.openpgp.signature import BINARY, TEXT, SignatureMaker, UnfinishedSignature
+from queueing.agent.token_client import DIGEST_INFO, TokenClient, TokenRefused
 from queueing.files.folders import entries
 
 FOLDER_VARIABLE: Final = "SIGMILL_PGP_FOLDER"
@@ -26,12 +27,7 @@ _PIECE_BYTES: Final = 1 << 20
 _FAILED: Final = 2
 """gpg's exit code of a failure."""
 
-_DIGEST_INFO: Final = {
-    # RFC 8017 9.2, note 1
-    "sha256": bytes.fromhex("3031300d060960864801650304020105000420"),
-    "sha384": bytes.fromhex("3041300d060960864801650304020205000430"),
-    "sha512": bytes.fromhex("3051300d060960864801650304020305000440"),
-}
+_INTERRUPTED: Final = 130
 
 
 class _Failed(Exception):
@@ -66,6 +62,8 @@ def main() -> int:
     except OSError as error:
         sys.stderr.write(f"sigmill-gpg: {error.filename or 'output'}: {error.strerror}\n")
         return _FAILED
+    except KeyboardInterrupt:
+        return _INTERRUPTED
     return 0
 
 
@@ -94,9 +92,8 @@ def _sign(options: SignOptions) -> None:
             while piece := source.read(_PIECE_BYTES):
                 content.update(piece)
     unfinished = maker.after(content)
-    with TokenClient(os.environ.get("P11_KIT_SERVER_ADDRESS", "")) as token:
-        raw = token.sign(key, unfinished.digest, _DIGEST_INFO[hash_name] + unfinished.digest)
-    signature = unfinished.finish(raw)
+    with TokenClient.from_environment() as token:
+        signature = unfinished.finish(_raw_signature(token, unfinished))
     if options.mode == "clear":
         written = cleartext(text, hash_name, signature)
     else:
@@ -104,6 +101,25 @@ def _sign(options: SignOptions) -> None:
     _write(options, written)
     if options.status_fd is not None:
         _tell_status(options, maker)
+
+
+def _raw_signature(token: TokenClient, unfinished: UnfinishedSignature) -> bytes:
+    """The signature by the token's private key that belongs to the OpenPGP key."""
+    key, digest = unfinished.key, unfinished.digest
+    if key.algorithm == RSA:
+        mechanism, part, data = (
+            Mechanism.RSA_PKCS,
+            (Attribute.MODULUS, key.numbers[0]),
+            DIGEST_INFO[unfinished.hash_name] + digest,
+        )
+    else:
+        point = key.numbers[1]
+        head = bytes((0x04, len(point))) if len(point) < 0x80 else bytes((0x04, 0x81, len(point)))
+        mechanism, part, data = Mechanism.ECDSA, (Attribute.EC_POINT, head + point), digest
+    found = token.find(dict([(Attribute.CLASS, ObjectClass.PRIVATE_KEY), part]))
+    if not found:
+        raise TokenRefused("the agent's token has no active key with the public key of the certificate")
+    return token.sign(found[0], mechanism, data)
 
 
 def _chosen(user: str | None) -> Certificate:

@@ -42,6 +42,8 @@ class Call(IntEnum):
     SIGN_UPDATE = 44
     SIGN_FINAL = 45
     WAIT_FOR_SLOT_EVENT = 65
+    FAILURE_REASON = 0x5369_0001
+    """The agent's own, far above p11-kit's numbers: code and sentence of the connection's last failed call."""
 
 
 _SIGNATURES: Final[dict[Call, tuple[bytes, bytes]]] = {
@@ -69,6 +71,7 @@ _SIGNATURES: Final[dict[Call, tuple[bytes, bytes]]] = {
     Call.SIGN_UPDATE: (b"uay", b""),
     Call.SIGN_FINAL: (b"ufy", b"ay"),
     Call.WAIT_FOR_SLOT_EVENT: (b"u", b"u"),
+    Call.FAILURE_REASON: (b"", b"ayay"),
 }
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import sys
@@ -25,8 +26,12 @@ _MODULE: Final = "pkcs11/p11-kit-client.so"
 _PROVIDER: Final = "ossl-modules/pkcs11.so"
 """pkcs11-provider, for OpenSSL 3 and later. The engine of libp11 needs no configuration."""
 
-GPG: Final = str(Path(sys.executable).parent / "sigmill-gpg")
-"""``sigmill-gpg`` beside this interpreter, as pip installs both."""
+_PROGRAMS: Final = Path(sys.executable).parent
+"""Our programs beside this interpreter, as pip installs them."""
+
+GPG: Final = str(_PROGRAMS / "sigmill-gpg")
+_ON_PATH: Final = ("sigmill-gpg", "sigstore-kms-sigmill")
+"""Programs that others look for by name."""
 
 INSTALL_HINT: Final = "Install p11-kit's modules: p11-kit-modules on Debian, p11-kit-server on Fedora."
 
@@ -72,10 +77,19 @@ class ToolEnvironment:
             MODULE_VARIABLE: self.module,
             "PKCS11_MODULE_PATH": self.module,  # libp11's engine
             "PKCS11_PROVIDER_MODULE": self.module,  # pkcs11-provider
+            "PATH": self._path(environment),
             **self._openssl(environment),
             **self._java(environment),
             **self._gpg(environment),
         }
+
+    def _path(self, environment: Mapping[str, str]) -> str:
+        """PATH with a folder of our programs at its end, so that it hides none: cosign looks for its plugin there."""
+        folder = self.folder / "bin"
+        folder.mkdir()
+        for name in _ON_PATH:
+            (folder / name).symlink_to(_PROGRAMS / name)
+        return os.pathsep.join([environment.get("PATH") or os.defpath, str(folder)])
 
     def _openssl(self, environment: Mapping[str, str]) -> dict[str, str]:
         """A configuration that adds pkcs11-provider to the one that is in use: ``openssl -inkey pkcs11:…`` then works."""

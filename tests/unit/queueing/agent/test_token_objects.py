@@ -103,3 +103,13 @@ def test_an_object_matches_a_template_it_has_all_of(template: list, matches: boo
     """C_FindObjectsInit: an attribute that the object does not have matches no value."""
     private, _ = objects(ec.generate_private_key(ec.SECP256R1()))
     assert private.matches(template) is matches
+
+
+@pytest.mark.parametrize("kind", [Attribute.LABEL, Attribute.ID])
+def test_the_newest_version_is_found_by_its_number_too(kind: Attribute) -> None:
+    """A pinned version keeps working when a rotation gives the bare name to the next one; what it is called stays."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    found = objects(key, issue(None, key, "CA"))
+    assert all(each.matches([(kind, b"release/1")]) for each in found)
+    assert all(each.attributes[kind] == b"release" for each in found)
+    assert not any(each.matches([(kind, b"release/2")]) for each in found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,12 +54,13 @@ def test_the_module_is_found_where_distributions_have_it(root: Path, tmp_path: P
 def test_openssl_and_java_are_configured_only_where_they_are(folder: Path, root: Path) -> None:
     """Without pkcs11-provider and a JDK only variables are set, which OpenSSL's engine reads."""
     assert variables(folder, root, {}) == {
+        "PATH": f"/nowhere:{folder}/bin",
         "P11_KIT_SERVER_ADDRESS": ADDRESS,
         "SIGMILL_PKCS11_MODULE": "/m.so",
         "PKCS11_MODULE_PATH": "/m.so",
         "PKCS11_PROVIDER_MODULE": "/m.so",
     }
-    assert list(folder.iterdir()) == []
+    assert [file.name for file in folder.iterdir()] == ["bin"]
 
 
 @pytest.mark.parametrize(
@@ -106,3 +108,11 @@ def test_with_two_certificates_git_is_told_the_key(folder: Path, root: Path) -> 
     made = tools(folder, root, **pgp).variables(ADDRESS, {"PATH": "/nowhere", "GIT_CONFIG_COUNT": "many"})
     assert made["GIT_CONFIG_COUNT"] == "1"
     assert made["GIT_CONFIG_VALUE_0"].endswith("/sigmill-gpg")
+
+
+def test_our_programs_are_found_behind_all_others(folder: Path, root: Path) -> None:
+    """cosign looks for its plugin on PATH; nothing of the build's own is hidden, and nothing else is added."""
+    variables(folder, root, {})
+    found = sorted((folder / "bin").iterdir())
+    assert [file.name for file in found] == ["sigmill-gpg", "sigstore-kms-sigmill"]
+    assert all(file.resolve().parent == Path(sys.executable).parent for file in found)
