@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -45,18 +45,6 @@ TENANT_KEYS = (
     keyspace.limiter,
     keyspace.directory,
 )
-
-
-@pytest.fixture
-async def redis(shared_rig: SharedRig) -> AsyncIterator[ArqRedis]:
-    pool = shared_rig.rig.connect()
-    yield pool
-    await pool.aclose()
-
-
-@pytest.fixture
-def acme(shared_rig: SharedRig) -> Forger:
-    return Forger(key=shared_rig.rig.keys["acme"])
 
 
 def code(outcome: JobOutcome | SigningError) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pickle
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,18 +28,6 @@ from tests.support.waiting import until_async
 from workers.dev.signature_checks import sha256_check
 
 HOUR_MS = 3_600_000
-
-
-@pytest.fixture
-async def redis(shared_rig: SharedRig) -> AsyncIterator[ArqRedis]:
-    pool = shared_rig.rig.connect()
-    yield pool
-    await pool.aclose()
-
-
-@pytest.fixture
-def acme(shared_rig: SharedRig) -> Forger:
-    return Forger(key=shared_rig.rig.keys["acme"])
 
 
 async def enqueue_good(shared_rig: SharedRig, redis: ArqRedis, tenant: str = "acme") -> tuple[bytes, bytes]:

@@ -7,14 +7,9 @@ from arq.connections import ArqRedis
 
 from queueing.broker.claims import ClaimedJob, ClaimRequest, ClaimResult, Claims, CommitStatus
 from queueing.protocol import keyspace
-from tests.support.farm.queued import LEASE_MS, TENANT, commit_of, publish, put, submission, take
+from tests.support.farm.queued import TENANT, commit_of, publish, put, submission, take
 
 SUSPECT_AT = 2
-
-
-@pytest.fixture
-def one(redis: ArqRedis) -> Claims:
-    return Claims(redis, owner="one", lease_ms=LEASE_MS)
 
 
 @pytest.fixture

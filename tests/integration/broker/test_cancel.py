@@ -22,11 +22,6 @@ CLIENT = "ci"
 
 
 @pytest.fixture
-def one(redis: ArqRedis) -> Claims:
-    return Claims(redis, owner="one", lease_ms=LEASE_MS)
-
-
-@pytest.fixture
 async def job(redis: ArqRedis) -> Submission:
     """A job of the client, accepted."""
     made = submission(1)

@@ -14,12 +14,7 @@ from queueing.broker.dead_letters import DeadLetter, RequeueStatus, StoredLetter
 from queueing.broker.submit import Submission, SubmitStatus
 from queueing.protocol import keyspace
 from queueing.protocol.jobs import JobHints, encode_job
-from tests.support.farm.queued import LEASE_MS, QUEUE, TENANT, commit_of, publish, put, submission, take
-
-
-@pytest.fixture
-def one(redis: ArqRedis) -> Claims:
-    return Claims(redis, owner="one", lease_ms=LEASE_MS)
+from tests.support.farm.queued import QUEUE, TENANT, commit_of, publish, put, submission, take
 
 
 def letter_of(claimed: ClaimResult, **changes: object) -> DeadLetter:

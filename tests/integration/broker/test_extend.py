@@ -7,20 +7,10 @@ from arq.connections import ArqRedis
 
 from queueing.broker.claims import ClaimedJob, Claims
 from queueing.protocol import keyspace
-from tests.support.farm.queued import LEASE_MS, QUEUE, TENANT, put, submission, take
+from tests.support.farm.queued import QUEUE, TENANT, put, submission, take
 
 JOB = submission(1)
 LEASE = keyspace.IN_PROGRESS_PREFIX + JOB.job_id
-
-
-@pytest.fixture
-def one(redis: ArqRedis) -> Claims:
-    return Claims(redis, owner="one", lease_ms=LEASE_MS)
-
-
-@pytest.fixture
-def two(redis: ArqRedis) -> Claims:
-    return Claims(redis, owner="two", lease_ms=LEASE_MS)
 
 
 @pytest.fixture

@@ -43,16 +43,6 @@ async def plant(redis: ArqRedis, key: str) -> None:
     await cast("Awaitable[int]", redis.lpush(key, "x"))
 
 
-@pytest.fixture
-def one(redis: ArqRedis) -> Claims:
-    return Claims(redis, owner="one", lease_ms=LEASE_MS)
-
-
-@pytest.fixture
-def two(redis: ArqRedis) -> Claims:
-    return Claims(redis, owner="two", lease_ms=LEASE_MS)
-
-
 class TestSubmit:
     async def test_a_job_is_accepted_once(self, redis: ArqRedis) -> None:
         """The first time accepted, then queued: one job, one place in the queue."""

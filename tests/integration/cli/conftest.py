@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fakes.config_files import p256_key, spki_text
+from tests.support.fakes.config_files import service_text
 from tests.support.hsm.softhsm import SoftHsm, SoftToken
 
 CANARY_PIN = "canary-418530-pin"
@@ -41,27 +41,6 @@ def operator_site(tmp_path: Path, softhsm: SoftHsm) -> OperatorSite:
         file = tmp_path / "pins" / name
         file.write_text(f"{CANARY_PIN}\n")
         file.chmod(0o600)
-    tables = "\n".join(
-        f"""\
-[tokens.{name}]
-module = "{softhsm.module_path}"
-select = {{ label = "{name}" }}
-login = {{ pin_file = "pins/{name}" }}
-environment = {{ SOFTHSM2_CONF = "{softhsm.conf_path}" }}
-"""
-        for name in names
-    )
     config = tmp_path / "sigmill.toml"
-    config.write_text(
-        f"""\
-[service]
-audience = "test"
-state_dir = "state"
-[redis]
-host = "localhost"
-[service_key]
-token = "service"
-public_key = "{spki_text(p256_key(99))}"
-{tables}"""
-    )
+    config.write_text(service_text(str(softhsm.module_path), str(softhsm.conf_path)))
     return OperatorSite(config=config, softhsm=softhsm, tokens=tokens)

@@ -36,7 +36,6 @@ from queueing.protocol.client_keys import ClientKeyKind
 from queueing.protocol.jobs import ArqResult
 from queueing.protocol.key_directory import KeyEntry, KeyState
 from queueing.protocol.limits import PublishedCaps
-from queueing.redis.connection import connect
 from tests.support.cancelling import nothing_unclosed
 from tests.support.farm.farm import Farm, digests
 from tests.support.farm.responder import KeyRing, tampered
@@ -541,11 +540,7 @@ async def test_redis_that_goes_and_comes_back_loses_no_call(
 ) -> None:
     """Calls made while Redis is away wait, are sent when it is back, and are answered."""
     own = RedisConfig(unix_socket=str(own_redis.socket_path))
-    pool = connect(own)
-    farm.responder.redis = pool
-    farm.responder._claims._redis = pool
-    await farm.responder.publish()
-    async with farm.client(redis=own) as client:
+    async with farm.served_by(own), farm.client(redis=own) as client:
         await client.sign("release", digests(1)[0], timeout_s=60)
         await farm.responder.pause()
         own_redis.stop()
@@ -556,7 +551,6 @@ async def test_redis_that_goes_and_comes_back_loses_no_call(
         await farm.responder.publish()
         farm.responder.resume()
         assert isinstance(await waiting, Signature)
-    await pool.aclose()
 
 
 async def test_a_missing_directory_is_retryable(farm: Farm) -> None:
@@ -581,10 +575,6 @@ async def test_a_client_that_is_cancelled_again_while_it_closes_leaves_no_connec
 ) -> None:
     """Removing its reply stream from a Redis that stands still is cut short; its pools are closed all the same."""
     own = RedisConfig(unix_socket=str(own_redis.socket_path))
-    pool = connect(own)
-    farm.responder.redis = pool
-    farm.responder._claims._redis = pool
-    await farm.responder.publish()
     used = asyncio.Event()
     clients: list[SigningClient] = []
 
@@ -595,20 +585,19 @@ async def test_a_client_that_is_cancelled_again_while_it_closes_leaves_no_connec
             used.set()
             await asyncio.Event().wait()
 
-    building = asyncio.create_task(build())
-    await used.wait()
-    await farm.responder.pause()
-    own_redis.pause()
-    try:
-        with nothing_unclosed():
-            pools = [one.connection_pool for one in (clients[0]._open.redis, clients[0]._open._blocking)]
-            opened = [
-                one for each in pools for one in (*each._available_connections, *each._in_use_connections)
-            ]
-            assert any(one.is_connected for one in opened)
-            await end_tasks([building])  # it cancels until the task has ended
-            assert not any(one.is_connected for one in opened)
-    finally:
-        own_redis.resume()
-    farm.responder.resume()
-    await pool.aclose()
+    async with farm.served_by(own):
+        building = asyncio.create_task(build())
+        await used.wait()
+        await farm.responder.pause()
+        own_redis.pause()
+        try:
+            with nothing_unclosed():
+                pools = [one.connection_pool for one in (clients[0]._open.redis, clients[0]._open._blocking)]
+                opened = [
+                    one for each in pools for one in (*each._available_connections, *each._in_use_connections)
+                ]
+                assert any(one.is_connected for one in opened)
+                await end_tasks([building])  # it cancels until the task has ended
+                assert not any(one.is_connected for one in opened)
+        finally:
+            own_redis.resume()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from queueing.client.epoch_store import EpochStore
@@ -75,6 +76,18 @@ async def test_a_certificate_for_another_server_is_refused(
             await ping(config)
 
 
+def directories_of(redis: Redis) -> KeyDirectoryCache:
+    return KeyDirectoryCache(
+        redis,
+        audience="test",
+        tenant="acme",
+        pinned=(),
+        epochs=EpochStore(None, audience="test", tenant="acme"),
+        refresh_s=60.0,
+        clock=ServiceClock(redis, ttl_ms=1000, now_ms=lambda: 0),
+    )
+
+
 async def test_a_client_is_told_at_once_why_a_certificate_is_refused(
     tmp_path: Path, make_certificate: MakeCertificate
 ) -> None:
@@ -95,15 +108,7 @@ async def test_a_client_is_told_at_once_why_a_certificate_is_refused(
                 sentinel_config(sentinel.port, other),
             ):
                 redis = connect(config)
-                directories = KeyDirectoryCache(
-                    redis,
-                    audience="test",
-                    tenant="acme",
-                    pinned=(),
-                    epochs=EpochStore(None, audience="test", tenant="acme"),
-                    refresh_s=60.0,
-                    clock=ServiceClock(redis, ttl_ms=1000, now_ms=lambda: 0),
-                )
+                directories = directories_of(redis)
                 try:
                     with pytest.raises(ConfigError, match="certificate of Redis is refused"):
                         await directories.directory()
@@ -137,15 +142,7 @@ async def test_a_failure_that_no_retry_can_change_ends_with_its_reason(
         }[mistake]
         password = {"password": Secret("bad"), "no password": None}.get(mistake, Secret("good"))
         redis = connect(config, password=password)
-        directories = KeyDirectoryCache(
-            redis,
-            audience="test",
-            tenant="acme",
-            pinned=(),
-            epochs=EpochStore(None, audience="test", tenant="acme"),
-            clock=ServiceClock(redis, ttl_ms=1000, now_ms=lambda: 0),
-            refresh_s=60.0,
-        )
+        directories = directories_of(redis)
         try:
             with pytest.raises(ConfigError, match=reason):
                 await directories.directory()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import cast
 
@@ -22,20 +21,12 @@ from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.jobs import JobHints, encode_job
 from queueing.protocol.limits import NO_LIMITS, ClaimLimits, PublishedCaps
 from queueing.protocol.priorities import Priority
-from queueing.redis.connection import connect
 from tests.support.farm import queued
 from tests.support.farm.forging import now_ms
 from tests.support.redis.process import RedisProcess
 
 TENANT = "acme"
 ECDSA = Algorithm.ECDSA_SHA_256
-
-
-@pytest.fixture
-async def redis(redis_server: RedisProcess) -> AsyncIterator[ArqRedis]:
-    pool = connect(RedisConfig(unix_socket=str(redis_server.socket_path)))
-    yield pool
-    await pool.aclose()
 
 
 @pytest.fixture

@@ -69,15 +69,16 @@ algorithms = ["ECDSA_SHA_256"]
 {version_lines(key or key_of(name), token=name)}"""
 
 
-def service_text() -> str:
-    """A service with its own token and those of acme and globex."""
+def service_text(module: str = "/usr/lib/softhsm/libsofthsm2.so", softhsm_conf: str | None = None) -> str:
+    """A service with its own token and those of acme and globex; ``softhsm_conf``: SoftHSM's file, for real tokens."""
+    environment = f'environment = {{ SOFTHSM2_CONF = "{softhsm_conf}" }}\n' if softhsm_conf else ""
     tokens = "\n".join(
         f"""\
 [tokens.{name}]
-module = "/usr/lib/softhsm/libsofthsm2.so"
+module = "{module}"
 select = {{ label = "{name}" }}
 login = {{ pin_file = "pins/{name}" }}
-"""
+{environment}"""
         for name in ("service", "acme", "globex")
     )
     return f"""\

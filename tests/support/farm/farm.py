@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +13,9 @@ from arq.connections import ArqRedis
 from msgspec.structs import replace
 
 from queueing import ClientConfig, ClientKey, SigningClient
+from queueing.config.redis import RedisConfig
 from queueing.protocol import keyspace
+from queueing.redis.connection import connect
 from tests.support.farm.responder import Responder
 from workers.cli.clients.create import toml_text
 
@@ -29,6 +33,21 @@ class Farm:
     def client(self, **changes: object) -> SigningClient:
         """A client with these settings changed."""
         return SigningClient(replace(self.config, **changes), self.key)
+
+    @contextlib.asynccontextmanager
+    async def served_by(self, redis: RedisConfig) -> AsyncIterator[None]:
+        """Have the tenant served by another Redis, which the test may stop.
+
+        In the end the responder is paused before its pool is closed: a claim on a closed pool makes a new connection.
+        """
+        pool = connect(redis)
+        self.responder.move_to(pool)
+        try:
+            await self.responder.publish()
+            yield
+        finally:
+            await self.responder.pause()
+            await pool.aclose()
 
     async def queued(self) -> None:
         """Return once the queue has a job; wrap it in a timeout."""

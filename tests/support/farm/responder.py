@@ -110,6 +110,11 @@ class Responder:
         self.jobs: Counter[str] = Counter()
         self._claims = Claims(redis, owner="responder", lease_ms=15_000)
 
+    def move_to(self, redis: Redis) -> None:
+        """Claim from another Redis from now on."""
+        self.redis = redis
+        self._claims = Claims(redis, owner="responder", lease_ms=15_000)
+
     async def publish(self, *, epoch: int = 1, expires_in_ms: int = 3_600_000) -> None:
         """Publish the key directory as it is now."""
         raw = self.directory(epoch=epoch, expires_in_ms=expires_in_ms)

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from queueing.errors import TokenUnavailable
-from tests.support.fakes.fake_lane import FakeJob
-from tests.support.fakes.token_pools import CALL_TIMEOUT_S, SEGV, MakePool
+from tests.support.fakes.fake_lane import FakeJob, FakeLane
+from tests.support.fakes.token_pools import CALL_TIMEOUT_S, SEGV, MakePool, PoolSetup
 from tests.support.waiting import turn
 from workers.lanes.protocol import (
     SignCanary,
@@ -20,15 +20,21 @@ from workers.lanes.protocol import (
 from workers.lanes.supervisor.process_group import SILENCE_GRACE_S
 
 
+async def asked(setup: PoolSetup) -> tuple[asyncio.Future[SignedDirectory], FakeLane]:
+    """A request for a directory, and the lane that was started for it and has it."""
+    asking = asyncio.ensure_future(setup.pool.requests.sign_directory(SignDirectory(1, "acme", 0, 1)))
+    await turn()
+    lane = setup.lanes[0]
+    lane.ready()
+    while not lane.directories:
+        await turn()
+    return asking, lane
+
+
 async def test_a_directory_is_signed_by_a_lane_that_is_started_for_it(make_pool: MakePool) -> None:
     """An answer to a request that nobody made is ignored."""
     async with make_pool() as setup:
-        asking = asyncio.ensure_future(setup.pool.requests.sign_directory(SignDirectory(1, "acme", 0, 1)))
-        await turn()
-        lane = setup.lanes[0]
-        lane.ready()
-        while not lane.directories:
-            await turn()
+        asking, lane = await asked(setup)
         lane.say(SignedDirectory(9, b"of another time"))
         lane.say(SignedDirectory(1, b"signed"))
         assert (await asking).signed == b"signed"
@@ -46,12 +52,7 @@ async def test_a_directory_fails_at_once_while_the_circuit_is_open(make_pool: Ma
 async def test_a_directory_fails_at_once_when_its_lane_exits(make_pool: MakePool) -> None:
     """The answer will not come, and the caller is not kept until the timeout."""
     async with make_pool() as setup:
-        asking = asyncio.ensure_future(setup.pool.requests.sign_directory(SignDirectory(1, "acme", 0, 1)))
-        await turn()
-        lane = setup.lanes[0]
-        lane.ready()
-        while not lane.directories:
-            await turn()
+        asking, lane = await asked(setup)
         lane.end(SEGV)
         await turn(50)
         assert asking.done(), "it waits for a lane that is gone"
