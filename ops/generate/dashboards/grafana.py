@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 _SOURCE: Final = DataSourceRef(type_val="prometheus", uid="${datasource}")
 _UNITS: Final[dict[Unit, str]] = {"digests": "short", "bool": "short"}
-_COLUMNS: Final = 24
 _LINES: Final = (8, 8)
 _STAT: Final = (4, 3)
 """Height and width, in Grafana's grid."""

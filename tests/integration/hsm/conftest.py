@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ CASES = Path(__file__).with_name("cases.py")
 CHILD_TIMEOUT_S = 90.0
 
 Result = dict[str, Any]
-InChild = Callable[..., Result]
 
 
 def run_case(

@@ -29,6 +29,7 @@ from workers.journal.segments import read_segment, segments_of
 
 WORKERS = 2
 BATCH = 320
+HANG_S = 300.0
 AT_ONCE = 6
 """Batches of one client that wait: more than the lanes can take, so that a drain finds something to return."""
 
@@ -52,7 +53,7 @@ class Batches:
             self._batches += 1
             fresh = digests(BATCH, salt=f"batch-{self._batches}-")
             self.jobs.append(job := await self._client.submit("release", fresh))
-            outcomes = await self._client.wait(job, timeout_s=60)
+            outcomes = await self._client.wait(job, timeout_s=HANG_S)
             assert [type(outcome) for outcome in outcomes] == [Signature] * BATCH
 
 
@@ -79,16 +80,19 @@ def attempts(outcome: OutcomeRecord) -> int:
     return msgspec.msgpack.decode(outcome.result, type=_Attempt).t
 
 
-async def _restarted(rig: Rig, number: int, worker: WorkerProcess) -> WorkerProcess:
-    """SIGTERM while it signs, and the next one in its place when it has ended."""
+async def _restarted(
+    rig: Rig, number: int, worker: WorkerProcess, loading: asyncio.Task[None]
+) -> WorkerProcess:
+    """SIGTERM while it signs, and the next one in its place when it has ended. Raises what ends the load meanwhile."""
     signing = worker.metric("sigmill_signatures_total") + 1
-    await until_async(
-        lambda: (
-            worker.metric("sigmill_signatures_total") >= signing
-            and worker.metric("sigmill_jobs_in_flight") > 2
-        ),
-        "it signs, and has jobs that no lane has begun",
-    )
+
+    def is_busy() -> bool:
+        if loading.done():
+            loading.result()
+        signed, jobs = worker.metric("sigmill_signatures_total"), worker.metric("sigmill_jobs_in_flight")
+        return signed >= signing and jobs > 2
+
+    await until_async(is_busy, "it signs, and has jobs that no lane has begun")
     worker.child.terminate()
     await until_async(lambda: not worker.alive, "it ends")
     assert worker.child.exit_code == 0, worker.child.log_tail(30)
@@ -111,7 +115,7 @@ async def test_rolling_restarts_leave_every_counter_right(make_rig: MakeRig, rou
         loading = asyncio.create_task(load.run())
         for _ in range(rounds):
             for number, worker in present.items():
-                present[number] = await _restarted(rig, number, worker)
+                present[number] = await _restarted(rig, number, worker, loading)
         load.stopped = True
         await loading
         submitted = BATCH * len(load.jobs)

@@ -89,15 +89,16 @@ async def test_nothing_is_signed_for_a_suspended_tenant_a_second_after_the_signa
     async with rig.client() as client, rig.client("globex") as neighbour:
         await client.sign("release", os.urandom(32), timeout_s=60)
         job = await client.submit("release", digests(400))
-        await asyncio.sleep(0.3)
+        log = rig.directory / "acme.simhsm.log"
+        await until_async(lambda: len(read_log(log)) > 1, "the HSM signs it")
         edit(rig.tenant_file("acme"), 'tenant = "acme"', 'tenant = "acme"\nstate = "suspended"')
         os.kill(worker.pid, signal.SIGHUP)
         await asyncio.sleep(1.0)
-        signed = len(read_log(rig.directory / "acme.simhsm.log"))
-        assert 0 < signed < 300
+        signed = len(read_log(log))
+        assert signed < 300
         outcomes = await client.wait(job, timeout_s=60)
         assert "policy.denied" in codes(outcomes)
-        assert len(read_log(rig.directory / "acme.simhsm.log")) == signed
+        assert len(read_log(log)) == signed
         until(lambda: "acme" not in worker.lanes(), "its lanes have ended")
         assert isinstance(await neighbour.sign("release", os.urandom(32), timeout_s=60), Signature)
         edit(rig.tenant_file("acme"), 'state = "suspended"', 'state = "active"')

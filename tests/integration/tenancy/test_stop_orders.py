@@ -109,7 +109,7 @@ async def test_jobs_in_the_queue_and_in_the_lane_stop_within_a_second(
     async with rig.client() as client:
         await client.sign("release", os.urandom(32), timeout_s=60)
         jobs = [await client.submit("release", digests(100, salt=str(i))) for i in range(8)]
-        await asyncio.sleep(0.3)
+        await until_async(lambda: len(read_log(log)) > 1, "the HSM signs them")
         redis = rig.connect()
         order, signed = order_by(ada, scope="key", name="release")
         await stop_order_feed.publish(redis, {order.order_id: signed})

@@ -89,12 +89,6 @@ class RedisCluster:
     def id_of(self, node: RedisProcess) -> str:
         return node.command("CLUSTER", "MYID").decode()
 
-    def is_primary(self, node: RedisProcess) -> bool:
-        """Whether this node runs as a primary."""
-        with contextlib.suppress(OSError, RedisFailed):
-            return node.running and node.info("replication")["role"] == "master"
-        return False
-
     def shard_of(self, tenant: str) -> int:
         """Number of the primary that had this tenant's slot at the beginning."""
         slot = self.slot_of(tenant)

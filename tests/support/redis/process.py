@@ -71,12 +71,6 @@ class RedisProcess:
         return f"redis://{login}127.0.0.1:{self.port}/0"
 
     @property
-    def unix_url(self) -> str:
-        """``unix://`` over the socket, database 0, with the password if there is one."""
-        login = f":{self.password}@" if self.password is not None else ""
-        return f"unix://{login}{self.socket_path}?db=0"
-
-    @property
     def pid(self) -> int:
         """The process id; raises ``RedisFailed`` while stopped."""
         if self._process is None:

@@ -92,7 +92,6 @@ def test_the_order_of_the_observers_files_does_not_matter() -> None:
 
 
 NOT_ANSWERED = without(ANSWERED)
-UNKNOWN_TO_THE_LOG = without(INTENT, OUTCOME, RELEASED)
 ZOMBIE = Claimed(at=5, worker="w2", tenant="acme", job=JOB, fence=8, from_s=5, until_s=7)
 LATE = replace(COMMIT, began_at=6, at=6.1)
 
