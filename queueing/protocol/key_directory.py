@@ -77,7 +77,10 @@ class _Signed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     service_key_sha256: bytes
 
 
-class _Expiry(msgspec.Struct, frozen=True):
+class DirectoryHead(msgspec.Struct, frozen=True):
+    """Epoch and end of a directory; Unix ms."""
+
+    epoch: int
     expires_at_ms: int
 
 
@@ -98,7 +101,7 @@ class ServicePublicKey(Protocol):
 
 _decoder = msgspec.msgpack.Decoder(KeyDirectory)
 _signed_decoder = msgspec.msgpack.Decoder(_Signed)
-_expiry_decoder = msgspec.msgpack.Decoder(_Expiry)
+_head_decoder = msgspec.msgpack.Decoder(DirectoryHead)
 
 
 def directory_digest(body: bytes, algorithm: Algorithm) -> bytes:
@@ -123,13 +126,13 @@ _WRONG_SERVICE_KEY: Final = (
 _WRONG_NAMES: Final = "Compare `audience` and `tenant` in client.toml with the operator's."
 
 
-def expiry_ms(raw: bytes) -> int:
-    """Unix ms at which a directory expires, for the worker whose own lane has signed it: nothing is verified.
+def directory_head(raw: bytes) -> DirectoryHead:
+    """Epoch and end of a directory, for the worker whose own lane has signed it: nothing is verified.
 
     Raises ``ResultInvalid`` (final) where it cannot be read.
     """
     try:
-        return _expiry_decoder.decode(_signed_decoder.decode(raw).body).expires_at_ms
+        return _head_decoder.decode(_signed_decoder.decode(raw).body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise ResultInvalid("the key directory cannot be read") from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import itertools
 import logging
 import time
@@ -12,7 +13,8 @@ from queueing.aio.events import wait_for
 from queueing.coordination.key_directories import directories_missing, publish_directory
 from queueing.errors import SigningError, TokenUnavailable
 from queueing.protocol import keyspace
-from queueing.protocol.key_directory import expiry_ms
+from queueing.protocol.key_directory import directory_head
+from workers.journal.event_records import DirectoryRecord
 from workers.lanes.protocol import SignDirectory
 
 if TYPE_CHECKING:
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
+    from queueing.protocol.key_directory import DirectoryHead
     from workers.current_config import CurrentConfig
+    from workers.journal.journal import WriteAheadLog
     from workers.lanes.supervisor.registry import LaneRegistry
     from workers.telemetry.metrics import Metrics
 
@@ -37,10 +41,19 @@ CHECKED_AT_ONCE: Final = 500
 
 
 class DirectoryPublisher:
-    """Publishes the directory of every tenant; failures are retried after ``CHECK_S`` seconds."""
+    """Publishes the directory of every tenant, once the log has its hash; failures are retried after ``CHECK_S`` seconds."""
 
-    def __init__(self, redis: Redis, config: CurrentConfig, *, lanes: LaneRegistry, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        config: CurrentConfig,
+        *,
+        lanes: LaneRegistry,
+        wal: WriteAheadLog,
+        metrics: Metrics,
+    ) -> None:
         self._redis = redis
+        self._wal = wal
         self._config = config
         self._lanes = lanes
         self._metrics = metrics
@@ -113,17 +126,31 @@ class DirectoryPublisher:
             if answer.error is not None:
                 raise answer.error.error()
             # A host-started lane may have read an older file: it bounds a directory's life by its own `directory_ttl_s`.
-            ttl_ms = min(ttl_ms, expiry_ms(answer.signed) - now_ms)
+            head = directory_head(answer.signed)
+            ttl_ms = min(ttl_ms, head.expires_at_ms - now_ms)
             if ttl_ms <= 0:
                 raise TokenUnavailable(
                     "the service's lane signed a directory that has expired; are the clocks right?"
                 )
+            await self._wal.append([self._record(tenant, answer.signed, head)])
             await publish_directory(self._redis, keyspace.directory(tenant), answer.signed, ttl_ms)
         except SigningError as error:
             self._failed(tenant, error)
             return
         self._due[tenant] = time.monotonic() + self._lasts_s(tenant, now_ms, ttl_ms)
         self._metrics.directories.labels("published").inc()
+
+    def _record(self, tenant: str, signed: bytes, head: DirectoryHead) -> DirectoryRecord:
+        key = self._config.service.service_key
+        return DirectoryRecord(
+            time.time_ns() // 1_000_000,
+            tenant,
+            key.token,
+            key.public_key.sha256,
+            head.epoch,
+            head.expires_at_ms,
+            hashlib.sha256(signed).digest(),
+        )
 
     def _lasts_s(self, tenant: str, now_ms: int, ttl_ms: int) -> float:
         """Seconds until the directory is renewed, or a key version in it changes its state as scheduled."""

@@ -47,14 +47,14 @@ class EventCollector:
     async def collect(self) -> None:
         """Collect what waits now, in its order. Raises ``LogUnavailable`` or ``OSError``: what was not collected still waits."""
         failure: OSError | None = None
-        for event in await asyncio.to_thread(self._spool.waiting):
-            if event.error is not None:
-                failure = event.error
-            elif event.record is None:
-                log.error("events.unreadable", extra={"file": str(event.path)})
-                await asyncio.to_thread(self._spool.refuse, event)
+        for events in await asyncio.to_thread(self._spool.waiting):
+            if events.error is not None:
+                failure = events.error
+            elif not events.records:
+                log.error("events.unreadable", extra={"file": str(events.path)})
+                await asyncio.to_thread(self._spool.refuse, events)
             else:
-                await self._wal.append([event.record])
-                await asyncio.to_thread(self._spool.remove, event)
+                await self._wal.append(events.records)
+                await asyncio.to_thread(self._spool.remove, events)
         if failure is not None:
             raise failure

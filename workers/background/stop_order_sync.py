@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from queueing.aio.events import wait_for
 from queueing.coordination import stop_order_feed
-from queueing.errors import QueueUnavailable
+from queueing.errors import LogUnavailable, QueueUnavailable
 from queueing.protocol.stop_orders import OrderInvalid, StopOrder, read_order, verify_order
+from workers.journal.event_records import StopOrderRecord
 from workers.state.directory import reading_state
 from workers.state.stop_orders import StopOrderFolder
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from workers.current_config import CurrentConfig
     from workers.current_stop_orders import CurrentStopOrders
+    from workers.journal.journal import WriteAheadLog
     from workers.lanes.supervisor.registry import LaneRegistry
     from workers.telemetry.metrics import Metrics
 
@@ -43,7 +45,7 @@ MOST_REFUSED_REMEMBERED: Final = 8192
 class StopOrderSync:
     """Keeps ``orders`` in step with the feed in Redis and the state directory, and has ``lanes`` apply them."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - where orders come from, and where they go
         self,
         redis: Redis,
         config: CurrentConfig,
@@ -51,6 +53,7 @@ class StopOrderSync:
         orders: CurrentStopOrders,
         lanes: LaneRegistry,
         owner: str,
+        wal: WriteAheadLog,
         metrics: Metrics,
     ) -> None:
         self._redis = redis
@@ -58,9 +61,11 @@ class StopOrderSync:
         self._orders = orders
         self._lanes = lanes
         self._owner = owner
+        self._wal = wal
         self._metrics = metrics
         self._folder = StopOrderFolder(config.service.state_dir)
         self._refused: dict[bytes, None] = {}
+        self._unrecorded: list[StopOrder] = []
         self._unsaved: dict[bytes, StopOrder] = {}
         self._unconfirmed: dict[str, str] = {}
         self._not_kept = ""
@@ -100,6 +105,7 @@ class StopOrderSync:
         if order.order_id in self._orders:
             return
         self._apply(order, signed)
+        self._unrecorded.append(order)
         self._unsaved[order.order_id] = order
         self._unconfirmed[order.hex_id] = order.tenant
         log.warning(
@@ -154,7 +160,22 @@ class StopOrderSync:
             for order_id in applied:
                 del self._unconfirmed[order_id]
 
+    async def _record(self) -> None:
+        """Record new orders in the log, before the folder has them: a restart takes these for known.
+
+        An order is in force whatever the log says; while the disk fails its record waits in memory.
+        """
+        orders, self._unrecorded = self._unrecorded, []
+        records = [_record_of(order) for order in orders]
+        if not records:
+            return
+        try:
+            await self._wal.append(records)
+        except LogUnavailable:
+            self._wal.append_nowait(records)
+
     async def _save(self) -> None:
+        await self._record()
         for order in list(self._unsaved.values()):
             try:
                 await asyncio.to_thread(self._folder.keep, order, self._orders.signed(order.order_id))
@@ -170,3 +191,15 @@ class StopOrderSync:
     def _apply(self, order: StopOrder, signed: bytes) -> None:
         self._orders.add(order, signed)
         self._metrics.orders.set(len(self._orders))
+
+
+def _record_of(order: StopOrder) -> StopOrderRecord:
+    return StopOrderRecord(
+        time.time_ns() // 1_000_000,
+        order.tenant,
+        order.order_id,
+        order.operator,
+        order.scope,
+        order.name,
+        order.reason,
+    )

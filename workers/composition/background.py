@@ -45,10 +45,16 @@ def make_syncs(base: Foundation, readiness: Readiness) -> Syncs:
     redis, config, metrics = base.redis, base.config, base.metrics
     return Syncs(
         stop_orders=StopOrderSync(
-            redis, config, orders=base.stop_orders, lanes=base.lanes, owner=base.owner, metrics=metrics
+            redis,
+            config,
+            orders=base.stop_orders,
+            lanes=base.lanes,
+            owner=base.owner,
+            wal=base.wal,
+            metrics=metrics,
         ),
         refused_pins=RefusedPinSync(redis, config, refused_pins=base.refused_pins, metrics=metrics),
-        directories=DirectoryPublisher(redis, config, lanes=base.lanes, metrics=metrics),
+        directories=DirectoryPublisher(redis, config, lanes=base.lanes, wal=base.wal, metrics=metrics),
         caps=BacklogCapsPublisher(redis, config, metrics),
         registration=Registration(
             redis,
@@ -99,6 +105,7 @@ def background_tasks(
     return (
         pipeline.publisher,
         pipeline.returner,
+        pipeline.unauthenticated,
         limits.budgets,
         syncs.stop_orders,
         syncs.refused_pins,

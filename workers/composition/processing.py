@@ -28,7 +28,7 @@ def make_pipeline(base: Foundation, limits: Limits) -> Pipeline:
     settlement = JobSettlement(
         budgets=limits.budgets, limiter=limits.limiter, jobs=base.jobs, listener=base.ready_tenants
     )
-    unauthenticated = UnauthenticatedJobs(base.metrics)
+    unauthenticated = UnauthenticatedJobs(base.metrics, base.wal)
     recovered = RecoveredResults()
     return Pipeline(
         dispatcher=Dispatcher(
@@ -59,6 +59,7 @@ def make_pipeline(base: Foundation, limits: Limits) -> Pipeline:
             recovered=recovered,
             owner=base.owner,
         ),
+        unauthenticated=unauthenticated,
         returner=JobReturner(
             base.claims,
             wal=base.wal,

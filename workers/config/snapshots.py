@@ -12,6 +12,7 @@ from workers.config.loading import tenant_files, with_tenants
 from workers.config.service_file import service_of
 from workers.config.tenant_file import tenant_of
 from workers.state.adopted_config import AdoptedFiles, refuse_older_service, refuse_older_tenant
+from workers.state.configuration_events import ConfigurationEvents
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,6 +52,7 @@ class ConfigurationFiles:
         self._adopted: ReadResult | None = None
         self._unremembered: dict[str, str] = {}
         self._failures: dict[Path, str] = {}
+        self._events: ConfigurationEvents | None = None
 
     def read(self) -> ReadResult:
         """Read the files that changed since the last adoption. Raises ``ConfigError`` for an invalid or an older file."""
@@ -87,7 +89,17 @@ class ConfigurationFiles:
             self._remember(self._adopted, self._unremembered)
 
     def _remember(self, result: ReadResult, texts: Mapping[str, str]) -> None:
-        failed = AdoptedFiles(result.configuration.service.state_dir).keep(result.service_text, texts)
+        state_dir = result.configuration.service.state_dir
+        copies = AdoptedFiles(state_dir)
+        if self._events is None:
+            self._events = ConfigurationEvents(state_dir)
+        self._events.record(
+            {
+                "": (_copy_of(copies, ""), result.service_text),
+                **{name: (_copy_of(copies, name), text) for name, text in texts.items()},
+            }
+        )
+        failed = copies.keep(result.service_text, texts)
         self._unremembered = {name: text for name, text in texts.items() if name in {f.stem for f in failed}}
         for file, error in failed.items():
             if self._failures.get(file) != str(error):
@@ -112,6 +124,14 @@ class ConfigurationFiles:
         adopted = known.text if known is not None else memory.tenant_text(tenant.name)
         refuse_older_tenant(file, text, adopted, newest=memory.newest_tenant_epoch(tenant.name))
         return _TenantSnapshot(stamp, text, tenant)
+
+
+def _copy_of(copies: AdoptedFiles, tenant: str) -> str | None:
+    """Text of the copy of a tenant's file, or the service's (''); None where it is missing or the disk fails."""
+    try:
+        return copies.tenant_text(tenant) if tenant else copies.service_text()
+    except ConfigError:
+        return None
 
 
 def stamp_of(file: Path) -> Stamp:

@@ -1,7 +1,7 @@
 """Spool of events of commands, which may run beside a worker: the write-ahead log has one writer.
 
-``STATE_DIR/events`` has a file for each event, until a worker with this state directory has it in its log. A crash between the
-two puts an event into the log twice; both records are equal.
+``STATE_DIR/events`` has files of one or more events each, until a worker with this state directory has them in its log. A crash
+between the two puts events into the log twice; both records are equal.
 """
 
 from __future__ import annotations
@@ -16,30 +16,32 @@ import msgspec
 from queueing.files.durable_file import give_to_owner_of_parent, make_folder, remove_durably, replace_durably
 from queueing.files.folders import entries
 from queueing.files.regular_file import read_regular
-from workers.journal.event_records import KeyRecord, LoginRecord
+from workers.journal.event_records import ConfigurationRecord, KeyRecord, LoginRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 FOLDER_NAME: Final = "events"
 _SUFFIX: Final = ".event"
 _UNREADABLE: Final = ".unreadable"
+_LARGEST_RECORD_BYTES: Final = 60 * 1024
 _LARGEST_BYTES: Final = 64 * 1024
 _NO_EVENT: Final = frozenset({errno.EFBIG, errno.EINVAL, errno.EISDIR})
 """A file that is too long, a device or a pipe, or a folder."""
 
-SpooledRecord = KeyRecord | LoginRecord
-"""Records that commands may write: no other one is taken from the folder."""
+SpooledRecord = KeyRecord | LoginRecord | ConfigurationRecord
+"""Records that may be put here: no other one is taken from the folder."""
 
-_decoder: Final = msgspec.msgpack.Decoder(SpooledRecord)
+_decoder: Final = msgspec.msgpack.Decoder(tuple[SpooledRecord, ...])
 
 
 @dataclass(frozen=True, slots=True)
-class SpooledEvent:
-    """An event that waits. ``record`` is None of a file that is no event, or that cannot be read now (``error``)."""
+class SpooledEvents:
+    """Events in a file that waits. None are in one that is no list of events, or that cannot be read now (``error``)."""
 
     path: Path
-    record: SpooledRecord | None
+    records: tuple[SpooledRecord, ...] = ()
     error: OSError | None = None
 
 
@@ -49,23 +51,24 @@ class EventSpool:
     def __init__(self, state_dir: Path) -> None:
         self._folder = state_dir / FOLDER_NAME
 
-    def put(self, record: SpooledRecord) -> None:
-        """Keep an event until a worker has it; durable on return. Two fsyncs. Raises ``OSError``, or ``ValueError`` if too long.
+    def put(self, *records: SpooledRecord) -> None:
+        """Keep events until a worker has them; durable on return. Two fsyncs for some hundred of them.
 
-        As root the file belongs to the owner of the state directory, so that the worker can read it.
+        As root the files belong to the owner of the state directory, so that the worker can read them. Raises ``OSError``, or
+        ``ValueError`` where one is too long.
         """
-        data = msgspec.msgpack.encode(record)
-        if len(data) > _LARGEST_BYTES:
-            raise ValueError(f"an event of {len(data)} bytes")
-        make_folder(self._folder)
-        give_to_owner_of_parent(self._folder)
-        replace_durably(self._folder / f"{record.at_ms:015d}-{secrets.token_hex(8)}{_SUFFIX}", data)
+        for batch in _batches(records):
+            data = msgspec.msgpack.encode(batch)
+            make_folder(self._folder)
+            give_to_owner_of_parent(self._folder)
+            name = f"{batch[0].at_ms:015d}-{secrets.token_hex(8)}{_SUFFIX}"
+            replace_durably(self._folder / name, data)
 
-    def waiting(self) -> list[SpooledEvent]:
-        """Events that wait, oldest first. Raises ``OSError`` where the folder cannot be read."""
+    def waiting(self) -> list[SpooledEvents]:
+        """Files that wait, oldest first. Raises ``OSError`` where the folder cannot be read."""
         # Names with a dot first are drafts of a command that is writing, or was killed.
         paths = [path for path in self._paths() if not path.name.startswith(".")]
-        return [event for path in paths if (event := _read(path)) is not None]
+        return [events for path in paths if (events := _read(path)) is not None]
 
     def __len__(self) -> int:
         """Number of files that wait. Raises ``OSError``."""
@@ -74,22 +77,38 @@ class EventSpool:
     def _paths(self) -> list[Path]:
         return entries(self._folder, suffix=_SUFFIX, missing_ok=True)
 
-    def remove(self, event: SpooledEvent) -> None:
-        """Remove an event that is durable in the log. Raises ``OSError``."""
-        remove_durably(event.path)
+    def remove(self, events: SpooledEvents) -> None:
+        """Remove events that are durable in the log. Raises ``OSError``."""
+        remove_durably(events.path)
 
-    def refuse(self, event: SpooledEvent) -> None:
-        """Keep a file that is no event under a name that is not looked at again. Raises ``OSError``."""
-        event.path.rename(event.path.with_suffix(_UNREADABLE))
+    def refuse(self, events: SpooledEvents) -> None:
+        """Keep a file without events under a name that is not looked at again. Raises ``OSError``."""
+        events.path.rename(events.path.with_suffix(_UNREADABLE))
 
 
-def _read(path: Path) -> SpooledEvent | None:
-    """The event in a file; None where it is gone."""
+def _batches(records: Sequence[SpooledRecord]) -> Iterator[list[SpooledRecord]]:
+    """Records for one file each."""
+    batch, size = list[SpooledRecord](), 0
+    for record in records:
+        length = len(msgspec.msgpack.encode(record))
+        if length > _LARGEST_RECORD_BYTES:
+            raise ValueError(f"an event of {length} bytes")
+        if batch and size + length > _LARGEST_RECORD_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(record)
+        size += length
+    if batch:
+        yield batch
+
+
+def _read(path: Path) -> SpooledEvents | None:
+    """The events in a file; None where it is gone."""
     try:
-        return SpooledEvent(path, _decoder.decode(read_regular(path, largest_bytes=_LARGEST_BYTES)))
+        return SpooledEvents(path, _decoder.decode(read_regular(path, largest_bytes=_LARGEST_BYTES)))
     except FileNotFoundError:
         return None
     except OSError as error:
-        return SpooledEvent(path, None, None if error.errno in _NO_EVENT else error)
+        return SpooledEvents(path, error=None if error.errno in _NO_EVENT else error)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return SpooledEvent(path, None)
+        return SpooledEvents(path)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from workers.pipeline.result_publisher import ResultPublisher
     from workers.pipeline.retry import JobReturner
     from workers.pipeline.router import Route, Router
+    from workers.pipeline.unauthenticated import UnauthenticatedJobs
     from workers.telemetry.metrics import Metrics
 
 Routed = tuple["ActiveJob", "Route"]
@@ -164,11 +165,12 @@ class Dispatcher:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pipeline:
-    """Stages that a claimed job goes through: to the lanes, and from them to Redis."""
+    """Stages that a claimed job goes through: to the lanes, and from them to Redis; and the counts of forged ones."""
 
     dispatcher: Dispatcher
     publisher: ResultPublisher
     returner: JobReturner
+    unauthenticated: UnauthenticatedJobs
 
 
 def _requeue_unsent(jobs: Sequence[ActiveJob]) -> None:

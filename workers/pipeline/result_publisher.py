@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from queueing.errors import LogUnavailable, ResultInvalid
 from workers.job_result import encode_dead_letter, encode_job_result
+from workers.journal.event_records import RefusedRecord
 from workers.journal.records import OutcomeRecord, fits
 from workers.pipeline.committer import MOST_AT_ONCE, Pending, pauses
 
@@ -110,9 +111,12 @@ class ResultPublisher:
         """
         now_ms = time.time_ns() // 1_000_000
         outcomes = [self._outcome_of(job, now_ms) for job in jobs]
-        recorded = [outcome for job, outcome in zip(jobs, outcomes, strict=True) if job.recorded]
-        if recorded:
-            await self._make_durable(recorded)
+        records: list[OutcomeRecord | RefusedRecord] = []
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            if job.recorded:
+                records += [*_refusals_of(job, now_ms), outcome]
+        if records:
+            await self._make_durable(records)
         await self._committer.commit([Pending(o, job) for o, job in zip(outcomes, jobs, strict=True)])
 
     def _outcome_of(self, job: ActiveJob, now_ms: int) -> OutcomeRecord:
@@ -170,7 +174,7 @@ class ResultPublisher:
         await self._make_durable([each.outcome for each in pending])
         await self._committer.commit(pending)
 
-    async def _make_durable(self, records: list[OutcomeRecord]) -> None:
+    async def _make_durable(self, records: Sequence[OutcomeRecord | RefusedRecord]) -> None:
         """Append to the log until it succeeds: no result leaves this worker before it is durable."""
         backoff = pauses()
         while True:
@@ -180,3 +184,22 @@ class ResultPublisher:
                 await asyncio.sleep(backoff.next_s())
             else:
                 return
+
+
+def _refusals_of(job: ActiveJob, now_ms: int) -> list[RefusedRecord]:
+    """Record of a refusal before any lane, in words: there is no intent that has client, key and number of digests."""
+    envelope, failure, claimed = job.envelope, job.failure, job.claimed
+    if job.intended or envelope is None or failure is None:
+        return []
+    return [
+        RefusedRecord(
+            now_ms,
+            claimed.tenant,
+            claimed.job_id,
+            envelope.client,
+            envelope.key,
+            envelope.algorithm,
+            len(envelope.digests),
+            failure.reason,
+        )
+    ]

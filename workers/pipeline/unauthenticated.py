@@ -6,6 +6,7 @@ and then no tenant of the host signs.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections import Counter
@@ -18,6 +19,7 @@ from queueing.errors import (
     EnvelopeSignature,
     SigningError,
 )
+from workers.journal.event_records import UnauthenticatedRecord
 from workers.telemetry import job_log
 from workers.telemetry.metrics import reason_label
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from workers.active_job import ActiveJob
+    from workers.journal.journal import WriteAheadLog
     from workers.telemetry.metrics import Metrics
 
 log = logging.getLogger("sigmill.release")
@@ -46,10 +49,14 @@ def is_unauthenticated(error: SigningError | None) -> bool:
 class UnauthenticatedJobs:
     """Counts and reports them, and remembers the tenants in whose name envelopes are forged."""
 
-    def __init__(self, metrics: Metrics, *, now_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, metrics: Metrics, wal: WriteAheadLog, *, now_s: Callable[[], float] = time.monotonic
+    ) -> None:
         self._metrics = metrics
+        self._wal = wal
         self._now_s = now_s
         self._unreported: dict[str, Counter[str]] = {}
+        self._unrecorded: dict[str, Counter[str]] = {}
         self._reported_at: dict[str, float] = {}
         self._verify_until: dict[str, float] = {}
 
@@ -68,6 +75,7 @@ class UnauthenticatedJobs:
         self._metrics.unauthenticated_jobs.labels(tenant, reason).inc()
         counts = self._unreported.setdefault(tenant, Counter())
         counts[reason] += 1
+        self._unrecorded.setdefault(tenant, Counter())[reason] += 1
         if now_s < self._reported_at.get(tenant, float("-inf")) + REPORT_S:
             return
         self._reported_at[tenant] = now_s
@@ -76,3 +84,19 @@ class UnauthenticatedJobs:
             "jobs.unauthenticated",
             extra={"tenant": tenant, "reasons": dict(counts), "job_id": job_log.name_of(job.job_id)},
         )
+
+    async def run(self) -> None:
+        """Record the counts every ``REPORT_S`` seconds, until cancelled."""
+        while True:
+            await asyncio.sleep(REPORT_S)
+            self.record_counts()
+
+    def record_counts(self) -> None:
+        """Append one record to the log for each tenant with such jobs since its last record; nothing waits for it."""
+        unrecorded, self._unrecorded = self._unrecorded, {}
+        at_ms = time.time_ns() // 1_000_000
+        records = [
+            UnauthenticatedRecord(at_ms, tenant, dict(counts)) for tenant, counts in unrecorded.items()
+        ]
+        if records:
+            self._wal.append_nowait(records)

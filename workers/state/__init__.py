@@ -3,6 +3,7 @@
 directory        the directory, and the lock of the worker that owns it
 running_workers  running workers, and the outcome of their last reload
 adopted_config   copies of the configuration adopted last
+configuration_events  events of configurations that are new in force, for the log
 stop_orders      signed stop orders
 refused_pins     PINs that a token rejected
 latest_time      latest time that lanes have seen

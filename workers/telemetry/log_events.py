@@ -155,6 +155,11 @@ EVENTS: Final[dict[str, LogEvent]] = {
         "Events of commands, which wait in `state_dir/events`, could not be taken into the write-ahead log; it is tried again.",
         ("why",),
     ),
+    "events.not_kept": LogEvent(
+        "error",
+        "A new configuration is in force, and the disk took no event of it; it is tried again with the copy of the file.",
+        ("why", "events"),
+    ),
     "events.unreadable": LogEvent(
         "error", "A file in `state_dir/events` is no event; it is kept as `*.unreadable`.", ("file",)
     ),

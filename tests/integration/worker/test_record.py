@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import random
@@ -9,6 +10,8 @@ import signal
 from pathlib import Path
 
 from queueing.transparency.checkpoints import Checkpoint, read_checkpoint, verify_checkpoint
+from queueing.transparency.entries import Entry, decode_entry
+from queueing.transparency.event_entries import LaneEndedEntry, LaneOperationsEntry
 from queueing.transparency.merkle import leaf_hash
 from queueing.transparency.notes import ECDSA, VerifierKey, read_note
 from queueing.transparency.origin_statements import OriginStatement, verify_statement
@@ -22,6 +25,8 @@ from tests.support.rig.rig import MakeRig, Rig, WorkerProcess, command_of, desce
 from tests.support.waiting import until_async
 from workers.dev.tenants import AUDIENCE, SERVICE_KEY_LABEL
 from workers.journal.acknowledged import read_acknowledged
+from workers.journal.event_records import KeyRecord
+from workers.journal.event_spool import EventSpool
 from workers.record.exchange import read_status
 from workers.record.folder import log_folder, read_sealed
 from workers.record.stored_entries import StoredEntries
@@ -98,6 +103,44 @@ async def test_what_is_signed_is_under_a_checkpoint_whose_key_the_service_key_ha
     assert worker.metric("sigmill_record_failures_total") == 0
     worker.child.terminate()
     await until_async(lambda: not worker.alive, "the worker ends")
+
+
+def recorded(rig: Rig) -> dict[str, list[Entry]]:
+    """Entries below the newest checkpoint, by kind."""
+    head = newest(rig)
+    found: dict[str, list[Entry]] = {}
+    for _, data in StoredEntries(log_of(rig), 0 if head is None else head.size).entries(0):
+        entry = decode_entry(data)
+        assert entry is not None
+        found.setdefault(entry.kind, []).append(entry)
+    return found
+
+
+async def test_events_that_are_no_job_are_in_the_record(make_rig: MakeRig) -> None:
+    """Beside a running worker a command's event too; the lane's calls are as many as the token was asked for."""
+    rig = make_rig(service=RECORD)
+    worker = rig.start_worker()
+    async with rig.client() as client:
+        for _ in range(5):
+            await client.sign("release", os.urandom(32), timeout_s=60)
+    rotated = KeyRecord(1, "acme", "rotated", "release", 2, by="anna")
+    await asyncio.to_thread(EventSpool(rig.state_dir()).put, rotated)
+    await until_async(lambda: "key" in recorded(rig), "the event of the command is sealed")
+    os.kill(worker.pid, signal.SIGTERM)
+    await until_async(lambda: not worker.alive, "the worker ends")
+    found = recorded(rig)
+    assert {"config", "login", "lane-started", "directory", "lane-operations"} <= found.keys()
+    (end,) = found["lane-ended"]
+    assert isinstance(end, LaneEndedEntry)
+    assert (end.calls, end.in_doubt, end.reason) == (5, 0, "asked")
+    operations = [
+        each
+        for entry in found["lane-operations"]
+        if isinstance(entry, LaneOperationsEntry)
+        for each in entry.operations
+    ]
+    assert operations == [("release", 1, 5)]
+    assert len(EventSpool(rig.state_dir())) == 0
 
 
 async def test_a_worker_that_drains_waits_until_its_sealer_has_sealed_all(make_rig: MakeRig) -> None:

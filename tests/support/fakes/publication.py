@@ -12,6 +12,7 @@ import pytest
 from queueing.broker.claims import Claims, Commit, CommitStatus, Retention
 from queueing.errors import LogUnavailable, QueueUnavailable, QueueUnconfirmed
 from tests.support.fakes.configurations import current_config, tenant
+from tests.support.fakes.recording_log import RecordingLog
 from tests.support.waiting import turn
 from workers.active_job import ActiveJob
 from workers.journal.journal import WriteAheadLog
@@ -108,7 +109,7 @@ def committer_of(publication: Publication, metrics: Metrics, recovered: Recovere
         wal=cast("WriteAheadLog", FakeLog(publication)),
         recovered=recovered,
         settlement=cast("JobSettlement", FakeSettlement(publication)),
-        unauthenticated=UnauthenticatedJobs(metrics),
+        unauthenticated=UnauthenticatedJobs(metrics, RecordingLog().wal),
         metrics=metrics,
     )
 

@@ -18,11 +18,13 @@ from queueing.protocol.jobs import WireError
 from queueing.protocol.key_directory import KeyDirectory, encode_directory, encode_signed
 from tests.support.fakes.configurations import configuration, tenant
 from tests.support.fakes.fake_lane import FakeClock
+from tests.support.fakes.recording_log import RecordingLog
 from tests.support.waiting import turn
 from workers.background import directory_publisher as module
 from workers.background.directory_publisher import CHECK_S, RENEWALS, DirectoryPublisher
 from workers.config.settings import WorkerSettings
 from workers.current_config import CurrentConfig
+from workers.journal.event_records import DirectoryRecord
 from workers.lanes.protocol import SignDirectory, SignedDirectory
 from workers.lanes.supervisor.registry import LaneRegistry
 from workers.telemetry.metrics import Metrics
@@ -34,10 +36,12 @@ class Service:
 
     published: list[str] = field(default_factory=list)
     stored: set[str] = field(default_factory=set)
+    recorded_before: list[int] = field(default_factory=list)
     lives_ms: list[int] = field(default_factory=list)
     lane_ttl_s: float = 365 * 86_400.0
     lane_fails: bool = False
     redis_away: bool = False
+    log: RecordingLog = field(default_factory=RecordingLog)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
 
     @property
@@ -65,6 +69,7 @@ class Service:
     async def publish_directory(self, _: Redis, key: str, signed: bytes, ttl_ms: int) -> None:
         if self.redis_away:
             raise QueueUnavailable
+        self.recorded_before.append(len(self.log.durable))
         self.published.append(key)
         self.lives_ms.append(ttl_ms)
         self.stored.add(key)
@@ -111,6 +116,7 @@ async def publisher(
         cast("Redis", None),
         config,
         lanes=cast("LaneRegistry", service),
+        wal=service.log.wal,
         metrics=Metrics(service.registry),
     )
     running = asyncio.ensure_future(made.run())
@@ -209,3 +215,37 @@ async def test_a_directory_that_was_signed_as_expired_is_not_published(
     assert service.published == [ACME, GLOBEX]
     failures = ("sigmill_directories_published_total", {"outcome": "token.unavailable"})
     assert service.registry.get_sample_value(*failures) == 1
+
+
+async def test_a_directory_is_in_the_log_before_clients_have_it(
+    service: Service, publisher: DirectoryPublisher
+) -> None:
+    """With its hash, epoch and the service key that signed it."""
+    del publisher
+    assert service.recorded_before == [1, 2]
+    first, _ = service.log.durable
+    assert isinstance(first, DirectoryRecord)
+    assert (first.tenant, first.epoch, len(first.sha256)) == ("acme", 1, 32)
+
+
+async def test_while_the_log_fails_no_directory_is_published(
+    service: Service, config: CurrentConfig, clock: Clock
+) -> None:
+    """It is tried again, like any failure."""
+    service.log.failures = 2
+    made = DirectoryPublisher(
+        cast("Redis", None),
+        config,
+        lanes=cast("LaneRegistry", service),
+        wal=service.log.wal,
+        metrics=Metrics(service.registry),
+    )
+    running = asyncio.ensure_future(made.run())
+    await turn()
+    assert service.published == []
+    clock.now += CHECK_S
+    await check(made)
+    assert service.published == [ACME, GLOBEX]
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running

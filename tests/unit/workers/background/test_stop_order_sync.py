@@ -19,11 +19,13 @@ from queueing.errors import QueueUnavailable
 from queueing.protocol.client_keys import ClientKey, ClientPublicKey
 from queueing.protocol.stop_orders import StopOrder, sign_order
 from tests.support.fakes.configurations import configuration, tenant
+from tests.support.fakes.recording_log import RecordingLog
 from tests.support.waiting import turn
 from workers.background.stop_order_sync import StopOrderSync
 from workers.config.loading import Configuration
 from workers.current_config import CurrentConfig
 from workers.current_stop_orders import CurrentStopOrders
+from workers.journal.event_records import StopOrderRecord
 from workers.lanes.supervisor.registry import LaneRegistry
 from workers.state import stop_orders
 from workers.telemetry.metrics import Metrics
@@ -65,12 +67,14 @@ class Worker:
     def __post_init__(self) -> None:
         self.config = CurrentConfig(with_operator(self.state_dir, known=self.operator_known))
         self.orders = CurrentStopOrders()
+        self.log = RecordingLog()
         self.sync = StopOrderSync(
             cast("Redis", None),
             self.config,
             orders=self.orders,
             lanes=cast("LaneRegistry", self),
             owner="w1",
+            wal=self.log.wal,
             metrics=Metrics(self.registry),
         )
 
@@ -218,3 +222,29 @@ async def test_an_outage_of_redis_is_waited_out(worker: Worker) -> None:
         worker.redis_away = False
         await worker.one_poll()
         assert worker.sync.redis_answers
+
+
+async def test_an_order_is_in_the_log_once(worker: Worker) -> None:
+    """With its operator and its scope; an order that was known before the restart is not recorded again."""
+    worker.feed[order().order_id] = sign_order(order(), ALICE)
+    async with worker.running():
+        await worker.one_poll()
+        await worker.one_poll()
+    (record,) = worker.log.durable
+    assert isinstance(record, StopOrderRecord)
+    assert (record.tenant, record.order_id, record.operator) == ("acme", order().order_id, "alice")
+    restarted = Worker(worker.state_dir)
+    restarted.sync.start()
+    async with restarted.running():
+        await turn()
+    assert restarted.log.durable == []
+
+
+async def test_an_order_is_stored_while_the_log_fails(worker: Worker) -> None:
+    """Its record waits in memory for the disk."""
+    worker.log.failures = 1
+    worker.feed[order().order_id] = sign_order(order(), ALICE)
+    async with worker.running():
+        await worker.one_poll()
+        await worker.one_poll()
+    assert (len(worker.log.noted), worker.adopted) == (1, [order().hex_id])

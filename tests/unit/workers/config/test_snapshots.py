@@ -160,7 +160,10 @@ def test_a_revocation_is_remembered_when_the_disk_is_well_again(
         files.remember_again()
     newer = site.tenant_file().read_text()
 
-    assert [record.message for record in caplog.records] == ["config.not_remembered"]
+    assert [record.message for record in caplog.records] == [
+        "events.not_kept",
+        "config.not_remembered",
+    ]
     assert files.unremembered == 1
     site.tenant_file().write_text(older)
     assert "is 4, but 5 was adopted" in refused(site).problem

@@ -20,6 +20,7 @@ from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.limits import ClaimLimits
 from tests.support.fakes.active_jobs import FinishedJobs, one_sink
 from tests.support.fakes.configurations import current_config, tenant
+from tests.support.fakes.recording_log import RecordingLog
 from tests.support.fakes.shards import Shards
 from tests.support.waiting import turn
 from workers.active_job import ActiveJob
@@ -41,6 +42,7 @@ from workers.pipeline.dispatcher import Dispatcher, Pipeline
 from workers.pipeline.result_publisher import ResultPublisher
 from workers.pipeline.retry import JobReturner
 from workers.pipeline.settlement import JobSettlement
+from workers.pipeline.unauthenticated import UnauthenticatedJobs
 from workers.telemetry.metrics import Metrics
 
 NEVER_S = 1e6
@@ -172,6 +174,7 @@ class LoopSetup:
             dispatcher=cast("Dispatcher", self),
             publisher=cast("ResultPublisher", self),
             returner=cast("JobReturner", self.returned),
+            unauthenticated=UnauthenticatedJobs(metrics, RecordingLog().wal),
         )
         held = self.shards.held(time.monotonic)
         self.claim_loop = ClaimLoop(

@@ -16,6 +16,7 @@ from queueing.protocol.envelope import seal
 from queueing.protocol.jobs import JobHints, encode_job
 from tests.support.fakes.active_jobs import FinishedJobs, envelope
 from tests.support.fakes.configurations import current_config, tenant
+from tests.support.fakes.recording_log import RecordingLog
 from tests.support.fakes.shards import Shards
 from workers.active_job import ActiveJob
 from workers.active_jobs import ActiveJobs
@@ -25,6 +26,7 @@ from workers.limits.rate_limiter import RateLimiter
 from workers.pipeline.dispatcher import Dispatcher, Pipeline
 from workers.pipeline.result_publisher import ResultPublisher
 from workers.pipeline.retry import JobReturner
+from workers.pipeline.unauthenticated import UnauthenticatedJobs
 from workers.telemetry.metrics import Metrics
 
 
@@ -76,6 +78,7 @@ class Worker:
                 dispatcher=cast("Dispatcher", self.queue),
                 publisher=cast("ResultPublisher", self.publisher),
                 returner=cast("JobReturner", FinishedJobs()),
+                unauthenticated=UnauthenticatedJobs(metrics, RecordingLog().wal),
             ),
             ready=self.ready,
             limiter=self.limiter,

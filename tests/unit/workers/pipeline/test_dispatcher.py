@@ -19,6 +19,7 @@ from queueing.protocol.envelope import Envelope, seal
 from queueing.protocol.jobs import JobHints, encode_job
 from tests.support.fakes.active_jobs import FinishedJobs, one_sink
 from tests.support.fakes.config_files import Site, p256_key, tenant_text, version_lines
+from tests.support.fakes.recording_log import RecordingLog
 from workers.active_job import ActiveJob, Ending
 from workers.config.loading import load_configuration
 from workers.current_config import CurrentConfig
@@ -91,7 +92,7 @@ class Worker:
                 config,
                 lanes=cast("LaneRegistry", self),
                 stop_orders=CurrentStopOrders(),
-                unauthenticated=UnauthenticatedJobs(metrics),
+                unauthenticated=UnauthenticatedJobs(metrics, RecordingLog().wal),
             ),
             limiter=self.limiter,
             shares=FairShares(self.limiter),

@@ -28,6 +28,7 @@ from tests.support.fakes.publication import FakeLog, Publication, committer_of, 
 from tests.support.waiting import turn
 from workers.active_job import ActiveJob
 from workers.job_result import encode_job_result
+from workers.journal.event_records import RefusedRecord
 from workers.journal.journal import WriteAheadLog
 from workers.journal.records import MAX_RECORD_BYTES, OutcomeRecord, ReleasedRecord, encode_record
 from workers.journal.segments import frame
@@ -139,6 +140,30 @@ async def test_an_unauthenticated_job_is_committed_without_a_record(
     assert len(lines) == 1
     assert len(lines[0].job_id) <= 256  # type: ignore[attr-defined]
     assert len(publication.settled) == 52
+
+
+async def test_a_refusal_before_any_lane_is_in_the_log_in_words(
+    publication: Publication, publisher: ResultPublisher
+) -> None:
+    """Client, key and number of digests, which no intent has; a job with an intent needs none of it, nor one that is signed."""
+    known = job_in_work(publisher, job_id=b"known")
+    known.authenticated, known.intended = True, False
+    known.fail(KeyUnknown())
+    intended = job_in_work(publisher, job_id=b"intended")
+    intended.authenticated = intended.intended = True
+    intended.fail(KeyUnknown())
+    await turn(50)
+    refusal, *others = [record for record in publication.durable if isinstance(record, RefusedRecord)]
+    assert others == []
+    wanted = known.envelope
+    assert wanted is not None
+    assert (refusal.tenant, refusal.job_id, refusal.code) == ("acme", b"known", "key.unknown")
+    assert (refusal.client, refusal.key, refusal.algorithm, refusal.digests) == (
+        wanted.client,
+        wanted.key,
+        wanted.algorithm,
+        len(wanted.digests),
+    )
 
 
 async def test_the_log_says_how_many_signatures_of_a_refused_job_were_dropped(

@@ -28,6 +28,7 @@ from queueing.protocol.envelope import Envelope, seal
 from queueing.protocol.jobs import JobHints, encode_job
 from tests.support.fakes.active_jobs import one_sink
 from tests.support.fakes.config_files import Site, tenant_text
+from tests.support.fakes.recording_log import RecordingLog
 from workers.active_job import ActiveJob
 from workers.config.loading import load_configuration
 from workers.current_config import CurrentConfig
@@ -76,7 +77,7 @@ def registry() -> Registry:
 
 @pytest.fixture
 def unauthenticated() -> UnauthenticatedJobs:
-    return UnauthenticatedJobs(Metrics(CollectorRegistry()))
+    return UnauthenticatedJobs(Metrics(CollectorRegistry()), RecordingLog().wal)
 
 
 @pytest.fixture

@@ -7,7 +7,9 @@ from prometheus_client import CollectorRegistry
 
 from queueing.errors import EnvelopeMalformed, EnvelopeSignature, SigningError
 from tests.support.fakes.active_jobs import job_in_work
+from tests.support.fakes.recording_log import RecordingLog
 from workers.active_job import ActiveJob
+from workers.journal.event_records import UnauthenticatedRecord
 from workers.pipeline.unauthenticated import REPORT_S, VERIFY_S, UnauthenticatedJobs
 from workers.telemetry.metrics import Metrics
 
@@ -27,8 +29,13 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def unauthenticated(clock: Clock) -> UnauthenticatedJobs:
-    return UnauthenticatedJobs(Metrics(CollectorRegistry()), now_s=clock)
+def log() -> RecordingLog:
+    return RecordingLog()
+
+
+@pytest.fixture
+def unauthenticated(clock: Clock, log: RecordingLog) -> UnauthenticatedJobs:
+    return UnauthenticatedJobs(Metrics(CollectorRegistry()), log.wal, now_s=clock)
 
 
 def refused(error: SigningError, *, tenant: str = "acme") -> ActiveJob:
@@ -65,3 +72,16 @@ def test_after_a_forged_envelope_the_worker_verifies_its_tenants_envelopes_for_a
     assert not unauthenticated.must_verify("globex")
     clock.now_s += VERIFY_S
     assert not unauthenticated.must_verify("acme")
+
+
+def test_the_log_has_counts_and_no_envelopes(unauthenticated: UnauthenticatedJobs, log: RecordingLog) -> None:
+    """One record a tenant and minute, however many there were; the next one begins at none."""
+    for _ in range(20):
+        unauthenticated.record(refused(EnvelopeSignature()))
+    unauthenticated.record(refused(EnvelopeMalformed(), tenant="globex"))
+    assert log.noted == []
+    for _ in range(2):
+        unauthenticated.record_counts()
+    found = [(r.tenant, r.counts) for r in log.noted if isinstance(r, UnauthenticatedRecord)]
+    assert found == [("acme", {"envelope.signature": 20}), ("globex", {"envelope.malformed": 1})]
+    assert log.durable == []
