@@ -3,7 +3,7 @@
 Start with ``SigningClient.from_file("client.toml")``.
 
 agent         PKCS#11 token on a unix socket, for tools of a build host
-artifacts     files signed natively: Authenticode in PE files
+artifacts     files signed natively: Authenticode, CMS
 aio           asyncio building blocks
 broker        the queue: submit, claim, extend, commit, nack, dead letters
 client        ``SigningClient`` and its parts

@@ -7,6 +7,7 @@ batch         many files at once: prepared, signed, written
 signing_key   the key version that signs, with its certificate
 preparation   a file before its signature
 embedded      formats with their signature inside
+detached      signatures in a file of their own: CMS, raw
 pe            PE files: layout, digest, certificate table
 authenticode  content and attributes of Authenticode
 cms           SignedData: making and reading

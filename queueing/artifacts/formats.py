@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from queueing.artifacts import authenticode
+from queueing.artifacts.detached import CmsSignature, DetachedPreparation, RawSignature
 from queueing.artifacts.embedded import EmbeddedPreparation, Format
 from queueing.artifacts.pe import read_pe
 from queueing.artifacts.preparation import Preparation
@@ -18,11 +19,21 @@ class FormatName(StrEnum):
     """Names of the formats, as ``--format`` has them."""
 
     PE = "pe"
+    CMS = "cms"
+    RAW = "raw"
 
 
 PREPARATIONS: Final[dict[FormatName, Preparation]] = {
     FormatName.PE: EmbeddedPreparation(Format("PE", read_pe, authenticode.PE_IMAGE)),
+    FormatName.CMS: DetachedPreparation(CmsSignature()),
+    FormatName.RAW: DetachedPreparation(RawSignature()),
 }
+
+SUFFIXES: Final[dict[FormatName, str]] = {
+    FormatName.CMS: CmsSignature().suffix,
+    FormatName.RAW: RawSignature().suffix,
+}
+"""Suffix of the signature file's name, for formats that leave the file as it is. They are chosen, never recognised."""
 
 _MAGIC: Final = ((b"MZ", FormatName.PE),)
 _NOT_YET: Final = (
@@ -58,5 +69,5 @@ def recognised(path: Path) -> FormatName:
     known = ", ".join(str(name).upper() for _, name in _MAGIC)
     raise ArtifactInvalid(
         f"the format is not known: the file does not begin as {known} does",
-        hint="Name the format by --format; sign a bare digest with `sigmill sign`.",
+        hint="Choose --format cms or --format raw for a signature in a file of its own.",
     )

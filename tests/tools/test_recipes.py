@@ -47,6 +47,9 @@ CASES = {
         content=b".text",
         proof="Number of verified signatures: 1",
     ),
+    "Detached signatures of any file": Case(
+        packages=(), artefact="app.bin", content=b"artefact", proof="successful"
+    ),
     "sbsign": Case(
         packages=("sbsigntool", "efitools", "libengine-pkcs11-openssl"),
         artefact="signed.efi",

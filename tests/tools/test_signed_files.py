@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 
+import pytest
+
 from tests.tools.conftest import ToolRig, flip
 from tests.tools.test_tools_at_work import needs
 
@@ -67,3 +69,26 @@ def test_boot_images_are_verified_with_both_signatures(rig: ToolRig) -> None:
     done(rig, "sbverify --cert ca.pem boot.efi")
     flip(rig.folder / "boot.efi", b".text")
     assert rig.run("sbverify --cert ca.pem boot.efi").code != 0
+
+
+@pytest.mark.parametrize(
+    "options", ["--key release", "--key release-ec", "--key release --algorithm RSASSA_PSS_SHA_512"]
+)
+def test_detached_signatures_are_verified_by_openssl(rig: ToolRig, options: str) -> None:
+    """Each scheme that CMS has; a changed byte of the file is refused."""
+    verify = "openssl cms -verify -inform DER -in app.bin.p7s -binary -content app.bin -CAfile ca.pem -purpose any -out x"
+    done(rig, f"{SIGN} {options} --format cms app.bin")
+    assert "unchanged" in done(rig, f"{SIGN} {options} --format cms app.bin")
+    assert "successful" in done(rig, verify)
+    flip(rig.folder / "app.bin", b"artefact")
+    assert rig.run(verify).code != 0
+    assert rig.run(f"{SIGN} {options} --format cms app.bin").code == 1
+
+
+def test_raw_signatures_are_verified_by_openssl(rig: ToolRig) -> None:
+    """As `openssl dgst -sign` makes them; no certificate is needed."""
+    done(rig, f"{SIGN} --key release-ec --format raw app.bin")
+    verify = "openssl dgst -sha256 -verify release-ec.pub -signature app.bin.sig app.bin"
+    assert "Verified OK" in done(rig, verify)
+    flip(rig.folder / "app.bin", b"artefact")
+    assert rig.run(verify).code != 0

@@ -106,6 +106,7 @@ async def test_a_denial_ends_with_77(farm: Farm, chain: Path, files: list[Path])
     "words, code, told",
     [
         (("--replace", "--append"), 2, "[usage]"),
+        (("--append", "--format", "cms"), 2, "[usage]"),
         (("--url", "https://exämple.com"), 2, "[usage]"),
         (("--format", "zip"), 2, "[usage]"),
         (("--certificate", "missing.pem"), 2, "[config.invalid]"),
@@ -137,3 +138,18 @@ async def test_a_key_without_certificate_is_a_mistake_of_the_configuration(
     ran = await sign_file(farm, other, files[0])
     assert ran.code == 2
     assert "another public key" in ran.err
+
+
+async def test_signatures_beside_the_files(farm: Farm, chain: Path, files: list[Path]) -> None:
+    """For the formats that are chosen; a raw one needs no certificate."""
+    files[0].write_bytes(b"any content")
+    ran = await sign_file(farm, chain, "--format", "cms", "--json", files[0])
+    assert ran.code == 0, ran.err
+    assert ran.json()[0]["output"] == f"{files[0]}.p7s"
+    config = str(farm.client_toml())
+    out = farm.folder / "out"
+    words = ("--key", "release", "--format", "raw", "--out-dir", out, "--json", files[0])
+    ran = await run_sigmill("sign-file", "--config", config, *words)
+    assert ran.code == 0, ran.err
+    assert Path(ran.json()[0]["output"]).suffixes == [".exe", ".sig"]
+    assert [x.name for x in out.rglob("*.sig")] == ["0.exe.sig"]

@@ -13,7 +13,7 @@ import click
 from queueing.agent.certificates import CertificateChain
 from queueing.artifacts.authenticode import Description
 from queueing.artifacts.batch import Artifact
-from queueing.artifacts.formats import FormatName
+from queueing.artifacts.formats import SUFFIXES, FormatName
 from queueing.artifacts.preparation import IfSigned
 from queueing.artifacts.targets import Target
 from queueing.client.signing_client import SigningClient
@@ -39,14 +39,18 @@ file_options = combined(
         "--format",
         "format_name",
         type=click.Choice([str(name) for name in FormatName]),
-        help="Format of all FILES. Default: by the content of each.",
+        help="Format of all FILES; default: by the content of each. cms and raw make a signature file beside each.",
     ),
     click.option(
         "--out-dir",
         type=click.Path(path_type=Path, file_okay=False),
-        help="Write signed files to DIR/NAME instead of in place.",
+        help="Write signed files, or signature files, to DIR/NAME instead of in place.",
     ),
-    click.option("--replace", is_flag=True, help="Replace signatures by other certificates."),
+    click.option(
+        "--replace",
+        is_flag=True,
+        help="Replace signatures by other certificates, or other files in the place of signature files.",
+    ),
     click.option(
         "--append",
         is_flag=True,
@@ -130,28 +134,38 @@ def chain(arguments: FileArguments) -> tuple[bytes, ...] | None:
 
 def artifacts(arguments: FileArguments) -> Sequence[Artifact]:
     """The files with their targets. One that is given twice, or whose target is another's, has an error in its place."""
+    return list(_artifacts(arguments["files"], arguments["out_dir"], chosen_format(arguments)))
+
+
+def chosen_format(arguments: FileArguments) -> FormatName | None:
+    """The format of all files, or None; raises ``click.UsageError`` for options that it cannot have."""
     name = arguments["format_name"]
-    found = _artifacts(arguments["files"], arguments["out_dir"])
     if name is None:
-        return list(found)
-    return [
-        Artifact(path=each.path, target=each.target, format=FormatName(name), error=each.error)
-        for each in found
-    ]
+        return None
+    if arguments["append"] and FormatName(name) in SUFFIXES:
+        raise click.UsageError(f"--append is for files with their signature inside, not for --format {name}")
+    return FormatName(name)
 
 
-def _artifacts(files: Sequence[Path], out_dir: Path | None) -> Iterator[Artifact]:
+def _artifacts(files: Sequence[Path], out_dir: Path | None, format_: FormatName | None) -> Iterator[Artifact]:
     owners: dict[str, Path] = {}
+    suffix = "" if format_ is None else SUFFIXES.get(format_, "")
     for path in files:
         try:
-            target = Target(path) if out_dir is None else Target.below(out_dir, path)
+            target = _target(path, out_dir, suffix)
             owner = owners.setdefault(os.path.realpath(target.path), path)
         except InputUnreadable as error:
-            yield Artifact(path=path, target=Target(path), error=error)
+            yield Artifact(path=path, target=Target(path), format=format_, error=error)
             continue
         except (OSError, ValueError) as error:
             unreadable = InputUnreadable(f"the file cannot be read: {error}")
-            yield Artifact(path=path, target=Target(path), error=unreadable)
+            yield Artifact(path=path, target=Target(path), format=format_, error=unreadable)
             continue
         twice = None if owner is path else InputUnreadable(f"it would be written to the same file as {owner}")
-        yield Artifact(path=path, target=target, error=twice)
+        yield Artifact(path=path, target=target, format=format_, error=twice)
+
+
+def _target(path: Path, out_dir: Path | None, suffix: str) -> Target:
+    if out_dir is not None:
+        return Target.below(out_dir, path, suffix)
+    return Target.beside(path, suffix) if suffix else Target(path)

@@ -7,6 +7,7 @@ from typing import Unpack
 import click
 
 from queueing.artifacts.batch import Batch, KeyUse
+from queueing.artifacts.formats import FormatName
 from queueing.artifacts.preparation import Order
 from queueing.artifacts.signing_key import signing_key
 from queueing.errors import OutputUnwritable
@@ -17,6 +18,7 @@ from workers.cli.artifacts.file_options import (
     FileRun,
     artifacts,
     chain,
+    chosen_format,
     description,
     file_options,
     if_signed,
@@ -35,7 +37,7 @@ from workers.cli.signing.wait_notes import wait_notes
 @file_options
 @click.pass_obj
 def sign_file(output: Output, /, **arguments: Unpack[FileArguments]) -> Exit:
-    """Sign FILES in their own format: PE (exe, dll, sys, efi) with Authenticode.
+    """Sign FILES in their own format: PE (exe, dll, sys, efi) with Authenticode; with --format cms by a detached signature.
 
     Files are hashed here, and only digests leave the host. Each is replaced as a whole, or is as it was if it fails. A file that
     this key has signed is left unchanged, so a rerun signs what is missing; one with another signature is refused.
@@ -43,7 +45,7 @@ def sign_file(output: Output, /, **arguments: Unpack[FileArguments]) -> Exit:
     client, deadline_s = client_and_deadline(
         arguments["config"], arguments["deadline_s"], accept=arguments["accept"]
     )
-    if_signed(arguments), description(arguments)
+    if_signed(arguments), description(arguments), chosen_format(arguments)
     request_id = chosen_request_id(arguments["request_id"])
     run = FileRun(client, arguments["config"], request_id)
     return run_stoppable(_sign(run, arguments, deadline_s, as_json=output.as_json), run)
@@ -58,7 +60,7 @@ async def _sign(run: FileRun, arguments: FileArguments, deadline_s: float, *, as
             arguments["key"],
             None if name is None else algorithm_named(name),
             chain(arguments),
-            certified=True,
+            certified=chosen_format(arguments) is not FormatName.RAW,
         )
         order = Order(signer=key.signer, if_signed=if_signed(arguments), description=description(arguments))
         use = KeyUse(
