@@ -11,6 +11,7 @@ detached      signatures in a file of their own: CMS, raw
 pe            PE files: layout, digest, certificate table
 authenticode  content and attributes of Authenticode
 cms           SignedData: making and reading
+time_stamps   time-stamps over signatures
 targets       places of signed files
 streams       files in pieces, and their state
 

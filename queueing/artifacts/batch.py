@@ -11,7 +11,7 @@ import os
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Final, Protocol, cast
@@ -19,8 +19,9 @@ from typing import Final, Protocol, cast
 from queueing.artifacts.formats import PREPARATIONS, FormatName, recognised
 from queueing.artifacts.preparation import Done, Order, Prepared
 from queueing.artifacts.targets import Target
+from queueing.artifacts.time_stamps.tokens import TimeStamp
 from queueing.client.signatures import Outcome, Signature
-from queueing.errors import InputUnreadable, SigningError
+from queueing.errors import InputUnreadable, SigningError, TimeStampUnavailable
 from queueing.files.durable_file import sweep
 from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.priorities import Priority
@@ -51,6 +52,10 @@ class FileOutcome:
     artifact: Artifact
     format: FormatName | None = None
     signature: Signature | None = None
+    stamp: TimeStamp | None = None
+    unstamped: TimeStampUnavailable | None = None
+    """The reason for which it has no time-stamp, which was optional."""
+
     error: SigningError | None = None
 
 
@@ -77,6 +82,13 @@ class ManySigner(Protocol):
         """One outcome for each digest, in order; what is no bytes is refused in its place."""
 
 
+class Stamper(Protocol):
+    """Source of time-stamps: ``queueing.artifacts.time_stamps.servers.TimeStampServers``."""
+
+    async def time_stamp(self, hash_name: str, signature: bytes) -> TimeStamp:
+        """A time-stamp over a signature; raises ``TimeStampUnavailable``."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyUse:
     """Use of a key in this run. ``key``: KEY/VERSION, to which the certificate of the order belongs."""
@@ -97,8 +109,9 @@ class _Ready:
 class Batch:
     """Signs files with one key. Made in an event loop, used once."""
 
-    def __init__(self, client: ManySigner, use: KeyUse, order: Order) -> None:
+    def __init__(self, client: ManySigner, use: KeyUse, order: Order, stamper: Stamper | None = None) -> None:
         self._client = client
+        self._stamper = stamper
         self._use = use
         self._order = order
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="artifact")
@@ -171,10 +184,22 @@ class Batch:
             return FileOutcome(artifact=ready.artifact, format=ready.format)
         if not isinstance(outcome, Signature):
             return FileOutcome(artifact=ready.artifact, format=ready.format, error=outcome)
-        loop = asyncio.get_running_loop()
-        error = None
+        done = FileOutcome(artifact=ready.artifact, format=ready.format, signature=outcome)
         try:
-            await loop.run_in_executor(self._pool, prepared.finish, outcome.signature, None)
-        except SigningError as failure:
-            error = failure
-        return FileOutcome(artifact=ready.artifact, format=ready.format, signature=outcome, error=error)
+            stamp = await self._stamp(outcome.signature)
+        except TimeStampUnavailable as error:
+            if self._order.stamped:
+                return replace(done, error=error)
+            done, stamp = replace(done, unstamped=error), None
+        loop = asyncio.get_running_loop()
+        token = None if stamp is None else stamp.token
+        try:
+            await loop.run_in_executor(self._pool, prepared.finish, outcome.signature, token)
+        except SigningError as error:
+            return replace(done, error=error)
+        return replace(done, stamp=stamp)
+
+    async def _stamp(self, signature: bytes) -> TimeStamp | None:
+        if self._stamper is None:
+            return None
+        return await self._stamper.time_stamp(self._order.signer.hash_name, signature)

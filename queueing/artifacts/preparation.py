@@ -22,7 +22,7 @@ class IfSigned(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """Order for the files of one run. ``stamped``: a file is done only with a time-stamp."""
+    """Order for the files of one run. ``stamped``: a file is done only with a time-stamp, and fails without."""
 
     signer: Signer
     if_signed: IfSigned = IfSigned.REFUSE

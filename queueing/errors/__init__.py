@@ -16,7 +16,8 @@ SigningError                      reason, retryable, denied, hint
     ├── LimitRate · LimitBacklog · LimitBudget
     ├── JobExpired · WaitTimeout
     ├── TokenUnavailable · HsmFault · ClockSetBack
-    └── LogUnavailable · QueueUnavailable · QueueUnconfirmed
+    ├── LogUnavailable · QueueUnavailable · QueueUnconfirmed
+    └── TimeStampUnavailable
 
 ``ConfigError`` is separate: an operator gets it at start-up or reload, a job never does.
 
@@ -79,6 +80,7 @@ from queueing.errors.unavailable import (
     LogUnavailable,
     QueueUnavailable,
     QueueUnconfirmed,
+    TimeStampUnavailable,
     TokenUnavailable,
     WaitTimeout,
 )
@@ -124,6 +126,7 @@ __all__ = [
     "QueueUnconfirmed",
     "ResultInvalid",
     "SigningError",
+    "TimeStampUnavailable",
     "TokenUnavailable",
     "Unavailable",
     "WaitTimeout",

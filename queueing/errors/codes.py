@@ -14,6 +14,7 @@ from queueing.errors.invalid import (
     ResultInvalid,
 )
 from queueing.errors.root import SigningError
+from queueing.errors.unavailable import TimeStampUnavailable
 
 BY_REASON: Final[dict[str, type[SigningError]]] = {
     cls.reason: cls
@@ -24,7 +25,15 @@ BY_REASON: Final[dict[str, type[SigningError]]] = {
 """The closed set of reasons: code -> class. Sent over the wire as the code alone."""
 
 RESULT_REASONS: Final = frozenset(BY_REASON) - {
-    cls.reason for cls in (InputUnreadable, OutputUnwritable, ProofInvalid, ArtifactInvalid, ArtifactSigned)
+    cls.reason
+    for cls in (
+        InputUnreadable,
+        OutputUnwritable,
+        ProofInvalid,
+        ArtifactInvalid,
+        ArtifactSigned,
+        TimeStampUnavailable,
+    )
 }
 """Reasons that a job's result can carry; the others occur in commands only."""
 

@@ -102,3 +102,12 @@ class QueueUnconfirmed(Unavailable):
 
     reason = "queue.unconfirmed"
     hint = "Check the replicas of Redis; submitting again under the same request id is safe, and the client does so."
+
+
+class TimeStampUnavailable(Unavailable):
+    """No time-stamp server gave a valid time-stamp; the file is as it was."""
+
+    reason = "timestamp.unavailable"
+    hint = (
+        "Run it again later, name further servers by --timestamp-url, or do without by --timestamp-optional."
+    )

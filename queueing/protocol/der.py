@@ -11,6 +11,7 @@ from typing import Final
 from queueing.protocol.algorithms import HASH_OIDS
 
 INTEGER: Final = 0x02
+BOOLEAN: Final = 0x01
 BIT_STRING: Final = 0x03
 OCTET_STRING: Final = 0x04
 NULL: Final = 0x05
@@ -64,6 +65,11 @@ def oid(dotted: str) -> bytes:
     """OBJECT IDENTIFIER (X.690 8.19)."""
     first, second, *rest = (int(arc) for arc in dotted.split("."))
     return tagged(OID, b"".join(map(_base128, (first * 40 + second, *rest))))
+
+
+def boolean(*, value: bool) -> bytes:
+    """BOOLEAN (X.690 11.1)."""
+    return tagged(BOOLEAN, b"\xff" if value else b"\0")
 
 
 def bit_string(value: bytes) -> bytes:

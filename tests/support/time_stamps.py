@@ -32,7 +32,7 @@ class TimeStampAuthority:
         folder.mkdir(parents=True, exist_ok=True)
         self._settings.write_text(_SETTINGS.format(folder=folder))
         (folder / "serial").write_text("01\n")
-        usage = (
+        extensions = (
             "-addext",
             "extendedKeyUsage = critical, timeStamping",
             "-addext",
@@ -49,7 +49,7 @@ class TimeStampAuthority:
             "30",
             "-subj",
             "/CN=TSA",
-            *usage,
+            *extensions,
         )
         subprocess.run(
             [*made, "-keyout", str(folder / "tsa.key"), "-out", str(self.certificate)],
@@ -72,15 +72,19 @@ class TimeStampAuthority:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_port}/"
 
+    def answer(self, query: bytes) -> bytes:
+        """The answer to a request, without HTTP."""
+        command = ["openssl", "ts", "-reply", "-config", str(self._settings), "-queryfile", "/dev/stdin"]
+        return subprocess.run(command, input=query, capture_output=True, check=True).stdout
+
     def _handler(self) -> type[BaseHTTPRequestHandler]:
-        settings = self._settings
+        authority = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 """Answer one request."""
                 query = self.rfile.read(int(self.headers["Content-Length"]))
-                command = ["openssl", "ts", "-reply", "-config", str(settings), "-queryfile", "/dev/stdin"]
-                reply = subprocess.run(command, input=query, capture_output=True, check=True).stdout
+                reply = authority.answer(query)
                 self.send_response(200)
                 self.send_header("Content-Type", "application/timestamp-reply")
                 self.send_header("Content-Length", str(len(reply)))

@@ -6,6 +6,8 @@ import shutil
 
 import pytest
 
+from tests.support.ports import free_port
+from tests.support.time_stamps import TimeStampAuthority
 from tests.tools.conftest import ToolRig, flip
 from tests.tools.test_tools_at_work import needs
 
@@ -69,6 +71,33 @@ def test_boot_images_are_verified_with_both_signatures(rig: ToolRig) -> None:
     done(rig, "sbverify --cert ca.pem boot.efi")
     flip(rig.folder / "boot.efi", b".text")
     assert rig.run("sbverify --cert ca.pem boot.efi").code != 0
+
+
+def test_time_stamps_are_verified_and_a_dead_server_is_no_obstacle(rig: ToolRig) -> None:
+    """The second server is asked; without any, each file fails as it was, and with --timestamp-optional it is signed."""
+    needs("osslsigncode", "efitools")
+    names = [f"stamped-{i}.exe" for i in range(5)]
+    for name in names:
+        shutil.copy(rig.folder / "app.exe", rig.folder / name)
+    dead = f"--timestamp-url http://127.0.0.1:{free_port()}/"
+    with TimeStampAuthority(rig.folder / "tsa") as authority:
+        alive = f"--timestamp-url {authority.url}"
+        done(rig, f"{SIGN} --key release {dead} {alive} {' '.join(names)}")
+        done(rig, f"{SIGN} --key release-ec {alive} --format cms app.bin")
+        text = done(rig, f"{SIGN} --key release {dead} {alive} --json {' '.join(names)}")
+    assert text.count('"unchanged"') == 5
+    for name in names:
+        text = done(rig, f"{VERIFY} {name} -TSA-CAfile tsa/tsa.pem")
+        assert "Timestamp Server Signature verification: ok" in text
+    shutil.copy(rig.folder / "boot.efi", rig.folder / "plain.efi")
+    done(rig, f"{SIGN} --key release {dead} --timestamp-optional --timestamp-deadline 1s plain.efi")
+    before = (rig.folder / "boot.efi").read_bytes()
+    ran = rig.run(f"{SIGN} --key release {dead} --timestamp-deadline 1s boot.efi")
+    assert ran.code == 75, ran.text
+    assert "[timestamp.unavailable]" in ran.text
+    assert (rig.folder / "boot.efi").read_bytes() == before
+    text = done(rig, "openssl cms -cmsout -print -inform DER -in app.bin.p7s")
+    assert "id-smime-aa-timeStampToken" in text
 
 
 @pytest.mark.parametrize(

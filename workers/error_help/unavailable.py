@@ -78,6 +78,16 @@ TEXTS: Final[dict[str, Text]] = {
             Step("After a rejected PIN, once the PIN file is correct:", "sigmill tokens resume TOKEN"),
         ),
     ),
+    "timestamp.unavailable": Text(
+        "None of the time-stamp servers answered with a valid time-stamp within the attempts. The file is as it was; a rerun"
+        " signs only what is not done.",
+        "`sigmill sign-file` with `--timestamp-url`.",
+        (
+            Step("Run the same command again later, with a second server:"),
+            Step("If the server limits requests, let more time pass between them: `--timestamp-pause 1s`."),
+            Step("If a signature without a time-stamp will do: `--timestamp-optional`."),
+        ),
+    ),
     "hsm.fault": Text(
         "The HSM failed to sign the digest at every attempt of the worker. The job was requeued and is retried, also by"
         " other hosts.",

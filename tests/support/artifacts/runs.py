@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from queueing.artifacts.batch import Artifact, Batch, FileOutcome, KeyUse
+from queueing.artifacts.batch import Artifact, Batch, FileOutcome, KeyUse, Stamper
 from queueing.artifacts.preparation import IfSigned, Order
 from queueing.artifacts.targets import Target
 from tests.support.artifacts.local_signer import LocalSigner
@@ -40,6 +40,7 @@ async def sign(
     out_dir: Path | None = None,
     if_signed: IfSigned = IfSigned.REFUSE,
     order: Order | None = None,
+    stamper: Stamper | None = None,
 ) -> Outcomes:
     """Sign files in place, or below ``out_dir`` by their names."""
     outcomes = Outcomes()
@@ -52,5 +53,7 @@ async def sign(
         for file in files
     ]
     use = KeyUse(key="release/1", request_id=None, timeout_s=None)
-    await Batch(key, use, order or Order(signer=key.signer, if_signed=if_signed)).run(artifacts, outcomes)
+    await Batch(key, use, order or Order(signer=key.signer, if_signed=if_signed), stamper).run(
+        artifacts, outcomes
+    )
     return outcomes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,9 +17,12 @@ from queueing.artifacts.batch import Artifact
 from queueing.artifacts.formats import SUFFIXES, FormatName
 from queueing.artifacts.preparation import IfSigned
 from queueing.artifacts.targets import Target
+from queueing.artifacts.time_stamps.http import HttpTransport, check_url
+from queueing.artifacts.time_stamps.servers import REQUESTS_AT_ONCE, TimeStampServers
 from queueing.client.signing_client import SigningClient
 from queueing.errors import InputUnreadable
 from workers.cli.shell.options import (
+    Duration,
     accept_option,
     algorithm_option,
     client_config_option,
@@ -64,6 +68,35 @@ file_options = combined(
     ),
     click.option("--description", default="", metavar="TEXT", help="Program name that Windows shows."),
     click.option("--url", default="", metavar="URL", help="Address for more information that Windows shows."),
+    click.option(
+        "--timestamp-url",
+        "time_stamp_urls",
+        multiple=True,
+        metavar="URL",
+        help="Time-stamp server (RFC 3161); may be repeated, for servers that are asked when earlier ones fail.",
+    ),
+    click.option(
+        "--timestamp-pause",
+        "time_stamp_pause_s",
+        type=Duration(),
+        default=0.0,
+        metavar="DURATION",
+        help="Least time between two requests to one server. Default: none, and at most four at once.",
+    ),
+    click.option(
+        "--timestamp-deadline",
+        "time_stamp_deadline_s",
+        type=Duration(),
+        default=120.0,
+        metavar="DURATION",
+        help="Maximum time for the time-stamp of one file, over all servers and tries. Default: 2m.",
+    ),
+    click.option(
+        "--timestamp-optional",
+        "time_stamp_optional",
+        is_flag=True,
+        help="Sign without a time-stamp if no server gives one, instead of failing the file.",
+    ),
     request_id_option,
     priority_option,
     accept_option,
@@ -86,6 +119,10 @@ class FileArguments(TypedDict):
     certificate: Path | None
     description: str
     url: str
+    time_stamp_urls: tuple[str, ...]
+    time_stamp_pause_s: float
+    time_stamp_deadline_s: float
+    time_stamp_optional: bool
     request_id: str | None
     priority: str
     accept: str | None
@@ -124,6 +161,38 @@ def description(arguments: FileArguments) -> Description:
     except UnicodeEncodeError:
         raise click.UsageError("--description is not UTF-8") from None
     return Description(program=arguments["description"], url=arguments["url"])
+
+
+def check_time_stamps(arguments: FileArguments) -> None:
+    """Raise ``click.UsageError`` for addresses that are none, and for options without an address."""
+    urls = arguments["time_stamp_urls"]
+    for url in urls:
+        problem = check_url(url)
+        if problem is not None:
+            raise click.UsageError(f"--timestamp-url {url}: {problem}")
+    if not urls and (arguments["time_stamp_optional"] or arguments["time_stamp_pause_s"]):
+        raise click.UsageError("--timestamp-optional and --timestamp-pause need --timestamp-url")
+    if urls and arguments["format_name"] == FormatName.RAW:
+        raise click.UsageError("a raw signature has no place for a time-stamp; choose --format cms")
+
+
+@contextlib.contextmanager
+def stamper(arguments: FileArguments) -> Iterator[TimeStampServers | None]:
+    """The time-stamp servers within the block; None where none is named."""
+    urls = tuple(dict.fromkeys(arguments["time_stamp_urls"]))
+    if not urls:
+        yield None
+        return
+    transport = HttpTransport(threads=REQUESTS_AT_ONCE * len(urls))
+    try:
+        yield TimeStampServers(
+            urls,
+            transport,
+            pause_s=arguments["time_stamp_pause_s"],
+            deadline_s=arguments["time_stamp_deadline_s"],
+        )
+    finally:
+        transport.close()
 
 
 def chain(arguments: FileArguments) -> tuple[bytes, ...] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import msgspec
 
@@ -16,7 +17,7 @@ class FileLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Outcome of one file. ``outcome``: ``signed``, ``unchanged`` (it was signed so before) or ``failed``.
 
     ``name_bytes``: all bytes of a name that is not UTF-8, in base64. ``output``: the file that was written, if it has another
-    name. ``key``: KEY/VERSION.
+    name. ``key``: KEY/VERSION. ``time_stamp``: the time in it, UTC; ``time_stamp_error``: an optional one could not be had.
     """
 
     name: str
@@ -27,6 +28,8 @@ class FileLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     key: str
     algorithm: str
     job_id: str = ""
+    time_stamp: datetime | None = None
+    time_stamp_error: ErrorObject | None = None
     error: ErrorObject | None = None
 
 
@@ -50,6 +53,8 @@ class FileReport:
         elif outcome.error is None:
             output = f" -> {line.output}" if line.output else ""
             print_line(f"{line.outcome:<10}{line.name}{output}")
+            if outcome.unstamped is not None:
+                print_message(f"note: {line.name}: {outcome.unstamped.message} [{outcome.unstamped.reason}]")
         else:
             print_message(f"error: {line.name}: {outcome.error.message} [{outcome.error.reason}]")
             print_message(f"hint: {outcome.error.hint}")
@@ -84,5 +89,7 @@ class FileReport:
             key=self.key,
             algorithm=self.algorithm,
             job_id="" if outcome.signature is None else outcome.signature.job_id,
+            time_stamp=None if outcome.stamp is None else outcome.stamp.at,
+            time_stamp_error=None if outcome.unstamped is None else ErrorObject.of(outcome.unstamped),
             error=None if error is None else ErrorObject.of(error),
         )

@@ -18,10 +18,12 @@ from workers.cli.artifacts.file_options import (
     FileRun,
     artifacts,
     chain,
+    check_time_stamps,
     chosen_format,
     description,
     file_options,
     if_signed,
+    stamper,
 )
 from workers.cli.artifacts.file_report import FileReport
 from workers.cli.shell.interrupts import run_stoppable
@@ -45,10 +47,18 @@ def sign_file(output: Output, /, **arguments: Unpack[FileArguments]) -> Exit:
     client, deadline_s = client_and_deadline(
         arguments["config"], arguments["deadline_s"], accept=arguments["accept"]
     )
-    if_signed(arguments), description(arguments), chosen_format(arguments)
+    _check(arguments)
     request_id = chosen_request_id(arguments["request_id"])
     run = FileRun(client, arguments["config"], request_id)
     return run_stoppable(_sign(run, arguments, deadline_s, as_json=output.as_json), run)
+
+
+def _check(arguments: FileArguments) -> None:
+    """Raise ``click.UsageError`` for options that do not fit together."""
+    if_signed(arguments)
+    description(arguments)
+    chosen_format(arguments)
+    check_time_stamps(arguments)
 
 
 async def _sign(run: FileRun, arguments: FileArguments, deadline_s: float, *, as_json: bool) -> Exit:
@@ -62,7 +72,12 @@ async def _sign(run: FileRun, arguments: FileArguments, deadline_s: float, *, as
             chain(arguments),
             certified=chosen_format(arguments) is not FormatName.RAW,
         )
-        order = Order(signer=key.signer, if_signed=if_signed(arguments), description=description(arguments))
+        order = Order(
+            signer=key.signer,
+            if_signed=if_signed(arguments),
+            stamped=bool(arguments["time_stamp_urls"]) and not arguments["time_stamp_optional"],
+            description=description(arguments),
+        )
         use = KeyUse(
             key=key.spec,
             request_id=run.request_id,
@@ -72,7 +87,8 @@ async def _sign(run: FileRun, arguments: FileArguments, deadline_s: float, *, as
         report = FileReport(key=key.spec, algorithm=key.signer.algorithm, as_json=as_json, progress=progress)
         async with wait_notes(client, progress, HashMeter()):
             try:
-                await Batch(client, use, order).run(artifacts(arguments), report)
+                with stamper(arguments) as servers:
+                    await Batch(client, use, order, servers).run(artifacts(arguments), report)
             except OutputUnwritable as error:
                 raise _unprinted(error) from error
     return report.finish()

@@ -1,0 +1,8 @@
+"""Time-stamps of RFC 3161 over signatures.
+
+tokens   requests, and the check of the token in an answer
+servers  servers in order, paced, tried again, rested
+http     their transport
+
+Must never import ``queueing.client``.
+"""

@@ -1,0 +1,135 @@
+"""A time-stamp is believed only if it answers the request, and its signature and certificates hold."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from queueing.artifacts import cms
+from queueing.artifacts.time_stamps.tokens import TimeStampInvalid, TimeStampRequest
+from queueing.protocol import der
+from queueing.protocol.algorithms import Algorithm
+from tests.support.artifacts.local_signer import LocalSigner
+from tests.support.time_stamps import TimeStampAuthority
+
+REQUEST = TimeStampRequest(hash_name="sha256", imprint=hashlib.sha256(b"signature").digest(), nonce=1 << 62)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> TimeStampAuthority:
+    return TimeStampAuthority(tmp_path_factory.mktemp("tsa"))
+
+
+@pytest.fixture(scope="module")
+def answer(authority: TimeStampAuthority) -> bytes:
+    return authority.answer(REQUEST.encoded())
+
+
+def test_a_time_stamp_has_the_time_and_the_token(answer: bytes) -> None:
+    """The token is what is put into the file; the time is UTC."""
+    stamp = REQUEST.opened(answer)
+    assert abs(datetime.now(UTC) - stamp.at) < timedelta(hours=1)
+    assert stamp.token in answer
+    assert der.read(stamp.token).tag == der.SEQUENCE
+
+
+@pytest.mark.parametrize("hash_name", ["sha384", "sha512"])
+def test_other_hashes(authority: TimeStampAuthority, hash_name: str) -> None:
+    """Those that the keys use."""
+    imprint = hashlib.new(hash_name, b"signature").digest()
+    request = TimeStampRequest(hash_name=hash_name, imprint=imprint, nonce=7)
+    assert request.opened(authority.answer(request.encoded())).token
+
+
+@pytest.mark.parametrize(
+    "request_, words",
+    [
+        (TimeStampRequest(hash_name="sha256", imprint=bytes(32), nonce=1 << 62), "other data"),
+        (TimeStampRequest(hash_name="sha256", imprint=REQUEST.imprint, nonce=5), "nonce"),
+    ],
+)
+def test_the_answer_to_another_request_is_refused(
+    answer: bytes, request_: TimeStampRequest, words: str
+) -> None:
+    """A server, or a proxy's cache, may send an old one."""
+    with pytest.raises(TimeStampInvalid, match=words):
+        request_.opened(answer)
+
+
+def test_a_refusal_is_told_in_the_authoritys_words(authority: TimeStampAuthority) -> None:
+    """With the status; the words are the authority's own."""
+    refused = authority.answer(REQUEST.encoded()[:-4] + b"\x01\x01\xff\x00")
+    with pytest.raises(TimeStampInvalid, match=r"refuses \(status 2\)"):
+        REQUEST.opened(refused)
+
+
+def test_no_changed_byte_is_believed(answer: bytes) -> None:
+    """In the token or around it: it is refused, or is the same token."""
+    good = REQUEST.opened(answer)
+    for at in range(0, len(answer), 7):
+        changed = answer[:at] + bytes([answer[at] ^ 0x41]) + answer[at + 1 :]
+        try:
+            stamp = REQUEST.opened(changed)
+        except TimeStampInvalid:
+            continue
+        # What is left over is in certificates' own signatures and in unsigned fields that no verifier reads.
+        assert stamp.at == good.at
+
+
+def test_a_false_signature_is_refused(answer: bytes) -> None:
+    """Everything else in the token may be right."""
+    signature = cms.read_signed_data(REQUEST.opened(answer).token).signature
+    false = bytes([*signature[:-1], signature[-1] ^ 1])
+    with pytest.raises(TimeStampInvalid, match="does not verify"):
+        REQUEST.opened(answer.replace(signature, false))
+
+
+@pytest.mark.parametrize("raw", [b"", b"<html>", b"\x30\x00", b"\x30\x03\x02\x01\x00", b"\x30\x80\x00\x00"])
+def test_what_is_no_answer_is_refused(raw: bytes) -> None:
+    """Pages of errors, empty bodies, other structures."""
+    with pytest.raises(TimeStampInvalid):
+        REQUEST.opened(raw)
+
+
+def test_a_cut_answer_is_refused(answer: bytes) -> None:
+    """At any place."""
+    for size in range(0, len(answer), 53):
+        with pytest.raises(TimeStampInvalid):
+            REQUEST.opened(answer[:size])
+
+
+TST_INFO = der.oid("1.2.840.113549.1.9.16.1.4")
+
+
+def made_up(key: LocalSigner, *, at: datetime) -> bytes:
+    """An answer by a key of the test's own, whose certificate is not for time-stamps."""
+    imprint = der.sequence(cms.digest_algorithm("sha256"), der.octets(REQUEST.imprint))
+    time = der.tagged(der.GENERALIZED_TIME, at.strftime("%Y%m%d%H%M%SZ").encode())
+    policy = der.oid("1.2.3.4")
+    info = der.sequence(der.integer(1), policy, imprint, der.integer(1), time, der.integer(REQUEST.nonce))
+    unsigned = cms.Unsigned.of(
+        key.signer, hashlib.sha256(info).digest(), content_type=TST_INFO, content=der.octets(info)
+    )
+    token = unsigned.assemble(key.sign(unsigned.digest))
+    return der.sequence(der.sequence(der.integer(0)), token)
+
+
+@pytest.mark.parametrize(
+    "key", [LocalSigner.p256(), LocalSigner.rsa(), LocalSigner.rsa(Algorithm.RSASSA_PSS_SHA_256)]
+)
+def test_a_certificate_for_other_purposes_is_refused(key: LocalSigner) -> None:
+    """RFC 3161 2.3: its extended key usage is timeStamping; its signature is good by each scheme."""
+    with pytest.raises(TimeStampInvalid, match="not for time-stamps"):
+        REQUEST.opened(made_up(key, at=datetime.now(UTC)))
+
+
+def test_a_certificate_that_was_not_valid_then_is_refused(
+    authority: TimeStampAuthority, answer: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Verifiers would refuse the file."""
+    late = datetime.now(UTC) + timedelta(days=400)
+    monkeypatch.setattr(TimeStampRequest, "_time_of", lambda *_: late)
+    with pytest.raises(TimeStampInvalid, match="not valid at the time"):
+        REQUEST.opened(answer)
