@@ -8,6 +8,10 @@ signing_key   the key version that signs, with its certificate
 preparation   a file before its signature
 embedded      formats with their signature inside
 detached      signatures in a file of their own: CMS, raw
+cab           cabinets: layout, digest, signature behind the content
+msi           MSI packages: digest, signature in a stream
+compound_file          OLE compound files: reading
+compound_file_writing  OLE compound files: writing
 pe            PE files: layout, digest, certificate table
 authenticode  content and attributes of Authenticode
 cms           SignedData: making and reading

@@ -32,6 +32,9 @@ PE_IMAGE: Final = der.sequence(
 )
 """SpcPeImageData without flags."""
 
+CABINET: Final = der.sequence(der.oid("1.3.6.1.4.1.311.2.1.25"), der.read(_OBSOLETE).content)
+"""SpcLink to that file."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:

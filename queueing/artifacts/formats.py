@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Final
 
 from queueing.artifacts import authenticode
+from queueing.artifacts.cab import read_cab
+from queueing.artifacts.compound_file import MAGIC
 from queueing.artifacts.detached import CmsSignature, DetachedPreparation, RawSignature
 from queueing.artifacts.embedded import EmbeddedPreparation, Format
+from queueing.artifacts.msi import SUBJECT, read_msi
 from queueing.artifacts.pe import read_pe
 from queueing.artifacts.preparation import Preparation
 from queueing.errors import ArtifactInvalid, InputUnreadable
@@ -19,12 +22,16 @@ class FormatName(StrEnum):
     """Names of the formats, as ``--format`` has them."""
 
     PE = "pe"
+    CAB = "cab"
+    MSI = "msi"
     CMS = "cms"
     RAW = "raw"
 
 
 PREPARATIONS: Final[dict[FormatName, Preparation]] = {
     FormatName.PE: EmbeddedPreparation(Format("PE", read_pe, authenticode.PE_IMAGE)),
+    FormatName.CAB: EmbeddedPreparation(Format("CAB", read_cab, authenticode.CABINET)),
+    FormatName.MSI: EmbeddedPreparation(Format("MSI", read_msi, SUBJECT)),
     FormatName.CMS: DetachedPreparation(CmsSignature()),
     FormatName.RAW: DetachedPreparation(RawSignature()),
 }
@@ -35,10 +42,8 @@ SUFFIXES: Final[dict[FormatName, str]] = {
 }
 """Suffix of the signature file's name, for formats that leave the file as it is. They are chosen, never recognised."""
 
-_MAGIC: Final = ((b"MZ", FormatName.PE),)
+_MAGIC: Final = ((b"MZ", FormatName.PE), (b"MSCF", FormatName.CAB), (MAGIC, FormatName.MSI))
 _NOT_YET: Final = (
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an MSI file", "osslsigncode"),
-    (b"MSCF", "a cabinet (CAB)", "osslsigncode"),
     (b"PK\x03\x04", "a JAR, APK or other ZIP file", "jarsigner or apksigner"),
     (b"\xed\xab\xee\xdb", "an RPM package", "rpmsign"),
 )

@@ -165,6 +165,7 @@ gpg --batch --quiet --import release.asc
 git init --quiet --initial-branch main . && git config user.name Builder && git commit --quiet --allow-empty -m first
 mkdir -p rpmdb repository rpmbuild reprepro/conf
 printf 'Codename: stable\\nArchitectures: amd64 source\\nComponents: main\\nSignWith: !sign\\n' > reprepro/conf/distributions
+if command -v gcab && command -v wixl; then gcab -c app.cab app.bin; wixl -o app.msi app.wxs; fi
 printf 'Origin: Example\\nSuite: stable\\nSHA256:\\n' > repository/Release
 rpmbuild --quiet -bb --define "_topdir $PWD/rpmbuild" app.spec
 mv rpmbuild/RPMS/noarch/app-1-1.noarch.rpm app.rpm
@@ -196,6 +197,16 @@ Checksums-Sha256:
 """
 
 
+WXS = """\
+<Wix xmlns="http://schemas.microsoft.com/wix/2006/wi">
+<Product Id="*" Name="app" Language="1033" Version="1.0.0" Manufacturer="m" UpgradeCode="b7e7f7c4-1a1e-4b56-9e3b-2e3f8b8b0a11">
+<Package Compressed="yes" InstallerVersion="200"/><Media Id="1" Cabinet="a.cab" EmbedCab="yes"/>
+<Directory Id="TARGETDIR" Name="SourceDir"><Component Id="c" Guid="b7e7f7c4-1a1e-4b56-9e3b-2e3f8b8b0a12">
+<File Id="f" Source="app.bin" KeyPath="yes"/></Component></Directory>
+<Feature Id="F"><ComponentRef Id="c"/></Feature></Product></Wix>
+"""
+
+
 def unsigned(folder: Path) -> None:
     """Files of each kind, as real as they are at hand: a boot image of efitools is a PE, too."""
     for image in sorted(Path("/usr/lib/efitools").rglob("HelloWorld.efi")):
@@ -203,6 +214,7 @@ def unsigned(folder: Path) -> None:
         shutil.copy(image, folder / "app.exe")
     (folder / "app.spec").write_text(SPEC)
     (folder / "app_1.dsc").write_text(DSC)
+    (folder / "app.wxs").write_text(WXS)
     (folder / "app.bin").write_bytes(b"\x00artefact\xff" * 1000)
     with zipfile.ZipFile(folder / "app.jar", "w") as jar:
         jar.writestr("META-INF/MANIFEST.MF", "Manifest-Version: 1.0\r\n\r\n")

@@ -47,6 +47,12 @@ CASES = {
         content=b".text",
         proof="Number of verified signatures: 1",
     ),
+    "Cabinets and MSI packages": Case(
+        packages=("osslsigncode", "gcab", "wixl"),
+        artefact="app.msi",
+        content=b"MSCF",
+        proof="Number of verified signatures: 1",
+    ),
     "Detached signatures of any file": Case(
         packages=(), artefact="app.bin", content=b"artefact", proof="successful"
     ),

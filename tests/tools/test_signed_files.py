@@ -15,6 +15,14 @@ SIGN = "sigmill sign-file --config client.toml"
 VERIFY = "osslsigncode verify -CAfile ca.pem -in"
 
 
+def osslsigncode(source: str, to: str) -> str:
+    """The command by which osslsigncode signs a file with the key ``release``."""
+    return (
+        "osslsigncode sign -pkcs11module $SIGMILL_PKCS11_MODULE -certs release.pem"
+        f' -key "pkcs11:token=sigmill;object=release" -h sha256 -in {source} -out {to}'
+    )
+
+
 def done(rig: ToolRig, command: str) -> str:
     """Output of a command that succeeds."""
     ran = rig.run(command)
@@ -47,10 +55,7 @@ def test_a_second_signature_is_verified_beside_the_first(rig: ToolRig) -> None:
     subsystem_at = int.from_bytes(raw[0x3C:0x40], "little") + 24 + 68
     raw[subsystem_at] = 3  # a program of Windows: nested signatures are for those
     (rig.folder / "plain.exe").write_bytes(raw)
-    first = (
-        "osslsigncode sign -pkcs11module $SIGMILL_PKCS11_MODULE -certs release.pem"
-        ' -key "pkcs11:token=sigmill;object=release" -h sha256 -in plain.exe -out dual.exe'
-    )
+    first = osslsigncode("plain.exe", "dual.exe")
     done(rig, f"sigmill run --config client.toml --key release -- sh -c '{first}'")
     assert rig.run(f"{SIGN} --key release-ec dual.exe").code == 1
     assert "unchanged" in done(rig, f"{SIGN} --key release dual.exe")
@@ -71,6 +76,40 @@ def test_boot_images_are_verified_with_both_signatures(rig: ToolRig) -> None:
     done(rig, "sbverify --cert ca.pem boot.efi")
     flip(rig.folder / "boot.efi", b".text")
     assert rig.run("sbverify --cert ca.pem boot.efi").code != 0
+
+
+def test_cabinets_are_verified(rig: ToolRig) -> None:
+    """Also after a signature of osslsigncode has been replaced, whose digest is the same; gcab still reads the content."""
+    needs("osslsigncode", "gcab", "libengine-pkcs11-openssl")
+    done(rig, "gcab -c app.cab app.bin app.spec")
+    done(rig, f"sigmill run --config client.toml -- sh -c '{osslsigncode('app.cab', 'signed.cab')}'")
+    assert "unchanged" in done(rig, f"{SIGN} --key release signed.cab")
+    assert rig.run(f"{SIGN} --key release-ec --append signed.cab").code == 1
+    done(rig, f"{SIGN} --key release-ec --replace signed.cab")
+    done(rig, f"{SIGN} --key release app.cab")
+    for name in ("app.cab", "signed.cab"):
+        assert "Number of verified signatures: 1" in done(rig, f"{VERIFY} {name}")
+    done(rig, "mkdir out && cd out && gcab -x ../app.cab && cmp app.bin ../app.bin")
+    raw = bytearray((rig.folder / "app.cab").read_bytes())
+    raw[0x100] ^= 1
+    (rig.folder / "app.cab").write_bytes(raw)
+    assert rig.run(f"{VERIFY} app.cab").code != 0
+
+
+def test_packages_are_verified(rig: ToolRig) -> None:
+    """Small and larger than one table of sectors; msiextract still reads the content."""
+    needs("osslsigncode", "wixl", "msitools", "libengine-pkcs11-openssl")
+    done(rig, f"sigmill run --config client.toml -- sh -c '{osslsigncode('app.msi', 'signed.msi')}'")
+    assert "unchanged" in done(rig, f"{SIGN} --key release signed.msi")
+    done(rig, f"{SIGN} --key release-ec --replace signed.msi")
+    done(rig, "cp app.bin small.bin && head -c 12000000 /dev/urandom > app.bin && wixl -o large.msi app.wxs")
+    done(rig, f"{SIGN} --key release app.msi large.msi")
+    for name in ("app.msi", "signed.msi", "large.msi"):
+        assert "Number of verified signatures: 1" in done(rig, f"{VERIFY} {name}")
+    for name, content in (("app.msi", "small.bin"), ("large.msi", "app.bin")):
+        done(rig, f"rm -rf out && msiextract -C out {name} && cmp out/app.bin {content}")
+        flip(rig.folder / name, b"MSCF")
+        assert rig.run(f"{VERIFY} {name}").code != 0
 
 
 def test_time_stamps_are_verified_and_a_dead_server_is_no_obstacle(rig: ToolRig) -> None:

@@ -200,26 +200,14 @@ def test_a_denial_of_an_openpgp_signature_is_told(rig: ToolRig) -> None:
     assert "sigmill run --pgp" in ran.text
 
 
-WXS = """\
-<Wix xmlns="http://schemas.microsoft.com/wix/2006/wi">
-<Product Id="*" Name="app" Language="1033" Version="1.0.0" Manufacturer="m" UpgradeCode="b7e7f7c4-1a1e-4b56-9e3b-2e3f8b8b0a11">
-<Package Compressed="yes" InstallerVersion="200"/><Media Id="1" Cabinet="a.cab" EmbedCab="yes"/>
-<Directory Id="TARGETDIR" Name="SourceDir"><Component Id="c" Guid="b7e7f7c4-1a1e-4b56-9e3b-2e3f8b8b0a12">
-<File Id="f" Source="app.bin" KeyPath="yes"/></Component></Directory>
-<Feature Id="F"><ComponentRef Id="c"/></Feature></Product></Wix>
-"""
-
-
 def test_osslsigncode_signs_installers(rig: ToolRig) -> None:
     """MSI is signed as PE is; a changed byte is refused."""
     needs("osslsigncode", "libengine-pkcs11-openssl", "wixl")
-    (rig.folder / "app.wxs").write_text(WXS)
     sign = (
         f"osslsigncode sign -pkcs11module $SIGMILL_PKCS11_MODULE -certs release.pem -key {QUOTED} -h sha256"
     )
     verify = "osslsigncode verify -CAfile ca.pem -in signed.msi"
     for command in (
-        "wixl -o app.msi app.wxs",
         f"{RUN} -- sh -c '{sign} -in app.msi -out signed.msi'",
         verify,
     ):

@@ -49,7 +49,7 @@ def transport() -> Iterator[HttpTransport]:
 
 
 async def test_an_answer_is_its_body(transport: HttpTransport) -> None:
-    """Whatever its type says: the token in it is verified."""
+    """Its type does not matter: the token in it is verified."""
     with server(200, b"token") as url:
         assert await transport.post(url, b"query") == b"token"
 

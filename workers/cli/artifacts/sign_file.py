@@ -39,7 +39,7 @@ from workers.cli.signing.wait_notes import wait_notes
 @file_options
 @click.pass_obj
 def sign_file(output: Output, /, **arguments: Unpack[FileArguments]) -> Exit:
-    """Sign FILES in their own format: PE (exe, dll, sys, efi) with Authenticode; with --format cms by a detached signature.
+    """Sign FILES in their own format: PE (exe, dll, sys, efi), MSI and CAB with Authenticode; with --format cms by a detached signature.
 
     Files are hashed here, and only digests leave the host. Each is replaced as a whole, or is as it was if it fails. A file that
     this key has signed is left unchanged, so a rerun signs what is missing; one with another signature is refused.

@@ -249,7 +249,7 @@ async def test_a_file_of_four_gigabytes_is_refused_unread(key: LocalSigner, tmp_
     assert "4 GiB" in outcomes.message()
 
 
-@pytest.mark.parametrize("content", [b"", b"MZ", b"PK\x03\x04...", b"MSCF...", b"#!/bin/sh\n"])
+@pytest.mark.parametrize("content", [b"", b"MZ", b"PK\x03\x04...", b"#!/bin/sh\n"])
 async def test_what_is_no_pe_is_refused(key: LocalSigner, tmp_path: Path, content: bytes) -> None:
     """Other formats are named with the tool that signs them."""
     file = tmp_path / "file"

@@ -53,7 +53,7 @@ def test_the_digest_leaves_out_checksum_table_entry_and_table(kind: str) -> None
     signatures=st.lists(st.binary(min_size=1, max_size=40), min_size=1, max_size=3),
 )
 def test_signatures_are_read_back_and_nothing_else_changes(overlay: bytes, signatures: list[bytes]) -> None:
-    """Whatever is behind the sections is content; the table begins at a multiple of eight."""
+    """All bytes behind the sections are content; the table begins at a multiple of eight."""
     raw = pe_file(overlay=overlay)
     made = signed(raw, *signatures)
     found = read(made)

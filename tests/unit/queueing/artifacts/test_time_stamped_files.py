@@ -100,7 +100,7 @@ async def test_a_time_stamp_may_be_optional(key: LocalSigner, tmp_path: Path) ->
 
 
 async def test_a_signature_without_a_time_stamp_is_not_done(key: LocalSigner, tmp_path: Path) -> None:
-    """Where one is asked for; it is replaced by choice."""
+    """If one is asked for; it is replaced by choice."""
     (file,) = files(tmp_path, 1)
     await sign(key, file)
     assert (await stamped(key, FakeStamper(), file)).words() == ["artifact.signed"]

@@ -208,7 +208,7 @@ def test_a_folder_that_exists_is_given_to_nobody(tmp_path: Path, given: list[tup
 
 
 def test_an_error_of_the_writer_leaves_the_file_as_it_was(tmp_path: Path) -> None:
-    """What it had written is gone, and its error is raised as it is."""
+    """Its part is gone, and its error is raised as it is."""
     file = tmp_path / "app.exe"
     file.write_bytes(b"old")
 
@@ -224,7 +224,7 @@ def test_an_error_of_the_writer_leaves_the_file_as_it_was(tmp_path: Path) -> Non
 
 
 def test_drafts_of_crashed_writers_are_swept_by_request(tmp_path: Path) -> None:
-    """Those of the named files, older than an hour; a name that no file can have is skipped."""
+    """Drafts of the named files, older than an hour; a name that no file can have is skipped."""
     old, young, others = (tmp_path / f".{name}.new" for name in ("a.exe.x1", "a.exe.x2", "b.exe.x3"))
     for draft in (old, young, others):
         draft.write_bytes(b"")

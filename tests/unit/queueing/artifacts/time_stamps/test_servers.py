@@ -80,7 +80,7 @@ async def test_the_first_server_is_asked_first() -> None:
 
 @pytest.mark.parametrize("failure", [AWAY, BAD])
 async def test_the_next_server_is_asked_at_once(failure: bytes | Exception) -> None:
-    """Where one is away, or answers with something that is no valid time-stamp."""
+    """If one is away, or answers with something that is no valid time-stamp."""
     asked, transport, clock = servers([failure], [GOOD])
     await asked.time_stamp("sha256", b"s")
     assert [url for url, _ in transport.asked] == ["http://0", "http://1"]

@@ -37,7 +37,7 @@ def test_a_time_stamp_has_the_time_and_the_token(answer: bytes) -> None:
 
 @pytest.mark.parametrize("hash_name", ["sha384", "sha512"])
 def test_other_hashes(authority: TimeStampAuthority, hash_name: str) -> None:
-    """Those that the keys use."""
+    """All hashes that the keys use."""
     imprint = hashlib.new(hash_name, b"signature").digest()
     request = TimeStampRequest(hash_name=hash_name, imprint=imprint, nonce=7)
     assert request.opened(authority.answer(request.encoded())).token
