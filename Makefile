@@ -10,7 +10,7 @@ ARGS ?=
 JOBS ?= 3
 SIDE_BY_SIDE := -n $(JOBS) --dist loadfile
 
-.PHONY: help bootstrap demo dev test test-all test-unit test-hsm test-compat test-tools faults soak coverage compose-check systemd-check install-check lint format generate bench bench-quick dist lock clean mutants fuzz
+.PHONY: help bootstrap demo dev test test-all test-unit test-hsm test-compat test-tools faults soak coverage compose-check systemd-check install-check lint format generate bench bench-files bench-quick dist lock clean mutants fuzz
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '  make %-13s %s\n' "$$name" "$$text"; done
@@ -100,6 +100,10 @@ bench-quick: bootstrap ## six minutes: build/bench/report.json and report.html
 
 bench: bootstrap ## the full measurement
 	$(BIN)/sigmill bench full
+
+bench-files: bootstrap ## 2,000 PE files by osslsigncode, by the agent and by sign-file, beside the module (ARGS='--count 200'); half an hour
+	@ops/tools >/dev/null
+	$(BIN)/sigmill bench files $(ARGS)
 
 generate: bootstrap ## rewrite what is made from code: metrics page, rules, dashboards
 	$(BIN)/python -m ops.generate

@@ -63,6 +63,37 @@ def scenario(*, names: tuple[str, ...], at_full_pace: bool) -> Exit:
 
 
 @bench.command()
+@click.option(
+    "--count", type=click.IntRange(min=1), default=2000, show_default=True, help="PE files of 1 MiB to sign."
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Rounds of each way to sign them.",
+)
+@json_option
+@click.pass_obj
+def files(output: Output, /, *, count: int, rounds: int) -> Exit:
+    """Measure how fast a build signs its files: osslsigncode file by file, directly and by the agent, and `sigmill sign-file`.
+
+    The ways take turns, with the module's ceiling between them. Needs osslsigncode and p11-kit's modules (`ops/tools`
+    installs them), and twice the files' size of disk below TMPDIR. Writes build/bench/files.json.
+    """
+    from bench.files.comparison import compare
+    from bench.load.flows import FlowFailed
+
+    try:
+        found = compare(count, rounds, print_message if output.as_json else print_line)
+    except FlowFailed as error:
+        raise click.UsageError(str(error)) from None
+    if output.as_json:
+        emit(found)
+    return Exit.DONE
+
+
+@bench.command()
 @click.option("--per-day", type=float, required=True, metavar="N", help="Signatures per day, such as 500e6.")
 @click.option(
     "--algorithm",

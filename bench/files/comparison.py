@@ -1,0 +1,183 @@
+"""The sides in turn, and the module's ceiling between them: files a second, and the agent's CPU and memory."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from bench.ceiling.measure import CeilingSession
+from bench.files.pe_files import write_pe_files
+from bench.files.sides import Agent, Side, SignedFiles, SignFile, Workplace, direct
+from bench.load.flows import FlowFailed, SigmillFlow, in_envelopes
+from bench.measurement.machine import Busyness, BusynessReading
+from bench.report.data import number
+from bench.session import QUICK, Session, open_session
+from bench.testbed.config_files import BenchTenant
+from queueing.protocol.algorithms import KeyKind
+
+OUT: Final = Path("build/bench/files.json")
+FILE_BYTES: Final = 1 << 20
+TENANT: Final = BenchTenant(name="files", kind=KeyKind.RSA_3072)
+_CEILING_S: Final = 1.0
+
+
+class SideRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One side: medians over its rounds. ``cpu_ms_per_file`` is of the processes that the side starts."""
+
+    name: str
+    files_per_s: float
+    share_of_ceiling: float
+    cpu_ms_per_file: float
+    agent_cpu_ms_per_file: float | None = None
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole run. ``ceiling_per_s``: signatures of the bare module. ``load``: of the machine, before and after."""
+
+    files: int
+    file_bytes: int
+    rounds: int
+    ceiling_per_s: float
+    agent_peak_bytes: int
+    load: tuple[float, float]
+    own_share: float
+    other_share: float
+    rows: list[SideRow]
+
+
+@dataclass(slots=True)
+class _Course:
+    """Rounds of one side, the ceiling beside each, and the agent's CPU in each."""
+
+    rounds: list[SignedFiles] = field(default_factory=list)
+    ceilings_per_s: list[float] = field(default_factory=list)
+    agent_cpu_s: list[float] = field(default_factory=list)
+
+
+def compare(count: int, rounds: int, tell: Callable[[str], None]) -> Comparison:
+    """Run all sides ``rounds`` times in turn, write ``build/bench/files.json`` and tell the result; raises ``FlowFailed``."""
+    if shutil.which("osslsigncode") is None:
+        raise FlowFailed("osslsigncode is not installed here: `ops/tools` installs it")
+    load_before = os.getloadavg()[0]
+    with Busyness() as busy, open_session(QUICK) as session:
+        courses, peak_bytes = _run(session, count, rounds)
+    found = _comparison(courses, count, rounds, (load_before, os.getloadavg()[0]), busy.reading, peak_bytes)
+    OUT.parent.mkdir(parents=True, exist_ok=True)
+    OUT.write_bytes(msgspec.json.format(msgspec.json.encode(found)))
+    for line in in_words(found):
+        tell(line)
+    return found
+
+
+def _run(session: Session, count: int, rounds: int) -> tuple[dict[str, _Course], int]:
+    with session.testbed([TENANT]) as testbed, session.ceiling(TENANT.kind, seconds=_CEILING_S) as ceiling:
+        with SigmillFlow(testbed, TENANT.name, in_envelopes(64)):
+            pass  # lanes are up, as in a service that runs
+        kept = session.keyring[TENANT.kind]
+        place = Workplace.make(session.directory, kept)
+        write_pe_files(place.unsigned, count, FILE_BYTES)
+        config = testbed.clients[TENANT.name].verifying
+        with Agent(testbed.directory, config) as agent:
+            sides: list[Side] = [direct(kept), agent.side(1), agent.side(os.cpu_count() or 1)]
+            if _has_sign_file():
+                sides.append(SignFile(name="sigmill sign-file, all in one run", config=config))
+            courses = {side.name: _Course() for side in sides}
+            before = ceiling.round(_CEILING_S)
+            for _ in range(rounds):
+                for side in sides:
+                    before = _round(session, side, courses[side.name], place, agent, ceiling, before)
+                sides.append(sides.pop(0))
+            return courses, agent.peak_bytes
+
+
+def _round(  # noqa: PLR0913 - a side, what it signs, and what is measured beside it, each by name
+    session: Session,
+    side: Side,
+    course: _Course,
+    place: Workplace,
+    agent: Agent,
+    ceiling: CeilingSession,
+    before: float,
+) -> float:
+    """One round of a side between two of the ceiling; return the second one's rate."""
+    agent_before_s = agent.cpu_s
+    measured = side.round(place)
+    course.agent_cpu_s.append(agent.cpu_s - agent_before_s)
+    after = ceiling.round(_CEILING_S)
+    course.rounds.append(measured)
+    course.ceilings_per_s.append((before + after) / 2)
+    session.say(f"{side.name}: {number(measured.per_s)} files/s; the module {number(after)} signatures/s")
+    return after
+
+
+def _has_sign_file() -> bool:
+    return importlib.util.find_spec("workers.cli.artifacts") is not None
+
+
+def _comparison(
+    courses: dict[str, _Course],
+    count: int,
+    rounds: int,
+    load: tuple[float, float],
+    busy: BusynessReading,
+    peak_bytes: int,
+) -> Comparison:
+    return Comparison(
+        files=count,
+        file_bytes=FILE_BYTES,
+        rounds=rounds,
+        ceiling_per_s=statistics.median(
+            each for course in courses.values() for each in course.ceilings_per_s
+        ),
+        agent_peak_bytes=peak_bytes,
+        load=load,
+        own_share=busy.own_share,
+        other_share=busy.other_share,
+        rows=[_row(name, course) for name, course in courses.items()],
+    )
+
+
+def _row(name: str, course: _Course) -> SideRow:
+    pairs = list(zip(course.rounds, course.ceilings_per_s, strict=True))
+    by_agent = "agent" in name
+    return SideRow(
+        name=name,
+        files_per_s=statistics.median(each.per_s for each in course.rounds),
+        share_of_ceiling=statistics.median(each.per_s / ceiling for each, ceiling in pairs),
+        cpu_ms_per_file=_ms_per_file([each.cpu_s for each in course.rounds], course.rounds),
+        agent_cpu_ms_per_file=_ms_per_file(course.agent_cpu_s, course.rounds) if by_agent else None,
+    )
+
+
+def _ms_per_file(cpu_s: Sequence[float], rounds: Sequence[SignedFiles]) -> float:
+    return 1000 * sum(cpu_s) / sum(each.files for each in rounds)
+
+
+def in_words(found: Comparison) -> list[str]:
+    """The result as lines for a terminal."""
+    size_mib = found.file_bytes / (1 << 20)
+    head = f"{found.files:,} PE files of {size_mib:.0f} MiB, RSA-3072, median of {found.rounds} rounds; the module alone:"
+    load = f"load of the machine: {found.load[0]:.1f} before, {found.load[1]:.1f} after; ours {found.own_share:.0%}"
+    return [
+        f"{head} {number(found.ceiling_per_s)} signatures/s",
+        *(_in_words(row) for row in found.rows),
+        f"the agent's largest memory: {found.agent_peak_bytes / (1 << 20):.0f} MiB",
+        f"{load}, others {found.other_share:.0%}",
+    ]
+
+
+def _in_words(row: SideRow) -> str:
+    agent = row.agent_cpu_ms_per_file
+    return (
+        f"{row.name}: {number(row.files_per_s)} files/s = {row.share_of_ceiling:.0%} of the module;"
+        f" CPU {number(row.cpu_ms_per_file)} ms a file"
+        + ("" if agent is None else f", of the agent {number(agent)} ms")
+    )

@@ -1,0 +1,34 @@
+"""Shares are against the ceiling beside each round, and only sides by the agent have its CPU."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.files.comparison import _comparison, _Course, in_words
+from bench.files.sides import SignedFiles
+from bench.measurement.machine import BusynessReading
+
+BUSY = BusynessReading(seconds=10.0, own_share=0.5, other_share=0.25, steal_share=0.0)
+
+
+def course(*per_s: float) -> _Course:
+    return _Course(
+        rounds=[SignedFiles(files=100, seconds=100 / each, cpu_s=2.0) for each in per_s],
+        ceilings_per_s=[2 * each for each in per_s],
+        agent_cpu_s=[0.3] * len(per_s),
+    )
+
+
+def test_rows_are_medians_against_the_ceiling_beside_them() -> None:
+    """A machine that slows down slows both."""
+    courses = {"osslsigncode with SoftHSM directly": course(10, 20, 50), "through the agent": course(8, 8, 8)}
+    found = _comparison(courses, 100, 3, (1.0, 2.0), BUSY, 50 << 20)
+    direct, agent = found.rows
+    assert (direct.files_per_s, direct.share_of_ceiling, direct.cpu_ms_per_file) == pytest.approx(
+        (20, 0.5, 20)
+    )
+    assert direct.agent_cpu_ms_per_file is None
+    assert agent.agent_cpu_ms_per_file == pytest.approx(3)
+    text = "\n".join(in_words(found))
+    assert "50 MiB" in text
+    assert "others 25%" in text
