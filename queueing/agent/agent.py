@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,6 +13,7 @@ from queueing.agent.failures import FailureSink
 from queueing.agent.server import AgentServer
 from queueing.agent.signer import PatientSigner
 from queueing.agent.token import TokenSource
+from queueing.agent.token_objects import TokenKey
 from queueing.client.signing_client import SigningClient
 
 DEFAULT_DEADLINE_S: Final = 600.0
@@ -31,10 +32,11 @@ class AgentSettings:
 
 @dataclass(frozen=True, slots=True)
 class RunningAgent:
-    """An agent that listens. ``address``: value of P11_KIT_SERVER_ADDRESS."""
+    """An agent that listens. ``address``: value of P11_KIT_SERVER_ADDRESS. ``keys``: those that it shows at its start."""
 
     address: str
     signer: PatientSigner
+    keys: Sequence[TokenKey]
 
 
 @contextlib.asynccontextmanager
@@ -50,4 +52,4 @@ async def running_agent(
     tokens = TokenSource(client, settings.keys, settings.chains)
     await tokens.check()
     async with AgentServer(settings.socket, tokens, signer, client.config.tenant) as server:
-        yield RunningAgent(server.address, signer)
+        yield RunningAgent(server.address, signer, (await tokens.current()).keys)

@@ -35,6 +35,11 @@ class Token:
         """The object with this handle, of this state or an earlier one."""
         return self.objects.get(handle) or self.earlier.get(handle)
 
+    @property
+    def keys(self) -> list[TokenKey]:
+        """The keys of this state, in their order."""
+        return [found.key for found in self.objects.values() if found.key is not None]
+
     def find(self, template: Sequence[tuple[int, AttributeValue | None]]) -> list[int]:
         """Handles of the objects that have every attribute of the template, in the order of their keys."""
         return [handle for handle, found in self.objects.items() if found.matches(template)]
@@ -87,7 +92,8 @@ class TokenSource:
             if not list(self._keys_of(name, entries[name])):
                 raise KeyUnknown(
                     f"the key `{name}` has no active version that PKCS#11 tools can sign with",
-                    hint="They sign with RSA and with P-256, P-384 and P-521; sign Ed25519 with `sigmill sign`.",
+                    hint="They sign with RSA and with P-256, P-384 and P-521; sign Ed25519 with `sigmill sign`. If the key was"
+                    " retired or revoked, ask the operator for its next version.",
                 )
         for name, chain in self._chains.items():
             if not any(key.public_key.spki == chain.spki for key in self._keys_of(name, entries[name])):

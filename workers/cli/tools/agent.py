@@ -17,6 +17,7 @@ from queueing.aio.runner import run
 from workers.cli.shell.options import json_option
 from workers.cli.shell.output import Exit, Output, emit, print_line, print_message
 from workers.cli.tools.agent_options import AgentArguments, agent_options, client_and_settings
+from workers.cli.tools.key_notes import tell_of_keys
 from workers.cli.tools.told_failures import PrintedFailures
 from workers.cli.tools.tool_environment import INSTALL_HINT, MODULE_VARIABLE, client_module
 from workers.cli.tools.waiting import waiting_notes
@@ -62,6 +63,7 @@ async def _serve(client: SigningClient, settings: AgentSettings, *, as_json: boo
         running_agent(client, settings, PrintedFailures()) as listening,
         waiting_notes(client, listening.signer),
     ):
+        tell_of_keys(listening.keys)
         _tell(listening.address, as_json=as_json)
         await ended.wait()
     return Exit.DONE

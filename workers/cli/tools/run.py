@@ -25,6 +25,7 @@ from workers.cli.tools.agent_options import (
     pgp_certificates,
 )
 from workers.cli.tools.child import run_child
+from workers.cli.tools.key_notes import tell_of_keys, tell_of_missing_certificates
 from workers.cli.tools.told_failures import tell_failures
 from workers.cli.tools.tool_environment import INSTALL_HINT, MODULE_VARIABLE, ToolEnvironment, client_module
 from workers.cli.tools.waiting import waiting_notes
@@ -87,11 +88,15 @@ async def _run(
         running_agent(client, settings, failures) as listening,
         waiting_notes(client, listening.signer),
     ):
+        tell_of_keys(listening.keys)
         try:
             made = tools.variables(listening.address, os.environ)
         except OSError as error:
             raise _unusable_folder(error) from None
-        return await run_child(command, {**os.environ, **made})
+        code = await run_child(command, {**os.environ, **made})
+        if code and not failures.counted():
+            tell_of_missing_certificates(listening.keys)
+        return code
 
 
 @contextlib.contextmanager

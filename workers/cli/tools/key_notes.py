@@ -1,0 +1,47 @@
+"""Notes about keys that an agent shows, which no tool says: none at all, certificates that are missing or not valid now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+
+from workers.cli.shell.output import print_message
+
+if TYPE_CHECKING:
+    from queueing.agent.token_objects import TokenKey
+
+
+def tell_of_keys(keys: Sequence[TokenKey], now: datetime | None = None) -> None:
+    """Print notes at the start of an agent."""
+    for note in notes_of(keys, now or datetime.now(UTC)):
+        print_message(f"note: {note}")
+
+
+def notes_of(keys: Sequence[TokenKey], now: datetime) -> Iterator[str]:
+    """Sentences about what a tool would not say, or would sign with all the same."""
+    if not keys:
+        yield (
+            "the tenant has no active key that PKCS#11 tools can sign with (RSA, P-256, P-384, P-521);"
+            " sign Ed25519 with `sigmill sign`"
+        )
+    for key in keys:
+        if not key.certificates:
+            continue
+        certificate = x509.load_der_x509_certificate(key.certificates[0])
+        if certificate.not_valid_after_utc < now:
+            yield f"the certificate of `{key.name}` expired on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+        elif certificate.not_valid_before_utc > now:
+            yield f"the certificate of `{key.name}` is valid from {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC on"
+
+
+def tell_of_missing_certificates(keys: Sequence[TokenKey]) -> None:
+    """Print a note after a command that failed without a failed signature: Java and others see no key without a certificate."""
+    names = [f"`{key.name}`" for key in keys if not key.certificates]
+    if names:
+        print_message(
+            f"note: no certificate for {', '.join(names)}, and some tools (Java's) see no key without one: the operator"
+            " attaches it to the key, or use --certificate KEY=FILE"
+        )
