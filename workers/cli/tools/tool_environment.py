@@ -130,7 +130,9 @@ class ToolEnvironment:
         numbers = [int(number) for number in _JAVA_PROVIDER.findall(_read(settings))]
         position = max(numbers, default=12) + 1
         properties = self._write("java.security", [f"security.provider.{position}=SunPKCS11 {configuration}"])
-        options = f"{environment.get('JAVA_TOOL_OPTIONS', '')} -Djava.security.properties={properties}"
+        options = (
+            f"{environment.get('JAVA_TOOL_OPTIONS', '')} -Djava.security.properties={_java_word(properties)}"
+        )
         return {"JAVA_TOOL_OPTIONS": options.strip(), "SIGMILL_JAVA_PROVIDER": configuration}
 
     def _gpg(self, environment: Mapping[str, str]) -> dict[str, str]:
@@ -171,6 +173,13 @@ def _java_security(environment: Mapping[str, str]) -> Path | None:
     top = Path(java).resolve().parent.parent
     found = (top / "conf/security/java.security", top / "lib/security/java.security")
     return next((file for file in found if is_there(file)), None)
+
+
+def _java_word(text: str) -> str:
+    """A word of JAVA_TOOL_OPTIONS, which the JVM cuts at blanks outside of quotes."""
+    if not any(each.isspace() for each in text):
+        return text
+    return f"'{text}'" if '"' in text else f'"{text}"'
 
 
 def _read(file: Path) -> str:

@@ -116,3 +116,11 @@ def test_our_programs_are_found_behind_all_others(folder: Path, root: Path) -> N
     found = sorted((folder / "bin").iterdir())
     assert [file.name for file in found] == ["sigmill-gpg", "sigstore-kms-sigmill"]
     assert all(file.resolve().parent == Path(sys.executable).parent for file in found)
+
+
+def test_javas_options_bear_a_folder_with_blanks(tmp_path: Path, root: Path) -> None:
+    """TMPDIR may have them, and the JVM cuts its options at blanks: it would not start."""
+    folder = tmp_path / "a b"
+    folder.mkdir()
+    made = variables(folder, root, jdk(tmp_path, "security.provider.1=SUN"))
+    assert made["JAVA_TOOL_OPTIONS"] == f'-Djava.security.properties="{folder}/java.security"'
