@@ -6,6 +6,7 @@ A reader sees the old file or the new one, never a part; after a power cut the s
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import stat
@@ -37,7 +38,7 @@ def replace_durably(file: Path, data: bytes, *, mode: int = OWNER_ONLY) -> None:
     An existing file keeps its mode and, where the caller may give files away, its owner; a new one gets ``mode``, and
     that of root the owner and group of its folder: the user whose folder it is has to read it. A symbolic link stays a link, and the file behind it is replaced. Drafts that crashed writers of ``file`` left are
     removed after an hour. Costs two fsyncs and a listing of the folder. Raises ``OSError``; then ``file`` has the old
-    content, or the new content under a name that a power cut may undo.
+    content, or the new content under a name that a power cut may undo. A device, pipe or folder is never replaced.
     """
     _replace(file, partial(_write, data), mode)
 
@@ -176,6 +177,7 @@ def _replace(file: Path, write: Callable[[BinaryIO], object], mode: int) -> None
 
 def _write_draft(target: Path, write: Callable[[BinaryIO], object], mode: int, *, sync: bool = True) -> Path:
     """Write a file in the folder of ``target`` under a name of its own: other processes may be replacing ``target``, too."""
+    _refuse_irregular(target)
     descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=_DRAFT_SUFFIX)
     draft = Path(name)
     try:
@@ -189,6 +191,15 @@ def _write_draft(target: Path, write: Callable[[BinaryIO], object], mode: int, *
         _discard(draft)
         raise
     return draft
+
+
+def _refuse_irregular(target: Path) -> None:
+    """Raise ``OSError`` for a device, a pipe or a folder: a file in the place of ``/dev/null`` breaks every program."""
+    mode = target.stat().st_mode if is_there(target) else stat.S_IFREG
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(target))
 
 
 def _rename(draft: Path, target: Path) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from queueing.config.toml import parse_toml, read_text
+from queueing.config.toml import LARGEST_BYTES, parse_toml, read_text
 from queueing.errors import ConfigError
 from queueing.files.durable_file import make_folder, replace_durably
 from queueing.files.folders import is_there
@@ -68,6 +68,13 @@ def preview_tenant(scope: ServiceScope, tenant: str, edit: Callable[[str], str])
         edited = edit(text)
     except EditRefused as refused:
         raise ConfigError(str(file), "", f"was not edited: {refused}", "Edit it by hand.") from None
+    if len(edited.encode()) > LARGEST_BYTES:
+        raise ConfigError(
+            str(file),
+            "",
+            f"would be larger than {LARGEST_BYTES // 1024} KiB, which no worker reads; nothing was changed",
+            "Remove comments, clients or versions that have ended.",
+        )
     result = tenant_of(file, parse_toml(file, edited), scope.tokens)
     _ownership(scope, beside=file).claim(file, result)
     return EditedTenant(file=file, before=text, after=edited, tenant=result)

@@ -6,6 +6,7 @@ has the rules that they apply).
 
 from __future__ import annotations
 
+import codecs
 import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -170,6 +171,8 @@ def read_chain(raw: bytes) -> Chain:
     if len(raw) > LARGEST_BYTES:
         raise ChainInvalid(f"the file has more than {LARGEST_BYTES // 1024} kB, no chain does", _WANTED)
     raw = raw.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n")
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ChainInvalid("the file is UTF-16", "Save it as plain text (ASCII or UTF-8).")
     if _BEGIN not in raw:
         return _read_der(raw)
     if b"PRIVATE KEY-----" in raw:
@@ -186,8 +189,12 @@ def read_chain(raw: bytes) -> Chain:
     try:
         with warnings.catch_warnings(action="ignore"):
             certificates = x509.load_pem_x509_certificates(raw)
-    except UNREADABLE as error:
-        raise ChainInvalid(f"the file has no readable certificates ({error!s:.200})", _WANTED) from None
+    except UNREADABLE:
+        raise ChainInvalid(
+            "the file has PEM blocks, but one of them is no certificate, or is damaged", _WANTED
+        ) from None
+    if len(certificates) < raw.count(_BEGIN + b"CERTIFICATE-----"):
+        raise ChainInvalid("a certificate in the file is cut off", "Copy the file again, as a whole.")
     if len(certificates) > _MOST_CERTIFICATES:
         raise ChainInvalid(f"the file has {len(certificates)} certificates, a chain has at most 10", _WANTED)
     return Chain(tuple(certificates))

@@ -34,6 +34,10 @@ _MOST_CHARACTERS: Final[dict[x509.ObjectIdentifier, int]] = {
     NameOID.JURISDICTION_COUNTRY_NAME: 2,
 }
 
+_LONGEST_SUBJECT: Final = 2048
+_LONGEST_ALTERNATIVE: Final = 1024
+"""Authorities accept less; with sixteen alternative names a request stays within the 64 KiB that a token is asked to sign."""
+
 
 class NameInvalid(ValueError):
     """A subject or an alternative name that no certificate has; the message says why, and what would be right."""
@@ -41,6 +45,8 @@ class NameInvalid(ValueError):
 
 def parse_subject(text: str) -> x509.Name:
     """Name of an RFC 4514 text, such as ``CN=Example Ltd,O=Example Ltd,C=DE``. Raises ``NameInvalid``."""
+    if len(text) > _LONGEST_SUBJECT:
+        raise NameInvalid(f"the subject has {len(text)} characters, at most {_LONGEST_SUBJECT} are taken")
     overrides = {name: oid for short, oid in _ATTRIBUTES.items() for name in (short, short.lower())}
     try:
         name = x509.Name.from_rfc4514_string(_upper_types(text), overrides)
@@ -59,6 +65,10 @@ def parse_alternative_name(text: str) -> x509.GeneralName:
     if not colon or not value:
         raise NameInvalid(
             f"`{text}` is no alternative name: write dns:NAME, email:ADDRESS, uri:URI or ip:ADDRESS"
+        )
+    if len(text) > _LONGEST_ALTERNATIVE:
+        raise NameInvalid(
+            f"`{text:.60}…` has {len(text)} characters, an alternative name has at most {_LONGEST_ALTERNATIVE}"
         )
     try:
         match kind.lower():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.fakes.key_sites import events_of
 from tests.support.openssl import Authority, openssl
 from tests.support.sigmill_cli import Ran, environment, sigmill
-from workers.config.loading import load_configuration
+from workers.config.loading import load_configuration, load_scope
 
 if TYPE_CHECKING:
     from tests.integration.cli.conftest import OperatorSite
@@ -65,6 +67,8 @@ def test_the_first_certificate_of_a_key(
     (line,) = ran.json()
     assert line["difference"] == preview.json()[0]["difference"]
     assert f"+epoch = {epoch + 1}" in line["difference"]
+    (event,) = [e for e in events_of(load_scope(operator_site.config)) if e.event != "created"]
+    assert (event.event, event.version, event.changed) == ("attached", 1, ("certificates",))
     assert line["version"] == 1
     assert line["subject"] == SUBJECT
     assert line["warnings"] == []
@@ -163,7 +167,12 @@ def test_wrong_chains_change_nothing(
         assert ran.code == 2, name
         assert problem in ran.error()["message"], name
         assert ran.error()["hint"]
-    assert "cannot be read" in attach(operator_site, tmp_path / "nothing.pem").error()["message"]
+    os.mkfifo(tmp_path / "pipe.pem")
+    for place in ("pipe.pem", "nothing.pem", "."):
+        assert "cannot be read" in attach(operator_site, tmp_path / place).error()["message"]
+    (tmp_path / "good.pem").write_text(chain)
+    named = attach(operator_site, tmp_path / "good.pem", "--name", "Other CA")
+    assert "is no name" in named.error()["message"]
     assert operator_site.tenant_file().read_text() == text
     assert stray_files(operator_site) == []
     windows = tmp_path / "windows.pem"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,6 +93,7 @@ def test_an_existing_key_is_asked_for_by_name(operator_site: OperatorSite) -> No
         ("O=Example", "no CN="),
         ("CN=Example,C=DEU", "must be"),
         ("CN=evil\x1b[31m", "control character"),
+        ("CN=Example" + ",OU=x" * 5000, "characters, at most 2048"),
     ],
 )  # fmt: skip
 def test_a_subject_that_no_certificate_has_is_refused_before_a_key_is_made(
@@ -116,7 +118,13 @@ def test_a_subject_keeps_every_character(operator_site: OperatorSite) -> None:
 
 
 @pytest.mark.parametrize(
-    "more", [["--san", "ldap:x"], ["--san", "ip:1.2.3"], ["--out", "/no/such/folder/x.csr"]]
+    "more",
+    [
+        ["--san", "ldap:x"],
+        ["--san", "ip:1.2.3"],
+        ["--san", "dns:" + "a" * 70_000],
+        ["--out", "/no/such/folder/x.csr"],
+    ],
 )
 def test_a_wrong_option_is_named(operator_site: OperatorSite, more: list[str]) -> None:
     """An option that cannot be followed is a usage error with its value."""
@@ -125,7 +133,20 @@ def test_a_wrong_option_is_named(operator_site: OperatorSite, more: list[str]) -
     ran = request(operator_site, *more)
 
     assert ran.code == 2
-    assert more[1].rpartition("/")[0] in ran.error()["message"]
+    assert more[1].rpartition("/")[0][:60] in ran.error()["message"]
+
+
+def test_a_request_replaces_no_pipe(operator_site: OperatorSite, tmp_path: Path) -> None:
+    """Nor a device: as root /dev/null would be a file from then on. It is said before a key is made."""
+    os.mkfifo(tmp_path / "pipe")
+
+    ran = sigmill(
+        *NEW, "p256", "--write", "--request", "--subject", SUBJECT, "--out", tmp_path / "pipe", "--json",
+        config=operator_site.config,
+    )  # fmt: skip
+
+    assert "is a device or a pipe" in ran.error()["message"]
+    assert not operator_site.tenant_file().exists()
 
 
 def test_without_a_subject_the_command_says_what_to_give(operator_site: OperatorSite) -> None:

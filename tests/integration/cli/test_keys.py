@@ -21,9 +21,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from tests.support.disk.disks import fill, small_disk
+from tests.support.fakes.key_sites import events_of
 from tests.support.sigmill_cli import Ran, sigmill
 from tests.support.tools import tool
-from workers.config.loading import load_configuration
+from workers.config.loading import load_configuration, load_scope
 
 if TYPE_CHECKING:
     from tests.integration.cli.conftest import OperatorSite
@@ -172,6 +173,8 @@ def test_a_label_is_used_once(operator_site: OperatorSite) -> None:
         (["--token", "service"], "belongs to the service"),
         (["--token", "gone"], "no token `gone`"),
         (["--key", "Release"], "is not a name"),
+        (["--label", "two\nlines"], "1 to 255 printable"),
+        (["--label", "x" * 256], "1 to 255 printable"),
     ],
 )  # fmt: skip
 def test_nothing_is_made_that_the_configuration_would_refuse(
@@ -198,6 +201,8 @@ def test_a_vendors_key_is_adopted(operator_site: OperatorSite) -> None:
 
     assert ran.code == 0, ran.err
     assert ran.json()[0]["key_id"] == "0a"
+    assert [event.event for event in events_of(load_scope(operator_site.config))] == ["adopted"]
+    assert "sigmill keys origin create --tenant acme --key release/1" in ran.err
     assert adopt(operator_site, "--id", "0A").code == 2  # it is pinned already
     listed = sigmill("keys", "list", "--json", config=operator_site.config).json()
     assert [(x["key"], x["found"], x["label"]) for x in listed] == [("release", True, "theirs")]

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.fakes.key_sites import events_of
 from tests.support.openssl import openssl
 from tests.support.sigmill_cli import Ran, sigmill
-from workers.config.loading import load_configuration
+from workers.config.loading import load_configuration, load_scope
 
 if TYPE_CHECKING:
     from tests.integration.cli.conftest import OperatorSite
@@ -165,8 +166,14 @@ def test_every_key_gets_a_statement_unless_it_is_left_out(ceremony_site: Operato
     )  # fmt: skip
     without = sigmill(*words, "--key", "driver", "--no-origin", config=ceremony_site.config)
 
-    for ran in (plain, rotated):
+    events = events_of(load_scope(ceremony_site.config))
+    assert [(each.event, each.key, each.version) for each in events] == [
+        ("created", "release", 1), ("rotated", "release", 2), ("created", "driver", 1),
+    ]  # fmt: skip
+    for ran, event in zip((plain, rotated), events, strict=False):
         key, files = ran.json()
+        assert event.public_key_sha256.hex() == key["public_key_sha256"]
+        assert event.statement_sha256 == hashlib.sha256(Path(files["statement"]).read_bytes()).digest()
         statement = verify(ceremony_site, files["statement"]).json()[0]
         assert statement["statement"]["public_key_sha256"] == key["public_key_sha256"]
         assert (statement["statement"]["how"], statement["request_sha256"]) == ("generated", None)
@@ -256,11 +263,30 @@ def test_a_vendors_evidence_is_kept_if_it_speaks_of_the_key(ceremony_site: Opera
     (files,) = later.json()
     evidence = Path(files["evidence"]).read_bytes()
     assert evidence.startswith(b"chain of acme.release.v1 ")
+    created, stated = events_of(load_scope(ceremony_site.config))
+    assert (created.event, created.statement_sha256) == ("created", b""), "its statement failed"
+    assert (stated.event, stated.statement_sha256.hex()) == ("stated", files["statement_sha256"])
+    assert stated.witnesses == ("Ada",)
     said = verify(ceremony_site, files["statement"]).json()[0]["statement"]
     assert said["how"] == "found"
     assert said["vendor_evidence"][0]["sha256"] == hashlib.sha256(evidence).hexdigest()
     assert said["token"]["certification"] == "CMVP 4090"
     assert len(load_configuration(ceremony_site.config).tenants["acme"].keys["release"].versions) == 1
+
+
+def test_a_later_statement_replaces_none_of_the_ceremony(ceremony_site: OperatorSite) -> None:
+    """That the key was generated, and who was there, stays on the disk beside the later word that it was found."""
+    _, first, _ = create(ceremony_site, "--witness", "Ada").json()
+    raw = Path(first["statement"]).read_bytes()
+
+    later = sigmill(
+        "keys", "origin", "create", "--tenant", "acme", "--key", "release", "--json", config=ceremony_site.config
+    ).json()[0]  # fmt: skip
+
+    assert Path(first["statement"]).read_bytes() == raw
+    assert later["statement"] != first["statement"]
+    said = [verify(ceremony_site, each["statement"]).json()[0]["statement"] for each in (first, later)]
+    assert [(each["how"], each["witnesses"]) for each in said] == [("generated", ["Ada"]), ("found", [])]
 
 
 def test_without_the_service_token_no_key_is_made(ceremony_site: OperatorSite) -> None:

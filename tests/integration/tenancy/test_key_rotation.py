@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,9 @@ from tests.support.rig.operator import operator_block, reload, sigmill
 from tests.support.rig.rig import MakeRig, Rig
 from tests.support.rig.shared_rig import CANARY_TAILS, behind_simhsm
 from tests.support.waiting import until_async
+
+PLANNED_S = 20.0
+"""Longer than the two commands before it take on a busy machine."""
 
 pytestmark = pytest.mark.timeout(240)  # commands beside two workers and a load
 
@@ -53,11 +57,18 @@ async def keys(rig: Rig, *words: str) -> None:
 
 
 async def sign_without_pause(
-    client: SigningClient, key: str, outcomes: list[Outcome], over: asyncio.Event
+    client: SigningClient,
+    key: str,
+    outcomes: list[Outcome],
+    over: asyncio.Event,
+    asked: list[bytes] | None = None,
 ) -> None:
-    """Sign new digests until it is over."""
+    """Sign new digests until it is over; those that were ``asked`` for are added."""
     while not over.is_set():
-        batch = client.sign_many(key, [os.urandom(32) for _ in range(16)], timeout_s=60)
+        digests = [os.urandom(32) for _ in range(16)]
+        if asked is not None:
+            asked += digests
+        batch = client.sign_many(key, digests, timeout_s=60)
         async with contextlib.aclosing(batch):
             outcomes += [outcome async for outcome in batch]
 
@@ -65,14 +76,19 @@ async def sign_without_pause(
 async def test_a_rotation_under_load_fails_no_job_and_signs_with_no_other_version(
     make_rig: MakeRig, tmp_path: Path
 ) -> None:
-    """Who names no version gets the old one, then the new one; who names the old one gets it during the overlap."""
+    """Who names no version gets the old one, then the new one; who names the old one gets it during the overlap.
+
+    By the module's own history: each digest was signed once, and each of its signatures was returned, and verified by
+    the client with the version's public key.
+    """
     rig = rig_of_two_workers(make_rig, tmp_path)
     free: list[Outcome] = []
     named: list[Outcome] = []
+    asked: list[bytes] = []
     over = asyncio.Event()
     async with rig.client() as client, asyncio.TaskGroup() as tasks:
-        tasks.create_task(sign_without_pause(client, "release", free, over))
-        tasks.create_task(sign_without_pause(client, "release/1", named, over))
+        tasks.create_task(sign_without_pause(client, "release", free, over, asked))
+        tasks.create_task(sign_without_pause(client, "release/1", named, over, asked))
         await until_async(lambda: len(named) > 64 and len(free) > 64, "the load has begun")
         await keys(rig, "rotate", "release", "--no-request")
         await keys(rig, "activate", "release", "--overlap", "1h")
@@ -87,6 +103,27 @@ async def test_a_rotation_under_load_fails_no_job_and_signs_with_no_other_versio
     assert {o.key_version for o in free if isinstance(o, Signature)} == {1, 2}
     assert {o.key_version for o in free[after + 32 :] if isinstance(o, Signature)} == {2}
     assert {o.key_version for o in named if isinstance(o, Signature)} == {1}
+    returned = [o for o in free + named if isinstance(o, Signature)]
+    made = [r for r in read_log(rig.directory / "acme.simhsm.log") if r.input_tail not in CANARY_TAILS]
+    assert all(signature.verified for signature in returned)
+    assert sorted(record.input_tail for record in made) == sorted(digest[-8:] for digest in asked)
+    assert {record.signature_head for record in made} == {each.raw()[:8] for each in returned}
+
+
+async def test_a_planned_activation_changes_over_at_its_time(make_rig: MakeRig, tmp_path: Path) -> None:
+    """On a real lane, by the host's clock: nothing of the new version before, nothing of the old one for jobs after."""
+    rig = rig_of_two_workers(make_rig, tmp_path)
+    at = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=PLANNED_S)
+    async with rig.client() as client:
+        await keys(rig, "rotate", "release", "--no-request")
+        await keys(rig, "activate", "release", "--at", at.isoformat())
+        versions: list[tuple[datetime, int, datetime]] = []
+        while not versions or versions[-1][0] <= at:
+            submitted = datetime.now(UTC)
+            signature = await client.sign("release", os.urandom(32), timeout_s=60)
+            versions.append((submitted, signature.key_version, datetime.now(UTC)))
+    assert {version for _, version, done in versions if done < at} == {1}
+    assert {version for submitted, version, _ in versions if submitted > at} == {2}
 
 
 @pytest.mark.parametrize("command", ["retire", "revoke"])

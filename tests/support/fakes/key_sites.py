@@ -1,4 +1,4 @@
-"""A tenant's file with versions of one key in given states."""
+"""A tenant's file with versions of one key in given states, and the events that commands leave."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 
 from tests.support.fakes.config_files import Site, p256_key, version_lines
 from workers.config.loading import ServiceScope, load_scope
+from workers.journal.event_records import KeyRecord
+from workers.journal.event_spool import EventSpool
 
 
 def site_with(tmp_path: Path, *states: str, service: str = "") -> ServiceScope:
@@ -20,3 +22,9 @@ def site_with(tmp_path: Path, *states: str, service: str = "") -> ServiceScope:
         blocks.append(f"{header}{lines}{more}\n")
     site.tenants["acme"] = head + "\n".join(blocks)
     return load_scope(site.write().config)
+
+
+def events_of(scope: ServiceScope) -> list[KeyRecord]:
+    """Events of keys that wait for a worker, oldest first."""
+    waiting = EventSpool(scope.state_dir).waiting()
+    return [record for events in waiting for record in events.records if isinstance(record, KeyRecord)]

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypedDict
 
@@ -25,14 +26,7 @@ from workers.cli.shell.output import Output, emit, print_message
 from workers.config.service_file import SERVICE
 from workers.pki.chains import LARGEST_BYTES, ChainInvalid, read_chain
 from workers.pki.cms import CertificateContent, SignedContent, now_in_seconds
-from workers.pki.origin import (
-    Origin,
-    OriginModule,
-    OriginStatement,
-    OriginToken,
-    VendorEvidence,
-    speaks_of,
-)
+from workers.pki.origin import Origin, OriginModule, OriginStatement, OriginToken, VendorEvidence, speaks_of
 from workers.token_admin.evidence import run_evidence
 from workers.token_admin.owned_tokens import admin_for
 
@@ -99,6 +93,7 @@ class OriginFiles(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     statement: str
+    statement_sha256: str
     certificate: str
     evidence: str | None = None
     openssl_reads_it: bool = True
@@ -215,9 +210,8 @@ class Ceremony:
             try:
                 chain = read_chain(read_regular(file, largest_bytes=LARGEST_BYTES))
             except (OSError, ChainInvalid) as error:
-                raise ConfigError(
-                    str(file), "", f"cannot be read ({error})", "Remove it: it is made again."
-                ) from None
+                why = f"cannot be read ({error})"
+                raise ConfigError(str(file), "", why, "Remove it: it is made again.") from None
             if chain.leaf_spki == public_key.spki:
                 return chain.leaf
         content = CertificateContent(
@@ -234,12 +228,18 @@ class Ceremony:
             self.scope.file.parent / f"statements.{self.service.service_key.public_key.sha256.hex()[:16]}.pem"
         )
 
+    def _unused(self, stem: str) -> tuple[Path, Path]:
+        """Names of statement and evidence that no file has: a later statement replaces none of an earlier ceremony."""
+        folder = self.scope.tenants_dir
+        names = (stem if number == 1 else f"{stem}.{number}" for number in count(1))
+        files = ((folder / f"{name}.origin.p7s", folder / f"{name}.evidence") for name in names)
+        return next(pair for pair in files if not any(map(is_there, pair)))
+
     def _write(
         self, public_key: PublicKey, signed: bytes, certificate: x509.Certificate, evidence: bytes | None
     ) -> OriginFiles:
         stem = f"{self.tenant}.{self.key}.v{self.version}.{public_key.sha256.hex()[:16]}"
-        statement = self.scope.tenants_dir / f"{stem}.origin.p7s"
-        collected = self.scope.tenants_dir / f"{stem}.evidence"
+        statement, collected = self._unused(stem)
         contents = {self._certificate_file(): certificate.public_bytes(Encoding.PEM)}
         if evidence is not None:
             contents[collected] = evidence
@@ -249,14 +249,11 @@ class Ceremony:
                 make_folder(file.parent, mode=_FOLDER_MODE)
                 replace_durably(file, content, mode=file.parent.stat().st_mode & _FILE_MODE)
             except OSError as error:
-                raise ConfigError(
-                    str(file),
-                    "",
-                    f"cannot be written ({error.strerror})",
-                    "Make room, or check owner and mode.",
-                ) from error
+                why = f"cannot be written ({error.strerror})"
+                raise ConfigError(str(file), "", why, "Make room, or check owner and mode.") from error
         return OriginFiles(
             statement=str(statement),
+            statement_sha256=hashlib.sha256(signed).hexdigest(),
             certificate=str(self._certificate_file()),
             evidence=None if evidence is None else str(collected),
             openssl_reads_it=self.service.service_key.public_key.kind is not KeyKind.ED25519,

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import errno
 import hashlib
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +22,9 @@ from queueing.errors import ConfigError, KeyUnknown
 from queueing.files.durable_file import remove_durably, replace_durably
 from queueing.files.folders import is_there
 from queueing.files.regular_file import read_regular
+from queueing.protocol.names import NAME_PATTERN
 from workers.cli.keys.pinned_version import PinnedVersion, find_key, find_version, version_options
+from workers.cli.shell.key_events import keep_key_event
 from workers.cli.shell.options import dry_run_option, json_option
 from workers.cli.shell.output import Output, emit, print_block, print_bytes, print_difference, print_message
 from workers.config.loading import load_scope
@@ -77,11 +80,26 @@ def attach_certificate(  # noqa: PLR0913 - one parameter per option
     to the one whose key is in the certificate. Refused: a chain of another key, incomplete, expired, or with weak keys
     or signatures. `sigmill tenants reload` publishes it in the key directory.
     """
+    if name and not re.match(NAME_PATTERN, name):
+        raise click.BadParameter(
+            f"{name!r:.80} is no name: lower-case letters, digits, dots, dashes and underscores",
+            param_hint="--name",
+        )
     scope = load_scope(config)
     chain = _checked_chain(chain_file)
     pinned = _version_of(scope, tenant, key, chain, chain_file)
     file = scope.tenants_dir / _file_name(pinned, chain)
     edited = (_preview if dry_run else _write)(scope, pinned, file, chain, name)
+    if edited.written:
+        keep_key_event(
+            scope,
+            "attached",
+            tenant=tenant,
+            key=pinned.key.name,
+            version=pinned.version.version,
+            public_key=pinned.version.public_key,
+            changed=[f"chains.{name}" if name else "certificates"],
+        )
     found = chain.warnings(datetime.now(UTC), code_signing=pinned.key.profile == "code-signing")
     line = msgspec.structs.replace(
         _line(pinned, name, chain),
@@ -175,9 +193,9 @@ def _checked_chain(file: Path) -> Chain:
 
 def _version_of(scope: ServiceScope, tenant: str, key: str, chain: Chain, file: Path) -> PinnedVersion:
     """The version of the key whose public key the leaf has. Raises ``ConfigError`` that says whose it is otherwise."""
-    name, _, number = key.partition("/")
+    name, slash, number = key.partition("/")
     owner, found = find_key(scope, tenant, name)
-    if number:
+    if slash:
         find_version(scope, tenant, key, wanted=())
     for version in found.versions:
         if version.public_key.spki == chain.leaf_spki and number in {"", str(version.version)}:

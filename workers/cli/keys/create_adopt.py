@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Final, TypedDict, Unpack
 
 import click
 
@@ -11,14 +11,12 @@ from queueing.protocol.algorithms import Algorithm, KeyKind
 from queueing.protocol.key_directory import KeyState
 from queueing.protocol.public_keys import PublicKey
 from workers.cli.keys.ceremony import OriginArguments, origin_options, wanted_witnesses
-from workers.cli.keys.key_request import KIND_NAMES, KeyRequest, placeholder_key
+from workers.cli.keys.key_request import KIND_NAMES, KeyRequest, placeholder_key, print_preview
 from workers.cli.keys.new_key import (
     Papers,
-    label_of,
     make_key,
     one_creation_at_a_time,
     print_key,
-    print_preview,
 )
 from workers.cli.keys.request import (
     RequestArguments,
@@ -26,9 +24,13 @@ from workers.cli.keys.request import (
     present_certificate,
     request_options,
 )
+from workers.cli.shell.key_events import keep_key_event
 from workers.cli.shell.options import combined, config_option, dry_run_option, json_option
-from workers.cli.shell.output import Output
+from workers.cli.shell.output import Output, print_message
 from workers.config.loading import load_scope
+
+_MOST_LABEL_CHARACTERS: Final = 255
+"""Of CKA_LABEL: tokens store more, but their makers' tools cut it off."""
 
 key_options = combined(
     config_option,
@@ -122,6 +124,8 @@ def create(
     lines for the tenant's file; --write adds them to the file. --request also prints a certificate request, signed by
     the new key; see `sigmill keys request`.
     """
+    if label is not None and not (label.isprintable() and 0 < len(label) <= _MOST_LABEL_CHARACTERS):
+        raise click.BadParameter("a label has 1 to 255 printable characters", param_hint="--label")
     request = _request(arguments)
     with one_creation_at_a_time(request.scope):
         _create(output, request, KIND_NAMES[kind_name], label, arguments, with_request=with_request)
@@ -138,6 +142,7 @@ def _create(
 ) -> None:
     edited = request.check(placeholder_key(kind))
     papers = Papers(
+        event="created",
         certificate=_requested_certificate(request, arguments) if with_request else None,
         witnesses=wanted_witnesses(arguments, request.scope, tenant=request.tenant),
         left_out=arguments["with_origin"] is False,
@@ -163,10 +168,25 @@ def adopt(
     """
     request = _request(arguments)
     facts = request.token_admin().adopt(
-        label=label or (None if key_id else label_of(request)), key_id=_hex(key_id)
+        label=label or (None if key_id else request.default_label()), key_id=_hex(key_id)
     )
-    request.check(PublicKey.from_spki(facts.public_key))
+    public_key = PublicKey.from_spki(facts.public_key)
+    request.check(public_key)
+    version = request.version_number()
     print_key(request, facts, as_json=output.as_json)
+    if request.tenant is None:
+        return
+    keep_key_event(
+        request.scope,
+        "adopted",
+        tenant=request.tenant,
+        key=request.key,
+        version=version,
+        public_key=public_key,
+    )
+    print_message(
+        f"`sigmill keys origin create --tenant {request.tenant} --key {request.key}/{version}` makes a statement of its origin"
+    )
 
 
 def _request(arguments: KeyArguments) -> KeyRequest:

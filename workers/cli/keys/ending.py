@@ -6,7 +6,7 @@ import os
 import shlex
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Unpack
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, Unpack
 
 import click
 import msgspec
@@ -28,6 +28,7 @@ from workers.cli.keys.version_states import (
     reload_option,
 )
 from workers.cli.operate.order_sender import OrderSender
+from workers.cli.shell.key_events import keep_key_event
 from workers.cli.shell.options import combined, dry_run_option, json_option
 from workers.cli.shell.output import ErrorObject, Exit, Output, print_message
 from workers.config.loading import load_scope
@@ -36,9 +37,10 @@ from workers.state.directory import reading_state
 from workers.state.running_workers import running_workers
 
 if TYPE_CHECKING:
-    from queueing.protocol.key_directory import KeyState
     from workers.config.loading import ServiceScope
     from workers.config.tenant_writer import EditedTenant
+
+_EndState: TypeAlias = Literal["retired", "revoked"]
 
 _MOST_SHOWN: Final = 5
 
@@ -104,17 +106,26 @@ def revoke(output: Output, /, **arguments: Unpack[_EndArguments]) -> Exit:
     return _end(output, arguments, "revoked")
 
 
-def _end(output: Output, arguments: _EndArguments, state: KeyState) -> Exit:
+def _end(output: Output, arguments: _EndArguments, state: _EndState) -> Exit:
     sender, now = _sender(arguments), datetime.now(UTC)
     pinned, edited = _written(arguments, state, again=sender is not None)
     if edited is None:
         print_message(f"{pinned.name} is {state} already: the file stays as it is")
-    line = StateLine.of(pinned, edited, pinned.version.version, state, now)
+    line = StateLine.of(pinned, edited, pinned.version.version, state, None if edited is None else now)
     if arguments["dry_run"]:
         print_states(output, [line])
         if sender is not None:
             print_message(f"{sender.operator} would send a stop order of {pinned.name} to every worker")
         return Exit.DONE
+    if edited is not None:
+        keep_key_event(
+            pinned.scope,
+            state,
+            tenant=pinned.tenant.name,
+            key=pinned.key.name,
+            version=pinned.version.version,
+            public_key=pinned.version.public_key,
+        )
     if sender is not None:
         line = _stopped(line, sender, pinned, arguments["reason"] or state)
     print_states(output, [line])
@@ -128,7 +139,7 @@ def _end(output: Output, arguments: _EndArguments, state: KeyState) -> Exit:
 
 
 def _written(
-    arguments: _EndArguments, state: KeyState, *, again: bool
+    arguments: _EndArguments, state: _EndState, *, again: bool
 ) -> tuple[PinnedVersion, EditedTenant | None]:
     """The version, and its edit; None where the file has the state already, and an order is to be sent ``again``.
 

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from queueing.errors import ConfigError
 from queueing.protocol.algorithms import DEFAULT_FOR_KEY, KEY_KINDS, Algorithm, KeyFamily, KeyKind
 from queueing.protocol.public_keys import PublicKey, elliptic_curve
+from workers.cli.shell.output import Output, emit, print_difference, print_message
 from workers.config.key_policy import EVERY_CLIENT
 from workers.config.service_file import SERVICE
 from workers.config.tenant_edits import NewVersion, add_version, version_block
@@ -59,6 +61,11 @@ class KeyRequest:
         """The given version, or the next one."""
         existing = self.configured()
         return self.version or (1 if existing is None else existing.versions[-1].version + 1)
+
+    def default_label(self) -> str:
+        """CKA_LABEL of the key where none is given."""
+        number = self.version_number()
+        return f"sigmill.service.v{number}" if self.tenant is None else f"{self.tenant}.{self.key}.v{number}"
 
     def token_admin(self) -> TokenAdmin:
         """Administration of the token; raises ``ConfigError`` if it is not configured."""
@@ -118,6 +125,42 @@ class KeyRequest:
                 f"token `{self.token}` belongs to {owner}",
                 "Give the service key a token and PIN of its own.",
             )
+
+
+class KeyPreview(msgspec.Struct, frozen=True, kw_only=True):
+    """A key that a dry run would create; ``difference`` of the file with an ellipsis in the place of its public key."""
+
+    tenant: str | None
+    key: str
+    version: int
+    token: str
+    label: str
+    kind: KeyKind
+    difference: str
+
+
+def print_preview(
+    output: Output, request: KeyRequest, kind: KeyKind, label: str | None, edited: EditedTenant | None
+) -> None:
+    """Print what would be created and written; no token is asked."""
+    placeholder = placeholder_key(kind)
+    difference = "" if edited is None else edited.difference()
+    for text in (base64.b64encode(placeholder.spki).decode(), placeholder.sha256.hex()):
+        difference = difference.replace(text, "…")
+    line = KeyPreview(
+        tenant=request.tenant,
+        key=request.key,
+        version=request.version_number(),
+        token=request.token,
+        label=label or request.default_label(),
+        kind=kind,
+        difference=difference,
+    )
+    if output.as_json:
+        emit(line)
+        return
+    print_difference(line.difference, written=None)
+    print_message(f"a {kind} key would be created in token {line.token} as {line.label!r}")
 
 
 def placeholder_key(kind: KeyKind) -> PublicKey:

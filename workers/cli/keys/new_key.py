@@ -10,18 +10,19 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
 from queueing.errors import ConfigError, SigningError, TokenUnavailable, from_reason
 from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.public_keys import PublicKey
-from workers.cli.keys.ceremony import Ceremony, print_files
-from workers.cli.keys.key_request import placeholder_key
+from workers.cli.keys.ceremony import Ceremony, OriginFiles, print_files
 from workers.cli.keys.request import RequestedCertificate, print_request
-from workers.cli.shell.output import Output, emit, print_block, print_difference, print_message
+from workers.cli.shell.key_events import keep_key_event
+from workers.cli.shell.output import Output, emit, print_block, print_message
 from workers.config.service_file import SERVICE, load_service
 from workers.token_admin.owned_tokens import admin_for
 
@@ -30,11 +31,8 @@ if TYPE_CHECKING:
     from workers.config.loading import ServiceScope
     from workers.config.service_file import ServiceConfiguration
     from workers.config.tenant_edits import NewVersion
-    from workers.config.tenant_writer import EditedTenant
     from workers.token_admin.client import TokenAdmin
     from workers.token_admin.messages import KeyFacts
-
-_SERVICE_LABEL: Final = "sigmill.service.v{version}"
 
 
 class NewKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,9 +79,10 @@ def one_creation_at_a_time(scope: ServiceScope) -> Iterator[None]:
 class Papers:
     """Papers to be made with a new key: the request for a certificate, and a statement with these witnesses.
 
-    ``left_out``: the operator wants no statement.
+    ``event``: the key's event on record; ``left_out``: the operator wants no statement.
     """
 
+    event: Literal["created", "rotated"]
     certificate: RequestedCertificate | None
     witnesses: tuple[str, ...] | None
     left_out: bool
@@ -92,78 +91,73 @@ class Papers:
 def make_key(output: Output, request: KeyRequest, kind: KeyKind, label: str | None, papers: Papers) -> None:
     """Create the key, print it, write it if that was asked for, then make and print its papers."""
     service = None if papers.witnesses is None else _usable_service(request.scope)
-    admin = request.token_admin()
-    facts = _created(admin, kind, label or label_of(request))
+    facts = _created(request.token_admin(), kind, label or request.default_label())
     request = dataclasses.replace(request, created=datetime.now(UTC))
-    version = request.version_number()
-    print_key(request, facts, as_json=output.as_json)
+    version, public_key = request.version_number(), PublicKey.from_spki(facts.public_key)
     if request.tenant is None:
+        print_key(request, facts, as_json=output.as_json)
         return
-    if service is None and not papers.left_out:
+    files: OriginFiles | None = None
+    try:
+        print_key(request, facts, as_json=output.as_json)
+        with _named_after(request, facts, papers):
+            made = None
+            if service is not None:
+                ceremony = Ceremony(
+                    scope=request.scope,
+                    service=service,
+                    tenant=request.tenant,
+                    key=request.key,
+                    version=version,
+                    token=request.token,
+                    witnesses=papers.witnesses or (),
+                    how="generated",
+                )
+                files, made = ceremony.hold(public_key, papers.certificate)
+                print_files(output, files)
+            elif papers.certificate is not None:
+                made = papers.certificate.sign(request.token_admin(), public_key)
+            _print_papers(output, request, papers, made, version=version)
+    finally:
+        keep_key_event(
+            request.scope,
+            papers.event,
+            tenant=request.tenant,
+            key=request.key,
+            version=version,
+            public_key=public_key,
+            statement_sha256=b"" if files is None else bytes.fromhex(files.statement_sha256),
+            witnesses=papers.witnesses or (),
+        )
+
+
+def _print_papers(
+    output: Output,
+    request: KeyRequest,
+    papers: Papers,
+    made: x509.CertificateSigningRequest | None,
+    *,
+    version: int,
+) -> None:
+    """Write and print the certificate request, and say why there is no statement."""
+    tenant = request.tenant or ""
+    if papers.witnesses is None and not papers.left_out:
         print_message(
             "no origin statement was made: there is no service key yet. When there is one (`sigmill keys create --service`),"
-            f" `sigmill keys origin create --tenant {request.tenant} --key {request.key}/{version}` makes it"
+            f" `sigmill keys origin create --tenant {tenant} --key {request.key}/{version}` makes it"
         )
-    public_key = PublicKey.from_spki(facts.public_key)
-    wanted = papers.certificate
+    if papers.certificate is not None and made is not None:
+        line = papers.certificate.written_line(made, tenant=tenant, key=request.key, version=version)
+        print_request(output, line)
+
+
+@contextlib.contextmanager
+def _named_after(request: KeyRequest, facts: KeyFacts, papers: Papers) -> Iterator[None]:
+    """An error of the papers names the key, which is in its token by now."""
     try:
-        if service is not None:
-            ceremony = Ceremony(
-                scope=request.scope,
-                service=service,
-                tenant=request.tenant,
-                key=request.key,
-                version=version,
-                token=request.token,
-                witnesses=papers.witnesses or (),
-                how="generated",
-            )
-            files, made = ceremony.hold(public_key, wanted)
-            print_files(output, files)
-        elif wanted is not None:
-            made = wanted.sign(admin, public_key)
-        else:
-            return
-        if wanted is not None and made is not None:
-            line = wanted.written_line(made, tenant=request.tenant, key=request.key, version=version)
-            print_request(output, line)
+        yield
     except (SigningError, ConfigError) as error:
         raise _papers_failed(error, request, facts, papers) from error
-
-
-class KeyPreview(msgspec.Struct, frozen=True, kw_only=True):
-    """A key that a dry run would create; ``difference`` of the file with another key in the place of the new one."""
-
-    tenant: str | None
-    key: str
-    version: int
-    token: str
-    label: str
-    kind: KeyKind
-    difference: str
-
-
-def print_preview(
-    output: Output, request: KeyRequest, kind: KeyKind, label: str | None, edited: EditedTenant | None
-) -> None:
-    """Print what would be created and written; no token is asked."""
-    placeholder = base64.b64encode(placeholder_key(kind).spki).decode()
-    fingerprint = placeholder_key(kind).sha256.hex()
-    difference = "" if edited is None else edited.difference()
-    line = KeyPreview(
-        tenant=request.tenant,
-        key=request.key,
-        version=request.version_number(),
-        token=request.token,
-        label=label or label_of(request),
-        kind=kind,
-        difference=difference.replace(placeholder, "…").replace(fingerprint, "…"),
-    )
-    if output.as_json:
-        emit(line)
-        return
-    print_difference(line.difference, written=None)
-    print_message(f"a {kind} key would be created in token {line.token} as {line.label!r}")
 
 
 def print_key(request: KeyRequest, facts: KeyFacts, *, as_json: bool) -> None:
@@ -275,10 +269,3 @@ def _papers_failed(
     if isinstance(error, ConfigError):
         return ConfigError(error.file, error.key, f"{error.problem}; {made}", f"{error.remedy} {hint}")
     return type(error)(f"{made}: {error.message}", hint=hint)
-
-
-def label_of(request: KeyRequest) -> str:
-    """CKA_LABEL of the key where none is given."""
-    if request.tenant is None:
-        return _SERVICE_LABEL.format(version=request.version_number())
-    return f"{request.tenant}.{request.key}.v{request.version_number()}"

@@ -13,6 +13,7 @@ from queueing.files.regular_file import read_regular
 from workers.cli.commands import KEYS_ORIGIN, LazyGroup
 from workers.cli.keys.ceremony import Ceremony, checked_witnesses, print_files
 from workers.cli.keys.pinned_version import find_version, version_options
+from workers.cli.shell.key_events import keep_key_event
 from workers.cli.shell.options import config_option, json_option
 from workers.cli.shell.output import Output, emit, print_line, print_message
 from workers.config.loading import load_configuration, load_scope
@@ -73,6 +74,16 @@ def create(
     )
     files, _ = ceremony.hold(pinned.version.public_key, None)
     print_files(output, files)
+    keep_key_event(
+        scope,
+        "stated",
+        tenant=tenant,
+        key=pinned.key.name,
+        version=pinned.version.version,
+        public_key=pinned.version.public_key,
+        statement_sha256=bytes.fromhex(files.statement_sha256),
+        witnesses=ceremony.witnesses,
+    )
 
 
 @click.command()

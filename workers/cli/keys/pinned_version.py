@@ -69,14 +69,14 @@ def find_version(scope: ServiceScope, tenant: str, key: str, *, wanted: tuple[st
 
     Raises as ``find_key`` does, and ``KeyUnknown`` where there is no such version.
     """
-    name, _, number = key.partition("/")
+    name, slash, number = key.partition("/")
     owner, found = find_key(scope, tenant, name)
-    if number:
+    if slash:
         versions = [v for v in found.versions if str(v.version) == number]
     else:
         versions = [v for state in wanted for v in reversed(found.versions) if v.state_now == state]
     if not versions:
         has = ", ".join(f"{v.version} {v.state_now}" for v in found.versions)
-        asked = f"version {number}" if number else f"version that is {' or '.join(wanted)}"
+        asked = f"version `{number}`" if slash else f"version that is {' or '.join(wanted)}"
         raise KeyUnknown(f"the key `{name}` has no {asked}; it has {has}", hint="Name one as KEY/VERSION.")
     return PinnedVersion(scope=scope, tenant=owner, key=found, version=versions[0])

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from queueing.errors import OutputUnwritable
 from queueing.files.durable_file import replace_durably
+from queueing.files.folders import is_there
 from workers.cli.keys.pinned_version import find_version, version_options
 from workers.cli.shell.options import combined, json_option
 from workers.cli.shell.output import Output, emit, print_block, print_message
@@ -30,6 +31,7 @@ WANTED: Final = ("next", "active")
 """Without a version: the one that waits for its certificate, else the active one, whose certificate is renewed."""
 
 _FILE_MODE: Final = 0o644
+_MOST_ALTERNATIVES: Final = 16
 
 request_options = combined(
     click.option(
@@ -104,6 +106,10 @@ class RequestedCertificate:
         out = arguments["out"]
         if out is not None and not out.parent.is_dir():
             raise click.BadParameter(f"there is no folder {out.parent}", param_hint="--out")
+        if out is not None and is_there(out) and not out.is_file():
+            raise click.BadParameter(f"{out} is a device or a pipe; name a file", param_hint="--out")
+        if len(arguments["alternative_names"]) > _MOST_ALTERNATIVES:
+            raise click.BadParameter(f"at most {_MOST_ALTERNATIVES} are taken", param_hint="--san")
         try:
             return cls(
                 subject=_subject(arguments["subject"], renewed),

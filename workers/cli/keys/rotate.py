@@ -9,8 +9,8 @@ import click
 
 from queueing.errors import KeyDisabled
 from workers.cli.keys.ceremony import OriginArguments, origin_options, wanted_witnesses
-from workers.cli.keys.key_request import KIND_NAMES, KeyRequest, placeholder_key
-from workers.cli.keys.new_key import Papers, make_key, one_creation_at_a_time, print_preview
+from workers.cli.keys.key_request import KIND_NAMES, KeyRequest, placeholder_key, print_preview
+from workers.cli.keys.new_key import Papers, make_key, one_creation_at_a_time
 from workers.cli.keys.pinned_version import find_key, version_options
 from workers.cli.keys.request import (
     RequestArguments,
@@ -98,5 +98,10 @@ def _rotate(output: Output, scope: ServiceScope, arguments: _RotateArguments) ->
         request,
         kind,
         None,
-        Papers(certificate=wanted, witnesses=witnesses, left_out=arguments["with_origin"] is False),
+        Papers(
+            event="rotated",
+            certificate=wanted,
+            witnesses=witnesses,
+            left_out=arguments["with_origin"] is False,
+        ),
     )

@@ -22,6 +22,7 @@ from workers.cli.keys.version_states import (
     reload_here,
     reload_option,
 )
+from workers.cli.shell.key_events import keep_key_event
 from workers.cli.shell.options import Duration, dry_run_option, json_option
 from workers.cli.shell.output import Exit, Output, print_message
 from workers.config.loading import load_scope
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = timedelta(seconds=5)
 """Time until a version that is activated at once signs: by then the key directory with it is published."""
+
+LATEST: Final = timedelta(days=3653)
+"""Time ahead of an activation, and length of an overlap: ten years, longer than any certificate of a key."""
 
 OVERLAP_S: Final = 600.0
 """Several times the clients' ``directory_refresh_s``: tools that name the version of their directory fail no job."""
@@ -78,6 +82,8 @@ def activate(output: Output, /, **arguments: Unpack[_ActivateArguments]) -> Exit
     pinned = find_version(scope, arguments["tenant"], arguments["key"], wanted=("next",))
     now = datetime.now(UTC)
     at = _moment(arguments["at"], now)
+    if arguments["overlap"] > LATEST.total_seconds():
+        raise click.BadParameter("is more than ten years", param_hint="--overlap")
     until = at + timedelta(seconds=arguments["overlap"])
     lifted = _lifted_orders(pinned, lift=arguments["lift"])
     changes: dict[int, Changes] = {}
@@ -85,7 +91,18 @@ def activate(output: Output, /, **arguments: Unpack[_ActivateArguments]) -> Exit
         changes = _activation(pinned.key, pinned.version, now=now, at=at, until=until)
     dry_run = arguments["dry_run"]
     edited = change_states(pinned, changes, head=lifted, dry_run=dry_run)
-    print_states(output, _lines(pinned, edited, changes, now=now, at=at))
+    if edited.written:
+        keep_key_event(
+            scope,
+            "activated",
+            tenant=pinned.tenant.name,
+            key=pinned.key.name,
+            version=pinned.version.version,
+            public_key=pinned.version.public_key,
+            changed=[f"{number}.{name}" for number, change in changes.items() for name in change]
+            + [*(lifted or ())],
+        )
+    print_states(output, _lines(pinned, edited, changes, at=at))
     if pinned.key.profile == "code-signing" and not pinned.version.leaves and _had_certificate(pinned.key):
         print_message(f"warning: {pinned.name} has no certificate, and a former version has one")
     return Exit.DONE if dry_run else reload_here(output, pinned, reload_now=not arguments["no_reload"])
@@ -96,7 +113,6 @@ def _lines(
     edited: EditedTenant,
     changes: dict[int, Changes],
     *,
-    now: datetime,
     at: datetime,
 ) -> list[StateLine]:
     """The states of the changed versions, the activated one first."""
@@ -106,7 +122,7 @@ def _lines(
             continue
         until = change.get("verify_only_from")
         state: KeyState = "next" if until is None else "active"
-        line = StateLine.of(pinned, edited, number, state, now)
+        line = StateLine.of(pinned, edited, number, state, None)
         lines.append(msgspec.structs.replace(line, until=until))
     return lines
 
@@ -204,6 +220,8 @@ def _moment(text: str | None, now: datetime) -> datetime:
         ) from None
     if at.tzinfo is None:
         raise click.BadParameter(f"{text!r} has no time zone: append Z for UTC", param_hint="--at")
+    if at > now + LATEST:
+        raise click.BadParameter(f"{text!r} is more than ten years ahead", param_hint="--at")
     if at <= now:
         raise click.BadParameter(f"{text!r} is over: leave out --at to activate at once", param_hint="--at")
     return at.astimezone(UTC).replace(microsecond=0)

@@ -14,8 +14,9 @@ import msgspec
 from queueing.errors import AlgorithmUnknown
 from queueing.protocol.algorithms import algorithm_named
 from workers.cli.keys.pinned_version import find_key
+from workers.cli.shell.key_events import keep_key_event
 from workers.cli.shell.options import config_option, dry_run_option, json_option
-from workers.cli.shell.output import Output, emit, print_difference
+from workers.cli.shell.output import Output, emit, print_difference, print_message
 from workers.config.key_policy import DAYS, EVERY_CLIENT
 from workers.config.loading import load_scope
 from workers.config.tenant_edits import Changes, change_key
@@ -97,14 +98,17 @@ def set_rules(output: Output, /, **arguments: Unpack[_Arguments]) -> None:
     difference. `sigmill tenants reload` puts it in force.
     """
     scope, name = load_scope(arguments["config"]), arguments["tenant"]
-    _, key = find_key(scope, name, arguments["key"])
+    tenant, key = find_key(scope, name, arguments["key"])
     changes = _changes(key, arguments)
     if not changes:
         raise click.UsageError(
             "name a rule to change: --algorithm, --default-algorithm, --client, --budget or --window"
         )
-    write = preview_tenant if arguments["dry_run"] else edit_tenant
-    edited = write(scope, name, lambda text: change_key(text, key.name, changes))
+    edited = preview_tenant(scope, name, lambda text: change_key(text, key.name, changes))
+    unchanged = edited.tenant.keys == tenant.keys
+    if not arguments["dry_run"] and not unchanged:
+        edited = edit_tenant(scope, name, lambda text: change_key(text, key.name, changes))
+        keep_key_event(scope, "set", tenant=name, key=key.name, changed=changes)
     found = edited.tenant.keys[key.name]
     line = RulesLine(
         tenant=name,
@@ -112,13 +116,17 @@ def set_rules(output: Output, /, **arguments: Unpack[_Arguments]) -> None:
         algorithms=tuple(sorted(found.algorithms)),
         default_algorithm=found.default_algorithm,
         policy=str(found.policy),
-        difference=edited.difference(),
+        difference="" if unchanged else edited.difference(),
         written=str(edited.file) if edited.written else None,
     )
     if output.as_json:
         emit(line)
+    elif unchanged:
+        print_message("the rules are so already: nothing was written")
     else:
         print_difference(line.difference, written=line.written)
+    if found.policy.clients == frozenset():
+        print_message(f"warning: no client may use {key.name}: each job for it is denied")
 
 
 def _changes(key: TenantKey, arguments: _Arguments) -> Changes:

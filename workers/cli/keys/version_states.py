@@ -29,7 +29,7 @@ reload_option = click.option(
 
 
 class StateLine(msgspec.Struct, frozen=True, kw_only=True):
-    """State of a key version from ``since`` on; ``until``: from then on it is verify-only.
+    """State of a key version from ``since`` on, None where it had the state before; ``until``: from then on it is verify-only.
 
     ``written`` is None where nothing was: in a dry run, or because the file said so before. ``stop``: the order that stops an ended version on all hosts, if one was sent;
     ``stop_error``: the reason why none was, though one was asked for.
@@ -39,7 +39,7 @@ class StateLine(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     version: int
     state: str
-    since: datetime
+    since: datetime | None
     until: datetime | None = None
     difference: str
     written: str | None
@@ -53,7 +53,7 @@ class StateLine(msgspec.Struct, frozen=True, kw_only=True):
         edited: EditedTenant | None,
         version: int,
         state: KeyState,
-        since: datetime,
+        since: datetime | None,
     ) -> StateLine:
         """The line of a version after the edit; None where the file said so before."""
         return cls(
@@ -124,10 +124,9 @@ def print_states(output: Output, lines: list[StateLine]) -> None:
         print_difference(lines[0].difference, written=None)
     would = "would be " if preview else ""
     for line in lines:
+        since = "" if line.since is None else f" from {line.since:%Y-%m-%dT%H:%M:%SZ}"
         until = "" if line.until is None else f", verify-only from {line.until:%Y-%m-%dT%H:%M:%SZ}"
-        print_message(
-            f"{line.key}/{line.version} of {line.tenant}: {would}{line.state} from {line.since:%Y-%m-%dT%H:%M:%SZ}{until}"
-        )
+        print_message(f"{line.key}/{line.version} of {line.tenant}: {would}{line.state}{since}{until}")
 
 
 def reload_here(output: Output, pinned: PinnedVersion, *, reload_now: bool) -> Exit:

@@ -232,3 +232,20 @@ def test_drafts_of_crashed_writers_are_swept_by_request(tmp_path: Path) -> None:
         os.utime(draft, (time.time() - 7200,) * 2)
     sweep([tmp_path / "a.exe", Path("a\0b"), tmp_path / "missing/x"])
     assert sorted(tmp_path.iterdir()) == sorted([young, others])
+
+
+def test_a_pipe_a_device_or_a_folder_is_never_replaced(tmp_path: Path) -> None:
+    """Root that names /dev/null as the place of a file would take it from every program of the host.
+
+    A pipe stands for it here: the test of a wrong change would take it from this host.
+    """
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("pipe")
+    for name in ("pipe", "folder", "link"):
+        with pytest.raises(OSError, match=r"not a regular file|Is a directory"):
+            replace_durably(tmp_path / name, b"new")
+        assert list(replace_all_durably({tmp_path / name: b"new"})) == [tmp_path / name]
+
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["folder", "link", "pipe"]

@@ -64,6 +64,18 @@ def test_a_folder_that_cannot_be_written_is_named(scope: ServiceScope) -> None:
         edit_tenant(scope, "acme", lambda _: text)
 
 
+def test_an_edit_that_no_worker_could_read_is_not_written(scope: ServiceScope) -> None:
+    """A file of more than 1 MiB is refused by each reader, so by the next command, too."""
+    file = scope.tenant_file("acme")
+    text = tenant_text() + "#" * (1024 * 1024 - len(tenant_text().encode()))
+    file.write_text(text)
+
+    with pytest.raises(ConfigError, match="larger than 1024 KiB"):
+        edit_tenant(scope, "acme", lambda text: revoke_client(text, "build-1"))
+
+    assert file.read_text() == text
+
+
 def test_a_file_that_is_broken_already_is_not_edited(scope: ServiceScope) -> None:
     """First the mistake, then the edit: an edit never hides one."""
     file = scope.tenant_file("acme")

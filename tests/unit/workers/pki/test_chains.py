@@ -153,7 +153,11 @@ def test_an_intermediate_that_is_no_authority_is_refused() -> None:
     [
         (b"", "no certificate"),
         (b"\x00" * 100, "no certificate"),
-        (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "no readable certificates"),
+        (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "is damaged"),
+        (pem(leaf) + pem(middle)[:-40], "cut off"),
+        (pem(leaf).replace(b"MII", b"M\0I", 1), "is damaged"),
+        (pem(leaf).replace(b" CERTIFICATE", b" TRUSTED CERTIFICATE"), "is no certificate"),
+        (pem(leaf, middle).decode().encode("utf-16"), "UTF-16"),
         (b"-----BEGIN PRIVATE KEY-----\n", "private key"),
         (pem(leaf) + b"-----BEGIN EC PRIVATE KEY-----\n", "private key"),
         (pem(leaf) + b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n", "private key"),
@@ -169,7 +173,7 @@ def test_an_intermediate_that_is_no_authority_is_refused() -> None:
         (b"\n" * (10 * 1024 * 1024), "more than 256 kB"),
         (pem(leaf) + LEAF.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), "private key"),
     ],
-    ids=["empty", "zeros", "damaged", "key", "ec-key", "encrypted-key", "p7b-pem", "csr", "p7b", "p12", "tbs", "eleven", "ten-mb", "with-key"],
+    ids=["empty", "zeros", "damaged", "cut-off", "nul", "trusted", "utf-16", "key", "ec-key", "encrypted-key", "p7b-pem", "csr", "p7b", "p12", "tbs", "eleven", "ten-mb", "with-key"],
 )  # fmt: skip
 def test_what_is_no_chain_is_named(raw: bytes, problem: str) -> None:
     """The error says what the file is, and how to get a chain from it."""

@@ -15,7 +15,8 @@ from click.testing import CliRunner, Result
 
 from queueing.errors import ConfigError, KeyDisabled, QueueUnavailable
 from queueing.protocol.client_keys import ClientKey
-from tests.support.fakes.key_sites import site_with
+from tests.support.fakes.config_files import p256_key
+from tests.support.fakes.key_sites import events_of, site_with
 from workers.cli.keys import ending
 from workers.cli.keys.ending import named_version, retire, revoke
 from workers.cli.operate.order_sender import OrderSender, StopLine
@@ -119,6 +120,9 @@ def test_file_and_order_end_the_version(
     line = json.loads(done.stdout)
     assert (line["state"], line["stop"]["order"], line["stop_error"]) == (state, "0f" * 16, None)
     assert "on every host" in done.stderr
+    (event,) = events_of(room.scope)
+    assert (event.event, event.tenant, event.key, event.version) == (state, "acme", "release", 1)
+    assert event.public_key_sha256 == p256_key(1).sha256
 
 
 def test_an_order_that_not_every_worker_confirmed_is_told(room: Room, cluster: Cluster) -> None:
@@ -208,6 +212,17 @@ def test_a_dry_run_shows_the_difference_and_does_nothing(room: Room, cluster: Cl
     assert '+state = "retired"' in done.stdout
     assert "ada would send" in done.stderr
     assert (room.states, cluster.sent) == (["active", "active"], [])
+    assert events_of(room.scope) == []
+
+
+def test_an_event_that_cannot_be_kept_is_a_warning(room: Room, cluster: Cluster) -> None:
+    """The version has ended already: the command says what is not on record."""
+    room.scope.state_dir.write_text("a file in the place of the folder")
+
+    done = room.run(retire, "--this-host")
+
+    assert (done.return_value, room.states[0]) == (0, "retired")
+    assert "warning: `retired` of release is not on record" in done.stderr
 
 
 def test_an_operator_whose_order_no_worker_takes_changes_nothing(room: Room, cluster: Cluster) -> None:

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from queueing.errors import ConfigError, KeyDisabled, KeyUnknown
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.stop_orders import StopOrder, sign_order
-from tests.support.fakes.key_sites import site_with
+from tests.support.fakes.key_sites import events_of, site_with
 from workers.cli.keys.pinned_version import PinnedVersion, find_version
 from workers.cli.keys.rotation import AT_ONCE, _activation, _moment, activate
 from workers.cli.keys.version_states import change_states
@@ -84,8 +84,19 @@ def test_a_version_is_chosen_by_the_state_that_it_has_today(tmp_path: Path) -> N
         find_version(scope, "acme", "release", wanted=("next",))
 
 
-@pytest.mark.parametrize("text", ["tomorrow", "2026-12-01T06:00:00", "2026-11-27T11:59:59Z", ""])
-def test_a_time_without_zone_or_in_the_past_is_refused(text: str) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tomorrow",
+        "2026-12-01T06:00:00",
+        "2026-11-27T11:59:59Z",
+        "",
+        "9999-12-31T23:59:59-14:00",
+        "0001-01-01T00:00:00+14:00",
+        "2036-12-01T00:00:00Z",
+    ],
+)
+def test_a_time_without_zone_in_the_past_or_far_ahead_is_refused(text: str) -> None:
     """The error says what is right."""
     with pytest.raises(click.BadParameter):
         _moment(text, NOW)
@@ -118,9 +129,10 @@ def test_a_dry_run_shows_the_difference_and_writes_nothing(tmp_path: Path) -> No
     scope = site_with(tmp_path, "active", "next")
     before = scope.tenant_file("acme").read_text()
 
-    lines = run(scope, "release", "--at", "2099-01-01T00:00:00Z", "--dry-run")
+    at = f"{datetime.now(UTC) + timedelta(days=30):%Y-%m-%dT%H:%M:%SZ}"
+    lines = run(scope, "release", "--at", at, "--dry-run")
 
-    assert "+active_from = 2099-01-01T00:00:00Z" in lines[0]["difference"]
+    assert f"+active_from = {at}" in lines[0]["difference"]
     assert "-epoch = 4" in lines[0]["difference"]
     assert [line["written"] for line in lines] == [None, None]
     assert scope.tenant_file("acme").read_text() == before
@@ -134,6 +146,21 @@ def test_each_changed_version_is_told_as_it_will_be(tmp_path: Path) -> None:
 
     states = {line["version"]: (line["state"], line["until"] is None) for line in lines}
     assert states == {3: ("active", True), 1: ("active", False), 2: ("next", True)}
+    (event,) = events_of(scope)
+    assert (event.event, event.version) == ("activated", 3)
+    assert {"3.active_from", "1.verify_only_from", "2.active_from"} <= set(event.changed)
+
+
+@pytest.mark.parametrize("overlap", ["99999999999999999999d", "4000000d", "3654d"])
+def test_an_overlap_of_more_than_ten_years_is_refused(tmp_path: Path, overlap: str) -> None:
+    """As an option with a wrong value, not as an arithmetic error."""
+    scope = site_with(tmp_path, "active", "next")
+    command = ["--config", str(scope.file), "--tenant", "acme", "--key", "release", "--overlap", overlap]
+
+    done = CliRunner().invoke(activate, command, obj=Output())
+
+    assert done.exit_code == 2
+    assert "more than ten years" in done.stderr
 
 
 def stopped(scope: ServiceScope, name: str) -> str:

@@ -11,8 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from tests.support.fakes.config_files import Site
+from tests.support.fakes.key_sites import events_of
 from workers.cli.keys.rules import set_rules
 from workers.cli.shell.output import Output
+from workers.config.loading import load_scope
 
 
 @pytest.fixture
@@ -60,6 +62,9 @@ def test_each_rule_is_written_and_the_rest_stays(site: Site) -> None:
     assert '-clients = ["*"]   # for now' in line["difference"]
     assert '+clients = ["build-1"]   # for now' in line["difference"]
     assert tomllib.loads(site.tenant_file().read_text())["epoch"] == 5
+    (event,) = events_of(load_scope(site.config))
+    assert (event.event, event.key, event.version) == ("set", "release", 0)
+    assert event.changed == ("clients", "budget", "windows")
     run(site, "--budget", "none", "--window", "none", "--client", "+*", "--client", "-build-1")
     assert {*key_of(site)} == {"clients", "algorithms", "versions"}
     assert key_of(site)["clients"] == ["*"]
@@ -74,6 +79,30 @@ def test_a_dry_run_shows_the_difference_and_writes_nothing(site: Site) -> None:
     assert '+budget = { digests = 10, per = "day" }' in line["difference"]
     assert line["written"] is None
     assert site.tenant_file().read_text() == before
+    assert events_of(load_scope(site.config)) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--budget", "none"], ["--client", "*"], ["--algorithm", "+ECDSA_SHA_256"], ["--window", "none"]],
+)
+def test_what_is_so_already_is_not_written_again(site: Site, words: list[str]) -> None:
+    """A script may set the same rules every day without a new epoch for each."""
+    before = site.tenant_file().read_text()
+
+    line = run(site, *words)
+
+    assert (line["difference"], line["written"]) == ("", None)
+    assert site.tenant_file().read_text() == before
+
+
+def test_a_key_without_clients_is_warned_of(site: Site) -> None:
+    """It is a valid configuration, and denies each job."""
+    command = ["--config", str(site.config), "--tenant", "acme", "--key", "release", "--client", "-*"]
+
+    done = CliRunner().invoke(set_rules, command, obj=Output())
+
+    assert "no client may use release" in done.stderr
 
 
 @pytest.mark.parametrize(
