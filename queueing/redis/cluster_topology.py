@@ -113,6 +113,9 @@ class Topology:
             slots = await _first_answer(tasks)
         finally:
             await end_tasks(tasks)
+            for task in tasks:
+                if not task.cancelled():
+                    task.exception()  # of a node that failed after another one had answered: asyncio would log it
         owners: list[Address | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
         members: set[Address] = set()
         replicas: set[Address] = set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import cast
 
 import pytest
@@ -88,6 +89,17 @@ async def test_a_dead_and_a_silent_node_delay_nothing() -> None:
     dead, silent = FakeNode(RedisConnectionError("refused")), FakeNode(None)
     topology = topology_of({ONE: dead, TWO: silent, THREE: FakeNode(halves(TWO, THREE))}, ONE, TWO, THREE)
     assert await topology.primaries() == [THREE, TWO]
+
+
+async def test_an_error_that_comes_after_the_first_answer_is_no_mistake_of_the_program() -> None:
+    """asyncio would log it, with a traceback, as an exception that was never retrieved."""
+    told: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    for _ in range(20):  # the nodes are asked in any order
+        late = FakeNode(RedisConnectionError("refused"))
+        await topology_of({ONE: FakeNode(halves(ONE, TWO)), TWO: late}, ONE, TWO).refresh()
+    gc.collect()
+    assert told == []
 
 
 async def test_a_node_that_was_just_reset_knows_no_slots_and_is_not_believed() -> None:
