@@ -34,7 +34,8 @@ class TenantKey(_Event, frozen=True, kw_only=True, tag="key"):
 class Fault(_Event, frozen=True, kw_only=True, tag="fault"):
     """An injection, ``began_at`` to ``at`` (healed). ``bound_s``: what was open at the heal has ended by then.
 
-    ``breaks``: digests at which the module crashes each time; ``refuses``: those that it refuses for good.
+    ``breaks``: digests at which the module crashes each time; ``refuses``: those that it refuses for good. From
+    ``in_full_at`` to ``over_at`` it holds up neither ``tenants_go_on`` nor ``workers_go_on``.
     """
 
     kind: str
@@ -42,6 +43,39 @@ class Fault(_Event, frozen=True, kw_only=True, tag="fault"):
     bound_s: float
     breaks: tuple[bytes, ...] = ()
     refuses: tuple[bytes, ...] = ()
+    in_full_at: float = 0.0
+    over_at: float = 0.0
+    tenants_go_on: tuple[str, ...] = ()
+    workers_go_on: tuple[str, ...] = ()
+
+
+class Limits(_Event, frozen=True, kw_only=True, tag="limits"):
+    """Change of a tenant's limits, written at ``began_at``, in force on every worker from ``at``.
+
+    In units, of which a digest of this tenant costs ``cost``; ``rate_per_s`` 0: no limit.
+    """
+
+    tenant: str
+    began_at: float
+    rate_per_s: float
+    burst: float
+    cost: float
+
+
+class PortAbused(_Event, frozen=True, kw_only=True, tag="port abused"):
+    """Metrics port of a worker while it was abused: the most connections at a time, and the status of a scrape (0: none)."""
+
+    worker: str
+    connections: int
+    status: int
+
+
+class CopiedToken(_Event, frozen=True, kw_only=True, tag="copied token"):
+    """A copy of a token was in another tenant's table. ``pin_tried``: a login has changed its files."""
+
+    token: str
+    tenant: str
+    pin_tried: bool
 
 
 class Left(_Event, frozen=True, kw_only=True, tag="left"):
@@ -143,6 +177,19 @@ class LaneEnded(_Event, frozen=True, kw_only=True, tag="lane ended"):
     reason: str = ""
 
 
+class LogLines(_Event, frozen=True, kw_only=True, tag="log lines"):
+    """Log of one process of a worker: lines that it made, those of them that are not there, and those that it told as dropped.
+
+    ``complete``: the process has ended in order, and its last line is there.
+    """
+
+    worker: str
+    made: int
+    missing: int
+    told: int
+    complete: bool
+
+
 class WorkerEnded(_Event, frozen=True, kw_only=True, tag="worker ended"):
     """``orderly``: by SIGTERM, with exit code 0."""
 
@@ -192,6 +239,9 @@ class LogRecord(_Event, frozen=True, kw_only=True, tag="record"):
 Event = (
     TenantKey
     | Fault
+    | Limits
+    | PortAbused
+    | CopiedToken
     | Left
     | Invoked
     | Submitted
@@ -201,6 +251,7 @@ Event = (
     | GaveBack
     | Commit
     | LaneEnded
+    | LogLines
     | WorkerEnded
     | HsmSign
     | LogRecord

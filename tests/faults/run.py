@@ -12,10 +12,12 @@ from random import Random
 import msgspec
 
 from tests.faults.checker.check import Verdict, check
-from tests.faults.harness.harness import LEASE_S, SIGN_US, Harness
+from tests.faults.harness.harness import Harness
 from tests.faults.harness.load import ANSWER_TIMEOUT_S, Builds
+from tests.faults.harness.observed_rig import LEASE_S, SIGN_US, Setup
+from tests.faults.harness.redis_places import Deployment
 from tests.faults.history import Left, write_history
-from tests.faults.injections.kinds import KINDS, inject
+from tests.faults.injections.kinds import KINDS, inject, kinds_on, own_kinds
 from tests.faults.injections.scene import Scene
 from tests.faults.injections.schedule import WORKERS, Step, schedule
 
@@ -62,18 +64,30 @@ class Plan:
 async def run_seed(seed: int, folder: Path, plan: Plan | None = None) -> Report:
     """Run the seed's schedule in ``folder``, and judge it. The history is written to ``folder/history.jsonl``."""
     plan = plan or Plan()
+    deployment = deployment_of(seed, plan)
     steps = schedule(
-        seed, plan.only or tuple(KINDS), steps=plan.steps, workers=plan.workers, pairs=plan.pairs
+        seed,
+        plan.only or kinds_on(deployment),
+        steps=plan.steps,
+        workers=plan.workers,
+        pairs=plan.pairs,
+        own=() if plan.only else own_kinds(deployment),
     )
     began = time.monotonic()
-    with Harness.open(
-        folder, broken=plan.broken, lease_s=plan.lease_s, sign_us=plan.sign_us, manners=plan.manners
-    ) as harness:
+    setup = Setup(
+        deployment=deployment,
+        broken=plan.broken,
+        lease_s=plan.lease_s,
+        sign_us=plan.sign_us,
+        manners=plan.manners,
+    )
+    with Harness.open(folder, setup) as harness:
         for number in range(1, plan.workers + 1):
             await harness.start_worker(number)
         await _under_load(harness, steps, Random(seed), plan.patience_s)
         for number in sorted(harness.workers):
             await harness.stop_worker(number)
+        await asyncio.to_thread(harness.rig.close_logs)
         events = harness.events()
         mended = harness.keeper.mended
     write_history(folder / "history.jsonl", sorted(events, key=lambda event: event.at))
@@ -81,10 +95,19 @@ async def run_seed(seed: int, folder: Path, plan: Plan | None = None) -> Report:
     return _report(seed, time.monotonic() - began, steps, verdict, mended)
 
 
+def deployment_of(seed: int, plan: Plan) -> Deployment:
+    """One seed of ten runs on a cluster, and one behind Sentinels; with ``only``, that which has these kinds."""
+    if plan.only:
+        return next(d for d in Deployment if set(plan.only) <= set(kinds_on(d)))
+    return {3: Deployment.CLUSTER, 7: Deployment.SENTINEL}.get(seed % 10, Deployment.ONE)
+
+
 async def _under_load(harness: Harness, steps: list[Step], rng: Random, patience_s: float) -> None:
     async with Builds.of(harness.clients(), harness.recorder, rng, patience_s) as load:
         async with load.builds():
             await asyncio.sleep(WARM_UP_S)
+            for number in sorted(harness.workers):
+                await harness.knows_its_clock(number)
             for step in steps:
                 await do(step, Scene(harness, load, Random(rng.random())))
         await look_at_the_end(harness, load)
@@ -107,10 +130,13 @@ async def do(step: Step, scene: Scene) -> None:
     if len(faults) > 1:
         faults = [
             msgspec.structs.replace(
-                fault, at=healed_at, bound_s=bound_s, kind="+".join(f.kind for f in faults)
+                fault,
+                at=healed_at,
+                bound_s=bound_s,
+                kind="+".join(f.kind for f in faults) if i == 0 else f"with {faults[0].kind}",
+                tenants_go_on=(),  # the other fault may hold them up
+                workers_go_on=(),
             )
-            if i == 0
-            else msgspec.structs.replace(fault, at=healed_at, bound_s=bound_s, kind=f"with {faults[0].kind}")
             for i, fault in enumerate(faults)
         ]
     scene.harness.recorder.note(*faults)

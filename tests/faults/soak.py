@@ -26,8 +26,10 @@ from tests.faults.checker.check import Verdict, check
 from tests.faults.flatness import Bound, Flatness, Sample, judge
 from tests.faults.harness.harness import Harness
 from tests.faults.harness.load import Builds
+from tests.faults.harness.observed_rig import Setup
+from tests.faults.harness.redis_places import Deployment
 from tests.faults.history import Event, TenantKey
-from tests.faults.injections.kinds import KINDS
+from tests.faults.injections.kinds import kinds_on
 from tests.faults.injections.scene import Scene
 from tests.faults.injections.schedule import Step, schedule
 from tests.faults.run import do, look_at_the_end
@@ -49,7 +51,9 @@ WARM_UP = 0.3
 """This part of the run is not measured: caches fill, results pile up until the first of them expire."""
 
 LASTING = 1
-KINDS_OF_A_SOAK = tuple(k for k in KINDS if k not in {"worker.kill-all", "worker.rolling-restart"})
+KINDS_OF_A_SOAK = tuple(
+    k for k in kinds_on(Deployment.ONE) if k not in {"worker.kill-all", "worker.rolling-restart"}
+)
 
 BOUNDS = (
     Bound(name="worker: memory, MiB", per_hour=2.0, noise=2.0),
@@ -181,7 +185,7 @@ async def soak(minutes: float, out: Path) -> Soaked:
     """Rounds until the time is over. The summary is written after each, so that an end before its time leaves one."""
     rng = Random(1)
     sums = Sums()
-    with Harness.open(out / "harness", retention_s=RETENTION_S) as harness:
+    with Harness.open(out / "harness", Setup(retention_s=RETENTION_S)) as harness:
         for number in (1, 2):
             await harness.start_worker(number)
         meter = Meter(harness)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.harness.harness import Harness
+from tests.faults.harness.observed_rig import Setup
 from tests.faults.stock.stock import TENANT, Stock
 from tests.support.farm.farm import digests
 from tests.support.waiting import PATIENCE_S
@@ -20,7 +21,7 @@ SLOW_US = 400_000
 
 async def test_sigterm_signs_twice(tmp_path: Path) -> None:
     """A thread cannot be cancelled: the HSM signs for the worker that ends and for the next one."""
-    with Harness.open(tmp_path / "harness", sign_us=SLOW_US) as harness:
+    with Harness.open(tmp_path / "harness", Setup(sign_us=SLOW_US)) as harness:
         async with Stock.on(harness) as stock:
             stock.start_worker(1)
             await stock.enqueue(digests(4))
@@ -34,7 +35,7 @@ async def test_sigterm_signs_twice(tmp_path: Path) -> None:
 @pytest.mark.slow
 async def test_a_zombie_changes_results(tmp_path: Path) -> None:
     """It wakes after its lock has run out, and overwrites what a client has read."""
-    with Harness.open(tmp_path / "harness", sign_us=SLOW_US) as harness:
+    with Harness.open(tmp_path / "harness", Setup(sign_us=SLOW_US)) as harness:
         async with Stock.on(harness) as stock:
             stock.start_worker(1)
             await stock.enqueue(digests(4))
@@ -55,7 +56,7 @@ async def test_a_zombie_changes_results(tmp_path: Path) -> None:
 async def test_a_poison_job_takes_its_neighbours_along(tmp_path: Path) -> None:
     """Attempts are counted at the start: who ran beside it ends with 'max retries', though nobody tried it alone."""
     given = digests(4)
-    with Harness.open(tmp_path / "harness", sign_us=SLOW_US) as harness:
+    with Harness.open(tmp_path / "harness", Setup(sign_us=SLOW_US)) as harness:
         harness.rules(TENANT, f"C_Sign exit=5 tail={given[-1].hex()}")
         async with Stock.on(harness) as stock:
             await stock.enqueue(given)

@@ -1,7 +1,8 @@
 """The checker: does a history keep the invariants? Pure: it knows nothing of how the history came about.
 
 I1 nothing accepted is lost · I2 no foreign signature · I3 one outcome, which never changes · I4 every HSM
-operation is on record, every release once · I5 recovery within the bound · I6 clear codes.
+operation is on record, every release once · I5 recovery within the bound, and no one else is held up meanwhile ·
+I6 clear codes, limits kept, nothing lost uncounted.
 An answer ``info`` may be either. A job that was set aside counts as ended only with evidence.
 """
 
@@ -11,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from tests.faults.checker import jobs, leases, operations
+from tests.faults.checker import jobs, leases, limits, operations, progress, surroundings
 from tests.faults.checker.ledger import Ledger, Violation
 from tests.faults.history import Event
 
@@ -36,6 +37,11 @@ SERVICE_CHECKS: tuple[Check, ...] = (
     operations.unexplained,
     operations.unclosed,
     operations.unrecorded,
+    progress.held_up,
+    limits.exceeded,
+    surroundings.uncounted,
+    surroundings.port_lost,
+    surroundings.copied_token_used,
     _left,
 )
 

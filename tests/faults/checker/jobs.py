@@ -7,21 +7,17 @@ from collections.abc import Iterator
 from queueing.errors import BY_REASON, SigningError
 from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.public_keys import PublicKey
-from tests.faults.checker.clocks import ends_by_clock, replaced_ends
-from tests.faults.checker.ledger import JobFile, Ledger, Violation
+from tests.faults.checker.ledger import TAIL_BYTES, JobFile, Ledger, Violation
 from tests.faults.history import Answered, Commit
 
 POISON_CRASHES = 3
 """Lanes or workers that must have ended over a job before it may be set aside (``worker.poison_attempts``)."""
 
-TAIL_BYTES = 8  # of the input, in the module's log
-
 
 def lost(ledger: Ledger) -> Iterator[Violation]:
     """I1: what a client was told is accepted has ended."""
     for job in ledger.jobs.values():
-        replaced = {end.code for end in replaced_ends(ledger, job)}
-        if job.accepted and all(answer.code in replaced for answer in job.final):
+        if job.accepted and not job.final:
             yield Violation("I1 accepted job lost", f"{job.job}: no answer")
         if job.accepted:
             yield from _unfounded(ledger, job)
@@ -55,8 +51,6 @@ def _unfounded(ledger: Ledger, job: JobFile) -> Iterator[Violation]:
                 yield Violation("I1 innocent job set aside", job.job)
             if not any(outcome.dead_letter for outcome in job.recorded("outcome")):
                 yield Violation("I1 set aside without a letter", job.job)
-        elif answer.code in {end.code for end in ends_by_clock(ledger, job)}:
-            continue  # its client may submit it again
         elif answer.code:
             yield Violation("I1 accepted job failed", f"{job.job}: {answer.code}")
         for i, code in answer.codes.items():
@@ -130,20 +124,13 @@ def _verifies(key: PublicKey, job: JobFile, i: int, signature: bytes) -> bool:
 def changed(ledger: Ledger) -> Iterator[Violation]:
     """I3: all who saw an outcome saw the same, at any time; it was committed once, and stands in a log."""
     for job in ledger.jobs.values():
-        replaced = replaced_ends(ledger, job)
-        seen = {
-            (answer.how, answer.signatures, answer.code)
-            for answer in job.final
-            if answer.code not in {end.code for end in replaced}
-        }
+        seen = {(answer.how, answer.signatures, answer.code) for answer in job.final}
         if len(seen) > 1:
             yield Violation("I3 outcome changed", f"{job.job}: {len(seen)} outcomes were seen")
-        results = {end.result for end in replaced}
-        commits = [commit for commit in job.commits if commit.result not in results]
-        committed = [commit for commit in commits if commit.how == "committed"]
+        committed = [commit for commit in job.commits if commit.how == "committed"]
         if len(committed) > 1:
             yield Violation("I3 committed twice", f"{job.job}: by {', '.join(c.worker for c in committed)}")
-        if len({commit.result for commit in commits if commit.how in {"committed", "repeated"}}) > 1:
+        if len({commit.result for commit in job.commits if commit.how in {"committed", "repeated"}}) > 1:
             yield Violation("I3 two results accepted", job.job)
         yield from _commits_after(job, committed)
 

@@ -19,12 +19,15 @@ from tests.faults.history import (
     Invoked,
     LaneEnded,
     Left,
+    Limits,
     LogRecord,
     Submitted,
     TenantKey,
     WorkerEnded,
     of_type,
 )
+
+TAIL_BYTES = 8  # of the input, in the module's log
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,7 @@ class Ledger:
                 job: str = event.job  # type: ignore[union-attr]  # all of _LISTS have one
                 getattr(self.jobs.setdefault(job, JobFile(job)), name).append(event)
         self.faults = of_type(self.events, Fault)
+        self.limits = of_type(self.events, Limits)
         self.signs = of_type(self.events, HsmSign)
         self.lanes_ended = of_type(self.events, LaneEnded)
         self.workers_ended = of_type(self.events, WorkerEnded)

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from tests.faults.checker.clocks import replaced_ends
-from tests.faults.checker.jobs import TAIL_BYTES, open_crashes
-from tests.faults.checker.ledger import JobFile, Ledger, Violation
+from tests.faults.checker.jobs import open_crashes
+from tests.faults.checker.ledger import TAIL_BYTES, JobFile, Ledger, Violation
 from tests.faults.history import LogRecord
 
 HEAD_BYTES = 8  # of the signature, in the module's log
@@ -119,16 +118,10 @@ def unrecorded(ledger: Ledger) -> Iterator[Violation]:
         for signatures in {a.signatures for a in job.final if a.how == "ok" and not a.codes}:
             if signatures not in outcomes:
                 yield Violation("I4 released but not in the log", job.job)
-        replaced = {(end.worker, end.lease) for end in replaced_ends(ledger, job)}
-        released = [
-            r
-            for r in job.recorded("released")
-            if r.how == "committed" and (r.worker, r.lease) not in replaced
-        ]
+        released = [record for record in job.recorded("released") if record.how == "committed"]
         if len(released) > 1:
             yield Violation("I4 released twice", f"{job.job}: {_names(released)}")
-        results = {end.result for end in replaced_ends(ledger, job)}
-        committed = [c for c in job.commits if c.how == "committed" and c.result not in results]
+        committed = [commit for commit in job.commits if commit.how == "committed"]
         if not job.invoked and not job.recorded("intent"):
             # Of what no client submitted, the log has counters, unless a lane was given it to find that out.
             if job.records:

@@ -4,77 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self, cast
-
-from arq.connections import ArqRedis
+from typing import Self
 
 from bench.hsm.simhsm import write_rules
 from queueing import SigningClient
-from queueing.protocol import keyspace
-from queueing.protocol.jobs import decode_result
 from tests.faults.harness import observers
-from tests.faults.harness.tokens import TENANTS, CopiedTokens, Keeper
+from tests.faults.harness.observed_rig import ObservedRig, Setup, observed_rig
+from tests.faults.harness.queue_state import answer_of, left_in, results_of
+from tests.faults.harness.redis_places import RedisPlace, open_redis
+from tests.faults.harness.tokens import TENANTS, Keeper
 from tests.faults.history import Answered, Event, Left, Recorder, TenantKey, WorkerEnded, read_history
-from tests.support.hsm.manners import Manners
-from tests.support.redis.process import RedisProcess
-from tests.support.rig.rig import Rig, WorkerProcess, command_of, descendants
-from tests.support.rig.shared_rig import behind_simhsm
-from tests.support.rig.stepped_worker import lane_clock_environment
+from tests.support.rig.rig import WorkerProcess, command_of, descendants
 from tests.support.stepped_clock import SteppedClock
-from workers.config.settings import TokenSettings
+from workers.state.latest_time import NAME as LATEST_TIME
 
 ROOT = Path(__file__).parents[3]
 
 PATIENCE_S = 60.0
-SNAPSHOTS_FAIL = {"dbfilename": "blocked.rdb"}
-"""A setting of the server: a rename onto a directory of that name fails."""
-LEASE_S = 2.0
-CALL_TIMEOUT_S = 2.0
-SIGN_US = 1_000
 SESSION_THREADS = 2
 CLIENTS_PER_TENANT = 2
-
-
-def _with_manners(
-    names: tuple[str, ...], wrap: Callable[[TokenSettings], TokenSettings]
-) -> Callable[[TokenSettings], TokenSettings]:
-    """A ``Rig.wrap`` with these manners in front of another; without any, that one."""
-    if not names:
-        return wrap
-
-    def both(settings: TokenSettings) -> TokenSettings:
-        device = wrap(settings)
-        return Manners(names=names, real_module=Path(device.module)).in_front_of(device)
-
-    return both
-
-
-@dataclass(slots=True, kw_only=True)
-class ObservedRig(Rig):
-    """A rig whose workers write down what Redis answers them; ``broken`` names a script of ``broken.py``."""
-
-    broken: str = ""
-    lane_clock: SteppedClock
-
-    def program(self, number: int) -> list[str]:
-        words = [
-            "-m",
-            "tests.faults.harness.worker_entry",
-            f"worker-{number}",
-            str(self.history_file(number)),
-        ]
-        return [*words, *([self.broken] if self.broken else [])]
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return {"PYTHONPATH": str(ROOT), **lane_clock_environment(self.lane_clock)}
-
-    def history_file(self, number: int) -> Path:
-        return self.directory / f"worker-{number}.jsonl"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -82,6 +36,7 @@ class Harness:
     """Workers by number, from 1. ``recorder`` takes what the run itself sees."""
 
     rig: ObservedRig
+    place: RedisPlace
     recorder: Recorder
     keeper: Keeper
     workers: dict[int, WorkerProcess] = field(default_factory=dict)
@@ -89,42 +44,21 @@ class Harness:
 
     @classmethod
     @contextlib.contextmanager
-    def open(
-        cls,
-        folder: Path,
-        *,
-        broken: str = "",
-        lease_s: float = LEASE_S,
-        sign_us: int = SIGN_US,
-        retention_s: float = 3600.0,
-        manners: tuple[str, ...] = (),
-    ) -> Iterator[Self]:
-        """The stack in ``folder``, without workers yet; everything ends with the block. ``manners``: of the tenants' modules."""
+    def open(cls, folder: Path, setup: Setup | None = None) -> Iterator[Self]:
+        """The stack in ``folder``, without workers yet; everything ends with the block."""
+        setup = setup or Setup()
         folder = folder.resolve()
         folder.mkdir(parents=True)
-        one_lane = dict.fromkeys([*TENANTS, "service"], f"lanes = 1\ncall_timeout_s = {CALL_TIMEOUT_S}")
-        with RedisProcess(
-            folder / "redis", password="faults-redis-password", appendonly=True, settings=SNAPSHOTS_FAIL
-        ) as redis:
-            rig = ObservedRig(
-                directory=folder / "rig",
-                redis=redis,
-                shelf=CopiedTokens(folder / "tokens"),
-                tenants=TENANTS,
-                token=one_lane,
-                worker={"lease_s": lease_s, "drain_s": 5.0, "result_retention_s": retention_s},
-                wrap=_with_manners(manners, behind_simhsm(folder / "rig", sign_us=sign_us)),
-                broken=broken,
-                lane_clock=SteppedClock(folder / "lane-clock"),
-            )
-            with rig:
-                recorder = Recorder(folder / "run.jsonl")
-                harness = cls(rig=rig, recorder=recorder, keeper=Keeper(folder / "tokens"))
-                recorder.note(*harness._keys())
-                try:
-                    yield harness
-                finally:
-                    recorder.close()
+        with contextlib.ExitStack() as stack:
+            place = stack.enter_context(open_redis(setup.deployment, folder, spread=list(TENANTS)))
+            rig = observed_rig(folder, setup, place)
+            stack.callback(rig.close_logs)
+            stack.enter_context(rig)
+            recorder = Recorder(folder / "run.jsonl")
+            stack.callback(recorder.close)
+            harness = cls(rig=rig, place=place, recorder=recorder, keeper=Keeper(folder / "tokens"))
+            recorder.note(*harness._keys())
+            yield harness
 
     def _keys(self) -> list[TenantKey]:
         return [
@@ -136,10 +70,6 @@ class Harness:
             )
             for name in TENANTS
         ]
-
-    @property
-    def redis(self) -> RedisProcess:
-        return self.rig.redis
 
     @property
     def lane_clock(self) -> SteppedClock:
@@ -185,6 +115,32 @@ class Harness:
         self.recorder.note(*(Left(at=time.time(), what=f"lane of worker {number}") for _ in left))
         return time.monotonic() - began
 
+    async def reload_workers(self, *numbers: int) -> None:
+        """SIGHUP to these workers, or to all, and wait until each has adopted what changed."""
+        for number in numbers or sorted(self.workers):
+            worker = self.workers[number]
+            before = await asyncio.to_thread(_reloads, worker)
+            os.kill(worker.pid, signal.SIGHUP)
+            await eventually(
+                lambda worker=worker, before=before: _reloads(worker) > before,  # type: ignore[misc]
+                f"worker {number} has adopted its files",
+            )
+
+    async def configure_worker(self, number: int) -> None:
+        """Write the worker's file anew, by the rig's settings as they are, and have it adopted."""
+        self.rig.config(number, self.workers[number].port)
+        await self.reload_workers(number)
+
+    def committed_since(self, number: int, since: float) -> bool:
+        """Whether the worker has committed a job that it claimed after that time."""
+        return observers.committed_since(self.rig.history_file(number), since)
+
+    async def knows_its_clock(self, number: int) -> None:
+        """Wait until a lane of the worker has remembered the time: one that is first started by a wrong clock knows no other."""
+        await eventually(
+            (self.rig.state_dir(number) / LATEST_TIME).exists, f"a lane of worker {number} has signed"
+        )
+
     def rules(self, token: str, *rules: str) -> None:
         """The token's module has these faults from now on; none without any."""
         write_rules(self.rig.directory / f"{token}.faults", rules)
@@ -205,7 +161,7 @@ class Harness:
         names = list(jobs)
         redis = self.rig.connect()
         try:
-            raw = await redis.mget([keyspace.result(job) for job in names]) if names else []
+            raw = await results_of(redis, names)
         finally:
             await redis.aclose()
         for job, result in zip(names, raw, strict=True):
@@ -213,7 +169,7 @@ class Harness:
                 if all_there:
                     self.recorder.note(Left(at=time.time(), what=f"{job} without its result"))
                 continue
-            answer = _answer(job, jobs[job], result)
+            answer = answer_of(job, jobs[job], result)
             before = self._results.get(job)
             if before is None or (before.signatures, before.code) != (answer.signatures, answer.code):
                 self._results[job] = answer
@@ -222,28 +178,15 @@ class Harness:
     async def left_in_redis(self, *, within_s: float) -> list[str]:
         """Leftovers after that time, although no accepted job is unfinished."""
         deadline = time.monotonic() + within_s
-        while left := await self._left_in_redis():
-            if time.monotonic() > deadline:
-                return left
-            await asyncio.sleep(0.1)
-        return []
-
-    async def _left_in_redis(self) -> list[str]:
-        found = []
         redis = self.rig.connect()
         try:
-            for tenant in TENANTS:
-                if await redis.zcard(keyspace.queue(tenant)):
-                    found.append(f"{tenant}: jobs in the queue")
-                if await redis.exists(keyspace.claims(tenant)):  # Redis has no empty hash
-                    found.append(f"{tenant}: claims")
-                if await _backlog(redis, tenant):
-                    found.append(f"{tenant}: digests in the backlog")
-            if await redis.keys("arq:in-progress:*"):
-                found.append("leases")
+            while left := await left_in(redis):
+                if time.monotonic() > deadline:
+                    return left
+                await asyncio.sleep(0.1)
         finally:
             await redis.aclose()
-        return found
+        return []
 
     def forget(self) -> None:
         """Forget the history judged so far."""
@@ -266,30 +209,13 @@ class Harness:
         return found
 
 
-def _answer(job: str, tenant: str, raw: bytes) -> Answered:
-    result = decode_result(raw).outcome
-    code = getattr(result, "reason", "")
-    if code:
-        return Answered(at=time.time(), client="redis", tenant=tenant, job=job, how="fail", code=code)
-    return Answered(
-        at=time.time(),
-        client="redis",
-        tenant=tenant,
-        job=job,
-        how="ok",
-        signatures=tuple(s or b"" for s in result.signatures),  # type: ignore[union-attr]  # no error, so an outcome
-        codes={i: note.code for i, note in result.errors.items()},  # type: ignore[union-attr]
-    )
-
-
 def _sessions_open(pid: int) -> bool:
     """Whether its session threads run, so it has logged in: a kill in its login would destroy the token."""
     return len(list(Path(f"/proc/{pid}/task").glob("*"))) > SESSION_THREADS
 
 
-async def _backlog(redis: ArqRedis, tenant: str) -> int:
-    digests = await cast("Awaitable[bytes | None]", redis.hget(keyspace.backlog(tenant), "digests"))
-    return int(digests or 0)
+def _reloads(worker: WorkerProcess) -> float:
+    return worker.metric("sigmill_config_reloads_total", outcome="adopted")
 
 
 async def eventually(question: Callable[[], bool], what: str, *, within_s: float = PATIENCE_S) -> None:

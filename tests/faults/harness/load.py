@@ -27,9 +27,6 @@ SUBMIT_TIMEOUT_S = 30.0
 ANSWER_TIMEOUT_S = 45.0
 """Far above any bound: who waits longer has lost the job."""
 
-EXPIRED = frozenset({"job.expired", "envelope.expired"})
-AGAIN_S = 0.2
-
 BUILDS_PER_TENANT = 3
 LONGEST_PAUSE_S = 0.08
 
@@ -115,7 +112,8 @@ class Client:
 
 @dataclass(slots=True)
 class Builds:
-    """Builds of all tenants, in a closed loop each. ``open`` are the jobs that wait for their answer, by id.
+    """Builds of all tenants, in a closed loop each. ``open`` are the jobs that wait for their answer, by id; ``newest`` is when
+    the newest job of a tenant that was signed was first submitted.
 
     ``pause_s``: the longest that a build waits before its next job; ``patience_s``: for an answer.
     """
@@ -125,11 +123,12 @@ class Builds:
     clients: dict[str, list[Client]]
     open: dict[str, float] = field(default_factory=dict)
     jobs: dict[str, str] = field(default_factory=dict)
+    newest: dict[str, float] = field(default_factory=dict)
     running: bool = True
     patience_s: float = ANSWER_TIMEOUT_S
     pause_s: float = LONGEST_PAUSE_S
     _requests: int = 0
-    _submitted: dict[str, tuple[Sequence[bytes], str]] = field(default_factory=dict)
+    _begun: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -207,9 +206,10 @@ class Builds:
     async def accepted(self, client: Client, digests: Sequence[bytes], request: str) -> str | None:
         """Submit again, under the same id, while it is not known how it went; None where it was refused."""
         while True:
+            now = time.time()
             job, how = await client.submit(digests, request)
             self.jobs[job] = client.tenant
-            self._submitted.setdefault(job, (digests, request))
+            self._begun.setdefault(job, now)
             if how == "ok":
                 self.open.setdefault(job, time.time())
                 return job
@@ -217,17 +217,12 @@ class Builds:
                 return None
 
     async def answered(self, client: Client, job: str) -> None:
-        """Wait for the result; who gets none in time leaves the job open. What a wrong clock has ended is submitted again,
-        as ``SigningClient.sign`` does.
-        """
+        """Wait for the result; who gets none in time leaves the job open."""
         answer = await client.result(job, self.patience_s)
-        while answer.code in EXPIRED:
-            await asyncio.sleep(AGAIN_S)
-            if await self.accepted(client, *self._submitted[job]) is None:
-                break
-            answer = await client.result(job, self.patience_s)
         if answer.how != "info":
             self.open.pop(job, None)
+        if answer.how == "ok":
+            self.newest[client.tenant] = max(self.newest.get(client.tenant, 0.0), self._begun[job])
 
     async def settled(self, before: float, within_s: float) -> bool:
         """Wait until every job that was accepted before that moment has its answer."""

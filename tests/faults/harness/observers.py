@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from queueing.errors import SigningError
 from queueing.protocol.envelope import read_unverified
 from queueing.protocol.jobs import decode_result
-from tests.faults.history import Event, HsmSign, LaneEnded, Left, LogRecord
+from tests.faults.harness.numbered_log import LINE_NUMBER, PROCESS
+from tests.faults.history import (
+    Claimed,
+    Commit,
+    Event,
+    HsmSign,
+    Left,
+    LogLines,
+    LogRecord,
+    read_history,
+)
 from tests.support.rig.shared_rig import signed_for_jobs
 from workers.journal.records import (
     IntentRecord,
@@ -22,8 +34,6 @@ from workers.journal.records import (
     decode_record,
 )
 from workers.journal.segments import read_segment, segments_of
-
-_LANE_ENDS = {"lane.ended", "lane.reload_overdue"}
 
 
 def hsm_events(token: str, file: Path) -> Iterator[Event]:
@@ -40,9 +50,12 @@ def hsm_events(token: str, file: Path) -> Iterator[Event]:
 
 
 def worker_events(worker: str, file: Path) -> Iterator[Event]:
-    """Lane events and unexpected errors in the worker's structured log."""
+    """Unexpected errors in the worker's structured log, and the lines that are not there."""
     at = 0.0
-    for line in file.read_text(errors="replace").splitlines():
+    numbers: dict[int, _Numbers] = {}
+    for line in file.read_text(errors="replace").splitlines(keepends=True):
+        if not line.endswith("\n"):
+            break  # its reader is writing it
         if not line.startswith("{"):
             if "Traceback (most recent call last)" in line:
                 yield Left(at=at, what=f"a traceback in the log of {worker}")
@@ -51,10 +64,46 @@ def worker_events(worker: str, file: Path) -> Iterator[Event]:
         at = datetime.fromisoformat(entry["ts"]).timestamp()
         if "exception" in entry:
             yield Left(at=at, what=f"an exception in the log of {worker}: {entry['event']}")
-        if entry["event"] in _LANE_ENDS:
-            yield LaneEnded(
-                at=at, worker=worker, token=entry["token"], reason=str(entry.get("reason") or entry["event"])
-            )
+        if LINE_NUMBER in entry:
+            numbers.setdefault(entry[PROCESS], _Numbers()).add(entry)
+    yield from (run.lines(worker, at) for run in numbers.values())
+
+
+@dataclass(slots=True)
+class _Numbers:
+    """Numbers of the lines of one process that are in the log."""
+
+    seen: set[int] = field(default_factory=set)
+    told: int = 0
+    last: str = ""
+
+    def add(self, entry: Mapping[str, Any]) -> None:
+        self.seen.add(entry[LINE_NUMBER])
+        self.last = entry["event"]
+        if self.last == "logs.dropped":
+            self.told += entry["lines"]
+
+    def lines(self, worker: str, at: float) -> LogLines:
+        made = max(self.seen)
+        return LogLines(
+            at=at,
+            worker=worker,
+            made=made,
+            missing=made - len(self.seen),
+            told=self.told,
+            complete=self.last == "service.stopped",
+        )
+
+
+def committed_since(history: Path, since: float) -> bool:
+    """Whether a worker, by its history, has committed a job that it claimed after that time."""
+    fences = set()
+    for event in read_history(history):
+        if isinstance(event, Claimed) and event.at >= since:
+            fences.add((event.job, event.fence))
+        elif isinstance(event, Commit) and event.how == "committed" and (event.job, event.fence) in fences:
+            return True
+    return False
 
 
 def log_events(worker: str, folder: Path) -> Iterator[Event]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -62,6 +63,27 @@ class CopiedTokens(TokenShelf):
 
     def get(self, **wanted: Mapping[str, KeyKind]) -> dict[str, Token]:
         return {name: _copy(_originals() / name, self._directory / name) for name in wanted}
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCopy:
+    """Copy of a token with its label and its serial number; ``folder`` is SoftHSM's directory."""
+
+    settings: TokenSettings
+    folder: Path
+
+    def states(self) -> dict[Path, tuple[int, bytes]]:
+        """Time and content of each file that a login changes."""
+        files = self.folder.glob("*/token.object")
+        return {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in files}
+
+
+def copy_of(token: Token, original: Path, name: str) -> TokenCopy:
+    """Copy the token in the folder ``original``, as a backup would, into a folder ``name`` beside it."""
+    folder = original.with_name(name)
+    shutil.rmtree(folder, ignore_errors=True)
+    copied = _copy(original, folder).settings
+    return TokenCopy(msgspec.structs.replace(copied, select=token.settings.select), folder / "tokens")
 
 
 def _copy(original: Path, folder: Path) -> Token:

@@ -22,6 +22,7 @@ from queueing.errors import QueueUnavailable, QueueUnconfirmed
 from queueing.redis import scripts
 from tests.faults import history
 from tests.faults.harness.broken_scripts import BROKEN
+from tests.faults.harness.numbered_log import number_lines
 from tests.support.rig.stepped_worker import give_lanes_their_clock
 from workers.cli.main import main
 
@@ -151,6 +152,7 @@ def _run(number: str, file: str, words: list[str]) -> int:
     give_lanes_their_clock()
     ObservedClaims.worker = number
     ObservedClaims.recorder = history.Recorder(Path(file), keep=False)
+    number_lines(number, ObservedClaims.recorder)
     vars(workers.composition.foundation)["Claims"] = ObservedClaims
     return main(words)
 

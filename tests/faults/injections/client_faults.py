@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sys
 
-from tests.faults.harness.harness import ROOT
+from tests.faults.harness.observed_rig import ROOT
 from tests.faults.injections.scene import Scene
 from tests.faults.injections.schedule import Draw
 

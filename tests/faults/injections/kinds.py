@@ -9,18 +9,25 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from tests.faults.harness.harness import LEASE_S
+from tests.faults.harness.observed_rig import LEASE_S
+from tests.faults.harness.redis_places import Deployment
 from tests.faults.history import Fault
 from tests.faults.injections import (
     client_faults,
     clock_faults,
+    cluster_faults,
     flood_faults,
     hsm_faults,
+    limit_faults,
+    log_faults,
+    metrics_faults,
     redis_faults,
+    sentinel_faults,
+    token_faults,
     worker_faults,
 )
 from tests.faults.injections.scene import Injection, Scene
-from tests.faults.injections.schedule import Draw
+from tests.faults.injections.schedule import Draw, part_of
 
 SLACK_S = 10.0
 """What a loaded two-core machine may take longer: processes start in seconds there."""
@@ -48,12 +55,16 @@ async def inject(scene: Scene, name: str, draw: Draw) -> Fault:
         bound_s=kind.promised_s + SLACK_S,
         breaks=tuple(part.breaks),
         refuses=tuple(part.refuses),
+        in_full_at=part.in_full_at,
+        over_at=part.over_at,
+        tenants_go_on=tuple(part.tenants_go_on),
+        workers_go_on=tuple(part.workers_go_on),
     )
 
 
 def _redis(fault: redis_faults.RedisFault) -> Injection:
     async def inject_it(scene: Scene, draw: Draw) -> None:
-        await fault(scene.harness.redis, draw.hold_s)
+        await fault(scene.harness.place.first, draw.hold_s)
 
     return inject_it
 
@@ -97,7 +108,18 @@ KINDS: dict[str, Kind] = {
     "clock.lanes-years-back": Kind(inject=clock_faults.years_back, promised_s=LANE_S),
     "flood.rubbish": Kind(inject=flood_faults.rubbish, promised_s=LANE_S),
     "flood.forged": Kind(inject=flood_faults.forged, promised_s=LANE_S),
-    "flood.metrics-port": Kind(inject=flood_faults.metrics_port, promised_s=2),
+    "log.reader-stopped": Kind(inject=log_faults.reader_stopped, promised_s=2),
+    "log.reader-killed": Kind(inject=log_faults.reader_killed, promised_s=2),
+    "metrics.silent": Kind(inject=metrics_faults.silent, promised_s=2),
+    "metrics.slow-loris": Kind(inject=metrics_faults.slow_loris, promised_s=2),
+    "metrics.garbage": Kind(inject=metrics_faults.garbage, promised_s=2),
+    "token.copied": Kind(inject=token_faults.copied, promised_s=LANE_S),
+    "limits.changed": Kind(inject=limit_faults.changed, promised_s=2),
+    "cluster.primary-killed": Kind(inject=cluster_faults.primary_killed, promised_s=LEASE_S + 2),
+    "cluster.slot-moved": Kind(inject=cluster_faults.slot_moved, promised_s=LEASE_S + 2),
+    "sentinel.primary-killed": Kind(inject=sentinel_faults.primary_killed, promised_s=LEASE_S + 2),
+    "sentinel.primary-hangs": Kind(inject=sentinel_faults.primary_hangs, promised_s=LEASE_S + 2),
+    "sentinel.failed-over": Kind(inject=sentinel_faults.failed_over, promised_s=LEASE_S + 2),
     "client.same-request": Kind(inject=client_faults.many_submit_the_same, promised_s=2),
     "client.killed": Kind(inject=client_faults.client_killed, promised_s=2),
     "client.conflict": Kind(inject=client_faults.conflicting_submit, promised_s=2),
@@ -106,3 +128,21 @@ KINDS: dict[str, Kind] = {
         for name, (fault, promised_s) in redis_faults.FAULTS.items()
     },
 }
+
+_ELSEWHERE = {
+    "redis": frozenset({Deployment.ONE}),
+    "sentinel": frozenset({Deployment.SENTINEL}),
+    "cluster": frozenset({Deployment.CLUSTER}),
+}
+
+
+def kinds_on(deployment: Deployment) -> list[str]:
+    """Kinds of fault that a run on this Redis has."""
+    return [kind for kind in KINDS if deployment in _ELSEWHERE.get(part_of(kind), frozenset(Deployment))]
+
+
+def own_kinds(deployment: Deployment) -> list[str]:
+    """Kinds that only this Redis has, of which its runs have many; none for one server, which has most of the runs."""
+    if deployment is Deployment.ONE:
+        return []
+    return [kind for kind in KINDS if deployment in _ELSEWHERE.get(part_of(kind), ())]

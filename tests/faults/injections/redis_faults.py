@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
-from tests.faults.harness.harness import SNAPSHOTS_FAIL
+from tests.faults.harness.redis_places import SNAPSHOTS_FAIL
 from tests.support.redis.process import RedisFailed, RedisProcess
 
 RedisFault = Callable[[RedisProcess, float], Awaitable[None]]
 """Does it for so many seconds and heals it."""
 
 LEASE_S = 2.0
+UNREPLICATED_S = 0.5
+"""Shorter than any other node takes to hold a silent one to be down."""
 
 
 async def _say(redis: RedisProcess, *words: str) -> None:
@@ -23,6 +25,17 @@ async def kill(redis: RedisProcess, hold_s: float) -> None:
     await asyncio.to_thread(redis.kill)
     await asyncio.sleep(hold_s)
     await asyncio.to_thread(redis.start)
+
+
+async def kill_before_its_replicas_have_all(primary: RedisProcess, replicas: Sequence[RedisProcess]) -> None:
+    """SIGKILL to a primary whose last writes have reached no replica: each is stopped, and its link is cut."""
+    for replica in replicas:
+        replica.pause()
+    await _say(primary, "CLIENT", "KILL", "TYPE", "replica")
+    await asyncio.sleep(UNREPLICATED_S)
+    await asyncio.to_thread(primary.kill)
+    for replica in replicas:
+        replica.resume()
 
 
 async def restart(redis: RedisProcess, hold_s: float) -> None:

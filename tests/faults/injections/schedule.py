@@ -69,25 +69,53 @@ class Step:
         )
 
 
+NOT_TOGETHER = {
+    # Two faults at once that no accept level covers: the primary and the worker that has the only other copy (ADR 0018).
+    "cluster": {"worker"},
+    "sentinel": {"worker"},
+    # The observer of these faults asks the worker itself, which the other fault would take away.
+    "log": {"worker"},
+    "metrics": {"worker"},
+    # What the fault is judged by has to be there: the owner's lane that holds the token; the moment from which limits are in force.
+    "token": {"worker", "lane", "hsm", "clock"},
+    "limits": {"worker", "redis", "cluster", "sentinel"},
+}
+"""Parts whose faults do not come at once with those of these other parts."""
+
+
 def schedule(
-    seed: int, kinds: Sequence[str], *, steps: int, workers: int = WORKERS, pairs: float = 0.2
+    seed: int,
+    kinds: Sequence[str],
+    *,
+    steps: int,
+    workers: int = WORKERS,
+    pairs: float = 0.2,
+    own: Sequence[str] = (),
 ) -> list[Step]:
     """The steps of a seed. Over any few seeds every kind has its turn: each begins where chance says in a shuffled
     deck of all kinds. ``pairs``: the share of steps with two faults at once, of different parts of the stack: one that
-    is away cannot be done anything else to.
+    is away cannot be done anything else to. ``own``: kinds of which every other step has one.
     """
     rng = Random(seed)
-    deck = sorted(kinds)
+    deck, own_deck = sorted(set(kinds) - set(own)), sorted(own)
     rng.shuffle(deck)
+    rng.shuffle(own_deck)
     made = []
     for i in range(steps):
-        together = [deck[i % len(deck)]]
-        if rng.random() < pairs:
-            together.append(rng.choice([kind for kind in deck if _part(kind) != _part(together[0])]))
+        from_deck = own_deck if own and i % 2 == 0 else deck
+        together = [from_deck[i // (2 if own else 1) % len(from_deck)]]
+        companions = [kind for kind in deck if _go_together(kind, together[0])]
+        if companions and rng.random() < pairs:
+            together.append(rng.choice(companions))
         made.append(Step(tuple(together), tuple(Draw.of(rng, workers) for _ in together)))
     return made
 
 
-def _part(kind: str) -> str:
+def part_of(kind: str) -> str:
     """The part of the stack that it is done to."""
     return kind.partition(".")[0]
+
+
+def _go_together(kind: str, other: str) -> bool:
+    one, two = part_of(kind), part_of(other)
+    return one != two and two not in NOT_TOGETHER.get(one, ()) and one not in NOT_TOGETHER.get(two, ())

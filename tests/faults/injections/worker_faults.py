@@ -9,7 +9,8 @@ import resource
 import signal
 import time
 
-from tests.faults.harness.harness import LEASE_S, eventually
+from tests.faults.harness.harness import eventually
+from tests.faults.harness.observed_rig import LEASE_S
 from tests.faults.injections.scene import Scene
 from tests.faults.injections.schedule import Draw
 from tests.support.rig.rig import descendants

@@ -15,7 +15,8 @@ from arq.connections import ArqRedis, RedisSettings, create_pool
 from arq.jobs import Job
 
 from tests.faults.checker.check import CLIENT_AND_HSM_CHECKS, Verdict, check
-from tests.faults.harness.harness import ROOT, Harness
+from tests.faults.harness.harness import Harness
+from tests.faults.harness.observed_rig import ROOT
 from tests.faults.history import Answered, Invoked, Submitted, WorkerEnded
 from workers.config.settings import PinLogin
 from workers.dev.child_process import Child
@@ -38,7 +39,7 @@ class Stock:
     @contextlib.asynccontextmanager
     async def on(cls, harness: Harness) -> AsyncIterator[Self]:
         settings = RedisSettings(
-            unix_socket_path=str(harness.redis.socket_path), password=harness.redis.password
+            unix_socket_path=str(harness.place.first.socket_path), password=harness.place.first.password
         )
         pool = await create_pool(
             settings, job_serializer=msgspec.msgpack.encode, job_deserializer=msgspec.msgpack.decode

@@ -12,11 +12,13 @@ import json
 import math
 import os
 import sys
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+import msgspec
 from arq.connections import ArqRedis
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -268,14 +270,19 @@ class Rig:
         """Start worker ``number`` and wait until it is ready. ``before``: words that run its command as they say."""
         port = free_port()
         words = [*self.program(number), "worker", "--config", str(self.config(number, port))]
-        log = self.directory / f"worker-{number}.log"
-        child = Child(f"worker-{number}", [*before, sys.executable, *words], log, self.environment)
+        output = self.output_of(number)
+        child = Child(f"worker-{number}", [*before, sys.executable, *words], output, self.environment)
+        child.log = self.directory / f"worker-{number}.log"
         worker = WorkerProcess(child, port)
         self.workers.append(worker)
         if ready:
             until(lambda: worker.ready or not worker.alive, "the worker is ready")
             assert worker.alive, worker.child.log_tail(30)
         return worker
+
+    def output_of(self, number: int) -> Path:
+        """Destination of a worker's output: its log, or a pipe to a reader that writes that."""
+        return self.directory / f"worker-{number}.log"
 
     def program(self, number: int) -> list[str]:
         """Arguments that make Python run ``sigmill``."""
@@ -295,10 +302,11 @@ class Rig:
 
     def connect(self) -> ArqRedis:
         """A pool to the rig's Redis, as our own factory makes it."""
-        config = RedisConfig(
-            unix_socket=str(self.redis.socket_path), password_file=str(self.directory / "redis-password")
-        )
-        return connect(config)
+        password_file = str(self.directory / "redis-password")
+        if self.redis_table:
+            table = tomllib.loads(self.redis_table) | {"password_file": password_file}
+            return connect(msgspec.convert(table, RedisConfig))
+        return connect(RedisConfig(unix_socket=str(self.redis.socket_path), password_file=password_file))
 
 
 MakeRig = Callable[..., Rig]

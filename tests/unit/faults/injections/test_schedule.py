@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.faults.__main__ import seeds_of
-from tests.faults.injections.kinds import KINDS
-from tests.faults.injections.schedule import schedule
+from tests.faults.harness.redis_places import Deployment
+from tests.faults.injections.kinds import KINDS, kinds_on, own_kinds
+from tests.faults.injections.schedule import NOT_TOGETHER, Step, part_of, schedule
+from tests.faults.run import Plan, deployment_of
 
 LEAST_KINDS = 25
 
@@ -17,13 +19,45 @@ def test_the_same_seed_has_the_same_schedule() -> None:
     assert schedule(17, tuple(KINDS), steps=6) != schedule(18, tuple(KINDS), steps=6)
 
 
+def steps_of(seed: int) -> list[Step]:
+    deployment = deployment_of(seed, Plan())
+    return schedule(seed, kinds_on(deployment), steps=6, own=own_kinds(deployment))
+
+
 def test_there_are_many_kinds_and_each_has_its_turn() -> None:
-    """At least twice in a hundred seeds."""
-    drawn = [
-        kind for seed in range(100) for step in schedule(seed, tuple(KINDS), steps=6) for kind in step.kinds
-    ]
+    """At least twice in a hundred seeds, on whichever Redis they run."""
+    drawn = [kind for seed in range(1, 101) for step in steps_of(seed) for kind in step.kinds]
     assert len(KINDS) >= LEAST_KINDS
     assert min(drawn.count(kind) for kind in KINDS) >= 2
+
+
+def test_a_seed_has_faults_of_its_own_redis_only() -> None:
+    """One of ten runs on a cluster, one behind Sentinels; every other step of those is theirs."""
+    for seed in range(1, 101):
+        parts = {part_of(kind) for step in steps_of(seed) for kind in step.kinds}
+        alone = parts & {"redis", "cluster", "sentinel"}
+        match deployment_of(seed, Plan()):
+            case Deployment.ONE:
+                assert alone <= {"redis"}
+            case Deployment.CLUSTER:
+                assert alone == {"cluster"}
+            case Deployment.SENTINEL:
+                assert alone == {"sentinel"}
+
+
+def test_a_plan_of_one_kind_runs_on_the_redis_that_has_it() -> None:
+    """So that a kind can be tried alone."""
+    assert deployment_of(1, Plan(only=("cluster.slot-moved",))) is Deployment.CLUSTER
+    assert deployment_of(1, Plan(only=("sentinel.failed-over", "worker.kill"))) is Deployment.SENTINEL
+    assert deployment_of(3, Plan(only=("worker.kill",))) is Deployment.ONE
+
+
+def test_faults_that_no_promise_covers_together_do_not_come_together() -> None:
+    """The loss of a primary and of a worker at once, for one (ADR 0018)."""
+    for seed in range(1, 301):
+        for step in steps_of(seed):
+            parts = [part_of(kind) for kind in step.kinds]
+            assert not any(two in NOT_TOGETHER.get(one, ()) for one in parts for two in parts)
 
 
 def test_some_faults_come_in_pairs_of_different_parts() -> None:
