@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from queueing.errors import Invalid, JobUnknown, SigningError, WaitTimeout
+from queueing.errors import Invalid, JobUnknown, QueueUnconfirmed, SigningError, WaitTimeout
 from queueing.protocol import keyspace
 from queueing.protocol.jobs import decode_result
+from queueing.redis.connection import look_for_primary
 from queueing.redis.errors import redis_errors
 from queueing.redis.script_answers import checked, checked_each
 from queueing.redis.values import count_of
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from redis.asyncio import Redis
+
+    from queueing.config.accept_level import ReplicaWait
 
 
 class JobState(StrEnum):
@@ -64,11 +67,15 @@ class QueuedState:
         return self.result is None and (not self.has_job or self.due_ms is None)
 
 
-async def look_up(redis: Redis, tenant: str, job_ids: Sequence[str]) -> list[QueuedState]:
+async def look_up(
+    redis: Redis, tenant: str, job_ids: Sequence[str], *, wait: ReplicaWait | None = None
+) -> list[QueuedState]:
     """One round trip for jobs of one tenant. Raises ``QueueUnavailable`` (retryable).
 
     The results are read last: a commit writes the result and removes the job in one step, so a job that is
     missing here while its result is too was really lost.
+    ``wait``: this server must show by so many replicas that it is the primary still, else ``QueueUnconfirmed`` (retryable):
+    one that was away meanwhile and was replaced lacks the jobs that its successor has taken.
     """
     with redis_errors("read the state of jobs"):
         async with redis.pipeline(transaction=False) as pipe:
@@ -78,7 +85,12 @@ async def look_up(redis: Redis, tenant: str, job_ids: Sequence[str]) -> list[Que
                 pipe.exists(keyspace.IN_PROGRESS_PREFIX + job_id)
             pipe.zmscore(keyspace.queue(tenant), list(job_ids))
             pipe.mget([keyspace.result(job_id) for job_id in job_ids])
+            for command in wait.commands(keyspace.mark(tenant)) if wait else ():
+                pipe.execute_command(*command)
             answers = await pipe.execute()
+        if wait is not None and checked(answers[-1], int) < wait.replicas:
+            await look_for_primary(redis)
+            raise QueueUnconfirmed
         n = len(job_ids)
         flags = checked_each(answers[: 2 * n], list[int], 2 * n)
         places = checked_each(answers[2 * n], list[float | None], n)

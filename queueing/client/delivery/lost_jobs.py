@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Final
 
 from queueing.aio.events import wait_for
 from queueing.broker.job_state import look_up
-from queueing.errors import JobUnknown, QueueUnavailable
+from queueing.errors import JobUnknown, QueueUnavailable, QueueUnconfirmed
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
+    from queueing.broker.job_state import QueuedState
+    from queueing.broker.submit import TenantQueue
     from queueing.client.delivery.pending_jobs import PendingJob, PendingJobs
     from queueing.client.delivery.submitter import Submitter
+    from queueing.config.accept_level import ReplicaWait
 
 _log = logging.getLogger("sigmill.client")
 
@@ -29,9 +30,8 @@ _SHORTEST_S: Final = 0.05
 class LostJobRecovery:
     """Looks up jobs that are due and settles them; lost ones are submitted again, which the job id makes harmless."""
 
-    def __init__(self, redis: Redis, tenant: str, pending: PendingJobs, submitter: Submitter) -> None:
-        self._redis = redis
-        self._tenant = tenant
+    def __init__(self, queue: TenantQueue, pending: PendingJobs, submitter: Submitter) -> None:
+        self._queue = queue
         self._pending = pending
         self._submitter = submitter
 
@@ -49,18 +49,29 @@ class LostJobRecovery:
                 await self._look_up(due)
 
     async def _look_up(self, jobs: Sequence[PendingJob]) -> None:
-        try:
-            found = await look_up(self._redis, self._tenant, [job.job_id for job in jobs])
-        except QueueUnavailable as error:
-            _log.warning("%d jobs could not be looked up: %s", len(jobs), error)
-            return
-        for job, state in zip(jobs, found, strict=True):
+        found = await self._states(jobs)
+        for job, state in zip(jobs[: len(found)], found, strict=True):
             if state.result is not None:
                 self._pending.settle(job.job_id, state.result)
             elif not state.lost:
                 job.seen = True
             elif job.submission is None:
-                self._pending.settle(job.job_id, JobUnknown())
+                await self._end_unknown(job)
             elif not job.posted:  # else it waits for Redis or for backlog capacity already
                 _log.warning("job %s is lost in the queue and is sent again", job.job_id)
                 self._submitter.post(job)
+
+    async def _end_unknown(self, job: PendingJob) -> None:
+        """End a job that is not there and cannot be sent again, once the replicas have shown that this is the primary."""
+        wait = self._queue.wait
+        if wait is None or any(state.lost for state in await self._states([job], wait)):
+            self._pending.settle(job.job_id, JobUnknown())
+
+    async def _states(self, jobs: Sequence[PendingJob], wait: ReplicaWait | None = None) -> list[QueuedState]:
+        """State of each job; none where that cannot be told now, and they are looked up again later."""
+        names = [job.job_id for job in jobs]
+        try:
+            return await look_up(self._queue.redis, self._queue.tenant, names, wait=wait)
+        except (QueueUnavailable, QueueUnconfirmed) as error:
+            _log.warning("%d jobs could not be looked up: %s", len(jobs), error)
+            return []

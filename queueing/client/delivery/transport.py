@@ -42,7 +42,7 @@ class Transport:
         self._submitter = Submitter(queue, self.pending)
         self._confirms = wait is not None
         self._replies = ReplyReader(blocking, tenant, reply_id, self.pending)
-        self._recovery = LostJobRecovery(redis, tenant, self.pending, self._submitter)
+        self._recovery = LostJobRecovery(queue, self.pending, self._submitter)
 
     def loops(self) -> Sequence[Coroutine[Any, Any, None]]:
         """The three loops, to be run until they are cancelled."""

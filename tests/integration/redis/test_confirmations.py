@@ -14,6 +14,7 @@ import pytest
 from arq.connections import ArqRedis
 
 from queueing.broker.claims import ClaimRequest, Claims, CommitStatus
+from queueing.broker.job_state import look_up
 from queueing.broker.submit import Receipt, SubmitStatus, submit
 from queueing.config.accept_level import ReplicaWait
 from queueing.config.redis import RedisConfig
@@ -189,3 +190,17 @@ async def test_claims_of_many_tenants_are_confirmed_together(pool: Pool, replica
     assert not any(isinstance(answer, Exception) for answer in answers)
     marks = [await pool().exists(keyspace.mark(tenant)) for tenant in tenants]
     assert sum(marks) == 1
+
+
+async def test_that_a_job_is_not_there_is_believed_of_a_primary_only_that_has_its_replicas(
+    pool: Pool, replica: RedisProcess
+) -> None:
+    """One that hung and was replaced lacks what its successor has taken, and knows nothing of that."""
+    redis = pool()
+    (state,) = await look_up(redis, TENANT, ["{acme}missing"], wait=PATIENT)
+    assert state.lost
+    replica.pause()
+    with pytest.raises(QueueUnconfirmed):
+        await look_up(redis, TENANT, ["{acme}missing"], wait=WAIT)
+    (state,) = await look_up(redis, TENANT, ["{acme}missing"])
+    assert state.lost

@@ -9,10 +9,12 @@ import pytest
 from redis.asyncio import Redis
 
 from queueing.broker.job_state import QueuedState
+from queueing.broker.submit import TenantQueue
 from queueing.client.delivery.lost_jobs import LostJobRecovery
 from queueing.client.delivery.pending_jobs import PendingJob, PendingJobs
+from queueing.config.accept_level import ReplicaWait
 from queueing.config.redis import RedisConfig
-from queueing.errors import JobUnknown, QueueUnavailable, WaitTimeout
+from queueing.errors import JobUnknown, QueueUnavailable, QueueUnconfirmed, WaitTimeout
 from queueing.redis.connection import connect
 from tests.support.fakes.submitting import (
     NO_ROOM,
@@ -35,9 +37,17 @@ class Lookups:
         self.state = LOST
         self.outage: QueueUnavailable | None = None
         self.asked: list[list[str]] = []
+        self.confirmed = 0
+        self.is_replaced = False
 
-    async def look_up(self, redis: Redis, tenant: str, job_ids: Sequence[str]) -> list[QueuedState]:
+    async def look_up(
+        self, redis: Redis, tenant: str, job_ids: Sequence[str], *, wait: ReplicaWait | None = None
+    ) -> list[QueuedState]:
         self.asked.append(list(job_ids))
+        if wait is not None:
+            self.confirmed += 1
+            if self.is_replaced:
+                raise QueueUnconfirmed
         if self.outage is not None:
             raise self.outage
         return [self.state] * len(job_ids)
@@ -53,8 +63,13 @@ def lookups(monkeypatch: pytest.MonkeyPatch) -> Lookups:
 @pytest.fixture
 def recovery(stack: SubmitterStack, lookups: Lookups) -> LostJobRecovery:
     """A recovery over ``lookups``, whose Redis is never asked."""
+    return recovery_of(stack, None)
+
+
+def recovery_of(stack: SubmitterStack, wait: ReplicaWait | None) -> LostJobRecovery:
     redis = connect(RedisConfig(unix_socket="/nowhere"))
-    return LostJobRecovery(redis, "acme", stack.pending, stack.submitter)
+    queue = TenantQueue(redis=redis, tenant="acme", now_ms=lambda: 0, wait=wait)
+    return LostJobRecovery(queue, stack.pending, stack.submitter)
 
 
 async def test_a_result_whose_push_was_lost_is_found(
@@ -90,6 +105,34 @@ async def test_a_lost_job_of_which_only_the_id_is_known_ends(
     job, _ = stack.callers.enter_context(stack.pending.waiting("a"))
     await recovery._look_up([job])
     assert isinstance(job.result.result(), JobUnknown)
+
+
+async def test_a_primary_that_was_replaced_ends_no_job_that_it_does_not_know(
+    stack: SubmitterStack, lookups: Lookups
+) -> None:
+    """Under ``replicated`` it has to show by its replicas that it is the primary still; the job is looked up again later."""
+    recovery = recovery_of(stack, ReplicaWait(replicas=1, timeout_s=0.3))
+    job, _ = stack.callers.enter_context(stack.pending.waiting("a"))
+    lookups.is_replaced = True
+    await recovery._look_up([job])
+    assert not job.result.done()
+    lookups.is_replaced = False
+    await recovery._look_up([job])
+    assert isinstance(job.result.result(), JobUnknown)
+    assert lookups.confirmed == 2
+
+
+async def test_what_is_found_needs_no_confirmation(stack: SubmitterStack, lookups: Lookups) -> None:
+    """A result is delivered also while the replicas are away."""
+    recovery = recovery_of(stack, ReplicaWait(replicas=1, timeout_s=0.3))
+    lookups.is_replaced = True
+    job, _ = stack.callers.enter_context(stack.pending.waiting("a"))
+    lookups.state = QUEUED
+    await recovery._look_up([job])
+    lookups.state = DONE
+    await recovery._look_up([job])
+    assert job.result.result() == b"result"
+    assert lookups.confirmed == 0
 
 
 async def test_a_lookup_without_an_answer_says_nothing_about_the_jobs(
