@@ -20,7 +20,7 @@ async def test_a_short_run_with_faults_breaks_no_rule(tmp_path: Path, seed: int)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(1, 5))
+@pytest.mark.parametrize("seed", [1, 2, 3, 7])
 async def test_a_run_with_faults_breaks_no_rule(tmp_path: Path, seed: int) -> None:
-    """As many steps as ``make faults`` has."""
+    """As many steps as ``make faults`` has; on one Redis, a cluster, and behind Sentinels."""
     assert (await run_seed(seed, tmp_path / "run")).violations == []
