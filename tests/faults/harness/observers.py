@@ -26,6 +26,7 @@ from tests.faults.history import (
 )
 from tests.support.rig.shared_rig import signed_for_jobs
 from workers.journal.records import (
+    CanaryIntentRecord,
     IntentRecord,
     OutcomeRecord,
     ReleasedRecord,
@@ -107,12 +108,18 @@ def committed_since(history: Path, since: float) -> bool:
 
 
 def log_events(worker: str, folder: Path) -> Iterator[Event]:
-    """The write-ahead log as it stands on the disk."""
+    """The write-ahead log as it is on the disk; canaries are no job's, nor is the end of one that a worker left open."""
+    canaries: set[bytes] = set()
     for segment in segments_of(folder):
         for raw in read_segment(segment):
             record = decode_record(raw)
-            if isinstance(
-                record, IntentRecord | OutcomeRecord | ReleasedRecord | ReturnedRecord | UnknownRecord
+            if isinstance(record, CanaryIntentRecord):
+                canaries.add(record.job_id)
+            elif (
+                isinstance(
+                    record, IntentRecord | OutcomeRecord | ReleasedRecord | ReturnedRecord | UnknownRecord
+                )
+                and record.job_id not in canaries
             ):
                 yield _log_event(worker, record)
 

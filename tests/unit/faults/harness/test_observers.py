@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 
 from tests.faults.harness.numbered_log import LINE_NUMBER, PROCESS
-from tests.faults.harness.observers import committed_since, worker_events
-from tests.faults.history import Claimed, Commit, Left, LogLines, write_history
+from tests.faults.harness.observers import committed_since, log_events, worker_events
+from tests.faults.history import Claimed, Commit, Left, LogLines, LogRecord, write_history
+from workers.journal.records import CanaryIntentRecord, Record, UnknownRecord, encode_record
+from workers.journal.segments import frame
 
 
 def test_errors_that_nobody_expected_are_found(tmp_path: Path) -> None:
@@ -65,3 +67,14 @@ def test_a_worker_goes_on_if_it_commits_what_it_claims_after_that_time(tmp_path:
     assert not committed_since(history, 2.5)
     write_history(history, [claimed])
     assert not committed_since(history, 1.5)
+
+
+def test_a_canary_that_a_worker_left_open_is_no_job(tmp_path: Path) -> None:
+    """The next process closes it as unknown, as it does a job's intent."""
+    canary = CanaryIntentRecord(1, "acme", b"canary:1", b"", "acme", "release", 1, bytes(32), "ED25519", b"")
+    closed = [UnknownRecord(2, "acme", job, b"") for job in (b"canary:1", b"{acme}job")]
+    records: list[Record] = [canary, *closed]
+    (tmp_path / "00000001.wal").write_bytes(b"".join(frame(encode_record(record)) for record in records))
+    (event,) = log_events("worker-1", tmp_path)
+    assert isinstance(event, LogRecord)
+    assert event.job == "{acme}job"
