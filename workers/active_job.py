@@ -20,6 +20,7 @@ from queueing.errors import (
 )
 from queueing.protocol.jobs import (
     JobHints,
+    ReceiptNotice,
     WireError,
 )
 
@@ -61,7 +62,7 @@ class ActiveJob:
 
     ``delayed``: it was tried, and would fail again at once; a job that no lane had keeps its place in the queue.
     ``turned_back``: it was not given to a lane, because none may have it now. ``authenticated``: the worker knows that a
-    client of the tenant has signed it; ``intended``: the log has its intent. ``dropped``: signatures that lanes made, or may
+    client of the tenant has signed it; ``intended``: the log has its intent. ``receipt``: the answer to a client that wants one. ``dropped``: signatures that lanes made, or may
     have made, and that are not in the result. Once it has ended, lanes get no more of it, and their answers change nothing.
     """
 
@@ -87,6 +88,7 @@ class ActiveJob:
         "owed_cost",
         "owed_digests",
         "public_key_sha256",
+        "receipt",
         "sealed",
         "signatures",
         "started_ms",
@@ -116,6 +118,7 @@ class ActiveJob:
         self.lane_ends: tuple[str, ...] = ()
         self.maybe_signed = False
         self.dropped = 0
+        self.receipt = ReceiptNotice.NONE
         self.cost = self.owed_cost = 0.0
         self.owed_digests = 0
 

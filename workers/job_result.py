@@ -13,6 +13,7 @@ from queueing.protocol import keyspace
 from queueing.protocol.jobs import (
     ArqResult,
     JobOutcome,
+    ReceiptNotice,
     ResultHints,
     WireError,
     content_hash,
@@ -42,7 +43,11 @@ def encode_job_result(job: ActiveJob) -> bytes:
     return encode_result(
         ArqResult(
             t=job.claimed.attempt,
-            k=ResultHints(h=_content(job), again=int(isinstance(failure, _ACCEPTED_AGAIN))),
+            k=ResultHints(
+                h=_content(job),
+                again=int(isinstance(failure, _ACCEPTED_AGAIN)),
+                rc=job.receipt if failure is None else ReceiptNotice.NONE,
+            ),
             et=job.enqueued_at_ms,
             s=failure is None,
             r=_outcome(job) if failure is None else WireError.of(failure),

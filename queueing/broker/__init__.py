@@ -8,6 +8,7 @@ doorbell      subscription that wakes a worker when a job arrives
 job_state     state of a job
 queue_position  place of jobs in the queue, for people who wait
 queue_stats   statistics of every queue, for monitoring
+receipts      receipts of jobs, from the workers to the clients
 stock_queue   arq's own queue: removal of values that stock arq cannot read
 submit        submit of jobs by a client
 

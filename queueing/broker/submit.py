@@ -49,6 +49,7 @@ class Submission:
     content: bytes
     reply_id: str
     priority: Priority = Priority.NORMAL
+    receipt: bool = False
 
 
 class _SubmitReply(msgspec.Struct, frozen=True, array_like=True):
@@ -130,7 +131,12 @@ async def submit(
     for job in submissions:
         digests = len(job.envelope.digests)
         hints = JobHints(
-            n=digests, alg=job.envelope.algorithm, h=job.content, re=job.reply_id, c=job.envelope.client
+            n=digests,
+            alg=job.envelope.algorithm,
+            h=job.content,
+            re=job.reply_id,
+            c=job.envelope.client,
+            rc=int(job.receipt),
         )
         ttl_ms = max(job.envelope.expires_at_ms - now_ms, 0) + GRACE_MS
         payload = encode_job(job.sealed, hints, now_ms)

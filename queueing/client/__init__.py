@@ -6,6 +6,7 @@ delivery             jobs out, results in
 epoch_store          newest key directory epoch seen (rollback protection)
 key_directory_cache  verified key directory of the tenant
 open_client          connections, loops and parts of a client that is open
+receipts             proofs of jobs, collected and made into receipts
 request_ids          idempotency keys and request ids of CI runs
 request_runner       one request: submit, wait, renew
 result_checker       verification of results

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+from msgspec.structs import replace
 
 from queueing.aio.owned_tasks import CLOSED, OwnedTasks
 from queueing.client.signatures import Outcome, Signature
 from queueing.client.signing_request import SigningRequest, Target
-from queueing.errors import QueueUnavailable, SigningError, WaitTimeout
+from queueing.errors import QueueUnavailable, ReceiptMissing, SigningError, WaitTimeout
 from queueing.protocol.envelope import MAX_DIGESTS
 from queueing.protocol.priorities import Priority
 
@@ -40,6 +43,15 @@ class Runner(Protocol):
 
     async def run(self, request: SigningRequest, deadline_s: float | None) -> list[Outcome]:
         """One outcome per digest, in order."""
+
+
+class ReceiptSource(Protocol):
+    """The part of ``queueing.client.receipts.ReceiptCollector`` that single calls need."""
+
+    async def attach(
+        self, digests: Sequence[bytes], outcomes: Sequence[Outcome], *, deadline_s: float | None
+    ) -> list[Outcome]:
+        """The outcomes of a whole job, with their receipts where these come. Raises nothing."""
 
 
 class TimerHandle(Protocol):
@@ -110,14 +122,26 @@ class Coalescer(Generic[Key, Item]):
             self._sink.send(key, group[0])
 
 
+class _Group(msgspec.Struct, frozen=True):
+    """Common part of calls that may share an envelope."""
+
+    target: Target
+    priority: Priority
+    receipt: bool
+
+
 class _Call:
-    """One digest on its way; ``envelope`` is set when it is cut."""
+    """One digest on its way; ``envelope`` is set when it is cut. ``complete``: its signature once more, when it has its receipt,
+    or gets none.
+    """
 
-    __slots__ = ("digest", "envelope", "outcome")
+    __slots__ = ("complete", "digest", "envelope", "outcome")
 
-    def __init__(self, digest: bytes, outcome: asyncio.Future[Signature]) -> None:
+    def __init__(self, digest: bytes) -> None:
+        loop = asyncio.get_running_loop()
         self.digest = digest
-        self.outcome = outcome
+        self.outcome: asyncio.Future[Signature] = loop.create_future()
+        self.complete: asyncio.Future[Outcome] = loop.create_future()
         self.envelope: _Envelope | None = None
 
     def abandon(self) -> None:
@@ -147,10 +171,13 @@ class _Envelope:
 class SingleCalls:
     """The ``sign()`` calls of one client; the sink of its ``Coalescer``."""
 
-    def __init__(self, runner: Runner, tasks: OwnedTasks, *, linger_s: float) -> None:
+    def __init__(
+        self, runner: Runner, tasks: OwnedTasks, *, linger_s: float, receipts: ReceiptSource
+    ) -> None:
         self._runner = runner
         self._tasks = tasks
-        self._coalescer: Coalescer[tuple[Target, Priority], _Call] = Coalescer(
+        self._receipts = receipts
+        self._coalescer: Coalescer[_Group, _Call] = Coalescer(
             self, scheduler=asyncio.get_running_loop(), linger_s=linger_s, most=MAX_DIGESTS
         )
 
@@ -160,17 +187,22 @@ class SingleCalls:
         digest: bytes,
         deadline_s: float | None,
         priority: Priority = Priority.NORMAL,
+        *,
+        receipt: bool = False,
     ) -> Signature:
-        """One signature; raises the ``SigningError`` of this digest."""
+        """One signature; raises the ``SigningError`` of this digest. With ``receipt`` it waits for that, too."""
         loop = asyncio.get_running_loop()
-        call = _Call(digest, loop.create_future())
-        self._coalescer.add((target, priority), call)
+        call = _Call(digest)
+        self._coalescer.add(_Group(target, priority, receipt), call)
         # A timer of its own, and none without a deadline: asyncio.timeout() was a third of the client's CPU.
         timer = None if deadline_s is None else loop.call_at(deadline_s, self._time_out, call)
         try:
-            return await call.outcome
+            signature = await call.outcome
+            return await _completed(call, signature, deadline_s) if receipt else signature
         except asyncio.CancelledError:
-            if call.outcome.cancelled():  # not one that had timed out, or had its outcome, in the same moment
+            if call.outcome.cancelled() or (
+                receipt and not call.complete.done()
+            ):  # not one that had timed out, or had its outcome, in the same moment
                 call.abandon()
             raise
         finally:
@@ -187,13 +219,13 @@ class SingleCalls:
         """Whether envelopes of this client are under way."""
         return self._runner.busy
 
-    def send(self, key: tuple[Target, Priority], items: list[_Call]) -> None:
+    def send(self, key: _Group, items: list[_Call]) -> None:
         """Send calls that still wait, in one envelope."""
         calls = [call for call in items if not call.outcome.done()]
         if not calls:
             return
-        target, priority = key
-        request = SigningRequest.of(target, [call.digest for call in calls], None, priority)
+        digests = [call.digest for call in calls]
+        request = SigningRequest.of(key.target, digests, None, key.priority, receipt=key.receipt)
         envelope = _Envelope(request, calls)
         for call in calls:
             call.envelope = envelope
@@ -219,6 +251,30 @@ class SingleCalls:
             raise
         for call, outcome in zip(envelope.calls, outcomes, strict=True):
             _finish(call, outcome)
+        if envelope.request.receipt:
+            await self._complete(envelope, outcomes)
+
+    async def _complete(self, envelope: _Envelope, outcomes: list[Outcome]) -> None:
+        """Hand out the signatures once more with their receipts; as they are, where the client is closed meanwhile."""
+        try:
+            outcomes = await self._receipts.attach(envelope.request.digests, outcomes, deadline_s=None)
+        finally:
+            for call, outcome in zip(envelope.calls, outcomes, strict=True):
+                if not call.complete.done():
+                    call.complete.set_result(outcome)
+
+
+async def _completed(call: _Call, signature: Signature, deadline_s: float | None) -> Signature:
+    """The signature with its receipt; without it, where the deadline passes before."""
+    loop = asyncio.get_running_loop()
+    wait_s = None if deadline_s is None else max(0.0, deadline_s - loop.time())
+    await asyncio.wait((call.complete,), timeout=wait_s)
+    if not call.complete.done():
+        return replace(
+            signature, receipt_missing=ReceiptMissing("the deadline passed before the receipt came")
+        )
+    complete = call.complete.result()
+    return complete if isinstance(complete, Signature) else signature
 
 
 def _finish(call: _Call, outcome: Outcome) -> None:

@@ -27,6 +27,7 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ``linger_ms``: how long concurrent ``sign()`` calls are collected while others are under way.
     ``deadline_s``: how long calls wait by default; None waits for ever.
     ``directory_refresh_s``: age at which the key directory is fetched again; a revoked version is refused within this time.
+    ``receipt_timeout_s``: longest wait for a receipt after its signature.
     ``state_file``: the newest directory epoch seen, so that an older directory is refused after a restart.
     """
 
@@ -41,6 +42,7 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     verify_signatures: bool = True
     deadline_s: _Deadline | None = None
     directory_refresh_s: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 60.0
+    receipt_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 10.0
     state_file: str | None = None
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import secrets
 from typing import TYPE_CHECKING
@@ -11,17 +12,22 @@ from queueing.client.call_coalescing import SingleCalls
 from queueing.client.delivery.reply_stream import BLOCK_S
 from queueing.client.delivery.transport import Transport
 from queueing.client.key_directory_cache import KeyDirectoryCache
+from queueing.client.receipts import ReceiptCollector, ReceiptRunner
 from queueing.client.request_runner import RequestRunner
 from queueing.client.result_checker import ResultChecker
 from queueing.client.service_clock import ServiceClock
-from queueing.client.signing_request import EnvelopeBuilder
+from queueing.client.signing_request import EnvelopeBuilder, KeySpec, Target
+from queueing.errors import QueueUnavailable
+from queueing.protocol.algorithms import algorithm_named
 from queueing.redis.connection import connect
+from queueing.transparency.receipts import TrustedKeys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from queueing.client.config import ClientConfig
     from queueing.client.epoch_store import EpochStore
+    from queueing.protocol.algorithms import Algorithm
     from queueing.protocol.client_keys import ClientKey
     from queueing.protocol.public_keys import PublicKey
 
@@ -71,8 +77,17 @@ class OpenClient:
         )
         checker = ResultChecker(self.directory, verify=config.verify_signatures)
         self.runner = RequestRunner(self.builder, self.transport, checker, self.clock)
+        self._receipts = ReceiptCollector(
+            self.redis,
+            tenant=config.tenant,
+            trusted=TrustedKeys(service=[each.spki for each in pinned], audience=config.audience),
+            timeout_s=config.receipt_timeout_s,
+        )
+        self.receipt_runner = ReceiptRunner(self.runner, self._receipts)
         self.tasks = OwnedTasks()
-        self.single_calls = SingleCalls(self.runner, self.tasks, linger_s=config.linger_ms / 1000)
+        self.single_calls = SingleCalls(
+            self.runner, self.tasks, linger_s=config.linger_ms / 1000, receipts=self._receipts
+        )
 
     async def start(self) -> None:
         """Start the loops of sending, receiving and measuring the clock."""
@@ -80,6 +95,32 @@ class OpenClient:
         for loop in self.transport.loops():
             self.tasks.start(loop)
         self.tasks.start(self.clock.run())
+        self.tasks.start(self._receipts.run())
+
+    def check_open(self) -> None:
+        """Raise ``QueueUnavailable`` once the client is closed."""
+        if self.tasks.closed:
+            raise QueueUnavailable("the client is closed")
+
+    async def target(self, key: str, algorithm: Algorithm | str | None, deadline_s: float | None) -> Target:
+        """Key, version and algorithm of a call; the directory is asked where the algorithm is the key's default.
+
+        Raises ``KeyUnknown``, ``AlgorithmUnknown``, ``QueueUnavailable``, or as the directory fails.
+        """
+        await self.clock.first_measured(deadline_s)
+        self.check_open()  # it may have been closed meanwhile
+        spec = KeySpec.parse(key)
+        if algorithm is not None:
+            return Target(spec.key, spec.key_version, algorithm_named(algorithm))
+        entry = self.directory.cached_entry(spec.key)
+        if entry is None:
+            try:
+                async with asyncio.timeout_at(deadline_s):
+                    entry = await self.directory.entry(spec.key)
+            except TimeoutError:
+                raise QueueUnavailable("the deadline passed before the key directory came") from None
+            self.check_open()  # it may have been closed meanwhile
+        return Target(spec.key, spec.key_version, entry.default_algorithm)
 
     async def close(self) -> None:
         """End the calls that wait, then the loops and connections; raises what a submit left behind."""

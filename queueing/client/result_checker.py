@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+from msgspec.structs import replace
+
 from queueing.client.key_directory_cache import KeyDirectoryCache
 from queueing.client.signatures import Outcome, Signature
 from queueing.client.signing_request import SigningRequest
-from queueing.errors import ResultInvalid, SigningError
+from queueing.errors import ReceiptMissing, ResultInvalid, SigningError
 from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.envelope import CURRENT_VERSION
-from queueing.protocol.jobs import JobOutcome, JobResult
+from queueing.protocol.jobs import JobOutcome, JobResult, ReceiptNotice
 from queueing.protocol.public_keys import PublicKey
 
 _VERIFIED_AT_ONCE: Final = 32
@@ -46,11 +48,15 @@ class ResultChecker:
         ):
             raise ResultInvalid("the result belongs to another job")
         key = await self._signed_by(outcome)
+        missing = _receipt_to_come(result) if request.receipt else None
         outcomes: list[Outcome] = []
         for i, digest in enumerate(request.digests):
             if i and not i % _VERIFIED_AT_ONCE and self._verify:
                 await asyncio.sleep(0)
-            outcomes.append(self._one(outcome, i, digest, key, target.algorithm, job_id))
+            one = self._one(outcome, i, digest, key, target.algorithm, job_id)
+            if missing is not None and isinstance(one, Signature):
+                one = replace(one, receipt_missing=missing)
+            outcomes.append(one)
         return outcomes
 
     async def unverified(self, job_id: str, result: JobResult) -> list[Outcome]:
@@ -98,6 +104,22 @@ def _succeeded(result: JobResult) -> JobOutcome:
     if isinstance(result.outcome, SigningError):
         raise result.outcome
     return result.outcome
+
+
+def _receipt_to_come(result: JobResult) -> ReceiptMissing:
+    """Reason for which a signature of this result has no receipt yet, or gets none."""
+    match result.receipt:
+        case ReceiptNotice.FOLLOWS:
+            return ReceiptMissing("the receipt was not collected", announced=True)
+        case ReceiptNotice.NO_RECORD:
+            return ReceiptMissing(
+                "the service makes no receipts: its worker keeps no record (`[record]` of sigmill.toml)"
+            )
+        case _:
+            return ReceiptMissing(
+                "the worker announced no receipt: the job was submitted before without asking for one, or the worker is of a"
+                " version without receipts"
+            )
 
 
 def _error(outcome: JobOutcome, i: int) -> SigningError:

@@ -23,6 +23,10 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True):
     ``public_key_sha256``: fingerprint of the key's SPKI. ``verified``: this client has verified it against
     the digest and the key directory; False where the digest is not known (``wait`` with a bare job id) or
     ``verify_signatures`` is off.
+
+    ``receipt``: proof that the service's record has this digest and signature, one text of at most 2.5 kB (C2SP tlog-proof,
+    ``queueing.transparency.receipts``), verified; None unless it was asked for. ``receipt_missing``: why one that was asked for
+    is missing (``ReceiptMissing``), or false (``ProofInvalid``); the signature is good nevertheless.
     """
 
     signature: bytes
@@ -32,6 +36,8 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True):
     public_key_sha256: bytes
     job_id: str
     verified: bool
+    receipt: bytes | None = None
+    receipt_missing: SigningError | None = None
 
     def raw(self) -> bytes:
         """ECDSA as r || s of fixed width (64, 96, 132 bytes; IEEE P1363); other signatures as they are."""

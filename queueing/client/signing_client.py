@@ -18,19 +18,24 @@ from queueing.broker.submit import RemainingCapacity
 from queueing.client.config import ClientConfig
 from queueing.client.epoch_store import EpochStore
 from queueing.client.open_client import OpenClient
-from queueing.client.sign_stream import DigestStream, RequestSlices
+from queueing.client.receipts import Runner
+from queueing.client.sign_stream import (
+    SLICES_UNDER_WAY,
+    SLICES_WITH_RECEIPTS,
+    DigestStream,
+    RequestSlices,
+)
 from queueing.client.signatures import Outcome, Signature
 from queueing.client.signing_request import (
     DIGESTS_PER_SLICE,
-    KeySpec,
     Target,
     cut_requests,
     split_valid,
 )
 from queueing.client.submitted_job import Job, JobPart, outcomes_of
 from queueing.config.accept_level import AcceptLevel
-from queueing.errors import EnvelopeAudience, QueueUnavailable, SigningError
-from queueing.protocol.algorithms import Algorithm, algorithm_named
+from queueing.errors import EnvelopeAudience, SigningError
+from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.key_directory import KeyEntry
 from queueing.protocol.priorities import Priority
@@ -101,9 +106,12 @@ class SigningClient:
         *,
         priority: Priority | str = Priority.NORMAL,
         timeout_s: float | None = None,
+        receipt: bool = False,
     ) -> Signature:
         """Sign one digest. Concurrent calls share envelopes, so ``gather`` of thousands is cheap.
 
+        With ``receipt`` the signature comes with its ``receipt``, a second or two later, and after ``receipt_timeout_s`` of the
+        configuration (10 s) or at the deadline without it: ``receipt_missing`` says why. A receipt never fails a signature.
         Raises the ``SigningError`` of this digest; ``WaitTimeout`` carries the job id and loses nothing.
         """
         deadline_s = self._deadline_s(timeout_s)
@@ -111,9 +119,11 @@ class SigningClient:
         if bad:
             raise bad[0]
         target = await self._target(key, algorithm, deadline_s)
-        return await self._open.single_calls.sign(target, good[0], deadline_s, Priority(priority))
+        return await self._open.single_calls.sign(
+            target, good[0], deadline_s, Priority(priority), receipt=receipt
+        )
 
-    async def sign_many(
+    async def sign_many(  # noqa: PLR0913 - a public call, whose options are named
         self,
         key: str,
         digests: Iterable[bytes] | AsyncIterable[bytes],
@@ -122,31 +132,40 @@ class SigningClient:
         *,
         priority: Priority | str = Priority.NORMAL,
         timeout_s: float | None = None,
+        receipts: bool = False,
     ) -> AsyncGenerator[Outcome, None]:
         """Sign digests as they come; one outcome each, in input order: a ``Signature`` or a ``SigningError``.
 
         With a ``request_id`` a repeated run over the same digests gets back what is done. The input is cut at
         every 64th position, and at most a few thousand digests are under way at once. A source that waits for
-        outcomes before it yields more digests should call ``sign()`` instead. What concerns the whole call (an unknown
+        outcomes before it yields more digests should call ``sign()`` instead. ``receipts``: each signature comes with its
+        receipt, as in ``sign()``, with the same wait for each envelope. What concerns the whole call (an unknown
         key, a false directory) is raised before the first outcome.
         """
         deadline_s = self._deadline_s(timeout_s)
         target = await self._target(key, algorithm, deadline_s)
 
         signer = RequestSlices(
-            runner=self._open.runner,
+            runner=self._open.receipt_runner,
             target=target,
             request_id=request_id,
             priority=Priority(priority),
             deadline_s=deadline_s,
+            receipt=receipts,
         )
-        stream = DigestStream(signer, self._open.tasks, digests, DIGESTS_PER_SLICE)
+        stream = DigestStream(
+            signer,
+            self._open.tasks,
+            digests,
+            DIGESTS_PER_SLICE,
+            under_way=SLICES_WITH_RECEIPTS if receipts else SLICES_UNDER_WAY,
+        )
         async with contextlib.aclosing(stream.outcomes()) as answered:
             async for outcomes in answered:
                 for outcome in outcomes:
                     yield outcome
 
-    async def submit(
+    async def submit(  # noqa: PLR0913 - a public call, whose options are named
         self,
         key: str,
         digests: Iterable[bytes],
@@ -155,16 +174,18 @@ class SigningClient:
         *,
         priority: Priority | str = Priority.NORMAL,
         timeout_s: float | None = None,
+        receipts: bool = False,
     ) -> Job:
         """Put digests into the queue; returns when the queue has them all. One round trip per 128 envelopes.
 
-        An invalid digest is refused alone; its error is in the job. Raises ``QueueUnavailable``,
+        An invalid digest is refused alone; its error is in the job. ``receipts``: the service makes receipts, which
+        ``receipts()`` collects. Raises ``QueueUnavailable``,
         ``QueueUnconfirmed``, ``LimitBacklog`` or ``LimitBudget`` (then submitting again under the same request id is safe), or
         ``JobConflict``.
         """
         deadline_s = self._deadline_s(timeout_s)
         target = await self._target(key, algorithm, deadline_s)
-        cut = cut_requests(target, digests, request_id, Priority(priority))
+        cut = cut_requests(target, digests, request_id, Priority(priority), receipt=receipts)
         builder = self._open.builder
         await self._open.transport.accept([builder.seal(request) for request in cut.requests], deadline_s)
         return Job(
@@ -177,6 +198,7 @@ class SigningClient:
             refused=cut.refused,
             request_id=request_id,
             priority=Priority(priority),
+            receipts=receipts,
         )
 
     async def wait(self, job: Job | str, *, timeout_s: float | None = None) -> list[Outcome]:
@@ -187,14 +209,27 @@ class SigningClient:
         Raises ``WaitTimeout`` with the ids that are not answered; of a bare id also the error of the whole
         job, and ``JobUnknown``.
         """
+        if isinstance(job, str):
+            deadline_s = self._deadline_s(timeout_s)
+            self._check_open()
+            return await self._open.runner.outcomes_by_id(job, deadline_s)
+        return await self._wait(job, self._open.runner, timeout_s)
+
+    async def receipts(self, job: Job, *, timeout_s: float | None = None) -> list[Outcome]:
+        """As ``wait``, with the receipts of a job that was submitted with ``receipts=True``; also later, and in another process.
+
+        They are kept as long as the job's results (``result_retention_s``). A signature whose receipt does not come within
+        ``receipt_timeout_s`` says why (``Signature.receipt_missing``).
+        """
+        return await self._wait(job, self._open.receipt_runner, timeout_s)
+
+    async def _wait(self, job: Job, runner: Runner, timeout_s: float | None) -> list[Outcome]:
         deadline_s = self._deadline_s(timeout_s)
         self._check_open()
-        if isinstance(job, str):
-            return await self._open.runner.outcomes_by_id(job, deadline_s)
         if job.tenant != self._config.tenant:
             raise EnvelopeAudience("the job belongs to another tenant")
         await self._open.clock.first_measured(deadline_s)
-        return await outcomes_of(job, self._open.runner, self._open.tasks, deadline_s)
+        return await outcomes_of(job, runner, self._open.tasks, deadline_s)
 
     @property
     def room(self) -> RemainingCapacity | None:
@@ -257,20 +292,7 @@ class SigningClient:
 
     async def _target(self, key: str, algorithm: Algorithm | str | None, deadline_s: float | None) -> Target:
         self._check_open()
-        await self._open.clock.first_measured(deadline_s)
-        self._check_open()  # it may have been closed meanwhile
-        spec = KeySpec.parse(key)
-        if algorithm is not None:
-            return Target(spec.key, spec.key_version, algorithm_named(algorithm))
-        entry = self._open.directory.cached_entry(spec.key)
-        if entry is None:
-            try:
-                async with asyncio.timeout_at(deadline_s):
-                    entry = await self._open.directory.entry(spec.key)
-            except TimeoutError:
-                raise QueueUnavailable("the deadline passed before the key directory came") from None
-            self._check_open()  # it may have been closed meanwhile
-        return Target(spec.key, spec.key_version, entry.default_algorithm)
+        return await self._open.target(key, algorithm, deadline_s)
 
     @property
     def _open(self) -> OpenClient:
@@ -279,8 +301,7 @@ class SigningClient:
         return self._parts
 
     def _check_open(self) -> None:
-        if self._open.tasks.closed:
-            raise QueueUnavailable("the client is closed")
+        self._open.check_open()
 
     def _deadline_s(self, timeout_s: float | None) -> float | None:
         timeout_s = self._config.deadline_s if timeout_s is None else timeout_s

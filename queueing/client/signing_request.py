@@ -54,12 +54,16 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class SigningRequest(msgspec.Struct, frozen=True):
-    """One envelope before it is built. The same idempotency key and content is the same job, whatever its dates."""
+    """One envelope before it is built. The same idempotency key and content is the same job, whatever its dates.
+
+    ``receipt``: the client wants receipts of it.
+    """
 
     target: Target
     idempotency_key: bytes
     digests: tuple[bytes, ...]
     priority: Priority = Priority.NORMAL
+    receipt: bool = False
 
     @classmethod
     def of(
@@ -68,10 +72,12 @@ class SigningRequest(msgspec.Struct, frozen=True):
         digests: Sequence[bytes],
         request_id: str | None,
         priority: Priority = Priority.NORMAL,
+        *,
+        receipt: bool = False,
     ) -> SigningRequest:
         """A request whose idempotency key is derived from the request id, or random without one."""
         key = idempotency_key(request_id, target.key, target.key_version, target.algorithm, digests)
-        return cls(target, key, tuple(digests), priority)
+        return cls(target, key, tuple(digests), priority, receipt)
 
 
 class CutRequests(msgspec.Struct, frozen=True):
@@ -83,7 +89,12 @@ class CutRequests(msgspec.Struct, frozen=True):
 
 
 def cut_requests(
-    target: Target, digests: Iterable[object], request_id: str | None, priority: Priority
+    target: Target,
+    digests: Iterable[object],
+    request_id: str | None,
+    priority: Priority,
+    *,
+    receipt: bool = False,
 ) -> CutRequests:
     """Cut the digests of a job into requests. Neither the cut nor a refused digest moves another one."""
     source = iter(digests)
@@ -95,7 +106,7 @@ def cut_requests(
         refused.update({count + i: error.message for i, error in bad.items()})
         count += len(part)
         if good:
-            requests.append(SigningRequest.of(target, good, request_id, priority))
+            requests.append(SigningRequest.of(target, good, request_id, priority, receipt=receipt))
     return CutRequests(tuple(requests), refused, count)
 
 
@@ -147,6 +158,7 @@ class EnvelopeBuilder:
             content=content_hash(envelope),
             reply_id=self._reply_id,
             priority=request.priority,
+            receipt=request.receipt,
         )
 
 

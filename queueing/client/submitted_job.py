@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from queueing.aio.owned_tasks import CLOSED, OwnedTasks
-from queueing.client.request_runner import RequestRunner
+from queueing.client.receipts import Runner
 from queueing.client.signatures import Outcome
 from queueing.client.signing_request import SigningRequest, Target
 from queueing.errors import DigestLength, EnvelopeMalformed, SigningError, WaitTimeout
@@ -25,10 +25,11 @@ class JobPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     digests: tuple[bytes, ...]
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A submitted job: all that another process needs to wait for it.
 
-    ``count``: digests given. ``refused``: position -> why it was not sent. It holds digests, not secrets.
+    ``count``: digests given. ``refused``: position -> why it was not sent. ``receipts``: it was submitted with the wish for
+    receipts. It holds digests, not secrets.
     """
 
     tenant: Name
@@ -40,6 +41,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     refused: dict[int, str] = {}
     request_id: str | None = None
     priority: Priority = Priority.NORMAL
+    receipts: bool = False
 
     @property
     def job_ids(self) -> tuple[str, ...]:
@@ -50,7 +52,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         """The requests of its parts, as they were submitted."""
         target = Target(self.key, self.key_version, self.algorithm)
         return (
-            SigningRequest(target, part.idempotency_key, part.digests, self.priority) for part in self.parts
+            SigningRequest(target, part.idempotency_key, part.digests, self.priority, self.receipts)
+            for part in self.parts
         )
 
     def drafts(self) -> Iterator[SigningRequest]:
@@ -70,9 +73,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             raise EnvelopeMalformed("this is not a job as `submit` writes it") from None
 
 
-async def outcomes_of(
-    job: Job, runner: RequestRunner, tasks: OwnedTasks, deadline_s: float | None
-) -> list[Outcome]:
+async def outcomes_of(job: Job, runner: Runner, tasks: OwnedTasks, deadline_s: float | None) -> list[Outcome]:
     """One outcome per digest of the job. Raises ``WaitTimeout`` with the ids of the parts that are not answered."""
     running = [tasks.start(runner.run(request, deadline_s)) for request in job.requests()]
     try:

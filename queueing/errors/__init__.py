@@ -17,7 +17,7 @@ SigningError                      reason, retryable, denied, hint
     ├── JobExpired · WaitTimeout
     ├── TokenUnavailable · HsmFault · ClockSetBack
     ├── LogUnavailable · QueueUnavailable · QueueUnconfirmed
-    └── TimeStampUnavailable
+    └── TimeStampUnavailable · ReceiptMissing
 
 ``ConfigError`` is separate: an operator gets it at start-up or reload, a job never does.
 
@@ -80,6 +80,7 @@ from queueing.errors.unavailable import (
     LogUnavailable,
     QueueUnavailable,
     QueueUnconfirmed,
+    ReceiptMissing,
     TimeStampUnavailable,
     TokenUnavailable,
     WaitTimeout,
@@ -124,6 +125,7 @@ __all__ = [
     "ProofInvalid",
     "QueueUnavailable",
     "QueueUnconfirmed",
+    "ReceiptMissing",
     "ResultInvalid",
     "SigningError",
     "TimeStampUnavailable",

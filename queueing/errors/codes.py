@@ -14,7 +14,7 @@ from queueing.errors.invalid import (
     ResultInvalid,
 )
 from queueing.errors.root import SigningError
-from queueing.errors.unavailable import TimeStampUnavailable
+from queueing.errors.unavailable import ReceiptMissing, TimeStampUnavailable
 
 BY_REASON: Final[dict[str, type[SigningError]]] = {
     cls.reason: cls
@@ -33,6 +33,7 @@ RESULT_REASONS: Final = frozenset(BY_REASON) - {
         ArtifactInvalid,
         ArtifactSigned,
         TimeStampUnavailable,
+        ReceiptMissing,
     )
 }
 """Reasons that a job's result can carry; the others occur in commands only."""

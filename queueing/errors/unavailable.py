@@ -111,3 +111,20 @@ class TimeStampUnavailable(Unavailable):
     hint = (
         "Run it again later, name further servers by --timestamp-url, or do without by --timestamp-optional."
     )
+
+
+class ReceiptMissing(Unavailable):
+    """The signature was made, and its receipt is missing."""
+
+    reason = "receipt.missing"
+    hint = (
+        "The signature is good. Collect the receipt later by a rerun with the same request id and `--receipts`, or ask the"
+        " operator for one (`sigmill audit receipt`)."
+    )
+
+    def __init__(
+        self, message: str = "", *, retry_after_s: float | None = None, announced: bool = False
+    ) -> None:
+        """``announced``: the worker said that a receipt follows, and it was not asked for yet."""
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.announced = announced

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from enum import IntEnum
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -31,7 +32,8 @@ class JobHints(msgspec.Struct, frozen=True, omit_defaults=True):
     """Unsigned fields next to the envelope, for scripts and routing: hints, never authority.
 
     ``n`` digests in the envelope; ``alg`` its algorithm; ``h`` content hash (16 bytes); ``re`` the client's
-    reply stream (32 hex digits); ``c`` the client. All are absent when a stock arq producer made the job.
+    reply stream (32 hex digits); ``c`` the client; ``rc`` 1 where the client wants a receipt. All are absent when a stock
+    arq producer made the job.
     """
 
     n: Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNTED)] = 0
@@ -39,6 +41,18 @@ class JobHints(msgspec.Struct, frozen=True, omit_defaults=True):
     h: bytes = b""
     re: str = ""
     c: str = ""
+    rc: Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNTED)] = 0
+
+
+class ReceiptNotice(IntEnum):
+    """Answer of a worker to a job that wants a receipt; a worker that knows of no receipts gives none."""
+
+    NONE = 0
+    FOLLOWS = 1
+    """A receipt will be published under the job's id (``queueing.broker.receipts``)."""
+
+    NO_RECORD = 2
+    """The worker keeps no record, from which receipts are made."""
 
 
 class _ArqJob(msgspec.Struct, frozen=True):
@@ -88,11 +102,12 @@ class ResultHints(msgspec.Struct, frozen=True, omit_defaults=True):
     """Kwargs of a result, which the submit script reads.
 
     ``h`` content hash of the job; ``again`` 1 when the same job may be submitted again (it expired, and nothing
-    of it was released).
+    of it was released). ``rc``: a ``ReceiptNotice``; another number, of a later version, is none.
     """
 
     h: bytes = b""
     again: int = 0
+    rc: int = 0
 
 
 class ArqResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,6 +163,7 @@ class JobResult(msgspec.Struct, frozen=True):
 
     outcome: JobOutcome | SigningError
     content: bytes
+    receipt: ReceiptNotice = ReceiptNotice.NONE
 
 
 def job_id_of(tenant: str, idempotency_key: bytes) -> str:
@@ -227,11 +243,18 @@ def decode_result(raw: bytes) -> JobResult:
     try:
         if _shape_decoder.decode(raw).s:
             success = _success_decoder.decode(raw)
-            return JobResult(outcome=success.r, content=success.k.h)
+            return JobResult(outcome=success.r, content=success.k.h, receipt=_notice(success.k.rc))
         failed = _failed_decoder.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise ResultInvalid("the result cannot be read") from None
     return JobResult(outcome=failed.r.error(), content=failed.k.h)
+
+
+def _notice(number: int) -> ReceiptNotice:
+    try:
+        return ReceiptNotice(number)
+    except ValueError:
+        return ReceiptNotice.NONE
 
 
 def serialize(value: dict[str, Any]) -> bytes:

@@ -13,6 +13,7 @@ JOB_PREFIX: Final = "arq:job:"
 IN_PROGRESS_PREFIX: Final = "arq:in-progress:"
 RESULT_PREFIX: Final = "arq:result:"
 RETRY_PREFIX: Final = "arq:retry:"
+RECEIPT_PREFIX: Final = "sigmill:receipt:"
 
 DOORBELL_PATTERN: Final = "sigmill:{*}:doorbell"
 _DOORBELL = re.compile(rb"^sigmill:\{([^{}]+)\}:doorbell\Z")
@@ -132,3 +133,8 @@ def job(job_id: str) -> str:
 def result(job_id: str) -> str:
     """String: the result as arq writes it, until the result retention ends."""
     return RESULT_PREFIX + job_id
+
+
+def receipt(job_id: str) -> str:
+    """String: proof of a job that asked for it (``queueing.broker.receipts``), until the result retention ends."""
+    return RECEIPT_PREFIX + job_id

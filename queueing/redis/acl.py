@@ -1,7 +1,7 @@
 """Redis users by least right (ACL SETUSER of Redis 7): one per tenant for its clients, and one for workers.
 
 A tenant's user reaches its own keys only, and of those it may not write what the workers decide: the directory,
-caps, rate limiter, hindrance, fence and leases. Scripts run with the caller's rights, so the submit script needs each
+caps, rate limiter, hindrance, fence, leases and receipts. Scripts run with the caller's rights, so the submit script needs each
 command that it calls; no EVAL, no SCRIPT LOAD: the workers load the scripts.
 """
 
@@ -58,6 +58,7 @@ def tenant_rules(tenant: str, password_sha256: str | None, *, cluster: bool = Fa
         keyspace.limiter(tenant),
         keyspace.hindrance(tenant),
         f"{keyspace.IN_PROGRESS_PREFIX}{tag}*",
+        f"{keyspace.RECEIPT_PREFIX}{tag}*",
     ]
     return [
         "reset",

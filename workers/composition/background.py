@@ -12,6 +12,7 @@ from workers.background.directory_publisher import DirectoryPublisher
 from workers.background.event_collector import EventCollector
 from workers.background.hindrance_publisher import HindrancePublisher
 from workers.background.log_retention import LogRetention
+from workers.background.receipt_publisher import ReceiptPublisher
 from workers.background.record_monitor import RecordMonitor
 from workers.background.refused_pin_sync import RefusedPinSync
 from workers.background.registration import Registration
@@ -128,4 +129,9 @@ def _record(base: Foundation, sealer: SealerProcess | None) -> tuple[BackgroundT
     if not base.config.service.record.enabled:
         return ()
     child = () if sealer is None else (sealer,)
-    return (RecordMonitor(base.config, base.metrics), StatementSigner(base.config, base.lanes), *child)
+    return (
+        RecordMonitor(base.config, base.metrics),
+        StatementSigner(base.config, base.lanes),
+        ReceiptPublisher(base.redis, base.config, base.metrics),
+        *child,
+    )

@@ -12,6 +12,10 @@ _AGAIN: Final = Step(
     "Run the same command again: with the same request id finished results are returned, and nothing is signed twice.",
     "sigmill sign --config client.toml --key KEY --request-id ID FILE",
 )
+_AGAIN_WITH_RECEIPTS: Final = Step(
+    "Run the same command again later, with the same request id: nothing is signed twice.",
+    "sigmill sign --config client.toml --key KEY --request-id ID --receipts DIR FILE",
+)
 _ALIVE: Final = Step("Check that a worker is running and ready:", "sigmill workers list")
 
 _DOCTOR: Final = Step("Diagnose the worker's host, with a fix for each problem:", "sigmill doctor")
@@ -155,6 +159,23 @@ TEXTS: Final[dict[str, Text]] = {
             Step(
                 "To accept jobs without replicas:",
                 "sigmill sign --config client.toml --key KEY --accept local FILE",
+            ),
+        ),
+    ),
+    "receipt.missing": Text(
+        "The signature was made, and no receipt for it has come: the service keeps no record, the sealer of the worker's host is"
+        " behind or does not run, the job was first submitted without asking for receipts, or Redis could not be asked."
+        " Receipts are kept as long as results.",
+        "A build that asked for receipts; the signature is good and was returned.",
+        (
+            _AGAIN_WITH_RECEIPTS,
+            Step(
+                "The operator checks the sealer (alert SigmillRecordLagging), and that `[record]` is enabled:",
+                "sigmill doctor",
+            ),
+            Step(
+                "At any later time the operator makes the receipt from the record:",
+                "sigmill audit receipt --help",
             ),
         ),
     ),

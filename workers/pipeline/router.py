@@ -17,7 +17,7 @@ from queueing.errors import (
     TokenUnavailable,
 )
 from queueing.protocol.envelope import read_unverified
-from queueing.protocol.jobs import decode_job, job_id_of, tenant_of_job_id
+from queueing.protocol.jobs import ReceiptNotice, decode_job, job_id_of, tenant_of_job_id
 from workers.lanes.authorisation import authorise
 from workers.lanes.supervisor.batching import Group
 from workers.pipeline.unauthenticated import is_unauthenticated
@@ -64,6 +64,7 @@ class Router:
         self._stop_orders = stop_orders
         self._audience = config.service.audience  # a reload cannot change it
         self._most_crashes = config.service.worker.poison_attempts
+        self._receipts = ReceiptNotice.FOLLOWS if config.service.record.enabled else ReceiptNotice.NO_RECORD
 
     def route(self, job: ActiveJob) -> Route:
         """Read a job and choose its token; makes the tenant's lanes if need be, and charges nothing.
@@ -72,6 +73,8 @@ class Router:
         requeued; every other one refuses the job.
         """
         unverified = read_job(job)
+        if job.hints.rc:
+            job.receipt = self._receipts
         if job.claimed.crashes >= self._most_crashes:
             self._authenticate(job, unverified)  # who has no client key makes no dead letters
             raise JobPoisoned(

@@ -11,6 +11,7 @@ bundle         folder: parts of a log that prove themselves: written, read, veri
 folder         files that say what a record is and how far it is sealed; its layout
 published      published checkpoints
 replacement    a damaged record renamed, and a new one that follows it
+receipts       folder: receipts of jobs that asked for them, made and handed to the worker
 exchange       files that sealer and worker exchange: status, requests, statements
 sealing        the loop of the process: signs, keeps and tells
 sealer         follows the write-ahead log, and keeps and signs the tenants' logs

@@ -24,16 +24,21 @@ if TYPE_CHECKING:
     from queueing.transparency.entries import Entry
     from workers.journal.event_records import EventRecord
     from workers.record.items import ItemRow
+    from workers.record.receipts.requests import ReceiptRequest
 
 
 @dataclass(frozen=True, slots=True)
 class Addition:
-    """Entry that a record adds to the log of a tenant, and its encoding; ``row``: the encoded items beside an outcome."""
+    """Entry that a record adds to the log of a tenant, and its encoding; ``row``: the encoded items beside an outcome.
+
+    ``receipt``: request for a receipt of a job that ends with this entry.
+    """
 
     tenant: str
     entry: Entry
     data: bytes
     row: bytes | None = None
+    receipt: ReceiptRequest | None = None
 
 
 def addition(tenant: str, entry: Entry, row: ItemRow | None = None) -> Addition:

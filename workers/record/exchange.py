@@ -3,6 +3,7 @@
 ::
 
     sealer/lock, sealer/status            of the running sealer; the status is replaced about once a second
+    sealer/receipts/NUMBER+TENANT         receipts, which the worker publishes (``receipts.outbox``)
     sealer/requests/TENANT+KEY            a request of the sealer; KEY: the first 16 hex digits of its epoch key
     record/logs/TENANT/statements/SIZE-KEY  the signed statement, which the worker writes; SIZE: the head where the key begins
 
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
 SEALER_FOLDER: Final = "sealer"
 """Folder in the state directory."""
 
-FailureReason = Literal["damaged", "disk_full", "io", "unexpected", "exited"]
-"""Why sealing was interrupted. ``exited``: the process ended, as its worker saw it."""
+FailureReason = Literal["damaged", "disk_full", "io", "unexpected", "exited", "receipt"]
+"""Why sealing was interrupted. ``exited``: the process ended, as its worker saw it; ``receipt``: a receipt was dropped."""
 
 _LARGEST_STATUS_BYTES: Final = 16 * 1024 * 1024
 """Thousands of tenants, with names of at most 63 characters."""
@@ -94,6 +95,11 @@ _KEY_HEX: Final = 16
 _Hash = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 
 
+def key_name(epoch_key: bytes) -> str:
+    """An epoch key in the names of files."""
+    return epoch_key.hex()[:_KEY_HEX]
+
+
 class Head(msgspec.Struct, frozen=True, kw_only=True):
     """A checkpoint's content as it is stored."""
 
@@ -118,7 +124,7 @@ class StatementRequest(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def key_name(self) -> str:
         """The epoch key in file names."""
-        return self.epoch_key.hex()[:_KEY_HEX]
+        return key_name(self.epoch_key)
 
 
 class StatementRequests:
@@ -137,7 +143,7 @@ class StatementRequests:
 
     def forget_other_keys(self, epoch_key: bytes) -> None:
         """Remove the requests of sealers that are no more. Raises ``OSError``."""
-        ours = f"+{epoch_key.hex()[:_KEY_HEX]}"
+        ours = f"+{key_name(epoch_key)}"
         for path in entries(self._requests, missing_ok=True):
             if not path.name.endswith(ours):
                 path.unlink(missing_ok=True)

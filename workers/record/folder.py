@@ -19,6 +19,7 @@ from queueing.files.durable_file import replace_durably
 from queueing.transparency.merkle import TreeEdge
 from workers.record.exchange import Head
 from workers.record.follower import Place
+from workers.record.receipts.requests import ReceiptRequest
 from workers.record.sequencer import Origin
 from workers.record.volumes import Position, RecordDamaged
 
@@ -37,13 +38,17 @@ _HASH_BYTES: Final = 32
 
 
 class Sealed(msgspec.Struct, frozen=True, kw_only=True):
-    """Place in the write-ahead log up to which it is sealed, and the state of sequencer and logs there."""
+    """Place in the write-ahead log up to which it is sealed, and the state of sequencer and logs there.
+
+    ``receipts``: requests of jobs before this place that wait for theirs.
+    """
 
     format: int
     place: Place
     sequencer: bytes
     logs: dict[str, Position]
     segment_head: bytes = b""
+    receipts: list[ReceiptRequest] = []
 
 
 class _SealedPlace(msgspec.Struct, frozen=True, kw_only=True):

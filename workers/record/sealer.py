@@ -30,6 +30,7 @@ from workers.record.folder import (
 )
 from workers.record.follower import LogFollower, Place
 from workers.record.published import publish_checkpoint, published_checkpoint, tenants_of
+from workers.record.receipts.requests import ReceiptRequests
 from workers.record.sequencer import Sequencer
 from workers.record.volumes import RecordDamaged, TenantLog
 
@@ -57,7 +58,10 @@ class SkippedRecord:
 
 
 class Sealer:
-    """Writer of the record of one state directory. There must be only one at a time. Blocks: for a process of its own."""
+    """Writer of the record of one state directory. There must be only one at a time. Blocks: for a process of its own.
+
+    ``receipts``: requests for receipts in what was read, for ``workers.record.receipts.maker``.
+    """
 
     def __init__(self, state_dir: Path, *, log_name: str, build: str, epoch_key: Ed25519PrivateKey) -> None:
         """Read what was sealed, and cut the files to it. Raises ``RecordDamaged``, or ``OSError``."""
@@ -91,6 +95,7 @@ class Sealer:
         for tenant, log in self._logs.items():
             self._check_published(tenant, log)
         self.skipped: list[SkippedRecord] = []
+        self.receipts = ReceiptRequests(() if sealed is None else sealed.receipts)
         self._newest = self._check_place(b"" if sealed is None else sealed.segment_head)
 
     @property
@@ -124,6 +129,8 @@ class Sealer:
             for addition in self._additions(record):
                 log = self._log_of(addition.tenant)
                 log.append(addition.data, addition.row)
+                if addition.receipt is not None:
+                    self.receipts.add(addition.receipt)
                 self._check_published(addition.tenant, log)
         return read
 
@@ -168,6 +175,7 @@ class Sealer:
             sequencer=self._sequencer.snapshot(),
             logs={tenant: log.position for tenant, log in self._logs.items()},
             segment_head=_segment_head(self._wal, self.place.segment),
+            receipts=self.receipts.kept(),
         )
         write_sealed(self._folder, sealed)
 

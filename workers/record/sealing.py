@@ -19,10 +19,18 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from queueing.aio.backoff import Backoff
-from workers.record.exchange import Head, SealerStatus, StatementRequest, StatementRequests, write_status
-from workers.record.folder import FOLDER_NAME
+from workers.record.exchange import (
+    Head,
+    SealerStatus,
+    StatementRequest,
+    StatementRequests,
+    key_name,
+    write_status,
+)
+from workers.record.folder import FOLDER_NAME, LOGS_NAME
 from workers.record.follower import Place
 from workers.record.published import published_heads
+from workers.record.receipts.maker import ReceiptMaker
 from workers.record.replacement import bytes_of, finish_replacement, former_records, give_up
 from workers.record.sealer import MOST_RECORDS, Sealer
 from workers.record.volumes import RecordDamaged
@@ -115,12 +123,16 @@ class SealingLoop:
 
     def _seal(self, sealer: Sealer, stop: threading.Event) -> None:
         kept_at, kept_segment = self._clock_s(), sealer.place.segment
+        maker = ReceiptMaker(
+            self._state_dir, self._state_dir / FOLDER_NAME / LOGS_NAME, key_name(self._public_key)
+        )
         while True:
             ending = stop.is_set()
             began = self._clock_s()
             covered = self._read(sealer, began + STEP_S)
             signed = sealer.sign()
             self._certify(sealer, signed)
+            self._make_receipts(sealer, maker)
             self._tell(sealer, signed, covered)
             if (
                 ending
@@ -160,6 +172,18 @@ class SealingLoop:
                 )
             )
             self._asked_at[tenant] = now
+
+    def _make_receipts(self, sealer: Sealer, maker: ReceiptMaker) -> None:
+        """Make the receipts that wait. Without room on the disk they wait on: checkpoints do not depend on them."""
+        try:
+            maker.make(sealer.receipts)
+        except OSError as error:
+            log.warning("record.receipts_failed", extra={"why": error.strerror or str(error)})
+        dropped, sealer.receipts.dropped = sealer.receipts.dropped, 0
+        if dropped:
+            log.warning("record.receipts_dropped", extra={"receipts": dropped})
+            self._failures["receipt"] += dropped
+            self._status = msgspec.structs.replace(self._status, failures=dict(self._failures))
 
     def _tell(self, sealer: Sealer, signed: dict[str, Checkpoint], covered: float | None) -> None:
         for damage in sealer.damage[self._damage_told :]:

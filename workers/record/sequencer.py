@@ -7,7 +7,7 @@ intent is an entry of its own, so that each signature can be shown to have been 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
@@ -34,6 +34,7 @@ from workers.journal.records import (
 )
 from workers.record.additions import Addition, addition, event_entry
 from workers.record.items import ItemRow, outcomes_of
+from workers.record.receipts.requests import ReceiptRequest, receipt_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,6 +47,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 _ENDS: Final = frozenset({"committed", "repeated", "fenced"})
+_RELEASED: Final = frozenset({"committed", "repeated"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class _OpenClaim:
     record: IntentRecord
     salt: bytes
     envelope: Envelope | None
+    receipt: ReceiptRequest | None = None
 
 
 @dataclass(slots=True)
@@ -225,7 +228,9 @@ class Sequencer:
             code="" if isinstance(result, JobOutcome) else result.reason,
             dropped=record.dropped,
         )
-        return [addition(claim.tenant, entry, row)]
+        added = addition(claim.tenant, entry, row)
+        claim.receipt = receipt_request(record, claim.tenant, claim.salt, row.outcome, added.data)
+        return [added]
 
     def _end(
         self, record: ReleasedRecord | ReturnedRecord | UnknownRecord, how: str, at_ms: int
@@ -233,7 +238,11 @@ class Sequencer:
         claim = self._open.pop((record.job_id, record.lease), None)
         if claim is None:
             return []
-        return [addition(claim.tenant, EndEntry(at_ms=at_ms, kind=how, intent=claim.intent))]  # type: ignore[arg-type]
+        added = addition(claim.tenant, EndEntry(at_ms=at_ms, kind=how, intent=claim.intent))  # type: ignore[arg-type]
+        if claim.receipt is None:
+            return [added]
+        receipt = msgspec.structs.replace(claim.receipt, released=how in _RELEASED)
+        return [replace(added, receipt=receipt)]
 
     def _canary(self, record: CanaryOutcomeRecord) -> list[Addition]:
         intent = self._canaries.pop((record.job_id, record.lease), None)
@@ -257,6 +266,11 @@ class Sequencer:
                 sizes=self.sizes,
                 open=[(claim.intent, encode_record(claim.record)) for claim in self._open.values()],
                 canaries=[encode_record(record) for record in self._canaries.values()],
+                receipts={
+                    number: claim.receipt
+                    for number, claim in enumerate(self._open.values())
+                    if claim.receipt is not None
+                },
             )
         )
 
@@ -265,10 +279,10 @@ class Sequencer:
         """The sequencer at the time of a snapshot. Raises ``msgspec.MsgspecError`` for anything else."""
         kept = msgspec.msgpack.decode(snapshot, type=_Snapshot)
         sequencer = cls(origin, dict(kept.sizes))
-        for intent, raw in kept.open:
+        for number, (intent, raw) in enumerate(kept.open):
             record = decode_record(raw)
             if isinstance(record, IntentRecord):
-                sequencer._begin(record, intent)
+                sequencer._begin(record, intent).receipt = kept.receipts.get(number)
         for raw in kept.canaries:
             record = decode_record(raw)
             if isinstance(record, CanaryIntentRecord):
@@ -287,6 +301,8 @@ class _Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     sizes: dict[str, int]
     open: list[tuple[int, bytes]]
     canaries: list[bytes]
+    receipts: dict[int, ReceiptRequest] = {}
+    """Of open claims that have their outcome, by their place in ``open``."""
 
 
 def _result_of(record: OutcomeRecord) -> JobOutcome | SigningError:

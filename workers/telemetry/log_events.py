@@ -206,6 +206,27 @@ EVENTS: Final[dict[str, LogEvent]] = {
         "The sealer had not ended when the worker's time for its shutdown was over; the next start seals what is left.",
         ("pid",),
     ),
+    "record.receipts_failed": LogEvent(
+        "warning",
+        "Receipts could not be made or handed to the worker; they wait. Sealing continues.",
+        ("why",),
+    ),
+    "record.receipts_dropped": LogEvent(
+        "warning",
+        "Receipts that clients asked for are not made: there is no room for more, or their log could not be read. `sigmill audit receipt` makes them.",
+        ("receipts",),
+    ),
+    "record.receipts_unread": LogEvent(
+        "warning", "The receipts of the sealer could not be listed.", ("why",)
+    ),
+    "record.receipts_invalid": LogEvent(
+        "warning", "A file of receipts could not be read, and was removed.", ("file", "why")
+    ),
+    "record.receipts_unpublished": LogEvent(
+        "warning",
+        "Receipts could not be published for the tenant; the worker tries again. Signatures do not wait for them.",
+        ("tenant", "why"),
+    ),
     "record.not_certified": LogEvent(
         "warning",
         "The service key has not certified the key of the record's checkpoints; sealing continues, and the certification is retried.",

@@ -170,7 +170,7 @@ class WorkerMetrics(ProcessMetrics):
     )
     record_failures = counter(
         "record_failures",
-        "Interruptions of the sealing of the record, and records that it skipped, by reason.",
+        "Interruptions of the sealing of the record, records that it skipped, and receipts that were dropped (`receipt`), by reason.",
         "reason",
     )
 

@@ -514,7 +514,7 @@ WORKER: Final = Board(
             ),
             lines(
                 "Record failures",
-                "Interruptions of the sealing by reason, and tenants whose keys are not certified yet.",
+                "Interruptions of the sealing and dropped receipts by reason, and tenants whose keys are not certified yet.",
                 "short",
                 (
                     f"sum by (instance, reason) (increase(sigmill_record_failures_total{{{_I}}}[{WINDOW}]))",

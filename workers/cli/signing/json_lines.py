@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -19,7 +20,8 @@ Encoding = Literal["der", "raw"]
 class SignedLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One signature in base64; fingerprint in hex. ``encoding`` is omitted unless ``--raw`` made it "raw".
 
-    ``name_bytes``: all bytes of a name that is not UTF-8, in base64. ``error``: its file could not be written.
+    ``name_bytes``: all bytes of a name that is not UTF-8, in base64. ``error``: a file of it could not be written. ``receipt``:
+    file of its receipt; ``receipt_missing``: why one that was asked for is missing, or false.
     """
 
     name: str
@@ -33,6 +35,8 @@ class SignedLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     job_id: str
     encoding: Encoding = "der"
     verified: bool = True
+    receipt: str | None = None
+    receipt_missing: ErrorObject | None = None
     error: ErrorObject | None = None
 
 
@@ -49,9 +53,15 @@ class FailedLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def signed_line(
-    item: Item, signature: Signature, *, raw: bool, error: SigningError | None = None
+    item: Item,
+    signature: Signature,
+    *,
+    raw: bool,
+    error: SigningError | None = None,
+    receipt: Path | None = None,
 ) -> SignedLine:
-    """Make the line of a signature."""
+    """Make the line of a signature; ``receipt``: file of its receipt."""
+    missing = signature.receipt_missing
     return SignedLine(
         name=item.shown_name,
         name_bytes=item.name_bytes,
@@ -64,6 +74,10 @@ def signed_line(
         job_id=signature.job_id,
         encoding="raw" if raw else "der",
         verified=signature.verified,
+        receipt=None
+        if receipt is None
+        else str(receipt).encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
+        receipt_missing=None if missing is None else ErrorObject.of(missing),
         error=None if error is None else ErrorObject.of(error),
     )
 

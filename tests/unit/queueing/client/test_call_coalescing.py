@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from queueing.aio.owned_tasks import OwnedTasks
 from queueing.client.call_coalescing import Coalescer, SingleCalls
@@ -15,9 +16,11 @@ from queueing.client.signatures import Outcome, Signature
 from queueing.client.signing_request import SigningRequest, Target
 from queueing.errors import SigningError, WaitTimeout
 from queueing.protocol.algorithms import DEFAULT_FOR_KEY, KeyKind
+from tests.support.waiting import turn
 
 TARGET = Target("release", 1, DEFAULT_FOR_KEY[KeyKind.P256])
 LONG_AGO_S = 0.0
+LONG_AFTER_S = 1e12
 DIGESTS = [bytes([i]) * 32 for i in range(3)]
 
 
@@ -63,10 +66,25 @@ def _signature(digest: bytes) -> Signature:
     )
 
 
+class FakeReceipts:
+    """Receipts that come when the test sets ``come``."""
+
+    def __init__(self) -> None:
+        self.come = asyncio.Event()
+
+    async def attach(
+        self, digests: Sequence[bytes], outcomes: Sequence[Outcome], *, deadline_s: float | None
+    ) -> list[Outcome]:
+        del deadline_s
+        await self.come.wait()
+        pairs = zip(digests, outcomes, strict=True)
+        return [replace(o, receipt=d) if isinstance(o, Signature) else o for d, o in pairs]
+
+
 async def _with_calls(work: Callable[[SingleCalls, FakeRunner], Coroutine[Any, Any, None]]) -> None:
     runner, tasks = FakeRunner(), OwnedTasks()
     await tasks.open()
-    calls = SingleCalls(runner, tasks, linger_s=0.0)
+    calls = SingleCalls(runner, tasks, linger_s=0.0, receipts=FakeReceipts())
     try:
         await work(calls, runner)
     finally:
@@ -241,3 +259,46 @@ def test_a_call_that_is_taken_back_is_not_sent(sink: Sink) -> None:
     assert sorted(coalescer.clear()) == [1, 2]
     sink.loop.turn(1)
     assert sink.sent == []
+
+
+async def test_calls_that_want_receipts_share_an_envelope_of_their_own_and_get_them() -> None:
+    """The others get their signatures before."""
+    runner, tasks, receipts = FakeRunner(), OwnedTasks(), FakeReceipts()
+    runner.answer.set()
+    await tasks.open()
+    calls = SingleCalls(runner, tasks, linger_s=0.0, receipts=receipts)
+    wanting = [asyncio.create_task(calls.sign(TARGET, d, None, receipt=True)) for d in DIGESTS[:2]]
+    without = await calls.sign(TARGET, DIGESTS[2], None)
+    assert without.receipt is None
+    assert not any(task.done() for task in wanting)
+    receipts.come.set()
+    assert [(await task).receipt for task in wanting] == DIGESTS[:2]
+    await tasks.close()
+
+
+async def test_a_deadline_before_the_receipt_comes_loses_no_signature() -> None:
+    runner, tasks = FakeRunner(), OwnedTasks()
+    runner.answer.set()
+    await tasks.open()
+    calls = SingleCalls(runner, tasks, linger_s=0.0, receipts=FakeReceipts())
+    outcome = asyncio.create_task(calls.sign(TARGET, DIGESTS[0], LONG_AFTER_S, receipt=True))
+    await turn()
+    assert not outcome.done()
+    await tasks.close()
+    signature = await outcome
+    assert (signature.signature, signature.receipt) == (DIGESTS[0][::-1], None)
+
+
+async def test_a_call_that_is_cancelled_while_its_receipt_is_waited_for_leaves_the_others() -> None:
+    runner, tasks, receipts = FakeRunner(), OwnedTasks(), FakeReceipts()
+    runner.answer.set()
+    await tasks.open()
+    calls = SingleCalls(runner, tasks, linger_s=0.0, receipts=receipts)
+    one, other = [asyncio.create_task(calls.sign(TARGET, d, None, receipt=True)) for d in DIGESTS[:2]]
+    await turn()
+    one.cancel()
+    await asyncio.wait((one,))
+    assert one.cancelled()
+    receipts.come.set()
+    assert (await other).receipt == DIGESTS[1]
+    await tasks.close()

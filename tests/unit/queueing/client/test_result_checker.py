@@ -11,9 +11,9 @@ from msgspec.structs import replace
 from queueing.client.result_checker import ResultChecker
 from queueing.client.signatures import Outcome, Signature
 from queueing.client.signing_request import SigningRequest, Target
-from queueing.errors import ResultInvalid
+from queueing.errors import ReceiptMissing, ResultInvalid
 from queueing.protocol.algorithms import Algorithm
-from queueing.protocol.jobs import JobOutcome, JobResult
+from queueing.protocol.jobs import JobOutcome, JobResult, ReceiptNotice
 from queueing.protocol.public_keys import PublicKey
 from tests.support.fakes.fake_directory import DirectoryScene
 from tests.support.keys import sign_digest, spki_of
@@ -112,3 +112,29 @@ async def test_signatures_over_other_digests_are_refused_one_by_one() -> None:
     outcome = replace(outcome, signatures=(outcome.signatures[1], outcome.signatures[1]))
     outcomes = await checked(scene, request_for(), outcome)
     assert [type(each) for each in outcomes] == [ResultInvalid, Signature]
+
+
+@pytest.mark.parametrize(
+    "notice, text, announced",
+    [
+        (ReceiptNotice.FOLLOWS, "not collected", True),
+        (ReceiptNotice.NO_RECORD, "keeps no record", False),
+        (ReceiptNotice.NONE, "of a version without receipts", False),
+    ],
+)
+async def test_a_signature_says_whether_its_receipt_follows(
+    notice: ReceiptNotice, text: str, announced: bool
+) -> None:
+    """A worker of a version without receipts says nothing, and no client waits for it."""
+    scene = two_versions()
+    result = JobResult(outcome_by(scene, 2), CONTENT, notice)
+    checker = ResultChecker(scene.cache, verify=True)
+    for wanted in (True, False):
+        request = replace(request_for(), receipt=wanted)
+        for outcome in await checker.outcomes(request, CONTENT, "id", result):
+            assert isinstance(outcome, Signature)
+            missing = outcome.receipt_missing
+            assert (missing is not None) is wanted
+            if wanted:
+                assert isinstance(missing, ReceiptMissing)
+                assert (text in missing.message, missing.announced) == (True, announced)

@@ -23,7 +23,7 @@ def test_the_script_that_tenants_may_run_is_the_recorded_one() -> None:
 
 
 def test_a_tenants_user_only_reads_what_the_workers_decide() -> None:
-    """Its directory, caps, limiter and leases; it has no right to fences and dead letters at all."""
+    """Its directory, caps, limiter, leases and receipts; it has no right to fences and dead letters at all."""
     rules = tenant_rules("acme", None)
     keys = [rule for rule in rules if "~" in rule]
     writable = {rule.removeprefix("~") for rule in keys if rule.startswith("~")}
@@ -35,6 +35,7 @@ def test_a_tenants_user_only_reads_what_the_workers_decide() -> None:
         keyspace.limiter("acme"),
         keyspace.hindrance("acme"),
         f"{keyspace.IN_PROGRESS_PREFIX}{{acme}}*",
+        f"{keyspace.RECEIPT_PREFIX}{{acme}}*",
     }
     assert readable == decided
     assert not writable & {*decided, keyspace.fence("acme"), keyspace.dead_letters("acme")}

@@ -1,4 +1,4 @@
-"""Signature files of --out-dir stay below the folder."""
+"""Files of --out-dir and --receipts stay below their folders."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 import pytest
 
 from queueing.errors import InputUnreadable, OutputUnwritable
-from workers.cli.signing.out_dir import refuse_equal_paths, signature_path, write_signature
+from workers.cli.signing.out_dir import receipts_in, signatures_in
 
 
 @pytest.mark.parametrize(
@@ -22,20 +22,20 @@ from workers.cli.signing.out_dir import refuse_equal_paths, signature_path, writ
 )
 def test_signature_files_stay_below_the_folder(name: str, path: str) -> None:
     """The folders of an item's name are kept below --out-dir."""
-    assert signature_path(Path("out"), name) == Path(path)
+    assert signatures_in(Path("out")).path(name) == Path(path)
 
 
 @pytest.mark.parametrize("name", ["../x", "a/../../x", "", "/", "a\x00b"])
 def test_names_that_lead_out_are_refused(name: str) -> None:
     """A manifest cannot make the command write outside --out-dir."""
     with pytest.raises(InputUnreadable):
-        signature_path(Path("out"), name)
+        signatures_in(Path("out")).path(name)
 
 
 def test_a_signature_file_is_replaced(tmp_path: Path) -> None:
     """A rerun replaces the file of an earlier run and leaves no other file."""
     for signature in (b"first", b"second"):
-        write_signature(tmp_path, "dist/a.bin", signature)
+        signatures_in(tmp_path).write("dist/a.bin", signature)
     assert (tmp_path / "dist" / "a.bin.sig").read_bytes() == b"second"
     assert [file.name for file in (tmp_path / "dist").iterdir()] == ["a.bin.sig"]
 
@@ -47,8 +47,8 @@ def test_a_link_below_the_folder_is_not_followed(tmp_path: Path) -> None:
         folder.mkdir()
     (out / "lnk").symlink_to(outside)
     with pytest.raises(OutputUnwritable, match=r"lnk/x.sig cannot be written: lnk is a symbolic link"):
-        write_signature(out, "lnk/x", b"signature")
-    write_signature(out, "x", b"signature")
+        signatures_in(out).write("lnk/x", b"signature")
+    signatures_in(out).write("x", b"signature")
     assert not [*outside.iterdir()]
     assert (out / "x.sig").read_bytes() == b"signature"
 
@@ -67,12 +67,12 @@ def test_a_link_below_the_folder_is_not_followed(tmp_path: Path) -> None:
 def test_items_that_would_share_a_file_are_refused(names: tuple[str, str]) -> None:
     """The later signature would replace the earlier one, so nothing is signed."""
     with pytest.raises(click.UsageError, match="nothing was signed"):
-        refuse_equal_paths(Path("out"), ("other", *names))
+        signatures_in(Path("out")).refuse_equal_paths(("other", *names))
 
 
 def test_items_with_files_of_their_own_are_accepted() -> None:
     """Names that lead out are errors of their own items."""
-    refuse_equal_paths(Path("out"), ("a", "a/b", "b/a", "..", ".."))
+    signatures_in(Path("out")).refuse_equal_paths(("a", "a/b", "b/a", "..", ".."))
 
 
 @pytest.mark.parametrize("name", ["n" * 300, "file/below"])
@@ -80,5 +80,14 @@ def test_a_file_that_cannot_be_written_is_an_error_of_the_output(tmp_path: Path,
     """It is no error of the input, and no part of the file is left."""
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputUnwritable, match="cannot be written"):
-        write_signature(tmp_path, name, b"signature")
+        signatures_in(tmp_path).write(name, b"signature")
     assert [file.name for file in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_receipt_has_a_file_beside_that_of_its_signature(tmp_path: Path) -> None:
+    """One folder may have both."""
+    signatures_in(tmp_path).write("dist/a.bin", b"signature")
+    assert receipts_in(tmp_path).write("dist/a.bin", b"receipt") == tmp_path / "dist" / "a.bin.tlog-proof"
+    assert {file.name for file in (tmp_path / "dist").iterdir()} == {"a.bin.sig", "a.bin.tlog-proof"}
+    with pytest.raises(InputUnreadable, match="out of --receipts"):
+        receipts_in(tmp_path).path("../a")

@@ -83,6 +83,6 @@ def test_inputs_are_checked_before_the_client_is_read(arguments: SigningArgument
 
 @pytest.mark.parametrize("command", [sign, submit])
 def test_click_passes_what_the_type_declares(command: click.Command) -> None:
-    """sign and submit get exactly the arguments of SigningArguments, and sign two more."""
+    """sign and submit get exactly the arguments of SigningArguments, and sign three more."""
     names = {parameter.name for parameter in command.params if parameter.expose_value}
-    assert names - {"raw", "out_dir"} == SigningArguments.__annotations__.keys()
+    assert names - {"raw", "out_dir", "receipts"} == SigningArguments.__annotations__.keys()

@@ -1,0 +1,192 @@
+"""Receipts are collected beside the signatures: what does not come, or is false, is an error that fails none of them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+import pytest
+from msgspec.structs import replace
+from redis.asyncio import Redis
+
+from queueing.client import receipts as module
+from queueing.client.receipts import ReceiptCollector, ReceiptRunner
+from queueing.client.signatures import Outcome, Signature
+from queueing.client.signing_request import SigningRequest, Target
+from queueing.errors import DigestLength, ProofInvalid, QueueUnavailable, ReceiptMissing
+from queueing.protocol.algorithms import Algorithm
+from queueing.transparency.commitments import Item
+from queueing.transparency.receipts import verify_receipt
+from tests.support.farm.job_proofs import Log
+from tests.support.waiting import turn
+
+DIGESTS = [hashlib.sha256(b"%d" % number).digest() for number in range(3)]
+LOG = Log(size=9)
+COMING = ReceiptMissing("not collected", announced=True)
+
+
+def signature(number: int, missing: ReceiptMissing | None = COMING, *, job_id: str = "job") -> Signature:
+    return Signature(
+        signature=b"signature %d" % number,
+        algorithm=Algorithm.ECDSA_SHA_256,
+        key="release",
+        key_version=1,
+        public_key_sha256=bytes(32),
+        job_id=job_id,
+        verified=True,
+        receipt_missing=missing,
+    )
+
+
+OUTCOMES: list[Outcome] = [signature(0), DigestLength("too short"), signature(2)]
+ITEMS = [
+    Item(0, DIGESTS[0], hashlib.sha256(b"signature 0").digest()),
+    Item(1, DIGESTS[1], b"", "digest.length"),
+    Item(2, DIGESTS[2], hashlib.sha256(b"signature 2").digest()),
+]
+PROOF = LOG.proof(ITEMS, index=5).encode()
+
+
+@dataclass
+class Place:
+    """Receipts in Redis, by job. ``refuses``: what it answers instead. ``release`` lets an answer come."""
+
+    stored: dict[str, bytes] = field(default_factory=dict)
+    refuses: QueueUnavailable | ReceiptMissing | None = None
+    asked: list[list[str]] = field(default_factory=list)
+    release: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def fetch(self, _: Redis, job_ids: Sequence[str]) -> list[bytes | None]:
+        self.asked.append(list(job_ids))
+        if self.refuses is not None:
+            raise self.refuses
+        await self.release.wait()
+        return [self.stored.get(job_id) for job_id in job_ids]
+
+
+@dataclass
+class Scene:
+    place: Place
+    collector: ReceiptCollector
+
+    async def attach(self, outcomes: Sequence[Outcome], deadline_s: float | None = None) -> list[Outcome]:
+        return await self.collector.attach(DIGESTS, outcomes, deadline_s=deadline_s)
+
+
+@pytest.fixture
+async def scene(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
+    """A collector whose questions follow each other at once, and which waits for an hour."""
+    place = Place({"job": PROOF})
+    monkeypatch.setattr(module, "fetch", place.fetch)
+    monkeypatch.setattr(module, "POLL_S", 0.0)
+    collector = ReceiptCollector(cast("Redis", None), tenant="acme", trusted=LOG.trusted, timeout_s=3600.0)
+    running = asyncio.create_task(collector.run())
+    place.release.set()
+    yield Scene(place, collector)
+    running.cancel()
+    await asyncio.wait((running,))
+
+
+def missing(outcome: Outcome) -> str:
+    assert isinstance(outcome, Signature)
+    assert outcome.receipt is None
+    return str(outcome.receipt_missing)
+
+
+async def test_each_signature_of_a_job_gets_its_receipt_and_an_error_stays_one(scene: Scene) -> None:
+    """The receipts verify alone."""
+    found = await scene.attach(OUTCOMES)
+    assert found[1] is OUTCOMES[1]
+    for number in (0, 2):
+        made = found[number]
+        assert isinstance(made, Signature)
+        assert made.receipt is not None
+        assert made.receipt_missing is None
+        verify_receipt(made.receipt, LOG.trusted, digest=DIGESTS[number], signature=made.signature)
+
+
+@pytest.mark.parametrize(
+    "outcomes",
+    [[signature(0, ReceiptMissing("no record"))], [DigestLength("too short")], []],
+    ids=["not announced", "nothing signed", "empty"],
+)
+async def test_what_was_not_announced_is_not_waited_for(scene: Scene, outcomes: list[Outcome]) -> None:
+    assert await scene.attach(outcomes) == outcomes
+    assert scene.place.asked == []
+
+
+async def test_many_jobs_share_questions(scene: Scene) -> None:
+    """At most 128 in each, and an idle collector asks nothing."""
+    scene.place.release.clear()
+    scene.place.stored = {f"job{number}": PROOF for number in range(300)}
+    waiting = [
+        asyncio.create_task(
+            scene.attach([replace(o, job_id=f"job{n}") if isinstance(o, Signature) else o for o in OUTCOMES])
+        )
+        for n in range(300)
+    ]
+    await turn()
+    scene.place.release.set()
+    assert all(
+        isinstance(found[0], Signature) and found[0].receipt for found in await asyncio.gather(*waiting)
+    )
+    assert max(map(len, scene.place.asked)) == module.MOST_JOBS
+    asked = len(scene.place.asked)
+    await turn(50)
+    assert len(scene.place.asked) <= asked + 1
+
+
+async def test_a_receipt_that_does_not_come_by_the_deadline_is_told_with_its_cause(scene: Scene) -> None:
+    scene.place.stored = {}
+    found = await scene.attach(OUTCOMES, deadline_s=0.0)
+    assert "the sealer of the worker's host is behind" in missing(found[0])
+    assert isinstance(found[1], DigestLength)
+
+
+async def test_redis_that_is_away_is_asked_again_and_told(scene: Scene) -> None:
+    """The reason is Redis, not the sealer."""
+    scene.place.refuses = QueueUnavailable("cannot read receipts: refused")
+    waiting = asyncio.create_task(scene.attach(OUTCOMES))
+    await turn()
+    assert "could not be asked" in missing((await scene.attach(OUTCOMES, deadline_s=0.0))[0])
+    waiting.cancel()
+
+
+async def test_a_user_without_the_right_is_told_at_once(scene: Scene) -> None:
+    """And the next call asks again: the operator may have set it."""
+    scene.place.refuses = ReceiptMissing("may not read receipts: `sigmill tenants acl`")
+    assert "sigmill tenants acl" in missing((await scene.attach(OUTCOMES))[0])
+    scene.place.refuses = None
+    (first, *_) = await scene.attach(OUTCOMES)
+    assert isinstance(first, Signature)
+    assert first.receipt
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"", b"nonsense", bytes(200_000), LOG.proof(ITEMS[:2]).encode(), Log().proof(ITEMS).encode()],
+    ids=["empty", "nonsense", "too long", "of another job", "of another service"],
+)
+async def test_a_false_receipt_is_no_receipt(scene: Scene, value: bytes) -> None:
+    """A writer of Redis takes a receipt away, and nothing else."""
+    scene.place.stored = {"job": value}
+    first = (await scene.attach(OUTCOMES))[0]
+    assert isinstance(first, Signature)
+    assert first.signature == b"signature 0"
+    assert isinstance(first.receipt_missing, ProofInvalid)
+
+
+async def test_only_requests_that_want_receipts_are_held_up(scene: Scene) -> None:
+    class Runner:
+        async def run(self, request: SigningRequest, deadline_s: float | None) -> list[Outcome]:
+            return OUTCOMES
+
+    runner = ReceiptRunner(Runner(), scene.collector)
+    request = SigningRequest.of(Target("release", 1, Algorithm.ECDSA_SHA_256), DIGESTS, "run")
+    assert await runner.run(request, None) is OUTCOMES
+    (first, *_) = await runner.run(replace(request, receipt=True), None)
+    assert isinstance(first, Signature)
+    assert first.receipt
