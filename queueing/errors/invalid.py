@@ -108,7 +108,7 @@ class ArtifactInvalid(Invalid):
 
 
 class ArtifactSigned(Invalid):
-    """The file has a signature by another certificate, or an incomplete one; it is as it was."""
+    """The file has another signature, or an incomplete one; it is unchanged."""
 
     reason = "artifact.signed"
     hint = "Sign the file as it was built, or choose --replace or --append."

@@ -20,7 +20,7 @@ from queueing.errors import ConfigError
 from queueing.files.durable_file import make_folder, replace_durably
 from queueing.files.folders import is_there
 from queueing.files.regular_file import read_regular
-from queueing.protocol.algorithms import KeyKind
+from queueing.protocol.algorithms import DEFAULT_FOR_KEY, FACTS
 from workers.cli.shell.options import combined
 from workers.cli.shell.output import Output, emit, print_message
 from workers.config.service_file import SERVICE
@@ -256,7 +256,8 @@ class Ceremony:
             statement_sha256=hashlib.sha256(signed).hexdigest(),
             certificate=str(self._certificate_file()),
             evidence=None if evidence is None else str(collected),
-            openssl_reads_it=self.service.service_key.public_key.kind is not KeyKind.ED25519,
+            openssl_reads_it=FACTS[DEFAULT_FOR_KEY[self.service.service_key.public_key.kind]].hash_name
+            is not None,
         )
 
 
