@@ -113,6 +113,11 @@ def verify_receipt(
     return receipt
 
 
+def claimed_item(data: bytes) -> Item:
+    """Item that a receipt says it is of; nothing of it is verified. Raises ``ProofInvalid``."""
+    return read_salted_item(_read_extra(read_proof_file(data).extra).salted_item)[1]
+
+
 def verify_signer(note: Note, checkpoint: Checkpoint, statement: bytes, trusted: TrustedKeys) -> None:
     """Check that a trusted key signed a checkpoint, or one that the (shortened) statement certifies for this log.
 

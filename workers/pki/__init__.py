@@ -4,6 +4,7 @@ A key in a token is no key object of ``cryptography``, so what it signs is built
 
 schemes   AlgorithmIdentifier and digest of each kind of key
 names     subjects and alternative names, as an operator writes them
+receipts  receipts as an unsigned attribute of a CMS signature
 requests  PKCS#10 certificate requests
 cms       SignedData, and the self-signed certificate of a service key
 origin    statements about the origin of keys

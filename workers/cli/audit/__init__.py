@@ -5,6 +5,7 @@ export  ``sigmill audit export``
 verify  ``sigmill audit verify``
 find    ``sigmill audit find``
 receipt  ``sigmill audit receipt``
+receipt_files  verification of a receipt's file
 key_files  files of public keys
 times   options that are times
 digest_option  option that is a digest

@@ -11,18 +11,23 @@ import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Final, Literal
+from typing import BinaryIO, Final, Literal, TypedDict, Unpack
 
 import click
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
+from queueing.client.config import ClientConfig
 from queueing.client.signatures import Signature
 from queueing.client.signing_client import SigningClient
 from queueing.errors import InputUnreadable, ResultInvalid, SigningError
 from queueing.protocol.algorithms import Algorithm
+from queueing.transparency.receipts import TrustedKeys
+from workers.cli.audit.digest_option import Digest
+from workers.cli.audit.key_files import service_key_option, vkeys_option
+from workers.cli.audit.receipt_files import hash_of, keys_of, print_receipt, receipt_in, verified
 from workers.cli.shell.interrupts import run_stoppable
-from workers.cli.shell.options import client_config_option, json_option
+from workers.cli.shell.options import json_option
 from workers.cli.shell.output import ErrorObject, Exit, Output, Tally, emit, print_message
 from workers.cli.signing.hashing import hash_file
 from workers.cli.signing.items import HASH_BYTES, Item, name_from_json
@@ -48,25 +53,96 @@ class VerifiedLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     error: ErrorObject | None = None
 
 
+class ReceiptArguments(TypedDict):
+    """Options that belong to ``--receipt``."""
+
+    digest: bytes | None
+    signature: Path | None
+    service_key: Path | None
+    vkeys: Path | None
+
+
 @click.command()
-@client_config_option
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    envvar="SIGMILL_CLIENT_CONFIG",
+    show_envvar=True,
+    help="The client.toml of this build host. With --receipt its tenant and `service_public_keys` count.",
+)
 @click.option("--digests-only", is_flag=True, help="Check the digests in the lines; read no file.")
-@click.argument("results", type=click.Path(path_type=Path, allow_dash=True))
+@click.option(
+    "--receipt",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Verify this receipt instead, offline: that it is of the file RESULTS, or of --digest.",
+)
+@click.option("--digest", type=Digest(), metavar="HEX", help="With --receipt: the digest that was signed.")
+@click.option(
+    "--signature",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="With --receipt: the signature (its bytes) of which the receipt must be.",
+)
+@service_key_option
+@vkeys_option
+@click.argument("results", required=False, type=click.Path(path_type=Path, allow_dash=True))
 @json_option
 @click.pass_obj
-def verify(output: Output, *, config: Path, digests_only: bool, results: Path) -> Exit:
-    """Verify the lines of RESULTS, the output of `sigmill sign` (- reads stdin).
+def verify(
+    output: Output,
+    /,
+    *,
+    config: Path | None,
+    digests_only: bool,
+    results: Path | None,
+    receipt: Path | None,
+    **proof: Unpack[ReceiptArguments],
+) -> Exit:
+    """Verify the lines of RESULTS, the output of `sigmill sign` (- reads stdin), or a receipt.
 
     Each line's file is hashed; a line whose file is missing fails. Lines of digests (sign --digest, --manifest,
     wait) have no file: --digests-only checks the signature over the digest in the line and reads no file. The
     keys come from the tenant's key directory, so a signature of a retired or revoked version does not verify.
     Prints the lines that fail, or all of them with --json.
+
+    With --receipt FILE nothing but keys is needed: of --service-key (or --vkeys), or those that client.toml pins. RESULTS
+    is then the file that was signed. Exit code 1 if the receipt is not of it.
     """
+    if receipt is not None:
+        return _verify_receipt(output, receipt, results, config, proof)
+    if any(value is not None for value in proof.values()):
+        raise click.UsageError("--digest, --signature, --service-key and --vkeys belong to --receipt")
+    if results is None or config is None:
+        raise click.UsageError(f"Missing {'argument RESULTS' if results is None else 'option --config'}.")
     client = SigningClient.from_file(config)
     return run_stoppable(
         _verify(client, results, read_files=not digests_only, as_json=output.as_json),
         WaitingCommand(client, config),
     )
+
+
+def _verify_receipt(
+    output: Output, receipt: Path, signed: Path | None, config: Path | None, proof: ReceiptArguments
+) -> Exit:
+    """Verify a receipt of the file ``signed``, or of the given digest. Raises ``ProofInvalid``."""
+    if (signed is None) == (proof["digest"] is None):
+        raise click.UsageError("give --receipt the signed file, or its digest by --digest")
+    data = receipt_in(receipt)
+    tenant = ""
+    if config is None or proof["vkeys"] is not None or proof["service_key"] is not None:
+        trusted = keys_of(proof["vkeys"], proof["service_key"])
+    else:
+        settings = ClientConfig.from_file(config)
+        service = [key.spki for key in settings.pinned_keys(file=str(config))]
+        trusted, tenant = TrustedKeys(service=service, audience=settings.audience), settings.tenant
+    digest = proof["digest"]
+    if signed is not None:
+        digest = _file_digest(signed, hash_of(data))
+    if digest is None:
+        raise InputUnreadable("the file has no digest")
+    print_receipt(output, verified(data, trusted, digest=digest, signature=proof["signature"], tenant=tenant))
+    return Exit.DONE
 
 
 async def _verify(client: SigningClient, results: Path, *, read_files: bool, as_json: bool) -> Exit:
