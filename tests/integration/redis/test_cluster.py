@@ -105,6 +105,26 @@ def test_tenants_of_every_shard_sign_through_one_worker(
         assert "redis.cluster" not in doctor
 
 
+def test_receipts_of_tenants_on_every_shard_come_through_one_worker(
+    shards: RedisCluster, tmp_path: Path, shelf: TokenShelf
+) -> None:
+    """Each client finds its own beside its tenant's queue."""
+
+    async def receipts() -> list[bytes | None]:
+        found = []
+        for tenant in TENANTS:
+            (digest,) = digests(1, salt=tenant)
+            config = replace(rig.client_config(tenant), receipt_timeout_s=60.0)
+            async with SigningClient(config, rig.keys[tenant]) as client:
+                found.append((await client.sign("release", digest, receipt=True, timeout_s=60)).receipt)
+        return found
+
+    with rig_on(shards, tmp_path, shelf) as rig:
+        rig.service = "\n[record]\nenabled = true\n"
+        rig.start_worker()
+        assert all(asyncio.run(receipts()))
+
+
 def test_a_cluster_that_nobody_named_is_refused_at_once_in_one_sentence(
     shards: RedisCluster, tmp_path: Path, shelf: TokenShelf
 ) -> None:

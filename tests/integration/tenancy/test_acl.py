@@ -13,11 +13,13 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
-from queueing import QueueUnconfirmed, Signature, SigningClient
+from queueing import QueueUnavailable, QueueUnconfirmed, ReceiptMissing, Signature, SigningClient
+from queueing.broker import receipts
 from queueing.broker.cancel import CancelStatus
 from queueing.config.redis import RedisConfig
 from queueing.protocol import keyspace
 from queueing.protocol.algorithms import KeyKind
+from queueing.protocol.jobs import job_id_of
 from queueing.redis.connection import connect
 from queueing.redis.scripts import Script, digest_of
 from tests.support.farm.farm import digests
@@ -184,3 +186,18 @@ def test_the_line_is_what_an_acl_file_takes(make_rig: MakeRig, tmp_path: Path) -
     assert done.stdout.startswith("user tenant-acme reset on ~sigmill:{acme}:queue ")
     assert sigmill("tenants", "acl", "--config", config, "--tenant", "nobody").returncode == 2
     assert sigmill("tenants", "acl", "--config", config).returncode == 2
+
+
+async def test_a_tenants_user_reads_its_own_receipts_and_writes_none(user: TenantsUser) -> None:
+    """A user with the rights of an earlier version is told what helps."""
+    admin = user.rig.connect()
+    own, other = (job_id_of(tenant, bytes(16)) for tenant in ("acme", "globex"))
+    for job_id in (own, other):
+        await receipts.publish(admin, [receipts.JobReceipt(job_id, b"proof")], retention_ms=60_000)
+    assert await receipts.fetch(user.redis, [own]) == [b"proof"]
+    with pytest.raises(ReceiptMissing, match="sigmill tenants acl"):
+        await receipts.fetch(user.redis, [other])
+    with pytest.raises(QueueUnavailable):
+        await receipts.publish(user.redis, [receipts.JobReceipt(own, b"false")], retention_ms=60_000)
+    assert await receipts.fetch(admin, [own]) == [b"proof"]
+    await admin.aclose()
