@@ -42,6 +42,7 @@ class RecordMonitor:
         before = last if same and last is not None else SealerStatus(pid=0, started_ns=0)
         metrics.record_lag_seconds.set(status.lag_s(now_ns))
         metrics.record_bytes.set(status.record_bytes)
+        metrics.record_oldest_timestamp_seconds.set(status.oldest_ms / 1000)
         metrics.record_uncertified.set(status.uncertified)
         metrics.record_former.set(status.former)
         metrics.record_checkpoints.inc(max(status.checkpoints - before.checkpoints, 0))

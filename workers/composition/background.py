@@ -11,7 +11,7 @@ from workers.background.clock_watch import ClockWatch
 from workers.background.directory_publisher import DirectoryPublisher
 from workers.background.event_collector import EventCollector
 from workers.background.hindrance_publisher import HindrancePublisher
-from workers.background.log_retention import LogRetention
+from workers.background.log_retention import LogRetention, RecordRetention
 from workers.background.receipt_publisher import ReceiptPublisher
 from workers.background.record_monitor import RecordMonitor
 from workers.background.refused_pin_sync import RefusedPinSync
@@ -131,6 +131,7 @@ def _record(base: Foundation, sealer: SealerProcess | None) -> tuple[BackgroundT
     child = () if sealer is None else (sealer,)
     return (
         RecordMonitor(base.config, base.metrics),
+        RecordRetention(base.config),
         StatementSigner(base.config, base.lanes),
         ReceiptPublisher(base.redis, base.config, base.metrics),
         *child,

@@ -127,7 +127,7 @@ def read_service(file: Path, tables: dict[str, Any], errors: ErrorList) -> Servi
         errors.collect(partial(_check_hsm, file, name, token, _names(tables, "hsms")))
     worker = errors.collect(lambda: convert(file, "worker", tables.get("worker", {}), WorkerSettings))
     log = errors.collect(lambda: _log(file, tables, worker))
-    record = errors.collect(lambda: _record(file, tables, service))
+    record = errors.collect(lambda: _record(file, tables, service, worker))
     logging = errors.collect(lambda: convert(file, "logging", tables.get("logging", {}), LoggingSettings))
     metrics = errors.collect(lambda: convert(file, "metrics", tables.get("metrics", {}), MetricsSettings))
     exporter = errors.collect(lambda: convert(file, "exporter", tables.get("exporter", {}), ExporterSettings))
@@ -211,9 +211,21 @@ def _log(file: Path, tables: dict[str, Any], worker: WorkerSettings | None) -> L
     return log
 
 
-def _record(file: Path, tables: dict[str, Any], service: ServiceSettings | None) -> RecordSettings:
-    """Settings of the record. Its logs are named after the audience, where that can be the name of a key."""
+def _record(
+    file: Path, tables: dict[str, Any], service: ServiceSettings | None, worker: WorkerSettings | None
+) -> RecordSettings:
+    """Settings of the record. Its logs are named after the audience, where that can be the name of a key.
+
+    Segments that it has are kept longer than the results that they can publish again.
+    """
     record = convert(file, "record", tables.get("record", {}), RecordSettings)
+    if record.enabled and worker is not None and record.wal_days * 86400 < worker.result_retention_s + 86400:
+        raise ConfigError(
+            str(file),
+            "record.wal_days",
+            f"is less than a day more than worker.result_retention_s ({worker.result_retention_s:g} s)",
+            "Keep the log a day longer than the results.",
+        )
     if (
         record.enabled
         and record.name is None

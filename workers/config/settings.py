@@ -120,12 +120,16 @@ class LogSettings(_Strict, frozen=True):
 class RecordSettings(_Strict, frozen=True):
     """``[record]``: per tenant, a tamper-evident log made from the write-ahead log. ``name``: of the logs; ``sigmill/AUDIENCE``.
 
-    ``process``: the sealer is a child of the worker, or its ``own`` (``sigmill sealer``, started by the host).
+    ``process``: the sealer is a child of the worker, or its ``own`` (``sigmill sealer``, started by the host). ``retain_days``: how
+    long entries are kept, from their time or from the end of their key's certificate; two years and a month. ``wal_days``:
+    age at which segments of the write-ahead log that are sealed are removed.
     """
 
     enabled: bool = False
     name: Annotated[str, Meta(pattern=r"^[!-*,-~]{1,200}\Z")] | None = None
     process: Literal["child", "own"] = "child"
+    retain_days: Annotated[float, Meta(ge=730, le=36525)] = 762.0
+    wal_days: Annotated[float, Meta(ge=1, le=36525)] = 14.0
 
 
 class LoggingSettings(_Strict, frozen=True):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from workers.journal.open_claims import OpenClaims
     from workers.journal.records import Record
+    from workers.journal.retention import SealedRetention
 
 log = logging.getLogger("sigmill.log")
 
@@ -212,23 +213,29 @@ class WriteAheadLog:
             self._thread, folder_bytes, self._folder
         )
 
-    async def tidy(self, keep_s: float, *, below: int | None = None) -> int:
+    async def tidy(self, keep_s: float, *, sealed: SealedRetention | None = None) -> int:
         """Remove segments that are older than ``keep_s`` and have no open claim; returns how many. Raises ``OSError``.
 
-        ``below``: number of the first segment that must stay, whatever its age.
+        ``sealed``: where a record follows the log, what it has, which may go earlier; what it does not have stays.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._tidy, keep_s, below)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._tidy, keep_s, sealed)
 
-    def _tidy(self, keep_s: float, below: int | None) -> int:
-        first = self._writer.first_open if below is None else min(self._writer.first_open, below)
-        done = remove_old(self._folder, below=first, keep_s=keep_s, now_s=self._clock_s())
+    def _tidy(self, keep_s: float, sealed: SealedRetention | None) -> int:
+        first, now_s = self._writer.first_open, self._clock_s()
+        removed = 0
+        if sealed is not None:
+            first = min(first, sealed.below)
+            removed = remove_old(
+                self._folder, below=first, keep_s=sealed.keep_s, now_s=now_s, spared=sealed.incomplete
+            ).removed
+        done = remove_old(self._folder, below=first, keep_s=keep_s, now_s=now_s)
         self.bytes = folder_bytes(self._folder)
         if done.held_back != self._held_back:
             self._held_back = done.held_back
             if done.held_back:
                 extra = {"segments": done.held_back, "gap_days": round(done.gap_s / DAY_S)}
                 log.warning("log.kept_longer", extra=extra)
-        return done.removed
+        return done.removed + removed
 
     async def close(self) -> None:
         """Write the remaining records and close the log. May be cancelled; the thread then ends on its own."""

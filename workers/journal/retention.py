@@ -1,4 +1,4 @@
-"""Retention of segments by the operator's policy (``[log] keep_days``), never by a full disk.
+"""Retention of segments by the operator's policy (``[log] keep_days``, and ``[record] wal_days`` where they are sealed), never by a full disk.
 
 A segment is removed when its last record is older than that and no claim of it is open. The newest segment always
 stays, so that segment numbers never start again. Ages are counted along the log, so that a clock which is years ahead
@@ -15,6 +15,7 @@ from queueing.files.durable_file import sync_folder
 from workers.journal.segments import segment_number, segments_of
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
 log = logging.getLogger("sigmill.log")
@@ -41,10 +42,24 @@ class Removal:
     gap_s: float = 0.0
 
 
-def remove_old(folder: Path, *, below: int, keep_s: float, now_s: float) -> Removal:
+@dataclass(frozen=True, slots=True)
+class SealedRetention:
+    """Retention of segments that the record has: those below ``below``, after ``keep_s``, apart from ``incomplete`` ones.
+
+    ``incomplete``: numbers of segments with something that is not in the record; they are kept as without a record.
+    """
+
+    below: int
+    keep_s: float
+    incomplete: frozenset[int] = frozenset()
+
+
+def remove_old(
+    folder: Path, *, below: int, keep_s: float, now_s: float, spared: Collection[int] = ()
+) -> Removal:
     """Remove segments with a number below ``below`` that were last written more than ``keep_s`` before ``now_s``.
 
-    Raises ``OSError``. O(segments).
+    Those with a number in ``spared`` stay. Raises ``OSError``. O(segments).
     """
     most_gap_s = min(MOST_GAP_S, max(keep_s / 4, BELIEVED_GAP_S))
     age_s = longest_s = 0.0
@@ -56,7 +71,8 @@ def remove_old(folder: Path, *, below: int, keep_s: float, now_s: float) -> Remo
         longest_s, later_s = max(longest_s, gap_s), written_s
         age_s += min(gap_s, most_gap_s)
         old = written_s < now_s - keep_s
-        if old and not newest and segment_number(file) < below:
+        number = segment_number(file)
+        if old and not newest and number < below and number not in spared:
             if age_s > keep_s:
                 file.unlink()
                 removed += 1

@@ -7,6 +7,8 @@ volumes        files of one tenant's log: entries, items, hashes of the tree
 stored_hashes  hashes of the tree, read from those files
 follower       durable records of the write-ahead log, in order, from a place on
 stored_entries  entries and item rows, read from those files
+pruning        old volumes are removed
+retention      folder: files that say how old entries are, how long they are kept, and which are still there
 bundle         folder: parts of a log that prove themselves: written, read, verified, searched
 folder         files that say what a record is and how far it is sealed; its layout
 published      published checkpoints

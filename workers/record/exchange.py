@@ -49,7 +49,8 @@ class SealerStatus(msgspec.Struct, frozen=True, kw_only=True):
     Times are of CLOCK_MONOTONIC, which all processes of a host share.
     ``covered_ns``: what was durable in the write-ahead log then is under a signed checkpoint; None: not yet so far.
     ``uncertified``: tenants whose log is signed with a key that the service key has not certified yet. ``former``: records
-    that were given up, whose files are kept.
+    that were given up, whose files are kept. ``oldest_ms``: Unix time of the oldest entry that is there; 0 without one.
+    ``removed``: entries that retention has removed.
     """
 
     pid: int
@@ -63,6 +64,8 @@ class SealerStatus(msgspec.Struct, frozen=True, kw_only=True):
     former: int = 0
     origin: str = ""
     segment: int = 0
+    oldest_ms: int = 0
+    removed: int = 0
 
     def lag_s(self, now_ns: int) -> float:
         """Seconds since everything that was durable was under a signed checkpoint. A time of a former boot is in the future."""

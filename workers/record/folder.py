@@ -7,14 +7,13 @@ Layout of ``STATE_DIR/record``: ``origin`` (64 random bytes in hex: 8 in the nam
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import re
 import secrets
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from queueing.files.checked_file import read_checked, write_checked
 from queueing.files.durable_file import replace_durably
 from queueing.transparency.merkle import TreeEdge
 from workers.record.exchange import Head
@@ -34,13 +33,13 @@ FOLLOWS: Final = "follows"
 
 _ORIGIN_FILE: Final = re.compile(r"([0-9a-f]{16})([0-9a-f]{112}) ([!-~]{1,100})\n")
 FORMAT: Final = 1
-_HASH_BYTES: Final = 32
 
 
 class Sealed(msgspec.Struct, frozen=True, kw_only=True):
     """Place in the write-ahead log up to which it is sealed, and the state of sequencer and logs there.
 
     ``receipts``: requests of jobs before this place that wait for theirs.
+    ``incomplete``: segments before the place that have something of which no entry was made.
     """
 
     format: int
@@ -49,10 +48,19 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True):
     logs: dict[str, Position]
     segment_head: bytes = b""
     receipts: list[ReceiptRequest] = []
+    incomplete: list[int] = []
 
 
 class _SealedPlace(msgspec.Struct, frozen=True, kw_only=True):
     place: Place
+    incomplete: list[int] = []
+
+
+class SealedSegments(NamedTuple):
+    """Segments of the write-ahead log with a number below ``below`` are sealed, apart from those in ``incomplete``."""
+
+    below: int = 0
+    incomplete: frozenset[int] = frozenset()
 
 
 def log_folder(state_dir: Path, tenant: str) -> Path:
@@ -81,7 +89,7 @@ def read_sealed(folder: Path) -> Sealed | None:
     """State that a former sealer kept; None before the first. Raises ``RecordDamaged``, or ``OSError``."""
     path = folder / "sealed"
     try:
-        sealed = msgspec.msgpack.decode(_checked(path.read_bytes()), type=Sealed)
+        sealed = msgspec.msgpack.decode(read_checked(path), type=Sealed)
         for position in sealed.logs.values():
             TreeEdge(position.size, position.subtrees)
     except FileNotFoundError:
@@ -95,25 +103,17 @@ def read_sealed(folder: Path) -> Sealed | None:
 
 def write_sealed(folder: Path, sealed: Sealed) -> None:
     """Replace what was kept, durably. Raises ``OSError``."""
-    raw = msgspec.msgpack.encode(sealed)
-    replace_durably(folder / "sealed", hashlib.sha256(raw).digest() + raw)
+    write_checked(folder / "sealed", msgspec.msgpack.encode(sealed))
 
 
-def sealed_below(state_dir: Path) -> int:
-    """Number of the first segment of the write-ahead log that is not sealed as a whole; 0 if unknown. Raises ``OSError``."""
+def sealed_segments(state_dir: Path) -> SealedSegments:
+    """Segments of the write-ahead log that are sealed; none if that is unknown. Raises ``OSError``."""
     try:
-        raw = _checked((state_dir / FOLDER_NAME / "sealed").read_bytes())
-        return msgspec.msgpack.decode(raw, type=_SealedPlace).place.segment
+        raw = read_checked(state_dir / FOLDER_NAME / "sealed")
+        sealed = msgspec.msgpack.decode(raw, type=_SealedPlace)
     except (FileNotFoundError, msgspec.MsgspecError, ValueError, RecursionError):
-        return 0
-
-
-def _checked(data: bytes) -> bytes:
-    """Content of ``sealed`` behind its hash. Raises ``ValueError`` for another one."""
-    content = data[_HASH_BYTES:]
-    if not hmac.compare_digest(hashlib.sha256(content).digest(), data[:_HASH_BYTES]):
-        raise ValueError("the content is not the one that was hashed")
-    return content
+        return SealedSegments()
+    return SealedSegments(sealed.place.segment, frozenset(sealed.incomplete))
 
 
 def read_follows(folder: Path) -> dict[str, Head]:

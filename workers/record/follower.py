@@ -32,12 +32,16 @@ class Place(msgspec.Struct, frozen=True, order=True):
 
 
 class LogFollower:
-    """Reads on from ``place``. ``damage`` has the damaged places that were skipped."""
+    """Reads on from ``place``. ``damage`` has the damaged places that were skipped.
+
+    ``unread``: numbers of segments with a record of a later version, which was skipped.
+    """
 
     def __init__(self, folder: Path, place: Place) -> None:
         self._folder = folder
         self.place = place
         self.damage: list[Damage] = []
+        self.unread: set[int] = set()
 
     def records(self, most: int) -> Iterator[Record]:
         """The next durable records, at most this many; ``place`` is behind each when it is handed out. Raises ``OSError``."""
@@ -66,7 +70,8 @@ class LogFollower:
             try:
                 record = decode_record(payload)
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                continue  # a record of a later version
+                self.unread.add(number)  # a record of a later version
+                continue
             yield record
         if end is not None:
             self.place = Place(number, end)  # behind damage, too: it is told once

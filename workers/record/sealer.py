@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from queueing.files.durable_file import make_folder, sync_folder
+from queueing.files.folders import is_there
 from queueing.transparency.checkpoints import Checkpoint, sign_checkpoint
 from queueing.transparency.notes import Ed25519NoteKey
 from workers.journal.segments import read_segment, segment_number, segment_path, segments_of
@@ -29,14 +31,15 @@ from workers.record.folder import (
     write_sealed,
 )
 from workers.record.follower import LogFollower, Place
+from workers.record.pruning import Pruning
 from workers.record.published import publish_checkpoint, published_checkpoint, tenants_of
 from workers.record.receipts.requests import ReceiptRequests
+from workers.record.retention.clock import FILE_NAME as CLOCK
+from workers.record.retention.marks import FILE_NAME as MARKS
 from workers.record.sequencer import Sequencer
 from workers.record.volumes import RecordDamaged, TenantLog
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from workers.journal.damage import Damage
@@ -75,6 +78,9 @@ class Sealer:
         self._wal = state_dir / "wal"
         self._follower = LogFollower(self._wal, Place() if sealed is None else sealed.place)
         self._sequencer = _sequencer(self.origin, sealed)
+        if sealed is None:
+            self._check_nothing_was_kept()
+        self._incomplete = set() if sealed is None else set(sealed.incomplete)
         self._logs = {
             tenant: TenantLog(self._logs_folder / tenant, position)
             for tenant, position in ({} if sealed is None else sealed.logs).items()
@@ -82,6 +88,8 @@ class Sealer:
         for log in self._logs.values():
             log.cut()
         for tenant in tenants_of(self._logs_folder) - self._logs.keys():
+            if is_there(self._logs_folder / tenant / MARKS):
+                raise RecordDamaged(f"`sealed` says nothing of the log of {tenant}, which was durable")
             TenantLog(self._logs_folder / tenant).cut()  # it began after what was sealed
         self._unsigned: set[str] = set(self._logs)
         self._published = {
@@ -94,6 +102,7 @@ class Sealer:
                 raise RecordDamaged(f"the log of {tenant} is of another name: {published.origin}")
         for tenant, log in self._logs.items():
             self._check_published(tenant, log)
+        self.pruning = Pruning(self._folder)
         self.skipped: list[SkippedRecord] = []
         self.receipts = ReceiptRequests(() if sealed is None else sealed.receipts)
         self._newest = self._check_place(b"" if sealed is None else sealed.segment_head)
@@ -137,12 +146,16 @@ class Sealer:
     def _additions(self, record: Record) -> list[Addition]:
         """Entries of a record; none of one that is wrong: it costs itself, each time that it is read."""
         try:
-            return self._sequencer.add(record)
+            additions = self._sequencer.add(record)
         except MemoryError:
             raise  # says nothing of the record, and would not be the same when it is read again
         except Exception as error:  # noqa: BLE001 - whatever a record holds, the ones behind it are sealed
+            self._incomplete.add(self.place.segment)
             self.skipped.append(SkippedRecord(self.place, type(record).__name__, type(error).__name__))
             return []
+        if self._sequencer.left_out:
+            self._incomplete.add(self.place.segment)
+        return additions
 
     def sign(self) -> dict[str, Checkpoint]:
         """Write the logs that have grown and sign their checkpoints; returns these, by tenant. Raises ``OSError``.
@@ -176,8 +189,22 @@ class Sealer:
             logs={tenant: log.position for tenant, log in self._logs.items()},
             segment_head=_segment_head(self._wal, self.place.segment),
             receipts=self.receipts.kept(),
+            incomplete=self._incomplete_segments(),
         )
         write_sealed(self._folder, sealed)
+
+    def _incomplete_segments(self) -> list[int]:
+        """Segments, of those that are there, with something of which no entry was made."""
+        damaged = {segment_number(Path(damage.segment)) for damage in self.damage}
+        there = {segment_number(file) for file in segments_of(self._wal)}
+        self._incomplete |= self._follower.unread | damaged
+        self._incomplete &= there
+        return sorted(self._incomplete)
+
+    def _check_nothing_was_kept(self) -> None:
+        """Refuse to begin at the start of the write-ahead log, which may have been removed, with what was durable before."""
+        if is_there(self._folder / CLOCK):
+            raise RecordDamaged(f"{self._folder / 'sealed'} is missing")
 
     def _check_place(self, head: bytes) -> int:
         """Check that the write-ahead log is not an older one than was read; returns its newest segment. Raises ``RecordDamaged``."""

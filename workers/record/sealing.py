@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from queueing.aio.backoff import Backoff
 from workers.record.exchange import (
+    SEALER_FOLDER,
     Head,
     SealerStatus,
     StatementRequest,
@@ -32,6 +33,7 @@ from workers.record.follower import Place
 from workers.record.published import published_heads
 from workers.record.receipts.maker import ReceiptMaker
 from workers.record.replacement import bytes_of, finish_replacement, former_records, give_up
+from workers.record.retention.policy import read_policy
 from workers.record.sealer import MOST_RECORDS, Sealer
 from workers.record.volumes import RecordDamaged
 
@@ -53,6 +55,9 @@ KEEP_S: Final = 60.0
 
 MEASURE_S: Final = 600.0
 """Time between two measurements of the disk space, which look at every file."""
+
+PRUNE_S: Final = 3600.0
+"""Time between two searches for volumes that are old enough to be removed."""
 
 CERTIFY_AGAIN_S: Final = 7 * 86400.0
 """Age of a statement at which the next one is requested, so that the dates of the newest one are never old."""
@@ -87,6 +92,7 @@ class SealingLoop:
         self._base: dict[str, int] = {}
         self._replaced_at = -REPLACE_PAUSE_S
         self._measured_at = -MEASURE_S
+        self._pruned_at = -PRUNE_S
         self._damage_told = 0
         self._skipped_told = Place()
 
@@ -142,11 +148,32 @@ class SealingLoop:
                 sealer.keep()
                 kept_at, kept_segment = self._clock_s(), sealer.place.segment
                 self._backoff.reset()
+                self._prune(sealer)
             if ending:
                 log.info("record.closed", extra={"origin": sealer.origin.name})
                 return
             if covered is not None:
                 stop.wait(max(began + STEP_S - self._clock_s(), 0.0))
+
+    def _prune(self, sealer: Sealer) -> None:
+        """Remove old entries, once an hour. To be called when all is durable. An error costs this search, and not the sealing."""
+        if self._clock_s() - self._pruned_at < PRUNE_S:
+            return
+        self._pruned_at = self._clock_s()
+        try:
+            policy = read_policy(self._state_dir / SEALER_FOLDER)
+            for pruned in sealer.pruning.run(sealer.entries, policy):
+                extra = {"tenant": pruned.tenant, "removed": pruned.removed, "minimum": pruned.minimum}
+                log.info("record.pruned", extra=extra)
+                self._status = msgspec.structs.replace(
+                    self._status, removed=self._status.removed + pruned.removed
+                )
+            for problem in sealer.pruning.problems:
+                log.warning("record.not_pruned", extra={"why": problem})
+            self._status = msgspec.structs.replace(self._status, oldest_ms=sealer.pruning.oldest_ms)
+            write_status(self._state_dir, self._status)
+        except OSError as error:
+            log.warning("record.not_pruned", extra={"why": str(error)})
 
     def _read(self, sealer: Sealer, until: float) -> float | None:
         """Read on until the end, or until this time; returns when it was that the end was not further away, else None."""

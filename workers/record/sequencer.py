@@ -18,7 +18,7 @@ from queueing.protocol.jobs import JobOutcome, decode_result
 from queueing.protocol.names import Name
 from queueing.transparency.commitments import SALT_BYTES, envelope_commitment, items_root
 from queueing.transparency.entries import CanaryEntry, EndEntry, IntentEntry, OpenedEntry, OutcomeEntry
-from workers.journal.event_records import ConfigurationRecord, EventRecord
+from workers.journal.event_records import ConfigurationRecord, EventRecord, LaneOperationsRecord
 from workers.journal.records import (
     CanaryIntentRecord,
     CanaryOutcomeRecord,
@@ -83,12 +83,16 @@ class _OpenClaim:
 
 @dataclass(slots=True)
 class Sequencer:
-    """State between records: the size of each tenant's log, and the open claims."""
+    """State between records: the size of each tenant's log, and the open claims.
+
+    ``left_out``: whether the last record has signatures, or an event, of which no log got an entry.
+    """
 
     origin: Origin
     sizes: dict[str, int] = field(default_factory=dict)
     _open: dict[Claim, _OpenClaim] = field(default_factory=dict)
     _canaries: dict[Claim, CanaryIntentRecord] = field(default_factory=dict)
+    left_out: bool = False
 
     def __len__(self) -> int:
         """Number of open claims."""
@@ -99,6 +103,7 @@ class Sequencer:
 
         Raises anything for a wrong record, of which no entry can be made that can be read again; nothing is changed then.
         """
+        self.left_out = False
         if isinstance(record, OpenedRecord):
             return []
         if isinstance(record, EventRecord):
@@ -143,6 +148,9 @@ class Sequencer:
             tenants = [record.tenant]
         else:
             tenants = sorted(self.sizes) if isinstance(record, ConfigurationRecord) else []
+            self.left_out = not tenants and not isinstance(
+                record, LaneOperationsRecord
+            )  # of these the end has the sum
         additions = []
         for tenant in tenants:
             if tenant not in self.sizes:
@@ -205,9 +213,11 @@ class Sequencer:
 
     def _outcome(self, record: OutcomeRecord) -> list[Addition]:
         claim = self._open.get((record.job_id, record.lease))
-        if claim is None:
-            return []  # refused before its intent, or its intent is of a segment that is no more
         result = _result_of(record)
+        if claim is None:
+            # Refused before its intent; or the intent is damaged, or of a segment that was removed.
+            self.left_out = isinstance(result, JobOutcome)
+            return []
         digests = () if claim.envelope is None else claim.envelope.digests
         signatures, codes = outcomes_of(result, len(digests))
         row = ItemRow(

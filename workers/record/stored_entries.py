@@ -9,6 +9,7 @@ from queueing.errors import ProofInvalid
 from queueing.files.folders import entries as files_of
 from queueing.transparency.entries import read_head
 from workers.record.items import decode_row
+from workers.record.retention.minimum import EntriesRemoved, read_minimum, removed_sentence
 from workers.record.volumes import ENTRY_LENGTH, MAX_ROW_BYTES, ROW_LENGTH, VOLUME
 
 if TYPE_CHECKING:
@@ -21,18 +22,26 @@ if TYPE_CHECKING:
 
 
 class StoredEntries:
-    """Reader of the files of one tenant's log, up to ``size`` entries: what the checkpoint covers."""
+    """Reader of the files of one tenant's log, up to ``size`` entries: what the checkpoint covers.
+
+    ``minimum``: the first entry that is there; those before it were removed by retention. Raises ``ProofInvalid``, or ``OSError``.
+    """
 
     def __init__(self, folder: Path, size: int) -> None:
         self._folder = folder
         self._size = size
+        self.minimum = read_minimum(folder)
 
     def entries(self, first: int) -> Iterator[tuple[int, bytes]]:
-        """Index and bytes of each entry from ``first`` on. Raises ``ProofInvalid`` where a file ends, or ``OSError``."""
+        """Index and bytes of each entry from ``first`` on. Raises ``ProofInvalid`` where a file ends, or ``OSError``.
+
+        ``EntriesRemoved``: the first one is below ``minimum``, or retention removes it meanwhile.
+        """
+        self._check_there(first)
         index = first - first % VOLUME
         while index < self._size:
             path = self._folder / "entries" / f"{index // VOLUME:06d}.bin"
-            with path.open("rb") as stream:
+            with self._opened(path, index) as stream:
                 for _ in range(min(VOLUME, self._size - index)):
                     entry = _framed(stream, ENTRY_LENGTH, path.name)
                     if entry is None:
@@ -42,11 +51,12 @@ class StoredEntries:
                     index += 1
 
     def rows(self, first: int) -> Iterator[ItemRow]:
-        """Item rows of the outcomes from entry ``first`` on. Raises ``ProofInvalid``, or ``OSError``."""
+        """Item rows of the outcomes from entry ``first`` on. Raises as ``entries`` does."""
+        self._check_there(first)
         for path in files_of(self._folder / "items", suffix=".bin", missing_ok=True):
             if int(path.stem) < first // VOLUME:
                 continue
-            with path.open("rb") as stream:
+            with self._opened(path, int(path.stem) * VOLUME) as stream:
                 while (framed := _framed(stream, ROW_LENGTH, path.name)) is not None:
                     row = decode_row(framed)
                     if row.outcome >= self._size:
@@ -54,31 +64,43 @@ class StoredEntries:
                     if row.outcome >= first:
                         yield row
 
+    def _check_there(self, first: int) -> None:
+        if first < self.minimum:
+            raise EntriesRemoved(removed_sentence(self.minimum))
+
+    def _opened(self, path: Path, index: int) -> BinaryIO:
+        try:
+            return path.open("rb")
+        except FileNotFoundError:
+            self.minimum = read_minimum(self._folder)  # it may have been raised since
+            self._check_there(index)
+            raise
+
     def first_since(self, at_ms: int) -> int:
-        """Index of the first entry that is not older than ``at_ms``; the size where there is none.
+        """Index of the first entry that is not older than ``at_ms``, of those that are there; the size where there is none.
 
         Volumes are skipped by the time of the first entry of the next one, but for the last of them: a clock that was
         ahead for less than a volume makes the range longer, never shorter.
         """
-        start = 0
-        for volume in range(VOLUME, self._size, VOLUME):
+        start = self.minimum
+        for volume in range(self.minimum + VOLUME, self._size, VOLUME):
             _, entry = next(self.entries(volume))
             if read_head(entry).at_ms >= at_ms:
                 break
             start = volume
-        for index, entry in self.entries(max(start - VOLUME, 0)):
+        for index, entry in self.entries(max(start - VOLUME, self.minimum)):
             if read_head(entry).at_ms >= at_ms:
                 return index
         return self._size
 
     def end_before(self, at_ms: int) -> int:
-        """Index behind the last entry that is older than ``at_ms``; 0 where there is none.
+        """Index behind the last entry that is older than ``at_ms``; 0 where there is none that is there.
 
         The last volume that begins before this time and the next one are read: a clock that was ahead for less than a
         volume makes the range longer, never shorter.
         """
         start = -1
-        for volume in range(0, self._size, VOLUME):
+        for volume in range(self.minimum, self._size, VOLUME):
             _, entry = next(self.entries(volume))
             if read_head(entry).at_ms < at_ms:
                 start = volume

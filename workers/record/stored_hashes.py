@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from queueing.errors import ProofInvalid
 from queueing.transparency.merkle import HASH_BYTES, TreeEdge
 from queueing.transparency.tiles import HEIGHT
+from workers.record.retention.minimum import EntriesRemoved, read_minimum, removed_sentence
 from workers.record.volumes import VOLUME
 
 if TYPE_CHECKING:
@@ -29,12 +30,21 @@ class StoredHashes:
         return edge.root()
 
     def hashes(self, tile_level: int, first: int, count: int) -> list[bytes]:
-        """``count`` hashes of a level of tiles from number ``first`` on; those of level 0 lie in one volume."""
+        """``count`` hashes of a level of tiles from number ``first`` on; those of level 0 lie in one volume.
+
+        Raises ``EntriesRemoved`` for level 0 of a volume that retention has removed, ``ProofInvalid``, or ``OSError``.
+        """
         if tile_level:
             path, start = self._folder / f"level{tile_level}.bin", first
         else:
             path, start = self._folder / "level0" / f"{first // VOLUME:06d}.bin", first % VOLUME
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            minimum = read_minimum(self._folder)
+            if tile_level or first >= minimum:
+                raise
+            raise EntriesRemoved(removed_sentence(minimum)) from None
         try:
             data = os.pread(descriptor, count * HASH_BYTES, start * HASH_BYTES)
         finally:

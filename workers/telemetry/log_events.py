@@ -197,6 +197,19 @@ EVENTS: Final[dict[str, LogEvent]] = {
         "The sealer skipped records of the write-ahead log of which it can make no entry; `records`: how many since the last such line, with the place and the kind of the first. They stay in the write-ahead log.",
         ("records", "segment", "offset", "kind", "why"),
     ),
+    "record.pruned": LogEvent(
+        "info",
+        "Entries that are older than `[record] retain_days` were removed from the record of a tenant; those from number `minimum` on are there.",
+        ("tenant", "removed", "minimum"),
+    ),
+    "record.not_pruned": LogEvent(
+        "warning", "Old entries of the record could not be removed; it is tried again in an hour.", ("why",)
+    ),
+    "record.retention_not_told": LogEvent(
+        "warning",
+        "The worker could not write for the sealer how long entries are kept; it tries again. The sealer uses what it was told before.",
+        ("why",),
+    ),
     "record.status_not_written": LogEvent("debug", "The sealer could not write its status."),
     "record.sealer_ended": LogEvent(
         "error", "The sealer ended or could not be started; the worker starts it again.", ("why",)

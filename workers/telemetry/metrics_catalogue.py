@@ -161,6 +161,10 @@ class WorkerMetrics(ProcessMetrics):
     record_entries = counter_of("record_entries", "Entries added to the record.", "tenant")
     record_checkpoints = counter("record_checkpoints", "Checkpoints of the record that were signed.")
     record_bytes = gauge("record_bytes", "Disk space used by the record; measured every ten minutes.")
+    record_oldest_timestamp_seconds = gauge(
+        "record_oldest_timestamp_seconds",
+        "Unix time of the oldest entry of the record that is there; 0 without one. Looked up every hour.",
+    )
     record_uncertified = gauge(
         "record_uncertified",
         "Tenants whose checkpoints are signed with a key that the service key has not certified yet.",

@@ -500,9 +500,10 @@ WORKER: Final = Board(
             ),
             lines(
                 "Written by tenant",
-                "Bytes that the jobs of a tenant add to the write-ahead log.",
+                "Bytes that the jobs of a tenant add to the write-ahead log in a second, and growth of the record.",
                 "bytes",
                 (f"sum by (tenant) (rate(sigmill_log_written_bytes_total{{{_I}}}[{WINDOW}]))", "{{tenant}}"),
+                (f"deriv(sigmill_record_bytes{{{_I}}}[1h])", "{{instance}} record"),
             ),
         ),
         "Record": (

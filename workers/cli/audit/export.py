@@ -16,6 +16,7 @@ from workers.cli.shell.output import Exit, Output, emit, print_message
 from workers.config.service_file import load_service
 from workers.record.bundle.writer import export, newest_checkpoint
 from workers.record.folder import log_folder
+from workers.record.retention.minimum import removed_sentence
 
 
 class NotSealed(LogUnavailable):
@@ -25,13 +26,17 @@ class NotSealed(LogUnavailable):
 
 
 class ExportLine(msgspec.Struct, frozen=True, kw_only=True):
-    """The written bundle: origin, entries of the log, and the range that is in it (the end exclusive)."""
+    """The written bundle: origin, entries of the log, and the range that is in it (the end exclusive).
+
+    ``minimum``: the first entry that this host still has.
+    """
 
     origin: str
     size: int
     first: int
     end: int
     folder: str
+    minimum: int = 0
 
 
 @click.command("export")
@@ -74,10 +79,17 @@ def export_record(
     head = exported.checkpoint
     if output.as_json:
         line = ExportLine(
-            origin=head.origin, size=head.size, first=exported.first, end=exported.end, folder=str(out)
+            origin=head.origin,
+            size=head.size,
+            first=exported.first,
+            end=exported.end,
+            folder=str(out),
+            minimum=exported.minimum,
         )
         emit(line)
         return Exit.DONE
     count = exported.end - exported.first
     print_message(f"{out}: {count:,} of {head.size:,} entries of {head.origin}")
+    if exported.minimum and exported.first == exported.minimum:
+        print_message(removed_sentence(exported.minimum))
     return Exit.DONE

@@ -15,6 +15,7 @@ from workers.cli.shell.options import json_option
 from workers.cli.shell.output import Exit, Output, emit, print_message, print_table
 from workers.record.bundle.reader import origins_of
 from workers.record.bundle.search import Match, Query, search
+from workers.record.retention.minimum import removed_sentence
 
 
 class FoundLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -99,6 +100,9 @@ def find(
         print_table(head, rows)
     if not lines:
         print_message("nothing was found")
+        for origin in origins_of(bundle):
+            if minimum := origin.minimum():
+                print_message(f"{origin.name}: {removed_sentence(minimum)}")
     return Exit.DONE if lines else Exit.FAILED
 
 

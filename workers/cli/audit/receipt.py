@@ -16,6 +16,7 @@ from workers.cli.shell.output import Exit, Output
 from workers.record.bundle.reader import BundleReader, origins_of
 from workers.record.bundle.receipts import make_receipt
 from workers.record.bundle.search import Match, Query, search
+from workers.record.retention.minimum import removed_sentence
 
 
 @click.command("receipt")
@@ -66,15 +67,18 @@ def receipt(
 def _made(bundle: Path, digest: bytes) -> bytes:
     """The newest receipt of the digest, not verified."""
     newest: tuple[BundleReader, Match] | None = None
+    removed = ""
     try:
         for origin in origins_of(bundle):
+            if minimum := origin.minimum():
+                removed = f"; {removed_sentence(minimum)}"
             for match in search(origin, Query(digest=digest)):
                 if newest is None or match.entry.at_ms >= newest[1].entry.at_ms:
                     newest = origin, match
     except OSError as error:
         raise InputUnreadable(f"{error.filename}: {error.strerror}") from error
     if newest is None:
-        raise ProofInvalid("the digest is not in this bundle")
+        raise ProofInvalid(f"the digest is not in this bundle{removed}")
     origin, match = newest
     return make_receipt(origin, match, match.envelope.digests.index(digest))
 

@@ -20,6 +20,7 @@ from workers.cli.shell.options import json_option
 from workers.cli.shell.output import Exit, Output, emit, print_line, print_message
 from workers.record.bundle.reader import origins_of
 from workers.record.bundle.verification import OriginVerifier
+from workers.record.retention.minimum import removed_sentence
 
 MOST_PROBLEMS: Final = 100
 """Problems that are printed for each origin: a log that was changed in one place can have one for each entry behind it."""
@@ -34,13 +35,14 @@ class ProblemLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OriginLine(msgspec.Struct, frozen=True, kw_only=True):
-    """Counts of one origin: what was verified, and the problems."""
+    """Counts of one origin: what was verified, and the problems. ``minimum``: entries before it had been removed."""
 
     origin: str
     entries: int
     signatures: int
     client_signatures: int
     problems: int
+    minimum: int = 0
 
 
 @click.command("verify")
@@ -105,10 +107,13 @@ def _verify(output: Output, verifier: OriginVerifier, name: str) -> OriginLine:
         signatures=verified.signatures,
         client_signatures=verified.client_signatures,
         problems=found,
+        minimum=verified.minimum,
     )
     if output.as_json:
         emit(line)
     else:
         more = f", {found - MOST_PROBLEMS} problems not shown" if found > MOST_PROBLEMS else ""
         print_message(f"{name}: {line.entries:,} entries, {line.signatures:,} signatures{more}")
+        if verified.minimum:
+            print_message(f"{name}: {removed_sentence(verified.minimum)}")
     return line

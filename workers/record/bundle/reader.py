@@ -39,6 +39,7 @@ MOST_STATEMENTS: Final = 10_000
 """One for each start of a sealer and each week."""
 
 _RANGE: Final = re.compile(r"(0|[1-9][0-9]{0,18}) (0|[1-9][0-9]{0,18})\n")
+_NUMBER: Final = re.compile(r"(0|[1-9][0-9]{0,18})\n")
 _ORIGIN: Final = re.compile(r"[0-9a-f]{16}")
 
 
@@ -62,6 +63,15 @@ class BundleReader:
         if found is None or int(found[1]) > int(found[2]):
             raise ProofInvalid(f"{self.name}/range is not two numbers in order")
         return int(found[1]), int(found[2])
+
+    def minimum(self) -> int:
+        """First entry that the host still had at the export; 0 where it says nothing. Not proven."""
+        if not os.path.lexists(self._folder / "minimum"):
+            return 0  # of a former version
+        found = _NUMBER.fullmatch(self._read("minimum", 64).decode("ascii", "replace"))
+        if found is None:
+            raise ProofInvalid(f"{self.name}/minimum is not a number")
+        return int(found[1])
 
     def tile(self, level: int, index: int, width: int) -> list[bytes]:
         """Hashes of a tile. The last one is kept: a tile of level 1 is asked for once for each of its 256 hashes."""

@@ -49,11 +49,15 @@ class Problem:
 
 @dataclass(slots=True)
 class Verified:
-    """Counts of what was verified: entries, signatures with a client's signature verified, by kind of entry."""
+    """Counts of what was verified: entries, signatures with a client's signature verified, by kind of entry.
+
+    ``minimum``: entries before it had been removed at the export, as the bundle says.
+    """
 
     entries: int = 0
     signatures: int = 0
     client_signatures: int = 0
+    minimum: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
 
 
@@ -142,6 +146,7 @@ class OriginVerifier:
 
     def _range(self, size: int) -> tuple[int, int]:
         first, end = self._reader.range()
+        self.verified.minimum = self._reader.minimum()
         if end > size or first % WIDTH or (end % WIDTH and end != size):
             raise ProofInvalid(f"the range {first} to {end} is not made of whole bundles of {size} entries")
         return first, end

@@ -4,6 +4,7 @@
 
     ORIGIN/checkpoint          signed head of the tree
     ORIGIN/range               first and last entry (decimal, exclusive)
+    ORIGIN/minimum             first entry that the host still had (decimal), 0 unless retention has removed older ones
     ORIGIN/tile/L/N            hashes; level 0 of the range and of the right edge, all of the levels above
     ORIGIN/tile/entries/N      entries of the range, rounded to whole bundles of 256
     ORIGIN/statements/NAME     the service key's statements about the keys that sign checkpoints
@@ -26,6 +27,7 @@ from queueing.transparency.notes import read_note
 from queueing.transparency.tiles import WIDTH, bundle_path, encode_bundle, index_path, tile_path, tiles_of
 from workers.record.exchange import STATEMENTS
 from workers.record.items import encode_row
+from workers.record.retention.minimum import EntriesRemoved, removed_sentence
 from workers.record.stored_entries import StoredEntries
 from workers.record.stored_hashes import StoredHashes
 from workers.record.volumes import ROW_LENGTH
@@ -49,11 +51,15 @@ FILE has the service key as it is in `service_public_keys` of your client.toml; 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A written bundle: its checkpoint, and the range of its entries (the end exclusive)."""
+    """A written bundle: its checkpoint, and the range of its entries (the end exclusive).
+
+    ``minimum``: the first entry that this host still has; 0 where retention has removed none.
+    """
 
     checkpoint: Checkpoint
     first: int
     end: int
+    minimum: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +79,16 @@ def export(log_folder: Path, out: Path, *, from_ms: int = 0, to_ms: int | None =
     """Write the entries from ``from_ms`` to ``to_ms`` (exclusive; Unix ms) with their proof below ``out``.
 
     The range goes from the first entry of this time to the last one, and has all in between, whatever their clock said.
-    O(entries of the range). Raises ``ProofInvalid`` where the log's files are damaged, or ``OSError``.
+    O(entries of the range). Raises ``EntriesRemoved`` where retention has removed all of it, ``ProofInvalid`` where the log's
+    files are damaged, or ``OSError``.
     """
     note = (log_folder / "checkpoint").read_bytes()
     checkpoint = read_checkpoint(read_note(note).text)
     stored = StoredEntries(log_folder, checkpoint.size)
     first = stored.first_since(from_ms)
     end = checkpoint.size if to_ms is None else stored.end_before(to_ms)
+    if stored.minimum and end <= stored.minimum:
+        raise EntriesRemoved(removed_sentence(stored.minimum))
     first -= first % WIDTH
     end = min(-(-end // WIDTH) * WIDTH, checkpoint.size)
     folder = _OriginFolder(out, checkpoint.origin.rpartition("/")[2])
@@ -89,9 +98,10 @@ def export(log_folder: Path, out: Path, *, from_ms: int = 0, to_ms: int | None =
     for statement in files_of(log_folder / STATEMENTS, missing_ok=True):
         folder.write(f"{STATEMENTS}/{statement.name}", statement.read_bytes())
     replace_beneath(out, ("README",), README.encode(), sync=True)
+    folder.write("minimum", f"{stored.minimum}\n".encode())
     folder.write("range", f"{first} {max(first, end)}\n".encode())
     folder.write("checkpoint", note, sync=True)
-    return Exported(checkpoint, first, max(first, end))
+    return Exported(checkpoint, first, max(first, end), stored.minimum)
 
 
 def _write_tiles(folder: _OriginFolder, hashes: StoredHashes, size: int, first: int, end: int) -> None:

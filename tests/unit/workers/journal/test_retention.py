@@ -10,7 +10,7 @@ import pytest
 from workers.journal.journal import WriteAheadLog
 from workers.journal.open_claims import OpenClaims
 from workers.journal.records import IntentRecord
-from workers.journal.retention import Removal, folder_bytes, remove_old
+from workers.journal.retention import Removal, SealedRetention, folder_bytes, remove_old
 from workers.journal.segments import segment_number, segment_path, segments_of
 
 NOW_S = 2_000_000.0
@@ -128,3 +128,27 @@ async def test_what_is_kept_longer_is_said_once(tmp_path: Path, caplog: pytest.L
     await wal.close()
     (line,) = [record for record in caplog.records if record.msg == "log.kept_longer"]
     assert (line.segments, line.gap_days) == (9, 1095)  # type: ignore[attr-defined]
+
+
+async def test_sealed_segments_go_after_days_and_others_as_without_a_record(tmp_path: Path) -> None:
+    """Ten daily segments: the first six are sealed, of which number 2 has something that is not in the record."""
+    daily_log(tmp_path, 10)
+    wal = WriteAheadLog(tmp_path, clock_s=lambda: NOW_AFTER_YEARS_S)
+    wal.inherit(OpenClaims())
+    sealed = SealedRetention(below=7, keep_s=2.5 * DAY_S, incomplete=frozenset({2}))
+    assert await wal.tidy(KEEP_S, sealed=sealed) == 5
+    assert numbers(tmp_path) == [2, 7, 8, 9, 10]
+    assert await wal.tidy(7.5 * DAY_S, sealed=sealed) == 1
+    await wal.close()
+    assert numbers(tmp_path) == [7, 8, 9, 10], "what is not sealed stays whatever its age"
+
+
+async def test_a_sealed_segment_with_an_open_claim_stays(tmp_path: Path) -> None:
+    daily_log(tmp_path, 10)
+    claims = OpenClaims()
+    claims.apply(IntentRecord(1, "acme", b"job", b"lease", 1, b"sealed"), 3)
+    wal = WriteAheadLog(tmp_path, clock_s=lambda: NOW_AFTER_YEARS_S)
+    wal.inherit(claims)
+    assert await wal.tidy(KEEP_S, sealed=SealedRetention(below=9, keep_s=DAY_S)) == 2
+    await wal.close()
+    assert numbers(tmp_path) == list(range(3, 11))

@@ -25,8 +25,8 @@ from workers.journal.records import (
     encode_record,
 )
 from workers.journal.segment_writer import SegmentWriter
-from workers.journal.segments import frame
-from workers.record.folder import log_folder, sealed_below
+from workers.journal.segments import frame, segments_of
+from workers.record.folder import log_folder, sealed_segments
 from workers.record.stored_entries import StoredEntries
 from workers.record.stored_hashes import StoredHashes
 from workers.record.volumes import ENTRY_LENGTH, RecordDamaged
@@ -176,14 +176,14 @@ def test_any_flipped_bit_in_what_was_sealed_is_damage(state_dir: Path) -> None:
         file.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
         with pytest.raises(RecordDamaged, match="sealed cannot be read"):
             sealer(state_dir)
-        assert sealed_below(state_dir) == 0
+        assert sealed_segments(state_dir).below == 0
     for size in (0, 31, 32, len(whole) - 1):
         file.write_bytes(whole[:size])
         with pytest.raises(RecordDamaged, match="sealed cannot be read"):
             sealer(state_dir)
     file.write_bytes(whole)
     run_to_end(sealer(state_dir))
-    assert sealed_below(state_dir) == 1
+    assert sealed_segments(state_dir).below == 1
 
 
 def test_files_that_lost_synced_bytes_are_named_and_not_written_on(state_dir: Path) -> None:
@@ -235,3 +235,36 @@ def test_a_wrong_record_costs_itself_each_time_that_it_is_read(tmp_path: Path, r
     run_to_end(again)
     assert content(tmp_path) == whole
     assert again.skipped == first.skipped
+
+
+def test_segments_with_something_that_is_not_sealed_are_named(tmp_path: Path) -> None:
+    """A wrong record, one of a later version, damage, and signatures without an intent; the next segment is whole."""
+    later = frame(msgspec.msgpack.encode(["Later", 5, "acme"]))
+    cases: list[tuple[bytes, list[Record]]] = [
+        (b"", wrong_records()[0][1]),
+        (later, []),
+        (b"", job("acme", 2)[1:]),
+        (b"", job("acme", 3)),
+        (b"", job("acme", 4)),
+    ]
+    for raw, records in cases:
+        writer = SegmentWriter(tmp_path / "wal")
+        writer.append(raw, ())
+        append(writer, *records)
+        writer.abandon()
+    damaged = segments_of(tmp_path / "wal")[3]
+    data = damaged.read_bytes()
+    damaged.write_bytes(data[:-200] + bytes([data[-200] ^ 1]) + data[-199:])
+    writing = SegmentWriter(tmp_path / "wal")
+    append(writing, *job("acme", 5))
+    first = sealer(tmp_path)
+    run_to_end(first)
+    first.keep()
+    assert sealed_segments(tmp_path) == (6, frozenset({1, 2, 3, 4}))
+    sealing = sealer(tmp_path)
+    run_to_end(sealing)
+    sealing.keep()
+    assert sealed_segments(tmp_path) == (6, frozenset({1, 2, 3, 4}))
+    segments_of(tmp_path / "wal")[0].unlink()
+    sealing.keep()
+    assert sealed_segments(tmp_path).incomplete == {2, 3, 4}

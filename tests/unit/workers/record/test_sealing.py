@@ -18,12 +18,19 @@ from queueing.transparency.checkpoints import Checkpoint, read_checkpoint
 from queueing.transparency.entries import OpenedEntry, decode_entry
 from queueing.transparency.notes import read_note
 from tests.support.farm.logged_jobs import append, intent, job
+from tests.support.farm.long_logs import SIZE, long_log
 from tests.unit.workers.record.test_sealer import entries
 from workers.journal.segment_writer import SegmentWriter
 from workers.record.exchange import StatementRequests, read_status
-from workers.record.folder import FOLDER_NAME, log_folder, sealed_below
+from workers.record.folder import FOLDER_NAME, log_folder, sealed_segments
+from workers.record.pruning import Pruning
 from workers.record.replacement import finish_replacement, former_records, give_up
+from workers.record.retention.marks import DAY_MS, note_size
+from workers.record.retention.marks import FILE_NAME as MARKS
+from workers.record.retention.minimum import read_minimum
+from workers.record.retention.policy import adopt_policy
 from workers.record.sealing import SealingLoop
+from workers.record.volumes import VOLUME
 
 CALLS = ("open", "write", "fdatasync", "fsync", "replace", "mkdir", "pread", "truncate")
 
@@ -277,12 +284,53 @@ def test_a_crash_between_the_two_renames_is_finished(
 
 
 def test_retention_may_remove_only_what_is_sealed(state_dir: Path) -> None:
-    assert sealed_below(state_dir) == 0
+    assert sealed_segments(state_dir).below == 0
     append(SegmentWriter(state_dir / "wal"), *job("acme", 9))
     seal(state_dir)
-    assert sealed_below(state_dir) == 2
+    assert sealed_segments(state_dir).below == 2
     (state_dir / FOLDER_NAME / "sealed").write_bytes(b"\xc1")
-    assert sealed_below(state_dir) == 0
+    assert sealed_segments(state_dir).below == 0
+
+
+def test_the_sealer_removes_what_is_old_by_the_policy_of_the_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It says so, and where the oldest entry is; the next start continues the log."""
+    caplog.set_level("INFO", logger="sigmill.record")
+    folder = long_log(tmp_path)
+    seal(tmp_path)
+    assert read_minimum(folder) == 0
+    noted = note_size(folder, 0, 0)[0]
+    (folder / MARKS).unlink()
+    note_size(folder, noted.record_ms - 731 * DAY_MS, SIZE)
+    seal(tmp_path)
+    assert read_minimum(folder) == 0, "without a policy nothing goes"
+    adopt_policy(tmp_path / "sealer", 730, {})
+    seal(tmp_path)
+    assert read_minimum(folder) == 2 * VOLUME
+    (line,) = [record for record in caplog.records if record.msg == "record.pruned"]
+    assert (line.tenant, line.removed, line.minimum) == ("acme", 2 * VOLUME, 2 * VOLUME)  # type: ignore[attr-defined]
+    status = read_status(tmp_path)
+    assert status is not None
+    assert (status.removed, status.oldest_ms) == (2 * VOLUME, 2)
+    seal(tmp_path)
+    assert former_records(tmp_path) == []
+
+
+def test_a_disk_on_which_nothing_can_be_removed_stops_no_sealing(
+    state_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    adopt_policy(state_dir / "sealer", 730, {})
+
+    def fails(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Pruning, "run", fails)
+    seal(state_dir)
+    assert [record.msg for record in caplog.records if record.levelname == "WARNING"] == ["record.not_pruned"]
+    status = read_status(state_dir)
+    assert status is not None
+    assert status.failures == {}
 
 
 def _first_entry(state_dir: Path) -> bytes:

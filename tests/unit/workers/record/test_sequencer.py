@@ -100,3 +100,28 @@ def test_an_event_of_which_no_entry_can_be_made_changes_nothing() -> None:
         with pytest.raises((ProofInvalid, msgspec.ValidationError)):
             sequencer.add(wrong)
     assert sequencer.sizes == {"acme": 2}
+
+
+def test_signatures_without_their_intent_are_said_to_be_left_out() -> None:
+    """The intent was damaged, or its segment removed: the write-ahead log keeps what is known."""
+    sequencer = Sequencer(ORIGIN)
+    outcome, released = job("acme", 1)[1:]
+    assert sequencer.add(outcome) == []
+    assert sequencer.left_out
+    sequencer.add(released)
+    assert not sequencer.left_out
+
+
+def test_events_of_the_service_that_are_in_no_log_are_said_to_be_left_out() -> None:
+    """The write-ahead log keeps who logged in to its token; the numbers of calls, which come each minute, it does not."""
+    sequencer = Sequencer(ORIGIN)
+    sequencer.add(intent("acme", 1))
+    left_out = set()
+    for kind, record in events_of("").items():
+        sequencer.add(record)
+        if sequencer.left_out:
+            left_out.add(kind)
+    assert left_out >= {"login", "lane-started", "lane-ended"}
+    assert not left_out & {"config", "lane-operations"}
+    sequencer.add(events_of("acme")["login"])
+    assert not sequencer.left_out
