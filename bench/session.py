@@ -78,11 +78,13 @@ class Session:
         self._began = time.monotonic()
 
     @contextlib.contextmanager
-    def testbed(self, tenants: Sequence[BenchTenant], *, workers: int = 1) -> Iterator[BenchTestbed]:
-        """A testbed of its own, stopped at the end; its logs are kept."""
+    def testbed(
+        self, tenants: Sequence[BenchTenant], *, workers: int = 1, service: str = ""
+    ) -> Iterator[BenchTestbed]:
+        """A testbed of its own, stopped at the end; its logs are kept. ``service``: more tables of the workers' files."""
         self._testbeds += 1
         with BenchTestbed(
-            self.directory / f"s{self._testbeds}", self.keyring, tenants, workers=workers
+            self.directory / f"s{self._testbeds}", self.keyring, tenants, workers=workers, service=service
         ) as testbed:
             yield testbed
         shutil.rmtree(testbed.directory / "redis", ignore_errors=True)

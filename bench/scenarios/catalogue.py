@@ -6,7 +6,18 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-from bench.scenarios import build, growth, latency, matrix, rubbish, simulated, singles, tenancy, throughput
+from bench.scenarios import (
+    build,
+    growth,
+    latency,
+    matrix,
+    record,
+    rubbish,
+    simulated,
+    singles,
+    tenancy,
+    throughput,
+)
 from bench.session import Session
 from queueing.protocol.algorithms import KeyKind
 
@@ -29,9 +40,10 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "tenancy-noisy": tenancy.noisy_neighbour,
     "tenancy-shares": tenancy.equal_shares,
     "rubbish": rubbish.rubbish,
+    "record": record.record,
     "matrix": matrix.matrix,
     "simulated-grid": simulated.simulated_grid,
     "workers": growth.more_workers,
 }
-QUICK_ONES: Final = tuple(SCENARIOS)[:16]
+QUICK_ONES: Final = tuple(SCENARIOS)[:17]
 """What evaluates a threshold, and two rows that a reader looks for first."""

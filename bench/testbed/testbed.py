@@ -18,12 +18,20 @@ from workers.dev.worker_process import WorkerProcess, free_ports
 class BenchTestbed:
     """A running stack with the given tenants. A context manager, for the main thread.
 
-    Each tenant has a token of its own name; lanes start when first needed. Every worker serves every tenant.
+    Each tenant has a token of its own name; lanes start when first needed. Every worker serves every tenant. ``service``:
+    more tables of the workers' files.
     """
 
     def __init__(
-        self, directory: Path, keyring: Keyring, tenants: Sequence[BenchTenant], *, workers: int = 1
+        self,
+        directory: Path,
+        keyring: Keyring,
+        tenants: Sequence[BenchTenant],
+        *,
+        workers: int = 1,
+        service: str = "",
     ) -> None:
+        self._service = service
         self.directory = directory
         self.clients: dict[str, ClientFiles] = {}
         self.tenants = {tenant.name: tenant for tenant in tenants}
@@ -60,6 +68,11 @@ class BenchTestbed:
     def worker_pids(self) -> list[int]:
         """The workers."""
         return [worker.pid for worker in self._workers]
+
+    @property
+    def state_dir(self) -> Path:
+        """State directory of the first worker."""
+        return self.directory / "state-1"
 
     def lane_pids(self) -> list[int]:
         """Everything the workers have started: their lanes."""
@@ -103,7 +116,7 @@ class BenchTestbed:
                 metrics_port=port,
                 state_dir=f"state-{number}",
             )
-            file.write_text(text, "utf-8")
+            file.write_text(text + self._service, "utf-8")
             self._workers.append(WorkerProcess(number, file, port=port, logs=logs))
         for worker in self._workers:
             worker.wait_until_ready(len(self.tenants), self._server)
