@@ -38,7 +38,8 @@ class JobEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``what``: intent (about to be signed, durable before the HSM is asked), outcome (durable before it is released),
     committed or repeated (Redis took it), fenced (another worker had the job by then), returned (given back unsigned),
     returned-in-doubt (a lane may have signed some of it), unknown (its process ended in between). ``dropped`` of an outcome:
-    signatures that lanes made, or may have made, and that are not in the result.
+    signatures that lanes made, or may have made, and that are not in the result. ``from_record``: from an entry of the record,
+    which has no lease; the segment of the log was removed.
     """
 
     at_ms: int
@@ -56,6 +57,7 @@ class JobEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     code: str = ""
     dead_letter: bool = False
     dropped: int = 0
+    from_record: bool = False
 
 
 class Histories(msgspec.Struct, frozen=True, kw_only=True):

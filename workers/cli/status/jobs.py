@@ -12,11 +12,12 @@ import msgspec
 
 from queueing.aio.runner import run
 from queueing.broker.job_state import JobReport, JobState, JobStatus, report_of
-from queueing.errors import QueueUnavailable
+from queueing.errors import ProofInvalid, QueueUnavailable
 from queueing.protocol.jobs import tenant_of_job_id
 from queueing.redis.connection import with_connection
 from workers.audit.job_history import Histories, JobEvent, histories_of
 from workers.cli.shell.output import ErrorObject, Exit, Tally, emit, print_line, print_message
+from workers.cli.status.record_history import recorded_histories
 from workers.cli.status.text import text_of
 from workers.config.service_file import load_service
 
@@ -62,9 +63,11 @@ def show_jobs(
     found = run(with_connection(service.redis, lambda redis: _job_reports(redis, owners)))
     problem, histories = "", None
     try:
-        histories = _histories(service, job_ids, since_s)
+        histories = _histories(service, owners, since_s)
     except OSError as error:
-        problem = f"{service.state_dir / 'wal'} cannot be read: {error.strerror}"
+        problem = f"{error.filename or service.state_dir / 'wal'} cannot be read: {error.strerror}"
+    except ProofInvalid as error:
+        problem = f"the record cannot be read: {error.message}"
     if histories is not None and histories.damage:
         problem = f"{service.state_dir / 'wal'} is damaged, records may be missing: {'; '.join(histories.damage[:3])}"
     tally = Tally()
@@ -102,10 +105,14 @@ async def _job_reports(redis: Redis, owners: Mapping[str, str]) -> dict[str, Job
     return found
 
 
-def _histories(service: ServiceConfiguration, job_ids: tuple[str, ...], since_s: float) -> Histories:
-    return histories_of(
-        service.state_dir / "wal", [_raw(job_id) for job_id in job_ids], since_s=time.time() - since_s
-    )
+def _histories(service: ServiceConfiguration, owners: Mapping[str, str], since_s: float) -> Histories:
+    """Events from the write-ahead log; from the record of jobs of which the log has none any more."""
+    since = time.time() - since_s
+    found = histories_of(service.state_dir / "wal", [_raw(job_id) for job_id in owners], since_s=since)
+    missing = {_raw(job_id): owner for job_id, owner in owners.items() if not found.events[_raw(job_id)]}
+    if service.record.enabled and missing:
+        found.events.update(recorded_histories(service.state_dir, missing, since_s=since))
+    return found
 
 
 def _raw(job_id: str) -> bytes:
@@ -159,7 +166,7 @@ def _print(report: JobReport, events: tuple[JobEvent, ...]) -> None:
     for event in events:
         at = datetime.fromtimestamp(event.at_ms / 1000, UTC)
         print_line(
-            f"  {at:%F %T}.{event.at_ms % 1000:03d}Z  {_EVENT_WORDS.get(event.what, event.what):<17}  {event.lease}  {_details(event)}".rstrip()
+            f"  {at:%F %T}.{event.at_ms % 1000:03d}Z  {_EVENT_WORDS.get(event.what, event.what):<17}  {'record' if event.from_record else event.lease}  {_details(event)}".rstrip()
         )
 
 
