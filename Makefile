@@ -10,7 +10,7 @@ ARGS ?=
 JOBS ?= 3
 SIDE_BY_SIDE := -n $(JOBS) --dist loadfile
 
-.PHONY: help bootstrap demo dev test test-all test-unit test-hsm test-compat test-tools faults soak coverage compose-check systemd-check install-check lint format generate bench bench-files bench-quick dist lock clean mutants fuzz
+.PHONY: help bootstrap demo dev test test-all test-unit test-hsm test-compat test-tools faults record-kills soak coverage compose-check systemd-check install-check lint format generate bench bench-files bench-quick dist lock clean mutants fuzz
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '  make %-13s %s\n' "$$name" "$$text"; done
@@ -51,6 +51,11 @@ RUNS ?= 2
 faults: bootstrap ## seeded runs of the whole stack under faults, and the checker's own tests
 	$(BIN)/python -m tests.faults $(or $(SEEDS),1-10) --jobs $(RUNS)
 	$(if $(SEEDS),,$(BIN)/python -m pytest tests/faults $(ARGS))
+
+KILLS ?= 200
+
+record-kills: bootstrap ## random kills of worker and sealer: every checkpoint is a prefix of the last (KILLS=200; ten minutes)
+	$(BIN)/python -m tests.faults.record_kills --kills $(KILLS)
 
 mutants: bootstrap ## wrong changes of the critical code, each noticed by its tests (ARGS='budget-*' for some of them)
 	$(BIN)/python -m tests.mutants --jobs $(JOBS) $(ARGS)

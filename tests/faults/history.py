@@ -1,8 +1,8 @@
 """History of a run as its observers saw it, one JSON object per line. Times are Unix seconds of the one host's clock.
 
-Four observers that know nothing of each other: the client (what it was promised and what it got), the worker
-(what Redis answered to its claims and commits), the HSM's module (every C_Sign), and the write-ahead logs as
-they are on the disk at the end. Beside them the run itself: keys, faults, what was left in Redis.
+Five observers that know nothing of each other: the client (what it was promised and what it got), the worker
+(what Redis answered to its claims and commits), the HSM's module (every C_Sign), the write-ahead logs as
+they are on the disk at the end, and the verified exports of the record. Beside them the run itself: keys, faults, what was left in Redis.
 """
 
 from __future__ import annotations
@@ -236,6 +236,34 @@ class LogRecord(_Event, frozen=True, kw_only=True, tag="record"):
     dropped: int = 0
 
 
+# ---- the exports
+
+
+class ExportRead(_Event, frozen=True, kw_only=True, tag="export"):
+    """The record of a tenant was exported from a worker's state directory and verified, so many entries."""
+
+    worker: str
+    tenant: str
+    entries: int
+
+
+class ExportProblem(_Event, frozen=True, kw_only=True, tag="export problem"):
+    """A thing that the verifier says of an export, or the reason why there is none."""
+
+    worker: str
+    what: str
+
+
+class Exported(_Event, frozen=True, kw_only=True, tag="exported"):
+    """An outcome in an export: SHA-256 of the signature of each digest, empty where it was not signed."""
+
+    worker: str
+    tenant: str
+    job: str
+    digests: tuple[bytes, ...]
+    signatures: tuple[bytes, ...]
+
+
 Event = (
     TenantKey
     | Fault
@@ -255,6 +283,9 @@ Event = (
     | WorkerEnded
     | HsmSign
     | LogRecord
+    | ExportRead
+    | ExportProblem
+    | Exported
 )
 
 Kind = TypeVar("Kind")

@@ -88,7 +88,7 @@ async def run_seed(seed: int, folder: Path, plan: Plan | None = None) -> Report:
         for number in sorted(harness.workers):
             await harness.stop_worker(number)
         await asyncio.to_thread(harness.rig.close_logs)
-        events = harness.events()
+        events = harness.events() + harness.exported()
         mended = harness.keeper.mended
     write_history(folder / "history.jsonl", sorted(events, key=lambda event: event.at))
     verdict = check(events)

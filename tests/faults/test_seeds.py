@@ -12,11 +12,20 @@ from tests.faults.run import Plan, run_seed
 
 @pytest.mark.parametrize("seed", [1001, 1002])
 async def test_a_short_run_with_faults_breaks_no_rule(tmp_path: Path, seed: int) -> None:
-    """Three steps; its history has seen all four observers."""
+    """Three steps; its history has seen all five observers."""
     report = await run_seed(seed, tmp_path / "run", Plan(steps=3))
     assert report.violations == []
     seen = {type(event).__name__ for event in read_history(tmp_path / "run" / "history.jsonl")}
-    assert {"Answered", "Claimed", "Commit", "HsmSign", "LogRecord", "Fault"} <= seen
+    assert {
+        "Answered",
+        "Claimed",
+        "Commit",
+        "HsmSign",
+        "LogRecord",
+        "ExportRead",
+        "Exported",
+        "Fault",
+    } <= seen
 
 
 @pytest.mark.slow

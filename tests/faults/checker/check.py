@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from tests.faults.checker import jobs, leases, limits, operations, progress, surroundings
+from tests.faults.checker import exports, jobs, leases, limits, operations, progress, surroundings
 from tests.faults.checker.ledger import Ledger, Violation
 from tests.faults.history import Event
 
@@ -37,6 +37,8 @@ SERVICE_CHECKS: tuple[Check, ...] = (
     operations.unexplained,
     operations.unclosed,
     operations.unrecorded,
+    exports.invalid,
+    exports.unexported,
     progress.held_up,
     limits.exceeded,
     surroundings.uncounted,

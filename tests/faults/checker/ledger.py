@@ -12,6 +12,9 @@ from tests.faults.history import (
     Claimed,
     Commit,
     Event,
+    Exported,
+    ExportProblem,
+    ExportRead,
     Extended,
     Fault,
     GaveBack,
@@ -51,6 +54,7 @@ class JobFile:
     gave_back: list[GaveBack] = field(default_factory=list)
     commits: list[Commit] = field(default_factory=list)
     records: list[LogRecord] = field(default_factory=list)
+    exported: list[Exported] = field(default_factory=list)
 
     @property
     def tenant(self) -> str:
@@ -85,6 +89,7 @@ _LISTS = {
     GaveBack: "gave_back",
     Commit: "commits",
     LogRecord: "records",
+    Exported: "exported",
 }
 
 
@@ -104,6 +109,8 @@ class Ledger:
         self.signs = of_type(self.events, HsmSign)
         self.lanes_ended = of_type(self.events, LaneEnded)
         self.workers_ended = of_type(self.events, WorkerEnded)
+        self.exports_read = of_type(self.events, ExportRead)
+        self.export_problems = of_type(self.events, ExportProblem)
         self.left = of_type(self.events, Left)
         self.keys = {event.tenant: event for event in of_type(self.events, TenantKey)}
 

@@ -14,7 +14,9 @@ from typing import Self
 
 from bench.hsm.simhsm import write_rules
 from queueing import SigningClient
+from queueing.protocol.client_keys import ClientPublicKey
 from tests.faults.harness import observers
+from tests.faults.harness.exports import export_events
 from tests.faults.harness.observed_rig import ObservedRig, Setup, observed_rig
 from tests.faults.harness.queue_state import answer_of, left_in, results_of
 from tests.faults.harness.redis_places import RedisPlace, open_redis
@@ -22,6 +24,7 @@ from tests.faults.harness.tokens import TENANTS, Keeper
 from tests.faults.history import Answered, Event, Left, Recorder, TenantKey, WorkerEnded, read_history
 from tests.support.rig.rig import WorkerProcess, command_of, descendants
 from tests.support.stepped_clock import SteppedClock
+from workers.dev.tenants import CLIENT
 from workers.state.latest_time import NAME as LATEST_TIME
 
 ROOT = Path(__file__).parents[3]
@@ -207,6 +210,18 @@ class Harness:
         for token in TENANTS:
             found += observers.hsm_events(token, self.rig.directory / f"{token}.simhsm.log")
         return found
+
+    def exported(self) -> list[Event]:
+        """Exports of all tenants of all workers, which have ended."""
+        clients = {
+            name: {CLIENT: ClientPublicKey.from_spki(key.public_spki)} for name, key in self.rig.keys.items()
+        }
+        state_dirs = sorted(self.rig.directory.glob("state-*"))
+        return [
+            event
+            for state_dir in state_dirs
+            for event in export_events(f"worker-{state_dir.name.removeprefix('state-')}", state_dir, clients)
+        ]
 
 
 def _sessions_open(pid: int) -> bool:

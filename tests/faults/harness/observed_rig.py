@@ -24,6 +24,8 @@ SIGN_US = 1_000
 LOG_JOBS = "\n[logging]\njobs = true\n"
 """So that a log that nobody reads is full within seconds."""
 
+RECORD = "\n[record]\nenabled = true\n"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
@@ -49,7 +51,7 @@ def observed_rig(folder: Path, setup: Setup, place: RedisPlace) -> ObservedRig:
         token=one_lane,
         worker={"lease_s": setup.lease_s, "drain_s": 5.0, "result_retention_s": setup.retention_s},
         wrap=_with_manners(setup.manners, behind_simhsm(folder / "rig", sign_us=setup.sign_us)),
-        service=LOG_JOBS,
+        service=LOG_JOBS + RECORD,
         broken=setup.broken,
         lane_clock=SteppedClock(folder / "lane-clock"),
     )

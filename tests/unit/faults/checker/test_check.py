@@ -18,6 +18,9 @@ from tests.faults.history import (
     Commit,
     CopiedToken,
     Event,
+    Exported,
+    ExportProblem,
+    ExportRead,
     Extended,
     Fault,
     GaveBack,
@@ -386,3 +389,34 @@ def test_events_wait_while_the_file_cannot_grow(tmp_path: Path) -> None:
     recorder.note(ANSWERED)
     recorder.close()
     assert list(read_history(tmp_path / "history.jsonl")) == [INVOKED, ACCEPTED, ANSWERED]
+
+
+EXPORT = ExportRead(at=9, worker="w1", tenant="acme", entries=4)
+EXPORTED = Exported(
+    at=9,
+    worker="w1",
+    tenant="acme",
+    job=JOB,
+    digests=(DIGEST,),
+    signatures=(hashlib.sha256(GOOD).digest(),),
+)
+
+
+def test_each_released_signature_is_in_an_export() -> None:
+    """Of this digest and no other; a history without exports is not judged by them."""
+    assert broken_by([*RIGHT, EXPORT, EXPORTED]) == set()
+    other = hashlib.sha256(KEY.sign(OTHER)).digest()
+    for wrong in (
+        [EXPORT],
+        [EXPORT, replace(EXPORTED, signatures=(other,))],
+        [EXPORT, replace(EXPORTED, digests=(OTHER,))],
+        [EXPORT, replace(EXPORTED, job="{acme}another")],
+    ):
+        assert broken_by([*RIGHT, *wrong]) == {"I4 released but not in the export"}
+
+
+def test_what_the_verifier_says_of_an_export_is_a_violation() -> None:
+    problem = ExportProblem(
+        at=9, worker="w1", what="acme: entry.invalid 0/4 it is the outcome of no open intent"
+    )
+    assert broken_by([*RIGHT, EXPORT, EXPORTED, problem]) == {"I4 export does not hold"}
