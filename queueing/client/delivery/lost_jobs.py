@@ -52,7 +52,7 @@ class LostJobRecovery:
         found = await self._states(jobs)
         for job, state in zip(jobs[: len(found)], found, strict=True):
             if state.result is not None:
-                self._pending.settle(job.job_id, state.result)
+                self._pending.settle(job, state.result)
             elif not state.lost:
                 job.seen = True
             elif job.submission is None:
@@ -65,7 +65,7 @@ class LostJobRecovery:
         """End a job that is not there and cannot be sent again, once the replicas have shown that this is the primary."""
         wait = self._queue.wait
         if wait is None or any(state.lost for state in await self._states([job], wait)):
-            self._pending.settle(job.job_id, JobUnknown())
+            self._pending.settle(job, JobUnknown())
 
     async def _states(self, jobs: Sequence[PendingJob], wait: ReplicaWait | None = None) -> list[QueuedState]:
         """State of each job; none where that cannot be told now, and they are looked up again later."""

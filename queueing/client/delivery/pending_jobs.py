@@ -1,4 +1,8 @@
-"""Table of the jobs that this client waits for, by id. The reply stream and the lookups settle them here."""
+"""Table of the jobs that this client waits for, by id. The reply stream and the lookups settle them here.
+
+Two calls may use one id for different digests: the queue has one of them, and answers the other with a conflict. So each
+content has an entry of its own, and so have the calls that know the id alone.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,12 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Final
 
 from queueing.broker.submit import Submission, SubmitStatus
-from queueing.errors import QueueUnavailable, SigningError, WaitTimeout
+from queueing.errors import QueueUnavailable, ResultInvalid, SigningError, WaitTimeout
+from queueing.protocol.jobs import decode_result
 
 _LOOKUPS_S: Final = (1.0, 2.0, 4.0, 8.0, 10.0)
 """Waits between lookups of an unanswered job, the last one repeated: results are pushed, this is the net."""
@@ -57,6 +63,11 @@ class PendingJob:
         self.look_up_at_s = math.inf
         self._lookups = 0
 
+    @property
+    def content(self) -> bytes | None:
+        """Hash of what is to be signed; None where only the id is known."""
+        return None if self.submission is None else self.submission.content
+
     def look_up_later(self, now_s: float) -> None:
         """Set the time of the next lookup."""
         wait_s = _LOOKUPS_S[min(self._lookups, len(_LOOKUPS_S) - 1)]
@@ -79,7 +90,7 @@ class PendingJobs:
 
     def __init__(self, now_s: Callable[[], float]) -> None:
         self._now_s = now_s
-        self._jobs: dict[str, PendingJob] = {}
+        self._jobs: dict[str, list[PendingJob]] = {}
         self._waiters: dict[PendingJob, int] = {}
         self.some = asyncio.Event()
         """Set while there are jobs to wait for."""
@@ -95,24 +106,25 @@ class PendingJobs:
 
     def trouble(self) -> SigningError | None:
         """Reason for which the queue has not taken one of the jobs; None if it has them all."""
-        return next((job.trouble for job in self._jobs.values() if job.trouble is not None), None)
+        return next((job.trouble for job in self._all() if job.trouble is not None), None)
 
     def get(self, job_id: str) -> PendingJob | None:
-        """The job; None if no call waits for it."""
-        return self._jobs.get(job_id)
+        """The job, of its first content; None if no call waits for it."""
+        return next(iter(self._jobs.get(job_id, ())), None)
 
     @contextlib.contextmanager
     def waiting(self, job_id: str, submission: Submission | None = None) -> Iterator[tuple[PendingJob, bool]]:
-        """Wait for a job within the block: the job, and whether it is new to the table."""
-        job = self._jobs.get(job_id)
+        """Wait for a job within the block: the job of this content, and whether it is new to the table."""
+        content = None if submission is None else submission.content
+        known = self._jobs.setdefault(job_id, [])
+        job = next((job for job in known if job.content == content), None)
         new = job is None
         if job is None:
-            job = self._jobs[job_id] = PendingJob(job_id, submission)
+            job = PendingJob(job_id, submission)
+            known.append(job)
             self.some.set()
             if submission is None:
                 self.look_up_now(job)
-        elif job.submission is None and submission is not None:
-            job.submission, new = submission, True
         self._waiters[job] = self._waiters.get(job, 0) + 1
         try:
             yield job, new
@@ -137,11 +149,18 @@ class PendingJobs:
             job.accepted.set_result(None)
         job.look_up_later(self._now_s())
 
-    def settle(self, job_id: str, result: bytes | SigningError) -> None:
-        """Hand a result to all callers that wait for the job, if there are any."""
-        job = self._jobs.get(job_id)
-        if job is None:
-            return
+    def pushed(self, job_id: str, result: bytes) -> None:
+        """Hand a result that the reply stream brought to all callers that wait for it, if there are any.
+
+        A job that the queue has not accepted yet may be of another content than the one that has this id: then its submit
+        is answered with a conflict.
+        """
+        for job in tuple(self._jobs.get(job_id, ())):
+            if job.content is None or job.accepted.done() or _may_be_of(job.content, result):
+                self.settle(job, result)
+
+    def settle(self, job: PendingJob, result: bytes | SigningError) -> None:
+        """Hand a result to all callers that wait for this job."""
         self._forget(job)
         unsure = job.to_confirm and isinstance(result, bytes)
         if not job.accepted.done() and not unsure:
@@ -166,17 +185,31 @@ class PendingJobs:
     def due(self, most: int) -> list[PendingJob]:
         """Jobs whose lookup is due, at most so many; their next one is set."""
         now_s = self._now_s()
-        due = [job for job in self._jobs.values() if job.look_up_at_s <= now_s][:most]
+        due = [job for job in self._all() if job.look_up_at_s <= now_s][:most]
         for job in due:
             job.look_up_later(now_s)
         return due
 
     def next_lookup_at_s(self) -> float:
         """Time of the next lookup; infinite where none is due."""
-        return min((job.look_up_at_s for job in self._jobs.values()), default=math.inf)
+        return min((job.look_up_at_s for job in self._all()), default=math.inf)
+
+    def _all(self) -> Iterator[PendingJob]:
+        return chain.from_iterable(self._jobs.values())
 
     def _forget(self, job: PendingJob) -> None:
-        if self._jobs.get(job.job_id) is job:
-            del self._jobs[job.job_id]
+        known = self._jobs.get(job.job_id, [])
+        if job in known:
+            known.remove(job)
+        if not known:
+            self._jobs.pop(job.job_id, None)
         if not self._jobs:
             self.some.clear()
+
+
+def _may_be_of(content: bytes, result: bytes) -> bool:
+    """Whether a result is of this content, or does not say of which."""
+    try:
+        return decode_result(result).content in {content, b""}
+    except ResultInvalid:
+        return True  # the callers learn that it cannot be read

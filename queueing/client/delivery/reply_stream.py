@@ -91,7 +91,7 @@ class ReplyReader:
             self._last_id = entry_id
             for job_id, result in results.items():
                 self._untrimmed_bytes += len(result)
-                self._pending.settle(job_id.decode("ascii", "replace"), result)
+                self._pending.pushed(job_id.decode("ascii", "replace"), result)
 
     async def _trim(self) -> None:
         milliseconds, _, sequence = self._last_id.partition(b"-")

@@ -128,9 +128,9 @@ class Submitter:
         if receipt.refusal is not None:
             return
         if receipt.accepted is SubmitStatus.CONFLICT:
-            self._pending.settle(job.job_id, JobConflict())
+            self._pending.settle(job, JobConflict())
             return
         if receipt.result is not None:
-            self._pending.settle(job.job_id, receipt.result)
+            self._pending.settle(job, receipt.result)
         if receipt.confirmed:
             self._pending.accept(job, receipt.accepted)

@@ -20,7 +20,7 @@ NO_ROOM = Receipt(SubmitStatus.REFUSED, refusal=LimitBacklog(retry_after_s=60.0)
 Answer = list[Receipt] | SigningError
 
 
-def submission(job_id: str) -> Submission:
+def submission(job_id: str, content: bytes = b"c" * 16) -> Submission:
     envelope = Envelope(
         audience="a",
         tenant="acme",
@@ -33,7 +33,7 @@ def submission(job_id: str) -> Submission:
         idempotency_key=bytes(16),
         digests=(bytes(32),),
     )
-    return Submission(job_id=job_id, envelope=envelope, sealed=b"s", content=b"c" * 16, reply_id="")
+    return Submission(job_id=job_id, envelope=envelope, sealed=b"s", content=content, reply_id="")
 
 
 class FakeQueue:

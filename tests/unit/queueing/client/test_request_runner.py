@@ -62,7 +62,7 @@ class RunnerStack:
 
     def cut_off(self) -> None:
         """The result of a worker that found the backlog far over its cap."""
-        self.transport.pending.settle(self.job_id, _failed(self.builder.seal(REQUEST).envelope, self.job_id))
+        self.transport.pending.pushed(self.job_id, _failed(self.builder.seal(REQUEST).envelope, self.job_id))
 
 
 def _failed(envelope: Envelope, job_id: str, error: SigningError | None = None) -> bytes:
@@ -94,7 +94,7 @@ async def test_a_job_that_expires_before_its_time_is_sent_again_and_told_why_at_
     await turn()
     monkeypatch.setattr("queueing.client.request_runner.asyncio.sleep", past_the_deadline)
     told = JobExpired("the envelope expired 3.0 h ago, by the clock of the worker's host")
-    stack.transport.pending.settle(
+    stack.transport.pending.pushed(
         stack.job_id, _failed(stack.builder.seal(REQUEST).envelope, stack.job_id, told)
     )
     (outcome,) = await running
@@ -108,7 +108,7 @@ def early(retry_after_s: float | None) -> EnvelopeExpired:
 
 
 def settle_with(stack: RunnerStack, error: SigningError) -> None:
-    stack.transport.pending.settle(
+    stack.transport.pending.pushed(
         stack.job_id, _failed(stack.builder.seal(REQUEST).envelope, stack.job_id, error)
     )
 
@@ -173,7 +173,9 @@ async def test_two_calls_that_wait_for_capacity_for_one_job_end_independently(
     await turn()
     stack.cut_off()
     await turn()
-    stack.transport.pending.settle(stack.job_id, JobConflict())
+    job = stack.transport.pending.get(stack.job_id)
+    assert job is not None
+    stack.transport.pending.settle(job, JobConflict())
     assert [type(outcome) for (outcome,) in await asyncio.gather(*both)] == [JobConflict] * 2
 
 

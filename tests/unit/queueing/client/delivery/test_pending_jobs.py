@@ -7,7 +7,9 @@ import math
 
 from queueing.broker.submit import SubmitStatus
 from queueing.client.delivery.pending_jobs import PendingJobs
-from queueing.errors import JobConflict, QueueUnavailable, WaitTimeout
+from queueing.errors import JobConflict, LimitBacklog, QueueUnavailable, WaitTimeout
+from queueing.protocol.jobs import ArqResult, ResultHints, WireError, encode_result
+from tests.support.fakes.submitting import submission
 
 
 class Clock:
@@ -23,9 +25,50 @@ async def test_callers_of_one_job_share_its_result() -> None:
     pending = PendingJobs(Clock())
     with pending.waiting("a", None) as (first, new), pending.waiting("a") as (second, again):
         assert (first is second, new, again) == (True, True, False)
-        pending.settle("a", b"result")
+        pending.pushed("a", b"result")
         assert first.result.result() == b"result"
     assert len(pending) == 0
+
+
+def result_of(content: bytes) -> bytes:
+    """A result of a job with this content, as a worker writes it."""
+    error = WireError.of(LimitBacklog("too much"))
+    return encode_result(
+        ArqResult(k=ResultHints(h=content), et=0, s=False, r=error, st=0, ft=0, q="", id="a")
+    )
+
+
+async def test_calls_with_other_digests_under_one_id_have_an_answer_each() -> None:
+    """The conflict of the one is not the answer of the other, nor of those that wait for the id alone."""
+    pending = PendingJobs(Clock())
+    with (
+        pending.waiting("a", submission("a", b"mine")) as (mine, _),
+        pending.waiting("a", submission("a", b"other")) as (other, new),
+        pending.waiting("a") as (by_id, _),
+    ):
+        assert new
+        pending.settle(other, JobConflict())
+        assert not mine.accepted.done()
+        assert not mine.result.done()
+        assert not by_id.result.done()
+        assert pending.job_ids() == ("a",)
+        pending.pushed("a", b"result")
+        assert mine.result.result() == by_id.result.result() == b"result"
+        assert isinstance(other.result.result(), JobConflict)
+    assert len(pending) == 0
+
+
+async def test_a_pushed_result_of_other_digests_accepts_no_submit() -> None:
+    """The queue has not answered the submit yet, and will do so with a conflict; the accepted job has its result."""
+    pending = PendingJobs(Clock())
+    with (
+        pending.waiting("a", submission("a", b"mine")) as (mine, _),
+        pending.waiting("a", submission("a", b"other")) as (other, _),
+    ):
+        pending.pushed("a", result_of(b"mine"))
+        assert mine.accepted.done()
+        assert not other.accepted.done()
+        assert not other.result.done()
 
 
 async def test_a_job_leaves_the_table_with_its_last_caller() -> None:
@@ -83,7 +126,7 @@ async def test_an_error_of_the_queue_is_the_answer_to_both_questions() -> None:
     pending = PendingJobs(Clock())
     with pending.waiting("a") as (job, _):
         error = JobConflict("another content")
-        pending.settle("a", error)
+        pending.settle(job, error)
         assert job.accepted.result() is error
         assert job.result.result() is error
 
@@ -93,7 +136,7 @@ async def test_a_result_does_not_confirm_that_the_queue_keeps_the_job() -> None:
     pending = PendingJobs(Clock())
     with pending.waiting("a") as (job, _):
         job.to_confirm = True
-        pending.settle("a", b"result")
+        pending.pushed("a", b"result")
         assert not job.accepted.done()
         assert pending.is_wanted(job)
         job.accepted.set_result(None)

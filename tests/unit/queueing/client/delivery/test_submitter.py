@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from queueing.broker.submit import Receipt, SubmitStatus
-from queueing.errors import QueueUnavailable, QueueUnconfirmed, WaitTimeout
+from queueing.errors import JobConflict, QueueUnavailable, QueueUnconfirmed, WaitTimeout
 from tests.support.fakes.submitting import (
     NO_ROOM,
     UNCONFIRMED,
@@ -50,7 +50,7 @@ async def test_a_result_that_comes_meanwhile_ends_the_retries(stack: SubmitterSt
     stack.queue.answers = [[UNCONFIRMED]] * 3
     stack.post("a")
     await turn(2)
-    stack.pending.settle("a", b"result")
+    stack.pending.pushed("a", b"result")
     sent = len(stack.queue.sent)
     await turn(50)
     assert len(stack.queue.sent) <= sent + 1
@@ -61,7 +61,7 @@ async def test_a_submit_is_not_confirmed_by_a_result(stack: SubmitterStack) -> N
     stack.queue.answers = [[UNCONFIRMED], [Receipt(SubmitStatus.DONE, b"result", confirmed=False)]]
     job = stack.post("a", to_confirm=True)
     await turn(1)
-    stack.pending.settle("a", b"result")
+    stack.pending.pushed("a", b"result")
     assert not job.accepted.done()
     await turn(50)
     assert stack.queue.sent == [["a"]] * 3
@@ -83,7 +83,7 @@ async def test_closing_tells_a_submit_that_it_is_not_confirmed(stack: SubmitterS
     stack.queue.answers = [[UNCONFIRMED]] * 1000
     job = stack.post("a", to_confirm=True)
     await turn(5)
-    stack.pending.settle("a", b"result")
+    stack.pending.pushed("a", b"result")
     stack.pending.close()
     assert isinstance(job.accepted.result(), QueueUnconfirmed)
     assert job.result.result() == b"result"
@@ -96,3 +96,13 @@ async def test_closing_keeps_an_accepted_job_accepted(stack: SubmitterStack) -> 
     stack.pending.close()
     assert job.accepted.result() is None
     assert isinstance(job.result.result(), WaitTimeout)
+
+
+async def test_a_conflict_ends_its_own_submit_only(stack: SubmitterStack) -> None:
+    """Another call waits for the job that the queue has under this id: it goes on waiting for that."""
+    stack.queue.answers = [[Receipt(SubmitStatus.CONFLICT)]]
+    by_id, _ = stack.callers.enter_context(stack.pending.waiting("a"))
+    job = stack.post("a")
+    await turn(5)
+    assert isinstance(job.accepted.result(), JobConflict)
+    assert not by_id.result.done()

@@ -59,7 +59,7 @@ async def test_two_callers_of_one_job_submit_it_once_and_share_its_result(stage:
     await turn()
     assert stage.queue.sent == [["a"]]
     assert stage.transport.busy
-    stage.transport.pending.settle("a", b"result")
+    stage.transport.pending.pushed("a", b"result")
     assert await asyncio.gather(*calls) == [b"result"] * 2
     assert not stage.transport.busy
 
@@ -75,7 +75,7 @@ async def test_a_caller_that_gives_up_takes_the_result_from_nobody(stage: Stage)
     await turn()
     cancelled.cancel()
     await asyncio.wait((cancelled,))
-    stage.transport.pending.settle("a", b"result")
+    stage.transport.pending.pushed("a", b"result")
     assert await patient == b"result"
 
 
