@@ -80,9 +80,13 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
 AUDIT: Final[dict[str, LazyCommand]] = {
     "export": LazyCommand("workers.cli.audit.export:export_record", "Export a tenant's record of this host."),
     "find": LazyCommand("workers.cli.audit.find:find", "Find jobs in an exported record."),
+    "keys": LazyCommand("workers.cli.audit.keys:keys", "The keys that sign a tenant's checkpoints."),
     "receipt": LazyCommand("workers.cli.audit.receipt:receipt", "Make or verify a receipt for one digest."),
     "seal": LazyCommand(
         "workers.cli.audit.seal:seal_log", "Seal the write-ahead log of a decommissioned host."
+    ),
+    "status": LazyCommand(
+        "workers.cli.audit.status:status", "The record of this host, and damage of its log."
     ),
     "verify": LazyCommand("workers.cli.audit.verify:verify_record", "Verify an exported record, offline."),
 }

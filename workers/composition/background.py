@@ -20,6 +20,7 @@ from workers.background.sealer_process import SealerProcess
 from workers.background.statement_signer import StatementSigner
 from workers.background.stop_order_sync import StopOrderSync
 from workers.config.snapshots import ConfigurationFiles
+from workers.lifecycle.log_scrubber import LogScrubber
 from workers.lifecycle.reload import Reloader
 from workers.pipeline.dispatcher import Pipeline
 from workers.readiness import Readiness
@@ -117,6 +118,7 @@ def background_tasks(
         reloader,
         canaries,
         LogRetention(base.config, base.wal),
+        LogScrubber(base.config, base.wal, base.metrics),
         EventCollector(base.config, base.wal),
         base.lane_records,
         *_record(base, sealer),

@@ -10,6 +10,7 @@ segment_writer  writer of one segment after the other, on a disk that may fail a
 journal         appending with group fsync; fails closed
 open_claims     claims without an end, and the segment in which each began
 recovery        reading at a start: outcomes to publish again, intents to close
+scrubbing       closed segments read again, and the report of it
 retention       removal of old segments
 
 Must never import another package of ``workers``.

@@ -21,9 +21,10 @@ from workers.journal.segment_writer import SegmentWriter
 from workers.journal.segments import frame
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from pathlib import Path
 
+    from workers.journal.damage import Damage
     from workers.journal.open_claims import OpenClaims
     from workers.journal.records import Record
     from workers.journal.retention import SealedRetention
@@ -68,8 +69,7 @@ class _Entry:
 class WriteAheadLog:
     """Write-ahead log of one process, in its own folder. To be used on one event loop.
 
-    ``bytes`` is the size of the folder, exact after ``measure`` or ``tidy``; ``failing`` says whether the last write failed,
-    ``damaged`` how many damaged places recovery found. ``followed``: see ``SegmentWriter``.
+    ``bytes`` is the size of the folder, exact after ``measure`` or ``tidy``; ``failing`` says whether the last write failed. ``followed``: see ``SegmentWriter``.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class WriteAheadLog:
         followed: bool = True,
         clock_s: Callable[[], float] = time.time,
     ) -> None:
-        self._folder = folder
+        self.folder = self._folder = folder
         self._sync_timer = sync_timer
         self._usage = usage
         self._clock_s = clock_s
@@ -96,13 +96,32 @@ class WriteAheadLog:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="wal")
         self._closed = False
         self.failing = False
-        self.damaged = 0
+        self._damage: set[tuple[str, int]] = set()
         self.bytes = 0
 
     def inherit(self, open_claims: OpenClaims) -> None:
         """Continue the log of a former process. To be called before the first append."""
         self._writer.abandon()
         self._writer = SegmentWriter(self._folder, open_claims=open_claims, followed=self._followed)
+
+    @property
+    def in_use(self) -> str:
+        """Name of the segment that is written to; empty before the first append, and after a failed one."""
+        return self._writer.in_use
+
+    @property
+    def damaged(self) -> int:
+        """Number of damaged places that recovery and the scrubber found."""
+        return len(self._damage)
+
+    def found_damage(self, places: Iterable[Damage]) -> None:
+        """Count these places; one that was found before counts once."""
+        self._damage |= {(place.segment, place.offset) for place in places}
+
+    def scrubbed(self, unread: Collection[str], places: Iterable[Damage]) -> None:
+        """All segments but ``unread`` have these damaged places and no others: one that was restored or removed has none."""
+        self._damage = {(segment, offset) for segment, offset in self._damage if segment in unread}
+        self.found_damage(places)
 
     async def append(self, records: Sequence[Record]) -> None:
         """Append records; returns when they are durable. Raises ``LogUnavailable`` (retryable): they are not."""

@@ -100,6 +100,12 @@ class SegmentWriter:
         return descriptor
 
     @property
+    def in_use(self) -> str:
+        """Name of the segment that is written to; empty where none is. May be read from any thread."""
+        path = self._path
+        return "" if self._descriptor is None or path is None else path.name
+
+    @property
     def first_open(self) -> int:
         """Number of the oldest segment with an open claim, else of the current or next one; older ones may be removed."""
         return self._open.first(self._number or self._last_number() + 1)

@@ -41,7 +41,7 @@ async def recover_journal(folder: Path, wal: WriteAheadLog, *, stop: asyncio.Eve
             if recovered is None:
                 recovered = await asyncio.to_thread(recover, folder)
                 wal.inherit(recovered.open_claims)
-                wal.damaged = len(recovered.damage)
+                wal.found_damage(recovered.damage)
                 await wal.measure()
                 _report(recovered)
             if recovered.unknown or recovered.unreleased:

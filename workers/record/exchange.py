@@ -151,6 +151,10 @@ class StatementRequests:
             if not path.name.endswith(ours):
                 path.unlink(missing_ok=True)
 
+    def tenants(self) -> set[str]:
+        """Tenants of unanswered requests, by the names of the files; changes nothing. Raises ``OSError``."""
+        return {path.name.partition("+")[0] for path in self._paths()}
+
     def __len__(self) -> int:
         """Number of unanswered requests. Raises ``OSError``."""
         return len(self._paths())

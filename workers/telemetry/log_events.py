@@ -137,6 +137,9 @@ EVENTS: Final[dict[str, LogEvent]] = {
         "A segment of the write-ahead log is damaged before its end: records at this place are lost, unless `recovered`.",
         ("segment", "offset", "size_bytes", "recovered", "places"),
     ),
+    "log.not_scrubbed": LogEvent(
+        "error", "The scrubber could not list the segments of the log, or keep its report.", ("why",)
+    ),
     "log.notes_lost": LogEvent(
         "warning", "Records that no caller waited for were not written at shutdown.", ("count",)
     ),

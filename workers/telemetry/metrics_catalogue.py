@@ -150,7 +150,10 @@ class WorkerMetrics(ProcessMetrics):
     )
     log_damage = gauge(
         "log_damage",
-        "Damaged places that the start found in the segments of the write-ahead log that it read.",
+        "Damaged places in segments of the write-ahead log, as the start and the scrubber found them.",
+    )
+    log_scrubbed_bytes = counter(
+        "log_scrubbed_bytes", "Bytes of closed segments that the scrubber has read again."
     )
 
     # Record

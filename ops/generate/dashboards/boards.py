@@ -493,10 +493,11 @@ WORKER: Final = Board(
                 (f"sigmill_log_lag_seconds{{{_I}}}", "{{instance}}"),
             ),
             lines(
-                "Failing",
-                "1: the log cannot be written, and nothing is signed.",
+                "Failing, scrubbed",
+                "Failing: the log cannot be written, and nothing is signed. Scrubbed: segments were read again within a day.",
                 "bool",
-                (f"sigmill_log_failing{{{_I}}}", "{{instance}}"),
+                (f"sigmill_log_failing{{{_I}}}", "{{instance}} failing"),
+                (f"increase(sigmill_log_scrubbed_bytes_total{{{_I}}}[1d]) > bool 0", "{{instance}} scrubbed"),
             ),
             lines(
                 "Written by tenant",

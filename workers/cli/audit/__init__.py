@@ -1,6 +1,8 @@
 """``sigmill audit``: the write-ahead log and the record of this host, and exported records.
 
 seal    ``sigmill audit seal``
+status  ``sigmill audit status``
+keys    ``sigmill audit keys``
 export  ``sigmill audit export``
 verify  ``sigmill audit verify``
 find    ``sigmill audit find``
