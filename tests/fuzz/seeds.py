@@ -12,7 +12,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from queueing.broker.dead_letters import DeadLetter, encode_letter
 from queueing.client.submitted_job import Job, JobPart
-from queueing.coordination.worker_registry import WorkerInfo
 from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.envelope import Envelope, seal
 from queueing.protocol.jobs import (
@@ -33,6 +32,7 @@ from queueing.protocol.key_directory import (
 )
 from queueing.protocol.stop_orders import StopOrder, sign_order
 from queueing.transparency.job_proofs import JobProof
+from tests.support.fakes.worker_reports import worker_info
 from tests.support.farm.job_proofs import Log, items_of
 from tests.support.keys import spki_of
 from workers.cli.signing.json_lines import SignedLine
@@ -168,12 +168,7 @@ def claim_answer() -> bytes:
 
 def worker_report() -> bytes:
     """The report of a worker."""
-    return msgspec.msgpack.encode(
-        WorkerInfo(
-            owner="w", host="h", pid=1, version="1", since_ms=NOW_MS, epoch=1, tenants=1, ready=True,
-            draining=False, jobs_in_flight=0, lanes=1, sessions=4, circuits_open=("acme",), drained=(),
-        )
-    )  # fmt: skip
+    return msgspec.msgpack.encode(worker_info("w", since_ms=NOW_MS, circuits_open=("acme",)))
 
 
 def order() -> bytes:

@@ -13,11 +13,12 @@ from arq.constants import in_progress_key_prefix
 
 from queueing.broker.claims import ClaimRequest, ClaimResult, Claims
 from queueing.config.redis import RedisConfig
-from queueing.coordination.worker_registry import WorkerInfo, register, registered_workers
+from queueing.coordination.worker_registry import register, registered_workers
 from queueing.protocol import keyspace
 from queueing.protocol.limits import ClaimLimits
 from queueing.protocol.priorities import Priority
 from queueing.redis.connection import connect
+from tests.support.fakes.worker_reports import worker_info
 from tests.support.farm.queued import LEASE_MS, QUEUE, TENANT, commit_of, publish, put, submission, take
 from tests.support.redis.process import RedisProcess
 from tests.support.stepped_clock import SteppedClock
@@ -164,16 +165,10 @@ async def test_a_dead_worker_does_not_look_alive_until_the_clock_is_there_again(
     stepped: ArqRedis, clock: SteppedClock
 ) -> None:
     """The next report of any worker dates it to now, and from then on it is silent."""
-    info = WorkerInfo(
-        owner="dead", host="h", pid=1, version="1", since_ms=0, epoch=1, tenants=1, ready=True, draining=False,
-        jobs_in_flight=0, lanes=1, sessions=1,
-    )  # fmt: skip
     clock.set_ahead_s(3600)
-    await register(stepped, info)
+    await register(stepped, worker_info("dead"))
     clock.set_ahead_s(0)
-    await register(
-        stepped, WorkerInfo(**{f: getattr(info, f) for f in info.__struct_fields__} | {"owner": "one"})
-    )
+    await register(stepped, worker_info("one"))
     clock.set_ahead_s(60)
     assert [each.alive for each in await registered_workers(stepped)] == [False, False]
 

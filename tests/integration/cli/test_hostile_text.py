@@ -12,9 +12,9 @@ import msgspec
 import pytest
 
 from queueing.broker.dead_letters import DeadLetter
-from queueing.coordination.worker_registry import WorkerInfo
 from queueing.protocol import keyspace
 from queueing.protocol.jobs import ArqResult, ResultHints, WireError, encode_result
+from tests.support.fakes.worker_reports import worker_info
 from tests.support.farm.forging import Forger, payload
 from tests.support.sigmill_cli import environment
 
@@ -42,21 +42,7 @@ async def plant(redis: Redis, rig: Rig) -> None:
         algorithm=HOSTILE,
         payload=payload(Forger(key=rig.keys["acme"]).seal()),
     )
-    report = WorkerInfo(
-        owner="x",
-        host=HOSTILE,
-        pid=1,
-        version=HOSTILE,
-        since_ms=1,
-        epoch=1,
-        tenants=1,
-        ready=True,
-        draining=False,
-        jobs_in_flight=0,
-        lanes=1,
-        sessions=1,
-        circuits_open=(HOSTILE,),
-    )
+    report = worker_info("x", host=HOSTILE, version=HOSTILE, circuits_open=(HOSTILE,))
     result = ArqResult(
         k=ResultHints(), et=1, s=False, r=WireError("policy.denied", HOSTILE), st=1, ft=1, q="q", id="x"
     )

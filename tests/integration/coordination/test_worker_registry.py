@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from arq.connections import ArqRedis
 
@@ -11,32 +9,15 @@ from queueing.coordination import worker_registry
 from queueing.coordination.worker_registry import (
     KEEP_MS,
     SILENT_AFTER_S,
-    WorkerInfo,
     deregister,
     register,
     registered_workers,
 )
 from queueing.errors import QueueUnavailable
 from queueing.protocol import keyspace
+from tests.support.fakes.worker_reports import worker_info
 from tests.support.farm.responder import now_ms
 from workers.composition.foundation import owner_id
-
-
-def said(owner: str = "h1.7.aa", **changes: Any) -> WorkerInfo:
-    facts: dict[str, Any] = {
-        "host": owner.split(".", maxsplit=1)[0],
-        "pid": 7,
-        "version": "1.0",
-        "since_ms": 1_700_000_000_000,
-        "epoch": 3,
-        "tenants": 2,
-        "ready": True,
-        "draining": False,
-        "jobs_in_flight": 0,
-        "lanes": 2,
-        "sessions": 8,
-    }
-    return WorkerInfo(owner=owner, **{**facts, **changes})
 
 
 async def _seen_at(redis: ArqRedis, owner: str, ago_ms: float) -> None:
@@ -45,11 +26,11 @@ async def _seen_at(redis: ArqRedis, owner: str, ago_ms: float) -> None:
 
 async def test_a_worker_is_alive_until_it_says_goodbye(redis: ArqRedis) -> None:
     """The last word counts; hosts come in order."""
-    await register(redis, said("h2.1.bb"))
-    await register(redis, said(jobs_in_flight=1))
-    await register(redis, said(jobs_in_flight=5, drained=("acme",)))
+    await register(redis, worker_info("h2.1.bb"))
+    await register(redis, worker_info(jobs_in_flight=1))
+    await register(redis, worker_info(jobs_in_flight=5, drained=("acme",)))
     first, second = await registered_workers(redis)
-    assert (first.info, second.info.host) == (said(jobs_in_flight=5, drained=("acme",)), "h2")
+    assert (first.info, second.info.host) == (worker_info(jobs_in_flight=5, drained=("acme",)), "h2")
     assert first.alive
     assert first.silent_s < SILENT_AFTER_S
     await deregister(redis, "h1.7.aa")
@@ -59,8 +40,8 @@ async def test_a_worker_is_alive_until_it_says_goodbye(redis: ArqRedis) -> None:
 async def test_workers_with_one_host_name_and_process_id_are_all_listed(redis: ArqRedis) -> None:
     """Containers: each worker has its own id, so neither entry replaces the other, and one goodbye removes one."""
     first, second = owner_id("worker", 1), owner_id("worker", 1)
-    await register(redis, said(first, pid=1))
-    await register(redis, said(second, pid=1))
+    await register(redis, worker_info(first, pid=1))
+    await register(redis, worker_info(second, pid=1))
     assert {each.info.owner for each in await registered_workers(redis)} == {first, second}
     await deregister(redis, first)
     assert [each.info.owner for each in await registered_workers(redis)] == [second]
@@ -68,13 +49,13 @@ async def test_workers_with_one_host_name_and_process_id_are_all_listed(redis: A
 
 async def test_a_silent_worker_is_shown_as_such_and_then_forgotten(redis: ArqRedis) -> None:
     """By Redis' clock; the next word of any worker removes what is too old."""
-    await register(redis, said("dead.1.aa"))
+    await register(redis, worker_info("dead.1.aa"))
     await _seen_at(redis, "dead.1.aa", 60_000)
     (dead,) = await registered_workers(redis)
     assert not dead.alive
     assert 59 < dead.silent_s < 120
     await _seen_at(redis, "dead.1.aa", KEEP_MS + 1000)
-    await register(redis, said("live.1.bb"))
+    await register(redis, worker_info("live.1.bb"))
     assert [each.info.host for each in await registered_workers(redis)] == ["live"]
     assert await redis.hlen(keyspace.WORKERS_FACTS) == 1  # type: ignore[misc]  # typed for both clients
     for key in (keyspace.WORKERS_SEEN, keyspace.WORKERS_FACTS):
@@ -85,16 +66,16 @@ async def test_their_number_is_bounded(redis: ArqRedis, monkeypatch: pytest.Monk
     """The workers that reported last stay."""
     monkeypatch.setattr(worker_registry, "MOST_WORKERS", 3)
     for i in range(5):
-        await register(redis, said(f"h{i}.1.aa"))
+        await register(redis, worker_info(f"h{i}.1.aa"))
         await _seen_at(redis, f"h{i}.1.aa", 100 - i)
-    await register(redis, said("h9.1.aa"))
+    await register(redis, worker_info("h9.1.aa"))
     assert [each.info.host for each in await registered_workers(redis)] == ["h3", "h4", "h9"]
 
 
 async def test_an_unreadable_entry_is_left_out(redis: ArqRedis) -> None:
     """Another version's words, somebody's rubbish, and a name that is too long for a table."""
-    await register(redis, said())
-    await register(redis, said("x" * 300))
+    await register(redis, worker_info())
+    await register(redis, worker_info("x" * 300))
     for owner, facts in (("old.1.aa", b"\x81\xa1x\x01"), ("rubbish.1.aa", b"\xff")):
         await redis.zadd(keyspace.WORKERS_SEEN, {owner: now_ms()})
         await redis.hset(keyspace.WORKERS_FACTS, owner, facts)  # type: ignore[misc, arg-type]  # bytes, too
@@ -106,5 +87,5 @@ async def test_a_foreign_type_is_an_outage_of_nothing_else(redis: ArqRedis) -> N
     """A worker that registers gets an error, and a reader sees that the list is damaged."""
     await redis.set(keyspace.WORKERS_SEEN, "x")
     with pytest.raises(QueueUnavailable):
-        await register(redis, said())
+        await register(redis, worker_info())
     assert (await registered_workers(redis)).damaged == 1

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from queueing.config.redis import RedisConfig
 from queueing.protocol import keyspace
 from queueing.redis.acl import password_sha256, set_user, worker_rules
 from tests.support.farm.farm import digests
 from tests.support.ports import free_port
+from tests.support.rig.operator import set_worker_user
 from tests.support.rig.rig import MakeRig, WorkerProcess
 from tests.support.waiting import until, until_async
 from workers.dev.child_process import Child
-from workers.dev.private_files import write_private
 
 
 async def test_the_exporter_tells_of_the_queues_with_a_workers_rights(make_rig: MakeRig) -> None:
@@ -22,14 +21,8 @@ async def test_the_exporter_tells_of_the_queues_with_a_workers_rights(make_rig: 
     async with rig.client() as client:  # waits for the tenant's directory
         await client.sign("release", digests(1)[0], timeout_s=60)
     worker.child.kill()
-    write_private(rig.directory / "worker-password", "pw\n")
     redis = rig.connect()
-    await set_user(redis, "worker", worker_rules(password_sha256("pw")))
-    rig.redis_user = RedisConfig(
-        unix_socket=str(rig.redis.socket_path),
-        username="worker",
-        password_file=str(rig.directory / "worker-password"),
-    )
+    await set_worker_user(rig, redis)
     await redis.config_resetstat()  # of what the worker did
     port = free_port()
     rig.service = f"\n[exporter]\nport = {port}\ninterval_s = 0.1\n"

@@ -6,15 +6,13 @@ import asyncio
 import os
 from typing import Any
 
-from queueing.config.redis import RedisConfig
 from queueing.protocol import keyspace
-from queueing.redis.acl import password_sha256, set_user, worker_rules
 from tests.support.farm.farm import digests
 from tests.support.farm.responder import now_ms
+from tests.support.rig.operator import set_worker_user
 from tests.support.rig.rig import MakeRig, Rig
 from tests.support.sigmill_cli import sigmill
 from tests.support.waiting import until_async
-from workers.dev.private_files import write_private
 
 
 async def listed(rig: Rig) -> tuple[int, dict[int, dict[str, Any]]]:
@@ -27,14 +25,8 @@ async def listed(rig: Rig) -> tuple[int, dict[int, dict[str, Any]]]:
 async def test_every_worker_is_listed_until_it_ends_in_order(make_rig: MakeRig) -> None:
     """With the rights of a worker's user; one that was killed is silent, one that ended is gone."""
     rig = make_rig()
-    write_private(rig.directory / "worker-password", "pw\n")
     redis = rig.connect()
-    await set_user(redis, "worker", worker_rules(password_sha256("pw")))
-    rig.redis_user = RedisConfig(
-        unix_socket=str(rig.redis.socket_path),
-        username="worker",
-        password_file=str(rig.directory / "worker-password"),
-    )
+    await set_worker_user(rig, redis)
     first, second = rig.start_worker(1), rig.start_worker(2)
     async with rig.client() as client:
         await client.sign("release", digests(1)[0], timeout_s=60)

@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from redis.asyncio import Redis
 
 from queueing.config.redis import RedisConfig
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.stop_orders import StopOrder, sign_order
+from queueing.redis.acl import password_sha256, set_user, worker_rules
 from tests.support.rig.rig import Rig
+from workers.dev.private_files import write_private
 from workers.dev.tenants import AUDIENCE
 
 COMMAND_TIMEOUT_S = 60.0
@@ -81,3 +84,13 @@ def make_user(rig: Rig, *who: str) -> RedisConfig:
     assert stat.S_IMODE(password.stat().st_mode) == 0o600
     user = done.stdout.split()[1]
     return RedisConfig(unix_socket=str(rig.redis.socket_path), username=user, password_file=str(password))
+
+
+async def set_worker_user(rig: Rig, redis: Redis) -> None:
+    """Set a user with a worker's rights; processes of the rig that start from now on connect as it."""
+    await set_user(redis, "worker", worker_rules(password_sha256("pw")))
+    password = rig.directory / "worker-password"
+    write_private(password, "pw\n")
+    rig.redis_user = RedisConfig(
+        unix_socket=str(rig.redis.socket_path), username="worker", password_file=str(password)
+    )

@@ -6,25 +6,13 @@ from typing import Any
 
 import pytest
 
-from queueing.coordination.worker_registry import RegisteredWorker, WorkerInfo
+from queueing.coordination.worker_registry import RegisteredWorker
+from tests.support.fakes.worker_reports import worker_info
 from workers.cli.status.workers import notes_on, print_workers, worker_line
 
 
 def seen(host: str, *, silent_s: float = 1.0, **changes: Any) -> RegisteredWorker:
-    facts: dict[str, Any] = {
-        "owner": f"{host}.7.aa",
-        "pid": 7,
-        "version": "1.0",
-        "since_ms": 0,
-        "epoch": 3,
-        "tenants": 2,
-        "ready": True,
-        "draining": False,
-        "jobs_in_flight": 0,
-        "lanes": 2,
-        "sessions": 8,
-    }
-    return RegisteredWorker(info=WorkerInfo(host=host, **{**facts, **changes}), silent_s=silent_s)
+    return RegisteredWorker(info=worker_info(**{"owner": f"{host}.7.aa", **changes}), silent_s=silent_s)
 
 
 def test_states() -> None:
