@@ -1,4 +1,4 @@
-"""Proofs of jobs in logs of any size: a log in which all entries are the same has the roots of its subtrees by their level."""
+"""Proofs of jobs in logs of any size: where all other entries are the same, the roots of their subtrees follow from the level."""
 
 from __future__ import annotations
 
@@ -24,16 +24,22 @@ from tests.support.keys import EcdsaNoteKey
 SALT = bytes(range(16))
 
 
-class SameLeaves:
-    """Hashes of a tree whose leaves are all the same."""
+class SameLeavesButOne:
+    """Hashes of a tree whose leaves are all the same but for ``leaf``, which is number ``number``."""
 
-    def __init__(self, leaf: bytes) -> None:
-        self._roots = [leaf]
+    def __init__(self, leaf: bytes, number: int) -> None:
+        self._leaf = leaf
+        self._number = number
+        self._others = [leaf_hash(b"another entry")]
 
     def subtree(self, level: int, index: int) -> bytes:
-        while len(self._roots) <= level:
-            self._roots.append(node_hash(self._roots[-1], self._roots[-1]))
-        return self._roots[level]
+        if self._number >> level == index:
+            if not level:
+                return self._leaf
+            return node_hash(*(self.subtree(level - 1, 2 * index + side) for side in (0, 1)))
+        while len(self._others) <= level:
+            self._others.append(node_hash(self._others[-1], self._others[-1]))
+        return self._others[level]
 
 
 def items_of(digests: Sequence[bytes], signatures: Sequence[bytes]) -> list[Item]:
@@ -79,7 +85,7 @@ class Log:
                 code="",
             )
         )
-        hashes = SameLeaves(leaf_hash(entry))
+        hashes = SameLeavesButOne(leaf_hash(entry), index)
         signer = Ed25519NoteKey(self.origin, self.key)
         head = Checkpoint(self.origin, self.size, range_root(hashes, 0, self.size))
         return JobProof(
