@@ -110,10 +110,13 @@ class RequestRunner:
     async def _renewed_later(
         self, request: SigningRequest, error: SigningError, wait_s: float, deadline_s: float | None
     ) -> Submission:
-        """Another envelope, after a pause: a clock is wrong. Raises ``EnvelopeExpired`` where it can only be this host's."""
+        """Another envelope, after a pause: a clock is wrong. Raises ``EnvelopeExpired`` where it can only be this host's.
+
+        Not where Redis alone held the job for expired: then its clock may be the wrong one, and lanes date by their own.
+        """
         await self._clock.measured_lately()
         renewed = self._builder.seal(request)
-        if self._clock.has_passed(renewed.envelope.expires_at_ms):
+        if error.retry_after_s is None and self._clock.has_passed(renewed.envelope.expires_at_ms):
             raise self._clock.expired_on_arrival() from None
         self._clock.report(error)
         try:

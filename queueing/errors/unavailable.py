@@ -27,7 +27,10 @@ class LimitBudget(Unavailable):
 
 
 class JobExpired(Unavailable):
-    """The envelope expired before all of it was signed; no signature was returned."""
+    """The envelope expired before all of it was signed; no signature was returned.
+
+    ``retry_after_s``: only where Redis no longer had the job, by its own clock; none where a lane read the envelope's dates.
+    """
 
     reason = "job.expired"
     hint = "Submit again under the same request id; a waiting client does so automatically."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from queueing.errors import (
     EnvelopeExpired,
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from workers.lanes.supervisor.registry import LaneRegistry
     from workers.lanes.supervisor.token_pool import TokenPool
     from workers.pipeline.unauthenticated import UnauthenticatedJobs
+
+_SENT_AGAIN_S: Final = 1.0
+"""Time after which a client sends a job again whose payload was gone: its own pause between two renewals."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +163,11 @@ class Router:
 def read_job(job: ActiveJob) -> UnverifiedEnvelope:
     """Decode a job into ``job``; raises ``JobExpired`` when its payload is gone from Redis, and the error of a bad one."""
     if job.claimed.payload is None:
-        raise JobExpired("the job's payload was gone from Redis")
+        # With a time, as only this is: nothing says that the envelope's dates, and so its client's clock, are wrong.
+        raise JobExpired(
+            "the job's payload was gone from Redis: it expired by Redis' clock, or was deleted",
+            retry_after_s=_SENT_AGAIN_S,
+        )
     queued = decode_job(job.claimed.payload)
     unverified = read_unverified(queued.sealed)
     job.set_content(queued.sealed, unverified.envelope, queued.hints, queued.enqueued_at_ms)

@@ -103,6 +103,30 @@ async def test_a_job_that_expires_before_its_time_is_sent_again_and_told_why_at_
     assert outcome.job_ids == (stack.job_id,)
 
 
+YEARS_MS = 3 * 365 * 86_400_000
+
+
+@pytest.mark.parametrize(
+    "told, expected",
+    [
+        (JobExpired("the job's payload was gone from Redis", retry_after_s=1.0), WaitTimeout),
+        (JobExpired("the envelope expired 1095.0 d ago, by the clock of the worker's host"), EnvelopeExpired),
+    ],
+)
+async def test_a_clock_of_redis_that_is_years_ahead_ends_no_request(
+    measured: RunnerStack, monkeypatch: pytest.MonkeyPatch, told: JobExpired, expected: type[SigningError]
+) -> None:
+    """It deletes the payloads, and the jobs are sent again; what a lane holds for expired, too, is this host's clock."""
+    running = asyncio.create_task(measured.runner.run(REQUEST, None))
+    await turn()
+    monkeypatch.setattr("queueing.client.request_runner.asyncio.sleep", past_the_deadline)
+    monkeypatch.setattr(measured.clock, "ahead_ms", -YEARS_MS)
+    settle_with(measured, told)
+    (outcome,) = await running
+    assert type(outcome) is expected
+    assert "this host's clock is 1095.0 d behind Redis'" in outcome.message
+
+
 def early(retry_after_s: float | None) -> EnvelopeExpired:
     return EnvelopeExpired("the envelope was issued 60.0 min in the future", retry_after_s=retry_after_s)
 
