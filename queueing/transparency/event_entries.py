@@ -29,7 +29,10 @@ class EntryBase(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
 
 
 class LoginEntry(EntryBase, frozen=True, array_like=True, kw_only=True):
-    """A lane or a command logged in to a token of the tenant, or was refused: ``outcome`` is ``accepted``, or the PKCS#11 error."""
+    """A lane logged in to a token of the tenant, or was refused: ``outcome`` is ``accepted``, or the PKCS#11 error.
+
+    ``by``: ``lane``; logins of commands that people run are not recorded.
+    """
 
     kind: Literal["login"] = "login"
     token: Text

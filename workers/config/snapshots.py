@@ -83,9 +83,14 @@ class ConfigurationFiles:
         """Number of adopted files whose copy is not on the disk."""
         return len(self._failures)
 
+    @property
+    def unwritten(self) -> bool:
+        """Whether there is a copy of a file, or the event of one, that the disk has not taken yet."""
+        return bool(self._failures) or (self._events is not None and self._events.unkept > 0)
+
     def remember_again(self) -> None:
-        """Try again to write the copies that could not be written."""
-        if self._failures and self._adopted is not None:
+        """Try again to write the copies and events that could not be written."""
+        if self.unwritten and self._adopted is not None:
             self._remember(self._adopted, self._unremembered)
 
     def _remember(self, result: ReadResult, texts: Mapping[str, str]) -> None:

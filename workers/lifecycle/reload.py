@@ -43,7 +43,7 @@ LANES_TIMEOUT_S: Final = 12.0
 """Longer than any lane is given: by then it has reloaded, or was ended."""
 
 REMEMBER_AGAIN_S: Final = 5.0
-"""Time between two tries to write an adopted copy: short enough that a restart rarely meets a missing one."""
+"""Time between two tries to write an adopted copy or its event: short enough that a restart rarely meets a missing one."""
 
 _AFTER_RESTART: Final = ("redis", "worker", "log", "record", "metrics")
 _MOST_NAMED: Final = 20
@@ -95,10 +95,10 @@ class Reloader:
                 log.error("config.not_reported", extra={"why": str(error)})
 
     async def _next_request(self) -> None:
-        """Wait for a request; meanwhile try to write the adopted copies that the disk did not take."""
+        """Wait for a request; meanwhile try to write the adopted copies, and their events, that the disk did not take."""
         while True:
             self._metrics.config_not_remembered.set(self._files.unremembered)
-            if not self._files.unremembered:
+            if not self._files.unwritten:
                 await self._asked.wait()
                 return
             if await wait_for(self._asked, REMEMBER_AGAIN_S):

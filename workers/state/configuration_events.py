@@ -38,13 +38,19 @@ class ConfigurationEvents:
     def __init__(self, state_dir: Path) -> None:
         self._spool = EventSpool(state_dir)
         self._told: dict[str, str] = {}
+        self._unkept: list[ConfigurationRecord] = []
         self._why = ""
+
+    @property
+    def unkept(self) -> int:
+        """Number of events that the disk has not taken yet. They are in memory, and a process that ends loses them."""
+        return len(self._unkept)
 
     def record(self, texts: Mapping[str, tuple[str | None, str]]) -> None:
         """Put an event into the spool for each file whose text differs; ``texts``: by tenant ('' is the service), old and new text.
 
-        A text that was recorded last is not recorded again. Where the disk fails, that is logged once, and the configuration is
-        in force nevertheless; the caller tries again together with the copy of the file.
+        A text that was recorded last is not recorded again. Where the disk fails, that is logged once, the configuration is in
+        force nevertheless, and its events are ``unkept``: the next call tries them again, first.
         """
         at_ms = time.time_ns() // 1_000_000
         new = {
@@ -52,16 +58,17 @@ class ConfigurationEvents:
             for tenant, (before, after) in texts.items()
             if after not in {before, self._told.get(tenant)}
         }
-        records = [_record(at_ms, tenant, texts[tenant][0], after) for tenant, after in new.items()]
+        self._unkept += [_record(at_ms, tenant, texts[tenant][0], after) for tenant, after in new.items()]
+        self._told |= new
         try:
-            self._spool.put(*records)
+            self._spool.put(*self._unkept)
         except OSError as error:
-            if self._why != str(error):  # it is tried again with the copy, every few seconds
+            if self._why != str(error):  # it is tried again every few seconds
                 self._why = str(error)
-                log.error("events.not_kept", extra={"why": self._why, "events": len(records)})
+                log.error("events.not_kept", extra={"why": self._why, "events": len(self._unkept)})
             return
         self._why = ""
-        self._told |= new
+        self._unkept.clear()
 
 
 def _record(at_ms: int, tenant: str, before: str | None, after: str) -> ConfigurationRecord:

@@ -46,13 +46,19 @@ class Worker:
     reported: asyncio.Event = field(default_factory=asyncio.Event)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     unremembered: int = 0
+    unkept: int = 0
     all_written: threading.Event = field(default_factory=threading.Event)
     counted: list[float | None] = field(default_factory=list)
 
+    @property
+    def unwritten(self) -> bool:
+        return bool(self.unremembered or self.unkept)
+
     def remember_again(self) -> None:
         self.counted.append(self.registry.get_sample_value("sigmill_config_not_remembered"))
-        self.unremembered -= 1
-        if not self.unremembered:
+        self.unremembered = max(self.unremembered - 1, 0)
+        self.unkept = max(self.unkept - 1, 0)
+        if not self.unwritten:
             self.all_written.set()
 
     def read(self) -> Reading:
@@ -149,6 +155,17 @@ async def test_copies_that_the_disk_did_not_take_are_tried_again(
     await reload(worker, reloader, AFTER)
     assert worker.counted == [2, 1]
     assert worker.registry.get_sample_value("sigmill_config_not_remembered") == 0
+
+
+async def test_an_event_that_the_disk_did_not_take_is_tried_again(
+    worker: Worker, reloader: Reloader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it took all copies."""
+    monkeypatch.setattr(reload_module, "REMEMBER_AGAIN_S", 0.0)
+    worker.unkept = 2
+    await reload(worker, reloader, AFTER)
+    assert await asyncio.to_thread(worker.all_written.wait, 10)
+    assert worker.counted == [0, 0]
 
 
 def with_worker(settings: WorkerSettings) -> Configuration:

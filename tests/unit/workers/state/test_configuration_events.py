@@ -26,6 +26,10 @@ def events(state_dir: Path) -> list[ConfigurationRecord]:
     return sorted([each for each in found if isinstance(each, ConfigurationRecord)], key=lambda r: r.tenant)
 
 
+def no_space(_: EventSpool, *records: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def test_a_changed_file_is_one_event_with_the_names_of_its_changes(tmp_path: Path) -> None:
     """And no value: a tenant's record is read by others than the operator."""
     ConfigurationEvents(tmp_path).record({"acme": (BEFORE, AFTER), "globex": (BEFORE, BEFORE)})
@@ -73,13 +77,38 @@ def test_a_disk_that_takes_no_event_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The configuration is in force nevertheless."""
-
-    def fails(_: EventSpool, *records: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(EventSpool, "put", fails)
+    monkeypatch.setattr(EventSpool, "put", no_space)
     ConfigurationEvents(tmp_path).record({"acme": (BEFORE, AFTER)})
     assert [record.message for record in caplog.records] == ["events.not_kept"]
+
+
+def test_events_that_the_disk_did_not_take_are_kept_first_when_it_is_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them once, in order: the copy of the file may be the new one by then."""
+    made = ConfigurationEvents(tmp_path)
+    with monkeypatch.context() as disk:
+        disk.setattr(EventSpool, "put", no_space)
+        made.record({"acme": (BEFORE, AFTER)})
+        made.record({"acme": (AFTER, AFTER)})
+        assert made.unkept == 1
+    made.record({"acme": (AFTER, BEFORE)})
+    assert made.unkept == 0
+    assert [event.epoch for event in events(tmp_path)] == [4, 3]
+
+
+def test_an_event_is_kept_later_where_the_disk_took_the_copy_and_not_the_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = Site(tmp_path).write()
+    files = ConfigurationFiles(site.config)
+    with monkeypatch.context() as disk:
+        disk.setattr(EventSpool, "put", no_space)
+        files.adopt(files.read())
+        assert (files.unremembered, files.unwritten) == (0, True)
+    files.remember_again()
+    assert not files.unwritten
+    assert [event.tenant for event in events(site.folder / "state")] == ["", "acme"]
 
 
 def adopt(site: Site) -> None:
