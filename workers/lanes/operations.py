@@ -14,6 +14,10 @@ MOST_KEYS: Final = 1024
 """Key versions that are counted each; a lane names them itself. Calls with further ones have an empty name."""
 
 
+MOST_CALLS: Final = 2**53
+"""Highest sum, which a record can hold (``KeyOperations``): a lane may report any number, and calls beyond are not counted."""
+
+
 class OperationCounts:
     """Sums of calls. ``total`` only grows; ``take`` empties the sums by key."""
 
@@ -27,8 +31,9 @@ class OperationCounts:
             if not each.calls:
                 continue
             known = (each.key, each.version) in self._calls or len(self._calls) < MOST_KEYS
-            self._calls[(each.key, each.version) if known else ("", 0)] += each.calls
-            self.total += each.calls
+            key = (each.key, each.version) if known else ("", 0)
+            self._calls[key] = min(self._calls[key] + each.calls, MOST_CALLS)
+            self.total = min(self.total + each.calls, MOST_CALLS)
 
     def take(self) -> tuple[KeyOperations, ...]:
         """The sums since the last call of this, by name."""
