@@ -8,10 +8,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+NOT_A_FILE: Final = frozenset({errno.EFBIG, errno.EINVAL, errno.EISDIR})
+"""Errors of a file that is too long, of a device or a pipe, or of a folder: to read it again does not help."""
 
 
 def open_regular(file: Path) -> BinaryIO:

@@ -11,7 +11,10 @@ from queueing.errors import LogUnavailable
 from workers.journal.event_spool import EventSpool
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from workers.current_config import CurrentConfig
+    from workers.journal.event_spool import SpooledEvents
     from workers.journal.journal import WriteAheadLog
 
 log = logging.getLogger("sigmill.log")
@@ -27,6 +30,7 @@ class EventCollector:
         self._spool = EventSpool(config.service.state_dir)
         self._wal = wal
         self._why = ""
+        self._collected: set[Path] = set()
 
     async def run(self) -> None:
         """Collect until cancelled; what fails is tried again, up to a minute later."""
@@ -45,16 +49,30 @@ class EventCollector:
                 await asyncio.sleep(INTERVAL_S)
 
     async def collect(self) -> None:
-        """Collect what waits now, in its order. Raises ``LogUnavailable`` or ``OSError``: what was not collected still waits."""
+        """Collect what waits now, in its order. Raises ``LogUnavailable``, or ``OSError`` at the end: what was not collected still waits.
+
+        A file that cannot be read, renamed or removed holds up no other, and its events are appended once.
+        """
         failure: OSError | None = None
-        for events in await asyncio.to_thread(self._spool.waiting):
-            if events.error is not None:
-                failure = events.error
-            elif not events.records:
-                log.error("events.unreadable", extra={"file": str(events.path)})
-                await asyncio.to_thread(self._spool.refuse, events)
-            else:
-                await self._wal.append(events.records)
-                await asyncio.to_thread(self._spool.remove, events)
+        waiting = await asyncio.to_thread(self._spool.waiting)
+        self._collected &= {events.path for events in waiting}
+        for events in waiting:
+            try:
+                await self._collect(events)
+            except OSError as error:
+                failure = error
         if failure is not None:
             raise failure
+
+    async def _collect(self, events: SpooledEvents) -> None:
+        if events.error is not None:
+            raise events.error
+        if not events.records:
+            await asyncio.to_thread(self._spool.refuse, events)
+            log.error("events.unreadable", extra={"file": str(events.path)})
+            return
+        if events.path not in self._collected:
+            await self._wal.append(events.records)
+            self._collected.add(events.path)
+        await asyncio.to_thread(self._spool.remove, events)
+        self._collected.discard(events.path)

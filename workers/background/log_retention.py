@@ -15,7 +15,7 @@ from cryptography import x509
 from workers.journal.retention import DAY_S, SealedRetention
 from workers.record.exchange import SEALER_FOLDER
 from workers.record.folder import sealed_segments
-from workers.record.retention.policy import adopt_policy
+from workers.record.retention.policy import PolicyDamaged, adopt_policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,15 +70,18 @@ class RecordRetention:
     async def run(self) -> None:
         """Tell it until cancelled; errors of the disk are logged and retried."""
         told: object = None
+        why = ""
         while True:
             configuration = self._config.configuration
             if configuration is not told:
                 try:
                     ends = await asyncio.to_thread(certificate_ends_ms, configuration.tenants.values())
                     await asyncio.to_thread(adopt_policy, self._sealer, self._retain_days, ends)
-                    told = configuration
-                except OSError as error:
-                    log.warning("record.retention_not_told", extra={"why": str(error)})
+                    told, why = configuration, ""
+                except (OSError, PolicyDamaged) as error:
+                    if why != str(error):  # it is tried every ten seconds
+                        why = str(error)
+                        log.warning("record.retention_not_told", extra={"why": why})
             await asyncio.sleep(TELL_S)
 
 

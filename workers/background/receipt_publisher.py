@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from queueing.aio.backoff import Backoff
 from queueing.broker.receipts import JobReceipt, publish
 from queueing.errors import QueueUnavailable
+from queueing.files.regular_file import NOT_A_FILE
 from queueing.protocol.jobs import tenant_of_job_id
 from workers.record.receipts.outbox import ReceiptOutbox
 
@@ -59,19 +60,26 @@ class ReceiptPublisher:
                 await asyncio.sleep(INTERVAL_S)
 
     async def publish(self, *, now_s: float, now_ms: int) -> None:
-        """Publish what is there, but for tenants that wait for a next try. Raises ``OSError``.
+        """Publish what is there, but for tenants that wait for a next try: their shard was away, or a file of theirs could not be
+        read or removed. Raises ``OSError`` where the files cannot be listed.
 
         ``now_s``: of the monotonic clock; ``now_ms``: Unix time.
         """
         for file in await asyncio.to_thread(self._outbox.files):
             _, until_s = self._paused.get(file.tenant, (None, now_s))
             if now_s >= until_s:
-                await self._publish_file(file, now_s, now_ms)
+                try:
+                    await self._publish_file(file, now_s, now_ms)
+                except OSError as error:  # of this file
+                    self._pause(file.tenant, now_s)
+                    log.warning("record.receipts_unread", extra={"why": str(error)})
 
     async def _publish_file(self, file: OutboxFile, now_s: float, now_ms: int) -> None:
         try:
             receipts = await asyncio.to_thread(file.read)
         except (ValueError, OSError) as error:  # msgspec's errors are ValueErrors
+            if isinstance(error, OSError) and error.errno not in NOT_A_FILE:
+                raise  # of the disk, or of this process: the receipts may be whole
             log.warning("record.receipts_invalid", extra={"file": file.path.name, "why": str(error)})
             self._metrics.record_failures.labels("receipt").inc()
             with suppress(OSError):  # a folder stays, and is told again
@@ -87,9 +95,9 @@ class ReceiptPublisher:
             self._metrics.redis_errors.labels("announce").inc()
             log.warning("record.receipts_unpublished", extra={"tenant": file.tenant, "why": str(error)})
             return
+        await asyncio.to_thread(file.remove)
         self._paused.pop(file.tenant, None)
         self._metrics.record_failures.labels("receipt").inc(len(receipts) - len(current))
-        await asyncio.to_thread(file.remove)
 
     def _current(self, tenant: str, receipts: Sequence[SealedReceipt], now_ms: int) -> list[JobReceipt]:
         """Receipts of this tenant whose results may still be there."""

@@ -6,7 +6,6 @@ between the two puts events into the log twice; both records are equal.
 
 from __future__ import annotations
 
-import errno
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -15,7 +14,7 @@ import msgspec
 
 from queueing.files.durable_file import give_to_owner_of_parent, make_folder, remove_durably, replace_durably
 from queueing.files.folders import entries
-from queueing.files.regular_file import read_regular
+from queueing.files.regular_file import NOT_A_FILE, read_regular
 from workers.journal.event_records import ConfigurationRecord, KeyRecord, LoginRecord
 
 if TYPE_CHECKING:
@@ -27,9 +26,6 @@ _SUFFIX: Final = ".event"
 _UNREADABLE: Final = ".unreadable"
 _LARGEST_RECORD_BYTES: Final = 60 * 1024
 _LARGEST_BYTES: Final = 64 * 1024
-_NO_EVENT: Final = frozenset({errno.EFBIG, errno.EINVAL, errno.EISDIR})
-"""A file that is too long, a device or a pipe, or a folder."""
-
 SpooledRecord = KeyRecord | LoginRecord | ConfigurationRecord
 """Records that may be put here: no other one is taken from the folder."""
 
@@ -109,6 +105,6 @@ def _read(path: Path) -> SpooledEvents | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        return SpooledEvents(path, error=None if error.errno in _NO_EVENT else error)
+        return SpooledEvents(path, error=None if error.errno in NOT_A_FILE else error)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return SpooledEvents(path)

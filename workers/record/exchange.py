@@ -13,7 +13,6 @@ the key of the running sealer. Status and requests are not synced: they say how 
 
 from __future__ import annotations
 
-import errno
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
@@ -22,7 +21,7 @@ import msgspec
 from queueing.errors import ProofInvalid
 from queueing.files.durable_file import make_folder, replace_durably
 from queueing.files.folders import entries, is_there
-from queueing.files.regular_file import read_regular
+from queueing.files.regular_file import NOT_A_FILE, read_regular
 from queueing.protocol.names import Name
 from queueing.transparency.origin_statements import verify_statement
 
@@ -88,9 +87,6 @@ def read_status(state_dir: Path) -> SealerStatus | None:
     except (OSError, ValueError, RecursionError):  # msgspec's errors are ValueErrors
         return None
 
-
-_NO_REQUEST: Final = frozenset({errno.EFBIG, errno.EINVAL, errno.EISDIR})
-"""A file that is too long, a device or a pipe, or a folder."""
 
 STATEMENTS: Final = "statements"
 _LARGEST_REQUEST_BYTES: Final = 4096
@@ -175,7 +171,7 @@ class StatementRequests:
                 path.unlink(missing_ok=True)
                 continue
             except OSError as error:
-                if error.errno not in _NO_REQUEST:
+                if error.errno not in NOT_A_FILE:
                     raise
                 with suppress(OSError):  # a folder stays, and is skipped
                     path.unlink()

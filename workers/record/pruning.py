@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 
 from queueing.errors import ProofInvalid
 from queueing.files.durable_file import sync_folder
-from queueing.files.folders import entries, is_there
 from queueing.transparency.entries import CanaryEntry, OutcomeEntry, decode_entry, read_head
 from queueing.transparency.event_entries import KeyEntry
 from workers.record.folder import LOGS_NAME
@@ -20,7 +19,7 @@ from workers.record.retention.clock import RecordClock
 from workers.record.retention.marks import note_size, read_marks
 from workers.record.retention.minimum import read_minimum, write_minimum
 from workers.record.stored_entries import StoredEntries
-from workers.record.volumes import VOLUME
+from workers.record.volumes import VOLUME, volumes_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,8 +57,9 @@ class Pruning:
     def run(self, sizes: Mapping[str, int], policy: RetentionPolicy | None) -> list[PrunedLog]:
         """Note the sizes of logs, all of it durable, and remove what is old; nothing without a policy.
 
-        A log whose files are damaged is in ``problems``, and costs itself. Costs a small read for each log, and once the reading of a
-        volume that is old enough. Raises ``OSError``: what was not removed is removed at the next call.
+        A log whose files are damaged, missing or not readable is in ``problems``, and costs itself: what was not removed of it is
+        removed at the next call. Costs a small read for each log, and once the reading of a volume that is old enough. Raises
+        ``OSError`` where the clock of the record cannot be read or kept.
         """
         self.problems.clear()
         now = self._clock.advance(self._newest_mark_ms(sizes))
@@ -68,8 +68,10 @@ class Pruning:
             try:
                 found = self._prune(tenant, size, now, policy)
                 times += self._time_of_first(tenant, size)
-            except ProofInvalid as error:
-                self.problems.append(f"{tenant}: {error.message}")
+            except (ProofInvalid, OSError) as error:
+                self.problems.append(
+                    f"{tenant}: {error.message if isinstance(error, ProofInvalid) else error}"
+                )
                 continue
             if found is not None:
                 pruned.append(found)
@@ -133,11 +135,7 @@ class Pruning:
 def _remove_below(folder: Path, minimum: int) -> None:
     """Remove the volumes below ``minimum``, also those that a crash has left. Raises ``OSError``."""
     for kind in _KINDS:
-        if not is_there(folder / kind):
-            continue
-        old = [
-            file for file in entries(folder / kind, suffix=".bin") if (int(file.stem) + 1) * VOLUME <= minimum
-        ]
+        old = [file for number, file in volumes_of(folder / kind) if (number + 1) * VOLUME <= minimum]
         for file in old:
             file.unlink(missing_ok=True)
         if old:

@@ -6,11 +6,10 @@ import itertools
 from typing import TYPE_CHECKING
 
 from queueing.errors import ProofInvalid
-from queueing.files.folders import entries as files_of
 from queueing.transparency.entries import read_head
 from workers.record.items import decode_row
 from workers.record.retention.minimum import EntriesRemoved, read_minimum, removed_sentence
-from workers.record.volumes import ENTRY_LENGTH, MAX_ROW_BYTES, ROW_LENGTH, VOLUME
+from workers.record.volumes import ENTRY_LENGTH, MAX_ROW_BYTES, ROW_LENGTH, VOLUME, volumes_of
 
 if TYPE_CHECKING:
     import struct
@@ -53,10 +52,10 @@ class StoredEntries:
     def rows(self, first: int) -> Iterator[ItemRow]:
         """Item rows of the outcomes from entry ``first`` on. Raises as ``entries`` does."""
         self._check_there(first)
-        for path in files_of(self._folder / "items", suffix=".bin", missing_ok=True):
-            if int(path.stem) < first // VOLUME:
+        for number, path in volumes_of(self._folder / "items"):
+            if number < first // VOLUME:
                 continue
-            with self._opened(path, int(path.stem) * VOLUME) as stream:
+            with self._opened(path, number * VOLUME) as stream:
                 while (framed := _framed(stream, ROW_LENGTH, path.name)) is not None:
                     row = decode_row(framed)
                     if row.outcome >= self._size:

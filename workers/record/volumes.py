@@ -15,6 +15,7 @@ A volume that is full never changes again. All but ``checkpoint`` only grow; aft
 from __future__ import annotations
 
 import os
+import re
 import struct
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
@@ -37,6 +38,9 @@ MAX_ENTRY_BYTES: Final = 65_535
 ROW_LENGTH: Final = struct.Struct(">I")
 MAX_ROW_BYTES: Final = 1024 * 1024
 """More than the row of 1,024 digests; a longer length is damage."""
+
+_VOLUME_NAME: Final = re.compile(r"[0-9]{6,18}\.bin")
+_LEVEL: Final = re.compile(r"level([1-9])\.bin")
 
 
 class RecordDamaged(Exception):
@@ -138,19 +142,21 @@ class TenantLog:
         for kind, length in lengths.items():
             if inside and length and not is_there(self.folder / kind / f"{volume:06d}.bin"):
                 raise RecordDamaged(f"{self.folder / kind}/{volume:06d}.bin is missing")
-            for file in _files(self.folder / kind):
-                number = int(file.stem)
+            for number, file in volumes_of(self.folder / kind):
                 if number > volume:
                     file.unlink()
                 elif number == volume:
                     _cut(file, length if inside else 0)
-        for file in _files(self.folder):
-            if file.stem.startswith("level"):
-                _cut(file, (size // WIDTH ** int(file.stem.removeprefix("level"))) * HASH_BYTES)
+        for file in entries(self.folder, suffix=".bin", missing_ok=True):
+            level = _LEVEL.fullmatch(file.name)
+            if level is not None:
+                _cut(file, (size // WIDTH ** int(level[1])) * HASH_BYTES)
 
 
-def _files(folder: Path) -> list[Path]:
-    return entries(folder, suffix=".bin", missing_ok=True)
+def volumes_of(folder: Path) -> list[tuple[int, Path]]:
+    """Volumes of one kind with their numbers, in order; none without the folder. Files of other names are not ours. Raises ``OSError``."""
+    files = entries(folder, suffix=".bin", missing_ok=True)
+    return sorted((int(file.stem), file) for file in files if _VOLUME_NAME.fullmatch(file.name))
 
 
 def _append(path: Path, data: bytes) -> None:

@@ -160,7 +160,7 @@ EVENTS: Final[dict[str, LogEvent]] = {
     ),
     "events.not_kept": LogEvent(
         "error",
-        "A new configuration is in force, and the disk took no event of it; it is tried again with the copy of the file.",
+        "A new configuration is in force, and the disk took no event of it; it is tried again every few seconds. A worker that ends before that loses it.",
         ("why", "events"),
     ),
     "events.unreadable": LogEvent(
@@ -210,7 +210,7 @@ EVENTS: Final[dict[str, LogEvent]] = {
     ),
     "record.retention_not_told": LogEvent(
         "warning",
-        "The worker could not write for the sealer how long entries are kept; it tries again. The sealer uses what it was told before.",
+        "The worker could not write for the sealer how long entries are kept; it tries again. The sealer uses what it was told before, and removes nothing where that file (`sealer/retention`) is damaged.",
         ("why",),
     ),
     "record.status_not_written": LogEvent("debug", "The sealer could not write its status."),
@@ -233,7 +233,9 @@ EVENTS: Final[dict[str, LogEvent]] = {
         ("receipts",),
     ),
     "record.receipts_unread": LogEvent(
-        "warning", "The receipts of the sealer could not be listed.", ("why",)
+        "warning",
+        "The receipts of the sealer could not be listed, or a file of them not be read or removed; the worker tries again.",
+        ("why",),
     ),
     "record.receipts_invalid": LogEvent(
         "warning", "A file of receipts could not be read, and was removed.", ("file", "why")

@@ -24,6 +24,10 @@ DAY_MS: Final = 86_400_000
 _FILE_NAME: Final = "retention"
 
 
+class PolicyDamaged(Exception):
+    """The file has ends of certificates that no other file has, and they cannot be read."""
+
+
 class RetentionPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """``retain_days``: how long entries are kept, from their time or from the end of their key's certificate.
 
@@ -42,15 +46,27 @@ class RetentionPolicy(msgspec.Struct, frozen=True, kw_only=True):
 def read_policy(sealer: Path) -> RetentionPolicy | None:
     """The policy in the sealer's folder; None where there is none that can be read. Raises ``OSError``."""
     try:
-        raw = read_checked(sealer / _FILE_NAME)
-        return msgspec.msgpack.decode(raw, type=RetentionPolicy)
-    except (FileNotFoundError, ValueError, RecursionError):  # msgspec's errors are ValueErrors
+        return _read(sealer)
+    except PolicyDamaged:
         return None
 
 
+def _read(sealer: Path) -> RetentionPolicy | None:
+    try:
+        raw = read_checked(sealer / _FILE_NAME)
+        return msgspec.msgpack.decode(raw, type=RetentionPolicy)
+    except FileNotFoundError:
+        return None
+    except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
+        raise PolicyDamaged(
+            f"{sealer / _FILE_NAME} is damaged, and with it the ends of certificates of keys that are in no configuration any"
+            " more: nothing of the record is removed; restore the file, or remove it to forget them"
+        ) from None
+
+
 def adopt_policy(sealer: Path, retain_days: float, ends_ms: Mapping[bytes, int]) -> RetentionPolicy:
-    """Keep this retention, and the ends of certificates beside those that are known. Raises ``OSError``."""
-    before = read_policy(sealer)
+    """Keep this retention, and the ends of certificates beside those that are known. Raises ``OSError``, or ``PolicyDamaged``."""
+    before = _read(sealer)
     ends = {} if before is None else dict(before.certificate_ends_ms)
     for key, end_ms in ends_ms.items():
         ends[key] = max(end_ms, ends.get(key, 0))

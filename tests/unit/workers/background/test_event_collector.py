@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -89,3 +90,40 @@ async def test_a_file_that_is_no_event_stops_no_other(
     await collector(tmp_path, wal).collect()
     assert wal.appended == [key_event(1)]
     assert [record.message for record in caplog.records] == ["events.unreadable"]
+
+
+async def test_a_file_that_can_be_neither_read_nor_renamed_stops_no_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    spool = EventSpool(tmp_path)
+    spool.put(key_event(1))
+    (tmp_path / "events" / "0.event").mkdir()
+    (tmp_path / "events" / "0.unreadable").write_bytes(b"")
+    wal = Log(spool)
+    with pytest.raises(OSError, match="Not a directory"):
+        await collector(tmp_path, wal).collect()
+    assert wal.appended == [key_event(1)]
+    assert caplog.records == []
+
+
+async def test_an_event_whose_file_cannot_be_removed_is_appended_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each round would add it to the log, and those behind it would wait for ever."""
+    spool = EventSpool(tmp_path)
+    for number in (1, 2):
+        spool.put(key_event(number))
+    wal = Log(spool)
+    collecting = collector(tmp_path, wal)
+
+    def read_only(_: EventSpool, events: object) -> None:
+        raise OSError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(EventSpool, "remove", read_only)
+        for _ in range(3):
+            with pytest.raises(OSError, match="Permission denied"):
+                await collecting.collect()
+    await collecting.collect()
+    assert wal.appended == [key_event(1), key_event(2)]
+    assert len(spool) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from tests.support.fakes.configurations import configuration
 from workers.background import receipt_publisher as module
 from workers.background.receipt_publisher import ReceiptPublisher
 from workers.current_config import CurrentConfig
-from workers.record.receipts.outbox import ReceiptOutbox, SealedReceipt
+from workers.record.receipts.outbox import OutboxFile, ReceiptOutbox, SealedReceipt
 from workers.telemetry.metrics import Metrics
 
 NOW_MS = 1_764_244_800_000
@@ -115,3 +116,40 @@ async def test_a_file_that_cannot_be_read_costs_itself(
     assert host.sent == [b"proof 1"]
     assert [file.path.is_dir() for file in host.outbox.files()] == [True]
     assert {record.message for record in caplog.records} == {"record.receipts_invalid"}
+
+
+async def test_a_file_that_cannot_be_removed_holds_up_its_own_tenant_only(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.outbox.put("acme", [receipt("acme", 1)])
+    host.outbox.put("b", [receipt("b", 2)])
+    real = OutboxFile.remove
+
+    def remove(file: OutboxFile) -> None:
+        if file.tenant == "acme":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        real(file)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(OutboxFile, "remove", remove)
+        for now_s in (100.0, 100.1):
+            await host.step(now_s)
+    assert host.sent == [b"proof 1", b"proof 2"]
+    await host.step(200.0)
+    assert host.outbox.files() == []
+
+
+async def test_a_disk_that_fails_for_a_moment_costs_no_receipt(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does a process without a free descriptor."""
+
+    def read(_: OutboxFile) -> list[SealedReceipt]:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    host.outbox.put("acme", [receipt("acme", 1)])
+    with monkeypatch.context() as disk:
+        disk.setattr(OutboxFile, "read", read)
+        await host.step(100.0)
+    await host.step(200.0)
+    assert (host.sent, host.dropped) == ([b"proof 1"], 0)

@@ -156,6 +156,32 @@ def test_full_volumes_go_when_they_are_as_old_as_the_policy_says(state_dir: Path
     check_valid(state_dir)
 
 
+def test_a_file_of_another_name_is_not_ours_and_stops_nothing(state_dir: Path, clocks: Clocks) -> None:
+    """A copy that a person made beside a volume, or of the hashes above."""
+    folder = log_folder(state_dir, "acme")
+    strays = [folder / kind / "000000 (copy).bin" for kind in ("entries", "items", "level0")]
+    for stray in (*strays, folder / "level1 (copy).bin"):
+        stray.write_bytes(b"")
+    sealer(state_dir)
+    assert sum(1 for _ in StoredEntries(folder, SIZE).rows(0))
+    assert later(state_dir, clocks, TWO_YEARS + 1) == 2 * VOLUME
+    assert all(stray.exists() for stray in strays)
+
+
+def test_a_log_without_one_of_its_files_costs_itself(state_dir: Path, clocks: Clocks) -> None:
+    """It is told, and the logs behind it are pruned."""
+    record = state_dir / FOLDER_NAME
+    (record / "logs" / "absent").mkdir()
+    policy = RetentionPolicy(retain_days=TWO_YEARS)
+    pruning = Pruning(record, clocks.of(record))
+    for _ in range(26):
+        pruning.run({"absent": VOLUME, "acme": SIZE}, policy)
+        clocks.pass_days(30)
+    assert read_minimum(log_folder(state_dir, "acme")) == 2 * VOLUME
+    assert len(pruning.problems) == 1
+    assert "absent: " in pruning.problems[0]
+
+
 def test_a_volume_that_is_not_full_stays_whatever_its_age(state_dir: Path, clocks: Clocks) -> None:
     assert later(state_dir, clocks, 3 * TWO_YEARS) == 2 * VOLUME
 

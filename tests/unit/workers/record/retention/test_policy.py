@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from queueing.files.checked_file import write_checked
-from workers.record.retention.policy import RetentionPolicy, adopt_policy, read_policy
+from workers.record.retention.policy import PolicyDamaged, RetentionPolicy, adopt_policy, read_policy
 
 KEY, OTHER = b"k" * 32, b"o" * 32
 
@@ -31,10 +31,21 @@ def test_less_than_two_years_is_no_policy(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 40, b"nonsense"])
 def test_a_damaged_policy_is_none(tmp_path: Path, content: bytes) -> None:
-    """Nothing is removed then, and the worker writes it again."""
+    """Nothing is removed then."""
     adopt_policy(tmp_path, 730, {KEY: 2_000})
     (tmp_path / "retention").write_bytes(content)
     assert read_policy(tmp_path) is None
+
+
+def test_a_damaged_policy_is_not_replaced_by_one_that_has_forgotten_certificates(tmp_path: Path) -> None:
+    """Entries of a key that has left the configuration would go too early; the operator decides."""
+    adopt_policy(tmp_path, 730, {KEY: 2_000})
+    (tmp_path / "retention").write_bytes(b"nonsense")
+    with pytest.raises(PolicyDamaged, match="restore the file, or remove it"):
+        adopt_policy(tmp_path, 730, {OTHER: 10})
+    assert (tmp_path / "retention").read_bytes() == b"nonsense"
+    (tmp_path / "retention").unlink()
+    assert adopt_policy(tmp_path, 730, {OTHER: 10}) == read_policy(tmp_path)
 
 
 def test_no_policy_was_written_yet(tmp_path: Path) -> None:
