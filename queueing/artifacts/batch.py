@@ -197,6 +197,8 @@ class Batch:
             await loop.run_in_executor(self._pool, prepared.finish, outcome.signature, token)
         except SigningError as error:
             return replace(done, error=error)
+        except MemoryError:
+            return replace(done, error=InputUnreadable("the file needs more memory than there is"))
         return replace(done, stamp=stamp)
 
     async def _stamp(self, signature: bytes) -> TimeStamp | None:

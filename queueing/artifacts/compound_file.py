@@ -39,6 +39,9 @@ LARGEST_BYTES: Final = 0x7FFFFF00
 _MOST_ENTRIES: Final = 1 << 20
 _MOST_DEPTH: Final = 32
 _MOST_MINI_STREAM_BYTES: Final = 256 << 20
+_MOST_FAT_BYTES: Final = 4 * (LARGEST_BYTES // 512)
+"""An entry of four bytes for each sector of the largest file; memory has the table at once."""
+
 _IN_HEADER: Final = 109
 _LARGEST_SECTOR: Final = 0xFFFFFFFA
 
@@ -108,7 +111,7 @@ def read_compound_file(stream: BinaryIO, size_bytes: int) -> CompoundFile:
 class _Reader:
     def __init__(self, stream: BinaryIO, size_bytes: int) -> None:
         self._stream = stream
-        self._size_bytes = size_bytes
+        self.size_bytes = size_bytes
         raw = read_exactly(stream, 0, HEADER_BYTES)
         fields = HEADER.unpack_from(raw)
         magic, _, _, self._version, order, shift, mini_shift = fields[:7]
@@ -123,17 +126,16 @@ class _Reader:
         self._fat = self._read_fat(array("I", raw[HEADER.size :]), difat_at)
 
     def read(self) -> CompoundFile:
-        directory = b"".join(self._sectors(self._directory_at))
+        directory = b"".join(self._sectors(self._directory_at, _MOST_ENTRIES * DIRECTORY_ENTRY.size))
         entries = [DirectoryEntry._make(each) for each in DIRECTORY_ENTRY.iter_unpack(directory)]
         if not entries or entries[0].kind != ROOT:
             raise damaged("it has no root entry")
-        if len(entries) > _MOST_ENTRIES:
-            raise damaged("its directory is too large")
         mini_bytes = self.size_of(entries[0])
         if mini_bytes > _MOST_MINI_STREAM_BYTES:
             raise damaged("its mini stream is too large")
-        mini = b"".join(self._sectors(entries[0].start)) if mini_bytes else b""
-        mini_fat = array("I", b"".join(self._sectors(self._mini_fat_at)))
+        mini = b"".join(self._sectors(entries[0].start, _MOST_MINI_STREAM_BYTES)) if mini_bytes else b""
+        most_bytes = 4 * _MOST_MINI_STREAM_BYTES // MINI_SECTOR_BYTES
+        mini_fat = array("I", b"".join(self._sectors(self._mini_fat_at, most_bytes)))
         tree = _Tree(self, entries, mini, mini_fat)
         return CompoundFile(self._version, tree.storage(0, 0))
 
@@ -155,13 +157,13 @@ class _Reader:
             left -= length
             if not left:
                 break
-        if left or any(end > self._size_bytes for _, end in found):
+        if left or any(end > self.size_bytes for _, end in found):
             raise damaged("a stream is shorter than its size says")
         return tuple((start, end) for start, end in found)
 
     def _read_fat(self, places: array[int], difat_at: int) -> array[int]:
         most = self._most_sectors
-        if self._fat_count > most:
+        if self._fat_count > min(most, _MOST_FAT_BYTES // self._sector_bytes):
             raise damaged("its allocation table is larger than the file")
         seen = 0
         while difat_at < _LARGEST_SECTOR and len(places) < self._fat_count:
@@ -178,13 +180,17 @@ class _Reader:
     def _sector(self, number: int) -> bytes:
         """One sector; the last one of the file may be cut."""
         at = (number + 1) * self._sector_bytes
-        if number >= _LARGEST_SECTOR or at >= self._size_bytes:
+        if number >= _LARGEST_SECTOR or at >= self.size_bytes:
             raise damaged("a sector is behind its end")
-        raw = read_exactly(self._stream, at, min(self._sector_bytes, self._size_bytes - at))
+        raw = read_exactly(self._stream, at, min(self._sector_bytes, self.size_bytes - at))
         return raw.ljust(self._sector_bytes, b"\0")
 
-    def _sectors(self, start: int) -> Iterator[bytes]:
-        return map(self._sector, self._chain(start))
+    def _sectors(self, start: int, most_bytes: int) -> Iterator[bytes]:
+        """The sectors of a chain that is read at once."""
+        for count, number in enumerate(self._chain(start), 1):
+            if count * self._sector_bytes > most_bytes:
+                raise damaged("its directory, its mini stream or the table of it is too large")
+            yield self._sector(number)
 
     def _chain(self, start: int) -> Iterator[int]:
         count = 0
@@ -207,6 +213,7 @@ class _Tree:
         self._mini = mini
         self._mini_fat = mini_fat
         self._seen: set[int] = set()
+        self._left_bytes = reader.size_bytes
 
     def storage(self, number: int, depth: int) -> Entry:
         """A storage with all that is in it."""
@@ -223,6 +230,9 @@ class _Tree:
         if self._entries[number].kind != STREAM:
             raise damaged("an entry of its directory is neither storage nor stream")
         size, start = self._reader.size_of(self._entries[number]), self._entries[number].start
+        self._left_bytes -= size
+        if self._left_bytes < 0:
+            raise damaged("its streams have more bytes than the file: they overlap")
         if not size:
             return self._made(number)
         if size < CUTOFF_BYTES:

@@ -157,12 +157,12 @@ def _kept(layout: Layout, if_signed: IfSigned, name: str) -> tuple[bytes, ...]:
     if if_signed is IfSigned.REFUSE:
         choices = "--replace or --append" if layout.can_append else "--replace"
         raise ArtifactSigned(
-            f"the file is signed already, {_by(layout.signatures[0])}",
+            f"the file is signed already, {signed_by(layout.signatures[0])}",
             hint=f"Sign the file as it was built, or choose {choices}.",
         )
     if not layout.can_append:
         raise ArtifactSigned(
-            f"the file is signed already, {_by(layout.signatures[0])}, and a {name} file has one signature",
+            f"the file is signed already, {signed_by(layout.signatures[0])}, and a {name} file has one signature",
             hint="Choose --replace instead of --append.",
         )
     if layout.many_signatures:
@@ -174,7 +174,7 @@ def _kept(layout: Layout, if_signed: IfSigned, name: str) -> tuple[bytes, ...]:
     return layout.signatures
 
 
-def _by(raw: bytes) -> str:
+def signed_by(raw: bytes) -> str:
     """Signer of a signature, for people: its certificate's subject, as far as it can be read."""
     try:
         signed = cms.read_signed_data(raw)

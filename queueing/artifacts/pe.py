@@ -91,12 +91,16 @@ class PeFile:
         at = self.content_end + len(self.padding)
         if at + len(table) > LARGEST_BYTES - 1:
             raise ArtifactInvalid("the signed file would be larger than 4 GiB, which a PE file cannot be")
-        head = bytearray(read_exactly(stream, 0, self.directory_at + 8))
-        head[self.checksum_at : self.checksum_at + 4] = bytes(4)
-        struct.pack_into("<II", head, self.directory_at, at, len(table))
-        rest = span(stream, self.directory_at + 8, self.content_end)
         checksum = _Checksum()
-        for chunk in chain((bytes(head),), rest, (self.padding, table)):
+        pieces = (
+            span(stream, 0, self.checksum_at),
+            (bytes(4),),
+            span(stream, self.checksum_at + 4, self.directory_at),
+            (struct.pack("<II", at, len(table)),),
+            span(stream, self.directory_at + 8, self.content_end),
+            (self.padding, table),
+        )
+        for chunk in chain.from_iterable(pieces):
             checksum.add(chunk)
             to.write(chunk)
         to.seek(self.checksum_at)
@@ -134,8 +138,8 @@ def read_pe(stream: BinaryIO, size_bytes: int) -> PeFile:
     headers_end = optional_at + optional_bytes + _SECTION_BYTES * sections
     places = _places(read_exactly(stream, optional_at + optional_bytes, _SECTION_BYTES * sections))
     content_end = _content_end(table_at, table_bytes, size_bytes)
-    if max((start + size for start, size in places), default=headers_end) > content_end:
-        raise ArtifactInvalid("the file is truncated: a section ends behind its end")
+    if max((headers_end, *(start + size for start, size in places))) > content_end:
+        raise ArtifactInvalid("the file is truncated: its headers or a section end behind its content")
     if subsystem in _EFI_SUBSYSTEMS:
         _check_contiguous(places, struct.unpack_from("<I", optional, 60)[0])
     return PeFile(

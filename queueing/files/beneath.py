@@ -9,8 +9,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import stat
 from typing import TYPE_CHECKING, BinaryIO, Final
+
+from queueing.files.durable_file import DRAFT_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -80,9 +83,8 @@ def _entered(above: int, name: str, mode: int) -> int:
 
 
 def _rewrite(folder: int, name: str, write: Callable[[BinaryIO], object], *, sync: bool) -> None:
-    part = f".{name}.part"
-    with contextlib.suppress(FileNotFoundError):  # of a process that was killed
-        os.unlink(part, dir_fd=folder)
+    # A name of its own: another process that writes the same file would rename the other's part, unfinished.
+    part = f".{name}.{secrets.token_hex(4)}{DRAFT_SUFFIX}"
     descriptor = os.open(part, _NEW_FILE, 0o666, dir_fd=folder)
     try:
         with os.fdopen(descriptor, "wb") as stream:

@@ -27,7 +27,9 @@ OWNER_ONLY_FOLDER: Final = 0o700
 _SYNC_ONE_BY_ONE: Final = 64
 """Above this many files one sync(2) is faster than an fsync each."""
 
-_DRAFT_SUFFIX: Final = ".new"
+DRAFT_SUFFIX: Final = ".new"
+"""Of drafts, ``.NAME.RANDOM.new``: ``sweep`` knows them by it."""
+
 _DRAFT_LASTS_S: Final = 3600.0
 """A draft so old was left by a process that was killed: no file here takes as long to write."""
 
@@ -178,7 +180,7 @@ def _replace(file: Path, write: Callable[[BinaryIO], object], mode: int) -> None
 def _write_draft(target: Path, write: Callable[[BinaryIO], object], mode: int, *, sync: bool = True) -> Path:
     """Write a file in the folder of ``target`` under a name of its own: other processes may be replacing ``target``, too."""
     _refuse_irregular(target)
-    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=_DRAFT_SUFFIX)
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=DRAFT_SUFFIX)
     draft = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as stream:
@@ -218,11 +220,11 @@ def _discard(draft: Path) -> None:
 def _sweep(folder: Path, targets: Collection[str]) -> None:
     """Remove the drafts of crashed processes."""
     try:
-        drafts = entries(folder, suffix=_DRAFT_SUFFIX)
+        drafts = entries(folder, suffix=DRAFT_SUFFIX)
     except OSError:
         return  # writing the new draft reports why
     for draft in drafts:
-        target, _, _ = draft.name.removesuffix(_DRAFT_SUFFIX).removeprefix(".").rpartition(".")
+        target, _, _ = draft.name.removesuffix(DRAFT_SUFFIX).removeprefix(".").rpartition(".")
         if target in targets:
             with contextlib.suppress(OSError):  # another process swept it up, or owns it
                 if draft.stat().st_mtime < time.time() - _DRAFT_LASTS_S:

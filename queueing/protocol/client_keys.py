@@ -62,20 +62,28 @@ class ClientKey:
         return cls(ec.generate_private_key(ec.SECP256R1()))
 
     @classmethod
-    def from_file(cls, path: Path) -> Self:
-        """Read an unencrypted PKCS#8 PEM file; raises ``ConfigError``, also when others may read the file."""
+    def from_file(
+        cls,
+        path: Path,
+        *,
+        remedy: str = "Run `sigmill clients create`, or correct `private_key_file`.",
+        made_by: str = "sigmill clients create",
+    ) -> Self:
+        """Read an unencrypted PKCS#8 PEM file; raises ``ConfigError``, also when others may read the file.
+
+        ``remedy``: of a file that cannot be read; ``made_by``: the command that makes such files.
+        """
         try:
             with open_regular(path) as file:
                 mode = os.fstat(file.fileno()).st_mode
                 pem = file.read(_LARGEST_PEM_BYTES)
         except OSError as error:
             problem = f"the private key cannot be read: {error.strerror}"
-            remedy = "Run `sigmill clients create`, or correct `private_key_file`."
             raise ConfigError(str(path), "", problem, remedy) from None
         if mode & (stat.S_IRWXG | stat.S_IRWXO):
             problem = "the private key is open to group or others"
             raise ConfigError(str(path), "", problem, f"Run `chmod 600 {path}`.")
-        return cls(_parse(path, pem))
+        return cls(_parse(path, pem, made_by))
 
     def sign_envelope(self, message: bytes) -> bytes:
         """64 bytes of Ed25519, or ECDSA P-256 with SHA-256 in DER. Costs about 55 us."""
@@ -133,8 +141,8 @@ class ClientPublicKey:
             raise EnvelopeSignature from None
 
 
-def _parse(path: Path, pem: bytes) -> _PrivateKey:
-    remedy = "Use an unencrypted PKCS#8 PEM file, as `sigmill clients create` writes it."
+def _parse(path: Path, pem: bytes, made_by: str) -> _PrivateKey:
+    remedy = f"Use an unencrypted PKCS#8 PEM file, as `{made_by}` writes it."
     try:
         key = serialization.load_pem_private_key(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -143,4 +151,4 @@ def _parse(path: Path, pem: bytes) -> _PrivateKey:
         return key
     if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1):
         return key
-    raise ConfigError(str(path), "", "client keys are Ed25519 or ECDSA P-256", remedy)
+    raise ConfigError(str(path), "", "the key is neither Ed25519 nor ECDSA P-256", remedy)

@@ -57,8 +57,9 @@ def set_of(items: Iterable[bytes]) -> bytes:
 
 
 def integer(value: int) -> bytes:
-    """INTEGER, not negative."""
-    return tagged(INTEGER, value.to_bytes(value.bit_length() // 8 + 1, "big"))
+    """INTEGER; certificates that others made may have a negative serial number."""
+    size_bytes = (value if value >= 0 else ~value).bit_length() // 8 + 1
+    return tagged(INTEGER, value.to_bytes(size_bytes, "big", signed=True))
 
 
 def oid(dotted: str) -> bytes:
@@ -126,9 +127,9 @@ class Value:
 
     def children(self) -> Iterator[Value]:
         """Values inside. Raises ``DerInvalid``."""
-        rest = self.content
-        while rest:
-            child, rest = _read(rest)
+        at = 0
+        while at < len(self.content):
+            child, at = _read(self.content, at)
             yield child
 
     def expect(self, tag: int) -> Value:
@@ -147,29 +148,31 @@ class Value:
 
 def read(data: bytes) -> Value:
     """The one value in ``data``. Raises ``DerInvalid``, also for bytes behind it."""
-    value, rest = _read(data)
-    if rest:
+    value, end = _read(data, 0)
+    if end < len(data):
         raise DerInvalid("bytes behind the end")
     return value
 
 
 def read_first(data: bytes) -> Value:
     """The first value in ``data``; what is behind it is ignored. Raises ``DerInvalid``."""
-    return _read(data)[0]
+    return _read(data, 0)[0]
 
 
-def _read(data: bytes) -> tuple[Value, bytes]:
-    if len(data) < 2 or data[0] & 0x1F == 0x1F:
+def _read(data: bytes, at: int) -> tuple[Value, int]:
+    """The value at a place, and the place behind it; costs its length, however much follows."""
+    if len(data) - at < 2 or data[at] & 0x1F == 0x1F:
         raise DerInvalid("truncated, or a tag of several bytes")
-    start, length = 2, data[1]
+    start, length = at + 2, data[at + 1]
     if length >= SHORT_FORM:
         count = length & 0x7F
-        if not 0 < count <= _MOST_LENGTH_BYTES or len(data) < 2 + count or not data[2]:
+        if not 0 < count <= _MOST_LENGTH_BYTES or len(data) < start + count or not data[start]:
             raise DerInvalid("a length that is not DER")
-        start, length = 2 + count, int.from_bytes(data[2 : 2 + count], "big")
+        length = int.from_bytes(data[start : start + count], "big")
+        start += count
         if length < SHORT_FORM:
             raise DerInvalid("a length that is not DER")
     end = start + length
     if len(data) < end:
         raise DerInvalid("truncated")
-    return Value(data[0], data[start:end], data[:end]), data[end:]
+    return Value(data[at], data[start:end], data[at:end]), end

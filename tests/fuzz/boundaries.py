@@ -47,6 +47,7 @@ from queueing.transparency.job_proofs import read_job_proof
 from queueing.transparency.receipts import verify_receipt
 from tests.fuzz import seeds
 from tests.fuzz.agent_boundaries import AGENT_BOUNDARIES
+from tests.fuzz.file_boundaries import FILE_BOUNDARIES
 from workers.audit.job_history import histories_of
 from workers.cli.shell.output import printable
 from workers.cli.signing import verify
@@ -309,7 +310,10 @@ def _prometheus(data: bytes) -> None:
 
 
 BOUNDARIES: Final[Mapping[str, Boundary]] = {
-    **{name: Boundary(read, examples) for name, (read, examples) in AGENT_BOUNDARIES.items()},
+    **{
+        name: Boundary(read, examples)
+        for name, (read, examples) in (AGENT_BOUNDARIES | FILE_BOUNDARIES).items()
+    },
     "claim-answer": Boundary(_claim_answer, (seeds.claim_answer(),)),
     "client-file": Boundary(_client_file, (seeds.client_file(),)),
     "dead-letter": Boundary(_dead_letter, (seeds.dead_letter(),)),

@@ -103,8 +103,8 @@ def _stopped_by(error: BaseException, output: Output) -> int:
             print_error(_usage(click.UsageError(f"not UTF-8: {error.object}")), as_json=output.as_json)
             return Exit.USAGE
     print_message(
-        "interrupted: submitted digests are still being signed; rerun with the same --request-id to collect the signatures"
-    )
+        "interrupted: the command has ended before it was done"
+    )  # those that wait for jobs are `Stopped`
     return Exit.INTERRUPTED
 
 

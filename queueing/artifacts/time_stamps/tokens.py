@@ -24,6 +24,9 @@ from queueing.protocol.algorithms import HASH_OIDS
 LARGEST_ANSWER_BYTES: Final = 256 << 10
 """A token with its certificates has 3 to 10 KiB."""
 
+_MOST_CERTIFICATES: Final = 20
+"""A chain has three or four; each is compared with each."""
+
 _TST_INFO: Final = der.oid("1.2.840.113549.1.9.16.1.4")
 _PSS: Final = der.oid("1.2.840.113549.1.1.10")
 _GRANTED: Final = frozenset({0, 1})  # granted, grantedWithMods
@@ -122,6 +125,8 @@ def _time(text: bytes) -> datetime:
 
 
 def _check_signature(signed: cms.SignedData, at: datetime) -> None:
+    if len(signed.certificates) > _MOST_CERTIFICATES:
+        raise TimeStampInvalid(f"the time-stamp has {len(signed.certificates)} certificates")
     certificates = [x509.load_der_x509_certificate(each) for each in signed.certificates]
     leaf = next((each for each in certificates if _names(signed, each)), None)
     if leaf is None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.fuzz import agent_boundaries, boundaries
+from tests.fuzz import agent_boundaries, boundaries, file_boundaries
 from tests.fuzz.__main__ import what_was_found
 from tests.fuzz.boundaries import BOUNDARIES, Boundary
 
@@ -36,7 +36,7 @@ def test_valid_examples_are_read_without_an_error(
     boundary: Boundary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The examples from which the fuzzer starts: also an error that is declared would be one here."""
-    for module in (boundaries, agent_boundaries):
+    for module in (boundaries, agent_boundaries, file_boundaries):
         monkeypatch.setattr(module, "suppress", lambda *_: nullcontext())
     for seed in boundary.seeds:
         boundary.read(seed)

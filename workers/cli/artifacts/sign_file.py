@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Unpack
 
 import click
@@ -9,7 +10,7 @@ import click
 from queueing.artifacts.batch import Batch, KeyUse
 from queueing.artifacts.formats import FormatName
 from queueing.artifacts.preparation import Order
-from queueing.artifacts.signing_key import signing_key
+from queueing.artifacts.signing_key import SigningKey, signing_key
 from queueing.errors import OutputUnwritable
 from queueing.protocol.algorithms import algorithm_named
 from queueing.protocol.priorities import Priority
@@ -28,11 +29,12 @@ from workers.cli.artifacts.file_options import (
 from workers.cli.artifacts.file_report import FileReport
 from workers.cli.shell.interrupts import run_stoppable
 from workers.cli.shell.options import chosen_request_id
-from workers.cli.shell.output import Exit, Output
+from workers.cli.shell.output import Exit, Output, print_message
 from workers.cli.shell.progress import Progress
 from workers.cli.signing.hashing import HashMeter
 from workers.cli.signing.request_options import client_and_deadline
 from workers.cli.signing.wait_notes import wait_notes
+from workers.cli.tools.key_notes import validity_note
 
 
 @click.command("sign-file")
@@ -72,6 +74,7 @@ async def _sign(run: FileRun, arguments: FileArguments, deadline_s: float, *, as
             chain(arguments),
             certified=chosen_format(arguments) is not FormatName.RAW,
         )
+        tell_of_certificate(key, datetime.now(UTC))
         order = Order(
             signer=key.signer,
             if_signed=if_signed(arguments),
@@ -92,6 +95,14 @@ async def _sign(run: FileRun, arguments: FileArguments, deadline_s: float, *, as
             except OutputUnwritable as error:
                 raise _unprinted(error) from error
     return report.finish()
+
+
+def tell_of_certificate(key: SigningKey, now: datetime) -> None:
+    """Print a note about a certificate that is not valid now: files are signed all the same, and their users' machines refuse them."""
+    for certificate in key.signer.certificates[:1]:
+        note = validity_note(key.spec, certificate, now)
+        if note is not None:
+            print_message(f"note: {note}")
 
 
 def _unprinted(error: OutputUnwritable) -> OutputUnwritable:

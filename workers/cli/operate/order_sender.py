@@ -53,7 +53,11 @@ class OrderSender:
     @classmethod
     def of(cls, service: ServiceConfiguration, operator: str, operator_key: Path) -> OrderSender:
         """The sender with the operator's private key. Raises ``ConfigError`` for one whose orders no worker takes."""
-        signer = ClientKey.from_file(operator_key)
+        signer = ClientKey.from_file(
+            operator_key,
+            remedy=f"Name the private key of {operator} by --operator-key; `sigmill operators create` makes one.",
+            made_by="sigmill operators create",
+        )
         known = service.operators.get(operator)
         if known is None or known.spki != signer.public_spki:
             raise ConfigError(

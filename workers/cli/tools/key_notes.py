@@ -30,11 +30,19 @@ def notes_of(keys: Sequence[TokenKey], now: datetime) -> Iterator[str]:
     for key in keys:
         if not key.certificates:
             continue
-        certificate = x509.load_der_x509_certificate(key.certificates[0])
-        if certificate.not_valid_after_utc < now:
-            yield f"the certificate of `{key.name}` expired on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
-        elif certificate.not_valid_before_utc > now:
-            yield f"the certificate of `{key.name}` is valid from {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC on"
+        note = validity_note(key.name, key.certificates[0], now)
+        if note is not None:
+            yield note
+
+
+def validity_note(key: str, der: bytes, now: datetime) -> str | None:
+    """Sentence about a key's certificate that is not valid at this time; None for a valid one."""
+    certificate = x509.load_der_x509_certificate(der)
+    if certificate.not_valid_after_utc < now:
+        return f"the certificate of `{key}` expired on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+    if certificate.not_valid_before_utc > now:
+        return f"the certificate of `{key}` is valid from {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC on"
+    return None
 
 
 def tell_of_missing_certificates(keys: Sequence[TokenKey]) -> None:

@@ -218,6 +218,23 @@ async def test_a_full_disk_leaves_the_old_file(
     assert {x.name for x in tmp_path.rglob("*")} == {"0.exe", "out"}
 
 
+async def test_a_file_for_which_there_is_no_memory_fails_alone(
+    key: LocalSigner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When it is written, as when it is read."""
+    large, *others = files(tmp_path, 3)
+    write = PeFile.write
+
+    def filled(self: PeFile, stream: BinaryIO, to: BinaryIO, signatures: tuple[bytes, ...]) -> None:
+        if Path(f"/proc/self/fd/{stream.fileno()}").readlink() == large:
+            raise MemoryError
+        write(self, stream, to, signatures)
+
+    monkeypatch.setattr(PeFile, "write", filled)
+    outcomes = await sign(key, large, *others)
+    assert outcomes.words() == ["input.unreadable", "signed", "signed"]
+
+
 @pytest.mark.parametrize("moment", ["digest", "write"])
 async def test_a_file_that_another_process_writes_meanwhile_is_refused(
     key: LocalSigner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str

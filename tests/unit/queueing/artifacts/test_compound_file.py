@@ -129,6 +129,38 @@ def test_a_loop_ends() -> None:
         read(bytes(raw))
 
 
+def with_large_stream() -> tuple[bytearray, int, bytes]:
+    """A file of a large stream and two empty ones, the place of its directory, and start and size of the stream."""
+    raw = bytearray(compound_file({"a": b"x" * 60_000, "b": b"", "c": b""}))
+    directory = (struct.unpack_from("<I", raw, 48)[0] + 1) * 512
+    entries = [raw[at : at + 128] for at in range(directory, directory + 512, 128)]
+    return raw, directory, bytes(next(each for each in entries if each[:2] == b"a\0")[116:])
+
+
+def test_streams_in_one_place_are_refused() -> None:
+    """Each of them is hashed and copied: a small file could have a million of one large chain."""
+    raw, directory, place = with_large_stream()
+    for at in range(directory + 128, directory + 512, 128):
+        raw[at + 116 : at + 128] = place
+    with pytest.raises(ArtifactInvalid, match="overlap"):
+        read(bytes(raw))
+
+
+@pytest.mark.parametrize("chain", ["directory", "mini stream", "table of the mini stream"])
+def test_what_is_in_memory_at_once_has_a_bound(chain: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its chain may be as long as the file, of 2 GB without data on disk, whatever size is stated."""
+    monkeypatch.setattr("queueing.artifacts.compound_file._MOST_ENTRIES", 8)
+    monkeypatch.setattr("queueing.artifacts.compound_file._MOST_MINI_STREAM_BYTES", 64 * 128)
+    raw, directory, place = with_large_stream()
+    if chain == "mini stream":
+        raw[directory + 116 : directory + 128] = place[:4] + struct.pack("<Q", 64)
+    else:
+        at = 48 if chain == "directory" else 60
+        raw[at : at + 4] = place[:4]
+    with pytest.raises(ArtifactInvalid, match="too large"):
+        read(bytes(raw))
+
+
 def test_a_package_of_two_gigabytes_is_refused_unread() -> None:
     """Windows Installer takes none."""
     with pytest.raises(ArtifactInvalid, match="2 GiB"):

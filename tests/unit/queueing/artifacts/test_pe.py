@@ -99,7 +99,10 @@ BAD = {
     "a table at an odd place": (with_table(pe_file() + bytes(12), TABLE_AT + 4, 8), "impossible place"),
     "a table of no bytes": (with_table(pe_file(), TABLE_AT, 0), "impossible place"),
     "bytes behind the table": (with_table(pe_file() + bytes(24), TABLE_AT, 16), "8 bytes follow"),
-    "a table in the headers": (with_table(pe_file()[:0x200], 0x40, 0x200 - 0x40), "section ends|truncated"),
+    "a table in the headers": (
+        with_table(pe_file()[:0x200], 0x40, 0x200 - 0x40),
+        "headers or a section end|truncated",
+    ),
     "an entry of no length": (with_table(pe_file() + bytes(16), TABLE_AT, 16), "impossible length"),
     "an entry longer than the table": (
         with_table(pe_file() + struct.pack("<IHH", 99, 0x200, 2) + bytes(8), TABLE_AT, 16),
@@ -122,6 +125,31 @@ def test_a_bad_file_is_refused_with_a_sentence(name: str) -> None:
     raw, words = BAD[name]
     with pytest.raises(ArtifactInvalid, match=words):
         read(raw)
+
+
+def test_a_table_in_the_headers_is_no_end_of_the_content() -> None:
+    """Also where the sections are said to end before it: the signature would be written into the headers."""
+    raw = bytearray(with_table(pe_file()[:0x200], 0x40, 0x200 - 0x40))
+    section_at = 0x40 + 24 + 240
+    struct.pack_into("<II", raw, section_at + 16, 8, 0x10)
+    with pytest.raises(ArtifactInvalid, match="headers or a section end"):
+        read(bytes(raw))
+
+
+def test_headers_at_the_end_of_a_large_file_are_copied_in_pieces() -> None:
+    """Of a file of 4 MB here; the offset of the headers may say up to 4 GB."""
+    raw = pe_file()
+    moved = bytearray(raw[:0x40].ljust(4 << 20, b"\0") + raw[0x40:])
+    struct.pack_into("<I", moved, 0x3C, 4 << 20)
+    pieces: list[int] = []
+
+    class Counted(io.BytesIO):
+        def write(self, data: bytes) -> int:  # type: ignore[override]
+            pieces.append(len(data))
+            return len(data)
+
+    read(bytes(moved)).write(io.BytesIO(moved), Counted(), (b"s",))
+    assert max(pieces) <= 1 << 20
 
 
 def test_a_file_of_four_gigabytes_is_refused_unread() -> None:

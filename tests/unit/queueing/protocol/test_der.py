@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -39,9 +40,33 @@ def test_an_oid_has_its_arcs_in_base_128(dotted: str) -> None:
 
 
 @pytest.mark.parametrize("value, content", [(0, "00"), (127, "7f"), (128, "0080"), (256, "0100")])
-def test_an_integer_is_never_negative(value: int, content: str) -> None:
+def test_an_integer_of_a_count_is_never_read_as_negative(value: int, content: str) -> None:
     """A leading zero keeps the sign bit free."""
     assert der.read(der.integer(value)).content.hex() == content
+
+
+@pytest.mark.parametrize("value, content", [(-1, "ff"), (-128, "80"), (-129, "ff7f")])
+def test_a_negative_integer_is_written_as_others_have_it(value: int, content: str) -> None:
+    """Serial numbers in certificates of others: RFC 5280 4.1.2.2 tells to bear them."""
+    assert der.read(der.integer(value)).content.hex() == content
+
+
+def test_many_values_cost_their_own_length() -> None:
+    """And not that of all behind them, each time: a megabyte in a file would take minutes."""
+
+    class Counted(bytes):
+        copied = 0
+
+        def __getitem__(self, place: Any) -> Any:
+            found = super().__getitem__(place)
+            if not isinstance(place, slice):
+                return found
+            Counted.copied += len(found)
+            return Counted(found)
+
+    value = der.Value(der.SEQUENCE, Counted(der.null() * 5000), b"")
+    assert len(list(value.children())) == 5000
+    assert Counted.copied <= 5000 * 4
 
 
 def test_a_set_of_is_sorted() -> None:

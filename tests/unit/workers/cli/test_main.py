@@ -45,7 +45,7 @@ def ends_with(monkeypatch: pytest.MonkeyPatch, error: BaseException | None) -> N
         (ConfigError("f", "k", "is wrong", "Correct it."), Exit.USAGE, "hint: Correct it."),
         (KeyUnknown("no such key"), Exit.DENIED, "error: no such key [key.unknown]"),
         (QueueUnavailable("no Redis"), Exit.RETRY, "error: no Redis [queue.unavailable]"),
-        (KeyboardInterrupt(), Exit.INTERRUPTED, "rerun with the same --request-id to collect the signatures"),
+        (KeyboardInterrupt(), Exit.INTERRUPTED, "interrupted: the command has ended before it was done\n"),
     ],
 )
 def test_exit_codes_and_messages(

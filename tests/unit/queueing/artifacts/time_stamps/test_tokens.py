@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from queueing.artifacts import cms
+from queueing.artifacts.time_stamps import tokens
 from queueing.artifacts.time_stamps.tokens import TimeStampInvalid, TimeStampRequest
 from queueing.protocol import der
 from queueing.protocol.algorithms import Algorithm
@@ -114,6 +116,15 @@ def made_up(key: LocalSigner, *, at: datetime) -> bytes:
     )
     token = unsigned.assemble(key.sign(unsigned.digest))
     return der.sequence(der.sequence(der.integer(0)), token)
+
+
+def test_many_certificates_are_refused_unread() -> None:
+    """They are compared with each other, on the loop that all files share: a thousand would stop it for minutes."""
+    key = LocalSigner.p256()
+    many = replace(key.signer, certificates=(*key.signer.certificates, *[der.sequence()] * 20))
+    token = cms.Unsigned.of(many, bytes(32), content_type=TST_INFO).assemble(b"signature")
+    with pytest.raises(TimeStampInvalid, match="21 certificates"):
+        tokens._check_signature(cms.read_signed_data(token), datetime.now(UTC))
 
 
 @pytest.mark.parametrize(

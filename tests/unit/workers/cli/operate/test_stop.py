@@ -9,6 +9,7 @@ import pytest
 from queueing.errors import ConfigError
 from queueing.protocol.stop_orders import Scope
 from tests.support.fakes.config_files import Site
+from workers.cli.operate.order_sender import OrderSender
 from workers.cli.operate.stop import _check_exists, _scope
 from workers.config.service_file import load_service
 
@@ -69,3 +70,20 @@ def test_a_mistake_elsewhere_in_the_tenants_file_holds_up_no_stop(site: Site) ->
     _check_exists(service, "acme", "key", "release")
     with pytest.raises(ConfigError, match=r"clients\.build-1"):
         _check_exists(service, "acme", "client", "build-1")
+
+
+@pytest.mark.parametrize(
+    "content, remedy", [(None, "--operator-key"), (b"no key", "sigmill operators create")]
+)
+def test_an_operators_key_that_cannot_be_read_is_not_taken_for_a_clients(
+    site: Site, tmp_path: Path, content: bytes | None, remedy: str
+) -> None:
+    """The remedy names the option and the command of operators."""
+    file = tmp_path / "ada.key"
+    if content is not None:
+        file.write_bytes(content)
+        file.chmod(0o600)
+    with pytest.raises(ConfigError) as caught:
+        OrderSender.of(load_service(site.config), "ada", file)
+    assert remedy in caught.value.remedy
+    assert "client" not in caught.value.remedy
