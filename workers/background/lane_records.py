@@ -40,6 +40,7 @@ class LaneRecords:
 
     def __init__(self, wal: WriteAheadLog) -> None:
         self._wal = wal
+        self._build = version("sigmill")  # reads files: once, and not for each lane
         self._running: dict[bytes, tuple[LaneSpec, LaneConnection]] = {}
 
     def lane_started(self, spec: LaneSpec, lane: LaneConnection) -> None:
@@ -61,7 +62,7 @@ class LaneRecords:
                     "" if token is None else token.model,
                     ready.module[:_MOST_TEXT],
                     ready.sessions,
-                    version("sigmill"),
+                    self._build,
                 ),
             ]
         )

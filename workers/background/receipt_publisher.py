@@ -17,6 +17,7 @@ from workers.record.receipts.outbox import ReceiptOutbox
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from redis.asyncio import Redis
 
@@ -45,6 +46,7 @@ class ReceiptPublisher:
         self._retention_ms = int(service.worker.result_retention_s * 1000)
         self._metrics = metrics
         self._paused: dict[str, tuple[Backoff, float]] = {}
+        self._invalid: set[Path] = set()
 
     async def run(self) -> None:
         """Publish every ``INTERVAL_S`` seconds, until cancelled."""
@@ -65,7 +67,11 @@ class ReceiptPublisher:
 
         ``now_s``: of the monotonic clock; ``now_ms``: Unix time.
         """
-        for file in await asyncio.to_thread(self._outbox.files):
+        files = await asyncio.to_thread(self._outbox.files)
+        self._invalid &= {file.path for file in files}
+        for file in files:
+            if file.path in self._invalid:
+                continue
             _, until_s = self._paused.get(file.tenant, (None, now_s))
             if now_s >= until_s:
                 try:
@@ -82,7 +88,8 @@ class ReceiptPublisher:
                 raise  # of the disk, or of this process: the receipts may be whole
             log.warning("record.receipts_invalid", extra={"file": file.path.name, "why": str(error)})
             self._metrics.record_failures.labels("receipt").inc()
-            with suppress(OSError):  # a folder stays, and is told again
+            self._invalid.add(file.path)  # a folder stays, and is told once
+            with suppress(OSError):
                 await asyncio.to_thread(file.remove)
             return
         current = self._current(file.tenant, receipts, now_ms)

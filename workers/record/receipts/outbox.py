@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 MOST_FILES: Final = 10_000
 MOST_BYTES: Final = 64 * 1024 * 1024
-"""Of all files: 50,000 jobs, a minute and a half of 600 a second, while Redis is away."""
+"""Of all files: 50,000 jobs. A tenant may have as much as is free, at most half: 40 s of 600 jobs a second while Redis is away. So
+receipts of a tenant whose shard is away do not take the room of others."""
 
 MOST_FILE_BYTES: Final = 1024 * 1024
 _ROOM_BYTES: Final = 256 * 1024
@@ -31,7 +32,7 @@ _ROOM_BYTES: Final = 256 * 1024
 
 
 class OutboxFull(Exception):
-    """The receipts that wait for their publication take all the room that there is."""
+    """The receipts that wait for their publication take all the room that there is for this tenant."""
 
 
 class SealedReceipt(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
@@ -78,14 +79,18 @@ class ReceiptOutbox:
         self._next = 0
 
     def put(self, tenant: str, receipts: Sequence[SealedReceipt]) -> None:
-        """Add receipts of a tenant. Raises ``OutboxFull``, or ``OSError``; receipts before the error are added."""
+        """Add receipts of a tenant, which may have no more room than it leaves to others.
+
+        Raises ``OutboxFull``, or ``OSError``; receipts before the error are added.
+        """
         for part in _parts(receipts):
             self._write(tenant, part)
 
     def _write(self, tenant: str, receipts: list[SealedReceipt]) -> None:
         make_folder(self._folder)
         files = entries(self._folder)
-        if len(files) >= MOST_FILES or sum(_size(file) for file in files) >= MOST_BYTES:
+        own = [file for file in files if file.name.endswith(f"+{tenant}")]
+        if len(files) + len(own) >= MOST_FILES or _bytes_of(files) + _bytes_of(own) >= MOST_BYTES:
             raise OutboxFull
         numbers = [int(file.name[:20]) for file in files if file.name[:20].isdecimal()]
         self._next = max(self._next, *numbers, 0) + 1
@@ -111,6 +116,10 @@ def _parts(receipts: Sequence[SealedReceipt]) -> Iterator[list[SealedReceipt]]:
             part, size = [], 0
     if part:
         yield part
+
+
+def _bytes_of(files: Sequence[Path]) -> int:
+    return sum(_size(file) for file in files)
 
 
 def _size(file: Path) -> int:

@@ -107,15 +107,16 @@ async def test_a_receipt_is_published_under_its_own_tenant_only(host: Host) -> N
 async def test_a_file_that_cannot_be_read_costs_itself(
     host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A folder in its place too, which stays."""
+    """A folder in its place too, which stays, and is told once."""
     folder = tmp_path / "sealer" / "receipts"
     (folder / f"{0:020d}+acme").mkdir(parents=True)
     (folder / f"{1:020d}+acme").write_bytes(b"nonsense")
     host.outbox.put("acme", [receipt("acme", 1)])
-    await host.step()
+    for _ in range(3):
+        await host.step()
     assert host.sent == [b"proof 1"]
     assert [file.path.is_dir() for file in host.outbox.files()] == [True]
-    assert {record.message for record in caplog.records} == {"record.receipts_invalid"}
+    assert [record.message for record in caplog.records] == ["record.receipts_invalid"] * 2
 
 
 async def test_a_file_that_cannot_be_removed_holds_up_its_own_tenant_only(

@@ -50,6 +50,26 @@ def test_a_full_outbox_takes_no_more(
     assert len(outbox.files()) == 1
 
 
+def puts(outbox: ReceiptOutbox, tenant: str) -> int:
+    """Number of receipts, a file of 43 bytes or a little more each, that it takes of this tenant."""
+    for number in range(100):
+        try:
+            outbox.put(tenant, [receipt(number)])
+        except OutboxFull:
+            return number
+    return 100
+
+
+@pytest.mark.parametrize("limit, most", [("MOST_FILES", 8), ("MOST_BYTES", 8 * 43)])
+def test_a_tenant_whose_receipts_stay_leaves_room_for_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, most: int
+) -> None:
+    """The shard of one may be away, and that of another not."""
+    monkeypatch.setattr(receipt_outbox, limit, most)
+    outbox = ReceiptOutbox(tmp_path)
+    assert [puts(outbox, tenant) for tenant in ("away", "well")] == [4, 2]
+
+
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"\x91" * 5000, None])
 def test_a_file_that_is_none_of_the_sealers_is_refused(tmp_path: Path, content: bytes | None) -> None:
     """Also one that was renamed to another tenant."""
