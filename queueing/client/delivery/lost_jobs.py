@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from queueing.aio.events import wait_for
@@ -48,11 +48,36 @@ class LostJobRecovery:
             if due:
                 await self._look_up(due)
 
+    async def settle_pushed(self, results: Mapping[str, bytes]) -> None:
+        """Settle the jobs whose results were pushed; under ``replicated`` those whose results replicas have, too.
+
+        A failover may lose a result that no replica has. Then another worker signs the job again, and callers who had
+        the first result would have another one than those who ask later.
+        """
+        wait = self._queue.wait
+        if wait is None:
+            for job_id, result in results.items():
+                self._pending.pushed(job_id, result)
+            return
+        jobs = [job for job_id in results if (job := self._pending.get(job_id)) is not None]
+        for first in range(0, len(jobs), _MOST_JOBS):
+            some = jobs[first : first + _MOST_JOBS]
+            for job, result in await self._confirmed(some, wait):
+                self._pending.pushed(job.job_id, result)
+            for job in some:
+                self._pending.look_up_unsettled(job.job_id)
+
     async def _look_up(self, jobs: Sequence[PendingJob]) -> None:
+        wait = self._queue.wait
         found = await self._states(jobs)
+        unconfirmed: list[PendingJob] = []
         for job, state in zip(jobs[: len(found)], found, strict=True):
             if state.result is not None:
-                self._pending.settle(job, state.result)
+                if wait is None:
+                    self._pending.settle(job, state.result)
+                else:
+                    job.seen = True
+                    unconfirmed.append(job)
             elif not state.lost:
                 job.seen = True
             elif job.submission is None:
@@ -60,6 +85,17 @@ class LostJobRecovery:
             elif not job.posted:  # else it waits for Redis or for backlog capacity already
                 _log.warning("job %s is lost in the queue and is sent again", job.job_id)
                 self._submitter.post(job)
+        if wait is not None and unconfirmed:
+            for job, result in await self._confirmed(unconfirmed, wait):
+                self._pending.settle(job, result)
+
+    async def _confirmed(
+        self, jobs: Sequence[PendingJob], wait: ReplicaWait
+    ) -> list[tuple[PendingJob, bytes]]:
+        """Jobs with their results, of those that replicas have."""
+        found = await self._states(jobs, wait)
+        pairs = zip(jobs[: len(found)], found, strict=True)
+        return [(job, state.result) for job, state in pairs if state.result is not None]
 
     async def _end_unknown(self, job: PendingJob) -> None:
         """End a job that is not there and cannot be sent again, once the replicas have shown that this is the primary."""

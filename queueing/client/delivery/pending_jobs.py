@@ -182,6 +182,12 @@ class PendingJobs:
         job.look_up_at_s = self._now_s()
         self.sooner.set()
 
+    def look_up_unsettled(self, job_id: str) -> None:
+        """Make the lookup of a job due at once whose pushed result was not handed over; not before the queue has accepted it."""
+        for job in self._jobs.get(job_id, ()):
+            if job.content is None or job.accepted.done():
+                self.look_up_now(job)
+
     def due(self, most: int) -> list[PendingJob]:
         """Jobs whose lookup is due, at most so many; their next one is set."""
         now_s = self._now_s()

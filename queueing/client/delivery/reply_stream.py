@@ -21,6 +21,7 @@ from queueing.redis.values import count_of
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
+    from queueing.client.delivery.lost_jobs import LostJobRecovery
     from queueing.client.delivery.pending_jobs import PendingJobs
 
 _log = logging.getLogger("sigmill.client")
@@ -43,12 +44,14 @@ class ReplyReader:
         tenant: str,
         reply_id: str,
         pending: PendingJobs,
+        recovery: LostJobRecovery,
         *,
         backoff: Backoff | None = None,
     ) -> None:
         self._redis = redis
         self._stream = keyspace.reply_prefix(tenant) + reply_id
         self._pending = pending
+        self._recovery = recovery
         self._backoff = backoff or Backoff(most_s=REDIS_AWAY_S)
         self._last_id = b"0-0"
         self._untrimmed_bytes = 0
@@ -60,7 +63,7 @@ class ReplyReader:
             await self._pending.some.wait()
             self._used = True
             try:
-                self._settle(await self._read())
+                await self._settle(await self._read())
                 if self._untrimmed_bytes >= _TRIM_BYTES:
                     await self._trim()
                 self._backoff.reset()
@@ -86,12 +89,14 @@ class ReplyReader:
         streams = checked(answer, _Streams)
         return streams[0][1] if streams else []
 
-    def _settle(self, entries: list[tuple[bytes, dict[bytes, bytes]]]) -> None:
+    async def _settle(self, entries: list[tuple[bytes, dict[bytes, bytes]]]) -> None:
+        pushed: dict[str, bytes] = {}
         for entry_id, results in entries:
             self._last_id = entry_id
             for job_id, result in results.items():
                 self._untrimmed_bytes += len(result)
-                self._pending.pushed(job_id.decode("ascii", "replace"), result)
+                pushed[job_id.decode("ascii", "replace")] = result
+        await self._recovery.settle_pushed(pushed)
 
     async def _trim(self) -> None:
         milliseconds, _, sequence = self._last_id.partition(b"-")

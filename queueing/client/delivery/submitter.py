@@ -130,7 +130,7 @@ class Submitter:
         if receipt.accepted is SubmitStatus.CONFLICT:
             self._pending.settle(job, JobConflict())
             return
-        if receipt.result is not None:
+        if receipt.result is not None and receipt.confirmed:
             self._pending.settle(job, receipt.result)
         if receipt.confirmed:
             self._pending.accept(job, receipt.accepted)

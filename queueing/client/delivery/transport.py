@@ -41,8 +41,8 @@ class Transport:
         queue = TenantQueue(redis=redis, tenant=tenant, now_ms=now_ms, wait=wait)
         self._submitter = Submitter(queue, self.pending)
         self._confirms = wait is not None
-        self._replies = ReplyReader(blocking, tenant, reply_id, self.pending)
         self._recovery = LostJobRecovery(queue, self.pending, self._submitter)
+        self._replies = ReplyReader(blocking, tenant, reply_id, self.pending, self._recovery)
 
     def loops(self) -> Sequence[Coroutine[Any, Any, None]]:
         """The three loops, to be run until they are cancelled."""

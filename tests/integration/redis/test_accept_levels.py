@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from bench.hsm.simhsm import read_log, write_rules
-from queueing import AcceptLevel, QueueUnconfirmed, Signature, SigningClient
+from queueing import AcceptLevel, QueueUnconfirmed, Signature, SigningClient, WaitTimeout
 from queueing.protocol import keyspace
 from tests.support.farm.farm import digests
 from tests.support.hsm.tokens import TokenShelf
@@ -212,3 +212,22 @@ async def test_a_repeated_submit_is_unconfirmed_while_the_replicas_stand_still(
             node.resume()
         job = await repeating.submit("release", digests(3), request_id="repeated", timeout_s=60)
         assert await repeating.wait(job, timeout_s=60) == outcomes, "the same bytes"
+
+
+async def test_a_result_is_handed_over_when_replicas_have_it(
+    rig: Rig, worker: WorkerProcess, nodes: RedisNodes
+) -> None:
+    """Until then a failover may lose it, and the job be signed again; a client under ``local`` takes that risk."""
+    async with client(rig) as signer, client(rig, accept=AcceptLevel.LOCAL) as local:
+        job = await signer.submit("release", digests(3), request_id="handed over", timeout_s=60)
+        (part,) = job.parts
+        outcomes = await local.wait(part.job_id, timeout_s=60)
+        for node in nodes.nodes[1:]:
+            node.pause()
+        with pytest.raises(WaitTimeout):
+            await signer.wait(part.job_id, timeout_s=1.0)
+        assert await local.wait(part.job_id, timeout_s=60) == outcomes
+        waiting = asyncio.create_task(signer.wait(part.job_id, timeout_s=60))
+        for node in nodes.nodes[1:]:
+            node.resume()
+        assert await waiting == outcomes, "the same bytes"

@@ -11,8 +11,11 @@ import pytest
 from redis.asyncio import Redis
 
 from queueing.broker import job_state, queue_position, queue_stats
+from queueing.broker.submit import TenantQueue
+from queueing.client.delivery.lost_jobs import LostJobRecovery
 from queueing.client.delivery.pending_jobs import PendingJobs
 from queueing.client.delivery.reply_stream import ReplyReader
+from queueing.client.delivery.submitter import Submitter
 from queueing.client.service_clock import ServiceClock
 from queueing.config.redis import RedisConfig
 from queueing.coordination import (
@@ -52,9 +55,12 @@ async def clock(redis: Redis) -> None:
 
 
 async def replies(redis: Redis) -> None:
-    reader = ReplyReader(redis, "acme", "0" * 32, PendingJobs(asyncio.get_running_loop().time))
+    pending = PendingJobs(asyncio.get_running_loop().time)
+    queue = TenantQueue(redis=redis, tenant="acme", now_ms=lambda: 0)
+    recovery = LostJobRecovery(queue, pending, Submitter(queue, pending))
+    reader = ReplyReader(redis, "acme", "0" * 32, pending, recovery)
     with contextlib.suppress(*REDIS_ERRORS):
-        reader._settle(await reader._read())
+        await reader._settle(await reader._read())
         await reader._trim()
 
 

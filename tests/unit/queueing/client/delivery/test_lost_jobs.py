@@ -122,17 +122,55 @@ async def test_a_primary_that_was_replaced_ends_no_job_that_it_does_not_know(
     assert lookups.confirmed == 2
 
 
-async def test_what_is_found_needs_no_confirmation(stack: SubmitterStack, lookups: Lookups) -> None:
-    """A result is delivered also while the replicas are away."""
+async def test_a_result_that_no_replica_has_is_handed_to_nobody(
+    stack: SubmitterStack, lookups: Lookups
+) -> None:
+    """A failover may lose it, and another worker sign the job again: found or pushed, it is looked up until replicas have it."""
+    recovery = recovery_of(stack, ReplicaWait(replicas=1, timeout_s=0.3))
+    lookups.is_replaced = True
+    jobs = [stack.callers.enter_context(stack.pending.waiting(name))[0] for name in ("found", "pushed")]
+    found, pushed = jobs
+    lookups.state = DONE
+    await recovery._look_up([found])
+    stack.pending.due(10)
+    await recovery.settle_pushed({"pushed": b"result", "of another": b"result"})
+    assert [job.result.done() for job in jobs] == [False, False]
+    assert isinstance(found.why_unanswered(), WaitTimeout), "the queue has it"
+    assert stack.pending.due(10) == [pushed], "it is looked up at once"
+    lookups.is_replaced = False
+    await recovery._look_up([found])
+    await recovery.settle_pushed({"pushed": b"what the primary had that is gone"})
+    assert [job.result.result() for job in jobs] == [b"result"] * 2
+
+
+async def test_a_job_that_is_queued_is_found_without_its_replicas(
+    stack: SubmitterStack, lookups: Lookups
+) -> None:
+    """Nothing is handed over, so nothing is to be confirmed."""
     recovery = recovery_of(stack, ReplicaWait(replicas=1, timeout_s=0.3))
     lookups.is_replaced = True
     job, _ = stack.callers.enter_context(stack.pending.waiting("a"))
     lookups.state = QUEUED
     await recovery._look_up([job])
-    lookups.state = DONE
-    await recovery._look_up([job])
-    assert job.result.result() == b"result"
+    assert job.seen
     assert lookups.confirmed == 0
+
+
+async def test_a_pushed_result_is_handed_over_without_a_lookup_where_no_replica_is_asked(
+    stack: SubmitterStack, lookups: Lookups, recovery: LostJobRecovery
+) -> None:
+    """Under ``local`` a push costs no round trip; under ``replicated`` many results cost one for 256 of them."""
+    job, _ = stack.callers.enter_context(stack.pending.waiting("a"))
+    await recovery.settle_pushed({"a": b"result"})
+    assert job.result.result() == b"result"
+    assert lookups.asked == []
+    names = [f"job-{i}" for i in range(300)]
+    for name in names:
+        stack.callers.enter_context(stack.pending.waiting(name))
+    lookups.state = DONE
+    await recovery_of(stack, ReplicaWait(replicas=1, timeout_s=0.3)).settle_pushed(dict.fromkeys(names, b"r"))
+    assert [len(asked) for asked in lookups.asked] == [256, 44]
+    assert len(stack.pending) == 0
 
 
 async def test_a_lookup_without_an_answer_says_nothing_about_the_jobs(

@@ -38,6 +38,19 @@ def result_of(content: bytes) -> bytes:
     )
 
 
+async def test_a_submit_that_is_not_answered_is_not_looked_up_for_the_result_of_its_id() -> None:
+    """It may be of other digests; calls that wait for the id alone, or whose job the queue has, are looked up at once."""
+    pending = PendingJobs(Clock())
+    ours = submission("a", b"o" * 16)
+    with pending.waiting("a") as (by_id, _), pending.waiting("a", ours) as (job, _):
+        pending.due(10)
+        pending.look_up_unsettled("a")
+        assert pending.due(10) == [by_id]
+        pending.accept(job, SubmitStatus.ACCEPTED)
+        pending.look_up_unsettled("a")
+        assert pending.due(10) == [by_id, job]
+
+
 async def test_calls_with_other_digests_under_one_id_have_an_answer_each() -> None:
     """The conflict of the one is not the answer of the other, nor of those that wait for the id alone."""
     pending = PendingJobs(Clock())

@@ -69,6 +69,18 @@ async def test_a_submit_is_not_confirmed_by_a_result(stack: SubmitterStack) -> N
     assert job.result.result() == b"result"
 
 
+async def test_a_result_that_no_replica_has_is_asked_for_again(stack: SubmitterStack) -> None:
+    """A failover may lose it, and another worker sign the job again: callers get the one that is confirmed."""
+    stack.queue.answers = [
+        [Receipt(SubmitStatus.DONE, b"lost", confirmed=False)],
+        [Receipt(SubmitStatus.DONE, b"kept")],
+    ]
+    job = stack.post("a")
+    await turn(50)
+    assert stack.queue.sent == [["a"]] * 2
+    assert job.result.result() == b"kept"
+
+
 async def test_a_queue_that_cannot_be_reached_is_tried_again(stack: SubmitterStack) -> None:
     """After an outage of Redis the same batch is submitted again."""
     stack.queue.answers = [QueueUnavailable(), QueueUnavailable()]
