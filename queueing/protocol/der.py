@@ -26,6 +26,8 @@ SHORT_FORM: Final = 0x80
 """X.690 8.1.3: lengths below 128 take one byte, up to 255 two."""
 
 _MOST_LENGTH_BYTES: Final = 4
+_MOST_CHILDREN: Final = 1 << 16
+"""Some hundred in any signature or certificate; a value of two bytes takes two hundred in memory."""
 
 
 class DerInvalid(ValueError):
@@ -127,8 +129,11 @@ class Value:
 
     def children(self) -> Iterator[Value]:
         """Values inside. Raises ``DerInvalid``."""
-        at = 0
+        at = count = 0
         while at < len(self.content):
+            count += 1
+            if count > _MOST_CHILDREN:
+                raise DerInvalid("too many values")
             child, at = _read(self.content, at)
             yield child
 

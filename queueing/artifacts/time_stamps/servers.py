@@ -74,6 +74,10 @@ class _Server:
         since = self.failing_since_s
         return self.failures >= _FAILURES_IN_A_ROW and since is not None and now_s - since > _GIVEN_UP_AFTER_S
 
+    def left_out(self, now_s: float) -> bool:
+        """Whether it rests, or is given up."""
+        return self.rests_until_s > now_s or self.given_up(now_s)
+
     def succeeded(self) -> None:
         self.failures, self.failing_since_s = 0, None
 
@@ -109,7 +113,7 @@ class TimeStampServers:
         end_s, pause_s = self._clock.now_s() + self._deadline_s, _FIRST_PAUSE_S
         while True:
             for server in self._servers:
-                if server.rests_until_s > self._clock.now_s() or server.given_up(self._clock.now_s()):
+                if server.left_out(self._clock.now_s()):
                     continue
                 stamp = await self._asked(server, hash_name, imprint)
                 if stamp is not None:
@@ -124,6 +128,8 @@ class TimeStampServers:
         request = TimeStampRequest(hash_name=hash_name, imprint=imprint, nonce=secrets.randbits(63) | 1)
         async with server.slots:
             await self._paced(server)
+            if server.left_out(self._clock.now_s()):  # it has failed while this file waited for its turn
+                return None
             try:
                 stamp = request.opened(await self._transport.post(server.url, request.encoded()))
             except (TransportFailed, TimeStampInvalid) as error:

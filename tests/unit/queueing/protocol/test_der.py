@@ -69,6 +69,12 @@ def test_many_values_cost_their_own_length() -> None:
     assert Counted.copied <= 5000 * 4
 
 
+def test_a_value_of_too_many_values_is_refused() -> None:
+    """Sixteen megabytes of a file would take two gigabytes in memory."""
+    with pytest.raises(der.DerInvalid, match="too many"):
+        list(der.read(der.sequence(der.null() * 70_000)).children())
+
+
 def test_a_set_of_is_sorted() -> None:
     """X.690 11.6: in the order of the encodings."""
     assert der.set_of([der.integer(9), der.integer(3)]) == der.set_of([der.integer(3), der.integer(9)])

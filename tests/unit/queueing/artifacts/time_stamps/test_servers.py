@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 
 import pytest
@@ -67,6 +68,25 @@ def servers(
         transport,
         clock,
     )
+
+
+async def test_files_that_wait_for_a_server_that_fails_go_on_to_the_next() -> None:
+    """Each would wait for its time-out, four at once: hundreds of files for a quarter of an hour."""
+    clock = FakeClock()
+    asked: list[str] = []
+
+    class Hanging:
+        async def post(self, url: str, body: bytes) -> bytes:
+            asked.append(url)
+            await asyncio.sleep(0)
+            if url == "http://1":
+                return GOOD
+            raise AWAY
+
+    both = TimeStampServers(["http://0", "http://1"], Hanging(), clock=clock)
+    await asyncio.gather(*(both.time_stamp("sha256", b"s") for _ in range(60)))
+    assert asked.count("http://1") == 60
+    assert asked.count("http://0") <= 8
 
 
 async def test_the_first_server_is_asked_first() -> None:
