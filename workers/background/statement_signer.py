@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import re
 from typing import TYPE_CHECKING, Final
 
 from queueing.aio.backoff import Backoff
@@ -22,6 +23,9 @@ log = logging.getLogger("sigmill.service")
 
 INTERVAL_S: Final = 1.0
 
+_NAME: Final = re.compile(r"[0-9a-f]{16}")
+"""Name of a record (``SignStatement.origin``)."""
+
 
 class StatementSigner:
     """Answers the sealer's requests one after another; after a failure it waits, up to a minute. Sealing waits for none."""
@@ -37,8 +41,7 @@ class StatementSigner:
         backoff = Backoff(first_s=INTERVAL_S, most_s=60.0)
         while True:
             try:
-                for request in await asyncio.to_thread(lambda: list(self._requests.waiting())):
-                    await self._answer(request)
+                await self._answer_all()
             except (SigningError, OSError, ProofInvalid) as error:
                 log.warning("record.not_certified", extra={"why": str(error)})
                 await asyncio.sleep(backoff.next_s())
@@ -46,7 +49,21 @@ class StatementSigner:
                 backoff.reset()
                 await asyncio.sleep(INTERVAL_S)
 
+    async def _answer_all(self) -> None:
+        """Answer what waits. Raises at once what would fail for each request, and the last error of single ones at the end."""
+        failure: ProofInvalid | SigningError | OSError | None = None
+        for request in await asyncio.to_thread(lambda: list(self._requests.waiting())):
+            try:
+                await self._answer(request)
+            except (SigningError, OSError, ProofInvalid) as error:
+                if isinstance(error, SigningError) and error.retryable:
+                    raise  # the token is away
+                failure = error
+        if failure is not None:
+            raise failure
+
     async def _answer(self, request: StatementRequest) -> None:
+        self._check_log(request)
         pool = self._lanes.service_lanes
         if pool is None:
             raise TokenUnavailable("the service's token has no lane")
@@ -66,3 +83,12 @@ class StatementSigner:
             raise answer.error.error()
         key = service_note_key(self._config.service)
         await asyncio.to_thread(self._requests.answer, request, answer.note, key)
+
+    def _check_log(self, request: StatementRequest) -> None:
+        """Raise ``ProofInvalid`` for a log of another service, and for a name of which a lane reads no request."""
+        log_name, origin = self._config.service.log_name, request.head.origin
+        name = origin.removeprefix(f"{log_name}/{request.tenant}/")
+        if name == origin or not _NAME.fullmatch(name):
+            raise ProofInvalid(
+                f"a statement about the log {origin} is requested, which is none of {log_name} and {request.tenant}"
+            )
