@@ -239,11 +239,9 @@ def read_signed_data(raw: bytes) -> SignedData:
     if kind.encoded != SIGNED_DATA:
         raise der.DerInvalid("another content type")
     (signed,) = wrapped.fields(CONTEXT_0, 1)
-    *before, signers = signed.expect(der.SEQUENCE).children()
+    *before, signers = signed.fields_or_more(der.SEQUENCE, 4)
     (signer,) = signers.fields(der.SET, 1)
-    if len(before) < 3:
-        raise der.DerInvalid("fields are missing")
-    content_type, *content = before[2].expect(der.SEQUENCE).children()
+    content_type, *content = before[2].fields_or_more(der.SEQUENCE, 1)
     fields = list(signer.expect(der.SEQUENCE).children())
     if len(fields) not in {6, 7} or fields[3].tag != CONTEXT_0:
         raise der.DerInvalid("a signer without signed attributes")

@@ -143,6 +143,13 @@ class Value:
             raise DerInvalid(f"tag {self.tag:#x} instead of {tag:#x}")
         return self
 
+    def fields_or_more(self, tag: int, least: int) -> list[Value]:
+        """The values inside a value of this tag, at least so many. Raises ``DerInvalid``."""
+        found = list(self.expect(tag).children())
+        if len(found) < least:
+            raise DerInvalid(f"{len(found)} fields instead of {least} or more")
+        return found
+
     def fields(self, tag: int, count: int) -> list[Value]:
         """The ``count`` values inside a value of this tag. Raises ``DerInvalid``."""
         found = list(self.expect(tag).children())

@@ -96,8 +96,8 @@ class TimeStampRequest:
 
 def _granted(answer: bytes) -> bytes:
     """TimeStampToken of a TimeStampResp."""
-    status, *token = der.read_first(answer).expect(der.SEQUENCE).children()
-    code, *reasons = status.expect(der.SEQUENCE).children()
+    status, *token = der.read_first(answer).fields_or_more(der.SEQUENCE, 1)
+    code, *reasons = status.fields_or_more(der.SEQUENCE, 1)
     number = int.from_bytes(code.expect(der.INTEGER).content, "big")
     if number not in _GRANTED or len(token) != 1:
         words = b"; ".join(

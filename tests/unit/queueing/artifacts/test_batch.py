@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 from pathlib import Path
@@ -11,12 +12,13 @@ from typing import BinaryIO
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from queueing.artifacts import batch, streams
+from queueing.artifacts import batch, cms, streams
 from queueing.artifacts.batch import Artifact
 from queueing.artifacts.pe import PeFile, read_pe
 from queueing.artifacts.preparation import IfSigned, Order
 from queueing.artifacts.targets import Target
 from queueing.errors import PolicyDenied
+from queueing.protocol import der
 from queueing.protocol.algorithms import Algorithm
 from tests.support.artifacts.local_signer import LocalSigner
 from tests.support.artifacts.pe_files import pe_file
@@ -216,6 +218,21 @@ async def test_a_full_disk_leaves_the_old_file(
         assert "No space left" in outcomes.message()
     assert file.read_bytes() == before
     assert {x.name for x in tmp_path.rglob("*")} == {"0.exe", "out"}
+
+
+@pytest.mark.parametrize(
+    "inside", [(), (b"\x05\x00",) * 4, (b"\x30\x00",) * 4], ids=["nothing", "nulls", "no content"]
+)
+async def test_a_signature_without_fields_ends_no_run(
+    key: LocalSigner, tmp_path: Path, inside: tuple[bytes, ...]
+) -> None:
+    """The file is refused as signed, and the next one is signed."""
+    odd, good = files(tmp_path, 2)
+    raw = odd.read_bytes()
+    signature = der.sequence(cms.SIGNED_DATA, der.context(0, der.sequence(*inside)))
+    with odd.open("wb") as to:
+        read_pe(io.BytesIO(raw), len(raw)).write(io.BytesIO(raw), to, (signature,))
+    assert (await sign(key, odd, good)).words() == ["artifact.signed", "signed"]
 
 
 async def test_a_file_for_which_there_is_no_memory_fails_alone(
