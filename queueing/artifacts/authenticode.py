@@ -111,14 +111,14 @@ def with_nested(outer: cms.SignedData, inner: bytes) -> bytes:
     Raises ``DerInvalid`` if its nested signatures cannot be read.
     """
     value = der.read(inner).encoded
-    kept, nested = [], [value]
+    kept, nested = [], []
     for each in outer.unsigned_attributes:
         kind, values = der.read(each).fields(der.SEQUENCE, 2)
         if kind.encoded == NESTED_SIGNATURE:
-            nested = [*(found.encoded for found in values.expect(der.SET).children()), value]
+            nested += [found.encoded for found in values.expect(der.SET).children()]
         else:
             kept.append(each)
-    attribute = der.sequence(NESTED_SIGNATURE, der.tagged(der.SET, *nested))
+    attribute = der.sequence(NESTED_SIGNATURE, der.tagged(der.SET, *nested, value))
     return outer.replacing_unsigned((*kept, attribute))
 
 

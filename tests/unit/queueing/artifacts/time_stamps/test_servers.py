@@ -11,6 +11,7 @@ from queueing.artifacts.time_stamps import servers as server_rules
 from queueing.artifacts.time_stamps.servers import TimeStampServers, TransportFailed
 from queueing.artifacts.time_stamps.tokens import TimeStampInvalid, TimeStampRequest
 from queueing.errors import TimeStampUnavailable
+from tests.support.waiting import turn
 
 
 @dataclass(slots=True)
@@ -78,7 +79,7 @@ async def test_files_that_wait_for_a_server_that_fails_go_on_to_the_next() -> No
     class Hanging:
         async def post(self, url: str, body: bytes) -> bytes:
             asked.append(url)
-            await asyncio.sleep(0)
+            await turn()
             if url == "http://1":
                 return GOOD
             raise AWAY
