@@ -43,7 +43,7 @@ from workers.dev.private_files import write_private
 from workers.dev.tenants import AUDIENCE, SERVICE_KEY_LABEL
 from workers.telemetry.log_events import EVENTS
 
-pytestmark = pytest.mark.timeout(240)  # the first test waits for all commands
+pytestmark = pytest.mark.timeout(1200)  # the first test runs all commands; each has a limit of its own
 
 LABELS = ("made-by-vendor-tool", "made-by-another-tool")
 DEAD = "{acme}" + "d" * 32
