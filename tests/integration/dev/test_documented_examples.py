@@ -117,7 +117,9 @@ ELSEWHERE: dict[str, Callable[[str], None]] = {
     r"pgrep |ls -ld /var/lib/sigmill/record|cp -a /var/lib/sigmill/record": nothing,  # integration/worker/test_record.py
     r"chown -R sigmill: ": nothing,  # a host's own user
     r"rm \S+/latest-time$": nothing,  # tests/integration/lanes: the lanes' clocks
-    r"sigmill audit (export|verify|find) ": nothing,  # tests/unit/workers/cli/audit/test_record_commands.py
+    r"sigmill audit (export|verify|find|keys) ": nothing,  # tests/unit/workers/cli/audit
+    r"sigmill (sign .*--receipts|verify --receipt) ": nothing,  # integration/worker/test_receipts.py: with a record
+    r"sigmill sign-file ": nothing,  # tests/integration/cli/test_sign_file.py
     r"sigmill worker$|sigmill exporter ": nothing,  # the house below has both
     r"sigmill dev |ops/bootstrap": nothing,  # test_dev_command.py; this very environment
     r"sigmill bench quick": nothing,  # make bench-quick
