@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import signal
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, Self
 
 from queueing.errors import InputUnreadable
 from workers.cli.shell.output import ErrorObject, print_error
@@ -16,7 +16,9 @@ NOT_FOUND: Final = 127
 """Exit codes of a command that cannot be started, as in shells (POSIX, 2.8.2)."""
 
 _FORWARDED: Final = (signal.SIGTERM, signal.SIGHUP)
-"""Signals for the command. A terminal sends SIGINT and SIGQUIT to it directly."""
+"""Signals for the command. A terminal sends SIGINT and SIGQUIT to it directly: there it decides, and its end is ours."""
+
+_SENT_BY_TERMINAL: Final = (signal.SIGINT, signal.SIGQUIT)
 
 
 async def run_child(command: Sequence[str], environment: Mapping[str, str]) -> int:
@@ -24,26 +26,54 @@ async def run_child(command: Sequence[str], environment: Mapping[str, str]) -> i
     program = shutil.which(command[0], path=environment.get("PATH"))
     if program is None:
         return _not_started(command[0], "no such program", NOT_FOUND)
-    try:
-        child = await asyncio.create_subprocess_exec(*command, executable=program, env=dict(environment))
-    except OSError as error:
-        return _not_started(command[0], error.strerror or "cannot be run", NOT_EXECUTABLE)
-    loop = asyncio.get_running_loop()
-    for number in _FORWARDED:
-        loop.add_signal_handler(number, _forward, child, number)
-    for number in (signal.SIGINT, signal.SIGQUIT):
-        loop.add_signal_handler(number, lambda: None)  # the command decides; its end is ours
-    try:
+    with _ForwardedSignals() as signals:
+        try:
+            child = await asyncio.create_subprocess_exec(*command, executable=program, env=dict(environment))
+        except OSError as error:
+            return _not_started(command[0], error.strerror or "cannot be run", NOT_EXECUTABLE)
+        signals.send_to(child)
         code = await child.wait()
-    finally:
-        for number in (*_FORWARDED, signal.SIGINT, signal.SIGQUIT):
-            loop.remove_signal_handler(number)
     return code if code >= 0 else 128 - code
 
 
-def _forward(child: asyncio.subprocess.Process, number: int) -> None:
-    if child.returncode is None:
-        child.send_signal(number)
+class _ForwardedSignals:
+    """Signal handlers for the time of one command, in place before it starts.
+
+    The command may run and be seen before asyncio hands over its process: a signal of that moment waits for it. Signals that
+    this process was started to ignore (nohup, a shell's background job) stay ignored, for the command too.
+    """
+
+    def __init__(self) -> None:
+        self._child: asyncio.subprocess.Process | None = None
+        self._early: list[int] = []
+        self._handled: list[int] = []
+
+    def __enter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        for number in (*_FORWARDED, *_SENT_BY_TERMINAL):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                loop.add_signal_handler(number, self._received, number)
+                self._handled.append(number)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        loop = asyncio.get_running_loop()
+        for number in self._handled:
+            loop.remove_signal_handler(number)
+
+    def send_to(self, child: asyncio.subprocess.Process) -> None:
+        """Send the signals of this process to the child from now on, first those that have come already."""
+        self._child = child
+        for number in self._early:
+            self._received(number)
+
+    def _received(self, number: int) -> None:
+        if number not in _FORWARDED:
+            return
+        if self._child is None:
+            self._early.append(number)
+        elif self._child.returncode is None:
+            self._child.send_signal(number)
 
 
 def _not_started(name: str, problem: str, code: int) -> int:
