@@ -26,8 +26,11 @@ from queueing.files.durable_file import sweep
 from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.priorities import Priority
 
-_THREADS: Final = (os.cpu_count() or 1) + 2
-"""Hashing needs a core each; the others wait for disks."""
+_HASHING_THREADS: Final = os.cpu_count() or 1
+"""A core each."""
+
+_WRITING_THREADS: Final = 16
+"""They wait for disks: a synced file takes milliseconds, and file systems sync for all that wait at once."""
 
 _AHEAD: Final = 256
 """Files between two stages: some envelopes."""
@@ -114,7 +117,8 @@ class Batch:
         self._stamper = stamper
         self._use = use
         self._order = order
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="artifact")
+        self._hashing = ThreadPoolExecutor(_HASHING_THREADS, thread_name_prefix="artifact-hash")
+        self._writing = ThreadPoolExecutor(_WRITING_THREADS, thread_name_prefix="artifact-write")
         self._signing: deque[_Ready] = deque()
         self._finishing: asyncio.Queue[asyncio.Task[FileOutcome] | None] = asyncio.Queue(_AHEAD)
 
@@ -122,7 +126,9 @@ class Batch:
         """Sign the files; raises what concerns all of them, such as an unknown key, and what ``sink`` raises."""
         try:
             await asyncio.get_running_loop().run_in_executor(
-                self._pool, sweep, [artifact.target.path for artifact in artifacts if artifact.error is None]
+                self._writing,
+                sweep,
+                [artifact.target.path for artifact in artifacts if artifact.error is None],
             )
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._sign(iter(artifacts), tasks))
@@ -131,7 +137,8 @@ class Batch:
         except ExceptionGroup as group:
             raise group.exceptions[0] from group
         finally:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            for pool in (self._hashing, self._writing):
+                pool.shutdown(wait=False, cancel_futures=True)
 
     async def _sign(self, artifacts: Iterator[Artifact], tasks: asyncio.TaskGroup) -> None:
         digests = self._digests(artifacts)
@@ -155,7 +162,7 @@ class Batch:
         ahead: deque[asyncio.Future[_Ready]] = deque()
         while True:
             for artifact in islice(artifacts, _AHEAD - len(ahead)):
-                ahead.append(loop.run_in_executor(self._pool, self._ready, artifact))
+                ahead.append(loop.run_in_executor(self._hashing, self._ready, artifact))
             if not ahead:
                 return
             ready = await ahead.popleft()
@@ -194,7 +201,7 @@ class Batch:
         loop = asyncio.get_running_loop()
         token = None if stamp is None else stamp.token
         try:
-            await loop.run_in_executor(self._pool, prepared.finish, outcome.signature, token)
+            await loop.run_in_executor(self._writing, prepared.finish, outcome.signature, token)
         except SigningError as error:
             return replace(done, error=error)
         except MemoryError:

@@ -45,6 +45,11 @@ _ALIGNMENT: Final = 8
 _ENTRY: Final = struct.Struct("<IHH")
 _REVISION_2: Final = 0x0200
 _PKCS_SIGNED_DATA: Final = 2
+_WORDS: Final = 0xFFFF
+"""Modulus of the CheckSum."""
+
+_SUMMED_BYTES: Final = 16 << 10
+"""Width of a number in the CheckSum: 0.8 ms of CPU for a MiB, and a division of each MiB as one number takes 1.7 ms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,7 +221,7 @@ def _entry(signature: bytes) -> bytes:
 class _Checksum:
     """CheckSum of a PE file: the sum of its 16-bit words with carries added, plus its length.
 
-    2**16 is 1 modulo 65535, so a chunk may be taken as one number, and one at an odd place as that times 256.
+    2**16 is 1 modulo 65535, so bytes may be added as numbers of any even width, and those at an odd place times 256.
     """
 
     _sum: int = field(default=0)
@@ -224,11 +229,15 @@ class _Checksum:
 
     def add(self, chunk: bytes) -> None:
         """Add the next bytes of the file, in which the CheckSum itself is zero."""
-        shift = 8 * (self._size_bytes % 2)
-        self._sum += (int.from_bytes(chunk, "little") % 0xFFFF) << shift
+        shift, view = 8 * (self._size_bytes % 2), memoryview(chunk)
+        words = sum(
+            int.from_bytes(view[at : at + _SUMMED_BYTES], "little")
+            for at in range(0, len(view), _SUMMED_BYTES)
+        )
+        self._sum += (words % _WORDS) << shift
         self._size_bytes += len(chunk)
 
     def value(self) -> int:
         """The CheckSum of all that was added."""
-        folded = self._sum % 0xFFFF or (0xFFFF if self._sum else 0)
+        folded = self._sum % _WORDS or (_WORDS if self._sum else 0)
         return folded + self._size_bytes & 0xFFFFFFFF

@@ -68,7 +68,40 @@ def test_signatures_are_read_back_and_nothing_else_changes(overlay: bytes, signa
 
 @given(content=st.binary(min_size=1, max_size=3000))
 def test_the_checksum_is_that_of_windows(content: bytes) -> None:
-    """Also of odd lengths, and of sums that are a multiple of 65535."""
+    """As the sum word by word has it, also of odd lengths."""
+    made = signed(pe_file(content), b"s")
+    assert struct.unpack_from("<I", made, CHECKSUM_AT)[0] == checksum_of(made)
+
+
+@given(
+    pattern=st.binary(min_size=1, max_size=30),
+    pieces=st.integers(0, 3),
+    more=st.integers(-600, 600),
+    first=st.integers(0, 0x1FF),
+)
+def test_the_checksum_of_content_in_many_pieces_is_that_of_windows(
+    pattern: bytes, pieces: int, more: int, first: int
+) -> None:
+    """At any length around multiples of a summed piece, and with any content of 0x00 and 0xff."""
+    content = (pattern * (40_000 // len(pattern)))[: max(1, pieces * (16 << 10) + more - first)]
+    made = signed(pe_file(content), b"s")
+    assert struct.unpack_from("<I", made, CHECKSUM_AT)[0] == checksum_of(made)
+
+
+@pytest.mark.parametrize("fill", [b"\0", b"\xff"])
+def test_a_sum_that_is_a_multiple_of_65535_is_65535(fill: bytes) -> None:
+    """Carries that are added never make zero of words that are not all zero."""
+    content = fill * 0x8000
+    made = signed(pe_file(content + b"\0\0"), b"s")
+    words = checksum_of(made) - len(made)
+    made = signed(pe_file(content + struct.pack("<H", 0xFFFF - words)), b"s")
+    assert checksum_of(made) == 0xFFFF + len(made)
+    assert struct.unpack_from("<I", made, CHECKSUM_AT)[0] == checksum_of(made)
+
+
+def test_the_checksum_of_chunks_of_a_large_file_is_that_of_windows() -> None:
+    """The header's place splits the content, so chunks begin at places that are no multiple of a summed piece."""
+    content = bytes(range(251)) * 9000
     made = signed(pe_file(content), b"s")
     assert struct.unpack_from("<I", made, CHECKSUM_AT)[0] == checksum_of(made)
 
