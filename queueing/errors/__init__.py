@@ -6,9 +6,10 @@ SigningError                      reason, retryable, denied, hint
 │   ├── AlgorithmMismatch
 │   ├── EnvelopeSignature · EnvelopeAudience
 │   ├── ClientUnknown · ClientRevoked · ClientExpired
+│   ├── GrantRefused · GrantExpired · GrantExhausted · IdentityRefused
 │   └── PolicyDenied
 ├── Invalid                       the input is wrong; the same input fails again
-│   ├── AlgorithmUnknown · DigestLength · EnvelopeMalformed · EnvelopeExpired
+│   ├── AlgorithmUnknown · DigestLength · EnvelopeMalformed · EnvelopeExpired · GrantMalformed
 │   ├── JobCancelled · JobConflict · JobPoisoned · JobUnknown · FunctionUnknown
 │   ├── InputUnreadable · OutputUnwritable · ResultInvalid · ProofInvalid
 │   └── ArtifactInvalid · ArtifactSigned
@@ -17,6 +18,7 @@ SigningError                      reason, retryable, denied, hint
     ├── JobExpired · WaitTimeout
     ├── TokenUnavailable · HsmFault · ClockSetBack
     ├── LogUnavailable · QueueUnavailable · QueueUnconfirmed
+    ├── IdentityUnavailable · IssuerUnavailable
     └── TimeStampUnavailable · ReceiptMissing
 
 ``ConfigError`` is separate: an operator gets it at start-up or reload, a job never does.
@@ -41,6 +43,10 @@ from queueing.errors.denied import (
     ClientUnknown,
     EnvelopeAudience,
     EnvelopeSignature,
+    GrantExhausted,
+    GrantExpired,
+    GrantRefused,
+    IdentityRefused,
     KeyDisabled,
     KeyExpired,
     KeyUnknown,
@@ -54,6 +60,7 @@ from queueing.errors.invalid import (
     EnvelopeExpired,
     EnvelopeMalformed,
     FunctionUnknown,
+    GrantMalformed,
     InputUnreadable,
     JobCancelled,
     JobConflict,
@@ -73,6 +80,8 @@ from queueing.errors.root import (
 from queueing.errors.unavailable import (
     ClockSetBack,
     HsmFault,
+    IdentityUnavailable,
+    IssuerUnavailable,
     JobExpired,
     LimitBacklog,
     LimitBudget,
@@ -105,9 +114,16 @@ __all__ = [
     "EnvelopeMalformed",
     "EnvelopeSignature",
     "FunctionUnknown",
+    "GrantExhausted",
+    "GrantExpired",
+    "GrantMalformed",
+    "GrantRefused",
     "HsmFault",
+    "IdentityRefused",
+    "IdentityUnavailable",
     "InputUnreadable",
     "Invalid",
+    "IssuerUnavailable",
     "JobCancelled",
     "JobConflict",
     "JobExpired",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from queueing.errors import denied, invalid, unavailable
+from queueing.errors.denied import IdentityRefused
 from queueing.errors.invalid import (
     ArtifactInvalid,
     ArtifactSigned,
@@ -14,7 +15,12 @@ from queueing.errors.invalid import (
     ResultInvalid,
 )
 from queueing.errors.root import SigningError
-from queueing.errors.unavailable import ReceiptMissing, TimeStampUnavailable
+from queueing.errors.unavailable import (
+    IdentityUnavailable,
+    IssuerUnavailable,
+    ReceiptMissing,
+    TimeStampUnavailable,
+)
 
 BY_REASON: Final[dict[str, type[SigningError]]] = {
     cls.reason: cls
@@ -34,6 +40,9 @@ RESULT_REASONS: Final = frozenset(BY_REASON) - {
         ArtifactSigned,
         TimeStampUnavailable,
         ReceiptMissing,
+        IdentityRefused,
+        IdentityUnavailable,
+        IssuerUnavailable,
     )
 }
 """Reasons that a job's result can carry; the others occur in commands only."""

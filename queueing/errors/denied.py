@@ -77,3 +77,31 @@ class PolicyDenied(Denied):
 
     reason = "policy.denied"
     hint = "The message names the rule; the operator owns it."
+
+
+class GrantRefused(Denied):
+    """The grant is not accepted."""
+
+    reason = "grant.refused"
+    hint = "The message names what does not fit. A new grant is asked for at the next run; the operator owns the issuer's table."
+
+
+class GrantExpired(Denied):
+    """The grant's time is over, or has not begun."""
+
+    reason = "grant.expired"
+    hint = "Run it again: a new grant is asked for. Compare the clocks of the issuer's host and the worker's if it persists."
+
+
+class GrantExhausted(Denied):
+    """The digests of the grant are used up."""
+
+    reason = "grant.exhausted"
+    hint = "Run it again for a new grant; the operator sets `max_digests` of the issuer in the tenant's file."
+
+
+class IdentityRefused(Denied):
+    """The issuer does not accept the identity: nothing in its rules fits it, or the token is not valid."""
+
+    reason = "identity.refused"
+    hint = "The message names the rule and the claim; the operator owns the identities of the key."

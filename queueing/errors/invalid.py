@@ -26,6 +26,13 @@ class EnvelopeMalformed(Invalid):
     hint = "Make envelopes with queueing.SigningClient or `sigmill sign` of a supported version."
 
 
+class GrantMalformed(Invalid):
+    """The grant, or the request for one, cannot be read."""
+
+    reason = "grant.malformed"
+    hint = "Use queueing.SigningClient or `sigmill sign`, and an issuer, of supported versions."
+
+
 class EnvelopeExpired(Invalid):
     """The envelope's dates are out of range: made in the future, or valid for too long."""
 

@@ -107,6 +107,20 @@ class QueueUnconfirmed(Unavailable):
     hint = "Check the replicas of Redis; submitting again under the same request id is safe, and the client does so."
 
 
+class IdentityUnavailable(Unavailable):
+    """The build's provider gave no token."""
+
+    reason = "identity.unavailable"
+    hint = "Check that the build may ask for tokens (GitHub: `permissions: id-token: write`), and `identity` in client.toml."
+
+
+class IssuerUnavailable(Unavailable):
+    """The issuer of grants cannot be reached, or cannot answer now."""
+
+    reason = "issuer.unavailable"
+    hint = "Check `issuer` in client.toml and the issuer's service; the client asks again until its deadline."
+
+
 class TimeStampUnavailable(Unavailable):
     """No time-stamp server gave a valid time-stamp; the file is as it was."""
 

@@ -5,6 +5,7 @@ client_keys    key pairs of clients: sign and verify envelopes
 der            DER (X.690): writing, and strict reading
 durations      durations in words, for messages
 envelope       signed request for up to 1,024 digests
+grants         permissions of an issuer for ephemeral keys, and requests for them
 jobs           jobs and results as arq keeps them
 key_directory  keys of a tenant, signed by the service key
 keyspace       names of keys and channels in Redis

@@ -114,6 +114,45 @@ TEXTS: Final[dict[str, Text]] = {
         _BUILD + " `sigmill_client_expiry_timestamp_seconds` and its alert warn in advance.",
         (_LOOK_CLIENTS, _NEW_CLIENT, _RELOAD),
     ),
+    "grant.refused": Text(
+        "The grant under which the envelope was made is not accepted: the tenant's file does not name its issuer, the issuer is"
+        " revoked, expired or stopped, its signature is false, or it permits more than the issuer may. The message says which.",
+        _BUILD,
+        (
+            Step(
+                "The operator compares the message with [issuers.NAME] of the tenant:",
+                "sigmill tenants show TENANT",
+            ),
+            _RELOAD,
+        ),
+    ),
+    "grant.expired": Text(
+        "The grant's time is over, or has not begun by the clock of the worker's host. A grant lives for minutes; the client"
+        " renews it while the build's provider gives tokens.",
+        _BUILD,
+        (
+            Step("Compare the clocks of the issuer's host and the worker's:", "timedatectl"),
+            Step("Run the same command again: it asks for a new grant."),
+        ),
+    ),
+    "grant.exhausted": Text(
+        "As many digests were signed under this grant as it permits. Digests that were signed before keep their signatures.",
+        _BUILD,
+        (
+            Step("Run the same command again: it asks for a new grant, and gets what is signed already."),
+            Step("The operator raises `max_digests` in [issuers.NAME] of the tenant's file."),
+            _RELOAD,
+        ),
+    ),
+    "identity.refused": Text(
+        "The issuer gives no grant to this identity: the token is not valid, or no identity of the key in the tenant's file has"
+        " the claims that came. The message names the rule and the claim.",
+        "A build, before anything is sent to the queue.",
+        (
+            Step("The operator compares the message with [[keys.KEY.identities]]:", "sigmill keys show KEY"),
+            _RELOAD,
+        ),
+    ),
     "policy.denied": Text(
         "A rule of the tenant or the key denies the request; the message names it: `clients` (the key does not list this"
         " client), `windows` (outside the allowed times), `state` (the tenant is suspended), `stop` (a stop order).",

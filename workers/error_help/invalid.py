@@ -47,6 +47,16 @@ TEXTS: Final[dict[str, Text]] = {
             ),
         ),
     ),
+    "grant.malformed": Text(
+        "The bytes of a grant, or of a request for one, are not in the one form that they have: cut, changed on the way, or of"
+        " another program.",
+        _BUILD,
+        (
+            Step(
+                "Use the client and the issuer of supported versions, and let nothing between them change requests."
+            ),
+        ),
+    ),
     "envelope.expired": Text(
         "The envelope's times are invalid: issued more than 60 s in the future, valid for longer than the tenant's"
         " `max_envelope_age_s`, or expired before it was issued.",

@@ -82,6 +82,25 @@ TEXTS: Final[dict[str, Text]] = {
             Step("After a rejected PIN, once the PIN file is correct:", "sigmill tokens resume TOKEN"),
         ),
     ),
+    "identity.unavailable": Text(
+        "The build has no token to show to the issuer: the provider's variables or its file are missing, its request failed, or"
+        " the command that prints it failed. Nothing was sent.",
+        "A build whose client.toml has `identity`.",
+        (
+            Step(
+                "GitHub: give the job `permissions: id-token: write`. GitLab: name the variable under `id_tokens`."
+            ),
+            Step("See that the file or the command of `identity` gives a token in the build's own shell."),
+        ),
+    ),
+    "issuer.unavailable": Text(
+        "The issuer of grants did not answer, or answered that it cannot decide now. The grant in use serves until it expires.",
+        "A build whose client.toml has `issuer`.",
+        (
+            Step("Check `url` and `ca_file` of `issuer` in client.toml, and that the host answers."),
+            Step("The operator sees the issuer's log and its units:", "journalctl -u sigmill-issuer"),
+        ),
+    ),
     "timestamp.unavailable": Text(
         "None of the time-stamp servers answered with a valid time-stamp within the attempts. The file is as it was; a rerun"
         " signs only what is not done.",
