@@ -28,8 +28,8 @@ from workers.cli.shell.output import (
     printable,
 )
 
-WORKER_PACKAGES: Final = ("pkcs11", "prometheus_client")
-"""Packages of the extra `worker`: a build host has none of them."""
+EXTRAS: Final = {"pkcs11": "worker", "prometheus_client": "worker", "aiohttp": "edge"}
+"""Packages of the extras of the distribution: a build host with Redis has none of them."""
 
 
 @click.group(
@@ -80,9 +80,10 @@ def _run(arguments: Sequence[str] | None, output: Output) -> int:
         tally.add(error)
         return tally.exit_code()
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in WORKER_PACKAGES:
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        if error.name is None or extra is None:
             raise
-        print_error(_not_installed(error.name), as_json=output.as_json)
+        print_error(_not_installed(error.name, extra), as_json=output.as_json)
         return Exit.USAGE
     except (OSError, UnicodeEncodeError, Stopped, KeyboardInterrupt, click.Abort) as error:
         return _stopped_by(error, output)
@@ -108,11 +109,11 @@ def _stopped_by(error: BaseException, output: Output) -> int:
     return Exit.INTERRUPTED
 
 
-def _not_installed(package: str) -> ErrorObject:
+def _not_installed(package: str, extra: str) -> ErrorObject:
     return ErrorObject.final(
         "install.incomplete",
         f"this command needs the Python package `{package}`, which is not installed",
-        "Install the worker's dependencies: pip install 'sigmill[worker]'.",
+        f"Install the dependencies of this part: pip install 'sigmill[{extra}]'.",
     )
 
 
