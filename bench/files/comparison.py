@@ -1,4 +1,4 @@
-"""The sides in turn, and the module's ceiling between them: files a second, and the agent's CPU and memory."""
+"""The sides in turn, and the module's ceiling between them: files a second, CPU of each part, and the agent's memory."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from bench.ceiling.measure import CeilingSession
 from bench.files.pe_files import write_pe_files
 from bench.files.sides import Agent, Side, SignedFiles, SignFile, Workplace, direct
 from bench.load.flows import FlowFailed, SigmillFlow, in_envelopes
+from bench.measurement.cpu import CpuMeter, cpu_between
 from bench.measurement.machine import Busyness, BusynessReading
 from bench.report.data import number
 from bench.session import QUICK, Session, open_session
@@ -30,22 +31,31 @@ _CEILING_S: Final = 1.0
 
 
 class SideRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One side: medians over its rounds. ``cpu_ms_per_file`` is of the processes that the side starts."""
+    """One side: medians over its rounds. ``cpu_ms_per_file`` is of the processes that the side starts.
+
+    ``lane_cpu_ms_per_file`` and ``service_cpu_ms_per_file`` (worker and Redis) are on machines of their own in a farm.
+    ``share_by_cpu``: CPU of the bare module's signature, of all CPU for a file: the share that cores which do everything, and
+    nothing else, can reach. Other programs do not move it, and it does not see waiting.
+    """
 
     name: str
     files_per_s: float
     share_of_ceiling: float
+    share_by_cpu: float
     cpu_ms_per_file: float
     agent_cpu_ms_per_file: float | None = None
+    lane_cpu_ms_per_file: float
+    service_cpu_ms_per_file: float
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole run. ``ceiling_per_s``: signatures of the bare module. ``load``: of the machine, before and after."""
+    """The whole run. ``ceiling_per_s``: signatures of the bare module, each of which takes ``ceiling_cpu_ms``. ``load``: of the machine, before and after."""
 
     files: int
     file_bytes: int
     rounds: int
     ceiling_per_s: float
+    ceiling_cpu_ms: float
     agent_peak_bytes: int
     load: tuple[float, float]
     own_share: float
@@ -60,6 +70,27 @@ class _Course:
     rounds: list[SignedFiles] = field(default_factory=list)
     ceilings_per_s: list[float] = field(default_factory=list)
     agent_cpu_s: list[float] = field(default_factory=list)
+    lane_cpu_s: list[float] = field(default_factory=list)
+    service_cpu_s: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Surroundings:
+    """The run around the sides. ``load``: of the machine, before and after."""
+
+    ceiling_cpu_ms: float
+    agent_peak_bytes: int
+    load: tuple[float, float]
+    busy: BusynessReading
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Watched:
+    """Processes and probes that are measured beside each round."""
+
+    agent: Agent
+    service: CpuMeter
+    ceiling: CeilingSession
 
 
 def compare(count: int, rounds: int, tell: Callable[[str], None]) -> Comparison:
@@ -68,8 +99,14 @@ def compare(count: int, rounds: int, tell: Callable[[str], None]) -> Comparison:
         raise FlowFailed("osslsigncode is not installed here: `ops/tools` installs it")
     load_before = os.getloadavg()[0]
     with Busyness() as busy, open_session(QUICK) as session:
-        courses, peak_bytes = _run(session, count, rounds)
-    found = _comparison(courses, count, rounds, (load_before, os.getloadavg()[0]), busy.reading, peak_bytes)
+        courses, ceiling_cpu_ms, peak_bytes = _run(session, count, rounds)
+    around = _Surroundings(
+        ceiling_cpu_ms=ceiling_cpu_ms,
+        agent_peak_bytes=peak_bytes,
+        load=(load_before, os.getloadavg()[0]),
+        busy=busy.reading,
+    )
+    found = _comparison(courses, count, rounds, around)
     OUT.parent.mkdir(parents=True, exist_ok=True)
     OUT.write_bytes(msgspec.json.format(msgspec.json.encode(found)))
     for line in in_words(found):
@@ -77,7 +114,8 @@ def compare(count: int, rounds: int, tell: Callable[[str], None]) -> Comparison:
     return found
 
 
-def _run(session: Session, count: int, rounds: int) -> tuple[dict[str, _Course], int]:
+def _run(session: Session, count: int, rounds: int) -> tuple[dict[str, _Course], float, int]:
+    """Courses of the sides, CPU of a signature of the bare module, and the agent's peak memory."""
     with session.testbed([TENANT]) as testbed, session.ceiling(TENANT.kind, seconds=_CEILING_S) as ceiling:
         with SigmillFlow(testbed, TENANT.name, in_envelopes(64)):
             pass  # lanes are up, as in a service that runs
@@ -90,28 +128,36 @@ def _run(session: Session, count: int, rounds: int) -> tuple[dict[str, _Course],
             if _has_sign_file():
                 sides.append(SignFile(name="sigmill sign-file, all in one run", config=config))
             courses = {side.name: _Course() for side in sides}
+            service = CpuMeter(
+                {"lane": testbed.lane_pids, "service": [testbed.redis.pid, *testbed.worker_pids]}
+            )
+            watched = _Watched(agent=agent, service=service, ceiling=ceiling)
             before = ceiling.round(_CEILING_S)
             for _ in range(rounds):
                 for side in sides:
-                    before = _round(session, side, courses[side.name], place, agent, ceiling, before)
+                    before = _round(session, side, courses[side.name], place, watched, before)
                 sides.append(sides.pop(0))
-            return courses, agent.peak_bytes
+            return courses, _cpu_ms(ceiling), agent.peak_bytes
 
 
-def _round(  # noqa: PLR0913 - a side, what it signs, and what is measured beside it, each by name
-    session: Session,
-    side: Side,
-    course: _Course,
-    place: Workplace,
-    agent: Agent,
-    ceiling: CeilingSession,
-    before: float,
+def _cpu_ms(ceiling: CeilingSession) -> float:
+    """CPU of a signature by the drive that is the ceiling."""
+    found = ceiling.result()
+    best = max(found.probes, key=lambda probe: probe.median_per_s)
+    return best.cpu_us_per_signature / 1000
+
+
+def _round(
+    session: Session, side: Side, course: _Course, place: Workplace, watched: _Watched, before: float
 ) -> float:
     """One round of a side between two of the ceiling; return the second one's rate."""
-    agent_before_s = agent.cpu_s
+    agent_before_s, service_before = watched.agent.cpu_s, watched.service.snapshot()
     measured = side.round(place)
-    course.agent_cpu_s.append(agent.cpu_s - agent_before_s)
-    after = ceiling.round(_CEILING_S)
+    course.agent_cpu_s.append(watched.agent.cpu_s - agent_before_s)
+    used_s = cpu_between(service_before, watched.service.snapshot())
+    course.lane_cpu_s.append(used_s["lane"])
+    course.service_cpu_s.append(used_s["service"])
+    after = watched.ceiling.round(_CEILING_S)
     course.rounds.append(measured)
     course.ceilings_per_s.append((before + after) / 2)
     session.say(f"{side.name}: {number(measured.per_s)} files/s; the module {number(after)} signatures/s")
@@ -122,14 +168,7 @@ def _has_sign_file() -> bool:
     return importlib.util.find_spec("workers.cli.artifacts") is not None
 
 
-def _comparison(
-    courses: dict[str, _Course],
-    count: int,
-    rounds: int,
-    load: tuple[float, float],
-    busy: BusynessReading,
-    peak_bytes: int,
-) -> Comparison:
+def _comparison(courses: dict[str, _Course], count: int, rounds: int, around: _Surroundings) -> Comparison:
     return Comparison(
         files=count,
         file_bytes=FILE_BYTES,
@@ -137,23 +176,32 @@ def _comparison(
         ceiling_per_s=statistics.median(
             each for course in courses.values() for each in course.ceilings_per_s
         ),
-        agent_peak_bytes=peak_bytes,
-        load=load,
-        own_share=busy.own_share,
-        other_share=busy.other_share,
-        rows=[_row(name, course) for name, course in courses.items()],
+        ceiling_cpu_ms=around.ceiling_cpu_ms,
+        agent_peak_bytes=around.agent_peak_bytes,
+        load=around.load,
+        own_share=around.busy.own_share,
+        other_share=around.busy.other_share,
+        rows=[_row(name, course, around.ceiling_cpu_ms) for name, course in courses.items()],
     )
 
 
-def _row(name: str, course: _Course) -> SideRow:
+def _row(name: str, course: _Course, ceiling_cpu_ms: float) -> SideRow:
     pairs = list(zip(course.rounds, course.ceilings_per_s, strict=True))
-    by_agent = "agent" in name
+    own_ms, agent_ms, lane_ms, service_ms = (
+        _ms_per_file([each.cpu_s for each in course.rounds], course.rounds),
+        _ms_per_file(course.agent_cpu_s, course.rounds) if "agent" in name else None,
+        _ms_per_file(course.lane_cpu_s, course.rounds),
+        _ms_per_file(course.service_cpu_s, course.rounds),
+    )
     return SideRow(
         name=name,
         files_per_s=statistics.median(each.per_s for each in course.rounds),
         share_of_ceiling=statistics.median(each.per_s / ceiling for each, ceiling in pairs),
-        cpu_ms_per_file=_ms_per_file([each.cpu_s for each in course.rounds], course.rounds),
-        agent_cpu_ms_per_file=_ms_per_file(course.agent_cpu_s, course.rounds) if by_agent else None,
+        share_by_cpu=ceiling_cpu_ms / (own_ms + (agent_ms or 0.0) + lane_ms + service_ms),
+        cpu_ms_per_file=own_ms,
+        agent_cpu_ms_per_file=agent_ms,
+        lane_cpu_ms_per_file=lane_ms,
+        service_cpu_ms_per_file=service_ms,
     )
 
 
@@ -167,7 +215,7 @@ def in_words(found: Comparison) -> list[str]:
     head = f"{found.files:,} PE files of {size_mib:.0f} MiB, RSA-3072, median of {found.rounds} rounds; the module alone:"
     load = f"load of the machine: {found.load[0]:.1f} before, {found.load[1]:.1f} after; ours {found.own_share:.0%}"
     return [
-        f"{head} {number(found.ceiling_per_s)} signatures/s",
+        f"{head} {number(found.ceiling_per_s)} signatures/s, CPU {number(found.ceiling_cpu_ms)} ms each",
         *(_in_words(row) for row in found.rows),
         f"the agent's largest memory: {found.agent_peak_bytes / (1 << 20):.0f} MiB",
         f"{load}, others {found.other_share:.0%}",
@@ -176,8 +224,13 @@ def in_words(found: Comparison) -> list[str]:
 
 def _in_words(row: SideRow) -> str:
     agent = row.agent_cpu_ms_per_file
+    parts = [f"{number(row.cpu_ms_per_file)} ms a file"]
+    parts += [] if agent is None else [f"of the agent {number(agent)} ms"]
+    parts += [
+        f"lanes {number(row.lane_cpu_ms_per_file)}",
+        f"worker and Redis {number(row.service_cpu_ms_per_file)}",
+    ]
     return (
-        f"{row.name}: {number(row.files_per_s)} files/s = {row.share_of_ceiling:.0%} of the module;"
-        f" CPU {number(row.cpu_ms_per_file)} ms a file"
-        + ("" if agent is None else f", of the agent {number(agent)} ms")
+        f"{row.name}: {number(row.files_per_s)} files/s = {row.share_of_ceiling:.0%} of the module,"
+        f" {row.share_by_cpu:.0%} by CPU; CPU {', '.join(parts)}"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.files.comparison import _comparison, _Course, in_words
+from bench.files.comparison import _comparison, _Course, _Surroundings, in_words
 from bench.files.sides import SignedFiles
 from bench.measurement.machine import BusynessReading
 
@@ -16,19 +16,24 @@ def course(*per_s: float) -> _Course:
         rounds=[SignedFiles(files=100, seconds=100 / each, cpu_s=2.0) for each in per_s],
         ceilings_per_s=[2 * each for each in per_s],
         agent_cpu_s=[0.3] * len(per_s),
+        lane_cpu_s=[1.6] * len(per_s),
+        service_cpu_s=[0.1] * len(per_s),
     )
 
 
 def test_rows_are_medians_against_the_ceiling_beside_them() -> None:
     """A machine that slows down slows both."""
     courses = {"osslsigncode with SoftHSM directly": course(10, 20, 50), "through the agent": course(8, 8, 8)}
-    found = _comparison(courses, 100, 3, (1.0, 2.0), BUSY, 50 << 20)
+    around = _Surroundings(ceiling_cpu_ms=12.0, agent_peak_bytes=50 << 20, load=(1.0, 2.0), busy=BUSY)
+    found = _comparison(courses, 100, 3, around)
     direct, agent = found.rows
     assert (direct.files_per_s, direct.share_of_ceiling, direct.cpu_ms_per_file) == pytest.approx(
         (20, 0.5, 20)
     )
     assert direct.agent_cpu_ms_per_file is None
     assert agent.agent_cpu_ms_per_file == pytest.approx(3)
+    assert (agent.lane_cpu_ms_per_file, agent.service_cpu_ms_per_file) == pytest.approx((16, 1))
+    assert (direct.share_by_cpu, agent.share_by_cpu) == pytest.approx((12 / 37, 12 / 40))
     text = "\n".join(in_words(found))
     assert "50 MiB" in text
     assert "others 25%" in text
