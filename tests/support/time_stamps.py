@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,18 +20,22 @@ signer_key = {folder}/tsa.key
 signer_digest = sha256
 default_policy = 1.2.3.4
 digests = sha256, sha384, sha512
-ess_cert_id_alg = sha256
+ess_cert_id_alg = {reference}
 """
 
 
 class TimeStampAuthority:
-    """Answers POST requests within the block; ``certificate`` is its own, self-signed, in PEM."""
+    """Answers POST requests within the block; ``certificate`` is its own, self-signed, in PEM.
 
-    def __init__(self, folder: Path) -> None:
+    ``reference``: hash of its certificate in tokens. ``tls``: of its server, for HTTPS.
+    """
+
+    def __init__(self, folder: Path, *, reference: str = "sha256", tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.certificate = folder / "tsa.pem"
         self._settings = folder / "tsa.cnf"
         folder.mkdir(parents=True, exist_ok=True)
-        self._settings.write_text(_SETTINGS.format(folder=folder))
+        self._settings.write_text(_SETTINGS.format(folder=folder, reference=reference))
         (folder / "serial").write_text("01\n")
         extensions = (
             "-addext",
@@ -59,6 +64,8 @@ class TimeStampAuthority:
 
     def __enter__(self) -> Self:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        if self._tls is not None:
+            self._server.socket = self._tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever)
         self._thread.start()
         return self
@@ -70,7 +77,7 @@ class TimeStampAuthority:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}/"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._server.server_port}/"
 
     def answer(self, query: bytes) -> bytes:
         """The answer to a request, without HTTP."""

@@ -224,10 +224,10 @@ def unsigned(folder: Path) -> None:
         apk.writestr("classes.dex", b"dex\n035" * 100)
 
 
-def flip(file: Path, content: bytes) -> None:
-    """Change one byte of the signed content."""
+def flip(file: Path, content: bytes, *, at_byte: int = 1) -> None:
+    """Change one byte of the signed content: this one of ``content``, or of what follows it."""
     raw = bytearray(file.read_bytes())
     at = raw.find(content)
     assert at >= 0, f"{file.name} has no {content!r}"
-    raw[at + 1] ^= 0x01
+    raw[at + at_byte] ^= 0x01
     file.write_bytes(raw)

@@ -13,6 +13,10 @@ from tests.tools.test_tools_at_work import needs
 
 SIGN = "sigmill sign-file --config client.toml"
 VERIFY = "osslsigncode verify -CAfile ca.pem -in"
+TSA = "-TSA-CAfile tsa/tsa.pem"
+STAMPED = "Timestamp Server Signature verification: ok"
+TST_INFO = bytes.fromhex("060b2a864886f70d0109100104a0")
+"""Type of a time-stamp's content, before the content itself."""
 
 
 def osslsigncode(source: str, to: str) -> str:
@@ -126,8 +130,13 @@ def test_time_stamps_are_verified_and_a_dead_server_is_no_obstacle(rig: ToolRig)
         text = done(rig, f"{SIGN} --key release {dead} {alive} --json {' '.join(names)}")
     assert text.count('"unchanged"') == 5
     for name in names:
-        text = done(rig, f"{VERIFY} {name} -TSA-CAfile tsa/tsa.pem")
-        assert "Timestamp Server Signature verification: ok" in text
+        text = done(rig, f"{VERIFY} {name} {TSA}")
+        assert STAMPED in text
+    flip(rig.folder / "stamped-0.exe", b".text")
+    flip(rig.folder / "stamped-1.exe", TST_INFO, at_byte=len(TST_INFO) + 30)
+    assert rig.run(f"{VERIFY} stamped-0.exe {TSA}").code != 0
+    # Of the time-stamp it says nothing then; the signature itself holds, so its exit code is 0.
+    assert STAMPED not in rig.run(f"{VERIFY} stamped-1.exe {TSA}").text
     shutil.copy(rig.folder / "boot.efi", rig.folder / "plain.efi")
     done(rig, f"{SIGN} --key release {dead} --timestamp-optional --timestamp-deadline 1s plain.efi")
     before = (rig.folder / "boot.efi").read_bytes()

@@ -1,7 +1,7 @@
 """Time-stamps (RFC 3161): the request for one, and the check of the token in the answer before it is put into a file.
 
-Checked are the imprint, the nonce, the signature of the token and the certificates in it, as far as they go. Whether the
-authority is trusted is for the verifiers of the file to say: their roots are not here.
+Checked are the imprint, the nonce, the signature of the token, its reference to the signer's certificate and the certificates in
+it, as far as they go. Whether the authority is trusted is for the verifiers of the file to say: their roots are not here.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from queueing.artifacts import cms
+from queueing.artifacts.time_stamps.signing_certificate import signer_problem
 from queueing.protocol import der
 from queueing.protocol.algorithms import HASH_OIDS
 
@@ -146,6 +147,9 @@ def _check_signature(signed: cms.SignedData, at: datetime) -> None:
         _verify(leaf, signed, algorithm)
     except InvalidSignature:
         raise TimeStampInvalid("the signature of the time-stamp does not verify") from None
+    problem = signer_problem(signed, leaf)
+    if problem is not None:
+        raise TimeStampInvalid(problem)
     _check_usage(leaf, at)
     _check_chain(leaf, certificates)
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
-from queueing.artifacts.time_stamps.http import HttpTransport, check_url
+from queueing.artifacts.time_stamps.http import Exchange, HttpTransport, check_url
 from queueing.artifacts.time_stamps.servers import TransportFailed
-from queueing.artifacts.time_stamps.tokens import LARGEST_ANSWER_BYTES
+from queueing.artifacts.time_stamps.tokens import LARGEST_ANSWER_BYTES, TimeStampRequest
 from tests.support.ports import free_port
+from tests.support.time_stamps import TimeStampAuthority
+from workers.dev.trial_tls import write_authority_and_server
 
 
 @contextlib.contextmanager
@@ -72,10 +78,107 @@ async def test_another_answer_is_a_failure_with_a_sentence(
         await transport.post(url, b"query")
 
 
+@contextlib.contextmanager
+def trickling(first: bytes, then: bytes) -> Iterator[int]:
+    """A server that sends ``first``, and ``then`` again and again, until its client has gone; its port."""
+    gone = threading.Event()
+
+    def serve(listening: socket.socket) -> None:
+        connected, _ = listening.accept()
+        with connected, contextlib.suppress(OSError):
+            connected.sendall(first)
+            while not gone.wait(0.02):
+                connected.sendall(then)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve, args=(listening,))
+        thread.start()
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            gone.set()
+            thread.join()
+
+
+TRICKLES = {
+    "the status line": ("http", b"HTTP/1.1 200 ", b"O"),
+    "headers": ("http", b"HTTP/1.1 200 OK\r\nX: ", b"x"),
+    "interim answers": ("http", b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "the body": ("http", b"HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n", b"x"),
+    "a chunk": ("http", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0"),
+    "the handshake of TLS": ("https", b"\x16\x03\x03\x40\x00", b"\0"),
+}
+
+
+@pytest.mark.parametrize("part", TRICKLES)
+async def test_a_server_that_sends_a_byte_now_and_then_has_no_more_than_its_time(part: str) -> None:
+    """In any part of an answer, and its thread is free again: a time-out between packets would never come."""
+    scheme, first, then = TRICKLES[part]
+    transport = HttpTransport(threads=1, total_s=0.3)
+    with trickling(first, then) as port:
+        with pytest.raises(TransportFailed, match=r"not complete after 0\.3 s"):
+            await transport.post(f"{scheme}://127.0.0.1:{port}/", b"query")
+        transport._pool.shutdown(wait=True)
+
+
+async def test_a_request_that_is_given_up_holds_no_thread(transport: HttpTransport) -> None:
+    """Its task is cancelled, as by Ctrl-C, and the server's byte now and then does not keep the command."""
+    with trickling(b"", b"HTTP/1.1 100 Continue\r\n\r\n") as port:
+        task = asyncio.create_task(transport.post(f"http://127.0.0.1:{port}/", b"query"))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(task), 0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        transport._pool.shutdown(wait=True)
+
+
+def test_no_connection_is_begun_when_the_time_is_over() -> None:
+    """Not to the next address of a host either."""
+    exchange = Exchange(total_s=0.0)
+    with socket.create_server(("127.0.0.1", 0)) as listening, pytest.raises(OSError):
+        exchange.connect(("127.0.0.1", listening.getsockname()[1]), 1.0)
+    exchange = Exchange(total_s=60.0)
+    exchange.end()
+    with socket.create_server(("127.0.0.1", 0)) as listening, pytest.raises(TimeoutError):
+        exchange.connect(("127.0.0.1", listening.getsockname()[1]), 1.0)
+
+
 async def test_a_server_that_is_away_is_a_failure(transport: HttpTransport) -> None:
     """With the reason."""
     with pytest.raises(TransportFailed, match="cannot be reached"):
         await transport.post(f"http://127.0.0.1:{free_port()}/", b"query")
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Iterator[TimeStampAuthority]:
+    """An authority behind HTTPS; ``ca.pem`` is the root of its server."""
+    write_authority_and_server(tmp_path, host="127.0.0.1")
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(tmp_path / "server.pem", tmp_path / "server.key")
+    with TimeStampAuthority(tmp_path / "tsa", tls=tls) as running:
+        yield running
+
+
+async def test_https_is_verified_by_the_roots_that_the_environment_names(
+    authority: TimeStampAuthority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An authority of a company has a root of its own: SSL_CERT_FILE names it."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    transport = HttpTransport(threads=1)
+    request = TimeStampRequest(hash_name="sha256", imprint=bytes(32), nonce=7)
+    assert request.opened(await transport.post(authority.url, request.encoded())).token
+    with pytest.raises(TransportFailed, match="certificate verify failed"):  # it is not called so
+        await transport.post(authority.url.replace("127.0.0.1", "localhost"), request.encoded())
+    transport.close()
+
+
+async def test_https_of_an_unknown_root_is_refused(
+    authority: TimeStampAuthority, transport: HttpTransport
+) -> None:
+    """With OpenSSL's reason."""
+    with pytest.raises(TransportFailed, match="certificate verify failed"):
+        await transport.post(authority.url, b"query")
 
 
 @pytest.mark.parametrize(

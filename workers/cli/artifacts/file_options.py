@@ -17,7 +17,7 @@ from queueing.artifacts.batch import Artifact
 from queueing.artifacts.formats import SUFFIXES, FormatName
 from queueing.artifacts.preparation import IfSigned
 from queueing.artifacts.targets import Target
-from queueing.artifacts.time_stamps.http import HttpTransport, check_url
+from queueing.artifacts.time_stamps.http import ANSWER_S, HttpTransport, check_url
 from queueing.artifacts.time_stamps.servers import REQUESTS_AT_ONCE, TimeStampServers
 from queueing.client.signing_client import SigningClient
 from queueing.errors import InputUnreadable
@@ -183,13 +183,14 @@ def stamper(arguments: FileArguments) -> Iterator[TimeStampServers | None]:
     if not urls:
         yield None
         return
-    transport = HttpTransport(threads=REQUESTS_AT_ONCE * len(urls))
+    deadline_s = arguments["time_stamp_deadline_s"]
+    transport = HttpTransport(threads=REQUESTS_AT_ONCE * len(urls), total_s=min(ANSWER_S, deadline_s))
     try:
         yield TimeStampServers(
             urls,
             transport,
             pause_s=arguments["time_stamp_pause_s"],
-            deadline_s=arguments["time_stamp_deadline_s"],
+            deadline_s=deadline_s,
         )
     finally:
         transport.close()

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from queueing.artifacts import cms
 from queueing.artifacts.time_stamps import tokens
+from queueing.artifacts.time_stamps.signing_certificate import SIGNING_CERTIFICATE, SIGNING_CERTIFICATE_V2
 from queueing.artifacts.time_stamps.tokens import TimeStampInvalid, TimeStampRequest
 from queueing.protocol import der
 from queueing.protocol.algorithms import Algorithm
@@ -105,14 +108,21 @@ def test_a_cut_answer_is_refused(answer: bytes) -> None:
 TST_INFO = der.oid("1.2.840.113549.1.9.16.1.4")
 
 
-def made_up(key: LocalSigner, *, at: datetime) -> bytes:
+def signing_certificate(key: LocalSigner) -> bytes:
+    """The attribute SigningCertificateV2 that names the key's certificate."""
+    reference = der.sequence(der.octets(hashlib.sha256(key.certificates[0]).digest()))
+    return cms.attribute(SIGNING_CERTIFICATE_V2, der.sequence(der.sequence(reference)))
+
+
+def made_up(key: LocalSigner, *, at: datetime, more: tuple[bytes, ...] | None = None) -> bytes:
     """An answer by a key of the test's own, whose certificate is not for time-stamps."""
+    more = (signing_certificate(key),) if more is None else more
     imprint = der.sequence(cms.digest_algorithm("sha256"), der.octets(REQUEST.imprint))
     time = der.tagged(der.GENERALIZED_TIME, at.strftime("%Y%m%d%H%M%SZ").encode())
     policy = der.oid("1.2.3.4")
     info = der.sequence(der.integer(1), policy, imprint, der.integer(1), time, der.integer(REQUEST.nonce))
     unsigned = cms.Unsigned.of(
-        key.signer, hashlib.sha256(info).digest(), content_type=TST_INFO, content=der.octets(info)
+        key.signer, hashlib.sha256(info).digest(), content_type=TST_INFO, content=der.octets(info), more=more
     )
     token = unsigned.assemble(key.sign(unsigned.digest))
     return der.sequence(der.sequence(der.integer(0)), token)
@@ -134,6 +144,74 @@ def test_a_certificate_for_other_purposes_is_refused(key: LocalSigner) -> None:
     """RFC 3161 2.3: its extended key usage is timeStamping; its signature is good by each scheme."""
     with pytest.raises(TimeStampInvalid, match="not for time-stamps"):
         REQUEST.opened(made_up(key, at=datetime.now(UTC)))
+
+
+@pytest.mark.parametrize("reference", ["sha1", "sha384", "sha512"])
+def test_each_form_of_the_reference_to_the_certificate_is_taken(tmp_path: Path, reference: str) -> None:
+    """The first version by SHA-1 (RFC 3161), the second by a hash that it names (RFC 5816)."""
+    answer = TimeStampAuthority(tmp_path, reference=reference).answer(REQUEST.encoded())
+    kind = SIGNING_CERTIFICATE if reference == "sha1" else SIGNING_CERTIFICATE_V2
+    assert kind in answer
+    assert REQUEST.opened(answer).token
+
+
+def test_a_time_stamp_without_a_reference_to_its_certificate_is_refused() -> None:
+    """RFC 3161 2.4.2 demands it: the certificate beside the signature could be another one of the same key."""
+    with pytest.raises(TimeStampInvalid, match="does not say by which certificate"):
+        REQUEST.opened(made_up(LocalSigner.p256(), at=datetime.now(UTC), more=()))
+
+
+def references(key: LocalSigner, other: LocalSigner) -> dict[str, tuple[bytes, ...]]:
+    """References that are not, or not only, to the key's certificate."""
+    leaf = x509.load_der_x509_certificate(key.certificates[0])
+    digest = hashlib.sha256(key.certificates[0]).digest()
+    sha1 = hashlib.sha1(key.certificates[0], usedforsecurity=False).digest()
+    issuer = der.sequence(der.context(4, leaf.issuer.public_bytes()))
+
+    def attribute(*fields: bytes, kind: bytes = SIGNING_CERTIFICATE_V2) -> bytes:
+        return cms.attribute(kind, der.sequence(der.sequence(der.sequence(*fields))))
+
+    return {
+        "another certificate": (signing_certificate(other),),
+        "another one by the first version": (
+            signing_certificate(key),
+            attribute(der.octets(bytes(20)), kind=SIGNING_CERTIFICATE),
+        ),
+        "another one by the second version": (
+            signing_certificate(other),
+            attribute(der.octets(sha1), kind=SIGNING_CERTIFICATE),
+        ),
+        "another serial number": (attribute(der.octets(digest), der.sequence(issuer, der.integer(1))),),
+        "another issuer": (
+            attribute(
+                der.octets(digest),
+                der.sequence(
+                    der.sequence(der.context(4, leaf.subject.public_bytes())), der.integer(leaf.serial_number)
+                ),
+            ),
+        ),
+        "no issuer": (
+            attribute(der.octets(digest), der.sequence(der.sequence(), der.integer(leaf.serial_number))),
+        ),
+        "an unknown hash": (attribute(der.sequence(der.oid("1.2.3")), der.octets(digest)),),
+        "a hash alone": (attribute(cms.digest_algorithm("sha256")),),
+    }
+
+
+@pytest.mark.parametrize("name", references(LocalSigner.p256(), LocalSigner.p256()))
+def test_a_time_stamp_that_names_another_certificate_is_refused(name: str) -> None:
+    """Each attribute that is there must name the signer's, and where it has issuer and serial number those count too."""
+    key, other = LocalSigner.p256(), LocalSigner.p256()
+    with pytest.raises(TimeStampInvalid, match="names another certificate"):
+        REQUEST.opened(made_up(key, at=datetime.now(UTC), more=references(key, other)[name]))
+
+
+@pytest.mark.parametrize("value", [der.sequence(), der.sequence(der.sequence()), der.octets(b"x")])
+def test_a_reference_that_cannot_be_read_is_refused(value: bytes) -> None:
+    """As an answer that is no time-stamp."""
+    more = (cms.attribute(SIGNING_CERTIFICATE_V2, value),)
+    with pytest.raises(TimeStampInvalid, match=r"no time-stamp of RFC 3161"):
+        REQUEST.opened(made_up(LocalSigner.p256(), at=datetime.now(UTC), more=more))
 
 
 def test_a_certificate_that_was_not_valid_then_is_refused(
