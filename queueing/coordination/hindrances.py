@@ -28,19 +28,27 @@ _Text = Annotated[str, msgspec.Meta(max_length=256)]
 _Names = Annotated[tuple[_Text, ...], msgspec.Meta(max_length=MOST_NAMED)]
 
 
+_LOG_SHARE_USED: Final = "its records of today have filled its share of that host's disk, until 00:00 UTC or until the operator makes space"
+
+
 class Hindrance(msgspec.Struct, frozen=True, kw_only=True):
-    """Tokens of a tenant that a host cannot use; none is left that it can. Only a person ends the first two kinds."""
+    """Tokens of a tenant that a host cannot use; none is left that it can. Only a person ends the first two kinds.
+
+    ``log_share_used``: the tenant's records have filled its share of the disk of that host's log.
+    """
 
     host: _Text
     refused_pins: _Names = ()
     drained: _Names = ()
     failing: _Names = ()
+    log_share_used: bool = False
 
     def __str__(self) -> str:
         causes = [
             *(f"token {token} refused its PIN" for token in self.refused_pins),
             *(f"token {token} is drained" for token in self.drained),
             *(f"token {token} fails" for token in self.failing),
+            *[_LOG_SHARE_USED] * self.log_share_used,
         ]
         remedy = " (the operator has to act)" if self.refused_pins or self.drained else ""
         return f"host {self.host} signs nothing for this tenant: {', '.join(causes)}{remedy}"

@@ -29,7 +29,7 @@ KEEP_MS: Final = 5 * 60 * 1000
 
 MOST_WORKERS: Final = 4096
 MOST_NAMED: Final = 16
-"""Most tokens that a worker lists as drained, or with an open circuit."""
+"""Most tokens that a worker lists as drained, or with an open circuit; and most tenants as paused."""
 
 _Text = Annotated[str, msgspec.Meta(max_length=256)]
 _Names = Annotated[tuple[_Text, ...], msgspec.Meta(max_length=MOST_NAMED)]
@@ -39,7 +39,7 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Report of a worker. ``owner`` is the name in its leases; times in Unix ms of its host's clock.
 
     ``epoch`` is that of its sigmill.toml. ``lanes`` are logged in, with so many ``sessions``. ``metrics``: where it
-    serves them.
+    serves them. ``log_paused``: tenants for which it claims nothing, because their share of its log's disk is used.
     """
 
     owner: _Text
@@ -57,6 +57,7 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     circuits_open: _Names = ()
     drained: _Names = ()
     metrics: _Text = ""
+    log_paused: _Names = ()
 
 
 class RegisteredWorker(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from workers.lanes.supervisor.registry import LaneRegistry
     from workers.lanes.supervisor.token_pool import TokenPool
+    from workers.limits.log_shares import LogShares
     from workers.telemetry.metrics import Metrics
 
 log = logging.getLogger("sigmill.service")
@@ -27,9 +28,10 @@ INTERVAL_S: Final = 5.0
 class HindrancePublisher:
     """Publishes them while they last; costs nothing while every tenant can be signed for."""
 
-    def __init__(self, redis: Redis, *, lanes: LaneRegistry, metrics: Metrics) -> None:
+    def __init__(self, redis: Redis, *, lanes: LaneRegistry, log_shares: LogShares, metrics: Metrics) -> None:
         self._redis = redis
         self._lanes = lanes
+        self._log_shares = log_shares
         self._metrics = metrics
         self._host = os.uname().nodename
 
@@ -41,7 +43,11 @@ class HindrancePublisher:
 
     async def publish(self) -> None:
         """Publish those of now, if there are any."""
-        found = {tenant: self._hindrance(pools) for tenant, pools in self._lanes.unusable().items()}
+        pools, paused = self._lanes.unusable(), self._log_shares.paused
+        found = {
+            tenant: self._hindrance(pools.get(tenant, []), log_share_used=tenant in paused)
+            for tenant in pools.keys() | paused
+        }
         if not found:
             return
         try:
@@ -50,7 +56,7 @@ class HindrancePublisher:
             self._metrics.redis_errors.labels("announce").inc()
             log.warning("redis.failed", extra={"operation": "announce", "why": str(error)})
 
-    def _hindrance(self, pools: list[TokenPool]) -> Hindrance:
+    def _hindrance(self, pools: list[TokenPool], *, log_share_used: bool) -> Hindrance:
         drained = [pool.token for pool in pools if pool.drained]
         others = {pool.token: pool.status.circuit for pool in pools if not pool.drained}
         refused = [token for token, circuit in others.items() if circuit is Circuit.REFUSED]
@@ -59,4 +65,5 @@ class HindrancePublisher:
             refused_pins=tuple(refused[:MOST_NAMED]),
             drained=tuple(drained[:MOST_NAMED]),
             failing=tuple([token for token in others if token not in refused][:MOST_NAMED]),
+            log_share_used=log_share_used,
         )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from workers.active_jobs import ActiveJobs
     from workers.current_config import CurrentConfig
     from workers.lanes.supervisor.registry import LaneRegistry
+    from workers.limits.log_shares import LogShares
     from workers.telemetry.metrics import Metrics
 
 log = logging.getLogger("sigmill.service")
@@ -48,6 +49,7 @@ class Registration:
         condition: WorkerCondition,
         lanes: LaneRegistry,
         jobs: ActiveJobs,
+        log_shares: LogShares,
         metrics: Metrics,
     ) -> None:
         self._redis = redis
@@ -56,6 +58,7 @@ class Registration:
         self._condition = condition
         self._lanes = lanes
         self._jobs = jobs
+        self._log_shares = log_shares
         self._metrics = metrics
         self._since_ms = time.time_ns() // 1_000_000
         self._host = os.uname().nodename
@@ -96,4 +99,5 @@ class Registration:
             circuits_open=state.circuits_open[:MOST_NAMED],
             drained=state.drained[:MOST_NAMED],
             metrics=where.address,
+            log_paused=tuple(sorted(self._log_shares.paused)[:MOST_NAMED]),
         )

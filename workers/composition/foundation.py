@@ -19,6 +19,7 @@ from workers.lanes.supervisor.registry import LaneRegistry
 from workers.lifecycle.shutdown import ShutdownDeadline
 from workers.limits.fair_queueing import FairShares
 from workers.limits.key_budgets import KeyBudgets
+from workers.limits.log_shares import LogShares
 from workers.limits.rate_limiter import RateLimiter
 from workers.state.directory import StateDirectory
 from workers.state.drained_tokens import DrainedTokens
@@ -48,6 +49,7 @@ class Foundation:
     stop_orders: CurrentStopOrders
     lanes: LaneRegistry
     lane_records: LaneRecords
+    log_shares: LogShares
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,10 +78,11 @@ def make_foundation(config: CurrentConfig, redis: Redis, metrics: Metrics) -> Fo
     refused_pins = RefusedPins(service.state_dir)
     ready_tenants = ReadyTenants(config)
     stop_orders = CurrentStopOrders()
+    log_shares = LogShares(config, metrics)
     wal = WriteAheadLog(
         state.log_folder,
         sync_timer=metrics.log_sync_seconds,
-        usage=metrics,
+        usage=log_shares,
         followed=service.record.enabled,
     )
     lane_records = LaneRecords(wal)
@@ -111,6 +114,7 @@ def make_foundation(config: CurrentConfig, redis: Redis, metrics: Metrics) -> Fo
             stop_orders=stop_orders,
         ),
         lane_records=lane_records,
+        log_shares=log_shares,
     )
 
 

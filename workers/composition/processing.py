@@ -84,6 +84,7 @@ def make_claim_loop(base: Foundation, limits: Limits, pipeline: Pipeline) -> Cla
             limiter=limits.limiter,
             shares=limits.shares,
             held=held,
+            log_shares=base.log_shares,
         ),
         claimer=Claimer(
             base.claims,

@@ -112,9 +112,13 @@ class WorkerSettings(_Strict, frozen=True):
 
 
 class LogSettings(_Strict, frozen=True):
-    """``[log]``: the write-ahead log. ``keep_days``: age at which segments are removed; two years and a month."""
+    """``[log]``: the write-ahead log. ``keep_days``: age at which segments are removed; two years and a month.
+
+    ``tenant_share``: most that a tenant's records of one day of UTC may take of the space that is free without them.
+    """
 
     keep_days: Annotated[float, Meta(ge=0.0001, le=36525)] = 762.0
+    tenant_share: Annotated[float, Meta(ge=0.01, le=0.99)] = 0.5
 
 
 class RecordSettings(_Strict, frozen=True):

@@ -1,7 +1,7 @@
 """Plan of a claim round: how much each ready tenant may claim now.
 
-Bounded by the capacity of the tenant's lanes, by its limits, by its share among the tenants that have work, and by a
-suspect of it that has to be alone.
+Bounded by the capacity of the tenant's lanes, by its limits, by its share among the tenants that have work, by its share of
+the log's disk, and by a suspect of it that has to be alone.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from workers.intake.ready_tenants import ReadyTenants
     from workers.lanes.supervisor.registry import LaneRegistry
     from workers.limits.fair_queueing import FairShares
+    from workers.limits.log_shares import LogShares
     from workers.limits.rate_limiter import RateLimiter
 
 ROUND_UNITS: Final = 2048.0
@@ -31,7 +32,7 @@ MOST_AT_ONCE: Final = 256
 class ClaimPlanner:
     """Turns lane capacity, limits and fair shares into claim requests."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that decides about a claim
         self,
         settings: WorkerSettings,
         *,
@@ -40,6 +41,7 @@ class ClaimPlanner:
         limiter: RateLimiter,
         shares: FairShares,
         held: HeldShards,
+        log_shares: LogShares,
     ) -> None:
         self._most_jobs = settings.claim_jobs
         self._suspect_at = max(settings.poison_attempts - 1, 1)
@@ -48,14 +50,16 @@ class ClaimPlanner:
         self._limiter = limiter
         self._shares = shares
         self._held = held
+        self._log_shares = log_shares
 
     def plan(self) -> list[ClaimRequest]:
         """One request for each tenant that can start something now and whose turn it is; changes no tenant's state.
 
         O(ready tenants + tenants whose commits wait for replicas); the fair shares remember that the round began.
         """
-        limiter = self._limiter
-        allowed = (t for t in self._held.not_held(self._ready.claimable()) if not limiter.is_limited(t))
+        limiter, paused = self._limiter, self._log_shares.paused
+        claimable = (t for t in self._ready.claimable() if t not in paused)
+        allowed = (t for t in self._held.not_held(claimable) if not limiter.is_limited(t))
         capacities = ((t, self._lanes.capacity_of(t)) for t in allowed)
         digests_of = dict(islice(((t, digests) for t, digests in capacities if digests > 0), MOST_AT_ONCE))
         wants = {t: digests * limiter.cost_per_digest(t) for t, digests in digests_of.items()}
@@ -68,10 +72,14 @@ class ClaimPlanner:
         ]
 
     def kept_back_until_s(self) -> float:
-        """Time at which the first tenant that a limit or a held shard keeps back may claim again (monotonic); infinite
-        without any.
+        """Time at which the first tenant that a limit, a held shard or the disk keeps back may claim again (monotonic);
+        infinite without any.
         """
-        return min(self._limiter.limited_until_s(self._ready), self._held.until_s())
+        return min(
+            self._limiter.limited_until_s(self._ready),
+            self._held.until_s(),
+            self._log_shares.next_look_s(self._ready),
+        )
 
     def _request(self, tenant: str, share: float, capacity: int, part_of_round: float) -> ClaimRequest:
         digests = min(capacity, math.ceil(share / self._limiter.cost_per_digest(tenant)))

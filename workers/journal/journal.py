@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from queueing.errors import LogUnavailable
@@ -21,7 +20,7 @@ from workers.journal.segment_writer import SegmentWriter
 from workers.journal.segments import frame
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from workers.journal.damage import Damage
@@ -46,15 +45,16 @@ class BytesObserver(Protocol):
     """Counter of the bytes that each tenant has in the log."""
 
     def log_written(self, tenant: str, size_bytes: int, /) -> None:
-        """Records of this tenant are appended."""
+        """Records of this tenant are durable in the log."""
 
 
 @dataclass(slots=True)
 class _Entry:
-    """Records with their frames; ``done`` is None where no caller waits."""
+    """Records with their frames; ``done`` is None where no caller waits. ``bytes_of``: size of the frames by tenant."""
 
     records: tuple[Record, ...]
     data: bytes
+    bytes_of: Mapping[str, int] = field(default_factory=dict)
     done: asyncio.Future[None] | None = None
 
     def settle(self, error: LogUnavailable | None) -> None:
@@ -155,14 +155,12 @@ class WriteAheadLog:
 
     def _entry(self, records: Sequence[Record]) -> _Entry:
         frames = [frame(encode_record(record)) for record in records]
+        sizes: dict[str, int] = {}
         if self._usage is not None:
-            sizes: Counter[str] = Counter()
             for record, data in zip(records, frames, strict=True):
                 if not isinstance(record, OpenedRecord) and record.tenant:  # the service's own have no tenant
-                    sizes[record.tenant] += len(data)
-            for tenant, size_bytes in sizes.items():
-                self._usage.log_written(tenant, size_bytes)
-        return _Entry(tuple(records), b"".join(frames))
+                    sizes[record.tenant] = sizes.get(record.tenant, 0) + len(data)
+        return _Entry(tuple(records), b"".join(frames), sizes)
 
     def _schedule_unawaited(self) -> None:
         if self._unawaited_timer is None and not self._closed:
@@ -210,6 +208,7 @@ class WriteAheadLog:
             error = None
             if self._sync_timer is not None:
                 self._sync_timer.observe(seconds)
+            self._count(entries)
         finally:
             self.failing = error is not None
             waits = any(entry.done is not None for entry in self._waiting)
@@ -219,6 +218,12 @@ class WriteAheadLog:
             if error is not None and unawaited:
                 self._unawaited[:0] = unawaited
                 self._schedule_unawaited()
+
+    def _count(self, entries: Sequence[_Entry]) -> None:
+        if self._usage is not None:
+            for entry in entries:
+                for tenant, size_bytes in entry.bytes_of.items():
+                    self._usage.log_written(tenant, size_bytes)
 
     def _append(self, data: bytes, records: Sequence[Record]) -> float:
         """Write on the log's own thread; returns the seconds that it took."""

@@ -153,6 +153,20 @@ EVENTS: Final[dict[str, LogEvent]] = {
         "`gap_days` passed. Either the clock is ahead, or the host was off or idle.",
         ("segments", "gap_days"),
     ),
+    "log.share_used": LogEvent(
+        "error",
+        "Records of the tenant have filled its share of the log's disk on this day of UTC (`[log] tenant_share`): no job of it is "
+        "claimed here until the next day, or until there is more space. Other tenants are served.",
+        ("tenant", "written_bytes", "free_bytes"),
+    ),
+    "log.share_free": LogEvent(
+        "info", "The tenant's share of the log's disk has space again: its jobs are claimed.", ("tenant",)
+    ),
+    "log.usage_not_kept": LogEvent(
+        "warning",
+        "What each tenant has written to the log on this day could not be kept for the next start of the worker.",
+        ("why",),
+    ),
     "events.not_collected": LogEvent(
         "error",
         "Events of commands, which wait in `state_dir/events`, could not be taken into the write-ahead log; it is tried again.",

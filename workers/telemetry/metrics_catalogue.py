@@ -148,6 +148,12 @@ class WorkerMetrics(ProcessMetrics):
     log_written_bytes = counter_of(
         "log_written_bytes", "Bytes that a tenant's jobs have added to the write-ahead log.", "tenant"
     )
+    log_share_used_ratio = gauge_of(
+        "log_share_used_ratio",
+        "Part of its share of the log's disk that a tenant's records of this day (UTC) take; above 1 its jobs are not claimed "
+        "here. Of tenants that have taken a hundredth of it; of those in `other` the largest.",
+        "tenant",
+    )
     log_damage = gauge(
         "log_damage",
         "Damaged places in segments of the write-ahead log, as the start and the scrubber found them.",

@@ -149,6 +149,15 @@ def _of_processes(clock: Clock) -> list[Alert]:
             dashboard="worker?var-instance={{ $labels.instance }}",
         ),
         Alert(
+            name="SigmillLogShareUsed",
+            severity="page",
+            expr="max by (instance, tenant) (sigmill_log_share_used_ratio) > 0.8",
+            wait_s=0,
+            summary="A tenant has filled most of its share of a log's disk; above its share it is paused there.",
+            description="Tenant {{ $labels.tenant }} on {{ $labels.instance }}: {{ $value | humanizePercentage }} today.",
+            dashboard="worker?var-instance={{ $labels.instance }}",
+        ),
+        Alert(
             name="SigmillLogDamaged",
             severity="ticket",
             expr="max by (instance) (sigmill_log_damage) > 0",

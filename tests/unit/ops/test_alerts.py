@@ -53,6 +53,7 @@ AVAILABILITY = {"class": "interactive", "objective": "availability"}
 WORKER = 'instance="w1"'
 AGE = 'sigmill_backlog_age_seconds{tenant="acme"}'
 HELD = 'sigmill_limiter_decisions_total{instance="w1",outcome="rate",tenant="acme"}'
+LOG_SHARE = 'sigmill_log_share_used_ratio{instance="w1",tenant="acme"}'
 CIRCUIT = f'sigmill_token_circuit_open{{{WORKER},token="t1"}}'
 BUSY, SESSIONS = (f'sigmill_sessions{name}{{{WORKER},token="t1"}}' for name in ("_busy", ""))
 EXPIRY = 'sigmill_certificate_expiry_timestamp_seconds{key="release",tenant="acme"}'
@@ -107,6 +108,8 @@ CASES = [
     fires("SigmillCanaryFailing", {CANARY: "60x30"}, token="t1"),
     silent("SigmillCanaryFailing", {CANARY: "0+60x30"}),
     fires("SigmillLogFailing", {f"sigmill_log_failing{{{WORKER}}}": "1x30"}, instance="w1"),
+    fires("SigmillLogShareUsed", {LOG_SHARE: "0.9x30"}, tenant="acme", instance="w1"),
+    silent("SigmillLogShareUsed", {LOG_SHARE: "0.7x30"}),
     fires("SigmillLogDamaged", {f"sigmill_log_damage{{{WORKER}}}": "2x30"}, instance="w1"),
     silent("SigmillLogDamaged", {f"sigmill_log_damage{{{WORKER}}}": "0x30"}),
     silent("SigmillLogFailing", {f"sigmill_log_failing{{{WORKER}}}": "0x30"}),

@@ -24,7 +24,10 @@ LAST_MS: Final = 253_402_300_799_000
 
 
 class WorkerLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One worker. ``state``: ready, not-ready, draining, or silent (no report, no clean shutdown)."""
+    """One worker. ``state``: ready, not-ready, draining, or silent (no report, no clean shutdown).
+
+    ``log_paused``: tenants of which it claims nothing, because their records have filled their share of its disk.
+    """
 
     worker: str
     host: str
@@ -40,6 +43,7 @@ class WorkerLine(msgspec.Struct, frozen=True, kw_only=True):
     circuits_open: tuple[str, ...]
     drained: tuple[str, ...]
     metrics: str
+    log_paused: tuple[str, ...]
     silent_s: float
 
 
@@ -88,6 +92,7 @@ def worker_line(seen: RegisteredWorker) -> WorkerLine:
         circuits_open=info.circuits_open,
         drained=info.drained,
         metrics=info.metrics,
+        log_paused=info.log_paused,
         silent_s=round(seen.silent_s, 3),
     )
 
@@ -124,6 +129,12 @@ def notes_on(lines: Sequence[WorkerLine]) -> list[str]:
     ):
         if len(values) > 1:
             notes.append(f"the workers have different {name}: {', '.join(sorted(values))}")
+    notes += [
+        f"{x.host} claims no jobs of {', '.join(x.log_paused)}: their records of today have filled their share of its disk"
+        " ([log] tenant_share; see the runbook SigmillLogShareUsed)"
+        for x in alive
+        if x.log_paused
+    ]
     return notes if lines else ["no worker reported within the last five minutes"]
 
 

@@ -14,10 +14,12 @@ from redis.asyncio import Redis
 from queueing.coordination import hindrances
 from queueing.coordination.hindrances import MOST_NAMED, Hindrance
 from queueing.errors import QueueUnavailable
+from tests.support.fakes.configurations import current_config, tenant
 from workers.background.hindrance_publisher import HindrancePublisher
 from workers.lanes.supervisor.circuit_breaker import Circuit
 from workers.lanes.supervisor.registry import LaneRegistry
 from workers.lanes.supervisor.token_pool import TokenPool
+from workers.limits.log_shares import LogShares
 from workers.telemetry.metrics import Metrics
 
 
@@ -68,8 +70,30 @@ def metrics() -> Metrics:
 
 
 @pytest.fixture
-def publisher(lanes: Lanes, metrics: Metrics) -> HindrancePublisher:
-    return HindrancePublisher(cast("Redis", None), lanes=cast("LaneRegistry", lanes), metrics=metrics)
+def log_shares(metrics: Metrics) -> LogShares:
+    return LogShares(current_config([tenant("acme"), tenant("globex")]), metrics)
+
+
+@pytest.fixture
+def publisher(lanes: Lanes, log_shares: LogShares, metrics: Metrics) -> HindrancePublisher:
+    return HindrancePublisher(
+        cast("Redis", None), lanes=cast("LaneRegistry", lanes), log_shares=log_shares, metrics=metrics
+    )
+
+
+async def test_a_tenant_that_has_filled_its_share_of_the_disk_is_told_so(
+    feed: Feed, log_shares: LogShares, publisher: HindrancePublisher
+) -> None:
+    """Also where its tokens are well."""
+    log_shares.log_written("acme", 1000)
+    log_shares.judge(10)
+    await publisher.publish()
+    (found,) = feed.published
+    assert [*found] == ["acme"]
+    assert str(found["acme"]).endswith(
+        "signs nothing for this tenant: its records of today have filled its share of that host's disk, until 00:00 UTC"
+        " or until the operator makes space"
+    )
 
 
 async def test_each_unusable_token_is_named_with_its_cause(

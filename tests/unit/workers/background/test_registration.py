@@ -20,6 +20,7 @@ from workers.background import registration as module
 from workers.background.registration import Registration
 from workers.lanes.supervisor.pool_status import RegistryState
 from workers.lanes.supervisor.registry import LaneRegistry
+from workers.limits.log_shares import LogShares
 from workers.telemetry.metrics import Metrics
 
 
@@ -61,7 +62,12 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Worker:
 
 
 @pytest.fixture
-def registration(worker: Worker) -> Registration:
+def log_shares(worker: Worker) -> LogShares:
+    return LogShares(current_config([tenant("acme"), tenant("globex")]), worker.metrics)
+
+
+@pytest.fixture
+def registration(worker: Worker, log_shares: LogShares) -> Registration:
     return Registration(
         cast("Redis", None),
         current_config([tenant("acme"), tenant("globex")]),
@@ -69,8 +75,19 @@ def registration(worker: Worker) -> Registration:
         condition=worker,
         lanes=cast("LaneRegistry", worker),
         jobs=worker.jobs,
+        log_shares=log_shares,
         metrics=worker.metrics,
     )
+
+
+def test_the_entry_names_tenants_that_have_filled_their_share_of_the_disk(
+    registration: Registration, log_shares: LogShares
+) -> None:
+    """`sigmill status` on any host tells of it."""
+    assert registration.worker_info().log_paused == ()
+    log_shares.log_written("globex", 1000)
+    log_shares.judge(10)
+    assert registration.worker_info().log_paused == ("globex",)
 
 
 def test_the_entry_has_the_condition_of_the_worker(worker: Worker, registration: Registration) -> None:

@@ -37,6 +37,7 @@ from workers.lanes.supervisor.registry import LaneRegistry
 from workers.lifecycle.shutdown import ShutdownDeadline
 from workers.limits.fair_queueing import FairShares
 from workers.limits.key_budgets import KeyBudgets
+from workers.limits.log_shares import LogShares
 from workers.limits.rate_limiter import RateLimiter
 from workers.pipeline.dispatcher import Dispatcher, Pipeline
 from workers.pipeline.result_publisher import ResultPublisher
@@ -187,6 +188,7 @@ class LoopSetup:
                 limiter=self.limiter,
                 shares=FairShares(self.limiter),
                 held=held,
+                log_shares=LogShares(config, metrics),
             ),
             claimer=Claimer(
                 cast("Claims", self.queue),

@@ -17,6 +17,7 @@ from workers.intake.claim_planner import MOST_AT_ONCE, ROUND_UNITS, ClaimPlanner
 from workers.intake.ready_tenants import ReadyTenants
 from workers.lanes.supervisor.registry import LaneRegistry
 from workers.limits.fair_queueing import FairShares
+from workers.limits.log_shares import LogShares
 from workers.limits.rate_limiter import RateLimiter
 from workers.telemetry.metrics import Metrics
 
@@ -31,6 +32,7 @@ class Worker:
         self.capacity = dict.fromkeys(names, 100)
         self.ready = ReadyTenants(config)
         self.limiter = RateLimiter(config, Metrics(CollectorRegistry()), lambda: 0.0)
+        self.log_shares = LogShares(config, Metrics(CollectorRegistry()))
         self.planner = ClaimPlanner(
             WorkerSettings(claim_jobs=64, poison_attempts=3),
             ready=self.ready,
@@ -38,6 +40,7 @@ class Worker:
             limiter=self.limiter,
             shares=FairShares(self.limiter),
             held=self.shards.held(),
+            log_shares=self.log_shares,
         )
         self.ready.ring_all()
 
@@ -78,6 +81,17 @@ def test_a_tenant_whose_shard_is_held_is_left_out() -> None:
     worker.shards.unconfirmed = {"acme"}
     assert list(worker.plan()) == ["globex"]
     assert worker.planner.kept_back_until_s() < 1.0
+
+
+def test_a_tenant_that_has_filled_its_share_of_the_logs_disk_is_left_out() -> None:
+    """Its jobs stay in Redis for a worker with space; its neighbour is claimed for. The plan is made again soon."""
+    worker = Worker("acme", "globex")
+    worker.log_shares.log_written("acme", 1000)
+    worker.log_shares.judge(999)
+    assert list(worker.plan()) == ["globex"]
+    assert worker.planner.kept_back_until_s() < float("inf")
+    worker.log_shares.judge(2000)
+    assert set(worker.plan()) == {"acme", "globex"}
 
 
 def test_tenants_share_a_round_by_weight() -> None:

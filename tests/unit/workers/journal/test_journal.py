@@ -324,3 +324,21 @@ async def test_bytes_are_counted_for_the_tenant_that_writes_them(tmp_path: Path)
     assert usage.of["globex"] < 200
     opened = len(frame(encode_record(OpenedRecord(int(1.7e12), 1))))
     assert abs(sum(usage.of.values()) + opened - wal.bytes) <= 8
+
+
+async def test_bytes_that_the_disk_did_not_take_are_not_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They fill nothing; a record that nobody awaits is counted once, when it is written."""
+    usage = Usage()
+    wal = WriteAheadLog(tmp_path, usage=usage)
+    with monkeypatch.context() as failing:
+        failing.setattr(segment_writer.SegmentWriter, "append", lambda *_: 1 / 0)
+        wal.append_nowait([ReleasedRecord(1, "globex", b"b", b"w:1", "committed")])
+        with pytest.raises(LogUnavailable):
+            await wal.append([ReleasedRecord(1, "acme", b"a", b"w:1", "committed")])
+    assert usage.of == {}
+    await wal.append([])
+    await wal.close()
+    assert [*usage.of] == ["globex"]
+    assert usage.of["globex"] < 200
