@@ -17,11 +17,12 @@ from bench.ceiling.measure import CeilingSession
 from bench.files.pe_files import write_pe_files
 from bench.files.sides import Agent, Side, SignedFiles, SignFile, Workplace, direct
 from bench.load.flows import FlowFailed, SigmillFlow, in_envelopes
-from bench.measurement.cpu import CpuMeter, cpu_between
 from bench.measurement.machine import Busyness, BusynessReading
+from bench.measurement.procfs import all_processes, tree
 from bench.report.data import number
 from bench.session import QUICK, Session, open_session
 from bench.testbed.config_files import BenchTenant
+from bench.testbed.testbed import BenchTestbed
 from queueing.protocol.algorithms import KeyKind
 
 OUT: Final = Path("build/bench/files.json")
@@ -89,7 +90,7 @@ class _Watched:
     """Processes and probes that are measured beside each round."""
 
     agent: Agent
-    service: CpuMeter
+    testbed: BenchTestbed
     ceiling: CeilingSession
 
 
@@ -128,10 +129,7 @@ def _run(session: Session, count: int, rounds: int) -> tuple[dict[str, _Course],
             if _has_sign_file():
                 sides.append(SignFile(name="sigmill sign-file, all in one run", config=config))
             courses = {side.name: _Course() for side in sides}
-            service = CpuMeter(
-                {"lane": testbed.lane_pids, "service": [testbed.redis.pid, *testbed.worker_pids]}
-            )
-            watched = _Watched(agent=agent, service=service, ceiling=ceiling)
+            watched = _Watched(agent=agent, testbed=testbed, ceiling=ceiling)
             before = ceiling.round(_CEILING_S)
             for _ in range(rounds):
                 for side in sides:
@@ -151,17 +149,25 @@ def _round(
     session: Session, side: Side, course: _Course, place: Workplace, watched: _Watched, before: float
 ) -> float:
     """One round of a side between two of the ceiling; return the second one's rate."""
-    agent_before_s, service_before = watched.agent.cpu_s, watched.service.snapshot()
+    agent_before_s, (lanes_before_s, service_before_s) = watched.agent.cpu_s, _cpu_s(watched.testbed)
     measured = side.round(place)
     course.agent_cpu_s.append(watched.agent.cpu_s - agent_before_s)
-    used_s = cpu_between(service_before, watched.service.snapshot())
-    course.lane_cpu_s.append(used_s["lane"])
-    course.service_cpu_s.append(used_s["service"])
+    lanes_s, service_s = _cpu_s(watched.testbed)
+    course.lane_cpu_s.append(lanes_s - lanes_before_s)
+    course.service_cpu_s.append(service_s - service_before_s)
     after = watched.ceiling.round(_CEILING_S)
     course.rounds.append(measured)
     course.ceilings_per_s.append((before + after) / 2)
     session.say(f"{side.name}: {number(measured.per_s)} files/s; the module {number(after)} signatures/s")
     return after
+
+
+def _cpu_s(testbed: BenchTestbed) -> tuple[float, float]:
+    """CPU of the lanes so far, with those that have ended (that of the service key does when idle), and of worker and Redis."""
+    processes, workers = all_processes(), set(testbed.worker_pids)
+    lanes = tree(workers, processes) - workers
+    lanes_s = sum(processes[pid].cpu_s for pid in lanes) + sum(processes[pid].reaped_s for pid in workers)
+    return lanes_s, sum(processes[pid].cpu_s for pid in (*workers, testbed.redis.pid))
 
 
 def _has_sign_file() -> bool:
