@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO, Final, Self
 
 from queueing.errors import ArtifactInvalid, InputUnreadable
@@ -39,11 +39,12 @@ def span(stream: BinaryIO, start: int, end: int) -> Iterator[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """State of a file: which one it is, its size, and the times of its last changes."""
+    """State of a file: which one it is, its size, its number of names, and the times of its last changes."""
 
     device: int
     inode: int
     size_bytes: int
+    names: int
     modified_ns: int
     changed_ns: int
 
@@ -54,11 +55,20 @@ class FileState:
 
     @classmethod
     def _from(cls, found: os.stat_result) -> Self:
-        return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        return cls(
+            found.st_dev, found.st_ino, found.st_size, found.st_nlink, found.st_mtime_ns, found.st_ctime_ns
+        )
 
     def check_same(self, path: Path) -> None:
-        """Raise ``InputUnreadable`` if another process has changed or replaced the file since. Raises ``OSError``."""
-        if self._from(path.stat()) != self:
+        """Raise ``InputUnreadable`` if another process has changed or replaced the file since. Raises ``OSError``.
+
+        A name that it has gained or lost since, as when another hard link of it was signed, is no change of its content: that
+        moves the time of its last change of status, and not that of its content.
+        """
+        now = self._from(path.stat())
+        if now.names != self.names:
+            now = replace(now, names=self.names, changed_ns=self.changed_ns)
+        if now != self:
             raise InputUnreadable(
                 "the file was changed by another process while it was being signed",
                 hint="Sign it again when its writer is done.",

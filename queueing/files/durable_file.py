@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
+from queueing.files.attributes import copy_attributes
 from queueing.files.folders import entries, is_there
 
 if TYPE_CHECKING:
@@ -37,9 +38,10 @@ _DRAFT_LASTS_S: Final = 3600.0
 def replace_durably(file: Path, data: bytes, *, mode: int = OWNER_ONLY) -> None:
     """Replace the content of ``file`` by ``data``; returns when both data and name are on disk.
 
-    An existing file keeps its mode and, where the caller may give files away, its owner; a new one gets ``mode``, and
-    that of root the owner and group of its folder: the user whose folder it is has to read it. A symbolic link stays a link, and the file behind it is replaced. Drafts that crashed writers of ``file`` left are
-    removed after an hour. Costs two fsyncs and a listing of the folder. Raises ``OSError``; then ``file`` has the old
+    An existing file keeps its mode and, where the caller may set them, its owner, group and extended attributes (ACLs, labels); a
+    new one gets ``mode``, and that of root the owner and group of its folder: the user whose folder it is has to read it. A
+    symbolic link stays a link, and the file behind it is replaced; other names of it (hard links) keep the old content. Drafts
+    that crashed writers of ``file`` left are removed after an hour. Costs two fsyncs and a listing of the folder. Raises ``OSError``; then ``file`` has the old
     content, or the new content under a name that a power cut may undo. A device, pipe or folder is never replaced.
     """
     _replace(file, partial(_write, data), mode)
@@ -49,10 +51,11 @@ def rewrite(file: Path, write: Callable[[BinaryIO], object], *, mode: int) -> No
     """Replace the content of ``file`` by what ``write`` writes to a new file; an error of ``write`` leaves all as it was.
 
     Mode, owner and links as ``replace_durably``, and the data is on disk on return; the name may be the old one again after
-    a power cut, with the old content. Costs one fsync. ``sweep`` removes what crashed writers left. Raises ``OSError``.
+    a power cut, with the old content. Costs one fsync. ``sweep`` removes what crashed writers left. Raises ``OSError``, also for
+    an extended attribute that the new file cannot have (``AttributeLost``).
     """
     target = Path(os.path.realpath(file))
-    _rename(_write_draft(target, write, mode), target)
+    _rename(_write_draft(target, write, mode, strict=True), target)
 
 
 def sweep(files: Iterable[Path]) -> None:
@@ -177,8 +180,18 @@ def _replace(file: Path, write: Callable[[BinaryIO], object], mode: int) -> None
     sync_folder(target.parent)
 
 
-def _write_draft(target: Path, write: Callable[[BinaryIO], object], mode: int, *, sync: bool = True) -> Path:
-    """Write a file in the folder of ``target`` under a name of its own: other processes may be replacing ``target``, too."""
+def _write_draft(
+    target: Path,
+    write: Callable[[BinaryIO], object],
+    mode: int,
+    *,
+    sync: bool = True,
+    strict: bool = False,
+) -> Path:
+    """Write a file in the folder of ``target`` under a name of its own: other processes may be replacing ``target``, too.
+
+    ``strict``: an extended attribute that it cannot have is raised.
+    """
     _refuse_irregular(target)
     descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=DRAFT_SUFFIX)
     draft = Path(name)
@@ -187,6 +200,7 @@ def _write_draft(target: Path, write: Callable[[BinaryIO], object], mode: int, *
             _copy_owner_and_mode(descriptor, target, mode)
             write(stream)
             stream.flush()
+            copy_attributes(target, descriptor, strict=strict)
             if sync:
                 os.fsync(descriptor)
     except BaseException:
@@ -238,10 +252,11 @@ def _copy_owner_and_mode(descriptor: int, old: Path, mode: int) -> None:
         os.fchmod(descriptor, mode)
         give_to_owner_of(old.parent, descriptor)
         return
-    with contextlib.suppress(
-        PermissionError
-    ):  # only root may give files away; the writer's own files stay its own
+    try:
         os.fchown(descriptor, facts.st_uid, facts.st_gid)
+    except PermissionError:  # only root may give files away; others may still choose among their groups
+        with contextlib.suppress(PermissionError):
+            os.fchown(descriptor, -1, facts.st_gid)
     os.fchmod(descriptor, facts.st_mode & 0o777)
 
 

@@ -164,6 +164,40 @@ async def test_mode_and_link_stay(key: LocalSigner, tmp_path: Path) -> None:
     assert stat.S_IMODE(file.stat().st_mode) == 0o750
 
 
+async def test_two_names_of_one_file_are_signed_each(key: LocalSigner, tmp_path: Path) -> None:
+    """A hard link that is not named keeps the unsigned content; one that is named is signed, though the first has left it."""
+    first, second, store = (tmp_path / name for name in ("a.exe", "b.exe", "store"))
+    first.write_bytes(pe_file())
+    second.hardlink_to(first)
+    store.hardlink_to(first)
+    assert (await sign(key, first, second)).words() == ["signed", "signed"]
+    assert [signatures(file) for file in (first, second, store)] == [1, 1, 0]
+
+
+async def test_attributes_and_acl_stay(
+    key: LocalSigner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In place; where one cannot be kept, the file is as it was, and the message names it."""
+    (file,) = files(tmp_path, 1)
+    before = file.read_bytes()
+    try:
+        os.setxattr(file, "user.origin", b"build 7")
+    except OSError as error:
+        pytest.skip(f"{tmp_path} has no extended attributes: {error.strerror}")
+    with monkeypatch.context() as patched:
+
+        def setxattr(*_: object) -> None:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+        patched.setattr(os, "setxattr", setxattr)
+        outcomes = await sign(key, file)
+    assert outcomes.words() == ["output.unwritable"]
+    assert "attribute user.origin cannot be kept" in outcomes.message()
+    assert file.read_bytes() == before
+    assert (await sign(key, file)).words() == ["signed"]
+    assert os.getxattr(file, "user.origin") == b"build 7"
+
+
 async def test_outputs_of_an_earlier_run_are_done(key: LocalSigner, tmp_path: Path) -> None:
     """A rerun with a folder compares them with the inputs; a signed input is copied there."""
     made = files(tmp_path, 2)

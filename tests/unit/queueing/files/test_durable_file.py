@@ -249,3 +249,30 @@ def test_a_pipe_a_device_or_a_folder_is_never_replaced(tmp_path: Path) -> None:
 
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["folder", "link", "pipe"]
+
+
+def test_other_names_of_a_file_keep_the_old_content(tmp_path: Path) -> None:
+    """A store of files that are shared by hard links is never written to."""
+    file, other = tmp_path / "app.exe", tmp_path / "store"
+    file.write_bytes(b"old")
+    other.hardlink_to(file)
+    rewrite(file, lambda stream: stream.write(b"new"), mode=0o600)
+    assert (file.read_bytes(), other.read_bytes()) == (b"new", b"old")
+
+
+def test_a_writer_that_may_not_give_files_away_keeps_their_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Among the groups that it is in."""
+    file, asked = tmp_path / "app.exe", []
+    file.write_bytes(b"old")
+
+    def fchown(_: int, user: int, group: int) -> None:
+        asked.append((user, group))
+        if user != -1:
+            raise PermissionError
+
+    monkeypatch.setattr(os, "fchown", fchown)
+    replace_durably(file, b"new")
+    facts = file.stat()
+    assert asked == [(facts.st_uid, facts.st_gid), (-1, facts.st_gid)]
