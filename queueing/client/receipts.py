@@ -11,6 +11,7 @@ import contextlib
 import copy
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -19,9 +20,9 @@ from msgspec.structs import replace
 from queueing.aio.backoff import REDIS_AWAY_S, Backoff
 from queueing.client.signatures import Outcome, Signature
 from queueing.client.signing_request import SigningRequest
-from queueing.errors import QueueUnavailable, ReceiptMissing, SigningError
+from queueing.errors import ProofInvalid, QueueUnavailable, ReceiptMissing, SigningError
 from queueing.transparency.commitments import Item
-from queueing.transparency.job_proofs import read_job_proof
+from queueing.transparency.job_proofs import JobProof, read_job_proof
 
 if TYPE_CHECKING:
     from queueing.client.delivery.queue_access import QueueAccess
@@ -52,7 +53,7 @@ class ReceiptCollector:
         self._tenant = tenant
         self._trusted = trusted
         self._timeout_s = timeout_s
-        self._waiting: dict[str, list[asyncio.Future[bytes | ReceiptMissing]]] = {}
+        self._waiting: dict[str, list[_Waiter]] = {}
         self._some = asyncio.Event()
         self._trouble: QueueUnavailable | None = None
 
@@ -85,16 +86,43 @@ class ReceiptCollector:
             return list(outcomes)
         assert isinstance(announced, Signature)
         until_s = asyncio.get_running_loop().time() + self._timeout_s
+        items = [
+            _item(number, digest, outcome)
+            for number, (digest, outcome) in enumerate(zip(digests, outcomes, strict=True))
+        ]
         try:
             until_s = until_s if deadline_s is None else min(until_s, deadline_s)
-            raw = await self._proof_of(announced.job_id, until_s)
-            return await self._with_receipts(raw, digests, outcomes)
+            proof = await self._proof_of(announced.job_id, items, until_s)
+            return await _with_receipts(proof, items, outcomes)
         except SigningError as error:
             return [_lacking(outcome, error) for outcome in outcomes]
 
-    async def _proof_of(self, job_id: str, until_s: float) -> bytes:
+    async def _proof_of(self, job_id: str, items: Sequence[Item], until_s: float) -> JobProof:
+        """Verified proof of these items. Raises ``ReceiptMissing`` where it does not come, or ``ProofInvalid``.
+
+        A job that was signed on two hosts, because the lease of the first one ran out, has two outcomes on record. The proof of
+        the one that was not released is true and of other signatures: it may come first, and the right one replaces it.
+        """
+        raw: bytes | None = None
+        while True:
+            try:
+                raw = await self._stored(job_id, until_s, other_than=raw)
+            except ReceiptMissing:
+                if raw is None:
+                    raise
+                raise ProofInvalid(
+                    "the only receipt that came is of other signatures of this job: another host signed it too, and the"
+                    " receipt of the released result is missing"
+                ) from None
+            proof = read_job_proof(raw)
+            if proof.outcome(self._trusted, tenant=self._tenant).digests != len(items):
+                proof.verify(items, self._trusted, tenant=self._tenant)
+            if proof.is_of(items):
+                return proof
+
+    async def _stored(self, job_id: str, until_s: float, *, other_than: bytes | None) -> bytes:
         """Encoded proof of a job. Raises ``ReceiptMissing`` where it does not come."""
-        with self._polled(job_id) as future:
+        with self._polled(job_id, other_than) as future:
             wait_s = max(0.0, until_s - asyncio.get_running_loop().time())
             await asyncio.wait((future,), timeout=wait_s)
             if future.done():
@@ -110,16 +138,19 @@ class ReceiptCollector:
             )
 
     @contextlib.contextmanager
-    def _polled(self, job_id: str) -> Iterator[asyncio.Future[bytes | ReceiptMissing]]:
-        """Ask for this job's proof within the block."""
+    def _polled(
+        self, job_id: str, other_than: bytes | None
+    ) -> Iterator[asyncio.Future[bytes | ReceiptMissing]]:
+        """Ask for this job's proof within the block; ``other_than`` is none."""
         future: asyncio.Future[bytes | ReceiptMissing] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(job_id, []).append(future)
+        waiter = _Waiter(future, other_than)
+        self._waiting.setdefault(job_id, []).append(waiter)
         self._some.set()
         try:
             yield future
         finally:
             left = self._waiting[job_id]
-            left.remove(future)
+            left.remove(waiter)
             if not left:
                 del self._waiting[job_id]
             if not self._waiting:
@@ -134,26 +165,9 @@ class ReceiptCollector:
 
     def _refuse(self, error: ReceiptMissing) -> None:
         """End every wait: to ask again does not help."""
-        for futures in self._waiting.values():
-            _settle(futures, error)
+        for waiters in self._waiting.values():
+            _settle(waiters, error)
         self._some.clear()
-
-    async def _with_receipts(
-        self, raw: bytes, digests: Sequence[bytes], outcomes: Sequence[Outcome]
-    ) -> list[Outcome]:
-        """Verify the proof against what this client has, and make the receipts. Raises ``ProofInvalid``."""
-        proof = read_job_proof(raw)
-        items = [
-            _item(number, digest, outcome)
-            for number, (digest, outcome) in enumerate(zip(digests, outcomes, strict=True))
-        ]
-        proof.verify(items, self._trusted, tenant=self._tenant)
-        found: list[Outcome] = []
-        for number, (outcome, receipt) in enumerate(zip(outcomes, proof.receipts(items), strict=True), 1):
-            found.append(_with(outcome, receipt))
-            if not number % _MADE_AT_ONCE:
-                await asyncio.sleep(0)
-        return found
 
 
 class ReceiptRunner:
@@ -171,10 +185,30 @@ class ReceiptRunner:
         return await self._receipts.attach(request.digests, outcomes, deadline_s=deadline_s)
 
 
-def _settle(futures: Iterable[asyncio.Future[bytes | ReceiptMissing]], found: bytes | ReceiptMissing) -> None:
-    for future in futures:
-        if not future.done():
-            future.set_result(found)
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    """Wait for the proof of a job; ``other_than``: a proof that is not awaited."""
+
+    future: asyncio.Future[bytes | ReceiptMissing]
+    other_than: bytes | None
+
+
+def _settle(waiters: Iterable[_Waiter], found: bytes | ReceiptMissing) -> None:
+    for waiter in waiters:
+        if not waiter.future.done() and found != waiter.other_than:
+            waiter.future.set_result(found)
+
+
+async def _with_receipts(
+    proof: JobProof, items: Sequence[Item], outcomes: Sequence[Outcome]
+) -> list[Outcome]:
+    """The outcomes with the receipts of their signatures."""
+    found: list[Outcome] = []
+    for number, (outcome, receipt) in enumerate(zip(outcomes, proof.receipts(items), strict=True), 1):
+        found.append(_with(outcome, receipt))
+        if not number % _MADE_AT_ONCE:
+            await asyncio.sleep(0)
+    return found
 
 
 def _item(number: int, digest: bytes, outcome: Outcome) -> Item:

@@ -51,6 +51,12 @@ class JobProof(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
 
     def verify(self, items: Sequence[Item], trusted: TrustedKeys, *, tenant: str) -> None:
         """Check that these items are those of an outcome in a log of ``tenant``. Raises ``ProofInvalid``."""
+        entry = self.outcome(trusted, tenant=tenant)
+        if entry.digests != len(items) or not self.is_of(items):
+            raise ProofInvalid("the receipt is of other digests or signatures than those of this job")
+
+    def outcome(self, trusted: TrustedKeys, *, tenant: str) -> OutcomeEntry:
+        """The outcome that this proves to be in a log of ``tenant``, of whatever job. Raises ``ProofInvalid``."""
         note = read_note(self.checkpoint)
         checkpoint = read_checkpoint(note.text)
         if tenant_of_origin(checkpoint.origin) != tenant:
@@ -62,8 +68,12 @@ class JobProof(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
         entry = decode_entry(self.entry)
         if not isinstance(entry, OutcomeEntry):
             raise ProofInvalid("the entry of the receipt is no outcome")
-        if entry.digests != len(items) or _Items(self.salt, items).root() != entry.items_root:
-            raise ProofInvalid("the receipt is of other digests or signatures than those of this job")
+        return entry
+
+    def is_of(self, items: Sequence[Item]) -> bool:
+        """Whether the entry, as it is, has the root over these items. Nothing else of it is checked."""
+        entry = decode_entry(self.entry)
+        return isinstance(entry, OutcomeEntry) and _Items(self.salt, items).root() == entry.items_root
 
     def receipts(self, items: Sequence[Item]) -> Iterator[bytes]:
         """A receipt of each item, in order (``queueing.transparency.receipts``). O(digests · log(digests))."""

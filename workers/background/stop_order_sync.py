@@ -13,6 +13,7 @@ from queueing.coordination import stop_order_feed
 from queueing.errors import LogUnavailable, QueueUnavailable
 from queueing.protocol.stop_orders import OrderInvalid, StopOrder, read_order, verify_order
 from workers.journal.event_records import StopOrderRecord
+from workers.journal.event_spool import EventSpool
 from workers.state.directory import reading_state
 from workers.state.stop_orders import StopOrderFolder
 
@@ -65,7 +66,8 @@ class StopOrderSync:
         self._metrics = metrics
         self._folder = StopOrderFolder(config.service.state_dir)
         self._refused: dict[bytes, None] = {}
-        self._unrecorded: list[StopOrder] = []
+        self._spool = EventSpool(config.service.state_dir)
+        self._unrecorded: list[StopOrderRecord] = []
         self._unsaved: dict[bytes, StopOrder] = {}
         self._unconfirmed: dict[str, str] = {}
         self._not_kept = ""
@@ -105,7 +107,7 @@ class StopOrderSync:
         if order.order_id in self._orders:
             return
         self._apply(order, signed)
-        self._unrecorded.append(order)
+        self._unrecorded.append(_record_of(order))
         self._unsaved[order.order_id] = order
         self._unconfirmed[order.hex_id] = order.tenant
         log.warning(
@@ -131,6 +133,13 @@ class StopOrderSync:
 
     async def run(self) -> None:
         """Store new orders and poll the feed, until cancelled."""
+        try:
+            await self._run()
+        finally:
+            if self._unrecorded:
+                self._wal.append_nowait(self._unrecorded)
+
+    async def _run(self) -> None:
         while True:
             self._wake.clear()
             await self._save()
@@ -161,18 +170,22 @@ class StopOrderSync:
                 del self._unconfirmed[order_id]
 
     async def _record(self) -> None:
-        """Record new orders in the log, before the folder has them: a restart takes these for known.
+        """Record new orders, before the folder has them: a restart takes these for known.
 
-        An order is in force whatever the log says; while the disk fails its record waits in memory.
+        While the log fails their records wait in the spool, from where they come into the log also after a crash. Where neither
+        can be written it is tried with the next poll: an order is in force, and kept, whatever the disk of its record says.
         """
-        orders, self._unrecorded = self._unrecorded, []
-        records = [_record_of(order) for order in orders]
+        records = list(self._unrecorded)
         if not records:
             return
         try:
             await self._wal.append(records)
         except LogUnavailable:
-            self._wal.append_nowait(records)
+            try:
+                await asyncio.to_thread(self._spool.put, *records)
+            except OSError:
+                return  # the log tells of its disk itself
+        del self._unrecorded[: len(records)]
 
     async def _save(self) -> None:
         await self._record()

@@ -1,4 +1,4 @@
-"""Spool of events of commands, which may run beside a worker: the write-ahead log has one writer.
+"""Spool of events that cannot be written to the log now: of commands, beside whose writer they run, and of a worker whose log fails.
 
 ``STATE_DIR/events`` has files of one or more events each, until a worker with this state directory has them in its log. A crash
 between the two puts events into the log twice; both records are equal.
@@ -15,7 +15,7 @@ import msgspec
 from queueing.files.durable_file import give_to_owner_of_parent, make_folder, remove_durably, replace_durably
 from queueing.files.folders import entries
 from queueing.files.regular_file import NOT_A_FILE, read_regular
-from workers.journal.event_records import ConfigurationRecord, KeyRecord, LoginRecord
+from workers.journal.event_records import ConfigurationRecord, KeyRecord, LoginRecord, StopOrderRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ _SUFFIX: Final = ".event"
 _UNREADABLE: Final = ".unreadable"
 _LARGEST_RECORD_BYTES: Final = 60 * 1024
 _LARGEST_BYTES: Final = 64 * 1024
-SpooledRecord = KeyRecord | LoginRecord | ConfigurationRecord
+SpooledRecord = KeyRecord | LoginRecord | ConfigurationRecord | StopOrderRecord
 """Records that may be put here: no other one is taken from the folder."""
 
 _decoder: Final = msgspec.msgpack.Decoder(tuple[SpooledRecord, ...])

@@ -17,7 +17,7 @@ from queueing.files.checked_file import read_checked, write_checked
 from queueing.files.durable_file import replace_durably
 from queueing.transparency.merkle import TreeEdge
 from workers.record.exchange import Head
-from workers.record.follower import Place
+from workers.record.follower import Place, other_log
 from workers.record.receipts.requests import ReceiptRequest
 from workers.record.sequencer import Origin
 from workers.record.volumes import Position, RecordDamaged
@@ -53,6 +53,7 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True):
 
 class _SealedPlace(msgspec.Struct, frozen=True, kw_only=True):
     place: Place
+    segment_head: bytes = b""
     incomplete: list[int] = []
 
 
@@ -107,11 +108,16 @@ def write_sealed(folder: Path, sealed: Sealed) -> None:
 
 
 def sealed_segments(state_dir: Path) -> SealedSegments:
-    """Segments of the write-ahead log that are sealed; none if that is unknown. Raises ``OSError``."""
+    """Segments of the write-ahead log that are sealed; none if that is unknown. Raises ``OSError``.
+
+    None are where the log or the record is a restored one: a segment with a number below that of ``sealed`` may be another one then.
+    """
     try:
         raw = read_checked(state_dir / FOLDER_NAME / "sealed")
         sealed = msgspec.msgpack.decode(raw, type=_SealedPlace)
     except (FileNotFoundError, msgspec.MsgspecError, ValueError, RecursionError):
+        return SealedSegments()
+    if not sealed.segment_head or other_log(state_dir / "wal", sealed.place, sealed.segment_head):
         return SealedSegments()
     return SealedSegments(sealed.place.segment, frozenset(sealed.incomplete))
 

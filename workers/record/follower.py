@@ -6,6 +6,7 @@ whole where a crash has left no such number (as recovery reads it).
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ import msgspec
 
 from workers.journal.acknowledged import acknowledged_ends, read_acknowledged
 from workers.journal.records import decode_record
-from workers.journal.segments import read_frames, segment_number, segments_of
+from workers.journal.segments import read_frames, read_segment, segment_number, segment_path, segments_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,14 +50,14 @@ class LogFollower:
         durable = read_acknowledged(self._folder)
         for file, following in itertools.zip_longest(files, files[1:]):
             number = segment_number(file)
-            if number > self.place.segment:
-                self.place = Place(number)
             if following is not None:
                 end = _finished(file, following)
             elif durable is not None and durable.segment == number:
                 end = durable.size_bytes
             else:
                 return  # its first sync is not over, or its process is of a former version
+            if number > self.place.segment:
+                self.place = Place(number)
             for record in self._of(file, end):
                 yield record
                 most -= 1
@@ -75,6 +76,32 @@ class LogFollower:
             yield record
         if end is not None:
             self.place = Place(number, end)  # behind damage, too: it is told once
+
+
+def segment_head(folder: Path, number: int) -> bytes:
+    """SHA-256 of the first record of a segment, which has its time; empty where there is none. Raises ``OSError``."""
+    if not number:
+        return b""
+    first = next(read_segment(segment_path(folder, number)), b"")
+    return hashlib.sha256(first).digest()
+
+
+def other_log(folder: Path, place: Place, head: bytes) -> str:
+    """Sentence that says why the log in this folder is not the one that was read up to ``place``; empty where it is. Raises ``OSError``.
+
+    ``head``: ``segment_head`` of that segment then, empty if it was not noted.
+    """
+    if not place.segment:
+        return ""
+    try:
+        there = segment_path(folder, place.segment).stat().st_size >= place.offset
+    except FileNotFoundError:
+        there = False
+    if not there:
+        return f"segment {place.segment} of the write-ahead log is not there up to byte {place.offset}"
+    if head and segment_head(folder, place.segment) != head:
+        return f"segment {place.segment} of the write-ahead log is not the one that was read"
+    return ""
 
 
 def _finished(file: Path, following: Path) -> int | None:

@@ -1,7 +1,8 @@
 """Pruning: whole volumes of a log that are old by the policy are removed, in order, from the oldest on.
 
 A volume goes when a mark says that it has been full for as long as entries are kept, and the certificates of all keys that signed
-in it ended as long ago. The steps: the new minimum is durable, the files go, the folders are synced. Each step is
+in it ended as long ago. The outcomes of its last intents are in a later volume: it stays until these are as old, too, so that no
+outcome that is kept loses its intent. The steps: the new minimum is durable, the files go, the folders are synced. Each step is
 repeated at the next call, so that what a crash has left is removed then.
 """
 
@@ -12,7 +13,14 @@ from typing import TYPE_CHECKING, Final
 
 from queueing.errors import ProofInvalid
 from queueing.files.durable_file import sync_folder
-from queueing.transparency.entries import CanaryEntry, OutcomeEntry, decode_entry, read_head
+from queueing.transparency.entries import (
+    CanaryEntry,
+    EndEntry,
+    IntentEntry,
+    OutcomeEntry,
+    decode_entry,
+    read_head,
+)
 from queueing.transparency.event_entries import KeyEntry
 from workers.record.folder import LOGS_NAME
 from workers.record.retention.clock import RecordClock
@@ -30,6 +38,19 @@ if TYPE_CHECKING:
 
 _KINDS: Final = ("items", "entries", "level0")
 """Folders of which volumes are removed. Hashes of the levels above stay: 1/8 byte an entry."""
+
+
+MOST_LATER: Final = 4 * VOLUME
+"""Entries behind a volume in which the ends of its last intents are looked for: minutes of the busiest tenant, a second of reading.
+An intent without an end by then (its record was damaged) is taken for one that ends there, under any key that signed meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Volume:
+    """A volume as retention sees it: it is as old as entry ``last``, and is kept for the certificates of ``keys`` (SHA-256)."""
+
+    last: int
+    keys: frozenset[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +73,7 @@ class Pruning:
         self._clock = clock or RecordClock(record)
         self.oldest_ms = 0
         self.problems: list[str] = []
-        self._keys: dict[tuple[str, int], frozenset[bytes]] = {}
+        self._volumes: dict[tuple[str, int], _Volume] = {}
 
     def run(self, sizes: Mapping[str, int], policy: RetentionPolicy | None) -> list[PrunedLog]:
         """Note the sizes of logs, all of it durable, and remove what is old; nothing without a policy.
@@ -105,31 +126,57 @@ class Pruning:
     def _due(self, tenant: str, size: int, minimum: int, now: Reading, policy: RetentionPolicy) -> int:
         """The minimum that this log may have by now."""
         marks = read_marks(self._logs / tenant)
-        while minimum + VOLUME <= size:
-            end = minimum + VOLUME
-            full_ms = next((mark.record_ms for mark in marks if mark.size >= end), None)
-            if full_ms is None or now.record_ms - full_ms < policy.retain_ms:
+
+        def is_old(index: int) -> bool:
+            """Whether this entry has been there for as long as entries are kept."""
+            there_ms = next((mark.record_ms for mark in marks if mark.size > index), None)
+            return there_ms is not None and now.record_ms - there_ms >= policy.retain_ms
+
+        while minimum + VOLUME <= size and is_old(minimum + VOLUME - 1):
+            volume = self._volume(tenant, minimum, size)
+            if not is_old(volume.last):
                 break
-            ends = [policy.certificate_ends_ms.get(key, 0) for key in self._keys_of(tenant, minimum, size)]
+            ends = [policy.certificate_ends_ms.get(key, 0) for key in volume.keys]
             if min(now.record_ms, now.host_ms) < max(ends, default=0) + policy.retain_ms:
                 break
-            del self._keys[tenant, minimum]
-            minimum = end
+            del self._volumes[tenant, minimum]
+            minimum += VOLUME
         return minimum
 
-    def _keys_of(self, tenant: str, first: int, size: int) -> frozenset[bytes]:
-        """SHA-256 of the public keys that signed, or were changed, in the volume that begins at this entry. Read once."""
-        known = self._keys.get((tenant, first))
+    def _volume(self, tenant: str, first: int, size: int) -> _Volume:
+        """The volume that begins at this entry. Read once."""
+        known = self._volumes.get((tenant, first))
         if known is None:
-            stored = StoredEntries(self._logs / tenant, min(size, first + VOLUME))
-            decoded = (decode_entry(data) for _, data in stored.entries(first))
-            known = frozenset(
-                entry.public_key_sha256
-                for entry in decoded
-                if isinstance(entry, OutcomeEntry | CanaryEntry | KeyEntry)
-            )
-            self._keys[tenant, first] = known
+            stored = StoredEntries(self._logs / tenant, size)
+            known = self._volumes[tenant, first] = _read_volume(stored, first, size)
         return known
+
+
+def _read_volume(stored: StoredEntries, first: int, size: int) -> _Volume:
+    """The keys that signed, or were changed, in a volume, or that signed by its intents, and the last outcome of these."""
+    end = first + VOLUME
+    last, limit = end - 1, min(size, end + MOST_LATER)
+    keys: set[bytes] = set()
+    later_keys: set[bytes] = set()
+    unended: set[int] = set()
+    for index, data in stored.entries(first):
+        if index >= end and not unended:
+            return _Volume(last, frozenset(keys))
+        if index >= limit:
+            break
+        entry = decode_entry(data)
+        if isinstance(entry, IntentEntry) and index < end:
+            unended.add(index)
+        if isinstance(entry, OutcomeEntry) and entry.intent in unended:
+            last = max(last, index)
+            keys.add(entry.public_key_sha256)
+        if isinstance(entry, OutcomeEntry | EndEntry):
+            unended.discard(entry.intent)
+        if isinstance(entry, OutcomeEntry | CanaryEntry | KeyEntry):
+            (keys if index < end else later_keys).add(entry.public_key_sha256)
+    if unended and limit < size:
+        return _Volume(limit - 1, frozenset(keys | later_keys))
+    return _Volume(last, frozenset(keys))
 
 
 def _remove_below(folder: Path, minimum: int) -> None:

@@ -7,7 +7,6 @@ which gives the same bytes. Nothing waits for the sealer: the write-ahead log is
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from queueing.files.durable_file import make_folder, sync_folder
 from queueing.files.folders import is_there
 from queueing.transparency.checkpoints import Checkpoint, sign_checkpoint
 from queueing.transparency.notes import Ed25519NoteKey
-from workers.journal.segments import read_segment, segment_number, segment_path, segments_of
+from workers.journal.segments import segment_number, segments_of
 from workers.record.folder import (
     FOLDER_NAME,
     FORMAT,
@@ -30,7 +29,7 @@ from workers.record.folder import (
     read_sealed,
     write_sealed,
 )
-from workers.record.follower import LogFollower, Place
+from workers.record.follower import LogFollower, Place, other_log, segment_head
 from workers.record.pruning import Pruning
 from workers.record.published import publish_checkpoint, published_checkpoint, tenants_of
 from workers.record.receipts.requests import ReceiptRequests
@@ -125,8 +124,12 @@ class Sealer:
     def advance(self) -> int:
         """Read on, at most ``MOST_RECORDS``; returns how many records were read.
 
-        Raises ``RecordDamaged`` where a log is not the published one any more, or ``OSError``.
+        Raises ``RecordDamaged`` where a log is not the published one any more, or the write-ahead log not the one that was
+        read, or ``OSError``.
         """
+        why = other_log(self._wal, self.place, b"")
+        if why:
+            raise RecordDamaged(why)
         read = 0
         for record in self._follower.records(MOST_RECORDS):
             if self._published and self.place.segment > self._newest:
@@ -187,7 +190,7 @@ class Sealer:
             place=self._follower.place,
             sequencer=self._sequencer.snapshot(),
             logs={tenant: log.position for tenant, log in self._logs.items()},
-            segment_head=_segment_head(self._wal, self.place.segment),
+            segment_head=segment_head(self._wal, self.place.segment),
             receipts=self.receipts.kept(),
             incomplete=self._incomplete_segments(),
         )
@@ -208,19 +211,10 @@ class Sealer:
 
     def _check_place(self, head: bytes) -> int:
         """Check that the write-ahead log is not an older one than was read; returns its newest segment. Raises ``RecordDamaged``."""
-        files = {segment_number(file): file for file in segments_of(self._wal)}
-        place = self.place
-        if place.segment:
-            file = files.get(place.segment)
-            if file is None or file.stat().st_size < place.offset:
-                raise RecordDamaged(
-                    f"segment {place.segment} of the write-ahead log is not there up to byte {place.offset}"
-                )
-            if head and _segment_head(self._wal, place.segment) != head:
-                raise RecordDamaged(
-                    f"segment {place.segment} of the write-ahead log is not the one that was read"
-                )
-        return max(files, default=0)
+        why = other_log(self._wal, self.place, head)
+        if why:
+            raise RecordDamaged(why)
+        return max(map(segment_number, segments_of(self._wal)), default=0)
 
     def _log_of(self, tenant: str) -> TenantLog:
         self._unsigned.add(tenant)
@@ -249,11 +243,3 @@ def _sequencer(origin: Origin, sealed: Sealed | None) -> Sequencer:
         return Sequencer.restored(origin, sealed.sequencer)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         raise RecordDamaged("the claims in `sealed` are of a later version") from None
-
-
-def _segment_head(wal: Path, number: int) -> bytes:
-    """SHA-256 of the first record of a segment, which has its time; empty where there is none. Raises ``OSError``."""
-    if not number:
-        return b""
-    first = next(read_segment(segment_path(wal, number)), b"")
-    return hashlib.sha256(first).digest()

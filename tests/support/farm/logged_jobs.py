@@ -43,19 +43,20 @@ def intent(tenant: str, number: int) -> IntentRecord:
     )
 
 
-def result(number: int) -> bytes:
+def result(number: int, key: bytes = bytes(32)) -> bytes:
     outcome = JobOutcome(
-        "release", 1, bytes(32), "ECDSA_SHA_256", (b"signature", None), {1: WireError("digest.length")}
+        "release", 1, key, "ECDSA_SHA_256", (b"signature", None), {1: WireError("digest.length")}
     )
     arq = ArqResult(et=1, s=True, r=outcome, k=ResultHints(), st=1, ft=1, q="q", id=f"job{number}")
     return encode_result(arq)
 
 
-def job(tenant: str, number: int) -> list[Record]:
+def job(tenant: str, number: int, key: bytes = bytes(32)) -> list[Record]:
+    """Records of a job that was signed by the key with this SHA-256."""
     name = b"job%d" % number
     return [
         intent(tenant, number),
-        OutcomeRecord(number, tenant, name, b"w:1", "", result(number)),
+        OutcomeRecord(number, tenant, name, b"w:1", "", result(number, key)),
         ReleasedRecord(number, tenant, name, b"w:1", "committed"),
     ]
 

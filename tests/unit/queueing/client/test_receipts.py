@@ -180,6 +180,37 @@ async def test_a_false_receipt_is_no_receipt(scene: Scene, value: bytes) -> None
     assert isinstance(first.receipt_missing, ProofInvalid)
 
 
+FENCED = LOG.proof(
+    [replace(item, signature_sha256=hashlib.sha256(b"of another host").digest()) for item in ITEMS], index=3
+).encode()
+"""Proof of the same job by a host whose result was not released: its lease had run out."""
+
+
+async def test_a_true_receipt_of_a_result_that_was_not_released_does_not_end_the_wait(scene: Scene) -> None:
+    """The host that lost the job published first; the other host's receipt replaces it a moment later."""
+    scene.place.stored = {"job": FENCED}
+    waiting = [asyncio.create_task(scene.attach(OUTCOMES)) for _ in range(2)]
+    await turn(50)
+    assert not any(task.done() for task in waiting)
+    scene.place.stored = {"job": PROOF}
+    for found in await asyncio.gather(*waiting):
+        assert isinstance(found[0], Signature)
+        assert found[0].receipt
+    assert scene.place.asked
+
+
+async def test_where_only_that_receipt_comes_the_client_is_told_so(scene: Scene) -> None:
+    """When it waits no longer; the signature is returned."""
+    scene.place.stored = {"job": FENCED}
+    waiting = asyncio.create_task(scene.attach(OUTCOMES))
+    await turn(50)
+    scene.place.refuses = ReceiptMissing("not any more")
+    first = (await waiting)[0]
+    assert isinstance(first, Signature)
+    assert isinstance(first.receipt_missing, ProofInvalid)
+    assert "another host signed it too" in str(first.receipt_missing)
+
+
 async def test_only_requests_that_want_receipts_are_held_up(scene: Scene) -> None:
     class Runner:
         async def run(self, request: SigningRequest, deadline_s: float | None) -> list[Outcome]:

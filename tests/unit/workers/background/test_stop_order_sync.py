@@ -21,11 +21,13 @@ from queueing.protocol.stop_orders import StopOrder, sign_order
 from tests.support.fakes.configurations import configuration, tenant
 from tests.support.fakes.recording_log import RecordingLog
 from tests.support.waiting import turn
+from workers.background.event_collector import EventCollector
 from workers.background.stop_order_sync import StopOrderSync
 from workers.config.loading import Configuration
 from workers.current_config import CurrentConfig
 from workers.current_stop_orders import CurrentStopOrders
 from workers.journal.event_records import StopOrderRecord
+from workers.journal.event_spool import EventSpool
 from workers.lanes.supervisor.registry import LaneRegistry
 from workers.state import stop_orders
 from workers.telemetry.metrics import Metrics
@@ -240,11 +242,45 @@ async def test_an_order_is_in_the_log_once(worker: Worker) -> None:
     assert restarted.log.durable == []
 
 
-async def test_an_order_is_stored_while_the_log_fails(worker: Worker) -> None:
-    """Its record waits in memory for the disk."""
-    worker.log.failures = 1
+async def test_an_order_that_the_log_did_not_take_comes_into_it_after_a_crash(worker: Worker) -> None:
+    """The folder has it, so that a restart takes it for known; its record waits beside, once."""
+    worker.log.failures = 1000
     worker.feed[order().order_id] = sign_order(order(), ALICE)
     async with worker.running():
         await worker.one_poll()
         await worker.one_poll()
-    assert (len(worker.log.noted), worker.adopted) == (1, [order().hex_id])
+    assert (worker.log.durable, worker.log.noted, worker.adopted) == ([], [], [order().hex_id])
+    restarted = Worker(worker.state_dir)
+    restarted.sync.start()
+    assert len(restarted.orders) == 1
+    await EventCollector(restarted.config, restarted.log.wal).collect()
+    (record,) = restarted.log.durable
+    assert isinstance(record, StopOrderRecord)
+    assert (record.tenant, record.order_id, record.operator) == ("acme", order().order_id, "alice")
+
+
+async def test_an_order_whose_record_nothing_takes_is_kept_and_recorded_later(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in force, and on the disk; at the latest the closing of the log writes its record."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    worker.log.failures = 1000
+    worker.feed[order().order_id] = sign_order(order(), ALICE)
+    with monkeypatch.context() as disk:
+        disk.setattr(EventSpool, "put", full)
+        async with worker.running():
+            await worker.one_poll()
+            await worker.one_poll()
+        assert [type(record) for record in worker.log.noted] == [StopOrderRecord]
+        worker.log.noted.clear()
+        async with worker.running():
+            await worker.one_poll()
+            worker.log.failures = 0
+            await worker.one_poll()
+    assert ([type(record) for record in worker.log.durable], worker.log.noted) == ([StopOrderRecord], [])
+    restarted = Worker(worker.state_dir)
+    restarted.sync.start()
+    assert len(restarted.orders) == 1

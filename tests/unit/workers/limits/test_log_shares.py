@@ -63,7 +63,7 @@ def test_a_tenant_is_paused_when_its_records_of_the_day_exceed_what_is_free(host
 
 
 def test_a_tenant_is_paused_between_two_looks_at_the_disk(host: Host) -> None:
-    """What was written since the last one is not free any more. Before the first look nobody is."""
+    """Bytes that were written since the last one are not free any more. Before the first look no tenant is paused."""
     host.shares.log_written("acme", 4 * GB)
     assert host.shares.paused == frozenset()
     host.shares.judge(10 * GB)

@@ -22,9 +22,10 @@ from queueing.transparency.proofs import (
 )
 from tests.support.farm.certified_logs import root_at
 from tests.support.farm.logged_jobs import append, job
-from tests.support.farm.long_logs import NEW_KEY, OLD_KEY, SIZE, long_log
+from tests.support.farm.long_logs import LATE_KEY, NEW_KEY, OLD_KEY, SIZE, long_log
 from tests.support.farm.sealed_logs import EPOCH_KEY, run_to_end, sealer
 from workers.journal.segment_writer import SegmentWriter
+from workers.record import pruning
 from workers.record.bundle.reader import origins_of
 from workers.record.bundle.verification import OriginVerifier
 from workers.record.bundle.writer import export
@@ -98,12 +99,12 @@ def later(state_dir: Path, clocks: Clocks, days: float, *, ends_ms: dict[bytes, 
     """Search for old volumes now, and then each month for so many days, as a running sealer does; returns the minimum."""
     record = state_dir / FOLDER_NAME
     policy = RetentionPolicy(retain_days=TWO_YEARS, certificate_ends_ms=ends_ms or {})
-    pruning = Pruning(record, clocks.of(record))
-    pruning.run({"acme": SIZE}, policy)
+    search = Pruning(record, clocks.of(record))
+    search.run({"acme": SIZE}, policy)
     while days > 0:
         clocks.pass_days(min(days, 30.0))
         days -= 30.0
-        pruning.run({"acme": SIZE}, policy)
+        search.run({"acme": SIZE}, policy)
     return read_minimum(log_folder(state_dir, "acme"))
 
 
@@ -173,13 +174,13 @@ def test_a_log_without_one_of_its_files_costs_itself(state_dir: Path, clocks: Cl
     record = state_dir / FOLDER_NAME
     (record / "logs" / "absent").mkdir()
     policy = RetentionPolicy(retain_days=TWO_YEARS)
-    pruning = Pruning(record, clocks.of(record))
+    search = Pruning(record, clocks.of(record))
     for _ in range(26):
-        pruning.run({"absent": VOLUME, "acme": SIZE}, policy)
+        search.run({"absent": VOLUME, "acme": SIZE}, policy)
         clocks.pass_days(30)
     assert read_minimum(log_folder(state_dir, "acme")) == 2 * VOLUME
-    assert len(pruning.problems) == 1
-    assert "absent: " in pruning.problems[0]
+    assert len(search.problems) == 1
+    assert "absent: " in search.problems[0]
 
 
 def test_a_volume_that_is_not_full_stays_whatever_its_age(state_dir: Path, clocks: Clocks) -> None:
@@ -207,6 +208,39 @@ def test_a_certificate_of_a_later_volume_keeps_that_volume_alone(state_dir: Path
     ends = {NEW_KEY: BEGAN_MS + 3650 * DAY_MS}
     assert later(state_dir, clocks, TWO_YEARS + 1, ends_ms=ends) == VOLUME
     check_valid(state_dir)
+
+
+def test_an_intent_is_kept_for_the_certificate_of_its_outcome_in_the_next_volume(
+    tmp_path: Path, clocks: Clocks
+) -> None:
+    """The outcome stays for years after the certificate's end, and would have lost its intent."""
+    long_log(tmp_path, across=3)
+    ends = {LATE_KEY: BEGAN_MS + 365 * DAY_MS}
+    assert later(tmp_path, clocks, TWO_YEARS + 364, ends_ms=ends) == 0
+    assert later(tmp_path, clocks, 2, ends_ms=ends) == 2 * VOLUME
+    check_valid(tmp_path)
+
+
+def test_an_intent_is_kept_as_long_as_its_outcome_in_the_next_volume(tmp_path: Path, clocks: Clocks) -> None:
+    """The volume was full a month before the outcome came."""
+    long_log(tmp_path, across=3)
+    record = tmp_path / FOLDER_NAME
+    Pruning(record, clocks.of(record)).run({"acme": VOLUME}, RetentionPolicy(retain_days=TWO_YEARS))
+    clocks.pass_days(30)
+    assert later(tmp_path, clocks, TWO_YEARS - 1) == 0
+    assert later(tmp_path, clocks, 2) == 2 * VOLUME
+
+
+def test_an_intent_without_an_end_keeps_its_volume_for_all_keys_that_signed_meanwhile(
+    tmp_path: Path, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its record was damaged, and nobody knows which one; a log that ends before says that there is none."""
+    long_log(tmp_path, across=1)
+    ends = {NEW_KEY: BEGAN_MS + 365 * DAY_MS}
+    with monkeypatch.context() as short:
+        short.setattr(pruning, "MOST_LATER", 100)
+        assert later(tmp_path, clocks, TWO_YEARS + 364, ends_ms=ends) == 0
+    assert prune(tmp_path, clocks, ends_ms=ends) == VOLUME
 
 
 def test_old_proofs_hold_when_the_entries_are_gone(state_dir: Path, clocks: Clocks) -> None:
@@ -390,22 +424,22 @@ def test_a_damaged_minimum_removes_nothing_and_costs_its_own_log(
     raw = (folder / "minimum").read_bytes()
     (folder / "minimum").write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
     record = state_dir / FOLDER_NAME
-    pruning = Pruning(record, clocks.of(record))
+    search = Pruning(record, clocks.of(record))
     for _ in range(30):
-        pruning.run({"acme": SIZE, "globex": SIZE}, RetentionPolicy(retain_days=TWO_YEARS))
+        search.run({"acme": SIZE, "globex": SIZE}, RetentionPolicy(retain_days=TWO_YEARS))
         clocks.pass_days(30)
     assert bins(state_dir) == before
     assert read_minimum(log_folder(state_dir, "globex")) == 2 * VOLUME
-    (problem,) = pruning.problems
+    (problem,) = search.problems
     assert "minimum is damaged" in problem
 
 
 def test_the_oldest_entry_is_the_first_that_is_there(state_dir: Path, clocks: Clocks) -> None:
     record = state_dir / FOLDER_NAME
-    pruning = Pruning(record, clocks.of(record))
+    search = Pruning(record, clocks.of(record))
     policy = RetentionPolicy(retain_days=TWO_YEARS)
-    pruning.run({"acme": SIZE}, policy)
-    assert pruning.oldest_ms == 1
+    search.run({"acme": SIZE}, policy)
+    assert search.oldest_ms == 1
     later(state_dir, clocks, TWO_YEARS + 1)
-    pruning.run({"acme": SIZE}, policy)
-    assert pruning.oldest_ms == 2
+    search.run({"acme": SIZE}, policy)
+    assert search.oldest_ms == 2

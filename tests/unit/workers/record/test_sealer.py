@@ -268,3 +268,79 @@ def test_segments_with_something_that_is_not_sealed_are_named(tmp_path: Path) ->
     segments_of(tmp_path / "wal")[0].unlink()
     sealing.keep()
     assert sealed_segments(tmp_path).incomplete == {2, 3, 4}
+
+
+def restored_wal(state_dir: Path, *, segments: int) -> None:
+    """A log that was replaced: by its first segments, and others that were written since under the same numbers."""
+    for file in segments_of(state_dir / "wal")[1:]:
+        file.unlink()
+    for number in range(segments):
+        writer = SegmentWriter(state_dir / "wal", clock_s=lambda: 1e9)
+        append(writer, *job("acme", 100 + number))
+        writer.abandon()
+
+
+@pytest.mark.parametrize("segments", [1, 3, 4])
+def test_of_a_restored_log_no_segment_counts_as_sealed(tmp_path: Path, segments: int) -> None:
+    """Its numbers are those of segments that were sealed, and its records are not: whether it is shorter or as long by now."""
+    for number in range(4):
+        writer = SegmentWriter(tmp_path / "wal")
+        append(writer, *job("acme", number))
+        writer.abandon()
+    first = sealer(tmp_path)
+    run_to_end(first)
+    first.keep()
+    assert sealed_segments(tmp_path).below == 4
+    restored_wal(tmp_path, segments=segments)
+    assert sealed_segments(tmp_path) == (0, frozenset())
+
+
+def test_of_a_restored_record_no_segment_counts_as_sealed_that_it_does_not_have(tmp_path: Path) -> None:
+    """Its `sealed` is older than the log: what was sealed since is kept until it is sealed again."""
+    writer = SegmentWriter(tmp_path / "wal")
+    append(writer, *job("acme", 1))
+    writer.abandon()
+    writing = SegmentWriter(tmp_path / "wal")
+    append(writing, *job("acme", 2))
+    first = sealer(tmp_path)
+    run_to_end(first)
+    first.keep()
+    older = (tmp_path / "record" / "sealed").read_bytes()
+    writing.abandon()
+    for number in (3, 4):
+        append(SegmentWriter(tmp_path / "wal"), *job("acme", number))
+    run_to_end(first)
+    first.keep()
+    (tmp_path / "record" / "sealed").write_bytes(older)
+    assert sealed_segments(tmp_path).below == 2
+    segments_of(tmp_path / "wal")[1].unlink()
+    assert sealed_segments(tmp_path).below == 0
+
+
+def test_a_log_that_is_replaced_beside_a_running_sealer_is_noticed(tmp_path: Path) -> None:
+    """It would wait for a number that comes months later, and seal nothing meanwhile."""
+    for number in range(3):
+        writer = SegmentWriter(tmp_path / "wal")
+        append(writer, *job("acme", number))
+        writer.abandon()
+    running = sealer(tmp_path)
+    run_to_end(running)
+    restored_wal(tmp_path, segments=1)
+    with pytest.raises(RecordDamaged, match="segment 3 of the write-ahead log is not there"):
+        running.advance()
+
+
+def test_a_segment_whose_first_sync_fails_is_no_place(tmp_path: Path) -> None:
+    """Its file goes, and a sealer that had been in it would give up its record for it."""
+    writer = SegmentWriter(tmp_path / "wal")
+    append(writer, *job("acme", 1))
+    writer.abandon()
+    running = sealer(tmp_path)
+    run_to_end(running)
+    begun = tmp_path / "wal" / f"{2:012d}.wal"
+    begun.write_bytes(b"")
+    run_to_end(running)
+    begun.unlink()
+    running.keep()
+    assert sealed_segments(tmp_path).below == 1
+    run_to_end(sealer(tmp_path))
