@@ -128,7 +128,6 @@ class DetachedPreparation:
 
     def __call__(self, source: Path, target: Target, order: Order) -> PreparedDetached | Done:
         """Hash the file; raises ``SigningError``."""
-        target.check_writable()
         try:
             with open_regular(source) as stream:
                 state = FileState.of(stream)
@@ -142,6 +141,7 @@ class DetachedPreparation:
             raise InputUnreadable(f"the file cannot be read: {error}") from None
         if self._is_done(target, order, hashed.digest()):
             return Done()
+        target.check_writable()
         return PreparedDetached(
             source=source,
             target=target,

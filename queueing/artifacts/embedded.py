@@ -93,7 +93,6 @@ class EmbeddedPreparation:
     def __call__(self, source: Path, target: Target, order: Order) -> PreparedFile | Done:
         """Read and hash the file; raises ``SigningError``."""
         authenticode.check_algorithm(order.signer)
-        target.check_writable()
         try:
             return self._prepare(source, target, order)
         except OSError as error:
@@ -113,12 +112,14 @@ class EmbeddedPreparation:
             return Done()
         if target.folder is not None and self._is_done_below(target, digest, order):
             return Done()
+        kept = _kept(layout, order.if_signed, self.format.name)
+        target.check_writable()
         return PreparedFile(
             source=source,
             target=target,
             state=state,
             layout=layout,
-            kept=_kept(layout, order.if_signed, self.format.name),
+            kept=kept,
             unsigned=authenticode.unsigned(order.signer, self.format.subject, digest, order.description),
         )
 

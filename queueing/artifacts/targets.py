@@ -43,7 +43,9 @@ class Target:
         """Raise ``OutputUnwritable`` for a folder that is there and not writable: before anything is signed for it."""
         folder = Path(os.path.realpath(self.path)).parent if self.folder is None else self.path.parent
         if os.path.exists(folder) and not os.access(folder, os.W_OK | os.X_OK):  # noqa: PTH110 - errors are told when it is written
-            raise OutputUnwritable(f"{self.path} cannot be written: {os.strerror(errno.EACCES)}")
+            is_read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
+            reason = os.strerror(errno.EROFS if is_read_only else errno.EACCES)
+            raise OutputUnwritable(f"{self.path} cannot be written: {reason}")
 
     def write(self, write: Callable[[BinaryIO], object], *, mode: int) -> None:
         """Replace the file atomically by what ``write`` writes; its data is on disk on return.

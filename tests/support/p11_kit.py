@@ -56,6 +56,14 @@ def room(count: int) -> bytes:
     return struct.pack(">I", count)
 
 
+def nested_templates(depth: int) -> bytes:
+    """``aA``: a template in a template, and so on, with one attribute each (CKA_WRAP_TEMPLATE)."""
+    inner = struct.pack(">I", 0)
+    for _ in range(depth):
+        inner = struct.pack(">II", 1, 0x40000211) + b"\x01" + struct.pack(">I", 24) + inner
+    return inner
+
+
 def template(values: dict[int, AttributeValue]) -> bytes:
     """``aA``."""
     writer = FieldWriter()

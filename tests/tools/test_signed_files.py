@@ -51,6 +51,17 @@ def test_many_files_are_signed_in_one_run(rig: ToolRig) -> None:
     assert rig.run(f"{VERIFY} release-0.exe").code != 0
 
 
+def test_bytes_behind_the_sections_are_signed_content(rig: ToolRig) -> None:
+    """Installers have them; a changed byte there is refused."""
+    needs("osslsigncode", "efitools")
+    with (rig.folder / "app.exe").open("ab") as file:
+        file.write(b"an archive of any length" * 1001)
+    done(rig, f"{SIGN} --key release app.exe")
+    done(rig, f"{VERIFY} app.exe")
+    flip(rig.folder / "app.exe", b"an archive")
+    assert rig.run(f"{VERIFY} app.exe").code != 0
+
+
 def test_a_second_signature_is_verified_beside_the_first(rig: ToolRig) -> None:
     """Appended to a PE file; the first one may be another tool's."""
     needs("osslsigncode", "efitools", "libengine-pkcs11-openssl")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
 
 import pytest
 
@@ -45,6 +46,52 @@ def test_openssl_makes_pss_signatures(rig: ToolRig) -> None:
     ran = rig.run(f"{RUN} -- {sign} -sigopt rsa_pss_saltlen:20 -out app.sig app.bin")
     assert ran.code == 77
     assert "rsa_pss_saltlen:digest" in ran.text
+
+
+JARSIGNER = f"{RUN} --key release -- jarsigner -keystore NONE -storetype PKCS11 -protected"
+APKSIGNER = (
+    f"{RUN} --key release -- apksigner sign --ks NONE --ks-type PKCS11 --ks-key-alias release --ks-pass pass:none"
+    " --min-sdk-version 28"
+)
+
+
+def test_an_archive_in_an_archive_is_signed_as_any_entry(rig: ToolRig) -> None:
+    """A changed byte in the inner one is refused."""
+    needs("default-jdk-headless")
+    with zipfile.ZipFile(rig.folder / "app.jar", "a") as jar:
+        jar.write(rig.folder / "app.apk", "lib/inner.jar")
+    ran = rig.run(f"{JARSIGNER} app.jar release")
+    assert ran.code == 0, ran.text
+    assert "jar verified." in rig.run("jarsigner -verify app.jar").text
+    flip(rig.folder / "app.jar", b"<manifest/>")
+    assert rig.run("jarsigner -verify app.jar").code != 0
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize(
+    "package, sign, told",
+    [
+        ("default-jdk-headless", f"{JARSIGNER} app.jar release", "duplicate entry: twice"),
+        ("apksigner", f"{APKSIGNER} --in app.jar --out signed.jar", "entries with the same name: twice"),
+    ],
+    ids=["jarsigner", "apksigner"],
+)
+def test_two_entries_of_one_name_are_refused_by_the_tools(
+    rig: ToolRig, package: str, sign: str, told: str
+) -> None:
+    """Readers would see one or the other; the tool's own words are shown, and nothing is signed."""
+    needs(package)
+    with zipfile.ZipFile(rig.folder / "app.jar", "a") as jar:
+        jar.writestr("AndroidManifest.xml", b"<manifest/>")
+        jar.writestr("twice", b"first")
+        jar.writestr("twice", b"other")
+    before = (rig.folder / "app.jar").read_bytes()
+    ran = rig.run(sign)
+    assert ran.code == 1, ran.text
+    assert told in ran.text
+    assert (rig.folder / "app.jar").read_bytes() == before
+    output = rig.folder / "signed.jar"  # apksigner makes it first
+    assert not output.exists() or not zipfile.is_zipfile(output)
 
 
 def test_osslsigncode_signs_cabinets(rig: ToolRig) -> None:

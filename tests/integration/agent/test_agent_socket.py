@@ -26,7 +26,7 @@ from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.public_keys import PublicKey
 from tests.support.farm.farm import Farm, digests
 from tests.support.keys import spki_of
-from tests.support.p11_kit import INITIALIZE, P11, Failed, Socket, request, ulongs
+from tests.support.p11_kit import INITIALIZE, P11, Failed, Socket, nested_templates, request, ulongs
 
 
 class AgentRig:
@@ -97,7 +97,7 @@ async def test_only_the_user_may_connect(rig: AgentRig) -> None:
 
 
 async def damage(path: Path, seed: int) -> None:
-    """A connection that sends what no tool sends: cut, huge, repeated, reordered frames, or none at all."""
+    """A connection that sends what no tool sends: cut, huge, nested, repeated, reordered frames, or none at all."""
     source = random.Random(seed)
     reader, writer = await asyncio.open_unix_connection(str(path))
     good = [INITIALIZE, request(Call.OPEN_SESSION, ulongs(1, 4)), request(Call.FIND_OBJECTS, ulongs(1))]
@@ -105,7 +105,7 @@ async def damage(path: Path, seed: int) -> None:
         writer.write(source.randbytes(1))
         for _ in range(source.randrange(20)):
             message = source.choice(good)
-            match source.randrange(6):
+            match source.randrange(7):
                 case 0:
                     writer.write(frame(source.randrange(2**32), message))
                 case 1:
@@ -118,6 +118,9 @@ async def damage(path: Path, seed: int) -> None:
                     )
                 case 4:
                     writer.write(struct.pack(">III", 1, 2**32 - 1, 2**32 - 1))
+                case 5:
+                    deep = nested_templates(source.randrange(600))
+                    writer.write(frame(1, request(Call.FIND_OBJECTS_INIT, ulongs(1) + deep)))
                 case _:
                     writer.write(frame(1, source.randbytes(source.randrange(200))))
             await writer.drain()

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from queueing.errors import PolicyDenied
 from tests.support.artifacts.pe_files import pe_file
 from tests.support.certificates import issue, pem
+from tests.support.disk.disks import fill, remount, small_disk
 from tests.support.farm.farm import Farm
 from tests.support.sigmill_cli import Ran, run_sigmill
 
@@ -153,3 +154,34 @@ async def test_signatures_beside_the_files(farm: Farm, chain: Path, files: list[
     assert ran.code == 0, ran.err
     assert Path(ran.json()[0]["output"]).suffixes == [".exe", ".sig"]
     assert [x.name for x in out.rglob("*.sig")] == ["0.exe.sig"]
+
+
+async def test_a_disk_that_is_full_or_read_only_costs_what_does_not_fit(
+    farm: Farm, chain: Path, tmp_path: Path
+) -> None:
+    """In place, on a disk of its own: the file that does not fit is as it was, the others are signed, and no part is left."""
+    disk = tmp_path / "disk"
+    with small_disk(disk, 2 << 20):
+        large, *small = (disk / name for name in ("0.exe", "1.exe", "2.exe"))
+        large.write_bytes(pe_file(overlay=bytes(600_000)))
+        for file in small:
+            file.write_bytes(pe_file(overlay=file.name.encode()))
+        before = large.read_bytes()
+        filler = fill(disk)
+        os.truncate(filler, filler.stat().st_size - (256 << 10))
+        ran = await sign_file(farm, chain, "--json", large, *small)
+        assert ran.code == 1, ran.err
+        assert [line["outcome"] for line in ran.json()] == ["failed", "signed", "signed"]
+        error = ran.json()[0]["error"]
+        assert error["code"] == "output.unwritable"
+        assert "No space left" in error["message"]
+        assert large.read_bytes() == before
+        assert sorted(disk.iterdir()) == [large, *small, filler]
+        signed = sum(farm.responder.signed.values())
+        remount(disk, "ro")
+        ran = await sign_file(farm, chain, large, small[0])
+        remount(disk, "rw")
+        assert ran.code == 1, ran.err
+        assert "Read-only file system [output.unwritable]" in ran.err
+        assert ran.out.split()[0] == "unchanged"
+        assert sum(farm.responder.signed.values()) == signed  # noticed before anything is signed for it

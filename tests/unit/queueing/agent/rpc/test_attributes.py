@@ -19,7 +19,7 @@ from queueing.agent.rpc.attributes import (
     write_values,
 )
 from queueing.agent.rpc.fields import FieldReader, FieldWriter, Malformed
-from tests.support.p11_kit import template, wanted
+from tests.support.p11_kit import nested_templates, template, wanted
 
 WRAP_TEMPLATE = 0x40000211
 PUBLIC: dict[int, AttributeValue] = {
@@ -31,14 +31,6 @@ PRIVATE: dict[int, AttributeValue] = {
     Attribute.CLASS: ObjectClass.PRIVATE_KEY.value,
     Attribute.ID: b"release",
 }
-
-
-def nested(depth: int) -> bytes:
-    """A template in a template, and so on, with one attribute each."""
-    inner = struct.pack(">I", 0)
-    for _ in range(depth):
-        inner = struct.pack(">II", 1, WRAP_TEMPLATE) + b"\x01" + struct.pack(">I", 24) + inner
-    return inner
 
 
 def test_a_template_has_booleans_numbers_and_bytes() -> None:
@@ -65,10 +57,10 @@ def test_arrays_of_mechanisms_are_read_over() -> None:
 def test_templates_in_templates_have_a_depth(depth: int, readable: bool) -> None:
     """p11-kit reads eight templates in each other; what is deeper costs no stack."""
     if readable:
-        assert read_template(FieldReader(nested(depth))) == [(WRAP_TEMPLATE, None)]
+        assert read_template(FieldReader(nested_templates(depth))) == [(WRAP_TEMPLATE, None)]
     else:
         with pytest.raises(Malformed):
-            read_template(FieldReader(nested(depth)))
+            read_template(FieldReader(nested_templates(depth)))
 
 
 @pytest.mark.parametrize("read", [read_template, read_wanted])
