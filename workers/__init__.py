@@ -13,6 +13,7 @@ intake/              claim loop: which tenants are claimed, when, and how much
 limits/              rate limits, budgets and fair queueing
 pipeline/            routing, dispatch, leases, results, retries
 background/          publication and synchronisation with Redis, canaries
+issuer/              issuer of grants: front, lane, providers' keys
 lifecycle/           shutdown, heartbeat, reload, recovery at the start
 lanes/               lane processes and their supervision
 hsm/                 PKCS#11, the only folder that imports it

@@ -9,11 +9,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from queueing.aio.events import wait_for
-from queueing.errors import EnvelopeExpired, QueueUnavailable
+from queueing.errors import EnvelopeExpired
 from queueing.protocol.durations import in_words
+from queueing.redis.errors import REDIS_ERRORS
 
 if TYPE_CHECKING:
-    from queueing.client.delivery.queue_access import QueueAccess
+    from redis.asyncio import Redis
+
     from queueing.errors import SigningError
 
 _log = logging.getLogger("sigmill.client")
@@ -45,8 +47,8 @@ class ServiceClock:
     this host's clock is ahead, by at most half of the envelope's time to live (ADR 0005).
     """
 
-    def __init__(self, access: QueueAccess, *, ttl_ms: int, now_ms: Callable[[], int]) -> None:
-        self._access = access
+    def __init__(self, redis: Redis, *, ttl_ms: int, now_ms: Callable[[], int]) -> None:
+        self._redis = redis
         self._most_back_ms = ttl_ms // 2
         self.now_ms = now_ms
         self._warned_ms = 0
@@ -89,13 +91,13 @@ class ServiceClock:
         """Measure now, in one round trip; False where there was no answer in time."""
         sent_ms = self.now_ms()
         try:
-            theirs_ms = await self._access.time_ms()
-        except QueueUnavailable:
+            seconds, microseconds = await self._redis.time()
+        except REDIS_ERRORS:
             return False
         received_ms = self.now_ms()
         if not 0 <= received_ms - sent_ms <= 2 * MOST_ERROR_MS:
             return False
-        self.ahead_ms = (sent_ms + received_ms) // 2 - theirs_ms
+        self.ahead_ms = (sent_ms + received_ms) // 2 - (seconds * 1000 + microseconds // 1000)
         self._measured_s = time.monotonic()
         self._opened.set()
         self._warn()

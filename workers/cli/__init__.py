@@ -12,6 +12,7 @@ clients    client keys
 tokens     tokens
 tenants    tenants and their Redis users
 audit      write-ahead log of this host
+issuer     issuer of grants
 operate    check-config, deadletter, doctor, explain, operators, stop, support-bundle
 processes  worker, lane, sealer, exporter, dev, bench
 

@@ -40,6 +40,7 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
     ),
     "explain": LazyCommand("workers.cli.operate.explain:explain", "Explain an error code and its remedy."),
     "exporter": LazyCommand("workers.cli.processes.exporter:exporter", "Export queue metrics to Prometheus."),
+    "issuer": LazyCommand("workers.cli.issuer:issuer", "Grants for builds that show a token of their CI."),
     "keys": LazyCommand("workers.cli.keys:keys", "Signing keys: create in a token, adopt, list, show."),
     "lane": LazyCommand("workers.cli.processes.lane:lane", "Run a lane for a worker of another user."),
     "operators": LazyCommand(
@@ -102,6 +103,17 @@ DEADLETTER: Final[dict[str, LazyCommand]] = {
         "workers.cli.operate.deadletter:retry", "Requeue jobs and reset their attempt counters."
     ),
     "show": LazyCommand("workers.cli.operate.deadletter:show", "Show one dead letter with its evidence."),
+}
+ISSUER: Final[dict[str, LazyCommand]] = {
+    "check": LazyCommand(
+        "workers.cli.issuer.check:check", "Check the issuer's file, or say what a token would get."
+    ),
+    "create-key": LazyCommand(
+        "workers.cli.issuer.create_key:create_key", "Create the key that signs grants inside a token."
+    ),
+    "lane": LazyCommand("workers.cli.issuer.lane:lane", "Run the issuer's lane, which holds its PIN."),
+    "refresh": LazyCommand("workers.cli.issuer.refresh:refresh", "Fetch the public keys of the providers."),
+    "serve": LazyCommand("workers.cli.issuer.serve:serve", "Serve requests for grants over HTTPS."),
 }
 KEYS: Final[dict[str, LazyCommand]] = {
     "activate": LazyCommand("workers.cli.keys.rotation:activate", "Make a key version the active one."),

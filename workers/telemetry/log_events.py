@@ -382,6 +382,48 @@ EVENTS: Final[dict[str, LogEvent]] = {
         "A canary failed: the key did not sign, or the signature is wrong.",
         ("token", "tenant", "key", "code", "why"),
     ),
+    # The issuer of grants
+    "issuer.started": LogEvent(
+        "info", "The issuer's front has started, with these providers of tokens.", ("providers",)
+    ),
+    "issuer.lane_ready": LogEvent("info", "The issuer's lane is logged in.", ("pid",)),
+    "issuer.lane_ended": LogEvent(
+        "error",
+        "The front has lost the issuer's lane, or cannot start or reach it; it tries again.",
+        ("why",),
+    ),
+    "issuer.frame_wrong": LogEvent(
+        "error",
+        "The front sent the lane a message that no front of Sigmill sends; its connection was closed.",
+        ("why",),
+    ),
+    "issuer.granted": LogEvent(
+        "info",
+        "A grant was signed. `evidence`: SHA-256 of the token or certificate that was shown; `grant`: the client's name in the"
+        " log of jobs.",
+        ("tenant", "provider", "subject", "evidence", "grant", "keys", "expires_ms"),
+    ),
+    "issuer.refused": LogEvent(
+        "info",
+        "A request for a grant was refused, as `outcome`.",
+        ("provider", "outcome", "why"),
+    ),
+    "issuer.replayed": LogEvent(
+        "warning",
+        "A token was shown that another key had used before: it was stolen, or a build used it twice.",
+        ("provider", "why"),
+    ),
+    "issuer.file_wrong": LogEvent(
+        "error", "A file by which the issuer judges is wrong; its callers come back.", ("why", "hint")
+    ),
+    "issuer.keys_fetched": LogEvent(
+        "info", "The public keys of a provider were fetched.", ("provider", "keys")
+    ),
+    "issuer.keys_failed": LogEvent(
+        "warning",
+        "The public keys of a provider could not be fetched; those in the file stay in use.",
+        ("provider", "why"),
+    ),
     # Configuration and orders
     "config.adopted": LogEvent(
         "info", "A reload succeeded: what changed, and what takes effect only after a restart.", ("report",)

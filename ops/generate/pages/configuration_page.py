@@ -13,6 +13,7 @@ from ops.generate.pages.markdown import prose, table
 from queueing.client.config import ClientConfig
 from queueing.config.redis import RedisConfig
 from workers.config import settings
+from workers.issuer import settings as issuer_settings
 
 _HEAD: Final = """\
 # Configuration: every key
@@ -46,6 +47,15 @@ FILES: Final[dict[str, dict[str, type]]] = {
         "[[keys.NAME.versions]]": settings.KeyVersionSettings,
     },
     "client.toml": {"(top)": ClientConfig},
+    "issuer.toml": {
+        "[issuer]": issuer_settings.IssuerSettings,
+        "[http]": issuer_settings.HttpSettings,
+        "[tokens.NAME]": settings.TokenSettings,
+        "[providers.NAME]": issuer_settings.ProviderSettings,
+        "[certificates.NAME]": issuer_settings.CertificatesSettings,
+        "[logging]": settings.LoggingSettings,
+        "[metrics]": settings.MetricsSettings,
+    },
 }
 """Tables of each file. Nested structs are described within their table."""
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from ops.generate.pages.markdown import table
 from queueing.protocol.algorithms import Algorithm
-from workers.telemetry.metrics_catalogue import ProcessMetrics, QueueMetrics, WorkerMetrics
+from workers.telemetry.metrics_catalogue import IssuerMetrics, ProcessMetrics, QueueMetrics, WorkerMetrics
 
 if TYPE_CHECKING:
     from workers.telemetry.metric_declarations import Facts, MetricTable
@@ -34,13 +34,14 @@ _LABELS: Final = {
     "outcome": "jobs: `done`, `fenced`, or a reason; rate limiter: `granted`, `rate`, `budget`, `hard_cap`; "
     "canaries: `ok`, or a reason; directories and reloads: the result; connections: `answered`, `refused` (no HTTP, or too "
     "long), `left` (closed by the peer), `timed_out`, `replaced` (by a newer one), `failed`",
+    "provider": "the issuer: a provider of tokens or an authority of certificates of its file, or `unknown`",
     "operation": "`claim`, `extend`, `commit`, `release`, `caps`, `survey`, …: the operation that failed",
     "event": "`extended`, `lost`",
     "state": "`ready`, `leased`",
     "class": "`interactive`, `standard`, `bulk`: `class` of the tenant's file",
     "result": "`good`, `bad`",
     "source": "`stock_queue`: arq's own keys",
-    "process": "`worker`, `exporter`",
+    "process": "`worker`, `exporter`, `issuer`",
     "version": "version of Sigmill",
     "python": "version of Python",
 }
@@ -53,7 +54,8 @@ def page() -> str:
         _HEAD,
         _section("Metrics of workers", WorkerMetrics, inherited),
         _section("Metrics of the exporter", QueueMetrics, inherited),
-        _section("Metrics of both", ProcessMetrics, set()),
+        _section("Metrics of the issuer", IssuerMetrics, inherited),
+        _section("Metrics of all three", ProcessMetrics, set()),
         "## Labels\n\n" + table(("Label", "Values"), sorted(_LABELS.items())),
     ]
     return "\n".join(parts)

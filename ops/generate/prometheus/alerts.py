@@ -36,7 +36,13 @@ _TOKEN = "hsm?var-token={{ $labels.token }}"  # noqa: S105 - a dashboard
 
 def symptoms(clock: Clock) -> list[Alert]:
     """All symptom alerts, with the durations of this clock."""
-    return [*_of_tenants(clock), *_of_tokens(clock), *_of_processes(clock), *_of_expiries(clock)]
+    return [
+        *_of_tenants(clock),
+        *_of_tokens(clock),
+        *_of_processes(clock),
+        *_of_issuers(clock),
+        *_of_expiries(clock),
+    ]
 
 
 def _of_tenants(clock: Clock) -> list[Alert]:
@@ -267,6 +273,36 @@ def _of_processes(clock: Clock) -> list[Alert]:
             summary="The exporter is down; backlog and expiry alerts cannot fire.",
             description="No exporter is scraped, or its surveys fail.",
             dashboard="queue",
+        ),
+    ]
+
+
+def _of_issuers(clock: Clock) -> list[Alert]:
+    w = clock.window
+    return [
+        Alert(
+            name="SigmillIssuerDown",
+            severity="page",
+            expr='max by (instance) (sigmill_issuer_lane_up) == 0\nor\nmax by (instance) (up{job="sigmill-issuer"}) == 0',
+            wait_s=2 * MINUTE_S,
+            summary="The issuer gives no grants: builds without one cannot sign.",
+            description="Issuer {{ $labels.instance }}.",
+        ),
+        Alert(
+            name="SigmillProviderKeysOld",
+            severity="ticket",
+            expr=f"time() - max by (provider) (sigmill_provider_keys_timestamp_seconds) > {clock.threshold(HOUR_S)}",
+            wait_s=5 * MINUTE_S,
+            summary="The public keys of a provider of tokens were not fetched for an hour.",
+            description="Provider {{ $labels.provider }}: for {{ $value | humanizeDuration }}.",
+        ),
+        Alert(
+            name="SigmillTokenReplayed",
+            severity="ticket",
+            expr=f'sum by (provider) (increase(sigmill_grants_total{{outcome="replayed"}}[{w(10 * MINUTE_S)}])) > 0',
+            wait_s=0,
+            summary="A build's token was shown with a second key: it was stolen, or a build uses one twice.",
+            description="Provider {{ $labels.provider }}: {{ $value | humanize }} times in ten minutes.",
         ),
     ]
 

@@ -27,7 +27,7 @@ MOST_BYTES: Final = 1024 * 1024
 
 
 class Queue(Protocol):
-    """The part of ``queueing.client.delivery.queue_access.QueueAccess`` that is needed here."""
+    """Queue of one tenant: ``queueing.broker.submit.TenantQueue``."""
 
     async def submit(self, submissions: Sequence[Submission]) -> Receipts:
         """One receipt for each submission, in order; raises ``QueueUnavailable``."""
@@ -82,8 +82,7 @@ class Submitter:
         for job, receipt in zip(jobs, receipts, strict=True):
             self._record(job, receipt)
             if receipt.refusal is not None:
-                if receipt.refusal.retryable:
-                    refused.append((job, receipt.refusal))
+                refused.append((job, receipt.refusal))
             elif not receipt.confirmed and self._pending.is_wanted(job):
                 unconfirmed.append(job)
         if refused:
@@ -127,8 +126,6 @@ class Submitter:
 
     def _record(self, job: PendingJob, receipt: Receipt) -> None:
         if receipt.refusal is not None:
-            if not receipt.refusal.retryable:  # of a relay, which reads the envelope
-                self._pending.settle(job, receipt.refusal)
             return
         if receipt.accepted is SubmitStatus.CONFLICT:
             self._pending.settle(job, JobConflict())

@@ -42,8 +42,8 @@ def analyze(*words: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_all_are_there() -> None:
-    """There are units for the worker, its lanes, the sealer and the exporter."""
-    wanted = ["exporter", "lane@", "sealer", "worker"]
+    """There are units for the worker, its lanes, the sealer, the exporter and the three processes of the issuer."""
+    wanted = ["exporter", "issuer-lane", "issuer-refresh", "issuer", "lane@", "sealer", "worker"]
     assert [f"sigmill-{name}.service" for name in wanted] == UNITS
 
 
@@ -77,7 +77,10 @@ def test_no_secret_is_in_a_unit_and_each_comes_as_a_credential(name: str) -> Non
     """Secrets are credentials; no argument or environment variable of a unit contains one."""
     text = (FOLDER / name).read_text()
     credentials = re.findall(r"^LoadCredential=(\S+):(\S+)$", text, re.MULTILINE)
-    assert credentials or name == "sigmill-sealer.service"  # it has none
+    assert credentials or name in {
+        "sigmill-sealer.service",
+        "sigmill-issuer-refresh.service",
+    }  # they have none
     assert all(source == f"/etc/sigmill/secrets/{name}" for name, source in credentials)
     assert not re.search(r"^(SetCredential|PassEnvironment|EnvironmentFile)", text, re.MULTILINE)
 

@@ -17,6 +17,8 @@ from tests.support.fakes.config_files import client_line, p256_key, spki_text
 from workers.cli.keys.key_request import placeholder_key
 from workers.config.service_file import service_of
 from workers.config.tenant_file import tenant_of
+from workers.config.values import ErrorList
+from workers.issuer.issuer_file import issuer_of
 
 ROOT = Path(__file__).parents[3]
 PAGES = sorted({ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("ops/**/*.md")})
@@ -59,6 +61,10 @@ def check(text: str) -> str:
     if "tenant" in tables:
         tenant_of(file.with_name(f"{tables['tenant']}.toml"), tables, service_of(file, service()).tokens)
         return "tenant"
+    if "issuer" in tables:
+        errors = ErrorList()
+        assert issuer_of(file, tables, errors) is not None, errors.all
+        return "issuer"
     service_of(file, {**service(), **tables})
     return "service"
 
@@ -99,4 +105,4 @@ def test_so_is_what_it_offers_in_comments(page: str, text: str) -> None:
 
 
 def test_each_kind_of_file_is_documented() -> None:
-    assert {check(text) for _, text in CASES} == {"client", "tenant", "service"}
+    assert {check(text) for _, text in CASES} == {"client", "tenant", "service", "issuer"}

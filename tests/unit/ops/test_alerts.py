@@ -62,6 +62,8 @@ CANARY = 'sigmill_canary_last_success_timestamp_seconds{token="t1"}'
 RESTARTS = f'sigmill_lane_restarts_total{{{WORKER},reason="exit_70",token="t1"}}'
 SET_BACK = f'sigmill_jobs_returned_total{{{WORKER},reason="clock.set_back",tenant="acme"}}'
 RECORD_LAG, RECORD_FORMER = (f"sigmill_record_{name}{{{WORKER}}}" for name in ("lag_seconds", "former"))
+PROVIDER_KEYS = 'sigmill_provider_keys_timestamp_seconds{provider="github"}'
+REPLAYED = 'sigmill_grants_total{outcome="replayed",provider="github"}'
 KEY = {"tenant": "acme", "key": "release"}
 
 CASES = [
@@ -78,6 +80,13 @@ CASES = [
     silent(BURNS_DAY, jobs("0+998x400", "0+2x400"), 380),
     fires(BURNS_DAYS, jobs("0+998x400", "0+2x400"), 380, **AVAILABILITY),
     silent(BURNS_DAYS, jobs("0+9995x400", "0+5x400"), 380),
+    fires("SigmillIssuerDown", {'sigmill_issuer_lane_up{instance="i1"}': "0x30"}, instance="i1"),
+    fires("SigmillIssuerDown", {'up{instance="i1",job="sigmill-issuer"}': "0x30"}, instance="i1"),
+    silent("SigmillIssuerDown", {'sigmill_issuer_lane_up{instance="i1"}': "1x18 0 1x10"}),
+    fires("SigmillProviderKeysOld", {PROVIDER_KEYS: "0x100"}, 90, provider="github"),
+    silent("SigmillProviderKeysOld", {PROVIDER_KEYS: "0+60x100"}, 90),
+    fires("SigmillTokenReplayed", {REPLAYED: "0x15 1x20"}, provider="github"),
+    silent("SigmillTokenReplayed", {REPLAYED: "1x30"}),
     fires("SigmillRecordLagging", {RECORD_LAG: "0+60x30"}, instance="w1"),
     silent("SigmillRecordLagging", {RECORD_LAG: "1x30"}),
     fires("SigmillRecordReplaced", {RECORD_FORMER: "0x10 1x20"}, instance="w1"),

@@ -11,10 +11,10 @@ from ops.generate.pages import metrics_page
 from tests.support.tools import tool
 from workers.telemetry.metric_declarations import Declared, MetricTable, counter_of
 from workers.telemetry.metrics import Metrics, process_registry, say_build
-from workers.telemetry.metrics_catalogue import QueueMetrics, WorkerMetrics
+from workers.telemetry.metrics_catalogue import IssuerMetrics, QueueMetrics, WorkerMetrics
 from workers.telemetry.series_budget import Bounded, Ranked
 
-TABLES: list[type[MetricTable]] = [WorkerMetrics, QueueMetrics]
+TABLES: list[type[MetricTable]] = [WorkerMetrics, QueueMetrics, IssuerMetrics]
 
 
 @pytest.mark.parametrize("table", TABLES)

@@ -1,0 +1,156 @@
+"""An issuer in processes of its own: real token, real TLS, real provider."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import signal
+import ssl
+import subprocess
+import sys
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Self
+
+from queueing.protocol.grants.grant_request import PATH
+from tests.support.issuer.provider import TokenProvider
+from tests.support.issuer.site import TOKEN_AUDIENCE, IssuerSite
+from tests.support.ports import free_port
+from tests.support.sigmill_cli import environment, sigmill
+from tests.support.waiting import until
+from workers.dev.trial_tls import write_authority_and_server
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from tests.support.hsm.softhsm import SoftHsm
+
+PIN = "1234"
+
+
+class RunningIssuer:
+    """Files, provider and processes of one issuer; ``start`` and ``stop`` its front."""
+
+    def __init__(self, folder: Path, softhsm: SoftHsm) -> None:
+        self.folder = folder
+        self.port, self.metrics_port = free_port(), free_port()
+        write_authority_and_server(folder, host="127.0.0.1")
+        self.provider = TokenProvider(f"https://127.0.0.1:{free_port()}", TOKEN_AUDIENCE)
+        softhsm.init_token("issuer", pin=PIN)
+        pin = folder / "issuer.pin"
+        pin.write_text(PIN)
+        pin.chmod(0o600)
+        self._token = (
+            f'module = "{softhsm.module_path}"\nselect = {{ label = "issuer" }}\n'
+            f'login = {{ pin_file = "issuer.pin" }}\n'
+            f'environment = {{ SOFTHSM2_CONF = "{softhsm.conf_path}" }}'
+        )
+        self.site = IssuerSite(folder, self.provider)
+        self.write()
+        made = self.run("create-key", "--token", "issuer")
+        self.site.spki = base64.b64decode(made["public_key"])
+        self._stack = ExitStack()
+        self._front: subprocess.Popen[bytes] | None = None
+
+    def write(self, *, issuer: str = "", http: str = "", tables: str = "") -> None:
+        """Write the issuer's file with these additions, and the tenant's."""
+        self.site.write(
+            token=self._token,
+            issuer=issuer,
+            http=http,
+            tables=f'ca_file = "ca.pem"\n{tables}\n[metrics]\nport = {self.metrics_port}\n',
+        )
+        text = self.site.file.read_text().replace("port = 0\n", f"port = {self.port}\n", 1)
+        self.site.file.write_text(text)
+        self.site.write_tenant()
+
+    def run(self, *words: str) -> dict[str, Any]:
+        """Run a command of the issuer; its one JSON line."""
+        ran = sigmill("issuer", *words, "--config", self.site.file, "--json")
+        assert ran.code == 0, ran
+        return ran.json()[0]
+
+    def __enter__(self) -> Self:
+        self.write()
+        self._stack.enter_context(self.provider.served(self.folder))
+        self.run("refresh")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+        self._stack.close()
+
+    def start(self) -> None:
+        """Start the front, and wait until its lane is logged in."""
+        log = self._stack.enter_context((self.folder / "front.log").open("ab"))
+        self._front = self.spawn("serve", log)
+        until(self.is_ready, "the issuer is ready")
+
+    def spawn(self, command: str, log: Any, *words: str) -> subprocess.Popen[bytes]:
+        """Start a process of the issuer."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "workers.cli", "issuer", command, "--config", self.site.file, *words],
+            stderr=log,
+            env=environment(),
+        )
+
+    def stop(self) -> int:
+        """End the front in order; its exit code."""
+        if self._front is None:
+            return 0
+        self._front.send_signal(signal.SIGTERM)
+        code = self._front.wait(30)
+        self._front = None
+        return code
+
+    def is_ready(self) -> bool:
+        """Whether /readyz says so."""
+        assert self._front is not None
+        assert self._front.poll() is None, self.log()
+        try:
+            return self._probe("/readyz")[0] == 200
+        except OSError:
+            return False
+
+    def metrics(self) -> str:
+        """The page of metrics."""
+        return self._probe("/metrics")[1]
+
+    def _probe(self, path: str) -> tuple[int, str]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.metrics_port, timeout=10)
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+    def log(self) -> str:
+        """Log lines of front and lane so far."""
+        return (self.folder / "front.log").read_text()
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """Log lines of this event."""
+        lines = [json.loads(line) for line in self.log().splitlines()]
+        return [line for line in lines if line["event"] == name]
+
+    def tls(self) -> ssl.SSLContext:
+        """TLS of a caller that trusts the issuer's authority."""
+        return ssl.create_default_context(cafile=str(self.folder / "ca.pem"))
+
+    def post(
+        self, body: bytes, *, path: str = PATH, tls: ssl.SSLContext | None = None, method: str = "POST"
+    ) -> tuple[int, dict[str, Any], dict[str, str]]:
+        """Send a request; status, document and headers of the answer."""
+        connection = http.client.HTTPSConnection(
+            "127.0.0.1", self.port, timeout=30, context=tls or self.tls()
+        )
+        try:
+            connection.request(method, path, body, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read()), dict(answer.getheaders())
+        finally:
+            connection.close()

@@ -1,0 +1,176 @@
+"""The issuer's front: HTTPS that hands requests to the lane as they come. It has no key of the issuer, and logs no token.
+
+A connection serves one request and has a time limit, whatever it sends. The entry of the process sets ``AIOHTTP_NO_EXTENSIONS``
+before this module is imported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+
+from queueing.errors import GrantMalformed, IssuerUnavailable, SigningError
+from queueing.protocol.grants.grant_request import (
+    MAX_REQUEST_BYTES,
+    PATH,
+    GrantDenied,
+    GrantError,
+    GrantIssued,
+    encode_json,
+)
+from workers.issuer.frames import Granted, Refused
+from workers.issuer.identity.refusals import Outcome
+
+if TYPE_CHECKING:
+    from asyncio import Server, Transport
+
+    from aiohttp.web_protocol import RequestHandler
+    from aiohttp.web_request import BaseRequest
+
+    from workers.issuer.issuer_file import IssuerConfiguration
+    from workers.issuer.lane_client import LaneClient
+    from workers.telemetry.metrics_catalogue import IssuerMetrics
+
+log = logging.getLogger("sigmill.issuer")
+
+HEAD_BYTES: Final = 8 * 1024
+"""Longest line of a request's head; the token is in the body."""
+
+MOST_HEADERS: Final = 64
+HANDSHAKE_S: Final = 10.0
+CONNECTION_S: Final = 30.0
+"""Longest time of a connection, from the end of its handshake: the answer of the lane takes at most half of it."""
+
+_UNKNOWN: Final = "unknown"
+_quiet = logging.getLogger("sigmill.issuer.http")
+_quiet.addHandler(logging.NullHandler())
+_quiet.propagate = False  # what it would log are errors of callers, in words of the library
+
+
+class Front:
+    """HTTP server of one issuer."""
+
+    def __init__(self, configuration: IssuerConfiguration, lane: LaneClient, metrics: IssuerMetrics) -> None:
+        self._configuration = configuration
+        self._lane = lane
+        self._metrics = metrics
+        self._server: Server | None = None
+        self._http: _BoundedServer | None = None
+        for outcome in Outcome:  # rate() does not see the first increase of a new series
+            for provider in (*configuration.providers, *configuration.certificates, _UNKNOWN):
+                metrics.grants.labels(provider, outcome)
+
+    async def open(self, context: ssl.SSLContext) -> int:
+        """Listen; returns the port. Raises ``OSError``."""
+        http = self._configuration.http
+        self._http = _BoundedServer(self._answer, http.max_connections)
+        self._server = await asyncio.get_running_loop().create_server(
+            self._http,
+            http.host,
+            http.port,
+            ssl=context,
+            ssl_handshake_timeout=HANDSHAKE_S,
+            reuse_address=True,
+        )
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    async def close(self, within_s: float) -> None:
+        """Stop listening, and let requests that are begun have their answers within this time."""
+        if self._server is not None and self._http is not None:
+            self._server.close()
+            await self._http.shutdown(within_s)
+
+    async def _answer(self, request: BaseRequest) -> web.Response:
+        """Answer to one request; the connection ends with it."""
+        if request.path != PATH:
+            return _response(404, GrantMalformed(f"there is nothing here but {PATH}"))
+        if request.method != "POST":
+            return _response(405, GrantMalformed("a request for a grant is a POST"))
+        try:
+            answer = await self._lane.ask(await _body(request), _certificate(request))
+        except IssuerUnavailable as error:
+            self._count("", Outcome.UNAVAILABLE)
+            return _response(503, error)
+        except GrantMalformed as error:
+            self._count("", Outcome.MALFORMED)
+            return _response(413, error)
+        if isinstance(answer, Granted):
+            self._count(answer.provider, Outcome.ISSUED)
+            issued = GrantIssued(grant=answer.grant, expires_ms=answer.expires_ms)
+            return _json(200, encode_json(issued))
+        self._count(answer.provider, answer.outcome)
+        return _refusal(answer)
+
+    def _count(self, provider: str, outcome: Outcome) -> None:
+        known = provider in self._configuration.providers or provider in self._configuration.certificates
+        self._metrics.grants.labels(provider if known else _UNKNOWN, outcome).inc()
+
+
+class _BoundedServer(web.Server):
+    """aiohttp's server with a bound on the number of connections, and on the time of each."""
+
+    def __init__(self, handler: object, most: int) -> None:
+        super().__init__(
+            handler,  # type: ignore[arg-type]
+            access_log=None,
+            logger=_quiet,
+            keepalive_timeout=HANDSHAKE_S,
+            max_line_size=HEAD_BYTES,
+            max_field_size=HEAD_BYTES,
+            max_headers=MOST_HEADERS,
+            lingering_time=1.0,
+            read_bufsize=MAX_REQUEST_BYTES,
+            auto_decompress=False,
+        )
+        self._most = most
+
+    def connection_made(self, handler: RequestHandler, transport: Transport) -> None:
+        """Give the connection its time, or end it at once where there are too many."""
+        super().connection_made(handler, transport)
+        if len(self.connections) > self._most:
+            transport.abort()
+        else:
+            asyncio.get_running_loop().call_later(CONNECTION_S, transport.abort)
+
+
+async def _body(request: BaseRequest) -> bytes:
+    """The body. Raises ``GrantMalformed`` as soon as it is too long."""
+    body = b""
+    while chunk := await request.content.readany():
+        body += chunk
+        if len(body) > MAX_REQUEST_BYTES:
+            raise GrantMalformed(f"the request has more than {MAX_REQUEST_BYTES} bytes")
+    return body
+
+
+def _certificate(request: BaseRequest) -> bytes:
+    """Certificate of the client (DER), verified by TLS as the caller's; b'' where it has none."""
+    tls = None if request.transport is None else request.transport.get_extra_info("ssl_object")
+    return (tls.getpeercert(binary_form=True) or b"") if tls is not None else b""
+
+
+def _refusal(refused: Refused) -> web.Response:
+    error = GrantError(code=refused.code, message=refused.message, hint=refused.hint)
+    if refused.outcome is Outcome.UNAVAILABLE:
+        return _json(503, encode_json(GrantDenied(error=error)), refused.retry_after_s or 1.0)
+    status = 400 if refused.outcome is Outcome.MALFORMED else 403
+    return _json(status, encode_json(GrantDenied(error=error)))
+
+
+def _response(status: int, error: SigningError) -> web.Response:
+    denied = GrantDenied(error=GrantError(code=error.reason, message=error.message, hint=error.hint))
+    return _json(status, encode_json(denied), error.retry_after_s)
+
+
+def _json(status: int, body: bytes, retry_after_s: float | None = None) -> web.Response:
+    response = web.Response(status=status, body=body, content_type="application/json")
+    if retry_after_s is not None:
+        response.headers["Retry-After"] = str(max(1, round(retry_after_s)))
+    response.headers["Cache-Control"] = "no-store"
+    response.force_close()
+    return response

@@ -1,0 +1,147 @@
+"""Register of used tokens: each belongs to the first key that used it, until it ends, also over restarts.
+
+A file of records of one length, appended to and synced before a grant is signed::
+
+    SHA-256 of the token's identity (32) | SHA-256 of the key (32) | Unix time at which it ends (8) | CRC-32 of these (4)
+
+Only tokens that a rule has allowed are recorded, so a stranger cannot fill it; when it is full, grants wait rather than that a
+token is forgotten.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import struct
+import zlib
+from typing import TYPE_CHECKING, Final
+
+from queueing.errors import ConfigError, IssuerUnavailable
+from queueing.files.durable_file import replace_durably
+from queueing.files.regular_file import read_regular
+from workers.issuer.identity.refusals import Outcome, TokenRefused
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_RECORD: Final = struct.Struct(">32s32sQ")
+_CRC: Final = struct.Struct(">I")
+RECORD_BYTES: Final = _RECORD.size + _CRC.size
+
+MOST_TOKENS: Final = 200_000
+"""Tokens that have not ended: about 60 MB of memory. A farm of 10,000 builds an hour with tokens of an hour has 10,000."""
+
+_COMPACT_AT_LEAST: Final = 4096
+"""Records below which the file is not worth a rewrite; then it is rewritten when it has doubled."""
+
+
+class UsedTokens:
+    """Used tokens in memory and in ``file``, which one process has. Not for use by several threads."""
+
+    def __init__(self, file: Path, now_s: float, *, most: int = MOST_TOKENS) -> None:
+        self._file = file
+        self._most = most
+        self._tokens: dict[bytes, tuple[bytes, int]] = {}
+        self._records = 0
+        self._compact_at = 0
+        self._whole = False
+        self._read(now_s)
+        try:
+            self._rewrite()
+        except OSError as error:
+            raise self._damaged(error.strerror or str(error)) from None
+
+    def __len__(self) -> int:
+        return len(self._tokens)
+
+    def bind(self, use_id: bytes, public_key: bytes, *, ends_s: float, now_s: float) -> None:
+        """Give the token to the key, durably, unless it has it already.
+
+        ``use_id``: 32 bytes, those of ``VerifiedIdentity``. Raises ``TokenRefused`` where another key has the token, and
+        ``IssuerUnavailable`` (retryable) where the register is full or cannot be written. One fdatasync for a new token.
+        """
+        owner = hashlib.sha256(public_key).digest()
+        known = self._tokens.get(use_id)
+        if known is not None:
+            if known[0] == owner:
+                return
+            raise TokenRefused(
+                Outcome.REPLAYED,
+                "the token was used before with another key",
+                hint="A token serves one run of the client: ask the provider for one for each. If this build used it once, it was stolen.",
+            )
+        if len(self._tokens) >= self._most:
+            self._forget_ended(now_s)
+        if len(self._tokens) >= self._most:
+            raise IssuerUnavailable(
+                f"{self._most} tokens are in use, and no more are taken", retry_after_s=60.0
+            )
+        self._append(use_id, owner, int(ends_s) + 1)
+        if self._records > self._compact_at:
+            self._forget_ended(now_s)
+            with contextlib.suppress(OSError):  # the token is recorded; the next one tries again
+                self._rewrite()
+
+    def _append(self, use_id: bytes, owner: bytes, ends_s: int) -> None:
+        try:
+            if not self._whole:
+                self._rewrite()
+            self._whole = False  # until the record is on disk in full
+            descriptor = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+            try:
+                written = os.write(descriptor, _encode(use_id, owner, ends_s))
+                os.fdatasync(descriptor)
+            finally:
+                os.close(descriptor)
+            self._whole = written == RECORD_BYTES
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise IssuerUnavailable(
+                f"the register of used tokens cannot be written ({why})", retry_after_s=10.0
+            ) from None
+        if not self._whole:
+            raise IssuerUnavailable("the register of used tokens was written in part", retry_after_s=10.0)
+        self._tokens[use_id] = owner, ends_s
+        self._records += 1
+
+    def _forget_ended(self, now_s: float) -> None:
+        self._tokens = {use_id: kept for use_id, kept in self._tokens.items() if kept[1] > now_s}
+
+    def _read(self, now_s: float) -> None:
+        """Read the file. A record that was cut off by a crash is the last one: its grant was never signed."""
+        try:
+            raw = read_regular(self._file, largest_bytes=4 * self._most * RECORD_BYTES)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise self._damaged(error.strerror or str(error)) from None
+        for start in range(0, len(raw) - RECORD_BYTES + 1, RECORD_BYTES):
+            body = raw[start : start + _RECORD.size]
+            (crc,) = _CRC.unpack_from(raw, start + _RECORD.size)
+            if zlib.crc32(body) != crc:
+                raise self._damaged(f"the record at byte {start} is damaged")
+            use_id, owner, ends_s = _RECORD.unpack(body)
+            if ends_s > now_s:
+                self._tokens[use_id] = owner, ends_s
+
+    def _rewrite(self) -> None:
+        """Replace the file by one with the tokens in memory. Raises ``OSError``."""
+        records = (_encode(use_id, *kept) for use_id, kept in self._tokens.items())
+        replace_durably(self._file, b"".join(records))
+        self._records = len(self._tokens)
+        self._compact_at = max(_COMPACT_AT_LEAST, 2 * self._records)
+        self._whole = True
+
+    def _damaged(self, why: str) -> ConfigError:
+        return ConfigError(
+            str(self._file),
+            "",
+            f"the register of used tokens cannot be used: {why}",
+            "Repair the disk or the rights. Move a damaged file away only when the tokens in use have ended (an hour).",
+        )
+
+
+def _encode(use_id: bytes, owner: bytes, ends_s: int) -> bytes:
+    body = _RECORD.pack(use_id, owner, ends_s)
+    return body + _CRC.pack(zlib.crc32(body))
