@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from queueing.broker.claims import ClaimedJob
     from queueing.protocol.envelope import Envelope
+    from queueing.protocol.grants.grant import Grant
     from workers.lanes.protocol import SliceOutcome
 
 
@@ -80,6 +81,7 @@ class ActiveJob:
         "envelope",
         "errors",
         "failure",
+        "grant",
         "hints",
         "intended",
         "key_version",
@@ -102,6 +104,7 @@ class ActiveJob:
         self.started_ms = time.time_ns() // 1_000_000
         self.sealed = b""
         self.envelope: Envelope | None = None
+        self.grant: Grant | None = None  # its signature is verified
         self.hints = JobHints()
         self.enqueued_at_ms = self.started_ms
         self.signatures: list[bytes | None] = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from workers.lifecycle.heartbeat import Heartbeat
     from workers.lifecycle.reload import Reloader
     from workers.lifecycle.shutdown import ShutdownDeadline
+    from workers.limits.grant_budgets import GrantBudgets
     from workers.limits.key_budgets import KeyBudgets
     from workers.pipeline.lease_keeper import LeaseKeeper
     from workers.pipeline.result_publisher import ResultPublisher
@@ -75,6 +77,7 @@ class ServiceParts:
     publisher: ResultPublisher
     leases: LeaseKeeper
     budgets: KeyBudgets
+    grants: GrantBudgets
     stop_orders: StopOrderSync
     refused_pins: RefusedPinSync
     registration: Registration
@@ -127,6 +130,7 @@ class SigningService:
         if self.draining:
             await self._close()  # the log is perhaps not recovered: nothing may be claimed
             return
+        await p.grants.recover(p.state.log_folder, time.time_ns() // 1_000_000)
         p.leases.start()
         await p.refused_pins.sync_at_start()
         async with asyncio.TaskGroup() as tasks:
@@ -141,6 +145,7 @@ class SigningService:
             with contextlib.suppress(TimeoutError, QueueUnavailable):
                 async with asyncio.timeout(p.shutdown.to_close_s):
                     await p.budgets.return_unused()
+                    await p.grants.share()
                     await p.registration.remove()
             await p.lanes.close(p.shutdown.to_close_s)
         p.leases.stop()

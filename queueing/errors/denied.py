@@ -101,7 +101,7 @@ class GrantExhausted(Denied):
 
 
 class IdentityRefused(Denied):
-    """The issuer does not accept the identity: nothing in its rules fits it, or the token is not valid."""
+    """The issuer does not accept the build's token, or no rule fits it."""
 
     reason = "identity.refused"
     hint = "The message names the rule and the claim; the operator owns the identities of the key."

@@ -29,12 +29,13 @@ DOMAIN: Final = b"sigmill-stop-v1\x00"
 
 MAX_SIGNED_BYTES: Final = 4096
 
-Scope = Literal["tenant", "key", "client", "version"]
-"""``version``: one version of a key, named KEY/VERSION. Workers of 0.1.0 refuse an order of this scope, and confirm none."""
+Scope = Literal["tenant", "key", "client", "version", "issuer", "subject"]
+"""``version``: one version of a key, named KEY/VERSION. ``issuer``, ``subject``: of grants. Workers that do not know a scope refuse
+its orders, and confirm none."""
 
 
 class StopOrder(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, kw_only=True):
-    """Order that stops a tenant, or one of its keys, versions or clients, by ``name``. Times are Unix ms."""
+    """Order that stops a tenant, or one of its keys, versions, clients, issuers or subjects, by ``name``. Times are Unix ms."""
 
     version: Literal[1] = 1
     audience: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
@@ -43,7 +44,7 @@ class StopOrder(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
     operator: Name
     scope: Scope
     tenant: Name
-    name: Annotated[str, msgspec.Meta(max_length=80)] = ""
+    name: Annotated[str, msgspec.Meta(max_length=512)] = ""
     reason: Annotated[str, msgspec.Meta(max_length=500)] = ""
 
     @property

@@ -111,6 +111,7 @@ def background_tasks(
         pipeline.unauthenticated,
         limits.budgets,
         base.log_shares,
+        limits.grants,
         syncs.stop_orders,
         syncs.refused_pins,
         syncs.directories,

@@ -18,6 +18,7 @@ from workers.journal.journal import WriteAheadLog
 from workers.lanes.supervisor.registry import LaneRegistry
 from workers.lifecycle.shutdown import ShutdownDeadline
 from workers.limits.fair_queueing import FairShares
+from workers.limits.grant_budgets import GrantBudgets
 from workers.limits.key_budgets import KeyBudgets
 from workers.limits.log_shares import LogShares
 from workers.limits.rate_limiter import RateLimiter
@@ -59,6 +60,7 @@ class Limits:
     limiter: RateLimiter
     shares: FairShares
     budgets: KeyBudgets
+    grants: GrantBudgets
 
 
 def owner_id(host: str, pid: int) -> str:
@@ -121,7 +123,12 @@ def make_foundation(config: CurrentConfig, redis: Redis, metrics: Metrics) -> Fo
 def make_limits(base: Foundation) -> Limits:
     """Limits on tenants and keys."""
     limiter = RateLimiter(base.config, base.metrics)
-    return Limits(limiter=limiter, shares=FairShares(limiter), budgets=KeyBudgets(base.redis, base.config))
+    return Limits(
+        limiter=limiter,
+        shares=FairShares(limiter),
+        budgets=KeyBudgets(base.redis, base.config),
+        grants=GrantBudgets(base.redis, base.config),
+    )
 
 
 def export_gauges(base: Foundation) -> None:

@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 def make_pipeline(base: Foundation, limits: Limits) -> Pipeline:
     """Pipeline from a claimed job to its result or its return."""
     settlement = JobSettlement(
-        budgets=limits.budgets, limiter=limits.limiter, jobs=base.jobs, listener=base.ready_tenants
+        budgets=limits.budgets,
+        grants=limits.grants,
+        limiter=limits.limiter,
+        jobs=base.jobs,
+        listener=base.ready_tenants,
     )
     unauthenticated = UnauthenticatedJobs(base.metrics, base.wal)
     recovered = RecoveredResults()
@@ -41,6 +45,7 @@ def make_pipeline(base: Foundation, limits: Limits) -> Pipeline:
             limiter=limits.limiter,
             shares=limits.shares,
             budgets=limits.budgets,
+            grants=limits.grants,
             wal=base.wal,
             shutdown=base.shutdown,
             metrics=base.metrics,

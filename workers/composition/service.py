@@ -73,6 +73,7 @@ def build_service(
             publisher=pipeline.publisher,
             leases=make_lease_keeper(base, heartbeat),
             budgets=limits.budgets,
+            grants=limits.grants,
             stop_orders=syncs.stop_orders,
             refused_pins=syncs.refused_pins,
             registration=syncs.registration,

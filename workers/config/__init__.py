@@ -10,6 +10,7 @@ validation     all errors at once, and the files that the configuration refers t
 snapshots      repeated reading for a reload: only changed files are parsed, older ones refused
 key_versions   versions of a key: dates and certificates
 tenants        a tenant in use: keys and clients resolved, public keys parsed
+issuers        issuers of grants, and the identities that they judge
 key_policy     rules of a key: clients, time windows, budget
 tenant_limits  rate limit, budget and backlog caps of a tenant
 stop_rules     operators' stop orders, applied to one tenant

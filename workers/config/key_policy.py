@@ -63,15 +63,17 @@ class Budget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyPolicy:
-    """Rules of one key. ``clients`` None: every client; no windows: any time; no budget: unlimited."""
+    """Rules of one key. ``clients`` None: every client; no windows: any time; no budget: unlimited. ``issuers`` may grant it."""
 
     clients: frozenset[str] | None = frozenset()
+    issuers: frozenset[str] = frozenset()
     windows: tuple[Window, ...] = ()
     budget: Budget | None = None
 
     def __str__(self) -> str:
         who = "every client" if self.clients is None else ", ".join(sorted(self.clients)) or "none"
         rules = [f"clients: {who}"]
+        rules += [f"issuers: {', '.join(sorted(self.issuers))}"] if self.issuers else []
         rules += [f"windows: {'; '.join(map(str, self.windows))}"] if self.windows else []
         rules += [f"budget: {self.budget.digests} in {self.budget.period_s} s"] if self.budget else []
         return "; ".join(rules)
@@ -80,6 +82,12 @@ class KeyPolicy:
         """Raise ``PolicyDenied`` (final), which names the failed rule."""
         if self.clients is not None and client not in self.clients:
             raise PolicyDenied("rule `clients`: the key does not list this client")
+        self.check_time(now_ms)
+
+    def check_issuer(self, issuer: str, now_ms: int) -> None:
+        """Raise ``PolicyDenied`` (final) where the issuer may not grant the key, or not now."""
+        if issuer not in self.issuers:
+            raise PolicyDenied("rule `issuers`: the key does not list this issuer")
         self.check_time(now_ms)
 
     def check_time(self, now_ms: int) -> None:

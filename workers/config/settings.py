@@ -14,6 +14,7 @@ from queueing.config.redis import RedisConfig
 from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.key_directory import LARGEST_EPOCH, KeyState
 from queueing.protocol.names import Name
+from workers.config.issuers.tables import IdentitySettings
 
 Seconds = Annotated[float, Meta(gt=0, le=30 * 86400)]
 
@@ -222,7 +223,7 @@ class BudgetSettings(_Strict, frozen=True):
 
 
 class KeySettings(_Strict, frozen=True):
-    """``[keys.NAME]``. ``clients`` may use the key; ``*`` is every client of the tenant, an empty list none.
+    """``[keys.NAME]``. ``clients`` may use the key; ``*`` is every client of the tenant, an empty list none. ``issuers`` may grant it.
 
     ``code-signing`` refuses RSA below 3072 bits (CSBR 6.1.5). ``default_algorithm`` defaults to that of the key kind.
     """
@@ -230,6 +231,8 @@ class KeySettings(_Strict, frozen=True):
     versions: Annotated[tuple[KeyVersionSettings, ...], Meta(min_length=1)]
     algorithms: Annotated[tuple[Algorithm, ...], Meta(min_length=1)]
     clients: tuple[str, ...]
+    issuers: tuple[str, ...] = ()
+    identities: tuple[IdentitySettings, ...] = ()
     default_algorithm: Algorithm | None = None
     windows: tuple[WindowSettings, ...] = ()
     budget: BudgetSettings | None = None

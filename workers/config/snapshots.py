@@ -153,3 +153,15 @@ def stamp_of(file: Path) -> Stamp:
 def _check_tokens(file: Path, tenant: Tenant, service: ServiceConfiguration) -> None:
     for token in [token for token in tenant.tokens if token not in service.tokens]:
         raise ConfigError(str(file), "keys", f"no token `{token}`", f"Add [tokens.{token}].")
+
+
+def refuse_other_place(file: Path, new: ServiceConfiguration, old: ServiceConfiguration) -> None:
+    """Raise ``ConfigError`` for settings that a running process cannot change: audience, folders and service key."""
+    for key, one, other in (
+        ("service.audience", new.audience, old.audience),
+        ("service.state_dir", new.state_dir, old.state_dir),
+        ("service.tenants_dir", new.tenants_dir, old.tenants_dir),
+        ("service_key", new.service_key, old.service_key),
+    ):
+        if one != other:
+            raise ConfigError(str(file), key, "cannot change while it runs", "Restart the worker for it.")

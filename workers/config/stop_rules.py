@@ -22,12 +22,20 @@ class Stops:
     keys: dict[str, str] = field(default_factory=dict)
     clients: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    issuers: dict[str, str] = field(default_factory=dict)
+    subjects: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, tenant: Tenant, orders: Iterable[StopOrder]) -> Stops:
         """Orders in force for this tenant at its epoch."""
         whole: str | None = None
-        named: dict[Scope, dict[str, str]] = {"key": {}, "client": {}, "version": {}}
+        named: dict[Scope, dict[str, str]] = {
+            "key": {},
+            "client": {},
+            "version": {},
+            "issuer": {},
+            "subject": {},
+        }
         for order in orders:
             if not in_force(order, tenant):
                 continue
@@ -35,7 +43,14 @@ class Stops:
                 whole = order.hex_id
             else:
                 named[order.scope][order.name] = order.hex_id
-        return cls(whole, keys=named["key"], clients=named["client"], versions=named["version"])
+        return cls(
+            whole,
+            keys=named["key"],
+            clients=named["client"],
+            versions=named["version"],
+            issuers=named["issuer"],
+            subjects=named["subject"],
+        )
 
     def check_tenant(self) -> None:
         """Raise ``PolicyDenied`` when the whole tenant is stopped."""
@@ -46,6 +61,16 @@ class Stops:
         """Raise ``ClientRevoked`` when this client is stopped."""
         if client in self.clients:
             raise ClientRevoked(f"an operator's order stops the client ({self.clients[client]})")
+
+    def check_issuer(self, issuer: str) -> None:
+        """Raise ``ClientRevoked`` when this issuer's grants are stopped."""
+        if issuer in self.issuers:
+            raise ClientRevoked(f"an operator's order stops the issuer ({self.issuers[issuer]})")
+
+    def check_subject(self, subject: str) -> None:
+        """Raise ``ClientRevoked`` when grants of this subject are stopped."""
+        if subject in self.subjects:
+            raise ClientRevoked(f"an operator's order stops the subject ({self.subjects[subject]})")
 
     def check_key(self, key: str) -> None:
         """Raise ``KeyDisabled`` when this key is stopped."""

@@ -12,6 +12,13 @@ import msgspec
 from queueing.config.toml import convert, read_toml
 from queueing.errors import ConfigError
 from queueing.protocol.algorithms import DEFAULT_FOR_KEY, FACTS, Algorithm, KeyKind
+from workers.config.issuers.identities import read_identities
+from workers.config.issuers.issuers import (
+    read_issuer,
+    refuse_shared_keys,
+    refuse_unknown_issuers,
+    refuse_unknown_keys,
+)
 from workers.config.key_policy import DAYS, EVERY_CLIENT, Budget, KeyPolicy, Window
 from workers.config.key_versions import read_version
 from workers.config.settings import (
@@ -24,7 +31,7 @@ from workers.config.settings import (
 )
 from workers.config.tenant_limits import limits_of
 from workers.config.tenants import KeyVersion, Tenant, TenantClient, TenantKey
-from workers.config.values import ErrorList, expect_name, expect_table, signer_key, unix_ms
+from workers.config.values import ErrorList, expect_name, expect_table, signer_key, tables_below, unix_ms
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -59,14 +66,23 @@ def read_tenant(
 ) -> Tenant | None:
     """Tenant of a file's tables; None where something is wrong: ``errors`` has the first error of each client, key and table."""
     before = len(errors.all)
-    errors.add_unknown(file, tables, _HEAD_KEYS | {"clients", "keys", "limits"})
+    errors.add_unknown(file, tables, _HEAD_KEYS | {"clients", "issuers", "keys", "limits"})
     given = errors.collect(lambda: expect_table(file, "clients", tables.get("clients", {}))) or {}
+    given_issuers = tables_below(file, tables, "issuers", errors)
     given_keys = errors.collect(lambda: expect_table(file, "keys", tables.get("keys", {}))) or {}
     limits = errors.collect(lambda: convert(file, "limits", tables.get("limits", {}), LimitsSettings))
     head = errors.collect(lambda: _head(file, tables))
     keys = errors.collect_each(given_keys, partial(_key, file, tokens=tokens))
     clients = errors.collect_each(given, partial(_client, file))
+    issuers = errors.collect_each(given_issuers, partial(read_issuer, file))
     errors.collect(lambda: _refuse_duplicate_keys(file, keys))
+    errors.collect(lambda: refuse_unknown_keys(file, issuers.values(), given_keys))
+    errors.collect(
+        lambda: refuse_shared_keys(file, issuers, {c.name: c.public_key for c in clients.values()})
+    )
+    errors.collect(
+        lambda: refuse_unknown_issuers(file, {k.name: k.policy.issuers for k in keys.values()}, given_issuers)
+    )
     errors.collect(lambda: _refuse_unknown_clients(file, keys, given))
     if len(errors.all) > before or head is None or limits is None:
         return None
@@ -76,6 +92,7 @@ def read_tenant(
         suspended=head.state == "suspended",
         max_envelope_age_ms=int(head.max_envelope_age_s * 1000),
         clients=clients,
+        issuers=issuers,
         keys=keys,
         tenant_class=head.tenant_class,
         lifted_orders=frozenset(map(bytes.fromhex, head.lifted_orders)),
@@ -180,8 +197,10 @@ def _key(file: Path, name: str, table: object, tokens: Collection[str]) -> Tenan
         profile=settings.profile,
         versions=versions,
         canary=settings.canary,
+        identities=read_identities(file, name, settings.identities, settings.issuers),
         policy=KeyPolicy(
             clients=None if EVERY_CLIENT in settings.clients else frozenset(settings.clients),
+            issuers=frozenset(settings.issuers),
             windows=tuple(_window(file, f"{path}.windows[{i}]", w) for i, w in enumerate(settings.windows)),
             budget=_budget(settings.budget),
         ),

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from queueing.protocol.algorithms import Algorithm
     from queueing.protocol.client_keys import ClientPublicKey
     from queueing.protocol.public_keys import PublicKey
+    from workers.config.issuers.identities import IdentityRule
+    from workers.config.issuers.issuers import TenantIssuer
     from workers.config.key_policy import KeyPolicy
     from workers.config.settings import TenantClass
 
@@ -79,7 +81,10 @@ class KeyVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantKey:
-    """Key with its versions, oldest first, and its algorithms. ``canary``: each version signs its own canary."""
+    """Key with its versions, oldest first, and its algorithms. ``canary``: each version signs its own canary.
+
+    ``identities``: for the issuer of grants; no lane judges by them.
+    """
 
     name: str
     algorithms: frozenset[Algorithm]
@@ -88,6 +93,7 @@ class TenantKey:
     versions: tuple[KeyVersion, ...]
     policy: KeyPolicy
     canary: bool = False
+    identities: tuple[IdentityRule, ...] = ()
 
     def version_to_sign(self, version: int, now_ms: int) -> KeyVersion:
         """The requested version; 0 requests the newest active one.
@@ -122,6 +128,7 @@ class Tenant:
     max_envelope_age_ms: int
     clients: dict[str, TenantClient]
     keys: dict[str, TenantKey]
+    issuers: dict[str, TenantIssuer] = field(default_factory=dict)
     lifted_orders: frozenset[bytes] = frozenset()
     limits: TenantLimits = field(default_factory=TenantLimits)
     tenant_class: TenantClass

@@ -16,6 +16,7 @@ from queueing.config.toml import read_toml
 from queueing.errors import ConfigError
 from queueing.files.regular_file import open_regular
 from queueing.protocol.algorithms import FACTS, Algorithm
+from workers.config.issuers.mutability import mutable_identities
 from workers.config.loading import Configuration, Ownership, tenant_files
 from workers.config.service_file import read_service
 from workers.config.settings import PinLogin
@@ -51,17 +52,19 @@ def validate_all(file: Path) -> ConfigReport:
     if service is None:
         return ConfigReport(configuration=None, errors=tuple(errors.all))
     tenants: dict[str, Tenant] = {}
+    warnings: list[ConfigError] = []
     ownership = Ownership.of_service(service)
     for path in errors.collect(lambda: tenant_files(service)) or []:
         tenant = errors.collect(partial(_tenant, path, service, errors))
         if tenant is not None:
             tenants[tenant.name] = tenant
+            warnings += mutable_identities(path, tenant)
             errors.collect(partial(ownership.claim, path, tenant))
     errors.all += _broken_references(service)
     return ConfigReport(
         configuration=Configuration(service=service, tenants=tenants),
         errors=tuple(errors.all),
-        warnings=tuple(_warnings(service)),
+        warnings=(*_warnings(service), *warnings),
     )
 
 

@@ -115,8 +115,9 @@ TEXTS: Final[dict[str, Text]] = {
         (_LOOK_CLIENTS, _NEW_CLIENT, _RELOAD),
     ),
     "grant.refused": Text(
-        "The grant under which the envelope was made is not accepted: the tenant's file does not name its issuer, the issuer is"
-        " revoked, expired or stopped, its signature is false, or it permits more than the issuer may. The message says which.",
+        "The grant under which the envelope was made is not accepted: the tenant's file does not name its issuer, its signature is"
+        " not that of the issuer, or it was made for another cluster, tenant or envelope; or an issuer was asked with a proof that"
+        " is false. The message says which.",
         _BUILD,
         (
             Step(
@@ -155,7 +156,9 @@ TEXTS: Final[dict[str, Text]] = {
     ),
     "policy.denied": Text(
         "A rule of the tenant or the key denies the request; the message names it: `clients` (the key does not list this"
-        " client), `windows` (outside the allowed times), `state` (the tenant is suspended), `stop` (a stop order).",
+        " client), `windows` (outside the allowed times), `state` (the tenant is suspended, or the issuer revoked), `stop` (a stop"
+        " order), `grant` (the grant does not list the key or the algorithm), `issuers`, `keys`, `max_grant_s`, `max_digests` and"
+        " `expires` (what the issuer of the grant may give).",
         _BUILD,
         (
             Step(

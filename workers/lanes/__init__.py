@@ -2,6 +2,8 @@
 
 protocol       frames between worker and lane
 authorisation  rules by which an envelope is authorised; used by the lane, and by the worker's router
+signatories    makers of envelopes: clients, and holders of grants
+grant_usage    digests that were signed under each grant, and their cap
 canary         constant that a canary signs, and the keys that it tries
 operations     numbers of C_Sign calls by key version; used by the lane, and by the worker
 exit_codes     exit codes of a lane

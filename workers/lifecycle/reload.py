@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from queueing.aio.events import wait_for
 from queueing.errors import ConfigError
 from workers.config.settings import WorkerSettings
-from workers.lanes.process.live_policy import refuse_other_place
+from workers.config.snapshots import refuse_other_place
 from workers.state.running_workers import ReloadReport
 from workers.telemetry.json_logs import set_levels
 

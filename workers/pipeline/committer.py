@@ -18,7 +18,7 @@ from queueing.aio.backoff import Backoff
 from queueing.broker.claims import Commit, CommitStatus, Retention
 from queueing.errors import JobPoisoned, QueueUnavailable, QueueUnconfirmed
 from workers.journal.records import ReleasedRecord
-from workers.pipeline.unauthenticated import is_unauthenticated
+from workers.lanes.authorisation import is_unauthenticated
 from workers.telemetry import job_log
 from workers.telemetry.outcome_metrics import count_outcomes, count_recovered
 

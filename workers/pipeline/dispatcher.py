@@ -1,4 +1,4 @@
-"""Dispatches claimed jobs to lanes: route, charge, reserve key budgets, make the intent durable, submit."""
+"""Dispatches claimed jobs to lanes: route, charge, reserve digests of grants and key budgets, make the intent durable, submit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from queueing.errors import LimitRate, LogUnavailable, QueueUnavailable, SigningError, TokenUnavailable
+from queueing.errors import (
+    GrantExhausted,
+    LimitRate,
+    LogUnavailable,
+    QueueUnavailable,
+    SigningError,
+    TokenUnavailable,
+)
 from workers.journal.records import SALT_BYTES, IntentRecord
 from workers.lanes.supervisor.batching import Slice
 
@@ -21,6 +28,7 @@ if TYPE_CHECKING:
     from workers.lanes.supervisor.token_pool import TokenPool
     from workers.lifecycle.shutdown import ShutdownDeadline
     from workers.limits.fair_queueing import FairShares
+    from workers.limits.grant_budgets import GrantBudgets
     from workers.limits.key_budgets import KeyBudgets
     from workers.limits.rate_limiter import RateLimiter
     from workers.pipeline.result_publisher import ResultPublisher
@@ -42,6 +50,7 @@ class Dispatcher:
         limiter: RateLimiter,
         shares: FairShares,
         budgets: KeyBudgets,
+        grants: GrantBudgets,
         wal: WriteAheadLog,
         shutdown: ShutdownDeadline,
         metrics: Metrics,
@@ -50,6 +59,7 @@ class Dispatcher:
         self._limiter = limiter
         self._shares = shares
         self._budgets = budgets
+        self._grants = grants
         self._wal = wal
         self._shutdown = shutdown
         self._metrics = metrics
@@ -65,7 +75,7 @@ class Dispatcher:
             return
         routed = self._route_all(jobs)
         now_ms = time.time_ns() // 1_000_000
-        routed = await self._within_budgets(routed, now_ms)
+        routed = await self._within_budgets([each for each in routed if self._within_grant(each[0])], now_ms)
         if not routed:
             return
         await self._make_intents_durable([job for job, _ in routed], now_ms)
@@ -140,6 +150,20 @@ class Dispatcher:
         except (LogUnavailable, asyncio.CancelledError):
             _requeue_unsent(jobs)
             raise
+
+    def _within_grant(self, job: ActiveJob) -> bool:
+        """Reserve the digests of a job under a grant; False where it is refused or requeued instead."""
+        try:
+            self._grants.reserve(job)
+        except LimitRate as error:
+            if self._authenticate(job):
+                job.requeue(error)
+            return False
+        except GrantExhausted as error:
+            if self._authenticate(job):
+                self._refuse(job, error)
+            return False
+        return True
 
     async def _within_budgets(self, routed: list[Routed], now_ms: int) -> list[Routed]:
         """Refuse the jobs that exceed the budget of their key, and requeue those whose budget Redis does not count; the others.

@@ -18,9 +18,9 @@ from queueing.errors import (
 )
 from queueing.protocol.envelope import read_unverified
 from queueing.protocol.jobs import ReceiptNotice, decode_job, job_id_of, tenant_of_job_id
-from workers.lanes.authorisation import authorise
+from workers.lanes.authorisation import authorise, is_unauthenticated
+from workers.lanes.signatories import VerifiedGrants, signatory_of
 from workers.lanes.supervisor.batching import Group
-from workers.pipeline.unauthenticated import is_unauthenticated
 
 if TYPE_CHECKING:
     from queueing.protocol.algorithms import KeyKind
@@ -66,6 +66,7 @@ class Router:
         self._lanes = lanes
         self._stop_orders = stop_orders
         self._audience = config.service.audience  # a reload cannot change it
+        self._grants = VerifiedGrants()
         self._most_crashes = config.service.worker.poison_attempts
         self._receipts = ReceiptNotice.FOLLOWS if config.service.record.enabled else ReceiptNotice.NO_RECORD
 
@@ -113,6 +114,7 @@ class Router:
                 audience=self._audience,
                 now_ms=time.time_ns() // 1_000_000,
                 stops=self._stop_orders.stops_of(tenant),
+                grants=self._grants,
             )
         except EnvelopeExpired:
             job.authenticated = True
@@ -134,7 +136,7 @@ class Router:
         is judged here, before its intent: an intent holds the whole envelope.
         """
         tenant = self._tenant(job)
-        if unverified.envelope.client not in tenant.clients or self._unauthenticated.must_verify(tenant.name):
+        if not self._has_signatory(job, unverified, tenant) or self._unauthenticated.must_verify(tenant.name):
             self._authenticate(job, unverified)
         now_ms = time.time_ns() // 1_000_000
         stops = self._stop_orders.stops_of(tenant)
@@ -147,6 +149,14 @@ class Router:
             # Judged in a lane's order, which checks the signature first: a stranger learns nothing about keys here.
             self._authenticate(job, unverified)
             raise
+
+    def _has_signatory(self, job: ActiveJob, unverified: UnverifiedEnvelope, tenant: Tenant) -> bool:
+        """Whether the tenant has the client that the envelope names, or an issuer that has signed its grant."""
+        try:
+            job.grant = signatory_of(unverified.envelope, tenant, self._audience, self._grants).grant
+        except SigningError:
+            return False
+        return True
 
     def _least_loaded(self, tenant: str, version: KeyVersion) -> TokenPool:
         """The pool with the shortest queue, of the healthy tokens that have the key, as far as is known."""

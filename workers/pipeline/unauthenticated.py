@@ -12,13 +12,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from queueing.errors import (
-    ClientUnknown,
-    EnvelopeAudience,
-    EnvelopeMalformed,
-    EnvelopeSignature,
-    SigningError,
-)
+from queueing.errors import EnvelopeSignature, GrantRefused
 from workers.journal.event_records import UnauthenticatedRecord
 from workers.telemetry import job_log
 from workers.telemetry.metrics import reason_label
@@ -37,13 +31,6 @@ REPORT_S: Final = 60.0
 
 VERIFY_S: Final = 600.0
 """After a forged envelope the worker verifies those of its tenant before their intents for so long: 0.15 ms each."""
-
-_UNAUTHENTICATED: Final = (ClientUnknown, EnvelopeAudience, EnvelopeMalformed, EnvelopeSignature)
-
-
-def is_unauthenticated(error: SigningError | None) -> bool:
-    """Whether the error is raised before the signature of a client has verified."""
-    return isinstance(error, _UNAUTHENTICATED)
 
 
 class UnauthenticatedJobs:
@@ -70,7 +57,7 @@ class UnauthenticatedJobs:
         if failure is None:
             return
         reason = reason_label(failure.reason)
-        if isinstance(failure, EnvelopeSignature):
+        if isinstance(failure, EnvelopeSignature | GrantRefused):
             self._verify_until[tenant] = now_s + VERIFY_S
         self._metrics.unauthenticated_jobs.labels(tenant, reason).inc()
         counts = self._unreported.setdefault(tenant, Counter())

@@ -13,6 +13,7 @@ from ops.generate.pages.markdown import prose, table
 from queueing.client.config import ClientConfig
 from queueing.config.redis import RedisConfig
 from workers.config import settings
+from workers.config.issuers.tables import IdentitySettings, IssuerSettings
 from workers.issuer import settings as issuer_settings
 
 _HEAD: Final = """\
@@ -43,7 +44,9 @@ FILES: Final[dict[str, dict[str, type]]] = {
         "(top)": settings.TenantSettings,
         "[limits]": settings.LimitsSettings,
         "[clients.NAME]": settings.ClientSettings,
+        "[issuers.NAME]": IssuerSettings,
         "[keys.NAME]": settings.KeySettings,
+        "[[keys.NAME.identities]]": IdentitySettings,
         "[[keys.NAME.versions]]": settings.KeyVersionSettings,
     },
     "client.toml": {"(top)": ClientConfig},
@@ -59,7 +62,7 @@ FILES: Final[dict[str, dict[str, type]]] = {
 }
 """Tables of each file. Nested structs are described within their table."""
 
-_TABLES_OF_THEIR_OWN: Final = {settings.KeyVersionSettings, RedisConfig}
+_TABLES_OF_THEIR_OWN: Final = {settings.KeyVersionSettings, IdentitySettings, RedisConfig}
 
 _PLAIN: Final[dict[type, str]] = {
     types.StrType: "text",

@@ -1,13 +1,15 @@
-"""``sigmill stop``: an operator's signed order that stops a tenant, key or client on every host."""
+"""``sigmill stop``: an operator's signed order that stops a tenant, key, client, issuer or subject on every host."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import click
+import msgspec
 
 from queueing.config.toml import nearest, read_toml
 from queueing.errors import ConfigError
+from queueing.protocol.grants.grant import Subject
 from queueing.protocol.stop_orders import Scope
 from workers.cli.operate.order_sender import OrderSender
 from workers.cli.shell.options import config_option, json_option
@@ -18,9 +20,11 @@ from workers.config.service_file import ServiceConfiguration, load_service
 
 @click.command()
 @config_option
-@click.option("--tenant", required=True, help="The tenant to stop, or the tenant of the key or client.")
+@click.option("--tenant", required=True, help="The tenant to stop, or the tenant of what is stopped.")
 @click.option("--key", metavar="KEY[/VERSION]", help="Stop this key, or this version of it, only.")
 @click.option("--client", help="Stop this client only.")
+@click.option("--issuer", help="Stop the grants of this issuer only.")
+@click.option("--subject", help="Stop the grants of this subject only, as grants and the log have it.")
 @click.option("--reason", required=True, help="Reason, kept with the order and shown to operators.")
 @click.option("--operator", required=True, metavar="NAME", help="The [operators.NAME] that signs the order.")
 @click.option(
@@ -32,7 +36,9 @@ from workers.config.service_file import ServiceConfiguration, load_service
     help="The operator's private key (PEM, mode 0600).",
 )
 @click.option(
-    "--unchecked", is_flag=True, help="Send it even if this host's files have no such tenant, key or client."
+    "--unchecked",
+    is_flag=True,
+    help="Send it even if this host's files have no such tenant, key, client or issuer.",
 )
 @json_option
 @click.pass_obj
@@ -44,22 +50,29 @@ def stop(  # one parameter per option  # noqa: PLR0913 - one parameter per optio
     tenant: str,
     key: str | None,
     client: str | None,
+    issuer: str | None,
+    subject: str | None,
     reason: str,
     operator: str,
     operator_key: Path,
     unchecked: bool,
 ) -> Exit:
-    """Stop a tenant, a key or a client on every worker and lane within a second, queued jobs included.
+    """Stop a tenant, a key, a client, an issuer or a subject on every worker and lane within a second, queued jobs included.
 
     The order survives restarts. Only the tenant's file can lift it: lifted_orders = ["ID"] with a higher
     epoch. Without a version a key is stopped with all its versions. Exit code 75 if not every worker confirmed the order in
     time; 2, with nothing sent, if this host's tenant files do not have the name.
     """
-    if key is not None and client is not None:
-        raise click.UsageError("give --key or --client, or neither to stop the whole tenant")
+    given = [(scope, name) for scope, name in _named(key, client, issuer, subject) if name is not None]
+    if len(given) > 1:
+        raise click.UsageError(
+            "give one of --key, --client, --issuer and --subject, or none to stop the whole tenant"
+        )
+    if subject is not None:
+        _check_subject(subject)
     service = load_service(config)
     sender = OrderSender.of(service, operator, operator_key)
-    scope, name = _scope(key, client), key or client or ""
+    scope, name = given[0] if given else ("tenant", "")
     if not unchecked:
         _check_exists(service, tenant, scope, name)
     line = sender.send(scope=scope, tenant=tenant, name=name, reason=reason)
@@ -76,11 +89,22 @@ def stop(  # one parameter per option  # noqa: PLR0913 - one parameter per optio
     return Exit.DONE if line.everywhere else Exit.RETRY
 
 
-def _scope(key: str | None, client: str | None) -> Scope:
-    """Scope of the order; a key with a slash is a version of it."""
-    if key is not None:
-        return "version" if "/" in key else "key"
-    return "tenant" if client is None else "client"
+def _check_subject(subject: str) -> None:
+    """Raise ``UsageError`` for a text that is the subject of no grant: the order would stop nothing."""
+    try:
+        msgspec.convert(subject, Subject)
+    except msgspec.ValidationError:
+        raise click.UsageError(
+            "a subject has 1 to 512 printable ASCII characters; copy it from the log, where others are percent-encoded"
+        ) from None
+
+
+def _named(
+    key: str | None, client: str | None, issuer: str | None, subject: str | None
+) -> tuple[tuple[Scope, str | None], ...]:
+    """Names by the scope of their order; a key with a slash is a version of it."""
+    of_key: Scope = "version" if key is not None and "/" in key else "key"
+    return ((of_key, key), ("client", client), ("issuer", issuer), ("subject", subject))
 
 
 def _check_exists(service: ServiceConfiguration, tenant: str, scope: Scope, name: str) -> None:
@@ -91,9 +115,9 @@ def _check_exists(service: ServiceConfiguration, tenant: str, scope: Scope, name
     files = {file.stem: file for file in tenant_files(service)}
     if tenant not in files:
         raise _not_found(service.tenants_dir, f"{tenant}.toml", nearest(tenant, files))
-    if scope == "tenant":
-        return
-    table = "clients" if scope == "client" else "keys"
+    if scope in {"tenant", "subject"}:
+        return  # no file names subjects
+    table = {"client": "clients", "issuer": "issuers"}.get(scope, "keys")
     known = read_toml(files[tenant]).get(table)
     names = sorted(known) if isinstance(known, dict) else []
     wanted, _, version = name.partition("/") if scope == "version" else (name, "", "")

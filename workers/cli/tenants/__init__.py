@@ -40,7 +40,7 @@ class StopLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TenantLine(msgspec.Struct, frozen=True, kw_only=True):
-    """A tenant of the configuration. ``keys`` and ``clients`` by name, with a summary of each."""
+    """A tenant of the configuration. ``keys``, ``clients`` and ``issuers`` by name, with a summary of each."""
 
     tenant: str
     epoch: int
@@ -48,6 +48,7 @@ class TenantLine(msgspec.Struct, frozen=True, kw_only=True):
     tokens: tuple[str, ...]
     keys: dict[str, str]
     clients: dict[str, str]
+    issuers: dict[str, str]
     stops: tuple[StopLine, ...]
 
 
@@ -92,7 +93,7 @@ def list_tenants(output: Output, /, *, config: Path) -> Exit:
 @json_option
 @click.pass_obj
 def show(output: Output, /, *, tenant: str, config: Path) -> Exit:
-    """Show one tenant: its keys with their policies, its clients, and the stop orders known on this host."""
+    """Show one tenant: its keys with their policies, its clients and issuers, and the stop orders known on this host."""
     configuration = load_configuration(config)
     found = configuration.tenants.get(tenant)
     if found is None:
@@ -103,7 +104,7 @@ def show(output: Output, /, *, tenant: str, config: Path) -> Exit:
         emit(line)
         return Exit.DONE
     print_line(f"tenant {line.tenant}, epoch {line.epoch}, {line.state}; tokens {', '.join(line.tokens)}")
-    for kind, members in (("key", line.keys), ("client", line.clients)):
+    for kind, members in (("key", line.keys), ("client", line.clients), ("issuer", line.issuers)):
         for name, summary in members.items():
             print_line(f"{kind} {name}: {summary}")
     for stop in line.stops:
@@ -127,6 +128,10 @@ def _line(configuration: Configuration, tenant: Tenant) -> TenantLine:
             for name, key in tenant.keys.items()
         },
         clients={name: "revoked" if c.revoked else "active" for name, c in tenant.clients.items()},
+        issuers={
+            name: f"{'revoked' if i.revoked else 'active'}; grants of {i.max_grant_ms // 1000} s and {i.max_digests} digests"
+            for name, i in tenant.issuers.items()
+        },
         stops=_stops(configuration, tenant),
     )
 

@@ -26,11 +26,13 @@ from queueing.files.folders import is_there
 from queueing.protocol.envelope import UnverifiedEnvelope, read_unverified
 from queueing.protocol.stop_orders import OrderInvalid, StopOrder, read_order, verify_order
 from workers.config.service_file import service_of
-from workers.config.snapshots import Stamp, stamp_of
+from workers.config.snapshots import Stamp, refuse_other_place, stamp_of
 from workers.config.stop_rules import Stops
 from workers.config.tenant_file import tenant_of
 from workers.lanes.authorisation import CLOCK_SKEW_MS, authorise
 from workers.lanes.canary import CanaryPace, service_canary, tenant_canary
+from workers.lanes.grant_usage import GrantUsage
+from workers.lanes.signatories import VerifiedGrants
 from workers.state.adopted_config import AdoptedFiles, refuse_older_service, refuse_older_tenant
 from workers.state.directory import reading_state
 from workers.state.latest_time import LatestTime
@@ -72,6 +74,8 @@ class LivePolicy:
         self._tenant_name = tenant
         self._copies = None if state_dir is None else AdoptedFiles(state_dir)
         self._verified: dict[bytes, UnverifiedEnvelope] = {}
+        self._grants = VerifiedGrants()
+        self._usage = GrantUsage()
         self._canaries = CanaryPace()
         self.latest_time = LatestTime()
         self._orders: dict[bytes, StopOrder] = {}
@@ -110,10 +114,11 @@ class LivePolicy:
                 now_ms=now_ms,
                 stops=self._stops,
                 verified_before=verified is not None,
+                grants=self._grants,
             )
         except SigningError as error:
             raise self._doubt_of(error, unverified, self.tenant, now_ms, latest_ms) or error from None
-        if unverified.envelope.expires_at_ms + CLOCK_SKEW_MS <= latest_ms:
+        if authorised.expires_at_ms + CLOCK_SKEW_MS <= latest_ms:
             # Expired by the latest time, and not by the clock: which of the two is right cannot be told here.
             raise _clock_set(now_ms - latest_ms)
         if verified is None and item.count < len(unverified.envelope.digests):
@@ -121,6 +126,9 @@ class LivePolicy:
         if self._token not in authorised.key_version.tokens:
             # The worker routed by older rules: its next try is routed by those that are in force.
             raise TokenUnavailable("the key that signs now is not in this lane's token")
+        if authorised.grant is not None:
+            # The worker counts for all lanes of the host, durably; this count holds whatever the worker says, while the lane lives.
+            self._usage.charge(authorised.grant, unverified.envelope, now_ms)
         return authorised
 
     def _doubt_of(
@@ -138,7 +146,8 @@ class LivePolicy:
         if left_ms is None:
             return None
         try:
-            authorise(unverified, tenant, audience=self.service.audience, now_ms=left_ms, stops=self._stops)
+            audience, stops, grants = self.service.audience, self._stops, self._grants
+            authorise(unverified, tenant, audience=audience, now_ms=left_ms, stops=stops, grants=grants)
         except SigningError:
             return None
         return _clock_set(now_ms - left_ms)
@@ -285,15 +294,3 @@ def _is_gone(file: Path) -> bool:
         return is_there(file.parent) and not is_there(file)
     except OSError:
         return False
-
-
-def refuse_other_place(file: Path, new: ServiceConfiguration, old: ServiceConfiguration) -> None:
-    """Raise ``ConfigError`` for settings that a running process cannot change: audience, folders and service key."""
-    for key, one, other in (
-        ("service.audience", new.audience, old.audience),
-        ("service.state_dir", new.state_dir, old.state_dir),
-        ("service.tenants_dir", new.tenants_dir, old.tenants_dir),
-        ("service_key", new.service_key, old.service_key),
-    ):
-        if one != other:
-            raise ConfigError(str(file), key, "cannot change while it runs", "Restart the worker for it.")

@@ -36,6 +36,7 @@ from workers.journal.journal import WriteAheadLog
 from workers.lanes.supervisor.registry import LaneRegistry
 from workers.lifecycle.shutdown import ShutdownDeadline
 from workers.limits.fair_queueing import FairShares
+from workers.limits.grant_budgets import GrantBudgets
 from workers.limits.key_budgets import KeyBudgets
 from workers.limits.log_shares import LogShares
 from workers.limits.rate_limiter import RateLimiter
@@ -204,6 +205,7 @@ class LoopSetup:
         )
         self.settlement = JobSettlement(
             budgets=KeyBudgets(cast("Redis", None), config),
+            grants=GrantBudgets(cast("Redis", None), config),
             limiter=self.limiter,
             jobs=self.jobs,
             listener=self.ready,

@@ -11,6 +11,7 @@ from typing import cast
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
 
 from queueing.broker.claims import ClaimedJob
 from queueing.errors import EnvelopeSignature, LimitBudget, LimitRate, QueueUnavailable, TokenUnavailable
@@ -30,6 +31,7 @@ from workers.lanes.supervisor.batching import Slice
 from workers.lanes.supervisor.registry import LaneRegistry
 from workers.lifecycle.shutdown import ShutdownDeadline
 from workers.limits.fair_queueing import FairShares
+from workers.limits.grant_budgets import GrantBudgets
 from workers.limits.key_budgets import KeyBudgets
 from workers.limits.rate_limiter import RateLimiter
 from workers.pipeline.dispatcher import Dispatcher
@@ -97,6 +99,7 @@ class Worker:
             limiter=self.limiter,
             shares=FairShares(self.limiter),
             budgets=cast("KeyBudgets", self),
+            grants=GrantBudgets(cast("Redis", None), config),
             wal=cast("WriteAheadLog", self),
             shutdown=self.shutdown,
             metrics=metrics,

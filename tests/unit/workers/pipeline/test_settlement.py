@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import cast
 
 import pytest
+from redis.asyncio import Redis
 
 from queueing.errors import HsmFault, KeyUnknown, SigningError, TokenUnavailable
 from tests.support.fakes.active_jobs import job_in_work
+from tests.support.fakes.configurations import current_config
 from workers.active_job import ActiveJob
 from workers.active_jobs import ActiveJobs
+from workers.limits.grant_budgets import GrantBudgets
 from workers.limits.key_budgets import KeyBudgets
 from workers.limits.rate_limiter import RateLimiter
 from workers.pipeline.settlement import JobSettlement
@@ -38,6 +41,7 @@ def calls_for(job: ActiveJob) -> list[tuple[str, int]]:
     witness = Witness(jobs)
     settlement = JobSettlement(
         budgets=cast("KeyBudgets", witness),
+        grants=GrantBudgets(cast("Redis", None), current_config()),
         limiter=cast("RateLimiter", witness),
         jobs=jobs,
         listener=witness,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import click
 import pytest
 
 from queueing.errors import ConfigError
 from queueing.protocol.stop_orders import Scope
-from tests.support.fakes.config_files import Site
+from tests.support.fakes.config_files import Site, tenant_text
+from tests.support.fakes.grants import issuer_text
 from workers.cli.operate.order_sender import OrderSender
-from workers.cli.operate.stop import _check_exists, _scope
+from workers.cli.operate.stop import _check_exists, _check_subject, _named
 from workers.config.service_file import load_service
 
 
@@ -53,13 +55,26 @@ def test_an_unknown_name_is_refused_and_a_near_one_suggested(
 
 def test_a_version_of_a_key_can_be_stopped_by_itself(site: Site) -> None:
     """KEY/VERSION is one version; one that the file does not have is answered with those that it has."""
-    assert [_scope("release/1", None), _scope("release", None), _scope(None, "x"), _scope(None, None)] == [
-        "version", "key", "client", "tenant",
-    ]  # fmt: skip
+    assert _named("release/1", None, None, None)[0] == ("version", "release/1")
+    assert _named("release", None, None, None)[0] == ("key", "release")
     _check_exists(load_service(site.config), "acme", "version", "release/1")
     with pytest.raises(ConfigError, match="nothing was sent") as caught:
         _check_exists(load_service(site.config), "acme", "version", "release/7")
     assert "It has 1." in caught.value.remedy
+
+
+def test_issuers_of_the_file_and_any_subject_can_be_stopped(tmp_path: Path) -> None:
+    """Subjects are in no file: a text that can be one passes."""
+    text = tenant_text() + issuer_text()
+    service = load_service(Site(tmp_path, tenants={"acme": text}).write().config)
+    _check_exists(service, "acme", "issuer", "ci")
+    _check_exists(service, "acme", "subject", "repo:acme/app")
+    with pytest.raises(ConfigError, match=r"issuers\.cj"):
+        _check_exists(service, "acme", "issuer", "cj")
+    _check_subject("repo:acme/app:ref:refs/heads/main")
+    for subject in ("", "größe", "two\nlines", "s" * 513):
+        with pytest.raises(click.UsageError, match="subject"):
+            _check_subject(subject)
 
 
 def test_a_mistake_elsewhere_in_the_tenants_file_holds_up_no_stop(site: Site) -> None:

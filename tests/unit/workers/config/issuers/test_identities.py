@@ -1,0 +1,158 @@
+"""Identities of keys: exact claims and anchored patterns; rules that would let in more than was meant are refused or told."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from queueing.errors import ConfigError
+from tests.support.fakes.config_files import Site, tenant_text
+from tests.support.fakes.grants import issuer_text
+from workers.config.issuers.identities import ClaimRule
+from workers.config.tenant_file import tenant_of
+from workers.config.tenants import Tenant
+from workers.config.validation import validate_all
+
+GITHUB = """
+[[keys.release.identities]]
+issuer_url = "https://token.actions.example"
+audience = "https://sign.example/prod"
+claims = { repository_id = "4711", environment = "release" }
+patterns = { ref = "refs/tags/v*" }
+max_digests = 50
+"""
+
+
+def text(identity: str = GITHUB) -> str:
+    head = tenant_text().replace("[keys.release]", '[keys.release]\nissuers = ["ci"]')
+    return head + identity + issuer_text()
+
+
+def load(whole: str) -> Tenant:
+    return tenant_of(Path("acme.toml"), tomllib.loads(whole), {"acme"})
+
+
+def test_an_identity_is_read_as_data_for_the_issuer() -> None:
+    """With its place in the file, for messages about denials."""
+    (rule,) = load(text()).keys["release"].identities
+    assert rule.place == "keys.release.identities[0]"
+    assert (rule.issuer_url, rule.audience, rule.max_digests) == (
+        "https://token.actions.example",
+        "https://sign.example/prod",
+        50,
+    )
+    assert rule.claims["repository_id"] == ClaimRule(text="4711")
+    assert rule.claims["ref"] == ClaimRule(text="refs/tags/v*", pattern=True)
+    assert (str(rule.claims["ref"]), str(rule.claims["environment"])) == ("like `refs/tags/v*`", "`release`")
+
+
+@pytest.mark.parametrize(
+    "pattern, value, fits",
+    [
+        ("refs/tags/v*", "refs/tags/v1.2", True),
+        ("refs/tags/v*", "refs/tags/v", True),
+        ("refs/tags/v*", "refs/tags/w1", False),
+        ("refs/tags/v*", "x/refs/tags/v1", False),
+        ("*-release", "my-release", True),
+        ("*-release", "my-release-2", False),
+        ("a*b*c", "abc", True),
+        ("a*b*c", "a-b-b-c", True),
+        ("a*b*c", "acb", False),
+        ("ab*bc", "abc", False),
+        ("ab*bc", "abbc", True),
+        ("*x*", "axb", True),
+        ("*x*", "ab", False),
+        ("a**b", "ab", True),
+        ("v.", "vx", False),
+        ("v.*", "vx1", False),
+        ("v*", "V1", False),
+        ("rel*", "r\u0435l", False),
+    ],
+)
+def test_a_pattern_fits_the_whole_text(pattern: str, value: str, fits: bool) -> None:
+    """``*`` stands for any characters, nothing else stands for anything but itself."""
+    assert ClaimRule(text=pattern, pattern=True).fits(value) is fits
+
+
+@pytest.mark.parametrize("value", ["4711 ", " 4711", "47110", "471", "4711\n", "4711", ""])
+def test_an_exact_claim_is_equal(value: str) -> None:
+    """No prefix, no suffix, no blank; and a ``*`` in it is a star."""
+    assert ClaimRule(text="4711").fits(value) is (value == "4711")
+    assert not ClaimRule(text="4*").fits("4711")
+
+
+def test_a_hostile_value_costs_little() -> None:
+    """Eight wildcards against ten thousand repetitions: linear, where a regular expression would take for ever."""
+    assert not ClaimRule(text="*a" * 8 + "b", pattern=True).fits("a" * 10_000 + "c")
+
+
+@pytest.mark.parametrize(
+    "old, new, key",
+    [
+        ('audience = "https://sign.example/prod"\n', "", "identities[0].audience"),
+        ("https://token.actions.example", "x509:build", "identities[0].audience"),
+        ("https://token.actions.example", "ftp://x", "identities[0].issuer_url"),
+        ('{ ref = "refs/tags/v*" }', '{ ref = "*" }', "identities[0].patterns.ref"),
+        ('{ ref = "refs/tags/v*" }', '{ ref = "main" }', "identities[0].patterns.ref"),
+        ('{ ref = "refs/tags/v*" }', '{ ref = "*a*a*a*a*a*a*a*a*" }', "identities[0].patterns.ref"),
+        ('{ ref = "refs/tags/v*" }', '{ environment = "rel*" }', "identities[0].patterns.environment"),
+        ('{ repository_id = "4711", environment = "release" }', "{ repository_id = 4711 }", "identities[0].claims.repository_id"),
+        ('{ repository_id = "4711", environment = "release" }', '{ repository_id = "" }', "identities[0].claims.repository_id"),
+        ("max_digests = 50", "max_digest = 50", "identities[0].max_digest"),
+        ("max_digests = 50", "max_digests = 0", "identities[0].max_digests"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_named(old: str, new: str, key: str) -> None:
+    """One wrong line gives one error, with its place."""
+    assert old in text()
+    with pytest.raises(ConfigError) as caught:
+        load(text().replace(old, new, 1))
+    assert caught.value.key.startswith("keys.release.")
+    assert caught.value.key.split("[...]")[0].endswith(key) or "claims" in key
+    assert caught.value.remedy
+
+
+def test_an_identity_without_claims_is_everybody() -> None:
+    """All projects of a public provider: refused."""
+    everybody = GITHUB.replace('claims = { repository_id = "4711", environment = "release" }', "")
+    with pytest.raises(ConfigError, match="everybody"):
+        load(text(everybody.replace('patterns = { ref = "refs/tags/v*" }', "")))
+
+
+def test_an_identity_that_no_issuer_may_grant_is_a_mistake() -> None:
+    """The key lists no issuers."""
+    with pytest.raises(ConfigError, match="no issuer may grant the key"):
+        load(text().replace('issuers = ["ci"]', ""))
+
+
+def test_a_certificates_identity_has_no_audience() -> None:
+    """SPIFFE: the name in the certificate."""
+    spiffe = (
+        '\n[[keys.release.identities]]\nissuer_url = "x509:build"\nclaims = { uri = "spiffe://example/b" }\n'
+    )
+    (rule,) = load(text(spiffe)).keys["release"].identities
+    assert (rule.issuer_url, rule.audience) == ("x509:build", None)
+
+
+@pytest.mark.parametrize(
+    "claims, names",
+    [
+        ('{ repository = "acme/app" }', "repository"),
+        ('{ sub = "repo:acme/app:ref:refs/heads/main" }', "sub"),
+        ('{ project_path = "acme/app", ref = "main" }', "project_path"),
+        ('{ repository = "acme/app", repository_id = "4711" }', None),
+        ('{ repository_owner_id = "42", repository = "acme/app" }', None),
+        ('{ sub = "system:serviceaccount:ci:signer" }', None),
+    ],
+)
+def test_names_alone_are_warned_of(tmp_path: Path, claims: str, names: str | None) -> None:
+    """Somebody else gets the name when it is given up; an id never."""
+    identity = f'\n[[keys.release.identities]]\nissuer_url = "https://p.example"\naudience = "a"\nclaims = {claims}\n'
+    report = validate_all(Site(tmp_path, tenants={"acme": text(identity)}).write().config)
+    found = [each for each in report.warnings if each.key == "keys.release.identities[0]"]
+    assert len(found) == (names is not None)
+    if names is not None:
+        assert f"({names})" in found[0].problem
+        assert "_id" in found[0].remedy

@@ -1,0 +1,124 @@
+"""Identities of a key: rules by which an issuer judges the claims of a token, or the names in a certificate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from queueing.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from workers.config.issuers.tables import IdentitySettings
+
+X509: Final = "x509:"
+"""Begin of an ``issuer_url`` that stands for certificates."""
+
+_WILDCARD: Final = "*"
+_MOST_WILDCARDS: Final = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimRule:
+    """Rule for one claim: its ``text``, or a ``pattern`` with ``*`` for any number of any characters; the whole claim must fit."""
+
+    text: str
+    pattern: bool = False
+
+    def fits(self, value: str) -> bool:
+        """Whether the claim's value fits. Linear in both lengths, whatever the value: its writer may be an attacker."""
+        if not self.pattern:
+            return value == self.text
+        first, *middle = self.text.split(_WILDCARD)
+        if not middle:
+            return value == self.text
+        last = middle.pop()
+        if len(value) < len(first) + len(last) or not (value.startswith(first) and value.endswith(last)):
+            return False
+        start, end = len(first), len(value) - len(last)
+        for part in middle:
+            found = value.find(part, start, end)
+            if found < 0:
+                return False
+            start = found + len(part)
+        return True
+
+    def __str__(self) -> str:
+        return f"like `{self.text}`" if self.pattern else f"`{self.text}`"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentityRule:
+    """Identity that gets grants for a key: all ``claims`` must fit. ``place``: of the rule in the tenant's file, for messages.
+
+    ``audience`` is None for certificates; ``max_digests`` None: the issuer's.
+    """
+
+    place: str
+    issuer_url: str
+    audience: str | None
+    claims: Mapping[str, ClaimRule]
+    max_digests: int | None = None
+
+
+def read_identities(
+    file: Path, key: str, tables: tuple[IdentitySettings, ...], issuers: tuple[str, ...]
+) -> tuple[IdentityRule, ...]:
+    """Identities of a key. Raises ``ConfigError``."""
+    if tables and not issuers:
+        raise ConfigError(
+            str(file),
+            f"keys.{key}.identities",
+            "are of no use: no issuer may grant the key",
+            "Name those of the tenant in the key's `issuers`.",
+        )
+    return tuple(
+        _identity(file, f"keys.{key}.identities[{i}]", settings) for i, settings in enumerate(tables)
+    )
+
+
+def _identity(file: Path, path: str, settings: IdentitySettings) -> IdentityRule:
+    certificate = settings.issuer_url.startswith(X509)
+    if certificate != (settings.audience is None):
+        raise ConfigError(
+            str(file),
+            f"{path}.audience",
+            "is not possible for certificates" if certificate else "is missing",
+            "Remove it." if certificate else "Write the `aud` that the tokens for this service have.",
+        )
+    if not (settings.claims or settings.patterns):
+        raise ConfigError(
+            str(file),
+            path,
+            "has no `claims`: everybody with a token of that provider would get grants",
+            "Write the claims that only your builds have, such as repository_id.",
+        )
+    for name in sorted(settings.claims.keys() & settings.patterns.keys()):
+        raise ConfigError(
+            str(file), f"{path}.patterns.{name}", "is among `claims` too", "Write it in one of them."
+        )
+    for name, text in settings.patterns.items():
+        _check_pattern(file, f"{path}.patterns.{name}", text)
+    claims = {name: ClaimRule(text=text) for name, text in settings.claims.items()}
+    patterns = {name: ClaimRule(text=text, pattern=True) for name, text in settings.patterns.items()}
+    return IdentityRule(
+        place=path,
+        issuer_url=settings.issuer_url,
+        audience=settings.audience,
+        claims=claims | patterns,
+        max_digests=settings.max_digests,
+    )
+
+
+def _check_pattern(file: Path, path: str, text: str) -> None:
+    if not text.strip(_WILDCARD):
+        raise ConfigError(str(file), path, "fits every text", "Write what must be in it, or remove it.")
+    if not 0 < text.count(_WILDCARD) <= _MOST_WILDCARDS:
+        raise ConfigError(
+            str(file),
+            path,
+            f"has {text.count(_WILDCARD)} wildcards (`*`)",
+            f"Write 1 to {_MOST_WILDCARDS}; a text without one belongs to `claims`.",
+        )

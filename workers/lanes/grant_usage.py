@@ -1,0 +1,135 @@
+"""Digests that were signed under each grant, and their cap. Pure: no clock, no I/O.
+
+A lane counts what it authorises, the worker what its lanes have signed. The same content (key, version, algorithm and digests)
+is counted once: a job that is tried again, or sent again, asks for nothing new.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from queueing.errors import GrantExhausted, LimitRate
+from queueing.protocol.jobs import content_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from queueing.protocol.envelope import Envelope
+    from queueing.protocol.grants.grant import Grant
+
+MOST_GRANTS: Final = 65_536
+"""Grants of one process that have not expired: some hundred builds a second for a quarter of an hour."""
+
+MOST_CONTENTS: Final = 262_144
+"""Contents that are known; of older ones a repetition is counted again. About 100 bytes each."""
+
+KEPT_MS: Final = 300_000
+"""Time for which a count is kept after the end of its grant: more than clocks may differ."""
+
+_FORGET_MS: Final = 60_000
+"""Time between two searches for grants that have ended."""
+
+_RETRY_S: Final = 1.0
+
+GrantName = tuple[str, str, bytes]
+"""Tenant, issuer and id."""
+
+
+@dataclass(slots=True)
+class _Used:
+    expires_ms: int
+    digests: int = 0
+    elsewhere: int = 0
+    contents: set[bytes] = field(default_factory=set)
+
+
+def name_of(grant: Grant) -> GrantName:
+    """Name under which a grant is counted."""
+    return grant.tenant, grant.issuer, grant.grant_id
+
+
+class GrantUsage:
+    """Counts of the grants in use. ``elsewhere``: digests of other hosts, as far as they are known."""
+
+    def __init__(self, *, most_grants: int = MOST_GRANTS, most_contents: int = MOST_CONTENTS) -> None:
+        self._most_grants = most_grants
+        self._most_contents = most_contents
+        self._used: dict[GrantName, _Used] = {}
+        self._contents = 0
+        self._forget_at_ms = 0
+
+    def check(self, grant: Grant, content: bytes, digests: int, *, reserved: int = 0) -> bool:
+        """Whether ``digests`` of this content (``content_hash``) are new to the grant, and so have to be counted.
+
+        ``reserved``: digests of jobs under way. Raises ``GrantExhausted`` (final) where the cap does not permit them, and
+        ``LimitRate`` (retryable) where it may when those jobs have ended, or where this process counts too many grants.
+        """
+        used = self._used.get(name_of(grant))
+        if used is None:
+            if len(self._used) >= self._most_grants:
+                raise LimitRate("too many grants are in use on this host", retry_after_s=_RETRY_S)
+            used = _Used(grant.expires_ms)
+        if content in used.contents:
+            return False
+        total = used.digests + used.elsewhere
+        if total + digests > grant.max_digests:
+            raise GrantExhausted(
+                f"{total} of the grant's {grant.max_digests} digests are signed; this job asks for {digests} more"
+            )
+        if total + reserved + digests > grant.max_digests:
+            raise LimitRate(
+                "other jobs under way may use up the grant's digests: it waits for them",
+                retry_after_s=_RETRY_S,
+            )
+        return True
+
+    def count(self, grant: Grant, content: bytes, digests: int) -> bool:
+        """Count a content; False where it was counted before."""
+        used = self._used.setdefault(name_of(grant), _Used(grant.expires_ms))
+        if content in used.contents:
+            return False
+        used.digests += digests
+        used.contents.add(content)
+        self._contents += 1
+        if self._contents > self._most_contents:
+            self._forget_oldest_contents()
+        return True
+
+    def charge(self, grant: Grant, envelope: Envelope, now_ms: int) -> None:
+        """Check and count an envelope whole, with its first slice, and forget what has ended; raises as ``check``."""
+        content, digests = content_hash(envelope), len(envelope.digests)
+        if self.check(grant, content, digests):
+            self.count(grant, content, digests)
+        if now_ms >= self._forget_at_ms:
+            self._forget_at_ms = now_ms + _FORGET_MS
+            self.forget_expired(now_ms)
+
+    def digests(self, name: GrantName) -> int:
+        """Digests that this process has counted."""
+        used = self._used.get(name)
+        return 0 if used is None else used.digests
+
+    def set_elsewhere(self, name: GrantName, digests: int) -> None:
+        """Set the number of digests that other hosts have signed."""
+        used = self._used.get(name)
+        if used is not None:
+            used.elsewhere = max(digests, 0)
+
+    def forget_expired(self, now_ms: int) -> None:
+        """Forget the grants that ended ``KEPT_MS`` ago or earlier. O(grants)."""
+        for name, used in list(self._used.items()):
+            if used.expires_ms + KEPT_MS <= now_ms:
+                self._contents -= len(used.contents)
+                del self._used[name]
+
+    def __iter__(self) -> Iterator[GrantName]:
+        return iter(self._used)
+
+    def __len__(self) -> int:
+        return len(self._used)
+
+    def _forget_oldest_contents(self) -> None:
+        oldest = next(used for used in self._used.values() if used.contents)
+        self._contents -= len(oldest.contents)
+        oldest.contents = set()

@@ -1,0 +1,138 @@
+"""Digests of grants over the lanes of this host, and over hosts.
+
+Per host they are counted from the write-ahead log, which has the grant in each intent: the count survives a restart. Over hosts
+they are added up in Redis every ``SHARE_S``; an attacker who can write to Redis gets the cap once per host (docs/security.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from queueing.coordination import key_usage
+from queueing.coordination.key_usage import UsagePeriod
+from queueing.errors import QueueUnavailable
+from queueing.protocol.grants.grant import client_of
+from queueing.protocol.jobs import content_hash
+from workers.lanes.authorisation import is_unauthenticated
+from workers.lanes.grant_usage import KEPT_MS, GrantUsage, name_of
+from workers.limits.grant_recovery import counted_before
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from redis.asyncio import Redis
+
+    from workers.active_job import ActiveJob
+    from workers.current_config import CurrentConfig
+    from workers.lanes.grant_usage import GrantName
+
+log = logging.getLogger("sigmill.budgets")
+
+SHARE_S: Final = 0.5
+"""Time between two exchanges with Redis."""
+
+_KEPT_S: Final = 86_400 + KEPT_MS // 1000
+"""Longest life of a grant, and of its count in Redis."""
+
+
+class GrantBudgets:
+    """Counts of this worker. Costs nothing for jobs of clients."""
+
+    def __init__(self, redis: Redis, config: CurrentConfig, usage: GrantUsage | None = None) -> None:
+        self._redis = redis
+        self._config = config
+        self._usage = GrantUsage() if usage is None else usage
+        self._reserved: dict[ActiveJob, tuple[GrantName, int]] = {}
+        self._reserved_of: Counter[GrantName] = Counter()
+        self._unsent: Counter[GrantName] = Counter()
+        self._sent: Counter[GrantName] = Counter()
+
+    def reserve(self, job: ActiveJob) -> None:
+        """Reserve the digests of a job under a grant until it is settled; raises ``GrantExhausted`` or ``LimitRate``."""
+        grant, envelope = job.grant, job.envelope
+        if grant is None or envelope is None:
+            return
+        name = name_of(grant)
+        if self._usage.check(grant, content_hash(envelope), job.digests, reserved=self._reserved_of[name]):
+            self._reserved[job] = (name, job.digests)
+            self._reserved_of[name] += job.digests
+
+    def settle(self, job: ActiveJob) -> None:
+        """Count what the job has signed, or may have, and end its reservation; it was published or returned."""
+        reserved = self._reserved.pop(job, None)
+        if reserved is None or job.grant is None or job.envelope is None:
+            return
+        name, digests = reserved
+        self._reserved_of[name] -= digests
+        if not self._reserved_of[name]:
+            del self._reserved_of[name]
+        if _may_be_signed(job) and self._usage.count(job.grant, content_hash(job.envelope), digests):
+            self._unsent[name] += digests
+
+    async def recover(self, log_folder: Path, now_ms: int) -> None:
+        """Count what the write-ahead log has of grants that may be in use; before the first claim.
+
+        Reads the segments of the longest life of a grant in the configuration, and none where no tenant has an issuer.
+        Damaged segments and a disk that fails are left to those that recover the log: what cannot be read is not counted.
+        """
+        longest_ms = max(
+            (i.max_grant_ms for t in self._config.tenants.values() for i in t.issuers.values()), default=None
+        )
+        if longest_ms is None:
+            return
+        since_s = (now_ms - longest_ms - KEPT_MS) / 1000
+        for grant, content, digests in await asyncio.to_thread(counted_before, log_folder, since_s=since_s):
+            self._usage.count(grant, content, digests)
+        self._usage.forget_expired(now_ms)
+        # They are in Redis' counters, too, apart from those of the last half second.
+        self._sent = Counter({name: self._usage.digests(name) for name in self._usage})
+
+    async def run(self) -> None:
+        """Exchange counts with Redis until cancelled."""
+        while True:
+            await asyncio.sleep(SHARE_S)
+            await self.share()
+            self.forget_expired(time.time_ns() // 1_000_000)
+
+    async def share(self) -> None:
+        """Add what is new to the counters in Redis, and take over what other hosts have added. One round trip, or none."""
+        if not self._unsent:
+            return
+        amounts, self._unsent = self._unsent, Counter()
+        answers = await key_usage.increment(self._redis, {_counter(n): d for n, d in amounts.items()})
+        failed: list[QueueUnavailable] = []
+        for name, digests in amounts.items():
+            total = answers[_counter(name)]
+            if isinstance(total, QueueUnavailable):
+                failed.append(total)
+                if not total.perhaps_done:
+                    self._unsent[name] += digests
+                continue
+            self._sent[name] += digests
+            self._usage.set_elsewhere(name, total - self._sent[name])
+        for error in islice(failed, 1):
+            log.warning("redis.failed", extra={"operation": "grants", "why": str(error)})
+
+    def forget_expired(self, now_ms: int) -> None:
+        """Forget grants that have ended."""
+        self._usage.forget_expired(now_ms)
+        known = set(self._usage)
+        for name in [name for name in self._sent if name not in known]:
+            del self._sent[name]
+
+
+def _may_be_signed(job: ActiveJob) -> bool:
+    """Whether lanes have signed digests of the job, or may have."""
+    if is_unauthenticated(job.failure):
+        return False
+    return job.maybe_signed or job.dropped > 0 or any(signature is not None for signature in job.signatures)
+
+
+def _counter(name: GrantName) -> UsagePeriod:
+    tenant, issuer, grant_id = name
+    return UsagePeriod(tenant, client_of(issuer, grant_id), 0, _KEPT_S)
