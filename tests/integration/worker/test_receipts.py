@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
+import json
 import os
 import signal
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -16,6 +20,7 @@ from queueing.protocol import keyspace
 from queueing.transparency.receipts import MOST_RECEIPT_BYTES, TrustedKeys, verify_receipt
 from tests.integration.worker.test_record import RECORD, sealer_of
 from tests.support.keys import EcdsaNoteKey
+from tests.support.rig.operator import sigmill
 from tests.support.rig.rig import AUDIENCE, MakeRig, Rig
 from tests.support.waiting import until_async
 from workers.dev.tenants import SERVICE_KEY_LABEL
@@ -85,6 +90,38 @@ async def test_each_digest_gets_a_receipt_that_verifies_offline_and_for_nothing_
         with pytest.raises(ProofInvalid):
             verify_receipt(receipt, **{"trusted": keys, **refused})  # type: ignore[arg-type]
     assert worker.metric("sigmill_record_failures_total", reason="receipt") == 0
+
+
+async def test_a_job_that_was_submitted_on_the_command_line_gets_its_receipts_as_files(
+    make_rig: MakeRig, tmp_path: Path
+) -> None:
+    """By another process, and again: what came later is collected then."""
+    rig = make_rig(service=RECORD)
+    rig.start_worker()
+    given = (rig.directory / "clients" / "acme" / "client.toml").read_text()
+    config = rig.directory / "clients" / "acme" / "patient.toml"
+    config.write_text(f"receipt_timeout_s = {LONG_S}\n{given}")
+    files = [tmp_path / name for name in ("a.bin", "b.bin")]
+    for file in files:
+        file.write_bytes(file.name.encode())
+    submitted = sigmill("submit", "--config", str(config), "--key", "release", "--receipts", *map(str, files))
+    assert submitted.returncode == 0, submitted.stderr
+    (tmp_path / "job.json").write_text(submitted.stdout)
+    words = ("wait", "--config", str(config), "--job", str(tmp_path / "job.json"))
+    for _ in range(2):
+        waited = sigmill(*words, "--receipts", str(tmp_path / "receipts"))
+        assert waited.returncode == 0, waited.stderr
+        for file, line in zip(files, map(json.loads, waited.stdout.splitlines()), strict=True):
+            receipt = Path(line["receipt"])
+            assert receipt.name == f"{file.name}.tlog-proof"
+            digest, signature = (
+                hashlib.sha256(file.read_bytes()).digest(),
+                base64.b64decode(line["signature"]),
+            )
+            verify_receipt(
+                receipt.read_bytes(), trusted(rig), digest=digest, signature=signature, tenant="acme"
+            )
+            receipt.unlink()
 
 
 async def test_while_the_sealer_is_stopped_signatures_arrive_and_say_what_they_lack(

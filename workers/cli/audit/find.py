@@ -1,7 +1,8 @@
-"""``sigmill audit find``: jobs in an exported record by digest, key, client, job or time."""
+"""``sigmill audit find``: jobs in an exported record by digest, key, client, job or time; events by kind."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -9,12 +10,13 @@ import msgspec
 
 from queueing.errors import InputUnreadable, ProofInvalid
 from queueing.protocol.jobs import job_id_of
+from queueing.transparency.event_entries import EVENT_KINDS
 from workers.cli.audit.digest_option import Digest
 from workers.cli.audit.times import from_option, to_option, utc_text
 from workers.cli.shell.options import json_option
 from workers.cli.shell.output import Exit, Output, emit, print_message, print_table
-from workers.record.bundle.reader import origins_of
-from workers.record.bundle.search import Match, Query, search
+from workers.record.bundle.reader import BundleReader, origins_of
+from workers.record.bundle.search import EventMatch, EventQuery, Match, Query, search, search_events
 from workers.record.retention.minimum import removed_sentence
 
 
@@ -35,6 +37,16 @@ class FoundLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     signature_sha256: str = ""
 
 
+class EventLine(msgspec.Struct, frozen=True, kw_only=True):
+    """An event: its place, its kind, and its fields under their names; bytes in hex."""
+
+    origin: str
+    entry: int
+    at: str
+    kind: str
+    event: dict[str, object]
+
+
 def _not_empty(_ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     if value is not None and not value.strip():  # of a shell variable that is not set: every job would match
         raise click.BadParameter("is empty", param=param)
@@ -47,6 +59,14 @@ def _not_empty(_ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option("--key", callback=_not_empty, help="Jobs for this key.")
 @click.option("--client", callback=_not_empty, help="Jobs of this client.")
 @click.option("--job", "job_id", callback=_not_empty, metavar="ID", help="The job with this id.")
+@click.option(
+    "--event",
+    "kinds",
+    multiple=True,
+    type=click.Choice(["any", *EVENT_KINDS]),
+    metavar="KIND",
+    help=f"Events of this kind, instead of jobs: any, {', '.join(EVENT_KINDS)}. May be given several times.",
+)
 @from_option
 @to_option
 @json_option
@@ -59,12 +79,26 @@ def find(
     digest: bytes | None,
     from_ms: int,
     to_ms: int | None,
+    kinds: tuple[str, ...],
     **names: str | None,
 ) -> Exit:
-    """Find jobs in an exported record; all conditions must hold.
+    """Find jobs, or events, in an exported record; all conditions must hold.
 
     It verifies nothing: run `sigmill audit verify` on the same folder first. Exit code 1 if nothing was found.
     """
+    if kinds:
+        if digest or names["job_id"]:
+            raise click.UsageError(
+                "events have no digests and no job ids: give --event without --digest and --job"
+            )
+        events = EventQuery(
+            kinds=frozenset(EVENT_KINDS if "any" in kinds else kinds),
+            key=names["key"] or "",
+            client=names["client"] or "",
+            from_ms=from_ms,
+            to_ms=to_ms,
+        )
+        return _find(output, bundle, events)
     query = Query(
         digest=digest or b"",
         key=names["key"] or "",
@@ -73,10 +107,13 @@ def find(
         from_ms=from_ms,
         to_ms=to_ms,
     )
+    return _find(output, bundle, query)
+
+
+def _find(output: Output, bundle: Path, query: Query | EventQuery) -> Exit:
+    """Print the lines of all origins of the bundle."""
     try:
-        lines = [
-            _line(match, query.digest) for origin in origins_of(bundle) for match in search(origin, query)
-        ]
+        lines = [line for origin in origins_of(bundle) for line in _lines(origin, query)]
     except ProofInvalid as error:
         raise InputUnreadable(error.message) from error
     except OSError as error:
@@ -84,26 +121,62 @@ def find(
     if output.as_json:
         for line in lines:
             emit(line)
-    elif lines:
-        head = ("TIME", "ENTRY", "CLIENT", "KEY", "SIGNED", "JOB")
-        rows = [
-            (
-                line.at,
-                f"{line.origin}/{line.entry}",
-                line.client,
-                f"{line.key}/{line.key_version}",
-                f"{line.signed} of {line.digests}",
-                line.job_id,
+    else:
+        jobs = [line for line in lines if isinstance(line, FoundLine)]
+        if jobs:
+            print_table(
+                ("TIME", "ENTRY", "CLIENT", "KEY", "SIGNED", "JOB"), [_job_row(line) for line in jobs]
             )
-            for line in lines
-        ]
-        print_table(head, rows)
+        events = [line for line in lines if isinstance(line, EventLine)]
+        if events:
+            print_table(("TIME", "ENTRY", "KIND", "EVENT"), [_event_row(line) for line in events])
     if not lines:
         print_message("nothing was found")
         for origin in origins_of(bundle):
             if minimum := origin.minimum():
                 print_message(f"{origin.name}: {removed_sentence(minimum)}")
     return Exit.DONE if lines else Exit.FAILED
+
+
+def _lines(origin: BundleReader, query: Query | EventQuery) -> Iterator[FoundLine | EventLine]:
+    if isinstance(query, Query):
+        return (_line(match, query.digest) for match in search(origin, query))
+    return (_event_line(match) for match in search_events(origin, query))
+
+
+def _job_row(line: FoundLine) -> tuple[object, ...]:
+    return (
+        line.at,
+        f"{line.origin}/{line.entry}",
+        line.client,
+        f"{line.key}/{line.key_version}",
+        f"{line.signed} of {line.digests}",
+        line.job_id,
+    )
+
+
+def _event_row(line: EventLine) -> tuple[object, ...]:
+    shown = [f"{name}={value}" for name, value in line.event.items() if value not in ("", [], {}, 0)]
+    return line.at, f"{line.origin}/{line.entry}", line.kind, " ".join(shown)
+
+
+def _event_line(match: EventMatch) -> EventLine:
+    fields = msgspec.structs.asdict(match.entry)
+    for name in ("version", "at_ms", "kind"):
+        del fields[name]
+    return EventLine(
+        origin=match.origin,
+        entry=match.index,
+        at=utc_text(match.entry.at_ms),
+        kind=match.entry.kind,
+        event={name: _shown(value) for name, value in fields.items()},
+    )
+
+
+def _shown(value: object) -> object:
+    if isinstance(value, bytes):
+        return value.hex()
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _line(match: Match, digest: bytes) -> FoundLine:

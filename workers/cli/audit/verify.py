@@ -18,6 +18,7 @@ from workers.cli.audit.key_files import (
 )
 from workers.cli.shell.options import json_option
 from workers.cli.shell.output import Exit, Output, emit, print_line, print_message
+from workers.record.bundle.lane_sums import LaneSums
 from workers.record.bundle.reader import origins_of
 from workers.record.bundle.verification import OriginVerifier
 from workers.record.retention.minimum import removed_sentence
@@ -34,8 +35,20 @@ class ProblemLine(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
+class KeyLine(msgspec.Struct, frozen=True, kw_only=True):
+    """Calls of C_Sign with a key version that lanes have reported in the range, and signatures in it."""
+
+    key: str
+    key_version: int
+    calls: int
+    signatures: int
+
+
 class OriginLine(msgspec.Struct, frozen=True, kw_only=True):
-    """Counts of one origin: what was verified, and the problems. ``minimum``: entries before it had been removed."""
+    """Counts of one origin: what was verified, and the problems. ``minimum``: entries before it had been removed.
+
+    ``lanes_without_end``, ``calls_in_doubt``: why ``keys`` may have fewer calls than were made.
+    """
 
     origin: str
     entries: int
@@ -43,6 +56,9 @@ class OriginLine(msgspec.Struct, frozen=True, kw_only=True):
     client_signatures: int
     problems: int
     minimum: int = 0
+    keys: tuple[KeyLine, ...] = ()
+    lanes_without_end: int = 0
+    calls_in_doubt: int = 0
 
 
 @click.command("verify")
@@ -62,7 +78,8 @@ def verify_record(
     """Verify an exported record, offline.
 
     Every entry of the range is hashed, and the tree over all of them must be that of the signed checkpoint; each outcome
-    belongs to an intent that is before it, and its digests and signature hashes to both. With --clients, each signed
+    belongs to an intent that is before it, and its digests and signature hashes to both. The calls of C_Sign that a lane has
+    made by its end are those in its entries. With --clients, each signed
     envelope has the signature of a client of yours.
 
     Exit code 0 if everything holds, 1 with a line `code place what` for each problem.
@@ -108,12 +125,35 @@ def _verify(output: Output, verifier: OriginVerifier, name: str) -> OriginLine:
         client_signatures=verified.client_signatures,
         problems=found,
         minimum=verified.minimum,
+        keys=_keys(verified.lanes),
+        lanes_without_end=verified.lanes.running,
+        calls_in_doubt=verified.lanes.in_doubt,
     )
     if output.as_json:
         emit(line)
     else:
         more = f", {found - MOST_PROBLEMS} problems not shown" if found > MOST_PROBLEMS else ""
         print_message(f"{name}: {line.entries:,} entries, {line.signatures:,} signatures{more}")
+        for key in line.keys:
+            calls = f"{key.calls:,} calls of C_Sign, {key.signatures:,} signatures"
+            print_message(f"{name}: {key.key or 'other keys'}/{key.key_version}: {calls}")
+        if verified.lanes.calls and (line.lanes_without_end or line.calls_in_doubt):
+            print_message(
+                f"{name}: there may be more calls: {line.lanes_without_end} lanes have no end here, and"
+                f" {line.calls_in_doubt} digests were not answered by lanes that have"
+            )
         if verified.minimum:
             print_message(f"{name}: {removed_sentence(verified.minimum)}")
     return line
+
+
+def _keys(lanes: LaneSums) -> tuple[KeyLine, ...]:
+    return tuple(
+        KeyLine(
+            key=key,
+            key_version=version,
+            calls=lanes.calls[key, version],
+            signatures=lanes.signed[key, version],
+        )
+        for key, version in sorted(lanes.calls.keys() | +lanes.signed)
+    )

@@ -75,4 +75,4 @@ def receipts_in(folder: Path) -> ItemFolder:
 
 
 def _collision(problem: str) -> click.UsageError:
-    return click.UsageError(f"{problem}; nothing was signed. Give the items different names.")
+    return click.UsageError(f"{problem}; nothing was sent or written. Give the items different names.")

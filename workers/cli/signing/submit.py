@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Unpack
 
 import click
@@ -10,6 +12,7 @@ import msgspec
 from queueing.client.submitted_job import Job
 from workers.cli.shell.interrupts import run_stoppable
 from workers.cli.shell.output import ErrorObject, Exit, Tally, emit, print_message
+from workers.cli.signing.out_dir import receipts_in
 from workers.cli.signing.request_options import SigningArguments, SigningOptions, signing_options
 
 
@@ -32,16 +35,24 @@ class SubmittedLine(msgspec.Struct, frozen=True, kw_only=True):
 
 @click.command()
 @signing_options
-def submit(**arguments: Unpack[SigningArguments]) -> Exit:
+@click.option(
+    "--receipts",
+    is_flag=True,
+    help="Ask for a receipt of each signature; `sigmill wait --job … --receipts DIRECTORY` writes them.",
+)
+def submit(*, receipts: bool, **arguments: Unpack[SigningArguments]) -> Exit:
     """Submit FILES, digests or a manifest.
 
     Prints one JSON object: keep it for `sigmill wait --job …`. The deadline covers submission only.
     """
     options = SigningOptions.from_arguments(arguments)
-    return run_stoppable(_submit(options), options)
+    if receipts:
+        options = replace(options, inputs=options.inputs.read_ahead())
+        receipts_in(Path()).refuse_equal_paths(options.inputs.names())
+    return run_stoppable(_submit(options, receipts=receipts), options)
 
 
-async def _submit(options: SigningOptions) -> Exit:
+async def _submit(options: SigningOptions, *, receipts: bool) -> Exit:
     tally = Tally()
     async with options.client as client:
         algorithm = await options.resolved_algorithm()
@@ -56,6 +67,7 @@ async def _submit(options: SigningOptions) -> Exit:
             options.request_id,
             priority=options.priority,
             timeout_s=options.deadline_s,
+            receipts=receipts,
         )
     emit(
         SubmittedLine(

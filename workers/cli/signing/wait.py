@@ -20,6 +20,7 @@ from workers.cli.shell.options import (
 from workers.cli.shell.output import ErrorObject, Exit, Tally, emit, print_message
 from workers.cli.signing.items import Item, name_from_json
 from workers.cli.signing.json_lines import FailedLine, failed_line, signed_line
+from workers.cli.signing.out_dir import ItemFolder, receipts_in
 from workers.cli.signing.request_options import WaitingCommand, client_and_deadline
 from workers.cli.signing.submit import SubmittedItem, SubmittedLine
 
@@ -35,6 +36,13 @@ from workers.cli.signing.submit import SubmittedItem, SubmittedLine
     metavar="FILE",
     help="Output of `sigmill submit`; - reads stdin. Its signatures are verified.",
 )
+@click.option(
+    "--receipts",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIRECTORY",
+    help="Write the receipt of each signature to DIR/NAME.tlog-proof, of a job that was submitted with --receipts. A signature is"
+    " printed without it after `receipt_timeout_s` of client.toml.",
+)
 @click.argument("job_ids", nargs=-1)
 @json_option
 def wait(
@@ -43,20 +51,25 @@ def wait(
     deadline_s: float | None,
     raw: bool,
     job_file: Path | None,
+    receipts: Path | None,
     job_ids: tuple[str, ...],
 ) -> Exit:
     """Wait for jobs by --job FILE, or by JOB_IDS.
 
     Prints JSON lines as `sigmill sign` does. With a bare job id the digests are unknown: its lines have
-    `"verified": false`, and `sigmill verify` can check them.
+    `"verified": false`, and `sigmill verify` can check them. With --receipts a line has receipt (the file), or
+    receipt_missing (why): that is no failure, and the same command collects later what came later.
     """
     if (job_file is None) == (not job_ids):
         raise click.UsageError("give --job FILE or job ids")
+    if receipts is not None and job_file is None:
+        raise click.UsageError("--receipts needs --job: a receipt is verified by the digests of its job")
     submitted = None if job_file is None else _read(job_file)
+    folder = None if receipts is None or submitted is None else _receipts_of(submitted, receipts)
     client, deadline_s = client_and_deadline(config, deadline_s)
     waiting = WaitingCommand(client, config)
     if submitted is not None:
-        return run_stoppable(_wait_job(client, submitted, deadline_s, raw=raw), waiting)
+        return run_stoppable(_wait_job(client, submitted, deadline_s, raw=raw, receipts=folder), waiting)
     return run_stoppable(_wait_ids(client, job_ids, deadline_s, raw=raw), waiting)
 
 
@@ -73,19 +86,38 @@ def _read(job_file: Path) -> SubmittedLine:
         raise _not_ours(job_file) from None
 
 
+def _receipts_of(submitted: SubmittedLine, folder: Path) -> ItemFolder:
+    if not submitted.job.receipts:
+        raise click.UsageError(
+            "the job was submitted without --receipts, so that none are made; the operator makes receipts of it with"
+            " `sigmill audit receipt`"
+        )
+    receipts = receipts_in(folder)
+    receipts.refuse_equal_paths(item.name for item in map(_item, submitted.items) if item.error is None)
+    return receipts
+
+
 def _not_ours(job_file: Path) -> click.UsageError:
     return click.UsageError(f"{job_file}: this is not the output of `sigmill submit`")
 
 
-async def _wait_job(client: SigningClient, submitted: SubmittedLine, deadline_s: float, *, raw: bool) -> Exit:
+async def _wait_job(
+    client: SigningClient,
+    submitted: SubmittedLine,
+    deadline_s: float,
+    *,
+    raw: bool,
+    receipts: ItemFolder | None,
+) -> Exit:
     tally = Tally()
     async with client:
-        outcomes = iter(await client.wait(submitted.job, timeout_s=deadline_s))
+        collect = client.wait if receipts is None else client.receipts
+        outcomes = iter(await collect(submitted.job, timeout_s=deadline_s))
     for item in submitted.items:
         if item.error is not None:
             tally.add(_print_refused(item, item.error, submitted))
         else:
-            tally.add(_print(_item(item), next(outcomes), submitted, raw=raw))
+            tally.add(_print(_item(item), next(outcomes), submitted, raw=raw, receipts=receipts))
     return tally.exit_code()
 
 
@@ -105,11 +137,17 @@ async def _wait_ids(client: SigningClient, job_ids: tuple[str, ...], deadline_s:
 
 
 def _print(
-    item: Item, outcome: Outcome, submitted: SubmittedLine | None, *, raw: bool
+    item: Item,
+    outcome: Outcome,
+    submitted: SubmittedLine | None,
+    *,
+    raw: bool,
+    receipts: ItemFolder | None = None,
 ) -> SigningError | None:
     if isinstance(outcome, Signature):
-        emit(signed_line(item, outcome, raw=raw))
-        return None
+        path, error = _write(receipts, item, outcome)
+        emit(signed_line(item, outcome, raw=raw, receipt=path, error=error))
+        return error
     if submitted is None:
         job_id = item.name.partition("/")[0]
         emit(FailedLine(name=item.name, algorithm="", key="", job_id=job_id, error=ErrorObject.of(outcome)))
@@ -117,6 +155,18 @@ def _print(
         job = submitted.job
         emit(failed_line(item, outcome, algorithm=job.algorithm, key=job.key))
     return outcome
+
+
+def _write(
+    receipts: ItemFolder | None, item: Item, signature: Signature
+) -> tuple[Path | None, SigningError | None]:
+    """Path of the receipt's file, and the error of one that cannot be written."""
+    if receipts is None or signature.receipt is None:
+        return None, None
+    try:
+        return receipts.write(item.name, signature.receipt), None
+    except SigningError as error:
+        return None, error
 
 
 def _print_refused(item: SubmittedItem, error: ErrorObject, submitted: SubmittedLine) -> SigningError:

@@ -3,7 +3,8 @@
 writer        a bundle from a log of this host, and the layout of its folder
 reader        files of a bundle from an untrusted source
 verification  verification of a bundle, offline
-search        jobs in a bundle by digest, key, client, job or time
+lane_sums     calls of C_Sign that lanes report, held against their ends
+search        jobs in a bundle by digest, key, client, job or time; events by kind
 receipts      one digest of a bundle with its proof
 
 Only ``writer`` reads the files of this host. Must never import ``workers.record.sealer`` or ``workers.journal``, nor what

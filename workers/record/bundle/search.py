@@ -1,4 +1,4 @@
-"""Search in a bundle: outcomes by digest, key, client, job or time. What is found is not verified by it."""
+"""Search in a bundle: outcomes by digest, key, client, job or time; events by kind, key, client or time. Nothing is verified by it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ from queueing.protocol.envelope import read_unverified
 from queueing.protocol.jobs import job_id_of
 from queueing.transparency.checkpoints import read_checkpoint
 from queueing.transparency.entries import OutcomeEntry, decode_entry
+from queueing.transparency.event_entries import (
+    EventEntry,
+    KeyEntry,
+    LaneOperationsEntry,
+    RefusedEntry,
+    StopOrderEntry,
+)
 from queueing.transparency.notes import read_note
 from queueing.transparency.tiles import WIDTH
 
@@ -56,12 +63,7 @@ class Match:
 
 def search(reader: BundleReader, query: Query) -> Iterator[Match]:
     """Matching outcomes of one origin, in order. Raises ``ProofInvalid`` where a file cannot be read."""
-    size = read_checkpoint(read_note(reader.checkpoint()).text).size
-    first, end = reader.range()
-    if end > size or first % WIDTH:
-        raise ProofInvalid(f"{reader.name}/range does not fit its checkpoint")
-    for block in range(first // WIDTH, -(-end // WIDTH)):
-        entries = reader.entries(block, min(WIDTH, size - block * WIDTH))
+    for block, entries in _blocks(reader):
         for row in reader.rows(block):
             number = row.outcome - block * WIDTH
             entry = decode_entry(entries[number]) if 0 <= number < len(entries) else None
@@ -75,3 +77,63 @@ def _envelope_of(row: ItemRow) -> Envelope | None:
         return read_unverified(row.sealed).envelope
     except SigningError:
         return None  # nothing of it was signed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventQuery:
+    """Kinds of events, one of which it must be, and conditions that must all hold; empty ones do not count."""
+
+    kinds: frozenset[str]
+    key: str = ""
+    client: str = ""
+    from_ms: int = 0
+    to_ms: int | None = None
+
+    def matches(self, entry: EventEntry) -> bool:
+        """Whether this event is looked for. Of an event without keys or without a client none is."""
+        return (
+            entry.kind in self.kinds
+            and self.from_ms <= entry.at_ms < (entry.at_ms + 1 if self.to_ms is None else self.to_ms)
+            and (not self.key or self.key in _keys_of(entry))
+            and self.client in {"", getattr(entry, "client", None)}
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EventMatch:
+    """An event that was looked for."""
+
+    origin: str
+    index: int
+    entry: EventEntry
+
+
+def search_events(reader: BundleReader, query: EventQuery) -> Iterator[EventMatch]:
+    """Matching events of one origin, in order. Raises ``ProofInvalid`` where a file cannot be read."""
+    for block, entries in _blocks(reader):
+        for index, data in enumerate(entries, block * WIDTH):
+            entry = decode_entry(data)
+            if isinstance(entry, EventEntry) and query.matches(entry):
+                yield EventMatch(reader.name, index, entry)
+
+
+def _blocks(reader: BundleReader) -> Iterator[tuple[int, list[bytes]]]:
+    """Number and entries of each block of the range. Raises ``ProofInvalid``."""
+    size = read_checkpoint(read_note(reader.checkpoint()).text).size
+    first, end = reader.range()
+    if end > size or first % WIDTH:
+        raise ProofInvalid(f"{reader.name}/range does not fit its checkpoint")
+    for block in range(first // WIDTH, -(-end // WIDTH)):
+        yield block, reader.entries(block, min(WIDTH, size - block * WIDTH))
+
+
+def _keys_of(entry: EventEntry) -> set[str]:
+    """Names of the keys that an event is about."""
+    match entry:
+        case KeyEntry() | RefusedEntry():
+            return {entry.key}
+        case LaneOperationsEntry():
+            return {key for key, _, _ in entry.operations}
+        case StopOrderEntry(scope="key"):
+            return {entry.name}
+    return set()

@@ -16,10 +16,12 @@ from queueing.protocol.envelope import read_unverified
 from queueing.transparency.checkpoints import Checkpoint, read_checkpoint
 from queueing.transparency.commitments import envelope_commitment, items_root
 from queueing.transparency.entries import EndEntry, IntentEntry, OpenedEntry, OutcomeEntry, decode_entry
+from queueing.transparency.event_entries import LaneEndedEntry, LaneOperationsEntry, LaneStartedEntry
 from queueing.transparency.merkle import TreeEdge, leaf_hash, root_of
 from queueing.transparency.notes import ECDSA, VerifierKey, read_note, signed_by_any
 from queueing.transparency.origin_statements import verify_statement
 from queueing.transparency.tiles import WIDTH
+from workers.record.bundle.lane_sums import LaneSums
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -59,6 +61,7 @@ class Verified:
     client_signatures: int = 0
     minimum: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
+    lanes: LaneSums = field(default_factory=LaneSums)
 
 
 def certifying_statements(
@@ -227,6 +230,8 @@ class OriginVerifier:
                 self._intents[index] = entry.digests, entry.commitment
             case OutcomeEntry():
                 self._outcome(entry, row)
+            case LaneStartedEntry() | LaneOperationsEntry() | LaneEndedEntry():
+                self.verified.lanes.add(index, entry)
             case EndEntry():
                 if self._intents.pop(entry.intent, None) is None and entry.intent >= self._first:
                     raise ProofInvalid(f"it ends entry {entry.intent}, which is no open intent")
@@ -250,6 +255,7 @@ class OriginVerifier:
             return
         _check_items(entry, row.items(unverified.envelope.digests), row.salt)
         self.verified.signatures += entry.signed
+        self.verified.lanes.signed[unverified.envelope.key, entry.key_version] += entry.signed
         if entry.signed:
             self._authorised(unverified)
             self.verified.client_signatures += entry.signed if self._clients is not None else 0

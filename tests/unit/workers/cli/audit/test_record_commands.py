@@ -7,11 +7,14 @@ import json
 from pathlib import Path
 
 import pytest
+from click import UsageError
 from click.testing import CliRunner, Result
 
 from queueing.protocol.jobs import job_id_of
+from queueing.transparency.event_entries import EVENT_KINDS
 from queueing.transparency.notes import Ed25519NoteKey
 from tests.support.farm.certified_logs import SERVICE, certify
+from tests.support.farm.logged_events import events_of
 from tests.support.farm.logged_jobs import CLIENT_KEY, SECRET_DIGEST, append, job
 from tests.support.farm.sealed_logs import EPOCH_KEY, seal
 from tests.support.keys import spki_of
@@ -230,3 +233,61 @@ def test_an_export_does_not_follow_a_link_in_its_folder(bundle: Path, tmp_path: 
     (tmp_path / "three" / "README").symlink_to(outside / "x")
     export(log, tmp_path / "three")
     assert [file.read_bytes() for file in outside.iterdir()] == [b"theirs"]
+
+
+@pytest.fixture
+def with_events(tmp_path: Path) -> Path:
+    """Bundle of a job and one event of each kind."""
+    writer = SegmentWriter(tmp_path / "state" / "wal")
+    append(writer, *job("acme", 1), *events_of("acme").values())
+    seal(tmp_path / "state")
+    head = export(log_folder(tmp_path / "state", "acme"), tmp_path / "bundle").checkpoint
+    (tmp_path / "vkeys").write_text(f"{Ed25519NoteKey(head.origin, EPOCH_KEY).verifier.text}\n")
+    return tmp_path / "bundle"
+
+
+@pytest.mark.parametrize("kind", EVENT_KINDS)
+def test_an_event_is_found_by_its_kind_with_all_its_fields(with_events: Path, kind: str) -> None:
+    (line,) = found(run("find", with_events, "--event", kind))
+    assert line["kind"] == kind
+    text = run("find", with_events, "--event", kind, as_json=False).stdout
+    assert kind in text
+    assert f"/{line['entry']}" in text
+
+
+def test_events_are_found_by_key_client_and_time(with_events: Path) -> None:
+    """A key is in refusals, orders, changes and counts of calls; a client in refusals."""
+    any_event = ("find", with_events, "--event", "any")
+    assert len(found(run(*any_event))) == len(EVENT_KINDS)
+    assert {line["kind"] for line in found(run(*any_event, "--key", "release"))} == {
+        "refused",
+        "order",
+        "key",
+        "lane-operations",
+    }
+    (refused,) = found(run(*any_event, "--client", "build-1"))
+    assert refused["event"] == {
+        "client": "build-1",
+        "key": "release",
+        "algorithm": "ECDSA_SHA_256",
+        "digests": 2,
+        "code": "key.unknown",
+    }
+    two = found(run("find", with_events, "--event", "key", "--event", "config"))
+    assert [line["kind"] for line in two] == ["config", "key"]
+    assert run(*any_event, "--key", "another").return_value == 1
+    assert run(*any_event, "--from", "2026-01-01").return_value == 1
+
+
+@pytest.mark.parametrize("more", [("--digest", "00"), ("--job", "x")])
+def test_events_have_no_digests_and_no_job_ids(with_events: Path, more: tuple[str, str]) -> None:
+    result = run("find", with_events, "--event", "any", *more)
+    assert isinstance(result.exception, UsageError)
+
+
+def test_calls_of_lanes_are_told_beside_the_signatures_of_a_key(with_events: Path) -> None:
+    line = json.loads(verify(with_events).stdout)
+    assert line["keys"] == [{"key": "release", "key_version": 1, "calls": 7, "signatures": 1}]
+    assert (line["lanes_without_end"], line["calls_in_doubt"], line["problems"]) == (0, 0, 0)
+    text = verify(with_events, as_json=False).stderr
+    assert "release/1: 7 calls of C_Sign, 1 signatures" in text

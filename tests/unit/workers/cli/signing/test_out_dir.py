@@ -66,7 +66,7 @@ def test_a_link_below_the_folder_is_not_followed(tmp_path: Path) -> None:
 )
 def test_items_that_would_share_a_file_are_refused(names: tuple[str, str]) -> None:
     """The later signature would replace the earlier one, so nothing is signed."""
-    with pytest.raises(click.UsageError, match="nothing was signed"):
+    with pytest.raises(click.UsageError, match="nothing was sent"):
         signatures_in(Path("out")).refuse_equal_paths(("other", *names))
 
 

@@ -1,0 +1,62 @@
+"""``sigmill wait --receipts``: of which jobs there can be receipts, and where they go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from click import UsageError
+from click.testing import CliRunner, Result
+
+from queueing.client.submitted_job import Job, JobPart
+from queueing.protocol.algorithms import Algorithm
+from workers.cli.signing.submit import SubmittedItem, SubmittedLine
+from workers.cli.signing.wait import wait
+
+DIGEST = bytes(32)
+
+
+def submitted(folder: Path, *names: str, receipts: bool) -> Path:
+    job = Job(
+        tenant="acme",
+        key="release",
+        key_version=1,
+        algorithm=Algorithm.ECDSA_SHA_256,
+        count=len(names),
+        parts=(JobPart("job", bytes(16), (DIGEST,) * len(names)),),
+        receipts=receipts,
+    )
+    items = tuple(SubmittedItem(name=name, digest=f"sha256:{DIGEST.hex()}") for name in names)
+    file = folder / "job.json"
+    file.write_bytes(msgspec.json.encode(SubmittedLine(job_ids=job.job_ids, job=job, items=items)))
+    return file
+
+
+def run(folder: Path, *words: object) -> Result:
+    config = folder / "client.toml"
+    config.write_text("")
+    more = ["--config", str(config), "--receipts", str(folder / "receipts"), *map(str, words)]
+    return CliRunner().invoke(wait, more, standalone_mode=False)
+
+
+@pytest.mark.parametrize(
+    "names, receipts, what",
+    [
+        (("a",), False, "was submitted without --receipts"),
+        (("a:b", "a-b"), True, "would both be written to"),
+    ],
+)
+def test_a_job_whose_receipts_cannot_be_written_is_a_usage_error(
+    tmp_path: Path, names: tuple[str, ...], receipts: bool, what: str
+) -> None:
+    """Before anything is asked for."""
+    result = run(tmp_path, "--job", submitted(tmp_path, *names, receipts=receipts))
+    assert isinstance(result.exception, UsageError)
+    assert what in str(result.exception)
+
+
+def test_a_bare_job_id_has_no_digests_to_verify_a_receipt_by(tmp_path: Path) -> None:
+    result = run(tmp_path, "{acme}job")
+    assert isinstance(result.exception, UsageError)
+    assert "--receipts needs --job" in str(result.exception)
