@@ -165,6 +165,7 @@ gpg --batch --quiet --import release.asc
 git init --quiet --initial-branch main . && git config user.name Builder && git commit --quiet --allow-empty -m first
 mkdir -p rpmdb repository rpmbuild reprepro/conf
 printf 'Codename: stable\\nArchitectures: amd64 source\\nComponents: main\\nSignWith: !sign\\n' > reprepro/conf/distributions
+cc -c app-ko.c -o app.ko
 if command -v gcab && command -v wixl; then gcab -c app.cab app.bin; wixl -o app.msi app.wxs; fi
 printf 'Origin: Example\\nSuite: stable\\nSHA256:\\n' > repository/Release
 rpmbuild --quiet -bb --define "_topdir $PWD/rpmbuild" app.spec
@@ -207,6 +208,13 @@ WXS = """\
 """
 
 
+MODULE = """\
+__attribute__((section(".modinfo"))) const char info[] = "license=GPL\\0description=app";
+__attribute__((section(".gnu.linkonce.this_module"))) char module[64] = "app";
+"""
+"""The sections of a kernel module that modinfo reads; no kernel would load it."""
+
+
 def unsigned(folder: Path) -> None:
     """Files of each kind, as real as they are at hand: a boot image of efitools is a PE, too."""
     for image in sorted(Path("/usr/lib/efitools").rglob("HelloWorld.efi")):
@@ -215,6 +223,7 @@ def unsigned(folder: Path) -> None:
     (folder / "app.spec").write_text(SPEC)
     (folder / "app_1.dsc").write_text(DSC)
     (folder / "app.wxs").write_text(WXS)
+    (folder / "app-ko.c").write_text(MODULE)
     (folder / "app.bin").write_bytes(b"\x00artefact\xff" * 1000)
     with zipfile.ZipFile(folder / "app.jar", "w") as jar:
         jar.writestr("META-INF/MANIFEST.MF", "Manifest-Version: 1.0\r\n\r\n")

@@ -68,6 +68,12 @@ CASES = {
     "OpenSSL with the provider": Case(
         packages=("pkcs11-provider",), artefact="app.bin", content=b"artefact", proof="successful"
     ),
+    "Linux kernel modules": Case(
+        packages=("libengine-pkcs11-openssl", "kmod", "linux-kbuild-6.1", "linux-kbuild-6.12"),
+        artefact="signed.ko",
+        content=b"license=GPL",
+        proof="successful",
+    ),
     "Git": Case(
         packages=("git", "gnupg"),
         artefact="",
