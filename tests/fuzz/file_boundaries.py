@@ -23,6 +23,7 @@ from queueing.artifacts.cab import read_cab
 from queueing.artifacts.embedded import Layout, signed_by
 from queueing.artifacts.msi import read_msi
 from queueing.artifacts.pe import read_pe
+from queueing.artifacts.time_stamps.signing_certificate import SIGNING_CERTIFICATE_V2
 from queueing.artifacts.time_stamps.tokens import TimeStampInvalid, TimeStampRequest
 from queueing.errors import ArtifactInvalid
 from queueing.protocol import der
@@ -151,8 +152,18 @@ def _token() -> bytes:
         hashlib.sha256(info).digest(),
         content_type=der.oid("1.2.840.113549.1.9.16.1.4"),
         content=der.octets(info),
+        more=(cms.attribute(SIGNING_CERTIFICATE_V2, _reference()),),
     )
     return unsigned.assemble(_sign(unsigned.digest))
+
+
+def _reference() -> bytes:
+    """SigningCertificateV2 with all of its fields."""
+    certificate = _SIGNER.certificates[0]
+    issuer, serial = der.read(_SIGNER.identifier).fields(der.SEQUENCE, 2)
+    names = der.sequence(der.sequence(der.context(4, issuer.encoded)), serial.encoded)
+    digest = der.octets(hashlib.sha256(certificate).digest())
+    return der.sequence(der.sequence(der.sequence(cms.digest_algorithm("sha256"), digest, names)))
 
 
 def _signatures() -> tuple[bytes, ...]:
