@@ -3,90 +3,17 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from tests.support.issuer.authority import Root
 from workers.issuer.identity.certificates import Authority, CertificateVerifier
 from workers.issuer.identity.refusals import Outcome, TokenRefused
 
 SPIFFE = "spiffe://build.example/ns/ci/sa/signer"
-
-
-class Root:
-    """An authority."""
-
-    def __init__(self, name: str) -> None:
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        self.certificate = self._sign(
-            self.name,
-            self.key.public_key(),
-            [x509.BasicConstraints(ca=True, path_length=None)],
-            authority=True,
-        )
-
-    def issue(
-        self,
-        *names: x509.GeneralName,
-        usage: x509.ObjectIdentifier = ExtendedKeyUsageOID.CLIENT_AUTH,
-        days: int = 1,
-    ) -> bytes:
-        key = ec.generate_private_key(ec.SECP256R1())
-        extensions: list[x509.ExtensionType] = [
-            x509.BasicConstraints(ca=False, path_length=None),
-            x509.ExtendedKeyUsage([usage]),
-        ]
-        if names:
-            extensions.append(x509.SubjectAlternativeName(names))
-        subject = x509.Name([])
-        return self._sign(subject, key.public_key(), extensions, days=days).public_bytes(Encoding.DER)
-
-    def _sign(
-        self,
-        subject: x509.Name,
-        key: ec.EllipticCurvePublicKey,
-        extensions: list[Any],
-        *,
-        authority: bool = False,
-        days: int = 1,
-    ) -> x509.Certificate:
-        now = datetime.now(UTC)
-        flags = dict.fromkeys(
-            (
-                *("content_commitment", "key_encipherment", "data_encipherment", "key_agreement"),
-                *("encipher_only", "decipher_only"),
-            ),
-            False,
-        )
-        usage = x509.KeyUsage(
-            digital_signature=not authority, key_cert_sign=authority, crl_sign=authority, **flags
-        )
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self.name)
-            .public_key(key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=3))
-            .not_valid_after(now + timedelta(days=days))
-            .add_extension(usage, critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False
-            )
-        )
-        for extension in extensions:
-            # RFC 5280 4.1.2.6: the names are critical where the subject is empty
-            critical = isinstance(extension, x509.BasicConstraints | x509.SubjectAlternativeName)
-            builder = builder.add_extension(extension, critical=critical)
-        return builder.sign(self.key, SHA256())
 
 
 MESH, HOSTS, STRANGER = Root("mesh"), Root("hosts"), Root("mesh")
