@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from queueing.errors import ConfigError
 from queueing.files.folders import entries
-from workers.issuer.identity.claims import Pattern
+from workers.config.issuers.mutability import mutable_rules
 from workers.issuer.identity.rules import decide
 from workers.issuer.identity.signed_token import TokenVerifier
 from workers.issuer.rule_files import RuleFiles
@@ -17,18 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from workers.config.values import ErrorList
-    from workers.issuer.identity.rules import IdentityRule, TenantRules
+    from workers.issuer.identity.rules import TenantRules
     from workers.issuer.issuer_file import IssuerConfiguration
-
-IMMUTABLE: Final = {
-    "repository": "repository_id",
-    "repository_owner": "repository_owner_id",
-    "project_path": "project_id",
-    "namespace_path": "namespace_id",
-    "user_login": "user_id",
-    "actor": "actor_id",
-}
-"""Names of GitHub and GitLab that can be given to somebody else after a rename, and the claim that cannot."""
 
 
 def check_files(configuration: IssuerConfiguration, errors: ErrorList) -> list[ConfigError]:
@@ -75,24 +65,4 @@ def _warnings(file: Path, tenant: TenantRules) -> Iterator[ConfigError]:
                 "names this issuer, but has no identities: no token gets the key",
                 "Add [[keys.NAME.identities]], or remove the issuer from `issuers`.",
             )
-        for i, rule in enumerate(key.rules):
-            yield from mutable_claims(file, f"keys.{name}.identities[{i}]", rule)
-
-
-def mutable_claims(file: Path, path: str, rule: IdentityRule) -> Iterator[ConfigError]:
-    """Warnings about claims that can be had again under the same text, where the immutable one is not in the rule."""
-    for claim, better in IMMUTABLE.items():
-        if claim in rule.claims and better not in rule.claims:
-            yield ConfigError(
-                str(file),
-                f"{path}.claims.{claim}",
-                "is a name, which another owner can have after a rename or a removal",
-                f"Compare `{better}` as well: it is never given again.",
-            )
-    if set(rule.claims) == {"sub"} and isinstance(rule.claims["sub"], Pattern):
-        yield ConfigError(
-            str(file),
-            f"{path}.claims.sub",
-            "is a pattern, and the only claim",
-            "Compare the ids of the repository or project, and its branch or environment, each by its own claim.",
-        )
+        yield from mutable_rules(file, key.rules)

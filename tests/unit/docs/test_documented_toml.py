@@ -15,6 +15,9 @@ from queueing.config.toml import convert
 from queueing.protocol.algorithms import KeyKind
 from tests.support.fakes.config_files import client_line, p256_key, spki_text
 from workers.cli.keys.key_request import placeholder_key
+from workers.config.issuers.identities import read_identities
+from workers.config.issuers.issuers import read_issuer
+from workers.config.issuers.tables import IdentitySettings
 from workers.config.service_file import service_of
 from workers.config.tenant_file import tenant_of
 from workers.config.values import ErrorList
@@ -61,6 +64,13 @@ def check(text: str) -> str:
     if "tenant" in tables:
         tenant_of(file.with_name(f"{tables['tenant']}.toml"), tables, service_of(file, service()).tokens)
         return "tenant"
+    if "issuers" in tables:
+        for name, table in tables["issuers"].items():
+            read_issuer(file, name, table)
+        for name, table in tables["keys"].items():
+            given = tuple(convert(file, "", each, IdentitySettings) for each in table["identities"])
+            assert read_identities(file, name, given, tuple(table["issuers"]))
+        return "identities"
     if "issuer" in tables:
         errors = ErrorList()
         assert issuer_of(file, tables, errors) is not None, errors.all
@@ -105,4 +115,4 @@ def test_so_is_what_it_offers_in_comments(page: str, text: str) -> None:
 
 
 def test_each_kind_of_file_is_documented() -> None:
-    assert {check(text) for _, text in CASES} == {"client", "tenant", "service", "issuer"}
+    assert {check(text) for _, text in CASES} == {"client", "tenant", "service", "issuer", "identities"}

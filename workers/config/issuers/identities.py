@@ -18,35 +18,51 @@ X509: Final = "x509:"
 
 _WILDCARD: Final = "*"
 _MOST_WILDCARDS: Final = 8
+_SEGMENT_ENDS: Final = frozenset("/:")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimRule:
-    """Rule for one claim: its ``text``, or a ``pattern`` with ``*`` for any number of any characters; the whole claim must fit."""
+    """Rule for one claim: its ``value``, or a ``pattern``, in which ``*`` stands for one or more characters of one segment.
 
-    text: str
+    Segments end at ``/`` and ``:``: a star never reaches over the folder of a branch, or the fields of GitHub's ``sub``. The
+    whole claim must fit.
+    """
+
+    value: str | int | bool
     pattern: bool = False
 
-    def fits(self, value: str) -> bool:
-        """Whether the claim's value fits. Linear in both lengths, whatever the value: its writer may be an attacker."""
-        if not self.pattern:
-            return value == self.text
-        first, *middle = self.text.split(_WILDCARD)
-        if not middle:
-            return value == self.text
-        last = middle.pop()
-        if len(value) < len(first) + len(last) or not (value.startswith(first) and value.endswith(last)):
+    def fits(self, value: object) -> bool:
+        """Whether the claim's value fits: by its type, and by code points. True is not 1, and "1" is not 1.
+
+        Takes at most the product of both lengths, whatever the value: its writer may be an attacker.
+        """
+        if type(value) is not type(self.value):
             return False
-        start, end = len(first), len(value) - len(last)
-        for part in middle:
-            found = value.find(part, start, end)
-            if found < 0:
-                return False
-            start = found + len(part)
-        return True
+        if not self.pattern:
+            return value == self.value
+        assert isinstance(value, str)
+        assert isinstance(self.value, str)
+        first, *others = self.value.split(_WILDCARD)
+        ends = {len(first)} if value.startswith(first) else set[int]()
+        for literal in others:
+            ends = _ends_after(value, ends, literal)
+        return len(value) in ends
 
     def __str__(self) -> str:
-        return f"like `{self.text}`" if self.pattern else f"`{self.text}`"
+        return f"like `{self.value}`" if self.pattern else f"`{self.value}`"
+
+
+def _ends_after(value: str, starts: set[int], literal: str) -> set[int]:
+    """Positions after a star and then ``literal``, from each of the positions before the star."""
+    found: set[int] = set()
+    inside = False
+    for position in range(len(value) + 1):
+        if inside and value.startswith(literal, position):
+            found.add(position + len(literal))
+        if position < len(value):
+            inside = (inside or position in starts) and value[position] not in _SEGMENT_ENDS
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +117,8 @@ def _identity(file: Path, path: str, settings: IdentitySettings) -> IdentityRule
         )
     for name, text in settings.patterns.items():
         _check_pattern(file, f"{path}.patterns.{name}", text)
-    claims = {name: ClaimRule(text=text) for name, text in settings.claims.items()}
-    patterns = {name: ClaimRule(text=text, pattern=True) for name, text in settings.patterns.items()}
+    claims = {name: ClaimRule(value=value) for name, value in settings.claims.items()}
+    patterns = {name: ClaimRule(value=text, pattern=True) for name, text in settings.patterns.items()}
     return IdentityRule(
         place=path,
         issuer_url=settings.issuer_url,
@@ -115,6 +131,13 @@ def _identity(file: Path, path: str, settings: IdentitySettings) -> IdentityRule
 def _check_pattern(file: Path, path: str, text: str) -> None:
     if not text.strip(_WILDCARD):
         raise ConfigError(str(file), path, "fits every text", "Write what must be in it, or remove it.")
+    if _WILDCARD * 2 in text:
+        raise ConfigError(
+            str(file),
+            path,
+            "has two wildcards (`*`) in a row",
+            "Write one: it stands for one or more characters other than `/` and `:`, and no number of them for these.",
+        )
     if not 0 < text.count(_WILDCARD) <= _MOST_WILDCARDS:
         raise ConfigError(
             str(file),

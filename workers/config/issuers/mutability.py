@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 from queueing.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from workers.config.issuers.identities import IdentityRule
     from workers.config.tenants import Tenant
 
 _PREFERRED: Final = {
@@ -31,16 +32,21 @@ _SUBJECTS: Final = ("repo:", "project_path:")
 def mutable_identities(file: Path, tenant: Tenant) -> Iterator[ConfigError]:
     """A warning for each identity of the tenant without a lasting id, where its provider has one."""
     for key in tenant.keys.values():
-        for rule in key.identities:
-            names = sorted(_PREFERRED.keys() & rule.claims.keys())
-            subject = rule.claims.get("sub")
-            if subject is not None and subject.text.startswith(_SUBJECTS):
-                names.append("sub")
-            if names and not _LASTING & rule.claims.keys():
-                better = sorted({_PREFERRED.get(name, "repository_id or project_id") for name in names})
-                yield ConfigError(
-                    str(file),
-                    rule.place,
-                    f"matches names alone ({', '.join(names)}): who takes over a name that was given up gets grants",
-                    f"Add {' or '.join(better)}, which no other project ever gets.",
-                )
+        yield from mutable_rules(file, key.identities)
+
+
+def mutable_rules(file: Path, rules: Iterable[IdentityRule]) -> Iterator[ConfigError]:
+    """The same, of these rules."""
+    for rule in rules:
+        names = sorted(_PREFERRED.keys() & rule.claims.keys())
+        subject = rule.claims.get("sub")
+        if subject is not None and str(subject.value).startswith(_SUBJECTS):
+            names.append("sub")
+        if names and not _LASTING & rule.claims.keys():
+            better = sorted({_PREFERRED.get(name, "repository_id or project_id") for name in names})
+            yield ConfigError(
+                str(file),
+                rule.place,
+                f"matches names alone ({', '.join(names)}): who takes over a name that was given up gets grants",
+                f"Add {' or '.join(better)}, which no other project ever gets.",
+            )

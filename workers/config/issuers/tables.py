@@ -12,7 +12,9 @@ from queueing.protocol.names import Name
 
 ClaimName = Annotated[str, Meta(pattern=r"^[!-~]{1,128}\Z")]
 ClaimText = Annotated[str, Meta(min_length=1, max_length=512)]
-Claims = Annotated[dict[ClaimName, ClaimText], Meta(max_length=32)]
+ClaimNumber = Annotated[int, Meta(ge=-(2**53), le=2**53)]
+Claims = Annotated[dict[ClaimName, ClaimText | ClaimNumber | bool], Meta(max_length=32)]
+Patterns = Annotated[dict[ClaimName, ClaimText], Meta(max_length=32)]
 
 
 class IssuerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,12 +36,13 @@ class IdentitySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """``[[keys.NAME.identities]]``: an identity that gets grants for the key. The issuer judges it, lanes ignore it.
 
     ``issuer_url``: the token's ``iss``, or ``x509:NAME`` for certificates of an authority that the issuer's file names.
-    ``claims``: texts that must be equal; ``patterns``: texts with ``*`` for any characters, of which the whole claim must fit.
+    ``claims``: texts, numbers and booleans that must be equal; ``patterns``: texts with ``*`` for one or more characters other than
+    ``/`` and ``:``, which the whole claim must fit.
     ``A/B`` is the claim B within A. ``max_digests``: of one grant, within the issuer's.
     """
 
     issuer_url: Annotated[str, Meta(pattern=r"^(?:https?://[!-~]{1,500}|x509:[a-z0-9][a-z0-9._-]{0,62})\Z")]
     audience: Annotated[str, Meta(min_length=1, max_length=500)] | None = None
     claims: Claims = {}
-    patterns: Claims = {}
+    patterns: Patterns = {}
     max_digests: Annotated[int, Meta(ge=1, le=2**31)] | None = None

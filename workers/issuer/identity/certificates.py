@@ -75,7 +75,7 @@ def _identity(
     return VerifiedIdentity(
         provider=authority.name,
         issuer_url=f"{URL_PREFIX}{authority.name}",
-        audience="",
+        audience=None,
         subject=str(subject),
         claims=claims,
         evidence_sha256=hashlib.sha256(der).digest(),

@@ -16,21 +16,8 @@ from workers.issuer.identity.refusals import Outcome, TokenRefused, shown
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from workers.issuer.identity.claims import Expected
+    from workers.config.issuers.identities import IdentityRule
     from workers.issuer.identity.signed_token import VerifiedIdentity
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IdentityRule:
-    """Rule of a key: claims of a token of this provider and audience ('' for certificates). Every claim must fit.
-
-    ``max_digests``: the largest grant for this identity.
-    """
-
-    issuer_url: str
-    audience: str
-    claims: Mapping[str, Expected]
-    max_digests: int = MAX_DIGESTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +63,9 @@ def decide(identity: VerifiedIdentity, tenant: TenantRules, wanted: Sequence[str
     if not fitting or (wanted and refusals):
         raise _nearest(refusals, identity)
     algorithms = sorted(set().union(*(tenant.keys[name].algorithms for name in fitting)))
-    return Decision(tuple(fitting), tuple(algorithms), min(rule.max_digests for rule in fitting.values()))
+    return Decision(
+        tuple(fitting), tuple(algorithms), min(rule.max_digests or MAX_DIGESTS for rule in fitting.values())
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +78,9 @@ class _Misfit:
 
 def _fitting(identity: VerifiedIdentity, name: str, key: KeyRules | None) -> IdentityRule:
     """The first rule of the key that fits. Raises ``TokenRefused`` by the rule that came nearest."""
-    rules = [] if key is None else list(enumerate(key.rules))
-    mine = [(i, rule) for i, rule in rules if rule.issuer_url == identity.issuer_url]
-    heard = [(i, rule) for i, rule in mine if rule.audience == identity.audience]
+    rules = () if key is None else key.rules
+    mine = [rule for rule in rules if rule.issuer_url == identity.issuer_url]
+    heard = [rule for rule in mine if rule.audience == identity.audience]
     if not mine:
         raise _no_rule(name, identity)
     if not heard:
@@ -101,8 +90,8 @@ def _fitting(identity: VerifiedIdentity, name: str, key: KeyRules | None) -> Ide
             hint="Ask the provider for a token with the audience of client.toml, as the operator wrote it in the key's identities.",
         )
     nearest: _Misfit | None = None
-    for i, rule in heard:
-        found = _judge(identity, rule, f"keys.{name}.identities[{i}]")
+    for rule in heard:
+        found = _judge(identity, rule)
         if found is None:
             return rule
         if nearest is None or found.fitted > nearest.fitted:
@@ -111,17 +100,17 @@ def _fitting(identity: VerifiedIdentity, name: str, key: KeyRules | None) -> Ide
     raise TokenRefused(Outcome.RULE, nearest.sentence)
 
 
-def _judge(identity: VerifiedIdentity, rule: IdentityRule, path: str) -> _Misfit | None:
+def _judge(identity: VerifiedIdentity, rule: IdentityRule) -> _Misfit | None:
     sentences = [
         sentence
-        for claim, expected in rule.claims.items()
-        if (sentence := misfit(dict(identity.claims), claim, expected)) is not None
+        for claim, wanted in rule.claims.items()
+        if (sentence := misfit(dict(identity.claims), claim, wanted)) is not None
     ]
     if not sentences and rule.claims:
         return None
     if not rule.claims:
-        return _Misfit(0, f"rule `{path}` names no claim: it fits no token")
-    return _Misfit(len(rule.claims) - len(sentences), f"rule `{path}`: {sentences[0]}")
+        return _Misfit(0, f"rule `{rule.place}` names no claim: it fits no token")
+    return _Misfit(len(rule.claims) - len(sentences), f"rule `{rule.place}`: {sentences[0]}")
 
 
 def _no_rule(name: str, identity: VerifiedIdentity) -> TokenRefused:

@@ -54,13 +54,13 @@ class Provider:
 class VerifiedIdentity:
     """Identity of a caller: the claims, and by whom they are made.
 
-    ``audience``: '' for a certificate. ``use_id``: 32 bytes that two uses of one token share, however its signature is encoded; None for an identity that may be
+    ``audience``: None for a certificate. ``use_id``: 32 bytes that two uses of one token share, however its signature is encoded; None for an identity that may be
     used with any number of keys. ``ends_s``: Unix time at which the token ends, leeway included.
     """
 
     provider: str
     issuer_url: str
-    audience: str
+    audience: str | None
     subject: str
     claims: Mapping[str, Json]
     evidence_sha256: bytes

@@ -10,9 +10,9 @@ from queueing.errors import ConfigError
 from queueing.protocol.client_keys import ClientKey
 from tests.support.issuer.provider import TokenProvider
 from tests.support.issuer.site import TOKEN_AUDIENCE, IssuerSite
+from workers.config.issuers.identities import ClaimRule
 from workers.config.values import ErrorList
 from workers.issuer.checking import check_files
-from workers.issuer.identity.claims import Pattern
 from workers.issuer.tenant_rules import TenantFiles
 
 if TYPE_CHECKING:
@@ -45,9 +45,9 @@ def test_keys_that_name_the_issuer_have_their_rules(site: IssuerSite) -> None:
     assert set(rules.keys) == {"release"}
     (rule,) = rules.keys["release"].rules
     assert rule.claims == {
-        "repository_id": "4711",
-        "ref": "refs/heads/main",
-        "environment": Pattern("release-*"),
+        "repository_id": ClaimRule(value="4711"),
+        "ref": ClaimRule(value="refs/heads/main"),
+        "environment": ClaimRule(value="release-*", pattern=True),
     }
     assert (rule.max_digests, rules.max_digests, rules.max_grant_ms) == (5, 500, 600_000)
 
@@ -69,7 +69,7 @@ def test_a_text_that_is_no_pattern_is_a_mistake(site: IssuerSite, pattern: str) 
 def test_a_claim_with_a_text_and_a_pattern_is_a_mistake(site: IssuerSite) -> None:
     """One of them would be ignored."""
     site.write_tenant(more='patterns = { ref = "refs/*" }')
-    with pytest.raises(ConfigError, match="among `claims` too"):
+    with pytest.raises(ConfigError, match="among `claims`"):
         read(site)
 
 

@@ -32,7 +32,7 @@ def uri(text: str) -> x509.UniformResourceIdentifier:
 def test_a_spiffe_certificate_is_its_id() -> None:
     """The URI is the subject and the claim, and the authority names the provider."""
     identity = VERIFIER.verify(MESH.issue(uri(SPIFFE)), time.time())
-    assert (identity.issuer_url, identity.subject, identity.audience) == ("x509:mesh", SPIFFE, "")
+    assert (identity.issuer_url, identity.subject, identity.audience) == ("x509:mesh", SPIFFE, None)
     assert identity.claims == {"spiffe_id": SPIFFE}
     assert identity.use_id is None
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from workers.config.issuers.identities import ClaimRule, IdentityRule
 from workers.issuer.identity.refusals import Outcome, TokenRefused
-from workers.issuer.identity.rules import Decision, IdentityRule, KeyRules, TenantRules, decide
+from workers.issuer.identity.rules import Decision, KeyRules, TenantRules, decide
 from workers.issuer.identity.signed_token import VerifiedIdentity
 
 URL, AUDIENCE = "https://token.example", "https://sign.example"
 
 
 def rule(url: str = URL, audience: str = AUDIENCE, **claims: Any) -> IdentityRule:
-    return IdentityRule(issuer_url=url, audience=audience, claims=claims)
+    return IdentityRule(
+        place="",
+        issuer_url=url,
+        audience=audience,
+        claims={name: ClaimRule(value=value) for name, value in claims.items()},
+    )
 
 
 def identity(**claims: Any) -> VerifiedIdentity:
@@ -34,12 +41,16 @@ def tenant(**keys: list[IdentityRule]) -> TenantRules:
     return TenantRules(
         tenant="acme",
         keys={
-            name: KeyRules(rules=tuple(rules), algorithms=frozenset({"ECDSA_SHA_256", name.upper()}))
+            name: KeyRules(rules=_placed(name, rules), algorithms=frozenset({"ECDSA_SHA_256", name.upper()}))
             for name, rules in keys.items()
         },
         max_grant_ms=900_000,
         max_digests=2000,
     )
+
+
+def _placed(name: str, rules: list[IdentityRule]) -> tuple[IdentityRule, ...]:
+    return tuple(replace(rule, place=f"keys.{name}.identities[{i}]") for i, rule in enumerate(rules))
 
 
 def refused(who: VerifiedIdentity, rules: TenantRules, *wanted: str) -> TokenRefused:
