@@ -18,7 +18,7 @@ from queueing.redis.script_answers import checked, checked_each, malformed
 from queueing.redis.scripts import Script, ScriptCall
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from redis.asyncio import Redis
 
@@ -92,20 +92,6 @@ class Receipts(list[Receipt]):
     def __init__(self, receipts: Iterable[Receipt], room: RemainingCapacity) -> None:
         super().__init__(receipts)
         self.room = room
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TenantQueue:
-    """Queue of one tenant, with the accept level of its submits. ``now_ms``: Unix time in ms."""
-
-    redis: Redis
-    tenant: str
-    now_ms: Callable[[], int]
-    wait: ReplicaWait | None = None
-
-    async def submit(self, submissions: Sequence[Submission]) -> Receipts:
-        """Submit to this queue; see the function ``submit``."""
-        return await submit(self.redis, self.tenant, submissions, now_ms=self.now_ms(), wait=self.wait)
 
 
 async def submit(

@@ -13,17 +13,11 @@ from queueing.aio.single_flight import SingleFlight
 from queueing.client.epoch_store import EpochStore
 from queueing.config.toml import nearest
 from queueing.errors import ConfigError, KeyUnknown, QueueUnavailable, ResultInvalid
-from queueing.protocol import keyspace
 from queueing.protocol.key_directory import KeyDirectory, KeyEntry, open_directory
 from queueing.protocol.public_keys import PublicKey
-from queueing.redis.errors import REDIS_ERRORS, unavailable
-from queueing.redis.faults import refuse_final, refuse_unknown_host, refuse_unnamed_cluster
-from queueing.redis.script_answers import checked
-from queueing.redis.tls_probe import refuse_wrong_tls
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
+    from queueing.client.delivery.queue_access import QueueAccess
     from queueing.client.service_clock import ServiceClock
 
 _log = logging.getLogger("sigmill.client")
@@ -47,13 +41,13 @@ class KeyDirectoryCache:
     """One directory at a time; concurrent needs share one fetch.
 
     A directory older than ``refresh_s`` is fetched again before anything in it is believed: a version that was revoked
-    is refused from then on. Where Redis gives none, the cached one stays in use until it expires, never longer. After
+    is refused from then on. Where none is to be had, the cached one stays in use until it expires, never longer. After
     ``close()`` what would be fetched is ``QueueUnavailable``.
     """
 
     def __init__(  # noqa: PLR0913 - what a directory must fit, each by name
         self,
-        redis: Redis,
+        access: QueueAccess,
         *,
         audience: str,
         tenant: str,
@@ -62,7 +56,7 @@ class KeyDirectoryCache:
         refresh_s: float,
         clock: ServiceClock,
     ) -> None:
-        self._redis = redis
+        self._access = access
         self._audience = audience
         self._tenant = tenant
         self._pinned = pinned
@@ -78,7 +72,7 @@ class KeyDirectoryCache:
         self._closed = asyncio.Event()
 
     async def close(self) -> None:
-        """Fetch no more; returns when no fetch is under way, so that Redis can be left."""
+        """Fetch no more; returns when no fetch is under way, so that the access can be closed."""
         self._closed.set()
         await self._flight.ended()
         await self._renewal.ended()
@@ -142,7 +136,7 @@ class KeyDirectoryCache:
         return await self._flight.run(self._fetch_patiently)
 
     async def _renewed(self, directory: KeyDirectory) -> KeyDirectory:
-        """A refreshed directory, or the cached one where Redis does not give any."""
+        """A refreshed directory, or the cached one where none is to be had."""
         try:
             return await self._renewal.run(self._fetch)
         except (QueueUnavailable, ConfigError) as error:
@@ -158,9 +152,8 @@ class KeyDirectoryCache:
                 return await self._fetch()
             except QueueUnavailable as error:
                 tries += 1
-                if tries == _DIAGNOSED_TRY and error.__cause__ is not None:
-                    refuse_unknown_host(error.__cause__)
-                    await refuse_wrong_tls(self._redis)
+                if tries == _DIAGNOSED_TRY:
+                    await self._access.diagnose(error)
                 wait_s = backoff.next_s()
                 if self._closed.is_set() or asyncio.get_running_loop().time() + wait_s > give_up_s:
                     raise
@@ -170,13 +163,7 @@ class KeyDirectoryCache:
     async def _fetch(self) -> KeyDirectory:
         if self._closed.is_set():
             raise QueueUnavailable("the client was closed before the key directory came")
-        try:
-            answer = await self._redis.get(keyspace.directory(self._tenant))
-            raw = checked(answer, bytes | None)  # type: ignore[arg-type]  # a union is a type
-        except REDIS_ERRORS as error:
-            refuse_final(error)
-            refuse_unnamed_cluster(error)
-            raise unavailable("fetch the key directory", error) from error
+        raw = await self._access.directory()
         if raw is None:
             raise QueueUnavailable("no key directory is published for this tenant; is a worker running?")
         now_ms = self._clock.now_ms()

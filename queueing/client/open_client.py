@@ -1,4 +1,4 @@
-"""Open client: its connections to Redis, the loops that run, and the parts that a request goes through."""
+"""Open client: its access to the queue, the loops that run, and the parts that a request goes through."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from queueing.aio.owned_tasks import OwnedTasks
 from queueing.client.call_coalescing import SingleCalls
-from queueing.client.delivery.reply_stream import BLOCK_S
+from queueing.client.delivery.redis_access import RedisAccess
 from queueing.client.delivery.transport import Transport
 from queueing.client.key_directory_cache import KeyDirectoryCache
 from queueing.client.receipts import ReceiptCollector, ReceiptRunner
@@ -19,13 +19,13 @@ from queueing.client.service_clock import ServiceClock
 from queueing.client.signing_request import EnvelopeBuilder, KeySpec, Target
 from queueing.errors import QueueUnavailable
 from queueing.protocol.algorithms import algorithm_named
-from queueing.redis.connection import connect
 from queueing.transparency.receipts import TrustedKeys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from queueing.client.config import ClientConfig
+    from queueing.client.delivery.queue_access import QueueAccess
     from queueing.client.epoch_store import EpochStore
     from queueing.protocol.algorithms import Algorithm
     from queueing.protocol.client_keys import ClientKey
@@ -45,10 +45,11 @@ class OpenClient:
         now_ms: Callable[[], int],
     ) -> None:
         reply_id = secrets.token_hex(16)
-        self.redis = connect(config.redis)
-        self._blocking = connect(config.redis, blocking_s=BLOCK_S)
+        self.access: QueueAccess = RedisAccess.connected(
+            config.redis, tenant=config.tenant, reply_id=reply_id, now_ms=now_ms
+        )
         ttl_ms = int(config.envelope_ttl_s * 1000)
-        self.clock = ServiceClock(self.redis, ttl_ms=ttl_ms, now_ms=now_ms)
+        self.clock = ServiceClock(self.access, ttl_ms=ttl_ms, now_ms=now_ms)
         self.builder = EnvelopeBuilder(
             audience=config.audience,
             tenant=config.tenant,
@@ -58,16 +59,9 @@ class OpenClient:
             reply_id=reply_id,
             now_ms=self.clock.envelope_ms,
         )
-        self.transport = Transport(
-            self.redis,
-            self._blocking,
-            tenant=config.tenant,
-            reply_id=reply_id,
-            now_ms=now_ms,
-            wait=config.redis.replica_wait(),
-        )
+        self.transport = Transport(self.access)
         self.directory = KeyDirectoryCache(
-            self.redis,
+            self.access,
             audience=config.audience,
             tenant=config.tenant,
             pinned=pinned,
@@ -78,7 +72,7 @@ class OpenClient:
         checker = ResultChecker(self.directory, verify=config.verify_signatures)
         self.runner = RequestRunner(self.builder, self.transport, checker, self.clock)
         self._receipts = ReceiptCollector(
-            self.redis,
+            self.access,
             tenant=config.tenant,
             trusted=TrustedKeys(service=[each.spki for each in pinned], audience=config.audience),
             timeout_s=config.receipt_timeout_s,
@@ -128,8 +122,7 @@ class OpenClient:
         async with (
             contextlib.AsyncExitStack() as closing
         ):  # from the last to the first, whatever comes of the others
-            closing.push_async_callback(self.redis.aclose)
-            closing.push_async_callback(self._blocking.aclose)
+            closing.push_async_callback(self.access.aclose)
             closing.push_async_callback(self.directory.close)
             closing.push_async_callback(self.transport.close)
             closing.push_async_callback(self.tasks.close)

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Final, Protocol
 from msgspec.structs import replace
 
 from queueing.aio.backoff import REDIS_AWAY_S, Backoff
-from queueing.broker.receipts import fetch
 from queueing.client.signatures import Outcome, Signature
 from queueing.client.signing_request import SigningRequest
 from queueing.errors import ProofInvalid, QueueUnavailable, ReceiptMissing, SigningError
@@ -26,8 +25,7 @@ from queueing.transparency.commitments import Item
 from queueing.transparency.job_proofs import JobProof, read_job_proof
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
+    from queueing.client.delivery.queue_access import QueueAccess
     from queueing.transparency.receipts import TrustedKeys
 
 POLL_S: Final = 0.25
@@ -50,8 +48,8 @@ class Runner(Protocol):
 class ReceiptCollector:
     """Collects the receipts of one client's jobs. ``timeout_s``: longest wait for one after its signature."""
 
-    def __init__(self, redis: Redis, *, tenant: str, trusted: TrustedKeys, timeout_s: float) -> None:
-        self._redis = redis
+    def __init__(self, access: QueueAccess, *, tenant: str, trusted: TrustedKeys, timeout_s: float) -> None:
+        self._access = access
         self._tenant = tenant
         self._trusted = trusted
         self._timeout_s = timeout_s
@@ -133,7 +131,7 @@ class ReceiptCollector:
                     raise copy.copy(found)
                 return found
             if self._trouble is not None:
-                raise ReceiptMissing(f"Redis could not be asked for the receipt: {self._trouble.message}")
+                raise ReceiptMissing(f"the queue could not be asked for the receipt: {self._trouble.message}")
             raise ReceiptMissing(
                 f"the receipt did not come within {wait_s:.3g} s after the signature: the sealer of the worker's host is"
                 " behind, or does not run"
@@ -161,7 +159,7 @@ class ReceiptCollector:
     async def _ask(self) -> None:
         job_ids = iter(tuple(self._waiting))
         while part := list(islice(job_ids, MOST_JOBS)):
-            for job_id, raw in zip(part, await fetch(self._redis, part), strict=True):
+            for job_id, raw in zip(part, await self._access.receipts(part), strict=True):
                 if raw is not None:
                     _settle(self._waiting.get(job_id, ()), raw)
 

@@ -9,13 +9,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from queueing.aio.events import wait_for
-from queueing.errors import EnvelopeExpired
+from queueing.errors import EnvelopeExpired, QueueUnavailable
 from queueing.protocol.durations import in_words
-from queueing.redis.errors import REDIS_ERRORS
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
+    from queueing.client.delivery.queue_access import QueueAccess
     from queueing.errors import SigningError
 
 _log = logging.getLogger("sigmill.client")
@@ -47,8 +45,8 @@ class ServiceClock:
     this host's clock is ahead, by at most half of the envelope's time to live (ADR 0005).
     """
 
-    def __init__(self, redis: Redis, *, ttl_ms: int, now_ms: Callable[[], int]) -> None:
-        self._redis = redis
+    def __init__(self, access: QueueAccess, *, ttl_ms: int, now_ms: Callable[[], int]) -> None:
+        self._access = access
         self._most_back_ms = ttl_ms // 2
         self.now_ms = now_ms
         self._warned_ms = 0
@@ -91,13 +89,13 @@ class ServiceClock:
         """Measure now, in one round trip; False where there was no answer in time."""
         sent_ms = self.now_ms()
         try:
-            seconds, microseconds = await self._redis.time()
-        except REDIS_ERRORS:
+            theirs_ms = await self._access.time_ms()
+        except QueueUnavailable:
             return False
         received_ms = self.now_ms()
         if not 0 <= received_ms - sent_ms <= 2 * MOST_ERROR_MS:
             return False
-        self.ahead_ms = (sent_ms + received_ms) // 2 - (seconds * 1000 + microseconds // 1000)
+        self.ahead_ms = (sent_ms + received_ms) // 2 - theirs_ms
         self._measured_s = time.monotonic()
         self._opened.set()
         self._warn()

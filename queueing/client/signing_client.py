@@ -12,8 +12,8 @@ from typing import Self
 
 from msgspec.structs import replace
 
-from queueing.broker.cancel import CancelStatus, cancel
-from queueing.broker.job_state import JobStatus, status_of
+from queueing.broker.cancel import CancelStatus
+from queueing.broker.job_state import JobStatus
 from queueing.broker.submit import RemainingCapacity
 from queueing.client.config import ClientConfig
 from queueing.client.epoch_store import EpochStore
@@ -241,9 +241,7 @@ class SigningClient:
 
         Two round trips; raises ``QueueUnavailable``.
         """
-        return await cancel(
-            self._open.redis, self._config.tenant, self._config.client, job_ids, now_ms=self._now_ms()
-        )
+        return await self._open.access.cancel(self._config.client, job_ids, now_ms=self._now_ms())
 
     @property
     def config(self) -> ClientConfig:
@@ -262,7 +260,7 @@ class SigningClient:
 
     async def status(self, job_id: str) -> JobStatus:
         """State of a job: queued, running, done, failed or unknown. One round trip; raises ``QueueUnavailable``."""
-        return await status_of(self._open.redis, self._config.tenant, job_id)
+        return await self._open.access.status(job_id)
 
     async def keys(self) -> Mapping[str, KeyEntry]:
         """The tenant's keys by name, with their algorithms, versions and certificates; the same object until they change.

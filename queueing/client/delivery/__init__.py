@@ -2,9 +2,11 @@
 
 lost_jobs     lookup of unanswered jobs, and resubmission of lost ones
 pending_jobs  table of the jobs that this client waits for
+queue_access  interface to the queue, behind which Redis and a relay stand
+redis_access  access to the queue in Redis
 reply_stream  results as they are committed
 submitter     batches of jobs, retried until the queue has them
-transport     the four together
+transport     sending and receiving together
 
 Must never import ``queueing.client`` above this folder.
 """

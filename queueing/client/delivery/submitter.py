@@ -27,7 +27,7 @@ MOST_BYTES: Final = 1024 * 1024
 
 
 class Queue(Protocol):
-    """Queue of one tenant: ``queueing.broker.submit.TenantQueue``."""
+    """The part of ``queueing.client.delivery.queue_access.QueueAccess`` that is needed here."""
 
     async def submit(self, submissions: Sequence[Submission]) -> Receipts:
         """One receipt for each submission, in order; raises ``QueueUnavailable``."""
@@ -82,7 +82,8 @@ class Submitter:
         for job, receipt in zip(jobs, receipts, strict=True):
             self._record(job, receipt)
             if receipt.refusal is not None:
-                refused.append((job, receipt.refusal))
+                if receipt.refusal.retryable:
+                    refused.append((job, receipt.refusal))
             elif not receipt.confirmed and self._pending.is_wanted(job):
                 unconfirmed.append(job)
         if refused:
@@ -126,6 +127,8 @@ class Submitter:
 
     def _record(self, job: PendingJob, receipt: Receipt) -> None:
         if receipt.refusal is not None:
+            if not receipt.refusal.retryable:  # of a relay, which reads the envelope
+                self._pending.settle(job, receipt.refusal)
             return
         if receipt.accepted is SubmitStatus.CONFLICT:
             self._pending.settle(job, JobConflict())

@@ -1,52 +1,37 @@
-"""Transport of one client: submits its jobs, and waits for their results by reply stream and lookup."""
+"""Transport of one client: submits its jobs, and waits for their results."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
-from queueing.broker.submit import RemainingCapacity, Submission, TenantQueue
+from queueing.broker.submit import RemainingCapacity, Submission
 from queueing.client.delivery.lost_jobs import LostJobRecovery
 from queueing.client.delivery.pending_jobs import PendingJob, PendingJobs
-from queueing.client.delivery.reply_stream import ReplyReader
 from queueing.client.delivery.submitter import Submitter
 from queueing.errors import SigningError, WaitTimeout
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
-    from queueing.config.accept_level import ReplicaWait
+    from queueing.client.delivery.queue_access import QueueAccess
 
 
 class Transport:
     """Submits envelopes of one tenant and waits for their results.
 
-    ``redis`` serves short commands; ``blocking`` has the one connection that waits on the stream. Deadlines
-    are times of the running loop's clock; None waits for ever. ``wait``: replicas that a submit waits for (``queueing.config.accept_level``).
+    Deadlines are times of the running loop's clock; None waits for ever.
     """
 
-    def __init__(
-        self,
-        redis: Redis,
-        blocking: Redis,
-        *,
-        tenant: str,
-        reply_id: str,
-        now_ms: Callable[[], int],
-        wait: ReplicaWait | None = None,
-    ) -> None:
+    def __init__(self, access: QueueAccess) -> None:
         self.pending = PendingJobs(asyncio.get_running_loop().time)
-        queue = TenantQueue(redis=redis, tenant=tenant, now_ms=now_ms, wait=wait)
-        self._submitter = Submitter(queue, self.pending)
-        self._confirms = wait is not None
-        self._recovery = LostJobRecovery(queue, self.pending, self._submitter)
-        self._replies = ReplyReader(blocking, tenant, reply_id, self.pending, self._recovery)
+        self._submitter = Submitter(access, self.pending)
+        self._confirms = access.confirms
+        self._receiver = access.receiver(self.pending, LostJobRecovery(access, self.pending, self._submitter))
 
     def loops(self) -> Sequence[Coroutine[Any, Any, None]]:
-        """The three loops, to be run until they are cancelled."""
-        return self._submitter.run(), self._replies.run(), self._recovery.run()
+        """The loops of sending and receiving, to be run until they are cancelled."""
+        return self._submitter.run(), *self._receiver.loops()
 
     @property
     def busy(self) -> bool:
@@ -98,9 +83,9 @@ class Transport:
                     raise refusal
 
     async def close(self) -> None:
-        """Fail the calls that still wait, and remove the reply stream. The loops have ended."""
+        """Fail the calls that still wait, and leave nothing in the queue. The loops have ended."""
         self.pending.close()
-        await self._replies.remove()
+        await self._receiver.close()
 
 
 async def _result(job: PendingJob, deadline_s: float | None) -> bytes:

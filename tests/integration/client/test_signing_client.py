@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from queueing import Algorithm, ClientKey, Job, Signature, SigningClient
 from queueing.aio.owned_tasks import end_tasks
 from queueing.broker.job_state import JobState
+from queueing.client.delivery.redis_access import RedisAccess
 from queueing.client.signatures import Outcome
 from queueing.client.signing_client import wall_clock_ms
 from queueing.config.redis import RedisConfig
@@ -592,7 +593,9 @@ async def test_a_client_that_is_cancelled_again_while_it_closes_leaves_no_connec
         own_redis.pause()
         try:
             with nothing_unclosed():
-                pools = [one.connection_pool for one in (clients[0]._open.redis, clients[0]._open._blocking)]
+                access = clients[0]._open.access
+                assert isinstance(access, RedisAccess)
+                pools = [one.connection_pool for one in (access._redis, access._blocking)]
                 opened = [
                     one for each in pools for one in (*each._available_connections, *each._in_use_connections)
                 ]

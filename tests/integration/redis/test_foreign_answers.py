@@ -11,7 +11,6 @@ import pytest
 from redis.asyncio import Redis
 
 from queueing.broker import job_state, queue_position, queue_stats
-from queueing.broker.submit import TenantQueue
 from queueing.client.delivery.lost_jobs import LostJobRecovery
 from queueing.client.delivery.pending_jobs import PendingJobs
 from queueing.client.delivery.reply_stream import ReplyReader
@@ -29,6 +28,7 @@ from queueing.coordination import (
 from queueing.errors import QueueUnavailable
 from queueing.redis.connection import connect
 from queueing.redis.errors import REDIS_ERRORS
+from tests.support.fakes.queue_access import access_to
 
 HUGE = b"9" * 400
 ANSWERS = {
@@ -49,15 +49,15 @@ JOBS = ["{acme}" + "0" * 32, "{acme}" + "1" * 32]
 
 
 async def clock(redis: Redis) -> None:
-    measuring = ServiceClock(redis, ttl_ms=60_000, now_ms=lambda: 1_700_000_000_000)
+    measuring = ServiceClock(access_to(redis), ttl_ms=60_000, now_ms=lambda: 1_700_000_000_000)
     await measuring.measure()
     assert abs(measuring.ahead_ms) < 2**60
 
 
 async def replies(redis: Redis) -> None:
     pending = PendingJobs(asyncio.get_running_loop().time)
-    queue = TenantQueue(redis=redis, tenant="acme", now_ms=lambda: 0)
-    recovery = LostJobRecovery(queue, pending, Submitter(queue, pending))
+    access = access_to(redis)
+    recovery = LostJobRecovery(access, pending, Submitter(access, pending))
     reader = ReplyReader(redis, "acme", "0" * 32, pending, recovery)
     with contextlib.suppress(*REDIS_ERRORS):
         await reader._settle(await reader._read())

@@ -15,6 +15,7 @@ from queueing.config.redis import RedisConfig, SentinelConfig, TlsConfig
 from queueing.config.secrets import Secret
 from queueing.errors import ConfigError
 from queueing.redis.connection import connect
+from tests.support.fakes.queue_access import access_to
 from tests.support.redis.nodes import NAME, SentinelProcess
 from tests.support.redis.process import RedisProcess
 from tests.support.redis.tls import MakeCertificate, tls_settings
@@ -78,13 +79,13 @@ async def test_a_certificate_for_another_server_is_refused(
 
 def directories_of(redis: Redis) -> KeyDirectoryCache:
     return KeyDirectoryCache(
-        redis,
+        access_to(redis),
         audience="test",
         tenant="acme",
         pinned=(),
         epochs=EpochStore(None, audience="test", tenant="acme"),
         refresh_s=60.0,
-        clock=ServiceClock(redis, ttl_ms=1000, now_ms=lambda: 0),
+        clock=ServiceClock(access_to(redis), ttl_ms=1000, now_ms=lambda: 0),
     )
 
 

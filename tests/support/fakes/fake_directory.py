@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
-
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from queueing.client.epoch_store import EpochStore
@@ -18,11 +16,9 @@ from queueing.protocol.key_directory import (
     encode_signed,
 )
 from queueing.protocol.public_keys import PublicKey
+from tests.support.fakes.queue_access import access_to
 from tests.support.farm.responder import KeyRing
 from tests.support.keys import sign_digest, spki_of
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
 
 SERVICE = ec.generate_private_key(ec.SECP256R1())
 SERVICE_PUBLIC = PublicKey.from_spki(spki_of(SERVICE))
@@ -52,10 +48,10 @@ class DirectoryScene:
         self.redis = DirectoryRedis()
         self.ring = KeyRing.p256()
         self.fingerprint = PublicKey.from_spki(spki_of(self.ring.versions[1])).sha256
-        redis = cast("Redis", self.redis)
-        self.clock = ServiceClock(redis, ttl_ms=TTL_MS, now_ms=lambda: self.now_ms)
+        access = access_to(self.redis)
+        self.clock = ServiceClock(access, ttl_ms=TTL_MS, now_ms=lambda: self.now_ms)
         self.cache = KeyDirectoryCache(
-            redis,
+            access,
             audience="a",
             tenant="acme",
             pinned=[SERVICE_PUBLIC],

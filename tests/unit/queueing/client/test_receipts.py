@@ -10,9 +10,9 @@ from typing import cast
 
 import pytest
 from msgspec.structs import replace
-from redis.asyncio import Redis
 
 from queueing.client import receipts as module
+from queueing.client.delivery.queue_access import QueueAccess
 from queueing.client.receipts import ReceiptCollector, ReceiptRunner
 from queueing.client.signatures import Outcome, Signature
 from queueing.client.signing_request import SigningRequest, Target
@@ -59,7 +59,7 @@ class Place:
     asked: list[list[str]] = field(default_factory=list)
     release: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def fetch(self, _: Redis, job_ids: Sequence[str]) -> list[bytes | None]:
+    async def receipts(self, job_ids: Sequence[str]) -> list[bytes | None]:
         self.asked.append(list(job_ids))
         if self.refuses is not None:
             raise self.refuses
@@ -80,9 +80,10 @@ class Scene:
 async def scene(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
     """A collector whose questions follow each other at once, and which waits for an hour."""
     place = Place({"job": PROOF})
-    monkeypatch.setattr(module, "fetch", place.fetch)
     monkeypatch.setattr(module, "POLL_S", 0.0)
-    collector = ReceiptCollector(cast("Redis", None), tenant="acme", trusted=LOG.trusted, timeout_s=3600.0)
+    collector = ReceiptCollector(
+        cast("QueueAccess", place), tenant="acme", trusted=LOG.trusted, timeout_s=3600.0
+    )
     running = asyncio.create_task(collector.run())
     place.release.set()
     yield Scene(place, collector)

@@ -21,6 +21,7 @@ from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.envelope import Envelope
 from queueing.protocol.jobs import ArqResult, ResultHints, WireError, content_hash, encode_result
 from queueing.redis.connection import connect
+from tests.support.fakes.queue_access import access_to
 from tests.support.waiting import turn
 
 REQUEST = SigningRequest.of(Target("release", 1, Algorithm.ECDSA_SHA_256), [bytes(32)], "build-7")
@@ -34,8 +35,8 @@ class RunnerStack:
     """A runner whose loops do not run: the test settles the results that Redis would deliver."""
 
     def __init__(self) -> None:
-        redis = connect(RedisConfig(unix_socket="/nowhere"))
-        self.clock = ServiceClock(redis, ttl_ms=1_000, now_ms=now_ms)
+        access = access_to(connect(RedisConfig(unix_socket="/nowhere")))
+        self.clock = ServiceClock(access, ttl_ms=1_000, now_ms=now_ms)
         self.builder = EnvelopeBuilder(
             audience="a",
             tenant="acme",
@@ -46,7 +47,7 @@ class RunnerStack:
             now_ms=self.clock.envelope_ms,
         )
         directory = KeyDirectoryCache(
-            redis,
+            access,
             audience="a",
             tenant="acme",
             pinned=(),
@@ -54,7 +55,7 @@ class RunnerStack:
             refresh_s=60.0,
             clock=self.clock,
         )
-        self.transport = Transport(redis, redis, tenant="acme", reply_id="", now_ms=now_ms)
+        self.transport = Transport(access)
         self.runner = RequestRunner(
             self.builder, self.transport, ResultChecker(directory, verify=True), self.clock
         )

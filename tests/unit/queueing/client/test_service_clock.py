@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -14,10 +13,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from queueing.client import service_clock
 from queueing.client.service_clock import MOST_ERROR_MS, TOLERATED_MS, WARNED_MS, ServiceClock
 from queueing.errors import EnvelopeExpired, JobExpired, QueueUnavailable
+from tests.support.fakes.queue_access import access_to
 from tests.support.waiting import turn
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
 
 TTL_MS = 4 * 3600 * 1000
 SERVICE_MS = 1_800_000_000_123
@@ -35,7 +32,7 @@ class Scene:
     clock: ServiceClock = field(init=False)
 
     def __post_init__(self) -> None:
-        self.clock = ServiceClock(cast("Redis", self), ttl_ms=TTL_MS, now_ms=self.host_ms)
+        self.clock = ServiceClock(access_to(self), ttl_ms=TTL_MS, now_ms=self.host_ms)
 
     def host_ms(self) -> int:
         return SERVICE_MS + self.passed_ms + self.ahead_ms

@@ -9,13 +9,13 @@ import pytest
 from redis.asyncio import Redis
 
 from queueing.broker.job_state import QueuedState
-from queueing.broker.submit import TenantQueue
 from queueing.client.delivery.lost_jobs import LostJobRecovery
 from queueing.client.delivery.pending_jobs import PendingJob, PendingJobs
 from queueing.config.accept_level import ReplicaWait
 from queueing.config.redis import RedisConfig
 from queueing.errors import JobUnknown, QueueUnavailable, QueueUnconfirmed, WaitTimeout
 from queueing.redis.connection import connect
+from tests.support.fakes.queue_access import access_to
 from tests.support.fakes.submitting import (
     NO_ROOM,
     UNCONFIRMED,
@@ -56,7 +56,7 @@ class Lookups:
 @pytest.fixture
 def lookups(monkeypatch: pytest.MonkeyPatch) -> Lookups:
     made = Lookups()
-    monkeypatch.setattr("queueing.client.delivery.lost_jobs.look_up", made.look_up)
+    monkeypatch.setattr("queueing.client.delivery.redis_access.look_up", made.look_up)
     return made
 
 
@@ -68,8 +68,7 @@ def recovery(stack: SubmitterStack, lookups: Lookups) -> LostJobRecovery:
 
 def recovery_of(stack: SubmitterStack, wait: ReplicaWait | None) -> LostJobRecovery:
     redis = connect(RedisConfig(unix_socket="/nowhere"))
-    queue = TenantQueue(redis=redis, tenant="acme", now_ms=lambda: 0, wait=wait)
-    return LostJobRecovery(queue, stack.pending, stack.submitter)
+    return LostJobRecovery(access_to(redis, wait=wait), stack.pending, stack.submitter)
 
 
 async def test_a_result_whose_push_was_lost_is_found(

@@ -11,12 +11,12 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from queueing.aio.backoff import Backoff
-from queueing.broker.submit import TenantQueue
 from queueing.client.delivery.lost_jobs import LostJobRecovery
 from queueing.client.delivery.pending_jobs import PendingJobs
 from queueing.client.delivery.reply_stream import ReplyReader
 from queueing.client.delivery.submitter import Submitter
 from queueing.protocol import keyspace
+from tests.support.fakes.queue_access import access_to
 from tests.support.waiting import turn
 
 STREAM = keyspace.reply_prefix("acme") + "r1"
@@ -66,8 +66,8 @@ def pending() -> PendingJobs:
 async def reader(stream: FakeStream, pending: PendingJobs) -> AsyncIterator[ReplyReader]:
     """A running reader that waits no time after an error."""
     redis = cast("Redis", stream)
-    queue = TenantQueue(redis=redis, tenant="acme", now_ms=lambda: 0)
-    recovery = LostJobRecovery(queue, pending, Submitter(queue, pending))
+    access = access_to(redis)
+    recovery = LostJobRecovery(access, pending, Submitter(access, pending))
     made = ReplyReader(redis, "acme", "r1", pending, recovery, backoff=Backoff(first_s=0.0))
     running = asyncio.ensure_future(made.run())
     yield made

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
-from redis.asyncio import Redis
 
 from queueing.broker.submit import Receipt, SubmitStatus
-from queueing.client.delivery import transport as module
 from queueing.client.delivery.transport import Transport
-from queueing.config.accept_level import ReplicaWait
 from queueing.config.redis import RedisConfig
 from queueing.errors import JobConflict, LimitBacklog, QueueUnavailable, WaitTimeout
 from queueing.redis.connection import connect
+from tests.support.fakes.queue_access import access_to
 from tests.support.fakes.submitting import NO_ROOM, FakeQueue, submission
 from tests.support.waiting import turn
 
@@ -36,14 +34,9 @@ async def stage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
     """Only the submitter runs: results come from the test."""
     queue = FakeQueue()
 
-    def queue_of(
-        *, redis: Redis, tenant: str, now_ms: Callable[[], int], wait: ReplicaWait | None
-    ) -> FakeQueue:
-        return queue
-
-    monkeypatch.setattr(module, "TenantQueue", queue_of)
-    redis = connect(RedisConfig(unix_socket="/nowhere"))
-    made = Transport(redis, redis, tenant="acme", reply_id="r1", now_ms=lambda: 0)
+    access = access_to(connect(RedisConfig(unix_socket="/nowhere")))
+    monkeypatch.setattr(access, "submit", queue.submit)
+    made = Transport(access)
     submitting, *others = made.loops()
     for loop in others:
         loop.close()

@@ -1,0 +1,62 @@
+"""Access of one client to its tenant's queue: Redis itself, or a relay. The rest of the client knows neither."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from queueing.broker.cancel import CancelStatus
+    from queueing.broker.job_state import JobStatus, QueuedState
+    from queueing.broker.submit import Receipts, Submission
+    from queueing.client.delivery.lost_jobs import LostJobRecovery
+    from queueing.client.delivery.pending_jobs import PendingJobs
+    from queueing.errors import QueueUnavailable
+
+
+class Receiver(Protocol):
+    """Receiver of the results of one client: it settles the pending jobs."""
+
+    def loops(self) -> Sequence[Coroutine[Any, Any, None]]:
+        """The loops, to be run until they are cancelled."""
+
+    async def close(self) -> None:
+        """Leave nothing behind in the queue. The loops have ended. Raises nothing."""
+
+
+class QueueAccess(Protocol):
+    """Operations on one tenant's queue. Each is one round trip, and raises ``QueueUnavailable`` (retryable)."""
+
+    @property
+    def confirms(self) -> bool:
+        """Whether results and submits count only when replicas have them, for which ``look_up`` asks."""
+
+    async def submit(self, submissions: Sequence[Submission]) -> Receipts:
+        """One receipt for each submission, in order."""
+
+    async def look_up(self, job_ids: Sequence[str], *, confirmed: bool = False) -> list[QueuedState]:
+        """State of each job. ``confirmed``: as replicas have it, else ``QueueUnconfirmed``."""
+
+    async def status(self, job_id: str) -> JobStatus:
+        """State of one job, for people."""
+
+    async def cancel(self, client: str, job_ids: Sequence[str], *, now_ms: int) -> list[CancelStatus]:
+        """Remove queued jobs of this client: one status each, in order."""
+
+    async def directory(self) -> bytes | None:
+        """The signed key directory; None where none is published. ``ConfigError`` for what a retry cannot change."""
+
+    async def diagnose(self, error: QueueUnavailable) -> None:
+        """Raise ``ConfigError`` where an outage that lasts has a cause in the configuration."""
+
+    async def time_ms(self) -> int:
+        """Clock of Redis, which the hosts of the service share (Unix ms)."""
+
+    async def receipts(self, job_ids: Sequence[str]) -> list[bytes | None]:
+        """Proofs of jobs, unverified; None where there is none. ``ReceiptMissing`` where they may not be read."""
+
+    def receiver(self, pending: PendingJobs, recovery: LostJobRecovery) -> Receiver:
+        """The receiver of this client's results; made once."""
+
+    async def aclose(self) -> None:
+        """Close the connections."""
