@@ -9,6 +9,7 @@ current_stop_orders  the stop orders in force
 active_job           a claimed job, from claim to result
 active_jobs          register of the jobs that the worker has claimed and not settled
 job_result           encoding of a finished job: result, dead letter
+relay/               HTTPS for clients that have no Redis
 intake/              claim loop: which tenants are claimed, when, and how much
 limits/              rate limits, budgets and fair queueing
 pipeline/            routing, dispatch, leases, results, retries

@@ -103,10 +103,21 @@ async def look_up(
 
 async def status_of(redis: Redis, tenant: str, job_id: str) -> JobStatus:
     """State of a job, unverified: one round trip. Raises ``QueueUnavailable`` (retryable)."""
-    found = (await look_up(redis, tenant, [job_id]))[0]
+    return status_from(job_id, (await look_up(redis, tenant, [job_id]))[0])
+
+
+def status_from(job_id: str, found: QueuedState) -> JobStatus:
+    """State of a job for people, from what was looked up."""
     if found.result is not None:
         return _finished(job_id, found.result)
     return JobStatus(job_id=job_id, state=_unfinished(found))
+
+
+async def results_of(redis: Redis, job_ids: Sequence[str]) -> list[bytes | None]:
+    """Results of jobs of one tenant, as arq writes them; None where there is none. One command. Raises ``QueueUnavailable``."""
+    with redis_errors("read results"):
+        answers = await redis.mget([keyspace.result(job_id) for job_id in job_ids])
+        return checked_each(answers, list[bytes | None], len(job_ids))
 
 
 def _unfinished(found: QueuedState) -> JobState:

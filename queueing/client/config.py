@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 import msgspec
 from msgspec.structs import replace
@@ -16,12 +17,17 @@ from queueing.errors import ConfigError, SigningError
 from queueing.protocol.names import Name
 from queueing.protocol.public_keys import PublicKey
 
+_URL: Final = re.compile(
+    r"^https://(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?\Z"
+)
 _Deadline = Annotated[float, msgspec.Meta(gt=0, le=3650 * 86_400)]
 
 
 class ClientConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The settings of one client. Read from a file, every path in it is absolute.
 
+    ``redis``, or ``url`` of a relay (``https://HOST:PORT``); ``ca_file``: PEM of the authorities that may vouch for the relay, instead
+    of the host's.
     ``service_public_keys``: base64 of SPKI DER, two during the service key's rollover.
     ``envelope_ttl_s``: how long the service may sign what this client asks (4 h; a waiting client renews).
     ``linger_ms``: how long concurrent ``sign()`` calls are collected while others are under way.
@@ -36,7 +42,9 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     client: Name
     private_key_file: str
     service_public_keys: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=2)]
-    redis: RedisConfig
+    redis: RedisConfig | None = None
+    url: str | None = None
+    ca_file: str | None = None
     envelope_ttl_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 14_400.0
     linger_ms: Annotated[float, msgspec.Meta(ge=0, le=1000)] = 2.0
     verify_signatures: bool = True
@@ -50,17 +58,38 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         """Read and check ``client.toml``; raises ``ConfigError``."""
         config = convert(path, "", read_toml(path), cls)
         config.pinned_keys(file=str(path))
-        if config.redis.places() != 1:
-            problem = f"{config.redis.places()} places are named"
-            remedy = "Give one of `host`, `unix_socket`, `sentinel`, `cluster`."
-            raise ConfigError(str(path), "redis", problem, remedy)
+        config.check_place(str(path))
         base = path.absolute().parent
         return replace(
             config,
             private_key_file=_absolute(base, config.private_key_file),
-            redis=config.redis.relative_to(base),
+            redis=None if config.redis is None else config.redis.relative_to(base),
+            ca_file=None if config.ca_file is None else _absolute(base, config.ca_file),
             state_file=_absolute(base, config.state_file or f"{path.name}.state"),
         )
+
+    def check_place(self, file: str) -> None:
+        """Raise ``ConfigError`` unless exactly one place of the queue is named."""
+        if (self.redis is None) == (self.url is None):
+            problem = "neither [redis] nor `url` is given" if self.redis is None else "both are given"
+            remedy = "Give [redis] for a Redis, or `url` for a relay."
+            raise ConfigError(file, "redis" if self.redis is None else "url", problem, remedy)
+        if self.redis is not None and self.redis.places() != 1:
+            problem = f"{self.redis.places()} places are named"
+            remedy = "Give one of `host`, `unix_socket`, `sentinel`, `cluster`."
+            raise ConfigError(file, "redis", problem, remedy)
+        if self.url is not None and not _URL.match(self.url):
+            remedy = "Write it as https://HOST:PORT, as the operator of the relay says."
+            raise ConfigError(file, "url", "this is not the address of a relay", remedy)
+        if self.ca_file is not None and self.url is None:
+            raise ConfigError(file, "ca_file", "is of a relay", "Write it into [redis.tls].")
+
+    def redis_settings(self) -> RedisConfig:
+        """Settings of Redis; raises ``ConfigError`` where a relay is named instead."""
+        if self.redis is None:
+            remedy = "Name a Redis in [redis], for which you need an account of it."
+            raise ConfigError("client.toml", "redis", "is needed for this, and `url` names a relay", remedy)
+        return self.redis
 
     def pinned_keys(self, *, file: str = "client.toml") -> tuple[PublicKey, ...]:
         """The service keys that this client believes; raises ``ConfigError``."""

@@ -32,6 +32,18 @@ if TYPE_CHECKING:
     from queueing.protocol.public_keys import PublicKey
 
 
+def _access_of(config: ClientConfig, reply_id: str, now_ms: Callable[[], int]) -> QueueAccess:
+    """Access to Redis, or to a relay; the relay's needs the extra ``edge`` of the distribution."""
+    if config.url is not None:
+        from queueing.client.delivery.relay_access import RelayAccess
+        from queueing.client.delivery.relay_connection import RelayConnection
+
+        return RelayAccess(RelayConnection(config.url, ca_file=config.ca_file), tenant=config.tenant)
+    return RedisAccess.connected(
+        config.redis_settings(), tenant=config.tenant, reply_id=reply_id, now_ms=now_ms
+    )
+
+
 class OpenClient:
     """Parts of one client while it is open; made in its event loop. ``pinned``: service keys that sign key directories."""
 
@@ -45,9 +57,7 @@ class OpenClient:
         now_ms: Callable[[], int],
     ) -> None:
         reply_id = secrets.token_hex(16)
-        self.access: QueueAccess = RedisAccess.connected(
-            config.redis, tenant=config.tenant, reply_id=reply_id, now_ms=now_ms
-        )
+        self.access = _access_of(config, reply_id, now_ms)
         ttl_ms = int(config.envelope_ttl_s * 1000)
         self.clock = ServiceClock(self.access, ttl_ms=ttl_ms, now_ms=now_ms)
         self.builder = EnvelopeBuilder(

@@ -34,11 +34,18 @@ from queueing.client.signing_request import (
 )
 from queueing.client.submitted_job import Job, JobPart, outcomes_of
 from queueing.config.accept_level import AcceptLevel
-from queueing.errors import EnvelopeAudience, SigningError
+from queueing.errors import ConfigError, EnvelopeAudience, SigningError
 from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.key_directory import KeyEntry
 from queueing.protocol.priorities import Priority
+
+
+def _with_accept_level(config: ClientConfig, level: AcceptLevel) -> ClientConfig:
+    if config.redis is None:
+        problem = "the accept level is the relay's, whose own configuration names it"
+        raise ConfigError("client.toml", "url", problem, "Leave `accept` out.")
+    return replace(config, redis=replace(config.redis, accept=level))
 
 
 def wall_clock_ms() -> int:
@@ -65,9 +72,8 @@ class SigningClient:
         accept: AcceptLevel | str | None = None,
         now_ms: Callable[[], int] = wall_clock_ms,
     ) -> None:
-        if accept is not None:
-            config = replace(config, redis=replace(config.redis, accept=AcceptLevel(accept)))
-        self._config = config
+        config.check_place("client.toml")
+        self._config = config if accept is None else _with_accept_level(config, AcceptLevel(accept))
         self._key = key
         self._now_ms = now_ms
         self._pinned = config.pinned_keys()

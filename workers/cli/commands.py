@@ -47,6 +47,7 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
         "workers.cli.operate.operators:operators", "Operator keys, which sign stop orders."
     ),
     "pgp": LazyCommand("workers.cli.tools.pgp:pgp", "OpenPGP certificates of keys."),
+    "relay": LazyCommand("workers.cli.processes.relay:relay", "Serve clients that have no Redis, by HTTPS."),
     "run": LazyCommand("workers.cli.tools.run:run", "Run a command that signs with the tenant's keys."),
     "sealer": LazyCommand(
         "workers.cli.processes.sealer:sealer", "Run the sealer, which makes the record of this host."

@@ -424,6 +424,38 @@ EVENTS: Final[dict[str, LogEvent]] = {
         "The public keys of a provider could not be fetched; those in the file stay in use.",
         ("provider", "why"),
     ),
+    # The relay
+    "relay.started": LogEvent("info", "The relay takes requests.", ("port", "tenants", "metrics")),
+    "relay.draining": LogEvent(
+        "info",
+        "The relay is being stopped: waiting clients are answered, and nothing new is taken.",
+        ("waiting",),
+    ),
+    "relay.stopped": LogEvent("info", "The relay has ended."),
+    "relay.shedding": LogEvent(
+        "warning",
+        "The relay has too much in hand (`cause`) and tells clients to come later; logged once a minute.",
+        ("cause", "waiting"),
+    ),
+    "relay.redis_failed": LogEvent(
+        "warning",
+        "Redis cannot be asked for the results of a tenant's waiting clients; logged once, until it answers again.",
+        ("tenant", "why"),
+    ),
+    "relay.redis_refuses": LogEvent(
+        "error",
+        "Redis refuses the tenant's user, or its certificate is refused: correct relay.toml.",
+        ("why",),
+    ),
+    "relay.request_failed": LogEvent(
+        "error", "A defect: a request ended in an unexpected error.", ("endpoint",)
+    ),
+    "relay.certificate_adopted": LogEvent("info", "A changed certificate was loaded."),
+    "relay.certificate_refused": LogEvent(
+        "error",
+        "Changed certificate files cannot be used; the old certificate stays until they change again.",
+        ("why",),
+    ),
     # Configuration and orders
     "config.adopted": LogEvent(
         "info", "A reload succeeded: what changed, and what takes effect only after a restart.", ("report",)

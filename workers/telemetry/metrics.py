@@ -78,7 +78,7 @@ def process_registry() -> CollectorRegistry:
     return registry
 
 
-def say_build(metrics: ProcessMetrics, process: Literal["worker", "exporter", "issuer"]) -> None:
+def say_build(metrics: ProcessMetrics, process: Literal["worker", "exporter", "issuer", "relay"]) -> None:
     """Set the build information of this process."""
     metrics.build_info.labels(process, version("sigmill"), platform.python_version()).set(1)
 

@@ -364,6 +364,40 @@ QUEUE: Final = Board(
                 (mean("sigmill_survey_seconds", "instance"), "{{instance}}"),
             ),
         ),
+        "Relays": (
+            lines(
+                "Requests",
+                "Requests per second by outcome.",
+                "ops",
+                (rate("sigmill_relay_requests_total", "outcome"), "{{outcome}}"),
+            ),
+            lines(
+                "Envelopes",
+                "Envelopes per second by the queue's answer.",
+                "ops",
+                (rate("sigmill_relay_envelopes_total", "status"), "{{status}}"),
+            ),
+            lines(
+                "Request time",
+                "Time from the headers of a request to its answer, without polls.",
+                "s",
+                (quantile(0.5, "sigmill_relay_request_seconds", "endpoint"), "{{endpoint}} p50"),
+                (quantile(0.99, "sigmill_relay_request_seconds", "endpoint"), "{{endpoint}} p99"),
+            ),
+            lines(
+                "Clients",
+                "Clients that wait for results, and connections.",
+                "short",
+                ("sum by (instance) (sigmill_relay_waiting_clients)", "{{instance}} waiting"),
+                ("sum by (instance) (sigmill_relay_connections)", "{{instance}} connections"),
+            ),
+            lines(
+                "Shed",
+                "Requests per second that were told to come later.",
+                "ops",
+                (rate("sigmill_relay_shed_total", "cause"), "{{cause}}"),
+            ),
+        ),
         "Queues": (
             lines(
                 "Jobs",

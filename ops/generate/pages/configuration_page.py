@@ -15,11 +15,12 @@ from queueing.config.redis import RedisConfig
 from workers.config import settings
 from workers.config.issuers.tables import IdentitySettings, IssuerSettings
 from workers.issuer import settings as issuer_settings
+from workers.relay import settings as relay_settings
 
 _HEAD: Final = """\
 # Configuration: every key
 
-<!-- Written by `make generate` from workers/config/settings.py and queueing/client/config.py; do not edit. -->
+<!-- Written by `make generate` from workers/config/settings.py, workers/relay/settings.py and queueing/client/config.py; do not edit. -->
 
 [configure.md](../configure.md) explains the keys with examples. Unknown keys are errors. Paths are relative to the file
 that contains them. `sigmill check-config` prints every error and its remedy.
@@ -59,10 +60,25 @@ FILES: Final[dict[str, dict[str, type]]] = {
         "[logging]": settings.LoggingSettings,
         "[metrics]": settings.MetricsSettings,
     },
+    "relay.toml": {
+        "(top)": relay_settings.RelaySettings,
+        "[tls]": relay_settings.TlsSettings,
+        "[limits]": relay_settings.RelayLimits,
+        "[tenants.NAME]": relay_settings.RelayTenantSettings,
+        "[metrics]": relay_settings.RelayMetricsSettings,
+    },
 }
 """Tables of each file. Nested structs are described within their table."""
 
-_TABLES_OF_THEIR_OWN: Final = {settings.KeyVersionSettings, IdentitySettings, RedisConfig}
+_TABLES_OF_THEIR_OWN: Final = {
+    settings.KeyVersionSettings,
+    settings.LoggingSettings,
+    IdentitySettings,
+    RedisConfig,
+    relay_settings.TlsSettings,
+    relay_settings.RelayLimits,
+    relay_settings.RelayMetricsSettings,
+}
 
 _PLAIN: Final[dict[type, str]] = {
     types.StrType: "text",
@@ -145,7 +161,7 @@ def _default(field: types.Field) -> str:
     if field.required:
         return "required"
     value = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
-    if value is None:
+    if value is None or isinstance(value, msgspec.Struct):
         return ""
     if isinstance(value, dt.time):
         return f"`{value.isoformat()}`"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from ops.generate.pages.markdown import table
 from queueing.protocol.algorithms import Algorithm
 from workers.telemetry.metrics_catalogue import IssuerMetrics, ProcessMetrics, QueueMetrics, WorkerMetrics
+from workers.telemetry.relay_metrics import SHED_CAUSES, RelayMetrics
 
 if TYPE_CHECKING:
     from workers.telemetry.metric_declarations import Facts, MetricTable
@@ -14,10 +15,10 @@ if TYPE_CHECKING:
 _HEAD: Final = """\
 # Metrics
 
-<!-- Written by `make generate` from workers/telemetry/metrics_catalogue.py; do not edit. -->
+<!-- Written by `make generate` from workers/telemetry/metrics_catalogue.py and relay_metrics.py; do not edit. -->
 
 Each `sigmill worker` serves `/metrics` at `[metrics]` (port 9464). One `sigmill exporter` for the cluster serves it at
-`[exporter]` (port 9465). Times are in seconds. A name that ends in `_total` is a counter. A process has less than 2,000
+`[exporter]` (port 9465), and each `sigmill relay` at `[metrics]` of relay.toml (port 9466). Times are in seconds. A name that ends in `_total` is a counter. A process has less than 2,000
 series: the first active tenants and tokens have labels of their own, and all later ones are counted as `other`. CPU,
 memory and file descriptors of each process are exported as `process_*`.
 
@@ -33,15 +34,18 @@ _LABELS: Final = {
     "lanes: the PKCS#11 name of the fault, `exit_N`, `signal_N`, `disconnected`, `unreachable`",
     "outcome": "jobs: `done`, `fenced`, or a reason; rate limiter: `granted`, `rate`, `budget`, `hard_cap`; "
     "canaries: `ok`, or a reason; directories and reloads: the result; connections: `answered`, `refused` (no HTTP, or too "
-    "long), `left` (closed by the peer), `timed_out`, `replaced` (by a newer one), `failed`",
+    "long), `left` (closed by the peer), `timed_out`, `replaced` (by a newer one), `failed`; requests to a relay: as their metric says",
     "provider": "the issuer: a provider of tokens or an authority of certificates of its file, or `unknown`",
     "operation": "`claim`, `extend`, `commit`, `release`, `caps`, `survey`, …: the operation that failed",
     "event": "`extended`, `lost`",
     "state": "`ready`, `leased`",
     "class": "`interactive`, `standard`, `bulk`: `class` of the tenant's file",
-    "result": "`good`, `bad`",
+    "result": "jobs: `good`, `bad`; a relay's certificate: `adopted`, `refused`",
+    "endpoint": "last part of the path of a relay (`jobs`, `results`, …), or `none` for unknown ones",
+    "status": "`accepted`, `queued`, `done`, `conflict`, `refused`",
+    "cause": ", ".join(f"`{cause}`" for cause in SHED_CAUSES),
     "source": "`stock_queue`: arq's own keys",
-    "process": "`worker`, `exporter`, `issuer`",
+    "process": "`worker`, `exporter`, `issuer`, `relay`",
     "version": "version of Sigmill",
     "python": "version of Python",
 }
@@ -55,7 +59,8 @@ def page() -> str:
         _section("Metrics of workers", WorkerMetrics, inherited),
         _section("Metrics of the exporter", QueueMetrics, inherited),
         _section("Metrics of the issuer", IssuerMetrics, inherited),
-        _section("Metrics of all three", ProcessMetrics, set()),
+        _section("Metrics of the relay", RelayMetrics, inherited),
+        _section("Metrics of each of them", ProcessMetrics, set()),
         "## Labels\n\n" + table(("Label", "Values"), sorted(_LABELS.items())),
     ]
     return "\n".join(parts)

@@ -41,6 +41,7 @@ def symptoms(clock: Clock) -> list[Alert]:
         *_of_tokens(clock),
         *_of_processes(clock),
         *_of_issuers(clock),
+        *_of_relays(clock),
         *_of_expiries(clock),
     ]
 
@@ -303,6 +304,41 @@ def _of_issuers(clock: Clock) -> list[Alert]:
             wait_s=0,
             summary="A build's token was shown with a second key: it was stolen, or a build uses one twice.",
             description="Provider {{ $labels.provider }}: {{ $value | humanize }} times in ten minutes.",
+        ),
+    ]
+
+
+def _of_relays(clock: Clock) -> list[Alert]:
+    w = clock.window
+    return [
+        Alert(
+            name="SigmillRelayDown",
+            severity="ticket",
+            expr='up{job="sigmill-relay"} == 0',
+            wait_s=2 * MINUTE_S,
+            summary="Prometheus cannot scrape a relay.",
+            description="Relay {{ $labels.instance }}; its clients go to other relays, or wait.",
+            dashboard="queue",
+        ),
+        Alert(
+            name="SigmillRelayShedding",
+            severity="ticket",
+            expr=f'sum by (instance, cause) (rate(sigmill_relay_shed_total{{cause!="draining"}}[{w(5 * MINUTE_S)}])) > 0\n'
+            f"or\nrate(sigmill_relay_connections_refused_total[{w(5 * MINUTE_S)}]) > 0",
+            wait_s=5 * MINUTE_S,
+            summary="A relay has too much in hand and tells clients to come later.",
+            description="Relay {{ $labels.instance }}, cause {{ $labels.cause }}: {{ $value | humanize }} per second.",
+            dashboard="queue",
+        ),
+        Alert(
+            name="SigmillRelayCertificateRefused",
+            severity="ticket",
+            expr=f'increase(sigmill_relay_certificate_reloads_total{{result="refused"}}[{w(HOUR_S)}]) > 0\n'
+            f'unless on (instance)\nincrease(sigmill_relay_certificate_reloads_total{{result="adopted"}}[{w(HOUR_S)}]) > 0',
+            wait_s=5 * MINUTE_S,
+            summary="A relay refuses its changed certificate files and uses the old ones, which will expire.",
+            description="Relay {{ $labels.instance }}.",
+            dashboard="queue",
         ),
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 from queueing.aio.events import wait_for
@@ -73,6 +73,15 @@ class LostJobRecovery:
                 self._pending.pushed(job.job_id, result)
             for job in some:
                 self._pending.look_up_unsettled(job.job_id)
+
+    async def settle_unknown(self, job_ids: Iterable[str]) -> None:
+        """Send jobs again that the queue does not have, and end those of which only the id is known."""
+        for job_id in job_ids:
+            for job in self._pending.all_of(job_id):
+                if job.submission is None:
+                    await self._end_unknown(job)
+                elif job.accepted.done():
+                    self._send_again(job)
 
     async def _look_up(self, jobs: Sequence[PendingJob]) -> None:
         confirms = self._access.confirms

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Callable, Iterator
-from itertools import chain
+from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import chain, islice
 from typing import Final
 
 from queueing.broker.submit import Submission, SubmitStatus
@@ -96,6 +96,8 @@ class PendingJobs:
         """Set while there are jobs to wait for."""
         self.sooner = asyncio.Event()
         """Set when a lookup is due at once; the lookup loop clears it."""
+        self.receivable_added = asyncio.Event()
+        """Set when there is another job whose result can be asked for; the polls clear it."""
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -125,6 +127,7 @@ class PendingJobs:
             self.some.set()
             if submission is None:
                 self.look_up_now(job)
+                self.receivable_added.set()
         self._waiters[job] = self._waiters.get(job, 0) + 1
         try:
             yield job, new
@@ -148,6 +151,34 @@ class PendingJobs:
         if not job.accepted.done():
             job.accepted.set_result(None)
         job.look_up_later(self._now_s())
+        self.receivable_added.set()
+
+    def receivable(self, most: int, *, without: Collection[str]) -> list[str]:
+        """Jobs that the queue has, as far as is known, at most so many; not those in ``without``."""
+        found = (
+            job_id
+            for job_id, known in self._jobs.items()
+            if job_id not in without and any(_is_receivable(job) for job in known)
+        )
+        return list(islice(found, most))
+
+    def is_any_unsure(self, job_ids: Iterable[str]) -> bool:
+        """Whether the queue may never have had one of these jobs: only its id is known, and it was not seen."""
+        return any(
+            job.submission is None and not job.seen
+            for job_id in job_ids
+            for job in self._jobs.get(job_id, ())
+        )
+
+    def seen(self, job_ids: Iterable[str]) -> None:
+        """Note that the queue has these jobs."""
+        for job_id in job_ids:
+            for job in self._jobs.get(job_id, ()):
+                job.seen = True
+
+    def all_of(self, job_id: str) -> tuple[PendingJob, ...]:
+        """The job, of each content."""
+        return tuple(self._jobs.get(job_id, ()))
 
     def pushed(self, job_id: str, result: bytes) -> None:
         """Hand a result that the reply stream brought to all callers that wait for it, if there are any.
@@ -211,6 +242,10 @@ class PendingJobs:
             self._jobs.pop(job.job_id, None)
         if not self._jobs:
             self.some.clear()
+
+
+def _is_receivable(job: PendingJob) -> bool:
+    return not job.posted and (job.submission is None or job.accepted.done())
 
 
 def _may_be_of(content: bytes, result: bytes) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from queueing.aio.backoff import REDIS_AWAY_S, Backoff
 from queueing.protocol import keyspace
@@ -19,10 +19,9 @@ from queueing.redis.script_answers import checked
 from queueing.redis.values import count_of
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from collections.abc import Mapping
 
-    from queueing.client.delivery.lost_jobs import LostJobRecovery
-    from queueing.client.delivery.pending_jobs import PendingJobs
+    from redis.asyncio import Redis
 
 _log = logging.getLogger("sigmill.client")
 
@@ -35,23 +34,38 @@ _TRIM_BYTES: Final = 1024 * 1024
 """Results read since the last XTRIM: at most about this much of what was read stays in Redis."""
 
 
+class Waiting(Protocol):
+    """Party that waits for results: ``queueing.client.delivery.pending_jobs.PendingJobs``, or the clients of a relay."""
+
+    @property
+    def some(self) -> asyncio.Event:
+        """Set while there are jobs to wait for."""
+
+
+class ResultSink(Protocol):
+    """Receiver of results: ``queueing.client.delivery.lost_jobs.LostJobRecovery``, or a relay."""
+
+    async def settle_pushed(self, results: Mapping[str, bytes]) -> None:
+        """Take results by job id."""
+
+
 class ReplyReader:
-    """Reads the stream from its beginning and settles the pending jobs with the results."""
+    """Reads the stream from its beginning, while results are waited for, and hands the results on."""
 
     def __init__(
         self,
         redis: Redis,
         tenant: str,
         reply_id: str,
-        pending: PendingJobs,
-        recovery: LostJobRecovery,
+        waiting: Waiting,
+        sink: ResultSink,
         *,
         backoff: Backoff | None = None,
     ) -> None:
         self._redis = redis
         self._stream = keyspace.reply_prefix(tenant) + reply_id
-        self._pending = pending
-        self._recovery = recovery
+        self._waiting = waiting
+        self._sink = sink
         self._backoff = backoff or Backoff(most_s=REDIS_AWAY_S)
         self._last_id = b"0-0"
         self._untrimmed_bytes = 0
@@ -60,7 +74,7 @@ class ReplyReader:
     async def run(self) -> None:
         """Read until cancelled; an idle client, which waits for no job, sends nothing."""
         while True:
-            await self._pending.some.wait()
+            await self._waiting.some.wait()
             self._used = True
             try:
                 await self._settle(await self._read())
@@ -96,7 +110,7 @@ class ReplyReader:
             for job_id, result in results.items():
                 self._untrimmed_bytes += len(result)
                 pushed[job_id.decode("ascii", "replace")] = result
-        await self._recovery.settle_pushed(pushed)
+        await self._sink.settle_pushed(pushed)
 
     async def _trim(self) -> None:
         milliseconds, _, sequence = self._last_id.partition(b"-")

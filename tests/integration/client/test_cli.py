@@ -243,7 +243,7 @@ async def test_clients_create_makes_a_client_that_works(farm: Farm, tmp_path: Pa
         "--audience",
         AUDIENCE,
         "--redis",
-        f"unix://{farm.config.redis.unix_socket}",
+        f"unix://{farm.config.redis_settings().unix_socket}",
         "--service-key",
         farm.config.service_public_keys[0],
         "--out",

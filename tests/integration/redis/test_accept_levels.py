@@ -70,7 +70,7 @@ def frozen(worker: WorkerProcess, nodes: RedisNodes) -> list[RedisProcess]:
 
 def client(rig: Rig, *, accept: AcceptLevel | None = None, replicas: int = 1) -> SigningClient:
     config = rig.client_config("acme")
-    config = replace(config, redis=replace(config.redis, replicas=replicas))
+    config = replace(config, redis=replace(config.redis_settings(), replicas=replicas))
     return SigningClient(config, rig.keys["acme"], accept=accept)
 
 

@@ -151,7 +151,7 @@ def test_tenants_and_workers_sign_as_users_by_least_right(
         acme = make_user(rig, "--tenant", "acme")
         rig.redis_user = make_user(rig, "--worker")
         rig.start_worker()
-        named = rig.client_config("acme").redis.cluster
+        named = rig.client_config("acme").redis_settings().cluster
         config = replace(rig.client_config("acme"), redis=replace(acme, unix_socket=None, cluster=named))
 
         async def sign() -> None:

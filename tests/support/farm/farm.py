@@ -63,7 +63,7 @@ class Farm:
             "client": self.config.client,
             "private_key_file": self.config.private_key_file,
             "service_public_keys": self.config.service_public_keys,
-            "redis": {"unix_socket": self.config.redis.unix_socket},
+            "redis": {"unix_socket": self.config.redis_settings().unix_socket},
         }
         path.write_text(toml_text(table))
         return path

@@ -8,6 +8,7 @@ from pathlib import Path
 from ops.generate.prometheus.rules import files
 from workers.telemetry.metric_declarations import MetricTable
 from workers.telemetry.metrics_catalogue import IssuerMetrics, QueueMetrics, WorkerMetrics
+from workers.telemetry.relay_metrics import RelayMetrics
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -29,7 +30,12 @@ def recorded() -> set[str]:
 def exposed() -> set[str]:
     """Every series that a process of ours may have."""
     names = set()
-    tables: tuple[type[MetricTable], ...] = (WorkerMetrics, QueueMetrics, IssuerMetrics)
+    tables: tuple[type[MetricTable], ...] = (
+        WorkerMetrics,
+        QueueMetrics,
+        IssuerMetrics,
+        RelayMetrics,
+    )
     for table in tables:
         for _, declared in table.declarations():
             name = declared.facts.exposed_name

@@ -68,12 +68,14 @@ class Load:
 
 
 @contextlib.asynccontextmanager
-async def under_load(rig: Rig, worker: WorkerProcess) -> AsyncIterator[Load]:
+async def under_load(
+    rig: Rig, worker: WorkerProcess, *, client: SigningClient | None = None
+) -> AsyncIterator[Load]:
     """The block breaks and mends. Then: one outcome per digest, a signature; a repeat gets the very same bytes;
     the worker and its lanes are the processes that they were.
     """
-    async with rig.client() as client:
-        load = Load(rig, worker, client, os.urandom(8).hex())
+    async with client or rig.client() as opened:
+        load = Load(rig, worker, opened, os.urandom(8).hex())
         working = asyncio.create_task(load.run())
         await until_async(lambda: len(load.outcomes) > 64, "some are there")
         lanes = worker.lanes()
@@ -84,7 +86,7 @@ async def under_load(rig: Rig, worker: WorkerProcess) -> AsyncIterator[Load]:
         assert worker.alive
         assert worker.lanes() == lanes, "a lane was replaced"
         assert worker.events("lane.started") <= sum(map(len, lanes.values())), "a lane was started again"
-        again = client.sign_many("release", load.given, request_id=load.request_id, timeout_s=PATIENCE_S)
+        again = opened.sign_many("release", load.given, request_id=load.request_id, timeout_s=PATIENCE_S)
         async with contextlib.aclosing(again):
             repeated = [outcome async for outcome in again]
         assert repeated == load.outcomes, "a job has two outcomes"

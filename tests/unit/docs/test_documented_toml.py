@@ -22,6 +22,7 @@ from workers.config.service_file import service_of
 from workers.config.tenant_file import tenant_of
 from workers.config.values import ErrorList
 from workers.issuer.issuer_file import issuer_of
+from workers.relay.settings import RelaySettings
 
 ROOT = Path(__file__).parents[3]
 PAGES = sorted({ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("ops/**/*.md")})
@@ -61,6 +62,9 @@ def check(text: str) -> str:
     if "private_key_file" in tables:
         convert(file, "", tables, ClientConfig).pinned_keys()
         return "client"
+    if "tls" in tables:
+        convert(file, "", tables, RelaySettings)
+        return "relay"
     if "tenant" in tables:
         tenant_of(file.with_name(f"{tables['tenant']}.toml"), tables, service_of(file, service()).tokens)
         return "tenant"
@@ -115,4 +119,11 @@ def test_so_is_what_it_offers_in_comments(page: str, text: str) -> None:
 
 
 def test_each_kind_of_file_is_documented() -> None:
-    assert {check(text) for _, text in CASES} == {"client", "tenant", "service", "issuer", "identities"}
+    assert {check(text) for _, text in CASES} == {
+        "client",
+        "identities",
+        "issuer",
+        "relay",
+        "service",
+        "tenant",
+    }

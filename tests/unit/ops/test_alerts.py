@@ -158,6 +158,38 @@ CASES = [
             'sigmill_redis_memory_limit_bytes{instance="e"}': "0x30",
         },
     ),
+    fires(
+        "SigmillRelayDown",
+        {'up{instance="r",job="sigmill-relay"}': "0x30"},
+        instance="r",
+        job="sigmill-relay",
+    ),
+    silent("SigmillRelayDown", {'up{instance="r",job="sigmill-relay"}': "1x30"}),
+    fires(
+        "SigmillRelayShedding",
+        {'sigmill_relay_shed_total{cause="waiting",instance="r"}': "0+60x30"},
+        instance="r",
+        cause="waiting",
+    ),
+    fires(
+        "SigmillRelayShedding",
+        {'sigmill_relay_connections_refused_total{instance="r"}': "0+60x30"},
+        instance="r",
+    ),
+    silent("SigmillRelayShedding", {'sigmill_relay_shed_total{cause="draining",instance="r"}': "0+60x30"}),
+    fires(
+        "SigmillRelayCertificateRefused",
+        {'sigmill_relay_certificate_reloads_total{instance="r",result="refused"}': "0 0 1x30"},
+        instance="r",
+        result="refused",
+    ),
+    silent(
+        "SigmillRelayCertificateRefused",
+        {
+            'sigmill_relay_certificate_reloads_total{instance="r",result="refused"}': "0 0 1x30",
+            'sigmill_relay_certificate_reloads_total{instance="r",result="adopted"}': "0 0 0 0 1x30",
+        },
+    ),
     fires("SigmillExporterSilent", {}),
     fires("SigmillExporterSilent", {'sigmill_survey_timestamp_seconds{instance="e"}': "60x30"}),
     silent("SigmillExporterSilent", {'sigmill_survey_timestamp_seconds{instance="e"}': "0+60x30"}),

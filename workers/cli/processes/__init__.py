@@ -4,6 +4,7 @@ worker    ``sigmill worker``
 lane      ``sigmill lane``
 sealer    ``sigmill sealer``
 exporter  ``sigmill exporter``
+relay     ``sigmill relay``
 dev       ``sigmill dev``
 bench     ``sigmill bench``
 

@@ -13,6 +13,7 @@ from queueing.redis.connection import with_connection
 if TYPE_CHECKING:
     from queueing.broker.queue_position import QueuePosition
     from queueing.client.signing_client import SigningClient
+    from queueing.config.redis import RedisConfig
 
 
 async def wait_reason(client: SigningClient) -> str:
@@ -26,15 +27,16 @@ async def wait_reason(client: SigningClient) -> str:
     job_ids, tenant = client.unanswered_job_ids, client.config.tenant
     if not job_ids:
         return ""
+    redis_config = client.config.redis
+    if redis_config is None:  # a relay does not tell
+        return f"{len(job_ids)} jobs are not answered yet"
     try:
-        position = await with_connection(
-            client.config.redis, lambda redis: queue_position(redis, tenant, job_ids)
-        )
+        position = await with_connection(redis_config, lambda redis: queue_position(redis, tenant, job_ids))
     except SigningError as error:
         return error.message
     if not position.queued:
         return f"{position.in_work} jobs are with a worker" if position.in_work else ""
-    causes = (_place(position), await _hindrance(client), await _workers(client))
+    causes = (_place(position), await _hindrance(redis_config, tenant), await _workers(redis_config))
     return "; ".join(cause for cause in causes if cause)
 
 
@@ -49,21 +51,19 @@ def _place(position: QueuePosition) -> str:
     return f"{position.queued} jobs are in the queue, {position.ahead} jobs ahead"
 
 
-async def _hindrance(client: SigningClient) -> str:
+async def _hindrance(config: RedisConfig, tenant: str) -> str:
     """Tokens for which a worker signs nothing for this tenant; empty where none says so, or this Redis user may not read it."""
     try:
-        found = await with_connection(
-            client.config.redis, lambda redis: hindrance_of(redis, client.config.tenant)
-        )
+        found = await with_connection(config, lambda redis: hindrance_of(redis, tenant))
     except SigningError:
         return ""
     return "" if found is None else str(found)
 
 
-async def _workers(client: SigningClient) -> str:
+async def _workers(config: RedisConfig) -> str:
     """State of the workers, in as far as it explains a wait; empty if they are well, or cannot be seen."""
     try:
-        registered = await with_connection(client.config.redis, registered_workers)
+        registered = await with_connection(config, registered_workers)
     except SigningError:
         return ""
     workers = [worker.info for worker in registered if worker.alive]

@@ -42,9 +42,10 @@ def test_paths_count_from_the_file(file: Path) -> None:
     config = ClientConfig.from_file(file)
     assert config.private_key_file == str(file.parent / "client.key")
     assert config.state_file == str(file.parent / "client.toml.state")
-    assert config.redis.password_file == str(file.parent / "secrets/redis")
-    assert config.redis.tls is not None
-    assert config.redis.tls.ca_file == str(file.parent / "ca.pem")
+    assert config.redis_settings().password_file == str(file.parent / "secrets/redis")
+    tls = config.redis_settings().tls
+    assert tls is not None
+    assert tls.ca_file == str(file.parent / "ca.pem")
 
 
 @pytest.mark.parametrize(
@@ -137,9 +138,9 @@ def _pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
 
 def test_a_write_counts_when_redis_said_ok_unless_the_file_says_more(file: Path) -> None:
     """``replicated`` becomes a write and one WAIT; its time is never 0, which would be for ever."""
-    assert ClientConfig.from_file(file).redis.replica_wait() is None
+    assert ClientConfig.from_file(file).redis_settings().replica_wait() is None
     more = 'accept = "replicated"\nreplicas = 2\nreplica_timeout_s = 0.0001\n'
     file.write_text(GOOD.replace("[redis.tls]", more + "[redis.tls]"))
-    wait = ClientConfig.from_file(file).redis.replica_wait()
+    wait = ClientConfig.from_file(file).redis_settings().replica_wait()
     assert wait is not None
     assert wait.commands("mark") == (("SET", "mark", "", "PX", 60_000), ("WAIT", 2, 1))

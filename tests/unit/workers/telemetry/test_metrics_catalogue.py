@@ -12,9 +12,10 @@ from tests.support.tools import tool
 from workers.telemetry.metric_declarations import Declared, MetricTable, counter_of
 from workers.telemetry.metrics import Metrics, process_registry, say_build
 from workers.telemetry.metrics_catalogue import IssuerMetrics, QueueMetrics, WorkerMetrics
+from workers.telemetry.relay_metrics import RelayMetrics
 from workers.telemetry.series_budget import Bounded, Ranked
 
-TABLES: list[type[MetricTable]] = [WorkerMetrics, QueueMetrics, IssuerMetrics]
+TABLES: list[type[MetricTable]] = [WorkerMetrics, QueueMetrics, IssuerMetrics, RelayMetrics]
 
 
 @pytest.mark.parametrize("table", TABLES)

@@ -1,0 +1,94 @@
+"""A client with a URL and a CA file: the same calls, the same guarantees as with Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+from msgspec.structs import replace
+
+from queueing import Signature, SigningClient
+from queueing.broker.cancel import CancelStatus
+from queueing.broker.job_state import JobState
+from queueing.errors import ConfigError, JobCancelled, JobUnknown, WaitTimeout
+from tests.support.farm.farm import Farm, digests
+from tests.support.relay.relay_process import RelayProcess
+
+
+@pytest.fixture
+def client(farm: Farm, relay: RelayProcess) -> SigningClient:
+    return SigningClient(relay.client_config(farm.config), farm.key)
+
+
+async def test_digests_are_signed_and_verified(client: SigningClient) -> None:
+    """One alone, many at once, and a stream of them; each signature is checked against the directory that the relay passed on."""
+    async with client:
+        first = await client.sign("release", digests(1)[0])
+        assert first.verified
+        many = await asyncio.gather(*(client.sign("release", each) for each in digests(200)))
+        assert all(each.verified for each in many)
+        async with contextlib.aclosing(client.sign_many("release", digests(300, salt="s"))) as stream:
+            outcomes = [outcome async for outcome in stream]
+    assert [type(outcome) for outcome in outcomes] == [Signature] * 300
+
+
+async def test_a_repeated_run_gets_the_same_signatures(farm: Farm, client: SigningClient) -> None:
+    """Submit in one client, wait in another, which has a relay or not: the job is the same."""
+    async with client:
+        job = await client.submit("release", digests(130), request_id="build-1")
+        first = await client.wait(job, timeout_s=30.0)
+        again = await client.submit("release", digests(130), request_id="build-1")
+        assert again.job_ids == job.job_ids
+        assert await client.wait(again, timeout_s=30.0) == first
+        bare = await client.wait(job.job_ids[0], timeout_s=30.0)
+        assert [each.signature for each in bare if isinstance(each, Signature)] == [
+            each.signature for each in first[:64] if isinstance(each, Signature)
+        ]
+    async with farm.client() as direct:
+        assert await direct.wait(job, timeout_s=30.0) == first
+
+
+async def test_a_job_that_is_not_there_is_told(client: SigningClient) -> None:
+    """At once for an id alone; its state is `unknown`."""
+    async with client:
+        with pytest.raises(JobUnknown):
+            await client.wait("{acme}" + "0" * 32, timeout_s=30.0)
+        with pytest.raises(JobUnknown):
+            await client.wait("{globex}" + "0" * 32, timeout_s=30.0)
+        assert (await client.status("{acme}" + "0" * 32)).state is JobState.UNKNOWN
+
+
+async def test_a_queued_job_is_cancelled(farm: Farm, client: SigningClient) -> None:
+    """Its waiting caller learns so."""
+    await farm.responder.pause()
+    async with client:
+        job = await client.submit("release", digests(1), request_id="never")
+        assert (await client.status(job.job_ids[0])).state is JobState.QUEUED
+        waiting = asyncio.create_task(
+            client.wait(job.job_ids[0], timeout_s=30.0)
+        )  # of the whole job, it would be sent again
+        assert await client.cancel(job.job_ids) == [CancelStatus.CANCELLED]
+        with pytest.raises(JobCancelled):
+            await waiting
+
+
+async def test_a_wait_ends_at_its_deadline_and_loses_nothing(farm: Farm, client: SigningClient) -> None:
+    """The job goes on, and its id finds it."""
+    await farm.responder.pause()
+    async with client:
+        with pytest.raises(WaitTimeout) as late:
+            await client.sign("release", digests(1)[0], timeout_s=0.2)
+        assert late.value.job_ids
+
+
+async def test_another_certificate_is_refused_at_once(
+    farm: Farm, relay: RelayProcess, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The client says which setting is wrong."""
+    other = RelayProcess(folder=tmp_path_factory.mktemp("other"), audience="a", redis="")
+    other.write()
+    config = relay.client_config(farm.config)
+    async with SigningClient(replace(config, ca_file=str(other.ca_file)), farm.key) as client:
+        with pytest.raises(ConfigError, match="certificate of the relay is refused"):
+            await client.sign("release", digests(1)[0])

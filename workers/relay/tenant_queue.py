@@ -1,0 +1,144 @@
+"""One tenant's queue, for all its clients at this relay: its Redis user, one reply stream, and the clients that wait."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from queueing.aio.events import wait_for
+from queueing.broker.job_state import QueuedState, results_of
+from queueing.client.delivery.redis_access import RedisAccess
+from queueing.client.delivery.reply_stream import BLOCK_S, ReplyReader
+from queueing.errors import QueueUnavailable, QueueUnconfirmed
+from queueing.redis.connection import connect
+from workers.relay.waiting import WaitingClient, WaitingClients
+
+if TYPE_CHECKING:
+    from queueing.config.redis import RedisConfig
+
+log = logging.getLogger("sigmill.relay")
+
+SWEEP_S: Final = 2.0
+"""Interval at which Redis is asked for results that no push brought: of jobs that went through another relay, or before a restart."""
+
+CHECK_S: Final = 1.0
+"""Wait after which it is looked up once whether the queue still has the jobs of a client."""
+
+GATHER_S: Final = 0.001
+"""Time in which further results join the first one: workers commit many at a time."""
+
+_MOST_JOBS: Final = 128
+"""Jobs per question: their results have some 4 MB, at most 80 MB."""
+
+
+class TenantQueue:
+    """A tenant's queue: submits and questions by ``access``, and polls by ``results``."""
+
+    def __init__(self, tenant: str, config: RedisConfig) -> None:
+        self.tenant = tenant
+        self.reply_id = secrets.token_hex(16)
+        self._redis = connect(config)
+        blocking = connect(config, blocking_s=BLOCK_S)
+        self.access = RedisAccess(
+            self._redis,
+            blocking,
+            tenant=tenant,
+            reply_id=self.reply_id,
+            now_ms=wall_clock_ms,
+            wait=config.replica_wait(),
+        )
+        self.clients = WaitingClients()
+        self._replies = ReplyReader(blocking, tenant, self.reply_id, self.clients, self)
+        self._failing = False
+
+    def loops(self) -> Sequence[Coroutine[Any, Any, None]]:
+        """The loops that bring results, to be run until they are cancelled."""
+        return self._replies.run(), self.sweep()
+
+    async def results(self, job_ids: Sequence[str], *, wait_s: float, check: bool) -> WaitingClient:
+        """Results of these jobs: at once, or as soon as there is something, or nothing after the time.
+
+        Raises ``QueueUnavailable`` where Redis cannot be asked at the beginning.
+        """
+        loop = asyncio.get_running_loop()
+        with self.clients.waiting(job_ids, loop.time()) as client:
+            await self._look(client, check=check)
+            if not client.complete and await wait_for(client.some, wait_s) and len(client.job_ids) > 1:
+                await asyncio.sleep(GATHER_S)
+            return client
+
+    async def settle_pushed(self, results: Mapping[str, bytes]) -> None:
+        """Hand over results that the reply stream brought, if a client waits for them and, under ``replicated``, replicas have them."""
+        if not self.access.confirms:
+            self.clients.hand_over(results)
+            return
+        wanted = self.clients.wanted(results)
+        for first in range(0, len(wanted), _MOST_JOBS):
+            part = wanted[first : first + _MOST_JOBS]
+            with contextlib.suppress(QueueUnavailable, QueueUnconfirmed):  # the sweep finds them later
+                self.clients.hand_over(_done(part, await self.access.look_up(part, confirmed=True)))
+
+    async def sweep(self) -> None:
+        """Ask for results that no push brought, until cancelled. Errors of Redis are logged once, until it answers again."""
+        while True:
+            await self.clients.some.wait()
+            await asyncio.sleep(SWEEP_S)
+            try:
+                await self._sweep_once()
+            except (QueueUnavailable, QueueUnconfirmed) as error:
+                if not self._failing:
+                    log.warning("relay.redis_failed", extra={"tenant": self.tenant, "why": str(error)})
+                self._failing = True
+            else:
+                self._failing = False
+
+    async def close(self) -> None:
+        """Remove the reply stream, and close the connections. The loops have ended."""
+        await self._replies.remove()
+        await self.access.aclose()
+
+    async def _sweep_once(self) -> None:
+        before_s = asyncio.get_running_loop().time() - CHECK_S
+        for client in self.clients.unchecked(before_s):
+            await self._look(client, check=True)
+        jobs = self.clients.jobs()
+        for first in range(0, len(jobs), _MOST_JOBS):
+            self.clients.hand_over(await self._results(jobs[first : first + _MOST_JOBS]))
+
+    async def _look(self, client: WaitingClient, *, check: bool) -> None:
+        client.checked = client.checked or check
+        job_ids = list(client.job_ids)
+        for first in range(0, len(job_ids), _MOST_JOBS):
+            part = job_ids[first : first + _MOST_JOBS]
+            if not check:
+                found = await self._results(part)
+            else:
+                states = await self.access.look_up(part, confirmed=self.access.confirms)
+                found = _done(part, states)
+                client.lacks(job_id for job_id, state in zip(part, states, strict=True) if state.lost)
+            for job_id, result in found.items():
+                client.add(job_id, result)
+
+    async def _results(self, job_ids: Sequence[str]) -> dict[str, bytes]:
+        if self.access.confirms:
+            return _done(job_ids, await self.access.look_up(job_ids, confirmed=True))
+        found = await results_of(self._redis, job_ids)
+        return {job_id: result for job_id, result in zip(job_ids, found, strict=True) if result is not None}
+
+
+def wall_clock_ms() -> int:
+    """Unix time in ms."""
+    return time.time_ns() // 1_000_000
+
+
+def _done(job_ids: Sequence[str], states: Sequence[QueuedState]) -> dict[str, bytes]:
+    return {
+        job_id: state.result
+        for job_id, state in zip(job_ids, states, strict=True)
+        if state.result is not None
+    }
