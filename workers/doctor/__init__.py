@@ -3,6 +3,7 @@
 findings        findings and their states
 run             all checks, one part after the other
 host            file descriptors, core files, state directory, metrics port
+log             damage of the write-ahead log, events that wait for it, shares of its disk
 record          sealer keeps up, no record was given up
 redis           version, eviction, persistence, rights, TLS, clock
 server_package  Debian package of the running Redis, for its version

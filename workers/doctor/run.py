@@ -15,6 +15,7 @@ from workers.config.validation import validate_all
 from workers.doctor.expiries import check_expiries
 from workers.doctor.findings import Finding, fail, ok, skipped, warning
 from workers.doctor.host import check_host
+from workers.doctor.log import check_log
 from workers.doctor.record import check_record
 from workers.doctor.redis import address_of, check_redis
 from workers.doctor.server_package import package_of
@@ -40,6 +41,7 @@ def findings_of(file: Path) -> Iterator[Finding]:
         yield ok("config", str(file), f"{len(found.configuration.tenants)} tenants, no errors")
     yield from _of_redis(found.configuration.service.redis)
     yield from check_host(found.configuration.service)
+    yield from check_log(found.configuration.service)
     yield from check_record(found.configuration.service)
     yield from check_tokens(found.configuration)
     yield from check_expiries(found.configuration, time.time())

@@ -66,6 +66,10 @@ class EventSpool:
         paths = [path for path in self._paths() if not path.name.startswith(".")]
         return [events for path in paths if (events := _read(path)) is not None]
 
+    def unreadable(self) -> list[Path]:
+        """Files that were refused (``refuse``). Raises ``OSError`` where the folder cannot be read."""
+        return entries(self._folder, suffix=_UNREADABLE, missing_ok=True)
+
     def __len__(self) -> int:
         """Number of files that wait. Raises ``OSError``."""
         return len(self._paths())

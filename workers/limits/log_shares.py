@@ -50,8 +50,7 @@ class LogShares:
     def __init__(
         self, config: CurrentConfig, metrics: Metrics, *, clock_s: Callable[[], float] = time.time
     ) -> None:
-        share = config.service.log.tenant_share
-        self._of_free = share / (1 - share)
+        self._of_free = _of_free(config.service.log.tenant_share)
         self._config = config
         self._metrics = metrics
         self._state_dir = config.service.state_dir
@@ -169,6 +168,20 @@ class LogShares:
 
     def _today(self) -> int:
         return int(self._clock_s() // _DAY_S)
+
+
+def used_shares(usage: LogUsage, tenant_share: float, folder: Path, now_s: float) -> dict[str, float]:
+    """Part of its share that each tenant has used by what was kept last; none of another day, or of a disk that does not answer."""
+    free_bytes = _free_bytes(folder)
+    if free_bytes is None or usage.day != int(now_s // _DAY_S):
+        return {}
+    share_bytes = max(free_bytes * _of_free(tenant_share), 1.0)
+    return {tenant: written / share_bytes for tenant, written in usage.written.items()}
+
+
+def _of_free(tenant_share: float) -> float:
+    """The share of a tenant, as a part of what is free beside its records."""
+    return tenant_share / (1 - tenant_share)
 
 
 def _free_bytes(folder: Path) -> int | None:
