@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from queueing.protocol.grants.grant_request import PATH
 from tests.support.issuer.provider import TokenProvider
-from tests.support.issuer.site import TOKEN_AUDIENCE, IssuerSite
+from tests.support.issuer.site import AUDIENCE, TOKEN_AUDIENCE, IssuerSite
 from tests.support.ports import free_port
 from tests.support.sigmill_cli import environment, sigmill
 from tests.support.waiting import until
@@ -32,8 +32,11 @@ PIN = "1234"
 class RunningIssuer:
     """Files, provider and processes of one issuer; ``start`` and ``stop`` its front."""
 
-    def __init__(self, folder: Path, softhsm: SoftHsm) -> None:
+    def __init__(
+        self, folder: Path, softhsm: SoftHsm, *, audience: str = AUDIENCE, tenants_dir: Path | None = None
+    ) -> None:
         self.folder = folder
+        self._own_tenants = tenants_dir is None
         self.port, self.metrics_port = free_port(), free_port()
         write_authority_and_server(folder, host="127.0.0.1")
         self.provider = TokenProvider(f"https://127.0.0.1:{free_port()}", TOKEN_AUDIENCE)
@@ -46,7 +49,7 @@ class RunningIssuer:
             f'login = {{ pin_file = "issuer.pin" }}\n'
             f'environment = {{ SOFTHSM2_CONF = "{softhsm.conf_path}" }}'
         )
-        self.site = IssuerSite(folder, self.provider)
+        self.site = IssuerSite(folder, self.provider, audience=audience, tenants_dir=tenants_dir)
         self.write()
         made = self.run("create-key", "--token", "issuer")
         self.site.spki = base64.b64decode(made["public_key"])
@@ -63,7 +66,8 @@ class RunningIssuer:
         )
         text = self.site.file.read_text().replace("port = 0\n", f"port = {self.port}\n", 1)
         self.site.file.write_text(text)
-        self.site.write_tenant()
+        if self._own_tenants:
+            self.site.write_tenant()
 
     def run(self, *words: str) -> dict[str, Any]:
         """Run a command of the issuer; its one JSON line."""

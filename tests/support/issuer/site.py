@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from queueing.protocol.client_keys import ClientKey, ClientKeyKind
-from tests.support.keys import spki_of
 from workers.issuer.issuer_file import load_issuer
 
 if TYPE_CHECKING:
@@ -26,18 +25,29 @@ CLAIMS: Final = 'repository_id = "4711", ref = "refs/heads/main"'
 
 
 class IssuerSite:
-    """``issuer.toml``, a tenant's file and a file of keys. The key is in memory unless another public key is given."""
+    """``issuer.toml``, a tenant's file and a file of keys. The key is in memory; ``spki`` may be set to another one.
 
-    def __init__(self, folder: Path, provider: TokenProvider, *, spki: bytes | None = None) -> None:
+    ``tenants_dir``: of a service that has tenants already.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        provider: TokenProvider,
+        *,
+        audience: str = AUDIENCE,
+        tenants_dir: Path | None = None,
+    ) -> None:
         self.folder = folder
         self.provider = provider
         self.key = ClientKey(ec.generate_private_key(ec.SECP256R1()))
         assert self.key.kind is ClientKeyKind.P256
-        self.spki = self.key.public_spki if spki is None else spki
+        self.spki = self.key.public_spki
+        self.audience = audience
+        self.tenants_dir = tenants_dir or folder / "tenants"
         self.file = folder / "issuer.toml"
-        (folder / "tenants").mkdir(exist_ok=True)
+        self.tenants_dir.mkdir(exist_ok=True)
         (folder / "keys").mkdir(exist_ok=True)
-        self.signing_key = spki_of(ec.generate_private_key(ec.SECP256R1()))
 
     @property
     def public_key(self) -> str:
@@ -48,8 +58,8 @@ class IssuerSite:
         """Write ``issuer.toml``; the texts are added to its tables."""
         token = token or 'module = "/nowhere.so"\nselect = { label = "issuer" }\nlogin = "none"'
         self.file.write_text(
-            f'[issuer]\nname = "ci"\naudience = "{AUDIENCE}"\ntoken = "issuer"\npublic_key = "{self.public_key}"\n'
-            f'state_dir = "state"\nkeys_dir = "keys"\n{issuer}\n'
+            f'[issuer]\nname = "ci"\naudience = "{self.audience}"\ntoken = "issuer"\npublic_key = "{self.public_key}"\n'
+            f'state_dir = "state"\nkeys_dir = "keys"\ntenants_dir = "{self.tenants_dir}"\n{issuer}\n'
             f'[http]\ncertificate = "server.pem"\nprivate_key = "server.key"\nport = 0\n{http}\n'
             f"[tokens.issuer]\n{token}\n"
             f'[providers.github]\nissuer_url = "{self.provider.issuer_url}"\n{tables}\n'
@@ -61,19 +71,16 @@ class IssuerSite:
 
     def write_tenant(self, *, claims: str = CLAIMS, more: str = "", issuer: str = "") -> Path:
         """Write the tenant's file: key `release` for the claims, `other` for no identity of this issuer."""
-        file = self.folder / "tenants" / "acme.toml"
+        file = self.tenants_dir / "acme.toml"
         file.write_text(
             'tenant = "acme"\n'
             f'[issuers.ci]\npublic_key = "{self.public_key}"\nexpires = 2099-01-01T00:00:00Z\n'
             f"max_grant_s = 600\nmax_digests = 500\n{issuer}\n"
-            f'[keys.release]\nclients = []\nissuers = ["ci"]\nalgorithms = ["ECDSA_SHA_256"]\n{self._version()}'
+            f'[keys.release]\nclients = []\nissuers = ["ci"]\nalgorithms = ["ECDSA_SHA_256"]\n'
             f'[[keys.release.identities]]\nissuer_url = "{self.provider.issuer_url}"\n'
             f'audience = "{self.provider.audience}"\nclaims = {{ {claims} }}\n{more}\n'
         )
         return file
-
-    def _version(self) -> str:
-        return ""
 
     def write_keys(self, fetched_s: float | None = None, keys: list[dict[str, Any]] | None = None) -> None:
         """Write the provider's file of keys, as fetched at this time."""
