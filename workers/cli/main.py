@@ -28,7 +28,7 @@ from workers.cli.shell.output import (
     printable,
 )
 
-EXTRAS: Final = {"pkcs11": "worker", "prometheus_client": "worker", "aiohttp": "edge"}
+EXTRAS: Final = {"pkcs11": "worker", "prometheus_client": "worker", "aiohttp": "edge", "jwt": "issuer"}
 """Packages of the extras of the distribution: a build host with Redis has none of them."""
 
 

@@ -8,6 +8,7 @@ record          sealer keeps up, no record was given up
 redis           version, eviction, persistence, rights, TLS, clock
 server_package  Debian package of the running Redis, for its version
 tokens          module, mechanisms, sessions, PIN and keys of each token
+issuer          files, keys of providers and TLS certificate of `sigmill issuer`
 expiries        certificates, key versions and clients that expire soon
 
 Must never import ``workers.cli``.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from queueing.aio.runner import run
+from queueing.config.toml import read_toml
 from queueing.coordination.redis_check import inspect_nodes
 from queueing.errors import ConfigError, QueueUnavailable
 from queueing.redis.connection import with_connection
@@ -28,7 +29,12 @@ if TYPE_CHECKING:
 
 
 def findings_of(file: Path) -> Iterator[Finding]:
-    """Yield the findings of all checks; without a valid service file only its errors."""
+    """Yield the findings of all checks; without a valid service file only its errors. The issuer's file has checks of its own."""
+    if is_issuers(file):
+        from workers.doctor.issuer import check_issuer  # its packages are in an extra of their own
+
+        yield from check_issuer(file, time.time())
+        return
     found = validate_all(file)
     for error in found.errors:
         where = f"{error.file}: {error.key}" if error.key else error.file
@@ -45,6 +51,14 @@ def findings_of(file: Path) -> Iterator[Finding]:
     yield from check_record(found.configuration.service)
     yield from check_tokens(found.configuration)
     yield from check_expiries(found.configuration, time.time())
+
+
+def is_issuers(file: Path) -> bool:
+    """Whether it is the file of an issuer; one that cannot be read is taken for a service's, whose checks say why."""
+    try:
+        return "issuer" in read_toml(file)
+    except ConfigError:
+        return False
 
 
 def _of_redis(config: RedisConfig) -> list[Finding]:
