@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from queueing.broker.dead_letters import DeadLetter, encode_letter
-from queueing.errors import EnvelopeExpired, JobExpired, JobPoisoned, LimitBacklog, LimitBudget
+from queueing.errors import (
+    EnvelopeExpired,
+    GrantExhausted,
+    GrantExpired,
+    JobExpired,
+    JobPoisoned,
+    LimitBacklog,
+    LimitBudget,
+)
 from queueing.protocol import keyspace
 from queueing.protocol.jobs import (
     ArqResult,
@@ -30,7 +38,14 @@ would otherwise fill the log and Redis with a multiple of what was submitted."""
 MOST_RESULT_ID: Final = 256
 """Characters of the job's id in its result; an id of ours has far fewer. Clients find a result by its key."""
 
-_ACCEPTED_AGAIN: Final = (EnvelopeExpired, JobExpired, LimitBacklog, LimitBudget)
+_ACCEPTED_AGAIN: Final = (
+    EnvelopeExpired,
+    GrantExhausted,
+    GrantExpired,
+    JobExpired,
+    LimitBacklog,
+    LimitBudget,
+)
 """Failures of a whole job that end with their cause: its client may submit the same job again. Nothing of it was released; what
 lanes have signed of a job that expired between two slices is signed again then, and the log counts the first signatures as
 dropped."""

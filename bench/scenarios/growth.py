@@ -18,6 +18,7 @@ from bench.report.data import Growth, GrowthPoint, at_most, number
 from bench.session import Session
 from bench.testbed.config_files import BenchTenant
 from bench.testbed.testbed import BenchTestbed
+from queueing.client.identity.credentials import StaticIdentity
 from queueing.client.signing_request import EnvelopeBuilder, SigningRequest, Target
 from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.client_keys import ClientKey
@@ -157,17 +158,17 @@ def _compare(session: Session, what: str, more: list[Step], less: list[Step]) ->
 def _one_job(testbed: BenchTestbed, tenant: BenchTenant) -> bytes:
     """A job as a stock producer could name it: one envelope of one digest, good for every id."""
     key = ClientKey.from_file(testbed.clients[tenant.name].verifying.parent / "client.key")
+    identity = StaticIdentity(CLIENT, key)
     sealer = EnvelopeBuilder(
         audience=AUDIENCE,
         tenant=tenant.name,
-        client=CLIENT,
-        key=key,
+        identity=identity,
         ttl_ms=3_600_000,
         reply_id="",
         now_ms=lambda: time.time_ns() // 1_000_000,
     )
     target = Target(KEY, CURRENT_VERSION, tenant.algorithm)
-    sealed = sealer.seal(SigningRequest.of(target, [os.urandom(32)], None)).sealed
+    sealed = sealer.seal_with(identity.held, SigningRequest.of(target, [os.urandom(32)], None)).sealed
     return encode_job(sealed, JobHints(n=1, alg=str(tenant.algorithm)), time.time_ns() // 1_000_000)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from queueing.errors import JobCancelled, SigningError
 from queueing.protocol import keyspace
 from queueing.protocol.envelope import read_unverified
+from queueing.protocol.grants.owners import owner_of
 from queueing.protocol.jobs import ArqResult, ResultHints, WireError, decode_job, encode_result
 from queueing.redis import scripts
 from queueing.redis.errors import redis_errors
@@ -39,16 +40,16 @@ _STATUS: Final = {0: CancelStatus.CLAIMED, 1: CancelStatus.CANCELLED, 2: CancelS
 
 
 async def cancel(
-    redis: Redis, tenant: str, client: str, job_ids: Sequence[str], *, now_ms: int
+    redis: Redis, tenant: str, owner: str, job_ids: Sequence[str], *, now_ms: int
 ) -> list[CancelStatus]:
-    """Cancel the client's jobs among these: one status each, in order. Two round trips.
+    """Cancel the owner's jobs (``owner_of``) among these: one status each, in order. Two round trips.
 
     Who waits for a cancelled job gets ``JobCancelled``; submitting it again is allowed. Raises ``QueueUnavailable``.
     """
     with redis_errors("read jobs"):
         payloads = await redis.mget([keyspace.job(job_id) for job_id in job_ids]) if job_ids else []
     statuses = [
-        CancelStatus.NOT_QUEUED if payload is None else _owner_status(payload, client) for payload in payloads
+        CancelStatus.NOT_QUEUED if payload is None else _owner_status(payload, owner) for payload in payloads
     ]
     ours = [i for i, status in enumerate(statuses) if status is CancelStatus.CANCELLED]
     if not ours:
@@ -72,13 +73,13 @@ async def cancel(
     return statuses
 
 
-def _owner_status(payload: bytes, client: str) -> CancelStatus:
-    """Whether the job may be cancelled by this client, as far as its unverified envelope says."""
+def _owner_status(payload: bytes, owner: str) -> CancelStatus:
+    """Whether the job may be cancelled by this owner, as far as its unverified envelope says."""
     try:
         envelope = read_unverified(decode_job(payload).sealed).envelope
     except SigningError:
         return CancelStatus.FOREIGN
-    return CancelStatus.CANCELLED if envelope.client == client else CancelStatus.FOREIGN
+    return CancelStatus.CANCELLED if owner_of(envelope) == owner else CancelStatus.FOREIGN
 
 
 def _result(tenant: str, job_id: str, now_ms: int) -> bytes:

@@ -3,6 +3,7 @@
 call_coalescing      concurrent ``sign()`` calls share envelopes
 config               ``client.toml``
 delivery             jobs out, results in
+identity             the client's own key, or grants that an issuer gives for a token
 epoch_store          newest key directory epoch seen (rollback protection)
 key_directory_cache  verified key directory of the tenant
 open_client          connections, loops and parts of a client that is open

@@ -11,9 +11,11 @@ from typing import Annotated, Final, Self
 import msgspec
 from msgspec.structs import replace
 
+from queueing.client.identity.settings import IdentitySettings, IssuerSettings
 from queueing.config.redis import RedisConfig
 from queueing.config.toml import convert, read_toml
 from queueing.errors import ConfigError, SigningError
+from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.names import Name
 from queueing.protocol.public_keys import PublicKey
 
@@ -26,6 +28,7 @@ _Deadline = Annotated[float, msgspec.Meta(gt=0, le=3650 * 86_400)]
 class ClientConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The settings of one client. Read from a file, every path in it is absolute.
 
+    ``client``, ``private_key_file``: a client of the tenant's file with its key; or ``identity`` and ``issuer``: grants for an ephemeral key.
     ``redis``, or ``url`` of a relay (``https://HOST:PORT``); ``ca_file``: PEM of the authorities that may vouch for the relay, instead
     of the host's.
     ``service_public_keys``: base64 of SPKI DER, two during the service key's rollover.
@@ -39,8 +42,10 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     audience: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
     tenant: Name
-    client: Name
-    private_key_file: str
+    client: Name | None = None
+    private_key_file: str | None = None
+    identity: IdentitySettings | None = None
+    issuer: IssuerSettings | None = None
     service_public_keys: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=2)]
     redis: RedisConfig | None = None
     url: str | None = None
@@ -59,10 +64,13 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         config = convert(path, "", read_toml(path), cls)
         config.pinned_keys(file=str(path))
         config.check_place(str(path))
+        config.check_identity(str(path))
         base = path.absolute().parent
         return replace(
             config,
-            private_key_file=_absolute(base, config.private_key_file),
+            private_key_file=config.private_key_file and _absolute(base, config.private_key_file),
+            identity=config.identity and config.identity.relative_to(base),
+            issuer=config.issuer and config.issuer.relative_to(base),
             redis=None if config.redis is None else config.redis.relative_to(base),
             ca_file=None if config.ca_file is None else _absolute(base, config.ca_file),
             state_file=_absolute(base, config.state_file or f"{path.name}.state"),
@@ -90,6 +98,29 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             remedy = "Name a Redis in [redis], for which you need an account of it."
             raise ConfigError("client.toml", "redis", "is needed for this, and `url` names a relay", remedy)
         return self.redis
+
+    def check_identity(self, file: str) -> None:
+        """Raise ``ConfigError`` unless there is either a key of the client's own or an identity with its issuer."""
+        own, granted = (self.client, self.private_key_file), (self.identity, self.issuer)
+        if None not in own and granted == (None, None):
+            return
+        if own == (None, None) and self.identity is not None and self.issuer is not None:
+            self.identity.checked(file)
+            self.issuer.checked(file)
+            return
+        missing = next((name for name in ("client", "private_key_file") if getattr(self, name) is None), "")
+        if granted == (None, None):
+            raise ConfigError(file, missing, "is missing", "Add it, or `identity` and `issuer` for grants.")
+        raise ConfigError(
+            file,
+            "identity",
+            "needs `issuer`, and neither `client` nor `private_key_file`",
+            "Give `client` and `private_key_file`, or `identity` and `issuer`.",
+        )
+
+    def client_key(self) -> ClientKey | None:
+        """The client's own key; None for a client with an identity. Raises ``ConfigError``."""
+        return None if self.private_key_file is None else ClientKey.from_file(Path(self.private_key_file))
 
     def pinned_keys(self, *, file: str = "client.toml") -> tuple[PublicKey, ...]:
         """The service keys that this client believes; raises ``ConfigError``."""

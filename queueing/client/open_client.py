@@ -11,6 +11,7 @@ from queueing.aio.owned_tasks import OwnedTasks
 from queueing.client.call_coalescing import SingleCalls
 from queueing.client.delivery.redis_access import RedisAccess
 from queueing.client.delivery.transport import Transport
+from queueing.client.identity.opening import identity_of
 from queueing.client.key_directory_cache import KeyDirectoryCache
 from queueing.client.receipts import ReceiptCollector, ReceiptRunner
 from queueing.client.request_runner import RequestRunner
@@ -50,7 +51,7 @@ class OpenClient:
     def __init__(
         self,
         config: ClientConfig,
-        key: ClientKey,
+        key: ClientKey | None,
         *,
         pinned: tuple[PublicKey, ...],
         epochs: EpochStore,
@@ -63,8 +64,7 @@ class OpenClient:
         self.builder = EnvelopeBuilder(
             audience=config.audience,
             tenant=config.tenant,
-            client=config.client,
-            key=key,
+            identity=identity_of(config, key, self.clock.envelope_ms),
             ttl_ms=ttl_ms,
             reply_id=reply_id,
             now_ms=self.clock.envelope_ms,
@@ -99,6 +99,7 @@ class OpenClient:
         for loop in self.transport.loops():
             self.tasks.start(loop)
         self.tasks.start(self.clock.run())
+        self.tasks.start(self.builder.identity.run())
         self.tasks.start(self._receipts.run())
 
     def check_open(self) -> None:

@@ -14,7 +14,15 @@ from queueing.client.result_checker import ResultChecker
 from queueing.client.service_clock import ServiceClock
 from queueing.client.signatures import Outcome
 from queueing.client.signing_request import EnvelopeBuilder, SigningRequest
-from queueing.errors import EnvelopeExpired, JobExpired, LimitBacklog, SigningError, WaitTimeout
+from queueing.errors import (
+    EnvelopeExpired,
+    GrantExhausted,
+    GrantExpired,
+    JobExpired,
+    LimitBacklog,
+    SigningError,
+    WaitTimeout,
+)
 from queueing.protocol.jobs import decode_result
 
 T = TypeVar("T")
@@ -22,6 +30,9 @@ T = TypeVar("T")
 _FIRST_RENEWAL_S: Final = 1.0
 _MOST_RENEWAL_S: Final = 60.0
 """Longest pause between renewals of a job that is reported as expired before its time (a clock is wrong)."""
+
+_MOST_GRANTS: Final = 3
+"""Further grants for one request: a service that refuses each would otherwise be asked for ever."""
 
 
 class RequestRunner:
@@ -66,18 +77,26 @@ class RequestRunner:
 
     async def _renewing(self, request: SigningRequest, deadline_s: float | None) -> list[Outcome]:
         waits = Backoff(first_s=_FIRST_RENEWAL_S, most_s=_MOST_RENEWAL_S)
-        submission = self._builder.seal(request)
+        grants_refused = 0
+        submission = await self._builder.seal(request, deadline_s)
         while True:
             try:
                 return await self._once(request, submission, deadline_s)
             except JobExpired as error:
                 # The service reports it as not signed: the same job continues with new dates.
-                renewed = self._builder.seal(request)
+                renewed = await self._builder.seal(request, deadline_s)
                 if not _outlives(submission, renewed):
                     renewed = await self._renewed_later(request, error, waits.next_s(), deadline_s)
                 submission = renewed
             except EnvelopeExpired as error:
                 submission = await self._redated(request, submission, error, waits.next_s(), deadline_s)
+            except (GrantExpired, GrantExhausted):
+                grants_refused += 1
+                if grants_refused > _MOST_GRANTS or not self._builder.identity.refused(
+                    submission.envelope.grant
+                ):
+                    raise
+                submission = await self._builder.seal(request, deadline_s)
             except LimitBacklog as error:
                 # The queue had the job, and a worker cut it off with the rest of the excess backlog: retry later.
                 with self._noted(submission.job_id, error):
@@ -86,7 +105,7 @@ class RequestRunner:
                             await asyncio.sleep(wait_after(error))
                     except TimeoutError:
                         raise error from None
-                submission = self._builder.seal(request)
+                submission = await self._builder.seal(request, deadline_s)
 
     async def _redated(
         self,
@@ -100,7 +119,7 @@ class RequestRunner:
         await self._clock.measured_lately()
         if error.retry_after_s is None:
             raise error  # not its date, but the time that it is valid for
-        renewed = self._builder.seal(request)
+        renewed = await self._builder.seal(request, deadline_s)
         if renewed.envelope.issued_at_ms < refused.envelope.issued_at_ms:
             return renewed  # this host's clock was set, and is now known to be ahead
         if not self._clock.agrees:
@@ -115,7 +134,7 @@ class RequestRunner:
         Not where Redis alone held the job for expired: then its clock may be the wrong one, and lanes date by their own.
         """
         await self._clock.measured_lately()
-        renewed = self._builder.seal(request)
+        renewed = await self._builder.seal(request, deadline_s)
         if error.retry_after_s is None and self._clock.has_passed(renewed.envelope.expires_at_ms):
             raise self._clock.expired_on_arrival() from None
         self._clock.report(error)
@@ -124,7 +143,7 @@ class RequestRunner:
                 await asyncio.sleep(wait_s)
         except TimeoutError:
             raise WaitTimeout(self._clock.explanation(error), job_ids=(renewed.job_id,)) from None
-        return self._builder.seal(request)
+        return await self._builder.seal(request, deadline_s)
 
     @contextlib.contextmanager
     def _noted(self, job_id: str, error: LimitBacklog) -> Iterator[None]:

@@ -61,13 +61,14 @@ class SigningClient:
     room for the tenant, calls wait and try again. ``priority`` orders the tenant's own jobs: ``release`` before
     ``normal`` before ``nightly``. ``accept`` is when the queue has a job, instead of the configuration's level: under
     ``replicated`` a submit that too few replicas confirm is sent again, with the same ids, until the deadline
-    (``QueueUnconfirmed``). Errors are ``SigningError``; ``retryable`` says whether asking again can help.
+    (``QueueUnconfirmed``). ``key``: the client's own; None for one with an ``identity``, which obtains and renews
+    grants. Errors are ``SigningError``; ``retryable`` says whether asking again can help.
     """
 
     def __init__(
         self,
         config: ClientConfig,
-        key: ClientKey,
+        key: ClientKey | None = None,
         *,
         accept: AcceptLevel | str | None = None,
         now_ms: Callable[[], int] = wall_clock_ms,
@@ -88,7 +89,7 @@ class SigningClient:
     def from_file(cls, path: str | os.PathLike[str], *, accept: AcceptLevel | str | None = None) -> Self:
         """A client as ``client.toml`` describes it; raises ``ConfigError``."""
         config = ClientConfig.from_file(Path(path))
-        return cls(config, ClientKey.from_file(Path(config.private_key_file)), accept=accept)
+        return cls(config, config.client_key(), accept=accept)
 
     async def __aenter__(self) -> Self:
         self._parts = OpenClient(
@@ -193,7 +194,8 @@ class SigningClient:
         target = await self._target(key, algorithm, deadline_s)
         cut = cut_requests(target, digests, request_id, Priority(priority), receipt=receipts)
         builder = self._open.builder
-        await self._open.transport.accept([builder.seal(request) for request in cut.requests], deadline_s)
+        sealed = [await builder.seal(request, deadline_s) for request in cut.requests]
+        await self._open.transport.accept(sealed, deadline_s)
         return Job(
             tenant=self._config.tenant,
             key=target.key,
@@ -245,9 +247,10 @@ class SigningClient:
     async def cancel(self, job_ids: Sequence[str]) -> list[CancelStatus]:
         """Remove jobs of this client that no worker has claimed: one status each, in order.
 
-        Two round trips; raises ``QueueUnavailable``.
+        Two round trips; raises ``QueueUnavailable``. Under grants, jobs of the same issuer and subject are of this client.
         """
-        return await self._open.access.cancel(self._config.client, job_ids, now_ms=self._now_ms())
+        credential = await self._open.builder.identity.credential(0, self._deadline_s(None))
+        return await self._open.access.cancel(credential.owner, job_ids, now_ms=self._now_ms())
 
     @property
     def config(self) -> ClientConfig:

@@ -10,10 +10,11 @@ from typing import Final
 import msgspec
 
 from queueing.broker.submit import Submission
+from queueing.client.identity.credentials import ClientIdentity, Credential
 from queueing.client.request_ids import idempotency_key
 from queueing.errors import DigestLength, KeyUnknown
 from queueing.protocol.algorithms import Algorithm
-from queueing.protocol.envelope import CURRENT_VERSION, MAX_DIGEST_BYTES, Envelope, EnvelopeSigner, seal
+from queueing.protocol.envelope import CURRENT_VERSION, MAX_DIGEST_BYTES, Envelope, seal
 from queueing.protocol.jobs import content_hash, job_id_of
 from queueing.protocol.names import NAME_PATTERN
 from queueing.protocol.priorities import Priority
@@ -113,21 +114,19 @@ def cut_requests(
 class EnvelopeBuilder:
     """Builds envelopes: gives requests their dates and the client's signature."""
 
-    def __init__(  # noqa: PLR0913 - what an envelope is made of, each by name
+    def __init__(
         self,
         *,
         audience: str,
         tenant: str,
-        client: str,
-        key: EnvelopeSigner,
+        identity: ClientIdentity,
         ttl_ms: int,
         reply_id: str,
         now_ms: Callable[[], int],
     ) -> None:
         self._audience = audience
         self._tenant = tenant
-        self._client = client
-        self._key = key
+        self.identity = identity
         self._ttl_ms = ttl_ms
         self._reply_id = reply_id
         self._now_ms = now_ms
@@ -136,25 +135,36 @@ class EnvelopeBuilder:
         """The id that the request's job has or will have."""
         return job_id_of(self._tenant, request.idempotency_key)
 
-    def seal(self, request: SigningRequest) -> Submission:
-        """An envelope from now until the time to live ends. Costs one client-key signature (about 55 us)."""
+    async def seal(self, request: SigningRequest, deadline_s: float | None = None) -> Submission:
+        """An envelope from now until the time to live ends, or the grant. Costs one client-key signature (about 55 us).
+
+        Waits only where a grant has to be obtained first; then raises as ``GrantedIdentity.credential``.
+        """
+        return self.seal_with(await self.identity.credential(len(request.digests), deadline_s), request)
+
+    def seal_with(self, credential: Credential, request: SigningRequest) -> Submission:
+        """An envelope under this credential."""
         now_ms = self._now_ms()
+        expires_at_ms = now_ms + self._ttl_ms
+        if credential.expires_ms is not None:
+            expires_at_ms = min(expires_at_ms, credential.expires_ms)
         envelope = Envelope(
             audience=self._audience,
             tenant=self._tenant,
-            client=self._client,
+            client=credential.client,
             key=request.target.key,
             key_version=request.target.key_version,
             algorithm=request.target.algorithm,
             issued_at_ms=now_ms,
-            expires_at_ms=now_ms + self._ttl_ms,
+            expires_at_ms=expires_at_ms,
             idempotency_key=request.idempotency_key,
+            grant=credential.grant,
             digests=request.digests,
         )
         return Submission(
             job_id=self.job_id(request),
             envelope=envelope,
-            sealed=seal(envelope, self._key),
+            sealed=seal(envelope, credential.signer),
             content=content_hash(envelope),
             reply_id=self._reply_id,
             priority=request.priority,

@@ -136,10 +136,10 @@ class IdsRequest(_Message, frozen=True):
 
 
 class CancelRequest(_Message, frozen=True):
-    """Jobs that a client wants removed."""
+    """Jobs that a client wants removed; ``client``: the owner of its envelopes (``queueing.protocol.grants.owners``)."""
 
     tenant: Name
-    client: Name
+    client: Annotated[str, msgspec.Meta(pattern=r"^[ -~]{1,544}\Z")]
     job_ids: _Ids
 
 

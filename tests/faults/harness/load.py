@@ -62,7 +62,8 @@ class Client:
         deadline_s = asyncio.get_running_loop().time() + SUBMIT_TIMEOUT_S
         try:
             # As SigningClient.submit does, which makes the id of these very digests.
-            await self.signing._open.transport.accept([self.signing._open.builder.seal(draft)], deadline_s)
+            sealed = await self.signing._open.builder.seal(draft, deadline_s)
+            await self.signing._open.transport.accept([sealed], deadline_s)
             how = "ok"
         except QueueUnavailable as error:
             code = error.reason

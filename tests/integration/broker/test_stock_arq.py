@@ -7,6 +7,7 @@ from arq.connections import ArqRedis
 from arq.jobs import Job, JobStatus, ResultNotFound
 
 from queueing.broker.job_state import JobState
+from queueing.client.identity.credentials import StaticIdentity
 from queueing.client.signing_request import EnvelopeBuilder, SigningRequest, Target
 from queueing.errors import DigestLength, KeyUnknown
 from queueing.protocol import keyspace
@@ -20,17 +21,17 @@ QUEUE = keyspace.queue("acme")
 
 
 def sealed(farm: Farm, key: str = "release", *, digest: bytes | None = None) -> bytes:
+    identity = StaticIdentity("ci", farm.key)
     sealer = EnvelopeBuilder(
         audience=AUDIENCE,
         tenant="acme",
-        client="ci",
-        key=farm.key,
+        identity=identity,
         ttl_ms=60_000,
         reply_id="",
         now_ms=now_ms,
     )
     target = Target(key, 0, Algorithm.ECDSA_SHA_256)
-    return sealer.seal(SigningRequest.of(target, [digest or digests(1)[0]], None)).sealed
+    return sealer.seal_with(identity.held, SigningRequest.of(target, [digest or digests(1)[0]], None)).sealed
 
 
 async def test_a_stock_job_is_signed_and_read_by_stock_calls(farm: Farm) -> None:

@@ -59,8 +59,10 @@ def check(text: str) -> str:
     """Read the block as the kind of file that it is, and return the kind."""
     tables: dict[str, Any] = tomllib.loads(text)
     file = ROOT / "docs" / "example.toml"
-    if "private_key_file" in tables:
-        convert(file, "", tables, ClientConfig).pinned_keys()
+    if "private_key_file" in tables or "identity" in tables:
+        config = convert(file, "", tables, ClientConfig)
+        config.pinned_keys()
+        config.check_identity(str(file))
         return "client"
     if "tls" in tables:
         convert(file, "", tables, RelaySettings)

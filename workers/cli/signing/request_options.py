@@ -11,7 +11,6 @@ from typing import Self, TypedDict
 from queueing.client.config import ClientConfig
 from queueing.client.signing_client import SigningClient
 from queueing.protocol.algorithms import Algorithm, algorithm_named
-from queueing.protocol.client_keys import ClientKey
 from workers.cli.shell.options import (
     DEFAULT_DEADLINE_S,
     accept_option,
@@ -130,5 +129,5 @@ def client_and_deadline(
 ) -> tuple[SigningClient, float]:
     """Client of a client.toml, and the time to wait: as given, else as in the file, else an hour."""
     settings = ClientConfig.from_file(config)
-    client = SigningClient(settings, ClientKey.from_file(Path(settings.private_key_file)), accept=accept)
+    client = SigningClient(settings, settings.client_key(), accept=accept)
     return client, settings.deadline_s or DEFAULT_DEADLINE_S if deadline_s is None else deadline_s

@@ -16,7 +16,6 @@ from queueing.agent.openpgp.packets import NotOpenPgp, read_certificate
 from queueing.client.config import ClientConfig
 from queueing.client.signing_client import SigningClient
 from queueing.errors import ConfigError
-from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.names import NAME_PATTERN
 from workers.cli.shell.options import Duration, client_config_option, combined
 
@@ -81,7 +80,7 @@ class AgentArguments(TypedDict):
 def client_and_settings(arguments: AgentArguments, socket: Path) -> tuple[SigningClient, AgentSettings]:
     """The client, which is not open yet, and the agent's settings; raises ``ConfigError``."""
     config = ClientConfig.from_file(arguments["config"])
-    client = SigningClient(config, ClientKey.from_file(Path(config.private_key_file)))
+    client = SigningClient(config, config.client_key())
     deadline_s = arguments["deadline_s"]
     if deadline_s is None:
         deadline_s = config.deadline_s or DEFAULT_DEADLINE_S

@@ -9,6 +9,7 @@ import pytest
 
 from queueing.client.delivery.transport import Transport
 from queueing.client.epoch_store import EpochStore
+from queueing.client.identity.credentials import StaticIdentity
 from queueing.client.key_directory_cache import KeyDirectoryCache
 from queueing.client.request_runner import RequestRunner
 from queueing.client.result_checker import ResultChecker
@@ -37,11 +38,11 @@ class RunnerStack:
     def __init__(self) -> None:
         access = access_to(connect(RedisConfig(unix_socket="/nowhere")))
         self.clock = ServiceClock(access, ttl_ms=1_000, now_ms=now_ms)
+        self.identity = StaticIdentity("ci", ClientKey.generate())
         self.builder = EnvelopeBuilder(
             audience="a",
             tenant="acme",
-            client="ci",
-            key=ClientKey.generate(),
+            identity=self.identity,
             ttl_ms=1_000,
             reply_id="",
             now_ms=self.clock.envelope_ms,
@@ -63,7 +64,9 @@ class RunnerStack:
 
     def cut_off(self) -> None:
         """The result of a worker that found the backlog far over its cap."""
-        self.transport.pending.pushed(self.job_id, _failed(self.builder.seal(REQUEST).envelope, self.job_id))
+        self.transport.pending.pushed(
+            self.job_id, _failed(self.builder.seal_with(self.identity.held, REQUEST).envelope, self.job_id)
+        )
 
 
 def _failed(envelope: Envelope, job_id: str, error: SigningError | None = None) -> bytes:
@@ -96,7 +99,8 @@ async def test_a_job_that_expires_before_its_time_is_sent_again_and_told_why_at_
     monkeypatch.setattr("queueing.client.request_runner.asyncio.sleep", past_the_deadline)
     told = JobExpired("the envelope expired 3.0 h ago, by the clock of the worker's host")
     stack.transport.pending.pushed(
-        stack.job_id, _failed(stack.builder.seal(REQUEST).envelope, stack.job_id, told)
+        stack.job_id,
+        _failed(stack.builder.seal_with(stack.identity.held, REQUEST).envelope, stack.job_id, told),
     )
     (outcome,) = await running
     assert isinstance(outcome, WaitTimeout)
@@ -134,7 +138,8 @@ def early(retry_after_s: float | None) -> EnvelopeExpired:
 
 def settle_with(stack: RunnerStack, error: SigningError) -> None:
     stack.transport.pending.pushed(
-        stack.job_id, _failed(stack.builder.seal(REQUEST).envelope, stack.job_id, error)
+        stack.job_id,
+        _failed(stack.builder.seal_with(stack.identity.held, REQUEST).envelope, stack.job_id, error),
     )
 
 

@@ -80,7 +80,9 @@ def test_the_file_of_a_client_loads(tmp_path: Path, redis: Address) -> None:
     )
     config = ClientConfig.from_file(file)
     assert (config.tenant, config.client) == (TENANTS[0].name, CLIENT)
-    assert ClientKey.from_file(Path(config.private_key_file)).kind == "ed25519"
+    key = config.client_key()
+    assert key is not None
+    assert key.kind == "ed25519"
 
 
 def test_a_token_without_a_pin_is_a_programming_error(tmp_path: Path) -> None:

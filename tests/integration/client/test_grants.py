@@ -1,0 +1,151 @@
+"""A client with nothing but a token: it signs under grants, through queue, worker and lane, and renews them by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+
+from queueing import ClientConfig, ClientKey, Signature, SigningClient
+from queueing.client.identity.settings import IdentitySettings, IssuerSettings
+from queueing.errors import SigningError
+from queueing.protocol.envelope import Envelope, read_unverified, seal
+from queueing.protocol.grants.grant import read_grant
+from tests.support.farm.farm import digests
+from tests.support.farm.forging import Forger, enqueue, outcome_of, payload
+from tests.support.farm.grant_server import GrantServer
+from tests.support.rig.operator import edit, operator_block, reload, sigmill
+from tests.support.rig.rig import MakeRig, Rig
+from workers.journal.records import IntentRecord, decode_record
+from workers.journal.segments import read_segment, segments_of
+
+HANG_S = 60.0
+
+
+@pytest.fixture
+def issuer() -> Iterator[GrantServer]:
+    with GrantServer() as server:
+        yield server
+
+
+def granted(rig: Rig, issuer: GrantServer) -> ClientConfig:
+    """client.toml of a build: a token file and the issuer's address."""
+    token = rig.directory / "token"
+    token.write_text("head.claims.signature\n")
+    return msgspec.structs.replace(
+        rig.client_config("acme"),
+        client=None,
+        private_key_file=None,
+        identity=IdentitySettings(platform="file", file=str(token)),
+        issuer=IssuerSettings(url=issuer.url),
+    )
+
+
+def allow(rig: Rig) -> None:
+    edit(rig.tenant_file("acme"), "[keys.release]", '[keys.release]\nissuers = ["ci"]')
+
+
+def intents(rig: Rig) -> list[Envelope]:
+    """Envelopes of all intents in the worker's log."""
+    found = []
+    for segment in segments_of(rig.directory / "state-1" / "wal"):
+        for raw in read_segment(segment):
+            record = decode_record(raw)
+            if isinstance(record, IntentRecord):
+                found.append(read_unverified(record.sealed).envelope)
+    return found
+
+
+async def test_a_build_signs_under_as_many_grants_as_it_takes(make_rig: MakeRig, issuer: GrantServer) -> None:
+    """Grants of 100 digests each, 320 digests; each is signed once, and the log says under which grant."""
+    rig = make_rig(more={"acme": issuer.block})
+    allow(rig)
+    rig.start_worker()
+    many = digests(320)
+    issuer.denies = ["issuer.unavailable"]
+    async with SigningClient(granted(rig, issuer)) as client:
+        outcomes = [
+            each async for each in client.sign_many("release", many, request_id="run-1", timeout_s=60)
+        ]
+        assert [type(each) for each in outcomes] == [Signature] * 320
+        again = [each async for each in client.sign_many("release", many, request_id="run-1", timeout_s=60)]
+        assert again == outcomes
+    assert len(issuer.tokens) >= 4
+    signed = [each for envelope in intents(rig) for each in envelope.digests]
+    assert sorted(signed) == sorted(many)
+    grants = [read_grant(each.grant).grant for each in intents(rig) if each.grant is not None]
+    assert {grant.subject for grant in grants} == {"repo:acme/app"}
+    assert all(grant.evidence_sha256 for grant in grants)
+
+
+async def test_the_digests_of_a_grant_are_counted_over_a_restart(
+    make_rig: MakeRig, issuer: GrantServer
+) -> None:
+    """A build that has got hold of its own ephemeral key does not get more out of one grant; a retry is no more."""
+    rig = make_rig(more={"acme": issuer.block})
+    allow(rig)
+    worker = rig.start_worker()
+    redis = rig.connect()
+    async with SigningClient(granted(rig, issuer)) as client:
+        await client.sign("release", os.urandom(32), timeout_s=60)
+        held = await client._open.builder.identity.credential(0, None)
+
+    def sealed(salt: str, count: int) -> bytes:
+        envelope = Forger(key=ClientKey.generate()).envelope(
+            client=held.client, grant=held.grant, digests=tuple(digests(count, salt=salt))
+        )
+        return seal(envelope, held.signer)
+
+    async def outcome(salt: str, count: int) -> str:
+        found = await outcome_of(redis, await enqueue(redis, "acme", payload(sealed(salt, count))))
+        return found.reason if isinstance(found, SigningError) else "signed"
+
+    assert await outcome("a", 60) == "signed"
+    assert await outcome("a", 60) == "signed"
+    assert await outcome("b", 40) == "grant.exhausted"
+    worker.child.kill()
+    rig.start_worker()
+    assert await outcome("c", 40) == "grant.exhausted"
+    assert await outcome("a", 60) == "signed"
+    assert await outcome("d", 39) == "signed"
+    assert await outcome("e", 1) == "grant.exhausted"
+    forged = seal(
+        Forger(key=ClientKey.generate()).envelope(client=held.client, grant=held.grant), ClientKey.generate()
+    )
+    refused = await outcome_of(redis, await enqueue(redis, "acme", payload(forged)))
+    assert isinstance(refused, SigningError)
+    assert refused.reason == "envelope.signature"
+    await redis.aclose()
+
+
+async def test_an_issuer_is_taken_back_by_a_stop_order_and_by_the_file(
+    make_rig: MakeRig, issuer: GrantServer
+) -> None:
+    """For grants that were given before, within a second."""
+    ada = ClientKey.generate()
+    rig = make_rig(more={"acme": issuer.block}, service=operator_block("ada", ada))
+    allow(rig)
+    rig.start_worker()
+    async with SigningClient(granted(rig, issuer)) as client:
+        await client.sign("release", os.urandom(32), timeout_s=60)
+        edit(rig.tenant_file("acme"), "max_digests = 5000", 'max_digests = 5000\nstate = "revoked"')
+        await asyncio.to_thread(reload, rig.directory / "sigmill-1.toml")
+        with pytest.raises(SigningError) as caught:
+            await client.sign("release", os.urandom(32), timeout_s=60)
+        assert caught.value.reason == "policy.denied"
+        edit(rig.tenant_file("acme"), 'max_digests = 5000\nstate = "revoked"', "max_digests = 5000")
+        await asyncio.to_thread(reload, rig.directory / "sigmill-1.toml")
+        assert isinstance(await client.sign("release", os.urandom(32), timeout_s=60), Signature)
+        key = rig.directory / "ada.key"
+        ada.write(key)
+        done = await asyncio.to_thread(
+            sigmill, "stop", "--config", str(rig.directory / "sigmill-1.toml"), "--operator", "ada", "--operator-key",
+            str(key), "--reason", "a test", "--tenant", "acme", "--subject", "repo:acme/app",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        with pytest.raises(SigningError, match="stops the subject") as caught:
+            await client.sign("release", os.urandom(32), timeout_s=60)
+        assert caught.value.reason == "client.revoked"

@@ -1,0 +1,178 @@
+"""Tokens of the platforms: read anew each time, bounded, and never in a message."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from queueing.client.identity import token_sources
+from queueing.client.identity.requests import Answer, Request, RequestFailed
+from queueing.client.identity.settings import IdentitySettings
+from queueing.client.identity.token_sources import NoToken, source_of
+from queueing.errors import ConfigError, IdentityUnavailable
+
+SECRET = "head.secret-claims.signature"
+GITHUB = {
+    "ACTIONS_ID_TOKEN_REQUEST_URL": "https://runner.example/token?api-version=2.0",
+    "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "bearer-secret",
+}
+AZURE = {"SYSTEM_OIDCREQUESTURI": "https://azure.example/oidc", "SYSTEM_ACCESSTOKEN": "bearer-secret"}
+
+
+class Platform:
+    """Service of a platform: answers, and the requests that it got."""
+
+    def __init__(self, answer: Answer | RequestFailed) -> None:
+        self.answer = answer
+        self.requests: list[Request] = []
+
+    async def send(self, request: Request, **_: object) -> Answer:
+        self.requests.append(request)
+        if isinstance(self.answer, RequestFailed):
+            raise self.answer
+        return self.answer
+
+
+def platform(monkeypatch: pytest.MonkeyPatch, answer: Answer | RequestFailed) -> Platform:
+    made = Platform(answer)
+    monkeypatch.setattr(token_sources, "send", made.send)
+    return made
+
+
+async def told(settings: IdentitySettings, environment: Mapping[str, str]) -> IdentityUnavailable:
+    with pytest.raises(IdentityUnavailable) as caught:
+        await source_of(settings, environment).token()
+    assert "secret" not in str(caught.value)
+    return caught.value
+
+
+async def test_github_is_asked_for_the_audience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the runner's own bearer token; each call is a new token."""
+    service = platform(monkeypatch, Answer(200, f'{{"value":"{SECRET}","count":1}}'.encode()))
+    source = source_of(IdentitySettings(platform="github", audience="https://sign.example/prod"), GITHUB)
+    assert await source.token() == SECRET
+    assert await source.token() == SECRET
+    request = service.requests[0]
+    assert request.url == (
+        "https://runner.example/token?api-version=2.0&audience=https%3A%2F%2Fsign.example%2Fprod"
+    )
+    assert request.headers["Authorization"] == "Bearer bearer-secret"
+    assert request.body is None
+    assert len(service.requests) == 2
+
+
+async def test_azure_is_asked_by_an_empty_post(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the service connection where one is named."""
+    service = platform(monkeypatch, Answer(200, f'{{"oidcToken":"{SECRET}"}}'.encode()))
+    settings = IdentitySettings(platform="azure", service_connection="0a-1b")
+    assert await source_of(settings, AZURE).token() == SECRET
+    assert service.requests[0].url == "https://azure.example/oidc?api-version=7.1&serviceConnectionId=0a-1b"
+    assert service.requests[0].body == b""
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(403, b'{"secret":1}'),
+        Answer(200, b"<html>secret"),
+        Answer(200, b'{"value":7}'),
+        Answer(200, b'{"value":""}'),
+        Answer(200, b'{"value":"a b"}'),
+        Answer(200, b"[" * 60_000),
+        Answer(200, b'{"value":"' + b"x" * 17_000 + b'"}'),
+        RequestFailed("no answer within 15 s"),
+    ],
+    ids=["403", "html", "number", "empty", "blank", "brackets", "huge", "silent"],
+)
+async def test_an_answer_without_a_token_is_told(
+    monkeypatch: pytest.MonkeyPatch, answer: Answer | RequestFailed
+) -> None:
+    """Retryable: the platform may be away."""
+    platform(monkeypatch, answer)
+    error = await told(IdentitySettings(platform="github", audience="a"), GITHUB)
+    assert error.retryable
+
+
+async def test_a_job_that_may_not_ask_is_told_what_to_write() -> None:
+    """The commonest mistake: the permission, or the mapped variable, is missing."""
+    github = await told(IdentitySettings(platform="github", audience="a"), {})
+    assert "id-token: write" in github.hint
+    assert "SYSTEM_ACCESSTOKEN" in (await told(IdentitySettings(platform="azure"), {})).hint
+    gitlab = await told(IdentitySettings(platform="gitlab", variable="SIGN_TOKEN"), {})
+    assert "SIGN_TOKEN" in gitlab.message
+    assert "id_tokens" in gitlab.hint
+    jenkins = await told(IdentitySettings(platform="jenkins", variable="SIGN_TOKEN"), {"SIGN_TOKEN": ""})
+    assert "withCredentials" in jenkins.hint
+
+
+async def test_the_platforms_bearer_token_does_not_go_in_the_clear() -> None:
+    """Nor to an address that the environment has got wrong."""
+    for url in ("http://runner.example/token", "file:///etc/passwd", "https://user:pw@x/"):
+        error = await told(
+            IdentitySettings(platform="github", audience="a"), {**GITHUB, "ACTIONS_ID_TOKEN_REQUEST_URL": url}
+        )
+        assert "https" in error.message
+
+
+async def test_a_variable_and_a_file_are_read_each_time(tmp_path: Path) -> None:
+    """Kubernetes and SPIFFE's helper replace the file."""
+    environment = {"SIGN_TOKEN": f"{SECRET}\n"}
+    gitlab = source_of(IdentitySettings(platform="gitlab", variable="SIGN_TOKEN"), environment)
+    assert await gitlab.token() == SECRET
+    environment["SIGN_TOKEN"] = "another"
+    assert await gitlab.token() == "another"
+    file = tmp_path / "token"
+    for kind in ("kubernetes", "file", "spiffe", "jenkins"):
+        source = source_of(IdentitySettings(platform=kind, file=str(file)), {})
+        for text in (SECRET, "second"):
+            file.write_text(f"{text}\r\n")
+            assert await source.token() == text
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"two words", b"x" * 20_000, b"\xff\xfe", "tökèn".encode()])
+async def test_a_file_that_is_no_token_is_told(tmp_path: Path, content: bytes) -> None:
+    """Nothing of it is quoted."""
+    file = tmp_path / "token"
+    file.write_bytes(content)
+    error = await told(IdentitySettings(platform="file", file=str(file)), {})
+    assert str(file) in error.message
+    assert str(file) in (await told(IdentitySettings(platform="file", file=f"{file}.gone"), {})).message
+
+
+def command(script: str, *, timeout_s: float = 30.0) -> IdentitySettings:
+    return IdentitySettings(
+        platform="command", command=(sys.executable, "-c", script), command_timeout_s=timeout_s
+    )
+
+
+async def test_a_command_prints_the_token() -> None:
+    """Its output is the token, its exit code counts."""
+    assert await source_of(command(f"print('{SECRET}')")).token() == SECRET
+    assert "exit code 3" in (await told(command("print('x'); raise SystemExit(3)"), {})).message
+    gone = IdentitySettings(platform="command", command=("/nowhere/token",))
+    assert "/nowhere/token" in (await told(gone, {})).message
+
+
+async def test_a_command_has_a_time_and_a_size() -> None:
+    """One that hangs, or prints for ever, is killed."""
+    hanging = command("import sys; sys.stdin.read(); import signal; signal.pause()", timeout_s=0.2)
+    assert "longer than 0.2 s" in (await told(hanging, {})).message
+    flood = command("while True: print('x' * 1000)")
+    assert (await told(flood, {})).retryable
+
+
+async def test_a_certificate_is_an_identity_without_a_token() -> None:
+    """TLS shows it."""
+    settings = IdentitySettings(platform="spiffe", certificate_file="c.pem", private_key_file="k.pem")
+    source = source_of(settings, {})
+    assert isinstance(source, NoToken)
+    assert await source.token() == ""
+
+
+def test_settings_without_a_source_are_a_mistake() -> None:
+    """Told when the client is opened, where ``checked`` was not asked before."""
+    with pytest.raises(ConfigError, match="no source"):
+        source_of(IdentitySettings(platform="file"), {})
