@@ -4,26 +4,43 @@ from __future__ import annotations
 
 import base64
 import os
+import socket
 import ssl
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from queueing.protocol.client_keys import ClientPublicKey
 from queueing.protocol.grants.grant import Grant, read_grant
+from queueing.protocol.grants.grant_request import encode_json, make_request
 from tests.support.hsm.softhsm import SoftHsm
 from tests.support.issuer.authority import Root
 from tests.support.issuer.build import Build
 from tests.support.issuer.provider import jwk
 from tests.support.issuer.running import RunningIssuer
+from tests.support.issuer.site import AUDIENCE
 from tests.support.waiting import until
+from workers.issuer.frames import (
+    LENGTH,
+    Granted,
+    LaneReady,
+    Refused,
+    RequestGrant,
+    decode_answer,
+    encode_frame,
+    frame_length,
+)
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator
+    from typing import BinaryIO
+
+    from workers.issuer.frames import FromLane
 
 SPIFFE = "spiffe://build.example/ns/ci/sa/signer"
 MESH = Root("mesh")
@@ -134,3 +151,45 @@ def test_a_caller_without_certificate_and_token_gets_nothing(issuer: HostIssuer)
     """An empty token is no identity."""
     status, answer, _ = issuer.running.post(Build().request(""))
     assert (status, answer["error"]["code"]) == (403, "identity.refused")
+
+
+def test_an_attacker_in_the_front_gets_no_grant_for_a_key_of_its_own(issuer: HostIssuer) -> None:
+    """With the socket, and every request that came by, it gets the builds' own grants again, and nothing else."""
+    running = issuer.running
+    build, thief = Build(), Build()
+    token = running.provider.token()
+    body = build.request(token)
+    issuer.granted(body)
+    running.stop()
+    own = make_request(
+        token=token, public_key=thief.public, signer=thief.key, audience=AUDIENCE, tenant="acme", keys=()
+    )
+    forged = [
+        encode_json(own),
+        body.replace(base64.b64encode(build.public), base64.b64encode(thief.public)),
+        encode_json(msgspec.structs.replace(own, token=running.provider.token()[:-8] + "AAAAAAAA")),
+        encode_json(msgspec.structs.replace(own, token="")),
+    ]
+    with socket.socket(socket.AF_UNIX) as lane:
+        lane.connect(str(running.folder / "lane.sock"))
+        lane.settimeout(30)
+        with lane.makefile("rb") as stream:
+            assert isinstance(_read(stream), LaneReady)
+            for number, request in enumerate(forged):
+                lane.sendall(encode_frame(RequestGrant(number, request)))
+                answer = _read(stream)
+                assert isinstance(answer, Refused)
+                assert answer.id == number
+            lane.sendall(encode_frame(RequestGrant(9, body)))
+            again = _read(stream)
+            assert isinstance(again, Granted)
+            assert read_grant(again.grant).grant.client_public_key == build.public
+            lane.sendall(b"\xff" * 1000)
+            assert stream.read() == b""
+    running.start()
+    issuer.granted(Build().request(running.provider.token()))
+    assert issuer.lane.poll() is None
+
+
+def _read(stream: BinaryIO) -> FromLane:
+    return decode_answer(stream.read(frame_length(stream.read(LENGTH.size))))
