@@ -7,13 +7,13 @@ identity/       tokens, certificates and rules: pure
 settings        tables of the issuer's file as structs
 issuer_file     the issuer's file, checked
 tenant_rules    rules of the tenants' files as the issuer reads them
-file_cache      contents of small files, read again when they change
 rule_files      tenants' rules and providers' keys, from files
 minting         from a request to a grant
 lane_process    the lane
 frames          frames between front and lane
 lane_client     the front's connection to the lane
 front           HTTPS
+front_tls       TLS of the front
 front_status    state of the front, for probes and metrics
 checking        checks without the lane, for an operator
 fetching        a provider's keys over HTTPS

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
 
 from queueing.errors import GrantMalformed, IssuerUnavailable, SigningError
 from queueing.protocol.grants.grant_request import (
@@ -28,7 +29,6 @@ from workers.issuer.identity.refusals import Outcome
 if TYPE_CHECKING:
     from asyncio import Server, Transport
 
-    from aiohttp.web_protocol import RequestHandler
     from aiohttp.web_request import BaseRequest
 
     from workers.issuer.issuer_file import IssuerConfiguration
@@ -67,7 +67,7 @@ class Front:
     async def open(self, context: ssl.SSLContext) -> int:
         """Listen; returns the port. Raises ``OSError``."""
         http = self._configuration.http
-        self._http = _BoundedServer(self._answer, http.max_connections)
+        self._http = _BoundedServer(self, http.max_connections)
         self._server = await asyncio.get_running_loop().create_server(
             self._http,
             http.host,
@@ -85,7 +85,7 @@ class Front:
             self._server.close()
             await self._http.shutdown(within_s)
 
-    async def _answer(self, request: BaseRequest) -> web.Response:
+    async def answer(self, request: BaseRequest) -> web.Response:
         """Answer to one request; the connection ends with it."""
         if request.path != PATH:
             return _response(404, GrantMalformed(f"there is nothing here but {PATH}"))
@@ -94,19 +94,20 @@ class Front:
         try:
             answer = await self._lane.ask(await _body(request), _certificate(request))
         except IssuerUnavailable as error:
-            self._count("", Outcome.UNAVAILABLE)
+            self.count("", Outcome.UNAVAILABLE)
             return _response(503, error)
         except GrantMalformed as error:
-            self._count("", Outcome.MALFORMED)
+            self.count("", Outcome.MALFORMED)
             return _response(413, error)
         if isinstance(answer, Granted):
-            self._count(answer.provider, Outcome.ISSUED)
+            self.count(answer.provider, Outcome.ISSUED)
             issued = GrantIssued(grant=answer.grant, expires_ms=answer.expires_ms)
             return _json(200, encode_json(issued))
-        self._count(answer.provider, answer.outcome)
+        self.count(answer.provider, answer.outcome)
         return _refusal(answer)
 
-    def _count(self, provider: str, outcome: Outcome) -> None:
+    def count(self, provider: str, outcome: Outcome) -> None:
+        """Count the outcome of a request."""
         known = provider in self._configuration.providers or provider in self._configuration.certificates
         self._metrics.grants.labels(provider if known else _UNKNOWN, outcome).inc()
 
@@ -114,9 +115,9 @@ class Front:
 class _BoundedServer(web.Server):
     """aiohttp's server with a bound on the number of connections, and on the time of each."""
 
-    def __init__(self, handler: object, most: int) -> None:
+    def __init__(self, front: Front, most: int) -> None:
         super().__init__(
-            handler,  # type: ignore[arg-type]
+            front.answer,
             access_log=None,
             logger=_quiet,
             keepalive_timeout=HANDSHAKE_S,
@@ -127,7 +128,16 @@ class _BoundedServer(web.Server):
             read_bufsize=MAX_REQUEST_BYTES,
             auto_decompress=False,
         )
+        self._front = front
         self._most = most
+
+    def __call__(self) -> RequestHandler:
+        """A connection."""
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
+    def malformed(self) -> None:
+        """Count a request that is no HTTP, or exceeds the bounds of a head."""
+        self._front.count("", Outcome.MALFORMED)
 
     def connection_made(self, handler: RequestHandler, transport: Transport) -> None:
         """Give the connection its time, or end it at once where there are too many."""
@@ -136,6 +146,30 @@ class _BoundedServer(web.Server):
             transport.abort()
         else:
             asyncio.get_running_loop().call_later(CONNECTION_S, transport.abort)
+
+
+class _Connection(RequestHandler):
+    """One connection; what is no HTTP gets the answer of a malformed request."""
+
+    __slots__ = ("_http",)
+
+    def __init__(self, http: _BoundedServer, **options: Any) -> None:
+        super().__init__(http, **options)
+        self._http = http
+
+    def handle_error(
+        self,
+        request: BaseRequest,  # noqa: ARG002 - as in aiohttp, here and at `message`
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002
+    ) -> web.StreamResponse:
+        """Answer to what the parser refuses, without a word of it, and to a request at which this process failed."""
+        if status >= 500:
+            log.error("issuer.request_failed", extra={"why": type(exc).__name__})
+            return _response(500, IssuerUnavailable("the issuer failed; its operator sees it in the log"))
+        self._http.malformed()
+        return _response(400, GrantMalformed("this is no HTTP request, or its head is too long"))
 
 
 async def _body(request: BaseRequest) -> bytes:

@@ -6,7 +6,6 @@ that uses them.
 
 from __future__ import annotations
 
-import ssl
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cryptography import x509
 
-from queueing.config.secrets import secret_path
 from queueing.config.toml import convert, read_toml
 from queueing.errors import ConfigError
 from queueing.files.regular_file import read_regular
@@ -180,27 +178,6 @@ def issuer_of(file: Path, tables: dict[str, Any], errors: ErrorList) -> IssuerCo
         logging=logging,
         metrics=metrics,
     )
-
-
-def tls_context(configuration: IssuerConfiguration) -> ssl.SSLContext:
-    """TLS of the front: 1.2 or later; client certificates are asked for where there is a ``client_ca``. Raises ``ConfigError``."""
-    http = configuration.http
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        private_key = secret_path(configuration.file.parent, http.private_key)
-        context.load_cert_chain(configuration.path(http.certificate), private_key)
-        if http.client_ca is not None:
-            context.load_verify_locations(configuration.path(http.client_ca))
-            context.verify_mode = ssl.CERT_OPTIONAL
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(
-            str(configuration.file),
-            "http",
-            f"a file for TLS cannot be used ({error.strerror or type(error).__name__})",
-            "Check that `certificate`, `private_key` and `client_ca` name PEM files that belong together and the front can read.",
-        ) from None
-    return context
 
 
 def _table(file: Path, tables: dict[str, Any], name: str, kind: type[Any]) -> Any:

@@ -416,6 +416,17 @@ EVENTS: Final[dict[str, LogEvent]] = {
     "issuer.file_wrong": LogEvent(
         "error", "A file by which the issuer judges is wrong; its callers come back.", ("why", "hint")
     ),
+    "issuer.request_failed": LogEvent(
+        "error", "A request failed inside the front; the caller got 500. This is a defect.", ("why",)
+    ),
+    "issuer.certificate_adopted": LogEvent(
+        "info", "The front uses a changed certificate for new connections."
+    ),
+    "issuer.certificate_refused": LogEvent(
+        "error",
+        "The front's certificate or key has changed and cannot be used; the former one stays.",
+        ("why",),
+    ),
     "issuer.keys_fetched": LogEvent(
         "info", "The public keys of a provider were fetched.", ("provider", "keys")
     ),

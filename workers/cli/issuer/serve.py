@@ -46,7 +46,7 @@ async def _serve(configuration: IssuerConfiguration, logs: LogWriter) -> None:
     from queueing.aio.owned_tasks import end_tasks
     from workers.issuer.front import Front
     from workers.issuer.front_status import FrontStatus
-    from workers.issuer.issuer_file import tls_context
+    from workers.issuer.front_tls import FrontTls
     from workers.issuer.lane_client import LaneClient
     from workers.telemetry.http_server import MetricsServer, Pages
     from workers.telemetry.metrics import process_registry, say_build
@@ -57,12 +57,12 @@ async def _serve(configuration: IssuerConfiguration, logs: LogWriter) -> None:
     say_build(metrics, "issuer")
     logs.count_in(metrics.log_lines_dropped)
     lane = LaneClient(configuration)
-    status = FrontStatus(configuration, lane, metrics)
+    tls = FrontTls(configuration)
+    status = FrontStatus(configuration, lane, tls, metrics)
     front = Front(configuration, lane, metrics)
     ended = asyncio.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_number, ended.set)
-    context = tls_context(configuration)
     server = MetricsServer(
         configuration.metrics, Pages(registry, status), connections=metrics.http_connections
     )
@@ -70,7 +70,7 @@ async def _serve(configuration: IssuerConfiguration, logs: LogWriter) -> None:
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(lane.run()), tasks.create_task(status.run())]
             try:
-                await front.open(context)
+                await front.open(tls.context)
                 await ended.wait()
                 await front.close(DRAIN_S)
             except OSError as error:
