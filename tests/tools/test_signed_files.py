@@ -51,6 +51,16 @@ def test_many_files_are_signed_in_one_run(rig: ToolRig) -> None:
     assert rig.run(f"{VERIFY} release-0.exe").code != 0
 
 
+def test_names_that_a_shell_would_misread(rig: ToolRig) -> None:
+    """A leading dash behind `--`, a newline, quotes, a byte that is no UTF-8; the verifier reads the same files."""
+    needs("osslsigncode", "efitools")
+    names = r"""-- -rf.exe $'a\nb.exe' "it's.exe" $'\xff.exe' '$(x).exe'"""
+    done(rig, f'for f in {names[3:]}; do cp app.exe ./"$f"; done')
+    text = done(rig, f"{SIGN} --key release {names}")
+    assert "5 of 5 files signed" in text
+    done(rig, f'for f in {names[3:]}; do {VERIFY} ./"$f" || exit 1; done')
+
+
 def test_bytes_behind_the_sections_are_signed_content(rig: ToolRig) -> None:
     """Installers have them; a changed byte there is refused."""
     needs("osslsigncode", "efitools")
