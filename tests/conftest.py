@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,6 +44,15 @@ hypothesis.settings.load_profile("any-machine")
 def pytest_sessionstart(session: pytest.Session) -> None:
     """A line such as ``lane.ended`` says little without its fields."""
     show_fields(session.config)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A name with an address in it is another one in each process, and then no test runs side by side at all."""
+    for item in items:
+        if re.search(r" at 0x[0-9a-f]{6,}", item.nodeid):
+            raise pytest.UsageError(
+                f"the name of a test has an address: give its parameters ids: {item.nodeid}"
+            )
 
 
 @pytest.fixture(autouse=True)

@@ -91,7 +91,6 @@ def test_the_holder_of_a_grant_signs_with_the_key_that_it_lists() -> None:
         ({"signer": ISSUER}, EnvelopeSignature, ""),
         ({"signer": Seed(1)}, EnvelopeSignature, ""),
     ],
-    ids=str,
 )  # fmt: skip
 def test_who_is_not_the_holder_learns_nothing(
     changes: dict[str, Any], error: type[SigningError], words: str
@@ -114,7 +113,6 @@ def test_who_is_not_the_holder_learns_nothing(
         ({"algorithms": ("ED25519",)}, {}, PolicyDenied, "does not list ECDSA_SHA_256"),
         ({}, {"issued_at_ms": NOW_MS - 9 * MINUTE_MS, "expires_at_ms": NOW_MS - 2 * MINUTE_MS}, JobExpired, "expired"),
     ],
-    ids=str,
 )  # fmt: skip
 def test_a_grant_permits_what_it_lists_within_the_issuers_caps(
     grant_changes: dict[str, Any], changes: dict[str, Any], error: type[SigningError], words: str
