@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from queueing.errors import ConfigError
+from queueing.protocol.certificates import UNREADABLE, read_certificate, read_certificates
 
 MAX_CHAIN: Final = 10
 """Certificates of one file; OpenSSL's verify depth is 100, and no code signing chain has more than four."""
@@ -33,10 +34,8 @@ class CertificateChain:
         try:
             found = _certificates(raw)
             spki = found[0].public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        except (ValueError, TypeError):
-            raise _unusable(path, "is no certificate") from None
-        except x509.UnsupportedGeneralNameType:
-            raise _unusable(path, "has a name of an unknown type") from None
+        except UNREADABLE:
+            raise _unusable(path, "is no certificate, or one that cannot be read") from None
         if len(found) > MAX_CHAIN:
             raise _unusable(path, f"has {len(found)} certificates; at most {MAX_CHAIN} are used")
         return cls(spki=spki, certificates=tuple(each.public_bytes(Encoding.DER) for each in found))
@@ -44,8 +43,8 @@ class CertificateChain:
 
 def _certificates(raw: bytes) -> list[x509.Certificate]:
     if b"-----BEGIN" in raw:
-        return x509.load_pem_x509_certificates(raw)
-    return [x509.load_der_x509_certificate(raw)]
+        return read_certificates(raw)
+    return [read_certificate(raw)]
 
 
 def _unusable(path: Path, problem: str) -> ConfigError:

@@ -147,9 +147,9 @@ def _key_parts(key: PublicKey) -> dict[int, AttributeValue]:
 
 
 def _certificate(der: bytes, category: int) -> dict[int, AttributeValue]:
-    from cryptography import x509
+    from queueing.protocol.certificates import read_certificate
 
-    certificate = x509.load_der_x509_certificate(der)
+    certificate = read_certificate(der)
     return {
         Attribute.CLASS: ObjectClass.CERTIFICATE.value,
         Attribute.CERTIFICATE_TYPE: _X509,

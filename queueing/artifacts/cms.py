@@ -10,13 +10,12 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final, Self
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from queueing.errors import AlgorithmMismatch, SigningError
 from queueing.protocol import der
 from queueing.protocol.algorithms import FACTS, HASH_OIDS, Algorithm, Scheme
+from queueing.protocol.certificates import UNREADABLE, read_certificate
 from queueing.protocol.public_keys import PublicKey
 
 SIGNED_DATA: Final = der.oid("1.2.840.113549.1.7.2")
@@ -38,7 +37,6 @@ _ECDSA: Final = {
     Algorithm.ECDSA_SHA_384: der.sequence(der.oid("1.2.840.10045.4.3.3")),
     Algorithm.ECDSA_SHA_512: der.sequence(der.oid("1.2.840.10045.4.3.4")),
 }
-_UNREADABLE: Final = (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion)
 
 
 def attribute(kind: bytes, value: bytes) -> bytes:
@@ -102,11 +100,11 @@ class Signer:
         """
         signature_algorithm(algorithm)
         try:
-            chain = [x509.load_der_x509_certificate(each) for each in certificates]
+            chain = [read_certificate(each) for each in certificates]
             leaf = chain[0]
             spki = leaf.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
             roots = {i for i, each in enumerate(chain) if i and each.issuer == each.subject}
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise ValueError(f"a certificate cannot be read: {error}") from error
         return cls(
             algorithm=algorithm,

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from cryptography import x509
-
 from queueing.artifacts import authenticode, cms
 from queueing.artifacts.preparation import Done, IfSigned, Order
 from queueing.artifacts.streams import FileState
@@ -20,6 +18,7 @@ from queueing.artifacts.targets import Target
 from queueing.errors import ArtifactInvalid, ArtifactSigned, InputUnreadable, SigningError
 from queueing.files.regular_file import open_regular
 from queueing.protocol import der
+from queueing.protocol.certificates import read_certificate
 
 
 class Layout(Protocol):
@@ -180,7 +179,7 @@ def signed_by(raw: bytes) -> str:
     try:
         signed = cms.read_signed_data(raw)
         for each in signed.certificates:
-            certificate = x509.load_der_x509_certificate(each)
+            certificate = read_certificate(each)
             issuer, serial = certificate.issuer.public_bytes(), der.integer(certificate.serial_number)
             if der.sequence(issuer, serial) == signed.identifier:
                 return f"by {certificate.subject.rfc4514_string()!s:.200}"

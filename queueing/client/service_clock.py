@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from queueing.aio.events import wait_for
 from queueing.errors import EnvelopeExpired, QueueUnavailable
-from queueing.protocol.durations import in_words
+from queueing.errors.durations import in_words
 
 if TYPE_CHECKING:
     from queueing.client.delivery.queue_access import QueueAccess

@@ -3,7 +3,7 @@
 algorithms     signing algorithms and the kinds of keys that fit them
 client_keys    key pairs of clients: sign and verify envelopes
 der            DER (X.690): writing, and strict reading
-durations      durations in words, for messages
+certificates   certificates from outside, read whole
 envelope       signed request for up to 1,024 digests
 grants         permissions of an issuer for ephemeral keys, and requests for them
 jobs           jobs and results as arq keeps them

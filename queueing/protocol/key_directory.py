@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, Protocol
 import msgspec
 
 from queueing.errors import QueueUnavailable, ResultInvalid
+from queueing.errors.durations import in_words
 from queueing.protocol.algorithms import DEFAULT_FOR_KEY, FACTS, Algorithm, KeyKind
-from queueing.protocol.durations import in_words
 from queueing.protocol.names import Name
 from queueing.protocol.version_details import VersionDetails, pack_details, unpack_details
 

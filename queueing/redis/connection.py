@@ -17,7 +17,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 from queueing.protocol.jobs import deserialize, serialize
 from queueing.redis.cluster import ClusterRedis
 from queueing.redis.errors import REDIS_ERRORS
-from queueing.redis.pool import close_idle, shrinking
+from queueing.redis.pool import QueueRedis, close_idle, shrinking
 from queueing.redis.rotation import PasswordFile, TlsFiles
 from queueing.redis.script_answers import check_parsers
 from queueing.redis.sentinel import NewestSentinel, SentinelPool
@@ -96,8 +96,8 @@ def _primary(config: RedisConfig, options: Mapping[str, Any]) -> ArqRedis:
         return _through_sentinel(config, config.sentinel, options)
     if config.unix_socket is not None:
         plain = {k: v for k, v in options.items() if not k.startswith("ssl") and k != "socket_keepalive"}
-        return ArqRedis(unix_socket_path=config.unix_socket, **plain)
-    return ArqRedis(host=config.host or "localhost", port=config.port, **options)
+        return QueueRedis(unix_socket_path=config.unix_socket, **plain)
+    return QueueRedis(host=config.host or "localhost", port=config.port, **options)
 
 
 def _through_sentinel(config: RedisConfig, sentinel: SentinelConfig, options: Mapping[str, Any]) -> ArqRedis:
@@ -112,7 +112,7 @@ def _through_sentinel(config: RedisConfig, sentinel: SentinelConfig, options: Ma
         },
     )
     redis: ArqRedis = sentinels.master_for(
-        sentinel.primary, redis_class=ArqRedis, connection_pool_class=SentinelPool, **options
+        sentinel.primary, redis_class=QueueRedis, connection_pool_class=SentinelPool, **options
     )
     tls = _tls_files(config.tls)
     cast("SentinelPool", redis.connection_pool).tls = tls

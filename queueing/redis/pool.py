@@ -13,8 +13,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import WeakKeyDictionary
 
+from arq.connections import ArqRedis
 from redis._parsers import _AsyncHiredisParser
 from redis.asyncio import ConnectionPool
+from redis.asyncio.client import Pipeline
 from redis.asyncio.cluster import ClusterParser
 from redis.asyncio.connection import AbstractConnection, SSLConnection
 from redis.exceptions import ConnectionError  # noqa: A004 - what redis-py raises here
@@ -129,6 +131,28 @@ async def _is_unusable(connection: AbstractConnection) -> bool:
     if isinstance(parser, _AsyncHiredisParser):
         return bool(parser._reader.has_data())  # type: ignore[attr-defined]  # noqa: SLF001
     return bool(parser._buffer)  # noqa: SLF001
+
+
+class QueueRedis(ArqRedis):
+    """arq's client, with pipelines that give their connection back however they end."""
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:  # noqa: FBT001, FBT002 - redis-py's signature
+        """A pipeline; see there."""
+        return _ReturningPipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+
+
+class _ReturningPipeline(Pipeline):
+    """arq starts each job under WATCH. redis-py ends that by UNWATCH, and keeps the connection if its answer is not awaited."""
+
+    async def reset(self) -> None:
+        """Give the connection back; closed, if it was cancelled on the way and an answer is still due."""
+        try:
+            await super().reset()  # type: ignore[no-untyped-call]
+        finally:
+            kept, self.connection = self.connection, None
+            if kept is not None:
+                abandon([kept])
+                await self.connection_pool.release(kept)
 
 
 def shrinking(pool: ConnectionPool, tls: TlsFiles | None = None) -> ShrinkingPool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 
+from queueing.protocol.certificates import read_certificates
 from workers.doctor.findings import Finding, fail, ok, skipped
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def _of_redis(config: RedisConfig, now_s: float) -> Iterator[Finding]:
         return
     for name in filter(None, (config.tls.ca_file, config.tls.cert_file)):
         try:
-            certificate = x509.load_pem_x509_certificate(Path(name).read_bytes())
+            certificate = read_certificates(Path(name).read_bytes())[0]
         except (OSError, ValueError) as error:
             yield skipped(
                 "certificate.expiry",

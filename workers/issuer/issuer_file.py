@@ -11,12 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from cryptography import x509
-
 from queueing.config.toml import convert, read_toml
 from queueing.errors import ConfigError
 from queueing.files.regular_file import read_regular
 from queueing.protocol.algorithms import KeyKind
+from queueing.protocol.certificates import read_certificates
 from workers.config.service_file import required_table
 from workers.config.settings import LoggingSettings, MetricsSettings
 from workers.config.token_tables import read_tokens
@@ -96,7 +95,7 @@ class IssuerConfiguration:
         path = self.path(settings.ca_file)
         place = f"certificates.{name}.ca_file"
         try:
-            certificates = x509.load_pem_x509_certificates(read_regular(path, largest_bytes=MAX_PEM_BYTES))
+            certificates = read_certificates(read_regular(path, largest_bytes=MAX_PEM_BYTES))
         except OSError as error:
             raise ConfigError(
                 str(self.file), place, f"cannot be read ({error.strerror})", f"Check {path}."

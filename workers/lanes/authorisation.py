@@ -26,8 +26,8 @@ from queueing.errors import (
     PolicyDenied,
     SigningError,
 )
+from queueing.errors.durations import in_words
 from queueing.protocol.algorithms import Algorithm, algorithm_named
-from queueing.protocol.durations import in_words
 from workers.config.stop_rules import NO_STOPS, Stops
 from workers.lanes.signatories import VerifiedGrants, signatory_of
 

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from queueing.protocol import der
-from workers.pki.schemes import UNREADABLE
+from queueing.protocol.certificates import UNREADABLE
 
 LARGEST_BYTES: Final = 256 * 1024
 """Ten certificates with every extension have less than 30 kB; the rest are comments of authorities."""
@@ -280,7 +280,7 @@ def _check_authority(certificate: x509.Certificate, i: int) -> None:
 def _extension(certificate: x509.Certificate, kind: type[ExtensionT]) -> ExtensionT | None:
     try:
         return certificate.extensions.get_extension_for_class(kind).value
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, *UNREADABLE):
+    except (x509.ExtensionNotFound, *UNREADABLE):
         return None
 
 

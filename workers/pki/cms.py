@@ -19,9 +19,10 @@ from cryptography.x509.oid import NameOID
 from queueing.errors import SigningError
 from queueing.protocol import der
 from queueing.protocol.algorithms import DEFAULT_FOR_KEY, FACTS
+from queueing.protocol.certificates import UNREADABLE
 from queueing.protocol.public_keys import PublicKey
 from workers.pki.requests import extension
-from workers.pki.schemes import UNREADABLE, digest_algorithm, message_hash, signature_algorithm
+from workers.pki.schemes import digest_algorithm, message_hash, signature_algorithm
 
 _SIGNED_DATA: Final = der.oid("1.2.840.113549.1.7.2")
 _DATA: Final = der.oid("1.2.840.113549.1.7.1")

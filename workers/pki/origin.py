@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from queueing.protocol import der
 from queueing.protocol.algorithms import KeyKind
-from workers.pki.schemes import UNREADABLE
+from queueing.protocol.certificates import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

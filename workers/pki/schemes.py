@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-
 from queueing.errors import AlgorithmMismatch
 from queueing.protocol import der
 from queueing.protocol.algorithms import DEFAULT_FOR_KEY, FACTS, HASH_OIDS, Algorithm
 
 if TYPE_CHECKING:
     from queueing.protocol.algorithms import KeyKind
-
-UNREADABLE: Final = (ValueError, UnsupportedAlgorithm, x509.InvalidVersion)
-"""Errors of ``cryptography`` for certificates and requests that it cannot read."""
 
 _IDENTIFIERS: Final[dict[Algorithm, bytes]] = {
     # RFC 4055 5 (RSA, with NULL), RFC 5758 3.2 (ECDSA, without parameters), RFC 8410 3

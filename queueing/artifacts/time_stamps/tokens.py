@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -21,6 +21,7 @@ from queueing.artifacts import cms
 from queueing.artifacts.time_stamps.signing_certificate import signer_problem
 from queueing.protocol import der
 from queueing.protocol.algorithms import HASH_OIDS
+from queueing.protocol.certificates import UNREADABLE, read_certificate
 
 LARGEST_ANSWER_BYTES: Final = 256 << 10
 """A token with its certificates has 3 to 10 KiB."""
@@ -36,7 +37,6 @@ _HASHES: Final[dict[bytes, tuple[str, hashes.HashAlgorithm]]] = {
     der.oid(HASH_OIDS["sha384"]): ("sha384", hashes.SHA384()),
     der.oid(HASH_OIDS["sha512"]): ("sha512", hashes.SHA512()),
 }
-_UNREADABLE: Final = (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion)
 
 
 class TimeStampInvalid(ValueError):
@@ -73,7 +73,7 @@ class TimeStampRequest:
             _check_signature(signed, at)
         except der.DerInvalid as error:
             raise TimeStampInvalid(f"the answer is no time-stamp of RFC 3161 ({error})") from None
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             if isinstance(error, TimeStampInvalid):
                 raise
             raise TimeStampInvalid("a certificate in the time-stamp cannot be read") from None
@@ -128,7 +128,7 @@ def _time(text: bytes) -> datetime:
 def _check_signature(signed: cms.SignedData, at: datetime) -> None:
     if len(signed.certificates) > _MOST_CERTIFICATES:
         raise TimeStampInvalid(f"the time-stamp has {len(signed.certificates)} certificates")
-    certificates = [x509.load_der_x509_certificate(each) for each in signed.certificates]
+    certificates = [read_certificate(each) for each in signed.certificates]
     leaf = next((each for each in certificates if _names(signed, each)), None)
     if leaf is None:
         raise TimeStampInvalid("the time-stamp does not contain its signer's certificate")

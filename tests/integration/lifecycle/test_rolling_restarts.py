@@ -107,7 +107,7 @@ async def _restarted(
 )
 async def test_rolling_restarts_leave_every_counter_right(make_rig: MakeRig, rounds: int) -> None:
     """As the client, the HSM, the workers' logs and the last workers' metrics count."""
-    rig = make_rig(token={"acme": "lanes = 1"}, worker={"chunk_target_s": 0.03, "drain_s": 10.0})
+    rig = make_rig(token={"acme": "lanes = 1"}, worker={"chunk_target_s": 0.03, "drain_s": 120.0})
     rig.wrap = behind_simhsm(rig.directory, sign_us=2_000)
     present = {number: rig.start_worker(number) for number in range(1, WORKERS + 1)}
     async with rig.client() as client:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from queueing.aio.owned_tasks import end_tasks
 from queueing.config.redis import RedisConfig, SentinelConfig, TlsConfig
 from queueing.redis import connection
 from queueing.redis.connection import connect
@@ -234,3 +235,25 @@ async def test_a_task_that_is_being_cancelled_can_still_tidy_up_in_redis(own_red
     assert task.cancelled()
     assert await redis.exists("sigmill:left") == 0
     await redis.aclose()
+
+
+async def test_a_watch_that_is_cancelled_twice_keeps_no_connection(own_redis: RedisProcess) -> None:
+    """The second cancellation meets the UNWATCH of the first, which Redis has not answered."""
+    redis, watching = connect(RedisConfig(unix_socket=str(own_redis.socket_path))), asyncio.Event()
+
+    async def watch() -> None:
+        async with redis.pipeline(transaction=True) as pipe:
+            await pipe.watch("arq:in-progress:x")
+            watching.set()
+            await asyncio.Event().wait()
+
+    with nothing_unclosed():
+        task = asyncio.create_task(watch())
+        await watching.wait()
+        own_redis.pause()
+        await end_tasks([task])
+        own_redis.resume()
+        assert task.cancelled()
+        assert not redis.connection_pool._in_use_connections
+        assert await redis.ping()
+        await redis.aclose()

@@ -22,6 +22,7 @@ from queueing.errors import ConfigError, KeyUnknown
 from queueing.files.durable_file import remove_durably, replace_durably
 from queueing.files.folders import is_there
 from queueing.files.regular_file import read_regular
+from queueing.protocol.certificates import UNREADABLE
 from queueing.protocol.names import NAME_PATTERN
 from workers.cli.keys.pinned_version import PinnedVersion, find_key, find_version, version_options
 from workers.cli.shell.key_events import keep_key_event
@@ -32,7 +33,6 @@ from workers.config.tenant_edits import attach_chain
 from workers.config.tenant_file import load_tenant
 from workers.config.tenant_writer import EditedTenant, edit_tenant, preview_tenant
 from workers.pki.chains import LARGEST_BYTES, Chain, ChainInvalid, read_chain
-from workers.pki.schemes import UNREADABLE
 
 if TYPE_CHECKING:
     from workers.config.loading import ServiceScope

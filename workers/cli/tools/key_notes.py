@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from cryptography import x509
-
+from queueing.protocol.certificates import read_certificate
 from workers.cli.shell.output import print_message
 
 if TYPE_CHECKING:
@@ -37,7 +36,10 @@ def notes_of(keys: Sequence[TokenKey], now: datetime) -> Iterator[str]:
 
 def validity_note(key: str, der: bytes, now: datetime) -> str | None:
     """Sentence about a key's certificate that is not valid at this time; None for a valid one."""
-    certificate = x509.load_der_x509_certificate(der)
+    try:
+        certificate = read_certificate(der)
+    except ValueError:
+        return f"the certificate of `{key}` cannot be read: tools that need it do not see the key"
     if certificate.not_valid_after_utc < now:
         return f"the certificate of `{key}` expired on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
     if certificate.not_valid_before_utc > now:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from cryptography import x509
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
+from queueing.protocol.certificates import read_certificate
 from workers.issuer.identity.refusals import Outcome, TokenRefused
 from workers.issuer.identity.signed_token import VerifiedIdentity
 
@@ -56,7 +57,7 @@ class CertificateVerifier:
         if not 0 < len(der) <= MAX_CERTIFICATE_BYTES:
             raise _refused("the certificate is too long")
         try:
-            certificate = x509.load_der_x509_certificate(der)
+            certificate = read_certificate(der)
             names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
             uris = names.get_values_for_type(x509.UniformResourceIdentifier)
             hosts = names.get_values_for_type(x509.DNSName)

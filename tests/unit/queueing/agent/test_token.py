@@ -15,6 +15,7 @@ from queueing.agent.token import Token, TokenSource
 from queueing.agent.token_objects import TokenObject
 from queueing.errors import ConfigError, KeyUnknown, Unavailable
 from queueing.protocol.key_directory import KeyEntry
+from tests.support.artifacts.odd_certificates import UNREADABLE
 from tests.support.certificates import issue, pem
 from tests.support.farm.responder import KeyRing
 from tests.support.keys import PrivateKey, spki_of
@@ -152,12 +153,15 @@ async def test_a_key_that_cannot_be_shown_is_named(name: str) -> None:
         await TokenSource(directory, names=[name]).check()
 
 
-async def test_a_certificate_that_cannot_be_read_costs_its_own_key(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("raw", [b"0 no certificate", *UNREADABLE.values()])
+async def test_a_certificate_that_cannot_be_read_costs_its_own_key(
+    raw: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     """The other keys are shown; the log names the one that is not."""
     directory = Directory(release=ring(RSA), nightly=ring(P256))
     assert isinstance(directory.keys_now, dict)
     entry = directory.keys_now["release"]
-    version = replace(entry.versions[0], certificates=(b"0 no certificate",))
+    version = replace(entry.versions[0], certificates=(raw,))
     directory.keys_now = {**directory.keys_now, "release": replace(entry, versions=(version,))}
     token = await TokenSource(directory).current()
     assert {label for _, label in shown(token)} == {b"nightly"}

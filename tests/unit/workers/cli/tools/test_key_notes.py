@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from queueing.agent.token_objects import TokenKey
 from queueing.protocol.public_keys import PublicKey
+from tests.support.artifacts.odd_certificates import UNREADABLE
 from tests.support.certificates import issue
 from tests.support.keys import spki_of
 from workers.cli.tools.key_notes import notes_of, tell_of_missing_certificates
@@ -38,6 +39,13 @@ def test_a_certificate_that_is_not_valid_now_is_told(now: datetime, said: list[s
     notes = list(notes_of([key("release", CERTIFICATE), key("nightly")], now))
     assert len(notes) == len(said)
     assert all(part in note and "`release`" in note for part, note in zip(said, notes, strict=True))
+
+
+@pytest.mark.parametrize("raw", UNREADABLE.values(), ids=UNREADABLE)
+def test_a_certificate_that_cannot_be_read_is_told(raw: bytes) -> None:
+    """The agent starts all the same, and shows the other keys."""
+    notes = list(notes_of([key("release", raw), key("nightly", CERTIFICATE)], NOW))
+    assert notes == ["the certificate of `release` cannot be read: tools that need it do not see the key"]
 
 
 def test_a_token_without_keys_is_told() -> None:

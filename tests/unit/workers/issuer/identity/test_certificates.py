@@ -9,6 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from tests.support.artifacts.odd_certificates import UNREADABLE
 from tests.support.issuer.authority import Root
 from workers.issuer.identity.certificates import Authority, CertificateVerifier
 from workers.issuer.identity.refusals import Outcome, TokenRefused
@@ -47,6 +48,7 @@ def test_a_hosts_certificate_is_its_dns_name() -> None:
     "make, words",
     [
         (lambda: b"\x30\x00", "cannot be read"),
+        *((lambda raw=raw: raw, "cannot be read|too long") for raw in UNREADABLE.values()),
         (lambda: b"x" * 20_000, "too long"),
         (MESH.issue, "no subjectAltName"),
         (lambda: STRANGER.issue(uri(SPIFFE)), "no authority"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from queueing.protocol.durations import in_words
+from queueing.errors.durations import in_words
 
 
 @pytest.mark.parametrize(

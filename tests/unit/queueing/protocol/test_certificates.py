@@ -1,0 +1,35 @@
+"""Certificates from outside: whatever cannot be read is a ``ValueError``, when it is read and not later."""
+
+from __future__ import annotations
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from queueing.protocol.certificates import read_certificate, read_certificates
+from tests.support.artifacts.odd_certificates import CODE_SIGNING, UNREADABLE, certificate
+
+
+def test_a_good_certificate_is_read() -> None:
+    """With its extensions, and without any."""
+    assert read_certificate(certificate(CODE_SIGNING)).serial_number == 7
+    assert read_certificate(certificate()).serial_number == 7
+
+
+@pytest.mark.parametrize("raw", UNREADABLE.values(), ids=UNREADABLE)
+def test_what_cannot_be_read_is_a_value_error(raw: bytes) -> None:
+    """No error of another kind leaves it, now or when the certificate is used."""
+    with pytest.raises(ValueError, match="no certificate that can be read"):
+        read_certificate(raw)
+
+
+def test_certificates_of_a_file_are_read_in_order_or_not_at_all() -> None:
+    """One bad certificate spoils the file: a chain with a hole helps nobody."""
+    first, second = (
+        x509.load_der_x509_certificate(certificate(serial=n)).public_bytes(Encoding.PEM) for n in (1, 2)
+    )
+    assert [each.serial_number for each in read_certificates(first + second)] == [1, 2]
+    twice = x509.load_der_x509_certificate(UNREADABLE["an extension twice"]).public_bytes(Encoding.PEM)
+    for bad in (first + twice, b"", b"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"):
+        with pytest.raises(ValueError, match="no certificate that can be read"):
+            read_certificates(bad)
