@@ -16,10 +16,15 @@ class Seed:
     """The Ed25519 key of a seed."""
 
     def __init__(self, seed: int) -> None:
+        self._seed = seed
         self._key = ed25519.Ed25519PrivateKey.from_private_bytes(bytes([seed] * 32))
         self.raw = self._key.public_key().public_bytes_raw()
         spki = self._key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         self.line = base64.b64encode(spki).decode()
+
+    def __repr__(self) -> str:
+        """The same text in each process of a test run: names of cases contain it."""
+        return f"Seed({self._seed})"
 
     def sign_envelope(self, message: bytes) -> bytes:
         """64 bytes."""
