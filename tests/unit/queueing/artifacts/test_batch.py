@@ -12,7 +12,7 @@ from typing import BinaryIO
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from queueing.artifacts import batch, cms, streams
+from queueing.artifacts import batch, cms
 from queueing.artifacts.batch import Artifact
 from queueing.artifacts.pe import PeFile, read_pe
 from queueing.artifacts.preparation import IfSigned, Order
@@ -354,11 +354,6 @@ async def test_what_the_receiver_raises_ends_the_run(key: LocalSigner, tmp_path:
     use = batch.KeyUse(key="release/1", request_id=None, timeout_s=None)
     with pytest.raises(BrokenPipeError):
         await batch.Batch(key, use, Order(signer=key.signer)).run(made, Closed())
-
-
-def test_chunks_have_an_even_size() -> None:
-    """The checksum takes a chunk as whole words."""
-    assert streams.CHUNK_BYTES % 8 == 0
 
 
 async def test_a_renewed_certificate_is_another_signer(key: LocalSigner, tmp_path: Path) -> None:
