@@ -43,6 +43,9 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
     "issuer": LazyCommand("workers.cli.issuer:issuer", "Grants for builds that show a token of their CI."),
     "keys": LazyCommand("workers.cli.keys:keys", "Signing keys: create in a token, adopt, list, show."),
     "lane": LazyCommand("workers.cli.processes.lane:lane", "Run a lane for a worker of another user."),
+    "login": LazyCommand(
+        "workers.cli.clients.login:login", "Show what the issuer makes of this build's identity."
+    ),
     "operators": LazyCommand(
         "workers.cli.operate.operators:operators", "Operator keys, which sign stop orders."
     ),

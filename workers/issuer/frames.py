@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 
 from queueing.protocol.grants.grant import MAX_GRANT_BYTES
-from queueing.protocol.grants.grant_request import MAX_REQUEST_BYTES
+from queueing.protocol.grants.grant_request import MAX_ANSWER_BYTES, MAX_REQUEST_BYTES
 from workers.issuer.identity.certificates import MAX_CERTIFICATE_BYTES
 from workers.issuer.identity.refusals import Outcome
 
@@ -31,11 +31,12 @@ _Word = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{0,64}\Z")]
 
 
 class RequestGrant(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Request as it came: its body, and the certificate (DER) of its TLS connection, or b''."""
+    """Request as it came: its body, and the certificate (DER) of its TLS connection, or b''. ``check``: it wants a judgement only."""
 
     id: _Number
     body: Annotated[bytes, msgspec.Meta(max_length=MAX_REQUEST_BYTES)]
     certificate: Annotated[bytes, msgspec.Meta(max_length=MAX_CERTIFICATE_BYTES)] = b""
+    check: bool = False
 
 
 class LaneReady(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -51,6 +52,14 @@ class Granted(msgspec.Struct, frozen=True, array_like=True, tag=True):
     id: _Number
     grant: Annotated[bytes, msgspec.Meta(max_length=MAX_GRANT_BYTES)]
     expires_ms: _Number
+    provider: _Word
+
+
+class Judged(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Answer to a check: its body as it goes to the caller, and the name of the provider for the metric."""
+
+    id: _Number
+    body: Annotated[bytes, msgspec.Meta(max_length=MAX_ANSWER_BYTES)]
     provider: _Word
 
 
@@ -72,7 +81,7 @@ class LaneEnding(msgspec.Struct, frozen=True, array_like=True, tag=True):
     code_name: _Word
 
 
-FromLane = LaneReady | Granted | Refused | LaneEnding
+FromLane = LaneReady | Granted | Judged | Refused | LaneEnding
 
 _encoder = msgspec.msgpack.Encoder()
 _to_lane = msgspec.msgpack.Decoder(RequestGrant)

@@ -16,6 +16,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from queueing.errors import GrantMalformed, IssuerUnavailable, SigningError
 from queueing.protocol.grants.grant_request import (
+    CHECK_PATH,
     MAX_REQUEST_BYTES,
     PATH,
     GrantDenied,
@@ -23,7 +24,7 @@ from queueing.protocol.grants.grant_request import (
     GrantIssued,
     encode_json,
 )
-from workers.issuer.frames import Granted, Refused
+from workers.issuer.frames import Granted, Judged, Refused
 from workers.issuer.identity.refusals import Outcome
 
 if TYPE_CHECKING:
@@ -87,12 +88,13 @@ class Front:
 
     async def answer(self, request: BaseRequest) -> web.Response:
         """Answer to one request; the connection ends with it."""
-        if request.path != PATH:
+        if request.path not in {PATH, CHECK_PATH}:
             return _response(404, GrantMalformed(f"there is nothing here but {PATH}"))
         if request.method != "POST":
             return _response(405, GrantMalformed("a request for a grant is a POST"))
         try:
-            answer = await self._lane.ask(await _body(request), _certificate(request))
+            body, check = await _body(request), request.path == CHECK_PATH
+            answer = await self._lane.ask(body, _certificate(request), check=check)
         except IssuerUnavailable as error:
             self.count("", Outcome.UNAVAILABLE)
             return _response(503, error)
@@ -103,6 +105,9 @@ class Front:
             self.count(answer.provider, Outcome.ISSUED)
             issued = GrantIssued(grant=answer.grant, expires_ms=answer.expires_ms)
             return _json(200, encode_json(issued))
+        if isinstance(answer, Judged):
+            self.count(answer.provider, Outcome.CHECKED)
+            return _json(200, answer.body)
         self.count(answer.provider, answer.outcome)
         return _refusal(answer)
 

@@ -15,6 +15,7 @@ from queueing.errors import IssuerUnavailable
 from workers.issuer.frames import (
     LENGTH,
     Granted,
+    Judged,
     LaneEnding,
     LaneReady,
     Refused,
@@ -50,7 +51,7 @@ class LaneClient:
     def __init__(self, configuration: IssuerConfiguration) -> None:
         self._configuration = configuration
         self._writer: StreamWriter | None = None
-        self._waiting: dict[int, asyncio.Future[Granted | Refused]] = {}
+        self._waiting: dict[int, asyncio.Future[Granted | Judged | Refused]] = {}
         self._last = 0
         self.ready = False
 
@@ -59,7 +60,7 @@ class LaneClient:
         """Number of requests that have no answer yet."""
         return len(self._waiting)
 
-    async def ask(self, body: bytes, certificate: bytes) -> Granted | Refused:
+    async def ask(self, body: bytes, certificate: bytes, *, check: bool) -> Granted | Judged | Refused:
         """The lane's answer. Raises ``IssuerUnavailable`` where there is no lane, too many wait, or it takes too long."""
         if not self.ready or self._writer is None:
             raise IssuerUnavailable("the issuer's lane is not logged in", retry_after_s=_RETRY_AFTER_S)
@@ -67,10 +68,10 @@ class LaneClient:
             raise IssuerUnavailable(f"{MOST_WAITING} requests wait before", retry_after_s=_RETRY_AFTER_S)
         self._last += 1
         number = self._last
-        answer: asyncio.Future[Granted | Refused] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Granted | Judged | Refused] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
         try:
-            self._writer.write(encode_frame(RequestGrant(number, body, certificate)))
+            self._writer.write(encode_frame(RequestGrant(number, body, certificate, check)))
             async with asyncio.timeout(ANSWER_S):
                 return await answer
         except TimeoutError:

@@ -21,8 +21,8 @@ from queueing.protocol.grants.grant import (
     signing_input,
     subject_of,
 )
-from queueing.protocol.grants.grant_request import read_request
-from workers.issuer.frames import Granted, Refused, RequestGrant
+from queueing.protocol.grants.grant_request import GrantJudged, encode_json, read_request
+from workers.issuer.frames import Granted, Judged, Refused, RequestGrant
 from workers.issuer.identity.certificates import CertificateVerifier
 from workers.issuer.identity.refusals import Outcome, TokenRefused
 from workers.issuer.identity.rules import decide
@@ -82,7 +82,7 @@ class Issuer:
         self._tokens = TokenVerifier(configuration.identity_providers())
         self._certificates = CertificateVerifier(configuration.authorities())
 
-    def answer(self, asked: RequestGrant) -> Granted | Refused:
+    def answer(self, asked: RequestGrant) -> Granted | Judged | Refused:
         """The answer to one request. Raises nothing that is the request's fault."""
         provider = ""
         try:
@@ -91,7 +91,7 @@ class Issuer:
             provider = "" if token_provider is None else token_provider.name
             identity = self._identity(request, token_provider, asked.certificate)
             provider = identity.provider
-            return self._grant(asked.id, request, identity)
+            return self._judged(asked, request, identity)
         except ConfigError as error:
             log.error("issuer.file_wrong", extra={"why": str(error), "hint": error.remedy})
             unusable = IssuerUnavailable("a file of the issuer is wrong; its operator finds it in the log")
@@ -114,12 +114,31 @@ class Issuer:
             self._refresh.want(provider.name)
             raise
 
-    def _grant(self, number: int, request: GrantRequest, identity: VerifiedIdentity) -> Granted:
-        configuration, now_s = self._configuration, self._clock()
-        request.check_proof(configuration.audience)
-        tenant = self._files.tenant(request.tenant, now_s)
+    def _judged(
+        self, asked: RequestGrant, request: GrantRequest, identity: VerifiedIdentity
+    ) -> Granted | Judged:
+        """The grant of an identity that is verified, or what it would permit."""
+        request.check_proof(self._configuration.audience)
+        tenant = self._files.tenant(request.tenant, self._clock())
         decision = decide(identity, tenant, request.keys)
         grant = self._content(request, identity, tenant, decision)
+        if not asked.check:
+            return self._granted(asked.id, grant, request, identity)
+        judged = GrantJudged(
+            provider=identity.provider,
+            subject=grant.subject,
+            keys=grant.keys,
+            algorithms=grant.algorithms,
+            max_digests=grant.max_digests,
+            life_s=(grant.expires_ms - grant.not_before_ms) / 1000,
+        )
+        return Judged(asked.id, encode_json(judged), identity.provider)
+
+    def _granted(
+        self, number: int, grant: Grant, request: GrantRequest, identity: VerifiedIdentity
+    ) -> Granted:
+        """Record the token as the key's, then sign."""
+        now_s = self._clock()
         body = encode_body(grant)
         if identity.use_id is not None:
             self._used.bind(identity.use_id, request.public_key, ends_s=identity.ends_s, now_s=now_s)

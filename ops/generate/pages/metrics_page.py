@@ -33,7 +33,7 @@ _LABELS: Final = {
     "reason": "digests and jobs: an error code (`sigmill explain CODE`); returned jobs also: `drain`; "
     "lanes: the PKCS#11 name of the fault, `exit_N`, `signal_N`, `disconnected`, `unreachable`",
     "outcome": "jobs: `done`, `fenced`, or a reason; rate limiter: `granted`, `rate`, `budget`, `hard_cap`; "
-    "canaries: `ok`, or a reason; directories and reloads: the result; connections: `answered`, `refused` (no HTTP, or too "
+    "canaries: `ok`, or a reason; grants: `issued`, `checked` (`sigmill login`), or the kind of refusal, `replayed` for a token of another key; directories and reloads: the result; connections: `answered`, `refused` (no HTTP, or too "
     "long), `left` (closed by the peer), `timed_out`, `replaced` (by a newer one), `failed`; requests to a relay: as their metric says",
     "provider": "the issuer: a provider of tokens or an authority of certificates of its file, or `unknown`",
     "operation": "`claim`, `extend`, `commit`, `release`, `caps`, `survey`, …: the operation that failed",

@@ -15,18 +15,20 @@ from queueing.errors import (
     ResultInvalid,
 )
 from queueing.protocol.grants.grant_request import (
+    CHECK_PATH,
     MAX_ANSWER_BYTES,
     PATH,
     GrantError,
     encode_json,
     read_answer,
+    read_judgement,
 )
 
 if TYPE_CHECKING:
     from queueing.client.identity.requests import Answer
     from queueing.client.identity.settings import IdentitySettings, IssuerSettings
     from queueing.errors import SigningError
-    from queueing.protocol.grants.grant_request import GrantIssued, GrantRequest
+    from queueing.protocol.grants.grant_request import GrantIssued, GrantJudged, GrantRequest
 
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "sigmill"}
 
@@ -35,7 +37,7 @@ class IssuerClient:
     """Client of one issuer. Certificates are read again for each request: those of workloads live for an hour."""
 
     def __init__(self, issuer: IssuerSettings, identity: IdentitySettings) -> None:
-        self._url = issuer.url.rstrip("/") + PATH
+        self._url = issuer.url.rstrip("/")
         self._issuer = issuer
         self._identity = identity
         if issuer.ca_file is not None:
@@ -43,25 +45,34 @@ class IssuerClient:
 
     async def request(self, request: GrantRequest) -> GrantIssued:
         """The grant. Raises the issuer's error, ``IssuerUnavailable`` where it does not answer, or ``ResultInvalid``."""
-        tls = self._tls() if self._url.startswith("https:") else None
-        message = Request(
-            url=self._url, headers=_HEADERS, body=encode_json(request), most_bytes=MAX_ANSWER_BYTES
-        )
-        try:
-            answer = await send(message, timeout_s=self._issuer.timeout_s, tls=tls)
-        except RequestFailed as error:
-            raise IssuerUnavailable(f"the issuer at {self._issuer.url} does not answer: {error}") from None
+        answer = await self._ask(PATH, request)
         try:
             found = read_answer(answer.status, answer.body)
         except ResultInvalid as error:
-            if answer.status >= 500:  # a proxy before it says that it is away
-                raise IssuerUnavailable(
-                    f"the issuer answers HTTP {answer.status}", retry_after_s=answer.retry_after_s
-                ) from None
-            raise error from None
+            raise _no_answer(error, answer) from None
         if isinstance(found, GrantError):
             raise _error(found, answer)
         return found
+
+    async def check(self, request: GrantRequest) -> GrantJudged:
+        """The issuer's judgement alone: nothing is signed, and the token stays free for any key. Raises as ``request``."""
+        answer = await self._ask(CHECK_PATH, request)
+        try:
+            found = read_judgement(answer.status, answer.body)
+        except ResultInvalid as error:
+            raise _no_answer(error, answer) from None
+        if isinstance(found, GrantError):
+            raise _error(found, answer)
+        return found
+
+    async def _ask(self, path: str, request: GrantRequest) -> Answer:
+        url = self._url + path
+        message = Request(url=url, headers=_HEADERS, body=encode_json(request), most_bytes=MAX_ANSWER_BYTES)
+        tls = self._tls() if url.startswith("https:") else None
+        try:
+            return await send(message, timeout_s=self._issuer.timeout_s, tls=tls)
+        except RequestFailed as error:
+            raise IssuerUnavailable(f"the issuer at {self._issuer.url} does not answer: {error}") from None
 
     def _authorities(self) -> ssl.SSLContext:
         """Context with the issuer's authorities; ``ConfigError`` for a file that cannot be used."""
@@ -87,6 +98,15 @@ class IssuerClient:
                     hint="Name the certificate and its unencrypted key, in PEM, in `identity` of client.toml.",
                 ) from None
         return context
+
+
+def _no_answer(error: ResultInvalid, answer: Answer) -> SigningError:
+    """Error for an answer that is none of an issuer."""
+    if answer.status >= 500:  # a proxy before it says that it is away
+        return IssuerUnavailable(
+            f"the issuer answers HTTP {answer.status}", retry_after_s=answer.retry_after_s
+        )
+    return error
 
 
 def _error(found: GrantError, answer: Answer) -> SigningError:

@@ -6,6 +6,8 @@ Request and answers::
     200    {"grant": base64, "expires_ms": Unix ms}
     else   {"error": {"code": text, "message": text, "hint": text}}
 
+``POST URL/v1/grants/check`` takes the same request, signs nothing, and answers 200 with what a grant would permit (``GrantJudged``).
+
 ``proof`` is the signature of the ephemeral key over ``proof_input``: who has read a token on its way gets no grant for a key of
 another's. It binds the audience of the cluster, so that it is of no use to another cluster's issuer.
 """
@@ -14,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 
 PATH: Final = "/v1/grants"
 """Path of the request below the issuer's URL."""
+
+CHECK_PATH: Final = "/v1/grants/check"
+"""Path of the same request for a judgement alone: nothing is signed, and the token stays free for any key."""
 
 PROOF_DOMAIN: Final = b"sigmill-grant-proof-v1\x00"
 """Separates proofs from envelopes, which the same ephemeral key signs."""
@@ -90,6 +95,22 @@ class GrantIssued(msgspec.Struct, frozen=True, kw_only=True):
     expires_ms: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
+class GrantJudged(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer to a check: what a grant would permit. Fields of later versions are ignored.
+
+    ``provider``: the issuer's name for the maker of the token or certificate.
+    """
+
+    provider: Annotated[str, msgspec.Meta(max_length=64)]
+    subject: Annotated[str, msgspec.Meta(max_length=512)]
+    keys: Annotated[tuple[Name, ...], msgspec.Meta(max_length=MAX_KEYS)]
+    algorithms: Annotated[
+        tuple[Annotated[str, msgspec.Meta(max_length=64)], ...], msgspec.Meta(max_length=16)
+    ]
+    max_digests: Annotated[int, msgspec.Meta(ge=1, le=2**31)]
+    life_s: Annotated[float, msgspec.Meta(ge=0, le=86_400)]
+
+
 class GrantError(msgspec.Struct, frozen=True, kw_only=True):
     """Error of an answer: a code of ``queueing.errors``, a sentence, and what to do."""
 
@@ -104,9 +125,12 @@ class GrantDenied(msgspec.Struct, frozen=True, kw_only=True):
     error: GrantError
 
 
+_Answer = TypeVar("_Answer")
+
 _encoder = msgspec.json.Encoder()
 _request_decoder = msgspec.json.Decoder(GrantRequest)
 _issued_decoder = msgspec.json.Decoder(GrantIssued)
+_judged_decoder = msgspec.json.Decoder(GrantJudged)
 _denied_decoder = msgspec.json.Decoder(GrantDenied)
 
 
@@ -132,7 +156,7 @@ def make_request(
     )
 
 
-def encode_json(message: GrantRequest | GrantIssued | GrantDenied) -> bytes:
+def encode_json(message: GrantRequest | GrantIssued | GrantJudged | GrantDenied) -> bytes:
     """The message as JSON; bytes are in base64 (RFC 4648 4)."""
     return _encoder.encode(message)
 
@@ -153,10 +177,19 @@ def read_request(body: bytes) -> GrantRequest:
 
 def read_answer(status: int, body: bytes) -> GrantIssued | GrantError:
     """Parse an answer by its HTTP status; raises ``ResultInvalid`` (final) for anything that is none of an issuer."""
+    return _read_answer(status, body, _issued_decoder)
+
+
+def read_judgement(status: int, body: bytes) -> GrantJudged | GrantError:
+    """Parse an answer to a check; raises as ``read_answer``."""
+    return _read_answer(status, body, _judged_decoder)
+
+
+def _read_answer(status: int, body: bytes, decoder: msgspec.json.Decoder[_Answer]) -> _Answer | GrantError:
     if len(body) > MAX_ANSWER_BYTES:
         raise ResultInvalid(f"the issuer's answer is longer than {MAX_ANSWER_BYTES} bytes")
     try:
-        return _issued_decoder.decode(body) if status == 200 else _denied_decoder.decode(body).error
+        return decoder.decode(body) if status == 200 else _denied_decoder.decode(body).error
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise ResultInvalid(f"the answer (HTTP {status}) is not that of an issuer") from None
 

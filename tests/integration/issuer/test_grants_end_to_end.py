@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import os
 from typing import TYPE_CHECKING
 
+from queueing import SigningClient
 from queueing.errors import SigningError
 from queueing.protocol.grants.grant import read_grant
 from tests.support.farm.forging import Forger, enqueue, outcome_of, payload
@@ -12,6 +14,7 @@ from tests.support.hsm.softhsm import SoftHsm
 from tests.support.issuer.build import Build
 from tests.support.issuer.running import RunningIssuer
 from tests.support.rig.operator import edit, reload
+from tests.support.sigmill_cli import run_sigmill
 from workers.dev.tenants import AUDIENCE
 
 if TYPE_CHECKING:
@@ -23,7 +26,7 @@ IDENTITIES = """
 [issuers.ci]
 public_key = "{public_key}"
 expires = 2099-01-01T00:00:00Z
-max_digests = 50
+max_digests = 500
 
 [[keys.release.identities]]
 issuer_url = "{issuer_url}"
@@ -33,34 +36,58 @@ patterns = {{ ref = "refs/heads/*" }}
 """
 
 
+class Service:
+    """A service whose key `release` has no clients, and an issuer that is in its tenant's file."""
+
+    def __init__(self, make_rig: MakeRig, folder: Path) -> None:
+        self.rig = make_rig()
+        folder.mkdir()
+        self.issuer = RunningIssuer(
+            folder, SoftHsm(folder / "softhsm"), audience=AUDIENCE, tenants_dir=self.rig.directory / "tenants"
+        )
+        self.provider = self.issuer.provider
+        self.tenant = self.rig.tenant_file("acme")
+        edit(self.tenant, 'clients = ["*"]', 'clients = []\nissuers = ["ci"]')
+        text = IDENTITIES.format(
+            public_key=self.issuer.site.public_key,
+            issuer_url=self.provider.issuer_url,
+            audience=self.provider.audience,
+        )
+        self.tenant.write_text(self.tenant.read_text() + text)
+        self.rig.start_worker()
+
+    def client_file(self, token: str) -> Path:
+        """``client.toml`` of a build that has nothing but this token."""
+        folder = self.rig.directory / "clients" / "acme"
+        (folder / "token").write_text(token)
+        issuer = (
+            f'{{ url = "https://127.0.0.1:{self.issuer.port}", ca_file = "{self.issuer.folder}/ca.pem" }}'
+        )
+        file = folder / "build.toml"
+        text = (folder / "client.toml").read_text()
+        file.write_text(
+            text.replace(
+                'client = "build-1"\nprivate_key_file = "client.key"\n',
+                f'identity = {{ from = "file", file = "token" }}\nissuer = {issuer}\n',
+            )
+        )
+        return file
+
+
 async def test_a_token_signs_by_its_grant_and_by_nothing_else(make_rig: MakeRig, tmp_path: Path) -> None:
     """The build's key signs under the grant; a thief of token and grant has no key, and a revoked issuer ends it all."""
-    rig = make_rig()
-    folder = tmp_path / "issuer"
-    folder.mkdir()
-    running = RunningIssuer(
-        folder, SoftHsm(folder / "softhsm"), audience=AUDIENCE, tenants_dir=rig.directory / "tenants"
-    )
-    tenant = rig.tenant_file("acme")
-    edit(tenant, 'clients = ["*"]', 'clients = []\nissuers = ["ci"]')
-    provider = running.provider
-    tenant.write_text(
-        tenant.read_text()
-        + IDENTITIES.format(
-            public_key=running.site.public_key, issuer_url=provider.issuer_url, audience=provider.audience
-        )
-    )
-    rig.start_worker()
+    service = Service(make_rig, tmp_path / "issuer")
+    rig, running, tenant = service.rig, service.issuer, service.tenant
     redis = rig.connect()
     with running:
         running.start()
         build, thief = Build(), Build()
-        token = provider.token()
+        token = service.provider.token()
         status, answer, _ = running.post(build.request(token, "release", audience=AUDIENCE))
         assert status == 200, answer
         sealed = base64.b64decode(answer["grant"])
         grant = read_grant(sealed).grant
-        assert grant.max_digests == 50
+        assert grant.max_digests == 500
         stolen = running.post(thief.request(token, "release", audience=AUDIENCE))
         assert stolen[0] == 403
 
@@ -72,9 +99,32 @@ async def test_a_token_signs_by_its_grant_and_by_nothing_else(make_rig: MakeRig,
     forged = await outcome(thief)
     assert isinstance(forged, SigningError)
     assert forged.reason == "envelope.signature"
-    edit(tenant, "max_digests = 50", 'max_digests = 50\nstate = "revoked"')
+    edit(tenant, "max_digests = 500", 'max_digests = 500\nstate = "revoked"')
     reload(rig.directory / "sigmill-1.toml")
     revoked = await outcome(build)
     await redis.aclose()
     assert isinstance(revoked, SigningError)
     assert revoked.denied
+
+
+async def test_a_client_with_nothing_but_a_token_file_signs(make_rig: MakeRig, tmp_path: Path) -> None:
+    """`sigmill login --check` says what the token gets, and leaves it to the client, which then signs with it."""
+    service = Service(make_rig, tmp_path / "issuer")
+    with service.issuer:
+        service.issuer.start()
+        token = service.provider.token()
+        file = service.client_file(token)
+        checked = await run_sigmill("login", "--check", "--config", file)
+        assert checked.code == 0, checked
+        assert "repo:acme/app:ref:refs/heads/main (github) gets release" in checked.out
+        assert 'repository_id: "4711"' in checked.err
+        assert token not in checked.out + checked.err
+        async with SigningClient.from_file(file) as client:
+            digests = [os.urandom(32) for _ in range(200)]
+            signed = [each async for each in client.sign_many("release", digests)]
+        assert len(signed) == 200
+        file = service.client_file(service.provider.token(ref="refs/tags/v1"))
+        refused = await run_sigmill("login", "--check", "--config", file)
+        assert refused.code == 77
+        assert "claim `ref` is" in refused.err
+        assert "identity.refused" in refused.err

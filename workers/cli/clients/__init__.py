@@ -1,6 +1,7 @@
 """``sigmill clients``: keys with which build hosts authenticate as clients of a tenant.
 
 create       ``sigmill clients create``, on the build host
+login        ``sigmill login``, on the build host
 list_revoke  ``sigmill clients list`` and ``revoke``, for operators
 
 It never imports `workers.token_admin`: client keys are files, not objects of a token.

@@ -20,6 +20,7 @@ class Outcome(StrEnum):
     """Outcomes of requests: the closed set of the label ``outcome``."""
 
     ISSUED = "issued"
+    CHECKED = "checked"
     MALFORMED = "malformed"
     PROVIDER = "provider"
     HEADER = "header"

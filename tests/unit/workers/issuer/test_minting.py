@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from queueing.errors import BY_REASON, IssuerUnavailable
 from queueing.protocol.client_keys import ClientKey, ClientPublicKey
 from queueing.protocol.grants.grant import Grant, read_grant
+from queueing.protocol.grants.grant_request import GrantJudged
 from tests.support.issuer.build import Build
 from tests.support.issuer.provider import TokenProvider
 from tests.support.issuer.site import AUDIENCE, TOKEN_AUDIENCE, IssuerSite
-from workers.issuer.frames import Granted, Refused, RequestGrant
+from workers.issuer.frames import Granted, Judged, Refused, RequestGrant
 from workers.issuer.identity.refusals import Outcome
 from workers.issuer.identity.used_tokens import UsedTokens
 from workers.issuer.minting import Issuer
@@ -122,6 +124,25 @@ def test_a_token_is_refused_to_a_second_key(world: World) -> None:
     assert world.refused(Build().request(token)).outcome is Outcome.REPLAYED
     world.start()
     assert world.refused(Build().request(token)).outcome is Outcome.REPLAYED
+
+
+def test_a_check_says_what_a_grant_would_permit_and_binds_nothing(world: World) -> None:
+    """The token is still free for the build's own key, and nothing was signed; a refusal is the same as for a grant."""
+    token = CI.token()
+    checked = world.issuer.answer(RequestGrant(7, Build().request(token), b"", check=True))
+    assert isinstance(checked, Judged)
+    judged = msgspec.json.decode(checked.body, type=GrantJudged)
+    assert (judged.provider, judged.keys, judged.max_digests, judged.life_s) == (
+        "github",
+        ("release",),
+        500,
+        600.0,
+    )
+    assert world.key.signed == 0
+    world.granted(Build().request(token))
+    refused = world.issuer.answer(RequestGrant(7, Build().request(CI.token(ref="x")), b"", check=True))
+    assert isinstance(refused, Refused)
+    assert refused.outcome is Outcome.RULE
 
 
 @pytest.mark.parametrize(
