@@ -114,6 +114,14 @@ def read_head(data: bytes) -> EntryHead:
         raise ProofInvalid("the entry is no entry of a record") from None
 
 
+def check_entry(entry: Entry, data: bytes) -> None:
+    """Check that a reader takes ``data``, the encoding of this entry. Raises ``ProofInvalid``."""
+    try:
+        _decoders[entry.kind].decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise ProofInvalid("the entry is no entry of a record") from None
+
+
 def decode_entry(data: bytes) -> Entry | None:
     """Read an entry; None for a kind of a later version. Raises ``ProofInvalid``."""
     try:

@@ -30,6 +30,8 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 def root_of(leaves: list[bytes]) -> bytes:
     """Root over leaf hashes, in order. O(leaves)."""
+    if len(leaves) == 1:
+        return leaves[0]
     edge = TreeEdge()
     for leaf in leaves:
         edge.append(leaf)

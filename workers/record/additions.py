@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from queueing.errors import ProofInvalid
-from queueing.transparency.entries import decode_entry, encode_entry
+from queueing.transparency.entries import check_entry, encode_entry
 from queueing.transparency.event_entries import (
     EVENT_KINDS,
     ConfigurationEntry,
@@ -46,7 +46,7 @@ def addition(tenant: str, entry: Entry, row: ItemRow | None = None) -> Addition:
     data = encode_entry(entry)
     if len(data) > MAX_ENTRY_BYTES:
         raise ProofInvalid("the entry is too long")
-    decode_entry(data)
+    check_entry(entry, data)
     if row is None:
         return Addition(tenant, entry, data)
     encoded = encode_row(row)

