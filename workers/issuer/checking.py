@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from queueing.errors import ConfigError
 from queueing.files.folders import entries
+from queueing.protocol.grants.grant_request import KEY_MARK
 from workers.config.issuers.mutability import mutable_rules
 from workers.issuer.identity.rules import decide
 from workers.issuer.identity.signed_token import TokenVerifier
@@ -53,6 +55,8 @@ def judge_token(
     files = RuleFiles(configuration)
     provider = verifier.provider_of(token)
     identity = verifier.verify(token, provider, files.provider_keys(provider.name, now_s), now_s)
+    audience = identity.audience and identity.audience.partition(KEY_MARK)[0]
+    identity = replace(identity, audience=audience)  # which key it names is seen in a request only
     return identity.subject, decide(identity, files.tenant(tenant, now_s), keys).keys
 
 

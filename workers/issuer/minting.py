@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from queueing.errors import ConfigError, GrantRefused, IssuerUnavailable, SigningError
@@ -21,7 +22,13 @@ from queueing.protocol.grants.grant import (
     signing_input,
     subject_of,
 )
-from queueing.protocol.grants.grant_request import GrantJudged, encode_json, read_request
+from queueing.protocol.grants.grant_request import (
+    KEY_MARK,
+    GrantJudged,
+    audience_for,
+    encode_json,
+    read_request,
+)
 from workers.issuer.frames import Granted, Judged, Refused, RequestGrant
 from workers.issuer.identity.certificates import CertificateVerifier
 from workers.issuer.identity.refusals import Outcome, TokenRefused
@@ -119,6 +126,7 @@ class Issuer:
     ) -> Granted | Judged:
         """The grant of an identity that is verified, or what it would permit."""
         request.check_proof(self._configuration.audience)
+        identity = self._for_key(identity, request.public_key)
         tenant = self._files.tenant(request.tenant, self._clock())
         decision = decide(identity, tenant, request.keys)
         grant = self._content(request, identity, tenant, decision)
@@ -133,6 +141,21 @@ class Issuer:
             life_s=(grant.expires_ms - grant.not_before_ms) / 1000,
         )
         return Judged(asked.id, encode_json(judged), identity.provider)
+
+    def _for_key(self, identity: VerifiedIdentity, public_key: bytes) -> VerifiedIdentity:
+        """The identity with the audience of the rules. Raises ``TokenRefused`` where the token names another key, or has to name one."""
+        if identity.audience is None:
+            return identity
+        audience, mark, _ = identity.audience.partition(KEY_MARK)
+        if mark and identity.audience != audience_for(audience, public_key):
+            raise TokenRefused(Outcome.PROOF, "claim `aud` of the token names another key than the request's")
+        if not mark and self._configuration.providers[identity.provider].bound:
+            raise TokenRefused(
+                Outcome.AUDIENCE,
+                f"claim `aud` of the token names no key, and tokens of {identity.provider} must",
+                hint="Set `bound = true` in `identity` of client.toml.",
+            )
+        return replace(identity, audience=audience)
 
     def _granted(
         self, number: int, grant: Grant, request: GrantRequest, identity: VerifiedIdentity

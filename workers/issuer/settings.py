@@ -63,7 +63,8 @@ class ProviderSettings(_Strict, frozen=True):
 
     ``algorithms``: those that its tokens have. ``jwks_url``: where its keys are; without it, its OpenID configuration says so.
     ``ca_file``: authorities for its TLS, instead of the host's. ``max_token_s``: the longest life of a token. ``max_keys_age_s``:
-    age at which keys that could not be fetched again are no longer used.
+    age at which keys that could not be fetched again are no longer used. ``bound``: tokens must name the ephemeral key in their
+    ``aud`` (`bound = true` of the client's identity), so that no other key can use them, be it the first.
     """
 
     issuer_url: Url
@@ -72,6 +73,7 @@ class ProviderSettings(_Strict, frozen=True):
     ca_file: str | None = None
     max_token_s: Annotated[float, Meta(ge=60, le=30 * 86_400)] = 86_400.0
     max_keys_age_s: Annotated[float, Meta(ge=60, le=30 * 86_400)] = 7 * 86_400.0
+    bound: bool = False
 
 
 class CertificatesSettings(_Strict, frozen=True):

@@ -54,15 +54,21 @@ def identity_of(settings: Settings, key: ClientKey | None, now_ms: Callable[[], 
             "has neither a key of the client's own nor an identity",
             "Give `client` and `private_key_file`, or `identity` and `issuer`.",
         )
+    ephemeral = _ephemeral_key(settings.identity.key_file)
     return GrantedIdentity(
-        source=source_of(settings.identity),
+        source=source_of(settings.identity, public_key=raw_public_key(ephemeral)),
         issuer=IssuerClient(settings.issuer, settings.identity),
-        key=_ephemeral_key(settings.identity.key_file),
+        key=ephemeral,
         audience=settings.audience,
         tenant=settings.tenant,
         keys=settings.identity.keys,
         now_ms=now_ms,
     )
+
+
+def raw_public_key(key: ClientKey) -> bytes:
+    """The 32 bytes of an Ed25519 key's public half: the end of its SubjectPublicKeyInfo (RFC 8410 4)."""
+    return key.public_spki[-32:]
 
 
 def _ephemeral_key(path: str | None) -> ClientKey:

@@ -43,7 +43,7 @@ class IdentitySettings(
     with the token. ``command``: prints the token within ``command_timeout_s``. ``service_connection``: of Azure DevOps.
     ``certificate_file``, ``private_key_file``: certificate that is the identity itself, in PEM (SPIFFE). ``keys``: those to ask for;
     none is all that the identity may use. ``key_file``: keeps the ephemeral key for further processes of the same build, where the
-    platform gives one token for all of it.
+    platform gives one token for all of it. ``bound``: GitHub's token names the ephemeral key, so that it serves no other.
     """
 
     platform: Platform
@@ -58,6 +58,7 @@ class IdentitySettings(
     certificate_file: _Path | None = None
     private_key_file: _Path | None = None
     keys: Annotated[tuple[Name, ...], msgspec.Meta(max_length=MAX_KEYS)] = ()
+    bound: bool = False
     key_file: _Path | None = None
 
     def checked(self, file: str) -> IdentitySettings:
@@ -68,6 +69,9 @@ class IdentitySettings(
             raise ConfigError(
                 file, "identity", f"{wanted} is missing", f'`from = "{self.platform}"` needs it.'
             )
+        if self.bound and self.platform != "github":
+            problem = f"is not possible for {self.platform}, whose tokens have a given audience"
+            raise ConfigError(file, "identity.bound", problem, "Remove it.")
         if (self.certificate_file is None) != (self.private_key_file is None):
             problem = "`certificate_file` and `private_key_file` are one pair"
             raise ConfigError(file, "identity", problem, "Name both, or neither.")

@@ -19,7 +19,7 @@ from queueing.client.identity.requests import Request, RequestFailed, send
 from queueing.client.identity.settings import url_problem
 from queueing.errors import ConfigError, IdentityUnavailable
 from queueing.files.regular_file import read_regular
-from queueing.protocol.grants.grant_request import MAX_TOKEN_CHARACTERS
+from queueing.protocol.grants.grant_request import MAX_TOKEN_CHARACTERS, audience_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -188,11 +188,16 @@ class AzureToken:
             raise IdentityUnavailable("Azure's answer has no token") from None
 
 
-def source_of(settings: IdentitySettings, environment: Mapping[str, str] | None = None) -> TokenSource:
-    """Source of the tokens of a client. ``environment``: that of this process."""
+def source_of(
+    settings: IdentitySettings, environment: Mapping[str, str] | None = None, *, public_key: bytes = b""
+) -> TokenSource:
+    """Source of the tokens of a client. ``environment``: that of this process. ``public_key``: the ephemeral key, raw, which
+    tokens name where the settings say so.
+    """
     environment = os.environ if environment is None else environment
     if settings.platform == "github":
-        return GithubToken(settings.audience or "", environment)
+        audience = settings.audience or ""
+        return GithubToken(audience_for(audience, public_key) if settings.bound else audience, environment)
     if settings.platform == "azure":
         return AzureToken(settings.service_connection, environment)
     if settings.platform == "command":

@@ -14,6 +14,7 @@ another's. It binds the audience of the cluster, so that it is of no use to anot
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from typing import TYPE_CHECKING, Annotated, Final, TypeVar
@@ -48,6 +49,19 @@ MAX_ANSWER_BYTES: Final = 32 * 1024
 
 _Bytes32 = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 _Bytes64 = Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
+
+
+KEY_MARK: Final = "#key="
+"""Between the audience and the key in the ``aud`` of a token that names the key which may use it (``audience_for``)."""
+
+
+def audience_for(audience: str, public_key: bytes) -> str:
+    """``aud`` to ask a provider for where the caller may choose it: the token then serves this ephemeral key alone.
+
+    The key is its SHA-256 in base64url without padding, as in RFC 7638.
+    """
+    thumbprint = base64.urlsafe_b64encode(hashlib.sha256(public_key).digest()).rstrip(b"=").decode()
+    return f"{audience}{KEY_MARK}{thumbprint}"
 
 
 class GrantRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

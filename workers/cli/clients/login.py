@@ -14,6 +14,7 @@ import msgspec
 from queueing.aio.runner import run
 from queueing.client.config import ClientConfig
 from queueing.client.identity.issuer_client import IssuerClient
+from queueing.client.identity.opening import raw_public_key
 from queueing.client.identity.token_sources import source_of
 from queueing.errors import ConfigError
 from queueing.protocol.client_keys import ClientKey
@@ -73,14 +74,14 @@ async def _judged(settings: ClientConfig, *, as_json: bool) -> GrantJudged:
     identity, issuer = settings.identity, settings.issuer
     assert identity is not None
     assert issuer is not None
-    token = await source_of(identity).token()
+    key = ClientKey.generate()
+    token = await source_of(identity, public_key=raw_public_key(key)).token()
     if not as_json:
         for name, value in claims_of(token).items():
             print_message(f"{name}: {_shown(name, value)}")
-    key = ClientKey.generate()
     request = make_request(
         token=token,
-        public_key=key.public_spki[-32:],  # RFC 8410 4: the key is the end of the structure
+        public_key=raw_public_key(key),
         signer=key,
         audience=settings.audience,
         tenant=settings.tenant,

@@ -11,7 +11,7 @@ import pytest
 from queueing.errors import BY_REASON, IssuerUnavailable
 from queueing.protocol.client_keys import ClientKey, ClientPublicKey
 from queueing.protocol.grants.grant import Grant, read_grant
-from queueing.protocol.grants.grant_request import GrantJudged
+from queueing.protocol.grants.grant_request import GrantJudged, audience_for
 from tests.support.issuer.build import Build
 from tests.support.issuer.provider import TokenProvider
 from tests.support.issuer.site import AUDIENCE, TOKEN_AUDIENCE, IssuerSite
@@ -124,6 +124,31 @@ def test_a_token_is_refused_to_a_second_key(world: World) -> None:
     assert world.refused(Build().request(token)).outcome is Outcome.REPLAYED
     world.start()
     assert world.refused(Build().request(token)).outcome is Outcome.REPLAYED
+
+
+def test_a_token_that_names_its_key_serves_no_other_even_as_the_first(world: World) -> None:
+    """A thief who takes it on its way, as the front could, gets nothing for a key of its own; the build gets its grant."""
+    build, thief = Build(), Build()
+    token = CI.token(aud=audience_for(TOKEN_AUDIENCE, build.public))
+    refused = world.refused(thief.request(token))
+    assert (refused.outcome, "names another key" in refused.message) == (Outcome.PROOF, True)
+    world.granted(build.request(token))
+
+
+def test_tokens_that_must_name_their_key_are_refused_without(world: World) -> None:
+    """`bound = true` of the provider."""
+    file = world.site.file
+    file.write_text(file.read_text().replace("[providers.github]\n", "[providers.github]\nbound = true\n"))
+    world.start()
+    build = Build()
+    assert world.refused(build.request(CI.token())).outcome is Outcome.AUDIENCE
+    world.granted(build.request(CI.token(aud=audience_for(TOKEN_AUDIENCE, build.public))))
+
+
+@pytest.mark.parametrize("aud", ["#key=", TOKEN_AUDIENCE + "#key=", TOKEN_AUDIENCE + "#key=x#key=y"])
+def test_an_audience_with_a_false_key_is_refused(world: World, aud: str) -> None:
+    """Empty, cut or doubled."""
+    assert world.refused(Build().request(CI.token(aud=aud))).outcome is Outcome.PROOF
 
 
 def test_a_check_says_what_a_grant_would_permit_and_binds_nothing(world: World) -> None:
