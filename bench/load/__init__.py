@@ -7,6 +7,7 @@ flows           a load that can be started again for each round
 messages        orders and answers between harness and load process, JSON lines
 rubbish         kinds of jobs that no client has signed
 supervisor      starts, instructs and stops load processes
+waiting_clients  many clients that wait at a relay
 
 Must never import ``bench.scenarios``.
 """

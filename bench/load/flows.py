@@ -13,7 +13,7 @@ from bench.measurement.cpu import CpuMeter, cpu_between
 from queueing.protocol.algorithms import FACTS
 
 if TYPE_CHECKING:
-    from bench.testbed.config_files import BenchTenant
+    from bench.testbed.config_files import BenchTenant, ClientFiles
     from bench.testbed.testbed import BenchTestbed
 
 WARM_DIGESTS: Final = 128
@@ -69,16 +69,24 @@ class SigmillFlow:
     """The whole way of a digest on a testbed, from ``processes`` load processes. A context manager.
 
     A round is a fixed amount of work, sized to take the wished time by what earlier rounds reached; its clock
-    runs from the first submit to the last answer, so filling and draining the pipeline are in it.
+    runs from the first submit to the last answer, so filling and draining the pipeline are in it. ``files``: of the client,
+    other than the testbed's.
     """
 
     def __init__(
-        self, testbed: BenchTestbed, tenant: str, order_for: OrderFor, *, processes: int = 1
+        self,
+        testbed: BenchTestbed,
+        tenant: str,
+        order_for: OrderFor,
+        *,
+        processes: int = 1,
+        files: ClientFiles | None = None,
     ) -> None:
         self._testbed = testbed
         self._tenant: BenchTenant = testbed.tenants[tenant]
         self._order_for = order_for
         self._count = processes
+        self._files = files
         self._loads: list[LoadProcess] = []
         self._rate_per_s = FIRST_RATE_PER_S
         self._open = contextlib.ExitStack()
@@ -86,7 +94,7 @@ class SigmillFlow:
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
             for number in range(self._count):
-                load = load_process(self._testbed, self._tenant, number)
+                load = load_process(self._testbed, self._tenant, number, files=self._files)
                 self._loads.append(stack.enter_context(load))
             self._warm_up()
             self._open = stack.pop_all()
@@ -132,9 +140,11 @@ class SigmillFlow:
         return done
 
 
-def load_process(testbed: BenchTestbed, tenant: BenchTenant, number: int = 0) -> LoadProcess:
-    """A process that has the client of this tenant."""
-    files = testbed.clients[tenant.name]
+def load_process(
+    testbed: BenchTestbed, tenant: BenchTenant, number: int = 0, *, files: ClientFiles | None = None
+) -> LoadProcess:
+    """A process that has the client of this tenant. ``files``: another configuration than the testbed's."""
+    files = files or testbed.clients[tenant.name]
     command = [
         "-m",
         "bench.load.client_process",

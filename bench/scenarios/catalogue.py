@@ -12,6 +12,7 @@ from bench.scenarios import (
     latency,
     matrix,
     record,
+    relay,
     rubbish,
     simulated,
     singles,
@@ -41,9 +42,10 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "tenancy-shares": tenancy.equal_shares,
     "rubbish": rubbish.rubbish,
     "record": record.record,
+    "relay": relay.relay,
     "matrix": matrix.matrix,
     "simulated-grid": simulated.simulated_grid,
     "workers": growth.more_workers,
 }
-QUICK_ONES: Final = tuple(SCENARIOS)[:17]
+QUICK_ONES: Final = tuple(SCENARIOS)[:18]
 """What evaluates a threshold, and two rows that a reader looks for first."""

@@ -4,6 +4,7 @@ tenants           the tenants, keys and algorithms of the stack
 private_files     files of mode 0600
 child_process     child processes that end with their parent
 redis_server      a private redis-server
+relay_process     a relay as a child process
 softhsm           SoftHSM tokens, one directory and configuration each
 config_files      configuration files of service, tenants and clients
 worker_process    a worker as a child process, with its HTTP endpoints

@@ -4,23 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from queueing.config.redis import RedisConfig
+from tests.support.relay.relay_settings import settings
 from workers.relay import admission as module
 from workers.relay.admission import Admission, Shed
-from workers.relay.settings import RelayLimits, RelaySettings, RelayTenantSettings, TlsSettings
-
-REDIS = RedisConfig(host="queue.example")
-
-
-def settings(**tenants: int | None) -> RelaySettings:
-    return RelaySettings(
-        audience="a",
-        tls=TlsSettings(certificate_file="c", private_key_file="k"),
-        limits=RelayLimits(waiting_clients=4, requests=2),
-        tenants={
-            name: RelayTenantSettings(redis=REDIS, waiting_clients=share) for name, share in tenants.items()
-        },
-    )
 
 
 def admission(randomness: float = 0.0, **tenants: int | None) -> Admission:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from queueing.broker.submit import Receipt, SubmitStatus
-from queueing.errors import JobConflict, QueueUnavailable, QueueUnconfirmed, WaitTimeout
+from queueing.errors import EnvelopeAudience, JobConflict, QueueUnavailable, QueueUnconfirmed, WaitTimeout
 from tests.support.fakes.submitting import (
+    ACCEPTED,
     NO_ROOM,
     UNCONFIRMED,
     SubmitterStack,
@@ -118,3 +119,15 @@ async def test_a_conflict_ends_its_own_submit_only(stack: SubmitterStack) -> Non
     await turn(5)
     assert isinstance(job.accepted.result(), JobConflict)
     assert not by_id.result.done()
+
+
+async def test_a_refusal_that_no_retry_changes_ends_its_job_alone(stack: SubmitterStack) -> None:
+    """A relay reads envelopes; those beside it are accepted."""
+    stack.queue.answers = [
+        [Receipt(SubmitStatus.REFUSED, refusal=EnvelopeAudience("of another service")), ACCEPTED]
+    ]
+    refused, accepted = stack.post("a"), stack.post("b")
+    await turn()
+    assert isinstance(refused.result.result(), EnvelopeAudience)
+    assert accepted.accepted.result() is None
+    assert stack.queue.sent == [["a", "b"]]

@@ -1,0 +1,139 @@
+"""Access through a relay: requests of bounded size, and every refusal of a whole request as an outage that is waited out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import cast
+
+import msgspec
+import pytest
+
+from queueing.broker.job_state import JobState
+from queueing.broker.submit import Receipt, Receipts, Submission, SubmitStatus
+from queueing.client.delivery import relay_messages as messages
+from queueing.client.delivery.relay_access import RelayAccess
+from queueing.client.delivery.relay_connection import RelayConnection
+from queueing.errors import (
+    ConfigError,
+    EnvelopeMalformed,
+    PolicyDenied,
+    QueueUnavailable,
+    SigningError,
+)
+from tests.support.fakes.submitting import NO_CAP, submission
+
+ACCEPTED = Receipt(SubmitStatus.ACCEPTED)
+
+
+@dataclass
+class Connection:
+    """Answers of a relay, in order: bytes, or an error."""
+
+    answers: list[bytes | SigningError] = field(default_factory=list)
+    sent: list[tuple[str, bytes]] = field(default_factory=list)
+
+    async def post(self, path: str, body: bytes, *, wait_s: float = 0.0) -> bytes:
+        self.sent.append((path, body))
+        return self._next()
+
+    async def get(self, path: str) -> bytes:
+        self.sent.append((path, b""))
+        return self._next()
+
+    def _next(self) -> bytes:
+        answer = self.answers.pop(0)
+        if isinstance(answer, SigningError):
+            raise answer
+        return answer
+
+
+@pytest.fixture
+def connection() -> Connection:
+    return Connection()
+
+
+@pytest.fixture
+def access(connection: Connection) -> RelayAccess:
+    return RelayAccess(cast("RelayConnection", connection), tenant="acme")
+
+
+def accepted(count: int) -> bytes:
+    return messages.encoded(messages.SubmitAnswer.of(Receipts([ACCEPTED] * count, NO_CAP)))
+
+
+def of_size(job_id: str, size_bytes: int) -> Submission:
+    made = submission(job_id)
+    return Submission(
+        job_id=job_id, envelope=made.envelope, sealed=bytes(size_bytes), content=b"", reply_id=""
+    )
+
+
+async def test_many_envelopes_are_sent_in_requests_that_a_relay_reads(
+    connection: Connection, access: RelayAccess
+) -> None:
+    """At most 1 MiB each; the receipts come back in order."""
+    connection.answers = [accepted(5), accepted(2)]
+    receipts = await access.submit([of_size(str(number), 190_000) for number in range(7)])
+    assert [each.accepted for each in receipts] == [SubmitStatus.ACCEPTED] * 7
+    assert all(len(body) <= messages.MOST_BODY_BYTES for _, body in connection.sent)
+    connection.answers = [accepted(128), accepted(2)]
+    assert len(await access.submit([submission(str(number)) for number in range(130)])) == 130
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        accepted(1),
+        b"\x91" * 1000,
+        QueueUnavailable("away"),
+        PolicyDenied("no"),
+        EnvelopeMalformed("other version"),
+    ],
+    ids=["another number", "rubbish", "away", "denied", "malformed"],
+)
+async def test_a_submit_that_failed_as_a_whole_is_tried_again(
+    connection: Connection, access: RelayAccess, answer: bytes | SigningError
+) -> None:
+    """As with Redis: the caller waits, and learns at its deadline why."""
+    connection.answers = [answer]
+    with pytest.raises(QueueUnavailable):
+        await access.submit([submission("a"), submission("b")])
+
+
+async def test_the_time_after_which_a_shed_client_comes_back_is_kept(
+    connection: Connection, access: RelayAccess
+) -> None:
+    """The submitter waits at least so long."""
+    connection.answers = [QueueUnavailable("shed", retry_after_s=4.5)]
+    with pytest.raises(QueueUnavailable) as shed:
+        await access.results(["a"], wait_ms=0, check=False)
+    assert shed.value.retry_after_s == 4.5
+
+
+async def test_a_tenant_that_the_relay_does_not_serve_is_a_mistake_of_the_file(
+    connection: Connection, access: RelayAccess
+) -> None:
+    """The client says so at once instead of waiting."""
+    connection.answers = [PolicyDenied("this relay does not serve this tenant")]
+    with pytest.raises(ConfigError, match="does not serve this tenant"):
+        await access.directory()
+
+
+async def test_directory_time_and_state_are_passed_on(connection: Connection, access: RelayAccess) -> None:
+    """None where no directory is published."""
+    connection.answers = [msgspec.msgpack.encode(each) for each in (b"signed", None, 12_345)]
+    assert [await access.directory(), await access.directory(), await access.time_ms()] == [
+        b"signed",
+        None,
+        12_345,
+    ]
+    connection.answers = [msgspec.msgpack.encode([[None, True, 1.0, True]])]
+    assert (await access.status("a")).state is JobState.RUNNING
+
+
+async def test_rubbish_from_a_relay_is_an_outage(connection: Connection, access: RelayAccess) -> None:
+    """Of another shape, of another length, or nothing."""
+    for raw in (b"", b"\xc0", b"\x90", msgspec.msgpack.encode([[None, True, 1.0, True]] * 2)):
+        connection.answers = [raw]
+        with pytest.raises(QueueUnavailable):
+            await access.look_up(["a"])

@@ -1,0 +1,153 @@
+"""Operations of a relay over a queue that the test plays: one wrong envelope costs its own place, and ids stay within a tenant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import pytest
+from msgspec.structs import replace
+from prometheus_client import CollectorRegistry
+
+from queueing.broker.job_state import QueuedState
+from queueing.broker.submit import Receipt, Receipts, Submission, SubmitStatus
+from queueing.client.delivery import relay_messages as messages
+from queueing.errors import EnvelopeMalformed, LimitBacklog, PolicyDenied
+from queueing.protocol.client_keys import ClientKey
+from queueing.protocol.envelope import Envelope, seal
+from queueing.protocol.jobs import job_id_of
+from queueing.protocol.priorities import Priority
+from tests.support.fakes.submitting import NO_CAP, submission
+from tests.support.relay.relay_settings import settings
+from workers.relay.admission import Admission
+from workers.relay.endpoints import Endpoints, Reply
+from workers.relay.tenant_queue import TenantQueue
+from workers.relay.waiting import WaitingClient
+from workers.telemetry.relay_metrics import RelayMetrics
+
+OURS, THEIRS = "{acme}" + "0" * 32, "{globex}" + "0" * 32
+KEY = ClientKey.generate()
+ENVELOPE: Envelope = submission("a").envelope
+QUEUED = QueuedState(result=None, has_job=True, due_ms=1.0, leased=False)
+
+
+class Queue:
+    """The tenant ``acme``: answers submits as it is told, then accepts. It is its own access to Redis."""
+
+    tenant = "acme"
+    reply_id = "r" * 32
+    confirms = False
+
+    def __init__(self) -> None:
+        self.submitted: list[Submission] = []
+        self.answers: list[Receipt] = []
+        self.polled: list[tuple[list[str], float]] = []
+        self.looked_up: list[str] = []
+        self.access = self
+
+    async def submit(self, submissions: Sequence[Submission]) -> Receipts:
+        self.submitted += submissions
+        answers = self.answers or [Receipt(SubmitStatus.ACCEPTED)] * len(submissions)
+        return Receipts(answers[: len(submissions)], NO_CAP)
+
+    async def results(self, job_ids: Sequence[str], *, wait_s: float, check: bool) -> WaitingClient:
+        self.polled.append((list(job_ids), wait_s))
+        return WaitingClient(job_ids, 0.0)
+
+    async def look_up(self, job_ids: Sequence[str], *, confirmed: bool) -> list[QueuedState]:
+        self.looked_up += job_ids
+        return [QUEUED] * len(job_ids)
+
+
+class Scene:
+    def __init__(self) -> None:
+        self.queue = Queue()
+        self.registry = CollectorRegistry()
+        made = settings(acme=None)
+        self.endpoints = Endpoints(
+            made,
+            {"acme": cast("TenantQueue", self.queue)},
+            admission=Admission(made),
+            metrics=RelayMetrics(self.registry),
+        )
+
+    async def submit(self, *sealed: bytes, tenant: str = "acme") -> tuple[Reply, list[str]]:
+        """The reply, and for each envelope its status or the code of its refusal."""
+        envelopes = tuple(messages.SubmittedEnvelope(each, Priority.NORMAL, receipt=False) for each in sealed)
+        reply = await self.endpoints.post(
+            messages.JOBS, messages.encoded(messages.SubmitRequest(tenant, envelopes))
+        )
+        found = messages.decoded(reply.body, messages.SubmitAnswer).replies
+        return reply, [each.refusal.code if each.refusal else each.status.value for each in found]
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+def sealed(**changes: object) -> bytes:
+    return seal(replace(ENVELOPE, **changes), KEY)
+
+
+async def test_a_wrong_envelope_costs_its_own_place_only(scene: Scene) -> None:
+    """Of another tenant, of another service, or no envelope; the others reach the queue, under their own ids."""
+    other = bytes(range(16))
+    _, found = await scene.submit(
+        sealed(), sealed(tenant="globex"), sealed(audience="b"), b"rubbish", sealed(idempotency_key=other)
+    )
+    assert found == ["accepted", "envelope.audience", "envelope.audience", "envelope.malformed", "accepted"]
+    assert [each.job_id for each in scene.queue.submitted] == [
+        job_id_of("acme", ENVELOPE.idempotency_key),
+        job_id_of("acme", other),
+    ]
+    assert {each.reply_id for each in scene.queue.submitted} == {scene.queue.reply_id}
+
+
+async def test_limits_that_refuse_all_are_told_with_a_time(scene: Scene) -> None:
+    """Where one envelope was accepted, the answer is an ordinary one."""
+    full = Receipt(SubmitStatus.REFUSED, refusal=LimitBacklog(retry_after_s=7.0))
+    scene.queue.answers = [full, full]
+    reply, _ = await scene.submit(sealed(), sealed())
+    assert reply.limited_s == 7.0
+    scene.queue.answers = [full, Receipt(SubmitStatus.ACCEPTED)]
+    reply, found = await scene.submit(sealed(), sealed())
+    assert reply.limited_s is None
+    assert found == ["limit.backlog", "accepted"]
+
+
+async def test_results_in_an_answer_are_bounded(scene: Scene) -> None:
+    """A job whose result does not fit is done, and is polled for."""
+    scene.queue.answers = [Receipt(SubmitStatus.DONE, bytes(700_000))] * 2
+    reply, found = await scene.submit(sealed(), sealed())
+    first, second = messages.decoded(reply.body, messages.SubmitAnswer).replies
+    assert found == ["done", "done"]
+    assert (len(first.result or b""), second.result) == (700_000, None)
+
+
+async def test_ids_of_another_tenant_reach_no_redis(scene: Scene) -> None:
+    """They are unknown, or the request is refused."""
+    poll = messages.PollRequest("acme", (OURS, THEIRS, "arq:job:x"), 1000)
+    reply = await scene.endpoints.post(messages.RESULTS, messages.encoded(poll))
+    assert set(messages.decoded(reply.body, messages.PollAnswer).unknown) == {THEIRS, "arq:job:x"}
+    assert scene.queue.polled == [([OURS], 0.0)], "what is known already is not waited for"
+    states = messages.encoded(messages.IdsRequest("acme", (THEIRS, OURS)))
+    found = messages.decoded(
+        (await scene.endpoints.post(messages.STATES, states)).body, list[messages.JobStateMessage]
+    )
+    assert [each.state().lost for each in found] == [True, False]
+    assert scene.queue.looked_up == [OURS]
+    for path, message in (
+        (messages.CANCEL, messages.CancelRequest("acme", "ci", (THEIRS,))),
+        (messages.RECEIPTS, messages.IdsRequest("acme", (THEIRS,))),
+    ):
+        with pytest.raises(EnvelopeMalformed):
+            await scene.endpoints.post(path, messages.encoded(message))
+
+
+async def test_a_tenant_that_is_not_served_is_denied(scene: Scene) -> None:
+    """By each operation."""
+    with pytest.raises(PolicyDenied):
+        await scene.submit(sealed(), tenant="globex")
+    with pytest.raises(PolicyDenied):
+        await scene.endpoints.get(messages.TIME, "globex")
