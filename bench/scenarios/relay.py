@@ -23,6 +23,7 @@ from bench.measurement.procfs import PROC, process_stat
 from bench.report.data import at_least, at_most
 from bench.testbed.config_files import BenchTenant, ClientFiles
 from queueing.broker.submit import submit
+from queueing.client.identity.credentials import StaticIdentity
 from queueing.client.signing_request import EnvelopeBuilder, SigningRequest, Target
 from queueing.config.redis import RedisConfig
 from queueing.protocol.algorithms import Algorithm, KeyKind
@@ -179,18 +180,20 @@ def _memory(session: Session, count: int) -> None:
 async def _submitted(server: RedisServer, count: int) -> list[str]:
     """Ids of so many queued jobs of one digest."""
     now_ms = time.time_ns() // 1_000_000
+    identity = StaticIdentity("bench", ClientKey.generate())
     builder = EnvelopeBuilder(
         audience=AUDIENCE,
         tenant="waiting",
-        client="bench",
-        key=ClientKey.generate(),
+        identity=identity,
         ttl_ms=3_600_000,
         reply_id="",
         now_ms=lambda: now_ms,
     )
     target = Target("release", 0, Algorithm.ECDSA_SHA_256)
     jobs = [
-        builder.seal(SigningRequest.of(target, [hashlib.sha256(b"%d" % number).digest()], None))
+        builder.seal_with(
+            identity.held, SigningRequest.of(target, [hashlib.sha256(b"%d" % number).digest()], None)
+        )
         for number in range(count)
     ]
 

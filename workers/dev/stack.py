@@ -11,8 +11,9 @@ from queueing.protocol.public_keys import PublicKey
 from workers.config.loading import load_configuration
 from workers.dev.config_files import service_file, tenant_text, write_client
 from workers.dev.redis_server import RedisServer
+from workers.dev.relay_process import RelayProcess
 from workers.dev.softhsm import make_token
-from workers.dev.tenants import SERVICE_KEY_KIND, SERVICE_KEY_LABEL, SERVICE_TOKEN, TENANTS
+from workers.dev.tenants import AUDIENCE, SERVICE_KEY_KIND, SERVICE_KEY_LABEL, SERVICE_TOKEN, TENANTS
 from workers.dev.worker_process import WorkerProcess, free_ports
 from workers.token_admin.client import TokenAdmin
 
@@ -27,17 +28,20 @@ class Stack:
     """A private stack. Use it as a context manager in the main thread: leaving it stops everything.
 
     ``directory`` must be empty, and short enough for the path of a unix socket; it is not removed. After entering,
-    ``clients`` has a ``client.toml`` per tenant, ``public_keys`` the pinned key per tenant, and ``config`` is the
+    ``clients`` has a ``client.toml`` per tenant, and with ``relay`` ``relay_clients`` one that signs over HTTPS; ``public_keys`` the pinned key per tenant, and ``config`` is the
     first worker's configuration file.
     """
 
-    def __init__(self, directory: Path, *, workers: int = 1) -> None:
+    def __init__(self, directory: Path, *, workers: int = 1, relay: bool = False) -> None:
         self.directory = directory
         self.logs = directory / "logs"
         self.config = directory / "sigmill.toml"
         self.clients: dict[str, Path] = {}
         self.public_keys: dict[str, PublicKey] = {}
+        self.relay_clients: dict[str, Path] = {}
         self._worker_count = workers
+        self._with_relay = relay
+        self._relay: RelayProcess | None = None
         self._redis: RedisServer | None = None
         self._workers: list[WorkerProcess] = []
 
@@ -46,6 +50,8 @@ class Stack:
             self._build()
             for worker in self._workers:
                 worker.wait_until_ready(len(TENANTS), self._redis)
+            if self._with_relay and self._redis is not None:
+                self._start_relay(self._redis)
         except BaseException:
             self.stop()
             raise
@@ -56,17 +62,22 @@ class Stack:
 
     def stop(self) -> None:
         """Stop the workers with SIGTERM, wait until they have drained, then stop Redis. A second call does nothing."""
+        relay, self._relay = self._relay, None
+        if relay is not None:
+            relay.stop()
         while self._workers:
             self._workers.pop().stop()
         if self._redis is not None:
             self._redis.stop()
 
     def check(self) -> None:
-        """Raise ``WorkerFailed`` or ``RedisEnded`` if a worker or Redis has ended."""
+        """Raise ``WorkerFailed``, ``RedisEnded`` or ``RelayFailed`` if one of them has ended."""
         for worker in self._workers:
             worker.check()
         if self._redis is not None:
             self._redis.check()
+        if self._relay is not None:
+            self._relay.check()
 
     @property
     def worker_pids(self) -> tuple[int, ...]:
@@ -99,6 +110,20 @@ class Stack:
             file.write_text(text, "utf-8")
             load_configuration(file)
             self._workers.append(WorkerProcess(i, file, port=port, logs=self.logs))
+
+    def _start_relay(self, redis: RedisServer) -> None:
+        port, metrics_port = free_ports(2)
+        self._relay = RelayProcess(
+            self.directory / "relay",
+            audience=AUDIENCE,
+            tenants={tenant.name: redis for tenant in TENANTS},
+            port=port,
+            metrics_port=metrics_port,
+            logs=self.logs,
+        )
+        self._relay.wait_until_ready()
+        for name, direct in self.clients.items():
+            self.relay_clients[name] = self._relay.client_file(direct, "relay-client.toml")
 
     def _token_with_key(self, name: str, kind: KeyKind, label: str) -> tuple[TokenSettings, PublicKey]:
         token = make_token(self.directory / "tokens" / name, name, sessions=_SESSIONS)

@@ -6,6 +6,7 @@ host            file descriptors, core files, state directory, metrics port
 log             damage of the write-ahead log, events that wait for it, shares of its disk
 record          sealer keeps up, no record was given up
 redis           version, eviction, persistence, rights, TLS, clock
+relay           certificate, descriptors and Redis of this host's relay
 server_package  Debian package of the running Redis, for its version
 tokens          module, mechanisms, sessions, PIN and keys of each token
 issuer          files, keys of providers and TLS certificate of `sigmill issuer`

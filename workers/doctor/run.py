@@ -19,6 +19,8 @@ from workers.doctor.host import check_host
 from workers.doctor.log import check_log
 from workers.doctor.record import check_record
 from workers.doctor.redis import address_of, check_redis
+from workers.doctor.relay import FILE as RELAY_FILE
+from workers.doctor.relay import check_relay
 from workers.doctor.server_package import package_of
 from workers.doctor.tokens import check_tokens
 
@@ -49,6 +51,7 @@ def findings_of(file: Path) -> Iterator[Finding]:
     yield from check_host(found.configuration.service)
     yield from check_log(found.configuration.service)
     yield from check_record(found.configuration.service)
+    yield from check_relay(file.with_name(RELAY_FILE), time.time())
     yield from check_tokens(found.configuration)
     yield from check_expiries(found.configuration, time.time())
 

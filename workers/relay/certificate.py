@@ -33,8 +33,7 @@ class ServerCertificate:
         self._settings = settings
         self._reloads = reloads
         self._stamp = self._stamp_now()
-        _loaded(settings)
-        self.context = _loaded(settings)
+        self.context = server_context(settings)
 
     async def watch(self) -> None:
         """Look at the files until cancelled."""
@@ -49,7 +48,7 @@ class ServerCertificate:
             return
         self._stamp = stamp
         try:
-            _loaded(self._settings)  # in a context of no connection
+            server_context(self._settings)  # in a context of no connection
             self.context.load_cert_chain(self._settings.certificate_file, self._settings.private_key_file)
         except (ConfigError, OSError, ssl.SSLError) as error:
             self._reloads.labels("refused").inc()
@@ -67,7 +66,8 @@ class ServerCertificate:
         return tuple((each.st_mtime_ns, each.st_ino, each.st_size) for each in stats)
 
 
-def _loaded(settings: TlsSettings) -> ssl.SSLContext:
+def server_context(settings: TlsSettings) -> ssl.SSLContext:
+    """TLS context with these files; raises ``ConfigError`` where they cannot be used."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:

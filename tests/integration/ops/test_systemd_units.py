@@ -42,8 +42,8 @@ def analyze(*words: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_all_are_there() -> None:
-    """There are units for the worker, its lanes, the sealer, the exporter and the three processes of the issuer."""
-    wanted = ["exporter", "issuer-lane", "issuer-refresh", "issuer", "lane@", "sealer", "worker"]
+    """There are units for the worker, its lanes, the sealer, the exporter, the relay and the three processes of the issuer."""
+    wanted = ["exporter", "issuer-lane", "issuer-refresh", "issuer", "lane@", "relay", "sealer", "worker"]
     assert [f"sigmill-{name}.service" for name in wanted] == UNITS
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -14,6 +15,7 @@ from queueing.broker.job_state import JobState
 from queueing.errors import ConfigError, JobCancelled, JobUnknown, WaitTimeout
 from tests.support.farm.farm import Farm, digests
 from tests.support.relay.relay_process import RelayProcess
+from tests.support.rig.operator import sigmill
 
 
 @pytest.fixture
@@ -92,3 +94,31 @@ async def test_another_certificate_is_refused_at_once(
     async with SigningClient(replace(config, ca_file=str(other.ca_file)), farm.key) as client:
         with pytest.raises(ConfigError, match="certificate of the relay is refused"):
             await client.sign("release", digests(1)[0])
+
+
+async def test_a_client_that_was_created_for_a_relay_signs(
+    farm: Farm, relay: RelayProcess, tmp_path: Path
+) -> None:
+    """`sigmill clients create --url` writes the file, and every command of a build host takes it."""
+    out = tmp_path / "made"
+    command = ["clients", "create", "ci", "--tenant", "acme", "--audience", farm.config.audience]
+    command += ["--service-key", farm.config.service_public_keys[0], "--out", str(out)]
+    command += ["--url", f"https://127.0.0.1:{relay.port}", "--ca-file", str(relay.ca_file)]
+    made = await asyncio.to_thread(sigmill, *command)
+    assert made.returncode == 0, made.stderr
+    (out / "client.key").unlink()
+    farm.key.write(out / "client.key")
+    for name in ("a.bin", "b.bin"):
+        (tmp_path / name).write_bytes(name.encode())
+    words = [
+        "sign",
+        "--config",
+        str(out / "client.toml"),
+        "--key",
+        "release",
+        "--out-dir",
+        str(tmp_path / "s"),
+    ]
+    signed = await asyncio.to_thread(sigmill, *words, str(tmp_path / "a.bin"), str(tmp_path / "b.bin"))
+    assert signed.returncode == 0, signed.stderr
+    assert len(list((tmp_path / "s").rglob("*.sig"))) == 2

@@ -60,6 +60,8 @@ class CreatedLine(msgspec.Struct, frozen=True, kw_only=True):
     help="File with the Redis password, of mode 0600; client.toml refers to it.",
 )
 @click.option("--redis-ca-file", metavar="FILE", help="CA certificate for a rediss:// server.")
+@click.option("--url", metavar="URL", help="https:// URL of a relay, instead of --redis.")
+@click.option("--ca-file", metavar="FILE", help="CA certificate of the relay; without it, those of the host.")
 @click.option(
     "--service-key",
     "service_keys",
@@ -95,6 +97,8 @@ def create(  # one parameter per option  # noqa: PLR0913 - one parameter per opt
     redis_url: str | None,
     redis_password_file: str | None,
     redis_ca_file: str | None,
+    url: str | None,
+    ca_file: str | None,
     service_keys: tuple[str, ...],
     out: Path,
     kind: str,
@@ -112,6 +116,10 @@ def create(  # one parameter per option  # noqa: PLR0913 - one parameter per opt
         table["service_public_keys"] = list(service_keys)
     if redis_url is not None:
         table["redis"] = redis_table(redis_url, redis_ca_file)
+    if url is not None:
+        table["url"] = url
+    if ca_file is not None:
+        table["ca_file"] = str(Path(ca_file).absolute())
     if redis_password_file is not None:
         table.setdefault("redis", {})["password_file"] = str(Path(redis_password_file).absolute())
     _require(table)
@@ -178,10 +186,11 @@ def _require(table: dict[str, Any]) -> None:
     options = {
         "tenant": "--tenant",
         "audience": "--audience",
-        "redis": "--redis",
+        "redis": "--redis or --url",
         "service_public_keys": "--service-key",
     }
-    missing = [option for key, option in options.items() if not table.get(key)]
+    present = {**table, "redis": table.get("redis") or table.get("url")}
+    missing = [option for key, option in options.items() if not present.get(key)]
     if missing:
         raise click.UsageError(f"missing: {', '.join(missing)} (or --from, the operator's connection file)")
 

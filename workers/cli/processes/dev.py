@@ -27,6 +27,7 @@ from workers.cli.shell.output import (
     print_message,
 )
 from workers.dev.redis_server import RedisDidNotStart, RedisEnded
+from workers.dev.relay_process import RelayFailed
 from workers.dev.softhsm import SoftHsmFailed
 from workers.dev.stack import Stack
 from workers.dev.tenants import KEY, TENANTS
@@ -39,23 +40,25 @@ _CHECK_S: Final = 0.5
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
-    """Paths of the running stack in JSON; ``clients``: client.toml by tenant."""
+    """Paths of the running stack in JSON; ``clients``: client.toml by tenant; ``relay_clients``: with the relay instead of Redis."""
 
     directory: str
     logs: str
     config: str
     clients: dict[str, str]
     key: str
+    relay_clients: dict[str, str] = {}
 
 
 @click.command()
 @click.option(
     "--workers", type=click.IntRange(1, 16), default=1, show_default=True, help="Number of workers."
 )
+@click.option("--relay", is_flag=True, help="Also run a relay, for clients that sign over HTTPS.")
 @click.option("--keep", is_flag=True, help="Keep the directory at the end.")
 @json_option
 @click.pass_obj
-def dev(output: Output, /, *, workers: int, keep: bool) -> Exit:
+def dev(output: Output, /, *, workers: int, relay: bool, keep: bool) -> Exit:
     """Run a private Redis, software tokens and workers until Ctrl-C, with throwaway keys.
 
     Not for production: the keys are files on this disk. Prints lines to paste into another shell.
@@ -63,14 +66,17 @@ def dev(output: Output, /, *, workers: int, keep: bool) -> Exit:
     print_message("warning: NOT FOR PRODUCTION. The keys are created in software and deleted at the end.")
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with _directory(keep=keep) as directory, Stack(directory, workers=workers) as stack:
+        with (
+            _directory(keep=keep) as directory,
+            Stack(directory, workers=workers, relay=relay) as stack,
+        ):
             _print_running(stack) if output.as_json else _print_lines(stack)
             with contextlib.suppress(KeyboardInterrupt):
                 while True:
                     stack.check()
                     time.sleep(_CHECK_S)
             print_message("stopping")
-    except (RedisEnded, WorkerFailed, RedisDidNotStart, SoftHsmFailed) as error:
+    except (RedisEnded, WorkerFailed, RelayFailed, RedisDidNotStart, SoftHsmFailed) as error:
         print_error(
             ErrorObject.final("dev.failed", str(error), "Run ops/bootstrap if a program is missing."),
             as_json=output.as_json,
@@ -87,6 +93,7 @@ def _print_running(stack: Stack) -> None:
             config=str(stack.config),
             clients={tenant.name: str(stack.clients[tenant.name]) for tenant in TENANTS},
             key=KEY,
+            relay_clients={name: str(file) for name, file in stack.relay_clients.items()},
         )
     )
 
@@ -103,6 +110,9 @@ def _print_lines(stack: Stack) -> None:
         print_line(f"# {tenant.name}: {tenant.kind}")
         print_line(f"export SIGMILL_CLIENT_CONFIG={shlex.quote(str(stack.clients[tenant.name]))}")
         print_line(f"sigmill sign --key {KEY} /usr/bin/env")
+        if tenant.name in stack.relay_clients:
+            by_relay = shlex.quote(str(stack.relay_clients[tenant.name]))
+            print_line(f"sigmill sign --config {by_relay} --key {KEY} /usr/bin/env   # over HTTPS")
     print_block("\nsigmill keys list\nsigmill tokens list")
 
 
