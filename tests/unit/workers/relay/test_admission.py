@@ -91,7 +91,7 @@ def test_bytes_of_bodies_are_bounded_and_given_back(monkeypatch: pytest.MonkeyPa
 
 
 def test_nothing_new_is_taken_while_it_is_drained() -> None:
-    """What is in hand stays counted until it has ended."""
+    """Requests in hand stay counted until they have ended."""
     made = admission()
     with made.request(), made.waiting_client("acme", 1):
         made.draining = True

@@ -105,7 +105,7 @@ async def test_a_wrong_envelope_costs_its_own_place_only(scene: Scene) -> None:
 
 
 async def test_limits_that_refuse_all_are_told_with_a_time(scene: Scene) -> None:
-    """Where one envelope was accepted, the answer is an ordinary one."""
+    """With one envelope accepted, the answer is an ordinary one."""
     full = Receipt(SubmitStatus.REFUSED, refusal=LimitBacklog(retry_after_s=7.0))
     scene.queue.answers = [full, full]
     reply, _ = await scene.submit(sealed(), sealed())

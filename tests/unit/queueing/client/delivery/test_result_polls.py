@@ -105,7 +105,7 @@ async def test_a_poll_brings_results_and_the_rest_is_asked_for_again(scene: Scen
 
 
 async def test_new_jobs_do_not_wait_for_slow_ones(scene: Scene) -> None:
-    """Where every poll waits, the oldest is given up, and its jobs join the new ones."""
+    """With every poll waiting, the oldest is given up, and its jobs join the new ones."""
     for number in range(MOST_POLLS):
         scene.accepted(f"slow-{number}")
         await turn()
