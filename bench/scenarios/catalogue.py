@@ -8,6 +8,7 @@ from typing import Final
 
 from bench.scenarios import (
     build,
+    grants,
     growth,
     latency,
     matrix,
@@ -35,6 +36,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "idle": latency.idle,
     "claims": growth.claims,
     "memory": growth.memory,
+    "grants": grants.grants,
     "build": build.build,
     "open-loop": latency.open_loop,
     "tenancy-rate": tenancy.rate,

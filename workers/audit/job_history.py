@@ -11,6 +11,7 @@ import msgspec
 
 from queueing.errors import SigningError
 from queueing.protocol.envelope import read_unverified
+from queueing.protocol.grants.grant import read_grant
 from queueing.protocol.jobs import decode_result
 from workers.journal.acknowledged import acknowledged_ends
 from workers.journal.records import (
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
+    from queueing.protocol.envelope import Envelope
     from workers.journal.damage import Damage
 
 JobRecord = IntentRecord | OutcomeRecord | ReleasedRecord | ReturnedRecord | UnknownRecord
@@ -38,7 +40,7 @@ class JobEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``what``: intent (about to be signed, durable before the HSM is asked), outcome (durable before it is released),
     committed or repeated (Redis took it), fenced (another worker had the job by then), returned (given back unsigned),
     returned-in-doubt (a lane may have signed some of it), unknown (its process ended in between). ``dropped`` of an outcome:
-    signatures that lanes made, or may have made, and that are not in the result. ``from_record``: from an entry of the record,
+    signatures that lanes made, or may have made, and that are not in the result. ``subject``, ``evidence_sha256`` (hex) of an intent: of its grant. ``from_record``: from an entry of the record,
     which has no lease; the segment of the log was removed.
     """
 
@@ -57,6 +59,8 @@ class JobEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     code: str = ""
     dead_letter: bool = False
     dropped: int = 0
+    subject: str = ""
+    evidence_sha256: str = ""
     from_record: bool = False
 
 
@@ -126,8 +130,11 @@ def _intent(event: JobEvent, record: IntentRecord) -> JobEvent:
         envelope = read_unverified(record.sealed).envelope
     except SigningError:
         return event
+    subject, evidence_sha256 = _grant_of(envelope)
     return msgspec.structs.replace(
         event,
+        subject=subject,
+        evidence_sha256=evidence_sha256,
         client=envelope.client,
         key=envelope.key,
         key_version=envelope.key_version or None,
@@ -135,6 +142,17 @@ def _intent(event: JobEvent, record: IntentRecord) -> JobEvent:
         digests=len(envelope.digests),
         issued_at_ms=envelope.issued_at_ms,
     )
+
+
+def _grant_of(envelope: Envelope) -> tuple[str, str]:
+    """Subject and evidence of the envelope's grant; empty without one that can be read."""
+    if envelope.grant is None:
+        return "", ""
+    try:
+        grant = read_grant(envelope.grant).grant
+    except SigningError:
+        return "", ""
+    return grant.subject, grant.evidence_sha256.hex()
 
 
 def _outcome(event: JobEvent, record: OutcomeRecord) -> JobEvent:

@@ -1,4 +1,4 @@
-"""Checks of expiries: certificates, key versions, client keys."""
+"""Checks of expiries: certificates, key versions, client keys, issuers of grants."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CLIENT_SOON_S: Final = 14 * 86400.0
 
 
 def check_expiries(configuration: Configuration, now_s: float) -> list[Finding]:
-    """Check all tenants and the connection to Redis; key versions that are active or wait to be, and active clients."""
+    """Check all tenants and the connection to Redis; key versions that are active or wait to be, and active clients and issuers."""
     findings = [finding for tenant in configuration.tenants.values() for finding in _of_tenant(tenant, now_s)]
     findings += _of_redis(configuration.service.redis, now_s)
     return findings
@@ -64,6 +64,16 @@ def _of_tenant(tenant: Tenant, now_s: float) -> Iterator[Finding]:
                 client.expires_at_ms / 1000,
                 now_s,
                 f"sigmill clients create {client.name}-2 --from connection.toml   # on the build host",
+                soon_s=CLIENT_SOON_S,
+            )
+    for issuer in tenant.issuers.values():
+        if not issuer.revoked:
+            yield check_expiry(
+                "issuer.expiry",
+                f"{tenant.name}: issuer {issuer.name}",
+                issuer.expires_at_ms / 1000,
+                now_s,
+                f"Raise `expires` of [issuers.{issuer.name}], or give the issuer a new key; then sigmill tenants reload",
                 soon_s=CLIENT_SOON_S,
             )
 

@@ -8,14 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from queueing.errors import (
     ClientExpired,
     ClientRevoked,
     ClientUnknown,
     GrantExpired,
-    GrantMalformed,
     GrantRefused,
     PolicyDenied,
 )
@@ -168,10 +165,7 @@ class VerifiedGrants:
         if issuer is None:
             raise GrantRefused(f"the tenant `{tenant.name}` has no issuer `{unverified.grant.issuer}`")
         grant = unverified.verify(issuer.public_key)
-        try:
-            public_key = ClientPublicKey(Ed25519PublicKey.from_public_bytes(grant.client_public_key))
-        except ValueError:
-            raise GrantMalformed("the grant's public key is none") from None
+        public_key = grant.holder()
         if len(self._known) >= self._most:
             del self._known[next(iter(self._known))]
         known = self._known[sealed] = GrantSignatory(issuer, grant, public_key)

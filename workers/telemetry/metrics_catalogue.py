@@ -288,7 +288,7 @@ class QueueMetrics(ProcessMetrics):
     )
     client_expiry = ranked(
         "client_expiry_timestamp_seconds",
-        "Unix time at which the tenant's first client key expires.",
+        "Unix time at which the tenant's first client key, or issuer of grants, expires.",
         "tenant",
     )
 

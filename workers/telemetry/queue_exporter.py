@@ -18,13 +18,14 @@ from workers.config.loading import load_configuration, tenant_files
 from workers.telemetry.series_budget import MOST_RANKED, OTHER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from redis.asyncio import Redis
 
     from queueing.protocol.limits import PublishedCaps
+    from workers.config.issuers.issuers import TenantIssuer
     from workers.config.loading import Configuration
-    from workers.config.tenants import KeyVersion
+    from workers.config.tenants import KeyVersion, Tenant, TenantClient
     from workers.telemetry.metrics_catalogue import QueueMetrics
     from workers.telemetry.series_budget import Ranked
 
@@ -184,10 +185,16 @@ class QueueExporter:
         clients: _Values = {
             (tenant.name,): min(alive)
             for tenant in tenants
-            if (alive := [c.expires_at_ms / _MS_PER_S for c in tenant.clients.values() if not c.revoked])
+            if (alive := [c.expires_at_ms / _MS_PER_S for c in _signers(tenant) if not c.revoked])
         }
         _show_lowest(self._metrics.certificate_expiry, keys)
         _show_lowest(self._metrics.client_expiry, clients)
+
+
+def _signers(tenant: Tenant) -> Iterator[TenantClient | TenantIssuer]:
+    """Clients, and issuers of grants: without either of them builds cannot sign."""
+    yield from tenant.clients.values()
+    yield from tenant.issuers.values()
 
 
 def _named(

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from urllib.parse import quote
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from queueing.errors import EnvelopeSignature, GrantMalformed, GrantRefused
+from queueing.protocol.client_keys import ClientPublicKey
 from queueing.protocol.names import Name
 
 if TYPE_CHECKING:
-    from queueing.protocol.client_keys import ClientPublicKey
     from queueing.protocol.envelope import EnvelopeSigner
 
 DOMAIN: Final = b"sigmill-grant-v1\x00"
@@ -79,6 +80,13 @@ class Grant(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     def client(self) -> str:
         """``client`` of the envelopes under this grant."""
         return client_of(self.issuer, self.grant_id)
+
+    def holder(self) -> ClientPublicKey:
+        """The ephemeral key. Raises ``GrantMalformed`` (final) where it is none."""
+        try:
+            return ClientPublicKey(Ed25519PublicKey.from_public_bytes(self.client_public_key))
+        except ValueError:
+            raise GrantMalformed("the grant's public key is none") from None
 
 
 class _Sealed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

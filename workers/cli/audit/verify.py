@@ -68,7 +68,7 @@ class OriginLine(msgspec.Struct, frozen=True, kw_only=True):
 @click.option(
     "--clients",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Public keys of your clients, one 'NAME BASE64' a line, as in the tenant's file. Without it their signatures are not verified.",
+    help="Public keys of your clients and issuers, one 'NAME BASE64' a line, as in the tenant's file. Without it their signatures are not verified.",
 )
 @json_option
 @click.pass_obj

@@ -3,6 +3,7 @@
 writer        a bundle from a log of this host, and the layout of its folder
 reader        files of a bundle from an untrusted source
 verification  verification of a bundle, offline
+signers       keys of envelopes: of clients, or of grants
 lane_sums     calls of C_Sign that lanes report, held against their ends
 search        jobs in a bundle by digest, key, client, job or time; events by kind
 receipts      one digest of a bundle with its proof

@@ -22,6 +22,7 @@ from queueing.transparency.notes import ECDSA, VerifierKey, read_note, signed_by
 from queueing.transparency.origin_statements import verify_statement
 from queueing.transparency.tiles import WIDTH
 from workers.record.bundle.lane_sums import LaneSums
+from workers.record.bundle.signers import signer_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -86,7 +87,7 @@ class OriginVerifier:
     """Verifies one origin of a bundle.
 
     ``trusted``: keys that sign checkpoints. ``service_keys``: SubjectPublicKeyInfo (DER) of service keys; a key that one of
-    them certified for this origin is trusted too. ``clients``: public keys by name; without them client signatures are not
+    them certified for this origin is trusted too. ``clients``: public keys of clients and issuers by name; without them client signatures are not
     verified.
     """
 
@@ -267,9 +268,7 @@ class OriginVerifier:
             raise ProofInvalid(f"its envelope is of another tenant: {envelope.tenant}")
         if self._clients is None:
             return
-        key = self._clients.get(envelope.client)
-        if key is None:
-            raise ProofInvalid(f"no public key of the client {envelope.client} was given")
+        key = signer_of(envelope, self._clients)
         try:
             key.verify_envelope(unverified.signed_bytes, unverified.signature)
         except EnvelopeSignature:

@@ -11,6 +11,7 @@ import pytest
 from queueing.errors import JobPoisoned, ResultInvalid
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.jobs import ArqResult, JobOutcome, ResultHints, WireError, encode_result
+from tests.support.fakes.grants import sealed_under
 from tests.support.farm.forging import Forger
 from workers.audit.job_history import JobEvent, event_of, histories_of
 from workers.journal.records import (
@@ -123,3 +124,12 @@ def test_an_outcome_says_how_many_signatures_were_dropped() -> None:
 def _result(outcome: JobOutcome | WireError) -> ArqResult:
     ok = isinstance(outcome, JobOutcome)
     return ArqResult(k=ResultHints(), et=1, s=ok, r=outcome, st=1, ft=2, q="queue", id="job")
+
+
+def test_an_intent_under_a_grant_says_for_whom() -> None:
+    """Subject, and the hash of the token; an envelope of a client has neither."""
+    event = event_of(IntentRecord(9, "acme", JOB, LEASE, 1, sealed_under()))
+    assert (event.client, event.subject) == ("ci.000102030405060708090a0b0c0d0e0f", "repo:acme/app")
+    assert event.evidence_sha256 == (b"e" * 32).hex()
+    broken = event_of(IntentRecord(9, "acme", JOB, LEASE, 1, sealed_under(b"rubbish")))
+    assert (broken.subject, broken.evidence_sha256) == ("", "")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.fakes.config_files import Site
+from tests.support.fakes.grants import issuer_text
 from workers.config.loading import load_configuration
 from workers.doctor.expiries import SOON_S, check_expiries, check_expiry
 from workers.doctor.findings import State
@@ -37,3 +38,14 @@ def test_a_version_that_waits_is_checked_like_an_active_one(tmp_path: Path, stat
     site.tenants["acme"] += "expires = 2050-01-01T00:00:00Z\n"
     found = check_expiries(load_configuration(site.write().config), 1.8e9)
     assert sum(finding.check == "key.expiry" for finding in found) == count
+
+
+def test_an_issuer_expires_as_a_client_does(tmp_path: Path) -> None:
+    """All its builds would stop on that day; a revoked one gives no grants anyway."""
+    site = Site(tmp_path)
+    before = site.tenants["acme"]
+    site.tenants["acme"] = before + issuer_text()
+    found = check_expiries(load_configuration(site.write().config), 1.8e9)
+    assert [finding.check for finding in found] == ["client.expiry", "issuer.expiry"]
+    site.tenants["acme"] = before + issuer_text(more='state = "revoked"')
+    assert len(check_expiries(load_configuration(site.write().config), 1.8e9)) == 1
