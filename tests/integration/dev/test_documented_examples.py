@@ -124,6 +124,10 @@ ELSEWHERE: dict[str, Callable[[str], None]] = {
     r"sigmill dev |ops/bootstrap": nothing,  # test_dev_command.py; this very environment
     r"sigmill bench quick": nothing,  # make bench-quick
     r"kill -9 ": nothing,  # tests/integration/worker/test_leases.py
+    r"sigmill relay |openssl \w+ -in /etc/sigmill/relay|curl .*(:9466/|relay-ca\.pem)": nothing,  # tests/integration/relay
+    r"sigmill issuer ": nothing,  # tests/integration/issuer
+    r"sigmill stop .*--issuer ": nothing,  # tests/integration/client/test_grants.py
+    r"printf .*>\.sigmill/|pip-compile |sigmill run --config \.sigmill/": nothing,  # tests/unit/ops: the pipelines of CI systems
     r"redis-cli .*SENTINEL ": nothing,  # tests/integration/redis: test_losses.py, test_failovers.py
 }
 

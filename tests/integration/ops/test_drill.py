@@ -135,10 +135,12 @@ def test_each_class_has_its_own_account(watched: Watched) -> None:
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
 def test_every_panel_has_something_to_show(watched: Watched, board: Board) -> None:
-    """Every query of every panel has data over the minutes of the drill."""
+    """Every query of every panel has data over the minutes of the drill, but those of the relay, which does not run there."""
     empty = {}
     for panel in board.panels:
         for query in panel.queries:
+            if "sigmill_relay_" in query.expr:
+                continue
             expr = re.sub(r"\$(tenant|token|instance)", ".*", query.expr).replace("$__rate_interval", "30s")
             if not watched.prometheus.points(expr):
                 empty[panel.title] = expr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import os
 import time
 from collections import Counter
@@ -27,6 +28,7 @@ from tests.support.waiting import until_async
 
 DIGESTS_OF_A_JOB = 16
 WORKERS = 2
+CHANGES = 2
 PLANNED_S = 10.0
 """Until a planned activation, beside the time that its command takes."""
 
@@ -82,7 +84,7 @@ async def test_a_rotation_under_load_fails_no_job_and_signs_with_no_other_versio
     """Who names no version gets the old one, then the new one; who names the old one gets it during the overlap.
 
     By the module's own history: each digest was signed once, and its signature was returned, and verified by the client with
-    the version's public key. Only a job that named no version, and that a worker's change met before its outcome, is signed again, whole.
+    the version's public key. Only a job that a change of a worker met before its outcome may be signed again, whole.
     """
     rig = rig_of_two_workers(make_rig, tmp_path)
     free: list[Outcome] = []
@@ -113,11 +115,9 @@ async def test_a_rotation_under_load_fails_no_job_and_signs_with_no_other_versio
     made_of = Counter(record.input_tail for record in made)
     assert made_of.keys() == {digest[-8:] for digest in asked_free + asked_named}
     again = {tail for tail, count in made_of.items() if count > 1}
-    assert again <= {digest[-8:] for digest in asked_free}
-    jobs_again = {
-        place // DIGESTS_OF_A_JOB for place, digest in enumerate(asked_free) if digest[-8:] in again
-    }
-    assert len(jobs_again) <= WORKERS, "no more than the job that the change of each worker met"
+    for asked in (asked_free, asked_named):
+        jobs_again = {place // DIGESTS_OF_A_JOB for place, digest in enumerate(asked) if digest[-8:] in again}
+        assert len(jobs_again) <= CHANGES * WORKERS, "no more than the job that a change of each worker met"
     heads = {each.raw()[:8] for each in returned}
     assert {record.signature_head for record in made if record.input_tail not in again} <= heads
     assert heads <= {record.signature_head for record in made}
@@ -130,7 +130,9 @@ async def test_a_planned_activation_changes_over_at_its_time(make_rig: MakeRig, 
         began = time.monotonic()
         await keys(rig, "rotate", "release", "--no-request")
         command_s = time.monotonic() - began  # on a busy machine the next one takes as long
-        at = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=PLANNED_S + 5 * command_s)
+        at = datetime.now(UTC).replace(microsecond=0) + timedelta(
+            seconds=math.ceil(PLANNED_S + 5 * command_s)
+        )
         await keys(rig, "activate", "release", "--at", at.isoformat())
         versions: list[tuple[datetime, int, datetime]] = []
         while not versions or versions[-1][0] <= at:

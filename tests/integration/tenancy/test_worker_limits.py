@@ -83,7 +83,7 @@ async def test_a_stock_producer_cannot_go_round_the_rate(make_rig: MakeRig) -> N
         await redis.set(keyspace.job(jobs[-1]), encode_job(sealed, JobHints(), 1))
     began = time.monotonic()
     await redis.zadd(keyspace.queue("acme"), dict.fromkeys(jobs, 1))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(100):
         while await redis.exists(*map(keyspace.result, jobs)) < len(jobs):  # noqa: ASYNC110  # no such event
             await asyncio.sleep(0.02)
     await redis.aclose()
