@@ -7,7 +7,7 @@ SUITES := $(wildcard tests/unit tests/integration tests/security tests/faults te
 # More words for pytest: make test ARGS='-k envelope -x'
 ARGS ?=
 # Test files run side by side: a test of a stack mostly waits. JOBS=0 runs them one after another.
-JOBS ?= 3
+JOBS ?= 4
 SIDE_BY_SIDE := -n $(JOBS) --dist loadfile
 
 .PHONY: help bootstrap demo dev test test-all test-unit test-hsm test-compat test-tools faults record-kills soak coverage compose-check systemd-check install-check lint format generate bench bench-files bench-quick dist lock clean mutants fuzz
