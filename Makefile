@@ -8,7 +8,8 @@ SUITES := $(wildcard tests/unit tests/integration tests/security tests/faults te
 ARGS ?=
 # Test files run side by side: a test of a stack mostly waits. JOBS=0 runs them one after another.
 JOBS ?= 4
-SIDE_BY_SIDE := -n $(JOBS) --dist loadfile
+# In the order of tests/conftest.py: else the longest files begin last, and all but one process wait for their end.
+SIDE_BY_SIDE := -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: help bootstrap demo dev test test-all test-unit test-hsm test-compat test-tools faults record-kills soak coverage compose-check systemd-check install-check lint format generate bench bench-files bench-quick dist lock clean mutants fuzz
 
