@@ -69,7 +69,7 @@ async def test_a_disk_that_is_full_then_read_only_then_well(make_rig: MakeRig) -
 
 async def test_a_slow_disk_delays_and_nothing_else(make_rig: MakeRig) -> None:
     """Each sync takes longer than a lease: leases are extended, pages are served, everything is signed once."""
-    rig = make_rig(token={"acme": "lanes = 1"}, worker={"lease_s": 2.0})
+    rig = make_rig(token={"acme": "lanes = 1"}, worker={"lease_s": 4.0})
     rig.wrap = behind_simhsm(rig.directory)
     worker = rig.start_worker()
     async with rig.client() as client:

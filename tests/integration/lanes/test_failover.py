@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -124,7 +125,8 @@ async def lose(group: Group, worker: WorkerProcess, how: str) -> None:
         group.place("acme").rename(group.place("away"))
     if how in {"renamed", "killed"}:
         for pid in worker.lanes().get("acme", []):  # it may have noticed already
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def bring_back(group: Group, how: str) -> None:
