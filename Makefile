@@ -101,7 +101,7 @@ format: bootstrap ## let ruff write what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench-quick: bootstrap ## six minutes: build/bench/report.json and report.html
+bench-quick: bootstrap ## fewer rounds, the same thresholds: build/bench/report.json and report.html
 	$(BIN)/sigmill bench quick
 
 bench: bootstrap ## the full measurement

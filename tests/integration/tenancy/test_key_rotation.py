@@ -84,7 +84,8 @@ async def test_a_rotation_under_load_fails_no_job_and_signs_with_no_other_versio
     """Who names no version gets the old one, then the new one; who names the old one gets it during the overlap.
 
     By the module's own history: each digest was signed once, and its signature was returned, and verified by the client with
-    the version's public key. Only a job that a change of a worker met before its outcome may be signed again, whole.
+    the version's public key. Only a job that a change of a worker met before its outcome may be signed again,
+    whole: a lane begins no work that was authorised before the change, also for jobs that name a version.
     """
     rig = rig_of_two_workers(make_rig, tmp_path)
     free: list[Outcome] = []
