@@ -64,6 +64,10 @@ class EndEntry(EntryBase, frozen=True, array_like=True, kw_only=True):
     intent: Index
 
 
+IN_DOUBT: Final = frozenset({"returned-in-doubt", "unknown"})
+"""Ends without an outcome, of jobs some of whose digests may have been signed: items with the envelope are beside them."""
+
+
 class CanaryEntry(EntryBase, frozen=True, array_like=True, kw_only=True):
     """The service signed a digest of its own with a key of the tenant, to see whether its token works."""
 

@@ -11,7 +11,7 @@ import msgspec
 
 from queueing.errors import SigningError
 from queueing.protocol.envelope import read_unverified
-from queueing.protocol.grants.grant import read_grant
+from queueing.protocol.grants.owners import grant_of
 from queueing.protocol.jobs import decode_result
 from workers.journal.acknowledged import acknowledged_ends
 from workers.journal.records import (
@@ -40,8 +40,8 @@ class JobEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``what``: intent (about to be signed, durable before the HSM is asked), outcome (durable before it is released),
     committed or repeated (Redis took it), fenced (another worker had the job by then), returned (given back unsigned),
     returned-in-doubt (a lane may have signed some of it), unknown (its process ended in between). ``dropped`` of an outcome:
-    signatures that lanes made, or may have made, and that are not in the result. ``subject``, ``evidence_sha256`` (hex) of an intent: of its grant. ``from_record``: from an entry of the record,
-    which has no lease; the segment of the log was removed.
+    signatures that lanes made, or may have made, and that are not in the result. ``subject``, ``evidence_sha256`` (hex) of an
+    intent: of its grant. ``from_record``: from an entry of the record, which has no lease; the segment of the log was removed.
     """
 
     at_ms: int
@@ -130,11 +130,8 @@ def _intent(event: JobEvent, record: IntentRecord) -> JobEvent:
         envelope = read_unverified(record.sealed).envelope
     except SigningError:
         return event
-    subject, evidence_sha256 = _grant_of(envelope)
     return msgspec.structs.replace(
-        event,
-        subject=subject,
-        evidence_sha256=evidence_sha256,
+        with_grant(event, envelope),
         client=envelope.client,
         key=envelope.key,
         key_version=envelope.key_version or None,
@@ -144,15 +141,13 @@ def _intent(event: JobEvent, record: IntentRecord) -> JobEvent:
     )
 
 
-def _grant_of(envelope: Envelope) -> tuple[str, str]:
-    """Subject and evidence of the envelope's grant; empty without one that can be read."""
-    if envelope.grant is None:
-        return "", ""
-    try:
-        grant = read_grant(envelope.grant).grant
-    except SigningError:
-        return "", ""
-    return grant.subject, grant.evidence_sha256.hex()
+def with_grant(event: JobEvent, envelope: Envelope) -> JobEvent:
+    """The event with subject and evidence of the envelope's grant; the same without one that can be read."""
+    grant = grant_of(envelope)
+    if grant is None:
+        return event
+    evidence = grant.evidence_sha256.hex()
+    return msgspec.structs.replace(event, subject=grant.subject, evidence_sha256=evidence)
 
 
 def _outcome(event: JobEvent, record: OutcomeRecord) -> JobEvent:

@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from queueing.errors import ProofInvalid, ResultInvalid
-from queueing.protocol.envelope import MAX_DIGESTS
+from queueing.errors import ProofInvalid, ResultInvalid, SigningError
+from queueing.protocol.envelope import MAX_DIGESTS, read_unverified
 from queueing.protocol.jobs import JobOutcome
 from queueing.transparency.commitments import Item
 
 if TYPE_CHECKING:
-    from queueing.errors import SigningError
+    from queueing.protocol.envelope import Envelope
 
 
 class ItemRow(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """Items of the job whose outcome is entry ``outcome``; ``sealed`` is its whole envelope, ``salt`` 16 bytes.
+
+    A job that ends in doubt without an outcome has a row at its end: the envelope alone, to which its intent commits. Readers of
+    former versions skip it, as there the end has none.
 
     The job id is not in it: it follows from the envelope (``queueing.protocol.jobs.job_id_of``), and everything here is proven.
 
@@ -37,6 +40,13 @@ class ItemRow(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     codes: Annotated[
         tuple[Annotated[str, msgspec.Meta(max_length=64)], ...], msgspec.Meta(max_length=MAX_DIGESTS)
     ] = ()
+
+    def envelope(self) -> Envelope | None:
+        """The envelope, not verified; None where it cannot be read: nothing of it was signed."""
+        try:
+            return read_unverified(self.sealed).envelope
+        except SigningError:
+            return None
 
     def items(self, digests: tuple[bytes, ...]) -> list[Item]:
         """Items in the order of the envelope's digests. Raises ``ProofInvalid`` where their numbers differ."""

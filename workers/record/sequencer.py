@@ -17,7 +17,14 @@ from queueing.protocol.envelope import read_unverified
 from queueing.protocol.jobs import JobOutcome, JobResult, ReceiptNotice, decode_result
 from queueing.protocol.names import Name
 from queueing.transparency.commitments import SALT_BYTES, envelope_commitment, items_root
-from queueing.transparency.entries import CanaryEntry, EndEntry, IntentEntry, OpenedEntry, OutcomeEntry
+from queueing.transparency.entries import (
+    IN_DOUBT,
+    CanaryEntry,
+    EndEntry,
+    IntentEntry,
+    OpenedEntry,
+    OutcomeEntry,
+)
 from workers.journal.event_records import ConfigurationRecord, EventRecord, LaneOperationsRecord
 from workers.journal.records import (
     CanaryIntentRecord,
@@ -256,7 +263,12 @@ class Sequencer:
         claim = self._open.pop((record.job_id, record.lease), None)
         if claim is None:
             return []
-        added = addition(claim.tenant, EndEntry(at_ms=at_ms, kind=how, intent=claim.intent))  # type: ignore[arg-type]
+        row = None
+        if how in IN_DOUBT:  # it is for the tenant to know which digests may have been signed, and for whom
+            row = ItemRow(
+                outcome=self.sizes[claim.tenant], salt=claim.salt, sealed=claim.record.sealed, signatures=()
+            )
+        added = addition(claim.tenant, EndEntry(at_ms=at_ms, kind=how, intent=claim.intent), row)  # type: ignore[arg-type]
         if claim.receipt is None:
             return [added]
         receipt = msgspec.structs.replace(claim.receipt, released=how in _RELEASED)

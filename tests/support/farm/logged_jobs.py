@@ -6,7 +6,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from queueing.protocol.envelope import Envelope, seal
 from queueing.protocol.jobs import ArqResult, JobOutcome, ResultHints, WireError, encode_result
-from workers.journal.records import IntentRecord, OutcomeRecord, Record, ReleasedRecord, encode_record
+from workers.journal.records import (
+    IntentRecord,
+    OutcomeRecord,
+    Record,
+    ReleasedRecord,
+    ReturnedRecord,
+    UnknownRecord,
+    encode_record,
+)
 from workers.journal.segment_writer import SegmentWriter
 from workers.journal.segments import frame
 
@@ -59,6 +67,19 @@ def job(tenant: str, number: int, key: bytes = bytes(32)) -> list[Record]:
         OutcomeRecord(number, tenant, name, b"w:1", "", result(number, key)),
         ReleasedRecord(number, tenant, name, b"w:1", "committed"),
     ]
+
+
+def job_under(number: int, sealed: bytes, ended: str = "committed") -> list[Record]:
+    """Records of a job of acme with this envelope of two digests; one that ended in doubt has no outcome."""
+    name = b"job%d" % number
+    begun = IntentRecord(number, "acme", name, b"w:1", 1, sealed, number.to_bytes(16))
+    match ended:
+        case "unknown":
+            return [begun, UnknownRecord(number, "acme", name, b"w:1")]
+        case "returned" | "returned-in-doubt":
+            return [begun, ReturnedRecord(number, "acme", name, b"w:1", ended == "returned-in-doubt")]
+    outcome = OutcomeRecord(number, "acme", name, b"w:1", "", result(number))
+    return [begun, outcome, ReleasedRecord(number, "acme", name, b"w:1", ended)]
 
 
 def append(writer: SegmentWriter, *records: Record) -> None:

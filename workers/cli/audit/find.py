@@ -1,27 +1,47 @@
-"""``sigmill audit find``: jobs in an exported record by digest, key, client, job or time; events by kind."""
+"""``sigmill audit find``: jobs in an exported record by digest, key, client, grant, job or time; events by kind."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import click
 import msgspec
 
 from queueing.errors import InputUnreadable, ProofInvalid
+from queueing.protocol.grants.grant import Subject
+from queueing.protocol.grants.owners import grant_of
 from queueing.protocol.jobs import job_id_of
+from queueing.transparency.entries import EndEntry
 from queueing.transparency.event_entries import EVENT_KINDS
 from workers.cli.audit.digest_option import Digest
 from workers.cli.audit.times import from_option, to_option, utc_text
 from workers.cli.shell.options import json_option
 from workers.cli.shell.output import Exit, Output, emit, print_message, print_table
 from workers.record.bundle.reader import BundleReader, origins_of
-from workers.record.bundle.search import EventMatch, EventQuery, Match, Query, search, search_events
+from workers.record.bundle.search import (
+    EventMatch,
+    EventQuery,
+    GrantQuery,
+    Match,
+    Query,
+    search,
+    search_events,
+)
 from workers.record.retention.minimum import removed_sentence
+
+_SHA256: Final = re.compile(r"[0-9A-Fa-f]{64}")
 
 
 class FoundLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An outcome: its place, and what its envelope asked for. ``signature_sha256``: hex, of the digest that was given."""
+    """An outcome, or an end in doubt: its place, and what its envelope asked for.
+
+    ``signature_sha256``: hex, of the digest that was given. ``issuer``, ``subject``, ``evidence_sha256`` (hex): of the envelope's
+    grant; where nothing was signed they are what the envelope says. ``in_doubt``: kind of the end of a job without an outcome, of
+    whose digests any may have been signed.
+    """
 
     origin: str
     entry: int
@@ -35,6 +55,10 @@ class FoundLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     signed: int
     code: str = ""
     signature_sha256: str = ""
+    issuer: str = ""
+    subject: str = ""
+    evidence_sha256: str = ""
+    in_doubt: str = ""
 
 
 class EventLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,11 +77,35 @@ def _not_empty(_ctx: click.Context, param: click.Parameter, value: str | None) -
     return value
 
 
+def _subject(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if _not_empty(ctx, param, value) is None:
+        return None
+    try:
+        return msgspec.convert(value, Subject)
+    except msgspec.ValidationError:
+        what = "has not 1 to 512 printable ASCII characters; copy it from the log, where others are percent-encoded"
+        raise click.BadParameter(what, param=param) from None
+
+
+def _evidence(_ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value is not None and _SHA256.fullmatch(value) is None:
+        raise click.BadParameter("is no SHA-256 in hex (64 characters)", param=param)
+    return value
+
+
 @click.command("find")
 @click.argument("bundle", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--digest", type=Digest(), metavar="HEX", help="Jobs with this digest.")
 @click.option("--key", callback=_not_empty, help="Jobs for this key.")
 @click.option("--client", callback=_not_empty, help="Jobs of this client.")
+@click.option("--subject", callback=_subject, help="Jobs under grants for this subject, as the log has it.")
+@click.option("--issuer", callback=_not_empty, help="Jobs under grants of this issuer.")
+@click.option(
+    "--evidence",
+    callback=_evidence,
+    metavar="HEX",
+    help="Jobs under grants for the token, or the certificate in DER, with this SHA-256.",
+)
 @click.option("--job", "job_id", callback=_not_empty, metavar="ID", help="The job with this id.")
 @click.option(
     "--event",
@@ -84,17 +132,22 @@ def find(
 ) -> Exit:
     """Find jobs, or events, in an exported record; all conditions must hold.
 
+    Jobs that ended in doubt, without an outcome, are found as well: any of their digests may have been signed. Events with an issuer or a subject are
+    the stop orders against them.
+
     It verifies nothing: run `sigmill audit verify` on the same folder first. Exit code 1 if nothing was found.
     """
     if kinds:
-        if digest or names["job_id"]:
+        if digest or names["job_id"] or names["evidence"]:
             raise click.UsageError(
-                "events have no digests and no job ids: give --event without --digest and --job"
+                "events have no digests, job ids or tokens: give --event without --digest, --job and --evidence"
             )
         events = EventQuery(
             kinds=frozenset(EVENT_KINDS if "any" in kinds else kinds),
             key=names["key"] or "",
             client=names["client"] or "",
+            issuer=names["issuer"] or "",
+            subject=names["subject"] or "",
             from_ms=from_ms,
             to_ms=to_ms,
         )
@@ -104,6 +157,11 @@ def find(
         key=names["key"] or "",
         client=names["client"] or "",
         job_id=names["job_id"] or "",
+        grant=GrantQuery(
+            issuer=names["issuer"] or "",
+            subject=names["subject"] or "",
+            evidence_sha256=bytes.fromhex(names["evidence"] or ""),
+        ),
         from_ms=from_ms,
         to_ms=to_ms,
     )
@@ -124,9 +182,17 @@ def _find(output: Output, bundle: Path, query: Query | EventQuery) -> Exit:
     else:
         jobs = [line for line in lines if isinstance(line, FoundLine)]
         if jobs:
-            print_table(
-                ("TIME", "ENTRY", "CLIENT", "KEY", "SIGNED", "JOB"), [_job_row(line) for line in jobs]
+            under_grants = any(line.subject for line in jobs)
+            head = (
+                "TIME",
+                "ENTRY",
+                "CLIENT",
+                *(("SUBJECT",) if under_grants else ()),
+                "KEY",
+                "SIGNED",
+                "JOB",
             )
+            print_table(head, [_job_row(line, under_grants=under_grants) for line in jobs])
         events = [line for line in lines if isinstance(line, EventLine)]
         if events:
             print_table(("TIME", "ENTRY", "KIND", "EVENT"), [_event_row(line) for line in events])
@@ -144,13 +210,14 @@ def _lines(origin: BundleReader, query: Query | EventQuery) -> Iterator[FoundLin
     return (_event_line(match) for match in search_events(origin, query))
 
 
-def _job_row(line: FoundLine) -> tuple[object, ...]:
+def _job_row(line: FoundLine, *, under_grants: bool) -> tuple[object, ...]:
     return (
         line.at,
         f"{line.origin}/{line.entry}",
         line.client,
+        *((line.subject,) if under_grants else ()),
         f"{line.key}/{line.key_version}",
-        f"{line.signed} of {line.digests}",
+        f"? of {line.digests}" if line.in_doubt else f"{line.signed} of {line.digests}",
         line.job_id,
     )
 
@@ -180,22 +247,34 @@ def _shown(value: object) -> object:
 
 
 def _line(match: Match, digest: bytes) -> FoundLine:
-    envelope = match.envelope
+    envelope, entry = match.envelope, match.entry
+    grant = grant_of(envelope)
+    line = FoundLine(
+        origin=match.origin,
+        entry=match.index,
+        at=utc_text(entry.at_ms),
+        job_id=job_id_of(envelope.tenant, envelope.idempotency_key),
+        client=envelope.client,
+        key=envelope.key,
+        key_version=envelope.key_version,
+        algorithm=envelope.algorithm,
+        digests=len(envelope.digests),
+        signed=0,
+        issuer="" if grant is None else grant.issuer,
+        subject="" if grant is None else grant.subject,
+        evidence_sha256="" if grant is None else grant.evidence_sha256.hex(),
+    )
+    if isinstance(entry, EndEntry):
+        return msgspec.structs.replace(line, in_doubt=entry.kind)
     signature = b""
     if digest:
         items = match.row.items(envelope.digests)
         signature = next((item.signature_sha256 for item in items if item.digest == digest), b"")
-    return FoundLine(
-        origin=match.origin,
-        entry=match.index,
-        at=utc_text(match.entry.at_ms),
-        job_id=job_id_of(envelope.tenant, envelope.idempotency_key),
-        client=envelope.client,
-        key=envelope.key,
-        key_version=match.entry.key_version or envelope.key_version,
-        algorithm=envelope.algorithm,
-        digests=match.entry.digests,
-        signed=match.entry.signed,
-        code=match.entry.code,
+    return msgspec.structs.replace(
+        line,
+        key_version=entry.key_version or envelope.key_version,
+        digests=entry.digests,
+        signed=entry.signed,
+        code=entry.code,
         signature_sha256=signature.hex(),
     )

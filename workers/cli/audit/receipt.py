@@ -8,6 +8,7 @@ import click
 
 from queueing.errors import InputUnreadable, OutputUnwritable, ProofInvalid
 from queueing.files.durable_file import replace_durably
+from queueing.transparency.entries import OutcomeEntry
 from workers.cli.audit.digest_option import Digest
 from workers.cli.audit.key_files import service_key_option, vkeys_option
 from workers.cli.audit.receipt_files import keys_of, print_receipt, receipt_in, verified
@@ -73,6 +74,8 @@ def _made(bundle: Path, digest: bytes) -> bytes:
             if minimum := origin.minimum():
                 removed = f"; {removed_sentence(minimum)}"
             for match in search(origin, Query(digest=digest)):
+                if not isinstance(match.entry, OutcomeEntry):
+                    continue  # in doubt: there is no signature to prove
                 if newest is None or match.entry.at_ms >= newest[1].entry.at_ms:
                     newest = origin, match
     except OSError as error:

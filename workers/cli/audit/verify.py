@@ -47,6 +47,8 @@ class KeyLine(msgspec.Struct, frozen=True, kw_only=True):
 class OriginLine(msgspec.Struct, frozen=True, kw_only=True):
     """Counts of one origin: what was verified, and the problems. ``minimum``: entries before it had been removed.
 
+    ``signatures_under_grants``: of ``signatures``. ``unproven_envelopes``: of jobs in doubt, whose intents are before the range.
+
     ``lanes_without_end``, ``calls_in_doubt``: why ``keys`` may have fewer calls than were made.
     """
 
@@ -54,6 +56,8 @@ class OriginLine(msgspec.Struct, frozen=True, kw_only=True):
     entries: int
     signatures: int
     client_signatures: int
+    signatures_under_grants: int = 0
+    unproven_envelopes: int = 0
     problems: int
     minimum: int = 0
     keys: tuple[KeyLine, ...] = ()
@@ -123,6 +127,8 @@ def _verify(output: Output, verifier: OriginVerifier, name: str) -> OriginLine:
         entries=verified.entries,
         signatures=verified.signatures,
         client_signatures=verified.client_signatures,
+        signatures_under_grants=verified.granted,
+        unproven_envelopes=verified.unproven,
         problems=found,
         minimum=verified.minimum,
         keys=_keys(verified.lanes),
@@ -133,7 +139,9 @@ def _verify(output: Output, verifier: OriginVerifier, name: str) -> OriginLine:
         emit(line)
     else:
         more = f", {found - MOST_PROBLEMS} problems not shown" if found > MOST_PROBLEMS else ""
-        print_message(f"{name}: {line.entries:,} entries, {line.signatures:,} signatures{more}")
+        print_message(
+            f"{name}: {line.entries:,} entries, {line.signatures:,} signatures{_granted(line)}{more}"
+        )
         for key in line.keys:
             calls = f"{key.calls:,} calls of C_Sign, {key.signatures:,} signatures"
             print_message(f"{name}: {key.key or 'other keys'}/{key.key_version}: {calls}")
@@ -142,9 +150,17 @@ def _verify(output: Output, verifier: OriginVerifier, name: str) -> OriginLine:
                 f"{name}: there may be more calls: {line.lanes_without_end} lanes have no end here, and"
                 f" {line.calls_in_doubt} digests were not answered by lanes that have"
             )
+        if verified.unproven:
+            print_message(
+                f"{name}: the items of {verified.unproven} jobs in doubt are not proven: their intents are before the range"
+            )
         if verified.minimum:
             print_message(f"{name}: {removed_sentence(verified.minimum)}")
     return line
+
+
+def _granted(line: OriginLine) -> str:
+    return f", {line.signatures_under_grants:,} of them under grants" if line.signatures_under_grants else ""
 
 
 def _keys(lanes: LaneSums) -> tuple[KeyLine, ...]:

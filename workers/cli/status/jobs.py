@@ -175,7 +175,7 @@ def _details(event: JobEvent) -> str:
         version = "" if event.key_version is None else f"/{event.key_version}"
         return (
             f"attempt {event.attempt}, {event.digests} digests, {event.algorithm} with {event.key}{version}"
-            f" for {event.client}"
+            f" for {event.client}" + (f", {event.subject}" if event.subject else "")
         )
     if event.what == "outcome":
         dead = ", dead letter" if event.dead_letter else ""

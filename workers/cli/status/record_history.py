@@ -1,6 +1,7 @@
 """History of jobs from the record of a host, where the segments of the write-ahead log with them were removed.
 
-Only jobs with an outcome are found: an entry has no job id, and the items beside an outcome have the envelope from which the id follows.
+Only jobs with items are found, which are those with an outcome or an end in doubt: an entry has no job id, and the items have the
+envelope from which the id follows.
 """
 
 from __future__ import annotations
@@ -8,11 +9,9 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from queueing.errors import SigningError
-from queueing.protocol.envelope import read_unverified
 from queueing.protocol.jobs import job_id_of
 from queueing.transparency.entries import EndEntry, IntentEntry, OutcomeEntry, decode_entry
-from workers.audit.job_history import JobEvent
+from workers.audit.job_history import JobEvent, with_grant
 from workers.record.folder import log_folder
 from workers.record.published import published_checkpoint
 from workers.record.stored_entries import StoredEntries
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from queueing.protocol.envelope import Envelope
     from queueing.transparency.entries import Entry
-    from workers.record.items import ItemRow
 
 
 def recorded_histories(
@@ -41,9 +40,10 @@ def recorded_histories(
         if stored is None:
             continue
         for row in stored.rows(stored.first_since(int(since_s * 1000))):
-            job_id = _job_id(tenant, row)
-            if job_id in wanted:
-                events[job_id] += _events(stored, row.outcome)
+            envelope = row.envelope()
+            job_id = b"" if envelope is None else job_id_of(tenant, envelope.idempotency_key).encode()
+            if envelope is not None and job_id in wanted:
+                events[job_id] += _events(stored, row.outcome, envelope)
     return events
 
 
@@ -56,21 +56,14 @@ def _log_of(state_dir: Path, tenant: str) -> StoredEntries | None:
     return None if checkpoint is None else StoredEntries(folder, checkpoint.size)
 
 
-def _job_id(tenant: str, row: ItemRow) -> bytes:
-    try:
-        return job_id_of(tenant, read_unverified(row.sealed).envelope.idempotency_key).encode()
-    except SigningError:
-        return b""
-
-
-def _events(stored: StoredEntries, index: int) -> Iterator[JobEvent]:
-    """Intent, outcome and end of the claim whose outcome is this entry; an intent that was removed is left out."""
+def _events(stored: StoredEntries, index: int, envelope: Envelope) -> Iterator[JobEvent]:
+    """Intent, outcome and end of the claim whose items are beside this entry; an intent that was removed is left out."""
     outcome = _entry(stored, index)
-    if not isinstance(outcome, OutcomeEntry):
+    if not isinstance(outcome, OutcomeEntry | EndEntry):
         return
     intent = _entry(stored, outcome.intent) if outcome.intent >= stored.minimum else None
     if isinstance(intent, IntentEntry):
-        yield JobEvent(
+        event = JobEvent(
             at_ms=intent.at_ms,
             what="intent",
             lease="",
@@ -82,6 +75,10 @@ def _events(stored: StoredEntries, index: int) -> Iterator[JobEvent]:
             digests=intent.digests,
             from_record=True,
         )
+        yield with_grant(event, envelope)
+    if isinstance(outcome, EndEntry):
+        yield JobEvent(at_ms=outcome.at_ms, what=outcome.kind, lease="", from_record=True)
+        return
     signed = None if outcome.code else outcome.signed
     yield JobEvent(
         at_ms=outcome.at_ms,

@@ -15,14 +15,20 @@ from queueing.errors import EnvelopeSignature, ProofInvalid, SigningError
 from queueing.protocol.envelope import read_unverified
 from queueing.transparency.checkpoints import Checkpoint, read_checkpoint
 from queueing.transparency.commitments import envelope_commitment, items_root
-from queueing.transparency.entries import EndEntry, IntentEntry, OpenedEntry, OutcomeEntry, decode_entry
+from queueing.transparency.entries import (
+    IN_DOUBT,
+    EndEntry,
+    IntentEntry,
+    OpenedEntry,
+    OutcomeEntry,
+    decode_entry,
+)
 from queueing.transparency.event_entries import LaneEndedEntry, LaneOperationsEntry, LaneStartedEntry
 from queueing.transparency.merkle import TreeEdge, leaf_hash, root_of
-from queueing.transparency.notes import ECDSA, VerifierKey, read_note, signed_by_any
-from queueing.transparency.origin_statements import verify_statement
+from queueing.transparency.notes import read_note, signed_by_any
 from queueing.transparency.tiles import WIDTH
 from workers.record.bundle.lane_sums import LaneSums
-from workers.record.bundle.signers import signer_of
+from workers.record.bundle.signers import certifying_statements, check_grant, signer_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +36,7 @@ if TYPE_CHECKING:
     from queueing.protocol.client_keys import ClientPublicKey
     from queueing.protocol.envelope import UnverifiedEnvelope
     from queueing.transparency.commitments import Item
-    from queueing.transparency.origin_statements import OriginStatement
+    from queueing.transparency.notes import VerifierKey
     from workers.record.bundle.reader import BundleReader
     from workers.record.items import ItemRow
 
@@ -54,33 +60,18 @@ class Problem:
 class Verified:
     """Counts of what was verified: entries, signatures with a client's signature verified, by kind of entry.
 
-    ``minimum``: entries before it had been removed at the export, as the bundle says.
+    ``granted``: signatures under grants. ``unproven``: envelopes of jobs in doubt whose intents, which commit to them, are before the
+    range. ``minimum``: entries before it had been removed at the export, as the bundle says.
     """
 
     entries: int = 0
     signatures: int = 0
     client_signatures: int = 0
+    granted: int = 0
+    unproven: int = 0
     minimum: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
     lanes: LaneSums = field(default_factory=LaneSums)
-
-
-def certifying_statements(
-    reader: BundleReader, checkpoint: Checkpoint, service_keys: Sequence[bytes]
-) -> Iterator[OriginStatement]:
-    """Statements of a service key about keys of this origin, from a head that this checkpoint is not older than.
-
-    ``service_keys``: SubjectPublicKeyInfo (DER). Raises ``ProofInvalid`` for a statement that none of them signed.
-    """
-    log_name = "/".join(checkpoint.origin.split("/")[:-2])
-    service = [VerifierKey(f"{log_name}/service", ECDSA, spki) for spki in service_keys]
-    for name, data in reader.statements() if service else ():
-        try:
-            statement = verify_statement(data, service, checkpoint.origin)
-        except ProofInvalid as error:
-            raise ProofInvalid(f"{name}: {error.message}") from None
-        if statement.head.size <= checkpoint.size:
-            yield statement
 
 
 class OriginVerifier:
@@ -234,8 +225,20 @@ class OriginVerifier:
             case LaneStartedEntry() | LaneOperationsEntry() | LaneEndedEntry():
                 self.verified.lanes.add(index, entry)
             case EndEntry():
-                if self._intents.pop(entry.intent, None) is None and entry.intent >= self._first:
-                    raise ProofInvalid(f"it ends entry {entry.intent}, which is no open intent")
+                self._end(entry, row)
+        if row is not None and not (isinstance(entry, OutcomeEntry) or entry.kind in IN_DOUBT):
+            raise ProofInvalid("there are items beside it, and it is no outcome")
+
+    def _end(self, entry: EndEntry, row: ItemRow | None) -> None:
+        intent = self._intents.pop(entry.intent, None)
+        if intent is None and entry.intent >= self._first:
+            raise ProofInvalid(f"it ends entry {entry.intent}, which is no open intent")
+        if row is None or entry.kind not in IN_DOUBT:
+            return  # without doubt, or of a former version
+        if intent is None:
+            self.verified.unproven += 1
+        elif envelope_commitment(row.salt, row.sealed) != intent[1]:
+            raise ProofInvalid(f"the envelope in its items is not the one of entry {entry.intent}")
 
     def _outcome(self, entry: OutcomeEntry, row: ItemRow | None) -> None:
         intent = self._intents.get(entry.intent)
@@ -259,6 +262,7 @@ class OriginVerifier:
         self.verified.lanes.signed[unverified.envelope.key, entry.key_version] += entry.signed
         if entry.signed:
             self._authorised(unverified)
+            self.verified.granted += entry.signed if unverified.envelope.grant is not None else 0
             self.verified.client_signatures += entry.signed if self._clients is not None else 0
 
     def _authorised(self, unverified: UnverifiedEnvelope) -> None:
@@ -267,6 +271,7 @@ class OriginVerifier:
         if envelope.tenant != self._tenant:
             raise ProofInvalid(f"its envelope is of another tenant: {envelope.tenant}")
         if self._clients is None:
+            check_grant(envelope)
             return
         key = signer_of(envelope, self._clients)
         try:

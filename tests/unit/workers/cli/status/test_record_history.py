@@ -5,8 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
+
 from queueing.protocol.jobs import job_id_of
-from tests.support.farm.logged_jobs import append, intent, job
+from tests.support.fakes.grants import sealed_under
+from tests.support.farm.logged_jobs import append, intent, job, job_under
 from tests.support.farm.sealed_logs import seal
 from workers.cli.status.record_history import recorded_histories
 from workers.journal.segment_writer import SegmentWriter
@@ -39,6 +42,27 @@ def test_a_job_is_found_by_its_id_with_all_that_came_of_it(tmp_path: Path) -> No
     assert (outcome.signed, outcome.failed, outcome.code) == (1, 1, "")
     assert all(event.from_record for event in (first, outcome, last))
     assert found[id_of("acme", 2)] == found[id_of("acme", 3)] == []
+
+
+@pytest.mark.parametrize("ended", ["unknown", "returned-in-doubt"])
+def test_a_job_in_doubt_is_found_with_the_subject_of_its_grant(tmp_path: Path, ended: str) -> None:
+    """Its items are beside its end: nothing says that it was not signed. One that came back unsigned has none."""
+    sealed = [sealed_under(idempotency_key=number.to_bytes(16)) for number in (1, 2)]
+    append(
+        SegmentWriter(tmp_path / "wal"), *job_under(1, sealed[0], ended), *job_under(2, sealed[1], "returned")
+    )
+    seal(tmp_path)
+    shutil.rmtree(tmp_path / "wal")
+    owners = {id_of("acme", number): "acme" for number in (1, 2)}
+    found = recorded_histories(tmp_path, owners, since_s=0.0)
+    begun, end = found[id_of("acme", 1)]
+    assert (begun.what, begun.subject, begun.evidence_sha256) == (
+        "intent",
+        "repo:acme/app",
+        (b"e" * 32).hex(),
+    )
+    assert (end.what, end.from_record) == (ended, True)
+    assert found[id_of("acme", 2)] == []
 
 
 def test_what_is_older_is_not_read(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from queueing.errors import ProofInvalid
 from queueing.protocol.client_keys import ClientPublicKey
 from queueing.protocol.envelope import read_unverified
 from tests.support.fakes.grants import EPHEMERAL, ISSUER, Seed, sealed_grant, sealed_under
-from workers.record.bundle.signers import signer_of
+from workers.record.bundle.signers import check_grant, signer_of
 
 
 def public(seed: Seed) -> ClientPublicKey:
@@ -37,6 +37,7 @@ def test_the_holder_of_a_grant_has_signed_its_envelope() -> None:
         ({"grant_bytes": sealed_grant(Seed(9))}, "is false"),
         ({"grant_bytes": b"rubbish"}, "is false"),
         ({"grant_bytes": sealed_grant(tenant="globex")}, "another tenant"),
+        ({"grant_bytes": sealed_grant(audience="prod")}, "another cluster"),
         ({"grant_bytes": sealed_grant(keys=("nightly",))}, "another tenant, client or key"),
         ({"client": "build-1"}, "another tenant, client or key"),
         ({"grant_bytes": sealed_grant(issuer="di")}, "no public key of the issuer di"),
@@ -48,3 +49,22 @@ def test_a_false_grant_is_found(changes: dict[str, Any], words: str) -> None:
     """Each in words."""
     with pytest.raises(ProofInvalid, match=words):
         signer_of(read_unverified(sealed_under(**changes)).envelope, KEYS)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"grant_bytes": b"rubbish"},
+        {"grant_bytes": sealed_grant(tenant="globex")},
+        {"grant_bytes": sealed_grant(audience="prod")},
+        {"grant_bytes": sealed_grant(keys=("nightly",))},
+        {"client": "build-1"},
+    ],
+    ids=str,
+)
+def test_a_grant_for_something_else_is_found_without_any_key(changes: dict[str, Any]) -> None:
+    """Its subject would be shown for a signature that was not its."""
+    check_grant(read_unverified(sealed_under()).envelope)
+    check_grant(read_unverified(sealed_under(grant=None)).envelope)
+    with pytest.raises(ProofInvalid):
+        check_grant(read_unverified(sealed_under(**changes)).envelope)
