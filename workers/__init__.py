@@ -11,6 +11,7 @@ active_jobs          register of the jobs that the worker has claimed and not se
 job_result           encoding of a finished job: result, dead letter
 relay/               HTTPS for clients that have no Redis
 intake/              claim loop: which tenants are claimed, when, and how much
+https/               HTTPS server of relay and issuer
 limits/              rate limits, budgets and fair queueing
 pipeline/            routing, dispatch, leases, results, retries
 background/          publication and synchronisation with Redis, canaries

@@ -14,7 +14,6 @@ from queueing.client.delivery.redis_access import RedisAccess
 from queueing.errors import ConfigError, QueueUnavailable
 from workers.doctor.findings import Finding, fail, ok, skipped, warning
 from workers.doctor.redis import address_of
-from workers.relay.certificate import server_context
 from workers.relay.settings import RelaySettings
 from workers.relay.tenant_queue import wall_clock_ms
 
@@ -35,7 +34,7 @@ def check_relay(file: Path, now_s: float) -> Iterator[Finding]:
         return
     try:
         settings = RelaySettings.from_file(file)
-        server_context(settings.tls)
+        settings.tls.files().context()
     except ConfigError as error:
         yield fail("relay", f"{error.file}: {error.key}", error.problem, error.remedy)
         return

@@ -12,8 +12,7 @@ minting         from a request to a grant
 lane_process    the lane
 frames          frames between front and lane
 lane_client     the front's connection to the lane
-front           HTTPS
-front_tls       TLS of the front
+front           the front as a site of an HTTPS server (`workers.https`)
 front_status    state of the front, for probes and metrics
 checking        checks without the lane, for an operator
 fetching        a provider's keys over HTTPS

@@ -1,4 +1,4 @@
-"""State of the front: probes, gauges of its lane and the providers' keys, and the look at its certificate."""
+"""State of the front: probes, and gauges of its lane and the providers' keys."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from queueing.files.regular_file import read_regular
 from workers.issuer.identity.provider_keys import MAX_FILE_BYTES, read_keys
 
 if TYPE_CHECKING:
-    from workers.issuer.front_tls import FrontTls
     from workers.issuer.issuer_file import IssuerConfiguration
     from workers.issuer.lane_client import LaneClient
-    from workers.telemetry.metrics_catalogue import IssuerMetrics
+    from workers.telemetry.edge_metrics import IssuerMetrics
 
 log = logging.getLogger("sigmill.issuer")
 
@@ -25,12 +24,9 @@ class FrontStatus:
 
     alive = True
 
-    def __init__(
-        self, configuration: IssuerConfiguration, lane: LaneClient, tls: FrontTls, metrics: IssuerMetrics
-    ) -> None:
+    def __init__(self, configuration: IssuerConfiguration, lane: LaneClient, metrics: IssuerMetrics) -> None:
         self._configuration = configuration
         self._lane = lane
-        self._tls = tls
         self._metrics = metrics
 
     @property
@@ -39,13 +35,12 @@ class FrontStatus:
         return self._lane.ready
 
     async def run(self) -> None:
-        """Set the gauges, and load a renewed certificate, until cancelled."""
+        """Set the gauges until cancelled."""
         log.info("issuer.started", extra={"providers": sorted(self._configuration.providers)})
         while True:
             self._metrics.issuer_lane_up.set(1.0 if self._lane.ready else 0.0)
             for provider in self._configuration.providers:
                 self._metrics.provider_keys_timestamp_seconds.labels(provider).set(self._fetched_s(provider))
-            await asyncio.to_thread(self._tls.reload_if_changed)
             await asyncio.sleep(INTERVAL_S)
 
     def _fetched_s(self, provider: str) -> float:

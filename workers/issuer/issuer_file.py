@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from queueing.config.secrets import secret_path
 from queueing.config.toml import convert, read_toml
 from queueing.errors import ConfigError
 from queueing.files.regular_file import read_regular
@@ -20,6 +21,7 @@ from workers.config.service_file import required_table
 from workers.config.settings import LoggingSettings, MetricsSettings
 from workers.config.token_tables import read_tokens
 from workers.config.values import ErrorList, expect_name, public_key, tables_below
+from workers.https.certificate import TlsFiles
 from workers.issuer.identity.certificates import Authority
 from workers.issuer.identity.signed_token import Provider
 from workers.issuer.settings import (
@@ -74,6 +76,19 @@ class IssuerConfiguration:
     def path(self, name: str) -> Path:
         """Path of a file that the configuration names."""
         return self.file.parent / name
+
+    def tls_files(self) -> TlsFiles:
+        """Files of the front's TLS."""
+        http = self.http
+        return TlsFiles(
+            certificate=self.path(http.certificate),
+            private_key=Path(secret_path(self.file.parent, http.private_key)),
+            client_ca=None if http.client_ca is None else self.path(http.client_ca),
+            client_required=False,
+            file=str(self.file),
+            certificate_key="http.certificate",
+            client_ca_key="http.client_ca",
+        )
 
     def identity_providers(self) -> dict[str, Provider]:
         """The providers, as the verification of tokens takes them."""

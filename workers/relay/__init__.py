@@ -1,12 +1,11 @@
 """The relay: HTTPS that takes sealed envelopes and gives results back, for clients that have no Redis (ADR 0049).
 
 settings       ``relay.toml``
-certificate    TLS context, loaded again when its files change
 admission      bounds on requests and waiting clients; what is beyond them is shed
 waiting        clients that wait for results, by job
 tenant_queue   one tenant's queue in Redis, and the loops that bring results to its waiting clients
 endpoints      operations of the protocol: a request's body in, an answer out
-http           HTTP server: limits on connections, headers and bodies, and answers for errors
+site           the relay as a site of an HTTPS server (`workers.https`): answers for every error
 process        the process: start, readiness, drain
 
 It holds no key and judges no envelope: the lane does. Must never import ``workers.lanes``, ``workers.pipeline``, ``workers.hsm``

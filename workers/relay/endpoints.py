@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from workers.relay.admission import Admission
     from workers.relay.settings import RelaySettings
     from workers.relay.tenant_queue import TenantQueue
-    from workers.telemetry.relay_metrics import RelayMetrics
+    from workers.telemetry.edge_metrics import RelayMetrics
 
 _MOST_RESULT_BYTES: Final = 1024 * 1024
 """Results in the answer to a submit; the client polls for further ones."""

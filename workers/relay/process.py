@@ -9,15 +9,15 @@ import signal
 from typing import TYPE_CHECKING, Final
 
 from queueing.aio.owned_tasks import end_tasks
-from queueing.errors import ConfigError
+from workers.https.certificate import ServerCertificate
+from workers.https.server import Address, Bounds, HttpsServer
 from workers.relay.admission import Admission
-from workers.relay.certificate import ServerCertificate
 from workers.relay.endpoints import Endpoints
-from workers.relay.http import RelayHttp
+from workers.relay.site import RelaySite
 from workers.relay.tenant_queue import TenantQueue
+from workers.telemetry.edge_metrics import RelayMetrics
 from workers.telemetry.http_server import MetricsServer, Pages
 from workers.telemetry.metrics import process_registry, say_build
-from workers.telemetry.relay_metrics import RelayMetrics
 
 if TYPE_CHECKING:
     from workers.relay.settings import RelaySettings
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("sigmill.relay")
 
-_BACKLOG: Final = 1024
-_TLS_SHUTDOWN_S: Final = 2.0
 _DRAIN_STEP_S: Final = 0.02
 
 
@@ -54,15 +52,16 @@ async def serve(settings: RelaySettings, logs: LogWriter) -> None:
     say_build(metrics, "relay")
     logs.count_in(metrics.log_lines_dropped)
     admission = Admission(settings)
-    certificate = ServerCertificate(settings.tls, reloads=metrics.certificate_reloads)
+    certificate = ServerCertificate(settings.tls.files(), metrics)
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     queues = {name: TenantQueue(name, tenant.redis) for name, tenant in settings.tenants.items()}
     endpoints = Endpoints(settings, queues, admission=admission, metrics=metrics)
-    http = RelayHttp(endpoints, settings.limits, admission=admission, metrics=metrics)
+    site = RelaySite(endpoints, settings.limits, admission=admission, metrics=metrics)
+    limits = settings.limits
+    server = HttpsServer(site, Bounds(connections=limits.connections, header_s=limits.header_s), metrics)
     metrics.waiting_clients.set_function(lambda: admission.waiting)
-    metrics.connections.set_function(lambda: len(http.connections))
     async with contextlib.AsyncExitStack() as closing:
         for queue in queues.values():
             closing.push_async_callback(queue.close)
@@ -75,45 +74,20 @@ async def serve(settings: RelaySettings, logs: LogWriter) -> None:
                 group.create_task(loop)
                 for loop in (certificate.watch(), *(each for q in queues.values() for each in q.loops()))
             ]
-            listener = await _listen(settings, http, certificate)
-            port = listener.sockets[0].getsockname()[1]
+            address = Address(host=settings.host, port=settings.port, file="relay.toml", key="port")
+            port = await server.listen(address, certificate.context)
             log.info("relay.started", extra={"port": port, "tenants": len(queues), "metrics": pages.port})
             await ended.wait()
             log.info("relay.draining", extra={"waiting": admission.waiting})
-            listener.close()
-            await _drain(settings, admission, queues, http)
+            server.stop_listening()
+            await _drain(settings, admission, queues)
+            await server.close()
             await end_tasks(tasks)
     log.info("relay.stopped")
 
 
-async def _listen(settings: RelaySettings, http: RelayHttp, certificate: ServerCertificate) -> asyncio.Server:
-    try:
-        return await asyncio.get_running_loop().create_server(
-            http,
-            settings.host,
-            settings.port,
-            ssl=certificate.context,
-            ssl_handshake_timeout=settings.limits.header_s,
-            ssl_shutdown_timeout=_TLS_SHUTDOWN_S,
-            backlog=_BACKLOG,
-            reuse_address=True,
-        )
-    except OSError as error:
-        raise ConfigError(
-            "relay.toml",
-            "port",
-            f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}",
-            "Use an address of this host, and a port that is free and that this user may bind.",
-        ) from error
-
-
-async def _drain(
-    settings: RelaySettings,
-    admission: Admission,
-    queues: dict[str, TenantQueue],
-    http: RelayHttp,
-) -> None:
-    """Answer the clients that wait, finish what is in hand, and close the connections. What takes longer is cut."""
+async def _drain(settings: RelaySettings, admission: Admission, queues: dict[str, TenantQueue]) -> None:
+    """Answer the clients that wait, and finish what is in hand. What takes longer is cut with its connection."""
     admission.draining = True
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(settings.drain_s):
@@ -121,5 +95,3 @@ async def _drain(
                 queue.clients.release()
             while admission.requests or admission.waiting:  # noqa: ASYNC110 - a counter, not an event, in the hot path
                 await asyncio.sleep(_DRAIN_STEP_S)
-    http.pre_shutdown()
-    await http.shutdown(_TLS_SHUTDOWN_S)

@@ -15,6 +15,7 @@ from queueing.config.toml import convert, read_toml
 from queueing.errors import ConfigError
 from queueing.protocol.names import Name
 from workers.config.settings import LoggingSettings, MetricsSettings
+from workers.https.certificate import TlsFiles
 
 Seconds = Annotated[float, Meta(gt=0, le=3600)]
 
@@ -29,6 +30,17 @@ class TlsSettings(_Strict, frozen=True):
     certificate_file: str
     private_key_file: str
     client_ca_file: str | None = None
+
+    def files(self) -> TlsFiles:
+        """The same, for a server."""
+        return TlsFiles(
+            certificate=Path(self.certificate_file),
+            private_key=Path(self.private_key_file),
+            client_ca=None if self.client_ca_file is None else Path(self.client_ca_file),
+            file="relay.toml",
+            certificate_key="tls.certificate_file",
+            client_ca_key="tls.client_ca_file",
+        )
 
 
 class RelayLimits(_Strict, frozen=True):

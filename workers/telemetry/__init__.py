@@ -2,7 +2,7 @@
 
 metric_declarations  declarations of metrics: kind, name, help, labels
 metrics_catalogue    all metrics of worker and exporter
-relay_metrics        all metrics of the relay
+edge_metrics         all metrics of the relay and of the issuer
 metrics              a worker's metrics, and the methods that set them
 outcome_metrics      metrics of published results
 series_budget        bound on the number of time series

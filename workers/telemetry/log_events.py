@@ -419,14 +419,6 @@ EVENTS: Final[dict[str, LogEvent]] = {
     "issuer.request_failed": LogEvent(
         "error", "A request failed inside the front; the caller got 500. This is a defect.", ("why",)
     ),
-    "issuer.certificate_adopted": LogEvent(
-        "info", "The front uses a changed certificate for new connections."
-    ),
-    "issuer.certificate_refused": LogEvent(
-        "error",
-        "The front's certificate or key has changed and cannot be used; the former one stays.",
-        ("why",),
-    ),
     "issuer.keys_fetched": LogEvent(
         "info", "The public keys of a provider were fetched.", ("provider", "keys")
     ),
@@ -461,8 +453,9 @@ EVENTS: Final[dict[str, LogEvent]] = {
     "relay.request_failed": LogEvent(
         "error", "A defect: a request ended in an unexpected error.", ("endpoint",)
     ),
-    "relay.certificate_adopted": LogEvent("info", "A changed certificate was loaded."),
-    "relay.certificate_refused": LogEvent(
+    # HTTPS of relay and issuer
+    "https.certificate_adopted": LogEvent("info", "A changed certificate is used for new connections."),
+    "https.certificate_refused": LogEvent(
         "error",
         "Changed certificate files cannot be used; the old certificate stays until they change again.",
         ("why",),

@@ -291,21 +291,3 @@ class QueueMetrics(ProcessMetrics):
         "Unix time at which the tenant's first client key, or issuer of grants, expires.",
         "tenant",
     )
-
-
-class IssuerMetrics(ProcessMetrics):
-    """Metrics of the front of ``sigmill issuer``."""
-
-    grants = counter(
-        "grants",
-        "Requests for grants, by provider of tokens or authority of certificates (`unknown`: none of the issuer's file) and"
-        " outcome.",
-        "provider",
-        "outcome",
-    )
-    issuer_lane_up = gauge("issuer_lane_up", "1 while the issuer's lane is logged in.")
-    provider_keys_timestamp_seconds = gauge(
-        "provider_keys_timestamp_seconds",
-        "Unix time at which a provider's keys were last fetched; 0 where there are none.",
-        "provider",
-    )

@@ -389,7 +389,7 @@ QUEUE: Final = Board(
                 "Clients that wait for results, and connections.",
                 "short",
                 ("sum by (instance) (sigmill_relay_waiting_clients)", "{{instance}} waiting"),
-                ("sum by (instance) (sigmill_relay_connections)", "{{instance}} connections"),
+                ("sum by (instance) (sigmill_https_connections)", "{{instance}} connections"),
             ),
             lines(
                 "Shed",

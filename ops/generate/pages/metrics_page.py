@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from ops.generate.pages.markdown import table
 from queueing.protocol.algorithms import Algorithm
-from workers.telemetry.metrics_catalogue import IssuerMetrics, ProcessMetrics, QueueMetrics, WorkerMetrics
-from workers.telemetry.relay_metrics import SHED_CAUSES, RelayMetrics
+from workers.telemetry.edge_metrics import SHED_CAUSES, HttpsMetrics, IssuerMetrics, RelayMetrics
+from workers.telemetry.metrics_catalogue import ProcessMetrics, QueueMetrics, WorkerMetrics
 
 if TYPE_CHECKING:
     from workers.telemetry.metric_declarations import Facts, MetricTable
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _HEAD: Final = """\
 # Metrics
 
-<!-- Written by `make generate` from workers/telemetry/metrics_catalogue.py and relay_metrics.py; do not edit. -->
+<!-- Written by `make generate` from workers/telemetry/metrics_catalogue.py and edge_metrics.py; do not edit. -->
 
 Each `sigmill worker` serves `/metrics` at `[metrics]` (port 9464). One `sigmill exporter` for the cluster serves it at
 `[exporter]` (port 9465), and each `sigmill relay` at `[metrics]` of relay.toml (port 9466). Times are in seconds. A name that ends in `_total` is a counter. A process has less than 2,000
@@ -40,7 +40,7 @@ _LABELS: Final = {
     "event": "`extended`, `lost`",
     "state": "`ready`, `leased`",
     "class": "`interactive`, `standard`, `bulk`: `class` of the tenant's file",
-    "result": "jobs: `good`, `bad`; a relay's certificate: `adopted`, `refused`",
+    "result": "jobs: `good`, `bad`; changed certificate files: `adopted`, `refused`",
     "endpoint": "last part of the path of a relay (`jobs`, `results`, …), or `none` for unknown ones",
     "status": "`accepted`, `queued`, `done`, `conflict`, `refused`",
     "cause": ", ".join(f"`{cause}`" for cause in SHED_CAUSES),
@@ -54,12 +54,14 @@ _LABELS: Final = {
 def page() -> str:
     """Text of the page in Markdown."""
     inherited = {attribute for attribute, _ in ProcessMetrics.declarations()}
+    of_both = {attribute for attribute, _ in HttpsMetrics.declarations()}
     parts = [
         _HEAD,
         _section("Metrics of workers", WorkerMetrics, inherited),
         _section("Metrics of the exporter", QueueMetrics, inherited),
-        _section("Metrics of the issuer", IssuerMetrics, inherited),
-        _section("Metrics of the relay", RelayMetrics, inherited),
+        _section("Metrics of the issuer", IssuerMetrics, of_both),
+        _section("Metrics of the relay", RelayMetrics, of_both),
+        _section("Metrics of issuer and relay", HttpsMetrics, inherited),
         _section("Metrics of each of them", ProcessMetrics, set()),
         "## Labels\n\n" + table(("Label", "Values"), sorted(_LABELS.items())),
     ]

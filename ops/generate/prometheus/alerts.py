@@ -42,6 +42,7 @@ def symptoms(clock: Clock) -> list[Alert]:
         *_of_processes(clock),
         *_of_issuers(clock),
         *_of_relays(clock),
+        *_of_https(clock),
         *_of_expiries(clock),
     ]
 
@@ -323,21 +324,36 @@ def _of_relays(clock: Clock) -> list[Alert]:
         Alert(
             name="SigmillRelayShedding",
             severity="ticket",
-            expr=f'sum by (instance, cause) (rate(sigmill_relay_shed_total{{cause!="draining"}}[{w(5 * MINUTE_S)}])) > 0\n'
-            f"or\nrate(sigmill_relay_connections_refused_total[{w(5 * MINUTE_S)}]) > 0",
+            expr=f'sum by (instance, cause) (rate(sigmill_relay_shed_total{{cause!="draining"}}[{w(5 * MINUTE_S)}])) > 0',
             wait_s=5 * MINUTE_S,
             summary="A relay has too much in hand and tells clients to come later.",
             description="Relay {{ $labels.instance }}, cause {{ $labels.cause }}: {{ $value | humanize }} per second.",
             dashboard="queue",
         ),
+    ]
+
+
+def _of_https(clock: Clock) -> list[Alert]:
+    w = clock.window
+    reloads = "sigmill_https_certificate_reloads_total"
+    return [
         Alert(
-            name="SigmillRelayCertificateRefused",
+            name="SigmillConnectionsRefused",
             severity="ticket",
-            expr=f'increase(sigmill_relay_certificate_reloads_total{{result="refused"}}[{w(HOUR_S)}]) > 0\n'
-            f'unless on (instance)\nincrease(sigmill_relay_certificate_reloads_total{{result="adopted"}}[{w(HOUR_S)}]) > 0',
+            expr=f"rate(sigmill_https_connections_refused_total[{w(5 * MINUTE_S)}]) > 0",
             wait_s=5 * MINUTE_S,
-            summary="A relay refuses its changed certificate files and uses the old ones, which will expire.",
-            description="Relay {{ $labels.instance }}.",
+            summary="A relay or an issuer closes connections, because it has too many.",
+            description="{{ $labels.job }} {{ $labels.instance }}: {{ $value | humanize }} per second.",
+            dashboard="queue",
+        ),
+        Alert(
+            name="SigmillServerCertificateRefused",
+            severity="ticket",
+            expr=f'increase({reloads}{{result="refused"}}[{w(HOUR_S)}]) > 0\n'
+            f'unless on (instance)\nincrease({reloads}{{result="adopted"}}[{w(HOUR_S)}]) > 0',
+            wait_s=5 * MINUTE_S,
+            summary="A relay or an issuer refuses its changed certificate files and uses the old ones, which will expire.",
+            description="{{ $labels.job }} {{ $labels.instance }}.",
             dashboard="queue",
         ),
     ]

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 from ops.generate.prometheus.rules import files
+from workers.telemetry.edge_metrics import IssuerMetrics, RelayMetrics
 from workers.telemetry.metric_declarations import MetricTable
-from workers.telemetry.metrics_catalogue import IssuerMetrics, QueueMetrics, WorkerMetrics
-from workers.telemetry.relay_metrics import RelayMetrics
+from workers.telemetry.metrics_catalogue import QueueMetrics, WorkerMetrics
 
 ROOT = Path(__file__).resolve().parents[3]
 

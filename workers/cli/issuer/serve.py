@@ -44,22 +44,25 @@ def serve(config: Path) -> None:
 
 async def _serve(configuration: IssuerConfiguration, logs: LogWriter) -> None:
     from queueing.aio.owned_tasks import end_tasks
-    from workers.issuer.front import Front
+    from workers.https.certificate import ServerCertificate
+    from workers.https.server import Address, HttpsServer
+    from workers.issuer.front import Front, bounds
     from workers.issuer.front_status import FrontStatus
-    from workers.issuer.front_tls import FrontTls
     from workers.issuer.lane_client import LaneClient
+    from workers.telemetry.edge_metrics import IssuerMetrics
     from workers.telemetry.http_server import MetricsServer, Pages
     from workers.telemetry.metrics import process_registry, say_build
-    from workers.telemetry.metrics_catalogue import IssuerMetrics
 
     registry = process_registry()
     metrics = IssuerMetrics(registry)
     say_build(metrics, "issuer")
     logs.count_in(metrics.log_lines_dropped)
     lane = LaneClient(configuration)
-    tls = FrontTls(configuration)
-    status = FrontStatus(configuration, lane, tls, metrics)
-    front = Front(configuration, lane, metrics)
+    certificate = ServerCertificate(configuration.tls_files(), metrics)
+    status = FrontStatus(configuration, lane, metrics)
+    http = configuration.http
+    https = HttpsServer(Front(configuration, lane, metrics), bounds(http.max_connections), metrics)
+    address = Address(host=http.host, port=http.port, file=str(configuration.file), key="http.port")
     ended = asyncio.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_number, ended.set)
@@ -68,18 +71,11 @@ async def _serve(configuration: IssuerConfiguration, logs: LogWriter) -> None:
     )
     try:
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(lane.run()), tasks.create_task(status.run())]
+            running = [tasks.create_task(loop) for loop in (lane.run(), status.run(), certificate.watch())]
             try:
-                await front.open(tls.context)
+                await https.listen(address, certificate.context)
                 await ended.wait()
-                await front.close(DRAIN_S)
-            except OSError as error:
-                raise ConfigError(
-                    str(configuration.file),
-                    "http",
-                    f"cannot listen on {configuration.http.host}:{configuration.http.port} ({error.strerror})",
-                    "Use an address of this host, and a port that is free.",
-                ) from None
+                await https.close(DRAIN_S)
             finally:
                 await end_tasks(running)
     except* ConfigError as errors:

@@ -23,7 +23,7 @@ from workers.relay.admission import Admission
 from workers.relay.endpoints import Endpoints, Reply
 from workers.relay.tenant_queue import TenantQueue
 from workers.relay.waiting import WaitingClient
-from workers.telemetry.relay_metrics import RelayMetrics
+from workers.telemetry.edge_metrics import RelayMetrics
 
 OURS, THEIRS = "{acme}" + "0" * 32, "{globex}" + "0" * 32
 KEY = ClientKey.generate()

@@ -9,10 +9,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from ops.generate.pages import metrics_page
 from tests.support.tools import tool
+from workers.telemetry.edge_metrics import IssuerMetrics, RelayMetrics
 from workers.telemetry.metric_declarations import Declared, MetricTable, counter_of
 from workers.telemetry.metrics import Metrics, process_registry, say_build
-from workers.telemetry.metrics_catalogue import IssuerMetrics, QueueMetrics, WorkerMetrics
-from workers.telemetry.relay_metrics import RelayMetrics
+from workers.telemetry.metrics_catalogue import QueueMetrics, WorkerMetrics
 from workers.telemetry.series_budget import Bounded, Ranked
 
 TABLES: list[type[MetricTable]] = [WorkerMetrics, QueueMetrics, IssuerMetrics, RelayMetrics]

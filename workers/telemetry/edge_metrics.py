@@ -1,4 +1,4 @@
-"""Metrics of ``sigmill relay``."""
+"""Metrics of the processes that build hosts reach by HTTPS: ``sigmill relay`` and the front of ``sigmill issuer``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,19 @@ from workers.telemetry.metrics_catalogue import LATENCY_BOUNDS_S, ProcessMetrics
 SHED_CAUSES: Final = ("requests", "bodies", "waiting", "tenant", "draining")
 
 
-class RelayMetrics(ProcessMetrics):
+class HttpsMetrics(ProcessMetrics):
+    """Metrics of both: of their HTTPS server."""
+
+    https_connections = gauge("https_connections", "Open connections of build hosts.")
+    https_connections_refused = counter(
+        "https_connections_refused", "Connections that were closed because there were too many."
+    )
+    https_certificate_reloads = counter(
+        "https_certificate_reloads", "Loads of changed certificate files: adopted, refused.", "result"
+    )
+
+
+class RelayMetrics(HttpsMetrics):
     """Metrics of one relay process."""
 
     requests = counter(
@@ -37,10 +49,21 @@ class RelayMetrics(ProcessMetrics):
         "cause",
     )
     waiting_clients = gauge("relay_waiting_clients", "Clients that wait for results.")
-    connections = gauge("relay_connections", "Open connections of clients.")
-    connections_refused = counter(
-        "relay_connections_refused", "Connections that were closed because there were too many."
+
+
+class IssuerMetrics(HttpsMetrics):
+    """Metrics of the front of ``sigmill issuer``."""
+
+    grants = counter(
+        "grants",
+        "Requests for grants, by provider of tokens or authority of certificates (`unknown`: none of the issuer's file) and"
+        " outcome.",
+        "provider",
+        "outcome",
     )
-    certificate_reloads = counter(
-        "relay_certificate_reloads", "Loads of changed certificate files: adopted, refused.", "result"
+    issuer_lane_up = gauge("issuer_lane_up", "1 while the issuer's lane is logged in.")
+    provider_keys_timestamp_seconds = gauge(
+        "provider_keys_timestamp_seconds",
+        "Unix time at which a provider's keys were last fetched; 0 where there are none.",
+        "provider",
     )

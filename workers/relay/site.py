@@ -1,0 +1,139 @@
+"""The relay as a site of an HTTPS server: a request to an operation, and an answer for every error."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from aiohttp import web
+
+from queueing.client.delivery import relay_messages as messages
+from queueing.errors import ConfigError, EnvelopeMalformed, QueueUnavailable, SigningError
+from queueing.protocol.jobs import WireError
+from workers.https.answers import LIMITED, UnknownPath, json_answer, seconds, status_of
+from workers.https.body import BodyTooSlow, receive
+from workers.relay.admission import Shed
+from workers.telemetry.edge_metrics import SHED_CAUSES
+
+if TYPE_CHECKING:
+    from workers.relay.admission import Admission
+    from workers.relay.endpoints import Endpoints, Reply
+    from workers.relay.settings import RelayLimits
+    from workers.telemetry.edge_metrics import RelayMetrics
+
+log = logging.getLogger("sigmill.relay")
+
+_RETRY_S: Final = 2.0
+_SHED_LOGGED_S: Final = 60.0
+
+
+class RelaySite:
+    """Answers of a relay."""
+
+    def __init__(
+        self, endpoints: Endpoints, limits: RelayLimits, *, admission: Admission, metrics: RelayMetrics
+    ) -> None:
+        self._endpoints = endpoints
+        self._limits = limits
+        self._admission = admission
+        self._metrics = metrics
+        self._shed_logged_s = -math.inf
+        for cause in SHED_CAUSES:  # rate() does not see the first increase of a new series
+            metrics.shed.labels(cause)
+
+    def no_http(self) -> web.StreamResponse:
+        """Answer to what the parser refuses."""
+        self._metrics.requests.labels("none", "malformed").inc()
+        return _json(
+            400, EnvelopeMalformed("this is no HTTP request, or its headers are too many or too long")
+        )
+
+    def failed(self, error: BaseException | None) -> web.StreamResponse:
+        """Answer to a request at which the relay failed."""
+        return self._failed(error, "none")
+
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer to one request, whatever goes wrong."""
+        path = request.path
+        endpoint = path.removeprefix("/v1/") if path in self._endpoints.paths else "none"
+        began_s = time.monotonic()
+        try:
+            if path == messages.HEALTH and request.method == "GET":
+                return self._health()
+            reply = await self._reply(request, path)
+        except SigningError as error:
+            return self._refusal(error, endpoint)
+        except ConfigError as error:  # of the relay's Redis user: the operator's, not the caller's
+            log.error("relay.redis_refuses", extra={"why": str(error)})
+            return self._refusal(QueueUnavailable("the relay cannot use the queue"), endpoint)
+        except (asyncio.CancelledError, ConnectionError):
+            self._metrics.requests.labels(endpoint, "left").inc()
+            raise
+        except Exception as error:  # noqa: BLE001 - a fault costs one request
+            return self._failed(error, endpoint)
+        if path != messages.RESULTS:
+            self._metrics.request_seconds.labels(endpoint).observe(time.monotonic() - began_s)
+        self._metrics.requests.labels(endpoint, "ok" if reply.limited_s is None else "limited").inc()
+        return _message(reply)
+
+    async def _reply(self, request: web.BaseRequest, path: str) -> Reply:
+        if path not in self._endpoints.paths or request.method != self._endpoints.method(path):
+            raise UnknownPath(f"there is no {request.method[:16]} of this path")
+        if request.method == "GET":
+            return await self._endpoints.get(path, request.query.get("tenant", ""))
+        with self._admission.body() as body:
+            raw = await receive(
+                request, body, most_bytes=messages.MOST_BODY_BYTES, within_s=self._limits.body_s
+            )
+        return await self._endpoints.post(path, raw)
+
+    def _health(self) -> web.Response:
+        if self._admission.draining:
+            return web.Response(status=503, text="no\n")
+        return web.Response(text="ok\n")
+
+    def _failed(self, error: BaseException | None, endpoint: str) -> web.Response:
+        log.error("relay.request_failed", exc_info=error, extra={"endpoint": endpoint})
+        self._metrics.requests.labels(endpoint, "failed").inc()
+        return _json(500, QueueUnavailable("the relay failed; the operator sees it in its log"))
+
+    def _refusal(self, error: SigningError, endpoint: str) -> web.Response:
+        outcome = "refused"
+        if isinstance(error, Shed):
+            outcome = "shed"
+            self._metrics.shed.labels(error.cause).inc()
+            self._log_shed(error.cause)
+        elif isinstance(error, BodyTooSlow):
+            outcome = "slow"
+        elif error.retryable:
+            outcome = "unavailable"
+        self._metrics.requests.labels(endpoint, outcome).inc()
+        return _json(status_of(error), error)
+
+    def _log_shed(self, cause: str) -> None:
+        now_s = time.monotonic()
+        if cause != "draining" and now_s - self._shed_logged_s >= _SHED_LOGGED_S:
+            self._shed_logged_s = now_s
+            log.warning("relay.shedding", extra={"cause": cause, "waiting": self._admission.waiting})
+
+
+def _message(reply: Reply) -> web.Response:
+    answer = web.Response(body=reply.body, content_type=messages.MESSAGE_TYPE)
+    if reply.limited_s is not None:
+        answer.set_status(LIMITED)
+        answer.headers["Retry-After"] = seconds(reply.limited_s)
+    if reply.last:
+        answer.force_close()
+    return answer
+
+
+def _json(status: int, error: SigningError) -> web.Response:
+    wait_s = None
+    if error.retryable:
+        wait_s = _RETRY_S if error.retry_after_s is None else error.retry_after_s
+    body = msgspec.json.encode(WireError.of(error)) + b"\n"
+    return json_answer(status, body, retry_after_s=wait_s, close=status != LIMITED)
