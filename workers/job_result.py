@@ -9,13 +9,16 @@ import msgspec
 
 from queueing.broker.dead_letters import DeadLetter, encode_letter
 from queueing.errors import (
+    ClientRevoked,
     EnvelopeExpired,
     GrantExhausted,
     GrantExpired,
+    GrantRefused,
     JobExpired,
     JobPoisoned,
     LimitBacklog,
     LimitBudget,
+    PolicyDenied,
 )
 from queueing.protocol import keyspace
 from queueing.protocol.jobs import (
@@ -50,6 +53,9 @@ _ACCEPTED_AGAIN: Final = (
 lanes have signed of a job that expired between two slices is signed again then, and the log counts the first signatures as
 dropped."""
 
+_ACCEPTED_UNDER_ANOTHER_GRANT: Final = (ClientRevoked, GrantRefused, PolicyDenied)
+"""Refusals that need not meet the same job under another grant."""
+
 
 def encode_job_result(job: ActiveJob) -> bytes:
     """Result in arq's form: the outcome of each digest, or the one error of the job."""
@@ -60,7 +66,7 @@ def encode_job_result(job: ActiveJob) -> bytes:
             t=job.claimed.attempt,
             k=ResultHints(
                 h=_content(job),
-                again=int(isinstance(failure, _ACCEPTED_AGAIN)),
+                again=int(_is_accepted_again(job)),
                 rc=job.receipt if failure is None else ReceiptNotice.NONE,
             ),
             et=job.enqueued_at_ms,
@@ -97,6 +103,14 @@ def encode_dead_letter(job: ActiveJob, worker: str) -> bytes:
             payload=claimed.payload,
         )
     )
+
+
+def _is_accepted_again(job: ActiveJob) -> bool:
+    """Whether the queue takes the same job once more, and does not answer with this result."""
+    if isinstance(job.failure, _ACCEPTED_AGAIN):
+        return True
+    is_granted = job.envelope is not None and job.envelope.grant is not None
+    return is_granted and isinstance(job.failure, _ACCEPTED_UNDER_ANOTHER_GRANT)
 
 
 def _content(job: ActiveJob) -> bytes:

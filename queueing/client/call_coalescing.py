@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
 from queueing.aio.owned_tasks import CLOSED, OwnedTasks
+from queueing.client.request_runner import is_too_large
 from queueing.client.signatures import Outcome, Signature
 from queueing.client.signing_request import SigningRequest, Target
 from queueing.errors import QueueUnavailable, ReceiptMissing, SigningError, WaitTimeout
@@ -34,6 +36,10 @@ class Runner(Protocol):
     @property
     def busy(self) -> bool:
         """Whether envelopes are under way."""
+
+    @property
+    def largest_envelope(self) -> int:
+        """Digests of one envelope at most."""
 
     def job_id(self, request: SigningRequest) -> str:
         """The id that the request's job has or will have."""
@@ -220,16 +226,15 @@ class SingleCalls:
         return self._runner.busy
 
     def send(self, key: _Group, items: list[_Call]) -> None:
-        """Send calls that still wait, in one envelope."""
-        calls = [call for call in items if not call.outcome.done()]
-        if not calls:
-            return
-        digests = [call.digest for call in calls]
-        request = SigningRequest.of(key.target, digests, None, key.priority, receipt=key.receipt)
-        envelope = _Envelope(request, calls)
-        for call in calls:
-            call.envelope = envelope
-        envelope.task = self._tasks.start(self._run(envelope))
+        """Send calls that still wait: in one envelope, or in as many as there have to be."""
+        waiting = iter([call for call in items if not call.outcome.done()])
+        while calls := list(islice(waiting, self._runner.largest_envelope)):
+            digests = [call.digest for call in calls]
+            request = SigningRequest.of(key.target, digests, None, key.priority, receipt=key.receipt)
+            envelope = _Envelope(request, calls)
+            for call in calls:
+                call.envelope = envelope
+            envelope.task = self._tasks.start(self._run(envelope))
 
     def _time_out(self, call: _Call) -> None:
         if not call.outcome.done():
@@ -249,6 +254,10 @@ class SingleCalls:
             for call in envelope.calls:
                 _finish(call, closed)
             raise
+        request = envelope.request
+        if is_too_large(request, outcomes, self._runner.largest_envelope):
+            self.send(_Group(request.target, request.priority, request.receipt), envelope.calls)
+            return
         for call, outcome in zip(envelope.calls, outcomes, strict=True):
             _finish(call, outcome)
         if envelope.request.receipt:

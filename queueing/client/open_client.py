@@ -14,7 +14,7 @@ from queueing.client.delivery.transport import Transport
 from queueing.client.identity.opening import identity_of
 from queueing.client.key_directory_cache import KeyDirectoryCache
 from queueing.client.receipts import ReceiptCollector, ReceiptRunner
-from queueing.client.request_runner import RequestRunner
+from queueing.client.request_runner import PartRunner, RequestRunner
 from queueing.client.result_checker import ResultChecker
 from queueing.client.service_clock import ServiceClock
 from queueing.client.signing_request import EnvelopeBuilder, KeySpec, Target
@@ -87,7 +87,8 @@ class OpenClient:
             trusted=TrustedKeys(service=[each.spki for each in pinned], audience=config.audience),
             timeout_s=config.receipt_timeout_s,
         )
-        self.receipt_runner = ReceiptRunner(self.runner, self._receipts)
+        self.part_runner = PartRunner(self.runner, self.builder)
+        self.receipt_runner = PartRunner(ReceiptRunner(self.runner, self._receipts), self.builder)
         self.tasks = OwnedTasks()
         self.single_calls = SingleCalls(
             self.runner, self.tasks, linger_s=config.linger_ms / 1000, receipts=self._receipts

@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 _DOMAIN: Final = b"sigmill-request-v1\x00"
+_PART_DOMAIN: Final = b"sigmill-request-part-v1\x00"
 _KEY_BYTES: Final = 16
 
 CI_VARIABLES: Final[tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]] = (
@@ -57,3 +58,9 @@ def idempotency_key(
         return secrets.token_bytes(_KEY_BYTES)
     body = msgspec.msgpack.encode((request_id, key, key_version, algorithm, digests))
     return hashlib.sha256(_DOMAIN + body).digest()[:_KEY_BYTES]
+
+
+def part_key(whole: bytes, start: int, count: int) -> bytes:
+    """16 bytes: idempotency key of ``count`` digests from ``start`` of the request with the key ``whole``."""
+    place = start.to_bytes(4, "big") + count.to_bytes(4, "big")
+    return hashlib.sha256(_PART_DOMAIN + place + whole).digest()[:_KEY_BYTES]

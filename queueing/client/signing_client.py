@@ -126,6 +126,7 @@ class SigningClient:
         if bad:
             raise bad[0]
         target = await self._target(key, algorithm, deadline_s)
+        await self._open.builder.identity.ready(deadline_s)
         return await self._open.single_calls.sign(
             target, good[0], deadline_s, Priority(priority), receipt=receipt
         )
@@ -194,7 +195,8 @@ class SigningClient:
         target = await self._target(key, algorithm, deadline_s)
         cut = cut_requests(target, digests, request_id, Priority(priority), receipt=receipts)
         builder = self._open.builder
-        sealed = [await builder.seal(request, deadline_s) for request in cut.requests]
+        requests = [part for whole in cut.requests for part in await builder.fitting(whole, deadline_s)]
+        sealed = [await builder.seal(request, deadline_s) for request in requests]
         await self._open.transport.accept(sealed, deadline_s)
         return Job(
             tenant=self._config.tenant,
@@ -202,7 +204,7 @@ class SigningClient:
             key_version=target.key_version,
             algorithm=target.algorithm,
             count=cut.count,
-            parts=tuple(JobPart(builder.job_id(r), r.idempotency_key, r.digests) for r in cut.requests),
+            parts=tuple(JobPart(builder.job_id(r), r.idempotency_key, r.digests) for r in requests),
             refused=cut.refused,
             request_id=request_id,
             priority=Priority(priority),
@@ -221,7 +223,7 @@ class SigningClient:
             deadline_s = self._deadline_s(timeout_s)
             self._check_open()
             return await self._open.runner.outcomes_by_id(job, deadline_s)
-        return await self._wait(job, self._open.runner, timeout_s)
+        return await self._wait(job, self._open.part_runner, timeout_s)
 
     async def receipts(self, job: Job, *, timeout_s: float | None = None) -> list[Outcome]:
         """As ``wait``, with the receipts of a job that was submitted with ``receipts=True``; also later, and in another process.

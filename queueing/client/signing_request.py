@@ -8,10 +8,11 @@ from itertools import islice
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from queueing.broker.submit import Submission
 from queueing.client.identity.credentials import ClientIdentity, Credential
-from queueing.client.request_ids import idempotency_key
+from queueing.client.request_ids import idempotency_key, part_key
 from queueing.errors import DigestLength, KeyUnknown
 from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.envelope import CURRENT_VERSION, MAX_DIGEST_BYTES, Envelope, seal
@@ -80,6 +81,21 @@ class SigningRequest(msgspec.Struct, frozen=True):
         key = idempotency_key(request_id, target.key, target.key_version, target.algorithm, digests)
         return cls(target, key, tuple(digests), priority, receipt)
 
+    def parts(self, most: int) -> tuple[SigningRequest, ...]:
+        """This request, or where it has more than ``most`` digests, several: always the same for the same ``most``."""
+        count = len(self.digests)
+        if count <= most:
+            return (self,)
+        places = [(start, min(most, count - start)) for start in range(0, count, most)]
+        return tuple(
+            replace(
+                self,
+                idempotency_key=part_key(self.idempotency_key, start, length),
+                digests=self.digests[start : start + length],
+            )
+            for start, length in places
+        )
+
 
 class CutRequests(msgspec.Struct, frozen=True):
     """Requests of a job's digests, ``DIGESTS_PER_SLICE`` positions each; ``refused``: position -> why it is not sent."""
@@ -134,6 +150,13 @@ class EnvelopeBuilder:
     def job_id(self, request: SigningRequest) -> str:
         """The id that the request's job has or will have."""
         return job_id_of(self._tenant, request.idempotency_key)
+
+    async def fitting(
+        self, request: SigningRequest, deadline_s: float | None = None
+    ) -> tuple[SigningRequest, ...]:
+        """The request, or its parts where a grant permits fewer digests. Raises as ``seal``."""
+        await self.identity.ready(deadline_s)
+        return request.parts(self.identity.largest_envelope)
 
     async def seal(self, request: SigningRequest, deadline_s: float | None = None) -> Submission:
         """An envelope from now until the time to live ends, or the grant. Costs one client-key signature (about 55 us).

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from queueing.protocol.envelope import MAX_DIGESTS
+
 if TYPE_CHECKING:
+    from queueing.errors import SigningError
     from queueing.protocol.envelope import EnvelopeSigner
 
 
@@ -26,11 +29,21 @@ class Credential:
 class ClientIdentity(Protocol):
     """Identity of a client."""
 
+    @property
+    def largest_envelope(self) -> int:
+        """Digests of one envelope at most, as far as is known before ``ready``."""
+
+    async def ready(self, deadline_s: float | None) -> None:
+        """Wait for the first credential. Raises a ``SigningError`` where there is none by the deadline."""
+
     async def credential(self, digests: int, deadline_s: float | None) -> Credential:
         """A credential for an envelope of so many digests. Raises a ``SigningError`` where there is none by the deadline."""
 
-    def refused(self, grant: bytes | None) -> bool:
-        """The service says that this grant is used up or over; whether another one may be had."""
+    def trouble(self) -> SigningError | None:
+        """Reason for which there is no credential now; None where there is one, or none was asked for."""
+
+    def refused(self, grant: bytes | None, error: SigningError) -> bool:
+        """The service refuses an envelope under this grant; whether one under another may be accepted."""
 
     async def run(self) -> None:
         """Renew in the background, until cancelled."""
@@ -43,14 +56,27 @@ class StaticIdentity:
         self.held = Credential(client=client, signer=signer, owner=client)
         """The one credential."""
 
+    @property
+    def largest_envelope(self) -> int:
+        """As many as the protocol has."""
+        return MAX_DIGESTS
+
+    async def ready(self, deadline_s: float | None) -> None:
+        """Always."""
+        del deadline_s
+
     async def credential(self, digests: int, deadline_s: float | None) -> Credential:
         """Always the same."""
         del digests, deadline_s
         return self.held
 
-    def refused(self, grant: bytes | None) -> bool:
+    def trouble(self) -> SigningError | None:
+        """None."""
+        return None
+
+    def refused(self, grant: bytes | None, error: SigningError) -> bool:
         """False: there is no other."""
-        del grant
+        del grant, error
         return False
 
     async def run(self) -> None:

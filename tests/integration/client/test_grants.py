@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 from collections.abc import Iterator
 
@@ -10,6 +11,7 @@ import msgspec
 import pytest
 
 from queueing import ClientConfig, ClientKey, Signature, SigningClient
+from queueing.client.identity import grants
 from queueing.client.identity.settings import IdentitySettings, IssuerSettings
 from queueing.errors import SigningError
 from queueing.protocol.envelope import Envelope, read_unverified, seal
@@ -76,9 +78,73 @@ async def test_a_build_signs_under_as_many_grants_as_it_takes(make_rig: MakeRig,
     assert len(issuer.tokens) >= 4
     signed = [each for envelope in intents(rig) for each in envelope.digests]
     assert sorted(signed) == sorted(many)
-    grants = [read_grant(each.grant).grant for each in intents(rig) if each.grant is not None]
-    assert {grant.subject for grant in grants} == {"repo:acme/app"}
-    assert all(grant.evidence_sha256 for grant in grants)
+    used = [read_grant(each.grant).grant for each in intents(rig) if each.grant is not None]
+    assert {grant.subject for grant in used} == {"repo:acme/app"}
+    assert all(grant.evidence_sha256 for grant in used)
+
+
+async def test_a_grant_may_permit_fewer_digests_than_an_envelope_has(
+    make_rig: MakeRig, issuer: GrantServer
+) -> None:
+    """Every call sends as many envelopes as there have to be; a repeated run finds its jobs; a cap may be lowered meanwhile."""
+    issuer.most = 50
+    rig = make_rig(more={"acme": issuer.block})
+    allow(rig)
+    rig.start_worker()
+    many, single, submitted, rest = (digests(130, salt=salt) for salt in "abcd")
+    async with SigningClient(granted(rig, issuer)) as client:
+
+        async def stream() -> list[object]:
+            run = client.sign_many("release", many, request_id="run-1", timeout_s=60)
+            return [each async for each in run]
+
+        first = await stream()
+        assert [type(each) for each in first] == [Signature] * 130
+        assert await stream() == first
+        alone = await asyncio.gather(*(client.sign("release", each, timeout_s=60) for each in single))
+        assert all(each.verified for each in alone)
+        job = await client.submit("release", submitted, request_id="run-2", timeout_s=60)
+        issuer.most = 20
+        edit(rig.tenant_file("acme"), "max_digests = 5000", "max_digests = 20")
+        await asyncio.to_thread(reload, rig.directory / "sigmill-1.toml")
+        waited = await client.wait(job, timeout_s=60)
+        assert [type(each) for each in waited] == [Signature] * 130
+        lowered = await asyncio.gather(*(client.sign("release", each, timeout_s=60) for each in rest))
+        assert all(each.verified for each in lowered)
+    signed = [each for envelope in intents(rig) for each in envelope.digests]
+    assert set(signed) == {*many, *single, *submitted, *rest}
+    assert all(len(each.digests) <= 50 for each in intents(rig))
+
+
+async def test_a_grant_that_is_taken_back_is_replaced_at_once(
+    make_rig: MakeRig, issuer: GrantServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a stop order that names it, and by a new key of the issuer in the tenant's file; grants of this test are never too young."""
+    monkeypatch.setattr(grants, "FRESH_MS", 0)
+    ada = ClientKey.generate()
+    rig = make_rig(more={"acme": issuer.block}, service=operator_block("ada", ada))
+    allow(rig)
+    rig.start_worker()
+    key = rig.directory / "ada.key"
+    ada.write(key)
+    async with SigningClient(granted(rig, issuer)) as client:
+        await client.sign("release", os.urandom(32), timeout_s=60)
+        held = await client._open.builder.identity.credential(0, None)
+        done = await asyncio.to_thread(
+            sigmill, "stop", "--config", str(rig.directory / "sigmill-1.toml"), "--operator", "ada", "--operator-key",
+            str(key), "--reason", "a test", "--tenant", "acme", "--client", held.client,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        outcomes = [
+            each async for each in client.sign_many("release", digests(200), request_id="a", timeout_s=60)
+        ]
+        assert [type(each) for each in outcomes] == [Signature] * 200
+        former, issuer.key = issuer.key, ClientKey.generate()
+        edit(
+            rig.tenant_file("acme"), *(base64.b64encode(k.public_spki).decode() for k in (former, issuer.key))
+        )
+        await asyncio.to_thread(reload, rig.directory / "sigmill-1.toml")
+        assert (await client.sign("release", os.urandom(32), timeout_s=60)).verified
 
 
 async def test_the_digests_of_a_grant_are_counted_over_a_restart(

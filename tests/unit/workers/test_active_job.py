@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from queueing.broker.dead_letters import DeadLetter
 from queueing.errors import (
     ClientRevoked,
     DigestLength,
     EnvelopeExpired,
+    GrantRefused,
     HsmFault,
     JobExpired,
     JobPoisoned,
     KeyUnknown,
+    PolicyDenied,
     SigningError,
     TokenUnavailable,
 )
@@ -115,6 +118,20 @@ def test_a_job_of_wrong_dates_has_a_result_and_may_be_sent_again(
     raw = encode_job_result(job)
     assert isinstance(decode_result(raw).outcome, failure)
     assert deserialize(raw)["k"]["again"] == 1
+
+
+@pytest.mark.parametrize("failure", [ClientRevoked, GrantRefused, PolicyDenied])
+def test_a_job_whose_grant_is_denied_may_be_sent_again_under_another(
+    finished: FinishedJobs, failure: type[SigningError]
+) -> None:
+    """One of a client may not: nothing about it would be new."""
+    granted, own = job_in_work(finished, 2), job_in_work(finished, 2)
+    assert granted.envelope is not None
+    granted.envelope = replace(granted.envelope, grant=b"grant")
+    for job in (granted, own):
+        job.slice_refused(0, 2, failure())
+    assert deserialize(encode_job_result(granted))["k"]["again"] == 1
+    assert "again" not in deserialize(encode_job_result(own))["k"]
 
 
 def test_a_job_that_expires_between_two_slices_may_be_sent_again_and_its_signatures_are_on_record(

@@ -14,8 +14,9 @@ from queueing.aio.owned_tasks import OwnedTasks
 from queueing.client.call_coalescing import Coalescer, SingleCalls
 from queueing.client.signatures import Outcome, Signature
 from queueing.client.signing_request import SigningRequest, Target
-from queueing.errors import SigningError, WaitTimeout
+from queueing.errors import GrantExhausted, SigningError, WaitTimeout
 from queueing.protocol.algorithms import DEFAULT_FOR_KEY, KeyKind
+from queueing.protocol.envelope import MAX_DIGESTS
 from tests.support.waiting import turn
 
 TARGET = Target("release", 1, DEFAULT_FOR_KEY[KeyKind.P256])
@@ -32,6 +33,9 @@ class FakeRunner:
         self.answer = asyncio.Event()
         self.stopped = asyncio.Event()
         self.on_late: Callable[[], object] = lambda: None
+        self.largest_envelope = MAX_DIGESTS
+        self.covered = MAX_DIGESTS
+        self.sizes: list[int] = []
 
     @property
     def busy(self) -> bool:
@@ -47,6 +51,10 @@ class FakeRunner:
         except asyncio.CancelledError:
             self.stopped.set()
             raise
+        self.sizes.append(len(request.digests))
+        if len(request.digests) > self.covered:
+            self.largest_envelope = self.covered
+            return [GrantExhausted()] * len(request.digests)
         return [_signature(digest) for digest in request.digests]
 
     def why_unanswered(self, job_id: str) -> SigningError:
@@ -302,3 +310,21 @@ async def test_a_call_that_is_cancelled_while_its_receipt_is_waited_for_leaves_t
     receipts.come.set()
     assert (await other).receipt == DIGESTS[1]
     await tasks.close()
+
+
+@pytest.mark.parametrize(
+    "known, covered, sizes",
+    [(MAX_DIGESTS, MAX_DIGESTS, [3]), (2, 2, [2, 1]), (MAX_DIGESTS, 2, [3, 2, 1])],
+    ids=["one envelope", "two", "a cap that was lowered meanwhile"],
+)
+def test_calls_travel_in_envelopes_that_a_grant_covers(known: int, covered: int, sizes: list[int]) -> None:
+    """As many as there have to be; every call gets its own signature."""
+
+    async def work(calls: SingleCalls, runner: FakeRunner) -> None:
+        runner.answer.set()
+        runner.largest_envelope, runner.covered = known, covered
+        signed = await asyncio.gather(*_start(calls, [None] * 3))
+        assert [each.signature for each in signed] == [digest[::-1] for digest in DIGESTS]
+        assert runner.sizes == sizes
+
+    asyncio.run(_with_calls(work))

@@ -9,19 +9,38 @@ import pytest
 
 from queueing.client.delivery.transport import Transport
 from queueing.client.epoch_store import EpochStore
-from queueing.client.identity.credentials import StaticIdentity
+from queueing.client.identity.credentials import ClientIdentity, Credential, StaticIdentity
 from queueing.client.key_directory_cache import KeyDirectoryCache
-from queueing.client.request_runner import RequestRunner
+from queueing.client.request_runner import PartRunner, RequestRunner
 from queueing.client.result_checker import ResultChecker
 from queueing.client.service_clock import ServiceClock
+from queueing.client.signatures import Outcome
 from queueing.client.signing_request import EnvelopeBuilder, SigningRequest, Target
 from queueing.config.redis import RedisConfig
-from queueing.errors import EnvelopeExpired, JobConflict, JobExpired, LimitBacklog, SigningError, WaitTimeout
+from queueing.errors import (
+    ClientRevoked,
+    EnvelopeExpired,
+    GrantExhausted,
+    GrantExpired,
+    GrantRefused,
+    HsmFault,
+    IdentityRefused,
+    IdentityUnavailable,
+    IssuerUnavailable,
+    JobConflict,
+    JobExpired,
+    LimitBacklog,
+    PolicyDenied,
+    QueueUnavailable,
+    SigningError,
+    WaitTimeout,
+)
 from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.client_keys import ClientKey
-from queueing.protocol.envelope import Envelope
+from queueing.protocol.envelope import MAX_DIGESTS, Envelope
 from queueing.protocol.jobs import ArqResult, ResultHints, WireError, content_hash, encode_result
 from queueing.redis.connection import connect
+from tests.support.fakes.grants import sealed_grant
 from tests.support.fakes.queue_access import access_to
 from tests.support.waiting import turn
 
@@ -32,17 +51,50 @@ def now_ms() -> int:
     return 1_800_000_000_000
 
 
+class Grants:
+    """Identity by grants of so many digests; ``held``: no grant before it is set. ``others``: whether another one may be had."""
+
+    def __init__(self, *, most: int = MAX_DIGESTS) -> None:
+        self.largest_envelope = most
+        self.made = 0
+        self.others = True
+        self.held: asyncio.Event | None = None
+        self.why: SigningError | None = None
+        self._key = ClientKey.generate()
+
+    async def ready(self, deadline_s: float | None) -> None:
+        pass
+
+    async def credential(self, digests: int, deadline_s: float | None) -> Credential:
+        if self.held is not None:
+            await self.held.wait()
+        self.made += 1
+        grant = sealed_grant(grant_id=self.made.to_bytes(16))
+        return Credential(
+            client="ci", signer=self._key, owner="ci", grant=grant, expires_ms=now_ms() + 1_000 * self.made
+        )
+
+    def trouble(self) -> SigningError | None:
+        return self.why
+
+    def refused(self, grant: bytes | None, error: SigningError) -> bool:
+        return self.others
+
+    async def run(self) -> None:
+        pass
+
+
 class RunnerStack:
     """A runner whose loops do not run: the test settles the results that Redis would deliver."""
 
-    def __init__(self) -> None:
+    def __init__(self, identity: ClientIdentity | None = None) -> None:
         access = access_to(connect(RedisConfig(unix_socket="/nowhere")))
         self.clock = ServiceClock(access, ttl_ms=1_000, now_ms=now_ms)
         self.identity = StaticIdentity("ci", ClientKey.generate())
         self.builder = EnvelopeBuilder(
             audience="a",
             tenant="acme",
-            identity=self.identity,
+            identity=identity or self.identity,
             ttl_ms=1_000,
             reply_id="",
             now_ms=self.clock.envelope_ms,
@@ -223,3 +275,121 @@ async def test_the_limit_is_the_reason_as_long_as_any_call_waits_for_capacity() 
     await asyncio.wait((second,))
     assert second.cancelled()
     assert isinstance(stack.runner.why_unanswered(stack.job_id), WaitTimeout)
+
+
+def settle_newest(stack: RunnerStack, error: SigningError, request: SigningRequest = REQUEST) -> Envelope:
+    """Settle the request's job with this error; its envelope."""
+    job = stack.transport.pending.get(stack.builder.job_id(request))
+    assert job is not None
+    assert job.submission is not None
+    envelope = job.submission.envelope
+    stack.transport.pending.pushed(job.job_id, _failed(envelope, job.job_id, error))
+    return envelope
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        GrantExhausted(), GrantExpired(), GrantRefused(), ClientRevoked(), PolicyDenied(),
+        JobExpired("the envelope expired 0.1 min ago, by the clock of the worker's host"),
+    ],
+    ids=lambda error: error.reason,
+)  # fmt: skip
+async def test_a_request_goes_on_under_another_grant_at_once(error: SigningError) -> None:
+    """No pause, and no more than three further grants: a service that refuses each is not asked for ever."""
+    stack = RunnerStack(Grants())
+    running = asyncio.create_task(stack.runner.run(REQUEST, None))
+    grants = []
+    for _ in range(3):
+        await turn()
+        grants.append(settle_newest(stack, error).grant)
+    await turn()
+    assert len(set(grants)) == 3
+    assert not running.done()
+    grants.append(settle_newest(stack, PolicyDenied("rule `window`")).grant)
+    (outcome,) = await running
+    assert isinstance(outcome, PolicyDenied)
+    assert len(set(grants)) == 4
+
+
+async def test_a_refusal_is_told_where_another_grant_would_meet_it_too() -> None:
+    """And to a client with a key of its own."""
+    grants = Grants()
+    grants.others = False
+    for stack in (RunnerStack(grants), RunnerStack()):
+        running = asyncio.create_task(stack.runner.run(REQUEST, None))
+        await turn()
+        settle_newest(stack, PolicyDenied("rule `window`"))
+        (outcome,) = await running
+        assert isinstance(outcome, PolicyDenied)
+
+
+async def test_a_call_that_waits_for_a_grant_is_told_why_there_is_none() -> None:
+    """No job is under way, so that no id of one is told."""
+    grants = Grants()
+    grants.held = asyncio.Event()
+    stack = RunnerStack(grants)
+    running = asyncio.create_task(stack.runner.run(REQUEST, None))
+    await turn()
+    assert isinstance(stack.runner.why_unanswered(stack.job_id), IdentityUnavailable)
+    grants.why = IssuerUnavailable("no route")
+    assert stack.runner.why_unanswered(stack.job_id).message == "no route"
+    grants.held.set()
+    await turn()
+    assert isinstance(stack.runner.why_unanswered(stack.job_id), QueueUnavailable)
+    running.cancel()
+
+
+class Sizes:
+    """A runner that signs nothing and notes what it was given; ``covered``: above it the grant is used up."""
+
+    def __init__(self, grants: Grants, covered: int) -> None:
+        self.grants = grants
+        self.covered = covered
+        self.given: list[SigningRequest] = []
+
+    async def run(self, request: SigningRequest, deadline_s: float | None) -> list[Outcome]:
+        self.given.append(request)
+        await turn()
+        if len(request.digests) > self.covered:
+            self.grants.largest_envelope = self.covered
+            return [GrantExhausted()] * len(request.digests)
+        return [HsmFault(digest.hex()) for digest in request.digests]
+
+
+@pytest.mark.parametrize(
+    "most, covered, sizes",
+    [(64, 64, [5]), (2, 2, [2, 2, 1]), (64, 3, [5, 3, 2]), (4, 1, [4, 1, 1, 1, 1, 1])],
+    ids=["one", "three", "a cap that was lowered meanwhile", "and once more"],
+)
+async def test_a_request_runs_in_parts_that_a_grant_covers(most: int, covered: int, sizes: list[int]) -> None:
+    """The outcomes come in the order of the digests."""
+    digests = [bytes([i]) * 32 for i in range(5)]
+    whole = SigningRequest.of(REQUEST.target, digests, "build-7")
+    grants = Grants(most=most)
+    sizing = Sizes(grants, covered)
+    outcomes = await PartRunner(sizing, RunnerStack(grants).builder).run(whole, None)
+    assert [o.message for o in outcomes if isinstance(o, SigningError)] == [d.hex() for d in digests]
+    assert sorted(len(part.digests) for part in sizing.given) == sorted(sizes)
+    assert len({part.idempotency_key for part in sizing.given}) == len(sizes)
+
+
+async def test_a_request_that_no_grant_covers_fails() -> None:
+    """It is used up on every host, not too small."""
+    sizing = Sizes(Grants(), 0)
+    (outcome,) = await PartRunner(sizing, RunnerStack(Grants(most=64)).builder).run(REQUEST, None)
+    assert isinstance(outcome, GrantExhausted)
+
+
+async def test_a_refused_identity_fails_every_digest() -> None:
+    """Before anything is submitted."""
+    grants = Grants()
+
+    async def refuse(_: float | None) -> None:
+        raise IdentityRefused("claim `ref`")
+
+    grants.ready = refuse  # type: ignore[method-assign, assignment]
+    sizing = Sizes(grants, 64)
+    (outcome,) = await PartRunner(sizing, RunnerStack(grants).builder).run(REQUEST, None)
+    assert isinstance(outcome, IdentityRefused)
+    assert not sizing.given

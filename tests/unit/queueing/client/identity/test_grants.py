@@ -8,21 +8,27 @@ import pytest
 
 from queueing.client.identity import grants as grants_module
 from queueing.client.identity.credentials import Credential
-from queueing.client.identity.grants import LEFT_MS, GrantedIdentity
+from queueing.client.identity.grants import FRESH_MS, LEFT_MS, GrantedIdentity
 from queueing.client.signing_request import EnvelopeBuilder, SigningRequest, Target
 from queueing.errors import (
+    ClientRevoked,
     GrantExhausted,
+    GrantExpired,
+    GrantRefused,
     IdentityRefused,
     IdentityUnavailable,
     IssuerUnavailable,
+    JobExpired,
+    PolicyDenied,
     ResultInvalid,
     SigningError,
 )
 from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.client_keys import ClientKey, ClientPublicKey
-from queueing.protocol.envelope import read_unverified
+from queueing.protocol.envelope import MAX_DIGESTS, read_unverified
 from queueing.protocol.grants.grant import Grant, read_grant, seal_grant
 from queueing.protocol.grants.grant_request import GrantIssued, GrantRequest
+from tests.support.waiting import turn
 
 START_MS = 1_900_000_000_000
 LIFE_MS = 900_000
@@ -40,6 +46,7 @@ class Build:
         self.asked: list[GrantRequest] = []
         self.fails: list[SigningError] = []
         self.answered = asyncio.Event()
+        self.held: asyncio.Event | None = None
         self.identity = GrantedIdentity(
             source=self,
             issuer=self,
@@ -57,6 +64,8 @@ class Build:
     async def request(self, request: GrantRequest) -> GrantIssued:
         self.asked.append(request)
         self.answered.set()
+        if self.held is not None:
+            await self.held.wait()
         if self.fails:
             raise self.fails.pop(0)
         request.check_proof("test")
@@ -80,10 +89,22 @@ class Build:
         return await self.identity.credential(digests, None)
 
 
+def builder_of(build: Build) -> EnvelopeBuilder:
+    return EnvelopeBuilder(
+        audience="test",
+        tenant="acme",
+        identity=build.identity,
+        ttl_ms=4 * 3_600_000,
+        reply_id="",
+        now_ms=lambda: build.now_ms,
+    )
+
+
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grants_module, "FIRST_PAUSE_S", 0.0)
     monkeypatch.setattr(grants_module, "LONGEST_PAUSE_S", 0.0)
+    monkeypatch.setattr(grants_module, "RENEWAL_PAUSE_S", 0.0)
 
 
 async def test_one_grant_serves_until_it_ends() -> None:
@@ -144,8 +165,9 @@ async def test_a_grant_is_renewed_in_the_background_in_the_last_third_of_its_lif
     await asyncio.gather(running, return_exceptions=True)
 
 
-async def test_a_refusal_ends_the_renewal_and_leaves_the_grant_in_use() -> None:
-    """The token of the platform is over: what was granted lasts to its end."""
+async def test_a_refusal_of_the_renewal_leaves_the_grant_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The token of the platform is over: what was granted lasts to its end, and the issuer is asked seldom meanwhile."""
+    monkeypatch.setattr(grants_module, "RENEWAL_PAUSE_S", 3600.0)
     build = Build()
     running = asyncio.create_task(build.identity.run())
     first = await build.take()
@@ -154,7 +176,10 @@ async def test_a_refusal_ends_the_renewal_and_leaves_the_grant_in_use() -> None:
     build.fails = [IdentityRefused("claim `exp`")]
     assert await build.take() is first
     await build.answered.wait()
-    assert await build.take() is first
+    for _ in range(100):
+        assert await build.take(0) is first
+        await turn()
+    assert len(build.asked) == 2
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 
@@ -181,15 +206,90 @@ async def test_an_issuer_that_is_away_is_asked_until_the_deadline() -> None:
         await away.identity.credential(1, deadline_s)
 
 
-async def test_a_grant_that_the_service_refuses_serves_no_more() -> None:
+async def test_the_error_of_an_attempt_is_not_told_after_a_success() -> None:
+    """A later deadline has its own reason."""
+    build = Build()
+    build.fails = [IssuerUnavailable("no route")]
+    assert build.identity.trouble() is None
+    build.now_ms -= LIFE_MS
+    await build.take()
+    assert build.identity.trouble() is None
+    build.now_ms += LIFE_MS
+    build.fails = [IdentityRefused("claim `exp`")]
+    with pytest.raises(IdentityRefused):
+        await build.take()
+    assert isinstance(build.identity.trouble(), IdentityRefused)
+
+
+async def test_every_call_waits_to_its_own_deadline() -> None:
+    """One that waits for ever, or gives up, holds up no other."""
+    build = Build()
+    build.held = asyncio.Event()
+    patient = asyncio.create_task(build.take())
+    await turn()
+    with pytest.raises(IdentityUnavailable, match="before there was a grant"):
+        await build.identity.credential(1, asyncio.get_running_loop().time())
+    with pytest.raises(IdentityUnavailable):
+        await build.identity.ready(asyncio.get_running_loop().time())
+    first = asyncio.create_task(build.take())
+    patient.cancel()
+    build.held.set()
+    assert await first is await build.take()
+
+
+async def test_an_envelope_has_no_more_digests_than_a_grant() -> None:
+    """What that is is known with the first grant, and follows the issuer's cap."""
+    build = Build(most=50)
+    assert build.identity.largest_envelope == MAX_DIGESTS
+    await build.identity.ready(None)
+    assert build.identity.largest_envelope == 50
+    build.most = 10**6
+    await build.take(51 - 1)
+    await build.take(1)
+    assert build.identity.largest_envelope == MAX_DIGESTS
+    await build.identity.ready(None)
+    assert len(build.asked) == 2
+
+
+async def test_a_request_is_cut_to_what_a_grant_permits() -> None:
+    """Always in the same way, so that a repeated run finds its jobs."""
+    build = Build(most=2)
+    builder = builder_of(build)
+    parts = await builder.fitting(REQUEST)
+    assert [len(part.digests) for part in parts] == [2, 1]
+    assert parts == await builder.fitting(REQUEST)
+    assert len({builder.job_id(part) for part in (*parts, REQUEST)}) == 3
+    build.most = 3
+    await build.take(2)
+    await build.take(1)
+    assert await builder.fitting(REQUEST) == (REQUEST,)
+
+
+@pytest.mark.parametrize("error", [GrantExhausted(), GrantExpired(), JobExpired()])
+async def test_a_grant_that_the_service_refuses_serves_no_more(error: SigningError) -> None:
     """Used up on other hosts, or over by their clocks: the next envelope is under another."""
     build = Build()
     first = await build.take()
-    assert build.identity.refused(first.grant)
+    assert build.identity.refused(first.grant, error)
     second = await build.take()
     assert second is not first
-    assert build.identity.refused(first.grant)
+    assert build.identity.refused(first.grant, error)
     assert await build.take() is second
+
+
+@pytest.mark.parametrize("error", [ClientRevoked(), GrantRefused(), PolicyDenied()])
+async def test_a_grant_that_the_files_of_the_service_deny_is_replaced_once(error: SigningError) -> None:
+    """A stop order names it, its issuer has another key, or the caps were lowered: a new one may be good. One that was just made is not."""
+    build = Build()
+    first = await build.take()
+    build.now_ms += FRESH_MS
+    assert build.identity.refused(first.grant, error)
+    assert build.identity.refused(first.grant, error)
+    second = await build.take()
+    assert second is not first
+    assert not build.identity.refused(second.grant, error)
+    assert await build.take() is second
+    assert len(build.asked) == 2
 
 
 async def test_a_grant_for_somebody_else_is_not_taken() -> None:
@@ -215,15 +315,7 @@ async def test_a_grant_for_somebody_else_is_not_taken() -> None:
 async def test_an_envelope_ends_with_its_grant() -> None:
     """So the service reports it as expired, and a waiting client seals it anew under the next grant."""
     build = Build()
-    builder = EnvelopeBuilder(
-        audience="test",
-        tenant="acme",
-        identity=build.identity,
-        ttl_ms=4 * 3_600_000,
-        reply_id="",
-        now_ms=lambda: build.now_ms,
-    )
-    submission = await builder.seal(REQUEST)
+    submission = await builder_of(build).seal(REQUEST)
     assert submission.envelope.expires_at_ms == START_MS + LIFE_MS
     unverified = read_unverified(submission.sealed)
     assert unverified.envelope.grant is not None

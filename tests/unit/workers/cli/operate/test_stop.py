@@ -63,14 +63,19 @@ def test_a_version_of_a_key_can_be_stopped_by_itself(site: Site) -> None:
     assert "It has 1." in caught.value.remedy
 
 
-def test_issuers_of_the_file_and_any_subject_can_be_stopped(tmp_path: Path) -> None:
-    """Subjects are in no file: a text that can be one passes."""
+def test_issuers_of_the_file_their_grants_and_any_subject_can_be_stopped(tmp_path: Path) -> None:
+    """Grants and subjects are in no file: a name of one of the issuers, or a text that can be one passes."""
     text = tenant_text() + issuer_text()
     service = load_service(Site(tmp_path, tenants={"acme": text}).write().config)
     _check_exists(service, "acme", "issuer", "ci")
     _check_exists(service, "acme", "subject", "repo:acme/app")
     with pytest.raises(ConfigError, match=r"issuers\.cj"):
         _check_exists(service, "acme", "issuer", "cj")
+    grant = "0123456789abcdef" * 2
+    _check_exists(service, "acme", "client", f"ci.{grant}")
+    for client in (f"cj.{grant}", f"ci.{grant[1:]}", f"ci.{grant.upper()}", "ci", f".{grant}", grant):
+        with pytest.raises(ConfigError, match=r"clients\."):
+            _check_exists(service, "acme", "client", client)
     _check_subject("repo:acme/app:ref:refs/heads/main")
     for subject in ("", "größe", "two\nlines", "s" * 513):
         with pytest.raises(click.UsageError, match="subject"):
