@@ -131,7 +131,7 @@ class _Socket:
 
 
 def agent_answers(data: bytes) -> None:
-    """Whatever a socket says to `sigmill-gpg` and the plugins."""
+    """Bytes of a socket for `sigmill-gpg` and the plugins."""
     client = TokenClient.__new__(TokenClient)
     client._socket, client._failed, client._session = cast("Any", _Socket(data)), 0, 1
     with suppress(TokenRefused, RequestInvalid):

@@ -151,7 +151,7 @@ async def test_a_huge_message_costs_its_call_alone(rig: AgentRig) -> None:
 
 
 async def test_connections_beyond_the_cap_are_closed(rig: AgentRig) -> None:
-    """What is open goes on, and when one ends another may come."""
+    """Open ones go on, and when one ends another may come."""
     open_sockets = [await Socket.connect(rig.path) for _ in range(MAX_CONNECTIONS)]
     reader, writer = await asyncio.open_unix_connection(str(rig.path))
     assert await reader.read() == b""

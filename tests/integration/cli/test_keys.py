@@ -294,7 +294,7 @@ def test_show_of_what_is_not_there_says_so(operator_site: OperatorSite, name: st
 
 
 def test_a_dry_run_makes_no_key(operator_site: OperatorSite) -> None:
-    """What would be written is shown, checked, without the public key that nobody has made; no token is asked."""
+    """The new text is shown, checked, without the public key that nobody has made; no token is asked."""
     ran = create(operator_site, "--dry-run")
     (line,) = ran.json()
     assert ran.code == 0
