@@ -2,7 +2,11 @@
 
     python -m tests.faults.record_kills --kills 200
 
-The sealer is a process of its own here (``[record] process = "own"``), so that it is killed apart from the worker. At the end
+The sealer is a process of its own here (``[record] process = "own"``), so that it is killed apart from the worker. There are three
+kinds of kill: of the sealer at a random time, of the sealer as it enters one of the system calls by which it keeps what it has sealed
+(strace; in its start, in a checkpoint, or in the end of a segment or of the process, when all is made durable), and of
+the worker, every second time together with the sealer. Where ptrace is forbidden the second kind is a random time, too, and
+the summary says so. At the end
 every signature that a client got is in the items, no record was given up, and the export holds.
 """
 
@@ -18,9 +22,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from queueing.client.signing_client import SigningClient
@@ -31,6 +36,8 @@ from queueing.transparency.proofs import consistency_proof, verify_consistency
 from tests.faults.harness.harness import ROOT, Harness, eventually
 from tests.faults.harness.tokens import TENANTS
 from tests.faults.summary import say
+from tests.support.disk.disks import can_trace
+from tests.support.tools import tool
 from workers.dev.tenants import AUDIENCE
 from workers.record.exchange import read_status
 from workers.record.folder import log_folder
@@ -40,6 +47,21 @@ from workers.record.stored_hashes import StoredHashes
 
 WORKER_SHARE = 0.25
 """Of the kills: a worker takes some seconds to come back."""
+
+CALL_SHARE = 0.4
+"""Of the kills: at a system call."""
+
+CALLS = {
+    "truncate": "truncate,ftruncate",
+    "write": "write",
+    "fsync": "fsync",
+    "fdatasync": "fdatasync",
+    "rename": "rename,renameat,renameat2",
+}
+"""By which a sealer cuts its files at a start, appends to them, makes them durable, and replaces `checkpoint` and `sealed`."""
+
+MOST_CALLS = 12
+"""The call at which it is killed is one of the first so many of its kind: those of three tenants in a step, or in an end."""
 
 STARTED_SHARE = 0.7
 """Of the kills: after the sealer's first status; others may meet it in its start."""
@@ -79,12 +101,63 @@ def has_started(state_dir: Path, pid: int) -> bool:
     return status is not None and status.pid == pid
 
 
-def start_sealer(state_dir: Path, log: Path) -> subprocess.Popen[bytes]:
-    """A sealer as a host starts it."""
-    place = ["--state-dir", str(state_dir), "--log-name", f"sigmill/{AUDIENCE}"]
-    command = [sys.executable, "-m", "workers.cli", "sealer", *place]
-    with log.open("ab") as stream:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, cwd=ROOT)
+@dataclass(slots=True)
+class Sealer:
+    """The sealer of a state directory, started again after each kill. ``killed``: numbers of kills, by their time in words."""
+
+    state_dir: Path
+    log: Path
+    killed: Counter[str] = field(default_factory=Counter)
+    process: subprocess.Popen[bytes] = field(init=False)
+
+    def start(self, tracer: Sequence[str] = ()) -> None:
+        """Start one as a host does; ``tracer``: words before the command, which do not change the process id."""
+        place = ["--state-dir", str(self.state_dir), "--log-name", f"sigmill/{AUDIENCE}"]
+        command = [*tracer, sys.executable, "-m", "workers.cli", "sealer", *place]
+        with self.log.open("ab") as stream:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, cwd=ROOT
+            )
+
+    async def begun(self) -> bool:
+        """Wait until it has signed; False where it has ended before."""
+        await eventually(
+            lambda: has_started(self.state_dir, self.process.pid) or self.process.poll() is not None,
+            "the sealer has begun",
+        )
+        return self.process.poll() is None
+
+    def kill(self, when: str = "at a random time") -> None:
+        """SIGKILL, and start the next one."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        self.killed[when] += 1
+        self.start()
+
+    async def kill_at_call(self, call: str, number: int, pause_s: float) -> None:
+        """Let one die as it enters its ``number``-th call of a kind, at the latest those of its orderly end; then start the next one.
+
+        Nothing is counted where it made fewer calls of the kind.
+        """
+        self.stop()
+        tracing = [
+            f"trace={CALLS[call]}",
+            f"inject={CALLS[call]}:signal=SIGKILL:when={number}",
+        ]
+        options = [word for each in tracing for word in ("-e", each)]
+        self.start([tool("strace"), "-D", "-f", "-qq", "-o", os.devnull, *options])
+        if await self.begun():
+            await asyncio.sleep(pause_s)
+            self.process.terminate()
+        await eventually(lambda: self.process.poll() is not None, "the sealer has ended")
+        if self.process.returncode == -signal.SIGKILL:
+            self.killed[f"at {call}"] += 1
+        self.start()
+
+    def stop(self) -> None:
+        """SIGTERM, and wait."""
+        self.process.terminate()
+        self.process.wait()
 
 
 async def run(folder: Path, kills: int, seed: int) -> None:
@@ -94,7 +167,8 @@ async def run(folder: Path, kills: int, seed: int) -> None:
         harness.rig.service = SETTINGS
         state_dir = harness.rig.state_dir(1)
         await harness.start_worker(1)
-        sealer = start_sealer(state_dir, folder / "sealer.log")
+        sealer = Sealer(state_dir, folder / "sealer.log")
+        sealer.start()
         ended = asyncio.Event()
         try:
             clients = [each[0] for each in harness.clients().values()]
@@ -102,32 +176,41 @@ async def run(folder: Path, kills: int, seed: int) -> None:
                 for tenant, client in zip(TENANTS, clients, strict=True):
                     tasks.create_task(sign(client, seen.signatures[tenant], ended))
                 tasks.create_task(watch(state_dir, seen, ended))
-                counted = {"worker": 0, "sealer": 0}
-                while sum(counted.values()) < kills:
+                workers = 0
+                while workers + sealer.killed.total() < kills:
+                    kind = chance.random()
+                    if kind < CALL_SHARE and can_trace():
+                        call, number = chance.choice(sorted(CALLS)), chance.randint(1, MOST_CALLS)
+                        await sealer.kill_at_call(call, number, chance.uniform(*PAUSE_S))
+                        continue
                     if chance.random() < STARTED_SHARE:
-                        await eventually(partial(has_started, state_dir, sealer.pid), "the sealer has begun")
+                        await sealer.begun()
                     await asyncio.sleep(chance.uniform(*PAUSE_S))
-                    if chance.random() < WORKER_SHARE:
+                    if kind > 1 - WORKER_SHARE:
+                        workers += 1
+                        if workers % 2:
+                            sealer.kill("with the worker")
                         await harness.kill_worker(1)
                         await harness.start_worker(1)
-                        counted["worker"] += 1
                     else:
-                        sealer.send_signal(signal.SIGKILL)
-                        sealer.wait()
-                        sealer = start_sealer(state_dir, folder / "sealer.log")
-                        counted["sealer"] += 1
+                        sealer.kill()
                 ended.set()
             await eventually(lambda: all_sealed(state_dir, seen), "every signature is sealed")
             seen.look(state_dir)
         finally:
-            sealer.terminate()
-            sealer.wait()
+            sealer.stop()
         await harness.stop_worker(1)
     checkpoints, signatures = judge(state_dir, seen)
     say(
-        f"seed {seed}: {counted['sealer']} kills of the sealer, {counted['worker']} of the worker;"
+        f"seed {seed}: {sealer.killed.total()} kills of the sealer ({told(sealer.killed)}), {workers} of the worker;"
         f" {checkpoints} checkpoints are prefixes of the last, {signatures} signatures are in the items"
     )
+
+
+def told(killed: Counter[str]) -> str:
+    """The kills of the sealer in words."""
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(killed.items()))
+    return kinds if can_trace() else f"{kinds}; none at a system call, ptrace is forbidden here"
 
 
 async def sign(client: SigningClient, signatures: set[bytes], ended: asyncio.Event) -> None:
