@@ -5,6 +5,8 @@ private_files     files of mode 0600
 child_process     child processes that end with their parent
 redis_server      a private redis-server
 relay_process     a relay as a child process
+issuer_process    an issuer of grants as a child process
+token_provider    tokens as those of a CI system, in files
 softhsm           SoftHSM tokens, one directory and configuration each
 config_files      configuration files of service, tenants and clients
 worker_process    a worker as a child process, with its HTTP endpoints

@@ -11,8 +11,22 @@ from queueing.protocol.algorithms import DEFAULT_FOR_KEY
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.public_keys import PublicKey
 from workers.config.settings import PinLogin, TokenSettings
-from workers.config.tenant_edits import NewVersion, add_version
-from workers.dev.tenants import AUDIENCE, CLIENT, KEY, SERVICE_TOKEN, DevTenant
+from workers.config.tenant_edits import NewVersion, add_version, change_key
+from workers.dev.tenants import (
+    AUDIENCE,
+    CLIENT,
+    ISSUER,
+    ISSUER_TOKEN,
+    KEY,
+    MAX_DIGESTS,
+    MAX_GRANT_S,
+    PROJECT_CLAIM,
+    PROVIDER,
+    PROVIDER_URL,
+    SERVICE_TOKEN,
+    TOKEN_AUDIENCE,
+    DevTenant,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,8 +77,11 @@ port = {metrics_port}
     return "\n".join(tables)
 
 
-def tenant_text(tenant: DevTenant, key: PublicKey, client: ClientKey) -> str:
-    """Text of a tenant's file, with one client and one key in the token of the tenant's name."""
+def tenant_text(tenant: DevTenant, key: PublicKey, client: ClientKey, issuer: PublicKey | None = None) -> str:
+    """Text of a tenant's file, with one client and one key in the token of the tenant's name.
+
+    With ``issuer`` builds of the tenant's project sign under its grants as well.
+    """
     expires = datetime.now(UTC).replace(microsecond=0) + _CLIENT_LIFETIME
     head = f"""\
 tenant = "{tenant.name}"
@@ -73,7 +90,7 @@ tenant = "{tenant.name}"
 public_key = "{_base64(client.public_spki)}"
 expires = {expires.isoformat().replace("+00:00", "Z")}
 """
-    return add_version(
+    text = add_version(
         head,
         NewVersion(
             key=KEY,
@@ -85,6 +102,64 @@ expires = {expires.isoformat().replace("+00:00", "Z")}
             profile="code-signing",
         ),
     )
+    if issuer is None:
+        return text
+    return f"""\
+{change_key(text, KEY, {"issuers": [ISSUER]}).rstrip()}
+
+[issuers.{ISSUER}]
+public_key = "{_base64(issuer.spki)}"
+expires = {expires.isoformat().replace("+00:00", "Z")}
+max_grant_s = {MAX_GRANT_S}
+max_digests = {MAX_DIGESTS}
+
+[[keys.{KEY}.identities]]
+issuer_url = "{PROVIDER_URL}"
+audience = "{TOKEN_AUDIENCE}"
+claims = {{ {PROJECT_CLAIM} = "{tenant.name}", ref = "refs/heads/main" }}
+"""
+
+
+def issuer_file(*, token: TokenSettings, public_key: PublicKey, issuer: str, http: str, metrics: str) -> str:
+    """Text of ``issuer.toml``, with server.pem and server.key beside it; ``issuer``, ``http`` and ``metrics``: further lines there."""
+    return f"""\
+[issuer]
+name = "{ISSUER}"
+audience = "{AUDIENCE}"
+token = "{ISSUER_TOKEN}"
+public_key = "{_base64(public_key.spki)}"
+grant_s = {MAX_GRANT_S}
+max_digests = {MAX_DIGESTS}
+{issuer}
+
+[http]
+certificate = "server.pem"
+private_key = "server.key"
+{http}
+
+[metrics]
+{metrics}
+
+[providers.{PROVIDER}]
+issuer_url = "{PROVIDER_URL}"
+algorithms = ["ES256"]
+
+{token_table(ISSUER_TOKEN, token)}"""
+
+
+def token_client(tenant: DevTenant, service: PublicKey, *, relay: str, issuer: str) -> str:
+    """Text of a ``client.toml`` whose only secret is the token in the file ``token``; its ephemeral key is kept in ``build.key``.
+
+    ``relay`` and ``issuer``: lines that say where they are.
+    """
+    return f"""\
+audience = "{AUDIENCE}"
+tenant = "{tenant.name}"
+service_public_keys = ["{_base64(service.spki)}"]
+identity = {{ from = "file", file = "token", key_file = "build.key" }}
+{issuer}
+{relay}
+"""
 
 
 def write_client(

@@ -83,11 +83,15 @@ class RelayProcess:
         finally:
             connection.close()
 
+    @property
+    def place(self) -> str:
+        """Lines of a ``client.toml`` that say where it is."""
+        return f'url = "https://127.0.0.1:{self.port}"\nca_file = {json.dumps(str(self.ca_file))}\n'
+
     def client_file(self, direct: Path, name: str) -> Path:
         """Write a ``client.toml`` beside ``direct``, with the relay instead of Redis; return its path."""
-        place = f'url = "https://127.0.0.1:{self.port}"\nca_file = {json.dumps(str(self.ca_file))}\n'
         made = direct.with_name(name)
-        made.write_text(place + _REDIS_TABLE.sub("", direct.read_text("utf-8")), "utf-8")
+        made.write_text(self.place + _REDIS_TABLE.sub("", direct.read_text("utf-8")), "utf-8")
         return made
 
     def stop(self) -> None:

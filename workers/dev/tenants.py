@@ -14,6 +14,19 @@ SERVICE_TOKEN: Final = "service"  # noqa: S105  # a name, no secret
 SERVICE_KEY_KIND: Final = KeyKind.P256
 SERVICE_KEY_LABEL: Final = "sigmill.service.v1"
 
+ISSUER: Final = "ci"
+ISSUER_TOKEN: Final = "issuer"  # noqa: S105  # a name, no secret
+ISSUER_KEY_LABEL: Final = "sigmill-issuer"
+MAX_GRANT_S: Final = 600
+MAX_DIGESTS: Final = 100_000
+
+PROVIDER: Final = "throwaway"
+PROVIDER_URL: Final = "https://ci.sigmill.invalid"
+"""``iss`` of the tokens; nothing is fetched from there (RFC 2606: the name resolves nowhere)."""
+
+TOKEN_AUDIENCE: Final = "https://sigmill-dev.invalid"  # noqa: S105  # a name, no secret
+PROJECT_CLAIM: Final = "project_id"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DevTenant:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+from tests.support.pages import ROOT, command_lines
 
 TIMEOUT_S = 60.0
 
@@ -42,10 +45,21 @@ def read_until(process: subprocess.Popen[str], words: str) -> str:
     return printed
 
 
+def readme_lines(client: Path) -> str:
+    """Lines of the README that sign with a token alone, in the folder of a client of the stack."""
+    lines = [line for line in command_lines(ROOT / "README.md") if "by-token/" in line]
+    assert {line.split()[1] for line in lines} == {"login", "sign"}
+    return "\n".join(
+        [f"cd {client.parent}", "mkdir dist", "echo one >dist/one.bin", "echo two >dist/two.bin", *lines]
+    )
+
+
 def test_the_printed_lines_work_in_a_fresh_shell() -> None:
-    """The printed lines sign a file for each tenant and find the keys; SIGINT stops everything."""
+    """They sign a file for each tenant: directly, over HTTPS, and with a token alone, as the README does; SIGINT stops everything."""
     with dev() as process:
         lines = read_until(process, "tokens list")
+        (acme,) = re.findall(r"CLIENT_CONFIG=(\S+/acme/client.toml)", lines)
+        lines += f"{readme_lines(Path(acme))}\n"
         shell = subprocess.run(
             ["/bin/bash", "--noprofile", "--norc", "-e"],
             input=lines,
@@ -58,7 +72,7 @@ def test_the_printed_lines_work_in_a_fresh_shell() -> None:
     assert process.returncode == 0
     assert shell.returncode == 0, shell.stderr
     signed = [json.loads(line) for line in shell.stdout.splitlines() if line.startswith("{")]
-    assert [line["name"] for line in signed] == ["/usr/bin/env"] * 3
+    assert [line["name"] for line in signed] == ["/usr/bin/env"] * 9 + ["dist/one.bin", "dist/two.bin"]
     assert all(line["signature"] for line in signed)
     assert shell.stdout.count(".release.v1") == 3, "keys list"
 
@@ -67,7 +81,10 @@ def test_where_everything_is_comes_as_json_too() -> None:
     """--json prints one object; its files exist while the command runs and are gone afterwards."""
     with dev("--json") as process:
         running = json.loads(read_until(process, "}"))
-        files = [Path(running["config"]), *map(Path, running["clients"].values())]
+        files = [Path(running["config"])]
+        for kind in ("clients", "relay_clients", "token_clients"):
+            files += map(Path, running[kind].values())
+        assert len(files) == 10
         assert all(file.is_file() for file in files)
         assert sorted(running["clients"]) == ["acme", "globex", "initech"]
         process.send_signal(signal.SIGINT)

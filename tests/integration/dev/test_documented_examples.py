@@ -121,6 +121,7 @@ ELSEWHERE: dict[str, Callable[[str], None]] = {
     r"sigmill (sign .*--receipts|verify --receipt) ": nothing,  # integration/worker/test_receipts.py: with a record
     r"sigmill sign-file ": nothing,  # tests/integration/cli/test_sign_file.py
     r"sigmill worker$|sigmill exporter ": nothing,  # the house below has both
+    r"sigmill \w+ .*by-token/": nothing,  # test_dev_command.py
     r"sigmill dev |ops/bootstrap": nothing,  # test_dev_command.py; this very environment
     r"sigmill bench quick": nothing,  # make bench-quick
     r"kill -9 ": nothing,  # tests/integration/worker/test_leases.py

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import shlex
 import shutil
 import signal
@@ -26,6 +27,7 @@ from workers.cli.shell.output import (
     print_line,
     print_message,
 )
+from workers.dev.issuer_process import IssuerFailed
 from workers.dev.redis_server import RedisDidNotStart, RedisEnded
 from workers.dev.relay_process import RelayFailed
 from workers.dev.softhsm import SoftHsmFailed
@@ -37,10 +39,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _CHECK_S: Final = 0.5
+_EDGE_PACKAGES: Final = ("aiohttp", "jwt")
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
-    """Paths of the running stack in JSON; ``clients``: client.toml by tenant; ``relay_clients``: with the relay instead of Redis."""
+    """Paths of the running stack in JSON; ``clients``: client.toml by tenant.
+
+    ``relay_clients``: with the relay instead of Redis; ``token_clients``: with the relay, and a token instead of a client key.
+    """
 
     directory: str
     logs: str
@@ -48,41 +54,57 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     clients: dict[str, str]
     key: str
     relay_clients: dict[str, str] = {}
+    token_clients: dict[str, str] = {}
 
 
 @click.command()
 @click.option(
     "--workers", type=click.IntRange(1, 16), default=1, show_default=True, help="Number of workers."
 )
-@click.option("--relay", is_flag=True, help="Also run a relay, for clients that sign over HTTPS.")
+@click.option(
+    "--edge/--no-edge",
+    default=None,
+    help="Also run a relay and an issuer of grants: builds sign over HTTPS, with a token alone. Default: where they are installed.",
+)
 @click.option("--keep", is_flag=True, help="Keep the directory at the end.")
 @json_option
 @click.pass_obj
-def dev(output: Output, /, *, workers: int, relay: bool, keep: bool) -> Exit:
+def dev(output: Output, /, *, workers: int, edge: bool | None, keep: bool) -> Exit:
     """Run a private Redis, software tokens and workers until Ctrl-C, with throwaway keys.
 
     Not for production: the keys are files on this disk. Prints lines to paste into another shell.
     """
     print_message("warning: NOT FOR PRODUCTION. The keys are created in software and deleted at the end.")
     signal.signal(signal.SIGTERM, _interrupt)
+    if edge is None:
+        edge = _edge_is_installed()
     try:
         with (
             _directory(keep=keep) as directory,
-            Stack(directory, workers=workers, relay=relay) as stack,
+            Stack(directory, workers=workers, edge=edge) as stack,
         ):
             _print_running(stack) if output.as_json else _print_lines(stack)
             with contextlib.suppress(KeyboardInterrupt):
                 while True:
                     stack.check()
+                    stack.refresh()
                     time.sleep(_CHECK_S)
             print_message("stopping")
-    except (RedisEnded, WorkerFailed, RelayFailed, RedisDidNotStart, SoftHsmFailed) as error:
+    except (RedisEnded, WorkerFailed, RelayFailed, IssuerFailed, RedisDidNotStart, SoftHsmFailed) as error:
         print_error(
             ErrorObject.final("dev.failed", str(error), "Run ops/bootstrap if a program is missing."),
             as_json=output.as_json,
         )
         return Exit.FAILED
     return Exit.DONE
+
+
+def _edge_is_installed() -> bool:
+    """Whether the extras are there; a message says which are not."""
+    if all(importlib.util.find_spec(package) is not None for package in _EDGE_PACKAGES):
+        return True
+    print_message("no relay and no issuer: they need `pip install 'sigmill[edge,issuer]'`")
+    return False
 
 
 def _print_running(stack: Stack) -> None:
@@ -94,6 +116,7 @@ def _print_running(stack: Stack) -> None:
             clients={tenant.name: str(stack.clients[tenant.name]) for tenant in TENANTS},
             key=KEY,
             relay_clients={name: str(file) for name, file in stack.relay_clients.items()},
+            token_clients={name: str(file) for name, file in stack.token_clients.items()},
         )
     )
 
@@ -113,6 +136,9 @@ def _print_lines(stack: Stack) -> None:
         if tenant.name in stack.relay_clients:
             by_relay = shlex.quote(str(stack.relay_clients[tenant.name]))
             print_line(f"sigmill sign --config {by_relay} --key {KEY} /usr/bin/env   # over HTTPS")
+        if tenant.name in stack.token_clients:
+            by_token = shlex.quote(str(stack.token_clients[tenant.name]))
+            print_line(f"sigmill sign --config {by_token} --key {KEY} /usr/bin/env   # with a token alone")
     print_block("\nsigmill keys list\nsigmill tokens list")
 
 

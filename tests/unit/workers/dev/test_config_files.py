@@ -12,9 +12,18 @@ from queueing.protocol.algorithms import KeyKind
 from workers.cli.keys.key_request import placeholder_key
 from workers.config.loading import load_configuration
 from workers.config.settings import PinLogin, SelectSettings, TokenSettings
-from workers.dev.config_files import service_file, tenant_text, token_table, write_client
+from workers.dev.config_files import (
+    issuer_file,
+    service_file,
+    tenant_text,
+    token_client,
+    token_table,
+    write_client,
+)
 from workers.dev.private_files import write_private
 from workers.dev.tenants import CLIENT, KEY, SERVICE_TOKEN, TENANTS
+from workers.issuer.issuer_file import load_issuer
+from workers.issuer.tenant_rules import TenantFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +80,38 @@ def test_the_files_of_a_stack_load(tmp_path: Path, redis: Address) -> None:
         found = loaded.tenants[tenant.name]
         assert (list(found.clients), found.tokens) == ([CLIENT], frozenset({tenant.name}))
         assert [v.public_key.kind for v in found.keys[KEY].versions] == [tenant.kind]
+
+
+def test_the_files_of_an_issuer_load(tmp_path: Path) -> None:
+    """Tenant, issuer and a build with a token name the same issuer and provider."""
+    key, tenant = placeholder_key(KeyKind.P256), TENANTS[1]
+    (tmp_path / "tenants").mkdir()
+    text = tenant_text(tenant, placeholder_key(tenant.kind), ClientKey.generate(), key)
+    (tmp_path / "tenants" / f"{tenant.name}.toml").write_text(text)
+    file = tmp_path / "issuer.toml"
+    lines = 'state_dir = "state"\nkeys_dir = "keys"'
+    file.write_text(
+        issuer_file(
+            token=token(tmp_path, "issuer"), public_key=key, issuer=lines, http="port = 0", metrics="port = 0"
+        )
+    )
+    made = load_issuer(file)
+    found = TenantFiles(made).read(made.tenant_file(tenant.name))
+    assert found is not None
+    urls = [rule.issuer_url for rule in found[0].keys[KEY].rules]
+    assert urls == [provider.issuer_url for provider in made.providers.values()]
+    assert (found[0].max_grant_ms, found[0].max_digests) == (made.grant_ms, made.max_digests)
+
+
+def test_the_file_of_a_build_with_a_token_loads(tmp_path: Path) -> None:
+    """It names the token beside it, and no key."""
+    client = tmp_path / "client.toml"
+    relay, issuer = 'url = "https://relay.example"', 'issuer = { url = "https://issuer.example" }'
+    client.write_text(token_client(TENANTS[0], placeholder_key(KeyKind.P256), relay=relay, issuer=issuer))
+    config = ClientConfig.from_file(client)
+    assert config.identity is not None
+    assert config.identity.file == str(tmp_path / "token")
+    assert config.client_key() is None
 
 
 def test_the_file_of_a_client_loads(tmp_path: Path, redis: Address) -> None:
