@@ -12,6 +12,7 @@ import base64
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -39,6 +40,7 @@ from tests.support.redis.process import RedisProcess
 from tests.support.rig.operator import make_user, operator_block
 from tests.support.rig.rig import Rig, WorkerProcess, client_block
 from tests.support.rig.shared_rig import SharedRig
+from tests.support.sigmill_cli import warm_command
 from workers.dev.private_files import write_private
 from workers.dev.tenants import AUDIENCE, SERVICE_KEY_LABEL
 from workers.telemetry.log_events import EVENTS
@@ -269,7 +271,7 @@ exec {real} -s {socket} "$@"
 
 
 def furnish(folder: Path, redis: RedisProcess) -> None:
-    """Preconditions of the pages: files to sign, the report of a bench run, a ``redis-cli`` that finds its server."""
+    """Preconditions of the pages: files to sign, the report of a bench run, a ``redis-cli`` that finds its server, and a ``sigmill``."""
     (folder / "dist").mkdir()
     for name in ("one.bin", "two.bin"):
         (folder / "dist" / name).write_bytes(os.urandom(64))
@@ -278,6 +280,9 @@ def furnish(folder: Path, redis: RedisProcess) -> None:
     shim = folder / "bin" / "redis-cli"
     shim.write_text(REDIS_CLI.format(real=shutil.which("redis-cli"), socket=redis.socket_path))
     shim.chmod(0o755)
+    command = folder / "bin" / "sigmill"
+    command.write_text(f'#!/bin/sh\nexec {shlex.join(warm_command())} "$@"\n')
+    command.chmod(0o755)
     write_costs(folder / "build" / "bench", (KeyKind.P256, KeyKind.RSA_3072))
 
 

@@ -7,7 +7,6 @@ import os
 import re
 import stat
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.stop_orders import StopOrder, sign_order
 from queueing.redis.acl import password_sha256, set_user, worker_rules
 from tests.support.rig.rig import Rig
+from tests.support.sigmill_cli import warm_command
 from workers.dev.private_files import write_private
 from workers.dev.tenants import AUDIENCE
 
@@ -38,7 +38,7 @@ def edit(file: Path, old: str, new: str, *, epoch: int = 1) -> None:
 def sigmill(*words: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
     return subprocess.run(
-        [sys.executable, "-I", "-m", "workers.cli", *words],
+        [*warm_command(), *words],
         capture_output=True,
         text=True,
         check=False,
