@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import re
 import signal
@@ -58,6 +59,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 f"the name of a test has an address: give its parameters ids: {item.nodeid}"
             )
     items.sort(key=_place_in_a_run)  # stable: pytest-randomly's order within a suite stays
+
+
+def pytest_collection_finish() -> None:
+    """What is collected stays to the end: no collection of garbage looks at it again.
+
+    A test that collects garbage itself, to see that nothing was left open, would look at all tests and their modules each time.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _place_in_a_run(item: pytest.Item) -> int:
