@@ -31,13 +31,6 @@ CONTEXT_1: Final = 0xA1
 _RSA: Final = der.sequence(der.oid("1.2.840.113549.1.1.1"), der.null())
 """rsaEncryption: what every verifier of CMS takes for PKCS #1 v1.5 (RFC 5754 3.2)."""
 
-_ECDSA: Final = {
-    # RFC 5758 3.2
-    Algorithm.ECDSA_SHA_256: der.sequence(der.oid("1.2.840.10045.4.3.2")),
-    Algorithm.ECDSA_SHA_384: der.sequence(der.oid("1.2.840.10045.4.3.3")),
-    Algorithm.ECDSA_SHA_512: der.sequence(der.oid("1.2.840.10045.4.3.4")),
-}
-
 
 def attribute(kind: bytes, value: bytes) -> bytes:
     """Attribute with one value, in DER; ``kind`` is an OID in DER."""
@@ -55,22 +48,22 @@ def signature_algorithm(algorithm: Algorithm) -> bytes:
     if facts.scheme is Scheme.PKCS1V15:
         return _RSA
     if facts.scheme is Scheme.PSS and facts.hash_name is not None:
-        return _pss(facts.hash_name)
-    if algorithm in _ECDSA:
-        return _ECDSA[algorithm]
+        return _pss(facts.signature_oid, facts.hash_name)
+    if facts.scheme is Scheme.ECDSA:
+        return der.sequence(der.oid(facts.signature_oid))  # RFC 5758 3.2: without parameters
     raise AlgorithmMismatch(
         f"{algorithm} signs whole messages in CMS, and Sigmill signs digests",
         hint="Sign with an RSA or EC key, or sign the file's digest with --format raw.",
     )
 
 
-def _pss(hash_name: str) -> bytes:
+def _pss(oid: str, hash_name: str) -> bytes:
     """RSASSA-PSS-params (RFC 4055 3.1): MGF1 with the same hash, a salt as long as the hash."""
     hashed = digest_algorithm(hash_name)
     mask = der.sequence(der.oid("1.2.840.113549.1.1.8"), hashed)
     salt = der.integer(hashlib.new(hash_name).digest_size)
     parameters = der.sequence(der.context(0, hashed), der.context(1, mask), der.context(2, salt))
-    return der.sequence(der.oid("1.2.840.113549.1.1.10"), parameters)
+    return der.sequence(der.oid(oid), parameters)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,9 +4,9 @@ A new kind of key of a known family (RSA, an SEC curve) is added here alone; an 
 What else is needed, and fails loudly until it is there:
 
 - new scheme: ``workers/hsm/mechanisms.py`` (PKCS#11 mechanism), ``_check`` in ``protocol/public_keys.py``,
-  ``agent/signing_input.py`` (if tools may ask for it), ``workers/pki/schemes.py`` (if it is a kind's default);
-- new family: the same, and ``workers/hsm/mechanisms.py`` (key type), ``workers/hsm/encodings.py``,
-  ``workers/cli/keys/key_request.py``, ``bench/ceiling/probe.py`` (mechanism of the bare loops);
+  ``agent/signing_input.py`` (if tools may ask for it);
+- new family: the same three (key type, placeholder), ``workers/hsm/encodings.py``, and ``bench/ceiling/probe.py`` (mechanism
+  of the bare loops);
 - for estimates only: relative rates in ``bench/capacity/hsm_rates.py``.
 """
 
@@ -62,9 +62,13 @@ class Algorithm(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlgorithmFacts:
-    """One row: scheme, hash by hashlib name (None: any of ``digest_lengths``), and kinds of key that sign with it."""
+    """One row: scheme, hash by hashlib name (None: any of ``digest_lengths``), and kinds of key that sign with it.
+
+    ``signature_oid``: OID of the signature in certificates and requests (RFC 4055 5, RFC 5758 3.2, RFC 8410 3).
+    """
 
     scheme: Scheme
+    signature_oid: str
     hash_name: str | None
     digest_lengths: frozenset[int]
     key_kinds: frozenset[KeyKind]
@@ -150,24 +154,29 @@ HASH_OIDS: Final[dict[str, str]] = {
 _RSA: Final = frozenset(kind for kind, facts in KEY_KINDS.items() if facts.family is KeyFamily.RSA)
 
 
-def _row(scheme: Scheme, bits: int, key_kinds: frozenset[KeyKind]) -> AlgorithmFacts:
+def _row(scheme: Scheme, bits: int, oid: str, key_kinds: frozenset[KeyKind]) -> AlgorithmFacts:
     return AlgorithmFacts(
-        scheme=scheme, hash_name=f"sha{bits}", digest_lengths=frozenset({bits // 8}), key_kinds=key_kinds
+        scheme=scheme,
+        signature_oid=oid,
+        hash_name=f"sha{bits}",
+        digest_lengths=frozenset({bits // 8}),
+        key_kinds=key_kinds,
     )
 
 
 FACTS: Final[dict[Algorithm, AlgorithmFacts]] = {
-    Algorithm.RSASSA_PKCS1_V1_5_SHA_256: _row(Scheme.PKCS1V15, 256, _RSA),
-    Algorithm.RSASSA_PKCS1_V1_5_SHA_384: _row(Scheme.PKCS1V15, 384, _RSA),
-    Algorithm.RSASSA_PKCS1_V1_5_SHA_512: _row(Scheme.PKCS1V15, 512, _RSA),
-    Algorithm.RSASSA_PSS_SHA_256: _row(Scheme.PSS, 256, _RSA),
-    Algorithm.RSASSA_PSS_SHA_384: _row(Scheme.PSS, 384, _RSA),
-    Algorithm.RSASSA_PSS_SHA_512: _row(Scheme.PSS, 512, _RSA),
-    Algorithm.ECDSA_SHA_256: _row(Scheme.ECDSA, 256, frozenset({KeyKind.P256})),
-    Algorithm.ECDSA_SHA_384: _row(Scheme.ECDSA, 384, frozenset({KeyKind.P384})),
-    Algorithm.ECDSA_SHA_512: _row(Scheme.ECDSA, 512, frozenset({KeyKind.P521})),
+    Algorithm.RSASSA_PKCS1_V1_5_SHA_256: _row(Scheme.PKCS1V15, 256, "1.2.840.113549.1.1.11", _RSA),
+    Algorithm.RSASSA_PKCS1_V1_5_SHA_384: _row(Scheme.PKCS1V15, 384, "1.2.840.113549.1.1.12", _RSA),
+    Algorithm.RSASSA_PKCS1_V1_5_SHA_512: _row(Scheme.PKCS1V15, 512, "1.2.840.113549.1.1.13", _RSA),
+    Algorithm.RSASSA_PSS_SHA_256: _row(Scheme.PSS, 256, "1.2.840.113549.1.1.10", _RSA),
+    Algorithm.RSASSA_PSS_SHA_384: _row(Scheme.PSS, 384, "1.2.840.113549.1.1.10", _RSA),
+    Algorithm.RSASSA_PSS_SHA_512: _row(Scheme.PSS, 512, "1.2.840.113549.1.1.10", _RSA),
+    Algorithm.ECDSA_SHA_256: _row(Scheme.ECDSA, 256, "1.2.840.10045.4.3.2", frozenset({KeyKind.P256})),
+    Algorithm.ECDSA_SHA_384: _row(Scheme.ECDSA, 384, "1.2.840.10045.4.3.3", frozenset({KeyKind.P384})),
+    Algorithm.ECDSA_SHA_512: _row(Scheme.ECDSA, 512, "1.2.840.10045.4.3.4", frozenset({KeyKind.P521})),
     Algorithm.ED25519: AlgorithmFacts(
         scheme=Scheme.EDDSA,
+        signature_oid="1.3.101.112",
         hash_name=None,
         digest_lengths=frozenset({32, 48, 64}),
         key_kinds=frozenset({KeyKind.ED25519}),

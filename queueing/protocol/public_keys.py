@@ -27,6 +27,7 @@ from queueing.protocol.algorithms import (
     HASH_OIDS,
     KEY_KINDS,
     Algorithm,
+    KeyFamily,
     KeyKind,
     Scheme,
     check_digest_length,
@@ -152,3 +153,20 @@ def _rsa_check(key: rsa.RSAPublicKey, pad: padding.AsymmetricPadding, hash_: Pre
         verify(signature, digest, pad, hash_)
 
     return check
+
+
+def placeholder_key(kind: KeyKind) -> PublicKey:
+    """Unused public key of this kind, to check a configuration before the real key is created."""
+    key = _placeholder(kind)
+    return PublicKey.from_spki(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+
+
+def _placeholder(kind: KeyKind) -> _Key:
+    facts = KEY_KINDS[kind]
+    match facts.family:
+        case KeyFamily.RSA:
+            return rsa.RSAPublicNumbers(e=65537, n=(1 << facts.rsa_bits) - 1).public_key()
+        case KeyFamily.EC:
+            return ec.derive_private_key(1, elliptic_curve(kind)).public_key()
+        case KeyFamily.EDWARDS:
+            return ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32)).public_key()

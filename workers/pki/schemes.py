@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from queueing.errors import AlgorithmMismatch
 from queueing.protocol import der
-from queueing.protocol.algorithms import DEFAULT_FOR_KEY, FACTS, HASH_OIDS, Algorithm
+from queueing.protocol.algorithms import DEFAULT_FOR_KEY, FACTS, HASH_OIDS, Scheme
 
 if TYPE_CHECKING:
     from queueing.protocol.algorithms import KeyKind
 
-_IDENTIFIERS: Final[dict[Algorithm, bytes]] = {
-    # RFC 4055 5 (RSA, with NULL), RFC 5758 3.2 (ECDSA, without parameters), RFC 8410 3
-    Algorithm.RSASSA_PKCS1_V1_5_SHA_256: der.sequence(der.oid("1.2.840.113549.1.1.11"), der.null()),
-    Algorithm.ECDSA_SHA_256: der.sequence(der.oid("1.2.840.10045.4.3.2")),
-    Algorithm.ECDSA_SHA_384: der.sequence(der.oid("1.2.840.10045.4.3.3")),
-    Algorithm.ECDSA_SHA_512: der.sequence(der.oid("1.2.840.10045.4.3.4")),
-    Algorithm.ED25519: der.sequence(der.oid("1.3.101.112")),
-}
-
 
 def signature_algorithm(kind: KeyKind) -> bytes:
-    """AlgorithmIdentifier of a signature by a key of this kind over a message, in DER."""
-    identifier = _IDENTIFIERS.get(DEFAULT_FOR_KEY[kind])
-    if identifier is None:
+    """AlgorithmIdentifier of a signature by a key of this kind over a message, in DER.
+
+    With NULL for RSA (RFC 4055 5), and else without parameters. ``AlgorithmMismatch`` for PSS, whose parameters nothing here writes.
+    """
+    facts = FACTS[DEFAULT_FOR_KEY[kind]]
+    if facts.scheme is Scheme.PSS:
         raise AlgorithmMismatch(f"{kind} keys sign no requests")
-    return identifier
+    parameters = (der.null(),) if facts.scheme is Scheme.PKCS1V15 else ()
+    return der.sequence(der.oid(facts.signature_oid), *parameters)
 
 
 def message_hash(kind: KeyKind) -> str:

@@ -13,8 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from queueing.errors import ConfigError
 from queueing.protocol.algorithms import KeyKind
-from queueing.protocol.public_keys import PublicKey
-from workers.cli.keys.key_request import placeholder_key
+from queueing.protocol.public_keys import PublicKey, placeholder_key
 from workers.config.loading import load_configuration
 
 CANARY_PIN = "canary-739215-pin"

@@ -13,8 +13,8 @@ import pytest
 from queueing.client.config import ClientConfig
 from queueing.config.toml import convert
 from queueing.protocol.algorithms import KeyKind
+from queueing.protocol.public_keys import placeholder_key
 from tests.support.fakes.config_files import client_line, p256_key, spki_text
-from workers.cli.keys.key_request import placeholder_key
 from workers.config.issuers.identities import read_identities
 from workers.config.issuers.issuers import read_issuer
 from workers.config.issuers.tables import IdentitySettings

@@ -9,9 +9,9 @@ import click
 
 from queueing.protocol.algorithms import Algorithm, KeyKind
 from queueing.protocol.key_directory import KeyState
-from queueing.protocol.public_keys import PublicKey
+from queueing.protocol.public_keys import PublicKey, placeholder_key
 from workers.cli.keys.ceremony import OriginArguments, origin_options, wanted_witnesses
-from workers.cli.keys.key_request import KIND_NAMES, KeyRequest, placeholder_key, print_preview
+from workers.cli.keys.key_request import KIND_NAMES, KeyRequest, print_preview
 from workers.cli.keys.new_key import (
     Papers,
     make_key,

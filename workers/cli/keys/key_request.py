@@ -8,12 +8,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from queueing.errors import ConfigError
-from queueing.protocol.algorithms import DEFAULT_FOR_KEY, KEY_KINDS, Algorithm, KeyFamily, KeyKind
-from queueing.protocol.public_keys import PublicKey, elliptic_curve
+from queueing.protocol.algorithms import DEFAULT_FOR_KEY, Algorithm, KeyKind
+from queueing.protocol.public_keys import PublicKey, placeholder_key
 from workers.cli.shell.output import Output, emit, print_difference, print_message
 from workers.config.key_policy import EVERY_CLIENT
 from workers.config.service_file import SERVICE
@@ -161,21 +159,3 @@ def print_preview(
         return
     print_difference(line.difference, written=None)
     print_message(f"a {kind} key would be created in token {line.token} as {line.label!r}")
-
-
-def placeholder_key(kind: KeyKind) -> PublicKey:
-    """Unused public key of this kind, to check a configuration before the real key is created."""
-    return PublicKey.from_spki(
-        _public_key(kind).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    )
-
-
-def _public_key(kind: KeyKind) -> rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey:
-    facts = KEY_KINDS[kind]
-    match facts.family:
-        case KeyFamily.RSA:
-            return rsa.RSAPublicNumbers(e=65537, n=(1 << facts.rsa_bits) - 1).public_key()
-        case KeyFamily.EC:
-            return ec.derive_private_key(1, elliptic_curve(kind)).public_key()
-        case KeyFamily.EDWARDS:
-            return ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32)).public_key()

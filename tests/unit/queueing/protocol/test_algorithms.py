@@ -17,8 +17,9 @@ from queueing.protocol.algorithms import (
     KeyFamily,
     KeyKind,
 )
+from queueing.protocol.public_keys import placeholder_key
 from queueing.protocol.signing_costs import COST_OF
-from workers.cli.keys.key_request import KIND_NAMES, placeholder_key
+from workers.cli.keys.key_request import KIND_NAMES
 from workers.hsm.encodings import CURVE_OF
 from workers.hsm.mechanisms import KEY_TYPE, MECHANISMS
 

@@ -8,8 +8,8 @@ import pytest
 
 from queueing.errors import ConfigError
 from queueing.protocol.algorithms import KeyKind
+from queueing.protocol.public_keys import placeholder_key
 from tests.support.fakes.config_files import p256_key, tenant_text, version_lines
-from workers.cli.keys.key_request import placeholder_key
 from workers.config.tenant_file import load_tenant
 from workers.config.tenants import Tenant
 

@@ -9,7 +9,7 @@ import pytest
 
 from queueing import ClientConfig, ClientKey
 from queueing.protocol.algorithms import KeyKind
-from workers.cli.keys.key_request import placeholder_key
+from queueing.protocol.public_keys import placeholder_key
 from workers.config.loading import load_configuration
 from workers.config.settings import PinLogin, SelectSettings, TokenSettings
 from workers.dev.config_files import (
