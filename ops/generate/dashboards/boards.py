@@ -209,6 +209,15 @@ TENANT: Final = Board(
                 "digests",
                 (f"min by (tenant) (sigmill_budget_left_digests{{{_T}}})", "{{tenant}}"),
             ),
+            lines(
+                "Share of the log's disk",
+                "Part of its share that the records of this day (UTC) take on a worker; above 1 the worker claims no job.",
+                "percentunit",
+                (
+                    f"max by (instance, tenant) (sigmill_log_share_used_ratio{{{_T}}})",
+                    "{{instance}} {{tenant}}",
+                ),
+            ),
         ),
         "Expiries": (
             lines(

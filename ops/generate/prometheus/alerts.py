@@ -163,7 +163,7 @@ def _of_processes(clock: Clock) -> list[Alert]:
             wait_s=0,
             summary="A tenant has filled most of its share of a log's disk; above its share it is paused there.",
             description="Tenant {{ $labels.tenant }} on {{ $labels.instance }}: {{ $value | humanizePercentage }} today.",
-            dashboard="worker?var-instance={{ $labels.instance }}",
+            dashboard=_TENANT,
         ),
         Alert(
             name="SigmillLogDamaged",

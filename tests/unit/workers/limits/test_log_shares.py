@@ -101,6 +101,25 @@ def test_tenants_together_leave_space_for_the_next_one(tmp_path: Path) -> None:
     assert names[-1] not in host.shares.paused
 
 
+@pytest.mark.parametrize(
+    "workers, share, left", [(2, 1 / 3, 1 / 2), (3, 1 / 4, 1 / 2), (2, 1 / 2, 1 / 3), (3, 1 / 2, 1 / 4)]
+)
+def test_workers_that_have_one_disk_together_leave_what_the_page_says(
+    tmp_path: Path, workers: int, share: float, left: float
+) -> None:
+    """A share of 1/(m + 1) for each of m workers is one half for the host; one half for each would leave 1/(m + 1)."""
+    hosts = [Host(tmp_path / str(number), "acme", "globex", share=share) for number in range(workers)]
+    free = 100 * GB
+    while not all(host.shares.paused for host in hosts):
+        for host in hosts:
+            if not host.shares.paused:
+                host.shares.log_written("acme", GB // 100)
+                free -= GB // 100
+        for host in hosts:
+            host.shares.judge(free)
+    assert free == pytest.approx(100 * GB * left, rel=0.02)
+
+
 def test_the_next_day_begins_with_the_whole_share(host: Host) -> None:
     """Of UTC."""
     host.shares.log_written("acme", 10 * GB)
