@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Literal
 
+from queueing.broker.job_values import CancelStatus
 from queueing.errors import JobCancelled, SigningError
 from queueing.protocol import keyspace
 from queueing.protocol.envelope import read_unverified
@@ -22,18 +22,6 @@ if TYPE_CHECKING:
 
 _RETENTION_MS: Final = 3_600_000
 """Time for which a process that waits for the job can learn that it was cancelled."""
-
-
-class CancelStatus(StrEnum):
-    """Outcome of one cancellation."""
-
-    CANCELLED = "cancelled"
-    CLAIMED = "claimed"
-    """A worker has it, or had it and may have signed: it is processed to its end."""
-    NOT_QUEUED = "not-queued"
-    """Done, unknown, or submitted again meanwhile."""
-    FOREIGN = "foreign"
-    """The job of another client of the tenant."""
 
 
 _STATUS: Final = {0: CancelStatus.CLAIMED, 1: CancelStatus.CANCELLED, 2: CancelStatus.NOT_QUEUED}

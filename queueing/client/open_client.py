@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from queueing.aio.owned_tasks import OwnedTasks
 from queueing.client.call_coalescing import SingleCalls
-from queueing.client.delivery.redis_access import RedisAccess
 from queueing.client.delivery.transport import Transport
 from queueing.client.identity.opening import identity_of
 from queueing.client.key_directory_cache import KeyDirectoryCache
@@ -20,7 +19,7 @@ from queueing.client.service_clock import ServiceClock
 from queueing.client.signing_request import EnvelopeBuilder, KeySpec, Target
 from queueing.errors import QueueUnavailable
 from queueing.protocol.algorithms import algorithm_named
-from queueing.transparency.receipts import TrustedKeys
+from queueing.transparency.trusted_keys import TrustedKeys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,12 +33,17 @@ if TYPE_CHECKING:
 
 
 def _access_of(config: ClientConfig, reply_id: str, now_ms: Callable[[], int]) -> QueueAccess:
-    """Access to Redis, or to a relay; the relay's needs the extra ``edge`` of the distribution."""
+    """Access to Redis, or to a relay; the relay's needs the extra ``edge`` of the distribution.
+
+    Only the client of the one is loaded that is used: each takes as long to load as everything else of a command.
+    """
     if config.url is not None:
         from queueing.client.delivery.relay_access import RelayAccess
         from queueing.client.delivery.relay_connection import RelayConnection
 
         return RelayAccess(RelayConnection(config.url, ca_file=config.ca_file), tenant=config.tenant)
+    from queueing.client.delivery.redis_access import RedisAccess
+
     return RedisAccess.connected(
         config.redis_settings(), tenant=config.tenant, reply_id=reply_id, now_ms=now_ms
     )

@@ -1,7 +1,7 @@
 """Collection of receipts: proofs of jobs are polled until they come, verified, and cut into one receipt per signature.
 
 A receipt comes a second or two after its signature, and never holds one up: what does not come in time, or is false, is an
-error beside the signature (``Signature.receipt_missing``).
+error beside the signature (``Signature.receipt_missing``). The formats of receipts are loaded by the first one: most calls want none.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from queueing.aio.backoff import REDIS_AWAY_S, Backoff
 from queueing.client.signatures import Outcome, Signature
 from queueing.client.signing_request import SigningRequest
 from queueing.errors import ProofInvalid, QueueUnavailable, ReceiptMissing, SigningError
-from queueing.transparency.commitments import Item
-from queueing.transparency.job_proofs import JobProof, read_job_proof
 
 if TYPE_CHECKING:
     from queueing.client.delivery.queue_access import QueueAccess
-    from queueing.transparency.receipts import TrustedKeys
+    from queueing.transparency.commitments import Item
+    from queueing.transparency.job_proofs import JobProof
+    from queueing.transparency.trusted_keys import TrustedKeys
 
 POLL_S: Final = 0.25
 """Time between two questions for all receipts that are waited for: a receipt takes a second or two."""
@@ -103,6 +103,8 @@ class ReceiptCollector:
         A job that was signed on two hosts, because the lease of the first one ran out, has two outcomes on record. The proof of
         the one that was not released is true and of other signatures: it may come first, and the right one replaces it.
         """
+        from queueing.transparency.job_proofs import read_job_proof
+
         raw: bytes | None = None
         while True:
             try:
@@ -213,6 +215,8 @@ async def _with_receipts(
 
 def _item(number: int, digest: bytes, outcome: Outcome) -> Item:
     """The item that the record has of a digest with this outcome."""
+    from queueing.transparency.commitments import Item
+
     if isinstance(outcome, Signature):
         return Item(number, digest, hashlib.sha256(outcome.signature).digest())
     return Item(number, digest, b"", outcome.reason)

@@ -10,7 +10,7 @@ from copy import copy
 from typing import Final, TypeVar
 
 from queueing.aio.backoff import Backoff, wait_after
-from queueing.broker.submit import Submission
+from queueing.broker.submissions import Submission
 from queueing.client.delivery.transport import Transport
 from queueing.client.receipts import Runner
 from queueing.client.result_checker import ResultChecker

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from queueing.aio.owned_tasks import CLOSED, OwnedTasks, end_tasks
-from queueing.client.receipts import Runner
 from queueing.client.signatures import Outcome
 from queueing.client.signing_request import SigningRequest, Target, split_valid
 from queueing.client.submitted_job import merged
 from queueing.errors import WaitTimeout
 from queueing.protocol.priorities import Priority
+
+if TYPE_CHECKING:
+    from queueing.client.receipts import Runner
 
 SLICES_UNDER_WAY: Final = 128
 """8,192 digests of 64 per slice: enough for 20,000 signatures/s at 0.4 s from end to end."""

@@ -8,17 +8,13 @@ import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from msgspec.structs import replace
 
-from queueing.broker.cancel import CancelStatus
-from queueing.broker.job_state import JobStatus
-from queueing.broker.submit import RemainingCapacity
 from queueing.client.config import ClientConfig
 from queueing.client.epoch_store import EpochStore
 from queueing.client.open_client import OpenClient
-from queueing.client.receipts import Runner
 from queueing.client.sign_stream import (
     SLICES_UNDER_WAY,
     SLICES_WITH_RECEIPTS,
@@ -39,6 +35,11 @@ from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.key_directory import KeyEntry
 from queueing.protocol.priorities import Priority
+
+if TYPE_CHECKING:
+    from queueing.broker.job_values import CancelStatus, JobStatus
+    from queueing.broker.submissions import RemainingCapacity
+    from queueing.client.receipts import Runner
 
 
 def _with_accept_level(config: ClientConfig, level: AcceptLevel) -> ClientConfig:

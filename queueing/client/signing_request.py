@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from queueing.broker.submit import Submission
+from queueing.broker.submissions import Submission
 from queueing.client.identity.credentials import ClientIdentity, Credential
 from queueing.client.request_ids import idempotency_key, part_key
 from queueing.errors import DigestLength, KeyUnknown

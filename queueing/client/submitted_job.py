@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from queueing.aio.owned_tasks import CLOSED, OwnedTasks
-from queueing.client.receipts import Runner
 from queueing.client.signatures import Outcome
 from queueing.client.signing_request import SigningRequest, Target
 from queueing.errors import DigestLength, EnvelopeMalformed, SigningError, WaitTimeout
 from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.names import Name
 from queueing.protocol.priorities import Priority
+
+if TYPE_CHECKING:
+    from queueing.client.receipts import Runner
 
 
 class JobPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -18,3 +18,26 @@ values            values that Redis returns: counts, and items that cannot be re
 
 Must never import ``queueing.broker``, ``queueing.coordination`` or ``queueing.client``.
 """
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import Final
+
+_UNUSED: Final = "jwt"
+"""PyJWT: redis-py imports it for tokens of Entra ID, which nothing here uses. With the half of ``cryptography`` that it
+needs it is a seventh of what a command loads."""
+
+
+def _import_redis() -> None:
+    """Import redis-py with an empty module in the place of PyJWT. Who imports PyJWT itself gets it, before or after."""
+    if "redis" in sys.modules or _UNUSED in sys.modules:
+        return
+    sys.modules[_UNUSED] = ModuleType(_UNUSED)
+    try:
+        import_module("redis.asyncio")
+    finally:
+        del sys.modules[_UNUSED]
+
+
+_import_redis()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import pkgutil
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import NoPermissionError, NoScriptError, ReadOnlyError, RedisError
@@ -46,7 +46,11 @@ class ScriptCall:
 
 
 def _text(name: str) -> str:
-    return resources.files("queueing.redis").joinpath(f"lua/{name}.lua").read_text("utf-8")
+    found = pkgutil.get_data(
+        "queueing.redis", f"lua/{name}.lua"
+    )  # importlib.resources takes ten milliseconds to load
+    assert found is not None
+    return found.decode("utf-8")
 
 
 _BEFORE: Final[dict[Script, tuple[str, ...]]] = {

@@ -13,6 +13,7 @@ short_statements  such a statement without what a checkpoint beside it says too
 proof_files  a proof with its checkpoint in one text (tlog-proof)
 job_proofs   proof of a job's outcome, from which receipts of its digests are made
 receipts     one digest with its proof
+trusted_keys  keys by which receipts are verified
 
 Pure functions of bytes: no files, no Redis, no event loop. Must never import anything else of ``queueing`` but ``errors``.
 """

@@ -8,7 +8,7 @@ it builds the items, and their root must be the entry's.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import msgspec
 
@@ -22,11 +22,13 @@ from queueing.transparency.proof_files import MAX_HASHES, ProofFile
 from queueing.transparency.proofs import inclusion_proof, range_root, verify_inclusion
 from queueing.transparency.receipts import (
     ReceiptExtra,
-    TrustedKeys,
     encode_receipt,
     tenant_of_origin,
     verify_signer,
 )
+
+if TYPE_CHECKING:
+    from queueing.transparency.trusted_keys import TrustedKeys
 
 MAX_JOB_PROOF_BYTES: Final = 128 * 1024
 """An entry may have 64 kB, and a note one signature line of each of many witnesses; ours have 2 kB together."""

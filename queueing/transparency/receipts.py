@@ -26,7 +26,7 @@ from queueing.transparency.proofs import verify_inclusion
 from queueing.transparency.short_statements import lengthened
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from queueing.transparency.trusted_keys import TrustedKeys
 
 MOST_RECEIPT_BYTES: Final = 2500
 """Of a job of 1,024 digests in a log of a million entries. Only a promise: a longer one is read."""
@@ -44,20 +44,6 @@ class ReceiptExtra(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     count: Annotated[int, msgspec.Meta(ge=1, le=65_535)]
     path: tuple[bytes, ...]
     statement: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class TrustedKeys:
-    """Keys by which a receipt is verified.
-
-    ``checkpoints``: keys that sign checkpoints, each of the log that it is named after. ``service``: service keys
-    (SubjectPublicKeyInfo, DER), of which the receipt's own statement must name the key. ``audience``: of the service, where
-    it is known; a statement of another one is refused.
-    """
-
-    checkpoints: Sequence[VerifierKey] = ()
-    service: Sequence[bytes] = ()
-    audience: str = ""
 
 
 @dataclass(frozen=True, slots=True)

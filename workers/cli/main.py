@@ -7,7 +7,6 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -38,7 +37,7 @@ EXTRAS: Final = {"pkcs11": "worker", "prometheus_client": "worker", "aiohttp": "
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     no_args_is_help=True,
 )
-@click.version_option(version("sigmill"), prog_name="sigmill")
+@click.version_option(package_name="sigmill", prog_name="sigmill")
 def sigmill() -> None:
     """Sign digests on PKCS#11 HSMs through a queue."""
 

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from queueing.broker.job_state import QueuedState
-from queueing.broker.submit import Receipt, Receipts, RemainingCapacity, Submission, SubmitStatus
+from queueing.broker.job_values import QueuedState
+from queueing.broker.submissions import Receipt, Receipts, RemainingCapacity, Submission, SubmitStatus
 from queueing.client.delivery import relay_messages as messages
 from queueing.errors import EnvelopeAudience, EnvelopeMalformed, PolicyDenied, SigningError
 from queueing.protocol.envelope import read_unverified

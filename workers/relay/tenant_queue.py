@@ -11,7 +11,8 @@ from collections.abc import Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from queueing.aio.events import wait_for
-from queueing.broker.job_state import QueuedState, results_of
+from queueing.broker.job_state import results_of
+from queueing.broker.job_values import QueuedState
 from queueing.client.delivery.redis_access import RedisAccess
 from queueing.client.delivery.reply_stream import BLOCK_S, ReplyReader
 from queueing.errors import QueueUnavailable, QueueUnconfirmed

@@ -11,7 +11,7 @@ from queueing.aio.events import wait_for
 from queueing.errors import JobUnknown, QueueUnavailable, QueueUnconfirmed
 
 if TYPE_CHECKING:
-    from queueing.broker.job_state import QueuedState
+    from queueing.broker.job_values import QueuedState
     from queueing.client.delivery.pending_jobs import PendingJob, PendingJobs
     from queueing.client.delivery.submitter import Submitter
 

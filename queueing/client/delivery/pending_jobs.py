@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import chain, islice
 from typing import Final
 
-from queueing.broker.submit import Submission, SubmitStatus
+from queueing.broker.submissions import Submission, SubmitStatus
 from queueing.errors import QueueUnavailable, ResultInvalid, SigningError, WaitTimeout
 from queueing.protocol.jobs import decode_result
 

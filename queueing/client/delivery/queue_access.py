@@ -6,9 +6,8 @@ from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from queueing.broker.cancel import CancelStatus
-    from queueing.broker.job_state import JobStatus, QueuedState
-    from queueing.broker.submit import Receipts, Submission
+    from queueing.broker.job_values import CancelStatus, JobStatus, QueuedState
+    from queueing.broker.submissions import Receipts, Submission
     from queueing.client.delivery.lost_jobs import LostJobRecovery
     from queueing.client.delivery.pending_jobs import PendingJobs
     from queueing.errors import QueueUnavailable

@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from queueing.broker.cancel import CancelStatus
-    from queueing.broker.job_state import JobStatus, QueuedState
-    from queueing.broker.submit import Receipts, Submission
+    from queueing.broker.job_values import CancelStatus, JobStatus, QueuedState
+    from queueing.broker.submissions import Receipts, Submission
     from queueing.client.delivery.lost_jobs import LostJobRecovery
     from queueing.client.delivery.pending_jobs import PendingJobs
     from queueing.config.accept_level import ReplicaWait

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from queueing.broker.cancel import CancelStatus
-from queueing.broker.job_state import status_from
-from queueing.broker.submit import Receipts
+from queueing.broker.job_values import CancelStatus, status_from
+from queueing.broker.submissions import Receipts
 from queueing.client.delivery import relay_messages as messages
 from queueing.client.delivery.relay_connection import RelayConnection, refuse_final, refuse_wrong_address
 from queueing.client.delivery.result_polls import ResultPolls
@@ -15,8 +14,8 @@ from queueing.errors import ConfigError, QueueUnavailable, ReceiptMissing, Signi
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from queueing.broker.job_state import JobStatus, QueuedState
-    from queueing.broker.submit import Receipt, Submission
+    from queueing.broker.job_values import JobStatus, QueuedState
+    from queueing.broker.submissions import Receipt, Submission
     from queueing.client.delivery.lost_jobs import LostJobRecovery
     from queueing.client.delivery.pending_jobs import PendingJobs
 

@@ -9,8 +9,8 @@ from typing import Annotated, Final, TypeVar
 
 import msgspec
 
-from queueing.broker.job_state import QueuedState
-from queueing.broker.submit import Receipt, Receipts, RemainingCapacity, SubmitStatus
+from queueing.broker.job_values import QueuedState
+from queueing.broker.submissions import Receipt, Receipts, RemainingCapacity, SubmitStatus
 from queueing.errors import EnvelopeMalformed
 from queueing.protocol.envelope import MAX_SEALED_BYTES
 from queueing.protocol.jobs import WireError
@@ -144,7 +144,7 @@ class CancelRequest(_Message, frozen=True):
 
 
 class JobStateMessage(_Message, frozen=True):
-    """``queueing.broker.job_state.QueuedState`` of one job."""
+    """``queueing.broker.job_values.QueuedState`` of one job."""
 
     result: bytes | None
     has_job: bool

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 from queueing.aio.backoff import REDIS_AWAY_S, Backoff, wait_after
-from queueing.broker.submit import Receipt, Receipts, RemainingCapacity, Submission, SubmitStatus
+from queueing.broker.submissions import Receipt, Receipts, RemainingCapacity, Submission, SubmitStatus
 from queueing.errors import JobConflict, QueueUnavailable, QueueUnconfirmed
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
-from queueing.broker.submit import RemainingCapacity, Submission
+from queueing.broker.submissions import RemainingCapacity, Submission
 from queueing.client.delivery.lost_jobs import LostJobRecovery
 from queueing.client.delivery.pending_jobs import PendingJob, PendingJobs
 from queueing.client.delivery.submitter import Submitter

@@ -6,9 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from queueing.client.identity.credentials import StaticIdentity
-from queueing.client.identity.grants import GrantedIdentity
-from queueing.client.identity.issuer_client import IssuerClient
-from queueing.client.identity.token_sources import source_of
 from queueing.errors import ConfigError
 from queueing.protocol.client_keys import ClientKey
 
@@ -54,14 +51,25 @@ def identity_of(settings: Settings, key: ClientKey | None, now_ms: Callable[[], 
             "has neither a key of the client's own nor an identity",
             "Give `client` and `private_key_file`, or `identity` and `issuer`.",
         )
-    ephemeral = _ephemeral_key(settings.identity.key_file)
+    return _granted_identity(settings, settings.identity, settings.issuer, now_ms)
+
+
+def _granted_identity(
+    settings: Settings, identity: IdentitySettings, issuer: IssuerSettings, now_ms: Callable[[], int]
+) -> ClientIdentity:
+    """Identity by grants. Its parts are loaded here: a client with a key of its own needs none of them."""
+    from queueing.client.identity.grants import GrantedIdentity
+    from queueing.client.identity.issuer_client import IssuerClient
+    from queueing.client.identity.token_sources import source_of
+
+    ephemeral = _ephemeral_key(identity.key_file)
     return GrantedIdentity(
-        source=source_of(settings.identity, public_key=raw_public_key(ephemeral)),
-        issuer=IssuerClient(settings.issuer, settings.identity),
+        source=source_of(identity, public_key=raw_public_key(ephemeral)),
+        issuer=IssuerClient(issuer, identity),
         key=ephemeral,
         audience=settings.audience,
         tenant=settings.tenant,
-        keys=settings.identity.keys,
+        keys=identity.keys,
         now_ms=now_ms,
     )
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 from arq.connections import ArqRedis
 
-from queueing.broker.cancel import CancelStatus, cancel
+from queueing.broker.cancel import cancel
 from queueing.broker.claims import Claims
-from queueing.broker.submit import Submission, SubmitStatus
+from queueing.broker.job_values import CancelStatus
+from queueing.broker.submissions import Submission, SubmitStatus
 from queueing.errors import JobCancelled
 from queueing.protocol import keyspace
 from queueing.protocol.client_keys import ClientKey

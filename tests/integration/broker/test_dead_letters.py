@@ -11,7 +11,7 @@ from arq.connections import ArqRedis
 from queueing.broker import dead_letters
 from queueing.broker.claims import ClaimResult, Claims, CommitStatus
 from queueing.broker.dead_letters import DeadLetter, RequeueStatus, StoredLetter, encode_letter, letters_of
-from queueing.broker.submit import Submission, SubmitStatus
+from queueing.broker.submissions import Submission, SubmitStatus
 from queueing.protocol import keyspace
 from queueing.protocol.jobs import JobHints, encode_job
 from tests.support.farm.queued import QUEUE, TENANT, commit_of, publish, put, submission, take

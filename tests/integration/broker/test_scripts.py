@@ -12,7 +12,7 @@ import pytest
 from arq.connections import ArqRedis
 
 from queueing.broker.claims import ClaimedJob, ClaimRequest, ClaimResult, Claims, Commit, CommitStatus
-from queueing.broker.submit import Receipt, SubmitStatus
+from queueing.broker.submissions import Receipt, SubmitStatus
 from queueing.errors import QueueUnavailable
 from queueing.protocol import keyspace
 from queueing.protocol.client_keys import ClientKey

@@ -6,7 +6,7 @@ import pytest
 from arq.connections import ArqRedis
 from arq.jobs import Job, JobStatus, ResultNotFound
 
-from queueing.broker.job_state import JobState
+from queueing.broker.job_values import JobState
 from queueing.client.identity.credentials import StaticIdentity
 from queueing.client.signing_request import EnvelopeBuilder, SigningRequest, Target
 from queueing.errors import DigestLength, KeyUnknown

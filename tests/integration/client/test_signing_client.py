@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from queueing import Algorithm, ClientKey, Job, Signature, SigningClient
 from queueing.aio.owned_tasks import end_tasks
-from queueing.broker.job_state import JobState
+from queueing.broker.job_values import JobState
 from queueing.client.delivery.redis_access import RedisAccess
 from queueing.client.signatures import Outcome
 from queueing.client.signing_client import wall_clock_ms

@@ -15,7 +15,8 @@ from arq.connections import ArqRedis
 
 from queueing.broker.claims import ClaimRequest, Claims, CommitStatus
 from queueing.broker.job_state import look_up
-from queueing.broker.submit import Receipt, SubmitStatus, submit
+from queueing.broker.submissions import Receipt, SubmitStatus
+from queueing.broker.submit import submit
 from queueing.config.accept_level import ReplicaWait
 from queueing.config.redis import RedisConfig
 from queueing.errors import QueueUnconfirmed

@@ -19,7 +19,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from queueing.broker.submit import Submission, submit
+from queueing.broker.submissions import Submission
+from queueing.broker.submit import submit
 from queueing.config.redis import RedisConfig
 from queueing.config.toml import parse_toml
 from queueing.errors import QueueUnavailable

@@ -10,8 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from queueing import Signature, SigningClient
-from queueing.broker.cancel import CancelStatus
-from queueing.broker.job_state import JobState
+from queueing.broker.job_values import CancelStatus, JobState
 from queueing.errors import ConfigError, JobCancelled, JobUnknown, WaitTimeout
 from tests.support.farm.farm import Farm, digests
 from tests.support.relay.relay_process import RelayProcess

@@ -16,7 +16,7 @@ from redis.exceptions import NoPermissionError
 
 from queueing import QueueUnavailable, QueueUnconfirmed, ReceiptMissing, Signature, SigningClient
 from queueing.broker import receipts
-from queueing.broker.cancel import CancelStatus
+from queueing.broker.job_values import CancelStatus
 from queueing.config.redis import RedisConfig
 from queueing.protocol import keyspace
 from queueing.protocol.algorithms import KeyKind

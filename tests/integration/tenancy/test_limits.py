@@ -12,7 +12,8 @@ from arq.connections import ArqRedis
 
 from bench.queue.rate_accuracy import admitted
 from queueing.broker.claims import ClaimedJob, ClaimRequest, ClaimResult, Claims, Commit, Retention
-from queueing.broker.submit import Receipts, Submission, SubmitStatus, submit
+from queueing.broker.submissions import Receipts, Submission, SubmitStatus
+from queueing.broker.submit import submit
 from queueing.config.redis import RedisConfig
 from queueing.coordination.backlog_caps import publish_caps
 from queueing.errors import LimitBacklog, LimitBudget

@@ -17,7 +17,8 @@ from queueing import Job, ProofInvalid, ReceiptMissing, Signature, SigningClient
 from queueing.broker import receipts as published
 from queueing.client.signatures import Outcome
 from queueing.protocol import keyspace
-from queueing.transparency.receipts import MOST_RECEIPT_BYTES, TrustedKeys, verify_receipt
+from queueing.transparency.receipts import MOST_RECEIPT_BYTES, verify_receipt
+from queueing.transparency.trusted_keys import TrustedKeys
 from tests.integration.worker.test_record import RECORD, sealer_of
 from tests.support.keys import EcdsaNoteKey
 from tests.support.rig.operator import sigmill

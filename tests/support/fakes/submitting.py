@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from queueing.aio.backoff import Backoff
-from queueing.broker.submit import Receipt, Receipts, RemainingCapacity, Submission, SubmitStatus
+from queueing.broker.submissions import Receipt, Receipts, RemainingCapacity, Submission, SubmitStatus
 from queueing.client.delivery.pending_jobs import PendingJob, PendingJobs
 from queueing.client.delivery.submitter import Submitter
 from queueing.errors import LimitBacklog, SigningError

@@ -17,8 +17,8 @@ from queueing.transparency.merkle import leaf_hash, node_hash
 from queueing.transparency.notes import Ed25519NoteKey, sign_note
 from queueing.transparency.origin_statements import OriginStatement
 from queueing.transparency.proofs import inclusion_proof, range_root
-from queueing.transparency.receipts import TrustedKeys
 from queueing.transparency.short_statements import shortened
+from queueing.transparency.trusted_keys import TrustedKeys
 from tests.support.keys import EcdsaNoteKey
 
 SALT = bytes(range(16))

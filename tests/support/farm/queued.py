@@ -7,7 +7,8 @@ import os
 from arq.connections import ArqRedis
 
 from queueing.broker.claims import ClaimRequest, ClaimResult, Claims, Commit, CommitStatus, Retention
-from queueing.broker.submit import Receipt, Submission, submit
+from queueing.broker.submissions import Receipt, Submission
+from queueing.broker.submit import submit
 from queueing.protocol import keyspace
 from queueing.protocol.envelope import Envelope
 from queueing.protocol.jobs import ArqResult, ResultHints, WireError, content_hash, encode_result, job_id_of

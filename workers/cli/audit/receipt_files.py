@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from queueing.errors import InputUnreadable, ProofInvalid
 from queueing.files.regular_file import read_regular
 from queueing.transparency.proof_files import MAX_PROOF_BYTES
-from queueing.transparency.receipts import Receipt, TrustedKeys, claimed_item, verify_receipt
+from queueing.transparency.receipts import Receipt, claimed_item, verify_receipt
+from queueing.transparency.trusted_keys import TrustedKeys
 from workers.cli.audit.key_files import service_keys, trusted_keys
 from workers.cli.audit.times import utc_text
 from workers.cli.shell.output import Output, emit, print_message

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from queueing.broker.cancel import CancelStatus
+from queueing.broker.job_values import CancelStatus
 from queueing.client.signing_client import SigningClient
 from workers.cli.shell.interrupts import run_stoppable
 from workers.cli.shell.options import client_config_option, json_option

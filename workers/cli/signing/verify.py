@@ -22,7 +22,7 @@ from queueing.client.signatures import Signature
 from queueing.client.signing_client import SigningClient
 from queueing.errors import InputUnreadable, ResultInvalid, SigningError
 from queueing.protocol.algorithms import Algorithm
-from queueing.transparency.receipts import TrustedKeys
+from queueing.transparency.trusted_keys import TrustedKeys
 from workers.cli.audit.digest_option import Digest
 from workers.cli.audit.key_files import service_key_option, vkeys_option
 from workers.cli.audit.receipt_files import hash_of, keys_of, print_receipt, receipt_in, verified

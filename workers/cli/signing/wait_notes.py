@@ -7,8 +7,6 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Final
 
-from workers.cli.signing.wait_reason import wait_reason
-
 if TYPE_CHECKING:
     from queueing.client.signing_client import SigningClient
     from workers.cli.shell.progress import Progress
@@ -46,6 +44,10 @@ async def _show(client: SigningClient, progress: Progress, meter: HashMeter) -> 
             progress.show(hashing_note(meter))
             continue
         if ticks % _ASKED_EVERY == 0:
+            from workers.cli.signing.wait_reason import (
+                wait_reason,  # its Redis client: most commands never wait so long
+            )
+
             reason = await wait_reason(client)
         ticks += 1
         progress.show(hashing_note(meter) or (f"waiting: {reason}" if reason else "waiting"))

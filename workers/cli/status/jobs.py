@@ -11,7 +11,8 @@ import click
 import msgspec
 
 from queueing.aio.runner import run
-from queueing.broker.job_state import JobReport, JobState, JobStatus, report_of
+from queueing.broker.job_state import JobReport, report_of
+from queueing.broker.job_values import JobState, JobStatus
 from queueing.errors import ProofInvalid, QueueUnavailable
 from queueing.protocol.jobs import tenant_of_job_id
 from queueing.redis.connection import with_connection

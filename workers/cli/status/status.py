@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from queueing.aio.runner import run
-from queueing.broker.job_state import JobState, JobStatus
+from queueing.broker.job_values import JobState, JobStatus
 from queueing.client.signing_client import SigningClient
 from workers.cli.shell.config_paths import (
     CLIENT_VARIABLE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from queueing.broker.job_state import JobState, JobStatus
+from queueing.broker.job_values import JobState, JobStatus
 
 _TEXTS: Final = {
     JobState.QUEUED: "waiting in the queue",

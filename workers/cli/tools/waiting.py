@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Final
 
 from workers.cli.shell.output import print_message
-from workers.cli.signing.wait_reason import wait_reason
 
 if TYPE_CHECKING:
     from queueing.agent.signer import PatientSigner
@@ -40,6 +39,10 @@ async def _note(client: SigningClient, signer: PatientSigner) -> None:
         waited_s = signer.longest_wait_s(loop.time())
         if waited_s < _PATIENCE_S or loop.time() < not_before_s:
             continue
+        from workers.cli.signing.wait_reason import (
+            wait_reason,  # its Redis client: most runs never wait so long
+        )
+
         reason = await wait_reason(client)
         print_message(
             f"note: {signer.waiting} signatures are waited for, the first for {waited_s:.0f} s"

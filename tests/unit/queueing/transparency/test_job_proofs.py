@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from queueing.errors import ProofInvalid
 from queueing.transparency.commitments import Item
 from queueing.transparency.job_proofs import MAX_JOB_PROOF_BYTES, JobProof, read_job_proof
-from queueing.transparency.receipts import MOST_RECEIPT_BYTES, TrustedKeys, verify_receipt
+from queueing.transparency.receipts import MOST_RECEIPT_BYTES, verify_receipt
+from queueing.transparency.trusted_keys import TrustedKeys
 from tests.support.farm.job_proofs import Log, items_of
 from tests.support.keys import EcdsaNoteKey
 

@@ -9,8 +9,8 @@ import pytest
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
-from queueing.broker.job_state import QueuedState
-from queueing.broker.submit import Receipt, Receipts, Submission, SubmitStatus
+from queueing.broker.job_values import QueuedState
+from queueing.broker.submissions import Receipt, Receipts, Submission, SubmitStatus
 from queueing.client.delivery import relay_messages as messages
 from queueing.errors import EnvelopeMalformed, LimitBacklog, PolicyDenied
 from queueing.protocol.client_keys import ClientKey

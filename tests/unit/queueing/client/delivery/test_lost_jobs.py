@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 from redis.asyncio import Redis
 
-from queueing.broker.job_state import QueuedState
+from queueing.broker.job_values import QueuedState
 from queueing.client.delivery.lost_jobs import LostJobRecovery
 from queueing.client.delivery.pending_jobs import PendingJob, PendingJobs
 from queueing.config.accept_level import ReplicaWait

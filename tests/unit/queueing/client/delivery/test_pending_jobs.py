@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 
-from queueing.broker.submit import SubmitStatus
+from queueing.broker.submissions import SubmitStatus
 from queueing.client.delivery.pending_jobs import PendingJobs
 from queueing.errors import JobConflict, LimitBacklog, QueueUnavailable, WaitTimeout
 from queueing.protocol.jobs import ArqResult, ResultHints, WireError, encode_result

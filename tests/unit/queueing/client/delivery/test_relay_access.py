@@ -8,8 +8,8 @@ from typing import cast
 import msgspec
 import pytest
 
-from queueing.broker.job_state import JobState
-from queueing.broker.submit import Receipt, Receipts, Submission, SubmitStatus
+from queueing.broker.job_values import JobState
+from queueing.broker.submissions import Receipt, Receipts, Submission, SubmitStatus
 from queueing.client.delivery import relay_messages as messages
 from queueing.client.delivery.relay_access import RelayAccess
 from queueing.client.delivery.relay_connection import RelayConnection

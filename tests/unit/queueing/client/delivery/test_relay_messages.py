@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from queueing.broker.job_state import QueuedState
-from queueing.broker.submit import Receipt, Receipts, RemainingCapacity, SubmitStatus
+from queueing.broker.job_values import QueuedState
+from queueing.broker.submissions import Receipt, Receipts, RemainingCapacity, SubmitStatus
 from queueing.client.delivery import relay_messages as messages
 from queueing.errors import EnvelopeMalformed, LimitBacklog
 

@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from queueing.aio.backoff import Backoff
-from queueing.broker.submit import SubmitStatus
+from queueing.broker.submissions import SubmitStatus
 from queueing.client.delivery.lost_jobs import LostJobRecovery
 from queueing.client.delivery.pending_jobs import PendingJob
 from queueing.client.delivery.queue_access import QueueAccess

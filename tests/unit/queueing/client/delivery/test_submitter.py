@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from queueing.broker.submit import Receipt, SubmitStatus
+from queueing.broker.submissions import Receipt, SubmitStatus
 from queueing.errors import EnvelopeAudience, JobConflict, QueueUnavailable, QueueUnconfirmed, WaitTimeout
 from tests.support.fakes.submitting import (
     ACCEPTED,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from queueing.broker.submit import Receipt, SubmitStatus
+from queueing.broker.submissions import Receipt, SubmitStatus
 from queueing.client.delivery.transport import Transport
 from queueing.config.redis import RedisConfig
 from queueing.errors import JobConflict, LimitBacklog, QueueUnavailable, WaitTimeout

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from queueing.broker.job_state import JobState, JobStatus
+from queueing.broker.job_values import JobState, JobStatus
 from queueing.errors import KeyUnknown
 from workers.cli.status.text import text_of
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from queueing.errors import ProofInvalid
 from queueing.transparency.notes import Ed25519NoteKey, read_note, sign_note
 from queueing.transparency.proof_files import ProofFile, read_proof_file
-from queueing.transparency.receipts import MOST_RECEIPT_BYTES, TrustedKeys, verify_receipt
+from queueing.transparency.receipts import MOST_RECEIPT_BYTES, verify_receipt
+from queueing.transparency.trusted_keys import TrustedKeys
 from tests.support.farm.logged_jobs import SECRET_DIGEST, append, job
 from tests.support.farm.sealed_logs import EPOCH_KEY, seal
 from workers.journal.segment_writer import SegmentWriter

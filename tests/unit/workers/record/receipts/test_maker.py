@@ -22,8 +22,8 @@ from queueing.protocol.jobs import (
 from queueing.transparency.job_proofs import read_job_proof
 from queueing.transparency.merkle import leaf_hash
 from queueing.transparency.proofs import inclusion_proof, verify_inclusion
-from queueing.transparency.receipts import TrustedKeys
 from queueing.transparency.tiles import WIDTH
+from queueing.transparency.trusted_keys import TrustedKeys
 from tests.support.farm.certified_logs import SERVICE, certify
 from tests.support.farm.job_proofs import items_of
 from tests.support.farm.logged_jobs import append, sealed_envelope
