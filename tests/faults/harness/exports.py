@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from queueing.errors import ProofInvalid
 from queueing.protocol.client_keys import ClientPublicKey
 from queueing.protocol.jobs import job_id_of
+from queueing.transparency.entries import OutcomeEntry
 from queueing.transparency.notes import Ed25519NoteKey
 from tests.faults.history import Event, Exported, ExportProblem, ExportRead
 from workers.dev.tenants import AUDIENCE
@@ -68,6 +69,8 @@ def _seal(state_dir: Path) -> dict[str, Ed25519NoteKey]:
 
 def _exported(worker: str, tenant: str, origin: BundleReader) -> Iterator[Event]:
     for match in search(origin, Query()):
+        if not isinstance(match.entry, OutcomeEntry):
+            continue  # in doubt: nothing of it was released
         digests = match.envelope.digests
         items = match.row.items(digests)
         yield Exported(
