@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from workers.lanes.supervisor.batching import Group, Slice
     from workers.lanes.supervisor.connection import ChunkSent, LaneConnection
     from workers.lanes.supervisor.hsm_sharing import HsmShare
-    from workers.lanes.supervisor.lost_lane import ExitReason
+    from workers.lanes.supervisor.lost_lane import ExitReason, TokenAfter
 
 CHUNKS_IN_LANE: Final = 2
 """One that is being signed, and the next."""
@@ -37,11 +37,6 @@ class ChunkScheduler:
         self._lost = LostChunks(poison_crashes=poison_crashes)
         self._suspects_turn = True
         self._emptying: LaneConnection | None = None
-
-    @property
-    def token_blamed(self) -> bool:
-        """Whether several lanes crashed in a row, with no signature in between."""
-        return self._lost.token.too_many_crashes
 
     @property
     def has_crash_history(self) -> bool:
@@ -176,14 +171,15 @@ class ChunkScheduler:
         self._lost.token.record_signature()
         self._suspects_turn = True
 
-    def lane_ended(self, lane: LaneConnection, end: ExitReason) -> None:
-        """Take back what a lane had, to be signed elsewhere as far as ``LostChunks`` decides so."""
+    def lane_ended(self, lane: LaneConnection, end: ExitReason) -> TokenAfter:
+        """Take back what a lane had, to be signed elsewhere as far as ``LostChunks`` decides so; the use of the token after it."""
         if self._hsm is not None:
             self._hsm.release(lane)
         if self._emptying is lane:
             self._emptying = None
         for slice_ in self._lost.take_back(lane.take_outstanding(), end):
             self._batcher.add(slice_, front=True)
+        return self._lost.token_after(end, was_ready=lane.ready is not None)
 
     def circuit_opened(self) -> None:
         """Requeue everything, perhaps for another worker: the token's circuit breaker has opened."""

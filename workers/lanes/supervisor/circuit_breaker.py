@@ -1,7 +1,7 @@
 """Circuit breaker of one token: closed while the token is used, open for a pause, or until its PIN is replaced.
 
-``TokenPool.lane_ended`` (``token_pool.py``) opens it, by the cause that ``lost_lane.py`` finds; ``TokenPool.tick`` closes it when
-it is due. Pure, but for the modification time of the PIN's file.
+``TokenPool`` opens it where ``token_after`` (``lost_lane.py``) says so, or a lane cannot be started; ``TokenPool.tick`` closes it
+when it is due. Pure, but for the modification time of the PIN's file.
 """
 
 from __future__ import annotations

@@ -2,12 +2,12 @@
 
 1. ``process_group.LaneProcesses`` sees the end and has it classified: ``classify_exit`` tells a crash from an HSM fault, from
    a token that cannot be used, and from an order to stop.
-2. ``token_pool.TokenPool.lane_ended`` has ``chunk_scheduler.ChunkScheduler`` take the chunks back, by ``LostChunks.take_back``.
-   After a crash or a fault only the chunk that was being signed is suspect; all others are signed by the next lane.
+2. ``chunk_scheduler.ChunkScheduler`` takes the chunks back, by ``LostChunks.take_back``. After a crash or a fault only the chunk that was being signed is suspect; all others are signed by the next lane.
 3. A suspect is signed alone, so that no other job is blamed. A job that crashed ``poison_attempts`` lanes becomes a dead letter;
    one over which the HSM failed ``MOST_FAULTS`` times is requeued, perhaps for another host (``workers.pipeline.retry``).
-4. Lanes that crash in a row, with no signature in between, are blamed on the token (``TokenBlame``): the pool opens its
-   circuit breaker (``circuit_breaker``), and no further job becomes a dead letter for that.
+4. Lanes that crash in a row, with no signature in between, are blamed on the token (``TokenBlame``), and no further job becomes
+   a dead letter for that. ``LostChunks.token_after`` says what the token is good for: ``token_pool.TokenPool.lane_ended`` opens its
+   circuit breaker (``circuit_breaker``), or starts another lane.
 """
 
 from __future__ import annotations
@@ -66,6 +66,21 @@ class ExitReason:
     cause: Cause
     reason: str
     code: int | None = None
+
+
+class TokenAfter(Enum):
+    """Use of a token after the end of one of its lanes.
+
+    USED         another lane is started when there is work
+    NOT_STARTED  the lane was not logged in: the circuit breaker opens, unless another lane is logged in
+    FAILED       the circuit breaker opens for a pause
+    PIN_REFUSED  the circuit breaker opens until the PIN was replaced
+    """
+
+    USED = "used"
+    NOT_STARTED = "not_started"
+    FAILED = "failed"
+    PIN_REFUSED = "pin_refused"
 
 
 def classify_exit(
@@ -136,6 +151,14 @@ class LostChunks:
                     slice_.job.slice_skipped(slice_.count)
                 elif not (during_work and position == 0) or self._retry_or_give_up(slice_, end):
                     yield slice_
+
+    def token_after(self, end: ExitReason, *, was_ready: bool) -> TokenAfter:
+        """Use of the token after this end of a lane, whose chunks were taken back before."""
+        if end.cause is Cause.PIN:
+            return TokenAfter.PIN_REFUSED
+        if self.token.too_many_crashes or (end.cause is Cause.TOKEN and was_ready):
+            return TokenAfter.FAILED
+        return TokenAfter.NOT_STARTED if end.cause is Cause.TOKEN else TokenAfter.USED
 
     def _retry_or_give_up(self, slice_: Slice, end: ExitReason) -> bool:
         """Retry a suspect alone (True), unless it crashed too many lanes or the HSM failed too often."""

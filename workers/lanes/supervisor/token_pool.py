@@ -11,7 +11,7 @@ from workers.lanes.protocol import KEY_NOT_FOUND, SignedDirectory, SignedStateme
 from workers.lanes.supervisor.chunk_scheduler import ChunkScheduler
 from workers.lanes.supervisor.circuit_breaker import Circuit, CircuitBreaker
 from workers.lanes.supervisor.lane_metrics import MissingKeys
-from workers.lanes.supervisor.lost_lane import Cause, ExitReason
+from workers.lanes.supervisor.lost_lane import Cause, ExitReason, TokenAfter
 from workers.lanes.supervisor.pending_requests import LaneRequests
 from workers.lanes.supervisor.pool_status import PoolStatus
 from workers.lanes.supervisor.process_group import RELOAD_TIMEOUT_S, LaneProcesses
@@ -187,19 +187,20 @@ class TokenPool:
                     "exit_code": end.code,
                 },
             )
-        self._scheduler.lane_ended(lane, end)
+        after = self._scheduler.lane_ended(lane, end)
         self.requests.lane_ended(lane)
         if self._processes.closing:
             self.return_waiting()
-        if end.cause is Cause.PIN:
-            self._trip(Circuit.REFUSED)
-        elif self._scheduler.token_blamed or (end.cause is Cause.TOKEN and lane.ready is not None):
-            self._trip(Circuit.OPEN)
-        elif end.cause is Cause.TOKEN:
-            login_may_go_on = end.reason == LOGIN_TIMED_OUT
-            self._start_failed(
-                at_least_s=self._processes.spec.settings.login_timeout_s if login_may_go_on else 0.0
-            )
+        match after:
+            case TokenAfter.PIN_REFUSED:
+                self._trip(Circuit.REFUSED)
+            case TokenAfter.FAILED:
+                self._trip(Circuit.OPEN)
+            case TokenAfter.NOT_STARTED:
+                login_may_go_on = end.reason == LOGIN_TIMED_OUT
+                self._start_failed(
+                    at_least_s=self._processes.spec.settings.login_timeout_s if login_may_go_on else 0.0
+                )
         self.pump()
         self._capacity_listener.capacity_freed()
 

@@ -14,7 +14,7 @@ from workers.lanes.protocol import Outcomes, SliceOutcome
 from workers.lanes.supervisor.batching import Group, Slice
 from workers.lanes.supervisor.chunk_scheduler import CHUNKS_IN_LANE, ChunkScheduler
 from workers.lanes.supervisor.connection import ChunkSent, LaneConnection
-from workers.lanes.supervisor.lost_lane import MOST_FAULTS, Cause, ExitReason
+from workers.lanes.supervisor.lost_lane import MOST_FAULTS, Cause, ExitReason, TokenAfter
 
 GROUP = Group("release", 1, "ECDSA_SHA_256")
 SESSIONS = 2
@@ -32,6 +32,7 @@ class Lane:
     def __init__(self, *, takes_work: bool = True) -> None:
         self.takes_work = takes_work
         self.sessions = SESSIONS
+        self.ready = True if takes_work else None
         self.outstanding: dict[int, ChunkSent] = {}
 
     def send_chunk(self, group: Group, slices: list[Slice]) -> None:
@@ -101,8 +102,8 @@ def feed(scheduler: ChunkScheduler, *lanes: Lane) -> None:
     scheduler.feed_all([cast("LaneConnection", lane) for lane in lanes])
 
 
-def end(scheduler: ChunkScheduler, lane: Lane, reason: ExitReason) -> None:
-    scheduler.lane_ended(cast("LaneConnection", lane), reason)
+def end(scheduler: ChunkScheduler, lane: Lane, reason: ExitReason) -> TokenAfter:
+    return scheduler.lane_ended(cast("LaneConnection", lane), reason)
 
 
 def test_a_lane_has_the_chunk_that_it_signs_and_the_next() -> None:
@@ -175,13 +176,14 @@ def test_a_module_that_crashes_at_each_call_costs_one_job() -> None:
         feed(scheduler, lane)
         end(scheduler, lane, CRASH)
     scheduler.add(Slice(second, GROUP, 0, CHUNK))
+    after = []
     for _ in range(4):
         lane = Lane()
         feed(scheduler, lane)
         assert lane.has == [["second"]]
-        end(scheduler, lane, CRASH)
+        after.append(end(scheduler, lane, CRASH))
     assert set(second.said) == {"in doubt"}
-    assert scheduler.token_blamed
+    assert after[-1] is TokenAfter.FAILED
 
 
 def test_digests_over_which_the_hsm_fails_again_are_requeued() -> None:

@@ -19,6 +19,7 @@ from workers.lanes.supervisor.lost_lane import (
     ExitReason,
     JobCrashHistory,
     LostChunks,
+    TokenAfter,
     TokenBlame,
     classify_exit,
 )
@@ -276,3 +277,38 @@ def test_crashes_of_long_ago_are_forgotten() -> None:
     list(lost.take_back([chunk(slice_of("a"))], CRASH))
     lost.forget_crashes()
     assert not lost.has_history
+
+
+@pytest.mark.parametrize(
+    "cause_of_end, was_ready, after",
+    [
+        (Cause.ASKED, True, TokenAfter.USED),
+        (Cause.FAULT, True, TokenAfter.USED),
+        (Cause.CRASH, True, TokenAfter.USED),
+        (Cause.TOKEN, True, TokenAfter.FAILED),
+        (Cause.TOKEN, False, TokenAfter.NOT_STARTED),
+        (Cause.PIN, False, TokenAfter.PIN_REFUSED),
+        (Cause.PIN, True, TokenAfter.PIN_REFUSED),
+    ],
+)
+def test_what_the_token_is_good_for_after_one_lane(
+    cause_of_end: Cause, was_ready: bool, after: TokenAfter
+) -> None:
+    """A refused PIN waits for an operator, a token that cannot be used for a pause; a crash or a fault alone is not its own."""
+    lost = LostChunks(poison_crashes=3)
+    end = ExitReason(cause_of_end, "x")
+    list(lost.take_back([], end))
+    assert lost.token_after(end, was_ready=was_ready) is after
+
+
+def test_the_token_has_failed_after_three_crashes_in_a_row() -> None:
+    """Whatever their jobs; a signature in between starts the count again."""
+    lost = LostChunks(poison_crashes=3)
+
+    def crash() -> TokenAfter:
+        list(lost.take_back([], CRASH))
+        return lost.token_after(CRASH, was_ready=True)
+
+    assert [crash(), crash()] == [TokenAfter.USED] * 2
+    lost.token.record_signature()
+    assert [crash() for _ in range(3)] == [TokenAfter.USED, TokenAfter.USED, TokenAfter.FAILED]
