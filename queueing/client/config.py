@@ -12,6 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from queueing.client.identity.settings import IdentitySettings, IssuerSettings
+from queueing.config.accept_level import AcceptLevel
 from queueing.config.redis import RedisConfig
 from queueing.config.toml import convert, read_toml
 from queueing.errors import ConfigError, SigningError
@@ -98,6 +99,13 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             remedy = "Name a Redis in [redis], for which you need an account of it."
             raise ConfigError("client.toml", "redis", "is needed for this, and `url` names a relay", remedy)
         return self.redis
+
+    def with_accept_level(self, level: AcceptLevel) -> Self:
+        """These settings with another accept level; raises ``ConfigError`` where a relay is named."""
+        if self.redis is None:
+            problem = "the accept level is the relay's, whose own configuration names it"
+            raise ConfigError("client.toml", "url", problem, "Leave `accept` out.")
+        return replace(self, redis=replace(self.redis, accept=level))
 
     def check_identity(self, file: str) -> None:
         """Raise ``ConfigError`` unless there is either a key of the client's own or an identity with its issuer."""

@@ -47,6 +47,11 @@ class RequestSlices:
     deadline_s: float | None
     receipt: bool = False
 
+    @property
+    def under_way(self) -> int:
+        """Slices that are signed at once."""
+        return SLICES_WITH_RECEIPTS if self.receipt else SLICES_UNDER_WAY
+
     async def sign_slice(self, digests: list[object]) -> list[Outcome]:
         """One outcome per digest, in order. Raises nothing."""
         good, bad = split_valid(digests)

@@ -5,22 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from msgspec.structs import replace
-
 from queueing.client.config import ClientConfig
 from queueing.client.epoch_store import EpochStore
 from queueing.client.open_client import OpenClient
-from queueing.client.sign_stream import (
-    SLICES_UNDER_WAY,
-    SLICES_WITH_RECEIPTS,
-    DigestStream,
-    RequestSlices,
-)
+from queueing.client.service_clock import wall_clock_ms
+from queueing.client.sign_stream import DigestStream, RequestSlices
 from queueing.client.signatures import Outcome, Signature
 from queueing.client.signing_request import (
     DIGESTS_PER_SLICE,
@@ -30,7 +23,7 @@ from queueing.client.signing_request import (
 )
 from queueing.client.submitted_job import Job, JobPart, outcomes_of
 from queueing.config.accept_level import AcceptLevel
-from queueing.errors import ConfigError, EnvelopeAudience, SigningError
+from queueing.errors import EnvelopeAudience, SigningError
 from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.key_directory import KeyEntry
@@ -40,18 +33,6 @@ if TYPE_CHECKING:
     from queueing.broker.job_values import CancelStatus, JobStatus
     from queueing.broker.submissions import RemainingCapacity
     from queueing.client.receipts import Runner
-
-
-def _with_accept_level(config: ClientConfig, level: AcceptLevel) -> ClientConfig:
-    if config.redis is None:
-        problem = "the accept level is the relay's, whose own configuration names it"
-        raise ConfigError("client.toml", "url", problem, "Leave `accept` out.")
-    return replace(config, redis=replace(config.redis, accept=level))
-
-
-def wall_clock_ms() -> int:
-    """Unix time in ms."""
-    return time.time_ns() // 1_000_000
 
 
 class SigningClient:
@@ -75,7 +56,7 @@ class SigningClient:
         now_ms: Callable[[], int] = wall_clock_ms,
     ) -> None:
         config.check_place("client.toml")
-        self._config = config if accept is None else _with_accept_level(config, AcceptLevel(accept))
+        self._config = config if accept is None else config.with_accept_level(AcceptLevel(accept))
         self._key = key
         self._now_ms = now_ms
         self._pinned = config.pinned_keys()
@@ -163,11 +144,7 @@ class SigningClient:
             receipt=receipts,
         )
         stream = DigestStream(
-            signer,
-            self._open.tasks,
-            digests,
-            DIGESTS_PER_SLICE,
-            under_way=SLICES_WITH_RECEIPTS if receipts else SLICES_UNDER_WAY,
+            signer, self._open.tasks, digests, DIGESTS_PER_SLICE, under_way=signer.under_way
         )
         async with contextlib.aclosing(stream.outcomes()) as answered:
             async for outcomes in answered:

@@ -17,8 +17,8 @@ from queueing import Algorithm, ClientKey, Job, Signature, SigningClient
 from queueing.aio.owned_tasks import end_tasks
 from queueing.broker.job_values import JobState
 from queueing.client.delivery.redis_access import RedisAccess
+from queueing.client.service_clock import wall_clock_ms
 from queueing.client.signatures import Outcome
-from queueing.client.signing_client import wall_clock_ms
 from queueing.config.redis import RedisConfig
 from queueing.coordination.backlog_caps import publish_caps
 from queueing.errors import (

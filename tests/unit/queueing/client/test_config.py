@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from msgspec.structs import replace
 
 from queueing import ClientConfig, ClientKey, ConfigError
+from queueing.config.accept_level import AcceptLevel
 from queueing.protocol.client_keys import ClientKeyKind
 from tests.support.keys import spki_of
 
@@ -134,6 +136,15 @@ def _pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
+
+
+def test_the_accept_level_of_a_call_goes_before_that_of_the_file(file: Path) -> None:
+    """A relay's accept level is its own: a client that names one is refused."""
+    config = ClientConfig.from_file(file)
+    assert config.with_accept_level(AcceptLevel.REPLICATED).redis_settings().accept is AcceptLevel.REPLICATED
+    by_relay = replace(config, redis=None, url="https://relay.example:8443")
+    with pytest.raises(ConfigError, match="the accept level is the relay's"):
+        by_relay.with_accept_level(AcceptLevel.REPLICATED)
 
 
 def test_a_write_counts_when_redis_said_ok_unless_the_file_says_more(file: Path) -> None:
