@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from queueing.config.redis import RedisConfig
 from queueing.config.toml import convert, read_toml
 from queueing.errors import ConfigError
 from workers.config.settings import (
@@ -18,7 +19,6 @@ from workers.config.settings import (
     MetricsSettings,
     OperatorSettings,
     RecordSettings,
-    RedisConfig,
     ServiceKeySettings,
     ServiceSettings,
     TokenSettings,

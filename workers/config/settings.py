@@ -10,7 +10,6 @@ from msgspec import Meta
 from msgspec.structs import force_setattr
 
 from queueing.config.addresses import bare_host, with_port
-from queueing.config.redis import RedisConfig
 from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.key_directory import LARGEST_EPOCH, KeyState
 from queueing.protocol.names import Name
@@ -275,29 +274,3 @@ class TenantSettings(_Strict, frozen=True, rename={"tenant_class": "class"}):
     tenant_class: TenantClass = "standard"
     max_envelope_age_s: Annotated[float, Meta(ge=60, le=86400)] = 86400.0
     lifted_orders: tuple[OrderId, ...] = ()
-
-
-__all__ = [
-    "BudgetSettings",
-    "ClientSettings",
-    "ExporterSettings",
-    "HsmSettings",
-    "KeySettings",
-    "KeyVersionSettings",
-    "LimitsSettings",
-    "LogSettings",
-    "LoggingSettings",
-    "MetricsSettings",
-    "OperatorSettings",
-    "PinLogin",
-    "RecordSettings",
-    "RedisConfig",
-    "SelectSettings",
-    "ServiceKeySettings",
-    "ServiceSettings",
-    "TenantClass",
-    "TenantSettings",
-    "TokenSettings",
-    "WindowSettings",
-    "WorkerSettings",
-]

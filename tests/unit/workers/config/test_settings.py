@@ -37,7 +37,7 @@ def _numbers(path: str, info: Any) -> Iterator[tuple[str, Any]]:
 TABLES = [
     ClientConfig,
     RedisConfig,
-    *(getattr(settings, n) for n in settings.__all__ if n.endswith("Settings")),
+    *(table for name, table in vars(settings).items() if name.endswith("Settings")),
 ]
 NUMBERS = [found for table in TABLES for found in _numbers(table.__name__, msgspec.inspect.type_info(table))]
 
