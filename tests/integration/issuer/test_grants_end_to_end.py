@@ -10,9 +10,8 @@ from queueing import Signature, SigningClient
 from queueing.errors import SigningError
 from queueing.protocol.grants.grant import read_grant
 from tests.support.farm.forging import Forger, enqueue, outcome_of, payload
-from tests.support.hsm.softhsm import SoftHsm
 from tests.support.issuer.build import Build
-from tests.support.issuer.running import RunningIssuer
+from tests.support.issuer.granted_service import GrantedService
 from tests.support.rig.operator import edit, reload
 from tests.support.sigmill_cli import run_sigmill
 from workers.dev.tenants import AUDIENCE
@@ -22,65 +21,13 @@ if TYPE_CHECKING:
 
     from tests.support.rig.rig import MakeRig
 
-IDENTITIES = """
-[issuers.ci]
-public_key = "{public_key}"
-expires = 2099-01-01T00:00:00Z
-max_digests = 50
-
-[[keys.release.identities]]
-issuer_url = "{issuer_url}"
-audience = "{audience}"
-claims = {{ repository_id = "4711" }}
-patterns = {{ ref = "refs/heads/*" }}
-"""
-
-
-class Service:
-    """A service whose key `release` has no clients, and an issuer that is in its tenant's file."""
-
-    def __init__(self, make_rig: MakeRig, folder: Path) -> None:
-        self.rig = make_rig()
-        folder.mkdir()
-        self.issuer = RunningIssuer(
-            folder, SoftHsm(folder / "softhsm"), audience=AUDIENCE, tenants_dir=self.rig.directory / "tenants"
-        )
-        self.provider = self.issuer.provider
-        self.tenant = self.rig.tenant_file("acme")
-        edit(self.tenant, 'clients = ["*"]', 'clients = []\nissuers = ["ci"]')
-        text = IDENTITIES.format(
-            public_key=self.issuer.site.public_key,
-            issuer_url=self.provider.issuer_url,
-            audience=self.provider.audience,
-        )
-        self.tenant.write_text(self.tenant.read_text() + text)
-        self.rig.start_worker()
-
-    def client_file(self, token: str) -> Path:
-        """``client.toml`` of a build that has nothing but this token."""
-        folder = self.rig.directory / "clients" / "acme"
-        (folder / "token").write_text(token)
-        issuer = (
-            f'{{ url = "https://127.0.0.1:{self.issuer.port}", ca_file = "{self.issuer.folder}/ca.pem" }}'
-        )
-        file = folder / "build.toml"
-        text = (folder / "client.toml").read_text()
-        file.write_text(
-            text.replace(
-                'client = "build-1"\nprivate_key_file = "client.key"\n',
-                f'identity = {{ from = "file", file = "token" }}\nissuer = {issuer}\n',
-            )
-        )
-        return file
-
 
 async def test_a_token_signs_by_its_grant_and_by_nothing_else(make_rig: MakeRig, tmp_path: Path) -> None:
     """The build's key signs under the grant; a thief of token and grant has no key, and a revoked issuer ends it all."""
-    service = Service(make_rig, tmp_path / "issuer")
+    service = GrantedService(make_rig, tmp_path / "issuer", most=50)
     rig, running, tenant = service.rig, service.issuer, service.tenant
     redis = rig.connect()
-    with running:
-        running.start()
+    with service:
         build, thief = Build(), Build()
         token = service.provider.token()
         status, answer, _ = running.post(build.request(token, "release", audience=AUDIENCE))
@@ -109,9 +56,7 @@ async def test_a_token_signs_by_its_grant_and_by_nothing_else(make_rig: MakeRig,
 
 async def test_a_client_with_nothing_but_a_token_file_signs(make_rig: MakeRig, tmp_path: Path) -> None:
     """`sigmill login --check` says what the token gets, and leaves it to the client, which then signs with it."""
-    service = Service(make_rig, tmp_path / "issuer")
-    with service.issuer:
-        service.issuer.start()
+    with GrantedService(make_rig, tmp_path / "issuer", most=50) as service:
         token = service.provider.token()
         file = service.client_file(token)
         checked = await run_sigmill("login", "--check", "--config", file)

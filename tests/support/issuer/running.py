@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import os
 import signal
 import ssl
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from queueing.protocol.grants.grant_request import PATH
@@ -55,6 +56,7 @@ class RunningIssuer:
         self.site.spki = base64.b64decode(made["public_key"])
         self._stack = ExitStack()
         self._front: subprocess.Popen[bytes] | None = None
+        self._killed_lane = 0
 
     def write(self, *, issuer: str = "", http: str = "", tables: str = "") -> None:
         """Write the issuer's file with these additions, and the tenant's."""
@@ -94,6 +96,10 @@ class RunningIssuer:
         """Start the front, and wait until its lane is logged in."""
         log = self._stack.enter_context((self.folder / "front.log").open("ab"))
         self._front = self.spawn("serve", log)
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        """Wait until the front has a lane."""
         until(self.is_ready, "the issuer is ready")
 
     def spawn(self, command: str, log: Any, *words: str) -> subprocess.Popen[bytes]:
@@ -112,6 +118,27 @@ class RunningIssuer:
         code = self._front.wait(30)
         self._front = None
         return code
+
+    def kill(self) -> None:
+        """SIGKILL to the front; its lane ends by itself."""
+        if self._front is not None:
+            self._front.kill()
+            self._front.wait()
+            self._front = None
+
+    def kill_lane(self) -> None:
+        """SIGKILL to the lane that the front has, or had before it was killed itself."""
+        self._killed_lane = self._lane()
+        with suppress(ProcessLookupError):
+            os.kill(self._killed_lane, signal.SIGKILL)
+
+    def wait_for_another_lane(self) -> None:
+        """Wait until the front has another lane than the one that was killed."""
+        until(lambda: self._lane() != self._killed_lane and self.is_ready(), "another lane")
+
+    def _lane(self) -> int:
+        """Process id of the newest lane."""
+        return int(self.events("issuer.lane_ready")[-1]["pid"])
 
     def is_ready(self) -> bool:
         """Whether /readyz says so."""
@@ -137,8 +164,10 @@ class RunningIssuer:
         return (self.folder / "front.log").read_text()
 
     def events(self, name: str) -> list[dict[str, Any]]:
-        """Log lines of this event."""
-        lines = [json.loads(line) for line in self.log().splitlines()]
+        """Log lines of this event; a line that a kill cut off has none."""
+        lines = [
+            json.loads(line) for line in self.log().splitlines() if line.startswith("{") and line[-1] == "}"
+        ]
         return [line for line in lines if line["event"] == name]
 
     def tls(self) -> ssl.SSLContext:
