@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -11,12 +11,20 @@ from queueing.protocol.limits import NO_LIMITS, ClaimLimits
 from queueing.redis.script_answers import checked, malformed
 
 
+class Settled(NamedTuple):
+    """Difference between the true cost of jobs of one claim and their charge: negative where this was too much."""
+
+    claimed_at_ms: int
+    cost: float
+    digests: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimRequest:
     """Request for jobs of one tenant, as many as the worker can start now.
 
-    ``owed_*``: undercharge of earlier claims (negative: overcharge), by the actual digests and algorithms of their
-    jobs. ``suspect_at``: a job that crashed so often is claimed alone, 0 never; ``alone``: this worker has no other
+    ``owed_*``: undercharge of earlier claims, by the actual digests and algorithms of their jobs; ``credit_*``: overcharge, as it
+    was at ``credit_at_ms`` (Unix ms, Redis' clock); it becomes less with time. ``settled``: what both were made of. ``suspect_at``: a job that crashed so often is claimed alone, 0 never; ``alone``: this worker has no other
     job of the tenant.
     """
 
@@ -26,6 +34,10 @@ class ClaimRequest:
     limits: ClaimLimits = NO_LIMITS
     owed_cost: float = 0.0
     owed_digests: int = 0
+    credit_cost: float = 0.0
+    credit_digests: int = 0
+    credit_at_ms: int = 0
+    settled: tuple[Settled, ...] = ()
     suspect_at: int = 0
     alone: bool = False
 
@@ -33,9 +45,10 @@ class ClaimRequest:
         """The arguments of the claim script, from the third on."""
         limits, costs = self.limits.script_args()
         owed = (round(self.owed_cost * 1000), self.owed_digests)
+        credit = (int(self.credit_cost * 1000), self.credit_digests, self.credit_at_ms)
         unnamed, *named = costs
         return (
-            self.most_jobs, self.most_digests, *limits, *owed, unnamed, self.suspect_at, int(self.alone), *named
+            self.most_jobs, self.most_digests, *limits, *owed, *credit, unnamed, self.suspect_at, int(self.alone), *named
         )  # fmt: skip
 
 
@@ -45,7 +58,7 @@ class ClaimedJob(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ``job_id`` is as Redis holds it: bytes, which need not be UTF-8. ``due_ms`` is its place in the queue,
     as text, to be given back unchanged. ``attempt`` counts from 1; ``crashes`` of the attempts before it ended with
     their lease. ``alone``: a suspect, with which nothing else of its tenant may be in work. ``charged_*``: what the limiter
-    charged, by the unsigned hints of the job; the cost in units, 0 where the tenant has no rate.
+    charged, by the unsigned hints of the job; the cost in units, 0 where the tenant has no rate. ``claimed_at_ms``: Unix ms, Redis' clock.
     """
 
     tenant: str
@@ -58,6 +71,7 @@ class ClaimedJob(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     charged_cost: float = 0.0
     crashes: int = 0
     alone: bool = False
+    claimed_at_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +155,7 @@ def decode_claim(tenant: str, owner: str, answer: Any) -> ClaimResult:
             charged_cost=job.charged_milli_units / 1000,
             crashes=job.crashes,
             alone=reply.isolated == _SUSPECT_TAKEN,
+            claimed_at_ms=reply.now_ms,
         )
         for job in reply.jobs
     ]

@@ -3,8 +3,9 @@
 A job is charged once, when it is claimed, by ``queueing/redis/lua/rate_limit.lua`` inside the claim script, over all
 workers and by the job's unsigned hints (GCRA; the limits are ``queueing/protocol/limits.py``). ``RateLimiter`` gives the
 claim its limits and stops claiming for a tenant until the script's wait is over. The true cost (number of digests, size of
-the key, nothing for a refused job) is known after the envelope is read: the difference is owed, and goes with the tenant's
-next claim. ``TokenBucket`` is the hard cap: 1.2 times the limit that this worker signs, whatever Redis grants.
+the key, nothing for a refused job) is known after the envelope is read: the difference goes with the tenant's next claim. What
+was charged too little is owed. What was charged too much is a credit, less the time since the claim: without that charge
+the bucket may have been full meanwhile, and saved up nothing. ``TokenBucket`` is the hard cap: 1.2 times the limit that this worker signs, whatever Redis grants.
 
 Called by ``intake/claim_planner.py`` (``claim_request``), ``intake/claimer.py`` (``on_claim…``), ``pipeline/dispatcher.py``
 (``settle``, ``settle_refused``) and ``pipeline/settlement.py`` (``refund``). ``pipeline/retry.py`` decides whether the nack script
@@ -17,7 +18,7 @@ import math
 import time
 from typing import TYPE_CHECKING, Final
 
-from queueing.broker.claims import ClaimRequest
+from queueing.broker.claim_values import ClaimRequest, Settled
 from queueing.errors import LimitRate
 from queueing.protocol.signing_costs import COST_OF
 from workers.config.tenant_limits import TenantLimits
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from workers.telemetry.metrics import Metrics
 
 _NONE: Final = TenantLimits()
+_NOTHING: Final = 1e-9
+"""Units that a sum of floats may be off zero."""
+
+DAY_MS: Final = 86_400_000
 
 SLACK: Final = 1.2
 """One worker may sign this factor above the tenant's whole rate and burst before it distrusts Redis."""
@@ -78,12 +83,21 @@ class TokenBucket:
 class _Account:
     """Account of one tenant. Costs in units; ``limited_until_s`` on the monotonic clock."""
 
-    __slots__ = ("bucket", "cost_per_digest", "limited_until_s", "limits", "owed_cost", "owed_digests")
+    __slots__ = (
+        "_adopted_ms",
+        "_answered_ms",
+        "_settled",
+        "bucket",
+        "cost_per_digest",
+        "limited_until_s",
+        "limits",
+    )
 
     def __init__(self, limits: ClaimLimits, now_s: float) -> None:
         self.limited_until_s = 0.0
-        self.owed_cost = 0.0
-        self.owed_digests = 0
+        self._settled: dict[int, tuple[float, int]] = {}
+        self._answered_ms = 0
+        self._adopted_ms = -1
         self.cost_per_digest = max(limits.costs.values(), default=1.0)
         self.limits = limits
         self.bucket = _bucket(limits, now_s)
@@ -96,6 +110,46 @@ class _Account:
             self.bucket = _bucket(limits, now_s)
         self.limited_until_s = 0.0
         self.limits = limits
+        self._adopted_ms = self._answered_ms
+
+    def settle(self, claimed_at_ms: int, cost: float, digests: int) -> None:
+        """Add to the difference between true costs and charges of the jobs of this claim."""
+        before = self._settled.pop(claimed_at_ms, (0.0, 0))
+        after = before[0] + cost, before[1] + digests
+        if abs(after[0]) > _NOTHING or after[1]:
+            self._settled[claimed_at_ms] = after
+
+    def answered(self, request: ClaimRequest, now_ms: int) -> None:
+        """A claim was answered at this time of Redis' clock. If it was by other limits than now, its charges give no credit."""
+        self._answered_ms = now_ms
+        if request.limits != self.limits:
+            self._adopted_ms = now_ms
+
+    def request(self, tenant: str, *, most_jobs: int, most_digests: int) -> ClaimRequest:
+        """A claim that settles all differences. A credit is for what was charged by the limits in force, and on the same day."""
+        now_ms, rate_per_ms = self._answered_ms, self.limits.rate_per_s / 1000
+        settled = [Settled(at_ms, *differences) for at_ms, differences in self._settled.items()]
+        charged_too_much = [
+            (max(-each.cost - (now_ms - each.claimed_at_ms) * rate_per_ms, 0.0), each)
+            for each in settled
+            if self._adopted_ms < each.claimed_at_ms <= now_ms
+        ]
+        return ClaimRequest(
+            tenant=tenant,
+            most_jobs=most_jobs,
+            most_digests=most_digests,
+            limits=self.limits,
+            owed_cost=sum(max(each.cost, 0.0) for each in settled),
+            owed_digests=sum(max(each.digests, 0) for each in settled),
+            credit_cost=sum(cost for cost, _ in charged_too_much),
+            credit_digests=sum(
+                max(-each.digests, 0)
+                for _, each in charged_too_much
+                if each.claimed_at_ms // DAY_MS == now_ms // DAY_MS
+            ),
+            credit_at_ms=now_ms,
+            settled=tuple(settled),
+        )
 
 
 def _bucket(limits: ClaimLimits, now_s: float) -> TokenBucket | None:
@@ -134,21 +188,14 @@ class RateLimiter:
         return min((until_s for until_s in limited if until_s > now_s), default=math.inf)
 
     def claim_request(self, tenant: str, *, most_jobs: int, most_digests: int) -> ClaimRequest:
-        """A claim with the tenant's limits, and the cost that it owes."""
-        account = self._account(tenant)
-        return ClaimRequest(
-            tenant=tenant,
-            most_jobs=most_jobs,
-            most_digests=most_digests,
-            limits=account.limits,
-            owed_cost=account.owed_cost,
-            owed_digests=account.owed_digests,
-        )
+        """A claim with the tenant's limits, and what earlier ones were charged too little or too much."""
+        return self._account(tenant).request(tenant, most_jobs=most_jobs, most_digests=most_digests)
 
     def on_claim(self, request: ClaimRequest, result: ClaimResult) -> None:
         """Redis carried the claim out: the debt is paid, and a limit may apply from now on."""
         self.on_claim_unconfirmed(request)
         account = self._account(request.tenant)
+        account.answered(request, result.now_ms)
         if result.wait_s > 0:
             account.limited_until_s = self._now_s() + result.wait_s
         self._metrics.limits_seen(request.tenant, account.limits, result)
@@ -156,8 +203,8 @@ class RateLimiter:
     def on_claim_unconfirmed(self, request: ClaimRequest) -> None:
         """The primary carried the claim out and no replica confirmed it: the debt is paid."""
         account = self._account(request.tenant)
-        account.owed_cost -= request.owed_cost
-        account.owed_digests -= request.owed_digests
+        for each in request.settled:
+            account.settle(each.claimed_at_ms, -each.cost, -each.digests)
 
     def on_claim_lost(self, request: ClaimRequest) -> None:
         """The reply is lost, and Redis may have carried the claim out.
@@ -165,8 +212,8 @@ class RateLimiter:
         A credit is taken for used, and a debt for unpaid: the tenant gets less than its limit, never more.
         """
         account = self._account(request.tenant)
-        account.owed_cost -= min(request.owed_cost, 0.0)
-        account.owed_digests -= min(request.owed_digests, 0)
+        for each in request.settled:
+            account.settle(each.claimed_at_ms, -min(each.cost, 0.0), -min(each.digests, 0))
 
     def settle(self, job: ActiveJob, kind: KeyKind) -> None:
         """Settle a job's charge by its true cost; raises ``LimitRate`` when this worker's token bucket is empty."""
@@ -192,8 +239,7 @@ class RateLimiter:
         account = self._account(job.claimed.tenant)
         if account.bucket is not None:
             account.bucket.refund(job.cost)
-        account.owed_cost -= job.owed_cost
-        account.owed_digests -= job.owed_digests
+        account.settle(job.claimed.claimed_at_ms, -job.owed_cost, -job.owed_digests)
         job.cost = job.owed_cost = 0.0
         job.owed_digests = 0
 
@@ -204,8 +250,9 @@ class RateLimiter:
             owed_before = job.owed_cost, job.owed_digests
             job.owed_cost = cost - job.claimed.charged_cost
             job.owed_digests = digests - job.claimed.charged_digests
-            account.owed_cost += job.owed_cost - owed_before[0]
-            account.owed_digests += job.owed_digests - owed_before[1]
+            account.settle(
+                job.claimed.claimed_at_ms, job.owed_cost - owed_before[0], job.owed_digests - owed_before[1]
+            )
 
     def _configured(self, tenant: str) -> TenantLimits:
         configured = self._config.tenants.get(tenant)

@@ -16,12 +16,15 @@
 -- ARGV[7]  budget          digests per UTC day; 0: none
 -- ARGV[8]  backlog cap     digests; 0: none
 -- ARGV[9]  backlog cap     bytes; 0: none
--- ARGV[10] owed            milli-units that earlier claims were charged too little (negative: too much)
+-- ARGV[10] owed            milli-units that earlier claims were charged too little
 -- ARGV[11] owed            digests, likewise
--- ARGV[12] cost of a digest where the job names no algorithm of those that follow (milli-units)
--- ARGV[13] suspect at      crashes from which a job is claimed alone; 0: never
--- ARGV[14] alone           1: the caller has no other job of this tenant
--- ARGV[15..] per algorithm, 2 each: name, cost of a digest (milli-units)
+-- ARGV[12] credit          milli-units that earlier claims were charged too much (see rate_limit.lua)
+-- ARGV[13] credit          digests, likewise
+-- ARGV[14] credit at       Unix ms, by the clock of this Redis: the time for which the credit is
+-- ARGV[15] cost of a digest where the job names no algorithm of those that follow (milli-units)
+-- ARGV[16] suspect at      crashes from which a job is claimed alone; 0: never
+-- ARGV[17] alone           1: the caller has no other job of this tenant
+-- ARGV[18..] per algorithm, 2 each: name, cost of a digest (milli-units)
 -- Returns  {now (ms), fence, more (1 if due jobs were left), jobs, excess, wait (ms), limited, budget left,
 --           backlog digests, backlog bytes, refused, replaced, isolated}
 --            jobs: each {id, due before (ms), attempt (from 1), payload or false where the job's key is gone,
@@ -41,8 +44,9 @@ local now_ms = math.floor(now_us / 1000)
 local owner, lease_ms = ARGV[1], tonumber(ARGV[2])
 local most_jobs, most_digests = tonumber(ARGV[3]), tonumber(ARGV[4])
 local limits = {
-  rate = tonumber(ARGV[5]), burst = tonumber(ARGV[6]), budget = tonumber(ARGV[7]), dearest = tonumber(ARGV[12]),
+  rate = tonumber(ARGV[5]), burst = tonumber(ARGV[6]), budget = tonumber(ARGV[7]), dearest = tonumber(ARGV[15]),
   owed_cost = tonumber(ARGV[10]), owed_digests = tonumber(ARGV[11]),
+  credit_cost = tonumber(ARGV[12]), credit_digests = tonumber(ARGV[13]), credit_at_us = tonumber(ARGV[14]) * 1000,
 }
 
 -- A backlog may grow to this many times its cap (scripts other than submit.lua can write) before it is cut.
@@ -194,7 +198,7 @@ local function take(id, score, payload, digests, cost)
 end
 
 -- Whether the job has to be claimed alone, so that no other job is lost with the worker that it may crash.
-local suspect_at, alone = tonumber(ARGV[13]), ARGV[14] == '1'
+local suspect_at, alone = tonumber(ARGV[16]), ARGV[17] == '1'
 local function is_suspect(id)
   if suspect_at == 0 then return false end
   local _, crashes = history(id)
@@ -210,7 +214,7 @@ end
 
 local costs = {}
 if limits.rate > 0 then
-  for i = 15, #ARGV, 2 do costs[ARGV[i]] = tonumber(ARGV[i + 1]) end
+  for i = 18, #ARGV, 2 do costs[ARGV[i]] = tonumber(ARGV[i + 1]) end
 end
 local taken, taken_bytes, more, wait_us, limited = 0, 0, 0, 0, ''
 

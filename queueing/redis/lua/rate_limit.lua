@@ -4,12 +4,17 @@
 -- a job that goes back unsigned. The limits come from the worker's configuration, none is read from Redis. The worker owes
 -- the difference to the true cost, and adds it to its next claim (workers/limits/rate_limiter.py).
 --
+-- What is given back (a refund, or a credit of the worker) is less by the time since the claim: without that charge the
+-- bucket may have been full meanwhile, and a full bucket saves up nothing. Given back whole, it would undo charges of
+-- later jobs, and more than burst + rate * time would be signed.
+--
 -- Limiter  hash: tat (Unix us, GCRA's theoretical arrival time), day (UTC, since 1970), spent (digests of that day),
 --          at (Unix us, when tat was written)
 -- open_limiter(key, now_us, limits): the limiter of these limits, read from Redis
 -- charge(limiter, cost, digests): charges a job; or charges nothing, and returns 'rate' or 'budget' and the wait (us)
 -- save(limiter): writes it
--- refund_charges(key, now_us, charge_us, digests): undoes charges; charge_us is the cost at the rate that it was charged at
+-- refund_charges(key, now_us, charge_us, digests): gives charges back; charge_us is the cost at the rate that it was charged at,
+--   less the time since
 --
 -- Prepended to the scripts that call them. O(1). Needs counters.lua before it.
 
@@ -25,7 +30,8 @@ local function save(limiter)
 end
 
 -- limits: rate (milli-units per second), burst (milli-units), budget (digests per day), each 0 for none; dearest
--- (milli-units, cost of a digest of the dearest algorithm); owed_cost (milli-units), owed_digests.
+-- (milli-units, cost of a digest of the dearest algorithm); owed_cost (milli-units), owed_digests: charged too little;
+-- credit_cost (milli-units), credit_digests: charged too much, as it was at credit_at_us, by Redis' clock.
 local function open_limiter(key, now_us, limits)
   local us_per_unit = limits.rate > 0 and 1000000 / limits.rate or 0
   local limiter = {
@@ -44,9 +50,17 @@ local function open_limiter(key, now_us, limits)
   local most_us = math.min(limiter.burst_us + MOST_JOB_DIGESTS * limits.dearest * us_per_unit, DAY_US)
   limiter.ahead_us = math.min(math.max(kept[1] - (set_back and kept[4] or now_us), 0), most_us)
   if kept[2] == limiter.today then limiter.spent = math.max(kept[3], 0) end
-  if limits.owed_cost ~= 0 or limits.owed_digests ~= 0 then
-    limiter.ahead_us = math.max(limiter.ahead_us + limits.owed_cost * us_per_unit, 0)
-    limiter.spent = math.max(limiter.spent + limits.owed_digests, 0)
+  local change_us, change_digests = limits.owed_cost * us_per_unit, limits.owed_digests
+  if limits.credit_at_us <= now_us then
+    change_us = change_us - math.max(limits.credit_cost * us_per_unit - (now_us - limits.credit_at_us), 0)
+    -- Digests of yesterday are no part of today's budget.
+    if math.floor(limits.credit_at_us / DAY_US) == limiter.today then
+      change_digests = change_digests - limits.credit_digests
+    end
+  end
+  if change_us ~= 0 or change_digests ~= 0 then
+    limiter.ahead_us = math.max(limiter.ahead_us + change_us, 0)
+    limiter.spent = math.max(limiter.spent + change_digests, 0)
     save(limiter)
   elseif set_back then
     save(limiter)
@@ -72,7 +86,7 @@ local function charge(limiter, cost, digests)
 end
 
 local function refund_charges(key, now_us, charge_us, digests)
-  if digests <= 0 or redis.call('EXISTS', key) == 0 then return end
+  if (digests <= 0 and charge_us <= 0) or redis.call('EXISTS', key) == 0 then return end
   local kept = numbers(key, 'tat', 'day', 'spent')
   redis.call('HSET', key, 'tat', string.format('%.0f', math.max(kept[1] - charge_us, 0)))
   if kept[2] == math.floor(now_us / DAY_US) then

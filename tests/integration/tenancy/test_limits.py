@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from arq.connections import ArqRedis
@@ -45,16 +45,9 @@ async def put(redis: ArqRedis, *jobs: Submission) -> Receipts:
 
 
 async def take(
-    claims: Claims, limits: ClaimLimits = NO_LIMITS, *, jobs: int = 100, cost: float = 0.0, digests: int = 0
+    claims: Claims, limits: ClaimLimits = NO_LIMITS, *, jobs: int = 100, **settled: Any
 ) -> ClaimResult:
-    request = ClaimRequest(
-        tenant=TENANT,
-        most_jobs=jobs,
-        most_digests=100_000,
-        limits=limits,
-        owed_cost=cost,
-        owed_digests=digests,
-    )
+    request = ClaimRequest(tenant=TENANT, most_jobs=jobs, most_digests=100_000, limits=limits, **settled)
     (answer,) = await claims.claim([request])
     assert isinstance(answer, ClaimResult), answer
     return answer
@@ -71,6 +64,12 @@ async def stock(redis: ArqRedis) -> tuple[int, int]:
         "asyncio.Future[list[bytes | None]]", redis.hmget(keyspace.backlog(TENANT), ["digests", "bytes"])
     )
     return int(digests or 0), int(size or 0)
+
+
+async def arrival_us(redis: ArqRedis) -> int:
+    """GCRA's arrival time."""
+    found = await cast("asyncio.Future[bytes | None]", redis.hget(keyspace.limiter(TENANT), "tat"))
+    return int(found or 0)
 
 
 def rated(rate_per_s: float, burst: float, cost: float = 1.0) -> ClaimLimits:
@@ -139,9 +138,42 @@ class TestRate:
     async def test_an_owed_charge_is_paid_with_the_next_claim(self, redis: ArqRedis, claims: Claims) -> None:
         """More than was charged, or less."""
         await put(redis, submission(1), submission(2))
-        limits = rated(0.01, 20)
-        assert not (await take(claims, limits, cost=15.0)).jobs
-        assert len((await take(claims, limits, cost=-15.0)).jobs) == 2
+        limits = rated(0.01, 21)
+        held = await take(claims, limits, owed_cost=15.0)
+        assert not held.jobs
+        assert len((await take(claims, limits, credit_cost=15.0, credit_at_ms=held.now_ms)).jobs) == 2
+
+    async def test_a_credit_is_less_by_the_time_that_has_passed(
+        self, redis: ArqRedis, claims: Claims
+    ) -> None:
+        """A refused job of ten digests had filled the bucket for a second that is over: without it the bucket was full at rest.
+
+        Given back whole, the credit would undo the charge of another job, and the limit would be exceeded.
+        """
+        await put(redis, submission(1))
+        charged = await take(claims, rated(10, 10))
+        assert len(charged.jobs) == 1
+        before = await arrival_us(redis)
+        for at_ms in (charged.now_ms - 1000, charged.now_ms + 60_000):
+            await take(claims, rated(10, 10), credit_cost=10.0, credit_at_ms=at_ms)
+        assert await arrival_us(redis) == before
+        at_ms = charged.now_ms - 500
+        now_ms = (await take(claims, rated(10, 10), credit_cost=10.0, credit_at_ms=at_ms)).now_ms
+        assert before - await arrival_us(redis) <= 500_000
+        assert await arrival_us(redis) >= now_ms * 1000
+
+    async def test_a_job_that_comes_back_late_has_less_refunded(
+        self, redis: ArqRedis, claims: Claims
+    ) -> None:
+        """When its charge has passed, and another job was admitted since, nothing."""
+        await put(redis, submission(1), submission(2))
+        limits = rated(100, 10)
+        (first,) = (await take(claims, limits)).jobs
+        while not (await take(claims, limits)).jobs:
+            pass
+        before = await arrival_us(redis)
+        await claims.nack({TENANT: [first]}, counts=False)
+        assert await arrival_us(redis) == before
 
     @pytest.mark.parametrize("damage", ["list", "words", "future", "nan"])
     async def test_a_damaged_limiter_heals(self, redis: ArqRedis, claims: Claims, damage: str) -> None:

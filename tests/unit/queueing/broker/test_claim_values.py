@@ -85,8 +85,19 @@ def test_an_answer_of_another_shape_is_an_error_of_redis(answer: object) -> None
 
 
 def test_what_is_owed_is_sent_in_thousandths() -> None:
-    """The script counts in integers; a negative debt gives back an overcharge."""
-    request = ClaimRequest(tenant="acme", most_jobs=10, most_digests=640, owed_cost=-0.5, owed_digests=-3)
+    """The script counts in integers; a credit goes with its time, and is rounded down."""
+    request = ClaimRequest(
+        tenant="acme",
+        most_jobs=10,
+        most_digests=640,
+        owed_cost=0.5,
+        owed_digests=3,
+        credit_cost=0.7009,
+        credit_digests=4,
+        credit_at_ms=99,
+    )
     args = request.script_args()
     assert args[:2] == (10, 640)
-    assert (-500, -3) in itertools.pairwise(args)
+    assert (500, 3) in itertools.pairwise(args)
+    place = args.index(700)
+    assert args[place : place + 3] == (700, 4, 99)

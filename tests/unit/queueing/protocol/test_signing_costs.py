@@ -43,7 +43,7 @@ def test_a_claim_without_a_rate_names_no_costs() -> None:
     plain = ClaimRequest(
         tenant="acme", most_jobs=1, most_digests=2, limits=ClaimLimits(costs={"ED25519": 0.3})
     )
-    assert plain.script_args() == (1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    assert plain.script_args() == (1, 2, *[0] * 13)
 
 
 def test_a_release_comes_before_what_was_submitted_up_to_hours_before() -> None:

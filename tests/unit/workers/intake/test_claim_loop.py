@@ -87,7 +87,7 @@ class Queue:
         self, requests: Sequence[ClaimRequest]
     ) -> Sequence[ClaimResult | QueueUnavailable | QueueUnconfirmed]:
         self.claims += 1
-        self.owed += [request.owed_digests for request in requests]
+        self.owed += [request.owed_digests - request.credit_digests for request in requests]
         await self.delay()
         if self.failures:
             raise self.failures.pop()

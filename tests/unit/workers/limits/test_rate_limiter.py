@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from queueing.broker.claims import ClaimedJob, ClaimResult
+from queueing.broker.claims import ClaimedJob, ClaimRequest, ClaimResult
 from queueing.errors import LimitRate
 from queueing.protocol.algorithms import Algorithm, KeyKind
 from queueing.protocol.limits import ClaimLimits
@@ -18,7 +18,7 @@ from workers.active_job import ActiveJob
 from workers.config.tenant_limits import TenantLimits
 from workers.config.tenants import Tenant
 from workers.current_config import CurrentConfig
-from workers.limits.rate_limiter import SLACK, RateLimiter, TokenBucket
+from workers.limits.rate_limiter import DAY_MS, SLACK, RateLimiter, TokenBucket
 from workers.telemetry.metrics import Metrics
 
 COSTS = {str(Algorithm.RSASSA_PSS_SHA_256): 8.0}
@@ -43,9 +43,14 @@ class Account:
 
     def owed(self) -> tuple[float, int]:
         request = self.limiter.claim_request("acme", most_jobs=1, most_digests=1)
-        return round(request.owed_cost, 6), request.owed_digests
+        assert 0 in {request.owed_cost, request.credit_cost}
+        assert 0 in {request.owed_digests, request.credit_digests}
+        return (
+            round(request.owed_cost - request.credit_cost, 6),
+            request.owed_digests - request.credit_digests,
+        )
 
-    def claim(self, *, digests: int, cost: float, really: int) -> ActiveJob:
+    def claim(self, *, digests: int, cost: float, really: int, at_ms: int = 0) -> ActiveJob:
         """A job of ``really`` digests for which the script charged this."""
         job = ActiveJob(
             ClaimedJob(
@@ -57,15 +62,21 @@ class Account:
                 lease=b"w:1",
                 charged_digests=digests,
                 charged_cost=cost,
+                claimed_at_ms=at_ms,
             ),
             one_sink(),
         )
         job.signatures = [None] * really
         return job
 
-    def answered(self, **changes: Any) -> None:
-        request = self.limiter.claim_request("acme", most_jobs=1, most_digests=1)
-        self.limiter.on_claim(request, ClaimResult(now_ms=0, more=False, jobs=(), **changes))
+    def request(self) -> ClaimRequest:
+        return self.limiter.claim_request("acme", most_jobs=1, most_digests=1)
+
+    def answered(self, now_ms: int = 0, **changes: Any) -> None:
+        self.answer(self.request(), now_ms, **changes)
+
+    def answer(self, request: ClaimRequest, now_ms: int, **changes: Any) -> None:
+        self.limiter.on_claim(request, ClaimResult(now_ms=now_ms, more=False, jobs=(), **changes))
 
 
 def test_a_job_of_a_smaller_key_gets_back_what_it_was_charged_too_much() -> None:
@@ -107,6 +118,60 @@ def test_a_job_that_is_refused_costs_nothing() -> None:
     """It never reaches an HSM."""
     account = Account(rate_per_s=100.0, burst=100.0)
     account.limiter.settle_refused(account.claim(digests=3, cost=24.0, really=1))
+    assert account.owed() == (-24.0, -3)
+
+
+def test_a_credit_becomes_less_with_the_time_since_its_claim() -> None:
+    """Ten units are a tenth of a second: so much would have passed without the charge, too. The jobs of one claim wait together."""
+    account = Account(rate_per_s=100.0, burst=100.0)
+    account.answered(now_ms=1000)
+    for _ in range(2):
+        account.limiter.settle_refused(account.claim(digests=3, cost=24.0, really=1, at_ms=1000))
+    assert account.owed() == (-48.0, -6)
+    request = account.request()
+    account.limiter.on_claim_lost(request)  # of a Redis that does not answer; its credit is used up
+    assert account.owed() == (0.0, 0)
+    account.answered(now_ms=1100)
+    account.limiter.settle_refused(account.claim(digests=3, cost=24.0, really=1, at_ms=1000))
+    account.limiter.settle_refused(account.claim(digests=3, cost=24.0, really=1, at_ms=1100))
+    assert account.request().credit_at_ms == 1100
+    assert account.owed() == (-14.0 - 24.0, -6)
+    account.limiter.settle_refused(account.claim(digests=1, cost=8.0, really=1, at_ms=500))
+    assert account.owed() == (-38.0, -7)
+
+
+def test_a_debt_does_not_become_less() -> None:
+    """It is of digests that were signed."""
+    account = Account(rate_per_s=100.0, burst=100.0)
+    account.answered(now_ms=9000)
+    account.limiter.settle(account.claim(digests=1, cost=8.0, really=12, at_ms=1000), KeyKind.RSA_4096)
+    assert account.owed() == (88.0, 11)
+
+
+def test_a_charge_of_yesterday_is_no_part_of_todays_budget() -> None:
+    """A job that is refused after midnight."""
+    account = Account(budget_digests=100)
+    account.answered(now_ms=DAY_MS + 5)
+    account.limiter.settle_refused(account.claim(digests=3, cost=0.0, really=3, at_ms=DAY_MS - 5))
+    assert account.owed() == (0.0, 0)
+    account.limiter.settle_refused(account.claim(digests=4, cost=0.0, really=4, at_ms=DAY_MS))
+    assert account.owed() == (0.0, -4)
+
+
+def test_what_was_charged_by_other_limits_gives_no_credit() -> None:
+    """At a higher rate it was less time, and without limits nothing at all; also where the claim was on its way then."""
+    account = Account(rate_per_s=1000.0, burst=100.0)
+    account.answered(now_ms=1000)
+    before = account.claim(digests=3, cost=24.0, really=1, at_ms=1000)
+    on_its_way = account.request()
+    account.adopt(rate_per_s=100.0, burst=100.0)
+    account.limiter.settle_refused(before)
+    assert account.owed() == (0.0, 0)
+    account.answer(on_its_way, now_ms=1010)
+    account.limiter.settle_refused(account.claim(digests=3, cost=24.0, really=1, at_ms=1010))
+    assert account.owed() == (0.0, 0)
+    account.answered(now_ms=1020)
+    account.limiter.settle_refused(account.claim(digests=3, cost=24.0, really=1, at_ms=1020))
     assert account.owed() == (-24.0, -3)
 
 
