@@ -6,6 +6,7 @@ tables are read nevertheless. Tenants refer to tokens of the service's file, so 
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,27 @@ if TYPE_CHECKING:
 
 _ELF: Final = b"\x7fELF"
 """First bytes of a shared library (elf(5), EI_MAG)."""
+
+
+class FileKind(enum.Enum):
+    """Kind of a configuration file."""
+
+    SERVICE = "sigmill.toml"
+    ISSUER = "issuer.toml"
+    RELAY = "relay.toml"
+
+
+def kind_of(file: Path) -> FileKind:
+    """Kind of the file; one that cannot be read, or is neither, is taken for a service's, whose reader says what is wrong."""
+    try:
+        tables = read_toml(file)
+    except ConfigError:
+        return FileKind.SERVICE
+    if "service" in tables or "service_key" in tables:
+        return FileKind.SERVICE
+    if "issuer" in tables:
+        return FileKind.ISSUER
+    return FileKind.RELAY if {"tls", "tenants"} & tables.keys() else FileKind.SERVICE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +105,8 @@ def _broken_references(service: ServiceConfiguration) -> Iterator[ConfigError]:
                 "Install the vendor's module, or correct the path.",
             )
         if isinstance(token.login, PinLogin):
-            yield from _secret(service.file, f"tokens.{name}.login.pin_file", token.login.pin_file)
-    yield from _secret(service.file, "redis.password_file", service.redis.password_file)
+            yield from broken_secret(service.file, f"tokens.{name}.login.pin_file", token.login.pin_file)
+    yield from broken_secret(service.file, "redis.password_file", service.redis.password_file)
 
 
 def module_problem(module: Path) -> str:
@@ -137,7 +159,8 @@ def _blank(file: Path, path: str, name: str) -> Iterator[ConfigError]:
         )
 
 
-def _secret(file: Path, path: str, name: str | None) -> Iterator[ConfigError]:
+def broken_secret(file: Path, path: str, name: str | None) -> Iterator[ConfigError]:
+    """The reason for which the file of a secret cannot be used, unless it is one of another process. ``path``: the key that names it."""
     if name is None or is_for_another_process(name):
         return
     try:

@@ -12,15 +12,17 @@ from cryptography import x509
 from queueing.aio.runner import run
 from queueing.client.delivery.redis_access import RedisAccess
 from queueing.errors import ConfigError, QueueUnavailable
+from workers.config.values import ErrorList
 from workers.doctor.findings import Finding, fail, ok, skipped, warning
 from workers.doctor.redis import address_of
-from workers.relay.settings import RelaySettings
+from workers.relay.checking import check_file
 from workers.relay.tenant_queue import wall_clock_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from queueing.config.redis import RedisConfig
+    from workers.relay.settings import RelaySettings
 
 FILE: Final = "relay.toml"
 _SOON_DAYS: Final = 14
@@ -32,11 +34,11 @@ def check_relay(file: Path, now_s: float) -> Iterator[Finding]:
     """Yield the findings; none where there is no such file."""
     if not file.exists():
         return
-    try:
-        settings = RelaySettings.from_file(file)
-        settings.tls.files().context()
-    except ConfigError as error:
+    errors = ErrorList()
+    settings = check_file(file, errors)
+    for error in errors.all:
         yield fail("relay", f"{error.file}: {error.key}", error.problem, error.remedy)
+    if settings is None or errors.all:
         return
     yield ok("relay", str(file), f"{len(settings.tenants)} tenants, no errors")
     yield _certificate(Path(settings.tls.certificate_file), now_s)

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from queueing.aio.runner import run
-from queueing.config.toml import read_toml
 from queueing.coordination.redis_check import inspect_nodes
 from queueing.errors import ConfigError, QueueUnavailable
 from queueing.redis.connection import with_connection
 from queueing.redis.faults import refuse_final
-from workers.config.validation import validate_all
+from workers.config.validation import FileKind, kind_of, validate_all
 from workers.doctor.expiries import check_expiries
 from workers.doctor.findings import Finding, fail, ok, skipped, warning
 from workers.doctor.host import check_host
@@ -31,8 +30,12 @@ if TYPE_CHECKING:
 
 
 def findings_of(file: Path) -> Iterator[Finding]:
-    """Yield the findings of all checks; without a valid service file only its errors. The issuer's file has checks of its own."""
-    if is_issuers(file):
+    """Yield the findings of all checks; without a valid service file only its errors. The files of an issuer and of a relay have checks of their own."""
+    kind = kind_of(file)
+    if kind is FileKind.RELAY:
+        yield from check_relay(file, time.time())
+        return
+    if kind is FileKind.ISSUER:
         from workers.doctor.issuer import check_issuer  # its packages are in an extra of their own
 
         yield from check_issuer(file, time.time())
@@ -54,14 +57,6 @@ def findings_of(file: Path) -> Iterator[Finding]:
     yield from check_relay(file.with_name(RELAY_FILE), time.time())
     yield from check_tokens(found.configuration)
     yield from check_expiries(found.configuration, time.time())
-
-
-def is_issuers(file: Path) -> bool:
-    """Whether it is the file of an issuer; one that cannot be read is taken for a service's, whose checks say why."""
-    try:
-        return "issuer" in read_toml(file)
-    except ConfigError:
-        return False
 
 
 def _of_redis(config: RedisConfig) -> list[Finding]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from queueing.config.secrets import is_for_another_process
 from queueing.errors import ConfigError
 from queueing.files.folders import entries
 from queueing.protocol.grants.grant_request import KEY_MARK
 from workers.config.issuers.mutability import mutable_rules
+from workers.config.settings import PinLogin
+from workers.config.validation import broken_secret, module_problem
 from workers.issuer.identity.rules import decide
 from workers.issuer.identity.signed_token import TokenVerifier
 from workers.issuer.rule_files import RuleFiles
@@ -16,7 +20,6 @@ from workers.issuer.tenant_rules import TenantFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from workers.config.values import ErrorList
     from workers.issuer.identity.rules import TenantRules
@@ -45,6 +48,26 @@ def check_files(configuration: IssuerConfiguration, errors: ErrorList) -> list[C
         if found is not None:
             warnings += list(_warnings(file, found[0]))
     return warnings
+
+
+def broken_references(configuration: IssuerConfiguration) -> Iterator[ConfigError]:
+    """Module, secrets and certificates that cannot be used, unless they are those of another process of the issuer."""
+    file, token = configuration.file, configuration.token_settings
+    problem = module_problem(Path(token.module))
+    if problem:
+        yield ConfigError(
+            str(file),
+            f"tokens.{configuration.token}.module",
+            f"{token.module} {problem}",
+            "Install the vendor's module, or correct the path.",
+        )
+    if isinstance(token.login, PinLogin):
+        yield from broken_secret(file, f"tokens.{configuration.token}.login.pin_file", token.login.pin_file)
+    if not is_for_another_process(configuration.http.private_key):
+        try:
+            configuration.tls_files().context()
+        except ConfigError as error:
+            yield error
 
 
 def judge_token(

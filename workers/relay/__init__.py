@@ -1,6 +1,7 @@
 """The relay: HTTPS that takes sealed envelopes and gives results back, for clients that have no Redis (ADR 0049).
 
 settings       ``relay.toml``
+checking       check of that file, for an operator
 admission      bounds on requests and waiting clients; what is beyond them is shed
 waiting        clients that wait for results, by job
 tenant_queue   one tenant's queue in Redis, and the loops that bring results to its waiting clients

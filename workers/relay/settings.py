@@ -31,13 +31,13 @@ class TlsSettings(_Strict, frozen=True):
     private_key_file: str
     client_ca_file: str | None = None
 
-    def files(self) -> TlsFiles:
-        """The same, for a server."""
+    def files(self, file: str = "relay.toml") -> TlsFiles:
+        """The same, for a server. ``file``: the settings' own, for errors."""
         return TlsFiles(
             certificate=Path(self.certificate_file),
             private_key=Path(self.private_key_file),
             client_ca=None if self.client_ca_file is None else Path(self.client_ca_file),
-            file="relay.toml",
+            file=file,
             certificate_key="tls.certificate_file",
             client_ca_key="tls.client_ca_file",
         )

@@ -41,8 +41,10 @@ from tests.support.rig.operator import make_user, operator_block
 from tests.support.rig.rig import Rig, WorkerProcess, client_block
 from tests.support.rig.shared_rig import SharedRig
 from tests.support.sigmill_cli import warm_command
+from workers.dev.config_files import issuer_file
 from workers.dev.private_files import write_private
 from workers.dev.tenants import AUDIENCE, SERVICE_KEY_LABEL
+from workers.dev.trial_tls import write_authority_and_server
 from workers.telemetry.log_events import EVENTS
 
 pytestmark = pytest.mark.timeout(1200)  # the first test runs all commands; each has a limit of its own
@@ -127,7 +129,7 @@ ELSEWHERE: dict[str, Callable[[str], None]] = {
     r"sigmill dev |ops/bootstrap": nothing,  # test_dev_command.py; this very environment
     r"sigmill bench quick": nothing,  # make bench-quick
     r"kill -9 ": nothing,  # tests/integration/worker/test_leases.py
-    r"sigmill relay |openssl \w+ -in /etc/sigmill/relay|curl .*(:9466/|relay-ca\.pem)": nothing,  # tests/integration/relay
+    r"sigmill relay |curl .*(:9466/|relay-ca\.pem)": nothing,  # tests/integration/relay
     r"sigmill issuer ": nothing,  # tests/integration/issuer
     r"sigmill stop .*--issuer ": nothing,  # tests/integration/client/test_grants.py
     r"printf .*>\.sigmill/|pip-compile |sigmill run --config \.sigmill/": nothing,  # tests/unit/ops: the pipelines of CI systems
@@ -207,6 +209,8 @@ class House:
             r"http://HOST:9464": f"http://127.0.0.1:{self.worker.port}",
             r":9464": f":{self.worker.port}",
             r":9465": f":{self.exporter.port}",
+            r"/etc/sigmill/(?:relay|issuer)(?=\.(?:pem|key))": str(self.folder / "server"),
+            r"/etc/sigmill/(?=(?:relay|issuer)\.toml)": f"{self.folder}/",
             r"/srv/sigmill-logs": str(self.folder / "logs"),
             r"/var/lib/sigmill|STATE_DIR": str(self.rig.state_dir()),
             r"MFkwEwYH…": self.service_key,
@@ -286,6 +290,22 @@ def furnish(folder: Path, redis: RedisProcess) -> None:
     write_costs(folder / "build" / "bench", (KeyKind.P256, KeyKind.RSA_3072))
 
 
+def furnish_edge(folder: Path, rig: Rig) -> None:
+    """Files of a relay and an issuer that do not run."""
+    write_authority_and_server(folder, host="127.0.0.1")
+    (folder / "relay.toml").write_text(
+        f'audience = "{AUDIENCE}"\n[tls]\ncertificate_file = "server.pem"\nprivate_key_file = "server.key"\n'
+        '[tenants.acme.redis]\nhost = "queue.example"\n'
+    )
+    key = rig.tokens["service"].keys[SERVICE_KEY_LABEL]
+    lines = f'state_dir = "state"\nkeys_dir = "keys"\ntenants_dir = "{rig.tenant_file("acme").parent}"'
+    (folder / "issuer.toml").write_text(
+        issuer_file(
+            token=rig.tokens["service"].settings, public_key=key, issuer=lines, http="port = 0", metrics=""
+        )
+    )
+
+
 def certify(house: House, folder: Path) -> None:
     """Give the key its first certificate; CHAIN.pem is what the pages renew it with."""
     words = "sigmill keys request --tenant acme --key release"
@@ -314,6 +334,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         rig.service = operator_block("ada", operator)
         rig.config(2)
         rig.config()
+        furnish_edge(place, rig)
         rig.redis_user = make_user(rig, "--worker")
         tenant_file = rig.tenant_file("acme")
         tenant_file.write_text(tenant_file.read_text() + client_block("ci", ClientKey.generate()))

@@ -12,7 +12,8 @@ from queueing.errors import ConfigError
 from workers.cli.shell.options import config_option, json_option
 from workers.cli.shell.output import Exit, Output, emit, print_line, print_message, print_table
 from workers.config.loading import Configuration
-from workers.config.validation import validate_all
+from workers.config.validation import ConfigReport, FileKind, kind_of, validate_all
+from workers.config.values import ErrorList
 
 
 class Mistake(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,12 +59,12 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
 @json_option
 @click.pass_obj
 def check_config(output: Output, /, *, config: Path) -> Exit:
-    """Check the service's file, every tenant's file, and that the modules and secret files exist.
+    """Check the service's file, every tenant's file, and that the modules and secret files exist; or issuer.toml or relay.toml.
 
     Reports the first mistake of each table (a token, a client, a key) and every missing file. Logs in to no token and
     prints no secret. Exit code 2 if there is a mistake.
     """
-    found = validate_all(config)
+    found = _validated(config)
     mistakes = tuple(Mistake.of(error) for error in found.errors)
     warnings = tuple(Mistake.of(warning) for warning in found.warnings)
     exit_code = Exit.USAGE if mistakes else Exit.DONE
@@ -78,10 +79,30 @@ def check_config(output: Output, /, *, config: Path) -> Exit:
         location = f"{mistake.file}: {mistake.key}" if mistake.key else mistake.file
         print_message(f"error: {location}: {mistake.problem} [config.invalid]")
         print_message(f"hint: {mistake.remedy}")
-    if found.configuration is None:
+    if found.configuration is None and kind_of(config) is FileKind.SERVICE:
         print_message("the tenants' files were not read: correct the service's file first")
     print_message({0: "no mistakes", 1: "1 mistake"}.get(len(mistakes), f"{len(mistakes)} mistakes"))
     return exit_code
+
+
+def _validated(file: Path) -> ConfigReport:
+    kind = kind_of(file)
+    if kind is FileKind.SERVICE:
+        return validate_all(file)
+    errors, warnings = ErrorList(), list[ConfigError]()
+    if kind is FileKind.RELAY:
+        from workers.relay.checking import check_file
+
+        check_file(file, errors)
+    else:
+        from workers.issuer.checking import broken_references, check_files
+        from workers.issuer.issuer_file import read_issuer
+
+        issuer = read_issuer(file, errors)
+        if issuer is not None:
+            warnings = check_files(issuer, errors)
+            errors.all += broken_references(issuer)
+    return ConfigReport(configuration=None, errors=tuple(errors.all), warnings=tuple(warnings))
 
 
 def _print_summary(configuration: Configuration) -> None:
@@ -99,7 +120,7 @@ def _print_summary(configuration: Configuration) -> None:
 
 def _checked(configuration: Configuration | None, mistakes: tuple[Mistake, ...]) -> Checked:
     if configuration is None:
-        return Checked(ok=False, mistakes=mistakes)
+        return Checked(ok=not mistakes, mistakes=mistakes)
     return Checked(
         ok=not mistakes,
         mistakes=mistakes,
