@@ -12,6 +12,7 @@ config_files      configuration files of service, tenants and clients
 worker_process    a worker as a child process, with its HTTP endpoints
 stack             all of these, started and stopped together
 trial, trial_tls  files and certificates for docker-compose.yml: `python -m workers.dev.trial`
+trial_edge        files of relay and issuer for it
 signature_checks  signatures verified by `cryptography` alone
 demo              the demonstration: `python -m workers.dev.demo`
 

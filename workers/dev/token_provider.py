@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    files = {tenant.name: options.clients / tenant.name / "token" for tenant in TENANTS}
+    files = {tenant.name: options.clients / tenant.name / "by-token" / "token" for tenant in TENANTS}
     provider = TokenProvider(options.keys, files)
     while not ended.is_set():
         provider.refresh()

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from queueing.files.folders import entries, entries_below
+from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.public_keys import PublicKey
 from queueing.redis.acl import password_sha256, tenant_rules, worker_rules
@@ -25,14 +26,21 @@ from workers.config.loading import load_configuration
 from workers.dev.config_files import tenant_text, token_table
 from workers.dev.private_files import write_private
 from workers.dev.softhsm import make_token
-from workers.dev.tenants import AUDIENCE, CLIENT, SERVICE_KEY_KIND, SERVICE_KEY_LABEL, SERVICE_TOKEN, TENANTS
+from workers.dev.tenants import (
+    AUDIENCE,
+    CLIENT,
+    SERVICE_KEY_KIND,
+    SERVICE_KEY_LABEL,
+    SERVICE_TOKEN,
+    TENANTS,
+)
+from workers.dev.trial_edge import TrialEdge
 from workers.dev.trial_tls import write_authority_and_server
 from workers.token_admin.client import TokenAdmin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from queueing.protocol.algorithms import KeyKind
     from workers.config.settings import TokenSettings
 
 _SESSIONS: Final = 2
@@ -53,6 +61,7 @@ class Trial:
     more_workers: tuple[Path, ...]
     redis: Path
     client: Path
+    edge: TrialEdge
     redis_host: str
     redis_port: int = 6379
     owner: int | None = None
@@ -60,7 +69,10 @@ class Trial:
 
     def make(self) -> None:
         """Make all files, unless one earlier run completed all folders: folders of two runs do not fit together."""
-        folders = (self.config, self.worker, *self.more_workers, self.redis, self.client)
+        folders = (
+            *(self.config, self.worker, *self.more_workers, self.redis, self.client),
+            *self.edge.folders,
+        )
         marks = {_mark_of(folder) for folder in folders}
         if len(marks) == 1 and None not in marks:
             return
@@ -73,14 +85,22 @@ class Trial:
         wanted |= {tenant.name: (tenant.kind, tenant.label) for tenant in TENANTS}
         tokens = {name: self._token(name, *key) for name, key in wanted.items()}
         service_key = tokens[SERVICE_TOKEN][1]
+        issuer = self.edge.write_issuer(self.config / "tenants", self.client)
         users = ["user default off", f"user worker {' '.join(worker_rules(self._password(self.config)))}"]
         (self.config / "tenants").mkdir()
         for tenant in TENANTS:
             key = ClientKey.generate()
-            text = tenant_text(tenant, tokens[tenant.name][1], key)
+            text = tenant_text(tenant, tokens[tenant.name][1], key, issuer)
             (self.config / "tenants" / f"{tenant.name}.toml").write_text(text, "utf-8")
             password = self._client(tenant.name, key, service_key)
+            self.edge.write_client(self.client, tenant, service_key)
             users.append(f"user tenant-{tenant.name} {' '.join(tenant_rules(tenant.name, password))}")
+        self.edge.write_relay(
+            ca_file,
+            self.client,
+            tenants=[each.name for each in TENANTS],
+            redis=(self.redis_host, self.redis_port),
+        )
         (self.redis / "users.acl").write_text("\n".join(users) + "\n", "utf-8")
         for folder in self.more_workers:
             shutil.copytree(self.worker / "tokens", folder / "tokens")
@@ -88,7 +108,8 @@ class Trial:
         mark = secrets.token_hex(8)
         for folder in folders:
             (folder / _MARK).write_text(mark, "utf-8")
-            _chown(folder, self.redis_owner if folder == self.redis else self.owner)
+            owner = self.redis_owner if folder == self.redis else self.edge.owner_of(folder, self.owner)
+            _chown(folder, owner)
         (self.config / "sigmill.toml.new").rename(self.config / "sigmill.toml")
 
     def _token(self, name: str, kind: KeyKind, label: str) -> tuple[TokenSettings, PublicKey]:
@@ -186,6 +207,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m workers.dev.trial", description=__doc__)
     parser.add_argument("--owner", type=int, required=True, help="uid of workers, exporter and clients")
     parser.add_argument("--redis-owner", type=int, required=True)
+    parser.add_argument("--front-owner", type=int, required=True, help="uid of the issuer's front")
+    parser.add_argument("--lane-owner", type=int, required=True, help="uid of the issuer's lane")
     options = parser.parse_args(arguments)
     trial = Trial(
         config=Path("/etc/sigmill"),
@@ -193,6 +216,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         more_workers=(Path("/trial/worker-2"),),
         redis=Path("/trial/redis"),
         client=Path("/trial/client"),
+        edge=TrialEdge(
+            relay=Path("/trial/relay"),
+            front=Path("/etc/sigmill-issuer"),
+            lane=Path("/var/lib/sigmill-issuer-lane"),
+            keys=Path("/var/lib/sigmill-issuer-keys"),
+            socket=Path("/run/sigmill-issuer-lane"),
+            front_owner=options.front_owner,
+            lane_owner=options.lane_owner,
+        ),
         redis_host="redis",
         owner=options.owner,
         redis_owner=options.redis_owner,

@@ -17,6 +17,7 @@ from tests.support.tools import redis_server, tool
 from workers.dev.child_process import Child
 from workers.dev.tenants import TENANTS
 from workers.dev.trial import Trial
+from workers.dev.trial_edge import TrialEdge
 
 ROOT = Path(__file__).parents[3]
 
@@ -28,6 +29,13 @@ def trial_in(folder: Path, port: int = 6379) -> Trial:
         more_workers=(folder / "worker-2",),
         redis=folder / "redis",
         client=folder / "client",
+        edge=TrialEdge(
+            relay=folder / "relay",
+            front=folder / "issuer",
+            lane=folder / "issuer-lane",
+            keys=folder / "issuer-keys",
+            socket=folder / "issuer-socket",
+        ),
         redis_host="localhost",
         redis_port=port,
     )
@@ -93,8 +101,9 @@ def test_every_tenant_signs_over_tls_as_its_own_redis_user(made: tuple[Path, int
 def test_the_configuration_has_no_mistake(made: tuple[Path, int]) -> None:
     """check-config accepts the written files, including the modes of secret files."""
     folder, _ = made
-    checked = sigmill("check-config", "--config", folder / "config" / "sigmill.toml")
-    assert checked.code == 0, checked.err
+    for file in ("config/sigmill.toml", "issuer/issuer.toml", "relay/relay.toml"):
+        checked = sigmill("check-config", "--config", folder / file)
+        assert checked.code == 0, checked.err
 
 
 def test_the_second_worker_has_the_same_keys(made: tuple[Path, int]) -> None:

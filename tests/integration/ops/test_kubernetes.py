@@ -13,8 +13,11 @@ import pytest
 import yaml
 
 from tests.support.tools import tool
+from workers.cli.issuer.serve import DRAIN_S
 from workers.config.loading import load_configuration
 from workers.config.settings import ExporterSettings, MetricsSettings
+from workers.issuer.issuer_file import load_issuer
+from workers.relay.settings import RelaySettings
 
 FOLDER = Path(__file__).parents[3] / "ops" / "kubernetes"
 LABELS = {"app.kubernetes.io/name": "sigmill", "app.kubernetes.io/component": "worker"}
@@ -141,6 +144,69 @@ def test_the_example_tenant_is_one(tmp_path: Path) -> None:
     text = (FOLDER / "config" / "sigmill.toml").read_text().replace("/etc/sigmill-tenants", "tenants")
     (tmp_path / "sigmill.toml").write_text(text)
     assert list(load_configuration(tmp_path / "sigmill.toml").tenants) == ["acme"]
+
+
+def test_the_files_of_relay_and_issuer_are_valid() -> None:
+    """With the ports that are probed, scraped and reached; the front's uid is that of its container."""
+    relay = RelaySettings.from_file(FOLDER / "config" / "relay.toml")
+    issuer = load_issuer(FOLDER / "config" / "issuer.toml")
+    for name, kind, port, metrics in (
+        ("sigmill-relay", "Deployment", relay.port, relay.metrics.port),
+        ("sigmill-issuer", "StatefulSet", issuer.http.port, issuer.metrics.port),
+    ):
+        containers = one(kind, name)["spec"]["template"]["spec"]["containers"]
+        (ports,) = [each["ports"] for each in containers if "ports" in each]
+        assert {each["name"]: each["containerPort"] for each in ports} == {"https": port, "metrics": metrics}
+        assert {p["name"]: p["port"] for p in one("Service", name)["spec"]["ports"]} == {
+            "https": port,
+            "metrics": metrics,
+        }
+    assert relay.metrics.host == issuer.metrics.host == issuer.http.host == "0.0.0.0"  # noqa: S104
+    assert issuer.front_uid == containers_of_issuer()["front"]["securityContext"]["runAsUser"]
+    assert issuer.tenants_dir == Path("/etc/sigmill-tenants")
+
+
+def containers_of_issuer() -> dict[str, Manifest]:
+    spec = one("StatefulSet", "sigmill-issuer")["spec"]["template"]["spec"]
+    return {each["name"]: each for each in spec["containers"]}
+
+
+def test_front_lane_and_refresh_are_three_users() -> None:
+    """Only the lane mounts the PIN, only the front the key of its certificate, and only `refresh` writes providers' keys."""
+    containers = containers_of_issuer()
+    assert len({each["securityContext"]["runAsUser"] for each in containers.values()}) == 3
+    mounted = {
+        name: {mount["name"]: mount.get("readOnly", False) for mount in each["volumeMounts"]}
+        for name, each in containers.items()
+    }
+    for volume, owner in (("credentials", "lane"), ("state", "lane"), ("tls", "front")):
+        assert [name for name, mounts in mounted.items() if volume in mounts] == [owner]
+    writers = [name for name, mounts in mounted.items() if not mounts.get("keys", True)]
+    assert writers == ["refresh"]
+    assert one("StatefulSet", "sigmill-issuer")["spec"]["replicas"] == 1, "one register of used tokens"
+
+
+@pytest.mark.parametrize("name", ["sigmill-relay", "sigmill-issuer"])
+def test_relay_and_issuer_drain_and_are_evicted_one_at_a_time(name: str) -> None:
+    """The grace period exceeds the drain; budget, service and pods have the same labels; probes ask what they should."""
+    (pods,) = [m for m in everything() if name_of(m) in {f"Deployment/{name}", f"StatefulSet/{name}"}]
+    labels = pods["spec"]["selector"]["matchLabels"]
+    assert one("PodDisruptionBudget", name)["spec"]["selector"]["matchLabels"] == labels
+    assert one("Service", name)["spec"]["selector"] == labels
+    spec = pods["spec"]["template"]["spec"]
+    drain_s = max(DRAIN_S, RelaySettings.from_file(FOLDER / "config" / "relay.toml").drain_s)
+    assert spec["terminationGracePeriodSeconds"] >= drain_s + 10
+    (asked,) = [each for each in spec["containers"] if "ports" in each]
+    assert asked["livenessProbe"]["httpGet"]["path"] == "/healthz"
+    assert asked["readinessProbe"]["httpGet"]["path"] == "/readyz"
+
+
+def test_the_issuer_does_not_reach_redis() -> None:
+    """Nor do workers reach providers: each policy selects by component."""
+    (rule,) = one("NetworkPolicy", "redis")["spec"]["podSelector"]["matchExpressions"]
+    assert (rule["operator"], rule["values"]) == ("NotIn", ["issuer"])
+    selector = one("NetworkPolicy", "providers-of-tokens")["spec"]["podSelector"]
+    assert selector["matchLabels"]["app.kubernetes.io/component"] == "issuer"
 
 
 @pytest.mark.parametrize("spec", [s for _, s in pod_specs()], ids=[n for n, _ in pod_specs()])

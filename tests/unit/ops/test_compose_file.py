@@ -22,9 +22,10 @@ CHECK = (ROOT / "ops" / "compose-check").read_text()
 
 
 def test_every_part_is_there() -> None:
-    """The trial has two workers, Redis, exporter, monitoring and a build host."""
+    """The trial has two workers, Redis, exporter, relay, issuer, monitoring, a build host, and a stand-in for a CI system."""
     parts = {"redis", "worker-1", "worker-2", "exporter", "prometheus", "alertmanager", "grafana"}
-    assert parts | {"setup", "build"} == set(SERVICES)
+    edge = {"relay", "issuer", "issuer-lane", "ci"}
+    assert parts | edge | {"setup", "build"} == set(SERVICES)
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -37,7 +38,17 @@ def test_an_image_is_a_variable_with_a_version(name: str) -> None:
 
 
 def test_ours_is_built_from_a_base_that_is_an_argument() -> None:
-    for name in ("setup", "worker-1", "worker-2", "exporter", "build"):
+    for name in (
+        "setup",
+        "worker-1",
+        "worker-2",
+        "exporter",
+        "relay",
+        "issuer",
+        "issuer-lane",
+        "ci",
+        "build",
+    ):
         build = SERVICES[name]["build"]
         assert build["args"]["BASE_IMAGE"].startswith("${BASE_IMAGE:-")
         assert (ROOT / build["context"] / build["dockerfile"]).is_file()
@@ -72,10 +83,30 @@ def test_a_pin_is_where_the_workers_are_and_nowhere_else() -> None:
 
 
 def test_commands_are_ours_and_a_worker_may_drain() -> None:
-    for name in ("worker-1", "worker-2", "exporter"):
+    for name in ("worker-1", "worker-2", "exporter", "relay", "issuer", "issuer-lane"):
         assert SERVICES[name]["command"][0] in COMMANDS
     grace = SERVICES["worker-1"]["stop_grace_period"]
     assert float(grace.removesuffix("s")) > WorkerSettings().drain_s
+
+
+def test_the_issuers_token_is_where_its_lane_is_and_nowhere_else() -> None:
+    """Front, lane and workers are three users; the lane has no network, and only it mounts the token with its PIN."""
+    holders = {name for name, service in SERVICES.items() if "issuer-lane" in str(service.get("volumes", []))}
+    mounts = {
+        name: {mount.partition(":")[0] for mount in SERVICES[name].get("volumes", [])} for name in holders
+    }
+    assert {name for name, volumes in mounts.items() if "issuer-lane" in volumes} == {"setup", "issuer-lane"}
+    assert SERVICES["issuer-lane"]["network_mode"] == "none"
+    users = {SERVICES[name]["user"] for name in ("worker-1", "issuer", "issuer-lane")}
+    assert len(users) == 3
+    assert {f"--front-owner={SERVICES['issuer']['user'].partition(':')[0]}"} <= set(
+        SERVICES["setup"]["entrypoint"]
+    )
+
+
+def test_the_relay_has_no_key_of_a_tenant() -> None:
+    """It mounts its own certificate and the passwords of the tenants' users of Redis."""
+    assert SERVICES["relay"]["volumes"] == ["relay:/etc/sigmill-relay:ro"]
 
 
 def test_the_check_starts_every_service_but_what_it_says() -> None:
