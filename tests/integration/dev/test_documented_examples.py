@@ -118,11 +118,11 @@ ELSEWHERE: dict[str, Callable[[str], None]] = {
     r"systemctl |journalctl ": names_units_and_events,
     r"python3 -m venv |/opt/sigmill/bin/pip |ln -s |export |systemd-sysusers |dmesg |timedatectl|chronyc ": nothing,
     r"apt-get install |install -d |printf .*>/etc/|mkdir -p /etc/systemd/|~/sigmill/bin/": nothing,  # make install-check
-    r"pgrep |ls -ld /var/lib/sigmill/record|cp -a /var/lib/sigmill/record": nothing,  # integration/worker/test_record.py
+    r"pgrep |ss -tn |ls -ld /var/lib/sigmill/record|cp -a /var/lib/sigmill/record": nothing,  # integration/worker/test_record.py
     r"chown -R sigmill: ": nothing,  # a host's own user
     r"rm \S+/latest-time$": nothing,  # tests/integration/lanes: the lanes' clocks
-    r"sigmill audit (export|verify|find|keys) ": nothing,  # tests/unit/workers/cli/audit
-    r"sigmill (sign .*--receipts|verify --receipt) ": nothing,  # integration/worker/test_receipts.py: with a record
+    r"sigmill audit (verify|find) ": nothing,  # tests/unit/workers/cli/audit
+    r"sigmill verify --receipt ": nothing,  # integration/worker/test_receipts.py: with a record
     r"sigmill sign-file ": nothing,  # tests/integration/cli/test_sign_file.py
     r"sigmill worker$|sigmill exporter ": nothing,  # the house below has both
     r"sigmill \w+ .*by-token/": nothing,  # test_dev_command.py
@@ -230,7 +230,8 @@ class House:
             r"\bLABEL\b": LABELS[1],
             r"\bCLIENT\b(?= --)": "ci",
             r"\b(NEW-)?ID\b": "build-4711",
-            r"\bFILE\b": "dist/one.bin",
+            r"\bFILE\b|\brelease\.bin\b": "dist/one.bin",
+            r"\bDIR\b": "receipts",
             r"\bRESULTS\b": "results.jsonl",
             r"\bCOMMAND\b": "sign",
             r"--config sigmill.toml": f"--config {self.rig.directory / 'sigmill-1.toml'}",
@@ -277,8 +278,8 @@ exec {real} -s {socket} "$@"
 def furnish(folder: Path, redis: RedisProcess) -> None:
     """Preconditions of the pages: files to sign, the report of a bench run, a ``redis-cli`` that finds its server, and a ``sigmill``."""
     (folder / "dist").mkdir()
-    for name in ("one.bin", "two.bin"):
-        (folder / "dist" / name).write_bytes(os.urandom(64))
+    for name in ("app.bin", "dist/one.bin", "dist/two.bin"):
+        (folder / name).write_bytes(os.urandom(64))
     (folder / "digests.jsonl").write_text('{"name": "a", "digest": "sha256:' + "5a" * 32 + '"}\n')
     (folder / "bin").mkdir()
     shim = folder / "bin" / "redis-cli"
@@ -331,7 +332,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         furnish(place, redis)
         operator = ClientKey.generate()
         operator.write(place / "ada.key")
-        rig.service = operator_block("ada", operator)
+        rig.service = operator_block("ada", operator) + "\n[record]\nenabled = true\n"
         rig.config(2)
         rig.config()
         furnish_edge(place, rig)
