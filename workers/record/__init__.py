@@ -3,6 +3,7 @@
 additions      encoded entries for the logs of tenants; the entry of each event
 items          digests, salts and client signatures beside the entries: the tenant's own content
 sequencer      entries and items from the records of the write-ahead log, in order
+open_intents   claims and canaries between their intent and their end; the sequencer's snapshot
 volumes        files of one tenant's log: entries, items, hashes of the tree
 stored_hashes  hashes of the tree, read from those files
 follower       durable records of the write-ahead log, in order, from a place on

@@ -6,17 +6,15 @@ intent is an entry of its own, so that each signature can be shown to have been 
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Final, cast, get_args
 
 import msgspec
 
 from queueing.errors import SigningError
-from queueing.protocol.envelope import read_unverified
 from queueing.protocol.jobs import JobOutcome, JobResult, ReceiptNotice, decode_result
 from queueing.protocol.names import Name
-from queueing.transparency.commitments import SALT_BYTES, envelope_commitment, items_root
+from queueing.transparency.commitments import envelope_commitment, items_root
 from queueing.transparency.entries import (
     IN_DOUBT,
     CanaryEntry,
@@ -36,22 +34,16 @@ from workers.journal.records import (
     ReleasedRecord,
     ReturnedRecord,
     UnknownRecord,
-    decode_record,
-    encode_record,
 )
 from workers.record.additions import Addition, addition, event_entry
 from workers.record.items import ItemRow, outcomes_of
-from workers.record.receipts.requests import ReceiptRequest, receipt_request
+from workers.record.open_intents import OpenIntents, Snapshot, put_back
+from workers.record.receipts.requests import receipt_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from queueing.protocol.envelope import Envelope
-    from workers.journal.open_claims import Claim
     from workers.journal.records import Record
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 _EVENTS: Final = frozenset(get_args(EventRecord))
 _BEGINS: Final = frozenset({IntentRecord, CanaryIntentRecord})
@@ -81,33 +73,24 @@ class Origin:
 
 
 @dataclass(slots=True)
-class _OpenClaim:
-    """A claim whose intent is in the log, until its end is."""
-
-    tenant: str
-    intent: int
-    record: IntentRecord
-    salt: bytes
-    envelope: Envelope | None
-    receipt: ReceiptRequest | None = None
-
-
-@dataclass(slots=True)
 class Sequencer:
-    """State between records: the size of each tenant's log, and the open claims.
+    """State between records: the size of each tenant's log, and the open intents.
 
     ``left_out``: whether the last record has signatures, or an event, of which no log got an entry.
     """
 
     origin: Origin
     sizes: dict[str, int] = field(default_factory=dict)
-    _open: dict[Claim, _OpenClaim] = field(default_factory=dict)
-    _canaries: dict[Claim, CanaryIntentRecord] = field(default_factory=dict)
     left_out: bool = False
+    _open: OpenIntents = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin without open intents."""
+        self._open = OpenIntents(self.origin.secret)
 
     def __len__(self) -> int:
         """Number of open claims."""
-        return len(self._open) + len(self._canaries)
+        return len(self._open)
 
     def add(self, record: Record) -> list[Addition]:
         """Entries that follow from the next record of the log; each is one more in its tenant's log.
@@ -121,15 +104,14 @@ class Sequencer:
             return self._event(cast("EventRecord", record))
         record = cast("ClaimRecord", record)
         claim = record.job_id, record.lease
-        size, opened_claim = self.sizes.get(record.tenant), self._open.get(claim)
-        canary = self._canaries.get(claim)
+        size, opened_claim = self.sizes.get(record.tenant), self._open.claims.get(claim)
+        canary = self._open.canaries.get(claim)
         try:
             opened = self._opened(record)
             additions = opened + self._additions(record)
         except BaseException:
-            _restore(self.sizes, record.tenant, size)
-            _restore(self._open, claim, opened_claim)
-            _restore(self._canaries, claim, canary)
+            put_back(self.sizes, record.tenant, size)
+            self._open.put_back(claim, opened_claim, canary)
             raise
         for each in additions[len(opened) :]:
             self.sizes[each.tenant] += 1
@@ -182,27 +164,16 @@ class Sequencer:
                 how = "returned-in-doubt" if record.maybe_signed else "returned"
                 return self._end(record, how, record.at_ms)
             case UnknownRecord():
-                self._canaries.pop((record.job_id, record.lease), None)
+                self._open.canaries.pop((record.job_id, record.lease), None)
                 return self._end(record, "unknown", record.at_ms)
             case CanaryIntentRecord():
-                self._canaries[record.job_id, record.lease] = record
+                self._open.begin_canary(record)
             case CanaryOutcomeRecord():
                 return self._canary(record)
         return []
 
-    def _begin(self, record: IntentRecord, intent: int) -> _OpenClaim:
-        """Remember a claim whose intent is this entry of its tenant's log."""
-        try:
-            envelope = read_unverified(record.sealed).envelope
-        except SigningError:
-            envelope = None  # the lane refuses it; the record keeps that it was sent
-        salt = record.salt or self._salt_of(record)
-        claim = _OpenClaim(record.tenant, intent, record, salt, envelope)
-        self._open[record.job_id, record.lease] = claim
-        return claim
-
     def _intent(self, record: IntentRecord) -> Addition:
-        claim = self._begin(record, self.sizes[record.tenant])
+        claim = self._open.begin(record, self.sizes[record.tenant])
         envelope = claim.envelope
         entry = IntentEntry(
             at_ms=record.at_ms,
@@ -216,13 +187,8 @@ class Sequencer:
         )
         return addition(record.tenant, entry)
 
-    def _salt_of(self, record: IntentRecord) -> bytes:
-        return hashlib.shake_256(self.origin.secret + record.lease + b"\x00" + record.job_id).digest(
-            SALT_BYTES
-        )
-
     def _outcome(self, record: OutcomeRecord) -> list[Addition]:
-        claim = self._open.get((record.job_id, record.lease))
+        claim = self._open.claims.get((record.job_id, record.lease))
         decoded = _result_of(record)
         result = decoded.outcome
         if claim is None:
@@ -260,7 +226,7 @@ class Sequencer:
     def _end(
         self, record: ReleasedRecord | ReturnedRecord | UnknownRecord, how: str, at_ms: int
     ) -> list[Addition]:
-        claim = self._open.pop((record.job_id, record.lease), None)
+        claim = self._open.claims.pop((record.job_id, record.lease), None)
         if claim is None:
             return []
         row = None
@@ -275,7 +241,7 @@ class Sequencer:
         return [replace(added, receipt=receipt)]
 
     def _canary(self, record: CanaryOutcomeRecord) -> list[Addition]:
-        intent = self._canaries.pop((record.job_id, record.lease), None)
+        intent = self._open.canaries.pop((record.job_id, record.lease), None)
         if intent is None or not intent.tenant:
             return []  # of the service's own token
         entry = CanaryEntry(
@@ -291,48 +257,15 @@ class Sequencer:
 
     def snapshot(self) -> bytes:
         """The state between two records, from which ``restored`` continues."""
-        return msgspec.msgpack.encode(
-            _Snapshot(
-                sizes=self.sizes,
-                open=[(claim.intent, encode_record(claim.record)) for claim in self._open.values()],
-                canaries=[encode_record(record) for record in self._canaries.values()],
-                receipts={
-                    number: claim.receipt
-                    for number, claim in enumerate(self._open.values())
-                    if claim.receipt is not None
-                },
-            )
-        )
+        return Snapshot.of(self.sizes, self._open).encode()
 
     @classmethod
     def restored(cls, origin: Origin, snapshot: bytes) -> Sequencer:
         """The sequencer at the time of a snapshot. Raises ``msgspec.MsgspecError`` for anything else."""
-        kept = msgspec.msgpack.decode(snapshot, type=_Snapshot)
+        kept = Snapshot.decode(snapshot)
         sequencer = cls(origin, dict(kept.sizes))
-        for number, (intent, raw) in enumerate(kept.open):
-            record = decode_record(raw)
-            if isinstance(record, IntentRecord):
-                sequencer._begin(record, intent).receipt = kept.receipts.get(number)
-        for raw in kept.canaries:
-            record = decode_record(raw)
-            if isinstance(record, CanaryIntentRecord):
-                sequencer._additions(record)
+        kept.restore(sequencer._open)
         return sequencer
-
-
-def _restore(state: dict[K, V], key: K, before: V | None) -> None:
-    if before is None:
-        state.pop(key, None)
-    else:
-        state[key] = before
-
-
-class _Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    sizes: dict[str, int]
-    open: list[tuple[int, bytes]]
-    canaries: list[bytes]
-    receipts: dict[int, ReceiptRequest] = {}
-    """Of open claims that have their outcome, by their place in ``open``."""
 
 
 def _result_of(record: OutcomeRecord) -> JobResult:
