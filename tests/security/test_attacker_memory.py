@@ -4,57 +4,22 @@ from __future__ import annotations
 
 import ctypes
 import os
-import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.support.rig.process_memory import holds, open_files
 from tests.support.rig.rig import descendants
 from tests.support.rig.shared_rig import SharedRig
 from workers.hsm.process_hardening import harden
 
 NOBODY = 65534
 PR_SET_DUMPABLE = 4  # linux/prctl.h
-PIECE_BYTES = 16 * 1024 * 1024
-_MAP = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) r\S+ \S+ \S+ \S+\s*(.*)$")
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root may read another process' memory")
-
-
-def memory(pid: int) -> Iterator[bytes]:
-    """All that is mapped readable, in pieces."""
-    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as mem:
-        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
-            found = _MAP.match(line)
-            if found is None or found[3] in {"[vvar]", "[vsyscall]"}:
-                continue
-            place, end = int(found[1], 16), int(found[2], 16)
-            while place < end:
-                try:
-                    mem.seek(place)
-                    piece = mem.read(min(PIECE_BYTES, end - place))
-                except (OSError, ValueError, OverflowError):
-                    break  # a device, or gone meanwhile
-                if not piece:
-                    break
-                yield piece
-                place += len(piece)
-
-
-def holds(pid: int, secrets: dict[str, bytes]) -> set[str]:
-    """Tenants whose secrets are in the memory, the environment or the arguments of the process."""
-    places = [Path(f"/proc/{pid}/{name}").read_bytes() for name in ("environ", "cmdline")]
-    found: set[str] = set()
-    for piece in (*memory(pid), *places):
-        found |= {name for name, secret in secrets.items() if secret in piece}
-    return found
-
-
-def open_files(pid: int) -> set[str]:
-    return {str(fd.readlink()) for fd in Path(f"/proc/{pid}/fd").iterdir()}
 
 
 async def test_a_pin_is_in_its_own_lane_and_nowhere_else(shared_rig: SharedRig) -> None:

@@ -6,21 +6,22 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from queueing.errors import SigningError
 from queueing.protocol.client_keys import ClientPublicKey
 from queueing.protocol.envelope import read_unverified
 from queueing.protocol.grants.grant import read_grant
-from queueing.protocol.jobs import content_hash
+from queueing.protocol.jobs import content_hash, decode_result
 from tests.support.hsm.softhsm import SoftHsm
 from tests.support.issuer.running import RunningIssuer
 from tests.support.relay.relay_process import RelayProcess
 from tests.support.rig.operator import edit
 from workers.dev.tenants import AUDIENCE
-from workers.journal.records import IntentRecord, decode_record
+from workers.journal.records import IntentRecord, OutcomeRecord, decode_record
 from workers.journal.segments import read_segment, segments_of
 from workers.lanes.signatories import GRANT_SKEW_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -43,7 +44,7 @@ patterns = {{ ref = "refs/heads/*" }}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Permitted:
-    """Intents of a write-ahead log that are permitted: how often each digest and each content, and the digests of each grant."""
+    """Intents of a write-ahead log that were not refused, and are permitted: how often each digest and each content, and the digests of each grant."""
 
     digests: Counter[bytes]
     contents: Counter[bytes]
@@ -118,31 +119,40 @@ class GrantedService:
             Part("redis", redis.kill, redis.start),
         )
 
+    def intents(self) -> Iterator[IntentRecord]:
+        """Intents of the worker's log, in order, without those whose jobs were refused: of them nothing was signed."""
+        segments = segments_of(self.rig.state_dir() / "wal")
+        records = [decode_record(raw) for segment in segments for raw in read_segment(segment)]
+        refused = {
+            record.lease
+            for record in records
+            if isinstance(record, OutcomeRecord)
+            and isinstance(decode_result(record.result).outcome, SigningError)
+            and not record.dropped
+        }
+        for record in records:
+            if isinstance(record, IntentRecord) and record.lease not in refused:
+                yield record
+
     def permitted(self) -> Permitted:
         """Intents of the worker's log. Fails at one without permission: of no issuer's grant, above it, late, or of no holder of it."""
         issuer = ClientPublicKey.from_spki(self.issuer.site.spki)
         digests: Counter[bytes] = Counter()
         contents: Counter[bytes] = Counter()
         by_grant: Counter[bytes] = Counter()
-        for segment in segments_of(self.rig.state_dir() / "wal"):
-            for raw in read_segment(segment):
-                record = decode_record(raw)
-                if not isinstance(record, IntentRecord):
-                    continue
-                unverified = read_unverified(record.sealed)
-                envelope = unverified.envelope
-                assert envelope.grant is not None, "an intent of no grant"
-                grant = read_grant(envelope.grant).verify(issuer)
-                grant.holder().verify_envelope(unverified.signed_bytes, unverified.signature)
-                assert _is_within(grant, envelope.key, envelope.algorithm, record.at_ms)
-                content = content_hash(envelope)
-                if not contents[content]:
-                    by_grant[grant.grant_id] += len(envelope.digests)
-                    assert by_grant[grant.grant_id] <= grant.max_digests, (
-                        "more digests than the grant permits"
-                    )
-                contents[content] += 1
-                digests.update(envelope.digests)
+        for record in self.intents():
+            unverified = read_unverified(record.sealed)
+            envelope = unverified.envelope
+            assert envelope.grant is not None, "an intent of no grant"
+            grant = read_grant(envelope.grant).verify(issuer)
+            grant.holder().verify_envelope(unverified.signed_bytes, unverified.signature)
+            assert _is_within(grant, envelope.key, envelope.algorithm, record.at_ms)
+            content = content_hash(envelope)
+            if not contents[content]:
+                by_grant[grant.grant_id] += len(envelope.digests)
+                assert by_grant[grant.grant_id] <= grant.max_digests, "more digests than the grant permits"
+            contents[content] += 1
+            digests.update(envelope.digests)
         return Permitted(digests=digests, contents=contents, by_grant=by_grant)
 
 

@@ -6,6 +6,7 @@ import base64
 import http.client
 import json
 import os
+import re
 import signal
 import ssl
 import subprocess
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from tests.support.hsm.softhsm import SoftHsm
 
-PIN = "1234"
+PIN = "issuer-pin-4711"
 
 
 class RunningIssuer:
@@ -136,6 +137,12 @@ class RunningIssuer:
         """Wait until the front has another lane than the one that was killed."""
         until(lambda: self._lane() != self._killed_lane and self.is_ready(), "another lane")
 
+    @property
+    def front_pid(self) -> int:
+        """Process id of the front."""
+        assert self._front is not None
+        return self._front.pid
+
     def _lane(self) -> int:
         """Process id of the newest lane."""
         return int(self.events("issuer.lane_ready")[-1]["pid"])
@@ -152,6 +159,15 @@ class RunningIssuer:
     def metrics(self) -> str:
         """The page of metrics."""
         return self._probe("/metrics")[1]
+
+    def refusals(self) -> dict[str, float]:
+        """Requests that were refused, by outcome."""
+        counted: dict[str, float] = {}
+        for line in self.metrics().splitlines():
+            found = re.match(r'sigmill_grants_total\{.*outcome="(\w+)".*\} (\S+)', line)
+            if found is not None and found[1] not in {"issued", "checked"}:
+                counted[found[1]] = counted.get(found[1], 0) + float(found[2])
+        return counted
 
     def _probe(self, path: str) -> tuple[int, str]:
         connection = http.client.HTTPConnection("127.0.0.1", self.metrics_port, timeout=10)
