@@ -75,6 +75,7 @@ class ActiveJob:
         "authenticated",
         "claimed",
         "cost",
+        "cost_taken_at_s",
         "delayed",
         "dropped",
         "enqueued_at_ms",
@@ -122,7 +123,7 @@ class ActiveJob:
         self.maybe_signed = False
         self.dropped = 0
         self.receipt = ReceiptNotice.NONE
-        self.cost = self.owed_cost = 0.0
+        self.cost = self.owed_cost = self.cost_taken_at_s = 0.0
         self.owed_digests = 0
 
     def set_content(self, sealed: bytes, envelope: Envelope, hints: JobHints, enqueued_at_ms: int) -> None:

@@ -75,9 +75,10 @@ class TokenBucket:
         self._level -= cost
         return True
 
-    def refund(self, cost: float) -> None:
-        """Put back the cost of a job that was not signed."""
-        self._level = min(self._level + cost, self._burst)
+    def refund(self, cost: float, *, taken_at_s: float, now_s: float) -> None:
+        """Put back the cost of a job that was not signed, less what may have been refilled for it since."""
+        refilled = (now_s - taken_at_s) * self._rate_per_s
+        self._level = min(self._level + max(cost - refilled, 0.0), self._burst)
 
 
 class _Account:
@@ -219,7 +220,8 @@ class RateLimiter:
         """Settle a job's charge by its true cost; raises ``LimitRate`` when this worker's token bucket is empty."""
         account = self._account(job.claimed.tenant)
         cost = COST_OF[kind] * job.digests
-        if account.bucket is not None and not account.bucket.try_take(cost, self._now_s()):
+        job.cost_taken_at_s = self._now_s()
+        if account.bucket is not None and not account.bucket.try_take(cost, job.cost_taken_at_s):
             self._metrics.limiter.labels(job.claimed.tenant, "hard_cap").inc()
             raise LimitRate(
                 "this worker's own rate limit is reached: Redis grants more than the tenant's limit"
@@ -231,14 +233,14 @@ class RateLimiter:
         """Settle the charge of a job that is refused and reaches no lane: it costs nothing, also after ``settle``."""
         account = self._account(job.claimed.tenant)
         if account.bucket is not None:
-            account.bucket.refund(job.cost)
+            account.bucket.refund(job.cost, taken_at_s=job.cost_taken_at_s, now_s=self._now_s())
         self._owe_difference(account, job, 0.0, 0)
 
     def refund(self, job: ActiveJob) -> None:
         """Undo ``settle`` for a job that is returned unsigned: the nack script refunds what the claim script charged."""
         account = self._account(job.claimed.tenant)
         if account.bucket is not None:
-            account.bucket.refund(job.cost)
+            account.bucket.refund(job.cost, taken_at_s=job.cost_taken_at_s, now_s=self._now_s())
         account.settle(job.claimed.claimed_at_ms, -job.owed_cost, -job.owed_digests)
         job.cost = job.owed_cost = 0.0
         job.owed_digests = 0

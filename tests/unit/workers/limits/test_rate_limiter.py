@@ -287,10 +287,19 @@ def test_a_refund_refills_the_bucket() -> None:
     bucket = TokenBucket(rate_per_s=1.0, burst=10.0, now_s=0.0)
     assert bucket.try_take(12.0, 0.0)
     assert not bucket.try_take(1.0, 0.0)
-    bucket.refund(12.0)
-    bucket.refund(1000.0)
+    bucket.refund(12.0, taken_at_s=0.0, now_s=0.0)
+    bucket.refund(1000.0, taken_at_s=0.0, now_s=0.0)
     assert bucket.try_take(12.0, 0.0)
     assert not bucket.try_take(1.0, 0.0)
+
+
+def test_a_late_refund_undoes_no_cost_of_another_job() -> None:
+    """What the first had taken was refilled before the second one took it."""
+    bucket = TokenBucket(rate_per_s=1.0, burst=10.0, now_s=0.0)
+    assert bucket.try_take(12.0, 0.0)
+    assert bucket.try_take(12.0, 10.0)
+    bucket.refund(12.0, taken_at_s=0.0, now_s=10.0)
+    assert not bucket.try_take(1.0, 10.0)
 
 
 def test_a_smaller_limit_counts_at_once() -> None:
