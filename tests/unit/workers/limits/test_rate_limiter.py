@@ -294,7 +294,7 @@ def test_a_refund_refills_the_bucket() -> None:
 
 
 def test_a_late_refund_undoes_no_cost_of_another_job() -> None:
-    """What the first had taken was refilled before the second one took it."""
+    """The cost of the first was refilled before the second one took it."""
     bucket = TokenBucket(rate_per_s=1.0, burst=10.0, now_s=0.0)
     assert bucket.try_take(12.0, 0.0)
     assert bucket.try_take(12.0, 10.0)

@@ -6,9 +6,12 @@ import base64
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from queueing.protocol.client_keys import ClientPublicKey
+from queueing.transparency.checkpoints import Checkpoint, sign_checkpoint
+from queueing.transparency.entries import EndEntry, OpenedEntry, encode_entry
 from queueing.transparency.notes import Ed25519NoteKey
 from tests.support.fakes.grants import ISSUER, Seed, sealed_grant, sealed_under
 from tests.support.farm.logged_jobs import append, job_under
@@ -19,7 +22,8 @@ from workers.record.bundle.verification import OriginVerifier
 from workers.record.bundle.writer import export
 from workers.record.folder import log_folder
 from workers.record.items import ItemRow, decode_row, encode_row
-from workers.record.volumes import ROW_LENGTH
+from workers.record.published import publish_checkpoint
+from workers.record.volumes import ROW_LENGTH, TenantLog
 
 ISSUERS = {"ci": ClientPublicKey.from_spki(base64.b64decode(ISSUER.line))}
 
@@ -95,6 +99,30 @@ def test_items_of_a_job_in_doubt_are_those_that_its_intent_commits_to(tmp_path: 
     assert problem.endswith("/2 the envelope in its items is not the one of entry 1")
     file.unlink()
     assert found(verifier(tmp_path)) == []
+
+
+def test_items_of_an_outcome_are_those_that_its_intent_commits_to(tmp_path: Path) -> None:
+    """An envelope over the same digests for another subject has the same root over its items; its commitment is another."""
+    bundle_of(tmp_path, (under(1), "committed"))
+    file, (row,) = items_of(tmp_path)
+    other = under(1, grant_bytes=sealed_grant(subject="repo:globex/app"))
+    put(file, [msgspec.structs.replace(row, sealed=other)])
+    (problem,) = found(verifier(tmp_path))
+    assert problem.endswith("/2 the envelope in its items is not the one of entry 1")
+
+
+def test_an_end_of_no_open_intent_is_found(tmp_path: Path) -> None:
+    """A log that a changed sealer wrote and signed: its second entry ends the first, which is no intent."""
+    origin = "sigmill/prod/acme/0011223344556677"
+    log = TenantLog(tmp_path / "log")
+    log.append(encode_entry(OpenedEntry(at_ms=1, origin=origin, follows="", build="1.0")))
+    log.append(encode_entry(EndEntry(at_ms=1, kind="committed", intent=0)))
+    log.write()
+    head = Checkpoint(origin, log.size, log.root())
+    publish_checkpoint(log.folder, sign_checkpoint(head, Ed25519NoteKey(origin, EPOCH_KEY)))
+    export(log.folder, tmp_path / "bundle")
+    (problem,) = found(verifier(tmp_path))
+    assert problem.endswith("/1 it ends entry 0, which is no open intent")
 
 
 @pytest.mark.parametrize("index", [1, 3])
