@@ -25,11 +25,10 @@ from workers.hsm.key_description import describe_key
 from workers.hsm.keys import find_key
 from workers.hsm.mechanisms import unable_to_sign
 from workers.hsm.messages import sign_message
-from workers.hsm.pin_guard import pin_attempt
-from workers.hsm.process_hardening import harden, one_login_at_a_time
+from workers.hsm.pin_guard import guarded_login
+from workers.hsm.process_hardening import harden
 from workers.hsm.sessions import open_pool
 from workers.hsm.tokens import TokenSelect, properties_of, select_token, serial_of
-from workers.state.refused_pins import RefusedPins
 from workers.state.token_claims import TokenTaken, claim_token
 from workers.token_admin.messages import (
     AdoptKey,
@@ -114,7 +113,7 @@ def _with_login(loaded: LoadedModule, token: pkcs11.Token, address: TokenAddress
     _refuse_token_of_others(properties_of(token), address)
     pin = None if address.pin_file is None else Secret.from_file(address.pin_file)
     state_dir = Path(address.refused_pins_of)
-    with one_login_at_a_time(state_dir, address.name), pin_attempt(RefusedPins(state_dir), address.name, pin):
+    with guarded_login(state_dir, address.name, pin):
         pool = open_pool(
             token,
             pin=pin,

@@ -1,7 +1,7 @@
 """Guard of a login with a PIN: no PIN is tried that was refused before, or whose refusal could not be recorded.
 
-Every login goes through ``pin_attempt``, inside ``one_login_at_a_time`` (``workers/hsm/process_hardening.py``), the lock that keeps
-two lanes of a host from trying one wrong PIN. ``workers/state/refused_pins.py`` keeps the refusals in ``state_dir``;
+Every login is within ``guarded_login``, whose lock keeps two processes of a host from trying one wrong PIN.
+``workers/state/refused_pins.py`` keeps the refusals in ``state_dir``;
 ``workers/background/refused_pin_sync.py`` exchanges them with other hosts. The token's circuit breaker then stays open until the
 PIN file changes or an operator resumes the token. That of a host-started lane closes after each pause: the lane starts, and
 this guard refuses the same PIN again.
@@ -13,12 +13,25 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from workers.hsm.faults import NO_CODE, Action, HsmFailure
+from workers.hsm.process_hardening import locked
+from workers.state.refused_pins import RefusedPins
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from queueing.config.secrets import Secret
-    from workers.state.refused_pins import RefusedPins
+
+
+@contextmanager
+def guarded_login(state_dir: Path, token: str, pin: Secret | None) -> Iterator[None]:
+    """Context for one login to a token, alone on this host, as ``pin_attempt``.
+
+    So a PIN that was refused is recorded before the next process would try it; and some tokens count a login that is cut off
+    as failed. The lock is held beyond the initialisation of the module, so that a slow login holds up no other token of it.
+    """
+    with locked(state_dir / f"lane-login.{token}.lock"), pin_attempt(RefusedPins(state_dir), token, pin):
+        yield
 
 
 @contextmanager

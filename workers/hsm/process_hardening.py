@@ -72,25 +72,13 @@ def one_start_at_a_time(state_dir: Path, module: str) -> Iterator[None]:
     (``each_call_within``), for others wait. Where the lane's user may not write the state directory (or there is none
     yet, or its disk is full), host-started lanes must be started one after another.
     """
-    with _locked(start_lock(state_dir, module)):
+    with locked(start_lock(state_dir, module)):
         yield
 
 
 @contextmanager
-def one_login_at_a_time(state_dir: Path, token: str) -> Iterator[None]:
-    """Lock for the login to a token: one lane of this host at a time.
-
-    So a PIN that was refused is recorded before the next lane would try it; and some tokens count a login that is cut off
-    as failed.
-
-    Held beyond the initialisation, so that a slow login holds up no other token of the module.
-    """
-    with _locked(state_dir / f"lane-login.{token}.lock"):
-        yield
-
-
-@contextmanager
-def _locked(file: Path) -> Iterator[None]:
+def locked(file: Path) -> Iterator[None]:
+    """Lock of this host, in a file that is made; none where the file cannot be made. A link in its place is not followed."""
     try:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError:

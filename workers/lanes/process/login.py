@@ -13,12 +13,11 @@ from workers.config.service_file import SERVICE
 from workers.config.settings import PinLogin
 from workers.hsm import module
 from workers.hsm.faults import NO_CODE, Action, HsmFailure
-from workers.hsm.pin_guard import pin_attempt
-from workers.hsm.process_hardening import each_call_within, one_login_at_a_time, one_start_at_a_time
+from workers.hsm.pin_guard import guarded_login
+from workers.hsm.process_hardening import each_call_within, one_start_at_a_time
 from workers.hsm.sessions import open_pool
 from workers.hsm.tokens import TokenSelect, properties_of, select_token
 from workers.lanes.exit_codes import LOGIN_TIMED_OUT
-from workers.state.refused_pins import RefusedPins
 from workers.state.token_claims import TokenTaken, claim_token
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ class LaneLogin:
         select = settings.select
         call_s = settings.call_timeout_s
         # The refused PINs are read under the lock: a lane that waited for it knows what the one before it recorded.
-        with one_login_at_a_time(state_dir, token), pin_attempt(RefusedPins(state_dir), token, pin):
+        with guarded_login(state_dir, token, pin):
             with one_start_at_a_time(state_dir, settings.module), each_call_within(call_s) as next_call:
                 loaded = module.load(settings.module)
                 next_call(call_s)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.file_locks import is_locked
-from workers.hsm.process_hardening import one_login_at_a_time, one_start_at_a_time, start_lock
+from workers.hsm.process_hardening import locked, one_start_at_a_time, start_lock
 
 
 def test_lanes_wait_for_those_of_the_same_module_only(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_a_lane_starts_where_it_may_not_lock(tmp_path: Path) -> None:
 def test_a_lock_by_root_belongs_to_the_owner_of_the_state_directory(tmp_path: Path) -> None:
     """Else the service's user could not open it, and would log in beside another lane."""
     os.chown(tmp_path, 12345, 12345)
-    with one_login_at_a_time(tmp_path, "acme"):
+    with locked(tmp_path / "lane-login.acme.lock"):
         facts = (tmp_path / "lane-login.acme.lock").stat()
     assert (facts.st_uid, facts.st_gid) == (12345, 12345)
 
@@ -50,5 +50,5 @@ def test_a_lock_by_root_belongs_to_the_owner_of_the_state_directory(tmp_path: Pa
 def test_a_link_in_the_place_of_a_lock_is_not_followed(tmp_path: Path) -> None:
     """Root would give away the file that it names."""
     (tmp_path / "lane-login.acme.lock").symlink_to(tmp_path / "elsewhere")
-    with one_login_at_a_time(tmp_path, "acme"):
+    with locked(tmp_path / "lane-login.acme.lock"):
         assert not (tmp_path / "elsewhere").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -11,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from queueing.config.secrets import Secret
+from tests.support.file_locks import is_locked
 from workers.hsm.faults import Action, HsmFailure
-from workers.hsm.pin_guard import pin_attempt
+from workers.hsm.pin_guard import guarded_login, pin_attempt
 from workers.state import refused_pins
 from workers.state.refused_pins import RefusedPins
 
@@ -231,3 +233,14 @@ def test_invalid_warnings_are_ignored(pins: RefusedPins, planted: bytes) -> None
     """A value of the wrong length in Redis marks no token."""
     pins.replace_reported({"acme": planted})
     assert not pins.is_marked("acme")
+
+
+def test_two_processes_of_a_host_do_not_log_in_to_a_token_at_once(tmp_path: Path) -> None:
+    """The second one knows what the first recorded, and tries no PIN that was refused."""
+    with contextlib.suppress(HsmFailure), guarded_login(tmp_path, "acme", PIN):
+        assert is_locked(tmp_path / "lane-login.acme.lock")
+        assert not is_locked(tmp_path / "lane-login.globex.lock")
+        raise HsmFailure("CKR_PIN_INCORRECT", 0xA0, Action.OPEN_CIRCUIT, pin_failure=True)
+    assert not is_locked(tmp_path / "lane-login.acme.lock")
+    with pytest.raises(HsmFailure, match="PIN_REFUSED_BEFORE"), guarded_login(tmp_path, "acme", PIN):
+        raise AssertionError("the PIN would be tried again")
