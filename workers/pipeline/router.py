@@ -136,7 +136,8 @@ class Router:
         is judged here, before its intent: an intent holds the whole envelope.
         """
         tenant = self._tenant(job)
-        if not self._has_signatory(job, unverified, tenant) or self._unauthenticated.must_verify(tenant.name):
+        known = self._find_signatory(job, unverified, tenant)
+        if not known or self._unauthenticated.must_verify(tenant.name):
             self._authenticate(job, unverified)
         now_ms = time.time_ns() // 1_000_000
         stops = self._stop_orders.stops_of(tenant)
@@ -150,8 +151,8 @@ class Router:
             self._authenticate(job, unverified)
             raise
 
-    def _has_signatory(self, job: ActiveJob, unverified: UnverifiedEnvelope, tenant: Tenant) -> bool:
-        """Whether the tenant has the client that the envelope names, or an issuer that has signed its grant."""
+    def _find_signatory(self, job: ActiveJob, unverified: UnverifiedEnvelope, tenant: Tenant) -> bool:
+        """Find who signed the envelope, for ``job``; False where the tenant has no such client, nor an issuer that signed its grant."""
         try:
             job.grant = signatory_of(unverified.envelope, tenant, self._audience, self._grants).grant
         except SigningError:
