@@ -141,7 +141,7 @@ def _remove_left_over(path: Path) -> None:
         except ConnectionRefusedError:
             path.unlink()
         else:
-            raise OSError(errno.EADDRINUSE, "an agent listens there already")
+            raise OSError(errno.EADDRINUSE, "another agent listens on this socket already")
 
 
 def _unbindable(path: Path, error: OSError) -> ConfigError:

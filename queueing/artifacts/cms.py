@@ -228,7 +228,7 @@ def read_signed_data(raw: bytes) -> SignedData:
     """Read a ContentInfo with SignedData of one signer; bytes behind it are padding. Raises ``DerInvalid``."""
     kind, wrapped = der.read_first(raw).fields(der.SEQUENCE, 2)
     if kind.encoded != SIGNED_DATA:
-        raise der.DerInvalid("another content type")
+        raise der.DerInvalid("the content type is not SignedData")
     (signed,) = wrapped.fields(CONTEXT_0, 1)
     *before, signers = signed.fields_or_more(der.SEQUENCE, 4)
     (signer,) = signers.fields(der.SET, 1)

@@ -200,7 +200,7 @@ def _signatures(stream: BinaryIO, table_at: int, table_bytes: int) -> tuple[byte
     table, found, at = read_exactly(stream, table_at, table_bytes), [], 0
     while at < len(table):
         if len(table) - at < _ENTRY.size:
-            raise ArtifactInvalid("the certificate table is damaged: an entry is cut")
+            raise ArtifactInvalid("the certificate table is damaged: an entry is truncated")
         size, _, kind = _ENTRY.unpack_from(table, at)
         if size < _ENTRY.size or at + size > len(table):
             raise ArtifactInvalid("the certificate table is damaged: an entry has an impossible length")

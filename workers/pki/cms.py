@@ -161,7 +161,7 @@ def open_signed(raw: bytes) -> OpenedContent:
 def _open(raw: bytes) -> OpenedContent:
     kind, wrapped = der.read(raw).fields(der.SEQUENCE, 2)
     if kind.encoded != _SIGNED_DATA:
-        raise der.DerInvalid("another content type")
+        raise der.DerInvalid("the content type is not SignedData")
     (signed,) = wrapped.fields(CONTEXT_0, 1)
     _, _, encapsulated, certificates, signers = signed.fields(der.SEQUENCE, 5)
     _, content = encapsulated.fields(der.SEQUENCE, 2)

@@ -96,7 +96,7 @@ def read_certificate(raw: bytes) -> tuple[PrimaryKey, list[str]]:
         elif tag == USER_ID:
             user_ids.append(body.decode("utf-8", "replace"))
     if key is None:
-        raise NotOpenPgp("there is no primary key in it")
+        raise NotOpenPgp("the certificate has no primary key")
     return key, user_ids
 
 
@@ -104,7 +104,7 @@ def _next_packet(raw: bytes, at: int) -> tuple[int, bytes, int]:
     try:
         head, first = raw[at], raw[at + 1]
         if not head & 0x80:
-            raise NotOpenPgp("a packet begins with a byte that no packet has")
+            raise NotOpenPgp("a packet of the certificate has an invalid header")
         if head & 0x40:
             tag, start, size = head & 0x3F, *_new_length(raw, at + 1, first)
         else:
@@ -113,9 +113,9 @@ def _next_packet(raw: bytes, at: int) -> tuple[int, bytes, int]:
                 raise NotOpenPgp("a packet has no length")
             start, size = at + 1 + width, int.from_bytes(raw[at + 1 : at + 1 + width], "big")
     except IndexError:
-        raise NotOpenPgp("it ends in a packet's header") from None
+        raise NotOpenPgp("the certificate is truncated in a packet's header") from None
     if start + size > len(raw):
-        raise NotOpenPgp("it ends in a packet")
+        raise NotOpenPgp("the certificate is truncated in a packet")
     return tag, raw[start : start + size], start + size
 
 
@@ -134,7 +134,7 @@ def _read_key(body: bytes) -> PrimaryKey:
     try:
         version, created_s, algorithm = struct.unpack_from(">BIB", body)
         if version != 4 or algorithm not in (RSA, ECDSA):
-            raise NotOpenPgp("its key is not of version 4, or neither RSA nor ECDSA")
+            raise NotOpenPgp("the primary key is not of version 4, or neither RSA nor ECDSA")
         if algorithm == RSA:
             modulus, at = _read_mpi(body, 6)
             exponent, _ = _read_mpi(body, at)
@@ -142,7 +142,7 @@ def _read_key(body: bytes) -> PrimaryKey:
         oid = body[7 : 7 + body[6]]
         point, _ = _read_mpi(body, 7 + len(oid))
     except (struct.error, IndexError):
-        raise NotOpenPgp("its key is cut") from None
+        raise NotOpenPgp("the primary key is truncated") from None
     return PrimaryKey(body, created_s, algorithm, (oid, point))
 
 
@@ -150,5 +150,5 @@ def _read_mpi(body: bytes, at: int) -> tuple[bytes, int]:
     (bits,) = struct.unpack_from(">H", body, at)
     end = at + 2 + (bits + 7) // 8
     if end > len(body):
-        raise NotOpenPgp("its key is cut")
+        raise NotOpenPgp("the primary key is truncated")
     return body[at + 2 : end], end

@@ -202,7 +202,7 @@ async def test_nobody_signs_in_time(farm: Farm, path: Path) -> None:
 
 async def test_a_second_agent_does_not_take_the_first_ones_socket(rig: AgentRig, farm: Farm) -> None:
     """It is told so, and the first one goes on listening."""
-    with pytest.raises(ConfigError, match="listens there already"):
+    with pytest.raises(ConfigError, match="listens on this socket already"):
         async with agent(farm, rig.path, FailureLog()):
             pass
     await rig.sign(digests(1)[0])

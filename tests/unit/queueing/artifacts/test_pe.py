@@ -143,7 +143,7 @@ BAD = {
     ),
     "a cut entry": (
         with_table(pe_file() + struct.pack("<IHH", 8, 0x200, 2) + bytes(4), TABLE_AT, 12),
-        "entry is cut",
+        "entry is truncated",
     ),
     "an entry of another type": (
         with_table(pe_file() + struct.pack("<IHH", 16, 0x200, 1) + bytes(8), TABLE_AT, 16),
