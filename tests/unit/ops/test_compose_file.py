@@ -90,13 +90,14 @@ def test_commands_are_ours_and_a_worker_may_drain() -> None:
 
 
 def test_the_issuers_token_is_where_its_lane_is_and_nowhere_else() -> None:
-    """Front, lane and workers are three users; the lane has no network, and only it mounts the token with its PIN."""
+    """Front, lane and workers are three users; the lane has a network without a way out, and only it mounts the token with its PIN."""
     holders = {name for name, service in SERVICES.items() if "issuer-lane" in str(service.get("volumes", []))}
     mounts = {
         name: {mount.partition(":")[0] for mount in SERVICES[name].get("volumes", [])} for name in holders
     }
     assert {name for name, volumes in mounts.items() if "issuer-lane" in volumes} == {"setup", "issuer-lane"}
-    assert SERVICES["issuer-lane"]["network_mode"] == "none"
+    assert SERVICES["issuer-lane"]["networks"] == ["nowhere"]
+    assert COMPOSE["networks"]["nowhere"] == {"internal": True}
     users = {SERVICES[name]["user"] for name in ("worker-1", "issuer", "issuer-lane")}
     assert len(users) == 3
     assert {f"--front-owner={SERVICES['issuer']['user'].partition(':')[0]}"} <= set(
