@@ -41,6 +41,7 @@ def make_pipeline(base: Foundation, limits: Limits) -> Pipeline:
                 lanes=base.lanes,
                 stop_orders=base.stop_orders,
                 unauthenticated=unauthenticated,
+                metrics=base.metrics,
             ),
             limiter=limits.limiter,
             shares=limits.shares,

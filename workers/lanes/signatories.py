@@ -141,6 +141,10 @@ class VerifiedGrants:
         self._most = most
         self._known: dict[bytes, GrantSignatory] = {}
 
+    def __contains__(self, sealed: bytes) -> bool:
+        """Whether these bytes are of a grant whose signature was verified."""
+        return sealed in self._known
+
     def signatory(self, envelope: Envelope, sealed: bytes, tenant: Tenant, audience: str) -> GrantSignatory:
         """Holder of the grant of an envelope, of which nothing but the grant's signature is verified here.
 

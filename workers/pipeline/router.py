@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from workers.lanes.supervisor.registry import LaneRegistry
     from workers.lanes.supervisor.token_pool import TokenPool
     from workers.pipeline.unauthenticated import UnauthenticatedJobs
+    from workers.telemetry.metrics import Metrics
 
 _SENT_AGAIN_S: Final = 1.0
 """Time after which a client sends a job again whose payload was gone: its own pause between two renewals."""
@@ -60,6 +61,7 @@ class Router:
         lanes: LaneRegistry,
         stop_orders: CurrentStopOrders,
         unauthenticated: UnauthenticatedJobs,
+        metrics: Metrics,
     ) -> None:
         self._config = config
         self._unauthenticated = unauthenticated
@@ -67,6 +69,7 @@ class Router:
         self._stop_orders = stop_orders
         self._audience = config.service.audience  # a reload cannot change it
         self._grants = VerifiedGrants()
+        self._grants_verified = metrics.grants_verified
         self._most_crashes = config.service.worker.poison_attempts
         self._receipts = ReceiptNotice.FOLLOWS if config.service.record.enabled else ReceiptNotice.NO_RECORD
 
@@ -153,10 +156,14 @@ class Router:
 
     def _find_signatory(self, job: ActiveJob, unverified: UnverifiedEnvelope, tenant: Tenant) -> bool:
         """Find who signed the envelope, for ``job``; False where the tenant has no such client, nor an issuer that signed its grant."""
+        sealed = unverified.envelope.grant
+        is_new = sealed is not None and sealed not in self._grants
         try:
             job.grant = signatory_of(unverified.envelope, tenant, self._audience, self._grants).grant
         except SigningError:
             return False
+        if is_new and job.grant is not None:
+            self._grants_verified.labels(tenant.name, job.grant.issuer).inc()
         return True
 
     def _least_loaded(self, tenant: str, version: KeyVersion) -> TokenPool:

@@ -61,6 +61,7 @@ async def serve(settings: RelaySettings, logs: LogWriter) -> None:
     site = RelaySite(endpoints, settings.limits, admission=admission, metrics=metrics)
     limits = settings.limits
     server = HttpsServer(site, Bounds(connections=limits.connections, header_s=limits.header_s), metrics)
+    metrics.waiting_clients_limit.set(settings.limits.waiting_clients)
     metrics.waiting_clients.set_function(lambda: admission.waiting)
     async with contextlib.AsyncExitStack() as closing:
         for queue in queues.values():

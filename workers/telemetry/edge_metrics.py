@@ -49,6 +49,7 @@ class RelayMetrics(HttpsMetrics):
         "cause",
     )
     waiting_clients = gauge("relay_waiting_clients", "Clients that wait for results.")
+    waiting_clients_limit = gauge("relay_waiting_clients_limit", "`waiting_clients` of [limits].")
 
 
 class IssuerMetrics(HttpsMetrics):

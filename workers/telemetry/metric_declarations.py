@@ -97,13 +97,18 @@ def histogram(name: str, help_text: str, bounds: tuple[float, ...], *labels: str
     return Declared(facts, _histogram)
 
 
-def counter_of(name: str, help_text: str, owner: str, *labels: str) -> Declared[Bounded[Counter]]:
-    """Counter by owner: tenant or token."""
+def counter_of(
+    name: str, help_text: str, owner: str, *labels: str, named: int = 1
+) -> Declared[Bounded[Counter]]:
+    """Counter by owner: tenant or token. ``named``: as of ``Bounded``."""
     facts = Facts(kind="counter", name=name, help=help_text, labels=(owner, *labels))
     return Declared(
         facts,
         lambda f, registry, budget: Bounded(
-            Counter(PREFIX + f.name, f.help, f.labels, registry=registry), budget, kind=f.labels[0]
+            Counter(PREFIX + f.name, f.help, f.labels, registry=registry),
+            budget,
+            kind=f.labels[0],
+            named=named,
         ),
     )
 

@@ -200,6 +200,12 @@ class WorkerMetrics(ProcessMetrics):
     signatures = counter_of("signatures", "Signatures released.", "tenant", "algorithm")
     failures = counter_of("failures", "Digests that failed, by reason.", "tenant", "algorithm", "reason")
     jobs = counter_of("jobs", "Finished jobs, by outcome.", "tenant", "outcome")
+    grant_jobs = counter_of(
+        "grant_jobs", "Finished jobs under grants.", "tenant", "issuer", "outcome", named=2
+    )
+    grants_verified = counter_of(
+        "grants_verified", "New grants of valid signature.", "tenant", "issuer", named=2
+    )
     job_seconds = histogram_of(
         "job_seconds", "Time from enqueue to published result.", "tenant", LATENCY_BOUNDS_S
     )

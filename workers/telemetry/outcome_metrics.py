@@ -51,6 +51,7 @@ class _Totals:
     jobs: Counter[tuple[str, str]] = field(default_factory=Counter)
     signatures: Counter[tuple[str, str]] = field(default_factory=Counter)
     failures: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    granted: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     fenced: Counter[str] = field(default_factory=Counter)
     took_s: dict[str, list[float]] = field(default_factory=dict)
     bad: Counter[str] = field(default_factory=Counter)
@@ -63,6 +64,9 @@ class _Totals:
     def add_result(self, job: ActiveJob) -> None:
         tenant = job.claimed.tenant
         algorithm = algorithm_label(job.envelope.algorithm) if job.envelope is not None else OTHER
+        issuer = _issuer_of(job)
+        if issuer is not None:
+            self.granted[tenant, issuer, _outcome_of(job)] += 1
         if job.failure is not None:
             reason = reason_label(job.failure.reason)
             self.jobs[tenant, reason] += 1
@@ -88,6 +92,8 @@ class _Totals:
             metrics.signatures.labels(*signed_labels).inc(count)
         for failed_labels, count in self.failures.items():
             metrics.failures.labels(*failed_labels).inc(count)
+        for granted_labels, count in self.granted.items():
+            metrics.grant_jobs.labels(*granted_labels).inc(count)
         for tenant, count in self.fenced.items():
             metrics.fenced.labels(tenant).inc(count)
         for tenant, times_s in self.took_s.items():
@@ -119,6 +125,17 @@ def count_outcomes(
         totals.add_result(job)
         totals.add_time(job, max(now_s - job.enqueued_at_ms / 1000, 0.0), class_of(tenant))
     totals.add_to(metrics)
+
+
+def _issuer_of(job: ActiveJob) -> str | None:
+    """Issuer of the job's grant; None without a grant. A name in a grant that no issuer has signed is a stranger's word."""
+    if job.grant is not None:
+        return job.grant.issuer
+    return OTHER if job.envelope is not None and job.envelope.grant is not None else None
+
+
+def _outcome_of(job: ActiveJob) -> str:
+    return "done" if job.failure is None else reason_label(job.failure.reason)
 
 
 def _is_our_failure(job: ActiveJob) -> bool:

@@ -47,25 +47,29 @@ class SeriesBudget:
 class Bounded(Generic[M]):
     """Metric whose first label is its owner, of one ``kind``: tenant or token.
 
-    ``labels`` always returns the same child for the same labels. ``series``: number of series of one child.
+    ``labels`` always returns the same child for the same labels. ``series``: number of series of one child. ``named``: labels that
+    are names of the configuration, the owner's first; they are all ``other`` together.
     """
 
-    def __init__(self, metric: M, budget: SeriesBudget, *, kind: str, series: int = 1) -> None:
+    def __init__(
+        self, metric: M, budget: SeriesBudget, *, kind: str, series: int = 1, named: int = 1
+    ) -> None:
         self._metric: M = metric
         self._kind = kind
         self._budget = budget
         self._series = series
+        self._named = named
         self._children: dict[tuple[str, ...], M] = {}
         self._together: set[tuple[str, ...]] = set()
 
     def labels(self, owner: str, *rest: str) -> M:
-        """Child of these labels, or of ``other`` with the same remaining labels."""
-        labels = (owner, *rest)
+        """Child of these labels, or of ``other`` with the same labels that are no names."""
+        labels: tuple[str, ...] = (owner, *rest)
         child = self._children.get(labels)
         if child is None:
             if owner != OTHER and not self._budget.take(f"{self._kind} {owner}", self._series):
                 self._together.add(labels)
-                labels = (OTHER, *rest)
+                labels = (*(OTHER,) * self._named, *labels[self._named :])
             child = self._children[owner, *rest] = self._metric.labels(*labels)
         return child
 

@@ -1,4 +1,4 @@
-"""The five dashboards.
+"""The dashboards.
 
 All exporters report the same values, so a panel shows their maximum: a second exporter changes nothing.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ops.generate.dashboards.edge_board import EDGE
 from ops.generate.dashboards.panels import WINDOW, Board, Variable, lines, mean, quantile, rate, stat
 
 _T: Final = 'tenant=~"$tenant"'
@@ -373,40 +374,6 @@ QUEUE: Final = Board(
                 (mean("sigmill_survey_seconds", "instance"), "{{instance}}"),
             ),
         ),
-        "Relays": (
-            lines(
-                "Requests",
-                "Requests per second by outcome.",
-                "ops",
-                (rate("sigmill_relay_requests_total", "outcome"), "{{outcome}}"),
-            ),
-            lines(
-                "Envelopes",
-                "Envelopes per second by the queue's answer.",
-                "ops",
-                (rate("sigmill_relay_envelopes_total", "status"), "{{status}}"),
-            ),
-            lines(
-                "Request time",
-                "Time from the headers of a request to its answer, without polls.",
-                "s",
-                (quantile(0.5, "sigmill_relay_request_seconds", "endpoint"), "{{endpoint}} p50"),
-                (quantile(0.99, "sigmill_relay_request_seconds", "endpoint"), "{{endpoint}} p99"),
-            ),
-            lines(
-                "Clients",
-                "Clients that wait for results, and connections.",
-                "short",
-                ("sum by (instance) (sigmill_relay_waiting_clients)", "{{instance}} waiting"),
-                ("sum by (instance) (sigmill_https_connections)", "{{instance}} connections"),
-            ),
-            lines(
-                "Shed",
-                "Requests per second that were told to come later.",
-                "ops",
-                (rate("sigmill_relay_shed_total", "cause"), "{{cause}}"),
-            ),
-        ),
         "Queues": (
             lines(
                 "Jobs",
@@ -677,4 +644,4 @@ WORKER: Final = Board(
     },
 )
 
-BOARDS: Final = (OVERVIEW, TENANT, HSM, QUEUE, WORKER)
+BOARDS: Final = (OVERVIEW, TENANT, HSM, QUEUE, WORKER, EDGE)

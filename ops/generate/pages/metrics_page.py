@@ -36,6 +36,7 @@ _LABELS: Final = {
     "canaries: `ok`, or a reason; grants: `issued`, `checked` (`sigmill login`), or the kind of refusal, `replayed` for a token of another key; directories and reloads: the result; connections: `answered`, `refused` (no HTTP, or too "
     "long), `left` (closed by the peer), `timed_out`, `replaced` (by a newer one), `failed`; requests to a relay: as their metric says",
     "provider": "the issuer: a provider of tokens or an authority of certificates of its file, or `unknown`",
+    "issuer": "an issuer of the tenant's file, or `other`",
     "operation": "`claim`, `extend`, `commit`, `release`, `caps`, `survey`, …: the operation that failed",
     "event": "`extended`, `lost`",
     "state": "`ready`, `leased`",

@@ -281,6 +281,8 @@ def _of_processes(clock: Clock) -> list[Alert]:
 
 def _of_issuers(clock: Clock) -> list[Alert]:
     w = clock.window
+    judged = 'sigmill_grants_total{outcome!~"checked|malformed|unavailable",provider!="unknown"}'
+    refused = 'sigmill_grants_total{outcome!~"issued|checked|malformed|unavailable",provider!="unknown"}'
     return [
         Alert(
             name="SigmillIssuerDown",
@@ -289,6 +291,7 @@ def _of_issuers(clock: Clock) -> list[Alert]:
             wait_s=2 * MINUTE_S,
             summary="The issuer gives no grants: builds without one cannot sign.",
             description="Issuer {{ $labels.instance }}.",
+            dashboard="edge",
         ),
         Alert(
             name="SigmillProviderKeysOld",
@@ -297,6 +300,18 @@ def _of_issuers(clock: Clock) -> list[Alert]:
             wait_s=5 * MINUTE_S,
             summary="The public keys of a provider of tokens were not fetched for an hour.",
             description="Provider {{ $labels.provider }}: for {{ $value | humanizeDuration }}.",
+            dashboard="edge",
+        ),
+        Alert(
+            name="SigmillGrantsRefused",
+            severity="ticket",
+            expr=f"sum by (provider) (rate({refused}[{w(15 * MINUTE_S)}]))\n"
+            f"/\nsum by (provider) (rate({judged}[{w(15 * MINUTE_S)}])) > 0.5\n"
+            f"and\nsum by (provider) (increase({refused}[{w(15 * MINUTE_S)}])) >= 10",
+            wait_s=10 * MINUTE_S,
+            summary="The issuer refuses more than half of the requests for grants of a provider's builds.",
+            description="Provider {{ $labels.provider }}: {{ $value | humanizePercentage }}; the issuer's log names rule and claim.",
+            dashboard="edge",
         ),
         Alert(
             name="SigmillTokenReplayed",
@@ -305,6 +320,7 @@ def _of_issuers(clock: Clock) -> list[Alert]:
             wait_s=0,
             summary="A build's token was shown with a second key: it was stolen, or a build uses one twice.",
             description="Provider {{ $labels.provider }}: {{ $value | humanize }} times in ten minutes.",
+            dashboard="edge",
         ),
     ]
 
@@ -319,7 +335,16 @@ def _of_relays(clock: Clock) -> list[Alert]:
             wait_s=2 * MINUTE_S,
             summary="Prometheus cannot scrape a relay.",
             description="Relay {{ $labels.instance }}; its clients go to other relays, or wait.",
-            dashboard="queue",
+            dashboard="edge",
+        ),
+        Alert(
+            name="SigmillRelayNearlyFull",
+            severity="ticket",
+            expr="sigmill_relay_waiting_clients / sigmill_relay_waiting_clients_limit > 0.8",
+            wait_s=10 * MINUTE_S,
+            summary="A relay has nearly as many waiting clients as it may.",
+            description="Relay {{ $labels.instance }}: {{ $value | humanizePercentage }}; at the limit it sheds.",
+            dashboard="edge",
         ),
         Alert(
             name="SigmillRelayShedding",
@@ -328,7 +353,7 @@ def _of_relays(clock: Clock) -> list[Alert]:
             wait_s=5 * MINUTE_S,
             summary="A relay has too much in hand and tells clients to come later.",
             description="Relay {{ $labels.instance }}, cause {{ $labels.cause }}: {{ $value | humanize }} per second.",
-            dashboard="queue",
+            dashboard="edge",
         ),
     ]
 
@@ -344,7 +369,7 @@ def _of_https(clock: Clock) -> list[Alert]:
             wait_s=5 * MINUTE_S,
             summary="A relay or an issuer closes connections, because it has too many.",
             description="{{ $labels.job }} {{ $labels.instance }}: {{ $value | humanize }} per second.",
-            dashboard="queue",
+            dashboard="edge",
         ),
         Alert(
             name="SigmillServerCertificateRefused",
@@ -354,7 +379,7 @@ def _of_https(clock: Clock) -> list[Alert]:
             wait_s=5 * MINUTE_S,
             summary="A relay or an issuer refuses its changed certificate files and uses the old ones, which will expire.",
             description="{{ $labels.job }} {{ $labels.instance }}.",
-            dashboard="queue",
+            dashboard="edge",
         ),
     ]
 

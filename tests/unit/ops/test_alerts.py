@@ -176,6 +176,39 @@ CASES = [
         {'sigmill_https_connections_refused_total{instance="r"}': "0+60x30"},
         instance="r",
     ),
+    fires(
+        "SigmillRelayNearlyFull",
+        {
+            'sigmill_relay_waiting_clients{instance="r"}': "10000x30",
+            'sigmill_relay_waiting_clients_limit{instance="r"}': "12000x30",
+        },
+        instance="r",
+    ),
+    silent(
+        "SigmillRelayNearlyFull",
+        {
+            'sigmill_relay_waiting_clients{instance="r"}': "9000x30",
+            'sigmill_relay_waiting_clients_limit{instance="r"}': "12000x30",
+        },
+    ),
+    fires(
+        "SigmillGrantsRefused",
+        {
+            'sigmill_grants_total{provider="github",outcome="claims"}': "0+3x60",
+            'sigmill_grants_total{provider="github",outcome="issued"}': "0+1x60",
+        },
+        50,
+        provider="github",
+    ),
+    silent(
+        "SigmillGrantsRefused",
+        {
+            'sigmill_grants_total{provider="github",outcome="claims"}': "0+1x60",
+            'sigmill_grants_total{provider="github",outcome="issued"}': "0+3x60",
+            'sigmill_grants_total{provider="unknown",outcome="provider"}': "0+9x60",
+        },
+        50,
+    ),
     silent("SigmillRelayShedding", {'sigmill_relay_shed_total{cause="draining",instance="r"}': "0+60x30"}),
     silent("SigmillConnectionsRefused", {'sigmill_https_connections_refused_total{instance="r"}': "60x30"}),
     fires(

@@ -28,9 +28,9 @@ def filled(expr: str) -> str:
     return re.sub(r"\$(tenant|token|instance)", ".*", expr).replace("$__rate_interval", "1m")
 
 
-def test_the_five_dashboards_have_addresses_and_few_panels() -> None:
+def test_the_six_dashboards_have_addresses_and_few_panels() -> None:
     """The names of the dashboards are stable, since bookmarks and alerts contain them."""
-    assert [board.name for board in BOARDS] == ["overview", "tenant", "hsm", "queue", "worker"]
+    assert [board.name for board in BOARDS] == ["overview", "tenant", "hsm", "queue", "worker", "edge"]
     assert all(len(board.panels) <= MOST_PANELS for board in BOARDS)
 
 

@@ -95,6 +95,7 @@ class Worker:
                 lanes=cast("LaneRegistry", self),
                 stop_orders=CurrentStopOrders(),
                 unauthenticated=UnauthenticatedJobs(metrics, RecordingLog().wal),
+                metrics=metrics,
             ),
             limiter=self.limiter,
             shares=FairShares(self.limiter),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from queueing.errors import (
     JobExpired,
     JobPoisoned,
     PolicyDenied,
+    SigningError,
     TokenUnavailable,
 )
 from queueing.protocol.algorithms import KeyKind
@@ -28,6 +30,7 @@ from queueing.protocol.envelope import Envelope, seal
 from queueing.protocol.jobs import JobHints, encode_job
 from tests.support.fakes.active_jobs import one_sink
 from tests.support.fakes.config_files import Site, tenant_text
+from tests.support.fakes.grants import EPHEMERAL, issuer_text, sealed_grant, sealed_under
 from tests.support.fakes.recording_log import RecordingLog
 from workers.active_job import ActiveJob
 from workers.config.loading import load_configuration
@@ -81,8 +84,15 @@ def unauthenticated() -> UnauthenticatedJobs:
 
 
 @pytest.fixture
-def router(tmp_path: Path, registry: Registry, unauthenticated: UnauthenticatedJobs) -> Router:
-    text = tenant_text().replace('tokens = ["acme"]', 'tokens = ["acme", "globex"]')
+def metrics() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def router(
+    tmp_path: Path, registry: Registry, unauthenticated: UnauthenticatedJobs, metrics: CollectorRegistry
+) -> Router:
+    text = tenant_text().replace('tokens = ["acme"]', 'tokens = ["acme", "globex"]') + issuer_text()
     assert "globex" in text
     config = CurrentConfig(load_configuration(Site(tmp_path, tenants={"acme": text}).write().config))
     return Router(
@@ -90,6 +100,7 @@ def router(tmp_path: Path, registry: Registry, unauthenticated: UnauthenticatedJ
         lanes=cast("LaneRegistry", registry),
         stop_orders=CurrentStopOrders(),
         unauthenticated=unauthenticated,
+        metrics=Metrics(metrics),
     )
 
 
@@ -135,6 +146,18 @@ def test_a_route_names_the_pool_the_group_and_the_kind_of_the_key(router: Router
     assert route.pool.token == "acme"
     assert (route.group, route.key_kind) == (Group("release", 1, "ECDSA_SHA_256"), KeyKind.P256)
     assert routed.cost == 0.0
+
+
+def test_a_grant_is_counted_when_it_is_new(router: Router, metrics: CollectorRegistry) -> None:
+    """Once, however many jobs are under it, and under the name of an issuer of the tenant; a forged one is not counted."""
+    for sealed in (sealed_under(), sealed_under(), sealed_under(sealed_grant(EPHEMERAL))):
+        payload = encode_job(sealed, JobHints(n=2), 1)
+        granted = job()
+        granted.claimed = replace(granted.claimed, payload=payload)
+        with contextlib.suppress(SigningError):  # the fixed grant has other dates than today's
+            router.route(granted)
+    labels = {"tenant": "acme", "issuer": "ci"}
+    assert metrics.get_sample_value("sigmill_grants_verified_total", labels) == 1
 
 
 def test_the_token_with_the_shortest_queue_is_chosen(router: Router, registry: Registry) -> None:

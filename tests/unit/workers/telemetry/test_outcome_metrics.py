@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 
 import pytest
-from prometheus_client import CollectorRegistry
+from msgspec.structs import replace
+from prometheus_client import CollectorRegistry, generate_latest
 
 from queueing.broker.claims import CommitStatus
 from queueing.errors import (
     BY_REASON,
     ClientRevoked,
+    GrantExhausted,
+    GrantRefused,
     HsmFault,
     JobExpired,
     LimitBacklog,
@@ -19,6 +22,7 @@ from queueing.errors import (
 )
 from queueing.protocol.jobs import WireError
 from tests.support.fakes.active_jobs import job_in_work, signed
+from tests.support.fakes.grants import grant, sealed_grant
 from workers.active_job import ActiveJob
 from workers.lanes.protocol import SliceOutcome
 from workers.telemetry.metrics import Metrics
@@ -89,3 +93,37 @@ def test_a_job_that_another_worker_has_is_that_ones() -> None:
 def test_what_is_ours_is_known_to_the_tree_of_errors() -> None:
     """The closed set."""
     assert set(BY_REASON) >= _OURS
+
+
+@pytest.mark.parametrize(
+    "known, error, issuer, outcome",
+    [
+        (True, None, "ci", "done"),
+        (True, GrantExhausted(), "ci", "grant.exhausted"),
+        (False, GrantRefused(), "other", "grant.refused"),
+    ],
+)
+def test_jobs_under_grants_are_counted_by_issuer(
+    known: bool,
+    error: SigningError | None,
+    issuer: str,
+    outcome: str,
+) -> None:
+    """A name in a grant whose signature was not verified makes no series: it is a stranger's word."""
+    job = job_in_work()
+    assert job.envelope is not None
+    job.envelope = replace(job.envelope, grant=sealed_grant())
+    job.grant = grant() if known else None
+    if error is not None:
+        job.fail(error)
+    registry = CollectorRegistry()
+    count_outcomes([(job, CommitStatus.COMMITTED)], Metrics(registry), lambda _: "standard")
+    labels = {"tenant": "acme", "issuer": issuer, "outcome": outcome}
+    assert registry.get_sample_value("sigmill_grant_jobs_total", labels) == 1
+
+
+def test_jobs_of_clients_count_as_none_under_grants() -> None:
+    """Their metric has no series."""
+    registry = CollectorRegistry()
+    count_outcomes([(job_in_work(), CommitStatus.COMMITTED)], Metrics(registry), lambda _: "standard")
+    assert b"sigmill_grant_jobs_total{" not in generate_latest(registry)

@@ -11,7 +11,7 @@ from queueing.protocol.algorithms import Algorithm
 from workers.lanes.supervisor.circuit_breaker import Circuit
 from workers.lanes.supervisor.lane_metrics import LaneMetrics
 from workers.telemetry.metrics import Metrics, process_registry
-from workers.telemetry.series_budget import MOST_RANKED, OTHER, Ranked
+from workers.telemetry.series_budget import MOST_NAMED_SERIES, MOST_RANKED, OTHER, Ranked
 
 
 def series(registry: CollectorRegistry) -> list[str]:
@@ -81,6 +81,7 @@ def test_every_metric_of_hundreds_of_owners_stays_below_two_thousand_series() ->
         "algorithm": [*Algorithm, OTHER],
         "reason": [*RESULT_REASONS, OTHER],
         "outcome": ["done", "fenced", "granted", "rate", "budget", "hard_cap"],
+        "issuer": ["ci", "another", OTHER],
         "event": ["extended", "lost"],
         "class": ["interactive", "standard", "bulk"],
         "result": ["good", "bad"],
@@ -111,3 +112,19 @@ def test_while_all_have_names_there_is_no_other() -> None:
     registry = CollectorRegistry()
     use_all(Metrics(registry), "acme")
     assert not [line for line in series(registry) if f'"{OTHER}"' in line]
+
+
+def test_names_beside_the_owner_go_to_other_with_it() -> None:
+    """A thousand tenants have thousands of issuers' names in their files: they are one series, by outcome."""
+    metrics = Metrics(registry := process_registry())
+    for i in range(3000):
+        metrics.grant_jobs.labels(f"tenant-{i}", f"ci-{i}", "done").inc()
+    samples = {
+        sample.labels["issuer"]: sample.value
+        for family in registry.collect()
+        for sample in family.samples
+        if sample.name == "sigmill_grant_jobs_total"
+    }
+    assert len(samples) <= MOST_NAMED_SERIES + 1
+    assert sum(samples.values()) == 3000
+    assert samples[OTHER] == 3001 - len(samples)
