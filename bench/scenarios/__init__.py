@@ -4,6 +4,7 @@ catalogue   scenarios by name
 build       wall time of ``sigmill sign`` on a build's files
 grants      cost of grants in a lane
 growth      cost and memory by backlog, tenants and workers
+issuer      grants of one issuer per second
 latency     one digest at idle; open-loop load at parts of the capacity
 matrix      every kind of key and size of envelope
 record      with and without a record in turn
