@@ -1,9 +1,10 @@
 """Asyncio building blocks.
 
 backoff        growing waits with jitter
+daemon_calls   blocking calls to the network
 events         wait for an event, up to a time
 owned_tasks    tasks that end with their owner
-runner         event loop of a command
+runner         event loop of a command or process
 single_flight  concurrent callers share one run of the same work
 
 Must never import any other package of ``queueing`` but ``errors``.

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import click
 
+from queueing.aio.runner import is_end_held_up
 from queueing.errors import ConfigError, OutputUnwritable, SigningError
 from workers.cli.commands import COMMANDS, LazyGroup
 from workers.cli.shell.interrupts import Stopped
@@ -54,7 +56,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_error(error_object(error), as_json=False)
         code = Exit.FAILED
         discard_stdout()
+    if is_end_held_up():
+        _leave(code)
     return code
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process without the wait for look-ups of names that the resolver does not answer. What was printed is written."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # what could be told of it has been
+            stream.flush()
+    os._exit(code)
 
 
 def _run(arguments: Sequence[str] | None, output: Output) -> int:

@@ -15,10 +15,10 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
 
+from queueing.aio.daemon_calls import in_daemon_thread
 from queueing.artifacts.time_stamps.servers import TransportFailed
 from queueing.artifacts.time_stamps.tokens import LARGEST_ANSWER_BYTES
 
@@ -135,11 +135,13 @@ class _Https(urllib.request.HTTPSHandler):
 
 
 class HttpTransport:
-    """Way to time-stamp servers by HTTP (``queueing.artifacts.time_stamps.servers.Transport``). ``total_s``: for a request."""
+    """Way to time-stamp servers by HTTP (``queueing.artifacts.time_stamps.servers.Transport``). ``total_s``: for a request.
 
-    def __init__(self, threads: int, *, total_s: float = ANSWER_S) -> None:
+    A request has a thread of its own, until the resolver lets it go: the servers bound how many there are at once.
+    """
+
+    def __init__(self, *, total_s: float = ANSWER_S) -> None:
         self._total_s = total_s
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="time-stamp")
         self._opener = urllib.request.OpenerDirector()
         for handler in (
             urllib.request.ProxyHandler(),
@@ -156,16 +158,11 @@ class HttpTransport:
         exchange = Exchange(self._total_s)
         try:
             async with asyncio.timeout(self._total_s):
-                loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(self._pool, self._post, url, body, exchange)
+                return await in_daemon_thread(self._post, url, body, exchange)
         except TimeoutError:
             raise TransportFailed(f"the answer is not complete after {self._total_s:g} s") from None
         finally:
             exchange.end()
-
-    def close(self) -> None:
-        """Begin no more requests; those under way end with their tasks."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _post(self, url: str, body: bytes, exchange: Exchange) -> bytes:
         try:

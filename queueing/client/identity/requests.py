@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from queueing.aio.daemon_calls import in_daemon_thread
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -43,7 +45,7 @@ async def send(request: Request, *, timeout_s: float, tls: ssl.SSLContext | None
     """The answer; raises ``RequestFailed`` at the latest when the time is over."""
     try:
         async with asyncio.timeout(timeout_s):
-            return await asyncio.to_thread(_send, request, timeout_s, tls)
+            return await in_daemon_thread(_send, request, timeout_s, tls)
     except TimeoutError:
         raise RequestFailed(f"no answer within {timeout_s:g} s") from None
 

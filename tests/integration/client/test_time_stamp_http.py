@@ -47,11 +47,16 @@ def server(status: int, body: bytes, *, headers: dict[str, str] | None = None) -
             thread.join()
 
 
+def join_calls() -> None:
+    """Return when no thread is in a request."""
+    for thread in threading.enumerate():
+        if thread.name == "network-call":
+            thread.join()
+
+
 @pytest.fixture
-def transport() -> Iterator[HttpTransport]:
-    made = HttpTransport(threads=1)
-    yield made
-    made.close()
+def transport() -> HttpTransport:
+    return HttpTransport()
 
 
 async def test_an_answer_is_its_body(transport: HttpTransport) -> None:
@@ -114,11 +119,11 @@ TRICKLES = {
 async def test_a_server_that_sends_a_byte_now_and_then_has_no_more_than_its_time(part: str) -> None:
     """In any part of an answer, and its thread is free again: a time-out between packets would never come."""
     scheme, first, then = TRICKLES[part]
-    transport = HttpTransport(threads=1, total_s=0.3)
+    transport = HttpTransport(total_s=0.3)
     with trickling(first, then) as port:
         with pytest.raises(TransportFailed, match=r"not complete after 0\.3 s"):
             await transport.post(f"{scheme}://127.0.0.1:{port}/", b"query")
-        transport._pool.shutdown(wait=True)
+        join_calls()
 
 
 async def test_a_request_that_is_given_up_holds_no_thread(transport: HttpTransport) -> None:
@@ -130,7 +135,7 @@ async def test_a_request_that_is_given_up_holds_no_thread(transport: HttpTranspo
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        transport._pool.shutdown(wait=True)
+        join_calls()
 
 
 def test_no_connection_is_begun_when_the_time_is_over() -> None:
@@ -165,12 +170,11 @@ async def test_https_is_verified_by_the_roots_that_the_environment_names(
 ) -> None:
     """An authority of a company has a root of its own: SSL_CERT_FILE names it."""
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-    transport = HttpTransport(threads=1)
+    transport = HttpTransport()
     request = TimeStampRequest(hash_name="sha256", imprint=bytes(32), nonce=7)
     assert request.opened(await transport.post(authority.url, request.encoded())).token
     with pytest.raises(TransportFailed, match="certificate verify failed"):  # it is not called so
         await transport.post(authority.url.replace("127.0.0.1", "localhost"), request.encoded())
-    transport.close()
 
 
 async def test_https_of_an_unknown_root_is_refused(

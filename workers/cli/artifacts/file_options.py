@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from queueing.artifacts.formats import SUFFIXES, FormatName
 from queueing.artifacts.preparation import IfSigned
 from queueing.artifacts.targets import Target
 from queueing.artifacts.time_stamps.http import ANSWER_S, HttpTransport, check_url
-from queueing.artifacts.time_stamps.servers import REQUESTS_AT_ONCE, TimeStampServers
+from queueing.artifacts.time_stamps.servers import TimeStampServers
 from queueing.client.signing_client import SigningClient
 from queueing.errors import InputUnreadable
 from workers.cli.shell.options import (
@@ -176,24 +175,18 @@ def check_time_stamps(arguments: FileArguments) -> None:
         raise click.UsageError("a raw signature has no place for a time-stamp; choose --format cms")
 
 
-@contextlib.contextmanager
-def stamper(arguments: FileArguments) -> Iterator[TimeStampServers | None]:
-    """The time-stamp servers within the block; None where none is named."""
+def stamper(arguments: FileArguments) -> TimeStampServers | None:
+    """The time-stamp servers; None where none is named."""
     urls = tuple(dict.fromkeys(arguments["time_stamp_urls"]))
     if not urls:
-        yield None
-        return
+        return None
     deadline_s = arguments["time_stamp_deadline_s"]
-    transport = HttpTransport(threads=REQUESTS_AT_ONCE * len(urls), total_s=min(ANSWER_S, deadline_s))
-    try:
-        yield TimeStampServers(
-            urls,
-            transport,
-            pause_s=arguments["time_stamp_pause_s"],
-            deadline_s=deadline_s,
-        )
-    finally:
-        transport.close()
+    return TimeStampServers(
+        urls,
+        HttpTransport(total_s=min(ANSWER_S, deadline_s)),
+        pause_s=arguments["time_stamp_pause_s"],
+        deadline_s=deadline_s,
+    )
 
 
 def chain(arguments: FileArguments) -> tuple[bytes, ...] | None:

@@ -90,8 +90,8 @@ async def _sign(run: FileRun, arguments: FileArguments, deadline_s: float, *, as
         report = FileReport(key=key.spec, algorithm=key.signer.algorithm, as_json=as_json, progress=progress)
         async with wait_notes(client, progress, HashMeter()):
             try:
-                with stamper(arguments) as servers:
-                    await Batch(client, use, order, servers).run(artifacts(arguments), report)
+                servers = stamper(arguments)
+                await Batch(client, use, order, servers).run(artifacts(arguments), report)
             except OutputUnwritable as error:
                 raise _unprinted(error) from error
     return report.finish()

@@ -33,13 +33,14 @@ def serve(config: Path) -> None:
     Serves /metrics, /healthz and /readyz at [metrics].
     """
     os.environ["AIOHTTP_NO_EXTENSIONS"] = "1"  # before the first import: aiohttp's own parser in Python
+    from queueing.aio.runner import run
     from workers.issuer.issuer_file import load_issuer
     from workers.telemetry.json_logs import log_to_stderr, set_levels
 
     logs = log_to_stderr()
     configuration = load_issuer(config)
     set_levels(configuration.logging.level, jobs=False)
-    asyncio.run(_serve(configuration, logs))
+    run(_serve(configuration, logs))
 
 
 async def _serve(configuration: IssuerConfiguration, logs: LogWriter) -> None:

@@ -25,16 +25,14 @@ def exporter(config: Path) -> None:
     Polls the queues of all tenants every `interval_s` of [exporter], reloads changed configuration files, and serves
     /metrics, /healthz and /readyz at [exporter]. It needs the configuration and Redis, no token and no PIN.
     """
-    import uvloop
-
+    from queueing.aio.runner import run
     from workers.config.loading import load_configuration
     from workers.telemetry.json_logs import log_to_stderr, set_levels
 
     logs = log_to_stderr()
     configuration = load_configuration(config)
     set_levels(configuration.service.logging.level, jobs=False)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(configuration, logs))
+    run(_serve(configuration, logs))
 
 
 async def _serve(configuration: Configuration, logs: LogWriter) -> None:

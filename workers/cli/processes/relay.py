@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import click
@@ -26,8 +25,7 @@ def relay(config: Path) -> None:
     For clients with `url` in client.toml. It holds no key: lanes verify the envelopes, clients the signatures. It connects to Redis
     as each tenant's own user, loads a changed certificate, and serves /metrics, /healthz and /readyz at [metrics].
     """
-    import uvloop
-
+    from queueing.aio.runner import run
     from workers.relay.process import serve
     from workers.relay.settings import RelaySettings
     from workers.telemetry.json_logs import log_to_stderr, set_levels
@@ -35,5 +33,4 @@ def relay(config: Path) -> None:
     logs = log_to_stderr()
     settings = RelaySettings.from_file(config)
     set_levels(settings.logging.level, jobs=False)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(settings, logs))
+    run(serve(settings, logs))

@@ -24,17 +24,15 @@ def worker(config: Path) -> None:
     SIGHUP reloads the configuration, as `sigmill tenants reload` does. Serves /metrics, /healthz and /readyz at
     [metrics]. The first SIGTERM drains; the second one exits at once.
     """
-    import uvloop
-
+    from queueing.aio.runner import run
     from workers.telemetry.json_logs import log_to_stderr
 
     logs = log_to_stderr()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        try:
-            runner.run(_serve(config, logs))
-        except asyncio.CancelledError:
-            # The second SIGTERM: interrupted jobs are in the log, and their leases expire for the next worker.
-            raise SystemExit(Exit.FAILED) from None
+    try:
+        run(_serve(config, logs))
+    except asyncio.CancelledError:
+        # The second SIGTERM: interrupted jobs are in the log, and their leases expire for the next worker.
+        raise SystemExit(Exit.FAILED) from None
 
 
 async def _serve(config: Path, logs: LogWriter) -> None:
