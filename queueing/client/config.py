@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from queueing.client.identity.settings import IdentitySettings, IssuerSettings
 from queueing.config.accept_level import AcceptLevel
 from queueing.config.redis import RedisConfig
+from queueing.config.secrets import secret_path
 from queueing.config.toml import convert, read_toml
 from queueing.errors import ConfigError, SigningError
 from queueing.protocol.client_keys import ClientKey
@@ -31,7 +32,8 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     ``client``, ``private_key_file``: a client of the tenant's file with its key; or ``identity`` and ``issuer``: grants for an ephemeral key.
     ``redis``, or ``url`` of a relay (``https://HOST:PORT``); ``ca_file``: PEM of the authorities that may vouch for the relay, instead
-    of the host's.
+    of the host's; ``cert_file`` and ``key_file``: the client's own certificate and key, for a relay that wants one. All three are read
+    again when they change.
     ``service_public_keys``: base64 of SPKI DER, two during the service key's rollover.
     ``envelope_ttl_s``: how long the service may sign what this client asks (4 h; a waiting client renews).
     ``linger_ms``: how long concurrent ``sign()`` calls are collected while others are under way.
@@ -51,6 +53,8 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     redis: RedisConfig | None = None
     url: str | None = None
     ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
     envelope_ttl_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 14_400.0
     linger_ms: Annotated[float, msgspec.Meta(ge=0, le=1000)] = 2.0
     verify_signatures: bool = True
@@ -74,6 +78,8 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             issuer=config.issuer and config.issuer.relative_to(base),
             redis=None if config.redis is None else config.redis.relative_to(base),
             ca_file=None if config.ca_file is None else _absolute(base, config.ca_file),
+            cert_file=None if config.cert_file is None else _absolute(base, config.cert_file),
+            key_file=None if config.key_file is None else secret_path(base, config.key_file),
             state_file=_absolute(base, config.state_file or f"{path.name}.state"),
         )
 
@@ -90,8 +96,12 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         if self.url is not None and not _URL.match(self.url):
             remedy = "Write it as https://HOST:PORT, as the operator of the relay says."
             raise ConfigError(file, "url", "this is not the address of a relay", remedy)
-        if self.ca_file is not None and self.url is None:
-            raise ConfigError(file, "ca_file", "is of a relay", "Write it into [redis.tls].")
+        for name in ("ca_file", "cert_file", "key_file"):
+            if getattr(self, name) is not None and self.url is None:
+                raise ConfigError(file, name, "is of a relay", "Write it into [redis.tls].")
+        if (self.cert_file is None) != (self.key_file is None):
+            missing = "key_file" if self.key_file is None else "cert_file"
+            raise ConfigError(file, missing, "is missing", "Give `cert_file` and `key_file`, or neither.")
 
     def redis_settings(self) -> RedisConfig:
         """Settings of Redis; raises ``ConfigError`` where a relay is named instead."""

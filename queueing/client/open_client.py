@@ -40,8 +40,12 @@ def _access_of(config: ClientConfig, reply_id: str, now_ms: Callable[[], int]) -
     if config.url is not None:
         from queueing.client.delivery.relay_access import RelayAccess
         from queueing.client.delivery.relay_connection import RelayConnection
+        from queueing.client.delivery.relay_tls import RelayTlsFiles
 
-        return RelayAccess(RelayConnection(config.url, ca_file=config.ca_file), tenant=config.tenant)
+        files = RelayTlsFiles(
+            authorities=config.ca_file, certificate=config.cert_file, private_key=config.key_file
+        )
+        return RelayAccess(RelayConnection(config.url, files), tenant=config.tenant)
     from queueing.client.delivery.redis_access import RedisAccess
 
     return RedisAccess.connected(

@@ -7,6 +7,7 @@ redis_access  access to the queue in Redis
 relay_access  access to the queue through a relay
 relay_connection  HTTPS to a relay
 relay_messages  messages between client and relay
+relay_tls       TLS files of the client, read again when they change
 reply_stream  results as they are committed
 result_polls  long polls at a relay
 submitter     batches of jobs, retried until the queue has them

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 from typing import TYPE_CHECKING, Final
@@ -10,6 +11,7 @@ import aiohttp
 import msgspec
 
 from queueing.client.delivery.relay_messages import MESSAGE_TYPE
+from queueing.client.delivery.relay_tls import RelayTls, RelayTlsFiles
 from queueing.errors import ConfigError, QueueUnavailable, SigningError
 from queueing.protocol.jobs import WireError
 
@@ -32,16 +34,21 @@ _REMEDY: Final = (
     " `openssl s_client -CAfile CA_FILE -connect HOST:PORT` shows what is wrong."
 )
 
+_CLOSED: Final = (
+    "it closes the connection without an answer; a relay that wants a certificate of its clients does so where `cert_file` is missing,"
+    " or its certificate has expired or is of another authority"
+)
+"""TLS 1.3 refuses a client after the handshake, and asyncio keeps the alert (RFC 8446 6.2) to itself."""
+
 
 class RelayConnection:
     """HTTPS to one relay. Every failure is a ``SigningError``: retryable unless the relay says that it is final."""
 
-    def __init__(self, url: str, *, ca_file: str | None) -> None:
+    def __init__(self, url: str, files: RelayTlsFiles) -> None:
         self._url = url.rstrip("/")
+        self._tls = RelayTls(files)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                ssl=_tls(ca_file), limit=_CONNECTIONS, keepalive_timeout=IDLE_S, force_close=False
-            ),
+            connector=aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=IDLE_S, force_close=False),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": "sigmill"},
             auto_decompress=False,
@@ -85,7 +92,13 @@ class RelayConnection:
         timeout: aiohttp.ClientTimeout,
     ) -> tuple[int, str, bytes]:
         async with self._session.request(
-            method, self._url + path, data=body, headers=headers, timeout=timeout, allow_redirects=False
+            method,
+            self._url + path,
+            data=body,
+            headers=headers,
+            timeout=timeout,
+            allow_redirects=False,
+            ssl=self._tls.current(),  # a connection of former files is not used again
         ) as answer:
             raw = bytearray()
             async for part in answer.content.iter_chunked(256 * 1024):
@@ -120,9 +133,15 @@ def reason_of(error: BaseException) -> str:
     fault = _certificate_fault(error)
     if fault is not None:
         return f"its certificate is refused: {fault}"
+    if isinstance(error, aiohttp.ServerDisconnectedError) or _is_reset(error):
+        return _CLOSED
     if isinstance(error, TimeoutError):
         return "it did not answer in time"
     return f"{type(error).__name__}: {error}"
+
+
+def _is_reset(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno == errno.ECONNRESET
 
 
 def _certificate_fault(error: BaseException) -> str | None:
@@ -138,18 +157,6 @@ def _refusal(status: int, answer: bytes) -> SigningError:
         return msgspec.json.decode(answer, type=WireError).error()
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return QueueUnavailable(f"the address answers HTTP {status}, and not as a relay does")
-
-
-def _tls(ca_file: str | None) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=ca_file)
-    except (OSError, ssl.SSLError) as error:
-        reason = error.strerror or str(error)
-        raise ConfigError(
-            "client.toml", "ca_file", f"cannot be read: {reason}", "Name a file with certificates in PEM."
-        ) from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -22,7 +22,7 @@ from workers.dev.trial_tls import write_authority_and_server
 
 @dataclass(slots=True, kw_only=True)
 class RelayProcess:
-    """A relay for one tenant. ``redis``: the lines of its table; ``more``: lines at the beginning of relay.toml, such as limits."""
+    """A relay for one tenant. ``redis``: the lines of its table; ``client_ca``: file of authorities of the clients; ``more``: lines at the beginning of relay.toml, such as limits."""
 
     folder: Path
     audience: str
@@ -30,6 +30,7 @@ class RelayProcess:
     tenant: str = "acme"
     more: str = ""
     tables: str = ""
+    client_ca: str = ""
     port: int = field(default_factory=free_port)
     metrics_port: int = field(default_factory=free_port)
     child: Child | None = None
@@ -47,9 +48,10 @@ class RelayProcess:
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self.ca_file.exists():
             write_authority_and_server(self.folder, host="127.0.0.1")
+        client_ca = f'client_ca_file = "{self.client_ca}"\n' if self.client_ca else ""
         self.config.write_text(
             f'audience = "{self.audience}"\nhost = "127.0.0.1"\nport = {self.port}\n{self.more}\n'
-            f'[tls]\ncertificate_file = "server.pem"\nprivate_key_file = "server.key"\n'
+            f'[tls]\ncertificate_file = "server.pem"\nprivate_key_file = "server.key"\n{client_ca}'
             f"[metrics]\nport = {self.metrics_port}\n{self.tables}\n"
             f"[tenants.{self.tenant}.redis]\n{self.redis}\n"
         )
@@ -73,7 +75,9 @@ class RelayProcess:
             self.child.kill()
 
     def answers(self) -> bool:
-        """Whether its health endpoint answers."""
+        """Whether its health endpoint answers; of a relay that wants certificates, whether it has started."""
+        if self.client_ca:
+            return "relay.started" in self.events()
         try:
             return self.get("/v1/health")[0] == http.client.OK
         except OSError:

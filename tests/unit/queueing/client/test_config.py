@@ -155,3 +155,32 @@ def test_a_write_counts_when_redis_said_ok_unless_the_file_says_more(file: Path)
     wait = ClientConfig.from_file(file).redis_settings().replica_wait()
     assert wait is not None
     assert wait.commands("mark") == (("SET", "mark", "", "PX", 60_000), ("WAIT", 2, 1))
+
+
+RELAY = GOOD.partition("[redis]")[0] + 'url = "https://sign.example:8443"\nca_file = "ca.pem"\n'
+
+
+def test_a_client_of_a_relay_may_have_a_certificate(file: Path) -> None:
+    """Named as in [redis.tls], and found beside the file."""
+    file.write_text(RELAY + 'cert_file = "own.pem"\nkey_file = "own.key"\n')
+    config = ClientConfig.from_file(file)
+    assert (config.cert_file, config.key_file) == (
+        str(file.parent / "own.pem"),
+        str(file.parent / "own.key"),
+    )
+
+
+@pytest.mark.parametrize(
+    "text, key",
+    [
+        (RELAY + 'cert_file = "own.pem"\n', "key_file"),
+        (RELAY + 'key_file = "own.key"\n', "cert_file"),
+        ('cert_file = "own.pem"\nkey_file = "own.key"\n' + GOOD, "cert_file"),
+        ('key_file = "own.key"\n' + GOOD, "key_file"),
+    ],
+)
+def test_a_certificate_is_a_pair_and_for_a_relay(file: Path, text: str, key: str) -> None:
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        ClientConfig.from_file(file)
+    assert caught.value.key == key
