@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import logging
 import ssl
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from time import monotonic
+from typing import Final
 
 from queueing.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 log = logging.getLogger("sigmill.client")
 
@@ -63,10 +60,9 @@ class RelayTlsFiles:
 class RelayTls:
     """TLS context for new connections. Raises ``ConfigError`` where the files cannot be used at the start."""
 
-    def __init__(self, files: RelayTlsFiles, *, now_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, files: RelayTlsFiles) -> None:
         self._files = files
-        self._now_s = now_s
-        self._looked_s = now_s()
+        self._looked_s = monotonic()
         self._stamp = files.stamp()
         self._context = files.context()
 
@@ -75,7 +71,7 @@ class RelayTls:
 
         Files that do not fit each other leave the former ones in use until they change again.
         """
-        now_s = self._now_s()
+        now_s = monotonic()
         if now_s < self._looked_s + CHECK_S:
             return self._context
         self._looked_s = now_s

@@ -8,6 +8,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from queueing.client.delivery import relay_tls
 from queueing.client.delivery.relay_tls import CHECK_S, RelayTls, RelayTlsFiles
 from queueing.errors import ConfigError
 from tests.support.issuer.authority import Root
@@ -28,7 +29,7 @@ class Files:
             certificate=str(folder / "own.pem"),
             private_key=str(folder / "own.key"),
         )
-        self.tls = RelayTls(self.files, now_s=lambda: self.now_s)
+        self.tls = RelayTls(self.files)
 
     def replace(self, name: str, content: bytes) -> None:
         draft = self.folder / "draft"
@@ -37,8 +38,11 @@ class Files:
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> Files:
-    return Files(tmp_path)
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
+    made = Files(tmp_path)
+    made.tls._looked_s = made.now_s
+    monkeypatch.setattr(relay_tls, "monotonic", lambda: made.now_s)
+    return made
 
 
 def test_files_that_do_not_change_are_read_once(files: Files) -> None:
