@@ -49,6 +49,7 @@ from tests.fuzz import seeds
 from tests.fuzz.agent_boundaries import AGENT_BOUNDARIES
 from tests.fuzz.file_boundaries import FILE_BOUNDARIES
 from tests.fuzz.issuer_boundaries import ISSUER_BOUNDARIES
+from tests.fuzz.relay_boundaries import RELAY_BOUNDARIES
 from workers.audit.job_history import histories_of
 from workers.cli.shell.output import printable
 from workers.cli.signing import verify
@@ -313,7 +314,9 @@ def _prometheus(data: bytes) -> None:
 BOUNDARIES: Final[Mapping[str, Boundary]] = {
     **{
         name: Boundary(read, examples)
-        for name, (read, examples) in (AGENT_BOUNDARIES | FILE_BOUNDARIES | ISSUER_BOUNDARIES).items()
+        for name, (read, examples) in (
+            AGENT_BOUNDARIES | FILE_BOUNDARIES | ISSUER_BOUNDARIES | RELAY_BOUNDARIES
+        ).items()
     },
     "claim-answer": Boundary(_claim_answer, (seeds.claim_answer(),)),
     "client-file": Boundary(_client_file, (seeds.client_file(),)),

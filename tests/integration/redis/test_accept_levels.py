@@ -5,21 +5,25 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from bench.hsm.simhsm import read_log, write_rules
 from queueing import AcceptLevel, QueueUnconfirmed, Signature, SigningClient, WaitTimeout
+from queueing.errors import QueueUnavailable
 from queueing.protocol import keyspace
 from tests.support.farm.farm import digests
 from tests.support.hsm.tokens import TokenShelf
 from tests.support.redis.nodes import RedisNodes
 from tests.support.redis.process import RedisProcess
+from tests.support.relay.relay_process import RelayProcess
 from tests.support.rig.operator import sigmill
 from tests.support.rig.rig import Rig, WorkerProcess
 from tests.support.rig.shared_rig import behind_simhsm
 from tests.support.waiting import until, until_async
+from workers.dev.tenants import AUDIENCE
 
 REPLICATED = 'accept = "replicated"\n'
 
@@ -101,6 +105,29 @@ async def test_a_submit_that_no_replica_has_is_unknown_and_asked_again(
         outcomes = await signer.wait(job, timeout_s=60)
         assert [type(outcome) for outcome in outcomes] == [Signature] * 100
         assert await signer.wait(job, timeout_s=60) == outcomes, "the same bytes"
+
+
+async def test_a_relay_waits_for_replicas_for_its_clients(
+    rig: Rig, worker: WorkerProcess, frozen: list[RedisProcess], tmp_path: Path
+) -> None:
+    """By `accept` of its own table: a submit that no replica has is not answered as accepted, and is with the replicas."""
+    table = (
+        f'unix_socket = "{rig.redis.socket_path}"\npassword_file = "{rig.place.password_file}"\n{REPLICATED}'
+    )
+    relay = RelayProcess(folder=tmp_path / "relay", audience=AUDIENCE, redis=table)
+    relay.start()
+    try:
+        config = relay.client_config(rig.client_config("acme"))
+        async with SigningClient(config, rig.keys["acme"]) as signer:
+            with pytest.raises((QueueUnconfirmed, QueueUnavailable)):
+                await signer.submit("release", digests(70), request_id="by relay", timeout_s=4.0)
+            for node in frozen:
+                node.resume()
+            job = await signer.submit("release", digests(70), request_id="by relay", timeout_s=60)
+            outcomes = await signer.wait(job, timeout_s=60)
+        assert [type(outcome) for outcome in outcomes] == [Signature] * 70
+    finally:
+        relay.kill()
 
 
 async def test_local_does_not_wait_for_replicas(
