@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from bench.hsm.simhsm import write_rules
-from queueing import SigningClient
+from queueing import Signature, SigningClient
 from queueing.broker.claims import ClaimRequest, ClaimResult, Claims
 from queueing.config.redis import RedisConfig
 from queueing.coordination import stop_order_feed
@@ -26,6 +26,7 @@ from queueing.redis.connection import connect
 from tests.support.farm.farm import digests
 from tests.support.hsm.tokens import TokenShelf
 from tests.support.redis.cluster import PASSWORD, RedisCluster
+from tests.support.relay.relay_process import RelayProcess
 from tests.support.rig.operator import make_user
 from tests.support.rig.rig import Rig
 from tests.support.rig.shared_rig import behind_simhsm, signed_for_jobs
@@ -33,6 +34,7 @@ from tests.support.rig.under_load import under_load
 from tests.support.sigmill_cli import sigmill
 from tests.support.waiting import until_async
 from workers.dev.private_files import write_private
+from workers.dev.tenants import AUDIENCE
 from workers.telemetry.metrics import Metrics
 from workers.worker import SigningWorker
 
@@ -103,6 +105,27 @@ def test_tenants_of_every_shard_sign_through_one_worker(
         doctor = sigmill("doctor", "--config", config).out
         assert all(f"127.0.0.1:{node.port}" in doctor for node in shards.nodes)
         assert "redis.cluster" not in doctor
+
+
+def test_a_relay_signs_for_a_tenant_of_a_cluster(
+    shards: RedisCluster, tmp_path: Path, shelf: TokenShelf
+) -> None:
+    """Its table names nodes as that of a worker does; the tenant's shard is found by the relay."""
+    with rig_on(shards, tmp_path, shelf) as rig:
+        rig.start_worker()
+        table = f'password_file = "{rig.directory / "redis-password"}"\n{shards.table()}'
+        relay = RelayProcess(folder=tmp_path / "relay", audience=AUDIENCE, redis=table)
+        relay.start()
+        try:
+
+            async def sign() -> list[object]:
+                config = relay.client_config(rig.client_config("acme"))
+                async with SigningClient(config, rig.keys["acme"]) as client:
+                    return [o async for o in client.sign_many("release", digests(130), timeout_s=40)]
+
+            assert [type(each) for each in asyncio.run(sign())] == [Signature] * 130
+        finally:
+            relay.kill()
 
 
 def test_receipts_of_tenants_on_every_shard_come_through_one_worker(
