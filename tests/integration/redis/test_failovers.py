@@ -11,13 +11,17 @@ from pathlib import Path
 
 import pytest
 
+from queueing import Signature, SigningClient
+from tests.support.farm.farm import digests
 from tests.support.hsm.tokens import TokenShelf
 from tests.support.redis.nodes import RedisNodes
 from tests.support.redis.process import RedisProcess
+from tests.support.relay.relay_process import RelayProcess
 from tests.support.rig.rig import Rig, WorkerProcess
 from tests.support.rig.shared_rig import behind_simhsm
 from tests.support.rig.under_load import under_load
 from tests.support.waiting import until_async
+from workers.dev.tenants import AUDIENCE
 
 FAILS_OVER_WITHIN_S = 30.0
 """The Sentinels' own matter: one second until they believe it, then an election, repeated where they disagree."""
@@ -92,6 +96,22 @@ def failover_rig(shelf: TokenShelf, tmp_path_factory: pytest.TempPathFactory) ->
     """One worker for all cases."""
     with failover_rig_with(1, tmp_path_factory.mktemp("failovers"), shelf) as made:
         yield made
+
+
+async def test_a_relay_finds_the_primary_by_the_sentinels(failover_rig: FailoverRig, tmp_path: Path) -> None:
+    """Its table is that of a worker, with the accept level."""
+    rig = failover_rig.rig
+    await failover_rig.whole()
+    table = f'password_file = "{rig.directory / "redis-password"}"\n{rig.redis_table}'
+    relay = RelayProcess(folder=tmp_path / "relay", audience=AUDIENCE, redis=table)
+    relay.start()
+    try:
+        config = relay.client_config(rig.client_config("acme"))
+        async with SigningClient(config, rig.keys["acme"]) as client:
+            outcomes = [o async for o in client.sign_many("release", digests(130), timeout_s=60)]
+        assert [type(each) for each in outcomes] == [Signature] * 130
+    finally:
+        relay.kill()
 
 
 async def test_the_primary_crashes(failover_rig: FailoverRig) -> None:
