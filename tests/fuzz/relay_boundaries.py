@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from queueing.broker.cancel import CancelStatus
+from queueing.broker.job_values import CancelStatus
 from queueing.client.delivery import relay_messages as messages
 from queueing.errors import EnvelopeMalformed, SigningError
 from queueing.protocol.envelope import read_unverified
