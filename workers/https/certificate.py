@@ -1,4 +1,4 @@
-"""TLS context of a server, loaded again when its files change: a renewed certificate needs no restart."""
+"""TLS of a server, loaded again when its files change: neither a renewed certificate nor another authority needs a restart."""
 
 from __future__ import annotations
 
@@ -43,6 +43,9 @@ class TlsFiles:
         """TLS context with these files, for 1.2 or later. Raises ``ConfigError`` where they cannot be used."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
+        # A resumed session is not verified again: its client may be of an authority that has been removed since.
+        context.options |= ssl.OP_NO_TICKET
+        context.num_tickets = 0
         try:
             context.load_cert_chain(self.certificate, self.private_key)
         except (OSError, ssl.SSLError) as error:
@@ -68,16 +71,21 @@ class TlsFiles:
     def stamp(self) -> _Stamp:
         """Mark of the files' state; () while they are being replaced."""
         try:
-            stats = [file.stat() for file in (self.certificate, self.private_key)]
+            stats = [
+                file.stat()
+                for file in (self.certificate, self.private_key, self.client_ca)
+                if file is not None
+            ]
         except OSError:
             return ()
         return tuple((each.st_mtime_ns, each.st_ino, each.st_size) for each in stats)
 
 
 class ServerCertificate:
-    """Certificate of a server. ``context`` is the same for the life of the process; new connections see what it loads.
+    """Certificate of a server, and the authorities of its clients.
 
-    Raises ``ConfigError`` where the files cannot be used.
+    ``context`` is the listener's for the life of the process: each new connection is handed on to the newest one, because
+    authorities can be added to a context, and none can be removed. Raises ``ConfigError`` where the files cannot be used.
     """
 
     def __init__(self, files: TlsFiles, metrics: HttpsMetrics) -> None:
@@ -86,7 +94,8 @@ class ServerCertificate:
         for result in ("adopted", "refused"):  # rate() does not see the first increase of a new series
             self._reloads.labels(result)
         self._stamp = files.stamp()
-        self.context = files.context()
+        self.context = self._newest = files.context()
+        self.context.sni_callback = self._use_newest
 
     async def watch(self) -> None:
         """Look at the files until cancelled."""
@@ -101,14 +110,17 @@ class ServerCertificate:
             return
         self._stamp = stamp
         try:
-            self._files.context()  # in a context of no connection
-            self.context.load_cert_chain(self._files.certificate, self._files.private_key)
-        except (ConfigError, OSError, ssl.SSLError) as error:
+            self._newest = self._files.context()
+        except ConfigError as error:
             self._reloads.labels("refused").inc()
             log.error("https.certificate_refused", extra={"why": str(error)})
             return
         self._reloads.labels("adopted").inc()
         log.info("https.certificate_adopted")
+
+    def _use_newest(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        """Called at each handshake, whether the client names a host or not, before a certificate is chosen."""
+        connection.context = self._newest
 
 
 def _why(error: OSError) -> str:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import ssl
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from prometheus_client import CollectorRegistry
 
 from queueing.errors import ConfigError
+from tests.support.issuer.authority import Root
 from workers.dev.trial_tls import write_authority_and_server
 from workers.https.certificate import ServerCertificate, TlsFiles
 from workers.telemetry.edge_metrics import HttpsMetrics
@@ -48,6 +52,27 @@ class Scene:
         return adopted, refused
 
 
+def client_of(folder: Path, own: Path | None = None) -> ssl.SSLContext:
+    """Context of a client that believes the authority of ``folder``, with the certificate at ``own``."""
+    context = ssl.create_default_context(cafile=folder / "ca.pem")
+    context.check_hostname = False
+    if own is not None:
+        context.load_cert_chain(own.with_suffix(".pem"), own.with_suffix(".key"))
+    return context
+
+
+def seen_by(made: ServerCertificate, client: ssl.SSLContext, name: str | None = None) -> bytes | None:
+    """The server's certificate after a handshake in memory; raises what the server makes of the client's."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    one = client.wrap_bio(to_client, to_server, server_hostname=name)
+    other = made.context.wrap_bio(to_server, to_client, server_side=True)
+    for _ in range(4):
+        for side in (one, other):
+            with contextlib.suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+    return one.getpeercert(binary_form=True)
+
+
 @pytest.fixture
 def scene(tmp_path: Path) -> Scene:
     folder = tmp_path / "server"
@@ -68,15 +93,42 @@ def test_files_that_do_not_change_are_not_loaded_again(scene: Scene) -> None:
     assert scene.reloads() == (0, 0)
 
 
-def test_a_renewed_certificate_is_loaded_into_the_same_context(scene: Scene, others: Path) -> None:
-    """The listener has that context; new connections see the new certificate. Once, not at each look."""
+@pytest.mark.parametrize("name", ["127.0.0.1", None])
+def test_a_new_connection_of_the_listener_sees_the_renewed_certificate(
+    scene: Scene, others: Path, name: str | None
+) -> None:
+    """Once it is loaded, not at each look; and whether the client names a host or not."""
     made = scene.certificate()
-    context = made.context
+    listener, before = made.context, seen_by(made, client_of(scene.folder), name)
     scene.replace(others, "server.pem", "server.key")
     made.reload_if_changed()
     made.reload_if_changed()
     assert scene.reloads() == (1, 0)
-    assert made.context is context
+    assert made.context is listener
+    assert seen_by(made, client_of(others), name) != before
+
+
+def test_clients_of_an_authority_that_has_been_removed_are_refused(scene: Scene, others: Path) -> None:
+    """And those of the new one are taken: a context of OpenSSL would have both for ever."""
+    for name in ("old", "new"):
+        root = Root(name)
+        root.issue_to(others / name, x509.DNSName("build.example"))
+        (others / f"{name}-ca.pem").write_bytes(root.certificate.public_bytes(Encoding.PEM))
+    shutil.copy(others / "old-ca.pem", scene.folder / "clients.pem")
+    made = scene.certificate(client_ca="clients.pem")
+    assert seen_by(made, client_of(scene.folder, others / "old"))
+    shutil.copy(others / "new-ca.pem", scene.folder / "clients.pem")
+    made.reload_if_changed()
+    assert seen_by(made, client_of(scene.folder, others / "new"))
+    with pytest.raises(ssl.SSLCertVerificationError):
+        seen_by(made, client_of(scene.folder, others / "old"))
+
+
+def test_no_session_is_resumed(scene: Scene) -> None:
+    """A resumed one is not verified again."""
+    context = scene.certificate().context
+    assert context.num_tickets == 0
+    assert context.options & ssl.OP_NO_TICKET
 
 
 def test_a_key_of_another_certificate_leaves_the_old_one(
