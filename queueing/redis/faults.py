@@ -5,6 +5,7 @@ redis-py wraps what the operating system and OpenSSL say in its own ``Connection
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 from typing import TYPE_CHECKING, Final
@@ -31,6 +32,9 @@ _REMEDY: Final = (
 
 _LOGIN_REMEDY: Final = "Compare `username` and `password_file` with what the operator set; `sigmill tenants acl` shows the users."
 _ACL_REMEDY: Final = "Compare `tenant` and `username`; the operator's `sigmill tenants acl` prints the rights of a tenant's user."
+_SCRIPT_POSITION: Final = re.compile(r"\.? script: [0-9a-f]{40}, on @user_script:\d+\.?\Z")
+"""Where in a Lua script Redis refused a command: it is the same for every write, and tells an operator nothing."""
+
 _NO_SUCH_HOST: Final = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
 
 
@@ -59,7 +63,7 @@ def reason_of(error: BaseException) -> str:
     alert = _certificate_alert(error)
     if alert is not None:
         return f"Redis refuses the client certificate (cert_file of [redis.tls]): {alert}"
-    return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {_SCRIPT_POSITION.sub('', str(error))}"
 
 
 def is_server_wide(error: BaseException) -> bool:

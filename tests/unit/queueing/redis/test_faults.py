@@ -6,6 +6,7 @@ import ssl
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError
 
 from queueing.redis.faults import reason_of
 
@@ -35,3 +36,11 @@ def test_another_error_of_tls_is_given_as_it_is(reason: str | None) -> None:
     error = RedisConnectionError("Error while reading")
     error.__cause__ = cause
     assert reason_of(error) == "ConnectionError: Error while reading"
+
+
+def test_the_place_in_a_script_at_which_redis_refused_a_command_is_left_out() -> None:
+    """The hash of the script and its line tell a reader nothing; what Redis said of the command stays."""
+    said = "command not allowed when used memory > 'maxmemory'"
+    place = f". script: {'d3f5b901' * 5}, on @user_script:288."
+    assert reason_of(OutOfMemoryError(said + place)) == f"OutOfMemoryError: {said}"
+    assert reason_of(OutOfMemoryError(said)) == f"OutOfMemoryError: {said}"
