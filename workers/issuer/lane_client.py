@@ -62,7 +62,8 @@ class LaneClient:
 
     async def ask(self, body: bytes, certificate: bytes, *, check: bool) -> Granted | Judged | Refused:
         """The lane's answer. Raises ``IssuerUnavailable`` where there is no lane, too many wait, or it takes too long."""
-        if not self.ready or self._writer is None:
+        # A transport that has met the lane's end is closed before `run` has read of it; to write to it is an error then.
+        if not self.ready or self._writer is None or self._writer.is_closing():
             raise IssuerUnavailable("the issuer's lane is not logged in", retry_after_s=_RETRY_AFTER_S)
         if len(self._waiting) >= MOST_WAITING:
             raise IssuerUnavailable(f"{MOST_WAITING} requests wait before", retry_after_s=_RETRY_AFTER_S)

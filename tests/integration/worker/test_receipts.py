@@ -200,12 +200,16 @@ async def test_a_hostile_value_costs_its_own_receipt(make_rig: MakeRig) -> None:
 async def test_receipts_wait_for_redis_and_signatures_do_not_wait_for_them(make_rig: MakeRig) -> None:
     """The receipts of what was signed before an outage are published after it."""
     rig = make_rig(service=RECORD, appendonly=True)
-    rig.start_worker()
+    worker = rig.start_worker()
     async with client_of(rig) as client:
         await client.sign("release", os.urandom(32), receipt=True, timeout_s=60)
+        sealer = sealer_of(worker)
+        assert sealer is not None
+        os.kill(sealer, signal.SIGSTOP)  # else the receipt may be published before Redis is away
         job = await client.submit("release", [os.urandom(32)], receipts=True, timeout_s=60)
         await client.wait(job, timeout_s=60)
         rig.redis.kill()
+        os.kill(sealer, signal.SIGCONT)
         folder = rig.state_dir() / "sealer" / "receipts"
         await until_async(lambda: any("+" in file.name for file in folder.iterdir()), "a receipt waits")
         rig.redis.start()
