@@ -171,3 +171,32 @@ def test_names_alone_are_warned_of(tmp_path: Path, claims: str, names: str | Non
     if names is not None:
         assert f"({names})" in found[0].problem
         assert "_id" in found[0].remedy
+
+
+@pytest.mark.parametrize(
+    "matched, warned",
+    [
+        ('claims = { ref = "refs/heads/main" }', True),
+        ('claims = { environment = "release" }', True),
+        ('claims = { job_workflow_ref = "acme/ci/.github/workflows/sign.yml@refs/heads/main" }', True),
+        ('patterns = { repository_id = "*1" }', True),
+        ('patterns = { sub = "repo:*" }', True),
+        ('claims = { repository_id = "4711" }', False),
+        ('claims = { repository_owner_id = "42", ref = "refs/heads/main" }', False),
+    ],
+)
+@pytest.mark.parametrize("provider", ["https://token.actions.githubusercontent.com", "https://gitlab.com"])
+def test_an_identity_of_no_project_is_warned_of_at_a_public_provider(
+    tmp_path: Path, matched: str, warned: bool, provider: str
+) -> None:
+    """Anybody with an account gets a token with that branch, that environment and any audience."""
+    identity = f'\n[[keys.release.identities]]\nissuer_url = "{provider}"\naudience = "a"\n{matched}\n'
+    report = validate_all(Site(tmp_path, tenants={"acme": text(identity)}).write().config)
+    assert any("names no project" in each.problem for each in report.warnings) is warned
+
+
+def test_a_provider_of_ones_own_may_have_identities_of_no_project(tmp_path: Path) -> None:
+    """Its accounts are the operator's own."""
+    identity = '\n[[keys.release.identities]]\nissuer_url = "https://ci.example"\naudience = "a"\nclaims = { ref = "main" }\n'
+    report = validate_all(Site(tmp_path, tenants={"acme": text(identity)}).write().config)
+    assert not [each for each in report.warnings if "identities" in each.key]
