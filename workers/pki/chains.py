@@ -134,6 +134,7 @@ class Chain:
                     " though the names fit",
                     "Get the chain from the authority again: one of the two was changed, or belongs to another authority.",
                 ) from None
+        _check_self_signature(certificates[-1], len(certificates) - 1)
         if len(certificates) == 1 and certificates[0].issuer != certificates[0].subject:
             raise ChainInvalid(
                 f"the certificate of the issuer `{_name(certificates[0].issuer)}` is missing",
@@ -236,6 +237,21 @@ def _pkcs7() -> ChainInvalid:
         "Convert it: openssl pkcs7 -print_certs -in FILE -out CHAIN.pem (-inform DER for .p7b), then put the key's"
         " certificate first.",
     )
+
+
+def _check_self_signature(certificate: x509.Certificate, i: int) -> None:
+    """Refuse a certificate that names itself as its issuer and is signed by another key."""
+    if certificate.issuer != certificate.subject:
+        return
+    try:
+        certificate.verify_directly_issued_by(certificate)
+    except InvalidSignature:
+        raise ChainInvalid(
+            f"{_named(certificate, i)} names itself as its issuer, but is not signed by its own key",
+            "Get the chain from the authority again: the certificate was changed, or its issuer is missing.",
+        ) from None
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return  # by an algorithm of former times: a root's own signature proves nothing (RFC 5280 6.1)
 
 
 def _check_strength(certificate: x509.Certificate, i: int) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -139,6 +139,19 @@ BVdijYxw4wIhAPrUa6k0X9o6W6MsrhOJX5UABdR8kQMhW0UCGmy+U2ic
 -----END CERTIFICATE-----
 """
 """Made by ``openssl x509 -req -sha1``; valid for a hundred years."""
+
+
+@pytest.mark.parametrize("before", [(), (leaf, middle)])
+def test_a_certificate_that_names_itself_and_is_signed_by_another_key_is_refused(
+    before: tuple[x509.Certificate, ...],
+) -> None:
+    """As the only one of the chain, and as its root: changed, or of a chain that has lost its issuer."""
+    other = varied(ROOT, key=ec.generate_private_key(ec.SECP256R1()))
+    forged = issue(
+        LEAF if not before else ROOT, by=varied(other, name=LEAF.name if not before else ROOT.name)
+    )
+
+    assert "not signed by its own key" in refused(*before, forged).problem
 
 
 def test_an_intermediate_that_is_no_authority_is_refused() -> None:
