@@ -50,7 +50,11 @@ async def _end_rest(loop: asyncio.AbstractEventLoop) -> None:
     left = asyncio.all_tasks(loop) - {asyncio.current_task()}
     for task in left:
         task.cancel()
-    await asyncio.gather(*left, return_exceptions=True)
+    for ended in await asyncio.gather(*left, return_exceptions=True):
+        if isinstance(ended, Exception):
+            loop.call_exception_handler(
+                {"message": "a task failed while the loop was closed", "exception": ended}
+            )
     await loop.shutdown_asyncgens()
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         loop.remove_signal_handler(number)  # uvloop can only do that in the main thread

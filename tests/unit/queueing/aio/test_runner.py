@@ -77,6 +77,25 @@ def test_tasks_and_generators_that_the_work_leaves_behind_are_ended() -> None:
     assert sorted(ended) == ["generator", "task"]
 
 
+def test_the_error_of_a_task_that_is_ended_with_the_loop_is_reported(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def fail() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise RuntimeError("at its end")
+
+    left: list[object] = []
+
+    async def work() -> None:
+        left.append(asyncio.ensure_future(fail()))
+        await turn()
+
+    run(work())
+    assert "at its end" in caplog.text
+
+
 def test_a_failed_look_up_for_which_nobody_waits_is_not_reported(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
