@@ -8,7 +8,8 @@ from queueing.errors import ConfigError
 from queueing.files.regular_file import read_regular
 from workers.config.tenants import KeyVersion
 from workers.config.values import public_key, unix_ms
-from workers.pki.chains import LARGEST_BYTES, ChainInvalid, read_chain
+from workers.pki.chain_reading import LARGEST_BYTES, read_chain
+from workers.pki.chains import ChainInvalid
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -1,4 +1,4 @@
-"""Certificate chains as authorities send them: reading, and the checks before one is attached to a key.
+"""Certificate chains, and the checks before one is attached to a key.
 
 Only structure, signatures, dates and names are checked: whether verifiers trust the root is theirs to say (RFC 5280 6.1
 has the rules that they apply).
@@ -6,8 +6,6 @@ has the rules that they apply).
 
 from __future__ import annotations
 
-import codecs
-import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
@@ -18,18 +16,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from queueing.protocol import der
 from queueing.protocol.certificates import UNREADABLE
 
-LARGEST_BYTES: Final = 256 * 1024
-"""Ten certificates with every extension have less than 30 kB; the rest are comments of authorities."""
-
-_MOST_CERTIFICATES: Final = 10
 _LEAST_RSA_BITS: Final = 2048  # NIST SP 800-131A rev. 2, table 2
 _WEAK_HASHES: Final = frozenset({"md5", "sha1"})
 _LONGEST: Final = timedelta(days=460)  # CSBR 6.3.2, from 1 March 2026
-_BEGIN: Final = b"-----BEGIN "
-
 
 ExtensionT = TypeVar("ExtensionT", bound=x509.ExtensionType)
 
@@ -43,7 +34,8 @@ class ChainInvalid(ValueError):
         self.remedy = remedy
 
 
-_WANTED: Final = "Give one PEM file: the certificate of the key first, then that of its issuer, and so on."
+LEAF_FIRST: Final = "Give one PEM file: the certificate of the key first, then that of its issuer, and so on."
+"""Remedy for a file that is something else, or has another order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,55 +142,18 @@ class Chain:
             return ChainInvalid(
                 f"the chain is in the wrong order: {_named(certificate, i)} is issued by certificate {issuers[0] + 1},"
                 f" but certificate {i + 2} follows",
-                _WANTED,
+                LEAF_FIRST,
             )
         if following.issuer == certificate.subject:
             return ChainInvalid(
                 f"the chain is in the wrong order: {_named(certificate, i)} has issued the one after it",
-                _WANTED,
+                LEAF_FIRST,
             )
         return ChainInvalid(
             f"an intermediate certificate is missing: {_named(certificate, i)} is issued by"
             f" `{_name(certificate.issuer)}`, but {_named(following, i + 1)} follows",
             "Get the missing certificate from the authority and put it in between.",
         )
-
-
-def read_chain(raw: bytes) -> Chain:
-    """Chain of a PEM file, or the one certificate of a DER file. Raises ``ChainInvalid``.
-
-    A byte order mark, CRLF and text outside of the certificates are ignored.
-    """
-    if len(raw) > LARGEST_BYTES:
-        raise ChainInvalid(f"the file has more than {LARGEST_BYTES // 1024} kB, no chain does", _WANTED)
-    raw = raw.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n")
-    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise ChainInvalid("the file is UTF-16", "Save it as plain text (ASCII or UTF-8).")
-    if _BEGIN not in raw:
-        return _read_der(raw)
-    if b"PRIVATE KEY-----" in raw:
-        raise ChainInvalid(
-            "the file has a private key in it",
-            "Find out whose it is: the keys of Sigmill never leave their tokens. Give a file with certificates alone.",
-        )
-    if b"-----BEGIN PKCS7-----" in raw:
-        raise _pkcs7()
-    if b"-----BEGIN CERTIFICATE REQUEST-----" in raw and b"-----BEGIN CERTIFICATE-----" not in raw:
-        raise ChainInvalid(
-            "the file has a request, not a certificate", "Send it to an authority, and give what that issues."
-        )
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            certificates = x509.load_pem_x509_certificates(raw)
-    except UNREADABLE:
-        raise ChainInvalid(
-            "the file has PEM blocks, but one of them is no certificate, or is damaged", _WANTED
-        ) from None
-    if len(certificates) < raw.count(_BEGIN + b"CERTIFICATE-----"):
-        raise ChainInvalid("a certificate in the file is cut off", "Copy the file again, as a whole.")
-    if len(certificates) > _MOST_CERTIFICATES:
-        raise ChainInvalid(f"the file has {len(certificates)} certificates, a chain has at most 10", _WANTED)
-    return Chain(tuple(certificates))
 
 
 def spki_of(certificate: x509.Certificate) -> bytes:
@@ -211,32 +166,6 @@ def spki_of(certificate: x509.Certificate) -> bytes:
             "Ask the authority for another one.",
         ) from None
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-
-
-def _read_der(raw: bytes) -> Chain:
-    try:
-        fields = list(der.read(raw).expect(der.SEQUENCE).children())
-    except der.DerInvalid:
-        raise ChainInvalid("the file is no certificate, neither PEM nor DER", _WANTED) from None
-    if fields and fields[0].encoded == der.integer(3):
-        raise ChainInvalid(
-            "the file is a PKCS#12, which holds a private key",
-            "The key of Sigmill is in its token. Give the chain alone: openssl pkcs12 -in FILE -nokeys -out CHAIN.pem",
-        )
-    if fields and fields[0].tag == der.OID:
-        raise _pkcs7()
-    try:
-        return Chain((x509.load_der_x509_certificate(raw),))
-    except UNREADABLE:
-        raise ChainInvalid("the file is DER, but no certificate", _WANTED) from None
-
-
-def _pkcs7() -> ChainInvalid:
-    return ChainInvalid(
-        "the file is a PKCS#7, in which certificates have no order",
-        "Convert it: openssl pkcs7 -print_certs -in FILE -out CHAIN.pem (-inform DER for .p7b), then put the key's"
-        " certificate first.",
-    )
 
 
 def _check_self_signature(certificate: x509.Certificate, i: int) -> None:

@@ -24,7 +24,8 @@ from queueing.protocol.algorithms import DEFAULT_FOR_KEY, FACTS
 from workers.cli.shell.options import combined
 from workers.cli.shell.output import Output, emit, print_message
 from workers.config.service_file import SERVICE
-from workers.pki.chains import LARGEST_BYTES, ChainInvalid, read_chain
+from workers.pki.chain_reading import LARGEST_BYTES, read_chain
+from workers.pki.chains import ChainInvalid
 from workers.pki.cms import CertificateContent, SignedContent, now_in_seconds
 from workers.pki.origin import Origin, OriginModule, OriginStatement, OriginToken, VendorEvidence, speaks_of
 from workers.token_admin.evidence import run_evidence

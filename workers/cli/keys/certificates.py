@@ -32,7 +32,8 @@ from workers.config.loading import load_scope
 from workers.config.tenant_edits import attach_chain
 from workers.config.tenant_file import load_tenant
 from workers.config.tenant_writer import EditedTenant, edit_tenant, preview_tenant
-from workers.pki.chains import LARGEST_BYTES, Chain, ChainInvalid, read_chain
+from workers.pki.chain_reading import LARGEST_BYTES, read_chain
+from workers.pki.chains import Chain, ChainInvalid
 
 if TYPE_CHECKING:
     from workers.config.loading import ServiceScope
