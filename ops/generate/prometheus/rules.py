@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from ops.generate.prometheus.alerts import Alert, symptoms
+from ops.generate.prometheus.alert import Alert
+from ops.generate.prometheus.alerts import symptoms
 from ops.generate.prometheus.clock import REAL, Clock, name_of
 from ops.generate.prometheus.objectives import BURNS, LEAST_JOBS, OBJECTIVES, WINDOWS_S, Burn, Objective
 
