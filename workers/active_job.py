@@ -6,7 +6,6 @@ JobSink    where a finished job goes: its result is published, or it is returned
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
@@ -23,6 +22,7 @@ from queueing.protocol.jobs import (
     ReceiptNotice,
     WireError,
 )
+from queueing.unix_time import unix_ms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,7 +102,7 @@ class ActiveJob:
     def __init__(self, claimed: ClaimedJob, sinks: JobSinks) -> None:
         self.claimed = claimed
         self._sinks = sinks
-        self.started_ms = time.time_ns() // 1_000_000
+        self.started_ms = unix_ms()
         self.sealed = b""
         self.envelope: Envelope | None = None
         self.grant: Grant | None = None  # its signature is verified

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -30,6 +29,7 @@ from queueing.protocol.jobs import (
     content_hash,
     encode_result,
 )
+from queueing.unix_time import unix_ms
 
 if TYPE_CHECKING:
     from workers.active_job import ActiveJob
@@ -59,7 +59,7 @@ _ACCEPTED_UNDER_ANOTHER_GRANT: Final = (ClientRevoked, GrantRefused, PolicyDenie
 
 def encode_job_result(job: ActiveJob) -> bytes:
     """Result in arq's form: the outcome of each digest, or the one error of the job."""
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = unix_ms()
     failure = job.failure
     return encode_result(
         ArqResult(
@@ -89,7 +89,7 @@ def encode_dead_letter(job: ActiveJob, worker: str) -> bytes:
         DeadLetter(
             reason=failure.reason,
             message=failure.message,
-            at_ms=time.time_ns() // 1_000_000,
+            at_ms=unix_ms(),
             worker=worker,
             attempts=claimed.attempt,
             crashes=claimed.crashes,

@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from queueing.aio.owned_tasks import end_tasks
 from queueing.broker import doorbell
 from queueing.errors import QueueUnavailable
+from queueing.unix_time import unix_ms
 from workers.lifecycle.shutdown import CLAIM_GRACE_S
 from workers.lifecycle.startup_recovery import recover_journal
 
@@ -130,7 +130,7 @@ class SigningService:
         if self.draining:
             await self._close()  # the log is perhaps not recovered: nothing may be claimed
             return
-        await p.grants.recover(p.state.log_folder, time.time_ns() // 1_000_000)
+        await p.grants.recover(p.state.log_folder, unix_ms())
         p.leases.start()
         await p.refused_pins.sync_at_start()
         async with asyncio.TaskGroup() as tasks:

@@ -12,7 +12,6 @@ import contextlib
 import inspect
 import logging
 import signal
-import time
 from typing import TYPE_CHECKING, Any
 
 from arq.jobs import serialize_result
@@ -25,6 +24,7 @@ from queueing.protocol.jobs import FUNCTION, deserialize, serialize
 from queueing.redis.connection import connect
 from queueing.redis.errors import REDIS_ERRORS, is_foreign_value
 from queueing.redis.faults import reason_of
+from queueing.unix_time import unix_ms
 from workers.composition.service import build_service
 from workers.lifecycle.shutdown import HURRY_S, end_process_after
 
@@ -194,7 +194,7 @@ class SigningWorker(Worker):
 
     async def _fail_job(self, job_id: str) -> None:
         """Store a failed result of a stock job, and remove the job."""
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = unix_ms()
         failure = JobExecutionFailed("the job, or a value of arq for it, could not be processed")
         result = serialize_result(
             *("<unknown>", (), {}, 1, now_ms, False, failure, now_ms, now_ms, job_id, self.queue_name),

@@ -14,7 +14,6 @@ import contextlib
 import itertools
 import os
 import sys
-import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +25,7 @@ from queueing.aio.owned_tasks import end_tasks
 from queueing.config.redis import RedisConfig
 from queueing.protocol import keyspace
 from queueing.redis.connection import connect
+from queueing.unix_time import unix_ms
 
 if TYPE_CHECKING:
     from arq.connections import ArqRedis
@@ -76,7 +76,7 @@ class FloodOf:
     def _put(self, pipe: Any, specimen: Specimen, number: str) -> None:
         job_id = b"{%s}" % self._victim.tenant.encode() + specimen.id_prefix + number.encode()
         pipe.set(b"arq:job:" + job_id, specimen.payload, px=KEEP_MS)
-        pipe.zadd(self._queue, {job_id: time.time_ns() // 1_000_000})
+        pipe.zadd(self._queue, {job_id: unix_ms()})
 
     async def _rest(self) -> int:
         """End the flood and empty the queue; the number of jobs that were written."""

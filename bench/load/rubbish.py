@@ -6,7 +6,6 @@ They are written past our client, straight under arq's keys. Pure: nothing here 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,6 +14,7 @@ import msgspec
 
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.envelope import Envelope, encode_body, seal
+from queueing.unix_time import unix_ms
 from workers.dev.tenants import CLIENT, KEY
 
 DIGESTS: Final = 16
@@ -45,7 +45,7 @@ class Specimen:
 
 def envelope(victim: Victim, **changes: Any) -> Envelope:
     """A good envelope of this victim, with these fields changed."""
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = unix_ms()
     fields = {
         "audience": victim.audience,
         "tenant": victim.tenant,
@@ -62,7 +62,7 @@ def envelope(victim: Victim, **changes: Any) -> Envelope:
 
 
 def _job(sealed: bytes, hints: object = None) -> bytes:
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = unix_ms()
     return msgspec.msgpack.encode({"t": None, "f": "sign", "a": [sealed], "k": hints or {}, "et": now_ms})
 
 

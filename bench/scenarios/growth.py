@@ -24,6 +24,7 @@ from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.envelope import CURRENT_VERSION
 from queueing.protocol.jobs import JobHints, encode_job
+from queueing.unix_time import unix_ms
 from workers.dev.tenants import AUDIENCE, CLIENT, KEY
 
 ROUNDS: Final = {"quick": 15, "full": 40}
@@ -165,11 +166,11 @@ def _one_job(testbed: BenchTestbed, tenant: BenchTenant) -> bytes:
         identity=identity,
         ttl_ms=3_600_000,
         reply_id="",
-        now_ms=lambda: time.time_ns() // 1_000_000,
+        now_ms=unix_ms,
     )
     target = Target(KEY, CURRENT_VERSION, tenant.algorithm)
     sealed = sealer.seal_with(identity.held, SigningRequest.of(target, [os.urandom(32)], None)).sealed
-    return encode_job(sealed, JobHints(n=1, alg=str(tenant.algorithm)), time.time_ns() // 1_000_000)
+    return encode_job(sealed, JobHints(n=1, alg=str(tenant.algorithm)), unix_ms())
 
 
 def _peak_mib(pid: int) -> float:

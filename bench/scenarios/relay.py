@@ -29,6 +29,7 @@ from queueing.config.redis import RedisConfig
 from queueing.protocol.algorithms import Algorithm, KeyKind
 from queueing.protocol.client_keys import ClientKey
 from queueing.redis.connection import with_connection
+from queueing.unix_time import unix_ms
 from workers.dev.redis_server import RedisServer
 from workers.dev.relay_process import RelayProcess
 from workers.dev.tenants import AUDIENCE
@@ -179,7 +180,7 @@ def _memory(session: Session, count: int) -> None:
 
 async def _submitted(server: RedisServer, count: int) -> list[str]:
     """Ids of so many queued jobs of one digest."""
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = unix_ms()
     identity = StaticIdentity("bench", ClientKey.generate())
     builder = EnvelopeBuilder(
         audience=AUDIENCE,

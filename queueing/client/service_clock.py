@@ -38,11 +38,6 @@ WARNED_MS: Final = 30_000
 """A difference above this is reported: half of what lanes tolerate."""
 
 
-def wall_clock_ms() -> int:
-    """Time of this host: Unix time in ms."""
-    return time.time_ns() // 1_000_000
-
-
 class ServiceClock:
     """Difference between this host's clock and Redis', measured when the client opens, every minute, and after an error of dates.
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Self
 from queueing.client.config import ClientConfig
 from queueing.client.epoch_store import EpochStore
 from queueing.client.open_client import OpenClient
-from queueing.client.service_clock import wall_clock_ms
 from queueing.client.sign_stream import DigestStream, RequestSlices
 from queueing.client.signatures import Outcome, Signature
 from queueing.client.signing_request import (
@@ -28,6 +27,7 @@ from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.key_directory import KeyEntry
 from queueing.protocol.priorities import Priority
+from queueing.unix_time import unix_ms
 
 if TYPE_CHECKING:
     from queueing.broker.job_values import CancelStatus, JobStatus
@@ -53,7 +53,7 @@ class SigningClient:
         key: ClientKey | None = None,
         *,
         accept: AcceptLevel | str | None = None,
-        now_ms: Callable[[], int] = wall_clock_ms,
+        now_ms: Callable[[], int] = unix_ms,
     ) -> None:
         config.check_place("client.toml")
         self._config = config if accept is None else config.with_accept_level(AcceptLevel(accept))

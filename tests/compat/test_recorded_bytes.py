@@ -7,7 +7,6 @@ a version beside the old one, and records it here; what is here is never recorde
 from __future__ import annotations
 
 import os
-import time
 
 import msgspec
 import pytest
@@ -19,6 +18,7 @@ from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.client_keys import ClientKey, ClientPublicKey
 from queueing.protocol.envelope import read_unverified
 from queueing.protocol.jobs import JobOutcome, content_hash, decode_job, decode_result, job_id_of
+from queueing.unix_time import unix_ms
 from tests.support.farm.forging import Forger, enqueue, outcome_of, payload
 from tests.support.rig.shared_rig import SharedRig
 from workers.journal import records
@@ -144,7 +144,7 @@ def test_the_former_version_reads_an_outcome_with_dropped_signatures() -> None:
 
 async def test_a_job_in_the_first_form_is_signed(shared_rig: SharedRig) -> None:
     """Written here field by field, with nothing of today's encoders: a client of then on a queue of now."""
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = unix_ms()
     digest = os.urandom(32)
     body = [
         1, "sigmill-dev", "acme", "build-1", "release", 0, "ECDSA_SHA_256",

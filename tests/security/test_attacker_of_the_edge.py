@@ -27,7 +27,8 @@ from queueing.protocol.grants.grant_request import encode_json, make_request
 from queueing.protocol.jobs import job_id_of
 from queueing.protocol.priorities import Priority
 from queueing.redis.connection import connect
-from tests.support.farm.forging import enqueue, fresh_id, now_ms, outcome_of, payload
+from queueing.unix_time import unix_ms
+from tests.support.farm.forging import enqueue, fresh_id, outcome_of, payload
 from tests.support.issuer.build import Build
 from tests.support.issuer.granted_service import GrantedService
 from tests.support.issuer.running import PIN
@@ -74,7 +75,7 @@ class Loot:
         """An envelope of a digest of the thief's, under the stolen grant unless the changes say otherwise."""
         made = msgspec.structs.replace(
             self.unverified.envelope,
-            issued_at_ms=now_ms(),
+            issued_at_ms=unix_ms(),
             idempotency_key=os.urandom(16),
             digests=(os.urandom(32),),
             **changes,
@@ -118,7 +119,7 @@ class Loot:
                 self.envelope(own, grant=self.altered_grant(max_digests=MAX_DIGESTS)), "grant.refused",
             ),
             "a grant of another end": (
-                self.envelope(own, grant=self.altered_grant(expires_ms=now_ms() + 10**9)), "grant.refused",
+                self.envelope(own, grant=self.altered_grant(expires_ms=unix_ms() + 10**9)), "grant.refused",
             ),
             "a grant of another id": (
                 self.envelope(own, client="ci." + "0" * 32, grant=self.altered_grant(grant_id=bytes(16))),

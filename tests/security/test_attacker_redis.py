@@ -24,8 +24,9 @@ from queueing.protocol import keyspace
 from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.jobs import ArqResult, JobOutcome, ResultHints, encode_result, job_id_of
 from queueing.protocol.signing_costs import COST_OF
+from queueing.unix_time import unix_ms
 from tests.support.farm.farm import digests
-from tests.support.farm.forging import Forger, enqueue, fresh_id, now_ms, outcome_of, payload
+from tests.support.farm.forging import Forger, enqueue, fresh_id, outcome_of, payload
 from tests.support.rig.rig import MakeRig
 from tests.support.rig.shared_rig import SharedRig, behind_simhsm
 from tests.support.waiting import PATIENCE_S, until_async
@@ -66,7 +67,7 @@ async def test_a_replay_signs_what_was_authorised_and_only_until_it_expires(
     sealed = acme.seal(digests=(digest,))
     for _ in range(3):
         assert isinstance(await outcome_of(redis, await enqueue(redis, "acme", payload(sealed))), JobOutcome)
-    old = acme.seal(issued_at_ms=now_ms() - 600_000, expires_at_ms=now_ms() - 120_000)
+    old = acme.seal(issued_at_ms=unix_ms() - 600_000, expires_at_ms=unix_ms() - 120_000)
     assert code(await outcome_of(redis, await enqueue(redis, "acme", payload(old)))) == "job.expired"
 
 

@@ -21,7 +21,8 @@ from queueing.protocol.algorithms import DEFAULT_FOR_KEY, Algorithm, KeyKind
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.key_directory import encode_signed, open_directory
 from queueing.protocol.public_keys import PublicKey
-from tests.support.farm.forging import Forger, now_ms
+from queueing.unix_time import unix_ms
+from tests.support.farm.forging import Forger
 from tests.support.rig.lane_handle import LaneHandle, spec_for
 from tests.support.rig.operator import edit, operator_block, order_by
 from tests.support.rig.rig import MakeRig, Rig, client_block
@@ -83,7 +84,7 @@ async def test_only_what_the_tenant_authorised_is_signed(rig: Rig, lane: LaneHan
         "another tenant's envelope": (globex.seal(), "envelope.audience"),
         "by a revoked client": (Forger(key=GONE).seal(client="gone"), "client.revoked"),
         "expired": (
-            acme.seal(issued_at_ms=now_ms() - 2 * HOUR_MS, expires_at_ms=now_ms() - HOUR_MS),
+            acme.seal(issued_at_ms=unix_ms() - 2 * HOUR_MS, expires_at_ms=unix_ms() - HOUR_MS),
             "job.expired",
         ),
         "for another cluster": (acme.seal(audience="elsewhere"), "envelope.audience"),
@@ -132,7 +133,7 @@ async def test_the_services_lane_signs_no_envelopes_and_a_tenants_no_directories
     """A signature of the one kind can never stand for the other."""
     connection = lane._connection
     assert connection is not None
-    connection.writer.write(encode_frame(SignDirectory(1, "acme", now_ms(), now_ms() + HOUR_MS)))
+    connection.writer.write(encode_frame(SignDirectory(1, "acme", unix_ms(), unix_ms() + HOUR_MS)))
     answer = await lane._read()
     assert isinstance(answer, SignedDirectory)
     assert (answer.signed, answer.error is not None) == (b"", True)
@@ -152,10 +153,10 @@ async def test_a_directory_expires_within_the_services_time_to_live(rig: Rig) ->
     assert isinstance(answer, SignedDirectory)
     key = PublicKey.from_spki(rig.tokens["service"].keys[SERVICE_KEY_LABEL].spki)
     shown = open_directory(
-        answer.signed, audience=AUDIENCE, tenant="acme", pinned=[key], newest_epoch=0, now_ms=now_ms()
+        answer.signed, audience=AUDIENCE, tenant="acme", pinned=[key], newest_epoch=0, now_ms=unix_ms()
     )
-    assert shown.issued_at_ms <= now_ms()
-    assert shown.expires_at_ms <= now_ms() + 7 * 24 * HOUR_MS
+    assert shown.issued_at_ms <= unix_ms()
+    assert shown.expires_at_ms <= unix_ms() + 7 * 24 * HOUR_MS
 
 
 async def test_a_canary_is_one_constant_for_every_caller(rig: Rig, lane: LaneHandle, acme: Forger) -> None:
@@ -200,7 +201,7 @@ async def test_the_services_canary_is_no_directory(rig: Rig) -> None:
     key.verify(algorithm, canary_digest(algorithm), signed.signature)
     raw = encode_signed(CANARY, signed.signature, key.sha256)
     with pytest.raises(ResultInvalid):
-        open_directory(raw, audience="a", tenant="acme", pinned=[key], newest_epoch=0, now_ms=now_ms())
+        open_directory(raw, audience="a", tenant="acme", pinned=[key], newest_epoch=0, now_ms=unix_ms())
 
 
 async def test_a_lane_goes_back_to_no_older_rules(rig: Rig, lane: LaneHandle, acme: Forger) -> None:

@@ -21,8 +21,9 @@ from arq.connections import ArqRedis
 from queueing.errors import QueueUnavailable, SigningError
 from queueing.protocol import keyspace
 from queueing.protocol.jobs import JobOutcome, job_id_of
+from queueing.unix_time import unix_ms
 from tests.support.farm.farm import digests
-from tests.support.farm.forging import Forger, enqueue, fresh_id, now_ms, outcome_of, payload
+from tests.support.farm.forging import Forger, enqueue, fresh_id, outcome_of, payload
 from tests.support.rig.shared_rig import SharedRig
 from tests.support.waiting import until_async
 from workers.dev.signature_checks import sha256_check
@@ -82,7 +83,7 @@ def dated_row(name: str, code: str, issued_ms: int, expires_ms: int) -> Row:
         name,
         code,
         lambda _, acme: payload(
-            acme.seal(issued_at_ms=now_ms() + issued_ms, expires_at_ms=now_ms() + expires_ms)
+            acme.seal(issued_at_ms=unix_ms() + issued_ms, expires_at_ms=unix_ms() + expires_ms)
         ),
     )
 
@@ -337,7 +338,7 @@ async def test_a_wrong_type_under_a_jobs_key_is_replaced(
     await wrong_type(redis, prefix + job_id)
     sealed = acme.seal(digests=(digest,))
     await redis.set(keyspace.job(job_id), payload(sealed))
-    await redis.zadd(keyspace.queue("acme"), {job_id: now_ms()})
+    await redis.zadd(keyspace.queue("acme"), {job_id: unix_ms()})
     async with asyncio.timeout(10):
         while await redis.type(keyspace.result(job_id)) != b"string":  # noqa: ASYNC110 - another process writes it
             await asyncio.sleep(0.01)
@@ -349,7 +350,7 @@ async def test_a_wrong_type_under_the_job_ends_that_job(shared_rig: SharedRig, r
     before = shared_rig.worker.metric("sigmill_redis_keys_replaced_total", tenant="acme")
     job_id = fresh_id()
     await wrong_type(redis, keyspace.job(job_id))
-    await redis.zadd(keyspace.queue("acme"), {job_id: now_ms()})
+    await redis.zadd(keyspace.queue("acme"), {job_id: unix_ms()})
     good = await enqueue_good(shared_rig, redis)
     assert code_of(await outcome_of(redis, job_id.encode())) == "job.expired"
     assert shared_rig.worker.metric("sigmill_redis_keys_replaced_total", tenant="acme") > before

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from queueing.errors import LogUnavailable, SigningError
+from queueing.unix_time import unix_ms
 from workers.journal.records import CanaryIntentRecord, CanaryOutcomeRecord, UnknownRecord
 from workers.lanes.canary import newest_canaries, service_canary, tenant_canaries
 from workers.lanes.protocol import KEY_NOT_FOUND, SignCanary
@@ -115,7 +116,7 @@ class CanaryProber:
         tenant = self._config.tenants.get(lanes.tenant)
         if tenant is None:
             return []
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = unix_ms()
         stops = self._stop_orders.stops_of(tenant)
         return tenant_canaries(tenant, lanes.token, now_ms=now_ms, stops=stops)
 
@@ -126,7 +127,7 @@ class CanaryProber:
         tenant = None if lanes.tenant is None else self._config.tenants.get(lanes.tenant)
         if tenant is None or tenant is known.tenant:
             return known.new
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = unix_ms()
         stops = self._stop_orders.stops_of(tenant)
         newest = newest_canaries(tenant, lanes.token, now_ms=now_ms, stops=stops)
         if known.tenant is None:
@@ -167,7 +168,7 @@ class CanaryProber:
                     lanes.missing_keys.record(request.key, request.version, found=False)
             except asyncio.CancelledError:
                 self._wal.append_nowait(
-                    [UnknownRecord(_now_ms(), intent.tenant, intent.job_id, intent.lease)]
+                    [UnknownRecord(unix_ms(), intent.tenant, intent.job_id, intent.lease)]
                 )
                 raise
             else:
@@ -176,7 +177,7 @@ class CanaryProber:
             await self._wal.append(
                 [
                     CanaryOutcomeRecord(
-                        _now_ms(), intent.tenant, intent.job_id, intent.lease, outcome, signature
+                        unix_ms(), intent.tenant, intent.job_id, intent.lease, outcome, signature
                     )
                 ]
             )
@@ -233,7 +234,7 @@ async def _signed(lanes: TokenPool, request: SignCanary, canary: Authorised) -> 
 def _intent(lanes: TokenPool, canary: Authorised) -> CanaryIntentRecord:
     version = canary.key_version
     return CanaryIntentRecord(
-        at_ms=_now_ms(),
+        at_ms=unix_ms(),
         tenant=lanes.tenant or "",
         job_id=b"canary:" + os.urandom(16).hex().encode(),
         lease=b"",
@@ -244,7 +245,3 @@ def _intent(lanes: TokenPool, canary: Authorised) -> CanaryIntentRecord:
         algorithm=str(canary.algorithm),
         digest=canary.digests[0],
     )
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -14,6 +14,7 @@ from queueing.coordination.key_directories import directories_missing, publish_d
 from queueing.errors import SigningError, TokenUnavailable
 from queueing.protocol import keyspace
 from queueing.protocol.key_directory import directory_head
+from queueing.unix_time import unix_ms
 from workers.journal.event_records import DirectoryRecord
 from workers.lanes.protocol import SignDirectory
 
@@ -117,7 +118,7 @@ class DirectoryPublisher:
         if pool is None or tenant not in self._config.tenants:
             self._due.pop(tenant, None)
             return
-        now_ms, ttl_ms = time.time_ns() // 1_000_000, int(self._ttl_s * 1000)
+        now_ms, ttl_ms = unix_ms(), int(self._ttl_s * 1000)
         self._due[tenant] = time.monotonic() + CHECK_S
         try:
             answer = await pool.requests.sign_directory(
@@ -143,7 +144,7 @@ class DirectoryPublisher:
     def _record(self, tenant: str, signed: bytes, head: DirectoryHead) -> DirectoryRecord:
         key = self._config.service.service_key
         return DirectoryRecord(
-            time.time_ns() // 1_000_000,
+            unix_ms(),
             tenant,
             key.token,
             key.public_key.sha256,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
+from queueing.unix_time import unix_ms
 from workers.journal.event_records import (
     LaneEndedRecord,
     LaneOperationsRecord,
@@ -45,7 +45,7 @@ class LaneRecords:
 
     def lane_started(self, spec: LaneSpec, lane: LaneConnection) -> None:
         """Record the login and the start of a lane."""
-        ready, at_ms, tenant = lane.ready, _now_ms(), spec.tenant or ""
+        ready, at_ms, tenant = lane.ready, unix_ms(), spec.tenant or ""
         if ready is None:
             return
         self._running[lane.id] = spec, lane
@@ -69,7 +69,7 @@ class LaneRecords:
 
     def lane_ended(self, spec: LaneSpec, lane: LaneConnection, end: ExitReason, *, in_doubt: int) -> None:
         """Record a refused login, and the end of a lane that was logged in with its last calls."""
-        at_ms, tenant = _now_ms(), spec.tenant or ""
+        at_ms, tenant = unix_ms(), spec.tenant or ""
         records: list[EventRecord] = []
         if self._running.pop(lane.id, None) is not None:
             reason = "asked" if end.cause is Cause.ASKED else end.reason
@@ -96,12 +96,8 @@ class LaneRecords:
 
 
 def _operations(spec: LaneSpec, lane: LaneConnection) -> list[LaneOperationsRecord]:
-    made, at_ms = lane.operations.take(), _now_ms()
+    made, at_ms = lane.operations.take(), unix_ms()
     return [
         LaneOperationsRecord(at_ms, spec.tenant or "", lane.id, made[first : first + MOST_KEYS])
         for first in range(0, len(made), MOST_KEYS)
     ]
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -13,6 +13,7 @@ from queueing.broker.receipts import JobReceipt, publish
 from queueing.errors import QueueUnavailable
 from queueing.files.regular_file import NOT_A_FILE
 from queueing.protocol.jobs import tenant_of_job_id
+from queueing.unix_time import unix_ms
 from workers.record.receipts.outbox import ReceiptOutbox
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class ReceiptPublisher:
         backoff = Backoff(first_s=1.0, most_s=60.0)
         while True:
             try:
-                await self.publish(now_s=time.monotonic(), now_ms=time.time_ns() // 1_000_000)
+                await self.publish(now_s=time.monotonic(), now_ms=unix_ms())
             except OSError as error:
                 log.warning("record.receipts_unread", extra={"why": error.strerror or str(error)})
                 await asyncio.sleep(backoff.next_s())

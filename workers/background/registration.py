@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import time
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Protocol
 
 from queueing.coordination import worker_registry
 from queueing.coordination.worker_registry import INTERVAL_S, MOST_NAMED, WorkerInfo
 from queueing.errors import QueueUnavailable
+from queueing.unix_time import unix_ms
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -60,7 +60,7 @@ class Registration:
         self._jobs = jobs
         self._log_shares = log_shares
         self._metrics = metrics
-        self._since_ms = time.time_ns() // 1_000_000
+        self._since_ms = unix_ms()
         self._host = os.uname().nodename
         self._version = version("sigmill")
 

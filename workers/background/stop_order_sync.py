@@ -12,6 +12,7 @@ from queueing.aio.events import wait_for
 from queueing.coordination import stop_order_feed
 from queueing.errors import LogUnavailable, QueueUnavailable
 from queueing.protocol.stop_orders import OrderInvalid, StopOrder, read_order, verify_order
+from queueing.unix_time import unix_ms
 from workers.journal.event_records import StopOrderRecord
 from workers.journal.event_spool import EventSpool
 from workers.state.directory import reading_state
@@ -165,7 +166,7 @@ class StopOrderSync:
             if self._lanes.stop_orders_applied(tenant)
         ]
         if applied:
-            await stop_order_feed.acknowledge(self._redis, applied, self._owner, time.time_ns() // 1_000_000)
+            await stop_order_feed.acknowledge(self._redis, applied, self._owner, unix_ms())
             for order_id in applied:
                 del self._unconfirmed[order_id]
 
@@ -208,7 +209,7 @@ class StopOrderSync:
 
 def _record_of(order: StopOrder) -> StopOrderRecord:
     return StopOrderRecord(
-        time.time_ns() // 1_000_000,
+        unix_ms(),
         order.tenant,
         order.order_id,
         order.operator,

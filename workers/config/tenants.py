@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from queueing.errors import KeyDisabled, KeyExpired, KeyUnknown
 from queueing.protocol.key_directory import KeyDirectory, KeyEntry, KeyState, KeyVersionEntry
+from queueing.unix_time import unix_ms
 from workers.config.tenant_limits import TenantLimits
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class KeyVersion:
     @property
     def state_now(self) -> KeyState:
         """State by this host's clock."""
-        return self.state_at(time.time_ns() // 1_000_000)
+        return self.state_at(unix_ms())
 
     @property
     def leaves(self) -> tuple[bytes, ...]:

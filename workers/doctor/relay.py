@@ -12,11 +12,11 @@ from cryptography import x509
 from queueing.aio.runner import run
 from queueing.client.delivery.redis_access import RedisAccess
 from queueing.errors import ConfigError, QueueUnavailable
+from queueing.unix_time import unix_ms
 from workers.config.values import ErrorList
 from workers.doctor.findings import Finding, fail, ok, skipped, warning
 from workers.doctor.redis import address_of
 from workers.relay.checking import check_file
-from workers.relay.tenant_queue import wall_clock_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,7 +90,7 @@ def _redis(tenant: str, config: RedisConfig) -> Finding:
 
 
 async def _directory(tenant: str, config: RedisConfig) -> bytes | None:
-    access = RedisAccess.connected(config, tenant=tenant, reply_id="", now_ms=wall_clock_ms)
+    access = RedisAccess.connected(config, tenant=tenant, reply_id="", now_ms=unix_ms)
     try:
         return await access.directory()
     finally:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING, Final
@@ -18,6 +17,7 @@ from queueing.coordination.key_usage import UsagePeriod
 from queueing.errors import QueueUnavailable
 from queueing.protocol.grants.grant import client_of
 from queueing.protocol.jobs import content_hash
+from queueing.unix_time import unix_ms
 from workers.lanes.authorisation import is_unauthenticated
 from workers.lanes.grant_usage import KEPT_MS, GrantUsage, name_of
 from workers.limits.grant_recovery import counted_before
@@ -97,7 +97,7 @@ class GrantBudgets:
         while True:
             await asyncio.sleep(SHARE_S)
             await self.share()
-            self.forget_expired(time.time_ns() // 1_000_000)
+            self.forget_expired(unix_ms())
 
     async def share(self) -> None:
         """Add what is new to the counters in Redis, and take over what other hosts have added. One round trip, or none."""

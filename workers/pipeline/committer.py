@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from queueing.aio.backoff import Backoff
 from queueing.broker.claims import Commit, CommitStatus, Retention
 from queueing.errors import JobPoisoned, QueueUnavailable, QueueUnconfirmed
+from queueing.unix_time import unix_ms
 from workers.journal.records import ReleasedRecord
 from workers.lanes.authorisation import is_unauthenticated
 from workers.telemetry import job_log
@@ -200,7 +200,7 @@ class Committer:
         recorded = [(p.outcome, status) for p, status in done if p.job is None or p.job.recorded]
         if not recorded:
             return
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = unix_ms()
         self._wal.append_nowait(
             [ReleasedRecord(now_ms, o.tenant, o.job_id, o.lease, how.name.lower()) for o, how in recorded]
         )

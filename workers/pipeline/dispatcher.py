@@ -17,6 +17,7 @@ from queueing.errors import (
     SigningError,
     TokenUnavailable,
 )
+from queueing.unix_time import unix_ms
 from workers.journal.records import SALT_BYTES, IntentRecord
 from workers.lanes.supervisor.batching import Slice
 
@@ -74,7 +75,7 @@ class Dispatcher:
                 job.requeue(TokenUnavailable("this worker is shutting down"))
             return
         routed = self._route_all(jobs)
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = unix_ms()
         routed = await self._within_budgets([each for each in routed if self._within_grant(each[0])], now_ms)
         if not routed:
             return

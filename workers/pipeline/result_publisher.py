@@ -18,6 +18,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from queueing.errors import LogUnavailable, ResultInvalid
+from queueing.unix_time import unix_ms
 from workers.job_result import encode_dead_letter, encode_job_result
 from workers.journal.event_records import RefusedRecord
 from workers.journal.records import OutcomeRecord, fits
@@ -109,7 +110,7 @@ class ResultPublisher:
         A refusal of a job that no client was found to have signed is committed without a record: nothing of it can be
         signed twice, and a writer of such jobs must not fill the log.
         """
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = unix_ms()
         outcomes = [self._outcome_of(job, now_ms) for job in jobs]
         records: list[OutcomeRecord | RefusedRecord] = []
         for job, outcome in zip(jobs, outcomes, strict=True):
@@ -153,7 +154,7 @@ class ResultPublisher:
 
     async def _publish_came_back(self, came_back: list[tuple[ActiveJob, OutcomeRecord]]) -> None:
         """Commit recovered outcomes under leases of this process, of jobs that were claimed again although signed."""
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = unix_ms()
         pending = [
             Pending(
                 OutcomeRecord(

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from queueing.errors import ClockSetBack, HsmFault, QueueUnavailable
+from queueing.unix_time import unix_ms
 from workers.journal.records import ReturnedRecord
 from workers.telemetry import job_log
 from workers.telemetry.metrics import reason_label
@@ -98,7 +98,7 @@ class JobReturner:
         A job that was not authenticated yet has no record: a writer of such jobs must not fill the log while no lane may
         have them.
         """
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = unix_ms()
         records: list[Record] = [
             ReturnedRecord(now_ms, j.claimed.tenant, j.claimed.job_id, j.claimed.lease, j.maybe_signed)
             for j in jobs

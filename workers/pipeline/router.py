@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +17,7 @@ from queueing.errors import (
 )
 from queueing.protocol.envelope import read_unverified
 from queueing.protocol.jobs import ReceiptNotice, decode_job, job_id_of, tenant_of_job_id
+from queueing.unix_time import unix_ms
 from workers.lanes.authorisation import authorise, is_unauthenticated
 from workers.lanes.signatories import VerifiedGrants, signatory_of
 from workers.lanes.supervisor.batching import Group
@@ -115,7 +115,7 @@ class Router:
                 unverified,
                 tenant,
                 audience=self._audience,
-                now_ms=time.time_ns() // 1_000_000,
+                now_ms=unix_ms(),
                 stops=self._stop_orders.stops_of(tenant),
                 grants=self._grants,
             )
@@ -142,7 +142,7 @@ class Router:
         known = self._find_signatory(job, unverified, tenant)
         if not known or self._unauthenticated.must_verify(tenant.name):
             self._authenticate(job, unverified)
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = unix_ms()
         stops = self._stop_orders.stops_of(tenant)
         try:
             if tenant.suspended:

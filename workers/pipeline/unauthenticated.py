@@ -13,6 +13,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from queueing.errors import EnvelopeSignature, GrantRefused
+from queueing.unix_time import unix_ms
 from workers.journal.event_records import UnauthenticatedRecord
 from workers.telemetry import job_log
 from workers.telemetry.metrics import reason_label
@@ -81,7 +82,7 @@ class UnauthenticatedJobs:
     def record_counts(self) -> None:
         """Append one record to the log for each tenant with such jobs since its last record; nothing waits for it."""
         unrecorded, self._unrecorded = self._unrecorded, {}
-        at_ms = time.time_ns() // 1_000_000
+        at_ms = unix_ms()
         records = [
             UnauthenticatedRecord(at_ms, tenant, dict(counts)) for tenant, counts in unrecorded.items()
         ]

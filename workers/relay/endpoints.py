@@ -13,7 +13,7 @@ from queueing.client.delivery import relay_messages as messages
 from queueing.errors import EnvelopeAudience, EnvelopeMalformed, PolicyDenied, SigningError
 from queueing.protocol.envelope import read_unverified
 from queueing.protocol.jobs import content_hash, job_id_of, tenant_of_job_id
-from workers.relay.tenant_queue import wall_clock_ms
+from queueing.unix_time import unix_ms
 
 if TYPE_CHECKING:
     from workers.relay.admission import Admission
@@ -155,7 +155,7 @@ class Endpoints:
         request = messages.decoded(body, messages.CancelRequest)
         queue = self._queue(request.tenant)
         _refuse_foreign(queue.tenant, request.job_ids)
-        statuses = await queue.access.cancel(request.client, request.job_ids, now_ms=wall_clock_ms())
+        statuses = await queue.access.cancel(request.client, request.job_ids, now_ms=unix_ms())
         return Reply(messages.encoded(statuses))
 
     async def _receipts(self, body: bytes) -> Reply:

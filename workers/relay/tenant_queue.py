@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import secrets
-import time
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +16,7 @@ from queueing.client.delivery.redis_access import RedisAccess
 from queueing.client.delivery.reply_stream import BLOCK_S, ReplyReader
 from queueing.errors import QueueUnavailable, QueueUnconfirmed
 from queueing.redis.connection import connect
+from queueing.unix_time import unix_ms
 from workers.relay.waiting import WaitingClient, WaitingClients
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class TenantQueue:
             blocking,
             tenant=tenant,
             reply_id=self.reply_id,
-            now_ms=wall_clock_ms,
+            now_ms=unix_ms,
             wait=config.replica_wait(),
         )
         self.clients = WaitingClients()
@@ -130,11 +130,6 @@ class TenantQueue:
             return _done(job_ids, await self.access.look_up(job_ids, confirmed=True))
         found = await results_of(self._redis, job_ids)
         return {job_id: result for job_id, result in zip(job_ids, found, strict=True) if result is not None}
-
-
-def wall_clock_ms() -> int:
-    """Unix time in ms."""
-    return time.time_ns() // 1_000_000
 
 
 def _done(job_ids: Sequence[str], states: Sequence[QueuedState]) -> dict[str, bytes]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from queueing.config.toml import parse_toml
 from queueing.errors import ConfigError
+from queueing.unix_time import unix_ms
 from workers.journal.event_records import ConfigurationRecord
 from workers.journal.event_spool import EventSpool
 
@@ -52,7 +52,7 @@ class ConfigurationEvents:
         A text that was recorded last is not recorded again. Where the disk fails, that is logged once, the configuration is in
         force nevertheless, and its events are ``unkept``: the next call tries them again, first.
         """
-        at_ms = time.time_ns() // 1_000_000
+        at_ms = unix_ms()
         new = {
             tenant: after
             for tenant, (before, after) in texts.items()

@@ -14,6 +14,7 @@ from cryptography import x509
 
 from queueing.broker.queue_stats import QueueState, read_queue_stats, redis_state
 from queueing.errors import ConfigError, QueueUnavailable
+from queueing.unix_time import unix_ms
 from workers.config.loading import load_configuration, tenant_files
 from workers.telemetry.series_budget import MOST_RANKED, OTHER
 
@@ -175,7 +176,7 @@ class QueueExporter:
 
     def _show_expiries(self) -> None:
         tenants = [tenant for tenant in self._configuration.tenants.values() if not tenant.suspended]
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = unix_ms()
         keys: _Values = {
             (tenant.name, key.name): min(ends)
             for tenant in tenants

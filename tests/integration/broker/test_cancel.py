@@ -16,7 +16,7 @@ from queueing.protocol import keyspace
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.envelope import seal
 from queueing.protocol.jobs import decode_result
-from tests.support.farm.forging import now_ms
+from queueing.unix_time import unix_ms
 from tests.support.farm.queued import LEASE_MS, QUEUE, TENANT, put, submission, take
 
 CLIENT = "ci"
@@ -32,7 +32,7 @@ async def job(redis: ArqRedis) -> Submission:
 
 
 async def cancel_it(redis: ArqRedis, job: Submission, client: str = CLIENT) -> CancelStatus:
-    (status,) = await cancel(redis, TENANT, client, [job.job_id], now_ms=now_ms())
+    (status,) = await cancel(redis, TENANT, client, [job.job_id], now_ms=unix_ms())
     return status
 
 

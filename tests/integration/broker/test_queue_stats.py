@@ -14,6 +14,7 @@ from queueing.errors import QueueUnavailable
 from queueing.protocol import keyspace
 from queueing.protocol.jobs import JobHints, encode_job
 from queueing.redis.connection import connect
+from queueing.unix_time import unix_ms
 from tests.support.farm.farm import Farm, digests
 
 
@@ -30,7 +31,7 @@ async def test_an_empty_queue_tells_nothing(redis: ArqRedis) -> None:
 
 async def test_the_age_is_that_of_the_submit_whatever_the_priority(redis: ArqRedis) -> None:
     """A job's place lies up to three hours in the past, a leased job's in the future."""
-    now_ms = int(time.time() * 1000)
+    now_ms = unix_ms()
     for name, age_ms in (("first", 40_000), ("second", 90_000), ("leased", 200_000)):
         await redis.set(keyspace.job(name), encode_job(b"sealed", JobHints(n=1), now_ms - age_ms))
     places = {"first": now_ms - 3 * 3600_000, "second": now_ms - 95_000, "leased": now_ms + 15_000}

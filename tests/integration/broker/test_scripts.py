@@ -17,6 +17,7 @@ from queueing.errors import QueueUnavailable
 from queueing.protocol import keyspace
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.limits import ClaimLimits
+from queueing.unix_time import unix_ms
 from tests.support.farm.forging import Forger, payload
 from tests.support.farm.queued import (
     KEEP,
@@ -30,7 +31,6 @@ from tests.support.farm.queued import (
     submission,
     take,
 )
-from tests.support.farm.responder import now_ms
 
 
 def forger(tenant: str = TENANT) -> Forger:
@@ -322,7 +322,7 @@ class TestClaim:
         await put(redis, job)
         await redis.set(keyspace.IN_PROGRESS_PREFIX + job.job_id, b"1", px=60_000)
         assert not (await take(one)).jobs
-        assert (await redis.zscore(QUEUE, job.job_id)) > now_ms() + 50_000
+        assert (await redis.zscore(QUEUE, job.job_id)) > unix_ms() + 50_000
 
     async def test_a_claim_that_finds_only_what_is_held_arms_the_bell(
         self, redis: ArqRedis, one: Claims

@@ -13,8 +13,9 @@ from queueing.errors import DigestLength, KeyUnknown
 from queueing.protocol import keyspace
 from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.jobs import deserialize
+from queueing.unix_time import unix_ms
 from tests.support.farm.farm import Farm, digests
-from tests.support.farm.responder import AUDIENCE, now_ms
+from tests.support.farm.responder import AUDIENCE
 from tests.support.redis.process import RedisProcess
 
 QUEUE = keyspace.queue("acme")
@@ -28,7 +29,7 @@ def sealed(farm: Farm, key: str = "release", *, digest: bytes | None = None) -> 
         identity=identity,
         ttl_ms=60_000,
         reply_id="",
-        now_ms=now_ms,
+        now_ms=unix_ms,
     )
     target = Target(key, 0, Algorithm.ECDSA_SHA_256)
     return sealer.seal_with(identity.held, SigningRequest.of(target, [digest or digests(1)[0]], None)).sealed

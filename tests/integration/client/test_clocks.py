@@ -11,6 +11,7 @@ import pytest
 
 from queueing import Signature, SigningClient
 from queueing.errors import EnvelopeExpired
+from queueing.unix_time import unix_ms
 from tests.support.rig.rig import MakeRig, Rig
 from tests.support.sigmill_cli import run_sigmill
 from tests.support.stepped_clock import SteppedClock
@@ -28,7 +29,7 @@ def rig(make_rig: MakeRig) -> Rig:
 
 def client_ahead(rig: Rig, ahead_s: int) -> SigningClient:
     def now_ms() -> int:
-        return time.time_ns() // 1_000_000 + ahead_s * 1000
+        return unix_ms() + ahead_s * 1000
 
     return SigningClient(rig.client_config("acme"), rig.keys["acme"], now_ms=now_ms)
 

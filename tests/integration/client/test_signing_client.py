@@ -17,7 +17,6 @@ from queueing import Algorithm, ClientKey, Job, Signature, SigningClient
 from queueing.aio.owned_tasks import end_tasks
 from queueing.broker.job_values import JobState
 from queueing.client.delivery.redis_access import RedisAccess
-from queueing.client.service_clock import wall_clock_ms
 from queueing.client.signatures import Outcome
 from queueing.config.redis import RedisConfig
 from queueing.coordination.backlog_caps import publish_caps
@@ -37,6 +36,7 @@ from queueing.protocol.client_keys import ClientKeyKind
 from queueing.protocol.jobs import ArqResult
 from queueing.protocol.key_directory import KeyEntry, KeyState
 from queueing.protocol.limits import PublishedCaps
+from queueing.unix_time import unix_ms
 from tests.support.cancelling import nothing_unclosed
 from tests.support.farm.farm import Farm, digests
 from tests.support.farm.responder import KeyRing, tampered
@@ -450,7 +450,7 @@ class TestFalseResults:
 async def test_a_running_client_refuses_a_version_revoked_since(farm: Farm, state: KeyState) -> None:
     """Within the refresh time of the directory, whichever call needs the key."""
     ahead_ms = [0]
-    async with SigningClient(farm.config, farm.key, now_ms=lambda: wall_clock_ms() + ahead_ms[0]) as client:
+    async with SigningClient(farm.config, farm.key, now_ms=lambda: unix_ms() + ahead_ms[0]) as client:
         digest = digests(1)[0]
         signature = await client.sign("release", digest, Algorithm.ECDSA_SHA_256)
         job = await client.submit("release", digests(2), Algorithm.ECDSA_SHA_256)

@@ -15,13 +15,13 @@ from queueing.coordination.worker_registry import (
 )
 from queueing.errors import QueueUnavailable
 from queueing.protocol import keyspace
+from queueing.unix_time import unix_ms
 from tests.support.fakes.worker_reports import worker_info
-from tests.support.farm.responder import now_ms
 from workers.composition.foundation import owner_id
 
 
 async def _seen_at(redis: ArqRedis, owner: str, ago_ms: float) -> None:
-    await redis.zadd(keyspace.WORKERS_SEEN, {owner: now_ms() - ago_ms})
+    await redis.zadd(keyspace.WORKERS_SEEN, {owner: unix_ms() - ago_ms})
 
 
 async def test_a_worker_is_alive_until_it_says_goodbye(redis: ArqRedis) -> None:
@@ -77,9 +77,9 @@ async def test_an_unreadable_entry_is_left_out(redis: ArqRedis) -> None:
     await register(redis, worker_info())
     await register(redis, worker_info("x" * 300))
     for owner, facts in (("old.1.aa", b"\x81\xa1x\x01"), ("rubbish.1.aa", b"\xff")):
-        await redis.zadd(keyspace.WORKERS_SEEN, {owner: now_ms()})
+        await redis.zadd(keyspace.WORKERS_SEEN, {owner: unix_ms()})
         await redis.hset(keyspace.WORKERS_FACTS, owner, facts)  # type: ignore[misc, arg-type]  # bytes, too
-    await redis.zadd(keyspace.WORKERS_SEEN, {"no-facts.1.aa": now_ms()})
+    await redis.zadd(keyspace.WORKERS_SEEN, {"no-facts.1.aa": unix_ms()})
     assert [each.info.host for each in await registered_workers(redis)] == ["h1"]
 
 

@@ -16,7 +16,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ from queueing.protocol import keyspace
 from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.jobs import JobHints, encode_job
+from queueing.unix_time import unix_ms
 from tests.support.bench_costs import write_costs
 from tests.support.hsm.tokens import TokenShelf
 from tests.support.monitoring.prometheus import start_exporter
@@ -255,7 +255,7 @@ class House:
         letter = DeadLetter(
             reason="job.poisoned",
             message="three lanes ended",
-            at_ms=time.time_ns() // 1_000_000,
+            at_ms=unix_ms(),
             worker="host:1",
             attempts=3,
             crashes=3,

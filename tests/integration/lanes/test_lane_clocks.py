@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.farm.forging import Forger, now_ms
+from queueing.unix_time import unix_ms
+from tests.support.farm.forging import Forger
 from tests.support.rig.lane_handle import LaneHandle, spec_for
 from tests.support.rig.rig import MakeRig, Rig
 from tests.support.stepped_clock import SteppedClock
@@ -73,7 +74,7 @@ async def test_envelopes_of_a_clock_that_was_ahead_from_the_start_are_left_to_ot
         assert await outcome(lane, forger.seal()) == "clock.set_back"
     async with LaneHandle(spec) as lane:
         assert await outcome(lane, forger.seal()) == "clock.set_back"
-        past_ms = now_ms() - 600_000
+        past_ms = unix_ms() - 600_000
         expired = forger.seal(issued_at_ms=past_ms, expires_at_ms=past_ms + 60_000)
         assert await outcome(lane, expired) == "job.expired"
 
@@ -83,7 +84,7 @@ async def test_an_expired_envelope_is_not_revived_by_a_clock_that_is_set_back(
 ) -> None:
     """Neither by the lane that refused it, nor by the next one."""
     forger = Forger(key=rig.keys["acme"])
-    past_ms = now_ms() - 45 * 60_000
+    past_ms = unix_ms() - 45 * 60_000
     expired = forger.seal(issued_at_ms=past_ms, expires_at_ms=past_ms + 15 * 60_000)
     spec = spec_for(rig, "acme", sessions=1)
     async with LaneHandle(spec) as lane:

@@ -9,8 +9,8 @@ from pathlib import Path
 from bench.hsm.simhsm import read_log
 from queueing import Signature
 from queueing.protocol import keyspace
+from queueing.unix_time import unix_ms
 from tests.support.farm.farm import digests
-from tests.support.farm.forging import now_ms
 from tests.support.rig.rig import MakeRig
 from tests.support.rig.shared_rig import behind_simhsm
 from tests.support.waiting import until, until_async
@@ -36,7 +36,7 @@ async def test_sigterm_drains_and_a_second_worker_takes_over(make_rig: MakeRig) 
         redis = rig.connect()
         waiting = await redis.zrange(keyspace.queue("acme"), 0, -1, withscores=True)
         assert len(waiting) > 5, "it drained by finishing everything"
-        assert all(due <= now_ms() for _, due in waiting), "some are due later"
+        assert all(due <= unix_ms() for _, due in waiting), "some are due later"
         assert not [key async for key in redis.scan_iter("arq:in-progress:*")]
         await redis.aclose()
         rig.start_worker(2)

@@ -9,8 +9,8 @@ from typing import Any
 from arq.connections import ArqRedis
 
 from queueing.protocol import keyspace
+from queueing.unix_time import unix_ms
 from tests.support.farm.farm import digests
-from tests.support.farm.forging import now_ms
 from tests.support.monitoring.watched_rig import Watched
 from tests.support.rig.rig import CLIENT, MakeRig, Rig
 from tests.support.rig.shared_rig import behind_simhsm
@@ -117,7 +117,7 @@ async def test_the_cluster(watched: Watched) -> None:
 
 async def _queue_something(redis: ArqRedis) -> None:
     """A job that is due tomorrow, and a dead letter, of the tenant that signs nothing meanwhile."""
-    await redis.zadd(keyspace.queue("globex"), {"job": now_ms() + 86_400_000})
+    await redis.zadd(keyspace.queue("globex"), {"job": unix_ms() + 86_400_000})
     await redis.hset(keyspace.dead_letters("globex"), "job", "letter")  # type: ignore[misc]  # typed for both clients
 
 

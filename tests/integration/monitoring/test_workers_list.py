@@ -7,8 +7,8 @@ import os
 from typing import Any
 
 from queueing.protocol import keyspace
+from queueing.unix_time import unix_ms
 from tests.support.farm.farm import digests
-from tests.support.farm.responder import now_ms
 from tests.support.rig.operator import set_worker_user
 from tests.support.rig.rig import MakeRig, Rig
 from tests.support.sigmill_cli import sigmill
@@ -39,7 +39,7 @@ async def test_every_worker_is_listed_until_it_ends_in_order(make_rig: MakeRig) 
     first.child.kill()
     second.child.stop(20)
     owner = ours["worker"]
-    await redis.zadd(keyspace.WORKERS_SEEN, {owner: now_ms() - 60_000})
+    await redis.zadd(keyspace.WORKERS_SEEN, {owner: unix_ms() - 60_000})
     code, lines = await listed(rig)
     assert (code, [line["state"] for line in lines.values()]) == (75, ["silent"])
     ran = await asyncio.to_thread(sigmill, "workers", "list", "--config", rig.directory / "sigmill-1.toml")

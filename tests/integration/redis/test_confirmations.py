@@ -23,7 +23,7 @@ from queueing.errors import QueueUnconfirmed
 from queueing.protocol import keyspace
 from queueing.redis.connection import connect
 from queueing.redis.scripts import load
-from tests.support.farm.forging import now_ms
+from queueing.unix_time import unix_ms
 from tests.support.farm.queued import KEEP, LEASE_MS, TENANT, commit_of, publish, put, submission, take
 from tests.support.redis.nodes import PASSWORD, RedisNodes
 from tests.support.redis.process import RedisProcess
@@ -69,7 +69,7 @@ async def pool(nodes: RedisNodes, replica: RedisProcess, tmp_path: Path) -> Asyn
 
 async def again(redis: ArqRedis, *, salt: bytes = b"", wait: ReplicaWait = WAIT) -> Receipt:
     """Submit job 1 under ``replicated``."""
-    (receipt,) = await submit(redis, TENANT, [submission(1, salt=salt)], now_ms=now_ms(), wait=wait)
+    (receipt,) = await submit(redis, TENANT, [submission(1, salt=salt)], now_ms=unix_ms(), wait=wait)
     return receipt
 
 

@@ -27,6 +27,7 @@ from queueing.errors import QueueUnavailable
 from queueing.protocol import keyspace
 from queueing.protocol.jobs import job_id_of
 from queueing.redis.connection import connect
+from queueing.unix_time import unix_ms
 from tests.support.fakes.active_jobs import envelope
 from tests.support.redis.nodes import PASSWORD, RedisNodes
 from tests.support.redis.process import RedisProcess
@@ -66,7 +67,7 @@ class Submitted:
             jobs = [_submission() for _ in range(BATCH)]
             with contextlib.suppress(QueueUnavailable):
                 receipts = await submit(
-                    redis, TENANT, jobs, now_ms=time.time_ns() // 1_000_000, wait=self.config.replica_wait()
+                    redis, TENANT, jobs, now_ms=unix_ms(), wait=self.config.replica_wait()
                 )
                 if all(receipt.confirmed for receipt in receipts):
                     self.accepted += [job.job_id for job in jobs]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import pytest
 
@@ -15,6 +14,7 @@ from queueing.errors import LimitBacklog
 from queueing.protocol import keyspace
 from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.priorities import Priority
+from queueing.unix_time import unix_ms
 from tests.support.farm.farm import Farm, digests
 from tests.support.relay.relay_process import RelayProcess
 from tests.support.waiting import until
@@ -43,7 +43,7 @@ def envelope(farm: Farm, number: int) -> messages.SubmittedEnvelope:
         identity=identity,
         ttl_ms=60_000,
         reply_id="",
-        now_ms=lambda: time.time_ns() // 1_000_000,
+        now_ms=unix_ms,
     )
     target = Target("release", 0, Algorithm.ECDSA_SHA_256)
     request = SigningRequest.of(target, digests(64, salt=str(number)), f"run-{number}")

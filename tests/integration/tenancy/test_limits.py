@@ -22,8 +22,8 @@ from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.jobs import JobHints, encode_job
 from queueing.protocol.limits import NO_LIMITS, ClaimLimits, PublishedCaps
 from queueing.protocol.priorities import Priority
+from queueing.unix_time import unix_ms
 from tests.support.farm import queued
-from tests.support.farm.forging import now_ms
 from tests.support.redis.process import RedisProcess
 
 TENANT = "acme"
@@ -41,7 +41,7 @@ def submission(seed: int, digests: int = 10, priority: Priority = Priority.NORMA
 
 
 async def put(redis: ArqRedis, *jobs: Submission) -> Receipts:
-    return await submit(redis, TENANT, jobs, now_ms=now_ms())
+    return await submit(redis, TENANT, jobs, now_ms=unix_ms())
 
 
 async def take(
@@ -337,4 +337,4 @@ class TestPriority:
         """No place in the queue lies in the future, so a stock worker takes the job too."""
         await put(redis, *(submission(i, priority=p) for i, p in enumerate(Priority)))
         places = await redis.zrange(keyspace.queue(TENANT), 0, -1, withscores=True)
-        assert all(due <= now_ms() + 1 for _, due in places)
+        assert all(due <= unix_ms() + 1 for _, due in places)

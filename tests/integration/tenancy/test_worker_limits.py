@@ -11,8 +11,9 @@ from queueing import LimitBacklog, Signature
 from queueing.protocol import keyspace
 from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.jobs import JobHints, WireError, decode_result, encode_job
+from queueing.unix_time import unix_ms
 from tests.support.farm.farm import digests
-from tests.support.farm.forging import Forger, enqueue, now_ms, payload
+from tests.support.farm.forging import Forger, enqueue, payload
 from tests.support.rig.rig import MakeRig
 from tests.support.rig.shared_rig import behind_simhsm
 from tests.support.waiting import until_async
@@ -53,7 +54,7 @@ async def test_four_workers_together_keep_the_limit_within_two_percent(make_rig:
     forger, redis = Forger(key=rig.keys["acme"]), rig.connect()
     for i in range(int(1.3 * rate * seconds / size)):
         raw = payload(
-            forger.seal(digests=tuple(digests(size, salt=str(i))), expires_at_ms=now_ms() + 3_600_000)
+            forger.seal(digests=tuple(digests(size, salt=str(i))), expires_at_ms=unix_ms() + 3_600_000)
         )
         await enqueue(redis, "acme", raw, keep_ms=3_600_000)
 

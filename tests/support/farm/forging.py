@@ -16,14 +16,10 @@ from queueing.protocol import keyspace
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.envelope import DOMAIN, Envelope, seal
 from queueing.protocol.jobs import JobOutcome, decode_result
+from queueing.unix_time import unix_ms
 from workers.dev.tenants import AUDIENCE, CLIENT
 
 ANSWER_S = 20.0
-
-
-def now_ms() -> int:
-    """Unix time in ms."""
-    return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +39,8 @@ class Forger:
                 "key": "release",
                 "key_version": 0,
                 "algorithm": "ECDSA_SHA_256",
-                "issued_at_ms": now_ms(),
-                "expires_at_ms": now_ms() + 60_000,
+                "issued_at_ms": unix_ms(),
+                "expires_at_ms": unix_ms() + 60_000,
                 "idempotency_key": os.urandom(16),
                 "digests": (os.urandom(32),),
                 **changes,
@@ -63,7 +59,7 @@ class Forger:
 
 def payload(sealed: object, *, function: str = "sign", hints: dict[str, Any] | None = None) -> bytes:
     """A job in arq's form, as ``enqueue_job(function, sealed)`` writes it."""
-    job = {"t": None, "f": function, "a": [sealed], "k": hints or {}, "et": now_ms()}
+    job = {"t": None, "f": function, "a": [sealed], "k": hints or {}, "et": unix_ms()}
     return msgspec.msgpack.encode(job)
 
 
@@ -80,7 +76,7 @@ async def enqueue(
     encoded = name.encode() if isinstance(name, str) else name
     async with redis.pipeline(transaction=False) as pipe:
         pipe.set(b"arq:job:" + encoded, raw, px=keep_ms)
-        pipe.zadd(keyspace.queue(tenant), {encoded: now_ms()})
+        pipe.zadd(keyspace.queue(tenant), {encoded: unix_ms()})
         pipe.publish(keyspace.doorbell(tenant), tenant)
         await pipe.execute()
     return encoded

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import os
 import threading
-import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -21,6 +20,7 @@ from queueing.protocol.grants.grant_request import (
     encode_json,
     read_request,
 )
+from queueing.unix_time import unix_ms
 from workers.dev.tenants import AUDIENCE
 
 
@@ -84,7 +84,7 @@ class GrantServer:
         request = read_request(body)
         request.check_proof(AUDIENCE)
         self.tokens.append(request.token)
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = unix_ms()
         grant = Grant(
             audience=AUDIENCE,
             tenant=request.tenant,

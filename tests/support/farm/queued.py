@@ -12,7 +12,7 @@ from queueing.broker.submit import submit
 from queueing.protocol import keyspace
 from queueing.protocol.envelope import Envelope
 from queueing.protocol.jobs import ArqResult, ResultHints, WireError, content_hash, encode_result, job_id_of
-from tests.support.farm.forging import now_ms
+from queueing.unix_time import unix_ms
 
 TENANT = "acme"
 QUEUE = keyspace.queue(TENANT)
@@ -30,8 +30,8 @@ def submission(seed: int = 0, *, digests: int = 1, salt: bytes = b"") -> Submiss
         key="release",
         key_version=0,
         algorithm="ECDSA_SHA_256",
-        issued_at_ms=now_ms(),
-        expires_at_ms=now_ms() + 60_000,
+        issued_at_ms=unix_ms(),
+        expires_at_ms=unix_ms() + 60_000,
         idempotency_key=idempotency_key,
         digests=tuple(bytes([i % 256]) * 32 + salt for i in range(digests)),
     )
@@ -61,7 +61,7 @@ def result_of(job: Submission, *, again: int = 0, read: bool = True) -> bytes:
 
 
 async def put(redis: ArqRedis, *jobs: Submission) -> list[Receipt]:
-    return await submit(redis, TENANT, jobs, now_ms=now_ms())
+    return await submit(redis, TENANT, jobs, now_ms=unix_ms())
 
 
 async def take(claims: Claims, *, jobs: int = 100, digests: int = 10_000) -> ClaimResult:

@@ -7,7 +7,6 @@ before it is committed, as whoever owns Redis could.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -42,6 +41,7 @@ from queueing.protocol.key_directory import (
     encode_signed,
 )
 from queueing.protocol.public_keys import PublicKey
+from queueing.unix_time import unix_ms
 from tests.support.keys import PrivateKey, sign_digest, spki_of
 
 AUDIENCE = "test/eu"
@@ -75,10 +75,6 @@ class KeyRing:
                 for v, key in public.items()
             ),
         )
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 class Responder:
@@ -126,8 +122,8 @@ class Responder:
                 audience=AUDIENCE,
                 tenant=self.tenant,
                 epoch=epoch,
-                issued_at_ms=now_ms(),
-                expires_at_ms=now_ms() + expires_in_ms,
+                issued_at_ms=unix_ms(),
+                expires_at_ms=unix_ms() + expires_in_ms,
                 keys={name: ring.entry() for name, ring in self.keys.items()},
             )
         )
@@ -171,7 +167,7 @@ class Responder:
 
     def answer(self, job: ClaimedJob) -> Commit:
         """Result as a worker and its lane would write it."""
-        started = now_ms()
+        started = unix_ms()
         content, reply_id, outcome = b"", "", WireError("envelope.malformed")
         result: JobOutcome | WireError = outcome
         try:
@@ -201,14 +197,14 @@ class Responder:
             s=success,
             r=result,
             st=started,
-            ft=now_ms(),
+            ft=unix_ms(),
             q=keyspace.queue(self.tenant),
             id=job.job_id.decode("ascii", "replace"),
         )
         return Commit(job.job_id, job.lease, encode_result(self.tamper(arq_result)), reply_id)
 
     def _sign(self, envelope: Envelope) -> JobOutcome:
-        if self.expire_next or envelope.expires_at_ms <= now_ms():
+        if self.expire_next or envelope.expires_at_ms <= unix_ms():
             self.expire_next = max(0, self.expire_next - 1)
             raise JobExpired
         ring = self.keys.get(envelope.key)

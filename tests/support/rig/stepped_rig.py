@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from queueing import SigningClient
+from queueing.unix_time import unix_ms
 from tests.support.rig.rig import Rig
 from tests.support.rig.stepped_worker import lane_clock_environment
 from tests.support.stepped_clock import SteppedClock
@@ -22,7 +22,7 @@ class ClientClock:
         self.ahead_s = seconds
 
     def now_ms(self) -> int:
-        return time.time_ns() // 1_000_000 + self.ahead_s * 1000
+        return unix_ms() + self.ahead_s * 1000
 
 
 @dataclass(slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import click
 import msgspec
 
 from queueing.errors import ClientUnknown
+from queueing.unix_time import unix_ms
 from workers.cli.shell.options import chosen_tenants, config_option, json_option
 from workers.cli.shell.output import Exit, Output, emit, print_message, print_table
 from workers.config.loading import load_configuration, load_scope
@@ -49,7 +49,7 @@ class Revoked(msgspec.Struct, frozen=True, kw_only=True):
 @click.pass_obj
 def list_clients(output: Output, /, *, config: Path, tenant: str | None) -> Exit:
     """List the clients with their state and expiry."""
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = unix_ms()
     lines = [
         _line(chosen.name, client, now_ms)
         for chosen in chosen_tenants(load_configuration(config), tenant)

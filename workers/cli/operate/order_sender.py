@@ -17,6 +17,7 @@ from queueing.errors import ConfigError
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.stop_orders import Scope, StopOrder, sign_order
 from queueing.redis.connection import connect
+from queueing.unix_time import unix_ms
 from workers.config.service_file import ServiceConfiguration
 
 _WAIT_S: Final = 2.0
@@ -75,7 +76,7 @@ class OrderSender:
         order = StopOrder(
             audience=self.service.audience,
             order_id=os.urandom(16),
-            issued_at_ms=time.time_ns() // 1_000_000,
+            issued_at_ms=unix_ms(),
             operator=self.operator,
             scope=scope,
             tenant=tenant,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import pwd
-import time
 from typing import TYPE_CHECKING, Final, Literal
 
+from queueing.unix_time import unix_ms
 from workers.cli.shell.output import print_message
 from workers.journal.event_records import KeyRecord
 from workers.journal.event_spool import EventSpool
@@ -42,7 +42,7 @@ def keep_key_event(  # noqa: PLR0913 - a field each
     The change itself is made already, so that an event which cannot be kept is a warning.
     """
     record = KeyRecord(
-        at_ms=time.time_ns() // 1_000_000,
+        at_ms=unix_ms(),
         tenant=tenant,
         event=event,
         key=key,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 from typing import TYPE_CHECKING, NoReturn
 
 from msgspec.structs import replace
@@ -18,6 +17,7 @@ from queueing.errors import ConfigError, EnvelopeMalformed, SigningError
 from queueing.protocol.algorithms import DEFAULT_FOR_KEY
 from queueing.protocol.jobs import WireError
 from queueing.protocol.key_directory import directory_digest, encode_directory, encode_signed
+from queueing.unix_time import unix_ms
 from workers.hsm.faults import Action, HsmFailure
 from workers.journal.event_records import KeyOperations
 from workers.lanes.canary import service_version
@@ -116,7 +116,7 @@ class Lane:
 
     def _receive(self, message: Chunk | SignDirectory | SignStatement | SignCanary | Reload) -> None:
         if isinstance(message, SignDirectory):
-            issued_at_ms, expires_at_ms = self._policy.directory_dates(message, time.time_ns() // 1_000_000)
+            issued_at_ms, expires_at_ms = self._policy.directory_dates(message, unix_ms())
             bounded = SignDirectory(message.id, message.tenant, issued_at_ms, expires_at_ms)
             self._threads.queue.put(_DirectoryWork(bounded, self))
             return
@@ -132,7 +132,7 @@ class Lane:
             self.send(Reloaded(message.id, *self._policy.epochs, problem))
             return
         chunk = ChunkExecution(message.id, self, policy_version=self.policy_version)
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = unix_ms()
         for item in message.items:
             slice_ = chunk.add_slice(item.first, item.count)
             try:
@@ -150,7 +150,7 @@ class Lane:
         chunk = ChunkExecution(request.id, _CanaryReply(self), policy_version=self.policy_version)
         slice_ = chunk.add_slice(0, 1)
         try:
-            slice_.authorised = self._policy.canary(request, time.time_ns() // 1_000_000)
+            slice_.authorised = self._policy.canary(request, unix_ms())
         except SigningError as error:
             slice_.error = error
         self._put(chunk)

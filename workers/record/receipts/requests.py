@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from queueing.protocol.jobs import tenant_of_job_id
+from queueing.unix_time import unix_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -49,15 +49,11 @@ def receipt_request(
     )
 
 
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 class ReceiptRequests:
     """Requests that wait for their receipts, the oldest first; ``dropped`` counts those for which there was no room."""
 
     def __init__(
-        self, requests: Iterable[ReceiptRequest] = (), *, now_ms: Callable[[], int] = _wall_ms
+        self, requests: Iterable[ReceiptRequest] = (), *, now_ms: Callable[[], int] = unix_ms
     ) -> None:
         self._waiting = deque(requests)
         self._now_ms = now_ms

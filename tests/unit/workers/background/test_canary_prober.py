@@ -116,12 +116,12 @@ class Log:
 
 
 class Clock:
-    """Fake of the module ``time``: monotonic and wall clock are one."""
+    """Fake of the module ``time``, and of ``unix_ms``: monotonic and wall clock are one."""
 
     def __init__(self) -> None:
         self.now = 1_000_000.0
         self.time = self.monotonic = lambda: self.now
-        self.time_ns = lambda: int(self.now * 1e9)
+        self.unix_ms = lambda: int(self.now * 1000)
 
 
 @dataclass
@@ -176,6 +176,7 @@ def canary_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeWorker
             await sleeping.wait()
 
         monkeypatch.setattr(module, "time", clock)
+        monkeypatch.setattr(module, "unix_ms", clock.unix_ms)
         acme = tenant_text("acme", p256_key(1))
         if asks:
             head = "[[keys.release.versions]]\n"

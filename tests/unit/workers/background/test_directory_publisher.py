@@ -81,8 +81,8 @@ class Service:
 class Clock(FakeClock):
     """Monotonic and wall clock are one."""
 
-    def time_ns(self) -> int:
-        return int(self.now * 1e9)
+    def unix_ms(self) -> int:
+        return int(self.now * 1000)
 
 
 ACME, GLOBEX = keyspace.directory("acme"), keyspace.directory("globex")
@@ -92,6 +92,7 @@ ACME, GLOBEX = keyspace.directory("acme"), keyspace.directory("globex")
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
     monkeypatch.setattr(module, "time", made)
+    monkeypatch.setattr(module, "unix_ms", made.unix_ms)
     return made
 
 

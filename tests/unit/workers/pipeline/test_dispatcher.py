@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from queueing.errors import EnvelopeSignature, LimitBudget, LimitRate, QueueUnav
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.envelope import Envelope, seal
 from queueing.protocol.jobs import JobHints, encode_job
+from queueing.unix_time import unix_ms
 from tests.support.fakes.active_jobs import FinishedJobs, one_sink
 from tests.support.fakes.config_files import Site, p256_key, tenant_text, version_lines
 from tests.support.fakes.recording_log import RecordingLog
@@ -130,7 +130,7 @@ class Worker:
         return {job: QueueUnavailable() for job in jobs if job in self.uncounted}
 
     def job(self, key: str, *, signer: ClientKey = KNOWN) -> ActiveJob:
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = unix_ms()
         envelope = Envelope(
             audience="test",
             tenant="acme",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -28,6 +27,7 @@ from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.envelope import Envelope, seal
 from queueing.protocol.jobs import JobHints, encode_job
+from queueing.unix_time import unix_ms
 from tests.support.fakes.active_jobs import one_sink
 from tests.support.fakes.config_files import Site, tenant_text
 from tests.support.fakes.grants import EPHEMERAL, issuer_text, sealed_grant, sealed_under
@@ -119,7 +119,7 @@ def job(  # noqa: PLR0913 - what a test varies
     ahead_s: int = 0,
 ) -> ActiveJob:
     """A job of one digest, signed by a key that the tenant does not know, unless ``signer`` is another."""
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = unix_ms()
     envelope = Envelope(
         audience="test",
         tenant="acme",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from queueing.transparency.merkle import leaf_hash
 from queueing.transparency.proofs import inclusion_proof, verify_inclusion
 from queueing.transparency.tiles import WIDTH
 from queueing.transparency.trusted_keys import TrustedKeys
+from queueing.unix_time import unix_ms
 from tests.support.farm.certified_logs import SERVICE, certify
 from tests.support.farm.job_proofs import items_of
 from tests.support.farm.logged_jobs import append, sealed_envelope
@@ -41,7 +41,7 @@ from workers.record.sealer import Sealer
 from workers.record.stored_hashes import StoredHashes
 from workers.record.volumes import VOLUME, TenantLog
 
-NOW_MS = time.time_ns() // 1_000_000
+NOW_MS = unix_ms()
 TRUSTED = TrustedKeys(service=[SERVICE.spki], audience="prod")
 KEY_NAME = key_name(EPOCH_KEY.public_key().public_bytes_raw())
 
