@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,6 +84,17 @@ def key_room(tmp_path: Path) -> Iterator[KeyRoom]:
         yield KeyRoom(rig=rig, folder=folder, authority=Authority(tmp_path / "ca"))
 
 
+def directory_lines(room: KeyRoom) -> list[dict[str, Any]]:
+    """``sigmill directory --json`` of the page's client; its table has a line for each of them."""
+    command = "sigmill directory --config clients/acme/client.toml"
+    done, table = room.run(f"{command} --json"), room.run(command)
+    assert done.returncode == table.returncode == 0, done.stderr + table.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    shown = [tuple(line.split()[:2]) for line in table.stdout.splitlines()[1:]]
+    assert shown == [(f"{line['key']}/{line['version']}", line["state"]) for line in lines]
+    return lines
+
+
 async def test_every_line_of_the_page_does_what_it_says(key_room: KeyRoom) -> None:
     """In the page's order; at its end the keys are in the states that it tells, and the newest versions sign."""
     failed = {}
@@ -104,6 +118,16 @@ async def test_every_line_of_the_page_does_what_it_says(key_room: KeyRoom) -> No
         assert [version.created_at_ms for version in entry.versions] == [
             version.created_at_ms for version in keys["installer"].versions
         ]
+        shown = directory_lines(key_room)
+        assert {(line["key"], line["version"]): line["state"] for line in shown} == {
+            (name, version.version): version.state_now
+            for name, key in keys.items()
+            for version in key.versions
+        }
+        for each in shown:
+            (version,) = (v for v in keys[each["key"]].versions if v.version == each["version"])
+            assert base64.b64decode(each["public_key"]) == version.public_key.spki
+            assert tuple(map(base64.b64decode, each["certificates"])) == version.certificates
         for key in ("driver", "installer"):
             signature = await client.sign(key, os.urandom(32), timeout_s=60)
             while signature.key_version != 2:

@@ -53,10 +53,11 @@ def directory(output: Output, /, *, config: Path, key: str | None) -> Exit:
     its certificate chains and the time of its creation, on which an OpenPGP fingerprint depends.
     """
     client = SigningClient.from_file(config)
-    return run_stoppable(_show(client, key, as_json=output.as_json), WaitingCommand(client, config))
+    return run_stoppable(show_directory(client, key, as_json=output.as_json), WaitingCommand(client, config))
 
 
-async def _show(client: SigningClient, key: str | None, *, as_json: bool) -> Exit:
+async def show_directory(client: SigningClient, key: str | None, *, as_json: bool) -> Exit:
+    """Print the versions of this key, or of all keys, by name. Raises ``KeyUnknown``, ``QueueUnavailable``."""
     async with client:
         entries: Mapping[str, KeyEntry] = await client.keys()
     if key is not None and key not in entries:
