@@ -38,7 +38,8 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ``envelope_ttl_s``: how long the service may sign what this client asks (4 h; a waiting client renews).
     ``linger_ms``: how long concurrent ``sign()`` calls are collected while others are under way.
     ``deadline_s``: how long calls wait by default; None waits for ever.
-    ``directory_refresh_s``: age at which the key directory is fetched again; a revoked version is refused within this time.
+    ``directory_refresh_s``: age at which the key directory is fetched again; a revoked version is refused within this
+    time, or, while Redis withholds the new directory, when the old one expires.
     ``receipt_timeout_s``: longest wait for a receipt after its signature.
     ``state_file``: the newest directory epoch seen, so that an older directory is refused after a restart.
     """

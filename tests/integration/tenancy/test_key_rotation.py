@@ -17,9 +17,11 @@ import pytest
 from bench.hsm.simhsm import read_log
 from queueing import Signature, SigningClient
 from queueing.client.signatures import Outcome
+from queueing.coordination import stop_order_feed
 from queueing.errors import SigningError
 from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.client_keys import ClientKey
+from queueing.protocol.stop_orders import read_order
 from tests.support.hsm.tokens import new_token
 from tests.support.rig.operator import operator_block, reload, sigmill
 from tests.support.rig.rig import MakeRig, Rig
@@ -62,6 +64,16 @@ async def keys(rig: Rig, *words: str) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     await asyncio.to_thread(reload, rig.directory / "sigmill-2.toml")
+
+
+async def issued_at_ms(rig: Rig, order_id: str) -> int:
+    """Time of the operator's order, which was signed right before it was sent."""
+    redis = rig.connect()
+    try:
+        signed = (await stop_order_feed.poll(redis, ())).new[bytes.fromhex(order_id)]
+    finally:
+        await redis.aclose()
+    return read_order(signed, rig.load().service.audience).issued_at_ms
 
 
 async def sign_without_pause(
@@ -183,6 +195,9 @@ async def test_an_ended_version_signs_on_no_host_though_one_host_alone_has_the_f
         signed = read_log(rig.directory / "acme.simhsm.log")
         last_us = max(record.at_us for record in signed if record.input_tail not in CANARY_TAILS)
         assert last_us < told_us, "both workers had confirmed the order when the command ended"
+        within_us = 1_000_000 * line["stop"]["within_s"]
+        issued_us = 1000 * await issued_at_ms(rig, line["stop"]["order"])
+        assert last_us < issued_us + within_us + 1000, "no signature begins later than the command says"
         assert {o.reason if isinstance(o, SigningError) else "" for o in outcomes[count:]} == {"key.disabled"}
         signature = await client.sign("release", os.urandom(32), timeout_s=60)
         assert signature.key_version == 2

@@ -101,7 +101,8 @@ def revoke(output: Output, /, **arguments: Unpack[_EndArguments]) -> Exit:
     """Revoke a key version permanently: it signs nothing, and clients no longer believe it.
 
     Stops it on every host as `sigmill keys retire` does, with the same exit codes. Running clients learn it within their
-    `directory_refresh_s` (60 s). The certificate is revoked by its authority.
+    `directory_refresh_s` (60 s), unless Redis withholds the new key directory: then the old one is believed until it
+    expires (`directory_ttl_s`). The certificate is revoked by its authority.
     """
     return _end(output, arguments, "revoked")
 
@@ -134,7 +135,11 @@ def _end(output: Output, arguments: _EndArguments, state: _EndState) -> Exit:
     if arguments["this_host"]:
         print_message(f"other hosts sign with {pinned.name} until they have the file and reload it")
         return reloaded
-    stopped = _told_order(line, pinned) if sender is not None else _told_no_order(arguments, pinned, now)
+    if sender is not None:
+        stopped = _told_order(line, pinned)
+    else:
+        unchanged_here = arguments["no_reload"] or reloaded is not Exit.DONE
+        stopped = _told_no_order(arguments, pinned, now, unchanged_here=unchanged_here)
     return reloaded or stopped
 
 
@@ -207,32 +212,43 @@ def _told_order(line: StateLine, pinned: PinnedVersion) -> Exit:
     stop = line.stop
     if not stop.everywhere:
         print_message(
-            f"order {stop.order} was sent, and {len(stop.adopted_by)} of {stop.workers} workers confirmed it:"
+            f"order {stop.order} was sent, and {len(stop.adopted_by)} of {stop.workers} workers confirmed it within"
+            f" {stop.within_s:.2f} s:"
             f" {', '.join(stop.adopted_by) or 'none'}. `sigmill workers list` shows the others; workers that start later apply it, too"
         )
         return Exit.RETRY
     print_message(
-        f"order {stop.order} stops {pinned.name} on every host: {len(stop.adopted_by)} workers confirmed it"
+        f"order {stop.order} stops {pinned.name} on every host: {len(stop.adopted_by)} workers confirmed it within"
+        f" {stop.within_s:.2f} s"
     )
     return Exit.DONE
 
 
-def _told_no_order(arguments: _EndArguments, pinned: PinnedVersion, now: datetime) -> Exit:
-    """Say how the version is stopped on other hosts, if one may sign with it; the exit code that follows from it."""
+def _told_no_order(
+    arguments: _EndArguments, pinned: PinnedVersion, now: datetime, *, unchanged_here: bool
+) -> Exit:
+    """Say how the version is stopped where it may still sign, if anywhere; the exit code that follows from it.
+
+    ``unchanged_here``: the workers of this host have not adopted the file.
+    """
     if not may_sign(pinned, now):
         return Exit.DONE
+    here = _workers_here(pinned.scope) if unchanged_here else set()
     try:
-        others = _other_workers(arguments["config"], pinned.scope.state_dir)
-        if not others:
-            print_message("no other worker is registered: the version is stopped everywhere")
-            return Exit.DONE
-        more = f" and {len(others) - _MOST_SHOWN} others" if len(others) > _MOST_SHOWN else ""
-        which = ", ".join(others[:_MOST_SHOWN]) + more
+        others = _other_workers(arguments["config"], pinned.scope)
     except QueueUnavailable:
-        which = "other hosts (Redis does not answer, so they are unknown)"
+        others = ["other hosts (Redis does not answer, so they are unknown)"]
+    signing = [f"worker {pid} of this host" for pid in sorted(here)] + others
+    if not signing:
+        print_message(
+            f"no other worker is registered: {pinned.name} is stopped everywhere. A host that starts later with an older"
+            " file would sign with it: distribute the file"
+        )
+        return Exit.DONE
+    more = f" and {len(signing) - _MOST_SHOWN} others" if len(signing) > _MOST_SHOWN else ""
     print_message(
-        f"{which}: may sign with {pinned.name} until they have the file and reload it. To stop it on all hosts within a"
-        f" second: {stop_command(pinned.tenant.name, pinned.name, arguments['reason'])}"
+        f"{', '.join(signing[:_MOST_SHOWN])}{more}: may sign with {pinned.name} until they have the file and reload it. To"
+        f" stop it on all hosts within a second: {stop_command(pinned.tenant.name, pinned.name, arguments['reason'])}"
     )
     return Exit.RETRY
 
@@ -253,11 +269,15 @@ def may_sign(pinned: PinnedVersion, now: datetime) -> bool:
     )
 
 
-def _other_workers(config: Path, state_dir: Path) -> list[str]:
+def _workers_here(scope: ServiceScope) -> set[int]:
+    """Process ids of this host's workers."""
+    with reading_state(scope.file):
+        return set(running_workers(scope.state_dir))
+
+
+def _other_workers(config: Path, scope: ServiceScope) -> list[str]:
     """Workers that reported lately, and are none of this host's, as HOST (PID). Raises ``QueueUnavailable``."""
-    service = load_service(config)
-    with reading_state(service.file):
-        here = set(running_workers(state_dir))
+    service, here = load_service(config), _workers_here(scope)
     seen = run(with_connection(service.redis, registered_workers))
     others = [
         f"{worker.info.host} ({worker.info.pid})"

@@ -28,7 +28,10 @@ _MOST_REASON_CHARACTERS: Final = 500
 
 
 class StopLine(msgspec.Struct, frozen=True, kw_only=True):
-    """The order, the workers that confirmed it in time, and the number of workers that received it."""
+    """The order, the workers that confirmed it in time, and the number of workers that received it.
+
+    ``within_s``: from the sending to the last confirmation, by the clock of the command; if one is missing, the time that it waited.
+    """
 
     order: str
     scope: Scope
@@ -36,6 +39,7 @@ class StopLine(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     adopted_by: tuple[str, ...]
     workers: int
+    within_s: float
 
     @property
     def everywhere(self) -> bool:
@@ -83,7 +87,9 @@ class OrderSender:
             name=name,
             reason=reason[:_MOST_REASON_CHARACTERS],
         )
+        began = time.monotonic()
         adopted, listening = run(_send(self.service, order, sign_order(order, self.signer)))
+        took_s = time.monotonic() - began
         return StopLine(
             order=order.hex_id,
             scope=scope,
@@ -91,6 +97,7 @@ class OrderSender:
             name=name,
             adopted_by=tuple(sorted(adopted)),
             workers=listening,
+            within_s=round(took_s, 3),
         )
 
 

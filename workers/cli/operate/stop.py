@@ -85,7 +85,8 @@ def stop(  # one parameter per option  # noqa: PLR0913 - one parameter per optio
     else:
         print_message(f"order {line.order}: {scope} {line.name or tenant} is stopped")
         print_message(
-            f"applied by {len(line.adopted_by)} of {line.workers} workers: {', '.join(line.adopted_by)}"
+            f"applied by {len(line.adopted_by)} of {line.workers} workers within {line.within_s:.2f} s:"
+            f" {', '.join(line.adopted_by) or 'none'}"
         )
         print_message(
             f'to lift it, set lifted_orders = ["{line.order}"] in the tenant\'s file, with a higher epoch'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ from workers.cli.operate.stop import stop
 from workers.cli.shell.output import Output
 from workers.config.loading import ServiceScope
 from workers.config.tenant_file import load_tenant
+from workers.state.running_workers import PidLock
 
 
 @dataclass
@@ -43,7 +45,7 @@ class Cluster:
         self.sent.append(order)
         adopted = tuple(f"worker-{i}" for i in range(self.confirmed))
         order.pop("reason")
-        return StopLine(order="0f" * 16, adopted_by=adopted, workers=self.workers, **order)
+        return StopLine(order="0f" * 16, adopted_by=adopted, workers=self.workers, within_s=0.25, **order)
 
     def other_workers(self, *_: object) -> list[str]:
         """In the place of the registry."""
@@ -119,7 +121,7 @@ def test_file_and_order_end_the_version(
     assert cluster.sent == [{"scope": "version", "tenant": "acme", "name": "release/1"}]
     line = json.loads(done.stdout)
     assert (line["state"], line["stop"]["order"], line["stop_error"]) == (state, "0f" * 16, None)
-    assert "on every host" in done.stderr
+    assert "on every host: 2 workers confirmed it within 0.25 s" in done.stderr
     (event,) = events_of(room.scope)
     assert (event.event, event.tenant, event.key, event.version) == (state, "acme", "release", 1)
     assert event.public_key_sha256 == p256_key(1).sha256
@@ -132,7 +134,7 @@ def test_an_order_that_not_every_worker_confirmed_is_told(room: Room, cluster: C
     done = room.run(retire)
 
     assert done.return_value == 75
-    assert "1 of 2 workers confirmed it: worker-0" in done.stderr
+    assert "1 of 2 workers confirmed it within 0.25 s: worker-0" in done.stderr
 
 
 def test_without_redis_the_file_is_changed_and_the_rest_is_told(room: Room, cluster: Cluster) -> None:
@@ -186,6 +188,21 @@ def test_a_single_host_needs_no_order(room: Room, cluster: Cluster) -> None:
 
     assert done.return_value == 0
     assert "no other worker is registered" in done.stderr
+
+
+def test_workers_of_this_host_that_were_not_reloaded_are_named(room: Room, cluster: Cluster) -> None:
+    """They sign until they have the file, so that the version is not stopped: exit code 75."""
+    cluster.others = []
+    lock = PidLock(room.scope.state_dir)
+    lock.set()
+    try:
+        done = room.run(retire, operator=False)
+    finally:
+        lock.remove()
+
+    assert done.return_value == 75
+    assert f"worker {os.getpid()} of this host: may sign with release/1" in done.stderr
+    assert "stopped everywhere" not in done.stderr
 
 
 @pytest.mark.parametrize("state", ["verify-only", "next", "active\nverify_only_from = 2020-01-01T00:00:00Z"])
