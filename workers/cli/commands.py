@@ -134,7 +134,7 @@ KEYS: Final[dict[str, LazyCommand]] = {
     "list": LazyCommand(
         "workers.cli.keys.list_show:list_keys", "Compare the configured keys with the tokens."
     ),
-    "origin": LazyCommand("workers.cli.keys.origin:origin", "Statements about the origin of keys."),
+    "origin": LazyCommand("workers.cli.keys.origins.commands:origin", "Statements about the origin of keys."),
     "request": LazyCommand(
         "workers.cli.keys.request:request", "Make a certificate request, signed inside the token."
     ),
@@ -147,9 +147,11 @@ KEYS: Final[dict[str, LazyCommand]] = {
     ),
 }
 KEYS_ORIGIN: Final[dict[str, LazyCommand]] = {
-    "create": LazyCommand("workers.cli.keys.origin:create", "Make a statement about an existing key."),
-    "show": LazyCommand("workers.cli.keys.origin:show", "Show a statement, without verifying it."),
-    "verify": LazyCommand("workers.cli.keys.origin:verify", "Verify a statement."),
+    "create": LazyCommand(
+        "workers.cli.keys.origins.commands:create", "Make a statement about an existing key."
+    ),
+    "show": LazyCommand("workers.cli.keys.origins.commands:show", "Show a statement, without verifying it."),
+    "verify": LazyCommand("workers.cli.keys.origins.commands:verify", "Verify a statement."),
 }
 OPERATORS: Final[dict[str, LazyCommand]] = {
     "create": LazyCommand("workers.cli.operate.operators:create", "Create an operator key."),

@@ -2,12 +2,13 @@
 
 A key in a token is no key object of ``cryptography``, so what it signs is built here as bytes, by ``queueing.protocol.der`` (docs/adr/0039).
 
-schemes       AlgorithmIdentifier and digest of each kind of key
+schemes       AlgorithmIdentifier, digest and check of signatures of each kind of key
 names         subjects and alternative names, as an operator writes them
 receipts      receipts as an unsigned attribute of a CMS signature
 requests      PKCS#10 certificate requests
 cms           SignedData, and the self-signed certificate of a service key
 origin        statements about the origin of keys
+ceremonies    records of ceremonies, for statements that are signed later
 chains        certificate chains: order, signatures, strength, dates
 chain_reading chains from PEM and DER, as authorities send them
 

@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
 from queueing.protocol.certificates import UNREADABLE
 
@@ -62,6 +62,27 @@ class Chain:
     def pem(self) -> str:
         """The chain as PEM, leaf first."""
         return "".join(certificate.public_bytes(Encoding.PEM).decode() for certificate in self.certificates)
+
+    @property
+    def trust_anchor(self) -> str:
+        """Name that verifiers must have as a root (RFC 5280 6.1): the issuer of the last certificate, in the chain or not."""
+        return _name(self.certificates[-1].issuer)
+
+    @property
+    def has_root(self) -> bool:
+        """Whether the last certificate is a root, its own issuer; else that issuer is a root, or an intermediate that is missing."""
+        return self.certificates[-1].issuer == self.certificates[-1].subject
+
+    def issuer_address(self) -> str | None:
+        """Address of the last certificate's issuer, as that certificate has it (caIssuers, RFC 5280 4.2.2.1)."""
+        access = _extension(self.certificates[-1], x509.AuthorityInformationAccess)
+        found = (
+            each.access_location.value
+            for each in access or ()
+            if each.access_method == AuthorityInformationAccessOID.CA_ISSUERS
+            and isinstance(each.access_location, x509.UniformResourceIdentifier)
+        )
+        return next(found, None)
 
     def check(self, now: datetime) -> None:
         """Raise ``ChainInvalid`` unless each certificate is issued by the next one, in force, and strong enough."""

@@ -11,18 +11,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ed25519
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
-from queueing.errors import SigningError
 from queueing.protocol import der
-from queueing.protocol.algorithms import DEFAULT_FOR_KEY, FACTS
 from queueing.protocol.certificates import UNREADABLE
 from queueing.protocol.public_keys import PublicKey
 from workers.pki.requests import extension
-from workers.pki.schemes import digest_algorithm, message_hash, signature_algorithm
+from workers.pki.schemes import digest_algorithm, is_signature, message_hash, signature_algorithm
 
 _SIGNED_DATA: Final = der.oid("1.2.840.113549.1.7.2")
 _DATA: Final = der.oid("1.2.840.113549.1.7.1")
@@ -144,7 +140,7 @@ class OpenedContent:
             raise SignedDataInvalid(f"its signed attributes cannot be read ({error})") from None
         if not expected <= present:
             raise SignedDataInvalid("the content was changed: its digest is not the signed one")
-        if not _is_signature(pinned, self._attributes, self._signature):
+        if not is_signature(pinned, self._attributes, self._signature):
             raise SignedDataInvalid("the signature is not the service key's: the file was changed or made up")
 
 
@@ -176,22 +172,6 @@ def _open(raw: bytes) -> OpenedContent:
         _attributes=der.tagged(der.SET, attributes.expect(CONTEXT_0).content),
         _signature=signature.expect(der.OCTET_STRING).content,
     )
-
-
-def _is_signature(key: PublicKey, message: bytes, signature: bytes) -> bool:
-    """Whether the key signed the message by its default algorithm."""
-    algorithm = DEFAULT_FOR_KEY[key.kind]
-    hash_name = FACTS[algorithm].hash_name
-    try:
-        if hash_name is not None:
-            key.verify(algorithm, hashlib.new(hash_name, message).digest(), signature)
-            return True
-        verifier = load_der_public_key(key.spki)
-        assert isinstance(verifier, ed25519.Ed25519PublicKey)
-        verifier.verify(signature, message)
-    except (SigningError, InvalidSignature):
-        return False
-    return True
 
 
 def now_in_seconds() -> datetime:

@@ -76,8 +76,11 @@ class VendorEvidence(_Part, frozen=True):
     bytes: int
 
 
-class OriginStatement(_Part, frozen=True):
-    """Statement about one key version. ``how``: ``generated`` by this command, or ``found`` in the token by it."""
+class OriginStatement(_Part, frozen=True, omit_defaults=True):
+    """Statement about one key version, as its token shows it ``at`` that time.
+
+    ``how``: ``generated`` by the ceremony, at ``generated_at``, or ``found`` in the token by it.
+    """
 
     v: Literal[1]
     audience: str
@@ -95,6 +98,7 @@ class OriginStatement(_Part, frozen=True):
     vendor_evidence: tuple[VendorEvidence, ...]
     build: str
     at: datetime
+    generated_at: datetime | None = None
 
     def json(self) -> str:
         """The statement as JSON with sorted keys."""

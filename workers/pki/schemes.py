@@ -1,15 +1,21 @@
-"""Signature algorithm of certificates, requests and CMS by kind of key: its identifier, and the hash of the message."""
+"""Signature algorithm of certificates, requests and CMS by kind of key: its identifier, the hash of the message, and its check."""
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
-from queueing.errors import AlgorithmMismatch
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from queueing.errors import AlgorithmMismatch, SigningError
 from queueing.protocol import der
 from queueing.protocol.algorithms import DEFAULT_FOR_KEY, FACTS, HASH_OIDS, Scheme
 
 if TYPE_CHECKING:
     from queueing.protocol.algorithms import KeyKind
+    from queueing.protocol.public_keys import PublicKey
 
 
 def signature_algorithm(kind: KeyKind) -> bytes:
@@ -32,3 +38,24 @@ def message_hash(kind: KeyKind) -> str:
 def digest_algorithm(name: str) -> bytes:
     """AlgorithmIdentifier of a hash, in DER, without parameters (RFC 5754 2)."""
     return der.sequence(der.oid(HASH_OIDS[name]))
+
+
+def is_signature(key: PublicKey, message: bytes, signature: bytes) -> bool:
+    """Whether the key signed the message by its default algorithm."""
+    algorithm = DEFAULT_FOR_KEY[key.kind]
+    hash_name = FACTS[algorithm].hash_name
+    try:
+        if hash_name is not None:
+            key.verify(algorithm, hashlib.new(hash_name, message).digest(), signature)
+            return True
+        verifier = load_der_public_key(key.spki)
+        assert isinstance(verifier, ed25519.Ed25519PublicKey)
+        verifier.verify(signature, message)
+    except (SigningError, InvalidSignature):
+        return False
+    return True
+
+
+def openssl_verifies_cms(kind: KeyKind) -> bool:
+    """Whether OpenSSL 3 verifies CMS by keys of this kind: it takes EdDSA in requests and certificates, but not there (RFC 8419)."""
+    return FACTS[DEFAULT_FOR_KEY[kind]].hash_name is not None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from bench.hsm.simhsm import SimHsm
+from bench.native.build import build_simhsm
 from tests.support.fakes.config_files import service_text
 from tests.support.hsm.softhsm import SoftHsm, SoftToken
 
@@ -28,6 +31,17 @@ class OperatorSite:
     def pin_file(self, name: str = "acme") -> Path:
         """The PIN file of a token."""
         return self.config.parent / "pins" / name
+
+    def put_behind_faults(self, faults: Path) -> None:
+        """Put the simulated HSM before acme's token, with these fault rules."""
+        device = SimHsm(real_module=self.softhsm.module_path, faults_file=faults)
+        variables = {"SOFTHSM2_CONF": str(self.softhsm.conf_path), **device.environment()}
+        inline = ", ".join(f'{name} = "{value}"' for name, value in variables.items())
+        head, acme, rest = self.config.read_text().partition("[tokens.acme]")
+        table, globex, rest = rest.partition("[tokens.globex]")
+        table = table.replace(f'module = "{self.softhsm.module_path}"', f'module = "{build_simhsm()}"')
+        table = re.sub(r"environment = .*", f"environment = {{ {inline} }}", table)
+        self.config.write_text(head + acme + table + globex + rest)
 
 
 @pytest.fixture

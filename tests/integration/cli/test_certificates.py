@@ -60,6 +60,11 @@ def test_the_first_certificate_of_a_key(
     assert preview.code == 0, preview.out
     assert load_configuration(operator_site.config).tenants["acme"].epoch == epoch
     assert stray_files(operator_site) == []
+    told = sigmill(
+        "keys", "attach-certificate", "--tenant", "acme", "--key", "release", chain, "--dry-run",
+        config=operator_site.config,
+    )  # fmt: skip
+    assert "the chain ends below `CN=Test root`: verifiers must have that as a root" in told.err
 
     ran = attach(operator_site, chain)
 
@@ -70,7 +75,7 @@ def test_the_first_certificate_of_a_key(
     (event,) = [e for e in events_of(load_scope(operator_site.config)) if e.event != "created"]
     assert (event.event, event.version, event.changed) == ("attached", 1, ("certificates",))
     assert line["version"] == 1
-    assert line["subject"] == SUBJECT
+    assert (line["subject"], line["trust_anchor"]) == (SUBJECT, "CN=Test root")
     assert line["warnings"] == []
     tenant = load_configuration(operator_site.config).tenants["acme"]
     assert tenant.epoch == epoch + 1

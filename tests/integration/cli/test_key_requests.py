@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from bench.hsm.simhsm import SimHsm, write_rules
-from bench.native.build import build_simhsm
+from bench.hsm.simhsm import write_rules
 from tests.support.openssl import openssl
 from tests.support.sigmill_cli import Ran, sigmill
 from workers.config.loading import load_configuration
@@ -178,7 +176,7 @@ def test_a_token_that_goes_away_after_the_key_was_made_leaves_a_named_key(
     """The error says where the key is and how the request is made later; then that works, without a second key."""
     faults = tmp_path / "faults"
     write_rules(faults, ["C_SignInit rv=0x32"])  # CKR_DEVICE_REMOVED
-    behind_faults(operator_site, faults)
+    operator_site.put_behind_faults(faults)
     more = ["--write"] if write else []
 
     ran = sigmill(
@@ -209,23 +207,11 @@ def test_a_token_that_goes_away_after_the_key_was_made_leaves_a_named_key(
     assert len(sigmill("keys", "list", "--json", config=operator_site.config).json()) == 1
 
 
-def behind_faults(site: OperatorSite, faults: Path) -> None:
-    """Put the simulated HSM before acme's token, with these fault rules."""
-    device = SimHsm(real_module=site.softhsm.module_path, faults_file=faults)
-    variables = {"SOFTHSM2_CONF": str(site.softhsm.conf_path), **device.environment()}
-    inline = ", ".join(f'{name} = "{value}"' for name, value in variables.items())
-    head, acme, rest = site.config.read_text().partition("[tokens.acme]")
-    table, globex, rest = rest.partition("[tokens.globex]")
-    table = table.replace(f'module = "{site.softhsm.module_path}"', f'module = "{build_simhsm()}"')
-    table = re.sub(r"environment = .*", f"environment = {{ {inline} }}", table)
-    site.config.write_text(head + acme + table + globex + rest)
-
-
 def test_a_key_whose_creation_was_cut_off_is_found_again(operator_site: OperatorSite, tmp_path: Path) -> None:
     """The child ends after the token made the key: the error says by which label it may be there, and adopt takes it."""
     faults = tmp_path / "faults"
     write_rules(faults, ["C_GetAttributeValue exit=5"])
-    behind_faults(operator_site, faults)
+    operator_site.put_behind_faults(faults)
 
     ran = sigmill(*NEW, "p256", "--write", "--json", config=operator_site.config)
 

@@ -333,17 +333,20 @@ def test_without_a_service_key_one_sentence_says_that_there_is_no_statement(
 
 
 def test_the_service_key_is_made_before_there_is_one(operator_site: OperatorSite) -> None:
-    """keys create --service works before the configuration has a [service_key]."""
+    """keys create --service works before the configuration has a [service_key]; of an Ed25519 key it says what openssl cannot do."""
     text = operator_site.config.read_text()
     head, _, rest = text.partition("[service_key]")
     operator_site.config.write_text(head + rest[rest.index("[tokens") :])
 
-    ran = sigmill(
-        "keys", "create", "--service", "--token", "service", "--type", "p256", "--json",
-        config=operator_site.config,
-    )  # fmt: skip
+    words = ("keys", "create", "--service", "--token", "service", "--json", "--type")
 
+    preview = sigmill(*words, "ed25519", "--dry-run", config=operator_site.config)
+    ran = sigmill(*words, "p256", config=operator_site.config)
+
+    assert preview.code == 0, preview.out
+    assert "warning: OpenSSL 3 verifies no CMS by an ED25519 key" in preview.err
     assert ran.code == 0, ran.err
+    assert "OpenSSL" not in ran.err
     operator_site.config.write_text(operator_site.config.read_text() + ran.json()[0]["toml"])
     assert load_configuration(operator_site.config).service.service_key.token == "service"
 

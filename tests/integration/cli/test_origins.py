@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography import x509
 
+from bench.hsm.simhsm import write_rules
 from tests.support.fakes.key_sites import events_of
-from tests.support.openssl import openssl
+from tests.support.openssl import Checked, openssl
 from tests.support.sigmill_cli import Ran, sigmill
 from workers.config.loading import load_configuration, load_scope
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from tests.integration.cli.conftest import OperatorSite
 
 SUBJECT = "CN=Example Ltd,O=Example Ltd,C=DE"
+ATTESTATION = x509.ObjectIdentifier("1.2.840.113549.1.9.16.2.59")
 
 
 def with_service_key(site: OperatorSite, kind: str) -> OperatorSite:
@@ -63,19 +66,29 @@ def verify(site: OperatorSite, file: str | Path) -> Ran:
     return sigmill("keys", "origin", "verify", file, "--json", config=site.config)
 
 
-@pytest.mark.parametrize("kind", ["rsa-3072", "p256", "p384", "ed25519"])
+@pytest.mark.parametrize(
+    "kind, service_kind",
+    [
+        ("rsa-3072", "p384"),
+        ("rsa-4096", "p521"),
+        ("p256", "rsa-4096"),
+        ("p384", "p256"),
+        ("p521", "rsa-3072"),
+        ("ed25519", "p256"),
+    ],
+)
 def test_a_statement_of_each_kind_of_key_is_good_for_openssl(
-    ceremony_site: OperatorSite, tmp_path: Path, kind: str
+    operator_site: OperatorSite, tmp_path: Path, kind: str, service_kind: str
 ) -> None:
-    """`openssl cms -verify` alone checks it; the request in it is the key's, and says the same."""
-    ran = create(ceremony_site, "--witness", "Ada Lovelace", "--witness", "Grace Hopper", kind=kind)
+    """By each kind of service key: `openssl cms -verify` alone checks it; the request in it is the key's, and says the same."""
+    site = with_service_key(operator_site, service_kind)
+
+    ran = create(site, "--witness", "Ada Lovelace", "--witness", "Grace Hopper", kind=kind)
 
     assert ran.code == 0, ran.out + ran.err
     key, files, request = ran.json()
     content = tmp_path / "content.json"
-    checked = openssl(
-        "cms", "-verify", "-inform", "DER", "-in", files["statement"], "-CAfile", files["certificate"], "-out", content
-    )  # fmt: skip
+    checked = cms_verify(files, files["statement"], content)
     assert checked.code == 0, checked.text
     origin = json.loads(content.read_text())
     assert origin["request"] == request["request"]
@@ -83,6 +96,7 @@ def test_a_statement_of_each_kind_of_key_is_good_for_openssl(
     assert "verify OK" in openssl("req", "-verify", "-noout", "-in", tmp_path / "in.csr").text
     said = origin["statement"]
     assert (said["public_key_sha256"], said["how"]) == (key["public_key_sha256"], "generated")
+    assert said["generated_at"] <= said["at"]
     assert said["witnesses"] == ["Ada Lovelace", "Grace Hopper"]
     assert said["token"]["label"] == "acme"
     module = Path(said["module"]["path"])
@@ -90,44 +104,25 @@ def test_a_statement_of_each_kind_of_key_is_good_for_openssl(
     assert said["mechanism"].startswith("CKM_")
     assert said["attributes"]["CKA_LOCAL"] is True
     assert said["attributes"]["CKA_EXTRACTABLE"] is False
-    good = verify(ceremony_site, files["statement"])
+    good = verify(site, files["statement"])
     assert (good.code, good.json()[0]["state"]) == (0, "active"), good.out
     shown = sigmill("keys", "origin", "show", files["statement"])
     assert "witnesses: Ada Lovelace, Grace Hopper" in shown.out
     assert "not verified" in shown.err
-
-
-@pytest.mark.parametrize("kind", ["p384", "rsa-3072"])
-def test_a_statement_by_each_kind_of_service_key_is_good_for_openssl(
-    operator_site: OperatorSite, tmp_path: Path, kind: str
-) -> None:
-    """Its hash and identifiers follow from the service key, not from the key that it is about; a changed byte is refused."""
-    site = with_service_key(operator_site, kind)
-
-    ran = create(site)
-
-    assert ran.code == 0, ran.out + ran.err
-    files = ran.json()[1]
-    words = (
-        "cms",
-        "-verify",
-        "-inform",
-        "DER",
-        "-CAfile",
-        files["certificate"],
-        "-out",
-        tmp_path / "x",
-        "-in",
-    )
-    good = openssl(*words, files["statement"])
-    assert good.code == 0, good.text
-    assert verify(site, files["statement"]).code == 0
     raw = Path(files["statement"]).read_bytes()
     changed = tmp_path / "changed.p7s"
     changed.write_bytes(raw.replace(b'"how":"generated"', b'"how":"generates"'))
     assert changed.read_bytes() != raw
-    assert openssl(*words, changed).code != 0
+    assert cms_verify(files, changed, tmp_path / "x").code != 0
     assert "content was changed" in verify(site, changed).error()["message"]
+    assert list(site.tenant_file().parent.glob("*.ceremony")) == []
+
+
+def cms_verify(files: dict[str, str], statement: str | Path, out: Path) -> Checked:
+    """The statement by ``openssl cms -verify``, with the certificate of the service key; its content goes to ``out``."""
+    return openssl(
+        "cms", "-verify", "-inform", "DER", "-in", statement, "-CAfile", files["certificate"], "-out", out
+    )
 
 
 def test_a_statement_by_an_ed25519_service_key_is_checked_by_sigmill(
@@ -239,39 +234,150 @@ def with_evidence(site: OperatorSite, program: str) -> None:
     )
 
 
-def test_a_vendors_evidence_is_kept_if_it_speaks_of_the_key(ceremony_site: OperatorSite) -> None:
-    """As it is; where the command fails or speaks of another key, the key is named, and the statement made later."""
+def test_papers_that_failed_are_made_later_as_those_of_the_generation(
+    ceremony_site: OperatorSite, tmp_path: Path
+) -> None:
+    """The ceremony's record proves it: time and witnesses are those of the creation, and the request has the statement inside."""
     with_evidence(ceremony_site, "print('an attestation of nothing')")
-    failed = create(ceremony_site)
+    failed = create(ceremony_site, "--witness", "Ada")
     assert failed.code == 2
     key, error = failed.json()
     assert "does not have the public key" in error["error"]["message"]
     assert key["label"] in error["error"]["message"]
     assert "origin create" in error["error"]["hint"]
-    assert list(ceremony_site.tenant_file().parent.glob("*.p7s")) == []
+    folder = ceremony_site.tenant_file().parent
+    assert sorted(file.suffix for file in folder.iterdir()) == [".ceremony", ".toml"]
+    words = ("--tenant", "acme", "--key", "release", "--json")
+    early = sigmill("keys", "request", *words, "--subject", SUBJECT, config=ceremony_site.config)
+    assert early.json()[0]["statement"] is None
+    assert "has no statement yet" in early.err
     with_evidence(
         ceremony_site,
         "import os; print('chain of', os.environ['SIGMILL_KEY'], os.environ['SIGMILL_PUBLIC_KEY'])",
     )
+    others = sigmill("keys", "origin", "create", *words, "--witness", "Eve", config=ceremony_site.config)
+    assert "with its witnesses (Ada): omit --witness" in others.error()["message"]
 
-    later = sigmill(
-        "keys", "origin", "create", "--tenant", "acme", "--key", "release", "--witness", "Ada", "--json",
-        config=ceremony_site.config,
-    )  # fmt: skip
+    later = sigmill("keys", "origin", "create", *words, config=ceremony_site.config)
 
     assert later.code == 0, later.out
     (files,) = later.json()
+    assert files["how"] == "generated"
+    assert list(folder.glob("*.ceremony")) == []
     evidence = Path(files["evidence"]).read_bytes()
     assert evidence.startswith(b"chain of acme.release.v1 ")
     created, stated = events_of(load_scope(ceremony_site.config))
     assert (created.event, created.statement_sha256) == ("created", b""), "its statement failed"
     assert (stated.event, stated.statement_sha256.hex()) == ("stated", files["statement_sha256"])
     assert stated.witnesses == ("Ada",)
-    said = verify(ceremony_site, files["statement"]).json()[0]["statement"]
-    assert said["how"] == "found"
+    checked = verify(ceremony_site, files["statement"]).json()[0]
+    said = checked["statement"]
+    assert (said["how"], said["witnesses"], checked["evidence"]) == ("generated", ["Ada"], "good")
+    assert said["generated_at"] <= said["at"]
     assert said["vendor_evidence"][0]["sha256"] == hashlib.sha256(evidence).hexdigest()
     assert said["token"]["certification"] == "CMVP 4090"
-    assert len(load_configuration(ceremony_site.config).tenants["acme"].keys["release"].versions) == 1
+    (version,) = load_configuration(ceremony_site.config).tenants["acme"].keys["release"].versions
+    assert version.public_key.sha256.hex() == said["public_key_sha256"]
+    asked = sigmill("keys", "request", *words, "--subject", SUBJECT, config=ceremony_site.config).json()[0]
+    assert asked["statement"] == files["statement"]
+    assert json.dumps(said["token"]["serial"]) in attestation(asked["request"])
+    plain = sigmill(
+        "keys", "request", *words, "--subject", SUBJECT, "--no-origin", config=ceremony_site.config
+    ).json()[0]
+    assert attestation(plain["request"]) == ""
+
+
+def attestation(request: str) -> str:
+    """The statement inside a request (id-aa-attestation); empty where it has none."""
+    try:
+        found = x509.load_pem_x509_csr(request.encode()).attributes.get_attribute_for_oid(ATTESTATION)
+    except x509.AttributeNotFound:
+        return ""
+    return found.value.decode("utf-8", "replace")
+
+
+def test_evidence_that_is_not_the_statements_is_refused(ceremony_site: OperatorSite) -> None:
+    """A missing one is said: the statement itself is good without it."""
+    with_evidence(ceremony_site, "import os; print(os.environ['SIGMILL_PUBLIC_KEY'])")
+    _, files, _ = create(ceremony_site).json()
+    evidence = Path(files["evidence"])
+    evidence.write_bytes(evidence.read_bytes() + b"and more")
+
+    refused = verify(ceremony_site, files["statement"])
+    evidence.unlink()
+    missing = sigmill("keys", "origin", "verify", files["statement"], config=ceremony_site.config)
+
+    assert (refused.code, refused.error()["code"]) == (1, "result.invalid")
+    assert evidence.name in refused.error()["message"]
+    assert missing.code == 0
+    assert f"{evidence} is missing" in missing.err
+
+
+def test_a_statement_of_a_version_that_is_not_configured_is_an_error_unless_it_was_removed(
+    ceremony_site: OperatorSite,
+) -> None:
+    """A statement of a key that the configuration does not pin proves nothing of its keys."""
+    _, files, _ = create(ceremony_site).json()
+    ceremony_site.tenant_file().unlink()
+
+    refused = verify(ceremony_site, files["statement"])
+    removed = sigmill(
+        "keys", "origin", "verify", files["statement"], "--removed", "--json", config=ceremony_site.config
+    )
+
+    assert (refused.code, refused.error()["code"]) == (77, "key.unknown")
+    assert "no version 1 of release of acme" in refused.error()["message"]
+    assert (removed.code, removed.json()[0]["state"]) == (0, None)
+
+
+def test_no_key_is_made_whose_ceremony_cannot_be_stored(ceremony_site: OperatorSite) -> None:
+    """As on a full disk; the error says so before the token is asked, and the label is free afterwards."""
+    in_the_way = ceremony_site.tenant_file().parent / "acme.release.v1.ceremony"
+    in_the_way.mkdir()
+
+    refused = create(ceremony_site)
+
+    assert refused.code == 2
+    assert "no key was created" in refused.error()["message"]
+    in_the_way.rmdir()
+    assert create(ceremony_site).code == 0
+
+
+def test_a_token_that_goes_away_after_the_generation_costs_no_statement(
+    ceremony_site: OperatorSite, tmp_path: Path
+) -> None:
+    """Its record is made without the token; the key is found, and stated as generated, when the token is back."""
+    faults = tmp_path / "faults"
+    write_rules(faults, ["C_SignInit rv=0x32"])  # CKR_DEVICE_REMOVED
+    ceremony_site.put_behind_faults(faults)
+
+    failed = create(ceremony_site, "--witness", "Ada", kind="ed25519")
+
+    assert failed.code == 75
+    assert "the key was created" in failed.json()[1]["error"]["message"]
+    write_rules(faults, [])
+    later = sigmill(
+        "keys", "origin", "create", "--tenant", "acme", "--key", "release", config=ceremony_site.config
+    )
+    assert later.code == 0, later.err
+    assert "origin statement (generated)" in later.err
+
+
+def test_a_record_of_another_service_key_is_told_and_proves_nothing(ceremony_site: OperatorSite) -> None:
+    """A user who can write files can write a record: the statement says no more than that the key was found."""
+    with_evidence(ceremony_site, "print('nothing')")
+    assert create(ceremony_site).code == 2
+    with_evidence(ceremony_site, "import os; print(os.environ['SIGMILL_PUBLIC_KEY'])")
+    (record,) = ceremony_site.tenant_file().parent.glob("*.ceremony")
+    record.write_bytes(record.read_bytes().replace(b'"opened":"', b'"opened":"AAAA'))
+
+    later = sigmill(
+        "keys", "origin", "create", "--tenant", "acme", "--key", "release", "--json", config=ceremony_site.config
+    )  # fmt: skip
+
+    assert (later.code, later.json()[0]["how"]) == (0, "found")
+    assert "not signed by the pinned service key" in later.err
+    assert record.exists()
 
 
 def test_a_later_statement_replaces_none_of_the_ceremony(ceremony_site: OperatorSite) -> None:

@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -35,6 +35,7 @@ class Kind:
     authority: bool = False
     usages: tuple[x509.ObjectIdentifier, ...] = (ExtendedKeyUsageOID.CODE_SIGNING,)
     digital_signature: bool = True
+    issuer_address: str | None = None
 
 
 def issue(kind: Kind, *, by: Kind) -> x509.Certificate:
@@ -49,6 +50,10 @@ def issue(kind: Kind, *, by: Kind) -> x509.Certificate:
         .not_valid_after(kind.ends)
         .add_extension(x509.BasicConstraints(ca=kind.authority, path_length=None), critical=True)
     )
+    if kind.issuer_address is not None:
+        address = x509.UniformResourceIdentifier(kind.issuer_address)
+        access = x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, address)
+        builder = builder.add_extension(x509.AuthorityInformationAccess([access]), critical=False)
     if not kind.authority:
         usage = x509.KeyUsage(kind.digital_signature, not kind.digital_signature, *[False] * 7)
         builder = builder.add_extension(usage, critical=True)

@@ -8,8 +8,7 @@ rotate         ``sigmill keys rotate``
 rotation       ``sigmill keys activate``
 ending         ``sigmill keys retire`` and ``revoke``
 version_states changes of versions' states in the file, and the reload of this host
-ceremony       origin statement of a key, with its request
-origin         ``sigmill keys origin``
+origins        origin statements of keys, and ``sigmill keys origin``
 rules          ``sigmill keys set``
 list_show      ``sigmill keys list`` and ``show``
 new_key        creation of a key, and its lines for the tenant's file

@@ -37,14 +37,16 @@ from workers.pki.chains import Chain, ChainInvalid
 
 if TYPE_CHECKING:
     from workers.config.loading import ServiceScope
-    from workers.config.tenants import KeyVersion
 
 _UNNAMED: Final = ""
 _FILE_MODE: Final = 0o644
 
 
 class CertificateLine(msgspec.Struct, frozen=True, kw_only=True):
-    """The chain of a key version. ``name``: that of the authority, empty for the first one; ``der``: the leaf in base64."""
+    """The chain of a key version. ``name``: that of the authority, empty for the first one; ``der``: the leaf in base64.
+
+    ``trust_anchor``: the issuer at the chain's end, which verifiers must have as a root.
+    """
 
     tenant: str
     key: str
@@ -55,6 +57,7 @@ class CertificateLine(msgspec.Struct, frozen=True, kw_only=True):
     serial: str
     not_before: datetime
     not_after: datetime
+    trust_anchor: str
     sha256: str
     pem: str
     der: str
@@ -119,8 +122,21 @@ def attach_certificate(  # noqa: PLR0913 - one parameter per option
         print_message(
             f"{pinned.name} of {tenant}: {certificate}, attached in {line.written}; run `sigmill tenants reload` to publish it"
         )
+    _print_end(chain)
     for warning in found:
         print_message(f"warning: {warning}")
+
+
+def _print_end(chain: Chain) -> None:
+    """Say what the chain itself cannot show: whether the issuer at its end is a root, or one more intermediate."""
+    if chain.has_root:
+        return
+    address = chain.issuer_address()
+    where = "" if address is None else f", from {address!r:.300}"
+    print_message(
+        f"the chain ends below `{chain.trust_anchor}`: verifiers must have that as a root. If it is an intermediate"
+        f" certificate, append it{where}, and attach the chain again"
+    )
 
 
 @click.command()
@@ -150,25 +166,6 @@ def certificate(output: Output, /, *, config: Path, tenant: str, key: str, name:
         print_bytes(raw[0])
     else:
         print_block(chain.pem())
-
-
-class CertificateEnd(msgspec.Struct, frozen=True, kw_only=True):
-    """End of one certificate of a key version. ``name``: that of its authority, empty for the first one."""
-
-    name: str
-    issuer: str
-    ends: datetime
-
-
-def certificate_ends(version: KeyVersion) -> tuple[CertificateEnd, ...]:
-    """The end of each authority's certificate of a version, the one that expires first at the beginning."""
-    found = []
-    for name, chain in {_UNNAMED: version.certificates, **version.chains}.items():
-        for raw in chain[:1]:
-            leaf = x509.load_der_x509_certificate(raw)
-            issuer = leaf.issuer.rfc4514_string()
-            found.append(CertificateEnd(name=name, issuer=issuer, ends=leaf.not_valid_after_utc))
-    return tuple(sorted(found, key=lambda each: (each.ends, each.name)))
 
 
 def _checked_chain(file: Path) -> Chain:
@@ -279,6 +276,7 @@ def _line(
         serial=f"{leaf.serial_number:x}",
         not_before=leaf.not_valid_before_utc,
         not_after=leaf.not_valid_after_utc,
+        trust_anchor=chain.trust_anchor,
         sha256=hashlib.sha256(der).hexdigest(),
         pem=chain.pem(),
         der=base64.b64encode(der).decode(),

@@ -10,7 +10,6 @@ import click
 from queueing.protocol.algorithms import Algorithm, KeyKind
 from queueing.protocol.key_directory import KeyState
 from queueing.protocol.public_keys import PublicKey, placeholder_key
-from workers.cli.keys.ceremony import OriginArguments, origin_options, wanted_witnesses
 from workers.cli.keys.key_request import KIND_NAMES, KeyRequest, print_preview
 from workers.cli.keys.new_key import (
     Papers,
@@ -18,6 +17,7 @@ from workers.cli.keys.new_key import (
     one_creation_at_a_time,
     print_key,
 )
+from workers.cli.keys.origins.options import OriginArguments, origin_options, wanted_witnesses
 from workers.cli.keys.request import (
     RequestArguments,
     RequestedCertificate,
@@ -28,6 +28,7 @@ from workers.cli.shell.key_events import keep_key_event
 from workers.cli.shell.options import combined, config_option, dry_run_option, json_option
 from workers.cli.shell.output import Output, print_message
 from workers.config.loading import load_scope
+from workers.pki.schemes import openssl_verifies_cms
 
 _MOST_LABEL_CHARACTERS: Final = 255
 """Of CKA_LABEL: tokens store more, but their makers' tools cut it off."""
@@ -141,6 +142,7 @@ def _create(
     with_request: bool,
 ) -> None:
     edited = request.check(placeholder_key(kind))
+    _warn_of_service_kind(request, kind)
     papers = Papers(
         event="created",
         certificate=_requested_certificate(request, arguments) if with_request else None,
@@ -172,6 +174,7 @@ def adopt(
     )
     public_key = PublicKey.from_spki(facts.public_key)
     request.check(public_key)
+    _warn_of_service_kind(request, public_key.kind)
     version = request.version_number()
     print_key(request, facts, as_json=output.as_json)
     if request.tenant is None:
@@ -207,6 +210,15 @@ def _request(arguments: KeyArguments) -> KeyRequest:
         clients=arguments["clients"],
         write=arguments["write"],
     )
+
+
+def _warn_of_service_kind(request: KeyRequest, kind: KeyKind) -> None:
+    """Say what a service key of this kind cannot do; clients pin it, so it is not changed lightly."""
+    if request.tenant is None and not openssl_verifies_cms(kind):
+        print_message(
+            f"warning: OpenSSL 3 verifies no CMS by an {kind} key (RFC 8419): `sigmill keys origin verify` alone will check the"
+            " origin statements of this service key, not `openssl cms -verify`. For auditors without Sigmill: --type p256"
+        )
 
 
 def _requested_certificate(request: KeyRequest, arguments: _CreateArguments) -> RequestedCertificate:

@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import msgspec
+from cryptography import x509
 
 from queueing.errors import ConfigError, SigningError, from_reason
-from workers.cli.keys.certificates import CertificateEnd, certificate_ends
 from workers.cli.shell.output import ErrorObject, error_object
 from workers.token_admin.owned_tokens import admin_of
 
@@ -19,6 +19,14 @@ if TYPE_CHECKING:
     from workers.config.loading import Configuration
     from workers.config.tenants import KeyVersion, Tenant
     from workers.token_admin.messages import FoundKeys, KeyFacts
+
+
+class CertificateEnd(msgspec.Struct, frozen=True, kw_only=True):
+    """End of one certificate of a key version. ``name``: that of its authority, empty for the first one."""
+
+    name: str
+    issuer: str
+    ends: datetime
 
 
 class KeyLocation(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +69,17 @@ def key_locations(configuration: Configuration, tenants: list[Tenant]) -> list[K
         for token in sorted(tenant.tokens)
         for location in _locations_in(tenant.name, token, wanted[token], answers[token])
     ]
+
+
+def certificate_ends(version: KeyVersion) -> tuple[CertificateEnd, ...]:
+    """The end of each authority's certificate of a version, the one that expires first at the beginning."""
+    found = []
+    for name, chain in {"": version.certificates, **version.chains}.items():
+        for raw in chain[:1]:
+            leaf = x509.load_der_x509_certificate(raw)
+            issuer = leaf.issuer.rfc4514_string()
+            found.append(CertificateEnd(name=name, issuer=issuer, ends=leaf.not_valid_after_utc))
+    return tuple(sorted(found, key=lambda each: (each.ends, each.name)))
 
 
 def _find(

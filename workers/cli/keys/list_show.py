@@ -9,8 +9,7 @@ from typing import Final
 import click
 
 from queueing.errors import KeyUnknown, SigningError, TokenUnavailable
-from workers.cli.keys.certificates import CertificateEnd
-from workers.cli.keys.key_locations import KeyLocation, key_locations
+from workers.cli.keys.key_locations import CertificateEnd, KeyLocation, key_locations
 from workers.cli.keys.new_key import pem
 from workers.cli.shell.options import chosen_tenants, config_option, json_option
 from workers.cli.shell.output import (

@@ -16,22 +16,20 @@ import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
-from queueing.errors import ConfigError, SigningError, TokenUnavailable, from_reason
+from queueing.errors import ConfigError, SigningError, TokenUnavailable
 from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.public_keys import PublicKey
-from workers.cli.keys.ceremony import Ceremony, OriginFiles, print_files
+from workers.cli.keys.origins.ceremony import Ceremony
+from workers.cli.keys.origins.files import OriginFiles, StatedKey, print_files
+from workers.cli.keys.origins.records import HeldCeremony, finish, open_ceremony
 from workers.cli.keys.request import RequestedCertificate, print_request
 from workers.cli.shell.key_events import keep_key_event
 from workers.cli.shell.output import Output, emit, print_block, print_message
-from workers.config.service_file import SERVICE, load_service
-from workers.token_admin.owned_tokens import admin_for
 
 if TYPE_CHECKING:
     from workers.cli.keys.key_request import KeyRequest
     from workers.config.loading import ServiceScope
-    from workers.config.service_file import ServiceConfiguration
     from workers.config.tenant_edits import NewVersion
-    from workers.token_admin.client import TokenAdmin
     from workers.token_admin.messages import KeyFacts
 
 
@@ -90,45 +88,64 @@ class Papers:
 
 def make_key(output: Output, request: KeyRequest, kind: KeyKind, label: str | None, papers: Papers) -> None:
     """Create the key, print it, write it if that was asked for, then make and print its papers."""
-    service = None if papers.witnesses is None else _usable_service(request.scope)
-    facts = _created(request.token_admin(), kind, label or request.default_label())
+    ceremony = None if papers.witnesses is None else open_ceremony(request, papers.witnesses)
+    facts = _created(request, kind, label or request.default_label(), ceremony)
     request = dataclasses.replace(request, created=datetime.now(UTC))
-    version, public_key = request.version_number(), PublicKey.from_spki(facts.public_key)
     if request.tenant is None:
         print_key(request, facts, as_json=output.as_json)
         return
+    key = StatedKey(
+        scope=request.scope,
+        tenant=request.tenant,
+        key=request.key,
+        version=request.version_number(),
+        public_key=PublicKey.from_spki(facts.public_key),
+    )
     files: OriginFiles | None = None
     try:
+        if ceremony is not None:
+            ceremony.keep(key, _created_at(request))
         print_key(request, facts, as_json=output.as_json)
         with _named_after(request, facts, papers):
             made = None
-            if service is not None:
-                ceremony = Ceremony(
-                    scope=request.scope,
-                    service=service,
-                    tenant=request.tenant,
-                    key=request.key,
-                    version=version,
-                    token=request.token,
-                    witnesses=papers.witnesses or (),
-                    how="generated",
-                )
-                files, made = ceremony.hold(public_key, papers.certificate)
+            if ceremony is not None:
+                files, made = _stated(request, key, ceremony, papers)
                 print_files(output, files)
             elif papers.certificate is not None:
-                made = papers.certificate.sign(request.token_admin(), public_key)
-            _print_papers(output, request, papers, made, version=version)
+                made = papers.certificate.sign(request.token_admin(), key.public_key)
+            _print_papers(output, request, papers, made, version=key.version)
     finally:
         keep_key_event(
             request.scope,
             papers.event,
             tenant=request.tenant,
             key=request.key,
-            version=version,
-            public_key=public_key,
+            version=key.version,
+            public_key=key.public_key,
             statement_sha256=b"" if files is None else bytes.fromhex(files.statement_sha256),
             witnesses=papers.witnesses or (),
         )
+
+
+def _created_at(request: KeyRequest) -> datetime:
+    """Time of the creation in whole seconds, as statements have it."""
+    assert request.created is not None
+    return request.created.replace(microsecond=0)
+
+
+def _stated(
+    request: KeyRequest, key: StatedKey, ceremony: HeldCeremony, papers: Papers
+) -> tuple[OriginFiles, x509.CertificateSigningRequest | None]:
+    """The statement of the new key in its files, and the request; the record of the ceremony has no use then."""
+    files, made = Ceremony(
+        key=key,
+        service=ceremony.service,
+        token=request.token,
+        witnesses=papers.witnesses or (),
+        generated_at=_created_at(request),
+    ).hold(papers.certificate)
+    finish(key)
+    return files, made
 
 
 def _print_papers(
@@ -218,38 +235,20 @@ def pem(spki: bytes) -> str:
     return load_der_public_key(spki).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
-def _created(admin: TokenAdmin, kind: KeyKind, label: str) -> KeyFacts:
+def _created(request: KeyRequest, kind: KeyKind, label: str, ceremony: HeldCeremony | None) -> KeyFacts:
     """The new key; an error after which it may be in the token nevertheless says how to find it."""
     try:
-        return admin.create(kind, label)
-    except TokenUnavailable as error:
+        return request.token_admin().create(kind, label)
+    except BaseException as error:
+        if ceremony is not None:
+            ceremony.discard()
+        if not isinstance(error, TokenUnavailable):
+            raise
         raise TokenUnavailable(
             error.message,
             hint=f"The token may have made the key before. When it is back, `sigmill keys adopt --label {label}` takes it"
             " over, and if there is none, create it again.",
         ) from error
-
-
-def _usable_service(scope: ServiceScope) -> ServiceConfiguration:
-    """The service, whose key was found in its token: no key is created whose statement could not be signed.
-
-    Raises ``SigningError`` or ``ConfigError``, which name the way out.
-    """
-    service = load_service(scope.file)
-    key = service.service_key
-    why = "no key was created: the service key, which would sign the statement of its origin, is not usable"
-    way_out = "Or create the key without a statement: --no-origin."
-    try:
-        (found,) = admin_for(scope, key.token, owner=SERVICE).find([key.public_key.spki]).found
-        if found.problem:
-            raise from_reason(found.code, found.problem)
-    except ConfigError as error:
-        raise ConfigError(
-            error.file, error.key, f"{error.problem}; {why}", f"{error.remedy} {way_out}"
-        ) from error
-    except SigningError as error:
-        raise type(error)(f"{why}: {error.message}", hint=f"{error.hint} {way_out}".strip()) from error
-    return service
 
 
 def _papers_failed(
@@ -262,9 +261,9 @@ def _papers_failed(
     )
     words = f"--tenant {request.tenant} --key {request.key}"
     adopt = f"`sigmill keys adopt {words} --token {request.token} --label {facts.label} --write`, then "
-    commands = [] if papers.certificate is None else [f"`sigmill keys request {words}`"]
-    commands += [] if papers.witnesses is None else [f"`sigmill keys origin create {words}`"]
-    later = " and ".join(commands)
+    commands = [] if papers.witnesses is None else [f"`sigmill keys origin create {words}`"]
+    commands += [] if papers.certificate is None else [f"`sigmill keys request {words}`"]
+    later = ", then ".join(commands)
     hint = f"Do not create it again: {'' if request.write else adopt}{later}."
     if isinstance(error, ConfigError):
         return ConfigError(error.file, error.key, f"{error.problem}; {made}", f"{error.remedy} {hint}")

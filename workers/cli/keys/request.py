@@ -15,16 +15,21 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from queueing.errors import OutputUnwritable
 from queueing.files.durable_file import replace_durably
 from queueing.files.folders import is_there
+from workers.cli.keys.origins.files import StatedKey
+from workers.cli.keys.origins.records import record_file
 from workers.cli.keys.pinned_version import find_version, version_options
 from workers.cli.shell.options import combined, json_option
 from workers.cli.shell.output import Output, emit, print_block, print_message
 from workers.config.loading import load_scope
+from workers.config.service_file import load_service
 from workers.pki.names import NameInvalid, parse_alternative_name, parse_subject
 from workers.pki.requests import Profile, RequestContent, assemble, request_pem
 
 if TYPE_CHECKING:
     from queueing.protocol.public_keys import PublicKey
+    from workers.cli.keys.pinned_version import PinnedVersion
     from workers.config.tenants import KeyVersion, TenantKey
+    from workers.pki.origin import OriginStatement
     from workers.token_admin.client import TokenAdmin
 
 WANTED: Final = ("next", "active")
@@ -77,10 +82,11 @@ class _CommandArguments(RequestArguments):
     tenant: str
     key: str
     token: str | None
+    without_origin: bool
 
 
 class RequestLine(msgspec.Struct, frozen=True, kw_only=True):
-    """A certificate request. ``out``: its file, if it was written to one."""
+    """A certificate request. ``out``: its file, if it was written to one; ``statement``: that of which a copy is inside."""
 
     tenant: str
     key: str
@@ -89,6 +95,7 @@ class RequestLine(msgspec.Struct, frozen=True, kw_only=True):
     public_key_sha256: str
     request: str
     out: str | None
+    statement: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,12 +126,6 @@ class RequestedCertificate:
             )
         except NameInvalid as error:
             raise click.UsageError(str(error)) from None
-
-    def signed_line(
-        self, admin: TokenAdmin, public_key: PublicKey, *, tenant: str, key: str, version: int
-    ) -> RequestLine:
-        """The request, signed in the token, and in its file; raises as ``TokenAdmin.sign_message``, ``OutputUnwritable``."""
-        return self.written_line(self.sign(admin, public_key), tenant=tenant, key=key, version=version)
 
     def written_line(
         self, made: x509.CertificateSigningRequest, *, tenant: str, key: str, version: int
@@ -171,24 +172,53 @@ class RequestedCertificate:
 @version_options
 @request_options
 @click.option("--token", metavar="TOKEN", help="Token to sign in. Default: the first one of the version.")
+@click.option(
+    "--no-origin",
+    "without_origin",
+    is_flag=True,
+    help="Put no copy of the key's origin statement into the request.",
+)
 @json_option
 @click.pass_obj
 def request(output: Output, /, **arguments: Unpack[_CommandArguments]) -> None:
     """Make a certificate request (PKCS#10), signed by the key inside its token.
 
     Without a version: for the `next` version, which waits for its certificate, else for the active one, whose
-    certificate is renewed. Send the request to a certificate authority; `sigmill keys attach-certificate` takes what it
-    issues.
+    certificate is renewed. Where the key has an origin statement beside the tenant's file, the request has a copy of it
+    inside (id-aa-attestation). Send the request to a certificate authority; `sigmill keys attach-certificate` takes
+    what it issues.
     """
     pinned = find_version(
         load_scope(arguments["config"]), arguments["tenant"], arguments["key"], wanted=WANTED
     )
     wanted = RequestedCertificate.of(arguments, renewed=present_certificate(pinned.key, pinned.version))
     admin, public_key = pinned.token_admin(arguments["token"]), pinned.version.public_key
-    line = wanted.signed_line(
-        admin, public_key, tenant=pinned.tenant.name, key=pinned.key.name, version=pinned.version.version
+    stated = None if arguments["without_origin"] else _stated(pinned)
+    made = wanted.sign(admin, public_key, attestation=b"" if stated is None else stated[1].attestation())
+    line = wanted.written_line(
+        made, tenant=pinned.tenant.name, key=pinned.key.name, version=pinned.version.version
     )
-    print_request(output, line)
+    print_request(output, msgspec.structs.replace(line, statement=None if stated is None else str(stated[0])))
+
+
+def _stated(pinned: PinnedVersion) -> tuple[Path, OriginStatement] | None:
+    """The origin statement of the key; None where it has none that the service key signed."""
+    if pinned.scope.service_token is None:
+        return None
+    key = StatedKey(
+        scope=pinned.scope,
+        tenant=pinned.tenant.name,
+        key=pinned.key.name,
+        version=pinned.version.version,
+        public_key=pinned.version.public_key,
+    )
+    found = key.statement(load_service(pinned.scope.file).service_key.public_key)
+    if found is None and is_there(record_file(key)):
+        print_message(
+            f"the ceremony of {pinned.name} has no statement yet: `sigmill keys origin create` makes it, and a request"
+            " that is made after it has a copy inside"
+        )
+    return found
 
 
 def print_request(output: Output, line: RequestLine) -> None:
@@ -200,6 +230,8 @@ def print_request(output: Output, line: RequestLine) -> None:
         print_block(line.request)
     else:
         print_message(f"written to {line.out}")
+    if line.statement is not None:
+        print_message(f"a copy of the origin statement {line.statement} is inside")
     print_message(
         f"request for {line.key}/{line.version} of {line.tenant}, subject {line.subject}; when the certificate is there:"
         f" sigmill keys attach-certificate --tenant {line.tenant} --key {line.key}/{line.version} CHAIN.pem"

@@ -42,6 +42,17 @@ def test_a_chain_in_order_is_good_with_or_without_its_root(
     assert chain.certificates == certificates
 
 
+def test_the_issuer_at_the_end_of_a_chain_is_named() -> None:
+    """Nothing in a chain shows whether that is a root, or an intermediate that is missing; its address may be there."""
+    address = "http://ca.example/root.cer"
+    below = issue(varied(MIDDLE, issuer_address=address), by=ROOT)
+
+    assert (Chain((leaf, middle, root)).has_root, Chain((leaf, middle)).has_root) == (True, False)
+    assert Chain((leaf, middle)).trust_anchor == Chain((leaf, middle, root)).trust_anchor == "CN=root"
+    assert Chain((leaf, middle)).issuer_address() is None
+    assert Chain((leaf, below)).issuer_address() == address
+
+
 @pytest.mark.parametrize(
     "certificates, problem",
     [

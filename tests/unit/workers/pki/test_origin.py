@@ -59,6 +59,14 @@ def test_a_statement_with_its_request_holds() -> None:
         read_origin(origin.encode()).check()
 
 
+def test_the_time_of_a_generation_is_in_the_statement_alone_where_it_is_known() -> None:
+    """The statement of a key that was found has no such field, so that earlier statements are still the ones in their requests."""
+    assert "generated_at" not in json.loads(statement().json())
+    at = datetime(2026, 11, 26, tzinfo=UTC)
+    made = msgspec.structs.replace(statement(), generated_at=at)
+    assert read_origin(Origin.of(made, None).encode()).statement.generated_at == at
+
+
 @pytest.mark.parametrize("field, value", [("serial", "2"), ("firmware", "9.9")])
 def test_a_changed_attribute_is_noticed_by_the_request(field: str, value: str) -> None:
     """Even if the service key signed the changed statement: the key itself has signed the other one."""

@@ -13,9 +13,9 @@ from queueing.errors import ConfigError
 from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.public_keys import placeholder_key
 from tests.support.fakes.config_files import Site, p256_key
-from workers.cli.keys.ceremony import OriginArguments
 from workers.cli.keys.create_adopt import KeyArguments, adopt, create
 from workers.cli.keys.key_request import KIND_NAMES, KeyRequest
+from workers.cli.keys.origins.options import OriginArguments
 from workers.cli.keys.request import RequestArguments
 from workers.config.loading import load_scope
 

@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from workers.cli.keys.certificates import CertificateEnd
-from workers.cli.keys.key_locations import KeyLocation
+from workers.cli.keys.key_locations import CertificateEnd, KeyLocation
 from workers.cli.keys.list_show import _exit, _found, _until
 from workers.cli.shell.output import Exit
 

@@ -2,40 +2,53 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
-from queueing.errors import ConfigError, ResultInvalid
-from queueing.files.regular_file import read_regular
+from queueing.errors import KeyUnknown, ResultInvalid
 from workers.cli.commands import KEYS_ORIGIN, LazyGroup
-from workers.cli.keys.ceremony import Ceremony, checked_witnesses, print_files
+from workers.cli.keys.origins.ceremony import Ceremony
+from workers.cli.keys.origins.files import (
+    EvidenceState,
+    StatedKey,
+    check_evidence,
+    evidence_file,
+    opened,
+    print_files,
+    read,
+    verified,
+)
+from workers.cli.keys.origins.options import checked_witnesses
+from workers.cli.keys.origins.records import finish, unfinished
 from workers.cli.keys.pinned_version import find_version, version_options
 from workers.cli.shell.key_events import keep_key_event
 from workers.cli.shell.options import config_option, json_option
 from workers.cli.shell.output import Output, emit, print_line, print_message
 from workers.config.loading import load_configuration, load_scope
 from workers.config.service_file import load_service
-from workers.pki.cms import OpenedContent, SignedDataInvalid, open_signed
-from workers.pki.origin import Origin, OriginInvalid, OriginStatement, read_origin
+from workers.pki.origin import Origin, OriginStatement
 
 if TYPE_CHECKING:
     from workers.config.loading import Configuration
-
-_LARGEST_BYTES: Final = 1024 * 1024
 
 file_argument = click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 
 
 class VerifiedOrigin(msgspec.Struct, frozen=True, kw_only=True):
-    """A statement that holds, of a key that the configuration pins, or pinned once (``state`` None)."""
+    """A statement that holds. ``state`` of its key version: None for one that the configuration no longer has.
+
+    ``evidence``: None where the statement names none, ``missing`` where its file is not there to be compared.
+    """
 
     file: str
     state: str | None
     statement: OriginStatement
     request_sha256: str | None
+    evidence: EvidenceState | None = None
 
 
 @click.group(cls=LazyGroup, table=KEYS_ORIGIN, no_args_is_help=True)
@@ -58,21 +71,29 @@ def create(
 ) -> None:
     """Make a statement about a key that exists, as the token shows it now; `keys create --origin` makes one at once.
 
-    It says that the key was found in the token, not that it was generated at this time.
+    It says that the key was found in the token, not that it was generated at this time. But where `keys create` or
+    `keys rotate` made the key, and failed before its statement was there, this command completes their ceremony: the
+    statement says that the key was generated, when, and before which witnesses.
     """
     scope = load_scope(config)
     pinned = find_version(scope, tenant, key, wanted=("next", "active"))
     ceremony = Ceremony(
-        scope=scope,
+        key=StatedKey(
+            scope=scope,
+            tenant=tenant,
+            key=pinned.key.name,
+            version=pinned.version.version,
+            public_key=pinned.version.public_key,
+        ),
         service=load_service(scope.file),
-        tenant=tenant,
-        key=pinned.key.name,
-        version=pinned.version.version,
         token=pinned.token_admin(token).name,
         witnesses=checked_witnesses(witnesses),
-        how="found",
+        generated_at=None,
     )
-    files, _ = ceremony.hold(pinned.version.public_key, None)
+    ceremony = _completed(ceremony)
+    files, _ = ceremony.hold(None)
+    if ceremony.generated_at is not None:
+        finish(ceremony.key)
     print_files(output, files)
     keep_key_event(
         scope,
@@ -86,81 +107,93 @@ def create(
     )
 
 
+def _completed(ceremony: Ceremony) -> Ceremony:
+    """The ceremony that made the key, if a record of it waits for its statement; else this one, of a key that was found.
+
+    Raises ``click.UsageError`` for witnesses who would be named as those of the generation.
+    """
+    found = unfinished(ceremony.key, ceremony.service)
+    if found is None:
+        return ceremony
+    opening, generated_at = found
+    if ceremony.witnesses:
+        named = ", ".join(opening.witnesses) or "none"
+        raise click.UsageError(
+            f"this statement completes the ceremony in which the key was generated, with its witnesses ({named}): omit --witness"
+        )
+    return dataclasses.replace(ceremony, witnesses=opening.witnesses, generated_at=generated_at)
+
+
 @click.command()
 @file_argument
 @json_option
 @click.pass_obj
 def show(output: Output, /, *, file: Path) -> None:
     """Show what a statement says. Nothing is verified: it may be forged."""
-    statement, request_sha256 = _read(file, _open(file))
+    found = read(file, opened(file).content)
     if output.as_json:
         emit(
             VerifiedOrigin(
-                file=str(file), state=None, statement=statement.statement, request_sha256=request_sha256
+                file=str(file),
+                state=None,
+                statement=found.statement,
+                request_sha256=found.request_sha256,
             )
         )
         return
-    _print(statement)
+    _print(found)
     print_message("not verified; `sigmill keys origin verify` does that")
 
 
 @click.command()
 @file_argument
 @config_option
+@click.option(
+    "--removed",
+    is_flag=True,
+    help="Take a statement about a key version that the configuration no longer has.",
+)
 @json_option
 @click.pass_obj
-def verify(output: Output, /, *, file: Path, config: Path) -> None:
+def verify(output: Output, /, *, file: Path, config: Path, removed: bool) -> None:
     """Verify a statement: signed by this service's key, of a pinned key, and with that key's own request inside.
 
-    The signature alone can also be checked without Sigmill: openssl cms -verify -inform DER -in FILE -CAfile
-    statements.….pem, the certificate of the service key beside its file.
+    The file of the vendor's evidence beside it (`….evidence`) is compared with its SHA-256 in the statement; it is said
+    where that file is missing. The signature alone can also be checked without Sigmill: openssl cms -verify -inform DER
+    -in FILE -CAfile statements.….pem, the certificate of the service key beside its file.
     """
     configuration = load_configuration(config)
-    opened = _open(file)
-    try:
-        opened.verify(configuration.service.service_key.public_key)
-        found, request_sha256 = _read(file, opened)
-        found.check()
-    except (SignedDataInvalid, OriginInvalid) as error:
-        raise ResultInvalid(
-            f"{file}: {error}", hint="Do not rely on it; ask for the original file."
-        ) from None
-    state = _state(configuration, found, file)
+    found = verified(file, configuration.service.service_key.public_key)
+    said = found.statement
+    state = _state(configuration, said, file)
+    evidence = next((check_evidence(file, each) for each in said.vendor_evidence), None)
+    if state is None and not removed:
+        raise KeyUnknown(
+            f"{file}: signed by the service key, but the configuration has no version {said.version} of {said.key} of"
+            f" {said.tenant} (SHA-256 of its SPKI: {said.public_key_sha256})",
+            hint="`sigmill keys list` shows what is configured; --removed takes the statement of a version that was removed.",
+        )
     if output.as_json:
         emit(
             VerifiedOrigin(
-                file=str(file), state=state, statement=found.statement, request_sha256=request_sha256
+                file=str(file),
+                state=state,
+                statement=said,
+                request_sha256=found.request_sha256,
+                evidence=evidence,
             )
         )
         return
     _print(found)
+    if evidence == "missing":
+        print_message(f"warning: {evidence_file(file)} is missing: the vendor's evidence was not compared")
     print_message(
-        f"good: signed by the service key; {found.statement.key}/{found.statement.version} is {state}"
+        f"good: signed by the service key; {said.key}/{said.version} is {state or 'no longer in the configuration'}"
     )
 
 
-def _open(file: Path) -> OpenedContent:
-    try:
-        return open_signed(read_regular(file, largest_bytes=_LARGEST_BYTES))
-    except OSError as error:
-        raise ConfigError(
-            str(file), "", f"cannot be read ({error.strerror})", "Name a statement's file."
-        ) from None
-    except SignedDataInvalid as error:
-        raise ResultInvalid(f"{file}: {error}", hint="Name an origin statement, `….origin.p7s`.") from None
-
-
-def _read(file: Path, opened: OpenedContent) -> tuple[Origin, str | None]:
-    try:
-        found = read_origin(opened.content)
-    except OriginInvalid as error:
-        raise ResultInvalid(f"{file}: {error}", hint="Name an origin statement, `….origin.p7s`.") from None
-    return found, found.request_sha256
-
-
-def _state(configuration: Configuration, found: Origin, file: Path) -> str:
-    """State of the key version that the statement is about. Raises ``ResultInvalid`` where another key is pinned."""
-    said = found.statement
+def _state(configuration: Configuration, said: OriginStatement, file: Path) -> str | None:
+    """State of the key version of the statement; None for one that is not there. ``ResultInvalid`` where another key is pinned."""
     if said.audience != configuration.service.audience:
         raise ResultInvalid(
             f"{file}: it is of the service {said.audience!r}", hint="Give that service's --config."
@@ -170,7 +203,7 @@ def _state(configuration: Configuration, found: Origin, file: Path) -> str:
     versions = () if key is None else key.versions
     version = next((v for v in versions if v.version == said.version), None)
     if version is None:
-        return "no longer in the configuration"
+        return None
     if version.public_key.sha256.hex() != said.public_key_sha256:
         raise ResultInvalid(
             f"{file}: it is of another key than {said.key}/{said.version} of {said.tenant}, which is"
@@ -182,9 +215,11 @@ def _state(configuration: Configuration, found: Origin, file: Path) -> str:
 
 def _print(found: Origin) -> None:
     said = found.statement
+    when = said.generated_at or said.at
     print_line(
-        f"{said.key}/{said.version} of {said.tenant} ({said.audience}), {said.kind}, {said.how} {said.at:%Y-%m-%dT%H:%M:%SZ}"
+        f"{said.key}/{said.version} of {said.tenant} ({said.audience}), {said.kind}, {said.how} {when:%Y-%m-%dT%H:%M:%SZ}"
     )
+    print_line(f"read back from the token {said.at:%Y-%m-%dT%H:%M:%SZ}")
     print_line(f"public key (SHA-256 of SPKI): {said.public_key_sha256}")
     token = said.token
     print_line(
