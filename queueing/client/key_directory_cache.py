@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
@@ -12,7 +13,7 @@ from queueing.aio.events import wait_for
 from queueing.aio.single_flight import SingleFlight
 from queueing.client.epoch_store import EpochStore
 from queueing.config.toml import nearest
-from queueing.errors import ConfigError, KeyUnknown, QueueUnavailable, ResultInvalid
+from queueing.errors import ConfigError, KeyUnknown, QueueUnavailable, ResultInvalid, SigningError
 from queueing.protocol.key_directory import KeyDirectory, KeyEntry, open_directory
 from queueing.protocol.public_keys import PublicKey
 
@@ -68,14 +69,19 @@ class KeyDirectoryCache:
         self._failed_ms: int | None = None
         self._keys: dict[tuple[str, int], PublicKey] = {}
         self._flight: SingleFlight[KeyDirectory] = SingleFlight()
-        self._renewal: SingleFlight[KeyDirectory] = SingleFlight()
+        self._single: SingleFlight[KeyDirectory] = SingleFlight()
         self._closed = asyncio.Event()
+
+    async def prefetch(self) -> None:
+        """Fetch once, for the calls to come; the clock of Redis comes with it. An error is left to the call that needs it."""
+        with contextlib.suppress(SigningError, ConfigError):
+            await self._single.run(self._fetch)
 
     async def close(self) -> None:
         """Fetch no more; returns when no fetch is under way, so that the access can be closed."""
         self._closed.set()
         await self._flight.ended()
-        await self._renewal.ended()
+        await self._single.ended()
 
     async def directory(self) -> KeyDirectory:
         """The directory, fetched where there is none, or one older than the refresh time.
@@ -138,7 +144,7 @@ class KeyDirectoryCache:
     async def _renewed(self, directory: KeyDirectory) -> KeyDirectory:
         """A refreshed directory, or the cached one where none is to be had."""
         try:
-            return await self._renewal.run(self._fetch)
+            return await self._single.run(self._fetch)
         except (QueueUnavailable, ConfigError) as error:
             _log.warning("cannot refresh the key directory (%s); the cached one stays in use", error)
             self._failed_ms = self._clock.now_ms()
@@ -149,7 +155,7 @@ class KeyDirectoryCache:
         give_up_s = asyncio.get_running_loop().time() + PATIENCE_S
         while True:
             try:
-                return await self._fetch()
+                return await self._single.run(self._fetch)
             except QueueUnavailable as error:
                 tries += 1
                 if tries == _DIAGNOSED_TRY:
@@ -163,13 +169,16 @@ class KeyDirectoryCache:
     async def _fetch(self) -> KeyDirectory:
         if self._closed.is_set():
             raise QueueUnavailable("the client was closed before the key directory came")
-        raw = await self._access.directory()
-        if raw is None:
+        sent_ms = self._clock.now_ms()
+        published = await self._access.directory()
+        if published.time_ms is not None:
+            self._clock.take(sent_ms, published.time_ms)
+        if published.sealed is None:
             raise QueueUnavailable("no key directory is published for this tenant; is a worker running?")
         now_ms = self._clock.now_ms()
         try:
             directory = open_directory(
-                raw,
+                published.sealed,
                 audience=self._audience,
                 tenant=self._tenant,
                 pinned=self._pinned,

@@ -107,7 +107,7 @@ class OpenClient:
         await self.tasks.open()
         for loop in self.transport.loops():
             self.tasks.start(loop)
-        self.tasks.start(self.clock.run())
+        self.tasks.start(self.clock.run(self.directory))
         self.tasks.start(self.builder.identity.run())
         self.tasks.start(self._receipts.run())
 

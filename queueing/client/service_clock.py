@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from queueing.aio.events import wait_for
 from queueing.errors import EnvelopeExpired, QueueUnavailable
@@ -38,8 +38,15 @@ WARNED_MS: Final = 30_000
 """A difference above this is reported: half of what lanes tolerate."""
 
 
+class OpeningFetch(Protocol):
+    """The part of ``queueing.client.key_directory_cache.KeyDirectoryCache`` that is needed here."""
+
+    async def prefetch(self) -> None:
+        """Fetch once; raises nothing."""
+
+
 class ServiceClock:
-    """Difference between this host's clock and Redis', measured when the client opens, every minute, and after an error of dates.
+    """Difference between this host's clock and Redis', measured with each key directory, every minute, and after an error of dates.
 
     Redis is not trusted with more than making work late, so its time only ever moves the dates of an envelope back: where
     this host's clock is ahead, by at most half of the envelope's time to live (ADR 0005).
@@ -58,12 +65,13 @@ class ServiceClock:
         self.ahead_ms = 0
         """Time by which this host is ahead of Redis; negative: behind. 0 before the first measurement."""
 
-    async def run(self) -> None:
-        """Measure until cancelled. Errors of Redis are left to the calls that need it."""
+    async def run(self, directory: OpeningFetch) -> None:
+        """Measure until cancelled, first with the key directory. Errors of Redis are left to the calls that need it."""
         try:
+            await directory.prefetch()
             while True:
                 self._wanted.clear()
-                measured = await self.measure()
+                measured = self._is_fresh() or await self.measure()
                 self._next_try.set()
                 self._next_try = asyncio.Event()
                 await wait_for(self._wanted, MEASURE_S if measured else RETRY_S)
@@ -81,7 +89,7 @@ class ServiceClock:
 
     async def measured_lately(self) -> None:
         """Wait for a measurement that is not older than ``FRESH_S``, for ``WAIT_S`` at most."""
-        if self._measured_s is None or time.monotonic() - self._measured_s > FRESH_S:
+        if not self._is_fresh():
             self._wanted.set()
             await wait_for(self._next_try, WAIT_S)
 
@@ -92,6 +100,10 @@ class ServiceClock:
             theirs_ms = await self._access.time_ms()
         except QueueUnavailable:
             return False
+        return self.take(sent_ms, theirs_ms)
+
+    def take(self, sent_ms: int, theirs_ms: int) -> bool:
+        """Take a time of Redis that was just received; ``sent_ms``: when it was asked for. False where the answer took too long."""
         received_ms = self.now_ms()
         if not 0 <= received_ms - sent_ms <= 2 * MOST_ERROR_MS:
             return False
@@ -100,6 +112,9 @@ class ServiceClock:
         self._opened.set()
         self._warn()
         return True
+
+    def _is_fresh(self) -> bool:
+        return self._measured_s is not None and time.monotonic() - self._measured_s <= FRESH_S
 
     def envelope_ms(self) -> int:
         """Date for an envelope that is made now (Unix ms)."""

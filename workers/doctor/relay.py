@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from cryptography import x509
 
 from queueing.aio.runner import run
+from queueing.client.delivery.queue_access import PublishedDirectory
 from queueing.client.delivery.redis_access import RedisAccess
 from queueing.errors import ConfigError, QueueUnavailable
 from queueing.unix_time import unix_ms
@@ -82,14 +83,14 @@ def _redis(tenant: str, config: RedisConfig) -> Finding:
         )
     except ConfigError as error:
         return fail("relay", place, error.problem, error.remedy)
-    if directory is None:
+    if directory.sealed is None:
         return warning(
             "relay", place, "no key directory is published", "Start a worker that serves the tenant."
         )
     return ok("relay", place, "Redis answers the tenant's user")
 
 
-async def _directory(tenant: str, config: RedisConfig) -> bytes | None:
+async def _directory(tenant: str, config: RedisConfig) -> PublishedDirectory:
     access = RedisAccess.connected(config, tenant=tenant, reply_id="", now_ms=unix_ms)
     try:
         return await access.directory()

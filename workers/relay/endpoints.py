@@ -167,7 +167,8 @@ class Endpoints:
         )
 
     async def _directory(self, queue: TenantQueue) -> Reply:
-        return Reply(messages.encoded(await queue.access.directory()))
+        published = await queue.access.directory()
+        return Reply(messages.encoded(messages.DirectoryAnswer.of(published)))
 
     async def _time(self, queue: TenantQueue) -> Reply:
         return Reply(messages.encoded(await queue.access.time_ms()))

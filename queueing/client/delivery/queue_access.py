@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
+
 if TYPE_CHECKING:
     from queueing.broker.job_values import CancelStatus, JobStatus, QueuedState
     from queueing.broker.submissions import Receipts, Submission
     from queueing.client.delivery.lost_jobs import LostJobRecovery
     from queueing.client.delivery.pending_jobs import PendingJobs
     from queueing.errors import QueueUnavailable
+
+
+class PublishedDirectory(msgspec.Struct, frozen=True):
+    """The signed key directory (None: none is published), and the clock of Redis when it was read (Unix ms; None: it tells none)."""
+
+    sealed: bytes | None
+    time_ms: int | None
 
 
 class Receiver(Protocol):
@@ -42,8 +51,8 @@ class QueueAccess(Protocol):
     async def cancel(self, client: str, job_ids: Sequence[str], *, now_ms: int) -> list[CancelStatus]:
         """Remove queued jobs of this client: one status each, in order."""
 
-    async def directory(self) -> bytes | None:
-        """The signed key directory; None where none is published. ``ConfigError`` for what a retry cannot change."""
+    async def directory(self) -> PublishedDirectory:
+        """The signed key directory with the clock of Redis. ``ConfigError`` for what a retry cannot change."""
 
     async def diagnose(self, error: QueueUnavailable) -> None:
         """Raise ``ConfigError`` where an outage that lasts has a cause in the configuration."""

@@ -8,6 +8,7 @@ from queueing.broker.cancel import cancel
 from queueing.broker.job_state import look_up, status_of
 from queueing.broker.receipts import fetch
 from queueing.broker.submit import submit
+from queueing.client.delivery.queue_access import PublishedDirectory
 from queueing.client.delivery.reply_stream import BLOCK_S, ReplyReader
 from queueing.protocol import keyspace
 from queueing.redis.connection import connect
@@ -89,11 +90,19 @@ class RedisAccess:
         """Cancel; see ``queueing.broker.cancel``. Two round trips."""
         return await cancel(self._redis, self._tenant, client, job_ids, now_ms=now_ms)
 
-    async def directory(self) -> bytes | None:
+    async def directory(self) -> PublishedDirectory:
         """The signed key directory. Raises ``ConfigError`` for a certificate, a login or a command that is refused."""
         try:
-            answer = await self._redis.get(keyspace.directory(self._tenant))
-            return checked(answer, bytes | None)  # type: ignore[arg-type]  # a union is a type
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.get(keyspace.directory(self._tenant))
+                pipe.time()
+                sealed, time = await pipe.execute(raise_on_error=False)
+            if isinstance(sealed, Exception):
+                raise sealed
+            return PublishedDirectory(
+                checked(sealed, bytes | None),  # type: ignore[arg-type]  # a union is a type
+                None if isinstance(time, Exception) else _unix_ms(time),
+            )
         except REDIS_ERRORS as error:
             refuse_final(error)
             refuse_unnamed_cluster(error)
@@ -108,8 +117,7 @@ class RedisAccess:
     async def time_ms(self) -> int:
         """TIME of Redis."""
         with redis_errors("read the clock of Redis"):
-            seconds, microseconds = await self._redis.time()
-        return int(seconds) * 1000 + int(microseconds) // 1000
+            return _unix_ms(await self._redis.time())
 
     async def receipts(self, job_ids: Sequence[str]) -> list[bytes | None]:
         """Proofs of jobs; see ``queueing.broker.receipts``."""
@@ -127,6 +135,12 @@ class RedisAccess:
             await self._blocking.aclose()
         finally:
             await self._redis.aclose()
+
+
+def _unix_ms(time: object) -> int:
+    """Answer to TIME in ms; raises ``QueueUnavailable`` for another answer."""
+    seconds, microseconds = checked(time, tuple[int, int])
+    return seconds * 1000 + microseconds // 1000
 
 
 class RedisReceiver:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from queueing.broker.job_values import CancelStatus, status_from
 from queueing.broker.submissions import Receipts
 from queueing.client.delivery import relay_messages as messages
+from queueing.client.delivery.queue_access import PublishedDirectory
 from queueing.client.delivery.relay_connection import RelayConnection, refuse_final, refuse_wrong_address
 from queueing.client.delivery.result_polls import ResultPolls
 from queueing.errors import ConfigError, QueueUnavailable, ReceiptMissing, SigningError, Unavailable
@@ -85,7 +86,7 @@ class RelayAccess:
         request = messages.CancelRequest(self._tenant, client, tuple(job_ids))
         return _each(await self._ask(messages.CANCEL, request, list[CancelStatus]), job_ids)
 
-    async def directory(self) -> bytes | None:
+    async def directory(self) -> PublishedDirectory:
         """The signed key directory. Raises ``ConfigError`` where the relay does not serve the tenant, or by its certificate."""
         try:
             raw = await self._connection.get(f"{messages.DIRECTORY}?tenant={self._tenant}")
@@ -95,7 +96,7 @@ class RelayAccess:
         except SigningError as error:
             remedy = "Compare `tenant` and `url` with what the operator of the relay says."
             raise ConfigError("client.toml", "tenant", error.message, remedy) from error
-        return messages.decoded(raw, bytes | None)  # type: ignore[arg-type]  # a union is a type
+        return messages.decoded(raw, messages.DirectoryAnswer).published()
 
     async def diagnose(self, error: QueueUnavailable) -> None:
         """Tell a wrong host name, and a port without TLS, from an outage."""

@@ -11,6 +11,7 @@ import msgspec
 
 from queueing.broker.job_values import QueuedState
 from queueing.broker.submissions import Receipt, Receipts, RemainingCapacity, SubmitStatus
+from queueing.client.delivery.queue_access import PublishedDirectory
 from queueing.errors import EnvelopeMalformed
 from queueing.protocol.envelope import MAX_SEALED_BYTES
 from queueing.protocol.jobs import WireError
@@ -110,6 +111,22 @@ class SubmitAnswer(_Message, frozen=True):
             ],
             RemainingCapacity(backlog_digests=digests, backlog_bytes=size_bytes, budget_digests=budget),
         )
+
+
+class DirectoryAnswer(_Message, frozen=True):
+    """The signed key directory, and the clock of Redis (Unix ms), both as the relay reads them now; None where there is none."""
+
+    sealed: bytes | None
+    time_ms: int | None
+
+    @classmethod
+    def of(cls, published: PublishedDirectory) -> DirectoryAnswer:
+        """The answer with this directory."""
+        return cls(published.sealed, published.time_ms)
+
+    def published(self) -> PublishedDirectory:
+        """The directory, as Redis would have given it."""
+        return PublishedDirectory(self.sealed, self.time_ms)
 
 
 class PollRequest(_Message, frozen=True):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from typing import Self
+
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from queueing.client.epoch_store import EpochStore
@@ -27,17 +31,56 @@ TTL_MS = 7 * 86_400_000
 
 
 class DirectoryRedis:
-    """The one key that the cache reads; None is not published, an exception is raised."""
+    """The one key that the cache reads, with the time; None is not published, an exception is raised."""
 
-    def __init__(self) -> None:
+    def __init__(self, now_ms: Callable[[], int]) -> None:
         self.answer: bytes | Exception | None = None
         self.reads = 0
+        self.held: asyncio.Event | None = None
+        """Set it, and an answer waits for the event."""
+        self.time_refused: Exception | None = None
+        self._now_ms = now_ms
 
-    async def get(self, _: str) -> bytes | None:
+    def pipeline(self, *, transaction: bool) -> DirectoryPipeline:
+        assert not transaction
+        return DirectoryPipeline(self)
+
+    async def read(self) -> tuple[bytes | Exception | None, tuple[int, int] | Exception]:
         self.reads += 1
+        if self.held is not None:
+            await self.held.wait()
         if isinstance(self.answer, Exception):
             raise self.answer
-        return self.answer
+        if self.time_refused is not None:
+            return self.answer, self.time_refused
+        now_ms = self._now_ms()
+        return self.answer, (now_ms // 1000, now_ms % 1000 * 1000)
+
+
+class DirectoryPipeline:
+    """GET and TIME in one round trip."""
+
+    def __init__(self, redis: DirectoryRedis) -> None:
+        self._redis = redis
+        self._asked: list[str] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    def get(self, _: str) -> None:
+        self._asked.append("get")
+
+    def time(self) -> None:
+        self._asked.append("time")
+
+    async def execute(
+        self, *, raise_on_error: bool
+    ) -> tuple[bytes | Exception | None, tuple[int, int] | Exception]:
+        assert (self._asked, raise_on_error) == (["get", "time"], False)
+        return await self._redis.read()
 
 
 class DirectoryScene:
@@ -45,7 +88,8 @@ class DirectoryScene:
 
     def __init__(self) -> None:
         self.now_ms = 1_000_000_000
-        self.redis = DirectoryRedis()
+        self.ahead_ms = 0
+        self.redis = DirectoryRedis(lambda: self.now_ms - self.ahead_ms)
         self.ring = KeyRing.p256()
         self.fingerprint = PublicKey.from_spki(spki_of(self.ring.versions[1])).sha256
         access = access_to(self.redis)

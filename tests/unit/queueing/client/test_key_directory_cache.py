@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoPermissionError
 
 from queueing.client import key_directory_cache
 from queueing.client.key_directory_cache import RETRY_S
@@ -85,13 +86,11 @@ async def test_an_expired_directory_in_redis_is_not_believed() -> None:
         await scene.look_up()
 
 
-async def test_a_directory_that_has_expired_by_a_clock_that_is_ahead_is_final(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_directory_that_has_expired_by_a_clock_that_is_ahead_is_final() -> None:
     """No retry helps; the message says whose clock it is, and by how much."""
     scene = DirectoryScene()
     scene.pass_s(30 * 86_400)
-    monkeypatch.setattr(scene.clock, "ahead_ms", 30 * 86_400_000)
+    scene.ahead_ms = 30 * 86_400_000
     with pytest.raises(EnvelopeExpired, match=r"expired 23\.0 d ago by this host's clock"):
         await scene.look_up()
 
@@ -118,6 +117,58 @@ async def test_default_algorithms_follow_within_the_refresh_time() -> None:
     assert scene.cache.cached_entry("release") is not None
     scene.pass_s(REFRESH_S)
     assert scene.cache.cached_entry("release") is None
+
+
+async def test_the_first_call_uses_what_was_fetched_when_the_client_opened() -> None:
+    """One round trip, also where the call comes while the answer is under way."""
+    scene = DirectoryScene()
+    scene.redis.held = asyncio.Event()
+    opening = asyncio.create_task(scene.cache.prefetch())
+    call = asyncio.create_task(scene.look_up())
+    await turn()
+    scene.redis.held.set()
+    await opening
+    assert (await call).sha256 == scene.fingerprint
+    assert (await scene.look_up()).sha256 == scene.fingerprint
+    assert scene.redis.reads == 1
+
+
+@pytest.mark.parametrize("answer", [None, RedisConnectionError("gone"), b"rubbish"])
+async def test_what_is_wrong_when_the_client_opens_is_left_to_the_first_call(
+    answer: bytes | Exception | None,
+) -> None:
+    """A client that needs no directory is not held up by one."""
+    scene = DirectoryScene()
+    published, scene.redis.answer = scene.redis.answer, answer
+    await scene.cache.prefetch()
+    with pytest.raises((QueueUnavailable, ResultInvalid)):
+        await scene.look_up()
+    scene.redis.answer = published
+    assert (await scene.look_up()).sha256 == scene.fingerprint
+
+
+async def test_the_clock_of_redis_comes_with_the_directory() -> None:
+    """No round trip of its own when a client opens, or refreshes its directory."""
+    scene = DirectoryScene()
+    scene.ahead_ms = 90_000
+    running = asyncio.create_task(scene.clock.run(scene.cache))
+    await scene.clock.first_measured()
+    await scene.look_up()
+    assert (scene.clock.ahead_ms, scene.redis.reads) == (90_000, 1)
+    scene.ahead_ms = -40_000
+    scene.pass_s(REFRESH_S)
+    await scene.look_up()
+    assert (scene.clock.ahead_ms, scene.redis.reads) == (-40_000, 2)
+    running.cancel()
+    await asyncio.wait((running,))
+
+
+async def test_a_clock_that_redis_does_not_tell_costs_no_directory() -> None:
+    """A user of Redis without the right to TIME still gets its keys."""
+    scene = DirectoryScene()
+    scene.redis.time_refused = NoPermissionError("this user has no permissions to run the 'time' command")
+    assert (await scene.look_up()).sha256 == scene.fingerprint
+    assert not scene.clock.agrees
 
 
 async def test_a_call_for_an_unknown_key_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:

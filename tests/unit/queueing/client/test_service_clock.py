@@ -49,9 +49,16 @@ class Scene:
         return now_ms // 1000, now_ms % 1000 * 1000
 
 
+class NoDirectory:
+    """An opening fetch that brings nothing."""
+
+    async def prefetch(self) -> None:
+        pass
+
+
 @contextlib.asynccontextmanager
 async def measuring(scene: Scene) -> AsyncIterator[None]:
-    running = asyncio.create_task(scene.clock.run())
+    running = asyncio.create_task(scene.clock.run(NoDirectory()))
     yield
     running.cancel()
     await asyncio.wait((running,))

@@ -11,6 +11,7 @@ import pytest
 from queueing.broker.job_values import JobState
 from queueing.broker.submissions import Receipt, Receipts, Submission, SubmitStatus
 from queueing.client.delivery import relay_messages as messages
+from queueing.client.delivery.queue_access import PublishedDirectory
 from queueing.client.delivery.relay_access import RelayAccess
 from queueing.client.delivery.relay_connection import RelayConnection
 from queueing.errors import (
@@ -120,11 +121,12 @@ async def test_a_tenant_that_the_relay_does_not_serve_is_a_mistake_of_the_file(
 
 
 async def test_directory_time_and_state_are_passed_on(connection: Connection, access: RelayAccess) -> None:
-    """None where no directory is published."""
-    connection.answers = [msgspec.msgpack.encode(each) for each in (b"signed", None, 12_345)]
+    """None where no directory is published, or where Redis does not tell its time."""
+    answers = ([b"signed", 12_344], [None, None], 12_345)
+    connection.answers = [msgspec.msgpack.encode(each) for each in answers]
     assert [await access.directory(), await access.directory(), await access.time_ms()] == [
-        b"signed",
-        None,
+        PublishedDirectory(b"signed", 12_344),
+        PublishedDirectory(None, None),
         12_345,
     ]
     connection.answers = [msgspec.msgpack.encode([[None, True, 1.0, True]])]
