@@ -1,15 +1,14 @@
 """Scenarios, one family of rows to a module.
 
 catalogue   scenarios by name
+edge        relay, issuer, and a plain handler beside the relay
 build       wall time of ``sigmill sign`` on a build's files
 grants      cost of grants in a lane
 growth      cost and memory by backlog, tenants and workers
-issuer      grants of one issuer per second
 latency     one digest at idle; open-loop load at parts of the capacity
 matrix      every kind of key and size of envelope
 record      with and without a record in turn
 record_costs costs of a sealed log, in a process of its own
-relay       HTTPS between clients and Redis, and without it in turn
 rubbish     a neighbour beside floods of jobs that no client has signed
 simulated   simulated network HSM
 singles     single digests by many clients, beside stock arq

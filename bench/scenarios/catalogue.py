@@ -10,17 +10,16 @@ from bench.scenarios import (
     build,
     grants,
     growth,
-    issuer,
     latency,
     matrix,
     record,
-    relay,
     rubbish,
     simulated,
     singles,
     tenancy,
     throughput,
 )
+from bench.scenarios.edge import handler, issuer, relay
 from bench.session import Session
 from queueing.protocol.algorithms import KeyKind
 
@@ -47,6 +46,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "record": record.record,
     "relay": relay.relay,
     "issuer": issuer.issuer,
+    "handler": handler.handler,
     "matrix": matrix.matrix,
     "simulated-grid": simulated.simulated_grid,
     "workers": growth.more_workers,

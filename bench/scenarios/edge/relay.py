@@ -62,14 +62,14 @@ _WAITING: Final = re.compile(r"^sigmill_relay_waiting_clients (\S+)$", re.MULTIL
 def relay(session: Session) -> None:
     """Throughput at 64 to an envelope, one digest at idle, CPU of a request; then memory."""
     tenant = BenchTenant(name="p256", kind=KeyKind.P256, verify_after_sign=False)
-    with session.testbed([tenant]) as testbed, _beside(testbed, tenant) as (process, files):
+    with session.testbed([tenant]) as testbed, relay_beside(testbed, tenant) as (process, files):
         _throughput(session, testbed, tenant, process, files)
         _idle(session, testbed, tenant, files)
     _memory(session, WAITING if session.pace.wide else WAITING // 10)
 
 
 @contextlib.contextmanager
-def _beside(testbed: BenchTestbed, tenant: BenchTenant) -> Iterator[tuple[RelayProcess, ClientFiles]]:
+def relay_beside(testbed: BenchTestbed, tenant: BenchTenant) -> Iterator[tuple[RelayProcess, ClientFiles]]:
     """A relay over the testbed's Redis, and the client's files that name it."""
     port, metrics_port = free_ports(2)
     process = RelayProcess(
@@ -126,11 +126,11 @@ def _idle(session: Session, testbed: BenchTestbed, tenant: BenchTenant, files: C
         load_process(testbed, tenant, 1, files=files) as by_relay,
     ):
         for load in (direct, by_relay):
-            _p50_ms(load, 50)
+            paced_p50_ms(load, 50)
         differences = []
         for _ in range(_IDLE_ROUNDS):
-            first = _p50_ms(direct, count)
-            differences.append(_p50_ms(by_relay, count) - (first + _p50_ms(direct, count)) / 2)
+            first = paced_p50_ms(direct, count)
+            differences.append(paced_p50_ms(by_relay, count) - (first + paced_p50_ms(direct, count)) / 2)
     session.threshold(
         at_most(
             "relay: one digest at idle, p50 beyond that without",
@@ -142,7 +142,8 @@ def _idle(session: Session, testbed: BenchTestbed, tenant: BenchTenant, files: C
     )
 
 
-def _p50_ms(load: LoadProcess, count: int) -> float:
+def paced_p50_ms(load: LoadProcess, count: int) -> float:
+    """Median latency of so many digests, one at a time."""
     load.order(Paced(digests=count, pause_s=IDLE_PAUSE_S))
     latency = load.answer().latency
     assert latency is not None
