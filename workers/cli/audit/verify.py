@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 import click
 import msgspec
 
 from queueing.errors import InputUnreadable
+from queueing.protocol.names import NAME_PATTERN
 from workers.cli.audit.key_files import (
     client_keys,
     service_key_option,
@@ -16,8 +18,10 @@ from workers.cli.audit.key_files import (
     trusted_keys,
     vkeys_option,
 )
+from workers.cli.audit.times import utc_text
 from workers.cli.shell.options import json_option
 from workers.cli.shell.output import Exit, Output, emit, print_line, print_message
+from workers.cli.shell.progress import Progress
 from workers.record.bundle.lane_sums import LaneSums
 from workers.record.bundle.reader import origins_of
 from workers.record.bundle.verification import OriginVerifier
@@ -47,12 +51,21 @@ class KeyLine(msgspec.Struct, frozen=True, kw_only=True):
 class OriginLine(msgspec.Struct, frozen=True, kw_only=True):
     """Counts of one origin: what was verified, and the problems. ``minimum``: entries before it had been removed.
 
+    ``log``: the whole name in the signed checkpoint, with the tenant, empty where it does not hold; ``size`` its entries. ``first`` and
+    ``end`` (exclusive): those in the bundle, with their earliest and latest time.
+
     ``signatures_under_grants``: of ``signatures``. ``unproven_envelopes``: of jobs in doubt, whose intents are before the range.
 
     ``lanes_without_end``, ``calls_in_doubt``: why ``keys`` may have fewer calls than were made.
     """
 
     origin: str
+    log: str = ""
+    size: int = 0
+    first: int = 0
+    end: int = 0
+    from_at: str | None = None
+    to_at: str | None = None
     entries: int
     signatures: int
     client_signatures: int
@@ -65,6 +78,34 @@ class OriginLine(msgspec.Struct, frozen=True, kw_only=True):
     calls_in_doubt: int = 0
 
 
+class EntryMeter:
+    """``Meter`` of a verification that shows a progress line, on a terminal only."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream
+        self._progress: Progress | None = None
+
+    def begin(self, entries: int) -> None:
+        """So many entries are to be verified."""
+        self._progress = Progress(entries, done="entries", stream=self._stream)
+
+    def verified(self, entries: int) -> None:
+        """So many more entries are verified."""
+        if self._progress is not None:
+            self._progress.count(entries, ok=True)
+
+    def clear(self) -> None:
+        """Erase the line before other output is printed."""
+        if self._progress is not None:
+            self._progress.clear()
+
+
+def _tenant(_ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not re.match(NAME_PATTERN, value):  # also of a shell variable that is not set
+        raise click.BadParameter(f"{value!r} is no name of a tenant", param=param)
+    return value
+
+
 @click.command("verify")
 @click.argument("bundle", type=click.Path(file_okay=False, path_type=Path))
 @service_key_option
@@ -74,17 +115,29 @@ class OriginLine(msgspec.Struct, frozen=True, kw_only=True):
     type=click.Path(dir_okay=False, path_type=Path),
     help="Public keys of your clients and issuers, one 'NAME BASE64' a line, as in the tenant's file. Without it their signatures are not verified.",
 )
+@click.option(
+    "--tenant", callback=_tenant, help="The tenant whose record it must be; of any tenant without it."
+)
 @json_option
 @click.pass_obj
 def verify_record(
-    output: Output, /, *, bundle: Path, service_key: Path | None, vkeys: Path | None, clients: Path | None
+    output: Output,
+    /,
+    *,
+    bundle: Path,
+    service_key: Path | None,
+    vkeys: Path | None,
+    clients: Path | None,
+    tenant: str | None,
 ) -> Exit:
     """Verify an exported record, offline.
 
     Every entry of the range is hashed, and the tree over all of them must be that of the signed checkpoint; each outcome
-    belongs to an intent that is before it, and its digests and signature hashes to both. The calls of C_Sign that a lane has
+    belongs to an intent that is before it, and its digests and signature hashes to both; what the intent says is what its envelope
+    asks for. The calls of C_Sign that a lane has
     made by its end are those in its entries. With --clients, each signed
-    envelope has the signature of a client of yours.
+    envelope has the signature of a client of yours. Compare the times that it shows of each log with those that you asked for: what was
+    not exported is not verified.
 
     Exit code 0 if everything holds, 1 with a line `code place what` for each problem.
     """
@@ -99,7 +152,9 @@ def verify_record(
         raise InputUnreadable(f"{error.filename}: {error.strerror}") from error
     lines = [
         _verify(
-            output, OriginVerifier(origin, trusted=trusted, service_keys=service, clients=keys), origin.name
+            output,
+            OriginVerifier(origin, trusted=trusted, service_keys=service, clients=keys, tenant=tenant or ""),
+            origin.name,
         )
         for origin in origins
     ]
@@ -113,17 +168,26 @@ def verify_record(
 
 def _verify(output: Output, verifier: OriginVerifier, name: str) -> OriginLine:
     found = 0
-    for problem in verifier.run():
+    meter = EntryMeter()
+    for problem in verifier.run(meter):
         found += 1
+        meter.clear()
         if found > MOST_PROBLEMS:
             continue
         if output.as_json:
             emit(ProblemLine(code=problem.code, place=problem.place, message=problem.what))
         else:
             print_line(str(problem))
+    meter.clear()
     verified = verifier.verified
     line = OriginLine(
         origin=name,
+        log=verified.log,
+        size=verified.size,
+        first=verified.first,
+        end=verified.end,
+        from_at=None if verified.from_ms is None else utc_text(verified.from_ms),
+        to_at=None if verified.to_ms is None else utc_text(verified.to_ms),
         entries=verified.entries,
         signatures=verified.signatures,
         client_signatures=verified.client_signatures,
@@ -139,6 +203,8 @@ def _verify(output: Output, verifier: OriginVerifier, name: str) -> OriginLine:
         emit(line)
     else:
         more = f", {found - MOST_PROBLEMS} problems not shown" if found > MOST_PROBLEMS else ""
+        if line.log:
+            print_message(f"{name}: {_range(line)}")
         print_message(
             f"{name}: {line.entries:,} entries, {line.signatures:,} signatures{_granted(line)}{more}"
         )
@@ -157,6 +223,14 @@ def _verify(output: Output, verifier: OriginVerifier, name: str) -> OriginLine:
         if verified.minimum:
             print_message(f"{name}: {removed_sentence(verified.minimum)}")
     return line
+
+
+def _range(line: OriginLine) -> str:
+    """The log and its part that is here, in words."""
+    if line.first == line.end:
+        return f"none of the {line.size:,} entries of {line.log}"
+    times = f", from {line.from_at} to {line.to_at}" if line.from_at is not None else ""
+    return f"entries {line.first:,} to {line.end - 1:,} of the {line.size:,} of {line.log}{times}"
 
 
 def _granted(line: OriginLine) -> str:

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TextIO
+from typing import Any, TextIO
 
 import msgspec
 
@@ -117,9 +117,14 @@ def printable(text: str) -> str:
 def emit(line: msgspec.Struct) -> None:
     """Write one JSON object as a line to stdout and flush it, so that a reader gets it even if we are killed.
 
+    A byte of a file's name that is not UTF-8 is a lone surrogate, which JSON cannot hold: its escape is written (backslash, udc, two hex digits).
     Raises ``OutputUnwritable``.
     """
-    _write_json(msgspec.json.encode(line))
+    try:
+        encoded = msgspec.json.encode(line)
+    except UnicodeEncodeError:
+        encoded = msgspec.json.encode(_without_surrogates(msgspec.to_builtins(line)))
+    _write_json(encoded)
 
 
 def print_line(text: str = "") -> None:
@@ -160,7 +165,7 @@ def print_error(error: ErrorObject, *, as_json: bool) -> None:
     """Print the error that ends a command: two lines on stderr, or one JSON line on stdout."""
     if as_json:
         # A file name that is not UTF-8 is in the message as lone surrogates, which JSON cannot hold.
-        message = error.message.encode("utf-8", "backslashreplace").decode()
+        message = _without_surrogates(error.message)
         _write_json(msgspec.json.encode({"error": msgspec.structs.replace(error, message=message)}))
         return
     print_message(f"error: {error.message} [{error.code}]")
@@ -177,6 +182,18 @@ def discard_stdout() -> None:
     """Send to /dev/null what is still to be flushed, where stdout cannot be written."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _without_surrogates(value: object) -> Any:
+    """The same plain value, with each lone surrogate in its texts by its escape."""
+    match value:
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode()
+        case dict():
+            return {key: _without_surrogates(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_without_surrogates(each) for each in value]
+    return value
 
 
 def _write_json(raw: bytes) -> None:

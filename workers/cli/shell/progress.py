@@ -14,16 +14,21 @@ _REDRAW_S: Final = 0.2
 
 
 class Progress:
-    """Counts of signed and failed items, redrawn at most five times a second. ``total`` None: unknown."""
+    """Counts of finished and failed items, redrawn at most five times a second. ``total`` None: unknown.
+
+    ``done``: word for what is finished.
+    """
 
     def __init__(
         self,
         total: int | None,
         *,
+        done: str = "signed",
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._total = total
+        self._done = done
         self._stream = sys.stderr if stream is None else stream
         self.visible = self._stream.isatty()
         self._clock = clock
@@ -51,12 +56,12 @@ class Progress:
         if self.visible:
             self._draw()
 
-    def count(self, *, ok: bool) -> None:
-        """Count one finished item."""
+    def count(self, items: int = 1, *, ok: bool) -> None:
+        """Count finished items."""
         if ok:
-            self.signed += 1
+            self.signed += items
         else:
-            self.failed += 1
+            self.failed += items
         self._counted_s, self._note = self._clock(), ""
         if self.visible and self._clock() - self._drawn_s >= _REDRAW_S:
             self._draw()
@@ -73,7 +78,7 @@ class Progress:
         elapsed_s = max(self._clock() - self._started_s, 1e-9)
         rate = (self.signed + self.failed) / elapsed_s
         of_total = f"{self.signed}/{self._total}" if self._total is not None else str(self.signed)
-        parts = [f"{of_total} signed", f"{rate:.0f}/s"]
+        parts = [f"{of_total} {self._done}", f"{rate:.0f}/s"]
         if self._total is not None and rate > 0:
             left = self._total - self.signed - self.failed
             parts.append(f"ETA {_readable(left / rate)}")

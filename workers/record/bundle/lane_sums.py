@@ -12,6 +12,9 @@ from queueing.transparency.event_entries import LaneEndedEntry, LaneOperationsEn
 MOST_LANES: Final = 200_000
 """Lanes that are remembered at once; those that start beyond are not held against their ends."""
 
+MOST_KEYS: Final = 10_000
+"""Key versions that are counted one by one; a tenant has some tens. Those beyond are counted together, under no name."""
+
 LaneEntry = LaneStartedEntry | LaneOperationsEntry | LaneEndedEntry
 
 
@@ -48,11 +51,15 @@ class LaneSums:
                     self._of[lane] = 0
             case LaneOperationsEntry():
                 for key, version, calls in entry.operations:
-                    self.calls[key, version] += calls
+                    self.calls[_counted(self.calls, key, version)] += calls
                     if lane in self._of:
                         self._of[lane] += calls
             case LaneEndedEntry():
                 self._end(index, entry, name)
+
+    def add_signed(self, key: str, version: int, signatures: int) -> None:
+        """Count signatures with a key version."""
+        self.signed[_counted(self.signed, key, version)] += signatures
 
     def _end(self, index: int, entry: LaneEndedEntry, name: str) -> None:
         self.in_doubt += entry.in_doubt
@@ -63,3 +70,8 @@ class LaneSums:
             raise ProofInvalid(
                 f"lane {name}… has made {entry.calls:,} calls of C_Sign by its end, and the entries before have {calls:,}"
             )
+
+
+def _counted(counts: Counter[tuple[str, int]], key: str, version: int) -> tuple[str, int]:
+    """The key version, or the one under which those beyond the first ``MOST_KEYS`` are counted."""
+    return (key, version) if len(counts) < MOST_KEYS or (key, version) in counts else ("", 0)

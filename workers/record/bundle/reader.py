@@ -40,7 +40,8 @@ MOST_STATEMENTS: Final = 10_000
 
 _RANGE: Final = re.compile(r"(0|[1-9][0-9]{0,18}) (0|[1-9][0-9]{0,18})\n")
 _NUMBER: Final = re.compile(r"(0|[1-9][0-9]{0,18})\n")
-_ORIGIN: Final = re.compile(r"[0-9a-f]{16}")
+ORIGIN_FOLDER: Final = re.compile(r"[0-9a-f]{16}")
+"""Names of the folders of logs in a bundle."""
 
 
 class BundleReader:
@@ -49,12 +50,17 @@ class BundleReader:
     def __init__(self, folder: Path) -> None:
         self.name = folder.name
         self._folder = folder
-        self._real = os.path.realpath(folder)
+        # The bundle may be a link of the user's; the folder of an origin in it is part of what is not trusted.
+        self._real = os.path.join(os.path.realpath(folder.parent), folder.name)  # noqa: PTH118 - of a resolved name
         self._last_tile: tuple[str, list[bytes]] = "", []
 
     def checkpoint(self) -> bytes:
         """The signed checkpoint, not verified."""
         return self._read("checkpoint", MAX_NOTE_BYTES)
+
+    def log(self) -> bytes:
+        """Whole name of the log with a newline, as the file ``origin`` has it; not proven."""
+        return self._read("origin", MAX_NOTE_BYTES)
 
     def range(self) -> tuple[int, int]:
         """First entry, and the end (exclusive)."""
@@ -146,7 +152,7 @@ class BundleReader:
 
 def origins_of(bundle: Path) -> list[BundleReader]:
     """Origins in a bundle, by name. Raises ``ProofInvalid`` where there is none, or ``OSError``."""
-    found = [BundleReader(each) for each in names_of(bundle) if _ORIGIN.fullmatch(each.name)]
+    found = [BundleReader(each) for each in names_of(bundle) if ORIGIN_FOLDER.fullmatch(each.name)]
     if not found:
         raise ProofInvalid(f"{bundle} has no folder of an origin (16 hex digits)")
     return found

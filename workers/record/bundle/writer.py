@@ -3,6 +3,7 @@
 ::
 
     ORIGIN/checkpoint          signed head of the tree
+    ORIGIN/origin              whole name of the log, with the tenant; written before anything else of it
     ORIGIN/range               first and last entry (decimal, exclusive)
     ORIGIN/minimum             first entry that the host still had (decimal), 0 unless retention has removed older ones
     ORIGIN/tile/L/N            hashes; level 0 of the range and of the right edge, all of the levels above
@@ -10,7 +11,8 @@
     ORIGIN/statements/NAME     the service key's statements about the keys that sign checkpoints
     ORIGIN/items/N             item rows of the outcomes in bundle N, each with its length as u32 big endian before it
 
-``ORIGIN`` is the last part of the origin's name. Logs of several hosts lie beside each other in one folder.
+``ORIGIN`` is the last part of the origin's name, the same for all tenants of a host. Logs of several hosts lie beside each other in
+one folder, and never logs of several tenants.
 """
 
 from __future__ import annotations
@@ -18,13 +20,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from queueing.errors import ProofInvalid
+from queueing.errors import OutputUnwritable, ProofInvalid
 from queueing.files.beneath import replace_beneath
 from queueing.files.durable_file import OWNER_ONLY_FOLDER
 from queueing.files.folders import entries as files_of
+from queueing.files.regular_file import read_regular
 from queueing.transparency.checkpoints import Checkpoint, read_checkpoint
 from queueing.transparency.notes import read_note
+from queueing.transparency.receipts import tenant_of_origin
 from queueing.transparency.tiles import WIDTH, bundle_path, encode_bundle, index_path, tile_path, tiles_of
+from workers.record.bundle.reader import ORIGIN_FOLDER
 from workers.record.exchange import STATEMENTS
 from workers.record.items import encode_row
 from workers.record.retention.minimum import EntriesRemoved, removed_sentence
@@ -37,6 +42,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from workers.record.items import ItemRow
+
+_MOST_ORIGIN_BYTES: Final = 4096
 
 README: Final = """\
 A part of the record of a Sigmill service: signed checkpoints, entries, and hashes in C2SP's layout (c2sp.org/tlog-tiles).
@@ -62,6 +69,12 @@ class Exported:
     minimum: int
 
 
+class FolderOfAnother(OutputUnwritable):
+    """The folder has a bundle of another tenant, or of an unknown one: what is in it would be given away."""
+
+    hint = "Give each tenant a folder of its own."
+
+
 @dataclass(frozen=True, slots=True)
 class _OriginFolder:
     """Folder of one origin in the bundle ``out``; no link in the bundle is followed."""
@@ -79,7 +92,7 @@ def export(log_folder: Path, out: Path, *, from_ms: int = 0, to_ms: int | None =
     """Write the entries from ``from_ms`` to ``to_ms`` (exclusive; Unix ms) with their proof below ``out``.
 
     The range goes from the first entry of this time to the last one, and has all in between, whatever their clock said.
-    O(entries of the range). Raises ``EntriesRemoved`` where retention has removed all of it, ``ProofInvalid`` where the log's
+    O(entries of the range). Raises ``FolderOfAnother``, ``EntriesRemoved`` where retention has removed all of it, ``ProofInvalid`` where the log's
     files are damaged, or ``OSError``.
     """
     note = (log_folder / "checkpoint").read_bytes()
@@ -91,7 +104,9 @@ def export(log_folder: Path, out: Path, *, from_ms: int = 0, to_ms: int | None =
         raise EntriesRemoved(removed_sentence(stored.minimum))
     first -= first % WIDTH
     end = min(-(-end // WIDTH) * WIDTH, checkpoint.size)
+    _check_tenant(out, tenant_of_origin(checkpoint.origin))
     folder = _OriginFolder(out, checkpoint.origin.rpartition("/")[2])
+    folder.write("origin", f"{checkpoint.origin}\n".encode())
     _write_tiles(folder, StoredHashes(log_folder), checkpoint.size, first // WIDTH, -(-end // WIDTH))
     _write_entries(folder, stored, first, end)
     _write_items(folder, stored, first, end)
@@ -102,6 +117,29 @@ def export(log_folder: Path, out: Path, *, from_ms: int = 0, to_ms: int | None =
     folder.write("range", f"{first} {max(first, end)}\n".encode())
     folder.write("checkpoint", note, sync=True)
     return Exported(checkpoint, first, max(first, end), stored.minimum)
+
+
+def _check_tenant(out: Path, tenant: str) -> None:
+    """Check that ``out`` has no log of another tenant. Raises ``FolderOfAnother``, or ``OSError``."""
+    for folder in files_of(out, missing_ok=True):
+        if ORIGIN_FOLDER.fullmatch(folder.name) and not folder.is_symlink():  # of a link nothing is written
+            theirs = _tenant_in(folder)
+            if theirs != tenant:
+                of = (
+                    f"the record of {theirs}"
+                    if theirs
+                    else "a record that does not say of which tenant it is"
+                )
+                raise FolderOfAnother(f"{out} has {of}")
+
+
+def _tenant_in(folder: Path) -> str:
+    """Tenant of a log in a bundle, as its name says; empty where it says nothing. Raises ``OSError``."""
+    try:
+        line = read_regular(folder / "origin", largest_bytes=_MOST_ORIGIN_BYTES).decode()
+        return tenant_of_origin(line.removesuffix("\n"))
+    except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError, ProofInvalid):
+        return ""
 
 
 def _write_tiles(folder: _OriginFolder, hashes: StoredHashes, size: int, first: int, end: int) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -19,9 +22,10 @@ from tests.support.farm.logged_jobs import CLIENT_KEY, SECRET_DIGEST, append, jo
 from tests.support.farm.sealed_logs import EPOCH_KEY, seal
 from tests.support.keys import spki_of
 from workers.cli.audit import audit
+from workers.cli.audit.verify import EntryMeter
 from workers.cli.shell.output import Output
 from workers.journal.segment_writer import SegmentWriter
-from workers.record.bundle.writer import export
+from workers.record.bundle.writer import FolderOfAnother, export
 from workers.record.folder import log_folder
 
 
@@ -66,6 +70,71 @@ def test_what_is_wrong_is_a_line_with_code_and_place_and_exit_code_1(bundle: Pat
     assert result.return_value == 1
     origin = items.parts[-3]
     assert f"entry.invalid {origin}/2 the items of its 2 digests are missing" in result.stdout
+
+
+def test_the_log_its_range_and_its_times_are_told(bundle: Path) -> None:
+    """An auditor who asked for a month sees what the bundle is of."""
+    line = json.loads(verify(bundle, "--tenant", "acme").stdout)
+    assert line["log"] == f"sigmill/prod/acme/{line['origin']}"
+    assert (line["size"], line["first"], line["end"]) == (7, 0, 7)
+    assert (line["from_at"], line["to_at"]) == (
+        "1970-01-01T00:00:00.001+00:00",
+        "1970-01-01T00:00:00.002+00:00",
+    )
+    text = verify(bundle, as_json=False).stderr
+    assert f"entries 0 to 6 of the 7 of {line['log']}, from 1970-01-01T00:00:00.001+00:00 to" in text
+    file = bundle / line["origin"] / "range"
+    file.write_text("0 0\n")
+    assert f"none of the 7 entries of {line['log']}" in verify(bundle, as_json=False).stderr
+
+
+def test_a_verification_shows_its_progress_on_a_terminal() -> None:
+    """Of millions of entries it takes minutes."""
+    screen = io.StringIO()
+    screen.isatty = lambda: True  # type: ignore[method-assign]
+    meter = EntryMeter(screen)
+    meter.clear()
+    meter.begin(1024)
+    meter.verified(256)
+    assert "256/1024 entries" in screen.getvalue()
+    assert "ETA" in screen.getvalue()
+    meter.clear()
+    assert screen.getvalue().endswith("\r")
+
+
+def test_the_record_of_another_tenant_is_refused(bundle: Path) -> None:
+    result = verify(bundle, "--tenant", "globex", as_json=False)
+    assert result.return_value == 1
+    assert "the checkpoint is of a log of another tenant: acme" in result.stdout
+    assert type(verify(bundle, "--tenant", "").exception).__name__ == "BadParameter"
+
+
+def test_a_name_that_is_no_text_is_told_in_json(bundle: Path) -> None:
+    """JSON has no lone surrogates, as which such bytes are in a name."""
+    (origin,) = (each for each in bundle.iterdir() if each.is_dir())
+    (origin / "statements").mkdir(exist_ok=True)
+    Path(os.fsdecode(os.fsencode(origin / "statements") + b"/\xff")).write_bytes(b"none")
+    (bundle.parent / "service").write_text(f"{base64.b64encode(SERVICE.spki).decode()}\n")
+    result = verify(bundle, "--service-key", bundle.parent / "service")
+    assert (result.exception, result.return_value) == (None, 1)
+    assert "statements/\\udcff" in json.loads(result.stdout.splitlines()[0])["message"]
+
+
+def test_bundles_of_two_tenants_share_no_folder(bundle: Path) -> None:
+    """The logs of a host have one name in all bundles: of the one tenant's items the other would get those that it does not replace."""
+    state = bundle.parent / "state"
+    append(SegmentWriter(state / "wal"), *job("globex", 1))
+    seal(state)
+    before = sorted(bundle.rglob("*"))
+    with pytest.raises(FolderOfAnother, match="has the record of acme"):
+        export(log_folder(state, "globex"), bundle)
+    assert sorted(bundle.rglob("*")) == before
+    for file in bundle.glob("*/origin"):
+        file.unlink()
+    with pytest.raises(FolderOfAnother, match="does not say of which tenant"):
+        export(log_folder(state, "globex"), bundle)
+    export(log_folder(state, "globex"), bundle.parent / "globex")
+    export(log_folder(state, "globex"), bundle.parent / "globex")
 
 
 def test_without_any_key_nothing_is_proven(bundle: Path) -> None:
@@ -227,6 +296,8 @@ def test_an_export_does_not_follow_a_link_in_its_folder(bundle: Path, tmp_path: 
         place = tmp_path / out / link
         place.parent.mkdir(parents=True)
         place.symlink_to(outside)
+        if place.parent.name == origin.name:
+            shutil.copy(origin / "origin", place.parent)
         with pytest.raises(OSError, match="is a symbolic link"):
             export(log, tmp_path / out)
     (tmp_path / "three").mkdir()

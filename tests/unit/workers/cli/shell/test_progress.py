@@ -64,3 +64,11 @@ def test_a_note_is_shown_until_the_next_item(monkeypatch: pytest.MonkeyPatch) ->
     assert max(len(line) for line in stream.getvalue().split("\r")) < 60
     progress.count(ok=True)
     assert (progress.idle_s, "waiting" in progress.text()) == (0.0, False)
+
+
+def test_items_are_counted_many_at_once_under_their_own_word() -> None:
+    now_s = 0.0
+    progress = Progress(70_000, done="entries", stream=io.StringIO(), clock=lambda: now_s)
+    progress.count(35_000, ok=True)
+    now_s = 10.0
+    assert progress.text() == "35000/70000 entries  3500/s  ETA 10 s"

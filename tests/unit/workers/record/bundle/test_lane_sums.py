@@ -15,9 +15,10 @@ from tests.support.farm.sealed_logs import EPOCH_KEY, seal
 from workers.journal.event_records import KeyOperations, LaneEndedRecord, LaneOperationsRecord
 from workers.journal.segment_writer import SegmentWriter
 from workers.record.bundle import lane_sums
+from workers.record.bundle.findings import Problem
 from workers.record.bundle.lane_sums import LaneEntry, LaneSums
 from workers.record.bundle.reader import origins_of
-from workers.record.bundle.verification import OriginVerifier, Problem
+from workers.record.bundle.verification import OriginVerifier
 from workers.record.bundle.writer import export
 from workers.record.folder import log_folder
 
@@ -107,3 +108,13 @@ def test_a_record_that_a_lane_lost_is_a_problem_at_the_entry_of_its_end(tmp_path
     problems = [*OriginVerifier(origin, trusted=[key]).run()]
     what = "lane 00010203… has made 7 calls of C_Sign by its end, and the entries before have 6"
     assert problems == [Problem("entry.invalid", f"{origin.name}/6", what)]
+
+
+def test_more_key_versions_than_a_tenant_has_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry names 256 of them, and a bundle has entries without end: its numbers must not fill the memory."""
+    monkeypatch.setattr(lane_sums, "MOST_KEYS", 2)
+    made = sums(*[operations(3, version=version) for version in range(10)], operations(5, version=1))
+    assert made.calls == {("release", 0): 3, ("release", 1): 8, ("", 0): 24}
+    for version in range(10):
+        made.add_signed("release", version, 1)
+    assert made.signed == {("release", 0): 1, ("release", 1): 1, ("", 0): 8}

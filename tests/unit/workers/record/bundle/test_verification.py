@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections import Counter
@@ -24,8 +25,9 @@ from tests.support.farm.sealed_logs import EPOCH_KEY, seal
 from tests.support.keys import spki_of
 from workers.journal.segment_writer import SegmentWriter
 from workers.record.bundle import reader as bundle_reader
+from workers.record.bundle.findings import Problem
 from workers.record.bundle.reader import origins_of
-from workers.record.bundle.verification import OriginVerifier, Problem
+from workers.record.bundle.verification import OriginVerifier
 from workers.record.bundle.writer import export
 from workers.record.folder import log_folder
 from workers.record.items import ItemRow, decode_row, encode_row
@@ -382,3 +384,110 @@ def test_an_envelope_that_its_client_did_not_sign_is_found(bundle: Path) -> None
 def test_a_folder_without_an_origin_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ProofInvalid, match="no folder of an origin"):
         origins_of(tmp_path)
+
+
+def test_a_bundle_of_another_tenant_is_refused_where_the_tenant_is_given(bundle: Path) -> None:
+    (reader,) = origins_of(bundle.parent)
+    trusted = [Ed25519NoteKey(f"sigmill/prod/acme/{bundle.name}", EPOCH_KEY).verifier]
+    assert list(OriginVerifier(reader, trusted=trusted, tenant="acme").run()) == []
+    (found,) = OriginVerifier(reader, trusted=trusted, tenant="globex").run()
+    assert (found.code, found.what) == (
+        "checkpoint.invalid",
+        "the checkpoint is of a log of another tenant: acme",
+    )
+
+
+def test_the_log_its_range_and_its_times_are_told(state_dir: Path, tmp_path: Path) -> None:
+    """The auditor sees the part that the bundle has: nothing else is verified."""
+    exported = export(log_folder(state_dir, "acme"), tmp_path / "part", from_ms=100, to_ms=120)
+    verify = verifier(tmp_path / "part" / exported.checkpoint.origin.rpartition("/")[2])
+    assert list(verify.run()) == []
+    found = verify.verified
+    assert (found.log, found.size) == (exported.checkpoint.origin, SIZE)
+    assert (found.first, found.end, found.from_ms, found.to_ms) == (256, 512, 86, 171)
+
+
+class CountedEntries:
+    """``Meter`` that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[int] = []
+
+    def begin(self, entries: int) -> None:
+        self.told.append(entries)
+
+    def verified(self, entries: int) -> None:
+        self.told.append(entries)
+
+
+def test_how_far_it_is_is_told_after_each_block(bundle: Path) -> None:
+    meter = CountedEntries()
+    assert list(verifier(bundle).run(meter)) == []
+    assert meter.told == [SIZE, 256, 256, SIZE - 512]
+
+
+def test_an_origin_that_is_a_link_out_of_the_bundle_is_refused(bundle: Path, tmp_path: Path) -> None:
+    shutil.move(bundle, tmp_path / "elsewhere")
+    bundle.symlink_to(tmp_path / "elsewhere")
+    (found,) = problems(bundle)
+    assert (found.code, found.what) == (
+        "checkpoint.invalid",
+        f"{bundle.name}/checkpoint is a link, or leads out of the bundle",
+    )
+
+
+def test_a_bundle_that_is_reached_by_a_link_holds(bundle: Path, tmp_path: Path) -> None:
+    """The user's own link; what is in the bundle is what is not trusted."""
+    (tmp_path / "link").symlink_to(bundle.parent)
+    assert problems(tmp_path / "link" / bundle.name) == []
+
+
+@pytest.mark.parametrize("name", ["checkpoint", bundle_path(0), tile_path(0, 0), "items/000"])
+def test_a_file_that_may_not_be_read_is_named(
+    bundle: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(file: Path, *, largest_bytes: int) -> bytes:
+        if file == bundle / name:
+            raise PermissionError(errno.EACCES, "Permission denied", str(file))
+        return read_regular(file, largest_bytes=largest_bytes)
+
+    monkeypatch.setattr(bundle_reader, "read_regular", refused)
+    assert problems(bundle)[0].what.endswith(f"{bundle.name}/{name} cannot be read: Permission denied")
+
+
+def test_a_statement_whose_name_is_no_text_is_told(bundle: Path) -> None:
+    (reader,) = origins_of(bundle.parent)
+    (bundle / "statements").mkdir(exist_ok=True)
+    Path(os.fsdecode(os.fsencode(bundle / "statements") + b"/\xff\x1b[2J")).write_bytes(b"none")
+    (found,) = OriginVerifier(reader, service_keys=[spki_of(OTHER_KEY)]).run()
+    assert found.code == "checkpoint.invalid"
+    assert "no signature lines" in found.what
+
+
+@pytest.mark.parametrize("length", [0xFFFFFFFF, 0x7FFFFFFF, 1 << 20 | 1])
+def test_a_row_that_says_that_it_is_endless_is_refused(bundle: Path, length: int) -> None:
+    file = bundle / "items" / "000"
+    file.write_bytes(ROW_LENGTH.pack(length) + file.read_bytes()[4:])
+    assert codes(bundle)[0] == "items.invalid"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        b"\x91" * 60_000,  # arrays in arrays
+        b"\xdd\xff\xff\xff\xff",  # an array of 4 billion values
+        b"\x93\x01\x01\xdb\xff\xff\xff\xff",  # a text of 4 GB
+        b"\x93\x01\xcf\xff\xff\xff\xff\xff\xff\xff\xff\xa6intent",  # a time that no calendar has
+        b"",
+        b"\xc1",
+    ],
+)
+def test_an_entry_that_is_none_is_named_and_crashes_nothing(bundle: Path, entry: bytes) -> None:
+    change_entry(bundle, lambda entries: entries.__setitem__(10, entry))
+    assert f"{bundle.name}/10" in {problem.place for problem in problems(bundle)}
+
+
+def test_a_row_whose_envelope_is_nested_without_end_is_named(bundle: Path) -> None:
+    """It is decoded in the verifier: a recursion must be an error of that row."""
+    change_row(bundle, lambda row: changed_row(row, sealed=b"\x91" * 150_000))
+    assert problems(bundle)[0].place == f"{bundle.name}/2"
