@@ -171,37 +171,40 @@ def find(
 def _find(output: Output, bundle: Path, query: Query | EventQuery) -> Exit:
     """Print the lines of all origins of the bundle."""
     try:
-        lines = [line for origin in origins_of(bundle) for line in _lines(origin, query)]
+        found = (line for origin in origins_of(bundle) for line in _lines(origin, query))
+        if output.as_json:
+            return _stream(bundle, found)
+        lines = list(found)
     except ProofInvalid as error:
         raise InputUnreadable(error.message) from error
     except OSError as error:
         raise InputUnreadable(f"{error.filename}: {error.strerror}") from error
-    if output.as_json:
-        for line in lines:
-            emit(line)
-    else:
-        jobs = [line for line in lines if isinstance(line, FoundLine)]
-        if jobs:
-            under_grants = any(line.subject for line in jobs)
-            head = (
-                "TIME",
-                "ENTRY",
-                "CLIENT",
-                *(("SUBJECT",) if under_grants else ()),
-                "KEY",
-                "SIGNED",
-                "JOB",
-            )
-            print_table(head, [_job_row(line, under_grants=under_grants) for line in jobs])
-        events = [line for line in lines if isinstance(line, EventLine)]
-        if events:
-            print_table(("TIME", "ENTRY", "KIND", "EVENT"), [_event_row(line) for line in events])
-    if not lines:
-        print_message("nothing was found")
-        for origin in origins_of(bundle):
-            if minimum := origin.minimum():
-                print_message(f"{origin.name}: {removed_sentence(minimum)}")
-    return Exit.DONE if lines else Exit.FAILED
+    jobs = [line for line in lines if isinstance(line, FoundLine)]
+    if jobs:
+        under_grants = any(line.subject for line in jobs)
+        head = ("TIME", "ENTRY", "CLIENT", *(("SUBJECT",) if under_grants else ()), "KEY", "SIGNED", "JOB")
+        print_table(head, [_job_row(line, under_grants=under_grants) for line in jobs])
+    events = [line for line in lines if isinstance(line, EventLine)]
+    if events:
+        print_table(("TIME", "ENTRY", "KIND", "EVENT"), [_event_row(line) for line in events])
+    return Exit.DONE if lines else _nothing(bundle)
+
+
+def _stream(bundle: Path, lines: Iterator[FoundLine | EventLine]) -> Exit:
+    """Each line as it is found: of a bundle of millions of jobs none is kept."""
+    found = False
+    for line in lines:
+        found = True
+        emit(line)
+    return Exit.DONE if found else _nothing(bundle)
+
+
+def _nothing(bundle: Path) -> Exit:
+    print_message("nothing was found")
+    for origin in origins_of(bundle):
+        if minimum := origin.minimum():
+            print_message(f"{origin.name}: {removed_sentence(minimum)}")
+    return Exit.FAILED
 
 
 def _lines(origin: BundleReader, query: Query | EventQuery) -> Iterator[FoundLine | EventLine]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -23,7 +24,7 @@ from workers.cli.shell.options import json_option
 from workers.cli.shell.output import Exit, Output, emit, print_line, print_message
 from workers.cli.shell.progress import Progress
 from workers.record.bundle.lane_sums import LaneSums
-from workers.record.bundle.reader import origins_of
+from workers.record.bundle.reader import origins_of, others_in
 from workers.record.bundle.verification import OriginVerifier
 from workers.record.retention.minimum import removed_sentence
 
@@ -55,6 +56,7 @@ class OriginLine(msgspec.Struct, frozen=True, kw_only=True):
     ``end`` (exclusive): those in the bundle, with their earliest and latest time.
 
     ``signatures_under_grants``: of ``signatures``. ``unproven_envelopes``: of jobs in doubt, whose intents are before the range.
+    ``jobs_without_end``: in work at the time of the last entry, or left out.
 
     ``lanes_without_end``, ``calls_in_doubt``: why ``keys`` may have fewer calls than were made.
     """
@@ -71,6 +73,7 @@ class OriginLine(msgspec.Struct, frozen=True, kw_only=True):
     client_signatures: int
     signatures_under_grants: int = 0
     unproven_envelopes: int = 0
+    jobs_without_end: int = 0
     problems: int
     minimum: int = 0
     keys: tuple[KeyLine, ...] = ()
@@ -147,7 +150,7 @@ def verify_record(
     trusted = [] if vkeys is None else trusted_keys(vkeys)
     keys = None if clients is None else client_keys(clients)
     try:
-        origins = origins_of(bundle)
+        origins, others = origins_of(bundle), others_in(bundle)
     except OSError as error:
         raise InputUnreadable(f"{error.filename}: {error.strerror}") from error
     lines = [
@@ -160,6 +163,8 @@ def verify_record(
     ]
     bad = sum(line.problems for line in lines)
     if not output.as_json:
+        for name in others[:MOST_PROBLEMS]:
+            print_message(f"{name}: not verified, it is no part of a bundle")
         if keys is None:
             print_message("client signatures were not verified: no --clients")
         print_message(f"{len(lines)} origins: " + (f"{bad} problems" if bad else "everything holds"))
@@ -193,6 +198,7 @@ def _verify(output: Output, verifier: OriginVerifier, name: str) -> OriginLine:
         client_signatures=verified.client_signatures,
         signatures_under_grants=verified.granted,
         unproven_envelopes=verified.unproven,
+        jobs_without_end=verified.unended,
         problems=found,
         minimum=verified.minimum,
         keys=_keys(verified.lanes),
@@ -202,27 +208,42 @@ def _verify(output: Output, verifier: OriginVerifier, name: str) -> OriginLine:
     if output.as_json:
         emit(line)
     else:
-        more = f", {found - MOST_PROBLEMS} problems not shown" if found > MOST_PROBLEMS else ""
-        if line.log:
-            print_message(f"{name}: {_range(line)}")
-        print_message(
-            f"{name}: {line.entries:,} entries, {line.signatures:,} signatures{_granted(line)}{more}"
-        )
-        for key in line.keys:
-            calls = f"{key.calls:,} calls of C_Sign, {key.signatures:,} signatures"
-            print_message(f"{name}: {key.key or 'other keys'}/{key.key_version}: {calls}")
-        if verified.lanes.calls and (line.lanes_without_end or line.calls_in_doubt):
-            print_message(
-                f"{name}: there may be more calls: {line.lanes_without_end} lanes have no end here, and"
-                f" {line.calls_in_doubt} digests were not answered by lanes that have"
-            )
-        if verified.unproven:
-            print_message(
-                f"{name}: the items of {verified.unproven} jobs in doubt are not proven: their intents are before the range"
-            )
-        if verified.minimum:
-            print_message(f"{name}: {removed_sentence(verified.minimum)}")
+        _print(line)
     return line
+
+
+def _print(line: OriginLine) -> None:
+    """Print the line of an origin, and whatever else is to be known of it."""
+    more = f", {line.problems - MOST_PROBLEMS} problems not shown" if line.problems > MOST_PROBLEMS else ""
+    if line.log:
+        print_message(f"{line.origin}: {_range(line)}")
+    print_message(
+        f"{line.origin}: {line.entries:,} entries, {line.signatures:,} signatures{_granted(line)}{more}"
+    )
+    for key in line.keys:
+        calls = f"{key.calls:,} calls of C_Sign, {key.signatures:,} signatures"
+        print_message(f"{line.origin}: {key.key or 'other keys'}/{key.key_version}: {calls}")
+    for sentence in _limits(line):
+        print_message(f"{line.origin}: {sentence}")
+
+
+def _limits(line: OriginLine) -> Iterator[str]:
+    """Sentences about what the counts do not have."""
+    if any(key.calls for key in line.keys) and (line.lanes_without_end or line.calls_in_doubt):
+        yield (
+            f"there may be more calls: {line.lanes_without_end} lanes have no end here, and"
+            f" {line.calls_in_doubt} digests were not answered by lanes that have"
+        )
+    if line.unproven_envelopes:
+        yield (
+            f"the items of {line.unproven_envelopes} jobs in doubt are not proven: their intents are before the range"
+        )
+    if line.jobs_without_end:
+        yield (
+            f"{line.jobs_without_end} jobs have no end here: they were in work at the last entry, or their end was left out"
+        )
+    if line.minimum:
+        yield removed_sentence(line.minimum)
 
 
 def _range(line: OriginLine) -> str:

@@ -59,6 +59,10 @@ class Claims:
         self._verified = verified
         self._open: dict[int, _OpenIntent] = {}
 
+    def __len__(self) -> int:
+        """Number of intents without an end."""
+        return len(self._open)
+
     def begin(self, index: int, entry: IntentEntry) -> None:
         """Remember an intent."""
         if len(self._open) >= MOST_OPEN:

@@ -27,7 +27,7 @@ class Verified:
     ``log``: the origin as the checkpoint has it, ``size`` its entries; ``first`` and ``end`` (exclusive) the range. ``from_ms`` and
     ``to_ms``: earliest and latest time of its entries (Unix ms), None without one.
     ``granted``: signatures under grants. ``unproven``: envelopes of jobs in doubt whose intents, which commit to them, are before the
-    range. ``minimum``: entries before it had been removed at the export, as the bundle says.
+    range. ``unended``: jobs whose end is not in the range; ``minimum``: entries before it had been removed at the export, as the bundle says.
     """
 
     log: str = ""
@@ -41,6 +41,7 @@ class Verified:
     client_signatures: int = 0
     granted: int = 0
     unproven: int = 0
+    unended: int = 0
     minimum: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
     lanes: LaneSums = field(default_factory=LaneSums)

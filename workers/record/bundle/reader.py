@@ -43,6 +43,8 @@ _NUMBER: Final = re.compile(r"(0|[1-9][0-9]{0,18})\n")
 ORIGIN_FOLDER: Final = re.compile(r"[0-9a-f]{16}")
 """Names of the folders of logs in a bundle."""
 
+README: Final = "README"
+
 
 class BundleReader:
     """Files of one origin in a bundle. Every method raises ``ProofInvalid`` with the file's name for what is wrong with it."""
@@ -148,6 +150,15 @@ class BundleReader:
             return read_regular(path, largest_bytes=most)
         except OSError as error:
             raise ProofInvalid(f"{self.name}/{name} cannot be read: {error.strerror}") from None
+
+
+def others_in(bundle: Path) -> list[str]:
+    """Names in a bundle that are no origin's, and not ours: nothing reads them. Raises ``OSError``."""
+    return [
+        each.name
+        for each in names_of(bundle)
+        if each.name != README and not ORIGIN_FOLDER.fullmatch(each.name)
+    ]
 
 
 def origins_of(bundle: Path) -> list[BundleReader]:

@@ -40,12 +40,11 @@ def make_receipt(reader: BundleReader, match: Match, number: int) -> bytes:
 
 def _statement(reader: BundleReader, note: Note, checkpoint: Checkpoint) -> bytes:
     """Short form of the newest statement about the key of this checkpoint; empty where there is none that is one."""
-    found = b""
-    for _, data in reader.statements():
+    for _, data in reader.statements():  # the newest one first
         try:
             statement = read_statement(read_note(data).text)
             if statement.head.size <= checkpoint.size and statement.epoch_key.is_signed(note):
-                found = shortened(data)
+                return shortened(data)
         except ProofInvalid:
             continue  # not verified here: a receipt without it says what it lacks
-    return found
+    return b""

@@ -98,6 +98,7 @@ class OriginVerifier:
         except ProofInvalid as error:
             yield Problem("tree.invalid", self._reader.name, error.message)
             return
+        found.unended = len(claims)
         if not hmac.compare_digest(self._edge.root(), checkpoint.root):
             what = (
                 f"the entries and hashes do not have the root of the checkpoint ({checkpoint.size} entries)"
@@ -131,7 +132,11 @@ class OriginVerifier:
 
     def _range(self, size: int) -> None:
         first, end = self._reader.range()
-        self.verified.minimum = self._reader.minimum()
+        self.verified.minimum = minimum = self._reader.minimum()
+        if minimum > first:
+            raise ProofInvalid(
+                f"entries before {minimum} were removed, it says, and the range begins at {first}"
+            )
         if end > size or first % WIDTH or (end % WIDTH and end != size):
             raise ProofInvalid(f"the range {first} to {end} is not made of whole bundles of {size} entries")
         self.verified.first, self.verified.end = first, end

@@ -29,7 +29,7 @@ from queueing.transparency.checkpoints import Checkpoint, read_checkpoint
 from queueing.transparency.notes import read_note
 from queueing.transparency.receipts import tenant_of_origin
 from queueing.transparency.tiles import WIDTH, bundle_path, encode_bundle, index_path, tile_path, tiles_of
-from workers.record.bundle.reader import ORIGIN_FOLDER
+from workers.record.bundle.reader import ORIGIN_FOLDER, README
 from workers.record.exchange import STATEMENTS
 from workers.record.items import encode_row
 from workers.record.retention.minimum import EntriesRemoved, removed_sentence
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 _MOST_ORIGIN_BYTES: Final = 4096
 
-README: Final = """\
+_README_TEXT: Final = """\
 A part of the record of a Sigmill service: signed checkpoints, entries, and hashes in C2SP's layout (c2sp.org/tlog-tiles).
 Entries hold no digests; the folder `items` does, with client signatures: it is for the tenant, and for whom the tenant
 shows it to. Verify it offline:
@@ -112,7 +112,7 @@ def export(log_folder: Path, out: Path, *, from_ms: int = 0, to_ms: int | None =
     _write_items(folder, stored, first, end)
     for statement in files_of(log_folder / STATEMENTS, missing_ok=True):
         folder.write(f"{STATEMENTS}/{statement.name}", statement.read_bytes())
-    replace_beneath(out, ("README",), README.encode(), sync=True)
+    replace_beneath(out, (README,), _README_TEXT.encode(), sync=True)
     folder.write("minimum", f"{stored.minimum}\n".encode())
     folder.write("range", f"{first} {max(first, end)}\n".encode())
     folder.write("checkpoint", note, sync=True)

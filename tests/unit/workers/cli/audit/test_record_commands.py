@@ -102,6 +102,25 @@ def test_a_verification_shows_its_progress_on_a_terminal() -> None:
     assert screen.getvalue().endswith("\r")
 
 
+def test_a_name_in_the_bundle_that_nothing_reads_is_told(bundle: Path) -> None:
+    """A log under a changed name would be taken for one that was never there."""
+    (origin,) = (each for each in bundle.iterdir() if each.is_dir())
+    shutil.copytree(origin, bundle / f"{origin.name}.old")
+    result = verify(bundle, as_json=False)
+    assert result.return_value == 0
+    assert f"{origin.name}.old: not verified" in result.stderr
+    assert "README" not in result.stderr
+
+
+def test_jobs_without_an_end_are_told(tmp_path: Path) -> None:
+    append(SegmentWriter(tmp_path / "state" / "wal"), *job("acme", 1)[:2])
+    seal(tmp_path / "state")
+    head = export(log_folder(tmp_path / "state", "acme"), tmp_path / "bundle").checkpoint
+    (tmp_path / "vkeys").write_text(f"{Ed25519NoteKey(head.origin, EPOCH_KEY).verifier.text}\n")
+    assert json.loads(verify(tmp_path / "bundle").stdout)["jobs_without_end"] == 1
+    assert "1 jobs have no end here" in verify(tmp_path / "bundle", as_json=False).stderr
+
+
 def test_the_record_of_another_tenant_is_refused(bundle: Path) -> None:
     result = verify(bundle, "--tenant", "globex", as_json=False)
     assert result.return_value == 1

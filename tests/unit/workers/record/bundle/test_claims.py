@@ -104,6 +104,17 @@ def test_items_of_a_job_in_doubt_that_are_missing_are_found(tmp_path: Path) -> N
     assert found.endswith("/2 the items of a job in doubt are missing")
 
 
+def test_jobs_without_an_end_are_counted(tmp_path: Path) -> None:
+    """An operator who leaves out the outcome of a job must leave its intent."""
+    log = tmp_path / "log"
+    write_log(log, [(intent_of(), None), (outcome_of(1), row_of(2)), (intent_of(), None)])
+    export(log, tmp_path / "bundle")
+    (reader,) = origins_of(tmp_path / "bundle")
+    verifier = OriginVerifier(reader, trusted=[Ed25519NoteKey(ORIGIN, EPOCH_KEY).verifier])
+    assert list(verifier.run()) == []
+    assert verifier.verified.unended == 2
+
+
 def test_intents_without_end_are_refused_before_they_fill_the_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
 from queueing.errors import ProofInvalid
+from queueing.transparency.checkpoints import read_checkpoint
 from queueing.transparency.notes import Ed25519NoteKey, read_note, sign_note
+from queueing.transparency.origin_statements import read_statement
 from queueing.transparency.proof_files import ProofFile, read_proof_file
-from queueing.transparency.receipts import MOST_RECEIPT_BYTES, verify_receipt
+from queueing.transparency.receipts import MOST_RECEIPT_BYTES, ReceiptExtra, verify_receipt
+from queueing.transparency.short_statements import lengthened
 from queueing.transparency.trusted_keys import TrustedKeys
+from tests.support.farm.certified_logs import certify
 from tests.support.farm.logged_jobs import SECRET_DIGEST, append, job
 from tests.support.farm.sealed_logs import EPOCH_KEY, seal
 from workers.journal.segment_writer import SegmentWriter
@@ -126,3 +131,18 @@ def test_extra_data_that_is_none_is_refused_in_one_way(
             trusted,
             digest=SECRET_DIGEST,
         )
+
+
+def test_a_receipt_has_the_newest_statement_about_its_key(tmp_path: Path) -> None:
+    """A key is certified again each week: the dates of the newest statement are the last to end."""
+    append(SegmentWriter(tmp_path / "wal"), *job("acme", 1))
+    seal(tmp_path)
+    for size in (1, 3, 2):
+        certify(log_folder(tmp_path, "acme"), size=size)
+    export(log_folder(tmp_path, "acme"), tmp_path / "bundle")
+    (origin,) = origins_of(tmp_path / "bundle")
+    (match,) = search(origin, Query())
+    proof = read_proof_file(make_receipt(origin, match, 0))
+    log = read_checkpoint(read_note(proof.checkpoint).text).origin
+    statement = lengthened(msgspec.msgpack.decode(proof.extra, type=ReceiptExtra).statement, log)
+    assert read_statement(read_note(statement).text).head.size == 3

@@ -407,6 +407,12 @@ def test_the_log_its_range_and_its_times_are_told(state_dir: Path, tmp_path: Pat
     assert (found.first, found.end, found.from_ms, found.to_ms) == (256, 512, 86, 171)
 
 
+def test_a_minimum_behind_entries_that_are_here_is_refused(bundle: Path) -> None:
+    (bundle / "minimum").write_text("65536\n")
+    (found,) = problems(bundle)
+    assert "entries before 65536 were removed, it says, and the range begins at 0" in found.what
+
+
 class CountedEntries:
     """``Meter`` that keeps what it is told."""
 
