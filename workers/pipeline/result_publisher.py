@@ -1,14 +1,21 @@
 """Publishes results: the way of a signature from its job to the client.
 
-0. A lane's answer comes from ``LaneConnection`` (``workers/lanes/supervisor/connection.py``) by ``TokenPool.chunk_answered`` to
-   ``ChunkScheduler.chunk_answered``, which hands each slice to its job.
-1. ``ActiveJob`` (``workers/active_job.py``) collects the outcomes, and with the last one calls ``finished`` here.
-2. A round makes the outcomes durable in the log; jobs that finish during a round share the next one.
-3. ``workers/pipeline/committer.py`` commits them to Redis under the jobs' leases until Redis answers, and settles the jobs.
-4. ``queueing/redis/lua/commit.lua`` stores each result and appends it to its client's reply stream.
-5. ``queueing/client/delivery/reply_stream.py`` gives it to the waiting call, and
-   ``queueing/client/result_checker.py`` verifies every signature before the caller gets it, unless the caller wants none
-   verified or has not told the digests.
+1. A lane answers a chunk: ``LaneConnection`` (``workers/lanes/supervisor/connection.py``) finds what it had sent and tells
+   ``TokenPool.chunk_answered``, which goes to ``ChunkScheduler.chunk_answered``: each slice's outcome goes to its job.
+2. ``ActiveJob.slice_done`` (``workers/active_job.py``) collects the signatures. When no digest is left, the job is handed to its
+   ``JobSink``: with a result to ``ResultPublisher.finished`` here, unsigned to ``workers/pipeline/retry.py``.
+3. A round of ``ResultPublisher.run`` makes the outcomes durable by ``WriteAheadLog.append``; jobs that finish during a round
+   share the next one. No signature leaves the worker before.
+4. ``Committer.commit`` (``workers/pipeline/committer.py``) sends them by ``Claims.commit`` under the jobs' leases, and
+   ``Committer.run`` repeats that until Redis answers. Then ``JobSettlement.settle`` ends the job.
+5. ``queueing/redis/lua/commit.lua`` refuses a commit whose lease another worker has (fenced), else stores the result at
+   arq's key and appends it to the reply stream of the client.
+6. In the client ``ReplyReader.run`` (``queueing/client/delivery/reply_stream.py``) reads the stream and gives each result to
+   ``LostJobRecovery.settle_pushed``, which sets the future of the job by ``PendingJobs.pushed``. What the stream does not
+   bring, ``LostJobRecovery.run`` looks up. By HTTPS ``result_polls.py`` takes the place of the stream.
+7. ``Transport.result_of`` returns it to ``RequestRunner.run``, and ``ResultChecker.outcomes``
+   (``queueing/client/result_checker.py``) verifies every signature, unless the caller wants none verified or has not told the
+   digests. ``SingleCalls`` gives each call of ``sign()`` its own.
 """
 
 from __future__ import annotations

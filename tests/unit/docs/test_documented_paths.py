@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -12,6 +13,15 @@ PAGES = sorted(
     {*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("ops/**/*.md"), *ROOT.glob("bench/*.md")}
 )
 PATH = re.compile(r"`((?:queueing|workers|bench|tests|ops|docs)/[\w./*-]+)`")
+METHOD = re.compile(r"``([A-Z]\w*[a-z]\w*)\.(\w+)``")
+FUNCTION = re.compile(r"``(_?[a-z]\w+)`` in\s+``([\w/]+\.py)``")
+HEADS = {
+    file: ast.get_docstring(ast.parse(file.read_text())) or ""
+    for package in ("queueing", "workers", "bench")
+    for file in sorted((ROOT / package).rglob("*.py"))
+}
+"""Docstring of each module that is shipped."""
+
 INDEX = ROOT / "docs" / "adr" / "README.md"
 
 
@@ -48,3 +58,44 @@ def test_a_test_that_a_page_names_exists(page: Path) -> None:
     files = list(ROOT.glob("tests/**/test_*.py"))
     functions = {name for file in files for name in re.findall(r"def (test_\w+)\(", file.read_text())}
     assert set(re.findall(r"\btest_\w+", page.read_text())) <= functions | {file.stem for file in files}
+
+
+def members_of(owner: str) -> set[str]:
+    """Methods, fields and members of the shipped classes of this name; nothing where there are none."""
+    found: set[str] = set()
+    for file in HEADS:
+        text = file.read_text()
+        if f"class {owner}" not in text:
+            continue
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ClassDef) and node.name == owner:
+                for each in ast.walk(node):
+                    if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef):
+                        found.add(each.name)
+                    elif isinstance(each, ast.Name | ast.Attribute) and isinstance(each.ctx, ast.Store):
+                        found.add(each.id if isinstance(each, ast.Name) else each.attr)
+    return found
+
+
+def test_a_method_that_the_head_of_a_module_names_exists() -> None:
+    """``Class.method`` in the docstring of a module is a method or member of a shipped class of that name."""
+    named = [(file, *found) for file, text in HEADS.items() for found in METHOD.findall(text)]
+    members = {owner: members_of(owner) for owner in {owner for _, owner, _ in named}}
+    assert [
+        f"{file.relative_to(ROOT)}: {owner}.{name}"
+        for file, owner, name in named
+        if members[owner] and name not in members[owner]
+    ] == []
+
+
+def test_a_function_that_the_head_of_a_module_places_is_there() -> None:
+    """A function that a docstring names with its file is defined in that file."""
+    wrong = []
+    named = [(file, *found) for file, text in HEADS.items() for found in FUNCTION.findall(text)]
+    assert named
+    for file, name, path in named:
+        target = next((each for each in HEADS if str(each).endswith(f"/{path}")), None)
+        defined = rf"^(?:async )?(?:def {name}\(|{name}\b)"
+        if target is None or not re.search(defined, target.read_text(), re.MULTILINE):
+            wrong.append(f"{file.relative_to(ROOT)}: {name} in {path}")
+    assert not wrong
