@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from queueing import Signature, SigningClient
+from queueing.aio.owned_tasks import end_tasks
 from queueing.client.signatures import Outcome
 from tests.support.rig.rig import Rig, WorkerProcess
 from tests.support.waiting import until_async
@@ -77,11 +78,14 @@ async def under_load(
     async with client or rig.client() as opened:
         load = Load(rig, worker, opened, os.urandom(8).hex())
         working = asyncio.create_task(load.run())
-        await until_async(lambda: len(load.outcomes) > 64, "some are there")
-        lanes = worker.lanes()
-        yield load
-        load.over.set()
-        await working
+        try:
+            await until_async(lambda: len(load.outcomes) > 64, "some are there")
+            lanes = worker.lanes()
+            yield load
+            load.over.set()
+            await working
+        finally:
+            await end_tasks([working])  # where the test has failed; else the client would be closed under it
         assert [type(outcome) for outcome in load.outcomes] == [Signature] * len(load.given)
         assert worker.alive
         assert worker.lanes() == lanes, "a lane was replaced"
