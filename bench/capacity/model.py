@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from bench.capacity.hsm_rates import HsmRate
-from queueing.protocol.algorithms import DEFAULT_FOR_KEY, KEY_KINDS, Algorithm, KeyFamily, KeyKind
+from queueing.protocol.algorithms import FACTS, KEY_KINDS, Algorithm, KeyFamily, KeyKind
 from queueing.protocol.der import SHORT_FORM
 from queueing.protocol.public_keys import elliptic_curve
 
@@ -137,11 +137,12 @@ def kind_named(name: str) -> KeyKind:
         return KeyKind(name)
     except ValueError:
         pass
-    kinds = [kind for kind, algorithm in DEFAULT_FOR_KEY.items() if algorithm == name]
-    if len(kinds) == 1:
-        return kinds[0]
     if name in Algorithm.__members__:
-        raise ValueError(f"{name} does not tell the key's size: use RSA_2048, RSA_3072 or RSA_4096")
+        fitting = FACTS[Algorithm(name)].key_kinds
+        kinds = [kind for kind in KeyKind if kind in fitting]
+        if len(kinds) == 1:
+            return kinds[0]
+        raise ValueError(f"{name} does not tell the kind of key: use {' or '.join(kinds)}")
     raise ValueError(f"{name} is no kind of key and no algorithm: use one of {', '.join(KeyKind)}")
 
 

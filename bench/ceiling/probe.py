@@ -41,8 +41,10 @@ def _input(kind: KeyKind) -> tuple[str, int]:
     return _MECHANISMS[family], len(head) + min(algorithm.digest_lengths)
 
 
-INPUTS: Final[Mapping[KeyKind, tuple[str, int]]] = {kind: _input(kind) for kind in KeyKind}
-"""Kind of key -> mechanism, input bytes."""
+INPUTS: Final[Mapping[KeyKind, tuple[str, int]]] = {
+    kind: _input(kind) for kind, facts in KEY_KINDS.items() if facts.family in _MECHANISMS
+}
+"""Kind of key -> mechanism, input bytes; of the families that the loops can drive."""
 
 
 class ProbeFailed(RuntimeError):

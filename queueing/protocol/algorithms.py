@@ -1,13 +1,15 @@
 """Signing algorithms by their AWS KMS names, and kinds of key: one table of facts for each, and one for hashes.
 
-A new kind of key of a known family (RSA, an SEC curve) is added here alone; an EC curve also needs its algorithm below.
-What else is needed, and fails loudly until it is there:
+A kind of key of a known family (RSA, an SEC curve) and an algorithm of a known scheme are added here alone: ``KeyKind`` with its
+row in ``KEY_KINDS``, ``Algorithm`` with its row in ``FACTS`` (a curve is named in the row of its algorithm, too), and a hash in
+``HASH_OIDS``. What else is needed, and fails loudly until it is there:
 
-- new scheme: ``workers/hsm/mechanisms.py`` (PKCS#11 mechanism), ``_check`` in ``protocol/public_keys.py``,
-  ``agent/signing_input.py`` (if tools may ask for it);
-- new family: the same three (key type, placeholder), ``workers/hsm/encodings.py``, and ``bench/ceiling/probe.py`` (mechanism
-  of the bare loops);
-- for estimates only: relative rates in ``bench/capacity/hsm_rates.py``.
+- new scheme: ``_row`` in ``workers/hsm/mechanisms.py`` (PKCS#11 mechanism) and ``_check`` in ``protocol/public_keys.py``;
+- new family: ``KEY_TYPE`` in ``workers/hsm/mechanisms.py``; ``_kind``, ``_check`` and ``_placeholder`` in
+  ``protocol/public_keys.py``; and the public key of a token's object, ``ec_spki`` in ``workers/hsm/encodings.py``.
+
+Optional, and left out until it is there: ``queueing/agent/signing_input.py`` (tools may ask for the scheme),
+``bench/ceiling/probe.py`` (bare loops with the family), ``bench/capacity/hsm_rates.py`` (relative rates, for estimates).
 """
 
 from __future__ import annotations

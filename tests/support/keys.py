@@ -7,7 +7,16 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from queueing.protocol.algorithms import FACTS, Algorithm, Scheme, check_digest_length
+from queueing.protocol.algorithms import (
+    FACTS,
+    KEY_KINDS,
+    Algorithm,
+    KeyFamily,
+    KeyKind,
+    Scheme,
+    check_digest_length,
+)
+from queueing.protocol.public_keys import elliptic_curve
 from queueing.transparency.notes import ECDSA, VerifierKey
 
 PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
@@ -18,6 +27,18 @@ _HASHES: dict[str, hashes.HashAlgorithm] = {
     "sha384": hashes.SHA384(),
     "sha512": hashes.SHA512(),
 }
+
+
+def generate_key(kind: KeyKind) -> PrivateKey:
+    """A new key of this kind."""
+    facts = KEY_KINDS[kind]
+    match facts.family:
+        case KeyFamily.RSA:
+            return rsa.generate_private_key(65537, facts.rsa_bits)
+        case KeyFamily.EC:
+            return ec.generate_private_key(elliptic_curve(kind))
+        case KeyFamily.EDWARDS:
+            return ed25519.Ed25519PrivateKey.generate()
 
 
 def spki_of(key: PrivateKey) -> bytes:

@@ -107,8 +107,6 @@ class Curve:
 
 
 _OTHER_PARAMS: Final[dict[KeyFamily, tuple[bytes, ...]]] = {
-    KeyFamily.RSA: (),
-    KeyFamily.EC: (),
     KeyFamily.EDWARDS: (  # of Ed25519
         b"\x13\x0cedwards25519",  # PrintableString, PKCS#11 3.1, 6.3.5; SoftHSM keeps what it is given
         bytes.fromhex("06092b06010401da470f01"),  # edwards25519 in the arc of GnuPG, as PKCS#11 2.x modules
@@ -118,7 +116,7 @@ _OTHER_PARAMS: Final[dict[KeyFamily, tuple[bytes, ...]]] = {
 
 def _curve(kind: KeyKind, facts: KeyKindFacts) -> Curve:
     named = oid(facts.curve_oid)
-    other = _OTHER_PARAMS[facts.family]
+    other = _OTHER_PARAMS.get(facts.family, ())
     # PKCS#11 3.1, 6.3.5 names Edwards curves by their PrintableString; all other curves are named by their OID.
     params = (other[0], named, *other[1:]) if other else (named,)
     return Curve(kind=kind, params=params, point_bytes=facts.point_bytes)

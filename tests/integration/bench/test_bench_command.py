@@ -39,7 +39,10 @@ def test_a_plan_in_json_has_its_numbers(report: Path, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     "arguments,said",
     [
-        (("--algorithm", "RSASSA_PKCS1_V1_5_SHA_256"), "does not tell the key's size"),
+        (
+            ("--algorithm", "RSASSA_PKCS1_V1_5_SHA_256"),
+            "does not tell the kind of key: use RSA_2048 or RSA_3072",
+        ),
         (("--algorithm", "P256", "--hsm", "abacus"), "abacus is not in the table"),
         (("--algorithm", "ED25519"), "give one with"),
     ],

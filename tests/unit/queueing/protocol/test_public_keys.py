@@ -17,25 +17,17 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from queueing.errors import AlgorithmMismatch, AlgorithmUnknown, DigestLength, Invalid, ResultInvalid
 from queueing.protocol.algorithms import FACTS, Algorithm, KeyKind, Scheme
 from queueing.protocol.public_keys import PublicKey
+from tests.support.keys import generate_key
 
 Private: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
-MAKE: dict[KeyKind, Callable[[], Private]] = {
-    KeyKind.RSA_2048: lambda: rsa.generate_private_key(65537, 2048),
-    KeyKind.RSA_3072: lambda: rsa.generate_private_key(65537, 3072),
-    KeyKind.RSA_4096: lambda: rsa.generate_private_key(65537, 4096),
-    KeyKind.P256: lambda: ec.generate_private_key(ec.SECP256R1()),
-    KeyKind.P384: lambda: ec.generate_private_key(ec.SECP384R1()),
-    KeyKind.P521: lambda: ec.generate_private_key(ec.SECP521R1()),
-    KeyKind.ED25519: ed25519.Ed25519PrivateKey.generate,
-}
 HASHES = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384(), "sha512": hashes.SHA512()}
 PAIRS = [(kind, algorithm) for algorithm, facts in FACTS.items() for kind in sorted(facts.key_kinds)]
 
 
 @cache
 def private(kind: KeyKind) -> Private:
-    return MAKE[kind]()
+    return generate_key(kind)
 
 
 def spki(key: Private | x25519.X25519PrivateKey) -> bytes:
@@ -112,7 +104,7 @@ def test_a_digest_of_the_wrong_length_is_refused(kind: KeyKind, algorithm: Algor
 def test_another_key_of_the_same_kind_is_refused() -> None:
     digest = digest_for(Algorithm.ECDSA_SHA_256)
     signature = sign(private(KeyKind.P256), Algorithm.ECDSA_SHA_256, digest)
-    other = PublicKey.from_spki(spki(MAKE[KeyKind.P256]()))
+    other = PublicKey.from_spki(spki(generate_key(KeyKind.P256)))
     with pytest.raises(ResultInvalid):
         other.verify(Algorithm.ECDSA_SHA_256, digest, signature)
 
@@ -137,7 +129,7 @@ def test_a_value_that_is_no_public_key_is_invalid(der: bytes) -> None:
     "make",
     [
         lambda: rsa.generate_private_key(65537, 1024),  # noqa: S505 - the size is the point
-        lambda: ec.generate_private_key(ec.SECP256K1()),
+        lambda: ec.generate_private_key(ec.BrainpoolP256R1()),
         x25519.X25519PrivateKey.generate,
     ],
 )

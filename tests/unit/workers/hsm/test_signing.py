@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 from pkcs11 import Mechanism
 
 from queueing.errors import AlgorithmMismatch, DigestLength, SigningError
-from queueing.protocol.algorithms import FACTS, Algorithm, KeyKind
+from queueing.protocol.algorithms import FACTS, KEY_KINDS, Algorithm, KeyFamily, KeyKind
 from queueing.protocol.public_keys import PublicKey
-from tests.support.keys import spki_of
+from tests.support.keys import generate_key, spki_of
 from workers.hsm.faults import Action, HsmFailure
 from workers.hsm.mechanisms import PssParameter
 from workers.hsm.signing import Signer, Timing
@@ -34,17 +34,13 @@ PSS_HASH = {
     Mechanism.SHA384: hashes.SHA384(),
     Mechanism.SHA512: hashes.SHA512(),
 }
-CURVE = {KeyKind.P256: ec.SECP256R1(), KeyKind.P384: ec.SECP384R1(), KeyKind.P521: ec.SECP521R1()}
+EC_KINDS = [kind for kind, facts in KEY_KINDS.items() if facts.family is KeyFamily.EC]
 EC_HASH = {32: hashes.SHA256(), 48: hashes.SHA384(), 64: hashes.SHA512()}
 
 
 @cache
 def private(kind: KeyKind) -> Private:
-    if kind in CURVE:
-        return ec.generate_private_key(CURVE[kind])
-    if kind is KeyKind.ED25519:
-        return ed25519.Ed25519PrivateKey.generate()
-    return rsa.generate_private_key(65537, int(kind.removeprefix("RSA_")))
+    return generate_key(kind)
 
 
 @cache
@@ -168,7 +164,7 @@ def der_without_sign_bytes(raw: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("change", [strip_zeros, der, der_without_sign_bytes])
-@pytest.mark.parametrize("kind", CURVE)
+@pytest.mark.parametrize("kind", EC_KINDS)
 def test_an_ecdsa_signature_in_another_form_is_released_in_the_final_encoding(
     kind: KeyKind, change: Callable[[bytes], bytes]
 ) -> None:
