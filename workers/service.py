@@ -215,6 +215,7 @@ class SigningService:
         p = self._parts
         while True:
             p.metrics.ready.set(p.readiness.ready)
+            p.metrics.grants_uncounted.set(p.grants.uncounted)
             p.lanes.tick()
             p.lanes.forget_idle(p.jobs.tenants())
             await asyncio.sleep(TICK_S)

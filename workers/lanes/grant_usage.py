@@ -110,9 +110,16 @@ class GrantUsage:
         used = self._used.get(name)
         return 0 if used is None else used.digests
 
-    def set_elsewhere(self, name: GrantName, digests: int) -> None:
-        """Set the number of digests that other hosts have signed."""
+    def nears_cap(self, grant: Grant, more: int) -> bool:
+        """Whether more than half of the grant is used with ``more`` digests, or this process knows nothing of it."""
+        used = self._used.get(name_of(grant))
+        return used is None or 2 * (used.digests + used.elsewhere + more) > grant.max_digests
+
+    def set_elsewhere(self, name: GrantName, digests: int, grant: Grant | None = None) -> None:
+        """Set the number of digests that other hosts have signed; of a grant that is not known only where ``grant`` gives it."""
         used = self._used.get(name)
+        if used is None and grant is not None and len(self._used) < self._most_grants:
+            used = self._used[name] = _Used(grant.expires_ms)
         if used is not None:
             used.elsewhere = max(digests, 0)
 

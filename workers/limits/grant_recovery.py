@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from queueing.errors import SigningError
+from queueing.errors import GrantExhausted, LogUnavailable, SigningError
 from queueing.protocol.envelope import read_unverified
 from queueing.protocol.grants.grant import read_grant
 from queueing.protocol.jobs import content_hash, decode_result
@@ -15,46 +15,86 @@ from workers.journal.acknowledged import acknowledged_ends
 from workers.journal.records import IntentRecord, OutcomeRecord, ReturnedRecord, decode_record
 from workers.journal.segments import read_segment, segment_number, segments_of
 from workers.lanes.authorisation import is_unauthenticated
+from workers.lanes.signatories import GRANT_SKEW_MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from queueing.protocol.grants.grant import Grant
+    from workers.journal.damage import Damage
     from workers.journal.records import Record
 
-log = logging.getLogger("sigmill.budgets")
+RETRY_S: Final = 5.0
+"""Time after which a job of an uncounted grant is claimed again while it may still be the clocks that make its grant look old."""
 
 Counted = tuple["Grant", bytes, int]
 """Grant, content of a job under it, and its digests."""
 
 
-def counted_before(folder: Path, *, since_s: float) -> list[Counted]:
+@dataclass(slots=True)
+class LogCount:
+    """Contents of jobs under grants in a log. ``lacking``: why something may be missing; '' where all was read."""
+
+    counted: list[Counted] = field(default_factory=list)
+    lacking: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UncountedGrants:
+    """Grants that a former process may have used, where the log does not say how much: none of their digests is signed here.
+
+    ``started_ms``: the start (Unix ms). A grant of a later beginning was used by no former process of this host, whatever the
+    difference of the clocks of host and issuer, of which each may be ``GRANT_SKEW_MS``.
+    """
+
+    started_ms: int
+
+    def check(self, grant: Grant, now_ms: int) -> None:
+        """Raise ``GrantExhausted`` (final), for which a client asks for another grant at once.
+
+        ``LogUnavailable`` (retryable) within two minutes of the start: another grant could still look as old.
+        """
+        newest_ms = self.started_ms + GRANT_SKEW_MS
+        if grant.not_before_ms > newest_ms:
+            return
+        why = "the write-ahead log of this host could not be read whole at its start: how many digests of the grant are signed is not known"
+        if now_ms <= newest_ms + GRANT_SKEW_MS:
+            raise LogUnavailable(why, retry_after_s=RETRY_S)
+        raise GrantExhausted(f"{why}, and it counts as used up")
+
+
+def counted_before(folder: Path, *, since_s: float) -> LogCount:
     """Contents of jobs under grants in the segments that were written to since (Unix time). O(their bytes).
 
-    A disk that fails ends the reading: the count then lacks what could not be read, and the log says so.
+    A segment that cannot be read, a damaged place and a record that cannot be decoded are ``lacking``, and the rest is counted.
     """
-    counted: list[Counted] = []
+    found = LogCount()
     open_jobs: dict[tuple[bytes, bytes], Counted] = {}
     try:
-        for record in _records(folder, since_s):
-            _apply(record, open_jobs, counted)
+        for record in _records(folder, since_s, found):
+            _apply(record, open_jobs, found.counted)
     except OSError as error:
-        log.error("recovery.failed", extra={"why": f"digests of grants: {error.strerror}"})
-    return [*counted, *open_jobs.values()]  # perhaps signed: the process ended before it knew
+        found.lacking = error.strerror or type(error).__name__
+    found.counted += open_jobs.values()  # perhaps signed: the process ended before it knew
+    return found
 
 
-def _records(folder: Path, since_s: float) -> Iterator[Record]:
+def _records(folder: Path, since_s: float, found: LogCount) -> Iterator[Record]:
     files = segments_of(folder)
     ends = acknowledged_ends(files)
+    damage: list[Damage] = []
     for file in files:
         if file.stat().st_mtime < since_s:
             continue
-        for payload in read_segment(file, end=ends.get(segment_number(file))):
+        for payload in read_segment(file, damage, end=ends.get(segment_number(file))):
             try:
                 yield decode_record(payload)
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                continue  # a record of a later version
+                found.lacking = f"{file.name}: a record of a later version"
+    lost = [place for place in damage if not place.record_recovered]
+    if lost:
+        found.lacking = str(lost[0])
 
 
 def _apply(record: Record, open_jobs: dict[tuple[bytes, bytes], Counted], counted: list[Counted]) -> None:

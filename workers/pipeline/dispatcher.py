@@ -66,7 +66,9 @@ class Dispatcher:
         self._metrics = metrics
 
     async def dispatch(self, jobs: Sequence[ActiveJob]) -> None:
-        """Dispatch every job, refuse it, or requeue it. One round trip to Redis if a key has a budget, one sync of the log.
+        """Dispatch every job, refuse it, or requeue it. One sync of the log.
+
+        One round trip to Redis if a key has a budget, and one if a grant is new here or more than half used.
 
         Raises ``LogUnavailable``; by then all jobs that were to be signed are requeued.
         """
@@ -76,7 +78,7 @@ class Dispatcher:
             return
         routed = self._route_all(jobs)
         now_ms = unix_ms()
-        routed = await self._within_budgets([each for each in routed if self._within_grant(each[0])], now_ms)
+        routed = await self._within_budgets(await self._within_grants(routed, now_ms), now_ms)
         if not routed:
             return
         await self._make_intents_durable([job for job, _ in routed], now_ms)
@@ -152,11 +154,21 @@ class Dispatcher:
             _requeue_unsent(jobs)
             raise
 
-    def _within_grant(self, job: ActiveJob) -> bool:
+    async def _within_grants(self, routed: list[Routed], now_ms: int) -> list[Routed]:
+        """Refuse or requeue the jobs that their grants do not permit now; the others."""
+        jobs = [job for job, _ in routed]
+        try:
+            await self._grants.refresh(jobs)
+        except asyncio.CancelledError:
+            _requeue_unsent(jobs)
+            raise
+        return [each for each in routed if self._within_grant(each[0], now_ms)]
+
+    def _within_grant(self, job: ActiveJob, now_ms: int) -> bool:
         """Reserve the digests of a job under a grant; False where it is refused or requeued instead."""
         try:
-            self._grants.reserve(job)
-        except LimitRate as error:
+            self._grants.reserve(job, now_ms)
+        except (LimitRate, LogUnavailable) as error:
             if self._authenticate(job):
                 job.requeue(error)
             return False

@@ -270,6 +270,11 @@ EVENTS: Final[dict[str, LogEvent]] = {
         ("unknown", "unreleased"),
     ),
     "recovery.failed": LogEvent("error", "Recovery of the write-ahead log failed and is retried.", ("why",)),
+    "grants.uncounted": LogEvent(
+        "error",
+        "The write-ahead log could not be read whole at the start: grants from before it are refused on this host until they have ended.",
+        ("why",),
+    ),
     "recovery.published": LogEvent("info", "Outcomes of the previous process were published.", ("jobs",)),
     # Lanes and tokens
     "lane.ready": LogEvent("info", "A lane has logged in to its token.", ("token", "sessions")),

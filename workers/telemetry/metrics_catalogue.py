@@ -144,7 +144,6 @@ class WorkerMetrics(ProcessMetrics):
         "log_failing", "1 while the write-ahead log cannot be written; nothing is signed meanwhile."
     )
     log_bytes = gauge("log_bytes", "Disk space used by the segments of the write-ahead log.")
-
     log_written_bytes = counter_of(
         "log_written_bytes", "Bytes that a tenant's jobs have added to the write-ahead log.", "tenant"
     )
@@ -206,6 +205,9 @@ class WorkerMetrics(ProcessMetrics):
     grants_verified = counter_of(
         "grants_verified", "New grants of valid signature.", "tenant", "issuer", named=2
     )
+    grants_uncounted = gauge(
+        "grants_uncounted", "1 while grants from before the start are refused: the log was not read whole."
+    )
     job_seconds = histogram_of(
         "job_seconds", "Time from enqueue to published result.", "tenant", LATENCY_BOUNDS_S
     )
@@ -259,10 +261,7 @@ class QueueMetrics(ProcessMetrics):
     redis_up = gauge("redis_up", "1 if Redis answered the last survey of the queues.")
     redis_memory_used_bytes = gauge("redis_memory_used_bytes", "Memory used by Redis.")
     redis_memory_limit_bytes = gauge("redis_memory_limit_bytes", "maxmemory of Redis; 0: unlimited.")
-    redis_restarts = counter(
-        "redis_restarts",
-        "Restarts and failovers of Redis that the exporter has seen.",
-    )
+    redis_restarts = counter("redis_restarts", "Restarts and failovers of Redis that the exporter has seen.")
     survey_seconds = histogram(
         "survey_seconds", "Duration of a survey of all tenants' queues.", LATENCY_BOUNDS_S
     )

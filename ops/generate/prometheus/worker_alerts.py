@@ -36,10 +36,10 @@ def worker_alerts(clock: Clock) -> list[Alert]:
         Alert(
             name="SigmillLogDamaged",
             severity="ticket",
-            expr="max by (instance) (sigmill_log_damage) > 0",
+            expr="max by (instance) (sigmill_log_damage) > 0\nor\nmax by (instance) (sigmill_grants_uncounted) > 0",
             wait_s=MINUTE_S / 2,
-            summary="A worker's write-ahead log is damaged: records of it are lost.",
-            description="Worker {{ $labels.instance }}, {{ $value }} damaged places.",
+            summary="A worker's write-ahead log is damaged, or could not be read at its start: records of it are lost.",
+            description="Worker {{ $labels.instance }}; `sigmill audit status` lists the places.",
             dashboard=WORKER_BOARD,
         ),
         Alert(

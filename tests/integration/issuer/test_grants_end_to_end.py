@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 from typing import TYPE_CHECKING
 
@@ -19,39 +20,66 @@ from workers.dev.tenants import AUDIENCE
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.support.issuer.running import RunningIssuer
     from tests.support.rig.rig import MakeRig
 
 
 async def test_a_token_signs_by_its_grant_and_by_nothing_else(make_rig: MakeRig, tmp_path: Path) -> None:
-    """The build's key signs under the grant; a thief of token and grant has no key, and a revoked issuer ends it all."""
+    """The build's key signs under the grant; a thief of token and grant has no key, and a revoked issuer ends it all.
+
+    A thief of an unused token that names no key gets a grant of its identity: its keys, digests and minutes, in
+    the log with the token's hash. The build is refused, which tells of the theft.
+    """
     service = GrantedService(make_rig, tmp_path / "issuer", most=50)
     rig, running, tenant = service.rig, service.issuer, service.tenant
     redis = rig.connect()
     with service:
         build, thief = Build(), Build()
         token = service.provider.token()
-        status, answer, _ = running.post(build.request(token, "release", audience=AUDIENCE))
-        assert status == 200, answer
-        sealed = base64.b64decode(answer["grant"])
+        sealed = base64.b64decode(_grant_to(running, build.request(token, "release", audience=AUDIENCE)))
         grant = read_grant(sealed).grant
         assert grant.max_digests == 50
         stolen = running.post(thief.request(token, "release", audience=AUDIENCE))
         assert stolen[0] == 403
 
-    async def outcome(by: Build) -> object:
-        envelope = Forger(key=by.key).seal(client=grant.client, grant=sealed)
+        unused = service.provider.token()
+        taken = base64.b64decode(_grant_to(running, thief.request(unused, "release", audience=AUDIENCE)))
+        late, answer, _ = running.post(build.request(unused, "release", audience=AUDIENCE))
+        assert (late, answer["error"]["code"]) == (403, "identity.refused")
+        assert "another key" in answer["error"]["message"]
+        assert running.refusals()["replayed"] == 2, "the operator is told of both"
+        beyond, _, _ = running.post(thief.request(unused, "other", audience=AUDIENCE))
+        assert beyond == 403
+    theft = read_grant(taken).grant
+    assert (theft.subject, theft.keys, theft.max_digests) == (grant.subject, ("release",), 50)
+    assert theft.evidence_sha256 == hashlib.sha256(unused.encode()).digest()
+    assert theft.expires_ms - theft.not_before_ms <= 900_000
+
+    async def outcome(by: Build, under: bytes = sealed, count: int = 1) -> object:
+        client, digests = read_grant(under).grant.client, tuple(os.urandom(32) for _ in range(count))
+        envelope = Forger(key=by.key).seal(client=client, grant=under, digests=digests)
         return await outcome_of(redis, await enqueue(redis, "acme", payload(envelope)))
 
     assert not isinstance(await outcome(build), SigningError)
     forged = await outcome(thief)
     assert isinstance(forged, SigningError)
     assert forged.reason == "envelope.signature"
+    assert not isinstance(await outcome(thief, taken, 50), SigningError), "an unused token"
+    exhausted = await outcome(thief, taken)
+    assert isinstance(exhausted, SigningError)
+    assert exhausted.reason == "grant.exhausted"
     edit(tenant, "max_digests = 50", 'max_digests = 50\nstate = "revoked"')
     reload(rig.directory / "sigmill-1.toml")
     revoked = await outcome(build)
     await redis.aclose()
     assert isinstance(revoked, SigningError)
     assert revoked.denied
+
+
+def _grant_to(running: RunningIssuer, body: bytes) -> str:
+    status, answer, _ = running.post(body)
+    assert status == 200, answer
+    return str(answer["grant"])
 
 
 async def test_a_client_with_nothing_but_a_token_file_signs(make_rig: MakeRig, tmp_path: Path) -> None:

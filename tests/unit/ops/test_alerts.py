@@ -120,6 +120,7 @@ CASES = [
     fires("SigmillLogShareUsed", {LOG_SHARE: "0.9x30"}, tenant="acme", instance="w1"),
     silent("SigmillLogShareUsed", {LOG_SHARE: "0.7x30"}),
     fires("SigmillLogDamaged", {f"sigmill_log_damage{{{WORKER}}}": "2x30"}, instance="w1"),
+    fires("SigmillLogDamaged", {f"sigmill_grants_uncounted{{{WORKER}}}": "1x30"}, instance="w1"),
     silent("SigmillLogDamaged", {f"sigmill_log_damage{{{WORKER}}}": "0x30"}),
     silent("SigmillLogFailing", {f"sigmill_log_failing{{{WORKER}}}": "0x30"}),
     fires("SigmillStateNotDurable", {f"sigmill_config_not_remembered{{{WORKER}}}": "1x30"}, instance="w1"),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
 import pytest
 from redis.asyncio import Redis
 
-from queueing.errors import EnvelopeSignature, GrantExhausted, SigningError
+from queueing.errors import EnvelopeSignature, GrantExhausted, LogUnavailable, SigningError
 from tests.support.fakes.active_jobs import job_in_work, signed
 from tests.support.fakes.config_files import Site, tenant_text
 from tests.support.fakes.grants import NOW_MS, grant, issuer_text, sealed_grant, sealed_under
@@ -25,6 +26,8 @@ from workers.journal.records import (
     encode_record,
 )
 from workers.journal.segments import frame, segment_path
+from workers.lanes.grant_usage import KEPT_MS
+from workers.lanes.signatories import GRANT_SKEW_MS
 from workers.limits.grant_budgets import GrantBudgets
 from workers.limits.grant_recovery import counted_before
 
@@ -51,6 +54,12 @@ def done() -> ActiveJob:
     return job
 
 
+def with_an_issuer(folder: Path) -> CurrentConfig:
+    """A tenant whose issuer gives grants of a quarter of an hour."""
+    text = tenant_text().replace("[keys.release]", '[keys.release]\nissuers = ["ci"]') + issuer_text()
+    return CurrentConfig(load_configuration(Site(folder, tenants={"acme": text}).write().config))
+
+
 def log_of(folder: Path, *records: Record) -> Path:
     folder.mkdir(exist_ok=True)
     all_records = (OpenedRecord(NOW_MS, 1), *records)
@@ -59,13 +68,13 @@ def log_of(folder: Path, *records: Record) -> Path:
 
 
 def counts(folder: Path) -> list[int]:
-    return [digests for _, _, digests in counted_before(folder, since_s=0)]
+    return [digests for _, _, digests in counted_before(folder, since_s=0).counted]
 
 
 def test_a_job_that_was_signed_is_counted(tmp_path: Path) -> None:
     """And one of a client is not."""
     folder = log_of(tmp_path / "log", intent(sealed_under()), outcome(done()))
-    ((found, content, digests),) = counted_before(folder, since_s=0)
+    ((found, content, digests),) = counted_before(folder, since_s=0).counted
     assert (found, len(content), digests) == (grant(), 16, 2)
     assert counts(log_of(tmp_path / "log", intent(sealed_under(grant=None)), outcome(done()))) == []
 
@@ -92,38 +101,77 @@ def test_only_what_was_surely_not_signed_is_left_out(
 def test_old_segments_are_not_read(tmp_path: Path) -> None:
     """Their grants have ended."""
     folder = log_of(tmp_path / "log", intent(sealed_under()))
-    assert counted_before(folder, since_s=segment_path(folder, 1).stat().st_mtime + 1) == []
+    assert counted_before(folder, since_s=segment_path(folder, 1).stat().st_mtime + 1).counted == []
 
 
-def test_a_log_that_cannot_be_read_stops_no_start(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The operator reads it in the log of events."""
-    folder = log_of(tmp_path / "log", intent(sealed_under()))
-
+def unreadable(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(Path, "open", fail)
-    assert counted_before(folder, since_s=0) == []
-    assert "recovery.failed" in caplog.text
+
+
+def with_a_damaged_record(folder: Path, _: pytest.MonkeyPatch) -> None:
+    file = segment_path(folder, 1)
+    data = bytearray(file.read_bytes())
+    data[data.index(b"acme") + 1] ^= 1
+    file.write_bytes(bytes(data))
+
+
+def with_a_record_of_a_later_version(folder: Path, _: pytest.MonkeyPatch) -> None:
+    file = segment_path(folder, 1)
+    file.write_bytes(file.read_bytes() + frame(b"\x91\xa7Unknown"))
+
+
+@pytest.mark.parametrize("harm", [unreadable, with_a_damaged_record, with_a_record_of_a_later_version])
+async def test_a_log_that_cannot_be_read_whole_stops_grants_from_before_the_start(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    harm: Callable[[Path, pytest.MonkeyPatch], None],
+) -> None:
+    """Their use is not known. The start continues, the operator is told, and grants from after it are good."""
+    folder = log_of(tmp_path / "log", intent(sealed_under()), outcome(done()))
+    budgets = GrantBudgets(cast("Redis", None), with_an_issuer(tmp_path))
+    started_ms = int(segment_path(folder, 1).stat().st_mtime * 1000)
+    harm(folder, monkeypatch)
+    await budgets.recover(folder, started_ms)
+    assert budgets.uncounted
+    assert "grants.uncounted" in caplog.text
+    minute_ms = GRANT_SKEW_MS
+
+    old, new = job_in_work(count=1), job_in_work(count=1)
+    old.grant = grant(not_before_ms=started_ms + minute_ms, expires_ms=started_ms + 60 * minute_ms)
+    new.grant = grant(
+        not_before_ms=started_ms + minute_ms + 1, expires_ms=started_ms + 60 * minute_ms, grant_id=b"n" * 16
+    )
+    with pytest.raises(LogUnavailable):
+        budgets.reserve(old, started_ms + 2 * minute_ms)
+    with pytest.raises(GrantExhausted, match="counts as used up"):
+        budgets.reserve(old, started_ms + 2 * minute_ms + 1)
+    budgets.reserve(new, started_ms)
+    budgets.reserve(job_in_work(count=1), started_ms)
+
+    budgets.forget_expired(started_ms + 900_000 + KEPT_MS)
+    assert budgets.uncounted
+    budgets.forget_expired(started_ms + 900_000 + KEPT_MS + 1)
+    assert not budgets.uncounted
 
 
 async def test_a_restart_goes_on_counting(tmp_path: Path) -> None:
     """Of a cap of three, one digest is left; a repetition of the job is permitted."""
     small = sealed_grant(max_digests=3)
     folder = log_of(tmp_path / "log", intent(sealed_under(small)), outcome(done()))
-    text = tenant_text().replace("[keys.release]", '[keys.release]\nissuers = ["ci"]') + issuer_text()
-    config = CurrentConfig(load_configuration(Site(tmp_path, tenants={"acme": text}).write().config))
-    budgets = GrantBudgets(cast("Redis", None), config)
+    budgets = GrantBudgets(cast("Redis", None), with_an_issuer(tmp_path))
     await budgets.recover(folder, int(segment_path(folder, 1).stat().st_mtime * 1000))
     job = job_in_work(count=2)
     job.grant = grant(max_digests=3)
     with pytest.raises(GrantExhausted):
-        budgets.reserve(job)
+        budgets.reserve(job, NOW_MS)
     one = job_in_work(count=1)
     one.grant = grant(max_digests=3)
-    budgets.reserve(one)
+    budgets.reserve(one, NOW_MS)
+    assert not budgets.uncounted
 
 
 async def test_a_service_without_issuers_reads_nothing(tmp_path: Path) -> None:
