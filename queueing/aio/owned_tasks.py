@@ -8,7 +8,9 @@ from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
-CLOSED: Final = "the client was closed before the result came"
+THE_CLIENT_WAS_CLOSED: Final = "the client was closed"
+
+CLOSED: Final = f"{THE_CLIENT_WAS_CLOSED} before the result came"
 """Message for a caller whose task was cancelled by the close."""
 
 _CANCEL_AGAIN_S: Final = 0.05

@@ -16,11 +16,11 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from queueing.aio.owned_tasks import CLOSED, OwnedTasks
+from queueing.aio.owned_tasks import CLOSED, THE_CLIENT_WAS_CLOSED, OwnedTasks
 from queueing.client.request_runner import is_too_large
 from queueing.client.signatures import Outcome, Signature
 from queueing.client.signing_request import SigningRequest, Target
-from queueing.errors import QueueUnavailable, ReceiptMissing, SigningError, WaitTimeout
+from queueing.errors import QueueUnavailable, ReceiptMissing, SigningError
 from queueing.protocol.envelope import MAX_DIGESTS
 from queueing.protocol.priorities import Priority
 
@@ -44,8 +44,8 @@ class Runner(Protocol):
     def job_id(self, request: SigningRequest) -> str:
         """The id that the request's job has or will have."""
 
-    def why_unanswered(self, job_id: str) -> SigningError:
-        """The error of a caller who gives up on this job."""
+    def why_unanswered(self, job_id: str, what_happened: str) -> SigningError:
+        """The error of a caller who stops waiting for this job because of ``what_happened``."""
 
     async def run(self, request: SigningRequest, deadline_s: float | None) -> list[Outcome]:
         """One outcome per digest, in order."""
@@ -157,14 +157,18 @@ class _Call:
 
 
 class _Envelope:
-    """The calls that travel together; its task is cancelled when the last call that waits is abandoned."""
+    """The calls that travel together; its task is cancelled when the last call that waits is abandoned.
 
-    __slots__ = ("calls", "request", "task", "waiting")
+    ``begun``: its request is being run, and the runner knows how far it is.
+    """
+
+    __slots__ = ("begun", "calls", "request", "task", "waiting")
 
     def __init__(self, request: SigningRequest, calls: list[_Call]) -> None:
         self.request = request
         self.calls = calls
         self.waiting = len(calls)
+        self.begun = False
         self.task: asyncio.Task[None] | None = None
 
     def abandon_call(self) -> None:
@@ -183,6 +187,7 @@ class SingleCalls:
         self._runner = runner
         self._tasks = tasks
         self._receipts = receipts
+        self._under_way: set[_Envelope] = set()
         self._coalescer: Coalescer[_Group, _Call] = Coalescer(
             self, scheduler=asyncio.get_running_loop(), linger_s=linger_s, most=MAX_DIGESTS
         )
@@ -216,9 +221,13 @@ class SingleCalls:
                 timer.cancel()
 
     def close(self) -> None:
-        """Fail the calls that were not sent."""
+        """Fail the calls that wait: those of jobs that the queue has with their ids, the others without."""
         for call in self._coalescer.clear():
             _finish(call, QueueUnavailable(CLOSED))
+        for envelope in self._under_way:
+            why = self._why_unanswered(envelope, THE_CLIENT_WAS_CLOSED)
+            for call in envelope.calls:
+                _finish(call, why)
 
     @property
     def busy(self) -> bool:
@@ -234,7 +243,9 @@ class SingleCalls:
             envelope = _Envelope(request, calls)
             for call in calls:
                 call.envelope = envelope
+            self._under_way.add(envelope)
             envelope.task = self._tasks.start(self._run(envelope))
+            envelope.task.add_done_callback(lambda _, ended=envelope: self._under_way.discard(ended))  # type: ignore[misc]
 
     def _time_out(self, call: _Call) -> None:
         if not call.outcome.done():
@@ -244,16 +255,17 @@ class SingleCalls:
     def _late(self, call: _Call) -> SigningError:
         if call.envelope is None:
             return QueueUnavailable("the deadline passed before the digest was sent")
-        return self._runner.why_unanswered(self._runner.job_id(call.envelope.request))
+        return self._why_unanswered(call.envelope, "the deadline passed")
+
+    def _why_unanswered(self, envelope: _Envelope, what_happened: str) -> SigningError:
+        """The error of the calls of an envelope; it names no job that was never sent."""
+        if not envelope.begun:
+            return QueueUnavailable(f"{what_happened} before the digest was sent")
+        return self._runner.why_unanswered(self._runner.job_id(envelope.request), what_happened)
 
     async def _run(self, envelope: _Envelope) -> None:
-        try:
-            outcomes = await self._runner.run(envelope.request, None)
-        except asyncio.CancelledError:
-            closed = WaitTimeout(CLOSED, job_ids=(self._runner.job_id(envelope.request),))
-            for call in envelope.calls:
-                _finish(call, closed)
-            raise
+        envelope.begun = True
+        outcomes = await self._runner.run(envelope.request, None)
         request = envelope.request
         if is_too_large(request, outcomes, self._runner.largest_envelope):
             self.send(_Group(request.target, request.priority, request.receipt), envelope.calls)

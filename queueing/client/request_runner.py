@@ -74,16 +74,16 @@ class RequestRunner:
         """The id that the request's job has or will have."""
         return self._builder.job_id(request)
 
-    def why_unanswered(self, job_id: str) -> SigningError:
-        """The error of a caller who gives up on this job."""
+    def why_unanswered(self, job_id: str, what_happened: str = "the deadline passed") -> SigningError:
+        """The error of a caller who stops waiting for this job, whose request is being run, because of ``what_happened``."""
         cut_off = self._cut_off.get(job_id)
         if cut_off:
             return cut_off[-1]
         if job_id in self._unsealed:
             return copy(self._builder.identity.trouble()) or IdentityUnavailable(
-                "the deadline passed before there was a grant"
+                f"{what_happened} before there was a grant"
             )
-        return self._transport.why_unanswered(job_id)
+        return self._transport.why_unanswered(job_id, what_happened)
 
     async def run(self, request: SigningRequest, deadline_s: float | None) -> list[Outcome]:
         """One outcome per digest, in order. Past the deadline they are ``WaitTimeout`` with the job id, or

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import chain, islice
 from typing import Final
 
+from queueing.aio.owned_tasks import THE_CLIENT_WAS_CLOSED
 from queueing.broker.submissions import Submission, SubmitStatus
 from queueing.errors import QueueUnavailable, ResultInvalid, SigningError, WaitTimeout
 from queueing.protocol.jobs import decode_result
@@ -22,8 +23,6 @@ _LOOKUPS_S: Final = (1.0, 2.0, 4.0, 8.0, 10.0)
 
 _JOINED_LOOKUP_S: Final = 2.0
 """Longest wait between lookups of a job that was under way already: its push may go to another client."""
-
-_CLOSED: Final = "the client was closed"
 
 
 class PendingJob:
@@ -202,7 +201,7 @@ class PendingJobs:
     def close(self) -> None:
         """Fail all callers that still wait, with the reason."""
         for job in self._waiters:
-            why = job.why_unanswered(_CLOSED)
+            why = job.why_unanswered(THE_CLIENT_WAS_CLOSED)
             if not job.result.done():
                 job.result.set_result(why)
             if not job.accepted.done():

@@ -43,10 +43,12 @@ class Transport:
         """Capacity that the last submitted batch left to the tenant; None before the first."""
         return self._submitter.room
 
-    def why_unanswered(self, job_id: str) -> SigningError:
-        """The error of a caller who gives up on this job."""
+    def why_unanswered(self, job_id: str, what_happened: str = "the deadline passed") -> SigningError:
+        """The error of a caller who stops waiting for this job, which was sent, because of ``what_happened``."""
         job = self.pending.get(job_id)
-        return WaitTimeout(job_ids=(job_id,)) if job is None else job.why_unanswered()
+        if job is None:
+            return WaitTimeout(f"{what_happened} before the result was checked", job_ids=(job_id,))
+        return job.why_unanswered(what_happened)
 
     async def result_of(self, submission: Submission, deadline_s: float | None) -> bytes:
         """Submit, and wait for arq's result bytes.

@@ -286,8 +286,11 @@ async def test_closing_the_client_ends_its_calls_with_their_job_ids(farm: Farm) 
     await farm.responder.pause()
     async with farm.client() as client:
         waiting = asyncio.create_task(client.sign("release", digests(1)[0]))
-        async with asyncio.timeout(HANG_S):
-            await farm.queued()
+        pending = client._open.transport.pending
+        await until_async(
+            lambda: any((p := pending.get(i)) and p.accepted.done() for i in pending.job_ids()),
+            "the queue says that it has the job",
+        )
     with pytest.raises(WaitTimeout) as caught:
         await waiting
     assert caught.value.job_ids

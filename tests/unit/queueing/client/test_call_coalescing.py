@@ -14,7 +14,7 @@ from queueing.aio.owned_tasks import OwnedTasks
 from queueing.client.call_coalescing import Coalescer, SingleCalls
 from queueing.client.signatures import Outcome, Signature
 from queueing.client.signing_request import SigningRequest, Target
-from queueing.errors import GrantExhausted, SigningError, WaitTimeout
+from queueing.errors import GrantExhausted, QueueUnavailable, SigningError, WaitTimeout
 from queueing.protocol.algorithms import DEFAULT_FOR_KEY, KeyKind
 from queueing.protocol.envelope import MAX_DIGESTS
 from tests.support.waiting import turn
@@ -57,9 +57,9 @@ class FakeRunner:
             return [GrantExhausted()] * len(request.digests)
         return [_signature(digest) for digest in request.digests]
 
-    def why_unanswered(self, job_id: str) -> SigningError:
+    def why_unanswered(self, job_id: str, what_happened: str) -> SigningError:
         self.on_late()
-        return WaitTimeout(job_ids=(job_id,))
+        return WaitTimeout(what_happened, job_ids=(job_id,))
 
 
 def _signature(digest: bytes) -> Signature:
@@ -106,11 +106,56 @@ def _start(calls: SingleCalls, deadlines: Sequence[float | None]) -> list[asynci
     ]
 
 
+def soon() -> float:
+    """A deadline that passes when the envelope is under way."""
+    return asyncio.get_running_loop().time() + 0.05
+
+
+def test_a_call_whose_deadline_passes_before_its_envelope_is_begun_names_no_job() -> None:
+    """Nothing was sent, so that there is no job to wait for."""
+
+    async def work(calls: SingleCalls, runner: FakeRunner) -> None:
+        (late,) = _start(calls, [LONG_AGO_S])
+        with pytest.raises(QueueUnavailable, match="the deadline passed before the digest was sent"):
+            await late
+
+    asyncio.run(_with_calls(work))
+
+
+def test_the_calls_of_a_client_that_is_closed_are_told_how_far_their_jobs_are() -> None:
+    """By the runner, which has begun."""
+
+    async def work(calls: SingleCalls, runner: FakeRunner) -> None:
+        (sent,) = _start(calls, [None])
+        await runner.started.wait()
+        calls.close()
+        with pytest.raises(WaitTimeout, match="the client was closed") as raised:
+            await sent
+        assert raised.value.job_ids == ("job",)
+
+    asyncio.run(_with_calls(work))
+
+
+def test_the_calls_of_a_client_that_is_closed_before_their_envelope_is_begun_name_no_job() -> None:
+    """It is cut, and nothing of it was sent."""
+
+    async def work(calls: SingleCalls, runner: FakeRunner) -> None:
+        (waiting,) = _start(calls, [None])
+        await turn(2)
+        assert calls._under_way
+        assert not runner.started.is_set()
+        calls.close()
+        with pytest.raises(QueueUnavailable, match="the client was closed before the digest was sent"):
+            await waiting
+
+    asyncio.run(_with_calls(work))
+
+
 def test_a_late_call_is_told_its_job_and_the_others_get_their_signatures() -> None:
     """A call past its deadline gets ``WaitTimeout`` with the job id; the other calls of the envelope get signatures."""
 
     async def work(calls: SingleCalls, runner: FakeRunner) -> None:
-        late, *others = _start(calls, [LONG_AGO_S, None, None])
+        late, *others = _start(calls, [soon(), None, None])
         await asyncio.wait((late,))
         runner.answer.set()
         assert [(await task).signature for task in others] == [digest[::-1] for digest in DIGESTS[1:]]
@@ -139,7 +184,7 @@ def test_an_envelope_whose_calls_are_all_late_is_waited_for_no_more() -> None:
     """The envelope's task is cancelled when all of its calls passed their deadlines."""
 
     async def work(calls: SingleCalls, runner: FakeRunner) -> None:
-        late = _start(calls, [asyncio.get_running_loop().time() + 0.05] * 3)
+        late = _start(calls, [soon()] * 3)
         async with asyncio.timeout(10):
             await runner.stopped.wait()
         answers = await asyncio.gather(*late, return_exceptions=True)
@@ -152,7 +197,7 @@ def test_a_call_that_is_late_and_cancelled_in_one_moment_leaves_once() -> None:
     """A call that times out and is cancelled in one moment is counted once: the envelope waits for the other."""
 
     async def work(calls: SingleCalls, runner: FakeRunner) -> None:
-        late, other = _start(calls, [LONG_AGO_S, None])
+        late, other = _start(calls, [soon(), None])
         runner.on_late = lambda: asyncio.get_running_loop().call_soon(late.cancel)
         await asyncio.gather(late, return_exceptions=True)
         assert late.cancelled()

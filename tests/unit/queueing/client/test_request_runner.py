@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from queueing.aio.owned_tasks import OwnedTasks
+from queueing.broker.submissions import SubmitStatus
+from queueing.client.call_coalescing import SingleCalls
 from queueing.client.delivery.transport import Transport
 from queueing.client.epoch_store import EpochStore
 from queueing.client.identity.credentials import ClientIdentity, Credential, StaticIdentity
@@ -43,6 +47,9 @@ from queueing.redis.connection import connect
 from tests.support.fakes.grants import sealed_grant
 from tests.support.fakes.queue_access import access_to
 from tests.support.waiting import turn
+
+if TYPE_CHECKING:
+    from queueing.client.call_coalescing import ReceiptSource
 
 REQUEST = SigningRequest.of(Target("release", 1, Algorithm.ECDSA_SHA_256), [bytes(32)], "build-7")
 
@@ -338,6 +345,33 @@ async def test_a_call_that_waits_for_a_grant_is_told_why_there_is_none() -> None
     await turn()
     assert isinstance(stack.runner.why_unanswered(stack.job_id), QueueUnavailable)
     running.cancel()
+
+
+async def test_a_client_that_is_closed_while_a_call_waits_for_a_grant_names_no_job() -> None:
+    """None was sent; a job that the queue has is named."""
+    grants = Grants()
+    grants.held = asyncio.Event()
+    stack = RunnerStack(grants)
+    tasks = OwnedTasks()
+    await tasks.open()
+    calls = SingleCalls(stack.runner, tasks, linger_s=0.0, receipts=cast("ReceiptSource", None))
+    waiting = asyncio.create_task(calls.sign(REQUEST.target, bytes(32), None))
+    await turn()
+    calls.close()
+    with pytest.raises(IdentityUnavailable, match="the client was closed before there was a grant"):
+        await waiting
+    grants.held = None
+    sent = asyncio.create_task(calls.sign(REQUEST.target, bytes(32), None))
+    await turn()
+    (job_id,) = stack.transport.pending.job_ids()
+    job = stack.transport.pending.get(job_id)
+    assert job is not None
+    stack.transport.pending.accept(job, SubmitStatus.ACCEPTED)
+    calls.close()
+    with pytest.raises(WaitTimeout) as raised:
+        await sent
+    assert raised.value.job_ids == (job_id,)
+    await tasks.close()
 
 
 class Sizes:
