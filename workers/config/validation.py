@@ -40,16 +40,19 @@ class FileKind(enum.Enum):
     SERVICE = "sigmill.toml"
     ISSUER = "issuer.toml"
     RELAY = "relay.toml"
+    CLIENT = "client.toml"
 
 
 def kind_of(file: Path) -> FileKind:
-    """Kind of the file; one that cannot be read, or is neither, is taken for a service's, whose reader says what is wrong."""
+    """Kind of the file; one that cannot be read, or is of no kind, is taken for a service's, whose reader says what is wrong."""
     try:
         tables = read_toml(file)
     except ConfigError:
         return FileKind.SERVICE
     if "service" in tables or "service_key" in tables:
         return FileKind.SERVICE
+    if "service_public_keys" in tables:
+        return FileKind.CLIENT  # before an issuer's: under `identity` it names one, too
     if "issuer" in tables:
         return FileKind.ISSUER
     return FileKind.RELAY if {"tls", "tenants"} & tables.keys() else FileKind.SERVICE

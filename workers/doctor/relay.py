@@ -43,14 +43,17 @@ def check_relay(file: Path, now_s: float) -> Iterator[Finding]:
         return
     yield ok("relay", str(file), f"{len(settings.tenants)} tenants, no errors")
     yield _certificate(Path(settings.tls.certificate_file), now_s)
+    if settings.tls.client_ca_file is not None:
+        yield _certificate(Path(settings.tls.client_ca_file), now_s)
     yield _descriptors(settings)
     for tenant, each in settings.tenants.items():
         yield _redis(tenant, each.redis)
 
 
 def _certificate(file: Path, now_s: float) -> Finding:
-    leaf = x509.load_pem_x509_certificates(file.read_bytes())[0]
-    days = (leaf.not_valid_after_utc - datetime.fromtimestamp(now_s, UTC)).days
+    """The end of the first certificate in the file that ends."""
+    ends = min(each.not_valid_after_utc for each in x509.load_pem_x509_certificates(file.read_bytes()))
+    days = (ends - datetime.fromtimestamp(now_s, UTC)).days
     if days < 0:
         return fail("relay", str(file), "the certificate has expired", "Renew it; no restart is needed.")
     if days < _SOON_DAYS:

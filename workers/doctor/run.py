@@ -12,6 +12,7 @@ from queueing.errors import ConfigError, QueueUnavailable
 from queueing.redis.connection import with_connection
 from queueing.redis.faults import refuse_final
 from workers.config.validation import FileKind, kind_of, validate_all
+from workers.doctor.client import check_client
 from workers.doctor.expiries import check_expiries
 from workers.doctor.findings import Finding, fail, ok, skipped, warning
 from workers.doctor.host import check_host
@@ -30,10 +31,13 @@ if TYPE_CHECKING:
 
 
 def findings_of(file: Path) -> Iterator[Finding]:
-    """Yield the findings of all checks; without a valid service file only its errors. The files of an issuer and of a relay have checks of their own."""
+    """Yield the findings of all checks; without a valid service file only its errors. The files of an issuer, a relay and a client have checks of their own."""
     kind = kind_of(file)
     if kind is FileKind.RELAY:
         yield from check_relay(file, time.time())
+        return
+    if kind is FileKind.CLIENT:
+        yield from check_client(file, time.time())
         return
     if kind is FileKind.ISSUER:
         from workers.doctor.issuer import check_issuer  # its packages are in an extra of their own

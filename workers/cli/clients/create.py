@@ -63,6 +63,10 @@ class CreatedLine(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--url", metavar="URL", help="https:// URL of a relay, instead of --redis.")
 @click.option("--ca-file", metavar="FILE", help="CA certificate of the relay; without it, those of the host.")
 @click.option(
+    "--cert-file", metavar="FILE", help="Certificate of this host for a relay that wants one, in PEM."
+)
+@click.option("--key-file", metavar="FILE", help="Private key of --cert-file, of mode 0600.")
+@click.option(
     "--service-key",
     "service_keys",
     multiple=True,
@@ -99,6 +103,8 @@ def create(  # one parameter per option  # noqa: PLR0913 - one parameter per opt
     redis_ca_file: str | None,
     url: str | None,
     ca_file: str | None,
+    cert_file: str | None,
+    key_file: str | None,
     service_keys: tuple[str, ...],
     out: Path,
     kind: str,
@@ -118,8 +124,11 @@ def create(  # one parameter per option  # noqa: PLR0913 - one parameter per opt
         table["redis"] = redis_table(redis_url, redis_ca_file)
     if url is not None:
         table["url"] = url
-    if ca_file is not None:
-        table["ca_file"] = str(Path(ca_file).absolute())
+    if (cert_file is None) != (key_file is None):
+        raise click.UsageError("--cert-file and --key-file belong together: give both, or neither")
+    for setting, file in (("ca_file", ca_file), ("cert_file", cert_file), ("key_file", key_file)):
+        if file is not None:
+            table[setting] = str(Path(file).absolute())
     if redis_password_file is not None:
         table.setdefault("redis", {})["password_file"] = str(Path(redis_password_file).absolute())
     _require(table)

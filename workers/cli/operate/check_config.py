@@ -8,6 +8,7 @@ import click
 import msgspec
 from msgspec.structs import replace
 
+from queueing.client.config import ClientConfig
 from queueing.errors import ConfigError
 from workers.cli.shell.options import config_option, json_option
 from workers.cli.shell.output import Exit, Output, emit, print_line, print_message, print_table
@@ -59,7 +60,7 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
 @json_option
 @click.pass_obj
 def check_config(output: Output, /, *, config: Path) -> Exit:
-    """Check the service's file, every tenant's file, and that the modules and secret files exist; or issuer.toml or relay.toml.
+    """Check the service's file, every tenant's file, and that the modules and secret files exist; or issuer.toml, relay.toml or client.toml.
 
     Reports the first mistake of each table (a token, a client, a key) and every missing file. Logs in to no token and
     prints no secret. Exit code 2 if there is a mistake.
@@ -90,7 +91,9 @@ def _validated(file: Path) -> ConfigReport:
     if kind is FileKind.SERVICE:
         return validate_all(file)
     errors, warnings = ErrorList(), list[ConfigError]()
-    if kind is FileKind.RELAY:
+    if kind is FileKind.CLIENT:
+        errors.collect(lambda: ClientConfig.from_file(file))
+    elif kind is FileKind.RELAY:
         from workers.relay.checking import check_file
 
         check_file(file, errors)

@@ -25,8 +25,8 @@ _MARKS: Final = {State.OK: "ok", State.WARNING: "WARN", State.FAIL: "FAIL", Stat
 def doctor(output: Output, /, *, config: Path, show_all: bool) -> Exit:
     """Check the files, Redis, this host and every token, and print the fix for each problem.
 
-    Run it on a worker's host as the worker's user, or with `--config issuer.toml` on the issuer's host. It changes nothing, logs in to each token at most once, and tries
-    no PIN that was refused before. Exit code 1 if a check failed; else 75 if a check had to be skipped; else 0.
+    Run it on a worker's host as the worker's user, or with `--config` and the issuer.toml, relay.toml or client.toml of another host. It
+    changes nothing, logs in to each token at most once, and tries no PIN that was refused before. Exit code 1 if a check failed; else 75 if a check had to be skipped; else 0.
     """
     findings: list[Finding] = []
     for finding in findings_of(config):

@@ -49,6 +49,13 @@ def test_a_certificate_that_ends_is_told_in_time(file: Path, days: int, state: S
     assert states(file, NOW_S + days * DAY_S)["server.pem"] is state
 
 
+@pytest.mark.parametrize("days, state", [(300, State.OK), (360, State.WARNING), (400, State.FAIL)])
+def test_authorities_of_clients_that_end_are_told_in_time(file: Path, days: int, state: State) -> None:
+    """After their end no client gets in."""
+    file.write_text(file.read_text().replace("[tls]\n", '[tls]\nclient_ca_file = "ca.pem"\n'))
+    assert states(file, NOW_S + days * DAY_S)["ca.pem"] is state
+
+
 def test_a_mistake_of_the_file_hides_nothing_else(file: Path) -> None:
     """It is the one finding, with the place in the file."""
     file.write_text(file.read_text().replace("private_key_file", "private_keys_file"))

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import tomllib
+from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
-from workers.cli.clients.create import redis_table, toml_text
+from queueing.client.config import ClientConfig
+from tests.support.fakes.config_files import p256_key
+from workers.cli.clients.create import create, redis_table, toml_text
+from workers.cli.shell.output import Output
 
 
 def test_redis_urls_become_tables() -> None:
@@ -27,3 +33,27 @@ def test_toml_text_is_read_back() -> None:
     assert tomllib.loads(toml_text(table)) == table
     with pytest.raises(TypeError):
         toml_text({"x": None})
+
+
+def created(folder: Path, *words: str) -> tuple[int, str]:
+    """Exit code and output of the command with these words, for a relay."""
+    command = ["build-1", "--tenant", "acme", "--audience", "prod", "--url", "https://sign.example:8443"]
+    command += ["--service-key", base64.b64encode(p256_key(1).spki).decode(), "--out", str(folder), *words]
+    result = CliRunner().invoke(create, command, obj=Output(as_json=True), standalone_mode=True)
+    return result.exit_code, result.output
+
+
+def test_the_certificate_of_this_host_for_a_relay_is_in_the_file(tmp_path: Path) -> None:
+    """With its key, both as absolute paths."""
+    code, output = created(tmp_path / "made", "--cert-file", "/etc/build.pem", "--key-file", "/etc/build.key")
+    assert code == 0, output
+    config = ClientConfig.from_file(tmp_path / "made" / "client.toml")
+    assert (config.cert_file, config.key_file) == ("/etc/build.pem", "/etc/build.key")
+
+
+@pytest.mark.parametrize("option", ["--cert-file", "--key-file"])
+def test_a_certificate_without_its_key_is_a_usage_error(tmp_path: Path, option: str) -> None:
+    """And nothing is written."""
+    code, output = created(tmp_path / "made", option, "/etc/build.pem")
+    assert (code, "belong together" in output) == (2, True)
+    assert not (tmp_path / "made").exists()
