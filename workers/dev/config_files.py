@@ -120,8 +120,16 @@ claims = {{ {PROJECT_CLAIM} = "{tenant.name}", ref = "refs/heads/main" }}
 """
 
 
-def issuer_file(*, token: TokenSettings, public_key: PublicKey, issuer: str, http: str, metrics: str) -> str:
-    """Text of ``issuer.toml``, with server.pem and server.key beside it; ``issuer``, ``http`` and ``metrics``: further lines there."""
+def issuer_file(
+    *,
+    token: TokenSettings,
+    public_key: PublicKey,
+    issuer: str,
+    http: str,
+    metrics: str,
+    provider: str = "",
+) -> str:
+    """Text of ``issuer.toml``, with server.pem and server.key beside it; ``issuer``, ``http``, ``metrics`` and ``provider``: further lines there."""
     return f"""\
 [issuer]
 name = "{ISSUER}"
@@ -143,6 +151,7 @@ private_key = "server.key"
 [providers.{PROVIDER}]
 issuer_url = "{PROVIDER_URL}"
 algorithms = ["ES256"]
+{provider}
 
 {token_table(ISSUER_TOKEN, token)}"""
 

@@ -209,6 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--redis-owner", type=int, required=True)
     parser.add_argument("--front-owner", type=int, required=True, help="uid of the issuer's front")
     parser.add_argument("--lane-owner", type=int, required=True, help="uid of the issuer's lane")
+    parser.add_argument("--refresh-owner", type=int, required=True, help="uid of `sigmill issuer refresh`")
     options = parser.parse_args(arguments)
     trial = Trial(
         config=Path("/etc/sigmill"),
@@ -222,8 +223,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             lane=Path("/var/lib/sigmill-issuer-lane"),
             keys=Path("/var/lib/sigmill-issuer-keys"),
             socket=Path("/run/sigmill-issuer-lane"),
+            refresh=Path("/run/sigmill-issuer-refresh"),
+            ci=Path("/trial/ci"),
             front_owner=options.front_owner,
             lane_owner=options.lane_owner,
+            refresh_owner=options.refresh_owner,
         ),
         redis_host="redis",
         owner=options.owner,

@@ -14,6 +14,7 @@ from workers.dev.config_files import issuer_file, token_client
 from workers.dev.private_files import write_private
 from workers.dev.softhsm import make_token
 from workers.dev.tenants import AUDIENCE, ISSUER_KEY_LABEL, ISSUER_TOKEN, DevTenant
+from workers.dev.token_provider import KEYS_PATH
 from workers.dev.trial_tls import write_authority_and_server
 from workers.token_admin.client import TokenAdmin
 
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 class TrialEdge:
     """Folders of relay and issuer, and their owners as in ``Trial``.
 
-    ``front``: files of the issuer's front; ``lane``: token and state of its lane; ``keys``: keys of providers; ``socket``: the lane's.
+    ``front``: files of the issuer's front; ``lane``: token and state of its lane; ``keys``: keys of providers; ``socket``: the lane's;
+    ``refresh``: the socket by which the lane asks for keys; ``ci``: certificate of the stand-in for a CI system, which serves its
+    keys at ``keys_address`` (host and port).
     """
 
     relay: Path
@@ -33,21 +36,30 @@ class TrialEdge:
     lane: Path
     keys: Path
     socket: Path
+    refresh: Path
+    ci: Path
     relay_host: str = "relay"
     issuer_host: str = "issuer"
+    keys_address: tuple[str, int] = ("ci", 8444)
     front_owner: int | None = None
     lane_owner: int | None = None
+    refresh_owner: int | None = None
 
     @property
     def folders(self) -> tuple[Path, ...]:
         """All of them."""
-        return (self.relay, self.front, self.lane, self.keys, self.socket)
+        return (self.relay, self.front, self.lane, self.keys, self.socket, self.refresh, self.ci)
 
     def owner_of(self, folder: Path, owner: int | None) -> int | None:
-        """Owner of a folder of the trial; ``owner`` of those that neither front nor lane has."""
-        if folder == self.front:
-            return self.front_owner
-        return self.lane_owner if folder in {self.lane, self.socket} else owner
+        """Owner of a folder of the trial; ``owner`` of those that no process of the issuer has."""
+        owners = {
+            self.front: self.front_owner,
+            self.lane: self.lane_owner,
+            self.socket: self.lane_owner,
+            self.keys: self.refresh_owner,
+            self.refresh: self.refresh_owner,
+        }
+        return owners.get(folder, owner)
 
     def write_issuer(self, tenants_dir: Path, client: Path) -> PublicKey:
         """Make token, key and file of the issuer; return its public key. The lane alone reads the token."""
@@ -61,7 +73,10 @@ class TrialEdge:
             "keys_dir": str(self.keys),
             "tenants_dir": str(tenants_dir),
             "socket": str(self.socket / "lane.sock"),
+            "refresh_socket": str(self.refresh / "refresh.sock"),
         }
+        host, port = self.keys_address
+        shutil.copy(write_authority_and_server(self.ci, host=host), self.front / "ci-ca.pem")
         uid = "" if self.front_owner is None else f"\nfront_uid = {self.front_owner}"
         text = issuer_file(
             token=token,
@@ -69,6 +84,7 @@ class TrialEdge:
             issuer="\n".join(f"{name} = {json.dumps(value)}" for name, value in lines.items()) + uid,
             http='host = "0.0.0.0"',
             metrics='host = "0.0.0.0"\nport = 9466',
+            provider=f'jwks_url = "https://{host}:{port}{KEYS_PATH}"\nca_file = "ci-ca.pem"',
         )
         (self.front / "issuer.toml").write_text(text, "utf-8")
         return key

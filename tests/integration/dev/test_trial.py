@@ -14,6 +14,7 @@ import pytest
 from tests.support.ports import free_port
 from tests.support.sigmill_cli import sigmill
 from tests.support.tools import redis_server, tool
+from tests.support.waiting import until
 from workers.dev.child_process import Child
 from workers.dev.tenants import TENANTS
 from workers.dev.trial import Trial
@@ -22,7 +23,7 @@ from workers.dev.trial_edge import TrialEdge
 ROOT = Path(__file__).parents[3]
 
 
-def trial_in(folder: Path, port: int = 6379) -> Trial:
+def trial_in(folder: Path, port: int = 6379, keys_port: int = 8444) -> Trial:
     return Trial(
         config=folder / "config",
         worker=folder / "worker-1",
@@ -35,6 +36,9 @@ def trial_in(folder: Path, port: int = 6379) -> Trial:
             lane=folder / "issuer-lane",
             keys=folder / "issuer-keys",
             socket=folder / "issuer-socket",
+            refresh=folder / "issuer-refresh",
+            ci=folder / "ci",
+            keys_address=("127.0.0.1", keys_port),
         ),
         redis_host="localhost",
         redis_port=port,
@@ -73,11 +77,14 @@ def worker_of(config: Path) -> Iterator[Child]:
         child.stop(30.0)
 
 
+KEYS_PORT = free_port()
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
     """A trial that no test changes, and the port for its Redis."""
     folder, port = tmp_path_factory.mktemp("trial"), free_port()
-    trial_in(folder, port).make()
+    trial_in(folder, port, KEYS_PORT).make()
     return folder, port
 
 
@@ -104,6 +111,26 @@ def test_the_configuration_has_no_mistake(made: tuple[Path, int]) -> None:
     for file in ("config/sigmill.toml", "issuer/issuer.toml", "relay/relay.toml"):
         checked = sigmill("check-config", "--config", folder / file)
         assert checked.code == 0, checked.err
+
+
+def test_the_issuer_gets_the_keys_of_the_ci_system_by_its_refresh(made: tuple[Path, int]) -> None:
+    """Over HTTPS, with the certificate that the first container made; a build finds its token in a file."""
+    folder, _ = made
+    command = [sys.executable, "-m", "workers.dev.token_provider", "--port", str(KEYS_PORT)]
+    command += ["--tls", str(folder / "ci"), "--clients", str(folder / "client")]
+    ci = Child("ci", command, folder / "ci.log")
+    token = folder / "client" / TENANTS[1].name / "by-token" / "token"
+    try:
+        until(token.exists, "the CI system has given a token")
+        fetched = sigmill("issuer", "refresh", "--config", folder / "issuer" / "issuer.toml")
+        assert fetched.code == 0, fetched.err
+        checked = sigmill(
+            *("issuer", "check", "--config", folder / "issuer" / "issuer.toml"),
+            *("--token-file", token, "--tenant", TENANTS[1].name),
+        )
+        assert checked.code == 0, checked.err
+    finally:
+        ci.stop(10.0)
 
 
 def test_the_second_worker_has_the_same_keys(made: tuple[Path, int]) -> None:

@@ -24,7 +24,7 @@ CHECK = (ROOT / "ops" / "compose-check").read_text()
 def test_every_part_is_there() -> None:
     """The trial has two workers, Redis, exporter, relay, issuer, monitoring, a build host, and a stand-in for a CI system."""
     parts = {"redis", "worker-1", "worker-2", "exporter", "prometheus", "alertmanager", "grafana"}
-    edge = {"relay", "issuer", "issuer-lane", "ci"}
+    edge = {"relay", "issuer", "issuer-lane", "issuer-refresh", "ci"}
     assert parts | edge | {"setup", "build"} == set(SERVICES)
 
 
@@ -46,6 +46,7 @@ def test_ours_is_built_from_a_base_that_is_an_argument() -> None:
         "relay",
         "issuer",
         "issuer-lane",
+        "issuer-refresh",
         "ci",
         "build",
     ):
@@ -83,7 +84,7 @@ def test_a_pin_is_where_the_workers_are_and_nowhere_else() -> None:
 
 
 def test_commands_are_ours_and_a_worker_may_drain() -> None:
-    for name in ("worker-1", "worker-2", "exporter", "relay", "issuer", "issuer-lane"):
+    for name in ("worker-1", "worker-2", "exporter", "relay", "issuer", "issuer-lane", "issuer-refresh"):
         assert SERVICES[name]["command"][0] in COMMANDS
     grace = SERVICES["worker-1"]["stop_grace_period"]
     assert float(grace.removesuffix("s")) > WorkerSettings().drain_s
@@ -103,6 +104,22 @@ def test_the_issuers_token_is_where_its_lane_is_and_nowhere_else() -> None:
     assert {f"--front-owner={SERVICES['issuer']['user'].partition(':')[0]}"} <= set(
         SERVICES["setup"]["entrypoint"]
     )
+
+
+def test_the_keys_of_providers_are_written_by_the_refresh_alone() -> None:
+    """As a user of its own, which has neither token nor PIN, and a network without a way out in a trial."""
+    writers = {
+        name
+        for name, service in SERVICES.items()
+        for mount in service.get("volumes", [])
+        if mount.startswith("issuer-keys:") and not mount.endswith(":ro")
+    }
+    assert writers == {"setup", "issuer-refresh"}
+    user = SERVICES["issuer-refresh"]["user"]
+    assert user not in {service.get("user") for name, service in SERVICES.items() if name != "issuer-refresh"}
+    assert f"--refresh-owner={user.partition(':')[0]}" in SERVICES["setup"]["entrypoint"]
+    mounted = {mount.partition(":")[0] for mount in SERVICES["issuer-refresh"]["volumes"]}
+    assert mounted == {"issuer", "issuer-keys", "issuer-refresh"}
 
 
 def test_the_relay_has_no_key_of_a_tenant() -> None:
