@@ -11,7 +11,7 @@ JOBS ?= 4
 # In the order of tests/conftest.py: else the longest files begin last, and all but one process wait for their end.
 SIDE_BY_SIDE := -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help bootstrap demo dev test test-all test-unit test-hsm test-compat test-tools faults record-kills soak coverage compose-check systemd-check install-check lint format generate bench bench-files bench-quick dist lock clean mutants fuzz
+.PHONY: help bootstrap demo dev test test-all test-unit test-hsm test-compat test-tools faults record-kills granted-build soak coverage compose-check systemd-check install-check lint format generate bench bench-files bench-quick dist lock clean mutants fuzz
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '  make %-13s %s\n' "$$name" "$$text"; done
@@ -57,6 +57,11 @@ KILLS ?= 200
 
 record-kills: bootstrap ## random kills of worker and sealer: every checkpoint is a prefix of the last (KILLS=200; ten minutes)
 	$(BIN)/python -m tests.faults.record_kills --kills $(KILLS)
+
+FILES ?= 20000
+
+granted-build: bootstrap ## `sigmill sign` with a token alone on many files (FILES=20000; minutes), by relay and issuer, then with kills of these and Redis
+	SIGMILL_TEST_FILES=$(FILES) $(BIN)/python -m pytest tests/integration/relay/test_grants_by_relay.py -m slow -n 0 -q $(ARGS)
 
 mutants: bootstrap ## wrong changes of the critical code, each noticed by its tests (ARGS='budget-*' for some of them)
 	$(BIN)/python -m tests.mutants --jobs $(JOBS) $(ARGS)

@@ -51,6 +51,9 @@ MOST_MEMORY_MB: Final = 2000.0
 CPU_US: Final = 10.0
 """CPU of the relay for each signature: as much as client, Redis and worker together may take (``bench.scenarios.throughput``)."""
 
+REQUEST_US: Final = 3000.0
+"""CPU of the relay for each request: TLS, aiohttp, a submit or a poll of many jobs; 1,700 us were measured on a full machine."""
+
 IDLE_PAUSE_S: Final = 0.02
 _IDLE_ROUNDS: Final = 4
 _SUBMITTED_AT_ONCE: Final = 500
@@ -114,6 +117,8 @@ def _throughput(
     )
     name = "relay: throughput at 64 an envelope, share of that without"
     session.threshold(at_least(name, against(found["relay"], found["direct"]), SHARE, note=note))
+    name = "relay: CPU of the relay for a request, polls included"
+    session.threshold(at_most(name, 1e6 * used_s / requests, REQUEST_US, unit="us", note=note))
     name = "relay: CPU of the relay at 64 an envelope"
     session.threshold(at_most(name, 1e6 * used_s / signatures, CPU_US, unit="us/signature", note=note))
     session.say(f"  {note}")
