@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,8 @@ from cryptography import x509
 from bench.hsm.simhsm import write_rules
 from tests.support.fakes.key_sites import events_of
 from tests.support.openssl import Checked, openssl
-from tests.support.sigmill_cli import Ran, sigmill
+from tests.support.sigmill_cli import Ran, sigmill, start_sigmill
+from tests.support.waiting import until_async
 from workers.config.loading import load_configuration, load_scope
 
 if TYPE_CHECKING:
@@ -361,6 +363,40 @@ def test_a_token_that_goes_away_after_the_generation_costs_no_statement(
     )
     assert later.code == 0, later.err
     assert "origin statement (generated)" in later.err
+
+
+async def test_a_terminal_that_is_lost_in_a_ceremony_leaves_a_named_key_and_no_program(
+    ceremony_site: OperatorSite, tmp_path: Path
+) -> None:
+    """While the vendor's command runs: it ends, the creation is on record, and the ceremony is completed later."""
+    marker = tmp_path / "pid"
+    with_evidence(
+        ceremony_site,
+        f"import os, time; open({str(marker)!r}, 'w').write(f'{{os.getpid()}}.'); time.sleep(600)",
+    )
+    command = await start_sigmill(
+        "keys", "create", "--tenant", "acme", "--key", "release", "--token", "acme", "--type", "p256", "--write",
+        "--witness", "Ada", environ={"SIGMILL_CONFIG": str(ceremony_site.config)},
+    )  # fmt: skip
+    await until_async(
+        lambda: marker.exists() and marker.read_text().endswith("."), "the evidence is collected"
+    )
+
+    command.send_signal(signal.SIGHUP)
+    _, told = await command.communicate()
+
+    assert command.returncode == 128 + signal.SIGHUP
+    assert "the key was created (token acme, label 'acme.release.v1'" in told.decode()
+    await until_async(
+        lambda: not Path(f"/proc/{marker.read_text()[:-1]}").exists(), "the vendor's command ends"
+    )
+    (created,) = events_of(load_scope(ceremony_site.config))
+    assert (created.event, created.witnesses) == ("created", ("Ada",))
+    with_evidence(ceremony_site, "import os; print(os.environ['SIGMILL_PUBLIC_KEY'])")
+    later = sigmill(
+        "keys", "origin", "create", "--tenant", "acme", "--key", "release", "--json", config=ceremony_site.config
+    )  # fmt: skip
+    assert (later.code, later.json()[0]["how"]) == (0, "generated")
 
 
 def test_a_record_of_another_service_key_is_told_and_proves_nothing(ceremony_site: OperatorSite) -> None:

@@ -23,6 +23,7 @@ from workers.cli.keys.origins.ceremony import Ceremony
 from workers.cli.keys.origins.files import OriginFiles, StatedKey, print_files
 from workers.cli.keys.origins.records import HeldCeremony, finish, open_ceremony
 from workers.cli.keys.request import RequestedCertificate, print_request
+from workers.cli.shell.interrupts import Stopped, with_clean_up
 from workers.cli.shell.key_events import keep_key_event
 from workers.cli.shell.output import Output, emit, print_block, print_message
 
@@ -56,12 +57,13 @@ class NewKey(msgspec.Struct, frozen=True, kw_only=True):
 def one_creation_at_a_time(scope: ServiceScope) -> Iterator[None]:
     """Hold off other operators from here to the written file: two keys would get one version and one label.
 
-    Raises ``ConfigError`` where another command on this host is creating a key now.
+    A lost terminal or SIGTERM ends the creation as Ctrl-C does: what it made is named and on record. Raises ``ConfigError`` where another command on this host is creating a key now.
     """
     descriptor = os.open(scope.file, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
+        with with_clean_up():
+            yield
     except BlockingIOError:
         raise ConfigError(
             str(scope.file),
@@ -175,6 +177,9 @@ def _named_after(request: KeyRequest, facts: KeyFacts, papers: Papers) -> Iterat
         yield
     except (SigningError, ConfigError) as error:
         raise _papers_failed(error, request, facts, papers) from error
+    except (KeyboardInterrupt, Stopped):
+        print_message(f"interrupted: {_made(request, facts)}. {_later(request, facts, papers)}")
+        raise
 
 
 def print_key(request: KeyRequest, facts: KeyFacts, *, as_json: bool) -> None:
@@ -242,29 +247,39 @@ def _created(request: KeyRequest, kind: KeyKind, label: str, ceremony: HeldCerem
     except BaseException as error:
         if ceremony is not None:
             ceremony.discard()
+        hint = (
+            f"The token may have made the key before. When it is back, `sigmill keys adopt --label {label}` takes it"
+            " over, and if there is none, create it again."
+        )
+        if isinstance(error, KeyboardInterrupt | Stopped):
+            print_message(f"interrupted. {hint}")
         if not isinstance(error, TokenUnavailable):
             raise
-        raise TokenUnavailable(
-            error.message,
-            hint=f"The token may have made the key before. When it is back, `sigmill keys adopt --label {label}` takes it"
-            " over, and if there is none, create it again.",
-        ) from error
+        raise TokenUnavailable(error.message, hint=hint) from error
 
 
 def _papers_failed(
     error: SigningError | ConfigError, request: KeyRequest, facts: KeyFacts, papers: Papers
 ) -> SigningError | ConfigError:
     """The error of a request or statement whose key was created: it names the key, which is not to be made again."""
-    made = (
+    made, hint = _made(request, facts), _later(request, facts, papers)
+    if isinstance(error, ConfigError):
+        return ConfigError(error.file, error.key, f"{error.problem}; {made}", f"{error.remedy} {hint}")
+    return type(error)(f"{made}: {error.message}", hint=hint)
+
+
+def _made(request: KeyRequest, facts: KeyFacts) -> str:
+    return (
         f"the key was created (token {request.token}, label {facts.label!r}, CKA_ID {facts.key_id}), but not all of its"
         " papers"
     )
+
+
+def _later(request: KeyRequest, facts: KeyFacts, papers: Papers) -> str:
+    """The commands that make the papers of the key later."""
     words = f"--tenant {request.tenant} --key {request.key}"
     adopt = f"`sigmill keys adopt {words} --token {request.token} --label {facts.label} --write`, then "
     commands = [] if papers.witnesses is None else [f"`sigmill keys origin create {words}`"]
     commands += [] if papers.certificate is None else [f"`sigmill keys request {words}`"]
     later = ", then ".join(commands)
-    hint = f"Do not create it again: {'' if request.write else adopt}{later}."
-    if isinstance(error, ConfigError):
-        return ConfigError(error.file, error.key, f"{error.problem}; {made}", f"{error.remedy} {hint}")
-    return type(error)(f"{made}: {error.message}", hint=hint)
+    return "Do not create it again" + (f": {'' if request.write else adopt}{later}." if later else ".")

@@ -1,12 +1,13 @@
-"""Ctrl-C and SIGTERM of a command that waits: a sentence at once, and the end within a second."""
+"""Ctrl-C and SIGTERM of a command that waits: a sentence at once, and the end within a second; of one that changes, its clean-up."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from types import FrameType
 from typing import Any, Final, Protocol, TypeVar
 
@@ -19,6 +20,8 @@ _GRACE_S: Final = 0.8
 """Time to leave in order; what blocks longer (a read of a pipe, Redis) is left as it is."""
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
+"""They end a process at once by default; SIGHUP comes with the end of a terminal or a connection to it."""
 
 
 class Stoppable(Protocol):
@@ -34,6 +37,28 @@ class Stopped(BaseException):
     def __init__(self, exit_code: int) -> None:
         super().__init__(exit_code)
         self.exit_code = exit_code
+
+
+@contextlib.contextmanager
+def with_clean_up() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the block as Ctrl-C does, so that what it began is cleaned up. Raises ``Stopped``.
+
+    A signal that is ignored (nohup) stays so. For the main thread.
+    """
+    before = {
+        number: signal.signal(number, _stop_here)
+        for number in _ENDING
+        if signal.getsignal(number) is signal.SIG_DFL
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _stop_here(number: int, _: FrameType | None) -> None:
+    raise Stopped(128 + number)
 
 
 def run_stoppable(work: Coroutine[Any, Any, T], subject: Stoppable) -> T:

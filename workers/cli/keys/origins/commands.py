@@ -25,6 +25,7 @@ from workers.cli.keys.origins.files import (
 from workers.cli.keys.origins.options import checked_witnesses
 from workers.cli.keys.origins.records import finish, unfinished
 from workers.cli.keys.pinned_version import find_version, version_options
+from workers.cli.shell.interrupts import with_clean_up
 from workers.cli.shell.key_events import keep_key_event
 from workers.cli.shell.options import config_option, json_option
 from workers.cli.shell.output import Output, emit, print_line, print_message
@@ -91,7 +92,8 @@ def create(
         generated_at=None,
     )
     ceremony = _completed(ceremony)
-    files, _ = ceremony.hold(None)
+    with with_clean_up():
+        files, _ = ceremony.hold(None)
     if ceremony.generated_at is not None:
         finish(ceremony.key)
     print_files(output, files)

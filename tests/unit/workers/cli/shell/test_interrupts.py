@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 import uvloop
 
-from workers.cli.shell.interrupts import Stopped, run_stoppable
+from workers.cli.shell.interrupts import Stopped, run_stoppable, with_clean_up
 
 
 class Subject:
@@ -81,3 +81,27 @@ def own_handlers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_ends_a_process_at_once_leaves_time_to_clean_up(
+    number: signal.Signals, own_handlers: None
+) -> None:
+    """The end of a terminal, too; afterwards the signal does what it did before."""
+    signal.signal(number, signal.SIG_DFL)
+
+    with pytest.raises(Stopped) as stopped, with_clean_up():
+        signal.raise_signal(number)
+
+    assert stopped.value.exit_code == 128 + number
+    assert signal.getsignal(number) is signal.SIG_DFL
+
+
+def test_a_signal_that_is_ignored_stays_so(own_handlers: None) -> None:
+    """As under nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    with with_clean_up():
+        signal.raise_signal(signal.SIGHUP)
+
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
