@@ -6,7 +6,7 @@ row in ``KEY_KINDS``, ``Algorithm`` with its row in ``FACTS`` (a curve is named 
 
 - new scheme: ``_row`` in ``workers/hsm/mechanisms.py`` (PKCS#11 mechanism) and ``_check`` in ``protocol/public_keys.py``;
 - new family: ``KEY_TYPE`` in ``workers/hsm/mechanisms.py``; ``_kind``, ``_check`` and ``_placeholder`` in
-  ``protocol/public_keys.py``; and the public key of a token's object, ``ec_spki`` in ``workers/hsm/encodings.py``.
+  ``protocol/public_keys.py``; and ``curve_point`` and ``ec_spki`` in ``workers/hsm/encodings.py`` (points of its objects).
 
 Optional, and left out until it is there: ``queueing/agent/signing_input.py`` (tools may ask for the scheme),
 ``bench/ceiling/probe.py`` (bare loops with the family), ``bench/capacity/hsm_rates.py`` (relative rates, for estimates).
