@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from queueing.agent.cryptoki import Attribute, AttributeValue, KeyType, ObjectClass
 from queueing.protocol.algorithms import KEY_KINDS, Algorithm
 from queueing.protocol.der import octets, oid
-from queueing.protocol.public_keys import PublicKey
+from queueing.protocol.public_keys import PublicKey, unsigned_bytes
 
 _X509: Final = 0
 """CKC_X_509."""
@@ -132,9 +132,9 @@ def _key_parts(key: PublicKey) -> dict[int, AttributeValue]:
         numbers = loaded.public_numbers()
         parts |= {
             Attribute.KEY_TYPE: KeyType.RSA.value,
-            Attribute.MODULUS: _unsigned(numbers.n),
+            Attribute.MODULUS: unsigned_bytes(numbers.n),
             Attribute.MODULUS_BITS: loaded.key_size,
-            Attribute.PUBLIC_EXPONENT: _unsigned(numbers.e),
+            Attribute.PUBLIC_EXPONENT: unsigned_bytes(numbers.e),
         }
     elif isinstance(loaded, ec.EllipticCurvePublicKey):
         point = loaded.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
@@ -160,10 +160,6 @@ def _certificate(der: bytes, category: int) -> dict[int, AttributeValue]:
         Attribute.SERIAL_NUMBER: _integer(certificate.serial_number),
         Attribute.VALUE: der,
     }
-
-
-def _unsigned(number: int) -> bytes:
-    return number.to_bytes((number.bit_length() + 7) // 8, "big")
 
 
 def _integer(number: int) -> bytes:

@@ -49,6 +49,11 @@ def elliptic_curve(kind: KeyKind) -> ec.EllipticCurve:
     return curve
 
 
+def unsigned_bytes(number: int) -> bytes:
+    """A number as the big integers of PKCS#11 and OpenPGP: big endian, without leading zeros."""
+    return number.to_bytes((number.bit_length() + 7) // 8, "big")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublicKey:
     """A public key, equal to another if its SubjectPublicKeyInfo (RFC 5280 4.1.2.7) is.

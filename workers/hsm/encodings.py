@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from queueing.protocol.algorithms import KEY_KINDS, KeyFamily, KeyKind, KeyKindFacts
 from queueing.protocol.der import SHORT_FORM, octets, oid
-from queueing.protocol.public_keys import elliptic_curve
+from queueing.protocol.public_keys import elliptic_curve, unsigned_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -226,7 +226,7 @@ def rsa_numbers(spki: bytes) -> tuple[bytes, bytes]:
     key = load_der_public_key(spki)
     assert isinstance(key, rsa.RSAPublicKey), "the caller looked at the kind"
     numbers = key.public_numbers()
-    return _big_integer(numbers.n), _big_integer(numbers.e)
+    return unsigned_bytes(numbers.n), unsigned_bytes(numbers.e)
 
 
 def curve_point(spki: bytes) -> bytes:
@@ -236,10 +236,6 @@ def curve_point(spki: bytes) -> bytes:
         return key.public_bytes_raw()
     assert isinstance(key, ec.EllipticCurvePublicKey), "the caller looked at the kind"
     return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-
-
-def _big_integer(value: int) -> bytes:
-    return value.to_bytes((value.bit_length() + 7) // 8, "big")
 
 
 def _spki(key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey) -> bytes:

@@ -21,7 +21,7 @@ from queueing.client.signatures import Signature
 from queueing.errors import AlgorithmMismatch
 from queueing.protocol.algorithms import FACTS, KEY_KINDS, Algorithm, Scheme
 from queueing.protocol.der import oid
-from queueing.protocol.public_keys import PublicKey
+from queueing.protocol.public_keys import PublicKey, unsigned_bytes
 
 _SCHEMES: Final = (Scheme.PKCS1V15, Scheme.ECDSA)
 """Schemes of OpenPGP version 4; it has no PSS."""
@@ -62,7 +62,7 @@ def primary_key(public_key: PublicKey, created_s: int) -> PrimaryKey:
     loaded = load_der_public_key(public_key.spki)
     if isinstance(loaded, rsa.RSAPublicKey):
         numbers = loaded.public_numbers()
-        return rsa_key(created_s, _bytes(numbers.n), _bytes(numbers.e))
+        return rsa_key(created_s, unsigned_bytes(numbers.n), unsigned_bytes(numbers.e))
     if isinstance(loaded, ec.EllipticCurvePublicKey):
         point = loaded.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
         return ecdsa_key(created_s, oid(KEY_KINDS[public_key.kind].curve_oid)[2:], point)
@@ -78,7 +78,3 @@ def _algorithm(public_key: PublicKey, hash_name: str) -> Algorithm:
         for algorithm in public_key.algorithms
         if FACTS[algorithm].scheme in _SCHEMES and FACTS[algorithm].hash_name == hash_name
     )
-
-
-def _bytes(number: int) -> bytes:
-    return number.to_bytes((number.bit_length() + 7) // 8, "big")

@@ -6,7 +6,6 @@ one JSON object. A failure is exit code 1 and ``{"errorCode": …, "errorMessage
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
 import sys
@@ -22,6 +21,7 @@ from queueing.agent.plugins.requests import (
     Fields,
     RequestInvalid,
     Unsupported,
+    base64_text,
     is_denied,
     read_object,
     sentence,
@@ -120,9 +120,9 @@ def _signature(request: Fields, key: PluginKey) -> Answer:
     made = key.pss(kind.hash_name, digest) if kind.is_rsa else key.ecdsa(digest)
     return {
         "keyId": key.name,
-        "signature": _base64(made),
+        "signature": base64_text(made),
         "signingAlgorithm": f"{'RSASSA-PSS' if kind.is_rsa else 'ECDSA'}-{_shown_hash(kind)}",
-        "certificateChain": [_base64(each) for each in certificates],
+        "certificateChain": [base64_text(each) for each in certificates],
     }
 
 
@@ -133,7 +133,3 @@ def _spec(kind: Kind) -> str:
 
 def _shown_hash(kind: Kind) -> str:
     return kind.hash_name.replace("sha", "SHA-")
-
-
-def _base64(raw: bytes) -> str:
-    return base64.b64encode(raw).decode()

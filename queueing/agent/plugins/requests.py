@@ -140,3 +140,8 @@ def tell(answer: Mapping[str, Any], descriptor: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def base64_text(raw: bytes) -> str:
+    """Bytes as the base64 of an answer's field."""
+    return base64.b64encode(raw).decode()

@@ -20,6 +20,7 @@ from queueing.agent.plugins.requests import (
     Fields,
     RequestInvalid,
     Unsupported,
+    base64_text,
     read_object,
     sentence,
     shown,
@@ -127,7 +128,7 @@ def _answer(request: Request) -> Answer:
 
 def _answer_with_key(request: Request, key: PluginKey) -> Answer:
     if request.method == "publicKey":
-        return {"publicKey": {"publicKeyPEM": _base64(_pem(key.spki))}}
+        return {"publicKey": {"publicKeyPEM": base64_text(_pem(key.spki))}}
     verifies = request.method == "verifySignature"
     options = request.fields.object("verifyOptions" if verifies else "signOptions").object("messageOptions")
     hash_name = request.hash_name(options)
@@ -141,7 +142,7 @@ def _answer_with_key(request: Request, key: PluginKey) -> Answer:
         _verify(key, hash_name, digest, request.fields.raw("signature"))
         return {"verifySignature": {}}
     made = key.pkcs1(hash_name, digest) if key.kind.is_rsa else ecdsa_der(key.ecdsa(digest))
-    return {"signMessage": {"signature": _base64(made)}}
+    return {"signMessage": {"signature": base64_text(made)}}
 
 
 def _digest(options: Fields, hash_name: str) -> bytes:
@@ -194,10 +195,6 @@ def _pem(spki: bytes) -> bytes:
     encoded = base64.b64encode(spki)
     lines = [encoded[i : i + 64] for i in range(0, len(encoded), 64)]
     return b"\n".join([b"-----BEGIN PUBLIC KEY-----", *lines, b"-----END PUBLIC KEY-----", b""])
-
-
-def _base64(raw: bytes) -> str:
-    return base64.b64encode(raw).decode()
 
 
 def _shown_hash(hash_name: str) -> str:

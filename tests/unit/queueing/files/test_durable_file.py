@@ -19,6 +19,7 @@ from queueing.files.durable_file import (
     sweep,
 )
 from tests.support.disk.calls import DiskCalls
+from tests.support.disk.full import no_space
 
 
 def mode_of(file: Path) -> int:
@@ -154,10 +155,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_draft(
     file = tmp_path / "file"
     file.write_bytes(b"old")
 
-    def full(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", no_space)
     with pytest.raises(OSError, match="No space"):
         replace_durably(file, b"new")
     assert file.read_bytes() == b"old"

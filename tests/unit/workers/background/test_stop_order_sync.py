@@ -18,6 +18,7 @@ from queueing.coordination.stop_order_feed import Poll
 from queueing.errors import QueueUnavailable
 from queueing.protocol.client_keys import ClientKey, ClientPublicKey
 from queueing.protocol.stop_orders import StopOrder, sign_order
+from tests.support.disk.full import no_space
 from tests.support.fakes.configurations import configuration, tenant
 from tests.support.fakes.recording_log import RecordingLog
 from tests.support.waiting import turn
@@ -177,13 +178,10 @@ async def test_an_order_that_cannot_be_stored_is_applied_and_tried_again(
     """It is logged once and counted until it is on disk."""
     not_kept = "sigmill_stop_orders_not_kept"
 
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
     worker.feed[order().order_id] = sign_order(order(), ALICE)
     async with worker.running():
         with monkeypatch.context() as disk:
-            disk.setattr(stop_orders, "make_folder", full)
+            disk.setattr(stop_orders, "make_folder", no_space)
             for _ in range(3):
                 await worker.one_poll()
             assert len(worker.orders) == 1
@@ -264,13 +262,10 @@ async def test_an_order_whose_record_nothing_takes_is_kept_and_recorded_later(
 ) -> None:
     """It is in force, and on the disk; at the latest the closing of the log writes its record."""
 
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
     worker.log.failures = 1000
     worker.feed[order().order_id] = sign_order(order(), ALICE)
     with monkeypatch.context() as disk:
-        disk.setattr(EventSpool, "put", full)
+        disk.setattr(EventSpool, "put", no_space)
         async with worker.running():
             await worker.one_poll()
             await worker.one_poll()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from queueing.errors import ConfigError
+from tests.support.disk.full import no_space
 from tests.support.fakes.config_files import Site, p256_key, tenant_text
 from workers.config.snapshots import ConfigurationFiles, ReadResult
 from workers.state.adopted_config import AdoptedFiles
@@ -113,11 +114,8 @@ def test_a_copy_that_cannot_be_written_is_removed(site: Site, monkeypatch: pytes
     adopt(site)
     rewrite(site.tenant_file(), "epoch = 4", "epoch = 5")
 
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full)
+        patch.setattr(os, "fsync", no_space)
         adopt(site)
     assert AdoptedFiles(site.folder / "state").tenant_text("acme") is None
 
@@ -151,11 +149,8 @@ def test_a_revocation_is_remembered_when_the_disk_is_well_again(
     older = site.tenant_file().read_text()
     rewrite(site.tenant_file(), "epoch = 4", 'epoch = 5\nstate = "suspended"')
 
-    def no_inode(**_: object) -> tuple[int, str]:
-        raise OSError(28, "No space left on device")
-
     with monkeypatch.context() as disk:
-        disk.setattr(tempfile, "mkstemp", no_inode)
+        disk.setattr(tempfile, "mkstemp", no_space)
         files.adopt(files.read())
         files.remember_again()
     newer = site.tenant_file().read_text()

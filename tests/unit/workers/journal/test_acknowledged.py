@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.farm.logged_jobs import append
 from workers.audit.job_history import histories_of
 from workers.audit.seal import DamagedLog, seal
 from workers.journal.acknowledged import FILE_NAME, Acknowledged, acknowledged_ends, read_acknowledged
-from workers.journal.records import IntentRecord, OpenedRecord, Record, ReturnedRecord, encode_record
+from workers.journal.records import IntentRecord, OpenedRecord, ReturnedRecord, encode_record
 from workers.journal.recovery import recover
 from workers.journal.segment_writer import SegmentWriter
 from workers.journal.segments import damage_of, frame, read_segment, segment_number, segments_of
@@ -24,10 +25,6 @@ def intent(name: bytes) -> IntentRecord:
 
 def returned(name: bytes) -> ReturnedRecord:
     return ReturnedRecord(1, "acme", name, b"w:1", maybe_signed=True)
-
-
-def append(writer: SegmentWriter, *records: Record) -> None:
-    writer.append(b"".join(frame(encode_record(record)) for record in records), records)
 
 
 @pytest.fixture

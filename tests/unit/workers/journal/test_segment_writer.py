@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.farm.logged_jobs import append
 from workers.journal import segment_writer as module
 from workers.journal.open_claims import OpenClaims
 from workers.journal.records import (
     IntentRecord,
     OpenedRecord,
-    Record,
     ReleasedRecord,
     decode_record,
     encode_record,
@@ -29,10 +29,6 @@ def intent(name: bytes) -> IntentRecord:
 
 def released(name: bytes) -> ReleasedRecord:
     return ReleasedRecord(1, "acme", name, b"lease", "committed")
-
-
-def append(writer: SegmentWriter, *records: Record) -> None:
-    writer.append(b"".join(frame(encode_record(record)) for record in records), records)
 
 
 def heads(folder: Path) -> dict[int, int]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from queueing.errors import ConfigError
+from tests.support.disk.full import no_space
 from workers.state.adopted_config import AdoptedFiles, refuse_older_service, refuse_older_tenant
 
 FILE = Path("/etc/sigmill/file.toml")
@@ -39,10 +40,7 @@ def test_unchanged_texts_are_not_written_again(tmp_path: Path, monkeypatch: pyte
 def disk_without_inodes(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """No file can be made; names can be. ``undo`` ends it."""
 
-    def no_inode(**_: object) -> tuple[int, str]:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(tempfile, "mkstemp", no_inode)
+    monkeypatch.setattr(tempfile, "mkstemp", no_space)
     return monkeypatch
 
 

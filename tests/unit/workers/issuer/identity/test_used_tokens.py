@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from queueing.errors import ConfigError, IssuerUnavailable
+from tests.support.disk.full import no_space
 from workers.issuer.identity import used_tokens
 from workers.issuer.identity.refusals import Outcome, TokenRefused
 from workers.issuer.identity.used_tokens import RECORD_BYTES, UsedTokens
@@ -90,11 +91,8 @@ def test_a_disk_that_fails_refuses_and_recovers(file: Path, monkeypatch: pytest.
     used = UsedTokens(file, 0.0)
     used.bind(A, OURS, ends_s=100.0, now_s=1.0)
 
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
     with monkeypatch.context() as disk:
-        disk.setattr("os.fdatasync", full)
+        disk.setattr("os.fdatasync", no_space)
         with pytest.raises(IssuerUnavailable, match="No space left"):
             used.bind(B, OURS, ends_s=100.0, now_s=1.0)
     used.bind(B, THEIRS, ends_s=100.0, now_s=2.0)
