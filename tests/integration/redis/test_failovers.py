@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from queueing import Signature, SigningClient
-from tests.support.farm.farm import digests
+from queueing import SigningClient
 from tests.support.hsm.tokens import TokenShelf
 from tests.support.redis.nodes import RedisNodes
 from tests.support.redis.process import RedisProcess
@@ -98,20 +97,28 @@ def failover_rig(shelf: TokenShelf, tmp_path_factory: pytest.TempPathFactory) ->
         yield made
 
 
-async def test_a_relay_finds_the_primary_by_the_sentinels(failover_rig: FailoverRig, tmp_path: Path) -> None:
-    """Its table is that of a worker, with the accept level."""
-    rig = failover_rig.rig
-    await failover_rig.whole()
+async def test_a_relay_follows_the_primary_by_the_sentinels(
+    failover_rig: FailoverRig, tmp_path: Path
+) -> None:
+    """Its table is that of a worker, with the accept level; it finds the new primary, and its clients lose nothing."""
+    rig, old = failover_rig.rig, await failover_rig.whole()
     table = f'password_file = "{rig.directory / "redis-password"}"\n{rig.redis_table}'
     relay = RelayProcess(folder=tmp_path / "relay", audience=AUDIENCE, redis=table)
     relay.start()
     try:
-        config = relay.client_config(rig.client_config("acme"))
-        async with SigningClient(config, rig.keys["acme"]) as client:
-            outcomes = [o async for o in client.sign_many("release", digests(130), timeout_s=60)]
-        assert [type(each) for each in outcomes] == [Signature] * 130
+        client = SigningClient(relay.client_config(rig.client_config("acme")), rig.keys["acme"])
+        async with under_load(rig, failover_rig.worker, client=client) as load:
+            await asyncio.to_thread(old.kill)
+            await until_async(
+                lambda: failover_rig.answers(old), "another primary", within_s=FAILS_OVER_WITHIN_S
+            )
+            before = len(load.outcomes)
+            await until_async(lambda: len(load.outcomes) > before + 64, "digests are signed again")
+        assert relay.answers()
     finally:
         relay.kill()
+        for node in failover_rig.nodes.nodes:
+            node.start()
 
 
 async def test_the_primary_crashes(failover_rig: FailoverRig) -> None:
