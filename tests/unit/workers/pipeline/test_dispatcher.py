@@ -13,7 +13,15 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from queueing.broker.claims import ClaimedJob
-from queueing.errors import EnvelopeSignature, LimitBudget, LimitRate, QueueUnavailable, TokenUnavailable
+from queueing.errors import (
+    EnvelopeSignature,
+    LimitBudget,
+    LimitRate,
+    LogUnavailable,
+    QueueUnavailable,
+    SigningError,
+    TokenUnavailable,
+)
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.envelope import Envelope, seal
 from queueing.protocol.jobs import JobHints, encode_job
@@ -219,6 +227,23 @@ async def test_a_job_over_the_workers_own_rate_limit_is_requeued(
     job = worker.job("release")
     await worker.dispatcher.dispatch([job])
     assert (job.ending, job.delayed, worker.log) == (Ending.RETURN, True, [])
+
+
+@pytest.mark.parametrize("error", [LimitRate(), LogUnavailable()], ids=lambda error: error.reason)
+async def test_a_job_that_its_grant_does_not_permit_yet_is_requeued_alone(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, error: SigningError
+) -> None:
+    """The other jobs of the claim are signed, and the worker claims on: the log itself can be written."""
+    held, other = worker.job("release"), worker.job("nightly")
+
+    def reserve(_: GrantBudgets, job: ActiveJob, __: int) -> None:
+        if job is held:
+            raise error
+
+    monkeypatch.setattr(GrantBudgets, "reserve", reserve)
+    await worker.dispatcher.dispatch([held, other])
+    assert (held.ending, held.delayed, held.unavailable) == (Ending.RETURN, True, error)
+    assert [piece.job for piece in worker.lanes["globex"].pieces] == [other]
 
 
 async def test_a_job_over_the_budget_of_its_key_is_refused_with_nothing_on_record(worker: Worker) -> None:
