@@ -126,7 +126,10 @@ class StopOrderEntry(EntryBase, frozen=True, array_like=True, kw_only=True):
 
 
 class KeyEntry(EntryBase, frozen=True, array_like=True, kw_only=True):
-    """An operator changed a key or one of its versions (0: the whole key) by a command. ``by``: user of the operating system."""
+    """An operator changed a key or one of its versions (0: the whole key) by a command, or had it sign a certificate request.
+
+    ``by``: user of the operating system.
+    """
 
     kind: Literal["key"] = "key"
     event: Text

@@ -72,7 +72,8 @@ def test_the_first_certificate_of_a_key(
     (line,) = ran.json()
     assert line["difference"] == preview.json()[0]["difference"]
     assert f"+epoch = {epoch + 1}" in line["difference"]
-    (event,) = [e for e in events_of(load_scope(operator_site.config)) if e.event != "created"]
+    requested, created, event = events_of(load_scope(operator_site.config))
+    assert (requested.event, created.event) == ("requested", "created")
     assert (event.event, event.version, event.changed) == ("attached", 1, ("certificates",))
     assert line["version"] == 1
     assert (line["subject"], line["trust_anchor"]) == (SUBJECT, "CN=Test root")

@@ -12,9 +12,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from bench.hsm.simhsm import write_rules
+from tests.support.fakes.key_sites import events_of
 from tests.support.openssl import openssl
 from tests.support.sigmill_cli import Ran, sigmill
-from workers.config.loading import load_configuration
+from workers.config.loading import load_configuration, load_scope
 
 if TYPE_CHECKING:
     from tests.integration.cli.conftest import OperatorSite
@@ -56,6 +57,9 @@ def test_a_request_of_each_kind_of_key_is_good_for_openssl(
     pinned = load_configuration(operator_site.config).tenants["acme"].keys["release"].versions[0]
     assert spki == pinned.public_key.spki
     assert key["public_key_sha256"] == made["public_key_sha256"] == pinned.public_key.sha256.hex()
+    events = events_of(load_scope(operator_site.config))
+    assert [(each.event, each.version) for each in events] == [("requested", 1), ("created", 1)]
+    assert {each.public_key_sha256 for each in events} == {pinned.public_key.sha256}
 
 
 def test_an_existing_key_is_asked_for_by_name(operator_site: OperatorSite) -> None:

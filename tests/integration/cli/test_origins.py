@@ -268,7 +268,8 @@ def test_papers_that_failed_are_made_later_as_those_of_the_generation(
     assert list(folder.glob("*.ceremony")) == []
     evidence = Path(files["evidence"]).read_bytes()
     assert evidence.startswith(b"chain of acme.release.v1 ")
-    created, stated = events_of(load_scope(ceremony_site.config))
+    created, requested, stated = events_of(load_scope(ceremony_site.config))
+    assert requested.event == "requested"
     assert (created.event, created.statement_sha256) == ("created", b""), "its statement failed"
     assert (stated.event, stated.statement_sha256.hex()) == ("stated", files["statement_sha256"])
     assert stated.witnesses == ("Ada",)

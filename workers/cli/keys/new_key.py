@@ -114,7 +114,7 @@ def make_key(output: Output, request: KeyRequest, kind: KeyKind, label: str | No
                 files, made = _stated(request, key, ceremony, papers)
                 print_files(output, files)
             elif papers.certificate is not None:
-                made = papers.certificate.sign(request.token_admin(), key.public_key)
+                made = papers.certificate.sign(request.token_admin(), key)
             _print_papers(output, request, papers, made, version=key.version)
     finally:
         keep_key_event(

@@ -18,6 +18,7 @@ from queueing.files.folders import is_there
 from workers.cli.keys.origins.files import StatedKey
 from workers.cli.keys.origins.records import record_file
 from workers.cli.keys.pinned_version import find_version, version_options
+from workers.cli.shell.key_events import keep_key_event
 from workers.cli.shell.options import combined, json_option
 from workers.cli.shell.output import Output, emit, print_block, print_message
 from workers.config.loading import load_scope
@@ -26,7 +27,6 @@ from workers.pki.names import NameInvalid, parse_alternative_name, parse_subject
 from workers.pki.requests import Profile, RequestContent, assemble, request_pem
 
 if TYPE_CHECKING:
-    from queueing.protocol.public_keys import PublicKey
     from workers.cli.keys.pinned_version import PinnedVersion
     from workers.config.tenants import KeyVersion, TenantKey
     from workers.pki.origin import OriginStatement
@@ -144,17 +144,28 @@ class RequestedCertificate:
         )
 
     def sign(
-        self, admin: TokenAdmin, public_key: PublicKey, *, attestation: bytes = b""
+        self, admin: TokenAdmin, key: StatedKey, *, attestation: bytes = b""
     ) -> x509.CertificateSigningRequest:
-        """The request, signed in the token; raises as ``TokenAdmin.sign_message``."""
+        """The request, signed in the token; raises as ``TokenAdmin.sign_message``.
+
+        No lane counts this signature of the key: its event is kept before it is made.
+        """
         content = RequestContent(
             subject=self.subject,
-            public_key=public_key,
+            public_key=key.public_key,
             profile=self.profile,
             alternative_names=self.alternative_names,
             attestation=attestation,
         )
-        return assemble(content, admin.sign_message(public_key.spki, content.to_be_signed()))
+        keep_key_event(
+            key.scope,
+            "requested",
+            tenant=key.tenant,
+            key=key.key,
+            version=key.version,
+            public_key=key.public_key,
+        )
+        return assemble(content, admin.sign_message(key.public_key.spki, content.to_be_signed()))
 
     def _write(self, request: x509.CertificateSigningRequest) -> None:
         if self.out is None:
@@ -192,19 +203,7 @@ def request(output: Output, /, **arguments: Unpack[_CommandArguments]) -> None:
         load_scope(arguments["config"]), arguments["tenant"], arguments["key"], wanted=WANTED
     )
     wanted = RequestedCertificate.of(arguments, renewed=present_certificate(pinned.key, pinned.version))
-    admin, public_key = pinned.token_admin(arguments["token"]), pinned.version.public_key
-    stated = None if arguments["without_origin"] else _stated(pinned)
-    made = wanted.sign(admin, public_key, attestation=b"" if stated is None else stated[1].attestation())
-    line = wanted.written_line(
-        made, tenant=pinned.tenant.name, key=pinned.key.name, version=pinned.version.version
-    )
-    print_request(output, msgspec.structs.replace(line, statement=None if stated is None else str(stated[0])))
-
-
-def _stated(pinned: PinnedVersion) -> tuple[Path, OriginStatement] | None:
-    """The origin statement of the key; None where it has none that the service key signed."""
-    if pinned.scope.service_token is None:
-        return None
+    admin = pinned.token_admin(arguments["token"])
     key = StatedKey(
         scope=pinned.scope,
         tenant=pinned.tenant.name,
@@ -212,6 +211,18 @@ def _stated(pinned: PinnedVersion) -> tuple[Path, OriginStatement] | None:
         version=pinned.version.version,
         public_key=pinned.version.public_key,
     )
+    stated = None if arguments["without_origin"] else _stated(pinned, key)
+    made = wanted.sign(admin, key, attestation=b"" if stated is None else stated[1].attestation())
+    line = wanted.written_line(
+        made, tenant=pinned.tenant.name, key=pinned.key.name, version=pinned.version.version
+    )
+    print_request(output, msgspec.structs.replace(line, statement=None if stated is None else str(stated[0])))
+
+
+def _stated(pinned: PinnedVersion, key: StatedKey) -> tuple[Path, OriginStatement] | None:
+    """The origin statement of the key; None where it has none that the service key signed."""
+    if pinned.scope.service_token is None:
+        return None
     found = key.statement(load_service(pinned.scope.file).service_key.public_key)
     if found is None and is_there(record_file(key)):
         print_message(

@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from workers.config.loading import ServiceScope
 
 KeyEvent = Literal[
-    "created", "adopted", "stated", "attached", "rotated", "activated", "retired", "revoked", "set"
+    "created",
+    "adopted",
+    "requested",
+    "stated",
+    "attached",
+    "rotated",
+    "activated",
+    "retired",
+    "revoked",
+    "set",
 ]
 
 _MOST_NAMES: Final = 256
@@ -39,7 +48,8 @@ def keep_key_event(  # noqa: PLR0913 - a field each
 ) -> None:
     """Keep the event until a worker of this host has it in its log; ``version`` 0 is the whole key.
 
-    The change itself is made already, so that an event which cannot be kept is a warning.
+    The change itself is made already, so that an event which cannot be kept is a warning. ``requested`` comes before the key signs a
+    certificate request: what nothing is known of afterwards is on record.
     """
     record = KeyRecord(
         at_ms=unix_ms(),

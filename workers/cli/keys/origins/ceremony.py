@@ -57,13 +57,12 @@ class Ceremony:
 
         Raises ``SigningError`` of a token, ``ConfigError``; then no file is written.
         """
-        public_key = self.key.public_key
         admin = admin_for(self.key.scope, self.token, owner=self.key.tenant)
         evidence = self._evidence()
         statement = self._statement(admin, evidence)
         request = None
         if wanted is not None:
-            request = wanted.sign(admin, public_key, attestation=statement.attestation())
+            request = wanted.sign(admin, self.key, attestation=statement.attestation())
         certificate = self._service_certificate()
         origin = Origin.of(
             statement, None if request is None else request.public_bytes(Encoding.PEM).decode()
