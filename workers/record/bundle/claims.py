@@ -11,7 +11,7 @@ import msgspec
 from queueing.errors import EnvelopeSignature, ProofInvalid, SigningError
 from queueing.protocol.envelope import read_unverified
 from queueing.transparency.commitments import envelope_commitment, items_root
-from queueing.transparency.entries import IN_DOUBT
+from queueing.transparency.entries import IN_DOUBT, encode_entry
 from workers.record.bundle.signers import check_grant, signer_of
 
 if TYPE_CHECKING:
@@ -30,12 +30,15 @@ MOST_OPEN: Final = 200_000
 
 @dataclass(slots=True)
 class _OpenIntent:
-    """Of an intent what its outcome and its end are held against; ``asked``: ``_asked`` of its fields."""
+    """Of an intent what its outcome and its end are held against.
+
+    ``asked``: ``_asked`` of its fields; ``outcome``: hash of its outcome, empty before that.
+    """
 
     digests: int
     commitment: bytes
     asked: bytes
-    answered: bool = False
+    outcome: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,16 +73,13 @@ class Claims:
         self._open[index] = _OpenIntent(entry.digests, entry.commitment, _asked(entry))
 
     def outcome(self, entry: OutcomeEntry, row: ItemRow | None) -> None:
-        """Check an outcome against its intent, and the items beside it against both."""
+        """Check an outcome against its intent, and the items beside it against both.
+
+        After a crash a worker writes an outcome that may not be released again, as it is: a second outcome is the first one's
+        copy, or a lie. Its signatures are counted once.
+        """
         intent = self._open.get(entry.intent)
-        if intent is None and entry.intent >= self._first:
-            raise ProofInvalid(f"it is the outcome of entry {entry.intent}, which is no open intent")
-        if intent is not None and intent.answered:
-            raise ProofInvalid(f"it is a second outcome of entry {entry.intent}")
-        if entry.signed > entry.digests or (intent is not None and entry.digests != intent.digests):
-            raise ProofInvalid(f"its numbers of digests and signatures are not those of entry {entry.intent}")
-        if intent is not None:
-            intent.answered = True
+        again = self._answer(intent, entry)
         if row is None:
             raise ProofInvalid(f"the items of its {entry.digests} digests are missing")
         # An intent before the range has its commitment there; root and client's signature are checked nevertheless.
@@ -88,8 +88,29 @@ class Claims:
             if entry.digests:
                 raise ProofInvalid("it has digests, and its envelope cannot be read")
             return
+        _check_items(entry, row.items(unverified.envelope.digests), row.salt)
+        if not again:
+            self._count(entry, unverified)
+
+    def _answer(self, intent: _OpenIntent | None, entry: OutcomeEntry) -> bool:
+        """Check an outcome against its intent; whether it is the copy of an outcome of this intent."""
+        if intent is None and entry.intent >= self._first:
+            raise ProofInvalid(f"it is the outcome of entry {entry.intent}, which is no open intent")
+        if entry.signed > entry.digests or (intent is not None and entry.digests != intent.digests):
+            raise ProofInvalid(f"its numbers of digests and signatures are not those of entry {entry.intent}")
+        if intent is None:
+            return False
+        made, before = _short_hash(encode_entry(entry)), intent.outcome
+        if before not in {b"", made}:
+            raise ProofInvalid(
+                f"it is a second outcome of entry {entry.intent}, and another one than the first"
+            )
+        intent.outcome = made
+        return bool(before)
+
+    def _count(self, entry: OutcomeEntry, unverified: UnverifiedEnvelope) -> None:
+        """Count the signatures of an outcome, and check that its envelope asks for them."""
         envelope = unverified.envelope
-        _check_items(entry, row.items(envelope.digests), row.salt)
         self._verified.signatures += entry.signed
         self._verified.lanes.add_signed(envelope.key, entry.key_version, entry.signed)
         if entry.signed:
@@ -151,7 +172,11 @@ _encoder = msgspec.msgpack.Encoder()
 def _asked(intent: IntentEntry | Envelope) -> bytes:
     """Hash of the fields that an intent has of its envelope: of names of any length, a few bytes are remembered."""
     fields = (intent.client, intent.key, intent.key_version, intent.algorithm)
-    return hashlib.blake2b(_encoder.encode(fields), digest_size=16).digest()
+    return _short_hash(_encoder.encode(fields))
+
+
+def _short_hash(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=16).digest()
 
 
 def _check_items(entry: OutcomeEntry, items: list[Item], salt: bytes) -> None:

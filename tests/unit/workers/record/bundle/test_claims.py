@@ -72,9 +72,24 @@ def test_an_intent_in_doubt_that_lies_is_found(tmp_path: Path) -> None:
 
 def test_a_second_outcome_of_an_intent_is_found(tmp_path: Path) -> None:
     """Signatures that an order of the client is stretched over."""
-    first, second = (outcome_of(1), row_of(2)), (outcome_of(1), row_of(3))
+    first, second = (
+        (outcome_of(1), row_of(2)),
+        (msgspec.structs.replace(outcome_of(1), key_version=2), row_of(3)),
+    )
     (found,) = problems(tmp_path, intent_of(), first, second, COMMITTED)
-    assert found.endswith("/3 it is a second outcome of entry 1")
+    assert found.endswith("/3 it is a second outcome of entry 1, and another one than the first")
+
+
+def test_an_outcome_that_is_written_again_after_a_crash_counts_once(tmp_path: Path) -> None:
+    """The start after a crash puts the outcomes that may not be released into the log again; two crashes, twice."""
+    log = tmp_path / "log"
+    copies = [(outcome_of(1), row_of(index)) for index in (2, 3, 4)]
+    write_log(log, [(intent_of(), None), *copies, (COMMITTED, None)])
+    export(log, tmp_path / "bundle")
+    (reader,) = origins_of(tmp_path / "bundle")
+    verifier = OriginVerifier(reader, trusted=[Ed25519NoteKey(ORIGIN, EPOCH_KEY).verifier])
+    assert list(verifier.run()) == []
+    assert verifier.verified.signatures == 1
 
 
 def test_numbers_of_digests_that_are_not_the_envelopes_are_found(tmp_path: Path) -> None:
