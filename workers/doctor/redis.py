@@ -182,6 +182,14 @@ def _persistence(report: RedisReport, where: str) -> Iterator[Finding]:
             f"{', '.join(failed)}: the disk of Redis is full or broken",
             "Free space on the disk of Redis; redis-cli INFO persistence",
         )
+    elif int(info.get("aof_delayed_fsync", 0)):
+        yield warning(
+            check,
+            where,
+            f"{info['aof_delayed_fsync']} times since its start Redis kept acknowledged writes in memory for two seconds, since its"
+            " disk was slow: a killed Redis loses such jobs",
+            "Give the append-only file a disk of its own, or set appendfsync always",
+        )
     else:
         yield ok(check, where, "append-only file, last write succeeded")
 

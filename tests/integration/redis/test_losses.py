@@ -235,5 +235,5 @@ async def test_one_redis_by_itself(how: str, sync: str, tmp_path: Path) -> None:
             await asyncio.sleep(1.0)
 
         lost = await _measure(f"{how}, one Redis, appendfsync {sync}", "local", config, fault)
-    if how == "kill -9" or sync == "always":
+    if sync == "always":  # of `everysec` a slow disk decides: test_slow_disk
         assert lost == 0

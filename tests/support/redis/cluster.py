@@ -50,6 +50,7 @@ class RedisCluster:
                     "cluster-require-full-coverage": "no",
                     "masterauth": PASSWORD,
                     "repl-diskless-sync-delay": "0",
+                    "appendfsync": "everysec",
                 },
             )
             for i in range(shards * (1 + replicas))

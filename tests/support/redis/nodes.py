@@ -113,7 +113,12 @@ class RedisNodes:
         appendonly: bool = True,
         settings: dict[str, str] | None = None,
     ) -> None:
-        own = {"masterauth": PASSWORD, "repl-diskless-sync-delay": "0", **(settings or {})}
+        own = {
+            "masterauth": PASSWORD,
+            "repl-diskless-sync-delay": "0",
+            "appendfsync": "everysec",  # as operators have it: a killed primary is replaced by a replica
+            **(settings or {}),
+        }
         self.nodes = [
             RedisProcess(
                 directory / f"node-{i}", password=PASSWORD, appendonly=appendonly, settings=dict(own)

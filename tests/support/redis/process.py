@@ -29,7 +29,9 @@ class RedisProcess:
     """One redis-server process.
 
     ``port``, ``socket_path`` and the data directory stay the same over ``stop``/``kill`` and ``start``, so a
-    test can take Redis away from its clients and give it back. With ``appendonly`` the data survive too.
+    test can take Redis away from its clients and give it back. With ``appendonly`` the data survive too,
+    ``kill`` included: the file is synced before each answer, since with ``everysec`` a slow disk loses acknowledged writes
+    (``tests/integration/redis/test_slow_disk.py``).
     Further ``redis.conf`` settings go into ``settings`` (``{"maxmemory": "10mb"}``), further variables of the process
     into ``environment``.
     """
@@ -53,6 +55,7 @@ class RedisProcess:
         self._settings = {
             "save": "",
             "appendonly": "yes" if appendonly else "no",
+            "appendfsync": "always",
             "daemonize": "no",
             "bind": "127.0.0.1",
             "dir": str(directory),

@@ -124,6 +124,12 @@ def test_settings_that_lose_jobs_fail() -> None:
     assert state("redis.persistence", aof_last_bgrewrite_status="err") is State.FAIL
 
 
+def test_a_disk_that_delays_acknowledged_writes_is_a_warning() -> None:
+    """With ``appendfsync everysec`` a Redis that is killed meanwhile loses them."""
+    assert state("redis.persistence", aof_delayed_fsync=0) is State.OK
+    assert state("redis.persistence", aof_delayed_fsync=3) is State.WARNING
+
+
 def test_rights_are_neither_too_few_nor_too_many() -> None:
     """Missing and excess rights fail, with the command that sets them."""
     for report in ({"missing": ("WAIT",)}, {"excess": ("CONFIG GET",)}):
