@@ -4,44 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from msgspec.structs import replace
 
 from queueing import Algorithm, ClientKey, Job, Signature, SigningClient
-from queueing.aio.owned_tasks import end_tasks
 from queueing.broker.job_values import JobState
-from queueing.client.delivery.redis_access import RedisAccess
 from queueing.client.signatures import Outcome
 from queueing.config.redis import RedisConfig
-from queueing.coordination.backlog_caps import publish_caps
 from queueing.errors import (
     AlgorithmUnknown,
     DigestLength,
     EnvelopeSignature,
     JobUnknown,
     KeyUnknown,
-    LimitBacklog,
     QueueUnavailable,
-    ResultInvalid,
-    SigningError,
     WaitTimeout,
 )
 from queueing.protocol.client_keys import ClientKeyKind
-from queueing.protocol.jobs import ArqResult
-from queueing.protocol.key_directory import KeyEntry, KeyState
-from queueing.protocol.limits import PublishedCaps
-from queueing.unix_time import unix_ms
-from tests.support.cancelling import nothing_unclosed
 from tests.support.farm.farm import Farm, digests
-from tests.support.farm.responder import KeyRing, tampered
+from tests.support.farm.responder import KeyRing
 from tests.support.redis.process import RedisProcess
-from tests.support.waiting import until_async
 
 HANG_S = 60.0
 
@@ -266,213 +252,11 @@ async def test_a_job_that_redis_lost_is_sent_again(farm: Farm) -> None:
         assert isinstance(await waiting, Signature)
 
 
-async def test_cancelling_one_call_disturbs_no_other(farm: Farm) -> None:
-    """Of two calls in one envelope one is cancelled; the other gets its signature."""
-    await farm.responder.pause()
-    one, two = digests(2)
-    async with farm.client() as client:
-        first = asyncio.create_task(client.sign("release", one))
-        second = asyncio.create_task(client.sign("release", two))
-        async with asyncio.timeout(HANG_S):
-            await farm.queued()
-        first.cancel()
-        farm.responder.resume()
-        assert isinstance(await second, Signature)
-        assert first.cancelled()
-
-
-async def test_closing_the_client_ends_its_calls_with_their_job_ids(farm: Farm) -> None:
-    """A call that waits when the client is closed ends with WaitTimeout, which carries the job id."""
-    await farm.responder.pause()
-    async with farm.client() as client:
-        waiting = asyncio.create_task(client.sign("release", digests(1)[0]))
-        pending = client._open.transport.pending
-        await until_async(
-            lambda: any((p := pending.get(i)) and p.accepted.done() for i in pending.job_ids()),
-            "the queue says that it has the job",
-        )
-    with pytest.raises(WaitTimeout) as caught:
-        await waiting
-    assert caught.value.job_ids
-    assert not await farm.redis.keys("*reply*")
-
-
 async def ended(*calls: asyncio.Task[Any]) -> list[BaseException | None]:
     """The errors of these calls; fails if one hangs."""
     async with asyncio.timeout(HANG_S):
         await asyncio.wait(calls)
     return [call.exception() for call in calls]  # CancelledError where one was cancelled
-
-
-async def test_closing_the_client_ends_waits_for_jobs_with_their_ids(farm: Farm) -> None:
-    """A whole job and a bare id, without deadlines: the caller is not cancelled, and can wait again."""
-    await farm.responder.pause()
-    async with farm.client() as client:
-        job = await client.submit("release", digests(65))
-        (bare_id,) = (await client.submit("release", digests(1, salt="bare"))).job_ids
-    async with farm.client() as client:
-        whole = asyncio.create_task(client.wait(job))
-        bare = asyncio.create_task(client.wait(bare_id))
-        pending = client._open.transport.pending
-        await until_async(
-            lambda: all(
-                (p := pending.get(i)) and (p.seen or p.accepted.done()) for i in (*job.job_ids, bare_id)
-            ),
-            "the queue says that it has them",
-        )
-    errors = await ended(whole, bare)
-    assert [e.job_ids for e in errors if isinstance(e, WaitTimeout)] == [job.job_ids, (bare_id,)]
-
-
-async def test_closing_the_client_ends_a_submit_with_what_held_it_up(farm: Farm) -> None:
-    """The queue does not have the job: to say that it goes on would be false."""
-    await farm.responder.pause()
-    await publish_caps(farm.redis, {"acme": PublishedCaps(backlog_digests=1)})
-    async with farm.client() as client:
-        await client.submit("release", digests(1))
-        submitting = asyncio.create_task(client.submit("release", digests(2), request_id="r"))
-        await until_async(
-            lambda: any(j.trouble for j in client._open.transport.pending._waiters), "a refusal"
-        )
-    (error,) = await ended(submitting)
-    assert isinstance(error, LimitBacklog)
-
-
-async def test_closing_the_client_ends_a_call_that_has_no_directory_yet(farm: Farm) -> None:
-    """It neither goes on nor asks Redis once more."""
-    await farm.redis.flushdb()
-    async with farm.client() as client:
-        signing = asyncio.create_task(client.sign("release", digests(1)[0]))
-        await asyncio.sleep(0)
-    await farm.responder.publish()
-    (error,) = await ended(signing)
-    assert isinstance(error, QueueUnavailable)
-    assert re.search("key directory|client is closed", str(error))  # it has used no connection since
-
-
-async def test_a_directory_that_comes_while_the_client_closes_sends_nothing(farm: Farm) -> None:
-    """The call that fetched it would begin what nobody ends."""
-    async with farm.client() as client:
-        fetch, fetching = client._open.directory.entry, asyncio.Event()
-
-        async def late(key: str) -> KeyEntry:
-            entry = await fetch(key)
-            fetching.set()
-            await closed.wait()
-            return entry
-
-        closed = asyncio.Event()
-        client._open.directory.entry = late  # type: ignore[method-assign]
-        signing = asyncio.create_task(client.sign("release", digests(1)[0]))
-        await fetching.wait()
-    closed.set()
-    (error,) = await ended(signing)
-    assert isinstance(error, QueueUnavailable)
-    assert not farm.responder.jobs
-
-
-async def test_a_closed_client_says_so(farm: Farm) -> None:
-    """Every call of a closed client fails with an error that names the cause."""
-    async with farm.client() as client:
-        job = await client.submit("release", digests(1))
-    errors = await ended(
-        *(
-            asyncio.create_task(call)
-            for call in (
-                client.sign("release", digests(1)[0]),
-                client.submit("release", digests(1)),
-                signed_all(client, digests(1)),
-                client.wait(job),
-                client.wait(job.job_ids[0]),
-            )
-        )
-    )
-    assert [str(error) for error in errors] == ["the client is closed"] * 5
-    assert all(isinstance(error, QueueUnavailable) for error in errors)
-
-
-async def test_an_error_in_the_body_passes_unchanged(farm: Farm) -> None:
-    """An exception of the caller inside ``async with`` comes out as it is, in no group."""
-    with pytest.raises(ZeroDivisionError):
-        async with farm.client():
-            raise ZeroDivisionError
-
-
-class TestFalseResults:
-    """An attacker who controls Redis can write results; none of them is believed."""
-
-    async def refused(self, farm: Farm, tamper: Callable[[ArqResult], ArqResult]) -> SigningError:
-        farm.responder.tamper = tamper
-        async with farm.client() as client:
-            (outcome,) = [o async for o in client.sign_many("release", digests(1), timeout_s=60)]
-        assert isinstance(outcome, SigningError)
-        return outcome
-
-    async def test_a_false_signature(self, farm: Farm) -> None:
-        """A signature that does not verify is result.invalid."""
-        error = await self.refused(
-            farm, lambda r: tampered(r, signatures=(b"\x30\x06" + b"\x02\x01\x01" * 2,))
-        )
-        assert isinstance(error, ResultInvalid)
-
-    async def test_another_content(self, farm: Farm) -> None:
-        """A result for other content is refused, good signatures or not."""
-        error = await self.refused(farm, lambda r: replace(r, k=replace(r.k, h=b"x" * 16)))
-        assert isinstance(error, ResultInvalid)
-
-    @pytest.mark.parametrize(
-        "changes",
-        [
-            {"key": "other"},
-            {"key_version": 2},
-            {"public_key_sha256": b"x" * 32},
-            {"algorithm": "ECDSA_SHA_384"},
-            {"signatures": ()},
-            {"signatures": (None,)},
-            {"signatures": (b"a", b"b")},
-        ],
-    )
-    async def test_what_was_not_asked_for(self, farm: Farm, changes: dict[str, object]) -> None:
-        """Another key, version, fingerprint, algorithm or count is refused."""
-        error = await self.refused(farm, lambda r: tampered(r, **changes))
-        assert isinstance(error, ResultInvalid)
-
-    async def test_a_result_of_a_retired_version(self, farm: Farm) -> None:
-        """A version that the directory calls revoked may not have signed."""
-        ring = farm.responder.keys["release"]
-        ring.versions[2] = ec.generate_private_key(ec.SECP256R1())
-        ring.states[2] = "revoked"
-        await farm.responder.publish(epoch=2)
-        ring.states[2] = "active"
-        async with farm.client() as client:
-            with pytest.raises(ResultInvalid):
-                await client.sign("release", digests(1)[0], timeout_s=60)
-
-
-@pytest.mark.parametrize("state", ["retired", "revoked"])
-async def test_a_running_client_refuses_a_version_revoked_since(farm: Farm, state: KeyState) -> None:
-    """Within the refresh time of the directory, whichever call needs the key."""
-    ahead_ms = [0]
-    async with SigningClient(farm.config, farm.key, now_ms=lambda: unix_ms() + ahead_ms[0]) as client:
-        digest = digests(1)[0]
-        signature = await client.sign("release", digest, Algorithm.ECDSA_SHA_256)
-        job = await client.submit("release", digests(2), Algorithm.ECDSA_SHA_256)
-        assert all(isinstance(outcome, Signature) for outcome in await client.wait(job, timeout_s=10))
-        farm.responder.keys["release"].states[1] = state
-        await farm.responder.publish(epoch=2)
-        farm.responder.keys["release"].states[1] = "active"  # whoever has the key goes on signing
-        ahead_ms[0] = int(farm.config.directory_refresh_s * 1000)
-        with pytest.raises(ResultInvalid):
-            await client.verify(signature, digest)
-        with pytest.raises(ResultInvalid):
-            await client.sign("release", digest, Algorithm.ECDSA_SHA_256, timeout_s=10)
-        many = [
-            o async for o in client.sign_many("release", digests(3), Algorithm.ECDSA_SHA_256, timeout_s=10)
-        ]
-        assert [type(outcome) for outcome in many] == [ResultInvalid] * 3
-        assert [type(outcome) for outcome in await client.wait(job, timeout_s=10)] == [ResultInvalid] * 2
-        with pytest.raises(ResultInvalid):
-            await client.wait(signature.job_id, timeout_s=10)
 
 
 async def test_keys_rotate_under_a_running_client(farm: Farm) -> None:
@@ -486,17 +270,6 @@ async def test_keys_rotate_under_a_running_client(farm: Farm) -> None:
         await farm.responder.publish(epoch=2)
         assert (await client.sign("release", digests(2)[1])).key_version == 2
         assert (await client.sign("release", digests(1)[0], timeout_s=60)).verified
-
-
-async def test_an_older_directory_is_refused_also_after_a_restart(farm: Farm) -> None:
-    """The newest epoch seen is remembered in the state file."""
-    await farm.responder.publish(epoch=5)
-    async with farm.client() as client:
-        await client.sign("release", digests(1)[0])
-    await farm.responder.publish(epoch=4)
-    async with farm.client() as client:
-        with pytest.raises(ResultInvalid, match="epoch"):
-            await client.sign("release", digests(1)[0])
 
 
 async def test_unknown_names_are_denied(farm: Farm) -> None:
@@ -572,38 +345,3 @@ async def test_stream_entries_that_were_read_are_trimmed(farm: Farm, monkeypatch
         await signed_all(client, digests(640))
         (stream,) = await farm.redis.keys("*reply*")
         assert await farm.redis.xlen(stream) <= 1
-
-
-async def test_a_client_that_is_cancelled_again_while_it_closes_leaves_no_connection(
-    own_redis: RedisProcess, farm: Farm
-) -> None:
-    """Removing its reply stream from a Redis that stands still is cut short; its pools are closed all the same."""
-    own = RedisConfig(unix_socket=str(own_redis.socket_path))
-    used = asyncio.Event()
-    clients: list[SigningClient] = []
-
-    async def build() -> None:
-        async with farm.client(redis=own) as client:
-            clients.append(client)
-            await client.sign("release", digests(1)[0])
-            used.set()
-            await asyncio.Event().wait()
-
-    async with farm.served_by(own):
-        building = asyncio.create_task(build())
-        await used.wait()
-        await farm.responder.pause()
-        own_redis.pause()
-        try:
-            with nothing_unclosed():
-                access = clients[0]._open.access
-                assert isinstance(access, RedisAccess)
-                pools = [one.connection_pool for one in (access._redis, access._blocking)]
-                opened = [
-                    one for each in pools for one in (*each._available_connections, *each._in_use_connections)
-                ]
-                assert any(one.is_connected for one in opened)
-                await end_tasks([building])  # it cancels until the task has ended
-                assert not any(one.is_connected for one in opened)
-        finally:
-            own_redis.resume()
