@@ -11,6 +11,7 @@ version_states changes of versions' states in the file, and the reload of this h
 origins        origin statements of keys, and ``sigmill keys origin``
 rules          ``sigmill keys set``
 list_show      ``sigmill keys list`` and ``show``
+creation_lock  one creation at a time
 new_key        creation of a key, and its lines for the tenant's file
 key_request    requested key, checked against the configuration; kinds of key by name
 key_locations  keys of the configuration in their tokens

@@ -10,11 +10,11 @@ import click
 from queueing.protocol.algorithms import Algorithm, KeyKind
 from queueing.protocol.key_directory import KeyState
 from queueing.protocol.public_keys import PublicKey, placeholder_key
+from workers.cli.keys.creation_lock import one_creation_at_a_time
 from workers.cli.keys.key_request import KIND_NAMES, KeyRequest, print_preview
 from workers.cli.keys.new_key import (
     Papers,
     make_key,
-    one_creation_at_a_time,
     print_key,
 )
 from workers.cli.keys.origins.options import OriginArguments, origin_options, wanted_witnesses

@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import dataclasses
-import fcntl
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,13 +21,12 @@ from workers.cli.keys.origins.ceremony import Ceremony
 from workers.cli.keys.origins.files import OriginFiles, StatedKey, print_files
 from workers.cli.keys.origins.records import HeldCeremony, finish, open_ceremony
 from workers.cli.keys.request import RequestedCertificate, print_request
-from workers.cli.shell.interrupts import Stopped, with_clean_up
+from workers.cli.shell.interrupts import Stopped
 from workers.cli.shell.key_events import keep_key_event
 from workers.cli.shell.output import Output, emit, print_block, print_message
 
 if TYPE_CHECKING:
     from workers.cli.keys.key_request import KeyRequest
-    from workers.config.loading import ServiceScope
     from workers.config.tenant_edits import NewVersion
     from workers.token_admin.messages import KeyFacts
 
@@ -51,28 +48,6 @@ class NewKey(msgspec.Struct, frozen=True, kw_only=True):
     attributes: dict[str, bool]
     toml: str
     written: str | None
-
-
-@contextlib.contextmanager
-def one_creation_at_a_time(scope: ServiceScope) -> Iterator[None]:
-    """Hold off other operators from here to the written file: two keys would get one version and one label.
-
-    A lost terminal or SIGTERM ends the creation as Ctrl-C does: what it made is named and on record. Raises ``ConfigError`` where another command on this host is creating a key now.
-    """
-    descriptor = os.open(scope.file, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        with with_clean_up():
-            yield
-    except BlockingIOError:
-        raise ConfigError(
-            str(scope.file),
-            "",
-            "another command is creating a key on this host now",
-            "Wait for it, look at `sigmill keys list`, then try again.",
-        ) from None
-    finally:
-        os.close(descriptor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,9 @@ import click
 
 from queueing.errors import KeyDisabled
 from queueing.protocol.public_keys import placeholder_key
+from workers.cli.keys.creation_lock import one_creation_at_a_time
 from workers.cli.keys.key_request import KIND_NAMES, KeyRequest, print_preview
-from workers.cli.keys.new_key import Papers, make_key, one_creation_at_a_time
+from workers.cli.keys.new_key import Papers, make_key
 from workers.cli.keys.origins.options import OriginArguments, origin_options, wanted_witnesses
 from workers.cli.keys.pinned_version import find_key, version_options
 from workers.cli.keys.request import (

@@ -11,6 +11,7 @@ import msgspec
 
 from queueing.errors import KeyUnknown, ResultInvalid
 from workers.cli.commands import KEYS_ORIGIN, LazyGroup
+from workers.cli.keys.creation_lock import one_creation_at_a_time
 from workers.cli.keys.origins.ceremony import Ceremony
 from workers.cli.keys.origins.files import (
     EvidenceState,
@@ -24,8 +25,7 @@ from workers.cli.keys.origins.files import (
 )
 from workers.cli.keys.origins.options import checked_witnesses
 from workers.cli.keys.origins.records import finish, unfinished
-from workers.cli.keys.pinned_version import find_version, version_options
-from workers.cli.shell.interrupts import with_clean_up
+from workers.cli.keys.pinned_version import PinnedVersion, find_version, version_options
 from workers.cli.shell.key_events import keep_key_event
 from workers.cli.shell.options import config_option, json_option
 from workers.cli.shell.output import Output, emit, print_line, print_message
@@ -77,30 +77,36 @@ def create(
     statement says that the key was generated, when, and before which witnesses.
     """
     scope = load_scope(config)
-    pinned = find_version(scope, tenant, key, wanted=("next", "active"))
-    ceremony = Ceremony(
-        key=StatedKey(
-            scope=scope,
-            tenant=tenant,
-            key=pinned.key.name,
-            version=pinned.version.version,
-            public_key=pinned.version.public_key,
-        ),
-        service=load_service(scope.file),
-        token=pinned.token_admin(token).name,
-        witnesses=checked_witnesses(witnesses),
-        generated_at=None,
+    names = checked_witnesses(witnesses)
+    with one_creation_at_a_time(scope):
+        _create(output, find_version(scope, tenant, key, wanted=("next", "active")), token, names)
+
+
+def _create(output: Output, pinned: PinnedVersion, token: str | None, witnesses: tuple[str, ...]) -> None:
+    scope = pinned.scope
+    ceremony = _completed(
+        Ceremony(
+            key=StatedKey(
+                scope=scope,
+                tenant=pinned.tenant.name,
+                key=pinned.key.name,
+                version=pinned.version.version,
+                public_key=pinned.version.public_key,
+            ),
+            service=load_service(scope.file),
+            token=pinned.token_admin(token).name,
+            witnesses=witnesses,
+            generated_at=None,
+        )
     )
-    ceremony = _completed(ceremony)
-    with with_clean_up():
-        files, _ = ceremony.hold(None)
+    files, _ = ceremony.hold(None)
     if ceremony.generated_at is not None:
         finish(ceremony.key)
     print_files(output, files)
     keep_key_event(
         scope,
         "stated",
-        tenant=tenant,
+        tenant=pinned.tenant.name,
         key=pinned.key.name,
         version=pinned.version.version,
         public_key=pinned.version.public_key,
