@@ -152,9 +152,9 @@ def lane_of_the_front(service: GrantedService) -> Iterator[tuple[socket.socket, 
     with (issuer.folder / "lane.log").open("ab") as log:
         process = issuer.spawn("lane", log)
     try:
-        until((issuer.folder / "lane.sock").exists, "the lane listens")
         with socket.socket(socket.AF_UNIX) as lane:
-            lane.connect(str(issuer.folder / "lane.sock"))
+            place = str(issuer.folder / "lane.sock")
+            until(lambda: lane.connect_ex(place) == 0, "the lane listens")
             lane.settimeout(30)
             with lane.makefile("rb") as stream:
                 assert isinstance(_read(stream), LaneReady)
