@@ -15,7 +15,8 @@ from workers.cli.shell.options import config_option, json_option
 from workers.cli.shell.output import Exit, Output, emit, print_message
 from workers.config.service_file import load_service
 from workers.record.bundle.writer import export, newest_checkpoint
-from workers.record.folder import log_folder
+from workers.record.folder import LOGS_NAME, log_folder
+from workers.record.replacement import former_records
 from workers.record.retention.minimum import removed_sentence
 
 
@@ -51,10 +52,23 @@ class ExportLine(msgspec.Struct, frozen=True, kw_only=True):
     metavar="DIR",
     help="Folder of the bundle; created if missing. Bundles of several hosts may share it.",
 )
+@click.option(
+    "--former",
+    metavar="NAME",
+    help="From a record of this host that was given up, by its name in `sigmill audit status`.",
+)
 @json_option
 @click.pass_obj
-def export_record(
-    output: Output, /, *, config: Path, tenant: str, from_ms: int, to_ms: int | None, out: Path
+def export_record(  # noqa: PLR0913 - an option each
+    output: Output,
+    /,
+    *,
+    config: Path,
+    tenant: str,
+    from_ms: int,
+    to_ms: int | None,
+    out: Path,
+    former: str | None,
 ) -> Exit:
     """Export a tenant's record of this host.
 
@@ -69,8 +83,10 @@ def export_record(
         raise ConfigError(
             "--tenant", "", f"{tenant!r} is no name of a tenant", "`sigmill tenants list` shows them."
         )
-    folder = log_folder(service.state_dir, tenant)
     try:
+        folder = log_folder(service.state_dir, tenant)
+        if former is not None:
+            folder = _former(service.state_dir, former) / LOGS_NAME / tenant
         if newest_checkpoint(folder) is None:
             raise NotSealed(f"{folder}: no checkpoint")
         exported = export(folder, out, from_ms=from_ms, to_ms=to_ms)
@@ -93,3 +109,14 @@ def export_record(
     if exported.minimum and exported.first == exported.minimum:
         print_message(removed_sentence(exported.minimum))
     return Exit.DONE
+
+
+def _former(state_dir: Path, name: str) -> Path:
+    """Folder of a record that was given up. Raises ``ConfigError`` where there is none of this name, or ``OSError``."""
+    there = {path.name: path for path in former_records(state_dir)}
+    if name not in there:
+        names = ", ".join(there) or "none"
+        raise ConfigError(
+            "--former", "", f"{name!r} is no former record here ({names})", "See `sigmill audit status`."
+        )
+    return there[name]

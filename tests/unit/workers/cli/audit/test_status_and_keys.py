@@ -24,6 +24,7 @@ from workers.journal.segment_writer import SegmentWriter
 from workers.record.bundle.writer import export
 from workers.record.exchange import STATEMENTS
 from workers.record.folder import log_folder
+from workers.record.replacement import give_up
 
 
 @pytest.fixture
@@ -103,6 +104,25 @@ def test_keys_are_printed_as_the_verifier_takes_them(site: Site) -> None:
     line = json.loads(run(site, "keys", "--tenant", "acme").stdout)
     assert (line["from_size"], line["issued"][:10], line["expires"][:10]) == (1, "2026-11-27", "2026-12-27")
     assert line["vkey"] in result.stdout.splitlines()
+
+
+def test_a_record_that_was_given_up_is_exported_beside_the_one_that_follows_it(site: Site) -> None:
+    """Segments of the write-ahead log may be gone: then it alone has what was signed."""
+    out, state = site.folder / "bundle", state_of(site)
+    former = give_up(state)
+    seal(state)
+    for more in ((), ("--former", former)):
+        assert run(site, "export", "--tenant", "acme", "--out", str(out), *more).return_value == 0
+    (site.folder / "service.keys").write_text(base64.b64encode(SERVICE.spki).decode())
+    certify(log_folder(state, "acme"))
+    assert run(site, "export", "--tenant", "acme", "--out", str(out)).return_value == 0
+    words = ["verify", str(out), "--service-key", str(site.folder / "service.keys"), "--tenant", "acme"]
+    verified = CliRunner().invoke(audit, words, obj=Output(as_json=True), standalone_mode=False)
+    assert verified.return_value == 0
+    assert [json.loads(line)["entries"] for line in verified.stdout.splitlines()] == [4, 4]
+    for wrong in ("record.other", "../state", ""):
+        refused = run(site, "export", "--tenant", "acme", "--out", str(out), "--former", wrong)
+        assert f"is no former record here ({former})" in str(refused.exception)
 
 
 def test_a_key_that_the_service_key_did_not_certify_is_no_key(site: Site) -> None:
