@@ -320,7 +320,7 @@ def test_a_lane_that_exits_after_the_end_of_its_job_is_not_counted_again(finishe
 
 
 def test_what_lanes_answer_after_the_end_does_not_change_it(finished: FinishedJobs) -> None:
-    """A returned job stays returned, and one with a result keeps its error."""
+    """A returned job stays returned, and one with a result keeps its error; each has gone to its sink once."""
     returned, failed = job_in_work(finished, 4), job_in_work(finished, 4)
     returned.slice_refused(0, 2, TokenUnavailable())
     failed.slice_refused(0, 2, ClientRevoked())
@@ -329,6 +329,8 @@ def test_what_lanes_answer_after_the_end_does_not_change_it(finished: FinishedJo
         job.slice_poisoned(2, 1, ["signal_11"])
         job.slice_faulted(2, 1)
         job.slice_done(3, signed(1))
+        job.slice_skipped(4)
+    assert finished == [returned, failed]
     assert (returned.ending, failed.ending) == (Ending.RETURN, Ending.RESULT)
     assert isinstance(returned.unavailable, TokenUnavailable)
     assert isinstance(failed.failure, ClientRevoked)
