@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from queueing.errors import ProofInvalid
-from queueing.transparency.merkle import EMPTY_ROOT, TreeEdge, leaf_hash, root_of
+from queueing.transparency.merkle import EMPTY_ROOT, TreeEdge, leaf_hash, node_hash, root_of
 from queueing.transparency.proofs import (
     consistency_proof,
     inclusion_proof,
@@ -135,6 +135,15 @@ def test_every_prefix_of_every_small_tree_is_proven_and_no_other_size_is() -> No
                 if other != old_size:
                     with pytest.raises(ProofInvalid):
                         verify_consistency(other, leaves.root(old_size), size, leaves.root(size), proof)
+
+
+@pytest.mark.parametrize("old_size", range(1, 12))
+def test_a_log_with_another_history_is_no_prefix_of_this_one(old_size: int) -> None:
+    """The proof alone gives the newer root where the older size is no power of two."""
+    leaves = Leaves(12)
+    proof = consistency_proof(leaves, old_size, 12)
+    with pytest.raises(ProofInvalid):
+        verify_consistency(old_size, node_hash(bytes(32), bytes(32)), 12, leaves.root(12), proof)
 
 
 @given(st.integers(1, 600), st.data())

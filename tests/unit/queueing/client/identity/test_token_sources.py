@@ -158,7 +158,8 @@ async def test_a_command_prints_the_token() -> None:
 
 async def test_a_command_has_a_time_and_a_size() -> None:
     """One that hangs, or prints for ever, is killed."""
-    hanging = command("import sys; sys.stdin.read(); import signal; signal.pause()", timeout_s=0.2)
+    silent = "import signal, sys; sys.stdin.read(); signal.alarm(30); signal.pause()"
+    hanging = command(silent, timeout_s=0.2)
     assert "longer than 0.2 s" in (await told(hanging, {})).message
     flood = command("while True: print('x' * 1000)")
     assert (await told(flood, {})).retryable

@@ -106,6 +106,12 @@ def test_a_signature_of_another_key_version_than_was_asked_for_is_found(tmp_path
     assert "of another key version than its envelope asks for" in found
 
 
+def test_an_envelope_of_another_tenant_is_no_order_of_this_one(tmp_path: Path) -> None:
+    sealed = envelope_of(tenant="globex")
+    (found,) = problems(tmp_path, intent_of(sealed), (outcome_of(1, sealed), row_of(2, sealed)), COMMITTED)
+    assert found.endswith("its envelope is of another tenant: globex")
+
+
 def test_an_order_for_another_cluster_is_none_for_this_one(tmp_path: Path) -> None:
     """The same client key may be in use at a test cluster of the same service; what the service key states tells them apart."""
     sealed = envelope_of(audience="staging")
