@@ -10,8 +10,8 @@ Seven conditions, all in ``Readiness.ready``:
 5. no commit waits for its replicas;
 6. the write-ahead log can be written;
 7. a token can sign, as far as is known (``LaneRegistry.healthy``). A token is in doubt for 60 s after its last use failed, and
-   while its PIN is refused; drained ones do not count. One that was given work is not in doubt, or none was given any; or
-   only tokens of one tenant were, and another tenant has some that are not drained.
+   while its PIN is refused; drained ones do not count. Enough is one of these: a used token that is not in doubt; no
+   token used yet and none drained; used tokens of one tenant at most, and another tenant with a token that is not drained.
 
 ``workers/telemetry/http_server.py`` serves it. The exporter's ``/readyz`` is in ``workers/telemetry/queue_exporter.py``.
 """

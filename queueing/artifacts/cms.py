@@ -51,8 +51,9 @@ def signature_algorithm(algorithm: Algorithm) -> bytes:
         return _pss(facts.signature_oid, facts.hash_name)
     if facts.scheme is Scheme.ECDSA:
         return der.sequence(der.oid(facts.signature_oid))  # RFC 5758 3.2: without parameters
+    whole = "signs whole messages in CMS, and Sigmill signs digests"
     raise AlgorithmMismatch(
-        f"{algorithm} signs whole messages in CMS, and Sigmill signs digests",
+        f"{algorithm} {whole if facts.scheme is Scheme.EDDSA else 'has no form in CMS here'}",
         hint="Sign with an RSA or EC key, or sign the file's digest with --format raw.",
     )
 

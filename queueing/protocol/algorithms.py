@@ -4,11 +4,13 @@ A kind of key of a known family (RSA, an SEC curve) and an algorithm of a known 
 row in ``KEY_KINDS``, ``Algorithm`` with its row in ``FACTS`` (a curve is named in the row of its algorithm, too), and a hash in
 ``HASH_OIDS``. What else is needed, and fails loudly until it is there:
 
-- new scheme: ``_row`` in ``workers/hsm/mechanisms.py`` (PKCS#11 mechanism) and ``_check`` in ``protocol/public_keys.py``;
+- new scheme: ``_row`` in ``workers/hsm/mechanisms.py`` (PKCS#11 mechanism) and ``_check`` in ``protocol/public_keys.py``; its
+  identifier in ``workers/pki/schemes.py`` (requests, statements) and ``queueing/artifacts/cms.py`` (files), which refuse others;
 - new family: ``KEY_TYPE`` in ``workers/hsm/mechanisms.py``; ``_kind``, ``_check`` and ``_placeholder`` in
   ``protocol/public_keys.py``; and ``curve_point`` and ``ec_spki`` in ``workers/hsm/encodings.py`` (points of its objects).
 
 Optional, and left out until it is there: ``queueing/agent/signing_input.py`` (tools may ask for the scheme),
+``queueing/agent/openpgp/certificate.py`` (OpenPGP knows the scheme),
 ``bench/ceiling/probe.py`` (bare loops with the family), ``bench/capacity/hsm_rates.py`` (relative rates, for estimates).
 """
 

@@ -9,9 +9,9 @@ ready_tenants      tenants that may have jobs, and the event that wakes the loop
 refusals           claims that Redis refuses although it answers
 suspect_isolation  tenants whose next job has to be processed alone
 
-A second intake (HTTP: ``workers.relay``) is a producer: a folder of its own beside this one that calls
-``queueing.broker.submit.submit`` with sealed envelopes, as the client does. The seam is that function: everything behind it stays as it is. One that bypassed
-Redis would belong in this folder, and need a lease, sinks and a recovery of its own (``claimer``).
+A second intake is a producer: a folder of its own beside this one that calls ``queueing.broker.submit.submit`` with sealed
+envelopes, as the client does (HTTP: ``workers.relay``, through the client's ``RedisAccess``). The seam is that function: everything
+behind it stays as it is. One that bypassed Redis would belong in this folder, and need a lease, sinks and a recovery of its own (``claimer``).
 
 Must never import ``workers.background``, ``workers.composition`` or ``workers.service``.
 """

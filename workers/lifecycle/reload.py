@@ -1,8 +1,9 @@
 """Reload of the configuration at SIGHUP or ``sigmill tenants reload``: adopted or refused as a whole, and reported.
 
 All changed files are read and checked (``workers/config/snapshots.py``). A tenant's file restarts no lane: each lane is told
-to read its files again, and one that does not confirm in time is killed and replaced: within 0.5 s where only tenants'
-files changed, within 10 s where the service's file did. Lanes of tokens retire that no tenant uses any more, or only a
+to read its files again, and one that does not answer in time is killed and replaced: after 0.5 to 1 s where only tenants'
+files changed, after 10 s where the service's file did, and always for the service key's lane. One that answers with a problem
+continues with its former policy, and the report names it. Lanes of tokens retire that no tenant uses any more, or only a
 suspended one. Only a changed ``[tokens.NAME]`` of the service's file replaces lanes, once they have finished their
 chunks (``LaneRegistry.adopt`` in ``workers/lanes/supervisor/registry.py``). ``[redis]``, ``[worker]``, ``[log]``,
 ``[record]`` and ``[metrics]`` wait for a restart of the worker, except ``directory_ttl_s``, which lanes read from their own file.

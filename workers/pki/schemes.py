@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 def signature_algorithm(kind: KeyKind) -> bytes:
     """AlgorithmIdentifier of a signature by a key of this kind over a message, in DER.
 
-    With NULL for RSA (RFC 4055 5), and else without parameters. ``AlgorithmMismatch`` for PSS, whose parameters nothing here writes.
+    With NULL for RSA (RFC 4055 5), and without parameters for ECDSA and EdDSA. ``AlgorithmMismatch`` for other schemes.
     """
     facts = FACTS[DEFAULT_FOR_KEY[kind]]
-    if facts.scheme is Scheme.PSS:
-        raise AlgorithmMismatch(f"{kind} keys sign no requests")
-    parameters = (der.null(),) if facts.scheme is Scheme.PKCS1V15 else ()
-    return der.sequence(der.oid(facts.signature_oid), *parameters)
+    match facts.scheme:
+        case Scheme.PKCS1V15:
+            return der.sequence(der.oid(facts.signature_oid), der.null())
+        case Scheme.ECDSA | Scheme.EDDSA:
+            return der.sequence(der.oid(facts.signature_oid))
+    raise AlgorithmMismatch(f"{kind} keys sign no requests")
 
 
 def message_hash(kind: KeyKind) -> str:

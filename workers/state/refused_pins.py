@@ -1,4 +1,4 @@
-"""PINs that a token rejected: no lane of this host tries one again until its file changes or an operator resumes.
+"""PINs that a token refused: no lane of this host tries one again until its file changes or an operator resumes.
 
 A file of mode 0600 holds a slow hash of the PIN (scrypt, RFC 7914) with its own salt. Other hosts receive two bytes of
 another such hash (``workers.background.refused_pin_sync``): enough to recognise the PIN, too little to find it.
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 _SALT_BYTES: Final = 16
 _TOLD_BYTES: Final = 2
-"""One PIN in 65,536 is mistaken for the rejected one; an operator then resumes the token. 15 million 12-digit PINs fit."""
+"""One PIN in 65,536 is mistaken for the refused one; an operator then resumes the token. 15 million 12-digit PINs fit."""
 
 _SCRYPT: Final = {"n": 2**14, "r": 8, "p": 1}
 """About 50 ms, once per lane start; it slows down guessing a short PIN from a stolen file."""
 
 _HASH_BYTES: Final = _SALT_BYTES + 64  # hashlib.scrypt's own length
 _UNWRITTEN: Final = bytes(_HASH_BYTES)
-"""Content of a file whose hash could not be written: the rejected PIN is unknown, so none is tried."""
+"""Content of a file whose hash could not be written: the refused PIN is unknown, so none is tried."""
 
 _DRAFT_LASTS_S: Final = 3600.0
 """An older draft was left by a killed process: no login takes that long."""
@@ -59,17 +59,17 @@ class RefusedPins:
             entry.discard()
 
     def contains(self, token: str, pin: Secret) -> bool:
-        """Whether this token rejected this PIN before, here or on another host."""
+        """Whether this token refused this PIN before, here or on another host."""
         own = self._folder / token
         return _is_unwritten(own) or any(_is_of(file, pin) for file in (own, self._heard / token))
 
     def remember(self, token: str, pin: Secret) -> None:
-        """Record that the token rejected this PIN; replaces an earlier record."""
+        """Record that the token refused this PIN; replaces an earlier record."""
         with self.reserved_entry(token) as entry:
             entry.remember(pin)
 
     def is_marked(self, token: str) -> bool:
-        """Whether any PIN of this token was rejected, not necessarily the current one."""
+        """Whether any PIN of this token was refused, not necessarily the current one."""
         return is_there(self._folder / token) or is_there(self._heard / token)
 
     def forget(self, token: str) -> bool:
@@ -115,9 +115,9 @@ class ReservedEntry:
             _fill(draft, bytes(size), os.O_CREAT | os.O_TRUNC)
 
     def remember(self, pin: Secret) -> None:
-        """Record durably that the token rejected this PIN; replaces an earlier record.
+        """Record durably that the token refused this PIN; replaces an earlier record.
 
-        If the disk fails to write the hash, every PIN of the token counts as rejected. Raises ``OSError`` where even the
+        If the disk fails to write the hash, every PIN of the token counts as refused. Raises ``OSError`` where even the
         rename fails.
         """
         try:

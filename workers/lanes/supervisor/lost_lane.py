@@ -2,11 +2,13 @@
 
 1. ``process_group.LaneProcesses`` sees the end and has it classified: ``classify_exit`` tells a crash from an HSM fault, from
    a token that cannot be used, and from an order to stop.
-2. ``chunk_scheduler.ChunkScheduler`` takes the chunks back, by ``LostChunks.take_back``. After a crash or a fault only the chunk that was being signed is suspect; all others are signed by the next lane.
+2. ``chunk_scheduler.ChunkScheduler`` takes the chunks back, by ``LostChunks.take_back``, and puts them before what waits. After a
+   crash or a fault only the chunk that was being signed is suspect. The next lane signs the others; where the circuit breaker
+   opens, their jobs are requeued.
 3. A suspect is signed alone, so that no other job is blamed. A job that crashed ``poison_attempts`` lanes becomes a dead letter;
    one over which the HSM failed ``MOST_FAULTS`` times is requeued, perhaps for another host (``workers.pipeline.retry``).
-4. Lanes that crash in a row, with no signature in between, are blamed on the token (``TokenBlame``), and no further job becomes
-   a dead letter for that. ``LostChunks.token_after`` says what the token is good for: ``token_pool.TokenPool.lane_ended`` opens its
+4. Lanes that end in a row by a crash or a fault, with no signature in between, are blamed on the token (``TokenBlame``), and no
+   further job becomes a dead letter for that. ``LostChunks.token_after`` says what the token is good for: ``token_pool.TokenPool.lane_ended`` opens its
    circuit breaker (``circuit_breaker``), or starts another lane.
 """
 
@@ -33,7 +35,7 @@ MOST_FAULTS: Final = 2
 """The HSM may fail so often over the same digests on this host; then their job is requeued, perhaps for another host."""
 
 CRASHES_IN_A_ROW: Final = 3
-"""Lanes of a token that may crash in a row, whatever their jobs; as many as the default of ``poison_attempts``, which limits
+"""Lanes of a token that may end by a crash or a fault in a row, whatever their jobs; as many as the default of ``poison_attempts``, which limits
 those of one job. After that the circuit breaker opens; when it has closed again the first crash opens it, until the token has
 signed something."""
 
@@ -141,15 +143,15 @@ class LostChunks:
 
         A job that needs no more signatures is neither signed again nor blamed.
         """
-        during_work = end.cause in {Cause.FAULT, Cause.CRASH}
-        if during_work:
+        is_blamed = end.cause in {Cause.FAULT, Cause.CRASH}
+        if is_blamed:
             self.token.record_crash()
         for position, chunk in enumerate(chunks):
             for slice_ in chunk.slices:
                 slice_.job.slice_in_doubt(slice_.count)
                 if not slice_.job.needs_signatures:
                     slice_.job.slice_skipped(slice_.count)
-                elif not (during_work and position == 0) or self._retry_or_give_up(slice_, end):
+                elif not (is_blamed and position == 0) or self._retry_or_give_up(slice_, end):
                     yield slice_
 
     def token_after(self, end: ExitReason, *, was_ready: bool) -> TokenAfter:
@@ -212,7 +214,7 @@ class TokenBlame:
         self._crashes = 0
 
     def record_crash(self) -> None:
-        """A lane crashed, with or without work."""
+        """Record that a lane ended by a crash, with or without work, or by a fault."""
         self._crashes += 1
 
     def record_signature(self) -> None:

@@ -83,6 +83,12 @@ def own_handlers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         signal.signal(number, handler)
 
 
+def raise_handled(number: signal.Signals) -> None:
+    """Raise a signal that has a handler: by default it would end the tests."""
+    assert signal.getsignal(number) is not signal.SIG_DFL
+    signal.raise_signal(number)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_that_ends_a_process_at_once_leaves_time_to_clean_up(
     number: signal.Signals, own_handlers: None
@@ -91,7 +97,7 @@ def test_a_signal_that_ends_a_process_at_once_leaves_time_to_clean_up(
     signal.signal(number, signal.SIG_DFL)
 
     with pytest.raises(Stopped) as stopped, with_clean_up():
-        signal.raise_signal(number)
+        raise_handled(number)
 
     assert stopped.value.exit_code == 128 + number
     assert signal.getsignal(number) is signal.SIG_DFL
