@@ -94,8 +94,11 @@ def sigmill(*words: str | Path, config: Path | None = None) -> Ran:
 async def start_sigmill(
     *words: str | Path, environ: Mapping[str, str] | None = None
 ) -> asyncio.subprocess.Process:
-    """Start ``sigmill`` with pipes for its input and outputs, in a process that takes signals."""
-    return await _start(_COMMAND, words, environ)
+    """Start ``sigmill`` with pipes for its input and outputs, in a process that takes signals.
+
+    SIGHUP, too, which tests under ``nohup`` would have it ignore.
+    """
+    return await _start(("env", "--default-signal=HUP", *_COMMAND), words, environ)
 
 
 async def run_sigmill(

@@ -23,7 +23,7 @@ INTENT_BYTES = DIGESTS_PER_SLICE * 32
 """Least size of the intent of a full envelope of SHA-256 digests."""
 
 PAGE_BYTES = 4096
-SYNC_S = 4.5
+SYNC_S = 8.5
 """Time of one sync: more than twice a lease, and less than a page may take."""
 
 
@@ -69,7 +69,7 @@ async def test_a_disk_that_is_full_then_read_only_then_well(make_rig: MakeRig) -
 
 async def test_a_slow_disk_delays_and_nothing_else(make_rig: MakeRig) -> None:
     """Each sync takes longer than a lease: leases are extended, pages are served, everything is signed once."""
-    rig = make_rig(token={"acme": "lanes = 1"}, worker={"lease_s": 4.0})
+    rig = make_rig(token={"acme": "lanes = 1"}, worker={"lease_s": 8.0})
     rig.wrap = behind_simhsm(rig.directory)
     worker = rig.start_worker()
     async with rig.client() as client:
