@@ -2,8 +2,9 @@
 
 Three times per lease the thread extends the leases of all active jobs (``Claims.extend`` in ``queueing/broker/claims.py``,
 by ``queueing/redis/lua/extend.lua``), with a loop and a connection of its own. It does so while the worker's loop is alive:
-when that hangs permanently the leases run out, and other workers sign the jobs. A lost lease is only logged and counted here:
-the job continues, and its commit is then fenced (``CommitStatus.FENCED``), so that its result is never published.
+when that hangs permanently the leases run out, and other workers sign the jobs. A lost lease is only logged and counted here,
+once two rounds have found it: a job that was committed while the first one was under way has no lease either, and has lost none.
+A job whose lease is lost continues, and its commit is then fenced (``CommitStatus.FENCED``), so that its result is never published.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from queueing.redis.connection import connect
 from workers.telemetry.job_log import name_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from queueing.broker.claims import ClaimedJob
     from queueing.config.redis import RedisConfig
     from workers.active_jobs import ActiveJobs
@@ -35,6 +38,9 @@ LOOP_PATIENCE_LEASES: Final = 4
 """A worker's loop without a heartbeat for so many lengths of a lease is taken for dead."""
 
 RETRY_S: Final = 0.5
+
+_ROUNDS: Final = 2
+"""Rounds that must miss a lease before it counts as lost, which it does once."""
 
 MOST_NAMED: Final = 20
 """Jobs in one line of the log."""
@@ -59,6 +65,9 @@ class LeaseKeeper:
         self._jobs = jobs
         self._heartbeat = heartbeat
         self._metrics = metrics
+        self._missed: dict[tuple[bytes, bytes], int] = {}
+        """Rounds in a row that did not find a lease of a job in hand, by job id and lease."""
+
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._main, name="leases", daemon=True)
 
@@ -81,7 +90,7 @@ class LeaseKeeper:
             runner.run(redis.aclose())
 
     async def _extend(self, claims: Claims) -> bool:
-        """One round; False when Redis did not answer."""
+        """One round; False when another one should come soon: Redis did not answer, or a lease was not found for the first time."""
         unseen_s = time.monotonic() - self._heartbeat.seen_at
         if unseen_s > LOOP_PATIENCE_LEASES * self._lease_s:
             log.error("lease.loop_hangs", extra={"unseen_s": round(unseen_s, 1)})
@@ -92,14 +101,21 @@ class LeaseKeeper:
         if not leased:
             return True
         try:
-            lost = await claims.extend(leased)
+            missing = await claims.extend(leased)
         except QueueUnavailable as error:
             self._metrics.redis_errors.labels("extend").inc()
             log.warning("redis.failed", extra={"operation": "extend", "why": str(error)})
             return False
-        self._metrics.lease_events.labels("extended").inc(sum(map(len, leased.values())) - len(lost))
-        self._metrics.lease_events.labels("lost").inc(len(lost))
+        self._metrics.lease_events.labels("extended").inc(sum(map(len, leased.values())) - len(missing))
+        self._report_lost(missing)
+        return 1 not in self._missed.values()
+
+    def _report_lost(self, missing: Sequence[ClaimedJob]) -> None:
+        in_hand = {(job.job_id, job.lease) for job in self._jobs.claimed()}
+        places = [(job.job_id, job.lease) for job in missing]
+        self._missed = {place: self._missed.get(place, 0) + 1 for place in places if place in in_hand}
+        lost = [place for place, rounds in self._missed.items() if rounds == _ROUNDS]
         if lost:
-            names = [name_of(job.job_id) for job in lost[:MOST_NAMED]]
+            self._metrics.lease_events.labels("lost").inc(len(lost))
+            names = [name_of(job_id) for job_id, _ in lost[:MOST_NAMED]]
             log.warning("lease.lost", extra={"jobs": len(lost), "job_ids": names})
-        return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -30,12 +30,16 @@ class FakeClaims:
 
     lost: set[bytes] = field(default_factory=set)
     away: bool = False
+    settled: Callable[[], None] = lambda: None
+    """Called before the answer."""
+
     rounds: list[dict[str, list[bytes]]] = field(default_factory=list)
 
     async def extend(self, leased: Mapping[str, Sequence[ClaimedJob]]) -> list[ClaimedJob]:
         self.rounds.append({tenant: sorted(job.job_id for job in jobs) for tenant, jobs in leased.items()})
         if self.away:
             raise QueueUnavailable("away")
+        self.settled()
         return [job for jobs in leased.values() for job in jobs if job.job_id in self.lost]
 
 
@@ -108,11 +112,29 @@ async def test_a_lease_that_is_lost_is_counted_and_named(
     names = [b"%03d" % i for i in range(MOST_NAMED + 5)]
     kept.claim(b"kept", *names)
     kept.claims.lost = set(names)
-    assert await kept.extend()
-    assert (kept.events("extended"), kept.events("lost")) == (1, len(names))
+    assert not await kept.extend(), "the next round comes soon"
+    assert kept.events("lost") == 0
+    for _ in range(3):
+        assert await kept.extend()
+    assert (kept.events("extended"), kept.events("lost")) == (4, len(names))
     (line,) = [record for record in caplog.records if record.message == "lease.lost"]
     assert line.__dict__["jobs"] == len(names)
     assert len(line.__dict__["job_ids"]) == MOST_NAMED
+
+
+@pytest.mark.parametrize("settled_before_the_answer", [True, False])
+async def test_a_job_that_is_committed_during_a_round_has_lost_no_lease(
+    kept: Kept, caplog: pytest.LogCaptureFixture, settled_before_the_answer: bool
+) -> None:
+    """Its lease is gone when the round comes to Redis, and its end is known to the worker a moment later."""
+    (job,) = kept.claim(b"a")
+    kept.claims.lost = {b"a"}
+    if settled_before_the_answer:
+        kept.claims.settled = lambda: kept.jobs.remove(job)
+    await kept.extend()
+    kept.jobs.remove(job)
+    assert await kept.extend()
+    assert (kept.events("lost"), caplog.records) == (0, [])
 
 
 async def test_a_round_without_an_answer_is_to_be_repeated_soon(kept: Kept) -> None:
