@@ -346,7 +346,11 @@ def test_a_shard_without_its_replica_holds_up_its_own_tenants_alone(
                 write_rules(rig.directory / "acme.faults", [])
                 for digest in digests(5):
                     await neighbour.sign("release", digest, timeout_s=20)
-                await until_async(lambda: worker.metric("sigmill_jobs_in_flight") == 1, "acme's job is held")
+                await until_async(
+                    lambda: worker.metric("sigmill_jobs_in_flight") == 1 or client.submit_trouble is not None,
+                    "acme's job is held by the worker, or its submit by the replica that was paused before it",
+                )
+                assert not waiting.done()
                 replica.resume()
                 await waiting
 
