@@ -90,7 +90,7 @@ class LeaseKeeper:
             runner.run(redis.aclose())
 
     async def _extend(self, claims: Claims) -> bool:
-        """One round; False when another one should come soon: Redis did not answer, or a lease was not found for the first time."""
+        """One round; False when Redis did not answer."""
         unseen_s = time.monotonic() - self._heartbeat.seen_at
         if unseen_s > LOOP_PATIENCE_LEASES * self._lease_s:
             log.error("lease.loop_hangs", extra={"unseen_s": round(unseen_s, 1)})
@@ -108,7 +108,7 @@ class LeaseKeeper:
             return False
         self._metrics.lease_events.labels("extended").inc(sum(map(len, leased.values())) - len(missing))
         self._report_lost(missing)
-        return 1 not in self._missed.values()
+        return True
 
     def _report_lost(self, missing: Sequence[ClaimedJob]) -> None:
         in_hand = {(job.job_id, job.lease) for job in self._jobs.claimed()}
