@@ -52,6 +52,15 @@ def worker_alerts(clock: Clock) -> list[Alert]:
             dashboard=WORKER_BOARD,
         ),
         Alert(
+            name="SigmillRecordUncertified",
+            severity="ticket",
+            expr="max by (instance) (sigmill_record_uncertified) > 0",
+            wait_s=10 * MINUTE_S,
+            summary="The service key has not certified the key that signs a host's checkpoints: receipts wait for it.",
+            description="Worker {{ $labels.instance }}: the logs of {{ $value }} tenants.",
+            dashboard=WORKER_BOARD,
+        ),
+        Alert(
             name="SigmillRecordReplaced",
             severity="page",
             expr="max by (instance) (sigmill_record_former) > 0",
