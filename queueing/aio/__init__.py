@@ -1,6 +1,7 @@
 """Asyncio building blocks.
 
 backoff        growing waits with jitter
+coalescer      items added one by one, sent in batches
 daemon_calls   blocking calls to the network
 events         wait for an event, up to a time
 owned_tasks    tasks that end with their owner

@@ -1,6 +1,5 @@
 """The client that producers use. ``SigningClient`` is loaded when asked for.
 
-call_coalescing      concurrent ``sign()`` calls share envelopes
 config               ``client.toml``
 delivery             jobs out, results in
 identity             the client's own key, or grants that an issuer gives for a token
@@ -16,6 +15,7 @@ sign_stream          ``sign_many()``: slices of the input under way at once
 signatures           ``Signature``, and the outcome of a digest
 signing_client       ``SigningClient``
 signing_request      requests and the envelopes built of them
+single_calls         concurrent ``sign()`` calls, which share envelopes
 submitted_job        ``Job``, and the wait for its parts
 
 Must never import ``queueing.coordination`` or ``workers``.

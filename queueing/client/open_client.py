@@ -8,7 +8,6 @@ import secrets
 from typing import TYPE_CHECKING
 
 from queueing.aio.owned_tasks import OwnedTasks
-from queueing.client.call_coalescing import SingleCalls
 from queueing.client.delivery.transport import Transport
 from queueing.client.identity.opening import identity_of
 from queueing.client.key_directory_cache import KeyDirectoryCache
@@ -17,6 +16,7 @@ from queueing.client.request_runner import PartRunner, RequestRunner
 from queueing.client.result_checker import ResultChecker
 from queueing.client.service_clock import ServiceClock
 from queueing.client.signing_request import EnvelopeBuilder, KeySpec, Target
+from queueing.client.single_calls import SingleCalls
 from queueing.errors import QueueUnavailable
 from queueing.protocol.algorithms import algorithm_named
 from queueing.transparency.trusted_keys import TrustedKeys

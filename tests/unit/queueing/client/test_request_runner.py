@@ -10,7 +10,6 @@ import pytest
 
 from queueing.aio.owned_tasks import OwnedTasks
 from queueing.broker.submissions import SubmitStatus
-from queueing.client.call_coalescing import SingleCalls
 from queueing.client.delivery.transport import Transport
 from queueing.client.epoch_store import EpochStore
 from queueing.client.identity.credentials import ClientIdentity, Credential, StaticIdentity
@@ -20,6 +19,7 @@ from queueing.client.result_checker import ResultChecker
 from queueing.client.service_clock import ServiceClock
 from queueing.client.signatures import Outcome
 from queueing.client.signing_request import EnvelopeBuilder, SigningRequest, Target
+from queueing.client.single_calls import SingleCalls
 from queueing.config.redis import RedisConfig
 from queueing.errors import (
     ClientRevoked,
@@ -49,7 +49,7 @@ from tests.support.fakes.queue_access import access_to
 from tests.support.waiting import turn
 
 if TYPE_CHECKING:
-    from queueing.client.call_coalescing import ReceiptSource
+    from queueing.client.single_calls import ReceiptSource
 
 REQUEST = SigningRequest.of(Target("release", 1, Algorithm.ECDSA_SHA_256), [bytes(32)], "build-7")
 

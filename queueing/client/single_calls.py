@@ -1,21 +1,17 @@
-"""Coalescing of concurrent ``sign()`` calls: each has one digest and a future of its own, and shares an envelope.
-
-A call that meets an idle client leaves at the end of the loop's iteration: no latency is added, and what ``gather`` started
-in the same iteration still travels together. While envelopes are under way, calls linger (about 2 ms), because then there
-is load worth collecting.
-"""
+"""``sign()`` calls of a client: each has one digest and a future of its own, and shares an envelope with concurrent calls."""
 
 from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import islice
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Protocol
 
 import msgspec
 from msgspec.structs import replace
 
+from queueing.aio.coalescer import Coalescer
 from queueing.aio.owned_tasks import CLOSED, THE_CLIENT_WAS_CLOSED, OwnedTasks
 from queueing.client.request_runner import is_too_large
 from queueing.client.signatures import Outcome, Signature
@@ -23,11 +19,6 @@ from queueing.client.signing_request import SigningRequest, Target
 from queueing.errors import QueueUnavailable, ReceiptMissing, SigningError
 from queueing.protocol.envelope import MAX_DIGESTS
 from queueing.protocol.priorities import Priority
-
-Key = TypeVar("Key")
-Item = TypeVar("Item")
-_Key_contra = TypeVar("_Key_contra", contravariant=True)
-_Item = TypeVar("_Item")
 
 
 class Runner(Protocol):
@@ -58,74 +49,6 @@ class ReceiptSource(Protocol):
         self, digests: Sequence[bytes], outcomes: Sequence[Outcome], *, deadline_s: float | None
     ) -> list[Outcome]:
         """The outcomes of a whole job, with their receipts where these come. Raises nothing."""
-
-
-class TimerHandle(Protocol):
-    """A callback that can be cancelled."""
-
-    def cancel(self) -> None:
-        """Cancel the call."""
-
-
-class Scheduler(Protocol):
-    """The two calls of an event loop that are needed here."""
-
-    def call_soon(self, callback: Callable[..., Any], *args: Any) -> TimerHandle:
-        """Call at the end of this iteration."""
-
-    def call_later(self, delay: float, callback: Callable[..., Any], *args: Any) -> TimerHandle:
-        """Call after ``delay`` seconds."""
-
-
-class BatchSink(Protocol[_Key_contra, _Item]):
-    """Receiver of the batches of a ``Coalescer``."""
-
-    @property
-    def busy(self) -> bool:
-        """Whether batches are under way."""
-
-    def send(self, key: _Key_contra, items: list[_Item]) -> None:
-        """Send a batch."""
-
-
-class Coalescer(Generic[Key, Item]):
-    """Batches of items by key, each sent to the sink with at most ``most`` items, in order of arrival."""
-
-    def __init__(
-        self, sink: BatchSink[Key, Item], *, scheduler: Scheduler, linger_s: float, most: int
-    ) -> None:
-        self._sink = sink
-        self._scheduler = scheduler
-        self._linger_s = linger_s
-        self._most = most
-        self._groups: dict[Key, tuple[list[Item], TimerHandle]] = {}
-
-    def add(self, key: Key, item: Item) -> None:
-        """Add an item; it is sent within the linger time, or at once when its batch is full."""
-        group = self._groups.get(key)
-        if group is None:
-            group = self._groups[key] = ([], self._schedule(key))
-        group[0].append(item)
-        if len(group[0]) >= self._most:
-            group[1].cancel()
-            self._flush(key)
-
-    def clear(self) -> list[Item]:
-        """Remove and return the items that were not sent."""
-        groups, self._groups = self._groups, {}
-        for _, timer in groups.values():
-            timer.cancel()
-        return [item for items, _ in groups.values() for item in items]
-
-    def _schedule(self, key: Key) -> TimerHandle:
-        if self._sink.busy and self._linger_s > 0:
-            return self._scheduler.call_later(self._linger_s, self._flush, key)
-        return self._scheduler.call_soon(self._flush, key)
-
-    def _flush(self, key: Key) -> None:
-        group = self._groups.pop(key, None)
-        if group is not None:
-            self._sink.send(key, group[0])
 
 
 class _Group(msgspec.Struct, frozen=True):
