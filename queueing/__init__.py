@@ -14,7 +14,7 @@ files         durable replacement of files
 protocol      wire forms and the values in them
 redis         access to Redis, and the Lua scripts
 transparency  formats of a tamper-evident log
-unix_time     this host's clock in milliseconds
+unix_time     clocks of this host, and Unix time in milliseconds
 
 Must never import ``workers``.
 """

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from queueing.errors import SigningError
@@ -21,10 +20,17 @@ REDIS_AWAY_S: Final = 1.5
 then tries some 2,700 times a second, which even a Redis with TLS can refuse."""
 
 
-def wait_after(error: SigningError, randomness: Callable[[], float] = random.random) -> float:
+class Randomness(Protocol):
+    """Source of random numbers, such as the module ``random`` or a ``random.Random``."""
+
+    def random(self) -> float:
+        """A number from 0 up to 1."""
+
+
+def wait_after(error: SigningError, randomness: Randomness = random) -> float:
     """Wait after a refusal, in seconds: the advised time and up to half as much again."""
     advised_s = _USUAL_WAIT_S if error.retry_after_s is None else error.retry_after_s
-    return min(max(advised_s, _LEAST_WAIT_S), _MOST_WAIT_S) * (1.0 + 0.5 * randomness())
+    return min(max(advised_s, _LEAST_WAIT_S), _MOST_WAIT_S) * (1.0 + 0.5 * randomness.random())
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,14 +39,14 @@ class Backoff:
 
     first_s: float = 0.1
     most_s: float = 5.0
-    randomness: Callable[[], float] = field(default=random.random)
+    randomness: Randomness = random
     _tries: int = 0
 
     def next_s(self) -> float:
         """The next wait, in seconds."""
         whole = min(self.first_s * 2.0**self._tries, self.most_s)
         self._tries = min(self._tries + 1, 32)  # 2**32 is above any most_s, and no float overflows
-        return whole * (0.5 + 0.5 * self.randomness())
+        return whole * (0.5 + 0.5 * self.randomness.random())
 
     def reset(self) -> None:
         """Start over after a success."""

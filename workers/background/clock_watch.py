@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from queueing.redis.errors import REDIS_ERRORS
+from queueing.unix_time import HostClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from redis.asyncio import Redis
 
     from workers.telemetry.metrics import Metrics
@@ -44,18 +42,10 @@ class _Reading:
 class ClockWatch:
     """Compares the clocks every few seconds. Errors of Redis are left to the parts that need it."""
 
-    def __init__(
-        self,
-        redis: Redis,
-        metrics: Metrics,
-        *,
-        wall_s: Callable[[], float] = time.time,
-        monotonic_s: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, redis: Redis, metrics: Metrics, host: HostClock | None = None) -> None:
         self._redis = redis
         self._metrics = metrics
-        self._wall_s = wall_s
-        self._monotonic_s = monotonic_s
+        self._host = host or HostClock()
         self._last: _Reading | None = None
         self._reported_s = 0.0
 
@@ -67,12 +57,12 @@ class ClockWatch:
 
     async def measure(self) -> None:
         """Measure now, in one round trip, and report what has changed."""
-        began_s = self._monotonic_s()
+        began_s = self._host.monotonic_s()
         try:
             seconds, microseconds = await self._redis.time()
         except REDIS_ERRORS:
             return
-        wall_s, now_s = self._wall_s(), self._monotonic_s()
+        wall_s, now_s = self._host.wall_s(), self._host.monotonic_s()
         if now_s - began_s > MOST_ROUND_TRIP_S:
             return
         redis_s = seconds + microseconds / 1e6 + (now_s - began_s) / 2

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from queueing.aio.backoff import Randomness
 from queueing.errors import QueueUnavailable
 
 if TYPE_CHECKING:
@@ -49,9 +50,9 @@ class Body:
 
 
 class Admission:
-    """Counts of what is in hand. ``randomness``: from 0 to 1, spreads the time after which shed clients come back."""
+    """Counts of what is in hand. ``randomness`` spreads the time after which shed clients come back."""
 
-    def __init__(self, settings: RelaySettings, *, randomness: Callable[[], float] = random.random) -> None:
+    def __init__(self, settings: RelaySettings, *, randomness: Randomness = random) -> None:
         self._settings = settings
         self._randomness = randomness
         self._body_bytes = 0
@@ -113,5 +114,5 @@ class Admission:
             self._jobs -= jobs
 
     def _shed(self, message: str, cause: str) -> Shed:
-        spread_s = (_MOST_RETRY_S - _LEAST_RETRY_S) * self._randomness()
+        spread_s = (_MOST_RETRY_S - _LEAST_RETRY_S) * self._randomness.random()
         return Shed(message, cause=cause, retry_after_s=_LEAST_RETRY_S + spread_s)

@@ -10,15 +10,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import msgspec
 from msgspec.structs import replace
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from queueing.unix_time import HostClock
 
 log = logging.getLogger("sigmill.lane")
 
@@ -35,7 +33,6 @@ MOST_AHEAD_MS: Final = 24 * 3_600_000
 step ahead that lasts as long is no mistake."""
 
 _LARGEST_BYTES: Final = 1024
-_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 _Ms = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
@@ -61,19 +58,12 @@ class _Seen(msgspec.Struct, frozen=True, kw_only=True):
 _decoder: Final = msgspec.json.Decoder(_Seen | int)
 
 
-def since_boot_ms() -> int:
-    """Time since the host's boot, also while it was suspended (CLOCK_BOOTTIME)."""
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
-
-
 class LatestTime:
     """Latest time seen, in Unix ms; kept in ``folder`` where there is one. To be used by one thread."""
 
-    def __init__(
-        self, folder: Path | None = None, *, boot_clock_ms: Callable[[], int] = since_boot_ms
-    ) -> None:
+    def __init__(self, folder: Path | None = None, host: HostClock | None = None) -> None:
         self._file = None if folder is None else folder / NAME
-        self._boot_clock_ms = boot_clock_ms
+        self._host = host or HostClock()
         self._boot = ""
         self._seen = _Seen()
         self._kept_ms = 0
@@ -90,7 +80,7 @@ class LatestTime:
 
     def see(self, now_ms: int) -> int:
         """The latest time seen, this one included. A file that cannot be read or written is as none."""
-        boot_ms = self._boot_clock_ms()
+        boot_ms = self._host.since_boot_ms()
         if not self._read:
             self._start(now_ms, boot_ms)
         seen = _on_course(self._plausible(self._seen, now_ms), now_ms, boot_ms)
@@ -131,8 +121,7 @@ class LatestTime:
 
     def _start(self, now_ms: int, boot_ms: int) -> None:
         self._read = True
-        with contextlib.suppress(OSError):
-            self._boot = _BOOT_ID.read_text(encoding="ascii").strip()
+        self._boot = self._host.boot_id()
         kept = self._plausible(self._stored(), now_ms)
         self._kept_ms = kept.latest_ms
         if kept.boot != self._boot or not kept.boot or kept.boot_ms > boot_ms:

@@ -6,10 +6,10 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
-from queueing.aio.backoff import REDIS_AWAY_S, Backoff, wait_after
+from queueing.aio.backoff import REDIS_AWAY_S, Backoff, Randomness, wait_after
 from queueing.broker.submissions import Receipt, Receipts, RemainingCapacity, Submission, SubmitStatus
 from queueing.errors import JobConflict, QueueUnavailable, QueueUnconfirmed
 
@@ -44,7 +44,7 @@ class Submitter:
         pending: PendingJobs,
         *,
         backoff: Backoff | None = None,
-        randomness: Callable[[], float] = random.random,
+        randomness: Randomness = random,
     ) -> None:
         self._queue = queue
         self._pending = pending

@@ -22,8 +22,8 @@ from tests.faults.harness.queue_state import answer_of, left_in, results_of
 from tests.faults.harness.redis_places import RedisPlace, open_redis
 from tests.faults.harness.tokens import TENANTS, Keeper
 from tests.faults.history import Answered, Event, Left, Recorder, TenantKey, WorkerEnded, read_history
+from tests.support.clocks.stepped_clock import SteppedClock
 from tests.support.rig.rig import WorkerProcess, command_of, descendants
-from tests.support.stepped_clock import SteppedClock
 from workers.dev.tenants import CLIENT
 from workers.state.latest_time import NAME as LATEST_TIME
 

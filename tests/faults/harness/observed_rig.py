@@ -9,11 +9,11 @@ from pathlib import Path
 from tests.faults.harness.log_reader import LogReader
 from tests.faults.harness.redis_places import Deployment, RedisPlace
 from tests.faults.harness.tokens import TENANTS, CopiedTokens
+from tests.support.clocks.stepped_clock import SteppedClock
 from tests.support.hsm.manners import Manners
 from tests.support.rig.rig import Rig
 from tests.support.rig.shared_rig import behind_simhsm
 from tests.support.rig.stepped_worker import lane_clock_environment
-from tests.support.stepped_clock import SteppedClock
 from workers.config.settings import TokenSettings
 
 ROOT = Path(__file__).parents[3]

@@ -18,10 +18,10 @@ from queueing.protocol import keyspace
 from queueing.protocol.limits import ClaimLimits
 from queueing.protocol.priorities import Priority
 from queueing.redis.connection import connect
+from tests.support.clocks.stepped_clock import SteppedClock
 from tests.support.fakes.worker_reports import worker_info
 from tests.support.farm.queued import LEASE_MS, QUEUE, TENANT, commit_of, publish, put, submission, take
 from tests.support.redis.process import RedisProcess
-from tests.support.stepped_clock import SteppedClock
 
 STEPS_S = [20 * 60, 3600, 30 * 86_400]
 LIMITS = ClaimLimits(rate_per_s=10.0, burst=20.0, costs={"ECDSA_SHA_256": 1.0})

@@ -12,9 +12,9 @@ import pytest
 from queueing import Signature, SigningClient
 from queueing.errors import EnvelopeExpired
 from queueing.unix_time import unix_ms
+from tests.support.clocks.stepped_clock import SteppedClock
 from tests.support.rig.rig import MakeRig, Rig
 from tests.support.sigmill_cli import run_sigmill
-from tests.support.stepped_clock import SteppedClock
 
 HOUR_S = 3600
 YEAR_S = 365 * 86_400

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from queueing.unix_time import unix_ms
+from tests.support.clocks.stepped_clock import SteppedClock
 from tests.support.farm.forging import Forger
 from tests.support.rig.lane_handle import LaneHandle, spec_for
 from tests.support.rig.rig import MakeRig, Rig
-from tests.support.stepped_clock import SteppedClock
 from workers.lanes.protocol import EnvelopeSlice
 from workers.lanes.supervisor import spawn
 

@@ -12,6 +12,7 @@ from queueing.client.delivery.pending_jobs import PendingJob, PendingJobs
 from queueing.client.delivery.submitter import Submitter
 from queueing.errors import LimitBacklog, SigningError
 from queueing.protocol.envelope import Envelope
+from tests.support.clocks.fixed_random import FixedRandom
 
 NO_CAP = RemainingCapacity(backlog_digests=None, backlog_bytes=None, budget_digests=None)
 UNCONFIRMED = Receipt(SubmitStatus.QUEUED, confirmed=False)
@@ -62,7 +63,7 @@ class SubmitterStack:
         self.callers = ExitStack()
         self.pending = PendingJobs(asyncio.get_running_loop().time)
         self.submitter = Submitter(
-            self.queue, self.pending, backoff=Backoff(first_s=0.0), randomness=lambda: 0.0
+            self.queue, self.pending, backoff=Backoff(first_s=0.0), randomness=FixedRandom(0.0)
         )
 
     def post(self, job_id: str, *, to_confirm: bool = False) -> PendingJob:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from queueing import SigningClient
 from queueing.unix_time import unix_ms
+from tests.support.clocks.stepped_clock import SteppedClock
 from tests.support.rig.rig import Rig
 from tests.support.rig.stepped_worker import lane_clock_environment
-from tests.support.stepped_clock import SteppedClock
 
 
 @dataclass(slots=True)

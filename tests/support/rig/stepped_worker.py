@@ -10,7 +10,7 @@ from workers.cli.main import main
 from workers.lanes.supervisor import spawn
 
 if TYPE_CHECKING:
-    from tests.support.stepped_clock import SteppedClock
+    from tests.support.clocks.stepped_clock import SteppedClock
     from workers.config.settings import TokenSettings
 
 _LIBRARY, _FILE = "LANE_CLOCK_LIBRARY", "LANE_CLOCK_STEP_FILE"

@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from queueing.aio.backoff import Backoff
+from queueing.aio.backoff import Backoff, Randomness
 from workers.config.settings import PinLogin
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class CircuitBreaker:
         refused_pins: RefusedPins,
         listener: CircuitListener,
         now_s: Callable[[], float],
-        randomness: Callable[[], float] = random.random,
+        randomness: Randomness = random,
     ) -> None:
         self._token = token
         self._refused_pins = refused_pins

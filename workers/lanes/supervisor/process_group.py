@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
-from queueing.aio.backoff import Backoff
+from queueing.aio.backoff import Backoff, Randomness
 from workers.lanes.supervisor.connection import AnswerListener, LaneConnection
 from workers.lanes.supervisor.lost_lane import INVALID_ANSWER, ExitReason, classify_exit
 from workers.lanes.supervisor.spawn import LaneSpec, cpu_for_lane, ready_timeout_s, spawn_or_connect
@@ -79,7 +79,7 @@ class LaneServices:
     stop_orders: StopOrderSource
     identities: TokenIdentities = field(default_factory=TokenIdentities)
     now_s: Callable[[], float] = time.monotonic
-    randomness: Callable[[], float] = random.random
+    randomness: Randomness = random
 
 
 class ProcessListener(AnswerListener, Protocol):

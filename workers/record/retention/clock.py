@@ -7,16 +7,13 @@ years ahead therefore removes nothing, and a pause keeps old entries longer.
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import msgspec
 
 from queueing.files.checked_file import read_checked, write_checked
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from queueing.unix_time import HostClock
 
 FILE_NAME: Final = "clock"
 """In the folder of the record. It is there once anything of the record was made durable."""
@@ -33,34 +30,13 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     since_boot_ms: int
 
 
-def boot_id() -> str:
-    """Id of the present boot; empty where the kernel tells none. Raises nothing."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        return ""
-
-
-def since_boot_ms() -> int:
-    """Milliseconds since boot, with the time that the host slept."""
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
-
-
 class RecordClock:
     """Clock of the record in ``folder``."""
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        boot: str | None = None,
-        host_s: Callable[[], float] = time.time,
-        since_boot: Callable[[], int] = since_boot_ms,
-    ) -> None:
+    def __init__(self, folder: Path, host: HostClock | None = None) -> None:
         self._path = folder / FILE_NAME
-        self._boot = boot_id() if boot is None else boot
-        self._host_s = host_s
-        self._since_boot = since_boot
+        self._host = host or HostClock()
+        self._boot = self._host.boot_id()
 
     @property
     def is_kept(self) -> bool:
@@ -73,7 +49,7 @@ class RecordClock:
         ``newest_mark_ms``: the last time of this clock that was noted elsewhere, from which it continues where its file is
         lost or damaged. Without one it begins at the host's clock.
         """
-        host_ms, since_boot = int(self._host_s() * 1000), self._since_boot()
+        host_ms, since_boot = int(self._host.wall_s() * 1000), self._host.since_boot_ms()
         last = self._last()
         if last is None:
             record_ms = host_ms if newest_mark_ms is None else newest_mark_ms

@@ -9,6 +9,7 @@ import pytest
 from queueing.aio.backoff import Backoff
 from queueing.aio.owned_tasks import OwnedTasks
 from queueing.aio.single_flight import SingleFlight
+from tests.support.clocks.fixed_random import FixedRandom
 from tests.support.waiting import turn
 
 
@@ -120,8 +121,8 @@ async def test_an_unexpected_error_of_an_owned_task_is_raised() -> None:
 
 def test_backoff_doubles_up_to_its_most() -> None:
     """0.1, 0.2, 0.4 … and back to the first after a success; half of it at random."""
-    backoff = Backoff(first_s=0.1, most_s=0.5, randomness=lambda: 1.0)
+    backoff = Backoff(first_s=0.1, most_s=0.5, randomness=FixedRandom(1.0))
     assert [backoff.next_s() for _ in range(4)] == pytest.approx([0.1, 0.2, 0.4, 0.5])
     backoff.reset()
     assert backoff.next_s() == pytest.approx(0.1)
-    assert Backoff(first_s=1.0, randomness=lambda: 0.0).next_s() == pytest.approx(0.5)
+    assert Backoff(first_s=1.0, randomness=FixedRandom(0.0)).next_s() == pytest.approx(0.5)

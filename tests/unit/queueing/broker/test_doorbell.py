@@ -13,6 +13,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from queueing.aio.backoff import Backoff
 from queueing.broker import doorbell
 from queueing.protocol import keyspace
+from tests.support.clocks.fixed_random import FixedRandom
 
 BELL = {"type": "pmessage", "channel": keyspace.doorbell("acme").encode(), "data": b"acme"}
 CONFIRMED = {"type": "psubscribe", "channel": b"", "data": 1}
@@ -116,8 +117,7 @@ async def test_a_server_that_answers_no_ping_is_subscribed_to_again(monkeypatch:
 
 async def test_pauses_are_spread_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers that lost the same Redis do not all come back in one moment."""
-    randoms = iter((0.0, 1.0))
-    backoff = Backoff(first_s=1.0, most_s=1.0, randomness=lambda: next(randoms))
+    backoff = Backoff(first_s=1.0, most_s=1.0, randomness=FixedRandom(0.0, 1.0))
     redis = FakeRedis([RedisConnectionError(), RedisConnectionError()])
     heard = await listened(redis, monkeypatch, backoff)
     assert heard.pauses_s == [0.5, 1.0]

@@ -11,6 +11,7 @@ from queueing.protocol.algorithms import Algorithm, KeyKind
 from queueing.protocol.limits import ClaimLimits, milli
 from queueing.protocol.priorities import Priority, head_start_ms
 from queueing.protocol.signing_costs import COST_OF, cost_where_unnamed, costs_by_algorithm
+from tests.support.clocks.fixed_random import FixedRandom
 
 
 def test_every_kind_of_key_has_a_cost() -> None:
@@ -65,5 +66,5 @@ def test_a_refused_client_waits_what_it_was_told_and_up_to_half_as_much(
 ) -> None:
     """Never at once, never for ever."""
     error = LimitBacklog(retry_after_s=said_s)
-    assert wait_after(error, lambda: 0.0) == pytest.approx(least_s)
-    assert wait_after(error, lambda: 1.0) == pytest.approx(most_s)
+    assert wait_after(error, FixedRandom(0.0)) == pytest.approx(least_s)
+    assert wait_after(error, FixedRandom(1.0)) == pytest.approx(most_s)

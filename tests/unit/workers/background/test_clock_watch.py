@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from queueing.unix_time import HostClock
 from workers.background.clock_watch import MOST_ROUND_TRIP_S, REPORTED_FROM_S, ClockWatch
 from workers.telemetry.metrics import Metrics
 
@@ -19,7 +20,7 @@ START_S = 1_800_000_000.0
 
 
 @dataclass
-class Scene:
+class Scene(HostClock):
     """A host and a Redis with clocks of their own; each TIME takes ``round_trip_s``."""
 
     host_ahead_s: float = 0.0
@@ -31,12 +32,13 @@ class Scene:
     watch: ClockWatch = field(init=False)
 
     def __post_init__(self) -> None:
-        self.watch = ClockWatch(
-            cast("Redis", self),
-            self.metrics,
-            wall_s=lambda: START_S + self.passed_s + self.host_ahead_s,
-            monotonic_s=lambda: self.passed_s,
-        )
+        self.watch = ClockWatch(cast("Redis", self), self.metrics, self)
+
+    def wall_s(self) -> float:
+        return START_S + self.passed_s + self.host_ahead_s
+
+    def monotonic_s(self) -> float:
+        return self.passed_s
 
     async def time(self) -> tuple[int, int]:
         """Redis' TIME; the answer is made in the middle of the round trip."""

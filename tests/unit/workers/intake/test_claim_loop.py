@@ -18,6 +18,7 @@ from queueing.broker.claims import ClaimedJob, ClaimRequest, ClaimResult, Claims
 from queueing.errors import LogUnavailable, QueueUnavailable, QueueUnconfirmed
 from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.limits import ClaimLimits
+from tests.support.clocks.fixed_random import FixedRandom
 from tests.support.fakes.active_jobs import FinishedJobs, one_sink
 from tests.support.fakes.configurations import current_config, tenant
 from tests.support.fakes.recording_log import RecordingLog
@@ -491,7 +492,7 @@ async def test_failed_claims_are_repeated_after_growing_pauses_with_jitter(
     monkeypatch.setattr(module, "FIRST_PAUSE_S", 0.05)
     monkeypatch.setattr(module, "wait_for", wait_for)
     setup = LoopSetup(["acme"])
-    setup.claim_loop._backoff.randomness = lambda: 0.5
+    setup.claim_loop._backoff.randomness = FixedRandom(0.5)
     setup.queue.failures = [QueueUnavailable("gone")] * 7
     await setup.sign(5, in_flight=5)
     assert pauses == pytest.approx([0.75 * whole for whole in (0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0)])

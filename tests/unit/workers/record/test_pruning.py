@@ -20,6 +20,7 @@ from queueing.transparency.proofs import (
     verify_consistency,
     verify_inclusion,
 )
+from queueing.unix_time import HostClock
 from tests.support.farm.certified_logs import root_at
 from tests.support.farm.logged_jobs import append, job
 from tests.support.farm.long_logs import LATE_KEY, NEW_KEY, OLD_KEY, SIZE, long_log
@@ -44,29 +45,33 @@ TWO_YEARS = 730
 BEGAN_MS = 1_800_000_000_000
 
 
-class Clocks:
+class Clocks(HostClock):
     """Clocks of a host; a boot is a number."""
 
     def __init__(self) -> None:
         self.host_ms = BEGAN_MS
-        self.since_boot_ms = 1_000
+        self.passed_ms = 1_000
         self.boots = 1
 
     def pass_days(self, days: float) -> None:
         self.host_ms += int(days * DAY_MS)
-        self.since_boot_ms += int(days * DAY_MS)
+        self.passed_ms += int(days * DAY_MS)
 
     def reboot(self) -> None:
         self.boots += 1
-        self.since_boot_ms = 0
+        self.passed_ms = 0
 
     def of(self, record: Path) -> RecordClock:
-        return RecordClock(
-            record,
-            boot=f"boot-{self.boots}",
-            host_s=lambda: self.host_ms / 1000,
-            since_boot=lambda: self.since_boot_ms,
-        )
+        return RecordClock(record, self)
+
+    def wall_s(self) -> float:
+        return self.host_ms / 1000
+
+    def since_boot_ms(self) -> int:
+        return self.passed_ms
+
+    def boot_id(self) -> str:
+        return f"boot-{self.boots}"
 
 
 class Killed(BaseException):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.clocks.fixed_random import FixedRandom
 from tests.support.relay.relay_settings import settings
 from workers.relay import admission as module
 from workers.relay.admission import Admission, Shed
 
 
 def admission(randomness: float = 0.0, **tenants: int | None) -> Admission:
-    return Admission(settings(**(tenants or {"acme": None})), randomness=lambda: randomness)
+    return Admission(settings(**(tenants or {"acme": None})), randomness=FixedRandom(randomness))
 
 
 def cause(shed: pytest.ExceptionInfo[Shed]) -> str:

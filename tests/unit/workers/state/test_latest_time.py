@@ -6,24 +6,31 @@ from pathlib import Path
 
 import pytest
 
-from workers.state import latest_time as module
+from queueing.unix_time import HostClock
 from workers.state.latest_time import KEEP_EACH_MS, MOST_AHEAD_MS, NAME, LatestTime
 
 NOW_MS = 1_800_000_000_000
 HOUR_MS = 3_600_000
 
 
-class Host:
+class Host(HostClock):
     """The clock of a host, the time since its boot, and its lanes."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.now_ms = NOW_MS
         self.boot_ms = 10 * HOUR_MS
+        self.boot = "one"
         self.lane = self.start_lane()
 
     def start_lane(self) -> LatestTime:
-        return LatestTime(self.folder, boot_clock_ms=lambda: self.boot_ms)
+        return LatestTime(self.folder, self)
+
+    def since_boot_ms(self) -> int:
+        return self.boot_ms
+
+    def boot_id(self) -> str:
+        return self.boot
 
     def restart_lane(self) -> None:
         self.lane = self.start_lane()
@@ -65,26 +72,20 @@ def test_another_process_knows_it(host: Host) -> None:
     assert host.is_set(-40 * 60_000) == KEEP_EACH_MS
 
 
-def test_it_is_known_after_a_boot(host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_it_is_known_after_a_boot(host: Host) -> None:
     """Whatever the clock shows then."""
     host.seen()
-    other_boot = tmp_path / "boot"
-    other_boot.write_text("another")
-    monkeypatch.setattr(module, "_BOOT_ID", other_boot)
+    host.boot = "another"
     host.boot_ms = 0
     host.restart_lane()
     assert host.is_set(-40 * 60_000) == 0
 
 
-def test_a_doubtful_time_counts_after_a_boot(
-    host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_doubtful_time_counts_after_a_boot(host: Host) -> None:
     """Whether the clock was set ahead or time passed cannot be told any more."""
     host.seen()
     assert host.is_set(3 * HOUR_MS) == 3 * HOUR_MS
-    other_boot = tmp_path / "boot"
-    other_boot.write_text("another")
-    monkeypatch.setattr(module, "_BOOT_ID", other_boot)
+    host.boot = "another"
     host.boot_ms = 0
     host.restart_lane()
     assert host.is_set(-3 * HOUR_MS) == 3 * HOUR_MS

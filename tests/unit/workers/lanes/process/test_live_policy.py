@@ -22,6 +22,7 @@ from queueing.errors import (
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.envelope import Envelope, seal
 from queueing.protocol.stop_orders import StopOrder, sign_order
+from queueing.unix_time import HostClock
 from tests.support.fakes.config_files import client_line, service_text, tenant_text
 from workers.lanes.authorisation import CLOCK_SKEW_MS
 from workers.lanes.process.live_policy import LivePolicy
@@ -129,6 +130,23 @@ def test_every_change_of_the_rules_is_a_new_policy_version(tmp_path: Path) -> No
     assert policy.policy_version > before
 
 
+class PassingTime(HostClock):
+    """Ten hours pass between two looks."""
+
+    def __init__(self) -> None:
+        self._readings = count(step=10 * HOUR_MS)
+
+    def since_boot_ms(self) -> int:
+        return next(self._readings)
+
+
+class FiveMsUp(HostClock):
+    """A host whose time since boot stands still."""
+
+    def since_boot_ms(self) -> int:
+        return 5
+
+
 @pytest.fixture
 def policy(tmp_path: Path) -> LivePolicy:
     (tmp_path / "tenants").mkdir()
@@ -136,9 +154,7 @@ def policy(tmp_path: Path) -> LivePolicy:
     service = tmp_path / "sigmill.toml"
     service.write_text(service_text())
     made = LivePolicy(service, token="acme", tenant="acme")
-    made.latest_time = LatestTime(
-        boot_clock_ms=count(step=10 * HOUR_MS).__next__
-    )  # time passes between two looks
+    made.latest_time = LatestTime(host=PassingTime())
     return made
 
 
@@ -174,7 +190,7 @@ def test_an_envelope_that_has_expired_by_the_clock_is_refused_whatever_it_showed
 
 def test_a_clock_that_was_ahead_and_is_put_right_holds_up_no_envelope(policy: LivePolicy) -> None:
     """No time has passed since the host's boot meanwhile."""
-    policy.latest_time = LatestTime(boot_clock_ms=lambda: 5)
+    policy.latest_time = LatestTime(host=FiveMsUp())
     slice_ = EnvelopeSlice(sealed_by(1), 0, 2)
     policy.authorise(slice_, NOW_MS)
     with pytest.raises(ClockSetBack):
@@ -188,7 +204,7 @@ YEARS_MS = 3 * 365 * 24 * HOUR_MS
 @pytest.mark.parametrize("step_ms", [3 * HOUR_MS, YEARS_MS, -YEARS_MS])
 def test_an_envelope_that_only_a_set_clock_refuses_is_requeued(policy: LivePolicy, step_ms: int) -> None:
     """It is good by the course that the clock had before, and the time since boot tells that course."""
-    policy.latest_time = LatestTime(boot_clock_ms=lambda: 5)
+    policy.latest_time = LatestTime(host=FiveMsUp())
     slice_ = EnvelopeSlice(sealed_by(1), 0, 2)
     policy.latest_time.see(NOW_MS)
     how = "ahead" if step_ms > 0 else "back"
@@ -203,7 +219,7 @@ def test_an_envelope_that_had_expired_before_the_clock_was_set_is_refused(
     policy: LivePolicy, step_ms: int
 ) -> None:
     """By both courses: there is nothing to wait for."""
-    policy.latest_time = LatestTime(boot_clock_ms=lambda: 5)
+    policy.latest_time = LatestTime(host=FiveMsUp())
     policy.latest_time.see(NOW_MS + HOUR_MS)
     with pytest.raises(JobExpired if step_ms > 0 else EnvelopeExpired):
         policy.authorise(EnvelopeSlice(sealed_by(1), 0, 2), NOW_MS + HOUR_MS + step_ms)
@@ -211,7 +227,7 @@ def test_an_envelope_that_had_expired_before_the_clock_was_set_is_refused(
 
 def test_an_envelope_of_a_strangers_is_refused_whatever_the_clock(policy: LivePolicy) -> None:
     """A clock that was set keeps nothing in the queue that no client signed."""
-    policy.latest_time = LatestTime(boot_clock_ms=lambda: 5)
+    policy.latest_time = LatestTime(host=FiveMsUp())
     policy.latest_time.see(NOW_MS)
     sealed = bytearray(sealed_by(1))
     sealed[-1] ^= 1

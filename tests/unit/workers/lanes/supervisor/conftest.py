@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.clocks.fixed_random import FixedRandom
 from tests.support.fakes.fake_lane import FakeClock, FakeHost
 from tests.support.fakes.token_pools import (
     CALL_TIMEOUT_S,
@@ -64,7 +65,7 @@ def make_pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakePool:
                     capacity_listener=capacity,
                     stop_orders=NoStopOrders(),
                     now_s=clock.monotonic,
-                    randomness=lambda: 1.0,
+                    randomness=FixedRandom(1.0),
                 ),
                 WorkerSettings(
                     chunk_target_s=chunk_target_s, lane_idle_s=idle_s, poison_attempts=poison_crashes

@@ -23,7 +23,7 @@ from workers.state.refused_pins import RefusedPins
 class BreakerSetup:
     """A circuit breaker with its clock, the PIN's file, the changes that it reported, and no jitter."""
 
-    random = 1.0
+    chance = 1.0
 
     def __init__(self, folder: Path) -> None:
         self.clock = FakeClock()
@@ -39,8 +39,11 @@ class BreakerSetup:
             refused_pins=self.pins,
             listener=self,
             now_s=self.clock.monotonic,
-            randomness=lambda: self.random,
+            randomness=self,
         )
+
+    def random(self) -> float:
+        return self.chance
 
     def circuit_changed(self, token: str, circuit: Circuit) -> None:
         assert token == "acme"
@@ -129,12 +132,12 @@ def test_a_new_configuration_closes_it(setup: BreakerSetup) -> None:
     assert setup.changes == [Circuit.REFUSED, Circuit.CLOSED]
 
 
-@pytest.mark.parametrize("random, shortened", [(0.0, 0.5), (0.5, 0.75), (1.0, 1.0)])
+@pytest.mark.parametrize("chance, shortened", [(0.0, 0.5), (0.5, 0.75), (1.0, 1.0)])
 def test_a_pause_is_shortened_by_up_to_half_at_random(
-    setup: BreakerSetup, random: float, shortened: float
+    setup: BreakerSetup, chance: float, shortened: float
 ) -> None:
     """Workers whose token failed at the same moment do not all try it again at the same moment."""
-    setup.random = random
+    setup.chance = chance
     setup.breaker.trip(Circuit.OPEN)
     assert not setup.tick(SHORTEST_PAUSE_S * shortened - 0.01)
     assert setup.tick(0.02)

@@ -16,7 +16,7 @@ class SteppedClock:
         self._file = folder / "clock-step"
         self._set(0, 0)
         self._library = compile_sources(
-            "clock_step.so", [Path(__file__).parents[1] / "native" / "clock_step.c"], SHARED_FLAGS
+            "clock_step.so", [Path(__file__).parents[2] / "native" / "clock_step.c"], SHARED_FLAGS
         )
 
     def environment(self) -> dict[str, str]:
